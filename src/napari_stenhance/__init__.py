@@ -1,0 +1,76 @@
+"""Spatial gene expression predicted from H&E slides.
+
+Everything public is imported when it is first used, so that importing the package costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from napari_stenhance.errors import Cancelled, InferenceError, InputError, StenhanceError
+    from napari_stenhance.methods.field import GeneField
+    from napari_stenhance.results.result import Result
+    from napari_stenhance.running.job import Job
+    from napari_stenhance.section.grid import Grid
+    from napari_stenhance.section.region import Region
+    from napari_stenhance.section.section import Section, open_section
+    from napari_stenhance.section.slide import Slide
+    from napari_stenhance.storage.cache import Cache
+    from napari_stenhance.tasks.enhance import EnhanceOptions, enhance
+    from napari_stenhance.tasks.export import ExportOptions, export
+    from napari_stenhance.tasks.info import InfoOptions, info
+    from napari_stenhance.tasks.predict import PredictOptions, predict
+
+__all__ = [
+    "Cache",
+    "Cancelled",
+    "EnhanceOptions",
+    "ExportOptions",
+    "GeneField",
+    "Grid",
+    "InferenceError",
+    "InfoOptions",
+    "InputError",
+    "Job",
+    "PredictOptions",
+    "Region",
+    "Result",
+    "Section",
+    "Slide",
+    "StenhanceError",
+    "enhance",
+    "export",
+    "info",
+    "open_section",
+    "predict",
+]
+
+_HOMES = {
+    "errors": ("Cancelled", "InferenceError", "InputError", "StenhanceError"),
+    "methods.field": ("GeneField",),
+    "results.result": ("Result",),
+    "running.job": ("Job",),
+    "section.grid": ("Grid",),
+    "section.region": ("Region",),
+    "section.section": ("Section", "open_section"),
+    "section.slide": ("Slide",),
+    "storage.cache": ("Cache",),
+    "tasks.enhance": ("EnhanceOptions", "enhance"),
+    "tasks.export": ("ExportOptions", "export"),
+    "tasks.info": ("InfoOptions", "info"),
+    "tasks.predict": ("PredictOptions", "predict"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        msg = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(msg)
+    return getattr(importlib.import_module(f"{__name__}.{_HOME_OF[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,34 @@
+"""The command line: `napari-stenhance COMMAND …`, one module for each command."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+import typer
+
+from napari_stenhance.cli import enhance, export, info, predict
+
+app = typer.Typer(
+    name="napari-stenhance",
+    help="Spatial gene expression predicted from H&E slides.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for _command in (enhance, predict, export, info):
+    _command.register(app)
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    *,
+    show_version: bool = typer.Option(False, "--version", help="Print the version and leave."),
+) -> None:
+    if show_version:
+        typer.echo(version("napari-stenhance"))
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

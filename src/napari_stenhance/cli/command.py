@@ -1,0 +1,154 @@
+"""Make a command from a task's options, and run it with progress, notes and exit codes."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import resource
+import signal
+import sys
+import time
+import typing
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType, NoneType, UnionType
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+from rich.progress import Progress as Bar
+
+from napari_stenhance.errors import Cancelled, InputError, StenhanceError
+from napari_stenhance.running.job import Event, Job, Note, Progress
+from napari_stenhance.tasks.options import Help
+
+_EXIT_FAILED = 1
+_EXIT_INPUT = 2
+_EXIT_CANCELLED = 130
+
+console = Console(stderr=True, soft_wrap=True, highlight=False)
+
+
+def register_task(
+    app: typer.Typer,
+    name: str,
+    options: type[Any],
+    task: Callable[[Any, Job], Any],
+    show: Callable[[Any], None],
+) -> None:
+    """Add a command whose arguments are the fields of an options dataclass.
+
+    Parameters
+    ----------
+    app : Typer
+    name : str
+    options : type
+        A frozen dataclass whose fields are annotated with `Help`.
+    task : callable
+        `task(options, job)`; its docstring's first line is the command's help.
+    show : callable
+        Prints what the task returned.
+    """
+
+    def command(**given: Any) -> None:
+        with _exit_codes(), _job() as job:
+            done = task(options(**given), job)
+        show(done)
+
+    parameters = [_parameter(f, h) for f, h in _fields(options)]
+    # An argument without a default must come first in a signature.
+    parameters.sort(key=lambda p: p.default is not inspect.Parameter.empty)
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {p.name: p.annotation for p in parameters}
+    command.__doc__ = (inspect.getdoc(task) or "").splitlines()[0]
+    app.command(name)(command)
+
+
+def _fields(options: type[Any]) -> Iterator[tuple[dataclasses.Field[Any], Any]]:
+    hints = get_type_hints(options, include_extras=True)
+    for field in dataclasses.fields(options):
+        yield field, hints[field.name]
+
+
+def _parameter(field: dataclasses.Field[Any], hint: Any) -> inspect.Parameter:
+    """Turn a field into a typer parameter."""
+    kind, about = get_args(hint)[0], next(a for a in hint.__metadata__ if isinstance(a, Help))
+    text = f"{about.text} [{about.unit}]" if about.unit else about.text
+    if get_origin(kind) is tuple:
+        kind = list[get_args(kind)[0]]  # type: ignore[misc]
+    elif get_origin(kind) in {UnionType, typing.Union}:
+        (kind,) = (k for k in get_args(kind) if k is not NoneType)
+        kind = kind | None
+    default = field.default
+    if default is dataclasses.MISSING:
+        default = inspect.Parameter.empty
+    elif default == ():
+        default = []
+    info = (
+        typer.Argument(help=text, show_default=False)
+        if about.positional
+        else typer.Option(f"--{field.name.replace('_', '-')}", help=text, show_default=bool(default))
+    )
+    return inspect.Parameter(
+        field.name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=default,
+        annotation=Annotated[kind, info],
+    )
+
+
+@contextmanager
+def _exit_codes() -> Iterator[None]:
+    """Say an error in one sentence: exit code 2 for bad input, 1 for a failure, 130 for Ctrl-C."""
+    try:
+        yield
+    except Cancelled as error:
+        console.print(str(error), style="yellow", markup=False)
+        raise typer.Exit(_EXIT_CANCELLED) from None
+    except StenhanceError as error:
+        console.print(f"Error: {error}", style="red", markup=False)
+        code = _EXIT_INPUT if isinstance(error, InputError) else _EXIT_FAILED
+        raise typer.Exit(code) from None
+
+
+@contextmanager
+def _job() -> Iterator[Job]:
+    """Run a job with progress bars on a terminal, plain lines elsewhere; Ctrl-C cancels it."""
+    started = time.monotonic()
+    bar = Bar(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[left]}"),
+        console=console,
+        disable=not console.is_terminal,
+    )
+    shown: dict[str, Any] = {}
+
+    def listen(event: Event) -> None:
+        if isinstance(event, Note):
+            console.print(f"Note: {event.text}", style="yellow", markup=False)
+        elif isinstance(event, Progress):
+            if event.stage not in shown:
+                shown[event.stage] = bar.add_task(event.stage, total=event.total, left="")
+                if not console.is_terminal:
+                    console.print(event.stage, markup=False)
+            left = "" if event.remaining_s is None else f"{event.remaining_s:.0f} s left"
+            bar.update(shown[event.stage], completed=event.done, left=left)
+
+    job = Job(listener=listen)
+
+    def cancel(_signal: int, _frame: FrameType | None) -> None:
+        job.cancel()
+
+    before = signal.signal(signal.SIGINT, cancel)
+    try:
+        with bar:
+            yield job
+    finally:
+        signal.signal(signal.SIGINT, before)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    gigabytes = peak / 1024**3 if sys.platform == "darwin" else peak / 1024**2
+    seconds = time.monotonic() - started
+    console.print(f"Took {seconds:.1f} s, peak memory {gigabytes:.2f} GB.", style="dim")

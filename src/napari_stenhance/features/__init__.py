@@ -1,0 +1,1 @@
+"""Encoders turn tissue into one feature vector for each superpixel, tile by tile."""

@@ -1,0 +1,1 @@
+"""The published methods, behind one protocol: fit on samples, predict latents, decode genes."""

@@ -1,0 +1,77 @@
+"""The gene basis: few axes that carry what the spots of the training sections share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+from scipy.sparse.linalg import LinearOperator, svds
+
+
+@dataclass(frozen=True)
+class GeneBasis:
+    """Orthonormal axes of centred log1p CP10k.
+
+    Attributes
+    ----------
+    axes : ndarray of float32, shape (r, genes)
+        Rows are orthonormal, so squared error on scores is squared error over all genes, up to a
+        constant.
+    mean : ndarray of float32, shape (genes,)
+        Over all spots: what a score of zero stands for.
+    """
+
+    axes: NDArray[np.float32]
+    mean: NDArray[np.float32]
+
+
+def fit_basis(
+    expressions: Sequence[sp.csr_array[np.float32]], most: int, seed: int
+) -> tuple[GeneBasis, NDArray[np.float32]]:
+    """Fit the truncated SVD of several sections, each centred on its own mean.
+
+    Centring each section keeps what sets sections apart (depth, batch) out of the axes.
+
+    Parameters
+    ----------
+    expressions : sequence of csr_array, each (spots, genes)
+        log1p CP10k.
+    most : int
+        The largest rank; also kept below the number of spots and of genes.
+    seed : int
+
+    Returns
+    -------
+    basis : GeneBasis
+    scores : ndarray of float32, shape (spots of all sections, r)
+    """
+    stacked = sp.csr_array(sp.vstack(expressions), dtype=np.float64)
+    spots, genes = stacked.shape
+    means = np.stack([np.asarray(e.mean(axis=0, dtype=np.float64)).ravel() for e in expressions])
+    section = np.repeat(np.arange(len(expressions)), [e.shape[0] for e in expressions])
+    chosen = sp.csr_array(
+        (np.ones(spots), (np.arange(spots), section)), shape=(spots, len(expressions))
+    )
+    centred = LinearOperator(
+        stacked.shape,
+        matvec=lambda v: stacked @ v - chosen @ (means @ v),
+        rmatvec=lambda u: stacked.T @ u - means.T @ (chosen.T @ u),
+        matmat=lambda v: stacked @ v - chosen @ (means @ v),
+        rmatmat=lambda u: stacked.T @ u - means.T @ (chosen.T @ u),
+        dtype=np.float64,
+    )
+    rank = min(most, spots - len(expressions), genes - 1)
+    if rank < 1:
+        axes = np.eye(1, genes)
+    else:
+        start = np.random.default_rng(seed).standard_normal(min(stacked.shape))
+        _, values, axes = svds(centred, k=rank, v0=start)
+        axes = axes[np.argsort(-values)]
+        # A sign for each axis, which SVD leaves open.
+        axes *= np.sign(axes[np.arange(rank), np.abs(axes).argmax(axis=1)])[:, None]
+    scores = centred.matmat(axes.T)
+    mean = np.asarray(stacked.mean(axis=0)).ravel()
+    return GeneBasis(axes.astype(np.float32), mean.astype(np.float32)), scores.astype(np.float32)

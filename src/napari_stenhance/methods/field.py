@@ -1,0 +1,230 @@
+"""The gene field: a latent raster and a linear decoder, so that any gene's image is on demand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import zarr
+from cachetools import LRUCache
+from numpy.typing import NDArray
+
+from napari_stenhance.errors import InputError
+from napari_stenhance.section.grid import Grid
+from napari_stenhance.storage.tiles import create_array
+
+CACHE_BYTES = 1024**3
+Unit = Literal["log1p CP10k", "counts per superpixel"]
+What = Literal["latent", "spread"]
+
+
+@dataclass(frozen=True)
+class Decoder:
+    """What turns a latent vector into gene values: `latent @ weights + bias`.
+
+    Attributes
+    ----------
+    genes : tuple of str
+    weights : ndarray of float32, shape (r, genes)
+    bias : ndarray of float32, shape (genes,)
+    unit : str
+        Of the decoded values.
+    held_out_r : ndarray of float32, shape (genes,)
+        Pearson correlation, over spots, of each gene on held-out spatial blocks of the training
+        sections; NaN for a gene that does not vary.
+    spread_scale : ndarray of float32, shape (genes,)
+        Brings √(weights² · variance), which ignores covariances, to the members' true standard
+        deviation on held-out blocks.
+    """
+
+    genes: tuple[str, ...]
+    weights: NDArray[np.float32]
+    bias: NDArray[np.float32]
+    unit: Unit
+    held_out_r: NDArray[np.float32]
+    spread_scale: NDArray[np.float32]
+
+    def index_of(self, gene: str) -> int:
+        """Find a gene.
+
+        Raises
+        ------
+        InputError
+            If it is not among `genes`.
+        """
+        try:
+            return self.genes.index(gene)
+        except ValueError:
+            alike = [g for g in self.genes if g.lower() == gene.lower()]
+            hint = f"; did you mean {alike[0]}?" if alike else "; it was not measured or not chosen"
+            msg = f"Gene {gene!r} is not among the {len(self.genes)} genes of this run{hint}."
+            raise InputError(msg) from None
+
+    def indices_of(self, genes: Sequence[str]) -> NDArray[np.intp]:
+        """Find several genes; see `index_of`."""
+        return np.array([self.index_of(gene) for gene in genes], dtype=np.intp)
+
+    def values(self, latent: NDArray[Any], genes: NDArray[np.intp] | int) -> NDArray[np.float32]:
+        """Decode latents (…, r); clipped at 0, as everywhere that values are shown or exported."""
+        decoded = np.asarray(latent, np.float32) @ self.weights[:, genes] + self.bias[genes]
+        # np.maximum keeps NaN, the mark of what was not predicted.
+        return np.maximum(decoded, np.float32(0), out=decoded)
+
+    def spread(self, variance: NDArray[Any], gene: int) -> NDArray[np.float32]:
+        """Return the members' standard deviation of one gene from variances along the axes."""
+        squared = np.asarray(variance, np.float32) @ self.weights[:, gene] ** 2
+        spread: NDArray[np.float32] = np.sqrt(squared) * self.spread_scale[gene]
+        return spread
+
+    def write(self, group: zarr.Group) -> None:
+        """Write `w`, `b`, gene names and held-out accuracy as arrays of a group."""
+        width = max(len(g.encode()) for g in self.genes)
+        names = np.array([g.encode() for g in self.genes], dtype=f"S{width}")
+        letters = names.view("u1").reshape(len(names), width)
+        for name, values, axes in (
+            ("w", self.weights, ("latent", "gene")),
+            ("b", self.bias, ("gene",)),
+            ("held_out_r", self.held_out_r, ("gene",)),
+            ("spread_scale", self.spread_scale, ("gene",)),
+            ("genes", letters, ("gene", "utf8")),
+        ):
+            array = create_array(
+                group,
+                name,
+                shape=values.shape,
+                chunks=values.shape,
+                dtype=values.dtype.str.lstrip("<|"),
+                dimension_names=axes,
+            )
+            array[...] = values
+        group.attrs["unit"] = self.unit
+
+    @classmethod
+    def read(cls, group: zarr.Group) -> Decoder:
+        """Read what `write` wrote."""
+        arrays = {name: np.asarray(array[...]) for name, array in group.arrays()}
+        letters = arrays["genes"]
+        names = np.ascontiguousarray(letters).view(f"S{letters.shape[1]}").ravel()
+        return cls(
+            genes=tuple(name.decode() for name in names),
+            weights=arrays["w"],
+            bias=arrays["b"],
+            unit=str(group.attrs["unit"]),  # type: ignore[arg-type]
+            held_out_r=arrays["held_out_r"],
+            spread_scale=arrays["spread_scale"],
+        )
+
+
+def _new_cache() -> LRUCache[tuple[What, int, int, int], NDArray[np.float32]]:
+    return LRUCache(CACHE_BYTES, getsizeof=lambda tile: int(tile.nbytes))
+
+
+@dataclass(frozen=True)
+class GeneField:
+    """What a fitted method predicted on a grid.
+
+    Attributes
+    ----------
+    grid : Grid
+    decoder : Decoder
+    latent, spread : tuple of zarr arrays of float16
+        Levels of (rows, columns, r): the members' mean, and their variance along each axis. NaN
+        off the tissue and where nothing was predicted.
+    """
+
+    grid: Grid
+    decoder: Decoder
+    latent: tuple[zarr.Array[Any], ...]
+    spread: tuple[zarr.Array[Any], ...]
+    _tiles: LRUCache[tuple[What, int, int, int], NDArray[np.float32]] = field(
+        default_factory=_new_cache, repr=False, compare=False
+    )
+
+    @property
+    def genes(self) -> tuple[str, ...]:
+        """Genes that the field can show."""
+        return self.decoder.genes
+
+    @property
+    def unit(self) -> Unit:
+        """Unit of the gene images."""
+        return self.decoder.unit
+
+    def image(
+        self,
+        gene: str,
+        level: int = 0,
+        rows: slice | None = None,
+        columns: slice | None = None,
+        what: What = "latent",
+    ) -> NDArray[np.float32]:
+        """Decode one gene, or its spread.
+
+        Parameters
+        ----------
+        gene : str
+        level : int
+            0 is the grid itself; each further level halves it.
+        rows, columns : slice, optional
+            By default the whole level.
+        what : {"latent", "spread"}
+            The expected value, or the standard deviation over the members (it ranks; it is no
+            interval).
+
+        Returns
+        -------
+        ndarray of float32, shape (rows, columns)
+            In `unit`; NaN where nothing was predicted.
+        """
+        index = self.decoder.index_of(gene)
+        shape = getattr(self, what)[level].shape
+        rows, columns = rows or slice(0, shape[0]), columns or slice(0, shape[1])
+        image = np.full((rows.stop - rows.start, columns.stop - columns.start), np.nan, np.float32)
+        size = getattr(self, what)[level].chunks[0]
+        for i in range(rows.start // size, -(-rows.stop // size)):
+            for j in range(columns.start // size, -(-columns.stop // size)):
+                tile = self.tile(what, level, i, j)
+                low_r, low_c = max(rows.start, i * size), max(columns.start, j * size)
+                high_r = min(rows.stop, i * size + tile.shape[0])
+                high_c = min(columns.stop, j * size + tile.shape[1])
+                part = tile[
+                    low_r - i * size : high_r - i * size, low_c - j * size : high_c - j * size
+                ]
+                image[
+                    low_r - rows.start : high_r - rows.start,
+                    low_c - columns.start : high_c - columns.start,
+                ] = (
+                    self.decoder.values(part, index)
+                    if what == "latent"
+                    else self.decoder.spread(part, index)
+                )
+        return image
+
+    def tile(self, what: What, level: int, i: int, j: int) -> NDArray[np.float32]:
+        """Return one tile of a raster; the least recently used beyond 1 GB are forgotten."""
+        key = (what, level, i, j)
+        tile = self._tiles.get(key)
+        if tile is None:
+            array = getattr(self, what)[level]
+            size = array.chunks[0]
+            raw = array[i * size : (i + 1) * size, j * size : (j + 1) * size]
+            tile = np.asarray(raw).astype(np.float32)
+            self._tiles[key] = tile
+        return tile
+
+    def forget(self) -> None:
+        """Drop the tiles in memory, after the rasters on disk have grown."""
+        self._tiles.clear()
+
+    def latent_of(self, row: NDArray[np.int64], column: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return the latents of single superpixels, shape (n, r)."""
+        latents = np.empty((len(row), self.decoder.weights.shape[0]), np.float32)
+        size = self.latent[0].chunks[0]
+        tile_of = np.column_stack([row // size, column // size])
+        for i, j in np.unique(tile_of, axis=0):
+            here = (tile_of == (i, j)).all(axis=1)
+            tile = self.tile("latent", 0, int(i), int(j))
+            latents[here] = tile[row[here] - i * size, column[here] - j * size]
+        return latents

@@ -1,0 +1,94 @@
+"""Which genes: all, the most variable, a list, or a file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from napari_stenhance.errors import InputError
+from napari_stenhance.methods.sample import Sample
+
+ALL = "all"
+_HVG = "hvg:"
+
+
+def named_genes(spec: str) -> tuple[str, ...]:
+    """Read a list of genes: `A,B,C`, or a text file with one on each line.
+
+    Raises
+    ------
+    InputError
+        If it names none.
+    """
+    path = Path(spec)
+    listed = path.read_text("utf-8").splitlines() if path.is_file() else spec.split(",")
+    genes = tuple(dict.fromkeys(gene.strip() for gene in listed if gene.strip()))
+    if not genes:
+        msg = f"--genes {spec}: no gene is named; write all, hvg:N, A,B,C or a file with one a line."
+        raise InputError(msg)
+    return genes
+
+
+def common_genes(samples: Sequence[Sample]) -> tuple[str, ...]:
+    """Return the genes measured in every sample, in the order of the first.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    shared = set(samples[0].genes).intersection(*(s.genes for s in samples[1:]))
+    if not shared:
+        examples = "; ".join(f"{s.name}: {', '.join(s.genes[:3])}" for s in samples)
+        msg = f"The sections have no gene in common ({examples}); use the same kind of gene ids."
+        raise InputError(msg)
+    return tuple(gene for gene in samples[0].genes if gene in shared)
+
+
+def choose_genes(spec: str, samples: Sequence[Sample]) -> tuple[str, ...]:
+    """Resolve `all`, `hvg:N`, `A,B,C` or a file against what the samples measured.
+
+    Raises
+    ------
+    InputError
+        If N is no positive number, or a named gene was not measured in every sample.
+    """
+    measured = common_genes(samples)
+    if spec == ALL:
+        return measured
+    if spec.startswith(_HVG):
+        number = spec.removeprefix(_HVG)
+        if not number.isdigit() or int(number) == 0:
+            msg = f"--genes {spec}: write hvg:N with a number of genes, for example hvg:1000."
+            raise InputError(msg)
+        spread = variance([s.log1p_cp10k(measured) for s in samples])
+        most = np.argsort(-spread, kind="stable")[: int(number)]
+        return tuple(measured[n] for n in np.sort(most))
+    genes = named_genes(spec)
+    there = set(measured)
+    lost = [gene for gene in genes if gene not in there]
+    if lost:
+        msg = (
+            f"--genes: {', '.join(lost[:5])}{' …' if len(lost) > 5 else ''} "
+            f"({len(lost)} of {len(genes)}) not measured in every training section; "
+            "remove them from the list."
+        )
+        raise InputError(msg)
+    return genes
+
+
+def variance(expressions: Sequence[sp.csr_array[np.float32]]) -> NDArray[np.float64]:
+    """Variance of each gene over the spots of all sections, each centred on its own mean.
+
+    This is what ranks highly variable genes here: variance of log1p CP10k.
+    """
+    total = np.zeros(expressions[0].shape[1])
+    for expression in expressions:
+        mean = np.asarray(expression.mean(axis=0)).ravel()
+        square = np.asarray(expression.multiply(expression).sum(axis=0)).ravel()
+        total += square - expression.shape[0] * mean**2
+    return total / sum(e.shape[0] for e in expressions)

@@ -1,0 +1,1 @@
+"""Pixel2Gene: an MLP from a superpixel's histology features to gene expression."""

@@ -1,0 +1,57 @@
+"""What a method is: it fits samples, and what it fitted predicts latents on tiles of features."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_stenhance.features.encoder import FeatureTile
+from napari_stenhance.methods.field import Decoder
+from napari_stenhance.methods.sample import Sample
+from napari_stenhance.running.job import Job
+
+
+class Latent(NamedTuple):
+    """A prediction for the core of a tile, each (rows, columns, r); NaN off the tissue."""
+
+    mean: NDArray[np.float32]
+    variance: NDArray[np.float32]
+
+
+class Fitted(Protocol):
+    """A method that has learned.
+
+    Attributes
+    ----------
+    decoder : Decoder
+        Genes, and what turns a latent into their values.
+    halo_um : float
+        How far around a superpixel its latent looks, in micrometres.
+    """
+
+    decoder: Decoder
+
+    @property
+    def halo_um(self) -> float:
+        """How far around a superpixel its latent looks, in micrometres."""
+        ...
+
+    def latent(self, tile: FeatureTile) -> Latent:
+        """Predict the core of a tile."""
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Write weights.safetensors and config.json."""
+        ...
+
+
+class Method(Protocol):
+    """A published method with its options."""
+
+    def fit(self, samples: Sequence[Sample], genes: Sequence[str], job: Job) -> Fitted:
+        """Learn from the spots of one or more sections."""
+        ...

@@ -1,0 +1,1 @@
+"""Result folders: what was computed for one section, in open formats."""

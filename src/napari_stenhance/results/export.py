@@ -1,0 +1,174 @@
+"""Predictions as AnnData, at spots or at superpixels."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_stenhance.errors import InputError
+from napari_stenhance.methods.field import GeneField
+from napari_stenhance.results.result import Result
+from napari_stenhance.running.job import Job
+from napari_stenhance.section.footprint import Footprints
+from napari_stenhance.section.section import Section
+from napari_stenhance.section.spots import SpotGeometry, positions_px
+from napari_stenhance.storage.tiles import tiles_of
+
+if TYPE_CHECKING:
+    import anndata as ad
+    import pandas as pd
+
+
+def _genes_table(field: GeneField, chosen: np.ndarray) -> pd.DataFrame:
+    import pandas as pd
+
+    names = [field.genes[n] for n in chosen]
+    return pd.DataFrame({"held_out_r": field.decoder.held_out_r[chosen]}, index=pd.Index(names))
+
+
+def _about(result: Result, run: str, geometry: dict[str, Any], unit: str) -> dict[str, Any]:
+    """Return what identifies the prediction, beside the geometry of positions."""
+    slide = result.about["slide"]
+    prediction = {"unit": unit, "run": run, "slide": slide["name"], "slide_sha256": slide["sha256"]}
+    return {
+        "stenhance": geometry,
+        "stenhance_prediction": prediction,
+        "microns_per_pixel": slide["mpp"],
+    }
+
+
+def at_spots(result: Result, run: str, section: Section, genes: Sequence[str] | None) -> ad.AnnData:
+    """Average predictions over the superpixels under each spot.
+
+    Parameters
+    ----------
+    result : Result
+    run : str
+    section : Section
+        Its spots say where; their counts are not used.
+    genes : sequence of str, optional
+        By default all of the run.
+
+    Returns
+    -------
+    AnnData
+        `X` (spots, genes) float32 in the run's unit; `obs["superpixels"]` is how many were
+        averaged: where it is 0 the spot lies off the tissue mask and has the nearest prediction.
+
+    Raises
+    ------
+    InputError
+        If the section belongs to another slide, or the run predicted none of its spots.
+    """
+    import anndata as ad
+    import pandas as pd
+
+    about = result.about["slide"]
+    if section.slide is not None and section.slide.sha256 != about["sha256"]:
+        msg = f"{section.name}: its slide is not the one of this result ({about['name']})."
+        raise InputError(msg)
+    field = result.field(run)
+    spots = section.need_spots()
+    xy_um = positions_px(spots, section.name) * about["mpp"]
+    geometry = section.geometry()
+    tissue = result.tissue()
+    under = Footprints.under(field.grid, xy_um, geometry, tissue)
+    averaged = under.counts()
+    under = under.with_nearest(field.grid, xy_um, tissue)
+    latents = field.latent_of(under.row, under.column)
+    if not np.isfinite(latents).any():
+        msg = f"{result.path}: the run {run} predicted nothing under the spots of {section.name}."
+        raise InputError(msg)
+    chosen = _chosen(field, genes)
+    return ad.AnnData(
+        X=field.decoder.values(under.mean(latents), chosen),
+        obs=pd.DataFrame({"superpixels": averaged}, index=spots.obs_names.copy()),
+        var=_genes_table(field, chosen),
+        obsm={"spatial": xy_um / about["mpp"]},
+        uns=_about(result, run, dict(spots.uns["stenhance"]), field.unit),
+    )
+
+
+def at_superpixels(result: Result, run: str, genes: Sequence[str], job: Job) -> ad.AnnData:
+    """Return the predictions of some genes at every tissue superpixel that has one.
+
+    Returns
+    -------
+    AnnData
+        `X` (superpixels, genes) float32 in the run's unit; ids are `r<row>c<column>`.
+
+    Raises
+    ------
+    InputError
+        If the table would not fit into the job's memory budget.
+    """
+    import anndata as ad
+    import pandas as pd
+
+    field = result.field(run)
+    chosen = _chosen(field, genes)
+    tissue = result.tissue()
+    needed = int(tissue.sum()) * len(chosen) * 4
+    if needed > job.memory_bytes:
+        msg = (
+            f"A table of {int(tissue.sum())} superpixels × {len(chosen)} genes takes "
+            f"{needed / 1e9:.1f} GB; choose fewer genes with --genes."
+        )
+        raise InputError(msg)
+    rows, columns, parts = [], [], []
+    tiles = list(tiles_of(field.grid.shape, field.latent[0].chunks[0]))
+    with job.stage("Exporting superpixels", len(tiles)) as stage:
+        for tile in tiles:
+            latent = field.tile("latent", 0, *tile.index)
+            there = tissue[tile.rows, tile.columns] & np.isfinite(latent[..., 0])
+            row, column = np.nonzero(there)
+            rows.append(row + tile.rows.start)
+            columns.append(column + tile.columns.start)
+            parts.append(field.decoder.values(latent[there], chosen))
+            stage.advance()
+    row, column = np.concatenate(rows), np.concatenate(columns)
+    pitch = field.grid.pitch_um
+    geometry = SpotGeometry(pitch, "square", pitch, "micrometer")
+    return ad.AnnData(
+        X=np.concatenate(parts),
+        obs=pd.DataFrame(
+            {"row": row, "column": column},
+            index=pd.Index([f"r{r}c{c}" for r, c in zip(row, column, strict=True)]),
+        ),
+        var=_genes_table(field, chosen),
+        obsm={"spatial": field.grid.centres_um(row, column) / field.grid.mpp},
+        uns=_about(result, run, vars(geometry).copy(), field.unit),
+    )
+
+
+def _chosen(field: GeneField, genes: Sequence[str] | None) -> np.ndarray:
+    if genes is None:
+        return np.arange(len(field.genes))
+    return field.decoder.indices_of(genes)
+
+
+def write_h5ad(table: ad.AnnData, out: Path) -> None:
+    """Write an `.h5ad` whole or not at all.
+
+    Raises
+    ------
+    InputError
+        If something lies at `out`, or its folder cannot be written.
+    """
+    if out.exists():
+        msg = f"{out}: something lies here already; choose another --out, nothing was touched."
+        raise InputError(msg)
+    aside = out.parent / f".{out.name}.{uuid.uuid4().hex}.partial"
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        table.write_h5ad(aside)
+        aside.rename(out)
+    except OSError as error:
+        msg = f"{out}: the table cannot be written here ({error.strerror}); choose another --out."
+        raise InputError(msg) from error
+    finally:
+        aside.unlink(missing_ok=True)

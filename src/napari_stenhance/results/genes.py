@@ -1,0 +1,54 @@
+"""Gene images: OME-Zarr images of genes that were pinned or asked for."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+import zarr
+
+from napari_stenhance.methods.field import GeneField
+from napari_stenhance.results.ome import describe_image
+from napari_stenhance.results.result import TILE, Result
+from napari_stenhance.running.job import Job
+from napari_stenhance.storage.pyramid import coarsen_all, create_levels, mean_pool
+from napari_stenhance.storage.tiles import missing_tiles, writable, write_tile
+
+
+def gene_id(gene: str) -> str:
+    """Return the percent-encoded name of a gene's folder; a leading dot is encoded too."""
+    encoded = quote(gene, safe="")
+    return encoded.replace(".", "%2E", 1) if encoded.startswith(".") else encoded
+
+
+def gene_group(result: Result, run: str, gene: str) -> zarr.Group | None:
+    """Return the image group of a gene, if it was written."""
+    path = f"genes/{gene_id(gene)}"
+    group = result.run_group(run)
+    found = group[path] if path in group else None
+    return found if isinstance(found, zarr.Group) else None
+
+
+def write_gene(result: Result, run: str, field: GeneField, gene: str, job: Job) -> None:
+    """Write one gene of a field as an OME-Zarr image, tile by tile; go on where it stopped."""
+    group = gene_group(result, run, gene)
+    if group is None or not group.attrs.get("created"):
+        group = result.run_group(run).create_group(f"genes/{gene_id(gene)}", overwrite=True)
+        levels = create_levels(group, field.grid.shape, tile=TILE, dtype="f4", fill_value=np.nan)
+        describe_image(group, levels, field.grid)
+        group.attrs["stenhance"] = {"gene": gene, "unit": field.unit, "run": run}
+        group.attrs["created"] = True
+    levels = gene_levels(group)
+    missing = missing_tiles(levels[0])
+    with job.stage(f"Writing {gene}", len(missing)) as stage:
+        for tile in missing:
+            write_tile(levels[0], tile, field.image(gene, 0, tile.rows, tile.columns))
+            stage.advance()
+    coarsen_all(levels, mean_pool)
+
+
+def gene_levels(group: zarr.Group) -> list[zarr.Array[Any]]:
+    """Open the levels of a gene image, finest first."""
+    arrays = sorted(group.arrays(), key=lambda item: int(item[0][1:]))
+    return [writable(array) for _, array in arrays]

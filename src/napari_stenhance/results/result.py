@@ -1,0 +1,319 @@
+"""The result folder of one section."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import platform
+import shutil
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from napari_stenhance.errors import InputError
+from napari_stenhance.methods.field import Decoder, GeneField
+from napari_stenhance.results.ome import describe_label
+from napari_stenhance.section.grid import Grid
+from napari_stenhance.section.slide import Slide
+from napari_stenhance.storage.cache import Cache
+from napari_stenhance.storage.pyramid import any_pool, coarsen_all, create_levels
+from napari_stenhance.storage.tiles import sweep_partial, writable
+
+FORMAT_VERSION = 1
+SUFFIX = ".stenhance.zarr"
+TILE = 256
+_KEY = "stenhance"
+
+
+@dataclass(frozen=True)
+class Result:
+    """Everything that was computed for one section, in one zarr v3 group.
+
+    Attributes
+    ----------
+    path : Path
+    group : zarr.Group
+    """
+
+    path: Path
+    group: zarr.Group
+
+    # Opening
+
+    @classmethod
+    def is_result(cls, path: Path) -> bool:
+        """Tell, from one small file, whether a folder is a result."""
+        try:
+            content = json.loads((path / "zarr.json").read_text("utf-8"))
+            return _KEY in content["attributes"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
+
+    @staticmethod
+    def is_scratch(path: Path) -> bool:
+        """Tell whether a folder is empty but for what a process killed at its first write left."""
+        if not path.is_dir():
+            return False
+        return all(f.name.endswith(".partial") for f in path.rglob("*") if f.is_file())
+
+    @classmethod
+    def open(cls, path: str | Path) -> Result:
+        """Open a result for reading.
+
+        Raises
+        ------
+        InputError
+            If the folder is no result, or was written by a newer format.
+        """
+        path = Path(path)
+        if not cls.is_result(path):
+            msg = f"{path}: this is no result of napari-stenhance (no zarr.json that says so)."
+            raise InputError(msg)
+        result = cls(path, zarr.open_group(path, mode="r"))
+        version = result.about["format_version"]
+        if version > FORMAT_VERSION:
+            msg = f"{path}: written in format {version}; update napari-stenhance to read it."
+            raise InputError(msg)
+        return result
+
+    @classmethod
+    @contextmanager
+    def writing(cls, path: str | Path, slide: Slide, cache: Cache) -> Iterator[Result]:
+        """Create a result for a slide, or continue the one that is there, as its only writer.
+
+        Raises
+        ------
+        InputError
+            If something else lies at `path`, it is the result of another slide or scale, or
+            another process is writing it.
+        """
+        path = Path(path)
+        with cache.lock(path, wait=False):
+            if path.exists() and not cls.is_result(path) and not cls.is_scratch(path):
+                msg = (
+                    f"{path}: something that is not a result of napari-stenhance lies here; "
+                    "choose another --out, nothing was touched."
+                )
+                raise InputError(msg)
+            if cls.is_result(path):
+                cls.open(path)._check_slide(slide)
+                sweep_partial(path)
+                group = zarr.open_group(path, mode="r+")
+            else:
+                group = cls._create(path, slide)
+            yield cls(path, group)
+
+    @classmethod
+    def _create(cls, path: Path, slide: Slide) -> zarr.Group:
+        about = {
+            "format_version": FORMAT_VERSION,
+            "slide": {
+                "name": slide.name,
+                "sha256": slide.sha256,
+                "shape": list(slide.shape),
+                "mpp": slide.scale(),
+                "mpp_source": slide.mpp_source,
+            },
+            "runs": [],
+        }
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            sweep_partial(path)
+            group = zarr.create_group(path, attributes={_KEY: about})
+            group.create_group("fields")
+        except OSError as error:
+            msg = f"{path}: the result cannot be created here ({error.strerror}); choose another --out."
+            raise InputError(msg) from error
+        return group
+
+    def _check_slide(self, slide: Slide) -> None:
+        here = self.about["slide"]
+        if here["sha256"] != slide.sha256:
+            msg = (
+                f"{self.path}: this is the result of another slide ({here['name']}); choose "
+                f"another --out for {slide.name}."
+            )
+            raise InputError(msg)
+        if here["mpp"] != slide.scale():
+            msg = (
+                f"{self.path}: this result was made at {here['mpp']:g} µm per pixel, and now the "
+                f"scale is {slide.scale():g}; choose another --out, or the same --mpp."
+            )
+            raise InputError(msg)
+
+    # What is in it
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """The root's attributes: format version, slide, run names."""
+        return dict(self.group.attrs[_KEY])  # type: ignore[arg-type]
+
+    @property
+    def runs(self) -> tuple[str, ...]:
+        """Names of the runs, oldest first."""
+        return tuple(self.about["runs"])
+
+    def run_attributes(self, run: str) -> dict[str, Any]:
+        """Return a run's provenance: options, inputs with hashes, seed, versions, grid."""
+        return dict(self.run_group(run).attrs[_KEY])  # type: ignore[arg-type]
+
+    def run_group(self, run: str) -> zarr.Group:
+        """Return the group of a run.
+
+        Raises
+        ------
+        InputError
+            If there is no such run.
+        """
+        if run not in self.runs:
+            msg = f"{self.path}: there is no run {run!r}; there are: {', '.join(self.runs) or 'none'}."
+            raise InputError(msg)
+        return _group(self.group, f"fields/{run}")
+
+    def latest_run(self) -> str:
+        """Return the newest run that is complete.
+
+        Raises
+        ------
+        InputError
+            If there is none.
+        """
+        for run in reversed(self.runs):
+            if self.run_attributes(run)["complete"]:
+                return run
+        msg = f"{self.path}: no run in this result is complete; run the same command again."
+        raise InputError(msg)
+
+    def field(self, run: str) -> GeneField:
+        """Open the gene field of a run."""
+        group = self.run_group(run)
+        rasters = {
+            name: tuple(
+                writable(array)
+                for _, array in sorted(
+                    _group(group, name).arrays(), key=lambda item: int(item[0][1:])
+                )
+            )
+            for name in ("latent", "spread")
+        }
+        grid = self.run_attributes(run)["grid"]
+        return GeneField(
+            grid=Grid(grid["pitch_um"], tuple(grid["shape"]), grid["mpp"]),
+            decoder=Decoder.read(_group(group, "decoder")),
+            latent=rasters["latent"],
+            spread=rasters["spread"],
+        )
+
+    def model_folder(self, run: str) -> Path:
+        """Return where a run's model lies: weights.safetensors and config.json."""
+        return self.path / "files" / "models" / run
+
+    # Writing
+
+    def start_run(
+        self, stem: str, identity: Mapping[str, Any], provenance: Mapping[str, Any], grid: Grid
+    ) -> str:
+        """Find the run that these options made, or begin a new one beside it.
+
+        Parameters
+        ----------
+        stem : str
+            `<method>-<encoder>-<preset>`.
+        identity : mapping
+            Options and inputs; runs are the same if it is.
+        provenance : mapping
+            What else to record: seed, versions, device.
+
+        Returns
+        -------
+        str
+            The run's name: `stem`, or `stem-2` … if other options took it.
+        """
+        identity = json.loads(json.dumps(identity))
+        for run in self.runs:
+            if self.run_attributes(run)["identity"] == identity:
+                return run
+        taken = set(self.runs)
+        names = (stem, *(f"{stem}-{n}" for n in range(2, len(taken) + 3)))
+        run = next(name for name in names if name not in taken)
+        record = {
+            "identity": identity,
+            **provenance,
+            "grid": {"pitch_um": grid.pitch_um, "shape": list(grid.shape), "mpp": grid.mpp},
+            "complete": False,
+        }
+        self.group.create_group(f"fields/{run}", attributes={_KEY: record}, overwrite=True)
+        about = self.about
+        about["runs"] = [*about["runs"], run]
+        self.group.attrs[_KEY] = about
+        return run
+
+    def update_run(self, run: str, **changes: Any) -> None:
+        """Change or add provenance of a run, in one atomic write."""
+        group = self.run_group(run)
+        group.attrs[_KEY] = {**self.run_attributes(run), **changes}
+
+    def save_model(self, run: str, save: Callable[[Path], None]) -> None:
+        """Save a model whole: it is written aside and renamed."""
+        folder = self.model_folder(run)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        for left in folder.parent.glob(".*.building"):
+            shutil.rmtree(left)
+        aside = folder.parent / f".{run}.{uuid.uuid4().hex}.building"
+        aside.mkdir()
+        save(aside)
+        aside.rename(folder)
+
+    def create_field(self, run: str, decoder: Decoder, grid: Grid) -> GeneField:
+        """Make the rasters and the decoder of a run, or open them if they are there."""
+        group = self.run_group(run)
+        if not self.run_attributes(run).get("field_created", False):
+            for name in ("latent", "spread"):
+                create_levels(
+                    group.create_group(name, overwrite=True),
+                    grid.shape,
+                    tile=TILE,
+                    dtype="f2",
+                    channels=decoder.weights.shape[0],
+                    fill_value=np.nan,
+                )
+            decoder.write(group.create_group("decoder", overwrite=True))
+            self.update_run(run, field_created=True)
+        return self.field(run)
+
+    def write_tissue(self, tissue: NDArray[np.bool_], grid: Grid) -> None:
+        """Write the tissue mask as a label image, once."""
+        if "tissue" in self.group and _group(self.group, "tissue").attrs.get("complete"):
+            return
+        group = self.group.create_group("tissue", overwrite=True)
+        levels = create_levels(group, grid.shape, tile=TILE, dtype="u1")
+        levels[0][...] = tissue.astype("u1")
+        coarsen_all(levels, any_pool)
+        describe_label(group, levels, grid, {1: "tissue"})
+        group.attrs["complete"] = True
+
+    def tissue(self) -> NDArray[np.bool_]:
+        """Read the tissue mask, shape of the grid."""
+        return np.asarray(_group(self.group, "tissue")["s0"][...]).astype(bool)  # type: ignore[index]
+
+    def log(self, event: str, **content: Any) -> None:
+        """Append a line to files/log.jsonl: the only file with times, host and paths."""
+        file = self.path / "files" / "log.jsonl"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        now = datetime.datetime.now(datetime.UTC).isoformat()
+        line = {"time": now, "host": platform.node(), "event": event, **content}
+        with file.open("a", encoding="utf-8") as out:
+            out.write(json.dumps(line, default=str) + "\n")
+
+
+def _group(parent: zarr.Group, name: str) -> zarr.Group:
+    group = parent[name]
+    assert isinstance(group, zarr.Group)
+    return group

@@ -1,0 +1,1 @@
+"""How work is run: jobs, progress, cancellation, devices. Knows nothing of slides."""

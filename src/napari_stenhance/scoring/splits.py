@@ -1,0 +1,44 @@
+"""Splits of spots into spatial blocks, so that held-out spots are not neighbours of the others."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def block_folds(
+    xy_um: NDArray[np.float64], block_um: float, folds: int, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """Cut positions into square blocks, and deal the blocks to folds of about equal size.
+
+    Parameters
+    ----------
+    xy_um : ndarray of float64, shape (n, 2)
+    block_um : float
+        Side of a block in micrometres; halved until there are at least two blocks for each fold.
+    folds : int
+    rng : numpy Generator
+        Draws where the lattice of blocks lies, and ties.
+
+    Returns
+    -------
+    ndarray of int64, shape (n,)
+        The fold of each position.
+    """
+    if len(xy_um) < folds:
+        return rng.permutation(len(xy_um)) % folds
+    while True:
+        block = np.floor((xy_um + rng.random(2) * block_um) / block_um).astype(np.int64)
+        _, member, size = np.unique(block, axis=0, return_inverse=True, return_counts=True)
+        if len(size) >= min(2 * folds, len(xy_um)):
+            break
+        block_um /= 2
+    order = rng.permutation(len(size))
+    order = order[np.argsort(-size[order], kind="stable")]
+    filled = np.zeros(folds, dtype=np.int64)
+    fold_of_block = np.empty(len(size), dtype=np.int64)
+    for b in order:
+        fold_of_block[b] = filled.argmin()
+        filled[fold_of_block[b]] += size[b]
+    fold: NDArray[np.int64] = fold_of_block[member.ravel()]
+    return fold

@@ -1,0 +1,1 @@
+"""A section: a slide, spots, or both, and the grid and regions laid over it."""

@@ -1,0 +1,105 @@
+"""An `.h5ad` of spots, with the one image beside it that shares its stem."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_stenhance.errors import InputError
+from napari_stenhance.section.formats.found import Found
+from napari_stenhance.section.spots import (
+    VISIUM_PITCH_UM,
+    positions_px,
+    stated_mpp,
+    visium_pitch_px,
+)
+
+if TYPE_CHECKING:
+    import anndata as ad
+
+_IMAGES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".btf", ".svs", ".ndpi")
+
+
+def find_mpp(spots: ad.AnnData, xy: NDArray[np.float64]) -> tuple[float | None, str]:
+    """Find the scale that an AnnData states, or that its Visium lattice implies.
+
+    Returns
+    -------
+    mpp : float or None
+        Micrometres per full-resolution pixel.
+    source : str
+        In words.
+    """
+    stated = stated_mpp(spots.uns)
+    if stated is not None:
+        return stated, "stated in uns"
+    pitch = visium_pitch_px(spots.obs, xy)
+    if pitch is not None:
+        source = f"inferred from the Visium lattice: {pitch:.1f} px = {VISIUM_PITCH_UM:g} µm"
+        return VISIUM_PITCH_UM / pitch, source
+    return None, "unknown"
+
+
+def _image_beside(path: Path) -> Path | None:
+    """Return the one image whose stem is the file's, or begins with it and a separator."""
+    stem = path.stem
+    images = sorted(
+        f
+        for f in path.parent.iterdir()
+        if f.suffix.lower() in _IMAGES
+        and (f.stem == stem or (f.stem.startswith(stem) and f.stem[len(stem)] in "_-. "))
+    )
+    if len(images) > 1:
+        names = ", ".join(f.name for f in images)
+        msg = f"{path}: several images share its stem: {names}; leave only the slide beside it."
+        raise InputError(msg)
+    return images[0] if images else None
+
+
+def recognise(path: Path) -> Found | None:
+    """Recognise an `.h5ad`, or a folder that holds just one.
+
+    Raises
+    ------
+    InputError
+        If a folder holds several, several images share the stem, or the file cannot be read.
+    """
+    if path.is_dir():
+        inside = sorted(path.glob("*.h5ad"))
+        if len(inside) > 1:
+            names = ", ".join(f.name for f in inside)
+            msg = f"{path}: the folder holds several sections: {names}; name the one you mean."
+            raise InputError(msg)
+        if not inside:
+            return None
+        (path,) = inside
+    if path.suffix.lower() != ".h5ad":
+        return None
+    import anndata as ad
+
+    try:
+        with h5py.File(path, "r") as file:
+            spots = ad.AnnData(
+                obs=ad.io.read_elem(file["obs"]),
+                uns=ad.io.read_elem(file["uns"]) if "uns" in file else {},
+                obsm={"spatial": np.asarray(file["obsm/spatial"])}
+                if "obsm/spatial" in file
+                else {},
+            )
+    except (OSError, KeyError, ValueError, TypeError) as error:
+        msg = f"{path}: this is no AnnData file that can be read ({error}); write it again."
+        raise InputError(msg) from error
+    xy = positions_px(spots, str(path))
+    mpp, source = find_mpp(spots, xy)
+    return Found(path.stem, _image_beside(path), xy, mpp, source, partial(_read, path))
+
+
+def _read(path: Path) -> tuple[ad.AnnData, tuple[str, ...]]:
+    import anndata as ad
+
+    return ad.read_h5ad(path), ()

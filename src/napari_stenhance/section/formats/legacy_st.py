@@ -1,0 +1,159 @@
+"""Legacy Spatial Transcriptomics folders: counts and spot selection as tables, one H&E image."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import re
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_stenhance.errors import InputError
+from napari_stenhance.section.formats.found import Found
+from napari_stenhance.section.spots import ST_DIAMETER_UM, ST_PITCH_UM, square_pitch_px
+
+if TYPE_CHECKING:
+    import anndata as ad
+    import pandas as pd
+
+_SPOT_ID = re.compile(r"(\d+(?:\.\d+)?)[x_](\d+(?:\.\d+)?)$")
+_TABLES = (".tsv", ".tsv.gz", ".txt", ".txt.gz")
+_IMAGES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".btf", ".svs", ".ndpi")
+_POSITIONS = ("x", "y", "new_x", "new_y", "pixel_x", "pixel_y")
+_PEEK = 64 * 1024
+
+
+def _head(path: Path) -> list[list[str]]:
+    """Return the start of the first two lines of a table, cut into cells."""
+    opened = gzip.open if path.suffix == ".gz" else open
+    try:
+        with opened(path, "rb") as file:
+            lines = [file.readline(_PEEK), b""]
+            while lines[0] and not lines[0].endswith(b"\n") and (rest := file.readline(_PEEK)):
+                lines[0] = lines[0][:_PEEK] + rest[-1:]
+            lines[1] = file.readline(256)
+    except (OSError, EOFError):
+        return [[], []]
+    return [line.decode("utf-8", "replace").strip("\r\n").split("\t") for line in lines]
+
+
+def recognise(folder: Path) -> Found | None:
+    """Recognise a folder by the columns of its positions and the spot ids of its counts.
+
+    Raises
+    ------
+    InputError
+        If it is such a folder, but several files could play the same part.
+    """
+    if not folder.is_dir():
+        return None
+    files = sorted(f for f in folder.iterdir() if f.is_file() and not f.name.startswith("."))
+    tables = {f: _head(f) for f in files if f.name.lower().endswith(_TABLES)}
+    positions = [f for f, head in tables.items() if set(_POSITIONS) <= set(head[0])]
+    counts = [f for f, head in tables.items() if head[1] and _SPOT_ID.match(head[1][0])]
+    counts = [f for f in counts if f not in positions and "label" not in f.name.lower()]
+    if not positions or not counts:
+        return None
+    images = [f for f in files if f.suffix.lower() in _IMAGES]
+    for what, found in (("counts", counts), ("positions", positions), ("image", images)):
+        if len(found) > 1:
+            names = ", ".join(f.name for f in found)
+            msg = f"{folder}: several files could be the {what}: {names}; leave only one there."
+            raise InputError(msg)
+    table, doubts = _read_positions(positions[0])
+    xy = table[["pixel_x", "pixel_y"]].to_numpy(np.float64)
+    # `new_x`, `new_y` are where the printed spots were found, in units of the lattice.
+    pitch = square_pitch_px(table[["new_x", "new_y"]].to_numpy(np.float64), xy)
+    return Found(
+        name=folder.name,
+        image=images[0] if images else None,
+        xy=xy,
+        mpp=ST_PITCH_UM / pitch if pitch else None,
+        mpp_source=f"inferred from the lattice: {pitch:.1f} px = {ST_PITCH_UM:g} µm"
+        if pitch
+        else "unknown",
+        read=partial(_read, counts[0], positions[0]),
+        doubts=doubts,
+    )
+
+
+def _read_positions(path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    import pandas as pd
+
+    try:
+        table = pd.read_csv(path, sep="\t")
+        table[list(_POSITIONS)] = table[list(_POSITIONS)].astype(float)
+    except (ValueError, pd.errors.ParserError, EOFError, OSError) as error:
+        msg = f"{path}: the positions cannot be read ({error}); export them again."
+        raise InputError(msg) from error
+    whole = np.isfinite(table[list(_POSITIONS)]).all(axis=1)
+    doubts: tuple[str, ...] = ()
+    if not whole.all():
+        doubts = (f"{path.name}: {int((~whole).sum())} spots without coordinates were left out.",)
+        table = table[whole]
+    keys = zip(table["x"].round().astype(int), table["y"].round().astype(int), strict=True)
+    table.index = pd.Index([f"{x}x{y}" for x, y in keys])
+    if not table.index.is_unique:
+        twice = table.index[table.index.duplicated()][0]
+        msg = f"{path}: two spots have the array position {twice}; remove one."
+        raise InputError(msg)
+    return table, doubts
+
+
+def _read_counts(path: Path) -> tuple[list[str], list[str], np.ndarray]:
+    """Parse a spots × genes table; column-wise parsers choke on tables this wide."""
+    opened = gzip.open if path.suffix == ".gz" else open
+    ids, rows = [], []
+    try:
+        with opened(path, "rt", newline="") as file:
+            header = next(csv.reader(file, delimiter="\t"))
+            for line in file:
+                spot, _, cells = line.rstrip("\r\n").partition("\t")
+                ids.append(spot)
+                rows.append(np.array(cells.split("\t"), dtype=np.float32))
+        matrix = np.stack(rows)
+        genes = header[-matrix.shape[1] :]
+    except (ValueError, OSError, EOFError, StopIteration) as error:
+        msg = f"{path}: the counts cannot be read ({error}); each line must be a spot id and counts."
+        raise InputError(msg) from error
+    if len(genes) != matrix.shape[1]:
+        msg = f"{path}: the header names {len(genes)} genes, but lines hold {matrix.shape[1]} counts."
+        raise InputError(msg)
+    return ids, genes, matrix
+
+
+def _read(counts_path: Path, positions_path: Path) -> tuple[ad.AnnData, tuple[str, ...]]:
+    import anndata as ad
+    import pandas as pd
+    import scipy.sparse as sp
+
+    positions, _ = _read_positions(positions_path)
+    ids, genes, matrix = _read_counts(counts_path)
+    matches = [_SPOT_ID.match(i) for i in ids]
+    keys = [f"{round(float(m[1]))}x{round(float(m[2]))}" if m else i for m, i in zip(matches, ids, strict=True)]
+    both = [n for n, key in enumerate(keys) if key in positions.index]
+    if not both:
+        msg = (
+            f"{counts_path}: none of its {len(ids)} spot ids (such as {', '.join(ids[:3])}) has a "
+            f"position in {positions_path.name} (such as {', '.join(positions.index[:3])}); "
+            "these files do not belong together."
+        )
+        raise InputError(msg)
+    doubts: tuple[str, ...] = ()
+    if len(both) < len(ids):
+        doubts = (f"{len(ids) - len(both)} of {len(ids)} spots have no position and were left out.",)
+    rows = positions.loc[[keys[n] for n in both]]
+    spots = ad.AnnData(
+        X=sp.csr_matrix(matrix[both]),
+        obs=pd.DataFrame(
+            {"array_x": rows["x"].to_numpy(), "array_y": rows["y"].to_numpy()},
+            index=pd.Index([ids[n] for n in both]),
+        ),
+        var=pd.DataFrame(index=pd.Index(genes)),
+        obsm={"spatial": rows[["pixel_x", "pixel_y"]].to_numpy(np.float64)},
+        uns={"spot_diameter_um": ST_DIAMETER_UM, "spot_pitch_um": ST_PITCH_UM},
+    )
+    return spots, doubts

@@ -1,0 +1,95 @@
+"""Pyramidal TIFF (SVS, OME-TIFF, NDPI, generic) through tifffile, tile by tile."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import tifffile
+import zarr
+
+from napari_stenhance.errors import InputError
+
+if TYPE_CHECKING:
+    import dask.array as da
+
+_MICROMETRES = {"nm": 1e-3, "µm": 1.0, "μm": 1.0, "um": 1.0, "mm": 1e3, "cm": 1e4}  # noqa: RUF001
+_PER_UNIT = {2: 25400.0, 3: 10000.0}
+_DEFAULT_DPI = (72, 96, 150, 300)
+
+
+def _main_series(tif: tifffile.TiffFile) -> Any:
+    return max(tif.series, key=lambda series: series.size)
+
+
+def _opened(path: Path) -> tifffile.TiffFile:
+    try:
+        return tifffile.TiffFile(path)
+    except (tifffile.TiffFileError, OSError, ValueError) as error:
+        msg = f"{path}: this is no TIFF that can be read ({error}); export the slide again."
+        raise InputError(msg) from error
+
+
+def read_mpp(path: Path) -> float | None:
+    """Read the scale that a TIFF states, in µm per pixel; None if it states none.
+
+    Order: Aperio's MPP, OME's PhysicalSizeX, resolution tags. Tags that only repeat a screen's or
+    a printer's default, or differ between x and y, are no statement.
+    """
+    with _opened(path) as tif:
+        page = tif.pages.first
+        if tif.is_svs:
+            match = re.search(r"MPP\s*=\s*([\d.,]+)", page.description)
+            return float(match[1].replace(",", ".")) if match else None
+        if tif.is_ome and tif.ome_metadata:
+            size = re.search(r'PhysicalSizeX="([^"]+)"', tif.ome_metadata)
+            unit = re.search(r'PhysicalSizeXUnit="([^"]+)"', tif.ome_metadata)
+            factor = _MICROMETRES.get(unit[1] if unit else "µm")
+            return float(size[1]) * factor if size and factor else None
+        unit_code = page.tags.get("ResolutionUnit")
+        per_unit = _PER_UNIT.get(int(unit_code.value) if unit_code else 2)
+        if per_unit is None or "XResolution" not in page.tags:
+            return None
+        x, y = page.resolution
+        if x <= 0 or y <= 0 or abs(x / y - 1) > 0.05:
+            return None
+        if per_unit == _PER_UNIT[2] and round(x) in _DEFAULT_DPI:
+            return None
+        mpp = per_unit / x
+        return mpp if 0.05 <= mpp <= 20 else None
+
+
+def open_pyramid(path: Path) -> tuple[tuple[da.Array, ...], tuple[float, ...]] | None:
+    """Open the levels of a pyramidal 8-bit RGB TIFF lazily; None if it has no pyramid.
+
+    Returns
+    -------
+    levels : tuple of dask arrays
+        (y, x, 3) uint8; tiles that the file leaves out are white.
+    downsamples : tuple of float
+    """
+    import dask.array as da
+
+    tif = _opened(path)
+    series = _main_series(tif)
+    if len(series.levels) < 2 or series.dtype != "uint8":
+        tif.close()
+        return None
+    group = zarr.open_group(series.aszarr(fillvalue=255), mode="r")
+    axes = series.axes
+    band = next((axes.index(a) for a in "SC" if a in axes), None)
+    if len(axes) != 3 or band is None or series.shape[band] not in (3, 4):
+        msg = f"{path}: the image has axes {axes} {series.shape}, not RGB; export it as RGB."
+        raise InputError(msg)
+    levels = []
+    for name in sorted((n for n, _ in group.arrays()), key=int):
+        level = da.from_zarr(group[name])
+        levels.append(da.moveaxis(level, band, -1)[..., :3])
+    height = levels[0].shape[0]
+    downsamples = []
+    for level in levels:
+        ratio = height / level.shape[0]
+        whole = round(ratio)
+        downsamples.append(float(whole) if abs(ratio / whole - 1) < 0.01 else ratio)
+    return tuple(levels), tuple(downsamples)

@@ -1,0 +1,71 @@
+"""Regions: polygons in micrometres of the world, GeoJSON on disk."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from shapely.geometry import shape
+from shapely.geometry.base import BaseGeometry
+
+from napari_stenhance.errors import InputError
+from napari_stenhance.section.grid import Grid
+
+
+@dataclass(frozen=True)
+class Region:
+    """One or more polygons, in micrometres, as one area."""
+
+    area: BaseGeometry
+
+    @classmethod
+    def read(cls, path: str | Path) -> Region:
+        """Read the polygons of a GeoJSON file whose coordinates are (x, y) in micrometres.
+
+        Raises
+        ------
+        InputError
+            If the file is missing, no GeoJSON, or holds no polygon with an area.
+        """
+        path = Path(path)
+        try:
+            content = json.loads(path.read_text("utf-8"))
+        except FileNotFoundError:
+            msg = f"{path}: there is no such region file."
+            raise InputError(msg) from None
+        except (OSError, ValueError) as error:
+            msg = f"{path}: this is no GeoJSON ({error}); save the region again."
+            raise InputError(msg) from error
+        features = content.get("features", [content]) if isinstance(content, dict) else content
+        try:
+            shapes = [shape(f.get("geometry") or f) for f in features]
+        except (AttributeError, KeyError, TypeError, ValueError, shapely.ShapelyError) as error:
+            msg = f"{path}: a geometry in it is not valid GeoJSON ({error}); save the region again."
+            raise InputError(msg) from error
+        area = shapely.union_all([shapely.make_valid(s) for s in shapes])
+        if not area.area > 0:
+            msg = f"{path}: it holds no polygon with an area; draw one and save it again."
+            raise InputError(msg)
+        return cls(area)
+
+    def mask(self, grid: Grid) -> NDArray[np.bool_]:
+        """Tell which superpixels have their centre in the region, shape `grid.shape`."""
+        mask = np.zeros(grid.shape, dtype=bool)
+        x0, y0, x1, y1 = self.area.bounds
+        low = np.floor(grid.position(np.array([x0, y0]))).astype(int)
+        high = np.ceil(grid.position(np.array([x1, y1]))).astype(int) + 1
+        rows = np.arange(max(low[0], 0), min(high[0], grid.shape[0]))
+        columns = np.arange(max(low[1], 0), min(high[1], grid.shape[1]))
+        if len(rows) and len(columns):
+            centres = grid.centres_um(rows[:, None], columns[None, :])
+            inside = shapely.contains_xy(self.area, centres[..., 0], centres[..., 1])
+            mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] = inside
+        return mask
+
+    def to_json(self) -> str:
+        """Return the area as canonical GeoJSON, for provenance."""
+        return str(shapely.to_geojson(shapely.normalize(self.area)))

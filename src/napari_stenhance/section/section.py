@@ -1,0 +1,223 @@
+"""A section: a slide, spots, or both, opened from what lies on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_stenhance.errors import InputError
+from napari_stenhance.running.job import Job
+from napari_stenhance.section.formats import h5ad, legacy_st
+from napari_stenhance.section.formats.found import Found
+from napari_stenhance.section.slide import IMAGE_SUFFIXES, Slide
+from napari_stenhance.section.spots import (
+    SpotGeometry,
+    attach,
+    check_counts,
+    geometry_of,
+    positions_px,
+    with_geometry,
+)
+from napari_stenhance.storage.cache import Cache
+
+if TYPE_CHECKING:
+    import anndata as ad
+
+_INSIDE_LEAST = 0.9
+
+
+@dataclass(frozen=True)
+class Section:
+    """A slide, spots, or both, of one piece of tissue.
+
+    Attributes
+    ----------
+    slide : Slide or None
+    spots : AnnData or None
+        Raw counts in `X`, `obsm["spatial"]` = (x, y) in full-resolution pixels. On construction
+        `uns["stenhance"]` is filled in from what the spots state, else from their lattice.
+    name : str
+        By default the slide's name.
+    mpp : float or None
+        Micrometres per full-resolution pixel; by default the slide's, or what the spots state.
+    doubts : tuple of str
+        What was guessed or left out, one sentence each.
+
+    Raises
+    ------
+    InputError
+        If counts or positions cannot be used, or most spots lie outside the slide.
+    """
+
+    slide: Slide | None = None
+    spots: ad.AnnData | None = None
+    name: str = ""
+    mpp: float | None = None
+    doubts: tuple[str, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        """Check the parts, and that they fit together."""
+        if self.slide is None and self.spots is None:
+            msg = "A section needs a slide, spots, or both."
+            raise InputError(msg)
+        name = self.name or (self.slide.name if self.slide else "section")
+        object.__setattr__(self, "name", name)
+        mpp, doubts = self.mpp, self.doubts
+        if self.slide is not None:
+            mpp = mpp or self.slide.mpp
+        if self.spots is not None:
+            check_counts(self.spots, name)
+            xy = positions_px(self.spots, name)
+            if mpp is None:
+                mpp, source = h5ad.find_mpp(self.spots, xy)
+                if mpp is not None and self.slide is not None:
+                    object.__setattr__(self, "slide", self.slide.with_mpp(mpp, source))
+                if source.startswith("inferred"):
+                    doubts = (*doubts, f"The scale, {mpp:.4g} µm per pixel, is {source}.")
+            if self.slide is not None:
+                self._check_inside(xy)
+            spots = attach(self.spots, with_geometry(self.spots, xy, mpp))
+            object.__setattr__(self, "spots", spots)
+        if self.slide is not None and mpp is not None and self.slide.mpp != mpp:
+            object.__setattr__(self, "slide", self.slide.with_mpp(mpp, "given"))
+        object.__setattr__(self, "mpp", mpp)
+        object.__setattr__(self, "doubts", doubts)
+
+    def _check_inside(self, xy: NDArray[np.float64]) -> None:
+        inside = _share_inside(xy, self.need_slide().shape)
+        if inside < _INSIDE_LEAST:
+            msg = (
+                f"{self.name}: {1 - inside:.0%} of the spots lie outside the slide; their "
+                "coordinates must be (x, y) in full-resolution pixels of this very image."
+            )
+            raise InputError(msg)
+
+    def need_slide(self) -> Slide:
+        """Return the slide.
+
+        Raises
+        ------
+        InputError
+            If the section has none.
+        """
+        if self.slide is None:
+            why = " ".join(self.doubts)
+            msg = f"{self.name}: this section has no slide, and the task needs one. {why}".strip()
+            raise InputError(msg)
+        return self.slide
+
+    def need_spots(self) -> ad.AnnData:
+        """Return the spots.
+
+        Raises
+        ------
+        InputError
+            If the section has none.
+        """
+        if self.spots is None:
+            msg = f"{self.name}: this section has no spots, and the task needs them."
+            raise InputError(msg)
+        return self.spots
+
+    def spots_um(self) -> NDArray[np.float64]:
+        """Return the spots' (x, y) in micrometres of the world, shape (n, 2)."""
+        return positions_px(self.need_spots(), self.name) * self.need_slide().scale()
+
+    def geometry(self) -> SpotGeometry:
+        """Return the spots' diameter, shape and pitch."""
+        return geometry_of(self.need_spots())
+
+
+def _share_inside(xy: NDArray[np.float64], shape: tuple[int, int]) -> float:
+    height, width = shape
+    inside = (xy >= -0.5).all(axis=1) & (xy[:, 0] <= width - 0.5) & (xy[:, 1] <= height - 0.5)
+    return float(inside.mean())
+
+
+RECOGNISERS: tuple[Callable[[Path], Found | None], ...] = (legacy_st.recognise, h5ad.recognise)
+"""Each looks at names, then at a few kilobytes, and returns None where it does not apply."""
+
+
+def open_section(
+    path: str | Path,
+    *,
+    mpp: float | None = None,
+    spots: bool = True,
+    cache: Cache | None = None,
+    job: Job | None = None,
+) -> Section:
+    """Open a section from a folder or a file.
+
+    Recognised are a legacy ST folder (counts, positions, image), an `.h5ad` with the one image
+    beside it that shares its stem, a folder that holds one such `.h5ad`, and an image alone.
+
+    Parameters
+    ----------
+    path : str or Path
+    mpp : float, optional
+        Micrometres per full-resolution pixel, where the files do not say or are wrong.
+    spots : bool
+        False reads only the slide and its scale: counts are not even parsed.
+    cache : Cache, optional
+        Where pyramids lie; by default the user's.
+    job : Job, optional
+        Receives the progress of building a pyramid.
+
+    Raises
+    ------
+    InputError
+        If nothing is there, it is not recognised, or its parts do not fit together.
+    """
+    path = Path(path)
+    if not path.exists():
+        msg = f"{path}: there is no such file or folder."
+        raise InputError(msg)
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        slide = Slide.open(path, mpp=mpp, cache=cache, job=job)
+        return Section(slide=slide, name=path.stem)
+    for recognise in RECOGNISERS:
+        found = recognise(path)
+        if found is not None:
+            return _assemble(found, mpp, spots=spots, cache=cache, job=job)
+    msg = (
+        f"{path}: this is no section that can be read. Give an image, an .h5ad with its image "
+        "beside it, or a legacy ST folder (counts .tsv.gz, positions .tsv, one image)."
+    )
+    raise InputError(msg)
+
+
+def _assemble(
+    found: Found, mpp: float | None, *, spots: bool, cache: Cache | None, job: Job | None
+) -> Section:
+    doubts = list(found.doubts)
+    scale, source = (mpp, "given") if mpp is not None else (found.mpp, found.mpp_source)
+    slide = None
+    if found.image is not None:
+        slide = Slide.open(found.image, name=found.name, cache=cache, job=job)
+        inside = _share_inside(found.xy, slide.shape)
+        if inside < _INSIDE_LEAST:
+            doubts.append(
+                f"The image {found.image.name} was left out: {1 - inside:.0%} of the spots lie "
+                "outside it, so their coordinates belong to another (full-resolution) image."
+            )
+            slide = None
+    if slide is not None:
+        if scale is None and slide.mpp is not None:
+            scale, source = slide.mpp, slide.mpp_source
+        if scale is not None:
+            slide = slide.with_mpp(scale, source)
+    if scale is None:
+        doubts.append("The scale is unknown: give it with --mpp (µm per pixel).")
+    elif source.startswith("inferred"):
+        doubts.append(f"The scale, {scale:.4g} µm per pixel, is {source}.")
+    if not spots and slide is not None:
+        return Section(slide=slide, name=found.name, mpp=scale, doubts=tuple(doubts))
+    table, more = found.read()
+    return Section(
+        slide=slide, spots=table, name=found.name, mpp=scale, doubts=(*doubts, *more)
+    )

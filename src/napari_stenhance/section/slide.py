@@ -1,0 +1,183 @@
+"""One H&E image, opened lazily as a pyramid."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_stenhance.errors import InputError
+from napari_stenhance.running.job import Job
+from napari_stenhance.section.formats import flat, tiff
+from napari_stenhance.section.grid import Box
+from napari_stenhance.section.resample import area_average, area_weights
+from napari_stenhance.storage.cache import Cache, file_hash
+
+if TYPE_CHECKING:
+    import dask.array as da
+
+TIFF_SUFFIXES = (".tif", ".tiff", ".btf", ".tf8", ".svs", ".ndpi", ".scn", ".bif", ".qptiff")
+FLAT_SUFFIXES = (".jpg", ".jpeg", ".png")
+IMAGE_SUFFIXES = (*FLAT_SUFFIXES, *TIFF_SUFFIXES)
+
+WHITE = 255
+PLAUSIBLE_MPP = (0.05, 20.0)
+
+
+@dataclass(frozen=True)
+class Slide:
+    """One H&E image as a pyramid of lazy arrays.
+
+    Attributes
+    ----------
+    path : Path
+        The image file.
+    name : str
+        By default the file's name without its suffix.
+    levels : tuple of dask arrays
+        (y, x, 3) uint8, from full resolution down.
+    downsamples : tuple of float
+        Full-resolution pixels for each pixel of a level.
+    sha256 : str
+        Of the file's content.
+    mpp : float or None
+        Micrometres per pixel of the full-resolution level; None if nobody knows.
+    mpp_source : str
+        Where `mpp` comes from, in words; "inferred …" where it was not stated.
+    """
+
+    path: Path
+    name: str
+    levels: tuple[da.Array, ...]
+    downsamples: tuple[float, ...]
+    sha256: str
+    mpp: float | None
+    mpp_source: str
+
+    @classmethod
+    def open(
+        cls,
+        path: str | Path,
+        *,
+        mpp: float | None = None,
+        name: str | None = None,
+        cache: Cache | None = None,
+        job: Job | None = None,
+    ) -> Slide:
+        """Open a JPEG, PNG or TIFF; one without a pyramid gets it, once, in the cache.
+
+        Parameters
+        ----------
+        path : str or Path
+            The image file.
+        mpp : float, optional
+            Micrometres per pixel, if the file does not say or is wrong.
+        name : str, optional
+            What to call the slide; by default the file's name without its suffix.
+        cache : Cache, optional
+            Where pyramids lie; by default the user's.
+        job : Job, optional
+            Receives the progress of building a pyramid.
+
+        Raises
+        ------
+        InputError
+            If the file is missing, is no image that can be read, or `mpp` is absurd.
+        """
+        path = Path(path)
+        if not path.is_file():
+            msg = f"{path}: there is no such image file."
+            raise InputError(msg)
+        found = None
+        pyramid = None
+        if path.suffix.lower() in TIFF_SUFFIXES:
+            found = tiff.read_mpp(path)
+            pyramid = tiff.open_pyramid(path)
+        sha256 = file_hash(path)
+        if pyramid is None:
+            pyramid = flat.open_pyramid(path, sha256, cache or Cache.default(), job or Job())
+        levels, downsamples = pyramid
+        slide = cls(path, name or path.stem, levels, downsamples, sha256, None, "unknown")
+        if mpp is not None:
+            return slide.with_mpp(mpp, "given")
+        return slide if found is None else slide.with_mpp(found, "the file's metadata")
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of the full-resolution level in pixels."""
+        height, width = self.levels[0].shape[:2]
+        return int(height), int(width)
+
+    def with_mpp(self, mpp: float, source: str) -> Slide:
+        """Return the slide with its scale set.
+
+        Raises
+        ------
+        InputError
+            If `mpp` lies outside 0.05 … 20 µm per pixel.
+        """
+        low, high = PLAUSIBLE_MPP
+        if not low <= mpp <= high:
+            msg = (
+                f"{self.path}: a scale of {mpp:g} µm per pixel cannot be right for a slide "
+                f"({low:g} to {high:g}); give the true one with --mpp."
+            )
+            raise InputError(msg)
+        return replace(self, mpp=float(mpp), mpp_source=source)
+
+    def scale(self) -> float:
+        """Return `mpp`.
+
+        Raises
+        ------
+        InputError
+            If the scale is unknown.
+        """
+        if self.mpp is None:
+            msg = f"{self.path}: the scale of the slide is unknown; give it with --mpp (µm per pixel)."
+            raise InputError(msg)
+        return self.mpp
+
+    def extent_um(self) -> Box:
+        """Return the world box that the slide covers, in micrometres."""
+        mpp = self.scale()
+        height, width = self.shape
+        return -mpp / 2, -mpp / 2, (width - 0.5) * mpp, (height - 0.5) * mpp
+
+    def read(self, region_um: Box, mpp: float) -> NDArray[np.uint8]:
+        """Read any region at any resolution, averaged over area, white outside the slide.
+
+        Parameters
+        ----------
+        region_um : tuple of float
+            (x0, y0, x1, y1) in micrometres of the world.
+        mpp : float
+            Micrometres per pixel of what is returned.
+
+        Returns
+        -------
+        ndarray of uint8, shape (round((y1 − y0) / mpp), round((x1 − x0) / mpp), 3)
+        """
+        own = self.scale()
+        x0, y0, x1, y1 = region_um
+        level = max(
+            i for i, down in enumerate(self.downsamples) if i == 0 or own * down <= mpp * 1.000001
+        )
+        pixel_um = own * self.downsamples[level]
+        step = mpp / pixel_um
+        weights, spans = [], []
+        for low, high, size in (
+            (y0, y1, self.levels[level].shape[0]),
+            (x0, x1, self.levels[level].shape[1]),
+        ):
+            count = round((high - low) / mpp)
+            start = (low + own / 2) / pixel_um
+            first = min(max(int(np.floor(start)), 0), size)
+            last = min(max(int(np.ceil(start + count * step)), first), size)
+            weights.append(area_weights(start, step, count, first, last))
+            spans.append(slice(first, last))
+        pixels = self.levels[level][spans[0], spans[1]].compute()
+        return area_average(np.asarray(pixels), weights[0], weights[1], WHITE)

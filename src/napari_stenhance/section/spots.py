@@ -1,0 +1,201 @@
+"""Spots: the measured positions, as an AnnData of raw counts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from napari_stenhance.errors import InputError
+
+if TYPE_CHECKING:
+    import anndata as ad
+    import pandas as pd
+
+UNS_KEY = "stenhance"
+VISIUM_PITCH_UM = 100.0
+VISIUM_DIAMETER_UM = 55.0
+ST_PITCH_UM = 200.0
+ST_DIAMETER_UM = 100.0
+_BIN_PITCH_MOST_UM = 20.0
+
+
+@dataclass(frozen=True)
+class SpotGeometry:
+    """What `uns["stenhance"]` holds.
+
+    Attributes
+    ----------
+    spot_diameter_um, pitch_um : float
+        In micrometres, or in pixels where `unit` is "pixel".
+    spot_shape : {"disc", "square"}
+    unit : {"micrometer", "pixel"}
+        "pixel" where no scale is known.
+    """
+
+    spot_diameter_um: float
+    spot_shape: Literal["disc", "square"]
+    pitch_um: float
+    unit: Literal["micrometer", "pixel"]
+
+
+def geometry_of(spots: ad.AnnData) -> SpotGeometry:
+    """Read `uns["stenhance"]` of spots that belong to a section."""
+    return SpotGeometry(**spots.uns[UNS_KEY])
+
+
+def positions_px(spots: ad.AnnData, where: str) -> NDArray[np.float64]:
+    """Return (x, y) in full-resolution pixels, shape (n, 2).
+
+    Raises
+    ------
+    InputError
+        If `obsm["spatial"]` is missing, not of that shape, or not finite.
+    """
+    if "spatial" not in spots.obsm:
+        msg = f'{where}: obsm["spatial"] is missing; it must hold (x, y) in full-resolution pixels.'
+        raise InputError(msg)
+    xy = np.asarray(spots.obsm["spatial"], dtype=np.float64)
+    if xy.ndim != 2 or xy.shape[1] < 2:
+        msg = f'{where}: obsm["spatial"] has shape {xy.shape}; it must be spots × 2 (x, y).'
+        raise InputError(msg)
+    xy = xy[:, :2]
+    lost = np.flatnonzero(~np.isfinite(xy).all(axis=1))
+    if len(lost):
+        msg = (
+            f'{where}: obsm["spatial"] of spot {spots.obs_names[lost[0]]} (and {len(lost) - 1} '
+            "others) is not a number; remove these spots."
+        )
+        raise InputError(msg)
+    return xy
+
+
+def check_counts(spots: ad.AnnData, where: str) -> None:
+    """Refuse counts that cannot be counts, and ids that are not unique.
+
+    Raises
+    ------
+    InputError
+        If a count is negative or not a finite number, a spot or gene id occurs twice, or there are
+        no spots.
+    """
+    if spots.n_obs == 0 or spots.n_vars == 0:
+        msg = f"{where}: there are {spots.n_obs} spots and {spots.n_vars} genes; nothing to learn."
+        raise InputError(msg)
+    for ids, what in ((spots.obs_names, "spot"), (spots.var_names, "gene")):
+        if not ids.is_unique:
+            twice = ids[ids.duplicated()][0]
+            msg = f"{where}: {what} id {twice!r} occurs more than once; make the ids unique."
+            raise InputError(msg)
+    counts = spots.X
+    if counts is None:
+        msg = f"{where}: X is empty; it must hold the raw counts."
+        raise InputError(msg)
+    values = counts.data if sp.issparse(counts) else np.asarray(counts)
+    bad = ~np.isfinite(values) | (values < 0)
+    if bad.any():
+        if sp.issparse(counts):
+            entry = sp.coo_array(counts)
+            bad = ~np.isfinite(entry.data) | (entry.data < 0)
+            first = int(np.flatnonzero(bad)[0])
+            row, column, value = entry.row[first], entry.col[first], entry.data[first]
+        else:
+            row, column = np.argwhere(bad)[0]
+            value = values[row, column]
+        msg = (
+            f"{where}: the count of gene {spots.var_names[column]} in spot {spots.obs_names[row]} "
+            f"is {value:g}; counts must be finite and not negative: export the raw counts."
+        )
+        raise InputError(msg)
+
+
+def visium_pitch_px(obs: pd.DataFrame, xy: NDArray[np.float64]) -> float | None:
+    """Measure the pitch of a Visium lattice in pixels; None if the spots lie on none.
+
+    Visium numbers its hexagonal lattice so that `array_row + array_col` is even; neighbours in a
+    row lie two columns and 100 µm apart. The longest such pairs measure it best.
+    """
+    if not {"array_row", "array_col"} <= set(obs.columns):
+        return None
+    row, column = (obs[c].to_numpy(dtype=np.float64) for c in ("array_row", "array_col"))
+    if not (np.isfinite(row).all() and np.isfinite(column).all()):
+        return None
+    if ((row + column) % 2).any() or len(set(row % 2)) < 2:
+        return None
+    # In units of the pitch, the lattice is (column / 2, row · √3 / 2).
+    return _lattice_pitch(np.column_stack([column / 2, row * np.sqrt(3) / 2]), xy)
+
+
+def square_pitch_px(array_xy: NDArray[np.float64], xy: NDArray[np.float64]) -> float | None:
+    """Measure the pitch of a square lattice, numbered along x and y, in pixels.
+
+    Fitted over all spots, because printed spots lie beside their lattice points.
+    """
+    return _lattice_pitch(array_xy, xy)
+
+
+def _lattice_pitch(lattice: NDArray[np.float64], xy: NDArray[np.float64]) -> float | None:
+    if len(xy) < 4 or np.linalg.matrix_rank(lattice - lattice.mean(axis=0)) < 2:
+        return None
+    design = np.column_stack([lattice, np.ones(len(lattice))])
+    affine = np.linalg.lstsq(design, xy, rcond=None)[0][:2]
+    return float(np.sqrt(abs(np.linalg.det(affine)))) or None
+
+
+def nearest_distance(xy: NDArray[np.float64]) -> float:
+    """Median distance to the nearest other spot, in the unit of `xy`; 0 for a single spot."""
+    if len(xy) < 2:
+        return 0.0
+    return float(np.median(cKDTree(xy).query(xy, k=2)[0][:, 1]))
+
+
+def stated_mpp(uns: Mapping[str, Any]) -> float | None:
+    """Find a scale, in µm per full-resolution pixel, that an AnnData states about itself."""
+    for key in ("microns_per_pixel", "microns_per_fullres_pixel"):
+        if key in uns:
+            return float(uns[key])
+    libraries = uns.get("spatial")
+    if isinstance(libraries, Mapping) and len(libraries) == 1:
+        (library,) = libraries.values()
+        factors = library.get("scalefactors", {}) if isinstance(library, Mapping) else {}
+        if "microns_per_pixel" in factors:
+            return float(factors["microns_per_pixel"])
+    return None
+
+
+def with_geometry(spots: ad.AnnData, xy: NDArray[np.float64], mpp: float | None) -> SpotGeometry:
+    """Work out diameter, shape and pitch from what the spots state, else from their lattice."""
+    known = spots.uns.get(UNS_KEY)
+    if isinstance(known, Mapping) and {"spot_diameter_um", "pitch_um"} <= set(known):
+        fields = {k: known[k] for k in SpotGeometry.__dataclass_fields__ if k in known}
+        return SpotGeometry(**{"spot_shape": "disc", "unit": "micrometer", **fields})
+    nearest = nearest_distance(xy)
+    if mpp is None:
+        return SpotGeometry(nearest / 2, "disc", nearest, "pixel")
+    pitch = float(spots.uns.get("spot_pitch_um", nearest * mpp))
+    if "spot_diameter_um" in spots.uns:
+        return SpotGeometry(float(spots.uns["spot_diameter_um"]), "disc", pitch, "micrometer")
+    if visium_pitch_px(spots.obs, xy) is not None:
+        return SpotGeometry(VISIUM_DIAMETER_UM, "disc", VISIUM_PITCH_UM, "micrometer")
+    if pitch <= _BIN_PITCH_MOST_UM:
+        return SpotGeometry(pitch, "square", pitch, "micrometer")
+    return SpotGeometry(pitch / 2, "disc", pitch, "micrometer")
+
+
+def attach(spots: ad.AnnData, geometry: SpotGeometry) -> ad.AnnData:
+    """Return the spots with `uns["stenhance"]` set; matrices are shared, not copied."""
+    import anndata as ad
+
+    return ad.AnnData(
+        X=spots.X,
+        obs=spots.obs,
+        var=spots.var,
+        obsm=dict(spots.obsm),
+        layers=dict(spots.layers),
+        uns={**spots.uns, UNS_KEY: asdict(geometry)},
+    )

@@ -1,0 +1,1 @@
+"""Crash-safe tiled arrays, pyramids, and the cache of pyramids and features."""

@@ -1,0 +1,98 @@
+"""Mean-pooled pyramids of tiled arrays: each coarse chunk is built once, when its children exist."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from napari_stenhance.storage.tiles import create_array, missing_tiles, write_tile
+
+Pool = Callable[[NDArray[Any]], NDArray[Any]]
+
+
+def level_shapes(shape: tuple[int, int], smallest: int) -> list[tuple[int, int]]:
+    """Halve (rows, columns), rounding up, until both fit into `smallest`."""
+    shapes = [shape]
+    while max(shapes[-1]) > smallest:
+        rows, columns = shapes[-1]
+        shapes.append((-(-rows // 2), -(-columns // 2)))
+    return shapes
+
+
+def create_levels(
+    group: zarr.Group,
+    shape: tuple[int, int],
+    *,
+    tile: int,
+    dtype: str,
+    channels: int | None = None,
+    fill_value: float = 0,
+) -> list[zarr.Array[Any]]:
+    """Make the arrays s0, s1 … of a pyramid, down to one that fits into a tile.
+
+    `channels` adds a last axis, which is never cut.
+    """
+    last = () if channels is None else (channels,)
+    names = ("y", "x") if channels is None else ("y", "x", "c")
+    return [
+        create_array(
+            group,
+            f"s{level}",
+            shape=(*level_shape, *last),
+            chunks=(tile, tile, *last),
+            dtype=dtype,
+            dimension_names=names,
+            fill_value=fill_value,
+        )
+        for level, level_shape in enumerate(level_shapes(shape, tile))
+    ]
+
+
+def mean_pool(values: NDArray[Any]) -> NDArray[np.float32]:
+    """Average 2 × 2 blocks of a (y, x, …) array, leaving out NaN; all-NaN blocks stay NaN.
+
+    Odd edges are averaged over what is there.
+    """
+    rows, columns = values.shape[:2]
+    pad = [(0, rows % 2), (0, columns % 2), *[(0, 0)] * (values.ndim - 2)]
+    padded = np.pad(values.astype(np.float32), pad, constant_values=np.nan)
+    quarters = np.stack([padded[i::2, j::2] for i in (0, 1) for j in (0, 1)])
+    there = np.isfinite(quarters)
+    count = there.sum(axis=0, dtype=np.float32)
+    total = np.where(there, quarters, 0).sum(axis=0, dtype=np.float32)
+    with np.errstate(invalid="ignore"):
+        pooled: NDArray[np.float32] = total / count
+    return pooled
+
+
+def any_pool(values: NDArray[Any]) -> NDArray[Any]:
+    """Take the largest of 2 × 2 blocks: labels of a mask survive in the coarse levels."""
+    rows, columns = values.shape[:2]
+    padded = np.pad(values, [(0, rows % 2), (0, columns % 2)])
+    pooled: NDArray[Any] = np.maximum.reduce(
+        [padded[i::2, j::2] for i in (0, 1) for j in (0, 1)]
+    )
+    return pooled
+
+
+def coarsen(fine: zarr.Array[Any], coarse: zarr.Array[Any], pool: Pool) -> int:
+    """Fill the chunks of the next level that are missing; return how many were built."""
+    tiles = missing_tiles(coarse)
+    for tile in tiles:
+        children = fine[
+            2 * tile.rows.start : 2 * tile.rows.stop,
+            2 * tile.columns.start : 2 * tile.columns.stop,
+        ]
+        write_tile(coarse, tile, pool(np.asarray(children)))
+    return len(tiles)
+
+
+def coarsen_all(levels: Sequence[zarr.Array[Any]], pool: Pool) -> int:
+    """Fill every coarse level from the finest down; return how many chunks were built."""
+    return sum(
+        coarsen(fine, coarse, pool) for fine, coarse in zip(levels, levels[1:], strict=False)
+    )

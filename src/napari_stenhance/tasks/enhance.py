@@ -1,0 +1,225 @@
+"""Learn gene expression from sections, and predict it on a grid over their slides or others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from napari_stenhance.errors import InputError
+from napari_stenhance.running.device import DeviceName
+from napari_stenhance.running.job import Job
+from napari_stenhance.tasks.options import Help, as_paths
+
+if TYPE_CHECKING:
+    from napari_stenhance.methods.pixel2gene.robust import FittedRobust, Robust
+    from napari_stenhance.results.result import Result
+    from napari_stenhance.section.section import Section
+    from napari_stenhance.storage.cache import Cache
+
+
+@dataclass(frozen=True)
+class EnhanceOptions:
+    """Options of `enhance`; sections may also be `Section` objects."""
+
+    sections: Annotated[
+        tuple[Path, ...],
+        Help("Sections to learn from: a folder or an .h5ad with its image.", positional=True),
+    ]
+    out: Annotated[
+        Path,
+        Help("The result folder (C2.stenhance.zarr); for several slides, a folder of results."),
+    ]
+    method: Annotated[Literal["pixel2gene"], Help("What learns.")] = "pixel2gene"
+    predict: Annotated[
+        tuple[Path, ...],
+        Help("Predict on these slides instead of those learned from; only their image is used."),
+    ] = ()
+    genes: Annotated[
+        str, Help("Genes to model: all, hvg:N, A,B,C or a file with one on each line.")
+    ] = "all"
+    write: Annotated[
+        str, Help("Genes to write as images: A,B,C or a file; any other can be shown later.")
+    ] = ""
+    region: Annotated[
+        Path | None, Help("Predict only inside these polygons (GeoJSON).", unit="µm")
+    ] = None
+    encoder: Annotated[Literal["stain"], Help("What turns tissue into features.")] = "stain"
+    preset: Annotated[
+        Literal["robust"], Help("How the method is trained; robust predicts held-out data best.")
+    ] = "robust"
+    mpp: Annotated[
+        float | None, Help("Scale of the slides, where files do not say.", unit="µm per pixel")
+    ] = None
+    device: Annotated[DeviceName, Help("What computes.")] = "auto"
+    seed: Annotated[int, Help("Fixes every random choice.")] = 0
+
+    def __post_init__(self) -> None:
+        """Accept strings and single values where paths are expected."""
+        for name in ("sections", "predict"):
+            object.__setattr__(self, name, as_paths(getattr(self, name)))
+        object.__setattr__(self, "out", Path(self.out))
+
+
+def enhance(
+    options: EnhanceOptions, job: Job | None = None, cache: Cache | None = None
+) -> tuple[Result, ...]:
+    """Learn from sections and predict every gene on a grid.
+
+    Parameters
+    ----------
+    options : EnhanceOptions
+    job : Job, optional
+        Receives progress, notes and finished tiles; cancels.
+    cache : Cache, optional
+        Where pyramids and features lie; by default the user's.
+
+    Returns
+    -------
+    tuple of Result
+        One for each slide in `options.predict`, or else for each section. A run that was stopped
+        goes on; one that is complete is returned as it is.
+
+    Raises
+    ------
+    InputError
+        If an input or an option cannot be used.
+    InferenceError
+        If the device fails.
+    Cancelled
+        If the job was cancelled; finished tiles are kept.
+    """
+    from napari_stenhance.methods.genes import named_genes
+    from napari_stenhance.results.result import Result
+    from napari_stenhance.running.device import describe_device, resolve_device
+    from napari_stenhance.storage.cache import Cache
+    from napari_stenhance.tasks.predicting import (
+        Target,
+        check_outputs,
+        name_outputs,
+        open_for,
+        predict_target,
+        read_region,
+        versions,
+    )
+
+    job, cache = job or Job(), cache or Cache.default()
+    if not options.sections:
+        msg = "enhance: name at least one section to learn from."
+        raise InputError(msg)
+    device = resolve_device(options.device)
+    region = read_region(options.region)
+    write = named_genes(options.write) if options.write else ()
+    check_outputs(options.out)
+    training = [
+        open_for(s, options.mpp, spots=True, slide=True, cache=cache, job=job)
+        for s in options.sections
+    ]
+    targets = [
+        open_for(s, options.mpp, spots=False, slide=True, cache=cache, job=job)
+        for s in options.predict
+    ] or training
+    outputs = name_outputs(options.out, [t.name for t in targets])
+    method = _method(options, device)
+    learned = _learning_identity(options, method, training)
+    identity = {**learned, "region": region.to_json() if region else None}
+    provenance = {
+        "seed": options.seed,
+        "device": describe_device(device),
+        "versions": versions(),
+        "doubts": [f"{s.name}: {d}" for s in training for d in s.doubts],
+    }
+    stem = f"{options.method}-{options.encoder}-{options.preset}"
+    done: list[Result] = []
+    fitted: FittedRobust | None = None
+    for section, path in zip(targets, outputs, strict=True):
+        with Result.writing(path, section.need_slide(), cache) as result:
+            target = Target(result, section, options.encoder, device, cache)
+            run = target.start_run(stem, identity, provenance)
+            if not target.is_complete(run, write):
+                fitted = fitted or target.saved_model(run, learned)
+                if fitted is None:
+                    fitted = _fit(method, training, options, cache, job)
+                    result.log("trained", run=run)
+                target.keep_model(run, fitted)
+                predict_target(target, run, fitted, region, write, job)
+            else:
+                job.note(f"{path}: the run {run} is already complete.")
+        done.append(Result.open(path))
+    return tuple(done)
+
+
+def _method(options: EnhanceOptions, device: Any) -> Robust:
+    from napari_stenhance.methods.pixel2gene.robust import Robust
+
+    return Robust(options.encoder, options.seed, device)
+
+
+def _learning_identity(
+    options: EnhanceOptions, method: Robust, training: list[Section]
+) -> dict[str, Any]:
+    """Return what decides the weights: two runs that agree on it share a model."""
+    from napari_stenhance.features.registry import encoder_identity
+    from napari_stenhance.methods.genes import ALL, named_genes
+    from napari_stenhance.methods.pixel2gene.robust import describe
+    from napari_stenhance.methods.sample import counts_hash
+
+    by_rule = options.genes == ALL or options.genes.startswith("hvg:")
+    return {
+        "method": options.method,
+        "preset": options.preset,
+        "recipe": describe(method.recipe),
+        "encoder": encoder_identity(options.encoder),
+        "genes": options.genes if by_rule else list(named_genes(options.genes)),
+        "seed": options.seed,
+        "learned_from": [
+            {
+                "name": s.name,
+                "slide_sha256": s.need_slide().sha256,
+                "mpp": s.need_slide().scale(),
+                "spots_sha256": counts_hash(s),
+            }
+            for s in training
+        ],
+    }
+
+
+def _fit(
+    method: Robust, training: list[Section], options: EnhanceOptions, cache: Cache, job: Job
+) -> FittedRobust:
+    """Extract features under the spots of every section, and learn from them together."""
+    from napari_stenhance.features.extract import extract
+    from napari_stenhance.features.registry import make_encoder
+    from napari_stenhance.features.tissue import tissue_mask
+    from napari_stenhance.methods.genes import choose_genes, common_genes
+    from napari_stenhance.methods.sample import Sample
+    from napari_stenhance.section.footprint import Footprints
+
+    samples = []
+    for section in training:
+        slide = section.need_slide()
+        encoder = make_encoder(options.encoder, slide, method.device)
+        for doubt in encoder.doubts():
+            job.note(f"{section.name}: {doubt}")
+        import numpy as np
+
+        from napari_stenhance.section.grid import Grid
+
+        grid = Grid.over(slide, encoder.pitch_um)
+        everywhere = np.ones(grid.shape, dtype=bool)
+        under = Footprints.under(grid, section.spots_um(), section.geometry(), everywhere)
+        near = under.mask(grid.shape, round(method.halo_um / grid.pitch_um))
+        features = extract(slide, encoder, job, cache=cache, needed=near)
+        footprints = Footprints.under(
+            grid, section.spots_um(), section.geometry(), features.tissue
+        )
+        sample = Sample.of(section, features, footprints)
+        lost = section.need_spots().n_obs - len(sample.xy_um)
+        if lost:
+            job.note(f"{section.name}: {lost} spots off the tissue, or without counts, were left out.")
+        samples.append(sample)
+    genes = choose_genes(options.genes, samples)
+    dropped = max(len(s.genes) for s in samples) - len(common_genes(samples))
+    if dropped:
+        job.note(f"{dropped} genes that not every section measured are not modelled.")
+    return method.fit(samples, genes, job)

@@ -1,0 +1,93 @@
+"""Export predictions of a result."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from napari_stenhance.errors import InputError
+from napari_stenhance.running.job import Job
+from napari_stenhance.tasks.options import Help
+
+if TYPE_CHECKING:
+    from napari_stenhance.storage.cache import Cache
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """Options of `export`; the section may also be a `Section` object."""
+
+    result: Annotated[Path, Help("The result to export from.", positional=True)]
+    out: Annotated[Path, Help("The file to write; nothing is overwritten.")]
+    to: Annotated[Literal["h5ad"], Help("Format.")] = "h5ad"
+    at_spots: Annotated[
+        Path | None,
+        Help("Average predictions over the spots of this section; else, tissue superpixels."),
+    ] = None
+    genes: Annotated[
+        str, Help("Genes: A,B,C or a file; needed for superpixels, by default all for spots.")
+    ] = ""
+    run: Annotated[str, Help("Which run; by default the newest that is complete.")] = ""
+    mpp: Annotated[
+        float | None, Help("Scale of the section, where files do not say.", unit="µm per pixel")
+    ] = None
+
+    def __post_init__(self) -> None:
+        """Accept strings where paths are expected."""
+        for name in ("result", "out", "at_spots"):
+            value = getattr(self, name)
+            object.__setattr__(self, name, Path(value) if isinstance(value, str) else value)
+
+
+def export(options: ExportOptions, job: Job | None = None, cache: Cache | None = None) -> Path:
+    """Write the predictions of a run as a table.
+
+    Parameters
+    ----------
+    options : ExportOptions
+    job : Job, optional
+        Receives progress and notes; cancels.
+    cache : Cache, optional
+        Where pyramids lie; by default the user's.
+
+    Returns
+    -------
+    Path
+        The file written.
+
+    Raises
+    ------
+    InputError
+        If an input or an option cannot be used, or `out` exists.
+    Cancelled
+        If the job was cancelled.
+    """
+    from napari_stenhance.methods.genes import named_genes
+    from napari_stenhance.results.export import at_spots, at_superpixels, write_h5ad
+    from napari_stenhance.results.result import Result
+    from napari_stenhance.storage.cache import Cache
+    from napari_stenhance.tasks.predicting import open_for
+
+    job, cache = job or Job(), cache or Cache.default()
+    if options.out.exists():
+        msg = f"{options.out}: something lies here already; choose another --out."
+        raise InputError(msg)
+    result = Result.open(options.result)
+    run = options.run or result.latest_run()
+    genes = named_genes(options.genes) if options.genes else None
+    if options.at_spots is not None:
+        section = open_for(
+            options.at_spots, options.mpp, spots=True, slide=False, cache=cache, job=job
+        )
+        table = at_spots(result, run, section, genes)
+        off = int((table.obs["superpixels"] == 0).sum())
+        if off:
+            job.note(f"{off} spots lie off the tissue mask and got the nearest prediction.")
+    else:
+        if genes is None:
+            msg = "export: superpixels need --genes (A,B,C or a file); spots need --at-spots."
+            raise InputError(msg)
+        table = at_superpixels(result, run, genes, job)
+    write_h5ad(table, options.out)
+    return options.out

@@ -1,0 +1,104 @@
+"""Say in words what lies at a path, and every doubt about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from napari_stenhance.running.job import Job
+from napari_stenhance.tasks.options import Help
+
+if TYPE_CHECKING:
+    from napari_stenhance.results.result import Result
+    from napari_stenhance.section.section import Section
+    from napari_stenhance.storage.cache import Cache
+
+
+@dataclass(frozen=True)
+class InfoOptions:
+    """Options of `info`."""
+
+    path: Annotated[Path, Help("A section, a slide or a result.", positional=True)]
+    mpp: Annotated[
+        float | None, Help("Scale of the slide, where files do not say.", unit="µm per pixel")
+    ] = None
+
+
+def info(
+    options: InfoOptions, job: Job | None = None, cache: Cache | None = None
+) -> tuple[str, ...]:
+    """Describe a section, a slide or a result, one fact or doubt in each line.
+
+    Raises
+    ------
+    InputError
+        If nothing is there, or it is not recognised.
+    """
+    from napari_stenhance.results.result import Result
+    from napari_stenhance.section.section import open_section
+
+    path = Path(options.path)
+    if Result.is_result(path):
+        return _of_result(Result.open(path))
+    return _of_section(open_section(path, mpp=options.mpp, cache=cache, job=job))
+
+
+def _doubts(doubts: tuple[str, ...] | list[str]) -> list[str]:
+    return [f"Doubt: {doubt}" for doubt in doubts] or ["No doubts."]
+
+
+def _of_section(section: Section) -> tuple[str, ...]:
+    lines = [f"Section {section.name}"]
+    if section.slide is None:
+        lines.append("Slide: none")
+    else:
+        height, width = section.slide.shape
+        size = f"{width} × {height} px, {len(section.slide.levels)} levels"
+        if section.slide.mpp is None:
+            lines.append(f"Slide: {section.slide.path.name}, {size}, scale unknown")
+        else:
+            mpp = section.slide.mpp
+            lines.append(
+                f"Slide: {section.slide.path.name}, {size}, {mpp:.4g} µm per pixel "
+                f"({section.slide.mpp_source}): {width * mpp / 1000:.2f} × "
+                f"{height * mpp / 1000:.2f} mm"
+            )
+    if section.spots is None:
+        lines.append("Spots: none")
+    else:
+        geometry = section.geometry()
+        unit = "µm" if geometry.unit == "micrometer" else "px"
+        lines.append(
+            f"Spots: {section.spots.n_obs} × {section.spots.n_vars} genes; "
+            f"{geometry.spot_shape}s of {geometry.spot_diameter_um:g} {unit} at a pitch of "
+            f"{geometry.pitch_um:g} {unit}"
+        )
+    return tuple(lines + _doubts(section.doubts))
+
+
+def _of_result(result: Result) -> tuple[str, ...]:
+    slide = result.about["slide"]
+    height, width = slide["shape"]
+    lines = [
+        f"Result for slide {slide['name']}",
+        f"Slide: {width} × {height} px, {slide['mpp']:.4g} µm per pixel ({slide['mpp_source']})",
+    ]
+    doubts: list[str] = []
+    for run in result.runs:
+        about = result.run_attributes(run)
+        state = "complete" if about["complete"] else "not complete: run the same command again"
+        learned = ", ".join(s["name"] for s in about["identity"]["learned_from"])
+        lines.append(f"Run {run} ({state}): learned from {learned}, seed {about['seed']}")
+        if about.get("field_created"):
+            field = result.field(run)
+            rows, columns = field.grid.shape
+            group = result.run_group(run)
+            images = len(list(group["genes"].group_keys())) if "genes" in group else 0  # type: ignore[union-attr]
+            lines.append(
+                f"  {len(field.genes)} genes in {field.unit}, on {rows} × {columns} superpixels of "
+                f"{field.grid.pitch_um:g} µm, rank {field.decoder.weights.shape[0]}; "
+                f"{images} written as images"
+            )
+        doubts += about["doubts"]
+    return tuple(lines + _doubts(list(dict.fromkeys(doubts))))
