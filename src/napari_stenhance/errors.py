@@ -1,4 +1,4 @@
-"""The errors that reach a user: each is one sentence that says what is wrong, where, and what to do."""
+"""The errors that reach a user: one sentence that says what is wrong, where, and what to do."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib.metadata import version
 
 import typer
@@ -31,4 +32,6 @@ def _root(
 
 def main() -> None:
     """Run the command line."""
+    # Idle OpenMP threads that spin starve every other process; must be set before torch loads.
+    os.environ.setdefault("GOMP_SPINCOUNT", "0")
     app()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-import resource
 import signal
 import sys
 import time
@@ -14,6 +13,7 @@ from contextlib import contextmanager
 from types import FrameType, NoneType, UnionType
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
+import psutil
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
@@ -88,7 +88,9 @@ def _parameter(field: dataclasses.Field[Any], hint: Any) -> inspect.Parameter:
     info = (
         typer.Argument(help=text, show_default=False)
         if about.positional
-        else typer.Option(f"--{field.name.replace('_', '-')}", help=text, show_default=bool(default))
+        else typer.Option(
+            f"--{field.name.replace('_', '-')}", help=text, show_default=bool(default)
+        )
     )
     return inspect.Parameter(
         field.name,
@@ -148,7 +150,15 @@ def _job() -> Iterator[Job]:
             yield job
     finally:
         signal.signal(signal.SIGINT, before)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    gigabytes = peak / 1024**3 if sys.platform == "darwin" else peak / 1024**2
     seconds = time.monotonic() - started
-    console.print(f"Took {seconds:.1f} s, peak memory {gigabytes:.2f} GB.", style="dim")
+    console.print(f"Took {seconds:.1f} s, peak memory {_peak_gb():.2f} GB.", style="dim")
+
+
+def _peak_gb() -> float:
+    """Return the most memory that this process has held."""
+    if sys.platform == "win32":
+        return psutil.Process().memory_info().peak_wset / 1024**3
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1024**3 if sys.platform == "darwin" else peak / 1024**2

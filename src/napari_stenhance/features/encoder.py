@@ -3,36 +3,44 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 
 class Encoder(Protocol):
-    """Turns whole windows of pixels into feature vectors of superpixels.
+    """Turns whole windows of pixels into feature vectors of superpixels."""
 
-    Attributes
-    ----------
-    name : str
-        As in `--encoder`.
-    dim : int
-        Length of a feature vector.
-    pitch_um : float
-        Side of the superpixels that it makes, in micrometres.
-    mpp : float
-        Micrometres per pixel that it reads.
-    window_px, halo_px : int
-        A value depends on nothing outside its window and this halo around it; windows lie on one
-        lattice anchored at the slide's pixel (0, 0), and a tile is a whole number of windows.
-    """
+    @property
+    def name(self) -> str:
+        """As in `--encoder`."""
+        ...
 
-    name: str
-    dim: int
-    pitch_um: float
-    mpp: float
-    window_px: int
-    halo_px: int
+    @property
+    def dim(self) -> int:
+        """Length of a feature vector."""
+        ...
+
+    @property
+    def pitch_um(self) -> float:
+        """Side of the superpixels that it makes, in micrometres."""
+        ...
+
+    @property
+    def mpp(self) -> float:
+        """Micrometres per pixel that it reads."""
+        ...
+
+    @property
+    def window_px(self) -> int:
+        """Side of a window; windows lie on one lattice anchored at the slide's pixel (0, 0)."""
+        ...
+
+    @property
+    def halo_px(self) -> int:
+        """A value depends on nothing outside its window and this many pixels around it."""
+        ...
 
     def fingerprint(self) -> str:
         """Identify weights and settings: the key of the cache."""
@@ -71,6 +79,3 @@ class FeatureTile:
 def window_rows(encoder: Encoder) -> int:
     """Return how many superpixels a window spans along an axis."""
     return round(encoder.window_px * encoder.mpp / encoder.pitch_um)
-
-
-Attributes = dict[str, Any]

@@ -186,9 +186,7 @@ def _create(
         group.create_array(name, data=content)
 
 
-def _tissue_box(
-    tile: Tile, tissue: NDArray[np.bool_], encoder: Encoder
-) -> tuple[slice, slice]:
+def _tissue_box(tile: Tile, tissue: NDArray[np.bool_], encoder: Encoder) -> tuple[slice, slice]:
     """Shrink a tile to the whole windows that hold its tissue: glass is not encoded."""
     step = window_rows(encoder)
     spans = []
@@ -265,9 +263,7 @@ def _sample_moments(
     if len(blocks) > most:
         drawn = np.random.default_rng(0).choice(len(blocks), most, replace=False)
         blocks = blocks[np.sort(drawn)]
-    boxes = [
-        (slice(r * side, (r + 1) * side), slice(c * side, (c + 1) * side)) for r, c in blocks
-    ]
+    boxes = [(slice(r * side, (r + 1) * side), slice(c * side, (c + 1) * side)) for r, c in blocks]
     sample = []
     with job.stage(f"Sampling the tissue of {slide.name}", len(boxes)) as stage:
         pixels = _read_ahead(slide, encoder, grid, boxes)

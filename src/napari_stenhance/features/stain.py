@@ -16,6 +16,11 @@ SIGMAS_UM = (1.0, 2.0, 4.0, 8.0)
 SPREAD_WINDOW = 9
 MEAN_WINDOW = 21
 VERSION = 1
+_MAPS = 48
+_SIDE_PX = 8
+_FILTER_REACH_PX = 36
+# Superpixels along the side of a block: its maps stay in the processor's cache.
+_BLOCK = 64
 _FINEST_SIGMA_PX = 0.7
 _TRUNCATE = 4
 # µm per pixel at which each σ is computed, so that it spans one or two pixels.
@@ -79,10 +84,9 @@ class StainEncoder:
         """Say that a coarse slide lost the finest scales."""
         if self.sigmas_um == SIGMAS_UM:
             return ()
-        return (
-            f"The slide has only {self.slide_mpp:.3g} µm per pixel: stain features finer than "
-            f"{self.sigmas_um[0]:g} µm were replaced by those of {self.sigmas_um[0]:g} µm.",
-        )
+        finest = f"{self.sigmas_um[0]:g} µm"
+        doubt = f"Stain features finer than {finest} were replaced by those of {finest}"
+        return (f"{doubt}: the slide has only {self.slide_mpp:.3g} µm per pixel.",)
 
     @cached_property
     def _density_of(self) -> NDArray[np.float32]:
@@ -105,11 +109,20 @@ def _gaussian(sigma_px: float) -> NDArray[np.float64]:
 
 
 def _filter(image: torch.Tensor, kernel: NDArray[np.float64]) -> torch.Tensor:
-    """Filter (n, 1, y, x) with one kernel along both axes; the border is cut off."""
-    from torch.nn.functional import conv2d
+    """Filter (…, y, x) with one symmetric kernel along both axes; the border is cut off.
 
-    weights = image.new_tensor(kernel)
-    return conv2d(conv2d(image, weights.view(1, 1, -1, 1)), weights.view(1, 1, 1, -1))
+    Sums of shifted views: several times faster than a convolution of single channels, and a value
+    does not depend on where in the image it lies, to the last bit.
+    """
+    reach = len(kernel) // 2
+    for axis in (-2, -1):
+        size = image.shape[axis] - 2 * reach
+        total = image.narrow(axis, reach, size) * float(kernel[reach])
+        for n in range(1, reach + 1):
+            pair = image.narrow(axis, reach - n, size) + image.narrow(axis, reach + n, size)
+            total.add_(pair, alpha=float(kernel[reach + n]))
+        image = total
+    return image
 
 
 def _encode(
@@ -119,45 +132,75 @@ def _encode(
     device: torch.device | None,
 ) -> torch.Tensor:
     import torch
-    from torch.nn.functional import avg_pool2d
 
-    density = torch.from_numpy(density_of[pixels]).to(device or "cpu")
-    amounts = (density @ density.new_tensor(stain_matrix())).permute(2, 0, 1)[:, None].contiguous()
-    images = {1: amounts}
-    for um in (2, 4):
-        images[um] = avg_pool2d(images[um // 2], 2)
-    # 116 µm = 80 µm, half of the widest window in whole superpixels, and 36 µm for the filters.
-    first, second = [], []
-    done: dict[float, tuple[torch.Tensor, torch.Tensor]] = {}
-    for sigma in sigmas_um:
-        if sigma not in done:
-            um = _SIGMA_UM_PX[sigma]
-            maps = _filter_bank(images[um], sigma / um)
-            cut = 36 // um - (amounts.shape[-1] // um - maps.shape[-1]) // 2
-            maps = maps[..., cut : maps.shape[-2] - cut, cut : maps.shape[-1] - cut]
-            done[sigma] = avg_pool2d(maps, 8 // um), avg_pool2d(maps * maps, 8 // um)
-        first.append(done[sigma][0])
-        second.append(done[sigma][1])
-    mean, square = torch.cat(first), torch.cat(second)
-    inset = (MEAN_WINDOW - SPREAD_WINDOW) // 2
+    # 116 µm around the core = 80 µm, the windows' reach, and 36 µm, the filters'.
+    edge, inset = MEAN_WINDOW // 2, (MEAN_WINDOW - SPREAD_WINDOW) // 2
+    rows, columns = ((n - 2 * _FILTER_REACH_PX) // _SIDE_PX for n in pixels.shape[:2])
+    mean = torch.empty(_MAPS, rows, columns, device=device)
+    square = torch.empty_like(mean)
+    for top in range(0, rows, _BLOCK):
+        for left in range(0, columns, _BLOCK):
+            bottom, right = min(top + _BLOCK, rows), min(left + _BLOCK, columns)
+            window = pixels[
+                top * _SIDE_PX : bottom * _SIDE_PX + 2 * _FILTER_REACH_PX,
+                left * _SIDE_PX : right * _SIDE_PX + 2 * _FILTER_REACH_PX,
+            ]
+            first, second = _moments(window, density_of, sigmas_um, device)
+            mean[:, top:bottom, left:right] = first
+            square[:, top:bottom, left:right] = second
     box = np.full(SPREAD_WINDOW, 1 / SPREAD_WINDOW)
     near = _filter(mean[..., inset:-inset, inset:-inset], box)
     spread = (_filter(square[..., inset:-inset, inset:-inset], box) - near * near).clamp_min(0)
     wide = _filter(mean, np.full(MEAN_WINDOW, 1 / MEAN_WINDOW))
-    edge = MEAN_WINDOW // 2
     here = mean[..., edge:-edge, edge:-edge]
-    pooled = torch.cat([here, spread.sqrt(), wide], dim=1)
-    return pooled.reshape(-1, *pooled.shape[2:]).permute(1, 2, 0)
+    return torch.stack([here, spread.sqrt(), wide], dim=1).flatten(0, 1).permute(1, 2, 0)
+
+
+def _moments(
+    pixels: NDArray[np.uint8],
+    density_of: NDArray[np.float32],
+    sigmas_um: tuple[float, ...],
+    device: torch.device | None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return mean and mean square over superpixels of the 48 maps, each (48, rows, columns)."""
+    import torch
+    from torch.nn.functional import avg_pool2d
+
+    density = torch.from_numpy(density_of[pixels]).to(device or "cpu")
+    amounts = (density.flatten(0, 1) @ density.new_tensor(stain_matrix())).T.contiguous()
+    images = {1: amounts.unflatten(1, pixels.shape[:2])}
+    for um in (2, 4):
+        images[um] = avg_pool2d(images[um // 2], 2)
+    done: dict[float, tuple[torch.Tensor, torch.Tensor]] = {}
+    for sigma in set(sigmas_um):
+        um = _SIGMA_UM_PX[sigma]
+        side = _SIDE_PX // um
+        cut = _FILTER_REACH_PX // um - int(_TRUNCATE * sigma / um) - 1
+        pooled = []
+        for stain in images[um]:
+            maps = _filter_bank(stain, sigma / um)
+            maps = maps[:, cut : maps.shape[1] - cut, cut : maps.shape[2] - cut]
+            pooled.append((avg_pool2d(maps, side), avg_pool2d(maps * maps, side)))
+        first, second = (
+            torch.stack(parts, dim=1).flatten(0, 1) for parts in zip(*pooled, strict=True)
+        )
+        done[sigma] = first, second
+    return (
+        torch.cat([done[sigma][0] for sigma in sigmas_um]),
+        torch.cat([done[sigma][1] for sigma in sigmas_um]),
+    )
 
 
 def _filter_bank(image: torch.Tensor, sigma_px: float) -> torch.Tensor:
-    """Return Gaussian, gradient magnitude and |LoG|, scale-normalised, as (3 n, 1, y, x)."""
+    """Return Gaussian, gradient magnitude and |LoG| of one map, scale-normalised: (3, y, x)."""
     import torch
 
     smooth = _filter(image, _gaussian(sigma_px))
-    centre = smooth[..., 1:-1, 1:-1]
-    left, right = smooth[..., 1:-1, :-2], smooth[..., 1:-1, 2:]
-    up, down = smooth[..., :-2, 1:-1], smooth[..., 2:, 1:-1]
-    gradient = (0.5 * sigma_px) * torch.sqrt((right - left) ** 2 + (down - up) ** 2)
-    laplacian = (sigma_px**2) * (left + right + up + down - 4 * centre).abs()
-    return torch.cat([centre, gradient, laplacian])
+    centre = smooth[1:-1, 1:-1]
+    left, right = smooth[1:-1, :-2], smooth[1:-1, 2:]
+    up, down = smooth[:-2, 1:-1], smooth[2:, 1:-1]
+    bank = torch.empty(3, *centre.shape, device=image.device)
+    bank[0] = centre
+    torch.hypot(right - left, down - up, out=bank[1]).mul_(0.5 * sigma_px)
+    torch.sub(left + right + up + down, centre, alpha=4, out=bank[2]).abs_().mul_(sigma_px**2)
+    return bank

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -33,7 +34,7 @@ class Ensemble(nn.Module):
         self.weights = nn.ParameterList()
         self.biases = nn.ParameterList()
         gain = nn.init.calculate_gain("leaky_relu", SLOPE)
-        for n, (fan_in, fan_out) in enumerate(zip(sizes, sizes[1:], strict=False)):
+        for n, (fan_in, fan_out) in enumerate(pairwise(sizes)):
             bound = gain * math.sqrt(3 / fan_in) if n < len(hidden) else 0.3 / math.sqrt(fan_in)
             weight = torch.empty(members, fan_in, fan_out).uniform_(-bound, bound)
             self.weights.append(nn.Parameter(weight))

@@ -28,7 +28,9 @@ def named_genes(spec: str) -> tuple[str, ...]:
     listed = path.read_text("utf-8").splitlines() if path.is_file() else spec.split(",")
     genes = tuple(dict.fromkeys(gene.strip() for gene in listed if gene.strip()))
     if not genes:
-        msg = f"--genes {spec}: no gene is named; write all, hvg:N, A,B,C or a file with one a line."
+        msg = (
+            f"--genes {spec}: no gene is named; write all, hvg:N, A,B,C or a file with one a line."
+        )
         raise InputError(msg)
     return genes
 

@@ -23,17 +23,12 @@ class Latent(NamedTuple):
 
 
 class Fitted(Protocol):
-    """A method that has learned.
+    """A method that has learned."""
 
-    Attributes
-    ----------
-    decoder : Decoder
-        Genes, and what turns a latent into their values.
-    halo_um : float
-        How far around a superpixel its latent looks, in micrometres.
-    """
-
-    decoder: Decoder
+    @property
+    def decoder(self) -> Decoder:
+        """Genes, and what turns a latent into their values."""
+        ...
 
     @property
     def halo_um(self) -> float:

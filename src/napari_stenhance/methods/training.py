@@ -176,9 +176,7 @@ def _predict_held_out(
     return torch.cat(parts, dim=1), padded, real.to(device)
 
 
-def _held_out_loss(
-    network: Ensemble, data: SpotData, held_out: list[NDArray[np.int64]]
-) -> Tensor:
+def _held_out_loss(network: Ensemble, data: SpotData, held_out: list[NDArray[np.int64]]) -> Tensor:
     outputs, spots, real = _predict_held_out(network, data, held_out)
     error = (outputs - data.target[spots]).square().sum(dim=2)
     return (error * real).sum(dim=1) / real.sum(dim=1)

@@ -24,9 +24,7 @@ def gene_id(gene: str) -> str:
 
 def gene_group(result: Result, run: str, gene: str) -> zarr.Group | None:
     """Return the image group of a gene, if it was written."""
-    path = f"genes/{gene_id(gene)}"
-    group = result.run_group(run)
-    found = group[path] if path in group else None
+    found = result.run_group(run).get(f"genes/{gene_id(gene)}")
     return found if isinstance(found, zarr.Group) else None
 
 

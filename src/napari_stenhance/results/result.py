@@ -129,7 +129,7 @@ class Result:
             group = zarr.create_group(path, attributes={_KEY: about})
             group.create_group("fields")
         except OSError as error:
-            msg = f"{path}: the result cannot be created here ({error.strerror}); choose another --out."
+            msg = f"{path}: no result can be made here ({error.strerror}); choose another --out."
             raise InputError(msg) from error
         return group
 
@@ -173,7 +173,8 @@ class Result:
             If there is no such run.
         """
         if run not in self.runs:
-            msg = f"{self.path}: there is no run {run!r}; there are: {', '.join(self.runs) or 'none'}."
+            there = ", ".join(self.runs) or "none"
+            msg = f"{self.path}: there is no run {run!r}; there are: {there}."
             raise InputError(msg)
         return _group(self.group, f"fields/{run}")
 

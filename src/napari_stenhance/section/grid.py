@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from napari_stenhance.section.slide import Slide
 
 Box = tuple[float, float, float, float]
-"""(x0, y0, x1, y1) in micrometres of the world, whose 0 is the centre of the slide's first pixel."""
+"""(x0, y0, x1, y1) in micrometres of the world, where 0 is the centre of the first pixel."""
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,13 @@ class Region:
         features = content.get("features", [content]) if isinstance(content, dict) else content
         try:
             shapes = [shape(f.get("geometry") or f) for f in features]
-        except (AttributeError, KeyError, TypeError, ValueError, shapely.ShapelyError) as error:
+        except (
+            AttributeError,
+            KeyError,
+            TypeError,
+            ValueError,
+            shapely.errors.ShapelyError,
+        ) as error:
             msg = f"{path}: a geometry in it is not valid GeoJSON ({error}); save the region again."
             raise InputError(msg) from error
         area = shapely.union_all([shapely.make_valid(s) for s in shapes])

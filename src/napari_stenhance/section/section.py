@@ -218,6 +218,4 @@ def _assemble(
     if not spots and slide is not None:
         return Section(slide=slide, name=found.name, mpp=scale, doubts=tuple(doubts))
     table, more = found.read()
-    return Section(
-        slide=slide, spots=table, name=found.name, mpp=scale, doubts=(*doubts, *more)
-    )
+    return Section(slide=slide, spots=table, name=found.name, mpp=scale, doubts=(*doubts, *more))

@@ -137,7 +137,7 @@ class Slide:
             If the scale is unknown.
         """
         if self.mpp is None:
-            msg = f"{self.path}: the scale of the slide is unknown; give it with --mpp (µm per pixel)."
+            msg = f"{self.path}: the slide's scale is unknown; give it with --mpp (µm per pixel)."
             raise InputError(msg)
         return self.mpp
 

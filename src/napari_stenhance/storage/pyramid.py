@@ -1,8 +1,9 @@
-"""Mean-pooled pyramids of tiled arrays: each coarse chunk is built once, when its children exist."""
+"""Pyramids of tiled arrays: each coarse chunk is built once, when its children exist."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -73,9 +74,7 @@ def any_pool(values: NDArray[Any]) -> NDArray[Any]:
     """Take the largest of 2 × 2 blocks: labels of a mask survive in the coarse levels."""
     rows, columns = values.shape[:2]
     padded = np.pad(values, [(0, rows % 2), (0, columns % 2)])
-    pooled: NDArray[Any] = np.maximum.reduce(
-        [padded[i::2, j::2] for i in (0, 1) for j in (0, 1)]
-    )
+    pooled: NDArray[Any] = np.maximum.reduce([padded[i::2, j::2] for i in (0, 1) for j in (0, 1)])
     return pooled
 
 
@@ -93,6 +92,4 @@ def coarsen(fine: zarr.Array[Any], coarse: zarr.Array[Any], pool: Pool) -> int:
 
 def coarsen_all(levels: Sequence[zarr.Array[Any]], pool: Pool) -> int:
     """Fill every coarse level from the finest down; return how many chunks were built."""
-    return sum(
-        coarsen(fine, coarse, pool) for fine, coarse in zip(levels, levels[1:], strict=False)
-    )
+    return sum(coarsen(fine, coarse, pool) for fine, coarse in pairwise(levels))

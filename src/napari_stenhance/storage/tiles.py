@@ -71,7 +71,7 @@ def create_array(
 
 def writable(array: zarr.Array[Any]) -> zarr.Array[Any]:
     """Return an array, opened again, so that chunks equal to the fill value are still written."""
-    return array.with_config({"write_empty_chunks": True})  # type: ignore[arg-type]
+    return array.with_config({"write_empty_chunks": True})
 
 
 def folder_of(array: zarr.Array[Any]) -> Path:

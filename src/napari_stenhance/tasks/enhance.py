@@ -190,7 +190,6 @@ def _fit(
     """Extract features under the spots of every section, and learn from them together."""
     from napari_stenhance.features.extract import extract
     from napari_stenhance.features.registry import make_encoder
-    from napari_stenhance.features.tissue import tissue_mask
     from napari_stenhance.methods.genes import choose_genes, common_genes
     from napari_stenhance.methods.sample import Sample
     from napari_stenhance.section.footprint import Footprints
@@ -210,13 +209,13 @@ def _fit(
         under = Footprints.under(grid, section.spots_um(), section.geometry(), everywhere)
         near = under.mask(grid.shape, round(method.halo_um / grid.pitch_um))
         features = extract(slide, encoder, job, cache=cache, needed=near)
-        footprints = Footprints.under(
-            grid, section.spots_um(), section.geometry(), features.tissue
-        )
+        footprints = Footprints.under(grid, section.spots_um(), section.geometry(), features.tissue)
         sample = Sample.of(section, features, footprints)
         lost = section.need_spots().n_obs - len(sample.xy_um)
         if lost:
-            job.note(f"{section.name}: {lost} spots off the tissue, or without counts, were left out.")
+            job.note(
+                f"{section.name}: {lost} spots off the tissue, or without counts, were left out."
+            )
         samples.append(sample)
     genes = choose_genes(options.genes, samples)
     dropped = max(len(s.genes) for s in samples) - len(common_genes(samples))

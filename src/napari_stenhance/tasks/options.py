@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from napari_stenhance.section.section import Section
+    pass
 
 SectionLike = "str | Path | Section"
 
@@ -33,8 +33,6 @@ class Help:
 
 def as_paths(values: object) -> tuple[object, ...]:
     """Accept one value or several; strings become paths, sections stay."""
-    if isinstance(values, str | Path):
-        values = (values,)
-    elif not isinstance(values, list | tuple):
+    if isinstance(values, str | Path) or not isinstance(values, list | tuple):
         values = (values,)
     return tuple(Path(v) if isinstance(v, str) else v for v in values)

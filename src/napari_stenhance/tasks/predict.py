@@ -136,5 +136,3 @@ def predict(
                 predict_target(target, new, fitted, region, write, job)
         done.append(Result.open(path))
     return tuple(done)
-
-

@@ -99,7 +99,9 @@ def name_outputs(out: Path, names: Sequence[str]) -> list[Path]:
             msg = f"Two slides are called {twice[0]}; rename one, or give them in two commands."
             raise InputError(msg)
         if Result.is_result(out):
-            msg = f"{out}: this is the result of one slide; for several give another folder as --out."
+            msg = (
+                f"{out}: this is the result of one slide; for several give another folder as --out."
+            )
             raise InputError(msg)
         paths = [out / f"{name}{SUFFIX}" for name in names]
     for path in paths:
@@ -122,9 +124,7 @@ class Target:
     device: torch.device
     cache: Cache
 
-    def start_run(
-        self, stem: str, identity: dict[str, Any], provenance: dict[str, Any]
-    ) -> str:
+    def start_run(self, stem: str, identity: dict[str, Any], provenance: dict[str, Any]) -> str:
         """Find or begin the run that these options make."""
         slide = self.section.need_slide()
         encoder = make_encoder(self.encoder, slide, self.device)

@@ -1,4 +1,4 @@
-"""Pixel2Gene, preset `robust`: the published network, trained so that it predicts held-out tissue."""
+"""Pixel2Gene, preset `robust`: trained so that it predicts tissue it has not seen."""
 
 from __future__ import annotations
 
@@ -210,7 +210,9 @@ class FittedRobust:
             )
         except Exception as error:
             # Whatever is wrong inside the file, the user's way out is the same.
-            msg = f"{folder}: the saved model cannot be read ({error}); train it again with enhance."
+            msg = (
+                f"{folder}: the saved model cannot be read ({error}); train it again with enhance."
+            )
             raise InputError(msg) from error
 
 
@@ -328,7 +330,10 @@ class Robust:
         held_out: list[NDArray[np.int64]] = []
         while len(held_out) < self.recipe.members:
             fold = np.concatenate(
-                [block_folds(s.xy_um, self.recipe.block_um, self.recipe.folds, rng) for s in samples]
+                [
+                    block_folds(s.xy_um, self.recipe.block_um, self.recipe.folds, rng)
+                    for s in samples
+                ]
             )
             held_out += [np.flatnonzero(fold == k) for k in range(self.recipe.folds)]
         return held_out[: self.recipe.members]
@@ -451,5 +456,3 @@ def _held_out_r(
 def describe(recipe: Recipe) -> dict[str, Any]:
     """Return the hyperparameters as provenance."""
     return asdict(recipe)
-
-

@@ -89,11 +89,11 @@ def _read_positions(path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
     except (ValueError, pd.errors.ParserError, EOFError, OSError) as error:
         msg = f"{path}: the positions cannot be read ({error}); export them again."
         raise InputError(msg) from error
-    whole = np.isfinite(table[list(_POSITIONS)]).all(axis=1)
+    whole = np.isfinite(table[list(_POSITIONS)].to_numpy()).all(axis=1)
     doubts: tuple[str, ...] = ()
     if not whole.all():
         doubts = (f"{path.name}: {int((~whole).sum())} spots without coordinates were left out.",)
-        table = table[whole]
+        table = table.loc[whole]
     keys = zip(table["x"].round().astype(int), table["y"].round().astype(int), strict=True)
     table.index = pd.Index([f"{x}x{y}" for x, y in keys])
     if not table.index.is_unique:
@@ -117,10 +117,14 @@ def _read_counts(path: Path) -> tuple[list[str], list[str], np.ndarray]:
         matrix = np.stack(rows)
         genes = header[-matrix.shape[1] :]
     except (ValueError, OSError, EOFError, StopIteration) as error:
-        msg = f"{path}: the counts cannot be read ({error}); each line must be a spot id and counts."
+        msg = (
+            f"{path}: the counts cannot be read ({error}); each line must be a spot id and counts."
+        )
         raise InputError(msg) from error
     if len(genes) != matrix.shape[1]:
-        msg = f"{path}: the header names {len(genes)} genes, but lines hold {matrix.shape[1]} counts."
+        msg = (
+            f"{path}: the header names {len(genes)} genes, but lines hold {matrix.shape[1]} counts."
+        )
         raise InputError(msg)
     return ids, genes, matrix
 
@@ -133,7 +137,10 @@ def _read(counts_path: Path, positions_path: Path) -> tuple[ad.AnnData, tuple[st
     positions, _ = _read_positions(positions_path)
     ids, genes, matrix = _read_counts(counts_path)
     matches = [_SPOT_ID.match(i) for i in ids]
-    keys = [f"{round(float(m[1]))}x{round(float(m[2]))}" if m else i for m, i in zip(matches, ids, strict=True)]
+    keys = [
+        f"{round(float(m[1]))}x{round(float(m[2]))}" if m else i
+        for m, i in zip(matches, ids, strict=True)
+    ]
     both = [n for n, key in enumerate(keys) if key in positions.index]
     if not both:
         msg = (
@@ -144,7 +151,9 @@ def _read(counts_path: Path, positions_path: Path) -> tuple[ad.AnnData, tuple[st
         raise InputError(msg)
     doubts: tuple[str, ...] = ()
     if len(both) < len(ids):
-        doubts = (f"{len(ids) - len(both)} of {len(ids)} spots have no position and were left out.",)
+        doubts = (
+            f"{len(ids) - len(both)} of {len(ids)} spots have no position and were left out.",
+        )
     rows = positions.loc[[keys[n] for n in both]]
     spots = ad.AnnData(
         X=sp.csr_matrix(matrix[both]),

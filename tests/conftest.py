@@ -1,0 +1,146 @@
+"""A small synthetic section whose genes follow its stain, and the real sections where they are."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import pytest
+import pyvips
+import scipy.sparse as sp
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from napari_stenhance.section.section import Section
+from napari_stenhance.section.slide import Slide
+from napari_stenhance.storage.cache import Cache
+
+GLASS = np.array([245, 242, 244])
+HAEMATOXYLIN = np.array([0.65, 0.70, 0.29])
+EOSIN = np.array([0.07, 0.99, 0.11])
+MPP = 0.8
+PITCH_UM = 150.0
+
+
+def _amounts(shape: tuple[int, int], rng: np.random.Generator) -> NDArray[np.float64]:
+    """Draw smooth amounts of haematoxylin and eosin in a blob of tissue on glass."""
+    height, width = shape
+    y, x = np.mgrid[:height, :width]
+    tissue = ((y / height - 0.5) / 0.42) ** 2 + ((x / width - 0.5) / 0.36) ** 2 < 1
+    fields = []
+    for sigma_um in (60, 90):
+        noise = ndimage.gaussian_filter(rng.standard_normal(shape), sigma_um / MPP, mode="wrap")
+        fields.append(ndimage.gaussian_filter(0.5 + 0.5 * np.tanh(noise / noise.std()), 1))
+    nuclei = ndimage.gaussian_filter((rng.random(shape) < 0.004).astype(float), 3 / MPP)
+    nuclei /= nuclei.max()
+    haematoxylin = 0.15 + 0.9 * fields[0] * nuclei + 0.15 * fields[0]
+    eosin = 0.1 + 0.3 * fields[1]
+    return np.stack([haematoxylin, eosin]) * tissue
+
+
+def make_slide_pixels(
+    shape: tuple[int, int], seed: int
+) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+    rng = np.random.default_rng(seed)
+    amounts = _amounts(shape, rng)
+    density = np.einsum("syx,sc->yxc", amounts, np.stack([HAEMATOXYLIN, EOSIN]))
+    pixels = GLASS * 10**-density + rng.normal(0, 1.5, (*shape, 3))
+    return np.clip(pixels, 0, 255).astype(np.uint8), amounts
+
+
+def write_image(path: Path, pixels: NDArray[np.uint8]) -> Path:
+    height, width, bands = pixels.shape
+    image = pyvips.Image.new_from_memory(pixels.tobytes(), width, height, bands, "uchar")
+    image.copy(interpretation="srgb").write_to_file(str(path))
+    return path
+
+
+def make_spots(amounts: NDArray[np.float64], seed: int, genes: int = 40) -> ad.AnnData:
+    """Count genes that follow haematoxylin, eosin, or nothing, at spots of a square lattice."""
+    rng = np.random.default_rng(seed + 100)
+    height, width = amounts.shape[1:]
+    step = PITCH_UM / MPP
+    cx, cy = np.meshgrid(np.arange(step / 2, width, step), np.arange(step / 2, height, step))
+    xy = np.column_stack([cx.ravel(), cy.ravel()])
+    seen = [
+        ndimage.gaussian_filter(a, 30 / MPP)[xy[:, 1].astype(int), xy[:, 0].astype(int)]
+        for a in amounts
+    ]
+    keep = seen[1] > 0.05
+    xy = xy[keep]
+    drive = np.stack([(s[keep] - s[keep].mean()) / s[keep].std() for s in seen], axis=1)
+    loading = np.zeros((2, genes))
+    loading[0, : genes // 3] = np.random.default_rng(7).uniform(0.5, 1, genes // 3)
+    loading[1, genes // 3 : 2 * genes // 3] = 0.8
+    rate = np.exp(2 + drive @ loading)
+    counts = rng.poisson(rate * rng.gamma(20, 1 / 20, (len(xy), 1)))
+    return ad.AnnData(
+        X=sp.csr_matrix(counts.astype(np.float32)),
+        obs=pd.DataFrame(index=[f"s{n}" for n in range(len(xy))]),
+        var=pd.DataFrame(index=[f"G{n}" for n in range(genes)]),
+        obsm={"spatial": xy},
+        uns={"microns_per_pixel": MPP, "spot_diameter_um": 80.0, "spot_pitch_um": PITCH_UM},
+    )
+
+
+@pytest.fixture(scope="session")
+def session_cache(tmp_path_factory: pytest.TempPathFactory) -> Cache:
+    return Cache(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(session_cache: Cache, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No test touches the user's cache; all share one, as the runs of a user do."""
+    monkeypatch.setenv("STENHANCE_CACHE", str(session_cache.root))
+    yield
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Cache:
+    """An empty cache."""
+    return Cache(tmp_path / "cache")
+
+
+@pytest.fixture(scope="session")
+def section_files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Two synthetic sections on disk, 1.9 × 1.6 mm: an .h5ad with its JPEG each."""
+    folder = tmp_path_factory.mktemp("sections")
+    files = []
+    for seed, name in enumerate(("one", "two")):
+        pixels, amounts = make_slide_pixels((2400, 2000), seed)
+        write_image(folder / f"{name}_he.jpg[Q=95]", pixels)
+        spots = make_spots(amounts, seed)
+        spots.write_h5ad(folder / f"{name}.h5ad")
+        files.append(folder / f"{name}.h5ad")
+    return files
+
+
+@pytest.fixture
+def make_slide(tmp_path: Path, cache: Cache) -> Callable[..., Slide]:
+    """Write pixels to a PNG and open it."""
+
+    def make(pixels: NDArray[np.uint8], mpp: float = 1.0, name: str = "slide.png") -> Slide:
+        return Slide.open(write_image(tmp_path / name, pixels), mpp=mpp, cache=cache)
+
+    return make
+
+
+@pytest.fixture
+def synthetic(section_files: list[Path], session_cache: Cache) -> Section:
+    from napari_stenhance.section.section import open_section
+
+    return open_section(section_files[0], cache=session_cache)
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """The folder of real sections."""
+    default = Path(__file__).parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("STENHANCE_TEST_DATA", default))
+    if not folder.is_dir():
+        pytest.skip(f"no real sections here: {folder} (set STENHANCE_TEST_DATA)")
+    return folder
