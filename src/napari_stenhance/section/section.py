@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,6 +47,8 @@ class Section:
         Micrometres per full-resolution pixel; by default the slide's, or what the spots state.
     doubts : tuple of str
         What was guessed or left out, one sentence each.
+    origin : str
+        The file that errors name; by default the section's name.
 
     Raises
     ------
@@ -58,7 +60,8 @@ class Section:
     spots: ad.AnnData | None = None
     name: str = ""
     mpp: float | None = None
-    doubts: tuple[str, ...] = field(default=())
+    doubts: tuple[str, ...] = ()
+    origin: str = ""
 
     def __post_init__(self) -> None:
         """Check the parts, and that they fit together."""
@@ -71,8 +74,9 @@ class Section:
         if self.slide is not None:
             mpp = mpp or self.slide.mpp
         if self.spots is not None:
-            check_counts(self.spots, name)
-            xy = positions_px(self.spots, name)
+            where = self.origin or name
+            check_counts(self.spots, where)
+            xy = positions_px(self.spots, where)
             if mpp is None:
                 mpp, source = h5ad.find_mpp(self.spots, xy)
                 if mpp is not None and self.slide is not None:
@@ -218,4 +222,11 @@ def _assemble(
     if not spots and slide is not None:
         return Section(slide=slide, name=found.name, mpp=scale, doubts=tuple(doubts))
     table, more = found.read()
-    return Section(slide=slide, spots=table, name=found.name, mpp=scale, doubts=(*doubts, *more))
+    return Section(
+        slide=slide,
+        spots=table,
+        name=found.name,
+        mpp=scale,
+        doubts=(*doubts, *more),
+        origin=str(found.origin),
+    )

@@ -9,7 +9,7 @@ from napari_stenhance.features.encoder import FeatureTile
 
 NEAR_UM = 88.0
 FAR_UM = 480.0
-_SLICE = 48
+_SLICE = 24
 
 
 def half_width(width_um: float, pitch_um: float) -> int:
@@ -17,15 +17,15 @@ def half_width(width_um: float, pitch_um: float) -> int:
     return round((width_um / pitch_um - 1) / 2)
 
 
-def _window_sums(values: NDArray[np.float64], half: int) -> NDArray[np.float64]:
-    """Sum over windows of 2 half + 1 along both axes; the border is cut off."""
-    for axis in (0, 1):
-        padded = np.cumsum(values, axis=axis)
-        padded = np.concatenate([np.zeros_like(padded.take([0], axis)), padded], axis=axis)
-        size = padded.shape[axis]
-        width = 2 * half + 1
-        values = padded.take(range(width, size), axis) - padded.take(range(size - width), axis)
-    return values
+def _window_sums(values: NDArray[np.float32], half: int) -> NDArray[np.float64]:
+    """Sum over windows of 2 half + 1 along both axes of (y, x, …); the border is cut off."""
+    width = 2 * half + 1
+    total = np.zeros((values.shape[0] + 1, *values.shape[1:]))
+    np.cumsum(values, axis=0, dtype=np.float64, out=total[1:])
+    rows = total[width:] - total[:-width]
+    total = np.zeros((rows.shape[0], rows.shape[1] + 1, *rows.shape[2:]))
+    np.cumsum(rows, axis=1, out=total[:, 1:])
+    return total[:, width:] - total[:, :-width]
 
 
 def inputs_of(tile: FeatureTile, pitch_um: float) -> NDArray[np.float32]:
@@ -50,9 +50,9 @@ def inputs_of(tile: FeatureTile, pitch_um: float) -> NDArray[np.float32]:
             slice(rows.start - half, rows.stop + half),
             slice(columns.start - half, columns.stop + half),
         )
-        count = _window_sums(tile.tissue[window].astype(np.float64), half)[there][:, None]
+        count = _window_sums(tile.tissue[window].astype(np.float32), half)[there][:, None]
         for low in range(0, dim, _SLICE):
-            part = tile.values[window][..., low : low + _SLICE].astype(np.float64)
+            part = tile.values[window][..., low : low + _SLICE]
             width = part.shape[2]
             mean = _window_sums(part, half)[there] / count
             inputs[:, mean_at * dim + low : mean_at * dim + low + width] = mean

@@ -21,6 +21,8 @@ class Found:
     Attributes
     ----------
     name : str
+    origin : Path
+        The file that holds the counts.
     image : Path or None
         The slide's file.
     xy : ndarray of float64, shape (n, 2)
@@ -35,6 +37,7 @@ class Found:
     """
 
     name: str
+    origin: Path
     image: Path | None
     xy: NDArray[np.float64]
     mpp: float | None

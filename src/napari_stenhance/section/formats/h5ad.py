@@ -96,7 +96,7 @@ def recognise(path: Path) -> Found | None:
         raise InputError(msg) from error
     xy = positions_px(spots, str(path))
     mpp, source = find_mpp(spots, xy)
-    return Found(path.stem, _image_beside(path), xy, mpp, source, partial(_read, path))
+    return Found(path.stem, path, _image_beside(path), xy, mpp, source, partial(_read, path))
 
 
 def _read(path: Path) -> tuple[ad.AnnData, tuple[str, ...]]:

@@ -69,6 +69,7 @@ def recognise(folder: Path) -> Found | None:
     pitch = square_pitch_px(table[["new_x", "new_y"]].to_numpy(np.float64), xy)
     return Found(
         name=folder.name,
+        origin=counts[0],
         image=images[0] if images else None,
         xy=xy,
         mpp=ST_PITCH_UM / pitch if pitch else None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,7 +77,10 @@ def open_pyramid(path: Path) -> tuple[tuple[da.Array, ...], tuple[float, ...]] |
     if len(series.levels) < 2 or series.dtype != "uint8":
         tif.close()
         return None
-    group = zarr.open_group(series.aszarr(fillvalue=255), mode="r")
+    store = series.aszarr(fillvalue=255)
+    # The levels read from the file for as long as anything holds them.
+    weakref.finalize(store, tif.close)
+    group = zarr.open_group(store, mode="r")
     axes = series.axes
     band = next((axes.index(a) for a in "SC" if a in axes), None)
     if len(axes) != 3 or band is None or series.shape[band] not in (3, 4):

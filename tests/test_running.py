@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from napari_stenhance.errors import Cancelled, InferenceError, InputError
+from napari_stenhance.running.device import inference_errors, resolve_device
+from napari_stenhance.running.job import Event, Job, Progress
+
+
+def test_stage_counts_steps_and_estimates_from_those_it_timed() -> None:
+    seen: list[Event] = []
+    job = Job(listener=seen.append)
+    with job.stage("Work", 4) as stage:
+        stage.skip(2)
+        stage.advance()
+    progress = [e for e in seen if isinstance(e, Progress)]
+    assert [(p.done, p.total) for p in progress] == [(0, 4), (2, 4), (3, 4)]
+    assert [p.remaining_s is None for p in progress] == [True, True, False]
+
+
+def test_cancel_stops_at_the_next_step() -> None:
+    job = Job()
+    with job.stage("Work", 3) as stage:
+        stage.advance()
+        job.cancel()
+        with pytest.raises(Cancelled):
+            stage.advance()
+    with pytest.raises(Cancelled), job.stage("More", 1):
+        pytest.fail("a cancelled job entered a stage")
+
+
+def test_runtime_errors_become_errors_that_threads_do_not_swallow() -> None:
+    with pytest.raises(InferenceError, match="out of memory") as caught, inference_errors("Test"):
+        raise RuntimeError("CUDA out of memory. Tried …")
+    assert not isinstance(caught.value, RuntimeError)
+    assert not issubclass(Cancelled, RuntimeError)
+
+
+def test_a_device_that_is_not_there_is_refused() -> None:
+    assert resolve_device("cpu").type == "cpu"
+    with pytest.raises(InputError, match="--device"):
+        resolve_device("abacus")  # type: ignore[arg-type]
+
+
+def test_importing_the_package_is_cheap() -> None:
+    code = (
+        "import sys, time; t = time.perf_counter(); import napari_stenhance as st;"
+        "s = time.perf_counter() - t;"
+        "heavy = {'torch', 'timm', 'dask', 'anndata', 'napari', 'zarr'} & set(sys.modules);"
+        "assert not heavy, heavy; assert s < 0.1, s; assert 'enhance' in dir(st)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_command_line_shows_help_without_heavy_imports() -> None:
+    code = (
+        "import sys; import napari_stenhance.cli;"
+        "heavy = {'torch', 'timm', 'dask', 'anndata', 'napari', 'zarr'} & set(sys.modules);"
+        "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
