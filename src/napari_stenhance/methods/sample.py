@@ -16,6 +16,8 @@ from napari_stenhance.features.extract import FeatureMap
 from napari_stenhance.section.footprint import Footprints
 from napari_stenhance.section.section import Section
 
+_EMPTY_SHARE = 0.05
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -43,11 +45,15 @@ class Sample:
 
     @classmethod
     def of(cls, section: Section, features: FeatureMap, footprints: Footprints) -> Sample:
-        """Take the spots of a section that lie on tissue and have counts."""
+        """Take the spots of a section that lie on tissue and have counts.
+
+        A spot with less than a twentieth of the median count is empty: its proportions are noise.
+        """
         spots = section.need_spots()
         counts = sp.csr_array(spots.X, dtype=np.float32)
         counts.sum_duplicates()
-        keep = (footprints.counts() > 0) & (counts.sum(axis=1) > 0)
+        library = np.asarray(counts.sum(axis=1)).ravel()
+        keep = (footprints.counts() > 0) & (library > _EMPTY_SHARE * np.median(library))
         if not keep.any():
             msg = (
                 f"{section.name}: none of the {spots.n_obs} spots lies on tissue and has counts; "

@@ -32,7 +32,7 @@ class Schedule:
         Of AdamW.
     """
 
-    epochs: int = 40
+    epochs: int = 100
     patience: int = 10
     spots_per_step: int = 64
     superpixels_per_spot: int = 16

@@ -12,7 +12,8 @@ from napari_stenhance.running.job import Job
 from napari_stenhance.tasks.options import Help, as_paths
 
 if TYPE_CHECKING:
-    from napari_stenhance.methods.pixel2gene.robust import FittedRobust, Robust
+    from napari_stenhance.methods.pixel2gene.fitted import FittedRobust
+    from napari_stenhance.methods.pixel2gene.robust import Robust
     from napari_stenhance.results.result import Result
     from napari_stenhance.section.section import Section
     from napari_stenhance.storage.cache import Cache
@@ -214,7 +215,7 @@ def _fit(
         lost = section.need_spots().n_obs - len(sample.xy_um)
         if lost:
             job.note(
-                f"{section.name}: {lost} spots off the tissue, or without counts, were left out."
+                f"{section.name}: {lost} spots off the tissue, or nearly without counts, were left out."
             )
         samples.append(sample)
     genes = choose_genes(options.genes, samples)

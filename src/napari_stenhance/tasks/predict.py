@@ -75,7 +75,7 @@ def predict(
     """
     from napari_stenhance.features.registry import encoder_identity, make_encoder
     from napari_stenhance.methods.genes import named_genes
-    from napari_stenhance.methods.pixel2gene.robust import FittedRobust
+    from napari_stenhance.methods.pixel2gene.fitted import FittedRobust
     from napari_stenhance.results.result import Result
     from napari_stenhance.running.device import describe_device, resolve_device
     from napari_stenhance.storage.cache import Cache, file_hash

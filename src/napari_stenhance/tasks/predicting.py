@@ -15,7 +15,7 @@ import numpy as np
 from napari_stenhance.errors import InputError
 from napari_stenhance.features.extract import FeatureMap, extract
 from napari_stenhance.features.registry import make_encoder
-from napari_stenhance.methods.pixel2gene.robust import FittedRobust
+from napari_stenhance.methods.pixel2gene.fitted import FittedRobust
 from napari_stenhance.methods.protocol import Fitted
 from napari_stenhance.results.genes import gene_group, gene_levels, write_gene
 from napari_stenhance.results.result import SUFFIX, Result

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_stenhance.features.encoder import FeatureTile
+from napari_stenhance.methods.sample import Sample
+from napari_stenhance.running.job import Job
+from napari_stenhance.storage.tiles import Tile, tiles_of
 
 NEAR_UM = 88.0
 FAR_UM = 480.0
+_TILE = 256
 _SLICE = 24
 
 
@@ -60,4 +66,63 @@ def inputs_of(tile: FeatureTile, pitch_um: float) -> NDArray[np.float32]:
                 square = _window_sums(part * part, half)[there] / count
                 spread = np.sqrt(np.maximum(square - mean * mean, 0))
                 inputs[:, spread_at * dim + low : spread_at * dim + low + width] = spread
+    return inputs
+
+
+def training_inputs(
+    samples: Sequence[Sample], most_each: int, rng: np.random.Generator, job: Job
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Gather the inputs of the superpixels under all spots, at most `most_each` of each.
+
+    Returns
+    -------
+    inputs : ndarray of float32, shape (pairs, 4 · dim)
+        Ordered by spot.
+    spot : ndarray of int64, shape (pairs,)
+        Numbered through all samples.
+    """
+    inputs, spot, offset = [], [], 0
+    for sample in samples:
+        kept = _at_most(sample.footprints.spot, most_each, rng)
+        row, column = sample.footprints.row[kept], sample.footprints.column[kept]
+        inputs.append(_inputs_under(sample, row, column, job))
+        spot.append(sample.footprints.spot[kept] + offset)
+        offset += len(sample.xy_um)
+    return np.concatenate(inputs), np.concatenate(spot)
+
+
+def _at_most(spot: NDArray[np.int64], most: int, rng: np.random.Generator) -> NDArray[np.intp]:
+    """Keep at most `most` random pairs of each spot; pairs are ordered by spot and stay so."""
+    order = np.lexsort((rng.random(len(spot)), spot))
+    first = np.searchsorted(spot, spot)
+    return np.sort(order[np.arange(len(spot)) - first < most])
+
+
+def _inputs_under(
+    sample: Sample, row: NDArray[np.int64], column: NDArray[np.int64], job: Job
+) -> NDArray[np.float32]:
+    """Return the inputs of single tissue superpixels, (n, channels), tile by tile."""
+    grid = sample.features.grid
+    inputs = np.empty((len(row), 4 * sample.features.dim), np.float32)
+    halo = round(FAR_UM / 2 / grid.pitch_um)
+    number = np.full(grid.shape, -1, dtype=np.int64)
+    tiles: list[tuple[Tile, NDArray[np.intp]]] = []
+    for tile in tiles_of(grid.shape, _TILE):
+        here = np.flatnonzero(
+            (row >= tile.rows.start)
+            & (row < tile.rows.stop)
+            & (column >= tile.columns.start)
+            & (column < tile.columns.stop)
+        )
+        if len(here):
+            tiles.append((tile, here))
+    with job.stage(f"Reading features under the spots of {sample.name}", len(tiles)) as stage:
+        for tile, here in tiles:
+            seen = sample.features.tile(tile.rows, tile.columns, halo)
+            there = sample.features.tissue[tile.rows, tile.columns]
+            values = inputs_of(seen, grid.pitch_um)
+            window = number[tile.rows, tile.columns]
+            window[there] = np.arange(len(values))
+            inputs[here] = values[number[row[here], column[here]]]
+            stage.advance()
     return inputs

@@ -1,0 +1,198 @@
+"""A trained ensemble of Pixel2Gene, preset `robust`: predicts, saves and loads itself."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.numpy import load_file, save_file
+
+from napari_stenhance.errors import InputError
+from napari_stenhance.features.encoder import FeatureTile
+from napari_stenhance.methods.ensemble import Ensemble
+from napari_stenhance.methods.field import Decoder
+from napari_stenhance.methods.pixel2gene.inputs import FAR_UM, inputs_of
+from napari_stenhance.methods.protocol import Latent
+from napari_stenhance.running.device import inference_errors
+
+_SLICE_BYTES = 64 * 1024**2
+
+
+@dataclass(frozen=True)
+class FittedRobust:
+    """A trained ensemble: `Fitted`.
+
+    Attributes
+    ----------
+    decoder : Decoder
+    network : Ensemble
+    shift, scale : ndarray of float32, shape (inputs,)
+        Standardise the inputs.
+    clip : float
+    pitch_um : float
+    encoder : str
+        Name of the encoder whose features it was trained on.
+    encoder_identity : str
+        Weights and version of that encoder.
+    score_scale : float
+        What outputs are multiplied with to be scores on the gene basis.
+    """
+
+    decoder: Decoder
+    network: Ensemble
+    shift: NDArray[np.float32]
+    scale: NDArray[np.float32]
+    clip: float
+    pitch_um: float
+    encoder: str
+    encoder_identity: str
+    score_scale: float
+
+    @property
+    def halo_um(self) -> float:
+        """Half of the widest context window, in micrometres."""
+        return FAR_UM / 2
+
+    def latent(self, tile: FeatureTile) -> Latent:
+        """Predict the core of a tile: mean and variance of the members' scores.
+
+        Raises
+        ------
+        InferenceError
+            If the device fails.
+        """
+        rows, columns = tile.core
+        there = tile.tissue[rows, columns]
+        shape = (*there.shape, self.decoder.weights.shape[0])
+        mean, variance = (np.full(shape, np.nan, np.float32) for _ in range(2))
+        if there.any():
+            outputs = self.scores(inputs_of(tile, self.pitch_um))
+            mean[there], variance[there] = outputs.mean(axis=0), outputs.var(axis=0, ddof=1)
+        return Latent(mean, variance)
+
+    def scores(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return each member's scores, (members, n, r), of raw inputs (n, channels)."""
+        device = self.network.weights[0].device
+        members = self.network.weights[0].shape[0]
+        widest = max(w.shape[2] for w in self.network.weights)
+        # Fixed slices: matrix products of another size may differ in the last bit.
+        at_once = _SLICE_BYTES // (4 * members * widest)
+        standard = standardise(inputs, self.shift, self.scale, self.clip)
+        parts = []
+        with torch.inference_mode(), inference_errors("Prediction"):
+            for low in range(0, len(standard), at_once):
+                part = torch.from_numpy(standard[low : low + at_once]).to(device)
+                outputs = self.network(part.expand(members, *part.shape))
+                parts.append(outputs.cpu().numpy())
+        return np.concatenate(parts, axis=1) * np.float32(self.score_scale)
+
+    def save(self, folder: Path) -> None:
+        """Write weights.safetensors and config.json."""
+        tensors = {
+            **{f"weight{n}": w.detach().cpu().numpy() for n, w in enumerate(self.network.weights)},
+            **{f"bias{n}": b.detach().cpu().numpy() for n, b in enumerate(self.network.biases)},
+            "shift": self.shift,
+            "scale": self.scale,
+            "decoder_weights": self.decoder.weights,
+            "decoder_bias": self.decoder.bias,
+            "held_out_r": self.decoder.held_out_r,
+            "spread_scale": self.decoder.spread_scale,
+        }
+        save_file(tensors, folder / "weights.safetensors")
+        config = {
+            "method": "pixel2gene",
+            "preset": "robust",
+            "encoder": self.encoder,
+            "encoder_identity": self.encoder_identity,
+            "pitch_um": self.pitch_um,
+            "clip": self.clip,
+            "score_scale": self.score_scale,
+            "unit": self.decoder.unit,
+            "genes": list(self.decoder.genes),
+        }
+        (folder / "config.json").write_text(json.dumps(config, indent=1), "utf-8")
+
+    @classmethod
+    def load(cls, folder: Path, device: torch.device) -> FittedRobust:
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        InputError
+            If files are missing or damaged.
+        """
+        try:
+            config = json.loads((folder / "config.json").read_text("utf-8"))
+            tensors = load_file(folder / "weights.safetensors")
+            layers = sum(name.startswith("weight") for name in tensors)
+            weights = [tensors[f"weight{n}"] for n in range(layers)]
+            network = Ensemble(
+                weights[0].shape[0],
+                weights[0].shape[1],
+                weights[-1].shape[2],
+                [w.shape[2] for w in weights[:-1]],
+                drop=0.0,
+            )
+            with torch.no_grad():
+                for n, (w, b) in enumerate(zip(network.weights, network.biases, strict=True)):
+                    w.copy_(torch.from_numpy(weights[n]))
+                    b.copy_(torch.from_numpy(tensors[f"bias{n}"]))
+            decoder = Decoder(
+                genes=tuple(config["genes"]),
+                weights=tensors["decoder_weights"],
+                bias=tensors["decoder_bias"],
+                unit=config["unit"],
+                held_out_r=tensors["held_out_r"],
+                spread_scale=tensors["spread_scale"],
+            )
+            return cls(
+                decoder=decoder,
+                network=network.to(device).eval(),
+                shift=tensors["shift"],
+                scale=tensors["scale"],
+                clip=config["clip"],
+                pitch_um=config["pitch_um"],
+                encoder=config["encoder"],
+                encoder_identity=config["encoder_identity"],
+                score_scale=config["score_scale"],
+            )
+        except Exception as error:
+            # Whatever is wrong inside the file, the user's way out is the same.
+            msg = (
+                f"{folder}: the saved model cannot be read ({error}); train it again with enhance."
+            )
+            raise InputError(msg) from error
+
+
+def standardise(
+    inputs: NDArray[np.float32], shift: NDArray[np.float32], scale: NDArray[np.float32], clip: float
+) -> NDArray[np.float32]:
+    """Subtract, divide, cut off."""
+    standard: NDArray[np.float32] = np.clip((inputs - shift) / scale, -clip, clip)
+    return standard
+
+
+def spread_scales(scores: NDArray[np.float32], decoder: Decoder) -> NDArray[np.float32]:
+    """Return, for each gene, exact over approximate standard deviation of the members.
+
+    Parameters
+    ----------
+    scores : ndarray of float32, shape (members, superpixels, r)
+    decoder : Decoder
+
+    Returns
+    -------
+    ndarray of float32, shape (genes,)
+    """
+    centred = scores - scores.mean(axis=0)
+    covariance = np.einsum("mnr,mns->rs", centred, centred, dtype=np.float64)
+    weights = decoder.weights.astype(np.float64)
+    exact = np.einsum("rg,rs,sg->g", weights, covariance, weights, optimize=True)
+    approximate = np.diag(covariance) @ weights**2
+    with np.errstate(invalid="ignore", divide="ignore"):
+        scale = np.sqrt(np.maximum(exact, 0) / approximate)
+    return np.where(np.isfinite(scale), scale, 1).astype(np.float32)
