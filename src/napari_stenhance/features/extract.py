@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.features.encoder import Encoder, FeatureTile, window_rows
+from napari_stenhance.features.tissue import VERSION as TISSUE_VERSION
 from napari_stenhance.features.tissue import tissue_mask
 from napari_stenhance.running.device import inference_errors
 from napari_stenhance.running.job import Job
@@ -123,7 +124,7 @@ def extract(
     """
     cache = cache or Cache.default()
     grid = Grid.over(slide, encoder.pitch_um)
-    key = f"{slide.sha256[:32]}-{encoder.fingerprint()}-{grid.key()}"
+    key = f"{slide.sha256[:32]}-{encoder.fingerprint()}-tissue{TISSUE_VERSION}-{grid.key()}"
     entry = cache.entry(_KIND, key)
     with cache.lock(entry, wait=True):
         if not entry.exists():

@@ -12,10 +12,12 @@ from napari_stenhance.running.job import Job
 from napari_stenhance.section.grid import Grid
 from napari_stenhance.section.slide import Slide
 
+VERSION = 1
 BLACK_BELOW = 40
 GLASS_PERCENTILE = 95
 SMOOTH_UM = 16.0
 OTSU_SHARE = 0.5
+GREY_BELOW = 0.2
 OPEN_UM = 16.0
 CLOSE_UM = 24.0
 SMALLEST_UM2 = 25_000.0
@@ -27,8 +29,8 @@ def tissue_mask(slide: Slide, grid: Grid, job: Job) -> NDArray[np.bool_]:
 
     Stain density is the mean optical density against the slide's own glass (the 95th percentile of
     each channel), smoothed over 16 µm. Tissue is denser than half of Otsu's threshold: Otsu's own
-    value would cut off pale stroma. Painted black background and its rim are not tissue. Specks
-    and holes below 0.025 mm² are removed.
+    value would cut off pale stroma. Painted black background and its rim are not tissue, nor is
+    grey dust. Specks and holes below 0.025 mm² are removed.
 
     Returns
     -------
@@ -45,9 +47,13 @@ def tissue_mask(slide: Slide, grid: Grid, job: Job) -> NDArray[np.bool_]:
         return np.zeros(grid.shape, dtype=bool)
     lit = ~ink
     glass = np.percentile(pixels[lit], GLASS_PERCENTILE, axis=0).astype(np.float32)
-    density = np.log10((glass + 1) / (pixels.astype(np.float32) + 1)).clip(0).mean(axis=2)
-    density[ink] = 0
-    density = ndimage.gaussian_filter(density, SMOOTH_UM / grid.pitch_um)
+    colour = np.log10((glass + 1) / (pixels.astype(np.float32) + 1)).clip(0)
+    colour[ink] = 0
+    density = colour.mean(axis=2)
+    sigma = SMOOTH_UM / grid.pitch_um
+    # Averaged over what is lit, so that ink does not thin the tissue beside it.
+    weight = ndimage.gaussian_filter(lit.astype(np.float32), sigma)
+    density = ndimage.gaussian_filter(density, sigma) / np.maximum(weight, 1e-3)
     if np.ptp(density[lit]) == 0:
         return np.zeros(grid.shape, dtype=bool)
     mask = (density > OTSU_SHARE * threshold_otsu(density[lit])) & lit
@@ -59,8 +65,18 @@ def tissue_mask(slide: Slide, grid: Grid, job: Job) -> NDArray[np.bool_]:
     mask = mask[margin:-margin, margin:-margin] & lit
     smallest = max(int(SMALLEST_UM2 / grid.pitch_um**2), 1)
     mask = morphology.remove_small_objects(mask, max_size=smallest)
-    filled: NDArray[np.bool_] = morphology.remove_small_holes(mask, max_size=smallest) & lit
-    return filled
+    return _stained(morphology.remove_small_holes(mask, max_size=smallest) & lit, colour)
+
+
+def _stained(mask: NDArray[np.bool_], colour: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Drop pieces that are grey: dust and air, unlike stains, absorb all colours alike."""
+    label, pieces = ndimage.label(mask)
+    number = np.arange(pieces + 1)
+    density = np.stack([ndimage.mean(colour[..., c], label, number) for c in range(3)])
+    keep = np.ptp(density, axis=0) >= GREY_BELOW * density.mean(axis=0)
+    keep[0] = False
+    kept: NDArray[np.bool_] = keep[label]
+    return kept
 
 
 def _disk(radius_um: float, grid: Grid) -> NDArray[np.bool_]:

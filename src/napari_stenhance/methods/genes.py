@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ from napari_stenhance.errors import InputError
 from napari_stenhance.methods.sample import Sample
 
 ALL = "all"
-_HVG = "hvg:"
+HVG = "hvg:"
 
 
 def named_genes(spec: str) -> tuple[str, ...]:
@@ -35,20 +35,63 @@ def named_genes(spec: str) -> tuple[str, ...]:
     return genes
 
 
-def common_genes(samples: Sequence[Sample]) -> tuple[str, ...]:
-    """Return the genes measured in every sample, in the order of the first.
+def common_genes(measured: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    """Return the genes measured in every section, in the order of the first.
+
+    Parameters
+    ----------
+    measured : mapping
+        Genes by the section's name.
 
     Raises
     ------
     InputError
         If there is none.
     """
-    shared = set(samples[0].genes).intersection(*(s.genes for s in samples[1:]))
+    first, *others = measured.values()
+    shared = set(first).intersection(*others)
     if not shared:
-        examples = "; ".join(f"{s.name}: {', '.join(s.genes[:3])}" for s in samples)
+        examples = "; ".join(f"{name}: {', '.join(genes[:3])}" for name, genes in measured.items())
         msg = f"The sections have no gene in common ({examples}); use the same kind of gene ids."
         raise InputError(msg)
-    return tuple(gene for gene in samples[0].genes if gene in shared)
+    return tuple(gene for gene in first if gene in shared)
+
+
+def require_genes(genes: Sequence[str], measured: Sequence[str], option: str) -> None:
+    """Refuse genes that were not measured.
+
+    Raises
+    ------
+    InputError
+        Names them, and the option that asked for them.
+    """
+    there = set(measured)
+    lost = [gene for gene in genes if gene not in there]
+    if lost:
+        msg = (
+            f"{option}: {', '.join(lost[:5])}{' …' if len(lost) > 5 else ''} ({len(lost)} of "
+            f"{len(genes)}) not measured in every training section; remove them from the list."
+        )
+        raise InputError(msg)
+
+
+def is_rule(spec: str) -> bool:
+    """Tell whether genes are chosen by a rule, and not by name.
+
+    Raises
+    ------
+    InputError
+        If N of `hvg:N` is no positive number.
+    """
+    if spec == ALL:
+        return True
+    if not spec.startswith(HVG):
+        return False
+    number = spec.removeprefix(HVG)
+    if not number.isdigit() or int(number) == 0:
+        msg = f"--genes {spec}: write hvg:N with a number of genes, for example hvg:1000."
+        raise InputError(msg)
+    return True
 
 
 def choose_genes(spec: str, samples: Sequence[Sample]) -> tuple[str, ...]:
@@ -59,28 +102,16 @@ def choose_genes(spec: str, samples: Sequence[Sample]) -> tuple[str, ...]:
     InputError
         If N is no positive number, or a named gene was not measured in every sample.
     """
-    measured = common_genes(samples)
+    measured = common_genes({s.name: s.genes for s in samples})
+    if not is_rule(spec):
+        genes = named_genes(spec)
+        require_genes(genes, measured, "--genes")
+        return genes
     if spec == ALL:
         return measured
-    if spec.startswith(_HVG):
-        number = spec.removeprefix(_HVG)
-        if not number.isdigit() or int(number) == 0:
-            msg = f"--genes {spec}: write hvg:N with a number of genes, for example hvg:1000."
-            raise InputError(msg)
-        spread = variance([s.log1p_cp10k(measured) for s in samples])
-        most = np.argsort(-spread, kind="stable")[: int(number)]
-        return tuple(measured[n] for n in np.sort(most))
-    genes = named_genes(spec)
-    there = set(measured)
-    lost = [gene for gene in genes if gene not in there]
-    if lost:
-        msg = (
-            f"--genes: {', '.join(lost[:5])}{' …' if len(lost) > 5 else ''} "
-            f"({len(lost)} of {len(genes)}) not measured in every training section; "
-            "remove them from the list."
-        )
-        raise InputError(msg)
-    return genes
+    spread = variance([s.log1p_cp10k(measured) for s in samples])
+    most = np.argsort(-spread, kind="stable")[: int(spec.removeprefix(HVG))]
+    return tuple(measured[n] for n in np.sort(most))
 
 
 def variance(expressions: Sequence[sp.csr_array[np.float32]]) -> NDArray[np.float64]:

@@ -24,6 +24,8 @@ class Schedule:
     ----------
     epochs : int
         At most.
+    steps_per_epoch : int
+        At least; small sections go through their spots several times.
     patience : int
         Epochs without a better member after which training ends.
     spots_per_step, superpixels_per_spot : int
@@ -33,6 +35,7 @@ class Schedule:
     """
 
     epochs: int = 100
+    steps_per_epoch: int = 4
     patience: int = 10
     spots_per_step: int = 64
     superpixels_per_spot: int = 16
@@ -104,7 +107,7 @@ def train(
     learned = [np.setdiff1d(np.arange(spots), held) for held in held_out]
     shortest = min(len(spots_of) for spots_of in learned)
     batch = min(schedule.spots_per_step, shortest)
-    steps = shortest // batch
+    steps = max(shortest // batch, schedule.steps_per_epoch)
     decayed, plain = list(network.weights), list(network.biases)
     optimiser = torch.optim.AdamW(
         [
@@ -121,8 +124,8 @@ def train(
     with job.stage("Training", schedule.epochs) as stage:
         for epoch in range(schedule.epochs):
             network.train()
-            orders = np.stack([rng.permutation(spots_of)[:shortest] for spots_of in learned])
-            order = torch.from_numpy(orders).to(device)
+            orders = [_shuffled(spots_of, steps * batch, rng) for spots_of in learned]
+            order = torch.from_numpy(np.stack(orders)).to(device)
             for step in range(steps):
                 taken += 1
                 for group in optimiser.param_groups:
@@ -151,6 +154,12 @@ def train(
             parameter.copy_(kept)
     network.eval()
     return _held_out_predictions(network, data, held_out)
+
+
+def _shuffled(spots: NDArray[np.int64], length: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Go through spots in random order, again and again, for `length` draws."""
+    rounds = -(-length // len(spots))
+    return np.concatenate([rng.permutation(spots) for _ in range(rounds)])[:length]
 
 
 def _evenly(count: int, members: int, spots: int, device: torch.device) -> Tensor:

@@ -165,10 +165,11 @@ def write_h5ad(table: ad.AnnData, out: Path) -> None:
     aside = out.parent / f".{out.name}.{uuid.uuid4().hex}.partial"
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        table.write_h5ad(aside)
-        aside.rename(out)
+        try:
+            table.write_h5ad(aside)
+            aside.rename(out)
+        finally:
+            aside.unlink(missing_ok=True)
     except OSError as error:
-        msg = f"{out}: the table cannot be written here ({error.strerror}); choose another --out."
+        msg = f"{out}: the table cannot be written here ({error}); choose another --out."
         raise InputError(msg) from error
-    finally:
-        aside.unlink(missing_ok=True)

@@ -90,7 +90,7 @@ def enhance(
     Cancelled
         If the job was cancelled; finished tiles are kept.
     """
-    from napari_stenhance.methods.genes import named_genes
+    from napari_stenhance.methods.genes import common_genes, is_rule, named_genes, require_genes
     from napari_stenhance.results.result import Result
     from napari_stenhance.running.device import describe_device, resolve_device
     from napari_stenhance.storage.cache import Cache
@@ -121,6 +121,12 @@ def enhance(
         for s in options.predict
     ] or training
     outputs = name_outputs(options.out, [t.name for t in targets])
+    measured = common_genes({s.name: list(s.need_spots().var_names) for s in training})
+    if not is_rule(options.genes):
+        chosen = named_genes(options.genes)
+        require_genes(chosen, measured, "--genes")
+        measured = chosen
+    require_genes(write, measured, "--write")
     method = _method(options, device)
     learned = _learning_identity(options, method, training)
     identity = {**learned, "region": region.to_json() if region else None}
@@ -161,17 +167,16 @@ def _learning_identity(
 ) -> dict[str, Any]:
     """Return what decides the weights: two runs that agree on it share a model."""
     from napari_stenhance.features.registry import encoder_identity
-    from napari_stenhance.methods.genes import ALL, named_genes
+    from napari_stenhance.methods.genes import is_rule, named_genes
     from napari_stenhance.methods.pixel2gene.robust import describe
     from napari_stenhance.methods.sample import counts_hash
 
-    by_rule = options.genes == ALL or options.genes.startswith("hvg:")
     return {
         "method": options.method,
         "preset": options.preset,
         "recipe": describe(method.recipe),
         "encoder": encoder_identity(options.encoder),
-        "genes": options.genes if by_rule else list(named_genes(options.genes)),
+        "genes": options.genes if is_rule(options.genes) else list(named_genes(options.genes)),
         "seed": options.seed,
         "learned_from": [
             {
@@ -219,7 +224,8 @@ def _fit(
             )
         samples.append(sample)
     genes = choose_genes(options.genes, samples)
-    dropped = max(len(s.genes) for s in samples) - len(common_genes(samples))
+    shared = common_genes({s.name: s.genes for s in samples})
+    dropped = max(len(s.genes) for s in samples) - len(shared)
     if dropped:
         job.note(f"{dropped} genes that not every section measured are not modelled.")
     return method.fit(samples, genes, job)

@@ -1,0 +1,208 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import ndimage
+
+from conftest import GLASS, make_slide_pixels
+from napari_stenhance.errors import Cancelled, InputError
+from napari_stenhance.features.extract import FeatureMap, extract
+from napari_stenhance.features.stain import StainEncoder, stain_matrix
+from napari_stenhance.features.tissue import tissue_mask
+from napari_stenhance.running.job import Event, Job, Progress
+from napari_stenhance.section.grid import Grid
+from napari_stenhance.section.section import open_section
+from napari_stenhance.section.slide import Slide
+from napari_stenhance.storage.cache import Cache
+
+MakeSlide = Callable[..., Slide]
+
+
+def test_stain_matrix_separates_the_pure_stains() -> None:
+    haematoxylin, eosin = np.array([0.65, 0.70, 0.29]), np.array([0.07, 0.99, 0.11])
+    haematoxylin /= np.linalg.norm(haematoxylin)
+    eosin /= np.linalg.norm(eosin)
+    amounts = np.stack([2 * haematoxylin, 3 * eosin]) @ stain_matrix()
+    np.testing.assert_allclose(amounts[:, :3], [[2, 0, 0], [0, 3, 0]], atol=1e-12)
+    assert amounts[0, 3] == pytest.approx(2 * haematoxylin.mean())
+
+
+def test_stain_features_match_scipy() -> None:
+    pixels, _ = make_slide_pixels((8 * 6 + 232, 8 * 5 + 232), 5)
+    features = StainEncoder(0.5).encode(pixels)
+    assert features.shape == (6, 5, 144)
+    density = -np.log10((pixels.astype(float) + 1) / 256) @ stain_matrix()
+    order = features.reshape(6, 5, 4, 3, 4, 3)  # σ, filter, stain, pooling
+    for stain in range(4):
+        smooth = ndimage.gaussian_filter(density[..., stain], 1.0, truncate=4)
+        down, right = np.gradient(smooth)
+        laplacian = np.abs(ndimage.convolve(smooth, [[0, 1, 0], [1, -4, 1], [0, 1, 0]]))
+        for kind, image in enumerate((smooth, np.hypot(down, right), laplacian)):
+            core = image[116:-116, 116:-116].reshape(6, 8, 5, 8).mean(axis=(1, 3))
+            np.testing.assert_allclose(order[:, :, 0, kind, stain, 0], core, atol=2e-5)
+            r, c = 116 + 8 * 2, 116 + 8 * 3  # superpixel (2, 3)
+            near = image[r - 32 : r + 40, c - 32 : c + 40]
+            wide = image[r - 80 : r + 88, c - 80 : c + 88]
+            assert order[2, 3, 0, kind, stain, 1] == pytest.approx(near.std(), abs=2e-4)
+            assert order[2, 3, 0, kind, stain, 2] == pytest.approx(wide.mean(), abs=2e-5)
+
+
+def test_a_stain_feature_depends_on_nothing_outside_window_and_halo() -> None:
+    pixels, _ = make_slide_pixels((8 * 20 + 232, 8 * 90 + 232), 6)
+    encoder = StainEncoder(0.5)
+    whole = encoder.encode(pixels)
+    part = encoder.encode(pixels[8 * 4 : 8 * 13 + 232, 8 * 60 : 8 * 71 + 232])
+    np.testing.assert_array_equal(part, whole[4:13, 60:71])
+
+
+def test_a_coarse_slide_loses_the_finest_scales_and_says_so() -> None:
+    fine, coarse = StainEncoder(0.5), StainEncoder(2.76)
+    assert fine.sigmas_um == (1, 2, 4, 8)
+    assert coarse.sigmas_um == (2, 2, 4, 8)
+    assert StainEncoder(3.2).sigmas_um == (4, 4, 4, 8)
+    assert fine.doubts() == ()
+    assert "2.76" in coarse.doubts()[0]
+    assert fine.fingerprint() != coarse.fingerprint()
+    assert StainEncoder(0.69).fingerprint() == fine.fingerprint()
+
+
+def _slide_and_truth(make_slide: MakeSlide) -> tuple[Slide, np.ndarray]:
+    pixels, amounts = make_slide_pixels((1400, 1100), 2)
+    return make_slide(pixels, mpp=0.8), amounts[1] > 0
+
+
+def test_tissue_is_what_is_stained(make_slide: MakeSlide) -> None:
+    slide, truth = _slide_and_truth(make_slide)
+    grid = Grid.over(slide)
+    mask = tissue_mask(slide, grid, Job())
+    rows, columns = grid.shape
+    blocks = truth[: rows * 10, : columns * 10].reshape(rows, 10, columns, 10).mean(axis=(1, 3))
+    assert mask[blocks == 1].mean() > 0.99
+    assert mask[blocks == 0].mean() < 0.03
+
+
+def test_black_paint_and_bare_glass_are_no_tissue(make_slide: MakeSlide) -> None:
+    pixels, amounts = make_slide_pixels((1400, 1100), 2)
+    black = pixels.copy()
+    black[ndimage.distance_transform_edt(amounts[1] == 0) > 30] = 0
+    plain = make_slide(pixels, mpp=0.8)
+    painted = make_slide(black, mpp=0.8, name="black.png")
+    grid = Grid.over(plain)
+    a, b = tissue_mask(plain, grid, Job()), tissue_mask(painted, grid, Job())
+    assert (a & b).sum() / (a | b).sum() > 0.95  # ink takes a rim of one superpixel
+    dust = pixels.copy()
+    y, x = np.mgrid[: pixels.shape[0], : pixels.shape[1]]
+    dust[(y - 150) ** 2 + (x - 150) ** 2 < 120**2] = (190, 188, 189)
+    dusty = make_slide(dust, mpp=0.8, name="dust.png")
+    assert not tissue_mask(dusty, grid, Job())[:30, :30].any()
+    bare = make_slide(np.full((300, 300, 3), GLASS, np.uint8), mpp=0.8, name="bare.png")
+    assert not tissue_mask(bare, Grid.over(bare), Job()).any()
+    with pytest.raises(InputError, match="no tissue was found"):
+        extract(bare, StainEncoder(0.8), Job())
+
+
+@pytest.mark.parametrize("path", ["her2st/C2", "her2st/C3", "her2st/C4", "mob/rep11.h5ad"])
+def test_tissue_of_real_sections_holds_their_spots(data: Path, path: str) -> None:
+    section = open_section(data / path)
+    slide = section.need_slide()
+    grid = Grid.over(slide)
+    mask = tissue_mask(slide, grid, Job())
+    at = np.rint(grid.position(section.spots_um())).astype(int)
+    assert mask[at[:, 0], at[:, 1]].all()
+    # Glass beyond 400 µm of any spot; the bulb has a scrap of tissue and unmeasured rims there.
+    near = np.zeros(grid.shape, bool)
+    near[at[:, 0], at[:, 1]] = True
+    far = ndimage.distance_transform_edt(~near) > 400 / grid.pitch_um
+    assert mask[far].mean() < 0.02
+    assert 0.15 < mask.mean() < 0.30
+
+
+def test_tissue_on_a_thumbnail_with_black_background(data: Path) -> None:
+    folder = data / "her2st" / "A1"
+    slide = Slide.open(folder / "image_lowres2000_dark.png", mpp=3.2)
+    grid = Grid.over(slide)
+    mask = tissue_mask(slide, grid, Job())
+    table = pd.read_csv(folder / "selection.tsv", sep="\t")
+    xy = table[["pixel_x", "pixel_y"]].to_numpy() * 0.2876 * 3.2
+    at = np.rint(grid.position(xy)).astype(int)
+    assert mask[at[:, 0], at[:, 1]].mean() > 0.98
+    pixels = slide.read(grid.box_um(*(slice(0, n) for n in grid.shape)), 8.0)
+    assert not mask[pixels.max(axis=2) < 40].any()
+    # The second picture, pasted at the top right: its glass is no tissue.
+    assert not mask[:55, 610:].any()
+    assert not mask[185:205, 610:].any()
+
+
+def _features(slide: Slide, cache: Cache, **options: object) -> FeatureMap:
+    return extract(slide, StainEncoder(slide.scale()), Job(), cache=cache, **options)  # type: ignore[arg-type]
+
+
+def test_two_tile_sizes_give_the_same_features(make_slide: MakeSlide, tmp_path: Path) -> None:
+    slide, _ = _slide_and_truth(make_slide)
+    one = _features(slide, Cache(tmp_path / "a"), tile=32)
+    two = _features(slide, Cache(tmp_path / "b"), tile=128)
+    np.testing.assert_array_equal(one.values[...], two.values[...])
+    np.testing.assert_array_equal(one.mean, two.mean)
+
+
+def test_glass_is_skipped_and_regions_change_no_value(
+    make_slide: MakeSlide, tmp_path: Path
+) -> None:
+    slide, _ = _slide_and_truth(make_slide)
+    whole = _features(slide, Cache(tmp_path / "a"), tile=16)
+    assert not np.asarray(whole.values[...])[~whole.tissue].any()
+    needed = np.zeros(whole.grid.shape, bool)
+    needed[60:64, 50:54] = True
+    part = _features(slide, Cache(tmp_path / "b"), tile=16, needed=needed)
+    np.testing.assert_array_equal(part.mean, whole.mean)
+    np.testing.assert_array_equal(part.sd, whole.sd)
+    np.testing.assert_array_equal(part.values[60:64, 50:54], whole.values[60:64, 50:54])
+    written = [f for f in (tmp_path / "b").rglob("c/*/*/0") if "values" in f.parts]
+    assert len(written) == 1
+
+
+def test_a_stopped_extraction_goes_on(make_slide: MakeSlide, cache: Cache) -> None:
+    slide, _ = _slide_and_truth(make_slide)
+    events: list[Progress] = []
+    job = Job()
+
+    def listen(event: Event) -> None:
+        if isinstance(event, Progress) and event.stage.startswith("Extracting"):
+            events.append(event)
+            if event.done == 5:
+                job.cancel()
+
+    job.listener = listen
+    encoder = StainEncoder(slide.scale())
+    with pytest.raises(Cancelled):
+        extract(slide, encoder, job, cache=cache, tile=16)
+    events.clear()
+    again = extract(slide, encoder, Job(listener=listen), cache=cache, tile=16)
+    assert events[1].done == 5  # the first is the start, the second what was skipped
+    assert events[-1].done == events[-1].total
+    events.clear()
+    extract(slide, encoder, Job(listener=listen), cache=cache, tile=16)
+    assert events == []
+    assert np.asarray(again.values[...])[again.tissue].any(axis=-1).all()
+
+
+def test_tiles_are_standardised_and_padded_beyond_the_grid(
+    make_slide: MakeSlide, cache: Cache
+) -> None:
+    slide, _ = _slide_and_truth(make_slide)
+    features = _features(slide, cache)
+    rows, columns = (slice(0, n) for n in features.grid.shape)
+    tile = features.tile(rows, columns, halo=3)
+    assert tile.values.shape == (features.grid.shape[0] + 6, features.grid.shape[1] + 6, 144)
+    assert not tile.values[~tile.tissue].any()
+    assert not tile.tissue[:3].any()
+    np.testing.assert_array_equal(tile.tissue[tile.core], features.tissue)
+    values = tile.values[tile.tissue]
+    # Moments come from a sample of the tissue.
+    assert np.abs(values.mean(axis=0)).max() < 0.4
+    assert 0.7 < values.std(axis=0).mean() < 1.3
+    np.testing.assert_allclose(tile.centre_um[3, 3], [features.grid.translation_um()] * 2)

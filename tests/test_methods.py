@@ -1,0 +1,391 @@
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import anndata as ad
+import numpy as np
+import pytest
+import scipy.sparse as sp
+import torch
+import zarr
+from hypothesis import given
+from hypothesis import strategies as st
+
+from napari_stenhance.errors import InputError
+from napari_stenhance.features.encoder import FeatureTile
+from napari_stenhance.features.extract import FeatureMap, extract
+from napari_stenhance.features.stain import StainEncoder
+from napari_stenhance.methods.basis import fit_basis
+from napari_stenhance.methods.ensemble import Ensemble
+from napari_stenhance.methods.field import Decoder, GeneField
+from napari_stenhance.methods.genes import choose_genes, named_genes, variance
+from napari_stenhance.methods.pixel2gene.fitted import FittedRobust, spread_scales
+from napari_stenhance.methods.pixel2gene.inputs import half_width, inputs_of
+from napari_stenhance.methods.pixel2gene.robust import Recipe, Robust
+from napari_stenhance.methods.sample import Sample, counts_hash
+from napari_stenhance.methods.training import Schedule
+from napari_stenhance.running.job import Job
+from napari_stenhance.scoring.metrics import pearson
+from napari_stenhance.scoring.splits import block_folds
+from napari_stenhance.section.footprint import Footprints
+from napari_stenhance.section.grid import Grid
+from napari_stenhance.section.section import Section
+from napari_stenhance.storage.cache import Cache
+from napari_stenhance.storage.pyramid import coarsen_all, create_levels, mean_pool
+from napari_stenhance.storage.tiles import tiles_of, write_tile
+
+QUICK = Recipe(members=5, hidden=(32, 32), schedule=Schedule(epochs=30))
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def sample(synthetic: Section, session_cache: Cache) -> Sample:
+    slide = synthetic.need_slide()
+    features = extract(slide, StainEncoder(slide.scale()), Job(), cache=session_cache)
+    under = Footprints.under(
+        features.grid, synthetic.spots_um(), synthetic.geometry(), features.tissue
+    )
+    return Sample.of(synthetic, features, under)
+
+
+@pytest.fixture
+def fitted(sample: Sample) -> FittedRobust:
+    return Robust("stain", 0, CPU, QUICK).fit([sample], sample.genes, Job())
+
+
+def test_pearson_matches_numpy_and_is_nan_for_what_does_not_vary() -> None:
+    rng = np.random.default_rng(0)
+    a, b = rng.random((30, 4)), rng.random((30, 4))
+    b[:, 2] = 5
+    r = pearson(a, b)
+    assert np.isnan(r[2])
+    for g in (0, 1, 3):
+        assert r[g] == pytest.approx(np.corrcoef(a[:, g], b[:, g])[0, 1])
+
+
+@given(st.integers(1, 120), st.integers(2, 6), st.integers(0, 5))
+def test_folds_are_whole_blocks_of_even_size(spots: int, folds: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    xy = rng.random((spots, 2)) * 4000
+    fold = block_folds(xy, 1000, folds, rng)
+    assert fold.shape == (spots,)
+    assert fold.min() >= 0
+    assert fold.max() < folds
+    if spots >= 4 * folds:
+        assert np.bincount(fold, minlength=folds).min() > 0
+
+
+def test_held_out_spots_are_not_scattered_among_the_others() -> None:
+    x, y = np.meshgrid(np.arange(20) * 200.0, np.arange(20) * 200.0)
+    xy = np.column_stack([x.ravel(), y.ravel()])
+    fold = block_folds(xy, 1000, 5, np.random.default_rng(0)).reshape(20, 20)
+    same = (fold[1:] == fold[:-1]).mean()
+    assert same > 0.7  # a random split would give 0.2
+
+
+def test_log1p_cp10k_is_what_its_name_says(sample: Sample) -> None:
+    genes = ("G5", "G0")
+    got = sample.log1p_cp10k(genes).toarray()
+    counts = sample.counts.toarray()
+    columns = [sample.genes.index(g) for g in genes]
+    expected = np.log1p(counts[:, columns] / counts.sum(axis=1, keepdims=True) * 1e4)
+    np.testing.assert_allclose(got, expected, rtol=1e-5)
+
+
+def test_empty_spots_are_not_learned_from(synthetic: Section, sample: Sample) -> None:
+    spots = synthetic.need_spots().copy()
+    counts = spots.X.toarray()
+    counts[3] = 0
+    counts[3, 0] = 1
+    spots.X = sp.csr_matrix(counts)
+    section = replace(synthetic, spots=spots)
+    under = Footprints.under(
+        sample.features.grid, section.spots_um(), section.geometry(), sample.features.tissue
+    )
+    assert len(Sample.of(section, sample.features, under).xy_um) == len(sample.xy_um) - 1
+    assert counts_hash(section) != counts_hash(synthetic)
+
+
+def test_spots_off_the_tissue_are_refused(synthetic: Section, sample: Sample) -> None:
+    none = np.zeros_like(sample.features.tissue)
+    under = Footprints.under(sample.features.grid, synthetic.spots_um(), synthetic.geometry(), none)
+    with pytest.raises(InputError, match="none of the 67 spots lies on tissue"):
+        Sample.of(synthetic, sample.features, under)
+
+
+def test_genes_are_chosen_by_rule_list_or_file(sample: Sample, tmp_path: Path) -> None:
+    assert choose_genes("all", [sample]) == sample.genes
+    assert choose_genes("G3,G1", [sample]) == ("G3", "G1")
+    file = tmp_path / "genes.txt"
+    file.write_text("G7\n\nG2\nG7\n")
+    assert choose_genes(str(file), [sample]) == ("G7", "G2")
+    dense = sample.log1p_cp10k(sample.genes).toarray()
+    np.testing.assert_allclose(
+        variance([sample.log1p_cp10k(sample.genes)]), dense.var(axis=0), rtol=1e-4, atol=1e-6
+    )
+    most = {sample.genes[n] for n in np.argsort(-dense.var(axis=0))[:6]}
+    assert set(choose_genes("hvg:6", [sample])) == most
+    for bad, match in (("hvg:x", "hvg:N"), ("G1,GX", "GX"), (",", "no gene is named")):
+        with pytest.raises(InputError, match=match):
+            choose_genes(bad, [sample])
+    other = replace(sample, genes=tuple(f"X{n}" for n in range(len(sample.genes))))
+    with pytest.raises(InputError, match="no gene in common"):
+        choose_genes("all", [sample, other])
+    assert named_genes(" A, B ,A") == ("A", "B")
+
+
+def test_basis_is_the_svd_of_sections_centred_on_their_own_mean() -> None:
+    rng = np.random.default_rng(0)
+    parts = [sp.csr_array(rng.random((n, 30)).astype("f4") + n / 40) for n in (25, 18)]
+    basis, scores = fit_basis(parts, 7, seed=0)
+    dense = [p.toarray().astype(float) for p in parts]
+    centred = np.concatenate([d - d.mean(axis=0) for d in dense])
+    _, values, axes = np.linalg.svd(centred, full_matrices=False)
+    np.testing.assert_allclose(np.abs((basis.axes * axes[:7]).sum(axis=1)), 1, atol=1e-5)
+    np.testing.assert_allclose(basis.axes @ basis.axes.T, np.eye(7), atol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(scores, axis=0), values[:7], rtol=1e-4)
+    np.testing.assert_allclose(basis.mean, np.concatenate(dense).mean(axis=0), rtol=1e-5)
+    again, _ = fit_basis(parts, 7, seed=0)
+    np.testing.assert_array_equal(again.axes, basis.axes)
+
+
+@pytest.mark.parametrize("shape", [(3, 1), (12, 2), (11, 300)])
+def test_basis_of_few_spots_or_genes(shape: tuple[int, int]) -> None:
+    part = sp.csr_array(np.random.default_rng(0).random(shape).astype("f4"))
+    basis, scores = fit_basis([part], 256, seed=0)
+    assert basis.axes.shape[0] <= max(min(shape) - 1, 1)
+    assert np.isfinite(scores).all()
+
+
+def test_inputs_are_means_and_spreads_over_the_tissue_around() -> None:
+    rng = np.random.default_rng(0)
+    reach = 30
+    tissue = rng.random((80, 75)) < 0.7
+    values = rng.standard_normal((80, 75, 3)).astype("f4") * tissue[..., None]
+    core = slice(reach, 80 - reach), slice(reach, 75 - reach)
+    tile = FeatureTile(values, tissue, np.empty((80, 75, 2)), core)
+    inputs = inputs_of(tile, 8.0)
+    at = np.argwhere(tissue[core]) + reach
+    assert inputs.shape == (len(at), 12)
+    assert (half_width(88, 8), half_width(480, 8)) == (5, 30)
+    for n in (0, len(at) // 2, len(at) - 1):
+        r, c = at[n]
+        near, far = (
+            values[r - h : r + h + 1, c - h : c + h + 1][
+                tissue[r - h : r + h + 1, c - h : c + h + 1]
+            ]
+            for h in (5, 30)
+        )
+        expected = [values[r, c], near.mean(axis=0), near.std(axis=0), far.mean(axis=0)]
+        np.testing.assert_allclose(inputs[n], np.concatenate(expected), atol=2e-6)
+
+
+def test_members_of_an_ensemble_are_independent_networks() -> None:
+    torch.manual_seed(0)
+    network = Ensemble(3, 5, 2, (7, 4), 0.5).eval()
+    inputs = torch.randn(3, 11, 5)
+    together = network(inputs)
+    for m in range(3):
+        values = inputs[m]
+        for n in range(3):
+            values = values @ network.weights[n][m] + network.biases[n][m]
+            if n < 2:
+                values = torch.nn.functional.leaky_relu(values, 0.1)
+        torch.testing.assert_close(together[m], values)
+    # The last layer is linear, so pooling before it is pooling after it.
+    pooled = network.output(network.hidden(inputs).mean(dim=1, keepdim=True))
+    torch.testing.assert_close(pooled[:, 0], together.mean(dim=1))
+
+
+def test_robust_learns_what_the_stain_shows(fitted: FittedRobust) -> None:
+    r = fitted.decoder.held_out_r
+    assert np.median(r[:13]) > 0.4
+    assert fitted.decoder.unit == "log1p CP10k"
+    assert fitted.decoder.weights.shape[1] == 40
+    np.testing.assert_allclose(
+        fitted.decoder.weights @ fitted.decoder.weights.T,
+        np.eye(len(fitted.decoder.weights)),
+        atol=1e-5,
+    )
+
+
+def test_held_out_accuracy_is_no_better_than_chance_on_shuffled_counts(sample: Sample) -> None:
+    order = np.random.default_rng(1).permutation(len(sample.xy_um))
+    shuffled = replace(sample, counts=sample.counts[order])
+    fitted = Robust("stain", 0, CPU, QUICK).fit([shuffled], sample.genes, Job())
+    assert abs(np.median(fitted.decoder.held_out_r)) < 0.2
+
+
+def test_training_is_reproducible_and_seeds_differ(sample: Sample, fitted: FittedRobust) -> None:
+    torch.rand(7)  # the global state must not matter
+    again = Robust("stain", 0, CPU, QUICK).fit([sample], sample.genes, Job())
+    other = Robust("stain", 1, CPU, QUICK).fit([sample], sample.genes, Job())
+    for a, b, c in zip(
+        fitted.network.weights, again.network.weights, other.network.weights, strict=True
+    ):
+        assert torch.equal(a, b)
+        assert not torch.equal(a, c)
+    np.testing.assert_array_equal(fitted.decoder.spread_scale, again.decoder.spread_scale)
+
+
+def test_too_few_spots_are_refused(sample: Sample) -> None:
+    few = sample.footprints.spot < 6
+    under = Footprints(
+        sample.footprints.spot[few], sample.footprints.row[few], sample.footprints.column[few], 6
+    )
+    small = replace(sample, counts=sample.counts[:6], xy_um=sample.xy_um[:6], footprints=under)
+    with pytest.raises(InputError, match="only 6 spots"):
+        Robust("stain", 0, CPU, QUICK).fit([small], sample.genes, Job())
+
+
+def _latents(fitted: FittedRobust, features: FeatureMap, size: int) -> np.ndarray:
+    halo = round(fitted.halo_um / features.grid.pitch_um)
+    full = np.empty((2, *features.grid.shape, len(fitted.decoder.weights)), np.float16)
+    for tile in tiles_of(features.grid.shape, size):
+        full[:, tile.rows, tile.columns] = fitted.latent(
+            features.tile(tile.rows, tile.columns, halo)
+        )
+    return full
+
+
+def test_two_tile_sizes_give_the_same_field(fitted: FittedRobust, sample: Sample) -> None:
+    one = _latents(fitted, sample.features, 256)
+    two = _latents(fitted, sample.features, 48)
+    assert np.isfinite(one).all(axis=(0, 3)).sum() == sample.features.tissue.sum()
+    np.testing.assert_array_equal(one, two)
+
+
+def test_a_model_survives_saving(fitted: FittedRobust, sample: Sample, tmp_path: Path) -> None:
+    fitted.save(tmp_path)
+    assert sorted(f.name for f in tmp_path.iterdir()) == ["config.json", "weights.safetensors"]
+    loaded = FittedRobust.load(tmp_path, CPU)
+    tile = sample.features.tile(slice(100, 140), slice(80, 120), 30)
+    np.testing.assert_array_equal(loaded.latent(tile).mean, fitted.latent(tile).mean)
+    np.testing.assert_array_equal(loaded.latent(tile).variance, fitted.latent(tile).variance)
+    assert loaded.decoder.genes == fitted.decoder.genes
+    (tmp_path / "weights.safetensors").write_bytes(b"torn")
+    with pytest.raises(InputError, match="cannot be read"):
+        FittedRobust.load(tmp_path, CPU)
+
+
+def test_spread_is_brought_to_the_exact_deviation_of_the_members(
+    fitted: FittedRobust, sample: Sample
+) -> None:
+    tile = sample.features.tile(slice(60, 180), slice(60, 180), 30)
+    there = tile.tissue[tile.core]
+    latent = fitted.latent(tile)
+    scores = fitted.scores(inputs_of(tile, 8.0))
+    assert fitted.decoder.weights.shape[0] >= 2
+    exact, shown = [], []
+    for gene in range(0, 40, 3):
+        genes = scores @ fitted.decoder.weights[:, gene]
+        exact.append(genes.std(axis=0, ddof=1))
+        shown.append(fitted.decoder.spread(latent.variance[there], gene))
+        ratio = np.sqrt(np.mean(np.square(exact[-1]))) / np.sqrt(np.mean(np.square(shown[-1])))
+        assert 0.7 < ratio < 1.4
+    assert np.corrcoef(np.ravel(exact), np.ravel(shown))[0, 1] > 0.7
+
+
+def test_spread_scale_is_one_for_independent_axes() -> None:
+    rng = np.random.default_rng(0)
+    scores = rng.standard_normal((400, 50, 3)).astype("f4")
+    decoder = Decoder(
+        genes=("A", "B"),
+        weights=rng.standard_normal((3, 2)).astype("f4"),
+        bias=np.zeros(2, "f4"),
+        unit="log1p CP10k",
+        held_out_r=np.zeros(2, "f4"),
+        spread_scale=np.ones(2, "f4"),
+    )
+    np.testing.assert_allclose(spread_scales(scores, decoder), 1, atol=0.05)
+    tied = np.repeat(scores[..., :1], 3, axis=2)
+    weights = decoder.weights.astype(float)
+    exact = np.abs(weights.sum(axis=0)) / np.sqrt((weights**2).sum(axis=0))
+    np.testing.assert_allclose(spread_scales(tied, decoder), exact, rtol=1e-3)
+
+
+@pytest.fixture
+def make_field(tmp_path: Path) -> Callable[..., GeneField]:
+    def make(shape: tuple[int, int] = (70, 53), r: int = 4, genes: int = 6) -> GeneField:
+        rng = np.random.default_rng(0)
+        group = zarr.create_group(tmp_path / "field.zarr")
+        decoder = Decoder(
+            genes=tuple(f"gène {n}" for n in range(genes)),
+            weights=rng.standard_normal((r, genes)).astype("f4"),
+            bias=rng.random(genes).astype("f4"),
+            unit="log1p CP10k",
+            held_out_r=np.full(genes, np.nan, "f4"),
+            spread_scale=np.ones(genes, "f4"),
+        )
+        decoder.write(group.create_group("decoder"))
+        rasters = []
+        for name in ("latent", "spread"):
+            values = rng.standard_normal((*shape, r)).astype("f2") ** (2 if name == "spread" else 1)
+            values[:9, :9] = np.nan
+            levels = create_levels(
+                group.create_group(name), shape, tile=16, dtype="f2", channels=r, fill_value=np.nan
+            )
+            for tile in tiles_of(shape, 16):
+                write_tile(levels[0], tile, values[tile.rows, tile.columns])
+            coarsen_all(levels, mean_pool)
+            rasters.append(tuple(levels))
+        return GeneField(Grid(8.0, shape, 0.5), Decoder.read(group["decoder"]), *rasters)  # type: ignore[arg-type]
+
+    return make
+
+
+def test_a_gene_image_is_decoded_from_the_latents(make_field: Callable[..., GeneField]) -> None:
+    field = make_field()
+    assert field.genes[2] == "gène 2"
+    raw = np.asarray(field.latent[0][...]).astype("f4")
+    expected = np.maximum(raw @ field.decoder.weights[:, 2] + field.decoder.bias[2], 0)
+    np.testing.assert_allclose(field.image("gène 2"), expected, rtol=1e-5, atol=1e-5)
+    assert np.isnan(field.image("gène 2")[:9, :9]).all()
+    window = slice(5, 41), slice(13, 53)
+    np.testing.assert_array_equal(field.image("gène 2", 0, *window), field.image("gène 2")[window])
+    assert field.image("gène 2", level=1).shape == (35, 27)
+    variance_of = np.asarray(field.spread[0][...]).astype("f4")
+    spread = np.sqrt(variance_of @ field.decoder.weights[:, 2] ** 2)
+    np.testing.assert_allclose(field.image("gène 2", what="spread"), spread, rtol=1e-5)
+
+
+def test_single_superpixels_are_read_across_tiles(make_field: Callable[..., GeneField]) -> None:
+    field = make_field()
+    row, column = np.array([69, 0, 17, 31]), np.array([52, 20, 15, 16])
+    raw = np.asarray(field.latent[0][...])
+    np.testing.assert_array_equal(field.latent_of(row, column), raw[row, column])
+
+
+def test_unknown_genes_are_refused_with_a_hint(make_field: Callable[..., GeneField]) -> None:
+    field = make_field()
+    with pytest.raises(InputError, match="did you mean gène 1"):
+        field.image("GÈNE 1")
+    with pytest.raises(InputError, match="not among the 6 genes"):
+        field.image("XYZ")
+
+
+def test_tiles_in_memory_do_not_grow_without_bound(make_field: Callable[..., GeneField]) -> None:
+    field = make_field()
+    size = field.tile("latent", 0, 0, 0).nbytes
+    field._tiles.clear()
+    bounded = replace(field, _tiles=type(field._tiles)(2.5 * size, getsizeof=lambda t: t.nbytes))
+    for i, j in itertools.product(range(3), range(3)):
+        bounded.tile("latent", 0, i, j)
+    assert len(bounded._tiles) == 2
+
+
+def test_a_sample_reads_dense_counts_too(synthetic: Section, sample: Sample) -> None:
+    spots = ad.AnnData(
+        X=synthetic.need_spots().X.toarray(),
+        obsm={"spatial": synthetic.need_spots().obsm["spatial"]},
+        var=synthetic.need_spots().var,
+        uns=dict(synthetic.need_spots().uns),
+    )
+    spots.obs_names = synthetic.need_spots().obs_names
+    dense = replace(synthetic, spots=spots)
+    assert counts_hash(dense) == counts_hash(synthetic)
+    got = Sample.of(dense, sample.features, sample.footprints)
+    assert (got.counts != sample.counts).nnz == 0

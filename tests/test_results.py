@@ -1,0 +1,207 @@
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import anndata as ad
+import numpy as np
+import ome_zarr_models.v05 as ome
+import pytest
+import zarr
+
+from conftest import make_slide_pixels
+from napari_stenhance.errors import InputError
+from napari_stenhance.methods.field import Decoder
+from napari_stenhance.results.export import write_h5ad
+from napari_stenhance.results.genes import gene_group, gene_id, write_gene
+from napari_stenhance.results.result import Result
+from napari_stenhance.running.job import Job
+from napari_stenhance.section.grid import Grid
+from napari_stenhance.section.slide import Slide
+from napari_stenhance.storage.cache import Cache
+from napari_stenhance.storage.pyramid import coarsen_all, mean_pool
+from napari_stenhance.storage.tiles import missing_tiles, write_tile
+
+STRANGE = "HLA-A/B .%:"
+
+
+@pytest.fixture
+def slide(make_slide: Callable[..., Slide]) -> Slide:
+    return make_slide(make_slide_pixels((600, 500), 0)[0], mpp=0.5)
+
+
+def _decoder() -> Decoder:
+    rng = np.random.default_rng(0)
+    return Decoder(
+        genes=("A", STRANGE),
+        weights=rng.standard_normal((3, 2)).astype("f4"),
+        bias=np.ones(2, "f4"),
+        unit="log1p CP10k",
+        held_out_r=np.array([0.5, np.nan], "f4"),
+        spread_scale=np.ones(2, "f4"),
+    )
+
+
+def _fill(result: Result, run: str, grid: Grid) -> None:
+    field = result.create_field(run, _decoder(), grid)
+    rng = np.random.default_rng(1)
+    for raster in (field.spread, field.latent):
+        for tile in missing_tiles(raster[0]):
+            values = rng.random((*tile.shape, 3))
+            values[:, :10] = np.nan
+            write_tile(raster[0], tile, values)
+        coarsen_all(raster, mean_pool)
+
+
+def test_a_result_is_created_opened_and_continued(
+    slide: Slide, cache: Cache, tmp_path: Path
+) -> None:
+    path = tmp_path / "deep" / "s.stenhance.zarr"
+    grid = Grid(2.0, (300, 520), 0.5)
+    with Result.writing(path, slide, cache) as result:
+        run = result.start_run("m-e-p", {"seed": 0, "genes": ["A"]}, {"versions": {}}, grid)
+        _fill(result, run, grid)
+    with Result.writing(path, slide, cache) as result:
+        assert result.start_run("m-e-p", {"genes": ["A"], "seed": 0}, {}, grid) == run
+        assert result.start_run("m-e-p", {"genes": ["B"], "seed": 0}, {}, grid) == "m-e-p-2"
+    result = Result.open(path)
+    assert result.runs == ("m-e-p", "m-e-p-2")
+    assert result.about["slide"]["sha256"] == slide.sha256
+    field = result.field(run)
+    assert field.genes == ("A", STRANGE)
+    assert field.grid == grid
+    assert np.isnan(field.decoder.held_out_r[1])
+    assert np.isfinite(field.image("A")[:, 10:256]).all()
+    with pytest.raises(InputError, match="no run in this result is complete"):
+        result.latest_run()
+    with pytest.raises(InputError, match="there are: m-e-p, m-e-p-2"):
+        result.field("other")
+
+
+def test_what_is_not_ours_is_refused_and_untouched(
+    slide: Slide, make_slide: Callable[..., Slide], cache: Cache, tmp_path: Path
+) -> None:
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    (theirs / "zarr.json").write_text('{"attributes": {"ome": {}}}')
+    with pytest.raises(InputError, match="not a result of napari-stenhance"):
+        with Result.writing(theirs, slide, cache):
+            pytest.fail("written into another's folder")
+    assert [f.name for f in theirs.iterdir()] == ["zarr.json"]
+    with pytest.raises(InputError, match="no result"):
+        Result.open(theirs)
+    ours = tmp_path / "ours"
+    with Result.writing(ours, slide, cache):
+        with pytest.raises(InputError, match="another napari-stenhance process"):
+            with Result.writing(ours, slide, cache):
+                pytest.fail("two writers")
+    other = make_slide(make_slide_pixels((300, 200), 1)[0], mpp=0.5, name="other.png")
+    for wrong, match in ((other, "another slide"), (slide.with_mpp(0.6, "given"), "µm per pixel")):
+        with pytest.raises(InputError, match=match):
+            with Result.writing(ours, wrong, cache):
+                pytest.fail("a result of another slide")
+
+
+def test_a_newer_format_is_refused(slide: Slide, cache: Cache, tmp_path: Path) -> None:
+    with Result.writing(tmp_path / "r", slide, cache) as result:
+        result.group.attrs["stenhance"] = {**result.about, "format_version": 99}
+    with pytest.raises(InputError, match="format 99"):
+        Result.open(tmp_path / "r")
+
+
+def test_a_folder_left_by_a_kill_at_the_first_write_is_used(
+    slide: Slide, cache: Cache, tmp_path: Path
+) -> None:
+    path = tmp_path / "r"
+    path.mkdir()
+    (path / "zarr.abc.partial").write_text("{")
+    with Result.writing(path, slide, cache):
+        pass
+    assert sorted(f.name for f in path.iterdir()) == ["fields", "zarr.json"]
+
+
+@pytest.mark.parametrize(("gene", "folder"), [("ERBB2", "ERBB2"), (STRANGE, "HLA-A%2FB%20.%25%3A")])
+def test_gene_images_are_valid_ome_zarr_where_they_should_be(
+    slide: Slide, cache: Cache, tmp_path: Path, gene: str, folder: str
+) -> None:
+    assert gene_id(gene) == folder
+    assert gene_id("..") == "%2E."
+    path = tmp_path / "r.zarr"
+    grid = Grid(2.0, (300, 520), 0.5)
+    with Result.writing(path, slide, cache) as result:
+        run = result.start_run("m", {}, {}, grid)
+        _fill(result, run, grid)
+        write_gene(result, run, result.field(run), STRANGE, Job())
+    result = Result.open(path)
+    group = gene_group(result, run, STRANGE)
+    assert group is not None
+    assert group.attrs["stenhance"] == {"gene": STRANGE, "unit": "log1p CP10k", "run": run}
+    image = ome.Image.from_zarr(group)
+    multiscale = image.ome_attributes.multiscales[0]
+    assert image.ome_attributes.version == "0.5"
+    assert [(a.name, a.type, a.unit) for a in multiscale.axes] == [
+        ("y", "space", "micrometer"),
+        ("x", "space", "micrometer"),
+    ]
+    shapes = []
+    for level, dataset in enumerate(multiscale.datasets):
+        scale, translation = dataset.coordinateTransformations
+        pitch = 2.0 * 2**level
+        assert scale.scale == [pitch, pitch]
+        assert translation.translation == [(pitch - 0.5) / 2] * 2
+        array = group[dataset.path]
+        assert array.metadata.dimension_names == ("y", "x")
+        shapes.append(array.shape)
+    assert shapes == [(300, 520), (150, 260), (75, 130)]
+    field = result.field(run)
+    np.testing.assert_array_equal(group["s0"][...], field.image(STRANGE))
+    np.testing.assert_allclose(
+        group["s1"][...], mean_pool(field.image(STRANGE)), rtol=1e-6, equal_nan=True
+    )
+
+
+def test_the_tissue_is_a_valid_label_image(slide: Slide, cache: Cache, tmp_path: Path) -> None:
+    grid = Grid(2.0, (300, 520), 0.5)
+    tissue = np.zeros(grid.shape, bool)
+    tissue[40:80, 100:200] = True
+    with Result.writing(tmp_path / "r", slide, cache) as result:
+        result.write_tissue(tissue, grid)
+        result.write_tissue(tissue, grid)
+        np.testing.assert_array_equal(result.tissue(), tissue)
+    label = ome.ImageLabel.from_zarr(zarr.open_group(tmp_path / "r" / "tissue", mode="r"))
+    assert label.ome_attributes.version == "0.5"
+    assert label.ome_attributes.multiscales[0].datasets[0].path == "s0"
+
+
+def test_only_the_log_holds_times_hosts_and_paths(
+    slide: Slide, cache: Cache, tmp_path: Path
+) -> None:
+    with Result.writing(tmp_path / "r", slide, cache) as result:
+        result.log("tile", index=(0, 1))
+        threads = [threading.Thread(target=result.log, args=("x",)) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    lines = (tmp_path / "r" / "files" / "log.jsonl").read_text().splitlines()
+    first = json.loads(lines[0])
+    assert len(lines) == 5
+    assert first["event"] == "tile"
+    assert first["index"] == [0, 1]
+    assert str(tmp_path) not in (tmp_path / "r" / "zarr.json").read_text()
+
+
+def test_a_table_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    table = ad.AnnData(np.ones((2, 2), "f4"))
+    out = tmp_path / "new" / "t.h5ad"
+    write_h5ad(table, out)
+    before = out.read_bytes()
+    with pytest.raises(InputError, match="lies here already"):
+        write_h5ad(table, out)
+    assert out.read_bytes() == before
+    assert [f.name for f in out.parent.iterdir()] == ["t.h5ad"]
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot be written here"):
+        write_h5ad(table, tmp_path / "file" / "t.h5ad")

@@ -1,0 +1,90 @@
+"""Kill `enhance` without mercy, run it again, and compare every byte."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from test_cli import files_of
+
+MAIN = "from napari_stenhance.cli import main; main()"
+
+
+def _start(arguments: Sequence[object], cache: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", MAIN, *map(str, arguments)],
+        env={**os.environ, "STENHANCE_CACHE": str(cache), "COLUMNS": "400"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def _finish(arguments: Sequence[object], cache: Path) -> float:
+    started = time.monotonic()
+    process = _start(arguments, cache)
+    _, errors = process.communicate()
+    assert process.returncode == 0, errors
+    return time.monotonic() - started
+
+
+def _tiles(out: Path) -> Counter[tuple[int, ...]]:
+    log = (out / "files" / "log.jsonl").read_text("utf-8").splitlines()
+    lines = [json.loads(line) for line in log]
+    return Counter(tuple(line["index"]) for line in lines if line["event"] == "tile")
+
+
+def test_killed_in_every_stage(section_files: list[Path], tmp_path: Path) -> None:
+    # At twice the scale the slide is four tiles.
+    command = ("enhance", section_files[0], "--predict", section_files[1], "--mpp", "1.6",
+               "--device", "cpu", "--write", "G2", "--out")  # fmt: skip
+    _finish((*command, tmp_path / "whole"), tmp_path / "cache")
+    out, cache = tmp_path / "killed", tmp_path / "cache2"
+    draw = random.Random(0)
+    for stage in ("Building", "Sampling", "Training", "Predicting", "Writing"):
+        process = _start((*command, out), cache)
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith(stage):
+                break
+        time.sleep(draw.uniform(0, 0.5))
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    _finish((*command, out), cache)
+    whole, killed = files_of(tmp_path / "whole"), files_of(out)
+    assert whole.keys() == killed.keys()
+    assert [name for name in whole if whole[name] != killed[name]] == []
+    # A kill may come between a tile and its line in the log; no tile is computed twice.
+    assert max(_tiles(out).values()) == 1
+    assert len(_tiles(tmp_path / "whole")) == 4
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_killed_at_random_moments_on_real_sections(data: Path, tmp_path: Path) -> None:
+    folder = data / "her2st"
+    command = ("enhance", folder / "C2", folder / "C3", "--predict", folder / "C4",
+               "--device", "cpu", "--write", "ERBB2", "--out")  # fmt: skip
+    seconds = _finish((*command, tmp_path / "whole"), tmp_path / "cache")
+    out, cache = tmp_path / "killed", tmp_path / "cache2"
+    draw = random.Random(1)
+    for _ in range(5):
+        process = _start((*command, out), cache)
+        time.sleep(draw.uniform(0.1, 1) * seconds)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    _finish((*command, out), cache)
+    whole, killed = files_of(tmp_path / "whole"), files_of(out)
+    assert whole.keys() == killed.keys()
+    assert [name for name in whole if whole[name] != killed[name]] == []
+    assert max(_tiles(out).values()) == 1
+    assert len(_tiles(tmp_path / "whole")) == 16
