@@ -25,6 +25,7 @@ from napari_stenhance.methods.genes import choose_genes, named_genes, variance
 from napari_stenhance.methods.pixel2gene.fitted import FittedRobust, spread_scales
 from napari_stenhance.methods.pixel2gene.inputs import half_width, inputs_of
 from napari_stenhance.methods.pixel2gene.robust import Recipe, Robust
+from napari_stenhance.methods.registry import load_fitted, make_method
 from napari_stenhance.methods.sample import Sample, counts_hash
 from napari_stenhance.methods.training import Schedule
 from napari_stenhance.running.job import Job
@@ -229,6 +230,22 @@ def test_training_is_reproducible_and_seeds_differ(sample: Sample, fitted: Fitte
         assert torch.equal(a, b)
         assert not torch.equal(a, c)
     np.testing.assert_array_equal(fitted.decoder.spread_scale, again.decoder.spread_scale)
+
+
+def test_a_single_gene_can_be_learned(sample: Sample) -> None:
+    fitted = Robust("stain", 0, CPU, QUICK).fit([sample], ("G1",), Job())
+    assert fitted.decoder.weights.shape == (1, 1)
+    assert np.isfinite(fitted.decoder.held_out_r).all()
+
+
+def test_models_and_methods_that_are_not_there_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no saved model"):
+        load_fitted(tmp_path, CPU)
+    (tmp_path / "config.json").write_text('{"method": "future", "preset": "best"}')
+    with pytest.raises(InputError, match="a model of future best"):
+        load_fitted(tmp_path, CPU)
+    with pytest.raises(InputError, match="there is only pixel2gene"):
+        make_method("magic", "robust", "stain", 0, CPU)  # type: ignore[arg-type]
 
 
 def test_too_few_spots_are_refused(sample: Sample) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+
 from test_cli import files_of
 
 MAIN = "from napari_stenhance.cli import main; main()"

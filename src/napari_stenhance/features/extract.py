@@ -17,8 +17,8 @@ from napari_stenhance.features.tissue import VERSION as TISSUE_VERSION
 from napari_stenhance.features.tissue import tissue_mask
 from napari_stenhance.running.device import inference_errors
 from napari_stenhance.running.job import Job
-from napari_stenhance.section.grid import Box, Grid
-from napari_stenhance.section.slide import Slide
+from napari_stenhance.section.grid import Grid
+from napari_stenhance.section.slide import Box, Slide
 from napari_stenhance.storage.cache import Cache
 from napari_stenhance.storage.tiles import (
     Tile,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -35,23 +35,23 @@ def named_genes(spec: str) -> tuple[str, ...]:
     return genes
 
 
-def common_genes(measured: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+def common_genes(measured: Sequence[tuple[str, Sequence[str]]]) -> tuple[str, ...]:
     """Return the genes measured in every section, in the order of the first.
 
     Parameters
     ----------
-    measured : mapping
-        Genes by the section's name.
+    measured : sequence of tuple
+        Name and genes of each section.
 
     Raises
     ------
     InputError
         If there is none.
     """
-    first, *others = measured.values()
+    first, *others = (genes for _, genes in measured)
     shared = set(first).intersection(*others)
     if not shared:
-        examples = "; ".join(f"{name}: {', '.join(genes[:3])}" for name, genes in measured.items())
+        examples = "; ".join(f"{name}: {', '.join(genes[:3])}" for name, genes in measured)
         msg = f"The sections have no gene in common ({examples}); use the same kind of gene ids."
         raise InputError(msg)
     return tuple(gene for gene in first if gene in shared)
@@ -102,7 +102,7 @@ def choose_genes(spec: str, samples: Sequence[Sample]) -> tuple[str, ...]:
     InputError
         If N is no positive number, or a named gene was not measured in every sample.
     """
-    measured = common_genes({s.name: s.genes for s in samples})
+    measured = common_genes([(s.name, s.genes) for s in samples])
     if not is_rule(spec):
         genes = named_genes(spec)
         require_genes(genes, measured, "--genes")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,21 @@ class Latent(NamedTuple):
 
 class Fitted(Protocol):
     """A method that has learned."""
+
+    @property
+    def encoder(self) -> str:
+        """Name of the encoder whose features it learned from."""
+        ...
+
+    @property
+    def encoder_identity(self) -> str:
+        """Weights and version of that encoder."""
+        ...
+
+    @property
+    def pitch_um(self) -> float:
+        """Side of a superpixel of those features, in micrometres."""
+        ...
 
     @property
     def decoder(self) -> Decoder:
@@ -46,6 +61,15 @@ class Fitted(Protocol):
 
 class Method(Protocol):
     """A published method with its options."""
+
+    @property
+    def halo_um(self) -> float:
+        """How far around a spot's superpixels features are needed, in micrometres."""
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """Return the hyperparameters as provenance."""
+        ...
 
     def fit(self, samples: Sequence[Sample], genes: Sequence[str], job: Job) -> Fitted:
         """Learn from the spots of one or more sections."""

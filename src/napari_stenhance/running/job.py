@@ -73,7 +73,7 @@ class Stage:
         self._job.check()
 
     def skip(self, steps: int = 1) -> None:
-        """Count steps that an earlier run had finished; they do not enter the time estimate."""
+        """Count steps that need no work, which an earlier run did, say; they take no time."""
         self._done += steps
         self._report()
 

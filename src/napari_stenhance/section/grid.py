@@ -10,10 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from napari_stenhance.section.slide import Slide
-
-Box = tuple[float, float, float, float]
-"""(x0, y0, x1, y1) in micrometres of the world, where 0 is the centre of the first pixel."""
+    from napari_stenhance.section.slide import Box, Slide
 
 
 @dataclass(frozen=True)

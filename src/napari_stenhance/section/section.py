@@ -13,15 +13,16 @@ from numpy.typing import NDArray
 from napari_stenhance.errors import InputError
 from napari_stenhance.running.job import Job
 from napari_stenhance.section.formats import h5ad, legacy_st
-from napari_stenhance.section.formats.found import Found
-from napari_stenhance.section.slide import IMAGE_SUFFIXES, Slide
+from napari_stenhance.section.formats.found import IMAGE_SUFFIXES, Found
+from napari_stenhance.section.slide import Slide
 from napari_stenhance.section.spots import (
     SpotGeometry,
     attach,
     check_counts,
+    find_geometry,
+    find_mpp,
     geometry_of,
     positions_px,
-    with_geometry,
 )
 from napari_stenhance.storage.cache import Cache
 
@@ -78,14 +79,14 @@ class Section:
             check_counts(self.spots, where)
             xy = positions_px(self.spots, where)
             if mpp is None:
-                mpp, source = h5ad.find_mpp(self.spots, xy)
+                mpp, source = find_mpp(self.spots, xy)
                 if mpp is not None and self.slide is not None:
                     object.__setattr__(self, "slide", self.slide.with_mpp(mpp, source))
                 if source.startswith("inferred"):
                     doubts = (*doubts, f"The scale, {mpp:.4g} µm per pixel, is {source}.")
             if self.slide is not None:
                 self._check_inside(xy)
-            spots = attach(self.spots, with_geometry(self.spots, xy, mpp))
+            spots = attach(self.spots, find_geometry(self.spots, xy, mpp))
             object.__setattr__(self, "spots", spots)
         if self.slide is not None and mpp is not None and self.slide.mpp != mpp:
             object.__setattr__(self, "slide", self.slide.with_mpp(mpp, "given"))

@@ -12,16 +12,14 @@ from numpy.typing import NDArray
 from napari_stenhance.errors import InputError
 from napari_stenhance.running.job import Job
 from napari_stenhance.section.formats import flat, tiff
-from napari_stenhance.section.grid import Box
 from napari_stenhance.section.resample import area_average, area_weights
 from napari_stenhance.storage.cache import Cache, file_hash
 
 if TYPE_CHECKING:
     import dask.array as da
 
-TIFF_SUFFIXES = (".tif", ".tiff", ".btf", ".tf8", ".svs", ".ndpi", ".scn", ".bif", ".qptiff")
-FLAT_SUFFIXES = (".jpg", ".jpeg", ".png")
-IMAGE_SUFFIXES = (*FLAT_SUFFIXES, *TIFF_SUFFIXES)
+Box = tuple[float, float, float, float]
+"""(x0, y0, x1, y1) in micrometres of the world, where 0 is the centre of the first pixel."""
 
 WHITE = 255
 PLAUSIBLE_MPP = (0.05, 20.0)
@@ -93,7 +91,7 @@ class Slide:
             raise InputError(msg)
         found = None
         pyramid = None
-        if path.suffix.lower() in TIFF_SUFFIXES:
+        if path.suffix.lower() in tiff.SUFFIXES:
             found = tiff.read_mpp(path)
             pyramid = tiff.open_pyramid(path)
         sha256 = file_hash(path)

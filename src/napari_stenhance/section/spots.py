@@ -154,7 +154,7 @@ def nearest_distance(xy: NDArray[np.float64]) -> float:
     return float(np.median(cKDTree(xy).query(xy, k=2)[0][:, 1]))
 
 
-def stated_mpp(uns: Mapping[str, Any]) -> float | None:
+def _stated_mpp(uns: Mapping[str, Any]) -> float | None:
     """Find a scale, in µm per full-resolution pixel, that an AnnData states about itself."""
     for key in ("microns_per_pixel", "microns_per_fullres_pixel"):
         if key in uns:
@@ -168,7 +168,27 @@ def stated_mpp(uns: Mapping[str, Any]) -> float | None:
     return None
 
 
-def with_geometry(spots: ad.AnnData, xy: NDArray[np.float64], mpp: float | None) -> SpotGeometry:
+def find_mpp(spots: ad.AnnData, xy: NDArray[np.float64]) -> tuple[float | None, str]:
+    """Find the scale that an AnnData states, or that its Visium lattice implies.
+
+    Returns
+    -------
+    mpp : float or None
+        Micrometres per full-resolution pixel.
+    source : str
+        In words.
+    """
+    stated = _stated_mpp(spots.uns)
+    if stated is not None:
+        return stated, "stated in uns"
+    pitch = visium_pitch_px(spots.obs, xy)
+    if pitch is not None:
+        source = f"inferred from the Visium lattice: {pitch:.1f} px = {VISIUM_PITCH_UM:g} µm"
+        return VISIUM_PITCH_UM / pitch, source
+    return None, "unknown"
+
+
+def find_geometry(spots: ad.AnnData, xy: NDArray[np.float64], mpp: float | None) -> SpotGeometry:
     """Work out diameter, shape and pitch from what the spots state, else from their lattice."""
     known = spots.uns.get(UNS_KEY)
     if isinstance(known, Mapping) and {"spot_diameter_um", "pitch_um"} <= set(known):

@@ -12,8 +12,10 @@ from napari_stenhance.running.job import Job
 from napari_stenhance.tasks.options import Help, as_paths
 
 if TYPE_CHECKING:
-    from napari_stenhance.methods.pixel2gene.fitted import FittedRobust
-    from napari_stenhance.methods.pixel2gene.robust import Robust
+    import torch
+
+    from napari_stenhance.methods.protocol import Fitted, Method
+    from napari_stenhance.methods.sample import Sample
     from napari_stenhance.results.result import Result
     from napari_stenhance.section.section import Section
     from napari_stenhance.storage.cache import Cache
@@ -91,6 +93,7 @@ def enhance(
         If the job was cancelled; finished tiles are kept.
     """
     from napari_stenhance.methods.genes import common_genes, is_rule, named_genes, require_genes
+    from napari_stenhance.methods.registry import make_method
     from napari_stenhance.results.result import Result
     from napari_stenhance.running.device import describe_device, resolve_device
     from napari_stenhance.storage.cache import Cache
@@ -121,13 +124,13 @@ def enhance(
         for s in options.predict
     ] or training
     outputs = name_outputs(options.out, [t.name for t in targets])
-    measured = common_genes({s.name: list(s.need_spots().var_names) for s in training})
+    measured = common_genes([(s.name, list(s.need_spots().var_names)) for s in training])
     if not is_rule(options.genes):
         chosen = named_genes(options.genes)
         require_genes(chosen, measured, "--genes")
         measured = chosen
     require_genes(write, measured, "--write")
-    method = _method(options, device)
+    method = make_method(options.method, options.preset, options.encoder, options.seed, device)
     learned = _learning_identity(options, method, training)
     identity = {**learned, "region": region.to_json() if region else None}
     provenance = {
@@ -138,7 +141,7 @@ def enhance(
     }
     stem = f"{options.method}-{options.encoder}-{options.preset}"
     done: list[Result] = []
-    fitted: FittedRobust | None = None
+    fitted: Fitted | None = None
     for section, path in zip(targets, outputs, strict=True):
         with Result.writing(path, section.need_slide(), cache) as result:
             target = Target(result, section, options.encoder, device, cache)
@@ -146,7 +149,7 @@ def enhance(
             if not target.is_complete(run, write):
                 fitted = fitted or target.saved_model(run, learned)
                 if fitted is None:
-                    fitted = _fit(method, training, options, cache, job)
+                    fitted = _fit(method, training, options, device, cache, job)
                     result.log("trained", run=run)
                 target.keep_model(run, fitted)
                 predict_target(target, run, fitted, region, write, job)
@@ -156,25 +159,18 @@ def enhance(
     return tuple(done)
 
 
-def _method(options: EnhanceOptions, device: Any) -> Robust:
-    from napari_stenhance.methods.pixel2gene.robust import Robust
-
-    return Robust(options.encoder, options.seed, device)
-
-
 def _learning_identity(
-    options: EnhanceOptions, method: Robust, training: list[Section]
+    options: EnhanceOptions, method: Method, training: list[Section]
 ) -> dict[str, Any]:
     """Return what decides the weights: two runs that agree on it share a model."""
     from napari_stenhance.features.registry import encoder_identity
     from napari_stenhance.methods.genes import is_rule, named_genes
-    from napari_stenhance.methods.pixel2gene.robust import describe
     from napari_stenhance.methods.sample import counts_hash
 
     return {
         "method": options.method,
         "preset": options.preset,
-        "recipe": describe(method.recipe),
+        "recipe": method.describe(),
         "encoder": encoder_identity(options.encoder),
         "genes": options.genes if is_rule(options.genes) else list(named_genes(options.genes)),
         "seed": options.seed,
@@ -191,41 +187,52 @@ def _learning_identity(
 
 
 def _fit(
-    method: Robust, training: list[Section], options: EnhanceOptions, cache: Cache, job: Job
-) -> FittedRobust:
+    method: Method,
+    training: list[Section],
+    options: EnhanceOptions,
+    device: torch.device,
+    cache: Cache,
+    job: Job,
+) -> Fitted:
     """Extract features under the spots of every section, and learn from them together."""
-    from napari_stenhance.features.extract import extract
-    from napari_stenhance.features.registry import make_encoder
     from napari_stenhance.methods.genes import choose_genes, common_genes
-    from napari_stenhance.methods.sample import Sample
-    from napari_stenhance.section.footprint import Footprints
 
-    samples = []
-    for section in training:
-        slide = section.need_slide()
-        encoder = make_encoder(options.encoder, slide, method.device)
-        for doubt in encoder.doubts():
-            job.note(f"{section.name}: {doubt}")
-        import numpy as np
-
-        from napari_stenhance.section.grid import Grid
-
-        grid = Grid.over(slide, encoder.pitch_um)
-        everywhere = np.ones(grid.shape, dtype=bool)
-        under = Footprints.under(grid, section.spots_um(), section.geometry(), everywhere)
-        near = under.mask(grid.shape, round(method.halo_um / grid.pitch_um))
-        features = extract(slide, encoder, job, cache=cache, needed=near)
-        footprints = Footprints.under(grid, section.spots_um(), section.geometry(), features.tissue)
-        sample = Sample.of(section, features, footprints)
-        lost = section.need_spots().n_obs - len(sample.xy_um)
-        if lost:
-            job.note(
-                f"{section.name}: {lost} spots off the tissue, or nearly without counts, were left out."
-            )
-        samples.append(sample)
+    samples = [_sample(s, options.encoder, method.halo_um, device, cache, job) for s in training]
     genes = choose_genes(options.genes, samples)
-    shared = common_genes({s.name: s.genes for s in samples})
+    shared = common_genes([(s.name, s.genes) for s in samples])
     dropped = max(len(s.genes) for s in samples) - len(shared)
     if dropped:
         job.note(f"{dropped} genes that not every section measured are not modelled.")
     return method.fit(samples, genes, job)
+
+
+def _sample(
+    section: Section,
+    encoder_name: str,
+    halo_um: float,
+    device: torch.device,
+    cache: Cache,
+    job: Job,
+) -> Sample:
+    """Extract the features that the spots of a section need."""
+    import numpy as np
+
+    from napari_stenhance.features.extract import extract
+    from napari_stenhance.features.registry import make_encoder
+    from napari_stenhance.methods.sample import Sample
+    from napari_stenhance.section.footprint import Footprints
+    from napari_stenhance.section.grid import Grid
+
+    slide, xy_um, geometry = section.need_slide(), section.spots_um(), section.geometry()
+    encoder = make_encoder(encoder_name, slide, device)
+    for doubt in encoder.doubts():
+        job.note(f"{section.name}: {doubt}")
+    grid = Grid.over(slide, encoder.pitch_um)
+    under = Footprints.under(grid, xy_um, geometry, np.ones(grid.shape, dtype=bool))
+    near = under.mask(grid.shape, round(halo_um / grid.pitch_um))
+    features = extract(slide, encoder, job, cache=cache, needed=near)
+    sample = Sample.of(section, features, Footprints.under(grid, xy_um, geometry, features.tissue))
+    lost = len(xy_um) - len(sample.xy_um)
+    if lost:
+        job.note(f"{section.name}: {lost} spots off the tissue, or nearly empty, were left out.")
+    return sample

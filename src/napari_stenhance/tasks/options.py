@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     pass
 
-SectionLike = "str | Path | Section"
-
 
 @dataclass(frozen=True)
 class Help:

@@ -75,7 +75,7 @@ def predict(
     """
     from napari_stenhance.features.registry import encoder_identity, make_encoder
     from napari_stenhance.methods.genes import named_genes
-    from napari_stenhance.methods.pixel2gene.fitted import FittedRobust
+    from napari_stenhance.methods.registry import load_fitted
     from napari_stenhance.results.result import Result
     from napari_stenhance.running.device import describe_device, resolve_device
     from napari_stenhance.storage.cache import Cache, file_hash
@@ -97,7 +97,7 @@ def predict(
     run = options.run or source.latest_run()
     learned = source.run_attributes(run)["identity"]
     folder = source.model_folder(run)
-    fitted = FittedRobust.load(folder, device)
+    fitted = load_fitted(folder, device)
     check_outputs(options.out)
     slides = [
         open_for(s, options.mpp, spots=False, slide=True, cache=cache, job=job) for s in options.on

@@ -15,8 +15,8 @@ import numpy as np
 from napari_stenhance.errors import InputError
 from napari_stenhance.features.extract import FeatureMap, extract
 from napari_stenhance.features.registry import make_encoder
-from napari_stenhance.methods.pixel2gene.fitted import FittedRobust
 from napari_stenhance.methods.protocol import Fitted
+from napari_stenhance.methods.registry import load_fitted
 from napari_stenhance.results.genes import gene_group, gene_levels, write_gene
 from napari_stenhance.results.result import SUFFIX, Result
 from napari_stenhance.running.job import Job, TileDone
@@ -143,14 +143,14 @@ class Target:
             for image in images
         )
 
-    def saved_model(self, run: str, learned: dict[str, Any]) -> FittedRobust | None:
+    def saved_model(self, run: str, learned: dict[str, Any]) -> Fitted | None:
         """Load the model of this run, or of another one here that learned from the same."""
         for other in (run, *self.result.runs):
             identity = self.result.run_attributes(other)["identity"]
             same = all(identity.get(key) == value for key, value in _plain(learned).items())
             folder = self.result.model_folder(other)
             if same and folder.is_dir():
-                return FittedRobust.load(folder, self.device)
+                return load_fitted(folder, self.device)
         return None
 
     def keep_model(self, run: str, fitted: Fitted) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from napari_stenhance.errors import InputError
@@ -160,8 +161,7 @@ class FittedRobust:
                 encoder_identity=config["encoder_identity"],
                 score_scale=config["score_scale"],
             )
-        except Exception as error:
-            # Whatever is wrong inside the file, the user's way out is the same.
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
             msg = (
                 f"{folder}: the saved model cannot be read ({error}); train it again with enhance."
             )

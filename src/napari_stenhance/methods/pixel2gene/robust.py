@@ -88,6 +88,10 @@ class Robust:
         """How far around a spot's superpixels features are needed, in micrometres."""
         return FAR_UM / 2
 
+    def describe(self) -> dict[str, Any]:
+        """Return the hyperparameters as provenance."""
+        return asdict(self.recipe)
+
     def fit(self, samples: Sequence[Sample], genes: Sequence[str], job: Job) -> FittedRobust:
         """Learn from the spots of one or more sections.
 
@@ -216,8 +220,3 @@ def _held_out_r(
             measured = columns[:, some].toarray()[seen]
             total[some] += pearson(scores[seen] @ weights[:, some], measured)
     return (total / len(expressions)).astype(np.float32)
-
-
-def describe(recipe: Recipe) -> dict[str, Any]:
-    """Return the hyperparameters as provenance."""
-    return asdict(recipe)

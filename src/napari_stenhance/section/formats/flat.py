@@ -19,6 +19,7 @@ from napari_stenhance.storage.pyramid import create_levels
 if TYPE_CHECKING:
     import dask.array as da
 
+SUFFIXES = (".jpg", ".jpeg", ".png")
 TILE = 512
 
 

@@ -1,4 +1,4 @@
-"""What a recogniser found, before anything large is read."""
+"""What a recogniser looks for, and what it found before anything large is read."""
 
 from __future__ import annotations
 
@@ -10,8 +10,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_stenhance.section.formats import flat, tiff
+
 if TYPE_CHECKING:
     import anndata as ad
+
+IMAGE_SUFFIXES = (*flat.SUFFIXES, *tiff.SUFFIXES)
 
 
 @dataclass(frozen=True)

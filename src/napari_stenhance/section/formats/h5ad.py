@@ -8,41 +8,13 @@ from typing import TYPE_CHECKING
 
 import h5py
 import numpy as np
-from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
-from napari_stenhance.section.formats.found import Found
-from napari_stenhance.section.spots import (
-    VISIUM_PITCH_UM,
-    positions_px,
-    stated_mpp,
-    visium_pitch_px,
-)
+from napari_stenhance.section.formats.found import IMAGE_SUFFIXES, Found
+from napari_stenhance.section.spots import find_mpp, positions_px
 
 if TYPE_CHECKING:
     import anndata as ad
-
-_IMAGES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".btf", ".svs", ".ndpi")
-
-
-def find_mpp(spots: ad.AnnData, xy: NDArray[np.float64]) -> tuple[float | None, str]:
-    """Find the scale that an AnnData states, or that its Visium lattice implies.
-
-    Returns
-    -------
-    mpp : float or None
-        Micrometres per full-resolution pixel.
-    source : str
-        In words.
-    """
-    stated = stated_mpp(spots.uns)
-    if stated is not None:
-        return stated, "stated in uns"
-    pitch = visium_pitch_px(spots.obs, xy)
-    if pitch is not None:
-        source = f"inferred from the Visium lattice: {pitch:.1f} px = {VISIUM_PITCH_UM:g} µm"
-        return VISIUM_PITCH_UM / pitch, source
-    return None, "unknown"
 
 
 def _image_beside(path: Path) -> Path | None:
@@ -51,7 +23,7 @@ def _image_beside(path: Path) -> Path | None:
     images = sorted(
         f
         for f in path.parent.iterdir()
-        if f.suffix.lower() in _IMAGES
+        if f.suffix.lower() in IMAGE_SUFFIXES
         and (f.stem == stem or (f.stem.startswith(stem) and f.stem[len(stem)] in "_-. "))
     )
     if len(images) > 1:

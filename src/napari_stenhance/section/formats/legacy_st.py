@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_stenhance.errors import InputError
-from napari_stenhance.section.formats.found import Found
+from napari_stenhance.section.formats.found import IMAGE_SUFFIXES, Found
 from napari_stenhance.section.spots import ST_DIAMETER_UM, ST_PITCH_UM, square_pitch_px
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 _SPOT_ID = re.compile(r"(\d+(?:\.\d+)?)[x_](\d+(?:\.\d+)?)$")
 _TABLES = (".tsv", ".tsv.gz", ".txt", ".txt.gz")
-_IMAGES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".btf", ".svs", ".ndpi")
 _POSITIONS = ("x", "y", "new_x", "new_y", "pixel_x", "pixel_y")
 _PEEK = 64 * 1024
 
@@ -54,10 +53,10 @@ def recognise(folder: Path) -> Found | None:
     tables = {f: _head(f) for f in files if f.name.lower().endswith(_TABLES)}
     positions = [f for f, head in tables.items() if set(_POSITIONS) <= set(head[0])]
     counts = [f for f, head in tables.items() if head[1] and _SPOT_ID.match(head[1][0])]
-    counts = [f for f in counts if f not in positions and "label" not in f.name.lower()]
+    counts = [f for f in counts if "pixel_x" not in tables[f][0]]
     if not positions or not counts:
         return None
-    images = [f for f in files if f.suffix.lower() in _IMAGES]
+    images = [f for f in files if f.suffix.lower() in IMAGE_SUFFIXES]
     for what, found in (("counts", counts), ("positions", positions), ("image", images)):
         if len(found) > 1:
             names = ", ".join(f.name for f in found)

@@ -15,6 +15,7 @@ from napari_stenhance.errors import InputError
 if TYPE_CHECKING:
     import dask.array as da
 
+SUFFIXES = (".tif", ".tiff", ".btf", ".tf8", ".svs", ".ndpi", ".scn", ".bif", ".qptiff")
 _MICROMETRES = {"nm": 1e-3, "µm": 1.0, "μm": 1.0, "um": 1.0, "mm": 1e3, "cm": 1e4}
 _PER_UNIT = {2: 25400.0, 3: 10000.0}
 _DEFAULT_DPI = (72, 96, 150, 300)

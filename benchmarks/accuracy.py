@@ -1,0 +1,153 @@
+"""Leave one of three HER2-positive sections out: Pixel2Gene `robust`, its ablation, and ridge.
+
+Mean Pearson r over the 250 genes that vary most on the training sections (variance of log1p
+CP10k), across all spots of the section left out; a gene that does not vary there counts as 0.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.linear_model import Ridge
+
+from napari_stenhance.features.extract import extract
+from napari_stenhance.features.stain import StainEncoder
+from napari_stenhance.methods.basis import fit_basis
+from napari_stenhance.methods.genes import common_genes, variance
+from napari_stenhance.methods.pixel2gene import fitted as fitted_module
+from napari_stenhance.methods.pixel2gene import robust as robust_module
+from napari_stenhance.methods.pixel2gene.inputs import inputs_of, training_inputs
+from napari_stenhance.methods.pixel2gene.robust import Recipe, Robust
+from napari_stenhance.methods.sample import Sample
+from napari_stenhance.running.job import Job
+from napari_stenhance.scoring.metrics import pearson
+from napari_stenhance.section.footprint import Footprints
+from napari_stenhance.section.section import open_section
+
+SECTIONS = ("C4", "C3", "C2")
+SEEDS = range(5)
+HVG = 250
+CPU = torch.device("cpu")
+EVERY = 10**6
+Predict = Callable[[list[Sample], Sample, tuple[str, ...], int], NDArray[np.float32]]
+
+
+def load(name: str, folder: Path) -> tuple[Sample, Sample]:
+    """Return a section to learn from, and one to be judged on, with all of its spots."""
+    section = open_section(folder / name)
+    slide = section.need_slide()
+    features = extract(slide, StainEncoder(slide.scale()), Job())
+    under = Footprints.under(features.grid, section.spots_um(), section.geometry(), features.tissue)
+    learned = Sample.of(section, features, under)
+    with mock.patch("napari_stenhance.methods.sample._EMPTY_SHARE", -1.0):
+        judged = Sample.of(section, features, under)
+    return learned, judged
+
+
+def spot_means(inputs: NDArray[np.float32], spot: NDArray[np.int64]) -> NDArray[np.float32]:
+    total = np.zeros((spot.max() + 1, inputs.shape[1]))
+    np.add.at(total, spot, inputs)
+    return (total / np.bincount(spot)[:, None]).astype(np.float32)
+
+
+def robust(recipe: Recipe = Recipe()) -> Predict:  # noqa: B008
+    def predict(
+        training: list[Sample], test: Sample, genes: tuple[str, ...], seed: int
+    ) -> NDArray[np.float32]:
+        fitted = Robust("stain", seed, CPU, recipe).fit(training, genes, Job())
+        inputs, spot = robust_module.training_inputs([test], EVERY, np.random.default_rng(0), Job())
+        scores = fitted.scores(inputs).mean(axis=0)
+        return spot_means(scores, spot) @ fitted.decoder.weights + fitted.decoder.bias
+
+    return predict
+
+
+def ridge(columns: slice) -> Predict:
+    """Ridge from spot averages to the scores of eight axes: the anchor of every comparison."""
+
+    def predict(
+        training: list[Sample], test: Sample, genes: tuple[str, ...], _seed: int
+    ) -> NDArray[np.float32]:
+        rng = np.random.default_rng(0)
+        means = [
+            spot_means(*training_inputs([s], EVERY, rng, Job()))[:, columns]
+            for s in (*training, test)
+        ]
+        basis, scores = fit_basis([s.log1p_cp10k(genes) for s in training], 8, 0)
+        learned = np.concatenate(means[:-1])
+        shift, scale = learned.mean(axis=0), learned.std(axis=0)
+        model = Ridge(alpha=300.0).fit((learned - shift) / scale, scores)
+        return model.predict((means[-1] - shift) / scale) @ basis.axes + basis.mean
+
+    return predict
+
+
+@contextmanager
+def without_context() -> Iterator[None]:
+    """Blank what the network sees around a superpixel."""
+
+    def blank(inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+        inputs[:, inputs.shape[1] // 4 :] = 0
+        return inputs
+
+    def training(*arguments: object) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        inputs, spot = training_inputs(*arguments)  # type: ignore[arg-type]
+        return blank(inputs), spot
+
+    with (
+        mock.patch.object(robust_module, "training_inputs", training),
+        mock.patch.object(fitted_module, "inputs_of", lambda *a: blank(inputs_of(*a))),
+    ):
+        yield
+
+
+def score(
+    predict: Predict, samples: dict[str, tuple[Sample, Sample]], left_out: str, seed: int
+) -> float:
+    training = [samples[name][0] for name in sorted(SECTIONS) if name != left_out]
+    test = samples[left_out][1]
+    genes = common_genes([(s.name, s.genes) for s in training])
+    spread = variance([s.log1p_cp10k(genes) for s in training])
+    shared = set(test.genes)
+    chosen = [g for g in np.argsort(-spread)[:HVG] if genes[g] in shared]
+    measured = test.log1p_cp10k([genes[g] for g in chosen]).toarray()
+    predicted = predict(training, test, genes, seed)[:, chosen]
+    return float(np.nan_to_num(pearson(predicted, measured)).sum() / HVG)
+
+
+def row(
+    name: str, predict: Predict, samples: dict[str, tuple[Sample, Sample]], seeds: range
+) -> None:
+    r = np.array(
+        [[score(predict, samples, left_out, seed) for left_out in SECTIONS] for seed in seeds]
+    )
+    cells = [f"{m:.3f} ± {s:.3f}" for m, s in zip(r.mean(axis=0), r.std(axis=0), strict=True)]
+    print(f"| {name} | {' | '.join(cells)} | {r.mean():.3f} | {len(seeds)} |", flush=True)
+
+
+def main() -> None:
+    default = Path(__file__).parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("STENHANCE_TEST_DATA", default)) / "her2st"
+    samples = {name: load(name, folder) for name in SECTIONS}
+    dim = 144
+    print("| model | C2+C3 → C4 | C2+C4 → C3 | C3+C4 → C2 | mean | seeds |")
+    print("|---|---|---|---|---|---|", flush=True)
+    row("ridge on spot means", ridge(slice(0, dim)), samples, range(1))
+    row("ridge on spot means with context", ridge(slice(0, 4 * dim)), samples, range(1))
+    row("`robust`", robust(), samples, SEEDS)
+    with without_context():
+        row("`robust` without context", robust(), samples, SEEDS)
+    one = replace(Recipe(), members=5)
+    row("`robust` with 5 members", robust(one), samples, SEEDS)
+
+
+if __name__ == "__main__":
+    main()

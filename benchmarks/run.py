@@ -1,0 +1,19 @@
+"""Run benchmarks: `python benchmarks/run.py [decode|stain|memory|accuracy …]`, by default all."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+ALL = ("decode", "stain", "memory", "accuracy")
+
+
+def main() -> None:
+    for name in sys.argv[1:] or ALL:
+        module = importlib.import_module(name)
+        print(f"\n## {(module.__doc__ or '').strip()}\n", flush=True)
+        module.main()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,54 @@
+"""Methods by name, and saved models by what their folder says."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from napari_stenhance.errors import InputError
+from napari_stenhance.methods.pixel2gene.fitted import FittedRobust
+from napari_stenhance.methods.pixel2gene.robust import Robust
+from napari_stenhance.methods.protocol import Fitted, Method
+
+if TYPE_CHECKING:
+    import torch
+
+MethodName = Literal["pixel2gene"]
+Preset = Literal["robust"]
+
+
+def make_method(
+    method: MethodName, preset: Preset, encoder: str, seed: int, device: torch.device
+) -> Method:
+    """Make a method that learns from the features of an encoder.
+
+    Raises
+    ------
+    InputError
+        If there is no such method or preset.
+    """
+    if (method, preset) != ("pixel2gene", "robust"):
+        msg = f"--method {method} --preset {preset}: there is only pixel2gene with robust."
+        raise InputError(msg)
+    return Robust(encoder, seed, device)
+
+
+def load_fitted(folder: Path, device: torch.device) -> Fitted:
+    """Load a saved model.
+
+    Raises
+    ------
+    InputError
+        If the folder holds none, or one that this version does not know.
+    """
+    try:
+        config = json.loads((folder / "config.json").read_text("utf-8"))
+        kind = config["method"], config["preset"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        msg = f"{folder}: there is no saved model that can be read ({error}); train it again."
+        raise InputError(msg) from error
+    if kind != ("pixel2gene", "robust"):
+        msg = f"{folder}: a model of {' '.join(map(str, kind))}; update napari-stenhance to use it."
+        raise InputError(msg)
+    return FittedRobust.load(folder, device)
