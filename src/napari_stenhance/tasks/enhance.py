@@ -94,17 +94,15 @@ def enhance(
     """
     from napari_stenhance.methods.genes import common_genes, is_rule, named_genes, require_genes
     from napari_stenhance.methods.registry import make_method
-    from napari_stenhance.results.result import Result
-    from napari_stenhance.running.device import describe_device, resolve_device
+    from napari_stenhance.running.device import resolve_device
+    from napari_stenhance.section.region import Region
     from napari_stenhance.storage.cache import Cache
     from napari_stenhance.tasks.predicting import (
-        Target,
-        check_outputs,
+        Plan,
         name_outputs,
         open_for,
-        predict_target,
-        read_region,
-        versions,
+        predict_all,
+        saved_model,
     )
 
     job, cache = job or Job(), cache or Cache.default()
@@ -112,18 +110,17 @@ def enhance(
         msg = "enhance: name at least one section to learn from."
         raise InputError(msg)
     device = resolve_device(options.device)
-    region = read_region(options.region)
+    region = Region.read(options.region) if options.region else None
     write = named_genes(options.write) if options.write else ()
-    check_outputs(options.out)
     training = [
         open_for(s, options.mpp, spots=True, slide=True, cache=cache, job=job)
         for s in options.sections
     ]
-    targets = [
+    slides = [
         open_for(s, options.mpp, spots=False, slide=True, cache=cache, job=job)
         for s in options.predict
     ] or training
-    outputs = name_outputs(options.out, [t.name for t in targets])
+    name_outputs(options.out, [s.name for s in slides])
     measured = common_genes([(s.name, list(s.need_spots().var_names)) for s in training])
     if not is_rule(options.genes):
         chosen = named_genes(options.genes)
@@ -132,31 +129,30 @@ def enhance(
     require_genes(write, measured, "--write")
     method = make_method(options.method, options.preset, options.encoder, options.seed, device)
     learned = _learning_identity(options, method, training)
-    identity = {**learned, "region": region.to_json() if region else None}
-    provenance = {
-        "seed": options.seed,
-        "device": describe_device(device),
-        "versions": versions(),
-        "doubts": [f"{s.name}: {d}" for s in training for d in s.doubts],
-    }
-    stem = f"{options.method}-{options.encoder}-{options.preset}"
-    done: list[Result] = []
-    fitted: Fitted | None = None
-    for section, path in zip(targets, outputs, strict=True):
-        with Result.writing(path, section.need_slide(), cache) as result:
-            target = Target(result, section, options.encoder, device, cache)
-            run = target.start_run(stem, identity, provenance)
-            if not target.is_complete(run, write):
-                fitted = fitted or target.saved_model(run, learned)
-                if fitted is None:
-                    fitted = _fit(method, training, options, device, cache, job)
-                    result.log("trained", run=run)
-                target.keep_model(run, fitted)
-                predict_target(target, run, fitted, region, write, job)
-            else:
-                job.note(f"{path}: the run {run} is already complete.")
-        done.append(Result.open(path))
-    return tuple(done)
+    plan = Plan(
+        name=f"{options.method}-{options.encoder}-{options.preset}",
+        encoder=options.encoder,
+        identity={**learned, "region": region.to_json() if region else None},
+        doubts=tuple(f"{s.name}: {d}" for s in training for d in s.doubts),
+        seed=options.seed,
+        region=region,
+        write=write,
+        device=device,
+        cache=cache,
+    )
+    fitted: list[Fitted] = []
+
+    def model(result: Result, run: str) -> Fitted:
+        """Learn once for all slides, and only if no result here has learned the same."""
+        if not fitted:
+            saved = saved_model(result, run, learned, device)
+            if saved is None:
+                saved = _fit(method, training, options, device, cache, job)
+                result.log("trained", run=run)
+            fitted.append(saved)
+        return fitted[0]
+
+    return predict_all(slides, options.out, plan, model, job)
 
 
 def _learning_identity(

@@ -74,42 +74,27 @@ def predict(
         If the job was cancelled; finished tiles are kept.
     """
     from napari_stenhance.features.registry import encoder_identity, make_encoder
-    from napari_stenhance.methods.genes import named_genes
+    from napari_stenhance.methods.genes import named_genes, require_genes
     from napari_stenhance.methods.registry import load_fitted
     from napari_stenhance.results.result import Result
-    from napari_stenhance.running.device import describe_device, resolve_device
+    from napari_stenhance.running.device import resolve_device
+    from napari_stenhance.section.region import Region
     from napari_stenhance.storage.cache import Cache, file_hash
-    from napari_stenhance.tasks.predicting import (
-        Target,
-        check_outputs,
-        name_outputs,
-        open_for,
-        predict_target,
-        read_region,
-        versions,
-    )
+    from napari_stenhance.tasks.predicting import Plan, open_for, predict_all
 
     job, cache = job or Job(), cache or Cache.default()
     device = resolve_device(options.device)
-    region = read_region(options.region)
+    region = Region.read(options.region) if options.region else None
     write = named_genes(options.write) if options.write else ()
     source = Result.open(options.result)
     run = options.run or source.latest_run()
-    learned = source.run_attributes(run)["identity"]
-    folder = source.model_folder(run)
-    fitted = load_fitted(folder, device)
-    check_outputs(options.out)
+    about = source.run_attributes(run)
+    fitted = load_fitted(source.model_folder(run), device)
+    require_genes(write, fitted.decoder.genes, "--write")
     slides = [
         open_for(s, options.mpp, spots=False, slide=True, cache=cache, job=job) for s in options.on
     ]
-    outputs = name_outputs(options.out, [s.name for s in slides])
-    identity = {
-        **{key: value for key, value in learned.items() if key != "region"},
-        "model_sha256": file_hash(folder / "weights.safetensors"),
-        "region": region.to_json() if region else None,
-    }
-    done: list[Result] = []
-    for section, path in zip(slides, outputs, strict=True):
+    for section in slides:
         encoder = make_encoder(fitted.encoder, section.need_slide(), device)
         here = encoder_identity(encoder.name), encoder.pitch_um
         if here != (fitted.encoder_identity, fitted.pitch_um):
@@ -119,20 +104,20 @@ def predict(
                 "train it again with enhance."
             )
             raise InputError(msg)
-        with Result.writing(path, section.need_slide(), cache) as result:
-            target = Target(result, section, fitted.encoder, device, cache)
-            provenance = {
-                "seed": learned["seed"],
-                "device": describe_device(device),
-                "versions": versions(),
-                "doubts": [f"{section.name}: {d}" for d in section.doubts],
-            }
-            stem = f"{learned['method']}-{fitted.encoder}-{learned['preset']}"
-            new = target.start_run(stem, identity, provenance)
-            if target.is_complete(new, write):
-                job.note(f"{path}: the run {new} is already complete.")
-            else:
-                target.keep_model(new, fitted)
-                predict_target(target, new, fitted, region, write, job)
-        done.append(Result.open(path))
-    return tuple(done)
+    identity = {
+        **about["identity"],
+        "model_sha256": file_hash(source.model_folder(run) / "weights.safetensors"),
+        "region": region.to_json() if region else None,
+    }
+    plan = Plan(
+        name=f"{identity['method']}-{fitted.encoder}-{identity['preset']}",
+        encoder=fitted.encoder,
+        identity=identity,
+        doubts=tuple(about["doubts"]),
+        seed=about["seed"],
+        region=region,
+        write=write,
+        device=device,
+        cache=cache,
+    )
+    return predict_all(slides, options.out, plan, lambda _result, _run: fitted, job)

@@ -1,28 +1,33 @@
-"""What `enhance` and `predict` share: open slides, name outputs, fill a field tile by tile."""
+"""What `enhance` and `predict` share: open slides, name results, fill them tile by tile."""
 
 from __future__ import annotations
 
+import json
 import platform
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy import ndimage
 
 from napari_stenhance.errors import InputError
+from napari_stenhance.features.encoder import Encoder
 from napari_stenhance.features.extract import FeatureMap, extract
 from napari_stenhance.features.registry import make_encoder
 from napari_stenhance.methods.protocol import Fitted
 from napari_stenhance.methods.registry import load_fitted
 from napari_stenhance.results.genes import gene_group, gene_levels, write_gene
 from napari_stenhance.results.result import SUFFIX, Result
+from napari_stenhance.running.device import describe_device
 from napari_stenhance.running.job import Job, TileDone
 from napari_stenhance.section.grid import Grid
 from napari_stenhance.section.region import Region
 from napari_stenhance.section.section import Section, open_section
+from napari_stenhance.section.slide import Slide
 from napari_stenhance.storage.cache import Cache
 from napari_stenhance.storage.pyramid import coarsen_all, mean_pool
 from napari_stenhance.storage.tiles import folder_of, missing_tiles, write_tile
@@ -70,19 +75,6 @@ def open_for(
     return opened
 
 
-def check_outputs(out: Path) -> None:
-    """Refuse, before any work, an output that is not ours to write.
-
-    Raises
-    ------
-    InputError
-        If a file lies there, or its folder is missing and cannot be made.
-    """
-    if out.is_file():
-        msg = f"{out}: a file lies here; choose another --out, nothing was touched."
-        raise InputError(msg)
-
-
 def name_outputs(out: Path, names: Sequence[str]) -> list[Path]:
     """Name the result of each slide: `out` itself, or `<out>/<name>.stenhance.zarr` for several.
 
@@ -115,125 +107,157 @@ def name_outputs(out: Path, names: Sequence[str]) -> list[Path]:
 
 
 @dataclass(frozen=True)
-class Target:
-    """A slide to predict on, and its result."""
+class Plan:
+    """What is the same for every slide of one command.
 
-    result: Result
-    section: Section
+    Attributes
+    ----------
+    name : str
+        Of the run: `<method>-<encoder>-<preset>`.
+    encoder : str
+    identity : dict
+        Options and inputs: runs are the same if it is.
+    doubts : tuple of str
+        About what was learned from.
+    seed : int
+    region : Region or None
+    write : tuple of str
+        Genes to write as images.
+    device : torch.device
+    cache : Cache
+    """
+
+    name: str
     encoder: str
+    identity: dict[str, Any]
+    doubts: tuple[str, ...]
+    seed: int
+    region: Region | None
+    write: tuple[str, ...]
     device: torch.device
     cache: Cache
 
-    def start_run(self, stem: str, identity: dict[str, Any], provenance: dict[str, Any]) -> str:
-        """Find or begin the run that these options make."""
-        slide = self.section.need_slide()
-        encoder = make_encoder(self.encoder, slide, self.device)
-        grid = Grid.over(slide, encoder.pitch_um)
-        doubts = [*provenance["doubts"], *(f"{slide.name}: {d}" for d in encoder.doubts())]
-        record = {**provenance, "doubts": doubts, "features": encoder.fingerprint()}
-        return self.result.start_run(stem, identity, record, grid)
 
-    def is_complete(self, run: str, write: Sequence[str]) -> bool:
-        """Tell whether field and gene images of a run are all there."""
-        if not self.result.run_attributes(run)["complete"]:
-            return False
-        images = [gene_group(self.result, run, gene) for gene in write]
-        return all(
-            image is not None and not any(missing_tiles(level) for level in gene_levels(image))
-            for image in images
-        )
-
-    def saved_model(self, run: str, learned: dict[str, Any]) -> Fitted | None:
-        """Load the model of this run, or of another one here that learned from the same."""
-        for other in (run, *self.result.runs):
-            identity = self.result.run_attributes(other)["identity"]
-            same = all(identity.get(key) == value for key, value in _plain(learned).items())
-            folder = self.result.model_folder(other)
-            if same and folder.is_dir():
-                return load_fitted(folder, self.device)
-        return None
-
-    def keep_model(self, run: str, fitted: Fitted) -> None:
-        """Save the model in this result, if it is not there."""
-        if not self.result.model_folder(run).is_dir():
-            self.result.save_model(run, fitted.save)
+Model = Callable[[Result, str], Fitted]
+"""Provides the model of a run: `model(result, run)`."""
 
 
-def _plain(identity: dict[str, Any]) -> dict[str, Any]:
-    import json
+def predict_all(
+    slides: Sequence[Section], out: Path, plan: Plan, model: Model, job: Job
+) -> tuple[Result, ...]:
+    """Predict on every slide, each into its own result; go on where an earlier command stopped."""
+    outputs = name_outputs(out, [section.name for section in slides])
+    return tuple(
+        _predict_one(section, path, plan, model, job)
+        for section, path in zip(slides, outputs, strict=True)
+    )
 
-    plain: dict[str, Any] = json.loads(json.dumps(identity))
-    return plain
+
+def _predict_one(section: Section, path: Path, plan: Plan, model: Model, job: Job) -> Result:
+    slide = section.need_slide()
+    encoder = make_encoder(plan.encoder, slide, plan.device)
+    grid = Grid.over(slide, encoder.pitch_um)
+    doubts = (*plan.doubts, *(f"{section.name}: {d}" for d in (*section.doubts, *encoder.doubts())))
+    provenance = {
+        "seed": plan.seed,
+        "device": describe_device(plan.device),
+        "versions": versions(),
+        "features": encoder.fingerprint(),
+        "doubts": list(dict.fromkeys(doubts)),
+    }
+    with Result.writing(path, slide, plan.cache) as result:
+        run = result.start_run(plan.name, plan.identity, provenance, grid)
+        if _is_complete(result, run, plan.write):
+            job.note(f"{path}: the run {run} is already complete.")
+        else:
+            if not result.run_attributes(run)["complete"]:
+                fitted = model(result, run)
+                if not result.model_folder(run).is_dir():
+                    result.save_model(run, fitted.save)
+                _fill_field(result, run, fitted, slide, encoder, grid, plan, job)
+            field = result.field(run)
+            for gene in plan.write:
+                write_gene(result, run, field, gene, job)
+            result.log("complete", run=run)
+    return Result.open(path)
 
 
-def predict_target(
-    target: Target,
+def _is_complete(result: Result, run: str, write: Sequence[str]) -> bool:
+    """Tell whether field and gene images of a run are all there."""
+    if not result.run_attributes(run)["complete"]:
+        return False
+    images = [gene_group(result, run, gene) for gene in write]
+    return all(
+        image is not None and not any(missing_tiles(level) for level in gene_levels(image))
+        for image in images
+    )
+
+
+def saved_model(
+    result: Result, run: str, learned: dict[str, Any], device: torch.device
+) -> Fitted | None:
+    """Load the model of this run, or of another one here that learned the same from the same."""
+    plain = json.loads(json.dumps(learned))
+    for other in (run, *result.runs):
+        identity = result.run_attributes(other)["identity"]
+        same = all(identity.get(key) == value for key, value in plain.items())
+        if same and result.model_folder(other).is_dir():
+            return load_fitted(result.model_folder(other), device)
+    return None
+
+
+def _fill_field(
+    result: Result,
     run: str,
     fitted: Fitted,
-    region: Region | None,
-    write: Sequence[str],
+    slide: Slide,
+    encoder: Encoder,
+    grid: Grid,
+    plan: Plan,
     job: Job,
 ) -> None:
-    """Fill the field of a run, tile by tile, then its gene images; go on where it stopped."""
-    result, slide = target.result, target.section.need_slide()
-    for gene in write:
+    """Predict the tiles of a run that are missing, then the coarse levels."""
+    for gene in plan.write:
         fitted.decoder.index_of(gene)
-    encoder = make_encoder(target.encoder, slide, target.device)
-    grid = Grid.over(slide, encoder.pitch_um)
-    inside = region.mask(grid) if region else None
+    inside = plan.region.mask(grid) if plan.region else None
     halo = round(fitted.halo_um / grid.pitch_um)
-    needed = None if inside is None else _grown(inside, halo)
-    features = extract(slide, encoder, job, cache=target.cache, needed=needed)
-    if inside is not None and not (inside & features.tissue).any():
+    needed = None if inside is None else ndimage.maximum_filter(inside, size=2 * halo + 1)
+    features = extract(slide, encoder, job, cache=plan.cache, needed=needed)
+    wanted = features.tissue if inside is None else features.tissue & inside
+    if not wanted.any():
         msg = f"{slide.name}: the region holds no tissue; draw it in micrometres, on the tissue."
         raise InputError(msg)
     result.write_tissue(features.tissue, grid)
     field = result.create_field(run, fitted.decoder, grid)
-    result.update_run(run, feature_key=features.key)
-    _fill(result, run, field, fitted, features, inside, halo, job)
+    _fill_tiles(result, run, field, fitted, features, wanted, halo, job)
     for raster in (field.latent, field.spread):
         coarsen_all(raster, mean_pool)
-    field.forget()
-    for gene in write:
-        write_gene(result, run, field, gene, job)
-    result.update_run(run, complete=True)
-    result.log("complete", run=run)
+    result.update_run(run, feature_key=features.key, complete=True)
 
 
-def _grown(mask: NDArray[np.bool_], halo: int) -> NDArray[np.bool_]:
-    from scipy import ndimage
-
-    grown: NDArray[np.bool_] = ndimage.maximum_filter(mask, size=2 * halo + 1)
-    return grown
-
-
-def _fill(
+def _fill_tiles(
     result: Result,
     run: str,
     field: GeneField,
     fitted: Fitted,
     features: FeatureMap,
-    inside: NDArray[np.bool_] | None,
+    wanted: NDArray[np.bool_],
     halo: int,
     job: Job,
 ) -> None:
     latent, spread = field.latent[0], field.spread[0]
     # Latents are written after the spread: a tile whose latents exist is whole.
     missing = missing_tiles(latent)
-    name = result.about["slide"]["name"]
-    with job.stage(f"Predicting {name}", len(missing)) as stage:
+    with job.stage(f"Predicting {result.about['slide']['name']}", len(missing)) as stage:
         for tile in missing:
-            wanted = features.tissue[tile.rows, tile.columns]
-            if inside is not None:
-                wanted = wanted & inside[tile.rows, tile.columns]
-            values = np.full((*tile.shape, latent.shape[2]), np.nan, np.float32)
-            variance = values
-            if wanted.any():
+            here = wanted[tile.rows, tile.columns]
+            values = variance = np.full((*tile.shape, latent.shape[2]), np.nan, np.float32)
+            if here.any():
                 predicted = fitted.latent(features.tile(tile.rows, tile.columns, halo))
-                values = np.where(wanted[..., None], predicted.mean, np.nan)
-                variance = np.where(wanted[..., None], predicted.variance, np.nan)
+                values = np.where(here[..., None], predicted.mean, np.nan)
+                variance = np.where(here[..., None], predicted.variance, np.nan)
             write_tile(spread, tile, variance)
             write_tile(latent, tile, values)
-            result.log("tile", run=run, index=tile.index, tissue=int(wanted.sum()))
+            result.log("tile", run=run, index=tile.index, tissue=int(here.sum()))
             job.emit(TileDone(folder_of(latent), tile.index))
             stage.advance()
