@@ -132,7 +132,9 @@ def test_export_of_superpixels(result: Path, tmp_path: Path) -> None:
     field = opened.field(opened.runs[0])
     assert table.n_obs == opened.tissue().sum()
     image = field.image("G1")
-    np.testing.assert_array_equal(table.X[:, 0], image[table.obs["row"], table.obs["column"]])
+    # Matrix products of another shape may differ in the last bit.
+    there = image[table.obs["row"], table.obs["column"]]
+    np.testing.assert_allclose(table.X[:, 0], there, rtol=1e-5)
     xy_um = table.obsm["spatial"] * field.grid.mpp
     back = np.rint(field.grid.position(xy_um)).astype(int)
     np.testing.assert_array_equal(back, table.obs[["row", "column"]])
@@ -199,7 +201,7 @@ def test_a_region_limits_the_prediction_and_reuses_the_model(
     inside = st.Region.read(region).mask(part.grid) & opened.tissue()
     image = part.image("G5")
     np.testing.assert_array_equal(np.isfinite(image), inside)
-    np.testing.assert_array_equal(image[inside], whole.image("G5")[inside])
+    np.testing.assert_allclose(image[inside], whole.image("G5")[inside], rtol=1e-5)
     events = events_of(copy)
     assert events.count("trained") == 1
     region.write_text(

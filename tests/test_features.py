@@ -94,11 +94,13 @@ def test_black_paint_and_bare_glass_are_no_tissue(make_slide: MakeSlide) -> None
     grid = Grid.over(plain)
     a, b = tissue_mask(plain, grid, Job()), tissue_mask(painted, grid, Job())
     assert (a & b).sum() / (a | b).sum() > 0.95  # ink takes a rim of one superpixel
-    dust = pixels.copy()
-    y, x = np.mgrid[: pixels.shape[0], : pixels.shape[1]]
-    dust[(y - 150) ** 2 + (x - 150) ** 2 < 120**2] = (190, 188, 189)
-    dusty = make_slide(dust, mpp=0.8, name="dust.png")
-    assert not tissue_mask(dusty, grid, Job())[:30, :30].any()
+    strip = np.full((400, pixels.shape[1], 3), GLASS, np.uint8)
+    y, x = np.mgrid[:400, : pixels.shape[1]]
+    strip[(y - 200) ** 2 + (x - 200) ** 2 < 150**2] = (190, 188, 189)
+    dusty = make_slide(np.concatenate([strip, pixels]), mpp=0.8, name="dust.png")
+    mask = tissue_mask(dusty, Grid.over(dusty), Job())
+    assert not mask[:40].any()
+    assert mask[40:].sum() == pytest.approx(a.sum(), rel=0.02)
     bare = make_slide(np.full((300, 300, 3), GLASS, np.uint8), mpp=0.8, name="bare.png")
     assert not tissue_mask(bare, Grid.over(bare), Job()).any()
     with pytest.raises(InputError, match="no tissue was found"):

@@ -362,7 +362,10 @@ def test_a_gene_image_is_decoded_from_the_latents(make_field: Callable[..., Gene
     np.testing.assert_allclose(field.image("gène 2"), expected, rtol=1e-5, atol=1e-5)
     assert np.isnan(field.image("gène 2")[:9, :9]).all()
     window = slice(5, 41), slice(13, 53)
-    np.testing.assert_array_equal(field.image("gène 2", 0, *window), field.image("gène 2")[window])
+    # Matrix products of another shape may differ in the last bit.
+    np.testing.assert_allclose(
+        field.image("gène 2", 0, *window), field.image("gène 2")[window], rtol=1e-4, atol=1e-6
+    )
     assert field.image("gène 2", level=1).shape == (35, 27)
     variance_of = np.asarray(field.spread[0][...]).astype("f4")
     spread = np.sqrt(variance_of @ field.decoder.weights[:, 2] ** 2)

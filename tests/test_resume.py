@@ -44,6 +44,7 @@ def _tiles(out: Path) -> Counter[tuple[int, ...]]:
     return Counter(tuple(line["index"]) for line in lines if line["event"] == "tile")
 
 
+@pytest.mark.timeout(900)
 def test_killed_in_every_stage(section_files: list[Path], tmp_path: Path) -> None:
     # At twice the scale the slide is four tiles.
     command = ("enhance", section_files[0], "--predict", section_files[1], "--mpp", "1.6",
