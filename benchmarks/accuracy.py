@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from unittest import mock
 
@@ -25,7 +24,7 @@ from napari_stenhance.methods.genes import common_genes, variance
 from napari_stenhance.methods.pixel2gene import fitted as fitted_module
 from napari_stenhance.methods.pixel2gene import robust as robust_module
 from napari_stenhance.methods.pixel2gene.inputs import inputs_of, training_inputs
-from napari_stenhance.methods.pixel2gene.robust import Recipe, Robust
+from napari_stenhance.methods.pixel2gene.robust import Robust
 from napari_stenhance.methods.sample import Sample
 from napari_stenhance.running.job import Job
 from napari_stenhance.scoring.metrics import pearson
@@ -58,11 +57,11 @@ def spot_means(inputs: NDArray[np.float32], spot: NDArray[np.int64]) -> NDArray[
     return (total / np.bincount(spot)[:, None]).astype(np.float32)
 
 
-def robust(recipe: Recipe = Recipe()) -> Predict:  # noqa: B008
+def robust() -> Predict:
     def predict(
         training: list[Sample], test: Sample, genes: tuple[str, ...], seed: int
     ) -> NDArray[np.float32]:
-        fitted = Robust("stain", seed, CPU, recipe).fit(training, genes, Job())
+        fitted = Robust("stain", seed, CPU).fit(training, genes, Job())
         inputs, spot = robust_module.training_inputs([test], EVERY, np.random.default_rng(0), Job())
         scores = fitted.scores(inputs).mean(axis=0)
         return spot_means(scores, spot) @ fitted.decoder.weights + fitted.decoder.bias
@@ -145,8 +144,6 @@ def main() -> None:
     row("`robust`", robust(), samples, SEEDS)
     with without_context():
         row("`robust` without context", robust(), samples, SEEDS)
-    one = replace(Recipe(), members=5)
-    row("`robust` with 5 members", robust(one), samples, SEEDS)
 
 
 if __name__ == "__main__":

@@ -146,7 +146,7 @@ def train(
                 kept[better] = parameter.detach()[better]
             since_better = 0 if bool(better.any()) else since_better + 1
             if since_better >= schedule.patience:
-                stage.skip(schedule.epochs - epoch - 1)
+                stage.skip(schedule.epochs - epoch)
                 break
             stage.advance()
     with torch.no_grad():
