@@ -12,6 +12,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 from zarr.codecs import BloscCodec
+from zarr.storage import LocalStore
 
 Index = tuple[int, ...]
 
@@ -76,7 +77,9 @@ def writable(array: zarr.Array[Any]) -> zarr.Array[Any]:
 
 def folder_of(array: zarr.Array[Any]) -> Path:
     """Return the folder of an array in a local store."""
-    return Path(str(array.store_path).removeprefix("file://"))
+    store = array.store_path.store
+    assert isinstance(store, LocalStore)
+    return Path(store.root) / array.store_path.path
 
 
 def is_done(array: zarr.Array[Any], index: Index) -> bool:
