@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     import anndata as ad
 
 _INSIDE_LEAST = 0.9
+_SCALES_DIFFER = 0.03
 
 
 @dataclass(frozen=True)
@@ -214,6 +215,10 @@ def _assemble(
     if slide is not None:
         if scale is None and slide.mpp is not None:
             scale, source = slide.mpp, slide.mpp_source
+        elif scale and slide.mpp and abs(slide.mpp / scale - 1) > _SCALES_DIFFER:
+            doubts.append(
+                f"The image states {slide.mpp:.4g} µm per pixel, but {scale:.4g} ({source}) is used."
+            )
         if scale is not None:
             slide = slide.with_mpp(scale, source)
     if scale is None:

@@ -216,6 +216,9 @@ def attach(spots: ad.AnnData, geometry: SpotGeometry) -> ad.AnnData:
         obs=spots.obs,
         var=spots.var,
         obsm=dict(spots.obsm),
+        varm=dict(spots.varm),
+        obsp=dict(spots.obsp),
+        varp=dict(spots.varp),
         layers=dict(spots.layers),
         uns={**spots.uns, UNS_KEY: asdict(geometry)},
     )
