@@ -9,6 +9,7 @@ import anndata as ad
 import numpy as np
 import pytest
 import scipy.sparse as sp
+import tifffile
 
 from conftest import make_slide_pixels, make_spots, write_image
 from napari_stenhance.errors import InputError
@@ -75,6 +76,21 @@ def test_underscored_ids_and_a_given_scale(tmp_path: Path, cache: Cache) -> None
     assert section.need_slide().mpp == 2.0
     assert section.need_slide().mpp_source == "given"
     assert section.doubts == ()
+
+
+def test_scales_that_disagree_are_said(tmp_path: Path, cache: Cache) -> None:
+    folder = write_legacy(tmp_path / "S1", image=False)
+    pixels, _ = make_slide_pixels((400, 400), 0)
+    tifffile.imwrite(
+        folder / "he.tif",
+        pixels,
+        photometric="rgb",
+        resolution=(20000, 20000),
+        resolutionunit="CENTIMETER",
+    )
+    section = open_section(folder, cache=cache)
+    assert section.mpp == pytest.approx(4.0, rel=1e-4)
+    assert any("states 0.5 µm per pixel, but 4" in doubt for doubt in section.doubts)
 
 
 def test_only_the_image_is_read_when_spots_are_not_wanted(tmp_path: Path, cache: Cache) -> None:
