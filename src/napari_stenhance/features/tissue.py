@@ -47,9 +47,11 @@ def tissue_mask(slide: Slide, grid: Grid, job: Job) -> NDArray[np.bool_]:
         return np.zeros(grid.shape, dtype=bool)
     lit = ~ink
     glass = np.percentile(pixels[lit], GLASS_PERCENTILE, axis=0).astype(np.float32)
-    colour = np.log10((glass + 1) / (pixels.astype(np.float32) + 1)).clip(0)
-    colour[ink] = 0
-    density = colour.mean(axis=2)
+    # Channel by channel: this is the one step that holds the whole grid.
+    density = np.zeros(grid.shape, np.float32)
+    for channel in range(3):
+        density += _density(pixels, glass, channel) / 3
+    density[ink] = 0
     sigma = SMOOTH_UM / grid.pitch_um
     # Averaged over what is lit, so that ink does not thin the tissue beside it.
     weight = ndimage.gaussian_filter(lit.astype(np.float32), sigma)
@@ -65,14 +67,26 @@ def tissue_mask(slide: Slide, grid: Grid, job: Job) -> NDArray[np.bool_]:
     mask = mask[margin:-margin, margin:-margin] & lit
     smallest = max(int(SMALLEST_UM2 / grid.pitch_um**2), 1)
     mask = morphology.remove_small_objects(mask, max_size=smallest)
-    return _stained(morphology.remove_small_holes(mask, max_size=smallest) & lit, colour)
+    mask = morphology.remove_small_holes(mask, max_size=smallest) & lit
+    return _stained(mask, pixels, glass)
 
 
-def _stained(mask: NDArray[np.bool_], colour: NDArray[np.float32]) -> NDArray[np.bool_]:
+def _density(
+    pixels: NDArray[np.uint8], glass: NDArray[np.float32], channel: int
+) -> NDArray[np.float32]:
+    """Optical density of one channel against glass, not below 0."""
+    of_value = np.log10((glass[channel] + 1) / np.arange(1, 257, dtype=np.float32))
+    density: NDArray[np.float32] = np.maximum(of_value, 0).astype(np.float32)[pixels[..., channel]]
+    return density
+
+
+def _stained(
+    mask: NDArray[np.bool_], pixels: NDArray[np.uint8], glass: NDArray[np.float32]
+) -> NDArray[np.bool_]:
     """Drop pieces that are grey: dust and air, unlike stains, absorb all colours alike."""
     label, pieces = ndimage.label(mask)
     number = np.arange(pieces + 1)
-    density = np.stack([ndimage.mean(colour[..., c], label, number) for c in range(3)])
+    density = np.stack([ndimage.mean(_density(pixels, glass, c), label, number) for c in range(3)])
     keep = np.ptp(density, axis=0) >= GREY_BELOW * density.mean(axis=0)
     keep[0] = False
     kept: NDArray[np.bool_] = keep[label]
