@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import anndata as ad
@@ -93,10 +93,9 @@ def session_cache(tmp_path_factory: pytest.TempPathFactory) -> Cache:
 
 
 @pytest.fixture(autouse=True)
-def _own_cache(session_cache: Cache, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _own_cache(session_cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test touches the user's cache; all share one, as the runs of a user do."""
     monkeypatch.setenv("STENHANCE_CACHE", str(session_cache.root))
-    yield
 
 
 @pytest.fixture

@@ -32,6 +32,7 @@ def _run(*arguments: object, cache: Path) -> float:
     ran = subprocess.run(
         [sys.executable, "-c", CODE, *map(str, arguments)],
         env={**os.environ, "STENHANCE_CACHE": str(cache), "GOMP_SPINCOUNT": "0"},
+        check=False,
         capture_output=True,
         text=True,
     )

@@ -217,7 +217,7 @@ def _assemble(
             scale, source = slide.mpp, slide.mpp_source
         elif scale and slide.mpp and abs(slide.mpp / scale - 1) > _SCALES_DIFFER:
             doubts.append(
-                f"The image states {slide.mpp:.4g} µm per pixel, but {scale:.4g} ({source}) is used."
+                f"The image states {slide.mpp:.4g} µm per pixel; {scale:.4g} ({source}) is used."
             )
         if scale is not None:
             slide = slide.with_mpp(scale, source)
