@@ -14,11 +14,21 @@ from pathlib import Path
 
 import pyvips
 
+from napari_stenhance import Result
+
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from conftest import MPP, make_slide_pixels, make_spots, write_image
 
 SIDES = (10_000, 40_000)
-PEAK = "import resource, sys; sys.stderr.flush(); print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+CODE = """
+import resource
+from napari_stenhance.cli import main
+try:
+    main()
+except SystemExit as left:
+    assert not left.code, left.code
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2)
+"""
 
 
 def main() -> None:
@@ -36,19 +46,16 @@ def main() -> None:
             big = tile.replicate(-(-side // width), -(-side // height)).crop(0, 0, side, side)
             big.copy(interpretation="srgb").write_to_file(str(folder / f"{side}.jpg[Q=85]"))
             out = folder / f"{side}.stenhance.zarr"
-            code = f"from napari_stenhance.cli import main\ntry: main()\nexcept SystemExit: pass\n{PEAK}"
             arguments = ["enhance", folder / "small.h5ad", "--predict", folder / f"{side}.jpg"]
             started = time.monotonic()
             ran = subprocess.run(
-                [sys.executable, "-c", code, *arguments, "--out", out, "--mpp", str(MPP)],
+                [sys.executable, "-c", CODE, *arguments, "--out", out, "--mpp", str(MPP)],
                 env={**os.environ, "STENHANCE_CACHE": str(folder / "cache")},
                 check=True,
                 capture_output=True,
                 text=True,
             )
-            peaks[side] = int(ran.stdout.splitlines()[-1]) / 1024**2
-            from napari_stenhance import Result
-
+            peaks[side] = float(ran.stdout.split()[-1])
             tissue = int(Result.open(out).tissue().sum())
             print(
                 f"| {side}² | {tissue} | {time.monotonic() - started:.0f} | {peaks[side]:.2f} | "
