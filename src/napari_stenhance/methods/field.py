@@ -214,10 +214,6 @@ class GeneField:
             self._tiles[key] = tile
         return tile
 
-    def forget(self) -> None:
-        """Drop the tiles in memory, after the rasters on disk have grown."""
-        self._tiles.clear()
-
     def latent_of(self, row: NDArray[np.int64], column: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return the latents of single superpixels, shape (n, r)."""
         latents = np.empty((len(row), self.decoder.weights.shape[0]), np.float32)

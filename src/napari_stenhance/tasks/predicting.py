@@ -38,17 +38,12 @@ if TYPE_CHECKING:
 
     from napari_stenhance.methods.field import GeneField
 
-_PACKAGES = ("napari-stenhance", "torch", "numpy", "scipy", "scikit-image", "zarr", "pyvips-binary")
+_PACKAGES = ("napari-stenhance", "torch", "numpy", "scipy", "scikit-image", "zarr", "pyvips")
 
 
 def versions() -> dict[str, str]:
     """Return the versions that decide the bytes of a result."""
     return {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}}
-
-
-def read_region(path: Path | None) -> Region | None:
-    """Read the region option."""
-    return None if path is None else Region.read(path)
 
 
 def open_for(
