@@ -44,6 +44,15 @@ def _tiles(out: Path) -> Counter[tuple[int, ...]]:
     return Counter(tuple(line["index"]) for line in lines if line["event"] == "tile")
 
 
+def _assert_same(whole: Path, killed: Path, *, tiles: int) -> None:
+    expected, found = files_of(whole), files_of(killed)
+    assert expected.keys() == found.keys()
+    assert [name for name in expected if expected[name] != found[name]] == []
+    # A kill may come between a tile and its line in the log; no tile is computed twice.
+    assert max(_tiles(killed).values()) == 1
+    assert len(_tiles(whole)) == tiles
+
+
 @pytest.mark.timeout(900)
 def test_killed_in_every_stage(section_files: list[Path], tmp_path: Path) -> None:
     # At twice the scale the slide is four tiles.
@@ -62,12 +71,7 @@ def test_killed_in_every_stage(section_files: list[Path], tmp_path: Path) -> Non
         process.send_signal(signal.SIGKILL)
         process.communicate()
     _finish((*command, out), cache)
-    whole, killed = files_of(tmp_path / "whole"), files_of(out)
-    assert whole.keys() == killed.keys()
-    assert [name for name in whole if whole[name] != killed[name]] == []
-    # A kill may come between a tile and its line in the log; no tile is computed twice.
-    assert max(_tiles(out).values()) == 1
-    assert len(_tiles(tmp_path / "whole")) == 4
+    _assert_same(tmp_path / "whole", out, tiles=4)
 
 
 @pytest.mark.slow
@@ -85,8 +89,4 @@ def test_killed_at_random_moments_on_real_sections(data: Path, tmp_path: Path) -
         process.send_signal(signal.SIGKILL)
         process.communicate()
     _finish((*command, out), cache)
-    whole, killed = files_of(tmp_path / "whole"), files_of(out)
-    assert whole.keys() == killed.keys()
-    assert [name for name in whole if whole[name] != killed[name]] == []
-    assert max(_tiles(out).values()) == 1
-    assert len(_tiles(tmp_path / "whole")) == 16
+    _assert_same(tmp_path / "whole", out, tiles=16)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
 from urllib.parse import quote
 
 import numpy as np
@@ -12,8 +11,8 @@ from napari_stenhance.methods.field import GeneField
 from napari_stenhance.results.ome import describe_image
 from napari_stenhance.results.result import TILE, Result
 from napari_stenhance.running.job import Job
-from napari_stenhance.storage.pyramid import coarsen_all, create_levels, mean_pool
-from napari_stenhance.storage.tiles import missing_tiles, writable, write_tile
+from napari_stenhance.storage.pyramid import coarsen_all, create_levels, mean_pool, open_levels
+from napari_stenhance.storage.tiles import missing_tiles, write_tile
 
 
 def gene_id(gene: str) -> str:
@@ -37,16 +36,10 @@ def write_gene(result: Result, run: str, field: GeneField, gene: str, job: Job) 
         describe_image(group, levels, field.grid)
         group.attrs["stenhance"] = {"gene": gene, "unit": field.unit, "run": run}
         group.attrs["created"] = True
-    levels = gene_levels(group)
+    levels = open_levels(group)
     missing = missing_tiles(levels[0])
     with job.stage(f"Writing {gene}", len(missing)) as stage:
         for tile in missing:
             write_tile(levels[0], tile, field.image(gene, 0, tile.rows, tile.columns))
             stage.advance()
     coarsen_all(levels, mean_pool)
-
-
-def gene_levels(group: zarr.Group) -> list[zarr.Array[Any]]:
-    """Open the levels of a gene image, finest first."""
-    arrays = sorted(group.arrays(), key=lambda item: int(item[0][1:]))
-    return [writable(array) for _, array in arrays]

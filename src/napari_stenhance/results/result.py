@@ -23,8 +23,8 @@ from napari_stenhance.results.ome import describe_label
 from napari_stenhance.section.grid import Grid
 from napari_stenhance.section.slide import Slide
 from napari_stenhance.storage.cache import Cache
-from napari_stenhance.storage.pyramid import any_pool, coarsen_all, create_levels
-from napari_stenhance.storage.tiles import sweep_partial, writable
+from napari_stenhance.storage.pyramid import any_pool, coarsen_all, create_levels, open_levels
+from napari_stenhance.storage.tiles import sweep_partial
 
 FORMAT_VERSION = 1
 SUFFIX = ".stenhance.zarr"
@@ -195,15 +195,7 @@ class Result:
     def field(self, run: str) -> GeneField:
         """Open the gene field of a run."""
         group = self.run_group(run)
-        rasters = {
-            name: tuple(
-                writable(array)
-                for _, array in sorted(
-                    _group(group, name).arrays(), key=lambda item: int(item[0][1:])
-                )
-            )
-            for name in ("latent", "spread")
-        }
+        rasters = {name: tuple(open_levels(_group(group, name))) for name in ("latent", "spread")}
         grid = self.run_attributes(run)["grid"]
         return GeneField(
             grid=Grid(grid["pitch_um"], tuple(grid["shape"]), grid["mpp"]),

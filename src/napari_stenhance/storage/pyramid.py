@@ -10,7 +10,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from napari_stenhance.storage.tiles import create_array, missing_tiles, write_tile
+from napari_stenhance.storage.tiles import create_array, missing_tiles, writable, write_tile
 
 Pool = Callable[[NDArray[Any]], NDArray[Any]]
 
@@ -51,6 +51,12 @@ def create_levels(
         )
         for level, level_shape in enumerate(level_shapes(shape, tile))
     ]
+
+
+def open_levels(group: zarr.Group) -> list[zarr.Array[Any]]:
+    """Open the arrays s0, s1 … of a pyramid, finest first; empty chunks are written here too."""
+    arrays = sorted(group.arrays(), key=lambda item: int(item[0][1:]))
+    return [writable(array) for _, array in arrays]
 
 
 def mean_pool(values: NDArray[Any]) -> NDArray[np.float32]:

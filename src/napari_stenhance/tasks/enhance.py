@@ -99,7 +99,6 @@ def enhance(
     from napari_stenhance.storage.cache import Cache
     from napari_stenhance.tasks.predicting import (
         Plan,
-        name_outputs,
         open_for,
         predict_all,
         saved_model,
@@ -120,7 +119,6 @@ def enhance(
         open_for(s, options.mpp, spots=False, slide=True, cache=cache, job=job)
         for s in options.predict
     ] or training
-    name_outputs(options.out, [s.name for s in slides])
     measured = common_genes([(s.name, list(s.need_spots().var_names)) for s in training])
     if not is_rule(options.genes):
         chosen = named_genes(options.genes)

@@ -20,7 +20,7 @@ from napari_stenhance.features.extract import FeatureMap, extract
 from napari_stenhance.features.registry import make_encoder
 from napari_stenhance.methods.protocol import Fitted
 from napari_stenhance.methods.registry import load_fitted
-from napari_stenhance.results.genes import gene_group, gene_levels, write_gene
+from napari_stenhance.results.genes import gene_group, write_gene
 from napari_stenhance.results.result import SUFFIX, Result
 from napari_stenhance.running.device import describe_device
 from napari_stenhance.running.job import Job, TileDone
@@ -29,7 +29,7 @@ from napari_stenhance.section.region import Region
 from napari_stenhance.section.section import Section, open_section
 from napari_stenhance.section.slide import Slide
 from napari_stenhance.storage.cache import Cache
-from napari_stenhance.storage.pyramid import coarsen_all, mean_pool
+from napari_stenhance.storage.pyramid import coarsen_all, mean_pool, open_levels
 from napari_stenhance.storage.tiles import folder_of, missing_tiles, write_tile
 
 if TYPE_CHECKING:
@@ -183,7 +183,7 @@ def _is_complete(result: Result, run: str, write: Sequence[str]) -> bool:
         return False
     images = [gene_group(result, run, gene) for gene in write]
     return all(
-        image is not None and not any(missing_tiles(level) for level in gene_levels(image))
+        image is not None and not any(missing_tiles(level) for level in open_levels(image))
         for image in images
     )
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from napari_stenhance.errors import InputError
 from napari_stenhance.running.job import Job
 from napari_stenhance.storage.cache import Cache
-from napari_stenhance.storage.pyramid import create_levels
+from napari_stenhance.storage.pyramid import create_levels, open_levels
 
 if TYPE_CHECKING:
     import dask.array as da
@@ -115,8 +115,5 @@ def open_pyramid(
                 with job.stage(f"Building the pyramid of {path.name}", -(-height // TILE)) as stage:
                     _write(levels, _strips(path), stage)
     group = zarr.open_group(entry, mode="r")
-    names = sorted((n for n, _ in group.arrays()), key=lambda n: int(n[1:]))
-    return (
-        tuple(da.from_zarr(group[name]) for name in names),
-        tuple(float(2**level) for level in range(len(names))),
-    )
+    opened = [da.from_zarr(level) for level in open_levels(group)]
+    return tuple(opened), tuple(float(2**level) for level in range(len(opened)))
