@@ -183,7 +183,7 @@ def test_more_genes_are_written_without_computing_anything_again(
         "--write", "G3", "--device", "cpu")  # fmt: skip
     assert (copy / "fields" / "pixel2gene-stain-robust" / "genes" / "G3").is_dir()
     events = events_of(copy)
-    assert events == ["complete"]
+    assert events == ["slide", "complete"]
 
 
 def test_a_region_limits_the_prediction_and_reuses_the_model(

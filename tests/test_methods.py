@@ -245,7 +245,7 @@ def test_models_and_methods_that_are_not_there_are_refused(tmp_path: Path) -> No
     with pytest.raises(InputError, match="a model of future best"):
         load_fitted(tmp_path, CPU)
     with pytest.raises(InputError, match="there is only pixel2gene"):
-        make_method("magic", "robust", "stain", 0, CPU)  # type: ignore[arg-type]
+        make_method("magic", "robust", "stain", 100, 0, CPU)  # type: ignore[arg-type]
 
 
 def test_too_few_spots_are_refused(sample: Sample) -> None:

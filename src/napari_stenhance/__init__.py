@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from napari_stenhance.tasks.export import ExportOptions, export
     from napari_stenhance.tasks.info import InfoOptions, info
     from napari_stenhance.tasks.predict import PredictOptions, predict
+    from napari_stenhance.tasks.write import WriteOptions, write
 
 __all__ = [
     "Cache",
@@ -40,11 +41,13 @@ __all__ = [
     "Section",
     "Slide",
     "StenhanceError",
+    "WriteOptions",
     "enhance",
     "export",
     "info",
     "open_section",
     "predict",
+    "write",
 ]
 
 _HOMES = {
@@ -61,6 +64,7 @@ _HOMES = {
     "tasks.export": ("ExportOptions", "export"),
     "tasks.info": ("InfoOptions", "info"),
     "tasks.predict": ("PredictOptions", "predict"),
+    "tasks.write": ("WriteOptions", "write"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

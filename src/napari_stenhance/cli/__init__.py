@@ -7,7 +7,7 @@ from importlib.metadata import version
 
 import typer
 
-from napari_stenhance.cli import enhance, export, info, predict
+from napari_stenhance.cli import enhance, export, info, predict, view, write
 
 app = typer.Typer(
     name="napari-stenhance",
@@ -16,7 +16,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for _command in (enhance, predict, export, info):
+for _command in (enhance, predict, write, export, info, view):
     _command.register(app)
 
 

@@ -52,7 +52,7 @@ def register_task(
     """
 
     def command(**given: Any) -> None:
-        with _exit_codes(), _job() as job:
+        with exit_codes(), _job() as job:
             done = task(options(**given), job)
         show(done)
 
@@ -101,7 +101,7 @@ def _parameter(field: dataclasses.Field[Any], hint: Any) -> inspect.Parameter:
 
 
 @contextmanager
-def _exit_codes() -> Iterator[None]:
+def exit_codes() -> Iterator[None]:
     """Say an error in one sentence: exit code 2 for bad input, 1 for a failure, 130 for Ctrl-C."""
     try:
         yield

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -13,7 +14,8 @@ from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.section.grid import Grid
-from napari_stenhance.storage.tiles import create_array
+from napari_stenhance.storage.pyramid import mean_pool, read_tile
+from napari_stenhance.storage.tiles import create_array, is_done, tile_size
 
 CACHE_BYTES = 1024**3
 Unit = Literal["log1p CP10k", "counts per superpixel"]
@@ -141,6 +143,7 @@ class GeneField:
     _tiles: LRUCache[tuple[What, int, int, int], NDArray[np.float32]] = field(
         default_factory=_new_cache, repr=False, compare=False
     )
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     @property
     def genes(self) -> tuple[str, ...]:
@@ -182,7 +185,7 @@ class GeneField:
         shape = getattr(self, what)[level].shape
         rows, columns = rows or slice(0, shape[0]), columns or slice(0, shape[1])
         image = np.full((rows.stop - rows.start, columns.stop - columns.start), np.nan, np.float32)
-        size = getattr(self, what)[level].chunks[0]
+        size = tile_size(self.latent[0])
         for i in range(rows.start // size, -(-rows.stop // size)):
             for j in range(columns.start // size, -(-columns.stop // size)):
                 tile = self.tile(what, level, i, j)
@@ -203,21 +206,27 @@ class GeneField:
         return image
 
     def tile(self, what: What, level: int, i: int, j: int) -> NDArray[np.float32]:
-        """Return one tile of a raster; the least recently used beyond 1 GB are forgotten."""
+        """Return one tile of a raster; the least recently used beyond 1 GB are forgotten.
+
+        May be called from several threads. A tile that was not written yet is not remembered: it
+        is NaN, or pooled from the finer tiles that are there.
+        """
         key = (what, level, i, j)
-        tile = self._tiles.get(key)
+        with self._lock:
+            tile = self._tiles.get(key)
         if tile is None:
-            array = getattr(self, what)[level]
-            size = array.chunks[0]
-            raw = array[i * size : (i + 1) * size, j * size : (j + 1) * size]
-            tile = np.asarray(raw).astype(np.float32)
-            self._tiles[key] = tile
+            levels = getattr(self, what)
+            written = is_done(levels[level], (i, j))
+            tile = read_tile(levels, level, (i, j), mean_pool).astype(np.float32)
+            if written:
+                with self._lock:
+                    self._tiles[key] = tile
         return tile
 
     def latent_of(self, row: NDArray[np.int64], column: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return the latents of single superpixels, shape (n, r)."""
         latents = np.empty((len(row), self.decoder.weights.shape[0]), np.float32)
-        size = self.latent[0].chunks[0]
+        size = tile_size(self.latent[0])
         tile_of = np.column_stack([row // size, column // size])
         for i, j in np.unique(tile_of, axis=0):
             here = (tile_of == (i, j)).all(axis=1)

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Literal
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.methods.pixel2gene.fitted import FittedRobust
-from napari_stenhance.methods.pixel2gene.robust import Robust
+from napari_stenhance.methods.pixel2gene.robust import Recipe, Robust
 from napari_stenhance.methods.protocol import Fitted, Method
+from napari_stenhance.methods.training import Schedule
 
 if TYPE_CHECKING:
     import torch
@@ -19,19 +20,27 @@ Preset = Literal["robust"]
 
 
 def make_method(
-    method: MethodName, preset: Preset, encoder: str, seed: int, device: torch.device
+    method: MethodName,
+    preset: Preset,
+    encoder: str,
+    epochs: int,
+    seed: int,
+    device: torch.device,
 ) -> Method:
     """Make a method that learns from the features of an encoder.
 
     Raises
     ------
     InputError
-        If there is no such method or preset.
+        If there is no such method or preset, or it cannot train so long.
     """
     if (method, preset) != ("pixel2gene", "robust"):
         msg = f"--method {method} --preset {preset}: there is only pixel2gene with robust."
         raise InputError(msg)
-    return Robust(encoder, seed, device)
+    if epochs < 1:
+        msg = f"--epochs {epochs}: a method must train for at least one epoch."
+        raise InputError(msg)
+    return Robust(encoder, seed, device, Recipe(schedule=Schedule(epochs=epochs)))
 
 
 def load_fitted(folder: Path, device: torch.device) -> Fitted:

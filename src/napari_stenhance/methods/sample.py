@@ -15,6 +15,7 @@ from napari_stenhance.errors import InputError
 from napari_stenhance.features.extract import FeatureMap
 from napari_stenhance.section.footprint import Footprints
 from napari_stenhance.section.section import Section
+from napari_stenhance.section.spots import log1p_cp10k
 
 _EMPTY_SHARE = 0.05
 
@@ -83,8 +84,7 @@ class Sample:
         """Return log(1 + counts per 10,000 of the spot) of some genes, (spots, genes), sparse."""
         position = {gene: n for n, gene in enumerate(self.genes)}
         columns = [position[gene] for gene in genes]
-        scaled = sp.csr_array(self.counts[:, columns].multiply((1e4 / self.library)[:, None]))
-        return sp.csr_array(scaled.log1p(), dtype=np.float32)
+        return log1p_cp10k(self.counts[:, columns], self.library)
 
 
 def counts_hash(section: Section) -> str:

@@ -21,6 +21,7 @@ from napari_stenhance.errors import InputError
 from napari_stenhance.methods.field import Decoder, GeneField
 from napari_stenhance.results.ome import describe_label
 from napari_stenhance.section.grid import Grid
+from napari_stenhance.section.region import Region
 from napari_stenhance.section.slide import Slide
 from napari_stenhance.storage.cache import Cache
 from napari_stenhance.storage.pyramid import any_pool, coarsen_all, create_levels, open_levels
@@ -109,6 +110,21 @@ class Result:
             else:
                 group = cls._create(path, slide)
             yield cls(path, group)
+
+    @classmethod
+    @contextmanager
+    def adding(cls, path: str | Path, cache: Cache) -> Iterator[Result]:
+        """Open a result to add to what is in it, as its only writer.
+
+        Raises
+        ------
+        InputError
+            If the folder is no result, or another process is writing it.
+        """
+        path = Path(path)
+        cls.open(path)
+        with cache.lock(path, wait=False):
+            yield cls(path, zarr.open_group(path, mode="r+"))
 
     @classmethod
     def _create(cls, path: Path, slide: Slide) -> zarr.Group:
@@ -295,6 +311,28 @@ class Result:
     def tissue(self) -> NDArray[np.bool_]:
         """Read the tissue mask, shape of the grid."""
         return np.asarray(_group(self.group, "tissue")["s0"][...]).astype(bool)  # type: ignore[index]
+
+    def save_region(self, run: str, region: Region) -> None:
+        """Write the region of a run as GeoJSON, once."""
+        file = self.path / "files" / "regions" / f"{run}.geojson"
+        if not file.exists():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            aside = file.with_suffix(".partial")
+            aside.write_text(region.to_json(), "utf-8")
+            aside.rename(file)
+
+    def region(self, run: str) -> Region | None:
+        """Read the region of a run; None if it covers the whole slide."""
+        file = self.path / "files" / "regions" / f"{run}.geojson"
+        return Region.read(file) if file.exists() else None
+
+    def slide_path(self) -> Path | None:
+        """Return where the slide lay when this result was last written; None if it never was."""
+        file = self.path / "files" / "log.jsonl"
+        if not file.exists():
+            return None
+        lines = (json.loads(line) for line in reversed(file.read_text("utf-8").splitlines()))
+        return next((Path(line["path"]) for line in lines if line["event"] == "slide"), None)
 
     def log(self, event: str, **content: Any) -> None:
         """Append a line to files/log.jsonl: the only file with times, host and paths."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from napari_stenhance.errors import InferenceError, InputError
@@ -27,6 +29,7 @@ def resolve_device(name: DeviceName) -> torch.device:
     InputError
         If the device that was asked for is not there.
     """
+    _keep_out_triton()
     import torch
 
     there = {
@@ -40,6 +43,18 @@ def resolve_device(name: DeviceName) -> torch.device:
         msg = f"--device {name}: this machine has no such device; use --device auto."
         raise InputError(msg)
     return torch.device(name)
+
+
+def _keep_out_triton() -> None:
+    """Keep torch's optimisers from loading triton into a process that draws with Mesa's LLVM.
+
+    libtriton carries an LLVM of its own, and two of them in one process end in a segmentation
+    fault: so on a remote desktop or in a virtual machine, where napari's canvas is drawn in
+    software. Nothing here uses triton; to torch it is as if it were not installed.
+    """
+    maps = Path("/proc/self/maps")
+    if "triton" not in sys.modules and maps.exists() and "libLLVM" in maps.read_text("utf-8"):
+        sys.modules["triton"] = None  # type: ignore[assignment]
 
 
 def describe_device(device: torch.device) -> str:

@@ -45,14 +45,22 @@ class Note:
 
 
 @dataclass(frozen=True)
-class TileDone:
-    """A partial result: one tile of an array on disk can be looked at."""
+class Partial:
+    """More of a run can be looked at: another tile, or all of it.
 
-    array: Path
-    index: tuple[int, ...]
+    Attributes
+    ----------
+    result : Path
+        The result folder.
+    run : str
+        Which run of it.
+    """
+
+    result: Path
+    run: str
 
 
-Event = Progress | Note | TileDone
+Event = Progress | Note | Partial
 
 
 class Stage:
@@ -92,7 +100,7 @@ class Job:
     Attributes
     ----------
     listener : callable
-        Receives every `Progress`, `Note` and `TileDone`, in the thread that does the work.
+        Receives every `Progress`, `Note` and `Partial`, in the thread that does the work.
     memory_bytes : int
         What batches and slices are sized for; by default a quarter of the free memory, at most
         2 GB.

@@ -58,6 +58,11 @@ class Region:
             raise InputError(msg)
         return cls(area)
 
+    @classmethod
+    def given(cls, region: Path | Region | None) -> Region | None:
+        """Take what an option holds: a file, a region, or nothing."""
+        return region if region is None or isinstance(region, Region) else cls.read(region)
+
     def mask(self, grid: Grid) -> NDArray[np.bool_]:
         """Tell which superpixels have their centre in the region, shape `grid.shape`."""
         mask = np.zeros(grid.shape, dtype=bool)

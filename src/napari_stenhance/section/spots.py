@@ -222,3 +222,19 @@ def attach(spots: ad.AnnData, geometry: SpotGeometry) -> ad.AnnData:
         layers=dict(spots.layers),
         uns={**spots.uns, UNS_KEY: asdict(geometry)},
     )
+
+
+def log1p_cp10k(
+    counts: sp.csr_array[np.float32], library: NDArray[np.float64]
+) -> sp.csr_array[np.float32]:
+    """Return log(1 + counts per 10,000 of the spot), sparse.
+
+    Parameters
+    ----------
+    counts : sparse array, shape (spots, genes)
+        Raw counts of some genes.
+    library : ndarray, shape (spots,)
+        Total count of each spot over all genes; a spot without counts stays 0.
+    """
+    per_count = 1e4 / np.maximum(library, 1)
+    return sp.csr_array(sp.csr_array(counts.multiply(per_count[:, None])).log1p(), dtype=np.float32)

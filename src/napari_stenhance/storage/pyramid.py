@@ -10,7 +10,15 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from napari_stenhance.storage.tiles import create_array, missing_tiles, writable, write_tile
+from napari_stenhance.storage.tiles import (
+    Index,
+    create_array,
+    is_done,
+    missing_tiles,
+    tile_size,
+    writable,
+    write_tile,
+)
 
 Pool = Callable[[NDArray[Any]], NDArray[Any]]
 
@@ -99,3 +107,26 @@ def coarsen(fine: zarr.Array[Any], coarse: zarr.Array[Any], pool: Pool) -> int:
 def coarsen_all(levels: Sequence[zarr.Array[Any]], pool: Pool) -> int:
     """Fill every coarse level from the finest down; return how many chunks were built."""
     return sum(coarsen(fine, coarse, pool) for fine, coarse in pairwise(levels))
+
+
+def read_tile(
+    levels: Sequence[zarr.Array[Any]], level: int, index: Index, pool: Pool
+) -> NDArray[Any]:
+    """Read one tile; one of a coarse level that was not built yet is pooled from what lies below.
+
+    So a pyramid that is still being filled can be looked at from any distance.
+    """
+    array, size = levels[level], tile_size(levels[0])
+    row, column = index
+    if level == 0 or is_done(array, index):
+        return np.asarray(array[row * size : (row + 1) * size, column * size : (column + 1) * size])
+    finer = levels[level - 1]
+    rows, columns = (
+        [n for n in (2 * at, 2 * at + 1) if n * size < length]
+        for at, length in zip(index, finer.shape[:2], strict=True)
+    )
+    children = [
+        np.concatenate([read_tile(levels, level - 1, (i, j), pool) for j in columns], axis=1)
+        for i in rows
+    ]
+    return pool(np.concatenate(children)).astype(array.dtype)

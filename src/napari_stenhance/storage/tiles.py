@@ -89,11 +89,14 @@ def is_done(array: zarr.Array[Any], index: Index) -> bool:
     return (folder_of(array) / key).is_file()
 
 
+def tile_size(array: zarr.Array[Any]) -> int:
+    """Return the side of an array's tiles; chunks are shorter along an axis that is."""
+    return int(max(array.chunks[:2]))
+
+
 def missing_tiles(array: zarr.Array[Any]) -> list[Tile]:
     """List the tiles of a (y, x, …) array that were not written yet."""
-    size = array.chunks[0]
-    shape = (array.shape[0], array.shape[1])
-    tiles = tiles_of(shape, max(size, array.chunks[1]))
+    tiles = tiles_of((array.shape[0], array.shape[1]), tile_size(array))
     return [tile for tile in tiles if not is_done(array, tile.index)]
 
 

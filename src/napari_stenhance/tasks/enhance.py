@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class EnhanceOptions:
-    """Options of `enhance`; sections may also be `Section` objects."""
+    """Options of `enhance`; sections may also be `Section` objects, the region a `Region`."""
 
     sections: Annotated[
         tuple[Path, ...],
@@ -51,6 +51,9 @@ class EnhanceOptions:
     preset: Annotated[
         Literal["robust"], Help("How the method is trained; robust predicts held-out data best.")
     ] = "robust"
+    epochs: Annotated[
+        int, Help("Train at most so long; training ends once held-out blocks gain no more.")
+    ] = 100
     mpp: Annotated[
         float | None, Help("Scale of the slides, where files do not say.", unit="µm per pixel")
     ] = None
@@ -109,7 +112,7 @@ def enhance(
         msg = "enhance: name at least one section to learn from."
         raise InputError(msg)
     device = resolve_device(options.device)
-    region = Region.read(options.region) if options.region else None
+    region = Region.given(options.region)
     write = named_genes(options.write) if options.write else ()
     training = [
         open_for(s, options.mpp, spots=True, slide=True, cache=cache, job=job)
@@ -125,7 +128,9 @@ def enhance(
         require_genes(chosen, measured, "--genes")
         measured = chosen
     require_genes(write, measured, "--write")
-    method = make_method(options.method, options.preset, options.encoder, options.seed, device)
+    method = make_method(
+        options.method, options.preset, options.encoder, options.epochs, options.seed, device
+    )
     learned = _learning_identity(options, method, training)
     plan = Plan(
         name=f"{options.method}-{options.encoder}-{options.preset}",

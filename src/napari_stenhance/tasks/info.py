@@ -40,15 +40,16 @@ def info(
 
     path = Path(options.path)
     if Result.is_result(path):
-        return _of_result(Result.open(path))
-    return _of_section(open_section(path, mpp=options.mpp, cache=cache, job=job))
+        return describe_result(Result.open(path))
+    return describe_section(open_section(path, mpp=options.mpp, cache=cache, job=job))
 
 
 def _doubts(doubts: tuple[str, ...] | list[str]) -> list[str]:
     return [f"Doubt: {doubt}" for doubt in doubts] or ["No doubts."]
 
 
-def _of_section(section: Section) -> tuple[str, ...]:
+def describe_section(section: Section) -> tuple[str, ...]:
+    """Describe a section, one fact or doubt in each line."""
     lines = [f"Section {section.name}"]
     if section.slide is None:
         lines.append("Slide: none")
@@ -77,7 +78,10 @@ def _of_section(section: Section) -> tuple[str, ...]:
     return tuple(lines + _doubts(section.doubts))
 
 
-def _of_result(result: Result) -> tuple[str, ...]:
+def describe_result(result: Result) -> tuple[str, ...]:
+    """Describe a result, one fact or doubt in each line."""
+    from napari_stenhance.results.genes import written_genes
+
     slide = result.about["slide"]
     height, width = slide["shape"]
     lines = [
@@ -93,8 +97,7 @@ def _of_result(result: Result) -> tuple[str, ...]:
         if about.get("field_created"):
             field = result.field(run)
             rows, columns = field.grid.shape
-            group = result.run_group(run)
-            images = len(list(group["genes"].group_keys())) if "genes" in group else 0  # type: ignore[union-attr]
+            images = len(written_genes(result, run))
             lines.append(
                 f"  {len(field.genes)} genes in {field.unit}, on {rows} × {columns} superpixels of "
                 f"{field.grid.pitch_um:g} µm, rank {field.decoder.weights.shape[0]}; "

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PredictOptions:
-    """Options of `predict`; sections may also be `Section` objects."""
+    """Options of `predict`; sections may also be `Section` objects, the region a `Region`."""
 
     result: Annotated[Path, Help("A result that holds the model.", positional=True)]
     on: Annotated[tuple[Path, ...], Help("Slides to predict on; only their image is used.")]
@@ -84,7 +84,7 @@ def predict(
 
     job, cache = job or Job(), cache or Cache.default()
     device = resolve_device(options.device)
-    region = Region.read(options.region) if options.region else None
+    region = Region.given(options.region)
     write = named_genes(options.write) if options.write else ()
     source = Result.open(options.result)
     run = options.run or source.latest_run()

@@ -20,17 +20,22 @@ from napari_stenhance.features.extract import FeatureMap, extract
 from napari_stenhance.features.registry import make_encoder
 from napari_stenhance.methods.protocol import Fitted
 from napari_stenhance.methods.registry import load_fitted
-from napari_stenhance.results.genes import gene_group, write_gene
+from napari_stenhance.results.genes import (
+    create_gene,
+    gene_group,
+    write_gene,
+    write_gene_tile,
+)
 from napari_stenhance.results.result import SUFFIX, Result
 from napari_stenhance.running.device import describe_device
-from napari_stenhance.running.job import Job, TileDone
+from napari_stenhance.running.job import Job, Partial
 from napari_stenhance.section.grid import Grid
 from napari_stenhance.section.region import Region
 from napari_stenhance.section.section import Section, open_section
 from napari_stenhance.section.slide import Slide
 from napari_stenhance.storage.cache import Cache
 from napari_stenhance.storage.pyramid import coarsen_all, mean_pool, open_levels
-from napari_stenhance.storage.tiles import folder_of, missing_tiles, write_tile
+from napari_stenhance.storage.tiles import missing_tiles, write_tile
 
 if TYPE_CHECKING:
     import torch
@@ -162,6 +167,9 @@ def _predict_one(section: Section, path: Path, plan: Plan, model: Model, job: Jo
     }
     with Result.writing(path, slide, plan.cache) as result:
         run = result.start_run(plan.name, plan.identity, provenance, grid)
+        result.log("slide", path=slide.path.resolve(), run=run)
+        if plan.region:
+            result.save_region(run, plan.region)
         if _is_complete(result, run, plan.write):
             job.note(f"{path}: the run {run} is already complete.")
         else:
@@ -174,6 +182,7 @@ def _predict_one(section: Section, path: Path, plan: Plan, model: Model, job: Jo
             for gene in plan.write:
                 write_gene(result, run, field, gene, job)
             result.log("complete", run=run)
+        job.emit(Partial(result.path, run))
     return Result.open(path)
 
 
@@ -224,7 +233,7 @@ def _fill_field(
         raise InputError(msg)
     result.write_tissue(features.tissue, grid)
     field = result.create_field(run, fitted.decoder, grid)
-    _fill_tiles(result, run, field, fitted, features, wanted, halo, job)
+    _fill_tiles(result, run, field, fitted, features, wanted, halo, plan.write, job)
     for raster in (field.latent, field.spread):
         coarsen_all(raster, mean_pool)
     result.update_run(run, feature_key=features.key, complete=True)
@@ -238,8 +247,10 @@ def _fill_tiles(
     features: FeatureMap,
     wanted: NDArray[np.bool_],
     halo: int,
+    write: Sequence[str],
     job: Job,
 ) -> None:
+    images = {gene: create_gene(result, run, field, gene) for gene in write}
     latent, spread = field.latent[0], field.spread[0]
     # Latents are written after the spread: a tile whose latents exist is whole.
     missing = missing_tiles(latent)
@@ -253,6 +264,8 @@ def _fill_tiles(
                 variance = np.where(here[..., None], predicted.variance, np.nan)
             write_tile(spread, tile, variance)
             write_tile(latent, tile, values)
+            for gene, levels in images.items():
+                write_gene_tile(levels, field, gene, tile)
             result.log("tile", run=run, index=tile.index, tissue=int(here.sum()))
-            job.emit(TileDone(folder_of(latent), tile.index))
+            job.emit(Partial(result.path, run))
             stage.advance()

@@ -1,0 +1,40 @@
+"""`napari-stenhance view`: the only command that needs napari and a display."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from napari_stenhance.cli.command import exit_codes
+from napari_stenhance.errors import InputError
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+
+    @app.command("view")
+    def view(
+        path: Annotated[
+            list[Path], typer.Argument(help="Sections, slides or results.", show_default=False)
+        ],
+        mpp: Annotated[
+            float | None,
+            typer.Option(help="Scale of the slides, where files do not say. [µm per pixel]"),
+        ] = None,
+    ) -> None:
+        """Open sections, slides and results in napari."""
+        with exit_codes():
+            for one in path:
+                if not one.exists():
+                    msg = f"{one}: there is no such file or folder."
+                    raise InputError(msg)
+            try:
+                from napari_stenhance.plugin.view import view as show
+            except ImportError as error:
+                msg = (
+                    f"No Qt binding is installed ({error}); pip install 'napari-stenhance[pyqt6]'."
+                )
+                raise InputError(msg) from error
+            show(path, mpp)

@@ -1,0 +1,1 @@
+"""What napari shows: the only package that knows napari and Qt."""

@@ -1,0 +1,127 @@
+"""Pyramids as napari can show them without shifting a level against another.
+
+napari takes the factor of a level from the ratio of shapes, 9270 / 2318 = 3.9991 where it is 4: at
+the far edge that is off by up to the factor, in full-resolution pixels. All levels are therefore
+padded to one common extent.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_stenhance.section.slide import WHITE
+from napari_stenhance.storage.pyramid import mean_pool, read_tile
+from napari_stenhance.storage.tiles import tile_size
+
+if TYPE_CHECKING:
+    import dask.array as da
+    import zarr
+
+    from napari_stenhance.methods.field import GeneField, What
+    from napari_stenhance.section.slide import Slide
+
+_SAMPLED = 1024
+
+
+def common_extent(shape: tuple[int, int], factors: Sequence[int]) -> list[tuple[int, int]]:
+    """Return the shape of each level when all cover the same extent, none less than its data."""
+    rows, columns = (-(-n // max(factors)) * max(factors) for n in shape)
+    return [(rows // factor, columns // factor) for factor in factors]
+
+
+def slide_levels(slide: Slide) -> list[da.Array]:
+    """Return the levels of a slide, white at the lower and right edge.
+
+    Levels whose factor is no whole number are left out: no padding could align them.
+    """
+    import dask.array as da
+
+    whole = [
+        (level, int(factor))
+        for level, factor in zip(slide.levels, slide.downsamples, strict=True)
+        if factor == int(factor)
+    ]
+    shapes = common_extent(slide.shape, [factor for _, factor in whole])
+    return [
+        da.pad(
+            level,
+            [(0, rows - level.shape[0]), (0, columns - level.shape[1]), (0, 0)],
+            constant_values=WHITE,
+        )
+        for (level, _), (rows, columns) in zip(whole, shapes, strict=True)
+    ]
+
+
+def image_levels(levels: Sequence[zarr.Array[Any]]) -> list[da.Array]:
+    """Return the levels of a gene image; what was not written yet is NaN or pooled from below."""
+    return _lazy(
+        [(level.shape[0], level.shape[1]) for level in levels],
+        tile_size(levels[0]),
+        lambda level, i, j: read_tile(levels, level, (i, j), mean_pool),
+    )
+
+
+def field_levels(field: GeneField, gene: str, what: What = "latent") -> list[da.Array]:
+    """Return the levels of any gene of a field, decoded where and when they are looked at."""
+    rasters = getattr(field, what)
+    index, decoder = field.decoder.index_of(gene), field.decoder
+
+    def read(level: int, i: int, j: int) -> NDArray[np.float32]:
+        tile = field.tile(what, level, i, j)
+        return decoder.values(tile, index) if what == "latent" else decoder.spread(tile, index)
+
+    return _lazy([(r.shape[0], r.shape[1]) for r in rasters], tile_size(rasters[0]), read)
+
+
+def _lazy(
+    shapes: Sequence[tuple[int, int]],
+    size: int,
+    read: Callable[[int, int, int], NDArray[np.float32]],
+) -> list[da.Array]:
+    """Make dask levels whose blocks are tiles, NaN beyond the data."""
+    import dask.array as da
+
+    targets = common_extent(shapes[0], [2**level for level in range(len(shapes))])
+
+    def block(level: int, block_id: tuple[int, int]) -> NDArray[np.float32]:
+        i, j = block_id
+        tile = read(level, i, j)
+        rows, columns = (
+            min(size, n - at * size) for n, at in zip(targets[level], block_id, strict=True)
+        )
+        pad = [(0, rows - tile.shape[0]), (0, columns - tile.shape[1])]
+        return np.pad(tile, pad, constant_values=np.nan)
+
+    return [
+        da.map_blocks(
+            block,
+            level,
+            chunks=tuple((size,) * (n // size) + ((n % size,) if n % size else ()) for n in target),
+            dtype=np.float32,
+            meta=np.empty((0, 0), np.float32),
+            # What lies behind a name may change while a run fills: names are never used twice.
+            name=f"stenhance-{uuid.uuid4().hex}",
+        )
+        for level, target in enumerate(targets)
+    ]
+
+
+def contrast(levels: Sequence[da.Array], most: int = _SAMPLED) -> tuple[float, float]:
+    """Return the 1st and 99th percentile over tissue, from a level of at most `most` a side."""
+    level = next((one for one in levels if max(one.shape) <= most), levels[-1])
+    values = np.asarray(level)
+    values = values[np.isfinite(values)]
+    return limits(values)
+
+
+def limits(values: NDArray[Any]) -> tuple[float, float]:
+    """Return the 1st and 99th percentile; a range that is never empty."""
+    if not values.size:
+        return 0.0, 1.0
+    low, high = (float(v) for v in np.percentile(values, (1, 99)))
+    return (low, high) if high > low else (low, low + max(abs(low) * 1e-3, 1e-3))

@@ -1,0 +1,85 @@
+"""Layers of a run that is still being filled: they appear with the first tile, and grow."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QObject, QTimer
+
+from napari_stenhance.plugin.layers import add_layers, run_layers, set_contrast
+from napari_stenhance.plugin.levels import contrast
+from napari_stenhance.plugin.shown import layers_of
+from napari_stenhance.running.job import Event, Partial
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Image
+
+_REFRESH_MS = 300
+_QUICK = 256
+
+
+class LiveLayers(QObject):
+    """Adds the layers of runs as their first tile is written, and refreshes them as more come.
+
+    A layer that the user deletes meanwhile stays deleted, and limits that the user sets stay set.
+    """
+
+    def __init__(self, viewer: ViewerModel, parent: QObject) -> None:
+        super().__init__(parent)
+        self._viewer = viewer
+        self._added: set[tuple[Path, str]] = set()
+        self._seen: set[tuple[Path, str]] = set()
+        self._waiting: set[tuple[Path, str]] = set()
+        self._limits: dict[Image, tuple[float, float]] = {}
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(_REFRESH_MS)
+        self._timer.timeout.connect(self._refresh)
+
+    def receive(self, event: Event) -> None:
+        """Take an event of the job."""
+        if isinstance(event, Partial):
+            self._waiting.add((event.result, event.run))
+            self._seen.add((event.result, event.run))
+            if not self._timer.isActive():
+                self._timer.start()
+
+    def finish(self) -> None:
+        """Show all that there is of every run that the job touched."""
+        self._timer.stop()
+        self._waiting, self._seen = self._seen, set()
+        self._refresh(whole=True)
+        self._added.clear()
+        self._limits.clear()
+
+    def _refresh(self, *, whole: bool = False) -> None:
+        waiting, self._waiting = self._waiting, set()
+        for path, run in waiting:
+            self._add_once(path, run)
+            for layer, _ in layers_of(self._viewer, "gene", "browse", result=path, run=run):
+                self._reload(layer, whole=whole)
+
+    def _add_once(self, path: Path, run: str) -> None:
+        from napari_stenhance.results.result import Result
+
+        if (path, run) in self._added:
+            return
+        self._added.add((path, run))
+        if any(layers_of(self._viewer, "gene", "browse", result=path, run=run)):
+            return
+        for layer in add_layers(self._viewer, run_layers(Result.open(path), run)):
+            if layer.metadata["stenhance"].role in {"gene", "browse"}:
+                self._limits[layer] = tuple(layer.contrast_limits)
+
+    def _reload(self, layer: Image, *, whole: bool) -> None:
+        coarsest = len(layer.data) - 1
+        if whole or layer.data_level == coarsest:
+            # napari keeps the coarsest level of a 2-D pyramid; only new data makes it look again.
+            layer.data = layer.data_raw
+        elif layer.visible:
+            layer.refresh()
+        if tuple(layer.contrast_limits) == self._limits.get(layer):
+            set_contrast(layer, contrast(layer.data, 1024 if whole else _QUICK))
+            self._limits[layer] = tuple(layer.contrast_limits)

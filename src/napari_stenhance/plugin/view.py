@@ -1,0 +1,38 @@
+"""Open napari with sections and results as they should look."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_stenhance.plugin.widgets.section import SectionWidget
+
+if TYPE_CHECKING:
+    from napari.viewer import Viewer
+
+PLUGIN = "napari-stenhance"
+
+
+def add_docks(viewer: Viewer) -> SectionWidget:
+    """Add the docks, one behind the other, and return that which opens things."""
+    docks = [
+        viewer.window.add_plugin_dock_widget(PLUGIN, name, tabify=n > 0)
+        for n, name in enumerate(("Section", "Enhance genes", "Genes"))
+    ]
+    dock, section = docks[0]
+    dock.raise_()
+    assert isinstance(section, SectionWidget)
+    return section
+
+
+def view(paths: Sequence[Path], mpp: float | None = None) -> None:
+    """Open sections, slides and results in a viewer, and run it until it is closed."""
+    import napari
+
+    viewer = napari.Viewer()
+    section = add_docks(viewer)
+    section.mpp.setValue(mpp or 0)
+    for path in paths:
+        section.open(path)
+    napari.run()

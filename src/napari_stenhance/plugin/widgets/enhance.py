@@ -1,0 +1,207 @@
+"""The dock 'Enhance genes': the options of the task, Run, and the layers that come of it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import shapely
+from qtpy.QtWidgets import QHBoxLayout, QPushButton, QScrollArea, QVBoxLayout, QWidget
+
+from napari_stenhance.errors import InputError, StenhanceError
+from napari_stenhance.plugin.layers import polygons_um
+from napari_stenhance.plugin.live import LiveLayers
+from napari_stenhance.plugin.shown import layers_of, open_sections
+from napari_stenhance.plugin.widgets.follow import follow_layers
+from napari_stenhance.plugin.widgets.form import OptionsForm
+from napari_stenhance.plugin.widgets.gene_box import GeneBox
+from napari_stenhance.plugin.widgets.run_bar import RunBar
+from napari_stenhance.plugin.worker import notify_error
+from napari_stenhance.section.region import Region
+from napari_stenhance.tasks.enhance import EnhanceOptions, enhance
+
+if TYPE_CHECKING:
+    from napari.layers import Shapes
+    from napari.viewer import Viewer
+
+    from napari_stenhance.section.section import Section
+
+_WHOLE = "the whole slide"
+_LIST_HEIGHT = 80
+_MORE = ("method", "predict", "genes", "encoder", "preset", "epochs", "device", "seed")
+
+
+class EnhanceWidget(QWidget):
+    """Learns from open sections and predicts genes; layers fill in while it works."""
+
+    def __init__(self, napari_viewer: Viewer) -> None:
+        super().__init__()
+        self._viewer = napari_viewer
+        self.form = OptionsForm(
+            EnhanceOptions,
+            choices={
+                "sections": self._sections_with_spots,
+                "predict": self._sections_with_slide,
+                "region": self._regions,
+            },
+            hidden=("mpp",),
+            more=_MORE,
+        )
+        for name in ("sections", "predict"):
+            self.form.fields[name].native.setMaximumHeight(_LIST_HEIGHT)
+        self._suggested = ""
+        self.gene_box = GeneBox(self)
+        self.gene_box.setToolTip("Type to search; a gene that you choose is added to 'Write'.")
+        self.gene_box.chosen.connect(self._add_gene)
+        self.draw = QPushButton("Draw a region", self)
+        self.draw.setToolTip("Click corners on the slide; press Esc or double-click to close it.")
+        self.draw.clicked.connect(self._draw)
+        self.run = QPushButton("Run", self)
+        self.run.clicked.connect(self._run)
+        self.run_bar = RunBar(self)
+        self._live = LiveLayers(napari_viewer, self)
+        inside = QWidget(self)
+        column = QVBoxLayout(inside)
+        column.addWidget(self.form.main.native)
+        column.addWidget(self.gene_box)
+        column.addWidget(self.form.more)
+        column.addStretch(1)
+        scroll = QScrollArea(self)
+        scroll.setWidgetResizable(True)
+        scroll.setWidget(inside)
+        row = QHBoxLayout()
+        row.addWidget(self.draw)
+        row.addWidget(self.run, 1)
+        layout = QVBoxLayout(self)
+        layout.addWidget(scroll, 1)
+        layout.addLayout(row)
+        layout.addWidget(self.run_bar)
+        self.form.fields["sections"].changed.connect(self._suggest)
+        follow_layers(self, napari_viewer, self._refresh)
+
+    # What can be chosen
+
+    def _sections_with_spots(self) -> list[tuple[str, Section]]:
+        return [(n, s) for n, s in self._sections_with_slide() if s.spots is not None]
+
+    def _sections_with_slide(self) -> list[tuple[str, Section]]:
+        sections = [s for s in open_sections(self._viewer) if s.slide is not None]
+        names = [s.name for s in sections]
+        return [
+            (s.name if names.count(s.name) == 1 else f"{s.name} ({n + 1})", s)
+            for n, s in enumerate(sections)
+        ]
+
+    def _regions(self) -> list[tuple[str, Shapes | None]]:
+        from napari.layers import Shapes
+
+        drawn = [
+            (f"{layer.name} ({len(layer.data)} drawn)", layer)
+            for layer in self._viewer.layers
+            if isinstance(layer, Shapes) and len(layer.data)
+        ]
+        return [(_WHOLE, None), *drawn]
+
+    def _refresh(self) -> None:
+        had = bool(self.form.chosen("sections"))
+        self.form.refresh()
+        sections = self.form.fields["sections"]
+        if not had and sections.choices:
+            sections.value = [sections.choices[-1]]
+        for layer, _ in layers_of(self._viewer, "region"):
+            # Connecting the same slot again changes nothing.
+            layer.events.data.connect(self._regions_changed)
+        self._suggest()
+
+    def _regions_changed(self, _event: Any = None) -> None:
+        self.form.refresh()
+
+    def _suggest(self, _value: Any = None) -> None:
+        """Suggest where the result goes, and list the genes that were measured everywhere."""
+        sections = self.form.chosen("sections")
+        out = self.form.fields["out"]
+        if not sections:
+            self.gene_box.set_genes(())
+            return
+        measured = [list(s.need_spots().var_names) for s in sections]
+        shared = set(measured[0]).intersection(*measured[1:])
+        self.gene_box.set_genes(tuple(g for g in measured[0] if g in shared))
+        current = str(out.value)
+        if current in {"", ".", self._suggested}:
+            out.value = _suggest_out(sections[0])
+            self._suggested = str(out.value)
+
+    # What is done
+
+    def _add_gene(self, gene: str) -> None:
+        write = self.form.fields["write"]
+        genes = [g.strip() for g in write.value.split(",") if g.strip()]
+        write.value = ", ".join(dict.fromkeys([*genes, gene]))
+
+    def _draw(self) -> None:
+        """Hand the region layer of the section in question to the user."""
+        sections = self.form.chosen("predict") or self.form.chosen("sections")
+        for layer, about in layers_of(self._viewer, "region"):
+            if sections and about.section is sections[0]:
+                layer.visible = True
+                self._viewer.layers.selection.active = layer
+                layer.mode = "add_polygon"
+                return
+
+    def options(self) -> EnhanceOptions:
+        """Return the options as the form stands.
+
+        Raises
+        ------
+        InputError
+            If no section is chosen, or the region holds nothing.
+        """
+        values = self.form.values()
+        if not values["sections"]:
+            msg = "Choose at least one open section with spots to learn from."
+            raise InputError(msg)
+        if str(values["out"]) in {"", "."}:
+            msg = "Choose where the result goes (Out)."
+            raise InputError(msg)
+        if values["region"] is not None:
+            target = (values["predict"] or values["sections"])[0]
+            values["region"] = self._region(values["region"], target)
+        return EnhanceOptions(**values)
+
+    def _region(self, layer: Shapes, section: Section) -> Region:
+        slide = next(
+            slide for slide, about in layers_of(self._viewer, "slide") if about.section is section
+        )
+        area = shapely.union_all([shapely.make_valid(p) for p in polygons_um(layer, slide)])
+        if not area.area > 0:
+            msg = f"{layer.name}: what is drawn has no area; draw a polygon around tissue."
+            raise InputError(msg)
+        return Region(area)
+
+    def _run(self) -> None:
+        try:
+            options = self.options()
+        except StenhanceError as error:
+            notify_error(error)
+            return
+        self.run.setEnabled(False)
+
+        def end() -> None:
+            self.run.setEnabled(True)
+            self._live.finish()
+
+        self.run_bar.start(
+            "Enhance genes",
+            lambda job: enhance(options, job),
+            on_event=self._live.receive,
+            on_done=lambda _results: None,
+            on_end=end,
+        )
+
+
+def _suggest_out(section: Section) -> Path:
+    """Name a result beside the section, or at home where that folder cannot be written."""
+    beside = section.need_slide().path.resolve().parent
+    folder = beside if os.access(beside, os.W_OK) else Path.home()
+    return folder / f"{section.name}.stenhance.zarr"

@@ -1,0 +1,126 @@
+"""A form made of a task's options: the same dataclass that makes the command line."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from magicgui.widgets import (
+    CheckBox,
+    ComboBox,
+    Container,
+    FileEdit,
+    FloatSpinBox,
+    LineEdit,
+    Select,
+    SpinBox,
+)
+from magicgui.widgets.bases import ValueWidget
+from superqt import QCollapsible
+
+from napari_stenhance.tasks.options import Help
+
+Choices = Callable[[], list[tuple[str, Any]]]
+"""Lists (label, value) of what can be chosen now."""
+
+_LARGEST = 2**31 - 1
+
+
+class OptionsForm:
+    """Widgets for the fields of an options dataclass.
+
+    Parameters
+    ----------
+    options : type
+        A frozen dataclass whose fields are annotated with `Help`.
+    choices : mapping
+        For some fields, what to choose from instead of naming a path: several values for a
+        tuple, at most one for an optional field.
+    hidden : collection of str
+        Fields that the caller fills in, or that do not apply.
+    more : collection of str
+        Fields that lie folded under 'More options'.
+    """
+
+    def __init__(
+        self,
+        options: type[Any],
+        *,
+        choices: Mapping[str, Choices],
+        hidden: Collection[str] = (),
+        more: Collection[str] = (),
+    ) -> None:
+        self._options, self._choices = options, choices
+        self._listed: dict[str, dict[str, Any]] = {}
+        self.fields: dict[str, ValueWidget] = {}
+        hints = get_type_hints(options, include_extras=True)
+        for field in dataclasses.fields(options):
+            if field.name not in hidden:
+                self.fields[field.name] = self._widget(field, hints[field.name])
+        self.main = _container(w for name, w in self.fields.items() if name not in more)
+        folded = _container(w for name, w in self.fields.items() if name in more)
+        self.more = QCollapsible("More options")
+        self.more.addWidget(folded.native)
+        self._folded = folded
+        self.refresh()
+
+    def _widget(self, field: dataclasses.Field[Any], hint: Any) -> ValueWidget:
+        kind, about = get_args(hint)[0], next(a for a in hint.__metadata__ if isinstance(a, Help))
+        label = field.name.replace("_", " ").capitalize()
+        shared = {
+            "name": field.name,
+            "label": f"{label} [{about.unit}]" if about.unit else label,
+            "tooltip": f"{about.text} [{about.unit}]" if about.unit else about.text,
+        }
+        default = None if field.default is dataclasses.MISSING else field.default
+        if field.name in self._choices:
+            self._listed[field.name] = {}
+            several = get_origin(kind) is tuple
+            return Select(choices=(), **shared) if several else ComboBox(choices=(), **shared)
+        if get_origin(kind) is Literal:
+            return ComboBox(choices=get_args(kind), value=default, **shared)
+        if get_origin(kind) in {UnionType, Union}:
+            (kind,) = (k for k in get_args(kind) if k is not NoneType)
+        if kind is Path:
+            return FileEdit(mode="w", value=default or "", **shared)
+        if kind is bool:
+            return CheckBox(value=bool(default), **shared)
+        if kind is int:
+            return SpinBox(value=default or 0, min=0, max=_LARGEST, **shared)
+        if kind is float:
+            return FloatSpinBox(value=default or 0.0, min=0, max=_LARGEST, **shared)
+        return LineEdit(value=default or "", **shared)
+
+    def refresh(self) -> None:
+        """List again what can be chosen; what was chosen stays so while it is there."""
+        for name, choices in self._choices.items():
+            listed = dict(choices())
+            widget = self.fields[name]
+            before = widget.value if self._listed[name] else None
+            self._listed[name] = listed
+            widget.choices = tuple(listed)
+            if isinstance(widget, Select):
+                widget.value = [label for label in before or () if label in listed]
+            elif before in listed:
+                widget.value = before
+
+    def chosen(self, name: str) -> Any:
+        """Return the value of a field, as the options dataclass takes it."""
+        value = self.fields[name].value
+        if name not in self._choices:
+            return value
+        listed = self._listed[name]
+        if isinstance(self.fields[name], Select):
+            return tuple(listed[label] for label in value)
+        return listed.get(value)
+
+    def values(self) -> dict[str, Any]:
+        """Return the value of every field."""
+        return {name: self.chosen(name) for name in self.fields}
+
+
+def _container(widgets: Any) -> Container[Any]:
+    return Container(widgets=list(widgets), labels=True)

@@ -1,0 +1,39 @@
+"""A gene box that searches as you type, through tens of thousands of names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QWidget
+from superqt import QSearchableComboBox
+
+
+class GeneBox(QSearchableComboBox):
+    """A searchable list of genes; `chosen` carries the gene that the user picks."""
+
+    chosen = Signal(str)
+
+    def __init__(self, parent: QWidget) -> None:
+        super().__init__(parent)
+        self._genes: tuple[str, ...] = ()
+        self.lineEdit().setPlaceholderText("type to search a gene")
+        self.activated.connect(self._picked)
+
+    def set_genes(self, genes: Sequence[str]) -> None:
+        """List other genes; nothing is chosen by that."""
+        genes = tuple(genes)
+        if genes == self._genes:
+            return
+        self._genes = genes
+        self.clear()
+        self.addItems(list(genes))
+        self.setCurrentIndex(-1)
+
+    def show_gene(self, gene: str) -> None:
+        """Show a gene without choosing it."""
+        self.setCurrentIndex(self.findText(gene))
+
+    def _picked(self, index: int) -> None:
+        if 0 <= index < len(self._genes):
+            self.chosen.emit(self._genes[index])

@@ -1,0 +1,121 @@
+"""What a running task shows in its dock: what it does, how far it is, time left, Cancel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
+
+from napari_stenhance.errors import Cancelled
+from napari_stenhance.plugin.worker import Outcome, Running, notify_error
+from napari_stenhance.running.job import Event, Job, Note, Progress
+
+
+class RunBar(QWidget):
+    """Runs one task at a time, and shows it."""
+
+    def __init__(self, parent: QWidget) -> None:
+        super().__init__(parent)
+        self._running: Running | None = None
+        self._on_event: Callable[[Event], None] = lambda _event: None
+        self._on_done: Callable[[Any], None] = lambda _value: None
+        self._on_end: Callable[[], None] = lambda: None
+        self.label = QLabel("", self)
+        self.label.setWordWrap(True)
+        self.bar = QProgressBar(self)
+        self.cancel = QPushButton("Cancel", self)
+        self.cancel.setToolTip("Stop at the next step; what was finished is kept.")
+        self.cancel.clicked.connect(self._cancel)
+        row = QHBoxLayout()
+        row.addWidget(self.bar, 1)
+        row.addWidget(self.cancel)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.label)
+        layout.addLayout(row)
+        self._show_idle("")
+
+    @property
+    def busy(self) -> bool:
+        """Whether a task is running."""
+        return self._running is not None
+
+    def start(
+        self,
+        title: str,
+        task: Callable[[Job], Any],
+        *,
+        on_done: Callable[[Any], None],
+        on_event: Callable[[Event], None] = lambda _event: None,
+        on_end: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Run a task in its own thread; everything handed over is called in this one.
+
+        Parameters
+        ----------
+        title : str
+        task : callable
+            `task(job)`.
+        on_done : callable
+            Receives what the task returned.
+        on_event : callable
+            Receives every event.
+        on_end : callable
+            Called before that, however the task ended.
+        """
+        if self.busy:
+            return
+        self._on_event, self._on_done, self._on_end = on_event, on_done, on_end
+        self.label.setText(f"{title} …")
+        self.bar.setRange(0, 0)
+        self.bar.show()
+        self.cancel.setEnabled(True)
+        self.cancel.show()
+        running = self._running = Running(title, task)
+        running.event.connect(self._receive)
+        running.ended.connect(self._end)
+        # A dock that is closed while it works stops its work.
+        self.destroyed.connect(running.job.cancel)
+        running.start()
+
+    def _cancel(self) -> None:
+        if self._running is not None:
+            self._running.cancel()
+            self.cancel.setEnabled(False)
+            self.bar.setRange(0, 0)
+            self.label.setText("Stopping after this step …")
+
+    def _receive(self, event: Event) -> None:
+        if isinstance(event, Progress) and self.cancel.isEnabled():
+            left = "" if event.remaining_s is None else f", {_time(event.remaining_s)} left"
+            self.label.setText(f"{event.stage}: {event.done} of {event.total}{left}")
+            self.bar.setRange(0, max(event.total, 1))
+            self.bar.setValue(event.done)
+        elif isinstance(event, Note):
+            self.label.setToolTip("\n".join(filter(None, [self.label.toolTip(), event.text])))
+        self._on_event(event)
+
+    def _end(self, outcome: Outcome) -> None:
+        if self._running is not None:
+            self.destroyed.disconnect(self._running.job.cancel)
+        self._running = None
+        self._on_end()
+        if outcome.error is None:
+            self._show_idle("Done.")
+            self._on_done(outcome.value)
+        elif isinstance(outcome.error, Cancelled):
+            self._show_idle(str(outcome.error))
+        else:
+            self._show_idle(str(outcome.error))
+            notify_error(outcome.error, outcome.details)
+
+    def _show_idle(self, text: str) -> None:
+        self.label.setText(text)
+        self.label.setVisible(bool(text))
+        self.bar.hide()
+        self.cancel.hide()
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"

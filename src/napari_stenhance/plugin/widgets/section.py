@@ -1,0 +1,174 @@
+"""The dock 'Section': open a section, a slide or a result, and read what was recognised."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import (
+    QComboBox,
+    QDoubleSpinBox,
+    QFileDialog,
+    QFormLayout,
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QPlainTextEdit,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_stenhance.plugin.layers import add_layers, open_layers
+from napari_stenhance.plugin.shown import layers_of
+from napari_stenhance.plugin.widgets.follow import follow_layers
+from napari_stenhance.plugin.widgets.run_bar import RunBar
+from napari_stenhance.section.section import Section
+from napari_stenhance.tasks.info import describe_result, describe_section
+
+if TYPE_CHECKING:
+    from napari.viewer import Viewer
+    from qtpy.QtGui import QDragEnterEvent, QDropEvent
+
+    from napari_stenhance.running.job import Job
+
+_FILES = "Sections and slides (*.h5ad *.jpg *.jpeg *.png *.tif *.tiff *.svs *.ndpi *.scn *.bif)"
+
+
+class _DropArea(QLabel):
+    """Takes one file or folder dropped on it."""
+
+    dropped = Signal(object)
+
+    def __init__(self, parent: QWidget) -> None:
+        super().__init__("Drop a section here:\na folder, an .h5ad, a slide or a result", parent)
+        self.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self.setFrameShape(QFrame.Shape.StyledPanel)
+        self.setMinimumHeight(72)
+        self.setAcceptDrops(True)
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        if any(url.isLocalFile() for url in event.mimeData().urls()):
+            event.acceptProposedAction()
+
+    def dropEvent(self, event: QDropEvent) -> None:
+        paths = [Path(u.toLocalFile()) for u in event.mimeData().urls() if u.isLocalFile()]
+        event.acceptProposedAction()
+        for path in paths[:1]:
+            self.dropped.emit(path)
+
+
+class SectionWidget(QWidget):
+    """Opens sections in the viewer."""
+
+    def __init__(self, napari_viewer: Viewer) -> None:
+        super().__init__()
+        self._viewer = napari_viewer
+        self._path: Path | None = None
+        self._waiting: list[Path] = []
+        self.drop = _DropArea(self)
+        self.drop.dropped.connect(self.open)
+        self.browse_folder = QPushButton("Open folder …", self)
+        self.browse_folder.setToolTip("A section's folder, or a result (*.stenhance.zarr)")
+        self.browse_folder.clicked.connect(self._browse_folder)
+        self.browse_file = QPushButton("Open file …", self)
+        self.browse_file.setToolTip("An .h5ad with its image beside it, or a slide")
+        self.browse_file.clicked.connect(self._browse_file)
+        self.mpp = QDoubleSpinBox(self)
+        self.mpp.setRange(0, 20)
+        self.mpp.setDecimals(4)
+        self.mpp.setSingleStep(0.05)
+        self.mpp.setSuffix(" µm per pixel")
+        self.mpp.setSpecialValueText("as the files say")
+        self.mpp.setToolTip("Scale of the full-resolution image; overrides what the files say.")
+        self.again = QPushButton("Set", self)
+        self.again.setToolTip("Open the section again at this scale")
+        self.again.setEnabled(False)
+        self.again.clicked.connect(self._open_again)
+        self.shown = QComboBox(self)
+        self.shown.setToolTip("Which section is visible; the others are hidden, not closed.")
+        self.shown.activated.connect(self._show_only)
+        self.words = QPlainTextEdit(self)
+        self.words.setReadOnly(True)
+        self.words.setPlaceholderText("What was recognised appears here.")
+        self.run_bar = RunBar(self)
+        buttons, scale = QHBoxLayout(), QHBoxLayout()
+        buttons.addWidget(self.browse_folder)
+        buttons.addWidget(self.browse_file)
+        scale.addWidget(self.mpp, 1)
+        scale.addWidget(self.again)
+        form = QFormLayout()
+        form.addRow("Scale", scale)
+        form.addRow("Visible", self.shown)
+        layout = QVBoxLayout(self)
+        layout.addWidget(self.drop)
+        layout.addLayout(buttons)
+        layout.addLayout(form)
+        layout.addWidget(self.words, 1)
+        layout.addWidget(self.run_bar)
+        follow_layers(self, napari_viewer, self._list_sections)
+
+    def open(self, path: Path) -> None:
+        """Open a section, a slide or a result; one after the other, if several are asked for."""
+        if self.run_bar.busy:
+            self._waiting.append(path)
+            return
+        self._path = path
+        mpp = self.mpp.value() or None
+
+        def work(job: Job) -> Any:
+            return open_layers(path, mpp, job)
+
+        self.run_bar.start(f"Opening {path.name}", work, on_done=self._opened)
+
+    def _opened(self, opened: tuple[list[Any], Any]) -> None:
+        layers, what = opened
+        describe = describe_section if isinstance(what, Section) else describe_result
+        self.words.setPlainText("\n".join(describe(what)))
+        self.again.setEnabled(isinstance(what, Section))
+        names = {layer[1]["metadata"]["stenhance"].name for layer in layers}
+        add_layers(self._viewer, layers)
+        for name in names:
+            self.shown.setCurrentText(name)
+        self._show_only()
+        if self._waiting:
+            self.open(self._waiting.pop(0))
+
+    def _open_again(self) -> None:
+        """Replace the layers of the section that was opened last."""
+        if self._path is None or self.run_bar.busy:
+            return
+        name = self.shown.currentText()
+        for layer, about in layers_of(self._viewer, "slide", "spots", "region"):
+            if about.name == name and about.section is not None:
+                self._viewer.layers.remove(layer)
+        self.open(self._path)
+
+    def _browse_folder(self) -> None:
+        path = QFileDialog.getExistingDirectory(self, "Open a section or a result")
+        if path:
+            self.open(Path(path))
+
+    def _browse_file(self) -> None:
+        path, _ = QFileDialog.getOpenFileName(self, "Open a section or a slide", "", _FILES)
+        if path:
+            self.open(Path(path))
+
+    def _list_sections(self) -> None:
+        names = dict.fromkeys(
+            about.name for _, about in layers_of(self._viewer, "slide", "spots", "gene", "browse")
+        )
+        before = self.shown.currentText()
+        self.shown.clear()
+        self.shown.addItems(list(names))
+        if before in names:
+            self.shown.setCurrentText(before)
+
+    def _show_only(self) -> None:
+        """Hide the slides, spots and regions of all sections but one."""
+        name = self.shown.currentText()
+        for layer, about in layers_of(self._viewer, "slide", "spots", "region"):
+            layer.visible = about.name == name
+        for layer, about in layers_of(self._viewer, "gene", "browse"):
+            layer.visible = layer.visible and about.name == name

@@ -1,0 +1,174 @@
+"""Run a task in its own thread; what it says arrives in the thread of the interface."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from napari.qt.threading import create_worker
+from napari.utils import progress
+from napari.utils.notifications import Notification, NotificationSeverity, notification_manager
+from qtpy.QtCore import QObject, Signal
+from qtpy.QtWidgets import QDialog, QPlainTextEdit, QVBoxLayout, QWidget
+from superqt.utils import FunctionWorker
+
+from napari_stenhance.errors import InferenceError, StenhanceError
+from napari_stenhance.running.job import Event, Job, Progress
+
+logger = logging.getLogger(__name__)
+
+_SHORTEST_UPDATE_S = 0.1
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a task ended.
+
+    Attributes
+    ----------
+    value : object
+        What it returned; None if it failed.
+    error : StenhanceError or None
+        `Cancelled` if the user stopped it.
+    details : str
+        The traceback.
+    """
+
+    value: Any = None
+    error: StenhanceError | None = None
+    details: str = ""
+
+
+class _Worker(FunctionWorker):
+    """A worker that cancels its job when napari asks it to quit, as it does on closing."""
+
+    def quit(self) -> None:
+        super().quit()
+        self._func.running.job.cancel()
+
+
+@dataclass(frozen=True, eq=False)
+class _Work:
+    """What the thread calls. It never raises: superqt loses some errors, torch's among them."""
+
+    title: str
+    task: Callable[[Job], Any]
+    running: Running
+
+    def __repr__(self) -> str:
+        return self.title
+
+    def __call__(self) -> None:
+        try:
+            self.running.outcome = Outcome(self.task(self.running.job))
+        except StenhanceError as error:
+            self.running.outcome = Outcome(error=error, details=traceback.format_exc())
+        except Exception as error:  # noqa: BLE001 - the last line before the user
+            short = (str(error).strip().splitlines() or [""])[0]
+            kind = type(error).__name__
+            msg = f"{self.title} failed: {short} ({kind}). "
+            msg += (
+                "The device could not do it; choose device cpu, or close other programs."
+                if isinstance(error, RuntimeError | MemoryError)
+                else "This is a defect of napari-stenhance; please report it with the details."
+            )
+            outcome = Outcome(error=InferenceError(msg), details=traceback.format_exc())
+            self.running.outcome = outcome
+
+
+class Running(QObject):
+    """A task at work.
+
+    Its signals are delivered in the thread that made it, which must be that of the interface.
+    The worker keeps it alive until the thread has ended.
+    """
+
+    event = Signal(object)
+    ended = Signal(object)
+
+    def __init__(self, title: str, task: Callable[[Job], Any]) -> None:
+        super().__init__()
+        self.title = title
+        self.job = Job(listener=self._tell)
+        self.outcome = Outcome()
+        self._progress: progress | None = None
+        self._stage, self._updated = "", 0.0
+        self.event.connect(self._show_progress)
+        work = _Work(title, task, self)
+        self._worker = create_worker(work, _worker_class=_Worker, _start_thread=False)
+        self._worker.finished.connect(self._finish)
+        self._worker.warned.connect(_log_warning)
+
+    def start(self) -> None:
+        """Begin; connect to the signals first."""
+        # Idle OpenMP threads that spin starve the interface; read when torch is first loaded.
+        os.environ.setdefault("GOMP_SPINCOUNT", "0")
+        self._worker.start()
+
+    def cancel(self) -> None:
+        """Ask the task to stop at its next step."""
+        self.job.cancel()
+
+    def _tell(self, event: Event) -> None:
+        """Hand an event over; called in the thread that works."""
+        if isinstance(event, Progress):
+            now = time.monotonic()
+            changed = event.stage != self._stage or event.done == event.total
+            if not changed and now - self._updated < _SHORTEST_UPDATE_S:
+                return
+            self._stage, self._updated = event.stage, now
+        self.event.emit(event)
+
+    def _show_progress(self, event: Event) -> None:
+        """Show a stage in napari's activity dock, with the time left."""
+        if not isinstance(event, Progress):
+            return
+        title = f"{self.title}: {event.stage}"
+        bar = self._progress
+        if bar is None or bar.desc.removesuffix(": ") != title:
+            self._close_progress()
+            bar = self._progress = progress(total=event.total, desc=title)
+        bar.update(event.done - bar.n)
+
+    def _close_progress(self) -> None:
+        if self._progress is not None:
+            self._progress.close()
+            self._progress = None
+
+    def _finish(self) -> None:
+        self._close_progress()
+        self.ended.emit(self.outcome)
+
+
+def _log_warning(content: tuple[Any, ...]) -> None:
+    """Keep a library's warning for the log: the user can do nothing about it."""
+    logger.info("%s", content[0])
+
+
+def notify_error(error: StenhanceError, details: str = "") -> None:
+    """Show an error as one sentence, with the traceback behind a button."""
+    actions = [("Details", lambda dialog: show_details(str(error), details, dialog.parent()))]
+    logger.error("%s\n%s", error, details)
+    notification_manager.dispatch(
+        Notification(
+            str(error), severity=NotificationSeverity.ERROR, actions=actions if details else ()
+        )
+    )
+
+
+def show_details(sentence: str, details: str, parent: QWidget | None) -> QDialog:
+    """Open a window with an error and its traceback, to read or to copy."""
+    dialog = QDialog(parent)
+    dialog.setObjectName("stenhance details")
+    dialog.setWindowTitle("Details")
+    dialog.resize(720, 360)
+    text = QPlainTextEdit(f"{sentence}\n\n{details}", dialog)
+    text.setReadOnly(True)
+    QVBoxLayout(dialog).addWidget(text)
+    dialog.show()
+    return dialog
