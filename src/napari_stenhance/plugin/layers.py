@@ -227,12 +227,14 @@ def add_layers(viewer: ViewerModel, layers: Sequence[LayerData]) -> list[Layer]:
     from napari.layers import Layer as LayerClass
 
     first = not len(viewer.layers)
-    added = [viewer.add_layer(LayerClass.create(*layer)) for layer in layers]
-    for layer in added:
+    added = []
+    for data in layers:
+        layer = viewer.add_layer(LayerClass.create(*data))
         if layer.metadata["stenhance"].role in {"gene", "browse"}:
             layer.colorbar.visible = True
-            below = [n for n, other in enumerate(viewer.layers) if _is_image(other, but=layer)]
-            viewer.layers.move(viewer.layers.index(layer), max(below, default=-1) + 1)
+            images = [n for n, other in enumerate(viewer.layers[:-1]) if _is_image(other)]
+            viewer.layers.move(len(viewer.layers) - 1, max(images, default=-1) + 1)
+        added.append(layer)
     viewer.canvas.overlays.scale_bar.visible = True
     shown_images = [layer for layer in added if layer.visible and _is_image(layer)]
     if shown_images:
@@ -242,9 +244,9 @@ def add_layers(viewer: ViewerModel, layers: Sequence[LayerData]) -> list[Layer]:
     return added
 
 
-def _is_image(layer: Layer, but: Layer | None = None) -> bool:
+def _is_image(layer: Layer) -> bool:
     about = shown(layer)
-    return layer is not but and about is not None and about.role in {"slide", "gene", "browse"}
+    return about is not None and about.role in {"slide", "gene", "browse"}
 
 
 def polygons_um(layer: Layer, slide: Layer) -> list[shapely.Polygon]:

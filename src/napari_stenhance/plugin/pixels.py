@@ -15,28 +15,27 @@ if TYPE_CHECKING:
     import dask.array as da
     import zarr
 
+    from napari_stenhance.storage.pyramid import Pool
+
 TILE = 512
 LARGE = 1024
 """Single-scale layers beyond it get coarse levels, for whoever opens the file."""
-
-
-def levels_of(data: Any) -> list[Any]:
-    """Return the levels of a layer's data: one, unless it is multiscale."""
-    return list(data) if isinstance(data, Sequence) else [data]
 
 
 def write_pixels(
     group: zarr.Group, name: str, data: Any, kind: str, attributes: Mapping[str, Any]
 ) -> None:
     """Write an image or labels into a group: every level of the layer, and what describes it."""
-    levels = levels_of(data)
-    write_levels(group, levels, rgb=bool(attributes.get("rgb")), pool=_POOLS[kind])
-    _describe(group, name, attributes)
+    levels = data if isinstance(data, Sequence) else [data]
+    arrays = _write_levels(group, levels, bool(attributes.get("rgb")), _POOLS[kind])
+    _describe(group, name, arrays, attributes)
     if kind == "labels":
         group.attrs["ome"] = {**group.attrs["ome"], "image-label": _image_label(attributes)}
 
 
-def write_levels(group: zarr.Group, levels: Sequence[Any], *, rgb: bool, pool: Any) -> None:
+def _write_levels(
+    group: zarr.Group, levels: Sequence[Any], rgb: bool, pool: Pool
+) -> list[zarr.Array[Any]]:
     """Copy levels to s0, s1 …, colours first; a single large one gets coarse ones of its own."""
     from napari_stenhance.storage.pyramid import level_shapes
     from napari_stenhance.storage.tiles import create_array, tiles_of
@@ -46,7 +45,7 @@ def write_levels(group: zarr.Group, levels: Sequence[Any], *, rgb: bool, pool: A
         shapes = level_shapes(shapes[0], LARGE)
     first = levels[0].shape[2:] if rgb else ()
     dtype = np.dtype(levels[0].dtype).newbyteorder("=")
-    finer = None
+    arrays: list[zarr.Array[Any]] = []
     for n, shape in enumerate(shapes):
         array = create_array(
             group,
@@ -60,9 +59,10 @@ def write_levels(group: zarr.Group, levels: Sequence[Any], *, rgb: bool, pool: A
             if n < len(levels):
                 values = np.asarray(levels[n][tile.rows, tile.columns])
             else:
-                values = pool(_colours_last(_children(finer, tile.rows, tile.columns), rgb))
+                values = pool(_colours_last(_children(arrays[-1], tile.rows, tile.columns), rgb))
             array[..., tile.rows, tile.columns] = _colours_first(values, rgb).astype(dtype)
-        finer = array
+        arrays.append(array)
+    return arrays
 
 
 def open_levels(group: zarr.Group, *, rgb: bool) -> list[da.Array]:
@@ -107,14 +107,18 @@ def _pick(values: NDArray[Any]) -> NDArray[Any]:
 _POOLS = {"image": _mean, "labels": _pick}
 
 
-def _describe(group: zarr.Group, name: str, attributes: Mapping[str, Any]) -> None:
+def _describe(
+    group: zarr.Group,
+    name: str,
+    levels: Sequence[zarr.Array[Any]],
+    attributes: Mapping[str, Any],
+) -> None:
     """Give each level its exact scale, and the half pixels by which coarse centres lie inside."""
     from ome_zarr.format import FormatV05
     from ome_zarr.writer import write_multiscales_metadata
 
     scale = [float(s) for s in attributes.get("scale", (1, 1))]
     translate = [float(t) for t in attributes.get("translate", (0, 0))]
-    levels = sorted((array for _, array in group.arrays()), key=lambda a: int(a.basename[1:]))
     colours = levels[0].ndim - 2
     datasets = []
     for level in levels:

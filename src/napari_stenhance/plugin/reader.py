@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-_TABLES = (".h5ad", ".tsv", ".tsv.gz", ".txt", ".txt.gz")
+_OURS = {"stenhance", "stenhance_layers"}
+"""Attributes that a result and saved layers carry."""
+_TABLES = (".tsv", ".tsv.gz", ".txt", ".txt.gz")
+_POSITIONS = b"pixel_x"
+_PEEK = 4096
 
 
 def get_reader(path: str | list[str]) -> Callable[[str], list[Any]] | None:
@@ -32,15 +38,16 @@ def read(path: str) -> list[Any]:
 
 
 def _is_ours(folder: Path) -> bool:
-    """Look at the names in a folder; only where they may be a section, into its files."""
-    with os.scandir(folder) as entries:
-        names = [entry.name for entry in entries]
+    """Look at names, then into small files; anything heavier only where it may be a section."""
+    names = [entry.name for entry in os.scandir(folder)]
     if "zarr.json" in names:
-        from napari_stenhance.plugin.saved import is_saved
-        from napari_stenhance.results.result import Result
-
-        return Result.is_result(folder) or is_saved(folder)
-    if not any(name.lower().endswith(_TABLES) for name in names):
+        try:
+            content = json.loads((folder / "zarr.json").read_text("utf-8"))
+            return not _OURS.isdisjoint(content["attributes"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
+    tables = [folder / name for name in names if name.lower().endswith(_TABLES)]
+    if not any(n.lower().endswith(".h5ad") for n in names) and not any(map(_has_positions, tables)):
         return False
     from napari_stenhance.errors import InputError
     from napari_stenhance.section.section import RECOGNISERS
@@ -50,3 +57,11 @@ def _is_ours(folder: Path) -> bool:
     except InputError:
         # A section with a fault: reading it says what is wrong.
         return True
+
+
+def _has_positions(table: Path) -> bool:
+    try:
+        with gzip.open(table) if table.suffix == ".gz" else table.open("rb") as file:
+            return _POSITIONS in file.readline(_PEEK)
+    except (OSError, EOFError):
+        return False

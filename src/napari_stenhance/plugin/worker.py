@@ -168,6 +168,7 @@ def show_details(sentence: str, details: str, parent: QWidget | None) -> QDialog
     dialog.setWindowTitle("Details")
     dialog.resize(720, 360)
     text = QPlainTextEdit(f"{sentence}\n\n{details}", dialog)
+    text.setObjectName("details")
     text.setReadOnly(True)
     QVBoxLayout(dialog).addWidget(text)
     dialog.show()

@@ -1,0 +1,114 @@
+"""Open what the writer saved: the same layers, names, places and looks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_stenhance.errors import InputError
+
+if TYPE_CHECKING:
+    import zarr
+
+FORMAT_VERSION = 1
+KEY = "stenhance_layers"
+EACH_POINT = ("size", "symbol", "border_width", "shown")
+"""What may differ from point to point beside colours and features."""
+
+
+def is_saved(path: Path) -> bool:
+    """Tell, from one small file, whether a folder is what the writer saved, and whole."""
+    try:
+        content = json.loads((path / "zarr.json").read_text("utf-8"))
+        return KEY in content["attributes"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def saved_layers(path: Path) -> list[tuple[Any, dict[str, Any], str]]:
+    """Open the layers of a folder that the writer saved, bottom to top; pixels stay on disk.
+
+    Raises
+    ------
+    InputError
+        If the folder is none of those, was written by a newer format, or lacks a part.
+    """
+    import zarr
+
+    if not is_saved(path):
+        msg = f"{path}: these are no layers that napari-stenhance saved; open another folder."
+        raise InputError(msg)
+    group = zarr.open_group(path, mode="r")
+    about: Any = group.attrs[KEY]
+    if about["format_version"] > FORMAT_VERSION:
+        version = about["format_version"]
+        msg = f"{path}: saved in format {version}; update napari-stenhance to read it."
+        raise InputError(msg)
+    return [_open(path, group, entry) for entry in about["layers"]]
+
+
+def _open(
+    path: Path, group: zarr.Group, entry: Mapping[str, Any]
+) -> tuple[Any, dict[str, Any], str]:
+    from napari_stenhance.plugin.look import attributes_of
+
+    kind, where = entry["type"], entry["path"]
+    attributes = {"name": entry["name"], **attributes_of(kind, entry["display"])}
+    try:
+        if kind == "points":
+            data = _points(group, where, attributes)
+        elif kind == "shapes":
+            data = _shapes(path / where, attributes)
+        else:
+            data = _pixels(group, where, attributes)
+    except (OSError, KeyError, ValueError) as error:
+        msg = f"{path}: the layer {entry['name']!r} in {where} is damaged ({error}); save it again."
+        raise InputError(msg) from error
+    return data, attributes, kind
+
+
+def _pixels(group: Any, where: str, attributes: dict[str, Any]) -> Any:
+    import pandas as pd
+
+    from napari_stenhance.plugin.pixels import open_levels
+
+    if "features" in attributes:
+        attributes["features"] = pd.DataFrame(attributes["features"])
+    levels = open_levels(group[where], rgb=attributes.get("rgb", False))
+    # As it was: napari can edit no multiscale labels, and shifts levels of odd sizes.
+    return levels if attributes["multiscale"] else levels[0]
+
+
+def _points(group: Any, where: str, attributes: dict[str, Any]) -> Any:
+    import anndata
+
+    table = anndata.io.read_elem(group[where])
+    attributes["features"] = table.obs.set_axis(attributes["features"], axis=1).reset_index(
+        drop=True
+    )
+    for key in ("face_color", "border_color"):
+        if key in table.obsm:
+            attributes[key] = table.obsm[key]
+    for key, values in table.uns.get("napari", {}).items():
+        attributes[key] = values.astype(object) if key == "symbol" else values
+    return table.obsm["spatial"][:, ::-1]
+
+
+def _shapes(file: Path, attributes: dict[str, Any]) -> Any:
+    import numpy as np
+    import pandas as pd
+
+    content = json.loads(file.read_text("utf-8"))
+    rows = [dict(feature["properties"]) for feature in content["features"]]
+    drawn = [row.pop(KEY) for row in rows]
+    attributes["features"] = pd.DataFrame(rows, columns=content["columns"], index=range(len(rows)))
+    if not drawn:
+        attributes["ndim"] = 2
+        return []
+    for key in ("shape_type", "edge_width", "z_index"):
+        attributes[key] = [one[key] for one in drawn]
+    for key in ("edge_color", "face_color"):
+        attributes[key] = np.array([one[key] for one in drawn])
+    return [np.array(one["vertices"]) for one in drawn]

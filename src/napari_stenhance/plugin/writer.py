@@ -1,0 +1,240 @@
+"""Save layers of napari: one zarr folder whose parts other programs can open too."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_stenhance.errors import InputError
+from napari_stenhance.plugin.look import look_of, plain, plain_columns, unit_names
+from napari_stenhance.plugin.saved import EACH_POINT, FORMAT_VERSION, KEY
+
+if TYPE_CHECKING:
+    import anndata as ad
+    import pandas as pd
+    import zarr
+
+Layer = tuple[Any, dict[str, Any], str]
+"""(data, attributes, layer type), as npe2 hands them over."""
+
+_FOLDERS = {"image": "images", "labels": "labels", "points": "tables", "shapes": "files/shapes"}
+_CORNERS = 64
+
+
+def write_layers(path: str, layers: list[Layer]) -> list[str]:
+    """Save layers, bottom to top, as one new zarr folder that reopens as it was.
+
+    Parameters
+    ----------
+    path : str
+        Where nothing lies yet, or an empty folder.
+    layers : list of tuple
+        (data, attributes, layer type) of images, labels, points and shapes.
+
+    Returns
+    -------
+    list of str
+        What was written: `path`.
+
+    Raises
+    ------
+    InputError
+        If something lies at `path`, a layer is not flat, or the disk is full or not writable.
+        Nothing is left at `path` then.
+    """
+    target = Path(path)
+    aside = target.with_name(f".{target.name}.{uuid.uuid4().hex}.building")
+    for _, attributes, _ in layers:
+        _check_flat(attributes)
+    try:
+        _check_free(target)
+        _write(aside, layers)
+        if target.exists():
+            target.rmdir()
+        aside.rename(target)
+    except OSError as error:
+        reason = error.strerror or error
+        msg = f"{path}: the layers cannot be saved here ({reason}); choose another place."
+        raise InputError(msg) from error
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return [path]
+
+
+def _check_free(target: Path) -> None:
+    empty = target.is_dir() and not any(target.iterdir())
+    if (target.exists() or target.is_symlink()) and not empty:
+        msg = f"{target}: something lies here already; choose another name, nothing was touched."
+        raise InputError(msg)
+
+
+def _check_flat(attributes: Mapping[str, Any]) -> None:
+    axes = len(attributes.get("scale", (1, 1)))
+    if axes != 2:
+        msg = (
+            f"Layer {attributes['name']!r} has {axes} axes and only flat layers can be saved "
+            f"here; leave it out, or save it by itself in another format."
+        )
+        raise InputError(msg)
+
+
+def _write(folder: Path, layers: Sequence[Layer]) -> None:
+    import zarr
+
+    from napari_stenhance.plugin.pixels import write_pixels
+
+    folder.mkdir(parents=True)
+    root = zarr.create_group(folder)
+    entries: list[dict[str, Any]] = []
+    taken: set[str] = set()
+    for data, attributes, kind in layers:
+        name = str(attributes.get("name") or kind)
+        path = _free_path(_FOLDERS[kind], name, taken)
+        look = look_of(kind, attributes)
+        if kind == "points":
+            parent, key = path.split("/")
+            write_table(root.require_group(parent), key, _points_table(data, attributes, look))
+        elif kind == "shapes":
+            path += ".geojson"
+            _write_shapes(folder / path, data, attributes, look)
+        else:
+            write_pixels(root.create_group(path), name, data, kind, attributes)
+            look["multiscale"] = isinstance(data, Sequence)
+            if kind == "labels" and attributes.get("features") is not None:
+                look["features"] = plain_columns(attributes["features"])
+        entries.append({"name": name, "type": kind, "path": path, "display": look})
+    labels = [
+        entry["path"].removeprefix("labels/") for entry in entries if entry["type"] == "labels"
+    ]
+    if labels:
+        root["labels"].attrs["ome"] = {"version": "0.5", "labels": labels}
+    # last: without it, a folder is no whole save
+    root.attrs[KEY] = {"format_version": FORMAT_VERSION, "layers": entries}
+
+
+def _free_path(folder: str, name: str, taken: set[str]) -> str:
+    """Return a path of its own for a layer, also on disks that know no upper and lower case."""
+    from napari_stenhance.results.genes import gene_id
+
+    stem = f"{folder}/{gene_id(name)}"
+    # a group of this name would lie on the metadata of the group above it
+    taken.add(f"{folder}/zarr.json")
+    path, n = stem, 1
+    while path.casefold() in taken:
+        n += 1
+        path = f"{stem}-{n}"
+    taken.add(path.casefold())
+    return path
+
+
+# Points
+
+
+def write_table(group: zarr.Group, key: str, table: ad.AnnData) -> None:
+    """Write a table into a zarr v3 group; it follows the format of the group.
+
+    Unsharded: so that every part is written with little memory, and anndata does not warn.
+    """
+    import anndata
+
+    with anndata.settings.override(auto_shard_zarr_v3=False):
+        anndata.io.write_elem(group, key, table)
+
+
+def _points_table(
+    data: NDArray[Any], attributes: Mapping[str, Any], look: dict[str, Any]
+) -> ad.AnnData:
+    """Make the table of points; what is the same for all of them goes into their look."""
+    import anndata
+    import pandas as pd
+
+    number = len(data)
+    features = attributes.get("features")
+    if features is None:
+        features = pd.DataFrame(index=range(number))
+    look["features"] = [str(name) for name in features.columns]
+    table = anndata.AnnData(obs=_storable(features), obsm={"spatial": np.asarray(data)[:, ::-1]})
+    for key in ("face_color", "border_color"):
+        if number and key in attributes:
+            colours = np.asarray(attributes[key], dtype="f4")
+            table.obsm[key] = np.broadcast_to(colours, (number, 4)).copy()
+    each = {key: np.ravel(plain(attributes[key])) for key in EACH_POINT if key in attributes}
+    look.update({key: plain(v[0]) for key, v in each.items() if len(np.unique(v)) == 1})
+    table.uns["napari"] = {key: v for key, v in each.items() if len(v) and key not in look}
+    return table
+
+
+def _storable(features: pd.DataFrame) -> pd.DataFrame:
+    """Return features as anndata can store them: text without gaps, or categories."""
+    import pandas as pd
+
+    columns = {}
+    for name, column in features.items():
+        if column.dtype == object or isinstance(column.dtype, pd.StringDtype):
+            text = column.map(str, na_action="ignore").astype(object)
+            column = text.astype("category") if text.isna().any() else text
+        key = "%5Findex" if name == "_index" else str(name).replace("/", "%2F")
+        columns[key] = column.to_numpy() if column.dtype != "category" else column.array
+    return pd.DataFrame(columns, index=[str(n) for n in range(len(features))])
+
+
+# Shapes
+
+
+def _write_shapes(
+    file: Path, data: Sequence[Any], attributes: Mapping[str, Any], look: dict[str, Any]
+) -> None:
+    """Write shapes as GeoJSON in the units of the world, and beside it what napari drew."""
+    from napari.utils.transforms import Affine, CompositeAffine
+
+    space = {key: attributes[key] for key in ("rotate", "shear") if key in attributes}
+    to_layer = CompositeAffine(
+        attributes.get("scale", (1, 1)), attributes.get("translate", (0, 0)), ndim=2, **space
+    )
+    to_world = Affine(affine_matrix=np.asarray(attributes.get("affine", np.eye(3))))
+    number = len(data)
+    each = {
+        key: plain(attributes[key])
+        for key in ("shape_type", "edge_color", "face_color", "edge_width", "z_index")
+    }
+    if not number:
+        look.update({key: each[key] for key in ("edge_color", "face_color")})
+    columns = plain_columns(attributes["features"])
+    features = []
+    for n, vertices in enumerate(data):
+        kind = each["shape_type"][n]
+        world = to_world(to_layer(_outline(kind, np.asarray(vertices, dtype="f8"))))
+        napari = {"vertices": plain(np.asarray(vertices)), **{key: v[n] for key, v in each.items()}}
+        properties = {**{key: values[n] for key, values in columns.items()}, KEY: napari}
+        geometry = _geometry(kind, world[:, ::-1].tolist())
+        features.append({"type": "Feature", "geometry": geometry, "properties": properties})
+    collection = {
+        "type": "FeatureCollection",
+        "units": unit_names(attributes),
+        "columns": list(columns),
+        "features": features,
+    }
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(collection), "utf-8")
+
+
+def _outline(kind: str, vertices: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the corners of a shape; an ellipse, of whose box napari keeps the corners, gets 64."""
+    if kind != "ellipse":
+        return vertices
+    turn = np.linspace(0, 2 * np.pi, _CORNERS, endpoint=False)[:, None]
+    across, along = (vertices[1] - vertices[0]) / 2, (vertices[3] - vertices[0]) / 2
+    return vertices.mean(axis=0) + np.cos(turn) * across + np.sin(turn) * along
+
+
+def _geometry(kind: str, xy: list[list[float]]) -> dict[str, Any]:
+    if kind in {"line", "path"} or len(xy) < 3:
+        return {"type": "LineString", "coordinates": xy}
+    return {"type": "Polygon", "coordinates": [[*xy, xy[0]]]}

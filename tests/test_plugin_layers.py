@@ -1,0 +1,283 @@
+"""What the plugin shows, without a window: levels, colours, readers, the form, the manifest."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import shapely
+from napari.components import ViewerModel
+from napari.layers import Image, Shapes
+from npe2 import PluginManifest
+from npe2.io_utils import read_get_reader
+
+import napari_stenhance
+from napari_stenhance.errors import InputError
+from napari_stenhance.plugin.layers import (
+    add_layers,
+    best_gene,
+    browse,
+    colour_spots,
+    open_layers,
+    polygons_um,
+    region_layer,
+    section_layers,
+)
+from napari_stenhance.plugin.levels import contrast, field_levels, limits
+from napari_stenhance.plugin.reader import get_reader
+from napari_stenhance.plugin.shown import layers_of, open_runs, open_sections
+from napari_stenhance.results.result import Result
+from napari_stenhance.running.job import Event, Job, Partial
+from napari_stenhance.section.region import Region
+from napari_stenhance.section.section import Section
+from napari_stenhance.storage.cache import Cache
+from napari_stenhance.tasks.enhance import EnhanceOptions, enhance
+
+MANIFEST = Path(napari_stenhance.__file__).parent / "napari.yaml"
+
+
+@pytest.fixture(scope="module")
+def out(
+    section_files: list[Path], tmp_path_factory: pytest.TempPathFactory, session_cache: Cache
+) -> Path:
+    """A result with two genes written, of a slide that is four tiles: twice the scale."""
+    path = tmp_path_factory.mktemp("results") / "one.stenhance.zarr"
+    options = EnhanceOptions(
+        sections=(section_files[0],), out=path, write="G1,G20", mpp=1.6, epochs=2, device="cpu"
+    )
+    enhance(options, cache=session_cache)
+    return path
+
+
+def _roles(viewer: ViewerModel) -> list[str]:
+    return [
+        about.role for _, about in layers_of(viewer, "slide", "spots", "region", "gene", "browse")
+    ]
+
+
+def test_a_section_becomes_slide_spots_and_a_region_layer(synthetic: Section) -> None:
+    viewer = ViewerModel()
+    slide, spots, region = add_layers(viewer, section_layers(synthetic))
+    assert (slide.rgb, slide.multiscale) == (True, True)
+    mpp = synthetic.mpp
+    for layer in (slide, spots, region):
+        np.testing.assert_allclose(layer.scale, mpp)
+        np.testing.assert_allclose(layer.translate, 0)
+        assert [str(u) for u in layer.units] == ["micrometer"] * 2
+    # Spots at their true diameter: 80 µm.
+    np.testing.assert_allclose(spots.size * mpp, 80)
+    world = np.array([spots.data_to_world(p) for p in spots.data])
+    np.testing.assert_allclose(world[:, ::-1], synthetic.spots_um())
+    assert viewer.canvas.overlays.scale_bar.visible
+    assert open_sections(viewer) == [synthetic]
+    viewer.layers.remove(slide)
+    viewer.layers.remove(spots)
+    assert open_sections(viewer) == []
+
+
+def test_spots_are_coloured_by_a_gene(synthetic: Section) -> None:
+    viewer = ViewerModel()
+    _, spots, _ = add_layers(viewer, section_layers(synthetic))
+    before = spots.face_color.copy()
+    colour_spots(spots, "G1")
+    assert spots.name == f"{synthetic.name} spots: G1 [log1p CP10k]"
+    assert (spots.face_color != before).any()
+    counts = np.asarray(synthetic.need_spots().X.todense())
+    expected = np.log1p(1e4 * counts[:, 1] / counts.sum(axis=1))
+    colours = spots.metadata["stenhance"].colours
+    np.testing.assert_allclose(colours.values("G1"), expected, rtol=1e-5)
+    brightness = spots.face_color[:, :3] @ [0.2, 0.7, 0.1]
+    order = np.argsort(expected)
+    assert brightness[order[-10:]].min() > brightness[order[:10]].max()
+
+
+def test_a_section_without_a_scale_is_shown_in_pixels(synthetic: Section) -> None:
+    spots = synthetic.need_spots().copy()
+    spots.uns = {}
+    layers = section_layers(Section(spots=spots, name="no scale"))
+    ((_, attributes, kind),) = layers
+    assert kind == "points"
+    assert attributes["units"] == ("pixel", "pixel")
+    assert attributes["scale"] == (1.0, 1.0)
+
+
+def test_a_result_shows_its_slide_genes_and_one_browse_layer(out: Path) -> None:
+    viewer = ViewerModel()
+    layers, what = open_layers(out)
+    assert isinstance(what, Result)
+    add_layers(viewer, layers)
+    assert _roles(viewer) == ["slide", "browse", "gene", "gene", "region"]
+    visible = [layer.name for layer in viewer.layers if layer.visible]
+    assert visible == ["one", "one G1 [log1p CP10k]", "one region"]
+    (run,) = open_runs(viewer)
+    assert (run.result, run.run) == (out, "pixel2gene-stain-robust")
+
+
+def test_gene_images_lie_under_the_spots(out: Path, synthetic: Section) -> None:
+    viewer = ViewerModel()
+    add_layers(viewer, section_layers(synthetic))
+    add_layers(viewer, open_layers(out)[0][3:])
+    assert _roles(viewer) == ["slide", "gene", "gene", "spots", "region"]
+
+
+def test_the_browse_layer_shows_any_gene_and_its_uncertainty(out: Path) -> None:
+    field = Result.open(out).field("pixel2gene-stain-robust")
+    data, attributes, _ = next(
+        layer for layer in open_layers(out)[0] if "browse" in layer[1]["name"]
+    )
+    layer = Image(data, **attributes)
+    assert layer.metadata["stenhance"].gene == best_gene(field)
+    rows, columns = field.grid.shape
+    for what, said in (("latent", "G3 [log1p CP10k]"), ("spread", "G3 uncertainty [log1p CP10k]")):
+        browse(layer, "G3", what)
+        assert layer.name == f"one browse: {said}"
+        expected = field.image("G3", what=what)
+        shown = np.asarray(layer.data[0])
+        np.testing.assert_allclose(shown[:rows, :columns], expected, rtol=1e-6)
+        assert np.isnan(shown[rows:]).all()
+        np.testing.assert_allclose(layer.contrast_limits, limits(expected[expected >= 0]))
+
+
+def test_a_run_that_is_still_filling_can_be_looked_at_from_any_distance(
+    section_files: list[Path], session_cache: Cache, tmp_path: Path
+) -> None:
+    seen: list[tuple[int, int]] = []
+
+    def look(event: Event) -> None:
+        if isinstance(event, Partial):
+            layers, _ = open_layers(event.result)
+            counts = [
+                np.isfinite(np.asarray(data[-1])).sum()
+                for data, attributes, _ in layers
+                if attributes["metadata"]["stenhance"].role in {"browse", "gene"}
+            ]
+            assert len(counts) == 2
+            seen.append(tuple(int(n) for n in counts))
+
+    options = EnhanceOptions(
+        sections=(section_files[0],),
+        out=tmp_path / "r.stenhance.zarr",
+        write="G1",
+        mpp=1.6,
+        epochs=2,
+        device="cpu",
+    )
+    enhance(options, Job(listener=look), cache=session_cache)
+    assert len(seen) == 5, "four tiles, and the whole"
+    browsed = [first for first, _ in seen]
+    assert browsed == sorted(browsed)
+    assert 0 < browsed[0] < browsed[2] < browsed[-1]
+    assert all(first == second for first, second in seen)
+
+
+def test_contrast_is_the_1st_to_99th_percentile_and_never_empty() -> None:
+    assert limits(np.arange(101.0)) == (1.0, 99.0)
+    assert limits(np.array([])) == (0.0, 1.0)
+    low, high = limits(np.zeros(5))
+    assert low < high
+
+
+def test_levels_have_names_of_their_own(out: Path) -> None:
+    """Dask may keep blocks by name: what is read twice while a run fills must differ in name."""
+    field = Result.open(out).field("pixel2gene-stain-robust")
+    first, second = field_levels(field, "G1")[0], field_levels(field, "G1")[0]
+    assert first.name != second.name
+    assert contrast([first]) == contrast([second])
+
+
+def test_drawn_shapes_become_polygons_in_micrometres(synthetic: Section) -> None:
+    viewer = ViewerModel()
+    slide, _, region = add_layers(viewer, section_layers(synthetic))
+    mpp = synthetic.mpp or 0
+    box = np.array([(100, 200), (100, 400), (300, 400), (300, 200)], float)
+    region.add(box, shape_type="polygon")
+    region.add(box, shape_type="ellipse")
+    region.add(box[:2], shape_type="line")
+    polygon, ellipse = polygons_um(region, slide)
+    np.testing.assert_allclose(polygon.bounds, np.array([200, 100, 400, 300]) * mpp)
+    assert ellipse.area == pytest.approx(np.pi * (100 * mpp) ** 2, rel=0.01)
+    # A layer that was moved and scaled by hand still means what is seen.
+    other = Shapes([box * mpp / 2 + 7], scale=(2, 2), translate=(-14, -14))
+    np.testing.assert_allclose(polygons_um(other, slide)[0].bounds, polygon.bounds)
+
+
+def test_a_region_is_shown_where_it_was_drawn(synthetic: Section) -> None:
+    area = shapely.MultiPolygon([shapely.box(10, 20, 110, 220), shapely.box(300, 300, 400, 400)])
+    data, attributes, _ = region_layer("one", synthetic.mpp, Region(area))
+    layer = Shapes(data, **attributes)
+    slide = Image(*section_layers(synthetic)[0][:1], **section_layers(synthetic)[0][1])
+    assert shapely.union_all(polygons_um(layer, slide)).equals_exact(area, 1e-6, normalize=True)
+
+
+def test_the_manifest_is_valid_and_its_commands_exist() -> None:
+    manifest = PluginManifest.from_file(MANIFEST)
+    manifest.validate_imports()
+    patterns = [p for r in manifest.contributions.readers or () for p in r.filename_patterns]
+    assert not {"*.jpg", "*.png", "*.tif", "*.tiff"} & set(patterns)
+
+
+@pytest.mark.parametrize("content", ["nothing", "images", "tables", "zarr", "broken zarr"])
+def test_a_folder_that_is_not_ours_is_refused_at_once(content: str, tmp_path: Path) -> None:
+    files = {
+        "nothing": {},
+        "images": {f"{n}.tif": "x" for n in range(2000)},
+        "tables": {f"{n}.tsv": "a\tb\n1\t2\n" for n in range(20)},
+        "zarr": {"zarr.json": '{"zarr_format": 3, "node_type": "group", "attributes": {}}'},
+        "broken zarr": {"zarr.json": "{"},
+    }[content]
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    script = (
+        "import sys, time\n"
+        "from napari_stenhance.plugin.reader import get_reader\n"
+        "started = time.perf_counter()\n"
+        "assert get_reader(sys.argv[1]) is None\n"
+        "print(time.perf_counter() - started, 'zarr' in sys.modules, 'scipy' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, tmp_path], capture_output=True, text=True, check=True
+    )
+    seconds, *heavy = done.stdout.split()
+    assert heavy == ["False", "False"]
+    # 5 ms where nothing else runs.
+    assert float(seconds) < 0.05
+
+
+def test_napari_opens_what_is_ours_beside_another_folder_reader(
+    npe2pm: Any, out: Path, section_files: list[Path], tmp_path: Path
+) -> None:
+    viewer = ViewerModel()
+    with npe2pm.tmp_plugin(manifest=str(MANIFEST)), npe2pm.tmp_plugin(name="other") as other:
+
+        @other.contribute.reader(filename_patterns=["*"], accepts_directories=True)
+        def get_other(_path: Any) -> Any:
+            return lambda _paths: [(np.zeros((4, 4)), {"name": "other"}, "image")]
+
+        for path in (out, section_files[0]):
+            viewer.layers.clear()
+            viewer.open(path, plugin="napari-stenhance")
+            assert "slide" in _roles(viewer), path
+        # A folder that is not ours goes to the other reader.
+        layers, reader = read_get_reader([str(tmp_path)], stack=False)
+        assert reader.plugin_name == "other"
+        assert layers[0][1]["name"] == "other"
+        # What the writer saved comes back through the same door.
+        viewer.layers.clear()
+        viewer.open(section_files[0], plugin="napari-stenhance")
+        names = [layer.name for layer in viewer.layers]
+        saved = viewer.layers.save(str(tmp_path / "saved.zarr"), plugin="napari-stenhance")
+        viewer.layers.clear()
+        viewer.open(saved, plugin="napari-stenhance")
+        assert [layer.name for layer in viewer.layers] == names
+
+
+def test_a_faulty_section_says_what_is_wrong(tmp_path: Path) -> None:
+    (tmp_path / "a.h5ad").write_bytes(b"no HDF5")
+    reader = get_reader(str(tmp_path))
+    assert reader is not None
+    with pytest.raises(InputError, match=r"a\.h5ad"):
+        reader(str(tmp_path))
