@@ -1,4 +1,4 @@
-"""The docks in a real viewer, used as a person uses them: drop, click, type, draw, cancel, close."""
+"""The docks in a real viewer, used as a person would: drop, click, type, draw, cancel, close."""
 
 from __future__ import annotations
 

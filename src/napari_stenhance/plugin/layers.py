@@ -11,7 +11,7 @@ import numpy as np
 import shapely
 
 from napari_stenhance.plugin.levels import contrast, field_levels, image_levels, slide_levels
-from napari_stenhance.plugin.shown import Shown, shown
+from napari_stenhance.plugin.shown import Shown, open_sections, shown
 from napari_stenhance.plugin.spots import TOTAL, SpotColours, label
 
 if TYPE_CHECKING:
@@ -219,6 +219,8 @@ def result_layers(result: Result, slide: Section | None) -> list[LayerData]:
 def add_layers(viewer: ViewerModel, layers: Sequence[LayerData]) -> list[Layer]:
     """Add layers, gene images under the spots, with a scale bar and colour bars.
 
+    A result brings its slide with it; where that is open already it is not added again.
+
     Returns
     -------
     list of Layer
@@ -227,8 +229,12 @@ def add_layers(viewer: ViewerModel, layers: Sequence[LayerData]) -> list[Layer]:
     from napari.layers import Layer as LayerClass
 
     first = not len(viewer.layers)
+    there = {s.slide.sha256 for s in open_sections(viewer) if s.slide is not None}
     added = []
     for data in layers:
+        section = data[1]["metadata"]["stenhance"].section
+        if section is not None and section.spots is None and section.slide.sha256 in there:
+            continue
         layer = viewer.add_layer(LayerClass.create(*data))
         if layer.metadata["stenhance"].role in {"gene", "browse"}:
             layer.colorbar.visible = True

@@ -63,10 +63,11 @@ class SpotColours:
         values = self.values(gene)
         low, high = limits(values)
         steps = np.clip((values - low) / (high - low) * 255, 0, 255).astype(np.uint8)
-        return _lookup_table()[steps]
+        return lookup_table()[steps]
 
 
-def _lookup_table() -> NDArray[np.float32]:
+def lookup_table() -> NDArray[np.float32]:
+    """Return the 256 colours of spots, from low to high, as RGBA of 0 … 1."""
     from napari.utils.colormaps import ensure_colormap
 
     table: NDArray[Any] = ensure_colormap(COLORMAP).map(np.linspace(0, 1, 256))

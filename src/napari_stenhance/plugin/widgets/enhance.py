@@ -51,7 +51,7 @@ class EnhanceWidget(QWidget):
         for name in ("sections", "predict"):
             self.form.fields[name].native.setMaximumHeight(_LIST_HEIGHT)
         self._suggested = ""
-        self.gene_box = GeneBox(self)
+        self.gene_box = GeneBox(self, "type to add a gene to Write")
         self.gene_box.setToolTip("Type to search; a gene that you choose is added to 'Write'.")
         self.gene_box.chosen.connect(self._add_gene)
         self.draw = QPushButton("Draw a region", self)

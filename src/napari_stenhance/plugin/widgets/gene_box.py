@@ -14,10 +14,10 @@ class GeneBox(QSearchableComboBox):
 
     chosen = Signal(str)
 
-    def __init__(self, parent: QWidget) -> None:
+    def __init__(self, parent: QWidget, prompt: str = "type to search a gene") -> None:
         super().__init__(parent)
         self._genes: tuple[str, ...] = ()
-        self.lineEdit().setPlaceholderText("type to search a gene")
+        self.lineEdit().setPlaceholderText(prompt)
         self.activated.connect(self._picked)
 
     def set_genes(self, genes: Sequence[str]) -> None:

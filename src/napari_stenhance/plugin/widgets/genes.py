@@ -23,9 +23,11 @@ from napari_stenhance.plugin.layers import (
     colour_spots,
     gene_layer,
 )
+from napari_stenhance.plugin.levels import limits
 from napari_stenhance.plugin.shown import Shown, layers_of, open_runs
 from napari_stenhance.plugin.widgets.follow import follow_layers
 from napari_stenhance.plugin.widgets.gene_box import GeneBox
+from napari_stenhance.plugin.widgets.legend import SpotLegend
 from napari_stenhance.plugin.widgets.run_bar import RunBar
 from napari_stenhance.tasks.write import WriteOptions, write
 
@@ -56,6 +58,7 @@ class GenesWidget(QWidget):
         self.spots = QCheckBox("Colour the spots by it", self)
         self.spots.setChecked(True)
         self.spots.toggled.connect(self._show_again)
+        self.legend = SpotLegend(self)
         self.accuracy = QLabel("", self)
         self.accuracy.setWordWrap(True)
         self.accuracy.setToolTip(
@@ -77,6 +80,7 @@ class GenesWidget(QWidget):
         layout.addWidget(self.accuracy)
         layout.addWidget(self.uncertainty)
         layout.addWidget(self.spots)
+        layout.addWidget(self.legend)
         layout.addStretch(1)
         layout.addWidget(self.run_bar)
         self._current = ""
@@ -140,6 +144,7 @@ class GenesWidget(QWidget):
         for layer, about in layers_of(self._viewer, "spots"):
             if self.spots.isChecked() and about.colours is not None and gene in about.colours:
                 colour_spots(layer, gene)
+                self.legend.show_range(*limits(about.colours.values(gene)))
         self._say_accuracy()
 
     def _browse(self, run: Shown, gene: str) -> None:

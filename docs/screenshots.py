@@ -1,0 +1,79 @@
+"""Make the pictures of the docs: open, enhance and look, as a user would.
+
+    python docs/screenshots.py HER2ST OUT      HER2ST holds the sections C2, C3 and C4
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import napari
+from qtpy.QtWidgets import QApplication
+
+from napari_stenhance.plugin.shown import layers_of
+from napari_stenhance.plugin.view import add_docks
+from napari_stenhance.tasks.enhance import EnhanceOptions, enhance
+
+
+def wait(until: Callable[[], bool] = lambda: False, seconds: float = 1) -> None:
+    end = time.monotonic() + seconds
+    while not until() and time.monotonic() < end:
+        QApplication.processEvents()
+        time.sleep(0.01)
+
+
+def main(data: Path, out: Path) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    result = out / "C4.stenhance.zarr"
+    enhance(
+        EnhanceOptions(
+            sections=(data / "C2", data / "C3"),
+            predict=(data / "C4",),
+            out=result,
+            write="ERBB2,COL1A1",
+            device="cpu",
+        )
+    )
+    viewer = napari.Viewer()
+    viewer.window.resize(1500, 950)
+    section = add_docks(viewer)
+    docks = {name.split(" (")[0]: dock for name, dock in viewer.window.dock_widgets.items()}
+    genes = docks["Genes"]
+
+    def shot(name: str, dock: str) -> None:
+        docks[dock].parent().raise_()
+        wait()
+        viewer.screenshot(str(out / f"{name}.png"), canvas_only=False, flash=False)
+
+    for path in (data / "C4", result):
+        section.open(path)
+        wait(lambda: not section.run_bar.busy, 60)
+        wait(seconds=0.3)
+    gene_layers = {a.gene: layer for layer, a in layers_of(viewer, "gene", "browse")}
+
+    def show(*visible: object) -> None:
+        for layer, about in layers_of(viewer, "gene", "browse", "spots"):
+            layer.visible = layer in visible or about.role in visible
+
+    show()
+    shot("1-section", "Section")
+    genes.show_gene("ERBB2")
+    show("spots")
+    shot("2-spots-ERBB2", "Genes")
+    for number, gene in enumerate(("ERBB2", "COL1A1"), start=3):
+        show(gene_layers[gene])
+        viewer.layers.selection.active = gene_layers[gene]
+        shot(f"{number}-{gene}", "Enhance genes")
+    genes.show_gene("CD74")
+    viewer.scene.camera.zoom *= 4
+    shot("5-browse-CD74-close", "Genes")
+    genes.uncertainty.setChecked(True)
+    shot("6-uncertainty", "Genes")
+    viewer.close()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))
