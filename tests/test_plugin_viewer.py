@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import napari
 import numpy as np
 import pytest
 from napari.layers import Layer
@@ -17,7 +18,9 @@ from napari.utils.notifications import Notification, notification_manager
 from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QThreadPool, QTimer, QUrl
 from qtpy.QtGui import QDragEnterEvent, QDropEvent
 from qtpy.QtWidgets import QApplication, QWidget
+from typer.testing import CliRunner
 
+from napari_stenhance.cli import app
 from napari_stenhance.plugin.shown import layers_of, open_sections
 from napari_stenhance.plugin.view import add_docks
 from napari_stenhance.plugin.widgets import enhance as enhance_module
@@ -26,6 +29,8 @@ from napari_stenhance.plugin.widgets.genes import GenesWidget
 from napari_stenhance.plugin.widgets.section import SectionWidget
 from napari_stenhance.results.result import Result
 
+# PySide6 has no newer way to make such an event.
+pytestmark = pytest.mark.filterwarnings("ignore:Function. .QDragEnterEvent:DeprecationWarning")
 LEFT = Qt.MouseButton.LeftButton
 
 
@@ -89,7 +94,8 @@ class Person:
         at = QPoint(round(native.width() / 2 + offset[1]), round(native.height() / 2 + offset[0]))
         self.bot.mouseMove(native, at)
         self.bot.mouseClick(native, LEFT, pos=at)
-        self.bot.wait(50)
+        # Two clicks in less than that are a double click, which closes a polygon.
+        self.bot.wait(QApplication.doubleClickInterval() + 50)
 
     def draw(self, corners: list[tuple[float, float]]) -> None:
         self.click(self.enhance.draw)
@@ -188,7 +194,7 @@ def _look_through(
     person.draw(box)
     region = person.layer("region")
     assert len(region.data) == 1
-    person.enhance.form.fields["region"].value = f"{region.name} (1 drawn)"
+    assert person.enhance.form.fields["region"].value == region.name
     person.run()
     result = Result.open(out)
     assert result.runs == ("pixel2gene-stain-robust", "pixel2gene-stain-robust-2")
@@ -375,3 +381,38 @@ def test_closing_a_dock_stops_its_work(
     person.viewer.layers.clear()
     person.drop(section_files[0])
     assert person.section.run_bar.label.text() == "Done."
+
+
+def test_view_opens_what_it_is_given(
+    section_files: list[Path], make_napari_viewer: Callable[..., Any], qtbot: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Everything but the event loop, which a test must be able to leave."""
+    viewers = []
+
+    def make() -> Any:
+        viewers.append(make_napari_viewer(show=True))
+        return viewers[0]
+
+    def until_open() -> None:
+        qtbot.waitUntil(lambda: len(open_sections(viewers[0])) == 2, timeout=30_000)
+
+    monkeypatch.setattr(napari, "Viewer", make)
+    monkeypatch.setattr(napari, "run", until_open)
+    done = CliRunner().invoke(app, ["view", *map(str, section_files), "--mpp", "0.9"])
+    assert done.exit_code == 0, done.output
+    assert [s.mpp for s in open_sections(viewers[0])] == [0.9, 0.9]
+    visible = {a.name for layer, a in layers_of(viewers[0], "slide") if layer.visible}
+    assert visible == {"two"}
+
+
+def test_view_says_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done = CliRunner().invoke(app, ["view", str(tmp_path / "nothing")])
+    assert done.exit_code == 2
+    assert "no such file or folder" in done.stderr
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM"):
+        monkeypatch.delenv(name, raising=False)
+    done = CliRunner().invoke(app, ["view", str(tmp_path)])
+    if sys.platform == "linux":
+        assert done.exit_code == 2
+        assert "no display" in done.stderr

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +11,8 @@ import typer
 
 from napari_stenhance.cli.command import exit_codes
 from napari_stenhance.errors import InputError
+
+_DISPLAYS = ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")
 
 
 def register(app: typer.Typer) -> None:
@@ -30,6 +34,9 @@ def register(app: typer.Typer) -> None:
                 if not one.exists():
                     msg = f"{one}: there is no such file or folder."
                     raise InputError(msg)
+            if sys.platform == "linux" and not any(map(os.environ.get, _DISPLAYS)):
+                msg = "view: there is no display here; run it on a desktop, or under xvfb-run."
+                raise InputError(msg)
             try:
                 from napari_stenhance.plugin.view import view as show
             except ImportError as error:

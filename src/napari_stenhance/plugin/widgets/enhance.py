@@ -97,7 +97,7 @@ class EnhanceWidget(QWidget):
         from napari.layers import Shapes
 
         drawn = [
-            (f"{layer.name} ({len(layer.data)} drawn)", layer)
+            (layer.name, layer)
             for layer in self._viewer.layers
             if isinstance(layer, Shapes) and len(layer.data)
         ]
@@ -115,7 +115,12 @@ class EnhanceWidget(QWidget):
         self._suggest()
 
     def _regions_changed(self, _event: Any = None) -> None:
+        """List the regions again; one that has just been begun is what the user wants."""
+        region = self.form.fields["region"]
+        before = set(region.choices)
         self.form.refresh()
+        for name in set(region.choices) - before:
+            region.value = name
 
     def _suggest(self, _value: Any = None) -> None:
         """Suggest where the result goes, and list the genes that were measured everywhere."""

@@ -5,11 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QHBoxLayout,
+    QLabel,
+    QPlainTextEdit,
+    QProgressBar,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
 
 from napari_stenhance.errors import Cancelled
 from napari_stenhance.plugin.worker import Outcome, Running, notify_error
 from napari_stenhance.running.job import Event, Job, Note, Progress
+
+_NOTES_HEIGHT = 90
 
 
 class RunBar(QWidget):
@@ -27,11 +37,17 @@ class RunBar(QWidget):
         self.cancel = QPushButton("Cancel", self)
         self.cancel.setToolTip("Stop at the next step; what was finished is kept.")
         self.cancel.clicked.connect(self._cancel)
+        self.notes = QPlainTextEdit(self)
+        self.notes.setReadOnly(True)
+        self.notes.setMaximumHeight(_NOTES_HEIGHT)
+        self.notes.setToolTip("What was guessed or left out")
+        self.notes.hide()
         row = QHBoxLayout()
         row.addWidget(self.bar, 1)
         row.addWidget(self.cancel)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.notes)
         layout.addWidget(self.label)
         layout.addLayout(row)
         self._show_idle("")
@@ -62,12 +78,15 @@ class RunBar(QWidget):
         on_event : callable
             Receives every event.
         on_end : callable
-            Called before that, however the task ended.
+            Called after that, and however else the task ended.
         """
         if self.busy:
             return
         self._on_event, self._on_done, self._on_end = on_event, on_done, on_end
+        self.notes.clear()
+        self.notes.hide()
         self.label.setText(f"{title} …")
+        self.label.show()
         self.bar.setRange(0, 0)
         self.bar.show()
         self.cancel.setEnabled(True)
@@ -93,22 +112,22 @@ class RunBar(QWidget):
             self.bar.setRange(0, max(event.total, 1))
             self.bar.setValue(event.done)
         elif isinstance(event, Note):
-            self.label.setToolTip("\n".join(filter(None, [self.label.toolTip(), event.text])))
+            self.notes.appendPlainText(f"• {event.text}")
+            self.notes.show()
         self._on_event(event)
 
     def _end(self, outcome: Outcome) -> None:
         if self._running is not None:
             self.destroyed.disconnect(self._running.job.cancel)
         self._running = None
-        self._on_end()
         if outcome.error is None:
             self._show_idle("Done.")
             self._on_done(outcome.value)
-        elif isinstance(outcome.error, Cancelled):
-            self._show_idle(str(outcome.error))
         else:
             self._show_idle(str(outcome.error))
-            notify_error(outcome.error, outcome.details)
+            if not isinstance(outcome.error, Cancelled):
+                notify_error(outcome.error, outcome.details)
+        self._on_end()
 
     def _show_idle(self, text: str) -> None:
         self.label.setText(text)

@@ -37,7 +37,7 @@ _FILES = "Sections and slides (*.h5ad *.jpg *.jpeg *.png *.tif *.tiff *.svs *.nd
 
 
 class _DropArea(QLabel):
-    """Takes one file or folder dropped on it."""
+    """Takes files and folders dropped on it."""
 
     dropped = Signal(object)
 
@@ -55,7 +55,7 @@ class _DropArea(QLabel):
     def dropEvent(self, event: QDropEvent) -> None:
         paths = [Path(u.toLocalFile()) for u in event.mimeData().urls() if u.isLocalFile()]
         event.acceptProposedAction()
-        for path in paths[:1]:
+        for path in paths:
             self.dropped.emit(path)
 
 
@@ -120,7 +120,13 @@ class SectionWidget(QWidget):
         def work(job: Job) -> Any:
             return open_layers(path, mpp, job)
 
-        self.run_bar.start(f"Opening {path.name}", work, on_done=self._opened)
+        self.run_bar.start(
+            f"Opening {path.name}", work, on_done=self._opened, on_end=self._open_next
+        )
+
+    def _open_next(self) -> None:
+        if self._waiting:
+            self.open(self._waiting.pop(0))
 
     def _opened(self, opened: tuple[list[Any], Any]) -> None:
         layers, what = opened
@@ -132,8 +138,6 @@ class SectionWidget(QWidget):
         for name in names:
             self.shown.setCurrentText(name)
         self._show_only()
-        if self._waiting:
-            self.open(self._waiting.pop(0))
 
     def _open_again(self) -> None:
         """Replace the layers of the section that was opened last."""
