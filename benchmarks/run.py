@@ -1,11 +1,11 @@
-"""Run benchmarks: `python benchmarks/run.py [decode|stain|memory|accuracy …]`, by default all."""
+"""Run benchmarks: `python benchmarks/run.py [NAME …]`, of `ALL`; by default all."""
 
 from __future__ import annotations
 
 import importlib
 import sys
 
-ALL = ("decode", "stain", "memory", "accuracy")
+ALL = ("decode", "stain", "viewer", "memory", "accuracy")
 
 
 def main() -> None:

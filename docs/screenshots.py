@@ -11,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import napari
+from napari._qt.dialogs.qt_reader_dialog import QtReaderDialog
+from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication
 
 from napari_stenhance.plugin.shown import layers_of
@@ -23,6 +25,18 @@ def wait(until: Callable[[], bool] = lambda: False, seconds: float = 1) -> None:
     while not until() and time.monotonic() < end:
         QApplication.processEvents()
         time.sleep(0.01)
+
+
+def _choice(viewer: napari.Viewer, path: Path, out: Path) -> None:
+    """Take a picture of what napari asks when a folder is dropped on its canvas."""
+
+    def picture() -> None:
+        (dialog,) = (w for w in QApplication.topLevelWidgets() if isinstance(w, QtReaderDialog))
+        dialog.grab().save(str(out / "0-choose-reader.png"))
+        dialog.reject()
+
+    QTimer.singleShot(1000, picture)
+    viewer.window._qt_viewer._qt_open([str(path)], stack=False)
 
 
 def main(data: Path, out: Path) -> None:
@@ -48,6 +62,7 @@ def main(data: Path, out: Path) -> None:
         wait()
         viewer.screenshot(str(out / f"{name}.png"), canvas_only=False, flash=False)
 
+    _choice(viewer, result, out)
     for path in (data / "C4", result):
         section.open(path)
         wait(lambda: not section.run_bar.busy, 60)

@@ -56,7 +56,7 @@ def test_help_and_version(monkeypatch: pytest.MonkeyPatch) -> None:
         assert "[µm per pixel]" in run(command, "--help").output
     enhance = run("enhance", "--help").output
     for option in ("--method", "--predict", "--genes", "--write", "--region", "--encoder",
-                   "--preset", "--mpp", "--device", "--seed", "--out"):  # fmt: skip
+                   "--preset", "--mpp", "--device", "--seed", "--out", "--epochs"):  # fmt: skip
         assert option in enhance
 
 
@@ -186,6 +186,18 @@ def test_more_genes_are_written_without_computing_anything_again(
     assert events == ["slide", "complete"]
 
 
+def test_write_adds_gene_images_of_the_same_bytes(result: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.stenhance.zarr"
+    shutil.copytree(result, copy)
+    shutil.rmtree(copy / "fields" / "pixel2gene-stain-robust" / "genes" / "G20")
+    run("write", copy, "--genes", "G20")
+    assert files_of(copy) == files_of(result)
+    failed = run("write", copy, "--genes", "G20,NOTAGENE", code=2)
+    assert "NOTAGENE" in failed.stderr
+    failed = run("write", tmp_path, "--genes", "G20", code=2)
+    assert "no result of napari-stenhance" in failed.stderr
+
+
 def test_a_region_limits_the_prediction_and_reuses_the_model(
     result: Path, section_files: list[Path], tmp_path: Path
 ) -> None:
@@ -204,6 +216,13 @@ def test_a_region_limits_the_prediction_and_reuses_the_model(
     np.testing.assert_allclose(image[inside], whole.image("G5")[inside], rtol=1e-5)
     events = events_of(copy)
     assert events.count("trained") == 1
+    kept = opened.region(opened.runs[1])
+    assert kept is not None
+    assert kept.area.equals(st.Region.read(region).area)
+    assert opened.region(opened.runs[0]) is None
+    where = opened.slide_path()
+    assert where is not None
+    assert where.name == "two_he.jpg"
     region.write_text(
         json.dumps({"type": "Polygon", "coordinates": [[[0, 0], [9, 0], [9, 9], [0, 0]]]})
     )

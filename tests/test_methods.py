@@ -246,6 +246,8 @@ def test_models_and_methods_that_are_not_there_are_refused(tmp_path: Path) -> No
         load_fitted(tmp_path, CPU)
     with pytest.raises(InputError, match="there is only pixel2gene"):
         make_method("magic", "robust", "stain", 100, 0, CPU)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="at least one epoch"):
+        make_method("pixel2gene", "robust", "stain", 0, 0, CPU)
 
 
 def test_too_few_spots_are_refused(sample: Sample) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import threading
 import time
@@ -416,3 +417,26 @@ def test_view_says_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     if sys.platform == "linux":
         assert done.exit_code == 2
         assert "no display" in done.stderr
+
+
+def test_torch_trains_beside_a_canvas_drawn_in_software() -> None:
+    """triton's LLVM and Mesa's in one process end in a segmentation fault."""
+    script = (
+        "import napari, numpy as np\n"
+        "viewer = napari.Viewer()\n"
+        "viewer.add_image(np.zeros((8, 8)))\n"
+        "viewer.screenshot(flash=False)\n"
+        "from napari_stenhance.running.device import resolve_device\n"
+        "resolve_device('cpu')\n"
+        "import torch\n"
+        "parameter = torch.nn.Parameter(torch.ones(1))\n"
+        "optimiser = torch.optim.AdamW([parameter])\n"
+        "parameter.sum().backward()\n"
+        "optimiser.step()\n"
+        "print('trained')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "trained" in done.stdout

@@ -17,6 +17,7 @@ from napari_stenhance.storage.pyramid import (
     create_levels,
     level_shapes,
     mean_pool,
+    read_tile,
 )
 from napari_stenhance.storage.tiles import (
     is_done,
@@ -79,6 +80,25 @@ def test_coarse_levels_are_built_from_their_children(tmp_path: Path) -> None:
     for level in levels[1:]:
         expected = mean_pool(expected)
         np.testing.assert_array_equal(level[...], expected)
+
+
+def test_a_pyramid_that_is_still_filling_reads_as_it_will_be(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).random((37, 50)).astype("f4")
+    levels = create_levels(
+        zarr.create_group(tmp_path / "a.zarr"), values.shape, tile=8, dtype="f4", fill_value=np.nan
+    )
+    there = np.full_like(values, np.nan)
+    for tile in list(tiles_of(values.shape, 8))[:17]:
+        write_tile(levels[0], tile, values[tile.rows, tile.columns])
+        there[tile.rows, tile.columns] = values[tile.rows, tile.columns]
+    expected = there
+    for level, array in enumerate(levels):
+        for tile in tiles_of((array.shape[0], array.shape[1]), 8):
+            np.testing.assert_array_equal(
+                read_tile(levels, level, tile.index, mean_pool), expected[tile.rows, tile.columns]
+            )
+        expected = mean_pool(expected)
+    assert missing_tiles(levels[1]), "looking writes nothing"
 
 
 def test_labels_survive_pooling() -> None:
