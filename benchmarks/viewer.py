@@ -18,8 +18,9 @@ import numpy as np
 from qtpy.QtWidgets import QApplication
 from timing import median_seconds
 
-from napari_stenhance.plugin.layers import add_layers, browse, run_layers, section_layers
+from napari_stenhance.plugin.layers import run_layers, section_layers
 from napari_stenhance.plugin.levels import image_levels
+from napari_stenhance.plugin.scene import add_layers, browse
 from napari_stenhance.plugin.spots import lookup_table
 from napari_stenhance.plugin.worker import Running
 from napari_stenhance.results.genes import gene_group

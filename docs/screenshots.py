@@ -1,6 +1,6 @@
 """Make the pictures of the docs: open, enhance and look, as a user would.
 
-    python docs/screenshots.py HER2ST OUT      HER2ST holds the sections C2, C3 and C4
+python docs/screenshots.py HER2ST OUT      HER2ST holds the sections C2, C3 and C4
 """
 
 from __future__ import annotations

@@ -13,7 +13,8 @@ from napari.layers import Layer
 from numpy.typing import NDArray
 
 from napari_stenhance.methods.field import Decoder
-from napari_stenhance.plugin.layers import add_layers, result_layers, section_layers
+from napari_stenhance.plugin.layers import result_layers, section_layers
+from napari_stenhance.plugin.scene import add_layers
 from napari_stenhance.results.genes import write_gene
 from napari_stenhance.results.result import Result
 from napari_stenhance.running.job import Job

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import threading
@@ -29,6 +30,7 @@ from napari_stenhance.plugin.widgets.enhance import EnhanceWidget
 from napari_stenhance.plugin.widgets.genes import GenesWidget
 from napari_stenhance.plugin.widgets.section import SectionWidget
 from napari_stenhance.results.result import Result
+from napari_stenhance.tasks.enhance import EnhanceOptions
 
 # PySide6 has no newer way to make such an event.
 pytestmark = pytest.mark.filterwarnings("ignore:Function. .QDragEnterEvent:DeprecationWarning")
@@ -159,7 +161,8 @@ def _look_through(
     person.set_enhance(out, ", ".join(genes))
     person.run()
     clock.stop()
-    assert max(gaps) < 1, "the interface froze"
+    # Twice what it takes on two idle cores: napari needs some time for each new layer.
+    assert max(gaps) < 2, "the interface froze"
     assert person.enhance.run_bar.label.text() == "Done."
     field = Result.open(out).field("pixel2gene-stain-robust")
     for gene in genes:
@@ -440,3 +443,49 @@ def test_torch_trains_beside_a_canvas_drawn_in_software() -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "trained" in done.stdout
+
+
+def test_a_scale_that_was_set_moves_the_section_and_keeps_what_was_drawn(
+    person: Person, section_files: list[Path]
+) -> None:
+    person.drop(section_files[0])
+    region = person.layer("region")
+    region.add(np.array([(100, 100), (100, 300), (300, 300)]), shape_type="polygon")
+    person.section.mpp.setValue(1.6)
+    person.click(person.section.again)
+    person.wait(lambda: not person.section.run_bar.busy)
+    (section,) = open_sections(person.viewer)
+    assert section.mpp == 1.6
+    assert "1.6 µm per pixel (given)" in person.section.words.toPlainText()
+    region = person.layer("region")
+    np.testing.assert_allclose(region.scale, 1.6)
+    np.testing.assert_allclose(region.data[0], [(100, 100), (100, 300), (300, 300)])
+    # It was for that slide only.
+    person.drop(section_files[1])
+    assert [s.mpp for s in open_sections(person.viewer)] == [1.6, 0.8]
+    # A scale that cannot be is said, and takes nothing away.
+    person.section.mpp.setValue(0.01)
+    person.click(person.section.again)
+    person.wait(lambda: not person.section.run_bar.busy)
+    assert "cannot be right" in person.section.run_bar.label.text()
+    assert [s.mpp for s in open_sections(person.viewer)] == [1.6, 0.8]
+
+
+def test_a_result_whose_slide_is_gone_says_so(
+    person: Person, section_files: list[Path], tmp_path: Path
+) -> None:
+    moved = tmp_path / "moved"
+    moved.mkdir()
+    for file in (section_files[0], section_files[0].with_name("one_he.jpg")):
+        shutil.copy(file, moved)
+    out = tmp_path / "one.stenhance.zarr"
+    options = EnhanceOptions((moved / "one.h5ad",), out, write="G1", epochs=1, device="cpu")
+    enhance_module.enhance(options)
+    shutil.rmtree(moved)
+    person.drop(out)
+    assert "open the section too" in person.section.words.toPlainText()
+    assert person.layer("gene").visible
+    # The section, opened after it, lies underneath.
+    person.drop(section_files[0])
+    roles = [a.role for _, a in layers_of(person.viewer, "slide", "spots", "gene", "browse")]
+    assert roles == ["slide", "browse", "gene", "spots"]

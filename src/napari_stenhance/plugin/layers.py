@@ -3,41 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import shapely
 
 from napari_stenhance.plugin.levels import contrast, field_levels, image_levels, slide_levels
-from napari_stenhance.plugin.shown import Shown, open_sections, shown
+from napari_stenhance.plugin.regions import region_layer
+from napari_stenhance.plugin.shown import LayerData, Shown, pixel_space
 from napari_stenhance.plugin.spots import TOTAL, SpotColours, label
 
 if TYPE_CHECKING:
-    from napari.components import ViewerModel
-    from napari.layers import Image, Layer, Points
-
     from napari_stenhance.methods.field import GeneField, What
     from napari_stenhance.results.result import Result
-    from napari_stenhance.section.region import Region
     from napari_stenhance.section.section import Section
 
-LayerData = tuple[Any, dict[str, Any], str]
-"""(data, attributes, layer type), as npe2 readers return them."""
-
 GENE_COLORMAP = "magma"
-_REGION_COLOUR = "#00c8ff"
-
-
-def _space(mpp: float | None) -> dict[str, Any]:
-    """Return scale and units of data in full-resolution pixels."""
-    unit = "pixel" if mpp is None else "micrometer"
-    return {
-        "scale": (mpp or 1.0,) * 2,
-        "units": (unit, unit),
-        "axis_labels": ("y", "x"),
-    }
 
 
 def section_layers(section: Section) -> list[LayerData]:
@@ -50,7 +31,7 @@ def section_layers(section: Section) -> list[LayerData]:
             "rgb": True,
             "multiscale": True,
             "metadata": about.metadata(),
-            **_space(section.mpp),
+            **pixel_space(section.mpp),
         }
         layers.append((slide_levels(section.slide), attributes, "image"))
     if section.spots is not None:
@@ -74,31 +55,9 @@ def _spots_layer(section: Section) -> LayerData:
         "features": {"spot": np.asarray(spots.obs_names, dtype=object)},
         "opacity": 0.8,
         "metadata": Shown("spots", section.name, section=section, colours=colours).metadata(),
-        **_space(section.mpp),
+        **pixel_space(section.mpp),
     }
     return np.asarray(spots.obsm["spatial"], np.float64)[:, 1::-1], attributes, "points"
-
-
-def region_layer(
-    name: str, mpp: float | None, region: Region | None = None, section: Section | None = None
-) -> LayerData:
-    """Make a layer with a slide's transform to draw polygons in, or with those of a region."""
-    attributes = {
-        "name": f"{name} region",
-        "ndim": 2,
-        "shape_type": "polygon",
-        "edge_color": _REGION_COLOUR,
-        "face_color": "transparent",
-        # In pixels of the slide: about three pixels of the screen when a section fills it.
-        "edge_width": 20 / (mpp or 1.0),
-        "metadata": Shown("region", name, section=section).metadata(),
-        **_space(mpp),
-    }
-    polygons = None
-    if region is not None:
-        parts = getattr(region.area, "geoms", [region.area])
-        polygons = [np.asarray(p.exterior.coords)[:-1, ::-1] / (mpp or 1.0) for p in parts]
-    return polygons, attributes, "shapes"
 
 
 def gene_layer(
@@ -120,7 +79,7 @@ def browse_layer(
 ) -> LayerData:
     """Make the one layer of a run that shows any gene, decoded when it is looked at."""
     about = Shown("browse", _name(result), result=result.path, run=run, gene=gene, field=field)
-    title = _browse_title(_title(result, run), gene, field, "latent")
+    title = browse_title(_title(result, run), gene, field, "latent")
     return _image(field_levels(field, gene), field, title, about, visible=visible)
 
 
@@ -157,34 +116,9 @@ def _title(result: Result, run: str) -> str:
     return _name(result) if run == result.runs[0] else f"{_name(result)} ({run})"
 
 
-def _browse_title(name: str, gene: str, field: GeneField, what: What) -> str:
+def browse_title(name: str, gene: str, field: GeneField, what: What) -> str:
+    """Name a browse layer after what it shows."""
     return f"{name} browse: {gene} {'' if what == 'latent' else 'uncertainty '}[{field.unit}]"
-
-
-def browse(layer: Image, gene: str, what: What = "latent") -> None:
-    """Show another gene, or its spread, in a browse layer."""
-    about: Shown = layer.metadata["stenhance"]
-    assert about.field is not None
-    levels = field_levels(about.field, gene, what)
-    layer.metadata["stenhance"] = replace(about, gene=gene)
-    layer.data = levels
-    set_contrast(layer, contrast(levels))
-    layer.name = _browse_title(layer.name.split(" browse:")[0], gene, about.field, what)
-
-
-def set_contrast(layer: Image, limits: tuple[float, float]) -> None:
-    """Set the contrast, and let its slider reach from zero to twice that."""
-    layer.contrast_limits_range = (min(0.0, limits[0]), 2 * limits[1])
-    layer.contrast_limits = limits
-
-
-def colour_spots(layer: Points, gene: str) -> None:
-    """Colour spots by a gene that was measured."""
-    about: Shown = layer.metadata["stenhance"]
-    assert about.colours is not None
-    layer.metadata["stenhance"] = replace(about, gene=gene)
-    layer.face_color = about.colours.rgba(gene)
-    layer.name = label(about.name, gene)
 
 
 def best_gene(field: GeneField) -> str:
@@ -214,70 +148,6 @@ def result_layers(result: Result, slide: Section | None) -> list[LayerData]:
         if result.run_attributes(run).get("field_created"):
             layers += run_layers(result, run)
     return layers
-
-
-def add_layers(viewer: ViewerModel, layers: Sequence[LayerData]) -> list[Layer]:
-    """Add layers, gene images under the spots, with a scale bar and colour bars.
-
-    A result brings its slide with it; where that is open already it is not added again.
-
-    Returns
-    -------
-    list of Layer
-        Those that were added.
-    """
-    from napari.layers import Layer as LayerClass
-
-    first = not len(viewer.layers)
-    there = {s.slide.sha256 for s in open_sections(viewer) if s.slide is not None}
-    added = []
-    for data in layers:
-        section = data[1]["metadata"]["stenhance"].section
-        if section is not None and section.spots is None and section.slide.sha256 in there:
-            continue
-        layer = viewer.add_layer(LayerClass.create(*data))
-        if layer.metadata["stenhance"].role in {"gene", "browse"}:
-            layer.colorbar.visible = True
-            images = [n for n, other in enumerate(viewer.layers[:-1]) if _is_image(other)]
-            viewer.layers.move(len(viewer.layers) - 1, max(images, default=-1) + 1)
-        added.append(layer)
-    viewer.canvas.overlays.scale_bar.visible = True
-    shown_images = [layer for layer in added if layer.visible and _is_image(layer)]
-    if shown_images:
-        viewer.layers.selection.active = shown_images[-1]
-    if first:
-        viewer.reset_view()
-    return added
-
-
-def _is_image(layer: Layer) -> bool:
-    about = shown(layer)
-    return about is not None and about.role in {"slide", "gene", "browse"}
-
-
-def polygons_um(layer: Layer, slide: Layer) -> list[shapely.Polygon]:
-    """Return what was drawn in a shapes layer as polygons in micrometres of a slide.
-
-    Rectangles and ellipses count; lines and paths, which have no area, do not.
-    """
-    mpp = float(slide.scale[-1])
-    polygons = []
-    for corners, kind in zip(layer.data, layer.shape_type, strict=True):
-        if kind in {"line", "path"}:
-            continue
-        outline = _ellipse(corners) if kind == "ellipse" else np.asarray(corners)
-        pixels = [slide.world_to_data(layer.data_to_world(p[-2:])) for p in outline]
-        polygons.append(shapely.Polygon(np.asarray(pixels)[:, ::-1] * mpp))
-    return polygons
-
-
-def _ellipse(corners: Any, points: int = 64) -> Any:
-    """Sample the ellipse that touches the middles of a box's four sides."""
-    corners = np.asarray(corners)
-    centre = corners.mean(axis=0)
-    a, b = (corners[1] - corners[0]) / 2, (corners[2] - corners[1]) / 2
-    turn = np.linspace(0, 2 * np.pi, points, endpoint=False)[:, None]
-    return centre + np.cos(turn) * a + np.sin(turn) * b
 
 
 def open_layers(

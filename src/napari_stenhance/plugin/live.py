@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject, QTimer
 
-from napari_stenhance.plugin.layers import add_layers, run_layers, set_contrast
+from napari_stenhance.plugin.layers import run_layers
 from napari_stenhance.plugin.levels import contrast
-from napari_stenhance.plugin.shown import layers_of
+from napari_stenhance.plugin.scene import add_layers, set_contrast
+from napari_stenhance.plugin.shown import KEY, LayerData, layers_of
 from napari_stenhance.running.job import Event, Partial
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from napari.layers import Image
 
 _REFRESH_MS = 300
+_PAUSE_MS = 20
 _QUICK = 256
 
 
@@ -32,10 +34,10 @@ class LiveLayers(QObject):
         self._added: set[tuple[Path, str]] = set()
         self._seen: set[tuple[Path, str]] = set()
         self._waiting: set[tuple[Path, str]] = set()
+        self._coming: list[LayerData] = []
         self._limits: dict[Image, tuple[float, float]] = {}
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
-        self._timer.setInterval(_REFRESH_MS)
         self._timer.timeout.connect(self._refresh)
 
     def receive(self, event: Event) -> None:
@@ -44,34 +46,46 @@ class LiveLayers(QObject):
             self._waiting.add((event.result, event.run))
             self._seen.add((event.result, event.run))
             if not self._timer.isActive():
-                self._timer.start()
+                self._timer.start(_REFRESH_MS)
 
     def finish(self) -> None:
         """Show all that there is of every run that the job touched."""
         self._timer.stop()
         self._waiting, self._seen = self._seen, set()
-        self._refresh(whole=True)
+        self._make_layers()
+        while self._coming:
+            self._add_one()
+        self._reload_layers(whole=True)
         self._added.clear()
         self._limits.clear()
 
-    def _refresh(self, *, whole: bool = False) -> None:
-        waiting, self._waiting = self._waiting, set()
-        for path, run in waiting:
-            self._add_once(path, run)
-            for layer, _ in layers_of(self._viewer, "gene", "browse", result=path, run=run):
-                self._reload(layer, whole=whole)
+    def _refresh(self) -> None:
+        self._make_layers()
+        if self._coming:
+            # napari takes a quarter of a second for each: the interface gets its turn between them.
+            self._add_one()
+            self._timer.start(_PAUSE_MS)
+        else:
+            self._reload_layers(whole=False)
 
-    def _add_once(self, path: Path, run: str) -> None:
+    def _make_layers(self) -> None:
         from napari_stenhance.results.result import Result
 
-        if (path, run) in self._added:
-            return
-        self._added.add((path, run))
-        if any(layers_of(self._viewer, "gene", "browse", result=path, run=run)):
-            return
-        for layer in add_layers(self._viewer, run_layers(Result.open(path), run)):
-            if layer.metadata["stenhance"].role in {"gene", "browse"}:
+        for path, run in self._waiting - self._added:
+            self._added.add((path, run))
+            if not any(layers_of(self._viewer, "gene", "browse", result=path, run=run)):
+                self._coming += run_layers(Result.open(path), run)
+
+    def _add_one(self) -> None:
+        for layer in add_layers(self._viewer, [self._coming.pop(0)]):
+            if layer.metadata[KEY].role in {"gene", "browse"}:
                 self._limits[layer] = tuple(layer.contrast_limits)
+
+    def _reload_layers(self, *, whole: bool) -> None:
+        waiting, self._waiting = self._waiting, set()
+        for path, run in waiting:
+            for layer, _ in layers_of(self._viewer, "gene", "browse", result=path, run=run):
+                self._reload(layer, whole=whole)
 
     def _reload(self, layer: Image, *, whole: bool) -> None:
         coarsest = len(layer.data) - 1

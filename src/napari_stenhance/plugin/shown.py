@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from napari_stenhance.errors import InputError
+
 if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Layer
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     from napari_stenhance.section.section import Section
 
 KEY = "stenhance"
+LayerData = tuple[Any, dict[str, Any], str]
+"""(data, attributes, layer type), as npe2 readers return them."""
 Role = Literal["slide", "spots", "region", "gene", "browse"]
 
 
@@ -75,13 +79,52 @@ def layers_of(
             yield layer, about
 
 
+def same_slide(one: Section | None, other: Section | None) -> bool:
+    """Tell whether two sections are of one slide at one scale."""
+    slides = [s.slide for s in (one, other) if s is not None and s.slide is not None]
+    return len(slides) == 2 and (slides[0].sha256, slides[0].mpp) == (
+        slides[1].sha256,
+        slides[1].mpp,
+    )
+
+
 def open_sections(viewer: ViewerModel) -> list[Section]:
-    """List the sections whose slide or spots are among the layers, in the order of opening."""
+    """List the sections whose slide or spots are among the layers, in the order of opening.
+
+    Of two that share a slide, that which also has spots.
+    """
     sections: list[Section] = []
     for _, about in layers_of(viewer, "slide", "spots"):
-        if about.section is not None and not any(about.section is s for s in sections):
-            sections.append(about.section)
+        new = about.section
+        if new is None or any(new is old for old in sections):
+            continue
+        shared = [n for n, old in enumerate(sections) if same_slide(old, new)]
+        if not shared:
+            sections.append(new)
+        elif new.spots is not None:
+            sections[shared[0]] = new
     return sections
+
+
+def slide_layer(viewer: ViewerModel, section: Section) -> Layer:
+    """Return the layer that shows a section's slide.
+
+    Raises
+    ------
+    InputError
+        If it was deleted.
+    """
+    for layer, about in layers_of(viewer, "slide"):
+        if same_slide(about.section, section):
+            return layer
+    msg = f"{section.name}: its slide is no longer among the layers; open the section again."
+    raise InputError(msg)
+
+
+def pixel_space(mpp: float | None) -> dict[str, Any]:
+    """Return scale and units of a layer whose data are in full-resolution pixels."""
+    unit = "pixel" if mpp is None else "micrometer"
+    return {"scale": (mpp or 1.0,) * 2, "units": (unit, unit), "axis_labels": ("y", "x")}
 
 
 def open_runs(viewer: ViewerModel) -> list[Shown]:

@@ -32,7 +32,6 @@ def view(paths: Sequence[Path], mpp: float | None = None) -> None:
 
     viewer = napari.Viewer()
     section = add_docks(viewer)
-    section.mpp.setValue(mpp or 0)
     for path in paths:
-        section.open(path)
+        section.open(path, mpp)
     napari.run()

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.plugin.look import look_of, plain, plain_columns, unit_names
+from napari_stenhance.plugin.regions import outline
 from napari_stenhance.plugin.saved import EACH_POINT, FORMAT_VERSION, KEY
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ Layer = tuple[Any, dict[str, Any], str]
 """(data, attributes, layer type), as npe2 hands them over."""
 
 _FOLDERS = {"image": "images", "labels": "labels", "points": "tables", "shapes": "files/shapes"}
-_CORNERS = 64
 
 
 def write_layers(path: str, layers: list[Layer]) -> list[str]:
@@ -210,7 +210,7 @@ def _write_shapes(
     features = []
     for n, vertices in enumerate(data):
         kind = each["shape_type"][n]
-        world = to_world(to_layer(_outline(kind, np.asarray(vertices, dtype="f8"))))
+        world = to_world(to_layer(outline(kind, vertices)))
         napari = {"vertices": plain(np.asarray(vertices)), **{key: v[n] for key, v in each.items()}}
         properties = {**{key: values[n] for key, values in columns.items()}, KEY: napari}
         geometry = _geometry(kind, world[:, ::-1].tolist())
@@ -223,15 +223,6 @@ def _write_shapes(
     }
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(collection), "utf-8")
-
-
-def _outline(kind: str, vertices: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the corners of a shape; an ellipse, of whose box napari keeps the corners, gets 64."""
-    if kind != "ellipse":
-        return vertices
-    turn = np.linspace(0, 2 * np.pi, _CORNERS, endpoint=False)[:, None]
-    across, along = (vertices[1] - vertices[0]) / 2, (vertices[3] - vertices[0]) / 2
-    return vertices.mean(axis=0) + np.cos(turn) * across + np.sin(turn) * along
 
 
 def _geometry(kind: str, xy: list[list[float]]) -> dict[str, Any]:

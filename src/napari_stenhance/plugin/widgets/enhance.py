@@ -10,9 +10,9 @@ import shapely
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QScrollArea, QVBoxLayout, QWidget
 
 from napari_stenhance.errors import InputError, StenhanceError
-from napari_stenhance.plugin.layers import polygons_um
 from napari_stenhance.plugin.live import LiveLayers
-from napari_stenhance.plugin.shown import layers_of, open_sections
+from napari_stenhance.plugin.regions import polygons_um
+from napari_stenhance.plugin.shown import layers_of, open_sections, same_slide, slide_layer
 from napari_stenhance.plugin.widgets.follow import follow_layers
 from napari_stenhance.plugin.widgets.form import OptionsForm
 from napari_stenhance.plugin.widgets.gene_box import GeneBox
@@ -78,7 +78,7 @@ class EnhanceWidget(QWidget):
         layout.addLayout(row)
         layout.addWidget(self.run_bar)
         self.form.fields["sections"].changed.connect(self._suggest)
-        follow_layers(self, napari_viewer, self._refresh)
+        follow_layers(self, napari_viewer, self._refresh, self._regions_changed)
 
     # What can be chosen
 
@@ -109,12 +109,9 @@ class EnhanceWidget(QWidget):
         sections = self.form.fields["sections"]
         if not had and sections.choices:
             sections.value = [sections.choices[-1]]
-        for layer, _ in layers_of(self._viewer, "region"):
-            # Connecting the same slot again changes nothing.
-            layer.events.data.connect(self._regions_changed)
         self._suggest()
 
-    def _regions_changed(self, _event: Any = None) -> None:
+    def _regions_changed(self) -> None:
         """List the regions again; one that has just been begun is what the user wants."""
         region = self.form.fields["region"]
         before = set(region.choices)
@@ -148,7 +145,7 @@ class EnhanceWidget(QWidget):
         """Hand the region layer of the section in question to the user."""
         sections = self.form.chosen("predict") or self.form.chosen("sections")
         for layer, about in layers_of(self._viewer, "region"):
-            if sections and about.section is sections[0]:
+            if sections and same_slide(about.section, sections[0]):
                 layer.visible = True
                 self._viewer.layers.selection.active = layer
                 layer.mode = "add_polygon"
@@ -175,9 +172,7 @@ class EnhanceWidget(QWidget):
         return EnhanceOptions(**values)
 
     def _region(self, layer: Shapes, section: Section) -> Region:
-        slide = next(
-            slide for slide, about in layers_of(self._viewer, "slide") if about.section is section
-        )
+        slide = slide_layer(self._viewer, section)
         area = shapely.union_all([shapely.make_valid(p) for p in polygons_um(layer, slide)])
         if not area.area > 0:
             msg = f"{layer.name}: what is drawn has no area; draw a polygon around tissue."

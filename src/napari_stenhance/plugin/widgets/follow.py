@@ -5,28 +5,54 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from napari_stenhance.plugin.shown import layers_of
+
 if TYPE_CHECKING:
     from napari.components import ViewerModel
     from qtpy.QtWidgets import QWidget
 
 
-def follow_layers(widget: QWidget, viewer: ViewerModel, update: Callable[[], None]) -> None:
-    """Call `update` now and whenever a layer comes, goes or is renamed."""
+def follow_layers(
+    widget: QWidget,
+    viewer: ViewerModel,
+    update: Callable[[], None],
+    drawn: Callable[[], None] = lambda: None,
+) -> None:
+    """Call `update` now and whenever a layer comes, goes or is renamed, until the widget is gone.
 
-    def changed(_event: Any = None) -> None:
-        update()
-
-    emitters = (
+    Parameters
+    ----------
+    widget : QWidget
+    viewer : Viewer
+    update : callable
+    drawn : callable
+        Called whenever something is drawn in a region layer, or deleted from it.
+    """
+    emitters = [
         viewer.layers.events.inserted,
         viewer.layers.events.removed,
         viewer.layers.events.renamed,
-    )
+    ]
+    regions: list[Any] = []
+
+    def changed(_event: Any = None) -> None:
+        for layer, _ in layers_of(viewer, "region"):
+            if layer.events.data not in regions:
+                layer.events.data.connect(redrawn)
+                regions.append(layer.events.data)
+        update()
+
+    def redrawn(_event: Any = None) -> None:
+        drawn()
+
     for emitter in emitters:
         emitter.connect(changed)
 
     def leave() -> None:
         for emitter in emitters:
             emitter.disconnect(changed)
+        for emitter in regions:
+            emitter.disconnect(redrawn)
 
     widget.destroyed.connect(leave)
-    update()
+    changed()

@@ -16,14 +16,9 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_stenhance.plugin.layers import (
-    add_layers,
-    browse,
-    browse_layer,
-    colour_spots,
-    gene_layer,
-)
+from napari_stenhance.plugin.layers import browse_layer, gene_layer
 from napari_stenhance.plugin.levels import limits
+from napari_stenhance.plugin.scene import add_layers, browse, colour_spots
 from napari_stenhance.plugin.shown import Shown, layers_of, open_runs
 from napari_stenhance.plugin.widgets.follow import follow_layers
 from napari_stenhance.plugin.widgets.gene_box import GeneBox

@@ -20,8 +20,9 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_stenhance.plugin.layers import add_layers, open_layers
-from napari_stenhance.plugin.shown import layers_of
+from napari_stenhance.plugin.layers import open_layers
+from napari_stenhance.plugin.scene import add_layers
+from napari_stenhance.plugin.shown import KEY, LayerData, layers_of
 from napari_stenhance.plugin.widgets.follow import follow_layers
 from napari_stenhance.plugin.widgets.run_bar import RunBar
 from napari_stenhance.section.section import Section
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
     from qtpy.QtGui import QDragEnterEvent, QDropEvent
 
-    from napari_stenhance.running.job import Job
+    from napari_stenhance.results.result import Result
 
 _FILES = "Sections and slides (*.h5ad *.jpg *.jpeg *.png *.tif *.tiff *.svs *.ndpi *.scn *.bif)"
 
@@ -66,7 +67,8 @@ class SectionWidget(QWidget):
         super().__init__()
         self._viewer = napari_viewer
         self._path: Path | None = None
-        self._waiting: list[Path] = []
+        self._opened: Section | None = None
+        self._waiting: list[tuple[Path, float | None]] = []
         self.drop = _DropArea(self)
         self.drop.dropped.connect(self.open)
         self.browse_folder = QPushButton("Open folder …", self)
@@ -109,45 +111,61 @@ class SectionWidget(QWidget):
         layout.addWidget(self.run_bar)
         follow_layers(self, napari_viewer, self._list_sections)
 
-    def open(self, path: Path) -> None:
-        """Open a section, a slide or a result; one after the other, if several are asked for."""
+    def open(self, path: Path, mpp: float | None = None) -> None:
+        """Open a section, a slide or a result; one after the other, if several are asked for.
+
+        Parameters
+        ----------
+        path : Path
+        mpp : float, optional
+            Micrometres per pixel; by default what the dock says, once, else what the files say.
+        """
+        mpp = mpp or self.mpp.value() or None
         if self.run_bar.busy:
-            self._waiting.append(path)
-            return
+            self._waiting.append((path, mpp))
+        else:
+            self._start(path, mpp, replaced=None)
+
+    def _open_again(self) -> None:
+        """Open the section that was opened last once more, at the scale that was set."""
+        if self._path is not None and self._opened is not None and not self.run_bar.busy:
+            self._start(self._path, self.mpp.value() or None, replaced=self._opened)
+
+    def _start(self, path: Path, mpp: float | None, replaced: Section | None) -> None:
         self._path = path
-        mpp = self.mpp.value() or None
-
-        def work(job: Job) -> Any:
-            return open_layers(path, mpp, job)
-
         self.run_bar.start(
-            f"Opening {path.name}", work, on_done=self._opened, on_end=self._open_next
+            f"Opening {path.name}",
+            lambda job: open_layers(path, mpp, job),
+            on_done=lambda opened: self._show(*opened, replaced),
+            on_end=self._open_next,
         )
 
     def _open_next(self) -> None:
         if self._waiting:
-            self.open(self._waiting.pop(0))
+            self._start(*self._waiting.pop(0), replaced=None)
 
-    def _opened(self, opened: tuple[list[Any], Any]) -> None:
-        layers, what = opened
-        describe = describe_section if isinstance(what, Section) else describe_result
-        self.words.setPlainText("\n".join(describe(what)))
-        self.again.setEnabled(isinstance(what, Section))
-        names = {layer[1]["metadata"]["stenhance"].name for layer in layers}
-        add_layers(self._viewer, layers)
-        for name in names:
-            self.shown.setCurrentText(name)
+    def _show(self, layers: list[LayerData], what: Section | Result, old: Section | None) -> None:
+        drawn = self._remove(old) if old is not None else []
+        # A scale that was set is for one slide: the next may have another.
+        self.mpp.setValue(0)
+        self._opened = what if isinstance(what, Section) else None
+        self.again.setEnabled(self._opened is not None)
+        self.words.setPlainText("\n".join(_describe(what, layers)))
+        for layer in add_layers(self._viewer, layers):
+            if drawn and layer.metadata[KEY].role == "region":
+                layer.add([data for data, _ in drawn], shape_type=[kind for _, kind in drawn])
+        self.shown.setCurrentText(layers[0][1]["metadata"][KEY].name)
         self._show_only()
 
-    def _open_again(self) -> None:
-        """Replace the layers of the section that was opened last."""
-        if self._path is None or self.run_bar.busy:
-            return
-        name = self.shown.currentText()
+    def _remove(self, section: Section) -> list[tuple[Any, str]]:
+        """Remove the layers of a section; return what was drawn, in pixels of the slide."""
+        drawn = []
         for layer, about in layers_of(self._viewer, "slide", "spots", "region"):
-            if about.name == name and about.section is not None:
+            if about.section is section:
+                if about.role == "region":
+                    drawn = list(zip(layer.data, layer.shape_type, strict=True))
                 self._viewer.layers.remove(layer)
-        self.open(self._path)
+        return drawn
 
     def _browse_folder(self) -> None:
         path = QFileDialog.getExistingDirectory(self, "Open a section or a result")
@@ -176,3 +194,13 @@ class SectionWidget(QWidget):
             layer.visible = about.name == name
         for layer, about in layers_of(self._viewer, "gene", "browse"):
             layer.visible = layer.visible and about.name == name
+
+
+def _describe(what: Section | Result, layers: list[LayerData]) -> list[str]:
+    """Say what was opened, and whether a result's slide was found."""
+    if isinstance(what, Section):
+        return list(describe_section(what))
+    lines = list(describe_result(what))
+    if not any(layer[1]["metadata"][KEY].role == "slide" for layer in layers):
+        lines.append("The slide is not where it was: open the section too, to see it underneath.")
+    return lines

@@ -1,0 +1,68 @@
+"""Regions as layers to draw in, and what was drawn as polygons in micrometres."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from napari_stenhance.plugin.shown import LayerData, Shown, pixel_space
+
+if TYPE_CHECKING:
+    from napari.layers import Layer
+
+    from napari_stenhance.section.region import Region
+    from napari_stenhance.section.section import Section
+
+_COLOUR = "#00c8ff"
+_CORNERS = 64
+
+
+def region_layer(
+    name: str, mpp: float | None, region: Region | None = None, section: Section | None = None
+) -> LayerData:
+    """Make a layer with a slide's transform to draw polygons in, or with those of a region."""
+    attributes = {
+        "name": f"{name} region",
+        "ndim": 2,
+        "shape_type": "polygon",
+        "edge_color": _COLOUR,
+        "face_color": "transparent",
+        # In pixels of the slide: about three pixels of the screen when a section fills it.
+        "edge_width": 20 / (mpp or 1.0),
+        "metadata": Shown("region", name, section=section).metadata(),
+        **pixel_space(mpp),
+    }
+    polygons = None
+    if region is not None:
+        parts = getattr(region.area, "geoms", [region.area])
+        polygons = [np.asarray(p.exterior.coords)[:-1, ::-1] / (mpp or 1.0) for p in parts]
+    return polygons, attributes, "shapes"
+
+
+def polygons_um(layer: Layer, slide: Layer) -> list[shapely.Polygon]:
+    """Return what was drawn in a shapes layer as polygons in micrometres of a slide.
+
+    Rectangles and ellipses count; lines and paths, which have no area, do not.
+    """
+    mpp = float(slide.scale[-1])
+    polygons = []
+    for corners, kind in zip(layer.data, layer.shape_type, strict=True):
+        if kind in {"line", "path"}:
+            continue
+        world = [layer.data_to_world(p[-2:]) for p in outline(kind, corners)]
+        pixels = [slide.world_to_data(p) for p in world]
+        polygons.append(shapely.Polygon(np.asarray(pixels)[:, ::-1] * mpp))
+    return polygons
+
+
+def outline(kind: str, vertices: Any) -> NDArray[np.float64]:
+    """Return the corners of a shape; an ellipse, of whose box napari keeps the corners, gets 64."""
+    corners = np.asarray(vertices, dtype=np.float64)
+    if kind != "ellipse":
+        return corners
+    turn = np.linspace(0, 2 * np.pi, _CORNERS, endpoint=False)[:, None]
+    across, along = (corners[1] - corners[0]) / 2, (corners[3] - corners[0]) / 2
+    return corners.mean(axis=0) + np.cos(turn) * across + np.sin(turn) * along

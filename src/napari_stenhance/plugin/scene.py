@@ -1,0 +1,96 @@
+"""Put layers into a viewer as they should look, and change what they show."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from napari_stenhance.plugin.layers import browse_title
+from napari_stenhance.plugin.levels import contrast, field_levels
+from napari_stenhance.plugin.shown import (
+    KEY,
+    LayerData,
+    Role,
+    Shown,
+    layers_of,
+    same_slide,
+    shown,
+)
+from napari_stenhance.plugin.spots import label
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Image, Layer, Points
+
+    from napari_stenhance.methods.field import What
+
+_RANKS: dict[Role, int] = {"slide": 0, "browse": 1, "gene": 1, "spots": 2, "region": 3}
+
+
+def add_layers(viewer: ViewerModel, layers: Sequence[LayerData]) -> list[Layer]:
+    """Add layers, slides under gene images under spots, with a scale bar and colour bars.
+
+    A slide that is open already, because a result brought it or because it was opened before the
+    result, is not added again.
+
+    Returns
+    -------
+    list of Layer
+        Those that were added.
+    """
+    from napari.layers import Layer as LayerClass
+
+    first = not len(viewer.layers)
+    there = [about.section for _, about in layers_of(viewer, "slide")]
+    added = []
+    for data in layers:
+        about = data[1]["metadata"][KEY]
+        known = any(same_slide(about.section, section) for section in there)
+        if known and about.role in {"slide", "region"}:
+            continue
+        layer = viewer.add_layer(LayerClass.create(*data))
+        below = [n for n, other in enumerate(viewer.layers[:-1]) if _rank(other) <= _rank(layer)]
+        viewer.layers.move(len(viewer.layers) - 1, max(below, default=-1) + 1)
+        if about.role in {"gene", "browse"}:
+            layer.colorbar.visible = True
+        added.append(layer)
+    viewer.canvas.overlays.scale_bar.visible = True
+    images = [layer for layer in added if layer.visible and _rank(layer) <= _RANKS["gene"]]
+    if images:
+        viewer.layers.selection.active = images[-1]
+    if first:
+        viewer.reset_view()
+    return added
+
+
+def _rank(layer: Layer) -> int:
+    """Order our layers from the bottom up; those of others lie on top."""
+    about = shown(layer)
+    return len(_RANKS) if about is None else _RANKS[about.role]
+
+
+def browse(layer: Image, gene: str, what: What = "latent") -> None:
+    """Show another gene, or its spread, in a browse layer."""
+    about: Shown = layer.metadata[KEY]
+    assert about.field is not None
+    levels = field_levels(about.field, gene, what)
+    layer.metadata[KEY] = replace(about, gene=gene)
+    layer.data = levels
+    set_contrast(layer, contrast(levels))
+    layer.name = browse_title(layer.name.split(" browse:")[0], gene, about.field, what)
+
+
+def set_contrast(layer: Image, limits: tuple[float, float]) -> None:
+    """Set the contrast, and let its slider reach from zero to twice that."""
+    layer.contrast_limits_range = (min(0.0, limits[0]), 2 * limits[1])
+    layer.contrast_limits = limits
+
+
+def colour_spots(layer: Points, gene: str) -> None:
+    """Colour spots by a gene that was measured."""
+    about: Shown = layer.metadata[KEY]
+    assert about.colours is not None
+    layer.metadata[KEY] = replace(about, gene=gene)
+    layer.face_color = about.colours.rgba(gene)
+    layer.name = label(about.name, gene)
