@@ -114,8 +114,7 @@ def _describe(
     attributes: Mapping[str, Any],
 ) -> None:
     """Give each level its exact scale, and the half pixels by which coarse centres lie inside."""
-    from ome_zarr.format import FormatV05
-    from ome_zarr.writer import write_multiscales_metadata
+    from napari_stenhance.results.ome import FormatV05, write_multiscales_metadata
 
     scale = [float(s) for s in attributes.get("scale", (1, 1))]
     translate = [float(t) for t in attributes.get("translate", (0, 0))]

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import zarr
-from ome_zarr.format import FormatV05
-from ome_zarr.writer import write_multiscales_metadata
 
 from napari_stenhance.section.grid import Grid
+
+with warnings.catch_warnings():
+    # Importing it makes an instance of a class that it itself deprecates.
+    warnings.simplefilter("ignore", DeprecationWarning)
+    from ome_zarr.format import FormatV05
+    from ome_zarr.writer import write_multiscales_metadata
 
 
 def describe_image(group: zarr.Group, levels: Sequence[zarr.Array[Any]], grid: Grid) -> None:
