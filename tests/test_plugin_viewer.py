@@ -16,6 +16,7 @@ import napari
 import numpy as np
 import pytest
 from napari.layers import Layer
+from napari.utils import progress
 from napari.utils.notifications import Notification, notification_manager
 from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QThreadPool, QTimer, QUrl
 from qtpy.QtGui import QDragEnterEvent, QDropEvent
@@ -30,6 +31,7 @@ from napari_stenhance.plugin.widgets.enhance import EnhanceWidget
 from napari_stenhance.plugin.widgets.genes import GenesWidget
 from napari_stenhance.plugin.widgets.section import SectionWidget
 from napari_stenhance.results.result import Result
+from napari_stenhance.running.job import Event, Job, Progress
 from napari_stenhance.tasks.enhance import EnhanceOptions
 
 # PySide6 has no newer way to make such an event.
@@ -164,6 +166,7 @@ def _look_through(
     # Twice what it takes on two idle cores: napari needs some time for each new layer.
     assert max(gaps) < 2, "the interface froze"
     assert person.enhance.run_bar.label.text() == "Done."
+    assert [p.desc for p in progress._all_instances] == []
     field = Result.open(out).field("pixel2gene-stain-robust")
     for gene in genes:
         layer = person.layer("gene", gene=gene)
@@ -489,3 +492,25 @@ def test_a_result_whose_slide_is_gone_says_so(
     person.drop(section_files[0])
     roles = [a.role for _, a in layers_of(person.viewer, "slide", "spots", "gene", "browse")]
     assert roles == ["slide", "browse", "gene", "spots"]
+
+
+def test_events_arrive_in_order_and_leave_no_bar(person: Person) -> None:
+    """napari's bars let the event loop turn: nothing may overtake what is being passed on."""
+    seen: list[Event] = []
+
+    def task(job: Job) -> str:
+        for n in range(50):
+            with job.stage(f"Stage {n}", 2) as stage:
+                stage.advance(2)
+        return "value"
+
+    bar = person.enhance.run_bar
+    ended: list[Any] = []
+    bar.start("Test", task, on_done=ended.append, on_event=seen.append)
+    person.wait(lambda: not bar.busy, 30)
+    stages = [event.stage for event in seen if isinstance(event, Progress)]
+    assert stages == [f"Stage {n}" for n in range(50) for _ in range(2)]
+    assert ended == ["value"]
+    assert bar.label.text() == "Done."
+    assert not bar.cancel.isVisible()
+    assert [p.desc for p in progress._all_instances] == []

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from qtpy.QtCore import QTimer
+
 from napari_stenhance.plugin.widgets.section import SectionWidget
 
 if TYPE_CHECKING:
@@ -21,7 +23,8 @@ def add_docks(viewer: Viewer) -> SectionWidget:
         for n, name in enumerate(("Section", "Enhance genes", "Genes"))
     ]
     dock, section = docks[0]
-    dock.raise_()
+    # A tab that has just been made comes to the front when the window is next drawn.
+    QTimer.singleShot(0, dock.raise_)
     assert isinstance(section, SectionWidget)
     return section
 

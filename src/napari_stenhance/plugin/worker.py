@@ -6,6 +6,7 @@ import logging
 import os
 import time
 import traceback
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -90,15 +91,18 @@ class Running(QObject):
 
     event = Signal(object)
     ended = Signal(object)
+    _arrived = Signal()
 
     def __init__(self, title: str, task: Callable[[Job], Any]) -> None:
         super().__init__()
         self.title = title
         self.job = Job(listener=self._tell)
         self.outcome = Outcome()
+        self._waiting: deque[Event | Outcome] = deque()
+        self._delivering = False
         self._progress: progress | None = None
         self._stage, self._updated = "", 0.0
-        self.event.connect(self._show_progress)
+        self._arrived.connect(self._deliver)
         work = _Work(title, task, self)
         self._worker = create_worker(work, _worker_class=_Worker, _start_thread=False)
         self._worker.finished.connect(self._finish)
@@ -122,7 +126,31 @@ class Running(QObject):
             if not changed and now - self._updated < _SHORTEST_UPDATE_S:
                 return
             self._stage, self._updated = event.stage, now
-        self.event.emit(event)
+        self._waiting.append(event)
+        self._arrived.emit()
+
+    def _finish(self) -> None:
+        self._waiting.append(self.outcome)
+        self._deliver()
+
+    def _deliver(self) -> None:
+        """Pass on what has arrived, in order.
+
+        napari's progress bars let the event loop turn while they are updated: without the guard a
+        later event would overtake the one that is being passed on.
+        """
+        if self._delivering:
+            return
+        self._delivering = True
+        while self._waiting:
+            arrived = self._waiting.popleft()
+            if isinstance(arrived, Outcome):
+                self._close_progress()
+                self.ended.emit(arrived)
+            else:
+                self._show_progress(arrived)
+                self.event.emit(arrived)
+        self._delivering = False
 
     def _show_progress(self, event: Event) -> None:
         """Show a stage in napari's activity dock, with the time left."""
@@ -139,10 +167,6 @@ class Running(QObject):
         if self._progress is not None:
             self._progress.close()
             self._progress = None
-
-    def _finish(self) -> None:
-        self._close_progress()
-        self.ended.emit(self.outcome)
 
 
 def _log_warning(content: tuple[Any, ...]) -> None:
