@@ -30,6 +30,7 @@ from napari_stenhance.plugin.widgets import enhance as enhance_module
 from napari_stenhance.plugin.widgets.enhance import EnhanceWidget
 from napari_stenhance.plugin.widgets.genes import GenesWidget
 from napari_stenhance.plugin.widgets.section import SectionWidget
+from napari_stenhance.plugin.writer import write_layers
 from napari_stenhance.results.result import Result
 from napari_stenhance.running.job import Event, Job, Progress
 from napari_stenhance.tasks.enhance import EnhanceOptions
@@ -179,16 +180,16 @@ def _look_through(
         np.testing.assert_allclose(layer.contrast_limits, inside, rtol=1e-4)
         assert layer.colorbar.visible
 
-    person.type_gene(other)
-    browse = person.layer("browse")
-    assert browse.metadata["stenhance"].gene == other
-    assert other in browse.name
-    assert browse.visible
-    shape = field.grid.shape
-    np.testing.assert_allclose(
-        np.asarray(browse.data[0])[: shape[0], : shape[1]], field.image(other), rtol=1e-6
-    )
-    assert other in person.layer("spots").name
+    browse, shape = person.layer("browse"), field.grid.shape
+    for gene in (*genes, other):
+        person.type_gene(gene.lower())
+        assert browse.metadata["stenhance"].gene == gene
+        assert gene in browse.name
+        assert browse.visible
+        np.testing.assert_allclose(
+            np.asarray(browse.data[0])[: shape[0], : shape[1]], field.image(gene), rtol=1e-6
+        )
+        assert gene in person.layer("spots").name
     assert "held-out" in person.genes.accuracy.text()
     person.click(person.genes.pin)
     person.wait(lambda: not person.genes.run_bar.busy)
@@ -361,15 +362,18 @@ def test_closing_the_viewer_in_mid_run_keeps_what_was_finished(
     out = tmp_path / "one.stenhance.zarr"
     person.drop(section_files[0])
     person.set_enhance(out, "G1")
+    options = person.enhance.options()
     person.click(person.enhance.run)
     person.wait(lambda: person.enhance.run_bar.label.text().startswith("Extracting"))
     person.viewer.close()
     assert _at_work()
     person.wait(lambda: not _at_work(), 10)
-    # What was extracted is in the cache, whole, and the run can go on.
-    assert list((tmp_path / "empty cache").rglob("s0")) or list(
-        (tmp_path / "empty cache").rglob("zarr.json")
-    )
+    # What was finished is there, and is not computed again.
+    features = {f: f.stat().st_mtime_ns for f in (tmp_path / "empty cache").rglob("c/*/*/*")}
+    assert features
+    enhance_module.enhance(options)
+    assert {f: f.stat().st_mtime_ns for f in features} == features
+    assert _events(out)[-1] == "complete"
 
 
 def test_closing_a_dock_stops_its_work(
@@ -514,3 +518,34 @@ def test_events_arrive_in_order_and_leave_no_bar(person: Person) -> None:
     assert bar.label.text() == "Done."
     assert not bar.cancel.isVisible()
     assert [p.desc for p in progress._all_instances] == []
+
+
+def test_the_gene_box_searches_as_one_types(person: Person, section_files: list[Path]) -> None:
+    person.drop(section_files[0])
+    line, completer = person.genes.gene.lineEdit(), person.genes.gene.completer()
+    person.bot.keyClicks(line, "3")
+    model = completer.completionModel()
+    found = {model.index(row, 0).data() for row in range(model.rowCount())}
+    assert found == {"G3", "G13", "G23", *(f"G{n}" for n in range(30, 40))}
+    spots = person.layer("spots")
+    before = spots.name
+    person.bot.keyClick(line, Qt.Key.Key_Return)
+    assert spots.name == before, "several genes can be meant"
+    person.type_gene("39")
+    assert "G39" in spots.name
+    assert person.genes.legend.isVisibleTo(person.genes)
+
+
+def test_saved_layers_are_dropped_and_opened(
+    person: Person, section_files: list[Path], tmp_path: Path
+) -> None:
+    person.drop(section_files[0])
+    names = [layer.name for layer in person.viewer.layers]
+    write_layers(
+        str(tmp_path / "saved.zarr"),
+        [layer.as_layer_data_tuple() for layer in person.viewer.layers],
+    )
+    person.viewer.layers.clear()
+    person.drop(tmp_path / "saved.zarr")
+    assert [layer.name for layer in person.viewer.layers] == names
+    assert person.section.words.toPlainText().splitlines() == ["Saved layers: 3", *names]

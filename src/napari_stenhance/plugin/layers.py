@@ -16,6 +16,7 @@ from napari_stenhance.plugin.spots import TOTAL, SpotColours, label
 if TYPE_CHECKING:
     from napari_stenhance.methods.field import GeneField, What
     from napari_stenhance.results.result import Result
+    from napari_stenhance.running.job import Job
     from napari_stenhance.section.section import Section
 
 GENE_COLORMAP = "magma"
@@ -151,25 +152,53 @@ def result_layers(result: Result, slide: Section | None) -> list[LayerData]:
 
 
 def open_layers(
-    path: Path, mpp: float | None = None, job: Any = None
-) -> tuple[list[LayerData], Any]:
-    """Open a section or a result; return its layers and what was opened."""
-    from napari_stenhance.errors import InputError
-    from napari_stenhance.results.result import Result
-    from napari_stenhance.section.section import Section, open_section
-    from napari_stenhance.section.slide import Slide
+    path: Path, mpp: float | None = None, job: Job | None = None
+) -> tuple[list[LayerData], Section | Result | None]:
+    """Open a section, a result, or layers that were saved.
 
+    Parameters
+    ----------
+    path : Path
+    mpp : float, optional
+        Micrometres per pixel of a section, where the files do not say or are wrong.
+    job : Job, optional
+        Receives the progress of building a pyramid.
+
+    Returns
+    -------
+    layers : list of tuple
+    opened : Section, Result or None
+        None for saved layers.
+
+    Raises
+    ------
+    InputError
+        If it is none of these, or cannot be used.
+    """
+    from napari_stenhance.plugin.saved import is_saved, saved_layers
+    from napari_stenhance.results.result import Result
+    from napari_stenhance.section.section import open_section
+
+    if is_saved(path):
+        return saved_layers(path), None
     if not Result.is_result(path):
         section = open_section(path, mpp=mpp, job=job)
         return section_layers(section), section
     result = Result.open(path)
-    about, slide = result.about["slide"], None
-    where = result.slide_path()
-    if where is not None and where.is_file():
-        try:
-            found = Slide.open(where, name=about["name"], mpp=about["mpp"], job=job)
-            if found.sha256 == about["sha256"]:
-                slide = Section(slide=found)
-        except InputError:
-            slide = None
-    return result_layers(result, slide), result
+    return result_layers(result, _slide_of(result, job)), result
+
+
+def _slide_of(result: Result, job: Job | None) -> Section | None:
+    """Open the slide of a result where it lay; None if another file or none is there now."""
+    from napari_stenhance.errors import InputError
+    from napari_stenhance.section.section import Section
+    from napari_stenhance.section.slide import Slide
+
+    about, path = result.about["slide"], result.slide_path()
+    if path is None:
+        return None
+    try:
+        slide = Slide.open(path, name=about["name"], mpp=about["mpp"], job=job)
+    except InputError:
+        return None
+    return Section(slide=slide) if slide.sha256 == about["sha256"] else None

@@ -29,12 +29,8 @@ def get_reader(path: str | list[str]) -> Callable[[str], list[Any]] | None:
 def read(path: str) -> list[Any]:
     """Read the layers of a section, a result, or what the writer saved."""
     from napari_stenhance.plugin.layers import open_layers
-    from napari_stenhance.plugin.saved import is_saved, saved_layers
 
-    where = Path(path)
-    if is_saved(where):
-        return saved_layers(where)
-    return open_layers(where)[0]
+    return open_layers(Path(path))[0]
 
 
 def _is_ours(folder: Path) -> bool:

@@ -45,14 +45,15 @@ def add_layers(viewer: ViewerModel, layers: Sequence[LayerData]) -> list[Layer]:
     there = [about.section for _, about in layers_of(viewer, "slide")]
     added = []
     for data in layers:
-        about = data[1]["metadata"][KEY]
-        known = any(same_slide(about.section, section) for section in there)
-        if known and about.role in {"slide", "region"}:
-            continue
-        layer = viewer.add_layer(LayerClass.create(*data))
+        layer = LayerClass.create(*data)
+        about = shown(layer)
+        if about is not None and about.role in {"slide", "region"}:
+            if any(same_slide(about.section, section) for section in there):
+                continue
+        viewer.add_layer(layer)
         below = [n for n, other in enumerate(viewer.layers[:-1]) if _rank(other) <= _rank(layer)]
         viewer.layers.move(len(viewer.layers) - 1, max(below, default=-1) + 1)
-        if about.role in {"gene", "browse"}:
+        if about is not None and about.role in {"gene", "browse"}:
             layer.colorbar.visible = True
         added.append(layer)
     viewer.canvas.overlays.scale_bar.visible = True

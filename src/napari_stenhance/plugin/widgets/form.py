@@ -9,11 +9,9 @@ from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from magicgui.widgets import (
-    CheckBox,
     ComboBox,
     Container,
     FileEdit,
-    FloatSpinBox,
     LineEdit,
     Select,
     SpinBox,
@@ -86,13 +84,12 @@ class OptionsForm:
             (kind,) = (k for k in get_args(kind) if k is not NoneType)
         if kind is Path:
             return FileEdit(mode="w", value=default or "", **shared)
-        if kind is bool:
-            return CheckBox(value=bool(default), **shared)
         if kind is int:
             return SpinBox(value=default or 0, min=0, max=_LARGEST, **shared)
-        if kind is float:
-            return FloatSpinBox(value=default or 0.0, min=0, max=_LARGEST, **shared)
-        return LineEdit(value=default or "", **shared)
+        if kind is str:
+            return LineEdit(value=default or "", **shared)
+        msg = f"{field.name}: there is no widget for {kind}"
+        raise TypeError(msg)
 
     def refresh(self) -> None:
         """List again what can be chosen; what was chosen stays so while it is there."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from qtpy.QtCore import Signal
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QWidget
 from superqt import QSearchableComboBox
 
@@ -19,6 +19,7 @@ class GeneBox(QSearchableComboBox):
         self._genes: tuple[str, ...] = ()
         self.lineEdit().setPlaceholderText(prompt)
         self.activated.connect(self._picked)
+        self.lineEdit().returnPressed.connect(self._entered)
 
     def set_genes(self, genes: Sequence[str]) -> None:
         """List other genes; nothing is chosen by that."""
@@ -37,3 +38,16 @@ class GeneBox(QSearchableComboBox):
     def _picked(self, index: int) -> None:
         if 0 <= index < len(self._genes):
             self.chosen.emit(self._genes[index])
+
+    def _entered(self) -> None:
+        """Take what was typed in other letters, or the only gene that it can mean."""
+        text, completer = self.lineEdit().text(), self.completer()
+        if not text or text in self._genes:
+            return
+        index = self.findText(text, Qt.MatchFlag.MatchFixedString)
+        if index < 0 and completer.completionCount() == 1:
+            index = self.findText(completer.currentCompletion())
+        if index >= 0:
+            completer.popup().hide()
+            self.setCurrentIndex(index)
+            self._picked(index)

@@ -22,7 +22,7 @@ from qtpy.QtWidgets import (
 
 from napari_stenhance.plugin.layers import open_layers
 from napari_stenhance.plugin.scene import add_layers
-from napari_stenhance.plugin.shown import KEY, LayerData, layers_of
+from napari_stenhance.plugin.shown import KEY, LayerData, layers_of, shown
 from napari_stenhance.plugin.widgets.follow import follow_layers
 from napari_stenhance.plugin.widgets.run_bar import RunBar
 from napari_stenhance.section.section import Section
@@ -43,7 +43,10 @@ class _DropArea(QLabel):
     dropped = Signal(object)
 
     def __init__(self, parent: QWidget) -> None:
-        super().__init__("Drop a section here:\na folder, an .h5ad, a slide or a result", parent)
+        super().__init__(
+            "Drop a section here: a folder, an .h5ad or a slide;\nor a result, or saved layers",
+            parent,
+        )
         self.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.setFrameShape(QFrame.Shape.StyledPanel)
         self.setMinimumHeight(72)
@@ -144,7 +147,9 @@ class SectionWidget(QWidget):
         if self._waiting:
             self._start(*self._waiting.pop(0), replaced=None)
 
-    def _show(self, layers: list[LayerData], what: Section | Result, old: Section | None) -> None:
+    def _show(
+        self, layers: list[LayerData], what: Section | Result | None, old: Section | None
+    ) -> None:
         drawn = self._remove(old) if old is not None else []
         # A scale that was set is for one slide: the next may have another.
         self.mpp.setValue(0)
@@ -152,10 +157,13 @@ class SectionWidget(QWidget):
         self.again.setEnabled(self._opened is not None)
         self.words.setPlainText("\n".join(_describe(what, layers)))
         for layer in add_layers(self._viewer, layers):
-            if drawn and layer.metadata[KEY].role == "region":
-                layer.add([data for data, _ in drawn], shape_type=[kind for _, kind in drawn])
-        self.shown.setCurrentText(layers[0][1]["metadata"][KEY].name)
-        self._show_only()
+            about = shown(layer)
+            if about is not None:
+                self.shown.setCurrentText(about.name)
+                if drawn and about.role == "region":
+                    layer.add([data for data, _ in drawn], shape_type=[kind for _, kind in drawn])
+        if what is not None:
+            self._show_only()
 
     def _remove(self, section: Section) -> list[tuple[Any, str]]:
         """Remove the layers of a section; return what was drawn, in pixels of the slide."""
@@ -196,8 +204,13 @@ class SectionWidget(QWidget):
             layer.visible = layer.visible and about.name == name
 
 
-def _describe(what: Section | Result, layers: list[LayerData]) -> list[str]:
+def _describe(what: Section | Result | None, layers: list[LayerData]) -> list[str]:
     """Say what was opened, and whether a result's slide was found."""
+    if what is None:
+        return [
+            f"Saved layers: {len(layers)}",
+            *(attributes["name"] for _, attributes, _ in layers),
+        ]
     if isinstance(what, Section):
         return list(describe_section(what))
     lines = list(describe_result(what))
