@@ -338,6 +338,25 @@ def test_bad_input_is_said_where_it_happens(
     assert [f.name for f in foreign.iterdir()] == ["thesis.txt"]
 
 
+def test_a_region_layer_that_was_deleted_comes_back_to_be_drawn_in(
+    person: Person, section_files: list[Path], notifications: list[Notification]
+) -> None:
+    person.click(person.enhance.draw)
+    assert "Choose the section" in notifications[-1].message
+    person.drop(section_files[0])
+    person.viewer.layers.remove(person.layer("region"))
+    person.click(person.enhance.draw)
+    region = person.layer("region")
+    assert region.mode == "add_polygon"
+    np.testing.assert_allclose(region.scale, 0.8)
+    person.click(person.enhance.draw)
+    assert person.layer("region") is region
+    region.add(np.array([(1.0, 1.0), (5.0, 9.0)]), shape_type="line")
+    person.enhance.form.fields["region"].value = region.name
+    person.click(person.enhance.run)
+    assert "no area" in notifications[-1].message
+
+
 def test_deleting_a_layer_in_mid_run(
     person: Person, section_files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

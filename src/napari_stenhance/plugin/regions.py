@@ -50,7 +50,7 @@ def polygons_um(layer: Layer, slide: Layer) -> list[shapely.Polygon]:
     mpp = float(slide.scale[-1])
     polygons = []
     for corners, kind in zip(layer.data, layer.shape_type, strict=True):
-        if kind in {"line", "path"}:
+        if kind in {"line", "path"} or len(corners) < 3:
             continue
         world = [layer.data_to_world(p[-2:]) for p in outline(kind, corners)]
         pixels = [slide.world_to_data(p) for p in world]

@@ -42,12 +42,12 @@ def add_layers(viewer: ViewerModel, layers: Sequence[LayerData]) -> list[Layer]:
     from napari.layers import Layer as LayerClass
 
     first = not len(viewer.layers)
-    there = [about.section for _, about in layers_of(viewer, "slide")]
     added = []
     for data in layers:
         layer = LayerClass.create(*data)
         about = shown(layer)
         if about is not None and about.role in {"slide", "region"}:
+            there = [other.section for _, other in layers_of(viewer, about.role)]
             if any(same_slide(about.section, section) for section in there):
                 continue
         viewer.add_layer(layer)

@@ -11,7 +11,8 @@ from qtpy.QtWidgets import QHBoxLayout, QPushButton, QScrollArea, QVBoxLayout, Q
 
 from napari_stenhance.errors import InputError, StenhanceError
 from napari_stenhance.plugin.live import LiveLayers
-from napari_stenhance.plugin.regions import polygons_um
+from napari_stenhance.plugin.regions import polygons_um, region_layer
+from napari_stenhance.plugin.scene import add_layers
 from napari_stenhance.plugin.shown import layers_of, open_sections, same_slide, slide_layer
 from napari_stenhance.plugin.widgets.follow import follow_layers
 from napari_stenhance.plugin.widgets.form import OptionsForm
@@ -144,12 +145,20 @@ class EnhanceWidget(QWidget):
     def _draw(self) -> None:
         """Hand the region layer of the section in question to the user."""
         sections = self.form.chosen("predict") or self.form.chosen("sections")
-        for layer, about in layers_of(self._viewer, "region"):
-            if sections and same_slide(about.section, sections[0]):
-                layer.visible = True
-                self._viewer.layers.selection.active = layer
-                layer.mode = "add_polygon"
-                return
+        if not sections:
+            notify_error(InputError("Choose the section to draw on under Sections."))
+            return
+        section = sections[0]
+        # If the layer was deleted, there is a new one.
+        add_layers(self._viewer, [region_layer(section.name, section.mpp, section=section)])
+        layer = next(
+            layer
+            for layer, about in layers_of(self._viewer, "region")
+            if same_slide(about.section, section)
+        )
+        layer.visible = True
+        self._viewer.layers.selection.active = layer
+        layer.mode = "add_polygon"
 
     def options(self) -> EnhanceOptions:
         """Return the options as the form stands.
@@ -195,7 +204,6 @@ class EnhanceWidget(QWidget):
             "Enhance genes",
             lambda job: enhance(options, job),
             on_event=self._live.receive,
-            on_done=lambda _results: None,
             on_end=end,
         )
 

@@ -62,7 +62,7 @@ class RunBar(QWidget):
         title: str,
         task: Callable[[Job], Any],
         *,
-        on_done: Callable[[Any], None],
+        on_done: Callable[[Any], None] = lambda _value: None,
         on_event: Callable[[Event], None] = lambda _event: None,
         on_end: Callable[[], None] = lambda: None,
     ) -> None:
