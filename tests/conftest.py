@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import anndata as ad
 import numpy as np
@@ -18,6 +19,9 @@ from scipy import ndimage
 from napari_stenhance.section.section import Section
 from napari_stenhance.section.slide import Slide
 from napari_stenhance.storage.cache import Cache
+
+if TYPE_CHECKING:
+    from person import Person
 
 GLASS = np.array([245, 242, 244])
 HAEMATOXYLIN = np.array([0.65, 0.70, 0.29])
@@ -143,3 +147,24 @@ def data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real sections here: {folder} (set STENHANCE_TEST_DATA)")
     return folder
+
+
+@pytest.fixture
+def person(make_napari_viewer: Callable[..., Any], qtbot: Any) -> Person:
+    """Someone at a real viewer with the three docks."""
+    from person import Person
+
+    viewer = make_napari_viewer(show=True)
+    viewer.window.resize(1400, 900)
+    return Person(viewer, qtbot)
+
+
+@pytest.fixture
+def notifications() -> Iterator[list[Any]]:
+    """What napari has told the user."""
+    from napari.utils.notifications import notification_manager
+
+    shown: list[Any] = []
+    notification_manager.notification_ready.connect(shown.append)
+    yield shown
+    notification_manager.notification_ready.disconnect(shown.append)

@@ -7,11 +7,10 @@ import inspect
 import signal
 import sys
 import time
-import typing
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import FrameType, NoneType, UnionType
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from types import FrameType
+from typing import Annotated, Any
 
 import psutil
 import typer
@@ -21,7 +20,7 @@ from rich.progress import Progress as Bar
 
 from napari_stenhance.errors import Cancelled, InputError, StenhanceError
 from napari_stenhance.running.job import Event, Job, Note, Progress
-from napari_stenhance.tasks.options import Help
+from napari_stenhance.tasks.options import Option, options_of
 
 _EXIT_FAILED = 1
 _EXIT_INPUT = 2
@@ -56,7 +55,7 @@ def register_task(
             done = task(options(**given), job)
         show(done)
 
-    parameters = [_parameter(f, h) for f, h in _fields(options)]
+    parameters = [_parameter(option) for option in options_of(options)]
     # An argument without a default must come first in a signature.
     parameters.sort(key=lambda p: p.default is not inspect.Parameter.empty)
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -65,35 +64,27 @@ def register_task(
     app.command(name)(command)
 
 
-def _fields(options: type[Any]) -> Iterator[tuple[dataclasses.Field[Any], Any]]:
-    hints = get_type_hints(options, include_extras=True)
-    for field in dataclasses.fields(options):
-        yield field, hints[field.name]
-
-
-def _parameter(field: dataclasses.Field[Any], hint: Any) -> inspect.Parameter:
+def _parameter(option: Option) -> inspect.Parameter:
     """Turn a field into a typer parameter."""
-    kind, about = get_args(hint)[0], next(a for a in hint.__metadata__ if isinstance(a, Help))
-    text = f"{about.text} [{about.unit}]" if about.unit else about.text
-    if get_origin(kind) is tuple:
-        kind = list[get_args(kind)[0]]  # type: ignore[misc]
-    elif get_origin(kind) in {UnionType, typing.Union}:
-        (kind,) = (k for k in get_args(kind) if k is not NoneType)
+    kind = option.kind
+    if option.several:
+        kind = list[kind]  # type: ignore[valid-type]
+    elif option.optional:
         kind = kind | None
-    default = field.default
+    default = option.default
     if default is dataclasses.MISSING:
         default = inspect.Parameter.empty
     elif default == ():
         default = []
     info = (
-        typer.Argument(help=text, show_default=False)
-        if about.positional
+        typer.Argument(help=option.text, show_default=False)
+        if option.positional
         else typer.Option(
-            f"--{field.name.replace('_', '-')}", help=text, show_default=bool(default)
+            f"--{option.name.replace('_', '-')}", help=option.text, show_default=bool(default)
         )
     )
     return inspect.Parameter(
-        field.name,
+        option.name,
         inspect.Parameter.KEYWORD_ONLY,
         default=default,
         annotation=Annotated[kind, info],

@@ -47,12 +47,13 @@ def _spots_layer(section: Section) -> LayerData:
     in_pixels = geometry.unit == "pixel" or section.mpp is None
     diameter = geometry.spot_diameter_um / (1.0 if in_pixels else section.mpp or 1.0)
     colours = SpotColours.of(spots)
+    rgba, _ = colours.paint(TOTAL)
     attributes = {
         "name": label(section.name, TOTAL),
         "size": diameter,
         "symbol": geometry.spot_shape,
         "border_width": 0,
-        "face_color": colours.rgba(TOTAL),
+        "face_color": rgba,
         "features": {"spot": np.asarray(spots.obs_names, dtype=object)},
         "opacity": 0.8,
         "metadata": Shown("spots", section.name, section=section, colours=colours).metadata(),

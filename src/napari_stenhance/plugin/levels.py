@@ -68,14 +68,17 @@ def image_levels(levels: Sequence[zarr.Array[Any]]) -> list[da.Array]:
 
 def field_levels(field: GeneField, gene: str, what: What = "latent") -> list[da.Array]:
     """Return the levels of any gene of a field, decoded where and when they are looked at."""
-    rasters = getattr(field, what)
-    index, decoder = field.decoder.index_of(gene), field.decoder
+    shapes = [(raster.shape[0], raster.shape[1]) for raster in getattr(field, what)]
+    size = tile_size(field.latent[0])
 
     def read(level: int, i: int, j: int) -> NDArray[np.float32]:
-        tile = field.tile(what, level, i, j)
-        return decoder.values(tile, index) if what == "latent" else decoder.spread(tile, index)
+        rows, columns = (
+            slice(at * size, min((at + 1) * size, n))
+            for at, n in zip((i, j), shapes[level], strict=True)
+        )
+        return field.image(gene, level, rows, columns, what)
 
-    return _lazy([(r.shape[0], r.shape[1]) for r in rasters], tile_size(rasters[0]), read)
+    return _lazy(shapes, size, read)
 
 
 def _lazy(

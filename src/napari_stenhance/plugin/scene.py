@@ -88,10 +88,11 @@ def set_contrast(layer: Image, limits: tuple[float, float]) -> None:
     layer.contrast_limits = limits
 
 
-def colour_spots(layer: Points, gene: str) -> None:
-    """Colour spots by a gene that was measured."""
+def colour_spots(layer: Points, gene: str) -> tuple[float, float]:
+    """Colour spots by a gene that was measured; return what the first and last colour mean."""
     about: Shown = layer.metadata[KEY]
     assert about.colours is not None
     layer.metadata[KEY] = replace(about, gene=gene)
-    layer.face_color = about.colours.rgba(gene)
+    layer.face_color, ends = about.colours.paint(gene)
     layer.name = label(about.name, gene)
+    return ends

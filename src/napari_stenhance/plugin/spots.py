@@ -58,12 +58,19 @@ class SpotColours:
         column = sp.csr_array(self.counts[:, [self._column[gene]]])
         return np.asarray(log1p_cp10k(column, self.library).todense()).ravel()
 
-    def rgba(self, gene: str) -> NDArray[np.float32]:
-        """Return the colour of each spot, shape (spots, 4): 1st to 99th percentile of the gene."""
+    def paint(self, gene: str) -> tuple[NDArray[np.float32], tuple[float, float]]:
+        """Colour the spots by a gene, from its 1st to its 99th percentile.
+
+        Returns
+        -------
+        rgba : ndarray of float32, shape (spots, 4)
+        ends : tuple of float
+            The values that the first and the last colour stand for.
+        """
         values = self.values(gene)
         low, high = limits(values)
         steps = np.clip((values - low) / (high - low) * 255, 0, 255).astype(np.uint8)
-        return lookup_table()[steps]
+        return lookup_table()[steps], (low, high)
 
 
 def lookup_table() -> NDArray[np.float32]:

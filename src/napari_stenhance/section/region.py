@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,11 +53,16 @@ class Region:
         ) as error:
             msg = f"{path}: a geometry in it is not valid GeoJSON ({error}); save the region again."
             raise InputError(msg) from error
-        area = shapely.union_all([shapely.make_valid(s) for s in shapes])
-        if not area.area > 0:
+        region = cls.of(shapes)
+        if not region.area.area > 0:
             msg = f"{path}: it holds no polygon with an area; draw one and save it again."
             raise InputError(msg)
-        return cls(area)
+        return region
+
+    @classmethod
+    def of(cls, shapes: Sequence[BaseGeometry]) -> Region:
+        """Unite shapes, in micrometres; those that cross themselves are mended."""
+        return cls(shapely.union_all([shapely.make_valid(s) for s in shapes]))
 
     @classmethod
     def given(cls, region: Path | Region | None) -> Region | None:

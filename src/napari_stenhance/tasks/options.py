@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,62 @@ class Help:
     text: str
     unit: str = ""
     positional: bool = False
+
+
+@dataclass(frozen=True)
+class Option:
+    """One field of an options dataclass.
+
+    Attributes
+    ----------
+    name : str
+    kind : type
+        Of the value, or of one of several.
+    several : bool
+        The field is a tuple.
+    optional : bool
+        The field may be None.
+    default : object
+        `dataclasses.MISSING` if the value must be given.
+    text : str
+        What it means, with its unit.
+    unit : str
+    positional : bool
+    """
+
+    name: str
+    kind: Any
+    several: bool
+    optional: bool
+    default: Any
+    text: str
+    unit: str
+    positional: bool
+
+
+def options_of(options: type[Any]) -> Iterator[Option]:
+    """Describe the fields of an options dataclass, which are annotated with `Help`."""
+    hints = get_type_hints(options, include_extras=True)
+    for field in dataclasses.fields(options):
+        hint = hints[field.name]
+        kind, about = get_args(hint)[0], next(a for a in hint.__metadata__ if isinstance(a, Help))
+        several = get_origin(kind) is tuple
+        optional = get_origin(kind) in {UnionType, Union}
+        if several:
+            kind = get_args(kind)[0]
+        elif optional:
+            (kind,) = (k for k in get_args(kind) if k is not NoneType)
+        text = f"{about.text} [{about.unit}]" if about.unit else about.text
+        yield Option(
+            name=field.name,
+            kind=kind,
+            several=several,
+            optional=optional,
+            default=field.default,
+            text=text,
+            unit=about.unit,
+            positional=about.positional,
+        )
 
 
 def as_paths(values: object) -> tuple[object, ...]:

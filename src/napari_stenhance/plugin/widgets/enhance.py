@@ -6,10 +6,10 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import shapely
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QScrollArea, QVBoxLayout, QWidget
 
 from napari_stenhance.errors import InputError, StenhanceError
+from napari_stenhance.methods.genes import common_genes
 from napari_stenhance.plugin.live import LiveLayers
 from napari_stenhance.plugin.regions import polygons_um, region_layer
 from napari_stenhance.plugin.scene import add_layers
@@ -127,9 +127,12 @@ class EnhanceWidget(QWidget):
         if not sections:
             self.gene_box.set_genes(())
             return
-        measured = [list(s.need_spots().var_names) for s in sections]
-        shared = set(measured[0]).intersection(*measured[1:])
-        self.gene_box.set_genes(tuple(g for g in measured[0] if g in shared))
+        try:
+            shared = common_genes([(s.name, list(s.need_spots().var_names)) for s in sections])
+        except InputError:
+            # Run says so.
+            shared = ()
+        self.gene_box.set_genes(shared)
         current = str(out.value)
         if current in {"", ".", self._suggested}:
             out.value = _suggest_out(sections[0])
@@ -182,11 +185,11 @@ class EnhanceWidget(QWidget):
 
     def _region(self, layer: Shapes, section: Section) -> Region:
         slide = slide_layer(self._viewer, section)
-        area = shapely.union_all([shapely.make_valid(p) for p in polygons_um(layer, slide)])
-        if not area.area > 0:
+        region = Region.of(polygons_um(layer, slide))
+        if not region.area.area > 0:
             msg = f"{layer.name}: what is drawn has no area; draw a polygon around tissue."
             raise InputError(msg)
-        return Region(area)
+        return region
 
     def _run(self) -> None:
         try:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin
 
 from magicgui.widgets import (
     ComboBox,
@@ -19,7 +18,7 @@ from magicgui.widgets import (
 from magicgui.widgets.bases import ValueWidget
 from superqt import QCollapsible
 
-from napari_stenhance.tasks.options import Help
+from napari_stenhance.tasks.options import Option, options_of
 
 Choices = Callable[[], list[tuple[str, Any]]]
 """Lists (label, value) of what can be chosen now."""
@@ -51,13 +50,13 @@ class OptionsForm:
         hidden: Collection[str] = (),
         more: Collection[str] = (),
     ) -> None:
-        self._options, self._choices = options, choices
-        self._listed: dict[str, dict[str, Any]] = {}
-        self.fields: dict[str, ValueWidget] = {}
-        hints = get_type_hints(options, include_extras=True)
-        for field in dataclasses.fields(options):
-            if field.name not in hidden:
-                self.fields[field.name] = self._widget(field, hints[field.name])
+        self._choices = choices
+        self._listed: dict[str, dict[str, Any]] = {name: {} for name in choices}
+        self.fields: dict[str, ValueWidget] = {
+            option.name: self._widget(option)
+            for option in options_of(options)
+            if option.name not in hidden
+        }
         self.main = _container(w for name, w in self.fields.items() if name not in more)
         folded = _container(w for name, w in self.fields.items() if name in more)
         self.more = QCollapsible("More options")
@@ -65,30 +64,26 @@ class OptionsForm:
         self._folded = folded
         self.refresh()
 
-    def _widget(self, field: dataclasses.Field[Any], hint: Any) -> ValueWidget:
-        kind, about = get_args(hint)[0], next(a for a in hint.__metadata__ if isinstance(a, Help))
-        label = field.name.replace("_", " ").capitalize()
+    def _widget(self, option: Option) -> ValueWidget:
+        label = option.name.replace("_", " ").capitalize()
         shared = {
-            "name": field.name,
-            "label": f"{label} [{about.unit}]" if about.unit else label,
-            "tooltip": f"{about.text} [{about.unit}]" if about.unit else about.text,
+            "name": option.name,
+            "label": f"{label} [{option.unit}]" if option.unit else label,
+            "tooltip": option.text,
         }
-        default = None if field.default is dataclasses.MISSING else field.default
-        if field.name in self._choices:
-            self._listed[field.name] = {}
-            several = get_origin(kind) is tuple
-            return Select(choices=(), **shared) if several else ComboBox(choices=(), **shared)
-        if get_origin(kind) is Literal:
-            return ComboBox(choices=get_args(kind), value=default, **shared)
-        if get_origin(kind) in {UnionType, Union}:
-            (kind,) = (k for k in get_args(kind) if k is not NoneType)
-        if kind is Path:
+        default = None if option.default is dataclasses.MISSING else option.default
+        if option.name in self._choices:
+            kind = Select if option.several else ComboBox
+            return kind(choices=(), **shared)
+        if get_origin(option.kind) is Literal:
+            return ComboBox(choices=get_args(option.kind), value=default, **shared)
+        if option.kind is Path:
             return FileEdit(mode="w", value=default or "", **shared)
-        if kind is int:
+        if option.kind is int:
             return SpinBox(value=default or 0, min=0, max=_LARGEST, **shared)
-        if kind is str:
+        if option.kind is str:
             return LineEdit(value=default or "", **shared)
-        msg = f"{field.name}: there is no widget for {kind}"
+        msg = f"{option.name}: there is no widget for {option.kind}"
         raise TypeError(msg)
 
     def refresh(self) -> None:

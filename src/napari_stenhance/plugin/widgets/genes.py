@@ -17,7 +17,6 @@ from qtpy.QtWidgets import (
 )
 
 from napari_stenhance.plugin.layers import browse_layer, gene_layer
-from napari_stenhance.plugin.levels import limits
 from napari_stenhance.plugin.scene import add_layers, browse, colour_spots
 from napari_stenhance.plugin.shown import Shown, layers_of, open_runs
 from napari_stenhance.plugin.widgets.follow import follow_layers
@@ -138,8 +137,7 @@ class GenesWidget(QWidget):
             self._browse(run, gene)
         for layer, about in layers_of(self._viewer, "spots"):
             if self.spots.isChecked() and about.colours is not None and gene in about.colours:
-                colour_spots(layer, gene)
-                self.legend.show_range(*limits(about.colours.values(gene)))
+                self.legend.show_range(*colour_spots(layer, gene))
         self._say_accuracy()
 
     def _browse(self, run: Shown, gene: str) -> None:

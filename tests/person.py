@@ -1,0 +1,109 @@
+"""Someone at the viewer: what the tests of the plugin do with mouse and keys."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from napari.layers import Layer
+from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QThreadPool, QUrl
+from qtpy.QtGui import QDragEnterEvent, QDropEvent
+from qtpy.QtWidgets import QApplication, QWidget
+
+from napari_stenhance.plugin.shown import layers_of
+from napari_stenhance.plugin.view import add_docks
+from napari_stenhance.plugin.widgets.enhance import EnhanceWidget
+from napari_stenhance.plugin.widgets.genes import GenesWidget
+from napari_stenhance.plugin.widgets.section import SectionWidget
+
+LEFT = Qt.MouseButton.LeftButton
+
+
+class Person:
+    """Someone at the viewer, with its three docks."""
+
+    def __init__(self, viewer: Any, qtbot: Any) -> None:
+        self.viewer, self.bot = viewer, qtbot
+        self.section: SectionWidget = add_docks(viewer)
+        docks = {name.split(" (")[0]: w for name, w in viewer.window.dock_widgets.items()}
+        self.enhance: EnhanceWidget = docks["Enhance genes"]
+        self.genes: GenesWidget = docks["Genes"]
+
+    def wait(self, until: Callable[[], bool], seconds: float = 120) -> None:
+        self.bot.waitUntil(until, timeout=int(seconds * 1000))
+
+    def click(self, button: QWidget) -> None:
+        assert button.isEnabled()
+        self.bot.mouseClick(button, LEFT)
+
+    def drop(self, path: Path) -> None:
+        mime = QMimeData()
+        mime.setUrls([QUrl.fromLocalFile(str(path))])
+        area, at = self.section.drop, QPoint(10, 10)
+        shared = (Qt.DropAction.CopyAction, mime, LEFT, Qt.KeyboardModifier.NoModifier)
+        entered = QDragEnterEvent(at, *shared)
+        QApplication.sendEvent(area, entered)
+        assert entered.isAccepted()
+        QApplication.sendEvent(area, QDropEvent(QPointF(at), *shared))
+        self.wait(lambda: not self.section.run_bar.busy)
+
+    def set_enhance(self, out: Path, write: str = "", epochs: int = 2) -> None:
+        fields = self.enhance.form.fields
+        fields["out"].value, fields["write"].value, fields["epochs"].value = out, write, epochs
+        fields["device"].value = "cpu"
+
+    def run(self) -> None:
+        self.click(self.enhance.run)
+        self.wait(lambda: not self.enhance.run_bar.busy)
+
+    def type_gene(self, text: str) -> None:
+        line = self.genes.gene.lineEdit()
+        line.clear()
+        self.bot.keyClicks(line, text)
+        self.bot.keyClick(line, Qt.Key.Key_Return)
+
+    def layer(self, *roles: Any, gene: str | None = None) -> Layer:
+        (found,) = (
+            layer
+            for layer, about in layers_of(self.viewer, *roles)
+            if gene is None or about.gene == gene
+        )
+        return found
+
+    def click_world(self, y_um: float, x_um: float) -> None:
+        """Click a point of the world on the canvas."""
+        canvas = self.viewer.window._qt_viewer.canvas
+        native, zoom = canvas.native, self.viewer.scene.camera.zoom
+        centre = np.array(self.viewer.scene.camera.center[-2:])
+        offset = (np.array([y_um, x_um]) - centre) * zoom
+        at = QPoint(round(native.width() / 2 + offset[1]), round(native.height() / 2 + offset[0]))
+        self.bot.mouseMove(native, at)
+        self.bot.mouseClick(native, LEFT, pos=at)
+        # Two clicks in less than that are a double click, which closes a polygon.
+        self.bot.wait(QApplication.doubleClickInterval() + 50)
+
+    def draw(self, corners: list[tuple[float, float]]) -> None:
+        self.click(self.enhance.draw)
+        for corner in corners:
+            self.click_world(*corner)
+        self.bot.keyClick(self.viewer.window._qt_viewer.canvas.native, Qt.Key.Key_Escape)
+
+
+def events_of(out: Path) -> list[str]:
+    lines = (out / "files" / "log.jsonl").read_text("utf-8").splitlines()
+    return [json.loads(line)["event"] for line in lines]
+
+
+def at_work() -> bool:
+    """Tell whether a thread other than the interface's runs code of ours."""
+    for number, frame in sys._current_frames().items():
+        while frame is not None and number != threading.main_thread().ident:
+            if "napari_stenhance" in frame.f_code.co_filename:
+                return True
+            frame = frame.f_back  # type: ignore[assignment]
+    return QThreadPool.globalInstance().activeThreadCount() > 0

@@ -1,0 +1,193 @@
+"""Runs in a real viewer: cancelled, failing, closed in the middle, and what is left of them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from napari.utils import progress
+from napari.utils.notifications import Notification
+from qtpy.QtWidgets import QApplication, QWidget
+
+from napari_stenhance.plugin.shown import layers_of
+from napari_stenhance.plugin.widgets import enhance as enhance_module
+from napari_stenhance.results.result import Result
+from napari_stenhance.running.job import Event, Job, Progress
+from person import Person, at_work, events_of
+
+# PySide6 has no newer way to make such an event.
+pytestmark = pytest.mark.filterwarnings("ignore:Function. .QDragEnterEvent:DeprecationWarning")
+
+
+def test_cancel_frees_the_interface_and_a_rerun_goes_on(
+    person: Person,
+    section_files: list[Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("STENHANCE_CACHE", str(tmp_path / "empty cache"))
+    out = tmp_path / "one.stenhance.zarr"
+    person.drop(section_files[0])
+    person.set_enhance(out, "G1", epochs=20)
+    bar = person.enhance.run_bar
+    person.click(person.enhance.run)
+    assert not person.enhance.run.isEnabled()
+    person.wait(lambda: bar.label.text().startswith("Training"))
+    started = time.monotonic()
+    person.click(bar.cancel)
+    assert bar.label.text().startswith("Stopping")
+    assert time.monotonic() - started < 1
+    assert at_work()
+    person.wait(lambda: not bar.busy and not at_work(), 10)
+    assert "cancelled" in bar.label.text()
+    assert person.enhance.run.isEnabled()
+    assert Result.is_result(out)
+    assert "complete" not in events_of(out)
+    features = {f: f.stat().st_mtime_ns for f in (tmp_path / "empty cache").rglob("c/*/*/*")}
+    assert features
+    person.run()
+    assert {f: f.stat().st_mtime_ns for f in features} == features
+    events = events_of(out)
+    assert events.count("trained") == 1
+    assert events[-1] == "complete"
+    assert np.isfinite(np.asarray(person.layer("gene").data[0])).any()
+
+
+def test_an_error_in_the_worker_is_one_sentence_with_details(
+    person: Person,
+    section_files: list[Path],
+    tmp_path: Path,
+    notifications: list[Notification],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def out_of_memory(_options: Any, _job: Any) -> None:
+        msg = "CUDA out of memory. Tried to allocate 20.00 GiB.\nmore of it"
+        raise RuntimeError(msg)
+
+    monkeypatch.setattr(enhance_module, "enhance", out_of_memory)
+    person.drop(section_files[0])
+    person.set_enhance(tmp_path / "one.stenhance.zarr")
+    person.run()
+    (notification,) = notifications
+    assert "CUDA out of memory" in notification.message
+    assert "device cpu" in notification.message
+    assert "\n" not in notification.message
+    assert person.enhance.run.isEnabled()
+    (popup,) = (
+        w for w in person.viewer.window._qt_window.findChildren(QWidget)
+        if type(w).__name__ == "NapariQtNotification"
+    )  # fmt: skip
+    (details,) = (b for b in popup.findChildren(QWidget) if getattr(b, "text", str)() == "Details")
+    person.click(details)
+    (dialog,) = (w for w in QApplication.topLevelWidgets() if w.objectName() == "stenhance details")
+    text = dialog.findChild(QWidget, "details").toPlainText()
+    assert "Traceback" in text
+    assert "RuntimeError: CUDA out of memory" in text
+    dialog.close()
+    monkeypatch.undo()
+
+
+def test_deleting_a_layer_in_mid_run(
+    person: Person, section_files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STENHANCE_CACHE", str(tmp_path / "empty cache"))
+    out = tmp_path / "one.stenhance.zarr"
+    person.drop(section_files[0])
+    person.set_enhance(out, "G1, G2")
+    person.click(person.enhance.run)
+    person.viewer.layers.remove(person.layer("slide"))
+    person.wait(lambda: any(layers_of(person.viewer, "gene")))
+    person.viewer.layers.remove(person.layer("gene", gene="G1"))
+    person.wait(lambda: not person.enhance.run_bar.busy)
+    assert person.enhance.run_bar.label.text() == "Done."
+    assert events_of(out)[-1] == "complete"
+    assert [a.gene for _, a in layers_of(person.viewer, "gene")] == ["G2"]
+
+
+def test_closing_the_viewer_in_mid_run_keeps_what_was_finished(
+    person: Person, section_files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STENHANCE_CACHE", str(tmp_path / "empty cache"))
+    out = tmp_path / "one.stenhance.zarr"
+    person.drop(section_files[0])
+    person.set_enhance(out, "G1")
+    options = person.enhance.options()
+    person.click(person.enhance.run)
+    person.wait(lambda: person.enhance.run_bar.label.text().startswith("Extracting"))
+    person.viewer.close()
+    assert at_work()
+    person.wait(lambda: not at_work(), 10)
+    # What was finished is there, and is not computed again.
+    features = {f: f.stat().st_mtime_ns for f in (tmp_path / "empty cache").rglob("c/*/*/*")}
+    assert features
+    enhance_module.enhance(options)
+    assert {f: f.stat().st_mtime_ns for f in features} == features
+    assert events_of(out)[-1] == "complete"
+
+
+def test_closing_a_dock_stops_its_work(
+    person: Person, section_files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STENHANCE_CACHE", str(tmp_path / "empty cache"))
+    person.drop(section_files[0])
+    person.set_enhance(tmp_path / "one.stenhance.zarr")
+    person.click(person.enhance.run)
+    person.wait(lambda: person.enhance.run_bar.label.text().startswith("Extracting"))
+    person.viewer.window.remove_dock_widget(person.enhance)
+    person.enhance.deleteLater()
+    assert at_work()
+    person.wait(lambda: not at_work(), 10)
+    # The other docks go on.
+    person.viewer.layers.clear()
+    person.drop(section_files[0])
+    assert person.section.run_bar.label.text() == "Done."
+
+
+def test_torch_trains_beside_a_canvas_drawn_in_software() -> None:
+    """triton's LLVM and Mesa's in one process end in a segmentation fault."""
+    script = (
+        "import napari, numpy as np\n"
+        "viewer = napari.Viewer()\n"
+        "viewer.add_image(np.zeros((8, 8)))\n"
+        "viewer.screenshot(flash=False)\n"
+        "from napari_stenhance.running.device import resolve_device\n"
+        "resolve_device('cpu')\n"
+        "import torch\n"
+        "parameter = torch.nn.Parameter(torch.ones(1))\n"
+        "optimiser = torch.optim.AdamW([parameter])\n"
+        "parameter.sum().backward()\n"
+        "optimiser.step()\n"
+        "print('trained')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "trained" in done.stdout
+
+
+def test_events_arrive_in_order_and_leave_no_bar(person: Person) -> None:
+    """napari's bars let the event loop turn: nothing may overtake what is being passed on."""
+    seen: list[Event] = []
+
+    def task(job: Job) -> str:
+        for n in range(50):
+            with job.stage(f"Stage {n}", 2) as stage:
+                stage.advance(2)
+        return "value"
+
+    bar = person.enhance.run_bar
+    ended: list[Any] = []
+    bar.start("Test", task, on_done=ended.append, on_event=seen.append)
+    person.wait(lambda: not bar.busy, 30)
+    stages = [event.stage for event in seen if isinstance(event, Progress)]
+    assert stages == [f"Stage {n}" for n in range(50) for _ in range(2)]
+    assert ended == ["value"]
+    assert bar.label.text() == "Done."
+    assert not bar.cancel.isVisible()
+    assert [p.desc for p in progress._all_instances] == []
