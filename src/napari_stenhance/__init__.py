@@ -14,19 +14,23 @@ if TYPE_CHECKING:
     from napari_stenhance.results.result import Result
     from napari_stenhance.running.job import Job
     from napari_stenhance.section.grid import Grid
+    from napari_stenhance.section.phantom.phantom import Phantom
     from napari_stenhance.section.region import Region
     from napari_stenhance.section.section import Section, open_section
     from napari_stenhance.section.slide import Slide
     from napari_stenhance.storage.cache import Cache
+    from napari_stenhance.tasks.demo import DemoOptions, demo
     from napari_stenhance.tasks.enhance import EnhanceOptions, enhance
     from napari_stenhance.tasks.export import ExportOptions, export
     from napari_stenhance.tasks.info import InfoOptions, info
+    from napari_stenhance.tasks.phantom import PhantomOptions, phantom
     from napari_stenhance.tasks.predict import PredictOptions, predict
     from napari_stenhance.tasks.write import WriteOptions, write
 
 __all__ = [
     "Cache",
     "Cancelled",
+    "DemoOptions",
     "EnhanceOptions",
     "ExportOptions",
     "GeneField",
@@ -35,6 +39,8 @@ __all__ = [
     "InfoOptions",
     "InputError",
     "Job",
+    "Phantom",
+    "PhantomOptions",
     "PredictOptions",
     "Region",
     "Result",
@@ -42,10 +48,12 @@ __all__ = [
     "Slide",
     "StenhanceError",
     "WriteOptions",
+    "demo",
     "enhance",
     "export",
     "info",
     "open_section",
+    "phantom",
     "predict",
     "write",
 ]
@@ -56,13 +64,16 @@ _HOMES = {
     "results.result": ("Result",),
     "running.job": ("Job",),
     "section.grid": ("Grid",),
+    "section.phantom.phantom": ("Phantom",),
     "section.region": ("Region",),
     "section.section": ("Section", "open_section"),
     "section.slide": ("Slide",),
     "storage.cache": ("Cache",),
+    "tasks.demo": ("DemoOptions", "demo"),
     "tasks.enhance": ("EnhanceOptions", "enhance"),
     "tasks.export": ("ExportOptions", "export"),
     "tasks.info": ("InfoOptions", "info"),
+    "tasks.phantom": ("PhantomOptions", "phantom"),
     "tasks.predict": ("PredictOptions", "predict"),
     "tasks.write": ("WriteOptions", "write"),
 }

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any
 
@@ -26,6 +27,13 @@ _EXIT_FAILED = 1
 _EXIT_INPUT = 2
 _EXIT_CANCELLED = 130
 
+_VIEW = inspect.Parameter(
+    "view",
+    inspect.Parameter.KEYWORD_ONLY,
+    default=False,
+    annotation=Annotated[bool, typer.Option("--view", help="Open it in napari when it is done.")],
+)
+
 console = Console(stderr=True, soft_wrap=True, highlight=False)
 
 
@@ -35,6 +43,7 @@ def register_task(
     options: type[Any],
     task: Callable[[Any, Job], Any],
     show: Callable[[Any], None],
+    made: Callable[[Any], list[Path]] | None = None,
 ) -> None:
     """Add a command whose arguments are the fields of an options dataclass.
 
@@ -48,14 +57,25 @@ def register_task(
         `task(options, job)`; its docstring's first line is the command's help.
     show : callable
         Prints what the task returned.
+    made : callable, optional
+        Returns which paths the flag --view opens when the task is done; without it, no such flag.
     """
 
-    def command(**given: Any) -> None:
-        with exit_codes(), _job() as job:
-            done = task(options(**given), job)
-        show(done)
+    def command(*, view: bool = False, **given: Any) -> None:
+        from napari_stenhance.cli.view import look, need_display
+
+        with exit_codes():
+            if view:
+                need_display()
+            with _job() as job:
+                done = task(options(**given), job)
+            show(done)
+            if view and made is not None:
+                look(made(done))
 
     parameters = [_parameter(option) for option in options_of(options)]
+    if made is not None:
+        parameters.append(_VIEW)
     # An argument without a default must come first in a signature.
     parameters.sort(key=lambda p: p.default is not inspect.Parameter.empty)
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]

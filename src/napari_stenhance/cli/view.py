@@ -15,6 +15,35 @@ from napari_stenhance.errors import InputError
 _DISPLAYS = ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")
 
 
+def need_display() -> None:
+    """Refuse to go on where nothing can be shown.
+
+    Raises
+    ------
+    InputError
+        If there is no display.
+    """
+    if sys.platform == "linux" and not any(map(os.environ.get, _DISPLAYS)):
+        msg = "There is no display here; run it on a desktop, or under xvfb-run."
+        raise InputError(msg)
+
+
+def look(paths: list[Path], mpp: float | None = None) -> None:
+    """Open sections, slides and results in napari, until it is closed.
+
+    Raises
+    ------
+    InputError
+        If no Qt binding is installed.
+    """
+    try:
+        from napari_stenhance.plugin.view import view
+    except ImportError as error:
+        msg = f"No Qt binding is installed ({error}); pip install 'napari-stenhance[pyqt6]'."
+        raise InputError(msg) from error
+    view(paths, mpp)
+
+
 def register(app: typer.Typer) -> None:
     """Add the command."""
 
@@ -34,14 +63,5 @@ def register(app: typer.Typer) -> None:
                 if not one.exists():
                     msg = f"{one}: there is no such file or folder."
                     raise InputError(msg)
-            if sys.platform == "linux" and not any(map(os.environ.get, _DISPLAYS)):
-                msg = "view: there is no display here; run it on a desktop, or under xvfb-run."
-                raise InputError(msg)
-            try:
-                from napari_stenhance.plugin.view import view as show
-            except ImportError as error:
-                msg = (
-                    f"No Qt binding is installed ({error}); pip install 'napari-stenhance[pyqt6]'."
-                )
-                raise InputError(msg) from error
-            show(path, mpp)
+            need_display()
+            look(path, mpp)

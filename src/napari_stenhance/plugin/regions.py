@@ -35,7 +35,7 @@ def region_layer(
         "metadata": Shown("region", name, section=section).metadata(),
         **pixel_space(mpp),
     }
-    polygons = None
+    polygons: list[NDArray[np.float64]] = []
     if region is not None:
         parts = getattr(region.area, "geoms", [region.area])
         polygons = [np.asarray(p.exterior.coords)[:-1, ::-1] / (mpp or 1.0) for p in parts]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.running.job import Job
-from napari_stenhance.section.formats import h5ad, legacy_st
+from napari_stenhance.section.formats import h5ad, legacy_st, phantom
 from napari_stenhance.section.formats.found import IMAGE_SUFFIXES, Found
 from napari_stenhance.section.slide import Slide
 from napari_stenhance.section.spots import (
@@ -145,7 +145,11 @@ def _share_inside(xy: NDArray[np.float64], shape: tuple[int, int]) -> float:
     return float(inside.mean())
 
 
-RECOGNISERS: tuple[Callable[[Path], Found | None], ...] = (legacy_st.recognise, h5ad.recognise)
+RECOGNISERS: tuple[Callable[[Path], Found | None], ...] = (
+    legacy_st.recognise,
+    phantom.recognise,
+    h5ad.recognise,
+)
 """Each looks at names, then at a few kilobytes, and returns None where it does not apply."""
 
 

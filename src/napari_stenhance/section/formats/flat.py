@@ -12,7 +12,7 @@ import zarr
 from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
-from napari_stenhance.running.job import Job
+from napari_stenhance.running.job import Job, Stage
 from napari_stenhance.storage.cache import Cache
 from napari_stenhance.storage.pyramid import create_levels, open_levels
 
@@ -68,7 +68,9 @@ def _halve(strip: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return mean.astype(np.uint8)
 
 
-def _write(levels: list[zarr.Array[Any]], strips: Iterator[NDArray[np.uint8]], stage: Any) -> None:
+def write_levels(
+    levels: list[zarr.Array[Any]], strips: Iterator[NDArray[np.uint8]], stage: Stage
+) -> None:
     """Stream strips into all levels: each level holds at most one row of tiles in memory."""
     pending: list[list[NDArray[np.uint8]]] = [[] for _ in levels]
     written = [0 for _ in levels]
@@ -113,7 +115,7 @@ def open_pyramid(
                 group = zarr.open_group(folder, mode="w")
                 levels = create_levels(group, (height, width), tile=TILE, dtype="u1", channels=3)
                 with job.stage(f"Building the pyramid of {path.name}", -(-height // TILE)) as stage:
-                    _write(levels, _strips(path), stage)
+                    write_levels(levels, _strips(path), stage)
     group = zarr.open_group(entry, mode="r")
     opened = [da.from_zarr(level) for level in open_levels(group)]
     return tuple(opened), tuple(float(2**level) for level in range(len(opened)))

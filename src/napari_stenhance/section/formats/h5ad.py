@@ -52,6 +52,17 @@ def recognise(path: Path) -> Found | None:
         (path,) = inside
     if path.suffix.lower() != ".h5ad":
         return None
+    return found(path, path.stem, _image_beside(path))
+
+
+def found(path: Path, name: str, image: Path | None) -> Found:
+    """Read what is needed to place the spots of an `.h5ad` on an image.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, or holds no positions.
+    """
     import anndata as ad
 
     try:
@@ -68,7 +79,7 @@ def recognise(path: Path) -> Found | None:
         raise InputError(msg) from error
     xy = positions_px(spots, str(path))
     mpp, source = find_mpp(spots, xy)
-    return Found(path.stem, path, _image_beside(path), xy, mpp, source, partial(_read, path))
+    return Found(name, path, image, xy, mpp, source, partial(_read, path))
 
 
 def _read(path: Path) -> tuple[ad.AnnData, tuple[str, ...]]:

@@ -1,0 +1,81 @@
+"""File → Open Sample: a phantom, made once and kept in the cache."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import napari
+from qtpy.QtCore import QEventLoop, Qt
+from qtpy.QtWidgets import QProgressDialog
+
+from napari_stenhance.plugin.layers import open_layers
+from napari_stenhance.plugin.worker import Outcome, Running
+from napari_stenhance.running.job import Event, Job, Progress
+from napari_stenhance.section.phantom.phantom import VERSION
+from napari_stenhance.section.phantom.write import write_phantom
+from napari_stenhance.storage.cache import Cache
+
+if TYPE_CHECKING:
+    from napari_stenhance.plugin.shown import LayerData
+
+SIZE_MM = 2.0
+SEED = 1
+_TITLE = "Making the sample"
+
+
+def phantom() -> list[LayerData]:
+    """Return the layers of a 2 mm phantom; it is made first where the cache lacks it.
+
+    napari wants the layers at once. So this waits, in a thread of its own, behind a window that
+    shows the progress and can cancel; napari goes on drawing meanwhile.
+
+    Raises
+    ------
+    Cancelled
+        If the user did not want to wait.
+    """
+    viewer = napari.current_viewer()
+    if viewer is None:
+        return _layers(Job())
+    running = Running(_TITLE, _layers)
+    dialog = QProgressDialog(_TITLE, "Cancel", 0, 0, viewer.window._qt_window)
+    dialog.setObjectName("stenhance sample")
+    dialog.setWindowModality(Qt.WindowModality.WindowModal)
+    dialog.setMinimumDuration(300)
+    dialog.setAutoReset(False)
+    loop = QEventLoop()
+    outcomes: list[Outcome] = []
+
+    def tell(event: Event) -> None:
+        if isinstance(event, Progress):
+            dialog.setLabelText(event.stage)
+            dialog.setMaximum(event.total)
+            dialog.setValue(event.done)
+
+    def end(outcome: Outcome) -> None:
+        outcomes.append(outcome)
+        loop.quit()
+
+    running.event.connect(tell)
+    running.ended.connect(end)
+    dialog.canceled.connect(running.cancel)
+    running.start()
+    if not outcomes:
+        loop.exec()
+    dialog.canceled.disconnect(running.cancel)
+    dialog.close()
+    dialog.deleteLater()
+    (outcome,) = outcomes
+    if outcome.error is not None:
+        raise outcome.error
+    layers: list[LayerData] = outcome.value
+    return layers
+
+
+def _layers(job: Job) -> list[Any]:
+    cache = Cache.default()
+    folder = cache.entry("phantoms", f"v{VERSION}-{SIZE_MM:g}mm-seed{SEED}") / "phantom"
+    with cache.lock(folder, wait=True):
+        made = write_phantom(folder, SIZE_MM, SEED, job)
+    return open_layers(Path(made.folder), None, job)[0]

@@ -1,0 +1,1 @@
+"""The phantom: a synthetic section, H&E and spots, whose expression is known everywhere."""

@@ -1,0 +1,47 @@
+"""Make a synthetic section whose expression is known everywhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from napari_stenhance.running.job import Job
+from napari_stenhance.tasks.options import Help
+
+if TYPE_CHECKING:
+    from napari_stenhance.section.phantom.phantom import Phantom
+
+
+@dataclass(frozen=True)
+class PhantomOptions:
+    """Options of `phantom`."""
+
+    out: Annotated[Path, Help("The folder to make.", positional=True)]
+    size_mm: Annotated[float, Help("Side of the slide, 1 to 20.", unit="mm")] = 4.0
+    seed: Annotated[int, Help("Decides anatomy, stain and counts.")] = 0
+
+    def __post_init__(self) -> None:
+        """Accept a string where a path is expected."""
+        object.__setattr__(self, "out", Path(self.out))
+
+
+def phantom(options: PhantomOptions, job: Job | None = None) -> Phantom:
+    """Make a synthetic section: H&E, spots, bins, cells, a reference, and the truth.
+
+    Parameters
+    ----------
+    options : PhantomOptions
+    job : Job, optional
+        Receives progress; cancels.
+
+    Raises
+    ------
+    InputError
+        If an option is out of range, or something else lies at `out`.
+    Cancelled
+        If the job was cancelled; nothing is left behind.
+    """
+    from napari_stenhance.section.phantom.write import write_phantom
+
+    return write_phantom(options.out, options.size_mm, options.seed, job)

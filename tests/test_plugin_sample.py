@@ -1,0 +1,84 @@
+"""File → Open Sample, in a real viewer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QApplication, QProgressDialog, QPushButton
+
+import napari_stenhance as st
+from napari_stenhance.plugin import sample_data
+from napari_stenhance.plugin.shown import layers_of
+from person import Person, at_work
+
+
+def _dialog() -> QProgressDialog | None:
+    return next(
+        (
+            w
+            for w in QApplication.topLevelWidgets()
+            if w.objectName() == "stenhance sample" and w.isVisible()
+        ),
+        None,
+    )
+
+
+@pytest.fixture
+def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("STENHANCE_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def test_open_sample(person: Person, empty_cache: Path) -> None:
+    """The interface lives while the sample is made; the docks take it as any section."""
+    beats: list[str] = []
+    pulse = QTimer()
+    pulse.timeout.connect(lambda: beats.append(d.labelText() if (d := _dialog()) else ""))
+    pulse.start(50)
+    added = person.viewer.open_sample("napari-stenhance", "phantom")
+    pulse.stop()
+    assert len({b for b in beats if b}) >= 2, "the window said what was being done"
+    assert len(beats) > 20
+    assert _dialog() is None
+    assert [layer for layer, _ in layers_of(person.viewer, "slide", "spots", "region")] == added
+    assert len(added) == 3
+    slide = person.layer("slide")
+    assert slide.multiscale
+    assert tuple(slide.scale) == (0.5, 0.5)
+    assert slide.data[0].shape == (4000, 4000, 3)
+    person.wait(lambda: not at_work())
+    assert "phantom" in [
+        person.section.shown.itemText(n) for n in range(person.section.shown.count())
+    ]
+    person.type_gene("erbb2")
+    assert person.layer("spots").visible
+    # The second time it is there.
+    made = next(empty_cache.rglob("he.tif")).stat().st_mtime_ns
+    person.viewer.layers.clear()
+    assert len(person.viewer.open_sample("napari-stenhance", "phantom")) == 3
+    assert next(empty_cache.rglob("he.tif")).stat().st_mtime_ns == made
+
+
+def test_cancel_the_sample(person: Person, empty_cache: Path) -> None:
+    def cancel() -> None:
+        dialog = _dialog()
+        if dialog is None:
+            QTimer.singleShot(50, cancel)
+        else:
+            dialog.findChild(QPushButton).click()
+
+    QTimer.singleShot(50, cancel)
+    with pytest.raises(st.Cancelled):
+        person.viewer.open_sample("napari-stenhance", "phantom")
+    assert not person.viewer.layers
+    assert not list(empty_cache.rglob("he.tif"))
+    person.wait(lambda: not at_work())
+
+
+def test_without_a_viewer(empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sample_data, "SIZE_MM", 1.0)
+    layers: list[Any] = sample_data.phantom()
+    assert [kind for _, _, kind in layers] == ["image", "points", "shapes"]
