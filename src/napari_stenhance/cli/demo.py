@@ -24,7 +24,7 @@ def _show(done: DemoDone) -> None:
         "genes",
         "measured\ntissue",
         "inter-\npolated",
-        "unmeasured\ntissue",
+        "unseen\ntissue",
         "inter-\npolated",
     ):
         table.add_column(name, justify="right")

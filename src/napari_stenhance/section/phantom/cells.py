@@ -203,7 +203,8 @@ def _places(
             # Nests thin out in places.
             xy = xy[draw.random(len(xy)) < 0.84 - 0.1 * anatomy.at(anatomy.mottle, xy)]
         elif compartment == STROMA:
-            xy = xy[draw.random(len(xy)) < 0.7 + 0.3 * anatomy.at(anatomy.mottle, xy)]
+            density = np.clip(0.7 + 0.3 * anatomy.at(anatomy.mottle, xy), 0.35, 1)
+            xy = xy[draw.random(len(xy)) < density]
         here = (anatomy.domain_at(xy) == compartment) & (anatomy.at(anatomy.lumen, xy) < -0.05)
         here &= (xy > 0).all(axis=1) & (xy < anatomy.size_um).all(axis=1)
         xy = xy[here]

@@ -1,0 +1,30 @@
+"""How the documentation is built: `tox -e docs`."""
+
+from importlib.metadata import version as version_of
+
+project = "napari-stenhance"
+author = "napari-stenhance contributors"
+project_copyright = author
+release = version = version_of("napari-stenhance")
+
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+]
+myst_enable_extensions = ["colon_fence"]
+myst_heading_anchors = 3
+autodoc_typehints = "none"  # docstrings give types, with shapes and units
+autodoc_member_order = "bysource"
+napoleon_google_docstring = False
+napoleon_use_ivar = True
+exclude_patterns = ["_build"]
+
+html_theme = "pydata_sphinx_theme"
+html_title = "napari-stenhance"
+html_show_sourcelink = False
+html_theme_options = {
+    "github_url": "https://github.com/napari-stenhance/napari-stenhance",
+    "show_prev_next": False,
+}

@@ -1,0 +1,52 @@
+"""Make the picture of the README: what the demo made, as a user would look at it.
+
+python docs/readme_picture.py DEMO OUT.png      DEMO is the folder that `napari-stenhance demo` made
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import napari
+from qtpy.QtWidgets import QApplication
+
+from napari_stenhance.plugin.shown import layers_of
+from napari_stenhance.plugin.view import add_docks
+
+
+def wait(until: Callable[[], bool] = lambda: False, seconds: float = 1) -> None:
+    end = time.monotonic() + seconds
+    while not until() and time.monotonic() < end:
+        QApplication.processEvents()
+        time.sleep(0.01)
+
+
+def main(demo: Path, out: Path) -> None:
+    viewer = napari.Viewer()
+    viewer.window.resize(1500, 900)
+    section = add_docks(viewer)
+    docks = {name.split(" (")[0]: dock for name, dock in viewer.window.dock_widgets.items()}
+    for path in (demo / "phantom", demo / "phantom.stenhance.zarr"):
+        section.open(path)
+        wait(lambda: not section.run_bar.busy, 60)
+        wait(seconds=0.3)
+    genes = docks["Genes"]
+    genes.parent().raise_()
+    genes.show_gene("KRT8")
+    for layer, about in layers_of(viewer, "gene", "browse", "spots", "region"):
+        layer.visible = about.role == "browse"
+        if about.role == "browse":
+            # Dark ground shows the slide where the gene is absent.
+            layer.blending, layer.opacity = "translucent", 0.6
+            viewer.layers.selection.active = layer
+    viewer.scene.camera.zoom *= 2.2
+    wait(seconds=3)
+    viewer.screenshot(str(out), canvas_only=False, flash=False)
+    viewer.close()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))
