@@ -28,7 +28,7 @@ def need_display() -> None:
         raise InputError(msg)
 
 
-def look(paths: list[Path], mpp: float | None = None) -> None:
+def look(paths: list[Path], mpp: float | None = None, image: Path | None = None) -> None:
     """Open sections, slides and results in napari, until it is closed.
 
     Raises
@@ -41,7 +41,7 @@ def look(paths: list[Path], mpp: float | None = None) -> None:
     except ImportError as error:
         msg = f"No Qt binding is installed ({error}); pip install 'napari-stenhance[pyqt6]'."
         raise InputError(msg) from error
-    view(paths, mpp)
+    view(paths, mpp, image)
 
 
 def register(app: typer.Typer) -> None:
@@ -56,6 +56,10 @@ def register(app: typer.Typer) -> None:
             float | None,
             typer.Option(help="Scale of the slides, where files do not say. [µm per pixel]"),
         ] = None,
+        image: Annotated[
+            Path | None,
+            typer.Option(help="The slide, where it does not lie beside the counts."),
+        ] = None,
     ) -> None:
         """Open sections, slides and results in napari."""
         with exit_codes():
@@ -63,5 +67,8 @@ def register(app: typer.Typer) -> None:
                 if not one.exists():
                     msg = f"{one}: there is no such file or folder."
                     raise InputError(msg)
+            if image is not None and len(path) > 1:
+                msg = "--image is the slide of one section; give it with one path."
+                raise InputError(msg)
             need_display()
-            look(path, mpp)
+            look(path, mpp, image)
