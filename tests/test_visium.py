@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
@@ -19,15 +19,19 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 from typer.testing import CliRunner
 
-from conftest import write_image
+from conftest import make_slide_pixels, write_image
 from napari_stenhance.cli import app
 from napari_stenhance.errors import InputError
 from napari_stenhance.plugin.reader import get_reader
+from napari_stenhance.plugin.shown import open_sections
 from napari_stenhance.section.formats import visium
 from napari_stenhance.section.section import Section, open_section
 from napari_stenhance.storage.cache import Cache
 from napari_stenhance.tasks.enhance import EnhanceOptions, enhance
 from napari_stenhance.tasks.info import InfoOptions, info
+
+if TYPE_CHECKING:
+    from person import Person
 
 PITCH = 40.0
 """Of the synthetic lattice, in full-resolution pixels: 2.5 µm per pixel."""
@@ -510,6 +514,34 @@ def test_commands_take_the_slide(tmp_path: Path) -> None:
     assert done.exit_code == 2
 
 
+def test_enhance_learns_on_a_slide_that_is_given(tmp_path: Path) -> None:
+    outs = write_outs(tmp_path / "S1", known())
+    (outs / "spatial" / "tissue_hires_image.png").unlink()
+    pixels, _ = make_slide_pixels(SHAPE, 0)
+    slide = write_image(tmp_path / "he.png", pixels)
+    out = tmp_path / "S1.stenhance.zarr"
+    options = EnhanceOptions(outs, out, image=slide, epochs=1, write="KRT8", device="cpu")
+    (result,) = enhance(options)
+    assert result.about["slide"]["name"] == "S1"
+    assert result.about["slide"]["mpp"] == pytest.approx(2.5, rel=1e-9)
+    field = result.field(result.latest_run())
+    assert set(field.genes) == set(NAMES)
+    assert np.isfinite(field.image("TBCE-ENSG02")).any()
+
+
+def test_the_viewer_keeps_the_slide_that_was_given(person: Person, tmp_path: Path) -> None:
+    outs = write_outs(tmp_path / "S1", known())
+    slide = picture(tmp_path / "elsewhere" / "he.png")
+    person.section.open(outs, image=slide)
+    person.wait(lambda: not person.section.run_bar.busy)
+    assert person.layer("slide").data[0].shape == (*SHAPE, 3)
+    person.section.mpp.setValue(2.0)
+    person.click(person.section.again)
+    person.wait(lambda: not person.section.run_bar.busy)
+    (section,) = open_sections(person.viewer)
+    assert (section.mpp, section.need_slide().path) == (2.0, slide)
+
+
 # What is wrong
 
 
@@ -597,7 +629,7 @@ JSON = "spatial/scalefactors_json.json"
         (_edit_h5(lambda m: _write("barcodes", 1, m["barcodes"][0])(m)), r"more than once"),
         (_as_mex(_tear(f"{MEX}/matrix.mtx.gz")), r"matrix\.mtx\.gz: the counts cannot be read"),
         (_as_mex(_tear(f"{MEX}/barcodes.tsv.gz")), r"matrix\.mtx\.gz: the counts cannot be read"),
-        (_as_mex(_remove(f"{MEX}/features.tsv.gz")), r"features\.tsv is missing"),
+        (_as_mex(_remove(f"{MEX}/features.tsv.gz")), r"no counts .*matrix\.mtx with features"),
         (
             _as_mex(_put(f"{MEX}/features.tsv.gz", gzip.compress(b"ENSG01\n"))),
             r"features\.tsv\.gz: a line has fewer than",
@@ -688,12 +720,14 @@ def test_recognising_takes_milliseconds(tmp_path: Path) -> None:
     (tmp_path / "many").mkdir()
     for n in range(2000):
         (tmp_path / "many" / f"tile_{n:04d}_of_the_slide.tif").touch()
-    visium.recognise(outs)
-    for path, most in ((outs, 0.25), (tmp_path / "many", 0.1)):
-        started = time.perf_counter()
-        visium.recognise(path)
+    for path, most in ((outs, 0.2), (tmp_path / "many", 0.05)):
+        seconds = []
+        for _ in range(5):
+            started = time.perf_counter()
+            visium.recognise(path)
+            seconds.append(time.perf_counter() - started)
         # A tenth of it where nothing else runs.
-        assert time.perf_counter() - started < most
+        assert min(seconds) < most
 
 
 # A real one
@@ -747,5 +781,5 @@ def test_real_placenta_on_a_picture_that_is_given(data: Path, cache: Cache) -> N
     )
     assert section.need_slide().shape == (3000, 3000)
     assert section.mpp == pytest.approx(4.68, abs=0.005)
-    with pytest.raises(InputError, match=r"lowres_image\.png: a scale of 23\.38 per pixel"):
+    with pytest.raises(InputError, match=r"lowres_image\.png: a scale of 23\.38"):
         open_section(folder, image=folder / "spatial" / "tissue_lowres_image.png", cache=cache)

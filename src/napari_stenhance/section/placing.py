@@ -76,22 +76,31 @@ def _why_not(image: Path, found: Found) -> str:
             f"{1 - inside:.0%} of the spots lie outside it, so their coordinates belong to "
             "another (full-resolution) image"
         )
-    return _disagreement(shape, found)
+    return _disagreement(shape, found)[0]
 
 
-def _disagreement(shape: tuple[int, int], found: Found) -> str:
-    """Say how an image differs in size from the one that pictures were made from; "" if not."""
+def _disagreement(shape: tuple[int, int], found: Found) -> tuple[str, bool]:
+    """Compare an image's size with that of the one that pictures were made from.
+
+    Returns
+    -------
+    how : str
+        How they differ; "" if they do not.
+    turned : bool
+        They agree but for width and height, which are exchanged.
+    """
     for name, (height, width) in found.sizes.items():
         expected = np.array(shape) * found.pictures[name]
         if (np.abs(expected - (height, width)) <= 1).all():
             continue
-        turned = (np.abs(expected - (width, height)) <= 1).all()
-        return (
+        turned = bool((np.abs(expected - (width, height)) <= 1).all())
+        how = (
             f"its size, {shape[1]} × {shape[0]} px, does not agree with {name}, {width} × {height} "
             f"px at a scale of {found.pictures[name]:.4g}"
             + (": it is turned by 90°" if turned else "")
         )
-    return ""
+        return how, turned
+    return "", False
 
 
 def place_on(found: Found, image: Path) -> Placed:
@@ -118,9 +127,9 @@ def place_on(found: Found, image: Path) -> Placed:
             "of the full-resolution image along each side; positions were scaled."
         )
         return Placed(image, factor, (doubt,))
-    differs = _disagreement(shape, found)
-    if "turned" in differs:
-        msg = f"{image}: {differs}; give the image as it was given to the vendor's software."
+    how, turned = _disagreement(shape, found)
+    if turned:
+        msg = f"{image}: {how}; give the image as it was given to the vendor's software."
         raise InputError(msg)
-    doubt = f"{image.name} may not be the slide: {differs}; look whether spots lie on tissue."
-    return Placed(image, doubts=(doubt,) if differs else ())
+    doubt = f"{image.name} may not be the slide: {how}; look whether spots lie on tissue."
+    return Placed(image, doubts=(doubt,) if how else ())

@@ -142,7 +142,8 @@ def sample_in(root: Path, named: Path | None = None) -> Sample:
     if not matrices:
         msg = (
             f"{root}: there are positions of Visium spots, but no counts "
-            "(filtered_feature_bc_matrix.h5 or its folder); open the folder that holds both."
+            "(filtered_feature_bc_matrix.h5, or matrix.mtx with features.tsv and barcodes.tsv); "
+            "open the folder that holds both."
         )
         raise InputError(msg)
     if named is not None:
@@ -206,14 +207,9 @@ def _text_matrices(folder: Path, names: Iterable[str]) -> dict[str, tuple[Path, 
             parts.setdefault(match["prefix"], {}).setdefault(match["part"], folder / name)
     found: dict[str, tuple[Path, ...]] = {}
     for prefix, part in parts.items():
-        if "matrix.mtx" not in part:
-            continue
         features = part.get("features.tsv") or part.get("genes.tsv")
-        if features is None or "barcodes.tsv" not in part:
-            lacking = "features.tsv" if features is None else "barcodes.tsv"
-            msg = f"{part['matrix.mtx']}: {prefix}{lacking} is missing; it must lie beside it."
-            raise InputError(msg)
-        found[prefix] = (part["matrix.mtx"], features, part["barcodes.tsv"])
+        if features is not None and {"matrix.mtx", "barcodes.tsv"} <= set(part):
+            found[prefix] = (part["matrix.mtx"], features, part["barcodes.tsv"])
     return found
 
 
