@@ -213,12 +213,13 @@ def test_the_manifest_is_valid_and_its_commands_exist() -> None:
     assert not {"*.jpg", "*.png", "*.tif", "*.tiff"} & set(patterns)
 
 
-@pytest.mark.parametrize("content", ["nothing", "images", "tables", "zarr", "broken zarr"])
+@pytest.mark.parametrize("content", ["nothing", "images", "tables", "cells", "zarr", "broken zarr"])
 def test_a_folder_that_is_not_ours_is_refused_at_once(content: str, tmp_path: Path) -> None:
     files = {
         "nothing": {},
         "images": {f"{n}.tif": "x" for n in range(2000)},
         "tables": {f"{n}.tsv": "a\tb\n1\t2\n" for n in range(20)},
+        "cells": {"filtered_feature_bc_matrix.h5": "x", "web_summary.html": "x"},
         "zarr": {"zarr.json": '{"zarr_format": 3, "node_type": "group", "attributes": {}}'},
         "broken zarr": {"zarr.json": "{"},
     }[content]

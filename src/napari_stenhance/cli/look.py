@@ -24,7 +24,7 @@ def need_display() -> None:
         raise InputError(msg)
 
 
-def look(paths: list[Path], mpp: float | None = None) -> None:
+def look(paths: list[Path], mpp: float | None = None, image: Path | None = None) -> None:
     """Open sections, slides and results in napari, until it is closed.
 
     Raises
@@ -37,4 +37,4 @@ def look(paths: list[Path], mpp: float | None = None) -> None:
     except ImportError as error:
         msg = f"No Qt binding is installed ({error}); pip install 'napari-stenhance[pyqt6]'."
         raise InputError(msg) from error
-    view(paths, mpp)
+    view(paths, mpp, image)

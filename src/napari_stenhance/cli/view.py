@@ -24,6 +24,10 @@ def register(app: typer.Typer) -> None:
             float | None,
             typer.Option(help="Scale of the slides, where files do not say. [µm per pixel]"),
         ] = None,
+        image: Annotated[
+            Path | None,
+            typer.Option(help="The slide, where it does not lie beside the counts."),
+        ] = None,
     ) -> None:
         """Open sections, slides and results in napari."""
         with exit_codes():
@@ -31,5 +35,8 @@ def register(app: typer.Typer) -> None:
                 if not one.exists():
                     msg = f"{one}: there is no such file or folder."
                     raise InputError(msg)
+            if image is not None and len(path) > 1:
+                msg = "--image is the slide of one section; give it with one path."
+                raise InputError(msg)
             need_display()
-            look(path, mpp)
+            look(path, mpp, image)

@@ -153,7 +153,7 @@ def result_layers(result: Result, slide: Section | None) -> list[LayerData]:
 
 
 def open_layers(
-    path: Path, mpp: float | None = None, job: Job | None = None
+    path: Path, mpp: float | None = None, job: Job | None = None, image: Path | None = None
 ) -> tuple[list[LayerData], Section | Result | None]:
     """Open a section, a result, or layers that were saved.
 
@@ -164,6 +164,8 @@ def open_layers(
         Micrometres per pixel of a section, where the files do not say or are wrong.
     job : Job, optional
         Receives the progress of building a pyramid.
+    image : Path, optional
+        The slide of a section, where it does not lie beside the counts.
 
     Returns
     -------
@@ -183,7 +185,7 @@ def open_layers(
     if is_saved(path):
         return saved_layers(path), None
     if not Result.is_result(path):
-        section = open_section(path, mpp=mpp, job=job)
+        section = open_section(path, mpp=mpp, image=image, job=job)
         return section_layers(section), section
     result = Result.open(path)
     return result_layers(result, _slide_of(result, job)), result

@@ -42,8 +42,15 @@ def _is_ours(folder: Path) -> bool:
             return not _OURS.isdisjoint(content["attributes"])
         except (OSError, ValueError, KeyError, TypeError):
             return False
+    from napari_stenhance.section.formats import spaceranger
+
     tables = [folder / name for name in names if name.lower().endswith(_TABLES)]
-    if not any(n.lower().endswith(".h5ad") for n in names) and not any(map(_has_positions, tables)):
+    if not (
+        any(n.lower().endswith(".h5ad") for n in names)
+        or spaceranger.root_of(folder) is not None
+        or spaceranger.aggregate_above(folder) is not None
+        or any(map(_has_positions, tables))
+    ):
         return False
     from napari_stenhance.errors import InputError
     from napari_stenhance.section.section import RECOGNISERS

@@ -29,12 +29,12 @@ def add_docks(viewer: Viewer) -> SectionWidget:
     return section
 
 
-def view(paths: Sequence[Path], mpp: float | None = None) -> None:
+def view(paths: Sequence[Path], mpp: float | None = None, image: Path | None = None) -> None:
     """Open sections, slides and results in a viewer, and run it until it is closed."""
     import napari
 
     viewer = napari.Viewer()
     section = add_docks(viewer)
     for path in paths:
-        section.open(path, mpp)
+        section.open(path, mpp, image)
     napari.run()

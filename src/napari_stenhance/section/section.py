@@ -12,8 +12,15 @@ from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.running.job import Job
-from napari_stenhance.section.formats import h5ad, legacy_st, phantom
+from napari_stenhance.section.formats import h5ad, legacy_st, phantom, visium
 from napari_stenhance.section.formats.found import IMAGE_SUFFIXES, Found
+from napari_stenhance.section.placing import (
+    INSIDE_LEAST,
+    Placed,
+    choose_image,
+    place_on,
+    share_inside,
+)
 from napari_stenhance.section.slide import Slide
 from napari_stenhance.section.spots import (
     SpotGeometry,
@@ -29,7 +36,6 @@ from napari_stenhance.storage.cache import Cache
 if TYPE_CHECKING:
     import anndata as ad
 
-_INSIDE_LEAST = 0.9
 _SCALES_DIFFER = 0.03
 
 
@@ -100,10 +106,10 @@ class Section:
 
     def _check_inside(self, xy: NDArray[np.float64]) -> None:
         shape = self.need_slide().shape
-        inside = _share_inside(xy, shape)
-        if inside < _INSIDE_LEAST:
-            swapped = _share_inside(xy[:, ::-1], shape)
-            hint = " With x and y swapped they would lie inside." * (swapped >= _INSIDE_LEAST)
+        inside = share_inside(xy, shape)
+        if inside < INSIDE_LEAST:
+            swapped = share_inside(xy[:, ::-1], shape)
+            hint = " With x and y swapped they would lie inside." * (swapped >= INSIDE_LEAST)
             msg = (
                 f"{self.where}: {1 - inside:.0%} of the spots lie outside the slide; their "
                 f"coordinates must be (x, y) in full-resolution pixels of this very image.{hint}"
@@ -146,15 +152,10 @@ class Section:
         return geometry_of(self.need_spots())
 
 
-def _share_inside(xy: NDArray[np.float64], shape: tuple[int, int]) -> float:
-    height, width = shape
-    inside = (xy >= -0.5).all(axis=1) & (xy[:, 0] <= width - 0.5) & (xy[:, 1] <= height - 0.5)
-    return float(inside.mean()) if len(inside) else 1.0
-
-
 RECOGNISERS: tuple[Callable[[Path], Found | None], ...] = (
     legacy_st.recognise,
     phantom.recognise,
+    visium.recognise,
     h5ad.recognise,
 )
 """Each looks at names, then at a few kilobytes, and returns None where it does not apply."""
@@ -164,20 +165,24 @@ def open_section(
     path: str | Path,
     *,
     mpp: float | None = None,
+    image: str | Path | None = None,
     spots: bool = True,
     cache: Cache | None = None,
     job: Job | None = None,
 ) -> Section:
     """Open a section from a folder or a file.
 
-    Recognised are a legacy ST folder (counts, positions, image), an `.h5ad` with the one image
-    beside it that shares its stem, a folder that holds one such `.h5ad`, and an image alone.
+    Recognised are a legacy ST folder (counts, positions, image), a Space Ranger folder (Visium,
+    with the slide in it or beside it), an `.h5ad` with the one image beside it that shares its
+    stem, a folder that holds one such `.h5ad`, and an image alone.
 
     Parameters
     ----------
     path : str or Path
     mpp : float, optional
         Micrometres per full-resolution pixel, where the files do not say or are wrong.
+    image : str or Path, optional
+        The slide, where it does not lie beside the counts.
     spots : bool
         False reads only the slide and its scale: counts are not even parsed.
     cache : Cache, optional
@@ -195,35 +200,39 @@ def open_section(
         msg = f"{path}: there is no such file or folder."
         raise InputError(msg)
     if path.suffix.lower() in IMAGE_SUFFIXES:
+        if image is not None:
+            msg = f"{path}: this is an image itself; give --image with counts that lack a slide."
+            raise InputError(msg)
         slide = Slide.open(path, mpp=mpp, cache=cache, job=job)
         return Section(slide=slide, name=path.stem)
     for recognise in RECOGNISERS:
         found = recognise(path)
         if found is not None:
-            return _assemble(found, mpp, spots=spots, cache=cache, job=job)
+            placed = choose_image(found) if image is None else place_on(found, Path(image))
+            return _assemble(found, placed, mpp, spots=spots, cache=cache, job=job)
     msg = (
         f"{path}: this is no section that can be read. Give an image, an .h5ad with its image "
-        "beside it, or a legacy ST folder (counts .tsv.gz, positions .tsv, one image)."
+        "beside it, a Space Ranger folder (filtered_feature_bc_matrix.h5, spatial/), or a legacy "
+        "ST folder (counts .tsv.gz, positions .tsv, one image)."
     )
     raise InputError(msg)
 
 
 def _assemble(
-    found: Found, mpp: float | None, *, spots: bool, cache: Cache | None, job: Job | None
+    found: Found,
+    placed: Placed,
+    mpp: float | None,
+    *,
+    spots: bool,
+    cache: Cache | None,
+    job: Job | None,
 ) -> Section:
-    doubts = list(found.doubts)
+    doubts = [*found.doubts, *placed.doubts]
     scale, source = (mpp, "given") if mpp is not None else (found.mpp, found.mpp_source)
+    scale = scale / placed.factor if scale else scale
     slide = None
-    if found.image is not None:
-        slide = Slide.open(found.image, name=found.name, cache=cache, job=job)
-        inside = _share_inside(found.xy, slide.shape)
-        if inside < _INSIDE_LEAST:
-            doubts.append(
-                f"The image {found.image.name} was left out: {1 - inside:.0%} of the spots lie "
-                "outside it, so their coordinates belong to another (full-resolution) image."
-            )
-            slide = None
-    if slide is not None:
+    if placed.image is not None:
+        slide = Slide.open(placed.image, name=found.name, cache=cache, job=job)
         if scale is None and slide.mpp is not None:
             scale, source = slide.mpp, slide.mpp_source
         elif scale and slide.mpp and abs(slide.mpp / scale - 1) > _SCALES_DIFFER:
@@ -239,6 +248,8 @@ def _assemble(
     if not spots and slide is not None:
         return Section(slide=slide, name=found.name, mpp=scale, doubts=tuple(doubts))
     table, more = found.read()
+    if placed.factor != 1:
+        table.obsm["spatial"] = table.obsm["spatial"] * placed.factor
     return Section(
         slide=slide,
         spots=table,

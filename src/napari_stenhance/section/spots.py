@@ -143,7 +143,8 @@ def visium_pitch_px(obs: pd.DataFrame, xy: NDArray[np.float64]) -> float | None:
     """Measure the pitch of a Visium lattice in pixels; None if the spots lie on none.
 
     Visium numbers its hexagonal lattice so that `array_row + array_col` is even; neighbours in a
-    row lie two columns and 100 µm apart. The longest such pairs measure it best.
+    row lie two columns and 100 µm apart. Only that direction is measured: rows lie 0.87 pitches
+    apart in files of Space Ranger 3, not √3 / 2.
     """
     if not {"array_row", "array_col"} <= set(obs.columns):
         return None
@@ -152,8 +153,8 @@ def visium_pitch_px(obs: pd.DataFrame, xy: NDArray[np.float64]) -> float | None:
         return None
     if ((row + column) % 2).any() or len(set(row % 2)) < 2:
         return None
-    # In units of the pitch, the lattice is (column / 2, row · √3 / 2).
-    return _lattice_pitch(np.column_stack([column / 2, row * np.sqrt(3) / 2]), xy)
+    affine = _lattice_affine(np.column_stack([column / 2, row]), xy)
+    return None if affine is None else float(np.hypot(*affine[0])) or None
 
 
 def square_pitch_px(array_xy: NDArray[np.float64], xy: NDArray[np.float64]) -> float | None:
@@ -161,15 +162,18 @@ def square_pitch_px(array_xy: NDArray[np.float64], xy: NDArray[np.float64]) -> f
 
     Fitted over all spots, because printed spots lie beside their lattice points.
     """
-    return _lattice_pitch(array_xy, xy)
+    affine = _lattice_affine(array_xy, xy)
+    return None if affine is None else float(np.sqrt(abs(np.linalg.det(affine)))) or None
 
 
-def _lattice_pitch(lattice: NDArray[np.float64], xy: NDArray[np.float64]) -> float | None:
+def _lattice_affine(
+    lattice: NDArray[np.float64], xy: NDArray[np.float64]
+) -> NDArray[np.float64] | None:
+    """Fit positions to a lattice; return the steps (x, y) along its two directions."""
     if len(xy) < 4 or np.linalg.matrix_rank(lattice - lattice.mean(axis=0)) < 2:
         return None
     design = np.column_stack([lattice, np.ones(len(lattice))])
-    affine = np.linalg.lstsq(design, xy, rcond=None)[0][:2]
-    return float(np.sqrt(abs(np.linalg.det(affine)))) or None
+    return np.asarray(np.linalg.lstsq(design, xy, rcond=None)[0][:2], dtype=np.float64)
 
 
 def nearest_distance(xy: NDArray[np.float64]) -> float:

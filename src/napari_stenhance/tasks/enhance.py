@@ -65,6 +65,9 @@ class EnhanceOptions:
     mpp: Annotated[
         float | None, Help("Scale of the slides, where files do not say.", unit="µm per pixel")
     ] = None
+    image: Annotated[
+        Path | None, Help("The slide, where it does not lie beside the counts; for one section.")
+    ] = None
     device: Annotated[DeviceName, Help("What computes.")] = "auto"
     seed: Annotated[int, Help("Fixes every random choice.")] = 0
 
@@ -120,11 +123,14 @@ def enhance(
     if not options.sections:
         msg = "enhance: name at least one section to learn from."
         raise InputError(msg)
+    if options.image is not None and len(options.sections) > 1:
+        msg = "--image is the slide of one section; put the slides of several beside their counts."
+        raise InputError(msg)
     device = resolve_device(options.device)
     region = Region.given(options.region)
     write = named_genes(options.write) if options.write else ()
     training = [
-        open_for(s, options.mpp, spots=True, slide=True, cache=cache, job=job)
+        open_for(s, options.mpp, image=options.image, spots=True, slide=True, cache=cache, job=job)
         for s in options.sections
     ]
     for section in training:

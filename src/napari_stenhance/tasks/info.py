@@ -23,6 +23,9 @@ class InfoOptions:
     mpp: Annotated[
         float | None, Help("Scale of the slide, where files do not say.", unit="µm per pixel")
     ] = None
+    image: Annotated[Path | None, Help("The slide, where it does not lie beside the counts.")] = (
+        None
+    )
 
 
 def info(
@@ -41,7 +44,9 @@ def info(
     path = Path(options.path)
     if Result.is_result(path):
         return describe_result(Result.open(path))
-    return describe_section(open_section(path, mpp=options.mpp, cache=cache, job=job))
+    return describe_section(
+        open_section(path, mpp=options.mpp, image=options.image, cache=cache, job=job)
+    )
 
 
 def _doubts(doubts: tuple[str, ...] | list[str]) -> list[str]:

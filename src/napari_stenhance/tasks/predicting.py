@@ -52,19 +52,29 @@ def versions() -> dict[str, str]:
 
 
 def open_for(
-    section: Any, mpp: float | None, *, spots: bool, slide: bool, cache: Cache, job: Job
+    section: Any,
+    mpp: float | None,
+    *,
+    image: Path | None = None,
+    spots: bool,
+    slide: bool,
+    cache: Cache,
+    job: Job,
 ) -> Section:
     """Open a section, or take one that was made in Python, with what the task needs of it.
 
     Raises
     ------
     InputError
-        If it lacks spots, slide or scale.
+        If it lacks spots, slide or scale, or an image is given to one that is open already.
     """
+    if image is not None and isinstance(section, Section):
+        msg = f"{section.name}: this section is open already; give --image with a path to counts."
+        raise InputError(msg)
     opened = (
         section
         if isinstance(section, Section)
-        else open_section(section, mpp=mpp, spots=spots, cache=cache, job=job)
+        else open_section(section, mpp=mpp, image=image, spots=spots, cache=cache, job=job)
     )
     for doubt in opened.doubts:
         job.note(f"{opened.name}: {doubt}")

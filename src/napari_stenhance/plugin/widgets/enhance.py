@@ -46,7 +46,7 @@ class EnhanceWidget(QWidget):
                 "predict": self._sections_with_slide,
                 "region": self._regions,
             },
-            hidden=("mpp",),
+            hidden=("mpp", "image"),
             more=_MORE,
         )
         for name in ("sections", "predict"):

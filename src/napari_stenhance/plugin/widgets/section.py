@@ -70,8 +70,9 @@ class SectionWidget(QWidget):
         super().__init__()
         self._viewer = napari_viewer
         self._path: Path | None = None
+        self._image: Path | None = None
         self._opened: Section | None = None
-        self._waiting: list[tuple[Path, float | None]] = []
+        self._waiting: list[tuple[Path, float | None, Path | None]] = []
         self.drop = _DropArea(self)
         self.drop.dropped.connect(self.open)
         self.browse_folder = QPushButton("Open folder …", self)
@@ -114,7 +115,7 @@ class SectionWidget(QWidget):
         layout.addWidget(self.run_bar)
         follow_layers(self, napari_viewer, self._list_sections)
 
-    def open(self, path: Path, mpp: float | None = None) -> None:
+    def open(self, path: Path, mpp: float | None = None, image: Path | None = None) -> None:
         """Open a section, a slide or a result; one after the other, if several are asked for.
 
         Parameters
@@ -122,23 +123,27 @@ class SectionWidget(QWidget):
         path : Path
         mpp : float, optional
             Micrometres per pixel; by default what the dock says, once, else what the files say.
+        image : Path, optional
+            The slide of a section, where it does not lie beside the counts.
         """
         mpp = mpp or self.mpp.value() or None
         if self.run_bar.busy:
-            self._waiting.append((path, mpp))
+            self._waiting.append((path, mpp, image))
         else:
-            self._start(path, mpp, replaced=None)
+            self._start(path, mpp, image, replaced=None)
 
     def _open_again(self) -> None:
         """Open the section that was opened last once more, at the scale that was set."""
         if self._path is not None and self._opened is not None and not self.run_bar.busy:
-            self._start(self._path, self.mpp.value() or None, replaced=self._opened)
+            self._start(self._path, self.mpp.value() or None, self._image, replaced=self._opened)
 
-    def _start(self, path: Path, mpp: float | None, replaced: Section | None) -> None:
-        self._path = path
+    def _start(
+        self, path: Path, mpp: float | None, image: Path | None, replaced: Section | None
+    ) -> None:
+        self._path, self._image = path, image
         self.run_bar.start(
             f"Opening {path.name}",
-            lambda job: open_layers(path, mpp, job),
+            lambda job: open_layers(path, mpp, job, image),
             on_done=lambda opened: self._show(*opened, replaced),
             on_end=self._open_next,
         )

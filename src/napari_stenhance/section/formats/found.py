@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_stenhance.errors import InputError
 from napari_stenhance.section.formats import flat, tiff
 
 if TYPE_CHECKING:
@@ -27,8 +28,8 @@ class Found:
     name : str
     origin : Path
         The file that holds the counts.
-    image : Path or None
-        The slide's file.
+    images : tuple of Path
+        Files that may be the slide, by their names.
     xy : ndarray of float64, shape (n, 2)
         Positions in full-resolution pixels, to see whether they fit the image.
     mpp : float or None
@@ -38,13 +39,43 @@ class Found:
     read : callable
         Reads the spots; returns them and what there is to doubt about them.
     doubts : tuple of str
+    pictures : mapping of str to float
+        Pictures that were made smaller than the slide, by the end of their names, with their
+        pixels for each full-resolution pixel.
+    sizes : mapping of str to tuple
+        Height and width of those pictures that are there.
+    without : str
+        What to say if none of the images is the slide, and none was given.
     """
 
     name: str
     origin: Path
-    image: Path | None
+    images: tuple[Path, ...]
     xy: NDArray[np.float64]
     mpp: float | None
     mpp_source: str
     read: Callable[[], tuple[ad.AnnData, tuple[str, ...]]]
     doubts: tuple[str, ...] = ()
+    pictures: Mapping[str, float] = field(default_factory=dict)
+    sizes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    without: str = ""
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Read an image's (height, width) in pixels from its header alone.
+
+    Raises
+    ------
+    InputError
+        If it is missing, or no image that can be read.
+    """
+    if not path.is_file():
+        msg = f"{path}: there is no such image file."
+        raise InputError(msg)
+    return (tiff if path.suffix.lower() in tiff.SUFFIXES else flat).image_size(path)
+
+
+def shares_stem(name: str, stem: str) -> bool:
+    """Tell whether a file's stem is the given one, or begins with it and a separator."""
+    own = Path(name).stem
+    return own == stem or (own.startswith(stem) and own[len(stem)] in "_-. ")

@@ -13,27 +13,20 @@ import h5py
 import numpy as np
 
 from napari_stenhance.errors import InputError
-from napari_stenhance.section.formats.found import IMAGE_SUFFIXES, Found
+from napari_stenhance.section.formats.found import IMAGE_SUFFIXES, Found, shares_stem
 from napari_stenhance.section.spots import find_mpp, positions_px
 
 if TYPE_CHECKING:
     import anndata as ad
 
 
-def _image_beside(path: Path) -> Path | None:
-    """Return the one image whose stem is the file's, or begins with it and a separator."""
-    stem = path.stem
-    images = sorted(
+def _images_beside(path: Path) -> tuple[Path, ...]:
+    """List the images whose stem is the file's, or begins with it and a separator."""
+    return tuple(
         f
-        for f in path.parent.iterdir()
-        if f.suffix.lower() in IMAGE_SUFFIXES
-        and (f.stem == stem or (f.stem.startswith(stem) and f.stem[len(stem)] in "_-. "))
+        for f in sorted(path.parent.iterdir())
+        if f.suffix.lower() in IMAGE_SUFFIXES and shares_stem(f.name, path.stem)
     )
-    if len(images) > 1:
-        names = ", ".join(f.name for f in images)
-        msg = f"{path}: several images share its stem: {names}; leave only the slide beside it."
-        raise InputError(msg)
-    return images[0] if images else None
 
 
 def recognise(path: Path) -> Found | None:
@@ -42,7 +35,7 @@ def recognise(path: Path) -> Found | None:
     Raises
     ------
     InputError
-        If a folder holds several, several images share the stem, or the file cannot be read.
+        If a folder holds several, or the file cannot be read.
     """
     if path.is_dir():
         inside = sorted(path.glob("*.h5ad"))
@@ -55,11 +48,11 @@ def recognise(path: Path) -> Found | None:
         (path,) = inside
     if path.suffix.lower() != ".h5ad":
         return None
-    return found(path, path.stem, _image_beside(path))
+    return found(path, path.stem, _images_beside(path))
 
 
-def found(path: Path, name: str, image: Path | None) -> Found:
-    """Read what is needed to place the spots of an `.h5ad` on an image.
+def found(path: Path, name: str, images: tuple[Path, ...]) -> Found:
+    """Read what is needed to place the spots of an `.h5ad` on its slide.
 
     Raises
     ------
@@ -82,7 +75,7 @@ def found(path: Path, name: str, image: Path | None) -> Found:
         raise InputError(msg) from error
     xy = positions_px(spots, str(path))
     mpp, source = find_mpp(spots, xy)
-    return Found(name, path, image, xy, mpp, source, partial(_read, path))
+    return Found(name, path, images, xy, mpp, source, partial(_read, path))
 
 
 def _read(path: Path) -> tuple[ad.AnnData, tuple[str, ...]]:

@@ -56,8 +56,7 @@ def recognise(folder: Path) -> Found | None:
     counts = [f for f in counts if "pixel_x" not in tables[f][0]]
     if not positions or not counts:
         return None
-    images = [f for f in files if f.suffix.lower() in IMAGE_SUFFIXES]
-    for what, found in (("counts", counts), ("positions", positions), ("image", images)):
+    for what, found in (("counts", counts), ("positions", positions)):
         if len(found) > 1:
             names = ", ".join(f.name for f in found)
             msg = f"{folder}: several files could be the {what}: {names}; leave only one there."
@@ -69,7 +68,7 @@ def recognise(folder: Path) -> Found | None:
     return Found(
         name=folder.name,
         origin=counts[0],
-        image=images[0] if images else None,
+        images=tuple(f for f in files if f.suffix.lower() in IMAGE_SUFFIXES),
         xy=xy,
         mpp=ST_PITCH_UM / pitch if pitch else None,
         mpp_source=f"inferred from the lattice: {pitch:.1f} px = {ST_PITCH_UM:g} µm"

@@ -15,4 +15,4 @@ def recognise(path: Path) -> Found | None:
     if table.name not in (SPOTS, BINS) or not (table.parent / MANIFEST).is_file():
         return None
     name = table.parent.name if table.name == SPOTS else f"{table.parent.name}-bins"
-    return h5ad.found(table, name, table.parent / SLIDE)
+    return h5ad.found(table, name, (table.parent / SLIDE,))

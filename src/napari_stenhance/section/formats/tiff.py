@@ -33,6 +33,14 @@ def _opened(path: Path) -> tifffile.TiffFile:
         raise InputError(msg) from error
 
 
+def image_size(path: Path) -> tuple[int, int]:
+    """Read an image's (height, width) in pixels from its tags alone."""
+    with _opened(path) as tif:
+        series = _main_series(tif)
+        height, width = (series.shape[series.axes.index(axis)] for axis in "YX")
+        return int(height), int(width)
+
+
 def read_mpp(path: Path) -> float | None:
     """Read the scale that a TIFF states, in µm per pixel; None if it states none.
 

@@ -1,0 +1,138 @@
+"""Which image is the slide that spots were measured on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_stenhance.errors import InputError
+from napari_stenhance.section.formats.found import Found, image_size
+
+INSIDE_LEAST = 0.9
+"""The share of spots that must lie inside their slide."""
+
+
+@dataclass(frozen=True)
+class Placed:
+    """Where the spots of a section lie.
+
+    Attributes
+    ----------
+    image : Path or None
+        The slide's file.
+    factor : float
+        Pixels of the slide for each pixel of the positions: 1, but for a picture made from it.
+    doubts : tuple of str
+    """
+
+    image: Path | None
+    factor: float = 1.0
+    doubts: tuple[str, ...] = ()
+
+
+def share_inside(xy: NDArray[np.float64], shape: tuple[int, int]) -> float:
+    """Return the share of positions (x, y) inside an image of a (height, width), in pixels.
+
+    All of no positions are inside.
+    """
+    height, width = shape
+    inside = (xy >= -0.5).all(axis=1) & (xy[:, 0] <= width - 0.5) & (xy[:, 1] <= height - 0.5)
+    return float(inside.mean()) if len(inside) else 1.0
+
+
+def choose_image(found: Found) -> Placed:
+    """Choose the one image that the positions fit, by the sizes that headers state.
+
+    Raises
+    ------
+    InputError
+        If they fit several, or the only image cannot be read.
+    """
+    why_not = {image: _why_not(image, found) for image in found.images}
+    fitting = [image for image, why in why_not.items() if not why]
+    if len(fitting) > 1:
+        names = ", ".join(image.name for image in fitting)
+        msg = (
+            f"{found.origin}: several files could be the image: {names}; leave only the slide "
+            "there, or name it with --image."
+        )
+        raise InputError(msg)
+    if fitting:
+        return Placed(fitting[0])
+    doubts = [f"The image {i.name} was left out: {why}." for i, why in why_not.items()]
+    return Placed(None, doubts=(*doubts, *filter(None, [found.without])))
+
+
+def _why_not(image: Path, found: Found) -> str:
+    try:
+        shape = image_size(image)
+    except InputError:
+        if len(found.images) == 1:
+            raise
+        return ""
+    inside = share_inside(found.xy, shape)
+    if inside < INSIDE_LEAST:
+        return (
+            f"{1 - inside:.0%} of the spots lie outside it, so their coordinates belong to "
+            "another (full-resolution) image"
+        )
+    return _disagreement(shape, found)[0]
+
+
+def _disagreement(shape: tuple[int, int], found: Found) -> tuple[str, bool]:
+    """Compare an image's size with that of the one that pictures were made from.
+
+    Returns
+    -------
+    how : str
+        How they differ; "" if they do not.
+    turned : bool
+        They agree but for width and height, which are exchanged.
+    """
+    for name, (height, width) in found.sizes.items():
+        expected = np.array(shape) * found.pictures[name]
+        if (np.abs(expected - (height, width)) <= 1).all():
+            continue
+        turned = bool((np.abs(expected - (width, height)) <= 1).all())
+        how = (
+            f"its size, {shape[1]} × {shape[0]} px, does not agree with {name}, {width} × {height} "
+            f"px at a scale of {found.pictures[name]:.4g}"
+            + (": it is turned by 90°" if turned else "")
+        )
+        return how, turned
+    return "", False
+
+
+def place_on(found: Found, image: Path) -> Placed:
+    """Take the image that the user gave; a picture made from the slide gets scaled positions.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, or is not the image that the positions belong to.
+    """
+    shape = image_size(image)
+    name = next((n for n in found.pictures if image.name.endswith(n)), None)
+    factor = found.pictures[name] if name else 1.0
+    inside = share_inside(found.xy * factor, shape)
+    if inside < INSIDE_LEAST:
+        msg = (
+            f"{image}: {1 - inside:.0%} of the spots lie outside this image of {shape[1]} × "
+            f"{shape[0]} px; give the full-resolution image that their positions belong to."
+        )
+        raise InputError(msg)
+    if name:
+        doubt = (
+            f"{name} serves as the slide, though it is coarse: it has {factor:.4g} of the pixels "
+            "of the full-resolution image along each side; positions were scaled."
+        )
+        return Placed(image, factor, (doubt,))
+    how, turned = _disagreement(shape, found)
+    if turned:
+        msg = f"{image}: {how}; give the image as it was given to the vendor's software."
+        raise InputError(msg)
+    doubt = f"{image.name} may not be the slide: {how}; look whether spots lie on tissue."
+    return Placed(image, doubts=(doubt,) if how else ())
