@@ -42,6 +42,11 @@ def _is_ours(folder: Path) -> bool:
             return not _OURS.isdisjoint(content["attributes"])
         except (OSError, ValueError, KeyError, TypeError):
             return False
+    from napari_stenhance.section.formats.prefix_names import prefixes
+
+    # Names decide here: locations may be large.
+    if prefixes(frozenset(names)):
+        return True
     tables = [folder / name for name in names if name.lower().endswith(_TABLES)]
     if not any(n.lower().endswith(".h5ad") for n in names) and not any(map(_has_positions, tables)):
         return False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.running.job import Job
-from napari_stenhance.section.formats import h5ad, legacy_st, phantom
+from napari_stenhance.section.formats import h5ad, legacy_st, phantom, prefix
 from napari_stenhance.section.formats.found import IMAGE_SUFFIXES, Found
 from napari_stenhance.section.slide import Slide
 from napari_stenhance.section.spots import (
+    UNS_KEY,
     SpotGeometry,
     attach,
     check_counts,
@@ -23,6 +24,7 @@ from napari_stenhance.section.spots import (
     find_mpp,
     geometry_of,
     positions_px,
+    sum_at_same_place,
 )
 from napari_stenhance.storage.cache import Cache
 
@@ -42,7 +44,8 @@ class Section:
     slide : Slide or None
     spots : AnnData or None
         Raw counts in `X`, `obsm["spatial"]` = (x, y) in full-resolution pixels. On construction
-        `uns["stenhance"]` is filled in from what the spots state, else from their lattice.
+        those at the very same position are summed, and `uns["stenhance"]` is filled in from what
+        the spots state, else from their lattice.
     name : str
         By default the slide's name.
     mpp : float or None
@@ -78,16 +81,18 @@ class Section:
         if self.spots is not None:
             where = self.origin or name
             check_counts(self.spots, where)
-            xy = positions_px(self.spots, where)
+            table, summed = sum_at_same_place(self.spots, positions_px(self.spots, where))
+            doubts = (*doubts, *summed)
+            xy = positions_px(table, where)
             if mpp is None:
-                mpp, source = find_mpp(self.spots, xy)
+                mpp, source = find_mpp(table, xy)
                 if mpp is not None and self.slide is not None:
                     object.__setattr__(self, "slide", self.slide.with_mpp(mpp, source))
                 if source.startswith("inferred"):
                     doubts = (*doubts, f"The scale, {mpp:.4g} µm per pixel, is {source}.")
             if self.slide is not None:
                 self._check_inside(xy)
-            spots = attach(self.spots, find_geometry(self.spots, xy, mpp))
+            spots = attach(table, find_geometry(table, xy, mpp))
             object.__setattr__(self, "spots", spots)
         if self.slide is not None and mpp is not None and self.slide.mpp != mpp:
             object.__setattr__(self, "slide", self.slide.with_mpp(mpp, "given"))
@@ -148,6 +153,7 @@ def _share_inside(xy: NDArray[np.float64], shape: tuple[int, int]) -> float:
 RECOGNISERS: tuple[Callable[[Path], Found | None], ...] = (
     legacy_st.recognise,
     phantom.recognise,
+    prefix.recognise,
     h5ad.recognise,
 )
 """Each looks at names, then at a few kilobytes, and returns None where it does not apply."""
@@ -163,8 +169,9 @@ def open_section(
 ) -> Section:
     """Open a section from a folder or a file.
 
-    Recognised are a legacy ST folder (counts, positions, image), an `.h5ad` with the one image
-    beside it that shares its stem, a folder that holds one such `.h5ad`, and an image alone.
+    Recognised are a legacy ST folder (counts, positions, image), a folder of prefix files or its
+    path and the prefix, an `.h5ad` with the one image beside it that shares its stem, a folder that
+    holds one such `.h5ad`, and an image alone.
 
     Parameters
     ----------
@@ -185,8 +192,11 @@ def open_section(
     """
     path = Path(path)
     if not path.exists():
-        msg = f"{path}: there is no such file or folder."
-        raise InputError(msg)
+        found = prefix.recognise(path)
+        if found is None:
+            msg = f"{path}: there is no such file or folder."
+            raise InputError(msg)
+        return _assemble(found, mpp, spots=spots, cache=cache, job=job)
     if path.suffix.lower() in IMAGE_SUFFIXES:
         slide = Slide.open(path, mpp=mpp, cache=cache, job=job)
         return Section(slide=slide, name=path.stem)
@@ -196,7 +206,8 @@ def open_section(
             return _assemble(found, mpp, spots=spots, cache=cache, job=job)
     msg = (
         f"{path}: this is no section that can be read. Give an image, an .h5ad with its image "
-        "beside it, or a legacy ST folder (counts .tsv.gz, positions .tsv, one image)."
+        "beside it, a legacy ST folder (counts .tsv.gz, positions .tsv, one image), or a folder "
+        "of prefix files (cnts.tsv, locs-raw.tsv, he-raw.jpg)."
     )
     raise InputError(msg)
 
@@ -232,6 +243,10 @@ def _assemble(
     if not spots and slide is not None:
         return Section(slide=slide, name=found.name, mpp=scale, doubts=tuple(doubts))
     table, more = found.read()
+    if found.geometry is not None:
+        geometry, doubt = found.geometry(scale)
+        table.uns[UNS_KEY] = asdict(geometry)
+        doubts.append(doubt)
     return Section(
         slide=slide,
         spots=table,

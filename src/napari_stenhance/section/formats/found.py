@@ -15,6 +15,8 @@ from napari_stenhance.section.formats import flat, tiff
 if TYPE_CHECKING:
     import anndata as ad
 
+    from napari_stenhance.section.spots import SpotGeometry
+
 IMAGE_SUFFIXES = (*flat.SUFFIXES, *tiff.SUFFIXES)
 
 
@@ -38,6 +40,9 @@ class Found:
     read : callable
         Reads the spots; returns them and what there is to doubt about them.
     doubts : tuple of str
+    geometry : callable, optional
+        Works out the spots' size from the micrometres per pixel that are used in the end, or None;
+        returns it and what there is to doubt about it. Without it, the spots say, or their lattice.
     """
 
     name: str
@@ -48,3 +53,4 @@ class Found:
     mpp_source: str
     read: Callable[[], tuple[ad.AnnData, tuple[str, ...]]]
     doubts: tuple[str, ...] = ()
+    geometry: Callable[[float | None], tuple[SpotGeometry, str]] | None = None
