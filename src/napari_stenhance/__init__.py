@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from napari_stenhance.section.section import Section, open_section
     from napari_stenhance.section.slide import Slide
     from napari_stenhance.storage.cache import Cache
+    from napari_stenhance.tasks.convert import ConvertOptions, convert
     from napari_stenhance.tasks.demo import DemoOptions, demo
     from napari_stenhance.tasks.enhance import EnhanceOptions, enhance
     from napari_stenhance.tasks.export import ExportOptions, export
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Cache",
     "Cancelled",
+    "ConvertOptions",
     "DemoOptions",
     "EnhanceOptions",
     "ExportOptions",
@@ -48,6 +50,7 @@ __all__ = [
     "Slide",
     "StenhanceError",
     "WriteOptions",
+    "convert",
     "demo",
     "enhance",
     "export",
@@ -69,6 +72,7 @@ _HOMES = {
     "section.section": ("Section", "open_section"),
     "section.slide": ("Slide",),
     "storage.cache": ("Cache",),
+    "tasks.convert": ("ConvertOptions", "convert"),
     "tasks.demo": ("DemoOptions", "demo"),
     "tasks.enhance": ("EnhanceOptions", "enhance"),
     "tasks.export": ("ExportOptions", "export"),

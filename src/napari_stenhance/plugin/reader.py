@@ -43,7 +43,11 @@ def _is_ours(folder: Path) -> bool:
         except (OSError, ValueError, KeyError, TypeError):
             return False
     from napari_stenhance.section.formats import spaceranger
+    from napari_stenhance.section.formats.prefix_names import prefixes
 
+    # Names decide here: locations may be large.
+    if prefixes(frozenset(names)):
+        return True
     tables = [folder / name for name in names if name.lower().endswith(_TABLES)]
     if not (
         any(n.lower().endswith(".h5ad") for n in names)

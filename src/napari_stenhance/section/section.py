@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.running.job import Job
-from napari_stenhance.section.formats import h5ad, legacy_st, phantom, visium
+from napari_stenhance.section.formats import h5ad, legacy_st, phantom, prefix, visium
 from napari_stenhance.section.formats.found import IMAGE_SUFFIXES, Found
 from napari_stenhance.section.placing import (
     INSIDE_LEAST,
@@ -23,6 +23,7 @@ from napari_stenhance.section.placing import (
 )
 from napari_stenhance.section.slide import Slide
 from napari_stenhance.section.spots import (
+    UNS_KEY,
     SpotGeometry,
     attach,
     check_counts,
@@ -30,6 +31,7 @@ from napari_stenhance.section.spots import (
     find_mpp,
     geometry_of,
     positions_px,
+    sum_at_same_place,
 )
 from napari_stenhance.storage.cache import Cache
 
@@ -48,7 +50,8 @@ class Section:
     slide : Slide or None
     spots : AnnData or None
         Raw counts in `X`, `obsm["spatial"]` = (x, y) in full-resolution pixels. On construction
-        `uns["stenhance"]` is filled in from what the spots state, else from their lattice.
+        those at the very same position are summed, and `uns["stenhance"]` is filled in from what
+        the spots state, else from their lattice.
     name : str
         By default the slide's name.
     mpp : float or None
@@ -83,16 +86,18 @@ class Section:
             mpp = mpp or self.slide.mpp
         if self.spots is not None:
             check_counts(self.spots, self.where)
-            xy = positions_px(self.spots, self.where)
+            table, summed = sum_at_same_place(self.spots, positions_px(self.spots, self.where))
+            doubts = (*doubts, *summed)
+            xy = positions_px(table, self.where)
             if mpp is None:
-                mpp, source = find_mpp(self.spots, xy)
+                mpp, source = find_mpp(table, xy)
                 if mpp is not None and self.slide is not None:
                     object.__setattr__(self, "slide", self.slide.with_mpp(mpp, source))
                 if source.startswith("inferred"):
                     doubts = (*doubts, f"The scale, {mpp:.4g} µm per pixel, is {source}.")
             if self.slide is not None:
                 self._check_inside(xy)
-            spots = attach(self.spots, find_geometry(self.spots, xy, mpp))
+            spots = attach(table, find_geometry(table, xy, mpp))
             object.__setattr__(self, "spots", spots)
         if self.slide is not None and mpp is not None and self.slide.mpp != mpp:
             object.__setattr__(self, "slide", self.slide.with_mpp(mpp, "given"))
@@ -156,6 +161,7 @@ RECOGNISERS: tuple[Callable[[Path], Found | None], ...] = (
     legacy_st.recognise,
     phantom.recognise,
     visium.recognise,
+    prefix.recognise,
     h5ad.recognise,
 )
 """Each looks at names, then at a few kilobytes, and returns None where it does not apply."""
@@ -173,8 +179,9 @@ def open_section(
     """Open a section from a folder or a file.
 
     Recognised are a legacy ST folder (counts, positions, image), a Space Ranger folder (Visium,
-    with the slide in it or beside it), an `.h5ad` with the one image beside it that shares its
-    stem, a folder that holds one such `.h5ad`, and an image alone.
+    with the slide in it or beside it), a folder of prefix files or its path and the prefix, an
+    `.h5ad` with the one image beside it that shares its stem, a folder that holds one such
+    `.h5ad`, and an image alone.
 
     Parameters
     ----------
@@ -196,24 +203,26 @@ def open_section(
         If nothing is there, it is not recognised, or its parts do not fit together.
     """
     path = Path(path)
-    if not path.exists():
-        msg = f"{path}: there is no such file or folder."
-        raise InputError(msg)
-    if path.suffix.lower() in IMAGE_SUFFIXES:
+    if path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES:
         if image is not None:
             msg = f"{path}: this is an image itself; give --image with counts that lack a slide."
             raise InputError(msg)
         slide = Slide.open(path, mpp=mpp, cache=cache, job=job)
         return Section(slide=slide, name=path.stem)
-    for recognise in RECOGNISERS:
-        found = recognise(path)
-        if found is not None:
-            placed = choose_image(found) if image is None else place_on(found, Path(image))
-            return _assemble(found, placed, mpp, spots=spots, cache=cache, job=job)
+    # A path and a prefix name files without being one.
+    recognisers = RECOGNISERS if path.exists() else (prefix.recognise,)
+    found = next(filter(None, (recognise(path) for recognise in recognisers)), None)
+    if found is not None:
+        placed = choose_image(found) if image is None else place_on(found, Path(image))
+        return _assemble(found, placed, mpp, spots=spots, cache=cache, job=job)
+    if not path.exists():
+        msg = f"{path}: there is no such file or folder."
+        raise InputError(msg)
     msg = (
         f"{path}: this is no section that can be read. Give an image, an .h5ad with its image "
-        "beside it, a Space Ranger folder (filtered_feature_bc_matrix.h5, spatial/), or a legacy "
-        "ST folder (counts .tsv.gz, positions .tsv, one image)."
+        "beside it, a Space Ranger folder (filtered_feature_bc_matrix.h5, spatial/), a legacy ST "
+        "folder (counts .tsv.gz, positions .tsv, one image), or a folder of prefix files "
+        "(cnts.tsv, locs-raw.tsv, he-raw.jpg)."
     )
     raise InputError(msg)
 
@@ -250,6 +259,10 @@ def _assemble(
     table, more = found.read()
     if placed.factor != 1:
         table.obsm["spatial"] = table.obsm["spatial"] * placed.factor
+    if found.geometry is not None:
+        geometry, doubt = found.geometry(scale)
+        table.uns[UNS_KEY] = asdict(geometry)
+        doubts.append(doubt)
     return Section(
         slide=slide,
         spots=table,

@@ -22,7 +22,8 @@ VISIUM_PITCH_UM = 100.0
 VISIUM_DIAMETER_UM = 55.0
 ST_PITCH_UM = 200.0
 ST_DIAMETER_UM = 100.0
-_BIN_PITCH_MOST_UM = 20.0
+BIN_PITCH_MOST_UM = 20.0
+"""Spots this close are bins: squares that touch."""
 # log(1 + 10,000) is 9.2: no logarithm of counts comes near.
 _LOG_MOST = 20.0
 
@@ -139,6 +140,41 @@ def check_raw(spots: ad.AnnData, where: str) -> None:
     raise InputError(msg)
 
 
+def sum_at_same_place(
+    spots: ad.AnnData, xy: NDArray[np.float64]
+) -> tuple[ad.AnnData, tuple[str, ...]]:
+    """Sum the counts of spots whose positions are equal: they are one spot, listed several times.
+
+    Parameters
+    ----------
+    spots : AnnData
+    xy : ndarray of float64, shape (n, 2)
+
+    Returns
+    -------
+    AnnData
+        `spots` itself where no two share a place; else the first spot of each place, without
+        layers, which nobody can say how to sum.
+    doubts : tuple of str
+    """
+    _, first, place = np.unique(xy[:, 0] + 1j * xy[:, 1], return_index=True, return_inverse=True)
+    if len(first) == len(xy):
+        return spots, ()
+    order = np.argsort(first)
+    row = np.argsort(order)[place]
+    add = sp.csr_matrix(
+        (np.ones(len(xy), np.float32), (row, np.arange(len(xy)))), (len(first), len(xy))
+    )
+    summed = spots[first[order]].copy()
+    summed.layers.clear()
+    summed.X = add @ spots.X
+    doubt = (
+        f"{len(xy) - len(first)} of {len(xy)} spots lie at the very position of another: their "
+        "counts were summed, and the first id was kept."
+    )
+    return summed, (doubt,)
+
+
 def visium_pitch_px(obs: pd.DataFrame, xy: NDArray[np.float64]) -> float | None:
     """Measure the pitch of a Visium lattice in pixels; None if the spots lie on none.
 
@@ -231,7 +267,7 @@ def find_geometry(spots: ad.AnnData, xy: NDArray[np.float64], mpp: float | None)
         return SpotGeometry(float(spots.uns["spot_diameter_um"]), "disc", pitch, "micrometer")
     if visium_pitch_px(spots.obs, xy) is not None:
         return SpotGeometry(VISIUM_DIAMETER_UM, "disc", VISIUM_PITCH_UM, "micrometer")
-    if pitch <= _BIN_PITCH_MOST_UM:
+    if pitch <= BIN_PITCH_MOST_UM:
         return SpotGeometry(pitch, "square", pitch, "micrometer")
     return SpotGeometry(pitch / 2, "disc", pitch, "micrometer")
 

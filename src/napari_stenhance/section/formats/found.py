@@ -16,6 +16,8 @@ from napari_stenhance.section.formats import flat, tiff
 if TYPE_CHECKING:
     import anndata as ad
 
+    from napari_stenhance.section.spots import SpotGeometry
+
 IMAGE_SUFFIXES = (*flat.SUFFIXES, *tiff.SUFFIXES)
 
 
@@ -46,6 +48,9 @@ class Found:
         Height and width of those pictures that are there.
     without : str
         What to say if none of the images is the slide, and none was given.
+    geometry : callable, optional
+        Works out the spots' size from the micrometres per pixel that are used in the end, or None;
+        returns it and what there is to doubt about it. Without it, the spots say, or their lattice.
     """
 
     name: str
@@ -59,6 +64,7 @@ class Found:
     pictures: Mapping[str, float] = field(default_factory=dict)
     sizes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     without: str = ""
+    geometry: Callable[[float | None], tuple[SpotGeometry, str]] | None = None
 
 
 def image_size(path: Path) -> tuple[int, int]:

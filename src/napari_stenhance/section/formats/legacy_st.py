@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import gzip
 import re
 from functools import partial
@@ -13,6 +12,7 @@ import numpy as np
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.section.formats.found import IMAGE_SUFFIXES, Found
+from napari_stenhance.section.formats.tables import read_counts
 from napari_stenhance.section.spots import ST_DIAMETER_UM, ST_PITCH_UM, square_pitch_px
 
 if TYPE_CHECKING:
@@ -102,39 +102,12 @@ def _read_positions(path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
     return table, doubts
 
 
-def _read_counts(path: Path) -> tuple[list[str], list[str], np.ndarray]:
-    """Parse a spots × genes table; column-wise parsers choke on tables this wide."""
-    opened = gzip.open if path.suffix == ".gz" else open
-    ids, rows = [], []
-    try:
-        with opened(path, "rt", newline="") as file:
-            header = next(csv.reader(file, delimiter="\t"))
-            for line in file:
-                spot, _, cells = line.rstrip("\r\n").partition("\t")
-                ids.append(spot)
-                rows.append(np.array(cells.split("\t"), dtype=np.float32))
-        matrix = np.stack(rows)
-        genes = header[-matrix.shape[1] :]
-    except (ValueError, OSError, EOFError, StopIteration) as error:
-        msg = (
-            f"{path}: the counts cannot be read ({error}); each line must be a spot id and counts."
-        )
-        raise InputError(msg) from error
-    if len(genes) != matrix.shape[1]:
-        msg = (
-            f"{path}: the header names {len(genes)} genes, but lines hold {matrix.shape[1]} counts."
-        )
-        raise InputError(msg)
-    return ids, genes, matrix
-
-
 def _read(counts_path: Path, positions_path: Path) -> tuple[ad.AnnData, tuple[str, ...]]:
     import anndata as ad
     import pandas as pd
-    import scipy.sparse as sp
 
     positions, _ = _read_positions(positions_path)
-    ids, genes, matrix = _read_counts(counts_path)
+    ids, genes, counts = read_counts(counts_path)
     matches = [_SPOT_ID.match(i) for i in ids]
     keys = [
         f"{round(float(m[1]))}x{round(float(m[2]))}" if m else i
@@ -155,7 +128,7 @@ def _read(counts_path: Path, positions_path: Path) -> tuple[ad.AnnData, tuple[st
         )
     rows = positions.loc[[keys[n] for n in both]]
     spots = ad.AnnData(
-        X=sp.csr_matrix(matrix[both]),
+        X=counts[both],
         obs=pd.DataFrame(
             {"array_x": rows["x"].to_numpy(), "array_y": rows["y"].to_numpy()},
             index=pd.Index([ids[n] for n in both]),

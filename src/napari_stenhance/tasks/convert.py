@@ -1,0 +1,67 @@
+"""Write a section in the files that other programs read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from napari_stenhance.running.job import Job
+from napari_stenhance.tasks.options import Help
+
+if TYPE_CHECKING:
+    from napari_stenhance.storage.cache import Cache
+
+
+@dataclass(frozen=True)
+class ConvertOptions:
+    """Options of `convert`; the section may also be a `Section` object."""
+
+    section: Annotated[Path, Help("The section to write.", positional=True)]
+    out: Annotated[Path, Help("The folder to make; nothing is overwritten.")]
+    to: Annotated[
+        Literal["prefix"],
+        Help("Format: prefix files, which the published Pixel2Gene and iStar read."),
+    ] = "prefix"
+    mpp: Annotated[
+        float | None, Help("Scale of the slide, where files do not say.", unit="µm per pixel")
+    ] = None
+
+    def __post_init__(self) -> None:
+        """Accept strings where paths are expected."""
+        for name in ("section", "out"):
+            value = getattr(self, name)
+            object.__setattr__(self, name, Path(value) if isinstance(value, str) else value)
+
+
+def convert(options: ConvertOptions, job: Job | None = None, cache: Cache | None = None) -> Path:
+    """Write a section as a folder of prefix files, which other programs read.
+
+    Parameters
+    ----------
+    options : ConvertOptions
+    job : Job, optional
+        Receives progress and notes; cancels.
+    cache : Cache, optional
+        Where pyramids lie; by default the user's.
+
+    Returns
+    -------
+    Path
+        The folder made.
+
+    Raises
+    ------
+    InputError
+        If an input or an option cannot be used, or `out` exists.
+    Cancelled
+        If the job was cancelled; nothing is left behind.
+    """
+    from napari_stenhance.section.formats.prefix_write import write_prefix
+    from napari_stenhance.storage.cache import Cache
+    from napari_stenhance.tasks.predicting import open_for
+
+    job, cache = job or Job(), cache or Cache.default()
+    section = open_for(options.section, options.mpp, spots=True, slide=True, cache=cache, job=job)
+    write_prefix(section, options.out, job)
+    return options.out
