@@ -48,6 +48,9 @@ class EnhanceOptions:
         Path | None, Help("Predict only inside these polygons (GeoJSON).", unit="µm")
     ] = None
     encoder: Annotated[Literal["stain"], Help("What turns tissue into features.")] = "stain"
+    tissue: Annotated[Literal["density", "histosweep"], Help("How tissue is told from glass.")] = (
+        "density"
+    )
     preset: Annotated[
         Literal["robust"], Help("How the method is trained; robust predicts held-out data best.")
     ] = "robust"
@@ -135,6 +138,7 @@ def enhance(
     plan = Plan(
         name=f"{options.method}-{options.encoder}-{options.preset}",
         encoder=options.encoder,
+        tissue=options.tissue,
         identity={**learned, "region": region.to_json() if region else None},
         doubts=tuple(f"{s.name}: {d}" for s in training for d in s.doubts),
         seed=options.seed,
@@ -166,11 +170,14 @@ def _learning_identity(
     from napari_stenhance.methods.genes import is_rule, named_genes
     from napari_stenhance.methods.sample import counts_hash
 
+    # Unnamed, the usual mask makes the same runs as before there was another.
+    mask = {} if options.tissue == "density" else {"tissue": options.tissue}
     return {
         "method": options.method,
         "preset": options.preset,
         "recipe": method.describe(),
         "encoder": encoder_identity(options.encoder),
+        **mask,
         "genes": options.genes if is_rule(options.genes) else list(named_genes(options.genes)),
         "seed": options.seed,
         "learned_from": [
@@ -196,7 +203,7 @@ def _fit(
     """Extract features under the spots of every section, and learn from them together."""
     from napari_stenhance.methods.genes import choose_genes, common_genes
 
-    samples = [_sample(s, options.encoder, method.halo_um, device, cache, job) for s in training]
+    samples = [_sample(s, options, method.halo_um, device, cache, job) for s in training]
     genes = choose_genes(options.genes, samples)
     shared = common_genes([(s.name, s.genes) for s in samples])
     dropped = max(len(s.genes) for s in samples) - len(shared)
@@ -207,7 +214,7 @@ def _fit(
 
 def _sample(
     section: Section,
-    encoder_name: str,
+    options: EnhanceOptions,
     halo_um: float,
     device: torch.device,
     cache: Cache,
@@ -223,13 +230,13 @@ def _sample(
     from napari_stenhance.section.grid import Grid
 
     slide, xy_um, geometry = section.need_slide(), section.spots_um(), section.geometry()
-    encoder = make_encoder(encoder_name, slide, device)
+    encoder = make_encoder(options.encoder, slide, device)
     for doubt in encoder.doubts():
         job.note(f"{section.name}: {doubt}")
     grid = Grid.over(slide, encoder.pitch_um)
     under = Footprints.under(grid, xy_um, geometry, np.ones(grid.shape, dtype=bool))
     near = under.mask(grid.shape, round(halo_um / grid.pitch_um))
-    features = extract(slide, encoder, job, cache=cache, needed=near)
+    features = extract(slide, encoder, job, cache=cache, needed=near, tissue=options.tissue)
     sample = Sample.of(section, features, Footprints.under(grid, xy_um, geometry, features.tissue))
     lost = len(xy_um) - len(sample.xy_um)
     if lost:
