@@ -49,8 +49,8 @@ def histosweep_mask(slide: Slide, grid: Grid, job: Job) -> NDArray[np.bool_]:
 
     The published histogram has no bins on slides of fewer than 20,000 patches. There no patch
     counts as rare, and variation for brightness alone decides. On a slide without any contrast
-    there is no tissue. Painted black background varies enough for its brightness, and is taken for
-    tissue; the default mask knows it.
+    there is no tissue. Unlike the default mask, this one is not made for painted black background,
+    which upsets its thresholds. A slide coarser than 0.5 µm per pixel is read as if it were finer.
 
     Returns
     -------
