@@ -39,7 +39,11 @@ class EnhanceOptions:
         Help("Predict on these slides instead of those learned from; only their image is used."),
     ] = ()
     genes: Annotated[
-        str, Help("Genes to model: all, hvg:N, A,B,C or a file with one on each line.")
+        str,
+        Help(
+            "Genes to model: all, hvg:N (most variable), heg:N (most counted), A,B,C or a file "
+            "with one on each line."
+        ),
     ] = "all"
     write: Annotated[
         str, Help("Genes to write as images: A,B,C or a file; any other can be shown later.")
@@ -98,7 +102,13 @@ def enhance(
     Cancelled
         If the job was cancelled; finished tiles are kept.
     """
-    from napari_stenhance.methods.genes import common_genes, is_rule, named_genes, require_genes
+    from napari_stenhance.methods.genes import (
+        common_genes,
+        is_rule,
+        named_genes,
+        require_genes,
+        without_controls,
+    )
     from napari_stenhance.methods.registry import make_method
     from napari_stenhance.running.device import resolve_device
     from napari_stenhance.section.region import Region
@@ -126,7 +136,9 @@ def enhance(
         for s in options.predict
     ] or training
     measured = common_genes([(s.name, list(s.need_spots().var_names)) for s in training])
-    if not is_rule(options.genes):
+    if is_rule(options.genes):
+        measured = without_controls(measured)
+    else:
         chosen = named_genes(options.genes)
         require_genes(chosen, measured, "--genes")
         measured = chosen
@@ -201,7 +213,12 @@ def _fit(
     job: Job,
 ) -> Fitted:
     """Extract features under the spots of every section, and learn from them together."""
-    from napari_stenhance.methods.genes import choose_genes, common_genes
+    from napari_stenhance.methods.genes import (
+        choose_genes,
+        common_genes,
+        is_rule,
+        without_controls,
+    )
 
     samples = [_sample(s, options, method.halo_um, device, cache, job) for s in training]
     genes = choose_genes(options.genes, samples)
@@ -209,6 +226,9 @@ def _fit(
     dropped = max(len(s.genes) for s in samples) - len(shared)
     if dropped:
         job.note(f"{dropped} genes that not every section measured are not modelled.")
+    controls = len(shared) - len(without_controls(shared))
+    if controls and is_rule(options.genes):
+        job.note(f"{controls} control features (blanks, negative controls …) are not modelled.")
     return method.fit(samples, genes, job)
 
 
