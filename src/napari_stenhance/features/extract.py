@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import zarr
@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.features.encoder import Encoder, FeatureTile, window_rows
+from napari_stenhance.features.histosweep import VERSION as HISTOSWEEP_VERSION
+from napari_stenhance.features.histosweep import histosweep_mask
 from napari_stenhance.features.tissue import VERSION as TISSUE_VERSION
 from napari_stenhance.features.tissue import tissue_mask
 from napari_stenhance.running.device import inference_errors
@@ -34,6 +36,12 @@ TILE = 128
 SAMPLE_MOST = 4096
 SAMPLE_BLOCK = 4
 _KIND = "features"
+
+TissueKind = Literal["density", "histosweep"]
+_MASKS = {
+    "density": (tissue_mask, f"tissue{TISSUE_VERSION}"),
+    "histosweep": (histosweep_mask, f"histosweep{HISTOSWEEP_VERSION}"),
+}
 
 
 @dataclass(frozen=True)
@@ -98,6 +106,7 @@ def extract(
     cache: Cache | None = None,
     needed: NDArray[np.bool_] | None = None,
     tile: int = TILE,
+    tissue: TissueKind = "density",
 ) -> FeatureMap:
     """Extract features where there is tissue, or take them from the cache.
 
@@ -115,24 +124,30 @@ def extract(
         The superpixels that are wanted; by default all. Whole tiles are extracted.
     tile : int
         Side of a tile in superpixels, where the entry is new.
+    tissue : {"density", "histosweep"}
+        How tissue is told from glass; each kind has entries of its own.
 
     Raises
     ------
     InputError
-        If no tissue is found on the slide.
+        If no tissue is found on the slide, or there is no such kind of mask.
     InferenceError
         If the device fails.
     """
     cache = cache or Cache.default()
+    if tissue not in _MASKS:
+        msg = f"--tissue {tissue}: there is no such mask; choose one of {', '.join(_MASKS)}."
+        raise InputError(msg)
     grid = Grid.over(slide, encoder.pitch_um)
-    key = f"{slide.sha256[:32]}-{encoder.fingerprint()}-tissue{TISSUE_VERSION}-{grid.key()}"
+    find_mask, mask_version = _MASKS[tissue]
+    key = f"{slide.sha256[:32]}-{encoder.fingerprint()}-{mask_version}-{grid.key()}"
     entry = cache.entry(_KIND, key)
     with cache.lock(entry, wait=True):
         if not cache.has(_KIND, key):
-            tissue = tissue_mask(slide, grid, job)
-            mean, sd = _sample_moments(slide, encoder, grid, tissue, job)
+            mask = find_mask(slide, grid, job)
+            mean, sd = _sample_moments(slide, encoder, grid, mask, job)
             with cache.building(_KIND, key) as folder:
-                _create(folder, grid, encoder.dim, tissue, mean, sd, tile)
+                _create(folder, grid, encoder.dim, mask, mean, sd, tile)
         group = zarr.open_group(entry, mode="r+")
         values = writable(_array(group, "values"))
         features = FeatureMap(

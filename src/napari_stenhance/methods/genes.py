@@ -1,4 +1,4 @@
-"""Which genes: all, the most variable, a list, or a file."""
+"""Which genes: all, the most variable, the most counted, a list, or a file."""
 
 from __future__ import annotations
 
@@ -14,6 +14,17 @@ from napari_stenhance.methods.sample import Sample
 
 ALL = "all"
 HVG = "hvg:"
+HEG = "heg:"
+CONTROLS = (
+    "BLANK",
+    "NegControlCodeword",
+    "NegControlProbe",
+    "UnassignedCodeword",
+    "DeprecatedCodeword",
+)
+"""How the names of control features begin: of probes and codewords that stand for no gene."""
+
+COUNTED_ABOVE = 20
 
 
 def named_genes(spec: str) -> tuple[str, ...]:
@@ -29,7 +40,8 @@ def named_genes(spec: str) -> tuple[str, ...]:
     genes = tuple(dict.fromkeys(gene.strip() for gene in listed if gene.strip()))
     if not genes:
         msg = (
-            f"--genes {spec}: no gene is named; write all, hvg:N, A,B,C or a file with one a line."
+            f"--genes {spec}: no gene is named; write all, hvg:N, heg:N, A,B,C or a file with one "
+            "a line."
         )
         raise InputError(msg)
     return genes
@@ -57,6 +69,11 @@ def common_genes(measured: Sequence[tuple[str, Sequence[str]]]) -> tuple[str, ..
     return tuple(gene for gene in first if gene in shared)
 
 
+def without_controls(genes: Sequence[str]) -> tuple[str, ...]:
+    """Leave out control features, which `CONTROLS` tells by their names."""
+    return tuple(gene for gene in genes if not gene.startswith(CONTROLS))
+
+
 def require_genes(genes: Sequence[str], measured: Sequence[str], option: str) -> None:
     """Refuse genes that were not measured.
 
@@ -70,7 +87,8 @@ def require_genes(genes: Sequence[str], measured: Sequence[str], option: str) ->
     if lost:
         msg = (
             f"{option}: {', '.join(lost[:5])}{' …' if len(lost) > 5 else ''} ({len(lost)} of "
-            f"{len(genes)}) not measured in every training section; remove them from the list."
+            f"{len(genes)}) are no genes that every training section measured; remove them from "
+            "the list."
         )
         raise InputError(msg)
 
@@ -81,37 +99,60 @@ def is_rule(spec: str) -> bool:
     Raises
     ------
     InputError
-        If N of `hvg:N` is no positive number.
+        If N of `hvg:N` or `heg:N` is no positive number.
     """
     if spec == ALL:
         return True
-    if not spec.startswith(HVG):
+    rule = spec[: len(HVG)]
+    if rule not in {HVG, HEG}:
         return False
-    number = spec.removeprefix(HVG)
+    number = spec.removeprefix(rule)
     if not number.isdigit() or int(number) == 0:
-        msg = f"--genes {spec}: write hvg:N with a number of genes, for example hvg:1000."
+        msg = f"--genes {spec}: write {rule}N with a number of genes, for example {rule}1000."
         raise InputError(msg)
     return True
 
 
 def choose_genes(spec: str, samples: Sequence[Sample]) -> tuple[str, ...]:
-    """Resolve `all`, `hvg:N`, `A,B,C` or a file against what the samples measured.
+    """Resolve `all`, `hvg:N`, `heg:N`, `A,B,C` or a file against what the samples measured.
+
+    The rules choose no control features; who names one, gets it. `heg:N` are the N genes of most
+    counts, most first, of those with more than 20; the others keep the order of the first sample.
 
     Raises
     ------
     InputError
-        If N is no positive number, or a named gene was not measured in every sample.
+        If N is no positive number, a named gene was not measured in every sample, or a rule leaves
+        no gene.
     """
     measured = common_genes([(s.name, s.genes) for s in samples])
     if not is_rule(spec):
         genes = named_genes(spec)
         require_genes(genes, measured, "--genes")
         return genes
-    if spec == ALL:
-        return measured
-    spread = variance([s.log1p_cp10k(measured) for s in samples])
-    most = np.argsort(-spread, kind="stable")[: int(spec.removeprefix(HVG))]
-    return tuple(measured[n] for n in np.sort(most))
+    chosen = without_controls(measured)
+    if chosen and spec.startswith(HVG):
+        chosen = _most_variable(chosen, samples, int(spec.removeprefix(HVG)))
+    elif spec.startswith(HEG):
+        chosen = _most_counted(chosen, samples, int(spec.removeprefix(HEG)))
+    if not chosen:
+        msg = (
+            f"--genes {spec}: this leaves no gene (control features are left out, and heg:N needs "
+            f"more than {COUNTED_ABOVE} counts); name the genes that you want."
+        )
+        raise InputError(msg)
+    return chosen
+
+
+def _most_variable(genes: Sequence[str], samples: Sequence[Sample], most: int) -> tuple[str, ...]:
+    spread = variance([s.log1p_cp10k(genes) for s in samples])
+    return tuple(genes[n] for n in np.sort(np.argsort(-spread, kind="stable")[:most]))
+
+
+def _most_counted(genes: Sequence[str], samples: Sequence[Sample], most: int) -> tuple[str, ...]:
+    total = np.sum([s.totals(genes) for s in samples], axis=0)
+    order = np.argsort(-total, kind="stable")[:most]
+    return tuple(genes[n] for n in order if total[n] > COUNTED_ABOVE)
 
 
 def variance(expressions: Sequence[sp.csr_array[np.float32]]) -> NDArray[np.float64]:

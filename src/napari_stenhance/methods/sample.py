@@ -82,9 +82,16 @@ class Sample:
 
     def log1p_cp10k(self, genes: Sequence[str]) -> sp.csr_array[np.float32]:
         """Return log(1 + counts per 10,000 of the spot) of some genes, (spots, genes), sparse."""
+        return log1p_cp10k(self.counts[:, self._columns(genes)], self.library)
+
+    def totals(self, genes: Sequence[str]) -> NDArray[np.float64]:
+        """Return the total count of some genes over all spots, shape (genes,)."""
+        total = np.asarray(self.counts.sum(axis=0, dtype=np.float64)).ravel()
+        return total[self._columns(genes)]
+
+    def _columns(self, genes: Sequence[str]) -> list[int]:
         position = {gene: n for n, gene in enumerate(self.genes)}
-        columns = [position[gene] for gene in genes]
-        return log1p_cp10k(self.counts[:, columns], self.library)
+        return [position[gene] for gene in genes]
 
 
 def counts_hash(section: Section) -> str:

@@ -75,7 +75,7 @@ def at_spots(result: Result, run: str, section: Section, genes: Sequence[str] | 
     spots = section.need_spots()
     xy_um = positions_px(spots, section.name) * about["mpp"]
     geometry = section.geometry()
-    tissue = result.tissue()
+    tissue = result.tissue(run)
     under = Footprints.under(field.grid, xy_um, geometry, tissue)
     averaged = under.counts()
     under = under.with_nearest(field.grid, xy_um, tissue)
@@ -111,7 +111,7 @@ def at_superpixels(result: Result, run: str, genes: Sequence[str], job: Job) -> 
 
     field = result.field(run)
     chosen = _chosen(field, genes)
-    tissue = result.tissue()
+    tissue = result.tissue(run)
     needed = int(tissue.sum()) * len(chosen) * 4
     if needed > job.memory_bytes:
         msg = (

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import zarr
@@ -26,6 +26,9 @@ from napari_stenhance.section.slide import Slide
 from napari_stenhance.storage.cache import Cache
 from napari_stenhance.storage.pyramid import any_pool, coarsen_all, create_levels, open_levels
 from napari_stenhance.storage.tiles import sweep_partial
+
+if TYPE_CHECKING:
+    from napari_stenhance.features.extract import TissueKind
 
 FORMAT_VERSION = 1
 SUFFIX = ".stenhance.zarr"
@@ -297,20 +300,39 @@ class Result:
             self.update_run(run, field_created=True)
         return self.field(run)
 
-    def write_tissue(self, tissue: NDArray[np.bool_], grid: Grid) -> None:
-        """Write the tissue mask as a label image, once."""
-        if "tissue" in self.group and _group(self.group, "tissue").attrs.get("complete"):
+    def write_tissue(
+        self, tissue: NDArray[np.bool_], grid: Grid, kind: TissueKind = "density"
+    ) -> None:
+        """Write the tissue mask as a label image, once for each kind of mask."""
+        name = self._tissue_name(kind)
+        if name in self.group and _group(self.group, name).attrs.get("complete"):
             return
-        group = self.group.create_group("tissue", overwrite=True)
+        group = self.group.create_group(name, overwrite=True)
         levels = create_levels(group, grid.shape, tile=TILE, dtype="u1")
         levels[0][...] = tissue.astype("u1")
         coarsen_all(levels, any_pool)
         describe_label(group, levels, grid, {1: "tissue"})
+        if kind != "density":
+            group.attrs["kind"] = kind
         group.attrs["complete"] = True
 
-    def tissue(self) -> NDArray[np.bool_]:
-        """Read the tissue mask, shape of the grid."""
-        return np.asarray(_group(self.group, "tissue")["s0"][...]).astype(bool)  # type: ignore[index]
+    def _tissue_name(self, kind: TissueKind) -> str:
+        """Name a label image: `tissue` is the first run's; another kind of mask lies beside it."""
+        if "tissue" in self.group:
+            first = _group(self.group, "tissue").attrs
+            if first.get("complete") and first.get("kind", "density") != kind:
+                return f"tissue-{kind}"
+        return "tissue"
+
+    def tissue_kind(self, run: str) -> TissueKind:
+        """Return how a run told tissue from glass."""
+        kind: TissueKind = self.run_attributes(run)["identity"].get("tissue", "density")
+        return kind
+
+    def tissue(self, run: str | None = None) -> NDArray[np.bool_]:
+        """Read the tissue mask of a run, by default the first, in the shape of the grid."""
+        name = "tissue" if run is None else self._tissue_name(self.tissue_kind(run))
+        return np.asarray(_group(self.group, name)["s0"][...]).astype(bool)  # type: ignore[index]
 
     def save_region(self, run: str, region: Region) -> None:
         """Write the region of a run as GeoJSON, once."""

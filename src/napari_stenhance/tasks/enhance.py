@@ -47,7 +47,11 @@ class EnhanceOptions:
         Help("Predict on these slides instead of those learned from; only their image is used."),
     ] = ()
     genes: Annotated[
-        str, Help("Genes to model: all, hvg:N, A,B,C or a file with one on each line.")
+        str,
+        Help(
+            "Genes to model: all, hvg:N (most variable), heg:N (most counted), A,B,C or a file "
+            "with one on each line."
+        ),
     ] = "all"
     write: Annotated[
         str, Help("Genes to write as images: A,B,C or a file; any other can be shown later.")
@@ -56,6 +60,9 @@ class EnhanceOptions:
         Path | None, Help("Predict only inside these polygons (GeoJSON).", unit="µm")
     ] = None
     encoder: Annotated[Literal["stain"], Help("What turns tissue into features.")] = "stain"
+    tissue: Annotated[Literal["density", "histosweep"], Help("How tissue is told from glass.")] = (
+        "density"
+    )
     preset: Annotated[
         Literal["robust"], Help("How the method is trained; robust predicts held-out data best.")
     ] = "robust"
@@ -106,7 +113,13 @@ def enhance(
     Cancelled
         If the job was cancelled; finished tiles are kept.
     """
-    from napari_stenhance.methods.genes import common_genes, is_rule, named_genes, require_genes
+    from napari_stenhance.methods.genes import (
+        common_genes,
+        is_rule,
+        named_genes,
+        require_genes,
+        without_controls,
+    )
     from napari_stenhance.methods.registry import make_method
     from napari_stenhance.running.device import resolve_device
     from napari_stenhance.section.region import Region
@@ -140,7 +153,9 @@ def enhance(
         for s in options.predict
     ] or training
     measured = common_genes([(s.name, list(s.need_spots().var_names)) for s in training])
-    if not is_rule(options.genes):
+    if is_rule(options.genes):
+        measured = without_controls(measured)
+    else:
         chosen = named_genes(options.genes)
         require_genes(chosen, measured, "--genes")
         measured = chosen
@@ -152,6 +167,7 @@ def enhance(
     plan = Plan(
         name=f"{options.method}-{options.encoder}-{options.preset}",
         encoder=options.encoder,
+        tissue=options.tissue,
         identity={**learned, "region": region.to_json() if region else None},
         doubts=tuple(f"{s.name}: {d}" for s in training for d in s.doubts),
         seed=options.seed,
@@ -183,11 +199,14 @@ def _learning_identity(
     from napari_stenhance.methods.genes import is_rule, named_genes
     from napari_stenhance.methods.sample import counts_hash
 
+    # Unnamed, the usual mask makes the same runs as before there was another.
+    mask = {} if options.tissue == "density" else {"tissue": options.tissue}
     return {
         "method": options.method,
         "preset": options.preset,
         "recipe": method.describe(),
         "encoder": encoder_identity(options.encoder),
+        **mask,
         "genes": options.genes if is_rule(options.genes) else list(named_genes(options.genes)),
         "seed": options.seed,
         "learned_from": [
@@ -211,20 +230,28 @@ def _fit(
     job: Job,
 ) -> Fitted:
     """Extract features under the spots of every section, and learn from them together."""
-    from napari_stenhance.methods.genes import choose_genes, common_genes
+    from napari_stenhance.methods.genes import (
+        choose_genes,
+        common_genes,
+        is_rule,
+        without_controls,
+    )
 
-    samples = [_sample(s, options.encoder, method.halo_um, device, cache, job) for s in training]
+    samples = [_sample(s, options, method.halo_um, device, cache, job) for s in training]
     genes = choose_genes(options.genes, samples)
     shared = common_genes([(s.name, s.genes) for s in samples])
     dropped = max(len(s.genes) for s in samples) - len(shared)
     if dropped:
         job.note(f"{dropped} genes that not every section measured are not modelled.")
+    controls = len(shared) - len(without_controls(shared))
+    if controls and is_rule(options.genes):
+        job.note(f"{controls} control features (blanks, negative controls …) are not modelled.")
     return method.fit(samples, genes, job)
 
 
 def _sample(
     section: Section,
-    encoder_name: str,
+    options: EnhanceOptions,
     halo_um: float,
     device: torch.device,
     cache: Cache,
@@ -240,13 +267,13 @@ def _sample(
     from napari_stenhance.section.grid import Grid
 
     slide, xy_um, geometry = section.need_slide(), section.spots_um(), section.geometry()
-    encoder = make_encoder(encoder_name, slide, device)
+    encoder = make_encoder(options.encoder, slide, device)
     for doubt in encoder.doubts():
         job.note(f"{section.name}: {doubt}")
     grid = Grid.over(slide, encoder.pitch_um)
     under = Footprints.under(grid, xy_um, geometry, np.ones(grid.shape, dtype=bool))
     near = under.mask(grid.shape, round(halo_um / grid.pitch_um))
-    features = extract(slide, encoder, job, cache=cache, needed=near)
+    features = extract(slide, encoder, job, cache=cache, needed=near, tissue=options.tissue)
     _check_order(section, grid, features.tissue)
     sample = Sample.of(section, features, Footprints.under(grid, xy_um, geometry, features.tissue))
     lost = len(xy_um) - len(sample.xy_um)

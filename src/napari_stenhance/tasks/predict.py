@@ -112,6 +112,7 @@ def predict(
     plan = Plan(
         name=f"{identity['method']}-{fitted.encoder}-{identity['preset']}",
         encoder=fitted.encoder,
+        tissue=source.tissue_kind(run),
         identity=identity,
         doubts=tuple(about["doubts"]),
         seed=about["seed"],

@@ -16,7 +16,7 @@ from scipy import ndimage
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.features.encoder import Encoder
-from napari_stenhance.features.extract import FeatureMap, extract
+from napari_stenhance.features.extract import FeatureMap, TissueKind, extract
 from napari_stenhance.features.registry import make_encoder
 from napari_stenhance.methods.protocol import Fitted
 from napari_stenhance.methods.registry import load_fitted
@@ -43,7 +43,16 @@ if TYPE_CHECKING:
 
     from napari_stenhance.methods.field import GeneField
 
-_PACKAGES = ("napari-stenhance", "torch", "numpy", "scipy", "scikit-image", "zarr", "pyvips")
+_PACKAGES = (
+    "napari-stenhance",
+    "torch",
+    "numpy",
+    "scipy",
+    "scikit-image",
+    "scikit-learn",
+    "zarr",
+    "pyvips",
+)
 
 
 def versions() -> dict[str, str]:
@@ -125,6 +134,8 @@ class Plan:
     name : str
         Of the run: `<method>-<encoder>-<preset>`.
     encoder : str
+    tissue : {"density", "histosweep"}
+        How tissue is told from glass.
     identity : dict
         Options and inputs: runs are the same if it is.
     doubts : tuple of str
@@ -139,6 +150,7 @@ class Plan:
 
     name: str
     encoder: str
+    tissue: TissueKind
     identity: dict[str, Any]
     doubts: tuple[str, ...]
     seed: int
@@ -214,7 +226,8 @@ def saved_model(
     plain = json.loads(json.dumps(learned))
     for other in (run, *result.runs):
         identity = result.run_attributes(other)["identity"]
-        same = all(identity.get(key) == value for key, value in plain.items())
+        # The usual mask goes unnamed, so a run that names one did not learn on it.
+        same = all(identity.get(key) == plain.get(key) for key in (*plain, "tissue"))
         if same and result.model_folder(other).is_dir():
             return load_fitted(result.model_folder(other), device)
     return None
@@ -236,12 +249,12 @@ def _fill_field(
     inside = plan.region.mask(grid) if plan.region else None
     halo = round(fitted.halo_um / grid.pitch_um)
     needed = None if inside is None else ndimage.maximum_filter(inside, size=2 * halo + 1)
-    features = extract(slide, encoder, job, cache=plan.cache, needed=needed)
+    features = extract(slide, encoder, job, cache=plan.cache, needed=needed, tissue=plan.tissue)
     wanted = features.tissue if inside is None else features.tissue & inside
     if not wanted.any():
         msg = f"{slide.name}: the region holds no tissue; draw it in micrometres, on the tissue."
         raise InputError(msg)
-    result.write_tissue(features.tissue, grid)
+    result.write_tissue(features.tissue, grid, plan.tissue)
     field = result.create_field(run, fitted.decoder, grid)
     _fill_tiles(result, run, field, fitted, features, wanted, halo, plan.write, job)
     for raster in (field.latent, field.spread):

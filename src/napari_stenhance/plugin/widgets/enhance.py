@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 _WHOLE = "the whole slide"
 _LIST_HEIGHT = 80
-_MORE = ("method", "predict", "genes", "encoder", "preset", "epochs", "device", "seed")
+_MORE = ("method", "predict", "genes", "encoder", "tissue", "preset", "epochs", "device", "seed")
 
 
 class EnhanceWidget(QWidget):

@@ -70,8 +70,6 @@ def recognise(path: Path) -> Found | None:
             "each spot's id and its x and y in pixels of the original image."
         )
         raise InputError(msg)
-    if image is None:
-        doubts.append(f"There is no slide: {prefix}he-raw.jpg, .png or .tif is missing.")
     if prefix + named.MASK in names:
         doubts.append(f"{prefix}{named.MASK} is not used: tissue is found in the image.")
     mpp = _number(folder / f"{prefix}{named.PIXEL_SIZE}")
@@ -99,6 +97,7 @@ def recognise(path: Path) -> Found | None:
         mpp_source="unknown" if mpp is None else f"stated in {prefix}{named.PIXEL_SIZE}",
         read=partial(_read, counts, locations, ids, xy),
         doubts=tuple(doubts),
+        without=f"There is no slide: {prefix}he-raw.jpg, .png or .tif is missing.",
         geometry=None if radius is None else partial(_geometry, file.name, radius, xy),
     )
 

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import anndata as ad
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+import napari_stenhance as st
+from conftest import make_slide_pixels, make_spots, write_image
+from napari_stenhance.errors import InputError
+from napari_stenhance.methods.genes import choose_genes, is_rule, without_controls
+from napari_stenhance.methods.sample import Sample
+from napari_stenhance.running.job import Note
+
+CONTROLS = (
+    "BLANK_0001",
+    "NegControlCodeword_0500",
+    "NegControlProbe_00042",
+    "UnassignedCodeword_0001",
+    "DeprecatedCodeword_0002",
+)
+
+
+def sample_of(genes: Sequence[str], counts: Any) -> Sample:
+    """A sample of which only counts matter here."""
+    matrix = sp.csr_array(np.asarray(counts, np.float32))
+    nothing: Any = SimpleNamespace()
+    return Sample("s", tuple(genes), matrix, np.zeros((matrix.shape[0], 2)), nothing, nothing)
+
+
+def test_the_most_counted_genes_come_in_the_order_of_their_counts() -> None:
+    genes = ("A", "B", "C", "D", "E")
+    # Totals 20, 21, 300, 21, 7.
+    sample = sample_of(genes, [[10, 20, 100, 1, 7], [10, 1, 200, 20, 0]])
+    np.testing.assert_array_equal(sample.totals(("E", "C")), [7, 300])
+    assert choose_genes("heg:2", [sample]) == ("C", "B")
+    # A gene of 20 counts in all is not taken, one of 21 is; equals keep their order.
+    assert choose_genes("heg:100", [sample]) == ("C", "B", "D")
+    # Counts add up over the sections; the second has its genes in another order, and one more.
+    other = sample_of(("X", "E", "D", "C", "B", "A"), [[900, 14, 0, 0, 0, 400]])
+    assert choose_genes("heg:9", [sample, other]) == ("A", "C", "B", "D", "E")
+    with pytest.raises(InputError, match="heg:3: this leaves no gene"):
+        choose_genes("heg:3", [sample_of(("A", "B"), [[20, 1]])])
+
+
+@pytest.mark.parametrize("spec", ["all", "hvg:9", "heg:9"])
+def test_no_rule_chooses_control_features(spec: str) -> None:
+    genes = ("BLANKET", "blank_1", "A", *CONTROLS, "NEGCONTROLPROBE1", "B")
+    rng = np.random.default_rng(0)
+    sample = sample_of(genes, rng.poisson(50, (20, len(genes))))
+    kept = ("blank_1", "A", "NEGCONTROLPROBE1", "B")
+    assert without_controls(genes) == kept
+    assert sorted(choose_genes(spec, [sample])) == sorted(kept)
+    # Who names one, wants it.
+    assert choose_genes("A,BLANK_0001", [sample]) == ("A", "BLANK_0001")
+    with pytest.raises(InputError, match="this leaves no gene"):
+        choose_genes(spec, [sample_of(CONTROLS, rng.poisson(50, (20, 5)))])
+
+
+@pytest.mark.parametrize("spec", ["heg:", "heg:0", "heg:x", "heg:-1", "hvg:0"])
+def test_a_rule_needs_a_number(spec: str) -> None:
+    with pytest.raises(InputError, match=f"write {spec[:4]}N with a number of genes"):
+        is_rule(spec)
+
+
+def test_rules_are_told_from_names() -> None:
+    assert is_rule("heg:7")
+    assert is_rule("hvg:7")
+    assert is_rule("all")
+    assert not is_rule("HEG1,HVG2")
+
+
+def test_one_note_says_how_many_controls_were_left_out(tmp_path: Path) -> None:
+    pixels, amounts = make_slide_pixels((1300, 1100), 0)
+    write_image(tmp_path / "one.png", pixels)
+    spots = make_spots(amounts, 0)
+    spots.var_names = [*CONTROLS, *spots.var_names[5:]]
+    spots.write_h5ad(tmp_path / "one.h5ad")
+    notes: list[str] = []
+
+    def listen(event: object) -> None:
+        if isinstance(event, Note):
+            notes.append(event.text)
+
+    def modelled(genes: str, write: str = "") -> tuple[str, ...]:
+        notes.clear()
+        (result,) = st.enhance(
+            st.EnhanceOptions(
+                sections=tmp_path / "one.h5ad", out=tmp_path / "r.stenhance.zarr", genes=genes,
+                write=write, epochs=1, device="cpu",
+            ),
+            st.Job(listener=listen),
+        )  # fmt: skip
+        return result.field(result.runs[-1]).genes
+
+    table = ad.read_h5ad(tmp_path / "one.h5ad")
+    assert modelled("all") == tuple(table.var_names[5:])
+    assert [n for n in notes if "control" in n] == [
+        "5 control features (blanks, negative controls …) are not modelled."
+    ]
+    totals = np.asarray(table.X.sum(axis=0)).ravel()[5:]
+    most = np.argsort(-totals, kind="stable")[:3]
+    assert modelled("heg:3") == tuple(table.var_names[5:][most])
+    assert modelled("G7,BLANK_0001") == ("G7", "BLANK_0001")
+    assert not [n for n in notes if "control" in n]
+    with pytest.raises(InputError, match=r"--write: BLANK_0001 \(1 of 1\)"):
+        modelled("all", write="BLANK_0001")
