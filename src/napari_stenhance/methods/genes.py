@@ -1,4 +1,4 @@
-"""Which genes: all, the most variable, a list, or a file."""
+"""Which genes: all, by a rule, a list, or a file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,18 @@ from napari_stenhance.errors import InputError
 from napari_stenhance.methods.sample import Sample
 
 ALL = "all"
-HVG = "hvg:"
+HVG = "hvg"
+HEG = "heg"
+VAR = "var"
+# Pixel2Gene's cut (Yao et al. 2026): a total of at most 20 counts, and probes that are no genes.
+_LOW_TOTAL = 20
+_NO_GENES = (
+    "BLANK",
+    "NegControlCodeword",
+    "NegControlProbe",
+    "UnassignedCodeword",
+    "DeprecatedCodeword",
+)
 
 
 def named_genes(spec: str) -> tuple[str, ...]:
@@ -81,26 +92,30 @@ def is_rule(spec: str) -> bool:
     Raises
     ------
     InputError
-        If N of `hvg:N` is no positive number.
+        If N of `hvg:N`, `heg:N` or `var:N` is no positive number.
     """
     if spec == ALL:
         return True
-    if not spec.startswith(HVG):
+    rule, colon, number = spec.partition(":")
+    if not colon or rule not in {HVG, HEG, VAR}:
         return False
-    number = spec.removeprefix(HVG)
     if not number.isdigit() or int(number) == 0:
-        msg = f"--genes {spec}: write hvg:N with a number of genes, for example hvg:1000."
+        msg = f"--genes {spec}: write {rule}:N with a number of genes, for example {rule}:1000."
         raise InputError(msg)
     return True
 
 
 def choose_genes(spec: str, samples: Sequence[Sample]) -> tuple[str, ...]:
-    """Resolve `all`, `hvg:N`, `A,B,C` or a file against what the samples measured.
+    """Resolve `all`, a rule, `A,B,C` or a file against what the samples measured.
+
+    Rules: `hvg:N`, the largest variance of log1p CP10k; `var:N`, the largest variance of raw
+    counts, as in iStar (Zhang et al. 2024); `heg:N`, the largest total, above 20 and without
+    control probes, in that order, as in Pixel2Gene (Yao et al. 2026).
 
     Raises
     ------
     InputError
-        If N is no positive number, or a named gene was not measured in every sample.
+        If N is no positive number, a named gene was not measured in every sample, or none is left.
     """
     measured = common_genes([(s.name, s.genes) for s in samples])
     if not is_rule(spec):
@@ -109,9 +124,28 @@ def choose_genes(spec: str, samples: Sequence[Sample]) -> tuple[str, ...]:
         return genes
     if spec == ALL:
         return measured
-    spread = variance([s.log1p_cp10k(measured) for s in samples])
-    most = np.argsort(-spread, kind="stable")[: int(spec.removeprefix(HVG))]
+    rule, _, number = spec.partition(":")
+    if rule == HEG:
+        return _highest(samples, measured)[: int(number)]
+    spread = variance(
+        [s.log1p_cp10k(measured) if rule == HVG else s.counts_of(measured) for s in samples]
+    )
+    most = np.argsort(-spread, kind="stable")[: int(number)]
     return tuple(measured[n] for n in np.sort(most))
+
+
+def _highest(samples: Sequence[Sample], measured: Sequence[str]) -> tuple[str, ...]:
+    """Return the genes that pass Pixel2Gene's cut, those with the most counts first."""
+    total = sum(s.counts_of(measured).sum(axis=0, dtype=np.float64) for s in samples)
+    kept = tuple(
+        measured[n]
+        for n in np.argsort(-np.asarray(total), kind="stable")
+        if total[n] > _LOW_TOTAL and not measured[n].startswith(_NO_GENES)
+    )
+    if not kept:
+        msg = f"--genes {HEG}: no gene has more than {_LOW_TOTAL} counts; choose genes by name."
+        raise InputError(msg)
+    return kept
 
 
 def variance(expressions: Sequence[sp.csr_array[np.float32]]) -> NDArray[np.float64]:

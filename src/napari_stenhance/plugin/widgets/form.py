@@ -24,6 +24,8 @@ Choices = Callable[[], list[tuple[str, Any]]]
 """Lists (label, value) of what can be chosen now."""
 
 _LARGEST = 2**31 - 1
+# What the 0 of a number that may be left out is shown as.
+_OWN = "by default"
 
 
 class OptionsForm:
@@ -51,6 +53,7 @@ class OptionsForm:
         more: Collection[str] = (),
     ) -> None:
         self._choices = choices
+        self._may_be_none: set[str] = set()
         self._listed: dict[str, dict[str, Any]] = {name: {} for name in choices}
         self.fields: dict[str, ValueWidget] = {
             option.name: self._widget(option)
@@ -71,6 +74,8 @@ class OptionsForm:
             "label": f"{label} [{option.unit}]" if option.unit else label,
             "tooltip": option.text,
         }
+        if option.optional and option.kind is int:
+            self._may_be_none.add(option.name)
         default = None if option.default is dataclasses.MISSING else option.default
         if option.name in self._choices:
             kind = Select if option.several else ComboBox
@@ -80,7 +85,10 @@ class OptionsForm:
         if option.kind is Path:
             return FileEdit(mode="w", value=default or "", **shared)
         if option.kind is int:
-            return SpinBox(value=default or 0, min=0, max=_LARGEST, **shared)
+            box = SpinBox(value=default or 0, min=0, max=_LARGEST, **shared)
+            if option.optional:
+                box.native.setSpecialValueText(_OWN)
+            return box
         if option.kind is str:
             return LineEdit(value=default or "", **shared)
         msg = f"{option.name}: there is no widget for {option.kind}"
@@ -102,6 +110,8 @@ class OptionsForm:
     def chosen(self, name: str) -> Any:
         """Return the value of a field, as the options dataclass takes it."""
         value = self.fields[name].value
+        if name in self._may_be_none and value == 0:
+            return None
         if name not in self._choices:
             return value
         listed = self._listed[name]
