@@ -47,6 +47,7 @@ def test_open_sample(person: Person, empty_cache: Path) -> None:
     assert len(added) == 3
     slide = person.layer("slide")
     assert slide.multiscale
+    assert person.viewer.canvas.overlays.scale_bar.visible
     assert tuple(slide.scale) == (0.5, 0.5)
     assert slide.data[0].shape == (4000, 4000, 3)
     person.wait(lambda: not at_work())

@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as Bar
 
+from napari_stenhance.cli.look import look, need_display
 from napari_stenhance.errors import Cancelled, InputError, StenhanceError
 from napari_stenhance.running.job import Event, Job, Note, Progress
 from napari_stenhance.tasks.options import Option, options_of
@@ -62,8 +63,6 @@ def register_task(
     """
 
     def command(*, view: bool = False, **given: Any) -> None:
-        from napari_stenhance.cli.view import look, need_display
-
         with exit_codes():
             if view:
                 need_display()

@@ -1,47 +1,15 @@
-"""`napari-stenhance view`: the only command that needs napari and a display."""
+"""`napari-stenhance view`."""
 
 from __future__ import annotations
 
-import os
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from napari_stenhance.cli.command import exit_codes
+from napari_stenhance.cli.look import look, need_display
 from napari_stenhance.errors import InputError
-
-_DISPLAYS = ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")
-
-
-def need_display() -> None:
-    """Refuse to go on where nothing can be shown.
-
-    Raises
-    ------
-    InputError
-        If there is no display.
-    """
-    if sys.platform == "linux" and not any(map(os.environ.get, _DISPLAYS)):
-        msg = "There is no display here; run it on a desktop, or under xvfb-run."
-        raise InputError(msg)
-
-
-def look(paths: list[Path], mpp: float | None = None) -> None:
-    """Open sections, slides and results in napari, until it is closed.
-
-    Raises
-    ------
-    InputError
-        If no Qt binding is installed.
-    """
-    try:
-        from napari_stenhance.plugin.view import view
-    except ImportError as error:
-        msg = f"No Qt binding is installed ({error}); pip install 'napari-stenhance[pyqt6]'."
-        raise InputError(msg) from error
-    view(paths, mpp)
 
 
 def register(app: typer.Typer) -> None:

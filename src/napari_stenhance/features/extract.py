@@ -19,7 +19,7 @@ from napari_stenhance.running.device import inference_errors
 from napari_stenhance.running.job import Job
 from napari_stenhance.section.grid import Grid
 from napari_stenhance.section.slide import Box, Slide
-from napari_stenhance.storage.cache import Cache
+from napari_stenhance.storage.cache import Cache, still_there
 from napari_stenhance.storage.tiles import (
     Tile,
     create_array,
@@ -78,6 +78,7 @@ class FeatureMap:
         r1, c1 = min(top + height, self.grid.shape[0]), min(left + width, self.grid.shape[1])
         inside = slice(r0 - top, r1 - top), slice(c0 - left, c1 - left)
         tissue[inside] = self.tissue[r0:r1, c0:c1]
+        still_there(self.values)
         stored = np.asarray(self.values[r0:r1, c0:c1])
         there = tissue[inside]
         block = np.zeros(stored.shape, np.float32)
@@ -92,6 +93,7 @@ class FeatureMap:
 
     def raw_at(self, row: NDArray[np.int64], column: NDArray[np.int64]) -> NDArray[np.float16]:
         """Read single superpixels as the encoder made them, shape (n, dim)."""
+        still_there(self.values)
         values = np.empty((len(row), self.dim), np.float16)
         size = tile_size(self.values)
         tile_of = np.column_stack([row // size, column // size])
@@ -140,7 +142,7 @@ def extract(
     key = f"{slide.sha256[:32]}-{encoder.fingerprint()}-tissue{TISSUE_VERSION}-{grid.key()}"
     entry = cache.entry(_KIND, key)
     with cache.lock(entry, wait=True):
-        if not entry.exists():
+        if not cache.has(_KIND, key):
             tissue = tissue_mask(slide, grid, job)
             mean, sd = _sample_moments(slide, encoder, grid, tissue, job)
             with cache.building(_KIND, key) as folder:

@@ -61,7 +61,7 @@ class Sample:
         keep = (footprints.counts() > 0) & (library >= least)
         if not keep.any():
             msg = (
-                f"{section.name}: none of the {spots.n_obs} spots lies on tissue and has counts; "
+                f"{section.where}: none of the {spots.n_obs} spots lies on tissue and has counts; "
                 "check the scale (--mpp) and that image and positions belong together."
             )
             raise InputError(msg)

@@ -69,6 +69,7 @@ def phantom() -> list[LayerData]:
     (outcome,) = outcomes
     if outcome.error is not None:
         raise outcome.error
+    viewer.canvas.overlays.scale_bar.visible = True
     layers: list[LayerData] = outcome.value
     return layers
 

@@ -76,9 +76,8 @@ class Section:
         if self.slide is not None:
             mpp = mpp or self.slide.mpp
         if self.spots is not None:
-            where = self.origin or name
-            check_counts(self.spots, where)
-            xy = positions_px(self.spots, where)
+            check_counts(self.spots, self.where)
+            xy = positions_px(self.spots, self.where)
             if mpp is None:
                 mpp, source = find_mpp(self.spots, xy)
                 if mpp is not None and self.slide is not None:
@@ -94,12 +93,20 @@ class Section:
         object.__setattr__(self, "mpp", mpp)
         object.__setattr__(self, "doubts", doubts)
 
+    @property
+    def where(self) -> str:
+        """What errors name: the file of the counts, else the section."""
+        return self.origin or self.name
+
     def _check_inside(self, xy: NDArray[np.float64]) -> None:
-        inside = _share_inside(xy, self.need_slide().shape)
+        shape = self.need_slide().shape
+        inside = _share_inside(xy, shape)
         if inside < _INSIDE_LEAST:
+            swapped = _share_inside(xy[:, ::-1], shape)
+            hint = " With x and y swapped they would lie inside." * (swapped >= _INSIDE_LEAST)
             msg = (
-                f"{self.name}: {1 - inside:.0%} of the spots lie outside the slide; their "
-                "coordinates must be (x, y) in full-resolution pixels of this very image."
+                f"{self.where}: {1 - inside:.0%} of the spots lie outside the slide; their "
+                f"coordinates must be (x, y) in full-resolution pixels of this very image.{hint}"
             )
             raise InputError(msg)
 
@@ -113,7 +120,7 @@ class Section:
         """
         if self.slide is None:
             why = " ".join(self.doubts)
-            msg = f"{self.name}: this section has no slide, and the task needs one. {why}".strip()
+            msg = f"{self.where}: this section has no slide, and the task needs one. {why}".strip()
             raise InputError(msg)
         return self.slide
 
@@ -126,7 +133,7 @@ class Section:
             If the section has none.
         """
         if self.spots is None:
-            msg = f"{self.name}: this section has no spots, and the task needs them."
+            msg = f"{self.where}: this section has no spots, and the task needs them."
             raise InputError(msg)
         return self.spots
 
@@ -142,7 +149,7 @@ class Section:
 def _share_inside(xy: NDArray[np.float64], shape: tuple[int, int]) -> float:
     height, width = shape
     inside = (xy >= -0.5).all(axis=1) & (xy[:, 0] <= width - 0.5) & (xy[:, 1] <= height - 0.5)
-    return float(inside.mean())
+    return float(inside.mean()) if len(inside) else 1.0
 
 
 RECOGNISERS: tuple[Callable[[Path], Found | None], ...] = (

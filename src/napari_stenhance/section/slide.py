@@ -23,6 +23,7 @@ Box = tuple[float, float, float, float]
 
 WHITE = 255
 PLAUSIBLE_MPP = (0.05, 20.0)
+_GLASS_MM = 76.0
 
 
 @dataclass(frozen=True)
@@ -115,9 +116,18 @@ class Slide:
         Raises
         ------
         InputError
-            If `mpp` lies outside 0.05 … 20 µm per pixel.
+            If `mpp` lies outside 0.05 … 20 µm per pixel, or was inferred from spots and makes the
+            slide larger than the glass that arrays are printed on.
         """
         low, high = PLAUSIBLE_MPP
+        side_mm = max(self.shape) * mpp / 1000
+        if source.startswith("inferred") and (side_mm > _GLASS_MM or mpp > high):
+            msg = (
+                f"{self.path}: at {mpp:.3g} µm per pixel, {source}, the slide would be "
+                f"{side_mm:.0f} mm long; the spots' coordinates belong to a smaller picture, and "
+                "must be in full-resolution pixels of this one."
+            )
+            raise InputError(msg)
         if not low <= mpp <= high:
             msg = (
                 f"{self.path}: a scale of {mpp:g} µm per pixel cannot be right for a slide "
@@ -158,6 +168,11 @@ class Slide:
         Returns
         -------
         ndarray of uint8, shape (round((y1 − y0) / mpp), round((x1 − x0) / mpp), 3)
+
+        Raises
+        ------
+        InputError
+            If the image is damaged there.
         """
         own = self.scale()
         x0, y0, x1, y1 = region_um
@@ -177,5 +192,9 @@ class Slide:
             last = min(max(int(np.ceil(start + count * step)), first), size)
             weights.append(area_weights(start, step, count, first, last))
             spans.append(slice(first, last))
-        pixels = self.levels[level][spans[0], spans[1]].compute()
+        try:
+            pixels = self.levels[level][spans[0], spans[1]].compute()
+        except (OSError, ValueError, RuntimeError) as error:
+            msg = f"{self.path}: the image is damaged ({error}); copy it again, or export it anew."
+            raise InputError(msg) from error
         return area_average(np.asarray(pixels), weights[0], weights[1], WHITE)

@@ -23,6 +23,8 @@ VISIUM_DIAMETER_UM = 55.0
 ST_PITCH_UM = 200.0
 ST_DIAMETER_UM = 100.0
 _BIN_PITCH_MOST_UM = 20.0
+# log(1 + 10,000) is 9.2: no logarithm of counts comes near.
+_LOG_MOST = 20.0
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,29 @@ def check_counts(spots: ad.AnnData, where: str) -> None:
             f"is {value:g}; counts must be finite and not negative: export the raw counts."
         )
         raise InputError(msg)
+
+
+def check_raw(spots: ad.AnnData, where: str) -> None:
+    """Refuse counts that are not whole numbers: what learns from them needs them raw.
+
+    Raises
+    ------
+    InputError
+        If a count is not a whole number.
+    """
+    counts = spots.X
+    values = counts.data if sp.issparse(counts) else np.asarray(counts).ravel()
+    if (values == np.rint(values)).all():
+        return
+    entry = sp.coo_array(counts)
+    first = int(np.flatnonzero(entry.data != np.rint(entry.data))[0])
+    row, column, value = entry.row[first], entry.col[first], entry.data[first]
+    kind = "log-transformed" if values.max() < _LOG_MOST else "normalised"
+    msg = (
+        f"{where}: the count of gene {spots.var_names[column]} in spot {spots.obs_names[row]} is "
+        f"{value:g}; raw counts are whole numbers, these look {kind}: give the raw counts in X."
+    )
+    raise InputError(msg)
 
 
 def visium_pitch_px(obs: pd.DataFrame, xy: NDArray[np.float64]) -> float | None:

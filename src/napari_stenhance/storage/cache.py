@@ -10,11 +10,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import zarr
 from filelock import FileLock, Timeout
 from platformdirs import user_cache_path
 
 from napari_stenhance.errors import InputError
+from napari_stenhance.storage.tiles import folder_of
+
+_WHOLE = "zarr.json"
 
 
 def default_root() -> Path:
@@ -38,6 +43,10 @@ class Cache:
         """Return where an entry lies, whether or not it exists."""
         return self.root / kind / key
 
+    def has(self, kind: str, key: str) -> bool:
+        """Tell whether an entry, a zarr group, is there; what is left of a deleted one is not."""
+        return (self.entry(kind, key) / _WHOLE).is_file()
+
     @contextmanager
     def building(self, kind: str, key: str) -> Iterator[Path]:
         """Build an entry aside; it appears under its name only when the block ends well."""
@@ -48,6 +57,7 @@ class Cache:
         aside = final.parent / f".{key}.{uuid.uuid4().hex}.building"
         try:
             yield aside
+            shutil.rmtree(final, ignore_errors=True)
             aside.rename(final)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
@@ -59,17 +69,39 @@ class Cache:
         Raises
         ------
         InputError
-            If another process holds it and `wait` is False.
+            If another process holds it and `wait` is False, or something cannot be written
+            meanwhile: the disk is full, say, or permission is missing.
         """
         name = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:24]
         locks = self.root / "locks"
-        locks.mkdir(parents=True, exist_ok=True)
         try:
+            locks.mkdir(parents=True, exist_ok=True)
             with FileLock(locks / f"{name}.lock", timeout=-1 if wait else 0):
                 yield
         except Timeout:
             msg = f"{path}: another napari-stenhance process is writing here; wait for it to end."
             raise InputError(msg) from None
+        except OSError as error:
+            reason = error.strerror or str(error)
+            msg = (
+                f"{error.filename or path}: this cannot be written ({reason}); free some space, or "
+                "choose another folder (STENHANCE_CACHE is the cache's); what was finished is kept."
+            )
+            raise InputError(msg) from error
+
+
+def still_there(array: zarr.Array[Any]) -> None:
+    """Refuse to read an array of the cache that was deleted meanwhile: zarr would read zeros.
+
+    Raises
+    ------
+    InputError
+        If it is gone.
+    """
+    folder = folder_of(array)
+    if not (folder / _WHOLE).is_file():
+        msg = f"{folder}: the cache was deleted while it was in use; run the same command again."
+        raise InputError(msg)
 
 
 def file_hash(path: Path) -> str:

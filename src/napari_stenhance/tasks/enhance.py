@@ -12,13 +12,21 @@ from napari_stenhance.running.job import Job
 from napari_stenhance.tasks.options import Help, as_paths
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
+    from numpy.typing import NDArray
 
     from napari_stenhance.methods.protocol import Fitted, Method
     from napari_stenhance.methods.sample import Sample
     from napari_stenhance.results.result import Result
+    from napari_stenhance.section.grid import Grid
     from napari_stenhance.section.section import Section
     from napari_stenhance.storage.cache import Cache
+
+
+# x and y are taken to be swapped if fewer spots lie on tissue, and with them swapped far more.
+_SWAPPED_MOST = 0.8
+_SWAPPED_GAIN = 1.3
 
 
 @dataclass(frozen=True)
@@ -108,6 +116,7 @@ def enhance(
     from napari_stenhance.methods.registry import make_method
     from napari_stenhance.running.device import resolve_device
     from napari_stenhance.section.region import Region
+    from napari_stenhance.section.spots import check_raw
     from napari_stenhance.storage.cache import Cache
     from napari_stenhance.tasks.predicting import (
         Plan,
@@ -131,6 +140,8 @@ def enhance(
         open_for(s, options.mpp, spots=True, slide=True, cache=cache, job=job)
         for s in options.sections
     ]
+    for section in training:
+        check_raw(section.need_spots(), section.where)
     slides = [
         open_for(s, options.mpp, spots=False, slide=True, cache=cache, job=job)
         for s in options.predict
@@ -248,9 +259,35 @@ def _sample(
     whole = math.isinf(method.halo_um)
     near = None if whole else under.mask(grid.shape, round(method.halo_um / grid.pitch_um))
     features = extract(slide, encoder, job, cache=cache, needed=near)
+    _check_order(section, grid, features.tissue)
     on_tissue = Footprints.under(grid, xy_um, geometry, features.tissue)
     sample = Sample.of(section, features, on_tissue, method.least_share)
     lost = len(xy_um) - len(sample.xy_um)
     if lost:
         job.note(f"{section.name}: {lost} spots off the tissue, or nearly empty, were left out.")
     return sample
+
+
+def _check_order(section: Section, grid: Grid, tissue: NDArray[np.bool_]) -> None:
+    """Refuse coordinates that meet the tissue only with x and y swapped.
+
+    Raises
+    ------
+    InputError
+        If far fewer spots lie on tissue than would if they were.
+    """
+    import numpy as np
+
+    at = np.rint(grid.position(section.spots_um())).astype(int)
+
+    def on_tissue(at: NDArray[np.int_]) -> float:
+        inside = ((at >= 0) & (at < tissue.shape)).all(axis=1)
+        return float(tissue[tuple(at[inside].T)].sum() / len(at))
+
+    as_given, swapped = on_tissue(at), on_tissue(at[:, ::-1])
+    if as_given < _SWAPPED_MOST and swapped > _SWAPPED_GAIN * as_given:
+        msg = (
+            f"{section.where}: {as_given:.0%} of the spots lie on tissue, and "
+            f"with x and y swapped {swapped:.0%} would; coordinates must be (x, y)."
+        )
+        raise InputError(msg)

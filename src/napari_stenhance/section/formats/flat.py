@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.running.job import Job, Stage
-from napari_stenhance.storage.cache import Cache
+from napari_stenhance.storage.cache import Cache, still_there
 from napari_stenhance.storage.pyramid import create_levels, open_levels
 
 if TYPE_CHECKING:
@@ -93,6 +93,18 @@ def write_levels(
         stage.advance()
 
 
+class _Cached:
+    """A level of a pyramid in the cache, as an array that notices when it was deleted."""
+
+    def __init__(self, level: zarr.Array[Any]) -> None:
+        self._level = level
+        self.shape, self.dtype, self.ndim = level.shape, level.dtype, level.ndim
+
+    def __getitem__(self, key: Any) -> NDArray[np.uint8]:
+        still_there(self._level)
+        return np.asarray(self._level[key])
+
+
 def open_pyramid(
     path: Path, sha256: str, cache: Cache, job: Job
 ) -> tuple[tuple[da.Array, ...], tuple[float, ...]]:
@@ -109,7 +121,7 @@ def open_pyramid(
     kind, key = "pyramids", sha256[:32]
     entry = cache.entry(kind, key)
     with cache.lock(entry, wait=True):
-        if not entry.exists():
+        if not cache.has(kind, key):
             height, width = image_size(path)
             with cache.building(kind, key) as folder:
                 group = zarr.open_group(folder, mode="w")
@@ -117,5 +129,8 @@ def open_pyramid(
                 with job.stage(f"Building the pyramid of {path.name}", -(-height // TILE)) as stage:
                     write_levels(levels, _strips(path), stage)
     group = zarr.open_group(entry, mode="r")
-    opened = [da.from_zarr(level) for level in open_levels(group)]
+    opened = [
+        da.from_array(_Cached(level), chunks=level.chunks, name=f"{key}-{n}", asarray=False)
+        for n, level in enumerate(open_levels(group))
+    ]
     return tuple(opened), tuple(float(2**level) for level in range(len(opened)))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -66,7 +69,7 @@ def found(path: Path, name: str, image: Path | None) -> Found:
     import anndata as ad
 
     try:
-        with h5py.File(path, "r") as file:
+        with h5py.File(path, "r") as file, _ids_as_they_are():
             spots = ad.AnnData(
                 obs=ad.io.read_elem(file["obs"]),
                 uns=ad.io.read_elem(file["uns"]) if "uns" in file else {},
@@ -85,4 +88,13 @@ def found(path: Path, name: str, image: Path | None) -> Found:
 def _read(path: Path) -> tuple[ad.AnnData, tuple[str, ...]]:
     import anndata as ad
 
-    return ad.read_h5ad(path), ()
+    with _ids_as_they_are():
+        return ad.read_h5ad(path), ()
+
+
+@contextmanager
+def _ids_as_they_are() -> Iterator[None]:
+    """Keep anndata's advice on ids that are not unique from the user, who is told in a sentence."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "(Observation|Variable) names are not unique")
+        yield

@@ -1,0 +1,40 @@
+"""Show things in napari: the only room of the command line that loads it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from napari_stenhance.errors import InputError
+
+_DISPLAYS = ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")
+
+
+def need_display() -> None:
+    """Refuse to go on where nothing can be shown.
+
+    Raises
+    ------
+    InputError
+        If there is no display.
+    """
+    if sys.platform == "linux" and not any(map(os.environ.get, _DISPLAYS)):
+        msg = "There is no display here; run it on a desktop, or under xvfb-run."
+        raise InputError(msg)
+
+
+def look(paths: list[Path], mpp: float | None = None) -> None:
+    """Open sections, slides and results in napari, until it is closed.
+
+    Raises
+    ------
+    InputError
+        If no Qt binding is installed.
+    """
+    try:
+        from napari_stenhance.plugin.view import view
+    except ImportError as error:
+        msg = f"No Qt binding is installed ({error}); pip install 'napari-stenhance[pyqt6]'."
+        raise InputError(msg) from error
+    view(paths, mpp)
