@@ -24,8 +24,6 @@ Choices = Callable[[], list[tuple[str, Any]]]
 """Lists (label, value) of what can be chosen now."""
 
 _LARGEST = 2**31 - 1
-# What the 0 of a number that may be left out is shown as.
-_OWN = "by default"
 
 
 class OptionsForm:
@@ -69,13 +67,14 @@ class OptionsForm:
 
     def _widget(self, option: Option) -> ValueWidget:
         label = option.name.replace("_", " ").capitalize()
+        if option.optional and option.kind is int:
+            self._may_be_none.add(option.name)
+            label += " (0: by default)"
         shared = {
             "name": option.name,
             "label": f"{label} [{option.unit}]" if option.unit else label,
             "tooltip": option.text,
         }
-        if option.optional and option.kind is int:
-            self._may_be_none.add(option.name)
         default = None if option.default is dataclasses.MISSING else option.default
         if option.name in self._choices:
             kind = Select if option.several else ComboBox
@@ -85,10 +84,7 @@ class OptionsForm:
         if option.kind is Path:
             return FileEdit(mode="w", value=default or "", **shared)
         if option.kind is int:
-            box = SpinBox(value=default or 0, min=0, max=_LARGEST, **shared)
-            if option.optional:
-                box.native.setSpecialValueText(_OWN)
-            return box
+            return SpinBox(value=default or 0, min=0, max=_LARGEST, **shared)
         if option.kind is str:
             return LineEdit(value=default or "", **shared)
         msg = f"{option.name}: there is no widget for {option.kind}"
