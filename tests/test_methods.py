@@ -49,7 +49,7 @@ def sample(synthetic: Section, session_cache: Cache) -> Sample:
     under = Footprints.under(
         features.grid, synthetic.spots_um(), synthetic.geometry(), features.tissue
     )
-    return Sample.of(synthetic, features, under)
+    return Sample.of(synthetic, features, under, 0.05)
 
 
 @pytest.fixture
@@ -106,7 +106,7 @@ def test_empty_spots_are_not_learned_from(synthetic: Section, sample: Sample) ->
     under = Footprints.under(
         sample.features.grid, section.spots_um(), section.geometry(), sample.features.tissue
     )
-    assert len(Sample.of(section, sample.features, under).xy_um) == len(sample.xy_um) - 1
+    assert len(Sample.of(section, sample.features, under, 0.05).xy_um) == len(sample.xy_um) - 1
     assert counts_hash(section) != counts_hash(synthetic)
 
 
@@ -114,7 +114,7 @@ def test_spots_off_the_tissue_are_refused(synthetic: Section, sample: Sample) ->
     none = np.zeros_like(sample.features.tissue)
     under = Footprints.under(sample.features.grid, synthetic.spots_um(), synthetic.geometry(), none)
     with pytest.raises(InputError, match="none of the 67 spots lies on tissue"):
-        Sample.of(synthetic, sample.features, under)
+        Sample.of(synthetic, sample.features, under, 0.05)
 
 
 def test_genes_are_chosen_by_rule_list_or_file(sample: Sample, tmp_path: Path) -> None:
@@ -409,5 +409,5 @@ def test_a_sample_reads_dense_counts_too(synthetic: Section, sample: Sample) -> 
     spots.obs_names = synthetic.need_spots().obs_names
     dense = replace(synthetic, spots=spots)
     assert counts_hash(dense) == counts_hash(synthetic)
-    got = Sample.of(dense, sample.features, sample.footprints)
+    got = Sample.of(dense, sample.features, sample.footprints, 0.05)
     assert (got.counts != sample.counts).nnz == 0

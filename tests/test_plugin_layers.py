@@ -23,6 +23,7 @@ from napari_stenhance.plugin.reader import get_reader
 from napari_stenhance.plugin.regions import polygons_um, region_layer
 from napari_stenhance.plugin.scene import add_layers, browse, colour_spots
 from napari_stenhance.plugin.shown import layers_of, open_runs, open_sections
+from napari_stenhance.plugin.widgets.form import OptionsForm
 from napari_stenhance.results.result import Result
 from napari_stenhance.running.job import Event, Job, Partial
 from napari_stenhance.section.region import Region
@@ -275,3 +276,14 @@ def test_a_faulty_section_says_what_is_wrong(tmp_path: Path) -> None:
     assert reader is not None
     with pytest.raises(InputError, match=r"a\.h5ad"):
         reader(str(tmp_path))
+
+
+def test_a_number_that_may_be_left_out_is_shown_as_such(qapp: object) -> None:
+    form = OptionsForm(EnhanceOptions, choices={"region": list}, hidden=("mpp",))
+    epochs = form.fields["epochs"]
+    assert form.values()["epochs"] is None
+    assert epochs.label == "Epochs (0: by default)"
+    epochs.value = 7
+    assert form.values()["epochs"] == 7
+    form.fields["preset"].value = "istar"
+    assert form.values()["preset"] == "istar"

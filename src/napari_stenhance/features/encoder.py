@@ -57,12 +57,12 @@ class Encoder(Protocol):
 
 @dataclass(frozen=True)
 class FeatureTile:
-    """Standardised features of a rectangle of superpixels, halo included.
+    """Features of a rectangle of superpixels, halo included.
 
     Attributes
     ----------
     values : ndarray of float32, shape (rows, columns, dim)
-        Zero off the tissue, which is the mean over it.
+        Zero off the tissue. Standardised for each slide, unless raw ones were asked for.
     tissue : ndarray of bool, shape (rows, columns)
     centre_um : ndarray of float64, shape (rows, columns, 2)
         (x, y) of the centres in micrometres of the world.

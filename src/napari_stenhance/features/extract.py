@@ -27,6 +27,7 @@ from napari_stenhance.storage.tiles import (
     create_array,
     is_done,
     sweep_partial,
+    tile_size,
     tiles_of,
     writable,
     write_tile,
@@ -72,10 +73,10 @@ class FeatureMap:
         """Length of a feature vector."""
         return int(self.values.shape[2])
 
-    def tile(self, rows: slice, columns: slice, halo: int = 0) -> FeatureTile:
-        """Read a rectangle, standardised, with `halo` superpixels around it.
+    def tile(self, rows: slice, columns: slice, halo: int = 0, *, raw: bool = False) -> FeatureTile:
+        """Read a rectangle, standardised or as the encoder made it, with `halo` around it.
 
-        Beyond the grid there is no tissue and values are 0.
+        Beyond the grid there is no tissue; off the tissue values are 0.
         """
         top, left = rows.start - halo, columns.start - halo
         height, width = (s.stop - s.start + 2 * halo for s in (rows, columns))
@@ -86,16 +87,29 @@ class FeatureMap:
         inside = slice(r0 - top, r1 - top), slice(c0 - left, c1 - left)
         tissue[inside] = self.tissue[r0:r1, c0:c1]
         still_there(self.values)
-        raw = np.asarray(self.values[r0:r1, c0:c1])
+        stored = np.asarray(self.values[r0:r1, c0:c1])
         there = tissue[inside]
-        block = np.zeros(raw.shape, np.float32)
-        block[there] = (raw[there] - self.mean.astype(np.float32)) / self.sd.astype(np.float32)
+        block = np.zeros(stored.shape, np.float32)
+        shift, scale = (0, 1) if raw else (m.astype(np.float32) for m in (self.mean, self.sd))
+        block[there] = (stored[there] - shift) / scale
         values[inside] = block
         centre = self.grid.centres_um(
             np.arange(top, top + height)[:, None], np.arange(left, left + width)[None]
         )
         core = slice(halo, height - halo), slice(halo, width - halo)
         return FeatureTile(values, tissue, centre, core)
+
+    def raw_at(self, row: NDArray[np.int64], column: NDArray[np.int64]) -> NDArray[np.float16]:
+        """Read single superpixels as the encoder made them, shape (n, dim)."""
+        still_there(self.values)
+        values = np.empty((len(row), self.dim), np.float16)
+        size = tile_size(self.values)
+        tile_of = np.column_stack([row // size, column // size])
+        for i, j in np.unique(tile_of, axis=0):
+            here = (tile_of == (i, j)).all(axis=1)
+            tile = self.values[i * size : (i + 1) * size, j * size : (j + 1) * size]
+            values[here] = np.asarray(tile)[row[here] - i * size, column[here] - j * size]
+        return values
 
 
 def extract(

@@ -24,12 +24,13 @@ What = Literal["latent", "spread"]
 
 @dataclass(frozen=True)
 class Decoder:
-    """What turns a latent vector into gene values: `latent @ weights + bias`.
+    """What turns a latent vector into gene values: `latent @ weights + bias`, or nothing at all.
 
     Attributes
     ----------
     genes : tuple of str
-    weights : ndarray of float32, shape (r, genes)
+    weights : ndarray of float32, shape (r, genes), or None
+        None where the latent holds the genes themselves, one channel each; r is their number.
     bias : ndarray of float32, shape (genes,)
     unit : str
         Of the decoded values.
@@ -42,11 +43,16 @@ class Decoder:
     """
 
     genes: tuple[str, ...]
-    weights: NDArray[np.float32]
+    weights: NDArray[np.float32] | None
     bias: NDArray[np.float32]
     unit: Unit
     held_out_r: NDArray[np.float32]
     spread_scale: NDArray[np.float32]
+
+    @property
+    def channels(self) -> int:
+        """Length of a latent vector, r."""
+        return len(self.genes) if self.weights is None else self.weights.shape[0]
 
     def index_of(self, gene: str) -> int:
         """Find a gene.
@@ -70,23 +76,49 @@ class Decoder:
 
     def values(self, latent: NDArray[Any], genes: NDArray[np.intp] | int) -> NDArray[np.float32]:
         """Decode latents (…, r); clipped at 0, as everywhere that values are shown or exported."""
+        if self.weights is None:
+            own = np.asarray(latent[..., genes], np.float32) + self.bias[genes]
+            return np.maximum(own, np.float32(0), out=own)
         decoded = np.asarray(latent, np.float32) @ self.weights[:, genes] + self.bias[genes]
         # np.maximum keeps NaN, the mark of what was not predicted.
         return np.maximum(decoded, np.float32(0), out=decoded)
 
     def spread(self, variance: NDArray[Any], gene: int) -> NDArray[np.float32]:
         """Return the members' standard deviation of one gene from variances along the axes."""
-        squared = np.asarray(variance, np.float32) @ self.weights[:, gene] ** 2
+        if self.weights is None:
+            squared = np.asarray(variance[..., gene], np.float32)
+        else:
+            squared = np.asarray(variance, np.float32) @ self.weights[:, gene] ** 2
         spread: NDArray[np.float32] = np.sqrt(squared) * self.spread_scale[gene]
         return spread
 
+    def only(self, gene: str) -> tuple[Decoder, int | None]:
+        """Return a decoder of one gene, and the one channel that it decodes; None if all.
+
+        Raises
+        ------
+        InputError
+            If the gene is not among `genes`.
+        """
+        index = self.index_of(gene)
+        one = slice(index, index + 1)
+        decoder = Decoder(
+            genes=(gene,),
+            weights=None if self.weights is None else self.weights[:, one],
+            bias=self.bias[one],
+            unit=self.unit,
+            held_out_r=self.held_out_r[one],
+            spread_scale=self.spread_scale[one],
+        )
+        return decoder, index if self.weights is None else None
+
     def write(self, group: zarr.Group) -> None:
-        """Write `w`, `b`, gene names and held-out accuracy as arrays of a group."""
+        """Write `w` (if there are weights), `b`, gene names and held-out accuracy as arrays."""
         width = max(len(g.encode()) for g in self.genes)
         names = np.array([g.encode() for g in self.genes], dtype=f"S{width}")
         letters = names.view("u1").reshape(len(names), width)
         for name, values, axes in (
-            ("w", self.weights, ("latent", "gene")),
+            *([] if self.weights is None else [("w", self.weights, ("latent", "gene"))]),
             ("b", self.bias, ("gene",)),
             ("held_out_r", self.held_out_r, ("gene",)),
             ("spread_scale", self.spread_scale, ("gene",)),
@@ -111,7 +143,7 @@ class Decoder:
         names = np.ascontiguousarray(letters).view(f"S{letters.shape[1]}").ravel()
         return cls(
             genes=tuple(name.decode() for name in names),
-            weights=arrays["w"],
+            weights=arrays.get("w"),
             bias=arrays["b"],
             unit=str(group.attrs["unit"]),  # type: ignore[arg-type]
             held_out_r=arrays["held_out_r"],
@@ -119,7 +151,10 @@ class Decoder:
         )
 
 
-def _new_cache() -> LRUCache[tuple[What, int, int, int], NDArray[np.float32]]:
+_Key = tuple[What, int, int, int, int | None]
+
+
+def _new_cache() -> LRUCache[_Key, NDArray[np.float32]]:
     return LRUCache(CACHE_BYTES, getsizeof=lambda tile: int(tile.nbytes))
 
 
@@ -140,7 +175,7 @@ class GeneField:
     decoder: Decoder
     latent: tuple[zarr.Array[Any], ...]
     spread: tuple[zarr.Array[Any], ...]
-    _tiles: LRUCache[tuple[What, int, int, int], NDArray[np.float32]] = field(
+    _tiles: LRUCache[_Key, NDArray[np.float32]] = field(
         default_factory=_new_cache, repr=False, compare=False
     )
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
@@ -181,14 +216,14 @@ class GeneField:
         ndarray of float32, shape (rows, columns)
             In `unit`; NaN where nothing was predicted.
         """
-        index = self.decoder.index_of(gene)
+        decoder, channel = self.decoder.only(gene)
         shape = getattr(self, what)[level].shape
         rows, columns = rows or slice(0, shape[0]), columns or slice(0, shape[1])
         image = np.full((rows.stop - rows.start, columns.stop - columns.start), np.nan, np.float32)
         size = tile_size(self.latent[0])
         for i in range(rows.start // size, -(-rows.stop // size)):
             for j in range(columns.start // size, -(-columns.stop // size)):
-                tile = self.tile(what, level, i, j)
+                tile = self.tile(what, level, i, j, channel)
                 low_r, low_c = max(rows.start, i * size), max(columns.start, j * size)
                 high_r = min(rows.stop, i * size + tile.shape[0])
                 high_c = min(columns.stop, j * size + tile.shape[1])
@@ -198,26 +233,26 @@ class GeneField:
                 image[
                     low_r - rows.start : high_r - rows.start,
                     low_c - columns.start : high_c - columns.start,
-                ] = (
-                    self.decoder.values(part, index)
-                    if what == "latent"
-                    else self.decoder.spread(part, index)
-                )
+                ] = decoder.values(part, 0) if what == "latent" else decoder.spread(part, 0)
         return image
 
-    def tile(self, what: What, level: int, i: int, j: int) -> NDArray[np.float32]:
+    def tile(
+        self, what: What, level: int, i: int, j: int, channel: int | None = None
+    ) -> NDArray[np.float32]:
         """Return one tile of a raster; the least recently used beyond 1 GB are forgotten.
 
-        May be called from several threads. A tile that was not written yet is not remembered: it
-        is NaN, or pooled from the finer tiles that are there.
+        By default with all channels, else with one, (rows, columns, 1). May be called from several
+        threads. A tile that was not written yet is not remembered: it is NaN, or pooled from the
+        finer tiles that are there.
         """
-        key = (what, level, i, j)
+        key = (what, level, i, j, channel)
         with self._lock:
             tile = self._tiles.get(key)
         if tile is None:
             levels = getattr(self, what)
             written = is_done(levels[level], (i, j))
-            tile = read_tile(levels, level, (i, j), mean_pool).astype(np.float32)
+            channels = None if channel is None else slice(channel, channel + 1)
+            tile = read_tile(levels, level, (i, j), mean_pool, channels).astype(np.float32)
             if written:
                 with self._lock:
                     self._tiles[key] = tile
@@ -225,7 +260,7 @@ class GeneField:
 
     def latent_of(self, row: NDArray[np.int64], column: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return the latents of single superpixels, shape (n, r)."""
-        latents = np.empty((len(row), self.decoder.weights.shape[0]), np.float32)
+        latents = np.empty((len(row), self.decoder.channels), np.float32)
         size = tile_size(self.latent[0])
         tile_of = np.column_stack([row // size, column // size])
         for i, j in np.unique(tile_of, axis=0):

@@ -13,8 +13,7 @@ from napari_stenhance.errors import InputError
 from napari_stenhance.methods.sample import Sample
 
 ALL = "all"
-HVG = "hvg:"
-HEG = "heg:"
+HVG, HEG, VAR = "hvg:", "heg:", "var:"
 CONTROLS = (
     "BLANK",
     "NegControlCodeword",
@@ -99,12 +98,12 @@ def is_rule(spec: str) -> bool:
     Raises
     ------
     InputError
-        If N of `hvg:N` or `heg:N` is no positive number.
+        If N of `hvg:N`, `heg:N` or `var:N` is no positive number.
     """
     if spec == ALL:
         return True
     rule = spec[: len(HVG)]
-    if rule not in {HVG, HEG}:
+    if rule not in {HVG, HEG, VAR}:
         return False
     number = spec.removeprefix(rule)
     if not number.isdigit() or int(number) == 0:
@@ -114,10 +113,12 @@ def is_rule(spec: str) -> bool:
 
 
 def choose_genes(spec: str, samples: Sequence[Sample]) -> tuple[str, ...]:
-    """Resolve `all`, `hvg:N`, `heg:N`, `A,B,C` or a file against what the samples measured.
+    """Resolve `all`, a rule, `A,B,C` or a file against what the samples measured.
 
-    The rules choose no control features; who names one, gets it. `heg:N` are the N genes of most
-    counts, most first, of those with more than 20; the others keep the order of the first sample.
+    Rules: `hvg:N`, the largest variance of log1p CP10k; `var:N`, the largest variance of raw
+    counts, as in iStar (Zhang et al. 2024); both in the order of the first sample. `heg:N`, the
+    most counts, of genes with more than 20, most first, as in Pixel2Gene (Yao et al. 2026). Rules
+    choose no control features; who names one, gets it.
 
     Raises
     ------
@@ -131,10 +132,8 @@ def choose_genes(spec: str, samples: Sequence[Sample]) -> tuple[str, ...]:
         require_genes(genes, measured, "--genes")
         return genes
     chosen = without_controls(measured)
-    if chosen and spec.startswith(HVG):
-        chosen = _most_variable(chosen, samples, int(spec.removeprefix(HVG)))
-    elif spec.startswith(HEG):
-        chosen = _most_counted(chosen, samples, int(spec.removeprefix(HEG)))
+    if chosen and spec != ALL:
+        chosen = _by_rule(spec, chosen, samples)
     if not chosen:
         msg = (
             f"--genes {spec}: this leaves no gene (control features are left out, and heg:N needs "
@@ -144,15 +143,15 @@ def choose_genes(spec: str, samples: Sequence[Sample]) -> tuple[str, ...]:
     return chosen
 
 
-def _most_variable(genes: Sequence[str], samples: Sequence[Sample], most: int) -> tuple[str, ...]:
-    spread = variance([s.log1p_cp10k(genes) for s in samples])
-    return tuple(genes[n] for n in np.sort(np.argsort(-spread, kind="stable")[:most]))
-
-
-def _most_counted(genes: Sequence[str], samples: Sequence[Sample], most: int) -> tuple[str, ...]:
-    total = np.sum([s.totals(genes) for s in samples], axis=0)
-    order = np.argsort(-total, kind="stable")[:most]
-    return tuple(genes[n] for n in order if total[n] > COUNTED_ABOVE)
+def _by_rule(spec: str, genes: Sequence[str], samples: Sequence[Sample]) -> tuple[str, ...]:
+    number = int(spec[len(HVG) :])
+    if spec.startswith(HEG):
+        total = np.sum([s.counts_of(genes).sum(axis=0, dtype=np.float64) for s in samples], axis=0)
+        order = np.argsort(-total, kind="stable")[:number]
+        return tuple(genes[n] for n in order if total[n] > COUNTED_ABOVE)
+    raw = spec.startswith(VAR)
+    spread = variance([s.counts_of(genes) if raw else s.log1p_cp10k(genes) for s in samples])
+    return tuple(genes[n] for n in np.sort(np.argsort(-spread, kind="stable")[:number]))
 
 
 def variance(expressions: Sequence[sp.csr_array[np.float32]]) -> NDArray[np.float64]:

@@ -50,6 +50,11 @@ class Fitted(Protocol):
         """How far around a superpixel its latent looks, in micrometres."""
         ...
 
+    @property
+    def raw(self) -> bool:
+        """Whether it sees features as the encoder made them, and not standardised."""
+        ...
+
     def latent(self, tile: FeatureTile) -> Latent:
         """Predict the core of a tile."""
         ...
@@ -64,7 +69,20 @@ class Method(Protocol):
 
     @property
     def halo_um(self) -> float:
-        """How far around a spot's superpixels features are needed, in micrometres."""
+        """How far around a spot's superpixels features are needed, in micrometres.
+
+        Infinite where it looks at the whole slide.
+        """
+        ...
+
+    @property
+    def least_share(self) -> float:
+        """Spots with less than this share of the median count are not learned from."""
+        ...
+
+    @property
+    def genes(self) -> str:
+        """Which genes it models where none are chosen; see `choose_genes`."""
         ...
 
     def describe(self) -> dict[str, Any]:

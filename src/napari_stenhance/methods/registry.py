@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.methods.pixel2gene.fitted import FittedRobust
+from napari_stenhance.methods.pixel2gene.reference.fitted import FittedReference
+from napari_stenhance.methods.pixel2gene.reference.method import Reference
+from napari_stenhance.methods.pixel2gene.reference.recipe import ISTAR, PIXEL2GENE
 from napari_stenhance.methods.pixel2gene.robust import Recipe, Robust
 from napari_stenhance.methods.protocol import Fitted, Method
 from napari_stenhance.methods.training import Schedule
@@ -16,31 +20,39 @@ if TYPE_CHECKING:
     import torch
 
 MethodName = Literal["pixel2gene"]
-Preset = Literal["robust"]
+Preset = Literal["robust", "reference", "istar"]
 
 
 def make_method(
     method: MethodName,
     preset: Preset,
     encoder: str,
-    epochs: int,
+    epochs: int | None,
     seed: int,
     device: torch.device,
 ) -> Method:
-    """Make a method that learns from the features of an encoder.
+    """Make a method that learns from the features of an encoder; epochs by default as its preset.
 
     Raises
     ------
     InputError
         If there is no such method or preset, or it cannot train so long.
     """
-    if (method, preset) != ("pixel2gene", "robust"):
-        msg = f"--method {method} --preset {preset}: there is only pixel2gene with robust."
+    if (method, preset) not in {("pixel2gene", known) for known in get_args(Preset)}:
+        msg = (
+            f"--method {method} --preset {preset}: there is only pixel2gene with "
+            f"{', '.join(get_args(Preset))}."
+        )
         raise InputError(msg)
-    if epochs < 1:
+    if epochs is not None and epochs < 1:
         msg = f"--epochs {epochs}: a method must train for at least one epoch."
         raise InputError(msg)
-    return Robust(encoder, seed, device, Recipe(schedule=Schedule(epochs=epochs)))
+    if preset == "robust":
+        schedule = Schedule() if epochs is None else Schedule(epochs=epochs)
+        return Robust(encoder, seed, device, Recipe(schedule=schedule))
+    published = PIXEL2GENE if preset == "reference" else ISTAR
+    own = published.epochs if epochs is None else epochs
+    return Reference(encoder, seed, device, replace(published, epochs=own))
 
 
 def load_fitted(folder: Path, device: torch.device) -> Fitted:
@@ -57,7 +69,9 @@ def load_fitted(folder: Path, device: torch.device) -> Fitted:
     except (OSError, ValueError, KeyError, TypeError) as error:
         msg = f"{folder}: there is no saved model that can be read ({error}); train it again."
         raise InputError(msg) from error
-    if kind != ("pixel2gene", "robust"):
-        msg = f"{folder}: a model of {' '.join(map(str, kind))}; update napari-stenhance to use it."
-        raise InputError(msg)
-    return FittedRobust.load(folder, device)
+    if kind == ("pixel2gene", "robust"):
+        return FittedRobust.load(folder, device)
+    if kind in {("pixel2gene", "reference"), ("pixel2gene", "istar")}:
+        return FittedReference.load(folder, device)
+    msg = f"{folder}: a model of {' '.join(map(str, kind))}; update napari-stenhance to use it."
+    raise InputError(msg)

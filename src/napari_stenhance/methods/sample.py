@@ -17,8 +17,6 @@ from napari_stenhance.section.footprint import Footprints
 from napari_stenhance.section.section import Section
 from napari_stenhance.section.spots import log1p_cp10k
 
-_EMPTY_SHARE = 0.05
-
 
 @dataclass(frozen=True)
 class Sample:
@@ -32,6 +30,8 @@ class Sample:
         Raw.
     xy_um : ndarray of float64, shape (spots, 2)
         In micrometres of the world.
+    spot_diameter_um : float
+        Or the side of a square spot.
     footprints : Footprints
         Tissue superpixels under each spot.
     features : FeatureMap
@@ -41,20 +41,24 @@ class Sample:
     genes: tuple[str, ...]
     counts: sp.csr_array[np.float32]
     xy_um: NDArray[np.float64]
+    spot_diameter_um: float
     footprints: Footprints
     features: FeatureMap
 
     @classmethod
-    def of(cls, section: Section, features: FeatureMap, footprints: Footprints) -> Sample:
-        """Take the spots of a section that lie on tissue and have counts.
+    def of(
+        cls, section: Section, features: FeatureMap, footprints: Footprints, least_share: float
+    ) -> Sample:
+        """Take the spots of a section that lie on tissue and are not empty.
 
-        A spot with less than a twentieth of the median count is empty: its proportions are noise.
+        Empty is a spot with less than `least_share` of the median count; 0 takes every spot.
         """
         spots = section.need_spots()
         counts = sp.csr_array(spots.X, dtype=np.float32)
         counts.sum_duplicates()
         library = np.asarray(counts.sum(axis=1)).ravel()
-        keep = (footprints.counts() > 0) & (library > _EMPTY_SHARE * np.median(library))
+        least = max(least_share * np.median(library), 1) if least_share else 0
+        keep = (footprints.counts() > 0) & (library >= least)
         if not keep.any():
             msg = (
                 f"{section.where}: none of the {spots.n_obs} spots lies on tissue and has counts; "
@@ -71,6 +75,7 @@ class Sample:
             genes=tuple(spots.var_names),
             counts=counts[np.flatnonzero(keep)],
             xy_um=section.spots_um()[keep],
+            spot_diameter_um=section.geometry().spot_diameter_um,
             footprints=kept,
             features=features,
         )
@@ -80,18 +85,14 @@ class Sample:
         """Total count of each spot, over all genes of the section."""
         return np.asarray(self.counts.sum(axis=1), dtype=np.float64).ravel()
 
+    def counts_of(self, genes: Sequence[str]) -> sp.csr_array[np.float32]:
+        """Return the raw counts of some genes, (spots, genes), sparse."""
+        position = {gene: n for n, gene in enumerate(self.genes)}
+        return self.counts[:, [position[gene] for gene in genes]]
+
     def log1p_cp10k(self, genes: Sequence[str]) -> sp.csr_array[np.float32]:
         """Return log(1 + counts per 10,000 of the spot) of some genes, (spots, genes), sparse."""
-        return log1p_cp10k(self.counts[:, self._columns(genes)], self.library)
-
-    def totals(self, genes: Sequence[str]) -> NDArray[np.float64]:
-        """Return the total count of some genes over all spots, shape (genes,)."""
-        total = np.asarray(self.counts.sum(axis=0, dtype=np.float64)).ravel()
-        return total[self._columns(genes)]
-
-    def _columns(self, genes: Sequence[str]) -> list[int]:
-        position = {gene: n for n, gene in enumerate(self.genes)}
-        return [position[gene] for gene in genes]
+        return log1p_cp10k(self.counts_of(genes), self.library)
 
 
 def counts_hash(section: Section) -> str:

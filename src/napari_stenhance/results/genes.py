@@ -11,10 +11,10 @@ import zarr
 
 from napari_stenhance.methods.field import GeneField
 from napari_stenhance.results.ome import describe_image
-from napari_stenhance.results.result import TILE, Result
+from napari_stenhance.results.result import Result
 from napari_stenhance.running.job import Job
 from napari_stenhance.storage.pyramid import coarsen_all, create_levels, mean_pool, open_levels
-from napari_stenhance.storage.tiles import Tile, missing_tiles, write_tile
+from napari_stenhance.storage.tiles import Tile, missing_tiles, tile_size, write_tile
 
 
 def gene_id(gene: str) -> str:
@@ -34,7 +34,9 @@ def create_gene(result: Result, run: str, field: GeneField, gene: str) -> list[z
     group = gene_group(result, run, gene)
     if group is None or not group.attrs.get("created"):
         group = result.run_group(run).create_group(f"genes/{gene_id(gene)}", overwrite=True)
-        levels = create_levels(group, field.grid.shape, tile=TILE, dtype="f4", fill_value=np.nan)
+        # The field's own tiles: one that was predicted is one that can be written.
+        tile = tile_size(field.latent[0])
+        levels = create_levels(group, field.grid.shape, tile=tile, dtype="f4", fill_value=np.nan)
         describe_image(group, levels, field.grid)
         group.attrs["stenhance"] = {"gene": gene, "unit": field.unit, "run": run}
         group.attrs["created"] = True

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 FORMAT_VERSION = 1
 SUFFIX = ".stenhance.zarr"
 TILE = 256
+_TILE_DEEP = 128
+_DEEP = 512
 _KEY = "stenhance"
 
 
@@ -291,9 +293,10 @@ class Result:
                 create_levels(
                     group.create_group(name, overwrite=True),
                     grid.shape,
-                    tile=TILE,
+                    tile=TILE if decoder.channels <= _DEEP else _TILE_DEEP,
                     dtype="f2",
-                    channels=decoder.weights.shape[0],
+                    channels=decoder.channels,
+                    apart=decoder.weights is None,
                     fill_value=np.nan,
                 )
             decoder.write(group.create_group("decoder", overwrite=True))

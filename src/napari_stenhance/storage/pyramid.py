@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -39,20 +39,24 @@ def create_levels(
     tile: int,
     dtype: str,
     channels: int | None = None,
+    apart: bool = False,
     fill_value: float = 0,
 ) -> list[zarr.Array[Any]]:
     """Make the arrays s0, s1 … of a pyramid, down to one that fits into a tile.
 
-    `channels` adds a last axis, which is never cut.
+    `channels` adds a last axis. A tile is one file with all of them; if they are `apart`, each can
+    be read from it without the others.
     """
     last = () if channels is None else (channels,)
     names = ("y", "x") if channels is None else ("y", "x", "c")
+    chunk = (1,) if apart else last
     return [
         create_array(
             group,
             f"s{level}",
             shape=(*level_shape, *last),
-            chunks=(tile, tile, *last),
+            chunks=(tile, tile, *chunk),
+            shards=(tile, tile, *last) if apart else None,
             dtype=dtype,
             dimension_names=names,
             fill_value=fill_value,
@@ -73,15 +77,17 @@ def mean_pool(values: NDArray[Any]) -> NDArray[np.float32]:
     Odd edges are averaged over what is there.
     """
     rows, columns = values.shape[:2]
-    pad = [(0, rows % 2), (0, columns % 2), *[(0, 0)] * (values.ndim - 2)]
-    padded = np.pad(values.astype(np.float32), pad, constant_values=np.nan)
-    quarters = np.stack([padded[i::2, j::2] for i in (0, 1) for j in (0, 1)])
-    there = np.isfinite(quarters)
-    count = there.sum(axis=0, dtype=np.float32)
-    total = np.where(there, quarters, 0).sum(axis=0, dtype=np.float32)
+    total, count = np.zeros((2, -(-rows // 2), -(-columns // 2), *values.shape[2:]), np.float32)
+    # One quarter of the pixels after the other: tiles of a thousand channels are large.
+    for i, j in itertools.product((0, 1), (0, 1)):
+        quarter = values[i::2, j::2].astype(np.float32)
+        there = np.isfinite(quarter)
+        quarter[~there] = 0
+        total[: quarter.shape[0], : quarter.shape[1]] += quarter
+        count[: quarter.shape[0], : quarter.shape[1]] += there
     with np.errstate(invalid="ignore"):
-        pooled: NDArray[np.float32] = total / count
-    return pooled
+        total /= count
+    return total
 
 
 def any_pool(values: NDArray[Any]) -> NDArray[Any]:
@@ -106,27 +112,35 @@ def coarsen(fine: zarr.Array[Any], coarse: zarr.Array[Any], pool: Pool) -> int:
 
 def coarsen_all(levels: Sequence[zarr.Array[Any]], pool: Pool) -> int:
     """Fill every coarse level from the finest down; return how many chunks were built."""
-    return sum(coarsen(fine, coarse, pool) for fine, coarse in pairwise(levels))
+    return sum(coarsen(fine, coarse, pool) for fine, coarse in itertools.pairwise(levels))
 
 
 def read_tile(
-    levels: Sequence[zarr.Array[Any]], level: int, index: Index, pool: Pool
+    levels: Sequence[zarr.Array[Any]],
+    level: int,
+    index: Index,
+    pool: Pool,
+    channels: slice | None = None,
 ) -> NDArray[Any]:
     """Read one tile; one of a coarse level that was not built yet is pooled from what lies below.
 
-    So a pyramid that is still being filled can be looked at from any distance.
+    So a pyramid that is still being filled can be looked at from any distance. By default with all
+    channels.
     """
     array, size = levels[level], tile_size(levels[0])
     row, column = index
     if level == 0 or is_done(array, index):
-        return np.asarray(array[row * size : (row + 1) * size, column * size : (column + 1) * size])
+        where = slice(row * size, (row + 1) * size), slice(column * size, (column + 1) * size)
+        return np.asarray(array[where if channels is None else (*where, channels)])
     finer = levels[level - 1]
     rows, columns = (
         [n for n in (2 * at, 2 * at + 1) if n * size < length]
         for at, length in zip(index, finer.shape[:2], strict=True)
     )
     children = [
-        np.concatenate([read_tile(levels, level - 1, (i, j), pool) for j in columns], axis=1)
+        np.concatenate(
+            [read_tile(levels, level - 1, (i, j), pool, channels) for j in columns], axis=1
+        )
         for i in rows
     ]
     return pool(np.concatenate(children)).astype(array.dtype)

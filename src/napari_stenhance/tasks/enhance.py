@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -49,10 +49,10 @@ class EnhanceOptions:
     genes: Annotated[
         str,
         Help(
-            "Genes to model: all, hvg:N (most variable), heg:N (most counted), A,B,C or a file "
-            "with one on each line."
+            "Genes to model: all, hvg:N (most variable), heg:N (most counted), var:N (as iStar), "
+            "A,B,C or a file with one on each line; by default all, or what the preset says."
         ),
-    ] = "all"
+    ] = ""
     write: Annotated[
         str, Help("Genes to write as images: A,B,C or a file; any other can be shown later.")
     ] = ""
@@ -64,11 +64,16 @@ class EnhanceOptions:
         "density"
     )
     preset: Annotated[
-        Literal["robust"], Help("How the method is trained; robust predicts held-out data best.")
+        Literal["robust", "reference", "istar"],
+        Help(
+            "How the method is trained: robust predicts held-out data best; reference and istar "
+            "follow the published recipes, and keep at most 3,000 genes."
+        ),
     ] = "robust"
     epochs: Annotated[
-        int, Help("Train at most so long; training ends once held-out blocks gain no more.")
-    ] = 100
+        int | None,
+        Help("Train so long, robust at most; by default as the preset says: 100, 600 or 400."),
+    ] = None
     mpp: Annotated[
         float | None, Help("Scale of the slides, where files do not say.", unit="µm per pixel")
     ] = None
@@ -140,6 +145,10 @@ def enhance(
         msg = "--image is the slide of one section; put the slides of several beside their counts."
         raise InputError(msg)
     device = resolve_device(options.device)
+    method = make_method(
+        options.method, options.preset, options.encoder, options.epochs, options.seed, device
+    )
+    options = replace(options, genes=options.genes or method.genes)
     region = Region.given(options.region)
     write = named_genes(options.write) if options.write else ()
     training = [
@@ -160,9 +169,6 @@ def enhance(
         require_genes(chosen, measured, "--genes")
         measured = chosen
     require_genes(write, measured, "--write")
-    method = make_method(
-        options.method, options.preset, options.encoder, options.epochs, options.seed, device
-    )
     learned = _learning_identity(options, method, training)
     plan = Plan(
         name=f"{options.method}-{options.encoder}-{options.preset}",
@@ -183,7 +189,7 @@ def enhance(
         if not fitted:
             saved = saved_model(result, run, learned, device)
             if saved is None:
-                saved = _fit(method, training, options, device, cache, job)
+                saved = _fit(method, training, options, write, device, cache, job)
                 result.log("trained", run=run)
             fitted.append(saved)
         return fitted[0]
@@ -225,6 +231,7 @@ def _fit(
     method: Method,
     training: list[Section],
     options: EnhanceOptions,
+    write: tuple[str, ...],
     device: torch.device,
     cache: Cache,
     job: Job,
@@ -237,8 +244,12 @@ def _fit(
         without_controls,
     )
 
-    samples = [_sample(s, options, method.halo_um, device, cache, job) for s in training]
+    samples = [_sample(s, options, method, device, cache, job) for s in training]
     genes = choose_genes(options.genes, samples)
+    lost = [gene for gene in write if gene not in genes]
+    if lost:
+        msg = f"--write: {', '.join(lost[:5])} not chosen by --genes {options.genes}; add it there."
+        raise InputError(msg)
     shared = common_genes([(s.name, s.genes) for s in samples])
     dropped = max(len(s.genes) for s in samples) - len(shared)
     if dropped:
@@ -252,12 +263,14 @@ def _fit(
 def _sample(
     section: Section,
     options: EnhanceOptions,
-    halo_um: float,
+    method: Method,
     device: torch.device,
     cache: Cache,
     job: Job,
 ) -> Sample:
-    """Extract the features that the spots of a section need."""
+    """Extract the features that a method needs to learn from the spots of a section."""
+    import math
+
     import numpy as np
 
     from napari_stenhance.features.extract import extract
@@ -272,10 +285,12 @@ def _sample(
         job.note(f"{section.name}: {doubt}")
     grid = Grid.over(slide, encoder.pitch_um)
     under = Footprints.under(grid, xy_um, geometry, np.ones(grid.shape, dtype=bool))
-    near = under.mask(grid.shape, round(halo_um / grid.pitch_um))
+    whole = math.isinf(method.halo_um)
+    near = None if whole else under.mask(grid.shape, round(method.halo_um / grid.pitch_um))
     features = extract(slide, encoder, job, cache=cache, needed=near, tissue=options.tissue)
     _check_order(section, grid, features.tissue)
-    sample = Sample.of(section, features, Footprints.under(grid, xy_um, geometry, features.tissue))
+    on_tissue = Footprints.under(grid, xy_um, geometry, features.tissue)
+    sample = Sample.of(section, features, on_tissue, method.least_share)
     lost = len(xy_um) - len(sample.xy_um)
     if lost:
         job.note(f"{section.name}: {lost} spots off the tissue, or nearly empty, were left out.")

@@ -105,7 +105,7 @@ def describe_result(result: Result) -> tuple[str, ...]:
             images = len(written_genes(result, run))
             lines.append(
                 f"  {len(field.genes)} genes in {field.unit}, on {rows} × {columns} superpixels of "
-                f"{field.grid.pitch_um:g} µm, rank {field.decoder.weights.shape[0]}; "
+                f"{field.grid.pitch_um:g} µm, rank {field.decoder.channels}; "
                 f"{images} written as images"
             )
         doubts += about["doubts"]

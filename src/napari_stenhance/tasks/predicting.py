@@ -282,7 +282,8 @@ def _fill_tiles(
             here = wanted[tile.rows, tile.columns]
             values = variance = np.full((*tile.shape, latent.shape[2]), np.nan, np.float32)
             if here.any():
-                predicted = fitted.latent(features.tile(tile.rows, tile.columns, halo))
+                seen = features.tile(tile.rows, tile.columns, halo, raw=fitted.raw)
+                predicted = fitted.latent(seen)
                 values = np.where(here[..., None], predicted.mean, np.nan)
                 variance = np.where(here[..., None], predicted.variance, np.nan)
             write_tile(spread, tile, variance)

@@ -58,6 +58,11 @@ class FittedRobust:
         """Half of the widest context window, in micrometres."""
         return FAR_UM / 2
 
+    @property
+    def raw(self) -> bool:
+        """It learned from standardised features."""
+        return False
+
     def latent(self, tile: FeatureTile) -> Latent:
         """Predict the core of a tile: mean and variance of the members' scores.
 
@@ -68,7 +73,7 @@ class FittedRobust:
         """
         rows, columns = tile.core
         there = tile.tissue[rows, columns]
-        shape = (*there.shape, self.decoder.weights.shape[0])
+        shape = (*there.shape, self.decoder.channels)
         mean, variance = (np.full(shape, np.nan, np.float32) for _ in range(2))
         if there.any():
             outputs = self.scores(inputs_of(tile, self.pitch_um))
@@ -93,6 +98,7 @@ class FittedRobust:
 
     def save(self, folder: Path) -> None:
         """Write weights.safetensors and config.json."""
+        assert self.decoder.weights is not None
         tensors = {
             **{f"weight{n}": w.detach().cpu().numpy() for n, w in enumerate(self.network.weights)},
             **{f"bias{n}": b.detach().cpu().numpy() for n, b in enumerate(self.network.biases)},
@@ -188,6 +194,7 @@ def spread_scales(scores: NDArray[np.float32], decoder: Decoder) -> NDArray[np.f
     -------
     ndarray of float32, shape (genes,)
     """
+    assert decoder.weights is not None
     centred = scores - scores.mean(axis=0)
     covariance = np.einsum("mnr,mns->rs", centred, centred, dtype=np.float64)
     weights = decoder.weights.astype(np.float64)

@@ -16,6 +16,7 @@ from napari_stenhance.features.registry import encoder_identity
 from napari_stenhance.methods.basis import GeneBasis, fit_basis
 from napari_stenhance.methods.ensemble import Ensemble
 from napari_stenhance.methods.field import Decoder
+from napari_stenhance.methods.genes import ALL
 from napari_stenhance.methods.pixel2gene.fitted import FittedRobust, spread_scales, standardise
 from napari_stenhance.methods.pixel2gene.inputs import FAR_UM, training_inputs
 from napari_stenhance.methods.rank import CHOICES, choose_rank
@@ -87,6 +88,16 @@ class Robust:
     def halo_um(self) -> float:
         """How far around a spot's superpixels features are needed, in micrometres."""
         return FAR_UM / 2
+
+    @property
+    def least_share(self) -> float:
+        """A spot with less than a twentieth of the median count: its proportions are noise."""
+        return 0.05
+
+    @property
+    def genes(self) -> str:
+        """Which genes it models where none are chosen: all."""
+        return ALL
 
     def describe(self) -> dict[str, Any]:
         """Return the hyperparameters as provenance."""

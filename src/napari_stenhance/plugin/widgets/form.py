@@ -51,6 +51,7 @@ class OptionsForm:
         more: Collection[str] = (),
     ) -> None:
         self._choices = choices
+        self._may_be_none: set[str] = set()
         self._listed: dict[str, dict[str, Any]] = {name: {} for name in choices}
         self.fields: dict[str, ValueWidget] = {
             option.name: self._widget(option)
@@ -66,6 +67,9 @@ class OptionsForm:
 
     def _widget(self, option: Option) -> ValueWidget:
         label = option.name.replace("_", " ").capitalize()
+        if option.optional and option.kind is int:
+            self._may_be_none.add(option.name)
+            label += " (0: by default)"
         shared = {
             "name": option.name,
             "label": f"{label} [{option.unit}]" if option.unit else label,
@@ -102,6 +106,8 @@ class OptionsForm:
     def chosen(self, name: str) -> Any:
         """Return the value of a field, as the options dataclass takes it."""
         value = self.fields[name].value
+        if name in self._may_be_none and value == 0:
+            return None
         if name not in self._choices:
             return value
         listed = self._listed[name]

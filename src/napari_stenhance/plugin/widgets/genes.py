@@ -167,7 +167,11 @@ class GenesWidget(QWidget):
             return
         decoder = run.field.decoder
         r = float(decoder.held_out_r[decoder.index_of(self._current)])
-        said = "not known: the gene hardly varies" if math.isnan(r) else f"r = {r:.2f}"
+        said = (
+            "not known: it hardly varies, or none were held out"
+            if math.isnan(r)
+            else f"r = {r:.2f}"
+        )
         self.accuracy.setText(f"{self._current} on held-out spots: {said}")
 
     def _pin(self) -> None:

@@ -1,0 +1,185 @@
+"""Trained members of Pixel2Gene or iStar: they predict, save and load themselves."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from napari_stenhance.errors import InputError
+from napari_stenhance.features.encoder import FeatureTile
+from napari_stenhance.methods.field import Decoder
+from napari_stenhance.methods.pixel2gene.reference.network import ForwardSum, Member
+from napari_stenhance.methods.pixel2gene.reference.recipe import Recipe
+from napari_stenhance.methods.protocol import Latent
+from napari_stenhance.running.device import inference_errors
+
+_SLICE_BYTES = 64 * 1024**2
+_LARGEST = float(np.finfo(np.float16).max)
+
+
+@dataclass(frozen=True)
+class FittedReference:
+    """Trained members: `Fitted`.
+
+    Attributes
+    ----------
+    decoder : Decoder
+        Without weights: the latent holds the genes.
+    members : tuple of Member
+    covered : int
+        Superpixels under a spot: a superpixel has this part of a spot's counts.
+    recipe : Recipe
+    pitch_um : float
+    encoder : str
+        Name of the encoder whose features it was trained on.
+    encoder_identity : str
+        Weights and version of that encoder.
+    """
+
+    decoder: Decoder
+    members: tuple[Member, ...]
+    covered: int
+    recipe: Recipe
+    pitch_um: float
+    encoder: str
+    encoder_identity: str
+
+    @property
+    def halo_um(self) -> float:
+        """It sees one superpixel at a time."""
+        return 0.0
+
+    @property
+    def raw(self) -> bool:
+        """It learned from features as the encoder made them."""
+        return True
+
+    def latent(self, tile: FeatureTile) -> Latent:
+        """Predict the core of a tile: the genes, and the variance of the members.
+
+        The published program predicts glass too; here it has no features, and stays NaN.
+
+        Raises
+        ------
+        InferenceError
+            If the device fails.
+        """
+        rows, columns = tile.core
+        there = tile.tissue[rows, columns]
+        mean, variance = (
+            np.full((*there.shape, self.decoder.channels), np.nan, np.float32) for _ in range(2)
+        )
+        if there.any():
+            mean[there], variance[there] = self._combined(tile.values[rows, columns][there])
+        return Latent(mean, variance)
+
+    def _combined(
+        self, inputs: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Combine the members' counts of superpixels, (n, dim), slice by slice."""
+        mean, variance = np.empty((2, len(inputs), self.decoder.channels), np.float32)
+        # Fixed slices: matrix products of another size may differ in the last bit.
+        at_once = max(_SLICE_BYTES // (4 * len(self.members) * self.decoder.channels), 1)
+        combine = np.mean if self.recipe.combine == "mean" else np.median
+        for low in range(0, len(inputs), at_once):
+            some = slice(low, low + at_once)
+            each = self.counts(inputs[some])
+            mean[some] = combine(each, axis=0)
+            # In the decoder's steps, so that half precision holds it.
+            each /= self.decoder.spread_scale
+            variance[some] = each.var(axis=0, ddof=min(1, len(self.members) - 1))
+        # Both are stored in half precision, which would make more than this infinite.
+        return np.minimum(mean, _LARGEST), np.minimum(variance, _LARGEST)
+
+    def counts(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return each member's counts per superpixel, (members, n, genes), of raw inputs."""
+        each = np.empty((len(self.members), len(inputs), self.decoder.channels), np.float32)
+        with torch.inference_mode(), inference_errors("Prediction"):
+            seen = torch.from_numpy(inputs).to(self.members[0].low.device)
+            for number, member in enumerate(self.members):
+                outputs = member.network(seen)
+                share = (outputs * member.span + member.low) / self.covered
+                each[number] = share.cpu().numpy()
+        return each
+
+    def save(self, folder: Path) -> None:
+        """Write weights.safetensors and config.json."""
+        tensors = {
+            "held_out_r": torch.from_numpy(self.decoder.held_out_r),
+            "spread_scale": torch.from_numpy(self.decoder.spread_scale),
+        }
+        for number, member in enumerate(self.members):
+            tensors[f"{number}.low"], tensors[f"{number}.span"] = member.low, member.span
+            for name, values in member.network.state_dict().items():
+                tensors[f"{number}.{name}"] = values
+        on_cpu = {name: values.detach().cpu().contiguous() for name, values in tensors.items()}
+        save_file(on_cpu, folder / "weights.safetensors")
+        config = {
+            "method": "pixel2gene",
+            "preset": self.recipe.preset,
+            "encoder": self.encoder,
+            "encoder_identity": self.encoder_identity,
+            "pitch_um": self.pitch_um,
+            "covered": self.covered,
+            "recipe": asdict(self.recipe),
+            "unit": self.decoder.unit,
+            "genes": list(self.decoder.genes),
+        }
+        (folder / "config.json").write_text(json.dumps(config, indent=1), "utf-8")
+
+    @classmethod
+    def load(cls, folder: Path, device: torch.device) -> FittedReference:
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        InputError
+            If files are missing or damaged.
+        """
+        try:
+            config = json.loads((folder / "config.json").read_text("utf-8"))
+            tensors = load_file(folder / "weights.safetensors", device=str(device))
+            recipe = Recipe(
+                **{**config["recipe"], "hidden": tuple(config["recipe"]["hidden"])},
+            )
+            genes = tuple(config["genes"])
+            members = tuple(
+                _member(tensors, f"{number}.", recipe, len(genes))
+                for number in range(recipe.members)
+            )
+            decoder = Decoder(
+                genes=genes,
+                weights=None,
+                bias=np.zeros(len(genes), np.float32),
+                unit=config["unit"],
+                held_out_r=tensors["held_out_r"].cpu().numpy(),
+                spread_scale=tensors["spread_scale"].cpu().numpy(),
+            )
+            return cls(
+                decoder=decoder,
+                members=members,
+                covered=config["covered"],
+                recipe=recipe,
+                pitch_um=config["pitch_um"],
+                encoder=config["encoder"],
+                encoder_identity=config["encoder_identity"],
+            )
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+            msg = f"{folder}: the model cannot be read ({error}); train it again with enhance."
+            raise InputError(msg) from error
+
+
+def _member(tensors: dict[str, torch.Tensor], prefix: str, recipe: Recipe, genes: int) -> Member:
+    own = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+    low, span = own.pop("low"), own.pop("span")
+    inputs = own["layers.0.weight"].shape[1]
+    network = ForwardSum(inputs, genes, recipe.hidden, recipe.slope, recipe.floor)
+    network.load_state_dict(own)
+    return Member(network.to(low.device).eval(), low, span)

@@ -1,0 +1,160 @@
+"""Pixel2Gene, presets `reference` and `istar`: trained as published."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from napari_stenhance.errors import InputError
+from napari_stenhance.features.registry import encoder_identity
+from napari_stenhance.methods.field import Decoder
+from napari_stenhance.methods.pixel2gene.reference.fitted import FittedReference
+from napari_stenhance.methods.pixel2gene.reference.network import (
+    ForwardSum,
+    Member,
+    SpotData,
+    train_member,
+)
+from napari_stenhance.methods.pixel2gene.reference.recipe import PIXEL2GENE, Recipe
+from napari_stenhance.methods.pixel2gene.reference.rows import Rows, training_rows
+from napari_stenhance.methods.sample import Sample
+from napari_stenhance.running.device import inference_errors
+from napari_stenhance.running.job import Job
+from napari_stenhance.scoring.metrics import pearson
+
+# As the published program on large slides: every gene has a map of its own.
+MOST_GENES = 3000
+_SPOTS_AT_ONCE = 128
+_SPREAD_STEPS = 16
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Pixel2Gene or iStar as published: `Method`.
+
+    Features are unscaled; counts are raw, each gene scaled to 0 … 1 over the spots that a member
+    learns from. The prediction is in counts per superpixel.
+
+    Attributes
+    ----------
+    encoder : str
+    seed : int
+    device : torch.device
+    recipe : Recipe
+    """
+
+    encoder: str
+    seed: int
+    device: torch.device
+    recipe: Recipe = field(default_factory=lambda: PIXEL2GENE)
+
+    @property
+    def halo_um(self) -> float:
+        """Infinite: kinds of tissue are found on the whole slide."""
+        return math.inf
+
+    @property
+    def least_share(self) -> float:
+        """Every spot: the published filter is the recipe's own."""
+        return 0.0
+
+    @property
+    def genes(self) -> str:
+        """Which genes it models where none are chosen."""
+        return self.recipe.genes
+
+    def describe(self) -> dict[str, Any]:
+        """Return the hyperparameters as provenance."""
+        return asdict(self.recipe)
+
+    def fit(self, samples: Sequence[Sample], genes: Sequence[str], job: Job) -> FittedReference:
+        """Learn from the spots of one or more sections.
+
+        Raises
+        ------
+        InputError
+            If there are too many genes, or too few spots.
+        InferenceError
+            If the device fails.
+        """
+        recipe = self.recipe
+        if len(genes) > MOST_GENES:
+            msg = (
+                f"--preset {recipe.preset} keeps a map of every gene, of {MOST_GENES} at most, and "
+                f"{len(genes)} were asked for; choose fewer, for example --genes hvg:1000."
+            )
+            raise InputError(msg)
+        rows = training_rows(samples, genes, recipe, job)
+        seeds = np.random.default_rng(self.seed).integers(2**63, size=recipe.members)
+        everything = np.arange(len(rows.fold))
+        members: list[Member] = []
+        with torch.random.fork_rng(), inference_errors("Training"):
+            data = SpotData(
+                inputs=torch.from_numpy(rows.inputs).to(self.device),
+                under=torch.from_numpy(rows.under).to(self.device),
+                counts=torch.from_numpy(rows.counts).to(self.device),
+            )
+            with job.stage("Training", recipe.members * recipe.epochs) as stage:
+                for number, seed in enumerate(seeds):
+                    torch.manual_seed(int(seed))
+                    learned = everything
+                    if recipe.folds:
+                        learned = np.flatnonzero(rows.fold != number % recipe.folds)
+                    network = ForwardSum(
+                        rows.inputs.shape[1], len(genes), recipe.hidden, recipe.slope, recipe.floor
+                    ).to(self.device)
+                    chosen = torch.from_numpy(learned).to(self.device)
+                    members.append(train_member(network, data, chosen, recipe, stage, job))
+            r = _held_out_r(members, rows, data, recipe)
+        covered = rows.under.shape[1]
+        span = np.mean([m.span.cpu().numpy() for m in members], axis=0)
+        decoder = Decoder(
+            genes=tuple(genes),
+            weights=None,
+            bias=np.zeros(len(genes), np.float32),
+            unit="counts per superpixel",
+            held_out_r=r,
+            # Half precision then holds deviations from 0.0005 to 16 times a gene's range.
+            spread_scale=np.where(span > 0, span / covered / _SPREAD_STEPS, 1).astype(np.float32),
+        )
+        return FittedReference(
+            decoder=decoder,
+            members=tuple(members),
+            covered=covered,
+            recipe=recipe,
+            pitch_um=samples[0].features.grid.pitch_um,
+            encoder=self.encoder,
+            encoder_identity=encoder_identity(self.encoder),
+        )
+
+
+@torch.inference_mode()
+def _held_out_r(
+    members: Sequence[Member], rows: Rows, data: SpotData, recipe: Recipe
+) -> NDArray[np.float32]:
+    """Correlate, over spots, counts with what the members that held a spot out predict for it.
+
+    The published program never does this, though it writes the masks. NaN if nothing is held out.
+    """
+    genes = rows.counts.shape[1]
+    if not recipe.folds:
+        return np.full(genes, np.nan, np.float32)
+    predicted = np.empty((len(rows.fold), genes), np.float32)
+    for fold in range(recipe.folds):
+        held = np.flatnonzero(rows.fold == fold)
+        for some in np.array_split(held, max(len(held) // _SPOTS_AT_ONCE, 1)):
+            chosen = torch.from_numpy(some).to(data.inputs.device)
+            parts = [m.spots(data, chosen) for m in members[fold :: recipe.folds]]
+            predicted[some] = torch.stack(parts).mean(dim=0).cpu().numpy()
+    total = np.zeros(genes)
+    sections = np.unique(rows.section)
+    for section in sections:
+        here = rows.section == section
+        total += pearson(predicted[here], rows.counts[here])
+    return (total / len(sections)).astype(np.float32)
