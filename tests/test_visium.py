@@ -686,7 +686,8 @@ def test_several_samples_are_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"several samples: GSM1_S1_filt.*h5, GSM2_S2_filt.*h5;"):
         open_section(path.parent)
     # Barcodes are the same on every slide: the positions of another sample would fit.
-    path.with_name("GSM1_S1_tissue_positions_list.csv.gz").unlink()
+    for n in (1, 2):
+        path.with_name(f"GSM{n}_S{n}_tissue_positions_list.csv.gz").unlink()
     write_positions(path.with_name("spatial") / "tissue_positions.csv", known())
     with pytest.raises(InputError, match=r"put GSM1_S1_tissue_positions\.csv"):
         open_section(path)
