@@ -370,6 +370,19 @@ def test_of_a_raw_matrix_alone_the_spots_under_tissue_are_kept(tmp_path: Path) -
     assert "1 spots under tissue are not in the raw matrix: they count 0." in section.doubts
 
 
+def test_a_matrix_that_does_not_say_what_it_holds_is_cut_to_the_tissue(tmp_path: Path) -> None:
+    what = known()
+    root = _geo_mex(tmp_path, what)
+    outside = next(b for b in what.barcodes if b not in what.counted)
+    more = known()
+    more.counted = [*what.counted, outside]
+    more.counts = np.vstack([what.counts, what.counts[:1]])
+    write_mex(root, more, prefix="GSM1_S1_")
+    section = open_section(root)
+    check(section, what)
+    assert any("no filtered matrix" in doubt for doubt in section.doubts)
+
+
 def test_counts_and_positions_that_lack_each_other_are_left_out(tmp_path: Path) -> None:
     what = known()
     outs = write_outs(tmp_path / "S1", what)
@@ -673,7 +686,9 @@ def test_several_samples_are_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"several samples: GSM1_S1_filt.*h5, GSM2_S2_filt.*h5;"):
         open_section(path.parent)
     # Barcodes are the same on every slide: the positions of another sample would fit.
-    path.with_name("GSM1_S1_tissue_positions_list.csv.gz").unlink()
+    for n in (1, 2):
+        path.with_name(f"GSM{n}_S{n}_tissue_positions_list.csv.gz").unlink()
+    write_positions(path.with_name("spatial") / "tissue_positions.csv", known())
     with pytest.raises(InputError, match=r"put GSM1_S1_tissue_positions\.csv"):
         open_section(path)
 
