@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from napari_stenhance.storage.pyramid import create_levels
 from napari_stenhance.storage.tiles import tiles_of
 
 _QUALITY = 85
-_WINDOW = 1024
+_WIDTH = 1024
 _THREADS = min(os.cpu_count() or 1, 4)
 
 
@@ -39,7 +40,7 @@ def write_slide(path: Path, painter: Painter, side_px: int, job: Job) -> None:
     scratch = path.with_suffix(".levels")
     group = zarr.open_group(scratch, mode="w")
     levels = create_levels(group, (side_px, side_px), tile=TILE, dtype="u1", channels=3)
-    with job.stage("Painting the slide", -(-side_px // _WINDOW)) as stage:
+    with job.stage("Painting the slide", -(-side_px // TILE)) as stage:
         write_levels(levels, _strips(painter, side_px), stage)
     dots_per_cm = 1e4 / painter.mpp
     with (
@@ -69,11 +70,13 @@ def write_slide(path: Path, painter: Painter, side_px: int, job: Job) -> None:
 
 def _strips(painter: Painter, side_px: int) -> Iterator[NDArray[np.uint8]]:
     """Paint from top to bottom; the windows of a strip side by side in threads."""
-    spans = [slice(n, min(n + _WINDOW, side_px)) for n in range(0, side_px, _WINDOW)]
+    rows, columns = (
+        [slice(n, min(n + size, side_px)) for n in range(0, side_px, size)]
+        for size in (TILE, _WIDTH)
+    )
     with ThreadPoolExecutor(_THREADS) as pool:
-        for rows in spans:
-            windows = pool.map(painter.paint, [rows] * len(spans), spans)
-            yield np.concatenate(list(windows), axis=1)
+        for strip in rows:
+            yield np.concatenate(list(pool.map(partial(painter.paint, strip), columns)), axis=1)
 
 
 def _tiles(level: zarr.Array[Any]) -> Iterator[NDArray[np.uint8]]:
