@@ -95,7 +95,10 @@ def _move_far(spots: ad.AnnData) -> None:
 
 CASES: dict[str, tuple[Change, str]] = {
     "no image": (lambda f: (f / "s_he.jpg").unlink(), "has no slide"),
-    "two images": (lambda f: shutil.copy(f / "s_he.jpg", f / "s_b.jpg"), "several images share"),
+    "two images": (
+        lambda f: shutil.copy(f / "s_he.jpg", f / "s_b.jpg"),
+        "several files could be the image",
+    ),
     "spots outside the slide": (
         lambda f: _spots(f, lambda s: s.obsm.update(spatial=s.obsm["spatial"] * 9)),
         "image s_he.jpg was left out",

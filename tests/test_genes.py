@@ -30,14 +30,14 @@ def sample_of(genes: Sequence[str], counts: Any) -> Sample:
     """A sample of which only counts matter here."""
     matrix = sp.csr_array(np.asarray(counts, np.float32))
     nothing: Any = SimpleNamespace()
-    return Sample("s", tuple(genes), matrix, np.zeros((matrix.shape[0], 2)), nothing, nothing)
+    return Sample("s", tuple(genes), matrix, np.zeros((matrix.shape[0], 2)), 55.0, nothing, nothing)
 
 
 def test_the_most_counted_genes_come_in_the_order_of_their_counts() -> None:
     genes = ("A", "B", "C", "D", "E")
     # Totals 20, 21, 300, 21, 7.
     sample = sample_of(genes, [[10, 20, 100, 1, 7], [10, 1, 200, 20, 0]])
-    np.testing.assert_array_equal(sample.totals(("E", "C")), [7, 300])
+    np.testing.assert_array_equal(sample.counts_of(("E", "C")).sum(axis=0), [7, 300])
     assert choose_genes("heg:2", [sample]) == ("C", "B")
     # A gene of 20 counts in all is not taken, one of 21 is; equals keep their order.
     assert choose_genes("heg:100", [sample]) == ("C", "B", "D")

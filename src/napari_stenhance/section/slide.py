@@ -121,11 +121,11 @@ class Slide:
         """
         low, high = PLAUSIBLE_MPP
         side_mm = max(self.shape) * mpp / 1000
-        if source.startswith("inferred") and (side_mm > _GLASS_MM or mpp > high):
+        if source.startswith("inferred") and side_mm > _GLASS_MM:
             msg = (
                 f"{self.path}: at {mpp:.3g} µm per pixel, {source}, the slide would be "
-                f"{side_mm:.0f} mm long; the spots' coordinates belong to a smaller picture, and "
-                "must be in full-resolution pixels of this one."
+                f"{side_mm:.0f} mm long, and glass is {_GLASS_MM:g}; the spots' coordinates belong "
+                "to a smaller picture, and must be in full-resolution pixels of this one."
             )
             raise InputError(msg)
         if not low <= mpp <= high:
