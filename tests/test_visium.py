@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import csv
-import gzip
-import json
-import time
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import h5py
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from numpy.typing import NDArray
 from typer.testing import CliRunner
 
 from conftest import make_slide_pixels, write_image
@@ -24,8 +18,7 @@ from napari_stenhance.cli import app
 from napari_stenhance.errors import InputError
 from napari_stenhance.plugin.reader import get_reader
 from napari_stenhance.plugin.shown import open_sections
-from napari_stenhance.section.formats import visium
-from napari_stenhance.section.section import Section, open_section
+from napari_stenhance.section.section import open_section
 from napari_stenhance.storage.cache import Cache
 from napari_stenhance.tasks.enhance import EnhanceOptions, enhance
 from napari_stenhance.tasks.info import InfoOptions, info
@@ -33,167 +26,23 @@ from napari_stenhance.tasks.info import InfoOptions, info
 if TYPE_CHECKING:
     from person import Person
 
-PITCH = 40.0
-"""Of the synthetic lattice, in full-resolution pixels: 2.5 µm per pixel."""
-SHAPE = (520, 600)
-HIRES = 0.25
-HEADER = "barcode,in_tissue,array_row,array_col,pxl_row_in_fullres,pxl_col_in_fullres"
-FEATURES = (
-    ("ENSG01", "ACTB", "Gene Expression"),
-    ("ENSG02", "TBCE", "Gene Expression"),
-    ("ENSG03", "IFN&#956;", "Gene Expression"),
-    ("ENSG04", "TBCE", "Gene Expression"),
-    ("ENSG05", "KRT8", "Gene Expression"),
-    ("CD3", "CD3", "Antibody Capture"),
+from visium_folders import (
+    FEATURES,
+    HIRES,
+    NAMES,
+    PITCH,
+    SHAPE,
+    Known,
+    check,
+    known,
+    picture,
+    write_factors,
+    write_h5,
+    write_mex,
+    write_outs,
+    write_positions,
+    write_text,
 )
-NAMES = ["ACTB", "TBCE-ENSG02", "IFNμ", "TBCE-ENSG04", "KRT8"]
-
-
-@dataclass
-class Known:
-    """What is written: positions of all spots in layout order, counts in another order."""
-
-    barcodes: list[str]
-    in_tissue: NDArray[np.int64]
-    array: NDArray[np.int64]
-    xy: NDArray[np.float64]
-    counted: list[str]
-    counts: NDArray[np.int64]
-
-    def rows(self) -> list[int]:
-        return [self.barcodes.index(b) for b in self.counted]
-
-
-def known(
-    *,
-    turn: float = 0.0,
-    mirror: bool = False,
-    shift: tuple[float, float] = (60, 50),
-    group: int = 1,
-) -> Known:
-    """Lay out 12 × 10 spots, 68 of them under tissue; the matrix lists them by barcode."""
-    rng = np.random.default_rng(group)
-    row, column = (g.ravel() for g in np.meshgrid(np.arange(12), np.arange(20), indexing="ij"))
-    even = (row + column) % 2 == 0
-    row, column = row[even], column[even]
-    xy = np.column_stack([column / 2, row * np.sqrt(3) / 2]) * PITCH
-    xy[:, 0] *= -1 if mirror else 1
-    angle = np.deg2rad(turn)
-    xy = xy @ np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]]) + shift
-    letters = rng.choice(list("ACGT"), (len(row), 16))
-    barcodes = ["".join(word) + f"-{group}" for word in letters]
-    in_tissue = ((row > 1) & (row < 10) & (column > 2)).astype(np.int64)
-    counted = sorted(b for b, inside in zip(barcodes, in_tissue, strict=True) if inside)
-    counts = rng.poisson(1.5, (len(counted), len(FEATURES)))
-    return Known(barcodes, in_tissue, np.column_stack([row, column]), xy, counted, counts)
-
-
-def write_h5(path: Path, what: Known, *, legacy: bool = False, features: Any = FEATURES) -> None:
-    counts = sp.csr_matrix(what.counts[:, : len(features)])
-    with h5py.File(path, "w") as file:
-        group = file.create_group("GRCh38" if legacy else "matrix")
-        group["barcodes"] = np.array(what.counted, dtype="S")
-        group["data"] = counts.data.astype(np.int32)
-        group["indices"] = counts.indices.astype(np.int64)
-        group["indptr"] = counts.indptr.astype(np.int64)
-        group["shape"] = np.array(counts.shape[::-1], np.int32)
-        ids, names, kinds = (np.array(column, dtype="S") for column in zip(*features, strict=True))
-        if legacy:
-            group["genes"], group["gene_names"] = ids, names
-        else:
-            file.attrs["filetype"], file.attrs["version"] = "matrix", 2
-            group["features/id"], group["features/name"] = ids, names
-            group["features/feature_type"] = kinds
-            group["features/_all_tag_keys"] = np.array(["genome"], dtype="S")
-
-
-def write_mex(folder: Path, what: Known, *, prefix: str = "", gz: bool = True) -> None:
-    """Write the three files of today, or (plain, two columns) those of old."""
-    folder.mkdir(exist_ok=True)
-    features = FEATURES if gz else FEATURES[:5]
-    features = [(i, n.replace("&#956;", "μ"), k) for i, n, k in features]
-    counts = sp.coo_matrix(what.counts[:, : len(features)].T)
-    lines = ["%%MatrixMarket matrix coordinate integer general", '%metadata_json: {"x": 2}']
-    lines.append(f"{counts.shape[0]} {counts.shape[1]} {counts.nnz}")
-    lines += [
-        f"{r + 1} {c + 1} {v}" for r, c, v in zip(counts.row, counts.col, counts.data, strict=True)
-    ]
-    named = {
-        "matrix.mtx": "\n".join(lines),
-        "barcodes.tsv": "\n".join(what.counted),
-        "features.tsv" if gz else "genes.tsv": "\n".join(
-            "\t".join(f if gz else f[:2]) for f in features
-        ),
-    }
-    for name, text in named.items():
-        write_text(folder / f"{prefix}{name}{'.gz' if gz else ''}", text + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    path.parent.mkdir(exist_ok=True, parents=True)
-    path.write_bytes(gzip.compress(text.encode()) if path.suffix == ".gz" else text.encode())
-
-
-def write_positions(path: Path, *whats: Known, header: bool = True) -> None:
-    lines = [HEADER] if header else []
-    for what in whats:
-        lines += [
-            f"{b},{t},{r},{c},{float(y)!r},{float(x)!r}"
-            for b, t, (r, c), (x, y) in zip(
-                what.barcodes, what.in_tissue, what.array, what.xy, strict=True
-            )
-        ]
-    write_text(path, "\n".join(lines) + "\n")
-
-
-def write_factors(path: Path, **more: Any) -> None:
-    # 65 µm for a spot of 55: the trap.
-    factors = {
-        "spot_diameter_fullres": 0.65 * PITCH,
-        "fiducial_diameter_fullres": 1.05 * PITCH,
-        "tissue_hires_scalef": HIRES,
-        "tissue_lowres_scalef": HIRES / 4,
-    }
-    write_text(path, json.dumps({**factors, **more}))
-
-
-def picture(path: Path, factor: float = 1.0, shape: tuple[int, int] = SHAPE) -> Path:
-    path.parent.mkdir(exist_ok=True, parents=True)
-    height, width = (round(n * factor) for n in shape)
-    return write_image(path, np.full((height, width, 3), 230, np.uint8))
-
-
-def write_outs(outs: Path, what: Known, *, header: bool = True, **more: Any) -> Path:
-    """Write what Space Ranger 3 does, less what nobody reads."""
-    outs.mkdir(parents=True, exist_ok=True)
-    name = "tissue_positions.csv" if header else "tissue_positions_list.csv"
-    write_positions(outs / "spatial" / name, what, header=header)
-    write_factors(outs / "spatial" / "scalefactors_json.json", **more)
-    write_h5(outs / "filtered_feature_bc_matrix.h5", what)
-    picture(outs / "spatial" / "tissue_hires_image.png", HIRES)
-    return outs
-
-
-def check(section: Section, what: Known, names: list[str] = NAMES) -> None:
-    """Compare a section with what was written, exactly."""
-    spots, rows = section.need_spots(), what.rows()
-    assert list(spots.obs_names) == what.counted
-    assert list(spots.var_names) == names
-    assert list(spots.var["gene_id"]) == [f[0] for f in FEATURES[:5]]
-    np.testing.assert_array_equal(spots.X.toarray(), what.counts[:, :5])
-    np.testing.assert_array_equal(spots.obsm["spatial"], what.xy[rows])
-    assert spots.obsm["spatial"].dtype == np.float64
-    for n, key in enumerate(("array_row", "array_col")):
-        np.testing.assert_array_equal(spots.obs[key], what.array[rows, n])
-    assert (spots.obs["in_tissue"] == 1).all()
-    assert section.mpp == pytest.approx(100 / PITCH, rel=1e-9)
-    assert any("inferred from the Visium lattice: 40.0 px" in d for d in section.doubts)
-    assert spots.uns["stenhance"] == {
-        "spot_diameter_um": 55.0,
-        "spot_shape": "disc",
-        "pitch_um": 100.0,
-        "unit": "micrometer",
-    }
 
 
 def _version_1(folder: Path, what: Known) -> Path:
@@ -558,129 +407,6 @@ def test_the_viewer_keeps_the_slide_that_was_given(person: Person, tmp_path: Pat
 # What is wrong
 
 
-def _change(name: str, old: str, new: str) -> Callable[[Path], None]:
-    def change(outs: Path) -> None:
-        text = (outs / name).read_text()
-        assert old in text
-        (outs / name).write_text(text.replace(old, new))
-
-    return change
-
-
-def _put(name: str, content: bytes) -> Callable[[Path], None]:
-    return lambda outs: (outs / name).write_bytes(content) and None
-
-
-def _remove(name: str) -> Callable[[Path], None]:
-    return lambda outs: (outs / name).unlink()
-
-
-def _tear(name: str) -> Callable[[Path], None]:
-    def tear(outs: Path) -> None:
-        content = (outs / name).read_bytes()
-        (outs / name).write_bytes(content[: len(content) // 2])
-
-    return tear
-
-
-def _edit_h5(change: Callable[[Any], None]) -> Callable[[Path], None]:
-    def edit(outs: Path) -> None:
-        with h5py.File(outs / "filtered_feature_bc_matrix.h5", "r+") as file:
-            change(file["matrix"])
-
-    return edit
-
-
-def _write(dataset: str, index: Any, value: Any) -> Callable[[Any], None]:
-    def write(group: Any) -> None:
-        values = group[dataset][:]
-        values[index] = value
-        group[dataset][:] = values
-
-    return write
-
-
-def _as_mex(then: Callable[[Path], None]) -> Callable[[Path], None]:
-    def change(outs: Path) -> None:
-        (outs / "filtered_feature_bc_matrix.h5").unlink()
-        write_mex(outs / "filtered_feature_bc_matrix", known())
-        then(outs)
-
-    return change
-
-
-H5 = "filtered_feature_bc_matrix.h5"
-MEX = "filtered_feature_bc_matrix"
-CSV = "spatial/tissue_positions.csv"
-JSON = "spatial/scalefactors_json.json"
-
-
-@pytest.mark.parametrize(
-    ("damage", "match"),
-    [
-        (_remove(CSV), r"S1: the counts have no positions; put spatial/tissue_positions\.csv"),
-        (_remove(H5), r"S1: there are positions of Visium spots, but no counts"),
-        (_put(CSV, b""), r"tissue_positions\.csv: the positions cannot be read"),
-        (_change(CSV, ",60.0\n", ",here\n"), r"positions\.csv: .*'here'"),
-        (_change(CSV, "in_tissue,", "tissue,"), r"positions\.csv: .*no column in_tissue"),
-        (_change(CSV, ",1,2,4,", ",1,,4,"), r"positions\.csv: .*a line lacks its barcode"),
-        (_change(CSV, ",1,", ",0,"), r"positions\.csv: no spot .* under tissue"),
-        (_change(CSV, "-1,", "-3,"), r"matrix\.h5: none of its barcodes .*-1\) has a position"),
-        (_put(CSV, b"\x1f\x8b\0\xff 1"), r"tissue_positions\.csv: the positions cannot be read"),
-        (_put(JSON, b"{"), r"scalefactors_json\.json: the scale factors cannot be read"),
-        (_put(JSON, b"[1]"), r"scalefactors_json\.json: the scale factors cannot be read"),
-        (_put(JSON, b'{"tissue_hires_scalef": "a"}'), r"json: the scale factors .*'a'"),
-        (_put(JSON, b'{"tissue_hires_scalef": 0}'), r"json: .*tissue_hires_scalef is 0"),
-        (_tear(H5), r"filtered_feature_bc_matrix\.h5: the counts cannot be read"),
-        (_put(H5, b"no HDF5"), r"filtered_feature_bc_matrix\.h5: the counts cannot be read"),
-        (_edit_h5(lambda m: m.pop("indptr")), r"h5: the counts cannot be read .*indptr"),
-        (_edit_h5(_write("shape", 0, 5)), r"h5: the counts cannot be read"),
-        (_edit_h5(_write("shape", 0, 9)), r"h5: .*it counts 9 features .* but names 6"),
-        (_edit_h5(_write("indices", 3, 99)), r"h5: the counts cannot be read"),
-        (_edit_h5(_write("data", 0, -4)), r"h5: the count of gene ACTB in spot [ACGT]+-1 is -4"),
-        (_edit_h5(_write("features/feature_type", slice(None), b"Custom")), r"only Custom"),
-        (_edit_h5(lambda m: _write("barcodes", 1, m["barcodes"][0])(m)), r"more than once"),
-        (_as_mex(_tear(f"{MEX}/matrix.mtx.gz")), r"matrix\.mtx\.gz: the counts cannot be read"),
-        (_as_mex(_tear(f"{MEX}/barcodes.tsv.gz")), r"matrix\.mtx\.gz: the counts cannot be read"),
-        (_as_mex(_remove(f"{MEX}/features.tsv.gz")), r"no counts .*matrix\.mtx with features"),
-        (
-            _as_mex(_put(f"{MEX}/features.tsv.gz", gzip.compress(b"ENSG01\n"))),
-            r"features\.tsv\.gz: a line has fewer than",
-        ),
-    ],
-)
-def test_damage_is_said_in_one_sentence(
-    damage: Callable[[Path], None], match: str, tmp_path: Path
-) -> None:
-    outs = write_outs(tmp_path / "S1", known())
-    damage(outs)
-    with pytest.raises(InputError, match=match) as error:
-        open_section(outs)
-    assert "\n" not in str(error.value)
-    reader = get_reader(str(outs))
-    assert reader is not None
-    with pytest.raises(InputError, match=match):
-        reader(str(outs))
-
-
-def test_a_barcode_with_two_positions_is_refused(tmp_path: Path) -> None:
-    outs = write_outs(tmp_path / "S1", known())
-    lines = (outs / CSV).read_text().splitlines()
-    (outs / CSV).write_text("\n".join([*lines, lines[5]]))
-    with pytest.raises(InputError, match=rf"{lines[5][:18]} has two positions"):
-        open_section(outs)
-
-
-def test_positions_in_pixels_of_a_picture_are_refused(tmp_path: Path) -> None:
-    what = known()
-    what.xy = what.xy * HIRES
-    outs = write_outs(tmp_path / "S1", what)
-    with pytest.raises(
-        InputError, match=r"lie 10\.0 px apart, .* imply 40\.0: these are pixels of tissue_hires"
-    ):
-        open_section(outs)
-
-
 def test_several_samples_are_named(tmp_path: Path) -> None:
     path = _geo_several(tmp_path, known())
     with pytest.raises(InputError, match=r"several samples: GSM1_S1_filt.*h5, GSM2_S2_filt.*h5;"):
@@ -701,51 +427,6 @@ def test_an_aggregate_names_its_samples(tmp_path: Path) -> None:
     write_factors(outs / "spatial" / "S2" / "scalefactors_json.json", gem_id=3)
     with pytest.raises(InputError, match="gem_id is 3"):
         open_section(outs / "spatial" / "S2")
-
-
-# What is not ours
-
-
-@pytest.mark.parametrize(
-    "names",
-    [
-        (),
-        ("filtered_feature_bc_matrix.h5", "web_summary.html"),
-        ("filtered_feature_bc_matrix.h5", "spatial/tissue_positions.parquet", JSON),
-        ("binned_outputs/x", "spatial/tissue_positions.csv"),
-        ("cell_feature_matrix.h5", "experiment.xenium", "cells.parquet"),
-        ("matrix.mtx.gz", "features.tsv.gz", "barcodes.tsv.gz"),
-        ("spatial/notes.txt", "table.h5ad.bak"),
-    ],
-)
-def test_other_folders_are_not_taken(names: tuple[str, ...], tmp_path: Path) -> None:
-    for name in names:
-        write_text(tmp_path / name, "")
-    assert visium.recognise(tmp_path) is None
-    assert visium.recognise(tmp_path / "nothing") is None
-    assert get_reader(str(tmp_path)) is None
-    for file in tmp_path.rglob("*.*"):
-        assert visium.recognise(file) is None
-
-
-def test_recognising_takes_milliseconds(tmp_path: Path) -> None:
-    outs = write_outs(tmp_path / "S1", known())
-    for n in range(2000):
-        (outs / f"tile_{n:04d}_of_the_slide.tsv.bak").touch()
-    (tmp_path / "many").mkdir()
-    for n in range(2000):
-        (tmp_path / "many" / f"tile_{n:04d}_of_the_slide.tif").touch()
-    for path, most in ((outs, 0.2), (tmp_path / "many", 0.05)):
-        seconds = []
-        for _ in range(5):
-            started = time.perf_counter()
-            visium.recognise(path)
-            seconds.append(time.perf_counter() - started)
-        # A tenth of it where nothing else runs.
-        assert min(seconds) < most
-
-
-# A real one
 
 
 def test_real_placenta(data: Path) -> None:
