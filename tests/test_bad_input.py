@@ -253,11 +253,13 @@ def test_a_full_disk(folder: Path, tmp_path: Path) -> None:
     """The failure is the system's own: a limit on the size of files."""
     out = tmp_path / "r.stenhance.zarr"
     code = "from napari_stenhance.cli import main; main()"
+    env = {**os.environ, "STENHANCE_CACHE": str(tmp_path / "cache")}
     command = [sys.executable, "-c", code, "enhance", folder, "--out", out,
                "--device", "cpu", "--epochs", "1"]  # fmt: skip
     ran = subprocess.run(
         command,
-        env={**os.environ, "STENHANCE_CACHE": str(tmp_path / "cache")},
+        # Python would write truncated bytecode, and fail with it ever after.
+        env={**env, "PYTHONDONTWRITEBYTECODE": "1"},
         preexec_fn=_only_small_files,
         check=False,
         capture_output=True,
@@ -272,7 +274,7 @@ def test_a_full_disk(folder: Path, tmp_path: Path) -> None:
     # With room, the same command ends well.
     ran = subprocess.run(
         command,
-        env={**os.environ, "STENHANCE_CACHE": str(tmp_path / "cache")},
+        env=env,
         check=False,
         capture_output=True,
         text=True,
