@@ -51,7 +51,10 @@ class Encoder(Protocol):
         ...
 
     def encode(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Encode whole windows with their halo, (y, x, 3), into (rows, columns, dim)."""
+        """Encode whole windows with their halo, (y, x, 3), into (rows, columns, dim).
+
+        Several threads call it at once.
+        """
         ...
 
 

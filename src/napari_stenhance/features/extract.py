@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -15,9 +17,10 @@ from napari_stenhance.errors import InputError
 from napari_stenhance.features.encoder import Encoder, FeatureTile, window_rows
 from napari_stenhance.features.histosweep import VERSION as HISTOSWEEP_VERSION
 from napari_stenhance.features.histosweep import histosweep_mask
+from napari_stenhance.features.probe import Probe
 from napari_stenhance.features.tissue import VERSION as TISSUE_VERSION
 from napari_stenhance.features.tissue import tissue_mask
-from napari_stenhance.running.device import inference_errors
+from napari_stenhance.running.device import inference_errors, threads
 from napari_stenhance.running.job import Job
 from napari_stenhance.section.grid import Grid
 from napari_stenhance.section.slide import Box, Slide
@@ -34,9 +37,9 @@ from napari_stenhance.storage.tiles import (
 )
 
 TILE = 128
-SAMPLE_MOST = 4096
-SAMPLE_BLOCK = 4
 _KIND = "features"
+# What a thread holds while it encodes a tile: pixels as stored, maps, features.
+_TILE_BYTES = 64 * 1024**2
 
 TissueKind = Literal["density", "histosweep"]
 _MASKS = {
@@ -58,7 +61,7 @@ class FeatureMap:
         Raw; 0 off the tissue. Only tiles that were asked for exist.
     tissue : ndarray of bool, shape (rows, columns)
     mean, sd : ndarray of float64, shape (dim,)
-        Over a fixed sample of the whole tissue, whatever part of it was extracted.
+        Over a fixed sample of the whole tissue, whatever part of it was extracted (`Probe`).
     """
 
     key: str
@@ -112,6 +115,19 @@ class FeatureMap:
         return values
 
 
+def find_tissue(
+    slide: Slide,
+    encoder: Encoder,
+    job: Job,
+    *,
+    cache: Cache | None = None,
+    tissue: TissueKind = "density",
+) -> NDArray[np.bool_]:
+    """Tell which superpixels are tissue, or take it from the cache; parameters as of `extract`."""
+    with _opened(slide, encoder, job, cache or Cache.default(), tissue, TILE) as (_, group):
+        return _tissue(group)
+
+
 def extract(
     slide: Slide,
     encoder: Encoder,
@@ -148,7 +164,38 @@ def extract(
     InferenceError
         If the device fails.
     """
-    cache = cache or Cache.default()
+    with _opened(slide, encoder, job, cache or Cache.default(), tissue, tile) as (key, group):
+        mask, grid = _tissue(group), Grid.over(slide, encoder.pitch_um)
+        values, moments = (writable(_array(group, name)) for name in ("values", "moments"))
+        wanted = mask if needed is None else mask & needed
+        tiles = [
+            t for t in tiles_of(grid.shape, values.chunks[0]) if wanted[t.rows, t.columns].any()
+        ]
+        missing = [t for t in tiles if not is_done(values, t.index)]
+        probe = None if is_done(moments, (0,)) else Probe.over(mask, encoder)
+        if missing:
+            boxes = [_tissue_box(t, mask, encoder) for t in missing]
+            with job.stage(f"Extracting {encoder.name} features of {slide.name}", len(tiles)) as st:
+                st.skip(len(tiles) - len(missing))
+                encoded = _encode_ahead(slide, encoder, grid, boxes, job)
+                for t, box, features in zip(missing, boxes, encoded, strict=True):
+                    content = _on_tissue(features, t, box, mask)
+                    write_tile(values, t, content)
+                    if probe is not None:
+                        probe.take((t.rows, t.columns), content)
+                    st.advance()
+        if probe is not None:
+            _finish(probe, slide, encoder, grid, values, job)
+            moments[:] = probe.moments()
+        mean, sd = np.asarray(moments[:])
+    return FeatureMap(key, grid, values, mask, mean, sd)
+
+
+@contextmanager
+def _opened(
+    slide: Slide, encoder: Encoder, job: Job, cache: Cache, tissue: TissueKind, tile: int
+) -> Iterator[tuple[str, zarr.Group]]:
+    """Hold the cache entry, made with the tissue mask if it is new."""
     if tissue not in _MASKS:
         msg = f"--tissue {tissue}: there is no such mask; choose one of {', '.join(_MASKS)}."
         raise InputError(msg)
@@ -159,34 +206,33 @@ def extract(
     with cache.lock(entry, wait=True):
         if not cache.has(_KIND, key):
             mask = find_mask(slide, grid, job)
-            mean, sd = _sample_moments(slide, encoder, grid, mask, job)
+            if not mask.any():
+                msg = f"{slide.path}: no tissue was found on the slide; is it an H&E image?"
+                raise InputError(msg)
             with cache.building(_KIND, key) as folder:
-                _create(folder, grid, encoder.dim, mask, mean, sd, tile)
-        group = zarr.open_group(entry, mode="r+")
-        values = writable(_array(group, "values"))
-        features = FeatureMap(
-            key=key,
-            grid=grid,
-            values=values,
-            tissue=np.asarray(_array(group, "tissue")[:]).astype(bool),
-            mean=np.asarray(_array(group, "mean")[:]),
-            sd=np.asarray(_array(group, "sd")[:]),
-        )
+                _create(zarr.open_group(folder, mode="w"), mask, encoder.dim, tile)
         sweep_partial(entry)
-        wanted = features.tissue if needed is None else features.tissue & needed
-        tiles = [
-            t for t in tiles_of(grid.shape, values.chunks[0]) if wanted[t.rows, t.columns].any()
-        ]
-        missing = [t for t in tiles if not is_done(values, t.index)]
-        if missing:
-            with job.stage(f"Extracting {encoder.name} features of {slide.name}", len(tiles)) as st:
-                st.skip(len(tiles) - len(missing))
-                boxes = [_tissue_box(t, features.tissue, encoder) for t in missing]
-                pixels = _read_ahead(slide, encoder, grid, boxes)
-                for t, box, seen in zip(missing, boxes, pixels, strict=True):
-                    write_tile(values, t, _encode_tile(encoder, seen, t, box, features.tissue))
-                    st.advance()
-    return features
+        yield key, zarr.open_group(entry, mode="r+")
+
+
+def _create(group: zarr.Group, tissue: NDArray[np.bool_], dim: int, tile: int) -> None:
+    create_array(
+        group,
+        "values",
+        shape=(*tissue.shape, dim),
+        chunks=(tile, tile, dim),
+        dtype="f2",
+        dimension_names=("y", "x", "c"),
+    )
+    create_array(
+        group,
+        "moments",
+        shape=(2, dim),
+        chunks=(2, dim),
+        dtype="f8",
+        dimension_names=("moment", "c"),
+    )
+    group.create_array("tissue", data=tissue.astype("u1"))
 
 
 def _array(group: zarr.Group, name: str) -> zarr.Array[Any]:
@@ -195,26 +241,8 @@ def _array(group: zarr.Group, name: str) -> zarr.Array[Any]:
     return array
 
 
-def _create(
-    folder: Any,
-    grid: Grid,
-    dim: int,
-    tissue: NDArray[np.bool_],
-    mean: NDArray[np.float64],
-    sd: NDArray[np.float64],
-    tile: int,
-) -> None:
-    group = zarr.open_group(folder, mode="w")
-    create_array(
-        group,
-        "values",
-        shape=(*grid.shape, dim),
-        chunks=(tile, tile, dim),
-        dtype="f2",
-        dimension_names=("y", "x", "c"),
-    )
-    for name, content in (("tissue", tissue.astype("u1")), ("mean", mean), ("sd", sd)):
-        group.create_array(name, data=content)
+def _tissue(group: zarr.Group) -> NDArray[np.bool_]:
+    return np.asarray(_array(group, "tissue")[:]).astype(bool)
 
 
 def _tissue_box(tile: Tile, tissue: NDArray[np.bool_], encoder: Encoder) -> tuple[slice, slice]:
@@ -235,31 +263,39 @@ def _box_with_halo(encoder: Encoder, grid: Grid, box: tuple[slice, slice]) -> Bo
     return x0 - halo, y0 - halo, x1 + halo, y1 + halo
 
 
-def _read_ahead(
-    slide: Slide, encoder: Encoder, grid: Grid, boxes: Sequence[tuple[slice, slice]]
-) -> Iterator[NDArray[np.uint8]]:
-    """Read the pixels of the next tile while the present one is encoded."""
-    with ThreadPoolExecutor(1) as pool:
-        waiting = None
-        for box in boxes:
-            following = pool.submit(slide.read, _box_with_halo(encoder, grid, box), encoder.mpp)
-            if waiting is not None:
-                yield waiting.result()
-            waiting = following
-        if waiting is not None:
-            yield waiting.result()
-
-
-def _encode_tile(
+def _encode_ahead(
+    slide: Slide,
     encoder: Encoder,
-    pixels: NDArray[np.uint8],
+    grid: Grid,
+    boxes: Sequence[tuple[slice, slice]],
+    job: Job,
+) -> Iterator[NDArray[np.float16]]:
+    """Read and encode boxes in as many threads as may compute, and yield them in order."""
+
+    def encode(box: tuple[slice, slice]) -> NDArray[np.float16]:
+        pixels = slide.read(_box_with_halo(encoder, grid, box), encoder.mpp)
+        with inference_errors(f"Encoding with {encoder.name}"):
+            return encoder.encode(pixels).astype(np.float16)
+
+    workers = max(min(threads(), job.memory_bytes // _TILE_BYTES), 1)
+    waiting: deque[Future[NDArray[np.float16]]] = deque()
+    with ThreadPoolExecutor(workers) as pool:
+        for box in boxes:
+            waiting.append(pool.submit(encode, box))
+            if len(waiting) > workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def _on_tissue(
+    encoded: NDArray[np.float16],
     tile: Tile,
     box: tuple[slice, slice],
     tissue: NDArray[np.bool_],
 ) -> NDArray[np.float16]:
-    with inference_errors(f"Encoding with {encoder.name}"):
-        encoded = encoder.encode(pixels)
-    full = np.zeros((*tile.shape, encoder.dim), np.float16)
+    """Put what was encoded of a tile into its place, 0 off the tissue."""
+    full = np.zeros((*tile.shape, encoded.shape[2]), np.float16)
     rows, columns = (
         slice(max(b.start, t.start), min(b.stop, t.stop))
         for b, t in zip(box, (tile.rows, tile.columns), strict=True)
@@ -277,33 +313,26 @@ def _encode_tile(
     return full
 
 
-def _sample_moments(
-    slide: Slide, encoder: Encoder, grid: Grid, tissue: NDArray[np.bool_], job: Job
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Take mean and sd of each channel over at most 4,096 tissue superpixels.
-
-    They are drawn in blocks of 4 × 4 (or of one window), since a superpixel costs little more
-    with its neighbours than alone.
-    """
-    if not tissue.any():
-        msg = f"{slide.path}: no tissue was found on the slide; is it an H&E image?"
-        raise InputError(msg)
-    side = max(SAMPLE_BLOCK, window_rows(encoder))
-    blocks = np.unique(np.argwhere(tissue) // side, axis=0)
-    most = max(SAMPLE_MOST // side**2, 1)
-    if len(blocks) > most:
-        drawn = np.random.default_rng(0).choice(len(blocks), most, replace=False)
-        blocks = blocks[np.sort(drawn)]
-    boxes = [(slice(r * side, (r + 1) * side), slice(c * side, (c + 1) * side)) for r, c in blocks]
-    sample = []
-    with job.stage(f"Sampling the tissue of {slide.name}", len(boxes)) as stage:
-        pixels = _read_ahead(slide, encoder, grid, boxes)
-        for (rows, columns), seen in zip(boxes, pixels, strict=True):
-            with inference_errors(f"Encoding with {encoder.name}"):
-                encoded = encoder.encode(seen).astype(np.float16)
-            there = tissue[rows, columns]
-            sample.append(encoded[: there.shape[0], : there.shape[1]][there])
-            stage.advance()
-    values = np.concatenate(sample).astype(np.float64)
-    sd = values.std(axis=0)
-    return values.mean(axis=0), np.where(sd > 0, sd, 1.0)
+def _finish(
+    probe: Probe,
+    slide: Slide,
+    encoder: Encoder,
+    grid: Grid,
+    values: zarr.Array[Any],
+    job: Job,
+) -> None:
+    """Take what the probe still lacks from tiles of earlier runs, or encode it by itself."""
+    lacking = ~probe.taken
+    size = tile_size(values)
+    tile_of = np.column_stack([probe.row, probe.column]) // size
+    for i, j in np.unique(tile_of[lacking], axis=0):
+        if is_done(values, (i, j)):
+            box = slice(i * size, (i + 1) * size), slice(j * size, (j + 1) * size)
+            probe.take(box, np.asarray(values[box]))
+    boxes = probe.boxes_lacking()
+    if boxes:
+        with job.stage(f"Sampling the tissue of {slide.name}", len(boxes)) as stage:
+            encoded = _encode_ahead(slide, encoder, grid, boxes, job)
+            for box, features in zip(boxes, encoded, strict=True):
+                probe.take(box, features)
+                stage.advance()

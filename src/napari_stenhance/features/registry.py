@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from napari_stenhance.errors import InputError
 from napari_stenhance.features.encoder import Encoder
 from napari_stenhance.features.stain import VERSION, StainEncoder
 from napari_stenhance.section.slide import Slide
-
-if TYPE_CHECKING:
-    import torch
 
 ENCODERS = ("stain",)
 
@@ -20,7 +15,7 @@ def encoder_identity(name: str) -> str:
     return f"{name}{VERSION}"
 
 
-def make_encoder(name: str, slide: Slide, device: torch.device) -> Encoder:
+def make_encoder(name: str, slide: Slide) -> Encoder:
     """Make an encoder for a slide.
 
     Raises
@@ -31,4 +26,4 @@ def make_encoder(name: str, slide: Slide, device: torch.device) -> Encoder:
     if name != "stain":
         msg = f"--encoder {name}: there is no such encoder; choose one of {', '.join(ENCODERS)}."
         raise InputError(msg)
-    return StainEncoder(slide.scale(), device)
+    return StainEncoder(slide.scale())

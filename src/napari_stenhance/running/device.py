@@ -68,6 +68,13 @@ def describe_device(device: torch.device) -> str:
     return device.type
 
 
+def threads() -> int:
+    """Return how many threads may compute: as many as torch, whose setting there is."""
+    import torch
+
+    return torch.get_num_threads()
+
+
 @contextmanager
 def inference_errors(doing: str) -> Iterator[None]:
     """Turn torch's RuntimeErrors (out of memory is one) into an error that threads do not swallow.

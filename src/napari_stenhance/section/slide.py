@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from napari_stenhance.errors import InputError
 from napari_stenhance.running.job import Job
 from napari_stenhance.section.formats import flat, tiff
+from napari_stenhance.section.formats.pixels import Pixels
 from napari_stenhance.section.resample import area_average, area_weights
 from napari_stenhance.storage.cache import Cache, file_hash
 
@@ -36,8 +38,8 @@ class Slide:
         The image file.
     name : str
         By default the file's name without its suffix.
-    levels : tuple of dask arrays
-        (y, x, 3) uint8, from full resolution down.
+    pixels : tuple of Pixels
+        (y, x, 3) uint8, from full resolution down; each is read where it is sliced.
     downsamples : tuple of float
         Full-resolution pixels for each pixel of a level.
     sha256 : str
@@ -50,7 +52,7 @@ class Slide:
 
     path: Path
     name: str
-    levels: tuple[da.Array, ...]
+    pixels: tuple[Pixels, ...]
     downsamples: tuple[float, ...]
     sha256: str
     mpp: float | None
@@ -98,16 +100,26 @@ class Slide:
         sha256 = file_hash(path)
         if pyramid is None:
             pyramid = flat.open_pyramid(path, sha256, cache or Cache.default(), job or Job())
-        levels, downsamples = pyramid
-        slide = cls(path, name or path.stem, levels, downsamples, sha256, None, "unknown")
+        pixels, downsamples = pyramid
+        slide = cls(path, name or path.stem, pixels, downsamples, sha256, None, "unknown")
         if mpp is not None:
             return slide.with_mpp(mpp, "given")
         return slide if found is None else slide.with_mpp(found, "the file's metadata")
 
+    @cached_property
+    def levels(self) -> tuple[da.Array, ...]:
+        """The pyramid as dask arrays, for what computes lazily."""
+        import dask.array as da
+
+        return tuple(
+            da.from_array(level, chunks=level.chunks, name=f"{self.sha256}-{n}", asarray=False)
+            for n, level in enumerate(self.pixels)
+        )
+
     @property
     def shape(self) -> tuple[int, int]:
         """Height and width of the full-resolution level in pixels."""
-        height, width = self.levels[0].shape[:2]
+        height, width = self.pixels[0].shape[:2]
         return int(height), int(width)
 
     def with_mpp(self, mpp: float, source: str) -> Slide:
@@ -183,8 +195,8 @@ class Slide:
         step = mpp / pixel_um
         weights, spans = [], []
         for low, high, size in (
-            (y0, y1, self.levels[level].shape[0]),
-            (x0, x1, self.levels[level].shape[1]),
+            (y0, y1, self.pixels[level].shape[0]),
+            (x0, x1, self.pixels[level].shape[1]),
         ):
             count = round((high - low) / mpp)
             start = (low + own / 2) / pixel_um
@@ -193,8 +205,8 @@ class Slide:
             weights.append(area_weights(start, step, count, first, last))
             spans.append(slice(first, last))
         try:
-            pixels = self.levels[level][spans[0], spans[1]].compute()
+            pixels = self.pixels[level][spans[0], spans[1]]
         except (OSError, ValueError, RuntimeError) as error:
             msg = f"{self.path}: the image is damaged ({error}); copy it again, or export it anew."
             raise InputError(msg) from error
-        return area_average(np.asarray(pixels), weights[0], weights[1], WHITE)
+        return area_average(pixels, weights[0], weights[1], WHITE)

@@ -280,7 +280,7 @@ def _sample(
     from napari_stenhance.section.grid import Grid
 
     slide, xy_um, geometry = section.need_slide(), section.spots_um(), section.geometry()
-    encoder = make_encoder(options.encoder, slide, device)
+    encoder = make_encoder(options.encoder, slide)
     for doubt in encoder.doubts():
         job.note(f"{section.name}: {doubt}")
     grid = Grid.over(slide, encoder.pitch_um)

@@ -95,7 +95,7 @@ def predict(
         open_for(s, options.mpp, spots=False, slide=True, cache=cache, job=job) for s in options.on
     ]
     for section in slides:
-        encoder = make_encoder(fitted.encoder, section.need_slide(), device)
+        encoder = make_encoder(fitted.encoder, section.need_slide())
         here = encoder_identity(encoder.name), encoder.pitch_um
         if here != (fitted.encoder_identity, fitted.pitch_um):
             msg = (

@@ -177,7 +177,7 @@ def predict_all(
 
 def _predict_one(section: Section, path: Path, plan: Plan, model: Model, job: Job) -> Result:
     slide = section.need_slide()
-    encoder = make_encoder(plan.encoder, slide, plan.device)
+    encoder = make_encoder(plan.encoder, slide)
     grid = Grid.over(slide, encoder.pitch_um)
     doubts = (*plan.doubts, *(f"{section.name}: {d}" for d in (*section.doubts, *encoder.doubts())))
     provenance = {

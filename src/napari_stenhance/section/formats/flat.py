@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyvips
@@ -13,11 +13,9 @@ from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.running.job import Job, Stage
+from napari_stenhance.section.formats.pixels import Pixels
 from napari_stenhance.storage.cache import Cache, still_there
 from napari_stenhance.storage.pyramid import create_levels, open_levels
-
-if TYPE_CHECKING:
-    import dask.array as da
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
 TILE = 512
@@ -98,26 +96,25 @@ class _Cached:
 
     def __init__(self, level: zarr.Array[Any]) -> None:
         self._level = level
-        self.shape, self.dtype, self.ndim = level.shape, level.dtype, level.ndim
+        self.shape, self.chunks = level.shape, level.chunks
+        self.dtype, self.ndim = level.dtype, level.ndim
 
-    def __getitem__(self, key: Any) -> NDArray[np.uint8]:
+    def __getitem__(self, key: tuple[slice, ...]) -> NDArray[np.uint8]:
         still_there(self._level)
         return np.asarray(self._level[key])
 
 
 def open_pyramid(
     path: Path, sha256: str, cache: Cache, job: Job
-) -> tuple[tuple[da.Array, ...], tuple[float, ...]]:
+) -> tuple[tuple[Pixels, ...], tuple[float, ...]]:
     """Open the cached pyramid of a flat image; build it first if it is not there.
 
     Returns
     -------
-    levels : tuple of dask arrays
-        (y, x, 3) uint8, each level half the one before.
+    levels : tuple of Pixels
+        Each level half the one before.
     downsamples : tuple of float
     """
-    import dask.array as da
-
     kind, key = "pyramids", sha256[:32]
     entry = cache.entry(kind, key)
     with cache.lock(entry, wait=True):
@@ -129,8 +126,5 @@ def open_pyramid(
                 with job.stage(f"Building the pyramid of {path.name}", -(-height // TILE)) as stage:
                     write_levels(levels, _strips(path), stage)
     group = zarr.open_group(entry, mode="r")
-    opened = [
-        da.from_array(_Cached(level), chunks=level.chunks, name=f"{key}-{n}", asarray=False)
-        for n, level in enumerate(open_levels(group))
-    ]
-    return tuple(opened), tuple(float(2**level) for level in range(len(opened)))
+    opened = tuple(_Cached(level) for level in open_levels(group))
+    return opened, tuple(float(2**level) for level in range(len(opened)))

@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 import weakref
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
 import tifffile
 import zarr
+from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
-
-if TYPE_CHECKING:
-    import dask.array as da
+from napari_stenhance.section.formats.pixels import Pixels
 
 SUFFIXES = (".tif", ".tiff", ".btf", ".tf8", ".svs", ".ndpi", ".scn", ".bif", ".qptiff")
 _MICROMETRES = {"nm": 1e-3, "µm": 1.0, "μm": 1.0, "um": 1.0, "mm": 1e3, "cm": 1e4}
@@ -70,17 +70,30 @@ def read_mpp(path: Path) -> float | None:
         return mpp if 0.05 <= mpp <= 20 else None
 
 
-def open_pyramid(path: Path) -> tuple[tuple[da.Array, ...], tuple[float, ...]] | None:
+class _Level:
+    """A level of a TIFF, its bands last and without a fourth."""
+
+    def __init__(self, level: zarr.Array[Any], band: int) -> None:
+        self._level, self._band = level, band
+        self.dtype, self.ndim = level.dtype, level.ndim
+        self.shape = (*(n for axis, n in enumerate(level.shape) if axis != band), 3)
+        self.chunks = (*(n for axis, n in enumerate(level.chunks) if axis != band), 3)
+
+    def __getitem__(self, key: tuple[slice, ...]) -> NDArray[np.uint8]:
+        where = list(key[:2])
+        where.insert(self._band, slice(0, 3))
+        return np.moveaxis(np.asarray(self._level[tuple(where)]), self._band, -1)
+
+
+def open_pyramid(path: Path) -> tuple[tuple[Pixels, ...], tuple[float, ...]] | None:
     """Open the levels of a pyramidal 8-bit RGB TIFF lazily; None if it has no pyramid.
 
     Returns
     -------
-    levels : tuple of dask arrays
-        (y, x, 3) uint8; tiles that the file leaves out are white.
+    levels : tuple of Pixels
+        Tiles that the file leaves out are white.
     downsamples : tuple of float
     """
-    import dask.array as da
-
     tif = _opened(path)
     series = _main_series(tif)
     if len(series.levels) < 2 or series.dtype != "uint8":
@@ -95,14 +108,12 @@ def open_pyramid(path: Path) -> tuple[tuple[da.Array, ...], tuple[float, ...]] |
     if len(axes) != 3 or band is None or series.shape[band] not in (3, 4):
         msg = f"{path}: the image has axes {axes} {series.shape}, not RGB; export it as RGB."
         raise InputError(msg)
-    levels = []
-    for name in sorted((n for n, _ in group.arrays()), key=int):
-        level = da.from_zarr(group[name])
-        levels.append(da.moveaxis(level, band, -1)[..., :3])
+    arrays = sorted(group.arrays(), key=lambda item: int(item[0]))
+    levels = tuple(_Level(array, band) for _, array in arrays)
     height = levels[0].shape[0]
     downsamples = []
     for level in levels:
         ratio = height / level.shape[0]
         whole = round(ratio)
         downsamples.append(float(whole) if abs(ratio / whole - 1) < 0.01 else ratio)
-    return tuple(levels), tuple(downsamples)
+    return levels, tuple(downsamples)
