@@ -7,12 +7,14 @@ import time
 from collections.abc import Callable
 
 
+def seconds(call: Callable[[], object]) -> float:
+    """Return the wall time of one call."""
+    started = time.perf_counter()
+    call()
+    return time.perf_counter() - started
+
+
 def median_seconds(call: Callable[[], object], runs: int = 7) -> float:
     """Return the median wall time of several calls, after one that warms up."""
     call()
-    taken = []
-    for _ in range(runs):
-        started = time.perf_counter()
-        call()
-        taken.append(time.perf_counter() - started)
-    return statistics.median(taken)
+    return statistics.median(seconds(call) for _ in range(runs))

@@ -31,24 +31,37 @@ def test_stain_matrix_separates_the_pure_stains() -> None:
     assert amounts[0, 3] == pytest.approx(2 * haematoxylin.mean())
 
 
-def test_stain_features_match_scipy() -> None:
+@pytest.mark.parametrize("scale", range(4))
+def test_stain_features_match_scipy(scale: int) -> None:
     pixels, _ = make_slide_pixels((8 * 6 + 232, 8 * 5 + 232), 5)
     features = StainEncoder(0.5).encode(pixels)
     assert features.shape == (6, 5, 144)
+    order = features.reshape(6, 5, 4, 3, 4, 3)[:, :, scale]  # σ, filter, stain, pooling
+    sigma_um, px_um = ((1, 1), (2, 1), (4, 2), (8, 4))[scale]
+    sigma, side = sigma_um / px_um, 8 // px_um
     density = -np.log10((pixels.astype(float) + 1) / 256) @ stain_matrix()
-    order = features.reshape(6, 5, 4, 3, 4, 3)  # σ, filter, stain, pooling
+    rows, columns = (n // px_um for n in pixels.shape[:2])
+    density = density.reshape(rows, px_um, columns, px_um, 4).mean(axis=(1, 3))
     for stain in range(4):
-        smooth = ndimage.gaussian_filter(density[..., stain], 1.0, truncate=4)
+        smooth = ndimage.gaussian_filter(density[..., stain], sigma, truncate=4)
         down, right = np.gradient(smooth)
         laplacian = np.abs(ndimage.convolve(smooth, [[0, 1, 0], [1, -4, 1], [0, 1, 0]]))
-        for kind, image in enumerate((smooth, np.hypot(down, right), laplacian)):
-            core = image[116:-116, 116:-116].reshape(6, 8, 5, 8).mean(axis=(1, 3))
-            np.testing.assert_allclose(order[:, :, 0, kind, stain, 0], core, atol=2e-5)
-            r, c = 116 + 8 * 2, 116 + 8 * 3  # superpixel (2, 3)
-            near = image[r - 32 : r + 40, c - 32 : c + 40]
-            wide = image[r - 80 : r + 88, c - 80 : c + 88]
-            assert order[2, 3, 0, kind, stain, 1] == pytest.approx(near.std(), abs=2e-4)
-            assert order[2, 3, 0, kind, stain, 2] == pytest.approx(wide.mean(), abs=2e-5)
+        maps = (smooth, sigma * np.hypot(down, right), sigma**2 * laplacian)
+        for kind, image in enumerate(maps):
+            edge = 116 // px_um
+            core = image[edge:-edge, edge:-edge].reshape(6, side, 5, side).mean(axis=(1, 3))
+            np.testing.assert_allclose(order[:, :, kind, stain, 0], core, atol=2e-5)
+            r, c = edge + side * 2, edge + side * 3  # superpixel (2, 3)
+            near = image[r - 4 * side : r + 5 * side, c - 4 * side : c + 5 * side]
+            wide = image[r - 10 * side : r + 11 * side, c - 10 * side : c + 11 * side]
+            assert order[2, 3, kind, stain, 1] == pytest.approx(near.std(), abs=2e-4)
+            assert order[2, 3, kind, stain, 2] == pytest.approx(wide.mean(), abs=2e-5)
+
+
+def test_a_coarse_slide_repeats_its_finest_scale() -> None:
+    pixels, _ = make_slide_pixels((8 * 3 + 232, 8 * 3 + 232), 5)
+    fine, coarse = (StainEncoder(mpp).encode(pixels).reshape(3, 3, 4, 36) for mpp in (0.5, 3.2))
+    np.testing.assert_array_equal(coarse, fine[:, :, [2, 2, 2, 3]])
 
 
 def test_a_stain_feature_depends_on_nothing_outside_window_and_halo() -> None:
@@ -167,7 +180,7 @@ def test_glass_is_skipped_and_regions_change_no_value(
     assert len(written) == 1
 
 
-def test_a_stopped_extraction_goes_on(make_slide: MakeSlide, cache: Cache) -> None:
+def test_a_stopped_extraction_goes_on(make_slide: MakeSlide, cache: Cache, tmp_path: Path) -> None:
     slide, _ = _slide_and_truth(make_slide)
     events: list[Progress] = []
     job = Job()
@@ -189,6 +202,9 @@ def test_a_stopped_extraction_goes_on(make_slide: MakeSlide, cache: Cache) -> No
     events.clear()
     extract(slide, encoder, Job(listener=listen), cache=cache, tile=16)
     assert events == []
+    at_once = extract(slide, encoder, Job(), cache=Cache(tmp_path / "other"), tile=16)
+    np.testing.assert_array_equal(again.mean, at_once.mean)
+    np.testing.assert_array_equal(again.sd, at_once.sd)
     assert np.asarray(again.values[...])[again.tissue].any(axis=-1).all()
 
 

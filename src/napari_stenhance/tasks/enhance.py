@@ -13,7 +13,6 @@ from napari_stenhance.tasks.options import Help, as_paths
 
 if TYPE_CHECKING:
     import numpy as np
-    import torch
     from numpy.typing import NDArray
 
     from napari_stenhance.methods.protocol import Fitted, Method
@@ -189,7 +188,7 @@ def enhance(
         if not fitted:
             saved = saved_model(result, run, learned, device)
             if saved is None:
-                saved = _fit(method, training, options, write, device, cache, job)
+                saved = _fit(method, training, options, write, cache, job)
                 result.log("trained", run=run)
             fitted.append(saved)
         return fitted[0]
@@ -232,7 +231,6 @@ def _fit(
     training: list[Section],
     options: EnhanceOptions,
     write: tuple[str, ...],
-    device: torch.device,
     cache: Cache,
     job: Job,
 ) -> Fitted:
@@ -244,7 +242,7 @@ def _fit(
         without_controls,
     )
 
-    samples = [_sample(s, options, method, device, cache, job) for s in training]
+    samples = [_sample(s, options, method, cache, job) for s in training]
     genes = choose_genes(options.genes, samples)
     lost = [gene for gene in write if gene not in genes]
     if lost:
@@ -264,7 +262,6 @@ def _sample(
     section: Section,
     options: EnhanceOptions,
     method: Method,
-    device: torch.device,
     cache: Cache,
     job: Job,
 ) -> Sample:
@@ -273,7 +270,7 @@ def _sample(
 
     import numpy as np
 
-    from napari_stenhance.features.extract import extract
+    from napari_stenhance.features.extract import extract, find_tissue
     from napari_stenhance.features.registry import make_encoder
     from napari_stenhance.methods.sample import Sample
     from napari_stenhance.section.footprint import Footprints
@@ -284,12 +281,13 @@ def _sample(
     for doubt in encoder.doubts():
         job.note(f"{section.name}: {doubt}")
     grid = Grid.over(slide, encoder.pitch_um)
+    mask = find_tissue(slide, encoder, job, cache=cache, tissue=options.tissue)
+    _check_order(section, grid, mask)
     under = Footprints.under(grid, xy_um, geometry, np.ones(grid.shape, dtype=bool))
     whole = math.isinf(method.halo_um)
     near = None if whole else under.mask(grid.shape, round(method.halo_um / grid.pitch_um))
     features = extract(slide, encoder, job, cache=cache, needed=near, tissue=options.tissue)
-    _check_order(section, grid, features.tissue)
-    on_tissue = Footprints.under(grid, xy_um, geometry, features.tissue)
+    on_tissue = Footprints.under(grid, xy_um, geometry, mask)
     sample = Sample.of(section, features, on_tissue, method.least_share)
     lost = len(xy_um) - len(sample.xy_um)
     if lost:
