@@ -53,12 +53,14 @@ def test_loops_are_compiled_where_nothing_can_be_cached(monkeypatch: pytest.Monk
 
     from napari_stenhance.running.compiled import compiled
 
-    def njit(**options: bool) -> object:
+    njit = numba.njit
+
+    def without_cache(*functions: object, **options: bool) -> object:
         if options.get("cache"):
             raise RuntimeError("cannot cache function: no locator available")
-        return numba.core.decorators.njit(**options)
+        return njit(*functions, **options)
 
-    monkeypatch.setattr(numba, "njit", njit)
+    monkeypatch.setattr(numba, "njit", without_cache)
     assert compiled(lambda number: number + 1)(2) == 3
 
 
