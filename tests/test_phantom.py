@@ -356,7 +356,7 @@ def test_demo(tmp_path: Path) -> None:
     assert rows["nothing"][1] < 0.1
     # Again: everything is there.
     assert "Painting" not in run("demo", out, "--size-mm", 1.2, "--seed", SEED).stderr
-    assert "something else lies here" in run("demo", out, "--seed", SEED, code=2).stderr
+    assert "something lies here" in run("demo", out, "--seed", SEED, code=2).stderr
     scores = compare(phantom, st.open_section(section), opened, st.Job())
     assert scores[0].genes == 140
 

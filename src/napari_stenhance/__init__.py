@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from napari_stenhance.section.section import Section, open_section
     from napari_stenhance.section.slide import Slide
     from napari_stenhance.storage.cache import Cache
+    from napari_stenhance.tasks.compare import CompareOptions, compare
     from napari_stenhance.tasks.convert import ConvertOptions, convert
     from napari_stenhance.tasks.demo import DemoOptions, demo
+    from napari_stenhance.tasks.downsample import DownsampleOptions, downsample
     from napari_stenhance.tasks.enhance import EnhanceOptions, enhance
     from napari_stenhance.tasks.export import ExportOptions, export
     from napari_stenhance.tasks.info import InfoOptions, info
@@ -31,8 +33,10 @@ if TYPE_CHECKING:
 __all__ = [
     "Cache",
     "Cancelled",
+    "CompareOptions",
     "ConvertOptions",
     "DemoOptions",
+    "DownsampleOptions",
     "EnhanceOptions",
     "ExportOptions",
     "GeneField",
@@ -50,8 +54,10 @@ __all__ = [
     "Slide",
     "StenhanceError",
     "WriteOptions",
+    "compare",
     "convert",
     "demo",
+    "downsample",
     "enhance",
     "export",
     "info",
@@ -72,8 +78,10 @@ _HOMES = {
     "section.section": ("Section", "open_section"),
     "section.slide": ("Slide",),
     "storage.cache": ("Cache",),
+    "tasks.compare": ("CompareOptions", "compare"),
     "tasks.convert": ("ConvertOptions", "convert"),
     "tasks.demo": ("DemoOptions", "demo"),
+    "tasks.downsample": ("DownsampleOptions", "downsample"),
     "tasks.enhance": ("EnhanceOptions", "enhance"),
     "tasks.export": ("ExportOptions", "export"),
     "tasks.info": ("InfoOptions", "info"),

@@ -7,7 +7,19 @@ from importlib.metadata import version
 
 import typer
 
-from napari_stenhance.cli import convert, demo, enhance, export, info, phantom, predict, view, write
+from napari_stenhance.cli import (
+    compare,
+    convert,
+    demo,
+    downsample,
+    enhance,
+    export,
+    info,
+    phantom,
+    predict,
+    view,
+    write,
+)
 
 app = typer.Typer(
     name="napari-stenhance",
@@ -16,7 +28,19 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for _command in (enhance, predict, write, export, convert, info, view, phantom, demo):
+for _command in (
+    enhance,
+    predict,
+    write,
+    export,
+    convert,
+    downsample,
+    compare,
+    info,
+    view,
+    phantom,
+    demo,
+):
     _command.register(app)
 
 

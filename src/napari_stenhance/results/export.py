@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from napari_stenhance.section.footprint import Footprints
 from napari_stenhance.section.section import Section
 from napari_stenhance.section.spots import SpotGeometry, positions_px
 from napari_stenhance.storage.tiles import tiles_of
+from napari_stenhance.storage.whole import written_whole
 
 if TYPE_CHECKING:
     import anndata as ad
@@ -159,17 +159,5 @@ def write_h5ad(table: ad.AnnData, out: Path) -> None:
     InputError
         If something lies at `out`, or its folder cannot be written.
     """
-    if out.exists():
-        msg = f"{out}: something lies here already; choose another --out, nothing was touched."
-        raise InputError(msg)
-    aside = out.parent / f".{out.name}.{uuid.uuid4().hex}.partial"
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            table.write_h5ad(aside)
-            aside.rename(out)
-        finally:
-            aside.unlink(missing_ok=True)
-    except OSError as error:
-        msg = f"{out}: the table cannot be written here ({error}); choose another --out."
-        raise InputError(msg) from error
+    with written_whole(out) as aside:
+        table.write_h5ad(aside)

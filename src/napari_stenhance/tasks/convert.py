@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from napari_stenhance.running.job import Job
-from napari_stenhance.tasks.options import Help
+from napari_stenhance.tasks.options import Help, Options
 
 if TYPE_CHECKING:
     from napari_stenhance.storage.cache import Cache
 
 
 @dataclass(frozen=True)
-class ConvertOptions:
+class ConvertOptions(Options):
     """Options of `convert`; the section may also be a `Section` object."""
 
     section: Annotated[Path, Help("The section to write.", positional=True)]
@@ -26,12 +26,6 @@ class ConvertOptions:
     mpp: Annotated[
         float | None, Help("Scale of the slide, where files do not say.", unit="µm per pixel")
     ] = None
-
-    def __post_init__(self) -> None:
-        """Accept strings where paths are expected."""
-        for name in ("section", "out"):
-            value = getattr(self, name)
-            object.__setattr__(self, name, Path(value) if isinstance(value, str) else value)
 
 
 def convert(options: ConvertOptions, job: Job | None = None, cache: Cache | None = None) -> Path:

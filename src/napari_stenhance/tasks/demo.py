@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 from napari_stenhance.errors import StenhanceError
 from napari_stenhance.running.device import DeviceName
 from napari_stenhance.running.job import Job
-from napari_stenhance.tasks.options import Help
+from napari_stenhance.tasks.options import Help, Options
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,7 +29,7 @@ OF_CELLS = "cells (the next two)"
 
 
 @dataclass(frozen=True)
-class DemoOptions:
+class DemoOptions(Options):
     """Options of `demo`."""
 
     out: Annotated[Path, Help("The folder for phantom and result.", positional=True)] = Path(
@@ -38,10 +38,6 @@ class DemoOptions:
     size_mm: Annotated[float, Help("Side of the slide, 1 to 20.", unit="mm")] = 4.0
     seed: Annotated[int, Help("Decides the phantom, and every random choice in training.")] = 41
     device: Annotated[DeviceName, Help("What computes.")] = "auto"
-
-    def __post_init__(self) -> None:
-        """Accept a string where a path is expected."""
-        object.__setattr__(self, "out", Path(self.out))
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from napari_stenhance.errors import InputError
 from napari_stenhance.running.device import DeviceName
 from napari_stenhance.running.job import Job
-from napari_stenhance.tasks.options import Help, as_paths
+from napari_stenhance.tasks.options import Help, Options
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,7 +29,7 @@ _SWAPPED_GAIN = 1.3
 
 
 @dataclass(frozen=True)
-class EnhanceOptions:
+class EnhanceOptions(Options):
     """Options of `enhance`; sections may also be `Section` objects, the region a `Region`."""
 
     sections: Annotated[
@@ -81,12 +81,6 @@ class EnhanceOptions:
     ] = None
     device: Annotated[DeviceName, Help("What computes.")] = "auto"
     seed: Annotated[int, Help("Fixes every random choice.")] = 0
-
-    def __post_init__(self) -> None:
-        """Accept strings and single values where paths are expected."""
-        for name in ("sections", "predict"):
-            object.__setattr__(self, name, as_paths(getattr(self, name)))
-        object.__setattr__(self, "out", Path(self.out))
 
 
 def enhance(

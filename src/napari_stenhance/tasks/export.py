@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.running.job import Job
-from napari_stenhance.tasks.options import Help
+from napari_stenhance.tasks.options import Help, Options
 
 if TYPE_CHECKING:
     from napari_stenhance.storage.cache import Cache
 
 
 @dataclass(frozen=True)
-class ExportOptions:
+class ExportOptions(Options):
     """Options of `export`; the section may also be a `Section` object."""
 
     result: Annotated[Path, Help("The result to export from.", positional=True)]
@@ -32,12 +32,6 @@ class ExportOptions:
     mpp: Annotated[
         float | None, Help("Scale of the section, where files do not say.", unit="µm per pixel")
     ] = None
-
-    def __post_init__(self) -> None:
-        """Accept strings where paths are expected."""
-        for name in ("result", "out", "at_spots"):
-            value = getattr(self, name)
-            object.__setattr__(self, name, Path(value) if isinstance(value, str) else value)
 
 
 def export(options: ExportOptions, job: Job | None = None, cache: Cache | None = None) -> Path:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from napari_stenhance.running.job import Job
-from napari_stenhance.tasks.options import Help
+from napari_stenhance.tasks.options import Help, Options
 
 if TYPE_CHECKING:
     from napari_stenhance.results.result import Result
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class InfoOptions:
+class InfoOptions(Options):
     """Options of `info`."""
 
     path: Annotated[Path, Help("A section, a slide or a result.", positional=True)]

@@ -90,3 +90,13 @@ def as_paths(values: object) -> tuple[object, ...]:
     if isinstance(values, str | Path) or not isinstance(values, list | tuple):
         values = (values,)
     return tuple(Path(v) if isinstance(v, str) else v for v in values)
+
+
+class Options:
+    """Base of tasks' options: strings and single values are accepted where paths are expected."""
+
+    def __post_init__(self) -> None:
+        for option in options_of(type(self)):
+            if option.kind is Path:
+                paths = as_paths(getattr(self, option.name))
+                object.__setattr__(self, option.name, paths if option.several else paths[0])

@@ -7,23 +7,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from napari_stenhance.running.job import Job
-from napari_stenhance.tasks.options import Help
+from napari_stenhance.tasks.options import Help, Options
 
 if TYPE_CHECKING:
     from napari_stenhance.section.phantom.phantom import Phantom
 
 
 @dataclass(frozen=True)
-class PhantomOptions:
+class PhantomOptions(Options):
     """Options of `phantom`."""
 
     out: Annotated[Path, Help("The folder to make.", positional=True)]
     size_mm: Annotated[float, Help("Side of the slide, 1 to 20.", unit="mm")] = 4.0
     seed: Annotated[int, Help("Decides anatomy, stain and counts.")] = 0
-
-    def __post_init__(self) -> None:
-        """Accept a string where a path is expected."""
-        object.__setattr__(self, "out", Path(self.out))
 
 
 def phantom(options: PhantomOptions, job: Job | None = None) -> Phantom:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from napari_stenhance.errors import InputError
 from napari_stenhance.running.device import DeviceName
 from napari_stenhance.running.job import Job
-from napari_stenhance.tasks.options import Help, as_paths
+from napari_stenhance.tasks.options import Help, Options
 
 if TYPE_CHECKING:
     from napari_stenhance.results.result import Result
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class PredictOptions:
+class PredictOptions(Options):
     """Options of `predict`; sections may also be `Section` objects, the region a `Region`."""
 
     result: Annotated[Path, Help("A result that holds the model.", positional=True)]
@@ -37,12 +37,6 @@ class PredictOptions:
         float | None, Help("Scale of the slides, where files do not say.", unit="µm per pixel")
     ] = None
     device: Annotated[DeviceName, Help("What computes.")] = "auto"
-
-    def __post_init__(self) -> None:
-        """Accept strings and single values where paths are expected."""
-        object.__setattr__(self, "on", as_paths(self.on))
-        for name in ("result", "out"):
-            object.__setattr__(self, name, Path(getattr(self, name)))
 
 
 def predict(

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 _PACKAGES = (
     "napari-stenhance",
     "torch",
+    "numba",
     "numpy",
     "scipy",
     "scikit-image",

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from napari_stenhance.running.job import Job
-from napari_stenhance.tasks.options import Help
+from napari_stenhance.tasks.options import Help, Options
 
 if TYPE_CHECKING:
     from napari_stenhance.results.result import Result
@@ -15,16 +15,12 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class WriteOptions:
+class WriteOptions(Options):
     """Options of `write`."""
 
     result: Annotated[Path, Help("The result to write into.", positional=True)]
     genes: Annotated[str, Help("Genes to write as images: A,B,C or a file.")]
     run: Annotated[str, Help("Which run; by default the newest that is complete.")] = ""
-
-    def __post_init__(self) -> None:
-        """Accept a string where a path is expected."""
-        object.__setattr__(self, "result", Path(self.result))
 
 
 def write(options: WriteOptions, job: Job | None = None, cache: Cache | None = None) -> Result:

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
 
-from napari_stenhance.errors import InputError
 from napari_stenhance.features.encoder import FeatureTile
 from napari_stenhance.methods.ensemble import Ensemble
 from napari_stenhance.methods.field import Decoder
 from napari_stenhance.methods.pixel2gene.inputs import FAR_UM, inputs_of
 from napari_stenhance.methods.protocol import Latent
+from napari_stenhance.methods.saved import Tensors, load_model, save_model
 from napari_stenhance.running.device import inference_errors
 
 _SLICE_BYTES = 64 * 1024**2
@@ -109,7 +107,6 @@ class FittedRobust:
             "held_out_r": self.decoder.held_out_r,
             "spread_scale": self.decoder.spread_scale,
         }
-        save_file(tensors, folder / "weights.safetensors")
         config = {
             "method": "pixel2gene",
             "preset": "robust",
@@ -121,7 +118,7 @@ class FittedRobust:
             "unit": self.decoder.unit,
             "genes": list(self.decoder.genes),
         }
-        (folder / "config.json").write_text(json.dumps(config, indent=1), "utf-8")
+        save_model(folder, tensors, config)
 
     @classmethod
     def load(cls, folder: Path, device: torch.device) -> FittedRobust:
@@ -132,9 +129,8 @@ class FittedRobust:
         InputError
             If files are missing or damaged.
         """
-        try:
-            config = json.loads((folder / "config.json").read_text("utf-8"))
-            tensors = load_file(folder / "weights.safetensors")
+
+        def make(tensors: Tensors, config: dict[str, Any]) -> FittedRobust:
             layers = sum(name.startswith("weight") for name in tensors)
             weights = [tensors[f"weight{n}"] for n in range(layers)]
             network = Ensemble(
@@ -167,11 +163,8 @@ class FittedRobust:
                 encoder_identity=config["encoder_identity"],
                 score_scale=config["score_scale"],
             )
-        except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
-            msg = (
-                f"{folder}: the saved model cannot be read ({error}); train it again with enhance."
-            )
-            raise InputError(msg) from error
+
+        return load_model(folder, make)
 
 
 def standardise(

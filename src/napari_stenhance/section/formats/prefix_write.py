@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import os
 import shutil
-import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +16,7 @@ from napari_stenhance.running.job import Job
 from napari_stenhance.section.formats import prefix_names as named
 from napari_stenhance.section.slide import Slide
 from napari_stenhance.section.spots import geometry_of, positions_px
+from napari_stenhance.storage.whole import written_whole
 
 if TYPE_CHECKING:
     import anndata as ad
@@ -51,22 +51,15 @@ def write_prefix(section: Section, out: Path, job: Job) -> None:
     slide, spots = section.need_slide(), section.need_spots()
     slide.scale()
     image = _image_name(slide.path)
-    if out.exists():
-        msg = f"{out}: something lies here already; choose another --out, nothing was touched."
-        raise InputError(msg)
-    aside = out.parent / f".{out.name}.{uuid.uuid4().hex}.partial"
     try:
-        aside.mkdir(parents=True)
-        try:
+        with written_whole(out) as aside:
+            aside.mkdir()
             _write_numbers(aside, slide, spots)
             _write_locations(aside / named.LOCATIONS[0], spots)
             _write_counts(aside / "cnts.tsv", spots, job)
             _link_or_copy(slide.path.resolve(), aside / image)
-            aside.rename(out)
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
-    except (OSError, csv.Error) as error:
-        msg = f"{out}: the files cannot be written here ({error}); choose another --out."
+    except csv.Error as error:
+        msg = f"{out}: an id cannot be written here ({error}); rename it."
         raise InputError(msg) from error
 
 

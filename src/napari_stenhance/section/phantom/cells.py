@@ -28,7 +28,7 @@ OUTLINE_POINTS = 16
 RIM_UM = 1.3
 _CYCLING, _T_CELL, _B_CELL = (CELL_TYPES.index(t) for t in ("cycling tumour", "T cell", "B cell"))
 _ALONG_FIBRES = tuple(CELL_TYPES.index(t) for t in ("fibroblast", "endothelial", "adipocyte"))
-FAT_CELL_UM = 62.0
+_FAT_CELL_UM = 62.0
 
 _LEAST_DISTANCE_UM = 4.6
 # How far a cell lies from its place in the lattice, in distances between neighbours.
@@ -254,5 +254,5 @@ def _odds(
 
 def fat_cells(anatomy: Anatomy) -> NDArray[np.float64]:
     """Return the centres of fat cells, whose membranes lie half-way between neighbours."""
-    xy = _lattice(anatomy.size_um, FAT_CELL_UM, generator(anatomy.seed, "fat cells"))
+    xy = _lattice(anatomy.size_um, _FAT_CELL_UM, generator(anatomy.seed, "fat cells"))
     return xy[anatomy.at(anatomy.adipose, xy) > -1]

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
-import uuid
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import zarr
@@ -37,9 +34,7 @@ from napari_stenhance.section.phantom.slide import write_slide
 from napari_stenhance.section.phantom.tables import cells_table, reference_table, spots_table
 from napari_stenhance.section.phantom.truth import TILE, Truth
 from napari_stenhance.storage.tiles import create_array, tiles_of
-
-if TYPE_CHECKING:
-    pass
+from napari_stenhance.storage.whole import written_whole
 
 SIZES_MM = (1.0, 20.0)
 _GENES_IN_CHUNK = 8
@@ -76,24 +71,11 @@ def write_phantom(out: str | Path, size_mm: float, seed: int, job: Job | None = 
         raise InputError(msg)
     side = round(size_mm * 1000 / PITCH_UM)
     phantom = Phantom(out, seed, side * PITCH_UM / 1000, MPP, PITCH_UM)
-    if out.exists():
-        if (out / MANIFEST).is_file() and Phantom.open(out) == phantom:
-            return phantom
-        msg = (
-            f"{out}: something else lies here already; choose another folder, nothing was touched."
-        )
-        raise InputError(msg)
-    aside = out.parent / f".{out.name}.{uuid.uuid4().hex}.building"
-    try:
-        aside.mkdir(parents=True)
-        try:
-            _write(aside, phantom, job)
-            aside.rename(out)
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
-    except OSError as error:
-        msg = f"{out}: the phantom cannot be written here ({error}); choose another folder."
-        raise InputError(msg) from error
+    if (out / MANIFEST).is_file() and Phantom.open(out) == phantom:
+        return phantom
+    with written_whole(out) as aside:
+        aside.mkdir()
+        _write(aside, phantom, job)
     return phantom
 
 

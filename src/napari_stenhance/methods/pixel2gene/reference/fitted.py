@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 
-from napari_stenhance.errors import InputError
 from napari_stenhance.features.encoder import FeatureTile
 from napari_stenhance.methods.field import Decoder
 from napari_stenhance.methods.pixel2gene.reference.network import ForwardSum, Member
 from napari_stenhance.methods.pixel2gene.reference.recipe import Recipe
 from napari_stenhance.methods.protocol import Latent
+from napari_stenhance.methods.saved import Tensors, load_model, save_model
 from napari_stenhance.running.device import inference_errors
 
 _SLICE_BYTES = 64 * 1024**2
@@ -111,16 +109,14 @@ class FittedReference:
 
     def save(self, folder: Path) -> None:
         """Write weights.safetensors and config.json."""
-        tensors = {
-            "held_out_r": torch.from_numpy(self.decoder.held_out_r),
-            "spread_scale": torch.from_numpy(self.decoder.spread_scale),
+        tensors: Tensors = {
+            "held_out_r": self.decoder.held_out_r,
+            "spread_scale": self.decoder.spread_scale,
         }
         for number, member in enumerate(self.members):
-            tensors[f"{number}.low"], tensors[f"{number}.span"] = member.low, member.span
-            for name, values in member.network.state_dict().items():
-                tensors[f"{number}.{name}"] = values
-        on_cpu = {name: values.detach().cpu().contiguous() for name, values in tensors.items()}
-        save_file(on_cpu, folder / "weights.safetensors")
+            own = {"low": member.low, "span": member.span, **member.network.state_dict()}
+            for name, values in own.items():
+                tensors[f"{number}.{name}"] = values.detach().cpu().numpy()
         config = {
             "method": "pixel2gene",
             "preset": self.recipe.preset,
@@ -132,7 +128,7 @@ class FittedReference:
             "unit": self.decoder.unit,
             "genes": list(self.decoder.genes),
         }
-        (folder / "config.json").write_text(json.dumps(config, indent=1), "utf-8")
+        save_model(folder, tensors, config)
 
     @classmethod
     def load(cls, folder: Path, device: torch.device) -> FittedReference:
@@ -143,15 +139,14 @@ class FittedReference:
         InputError
             If files are missing or damaged.
         """
-        try:
-            config = json.loads((folder / "config.json").read_text("utf-8"))
-            tensors = load_file(folder / "weights.safetensors", device=str(device))
+
+        def make(tensors: Tensors, config: dict[str, Any]) -> FittedReference:
             recipe = Recipe(
                 **{**config["recipe"], "hidden": tuple(config["recipe"]["hidden"])},
             )
             genes = tuple(config["genes"])
             members = tuple(
-                _member(tensors, f"{number}.", recipe, len(genes))
+                _member(tensors, f"{number}.", recipe, len(genes), device)
                 for number in range(recipe.members)
             )
             decoder = Decoder(
@@ -159,8 +154,8 @@ class FittedReference:
                 weights=None,
                 bias=np.zeros(len(genes), np.float32),
                 unit=config["unit"],
-                held_out_r=tensors["held_out_r"].cpu().numpy(),
-                spread_scale=tensors["spread_scale"].cpu().numpy(),
+                held_out_r=tensors["held_out_r"],
+                spread_scale=tensors["spread_scale"],
             )
             return cls(
                 decoder=decoder,
@@ -171,15 +166,20 @@ class FittedReference:
                 encoder=config["encoder"],
                 encoder_identity=config["encoder_identity"],
             )
-        except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
-            msg = f"{folder}: the model cannot be read ({error}); train it again with enhance."
-            raise InputError(msg) from error
+
+        return load_model(folder, make)
 
 
-def _member(tensors: dict[str, torch.Tensor], prefix: str, recipe: Recipe, genes: int) -> Member:
-    own = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+def _member(
+    tensors: Tensors, prefix: str, recipe: Recipe, genes: int, device: torch.device
+) -> Member:
+    own = {
+        name.removeprefix(prefix): torch.from_numpy(values).to(device)
+        for name, values in tensors.items()
+        if name.startswith(prefix)
+    }
     low, span = own.pop("low"), own.pop("span")
     inputs = own["layers.0.weight"].shape[1]
     network = ForwardSum(inputs, genes, recipe.hidden, recipe.slope, recipe.floor)
     network.load_state_dict(own)
-    return Member(network.to(low.device).eval(), low, span)
+    return Member(network.to(device).eval(), low, span)

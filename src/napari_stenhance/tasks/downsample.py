@@ -1,0 +1,75 @@
+"""Thin the counts of a section, as a shallower experiment would have."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from napari_stenhance.running.job import Job
+from napari_stenhance.tasks.options import Help, Options
+
+if TYPE_CHECKING:
+    from napari_stenhance.storage.cache import Cache
+
+
+@dataclass(frozen=True)
+class DownsampleOptions(Options):
+    """Options of `downsample`; the section may also be a `Section` object."""
+
+    section: Annotated[Path, Help("The section whose counts to thin.", positional=True)]
+    out: Annotated[Path, Help("The .h5ad to write; nothing is overwritten.")]
+    mean: Annotated[float, Help("Mean share of a spot's counts that is kept, at most 1.")] = 0.3
+    sd: Annotated[float, Help("Standard deviation of that share, from spot to spot.")] = 0.05
+    mpp: Annotated[
+        float | None, Help("Scale of the section, where files do not say.", unit="µm per pixel")
+    ] = None
+    seed: Annotated[int, Help("Fixes which counts are kept.")] = 0
+
+
+def downsample(
+    options: DownsampleOptions, job: Job | None = None, cache: Cache | None = None
+) -> Path:
+    """Thin the counts of a section: `enhance` it, then `compare` with the full counts.
+
+    Parameters
+    ----------
+    options : DownsampleOptions
+    job : Job, optional
+        Receives notes.
+    cache : Cache, optional
+        Where pyramids lie; by default the user's.
+
+    Returns
+    -------
+    Path
+        The file written.
+
+    Raises
+    ------
+    InputError
+        If the section or an option cannot be used, or `out` exists.
+    """
+    from napari_stenhance.results.export import write_h5ad
+    from napari_stenhance.section.spots import UNS_KEY, check_raw
+    from napari_stenhance.section.thinning import thin
+    from napari_stenhance.storage.cache import Cache
+    from napari_stenhance.tasks.predicting import open_for
+
+    job, cache = job or Job(), cache or Cache.default()
+    section = open_for(options.section, options.mpp, spots=True, slide=False, cache=cache, job=job)
+    spots = section.need_spots()
+    check_raw(spots, section.where)
+    thinned = thin(spots, options.mean, options.sd, options.seed)
+    thinned.uns[UNS_KEY] = spots.uns[UNS_KEY]
+    if section.mpp is not None:
+        thinned.uns["microns_per_pixel"] = section.mpp
+    write_h5ad(thinned, options.out)
+    before, after = float(spots.X.sum()), float(thinned.X.sum())
+    job.note(
+        f"{after:.0f} of {before:.0f} counts were kept ({after / before:.1%}), in "
+        f"{thinned.n_obs} of {spots.n_obs} spots."
+    )
+    if section.slide is not None:
+        job.note(f"Its slide is still {section.slide.path}: give it to enhance with --image.")
+    return options.out
