@@ -239,6 +239,21 @@ def test_a_scale_that_was_set_moves_the_section_and_keeps_what_was_drawn(
     assert [s.mpp for s in open_sections(person.viewer)] == [1.6, 0.8]
 
 
+def test_a_slide_from_elsewhere_is_set_in_the_dock(
+    person: Person, section_files: list[Path], tmp_path: Path
+) -> None:
+    counts = tmp_path / "counts.h5ad"
+    shutil.copyfile(section_files[0], counts)
+    person.drop(counts)
+    assert not list(layers_of(person.viewer, "slide"))
+    person.section.image.setText(str(section_files[0].with_name("one_he.jpg")))
+    person.click(person.section.again)
+    person.wait(lambda: not person.section.run_bar.busy)
+    (section,) = open_sections(person.viewer)
+    assert section.need_slide().path.name == "one_he.jpg"
+    assert person.section.image.text() == ""
+
+
 def test_a_result_whose_slide_is_gone_says_so(
     person: Person, section_files: list[Path], tmp_path: Path
 ) -> None:

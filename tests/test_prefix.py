@@ -472,3 +472,19 @@ def test_bins_listed_twice_do_not_hide_the_pitch(tmp_path: Path, cache: Cache) -
     assert section.geometry().spot_diameter_um == 50.0
     assert section.geometry().pitch_um == 100.0
     assert any("16 of 32 spots" in doubt for doubt in section.doubts)
+
+
+def test_a_slide_without_counts_can_be_predicted_on(tmp_path: Path, cache: Cache) -> None:
+    folder = write_files(tmp_path / "he", "new-")
+    for name in ("new-cnts.tsv", "new-locs-raw.tsv", "new-radius-raw.txt"):
+        (folder / name).unlink()
+    for path in (folder, folder / "new-"):
+        section = open_section(path, cache=cache)
+        assert section.spots is None
+        assert section.name == "new"
+        assert section.need_slide().mpp == 2
+    assert open_section(folder, mpp=1.5, cache=cache).need_slide().mpp == 1.5
+    # Beside counts, the folder stands for the section that has them.
+    write_files(folder, "old-")
+    assert open_section(folder, cache=cache).name == "old"
+    assert open_section(folder / "new-", cache=cache).name == "new"

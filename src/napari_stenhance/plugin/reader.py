@@ -43,10 +43,10 @@ def _is_ours(folder: Path) -> bool:
         except (OSError, ValueError, KeyError, TypeError):
             return False
     from napari_stenhance.section.formats import spaceranger
-    from napari_stenhance.section.formats.prefix_names import prefixes
+    from napari_stenhance.section.formats.prefix_names import prefixes, slides_alone
 
     # Names decide here: locations may be large.
-    if prefixes(frozenset(names)):
+    if prefixes(frozenset(names)) or len(slides_alone(frozenset(names))) == 1:
         return True
     tables = [folder / name for name in names if name.lower().endswith(_TABLES)]
     if not (

@@ -179,7 +179,8 @@ def open_section(
     """Open a section from a folder or a file.
 
     Recognised are a legacy ST folder (counts, positions, image), a Space Ranger folder (Visium,
-    with the slide in it or beside it), a folder of prefix files or its path and the prefix, an
+    with the slide in it or beside it), a folder of prefix files (or of such an image alone, to
+    predict on) or its path and the prefix, an
     `.h5ad` with the one image beside it that shares its stem, a folder that holds one such
     `.h5ad`, and an image alone.
 
@@ -215,6 +216,11 @@ def open_section(
     if found is not None:
         placed = choose_image(found) if image is None else place_on(found, Path(image))
         return _assemble(found, placed, mpp, spots=spots, cache=cache, job=job)
+    alone = prefix.slide_alone(path)
+    if alone is not None:
+        name, file, stated = alone
+        slide = Slide.open(file, mpp=mpp or stated, name=name, cache=cache, job=job)
+        return Section(slide=slide)
     if not path.exists():
         msg = f"{path}: there is no such file or folder."
         raise InputError(msg)

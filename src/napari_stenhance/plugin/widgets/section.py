@@ -14,6 +14,7 @@ from qtpy.QtWidgets import (
     QFrame,
     QHBoxLayout,
     QLabel,
+    QLineEdit,
     QPlainTextEdit,
     QPushButton,
     QVBoxLayout,
@@ -34,7 +35,8 @@ if TYPE_CHECKING:
 
     from napari_stenhance.results.result import Result
 
-_FILES = "Sections and slides (*.h5ad *.jpg *.jpeg *.png *.tif *.tiff *.svs *.ndpi *.scn *.bif)"
+_SUFFIXES = "*.jpg *.jpeg *.png *.tif *.tiff *.svs *.ndpi *.scn *.bif"
+_FILES, _IMAGES = f"Sections and slides (*.h5ad {_SUFFIXES})", f"Slides ({_SUFFIXES})"
 
 
 class _DropArea(QLabel):
@@ -88,8 +90,15 @@ class SectionWidget(QWidget):
         self.mpp.setSuffix(" µm per pixel")
         self.mpp.setSpecialValueText("as the files say")
         self.mpp.setToolTip("Scale of the full-resolution image; overrides what the files say.")
+        self.image = QLineEdit(self)
+        self.image.setPlaceholderText("as found beside the counts")
+        self.image.setClearButtonEnabled(True)
+        self.image.setToolTip("The slide of a section, where it does not lie beside the counts.")
+        self.browse_image = QPushButton("…", self)
+        self.browse_image.setToolTip("Choose the slide")
+        self.browse_image.clicked.connect(self._browse_image)
         self.again = QPushButton("Set", self)
-        self.again.setToolTip("Open the section again at this scale")
+        self.again.setToolTip("Open the section again with this slide, at this scale")
         self.again.setEnabled(False)
         self.again.clicked.connect(self._open_again)
         self.shown = QComboBox(self)
@@ -99,12 +108,15 @@ class SectionWidget(QWidget):
         self.words.setReadOnly(True)
         self.words.setPlaceholderText("What was recognised appears here.")
         self.run_bar = RunBar(self)
-        buttons, scale = QHBoxLayout(), QHBoxLayout()
+        buttons, slide, scale = QHBoxLayout(), QHBoxLayout(), QHBoxLayout()
         buttons.addWidget(self.browse_folder)
         buttons.addWidget(self.browse_file)
+        slide.addWidget(self.image, 1)
+        slide.addWidget(self.browse_image)
         scale.addWidget(self.mpp, 1)
         scale.addWidget(self.again)
         form = QFormLayout()
+        form.addRow("Image", slide)
         form.addRow("Scale", scale)
         form.addRow("Visible", self.shown)
         layout = QVBoxLayout(self)
@@ -124,18 +136,24 @@ class SectionWidget(QWidget):
         mpp : float, optional
             Micrometres per pixel; by default what the dock says, once, else what the files say.
         image : Path, optional
-            The slide of a section, where it does not lie beside the counts.
+            The slide of a section, where it does not lie beside the counts; by default what the
+            dock says, once.
         """
-        mpp = mpp or self.mpp.value() or None
+        mpp, image = mpp or self.mpp.value() or None, image or self._named_image()
         if self.run_bar.busy:
             self._waiting.append((path, mpp, image))
         else:
             self._start(path, mpp, image, replaced=None)
 
     def _open_again(self) -> None:
-        """Open the section that was opened last once more, at the scale that was set."""
+        """Open the section that was opened last once more, with what was set."""
         if self._path is not None and self._opened is not None and not self.run_bar.busy:
-            self._start(self._path, self.mpp.value() or None, self._image, replaced=self._opened)
+            image = self._named_image() or self._image
+            self._start(self._path, self.mpp.value() or None, image, replaced=self._opened)
+
+    def _named_image(self) -> Path | None:
+        named = self.image.text().strip()
+        return Path(named) if named else None
 
     def _start(
         self, path: Path, mpp: float | None, image: Path | None, replaced: Section | None
@@ -156,8 +174,9 @@ class SectionWidget(QWidget):
         self, layers: list[LayerData], what: Section | Result | None, old: Section | None
     ) -> None:
         drawn = self._remove(old) if old is not None else []
-        # A scale that was set is for one slide: the next may have another.
+        # Slide and scale that were set are for one section: the next may have others.
         self.mpp.setValue(0)
+        self.image.clear()
         self._opened = what if isinstance(what, Section) else None
         self.again.setEnabled(self._opened is not None)
         self.words.setPlainText("\n".join(_describe(what, layers)))
@@ -189,6 +208,11 @@ class SectionWidget(QWidget):
         path, _ = QFileDialog.getOpenFileName(self, "Open a section or a slide", "", _FILES)
         if path:
             self.open(Path(path))
+
+    def _browse_image(self) -> None:
+        path, _ = QFileDialog.getOpenFileName(self, "Choose the slide", "", _IMAGES)
+        if path:
+            self.image.setText(path)
 
     def _list_sections(self) -> None:
         names = dict.fromkeys(

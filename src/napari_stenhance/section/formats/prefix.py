@@ -102,6 +102,29 @@ def recognise(path: Path) -> Found | None:
     )
 
 
+def slide_alone(path: Path) -> tuple[str, Path, float | None] | None:
+    """Find the image of a folder, or of `folder/prefix`, that has no counts: one to predict on.
+
+    Returns
+    -------
+    name : str
+    image : Path
+    mpp : float or None
+        As the file beside it says.
+    """
+    folder, wanted = (path, None) if path.is_dir() else (path.parent, path.name)
+    if path.is_file() or not folder.is_dir():
+        return None
+    names = {entry.name for entry in os.scandir(folder)}
+    found = [p for p in named.slides_alone(names) if wanted in (None, p)]
+    if len(found) != 1 or (wanted is None and named.prefixes(names)):
+        return None
+    (prefix,) = found
+    image = next(folder / (prefix + name) for name in named.IMAGES if prefix + name in names)
+    name = prefix.rstrip("-_. ") or folder.resolve().name
+    return name, image, _number(folder / f"{prefix}{named.PIXEL_SIZE}")
+
+
 def _number(path: Path) -> float | None:
     """Read a file that holds one number; None if there is no such file."""
     if not path.is_file():

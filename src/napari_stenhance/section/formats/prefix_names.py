@@ -28,3 +28,12 @@ def prefixes(names: Collection[str]) -> list[str]:
         starts = (n.removesuffix(part) for n in names if n.endswith(part) and n[0] != ".")
         found |= {s for s in starts if any(s + other in names for other in (*LOCATIONS, *IMAGES))}
     return sorted(found)
+
+
+def slides_alone(names: Collection[str]) -> list[str]:
+    """Return the prefixes that have an image and no counts, sorted."""
+    counted = prefixes(names)
+    starts = {
+        n.removesuffix(part) for part in IMAGES for n in names if n.endswith(part) and n[0] != "."
+    }
+    return sorted(starts.difference(counted))
