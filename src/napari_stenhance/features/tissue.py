@@ -42,7 +42,8 @@ def tissue_mask(slide: Slide, grid: Grid, job: Job) -> NDArray[np.bool_]:
     """
     pixels = _thumbnail(slide, grid, job)
     ink = pixels.max(axis=2) < BLACK_BELOW
-    ink = ndimage.binary_dilation(ink, iterations=2)
+    if ink.any():
+        ink = ndimage.binary_dilation(ink, iterations=2)
     if ink.all():
         return np.zeros(grid.shape, dtype=bool)
     lit = ~ink
@@ -84,9 +85,12 @@ def _stained(
     mask: NDArray[np.bool_], pixels: NDArray[np.uint8], glass: NDArray[np.float32]
 ) -> NDArray[np.bool_]:
     """Drop pieces that are grey: dust and air, unlike stains, absorb all colours alike."""
-    label, pieces = ndimage.label(mask)
-    number = np.arange(pieces + 1)
-    density = np.stack([ndimage.mean(_density(pixels, glass, c), label, number) for c in range(3)])
+    label, _ = ndimage.label(mask)
+    label_of = label.ravel()
+    size = np.maximum(np.bincount(label_of), 1)
+    density = np.stack(
+        [np.bincount(label_of, _density(pixels, glass, c).ravel()) / size for c in range(3)]
+    )
     keep = np.ptp(density, axis=0) >= GREY_BELOW * density.mean(axis=0)
     keep[0] = False
     kept: NDArray[np.bool_] = keep[label]
