@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -148,12 +149,15 @@ def test_closing_a_dock_stops_its_work(
     assert person.section.run_bar.label.text() == "Done."
 
 
-def test_torch_trains_beside_a_canvas_drawn_in_software() -> None:
-    """triton's LLVM and Mesa's in one process end in a segmentation fault."""
+def test_loops_compile_and_torch_trains_beside_a_canvas_drawn_in_software(tmp_path: Path) -> None:
+    """triton's LLVM and Mesa's in one process end in a segmentation fault; numba's must not."""
     script = (
         "import napari, numpy as np\n"
         "viewer = napari.Viewer()\n"
         "viewer.add_image(np.zeros((8, 8)))\n"
+        "viewer.screenshot(flash=False)\n"
+        "from napari_stenhance.features.windows import pool_windows\n"
+        "pool_windows(np.ones((2, 21, 21, 1), np.float32))\n"
         "viewer.screenshot(flash=False)\n"
         "from napari_stenhance.running.device import resolve_device\n"
         "resolve_device('cpu')\n"
@@ -164,8 +168,13 @@ def test_torch_trains_beside_a_canvas_drawn_in_software() -> None:
         "optimiser.step()\n"
         "print('trained')\n"
     )
+    # An empty cache, so that it does compile.
     done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+        [sys.executable, "-c", script],
+        env={**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     assert "trained" in done.stdout
