@@ -76,7 +76,7 @@ class Recipe:
     drawn : int
     """
 
-    genes: int = 1000
+    genes: int = 2000
     expression_axes: int = 50
     axes: int = 8
     width: float = 0.8
@@ -253,5 +253,14 @@ def smooth_slices(slices: Sequence[Slice], recipe: Recipe, seed: int) -> Smoothe
         smooth=(kept_smooth / scale).astype(np.float32),
         spread=blocks(spreads),
         graph=blocks(graphs),
-        averaged=max(4 * np.pi * width**2, 1.0),
+        averaged=_averaged(spreads),
     )
+
+
+def _averaged(spreads: Sequence[sp.csr_array[np.float32]]) -> float:
+    """Return how many spots spreading twice averages: 1 / Σ w², mean over the spots."""
+    counts = []
+    for spread in spreads:
+        weights = sp.csr_array(spread @ spread)
+        counts.append(1 / np.asarray(weights.power(2).sum(axis=1)).ravel())
+    return float(np.concatenate(counts).mean())
