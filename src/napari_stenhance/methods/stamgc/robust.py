@@ -41,7 +41,9 @@ class Robust:
             else:
                 values.append(log1p_cp10k(s.counts, np.asarray(s.counts.sum(axis=1)).ravel()))
             at.append(at[-1] + len(s.xy))
-        scores = TruncatedSVD(10, random_state=self.seed).fit_transform(sp.vstack(values))
+        scores = TruncatedSVD(min(10, values[0].shape[1]), random_state=self.seed).fit_transform(
+            sp.vstack(values)
+        )
         near = [
             scores[a + cKDTree(s.xy).query(s.xy, 7)[1]].mean(axis=1)
             for a, s in zip(at, slices, strict=False)
