@@ -102,7 +102,7 @@ def _image(
         "visible": visible,
         "metadata": about.metadata(),
         "scale": (grid.scale_um(),) * 2,
-        "translate": (grid.translation_um(),) * 2,
+        "translate": grid.translate_um(),
         "units": ("micrometer",) * 2,
         "axis_labels": ("y", "x"),
     }
@@ -110,7 +110,7 @@ def _image(
 
 
 def _name(result: Result) -> str:
-    return str(result.about["slide"]["name"])
+    return result.name
 
 
 def _title(result: Result, run: str) -> str:

@@ -1,0 +1,75 @@
+"""From labelled positions to a label image: a pixel takes the label of the nearest position."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from napari_stenhance.section.grid import Grid
+from napari_stenhance.storage.pyramid import coarsen_all, create_levels, majority_pool
+from napari_stenhance.storage.tiles import Tile, missing_tiles, write_tile
+
+REACH = 0.75
+"""In pitches: more than the 0.71 from a square lattice to its farthest place, so without gaps."""
+PIXEL_MOST_UM = 8.0
+LABELS_MOST = 255
+
+LabelTile = Callable[[Tile], NDArray[np.uint8]]
+
+
+def pixel_um(pitch_um: float) -> float:
+    """Choose the side of a pixel over a slide.
+
+    That of a gene field, so that both lie on one grid; less where positions lie so close that it
+    would swallow them.
+    """
+    return min(PIXEL_MOST_UM, pitch_um / 2)
+
+
+def nearest_labels(
+    xy_um: NDArray[np.float64], labels: NDArray[np.int64], grid: Grid, reach_um: float
+) -> LabelTile:
+    """Label pixels as the nearest position within reach; 0 where there is none."""
+    tree = cKDTree(xy_um)
+    # What lies beyond the reach has the index of a position after the last.
+    values = np.append(labels, 0).astype(np.uint8)
+
+    def label(tile: Tile) -> NDArray[np.uint8]:
+        rows = np.arange(tile.rows.start, tile.rows.stop)
+        columns = np.arange(tile.columns.start, tile.columns.stop)
+        at = grid.centres_um(rows[:, None], columns[None, :])
+        return values[tree.query(at, distance_upper_bound=reach_um)[1]]
+
+    return label
+
+
+def raster_labels(raster: NDArray[np.uint8]) -> LabelTile:
+    """Label pixels as a raster does."""
+    return lambda tile: raster[tile.rows, tile.columns]
+
+
+def write_labels(
+    group: zarr.Group, shape: tuple[int, int], label: LabelTile, tile: int
+) -> tuple[list[zarr.Array[Any]], NDArray[np.int64]]:
+    """Write every level of a label image.
+
+    Returns
+    -------
+    levels : list of zarr arrays of uint8
+        In the coarse ones, the most frequent label of four pixels.
+    pixels : ndarray of int64, shape (256,)
+        How many pixels have each label.
+    """
+    levels = create_levels(group, shape, tile=tile, dtype="u1")
+    pixels = np.zeros(LABELS_MOST + 1, np.int64)
+    for part in missing_tiles(levels[0]):
+        values = label(part)
+        pixels += np.bincount(values.ravel(), minlength=len(pixels))
+        write_tile(levels[0], part, values)
+    coarsen_all(levels, majority_pool)
+    return levels, pixels
