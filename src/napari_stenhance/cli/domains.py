@@ -17,7 +17,7 @@ from napari_stenhance.tasks.domains import DomainsOptions, domains
 def show_runs(runs: Any) -> None:
     """Print the domains of each run, and how their number was chosen."""
     for run in runs:
-        table = run.table().obs
+        table = run.summary()
         what = "spots" if "spots" in table else "superpixels"
         shown = Table(title=f"{run.result.path}: {run.name}", title_justify="left", box=box.SIMPLE)
         shown.add_column("domain", no_wrap=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 import scipy.sparse as sp
@@ -53,12 +53,17 @@ class DomainEdit:
     run: DomainRun
     domains: tuple[Domain, ...]
     merged: Mapping[int, int]
-    painted: NDArray[np.uint8] | None = None
+    painted: NDArray[np.uint8] | None = field(default=None, compare=False)
 
     @classmethod
     def of(cls, run: DomainRun) -> DomainEdit:
         """Begin with what the run has."""
         return cls(run, run.domains, {})
+
+    @property
+    def changed(self) -> bool:
+        """Whether there is anything to save."""
+        return self != DomainEdit.of(self.run) or self.painted is not None
 
     def domain(self, which: int | str) -> Domain:
         """Find a domain by its value or name.
@@ -203,13 +208,13 @@ class DomainEdit:
 
     def _superpixels(self, raster: NDArray[np.uint8]) -> Found:
         source = self.run.about["field"]
-        field = self.run.result.field(source["run"])
+        genes = self.run.result.field(source["run"])
         values = [d.value for d in self.domains]
         return Found(
             domains=self.domains,
             grid=self.run.grid,
             label=raster_labels(raster),
-            expression=field_expression(field, source["level"], raster, values),
+            expression=field_expression(genes, source["level"], raster, values),
             number=np.bincount(raster.ravel(), minlength=LABELS_MOST + 1),
             field=source,
         )

@@ -23,6 +23,7 @@ from napari_stenhance.storage.pyramid import open_levels
 
 if TYPE_CHECKING:
     import anndata as ad
+    import pandas as pd
 
 _KEY = "stenhance"
 LABEL, CONFIDENCE, EMBEDDING = "domain", "domain_confidence", "X_stamgc"
@@ -85,8 +86,12 @@ class DomainRun:
         return None if key is None else read_table(self.result.group, f"tables/{key}")
 
     def table(self) -> ad.AnnData:
-        """Read the table of domains: `obs` for people, `X` and layers for what is expressed."""
+        """Read the table of domains: `summary` as `obs`, and what is expressed in each."""
         return read_table(self.result.group, f"tables/{self.name}")
+
+    def summary(self) -> pd.DataFrame:
+        """Read, for each domain, how much there is of it and what marks it."""
+        return read_table(self.result.group, f"tables/{self.name}/obs")
 
 
 def domain_runs(result: Result) -> tuple[DomainRun, ...]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-import zarr
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import anndata as ad
+    import zarr
 
 
 def write_table(group: zarr.Group, key: str, table: ad.AnnData) -> None:
@@ -21,8 +20,8 @@ def write_table(group: zarr.Group, key: str, table: ad.AnnData) -> None:
         anndata.io.write_elem(group, key, table)
 
 
-def read_table(group: zarr.Group, key: str) -> ad.AnnData:
-    """Read what `write_table` wrote."""
+def read_table(group: zarr.Group, key: str) -> Any:
+    """Read what `write_table` wrote, or a part of it."""
     import anndata
 
     return anndata.io.read_elem(group[key])
