@@ -56,7 +56,7 @@ def raster_labels(raster: NDArray[np.uint8]) -> LabelTile:
 def write_labels(
     group: zarr.Group, shape: tuple[int, int], label: LabelTile, tile: int
 ) -> tuple[list[zarr.Array[Any]], NDArray[np.int64]]:
-    """Write every level of a label image.
+    """Write every level of a label image, in tiles of at most so many pixels a side.
 
     Returns
     -------
@@ -65,6 +65,8 @@ def write_labels(
     pixels : ndarray of int64, shape (256,)
         How many pixels have each label.
     """
+    # At least two levels: napari takes a single one for no pyramid, and lets it be painted.
+    tile = min(tile, -(-max(shape) // 2))
     levels = create_levels(group, shape, tile=tile, dtype="u1")
     pixels = np.zeros(LABELS_MOST + 1, np.int64)
     for part in missing_tiles(levels[0]):

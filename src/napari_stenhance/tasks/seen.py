@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -99,9 +99,13 @@ class SeenSpots:
         """What was guessed or left out when the section was opened."""
         return tuple(f"{self.section.name}: {doubt}" for doubt in self.section.doubts)
 
-    def writing(self, cache: Cache) -> AbstractContextManager[Result]:
+    @contextmanager
+    def writing(self, cache: Cache) -> Iterator[Result]:
         """Open the result that the run goes to, as its only writer."""
-        return Result.writing(self.path, self.section, cache)
+        with Result.writing(self.path, self.section, cache) as result:
+            if result.has_slide:
+                result.log("slide", path=self.section.need_slide().path.resolve())
+            yield result
 
     def lay(self, found: Domains, at: int, expression: Expression | None) -> Found:
         """Label the spots, and the places nearest to each."""

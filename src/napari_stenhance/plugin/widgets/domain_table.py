@@ -22,8 +22,8 @@ _VALUE = Qt.ItemDataRole.UserRole
 class DomainTable(QTableWidget):
     """One row for each domain: its box shows it, its name can be edited."""
 
-    renamed = Signal(int, str)
-    hidden = Signal(int, bool)
+    edited = Signal(int, str, bool)
+    """Value, name, and whether it is hidden."""
 
     def __init__(self, parent: QWidget) -> None:
         super().__init__(0, 4, parent)
@@ -44,34 +44,37 @@ class DomainTable(QTableWidget):
         self.setHorizontalHeaderLabels(["Domain", what.capitalize(), "mm²", "Markers"])
         self.setRowCount(len(domains))
         for row, domain in enumerate(domains):
-            name = QTableWidgetItem(_swatch(domain.colour), domain.name)
+            name = self._cell(row, NAME, domain.name, editable=True)
+            name.setIcon(_swatch(domain.colour))
             name.setData(_VALUE, domain.value)
             name.setFlags(name.flags() | Qt.ItemFlag.ItemIsUserCheckable)
             shown = Qt.CheckState.Unchecked if domain.hidden else Qt.CheckState.Checked
             name.setCheckState(shown)
-            self.setItem(row, NAME, name)
-            there = domain.value in counted.index
-            about: Any = counted.loc[domain.value] if there else None
             texts = ["", "", ""]
-            if about is not None:
-                area = about["area_mm2"]
-                texts = [
-                    str(about[what]),
-                    "–" if math.isnan(area) else f"{area:.2f}",
-                    about["markers"],
-                ]
-            for column, text in enumerate(texts, start=NUMBER):
-                item = QTableWidgetItem(text)
-                item.setFlags(item.flags() & ~Qt.ItemFlag.ItemIsEditable)
+            if domain.value in counted.index:
+                about: Any = counted.loc[domain.value]
+                area = "–" if math.isnan(about["area_mm2"]) else f"{about['area_mm2']:.2f}"
+                texts = [str(about[what]), area, about["markers"]]
+            right = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+            for column, text in zip((NUMBER, AREA, MARKERS), texts, strict=True):
+                cell = self._cell(row, column, text, editable=False)
+                cell.setToolTip(text)
                 if column != MARKERS:
-                    item.setTextAlignment(
-                        Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
-                    )
-                item.setToolTip(text)
-                self.setItem(row, column, item)
+                    cell.setTextAlignment(right)
         for column in (NAME, NUMBER, AREA):
             self.resizeColumnToContents(column)
         self.blockSignals(False)
+
+    def _cell(self, row: int, column: int, text: str, *, editable: bool) -> QTableWidgetItem:
+        """Set the text of a cell; it stays the one it is, because a person may be in it."""
+        cell = self.item(row, column)
+        if cell is None:
+            cell = QTableWidgetItem()
+            if not editable:
+                cell.setFlags(cell.flags() & ~Qt.ItemFlag.ItemIsEditable)
+            self.setItem(row, column, cell)
+        cell.setText(text)
+        return cell
 
     def chosen(self) -> list[int]:
         """Return the values of the domains whose rows are selected, from the top down."""
@@ -81,9 +84,8 @@ class DomainTable(QTableWidget):
     def _changed(self, item: QTableWidgetItem) -> None:
         if item.column() != NAME:
             return
-        value = int(item.data(_VALUE))
-        self.renamed.emit(value, item.text())
-        self.hidden.emit(value, item.checkState() == Qt.CheckState.Unchecked)
+        hidden = item.checkState() == Qt.CheckState.Unchecked
+        self.edited.emit(int(item.data(_VALUE)), item.text(), hidden)
 
 
 def _swatch(colour: str) -> QIcon:

@@ -72,8 +72,7 @@ class DomainsWidget(QWidget):
         self.source.currentIndexChanged.connect(self._show_run)
         self.chart = CriterionChart(self)
         self.table = DomainTable(self)
-        self.table.renamed.connect(lambda value, name: self._edit(_renamed, value, name))
-        self.table.hidden.connect(lambda value, hidden: self._edit(_hidden, value, hidden))
+        self.table.edited.connect(lambda *values: self._edit(_renamed_or_hidden, *values))
         self.merge = _button(
             self, "Merge", "Make one domain of the selected rows: the first remains.", self._merge
         )
@@ -288,11 +287,9 @@ class DomainsWidget(QWidget):
         self._add((saved,))
 
 
-def _renamed(edit: DomainEdit, value: int, name: str) -> DomainEdit:
-    return edit if edit.domain(value).name == name else edit.rename(value, name)
-
-
-def _hidden(edit: DomainEdit, value: int, hidden: bool) -> DomainEdit:
+def _renamed_or_hidden(edit: DomainEdit, value: int, name: str, hidden: bool) -> DomainEdit:
+    if edit.domain(value).name != name:
+        edit = edit.rename(value, name)
     return edit.hide(value, hidden=hidden)
 
 
