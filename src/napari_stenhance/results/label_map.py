@@ -14,8 +14,8 @@ from napari_stenhance.section.grid import Grid
 from napari_stenhance.storage.pyramid import coarsen_all, create_levels, majority_pool
 from napari_stenhance.storage.tiles import Tile, missing_tiles, write_tile
 
-REACH = 0.75
-"""In pitches: more than the 0.71 from a square lattice to its farthest place, so without gaps."""
+_REACH = 0.75
+_NEIGHBOURS = 4
 PIXEL_MOST_UM = 8.0
 LABELS_MOST = 255
 
@@ -31,8 +31,19 @@ def pixel_um(pitch_um: float) -> float:
     return min(PIXEL_MOST_UM, pitch_um / 2)
 
 
+def reach_um(xy_um: NDArray[np.float64]) -> float:
+    """Return how far a label reaches, such that a lattice has no gaps, and cells have few.
+
+    Three quarters of the median distance to the fourth neighbour: on a lattice that is the pitch,
+    and no place of it lies farther than 0.71 of that from a spot; cells lie farther apart than the
+    nearest neighbour tells.
+    """
+    number = min(_NEIGHBOURS, len(xy_um) - 1)
+    return _REACH * float(np.median(cKDTree(xy_um).query(xy_um, k=number + 1)[0][:, -1]))
+
+
 def nearest_labels(
-    xy_um: NDArray[np.float64], labels: NDArray[np.int64], grid: Grid, reach_um: float
+    xy_um: NDArray[np.float64], labels: NDArray[np.int64], grid: Grid, reach: float
 ) -> LabelTile:
     """Label pixels as the nearest position within reach; 0 where there is none."""
     tree = cKDTree(xy_um)
@@ -43,7 +54,7 @@ def nearest_labels(
         rows = np.arange(tile.rows.start, tile.rows.stop)
         columns = np.arange(tile.columns.start, tile.columns.stop)
         at = grid.centres_um(rows[:, None], columns[None, :])
-        return values[tree.query(at, distance_upper_bound=reach_um)[1]]
+        return values[tree.query(at, distance_upper_bound=reach)[1]]
 
     return label
 

@@ -24,10 +24,10 @@ from napari_stenhance.results.domains import (
 )
 from napari_stenhance.results.label_map import (
     LABELS_MOST,
-    REACH,
     nearest_labels,
     pixel_um,
     raster_labels,
+    reach_um,
 )
 from napari_stenhance.results.result import Result
 from napari_stenhance.results.summaries import (
@@ -112,9 +112,9 @@ class SeenSpots:
         assert expression is not None
         labels, domains = found.labels[at], new_domains(found.n_domains)
         xy, pitch, mpp = self.slice.xy, self.slice.pitch, self.section.mpp
-        slide = self.section.slide
+        slide, reach = self.section.slide, reach_um(xy)
         grid = (
-            Grid.around(xy, pitch / _PIXELS_IN_PITCH, REACH * pitch, mpp)
+            Grid.around(xy, pitch / _PIXELS_IN_PITCH, reach, mpp)
             if slide is None or mpp is None
             else Grid.over(slide, pixel_um(pitch))
         )
@@ -124,7 +124,7 @@ class SeenSpots:
         return Found(
             domains=domains,
             grid=grid,
-            label=nearest_labels(xy, labels, grid, REACH * pitch),
+            label=nearest_labels(xy, labels, grid, reach),
             expression=expression,
             number=np.bincount(labels, minlength=LABELS_MOST + 1),
             spots=spots,
