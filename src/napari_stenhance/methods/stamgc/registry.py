@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
+from napari_stenhance.errors import InputError
+from napari_stenhance.methods.stamgc.clustering import Clustering
 from napari_stenhance.methods.stamgc.protocol import DomainMethod
-from napari_stenhance.methods.stamgc.robust import Robust
+from napari_stenhance.methods.stamgc.reference import Reference
+from napari_stenhance.methods.stamgc.robust import Recipe, Robust
 
 if TYPE_CHECKING:
     import torch
 
 DomainPreset = Literal["robust", "reference"]
-Clustering = Literal["mixture", "kmeans", "leiden"]
 
 
 def make_domain_method(
@@ -24,5 +27,23 @@ def make_domain_method(
     seed: int,
     device: torch.device,
 ) -> DomainMethod:
-    """Make STAMGC; `group` is a named configuration of the reference, empty by default."""
-    return Robust(seed, device)
+    """Make STAMGC.
+
+    `clustering`, `runs` and `refine` are options of `robust`, `group` one of `reference`; epochs
+    are by default those of the preset.
+
+    Raises
+    ------
+    InputError
+        If an option has no meaning for the preset, or no sense.
+    """
+    if runs < 1 or (epochs is not None and epochs < 1):
+        msg = f"--runs {runs} --epochs {epochs}: both must be at least 1."
+        raise InputError(msg)
+    if preset == "reference":
+        return Reference(seed, device, group, epochs)
+    if group:
+        msg = f"--group {group}: groups are configurations of --preset reference; leave it out."
+        raise InputError(msg)
+    recipe = Recipe(clustering=clustering, runs=runs, refine=refine)
+    return Robust(seed, device, recipe if epochs is None else replace(recipe, epochs=epochs))
