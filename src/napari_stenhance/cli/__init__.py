@@ -7,7 +7,20 @@ from importlib.metadata import version
 
 import typer
 
-from napari_stenhance.cli import convert, demo, enhance, export, info, phantom, predict, view, write
+from napari_stenhance.cli import (
+    convert,
+    demo,
+    domains,
+    edit_domains,
+    enhance,
+    evaluate,
+    export,
+    info,
+    phantom,
+    predict,
+    view,
+    write,
+)
 
 app = typer.Typer(
     name="napari-stenhance",
@@ -16,7 +29,20 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for _command in (enhance, predict, write, export, convert, info, view, phantom, demo):
+for _command in (
+    enhance,
+    predict,
+    domains,
+    edit_domains,
+    evaluate,
+    write,
+    export,
+    convert,
+    info,
+    view,
+    phantom,
+    demo,
+):
     _command.register(app)
 
 
