@@ -22,24 +22,22 @@ Preset = Annotated[
     Help("How domains are found: robust agrees best with anatomists; reference is as published."),
 ]
 Clustering = Annotated[
-    Literal["auto", "mixture", "kmeans", "leiden"],
-    Help("What makes domains of the embedding: auto is mixture for robust, kmeans for reference."),
+    Literal["mixture", "kmeans", "leiden"],
+    Help("What makes domains of the embedding; an option of robust: reference is K-means."),
 ]
 Runs = Annotated[
-    int | None,
-    Help("Trainings whose domains are put together; by default as the preset says: 5 or 1."),
+    int, Help("Trainings whose domains are put together by vote; an option of robust.")
 ]
-Refine = Annotated[bool, Help("Give each spot the domain of most spots around it, at the end.")]
+Refine = Annotated[
+    bool,
+    Help("Give each spot the domain of most spots around it, at the end; an option of robust."),
+]
 Group = Annotated[
-    str, Help("A published configuration by its name (10x, MERFISH …); for reference only.")
+    str, Help("A published configuration by its name (10x, MERFISH …); an option of reference.")
 ]
 Epochs = Annotated[int | None, Help("Train so long; by default as the preset says.")]
 
-_CLUSTERING: Mapping[str, Literal["mixture", "kmeans"]] = {
-    "robust": "mixture",
-    "reference": "kmeans",
-}
-_RUNS = {"robust": 5, "reference": 1}
+RUNS = 5
 LEAST, MOST = 2, 255
 
 
@@ -49,7 +47,7 @@ def make_method(options: Any, seed: int, device: torch.device) -> DomainMethod:
     Raises
     ------
     InputError
-        If a number is out of range.
+        If a number is out of range, or an option has no meaning for the preset.
     """
     from napari_stenhance.methods.stamgc.registry import make_domain_method
 
@@ -57,15 +55,14 @@ def make_method(options: Any, seed: int, device: torch.device) -> DomainMethod:
     if number is not None and not LEAST <= number <= MOST:
         msg = f"--n-domains {number}: there can be {LEAST} to {MOST} domains."
         raise InputError(msg)
-    if options.runs is not None and options.runs < 1:
-        msg = f"--runs {options.runs}: at least one training is needed."
+    of_robust = options.clustering, options.runs, options.refine
+    if options.preset == "reference" and of_robust != ("mixture", RUNS, False):
+        msg = "--clustering, --runs and --refine are options of --preset robust; leave them out."
         raise InputError(msg)
     return make_domain_method(
         preset=options.preset,
-        clustering=_CLUSTERING[options.preset]
-        if options.clustering == "auto"
-        else options.clustering,
-        runs=options.runs or _RUNS[options.preset],
+        clustering=options.clustering,
+        runs=options.runs,
         refine=options.refine,
         group=options.group,
         epochs=options.epochs,
