@@ -231,9 +231,6 @@ def test_a_folder_that_is_not_ours_and_other_bad_input(
     assert "together" in sentence(section, out, "--out", new)
     logged = banded()
     logged.X = logged.X.log1p()
-    assert "options of --preset robust" in sentence(
-        section, "--out", new, "--preset", "reference", "--refine"
-    )
     other = write_spots(tmp_path / "log", logged)
     assert "raw counts" in sentence(other, "--out", new)
     assert not new.exists()

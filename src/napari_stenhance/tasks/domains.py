@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 from napari_stenhance.errors import InputError
 from napari_stenhance.running.device import DeviceName
 from napari_stenhance.running.job import Job
-from napari_stenhance.tasks.finding import RUNS, Clustering, Epochs, Group, Preset, Refine, Runs
+from napari_stenhance.tasks.finding import Clustering, Epochs, Group, Preset, Refine, Runs
 from napari_stenhance.tasks.options import Help, as_paths
 
 if TYPE_CHECKING:
@@ -39,8 +39,8 @@ class DomainsOptions:
     ] = None
     n_domains: Annotated[int | None, Help("How many domains; by default, estimated.")] = None
     preset: Preset = "robust"
-    clustering: Clustering = "mixture"
-    runs: Runs = RUNS
+    clustering: Clustering = "auto"
+    runs: Runs = None
     refine: Refine = False
     group: Group = ""
     epochs: Epochs = None

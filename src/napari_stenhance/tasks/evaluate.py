@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from napari_stenhance.errors import InputError
 from napari_stenhance.running.device import DeviceName
 from napari_stenhance.running.job import Job
-from napari_stenhance.tasks.finding import RUNS, Clustering, Epochs, Group, Preset, Refine, Runs
+from napari_stenhance.tasks.finding import Clustering, Epochs, Group, Preset, Refine, Runs
 from napari_stenhance.tasks.options import Help, as_paths
 
 if TYPE_CHECKING:
@@ -36,8 +36,8 @@ class EvaluateOptions:
     ] = None
     seeds: Annotated[str, Help("Find domains once with each of these: 0, 0-4 or 1,5,9.")] = "0"
     preset: Preset = "robust"
-    clustering: Clustering = "mixture"
-    runs: Runs = RUNS
+    clustering: Clustering = "auto"
+    runs: Runs = None
     refine: Refine = False
     group: Group = ""
     epochs: Epochs = None

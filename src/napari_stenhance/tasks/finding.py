@@ -22,22 +22,24 @@ Preset = Annotated[
     Help("How domains are found: robust agrees best with anatomists; reference is as published."),
 ]
 Clustering = Annotated[
-    Literal["mixture", "kmeans", "leiden"],
-    Help("What makes domains of the embedding; an option of robust: reference is K-means."),
+    Literal["auto", "mixture", "kmeans", "leiden"],
+    Help("What makes domains of the embedding: auto is mixture for robust, kmeans for reference."),
 ]
 Runs = Annotated[
-    int, Help("Trainings whose domains are put together by vote; an option of robust.")
+    int | None,
+    Help("Trainings whose domains are put together; by default as the preset says: 5 or 1."),
 ]
-Refine = Annotated[
-    bool,
-    Help("Give each spot the domain of most spots around it, at the end; an option of robust."),
-]
+Refine = Annotated[bool, Help("Give each spot the domain of most spots around it, at the end.")]
 Group = Annotated[
-    str, Help("A published configuration by its name (10x, MERFISH …); an option of reference.")
+    str, Help("A published configuration by its name (10x, MERFISH …); for reference only.")
 ]
 Epochs = Annotated[int | None, Help("Train so long; by default as the preset says.")]
 
-RUNS = 5
+_CLUSTERING: Mapping[str, Literal["mixture", "kmeans"]] = {
+    "robust": "mixture",
+    "reference": "kmeans",
+}
+_RUNS = {"robust": 5, "reference": 1}
 LEAST, MOST = 2, 255
 
 
@@ -47,7 +49,7 @@ def make_method(options: Any, seed: int, device: torch.device) -> DomainMethod:
     Raises
     ------
     InputError
-        If a number is out of range, or an option has no meaning for the preset.
+        If a number is out of range.
     """
     from napari_stenhance.methods.stamgc.registry import make_domain_method
 
@@ -55,14 +57,15 @@ def make_method(options: Any, seed: int, device: torch.device) -> DomainMethod:
     if number is not None and not LEAST <= number <= MOST:
         msg = f"--n-domains {number}: there can be {LEAST} to {MOST} domains."
         raise InputError(msg)
-    of_robust = options.clustering, options.runs, options.refine
-    if options.preset == "reference" and of_robust != ("mixture", RUNS, False):
-        msg = "--clustering, --runs and --refine are options of --preset robust; leave them out."
+    if options.runs is not None and options.runs < 1:
+        msg = f"--runs {options.runs}: at least one training is needed."
         raise InputError(msg)
     return make_domain_method(
         preset=options.preset,
-        clustering=options.clustering,
-        runs=options.runs,
+        clustering=_CLUSTERING[options.preset]
+        if options.clustering == "auto"
+        else options.clustering,
+        runs=options.runs or _RUNS[options.preset],
         refine=options.refine,
         group=options.group,
         epochs=options.epochs,
