@@ -128,4 +128,5 @@ def _fiducial(section: Section) -> float | None:
     (library,) = libraries.values()
     factors = library.get("scalefactors", {}) if isinstance(library, Mapping) else {}
     pixels = factors.get("fiducial_diameter_fullres")
-    return None if pixels is None else float(pixels) * (section.mpp or 1.0)
+    # Published in whole pixels.
+    return None if pixels is None else int(pixels) * (section.mpp or 1.0)

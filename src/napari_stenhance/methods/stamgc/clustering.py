@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Literal, get_args
 
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from sklearn.cluster import KMeans
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import adjusted_rand_score
 from sklearn.mixture import GaussianMixture
 from threadpoolctl import threadpool_limits
@@ -55,7 +57,10 @@ def fit_mixture(
             random_state=int(rng.integers(2**31)),
         ).fit(embedding)
 
-    starts = sorted((start() for _ in range(_STARTS)), key=lambda m: -m.lower_bound_)
+    with warnings.catch_warnings():
+        # Short runs are meant to stop before they converge.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        starts = sorted((start() for _ in range(_STARTS)), key=lambda m: -m.lower_bound_)
     finished = [
         GaussianMixture(
             number,

@@ -71,7 +71,8 @@ def published_features(
 def principal_scores(slices: Sequence[Slice], genes: int, axes: int) -> NDArray[np.float32]:
     """Return scores on the principal axes of log1p CP10k of the genes that vary most.
 
-    Sparse: no matrix of spots × genes is made. Slices are put together as they are.
+    Sparse: no matrix of spots × genes is made. Each slice is centred on its own mean: what all of
+    its spots share is the patient or the chip, and would make domains of the slices themselves.
 
     Returns
     -------
@@ -86,4 +87,6 @@ def principal_scores(slices: Sequence[Slice], genes: int, axes: int) -> NDArray[
         chosen = np.sort(np.argsort(-variance(logs), kind="stable")[:genes])
         values = sp.csr_array(sp.vstack([log[:, chosen] for log in logs]))
     axes = min(axes, values.shape[1], values.shape[0] - 1)
-    return PCA(axes, svd_solver="covariance_eigh").fit_transform(values).astype(np.float32)
+    scores = PCA(axes, svd_solver="covariance_eigh").fit_transform(values).astype(np.float32)
+    cuts = np.cumsum([len(s.xy) for s in slices])[:-1]
+    return np.concatenate([part - part.mean(axis=0) for part in np.split(scores, cuts)])

@@ -142,10 +142,13 @@ def blocks(parts: Sequence[sp.csr_array[np.float32]]) -> sp.csr_array[np.float32
 
 def to_torch(matrix: sp.csr_array[np.float32], device: torch.device) -> torch.Tensor:
     """Turn a sparse matrix into one of torch."""
-    return torch.sparse_csr_tensor(
-        torch.from_numpy(matrix.indptr.astype(np.int64)),
-        torch.from_numpy(matrix.indices.astype(np.int64)),
-        torch.from_numpy(matrix.data.astype(np.float32)),
+    entries = sp.coo_array(matrix)
+    # Copied into torch's own memory: sums depend, in the last bit, on how arrays are aligned.
+    return torch.sparse_coo_tensor(
+        torch.tensor(np.stack([entries.row, entries.col]), dtype=torch.int64),
+        torch.tensor(entries.data, dtype=torch.float32),
         matrix.shape,
         device=device,
+        is_coalesced=True,
+        check_invariants=False,
     )

@@ -113,7 +113,7 @@ class Reference:
         """Train on all spots at once; the last epoch's weights embed them."""
         pairs = Pairs.of(graph, label, self.device)
         spread = to_torch(normalised(graph), self.device)
-        seen = torch.from_numpy(features).to(self.device)
+        seen = torch.tensor(features, device=self.device)
         network = PublishedNetwork(
             features.shape[1], group.hidden, group.width, 4, group.branch_width
         ).to(self.device)
@@ -140,12 +140,12 @@ class Reference:
 
 
 def _sigma(s: Slice, group: Group) -> float:
-    """Return σ in the unit of the coordinates; diameters of fiducials are whole pixels there."""
+    """Return σ in the unit of the coordinates."""
     if not group.in_fiducials:
         return group.smooth
     if s.fiducial is None:
         return group.smooth * FIDUCIAL_PITCHES * s.pitch
-    return group.smooth * int(s.fiducial)
+    return group.smooth * s.fiducial
 
 
 def _k_means(values: NDArray[np.float32], number: int, seed: int) -> NDArray[np.int64]:

@@ -41,6 +41,12 @@ def make_domain_method(
         msg = f"--runs {runs} --epochs {epochs}: both must be at least 1."
         raise InputError(msg)
     if preset == "reference":
+        if (clustering, runs, refine) != ("kmeans", 1, False):
+            msg = (
+                "--preset reference clusters one run with K-means, as published; leave out "
+                "--clustering, --runs and --refine, or choose --preset robust."
+            )
+            raise InputError(msg)
         return Reference(seed, device, group, epochs)
     if group:
         msg = f"--group {group}: groups are configurations of --preset reference; leave it out."

@@ -41,6 +41,7 @@ _WIDTH_AXES = 5
 _WIDTH_SPOTS = 5_000
 _REACH = 3.0
 _LEAST_DOMAINS, _MOST_DOMAINS = 2, 15
+_AS_GOOD = 0.05
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ class Recipe:
     fits: int = 2
     clustering: Clustering = "mixture"
     refine: bool = False
-    exact_most: int = 4_000
+    exact_most: int = 2_000
     drawn: int = 512
 
 
@@ -148,7 +149,7 @@ class Robust:
             msg = f"--n-domains {n_domains}: with {spots} spots, ask for 2 to {spots // 2}."
             raise InputError(msg)
         tried = self._try_numbers(smoothed, job) if n_domains is None else ()
-        number = n_domains or max(tried, key=lambda pair: pair[1])[0]
+        number = n_domains or _fewest(tried)
         parts, embeddings = [], []
         with job.stage("Training STAMGC", recipe.runs * recipe.epochs) as stage:
             for run in range(recipe.runs):
@@ -201,7 +202,7 @@ class Robust:
         pairs = Pairs.of(smoothed.graph, belongs.argmax(axis=1), self.device)
         spread = to_torch(smoothed.spread, self.device)
         seen, smooth = (
-            torch.from_numpy(a).to(self.device) for a in (smoothed.scores, smoothed.smooth)
+            torch.tensor(a, device=self.device) for a in (smoothed.scores, smoothed.smooth)
         )
         network = ResidualNetwork(seen.shape[1]).to(self.device)
         optimiser = torch.optim.Adam(network.parameters(), lr=recipe.learning_rate)
@@ -264,3 +265,10 @@ def _averaged(spreads: Sequence[sp.csr_array[np.float32]]) -> float:
         weights = sp.csr_array(spread @ spread)
         counts.append(1 / np.asarray(weights.power(2).sum(axis=1)).ravel())
     return float(np.concatenate(counts).mean())
+
+
+def _fewest(tried: Sequence[tuple[int, float]]) -> int:
+    """Return the smallest number as good as the best, to 5 % of what the number matters at all."""
+    scores = [score for _, score in tried]
+    enough = max(scores) - _AS_GOOD * (max(scores) - min(scores))
+    return next(number for number, score in tried if score >= enough)
