@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
-import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
@@ -29,7 +28,7 @@ from napari_stenhance.results.summaries import (
     spots_expression,
     symbols_of,
 )
-from napari_stenhance.section.spots import positions_px
+from napari_stenhance.section.spots import counts_of, positions_px
 from napari_stenhance.storage.cache import Cache
 
 _EDITED = "-edited"
@@ -193,7 +192,7 @@ class DomainEdit:
             spots.obs[CONFIDENCE] = confidence
         spots.obs = spots.obs.drop(columns=[LABEL])
         genes = tuple(self.run.table().var_names)
-        counts = sp.csr_array(spots[:, list(genes)].X, dtype=np.float32)
+        counts = counts_of(spots, genes)
         values = [d.value for d in self.domains]
         expression = spots_expression([(counts, labels)], genes, symbols_of(spots, genes), values)
         return Found(

@@ -10,13 +10,13 @@ if TYPE_CHECKING:
 
 
 def write_table(group: zarr.Group, key: str, table: ad.AnnData) -> None:
-    """Write a table into a zarr v3 group.
+    """Write a table into a zarr v3 group; it follows the format of the group.
 
     Unsharded: so that every part is written with little memory, and anndata does not warn.
     """
     import anndata
 
-    with anndata.settings.override(zarr_write_format=3, auto_shard_zarr_v3=False):
+    with anndata.settings.override(auto_shard_zarr_v3=False):
         anndata.io.write_elem(group, key, table)
 
 

@@ -98,11 +98,9 @@ def open_spots(
 
 def spots_slices(sections: Sequence[Section], job: Job) -> tuple[Slice, ...]:
     """Return what STAMGC sees of sections: the genes that all of them measured."""
-    import numpy as np
-    import scipy.sparse as sp
-
     from napari_stenhance.methods.genes import common_genes, without_controls
     from napari_stenhance.methods.stamgc.protocol import Slice
+    from napari_stenhance.section.spots import counts_of
 
     shared = common_genes([(s.name, list(s.need_spots().var_names)) for s in sections])
     genes = without_controls(shared)
@@ -113,7 +111,7 @@ def spots_slices(sections: Sequence[Section], job: Job) -> tuple[Slice, ...]:
     for section in sections:
         spots = section.need_spots()
         xy, pitch = section.positions()
-        counts = sp.csr_array(spots[:, list(genes)].X, dtype=np.float32)
+        counts = counts_of(spots, genes)
         slices.append(
             Slice(section.name, xy, pitch, genes, counts=counts, fiducial=_fiducial(section))
         )
