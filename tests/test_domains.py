@@ -28,6 +28,8 @@ from napari_stenhance.storage.tiles import Tile, missing_tiles, write_tile
 from test_cli import files_of, run
 
 PITCH = 100.0
+# Enough for four bands.
+QUICK = ("--runs", 2, "--epochs", 5, "--device", "cpu")
 
 
 def banded(
@@ -70,7 +72,11 @@ def write_spots(folder: Path, spots: ad.AnnData, name: str = "bands") -> Path:
 
 
 def find(*sections: object, **options: Any) -> tuple[st.DomainRun, ...]:
-    return st.domains(st.DomainsOptions(sections=sections, device="cpu", **options))  # type: ignore[arg-type]
+    return st.domains(quick(sections, **options))
+
+
+def quick(sections: object, **options: Any) -> st.DomainsOptions:
+    return st.DomainsOptions(sections=sections, runs=2, epochs=5, device="cpu", **options)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +87,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
         patch.setenv("STENHANCE_CACHE", str(folder / "cache"))
         section = write_spots(folder, banded())
         out = folder / "bands.stenhance.zarr"
-        ran = run("domains", section, "--n-domains", 4, "--out", out, "--device", "cpu")
+        ran = run("domains", section, "--n-domains", 4, "--out", out, *QUICK)
     assert "no slide" in ran.stderr
     assert "Domain 4" in ran.stdout
     assert "SYM" in ran.stdout
@@ -173,7 +179,7 @@ def test_the_same_command_is_complete_and_other_options_are_another_run(
     copy = tmp_path / "copy.stenhance.zarr"
     shutil.copytree(out, copy)
     before = files_of(copy)
-    command = ("domains", section, "--out", copy, "--device", "cpu")
+    command = ("domains", section, "--out", copy, *QUICK)
     ran = run(*command, "--n-domains", 4)
     assert "already complete" in ran.stderr
     assert files_of(copy) == before
@@ -238,7 +244,7 @@ def test_a_folder_that_is_not_ours_and_other_bad_input(
 
 def test_without_a_scale_lengths_are_in_pixels(tmp_path: Path) -> None:
     section = write_spots(tmp_path, banded(mpp=None, offset=(-700, -4000)))
-    ran = run("domains", section, "--out", tmp_path / "r", "--n-domains", 3, "--device", "cpu")
+    ran = run("domains", section, "--out", tmp_path / "r", "--n-domains", 3, *QUICK)
     assert ran.stderr.count("in pixels") == 1
     assert "mm²" not in ran.stdout
     (result,) = st.domain_runs(st.Result.open(tmp_path / "r"))
@@ -261,7 +267,7 @@ def test_several_sections_share_names_and_colours(tmp_path: Path) -> None:
     two = write_spots(tmp_path, banded(1, side=12)[:, 1:].copy(), "two")
     notes: list[str] = []
     job = st.Job(listener=lambda event: notes.append(getattr(event, "text", "")))
-    options = st.DomainsOptions(sections=(one, two), out=tmp_path / "both", n_domains=4)
+    options = quick((one, two), out=tmp_path / "both", n_domains=4)
     runs = st.domains(options, job)
     assert [r.result.name for r in runs] == ["one", "two"]
     assert sorted(f.name for f in (tmp_path / "both").iterdir()) == [
@@ -298,8 +304,10 @@ def _write_field(out: Path, section: st.Section, cache: Cache) -> st.Result:
     slide = section.need_slide()
     grid = Grid.over(slide, 8.0)
     y, x = np.mgrid[: grid.shape[0], : grid.shape[1]]
-    tissue = ((y / grid.shape[0] - 0.5) ** 2 + (x / grid.shape[1] - 0.5) ** 2) < 0.16
-    latent = np.stack([y // 80 == n for n in range(3)], axis=-1) + 0.1 * np.sin(x / 9)[..., None]
+    tissue = ((y / grid.shape[0] - 0.5) ** 2 + (x / grid.shape[1] - 0.5) ** 2) < 0.02
+    latent = (
+        np.stack([y // 20 % 3 == n for n in range(3)], axis=-1) + 0.1 * np.sin(x / 9)[..., None]
+    )
     rng = np.random.default_rng(0)
     decoder = Decoder(
         genes=tuple(f"G{n}" for n in range(40)),
@@ -327,7 +335,7 @@ def test_superpixels_of_a_field(
 ) -> None:
     out = tmp_path / "one.stenhance.zarr"
     result = _write_field(out, st.open_section(section_files[0]), session_cache)
-    ran = run("domains", out, "--n-domains", 3, "--device", "cpu")
+    ran = run("domains", out, "--n-domains", 3, *QUICK)
     assert "superpixels" in ran.stdout
     (domains,) = st.domain_runs(st.Result.open(out))
     assert domains.spots() is None
@@ -341,7 +349,7 @@ def test_superpixels_of_a_field(
     table = domains.table()
     mean = np.nanmean(field.image("G5")[pixels == 1])
     assert table["Domain 1", "G5"].X.item() == pytest.approx(mean, rel=0.02)
-    assert "already complete" in run("domains", out, "--n-domains", 3, "--device", "cpu").stderr
+    assert "already complete" in run("domains", out, "--n-domains", 3, *QUICK).stderr
     assert "leave --out away" in run("domains", out, "--out", tmp_path / "x", code=2).stderr
     edited = st.edit_domains(st.EditDomainsOptions(out, merge="3=1"))
     assert edited.summary().loc["Domain 1", "superpixels"] == np.isin(pixels, (1, 3)).sum()
@@ -446,13 +454,15 @@ def test_evaluate_says_how_well_the_truth_is_met(tmp_path: Path) -> None:
     spots.obs["band"] = spots.obs["band"].astype(object)
     spots.obs.iloc[:5, 0] = np.nan
     section = write_spots(tmp_path, spots)
-    ran = run("evaluate", section, "--truth", "band", "--seeds", "0-1", "--device", "cpu")
+    ran = run("evaluate", section, "--truth", "band", "--seeds", "0-1", *QUICK)
     assert "median" in ran.stdout
-    (score,) = st.evaluate(st.EvaluateOptions(section, truth="band", device="cpu"))
+    (score,) = st.evaluate(
+        st.EvaluateOptions(section, truth="band", runs=2, epochs=5, device="cpu")
+    )
     assert score.n_domains == 4
     assert score.values["ARI"] > 0.6
     assert {"NMI", "AMI", "silhouette", "Davies-Bouldin"} < set(score.values)
-    without = run("evaluate", section, "--n-domains", 3, "--device", "cpu").stdout
+    without = run("evaluate", section, "--n-domains", 3, *QUICK).stdout
     assert "ARI" not in without
     assert "silhouette" in without
     assert "no column" in run("evaluate", section, "--truth", "nope", code=2).stderr
@@ -470,8 +480,7 @@ def test_labels_of_a_pathologist_come_with_a_legacy_folder(data: Path) -> None:
     assert label[spot] == "invasive cancer"
 
 
-def test_a_real_cortex_has_layers(data: Path, tmp_path: Path) -> None:
-    section = data / "dlpfc" / "dlpfc_151510_500genes.h5ad"
-    (result,) = find(section, out=tmp_path / "r", n_domains=5)
-    assert len(result.domains) == 5
-    assert set(result.summary().index) == {f"Domain {n}" for n in range(1, 6)}
+def test_a_real_olfactory_bulb(data: Path, tmp_path: Path) -> None:
+    (result,) = find(data / "mob" / "rep11.h5ad", out=tmp_path / "r", n_domains=5)
+    assert result.summary()["spots"].sum() == 262
+    assert result.grid.unit == "micrometer"

@@ -28,7 +28,8 @@ def find(person: Person, out: Path, number: int) -> Any:
     dock = person.domains
     dock.form.fields["out"].value = out
     dock.form.fields["n_domains"].value = number
-    dock.form.fields["device"].value = "cpu"
+    for name, value in (("device", "cpu"), ("runs", 2), ("epochs", 5)):
+        dock.form.fields[name].value = value
     person.click(dock.run)
     person.wait(lambda: not dock.run_bar.busy)
     return dock
@@ -69,6 +70,7 @@ def test_an_estimated_number_comes_with_a_chart(person: Person, tmp_path: Path) 
     run = st.domain_run(st.Result.open(tmp_path / "bands.stenhance.zarr"))
     assert run.scores
     assert dock.chart.scores == run.scores
+    assert dock.chart.chosen == len(run.domains)
     assert dock.chart.isVisibleTo(dock)
     picture = dock.chart.grab().toImage()
     assert picture.width() > 100

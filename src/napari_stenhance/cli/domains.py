@@ -32,15 +32,15 @@ def show_runs(runs: Any) -> None:
         Console(highlight=False).print(shown)
     if runs and runs[0].scores:
         scores = Table(
-            title=f"Number of domains by {runs[0].criterion}",
+            title=f"{runs[0].chosen} domains, by {runs[0].criterion}",
             title_justify="left",
             box=box.SIMPLE,
         )
         scores.add_column("domains", justify="right")
         scores.add_column(runs[0].criterion, justify="right")
-        best = max(runs[0].scores, key=lambda score: score[1])
         for number, score in runs[0].scores:
-            scores.add_row(str(number), f"{score:.4g}", style="bold" if number == best[0] else "")
+            chosen = "bold" if number == runs[0].chosen else ""
+            scores.add_row(str(number), f"{score:.4g}", style=chosen)
         Console(highlight=False).print(scores)
 
 

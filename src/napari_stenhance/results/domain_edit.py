@@ -33,6 +33,7 @@ from napari_stenhance.section.spots import positions_px
 from napari_stenhance.storage.cache import Cache
 
 _EDITED = "-edited"
+_KEPT = ("seed", "device", "versions", "n_domains", "criterion", "scores", "doubts")
 
 
 @dataclass(frozen=True)
@@ -170,9 +171,7 @@ class DomainEdit:
         }
         found = self._spots(raster, before) if about["spots"] else self._superpixels(raster)
         stem = run.name.split(_EDITED)[0] + _EDITED
-        kept = {
-            k: about[k] for k in ("seed", "device", "versions", "criterion", "scores", "doubts")
-        }
+        kept = {key: about[key] for key in _KEPT}
         with Result.adding(run.result.path, cache) as result:
             return same_run(result, identity) or write_run(result, stem, identity, kept, found)
 

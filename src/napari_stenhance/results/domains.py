@@ -77,8 +77,13 @@ class DomainRun:
 
     @property
     def scores(self) -> tuple[tuple[int, float], ...]:
-        """The criterion for each number that was tried; the best is the largest."""
+        """The criterion for each number that was tried; more is better."""
         return tuple((int(k), float(score)) for k, score in self.about["scores"])
+
+    @property
+    def chosen(self) -> int:
+        """How many domains were found, before any edit."""
+        return int(self.about["n_domains"])
 
     def spots(self) -> ad.AnnData | None:
         """Read the spots with their domains; None for superpixels."""

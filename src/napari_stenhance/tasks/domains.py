@@ -129,6 +129,7 @@ def domains(
             "seed": options.seed,
             "device": describe_device(device),
             "versions": versions(),
+            "n_domains": found.n_domains,
             "criterion": found.criterion,
             "scores": [list(score) for score in found.scores],
         }

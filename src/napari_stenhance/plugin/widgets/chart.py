@@ -15,18 +15,20 @@ _APART = 28.0
 
 
 class CriterionChart(QWidget):
-    """A line through the criterion of each number that was tried; the best is filled."""
+    """A line through the criterion of each number that was tried; the chosen one is filled."""
 
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent)
         self.scores: tuple[tuple[int, float], ...] = ()
+        self.chosen = 0
         self._title = ""
         self.setFixedHeight(_HEIGHT)
         self.hide()
 
-    def show_scores(self, criterion: str, scores: Sequence[tuple[int, float]]) -> None:
+    def show_scores(self, criterion: str, scores: Sequence[tuple[int, float]], chosen: int) -> None:
         """Show other scores; without any, nothing."""
-        self.scores, self._title = tuple(scores), f"Number of domains, by {criterion}"
+        self.scores, self.chosen = tuple(scores), chosen
+        self._title = f"{chosen} domains, by {criterion}"
         self.setToolTip(f"{criterion} for each number of domains that was tried; more is better.")
         self.setVisible(bool(self.scores))
         self.update()
@@ -69,8 +71,8 @@ class CriterionChart(QWidget):
             painter.drawText(QRectF(0, y - 8, _LEFT - 10, 16), right, f"{value:.3g}")
         painter.setPen(QPen(line, 1.5))
         painter.drawPolyline(QPolygonF(points))
-        best = max(range(len(values)), key=values.__getitem__)
-        for n, point in enumerate(points):
-            painter.setBrush(text if n == best else self.palette().color(QPalette.ColorRole.Window))
-            painter.drawEllipse(point, _DOT + (n == best), _DOT + (n == best))
+        for (number, _), point in zip(self.scores, points, strict=True):
+            best = number == self.chosen
+            painter.setBrush(text if best else self.palette().color(QPalette.ColorRole.Window))
+            painter.drawEllipse(point, _DOT + best, _DOT + best)
         painter.end()

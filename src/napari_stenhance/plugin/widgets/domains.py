@@ -219,10 +219,10 @@ class DomainsWidget(QWidget):
             button.setEnabled(about is not None)
         if about is None or about.edit is None:
             self.table.setRowCount(0)
-            self.chart.show_scores("", ())
+            self.chart.show_scores("", (), 0)
             return
         run = about.edit.run
-        self.chart.show_scores(run.criterion, run.scores)
+        self.chart.show_scores(run.criterion, run.scores, run.chosen)
         self.table.show_domains(about.edit.domains, run.summary())
 
     def _edit(self, change: Callable[..., DomainEdit], *values: Any) -> None:
