@@ -198,10 +198,14 @@ def test_genes_that_vary_more_than_their_mean_lets_expect() -> None:
 
 
 def test_published_preparation_drops_what_are_no_genes() -> None:
-    s, _ = stripes(genes=40, depth=3)
+    s, _ = stripes(genes=40)
     names = ("ERCC-1", "mt-Co1", "ERCC1", *s.genes[3:])
     features = published_features([replace(s, genes=names)], 3000, 3, 10)
-    assert features.shape == (400, 38)
+    counts = s.counts.toarray()
+    kept = ((counts > 0).sum(axis=0) >= 3) & (counts.sum(axis=0) >= 10)
+    assert kept.sum() < 40, "some genes are too rare"
+    assert kept[:3].all()
+    assert features.shape == (400, kept.sum() - 2), "ERCC1 is a gene, ERCC-1 and mt-Co1 are not"
     assert features.max() <= 10
     assert features.min() == 0, "scaled, not centred"
 
