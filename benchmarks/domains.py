@@ -78,7 +78,7 @@ def reference(group: str) -> Find:
 
 def smoothed(slices: list[Slice], number: int, seed: int) -> Labels:
     """Mean of a spot and its six neighbours on 20 principal axes; one mixture, tied covariance."""
-    scores = principal_scores(slices, 2000, 20)
+    scores = principal_scores(slices, 3000, 20)
     cuts = np.cumsum([len(s.xy) for s in slices])[:-1]
     means = [
         (part + part[neighbours(s.xy, 6)].sum(axis=1)) / 7
@@ -118,7 +118,7 @@ def main() -> None:
     row("`robust`, regional weight 0", everywhere(lambda _: robust(regional=0.0)))
     row("`robust`, topological weight 0", everywhere(lambda _: robust(topological=0.0)))
     row("`robust`, both weights 0", everywhere(lambda _: robust(regional=0.0, topological=0.0)))
-    row("`robust`, one run, one mixture", everywhere(lambda _: robust(runs=1, fits=1)))
+    row("`robust`, one run", everywhere(lambda _: robust(runs=1)))
     row("`reference`", everywhere(lambda name: reference(CASES[name].group)))
     if not sys.argv[1:]:
         together(sections, truths)

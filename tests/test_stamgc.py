@@ -34,7 +34,7 @@ from napari_stenhance.running.job import Job
 from napari_stenhance.scoring.agreement import agreement
 
 CPU = torch.device("cpu")
-QUICK = Recipe(epochs=5, runs=2, fits=1)
+QUICK = Recipe(epochs=5, runs=2)
 
 
 def edges(graph: sp.csr_array) -> set[tuple[int, int]]:

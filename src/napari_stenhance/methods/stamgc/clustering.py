@@ -21,9 +21,10 @@ from napari_stenhance.methods.stamgc.graph import neighbours
 Clustering = Literal["mixture", "kmeans", "leiden"]
 CLUSTERINGS: tuple[Clustering, ...] = get_args(Clustering)
 
-_STARTS = 20
+# Few spots leave many solutions of like likelihood, and are quickly fitted.
+_START_SPOTS, _LEAST_STARTS, _MOST_STARTS = 40_000, 20, 100
 _SHORT_STEPS = 8
-_FINISHED = 2
+_FINISHED = 10
 _FIT_MOST = 20_000
 _LEIDEN_NEIGHBOURS = 15
 _LEIDEN_STEPS = 25
@@ -35,9 +36,9 @@ def fit_mixture(
 ) -> GaussianMixture:
     """Fit Gaussians that share one covariance: mclust's model EEE.
 
-    Many short runs of EM, each from a K-means of its own, then the most likely few to their end:
-    EM from a single start ends in solutions of very different likelihood. More than 20,000
-    positions are fitted by as many drawn at random.
+    20 to 100 short runs of EM, each from a K-means of its own, then the most likely tenth of them to
+    their end: single runs end in solutions of very different likelihood. More than 20,000 positions
+    are fitted by as many drawn at random.
 
     References
     ----------
@@ -45,6 +46,7 @@ def fit_mixture(
     """
     if len(embedding) > _FIT_MOST:
         embedding = embedding[np.sort(rng.choice(len(embedding), _FIT_MOST, replace=False))]
+    number_of_starts = min(max(_START_SPOTS // len(embedding), _LEAST_STARTS), _MOST_STARTS)
     ridge = 1e-6 * float(embedding.var(axis=0).mean()) + 1e-12
 
     def start() -> GaussianMixture:
@@ -60,7 +62,7 @@ def fit_mixture(
     with warnings.catch_warnings():
         # Short runs are meant to stop before they converge.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        starts = sorted((start() for _ in range(_STARTS)), key=lambda m: -m.lower_bound_)
+        starts = sorted((start() for _ in range(number_of_starts)), key=lambda m: -m.lower_bound_)
     finished = [
         GaussianMixture(
             number,
@@ -72,7 +74,7 @@ def fit_mixture(
             means_init=m.means_,
             precisions_init=m.precisions_,
         ).fit(embedding)
-        for m in starts[:_FINISHED]
+        for m in starts[: number_of_starts // _FINISHED]
     ]
     return max(finished, key=lambda m: m.lower_bound_)
 

@@ -34,7 +34,7 @@ from napari_stenhance.methods.stamgc.losses import Pairs, regional_loss, topolog
 from napari_stenhance.methods.stamgc.network import ResidualNetwork
 from napari_stenhance.methods.stamgc.protocol import Domains, Slice
 from napari_stenhance.running.device import inference_errors
-from napari_stenhance.running.job import Job
+from napari_stenhance.running.job import Job, Stage
 
 _WIDTHS = (0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0)
 _WIDTH_AXES = 5
@@ -66,9 +66,7 @@ class Recipe:
     epochs : int
     learning_rate : float
     runs : int
-        Networks; each starts from other weights and pseudo-labels.
-    fits : int
-        Clusterings of each network's embedding.
+        Networks; each starts from other weights.
     clustering : {"mixture", "kmeans", "leiden"}
     refine : bool
         Give a spot the label that most of it and its neighbours have.
@@ -77,7 +75,7 @@ class Recipe:
     drawn : int
     """
 
-    genes: int = 2000
+    genes: int = 3000
     expression_axes: int = 50
     axes: int = 8
     width: float = 0.8
@@ -88,7 +86,6 @@ class Recipe:
     epochs: int = 50
     learning_rate: float = 1e-3
     runs: int = 5
-    fits: int = 2
     clustering: Clustering = "mixture"
     refine: bool = False
     exact_most: int = 2_000
@@ -150,18 +147,21 @@ class Robust:
             raise InputError(msg)
         tried = self._try_numbers(smoothed, job) if n_domains is None else ()
         number = n_domains or _fewest(tried)
+        # Pseudo-labels, which the regional loss keeps apart, are the same in every run.
+        rng = np.random.default_rng([self.seed, number])
+        pseudo = cluster(smoothed.smooth.astype(np.float64), number, "mixture", rng).argmax(axis=1)
+        pairs = Pairs.of(smoothed.graph, pseudo, self.device)
+        job.check()
         parts, embeddings = [], []
         with job.stage("Training STAMGC", recipe.runs * recipe.epochs) as stage:
             for run in range(recipe.runs):
                 rng = np.random.default_rng([self.seed, run])
                 with inference_errors("Training STAMGC"), torch.random.fork_rng():
                     torch.manual_seed(int(rng.integers(2**31)))
-                    embedding = self._embed(smoothed, number, rng, stage.advance)
-                embeddings.append(embedding)
-                for _ in range(recipe.fits):
-                    wide = embedding.astype(np.float64)
-                    parts.append(cluster(wide, number, recipe.clustering, rng))
-                    job.check()
+                    embeddings.append(self._embed(smoothed, pairs, stage))
+                wide = embeddings[-1].astype(np.float64)
+                parts.append(cluster(wide, number, recipe.clustering, rng))
+                job.check()
         label, confidence = consensus(parts)
         cuts = np.cumsum([len(s.xy) for s in slices])[:-1]
         labels = np.split(label + 1, cuts)
@@ -193,13 +193,9 @@ class Robust:
                 stage.advance()
         return tuple(tried)
 
-    def _embed(
-        self, smoothed: Smoothed, number: int, rng: np.random.Generator, advance: Any
-    ) -> NDArray[np.float32]:
+    def _embed(self, smoothed: Smoothed, pairs: Pairs, stage: Stage) -> NDArray[np.float32]:
         """Train one network, and embed the spots."""
         recipe = self.recipe
-        belongs = cluster(smoothed.smooth.astype(np.float64), number, "mixture", rng)
-        pairs = Pairs.of(smoothed.graph, belongs.argmax(axis=1), self.device)
         spread = to_torch(smoothed.spread, self.device)
         seen, smooth = (
             torch.tensor(a, device=self.device) for a in (smoothed.scores, smoothed.smooth)
@@ -218,7 +214,7 @@ class Robust:
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
-            advance()
+            stage.advance()
         network.eval()
         with torch.inference_mode():
             return network(seen, smooth, spread)[0].cpu().numpy()
