@@ -16,6 +16,7 @@ from napari_stenhance.methods.stamgc.protocol import Slice
 from napari_stenhance.section.spots import log1p_cp10k
 
 _CLIP = 10.0
+_LEAST_SHARE = 0.05
 _NOT_GENES = ("ERCC-", "MT-")
 """Spike-ins and mitochondrial genes; "ERCC" alone would drop the genes ERCC1 to ERCC8 too."""
 
@@ -68,6 +69,14 @@ def published_features(
     return np.minimum(values, _CLIP, out=values)
 
 
+def has_counts(s: Slice) -> NDArray[np.bool_]:
+    """Tell which spots have more than 5 % of the median count: others say nothing of their own."""
+    if s.counts is None:
+        return np.ones(len(s.xy), bool)
+    library = np.asarray(s.counts.sum(axis=1), np.float64).ravel()
+    return library > _LEAST_SHARE * np.median(library)
+
+
 def principal_scores(slices: Sequence[Slice], genes: int, axes: int) -> NDArray[np.float32]:
     """Return scores on the principal axes of log1p CP10k of the genes that vary most.
 
@@ -77,16 +86,23 @@ def principal_scores(slices: Sequence[Slice], genes: int, axes: int) -> NDArray[
     Returns
     -------
     ndarray of float32, shape (spots of all slices, at most `axes`)
+        0 for spots nearly without counts; see `has_counts`.
     """
+    kept = [has_counts(s) for s in slices]
     latents = [s.latent for s in slices if s.latent is not None]
     if latents:
         values = np.concatenate(latents)
     else:
         _, parts = shared_counts(slices)
+        parts = [sp.csr_array(part[np.flatnonzero(k)]) for part, k in zip(parts, kept, strict=True)]
         logs = [log1p_cp10k(c, np.asarray(c.sum(axis=1), np.float64).ravel()) for c in parts]
         chosen = np.sort(np.argsort(-variance(logs), kind="stable")[:genes])
         values = sp.csr_array(sp.vstack([log[:, chosen] for log in logs]))
     axes = min(axes, values.shape[1], values.shape[0] - 1)
-    scores = PCA(axes, svd_solver="covariance_eigh").fit_transform(values).astype(np.float32)
-    cuts = np.cumsum([len(s.xy) for s in slices])[:-1]
-    return np.concatenate([part - part.mean(axis=0) for part in np.split(scores, cuts)])
+    scores = PCA(axes, svd_solver="covariance_eigh").fit_transform(values)
+    cuts = np.cumsum([k.sum() for k in kept])[:-1]
+    every = []
+    for part, k in zip(np.split(scores, cuts), kept, strict=True):
+        every.append(np.zeros((len(k), axes), np.float32))
+        every[-1][k] = part - part.mean(axis=0)
+    return np.concatenate(every)

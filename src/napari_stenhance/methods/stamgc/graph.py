@@ -60,16 +60,22 @@ def prune(near: NDArray[np.intp], smooth: NDArray[np.float32], times: int) -> ND
 
 
 def gaussian_smoother(
-    xy: NDArray[np.float64], sigma: float, reach: float = 4.0
+    xy: NDArray[np.float64],
+    sigma: float,
+    reach: float = 4.0,
+    knows: NDArray[np.bool_] | None = None,
 ) -> sp.csr_array[np.float32]:
     """Return row-normalised Gaussian weights within `reach` σ, the spot itself included.
 
-    Beyond 4 σ a weight is below 4e-4 of the spot's own.
+    Beyond 4 σ a weight is below 4e-4 of the spot's own. A spot that does not know anything, where
+    `knows` is False, only takes from others; if there are none it keeps what it has.
     """
     tree = cKDTree(xy)
     pairs = tree.sparse_distance_matrix(tree, reach * sigma, output_type="coo_matrix")
     weights = np.exp(-0.5 * (pairs.data / sigma) ** 2).astype(np.float32)
     n = len(xy)
+    if knows is not None:
+        weights *= np.where(knows[pairs.col], 1, np.where(pairs.row == pairs.col, 1e-6, 0))
     near = sp.csr_array((weights, (pairs.row, pairs.col)), shape=(n, n))
     total = np.asarray(near.sum(axis=1)).ravel()
     near.data /= np.repeat(total, np.diff(near.indptr))

@@ -20,7 +20,7 @@ from napari_stenhance.methods.stamgc.clustering import (
     information,
     majority,
 )
-from napari_stenhance.methods.stamgc.expression import principal_scores
+from napari_stenhance.methods.stamgc.expression import has_counts, principal_scores
 from napari_stenhance.methods.stamgc.graph import (
     best_width,
     blocks,
@@ -235,7 +235,9 @@ def smooth_slices(slices: Sequence[Slice], recipe: Recipe, seed: int) -> Smoothe
     )
     width = recipe.width * _WIDTHS[int(np.argmin(missed))]
     # Two convolutions with σ / √2 smooth as one with σ.
-    spreads = [gaussian_smoother(s.xy, width * s.pitch / np.sqrt(2), _REACH) for s in slices]
+    spreads = [
+        gaussian_smoother(s.xy, width * s.pitch / np.sqrt(2), _REACH, has_counts(s)) for s in slices
+    ]
     smooth = np.concatenate([w @ (w @ part) for w, part in zip(spreads, parts, strict=True)])
     graphs = []
     for s, part in zip(slices, np.split(smooth, cuts), strict=True):
