@@ -151,7 +151,7 @@ def data() -> Path:
 
 @pytest.fixture
 def person(make_napari_viewer: Callable[..., Any], qtbot: Any) -> Person:
-    """Someone at a real viewer with the three docks."""
+    """Someone at a real viewer with the docks."""
     from person import Person
 
     viewer = make_napari_viewer(show=True)

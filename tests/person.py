@@ -17,6 +17,7 @@ from qtpy.QtWidgets import QApplication, QWidget
 
 from napari_stenhance.plugin.shown import layers_of
 from napari_stenhance.plugin.view import add_docks
+from napari_stenhance.plugin.widgets.domains import DomainsWidget
 from napari_stenhance.plugin.widgets.enhance import EnhanceWidget
 from napari_stenhance.plugin.widgets.genes import GenesWidget
 from napari_stenhance.plugin.widgets.section import SectionWidget
@@ -25,7 +26,7 @@ LEFT = Qt.MouseButton.LeftButton
 
 
 class Person:
-    """Someone at the viewer, with its three docks."""
+    """Someone at the viewer, with its docks."""
 
     def __init__(self, viewer: Any, qtbot: Any) -> None:
         self.viewer, self.bot = viewer, qtbot
@@ -33,6 +34,7 @@ class Person:
         docks = {name.split(" (")[0]: w for name, w in viewer.window.dock_widgets.items()}
         self.enhance: EnhanceWidget = docks["Enhance genes"]
         self.genes: GenesWidget = docks["Genes"]
+        self.domains: DomainsWidget = docks["Find domains"]
 
     def wait(self, until: Callable[[], bool], seconds: float = 120) -> None:
         self.bot.waitUntil(until, timeout=int(seconds * 1000))

@@ -52,7 +52,7 @@ def events_of(folder: Path) -> list[str]:
 def test_help_and_version(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "200")
     assert run("--version").output.strip()
-    for command in ("enhance", "predict", "export", "convert", "info"):
+    for command in ("enhance", "predict", "domains", "evaluate", "export", "convert", "info"):
         assert "[µm per pixel]" in run(command, "--help").output
     enhance = run("enhance", "--help").output
     for option in ("--method", "--predict", "--genes", "--write", "--region", "--encoder",

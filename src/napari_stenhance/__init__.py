@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from napari_stenhance.errors import Cancelled, InferenceError, InputError, StenhanceError
     from napari_stenhance.methods.field import GeneField
+    from napari_stenhance.results.domain_edit import DomainEdit
+    from napari_stenhance.results.domains import DomainRun, domain_run, domain_runs
     from napari_stenhance.results.result import Result
     from napari_stenhance.running.job import Job
     from napari_stenhance.section.grid import Grid
@@ -23,7 +25,10 @@ if TYPE_CHECKING:
     from napari_stenhance.tasks.convert import ConvertOptions, convert
     from napari_stenhance.tasks.demo import DemoOptions, demo
     from napari_stenhance.tasks.downsample import DownsampleOptions, downsample
+    from napari_stenhance.tasks.domains import DomainsOptions, domains
+    from napari_stenhance.tasks.edit_domains import EditDomainsOptions, edit_domains
     from napari_stenhance.tasks.enhance import EnhanceOptions, enhance
+    from napari_stenhance.tasks.evaluate import EvaluateOptions, evaluate
     from napari_stenhance.tasks.export import ExportOptions, export
     from napari_stenhance.tasks.info import InfoOptions, info
     from napari_stenhance.tasks.phantom import PhantomOptions, phantom
@@ -37,7 +42,12 @@ __all__ = [
     "ConvertOptions",
     "DemoOptions",
     "DownsampleOptions",
+    "DomainEdit",
+    "DomainRun",
+    "DomainsOptions",
+    "EditDomainsOptions",
     "EnhanceOptions",
+    "EvaluateOptions",
     "ExportOptions",
     "GeneField",
     "Grid",
@@ -58,7 +68,12 @@ __all__ = [
     "convert",
     "demo",
     "downsample",
+    "domain_run",
+    "domain_runs",
+    "domains",
+    "edit_domains",
     "enhance",
+    "evaluate",
     "export",
     "info",
     "open_section",
@@ -70,6 +85,8 @@ __all__ = [
 _HOMES = {
     "errors": ("Cancelled", "InferenceError", "InputError", "StenhanceError"),
     "methods.field": ("GeneField",),
+    "results.domain_edit": ("DomainEdit",),
+    "results.domains": ("DomainRun", "domain_run", "domain_runs"),
     "results.result": ("Result",),
     "running.job": ("Job",),
     "section.grid": ("Grid",),
@@ -82,7 +99,10 @@ _HOMES = {
     "tasks.convert": ("ConvertOptions", "convert"),
     "tasks.demo": ("DemoOptions", "demo"),
     "tasks.downsample": ("DownsampleOptions", "downsample"),
+    "tasks.domains": ("DomainsOptions", "domains"),
+    "tasks.edit_domains": ("EditDomainsOptions", "edit_domains"),
     "tasks.enhance": ("EnhanceOptions", "enhance"),
+    "tasks.evaluate": ("EvaluateOptions", "evaluate"),
     "tasks.export": ("ExportOptions", "export"),
     "tasks.info": ("InfoOptions", "info"),
     "tasks.phantom": ("PhantomOptions", "phantom"),

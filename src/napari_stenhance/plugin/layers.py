@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_stenhance.plugin.levels import contrast, field_levels, image_levels, slide_levels
+from napari_stenhance.plugin.levels import (
+    contrast,
+    field_levels,
+    image_levels,
+    label_levels,
+    slide_levels,
+)
 from napari_stenhance.plugin.regions import region_layer
 from napari_stenhance.plugin.shown import LayerData, Shown, pixel_space
 from napari_stenhance.plugin.spots import TOTAL, SpotColours, label
 
 if TYPE_CHECKING:
     from napari_stenhance.methods.field import GeneField, What
+    from napari_stenhance.results.domains import DomainRun
     from napari_stenhance.results.result import Result
     from napari_stenhance.running.job import Job
     from napari_stenhance.section.section import Section
@@ -102,7 +110,7 @@ def _image(
         "visible": visible,
         "metadata": about.metadata(),
         "scale": (grid.scale_um(),) * 2,
-        "translate": (grid.translation_um(),) * 2,
+        "translate": grid.translate_um(),
         "units": ("micrometer",) * 2,
         "axis_labels": ("y", "x"),
     }
@@ -110,7 +118,7 @@ def _image(
 
 
 def _name(result: Result) -> str:
-    return str(result.about["slide"]["name"])
+    return result.name
 
 
 def _title(result: Result, run: str) -> str:
@@ -129,14 +137,67 @@ def best_gene(field: GeneField) -> str:
     return field.genes[int(np.argmax(scores))]
 
 
-def run_layers(result: Result, run: str) -> list[LayerData]:
+def domain_layers(run: DomainRun, *, visible: bool) -> list[LayerData]:
+    """Make the layers of a domain run: a label image, and the spots in the same colours."""
+    from napari_stenhance.plugin.domains import label_colours, label_features, paint_spots
+    from napari_stenhance.results.domain_edit import DomainEdit
+    from napari_stenhance.results.domains import CONFIDENCE, LABEL
+    from napari_stenhance.section.spots import geometry_of, positions_px
+
+    edit, grid = DomainEdit.of(run), run.grid
+    about = Shown("domains", run.result.name, result=run.result.path, run=run.name, edit=edit)
+    title = f"{run.result.name} domains: {run.name}"
+    attributes = {
+        "name": title,
+        "multiscale": True,
+        "colormap": label_colours(edit),
+        "features": label_features(edit),
+        "opacity": 0.6,
+        "visible": visible,
+        "metadata": about.metadata(),
+        "scale": (grid.scale_um(),) * 2,
+        "translate": grid.translate_um(),
+        "units": (grid.unit,) * 2,
+        "axis_labels": ("y", "x"),
+    }
+    layers: list[LayerData] = [(label_levels(run.levels), attributes, "labels")]
+    spots = run.spots()
+    if spots is not None:
+        mpp = None if grid.unit == "pixel" else grid.mpp
+        geometry = geometry_of(spots)
+        in_pixels = geometry.unit == "pixel" or mpp is None
+        value_of = {d.name: d.value for d in run.domains}
+        features = {
+            "spot": np.asarray(spots.obs_names, dtype=object),
+            "domain": spots.obs[LABEL].astype(object).to_numpy(),
+            "confidence": spots.obs[CONFIDENCE].to_numpy(),
+            "label": np.array([value_of.get(name, 0) for name in spots.obs[LABEL].astype(object)]),
+        }
+        rgba = paint_spots(edit, features["label"])
+        attributes = {
+            "name": f"{title} (spots)",
+            "size": geometry.spot_diameter_um / (1.0 if in_pixels else mpp or 1.0),
+            "symbol": geometry.spot_shape,
+            "border_width": 0,
+            "face_color": rgba,
+            "shown": rgba[:, 3] > 0,
+            "features": features,
+            "visible": visible,
+            "metadata": replace(about, role="domain spots").metadata(),
+            **pixel_space(mpp),
+        }
+        layers.append((positions_px(spots, title)[:, ::-1], attributes, "points"))
+    return layers
+
+
+def run_layers(result: Result, run: str, *, visible: bool = True) -> list[LayerData]:
     """Make the layers of a run: those of its genes, and one to browse all others."""
     from napari_stenhance.results.genes import written_genes
 
     field, genes = result.field(run), written_genes(result, run)
-    layers = [browse_layer(result, run, best_gene(field), field, visible=not genes)]
+    layers = [browse_layer(result, run, best_gene(field), field, visible=visible and not genes)]
     for n, gene in enumerate(genes):
-        layers.append(gene_layer(result, run, gene, field, visible=n == 0))
+        layers.append(gene_layer(result, run, gene, field, visible=visible and n == 0))
     region = result.region(run)
     if region is not None:
         layers.append(region_layer(_title(result, run), field.grid.mpp, region))
@@ -144,11 +205,19 @@ def run_layers(result: Result, run: str) -> list[LayerData]:
 
 
 def result_layers(result: Result, slide: Section | None) -> list[LayerData]:
-    """Make the layers of a result: its slide, if it was found, and every run that has a field."""
+    """Make the layers of a result: its slide, if it was found, and every run that has any.
+
+    The newest domains are visible, instead of genes.
+    """
+    from napari_stenhance.results.domains import domain_runs
+
     layers = [] if slide is None else section_layers(slide)
+    found = domain_runs(result)
     for run in result.runs:
         if result.run_attributes(run).get("field_created"):
-            layers += run_layers(result, run)
+            layers += run_layers(result, run, visible=not found)
+    for domains in found:
+        layers += domain_layers(domains, visible=domains == found[-1])
     return layers
 
 
@@ -197,9 +266,10 @@ def _slide_of(result: Result, job: Job | None) -> Section | None:
     from napari_stenhance.section.section import Section
     from napari_stenhance.section.slide import Slide
 
-    about, path = result.about["slide"], result.slide_path()
-    if path is None:
+    path = result.slide_path()
+    if not result.has_slide or path is None:
         return None
+    about = result.about["slide"]
     try:
         slide = Slide.open(path, name=about["name"], mpp=about["mpp"], job=job)
     except InputError:

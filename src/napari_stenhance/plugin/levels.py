@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_stenhance.section.slide import WHITE
-from napari_stenhance.storage.pyramid import mean_pool, read_tile
+from napari_stenhance.storage.pyramid import majority_pool, mean_pool, read_tile
 from napari_stenhance.storage.tiles import tile_size
 
 if TYPE_CHECKING:
@@ -81,32 +81,45 @@ def field_levels(field: GeneField, gene: str, what: What = "latent") -> list[da.
     return _lazy(shapes, size, read)
 
 
+def label_levels(levels: Sequence[zarr.Array[Any]]) -> list[da.Array]:
+    """Return the levels of a label image, all of which are written."""
+    return _lazy(
+        [(level.shape[0], level.shape[1]) for level in levels],
+        tile_size(levels[0]),
+        lambda level, i, j: read_tile(levels, level, (i, j), majority_pool),
+        dtype=levels[0].dtype,
+        beyond=0,
+    )
+
+
 def _lazy(
     shapes: Sequence[tuple[int, int]],
     size: int,
-    read: Callable[[int, int, int], NDArray[np.float32]],
+    read: Callable[[int, int, int], NDArray[Any]],
+    dtype: Any = np.float32,
+    beyond: float = np.nan,
 ) -> list[da.Array]:
-    """Make dask levels whose blocks are tiles, NaN beyond the data."""
+    """Make dask levels whose blocks are tiles; something else lies beyond the data."""
     import dask.array as da
 
     targets = common_extent(shapes[0], [2**level for level in range(len(shapes))])
 
-    def block(level: int, block_id: tuple[int, int]) -> NDArray[np.float32]:
+    def block(level: int, block_id: tuple[int, int]) -> NDArray[Any]:
         i, j = block_id
         tile = read(level, i, j)
         rows, columns = (
             min(size, n - at * size) for n, at in zip(targets[level], block_id, strict=True)
         )
         pad = [(0, rows - tile.shape[0]), (0, columns - tile.shape[1])]
-        return np.pad(tile, pad, constant_values=np.nan)
+        return np.pad(tile, pad, constant_values=beyond)
 
     return [
         da.map_blocks(
             block,
             level,
             chunks=tuple((size,) * (n // size) + ((n % size,) if n % size else ()) for n in target),
-            dtype=np.float32,
-            meta=np.empty((0, 0), np.float32),
+            dtype=dtype,
+            meta=np.empty((0, 0), dtype),
             # What lies behind a name may change while a run fills: names are never used twice.
             name=f"stenhance-{uuid.uuid4().hex}",
         )

@@ -25,7 +25,16 @@ if TYPE_CHECKING:
 
     from napari_stenhance.methods.field import What
 
-_RANKS: dict[Role, int] = {"slide": 0, "browse": 1, "gene": 1, "spots": 2, "region": 3}
+_RANKS: dict[Role, int] = {
+    "slide": 0,
+    "browse": 1,
+    "gene": 1,
+    "domains": 2,
+    "painting": 3,
+    "spots": 4,
+    "domain spots": 4,
+    "region": 5,
+}
 
 
 def add_layers(viewer: ViewerModel, layers: Sequence[LayerData]) -> list[Layer]:

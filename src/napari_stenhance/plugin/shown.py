@@ -15,12 +15,13 @@ if TYPE_CHECKING:
 
     from napari_stenhance.methods.field import GeneField
     from napari_stenhance.plugin.spots import SpotColours
+    from napari_stenhance.results.domain_edit import DomainEdit
     from napari_stenhance.section.section import Section
 
 KEY = "stenhance"
 LayerData = tuple[Any, dict[str, Any], str]
 """(data, attributes, layer type), as npe2 readers return them."""
-Role = Literal["slide", "spots", "region", "gene", "browse"]
+Role = Literal["slide", "spots", "region", "gene", "browse", "domains", "painting", "domain spots"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +30,7 @@ class Shown:
 
     Attributes
     ----------
-    role : {"slide", "spots", "region", "gene", "browse"}
+    role : {"slide", "spots", "region", "gene", "browse", "domains", "painting", "domain spots"}
     name : str
         Of the section.
     section : Section or None
@@ -37,11 +38,13 @@ class Shown:
     colours : SpotColours or None
         Of a spots layer.
     result : Path or None
-        Of a gene or browse layer.
+        Of a gene or browse layer, and of those of domains.
     run : str
     gene : str
     field : GeneField or None
         Of a gene or browse layer.
+    edit : DomainEdit or None
+        Of domains: as they are now, saved or not.
     """
 
     role: Role
@@ -52,6 +55,7 @@ class Shown:
     run: str = ""
     gene: str = ""
     field: GeneField | None = None
+    edit: DomainEdit | None = None
 
     def metadata(self) -> dict[str, Any]:
         """Return what goes into a layer."""

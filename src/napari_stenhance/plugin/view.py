@@ -20,7 +20,7 @@ def add_docks(viewer: Viewer) -> SectionWidget:
     """Add the docks, one behind the other, and return that which opens things."""
     docks = [
         viewer.window.add_plugin_dock_widget(PLUGIN, name, tabify=n > 0)
-        for n, name in enumerate(("Section", "Enhance genes", "Genes"))
+        for n, name in enumerate(("Section", "Enhance genes", "Genes", "Find domains"))
     ]
     dock, section = docks[0]
     # A tab that has just been made comes to the front when the window is next drawn.

@@ -16,11 +16,11 @@ from napari_stenhance.errors import InputError
 from napari_stenhance.plugin.look import look_of, plain, plain_columns, unit_names
 from napari_stenhance.plugin.regions import outline
 from napari_stenhance.plugin.saved import EACH_POINT, FORMAT_VERSION, KEY
+from napari_stenhance.results.tables import write_table
 
 if TYPE_CHECKING:
     import anndata as ad
     import pandas as pd
-    import zarr
 
 Layer = tuple[Any, dict[str, Any], str]
 """(data, attributes, layer type), as npe2 hands them over."""
@@ -135,17 +135,6 @@ def _free_path(folder: str, name: str, taken: set[str]) -> str:
 
 
 # Points
-
-
-def write_table(group: zarr.Group, key: str, table: ad.AnnData) -> None:
-    """Write a table into a zarr v3 group; it follows the format of the group.
-
-    Unsharded: so that every part is written with little memory, and anndata does not warn.
-    """
-    import anndata
-
-    with anndata.settings.override(auto_shard_zarr_v3=False):
-        anndata.io.write_elem(group, key, table)
 
 
 def _points_table(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import zarr
@@ -18,18 +18,22 @@ with warnings.catch_warnings():
 
 
 def describe_image(group: zarr.Group, levels: Sequence[zarr.Array[Any]], grid: Grid) -> None:
-    """Describe (y, x) levels of a group: scale, translation and unit of each, in micrometres."""
+    """Describe (y, x) levels of a group: scale, translation and unit of each.
+
+    Pixels are no unit that OME-Zarr knows: where no scale is known, none is named.
+    """
     datasets = [
         {
             "path": level.basename,
             "coordinateTransformations": [
                 {"type": "scale", "scale": [grid.scale_um(n)] * 2},
-                {"type": "translation", "translation": [grid.translation_um(n)] * 2},
+                {"type": "translation", "translation": list(grid.translate_um(n))},
             ],
         }
         for n, level in enumerate(levels)
     ]
-    axes = [{"name": n, "type": "space", "unit": "micrometer"} for n in ("y", "x")]
+    unit = {} if grid.unit == "pixel" else {"unit": grid.unit}
+    axes = [{"name": n, "type": "space", **unit} for n in ("y", "x")]
     write_multiscales_metadata(group, datasets, fmt=FormatV05(), axes=axes)
 
 
@@ -37,12 +41,15 @@ def describe_label(
     group: zarr.Group,
     levels: Sequence[zarr.Array[Any]],
     grid: Grid,
-    names: dict[int, str],
+    names: Mapping[int, str],
+    colours: Mapping[int, tuple[int, int, int, int]] | None = None,
 ) -> None:
-    """Describe (y, x) levels as a label image whose values have names."""
+    """Describe (y, x) levels as a label image whose values have names, and colours (RGBA)."""
     describe_image(group, levels, grid)
-    ome = dict(group.attrs["ome"])  # type: ignore[arg-type]
-    ome["image-label"] = {
+    ome: Any = group.attrs["ome"]
+    about: dict[str, Any] = {
         "properties": [{"label-value": value, "name": name} for value, name in names.items()],
     }
-    group.attrs["ome"] = ome
+    if colours is not None:
+        about["colors"] = [{"label-value": v, "rgba": list(rgba)} for v, rgba in colours.items()]
+    group.attrs["ome"] = {**ome, "image-label": about}

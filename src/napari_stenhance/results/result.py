@@ -19,9 +19,11 @@ from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.methods.field import Decoder, GeneField
+from napari_stenhance.methods.sample import counts_hash
 from napari_stenhance.results.ome import describe_label
 from napari_stenhance.section.grid import Grid
 from napari_stenhance.section.region import Region
+from napari_stenhance.section.section import Section
 from napari_stenhance.section.slide import Slide
 from napari_stenhance.storage.cache import Cache
 from napari_stenhance.storage.pyramid import any_pool, coarsen_all, create_levels, open_levels
@@ -91,8 +93,16 @@ class Result:
 
     @classmethod
     @contextmanager
-    def writing(cls, path: str | Path, slide: Slide, cache: Cache) -> Iterator[Result]:
-        """Create a result for a slide, or continue the one that is there, as its only writer.
+    def writing(cls, path: str | Path, of: Slide | Section, cache: Cache) -> Iterator[Result]:
+        """Create a result, or continue the one that is there, as its only writer.
+
+        Parameters
+        ----------
+        path : str or Path
+        of : Slide or Section
+            A section that has a slide of known scale is as its slide; else the result is that of
+            its spots.
+        cache : Cache
 
         Raises
         ------
@@ -109,11 +119,11 @@ class Result:
                 )
                 raise InputError(msg)
             if cls.is_result(path):
-                cls.open(path)._check_slide(slide)
+                cls.open(path)._check_same(_describe(of))
                 sweep_partial(path)
                 group = zarr.open_group(path, mode="r+")
             else:
-                group = cls._create(path, slide)
+                group = cls._create(path, _describe(of))
             yield cls(path, group)
 
     @classmethod
@@ -132,18 +142,8 @@ class Result:
             yield cls(path, zarr.open_group(path, mode="r+"))
 
     @classmethod
-    def _create(cls, path: Path, slide: Slide) -> zarr.Group:
-        about = {
-            "format_version": FORMAT_VERSION,
-            "slide": {
-                "name": slide.name,
-                "sha256": slide.sha256,
-                "shape": list(slide.shape),
-                "mpp": slide.scale(),
-                "mpp_source": slide.mpp_source,
-            },
-            "runs": [],
-        }
+    def _create(cls, path: Path, of: Mapping[str, Any]) -> zarr.Group:
+        about = {"format_version": FORMAT_VERSION, **of, "runs": []}
         try:
             path.mkdir(parents=True, exist_ok=True)
             sweep_partial(path)
@@ -154,18 +154,22 @@ class Result:
             raise InputError(msg) from error
         return group
 
-    def _check_slide(self, slide: Slide) -> None:
-        here = self.about["slide"]
-        if here["sha256"] != slide.sha256:
-            msg = (
-                f"{self.path}: this is the result of another slide ({here['name']}); choose "
-                f"another --out for {slide.name}."
-            )
+    def _check_same(self, of: Mapping[str, Any]) -> None:
+        kind = "slide" if "slide" in of else "spots"
+        new, here = of[kind], self.about.get(kind)
+        if here is None or here["sha256"] != new["sha256"]:
+            what = "another slide" if self.has_slide else "spots without a slide"
+            msg = f"{self.path}: this is the result of {what} ({self.name}); choose "
+            msg += f"another --out for {new['name']}."
             raise InputError(msg)
-        if here["mpp"] != slide.scale():
+        if here["mpp"] != new["mpp"]:
+            then, now = (
+                "in pixels" if mpp is None else f"at {mpp:g} µm per pixel"
+                for mpp in (here["mpp"], new["mpp"])
+            )
             msg = (
-                f"{self.path}: this result was made at {here['mpp']:g} µm per pixel, and now the "
-                f"scale is {slide.scale():g}; choose another --out, or the same --mpp."
+                f"{self.path}: this result was made {then}, and now the scale is {now}; choose "
+                "another --out, or the same --mpp."
             )
             raise InputError(msg)
 
@@ -173,8 +177,18 @@ class Result:
 
     @property
     def about(self) -> dict[str, Any]:
-        """The root's attributes: format version, slide, run names."""
+        """The root's attributes: format version, slide (or, without one, spots), run names."""
         return dict(self.group.attrs[_KEY])  # type: ignore[arg-type]
+
+    @property
+    def has_slide(self) -> bool:
+        """Whether this is the result of a slide; else it is of spots that have none."""
+        return "slide" in self.about
+
+    @property
+    def name(self) -> str:
+        """Name of the slide, or of the spots."""
+        return str(self.about["slide" if self.has_slide else "spots"]["name"])
 
     @property
     def runs(self) -> tuple[str, ...]:
@@ -217,9 +231,8 @@ class Result:
         """Open the gene field of a run."""
         group = self.run_group(run)
         rasters = {name: tuple(open_levels(_group(group, name))) for name in ("latent", "spread")}
-        grid = self.run_attributes(run)["grid"]
         return GeneField(
-            grid=Grid(grid["pitch_um"], tuple(grid["shape"]), grid["mpp"]),
+            grid=Grid.of(self.run_attributes(run)["grid"]),
             decoder=Decoder.read(_group(group, "decoder")),
             latent=rasters["latent"],
             spread=rasters["spread"],
@@ -260,7 +273,7 @@ class Result:
         record = {
             "identity": identity,
             **provenance,
-            "grid": {"pitch_um": grid.pitch_um, "shape": list(grid.shape), "mpp": grid.mpp},
+            "grid": grid.to_json(),
             "complete": False,
         }
         self.group.create_group(f"fields/{run}", attributes={_KEY: record}, overwrite=True)
@@ -367,6 +380,30 @@ class Result:
         line = {"time": now, "host": platform.node(), "event": event, **content}
         with file.open("a", encoding="utf-8") as out:
             out.write(json.dumps(line, default=str) + "\n")
+
+
+def _describe(of: Slide | Section) -> dict[str, Any]:
+    """Return what the root says about the slide, or about spots that have none."""
+    slide = of.slide if isinstance(of, Section) else of
+    if slide is None or (isinstance(of, Section) and of.mpp is None):
+        assert isinstance(of, Section)
+        return {
+            "spots": {
+                "name": of.name,
+                "sha256": counts_hash(of),
+                "mpp": of.mpp,
+                "unit": "pixel" if of.mpp is None else "micrometer",
+            }
+        }
+    return {
+        "slide": {
+            "name": slide.name,
+            "sha256": slide.sha256,
+            "shape": list(slide.shape),
+            "mpp": slide.scale(),
+            "mpp_source": slide.mpp_source,
+        }
+    }
 
 
 def _group(parent: zarr.Group, name: str) -> zarr.Group:

@@ -30,6 +30,7 @@ from napari_stenhance.section.spots import (
     find_geometry,
     find_mpp,
     geometry_of,
+    nearest_distance,
     positions_px,
     sum_at_same_place,
 )
@@ -151,6 +152,14 @@ class Section:
     def spots_um(self) -> NDArray[np.float64]:
         """Return the spots' (x, y) in micrometres of the world, shape (n, 2)."""
         return positions_px(self.need_spots(), self.name) * self.need_slide().scale()
+
+    def positions(self) -> tuple[NDArray[np.float64], float]:
+        """Return the spots' (x, y) in the world, and their pitch: in pixels without a scale."""
+        xy = positions_px(self.need_spots(), self.name) * (self.mpp or 1.0)
+        geometry = self.geometry()
+        # Spots may state their size in micrometres where the slide's scale is not known.
+        fits = (geometry.unit == "micrometer") == (self.mpp is not None)
+        return xy, geometry.pitch_um if fits and geometry.pitch_um > 0 else nearest_distance(xy)
 
     def geometry(self) -> SpotGeometry:
         """Return the spots' diameter, shape and pitch."""

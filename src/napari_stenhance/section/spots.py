@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -287,6 +287,12 @@ def attach(spots: ad.AnnData, geometry: SpotGeometry) -> ad.AnnData:
         layers=dict(spots.layers),
         uns={**spots.uns, UNS_KEY: asdict(geometry)},
     )
+
+
+def counts_of(spots: ad.AnnData, genes: Sequence[str]) -> sp.csr_array[np.float32]:
+    """Return the counts of some genes, shape (spots, genes)."""
+    columns = spots.var_names.get_indexer(list(genes))
+    return sp.csr_array(sp.csc_array(spots.X)[:, columns], dtype=np.float32)
 
 
 def log1p_cp10k(

@@ -98,6 +98,17 @@ def any_pool(values: NDArray[Any]) -> NDArray[Any]:
     return pooled
 
 
+def majority_pool(values: NDArray[Any]) -> NDArray[Any]:
+    """Take the most frequent of 2 × 2 blocks; of several the upper left: labels stay labels."""
+    rows, columns = values.shape
+    padded = np.pad(values, [(0, rows % 2), (0, columns % 2)], mode="edge")
+    four = np.stack([padded[i::2, j::2] for i in (0, 1) for j in (0, 1)])
+    votes = (four[:, None] == four[None]).sum(axis=1)
+    winner = votes.argmax(axis=0)[None]
+    pooled: NDArray[Any] = np.take_along_axis(four, winner, axis=0)[0]
+    return pooled
+
+
 def coarsen(fine: zarr.Array[Any], coarse: zarr.Array[Any], pool: Pool) -> int:
     """Fill the chunks of the next level that are missing; return how many were built."""
     tiles = missing_tiles(coarse)

@@ -85,14 +85,17 @@ def describe_section(section: Section) -> tuple[str, ...]:
 
 def describe_result(result: Result) -> tuple[str, ...]:
     """Describe a result, one fact or doubt in each line."""
+    from napari_stenhance.results.domains import domain_runs
     from napari_stenhance.results.genes import written_genes
 
-    slide = result.about["slide"]
-    height, width = slide["shape"]
-    lines = [
-        f"Result for slide {slide['name']}",
-        f"Slide: {width} × {height} px, {slide['mpp']:.4g} µm per pixel ({slide['mpp_source']})",
-    ]
+    lines = [f"Result for {'slide' if result.has_slide else 'spots'} {result.name}"]
+    if result.has_slide:
+        slide = result.about["slide"]
+        height, width = slide["shape"]
+        scale = f"{slide['mpp']:.4g} µm per pixel ({slide['mpp_source']})"
+        lines.append(f"Slide: {width} × {height} px, {scale}")
+    else:
+        lines.append("Slide: none")
     doubts: list[str] = []
     for run in result.runs:
         about = result.run_attributes(run)
@@ -108,5 +111,15 @@ def describe_result(result: Result) -> tuple[str, ...]:
                 f"{field.grid.pitch_um:g} µm, rank {field.decoder.channels}; "
                 f"{images} written as images"
             )
+        doubts += about["doubts"]
+    for domains in domain_runs(result):
+        grid, about = domains.grid, domains.about
+        unit = "µm" if grid.unit == "micrometer" else "px"
+        chosen = f", their number by {domains.criterion}" if domains.criterion else ""
+        lines.append(
+            f"Domains {domains.name}: {len(domains.domains)} domains{chosen}, of "
+            f"{'superpixels' if about['spots'] is None else 'spots'}, on {grid.shape[0]} × "
+            f"{grid.shape[1]} pixels of {grid.pitch_um:g} {unit}"
+        )
         doubts += about["doubts"]
     return tuple(lines + _doubts(list(dict.fromkeys(doubts))))

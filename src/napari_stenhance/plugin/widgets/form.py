@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 from magicgui.widgets import (
+    CheckBox,
     ComboBox,
     Container,
     FileEdit,
@@ -83,6 +84,8 @@ class OptionsForm:
             return ComboBox(choices=get_args(option.kind), value=default, **shared)
         if option.kind is Path:
             return FileEdit(mode="w", value=default or "", **shared)
+        if option.kind is bool:
+            return CheckBox(value=bool(default), **shared)
         if option.kind is int:
             return SpinBox(value=default or 0, min=0, max=_LARGEST, **shared)
         if option.kind is str:

@@ -216,7 +216,8 @@ class SectionWidget(QWidget):
 
     def _list_sections(self) -> None:
         names = dict.fromkeys(
-            about.name for _, about in layers_of(self._viewer, "slide", "spots", "gene", "browse")
+            about.name
+            for _, about in layers_of(self._viewer, "slide", "spots", "gene", "browse", "domains")
         )
         before = self.shown.currentText()
         self.shown.clear()
@@ -229,7 +230,7 @@ class SectionWidget(QWidget):
         name = self.shown.currentText()
         for layer, about in layers_of(self._viewer, "slide", "spots", "region"):
             layer.visible = about.name == name
-        for layer, about in layers_of(self._viewer, "gene", "browse"):
+        for layer, about in layers_of(self._viewer, "gene", "browse", "domains", "domain spots"):
             layer.visible = layer.visible and about.name == name
 
 
@@ -243,6 +244,6 @@ def _describe(what: Section | Result | None, layers: list[LayerData]) -> list[st
     if isinstance(what, Section):
         return list(describe_section(what))
     lines = list(describe_result(what))
-    if not any(layer[1]["metadata"][KEY].role == "slide" for layer in layers):
+    if what.has_slide and not any(one[1]["metadata"][KEY].role == "slide" for one in layers):
         lines.append("The slide is not where it was: open the section too, to see it underneath.")
     return lines

@@ -1,4 +1,7 @@
-"""Legacy Spatial Transcriptomics folders: counts and spot selection as tables, one H&E image."""
+"""Legacy Spatial Transcriptomics folders: counts and spot selection as tables, one H&E image.
+
+A table with the columns x, y and label, where there is one, says what a pathologist saw there.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
 
 _SPOT_ID = re.compile(r"(\d+(?:\.\d+)?)[x_](\d+(?:\.\d+)?)$")
 _TABLES = (".tsv", ".tsv.gz", ".txt", ".txt.gz")
+_LABELS = ("x", "y", "label")
 _POSITIONS = ("x", "y", "new_x", "new_y", "pixel_x", "pixel_y")
 _PEEK = 64 * 1024
 
@@ -52,11 +56,12 @@ def recognise(folder: Path) -> Found | None:
     files = sorted(f for f in folder.iterdir() if f.is_file() and not f.name.startswith("."))
     tables = {f: _head(f) for f in files if f.name.lower().endswith(_TABLES)}
     positions = [f for f, head in tables.items() if set(_POSITIONS) <= set(head[0])]
+    labels = [f for f, head in tables.items() if set(_LABELS) <= set(head[0])]
     counts = [f for f, head in tables.items() if head[1] and _SPOT_ID.match(head[1][0])]
     counts = [f for f in counts if "pixel_x" not in tables[f][0]]
     if not positions or not counts:
         return None
-    for what, found in (("counts", counts), ("positions", positions)):
+    for what, found in (("counts", counts), ("positions", positions), ("labels", labels)):
         if len(found) > 1:
             names = ", ".join(f.name for f in found)
             msg = f"{folder}: several files could be the {what}: {names}; leave only one there."
@@ -74,7 +79,7 @@ def recognise(folder: Path) -> Found | None:
         mpp_source=f"inferred from the lattice: {pitch:.1f} px = {ST_PITCH_UM:g} µm"
         if pitch
         else "unknown",
-        read=partial(_read, counts[0], positions[0]),
+        read=partial(_read, counts[0], positions[0], labels[0] if labels else None),
         doubts=doubts,
     )
 
@@ -102,7 +107,33 @@ def _read_positions(path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
     return table, doubts
 
 
-def _read(counts_path: Path, positions_path: Path) -> tuple[ad.AnnData, tuple[str, ...]]:
+def _read_labels(path: Path) -> pd.Series[str]:
+    """Read labels by array position; rows without a position or a label are left out.
+
+    Raises
+    ------
+    InputError
+        If the table cannot be read, or says two things of one position.
+    """
+    import pandas as pd
+
+    try:
+        table = pd.read_csv(path, sep="\t", dtype={"label": str}, usecols=list(_LABELS)).dropna()
+        x, y = (table[axis].astype(float).round().astype(int).astype(str) for axis in ("x", "y"))
+    except (ValueError, pd.errors.ParserError, EOFError, OSError) as error:
+        msg = f"{path}: the labels cannot be read ({error}); export them again."
+        raise InputError(msg) from error
+    labels = table["label"].set_axis(x + "x" + y)
+    if not labels.index.is_unique:
+        twice = labels.index[labels.index.duplicated()][0]
+        msg = f"{path}: the array position {twice} has two labels; remove one."
+        raise InputError(msg)
+    return labels
+
+
+def _read(
+    counts_path: Path, positions_path: Path, labels_path: Path | None
+) -> tuple[ad.AnnData, tuple[str, ...]]:
     import anndata as ad
     import pandas as pd
 
@@ -137,4 +168,7 @@ def _read(counts_path: Path, positions_path: Path) -> tuple[ad.AnnData, tuple[st
         obsm={"spatial": rows[["pixel_x", "pixel_y"]].to_numpy(np.float64)},
         uns={"spot_diameter_um": ST_DIAMETER_UM, "spot_pitch_um": ST_PITCH_UM},
     )
+    if labels_path is not None:
+        labels = _read_labels(labels_path)
+        spots.obs["label"] = pd.Categorical(labels.reindex([keys[n] for n in both]))
     return spots, doubts

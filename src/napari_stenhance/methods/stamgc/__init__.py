@@ -1,0 +1,1 @@
+"""STAMGC: spatial domains from spots, cells or superpixels."""

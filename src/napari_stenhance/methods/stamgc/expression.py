@@ -1,0 +1,108 @@
+"""What STAMGC learns from: expression of the genes that vary, of one or more slices together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+from sklearn.decomposition import PCA
+
+from napari_stenhance.errors import InputError
+from napari_stenhance.methods.genes import common_genes, variance, without_controls
+from napari_stenhance.methods.hvg import seurat_v3_genes
+from napari_stenhance.methods.stamgc.protocol import Slice
+from napari_stenhance.section.spots import log1p_cp10k
+
+_CLIP = 10.0
+_LEAST_SHARE = 0.05
+_NOT_GENES = ("ERCC-", "MT-")
+"""Spike-ins and mitochondrial genes; "ERCC" alone would drop the genes ERCC1 to ERCC8 too."""
+
+
+def shared_counts(
+    slices: Sequence[Slice],
+) -> tuple[tuple[str, ...], list[sp.csr_array[np.float32]]]:
+    """Return the genes that every slice measured, without control features, and their counts."""
+    genes = without_controls(common_genes([(s.name, s.genes) for s in slices]))
+    if not genes:
+        msg = f"{slices[0].name}: only control features were measured; give counts of genes."
+        raise InputError(msg)
+    counts = []
+    for s in slices:
+        assert s.counts is not None
+        position = {gene: n for n, gene in enumerate(s.genes)}
+        counts.append(sp.csr_array(s.counts[:, [position[gene] for gene in genes]]))
+    return genes, counts
+
+
+def published_features(
+    slices: Sequence[Slice], genes: int, min_cells: int, min_counts: int
+) -> NDArray[np.float32]:
+    """Prepare expression as published: (spots of all slices, genes), dense.
+
+    Genes in few spots, with few counts, spike-ins and mitochondrial ones are dropped; the `genes`
+    most variable are chosen by `seurat_v3_genes` on raw counts; counts per 10,000 of all genes
+    left, log1p, divided by each gene's standard deviation and cut at 10.
+    """
+    names, parts = shared_counts(slices)
+    counts = sp.csr_array(sp.vstack(parts))
+    columns = sp.csc_array(counts)
+    seen = np.diff(columns.indptr) >= min_cells
+    counted = np.asarray(counts.sum(axis=0)).ravel() >= min_counts
+    kept = np.flatnonzero(
+        seen & counted & np.array([not name.upper().startswith(_NOT_GENES) for name in names])
+    )
+    if not len(kept):
+        msg = (
+            f"{slices[0].name}: no gene was found in {min_cells} spots with {min_counts} counts, "
+            "as this group of the reference asks; choose another --group, or --preset robust."
+        )
+        raise InputError(msg)
+    counts = sp.csr_array(counts[:, kept])
+    chosen = seurat_v3_genes(counts, genes)
+    library = np.asarray(counts.sum(axis=1), np.float64).ravel()
+    values = log1p_cp10k(sp.csr_array(counts[:, np.sort(chosen)]), library).toarray()
+    spread = values.std(axis=0, ddof=1, dtype=np.float64).astype(np.float32)
+    values /= np.where(spread > 0, spread, 1)
+    return np.minimum(values, _CLIP, out=values)
+
+
+def has_counts(s: Slice) -> NDArray[np.bool_]:
+    """Tell which spots have more than 5 % of the median count: others say nothing of their own."""
+    if s.counts is None:
+        return np.ones(len(s.xy), bool)
+    library = np.asarray(s.counts.sum(axis=1), np.float64).ravel()
+    return library > _LEAST_SHARE * np.median(library)
+
+
+def principal_scores(slices: Sequence[Slice], genes: int, axes: int) -> NDArray[np.float32]:
+    """Return scores on the principal axes of log1p CP10k of the genes that vary most.
+
+    Sparse: no matrix of spots × genes is made. Each slice is centred on its own mean: what all of
+    its spots share is the patient or the chip, and would make domains of the slices themselves.
+
+    Returns
+    -------
+    ndarray of float32, shape (spots of all slices, at most `axes`)
+        0 for spots nearly without counts; see `has_counts`.
+    """
+    kept = [has_counts(s) for s in slices]
+    latents = [s.latent for s in slices if s.latent is not None]
+    if latents:
+        values = np.concatenate(latents)
+    else:
+        _, parts = shared_counts(slices)
+        parts = [sp.csr_array(part[np.flatnonzero(k)]) for part, k in zip(parts, kept, strict=True)]
+        logs = [log1p_cp10k(c, np.asarray(c.sum(axis=1), np.float64).ravel()) for c in parts]
+        chosen = np.sort(np.argsort(-variance(logs), kind="stable")[:genes])
+        values = sp.csr_array(sp.vstack([log[:, chosen] for log in logs]))
+    axes = min(axes, values.shape[1], values.shape[0] - 1)
+    scores = PCA(axes, svd_solver="covariance_eigh").fit_transform(values)
+    cuts = np.cumsum([k.sum() for k in kept])[:-1]
+    every = []
+    for part, k in zip(np.split(scores, cuts), kept, strict=True):
+        every.append(np.zeros((len(k), axes), np.float32))
+        every[-1][k] = part - part.mean(axis=0)
+    return np.concatenate(every)

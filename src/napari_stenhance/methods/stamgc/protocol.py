@@ -1,0 +1,81 @@
+"""What STAMGC sees of a section, and what it finds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from napari_stenhance.running.job import Job
+
+
+@dataclass(frozen=True)
+class Slice:
+    """The positions of one section, with counts or with latents of a gene field.
+
+    Attributes
+    ----------
+    name : str
+    xy : ndarray of float64, shape (n, 2)
+        Positions in any unit, the y axis pointing down.
+    pitch : float
+        Median distance of neighbours, in the unit of `xy`.
+    genes : tuple of str
+    counts : csr_array of float32, shape (n, genes), or None
+        Raw.
+    latent : ndarray of float32, shape (n, channels), or None
+        Instead of counts: what a field predicts there.
+    fiducial : float or None
+        Diameter of Visium's fiducials, in the unit of `xy`: the published unit of smoothing.
+    """
+
+    name: str
+    xy: NDArray[np.float64]
+    pitch: float
+    genes: tuple[str, ...] = ()
+    counts: sp.csr_array[np.float32] | None = None
+    latent: NDArray[np.float32] | None = None
+    fiducial: float | None = None
+
+
+@dataclass(frozen=True)
+class Domains:
+    """Domains of one or more slices, found together.
+
+    Attributes
+    ----------
+    labels : tuple of ndarray of int64, each of shape (n,)
+        1 … `n_domains`, for each slice.
+    confidence : tuple of ndarray of float32, each of shape (n,)
+        Share of the runs that agree with the label.
+    embedding : tuple of ndarray of float32, each of shape (n, width)
+        What was clustered.
+    n_domains : int
+    criterion : str
+        What the number of domains was chosen by; empty if it was given.
+    scores : tuple of (int, float)
+        The criterion for each number that was tried; the best is the largest.
+    """
+
+    labels: tuple[NDArray[np.int64], ...]
+    confidence: tuple[NDArray[np.float32], ...]
+    embedding: tuple[NDArray[np.float32], ...]
+    n_domains: int
+    criterion: str = ""
+    scores: tuple[tuple[int, float], ...] = ()
+
+
+class DomainMethod(Protocol):
+    """STAMGC with its options."""
+
+    def describe(self) -> dict[str, Any]:
+        """Return the hyperparameters as provenance."""
+        ...
+
+    def find(self, slices: Sequence[Slice], n_domains: int | None, job: Job) -> Domains:
+        """Find domains of all slices together; None estimates how many."""
+        ...

@@ -1,0 +1,55 @@
+"""STAMGC by preset."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal
+
+from napari_stenhance.errors import InputError
+from napari_stenhance.methods.stamgc.clustering import Clustering
+from napari_stenhance.methods.stamgc.protocol import DomainMethod
+from napari_stenhance.methods.stamgc.reference import Reference
+from napari_stenhance.methods.stamgc.robust import Recipe, Robust
+
+if TYPE_CHECKING:
+    import torch
+
+DomainPreset = Literal["robust", "reference"]
+
+
+def make_domain_method(
+    preset: DomainPreset,
+    clustering: Clustering,
+    runs: int,
+    refine: bool,
+    group: str,
+    epochs: int | None,
+    seed: int,
+    device: torch.device,
+) -> DomainMethod:
+    """Make STAMGC.
+
+    `clustering`, `runs` and `refine` are options of `robust`, `group` one of `reference`; epochs
+    are by default those of the preset.
+
+    Raises
+    ------
+    InputError
+        If an option has no meaning for the preset, or no sense.
+    """
+    if runs < 1 or (epochs is not None and epochs < 1):
+        msg = f"--runs {runs} --epochs {epochs}: both must be at least 1."
+        raise InputError(msg)
+    if preset == "reference":
+        if (clustering, runs, refine) != ("kmeans", 1, False):
+            msg = (
+                "--preset reference clusters one run with K-means, as published; leave out "
+                "--clustering, --runs and --refine, or choose --preset robust."
+            )
+            raise InputError(msg)
+        return Reference(seed, device, group, epochs)
+    if group:
+        msg = f"--group {group}: groups are configurations of --preset reference; leave it out."
+        raise InputError(msg)
+    recipe = Recipe(clustering=clustering, runs=runs, refine=refine)
+    return Robust(seed, device, recipe if epochs is None else replace(recipe, epochs=epochs))

@@ -1,0 +1,319 @@
+"""The dock 'Find domains': find spatial domains, look at them, and correct them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import (
+    QComboBox,
+    QHBoxLayout,
+    QPushButton,
+    QScrollArea,
+    QSplitter,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_stenhance.errors import InputError, StenhanceError
+from napari_stenhance.plugin.domains import (
+    begin_painting,
+    layers_of_run,
+    open_domains,
+    painting,
+    painting_layer,
+    show_edit,
+)
+from napari_stenhance.plugin.layers import domain_layers
+from napari_stenhance.plugin.scene import add_layers
+from napari_stenhance.plugin.shown import Shown, layers_of, open_runs, open_sections
+from napari_stenhance.plugin.widgets.chart import CriterionChart
+from napari_stenhance.plugin.widgets.domain_table import DomainTable
+from napari_stenhance.plugin.widgets.follow import follow_layers
+from napari_stenhance.plugin.widgets.form import OptionsForm
+from napari_stenhance.plugin.widgets.run_bar import RunBar
+from napari_stenhance.plugin.worker import notify_error
+from napari_stenhance.results.domain_edit import DomainEdit
+from napari_stenhance.storage.cache import Cache
+from napari_stenhance.tasks.domains import DomainsOptions, domains
+
+if TYPE_CHECKING:
+    from napari.viewer import Viewer
+
+    from napari_stenhance.results.domains import DomainRun
+    from napari_stenhance.section.section import Section
+
+_LIST_HEIGHT = 80
+_MORE = ("preset", "clustering", "runs", "refine", "group", "epochs", "device", "seed")
+
+
+class DomainsWidget(QWidget):
+    """Finds the domains of open sections or fields, and edits those that are open."""
+
+    def __init__(self, napari_viewer: Viewer) -> None:
+        super().__init__()
+        self._viewer = napari_viewer
+        self._runs: list[Shown] = []
+        self._suggested = ""
+        self.form = OptionsForm(
+            DomainsOptions,
+            choices={"sections": self._inputs},
+            hidden=("mpp", "image"),
+            more=_MORE,
+        )
+        self.form.fields["sections"].native.setMaximumHeight(_LIST_HEIGHT)
+        self.run = _button(self, "Find domains", "Find them, and write them to Out.", self._run)
+        self.run_bar = RunBar(self)
+        self.source = QComboBox(self)
+        self.source.setToolTip("Which domains are listed below")
+        self.source.currentIndexChanged.connect(self._show_run)
+        self.chart = CriterionChart(self)
+        self.table = DomainTable(self)
+        self.table.edited.connect(lambda *values: self._edit(_renamed_or_hidden, *values))
+        self.merge = _button(
+            self, "Merge", "Make one domain of the selected rows: the first remains.", self._merge
+        )
+        self.paint = _button(
+            self, "Repaint", "Paint with napari's tools, on a copy of the domains.", self._paint
+        )
+        self.save = _button(
+            self, "Save", "Write the changes beside the computed domains.", self._save
+        )
+        inside = QWidget(self)
+        column = QVBoxLayout(inside)
+        column.addWidget(self.form.main.native)
+        column.addWidget(self.form.more)
+        column.addStretch(1)
+        scroll = QScrollArea(self)
+        scroll.setWidgetResizable(True)
+        scroll.setWidget(inside)
+        above, below = QWidget(self), QWidget(self)
+        top, bottom, buttons = QVBoxLayout(above), QVBoxLayout(below), QHBoxLayout()
+        for widget in (scroll, self.run, self.run_bar):
+            top.addWidget(widget, int(widget is scroll))
+        for widget in (self.merge, self.paint, self.save):
+            buttons.addWidget(widget)
+        for widget in (self.source, self.chart, self.table):
+            bottom.addWidget(widget, int(widget is self.table))
+        bottom.addLayout(buttons)
+        split = QSplitter(Qt.Orientation.Vertical, self)
+        split.addWidget(above)
+        split.addWidget(below)
+        QVBoxLayout(self).addWidget(split)
+        self.form.fields["sections"].changed.connect(self._suggest)
+        follow_layers(self, napari_viewer, self._refresh)
+
+    # What can be chosen
+
+    def _inputs(self) -> list[tuple[str, Section | Path]]:
+        """List sections with spots, and results with a field: their superpixels."""
+        sections = [s for s in open_sections(self._viewer) if s.spots is not None]
+        names = [s.name for s in sections]
+        spots: list[tuple[str, Section | Path]] = [
+            (s.name if names.count(s.name) == 1 else f"{s.name} ({n + 1})", s)
+            for n, s in enumerate(sections)
+        ]
+        fields = {run.result: run.name for run in open_runs(self._viewer) if run.result}
+        return [*spots, *((f"superpixels of {path.name}", path) for path in fields)]
+
+    def _refresh(self) -> None:
+        had = bool(self.form.chosen("sections"))
+        self.form.refresh()
+        sections = self.form.fields["sections"]
+        if not had and sections.choices:
+            sections.value = [sections.choices[0]]
+        self._suggest()
+        self._list_runs()
+
+    def _suggest(self, _value: Any = None) -> None:
+        """Suggest where the result goes."""
+        out, chosen = self.form.fields["out"], self.form.chosen("sections")
+        if not chosen or str(out.value) not in {"", ".", self._suggested}:
+            return
+        out.value = _suggest_out(chosen)
+        self._suggested = str(out.value)
+
+    def _list_runs(self) -> None:
+        runs = open_domains(self._viewer)
+        keys = [(about.result, about.run) for about in runs]
+        before = [(about.result, about.run) for about in self._runs]
+        self._runs = runs
+        if keys == before:
+            return
+        kept, new = self.source.currentIndex(), [n for n, k in enumerate(keys) if k not in before]
+        self.source.blockSignals(True)
+        self.source.clear()
+        self.source.addItems([f"{about.name} · {about.run}" for about in runs])
+        again = keys.index(before[kept]) if before and before[kept] in keys else len(keys) - 1
+        self.source.setCurrentIndex(new[-1] if new else again)
+        self.source.blockSignals(False)
+        self._show_run()
+
+    # What is found
+
+    def options(self) -> DomainsOptions:
+        """Return the options as the form stands.
+
+        Raises
+        ------
+        InputError
+            If nothing is chosen.
+        """
+        values = self.form.values()
+        if not values["sections"]:
+            msg = "Choose at least one open section with spots, or a result with a field."
+            raise InputError(msg)
+        if all(isinstance(one, Path) for one in values["sections"]):
+            values["out"] = None
+        elif str(values["out"]) in {"", "."}:
+            msg = "Choose where the result goes (Out)."
+            raise InputError(msg)
+        return DomainsOptions(**values)
+
+    def _run(self) -> None:
+        try:
+            options = self.options()
+        except StenhanceError as error:
+            notify_error(error)
+            return
+        self.run.setEnabled(False)
+        self.run_bar.start(
+            "Find domains",
+            lambda job: domains(options, job),
+            on_done=self._add,
+            on_end=lambda: self.run.setEnabled(True),
+        )
+
+    def _add(self, runs: tuple[DomainRun, ...]) -> None:
+        """Show runs, instead of what lay where they are."""
+        names = {run.result.name for run in runs}
+        roles = ("domains", "painting", "domain spots", "spots", "gene", "browse")
+        for layer, about in layers_of(self._viewer, *roles):
+            layer.visible = layer.visible and about.name not in names
+        for run in runs:
+            there = list(layers_of(self._viewer, "domains", "domain spots", run=run.name,
+                                   result=run.result.path))  # fmt: skip
+            for layer, _ in there:
+                layer.visible = True
+            if not there:
+                add_layers(self._viewer, domain_layers(run, visible=True))
+
+    # What is changed
+
+    @property
+    def current(self) -> Shown | None:
+        """The domain run that is listed, with the changes made to it."""
+        index = self.source.currentIndex()
+        if not 0 <= index < len(self._runs):
+            return None
+        listed = self._runs[index]
+        now = layers_of(self._viewer, "domains", result=listed.result, run=listed.run)
+        return next((about for _, about in now), None)
+
+    def _show_run(self, _index: int = 0) -> None:
+        about = self.current
+        for button in (self.merge, self.paint, self.save):
+            button.setEnabled(about is not None)
+        if about is None or about.edit is None:
+            self.table.setRowCount(0)
+            self.chart.show_scores("", (), 0)
+            return
+        run = about.edit.run
+        self.chart.show_scores(run.criterion, run.scores, run.chosen)
+        self.table.show_domains(about.edit.domains, run.summary())
+
+    def _edit(self, change: Callable[..., DomainEdit], *values: Any) -> None:
+        about = self.current
+        if about is None or about.edit is None:
+            return
+        try:
+            edit = change(about.edit, *values)
+        except StenhanceError as error:
+            notify_error(error)
+            edit = about.edit
+        if edit != about.edit:
+            show_edit(self._viewer, about, edit)
+        self._show_run()
+
+    def _merge(self) -> None:
+        chosen = self.table.chosen()
+        if len(chosen) < 2:
+            notify_error(InputError("Select the rows of at least two domains to merge."))
+            return
+        self._edit(_merged, chosen)
+
+    def _paint(self) -> None:
+        about = self.current
+        if about is None:
+            return
+        if painting(self._viewer, about) is None:
+            add_layers(self._viewer, [painting_layer(about)])
+        layer = painting(self._viewer, about)
+        chosen = self.table.chosen()
+        layer.selected_label = chosen[0] if chosen else about.edit.domains[0].value
+        begin_painting(self._viewer, layer)
+
+    def _save(self) -> None:
+        about = self.current
+        if about is None or about.edit is None:
+            return
+        edit, layer = about.edit, painting(self._viewer, about)
+        try:
+            if layer is not None:
+                edit = edit.paint(layer.data)
+        except StenhanceError as error:
+            notify_error(error)
+            return
+        if not edit.changed:
+            notify_error(InputError("Nothing was changed: there is nothing to save."))
+            return
+        self.run_bar.start(
+            "Save domains",
+            lambda _job: edit.save(Cache.default()),
+            on_done=lambda saved: self._saved(about, saved),
+        )
+
+    def _saved(self, about: Shown, saved: DomainRun) -> None:
+        """Show what was saved; the computed domains are again as they were."""
+        layer = painting(self._viewer, about)
+        if layer is not None:
+            self._viewer.layers.remove(layer)
+        show_edit(self._viewer, about, DomainEdit.of(about.edit.run))
+        for other, _ in layers_of_run(self._viewer, about):
+            other.visible = False
+        self._add((saved,))
+
+
+def _renamed_or_hidden(edit: DomainEdit, value: int, name: str, hidden: bool) -> DomainEdit:
+    if edit.domain(value).name != name:
+        edit = edit.rename(value, name)
+    return edit.hide(value, hidden=hidden)
+
+
+def _merged(edit: DomainEdit, values: list[int]) -> DomainEdit:
+    for value in values[1:]:
+        edit = edit.merge(value, values[0])
+    return edit
+
+
+def _button(parent: QWidget, text: str, tip: str, clicked: Callable[[], None]) -> QPushButton:
+    button = QPushButton(text, parent)
+    button.setToolTip(tip)
+    button.clicked.connect(lambda _on=False: clicked())
+    return button
+
+
+def _suggest_out(chosen: tuple[Section | Path, ...]) -> Path:
+    """Name a result beside the section, or at home where that folder cannot be written."""
+    first = chosen[0]
+    if isinstance(first, Path):
+        return first
+    file = Path(first.origin) if first.slide is None else first.slide.path
+    beside = file.resolve().parent
+    folder = beside if beside.is_dir() and os.access(beside, os.W_OK) else Path.home()
+    if len(chosen) > 1:
+        return folder / "domains"
+    return folder / f"{first.name}.stenhance.zarr"

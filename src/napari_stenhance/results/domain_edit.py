@@ -1,0 +1,249 @@
+"""Domains that a person renamed, merged, hid or repainted, as a run beside the one they are of."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_stenhance.errors import InputError
+from napari_stenhance.results.domains import (
+    CONFIDENCE,
+    LABEL,
+    DomainRun,
+    Found,
+    label_spots,
+    same_run,
+    write_run,
+)
+from napari_stenhance.results.label_map import LABELS_MOST, raster_labels
+from napari_stenhance.results.palette import colour_of
+from napari_stenhance.results.result import Result
+from napari_stenhance.results.summaries import (
+    Domain,
+    field_expression,
+    spots_expression,
+    symbols_of,
+)
+from napari_stenhance.section.spots import counts_of, positions_px
+from napari_stenhance.storage.cache import Cache
+
+_EDITED = "-edited"
+_KEPT = ("seed", "device", "versions", "n_domains", "criterion", "scores", "doubts")
+
+
+@dataclass(frozen=True)
+class DomainEdit:
+    """What a person changed about the domains of a run; nothing of it is written yet.
+
+    Attributes
+    ----------
+    run : DomainRun
+    domains : tuple of Domain
+        As they are now; those that were merged into another are gone.
+    merged : mapping of int to int
+        Where the domains went that are gone.
+    painted : ndarray of uint8, or None
+        The label image as it was painted; None if nobody painted.
+    """
+
+    run: DomainRun
+    domains: tuple[Domain, ...]
+    merged: Mapping[int, int]
+    painted: NDArray[np.uint8] | None = field(default=None, compare=False)
+
+    @classmethod
+    def of(cls, run: DomainRun) -> DomainEdit:
+        """Begin with what the run has."""
+        return cls(run, run.domains, {})
+
+    @property
+    def changed(self) -> bool:
+        """Whether there is anything to save."""
+        return self != DomainEdit.of(self.run) or self.painted is not None
+
+    def domain(self, which: int | str) -> Domain:
+        """Find a domain by its value or name.
+
+        Raises
+        ------
+        InputError
+            If there is none.
+        """
+        for domain in self.domains:
+            if which in {domain.value, str(domain.value), domain.name}:
+                return domain
+        there = ", ".join(f"{d.value} ({d.name})" for d in self.domains)
+        msg = f"There is no domain {which} in {self.run.name}; there are: {there}."
+        raise InputError(msg)
+
+    def rename(self, which: int | str, name: str) -> DomainEdit:
+        """Rename a domain.
+
+        Raises
+        ------
+        InputError
+            If there is no such domain, the name is empty or that of another one.
+        """
+        old, name = self.domain(which), name.strip()
+        if not name or name in {d.name for d in self.domains if d is not old}:
+            said = f"is called {name!r} already: merge them instead" if name else "needs a name"
+            msg = f"{old.name} cannot be renamed: a domain {said}."
+            raise InputError(msg)
+        return self._with(replace(old, name=name))
+
+    def hide(self, which: int | str, *, hidden: bool = True) -> DomainEdit:
+        """Hide a domain, or show it again."""
+        return self._with(replace(self.domain(which), hidden=hidden))
+
+    def merge(self, which: int | str, into: int | str) -> DomainEdit:
+        """Put a domain into another, whose name and colour remain.
+
+        Raises
+        ------
+        InputError
+            If one of them is not there, or they are the same.
+        """
+        gone, stays = self.domain(which), self.domain(into)
+        if gone is stays:
+            msg = f"{gone.name} cannot be merged with itself; choose another domain."
+            raise InputError(msg)
+        merged = {
+            old: stays.value if new == gone.value else new for old, new in self.merged.items()
+        }
+        return replace(
+            self,
+            domains=tuple(d for d in self.domains if d is not gone),
+            merged={**merged, gone.value: stays.value},
+        )
+
+    def paint(self, painted: NDArray[np.integer]) -> DomainEdit:
+        """Take a label image that was painted; values that are new become domains.
+
+        Raises
+        ------
+        InputError
+            If a value is no domain that can be.
+        """
+        there = [int(value) for value in np.unique(painted) if value]
+        if there and not 0 < max(there) <= LABELS_MOST:
+            msg = f"Label {max(there)} was painted; domains can be 1 to {LABELS_MOST}."
+            raise InputError(msg)
+        known = {d.value for d in self.domains} | set(self.merged)
+        new = tuple(Domain(v, f"Domain {v}", colour_of(v)) for v in there if v not in known)
+        domains = sorted((*self.domains, *new), key=lambda d: d.value)
+        return replace(self, domains=tuple(domains), painted=painted.astype(np.uint8))
+
+    def _with(self, changed: Domain) -> DomainEdit:
+        return replace(
+            self,
+            domains=tuple(changed if d.value == changed.value else d for d in self.domains),
+        )
+
+    def lookup(self) -> NDArray[np.uint8]:
+        """Return what each value of the label image has become."""
+        table = np.arange(LABELS_MOST + 1, dtype=np.uint8)
+        for old, new in self.merged.items():
+            table[old] = new
+        return table
+
+    def save(self, cache: Cache) -> DomainRun:
+        """Write it as a run of its own, `<run>-edited`; the one it is of stays as it is.
+
+        Raises
+        ------
+        InputError
+            If another process is writing this result.
+        """
+        run, lookup = self.run, self.lookup()
+        before = np.asarray(run.levels[0][...])
+        raster = lookup[before if self.painted is None else self.painted]
+        about = run.about
+        identity = {
+            "edited_from": run.name,
+            "domains": [asdict(d) for d in self.domains],
+            "merged": sorted(self.merged.items()),
+            "pixels_sha256": hashlib.sha256(raster.tobytes()).hexdigest(),
+        }
+        found = self._spots(raster, before) if about["spots"] else self._superpixels(raster)
+        stem = run.name.split(_EDITED)[0] + _EDITED
+        kept = {key: about[key] for key in _KEPT}
+        with Result.adding(run.result.path, cache) as result:
+            return same_run(result, identity) or write_run(result, stem, identity, kept, found)
+
+    def _spots(self, raster: NDArray[np.uint8], before: NDArray[np.uint8]) -> Found:
+        """Label the spots: those whose pixel was repainted as it is now, others as they were."""
+        spots, grid = self.run.spots(), self.run.grid
+        assert spots is not None
+        value_of = {d.name: d.value for d in self.run.domains}
+        old = np.array([value_of.get(name, 0) for name in spots.obs[LABEL].astype(object)])
+        labels = self.lookup()[old].astype(np.int64)
+        if self.painted is not None:
+            xy = positions_px(spots, self.run.name) * grid.mpp
+            at = np.rint(grid.position(xy)).astype(int)
+            row, column = np.clip(at, 0, np.array(grid.shape) - 1).T
+            repainted = self.painted[row, column] != before[row, column]
+            labels[repainted] = raster[row, column][repainted]
+            confidence = spots.obs[CONFIDENCE].to_numpy(copy=True)
+            confidence[repainted] = np.nan
+            spots.obs[CONFIDENCE] = confidence
+        spots.obs = spots.obs.drop(columns=[LABEL])
+        genes = tuple(self.run.table().var_names)
+        counts = counts_of(spots, genes)
+        values = [d.value for d in self.domains]
+        expression = spots_expression([(counts, labels)], genes, symbols_of(spots, genes), values)
+        return Found(
+            domains=self.domains,
+            grid=grid,
+            label=raster_labels(raster),
+            expression=expression,
+            number=np.bincount(labels, minlength=LABELS_MOST + 1),
+            spots=label_spots(spots, labels, self.domains),
+        )
+
+    def _superpixels(self, raster: NDArray[np.uint8]) -> Found:
+        source = self.run.about["field"]
+        genes = self.run.result.field(source["run"])
+        values = [d.value for d in self.domains]
+        return Found(
+            domains=self.domains,
+            grid=self.run.grid,
+            label=raster_labels(raster),
+            expression=field_expression(genes, source["level"], raster, values),
+            number=np.bincount(raster.ravel(), minlength=LABELS_MOST + 1),
+            field=source,
+        )
+
+
+def edit_all(
+    run: DomainRun,
+    rename: Sequence[str] = (),
+    merge: Sequence[str] = (),
+    hide: Sequence[str] = (),
+) -> DomainEdit:
+    """Apply edits that are written as text: `3=White matter` renames, `5=3` merges 5 into 3.
+
+    Raises
+    ------
+    InputError
+        If one of them cannot be done.
+    """
+    edit = DomainEdit.of(run)
+    for text in merge:
+        edit = edit.merge(*_pair(text, "--merge"))
+    for text in rename:
+        edit = edit.rename(*_pair(text, "--rename"))
+    for text in hide:
+        edit = edit.hide(text)
+    return edit
+
+
+def _pair(text: str, option: str) -> tuple[str, str]:
+    left, equals, right = text.partition("=")
+    if not equals or not left.strip() or not right.strip():
+        msg = f"{option} {text}: write DOMAIN=NEW, as in 3=White matter."
+        raise InputError(msg)
+    return left.strip(), right.strip()

@@ -1,0 +1,27 @@
+"""Tables: AnnData in zarr v3, written and read through one door."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import anndata as ad
+    import zarr
+
+
+def write_table(group: zarr.Group, key: str, table: ad.AnnData) -> None:
+    """Write a table into a zarr v3 group; it follows the format of the group.
+
+    Unsharded: so that every part is written with little memory, and anndata does not warn.
+    """
+    import anndata
+
+    with anndata.settings.override(auto_shard_zarr_v3=False):
+        anndata.io.write_elem(group, key, table)
+
+
+def read_table(group: zarr.Group, key: str) -> Any:
+    """Read what `write_table` wrote, or a part of it."""
+    import anndata
+
+    return anndata.io.read_elem(group[key])

@@ -1,0 +1,148 @@
+"""Find spatial domains of sections, or of the superpixels of gene fields."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from napari_stenhance.errors import InputError
+from napari_stenhance.running.device import DeviceName
+from napari_stenhance.running.job import Job
+from napari_stenhance.tasks.finding import Clustering, Epochs, Group, Preset, Refine, Runs
+from napari_stenhance.tasks.options import Help, as_paths
+
+if TYPE_CHECKING:
+    from napari_stenhance.results.domains import DomainRun
+    from napari_stenhance.storage.cache import Cache
+
+
+@dataclass(frozen=True)
+class DomainsOptions:
+    """Options of `domains`; sections may also be `Section` objects."""
+
+    sections: Annotated[
+        tuple[Path, ...],
+        Help(
+            "Sections with spots; several get the same domains. Or results of enhance, whose "
+            "superpixels are then put into domains.",
+            positional=True,
+        ),
+    ]
+    out: Annotated[
+        Path | None,
+        Help(
+            "The result folder (C2.stenhance.zarr); for several sections, a folder of results; "
+            "not needed for a result, which is added to."
+        ),
+    ] = None
+    n_domains: Annotated[int | None, Help("How many domains; by default, estimated.")] = None
+    preset: Preset = "robust"
+    clustering: Clustering = "auto"
+    runs: Runs = None
+    refine: Refine = False
+    group: Group = ""
+    epochs: Epochs = None
+    mpp: Annotated[
+        float | None, Help("Scale of the sections, where files do not say.", unit="µm per pixel")
+    ] = None
+    image: Annotated[
+        Path | None, Help("The slide, where it does not lie beside the counts; for one section.")
+    ] = None
+    device: Annotated[DeviceName, Help("What computes.")] = "auto"
+    seed: Annotated[int, Help("Fixes every random choice.")] = 0
+
+    def __post_init__(self) -> None:
+        """Accept strings and single values where paths are expected."""
+        object.__setattr__(self, "sections", as_paths(self.sections))
+        object.__setattr__(self, "out", None if self.out is None else Path(self.out))
+
+
+def domains(
+    options: DomainsOptions, job: Job | None = None, cache: Cache | None = None
+) -> tuple[DomainRun, ...]:
+    """Find spatial domains, and write them as label images and tables.
+
+    Parameters
+    ----------
+    options : DomainsOptions
+    job : Job, optional
+        Receives progress and notes; cancels.
+    cache : Cache, optional
+        Where pyramids and locks lie; by default the user's.
+
+    Returns
+    -------
+    tuple of DomainRun
+        One for each section, found together: the same names and colours. A run that is complete is
+        returned as it is.
+
+    Raises
+    ------
+    InputError
+        If an input or an option cannot be used.
+    InferenceError
+        If the device fails.
+    Cancelled
+        If the job was cancelled.
+    """
+    from napari_stenhance.results.domains import number_domains, same_run, write_run
+    from napari_stenhance.running.device import describe_device, inference_errors, resolve_device
+    from napari_stenhance.storage.cache import Cache
+    from napari_stenhance.tasks.finding import LEAST, make_method
+    from napari_stenhance.tasks.predicting import versions
+    from napari_stenhance.tasks.seen import expression_of_spots, see
+
+    job, cache = job or Job(), cache or Cache.default()
+    device = resolve_device(options.device)
+    method = make_method(options, options.seed, device)
+    seen = see(options.sections, options.out, options.mpp, options.image, cache, job)
+    for one in seen:
+        if len(one.slice.xy) <= (options.n_domains or LEAST):
+            msg = (
+                f"{one.slice.name}: {len(one.slice.xy)} positions are too few for "
+                f"{options.n_domains or LEAST} domains; ask for fewer, or give other spots."
+            )
+            raise InputError(msg)
+    together = {
+        "method": "stamgc",
+        "preset": options.preset,
+        "recipe": method.describe(),
+        "n_domains": options.n_domains,
+        "seed": options.seed,
+        "found_in": [one.identity for one in seen],
+    }
+    identities = [{**together, "this": n} for n in range(len(seen))]
+    with ExitStack() as stack:
+        results = [stack.enter_context(one.writing(cache)) for one in seen]
+        runs = [same_run(*pair) for pair in zip(results, identities, strict=True)]
+        done = [run for run in runs if run is not None]
+        for run in done:
+            job.note(f"{run.result.path}: the run {run.name} is already complete.")
+        if len(done) == len(seen):
+            return tuple(done)
+        with inference_errors("Finding domains"):
+            found = method.find([one.slice for one in seen], options.n_domains, job)
+        found = replace(found, labels=number_domains(found.labels))
+        provenance = {
+            "seed": options.seed,
+            "device": describe_device(device),
+            "versions": versions(),
+            "n_domains": found.n_domains,
+            "criterion": found.criterion,
+            "scores": [list(score) for score in found.scores],
+        }
+        with job.stage("Writing domains", len(seen)) as stage:
+            expression = expression_of_spots(seen, found)
+            for n, (one, result) in enumerate(zip(seen, results, strict=True)):
+                if runs[n] is None:
+                    runs[n] = write_run(
+                        result,
+                        f"stamgc-{options.preset}",
+                        identities[n],
+                        {**provenance, "doubts": list(one.doubts)},
+                        one.lay(found, n, expression),
+                    )
+                stage.advance()
+    return tuple(run for run in runs if run is not None)

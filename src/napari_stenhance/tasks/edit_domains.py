@@ -1,0 +1,71 @@
+"""Rename, merge and hide domains without napari."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from napari_stenhance.running.job import Job
+from napari_stenhance.tasks.options import Help
+
+if TYPE_CHECKING:
+    from napari_stenhance.results.domains import DomainRun
+    from napari_stenhance.storage.cache import Cache
+
+
+@dataclass(frozen=True)
+class EditDomainsOptions:
+    """Options of `edit_domains`."""
+
+    result: Annotated[Path, Help("The result whose domains are edited.", positional=True)]
+    rename: Annotated[
+        tuple[str, ...], Help("Rename a domain, by its number or name: 3=White matter.")
+    ] = ()
+    merge: Annotated[tuple[str, ...], Help("Put a domain into another: 5=3.")] = ()
+    hide: Annotated[tuple[str, ...], Help("Do not show a domain.")] = ()
+    run: Annotated[str, Help("Which domain run; by default the newest.")] = ""
+
+    def __post_init__(self) -> None:
+        """Accept single values, and a string where a path is expected."""
+        object.__setattr__(self, "result", Path(self.result))
+        for name in ("rename", "merge", "hide"):
+            value = getattr(self, name)
+            object.__setattr__(self, name, (value,) if isinstance(value, str) else tuple(value))
+
+
+def edit_domains(
+    options: EditDomainsOptions, job: Job | None = None, cache: Cache | None = None
+) -> DomainRun:
+    """Rename, merge or hide domains, as a run beside the one they are of.
+
+    Parameters
+    ----------
+    options : EditDomainsOptions
+    job : Job, optional
+        Cancels.
+    cache : Cache, optional
+        Where locks lie; by default the user's.
+
+    Returns
+    -------
+    DomainRun
+        `<run>-edited`: the computed one stays as it is.
+
+    Raises
+    ------
+    InputError
+        If there is no such domain, or another process is writing this result.
+    """
+    from napari_stenhance.results.domain_edit import edit_all
+    from napari_stenhance.results.domains import domain_run
+    from napari_stenhance.results.result import Result
+    from napari_stenhance.storage.cache import Cache
+
+    job, cache = job or Job(), cache or Cache.default()
+    run = domain_run(Result.open(options.result), options.run)
+    edit = edit_all(run, options.rename, options.merge, options.hide)
+    with job.stage("Writing domains", 1) as stage:
+        saved = edit.save(cache)
+        stage.advance()
+    return saved

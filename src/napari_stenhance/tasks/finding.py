@@ -1,0 +1,130 @@
+"""What the tasks about domains share: the options of STAMGC, and what it sees of a section."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from napari_stenhance.errors import InputError
+from napari_stenhance.running.job import Job
+from napari_stenhance.tasks.options import Help
+
+if TYPE_CHECKING:
+    import torch
+
+    from napari_stenhance.methods.stamgc.protocol import DomainMethod, Slice
+    from napari_stenhance.section.section import Section
+    from napari_stenhance.storage.cache import Cache
+
+Preset = Annotated[
+    Literal["robust", "reference"],
+    Help("How domains are found: robust agrees best with anatomists; reference is as published."),
+]
+Clustering = Annotated[
+    Literal["auto", "mixture", "kmeans", "leiden"],
+    Help("What makes domains of the embedding: auto is mixture for robust, kmeans for reference."),
+]
+Runs = Annotated[
+    int | None,
+    Help("Trainings whose domains are put together; by default as the preset says: 5 or 1."),
+]
+Refine = Annotated[bool, Help("Give each spot the domain of most spots around it, at the end.")]
+Group = Annotated[
+    str, Help("A published configuration by its name (10x, MERFISH …); for reference only.")
+]
+Epochs = Annotated[int | None, Help("Train so long; by default as the preset says.")]
+
+_CLUSTERING: Mapping[str, Literal["mixture", "kmeans"]] = {
+    "robust": "mixture",
+    "reference": "kmeans",
+}
+_RUNS = {"robust": 5, "reference": 1}
+LEAST, MOST = 2, 255
+
+
+def make_method(options: Any, seed: int, device: torch.device) -> DomainMethod:
+    """Make STAMGC as options say that have a field for each of its own.
+
+    Raises
+    ------
+    InputError
+        If a number is out of range.
+    """
+    from napari_stenhance.methods.stamgc.registry import make_domain_method
+
+    number = options.n_domains
+    if number is not None and not LEAST <= number <= MOST:
+        msg = f"--n-domains {number}: there can be {LEAST} to {MOST} domains."
+        raise InputError(msg)
+    if options.runs is not None and options.runs < 1:
+        msg = f"--runs {options.runs}: at least one training is needed."
+        raise InputError(msg)
+    return make_domain_method(
+        preset=options.preset,
+        clustering=_CLUSTERING[options.preset]
+        if options.clustering == "auto"
+        else options.clustering,
+        runs=options.runs or _RUNS[options.preset],
+        refine=options.refine,
+        group=options.group,
+        epochs=options.epochs,
+        seed=seed,
+        device=device,
+    )
+
+
+def open_spots(
+    section: Any, mpp: float | None, image: Path | None, cache: Cache, job: Job
+) -> Section:
+    """Open a section whose spots are wanted; slide and scale may be missing, which is said.
+
+    Raises
+    ------
+    InputError
+        If it has no spots, or their counts are not raw.
+    """
+    from napari_stenhance.section.spots import check_raw
+    from napari_stenhance.tasks.predicting import open_for
+
+    opened = open_for(section, mpp, image=image, spots=True, slide=False, cache=cache, job=job)
+    check_raw(opened.need_spots(), opened.where)
+    if opened.mpp is None:
+        job.note(f"{opened.name}: without a scale, lengths are in pixels; areas are not known.")
+    elif opened.slide is None:
+        job.note(f"{opened.name}: there is no slide, so domains are laid over the spots alone.")
+    return opened
+
+
+def spots_slices(sections: Sequence[Section], job: Job) -> tuple[Slice, ...]:
+    """Return what STAMGC sees of sections: the genes that all of them measured."""
+    from napari_stenhance.methods.genes import common_genes, without_controls
+    from napari_stenhance.methods.stamgc.protocol import Slice
+    from napari_stenhance.section.spots import counts_of
+
+    shared = common_genes([(s.name, list(s.need_spots().var_names)) for s in sections])
+    genes = without_controls(shared)
+    dropped = max(s.need_spots().n_vars for s in sections) - len(genes)
+    if dropped:
+        job.note(f"{dropped} genes that not every section measured, or controls, are left out.")
+    slices = []
+    for section in sections:
+        spots = section.need_spots()
+        xy, pitch = section.positions()
+        counts = counts_of(spots, genes)
+        slices.append(
+            Slice(section.name, xy, pitch, genes, counts=counts, fiducial=_fiducial(section))
+        )
+    return tuple(slices)
+
+
+def _fiducial(section: Section) -> float | None:
+    """Find the diameter of Visium's fiducials, in the unit of the positions."""
+    libraries = section.need_spots().uns.get("spatial")
+    if not isinstance(libraries, Mapping) or len(libraries) != 1:
+        return None
+    (library,) = libraries.values()
+    factors = library.get("scalefactors", {}) if isinstance(library, Mapping) else {}
+    pixels = factors.get("fiducial_diameter_fullres")
+    # Published in whole pixels.
+    return None if pixels is None else int(pixels) * (section.mpp or 1.0)

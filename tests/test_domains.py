@@ -1,0 +1,491 @@
+"""Domains without napari: the task, its result, the command line, edits, evaluation."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import anndata as ad
+import numpy as np
+import ome_zarr_models.v05 as ome
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+import zarr
+from scipy import stats
+
+import napari_stenhance as st
+from napari_stenhance.methods.field import Decoder
+from napari_stenhance.results.domains import number_domains
+from napari_stenhance.results.label_map import nearest_labels
+from napari_stenhance.scoring.markers import marker_scores
+from napari_stenhance.section.grid import Grid
+from napari_stenhance.storage.cache import Cache
+from napari_stenhance.storage.pyramid import coarsen_all, majority_pool, mean_pool
+from napari_stenhance.storage.tiles import Tile, missing_tiles, write_tile
+from test_cli import files_of, run
+
+PITCH = 100.0
+# Enough for four bands.
+QUICK = ("--runs", 2, "--epochs", 5, "--device", "cpu")
+
+
+def banded(
+    seed: int = 0,
+    offset: tuple[float, float] = (0, 0),
+    mpp: float | None = 0.5,
+    side: int = 14,
+    genes: Sequence[int] = range(24),
+) -> ad.AnnData:
+    """Spots of a square lattice whose genes follow four bands, and say which band they are in."""
+    rng = np.random.default_rng(seed)
+    row, column = (each.ravel() for each in np.mgrid[:side, :side])
+    # Bands of different widths, so that their sizes are.
+    band = np.searchsorted([2, 5, 9], row, side="right")
+    rate = np.ones((side * side, 24))
+    for n in range(4):
+        rate[band == n, 6 * n : 6 * n + 6] = 12
+    counts = rng.poisson(rate * rng.gamma(20, 1 / 20, (side * side, 1)))
+    label = pd.Categorical([f"L{n}" for n in band])
+    spots = ad.AnnData(
+        X=sp.csr_matrix(counts[:, list(genes)].astype(np.float32)),
+        obs=pd.DataFrame(
+            {"band": label, "note": np.arange(side * side)},
+            index=[f"s{n}" for n in range(side * side)],
+        ),
+        var=pd.DataFrame(
+            {"gene_symbol": [f"SYM{n}" for n in genes]}, index=[f"G{n}" for n in genes]
+        ),
+        obsm={
+            "spatial": np.column_stack([column, row]) * PITCH / (mpp or 1) + offset,
+            "X_pca": rng.random((side * side, 3)),
+        },
+        uns={"about": {"donor": "a"}},
+    )
+    if mpp is not None:
+        spots.uns["microns_per_pixel"] = mpp
+    return spots
+
+
+def write_spots(folder: Path, spots: ad.AnnData, name: str = "bands") -> Path:
+    folder.mkdir(exist_ok=True)
+    spots.write_h5ad(folder / f"{name}.h5ad")
+    return folder / f"{name}.h5ad"
+
+
+def find(*sections: object, **options: Any) -> tuple[st.DomainRun, ...]:
+    return st.domains(quick(sections, **options))
+
+
+def quick(sections: object, **options: Any) -> st.DomainsOptions:
+    return st.DomainsOptions(sections=sections, runs=2, epochs=5, device="cpu", **options)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Bands on disk, and the result of finding them, from the command line."""
+    folder = tmp_path_factory.mktemp("domains")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("STENHANCE_CACHE", str(folder / "cache"))
+        section = write_spots(folder, banded())
+        out = folder / "bands.stenhance.zarr"
+        ran = run("domains", section, "--n-domains", 4, "--out", out, *QUICK)
+    assert "no slide" in ran.stderr
+    assert "Domain 4" in ran.stdout
+    assert "SYM" in ran.stdout
+    return section, out
+
+
+def test_the_table_keeps_what_the_spots_had(found: tuple[Path, Path]) -> None:
+    section, out = found
+    given = ad.read_h5ad(section)
+    (result,) = st.domain_runs(st.Result.open(out))
+    spots = result.spots()
+    assert spots is not None
+    assert list(spots.obs_names) == list(given.obs_names)
+    np.testing.assert_array_equal(spots.X.toarray(), given.X.toarray())
+    assert list(spots.obs["band"].astype(str)) == list(given.obs["band"].astype(str))
+    np.testing.assert_array_equal(spots.obs["note"], given.obs["note"])
+    np.testing.assert_array_equal(spots.obsm["X_pca"], given.obsm["X_pca"])
+    assert spots.uns["about"]["donor"] == "a"
+    assert list(spots.var["gene_symbol"]) == list(given.var["gene_symbol"])
+    assert list(spots.obs["domain"].cat.categories) == [f"Domain {n}" for n in range(1, 5)]
+    assert spots.obs["domain_confidence"].between(0, 1).all()
+    assert spots.obsm["X_stamgc"].shape[0] == spots.n_obs
+    assert list(spots.uns["domain_colors"]) == [d.colour for d in result.domains]
+    # Zarr v3 throughout: the group's own format.
+    raw = zarr.open_group(out, mode="r")
+    assert raw["tables/spots"].metadata.zarr_format == 3
+    sizes = spots.obs["domain"].value_counts().loc[spots.obs["domain"].cat.categories]
+    assert sizes.is_monotonic_decreasing
+
+
+def test_provenance_and_nothing_of_the_machine(found: tuple[Path, Path]) -> None:
+    _, out = found
+    about = st.domain_run(st.Result.open(out)).about
+    assert about["seed"] == 0
+    assert {"python", "torch", "napari-stenhance"} <= set(about["versions"])
+    (input_,) = about["identity"]["found_in"]
+    assert len(input_["spots_sha256"]) == 64
+    assert input_["slide_sha256"] is None
+    content = b"".join(files_of(out).values())
+    assert str(out.parent).encode() not in content
+
+
+def test_the_label_image_is_ome_zarr_without_gaps(found: tuple[Path, Path]) -> None:
+    _, out = found
+    result = st.domain_run(st.Result.open(out))
+    image = ome.ImageLabel.from_zarr(result.group)
+    assert image.ome_attributes.multiscales[0].axes[0].unit == "micrometer"
+    listed = dict(zarr.open_group(out / "labels", mode="r").attrs)["ome"]
+    assert listed == {"version": "0.5", "labels": ["stamgc-robust"]}
+    label = result.group.attrs["ome"]["image-label"]  # type: ignore[index,call-overload]
+    assert [p["name"] for p in label["properties"]] == [d.name for d in result.domains]
+    assert label["colors"][0]["rgba"] == [230, 159, 0, 255]
+    pixels = np.asarray(result.levels[0][...])
+    spots, grid = result.spots(), result.grid
+    assert spots is not None
+    assert grid.pitch_um == PITCH / 8
+    at = np.rint(grid.position(spots.obsm["spatial"] * 0.5)).astype(int)
+    codes = spots.obs["domain"].cat.codes.to_numpy() + 1
+    np.testing.assert_array_equal(pixels[tuple(at.T)], codes)
+    inside = pixels[at[:, 0].min() : at[:, 0].max(), at[:, 1].min() : at[:, 1].max()]
+    assert (inside > 0).all()
+    assert pixels[0, 0] == 0
+
+
+def test_the_summary_counts_and_names_markers(found: tuple[Path, Path]) -> None:
+    _, out = found
+    result = st.domain_run(st.Result.open(out))
+    summary, spots = result.summary(), result.spots()
+    assert spots is not None
+    assert summary["spots"].sum() == spots.n_obs
+    pixels = np.asarray(result.levels[0][...])
+    for name, row in summary.iterrows():
+        area = (pixels == row["domain"]).sum() * (result.grid.pitch_um / 1000) ** 2
+        assert row["area_mm2"] == pytest.approx(area)
+        truth = spots.obs["band"][spots.obs["domain"] == name].mode()[0]
+        number = int(truth[1:])
+        wanted = {f"SYM{n}" for n in range(6 * number, 6 * number + 6)}
+        assert row["markers"].split(", ")[0] in {*wanted, ""}
+    assert (summary["markers"] != "").sum() > 1
+    table = result.table()
+    assert table.layers["padj"].min() < 0.01
+    assert table.shape == (4, 24)
+
+
+def test_the_same_command_is_complete_and_other_options_are_another_run(
+    found: tuple[Path, Path], tmp_path: Path
+) -> None:
+    section, out = found
+    copy = tmp_path / "copy.stenhance.zarr"
+    shutil.copytree(out, copy)
+    before = files_of(copy)
+    command = ("domains", section, "--out", copy, *QUICK)
+    ran = run(*command, "--n-domains", 4)
+    assert "already complete" in ran.stderr
+    assert files_of(copy) == before
+    run(*command, "--n-domains", 3)
+    names = [r.name for r in st.domain_runs(st.Result.open(copy))]
+    assert names == ["stamgc-robust", "stamgc-robust-2"]
+    after = files_of(copy)
+    assert (copy / "tables" / "spots-2").is_dir()
+    kept = [name for name in before if name.startswith(("labels/stamgc-robust/", "tables/spots/"))]
+    assert [name for name in kept if after[name] != before[name]] == []
+    text = run("info", copy).output
+    assert "Domains stamgc-robust-2: 3 domains, of spots" in text
+    assert "Slide: none" in text
+
+
+def test_again_gives_the_same_bytes_and_a_killed_run_is_replaced(
+    found: tuple[Path, Path], tmp_path: Path
+) -> None:
+    section, out = found
+    again = tmp_path / "again.stenhance.zarr"
+    find(section, out=again, n_domains=4)
+    assert files_of(again) == files_of(out)
+    # As a process leaves it that dies before the last write.
+    metadata = again / "labels" / "stamgc-robust" / "zarr.json"
+    content = json.loads(metadata.read_text())
+    del content["attributes"]["stenhance"]
+    metadata.write_text(json.dumps(content))
+    shutil.rmtree(again / "tables" / "stamgc-robust")
+    assert st.domain_runs(st.Result.open(again)) == ()
+    find(section, out=again, n_domains=4)
+    assert files_of(again) == files_of(out)
+
+
+def test_a_folder_that_is_not_ours_and_other_bad_input(
+    found: tuple[Path, Path], section_files: list[Path], tmp_path: Path
+) -> None:
+    section, out = found
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    (theirs / "thesis.txt").write_text("years of work")
+
+    def sentence(*arguments: object) -> str:
+        ran = run("domains", *arguments, code=2)
+        (line,) = (line for line in ran.stderr.splitlines() if line.startswith("Error:"))
+        return line
+
+    assert "nothing was touched" in sentence(section, "--out", theirs)
+    assert [f.name for f in theirs.iterdir()] == ["thesis.txt"]
+    new = tmp_path / "new.stenhance.zarr"
+    assert "name the result folder" in sentence(section)
+    assert "2 to 255" in sentence(section, "--out", new, "--n-domains", 1)
+    assert "too few" in sentence(section, "--out", new, "--n-domains", 200)
+    assert "result of spots without a slide (bands)" in sentence(section_files[0], "--out", out)
+    assert "no run in this result is complete" in sentence(out)
+    assert "together" in sentence(section, out, "--out", new)
+    logged = banded()
+    logged.X = logged.X.log1p()
+    other = write_spots(tmp_path / "log", logged)
+    assert "raw counts" in sentence(other, "--out", new)
+    assert not new.exists()
+
+
+def test_without_a_scale_lengths_are_in_pixels(tmp_path: Path) -> None:
+    section = write_spots(tmp_path, banded(mpp=None, offset=(-700, -4000)))
+    ran = run("domains", section, "--out", tmp_path / "r", "--n-domains", 3, *QUICK)
+    assert ran.stderr.count("in pixels") == 1
+    assert "mm²" not in ran.stdout
+    (result,) = st.domain_runs(st.Result.open(tmp_path / "r"))
+    grid, spots = result.grid, result.spots()
+    assert spots is not None
+    assert grid.unit == "pixel"
+    assert grid.origin_um[0] < -700
+    assert result.summary()["area_mm2"].isna().all()
+    at = np.rint(grid.position(spots.obsm["spatial"])).astype(int)
+    labels = np.asarray(result.levels[0][...])[tuple(at.T)]
+    np.testing.assert_array_equal(labels, spots.obs["domain"].cat.codes + 1)
+    axes = result.group.attrs["ome"]["multiscales"][0]["axes"]  # type: ignore[index,call-overload]
+    assert axes == [{"name": "y", "type": "space"}, {"name": "x", "type": "space"}]
+    assert spots.uns["stenhance"]["unit"] == "pixel"
+
+
+def test_several_sections_share_names_and_colours(tmp_path: Path) -> None:
+    one = write_spots(tmp_path, banded(0), "one")
+    # Another lattice, and a gene that was not measured there.
+    two = write_spots(tmp_path, banded(1, side=12, genes=range(1, 24)), "two")
+    notes: list[str] = []
+    job = st.Job(listener=lambda event: notes.append(getattr(event, "text", "")))
+    options = quick((one, two), out=tmp_path / "both", n_domains=4)
+    runs = st.domains(options, job)
+    assert [r.result.name for r in runs] == ["one", "two"]
+    assert sorted(f.name for f in (tmp_path / "both").iterdir()) == [
+        "one.stenhance.zarr", "two.stenhance.zarr"
+    ]  # fmt: skip
+    assert runs[0].domains == runs[1].domains
+    assert any("1 genes that not every section measured" in note for note in notes)
+    named = []
+    for each in runs:
+        spots = each.spots()
+        assert spots is not None
+        named.append(spots.obs.groupby("band", observed=True)["domain"].agg(lambda d: d.mode()[0]))
+        assert list(spots.uns["domain_colors"]) == [d.colour for d in runs[0].domains]
+    assert dict(named[0].astype(str)) == dict(named[1].astype(str))
+    # In one command or with one missing, the same.
+    shutil.rmtree(tmp_path / "both" / "two.stenhance.zarr")
+    before = files_of(tmp_path / "both")
+    st.domains(options)
+    assert {k: v for k, v in files_of(tmp_path / "both").items() if k in before} == before
+
+
+def test_a_section_with_its_slide_lies_on_the_grid_of_genes(
+    section_files: list[Path], tmp_path: Path
+) -> None:
+    (result,) = find(section_files[0], out=tmp_path / "r", n_domains=3)
+    slide = st.open_section(section_files[0]).need_slide()
+    assert result.grid == Grid.over(slide, 8.0)
+    assert result.result.has_slide
+    assert result.result.slide_path() is not None
+
+
+def _write_field(out: Path, section: st.Section, cache: Cache) -> st.Result:
+    """Write a field as `enhance` does, but for what it predicts: three tissues in a blob."""
+    slide = section.need_slide()
+    grid = Grid.over(slide, 8.0)
+    y, x = np.mgrid[: grid.shape[0], : grid.shape[1]]
+    tissue = ((y / grid.shape[0] - 0.5) ** 2 + (x / grid.shape[1] - 0.5) ** 2) < 0.02
+    latent = (
+        np.stack([y // 20 % 3 == n for n in range(3)], axis=-1) + 0.1 * np.sin(x / 9)[..., None]
+    )
+    rng = np.random.default_rng(0)
+    decoder = Decoder(
+        genes=tuple(f"G{n}" for n in range(40)),
+        weights=rng.random((3, 40)).astype("f4"),
+        bias=np.ones(40, "f4"),
+        unit="log1p CP10k",
+        held_out_r=np.zeros(40, "f4"),
+        spread_scale=np.ones(40, "f4"),
+    )
+    with st.Result.writing(out, slide, cache) as result:
+        run_name = result.start_run("m-e-p", {"seed": 0}, {"doubts": []}, grid)
+        result.write_tissue(tissue, grid)
+        field = result.create_field(run_name, decoder, grid)
+        for raster in (field.spread, field.latent):
+            for tile in missing_tiles(raster[0]):
+                here = tile.rows, tile.columns
+                write_tile(raster[0], tile, np.where(tissue[here][..., None], latent[here], np.nan))
+            coarsen_all(raster, mean_pool)
+        result.update_run(run_name, complete=True)
+    return st.Result.open(out)
+
+
+def test_superpixels_of_a_field(
+    section_files: list[Path], tmp_path: Path, session_cache: Cache
+) -> None:
+    out = tmp_path / "one.stenhance.zarr"
+    result = _write_field(out, st.open_section(section_files[0]), session_cache)
+    ran = run("domains", out, "--n-domains", 3, *QUICK)
+    assert "superpixels" in ran.stdout
+    (domains,) = st.domain_runs(st.Result.open(out))
+    assert domains.spots() is None
+    field = result.field(result.latest_run())
+    assert domains.grid == field.grid
+    pixels = np.asarray(domains.levels[0][...])
+    np.testing.assert_array_equal(pixels > 0, np.isfinite(field.image("G1")))
+    summary = domains.summary()
+    assert summary["superpixels"].sum() == (pixels > 0).sum()
+    # What the summary says of a gene is the mean of its image, where it is not clipped.
+    table = domains.table()
+    mean = np.nanmean(field.image("G5")[pixels == 1])
+    assert table["Domain 1", "G5"].X.item() == pytest.approx(mean, rel=0.02)
+    assert "already complete" in run("domains", out, "--n-domains", 3, *QUICK).stderr
+    assert "leave --out away" in run("domains", out, "--out", tmp_path / "x", code=2).stderr
+    edited = st.edit_domains(st.EditDomainsOptions(out, merge="3=1"))
+    assert edited.summary().loc["Domain 1", "superpixels"] == np.isin(pixels, (1, 3)).sum()
+    # Spots of the same section go beside it.
+    (spots,) = find(section_files[0], out=out, n_domains=3)
+    assert spots.name == "stamgc-robust-2"
+    assert len(st.domain_runs(st.Result.open(out))) == 3
+
+
+def test_edits_without_napari(found: tuple[Path, Path], tmp_path: Path) -> None:
+    copy = tmp_path / "copy.stenhance.zarr"
+    shutil.copytree(found[1], copy)
+    before = files_of(copy)
+    edit = ("edit-domains", copy, "--rename", "1=Cortex", "--merge", "4=3", "--hide", "2")
+    assert "Cortex" in run(*edit).stdout
+    after = files_of(copy)
+    changed = [name for name in before if after[name] != before[name]]
+    assert changed == ["labels/zarr.json"]
+    first, edited = st.domain_runs(st.Result.open(copy))
+    assert edited.name == "stamgc-robust-edited"
+    spots, original = edited.spots(), first.spots()
+    assert spots is not None
+    assert original is not None
+    expected = (
+        original.obs["domain"].astype(str).replace({"Domain 1": "Cortex", "Domain 4": "Domain 3"})
+    )
+    assert list(spots.obs["domain"].astype(str)) == list(expected)
+    assert "domain_input" not in spots.obs
+    colours = edited.group.attrs["ome"]["image-label"]["colors"]  # type: ignore[index,call-overload]
+    assert [c["rgba"][3] for c in colours] == [255, 0, 255]
+    # Once more is nothing new; an edit of an edit is one more.
+    run(*edit, "--run", "stamgc-robust")
+    assert files_of(copy) == after
+    again = st.edit_domains(st.EditDomainsOptions(copy, rename="Cortex=White matter"))
+    assert again.name == "stamgc-robust-edited-2"
+    for wrong, said in (
+        (("--merge", "9=1"), "no domain 9"),
+        (("--merge", "1=1"), "itself"),
+        (("--rename", "1"), "DOMAIN=NEW"),
+        (("--rename", "1=Domain 2"), "merge them"),
+        (("--run", "other"), "no domain run"),
+    ):
+        assert said in run("edit-domains", copy, *wrong, code=2).stderr
+
+
+def test_domains_are_numbered_by_size_whatever_they_were_called() -> None:
+    labels = np.array([7, 7, 2, 2, 2, 5, 5])
+    expected = [2, 2, 1, 1, 1, 3, 3]
+    np.testing.assert_array_equal(number_domains([labels])[0], expected)
+    renamed = np.array([1, 1, 3, 3, 3, 2, 2])
+    np.testing.assert_array_equal(number_domains([renamed])[0], expected)
+
+
+def test_a_pixel_takes_the_nearest_spot_within_reach() -> None:
+    grid = Grid(1.0, (9, 9), 1.0)
+    label = nearest_labels(np.array([[2.0, 2.0], [6.0, 2.0]]), np.array([1, 2]), grid, 2.5)
+    raster = label(Tile((0, 0), slice(0, 9), slice(0, 9)))
+    y, x = np.mgrid[:9, :9]
+    # ids at pixel centres: grid pixel n is world n
+    near = np.stack([np.hypot(x - 2, y - 2), np.hypot(x - 6, y - 2)])
+    expected = np.where(near.min(axis=0) < 2.5, near.argmin(axis=0) + 1, 0)
+    np.testing.assert_array_equal(raster, expected)
+
+
+def test_coarse_labels_are_those_of_most_pixels() -> None:
+    fine = np.array([[1, 1, 2, 0, 3], [1, 2, 2, 0, 3], [4, 5, 0, 0, 3]], np.uint8)
+    np.testing.assert_array_equal(majority_pool(fine), [[1, 2, 3], [4, 0, 3]])
+
+
+@pytest.mark.parametrize("zero_share", [0.0, 0.7, 1.0])
+def test_markers_agree_with_scipy(zero_share: float) -> None:
+    rng = np.random.default_rng(0)
+    values = rng.poisson(3, (60, 7)).astype(np.float32)
+    values[rng.random(values.shape) < zero_share] = 0
+    groups = rng.integers(0, 3, 60)
+    z, p = marker_scores([(sp.csc_array(values), groups)], 3)
+    for group in range(3):
+        test = stats.mannwhitneyu(
+            values[groups == group], values[groups != group], method="asymptotic",
+            use_continuity=False, axis=0,
+        )  # fmt: skip
+        raw = np.nan_to_num(test.pvalue, nan=1.0)
+        np.testing.assert_allclose(2 * stats.norm.sf(np.abs(z[group])), raw, rtol=1e-4)
+        np.testing.assert_allclose(p[group], stats.false_discovery_control(raw), rtol=1e-4)
+
+
+def test_what_differs_between_sections_marks_nothing() -> None:
+    rng = np.random.default_rng(0)
+    low, high = (rng.poisson(mean, (80, 1)).astype(np.float32) for mean in (1, 9))
+    groups = (np.arange(80) < 20).astype(np.int64)
+    sections = [(sp.csc_array(low), groups), (sp.csc_array(high), 1 - groups)]
+    z, _ = marker_scores(sections, 2)
+    assert abs(z).max() < 3
+    pooled, _ = marker_scores(
+        [(sp.csc_array(np.vstack([low, high])), np.concatenate([groups, 1 - groups]))], 2
+    )
+    assert abs(pooled).max() > 5
+
+
+def test_evaluate_says_how_well_the_truth_is_met(tmp_path: Path) -> None:
+    spots = banded()
+    spots.obs["band"] = spots.obs["band"].astype(object)
+    spots.obs.iloc[:5, 0] = np.nan
+    section = write_spots(tmp_path, spots)
+    ran = run("evaluate", section, "--truth", "band", "--seeds", "0-1", *QUICK)
+    assert "median" in ran.stdout
+    (score,) = st.evaluate(
+        st.EvaluateOptions(section, truth="band", runs=2, epochs=5, device="cpu")
+    )
+    assert score.n_domains == 4
+    assert score.values["ARI"] > 0.6
+    assert {"NMI", "AMI", "silhouette", "Davies-Bouldin"} < set(score.values)
+    without = run("evaluate", section, "--n-domains", 3, *QUICK).stdout
+    assert "ARI" not in without
+    assert "silhouette" in without
+    assert "no column" in run("evaluate", section, "--truth", "nope", code=2).stderr
+    assert "--seeds" in run("evaluate", section, "--seeds", "x", code=2).stderr
+
+
+def test_labels_of_a_pathologist_come_with_a_legacy_folder(data: Path) -> None:
+    section = st.open_section(data / "her2st" / "C1")
+    label = section.need_spots().obs["label"]
+    assert label.notna().sum() > 100
+    assert "invasive cancer" in set(label.cat.categories)
+    table = pd.read_csv(data / "her2st" / "C1" / "labels.tsv", sep="\t")
+    one = table[table["label"] == "invasive cancer"].dropna().iloc[0]
+    spot = f"{round(one['x'])}x{round(one['y'])}"
+    assert label[spot] == "invasive cancer"
+
+
+def test_a_real_olfactory_bulb(data: Path, tmp_path: Path) -> None:
+    (result,) = find(data / "mob" / "rep11.h5ad", out=tmp_path / "r", n_domains=5)
+    assert result.summary()["spots"].sum() == 262
+    assert result.grid.unit == "micrometer"
