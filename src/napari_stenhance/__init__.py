@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from napari_stenhance.tasks.compare import CompareOptions, compare
     from napari_stenhance.tasks.convert import ConvertOptions, convert
     from napari_stenhance.tasks.demo import DemoOptions, demo
-    from napari_stenhance.tasks.downsample import DownsampleOptions, downsample
     from napari_stenhance.tasks.domains import DomainsOptions, domains
+    from napari_stenhance.tasks.downsample import DownsampleOptions, downsample
     from napari_stenhance.tasks.edit_domains import EditDomainsOptions, edit_domains
     from napari_stenhance.tasks.enhance import EnhanceOptions, enhance
     from napari_stenhance.tasks.evaluate import EvaluateOptions, evaluate
@@ -41,10 +41,10 @@ __all__ = [
     "CompareOptions",
     "ConvertOptions",
     "DemoOptions",
-    "DownsampleOptions",
     "DomainEdit",
     "DomainRun",
     "DomainsOptions",
+    "DownsampleOptions",
     "EditDomainsOptions",
     "EnhanceOptions",
     "EvaluateOptions",
@@ -67,10 +67,10 @@ __all__ = [
     "compare",
     "convert",
     "demo",
-    "downsample",
     "domain_run",
     "domain_runs",
     "domains",
+    "downsample",
     "edit_domains",
     "enhance",
     "evaluate",

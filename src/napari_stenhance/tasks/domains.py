@@ -11,7 +11,7 @@ from napari_stenhance.errors import InputError
 from napari_stenhance.running.device import DeviceName
 from napari_stenhance.running.job import Job
 from napari_stenhance.tasks.finding import Clustering, Epochs, Group, Preset, Refine, Runs
-from napari_stenhance.tasks.options import Help, as_paths
+from napari_stenhance.tasks.options import Help, Options
 
 if TYPE_CHECKING:
     from napari_stenhance.results.domains import DomainRun
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class DomainsOptions:
+class DomainsOptions(Options):
     """Options of `domains`; sections may also be `Section` objects."""
 
     sections: Annotated[
@@ -52,11 +52,6 @@ class DomainsOptions:
     ] = None
     device: Annotated[DeviceName, Help("What computes.")] = "auto"
     seed: Annotated[int, Help("Fixes every random choice.")] = 0
-
-    def __post_init__(self) -> None:
-        """Accept strings and single values where paths are expected."""
-        object.__setattr__(self, "sections", as_paths(self.sections))
-        object.__setattr__(self, "out", None if self.out is None else Path(self.out))
 
 
 def domains(

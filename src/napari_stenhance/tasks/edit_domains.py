@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from napari_stenhance.running.job import Job
-from napari_stenhance.tasks.options import Help
+from napari_stenhance.tasks.options import Help, Options
 
 if TYPE_CHECKING:
     from napari_stenhance.results.domains import DomainRun
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class EditDomainsOptions:
+class EditDomainsOptions(Options):
     """Options of `edit_domains`."""
 
     result: Annotated[Path, Help("The result whose domains are edited.", positional=True)]
@@ -25,13 +25,6 @@ class EditDomainsOptions:
     merge: Annotated[tuple[str, ...], Help("Put a domain into another: 5=3.")] = ()
     hide: Annotated[tuple[str, ...], Help("Do not show a domain.")] = ()
     run: Annotated[str, Help("Which domain run; by default the newest.")] = ""
-
-    def __post_init__(self) -> None:
-        """Accept single values, and a string where a path is expected."""
-        object.__setattr__(self, "result", Path(self.result))
-        for name in ("rename", "merge", "hide"):
-            value = getattr(self, name)
-            object.__setattr__(self, name, (value,) if isinstance(value, str) else tuple(value))
 
 
 def edit_domains(

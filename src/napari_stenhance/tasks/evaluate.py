@@ -10,7 +10,7 @@ from napari_stenhance.errors import InputError
 from napari_stenhance.running.device import DeviceName
 from napari_stenhance.running.job import Job
 from napari_stenhance.tasks.finding import Clustering, Epochs, Group, Preset, Refine, Runs
-from napari_stenhance.tasks.options import Help, as_paths
+from napari_stenhance.tasks.options import Help, Options
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class EvaluateOptions:
+class EvaluateOptions(Options):
     """Options of `evaluate`; the section may also be a `Section` object."""
 
     section: Annotated[Path, Help("A section with spots.", positional=True)]
@@ -45,10 +45,6 @@ class EvaluateOptions:
         float | None, Help("Scale of the section, where files do not say.", unit="µm per pixel")
     ] = None
     device: Annotated[DeviceName, Help("What computes.")] = "auto"
-
-    def __post_init__(self) -> None:
-        """Accept a string where a path is expected."""
-        object.__setattr__(self, "section", as_paths(self.section)[0])
 
 
 @dataclass(frozen=True)

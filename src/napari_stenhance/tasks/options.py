@@ -85,18 +85,18 @@ def options_of(options: type[Any]) -> Iterator[Option]:
         )
 
 
-def as_paths(values: object) -> tuple[object, ...]:
-    """Accept one value or several; strings become paths, sections stay."""
-    if isinstance(values, str | Path) or not isinstance(values, list | tuple):
-        values = (values,)
-    return tuple(Path(v) if isinstance(v, str) else v for v in values)
-
-
 class Options:
-    """Base of tasks' options: strings and single values are accepted where paths are expected."""
+    """Base of tasks' options: strings are accepted for paths, single values for several."""
 
     def __post_init__(self) -> None:
         for option in options_of(type(self)):
-            if option.kind is Path:
-                paths = as_paths(getattr(self, option.name))
-                object.__setattr__(self, option.name, paths if option.several else paths[0])
+            value = getattr(self, option.name)
+            if option.several:
+                several = value if isinstance(value, list | tuple) else (value,)
+                value = tuple(_as(option.kind, one) for one in several)
+            object.__setattr__(self, option.name, _as(option.kind, value))
+
+
+def _as(kind: Any, value: Any) -> Any:
+    """Turn a string into a path where one is expected; sections stay."""
+    return Path(value) if kind is Path and isinstance(value, str) else value
