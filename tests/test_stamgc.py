@@ -294,7 +294,7 @@ def test_the_network_starts_as_smoothing() -> None:
     torch.manual_seed(0)
     network = ResidualNetwork(8).eval()
     raw, smooth = torch.rand(30, 8), torch.rand(30, 8)
-    embedding, _, rebuilt = network(raw, smooth, torch.eye(30).to_sparse_csr())
+    embedding, _, rebuilt = network(raw, smooth, torch.eye(30).to_sparse_coo())
     torch.testing.assert_close(embedding, smooth)
     torch.testing.assert_close(rebuilt, smooth)
 
@@ -328,7 +328,27 @@ def test_latents_instead_of_counts() -> None:
         Reference(0, CPU).find([field], 3, Job())
 
 
-@pytest.mark.parametrize("genes", [1, 5, 33])
+def test_one_gene_says_nothing() -> None:
+    s, _ = stripes(side=13, genes=1, depth=4)
+    with pytest.raises(InputError, match="at least two genes"):
+        Robust(0, CPU, QUICK).find([s], 3, Job())
+
+
+def test_nearly_empty_spots_take_from_their_neighbours() -> None:
+    s, truth = stripes(depth=3)
+    assert s.counts is not None
+    counts = s.counts.toarray()
+    empty = [22, 47, 333]
+    counts[empty] = 0
+    counts[22, 5] = 1
+    found = Robust(0, CPU, QUICK).find([replace(s, counts=sp.csr_array(counts))], 3, Job())
+    label = found.labels[0]
+    for spot in empty:
+        alike = np.flatnonzero((truth == truth[spot]) & (np.arange(400) != spot))
+        assert label[spot] == np.bincount(label[alike]).argmax()
+
+
+@pytest.mark.parametrize("genes", [5, 33])
 def test_few_genes(genes: int) -> None:
     s, _ = stripes(side=13, genes=genes, depth=4)
     found = Robust(0, CPU, QUICK).find([s], 3, Job())

@@ -87,6 +87,11 @@ def principal_scores(slices: Sequence[Slice], genes: int, axes: int) -> NDArray[
     -------
     ndarray of float32, shape (spots of all slices, at most `axes`)
         0 for spots nearly without counts; see `has_counts`.
+
+    Raises
+    ------
+    InputError
+        If no gene varies.
     """
     kept = [has_counts(s) for s in slices]
     latents = [s.latent for s in slices if s.latent is not None]
@@ -96,7 +101,14 @@ def principal_scores(slices: Sequence[Slice], genes: int, axes: int) -> NDArray[
         _, parts = shared_counts(slices)
         parts = [sp.csr_array(part[np.flatnonzero(k)]) for part, k in zip(parts, kept, strict=True)]
         logs = [log1p_cp10k(c, np.asarray(c.sum(axis=1), np.float64).ravel()) for c in parts]
-        chosen = np.sort(np.argsort(-variance(logs), kind="stable")[:genes])
+        spread = variance(logs)
+        if not (spread > 0).any():
+            msg = (
+                f"{slices[0].name}: counts per 10,000 of its {len(spread)} genes do not differ "
+                "between spots; domains need at least two genes that vary."
+            )
+            raise InputError(msg)
+        chosen = np.sort(np.argsort(-spread, kind="stable")[:genes])
         values = sp.csr_array(sp.vstack([log[:, chosen] for log in logs]))
     axes = min(axes, values.shape[1], values.shape[0] - 1)
     scores = PCA(axes, svd_solver="covariance_eigh").fit_transform(values)

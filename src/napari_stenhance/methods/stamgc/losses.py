@@ -72,11 +72,11 @@ def topological_loss(embedding: Tensor, pairs: Pairs, drawn: int | None = None) 
     unit = normalize(embedding, dim=1)
     n = len(unit)
     first, second = pairs.ends
-    on_edges = (unit[first] * unit[second]).sum() / n**2
+    on_edges = (_rows(unit, first) * _rows(unit, second)).sum() / n**2
     if drawn is None:
         return _MeanSoftplus.apply(unit) - on_edges
     columns = torch.randint(n, (drawn,), device=unit.device)
-    return softplus(unit @ unit[columns].T).mean() - on_edges
+    return softplus(unit @ _rows(unit, columns).T).mean() - on_edges
 
 
 def regional_loss(embedding: Tensor, pairs: Pairs, drawn: int | None = None) -> Tensor:
@@ -93,14 +93,19 @@ def regional_loss(embedding: Tensor, pairs: Pairs, drawn: int | None = None) -> 
     """
     unit = normalize(embedding, dim=1)
     first, second = pairs.ends
-    near = (unit[first] * unit[second]).sum(dim=1).exp()
+    near = (_rows(unit, first) * _rows(unit, second)).sum(dim=1).exp()
     numerator = unit.new_zeros(len(unit)).index_add(0, first, near)
     if drawn is None:
-        denominator = _LogOthers.apply(unit[pairs.order], pairs.runs)
+        denominator = _LogOthers.apply(_rows(unit, pairs.order), pairs.runs)
     else:
-        denominator = _log_others_drawn(unit[pairs.order], pairs.runs, drawn)
+        denominator = _log_others_drawn(_rows(unit, pairs.order), pairs.runs, drawn)
     in_order = unit.new_empty(len(unit)).index_copy(0, pairs.order, denominator)
     return (in_order[pairs.anchors] - numerator[pairs.anchors].log()).mean()
+
+
+def _rows(unit: Tensor, at: Tensor) -> Tensor:
+    """Return `unit[at]`, whose gradient is then summed in order: the same bits every time."""
+    return unit.index_select(0, at)
 
 
 class _MeanSoftplus(torch.autograd.Function):
@@ -177,6 +182,6 @@ def _log_others_drawn(unit: Tensor, runs: tuple[tuple[int, int], ...], drawn: in
         others = n - (last - first)
         columns = torch.randint(others, (drawn,), device=unit.device)
         columns = torch.where(columns >= first, columns + (last - first), columns)
-        mean = (unit[first:last] @ unit[columns].T).exp().mean(dim=1)
+        mean = (unit[first:last] @ _rows(unit, columns).T).exp().mean(dim=1)
         parts.append(mean.log() + float(np.log(others)))
     return torch.cat(parts)
