@@ -27,7 +27,7 @@ from napari_stenhance.methods.stamgc.groups import GROUPS
 from napari_stenhance.methods.stamgc.losses import Pairs, regional_loss, topological_loss
 from napari_stenhance.methods.stamgc.network import PublishedNetwork, ResidualNetwork
 from napari_stenhance.methods.stamgc.protocol import Slice
-from napari_stenhance.methods.stamgc.reference import Reference
+from napari_stenhance.methods.stamgc.reference import Reference, stitched
 from napari_stenhance.methods.stamgc.registry import make_domain_method
 from napari_stenhance.methods.stamgc.robust import Recipe, Robust
 from napari_stenhance.running.job import Job
@@ -364,6 +364,29 @@ def test_reference_is_deterministic_and_finds_the_stripes() -> None:
     assert first.embedding[0].min() >= 0, "the published embedding ends in ReLU"
     # σ of 400 µm and half a spot of 100 µm: the published smoothing mixes the stripes' edges.
     assert agreement(first.labels[0], truth.astype(object))["ARI"] > 0.5
+
+
+def test_slices_are_stitched_as_published() -> None:
+    first, _ = stripes(side=4)
+    second = replace(first, name="second", xy=first.xy + [5000.0, -900])
+    apart = stitched([first, second], 50.0, GROUPS["MERFISH"])
+    assert apart[:16].min(axis=0).tolist() == [0, 0]
+    assert apart[16:, 0].min() == 300 + 10 * 50
+    assert apart[16:, 1].min() == 0, "rows begin together"
+    joined = stitched([first, second], 50.0, GROUPS["integration_horizontal"])
+    assert joined[16:, 0].min() == joined[:16, 0].max() == 300
+    np.testing.assert_array_equal(joined[:16, 1], -first.xy[:, 1])
+    assert joined[16:, 1].min() == joined[:16, 1].min()
+    weights = gaussian_smoother(apart, 50.0).toarray()
+    assert weights[:16, 16:].max() == 0
+    assert gaussian_smoother(joined, 50.0).toarray()[:16, 16:].max() > 0
+
+
+def test_reference_finds_two_slices_together() -> None:
+    first, truth = stripes(seed=1, depth=3)
+    found = Reference(0, CPU, "osmFISH", 20).find([first, first], 3, Job())
+    both = np.concatenate(found.labels)
+    assert agreement(both, np.concatenate([truth, truth]).astype(object))["ARI"] > 0.5
 
 
 def test_reference_without_a_number_takes_the_groups() -> None:

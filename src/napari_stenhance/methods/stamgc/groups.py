@@ -25,6 +25,8 @@ class Group:
     reconstruction, regional, topological : float
         Weights of the losses: α, β, γ.
     hidden, width, branch_width : int
+    side_by_side : bool
+        Slices continue one another, and smoothing crosses their seam.
     """
 
     smooth: float
@@ -41,6 +43,7 @@ class Group:
     hidden: int = 128
     width: int = 64
     branch_width: int = 32
+    side_by_side: bool = False
 
 
 GROUPS = {
@@ -51,7 +54,9 @@ GROUPS = {
     "MERFISH": Group(50, False, 5, 11, 300, 254, 3, 10, 1, 0.4, 0.6),
     "osmFISH": Group(400, False, 4, 11, 600, 33, 3, 10, 1, 0.5, 0.5, 64, 32, 16),
     "Slide_seqV2": Group(50, False, 3, 14, 300, 1933, 3, 10, 10, 0.3, 0.7),
-    "integration_horizontal": Group(2, True, 6, 26, 300, 3000, 10, 10, 7, 0.1, 0.9),
+    "integration_horizontal": Group(
+        2, True, 6, 26, 300, 3000, 10, 10, 7, 0.1, 0.9, side_by_side=True
+    ),
     "10x_integration_vertical": Group(2, True, 6, 7, 200, 3000, 50, 10, 8, 0.3, 0.7),
     "MERFISH_integration_vertical": Group(50, False, 5, 11, 300, 254, 3, 10, 1, 0.4, 0.6),
     "integration_cross_stage": Group(50, False, 4, 18, 300, 3000, 3, 10, 20, 0.35, 0.65),

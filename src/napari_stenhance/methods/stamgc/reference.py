@@ -85,13 +85,15 @@ class Reference:
             msg = f"--n-domains {number}: there are only {len(features)} spots; ask for fewer."
             raise InputError(msg)
         cuts = np.cumsum([len(s.xy) for s in slices])[:-1]
-        smooth, graph = [], []
-        for s, values in zip(slices, np.split(features, cuts), strict=True):
-            smooth.append(gaussian_smoother(s.xy, _sigma(s, group)) @ values)
-            near = prune(neighbours(s.xy, group.neighbours), smooth[-1], 1)
-            graph.append(union_graph(near))
+        # The last slice's scale is taken for all, as published.
+        sigma = _sigma(slices[-1], group)
+        smooth = gaussian_smoother(stitched(slices, sigma, group), sigma) @ features
+        graph = [
+            union_graph(prune(neighbours(s.xy, group.neighbours), part, 1))
+            for s, part in zip(slices, np.split(smooth, cuts), strict=True)
+        ]
         together = blocks(graph)
-        label = _k_means(np.concatenate(smooth), number, self.seed)
+        label = _k_means(smooth, number, self.seed)
         with _deterministic(self.seed), inference_errors("Training STAMGC"):
             embedding = self._train(group, features, together, label, job)
         found = _k_means(embedding, number, self.seed) + 1
@@ -137,6 +139,22 @@ class Reference:
         network.eval()
         with torch.inference_mode():
             return network(seen, spread)[0].cpu().numpy()
+
+
+def stitched(slices: Sequence[Slice], sigma: float, group: Group) -> NDArray[np.float64]:
+    """Lay slices to the right of the first, in their order: positions of all, (spots, 2).
+
+    Between two lie 10 σ, too far for smoothing to reach across, or nothing in the group of
+    horizontal integration, whose slices continue one another. Visium's rows count upwards here.
+    """
+    gap = 0.0 if group.side_by_side else _SPREADS * sigma
+    upwards = [s.xy * [1, -1 if group.in_fiducials else 1] for s in slices]
+    corner = upwards[0].min(axis=0)
+    placed = []
+    for xy in upwards:
+        placed.append(xy + (corner - xy.min(axis=0)))
+        corner[0] += np.ptp(xy[:, 0]) + gap
+    return np.concatenate(placed)
 
 
 def _sigma(s: Slice, group: Group) -> float:
