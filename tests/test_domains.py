@@ -247,6 +247,15 @@ def test_a_folder_that_is_not_ours_and_other_bad_input(
     assert not new.exists()
 
 
+def test_control_features_alone_are_refused(tmp_path: Path) -> None:
+    spots = banded()
+    spots.var_names = [f"BLANK_{n}" for n in range(spots.n_vars)]
+    section = st.Section(spots=spots, name="controls")
+    with pytest.raises(st.InputError, match="only control features"):
+        st.domains(st.DomainsOptions(sections=(section,), out=tmp_path / "r", n_domains=2))
+    assert not (tmp_path / "r").exists()
+
+
 def test_without_a_scale_lengths_are_in_pixels(tmp_path: Path) -> None:
     section = write_spots(tmp_path, banded(mpp=None, offset=(-700, -4000)))
     ran = run("domains", section, "--out", tmp_path / "r", "--n-domains", 3, *QUICK)

@@ -15,7 +15,7 @@ from napari_stenhance.errors import InputError
 from napari_stenhance.results.label_map import LabelTile, write_labels
 from napari_stenhance.results.ome import describe_label
 from napari_stenhance.results.palette import colour_of, rgba
-from napari_stenhance.results.result import TILE, Result
+from napari_stenhance.results.result import TILE, Result, free_name
 from napari_stenhance.results.summaries import Domain, Expression, domain_table
 from napari_stenhance.results.tables import read_table, write_table
 from napari_stenhance.section.grid import Grid
@@ -240,8 +240,10 @@ def write_run(
     found : Found
     """
     done = domain_runs(result)
-    name = _free(stem, {run.name for run in done})
-    spots = None if found.spots is None else _free("spots", {run.about["spots"] for run in done})
+    name = free_name(stem, {run.name for run in done})
+    spots = (
+        None if found.spots is None else free_name("spots", {run.about["spots"] for run in done})
+    )
     labels, tables = (result.group.require_group(n) for n in ("labels", "tables"))
     group = labels.create_group(name, overwrite=True)
     levels, pixels = write_labels(group, found.grid.shape, found.label, TILE)
@@ -274,8 +276,3 @@ def write_run(
     }
     result.log("complete", run=name)
     return DomainRun(result, name)
-
-
-def _free(stem: str, taken: set[str]) -> str:
-    names = (stem, *(f"{stem}-{n}" for n in range(2, len(taken) + 3)))
-    return next(name for name in names if name not in taken)

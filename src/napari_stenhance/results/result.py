@@ -7,7 +7,7 @@ import json
 import platform
 import shutil
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -267,9 +267,7 @@ class Result:
         for run in self.runs:
             if self.run_attributes(run)["identity"] == identity:
                 return run
-        taken = set(self.runs)
-        names = (stem, *(f"{stem}-{n}" for n in range(2, len(taken) + 3)))
-        run = next(name for name in names if name not in taken)
+        run = free_name(stem, self.runs)
         record = {
             "identity": identity,
             **provenance,
@@ -404,6 +402,12 @@ def _describe(of: Slide | Section) -> dict[str, Any]:
             "mpp_source": slide.mpp_source,
         }
     }
+
+
+def free_name(stem: str, taken: Collection[str]) -> str:
+    """Return `stem`, or `stem-2` … if others have that name."""
+    names = (stem, *(f"{stem}-{n}" for n in range(2, len(taken) + 3)))
+    return next(name for name in names if name not in taken)
 
 
 def _group(parent: zarr.Group, name: str) -> zarr.Group:

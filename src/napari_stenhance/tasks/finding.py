@@ -104,6 +104,9 @@ def spots_slices(sections: Sequence[Section], job: Job) -> tuple[Slice, ...]:
 
     shared = common_genes([(s.name, list(s.need_spots().var_names)) for s in sections])
     genes = without_controls(shared)
+    if not genes:
+        msg = f"{sections[0].where}: only control features were measured; give counts of genes."
+        raise InputError(msg)
     dropped = max(s.need_spots().n_vars for s in sections) - len(genes)
     if dropped:
         job.note(f"{dropped} genes that not every section measured, or controls, are left out.")

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
 from napari_stenhance.errors import InputError
-from napari_stenhance.methods.genes import common_genes, variance, without_controls
+from napari_stenhance.methods.genes import variance
 from napari_stenhance.methods.hvg import seurat_v3_genes
 from napari_stenhance.methods.stamgc.protocol import Slice
 from napari_stenhance.section.spots import log1p_cp10k
@@ -19,22 +19,6 @@ _CLIP = 10.0
 _LEAST_SHARE = 0.05
 _NOT_GENES = ("ERCC-", "MT-")
 """Spike-ins and mitochondrial genes; "ERCC" alone would drop the genes ERCC1 to ERCC8 too."""
-
-
-def shared_counts(
-    slices: Sequence[Slice],
-) -> tuple[tuple[str, ...], list[sp.csr_array[np.float32]]]:
-    """Return the genes that every slice measured, without control features, and their counts."""
-    genes = without_controls(common_genes([(s.name, s.genes) for s in slices]))
-    if not genes:
-        msg = f"{slices[0].name}: only control features were measured; give counts of genes."
-        raise InputError(msg)
-    counts = []
-    for s in slices:
-        assert s.counts is not None
-        position = {gene: n for n, gene in enumerate(s.genes)}
-        counts.append(sp.csr_array(s.counts[:, [position[gene] for gene in genes]]))
-    return genes, counts
 
 
 def published_features(
@@ -46,13 +30,14 @@ def published_features(
     most variable are chosen by `seurat_v3_genes` on raw counts; counts per 10,000 of all genes
     left, log1p, divided by each gene's standard deviation and cut at 10.
     """
-    names, parts = shared_counts(slices)
-    counts = sp.csr_array(sp.vstack(parts))
+    counts = sp.csr_array(sp.vstack([s.counts for s in slices]))
     columns = sp.csc_array(counts)
     seen = np.diff(columns.indptr) >= min_cells
     counted = np.asarray(counts.sum(axis=0)).ravel() >= min_counts
     kept = np.flatnonzero(
-        seen & counted & np.array([not name.upper().startswith(_NOT_GENES) for name in names])
+        seen
+        & counted
+        & np.array([not name.upper().startswith(_NOT_GENES) for name in slices[0].genes])
     )
     if not len(kept):
         msg = (
@@ -98,8 +83,11 @@ def principal_scores(slices: Sequence[Slice], genes: int, axes: int) -> NDArray[
     if latents:
         values = np.concatenate(latents)
     else:
-        _, parts = shared_counts(slices)
-        parts = [sp.csr_array(part[np.flatnonzero(k)]) for part, k in zip(parts, kept, strict=True)]
+        parts = [
+            sp.csr_array(s.counts[np.flatnonzero(k)])
+            for s, k in zip(slices, kept, strict=True)
+            if s.counts is not None
+        ]
         logs = [log1p_cp10k(c, np.asarray(c.sum(axis=1), np.float64).ravel()) for c in parts]
         spread = variance(logs)
         if not (spread > 0).any():

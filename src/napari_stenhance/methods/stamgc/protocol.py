@@ -25,6 +25,7 @@ class Slice:
     pitch : float
         Median distance of neighbours, in the unit of `xy`.
     genes : tuple of str
+        The same in every slice of a run, without control features.
     counts : csr_array of float32, shape (n, genes), or None
         Raw.
     latent : ndarray of float32, shape (n, channels), or None
@@ -58,7 +59,8 @@ class Domains:
     criterion : str
         What the number of domains was chosen by; empty if it was given.
     scores : tuple of (int, float)
-        The criterion for each number that was tried; the best is the largest.
+        The criterion for each number that was tried; more is better, and the fewest domains that
+        are about as good are taken.
     """
 
     labels: tuple[NDArray[np.int64], ...]
