@@ -145,7 +145,9 @@ def _integral(
     return below + part * (above - below)
 
 
-def needed_around(needed: NDArray[np.bool_], grid: Grid, fine: Grid, reach_um: float) -> NDArray:
+def needed_around(
+    needed: NDArray[np.bool_], grid: Grid, fine: Grid, reach_um: float
+) -> NDArray[np.bool_]:
     """Mark the superpixels of a finer grid that crops around those of a coarser one reach."""
     row, column = (
         np.minimum((np.arange(n) + 0.5) * fine.pitch_um / grid.pitch_um, size - 1).astype(np.int64)
