@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -112,7 +113,7 @@ def is_rule(spec: str) -> bool:
     return True
 
 
-def choose_genes(spec: str, samples: Sequence[Sample]) -> tuple[str, ...]:
+def choose_genes(spec: str, samples: Sequence[Sample[Any]]) -> tuple[str, ...]:
     """Resolve `all`, a rule, `A,B,C` or a file against what the samples measured.
 
     Rules: `hvg:N`, the largest variance of log1p CP10k; `var:N`, the largest variance of raw
@@ -143,7 +144,7 @@ def choose_genes(spec: str, samples: Sequence[Sample]) -> tuple[str, ...]:
     return chosen
 
 
-def _by_rule(spec: str, genes: Sequence[str], samples: Sequence[Sample]) -> tuple[str, ...]:
+def _by_rule(spec: str, genes: Sequence[str], samples: Sequence[Sample[Any]]) -> tuple[str, ...]:
     number = int(spec[len(HVG) :])
     if spec.startswith(HEG):
         total = np.sum([s.counts_of(genes).sum(axis=0, dtype=np.float64) for s in samples], axis=0)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_stenhance.features.crops import CropMap
 from napari_stenhance.features.encoder import FeatureTile
 from napari_stenhance.methods.field import Decoder
 from napari_stenhance.methods.sample import Sample
@@ -16,10 +18,32 @@ from napari_stenhance.running.job import Job
 
 
 class Latent(NamedTuple):
-    """A prediction for the core of a tile, each (rows, columns, r); NaN off the tissue."""
+    """A prediction for the core of a tile, each (rows, columns, r); NaN off the tissue.
+
+    For positions instead of a tile, each is (n, r). `attention` is what a method says of the sizes
+    of crops, (…, sizes), which sum to 1; None where it says nothing.
+    """
 
     mean: NDArray[np.float32]
     variance: NDArray[np.float32]
+    attention: NDArray[np.float32] | None = None
+
+
+@dataclass(frozen=True)
+class Positions:
+    """Where a method that sees crops predicts, apart from a grid.
+
+    Attributes
+    ----------
+    xy_um : ndarray of float64, shape (n, 2)
+        In micrometres of the world.
+    array_xy : ndarray of float64, shape (n, 2), or None
+        (column, row) on the array that the spots were printed on; points between spots have
+        fractions. None where it is not known.
+    """
+
+    xy_um: NDArray[np.float64]
+    array_xy: NDArray[np.float64] | None = None
 
 
 class Fitted(Protocol):
@@ -38,6 +62,11 @@ class Fitted(Protocol):
     @property
     def pitch_um(self) -> float:
         """Side of a superpixel of those features, in micrometres."""
+        ...
+
+    @property
+    def crops_um(self) -> tuple[float, ...]:
+        """Sides of the crops that it sees of each position; none where it sees superpixels."""
         ...
 
     @property
@@ -64,8 +93,21 @@ class Fitted(Protocol):
         ...
 
 
+class FittedCrops(Fitted, Protocol):
+    """A method that has learned from crops, and predicts at any position."""
+
+    def latent_at(self, features: CropMap, positions: Positions, job: Job) -> Latent:
+        """Predict positions, whether or not they lie on tissue."""
+        ...
+
+
 class Method(Protocol):
     """A published method with its options."""
+
+    @property
+    def crops_um(self) -> tuple[float, ...]:
+        """Sides of the crops that it sees of each position; none where it sees superpixels."""
+        ...
 
     @property
     def halo_um(self) -> float:
@@ -89,6 +131,6 @@ class Method(Protocol):
         """Return the hyperparameters as provenance."""
         ...
 
-    def fit(self, samples: Sequence[Sample], genes: Sequence[str], job: Job) -> Fitted:
+    def fit(self, samples: Sequence[Sample[Any]], genes: Sequence[str], job: Job) -> Fitted:
         """Learn from the spots of one or more sections."""
         ...

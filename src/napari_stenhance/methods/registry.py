@@ -19,7 +19,8 @@ from napari_stenhance.methods.training import Schedule
 if TYPE_CHECKING:
     import torch
 
-MethodName = Literal["pixel2gene"]
+MethodName = Literal["pixel2gene", "histosge", "spamcaf"]
+Variant = Literal["coded", "full"]
 Preset = Literal["robust", "reference", "istar"]
 
 
@@ -30,8 +31,13 @@ def make_method(
     epochs: int | None,
     seed: int,
     device: torch.device,
+    crops_um: tuple[float, ...] = (),
+    variant: Variant = "coded",
 ) -> Method:
     """Make a method that learns from the features of an encoder; epochs by default as its preset.
+
+    Crops, by default of the method's sizes, are options of `histosge` and `spamcaf`; the variant is
+    one of `spamcaf`.
 
     Raises
     ------

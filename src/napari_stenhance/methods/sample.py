@@ -6,20 +6,24 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Generic, TypeVar
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
+from napari_stenhance.features.crops import CropMap
 from napari_stenhance.features.extract import FeatureMap
 from napari_stenhance.section.footprint import Footprints
 from napari_stenhance.section.section import Section
 from napari_stenhance.section.spots import log1p_cp10k
 
+F = TypeVar("F", FeatureMap, CropMap)
+
 
 @dataclass(frozen=True)
-class Sample:
+class Sample(Generic[F]):
     """The spots of one section, and the feature map under them.
 
     Attributes
@@ -34,7 +38,9 @@ class Sample:
         Or the side of a square spot.
     footprints : Footprints
         Tissue superpixels under each spot.
-    features : FeatureMap
+    features : FeatureMap or CropMap
+    array_xy : ndarray of float64, shape (spots, 2), or None
+        (column, row) on the array that the spots were printed on, if the section knows it.
     """
 
     name: str
@@ -43,12 +49,13 @@ class Sample:
     xy_um: NDArray[np.float64]
     spot_diameter_um: float
     footprints: Footprints
-    features: FeatureMap
+    features: F
+    array_xy: NDArray[np.float64] | None = None
 
     @classmethod
     def of(
-        cls, section: Section, features: FeatureMap, footprints: Footprints, least_share: float
-    ) -> Sample:
+        cls, section: Section, features: F, footprints: Footprints, least_share: float
+    ) -> Sample[F]:
         """Take the spots of a section that lie on tissue and are not empty.
 
         Empty is a spot with less than `least_share` of the median count; 0 takes every spot.

@@ -258,7 +258,7 @@ def _sample(
     method: Method,
     cache: Cache,
     job: Job,
-) -> Sample:
+) -> Sample[Any]:
     """Extract the features that a method needs to learn from the spots of a section."""
     import math
 

@@ -52,6 +52,11 @@ class FittedRobust:
     score_scale: float
 
     @property
+    def crops_um(self) -> tuple[float, ...]:
+        """None: it sees superpixels."""
+        return ()
+
+    @property
     def halo_um(self) -> float:
         """Half of the widest context window, in micrometres."""
         return FAR_UM / 2

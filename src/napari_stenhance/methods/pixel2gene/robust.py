@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
+from napari_stenhance.features.extract import FeatureMap
 from napari_stenhance.features.registry import encoder_identity
 from napari_stenhance.methods.basis import GeneBasis, fit_basis
 from napari_stenhance.methods.ensemble import Ensemble
@@ -85,6 +86,11 @@ class Robust:
     recipe: Recipe = field(default_factory=Recipe)
 
     @property
+    def crops_um(self) -> tuple[float, ...]:
+        """None: it sees superpixels."""
+        return ()
+
+    @property
     def halo_um(self) -> float:
         """How far around a spot's superpixels features are needed, in micrometres."""
         return FAR_UM / 2
@@ -103,7 +109,9 @@ class Robust:
         """Return the hyperparameters as provenance."""
         return asdict(self.recipe)
 
-    def fit(self, samples: Sequence[Sample], genes: Sequence[str], job: Job) -> FittedRobust:
+    def fit(
+        self, samples: Sequence[Sample[FeatureMap]], genes: Sequence[str], job: Job
+    ) -> FittedRobust:
         """Learn from the spots of one or more sections.
 
         Raises
@@ -186,7 +194,7 @@ class Robust:
         return choose_rank(means, scores, basis, expressions, fold)
 
     def _held_out(
-        self, samples: Sequence[Sample], rng: np.random.Generator
+        self, samples: Sequence[Sample[FeatureMap]], rng: np.random.Generator
     ) -> list[NDArray[np.int64]]:
         """Draw, for each member, the spots that it holds out; each round has new blocks."""
         held_out: list[NDArray[np.int64]] = []

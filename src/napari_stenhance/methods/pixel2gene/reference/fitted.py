@@ -50,6 +50,11 @@ class FittedReference:
     encoder_identity: str
 
     @property
+    def crops_um(self) -> tuple[float, ...]:
+        """None: it sees superpixels."""
+        return ()
+
+    @property
     def halo_um(self) -> float:
         """It sees one superpixel at a time."""
         return 0.0

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
+from napari_stenhance.features.extract import FeatureMap
 from napari_stenhance.features.registry import encoder_identity
 from napari_stenhance.methods.field import Decoder
 from napari_stenhance.methods.pixel2gene.reference.fitted import FittedReference
@@ -55,6 +56,11 @@ class Reference:
     recipe: Recipe = field(default_factory=lambda: PIXEL2GENE)
 
     @property
+    def crops_um(self) -> tuple[float, ...]:
+        """None: it sees superpixels."""
+        return ()
+
+    @property
     def halo_um(self) -> float:
         """Infinite: kinds of tissue are found on the whole slide."""
         return math.inf
@@ -73,7 +79,9 @@ class Reference:
         """Return the hyperparameters as provenance."""
         return asdict(self.recipe)
 
-    def fit(self, samples: Sequence[Sample], genes: Sequence[str], job: Job) -> FittedReference:
+    def fit(
+        self, samples: Sequence[Sample[FeatureMap]], genes: Sequence[str], job: Job
+    ) -> FittedReference:
         """Learn from the spots of one or more sections.
 
         Raises

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from sklearn.model_selection import GroupKFold
 
 from napari_stenhance.errors import InputError
+from napari_stenhance.features.extract import FeatureMap
 from napari_stenhance.methods.pixel2gene.reference.quality import (
     alone,
     enough_counts,
@@ -105,7 +106,7 @@ def spatial_folds(blocks: NDArray[np.int64], folds: int) -> NDArray[np.int64]:
 
 
 def training_rows(
-    samples: Sequence[Sample], genes: Sequence[str], recipe: Recipe, job: Job
+    samples: Sequence[Sample[FeatureMap]], genes: Sequence[str], recipe: Recipe, job: Job
 ) -> Rows:
     """Choose the spots that are learned from, and gather what lies under them.
 
@@ -160,7 +161,11 @@ def training_rows(
 
 
 def _passes(
-    sample: Sample, at: NDArray[np.int64], offsets: NDArray[np.int64], recipe: Recipe, job: Job
+    sample: Sample[FeatureMap],
+    at: NDArray[np.int64],
+    offsets: NDArray[np.int64],
+    recipe: Recipe,
+    job: Job,
 ) -> NDArray[np.bool_]:
     """Tell which spots of a section are learned from, and note how many are not."""
     passes = _on_tissue(sample, at)
@@ -184,7 +189,7 @@ def _passes(
     return passes
 
 
-def _on_tissue(sample: Sample, at: NDArray[np.int64]) -> NDArray[np.bool_]:
+def _on_tissue(sample: Sample[FeatureMap], at: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Tell which superpixels (…, 2) are tissue; beyond the raster none are."""
     tissue = sample.features.tissue
     row, column = at[..., 0], at[..., 1]
