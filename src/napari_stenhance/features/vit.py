@@ -98,8 +98,8 @@ class TimmEncoder:
         if times <= _MAGNIFIED:
             return ()
         doubt = (
-            f"Crops of {crop_um:g} µm are magnified {times:.1f} times, to the {self.side_px} pixels "
-            f"that {self.name} sees: the slide has only {mpp:.3g} µm per pixel."
+            f"Crops of {crop_um:g} µm are magnified {times:.1f} times, to the {self.side_px} "
+            f"pixels that {self.name} sees: the slide has only {mpp:.3g} µm per pixel."
         )
         return (doubt,)
 
