@@ -196,8 +196,10 @@ def test_weights_that_are_not_here_are_asked_for() -> None:
             InputError, match=r"hf download timm/test_vit.r160_in1k model.safetensors"
         ):
             make("timm:test_vit")
-        with pytest.raises(InputError, match="there is no such file of weights"):
+        with pytest.raises(InputError, match=r"cannot be read \(No such file"):
             make("uni?weights=/no/such/file.bin")
+        with pytest.raises(InputError, match="this file of weights cannot be read"):
+            make(f"uni?weights={Path(__file__).parent}")
 
 
 def expected(arch: str, weights: dict[str, torch.Tensor], crops: NDArray[np.uint8]) -> Any:
@@ -318,21 +320,27 @@ def damaged(path: Path, kind: str) -> str:
         case "cut safetensors":
             save_file(weights, path)
             path.write_bytes(path.read_bytes()[:-1000])
-            return "weights are damaged"
+            return "the weights are damaged"
         case "cut zip":
             torch.save(weights, path)
             path.write_bytes(path.read_bytes()[:-1000])
-            return "weights are damaged"
+            return "this file is damaged"
         case "cut pickle":
             torch.save(weights, path, _use_new_zipfile_serialization=False)
             path.write_bytes(path.read_bytes()[:-1000])
-            return "weights are damaged"
+            return "this file is damaged"
+        case "spoilt zip":
+            torch.save(weights, path)
+            content = path.read_bytes()
+            at = content.index(b"data.pkl") + 40
+            path.write_bytes(content[:at] + bytes(20) + content[at + 20 :])
+            return "this file is damaged"
         case "code in a zip":
             torch.save({"state_dict": weights, "danger": Danger(path)}, path)
-            return "not safe to load: it wants to run .*(open|eval).*convert it to safetensors"
+            return "not safe to load, as it wants to run .*eval.*convert it to safetensors"
         case "code":
             path.write_bytes(pickle.dumps(Danger(path), protocol=2))
-            return "not safe to load"
+            return "holds more than tensors .*convert it to safetensors"
     raise AssertionError(kind)
 
 
@@ -349,7 +357,7 @@ class Danger:
     [
         *("missing", "unexpected", "shape", "other network", "nan", "empty", "list"),
         *("pointer", "page", "message", "text", "nothing"),
-        *("cut safetensors", "cut zip", "cut pickle", "code in a zip", "code"),
+        *("cut safetensors", "cut zip", "cut pickle", "spoilt zip", "code in a zip", "code"),
     ],
 )
 def test_files_that_are_no_such_weights_are_refused(tmp_path: Path, kind: str) -> None:
@@ -471,7 +479,7 @@ def test_a_gpu_agrees_with_the_cpu(half: bool) -> None:
     assert cpu.fingerprint() != gpu.fingerprint()
     one, two = cpu.encode(crops), gpu.encode(crops)
     np.testing.assert_allclose(two, one, atol=0.02 if half else 1e-3)
-    np.testing.assert_array_equal(gpu.encode(crops[35:]), two[35:])
+    np.testing.assert_allclose(gpu.encode(crops[35:]), two[35:], atol=1e-3)
 
 
 # --- crops of a slide ----------------------------------------------------------------------------

@@ -7,7 +7,6 @@ to the last key, since a network with some random weights predicts without a com
 from __future__ import annotations
 
 import argparse
-import pickle
 import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -54,11 +53,9 @@ def weights_hash(path: Path) -> str:
     Raises
     ------
     InputError
-        If there is no such file.
+        If there is no such file, or it cannot be read.
     """
-    if not path.is_file():
-        msg = f"{path}: there is no such file of weights."
-        raise InputError(msg)
+    _start(path)
     about = path.stat()
     return _hash(path, about.st_size, about.st_mtime_ns)
 
@@ -124,13 +121,18 @@ def _untrained(state: State) -> bool:
     return alike or ("pos_embed" in state and float(state["pos_embed"].float().std()) == 0)
 
 
+def _start(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(1024)
+    except OSError as error:
+        msg = f"{path}: this file of weights cannot be read ({error.strerror}); give one that can."
+        raise InputError(msg) from error
+
+
 def _read(path: Path) -> Any:
     """Read whatever the file holds, if it is a file of weights."""
-    if not path.is_file():
-        msg = f"{path}: there is no such file of weights."
-        raise InputError(msg)
-    with path.open("rb") as file:
-        start = file.read(1024)
+    start = _start(path)
     if start.startswith(_POINTER):
         about = " ".join(start.decode("utf-8", "replace").split()[3:])
         msg = (
@@ -171,18 +173,26 @@ def _read_torch(path: Path, *, zipped: bool) -> Any:
         # Training scripts of vision transformers save their options, which can do no harm.
         with torch.serialization.safe_globals([argparse.Namespace]):
             return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
-    except pickle.UnpicklingError as error:
-        named = torch.serialization.get_unsafe_globals_in_checkpoint(path) if zipped else []
-        what = f"it wants to run {_some(sorted(named))}" if named else "more than tensors is in it"
+    except Exception as error:  # a damaged pickle raises whatever its bytes happen to say
+        unsafe = _unsafe(path)
+        wrong = f"is not safe to load, as it wants to run {_some(unsafe)}"
+        if not unsafe:
+            wrong = f"is damaged, or holds more than tensors ({type(error).__name__})"
         msg = (
-            f"{path}: this file is not safe to load: {what}; convert it to safetensors where you "
+            f"{path}: this file {wrong}; fetch it again, or convert it to safetensors where you "
             "trust it."
         )
         raise InputError(msg) from error
-    except (RuntimeError, EOFError, ValueError, KeyError) as error:
-        short = str(error).strip().splitlines()[0]
-        msg = f"{path}: the weights are damaged ({short}); fetch the file again."
-        raise InputError(msg) from error
+
+
+def _unsafe(path: Path) -> list[str]:
+    """Name what a file wants to run, where that can be told."""
+    import torch
+
+    try:
+        return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(path))
+    except Exception:  # noqa: BLE001  as above
+        return []
 
 
 def _tensors(content: Any) -> State:
