@@ -25,6 +25,7 @@ from napari_stenhance.methods.pixel2gene.reference.method import Reference
 from napari_stenhance.methods.pixel2gene.reference.recipe import ISTAR, PIXEL2GENE
 from napari_stenhance.methods.pixel2gene.robust import Recipe, Robust
 from napari_stenhance.methods.protocol import Fitted, Method
+from napari_stenhance.methods.spamcaf.full import FULL
 from napari_stenhance.methods.spamcaf.network import CODED
 from napari_stenhance.methods.spamcaf.reference import SPAMCAF_REFERENCE
 from napari_stenhance.methods.training import Schedule as CropSchedule
@@ -38,7 +39,7 @@ Preset = Literal["robust", "reference", "istar"]
 
 SMALLEST_UM, LARGEST_UM = 8.0, 2000.0
 """Of crops."""
-DESIGNS = {(d.method, d.variant): d for d in (HISTOSGE, CODED)}
+DESIGNS = {(d.method, d.variant): d for d in (HISTOSGE, CODED, FULL)}
 REFERENCES = {r.method: r for r in (HISTOSGE_REFERENCE, SPAMCAF_REFERENCE)}
 _PRESETS: dict[MethodName, tuple[Preset, ...]] = {
     "pixel2gene": ("robust", "reference", "istar"),

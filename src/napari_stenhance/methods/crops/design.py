@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+
+_FREQUENCIES = 3
+CODE_LENGTH = 4 * _FREQUENCIES
+"""Of a position code: a sine and a cosine along both axes for each frequency."""
 
 
 class Outputs(NamedTuple):
@@ -69,3 +75,22 @@ def square(step_um: float, steps: int) -> NDArray[np.float64]:
     axis = np.arange(-steps, steps + 1) * step_um
     offsets = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
     return offsets[np.abs(offsets).max(axis=1) > 0]
+
+
+def position_code(offset_um: Tensor, reach_um: float) -> Tensor:
+    """Return sines and cosines of offsets: continuous, and 0 for none.
+
+    Parameters
+    ----------
+    offset_um : Tensor, shape (…, 2)
+    reach_um : float
+        A quarter of the longest wave; each next one is half as long.
+
+    Returns
+    -------
+    Tensor, shape (…, CODE_LENGTH)
+    """
+    phase = torch.cat(
+        [offset_um * (math.pi / 2 * 2**n / reach_um) for n in range(_FREQUENCIES)], dim=-1
+    )
+    return torch.cat([torch.sin(phase), torch.cos(phase) - 1], dim=-1)

@@ -7,14 +7,20 @@ import math
 import torch
 from torch import Tensor, nn
 
-from napari_stenhance.methods.crops.design import Design, Outputs, only, square
+from napari_stenhance.methods.crops.design import (
+    CODE_LENGTH,
+    Design,
+    Outputs,
+    only,
+    position_code,
+    square,
+)
 
 STEP_UM = 200.0
 """Attention is paid to 24 superpixels around, at steps of this length."""
 _STEPS = 2
 _HEADS, _HEAD_DIM = 4, 16
 _WIDTH, _INNER = 64, 128
-_FREQUENCIES = 3
 DROPOUT, DROPOUT_IN = 0.4, 0.2
 
 
@@ -36,7 +42,7 @@ class Network(nn.Module):
         super().__init__()
         inner = _HEADS * _HEAD_DIM
         self.embed = nn.Linear(dim, _WIDTH)
-        self.code = nn.Linear(4 * _FREQUENCIES, _WIDTH, bias=False)
+        self.code = nn.Linear(CODE_LENGTH, _WIDTH, bias=False)
         self.norm_attention = nn.LayerNorm(_WIDTH)
         self.query = nn.Linear(_WIDTH, inner, bias=False)
         self.key = nn.Linear(_WIDTH, inner, bias=False)
@@ -56,7 +62,7 @@ class Network(nn.Module):
         seen = torch.cat([own[:, None], around], dim=1)
         offset = torch.cat([torch.zeros_like(own[:, None, :2]), offset_um], dim=1)
         known = torch.cat([torch.ones_like(own[:, :1], dtype=torch.bool), there], dim=1)
-        tokens = self.embed(self.drop_in(seen)) + self.code(position_code(offset))
+        tokens = self.embed(self.drop_in(seen)) + self.code(position_code(offset, _STEPS * STEP_UM))
         normal = self.norm_attention(tokens)
         query = self.query(normal[:, 0]).unflatten(1, (_HEADS, _HEAD_DIM))
         key, value = (
@@ -68,13 +74,6 @@ class Network(nn.Module):
         hidden = tokens[:, 0] + self.drop(self.gathered(gathered))
         hidden = hidden + self.feed(self.norm_feed(hidden))
         return only(self.head(hidden))
-
-
-def position_code(offset_um: Tensor) -> Tensor:
-    """Return sines and cosines of offsets (…, 2): 0 for none, (…, 4 · frequencies)."""
-    turns = [offset_um * (math.pi / 2 * 2**n / (_STEPS * STEP_UM)) for n in range(_FREQUENCIES)]
-    phase = torch.cat(turns, dim=-1)
-    return torch.cat([torch.sin(phase), torch.cos(phase) - 1], dim=-1)
 
 
 HISTOSGE = Design(

@@ -13,7 +13,12 @@ from torch import nn
 
 from napari_stenhance.features.crops import CropMap
 from napari_stenhance.features.encoder import FeatureTile
-from napari_stenhance.methods.crops.reference.recipe import Recipe, array_numbers, groups_of
+from napari_stenhance.methods.crops.reference.recipe import (
+    Recipe,
+    array_numbers,
+    groups_of,
+    sees_raw,
+)
 from napari_stenhance.methods.field import Decoder
 from napari_stenhance.methods.protocol import Latent, Positions
 from napari_stenhance.methods.saved import (
@@ -74,8 +79,8 @@ class FittedReference:
 
     @property
     def raw(self) -> bool:
-        """It learned from features as the encoder made them."""
-        return True
+        """Whether it sees features as the encoder made them; see `sees_raw`."""
+        return sees_raw(self.encoder)
 
     def latent(self, tile: FeatureTile) -> Latent:
         """Predict the core of a tile: the genes; the variance is 0, there are no members.
@@ -129,7 +134,7 @@ class FittedReference:
         InferenceError
             If the device fails.
         """
-        crops = features.at(positions.xy_um, job, raw=True)
+        crops = features.at(positions.xy_um, job, raw=self.raw)
         array_xy = positions.array_xy
         if array_xy is None:
             array_xy = self._array_xy(positions.xy_um)

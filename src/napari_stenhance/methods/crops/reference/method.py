@@ -11,13 +11,14 @@ import torch
 from numpy.typing import NDArray
 
 from napari_stenhance.features.crops import CropMap
-from napari_stenhance.features.registry import encoder_identity
+from napari_stenhance.features.registry import encoder_identity, portable
 from napari_stenhance.methods.crops.reference.fitted import FittedReference
 from napari_stenhance.methods.crops.reference.recipe import (
     LEARNING_RATE,
     Recipe,
     array_numbers,
     groups_of,
+    sees_raw,
 )
 from napari_stenhance.methods.field import Decoder
 from napari_stenhance.methods.sample import Sample
@@ -31,7 +32,7 @@ class Reference:
     """HisToSGE or SpaMCAF as published: `Method`.
 
     One network on log1p CP10k, mean squared error, Adam, a group of about 50 spots a step, the last
-    state kept. Features are unscaled.
+    state kept.
 
     Attributes
     ----------
@@ -103,7 +104,7 @@ class Reference:
             crops_um=self.crops_um,
             dim=dim,
             pitch_um=samples[0].features.grid.pitch_um,
-            encoder=self.encoder,
+            encoder=portable(self.encoder),
             encoder_identity=encoder_identity(self.encoder),
         )
 
@@ -111,7 +112,7 @@ class Reference:
         self, sample: Sample[CropMap], genes: Sequence[str], job: Job
     ) -> list[tuple[torch.Tensor, ...]]:
         """Return crops, array numbers, presence and expression of each group, as batches of one."""
-        crops = sample.features.at(sample.xy_um, job, raw=True)
+        crops = sample.features.at(sample.xy_um, job, raw=sees_raw(self.encoder))
         array_xy = sample.array_xy
         if array_xy is None:
             array_xy = sample.xy_um @ _array_of_um(sample)[:2] + _array_of_um(sample)[2]

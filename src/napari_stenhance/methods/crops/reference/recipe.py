@@ -62,6 +62,15 @@ def array_numbers(array_xy: NDArray[np.float64]) -> NDArray[np.int64]:
     return np.trunc(array_xy).clip(0, ARRAY_MOST - 1).astype(np.int64)
 
 
+def sees_raw(encoder: str) -> bool:
+    """Tell whether the networks see features unscaled, as those of the published program did.
+
+    Its features vary by about 1, and so do the codes of positions; those of `stain` vary far less,
+    and are standardised for each slide.
+    """
+    return encoder != "stain"
+
+
 def constant_rate(step: int, steps: int, epochs: int) -> float:
     """Return the rate of HisToSGE: its scheduler multiplies by 1."""
     del step, steps, epochs
