@@ -106,7 +106,8 @@ class SpotLattice:
             raise InputError(msg)
         xy = np.asarray(spots.obsm["spatial"], np.float64)[:, :2]
         design = np.column_stack([numbers, np.ones(len(numbers))])
-        affine, _, rank, _ = np.linalg.lstsq(design, xy, rcond=None)
+        fit, _, rank, _ = np.linalg.lstsq(design, xy, rcond=None)
+        affine = np.asarray(fit, np.float64)
         lattice = cls(numbers, xy, affine[:2], affine[2])
         along, _ = lattice._directions
         pitch = np.hypot(*(along @ lattice.steps).T).mean()
