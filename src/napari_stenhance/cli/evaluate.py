@@ -32,19 +32,19 @@ def _show(scores: Any) -> None:
         own = [score for score in scores if score.what == kind]
         for score in own:
             domains = [str(score.n_domains)] if of_domains else []
-            values = [_written(score.values[name]) for name in names]
+            values = [_written(v, whole=isinstance(v, int)) for v in score.values.values()]
             table.add_row(kind, str(score.seed), *domains, *values)
         if len(own) > 1:
             columns = [[score.values[name] for score in own] for name in names]
             blank = [""] if of_domains else []
             for what, summary in (("median", statistics.median), ("sd", statistics.stdev)):
-                values = [f"{summary(c):.3f}" for c in columns]
+                values = [_written(summary(c), whole=isinstance(c[0], int)) for c in columns]
                 table.add_row(kind, what, *blank, *values, style="bold")
     Console(highlight=False).print(table)
 
 
-def _written(value: float) -> str:
-    return str(value) if isinstance(value, int) else f"{value:.3f}"
+def _written(value: float, *, whole: bool) -> str:
+    return f"{value:.4g}" if whole else f"{value:.3f}"
 
 
 def register(app: typer.Typer) -> None:
