@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,22 +11,34 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
+import shapely
+import torch
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 import napari_stenhance as st
+from conftest import MPP
 from napari_stenhance.errors import InputError
 from napari_stenhance.methods.genes import choose_genes, is_rule
-from napari_stenhance.methods.hvg import seurat_v3_genes
+from napari_stenhance.methods.hvg import seurat_v3_genes, seurat_v3_variance
+from napari_stenhance.methods.protocol import Positions
+from napari_stenhance.methods.registry import load_fitted
+from napari_stenhance.results.attention import written_attention
 from napari_stenhance.results.result import Result
+from napari_stenhance.results.tables import open_table
+from napari_stenhance.running.job import Job
 from napari_stenhance.scoring.baselines import Interpolation
 from napari_stenhance.scoring.recovery import recovered
 from napari_stenhance.scoring.splits import random_part
 from napari_stenhance.section.grid import Grid
 from napari_stenhance.section.lattice import SpotLattice, array_numbers
+from napari_stenhance.section.region import Region
 from napari_stenhance.storage.cache import Cache
+from napari_stenhance.tasks.sight import Sight
+from test_cli import events_of, files_of, run
 from test_genes import sample_of
 
+CPU = torch.device("cpu")
 # Published shifts of (column, row): the list called 4x, and what the list called 8x adds.
 FOUR = [(0, 0), (1, 0), (0.5, 0.5), (-0.5, 0.5)]
 EIGHT = [*FOUR, (0.5, -0.5), (-0.5, -0.5), (-1, 0), (0, 1)]
@@ -174,20 +187,24 @@ def test_the_nearest_spot_is_one_neighbour() -> None:
 
 def test_genes_as_seurat_ranks_them() -> None:
     rng = np.random.default_rng(0)
-    mean = rng.uniform(0.2, 20, 60)
-    counts = rng.poisson(mean, (120, 60))
-    counts[:, [7, 31, 50]] *= rng.integers(0, 4, (120, 1))
-    genes = tuple(f"G{n}" for n in range(60))
+    mean = rng.uniform(0.2, 20, 400)
+    counts = rng.poisson(mean, (120, 400))
+    counts[:, [7, 31, 250]] *= rng.integers(0, 4, (120, 1))
+    genes = tuple(f"G{n}" for n in range(400))
     one = sample_of(genes, counts)
     assert is_rule("seurat_v3:3")
-    assert choose_genes("seurat_v3:3", [one]) == ("G7", "G31", "G50")
+    assert choose_genes("seurat_v3:3", [one]) == ("G7", "G31", "G250")
     expected = sorted(seurat_v3_genes(sp.csr_array(counts.astype(np.float32)), 20))
     assert choose_genes("seurat_v3:20", [one]) == tuple(f"G{n}" for n in expected)
-    # Several samples: the mean of both; the second varies in others, and far more.
-    more = rng.poisson(mean, (120, 60))
-    more[:, [3, 4]] *= rng.integers(0, 9, (120, 1))
-    both = choose_genes("seurat_v3:2", [one, sample_of(genes, more)])
-    assert both == ("G3", "G4")
+    # Several samples: the mean of both, in the order of the first.
+    turned = rng.poisson(mean, (90, 400))[:, ::-1]
+    turned[:, [0, 1]] *= rng.integers(0, 6, (90, 1))
+    other = sample_of(genes[::-1], turned)
+    mean_of_both = np.mean([seurat_v3_variance(s.counts_of(genes)) for s in (one, other)], axis=0)
+    expected = sorted(np.argsort(-mean_of_both)[:5])
+    both = choose_genes("seurat_v3:5", [one, other])
+    assert both == tuple(f"G{n}" for n in expected)
+    assert both != choose_genes("seurat_v3:5", [one])
     with pytest.raises(InputError, match="write seurat_v3:N"):
         is_rule("seurat_v3:x")
 
@@ -215,3 +232,262 @@ def test_masks_of_several_grids_lie_beside_each_other(
         np.testing.assert_array_equal(opened.tissue(name), mask)
     names = {name for name in opened.group if name.startswith("tissue")}
     assert names == {"tissue", "tissue-8um", "tissue-histosweep", "tissue-histosweep-8um"}
+
+
+# Runs
+
+QUICK = ("--genes", "G1,G2,G14,G20", "--epochs", 1, "--device", "cpu")
+SPAMCAF, HISTOSGE = "spamcaf-stain-robust", "histosge-stain-robust"
+
+
+@pytest.fixture(scope="module")
+def made(section_files: list[Path], session_cache: Cache, tmp_path_factory: Any) -> Path:
+    """One result with a run of each method, and their lattices."""
+    out = tmp_path_factory.mktemp("crops") / "one.stenhance.zarr"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("STENHANCE_CACHE", str(session_cache.root))
+        for method, *more in (("spamcaf", "--write", "G1"), ("histosge", "--pitch", 75)):
+            run(
+                "enhance", section_files[0], "--method", method, "--lattice", 2, "--out", out,
+                *QUICK, *more,
+            )  # fmt: skip
+    return out
+
+
+def test_fields_lie_on_a_coarse_grid_over_the_tissue(made: Path) -> None:
+    result = Result.open(made)
+    assert result.runs == (SPAMCAF, HISTOSGE)
+    # A quarter of the spots' 150 µm, or what was asked for.
+    for name, pitch_um in ((SPAMCAF, 37.5), (HISTOSGE, 75.0)):
+        field, about = result.field(name), result.run_attributes(name)
+        assert field.grid.pitch_um == about["identity"]["pitch_um"] == pitch_um
+        tissue = result.tissue(name)
+        assert 0.3 < tissue.mean() < 0.7
+        assert field.genes == ("G1", "G2", "G14", "G20")
+        np.testing.assert_array_equal(np.isfinite(field.image("G2")), tissue)
+    assert (made / "tissue-75um").is_dir()
+    written = np.asarray(result.group[f"fields/{SPAMCAF}/genes/G1/s0"][...])
+    np.testing.assert_array_equal(written, result.field(SPAMCAF).image("G1"))
+
+
+def test_attention_over_sizes_sums_to_one_on_tissue(made: Path) -> None:
+    result = Result.open(made)
+    assert written_attention(result, HISTOSGE) == {}
+    images = written_attention(result, SPAMCAF)
+    assert list(images) == result.run_attributes(SPAMCAF)["identity"]["crops_um"]
+    total = np.sum([np.asarray(levels[0][...]) for levels in images.values()], axis=0)
+    tissue = result.tissue(SPAMCAF)
+    np.testing.assert_allclose(total[tissue], 1, atol=1e-5)
+    assert np.isnan(total[~tissue]).all()
+    for size in images:
+        about = result.group[f"fields/{SPAMCAF}/attention/{size:g}um"].attrs["ome"]["multiscales"]
+        assert about[0]["datasets"][0]["coordinateTransformations"][0]["scale"] == [37.5, 37.5]
+
+
+def test_a_lattice_holds_what_the_model_predicts_there(
+    made: Path, synthetic: st.Section, session_cache: Cache, tmp_path: Path
+) -> None:
+    out = tmp_path / "between.h5ad"
+    run("export", made, "--table", f"{SPAMCAF}-lattice2", "--out", out)
+    table, spots = ad.read_h5ad(out), synthetic.need_spots()
+    result = Result.open(made)
+    measured = table[table.obs["is_measured"]]
+    np.testing.assert_array_equal(
+        measured.obsm["spatial"], spots[measured.obs_names].obsm["spatial"]
+    )
+    assert 3.5 * spots.n_obs < table.n_obs < 4.6 * spots.n_obs
+    grid, tissue = result.field(SPAMCAF).grid, result.tissue(SPAMCAF)
+    at = np.rint(grid.position(table.obsm["spatial"] * MPP)).astype(int)
+    assert tissue[tuple(at.T)].all()
+    nearest = spots[table.obs["nearest_spot"].astype(str)].obsm["spatial"]
+    away = np.hypot(*(table.obsm["spatial"] - nearest).T) * MPP
+    np.testing.assert_allclose(away, table.obs["distance_um"])
+    sight = Sight("stain", "density", CPU, session_cache, tuple(_crops_of(result)), 37.5)
+    features, fitted = sight.features(synthetic.need_slide(), Job()), load_fitted(
+        result.model_folder(SPAMCAF), CPU
+    )  # fmt: skip
+    positions = Positions(table.obsm["spatial"] * MPP, table.obsm["array"])
+    latent = fitted.latent_at(features, positions, Job())  # type: ignore[attr-defined]
+    expected = fitted.decoder.values(latent.mean, np.arange(4))
+    np.testing.assert_allclose(table.X, expected, atol=1e-5)
+    np.testing.assert_allclose(table.obsm["attention"], latent.attention, atol=1e-5)
+    assert table.uns["stenhance_prediction"]["run"] == SPAMCAF
+    assert "there is no table" in run("export", made, "--table", "x", "--out", "y", code=2).stderr
+
+
+def _crops_of(result: Result) -> list[float]:
+    crops: list[float] = result.run_attributes(SPAMCAF)["identity"]["crops_um"]
+    return crops
+
+
+def test_what_is_asked_for_later_is_added_to_the_run(
+    made: Path, section_files: list[Path], tmp_path: Path
+) -> None:
+    command = ("enhance", section_files[0], "--method", "histosge", "--pitch", 75, *QUICK)
+    out = tmp_path / "one.stenhance.zarr"
+    run(*command, "--out", out)
+    before = files_of(out)
+    assert "tables" not in Result.open(out).group
+    run(*command, "--out", out, "--lattice", 2)
+    assert events_of(out).count("trained") == 1
+    after = files_of(out)
+    changed = {name for name in before if after[name] != before[name]}
+    assert changed == {f"fields/{HISTOSGE}/zarr.json"}
+    assert "already complete" in run(*command, "--out", out, "--lattice", 2).stderr
+    # The same bytes as where all was asked for at once.
+    for folder in (f"fields/{HISTOSGE}", f"tables/{HISTOSGE}-lattice2"):
+        assert files_of(out / folder) == files_of(made / folder)
+    # Other crops are another run.
+    run(*command, "--out", out, "--crops", 90)
+    assert Result.open(out).runs == (HISTOSGE, f"{HISTOSGE}-2")
+
+
+def test_a_region_bounds_the_lattice_too(section_files: list[Path], tmp_path: Path) -> None:
+    box = shapely.box(600, 700, 1000, 1200)
+    options = st.EnhanceOptions(
+        sections=section_files[0],
+        out=tmp_path / "r",
+        method="histosge",
+        genes="G1",
+        epochs=1,
+        lattice=3,
+        region=Region(box),
+        device="cpu",
+    )
+    (result,) = st.enhance(options)
+    field = result.field(HISTOSGE)
+    inside = Region(box).mask(field.grid)
+    np.testing.assert_array_equal(np.isfinite(field.image("G1")), inside & result.tissue())
+    table = open_table(result, f"{HISTOSGE}-lattice3")
+    x, y = (table.obsm["spatial"] * MPP).T
+    assert ((x > 600 - 38) & (x < 1000 + 38) & (y > 700 - 38) & (y < 1200 + 38)).all()
+    assert 60 < table.n_obs < 130
+
+
+def test_a_saved_model_predicts_other_slides(
+    made: Path, section_files: list[Path], tmp_path: Path
+) -> None:
+    out = tmp_path / "two.stenhance.zarr"
+    run("predict", made, "--run", SPAMCAF, "--on", section_files[1], "--out", out,
+        "--device", "cpu")  # fmt: skip
+    result = Result.open(out)
+    assert result.runs == (SPAMCAF,)
+    field = result.field(SPAMCAF)
+    assert field.grid.pitch_um == 37.5
+    np.testing.assert_array_equal(np.isfinite(field.image("G1")), result.tissue(SPAMCAF))
+    assert list(written_attention(result, SPAMCAF)) == _crops_of(result)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--crops", "100"), "pixel2gene does not"),
+        (("--pitch", 25), "--pitch 25: pixel2gene predicts on the superpixels"),
+        (("--lattice", 2), "--lattice 2: pixel2gene predicts superpixels only"),
+        (("--variant", "full"), "pixel2gene does not"),
+        (("--method", "histosge", "--variant", "full"), "no such variant of histosge"),
+        (("--method", "histosge", "--crops", "10,x"), "--crops 10,x: write different sides"),
+        (("--method", "histosge", "--pitch", 0), "--pitch 0: write a length"),
+        (("--method", "histosge", "--lattice", 2, "--predict", "two"), "--lattice or --predict"),
+    ],
+)
+def test_options_that_mean_nothing_are_refused(
+    section_files: list[Path], tmp_path: Path, options: tuple[object, ...], message: str
+) -> None:
+    given = [section_files[1] if option == "two" else option for option in options]
+    ran = run("enhance", section_files[0], "--out", tmp_path / "r", *given, code=2)
+    assert message in ran.stderr
+    assert not (tmp_path / "r").exists()
+
+
+def test_swapped_axes_and_large_lattices_are_refused_before_training(
+    synthetic: st.Section, tmp_path: Path
+) -> None:
+    # On tissue at the upper end, which is higher than the tissue is wide.
+    swapped = synthetic.need_spots()[:20].copy()
+    swapped.obsm["spatial"] = np.random.default_rng(0).uniform([230, 950], [270, 1050], (20, 2))
+    options = st.EnhanceOptions(
+        sections=(st.Section(slide=synthetic.slide, spots=swapped),),  # type: ignore[arg-type]
+        out=tmp_path / "r",
+        method="histosge",
+    )
+    with pytest.raises(InputError, match="x and y swapped"):
+        st.enhance(options)
+    large = replace(options, sections=(synthetic,), lattice=4, out=tmp_path / "s")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="choose fewer genes"):
+        st.enhance(large, Job(memory_bytes=10_000))
+    assert not (tmp_path / "s" / "files" / "models").exists()
+
+
+# Evaluation
+
+
+def test_evaluate_hides_spots_and_says_what_must_be_beaten(
+    section_files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ran = run("evaluate", section_files[0], "--method", "histosge", "--seeds", "1234,0-1", *QUICK)
+    for what in (
+        "histosge",
+        "nearest spot",
+        "inverse distance",
+        "constant",
+        "median",
+        "as published",
+    ):
+        assert what in ran.stdout
+    assert not list(tmp_path.iterdir())
+    options = st.EvaluateOptions(
+        section_files[0], method="histosge", seeds="1234", genes="G1,G2", epochs=1, device="cpu"
+    )
+    scores = st.evaluate(options)
+    assert [s.what for s in scores] == ["histosge", "nearest spot", "inverse distance"]
+    assert all(s.values["genes"] == 2 and s.n_domains is None for s in scores)
+    assert scores == st.evaluate(options)
+    # Spots that were learned from are their own nearest: that flatters.
+    assert scores[1].values["PCC all"] > scores[1].values["PCC"] + 0.1
+
+
+def test_evaluate_superpixels_too(section_files: list[Path]) -> None:
+    options = st.EvaluateOptions(
+        section_files[0], method="pixel2gene", genes="hvg:10", epochs=15, device="cpu"
+    )
+    ours, nearest, _ = (score.values for score in st.evaluate(options))
+    assert ours["PCC"] > nearest["PCC"]
+    assert ours["MSE"] < nearest["MSE"]
+
+
+def test_genes_are_chosen_without_the_hidden_spots(synthetic: st.Section) -> None:
+    spots = synthetic.need_spots().copy()
+    learned = random_part(spots.n_obs, 0.5, 0)
+    counts = np.asarray(spots.X.todense())
+    # One gene varies most by far, but only where it is hidden; of another nothing is known there.
+    counts[:, 38] = np.where(
+        learned, 0, np.random.default_rng(0).integers(0, 2, len(learned)) * 999
+    )
+    counts[:, 39] = np.where(learned, np.arange(len(learned)) % 2 * 500, 0)
+    spots.X = sp.csr_matrix(counts)
+    section = st.Section(slide=synthetic.slide, spots=spots)
+    scores = st.evaluate(
+        st.EvaluateOptions(section, method="histosge", genes="hvg:1", epochs=1, device="cpu")  # type: ignore[arg-type]
+    )
+    assert [score.values["constant"] for score in scores] == [1, 1, 1]
+    assert [score.values["PCC"] for score in scores] == [0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--method", "histosge", "--truth", "x"), "--truth is an option of stamgc"),
+        (("--method", "spamcaf", "--n-domains", 4), "--n-domains is an option of stamgc"),
+        (("--crops", "100"), "--crops is an option of methods that predict genes"),
+        (("--preset", "istar"), "stamgc has robust and reference"),
+        (("--method", "histosge", "--ratio", 1), "--ratio 1: write the share"),
+        (("--method", "pixel2gene", "--preset", "istar"), "predicts counts of superpixels"),
+        (("--method", "histosge", "--seeds", "3-1"), "--seeds 3-1"),
+    ],
+)
+def test_options_of_one_method_are_refused_for_another(
+    section_files: list[Path], options: tuple[object, ...], message: str
+) -> None:
+    assert message in run("evaluate", section_files[0], *options, code=2).stderr

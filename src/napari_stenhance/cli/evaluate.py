@@ -15,7 +15,7 @@ from napari_stenhance.tasks.evaluate import EvaluateOptions, evaluate
 
 _NOTES = {
     "constant": "constant: genes that do not vary, measured or predicted, count as PCC 0",
-    "PCC all": "all: of all spots, also those learned from, without constant genes, as published",
+    "PCC all": "all: of all spots, also learned from, without constant genes, as published",
 }
 
 
@@ -24,10 +24,12 @@ def _show(scores: Any) -> None:
     kinds = list(dict.fromkeys(score.what for score in scores))
     of_domains = scores[0].n_domains is not None
     notes = [text for name, text in _NOTES.items() if name in names]
-    table = Table(box=box.SIMPLE, caption="\n".join(notes) or None, caption_justify="left")
-    table.add_column("")
+    table = Table(
+        box=box.SIMPLE, padding=0, caption="\n".join(notes) or None, caption_justify="left"
+    )
+    table.add_column("", no_wrap=True)
     for column in ("seed", *(["domains"] if of_domains else []), *names):
-        table.add_column(column, justify="right")
+        table.add_column(column.replace(" ", "\n"), justify="right")
     for kind in kinds:
         own = [score for score in scores if score.what == kind]
         for score in own:

@@ -72,27 +72,16 @@ def make_learner(options: Any, seed: int, device: torch.device) -> Method:
     """
     from napari_stenhance.methods.registry import make_method
 
-    crops_um = _sides(options.crops)
-    if options.variant != "coded" and options.method != "spamcaf":
-        msg = f"--variant {options.variant}: only spamcaf has variants; leave it out."
-        raise InputError(msg)
-    method = make_method(
+    return make_method(
         options.method,
         options.preset,
         options.encoder,
         options.epochs,
         seed,
         device,
-        crops_um,
+        _sides(options.crops),
         options.variant,
     )
-    if crops_um and not method.crops_um:
-        msg = (
-            f"--crops {options.crops}: {options.method} sees superpixels and no crops; leave it "
-            "out, or choose histosge or spamcaf."
-        )
-        raise InputError(msg)
-    return method
 
 
 def _sides(crops: str) -> tuple[float, ...]:

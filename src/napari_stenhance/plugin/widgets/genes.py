@@ -144,12 +144,14 @@ class GenesWidget(QWidget):
         self._say_accuracy()
 
     def _colour_lattices(self, gene: str) -> None:
-        """Colour the lattices of the run, on one scale."""
+        """Colour the lattices of the run, on one scale, and hide those of other runs."""
         run, ends = self.run, None
         if run is None or not self.spots.isChecked():
             return
-        for layer, about in layers_of(self._viewer, "lattice", result=run.result, run=run.run):
-            if about.colours is not None and gene in about.colours:
+        for layer, about in layers_of(self._viewer, "lattice", result=run.result):
+            if about.run != run.run:
+                layer.visible = False
+            elif about.colours is not None and gene in about.colours:
                 ends = colour_spots(layer, gene, ends)
                 self.lattice_legend.show_range(*ends)
 
