@@ -22,12 +22,13 @@ from napari_stenhance.methods.basis import fit_basis
 from napari_stenhance.methods.ensemble import Ensemble
 from napari_stenhance.methods.field import Decoder, GeneField
 from napari_stenhance.methods.genes import choose_genes, named_genes, variance
-from napari_stenhance.methods.pixel2gene.fitted import FittedRobust, spread_scales
+from napari_stenhance.methods.members import spread_scales
+from napari_stenhance.methods.pixel2gene.fitted import FittedRobust
 from napari_stenhance.methods.pixel2gene.inputs import half_width, inputs_of
+from napari_stenhance.methods.pixel2gene.learner import SpotSchedule
 from napari_stenhance.methods.pixel2gene.robust import Recipe, Robust
 from napari_stenhance.methods.registry import load_fitted, make_method
 from napari_stenhance.methods.sample import Sample, counts_hash
-from napari_stenhance.methods.training import Schedule
 from napari_stenhance.running.job import Job
 from napari_stenhance.scoring.metrics import pearson
 from napari_stenhance.scoring.splits import block_folds
@@ -38,7 +39,7 @@ from napari_stenhance.storage.cache import Cache
 from napari_stenhance.storage.pyramid import coarsen_all, create_levels, mean_pool
 from napari_stenhance.storage.tiles import tiles_of, write_tile
 
-QUICK = Recipe(members=5, hidden=(32, 32), schedule=Schedule(epochs=30))
+QUICK = Recipe(members=5, hidden=(32, 32), schedule=SpotSchedule(epochs=30))
 CPU = torch.device("cpu")
 
 

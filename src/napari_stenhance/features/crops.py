@@ -36,6 +36,11 @@ class CropEncoder(Protocol):
         """A crop of any size is resampled to so many pixels along each side."""
         ...
 
+    @property
+    def batch(self) -> int:
+        """How many crops go through the network at a time; fewer take as long."""
+        ...
+
     def fingerprint(self) -> str:
         """Identify weights and settings: the key of the cache."""
         ...

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -20,6 +18,7 @@ from napari_stenhance.features.histosweep import histosweep_mask
 from napari_stenhance.features.probe import Probe
 from napari_stenhance.features.tissue import VERSION as TISSUE_VERSION
 from napari_stenhance.features.tissue import tissue_mask
+from napari_stenhance.running.ahead import ahead
 from napari_stenhance.running.device import inference_errors, threads
 from napari_stenhance.running.job import Job
 from napari_stenhance.section.grid import Grid
@@ -191,24 +190,47 @@ def extract(
     return FeatureMap(key, grid, values, mask, mean, sd)
 
 
+def mask_version(tissue: TissueKind) -> str:
+    """Name a kind of mask, with its version, in cache keys.
+
+    Raises
+    ------
+    InputError
+        If there is no such kind.
+    """
+    if tissue not in _MASKS:
+        msg = f"--tissue {tissue}: there is no such mask; choose one of {', '.join(_MASKS)}."
+        raise InputError(msg)
+    return _MASKS[tissue][1]
+
+
+def make_mask(slide: Slide, grid: Grid, job: Job, tissue: TissueKind) -> NDArray[np.bool_]:
+    """Tell which superpixels of a fine grid are tissue.
+
+    Raises
+    ------
+    InputError
+        If none is.
+    """
+    find_mask, _ = _MASKS[tissue]
+    mask = find_mask(slide, grid, job)
+    if not mask.any():
+        msg = f"{slide.path}: no tissue was found on the slide; is it an H&E image?"
+        raise InputError(msg)
+    return mask
+
+
 @contextmanager
 def _opened(
     slide: Slide, encoder: Encoder, job: Job, cache: Cache, tissue: TissueKind, tile: int
 ) -> Iterator[tuple[str, zarr.Group]]:
     """Hold the cache entry, made with the tissue mask if it is new."""
-    if tissue not in _MASKS:
-        msg = f"--tissue {tissue}: there is no such mask; choose one of {', '.join(_MASKS)}."
-        raise InputError(msg)
     grid = Grid.over(slide, encoder.pitch_um)
-    find_mask, mask_version = _MASKS[tissue]
-    key = f"{slide.sha256[:32]}-{encoder.fingerprint()}-{mask_version}-{grid.key()}"
+    key = f"{slide.sha256[:32]}-{encoder.fingerprint()}-{mask_version(tissue)}-{grid.key()}"
     entry = cache.entry(_KIND, key)
     with cache.lock(entry, wait=True):
         if not cache.has(_KIND, key):
-            mask = find_mask(slide, grid, job)
-            if not mask.any():
-                msg = f"{slide.path}: no tissue was found on the slide; is it an H&E image?"
-                raise InputError(msg)
+            mask = make_mask(slide, grid, job, tissue)
             with cache.building(_KIND, key) as folder:
                 _create(zarr.open_group(folder, mode="w"), mask, encoder.dim, tile)
         sweep_partial(entry)
@@ -278,14 +300,7 @@ def _encode_ahead(
             return encoder.encode(pixels).astype(np.float16)
 
     workers = max(min(threads(), job.memory_bytes // _TILE_BYTES), 1)
-    waiting: deque[Future[NDArray[np.float16]]] = deque()
-    with ThreadPoolExecutor(workers) as pool:
-        for box in boxes:
-            waiting.append(pool.submit(encode, box))
-            if len(waiting) > workers:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+    return ahead(encode, boxes, workers)
 
 
 def _on_tissue(

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_stenhance.features.cropping import Crops
 from napari_stenhance.features.crops import CropMap, PooledCrops, needed_around, pooled_tissue
+from napari_stenhance.features.encoded import EncodedCrops
 from napari_stenhance.features.extract import TissueKind, extract
-from napari_stenhance.features.registry import make_encoder
+from napari_stenhance.features.registry import EncoderSpec, make_crop_encoder, make_encoder
 from napari_stenhance.running.job import Job
 from napari_stenhance.section.grid import Grid
 from napari_stenhance.section.slide import Slide
@@ -59,6 +61,15 @@ def open_crops(
     InferenceError
         If the device fails.
     """
+    if EncoderSpec.parse(encoder).name != "stain":
+        crops = Crops(slide, make_crop_encoder(encoder, device), crops_um)
+        for crop_um in crops_um:
+            for doubt in crops.encoder.doubts(slide.scale(), crop_um):
+                job.note(doubt)
+        encoded = EncodedCrops.over(
+            crops, grid, job, cache=cache or Cache.default(), needed=needed, tissue=tissue
+        )
+        return CropMap(grid, encoded.row_of >= 0, crops_um, encoded)
     superpixels = make_encoder(encoder, slide)
     fine = Grid.over(slide, superpixels.pitch_um)
     near = None

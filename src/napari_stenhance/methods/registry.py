@@ -5,16 +5,22 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal
 
 from napari_stenhance.errors import InputError
+from napari_stenhance.methods.crops.fitted import FittedRobust as FittedCropRobust
+from napari_stenhance.methods.crops.robust import Recipe as CropRecipe
+from napari_stenhance.methods.crops.robust import Robust as CropRobust
+from napari_stenhance.methods.histosge.network import HISTOSGE
 from napari_stenhance.methods.pixel2gene.fitted import FittedRobust
+from napari_stenhance.methods.pixel2gene.learner import SpotSchedule
 from napari_stenhance.methods.pixel2gene.reference.fitted import FittedReference
 from napari_stenhance.methods.pixel2gene.reference.method import Reference
 from napari_stenhance.methods.pixel2gene.reference.recipe import ISTAR, PIXEL2GENE
 from napari_stenhance.methods.pixel2gene.robust import Recipe, Robust
 from napari_stenhance.methods.protocol import Fitted, Method
-from napari_stenhance.methods.training import Schedule
+from napari_stenhance.methods.spamcaf.network import CODED
+from napari_stenhance.methods.training import Schedule as CropSchedule
 
 if TYPE_CHECKING:
     import torch
@@ -22,6 +28,15 @@ if TYPE_CHECKING:
 MethodName = Literal["pixel2gene", "histosge", "spamcaf"]
 Variant = Literal["coded", "full"]
 Preset = Literal["robust", "reference", "istar"]
+
+SMALLEST_UM, LARGEST_UM = 8.0, 2000.0
+"""Of crops."""
+DESIGNS = {(d.method, d.variant): d for d in (HISTOSGE, CODED)}
+_PRESETS: dict[MethodName, tuple[Preset, ...]] = {
+    "pixel2gene": ("robust", "reference", "istar"),
+    "histosge": ("robust", "reference"),
+    "spamcaf": ("robust", "reference"),
+}
 
 
 def make_method(
@@ -44,21 +59,50 @@ def make_method(
     InputError
         If there is no such method or preset, or it cannot train so long.
     """
-    if (method, preset) not in {("pixel2gene", known) for known in get_args(Preset)}:
-        msg = (
-            f"--method {method} --preset {preset}: there is only pixel2gene with "
-            f"{', '.join(get_args(Preset))}."
-        )
+    if method not in _PRESETS or preset not in _PRESETS[method]:
+        there = "; ".join(f"{name}: {', '.join(of)}" for name, of in _PRESETS.items())
+        msg = f"--method {method} --preset {preset}: there is no such pair; there are {there}."
         raise InputError(msg)
     if epochs is not None and epochs < 1:
         msg = f"--epochs {epochs}: a method must train for at least one epoch."
         raise InputError(msg)
+    if method != "pixel2gene":
+        return _sees_crops(method, preset, encoder, epochs, seed, device, crops_um, variant)
+    if crops_um or variant != "coded":
+        msg = "--crops and --variant are options of methods that see crops; pixel2gene does not."
+        raise InputError(msg)
     if preset == "robust":
-        schedule = Schedule() if epochs is None else Schedule(epochs=epochs)
+        schedule = SpotSchedule() if epochs is None else SpotSchedule(epochs=epochs)
         return Robust(encoder, seed, device, Recipe(schedule=schedule))
     published = PIXEL2GENE if preset == "reference" else ISTAR
     own = published.epochs if epochs is None else epochs
     return Reference(encoder, seed, device, replace(published, epochs=own))
+
+
+def _sees_crops(
+    method: MethodName,
+    preset: Preset,
+    encoder: str,
+    epochs: int | None,
+    seed: int,
+    device: torch.device,
+    crops_um: tuple[float, ...],
+    variant: Variant,
+) -> Method:
+    if (method, variant) not in DESIGNS:
+        there = ", ".join(v for m, v in DESIGNS if m == method)
+        msg = f"--variant {variant}: there is no such variant of {method}; there is {there}."
+        raise InputError(msg)
+    design = DESIGNS[method, variant]
+    if any(not SMALLEST_UM <= crop <= LARGEST_UM for crop in crops_um):
+        msg = f"--crops: each must measure {SMALLEST_UM:g} to {LARGEST_UM:g} µm."
+        raise InputError(msg)
+    if crops_um and design.most_crops is not None and len(crops_um) > design.most_crops:
+        msg = f"--crops: {method} sees crops of one size; name one, or choose --method spamcaf."
+        raise InputError(msg)
+    schedule = CropSchedule() if epochs is None else CropSchedule(epochs=epochs)
+    recipe = CropRecipe(schedule=schedule)
+    return CropRobust(design, crops_um or design.crops_um, encoder, seed, device, recipe)
 
 
 def load_fitted(folder: Path, device: torch.device) -> Fitted:
@@ -79,5 +123,8 @@ def load_fitted(folder: Path, device: torch.device) -> Fitted:
         return FittedRobust.load(folder, device)
     if kind in {("pixel2gene", "reference"), ("pixel2gene", "istar")}:
         return FittedReference.load(folder, device)
+    design = DESIGNS.get((kind[0], config.get("variant")))
+    if design is not None and kind[1] == "robust":
+        return FittedCropRobust.load(folder, design, device)
     msg = f"{folder}: a model of {' '.join(map(str, kind))}; update napari-stenhance to use it."
     raise InputError(msg)

@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from napari_stenhance.errors import InputError
+from napari_stenhance.methods.field import Decoder
 
 Tensors = dict[str, NDArray[Any]]
 T = TypeVar("T")
@@ -39,3 +40,27 @@ def load_model(folder: Path, make: Callable[[Tensors, dict[str, Any]], T]) -> T:
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         msg = f"{folder}: the saved model cannot be read ({error}); train it again with enhance."
         raise InputError(msg) from error
+
+
+def decoder_parts(decoder: Decoder) -> tuple[Tensors, dict[str, Any]]:
+    """Return what a saved model keeps of a decoder: tensors, and entries of config.json."""
+    tensors: Tensors = {
+        "decoder_bias": decoder.bias,
+        "held_out_r": decoder.held_out_r,
+        "spread_scale": decoder.spread_scale,
+    }
+    if decoder.weights is not None:
+        tensors["decoder_weights"] = decoder.weights
+    return tensors, {"unit": decoder.unit, "genes": list(decoder.genes)}
+
+
+def decoder_of(tensors: Tensors, config: dict[str, Any]) -> Decoder:
+    """Make the decoder of what `decoder_parts` returned."""
+    return Decoder(
+        genes=tuple(config["genes"]),
+        weights=tensors.get("decoder_weights"),
+        bias=tensors["decoder_bias"],
+        unit=config["unit"],
+        held_out_r=tensors["held_out_r"],
+        spread_scale=tensors["spread_scale"],
+    )

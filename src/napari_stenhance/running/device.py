@@ -29,7 +29,7 @@ def resolve_device(name: DeviceName) -> torch.device:
     InputError
         If the device that was asked for is not there.
     """
-    _keep_out_triton()
+    keep_out_triton()
     import torch
 
     there = {
@@ -45,7 +45,7 @@ def resolve_device(name: DeviceName) -> torch.device:
     return torch.device(name)
 
 
-def _keep_out_triton() -> None:
+def keep_out_triton() -> None:
     """Keep torch's optimisers from loading triton into a process that draws with Mesa's LLVM.
 
     libtriton carries an LLVM of its own, and two of them in one process end in a segmentation

@@ -204,6 +204,8 @@ class Slide:
             last = min(max(int(np.ceil(start + count * step)), first), size)
             weights.append(area_weights(start, step, count, first, last))
             spans.append(slice(first, last))
+        if any(span.start == span.stop for span in spans):
+            return np.full((len(weights[0].first), len(weights[1].first), 3), WHITE, np.uint8)
         try:
             pixels = self.pixels[level][spans[0], spans[1]]
         except (OSError, ValueError, RuntimeError) as error:

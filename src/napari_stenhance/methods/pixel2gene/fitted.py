@@ -13,9 +13,16 @@ from numpy.typing import NDArray
 from napari_stenhance.features.encoder import FeatureTile
 from napari_stenhance.methods.ensemble import Ensemble
 from napari_stenhance.methods.field import Decoder
+from napari_stenhance.methods.members import standardise
 from napari_stenhance.methods.pixel2gene.inputs import FAR_UM, inputs_of
 from napari_stenhance.methods.protocol import Latent
-from napari_stenhance.methods.saved import Tensors, load_model, save_model
+from napari_stenhance.methods.saved import (
+    Tensors,
+    decoder_of,
+    decoder_parts,
+    load_model,
+    save_model,
+)
 from napari_stenhance.running.device import inference_errors
 
 _SLICE_BYTES = 64 * 1024**2
@@ -101,16 +108,13 @@ class FittedRobust:
 
     def save(self, folder: Path) -> None:
         """Write weights.safetensors and config.json."""
-        assert self.decoder.weights is not None
+        tensors, about = decoder_parts(self.decoder)
         tensors = {
             **{f"weight{n}": w.detach().cpu().numpy() for n, w in enumerate(self.network.weights)},
             **{f"bias{n}": b.detach().cpu().numpy() for n, b in enumerate(self.network.biases)},
             "shift": self.shift,
             "scale": self.scale,
-            "decoder_weights": self.decoder.weights,
-            "decoder_bias": self.decoder.bias,
-            "held_out_r": self.decoder.held_out_r,
-            "spread_scale": self.decoder.spread_scale,
+            **tensors,
         }
         config = {
             "method": "pixel2gene",
@@ -120,8 +124,7 @@ class FittedRobust:
             "pitch_um": self.pitch_um,
             "clip": self.clip,
             "score_scale": self.score_scale,
-            "unit": self.decoder.unit,
-            "genes": list(self.decoder.genes),
+            **about,
         }
         save_model(folder, tensors, config)
 
@@ -149,16 +152,8 @@ class FittedRobust:
                 for n, (w, b) in enumerate(zip(network.weights, network.biases, strict=True)):
                     w.copy_(torch.from_numpy(weights[n]))
                     b.copy_(torch.from_numpy(tensors[f"bias{n}"]))
-            decoder = Decoder(
-                genes=tuple(config["genes"]),
-                weights=tensors["decoder_weights"],
-                bias=tensors["decoder_bias"],
-                unit=config["unit"],
-                held_out_r=tensors["held_out_r"],
-                spread_scale=tensors["spread_scale"],
-            )
             return cls(
-                decoder=decoder,
+                decoder=decoder_of(tensors, config),
                 network=network.to(device).eval(),
                 shift=tensors["shift"],
                 scale=tensors["scale"],
@@ -170,34 +165,3 @@ class FittedRobust:
             )
 
         return load_model(folder, make)
-
-
-def standardise(
-    inputs: NDArray[np.float32], shift: NDArray[np.float32], scale: NDArray[np.float32], clip: float
-) -> NDArray[np.float32]:
-    """Subtract, divide, cut off."""
-    standard: NDArray[np.float32] = np.clip((inputs - shift) / scale, -clip, clip)
-    return standard
-
-
-def spread_scales(scores: NDArray[np.float32], decoder: Decoder) -> NDArray[np.float32]:
-    """Return, for each gene, exact over approximate standard deviation of the members.
-
-    Parameters
-    ----------
-    scores : ndarray of float32, shape (members, superpixels, r)
-    decoder : Decoder
-
-    Returns
-    -------
-    ndarray of float32, shape (genes,)
-    """
-    assert decoder.weights is not None
-    centred = scores - scores.mean(axis=0)
-    covariance = np.einsum("mnr,mns->rs", centred, centred, dtype=np.float64)
-    weights = decoder.weights.astype(np.float64)
-    exact = np.einsum("rg,rs,sg->g", weights, covariance, weights, optimize=True)
-    approximate = np.diag(covariance) @ weights**2
-    with np.errstate(invalid="ignore", divide="ignore"):
-        scale = np.sqrt(np.maximum(exact, 0) / approximate)
-    return np.where(np.isfinite(scale), scale, 1).astype(np.float32)

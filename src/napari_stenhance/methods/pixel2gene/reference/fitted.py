@@ -15,7 +15,13 @@ from napari_stenhance.methods.field import Decoder
 from napari_stenhance.methods.pixel2gene.reference.network import ForwardSum, Member
 from napari_stenhance.methods.pixel2gene.reference.recipe import Recipe
 from napari_stenhance.methods.protocol import Latent
-from napari_stenhance.methods.saved import Tensors, load_model, save_model
+from napari_stenhance.methods.saved import (
+    Tensors,
+    decoder_of,
+    decoder_parts,
+    load_model,
+    save_model,
+)
 from napari_stenhance.running.device import inference_errors
 
 _SLICE_BYTES = 64 * 1024**2
@@ -114,10 +120,7 @@ class FittedReference:
 
     def save(self, folder: Path) -> None:
         """Write weights.safetensors and config.json."""
-        tensors: Tensors = {
-            "held_out_r": self.decoder.held_out_r,
-            "spread_scale": self.decoder.spread_scale,
-        }
+        tensors, about = decoder_parts(self.decoder)
         for number, member in enumerate(self.members):
             own = {"low": member.low, "span": member.span, **member.network.state_dict()}
             for name, values in own.items():
@@ -130,8 +133,7 @@ class FittedReference:
             "pitch_um": self.pitch_um,
             "covered": self.covered,
             "recipe": asdict(self.recipe),
-            "unit": self.decoder.unit,
-            "genes": list(self.decoder.genes),
+            **about,
         }
         save_model(folder, tensors, config)
 
@@ -149,21 +151,13 @@ class FittedReference:
             recipe = Recipe(
                 **{**config["recipe"], "hidden": tuple(config["recipe"]["hidden"])},
             )
-            genes = tuple(config["genes"])
+            genes = len(config["genes"])
             members = tuple(
-                _member(tensors, f"{number}.", recipe, len(genes), device)
+                _member(tensors, f"{number}.", recipe, genes, device)
                 for number in range(recipe.members)
             )
-            decoder = Decoder(
-                genes=genes,
-                weights=None,
-                bias=np.zeros(len(genes), np.float32),
-                unit=config["unit"],
-                held_out_r=tensors["held_out_r"],
-                spread_scale=tensors["spread_scale"],
-            )
             return cls(
-                decoder=decoder,
+                decoder=decoder_of(tensors, config),
                 members=members,
                 covered=config["covered"],
                 recipe=recipe,

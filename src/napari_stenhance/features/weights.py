@@ -1,0 +1,207 @@
+"""Weights of networks, from files that nobody vouches for: found, read and checked, never run.
+
+Nothing here downloads. Files are read as tensors only; a file is refused unless it fits its network
+to the last key, since a network with some random weights predicts without a complaint.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_stenhance.errors import InputError
+from napari_stenhance.storage.cache import file_hash
+
+if TYPE_CHECKING:
+    import torch
+
+    State = dict[str, torch.Tensor]
+
+_POINTER = b"version https://git-lfs.github.com/spec/v1"
+_WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model", "teacher")
+_PREFIXES = re.compile(r"^((module|_orig_mod|backbone|visual\.trunk|trunk)\.)+")
+# Of training and classification; dropped where the network has no such part.
+_HEADS = ("head", "fc.", "classifier.", "dino_head", "ibot_head", "mask_token")
+_SHOWN = 5
+
+
+def in_hub_cache(repos: Sequence[str], files: Sequence[str]) -> Path | None:
+    """Find a file that was once fetched from Hugging Face, without asking the network.
+
+    Parameters
+    ----------
+    repos, files : sequence of str
+        Whichever is there first, in this order; `$HF_HOME` and `$HF_HUB_CACHE` say where.
+    """
+    from huggingface_hub import try_to_load_from_cache
+
+    for repo in repos:
+        for file in files:
+            found = try_to_load_from_cache(repo, file)
+            if isinstance(found, str):
+                return Path(found)
+    return None
+
+
+def weights_hash(path: Path) -> str:
+    """Return the SHA-256 of a file of weights, in hexadecimal; read once while it is unchanged.
+
+    Raises
+    ------
+    InputError
+        If there is no such file, or it cannot be read.
+    """
+    _start(path)
+    about = path.stat()
+    return _hash(path, about.st_size, about.st_mtime_ns)
+
+
+@lru_cache(maxsize=16)
+def _hash(path: Path, _size: int, _changed: int) -> str:
+    return file_hash(path)
+
+
+def load_weights(model: torch.nn.Module, path: Path, *, trained: bool) -> None:
+    """Read weights into a network, whose every parameter and buffer they must give.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+    path : Path
+        A `.safetensors`, or what `torch.save` wrote.
+    trained : bool
+        Whether to refuse a vision transformer that was saved before it was trained.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, damaged, unsafe, or holds other weights.
+    """
+    own = model.state_dict()
+    state = {
+        k if k in own else _PREFIXES.sub("", k, count=1): v
+        for k, v in _tensors(_read(path)).items()
+    }
+    state = {k: v for k, v in state.items() if k in own or not k.startswith(_HEADS)}
+    wrong = {
+        "missing": [k for k in own if k not in state],
+        "unexpected": [k for k in state if k not in own],
+        "of another shape": [
+            f"{k} {tuple(v.shape)} instead of {tuple(own[k].shape)}"
+            for k, v in state.items()
+            if k in own and v.shape != own[k].shape
+        ],
+    }
+    if any(wrong.values()):
+        found = "; ".join(f"{len(w)} {kind} ({_some(w)})" for kind, w in wrong.items() if w)
+        msg = f"{path}: these weights are of another network: {found}; give the file of this one."
+        raise InputError(msg)
+    broken = [k for k, v in state.items() if v.is_floating_point() and not v.isfinite().all()]
+    if broken:
+        msg = f"{path}: weights are not finite numbers ({_some(broken)}); fetch the file again."
+        raise InputError(msg)
+    if trained and _untrained(state):
+        msg = f"{path}: these weights were never trained; give the file that was published."
+        raise InputError(msg)
+    model.load_state_dict(state, strict=True)
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "")
+
+
+def _untrained(state: State) -> bool:
+    """Tell random initial weights: layers are all scaled alike, or positions are all the same."""
+    scales = [v for k, v in state.items() if k.endswith((".ls1.gamma", ".ls2.gamma"))]
+    alike = bool(scales) and all(bool((v == v.flatten()[0]).all()) for v in scales)
+    return alike or ("pos_embed" in state and float(state["pos_embed"].float().std()) == 0)
+
+
+def _start(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(1024)
+    except OSError as error:
+        msg = f"{path}: this file of weights cannot be read ({error.strerror}); give one that can."
+        raise InputError(msg) from error
+
+
+def _read(path: Path) -> Any:
+    """Read whatever the file holds, if it is a file of weights."""
+    start = _start(path)
+    if start.startswith(_POINTER):
+        about = " ".join(start.decode("utf-8", "replace").split()[3:])
+        msg = (
+            f"{path}: this is what Git LFS leaves in place of the weights ({about}); fetch the "
+            "file itself, with `git lfs pull` or from its web page."
+        )
+        raise InputError(msg)
+    # The first eight bytes are a length, and may look like anything.
+    if start[8:9] == b"{":
+        return _read_safetensors(path)
+    if start.startswith((b"PK\x03\x04", b"\x80")):
+        return _read_torch(path, zipped=start.startswith(b"PK"))
+    if start.lstrip().startswith((b"<", b"{")):
+        msg = (
+            f"{path}: this is a web page or a message that was saved instead of the weights; "
+            "fetch the file again, signed in if access to it must be granted."
+        )
+        raise InputError(msg)
+    msg = f"{path}: this is neither a safetensors file nor one that torch.save wrote."
+    raise InputError(msg)
+
+
+def _read_safetensors(path: Path) -> State:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        msg = f"{path}: the weights are damaged ({error}); fetch the file again."
+        raise InputError(msg) from error
+
+
+def _read_torch(path: Path, *, zipped: bool) -> Any:
+    import torch
+
+    try:
+        # Training scripts of vision transformers save their options, which can do no harm.
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
+    except Exception as error:  # a damaged pickle raises whatever its bytes happen to say
+        unsafe = _unsafe(path)
+        wrong = f"is not safe to load, as it wants to run {_some(unsafe)}"
+        if not unsafe:
+            wrong = f"is damaged, or holds more than tensors ({type(error).__name__})"
+        msg = (
+            f"{path}: this file {wrong}; fetch it again, or convert it to safetensors where you "
+            "trust it."
+        )
+        raise InputError(msg) from error
+
+
+def _unsafe(path: Path) -> list[str]:
+    """Name what a file wants to run, where that can be told."""
+    import torch
+
+    try:
+        return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(path))
+    except Exception:  # noqa: BLE001  as above
+        return []
+
+
+def _tensors(content: Any) -> State:
+    """Take the tensors out of a checkpoint of whatever training script."""
+    import torch
+
+    while isinstance(content, Mapping):
+        inner = [content[w] for w in _WRAPPERS if isinstance(content.get(w), Mapping)]
+        if not inner:
+            return {k: v for k, v in content.items() if isinstance(v, torch.Tensor)}
+        content = inner[0]
+    return {}

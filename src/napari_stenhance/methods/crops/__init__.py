@@ -1,0 +1,1 @@
+"""What HisToSGE and SpaMCAF share: both see crops around positions."""

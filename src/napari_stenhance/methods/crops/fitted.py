@@ -1,0 +1,173 @@
+"""A trained ensemble that sees crops: predicts a grid or any positions, saves and loads itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from napari_stenhance.features.crops import CropMap
+from napari_stenhance.features.encoder import FeatureTile
+from napari_stenhance.methods.crops.design import Design
+from napari_stenhance.methods.crops.members import Members
+from napari_stenhance.methods.crops.seen import Seen, Standard, reach
+from napari_stenhance.methods.field import Decoder
+from napari_stenhance.methods.protocol import Latent, Positions
+from napari_stenhance.methods.saved import (
+    Tensors,
+    decoder_of,
+    decoder_parts,
+    load_model,
+    save_model,
+)
+from napari_stenhance.running.device import inference_errors
+from napari_stenhance.running.job import Job
+
+_NETWORK = "network."
+
+
+@dataclass(frozen=True)
+class FittedRobust:
+    """A trained ensemble: `FittedCrops`.
+
+    Attributes
+    ----------
+    decoder : Decoder
+    design : Design
+    members : Members
+    standard : Standard
+    crops_um : tuple of float
+    pitch_um : float
+        Of the grid whose superpixels it looks at around a position.
+    encoder : str
+        Name of the encoder whose features it was trained on.
+    encoder_identity : str
+        Weights and version of that encoder.
+    score_scale : float
+        What outputs are multiplied with to be scores on the gene basis.
+    """
+
+    decoder: Decoder
+    design: Design
+    members: Members
+    standard: Standard
+    crops_um: tuple[float, ...]
+    pitch_um: float
+    encoder: str
+    encoder_identity: str
+    score_scale: float
+
+    @property
+    def halo_um(self) -> float:
+        """How far around a superpixel it looks, in micrometres."""
+        return reach(self.design.offsets_um, self.pitch_um)
+
+    @property
+    def raw(self) -> bool:
+        """It learned from standardised features."""
+        return False
+
+    def latent(self, tile: FeatureTile) -> Latent:
+        """Predict the core of a tile: mean and variance of the members' scores.
+
+        Raises
+        ------
+        InferenceError
+            If the device fails.
+        """
+        rows, columns = tile.core
+        there = tile.tissue[rows, columns]
+        flat = self._predict(Seen.within(tile, self.pitch_um, self.design.offsets_um))
+        parts = []
+        for values in flat:
+            part = None
+            if values is not None:
+                part = np.full((*there.shape, values.shape[1]), np.nan, np.float32)
+                part[there] = values
+            parts.append(part)
+        mean, variance, attention = parts
+        assert mean is not None
+        assert variance is not None
+        return Latent(mean, variance, attention)
+
+    def latent_at(self, features: CropMap, positions: Positions, job: Job) -> Latent:
+        """Predict positions, whether or not they lie on tissue.
+
+        Raises
+        ------
+        InferenceError
+            If the device fails.
+        """
+        return self._predict(Seen.at(features, positions.xy_um, self.design.offsets_um, job))
+
+    def scores(self, seen: Seen) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return each member's scores, (members, n, r), and the mean attention, (n, sizes)."""
+        with inference_errors("Prediction"):
+            scores, attention = self.members.predict(seen, self.standard)
+        return scores * np.float32(self.score_scale), attention
+
+    def _predict(self, seen: Seen) -> Latent:
+        if not len(seen.own):
+            none = np.empty((0, self.decoder.channels), np.float32)
+            return Latent(none, none)
+        scores, attention = self.scores(seen)
+        over_sizes = attention if attention.shape[1] else None
+        return Latent(scores.mean(axis=0), scores.var(axis=0, ddof=1), over_sizes)
+
+    def save(self, folder: Path) -> None:
+        """Write weights.safetensors and config.json."""
+        tensors, about = decoder_parts(self.decoder)
+        for name, values in self.members.parameters.items():
+            tensors[_NETWORK + name] = values.detach().cpu().numpy()
+        tensors["shift"], tensors["scale"] = (
+            part.cpu().numpy() for part in (self.standard.shift, self.standard.scale)
+        )
+        config = {
+            "method": self.design.method,
+            "preset": "robust",
+            "variant": self.design.variant,
+            "crops_um": list(self.crops_um),
+            "encoder": self.encoder,
+            "encoder_identity": self.encoder_identity,
+            "pitch_um": self.pitch_um,
+            "clip": self.standard.clip,
+            "score_scale": self.score_scale,
+            **about,
+        }
+        save_model(folder, tensors, config)
+
+    @classmethod
+    def load(cls, folder: Path, design: Design, device: torch.device) -> FittedRobust:
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        InputError
+            If files are missing or damaged.
+        """
+
+        def make(tensors: Tensors, config: dict[str, Any]) -> FittedRobust:
+            decoder = decoder_of(tensors, config)
+            crops_um = tuple(config["crops_um"])
+            network = design.make(len(tensors["shift"]), len(crops_um), decoder.channels)
+            parameters = {
+                name: torch.tensor(tensors[_NETWORK + name]).to(device)
+                for name, _ in network.named_parameters()
+            }
+            return cls(
+                decoder=decoder,
+                design=design,
+                members=Members(network, parameters),
+                standard=Standard.given(tensors["shift"], tensors["scale"], config["clip"]),
+                crops_um=crops_um,
+                pitch_um=config["pitch_um"],
+                encoder=config["encoder"],
+                encoder_identity=config["encoder_identity"],
+                score_scale=config["score_scale"],
+            )
+
+        return load_model(folder, make)

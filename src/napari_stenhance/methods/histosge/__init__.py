@@ -1,0 +1,1 @@
+"""HisToSGE: crops with a position code, attention between positions."""

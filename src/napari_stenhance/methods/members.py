@@ -1,0 +1,175 @@
+"""What ensembles of every method share: targets, spots held out, and how members differ."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from napari_stenhance.errors import InputError
+from napari_stenhance.methods.basis import GeneBasis, fit_basis
+from napari_stenhance.methods.field import Decoder
+from napari_stenhance.methods.rank import CHOICES, choose_rank
+from napari_stenhance.methods.sample import Sample
+from napari_stenhance.scoring.metrics import pearson
+from napari_stenhance.scoring.splits import block_folds
+
+_GENES_AT_ONCE = 1000
+
+
+def require_spots(samples: Sequence[Sample[Any]], folds: int) -> int:
+    """Return how many spots there are to learn from, over all sections.
+
+    Raises
+    ------
+    InputError
+        If there are too few to train and to hold out.
+    """
+    spots = sum(len(s.xy_um) for s in samples)
+    if spots < 2 * folds:
+        msg = (
+            f"{', '.join(s.name for s in samples)}: only {spots} spots lie on tissue and have "
+            f"counts; at least {2 * folds} are needed to train and to hold out."
+        )
+        raise InputError(msg)
+    return spots
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What members learn: scores on a gene basis, and what brings their outputs to it.
+
+    Attributes
+    ----------
+    basis : GeneBasis
+        With as many axes as features can predict.
+    outputs : ndarray of float32, shape (spots of all sections, r)
+        Scores of unit mean square length: learning rates then suit any data.
+    scale : float
+        What outputs are multiplied with to be scores.
+    """
+
+    basis: GeneBasis
+    outputs: NDArray[np.float32]
+    scale: float
+
+    @classmethod
+    def of(
+        cls,
+        expressions: Sequence[sp.csr_array],
+        means: NDArray[np.float32],
+        fold: NDArray[np.int64],
+        seed: int,
+    ) -> Targets:
+        """Fit the basis of log1p CP10k, and choose its rank by the standardised mean inputs.
+
+        Parameters
+        ----------
+        expressions : sequence of csr_array, each (spots, genes)
+        means : ndarray of float32, shape (spots of all sections, channels)
+        fold : ndarray of int64, shape (spots of all sections,)
+            Which spatial fold each spot belongs to.
+        seed : int
+        """
+        basis, scores = fit_basis(expressions, CHOICES[-1], seed)
+        rank = choose_rank(means, scores, basis, expressions, fold)
+        basis, scores = replace(basis, axes=basis.axes[:rank]), scores[:, :rank]
+        scale = float(np.sqrt(np.square(scores, dtype=np.float64).sum(axis=1).mean())) or 1.0
+        return cls(basis, scores / np.float32(scale), scale)
+
+
+def draw_held_out(
+    samples: Sequence[Sample[Any]],
+    members: int,
+    folds: int,
+    block_um: float,
+    rng: np.random.Generator,
+) -> list[NDArray[np.int64]]:
+    """Draw, for each member, the spots that it holds out: spatial blocks, new ones each round.
+
+    Spots are numbered through all samples; of each round of `folds` members, one holds each out.
+    """
+    held_out: list[NDArray[np.int64]] = []
+    while len(held_out) < members:
+        fold = np.concatenate([block_folds(s.xy_um, block_um, folds, rng) for s in samples])
+        held_out += [np.flatnonzero(fold == k) for k in range(folds)]
+    return held_out[:members]
+
+
+def fold_of(held_out: Sequence[NDArray[np.int64]], spots: int) -> NDArray[np.int64]:
+    """Return the fold of each spot, of one round."""
+    fold = np.empty(spots, dtype=np.int64)
+    for number, held in enumerate(held_out):
+        fold[held] = number
+    return fold
+
+
+def held_out_r(
+    predicted: NDArray[np.float32],
+    basis: GeneBasis,
+    expressions: Sequence[sp.csr_array[np.float32]],
+) -> NDArray[np.float32]:
+    """Correlate held-out predictions of each gene with what was measured, section by section.
+
+    Parameters
+    ----------
+    predicted : ndarray of float32, shape (spots of all sections, r)
+        Scores; NaN where no member held a spot out.
+    basis : GeneBasis
+    expressions : sequence of csr_array, each (spots, genes)
+        log1p CP10k of each section.
+
+    Returns
+    -------
+    ndarray of float32, shape (genes,)
+        Mean over the sections.
+    """
+    genes = basis.axes.shape[1]
+    weights = basis.axes[: predicted.shape[1]]
+    total = np.zeros(genes)
+    offset = 0
+    for expression in expressions:
+        scores = predicted[offset : offset + expression.shape[0]]
+        seen = np.isfinite(scores).all(axis=1)
+        offset += expression.shape[0]
+        columns = sp.csc_array(expression)
+        for low in range(0, genes, _GENES_AT_ONCE):
+            some = slice(low, low + _GENES_AT_ONCE)
+            measured = columns[:, some].toarray()[seen]
+            total[some] += pearson(scores[seen] @ weights[:, some], measured)
+    return (total / len(expressions)).astype(np.float32)
+
+
+def standardise(
+    inputs: NDArray[np.float32], shift: NDArray[np.float32], scale: NDArray[np.float32], clip: float
+) -> NDArray[np.float32]:
+    """Subtract, divide, cut off."""
+    standard: NDArray[np.float32] = np.clip((inputs - shift) / scale, -clip, clip)
+    return standard
+
+
+def spread_scales(scores: NDArray[np.float32], decoder: Decoder) -> NDArray[np.float32]:
+    """Return, for each gene, exact over approximate standard deviation of the members.
+
+    Parameters
+    ----------
+    scores : ndarray of float32, shape (members, superpixels, r)
+    decoder : Decoder
+
+    Returns
+    -------
+    ndarray of float32, shape (genes,)
+    """
+    assert decoder.weights is not None
+    centred = scores - scores.mean(axis=0)
+    covariance = np.einsum("mnr,mns->rs", centred, centred, dtype=np.float64)
+    weights = decoder.weights.astype(np.float64)
+    exact = np.einsum("rg,rs,sg->g", weights, covariance, weights, optimize=True)
+    approximate = np.diag(covariance) @ weights**2
+    with np.errstate(invalid="ignore", divide="ignore"):
+        scale = np.sqrt(np.maximum(exact, 0) / approximate)
+    return np.where(np.isfinite(scale), scale, 1).astype(np.float32)

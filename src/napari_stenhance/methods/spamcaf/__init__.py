@@ -1,0 +1,1 @@
+"""SpaMCAF: crops of two sizes under gated attention."""

@@ -1,0 +1,737 @@
+from __future__ import annotations
+
+import argparse
+import pickle
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import timm
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import save_file
+
+from conftest import make_slide_pixels
+from napari_stenhance.errors import Cancelled, InferenceError, InputError
+from napari_stenhance.features.cropping import CHUNK, Crops
+from napari_stenhance.features.crops import CropMap
+from napari_stenhance.features.encoded import SAMPLE, EncodedCrops
+from napari_stenhance.features.networks import NETWORKS, Network, shapes_hash
+from napari_stenhance.features.opening import open_crops
+from napari_stenhance.features.registry import (
+    EncoderSpec,
+    encoder_identity,
+    encoder_title,
+    make_crop_encoder,
+    make_encoder,
+    portable,
+)
+from napari_stenhance.features.vit import TimmEncoder
+from napari_stenhance.features.weights import load_weights
+from napari_stenhance.running.job import Event, Job, Note, Progress
+from napari_stenhance.section.grid import Grid
+from napari_stenhance.section.slide import Slide
+from napari_stenhance.storage.cache import Cache, file_hash
+
+MakeSlide = Callable[..., Slide]
+CPU = torch.device("cpu")
+VIT = "timm:test_vit.r160_in1k"
+RANDOM_VIT, RANDOM_CNN = f"{VIT}?pretrained=false", "timm:test_resnet.r160_in1k?pretrained=false"
+SIZES = (40.0, 130.0)
+
+
+@pytest.fixture(autouse=True)
+def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_args: Any, **_kwargs: Any) -> None:
+        pytest.fail("something asked the network")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+
+
+@pytest.fixture(autouse=True)
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty Hugging Face cache, whatever the user has."""
+    folder = tmp_path / "hub"
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(folder))
+    return folder
+
+
+def put_in_hub(hub: Path, repo: str, file: str, source: Path) -> Path:
+    about = hub / f"models--{repo.replace('/', '--')}"
+    commit = "0" * 40
+    (about / "refs").mkdir(parents=True)
+    (about / "refs" / "main").write_text(commit)
+    (about / "snapshots" / commit).mkdir(parents=True)
+    source.rename(about / "snapshots" / commit / file)
+    return about / "snapshots" / commit / file
+
+
+def state(arch: str = "test_vit", seed: int = 5, **options: Any) -> dict[str, torch.Tensor]:
+    """Weights as they are published: with a classifier."""
+    torch.manual_seed(seed)
+    model = timm.create_model(arch, pretrained=False, **options)
+    # Scales as those of a network that was trained.
+    with torch.no_grad():
+        for name, value in model.named_parameters():
+            if name.endswith("gamma"):
+                value.normal_()
+    return {k: v.clone() for k, v in model.state_dict().items()}
+
+
+def noise(n: int, side: int = 160, seed: int = 0) -> NDArray[np.uint8]:
+    return np.random.default_rng(seed).integers(0, 256, (n, side, side, 3), np.uint8)
+
+
+# --- names ---------------------------------------------------------------------------------------
+
+
+def test_specs_are_taken_apart() -> None:
+    assert EncoderSpec.parse("stain") == EncoderSpec("stain")
+    assert EncoderSpec.parse("uni?weights=/a/b=c.bin&channels=bgr") == EncoderSpec(
+        "uni", Path("/a/b=c.bin"), channels="bgr"
+    )
+    assert EncoderSpec.parse(RANDOM_VIT) == EncoderSpec(VIT, pretrained=False)
+    assert EncoderSpec.parse("uni?weights=~/x.bin").weights == Path.home() / "x.bin"
+
+
+@pytest.mark.parametrize(
+    ("spec", "sentence"),
+    [
+        ("resnet18", "no such encoder; choose one of stain, uni, timm:MODEL"),
+        ("timm:", "no such encoder"),
+        ("timm:hf-hub:someone/model", "no such encoder"),
+        ("timm:../secret", "no such encoder"),
+        ("stain?channels=bgr", "stain has no options"),
+        ("uni?colour=bgr", "colour=bgr is no option; there are weights=FILE"),
+        ("uni?channels=grey", "channels=grey is no option"),
+        ("uni?pretrained=yes", "pretrained=yes is no option"),
+        ("uni?weights=", "weights= is no option"),
+        ("uni?weights", "weights is no option"),
+        ("uni?channels=bgr&channels=rgb", "channels is given twice"),
+        ("uni?weights=a.bin&pretrained=false", "either weights=FILE or random ones"),
+    ],
+)
+def test_what_is_no_encoder_is_said(spec: str, sentence: str) -> None:
+    for function in (EncoderSpec.parse, portable, encoder_title, encoder_identity):
+        with pytest.raises(InputError, match=sentence):
+            function(spec)
+
+
+@pytest.mark.parametrize("model", ["resnet1800", "resnet18.no_such_tag"])
+def test_an_unknown_model_of_timm_is_said(model: str) -> None:
+    with pytest.raises(InputError, match=rf"timm:{model}: timm has no such model"):
+        make_crop_encoder(f"timm:{model}?pretrained=false", CPU)
+
+
+def test_names_for_runs_and_models(tmp_path: Path) -> None:
+    save_file(state(), tmp_path / "w.safetensors")
+    given = f"{VIT}?weights={tmp_path / 'w.safetensors'}&channels=bgr"
+    assert portable(given) == f"{VIT}?channels=bgr"
+    assert portable(RANDOM_CNN) == RANDOM_CNN
+    assert [encoder_title(s) for s in ("stain", "uni", given)] == ["stain", "uni", "timm-test_vit"]
+    assert encoder_identity("stain") == "stain2"
+    content = file_hash(tmp_path / "w.safetensors")[:16]
+    assert encoder_identity(given) == f"{VIT}-v1-{content}-bgr"
+    assert encoder_identity("timm:test_vit?pretrained=false") == f"{VIT}-v1-random0"
+    # Other weights under the same name.
+    save_file(state(seed=6), tmp_path / "w.safetensors")
+    assert encoder_identity(given) == f"{VIT}-v1-{file_hash(tmp_path / 'w.safetensors')[:16]}-bgr"
+    assert content not in encoder_identity(given)
+
+
+def test_superpixels_come_from_stain_only(make_slide: MakeSlide) -> None:
+    slide = make_slide(noise(1)[0])
+    assert make_encoder("stain", slide).name == "stain"
+    with pytest.raises(InputError, match=r"only from stain so far.*histosge and spamcaf"):
+        make_encoder("uni", slide)
+    with pytest.raises(InputError, match="no such encoder"):
+        make_encoder("unicorn", slide)
+
+
+# --- networks and their weights ------------------------------------------------------------------
+
+
+def test_uni_is_the_published_architecture() -> None:
+    uni = NETWORKS["uni"]
+    with torch.device("meta"):
+        model = uni.build()
+        assert model.forward_features(torch.zeros(1, 3, 224, 224)).shape == (1, 197, 1024)
+    assert sum(p.numel() for p in model.parameters()) == uni.params == 303_350_784
+    assert len(model.state_dict()) == uni.keys == 342
+    assert shapes_hash(model) == uni.shapes == "e7caf6eddf9e"
+    np.testing.assert_array_equal(
+        [uni.mean, uni.std], [(0.485, 0.456, 0.406), (0.229, 0.224, 0.225)]
+    )
+    assert (uni.side_px, uni.gated) == (224, True)
+
+
+def test_a_network_is_built_the_same_at_any_time() -> None:
+    network = Network("a", "test_vit", 160, (0.5,) * 3, (0.5,) * 3, "none")
+    states = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        states.append(network.build().state_dict())
+    torch.testing.assert_close(states[0], states[1], rtol=0, atol=0)
+    assert shapes_hash(network.build()) != shapes_hash(replace(network, arch="test_vit3").build())
+
+
+def test_weights_that_are_not_here_are_asked_for() -> None:
+    for make in (encoder_identity, lambda spec: make_crop_encoder(spec, CPU)):
+        with pytest.raises(InputError) as uni:
+            make("uni")
+        for part in (
+            "ask for access at https://huggingface.co/MahmoodLab/UNI",
+            "`hf download MahmoodLab/UNI pytorch_model.bin`",
+            "CC-BY-NC-ND-4.0",
+            "uni?weights=FILE",
+            "uni?pretrained=false",
+        ):
+            assert part in str(uni.value)
+        with pytest.raises(
+            InputError, match=r"hf download timm/test_vit.r160_in1k model.safetensors"
+        ):
+            make("timm:test_vit")
+        with pytest.raises(InputError, match=r"cannot be read \(No such file"):
+            make("uni?weights=/no/such/file.bin")
+        with pytest.raises(InputError, match="this file of weights cannot be read"):
+            make(f"uni?weights={Path(__file__).parent}")
+
+
+def expected(arch: str, weights: dict[str, torch.Tensor], crops: NDArray[np.uint8]) -> Any:
+    """What timm itself makes of crops."""
+    model = timm.create_model(arch, pretrained=False).eval()
+    model.load_state_dict(weights)
+    about: Any = model.pretrained_cfg
+    mean, std = (torch.tensor(about[k]).view(3, 1, 1) for k in ("mean", "std"))
+    pictures = (torch.from_numpy(crops).permute(0, 3, 1, 2) / 255 - mean) / std
+    with torch.inference_mode():
+        return model, model.forward_features(pictures)
+
+
+WRAPPED = ("plain", "heads", "teacher", "nested")
+
+
+def wrapped(weights: dict[str, torch.Tensor], kind: str) -> Any:
+    if kind == "plain":
+        return weights
+    if kind == "heads":
+        return {f"module.backbone.{k}": v for k, v in weights.items()} | {
+            "module.dino_head.w": torch.zeros(2),
+            "module.mask_token": torch.zeros(2),
+        }
+    if kind == "teacher":
+        teacher = {f"backbone.{k}": v for k, v in weights.items()}
+        return {"args": argparse.Namespace(lr=0.1), "epoch": 3, "student": {}, "teacher": teacher}
+    return {"state_dict": {"model": {f"_orig_mod.visual.trunk.{k}": v for k, v in weights.items()}}}
+
+
+@pytest.mark.parametrize(
+    ("file", "kind"),
+    [
+        ("safetensors", "plain"),  # which cannot be nested
+        ("safetensors", "heads"),
+        *((file, kind) for file in ("zip", "pickle") for kind in WRAPPED),
+    ],
+)
+def test_weights_are_read_from_a_file(tmp_path: Path, file: str, kind: str) -> None:
+    weights, path = state(), tmp_path / f"weights.{file}"
+    content = wrapped(weights, kind)
+    if file == "safetensors":
+        save_file(content, path)
+    else:
+        torch.save(content, path, _use_new_zipfile_serialization=file == "zip")
+    encoder = make_crop_encoder(f"{VIT}?weights={path}", CPU)
+    crops = noise(3)
+    _, tokens = expected("test_vit", weights, crops)
+    np.testing.assert_allclose(encoder.encode(crops), tokens[:, 0], atol=1e-5)
+
+
+@pytest.mark.parametrize("layout", ["safetensors", "bin"])
+def test_weights_are_found_in_the_hub_cache(tmp_path: Path, hub: Path, layout: str) -> None:
+    weights, path = state(), tmp_path / "weights"
+    if layout == "bin":
+        torch.save(weights, path)
+    else:
+        save_file(weights, path)
+    name = {"safetensors": "model.safetensors", "bin": "pytorch_model.bin"}[layout]
+    found = put_in_hub(hub, "timm/test_vit.r160_in1k", name, path)
+    encoder = make_crop_encoder("timm:test_vit", CPU)
+    _, tokens = expected("test_vit", weights, noise(2))
+    np.testing.assert_allclose(encoder.encode(noise(2)), tokens[:, 0], atol=1e-5)
+    assert encoder_identity("timm:test_vit") == f"{VIT}-v1-{file_hash(found)[:16]}"
+
+
+@pytest.mark.parametrize("repo", ["MahmoodLab/UNI", "MahmoodLab/uni"])
+def test_uni_is_found_under_either_spelling(tmp_path: Path, hub: Path, repo: str) -> None:
+    path = tmp_path / "weights"
+    torch.save(state(), path)
+    found = put_in_hub(hub, repo, "pytorch_model.bin", path)
+    assert encoder_identity("uni") == f"uni-v1-{file_hash(found)[:16]}"
+
+
+def damaged(path: Path, kind: str) -> str:
+    weights = state()
+    match kind:
+        case "missing":
+            del weights["norm.weight"], weights["blocks.0.norm1.bias"]
+            save_file(weights, path)
+            return r"2 missing \(blocks.0.norm1.bias, norm.weight\)"
+        case "unexpected":
+            torch.save(weights | {f"extra.{n}": torch.zeros(1) for n in range(7)}, path)
+            return r"7 unexpected \(extra.0, extra.1, extra.2, extra.3, extra.4, …\)"
+        case "shape":
+            torch.save(weights | {"norm.weight": torch.zeros(3)}, path)
+            return r"1 of another shape \(norm.weight \(3,\) instead of \(64,\)\)"
+        case "other network":
+            save_file(state("test_resnet"), path)
+            return "weights are of another network: .* missing .* unexpected"
+        case "nan":
+            weights["norm.bias"][3] = float("nan")
+            save_file(weights, path)
+            return r"not finite numbers \(norm.bias\)"
+        case "empty":
+            torch.save({"epoch": 3}, path)
+            return "missing"
+        case "list":
+            torch.save([1, 2], path)
+            return "missing"
+        case "pointer":
+            path.write_text(
+                "version https://git-lfs.github.com/spec/v1\noid sha256:abc123\nsize 1213531890\n"
+            )
+            return "Git LFS leaves in place of the weights .*abc123.*1213531890.*git lfs pull"
+        case "page":
+            path.write_text("\n<!DOCTYPE html><html>Access to model is restricted</html>")
+            return "a web page or a message that was saved instead"
+        case "message":
+            path.write_text('{"error":"Access to model is restricted"}')
+            return "a web page or a message"
+        case "text":
+            path.write_text("weights of the network")
+            return "neither a safetensors file nor one that torch.save wrote"
+        case "nothing":
+            path.touch()
+            return "neither a safetensors file"
+        case "cut safetensors":
+            save_file(weights, path)
+            path.write_bytes(path.read_bytes()[:-1000])
+            return "the weights are damaged"
+        case "cut zip":
+            torch.save(weights, path)
+            path.write_bytes(path.read_bytes()[:-1000])
+            return "this file is damaged"
+        case "cut pickle":
+            torch.save(weights, path, _use_new_zipfile_serialization=False)
+            path.write_bytes(path.read_bytes()[:-1000])
+            return "this file is damaged"
+        case "spoilt zip":
+            torch.save(weights, path)
+            content = path.read_bytes()
+            at = content.index(b"data.pkl") + 40
+            path.write_bytes(content[:at] + bytes(20) + content[at + 20 :])
+            return "this file is damaged"
+        case "code in a zip":
+            torch.save({"state_dict": weights, "danger": Danger(path)}, path)
+            return "not safe to load, as it wants to run .*eval.*convert it to safetensors"
+        case "code":
+            path.write_bytes(pickle.dumps(Danger(path), protocol=2))
+            return "holds more than tensors .*convert it to safetensors"
+    raise AssertionError(kind)
+
+
+class Danger:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return eval, (f"open({str(self.path) + '.ran'!r}, 'w').close()",)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *("missing", "unexpected", "shape", "other network", "nan", "empty", "list"),
+        *("pointer", "page", "message", "text", "nothing"),
+        *("cut safetensors", "cut zip", "cut pickle", "spoilt zip", "code in a zip", "code"),
+    ],
+)
+def test_files_that_are_no_such_weights_are_refused(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "weights.file"
+    sentence = damaged(path, kind)
+    with pytest.raises(InputError, match=sentence) as error:
+        make_crop_encoder(f"{VIT}?weights={path}", CPU)
+    assert str(path) in str(error.value)
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "weights.file.ran").exists()
+
+
+def test_weights_that_were_never_trained_are_refused(tmp_path: Path) -> None:
+    trained = state(init_values=1e-5)
+    same_scales = {k: torch.ones_like(v) if "gamma" in k else v for k, v in trained.items()}
+    same_places = trained | {"pos_embed": torch.zeros_like(trained["pos_embed"])}
+    model = timm.create_model("test_vit", pretrained=False, num_classes=0, init_values=1e-5)
+    for n, weights in enumerate((same_scales, same_places)):
+        save_file(weights, tmp_path / f"{n}")
+        with pytest.raises(InputError, match="never trained"):
+            load_weights(model, tmp_path / f"{n}", trained=True)
+    save_file(trained, tmp_path / "good")
+    load_weights(model, tmp_path / "good", trained=True)
+    torch.testing.assert_close(model.state_dict()["norm.bias"], trained["norm.bias"])
+
+
+# --- vectors -------------------------------------------------------------------------------------
+
+
+ARCHS = ("test_vit", "test_vit2", "test_vit3", "eva02_tiny_patch14_224", "test_resnet")
+
+
+@pytest.mark.parametrize("arch", ARCHS)
+def test_vectors_are_those_of_timm(tmp_path: Path, arch: str) -> None:
+    weights = state(arch)
+    save_file(weights, tmp_path / "w")
+    encoder = make_crop_encoder(f"timm:{arch}?weights={tmp_path / 'w'}", CPU)
+    crops = noise(3, encoder.side_px)
+    model, features = expected(arch, weights, crops)
+    with torch.inference_mode():
+        vectors = {
+            "test_vit": lambda: features[:, 0],  # class token
+            "test_vit2": lambda: model.fc_norm(features[:, 1:].mean(dim=1)),  # 1 register
+            "test_vit3": lambda: features[:, 1:].mean(dim=1),
+            # Has a class token, but was trained to be pooled.
+            "eva02_tiny_patch14_224": lambda: model.forward_head(features, pre_logits=True),
+            "test_resnet": lambda: features.mean(dim=(2, 3)),
+        }[arch]()
+    assert encoder.dim == vectors.shape[1]
+    assert float(vectors.std(dim=0).mean()) > 1e-4  # crops differ, so that this test can fail
+    np.testing.assert_allclose(encoder.encode(crops), vectors, atol=1e-5)
+
+
+@pytest.mark.parametrize("spec", [RANDOM_VIT, RANDOM_CNN])
+def test_a_vector_depends_on_its_crop_only(spec: str) -> None:
+    encoder, crops = make_crop_encoder(spec, CPU), noise(11)
+    together = encoder.encode(crops)
+    assert together.shape == (11, encoder.dim)
+    assert together.dtype == np.float32
+    np.testing.assert_array_equal(encoder.encode(crops[::-1]), together[::-1])
+    np.testing.assert_array_equal(encoder.encode(crops[4:5]), together[4:5])
+    np.testing.assert_array_equal(make_crop_encoder(spec, CPU).encode(crops), together)
+    assert encoder.encode(crops[:0]).shape == (0, encoder.dim)
+    assert len(np.unique(together, axis=0)) == 11
+
+
+def test_parts_of_a_batch_are_padded() -> None:
+    encoder, crops = make_crop_encoder(RANDOM_VIT, CPU), noise(11)
+    alone = encoder.encode(crops)
+    encoder.batch = 4  # type: ignore[misc]  # as on a GPU
+    np.testing.assert_allclose(encoder.encode(crops), alone, atol=1e-6)
+    np.testing.assert_array_equal(encoder.encode(crops)[8:], encoder.encode(crops[8:]))
+
+
+def test_swapped_colours_are_those_of_swapped_pixels() -> None:
+    crops = noise(2)
+    rgb, bgr = (make_crop_encoder(f"{RANDOM_VIT}&channels={c}", CPU) for c in ("rgb", "bgr"))
+    np.testing.assert_array_equal(bgr.encode(crops), rgb.encode(crops[..., ::-1]))
+    assert not np.array_equal(bgr.encode(crops), rgb.encode(crops))
+    assert bgr.fingerprint() != rgb.fingerprint()
+    assert rgb.fingerprint() == make_crop_encoder(RANDOM_VIT, CPU).fingerprint()
+    assert rgb.fingerprint() != make_crop_encoder(RANDOM_CNN, CPU).fingerprint()
+
+
+def test_random_weights_leave_the_generator_alone() -> None:
+    torch.manual_seed(3)
+    first = torch.rand(1)
+    torch.manual_seed(3)
+    make_crop_encoder(RANDOM_VIT, CPU)
+    assert torch.rand(1) == first
+
+
+def test_doubts_about_magnified_crops() -> None:
+    encoder = make_crop_encoder(RANDOM_VIT, CPU)  # 160 pixels
+    assert encoder.doubts(0.7, 112.0) == ()
+    assert encoder.doubts(1.05, 112.0) == ()
+    (doubt,) = encoder.doubts(2.1, 112.0)
+    assert "112 µm are magnified 3.0 times, to the 160 pixels" in doubt
+    assert "2.1 µm per pixel" in doubt
+
+
+def test_what_is_not_a_number_is_refused() -> None:
+    encoder = make_crop_encoder(RANDOM_VIT, CPU)
+    assert isinstance(encoder, TimmEncoder)
+    with torch.no_grad():
+        encoder._model.norm.bias[0] = torch.inf
+    with pytest.raises(InferenceError, match="not a number"):
+        encoder.encode(noise(1))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("half", [False, True])
+def test_a_gpu_agrees_with_the_cpu(half: bool) -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device here")
+    network = replace(NETWORKS["uni"], half=half, options=NETWORKS["uni"].options | {"depth": 4})
+    crops = noise(40, 224)
+    cpu, gpu = (TimmEncoder(network, "x", torch.device(d), None) for d in ("cpu", "cuda"))
+    assert cpu.fingerprint() != gpu.fingerprint()
+    one, two = cpu.encode(crops), gpu.encode(crops)
+    np.testing.assert_allclose(two, one, atol=0.02 if half else 1e-3)
+    np.testing.assert_allclose(gpu.encode(crops[35:]), two[35:], atol=1e-3)
+
+
+# --- crops of a slide ----------------------------------------------------------------------------
+
+
+class Counting:
+    """An encoder that knows what it has encoded: the mean colour, and the last pixel's."""
+
+    name, dim, side_px, batch = "counting", 6, 16, 4
+
+    def __init__(self) -> None:
+        self.seen: list[NDArray[np.uint8]] = []
+
+    def fingerprint(self) -> str:
+        return "counting"
+
+    def doubts(self, mpp: float, crop_um: float) -> tuple[str, ...]:
+        return ()
+
+    def encode(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        assert crops.shape[1:] == (16, 16, 3)
+        assert len(crops) <= self.batch
+        self.seen += list(crops)
+        mean, last = crops.mean(axis=(1, 2)), crops[:, -1, -1]
+        return np.concatenate([mean, last], axis=1).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def picture() -> NDArray[np.uint8]:
+    return make_slide_pixels((1500, 1200), 3)[0]
+
+
+@pytest.fixture
+def slide(make_slide: MakeSlide, picture: NDArray[np.uint8]) -> Slide:
+    return make_slide(picture, mpp=0.8)
+
+
+def over(slide: Slide, cache: Cache, encoder: Counting, job: Job, **more: Any) -> EncodedCrops:
+    options: dict[str, Any] = {"needed": None, "tissue": "density"} | more
+    crops = Crops(slide, encoder, SIZES)
+    return EncodedCrops.over(crops, Grid.over(slide, 25.0), job, cache=cache, **options)
+
+
+def direct(
+    slide: Slide, xy_um: NDArray[np.float64], size_um: float, side: int
+) -> NDArray[np.uint8]:
+    """Crops one by one."""
+    corner, step = -slide.scale() / 2, size_um / side
+    found = []
+    for x, y in xy_um:
+        x0, y0 = (np.floor(round((v - corner) / step - side / 2, 6) + 0.5) * step for v in (x, y))
+        box = (corner + x0, corner + y0, corner + x0 + side * step, corner + y0 + side * step)
+        found.append(slide.read(box, step))
+    return np.stack(found)
+
+
+def test_crops_are_centred_and_white_beyond_the_slide(make_slide: MakeSlide) -> None:
+    pixels = np.full((100, 120, 3), 90, np.uint8)
+    pixels[40:44, 50:54] = [[10, 20, 30]]
+    crops = Crops(
+        make_slide(pixels, mpp=0.5), Counting(), (8.0,)
+    )  # 1 pixel of a crop is 1 of these
+    # The corner between pixels 41 and 42 is at 41.5 pixels of the world.
+    (middle,) = crops.read(np.array([[51.5, 41.5]]) * 0.5, 8.0)
+    np.testing.assert_array_equal(middle[6:10, 6:10], np.broadcast_to([10, 20, 30], (4, 4, 3)))
+    assert (middle != 90).any(axis=2).sum() == 16
+    corner, right = crops.read(np.array([[-0.5, -0.5], [119.5, 50.5]]) * 0.5, 8.0)
+    assert (corner[8:, 8:] == 90).all()
+    assert (corner[:8] == 255).all()
+    assert (corner[:, :8] == 255).all()
+    assert (right[:, :8] == 90).all()
+    assert (right[:, 8:] == 255).all()
+    assert (crops.read(np.array([[-900.0, 3.0], [9e4, 9e4]]), 8.0) == 255).all()
+
+
+def test_a_crop_does_not_depend_on_its_company(slide: Slide) -> None:
+    crops = Crops(slide, Counting(), SIZES)
+    xy = np.random.default_rng(1).uniform(-30, 1000, (60, 2))
+    for size in SIZES:
+        together = crops.read(xy, size)
+        np.testing.assert_array_equal(together, direct(slide, xy, size, 16))
+        order = np.random.default_rng(2).permutation(60)
+        np.testing.assert_array_equal(crops.read(xy[order], size), together[order])
+        np.testing.assert_array_equal(crops.read(xy[7:9], size), together[7:9])
+
+
+def test_features_of_cells_and_of_positions_are_the_same(slide: Slide, cache: Cache) -> None:
+    source = over(slide, cache, Counting(), Job())
+    row, column = np.nonzero(source.row_of >= 0)
+    assert len(row) > SAMPLE
+    cells = source.cells(row, column, raw=True)
+    at = source.at(source.grid.centres_um(row, column), Job(), raw=True)
+    np.testing.assert_array_equal(cells, at)
+    large = direct(slide, source.grid.centres_um(row[:5], column[:5]), SIZES[1], 16)
+    np.testing.assert_allclose(cells[:5, 6:9], large.mean(axis=(1, 2)), rtol=1e-6)
+    np.testing.assert_array_equal(cells[:5, 9:], large[:, -1, -1])
+    scaled = source.cells(row, column, raw=False)
+    np.testing.assert_allclose(scaled * source.sd + source.mean, cells, rtol=1e-4, atol=1e-3)
+    assert np.abs(scaled.mean(axis=0)).max() < 0.15
+    order = np.random.default_rng(0).permutation(len(row))[:50]
+    xy = source.grid.centres_um(row[order], column[order])
+    np.testing.assert_array_equal(source.at(xy, Job(), raw=False), scaled[order])
+    np.testing.assert_array_equal(source.cells(row[order], column[order], raw=False), scaled[order])
+    assert source.at(xy[:0], Job(), raw=False).shape == (0, 12)
+
+
+def test_only_tissue_is_encoded_and_only_once(slide: Slide, cache: Cache) -> None:
+    encoder = Counting()
+    whole = over(slide, cache, encoder, Job())
+    tissue = whole.row_of >= 0
+    assert 0.1 < tissue.mean() < 0.7
+    assert len(encoder.seen) == 2 * tissue.sum()
+    over(slide, cache, encoder, Job())
+    assert len(encoder.seen) == 2 * tissue.sum()
+    centres = np.random.default_rng(0).uniform(100, 900, (40, 2))
+    values = whole.at(centres, Job(), raw=True)
+    assert len(encoder.seen) == 2 * (tissue.sum() + 40)
+    np.testing.assert_array_equal(whole.at(centres, Job(), raw=True), values)
+    assert len(encoder.seen) == 2 * (tissue.sum() + 40)
+
+
+def test_a_part_costs_a_part_and_changes_no_value(slide: Slide, tmp_path: Path) -> None:
+    whole = over(slide, Cache(tmp_path / "a"), Counting(), Job())
+    tissue = whole.row_of >= 0
+    needed = np.zeros(tissue.shape, bool)
+    needed[20:26, 18:24] = True
+    encoder = Counting()
+    part = over(slide, Cache(tmp_path / "b"), encoder, Job(), needed=needed)
+    row, column = np.nonzero(needed & tissue)
+    assert len(row) == 36
+    for raw in (True, False):
+        np.testing.assert_array_equal(
+            part.cells(row, column, raw=raw), whole.cells(row, column, raw=raw)
+        )
+    assert len(encoder.seen) < 2 * (SAMPLE + 36 + 6 * CHUNK) < 2 * tissue.sum()
+
+
+@pytest.mark.parametrize("what", ["cells", "positions"])
+def test_what_was_stopped_goes_on(slide: Slide, tmp_path: Path, what: str) -> None:
+    job, encoder, steps = Job(), Counting(), list[Progress]()
+
+    def listen(event: Event) -> None:
+        if isinstance(event, Progress):
+            steps.append(event)
+            if event.stage == "Encoding crops of slide with counting" and event.done == 3 * CHUNK:
+                job.cancel()
+
+    cache = Cache(tmp_path / "a")
+    xy = np.random.default_rng(0).uniform(100, 900, (5 * CHUNK + 7, 2))
+    job.listener = listen
+    if what == "cells":
+        with pytest.raises(Cancelled):
+            over(slide, cache, encoder, job)
+        total = steps[-1].total
+        assert len(encoder.seen) == 2 * 3 * CHUNK
+    else:
+        source = over(slide, cache, encoder, Job())
+        encoder.seen.clear()
+        total = len(xy)
+        with pytest.raises(Cancelled):
+            source.at(xy, job, raw=True)
+        assert len(encoder.seen) == 2 * 3 * CHUNK
+    steps.clear()
+    again = over(slide, cache, encoder, Job(listener=steps.append))  # type: ignore[arg-type]
+    values = again.at(xy, Job(listener=steps.append), raw=False)  # type: ignore[arg-type]
+    encoding = [e for e in steps if isinstance(e, Progress) and e.stage.startswith("Encoding")]
+    assert [e.done for e in encoding[:2]] == [0, 3 * CHUNK]
+    assert encoding[-1].done == encoding[-1].total
+    if what == "positions":
+        assert len(encoder.seen) == 2 * total
+    else:
+        assert len(encoder.seen) == 2 * (total + len(xy))
+    at_once = over(slide, Cache(tmp_path / "b"), Counting(), Job())
+    np.testing.assert_array_equal(at_once.mean, again.mean)
+    np.testing.assert_array_equal(at_once.at(xy, Job(), raw=False), values)
+
+
+def test_cancel_is_heard_between_batches(slide: Slide, cache: Cache) -> None:
+    job = Job()
+
+    class Slow(Counting):
+        def encode(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+            job.cancel()
+            return super().encode(crops)
+
+    encoder = Slow()
+    with pytest.raises(Cancelled):
+        over(slide, cache, encoder, job)
+    assert len(encoder.seen) == encoder.batch
+
+
+def test_a_slide_with_too_little_tissue_says_so(make_slide: MakeSlide, cache: Cache) -> None:
+    bare = make_slide(np.full((300, 300, 3), 245, np.uint8), mpp=0.8)
+    with pytest.raises(InputError, match="no tissue was found"):
+        over(bare, cache, Counting(), Job())
+    with pytest.raises(InputError, match="no such mask"):
+        over(bare, cache, Counting(), Job(), tissue="magic")
+    pixels, _ = make_slide_pixels((1500, 1200), 3)
+    slide = make_slide(pixels, mpp=0.8, name="blob.png")
+    crops = Crops(slide, Counting(), SIZES)
+    with pytest.raises(InputError, match="no square of 5000 µm on the slide is half tissue"):
+        EncodedCrops.over(
+            crops, Grid.over(slide, 5000.0), Job(), cache=cache, needed=None, tissue="density"
+        )
+
+
+# --- the whole -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def opened(slide: Slide, cache: Cache) -> Iterator[Callable[..., CropMap]]:
+    def open_(encoder: str, job: Job | None = None, **more: Any) -> CropMap:
+        grid = Grid.over(slide, 100.0)
+        sizes, cache_ = (60.0, 200.0), more.pop("cache", cache)
+        return open_crops(
+            slide, encoder, grid, sizes, job or Job(), device=CPU, cache=cache_, **more
+        )
+
+    return open_
+
+
+@pytest.mark.parametrize("encoder", ["stain", RANDOM_VIT, RANDOM_CNN])
+def test_any_encoder_opens_as_a_map(opened: Callable[..., CropMap], encoder: str) -> None:
+    events: list[Event] = []
+    crops = opened(encoder, Job(listener=events.append))
+    tile = crops.tile(slice(2, 6), slice(1, 5), halo=1)
+    assert tile.values.shape == (6, 6, crops.dim)
+    assert not tile.values[~tile.tissue].any()
+    assert tile.tissue[tile.core].any()
+    np.testing.assert_array_equal(
+        crops.at(tile.centre_um[tile.tissue], Job()), tile.values[tile.tissue]
+    )
+    notes = [e.text for e in events if isinstance(e, Note)]
+    stages = {e.stage for e in events if isinstance(e, Progress)}
+    if encoder == "stain":
+        assert notes == []
+    else:
+        assert len(notes) == 1
+        assert "60 µm are magnified 2.1 times" in notes[0]
+        name = encoder.partition("?")[0]
+        assert f"Encoding crops of slide with {name}" in stages
+
+
+def test_two_encoders_do_not_share_an_entry(opened: Callable[..., CropMap]) -> None:
+    keys = {opened(e).key for e in ("stain", RANDOM_VIT, f"{RANDOM_VIT}&channels=bgr", RANDOM_CNN)}
+    keys |= {opened(RANDOM_VIT, tissue="histosweep").key}
+    assert len(keys) == 5
+
+
+def test_an_encoder_without_weights_writes_nothing(
+    opened: Callable[..., CropMap], tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match="its weights are not on this machine"):
+        opened("timm:test_vit", cache=Cache(tmp_path / "untouched"))
+    assert not (tmp_path / "untouched").exists()
