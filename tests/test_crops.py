@@ -426,7 +426,7 @@ def test_evaluate_hides_spots_and_says_what_must_be_beaten(
     section_files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    ran = run("evaluate", section_files[0], "--method", "histosge", "--seeds", "1234,0-1", *QUICK)
+    ran = run("evaluate", section_files[0], "--method", "histosge", "--seeds", "1234,0", *QUICK)
     for what in (
         "histosge",
         "nearest spot",
@@ -450,7 +450,7 @@ def test_evaluate_hides_spots_and_says_what_must_be_beaten(
 
 def test_evaluate_superpixels_too(section_files: list[Path]) -> None:
     options = st.EvaluateOptions(
-        section_files[0], method="pixel2gene", genes="hvg:10", epochs=15, device="cpu"
+        section_files[0], method="pixel2gene", genes="hvg:10", epochs=8, device="cpu"
     )
     ours, nearest, _ = (score.values for score in st.evaluate(options))
     assert ours["PCC"] > nearest["PCC"]
@@ -491,3 +491,28 @@ def test_options_of_one_method_are_refused_for_another(
     section_files: list[Path], options: tuple[object, ...], message: str
 ) -> None:
     assert message in run("evaluate", section_files[0], *options, code=2).stderr
+
+
+def test_a_network_encodes_the_crops(section_files: list[Path], tmp_path: Path) -> None:
+    file = tmp_path / "region.geojson"
+    file.write_text(Region(shapely.box(600, 700, 900, 1000)).to_json(), "utf-8")
+    encoder = "timm:test_vit?pretrained=false"
+    out, again = tmp_path / "r", tmp_path / "p"
+    run("enhance", section_files[0], "--method", "histosge", "--encoder", encoder, "--pitch", 75,
+        "--region", file, "--lattice", 2, "--out", out, *QUICK)  # fmt: skip
+    name = "histosge-timm-test_vit-robust"
+    result = Result.open(out)
+    assert result.runs == (name,)
+    inside = Region.read(file).mask(result.field(name).grid)
+    np.testing.assert_array_equal(np.isfinite(result.field(name).image("G1")), inside)
+    assert open_table(result, f"{name}-lattice2").n_obs > 10
+    run("predict", out, "--on", section_files[0], "--region", file, "--out", again,
+        "--encoder", encoder, "--device", "cpu")  # fmt: skip
+    images = (r.field(name).image("G2") for r in (result, Result.open(again)))
+    np.testing.assert_array_equal(*images)
+    ran = run("predict", out, "--on", section_files[0], "--out", tmp_path / "x",
+              "--encoder", "stain", "--device", "cpu", code=2)  # fmt: skip
+    assert "the model learned from timm:test_vit" in ran.stderr
+    assert "only from stain" in run(
+        "enhance", section_files[0], "--encoder", encoder, "--out", tmp_path / "y", code=2
+    ).stderr  # fmt: skip

@@ -35,8 +35,8 @@ Genes = Annotated[
 EncoderName = Annotated[
     str,
     Help(
-        "What turns tissue into features: stain (no weights needed), uni, or timm:NAME for any "
-        "network of timm."
+        "What turns tissue into features: stain (no weights needed), or of crops uni or timm:MODEL "
+        "(MODEL?weights=FILE names their weights)."
     ),
 ]
 Crops = Annotated[
@@ -98,8 +98,10 @@ def _sides(crops: str) -> tuple[float, ...]:
 
 def run_name(method: str, encoder: str, preset: str, variant: str = "coded") -> str:
     """Name a run after what made it."""
+    from napari_stenhance.features.registry import encoder_title
+
     kind = method if variant == "coded" else f"{method}-{variant}"
-    return f"{kind}-{encoder}-{preset}"
+    return f"{kind}-{encoder_title(encoder)}-{preset}"
 
 
 def pitch_between(sections: Sequence[Section]) -> float:

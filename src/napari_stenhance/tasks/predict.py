@@ -26,6 +26,10 @@ class PredictOptions(Options):
         Path,
         Help("The result folder (C4.stenhance.zarr); for several slides, a folder of results."),
     ]
+    encoder: Annotated[
+        str,
+        Help("The model's encoder and where its weights lie, as uni?weights=FILE, if it has any."),
+    ] = ""
     run: Annotated[str, Help("Which run's model; by default the newest.")] = ""
     write: Annotated[
         str, Help("Genes to write as images: A,B,C or a file; any other can be shown later.")
@@ -90,9 +94,9 @@ def predict(
     slides = [
         open_for(s, options.mpp, spots=False, slide=True, cache=cache, job=job) for s in options.on
     ]
-    crops_um = fitted.crops_um
+    encoder, crops_um = options.encoder or fitted.encoder, fitted.crops_um
     sight = Sight(
-        encoder=fitted.encoder,
+        encoder=encoder,
         tissue=source.tissue_kind(run),
         device=device,
         cache=cache,
@@ -100,7 +104,7 @@ def predict(
         pitch_um=fitted.pitch_um if crops_um else None,
     )
     for section in slides:
-        here = encoder_identity(fitted.encoder), sight.grid(section.need_slide()).pitch_um
+        here = encoder_identity(encoder), sight.grid(section.need_slide()).pitch_um
         if here != (fitted.encoder_identity, fitted.pitch_um):
             msg = (
                 f"{options.result}: the model learned from {fitted.encoder_identity} features at "
@@ -116,7 +120,7 @@ def predict(
     plan = Plan(
         name=run_name(
             identity["method"],
-            fitted.encoder,
+            encoder,
             identity["preset"],
             identity.get("variant", "coded"),
         ),

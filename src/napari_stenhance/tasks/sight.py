@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from napari_stenhance.features.crops import CropMap, pooled_tissue
 from napari_stenhance.features.extract import FeatureMap, TissueKind, extract, find_tissue
 from napari_stenhance.features.opening import open_crops
-from napari_stenhance.features.registry import make_encoder
+from napari_stenhance.features.registry import encoder_identity, make_encoder
 from napari_stenhance.running.job import Job
 from napari_stenhance.section.grid import Grid
 from napari_stenhance.section.slide import Slide
@@ -44,21 +44,29 @@ class Sight:
     crops_um: tuple[float, ...] = ()
     pitch_um: float | None = None
 
+    @property
+    def _network(self) -> bool:
+        """Whether crops go through a network; else superpixels are encoded, and averaged."""
+        return bool(self.crops_um) and self.encoder != "stain"
+
     def grid(self, slide: Slide) -> Grid:
         """Lay the grid of features, and of what is predicted from them, over a slide."""
         return Grid.over(slide, self.pitch_um or make_encoder(self.encoder, slide).pitch_um)
 
     def doubts(self, slide: Slide) -> tuple[str, ...]:
-        """Say what makes features of a slide less trustworthy."""
-        return make_encoder(self.encoder, slide).doubts()
+        """Say what makes features of superpixels less trustworthy; networks say it themselves."""
+        return () if self._network else make_encoder(self.encoder, slide).doubts()
 
     def fingerprint(self, slide: Slide) -> str:
         """Identify weights and settings of the encoder."""
+        if self._network:
+            return encoder_identity(self.encoder)
         return make_encoder(self.encoder, slide).fingerprint()
 
     def find_tissue(self, slide: Slide, job: Job) -> NDArray[np.bool_]:
         """Tell which superpixels of the grid are tissue, before any feature is extracted."""
-        encoder = make_encoder(self.encoder, slide)
+        # The mask is the same, whatever encodes what lies on it.
+        encoder = make_encoder("stain" if self.crops_um else self.encoder, slide)
         mask = find_tissue(slide, encoder, job, cache=self.cache, tissue=self.tissue)
         if not self.crops_um:
             return mask
