@@ -9,9 +9,15 @@ from typing import TYPE_CHECKING, Literal
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.methods.crops.fitted import FittedRobust as FittedCropRobust
+from napari_stenhance.methods.crops.reference.fitted import (
+    FittedReference as FittedCropReference,
+)
+from napari_stenhance.methods.crops.reference.method import Reference as CropReference
+from napari_stenhance.methods.crops.reference.recipe import Recipe as PublishedCrops
 from napari_stenhance.methods.crops.robust import Recipe as CropRecipe
 from napari_stenhance.methods.crops.robust import Robust as CropRobust
 from napari_stenhance.methods.histosge.network import HISTOSGE
+from napari_stenhance.methods.histosge.reference import HISTOSGE_REFERENCE
 from napari_stenhance.methods.pixel2gene.fitted import FittedRobust
 from napari_stenhance.methods.pixel2gene.learner import SpotSchedule
 from napari_stenhance.methods.pixel2gene.reference.fitted import FittedReference
@@ -20,6 +26,7 @@ from napari_stenhance.methods.pixel2gene.reference.recipe import ISTAR, PIXEL2GE
 from napari_stenhance.methods.pixel2gene.robust import Recipe, Robust
 from napari_stenhance.methods.protocol import Fitted, Method
 from napari_stenhance.methods.spamcaf.network import CODED
+from napari_stenhance.methods.spamcaf.reference import SPAMCAF_REFERENCE
 from napari_stenhance.methods.training import Schedule as CropSchedule
 
 if TYPE_CHECKING:
@@ -32,6 +39,7 @@ Preset = Literal["robust", "reference", "istar"]
 SMALLEST_UM, LARGEST_UM = 8.0, 2000.0
 """Of crops."""
 DESIGNS = {(d.method, d.variant): d for d in (HISTOSGE, CODED)}
+REFERENCES = {r.method: r for r in (HISTOSGE_REFERENCE, SPAMCAF_REFERENCE)}
 _PRESETS: dict[MethodName, tuple[Preset, ...]] = {
     "pixel2gene": ("robust", "reference", "istar"),
     "histosge": ("robust", "reference"),
@@ -89,20 +97,23 @@ def _sees_crops(
     crops_um: tuple[float, ...],
     variant: Variant,
 ) -> Method:
-    if (method, variant) not in DESIGNS:
+    known = REFERENCES[method] if preset == "reference" else DESIGNS.get((method, variant))
+    if known is None or (preset == "reference" and variant != "coded"):
         there = ", ".join(v for m, v in DESIGNS if m == method)
         msg = f"--variant {variant}: there is no such variant of {method}; there is {there}."
         raise InputError(msg)
-    design = DESIGNS[method, variant]
     if any(not SMALLEST_UM <= crop <= LARGEST_UM for crop in crops_um):
         msg = f"--crops: each must measure {SMALLEST_UM:g} to {LARGEST_UM:g} µm."
         raise InputError(msg)
-    if crops_um and design.most_crops is not None and len(crops_um) > design.most_crops:
+    if crops_um and known.most_crops is not None and len(crops_um) > known.most_crops:
         msg = f"--crops: {method} sees crops of one size; name one, or choose --method spamcaf."
         raise InputError(msg)
+    crops_um = crops_um or known.crops_um
+    if isinstance(known, PublishedCrops):
+        published = known if epochs is None else replace(known, epochs=epochs)
+        return CropReference(published, crops_um, encoder, seed, device)
     schedule = CropSchedule() if epochs is None else CropSchedule(epochs=epochs)
-    recipe = CropRecipe(schedule=schedule)
-    return CropRobust(design, crops_um or design.crops_um, encoder, seed, device, recipe)
+    return CropRobust(known, crops_um, encoder, seed, device, CropRecipe(schedule=schedule))
 
 
 def load_fitted(folder: Path, device: torch.device) -> Fitted:
@@ -126,5 +137,7 @@ def load_fitted(folder: Path, device: torch.device) -> Fitted:
     design = DESIGNS.get((kind[0], config.get("variant")))
     if design is not None and kind[1] == "robust":
         return FittedCropRobust.load(folder, design, device)
+    if kind[0] in REFERENCES and kind[1] == "reference":
+        return FittedCropReference.load(folder, REFERENCES[kind[0]], device)
     msg = f"{folder}: a model of {' '.join(map(str, kind))}; update napari-stenhance to use it."
     raise InputError(msg)

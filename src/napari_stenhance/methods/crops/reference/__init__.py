@@ -1,0 +1,1 @@
+"""HisToSGE and SpaMCAF as published."""
