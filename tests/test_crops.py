@@ -12,8 +12,10 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 import shapely
+import timm
 import torch
 from numpy.typing import NDArray
+from safetensors.torch import save_file
 from scipy.spatial import cKDTree
 
 import napari_stenhance as st
@@ -494,9 +496,10 @@ def test_options_of_one_method_are_refused_for_another(
 
 
 def test_a_network_encodes_the_crops(section_files: list[Path], tmp_path: Path) -> None:
-    file = tmp_path / "region.geojson"
+    file, weights = tmp_path / "region.geojson", tmp_path / "w.safetensors"
+    save_file(timm.create_model("test_vit", num_classes=0).state_dict(), weights)
     file.write_text(Region(shapely.box(600, 700, 900, 1000)).to_json(), "utf-8")
-    encoder = "timm:test_vit?pretrained=false"
+    encoder = f"timm:test_vit?weights={weights}"
     out, again = tmp_path / "r", tmp_path / "p"
     run("enhance", section_files[0], "--method", "histosge", "--encoder", encoder, "--pitch", 75,
         "--region", file, "--lattice", 2, "--out", out, *QUICK)  # fmt: skip
@@ -506,6 +509,11 @@ def test_a_network_encodes_the_crops(section_files: list[Path], tmp_path: Path) 
     inside = Region.read(file).mask(result.field(name).grid)
     np.testing.assert_array_equal(np.isfinite(result.field(name).image("G1")), inside)
     assert open_table(result, f"{name}-lattice2").n_obs > 10
+    # No path of ours is kept but in the log, so weights must be named again.
+    assert [f for f, content in files_of(out).items() if str(tmp_path).encode() in content] == []
+    assert "weights are not on this machine" in run(
+        "predict", out, "--on", section_files[0], "--out", again, code=2
+    ).stderr  # fmt: skip
     run("predict", out, "--on", section_files[0], "--region", file, "--out", again,
         "--encoder", encoder, "--device", "cpu")  # fmt: skip
     images = (r.field(name).image("G2") for r in (result, Result.open(again)))

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from napari_stenhance.features.crops import CropMap
-from napari_stenhance.features.registry import encoder_identity
+from napari_stenhance.features.registry import encoder_identity, portable
 from napari_stenhance.methods.crops.design import Design
 from napari_stenhance.methods.crops.fitted import FittedRobust
 from napari_stenhance.methods.crops.members import CropLearner, Members
@@ -153,7 +153,7 @@ class Robust:
             standard=standard,
             crops_um=self.crops_um,
             pitch_um=samples[0].features.grid.pitch_um,
-            encoder=self.encoder,
+            encoder=portable(self.encoder),
             encoder_identity=encoder_identity(self.encoder),
             score_scale=targets.scale,
         )

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from napari_stenhance.features.crops import CropMap
-from napari_stenhance.features.registry import encoder_identity
+from napari_stenhance.features.registry import encoder_identity, portable
 from napari_stenhance.methods.crops.reference.fitted import FittedReference
 from napari_stenhance.methods.crops.reference.recipe import (
     LEARNING_RATE,
@@ -103,7 +103,7 @@ class Reference:
             crops_um=self.crops_um,
             dim=dim,
             pitch_um=samples[0].features.grid.pitch_um,
-            encoder=self.encoder,
+            encoder=portable(self.encoder),
             encoder_identity=encoder_identity(self.encoder),
         )
 
