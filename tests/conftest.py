@@ -84,7 +84,11 @@ def make_spots(amounts: NDArray[np.float64], seed: int, genes: int = 40) -> ad.A
     counts = rng.poisson(rate * rng.gamma(20, 1 / 20, (len(xy), 1)))
     return ad.AnnData(
         X=sp.csr_matrix(counts.astype(np.float32)),
-        obs=pd.DataFrame(index=[f"s{n}" for n in range(len(xy))]),
+        obs=pd.DataFrame(
+            np.rint(xy / step - 0.5),
+            columns=["array_x", "array_y"],
+            index=[f"s{n}" for n in range(len(xy))],
+        ),
         var=pd.DataFrame(index=[f"G{n}" for n in range(genes)]),
         obsm={"spatial": xy},
         uns={"microns_per_pixel": MPP, "spot_diameter_um": 80.0, "spot_pitch_um": PITCH_UM},

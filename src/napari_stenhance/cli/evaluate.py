@@ -13,20 +13,40 @@ from rich.table import Table
 from napari_stenhance.cli.command import register_task
 from napari_stenhance.tasks.evaluate import EvaluateOptions, evaluate
 
+_NOTES = {
+    "constant": "constant: genes that do not vary, measured or predicted, count as PCC 0",
+    "PCC all": "all: of all spots, also learned from, without constant genes, as published",
+}
+
 
 def _show(scores: Any) -> None:
     names = list(scores[0].values)
-    table = Table(box=box.SIMPLE)
-    for column in ("seed", "domains", *names):
-        table.add_column(column, justify="right")
-    for score in scores:
-        values = [f"{score.values[name]:.3f}" for name in names]
-        table.add_row(str(score.seed), str(score.n_domains), *values)
-    if len(scores) > 1:
-        columns = [[score.values[name] for score in scores] for name in names]
-        for what, summary in (("median", statistics.median), ("sd", statistics.stdev)):
-            table.add_row(what, "", *(f"{summary(c):.3f}" for c in columns), style="bold")
+    kinds = list(dict.fromkeys(score.what for score in scores))
+    of_domains = scores[0].n_domains is not None
+    notes = [text for name, text in _NOTES.items() if name in names]
+    table = Table(
+        box=box.SIMPLE, padding=0, caption="\n".join(notes) or None, caption_justify="left"
+    )
+    table.add_column("", no_wrap=True)
+    for column in ("seed", *(["domains"] if of_domains else []), *names):
+        table.add_column(column.replace(" ", "\n"), justify="right")
+    for kind in kinds:
+        own = [score for score in scores if score.what == kind]
+        for score in own:
+            domains = [str(score.n_domains)] if of_domains else []
+            values = [_written(v, whole=isinstance(v, int)) for v in score.values.values()]
+            table.add_row(kind, str(score.seed), *domains, *values)
+        if len(own) > 1:
+            columns = [[score.values[name] for score in own] for name in names]
+            blank = [""] if of_domains else []
+            for what, summary in (("median", statistics.median), ("sd", statistics.stdev)):
+                values = [_written(summary(c), whole=isinstance(c[0], int)) for c in columns]
+                table.add_row(kind, what, *blank, *values, style="bold")
     Console(highlight=False).print(table)
+
+
+def _written(value: float, *, whole: bool) -> str:
+    return f"{value:.4g}" if whole else f"{value:.3f}"
 
 
 def register(app: typer.Typer) -> None:

@@ -11,10 +11,11 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
+from napari_stenhance.methods.hvg import seurat_v3_variance
 from napari_stenhance.methods.sample import Sample
 
 ALL = "all"
-HVG, HEG, VAR = "hvg:", "heg:", "var:"
+HVG, HEG, VAR, SEURAT = "hvg:", "heg:", "var:", "seurat_v3:"
 CONTROLS = (
     "BLANK",
     "NegControlCodeword",
@@ -40,8 +41,8 @@ def named_genes(spec: str) -> tuple[str, ...]:
     genes = tuple(dict.fromkeys(gene.strip() for gene in listed if gene.strip()))
     if not genes:
         msg = (
-            f"--genes {spec}: no gene is named; write all, hvg:N, heg:N, A,B,C or a file with one "
-            "a line."
+            f"--genes {spec}: no gene is named; write all, hvg:N, seurat_v3:N, heg:N, A,B,C or a "
+            "file with one a line."
         )
         raise InputError(msg)
     return genes
@@ -99,12 +100,12 @@ def is_rule(spec: str) -> bool:
     Raises
     ------
     InputError
-        If N of `hvg:N`, `heg:N` or `var:N` is no positive number.
+        If N of `hvg:N`, `seurat_v3:N`, `heg:N` or `var:N` is no positive number.
     """
     if spec == ALL:
         return True
-    rule = spec[: len(HVG)]
-    if rule not in {HVG, HEG, VAR}:
+    rule = next((rule for rule in (HVG, HEG, VAR, SEURAT) if spec.startswith(rule)), None)
+    if rule is None:
         return False
     number = spec.removeprefix(rule)
     if not number.isdigit() or int(number) == 0:
@@ -117,9 +118,10 @@ def choose_genes(spec: str, samples: Sequence[Sample[Any]]) -> tuple[str, ...]:
     """Resolve `all`, a rule, `A,B,C` or a file against what the samples measured.
 
     Rules: `hvg:N`, the largest variance of log1p CP10k; `var:N`, the largest variance of raw
-    counts, as in iStar (Zhang et al. 2024); both in the order of the first sample. `heg:N`, the
-    most counts, of genes with more than 20, most first, as in Pixel2Gene (Yao et al. 2026). Rules
-    choose no control features; who names one, gets it.
+    counts, as in iStar (Zhang et al. 2024); `seurat_v3:N`, the largest standardised variance of
+    raw counts (`methods.hvg`), of several samples the mean; all three in the order of the first
+    sample. `heg:N`, the most counts, of genes with more than 20, most first, as in Pixel2Gene (Yao
+    et al. 2026). Rules choose no control features; who names one, gets it.
 
     Raises
     ------
@@ -145,13 +147,17 @@ def choose_genes(spec: str, samples: Sequence[Sample[Any]]) -> tuple[str, ...]:
 
 
 def _by_rule(spec: str, genes: Sequence[str], samples: Sequence[Sample[Any]]) -> tuple[str, ...]:
-    number = int(spec[len(HVG) :])
+    number = int(spec.partition(":")[2])
     if spec.startswith(HEG):
         total = np.sum([s.counts_of(genes).sum(axis=0, dtype=np.float64) for s in samples], axis=0)
         order = np.argsort(-total, kind="stable")[:number]
         return tuple(genes[n] for n in order if total[n] > COUNTED_ABOVE)
-    raw = spec.startswith(VAR)
-    spread = variance([s.counts_of(genes) if raw else s.log1p_cp10k(genes) for s in samples])
+    if spec.startswith(SEURAT):
+        spread = np.mean([seurat_v3_variance(s.counts_of(genes)) for s in samples], axis=0)
+    elif spec.startswith(VAR):
+        spread = variance([s.counts_of(genes) for s in samples])
+    else:
+        spread = variance([s.log1p_cp10k(genes) for s in samples])
     return tuple(genes[n] for n in np.sort(np.argsort(-spread, kind="stable")[:number]))
 
 

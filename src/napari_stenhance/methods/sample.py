@@ -16,6 +16,7 @@ from napari_stenhance.errors import InputError
 from napari_stenhance.features.crops import CropMap
 from napari_stenhance.features.extract import FeatureMap
 from napari_stenhance.section.footprint import Footprints
+from napari_stenhance.section.lattice import array_numbers
 from napari_stenhance.section.section import Section
 from napari_stenhance.section.spots import log1p_cp10k
 
@@ -72,7 +73,7 @@ class Sample(Generic[F]):
                 "check the scale (--mpp) and that image and positions belong together."
             )
             raise InputError(msg)
-        new = np.cumsum(keep) - 1
+        new, array_xy = np.cumsum(keep) - 1, array_numbers(spots)
         pair = keep[footprints.spot]
         kept = Footprints(
             new[footprints.spot[pair]], footprints.row[pair], footprints.column[pair], keep.sum()
@@ -85,6 +86,7 @@ class Sample(Generic[F]):
             spot_diameter_um=section.geometry().spot_diameter_um,
             footprints=kept,
             features=features,
+            array_xy=None if array_xy is None else array_xy[keep],
         )
 
     @cached_property

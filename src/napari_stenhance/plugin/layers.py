@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_stenhance.plugin.crops import crop_layers
+from napari_stenhance.plugin.images import image_layer, run_title
 from napari_stenhance.plugin.levels import (
     contrast,
     field_levels,
@@ -18,7 +20,7 @@ from napari_stenhance.plugin.levels import (
 )
 from napari_stenhance.plugin.regions import region_layer
 from napari_stenhance.plugin.shown import LayerData, Shown, pixel_space
-from napari_stenhance.plugin.spots import TOTAL, SpotColours, label
+from napari_stenhance.plugin.spots import TOTAL, SpotColours
 
 if TYPE_CHECKING:
     from napari_stenhance.methods.field import GeneField, What
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from napari_stenhance.running.job import Job
     from napari_stenhance.section.section import Section
 
-GENE_COLORMAP = "magma"
+_COLORMAP = "magma"
 
 
 def section_layers(section: Section) -> list[LayerData]:
@@ -57,7 +59,7 @@ def _spots_layer(section: Section) -> LayerData:
     colours = SpotColours.of(spots)
     rgba, _ = colours.paint(TOTAL)
     attributes = {
-        "name": label(section.name, TOTAL),
+        "name": colours.label(section.name, TOTAL),
         "size": diameter,
         "symbol": geometry.spot_shape,
         "border_width": 0,
@@ -79,51 +81,26 @@ def gene_layer(
 
     group = gene_group(result, run, gene)
     assert group is not None
-    about = Shown("gene", _name(result), result=result.path, run=run, gene=gene, field=field)
-    title = f"{_title(result, run)} {gene} [{field.unit}]"
-    return _image(image_levels(open_levels(group)), field, title, about, visible=visible)
+    about = Shown("gene", result.name, result=result.path, run=run, gene=gene, field=field)
+    title = f"{run_title(result, run)} {gene} [{field.unit}]"
+    return _gene_image(image_levels(open_levels(group)), field, title, about, visible=visible)
 
 
 def browse_layer(
     result: Result, run: str, gene: str, field: GeneField, *, visible: bool
 ) -> LayerData:
     """Make the one layer of a run that shows any gene, decoded when it is looked at."""
-    about = Shown("browse", _name(result), result=result.path, run=run, gene=gene, field=field)
-    title = browse_title(_title(result, run), gene, field, "latent")
-    return _image(field_levels(field, gene), field, title, about, visible=visible)
+    about = Shown("browse", result.name, result=result.path, run=run, gene=gene, field=field)
+    title = browse_title(run_title(result, run), gene, field, "latent")
+    return _gene_image(field_levels(field, gene), field, title, about, visible=visible)
 
 
-def _image(
+def _gene_image(
     levels: Sequence[Any], field: GeneField, title: str, about: Shown, *, visible: bool
 ) -> LayerData:
-    grid = field.grid
-    attributes = {
-        "name": title,
-        "rgb": False,
-        "multiscale": True,
-        # dask's cache would show old tiles of a run that is still being filled.
-        "cache": False,
-        "contrast_limits": contrast(levels),
-        "colormap": GENE_COLORMAP,
-        "blending": "translucent",
-        "opacity": 0.75,
-        "visible": visible,
-        "metadata": about.metadata(),
-        "scale": (grid.scale_um(),) * 2,
-        "translate": grid.translate_um(),
-        "units": ("micrometer",) * 2,
-        "axis_labels": ("y", "x"),
-    }
-    return levels, attributes, "image"
-
-
-def _name(result: Result) -> str:
-    return result.name
-
-
-def _title(result: Result, run: str) -> str:
-    """Name the run too where a result has several."""
-    return _name(result) if run == result.runs[0] else f"{_name(result)} ({run})"
+    return image_layer(
+        levels, field.grid, title, about, contrast(levels), _COLORMAP, visible=visible
+    )
 
 
 def browse_title(name: str, gene: str, field: GeneField, what: What) -> str:
@@ -191,16 +168,17 @@ def domain_layers(run: DomainRun, *, visible: bool) -> list[LayerData]:
 
 
 def run_layers(result: Result, run: str, *, visible: bool = True) -> list[LayerData]:
-    """Make the layers of a run: those of its genes, and one to browse all others."""
+    """Make the layers of a run: of its genes, one to browse all others, and what else it made."""
     from napari_stenhance.results.genes import written_genes
 
     field, genes = result.field(run), written_genes(result, run)
     layers = [browse_layer(result, run, best_gene(field), field, visible=visible and not genes)]
     for n, gene in enumerate(genes):
         layers.append(gene_layer(result, run, gene, field, visible=visible and n == 0))
+    layers += crop_layers(result, run, best_gene(field), visible=visible)
     region = result.region(run)
     if region is not None:
-        layers.append(region_layer(_title(result, run), field.grid.mpp, region))
+        layers.append(region_layer(run_title(result, run), field.grid.mpp, region))
     return layers
 
 

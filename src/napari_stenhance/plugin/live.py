@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject, QTimer
 
+from napari_stenhance.plugin.crops import crop_layers
 from napari_stenhance.plugin.layers import run_layers
 from napari_stenhance.plugin.levels import contrast
 from napari_stenhance.plugin.scene import add_layers, set_contrast
-from napari_stenhance.plugin.shown import KEY, LayerData, layers_of
+from napari_stenhance.plugin.shown import KEY, LayerData, Shown, layers_of
 from napari_stenhance.running.job import Event, Partial
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 _REFRESH_MS = 300
 _PAUSE_MS = 20
 _QUICK = 256
+_IMAGES = ("gene", "browse", "attention")
 
 
 class LiveLayers(QObject):
@@ -35,6 +37,7 @@ class LiveLayers(QObject):
         self._seen: set[tuple[Path, str]] = set()
         self._waiting: set[tuple[Path, str]] = set()
         self._coming: list[LayerData] = []
+        self._offered: set[tuple[str, ...]] = set()
         self._limits: dict[Image, tuple[float, float]] = {}
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
@@ -53,10 +56,12 @@ class LiveLayers(QObject):
         self._timer.stop()
         self._waiting, self._seen = self._seen, set()
         self._make_layers()
+        self._make_late_layers()
         while self._coming:
             self._add_one()
         self._reload_layers(whole=True)
         self._added.clear()
+        self._offered.clear()
         self._limits.clear()
 
     def _refresh(self) -> None:
@@ -74,7 +79,26 @@ class LiveLayers(QObject):
         for path, run in self._waiting - self._added:
             self._added.add((path, run))
             if not any(layers_of(self._viewer, "gene", "browse", result=path, run=run)):
-                self._coming += run_layers(Result.open(path), run)
+                layers = run_layers(Result.open(path), run)
+                self._offered.update(_key(layer[1]["metadata"][KEY]) for layer in layers)
+                self._coming += layers
+
+    def _make_late_layers(self) -> None:
+        """Make those layers that the first tile of a run does not bring."""
+        from napari_stenhance.results.result import Result
+
+        for path, run in self._waiting:
+            there = list(layers_of(self._viewer, "attention", "lattice", result=path, run=run))
+            known = self._offered | {_key(about) for _, about in there}
+            genes = [a.gene for _, a in layers_of(self._viewer, "browse", result=path, run=run)]
+            result = Result.open(path)
+            if not result.run_attributes(run).get("field_created"):
+                continue
+            gene = genes[0] if genes else result.field(run).genes[0]
+            layers = crop_layers(result, run, gene, visible=True)
+            self._coming += [
+                layer for layer in layers if _key(layer[1]["metadata"][KEY]) not in known
+            ]
 
     def _add_one(self) -> None:
         for layer in add_layers(self._viewer, [self._coming.pop(0)]):
@@ -84,7 +108,7 @@ class LiveLayers(QObject):
     def _reload_layers(self, *, whole: bool) -> None:
         waiting, self._waiting = self._waiting, set()
         for path, run in waiting:
-            for layer, _ in layers_of(self._viewer, "gene", "browse", result=path, run=run):
+            for layer, _ in layers_of(self._viewer, *_IMAGES, result=path, run=run):
                 self._reload(layer, whole=whole)
 
     def _reload(self, layer: Image, *, whole: bool) -> None:
@@ -97,3 +121,8 @@ class LiveLayers(QObject):
         if tuple(layer.contrast_limits) == self._limits.get(layer):
             set_contrast(layer, contrast(layer.data, 1024 if whole else _QUICK))
             self._limits[layer] = tuple(layer.contrast_limits)
+
+
+def _key(about: Shown) -> tuple[str, ...]:
+    """Tell attention and lattices of runs from each other."""
+    return about.role, str(about.result), about.run, about.part

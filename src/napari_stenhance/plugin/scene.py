@@ -17,7 +17,6 @@ from napari_stenhance.plugin.shown import (
     same_slide,
     shown,
 )
-from napari_stenhance.plugin.spots import label
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -29,9 +28,11 @@ _RANKS: dict[Role, int] = {
     "slide": 0,
     "browse": 1,
     "gene": 1,
+    "attention": 1,
     "domains": 2,
     "painting": 3,
     "spots": 4,
+    "lattice": 4,
     "domain spots": 4,
     "region": 5,
 }
@@ -62,7 +63,7 @@ def add_layers(viewer: ViewerModel, layers: Sequence[LayerData]) -> list[Layer]:
         viewer.add_layer(layer)
         below = [n for n, other in enumerate(viewer.layers[:-1]) if _rank(other) <= _rank(layer)]
         viewer.layers.move(len(viewer.layers) - 1, max(below, default=-1) + 1)
-        if about is not None and about.role in {"gene", "browse"}:
+        if about is not None and about.role in {"gene", "browse", "attention"}:
             layer.colorbar.visible = True
         added.append(layer)
     viewer.canvas.overlays.scale_bar.visible = True
@@ -97,11 +98,13 @@ def set_contrast(layer: Image, limits: tuple[float, float]) -> None:
     layer.contrast_limits = limits
 
 
-def colour_spots(layer: Points, gene: str) -> tuple[float, float]:
-    """Colour spots by a gene that was measured; return what the first and last colour mean."""
+def colour_spots(
+    layer: Points, gene: str, ends: tuple[float, float] | None = None
+) -> tuple[float, float]:
+    """Colour spots, or a lattice, by a gene; return what the first and last colour mean."""
     about: Shown = layer.metadata[KEY]
     assert about.colours is not None
     layer.metadata[KEY] = replace(about, gene=gene)
-    layer.face_color, ends = about.colours.paint(gene)
-    layer.name = label(about.name, gene)
+    layer.face_color, ends = about.colours.paint(gene, ends)
+    layer.name = about.colours.label(about.name, gene)
     return ends

@@ -14,14 +14,25 @@ if TYPE_CHECKING:
     from napari.layers import Layer
 
     from napari_stenhance.methods.field import GeneField
-    from napari_stenhance.plugin.spots import SpotColours
+    from napari_stenhance.plugin.spots import Colours
     from napari_stenhance.results.domain_edit import DomainEdit
     from napari_stenhance.section.section import Section
 
 KEY = "stenhance"
 LayerData = tuple[Any, dict[str, Any], str]
 """(data, attributes, layer type), as npe2 readers return them."""
-Role = Literal["slide", "spots", "region", "gene", "browse", "domains", "painting", "domain spots"]
+Role = Literal[
+    "slide",
+    "spots",
+    "region",
+    "gene",
+    "browse",
+    "attention",
+    "lattice",
+    "domains",
+    "painting",
+    "domain spots",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,16 +41,18 @@ class Shown:
 
     Attributes
     ----------
-    role : {"slide", "spots", "region", "gene", "browse", "domains", "painting", "domain spots"}
+    role : Role
     name : str
         Of the section.
     section : Section or None
         Of a slide, spots or region layer.
-    colours : SpotColours or None
-        Of a spots layer.
+    colours : Colours or None
+        Of a layer of spots, or of a lattice.
     result : Path or None
-        Of a gene or browse layer, and of those of domains.
+        Of all layers of a run, and of those of domains.
     run : str
+    part : str
+        Of attention, the size of crops; of a lattice, into how many parts steps are divided.
     gene : str
     field : GeneField or None
         Of a gene or browse layer.
@@ -50,9 +63,10 @@ class Shown:
     role: Role
     name: str
     section: Section | None = None
-    colours: SpotColours | None = None
+    colours: Colours | None = None
     result: Path | None = None
     run: str = ""
+    part: str = ""
     gene: str = ""
     field: GeneField | None = None
     edit: DomainEdit | None = None

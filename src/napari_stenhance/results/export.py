@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
-from napari_stenhance.methods.field import GeneField
+from napari_stenhance.methods.field import Decoder, GeneField
 from napari_stenhance.results.result import Result
 from napari_stenhance.running.job import Job
 from napari_stenhance.section.footprint import Footprints
@@ -23,15 +24,18 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def _genes_table(field: GeneField, chosen: np.ndarray) -> pd.DataFrame:
+def genes_table(decoder: Decoder, chosen: NDArray[np.intp]) -> pd.DataFrame:
+    """Return `var` of some genes of a decoder: how well each was predicted on held-out spots."""
     import pandas as pd
 
-    names = [field.genes[n] for n in chosen]
-    return pd.DataFrame({"held_out_r": field.decoder.held_out_r[chosen]}, index=pd.Index(names))
+    names = [decoder.genes[n] for n in chosen]
+    return pd.DataFrame({"held_out_r": decoder.held_out_r[chosen]}, index=pd.Index(names))
 
 
-def _about(result: Result, run: str, geometry: dict[str, Any], unit: str) -> dict[str, Any]:
-    """Return what identifies the prediction, beside the geometry of positions."""
+def about_prediction(
+    result: Result, run: str, geometry: dict[str, Any], unit: str
+) -> dict[str, Any]:
+    """Return `uns`: what identifies the prediction, beside the geometry of positions."""
     slide = result.about["slide"]
     prediction = {"unit": unit, "run": run, "slide": slide["name"], "slide_sha256": slide["sha256"]}
     return {
@@ -87,9 +91,9 @@ def at_spots(result: Result, run: str, section: Section, genes: Sequence[str] | 
     return ad.AnnData(
         X=field.decoder.values(under.mean(latents), chosen),
         obs=pd.DataFrame({"superpixels": averaged}, index=spots.obs_names.copy()),
-        var=_genes_table(field, chosen),
+        var=genes_table(field.decoder, chosen),
         obsm={"spatial": xy_um / about["mpp"]},
-        uns=_about(result, run, dict(spots.uns["stenhance"]), field.unit),
+        uns=about_prediction(result, run, dict(spots.uns["stenhance"]), field.unit),
     )
 
 
@@ -139,13 +143,13 @@ def at_superpixels(result: Result, run: str, genes: Sequence[str], job: Job) -> 
             {"row": row, "column": column},
             index=pd.Index([f"r{r}c{c}" for r, c in zip(row, column, strict=True)]),
         ),
-        var=_genes_table(field, chosen),
+        var=genes_table(field.decoder, chosen),
         obsm={"spatial": field.grid.centres_um(row, column) / field.grid.mpp},
-        uns=_about(result, run, vars(geometry).copy(), field.unit),
+        uns=about_prediction(result, run, vars(geometry).copy(), field.unit),
     )
 
 
-def _chosen(field: GeneField, genes: Sequence[str] | None) -> np.ndarray:
+def _chosen(field: GeneField, genes: Sequence[str] | None) -> NDArray[np.intp]:
     if genes is None:
         return np.arange(len(field.genes))
     return field.decoder.indices_of(genes)

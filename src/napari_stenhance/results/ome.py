@@ -37,6 +37,13 @@ def describe_image(group: zarr.Group, levels: Sequence[zarr.Array[Any]], grid: G
     write_multiscales_metadata(group, datasets, fmt=FormatV05(), axes=axes)
 
 
+def pitch_of(group: zarr.Group) -> float:
+    """Return the side of a pixel of the finest level, as `describe_image` described it."""
+    ome: Any = group.attrs["ome"]
+    scale = ome["multiscales"][0]["datasets"][0]["coordinateTransformations"][0]
+    return float(scale["scale"][-1])
+
+
 def describe_label(
     group: zarr.Group,
     levels: Sequence[zarr.Array[Any]],

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from napari_stenhance.errors import InputError
 from napari_stenhance.methods.field import Decoder, GeneField
 from napari_stenhance.methods.sample import counts_hash
-from napari_stenhance.results.ome import describe_label
+from napari_stenhance.results.ome import describe_label, pitch_of
 from napari_stenhance.section.grid import Grid
 from napari_stenhance.section.region import Region
 from napari_stenhance.section.section import Section
@@ -317,8 +317,8 @@ class Result:
     def write_tissue(
         self, tissue: NDArray[np.bool_], grid: Grid, kind: TissueKind = "density"
     ) -> None:
-        """Write the tissue mask as a label image, once for each kind of mask."""
-        name = self._tissue_name(kind)
+        """Write the tissue mask as a label image, once for each kind of mask and each grid."""
+        name = self._tissue_name(kind, grid.pitch_um)
         if name in self.group and _group(self.group, name).attrs.get("complete"):
             return
         group = self.group.create_group(name, overwrite=True)
@@ -330,13 +330,16 @@ class Result:
             group.attrs["kind"] = kind
         group.attrs["complete"] = True
 
-    def _tissue_name(self, kind: TissueKind) -> str:
-        """Name a label image: `tissue` is the first run's; another kind of mask lies beside it."""
-        if "tissue" in self.group:
-            first = _group(self.group, "tissue").attrs
-            if first.get("complete") and first.get("kind", "density") != kind:
-                return f"tissue-{kind}"
-        return "tissue"
+    def _tissue_name(self, kind: TissueKind, pitch_um: float) -> str:
+        """Name a label image: `tissue` is the first run's; other masks and grids lie beside it."""
+        if "tissue" not in self.group:
+            return "tissue"
+        first = _group(self.group, "tissue")
+        if not first.attrs.get("complete"):
+            return "tissue"
+        first_kind, first_um = first.attrs.get("kind", "density"), pitch_of(first)
+        other_kind = "" if kind == first_kind else f"-{kind}"
+        return f"tissue{other_kind}{'' if pitch_um == first_um else f'-{pitch_um:g}um'}"
 
     def tissue_kind(self, run: str) -> TissueKind:
         """Return how a run told tissue from glass."""
@@ -345,7 +348,10 @@ class Result:
 
     def tissue(self, run: str | None = None) -> NDArray[np.bool_]:
         """Read the tissue mask of a run, by default the first, in the shape of the grid."""
-        name = "tissue" if run is None else self._tissue_name(self.tissue_kind(run))
+        name = "tissue"
+        if run is not None:
+            pitch_um = Grid.of(self.run_attributes(run)["grid"]).pitch_um
+            name = self._tissue_name(self.tissue_kind(run), pitch_um)
         return np.asarray(_group(self.group, name)["s0"][...]).astype(bool)  # type: ignore[index]
 
     def save_region(self, run: str, region: Region) -> None:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from napari_stenhance.errors import InputError
+
 if TYPE_CHECKING:
     import anndata as ad
     import zarr
+
+    from napari_stenhance.results.result import Result
 
 
 def write_table(group: zarr.Group, key: str, table: ad.AnnData) -> None:
@@ -25,3 +29,19 @@ def read_table(group: zarr.Group, key: str) -> Any:
     import anndata
 
     return anndata.io.read_elem(group[key])
+
+
+def open_table(result: Result, name: str) -> ad.AnnData:
+    """Read a table of a result.
+
+    Raises
+    ------
+    InputError
+        If there is none of that name.
+    """
+    tables: Any = result.group.get("tables", {})
+    if name not in tables:
+        there = ", ".join(sorted(tables)) or "none"
+        msg = f"{result.path}: there is no table {name!r}; there are: {there}."
+        raise InputError(msg)
+    return read_table(tables, name)

@@ -1,4 +1,4 @@
-"""Splits of spots into spatial blocks, so that held-out spots are not neighbours of the others."""
+"""Splits of spots: spatial blocks, so that held-out spots are no neighbours, or a random part."""
 
 from __future__ import annotations
 
@@ -42,3 +42,18 @@ def block_folds(
         filled[fold_of_block[b]] += size[b]
     fold: NDArray[np.int64] = fold_of_block[member.ravel()]
     return fold
+
+
+def random_part(number: int, share: float, seed: int) -> NDArray[np.bool_]:
+    """Mark a random part of some spots, as the published evaluation of HisToSGE draws it.
+
+    NumPy's legacy generator draws round(share · number) of them without replacement.
+
+    Returns
+    -------
+    ndarray of bool, shape (number,)
+    """
+    drawn = np.random.RandomState(seed).choice(number, round(share * number), replace=False)
+    marked = np.zeros(number, dtype=bool)
+    marked[drawn] = True
+    return marked

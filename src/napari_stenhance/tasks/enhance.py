@@ -9,23 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from napari_stenhance.errors import InputError
 from napari_stenhance.running.device import DeviceName
 from napari_stenhance.running.job import Job
+from napari_stenhance.tasks.learning import Crops, EncoderName, Epochs, Genes, Variant
 from napari_stenhance.tasks.options import Help, Options
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    import torch
 
     from napari_stenhance.methods.protocol import Fitted, Method
-    from napari_stenhance.methods.sample import Sample
     from napari_stenhance.results.result import Result
-    from napari_stenhance.section.grid import Grid
     from napari_stenhance.section.section import Section
     from napari_stenhance.storage.cache import Cache
-
-
-# x and y are taken to be swapped if fewer spots lie on tissue, and with them swapped far more.
-_SWAPPED_MOST = 0.8
-_SWAPPED_GAIN = 1.3
+    from napari_stenhance.tasks.sight import Sight
 
 
 @dataclass(frozen=True)
@@ -40,25 +34,42 @@ class EnhanceOptions(Options):
         Path,
         Help("The result folder (C2.stenhance.zarr); for several slides, a folder of results."),
     ]
-    method: Annotated[Literal["pixel2gene"], Help("What learns.")] = "pixel2gene"
+    method: Annotated[
+        Literal["pixel2gene", "histosge", "spamcaf"],
+        Help(
+            "What learns: pixel2gene sees superpixels of 8 µm, histosge and spamcaf crops around "
+            "positions."
+        ),
+    ] = "pixel2gene"
     predict: Annotated[
         tuple[Path, ...],
         Help("Predict on these slides instead of those learned from; only their image is used."),
     ] = ()
-    genes: Annotated[
-        str,
-        Help(
-            "Genes to model: all, hvg:N (most variable), heg:N (most counted), var:N (as iStar), "
-            "A,B,C or a file with one on each line; by default all, or what the preset says."
-        ),
-    ] = ""
+    genes: Genes = ""
     write: Annotated[
         str, Help("Genes to write as images: A,B,C or a file; any other can be shown later.")
     ] = ""
     region: Annotated[
         Path | None, Help("Predict only inside these polygons (GeoJSON).", unit="µm")
     ] = None
-    encoder: Annotated[Literal["stain"], Help("What turns tissue into features.")] = "stain"
+    encoder: EncoderName = "stain"
+    crops: Crops = ""
+    pitch: Annotated[
+        float | None,
+        Help(
+            "Side of a superpixel of what histosge and spamcaf predict; by default a quarter of "
+            "the spots' pitch.",
+            unit="µm",
+        ),
+    ] = None
+    lattice: Annotated[
+        Literal[2, 3, 4] | None,
+        Help(
+            "Predict, with histosge or spamcaf, also between the spots of their array: 2, 3 or 4 "
+            "points in each step."
+        ),
+    ] = None
+    variant: Variant = "coded"
     tissue: Annotated[Literal["density", "histosweep"], Help("How tissue is told from glass.")] = (
         "density"
     )
@@ -69,10 +80,7 @@ class EnhanceOptions(Options):
             "follow the published recipes, and keep at most 3,000 genes."
         ),
     ] = "robust"
-    epochs: Annotated[
-        int | None,
-        Help("Train so long, robust at most; by default as the preset says: 100, 600 or 400."),
-    ] = None
+    epochs: Epochs = None
     mpp: Annotated[
         float | None, Help("Scale of the slides, where files do not say.", unit="µm per pixel")
     ] = None
@@ -118,17 +126,11 @@ def enhance(
         require_genes,
         without_controls,
     )
-    from napari_stenhance.methods.registry import make_method
     from napari_stenhance.running.device import resolve_device
     from napari_stenhance.section.region import Region
-    from napari_stenhance.section.spots import check_raw
     from napari_stenhance.storage.cache import Cache
-    from napari_stenhance.tasks.predicting import (
-        Plan,
-        open_for,
-        predict_all,
-        saved_model,
-    )
+    from napari_stenhance.tasks.learning import make_learner, open_training, run_name
+    from napari_stenhance.tasks.predicting import Plan, open_for, predict_all, saved_model
 
     job, cache = job or Job(), cache or Cache.default()
     if not options.sections:
@@ -138,18 +140,13 @@ def enhance(
         msg = "--image is the slide of one section; put the slides of several beside their counts."
         raise InputError(msg)
     device = resolve_device(options.device)
-    method = make_method(
-        options.method, options.preset, options.encoder, options.epochs, options.seed, device
-    )
+    method = make_learner(options, options.seed, device)
     options = replace(options, genes=options.genes or method.genes)
     region = Region.given(options.region)
     write = named_genes(options.write) if options.write else ()
-    training = [
-        open_for(s, options.mpp, image=options.image, spots=True, slide=True, cache=cache, job=job)
-        for s in options.sections
-    ]
-    for section in training:
-        check_raw(section.need_spots(), section.where)
+    training = [open_training(s, options.mpp, options.image, cache, job) for s in options.sections]
+    sight = _sight(options, method, training, device, cache)
+    _check_lattice(options, method, training)
     slides = [
         open_for(s, options.mpp, spots=False, slide=True, cache=cache, job=job)
         for s in options.predict
@@ -162,18 +159,16 @@ def enhance(
         require_genes(chosen, measured, "--genes")
         measured = chosen
     require_genes(write, measured, "--write")
-    learned = _learning_identity(options, method, training)
+    learned = _learning_identity(options, method, sight, training)
     plan = Plan(
-        name=f"{options.method}-{options.encoder}-{options.preset}",
-        encoder=options.encoder,
-        tissue=options.tissue,
+        name=run_name(options.method, options.encoder, options.preset, options.variant),
+        sight=sight,
         identity={**learned, "region": region.to_json() if region else None},
         doubts=tuple(f"{s.name}: {d}" for s in training for d in s.doubts),
         seed=options.seed,
         region=region,
         write=write,
-        device=device,
-        cache=cache,
+        lattice=options.lattice,
     )
     fitted: list[Fitted] = []
 
@@ -182,7 +177,7 @@ def enhance(
         if not fitted:
             saved = saved_model(result, run, learned, device)
             if saved is None:
-                saved = _fit(method, training, options, write, cache, job)
+                saved = _fit(method, training, options, write, sight, job)
                 result.log("trained", run=run)
             fitted.append(saved)
         return fitted[0]
@@ -190,8 +185,70 @@ def enhance(
     return predict_all(slides, options.out, plan, model, job)
 
 
+def _sight(
+    options: EnhanceOptions,
+    method: Method,
+    training: list[Section],
+    device: torch.device,
+    cache: Cache,
+) -> Sight:
+    """Work out how the method sees slides.
+
+    Raises
+    ------
+    InputError
+        If a pitch is given that cannot be.
+    """
+    from napari_stenhance.tasks.learning import pitch_between
+    from napari_stenhance.tasks.sight import Sight
+
+    pitch = options.pitch
+    if pitch is not None and not method.crops_um:
+        msg = (
+            f"--pitch {pitch:g}: {options.method} predicts on the superpixels of its encoder; "
+            "leave it out, or choose histosge or spamcaf."
+        )
+        raise InputError(msg)
+    if pitch is not None and not pitch > 0:
+        msg = f"--pitch {pitch:g}: write a length in micrometres."
+        raise InputError(msg)
+    if method.crops_um and pitch is None:
+        pitch = pitch_between(training)
+    return Sight(options.encoder, options.tissue, device, cache, method.crops_um, pitch)
+
+
+def _check_lattice(options: EnhanceOptions, method: Method, training: list[Section]) -> None:
+    """Refuse a lattice before anything is computed, where there can be none.
+
+    Raises
+    ------
+    InputError
+        If the method or the spots have none, or other slides are predicted.
+    """
+    from napari_stenhance.section.lattice import SpotLattice
+
+    s = options.lattice
+    if s is None:
+        return
+    if not method.crops_um:
+        msg = (
+            f"--lattice {s}: {options.method} predicts superpixels only; leave it out, or choose "
+            "histosge or spamcaf."
+        )
+        raise InputError(msg)
+    if options.predict:
+        msg = f"--lattice {s}: only the image of other slides is used, which has no spots; leave "
+        msg += "out --lattice or --predict."
+        raise InputError(msg)
+    if s not in (2, 3, 4):
+        msg = f"--lattice {s}: a step between spots can be divided into 2, 3 or 4."
+        raise InputError(msg)
+    for section in training:
+        SpotLattice.of(section.need_spots(), section.where)
+
+
 def _learning_identity(
-    options: EnhanceOptions, method: Method, training: list[Section]
+    options: EnhanceOptions, method: Method, sight: Sight, training: list[Section]
 ) -> dict[str, Any]:
     """Return what decides the weights: two runs that agree on it share a model."""
     from napari_stenhance.features.registry import encoder_identity
@@ -200,12 +257,18 @@ def _learning_identity(
 
     # Unnamed, the usual mask makes the same runs as before there was another.
     mask = {} if options.tissue == "density" else {"tissue": options.tissue}
+    crops: dict[str, Any] = {}
+    if sight.crops_um:
+        crops = {"crops_um": list(sight.crops_um), "pitch_um": sight.pitch_um}
+    variant = {} if options.variant == "coded" else {"variant": options.variant}
     return {
         "method": options.method,
         "preset": options.preset,
         "recipe": method.describe(),
         "encoder": encoder_identity(options.encoder),
         **mask,
+        **crops,
+        **variant,
         "genes": options.genes if is_rule(options.genes) else list(named_genes(options.genes)),
         "seed": options.seed,
         "learned_from": [
@@ -225,7 +288,7 @@ def _fit(
     training: list[Section],
     options: EnhanceOptions,
     write: tuple[str, ...],
-    cache: Cache,
+    sight: Sight,
     job: Job,
 ) -> Fitted:
     """Extract features under the spots of every section, and learn from them together."""
@@ -235,9 +298,14 @@ def _fit(
         is_rule,
         without_controls,
     )
+    from napari_stenhance.results.lattice import check_size
+    from napari_stenhance.tasks.learning import take_sample
 
-    samples = [_sample(s, options, method, cache, job) for s in training]
+    samples = [take_sample(s, sight, method, job) for s in training]
     genes = choose_genes(options.genes, samples)
+    if options.lattice is not None:
+        for sample in samples:
+            check_size(options.lattice**2 * len(sample.xy_um), len(genes), job)
     lost = [gene for gene in write if gene not in genes]
     if lost:
         msg = f"--write: {', '.join(lost[:5])} not chosen by --genes {options.genes}; add it there."
@@ -250,65 +318,3 @@ def _fit(
     if controls and is_rule(options.genes):
         job.note(f"{controls} control features (blanks, negative controls …) are not modelled.")
     return method.fit(samples, genes, job)
-
-
-def _sample(
-    section: Section,
-    options: EnhanceOptions,
-    method: Method,
-    cache: Cache,
-    job: Job,
-) -> Sample[Any]:
-    """Extract the features that a method needs to learn from the spots of a section."""
-    import math
-
-    import numpy as np
-
-    from napari_stenhance.features.extract import extract, find_tissue
-    from napari_stenhance.features.registry import make_encoder
-    from napari_stenhance.methods.sample import Sample
-    from napari_stenhance.section.footprint import Footprints
-    from napari_stenhance.section.grid import Grid
-
-    slide, xy_um, geometry = section.need_slide(), section.spots_um(), section.geometry()
-    encoder = make_encoder(options.encoder, slide)
-    for doubt in encoder.doubts():
-        job.note(f"{section.name}: {doubt}")
-    grid = Grid.over(slide, encoder.pitch_um)
-    mask = find_tissue(slide, encoder, job, cache=cache, tissue=options.tissue)
-    _check_order(section, grid, mask)
-    under = Footprints.under(grid, xy_um, geometry, np.ones(grid.shape, dtype=bool))
-    whole = math.isinf(method.halo_um)
-    near = None if whole else under.mask(grid.shape, round(method.halo_um / grid.pitch_um))
-    features = extract(slide, encoder, job, cache=cache, needed=near, tissue=options.tissue)
-    on_tissue = Footprints.under(grid, xy_um, geometry, mask)
-    sample = Sample.of(section, features, on_tissue, method.least_share)
-    lost = len(xy_um) - len(sample.xy_um)
-    if lost:
-        job.note(f"{section.name}: {lost} spots off the tissue, or nearly empty, were left out.")
-    return sample
-
-
-def _check_order(section: Section, grid: Grid, tissue: NDArray[np.bool_]) -> None:
-    """Refuse coordinates that meet the tissue only with x and y swapped.
-
-    Raises
-    ------
-    InputError
-        If far fewer spots lie on tissue than would if they were.
-    """
-    import numpy as np
-
-    at = np.rint(grid.position(section.spots_um())).astype(int)
-
-    def on_tissue(at: NDArray[np.int_]) -> float:
-        inside = ((at >= 0) & (at < tissue.shape)).all(axis=1)
-        return float(tissue[tuple(at[inside].T)].sum() / len(at))
-
-    as_given, swapped = on_tissue(at), on_tissue(at[:, ::-1])
-    if as_given < _SWAPPED_MOST and swapped > _SWAPPED_GAIN * as_given:
-        msg = (
-            f"{section.where}: {as_given:.0%} of the spots lie on tissue, and "
-            f"with x and y swapped {swapped:.0%} would; coordinates must be (x, y)."
-        )
-        raise InputError(msg)

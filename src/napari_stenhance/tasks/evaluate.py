@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -9,15 +10,20 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from napari_stenhance.errors import InputError
 from napari_stenhance.running.device import DeviceName
 from napari_stenhance.running.job import Job
-from napari_stenhance.tasks.finding import Clustering, Epochs, Group, Preset, Refine, Runs
+from napari_stenhance.tasks.finding import Clustering, Group, Refine, Runs
+from napari_stenhance.tasks.learning import Crops, EncoderName, Epochs, Genes, Variant
 from napari_stenhance.tasks.options import Help, Options
 
 if TYPE_CHECKING:
     import numpy as np
+    import torch
     from numpy.typing import NDArray
 
     from napari_stenhance.section.section import Section
     from napari_stenhance.storage.cache import Cache
+
+_OF_DOMAINS = ("truth", "n_domains", "clustering", "runs", "refine", "group")
+_OF_GENES = ("ratio", "genes", "encoder", "crops", "variant", "image")
 
 
 @dataclass(frozen=True)
@@ -25,7 +31,9 @@ class EvaluateOptions(Options):
     """Options of `evaluate`; the section may also be a `Section` object."""
 
     section: Annotated[Path, Help("A section with spots.", positional=True)]
-    method: Annotated[Literal["stamgc"], Help("What is evaluated.")] = "stamgc"
+    method: Annotated[
+        Literal["stamgc", "pixel2gene", "histosge", "spamcaf"], Help("What is evaluated.")
+    ] = "stamgc"
     truth: Annotated[
         str,
         Help("Column of the spots that says their domain; spots without it are left out."),
@@ -34,8 +42,22 @@ class EvaluateOptions(Options):
         int | None,
         Help("How many domains; by default as many as the truth has, else estimated."),
     ] = None
-    seeds: Annotated[str, Help("Find domains once with each of these: 0, 0-4 or 1,5,9.")] = "0"
-    preset: Preset = "robust"
+    split: Annotated[
+        Literal["recovery"],
+        Help("Which spots a method that predicts genes learns from: recovery, a random part."),
+    ] = "recovery"
+    ratio: Annotated[float, Help("Share of the spots that it learns from.")] = 0.5
+    genes: Genes = ""
+    seeds: Annotated[
+        str, Help("Once with each of these, which also draws what is hidden: 0, 0-4 or 1234,0-4.")
+    ] = "0"
+    preset: Annotated[
+        Literal["robust", "reference", "istar"],
+        Help("How the method is trained: robust does best; the others are as published."),
+    ] = "robust"
+    encoder: EncoderName = "stain"
+    crops: Crops = ""
+    variant: Variant = "coded"
     clustering: Clustering = "auto"
     runs: Runs = None
     refine: Refine = False
@@ -44,30 +66,39 @@ class EvaluateOptions(Options):
     mpp: Annotated[
         float | None, Help("Scale of the section, where files do not say.", unit="µm per pixel")
     ] = None
+    image: Annotated[Path | None, Help("The slide, where it does not lie beside the counts.")] = (
+        None
+    )
     device: Annotated[DeviceName, Help("What computes.")] = "auto"
 
 
 @dataclass(frozen=True)
 class Score:
-    """How well one run of a method did.
+    """How well one run of a method did, or what it must beat.
 
     Attributes
     ----------
     seed : int
-    n_domains : int
+    what : str
+        The method, "nearest spot" or "inverse distance".
     values : dict
         Name and value of each measure.
+    n_domains : int or None
+        How many domains were found.
     """
 
     seed: int
-    n_domains: int
+    what: str
     values: dict[str, float]
+    n_domains: int | None = None
 
 
 def evaluate(
     options: EvaluateOptions, job: Job | None = None, cache: Cache | None = None
 ) -> tuple[Score, ...]:
-    """Score a method on a section, with the truth if the spots carry it; nothing is written.
+    """Score a method on a section: domains, or genes of spots that it did not see.
+
+    Nothing is written.
 
     Parameters
     ----------
@@ -80,8 +111,10 @@ def evaluate(
     Returns
     -------
     tuple of Score
-        One for each seed: ARI, NMI and AMI on the spots whose label is known, if there is a truth;
-        silhouette and Davies-Bouldin in the space that was clustered.
+        Of domains one for each seed: ARI, NMI and AMI on the spots whose label is known, if there
+        is a truth; silhouette and Davies-Bouldin in the space that was clustered. Of genes three
+        for each seed, of the method and of two interpolations that know no image: correlation and
+        errors of log1p CP10k on the hidden spots, and on all as published (`scoring.recovery`).
 
     Raises
     ------
@@ -92,13 +125,45 @@ def evaluate(
     Cancelled
         If the job was cancelled.
     """
-    from napari_stenhance.running.device import inference_errors, resolve_device
-    from napari_stenhance.scoring.agreement import agreement, compactness
+    from napari_stenhance.running.device import resolve_device
     from napari_stenhance.storage.cache import Cache
-    from napari_stenhance.tasks.finding import make_method, open_spots, spots_slices
 
     job, cache = job or Job(), cache or Cache.default()
+    _check_own(options)
     device, seeds = resolve_device(options.device), _seeds(options.seeds)
+    if options.method == "stamgc":
+        return _domains(options, seeds, device, cache, job)
+    return _genes(options, seeds, device, cache, job)
+
+
+def _check_own(options: EvaluateOptions) -> None:
+    """Refuse options that only mean something to other methods.
+
+    Raises
+    ------
+    InputError
+        Names the first.
+    """
+    of_domains = options.method == "stamgc"
+    for field in dataclasses.fields(options):
+        others = field.name in (_OF_GENES if of_domains else _OF_DOMAINS)
+        if others and getattr(options, field.name) != field.default:
+            kind = "methods that predict genes" if of_domains else "stamgc"
+            name = field.name.replace("_", "-")
+            msg = f"--{name} is an option of {kind}, not of {options.method}; leave it out."
+            raise InputError(msg)
+    if of_domains and options.preset == "istar":
+        msg = "--preset istar is one of pixel2gene; stamgc has robust and reference."
+        raise InputError(msg)
+
+
+def _domains(
+    options: EvaluateOptions, seeds: tuple[int, ...], device: torch.device, cache: Cache, job: Job
+) -> tuple[Score, ...]:
+    from napari_stenhance.running.device import inference_errors
+    from napari_stenhance.scoring.agreement import agreement, compactness
+    from napari_stenhance.tasks.finding import make_method, open_spots, spots_slices
+
     section = open_spots(options.section, options.mpp, None, cache, job)
     truth = _truth(section, options.truth) if options.truth else None
     number = options.n_domains
@@ -113,23 +178,56 @@ def evaluate(
                 found = method.find([seen], number, job)
             values = {} if truth is None else agreement(found.labels[0], truth)
             values |= compactness(found.embedding[0], found.labels[0], seed)
-            scores.append(Score(seed, found.n_domains, values))
+            scores.append(Score(seed, options.method, values, found.n_domains))
+            stage.advance()
+    return tuple(scores)
+
+
+def _genes(
+    options: EvaluateOptions, seeds: tuple[int, ...], device: torch.device, cache: Cache, job: Job
+) -> tuple[Score, ...]:
+    from napari_stenhance.tasks.learning import make_learner, open_training, pitch_between
+    from napari_stenhance.tasks.recovery import recover
+    from napari_stenhance.tasks.sight import Sight
+
+    if not 0 < options.ratio < 1:
+        msg = f"--ratio {options.ratio:g}: write the share of the spots to learn from, as 0.5."
+        raise InputError(msg)
+    if options.method == "pixel2gene" and options.preset != "robust":
+        msg = (
+            f"--preset {options.preset}: pixel2gene then predicts counts of superpixels, and here "
+            "log1p CP10k of spots is compared; choose robust, or use compare."
+        )
+        raise InputError(msg)
+    methods = [make_learner(options, seed, device) for seed in seeds]
+    section = open_training(options.section, options.mpp, options.image, cache, job)
+    crops_um = methods[0].crops_um
+    pitch = pitch_between([section]) if crops_um else None
+    sight = Sight(options.encoder, "density", device, cache, crops_um, pitch)
+    scores = []
+    with job.stage(f"Evaluating {options.method}", len(seeds)) as stage:
+        for seed, method in zip(seeds, methods, strict=True):
+            genes = options.genes or method.genes
+            found = recover(section, method, sight, genes, options.ratio, seed, job)
+            for what, values in found.items():
+                scores.append(Score(seed, options.method if what == "method" else what, values))
             stage.advance()
     return tuple(scores)
 
 
 def _seeds(spec: str) -> tuple[int, ...]:
-    """Read `0`, `0-4` or `1,5,9`."""
+    """Read `0`, `0-4`, `1,5,9` or `1234,0-4`."""
+    found: list[int] = []
     try:
-        first, dash, last = spec.partition("-")
-        seeds = range(int(first), int(last) + 1) if dash else map(int, spec.split(","))
-        found = tuple(seeds)
+        for part in spec.split(","):
+            first, dash, last = part.partition("-")
+            found += range(int(first), int(last) + 1) if dash else [int(first)]
     except ValueError:
-        found = ()
+        found = []
     if not found:
         msg = f"--seeds {spec}: write one seed, a range as 0-4, or several as 1,5,9."
         raise InputError(msg)
-    return found
+    return tuple(found)
 
 
 def _truth(section: Section, column: str) -> NDArray[np.object_]:

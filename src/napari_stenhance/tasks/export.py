@@ -25,6 +25,10 @@ class ExportOptions(Options):
         Path | None,
         Help("Average predictions over the spots of this section; else, tissue superpixels."),
     ] = None
+    table: Annotated[
+        str,
+        Help("Export this table of the result as it is, such as that of a lattice: its name."),
+    ] = ""
     genes: Annotated[
         str, Help("Genes: A,B,C or a file; needed for superpixels, by default all for spots.")
     ] = ""
@@ -35,7 +39,7 @@ class ExportOptions(Options):
 
 
 def export(options: ExportOptions, job: Job | None = None, cache: Cache | None = None) -> Path:
-    """Write the predictions of a run as a table.
+    """Write the predictions of a run as a table, or a table of the result.
 
     Parameters
     ----------
@@ -60,6 +64,7 @@ def export(options: ExportOptions, job: Job | None = None, cache: Cache | None =
     from napari_stenhance.methods.genes import named_genes
     from napari_stenhance.results.export import at_spots, at_superpixels, write_h5ad
     from napari_stenhance.results.result import Result
+    from napari_stenhance.results.tables import open_table
     from napari_stenhance.storage.cache import Cache
     from napari_stenhance.tasks.predicting import open_for
 
@@ -68,6 +73,12 @@ def export(options: ExportOptions, job: Job | None = None, cache: Cache | None =
         msg = f"{options.out}: something lies here already; choose another --out."
         raise InputError(msg)
     result = Result.open(options.result)
+    if options.table:
+        if options.at_spots is not None or options.genes or options.run:
+            msg = "export: --table takes a table whole; leave out --at-spots, --genes and --run."
+            raise InputError(msg)
+        write_h5ad(open_table(result, options.table), options.out)
+        return options.out
     run = options.run or result.latest_run()
     genes = named_genes(options.genes) if options.genes else None
     if options.at_spots is not None:

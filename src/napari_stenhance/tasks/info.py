@@ -87,6 +87,7 @@ def describe_result(result: Result) -> tuple[str, ...]:
     """Describe a result, one fact or doubt in each line."""
     from napari_stenhance.results.domains import domain_runs
     from napari_stenhance.results.genes import written_genes
+    from napari_stenhance.results.lattice import lattice_name, lattices
 
     lines = [f"Result for {'slide' if result.has_slide else 'spots'} {result.name}"]
     if result.has_slide:
@@ -111,6 +112,7 @@ def describe_result(result: Result) -> tuple[str, ...]:
                 f"{field.grid.pitch_um:g} µm, rank {field.decoder.channels}; "
                 f"{images} written as images"
             )
+        lines += [f"  Table {lattice_name(run, s)}" for s in lattices(result, run)]
         doubts += about["doubts"]
     for domains in domain_runs(result):
         grid, about = domains.grid, domains.about

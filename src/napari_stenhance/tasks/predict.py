@@ -26,6 +26,10 @@ class PredictOptions(Options):
         Path,
         Help("The result folder (C4.stenhance.zarr); for several slides, a folder of results."),
     ]
+    encoder: Annotated[
+        str,
+        Help("The model's encoder and where its weights lie, as uni?weights=FILE, if it has any."),
+    ] = ""
     run: Annotated[str, Help("Which run's model; by default the newest.")] = ""
     write: Annotated[
         str, Help("Genes to write as images: A,B,C or a file; any other can be shown later.")
@@ -67,14 +71,16 @@ def predict(
     Cancelled
         If the job was cancelled; finished tiles are kept.
     """
-    from napari_stenhance.features.registry import encoder_identity, make_encoder
+    from napari_stenhance.features.registry import encoder_identity
     from napari_stenhance.methods.genes import named_genes, require_genes
     from napari_stenhance.methods.registry import load_fitted
     from napari_stenhance.results.result import Result
     from napari_stenhance.running.device import resolve_device
     from napari_stenhance.section.region import Region
     from napari_stenhance.storage.cache import Cache, file_hash
+    from napari_stenhance.tasks.learning import run_name
     from napari_stenhance.tasks.predicting import Plan, open_for, predict_all
+    from napari_stenhance.tasks.sight import Sight
 
     job, cache = job or Job(), cache or Cache.default()
     device = resolve_device(options.device)
@@ -88,9 +94,17 @@ def predict(
     slides = [
         open_for(s, options.mpp, spots=False, slide=True, cache=cache, job=job) for s in options.on
     ]
+    encoder, crops_um = options.encoder or fitted.encoder, fitted.crops_um
+    sight = Sight(
+        encoder=encoder,
+        tissue=source.tissue_kind(run),
+        device=device,
+        cache=cache,
+        crops_um=crops_um,
+        pitch_um=fitted.pitch_um if crops_um else None,
+    )
     for section in slides:
-        encoder = make_encoder(fitted.encoder, section.need_slide())
-        here = encoder_identity(encoder.name), encoder.pitch_um
+        here = encoder_identity(encoder), sight.grid(section.need_slide()).pitch_um
         if here != (fitted.encoder_identity, fitted.pitch_um):
             msg = (
                 f"{options.result}: the model learned from {fitted.encoder_identity} features at "
@@ -104,15 +118,17 @@ def predict(
         "region": region.to_json() if region else None,
     }
     plan = Plan(
-        name=f"{identity['method']}-{fitted.encoder}-{identity['preset']}",
-        encoder=fitted.encoder,
-        tissue=source.tissue_kind(run),
+        name=run_name(
+            identity["method"],
+            encoder,
+            identity["preset"],
+            identity.get("variant", "coded"),
+        ),
+        sight=sight,
         identity=identity,
         doubts=tuple(about["doubts"]),
         seed=about["seed"],
         region=region,
         write=write,
-        device=device,
-        cache=cache,
     )
     return predict_all(slides, options.out, plan, lambda _result, _run: fitted, job)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import platform
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -15,27 +16,28 @@ import numpy as np
 from scipy import ndimage
 
 from napari_stenhance.errors import InputError
-from napari_stenhance.features.encoder import Encoder
-from napari_stenhance.features.extract import FeatureMap, TissueKind, extract
-from napari_stenhance.features.registry import make_encoder
+from napari_stenhance.features.crops import CropMap
+from napari_stenhance.features.extract import FeatureMap
 from napari_stenhance.methods.protocol import Fitted
 from napari_stenhance.methods.registry import load_fitted
+from napari_stenhance.results.attention import write_attention_tile, written_attention
 from napari_stenhance.results.genes import (
     create_gene,
     gene_group,
     write_gene,
     write_gene_tile,
 )
+from napari_stenhance.results.lattice import lattices
 from napari_stenhance.results.result import SUFFIX, Result
 from napari_stenhance.running.device import describe_device
 from napari_stenhance.running.job import Job, Partial
-from napari_stenhance.section.grid import Grid
 from napari_stenhance.section.region import Region
 from napari_stenhance.section.section import Section, open_section
-from napari_stenhance.section.slide import Slide
 from napari_stenhance.storage.cache import Cache
 from napari_stenhance.storage.pyramid import coarsen_all, mean_pool, open_levels
 from napari_stenhance.storage.tiles import missing_tiles, write_tile
+from napari_stenhance.tasks.between import write_between
+from napari_stenhance.tasks.sight import Sight
 
 if TYPE_CHECKING:
     import torch
@@ -134,9 +136,8 @@ class Plan:
     ----------
     name : str
         Of the run: `<method>-<encoder>-<preset>`.
-    encoder : str
-    tissue : {"density", "histosweep"}
-        How tissue is told from glass.
+    sight : Sight
+        How the method sees slides.
     identity : dict
         Options and inputs: runs are the same if it is.
     doubts : tuple of str
@@ -145,20 +146,18 @@ class Plan:
     region : Region or None
     write : tuple of str
         Genes to write as images.
-    device : torch.device
-    cache : Cache
+    lattice : int or None
+        Into how many parts the steps between spots are divided, to predict there too.
     """
 
     name: str
-    encoder: str
-    tissue: TissueKind
+    sight: Sight
     identity: dict[str, Any]
     doubts: tuple[str, ...]
     seed: int
     region: Region | None
     write: tuple[str, ...]
-    device: torch.device
-    cache: Cache
+    lattice: int | None = None
 
 
 Model = Callable[[Result, str], Fitted]
@@ -177,30 +176,25 @@ def predict_all(
 
 
 def _predict_one(section: Section, path: Path, plan: Plan, model: Model, job: Job) -> Result:
-    slide = section.need_slide()
-    encoder = make_encoder(plan.encoder, slide)
-    grid = Grid.over(slide, encoder.pitch_um)
-    doubts = (*plan.doubts, *(f"{section.name}: {d}" for d in (*section.doubts, *encoder.doubts())))
+    slide, sight = section.need_slide(), plan.sight
+    doubts = (*plan.doubts, *(f"{section.name}: {d}" for d in section.doubts))
+    doubts = (*doubts, *(f"{section.name}: {d}" for d in sight.doubts(slide)))
     provenance = {
         "seed": plan.seed,
-        "device": describe_device(plan.device),
+        "device": describe_device(sight.device),
         "versions": versions(),
-        "features": encoder.fingerprint(),
+        "features": sight.fingerprint(slide),
         "doubts": list(dict.fromkeys(doubts)),
     }
-    with Result.writing(path, slide, plan.cache) as result:
-        run = result.start_run(plan.name, plan.identity, provenance, grid)
+    with Result.writing(path, slide, sight.cache) as result:
+        run = result.start_run(plan.name, plan.identity, provenance, sight.grid(slide))
         result.log("slide", path=slide.path.resolve(), run=run)
         if plan.region:
             result.save_region(run, plan.region)
-        if _is_complete(result, run, plan.write):
+        if _is_complete(result, run, plan):
             job.note(f"{path}: the run {run} is already complete.")
         else:
-            if not result.run_attributes(run)["complete"]:
-                fitted = model(result, run)
-                if not result.model_folder(run).is_dir():
-                    result.save_model(run, fitted.save)
-                _fill_field(result, run, fitted, slide, encoder, grid, plan, job)
+            _fill(result, run, section, plan, model, job)
             field = result.field(run)
             for gene in plan.write:
                 write_gene(result, run, field, gene, job)
@@ -209,15 +203,22 @@ def _predict_one(section: Section, path: Path, plan: Plan, model: Model, job: Jo
     return Result.open(path)
 
 
-def _is_complete(result: Result, run: str, write: Sequence[str]) -> bool:
-    """Tell whether field and gene images of a run are all there."""
-    if not result.run_attributes(run)["complete"]:
+def _is_complete(result: Result, run: str, plan: Plan) -> bool:
+    """Tell whether field, lattice and gene images of a run are all there."""
+    if not _is_filled(result, run, plan):
         return False
-    images = [gene_group(result, run, gene) for gene in write]
+    images = [gene_group(result, run, gene) for gene in plan.write]
     return all(
         image is not None and not any(missing_tiles(level) for level in open_levels(image))
         for image in images
     )
+
+
+def _is_filled(result: Result, run: str, plan: Plan) -> bool:
+    """Tell whether all is there that needs the model."""
+    if not result.run_attributes(run)["complete"]:
+        return False
+    return plan.lattice is None or plan.lattice in lattices(result, run)
 
 
 def saved_model(
@@ -227,40 +228,40 @@ def saved_model(
     plain = json.loads(json.dumps(learned))
     for other in (run, *result.runs):
         identity = result.run_attributes(other)["identity"]
-        # The usual mask goes unnamed, so a run that names one did not learn on it.
-        same = all(identity.get(key) == plain.get(key) for key in (*plain, "tissue"))
+        # What is usual goes unnamed, so a run that names another did not learn the same.
+        same = all(identity.get(key) == plain.get(key) for key in (*plain, "tissue", "variant"))
         if same and result.model_folder(other).is_dir():
             return load_fitted(result.model_folder(other), device)
     return None
 
 
-def _fill_field(
-    result: Result,
-    run: str,
-    fitted: Fitted,
-    slide: Slide,
-    encoder: Encoder,
-    grid: Grid,
-    plan: Plan,
-    job: Job,
-) -> None:
-    """Predict the tiles of a run that are missing, then the coarse levels."""
+def _fill(result: Result, run: str, section: Section, plan: Plan, model: Model, job: Job) -> None:
+    """Predict what a run still lacks: tiles, coarse levels, a lattice."""
+    if _is_filled(result, run, plan):
+        return
+    fitted = model(result, run)
+    if not result.model_folder(run).is_dir():
+        result.save_model(run, fitted.save)
     for gene in plan.write:
         fitted.decoder.index_of(gene)
+    slide, grid = section.need_slide(), plan.sight.grid(section.need_slide())
     inside = plan.region.mask(grid) if plan.region else None
-    halo = round(fitted.halo_um / grid.pitch_um)
+    halo = math.ceil(fitted.halo_um / grid.pitch_um)
     needed = None if inside is None else ndimage.maximum_filter(inside, size=2 * halo + 1)
-    features = extract(slide, encoder, job, cache=plan.cache, needed=needed, tissue=plan.tissue)
+    features = plan.sight.features(slide, job, needed)
     wanted = features.tissue if inside is None else features.tissue & inside
     if not wanted.any():
         msg = f"{slide.name}: the region holds no tissue; draw it in micrometres, on the tissue."
         raise InputError(msg)
-    result.write_tissue(features.tissue, grid, plan.tissue)
-    field = result.create_field(run, fitted.decoder, grid)
-    _fill_tiles(result, run, field, fitted, features, wanted, halo, plan.write, job)
-    for raster in (field.latent, field.spread):
-        coarsen_all(raster, mean_pool)
-    result.update_run(run, feature_key=features.key, complete=True)
+    if not result.run_attributes(run)["complete"]:
+        result.write_tissue(features.tissue, grid, plan.sight.tissue)
+        field = result.create_field(run, fitted.decoder, grid)
+        _fill_tiles(result, run, field, fitted, features, wanted, halo, plan.write, job)
+        for raster in (field.latent, field.spread, *written_attention(result, run).values()):
+            coarsen_all(raster, mean_pool)
+        result.update_run(run, feature_key=features.key, complete=True)
+    if plan.lattice is not None:
+        write_between(result, run, section, plan.lattice, fitted, features, wanted, job)
 
 
 def _fill_tiles(
@@ -268,7 +269,7 @@ def _fill_tiles(
     run: str,
     field: GeneField,
     fitted: Fitted,
-    features: FeatureMap,
+    features: FeatureMap | CropMap,
     wanted: NDArray[np.bool_],
     halo: int,
     write: Sequence[str],
@@ -276,7 +277,7 @@ def _fill_tiles(
 ) -> None:
     images = {gene: create_gene(result, run, field, gene) for gene in write}
     latent, spread = field.latent[0], field.spread[0]
-    # Latents are written after the spread: a tile whose latents exist is whole.
+    # Latents are written after all else: a tile whose latents exist is whole.
     missing = missing_tiles(latent)
     with job.stage(f"Predicting {result.about['slide']['name']}", len(missing)) as stage:
         for tile in missing:
@@ -287,6 +288,9 @@ def _fill_tiles(
                 predicted = fitted.latent(seen)
                 values = np.where(here[..., None], predicted.mean, np.nan)
                 variance = np.where(here[..., None], predicted.variance, np.nan)
+                if predicted.attention is not None:
+                    attention = np.where(here[..., None], predicted.attention, np.nan)
+                    write_attention_tile(result, run, field, fitted.crops_um, tile, attention)
             write_tile(spread, tile, variance)
             write_tile(latent, tile, values)
             for gene, levels in images.items():

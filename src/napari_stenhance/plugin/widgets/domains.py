@@ -190,7 +190,8 @@ class DomainsWidget(QWidget):
     def _add(self, runs: tuple[DomainRun, ...]) -> None:
         """Show runs, instead of what lay where they are."""
         names = {run.result.name for run in runs}
-        roles = ("domains", "painting", "domain spots", "spots", "gene", "browse")
+        roles = ("domains", "painting", "domain spots", "spots", "gene", "browse", "attention",
+                 "lattice")  # fmt: skip
         for layer, about in layers_of(self._viewer, *roles):
             layer.visible = layer.visible and about.name not in names
         for run in runs:

@@ -30,7 +30,21 @@ if TYPE_CHECKING:
 
 _WHOLE = "the whole slide"
 _LIST_HEIGHT = 80
-_MORE = ("method", "predict", "genes", "encoder", "tissue", "preset", "epochs", "device", "seed")
+_MORE = (
+    "predict",
+    "genes",
+    "encoder",
+    "crops",
+    "pitch",
+    "lattice",
+    "variant",
+    "tissue",
+    "preset",
+    "epochs",
+    "device",
+    "seed",
+)
+_OF_CROPS = ("crops", "pitch", "lattice")
 
 
 class EnhanceWidget(QWidget):
@@ -79,6 +93,8 @@ class EnhanceWidget(QWidget):
         layout.addLayout(row)
         layout.addWidget(self.run_bar)
         self.form.fields["sections"].changed.connect(self._suggest)
+        self.form.fields["method"].changed.connect(self._show_own)
+        self._show_own(self.form.chosen("method"))
         follow_layers(self, napari_viewer, self._refresh, self._regions_changed)
 
     # What can be chosen
@@ -138,6 +154,12 @@ class EnhanceWidget(QWidget):
             out.value = _suggest_out(sections[0])
             self._suggested = str(out.value)
 
+    def _show_own(self, method: str) -> None:
+        """Grey out what the method has no use for."""
+        for name in _OF_CROPS:
+            self.form.fields[name].enabled = method != "pixel2gene"
+        self.form.fields["variant"].enabled = method == "spamcaf"
+
     # What is done
 
     def _add_gene(self, gene: str) -> None:
@@ -181,7 +203,8 @@ class EnhanceWidget(QWidget):
         if values["region"] is not None:
             target = (values["predict"] or values["sections"])[0]
             values["region"] = self._region(values["region"], target)
-        return EnhanceOptions(**values)
+        used = {name: v for name, v in values.items() if self.form.fields[name].enabled}
+        return EnhanceOptions(**used)
 
     def _region(self, layer: Shapes, section: Section) -> Region:
         slide = slide_layer(self._viewer, section)

@@ -12,6 +12,7 @@ from magicgui.widgets import (
     ComboBox,
     Container,
     FileEdit,
+    FloatSpinBox,
     LineEdit,
     Select,
     SpinBox,
@@ -25,6 +26,7 @@ Choices = Callable[[], list[tuple[str, Any]]]
 """Lists (label, value) of what can be chosen now."""
 
 _LARGEST = 2**31 - 1
+_NONE = "none"
 
 
 class OptionsForm:
@@ -68,7 +70,7 @@ class OptionsForm:
 
     def _widget(self, option: Option) -> ValueWidget:
         label = option.name.replace("_", " ").capitalize()
-        if option.optional and option.kind is int:
+        if option.optional and option.kind in {int, float}:
             self._may_be_none.add(option.name)
             label += " (0: by default)"
         shared = {
@@ -81,13 +83,18 @@ class OptionsForm:
             kind = Select if option.several else ComboBox
             return kind(choices=(), **shared)
         if get_origin(option.kind) is Literal:
-            return ComboBox(choices=get_args(option.kind), value=default, **shared)
+            choices = [(str(value), value) for value in get_args(option.kind)]
+            if option.optional:
+                choices.insert(0, (_NONE, None))
+            return ComboBox(choices=choices, value=default, **shared)
         if option.kind is Path:
             return FileEdit(mode="w", value=default or "", **shared)
         if option.kind is bool:
             return CheckBox(value=bool(default), **shared)
         if option.kind is int:
             return SpinBox(value=default or 0, min=0, max=_LARGEST, **shared)
+        if option.kind is float:
+            return FloatSpinBox(value=default or 0, min=0, max=_LARGEST, **shared)
         if option.kind is str:
             return LineEdit(value=default or "", **shared)
         msg = f"{option.name}: there is no widget for {option.kind}"

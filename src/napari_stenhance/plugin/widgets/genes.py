@@ -52,7 +52,8 @@ class GenesWidget(QWidget):
         self.spots = QCheckBox("Colour the spots by it", self)
         self.spots.setChecked(True)
         self.spots.toggled.connect(self._show_again)
-        self.legend = SpotLegend(self)
+        self.legend = SpotLegend(self, "spots")
+        self.lattice_legend = SpotLegend(self, "lattice")
         self.accuracy = QLabel("", self)
         self.accuracy.setWordWrap(True)
         self.accuracy.setToolTip(
@@ -75,6 +76,7 @@ class GenesWidget(QWidget):
         layout.addWidget(self.uncertainty)
         layout.addWidget(self.spots)
         layout.addWidget(self.legend)
+        layout.addWidget(self.lattice_legend)
         layout.addStretch(1)
         layout.addWidget(self.run_bar)
         self._current = ""
@@ -138,7 +140,20 @@ class GenesWidget(QWidget):
         for layer, about in layers_of(self._viewer, "spots"):
             if self.spots.isChecked() and about.colours is not None and gene in about.colours:
                 self.legend.show_range(*colour_spots(layer, gene))
+        self._colour_lattices(gene)
         self._say_accuracy()
+
+    def _colour_lattices(self, gene: str) -> None:
+        """Colour the lattices of the run, on one scale, and hide those of other runs."""
+        run, ends = self.run, None
+        if run is None or not self.spots.isChecked():
+            return
+        for layer, about in layers_of(self._viewer, "lattice", result=run.result):
+            if about.run != run.run:
+                layer.visible = False
+            elif about.colours is not None and gene in about.colours:
+                ends = colour_spots(layer, gene, ends)
+                self.lattice_legend.show_range(*ends)
 
     def _browse(self, run: Shown, gene: str) -> None:
         from napari_stenhance.results.result import Result

@@ -12,10 +12,11 @@ _HEIGHT = 12
 
 
 class SpotLegend(QWidget):
-    """The spots' colours, between the values that the darkest and the brightest stand for."""
+    """The colours of spots, between the values that the darkest and the brightest stand for."""
 
-    def __init__(self, parent: QWidget) -> None:
+    def __init__(self, parent: QWidget, what: str) -> None:
         super().__init__(parent)
+        self._what = what
         self.low, self.high = QLabel(self), QLabel(self)
         colours = (lookup_table()[:, :3] * 255).astype(np.uint8)
         bar = np.ascontiguousarray(np.broadcast_to(colours, (_HEIGHT, *colours.shape)))
@@ -34,6 +35,6 @@ class SpotLegend(QWidget):
 
     def show_range(self, low: float, high: float) -> None:
         """Show the values of the first and the last colour."""
-        self.low.setText(f"{low:.2f}")
+        self.low.setText(f"{self._what} {low:.2f}")
         self.high.setText(f"{high:.2f} log1p CP10k")
         self.show()

@@ -230,7 +230,8 @@ class SectionWidget(QWidget):
         name = self.shown.currentText()
         for layer, about in layers_of(self._viewer, "slide", "spots", "region"):
             layer.visible = about.name == name
-        for layer, about in layers_of(self._viewer, "gene", "browse", "domains", "domain spots"):
+        roles = ("gene", "browse", "attention", "lattice", "domains", "domain spots")
+        for layer, about in layers_of(self._viewer, *roles):
             layer.visible = layer.visible and about.name == name
 
 

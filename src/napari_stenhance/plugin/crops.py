@@ -1,0 +1,94 @@
+"""Layers of methods that see crops: predictions between spots, and which size of crop counted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_stenhance.plugin.images import image_layer, run_title
+from napari_stenhance.plugin.levels import image_levels
+from napari_stenhance.plugin.shown import LayerData, Shown, pixel_space
+from napari_stenhance.plugin.spots import LatticeColours
+
+if TYPE_CHECKING:
+    from napari_stenhance.results.result import Result
+
+_COLORMAP = "cividis"
+
+
+def crop_layers(result: Result, run: str, gene: str, *, visible: bool) -> list[LayerData]:
+    """Make the layers of a run's attention, hidden at first, and of its lattices.
+
+    Parameters
+    ----------
+    result : Result
+    run : str
+    gene : str
+        What colours lattices.
+    visible : bool
+        Whether the run is.
+    """
+    from napari_stenhance.results.lattice import lattices
+
+    return [
+        *_attention_layers(result, run),
+        *(_lattice_layer(result, run, s, gene, visible=visible) for s in lattices(result, run)),
+    ]
+
+
+def _attention_layers(result: Result, run: str) -> list[LayerData]:
+    from napari_stenhance.results.attention import written_attention
+    from napari_stenhance.section.grid import Grid
+
+    grid = Grid.of(result.run_attributes(run)["grid"])
+    layers = []
+    for crop_um, levels in written_attention(result, run).items():
+        part = f"{crop_um:g} µm"
+        about = Shown("attention", result.name, result=result.path, run=run, part=part)
+        title = f"{run_title(result, run)} attention: crops of {part}"
+        layers.append(
+            image_layer(image_levels(levels), grid, title, about, (0, 1), _COLORMAP, visible=False)
+        )
+    return layers
+
+
+def _lattice_layer(result: Result, run: str, s: int, gene: str, *, visible: bool) -> LayerData:
+    from napari_stenhance.results.lattice import lattice_group
+    from napari_stenhance.results.tables import read_table
+
+    group = lattice_group(result, run, s)
+    obs, uns = read_table(group, "obs"), read_table(group, "uns")
+    colours = LatticeColours(
+        genes=tuple(read_table(group, "var").index),
+        predicted=group["X"],
+        title=f"{run_title(result, run)} lattice {s}",
+        unit=uns["stenhance_prediction"]["unit"],
+    )
+    mpp = float(uns["microns_per_pixel"])
+    rgba, _ = colours.paint(gene)
+    about = Shown(
+        "lattice",
+        result.name,
+        colours=colours,
+        result=result.path,
+        run=run,
+        part=str(s),
+        gene=gene,
+    )
+    attributes = {
+        "name": colours.label(result.name, gene),
+        "size": float(uns["stenhance"]["spot_diameter_um"]) / mpp,
+        "symbol": str(uns["stenhance"]["spot_shape"]),
+        "border_width": 0,
+        "face_color": rgba,
+        "features": {
+            "point": np.asarray(obs.index, dtype=object),
+            "is_measured": obs["is_measured"].to_numpy(),
+        },
+        "opacity": 0.8,
+        "visible": visible,
+        "metadata": about.metadata(),
+        **pixel_space(mpp),
+    }
+    return read_table(group, "obsm/spatial")[:, ::-1], attributes, "points"

@@ -1,0 +1,177 @@
+"""What the tasks share that learn genes: options, the method they make, and its samples."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from napari_stenhance.errors import InputError
+from napari_stenhance.tasks.options import Help
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    import torch
+    from numpy.typing import NDArray
+
+    from napari_stenhance.methods.protocol import Method
+    from napari_stenhance.methods.sample import Sample
+    from napari_stenhance.running.job import Job
+    from napari_stenhance.section.grid import Grid
+    from napari_stenhance.section.section import Section
+    from napari_stenhance.storage.cache import Cache
+    from napari_stenhance.tasks.sight import Sight
+
+Genes = Annotated[
+    str,
+    Help(
+        "Genes to model: all, hvg:N or seurat_v3:N (most variable), heg:N (most counted), var:N "
+        "(as iStar), A,B,C or a file with one on each line; by default all, or what the preset "
+        "says."
+    ),
+]
+EncoderName = Annotated[
+    str,
+    Help(
+        "What turns tissue into features: stain (no weights needed), or of crops uni or timm:MODEL "
+        "(MODEL?weights=FILE names their weights)."
+    ),
+]
+Crops = Annotated[
+    str,
+    Help(
+        "Sides of the square crops that histosge and spamcaf see of each position, such as "
+        "163,489; by default the method's.",
+        unit="µm",
+    ),
+]
+Epochs = Annotated[
+    int | None,
+    Help("Train so long, robust at most; by default as the method and its preset say."),
+]
+Variant = Annotated[
+    Literal["coded", "full"],
+    Help("Of spamcaf: coded, as its program is, or full, as its figure is drawn."),
+]
+
+# x and y are taken to be swapped if fewer spots lie on tissue, and with them swapped far more.
+_SWAPPED_MOST = 0.8
+_SWAPPED_GAIN = 1.3
+_PITCHES_IN_SPOTS = 4
+
+
+def make_learner(options: Any, seed: int, device: torch.device) -> Method:
+    """Make the method that options name, with what they say of it.
+
+    Raises
+    ------
+    InputError
+        If there is no such method, or an option is not one of its own.
+    """
+    from napari_stenhance.methods.registry import make_method
+
+    return make_method(
+        options.method,
+        options.preset,
+        options.encoder,
+        options.epochs,
+        seed,
+        device,
+        _sides(options.crops),
+        options.variant,
+    )
+
+
+def _sides(crops: str) -> tuple[float, ...]:
+    """Read `163,489`."""
+    try:
+        sides = tuple(float(side) for side in crops.split(",")) if crops.strip() else ()
+    except ValueError:
+        sides = (math.nan,)
+    if not all(0 < side < math.inf for side in sides) or len(set(sides)) < len(sides):
+        msg = f"--crops {crops}: write different sides in micrometres, such as 163,489."
+        raise InputError(msg)
+    return sides
+
+
+def run_name(method: str, encoder: str, preset: str, variant: str = "coded") -> str:
+    """Name a run after what made it."""
+    from napari_stenhance.features.registry import encoder_title
+
+    kind = method if variant == "coded" else f"{method}-{variant}"
+    return f"{kind}-{encoder_title(encoder)}-{preset}"
+
+
+def pitch_between(sections: Sequence[Section]) -> float:
+    """Return a quarter of the pitch of spots, the smallest of several sections, in micrometres."""
+    return min(section.geometry().pitch_um for section in sections) / _PITCHES_IN_SPOTS
+
+
+def open_training(
+    section: Any, mpp: float | None, image: Path | None, cache: Cache, job: Job
+) -> Section:
+    """Open a section to learn from.
+
+    Raises
+    ------
+    InputError
+        If it lacks spots, slide or scale, or its counts are not raw.
+    """
+    from napari_stenhance.section.spots import check_raw
+    from napari_stenhance.tasks.predicting import open_for
+
+    opened = open_for(section, mpp, image=image, spots=True, slide=True, cache=cache, job=job)
+    check_raw(opened.need_spots(), opened.where)
+    return opened
+
+
+def take_sample(section: Section, sight: Sight, method: Method, job: Job) -> Sample[Any]:
+    """Extract the features that a method needs to learn from the spots of a section."""
+    import numpy as np
+
+    from napari_stenhance.methods.sample import Sample
+    from napari_stenhance.section.footprint import Footprints
+
+    slide, xy_um, geometry = section.need_slide(), section.spots_um(), section.geometry()
+    for doubt in sight.doubts(slide):
+        job.note(f"{section.name}: {doubt}")
+    grid = sight.grid(slide)
+    mask = sight.find_tissue(slide, job)
+    _check_order(section, grid, mask)
+    under = Footprints.under(grid, xy_um, geometry, np.ones(grid.shape, dtype=bool))
+    whole = math.isinf(method.halo_um)
+    near = None if whole else under.mask(grid.shape, math.ceil(method.halo_um / grid.pitch_um))
+    features: Any = sight.features(slide, job, near)
+    on_tissue = Footprints.under(grid, xy_um, geometry, mask)
+    sample = Sample.of(section, features, on_tissue, method.least_share)
+    lost = len(xy_um) - len(sample.xy_um)
+    if lost:
+        job.note(f"{section.name}: {lost} spots off the tissue, or nearly empty, were left out.")
+    return sample
+
+
+def _check_order(section: Section, grid: Grid, tissue: NDArray[np.bool_]) -> None:
+    """Refuse coordinates that meet the tissue only with x and y swapped.
+
+    Raises
+    ------
+    InputError
+        If far fewer spots lie on tissue than would if they were.
+    """
+    import numpy as np
+
+    at = np.rint(grid.position(section.spots_um())).astype(int)
+
+    def on_tissue(at: NDArray[np.int_]) -> float:
+        inside = ((at >= 0) & (at < tissue.shape)).all(axis=1)
+        return float(tissue[tuple(at[inside].T)].sum() / len(at))
+
+    as_given, swapped = on_tissue(at), on_tissue(at[:, ::-1])
+    if as_given < _SWAPPED_MOST and swapped > _SWAPPED_GAIN * as_given:
+        msg = (
+            f"{section.where}: {as_given:.0%} of the spots lie on tissue, and "
+            f"with x and y swapped {swapped:.0%} would; coordinates must be (x, y)."
+        )
+        raise InputError(msg)

@@ -1,0 +1,102 @@
+"""Hide a part of a section's spots, learn from the others, and compare what is recovered."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_stenhance.features.crops import CropMap
+from napari_stenhance.features.extract import TILE, FeatureMap
+from napari_stenhance.methods.genes import choose_genes
+from napari_stenhance.methods.protocol import Fitted, FittedCrops, Method, Positions
+from napari_stenhance.running.job import Job
+from napari_stenhance.scoring.baselines import Interpolation
+from napari_stenhance.scoring.recovery import recovered
+from napari_stenhance.scoring.splits import random_part
+from napari_stenhance.section.footprint import Footprints
+from napari_stenhance.section.lattice import array_numbers
+from napari_stenhance.section.section import Section
+from napari_stenhance.section.spots import counts_of, log1p_cp10k
+from napari_stenhance.storage.tiles import tiles_of
+from napari_stenhance.tasks.learning import take_sample
+from napari_stenhance.tasks.sight import Sight
+
+
+def recover(
+    section: Section,
+    method: Method,
+    sight: Sight,
+    genes: str,
+    share: float,
+    seed: int,
+    job: Job,
+) -> dict[str, dict[str, float]]:
+    """Learn from a random share of the spots, and score what is predicted of the others.
+
+    Genes are chosen on the spots that are learned from, too.
+
+    Returns
+    -------
+    dict
+        Of "method", "nearest spot" and "inverse distance", the measures of `recovered`, and how
+        many genes there were.
+
+    Raises
+    ------
+    InputError
+        If there are too few spots, or genes cannot be chosen.
+    InferenceError
+        If the device fails.
+    """
+    spots = section.need_spots()
+    learned = random_part(spots.n_obs, share, seed)
+    training = replace(section, spots=spots[learned].copy())
+    sample = take_sample(training, sight, method, job)
+    chosen = choose_genes(genes, [sample])
+    fitted = method.fit([sample], chosen, job)
+    library = np.asarray(spots.X.sum(axis=1), np.float64).ravel()
+    measured = log1p_cp10k(counts_of(spots, fitted.decoder.genes), library).toarray()
+    xy_um = section.spots_um()
+    by: dict[str, NDArray[Any]] = {
+        "method": predict_spots(section, fitted, sight, job),
+        "nearest spot": Interpolation(xy_um[learned], measured[learned], 1)(xy_um),
+        "inverse distance": Interpolation(xy_um[learned], measured[learned])(xy_um),
+    }
+    number = {"genes": len(fitted.decoder.genes)}
+    return {what: recovered(values, measured, learned) | number for what, values in by.items()}
+
+
+def predict_spots(section: Section, fitted: Fitted, sight: Sight, job: Job) -> NDArray[np.float32]:
+    """Predict every spot of a section, (spots, genes), on tissue or not."""
+    slide, xy_um = section.need_slide(), section.spots_um()
+    grid, mask = sight.grid(slide), sight.find_tissue(slide, job)
+    under = Footprints.under(grid, xy_um, section.geometry(), mask)
+    under = under.with_nearest(grid, xy_um, mask)
+    halo = math.ceil(fitted.halo_um / grid.pitch_um)
+    features = sight.features(slide, job, under.mask(grid.shape, halo))
+    if fitted.crops_um:
+        positions = Positions(xy_um, array_numbers(section.need_spots()))
+        latent = cast(FittedCrops, fitted).latent_at(cast(CropMap, features), positions, job).mean
+    else:
+        pairs = _latents(features, fitted, under, halo, job)
+        latent = under.mean(pairs).astype(np.float32)
+    return fitted.decoder.values(latent, np.arange(len(fitted.decoder.genes)))
+
+
+def _latents(
+    features: FeatureMap | CropMap, fitted: Fitted, under: Footprints, halo: int, job: Job
+) -> NDArray[np.float32]:
+    """Predict single superpixels, tile by tile: (pairs, r)."""
+    latents = np.empty((len(under.row), fitted.decoder.channels), np.float32)
+    for tile in tiles_of(features.grid.shape, TILE):
+        row, column = under.row - tile.rows.start, under.column - tile.columns.start
+        here = (row >= 0) & (row < tile.shape[0]) & (column >= 0) & (column < tile.shape[1])
+        if here.any():
+            seen: Any = features.tile(tile.rows, tile.columns, halo, raw=fitted.raw)
+            latents[here] = fitted.latent(seen).mean[row[here], column[here]]
+        job.check()
+    return latents

@@ -1,0 +1,526 @@
+"""What surrounds the methods that see crops: lattices, hidden spots, options, results, commands."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+import shapely
+import timm
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import save_file
+from scipy.spatial import cKDTree
+
+import napari_stenhance as st
+from conftest import MPP
+from napari_stenhance.errors import InputError
+from napari_stenhance.methods.genes import choose_genes, is_rule
+from napari_stenhance.methods.hvg import seurat_v3_genes, seurat_v3_variance
+from napari_stenhance.methods.protocol import Positions
+from napari_stenhance.methods.registry import load_fitted
+from napari_stenhance.results.attention import written_attention
+from napari_stenhance.results.result import Result
+from napari_stenhance.results.tables import open_table
+from napari_stenhance.running.job import Job
+from napari_stenhance.scoring.baselines import Interpolation
+from napari_stenhance.scoring.recovery import recovered
+from napari_stenhance.scoring.splits import random_part
+from napari_stenhance.section.grid import Grid
+from napari_stenhance.section.lattice import SpotLattice, array_numbers
+from napari_stenhance.section.region import Region
+from napari_stenhance.storage.cache import Cache
+from napari_stenhance.tasks.sight import Sight
+from test_cli import events_of, files_of, run
+from test_genes import sample_of
+
+CPU = torch.device("cpu")
+# Published shifts of (column, row): the list called 4x, and what the list called 8x adds.
+FOUR = [(0, 0), (1, 0), (0.5, 0.5), (-0.5, 0.5)]
+EIGHT = [*FOUR, (0.5, -0.5), (-0.5, -0.5), (-1, 0), (0, 1)]
+
+
+def shifted(numbers: NDArray[Any], shifts: list[tuple[float, float]]) -> set[tuple[float, ...]]:
+    places = (numbers[:, None] + np.array(shifts)).reshape(-1, 2)
+    return set(map(tuple, places.tolist()))
+
+
+def visium(rows: int = 20, columns: int = 30, turn: float = 0.3, jitter: float = 0.0) -> ad.AnnData:
+    """Spots of a round piece of tissue on a Visium array that was turned and flipped."""
+    row, column = (n.ravel() for n in np.mgrid[:rows, :columns])
+    near = np.hypot((row - rows / 2) / rows, (column - columns / 2) / columns) < 0.45
+    there = near & ((row + column) % 2 == 0)
+    row, column = row[there], column[there]
+    turned = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+    steps = np.array([[69.0, 0], [0, -120.0]]) @ turned
+    xy = np.column_stack([column, row]) @ steps + [3000, 4000]
+    xy += np.random.default_rng(0).normal(0, jitter, xy.shape)
+    return ad.AnnData(
+        X=sp.csr_matrix(np.ones((len(xy), 2), np.float32)),
+        obs=pd.DataFrame(
+            {"array_row": row, "array_col": column}, index=[f"s{n}" for n in range(len(xy))]
+        ),
+        obsm={"spatial": xy},
+    )
+
+
+# Lattices
+
+
+def test_a_fit_finds_the_steps_whatever_the_turn_and_the_flip() -> None:
+    lattice = SpotLattice.of(visium(), "v")
+    turned = np.array([[np.cos(0.3), -np.sin(0.3)], [np.sin(0.3), np.cos(0.3)]])
+    np.testing.assert_allclose(lattice.steps, np.diag([69.0, -120.0]) @ turned, atol=1e-8)
+    np.testing.assert_allclose(lattice.origin, [3000, 4000], atol=1e-6)
+
+
+@pytest.mark.parametrize("s", [2, 3, 4])
+def test_a_finer_lattice_has_equal_steps_and_nothing_twice(s: int) -> None:
+    spots = visium(jitter=1.5)
+    points = SpotLattice.of(spots, "v").finer(s)
+    n = spots.n_obs
+    assert points.is_measured[:n].all()
+    assert not points.is_measured[n:].any()
+    # Measured places are exactly where they were measured.
+    np.testing.assert_array_equal(points.xy[:n], spots.obsm["spatial"])
+    assert s**2 <= len(points.xy) / n < s**2 + 1.2
+    assert len(np.unique(points.array_xy.round(6), axis=0)) == len(points.xy)
+    nearest = cKDTree(points.xy).query(points.xy, k=2)[0][:, 1]
+    assert nearest.min() > 0.7 * 138 / s
+    assert abs(np.median(nearest) - 138 / s) < 3
+    # No point is farther from a spot than the middle between three.
+    assert points.distance.max() < 138 / np.sqrt(3) + 8
+    away = np.hypot(*(points.xy - spots.obsm["spatial"][points.nearest]).T)
+    np.testing.assert_allclose(away, points.distance)
+
+
+def test_the_published_shifts_are_covered() -> None:
+    lattice = SpotLattice.of(visium(), "v")
+    four = shifted(lattice.numbers, FOUR)
+    assert len(four) == 4 * len(lattice.numbers)
+    assert four < set(map(tuple, lattice.finer(2).array_xy.tolist()))
+
+
+def test_real_spots_lie_on_their_lattice(data: Path) -> None:
+    spots = ad.read_h5ad(data / "dlpfc" / "dlpfc_151673_5000genes.h5ad")
+    lattice = SpotLattice.of(spots, "151673")
+    assert 68.8 < np.hypot(*lattice.steps[0]) < 69.5
+    assert 119.8 < np.hypot(*lattice.steps[1]) < 120.9
+    n, eight = spots.n_obs, shifted(lattice.numbers, EIGHT)
+    assert len(shifted(lattice.numbers, FOUR)) == 4 * n
+    assert 4.07 * n < len(eight) < 4.13 * n
+    ours = set(map(tuple, lattice.finer(2).array_xy.tolist()))
+    # What is missing of it is no neighbour's middle: (0, +1) beyond the last row.
+    assert ours < eight
+    assert shifted(lattice.numbers, EIGHT[:-1]) == ours
+
+
+def test_a_square_array_is_divided_along_rows_and_columns(data: Path) -> None:
+    section = st.open_section(data / "her2st" / "C2")
+    points = SpotLattice.of(section.need_spots(), "C2").finer(2)
+    fractions = {tuple(place) for place in (points.array_xy % 1).tolist()}
+    assert fractions == {(0.0, 0.0), (0.5, 0.0), (0.0, 0.5), (0.5, 0.5)}
+
+
+def test_spots_without_an_array_have_no_lattice() -> None:
+    spots = visium()
+    without = spots.copy()
+    without.obs = without.obs[[]]
+    assert array_numbers(without) is None
+    with pytest.raises(InputError, match="v: the spots do not say where they lie on their array"):
+        SpotLattice.of(without, "v")
+    twice = spots.copy()
+    twice.obs.iloc[1] = twice.obs.iloc[0]
+    with pytest.raises(InputError, match="two spots have column"):
+        SpotLattice.of(twice, "v")
+    mixed = spots.copy()
+    mixed.obsm["spatial"] = np.random.default_rng(0).permutation(spots.obsm["spatial"])
+    with pytest.raises(InputError, match="do not follow their numbers"):
+        SpotLattice.of(mixed, "v")
+
+
+def test_places_of_legacy_spots_are_rounded_to_numbers() -> None:
+    spots = visium()
+    spots.obs = pd.DataFrame({"array_x": [2.9] * spots.n_obs, "array_y": 4.2}, spots.obs_names)
+    np.testing.assert_array_equal(array_numbers(spots), np.tile([3.0, 4.0], (spots.n_obs, 1)))
+
+
+# Hidden spots
+
+
+def test_hidden_spots_are_drawn_as_published() -> None:
+    learned = np.flatnonzero(random_part(3460, 0.5, 1234))
+    assert learned[:5].tolist() == [0, 1, 2, 4, 6]
+    # Halves round to even.
+    for number, half in ((3813, 1906), (2518, 1259), (2903, 1452), (3460, 1730)):
+        assert random_part(number, 0.5, 0).sum() == half
+
+
+def test_recovery_counts_constant_genes_as_zero_and_publishes_without_them() -> None:
+    learned = np.array([True] * 3 + [False] * 4)
+    measured = np.array([[1, 2, 3, 1, 2, 3, 4], [5, 1, 4, 1, 2, 3, 9], [0] * 7], np.float32).T
+    predicted = measured.copy()
+    predicted[3:, 0] = measured[3:, 0] + 1
+    predicted[:, 1] = np.float32(0.1)
+    found = recovered(predicted, measured, learned)
+    # Of three genes one is right, one predicted and one measured without any variation.
+    assert found["PCC"] == pytest.approx(1 / 3)
+    assert found["constant"] == 2
+    np.testing.assert_allclose(found["MSE"], (4 + ((predicted - measured)[3:, 1] ** 2).sum()) / 12)
+    r = np.corrcoef(predicted[:, 0], measured[:, 0])[0, 1]
+    assert found["PCC all"] == pytest.approx(r)
+    assert found["MAE all"] == pytest.approx(np.abs(predicted - measured).mean())
+
+
+def test_the_nearest_spot_is_one_neighbour() -> None:
+    xy = np.array([[0.0, 0], [10, 0]])
+    nearest = Interpolation(xy, np.array([[1.0], [3]]), 1)
+    np.testing.assert_array_equal(nearest(np.array([[4.0, 0], [6, 0]])), [[1], [3]])
+
+
+# Genes
+
+
+def test_genes_as_seurat_ranks_them() -> None:
+    rng = np.random.default_rng(0)
+    mean = rng.uniform(0.2, 20, 400)
+    counts = rng.poisson(mean, (120, 400))
+    counts[:, [7, 31, 250]] *= rng.integers(0, 4, (120, 1))
+    genes = tuple(f"G{n}" for n in range(400))
+    one = sample_of(genes, counts)
+    assert is_rule("seurat_v3:3")
+    assert choose_genes("seurat_v3:3", [one]) == ("G7", "G31", "G250")
+    expected = sorted(seurat_v3_genes(sp.csr_array(counts.astype(np.float32)), 20))
+    assert choose_genes("seurat_v3:20", [one]) == tuple(f"G{n}" for n in expected)
+    # Several samples: the mean of both, in the order of the first.
+    turned = rng.poisson(mean, (90, 400))[:, ::-1]
+    turned[:, [0, 1]] *= rng.integers(0, 6, (90, 1))
+    other = sample_of(genes[::-1], turned)
+    mean_of_both = np.mean([seurat_v3_variance(s.counts_of(genes)) for s in (one, other)], axis=0)
+    expected = sorted(np.argsort(-mean_of_both)[:5])
+    both = choose_genes("seurat_v3:5", [one, other])
+    assert both == tuple(f"G{n}" for n in expected)
+    assert both != choose_genes("seurat_v3:5", [one])
+    with pytest.raises(InputError, match="write seurat_v3:N"):
+        is_rule("seurat_v3:x")
+
+
+# Results
+
+
+def test_masks_of_several_grids_lie_beside_each_other(
+    synthetic: st.Section, tmp_path: Path
+) -> None:
+    slide = synthetic.need_slide()
+    grids = [Grid.over(slide, pitch) for pitch in (25.0, 8.0)]
+    masks = [np.random.default_rng(0).random(grid.shape) < 0.5 for grid in grids]
+    with Result.writing(tmp_path / "r", slide, Cache(tmp_path / "c")) as result:
+        runs = [result.start_run("a", {"n": n}, {}, grid) for n, grid in enumerate(grids)]
+        kinds = [{"n": 2, "tissue": "histosweep"}, {"n": 3, "tissue": "histosweep"}]
+        for grid, mask in zip(grids, masks, strict=True):
+            result.write_tissue(mask, grid)
+        for kind, grid, mask in zip(kinds, grids, masks, strict=True):
+            runs.append(result.start_run("a", kind, {}, grid))
+            result.write_tissue(~mask, grid, "histosweep")
+    opened = Result.open(tmp_path / "r")
+    expected = [*masks, *(~mask for mask in masks)]
+    for name, mask in zip(runs, expected, strict=True):
+        np.testing.assert_array_equal(opened.tissue(name), mask)
+    names = {name for name in opened.group if name.startswith("tissue")}
+    assert names == {"tissue", "tissue-8um", "tissue-histosweep", "tissue-histosweep-8um"}
+
+
+# Runs
+
+QUICK = ("--genes", "G1,G2,G14,G20", "--epochs", 1, "--device", "cpu")
+SPAMCAF, HISTOSGE = "spamcaf-stain-robust", "histosge-stain-robust"
+
+
+@pytest.fixture(scope="module")
+def made(section_files: list[Path], session_cache: Cache, tmp_path_factory: Any) -> Path:
+    """One result with a run of each method, and their lattices."""
+    out = tmp_path_factory.mktemp("crops") / "one.stenhance.zarr"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("STENHANCE_CACHE", str(session_cache.root))
+        for method, *more in (("spamcaf", "--write", "G1"), ("histosge", "--pitch", 75)):
+            run(
+                "enhance", section_files[0], "--method", method, "--lattice", 2, "--out", out,
+                *QUICK, *more,
+            )  # fmt: skip
+    return out
+
+
+def test_fields_lie_on_a_coarse_grid_over_the_tissue(made: Path) -> None:
+    result = Result.open(made)
+    assert result.runs == (SPAMCAF, HISTOSGE)
+    # A quarter of the spots' 150 µm, or what was asked for.
+    for name, pitch_um in ((SPAMCAF, 37.5), (HISTOSGE, 75.0)):
+        field, about = result.field(name), result.run_attributes(name)
+        assert field.grid.pitch_um == about["identity"]["pitch_um"] == pitch_um
+        tissue = result.tissue(name)
+        assert 0.3 < tissue.mean() < 0.7
+        assert field.genes == ("G1", "G2", "G14", "G20")
+        np.testing.assert_array_equal(np.isfinite(field.image("G2")), tissue)
+    assert (made / "tissue-75um").is_dir()
+    written = np.asarray(result.group[f"fields/{SPAMCAF}/genes/G1/s0"][...])
+    np.testing.assert_array_equal(written, result.field(SPAMCAF).image("G1"))
+
+
+def test_attention_over_sizes_sums_to_one_on_tissue(made: Path) -> None:
+    result = Result.open(made)
+    assert written_attention(result, HISTOSGE) == {}
+    images = written_attention(result, SPAMCAF)
+    assert list(images) == result.run_attributes(SPAMCAF)["identity"]["crops_um"]
+    total = np.sum([np.asarray(levels[0][...]) for levels in images.values()], axis=0)
+    tissue = result.tissue(SPAMCAF)
+    np.testing.assert_allclose(total[tissue], 1, atol=1e-5)
+    assert np.isnan(total[~tissue]).all()
+    for size in images:
+        about = result.group[f"fields/{SPAMCAF}/attention/{size:g}um"].attrs["ome"]["multiscales"]
+        assert about[0]["datasets"][0]["coordinateTransformations"][0]["scale"] == [37.5, 37.5]
+
+
+def test_a_lattice_holds_what_the_model_predicts_there(
+    made: Path, synthetic: st.Section, session_cache: Cache, tmp_path: Path
+) -> None:
+    out = tmp_path / "between.h5ad"
+    run("export", made, "--table", f"{SPAMCAF}-lattice2", "--out", out)
+    table, spots = ad.read_h5ad(out), synthetic.need_spots()
+    result = Result.open(made)
+    measured = table[table.obs["is_measured"]]
+    np.testing.assert_array_equal(
+        measured.obsm["spatial"], spots[measured.obs_names].obsm["spatial"]
+    )
+    assert 3.5 * spots.n_obs < table.n_obs < 4.6 * spots.n_obs
+    grid, tissue = result.field(SPAMCAF).grid, result.tissue(SPAMCAF)
+    at = np.rint(grid.position(table.obsm["spatial"] * MPP)).astype(int)
+    assert tissue[tuple(at.T)].all()
+    nearest = spots[table.obs["nearest_spot"].astype(str)].obsm["spatial"]
+    away = np.hypot(*(table.obsm["spatial"] - nearest).T) * MPP
+    np.testing.assert_allclose(away, table.obs["distance_um"])
+    sight = Sight("stain", "density", CPU, session_cache, tuple(_crops_of(result)), 37.5)
+    features, fitted = sight.features(synthetic.need_slide(), Job()), load_fitted(
+        result.model_folder(SPAMCAF), CPU
+    )  # fmt: skip
+    positions = Positions(table.obsm["spatial"] * MPP, table.obsm["array"])
+    latent = fitted.latent_at(features, positions, Job())  # type: ignore[attr-defined]
+    expected = fitted.decoder.values(latent.mean, np.arange(4))
+    np.testing.assert_allclose(table.X, expected, atol=1e-5)
+    np.testing.assert_allclose(table.obsm["attention"], latent.attention, atol=1e-5)
+    assert table.uns["stenhance_prediction"]["run"] == SPAMCAF
+    assert "there is no table" in run("export", made, "--table", "x", "--out", "y", code=2).stderr
+
+
+def _crops_of(result: Result) -> list[float]:
+    crops: list[float] = result.run_attributes(SPAMCAF)["identity"]["crops_um"]
+    return crops
+
+
+def test_what_is_asked_for_later_is_added_to_the_run(
+    made: Path, section_files: list[Path], tmp_path: Path
+) -> None:
+    command = ("enhance", section_files[0], "--method", "histosge", "--pitch", 75, *QUICK)
+    out = tmp_path / "one.stenhance.zarr"
+    run(*command, "--out", out)
+    before = files_of(out)
+    assert "tables" not in Result.open(out).group
+    run(*command, "--out", out, "--lattice", 2)
+    assert events_of(out).count("trained") == 1
+    after = files_of(out)
+    changed = {name for name in before if after[name] != before[name]}
+    assert changed == {f"fields/{HISTOSGE}/zarr.json"}
+    assert "already complete" in run(*command, "--out", out, "--lattice", 2).stderr
+    # The same bytes as where all was asked for at once.
+    for folder in (f"fields/{HISTOSGE}", f"tables/{HISTOSGE}-lattice2"):
+        assert files_of(out / folder) == files_of(made / folder)
+    # Other crops are another run.
+    run(*command, "--out", out, "--crops", 90)
+    assert Result.open(out).runs == (HISTOSGE, f"{HISTOSGE}-2")
+
+
+def test_a_region_bounds_the_lattice_too(section_files: list[Path], tmp_path: Path) -> None:
+    box = shapely.box(600, 700, 1000, 1200)
+    options = st.EnhanceOptions(
+        sections=section_files[0],
+        out=tmp_path / "r",
+        method="histosge",
+        genes="G1",
+        epochs=1,
+        lattice=3,
+        region=Region(box),
+        device="cpu",
+    )
+    (result,) = st.enhance(options)
+    field = result.field(HISTOSGE)
+    inside = Region(box).mask(field.grid)
+    np.testing.assert_array_equal(np.isfinite(field.image("G1")), inside & result.tissue())
+    table = open_table(result, f"{HISTOSGE}-lattice3")
+    x, y = (table.obsm["spatial"] * MPP).T
+    assert ((x > 600 - 38) & (x < 1000 + 38) & (y > 700 - 38) & (y < 1200 + 38)).all()
+    assert 60 < table.n_obs < 130
+
+
+def test_a_saved_model_predicts_other_slides(
+    made: Path, section_files: list[Path], tmp_path: Path
+) -> None:
+    out = tmp_path / "two.stenhance.zarr"
+    run("predict", made, "--run", SPAMCAF, "--on", section_files[1], "--out", out,
+        "--device", "cpu")  # fmt: skip
+    result = Result.open(out)
+    assert result.runs == (SPAMCAF,)
+    field = result.field(SPAMCAF)
+    assert field.grid.pitch_um == 37.5
+    np.testing.assert_array_equal(np.isfinite(field.image("G1")), result.tissue(SPAMCAF))
+    assert list(written_attention(result, SPAMCAF)) == _crops_of(result)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--crops", "100"), "pixel2gene does not"),
+        (("--pitch", 25), "--pitch 25: pixel2gene predicts on the superpixels"),
+        (("--lattice", 2), "--lattice 2: pixel2gene predicts superpixels only"),
+        (("--variant", "full"), "pixel2gene does not"),
+        (("--method", "histosge", "--variant", "full"), "no such variant of histosge"),
+        (("--method", "histosge", "--crops", "10,x"), "--crops 10,x: write different sides"),
+        (("--method", "histosge", "--pitch", 0), "--pitch 0: write a length"),
+        (("--method", "histosge", "--lattice", 2, "--predict", "two"), "--lattice or --predict"),
+    ],
+)
+def test_options_that_mean_nothing_are_refused(
+    section_files: list[Path], tmp_path: Path, options: tuple[object, ...], message: str
+) -> None:
+    given = [section_files[1] if option == "two" else option for option in options]
+    ran = run("enhance", section_files[0], "--out", tmp_path / "r", *given, code=2)
+    assert message in ran.stderr
+    assert not (tmp_path / "r").exists()
+
+
+def test_swapped_axes_and_large_lattices_are_refused_before_training(
+    synthetic: st.Section, tmp_path: Path
+) -> None:
+    # On tissue at the upper end, which is higher than the tissue is wide.
+    swapped = synthetic.need_spots()[:20].copy()
+    swapped.obsm["spatial"] = np.random.default_rng(0).uniform([230, 950], [270, 1050], (20, 2))
+    options = st.EnhanceOptions(
+        sections=(st.Section(slide=synthetic.slide, spots=swapped),),  # type: ignore[arg-type]
+        out=tmp_path / "r",
+        method="histosge",
+    )
+    with pytest.raises(InputError, match="x and y swapped"):
+        st.enhance(options)
+    large = replace(options, sections=(synthetic,), lattice=4, out=tmp_path / "s")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="choose fewer genes"):
+        st.enhance(large, Job(memory_bytes=10_000))
+    assert not (tmp_path / "s" / "files" / "models").exists()
+
+
+# Evaluation
+
+
+def test_evaluate_hides_spots_and_says_what_must_be_beaten(
+    section_files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ran = run("evaluate", section_files[0], "--method", "histosge", "--seeds", "1234,0", *QUICK)
+    for what in (
+        "histosge",
+        "nearest spot",
+        "inverse distance",
+        "constant",
+        "median",
+        "as published",
+    ):
+        assert what in ran.stdout
+    assert not list(tmp_path.iterdir())
+    options = st.EvaluateOptions(
+        section_files[0], method="histosge", seeds="1234", genes="G1,G2", epochs=1, device="cpu"
+    )
+    scores = st.evaluate(options)
+    assert [s.what for s in scores] == ["histosge", "nearest spot", "inverse distance"]
+    assert all(s.values["genes"] == 2 and s.n_domains is None for s in scores)
+    assert scores == st.evaluate(options)
+    # Spots that were learned from are their own nearest: that flatters.
+    assert scores[1].values["PCC all"] > scores[1].values["PCC"] + 0.1
+
+
+def test_evaluate_superpixels_too(section_files: list[Path]) -> None:
+    options = st.EvaluateOptions(
+        section_files[0], method="pixel2gene", genes="hvg:10", epochs=8, device="cpu"
+    )
+    ours, nearest, _ = (score.values for score in st.evaluate(options))
+    assert ours["PCC"] > nearest["PCC"]
+    assert ours["MSE"] < nearest["MSE"]
+
+
+def test_genes_are_chosen_without_the_hidden_spots(synthetic: st.Section) -> None:
+    spots = synthetic.need_spots().copy()
+    learned = random_part(spots.n_obs, 0.5, 0)
+    counts = np.asarray(spots.X.todense())
+    # One gene varies most by far, but only where it is hidden; of another nothing is known there.
+    counts[:, 38] = np.where(
+        learned, 0, np.random.default_rng(0).integers(0, 2, len(learned)) * 999
+    )
+    counts[:, 39] = np.where(learned, np.arange(len(learned)) % 2 * 500, 0)
+    spots.X = sp.csr_matrix(counts)
+    section = st.Section(slide=synthetic.slide, spots=spots)
+    scores = st.evaluate(
+        st.EvaluateOptions(section, method="histosge", genes="hvg:1", epochs=1, device="cpu")  # type: ignore[arg-type]
+    )
+    assert [score.values["constant"] for score in scores] == [1, 1, 1]
+    assert [score.values["PCC"] for score in scores] == [0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--method", "histosge", "--truth", "x"), "--truth is an option of stamgc"),
+        (("--method", "spamcaf", "--n-domains", 4), "--n-domains is an option of stamgc"),
+        (("--crops", "100"), "--crops is an option of methods that predict genes"),
+        (("--preset", "istar"), "stamgc has robust and reference"),
+        (("--method", "histosge", "--ratio", 1), "--ratio 1: write the share"),
+        (("--method", "pixel2gene", "--preset", "istar"), "predicts counts of superpixels"),
+        (("--method", "histosge", "--seeds", "3-1"), "--seeds 3-1"),
+    ],
+)
+def test_options_of_one_method_are_refused_for_another(
+    section_files: list[Path], options: tuple[object, ...], message: str
+) -> None:
+    assert message in run("evaluate", section_files[0], *options, code=2).stderr
+
+
+def test_a_network_encodes_the_crops(section_files: list[Path], tmp_path: Path) -> None:
+    file, weights = tmp_path / "region.geojson", tmp_path / "w.safetensors"
+    save_file(timm.create_model("test_vit", num_classes=0).state_dict(), weights)
+    file.write_text(Region(shapely.box(600, 700, 900, 1000)).to_json(), "utf-8")
+    encoder = f"timm:test_vit?weights={weights}"
+    out, again = tmp_path / "r", tmp_path / "p"
+    run("enhance", section_files[0], "--method", "histosge", "--encoder", encoder, "--pitch", 75,
+        "--region", file, "--lattice", 2, "--out", out, *QUICK)  # fmt: skip
+    name = "histosge-timm-test_vit-robust"
+    result = Result.open(out)
+    assert result.runs == (name,)
+    inside = Region.read(file).mask(result.field(name).grid)
+    np.testing.assert_array_equal(np.isfinite(result.field(name).image("G1")), inside)
+    assert open_table(result, f"{name}-lattice2").n_obs > 10
+    # No path of ours is kept but in the log, so weights must be named again.
+    assert [f for f, content in files_of(out).items() if str(tmp_path).encode() in content] == []
+    assert "weights are not on this machine" in run(
+        "predict", out, "--on", section_files[0], "--out", again, code=2
+    ).stderr  # fmt: skip
+    run("predict", out, "--on", section_files[0], "--region", file, "--out", again,
+        "--encoder", encoder, "--device", "cpu")  # fmt: skip
+    images = (r.field(name).image("G2") for r in (result, Result.open(again)))
+    np.testing.assert_array_equal(*images)
+    ran = run("predict", out, "--on", section_files[0], "--out", tmp_path / "x",
+              "--encoder", "stain", "--device", "cpu", code=2)  # fmt: skip
+    assert "the model learned from timm:test_vit" in ran.stderr
+    assert "only from stain" in run(
+        "enhance", section_files[0], "--encoder", encoder, "--out", tmp_path / "y", code=2
+    ).stderr  # fmt: skip
