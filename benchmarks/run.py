@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-ALL = ("decode", "stain", "viewer", "memory", "accuracy", "domains", "domains_memory")
+ALL = ("decode", "stain", "viewer", "memory", "accuracy", "crops", "domains", "domains_memory")
 
 
 def main() -> None:

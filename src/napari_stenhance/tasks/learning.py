@@ -60,6 +60,7 @@ Variant = Annotated[
 _SWAPPED_MOST = 0.8
 _SWAPPED_GAIN = 1.3
 _PITCHES_IN_SPOTS = 4
+_FINEST_UM = 8.0
 
 
 def make_learner(options: Any, seed: int, device: torch.device) -> Method:
@@ -105,8 +106,12 @@ def run_name(method: str, encoder: str, preset: str, variant: str = "coded") -> 
 
 
 def pitch_between(sections: Sequence[Section]) -> float:
-    """Return a quarter of the pitch of spots, the smallest of several sections, in micrometres."""
-    return min(section.geometry().pitch_um for section in sections) / _PITCHES_IN_SPOTS
+    """Return a quarter of the pitch of spots, the smallest of several sections, in micrometres.
+
+    Bins lie so close that a quarter would be finer than any feature: at least 8 µm.
+    """
+    pitch = min(section.geometry().pitch_um for section in sections) / _PITCHES_IN_SPOTS
+    return max(pitch, _FINEST_UM)
 
 
 def open_training(
