@@ -24,7 +24,7 @@ from napari_stenhance.errors import InputError
 from napari_stenhance.methods.genes import choose_genes, is_rule
 from napari_stenhance.methods.hvg import seurat_v3_genes, seurat_v3_variance
 from napari_stenhance.methods.protocol import Positions
-from napari_stenhance.methods.registry import load_fitted
+from napari_stenhance.methods.registry import load_fitted, make_method
 from napari_stenhance.results.attention import written_attention
 from napari_stenhance.results.result import Result
 from napari_stenhance.results.tables import open_table
@@ -36,6 +36,8 @@ from napari_stenhance.section.grid import Grid
 from napari_stenhance.section.lattice import SpotLattice, array_numbers
 from napari_stenhance.section.region import Region
 from napari_stenhance.storage.cache import Cache
+from napari_stenhance.tasks.learning import take_sample
+from napari_stenhance.tasks.recovery import predict_spots
 from napari_stenhance.tasks.sight import Sight
 from test_cli import events_of, files_of, run
 from test_genes import sample_of
@@ -524,3 +526,23 @@ def test_a_network_encodes_the_crops(section_files: list[Path], tmp_path: Path) 
     assert "only from stain" in run(
         "enhance", section_files[0], "--encoder", encoder, "--out", tmp_path / "y", code=2
     ).stderr  # fmt: skip
+
+
+def test_spots_off_the_tissue_are_evaluated_too(
+    synthetic: st.Section, cache: Cache, session_cache: Cache
+) -> None:
+    """Their crops are extracted, though no spot that was learned from lies near."""
+    spots = synthetic.need_spots()[:20].copy()
+    spots.obsm["spatial"] = np.random.default_rng(0).uniform([1560, 1000], [1600, 1400], (20, 2))
+    spots.obsm["spatial"][3] = [225, 1200]
+    section = st.Section(slide=synthetic.slide, spots=spots)
+    method = make_method("spamcaf", "robust", "stain", 1, 0, CPU, (50.0, 200.0))
+    sight = Sight("stain", "density", CPU, cache, method.crops_um, 37.5)
+    learned = st.Section(slide=synthetic.slide, spots=spots[np.arange(20) != 3].copy())
+    sample = take_sample(learned, sight, method, Job())
+    assert len(take_sample(section, replace(sight, cache=session_cache), method, Job()).xy_um) == 19
+    fitted = method.fit([sample], ("G1", "G2"), Job())
+    predicted = predict_spots(section, fitted, sight, Job())
+    whole = sight.features(section.need_slide(), Job())
+    latent = fitted.latent_at(whole, Positions(section.spots_um()), Job())  # type: ignore[attr-defined]
+    np.testing.assert_allclose(predicted, fitted.decoder.values(latent.mean, np.arange(2)))

@@ -72,23 +72,25 @@ def recover(
 
 def predict_spots(section: Section, fitted: Fitted, sight: Sight, job: Job) -> NDArray[np.float32]:
     """Predict every spot of a section, (spots, genes), on tissue or not."""
-    slide, xy_um = section.need_slide(), section.spots_um()
-    grid, mask = sight.grid(slide), sight.find_tissue(slide, job)
-    under = Footprints.under(grid, xy_um, section.geometry(), mask)
-    under = under.with_nearest(grid, xy_um, mask)
+    slide, xy_um, geometry = section.need_slide(), section.spots_um(), section.geometry()
+    grid = sight.grid(slide)
     halo = math.ceil(fitted.halo_um / grid.pitch_um)
-    features = sight.features(slide, job, under.mask(grid.shape, halo))
+    genes = np.arange(len(fitted.decoder.genes))
     if fitted.crops_um:
+        anywhere = Footprints.under(grid, xy_um, geometry, np.ones(grid.shape, dtype=bool))
+        crops = cast(CropMap, sight.features(slide, job, anywhere.mask(grid.shape, halo)))
         positions = Positions(xy_um, array_numbers(section.need_spots()))
-        latent = cast(FittedCrops, fitted).latent_at(cast(CropMap, features), positions, job).mean
-    else:
-        pairs = _latents(features, fitted, under, halo, job)
-        latent = under.mean(pairs).astype(np.float32)
-    return fitted.decoder.values(latent, np.arange(len(fitted.decoder.genes)))
+        latent = cast(FittedCrops, fitted).latent_at(crops, positions, job)
+        return fitted.decoder.values(latent.mean, genes)
+    mask = sight.find_tissue(slide, job)
+    under = Footprints.under(grid, xy_um, geometry, mask).with_nearest(grid, xy_um, mask)
+    features = cast(FeatureMap, sight.features(slide, job, under.mask(grid.shape, halo)))
+    pairs = _latents(features, fitted, under, halo, job)
+    return fitted.decoder.values(under.mean(pairs).astype(np.float32), genes)
 
 
 def _latents(
-    features: FeatureMap | CropMap, fitted: Fitted, under: Footprints, halo: int, job: Job
+    features: FeatureMap, fitted: Fitted, under: Footprints, halo: int, job: Job
 ) -> NDArray[np.float32]:
     """Predict single superpixels, tile by tile: (pairs, r)."""
     latents = np.empty((len(under.row), fitted.decoder.channels), np.float32)
@@ -96,7 +98,7 @@ def _latents(
         row, column = under.row - tile.rows.start, under.column - tile.columns.start
         here = (row >= 0) & (row < tile.shape[0]) & (column >= 0) & (column < tile.shape[1])
         if here.any():
-            seen: Any = features.tile(tile.rows, tile.columns, halo, raw=fitted.raw)
+            seen = features.tile(tile.rows, tile.columns, halo, raw=fitted.raw)
             latents[here] = fitted.latent(seen).mean[row[here], column[here]]
         job.check()
     return latents
