@@ -37,6 +37,8 @@ SUFFIX = ".stenhance.zarr"
 TILE = 256
 _TILE_DEEP = 128
 _DEEP = 512
+_TILE_COARSE = 64
+_COARSE_UM = 12.0
 _KEY = "stenhance"
 
 
@@ -304,7 +306,7 @@ class Result:
                 create_levels(
                     group.create_group(name, overwrite=True),
                     grid.shape,
-                    tile=TILE if decoder.channels <= _DEEP else _TILE_DEEP,
+                    tile=_field_tile(decoder, grid),
                     dtype="f2",
                     channels=decoder.channels,
                     apart=decoder.weights is None,
@@ -384,6 +386,14 @@ class Result:
         line = {"time": now, "host": platform.node(), "event": event, **content}
         with file.open("a", encoding="utf-8") as out:
             out.write(json.dumps(line, default=str) + "\n")
+
+
+def _field_tile(decoder: Decoder, grid: Grid) -> int:
+    """Size tiles so that one takes little memory, and little time to predict."""
+    if grid.pitch_um > _COARSE_UM:
+        # Methods that see crops: they look far around each of few superpixels.
+        return _TILE_COARSE
+    return TILE if decoder.channels <= _DEEP else _TILE_DEEP
 
 
 def _describe(of: Slide | Section) -> dict[str, Any]:

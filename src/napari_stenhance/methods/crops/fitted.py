@@ -28,6 +28,8 @@ from napari_stenhance.running.device import inference_errors
 from napari_stenhance.running.job import Job
 
 _NETWORK = "network."
+# Positions between two looks at whether to stop.
+_AT_ONCE = 1024
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,15 @@ class FittedRobust:
         InferenceError
             If the device fails.
         """
-        return self._predict(Seen.at(features, positions.xy_um, self.design.offsets_um, job))
+        xy_um, offsets = positions.xy_um, self.design.offsets_um
+        parts = []
+        for low in range(0, max(len(xy_um), 1), _AT_ONCE):
+            some = xy_um[low : low + _AT_ONCE]
+            parts.append(self._predict(Seen.at(features, some, offsets, job)))
+            job.check()
+        mean, variance, attention = zip(*parts, strict=True)
+        over_sizes = None if attention[0] is None else np.concatenate(attention)
+        return Latent(np.concatenate(mean), np.concatenate(variance), over_sizes)
 
     def scores(self, seen: Seen) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return each member's scores, (members, n, r), and the mean attention, (n, sizes)."""

@@ -14,7 +14,8 @@ from torch.func import functional_call, stack_module_state, vmap
 from napari_stenhance.methods.crops.design import Outputs
 from napari_stenhance.methods.crops.seen import Inputs, Seen, SeenTensors, Standard
 
-_SLICE_BYTES = 64 * 1024**2
+_SLICE_BYTES = 16 * 1024**2
+_SLICE_MOST = 512
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ class Members:
         tensors = seen.to(standard, device)
         others, dim = seen.index.shape[1], seen.own.shape[1]
         widest = max(dim, self.count * max(p.shape[-1] for p in self.parameters.values()))
-        at_once = max(_SLICE_BYTES // (4 * (others + 1) * widest), 1)
+        at_once = min(max(_SLICE_BYTES // (4 * (others + 1) * widest), 1), _SLICE_MOST)
         self.network.eval()
         scores, attention = [], []
         with torch.inference_mode():

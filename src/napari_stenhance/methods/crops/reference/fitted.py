@@ -33,7 +33,7 @@ from napari_stenhance.running.job import Job
 
 WINDOW = 7
 """Superpixels of 7 × 7 are a group: about as many as there are spots in one."""
-_WINDOWS_AT_ONCE = 32
+_WINDOWS_AT_ONCE = 8
 _NETWORK = "network."
 
 
