@@ -26,6 +26,8 @@ CONTROLS = (
 """How the names of control features begin: of probes and codewords that stand for no gene."""
 
 COUNTED_ABOVE = 20
+MOST_MAPS = 3000
+"""As the published program of Pixel2Gene on large slides."""
 
 
 def named_genes(spec: str) -> tuple[str, ...]:
@@ -90,6 +92,22 @@ def require_genes(genes: Sequence[str], measured: Sequence[str], option: str) ->
             f"{option}: {', '.join(lost[:5])}{' …' if len(lost) > 5 else ''} ({len(lost)} of "
             f"{len(genes)}) are no genes that every training section measured; remove them from "
             "the list."
+        )
+        raise InputError(msg)
+
+
+def require_few(genes: Sequence[str], preset: str) -> None:
+    """Refuse more genes than a preset can keep that has a map of its own for each.
+
+    Raises
+    ------
+    InputError
+        If there are too many.
+    """
+    if len(genes) > MOST_MAPS:
+        msg = (
+            f"--preset {preset} keeps a map of every gene, of {MOST_MAPS} at most, and "
+            f"{len(genes)} were asked for; choose fewer, for example --genes hvg:1000."
         )
         raise InputError(msg)
 

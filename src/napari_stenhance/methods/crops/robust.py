@@ -16,6 +16,7 @@ from napari_stenhance.methods.crops.fitted import FittedRobust
 from napari_stenhance.methods.crops.members import CropLearner, Members
 from napari_stenhance.methods.crops.seen import Seen, Standard
 from napari_stenhance.methods.field import Decoder
+from napari_stenhance.methods.genes import ALL
 from napari_stenhance.methods.members import (
     Targets,
     draw_held_out,
@@ -90,8 +91,8 @@ class Robust:
 
     @property
     def genes(self) -> str:
-        """Which genes it models where none are chosen: as many as are published."""
-        return "hvg:1000"
+        """Which genes it models where none are chosen: all."""
+        return ALL
 
     def describe(self) -> dict[str, Any]:
         """Return the hyperparameters as provenance."""

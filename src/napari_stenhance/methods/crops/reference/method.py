@@ -21,6 +21,7 @@ from napari_stenhance.methods.crops.reference.recipe import (
     sees_raw,
 )
 from napari_stenhance.methods.field import Decoder
+from napari_stenhance.methods.genes import require_few
 from napari_stenhance.methods.sample import Sample
 from napari_stenhance.running.device import inference_errors
 from napari_stenhance.running.job import Job
@@ -79,10 +80,13 @@ class Reference:
 
         Raises
         ------
+        InputError
+            If there are too many genes.
         InferenceError
             If the device fails.
         """
         recipe = self.recipe
+        require_few(genes, "reference")
         groups = [group for sample in samples for group in self._groups(sample, genes, job)]
         dim = groups[0][0].shape[2]
         with torch.random.fork_rng(), inference_errors("Training"):

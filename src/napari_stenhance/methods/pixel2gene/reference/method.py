@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from napari_stenhance.errors import InputError
 from napari_stenhance.features.extract import FeatureMap
 from napari_stenhance.features.registry import encoder_identity
 from napari_stenhance.methods.field import Decoder
+from napari_stenhance.methods.genes import require_few
 from napari_stenhance.methods.pixel2gene.reference.fitted import FittedReference
 from napari_stenhance.methods.pixel2gene.reference.network import (
     ForwardSum,
@@ -29,8 +29,6 @@ from napari_stenhance.running.device import inference_errors
 from napari_stenhance.running.job import Job
 from napari_stenhance.scoring.metrics import pearson
 
-# As the published program on large slides: every gene has a map of its own.
-MOST_GENES = 3000
 _SPOTS_AT_ONCE = 128
 _SPREAD_STEPS = 16
 
@@ -92,12 +90,7 @@ class Reference:
             If the device fails.
         """
         recipe = self.recipe
-        if len(genes) > MOST_GENES:
-            msg = (
-                f"--preset {recipe.preset} keeps a map of every gene, of {MOST_GENES} at most, and "
-                f"{len(genes)} were asked for; choose fewer, for example --genes hvg:1000."
-            )
-            raise InputError(msg)
+        require_few(genes, recipe.preset)
         rows = training_rows(samples, genes, recipe, job)
         seeds = np.random.default_rng(self.seed).integers(2**63, size=recipe.members)
         everything = np.arange(len(rows.fold))
