@@ -310,7 +310,7 @@ def test_branches_of_the_full_variant_are_trained() -> None:
     [
         ({"method": "histosge", "preset": "istar"}, "there is no such pair"),
         ({"method": "histosge", "variant": "full"}, "no such variant of histosge"),
-        ({"preset": "reference", "variant": "full"}, "variant"),
+        ({"preset": "reference", "variant": "full"}, "reference is what was coded"),
         ({"method": "histosge", "crops_um": (50.0, 100.0)}, "crops of one size"),
         ({"crops_um": (2.0,)}, "each must measure 8 to 2000 µm"),
         ({"method": "pixel2gene", "crops_um": (50.0,)}, "pixel2gene does not"),

@@ -17,9 +17,9 @@ from napari_stenhance.errors import Cancelled, InputError
 from napari_stenhance.features.extract import FeatureMap, extract
 from napari_stenhance.features.stain import StainEncoder
 from napari_stenhance.methods.field import Decoder
-from napari_stenhance.methods.genes import choose_genes
+from napari_stenhance.methods.genes import MOST_MAPS, choose_genes
 from napari_stenhance.methods.pixel2gene.reference.fitted import FittedReference
-from napari_stenhance.methods.pixel2gene.reference.method import MOST_GENES, Reference
+from napari_stenhance.methods.pixel2gene.reference.method import Reference
 from napari_stenhance.methods.pixel2gene.reference.network import (
     ForwardSum,
     Member,
@@ -272,7 +272,7 @@ def test_sections_and_spots_that_cannot_be_learned_from_are_refused(sample: Samp
         training_rows([sample, wide], sample.genes, QUICK, Job())
     with pytest.raises(InputError, match="no spot passes"):
         training_rows([replace(sample, spot_diameter_um=9999.0)], sample.genes, QUICK, Job())
-    genes = tuple(f"N{n}" for n in range(MOST_GENES + 1))
+    genes = tuple(f"N{n}" for n in range(MOST_MAPS + 1))
     with pytest.raises(InputError, match="--preset reference keeps a map of every gene"):
         Reference("stain", 0, CPU).fit([sample], genes, Job())
 

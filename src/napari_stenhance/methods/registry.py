@@ -99,7 +99,10 @@ def _sees_crops(
     variant: Variant,
 ) -> Method:
     known = REFERENCES[method] if preset == "reference" else DESIGNS.get((method, variant))
-    if known is None or (preset == "reference" and variant != "coded"):
+    if preset == "reference" and variant != "coded":
+        msg = f"--variant {variant}: --preset reference is what was coded; leave one of them out."
+        raise InputError(msg)
+    if known is None:
         there = ", ".join(v for m, v in DESIGNS if m == method)
         msg = f"--variant {variant}: there is no such variant of {method}; there is {there}."
         raise InputError(msg)
