@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_stenhance.plugin.images import image_layer, run_title
-from napari_stenhance.plugin.levels import image_levels
+from napari_stenhance.plugin.levels import contrast, image_levels
 from napari_stenhance.plugin.shown import LayerData, Shown, pixel_space
 from napari_stenhance.plugin.spots import LatticeColours
 
@@ -47,9 +47,10 @@ def _attention_layers(result: Result, run: str) -> list[LayerData]:
         part = f"{crop_um:g} µm"
         about = Shown("attention", result.name, result=result.path, run=run, part=part)
         title = f"{run_title(result, run)} attention: crops of {part}"
-        layers.append(
-            image_layer(image_levels(levels), grid, title, about, (0, 1), _COLORMAP, visible=False)
-        )
+        images = image_levels(levels)
+        # Not from 0 to 1: sizes often count for about the same, and where they do not matters.
+        ends = contrast(images)
+        layers.append(image_layer(images, grid, title, about, ends, _COLORMAP, visible=False))
     return layers
 
 

@@ -175,7 +175,8 @@ def run_layers(result: Result, run: str, *, visible: bool = True) -> list[LayerD
     layers = [browse_layer(result, run, best_gene(field), field, visible=visible and not genes)]
     for n, gene in enumerate(genes):
         layers.append(gene_layer(result, run, gene, field, visible=visible and n == 0))
-    layers += crop_layers(result, run, best_gene(field), visible=visible)
+    shown_first = genes[0] if genes else best_gene(field)
+    layers += crop_layers(result, run, shown_first, visible=visible)
     region = result.region(run)
     if region is not None:
         layers.append(region_layer(run_title(result, run), field.grid.mpp, region))

@@ -90,7 +90,8 @@ class LiveLayers(QObject):
         for path, run in self._waiting:
             there = list(layers_of(self._viewer, "attention", "lattice", result=path, run=run))
             known = self._offered | {_key(about) for _, about in there}
-            genes = [a.gene for _, a in layers_of(self._viewer, "browse", result=path, run=run)]
+            images = layers_of(self._viewer, "gene", "browse", result=path, run=run)
+            genes = [about.gene for layer, about in images if layer.visible]
             result = Result.open(path)
             if not result.run_attributes(run).get("field_created"):
                 continue
@@ -102,7 +103,7 @@ class LiveLayers(QObject):
 
     def _add_one(self) -> None:
         for layer in add_layers(self._viewer, [self._coming.pop(0)]):
-            if layer.metadata[KEY].role in {"gene", "browse"}:
+            if layer.metadata[KEY].role in _IMAGES:
                 self._limits[layer] = tuple(layer.contrast_limits)
 
     def _reload_layers(self, *, whole: bool) -> None:
