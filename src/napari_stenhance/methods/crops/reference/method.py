@@ -143,7 +143,8 @@ def _train(
     job: Job,
 ) -> None:
     """Take a step for each group, in a new order in each epoch."""
-    optimiser = torch.optim.Adam(network.parameters(), lr=LEARNING_RATE)
+    # Fused: one pass over millions of parameters instead of a dozen.
+    optimiser = torch.optim.Adam(network.parameters(), lr=LEARNING_RATE, fused=True)
     network.train()
     step = 0
     with job.stage("Training", recipe.epochs) as stage:
