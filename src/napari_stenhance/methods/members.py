@@ -81,6 +81,30 @@ class Targets:
         scale = float(np.sqrt(np.square(scores, dtype=np.float64).sum(axis=1).mean())) or 1.0
         return cls(basis, scores / np.float32(scale), scale)
 
+    def decoder(
+        self,
+        genes: Sequence[str],
+        predicted: NDArray[np.float32],
+        expressions: Sequence[sp.csr_array],
+    ) -> Decoder:
+        """Make the decoder of members that learned; its spread is yet to be scaled.
+
+        Parameters
+        ----------
+        genes : sequence of str
+        predicted : ndarray of float32, shape (spots of all sections, r)
+            Outputs for spots by members that held them out; NaN where none did.
+        expressions : sequence of csr_array, each (spots, genes)
+        """
+        return Decoder(
+            genes=tuple(genes),
+            weights=self.basis.axes,
+            bias=self.basis.mean,
+            unit="log1p CP10k",
+            held_out_r=held_out_r(predicted, self.basis, expressions),
+            spread_scale=np.ones(len(genes), np.float32),
+        )
+
 
 def draw_held_out(
     samples: Sequence[Sample[Any]],

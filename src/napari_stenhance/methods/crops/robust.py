@@ -15,13 +15,11 @@ from napari_stenhance.methods.crops.design import Design
 from napari_stenhance.methods.crops.fitted import FittedRobust
 from napari_stenhance.methods.crops.members import CropLearner, Members
 from napari_stenhance.methods.crops.seen import Seen, Standard
-from napari_stenhance.methods.field import Decoder
 from napari_stenhance.methods.genes import ALL
 from napari_stenhance.methods.members import (
     Targets,
     draw_held_out,
     fold_of,
-    held_out_r,
     require_spots,
     spread_scales,
 )
@@ -139,14 +137,7 @@ class Robust:
                 branch_share=self.design.branch_share,
             )
             predicted = train(learner, held_out, recipe.schedule, rng, job)
-        decoder = Decoder(
-            genes=tuple(genes),
-            weights=targets.basis.axes,
-            bias=targets.basis.mean,
-            unit="log1p CP10k",
-            held_out_r=held_out_r(predicted, targets.basis, expressions),
-            spread_scale=np.ones(len(genes), np.float32),
-        )
+        decoder = targets.decoder(genes, predicted, expressions)
         fitted = FittedRobust(
             decoder=decoder,
             design=self.design,

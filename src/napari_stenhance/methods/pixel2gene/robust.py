@@ -14,13 +14,11 @@ from numpy.typing import NDArray
 from napari_stenhance.features.extract import FeatureMap
 from napari_stenhance.features.registry import encoder_identity
 from napari_stenhance.methods.ensemble import Ensemble
-from napari_stenhance.methods.field import Decoder
 from napari_stenhance.methods.genes import ALL
 from napari_stenhance.methods.members import (
     Targets,
     draw_held_out,
     fold_of,
-    held_out_r,
     require_spots,
     spread_scales,
     standardise,
@@ -154,14 +152,7 @@ class Robust:
                 superpixels_per_spot=recipe.schedule.superpixels_per_spot,
             )
             predicted = train(learner, held_out, recipe.schedule, rng, job)
-        decoder = Decoder(
-            genes=tuple(genes),
-            weights=targets.basis.axes,
-            bias=targets.basis.mean,
-            unit="log1p CP10k",
-            held_out_r=held_out_r(predicted, targets.basis, expressions),
-            spread_scale=np.ones(len(genes), np.float32),
-        )
+        decoder = targets.decoder(genes, predicted, expressions)
         fitted = FittedRobust(
             decoder=decoder,
             network=network,
