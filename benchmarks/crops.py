@@ -77,6 +77,19 @@ class FittedRidge:
         return Latent(scores, np.zeros_like(scores))
 
 
+class Average(torch.nn.Module):
+    """Instead of gated attention: every size counts for the same."""
+
+    def forward(self, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return tokens.mean(dim=1), torch.full_like(tokens[..., 0], 1 / tokens.shape[1])
+
+
+def averaged(dim: int, sizes: int, outputs: int) -> torch.nn.Module:
+    network = CODED.make(dim, sizes, outputs)
+    network.fusion.attention = Average()
+    return network
+
+
 def published(method: Any, seed: int) -> Method:
     return make_method(method, "reference", "stain", None, seed, CPU)
 
@@ -94,6 +107,9 @@ ROWS: dict[str, dict[str, Any]] = {
     },
     "spamcaf": {
         "SpaMCAF `robust`": lambda seed: Robust(CODED, CODED.crops_um, "stain", seed, CPU),
+        "SpaMCAF `robust`, sizes averaged": lambda seed: Robust(
+            replace(CODED, make=averaged), CODED.crops_um, "stain", seed, CPU
+        ),
         "SpaMCAF `robust`, 163 µm only": lambda seed: Robust(CODED, (163.0,), "stain", seed, CPU),
         "SpaMCAF `robust`, 489 µm only": lambda seed: Robust(CODED, (489.0,), "stain", seed, CPU),
     },
