@@ -24,6 +24,7 @@ from napari_stenhance.methods.crops.reference.recipe import (
     warm_up_and_cosine,
 )
 from napari_stenhance.methods.crops.robust import Recipe, Robust
+from napari_stenhance.methods.crops.seen import reach
 from napari_stenhance.methods.histosge.network import HISTOSGE
 from napari_stenhance.methods.histosge.reference import HISTOSGE_REFERENCE
 from napari_stenhance.methods.protocol import Positions
@@ -271,6 +272,19 @@ def test_attention_over_sizes(learned: tuple[Sample[CropMap], FittedRobust]) -> 
     assert latent.attention.shape == (len(sample.xy_um), 2)
     np.testing.assert_allclose(latent.attention.sum(axis=1), 1, atol=1e-5)
     assert latent.attention.std() > 0
+
+
+@pytest.mark.parametrize("pitch_um", [40.0, 50.0, 30.0, 130.0])
+def test_the_halo_holds_all_that_is_looked_at(pitch_um: float) -> None:
+    offsets = HISTOSGE.offsets_um
+    grid = Grid(pitch_um, (100, 100), 0.5)
+    centre = grid.centres_um(np.array(50), np.array(50))
+    beside = centre + np.random.default_rng(0).uniform(-0.5, 0.5, (500, 2)) * pitch_um
+    own, others = (
+        np.rint(grid.position(xy)).astype(int) for xy in (beside, beside[:, None] + offsets)
+    )
+    farthest = np.abs(others - own[:, None]).max()
+    assert farthest * pitch_um == pytest.approx(reach(offsets, pitch_um))
 
 
 @pytest.mark.parametrize("name", ["histosge-coded", "spamcaf-full"])

@@ -209,10 +209,16 @@ def _genes(
         for seed, method in zip(seeds, methods, strict=True):
             genes = options.genes or method.genes
             found = recover(section, method, sight, genes, options.ratio, seed, job)
-            for what, values in found.items():
-                scores.append(Score(seed, options.method if what == "method" else what, values))
+            scores += [Score(seed, _named(options, what), values) for what, values in found.items()]
             stage.advance()
     return tuple(scores)
+
+
+def _named(options: EvaluateOptions, what: str) -> str:
+    """Name the method where it was scored, with its variant."""
+    if what != "method":
+        return what
+    return options.method if options.variant == "coded" else f"{options.method} {options.variant}"
 
 
 def _seeds(spec: str) -> tuple[int, ...]:

@@ -180,5 +180,9 @@ class SeenTensors:
 
 
 def reach(offsets_um: NDArray[np.float64], pitch_um: float) -> float:
-    """Return how far the superpixels looked at lie from a position, along an axis."""
-    return float(np.rint(np.abs(offsets_um) / pitch_um).max(initial=0.0) * pitch_um)
+    """Return how far the superpixels looked at lie from that of a position, along an axis.
+
+    Whole superpixels: from a position beside the centre of its own, a step may end in the next.
+    """
+    steps = np.round(np.abs(offsets_um) / pitch_um, 9)
+    return float(np.ceil(steps).max(initial=0.0) * pitch_um)
