@@ -15,6 +15,8 @@ from napari_stenhance.cli import app
 from napari_stenhance.storage.tiles import missing_tiles
 from test_section import edit_counts, write_legacy
 
+QUICK = ("--device", "cpu", "--epochs", "20")
+
 
 def run(*arguments: object, code: int = 0) -> Ran:
     ran = CliRunner().invoke(app, [str(a) for a in arguments])
@@ -30,7 +32,7 @@ def result(section_files: list[Path], tmp_path_factory: pytest.TempPathFactory) 
         patch.setenv("STENHANCE_CACHE", str(out.parent / "cache"))
         run(
             "enhance", section_files[0], "--predict", section_files[1], "--out", out,
-            "--write", "G1,G20", "--device", "cpu",
+            "--write", "G1,G20", *QUICK,
         )  # fmt: skip
     return out
 
@@ -149,10 +151,10 @@ def test_the_same_command_is_already_complete_and_another_seed_is_a_new_run(
     shutil.copytree(result, copy)
     before = files_of(copy)
     command = ("enhance", section_files[0], "--predict", section_files[1], "--out", copy)
-    ran = run(*command, "--device", "cpu")
+    ran = run(*command, *QUICK)
     assert "already complete" in ran.stderr
     assert files_of(copy) == before
-    run(*command, "--seed", "1", "--device", "cpu")
+    run(*command, "--seed", "1", *QUICK)
     assert st.Result.open(copy).runs == ("pixel2gene-stain-robust", "pixel2gene-stain-robust-2")
 
 
@@ -166,6 +168,7 @@ def test_the_same_command_gives_the_same_bytes(
             out=str(tmp_path / "again"),
             write="G1,G20",
             device="cpu",
+            epochs=20,
         )
     )
     first, second = files_of(result), files_of(again[0].path)
@@ -180,7 +183,7 @@ def test_more_genes_are_written_without_computing_anything_again(
     shutil.copytree(result, copy)
     (copy / "files" / "log.jsonl").unlink()
     run("enhance", section_files[0], "--predict", section_files[1], "--out", copy,
-        "--write", "G3", "--device", "cpu")  # fmt: skip
+        "--write", "G3", *QUICK)  # fmt: skip
     assert (copy / "fields" / "pixel2gene-stain-robust" / "genes" / "G3").is_dir()
     events = events_of(copy)
     assert events == ["slide", "complete"]
@@ -207,7 +210,7 @@ def test_a_region_limits_the_prediction_and_reuses_the_model(
     region = tmp_path / "region.geojson"
     region.write_text(json.dumps({"type": "Polygon", "coordinates": [ring]}))
     run("enhance", section_files[0], "--predict", section_files[1], "--out", copy,
-        "--region", region, "--device", "cpu")  # fmt: skip
+        "--region", region, *QUICK)  # fmt: skip
     opened = st.Result.open(copy)
     whole, part = (opened.field(run_name) for run_name in opened.runs)
     inside = st.Region.read(region).mask(part.grid) & opened.tissue()
@@ -227,7 +230,7 @@ def test_a_region_limits_the_prediction_and_reuses_the_model(
         json.dumps({"type": "Polygon", "coordinates": [[[0, 0], [9, 0], [9, 9], [0, 0]]]})
     )
     ran = run("enhance", section_files[0], "--predict", section_files[1], "--out", copy,
-              "--region", region, "--device", "cpu", code=2)  # fmt: skip
+              "--region", region, *QUICK, code=2)  # fmt: skip
     assert "holds no tissue" in ran.stderr
 
 
@@ -235,7 +238,7 @@ def test_without_predict_each_section_gets_its_own_result(
     section_files: list[Path], tmp_path: Path
 ) -> None:
     out = tmp_path / "both"
-    ran = run("enhance", *section_files, "--out", out, "--genes", "hvg:9", "--device", "cpu")
+    ran = run("enhance", *section_files, "--out", out, "--genes", "hvg:9", *QUICK)
     names = ["one.stenhance.zarr", "two.stenhance.zarr"]
     assert sorted(f.name for f in out.iterdir()) == names
     assert ran.stdout.split() == [str(out / name) for name in names]
@@ -253,7 +256,7 @@ def test_predict_with_a_saved_model(
     assert predicted.about["slide"]["name"] == "one"
     # The same model on its own slide is what enhance would have made.
     own = tmp_path / "own.stenhance.zarr"
-    run("enhance", section_files[0], "--out", own, "--device", "cpu")
+    run("enhance", section_files[0], "--out", own, *QUICK)
     images = [r.field(r.runs[0]).image("G8") for r in (predicted, st.Result.open(own))]
     np.testing.assert_array_equal(*images)
     assert (
@@ -294,7 +297,10 @@ def test_sections_made_in_python(section_files: list[Path], tmp_path: Path) -> N
     notes: list[str] = []
     job = st.Job(listener=lambda event: notes.append(getattr(event, "text", "")))
     (result,) = st.enhance(
-        st.EnhanceOptions(sections=section, out=tmp_path / "r", genes="G1,G2,G3", device="cpu"), job
+        st.EnhanceOptions(
+            sections=section, out=tmp_path / "r", genes="G1,G2,G3", device="cpu", epochs=20
+        ),
+        job,
     )
     assert result.field(result.latest_run()).genes == ("G1", "G2", "G3")
 
