@@ -83,18 +83,17 @@ class FittedRobust:
         """
         rows, columns = tile.core
         there = tile.tissue[rows, columns]
-        flat = self._predict(Seen.within(tile, self.pitch_um, self.design.offsets_um))
-        parts = []
-        for values in flat:
-            part = None
-            if values is not None:
-                part = np.full((*there.shape, values.shape[1]), np.nan, np.float32)
-                part[there] = values
-            parts.append(part)
-        mean, variance, attention = parts
-        assert mean is not None
-        assert variance is not None
-        return Latent(mean, variance, attention)
+        mean, variance, attention = self._predict(
+            Seen.within(tile, self.pitch_um, self.design.offsets_um)
+        )
+
+        def placed(values: NDArray[np.float32]) -> NDArray[np.float32]:
+            raster = np.full((*there.shape, values.shape[1]), np.nan, np.float32)
+            raster[there] = values
+            return raster
+
+        over_sizes = None if attention is None else placed(attention)
+        return Latent(placed(mean), placed(variance), over_sizes)
 
     def latent_at(self, features: CropMap, positions: Positions, job: Job) -> Latent:
         """Predict positions, whether or not they lie on tissue.
