@@ -94,11 +94,7 @@ class Robust:
 
     def describe(self) -> dict[str, Any]:
         """Return the hyperparameters as provenance."""
-        return {
-            **asdict(self.recipe),
-            "variant": self.design.variant,
-            "crops_um": list(self.crops_um),
-        }
+        return asdict(self.recipe)
 
     def fit(
         self, samples: Sequence[Sample[CropMap]], genes: Sequence[str], job: Job

@@ -67,11 +67,7 @@ class Reference:
 
     def describe(self) -> dict[str, Any]:
         """Return the hyperparameters as provenance."""
-        return {
-            "epochs": self.recipe.epochs,
-            "variant": "coded",
-            "crops_um": list(self.crops_um),
-        }
+        return {"epochs": self.recipe.epochs}
 
     def fit(
         self, samples: Sequence[Sample[CropMap]], genes: Sequence[str], job: Job
