@@ -1,0 +1,77 @@
+"""What an imputation sees of spots and cells, and what it says of genes that were not measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from napari_stenhance.running.job import Job
+from napari_stenhance.section.cells import Cells
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Spots with the counts of the genes that the cells have too.
+
+    Attributes
+    ----------
+    name : str
+    xy : ndarray of float64, shape (spots, 2)
+        Positions in any unit.
+    pitch : float
+        Median distance of neighbours, in the unit of `xy`.
+    counts : csr_array of float32, shape (spots, shared genes)
+        Raw.
+    library : ndarray of float64, shape (spots,)
+        Total count of each spot, also of genes that the cells lack.
+    columns : ndarray of int64, shape (shared genes,)
+        Where the genes of `counts` stand among the genes of the cells.
+    """
+
+    name: str
+    xy: NDArray[np.float64]
+    pitch: float
+    counts: sp.csr_array[np.float32]
+    library: NDArray[np.float64]
+    columns: NDArray[np.int64]
+
+
+class Imputed(NamedTuple):
+    """What is predicted of some genes, each (spots, genes).
+
+    `share` is the share that a gene has of all transcripts of a spot: times the spot's library the
+    expected count. `spread` is the members' standard deviation of log1p CP10k; it ranks, and is no
+    interval.
+    """
+
+    share: NDArray[np.float32]
+    spread: NDArray[np.float32]
+
+
+class FittedImputation(Protocol):
+    """A method that has learned how the spots of one section are made of cells."""
+
+    @property
+    def held_out_r(self) -> NDArray[np.float32]:
+        """Pearson's r of log1p CP10k of each shared gene while it was hidden; NaN if constant."""
+        ...
+
+    def impute(self, columns: NDArray[np.int64]) -> Imputed:
+        """Predict genes of the cells, by their columns, whether or not the spots have them."""
+        ...
+
+
+class ImputationMethod(Protocol):
+    """SINCA-Net with its options."""
+
+    def describe(self) -> dict[str, Any]:
+        """Return the hyperparameters as provenance."""
+        ...
+
+    def fit(self, spots: Measured, cells: Cells, job: Job) -> FittedImputation:
+        """Learn from the genes that spots and cells share."""
+        ...
