@@ -72,15 +72,25 @@ def imputation_scores(
         each gene that does not vary, else 0.
     """
     constant = _constant(predicted) | _constant(measured)
-    ranks = rankdata(predicted, axis=0), rankdata(measured, axis=0)
     return {
-        "PCC": np.where(constant, 0, np.nan_to_num(pearson(predicted, measured))),
-        "Spearman": np.where(constant, 0, np.nan_to_num(pearson(*ranks))),
+        "PCC": correlation(predicted, measured),
+        "Spearman": rank_correlation(predicted, measured),
         "RMSE": z_score_error(predicted, measured),
         "JS": divergence(predicted, measured),
         "SSIM": similarity(predicted, measured, raster),
         "constant": constant.astype(np.float64),
     }
+
+
+def correlation(predicted: Values, measured: Values) -> NDArray[np.float64]:
+    """Return Pearson's r of each gene; 0 where it does not vary, measured or predicted."""
+    constant = _constant(predicted) | _constant(measured)
+    return np.where(constant, 0, np.nan_to_num(pearson(predicted, measured)))
+
+
+def rank_correlation(predicted: Values, measured: Values) -> NDArray[np.float64]:
+    """Return Spearman's r of each gene, equal values sharing the mean of their ranks; or 0."""
+    return correlation(rankdata(predicted, axis=0), rankdata(measured, axis=0))
 
 
 def z_score_error(predicted: Values, measured: Values) -> NDArray[np.float64]:
@@ -147,13 +157,12 @@ def published(predicted: Values, measured: Values) -> dict[str, float]:
     threshold = np.median(m)
     over_p, over_m = p > threshold, m > threshold
     union = np.count_nonzero(over_p | over_m)
-    ranks = rankdata(p, axis=0), rankdata(m, axis=0)
     return {
-        "PCC": float(np.nan_to_num(pearson(p, m)).mean()),
+        "PCC": float(correlation(p, m).mean()),
         "SSIM of file order": _file_order_similarity(p, m),
         "RMAE": float(np.sqrt(np.abs(p - m).mean())),
         "Jaccard": float(np.count_nonzero(over_p & over_m) / union) if union else 0.0,
-        "Spearman": float(np.nan_to_num(pearson(*ranks)).mean()),
+        "Spearman": float(rank_correlation(p, m).mean()),
     }
 
 
