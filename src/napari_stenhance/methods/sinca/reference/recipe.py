@@ -54,12 +54,20 @@ class Recipe:
     normalise: Normalise = "log1p"
 
     def __post_init__(self) -> None:
-        if self.width % self.heads or self.width % 2:
-            msg = (
-                f"A width of {self.width} does not divide into {self.heads} heads and pairs of"
-                " channels; choose an even multiple of the heads."
-            )
-            raise InputError(msg)
+        require_heads(self.width, self.heads, 2)
+
+
+def require_heads(width: int, heads: int, parts: int) -> None:
+    """Check that a width can be dealt to heads, and cut into parts.
+
+    Raises
+    ------
+    InputError
+        If it cannot.
+    """
+    if width % heads or width % parts:
+        msg = f"A width of {width} is no multiple of {heads} heads and of {parts}; choose one."
+        raise InputError(msg)
 
 
 def normalised(counts: sp.csr_array[np.float32], how: Normalise) -> NDArray[np.float32]:
