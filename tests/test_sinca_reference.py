@@ -366,6 +366,14 @@ def test_a_seed_gives_the_same_bits(leak: bool) -> None:
     assert first.attended.max() <= high, "attention averages cells"
 
 
+@pytest.mark.parametrize("spots", [5, 17])
+def test_a_last_batch_may_be_small(spots: int) -> None:
+    x, cells, xy = section(spots)
+    found = predict_held_out(x, cells, xy, UNKNOWN, TINY, leak=True, seed=0, device=CPU, job=Job())
+    assert [len(part) for part in found] == [spots] * 3
+    assert all(np.isfinite(part).all() for part in found)
+
+
 def test_a_job_stops_it() -> None:
     job = Job()
     job.cancel()

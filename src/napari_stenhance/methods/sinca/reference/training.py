@@ -113,6 +113,7 @@ def validation_loss(network: Network, seen: Seen, recipe: Recipe, job: Job) -> f
     return total / batches
 
 
+@torch.no_grad()
 def evaluated(network: Network, seen: Seen, batch: int, job: Job) -> Iterator[tuple[Output, slice]]:
     """Predict all spots in batches in their order; the cells are projected once.
 
@@ -130,14 +131,13 @@ def evaluated(network: Network, seen: Seen, batch: int, job: Job) -> Iterator[tu
     stops = [*starts[1:], whole] if starts else []
     if whole < spots:
         starts, stops = [*starts, whole], [*stops, spots]
-    with torch.no_grad():
-        memory = network.remember(seen.cells)
-        for start, stop in zip(starts, stops, strict=True):
-            at = slice(start, stop)
-            size = min(batch, stop - start)
-            known, xy = (part[at].unflatten(0, (-1, size)) for part in (seen.known, seen.xy))
-            yield network(known, xy, memory), at
-            job.check()
+    memory = network.remember(seen.cells)
+    for start, stop in zip(starts, stops, strict=True):
+        at = slice(start, stop)
+        size = min(batch, stop - start)
+        known, xy = (part[at].unflatten(0, (-1, size)) for part in (seen.known, seen.xy))
+        yield network(known, xy, memory), at
+        job.check()
 
 
 class Predicted(NamedTuple):
