@@ -5,7 +5,8 @@ written and read spot by spot, in place under autograd; each spot that is loaded
 matrix of cells; and after each epoch all spots are predicted, with cells projected again for every
 batch, to measure every gene. Vectorised, cells are held once, projected once for the evaluation,
 and genes are measured when training has ended. Before it is timed, both are run without dropout:
-outputs, gradients and the state after an epoch must agree.
+outputs, gradients, and losses and predictions after an epoch must agree. Projecting the cells for
+each batch, and the gradient of it, is in both, and bounds the ratio of an epoch.
 """
 
 from __future__ import annotations
