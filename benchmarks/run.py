@@ -5,7 +5,18 @@ from __future__ import annotations
 import importlib
 import sys
 
-ALL = ("decode", "stain", "viewer", "memory", "accuracy", "crops", "domains", "domains_memory")
+ALL = (
+    "decode",
+    "stain",
+    "viewer",
+    "memory",
+    "accuracy",
+    "crops",
+    "domains",
+    "domains_memory",
+    "sinca",
+    "sinca_leak",
+)
 
 
 def main() -> None:

@@ -16,6 +16,31 @@ _OFF_LATTICE = 0.25
 Lattice = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 
+def nearest_places(
+    xy: NDArray[np.float64], pitch: float
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return the nearest point of a square lattice to each position, and how far off it lies.
+
+    Parameters
+    ----------
+    xy : ndarray of float64, shape (n, 2)
+    pitch : float
+        In the unit of `xy`.
+
+    Returns
+    -------
+    at : ndarray of int64, shape (n, 2)
+        Column and row, from 0.
+    off : ndarray of float64, shape (n, 2)
+        In pitches.
+    """
+    steps = (xy - np.median(xy, axis=0)) / pitch
+    # The lattice's phase, whatever spot is taken as its origin.
+    steps -= np.angle(np.exp(2j * np.pi * steps).mean(axis=0)) / (2 * np.pi)
+    at = np.rint(steps)
+    return (at - at.min(axis=0)).astype(np.int64), steps - at
+
+
 def square_lattice(xy: NDArray[np.float64], pitch: float) -> Lattice | None:
     """Return row and column of each position on a square lattice; None if they lie on none.
 
@@ -25,14 +50,10 @@ def square_lattice(xy: NDArray[np.float64], pitch: float) -> Lattice | None:
     pitch : float
         In the unit of `xy`.
     """
-    steps = (xy - np.median(xy, axis=0)) / pitch
-    # The lattice's phase, whatever spot is taken as its origin.
-    steps -= np.angle(np.exp(2j * np.pi * steps).mean(axis=0)) / (2 * np.pi)
-    at = np.rint(steps).astype(np.int64)
-    if np.abs(steps - at).mean() > _OFF_LATTICE / 2 or len(np.unique(at, axis=0)) < len(at):
+    at, off = nearest_places(xy, pitch)
+    if np.abs(off).mean() > _OFF_LATTICE / 2 or len(np.unique(at, axis=0)) < len(at):
         return None
-    column, row = (at - at.min(axis=0)).T
-    return row, column
+    return at[:, 1], at[:, 0]
 
 
 def agreement(
