@@ -65,9 +65,7 @@ class Wanted:
         if lost:
             alike = {gene.casefold(): gene for gene in (*cells.genes, *map(str, spots.var_names))}
             meant = [alike[gene.casefold()] for gene in lost if gene.casefold() in alike]
-            hint = (
-                f"did you mean {', '.join(meant[:5])}?" if meant else "remove them from the list."
-            )
+            hint = f"did you mean {', '.join(meant[:5])}?" if meant else "leave them out."
             msg = (
                 f"--genes: neither spots nor cells have {', '.join(lost[:5])}"
                 f"{' …' if len(lost) > 5 else ''} ({len(lost)} of {len(named)}); {hint}"
@@ -88,8 +86,8 @@ class Wanted:
         if needed > job.memory_bytes:
             msg = (
                 f"A table of {spots} spots × {len(self.imputed)} imputed genes takes "
-                f"{needed / 1e9:.1f} GB, and {job.memory_bytes / 1e9:.1f} GB are left for it; choose "
-                "fewer genes with --genes."
+                f"{needed / 1e9:.1f} GB, and {job.memory_bytes / 1e9:.1f} GB are left for it; "
+                "choose fewer genes with --genes."
             )
             raise InputError(msg)
 
@@ -208,7 +206,8 @@ def _var(var: pd.DataFrame, genes: Sequence[str]) -> pd.DataFrame:
     for name in grown.columns[grown.isna().any(axis=0) & (grown.dtypes != var.dtypes).to_numpy()]:
         if pd.api.types.is_bool_dtype(var[name]):
             grown[name] = grown[name].astype("boolean")
-    for name, column in grown.items():
+    for name in grown.columns:
+        column = grown[name]
         text = column.dtype == object or isinstance(column.dtype, pd.StringDtype)
         if text and column.isna().any():
             grown[name] = column.map(str, na_action="ignore").astype("category")

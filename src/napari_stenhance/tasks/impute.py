@@ -290,7 +290,7 @@ def _enhance(
     )
     enhance(
         EnhanceOptions(
-            sections=(expected,),
+            sections=(expected,),  # type: ignore[arg-type]
             out=options.out,
             write=",".join(write),
             epochs=options.epochs,
