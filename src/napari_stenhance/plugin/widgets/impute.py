@@ -114,6 +114,7 @@ class ImputeWidget(QWidget):
         self._current = ""
         self.form.fields["spots"].changed.connect(self._suggest)
         self.form.fields["reference"].changed.connect(self._look_at_reference)
+        self._list_genes()
         follow_layers(self, napari_viewer, self._refresh)
 
     # What can be chosen
