@@ -20,6 +20,7 @@ from napari_stenhance.plugin.view import add_docks
 from napari_stenhance.plugin.widgets.domains import DomainsWidget
 from napari_stenhance.plugin.widgets.enhance import EnhanceWidget
 from napari_stenhance.plugin.widgets.genes import GenesWidget
+from napari_stenhance.plugin.widgets.impute import ImputeWidget
 from napari_stenhance.plugin.widgets.section import SectionWidget
 
 LEFT = Qt.MouseButton.LeftButton
@@ -33,6 +34,7 @@ class Person:
         self.section: SectionWidget = add_docks(viewer)
         docks = {name.split(" (")[0]: w for name, w in viewer.window.dock_widgets.items()}
         self.enhance: EnhanceWidget = docks["Enhance genes"]
+        self.impute: ImputeWidget = docks["Impute genes"]
         self.genes: GenesWidget = docks["Genes"]
         self.domains: DomainsWidget = docks["Find domains"]
 

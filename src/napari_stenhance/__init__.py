@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from napari_stenhance.methods.field import GeneField
     from napari_stenhance.results.domain_edit import DomainEdit
     from napari_stenhance.results.domains import DomainRun, domain_run, domain_runs
+    from napari_stenhance.results.imputed import ImputedRun, imputed_run, imputed_runs
     from napari_stenhance.results.result import Result
     from napari_stenhance.running.job import Job
     from napari_stenhance.section.grid import Grid
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from napari_stenhance.tasks.enhance import EnhanceOptions, enhance
     from napari_stenhance.tasks.evaluate import EvaluateOptions, evaluate
     from napari_stenhance.tasks.export import ExportOptions, export
+    from napari_stenhance.tasks.impute import ImputeOptions, impute
     from napari_stenhance.tasks.info import InfoOptions, info
     from napari_stenhance.tasks.phantom import PhantomOptions, phantom
     from napari_stenhance.tasks.predict import PredictOptions, predict
@@ -51,6 +53,8 @@ __all__ = [
     "ExportOptions",
     "GeneField",
     "Grid",
+    "ImputeOptions",
+    "ImputedRun",
     "InferenceError",
     "InfoOptions",
     "InputError",
@@ -75,6 +79,9 @@ __all__ = [
     "enhance",
     "evaluate",
     "export",
+    "impute",
+    "imputed_run",
+    "imputed_runs",
     "info",
     "open_section",
     "phantom",
@@ -87,6 +94,7 @@ _HOMES = {
     "methods.field": ("GeneField",),
     "results.domain_edit": ("DomainEdit",),
     "results.domains": ("DomainRun", "domain_run", "domain_runs"),
+    "results.imputed": ("ImputedRun", "imputed_run", "imputed_runs"),
     "results.result": ("Result",),
     "running.job": ("Job",),
     "section.grid": ("Grid",),
@@ -104,6 +112,7 @@ _HOMES = {
     "tasks.enhance": ("EnhanceOptions", "enhance"),
     "tasks.evaluate": ("EvaluateOptions", "evaluate"),
     "tasks.export": ("ExportOptions", "export"),
+    "tasks.impute": ("ImputeOptions", "impute"),
     "tasks.info": ("InfoOptions", "info"),
     "tasks.phantom": ("PhantomOptions", "phantom"),
     "tasks.predict": ("PredictOptions", "predict"),

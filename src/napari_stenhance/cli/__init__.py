@@ -17,6 +17,7 @@ from napari_stenhance.cli import (
     enhance,
     evaluate,
     export,
+    impute,
     info,
     phantom,
     predict,
@@ -34,6 +35,7 @@ app = typer.Typer(
 for _command in (
     enhance,
     predict,
+    impute,
     domains,
     edit_domains,
     evaluate,

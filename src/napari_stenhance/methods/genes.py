@@ -38,8 +38,7 @@ def named_genes(spec: str) -> tuple[str, ...]:
     InputError
         If it names none.
     """
-    path = Path(spec)
-    listed = path.read_text("utf-8").splitlines() if path.is_file() else spec.split(",")
+    listed = Path(spec).read_text("utf-8").splitlines() if _is_file(spec) else spec.split(",")
     genes = tuple(dict.fromkeys(gene.strip() for gene in listed if gene.strip()))
     if not genes:
         msg = (
@@ -48,6 +47,14 @@ def named_genes(spec: str) -> tuple[str, ...]:
         )
         raise InputError(msg)
     return genes
+
+
+def _is_file(spec: str) -> bool:
+    try:
+        return Path(spec).is_file()
+    except OSError:
+        # Many names are too long for that of a file.
+        return False
 
 
 def common_genes(measured: Sequence[tuple[str, Sequence[str]]]) -> tuple[str, ...]:

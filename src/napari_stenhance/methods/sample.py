@@ -42,6 +42,8 @@ class Sample(Generic[F]):
     features : FeatureMap or CropMap
     array_xy : ndarray of float64, shape (spots, 2), or None
         (column, row) on the array that the spots were printed on, if the section knows it.
+    measured : ndarray of float64, shape (spots,), or None
+        Total count of each spot, where `counts` are not all that was measured.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Sample(Generic[F]):
     footprints: Footprints
     features: F
     array_xy: NDArray[np.float64] | None = None
+    measured: NDArray[np.float64] | None = None
 
     @classmethod
     def of(
@@ -64,7 +67,8 @@ class Sample(Generic[F]):
         spots = section.need_spots()
         counts = sp.csr_array(spots.X, dtype=np.float32)
         counts.sum_duplicates()
-        library = np.asarray(counts.sum(axis=1)).ravel()
+        measured = section.library
+        library = np.asarray(counts.sum(axis=1)).ravel() if measured is None else measured
         least = max(least_share * np.median(library), 1) if least_share else 0
         keep = (footprints.counts() > 0) & (library >= least)
         if not keep.any():
@@ -87,11 +91,14 @@ class Sample(Generic[F]):
             footprints=kept,
             features=features,
             array_xy=None if array_xy is None else array_xy[keep],
+            measured=None if measured is None else measured[keep],
         )
 
     @cached_property
     def library(self) -> NDArray[np.float64]:
-        """Total count of each spot, over all genes of the section."""
+        """Total count of each spot, over all genes that were measured."""
+        if self.measured is not None:
+            return self.measured
         return np.asarray(self.counts.sum(axis=1), dtype=np.float64).ravel()
 
     def counts_of(self, genes: Sequence[str]) -> sp.csr_array[np.float32]:
@@ -114,4 +121,6 @@ def counts_hash(section: Section) -> str:
     for part in (counts.data, counts.indices, counts.indptr):
         digest.update(np.ascontiguousarray(part, dtype=np.float64).tobytes())
     digest.update(np.ascontiguousarray(spots.obsm["spatial"], dtype=np.float64).tobytes())
+    if section.library is not None:
+        digest.update(np.ascontiguousarray(section.library, dtype=np.float64).tobytes())
     return digest.hexdigest()

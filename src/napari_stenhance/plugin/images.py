@@ -42,7 +42,7 @@ def image_layer(
         "metadata": about.metadata(),
         "scale": (grid.scale_um(),) * 2,
         "translate": grid.translate_um(),
-        "units": ("micrometer",) * 2,
+        "units": (grid.unit,) * 2,
         "axis_labels": ("y", "x"),
     }
     return levels, attributes, "image"

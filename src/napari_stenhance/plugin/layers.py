@@ -186,15 +186,19 @@ def run_layers(result: Result, run: str, *, visible: bool = True) -> list[LayerD
 def result_layers(result: Result, slide: Section | None) -> list[LayerData]:
     """Make the layers of a result: its slide, if it was found, and every run that has any.
 
-    The newest domains are visible, instead of genes.
+    The newest domains are visible, instead of genes; of genes, those of fields.
     """
+    from napari_stenhance.plugin.imputed import imputed_layers
     from napari_stenhance.results.domains import domain_runs
+    from napari_stenhance.results.imputed import imputed_runs
 
     layers = [] if slide is None else section_layers(slide)
     found = domain_runs(result)
     for run in result.runs:
         if result.run_attributes(run).get("field_created"):
             layers += run_layers(result, run, visible=not found)
+    for imputed in imputed_runs(result):
+        layers += imputed_layers(imputed, visible=not found and not result.runs)
     for domains in found:
         layers += domain_layers(domains, visible=domains == found[-1])
     return layers

@@ -81,6 +81,17 @@ def field_levels(field: GeneField, gene: str, what: What = "latent") -> list[da.
     return _lazy(shapes, size, read)
 
 
+def spot_levels(levels: Sequence[zarr.Array[Any]], values: NDArray[np.float32]) -> list[da.Array]:
+    """Return levels that show a value of each spot where a raster says which spot lies there."""
+    # A pixel without a spot, -1, takes the last.
+    last = np.append(values, np.float32(np.nan))
+    return _lazy(
+        [(level.shape[0], level.shape[1]) for level in levels],
+        tile_size(levels[0]),
+        lambda level, i, j: last[read_tile(levels, level, (i, j), majority_pool)],
+    )
+
+
 def label_levels(levels: Sequence[zarr.Array[Any]]) -> list[da.Array]:
     """Return the levels of a label image, all of which are written."""
     return _lazy(

@@ -29,6 +29,8 @@ _RANKS: dict[Role, int] = {
     "browse": 1,
     "gene": 1,
     "attention": 1,
+    "imputed": 1,
+    "imputed gene": 1,
     "domains": 2,
     "painting": 3,
     "spots": 4,
@@ -36,6 +38,7 @@ _RANKS: dict[Role, int] = {
     "domain spots": 4,
     "region": 5,
 }
+_COLOUR_BARS = {"gene", "browse", "attention", "imputed", "imputed gene"}
 
 
 def add_layers(viewer: ViewerModel, layers: Sequence[LayerData]) -> list[Layer]:
@@ -63,7 +66,7 @@ def add_layers(viewer: ViewerModel, layers: Sequence[LayerData]) -> list[Layer]:
         viewer.add_layer(layer)
         below = [n for n, other in enumerate(viewer.layers[:-1]) if _rank(other) <= _rank(layer)]
         viewer.layers.move(len(viewer.layers) - 1, max(below, default=-1) + 1)
-        if about is not None and about.role in {"gene", "browse", "attention"}:
+        if about is not None and about.role in _COLOUR_BARS:
             layer.colorbar.visible = True
         added.append(layer)
     viewer.canvas.overlays.scale_bar.visible = True

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from napari_stenhance.methods.field import GeneField
     from napari_stenhance.plugin.spots import Colours
     from napari_stenhance.results.domain_edit import DomainEdit
+    from napari_stenhance.results.imputed import ImputedRun
     from napari_stenhance.section.section import Section
 
 KEY = "stenhance"
@@ -32,6 +33,8 @@ Role = Literal[
     "domains",
     "painting",
     "domain spots",
+    "imputed",
+    "imputed gene",
 ]
 
 
@@ -58,6 +61,8 @@ class Shown:
         Of a gene or browse layer.
     edit : DomainEdit or None
         Of domains: as they are now, saved or not.
+    imputed : ImputedRun or None
+        Of imputed genes: any, or one that was written as an image.
     """
 
     role: Role
@@ -70,6 +75,7 @@ class Shown:
     gene: str = ""
     field: GeneField | None = None
     edit: DomainEdit | None = None
+    imputed: ImputedRun | None = None
 
     def metadata(self) -> dict[str, Any]:
         """Return what goes into a layer."""

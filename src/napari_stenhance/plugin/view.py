@@ -14,13 +14,14 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
 
 PLUGIN = "napari-stenhance"
+_DOCKS = ("Section", "Enhance genes", "Impute genes", "Genes", "Find domains")
 
 
 def add_docks(viewer: Viewer) -> SectionWidget:
     """Add the docks, one behind the other, and return that which opens things."""
     docks = [
         viewer.window.add_plugin_dock_widget(PLUGIN, name, tabify=n > 0)
-        for n, name in enumerate(("Section", "Enhance genes", "Genes", "Find domains"))
+        for n, name in enumerate(_DOCKS)
     ]
     dock, section = docks[0]
     # A tab that has just been made comes to the front when the window is next drawn.

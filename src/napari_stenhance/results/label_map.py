@@ -20,6 +20,7 @@ PIXEL_MOST_UM = 8.0
 LABELS_MOST = 255
 
 LabelTile = Callable[[Tile], NDArray[np.uint8]]
+IndexTile = Callable[[Tile], NDArray[np.int64]]
 
 
 def pixel_um(pitch_um: float) -> float:
@@ -42,21 +43,28 @@ def reach_um(xy_um: NDArray[np.float64]) -> float:
     return _REACH * float(np.median(cKDTree(xy_um).query(xy_um, k=number + 1)[0][:, -1]))
 
 
+def nearest_positions(xy_um: NDArray[np.float64], grid: Grid, reach: float) -> IndexTile:
+    """Find the position nearest to each pixel, within reach; -1 where there is none."""
+    tree = cKDTree(xy_um)
+
+    def nearest(tile: Tile) -> NDArray[np.int64]:
+        rows = np.arange(tile.rows.start, tile.rows.stop)
+        columns = np.arange(tile.columns.start, tile.columns.stop)
+        at = grid.centres_um(rows[:, None], columns[None, :])
+        index = tree.query(at, distance_upper_bound=reach)[1]
+        return np.where(index < len(xy_um), index, -1)
+
+    return nearest
+
+
 def nearest_labels(
     xy_um: NDArray[np.float64], labels: NDArray[np.int64], grid: Grid, reach: float
 ) -> LabelTile:
     """Label pixels as the nearest position within reach; 0 where there is none."""
-    tree = cKDTree(xy_um)
-    # What lies beyond the reach has the index of a position after the last.
+    nearest = nearest_positions(xy_um, grid, reach)
+    # What has no position, -1, takes the last.
     values = np.append(labels, 0).astype(np.uint8)
-
-    def label(tile: Tile) -> NDArray[np.uint8]:
-        rows = np.arange(tile.rows.start, tile.rows.stop)
-        columns = np.arange(tile.columns.start, tile.columns.stop)
-        at = grid.centres_um(rows[:, None], columns[None, :])
-        return values[tree.query(at, distance_upper_bound=reach)[1]]
-
-    return label
+    return lambda tile: values[nearest(tile)]
 
 
 def raster_labels(raster: NDArray[np.uint8]) -> LabelTile:
@@ -76,9 +84,7 @@ def write_labels(
     pixels : ndarray of int64, shape (256,)
         How many pixels have each label.
     """
-    # At least two levels: napari takes a single one for no pyramid, and lets it be painted.
-    tile = min(tile, -(-max(shape) // 2))
-    levels = create_levels(group, shape, tile=tile, dtype="u1")
+    levels = create_levels(group, shape, tile=_tile(shape, tile), dtype="u1")
     pixels = np.zeros(LABELS_MOST + 1, np.int64)
     for part in missing_tiles(levels[0]):
         values = label(part)
@@ -86,3 +92,22 @@ def write_labels(
         write_tile(levels[0], part, values)
     coarsen_all(levels, majority_pool)
     return levels, pixels
+
+
+def write_positions(
+    group: zarr.Group, shape: tuple[int, int], nearest: IndexTile, tile: int
+) -> list[zarr.Array[Any]]:
+    """Write every level of a raster that says which position each pixel belongs to, int32."""
+    levels = create_levels(group, shape, tile=_tile(shape, tile), dtype="i4", fill_value=-1)
+    for part in missing_tiles(levels[0]):
+        write_tile(levels[0], part, nearest(part))
+    coarsen_all(levels, majority_pool)
+    return levels
+
+
+def _tile(shape: tuple[int, int], most: int) -> int:
+    """Choose tiles of which there are two levels at least.
+
+    napari takes a single one for no pyramid, and lets it be painted.
+    """
+    return min(most, -(-max(shape) // 2))

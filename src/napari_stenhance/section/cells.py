@@ -2,11 +2,33 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import h5py
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
+
+from napari_stenhance.errors import InputError
+from napari_stenhance.running.job import Job
+from napari_stenhance.section.formats.counts import StoredCounts
+from napari_stenhance.section.formats.h5ad import PUBLISHED_CELLS, ids_as_they_are
+from napari_stenhance.section.matching import match_genes
+
+if TYPE_CHECKING:
+    import anndata as ad
+    import pandas as pd
+
+CLUSTER = "cluster"
+"""Column of the cells that is taken unless another is named, as in the published layout."""
+_UNLABELLED = "no label"
+_PLACES = (("X", "var"), ("layers/counts", "var"), ("raw/X", "raw/var"))
+"""Where counts may lie, and what names their genes."""
 
 
 @dataclass(frozen=True)
@@ -31,3 +53,209 @@ class Cells:
     counts: sp.csr_array[np.float32]
     groups: tuple[str, ...] = ()
     group: NDArray[np.int64] | None = None
+
+    def sha256(self) -> str:
+        """Hash what can be learned from: genes, counts and clusters."""
+        digest = hashlib.sha256("\n".join([*self.genes, "", *self.groups]).encode())
+        for part in (self.counts.data, self.counts.indices, self.counts.indptr):
+            digest.update(np.ascontiguousarray(part).data)
+        if self.group is not None:
+            digest.update(self.group.data)
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Opened:
+    """Cells, and what was found out when they were opened.
+
+    Attributes
+    ----------
+    cells : Cells
+    report : str
+        Which genes match those of the spots, in a sentence.
+    doubts : tuple of str
+        What was guessed or left out, one sentence each.
+    """
+
+    cells: Cells
+    report: str
+    doubts: tuple[str, ...]
+
+
+def open_cells(
+    reference: Path | ad.AnnData, spots: ad.AnnData, cluster_key: str = "", job: Job | None = None
+) -> Opened:
+    """Open single cells as a reference for spots.
+
+    Parameters
+    ----------
+    reference : Path or AnnData
+        An `.h5ad`, a folder of the published layout, or a table in memory: raw counts in `X`, or
+        else in `layers["counts"]` or `raw`.
+    spots : AnnData
+        Its genes decide what those of the cells are called.
+    cluster_key : str
+        The column of the cells that says their cluster; by default "cluster", if there is one.
+    job : Job, optional
+        Receives the progress of reading; cancels.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, has no raw counts, shares too few genes with the spots, or lacks the
+        column.
+    """
+    job = job or Job()
+    with _opened(reference) as (where, name, parts):
+        place = _raw_place(parts, where)
+        stored = StoredCounts.of(parts[place[0]])
+        obs, var = _frame(parts["obs"]), _frame(parts[place[1]])
+        if stored.shape != (len(obs), len(var)):
+            msg = f"{place[0]} has shape {stored.shape}, not {(len(obs), len(var))}"
+            raise ValueError(msg)
+        groups, group, doubts = _clusters(obs, cluster_key, where)
+        matched = match_genes(spots.var, var, where)
+
+        def bad(row: int, column: int, value: float) -> InputError:
+            return InputError(
+                f"{where}: the count of gene {var.index[column]} in cell {obs.index[row]} is "
+                f"{value:g}; counts must be whole numbers and not negative: give the raw counts."
+            )
+
+        kept = np.array([bool(name) for name in matched.names])
+        column = np.where(kept, np.cumsum(kept) - 1, -1)
+        with job.stage(f"Reading the cells of {name}", 100) as stage:
+            counts = stored.read(column, int(kept.sum()), bad, stage)
+    if place[0] != "X":
+        doubts.append(f"X holds no whole numbers: the raw counts of {place[0]} are used.")
+    there = np.diff(counts.indptr) > 0
+    if not there.any():
+        msg = f"{where}: there are no counts in its {len(obs)} cells; give the raw counts."
+        raise InputError(msg)
+    if not there.all():
+        doubts.append(f"{int((~there).sum())} of {len(there)} cells have no counts: left out.")
+        # Empty rows hold nothing, so that only where rows begin changes.
+        pointers = np.concatenate([counts.indptr[:1], counts.indptr[1:][there]])
+        shape = (int(there.sum()), counts.shape[1])
+        counts = sp.csr_array((counts.data, counts.indices, pointers), shape=shape, copy=False)
+    genes = tuple(gene for gene in matched.names if gene)
+    cells = Cells(name, genes, counts, groups, None if group is None else group[there])
+    return Opened(cells, matched.report, tuple(f"{name}: {d}" for d in (*doubts, *matched.doubts)))
+
+
+def cluster_columns(path: Path) -> tuple[str, ...]:
+    """List the columns of the cells of an `.h5ad`, for choosing; none if it cannot be read."""
+    try:
+        with h5py.File(_file_of(path), "r") as file:
+            return tuple(str(c) for c in file["obs"].attrs["column-order"])
+    except (InputError, OSError, KeyError):
+        return ()
+
+
+def _file_of(path: Path) -> Path:
+    """Find the file of cells: a folder of the published layout holds both.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    if path.is_dir():
+        inside = path / PUBLISHED_CELLS
+        if inside.is_file():
+            return inside
+        msg = f"{path}: this folder holds no {PUBLISHED_CELLS}; name the .h5ad of the cells."
+        raise InputError(msg)
+    if not path.is_file():
+        msg = f"{path}: there is no such file; name the .h5ad of the single cells."
+        raise InputError(msg)
+    return path
+
+
+@contextmanager
+def _opened(reference: Path | ad.AnnData) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Give where the cells are from, their name, and the parts that are there."""
+    if not isinstance(reference, Path):
+        parts: dict[str, Any] = {"X": reference.X, "obs": reference.obs, "var": reference.var}
+        if "counts" in reference.layers:
+            parts["layers/counts"] = reference.layers["counts"]
+        if reference.raw is not None:
+            parts |= {"raw/X": reference.raw.X, "raw/var": reference.raw.var}
+        parts = {name: part for name, part in parts.items() if part is not None}
+        try:
+            yield "cells", "cells", parts
+        except ValueError as error:
+            msg = f"cells: this table cannot be used ({error}); give raw counts of cells × genes."
+            raise InputError(msg) from error
+        return
+    path = _file_of(reference)
+    name = path.parent.name if path.name == PUBLISHED_CELLS else path.stem
+    try:
+        with h5py.File(path, "r") as file:
+            names = {"obs", *(name for place in _PLACES for name in place)}
+            yield str(path), name, {part: file[part] for part in names if part in file}
+    except (OSError, KeyError, ValueError, TypeError, IndexError) as error:
+        msg = f"{path}: this is no AnnData file that can be read ({error}); write it again."
+        raise InputError(msg) from error
+
+
+def _raw_place(parts: dict[str, Any], where: str) -> tuple[str, str]:
+    """Find raw counts, and what names their genes.
+
+    Raises
+    ------
+    InputError
+        If there are none.
+    """
+    for place in _PLACES:
+        if place[0] in parts and StoredCounts.of(parts[place[0]]).look_whole():
+            return place
+    msg = (
+        f'{where}: neither X nor layers["counts"] nor raw holds raw counts, which are whole '
+        "numbers; give the cells as they were counted, not normalised."
+    )
+    raise InputError(msg)
+
+
+def _frame(part: Any) -> pd.DataFrame:
+    import anndata as ad
+
+    if not isinstance(part, h5py.Group):
+        return part
+    with ids_as_they_are():
+        frame: pd.DataFrame = ad.io.read_elem(part)
+    return frame
+
+
+def _clusters(
+    obs: pd.DataFrame, key: str, where: str
+) -> tuple[tuple[str, ...], NDArray[np.int64] | None, list[str]]:
+    """Read the cluster of each cell; those without one are one of their own.
+
+    Raises
+    ------
+    InputError
+        If there is no such column, or it does not say clusters.
+    """
+    there = ", ".join(map(str, obs.columns)) or "none"
+    if key and key not in obs:
+        msg = f"{where}: --cluster-key {key} is no column of the cells; there are: {there}."
+        raise InputError(msg)
+    key = key or CLUSTER
+    if key not in obs:
+        return (), None, []
+    known = obs[key].notna().to_numpy() & (obs[key].astype(str).str.strip() != "").to_numpy()
+    labels = np.where(known, obs[key].astype(str).to_numpy(object), _UNLABELLED).astype(str)
+    groups, group = np.unique(labels, return_inverse=True)
+    if not known.any() or len(groups) > len(obs) / 2:
+        msg = (
+            f"{where}: the column {key} has {len(groups)} different values for {len(obs)} cells, "
+            f"which are no clusters; name another with --cluster-key: {there}."
+        )
+        raise InputError(msg)
+    doubts = []
+    if not known.all():
+        doubts.append(
+            f"{int((~known).sum())} cells have no {key}: they are a cluster of their own."
+        )
+    return tuple(map(str, groups)), group.astype(np.int64), doubts

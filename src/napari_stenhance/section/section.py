@@ -61,6 +61,9 @@ class Section:
         What was guessed or left out, one sentence each.
     origin : str
         The file that errors name; by default the section's name.
+    library : ndarray of float64, shape (spots,), or None
+        Total count of each spot as it was measured, where `X` holds expected counts of some genes;
+        no two spots may then share a place. By default the sum over `X`, which is raw.
 
     Raises
     ------
@@ -74,6 +77,7 @@ class Section:
     mpp: float | None = None
     doubts: tuple[str, ...] = ()
     origin: str = ""
+    library: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         """Check the parts, and that they fit together."""

@@ -11,6 +11,8 @@ from napari_stenhance.running.job import Job
 from napari_stenhance.tasks.options import Help, Options
 
 if TYPE_CHECKING:
+    from napari_stenhance.results.imputed import ImputedRun
+    from napari_stenhance.results.result import Result
     from napari_stenhance.storage.cache import Cache
 
 
@@ -30,7 +32,11 @@ class ExportOptions(Options):
         Help("Export this table of the result as it is, such as that of a lattice: its name."),
     ] = ""
     genes: Annotated[
-        str, Help("Genes: A,B,C or a file; needed for superpixels, by default all for spots.")
+        str,
+        Help(
+            "Genes: A,B,C or a file; needed for superpixels, by default all for spots and of a run "
+            "of impute."
+        ),
     ] = ""
     run: Annotated[str, Help("Which run; by default the newest that is complete.")] = ""
     mpp: Annotated[
@@ -40,6 +46,8 @@ class ExportOptions(Options):
 
 def export(options: ExportOptions, job: Job | None = None, cache: Cache | None = None) -> Path:
     """Write the predictions of a run as a table, or a table of the result.
+
+    Without --run, --genes and --at-spots, the newest run of `impute` if there is one.
 
     Parameters
     ----------
@@ -79,8 +87,15 @@ def export(options: ExportOptions, job: Job | None = None, cache: Cache | None =
             raise InputError(msg)
         write_h5ad(open_table(result, options.table), options.out)
         return options.out
-    run = options.run or result.latest_run()
     genes = named_genes(options.genes) if options.genes else None
+    imputed = _imputed(options, result)
+    if imputed is not None:
+        table = imputed.table()
+        if genes is not None:
+            table = table[:, [imputed.index_of(gene) for gene in genes]].copy()
+        write_h5ad(table, options.out)
+        return options.out
+    run = options.run or result.latest_run()
     if options.at_spots is not None:
         section = open_for(
             options.at_spots, options.mpp, spots=True, slide=False, cache=cache, job=job
@@ -96,3 +111,25 @@ def export(options: ExportOptions, job: Job | None = None, cache: Cache | None =
         table = at_superpixels(result, run, genes, job)
     write_h5ad(table, options.out)
     return options.out
+
+
+def _imputed(options: ExportOptions, result: Result) -> ImputedRun | None:
+    """Find the run of `impute` that is meant, if one is.
+
+    Raises
+    ------
+    InputError
+        If it is to be averaged over spots: it has them.
+    """
+    from napari_stenhance.results.imputed import imputed_run, imputed_runs
+
+    runs = imputed_runs(result)
+    named = options.run in {run.name for run in runs}
+    alone = bool(runs) and not result.runs
+    plain = not options.run and not options.genes and options.at_spots is None
+    if not named and (options.run or not (alone or (runs and plain))):
+        return None
+    if options.at_spots is not None:
+        msg = "export: a run of impute holds its own spots already; leave out --at-spots."
+        raise InputError(msg)
+    return imputed_run(result, options.run)

@@ -92,7 +92,7 @@ def open_spots(
     if opened.mpp is None:
         job.note(f"{opened.name}: without a scale, lengths are in pixels; areas are not known.")
     elif opened.slide is None:
-        job.note(f"{opened.name}: there is no slide, so domains are laid over the spots alone.")
+        job.note(f"{opened.name}: there is no slide, so images are laid over the spots alone.")
     return opened
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -87,6 +88,12 @@ def describe_result(result: Result) -> tuple[str, ...]:
     """Describe a result, one fact or doubt in each line."""
     from napari_stenhance.results.domains import domain_runs
     from napari_stenhance.results.genes import written_genes
+    from napari_stenhance.results.imputed import (
+        HOLDOUT_R,
+        IMPUTED,
+        imputed_runs,
+        written_images,
+    )
     from napari_stenhance.results.lattice import lattice_name, lattices
 
     lines = [f"Result for {'slide' if result.has_slide else 'spots'} {result.name}"]
@@ -123,5 +130,19 @@ def describe_result(result: Result) -> tuple[str, ...]:
             f"{'superpixels' if about['spots'] is None else 'spots'}, on {grid.shape[0]} × "
             f"{grid.shape[1]} pixels of {grid.pitch_um:g} {unit}"
         )
+        doubts += about["doubts"]
+    for imputed in imputed_runs(result):
+        grid, about, number = imputed.grid, imputed.about, int(imputed.var[IMPUTED].sum())
+        r = imputed.var[HOLDOUT_R].median()
+        images = len(written_images(imputed))
+        known = "" if math.isnan(r) else f"; of hidden genes, median r {r:.2f}"
+        lines += [
+            (
+                f"Imputed {imputed.name}: {number} genes from {about['identity']['cells']['name']},"
+                f" {len(imputed.genes) - number} as measured, of {about['spots']} spots{known}; "
+                f"{images} written as images"
+            ),
+            f"  {about['matched']}",
+        ]
         doubts += about["doubts"]
     return tuple(lines + _doubts(list(dict.fromkeys(doubts))))

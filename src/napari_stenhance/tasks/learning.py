@@ -122,13 +122,14 @@ def open_training(
     Raises
     ------
     InputError
-        If it lacks spots, slide or scale, or its counts are not raw.
+        If it lacks spots, slide or scale, or its counts are neither raw nor come with libraries.
     """
     from napari_stenhance.section.spots import check_raw
     from napari_stenhance.tasks.predicting import open_for
 
     opened = open_for(section, mpp, image=image, spots=True, slide=True, cache=cache, job=job)
-    check_raw(opened.need_spots(), opened.where)
+    if opened.library is None:
+        check_raw(opened.need_spots(), opened.where)
     return opened
 
 

@@ -1,4 +1,4 @@
-"""Write genes of a field as images: what the Pin button does."""
+"""Write genes of a field, or imputed ones, as images: what the Pin button does."""
 
 from __future__ import annotations
 
@@ -37,20 +37,32 @@ def write(options: WriteOptions, job: Job | None = None, cache: Cache | None = N
     Raises
     ------
     InputError
-        If a gene is not in the field, or another process is writing this result.
+        If a gene is not in the run, or another process is writing this result.
     Cancelled
         If the job was cancelled; finished tiles are kept.
     """
     from napari_stenhance.methods.genes import named_genes
     from napari_stenhance.results.genes import write_gene
+    from napari_stenhance.results.imputed import (
+        imputed_run,
+        imputed_runs,
+        write_imputed_image,
+    )
     from napari_stenhance.results.result import Result
     from napari_stenhance.storage.cache import Cache
 
     job, cache = job or Job(), cache or Cache.default()
     with Result.adding(options.result, cache) as result:
+        genes, imputed = named_genes(options.genes), imputed_runs(result)
+        if options.run in {run.name for run in imputed} or (imputed and not result.runs):
+            chosen = imputed_run(result, options.run)
+            for gene in genes:
+                chosen.index_of(gene)
+            for gene in genes:
+                write_imputed_image(chosen, gene)
+            return Result.open(options.result)
         run = options.run or result.latest_run()
         field = result.field(run)
-        genes = named_genes(options.genes)
         for gene in genes:
             field.decoder.index_of(gene)
         for gene in genes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +33,7 @@ from napari_stenhance.plugin.widgets.chart import CriterionChart
 from napari_stenhance.plugin.widgets.domain_table import DomainTable
 from napari_stenhance.plugin.widgets.follow import follow_layers
 from napari_stenhance.plugin.widgets.form import OptionsForm
+from napari_stenhance.plugin.widgets.outputs import suggest_out
 from napari_stenhance.plugin.widgets.run_bar import RunBar
 from napari_stenhance.plugin.worker import notify_error
 from napari_stenhance.results.domain_edit import DomainEdit
@@ -191,7 +191,7 @@ class DomainsWidget(QWidget):
         """Show runs, instead of what lay where they are."""
         names = {run.result.name for run in runs}
         roles = ("domains", "painting", "domain spots", "spots", "gene", "browse", "attention",
-                 "lattice")  # fmt: skip
+                 "lattice", "imputed", "imputed gene")  # fmt: skip
         for layer, about in layers_of(self._viewer, *roles):
             layer.visible = layer.visible and about.name not in names
         for run in runs:
@@ -308,13 +308,9 @@ def _button(parent: QWidget, text: str, tip: str, clicked: Callable[[], None]) -
 
 
 def _suggest_out(chosen: tuple[Section | Path, ...]) -> Path:
-    """Name a result beside the section, or at home where that folder cannot be written."""
+    """Name a result, or for several sections a folder of them."""
     first = chosen[0]
     if isinstance(first, Path):
         return first
-    file = Path(first.origin) if first.slide is None else first.slide.path
-    beside = file.resolve().parent
-    folder = beside if beside.is_dir() and os.access(beside, os.W_OK) else Path.home()
-    if len(chosen) > 1:
-        return folder / "domains"
-    return folder / f"{first.name}.stenhance.zarr"
+    alone = suggest_out(first)
+    return alone if len(chosen) == 1 else alone.with_name("domains")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QScrollArea, QVBoxLayout, QWidget
@@ -17,6 +15,7 @@ from napari_stenhance.plugin.shown import layers_of, open_sections, same_slide, 
 from napari_stenhance.plugin.widgets.follow import follow_layers
 from napari_stenhance.plugin.widgets.form import OptionsForm
 from napari_stenhance.plugin.widgets.gene_box import GeneBox
+from napari_stenhance.plugin.widgets.outputs import suggest_out
 from napari_stenhance.plugin.widgets.run_bar import RunBar
 from napari_stenhance.plugin.worker import notify_error
 from napari_stenhance.section.region import Region
@@ -151,7 +150,7 @@ class EnhanceWidget(QWidget):
         self.gene_box.set_genes(shared)
         current = str(out.value)
         if current in {"", ".", self._suggested}:
-            out.value = _suggest_out(sections[0])
+            out.value = suggest_out(sections[0])
             self._suggested = str(out.value)
 
     def _show_own(self, method: str) -> None:
@@ -232,10 +231,3 @@ class EnhanceWidget(QWidget):
             on_event=self._live.receive,
             on_end=end,
         )
-
-
-def _suggest_out(section: Section) -> Path:
-    """Name a result beside the section, or at home where that folder cannot be written."""
-    beside = section.need_slide().path.resolve().parent
-    folder = beside if os.access(beside, os.W_OK) else Path.home()
-    return folder / f"{section.name}.stenhance.zarr"

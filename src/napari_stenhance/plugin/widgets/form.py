@@ -88,7 +88,9 @@ class OptionsForm:
                 choices.insert(0, (_NONE, None))
             return ComboBox(choices=choices, value=default, **shared)
         if option.kind is Path:
-            return FileEdit(mode="w", value=default or "", **shared)
+            # What is read must be there; what is written may not be yet.
+            mode = "r" if option.positional else "w"
+            return FileEdit(mode=mode, value=default or "", **shared)
         if option.kind is bool:
             return CheckBox(value=bool(default), **shared)
         if option.kind is int:

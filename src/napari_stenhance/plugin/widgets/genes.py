@@ -168,7 +168,7 @@ class GenesWidget(QWidget):
         for layer in layers:
             browse(layer, gene, what)
         # Only the gene that was asked for: a pinned one above would hide it.
-        for layer, about in layers_of(self._viewer, "gene", "browse"):
+        for layer, about in layers_of(self._viewer, "gene", "browse", "imputed", "imputed gene"):
             layer.visible = layer in layers or (layer.visible and about.result != run.result)
 
     def _show_again(self, _on: bool = False) -> None:

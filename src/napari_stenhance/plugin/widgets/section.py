@@ -38,6 +38,10 @@ if TYPE_CHECKING:
 _SUFFIXES = "*.jpg *.jpeg *.png *.tif *.tiff *.svs *.ndpi *.scn *.bif"
 _FILES, _IMAGES = f"Sections and slides (*.h5ad {_SUFFIXES})", f"Slides ({_SUFFIXES})"
 
+_NAMED = ("slide", "spots", "gene", "browse", "domains", "imputed", "imputed gene")
+_OF_RUNS = ("gene", "browse", "attention", "lattice", "domains", "domain spots", "imputed",
+            "imputed gene")  # fmt: skip
+
 
 class _DropArea(QLabel):
     """Takes files and folders dropped on it."""
@@ -215,10 +219,7 @@ class SectionWidget(QWidget):
             self.image.setText(path)
 
     def _list_sections(self) -> None:
-        names = dict.fromkeys(
-            about.name
-            for _, about in layers_of(self._viewer, "slide", "spots", "gene", "browse", "domains")
-        )
+        names = dict.fromkeys(about.name for _, about in layers_of(self._viewer, *_NAMED))
         before = self.shown.currentText()
         self.shown.clear()
         self.shown.addItems(list(names))
@@ -230,8 +231,7 @@ class SectionWidget(QWidget):
         name = self.shown.currentText()
         for layer, about in layers_of(self._viewer, "slide", "spots", "region"):
             layer.visible = about.name == name
-        roles = ("gene", "browse", "attention", "lattice", "domains", "domain spots")
-        for layer, about in layers_of(self._viewer, *roles):
+        for layer, about in layers_of(self._viewer, *_OF_RUNS):
             layer.visible = layer.visible and about.name == name
 
 

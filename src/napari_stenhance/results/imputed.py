@@ -1,0 +1,244 @@
+"""Imputation runs of a result: a table of spots with every gene, and images of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from napari_stenhance.errors import InputError
+from napari_stenhance.results.genes import gene_id
+from napari_stenhance.results.label_map import nearest_positions, reach_um, write_positions
+from napari_stenhance.results.ome import describe_image
+from napari_stenhance.results.result import TILE, Result, free_name
+from napari_stenhance.results.tables import read_table, write_table
+from napari_stenhance.section.grid import Grid
+from napari_stenhance.storage.pyramid import create_levels, open_levels
+from napari_stenhance.storage.tiles import missing_tiles, tile_size, write_tile
+
+if TYPE_CHECKING:
+    import anndata as ad
+    import pandas as pd
+
+_KEY = "stenhance"
+LOG: Final = "log1p_cp10k"
+SPREAD: Final = "spread"
+IMPUTED, HOLDOUT_R = "imputed", "holdout_r"
+UNIT = "log1p CP10k"
+Layer = Literal["log1p_cp10k", "spread"]
+
+
+@dataclass(frozen=True)
+class ImputedRun:
+    """A run of an imputation that is complete.
+
+    Attributes
+    ----------
+    result : Result
+    name : str
+        `<method>-<preset>`, "-2" … if other options took it; also that of its table.
+    """
+
+    result: Result
+    name: str
+
+    @property
+    def group(self) -> zarr.Group:
+        """Where its rasters lie."""
+        group = self.result.group[f"imputed/{self.name}"]
+        assert isinstance(group, zarr.Group)
+        return group
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """Provenance: options, inputs with hashes, seed, versions, what matched, grid."""
+        return dict(self.group.attrs[_KEY])  # type: ignore[arg-type]
+
+    @property
+    def grid(self) -> Grid:
+        """Where its images lie."""
+        return Grid.of(self.about["grid"])
+
+    @property
+    def levels(self) -> list[zarr.Array[Any]]:
+        """Which spot each pixel shows, finest level first; -1 where there is none."""
+        return open_levels(self.group["index"])  # type: ignore[arg-type]
+
+    @cached_property
+    def var(self) -> pd.DataFrame:
+        """A row for each gene: `imputed`, `holdout_r`, `spread`, and what the input said."""
+        return read_table(self.result.group, f"tables/{self.name}/var")
+
+    @cached_property
+    def genes(self) -> tuple[str, ...]:
+        """Genes of the table."""
+        return tuple(map(str, self.var.index))
+
+    def index_of(self, gene: str) -> int:
+        """Find a gene.
+
+        Raises
+        ------
+        InputError
+            If it is not in the table.
+        """
+        try:
+            return self.genes.index(gene)
+        except ValueError:
+            alike = [g for g in self.genes if g.lower() == gene.lower()]
+            hint = f"; did you mean {alike[0]}?" if alike else "; impute it with --genes"
+            msg = f"Gene {gene!r} is not among the {len(self.genes)} of the run {self.name}{hint}."
+            raise InputError(msg) from None
+
+    def values(self, gene: str, layer: Layer = LOG) -> NDArray[np.float32]:
+        """Read one gene for every spot, in log1p CP10k, or its spread; the rest stays on disk.
+
+        Raises
+        ------
+        InputError
+            If the gene is not in the table.
+        """
+        column = self.index_of(gene)
+        stored: Any = self.result.group[f"tables/{self.name}/layers/{layer}"]
+        first, last = (int(n) for n in stored["indptr"][column : column + 2])
+        values = np.zeros(stored.attrs["shape"][0], np.float32)
+        values[stored["indices"][first:last]] = stored["data"][first:last]
+        return values
+
+    def table(self) -> ad.AnnData:
+        """Read the spots with every gene."""
+        return read_table(self.result.group, f"tables/{self.name}")
+
+
+def imputed_runs(result: Result) -> tuple[ImputedRun, ...]:
+    """List the imputation runs of a result that are complete, oldest first."""
+    group = result.group.get("imputed")
+    if not isinstance(group, zarr.Group):
+        return ()
+    found = [(name, run.attrs.get(_KEY)) for name, run in group.groups()]
+    whole = [(about["number"], name) for name, about in found if about is not None]  # type: ignore[index,call-overload]
+    return tuple(ImputedRun(result, name) for _, name in sorted(whole))
+
+
+def imputed_run(result: Result, name: str = "") -> ImputedRun:
+    """Open an imputation run, by default the newest.
+
+    Raises
+    ------
+    InputError
+        If there is none, or none of that name.
+    """
+    runs = imputed_runs(result)
+    for run in reversed(runs):
+        if name in {"", run.name}:
+            return run
+    there = ", ".join(run.name for run in runs) or "none; make one with impute"
+    msg = f"{result.path}: there is no imputation {name!r}; there are: {there}."
+    raise InputError(msg)
+
+
+def same_imputation(result: Result, identity: Mapping[str, Any]) -> ImputedRun | None:
+    """Find the run that these options and inputs made."""
+    plain = json.loads(json.dumps(identity))
+    return next((r for r in imputed_runs(result) if r.about["identity"] == plain), None)
+
+
+def write_imputation(
+    result: Result,
+    stem: str,
+    identity: Mapping[str, Any],
+    provenance: Mapping[str, Any],
+    table: ad.AnnData,
+    xy: NDArray[np.float64],
+    grid: Grid,
+) -> ImputedRun:
+    """Write a run beside those that are there; what a killed process left is replaced.
+
+    Parameters
+    ----------
+    result : Result
+        Open for writing.
+    stem : str
+        `<method>-<preset>`.
+    identity : mapping
+        Options and inputs; runs are the same if it is.
+    provenance : mapping
+        What else to record.
+    table : AnnData
+        Spots with every gene; matrices are stored by gene.
+    xy : ndarray of float64, shape (spots, 2)
+        Where the spots lie in the world.
+    grid : Grid
+        Of the images.
+    """
+    done = imputed_runs(result)
+    name = free_name(stem, {run.name for run in done})
+    # The whole is remade, so that no image of a killed run is taken for one of this.
+    group = result.group.require_group("imputed").create_group(name, overwrite=True)
+    write_table(result.group.require_group("tables"), name, table)
+    index = group.create_group("index")
+    levels = write_positions(index, grid.shape, nearest_positions(xy, grid, reach_um(xy)), TILE)
+    describe_image(index, levels, grid)
+    # Last: without it the run is not there.
+    group.attrs[_KEY] = {
+        "identity": json.loads(json.dumps(identity)),
+        **provenance,
+        "grid": grid.to_json(),
+        "number": len(done),
+        "complete": True,
+    }
+    result.log("complete", run=name)
+    return ImputedRun(result, name)
+
+
+# Images of genes
+
+
+def imputed_image(run: ImputedRun, gene: str) -> zarr.Group | None:
+    """Return the image of a gene, if it was written."""
+    found = run.group.get(f"genes/{gene_id(gene)}")
+    return found if isinstance(found, zarr.Group) and _KEY in found.attrs else None
+
+
+def write_imputed_image(run: ImputedRun, gene: str) -> None:
+    """Write one gene as an OME-Zarr image, unless it is there; every level as it is browsed.
+
+    Raises
+    ------
+    InputError
+        If the gene is not in the table.
+    """
+    # A pixel without a spot, -1, takes the last.
+    values = np.append(run.values(gene), np.float32(np.nan))
+    if imputed_image(run, gene) is not None:
+        return
+    group, index = run.group.create_group(f"genes/{gene_id(gene)}", overwrite=True), run.levels
+    tile = tile_size(index[0])
+    levels = create_levels(group, run.grid.shape, tile=tile, dtype="f4", fill_value=np.nan)
+    for level, spots in zip(levels, index, strict=True):
+        for part in missing_tiles(level):
+            write_tile(level, part, values[np.asarray(spots[part.rows, part.columns])])
+    describe_image(group, levels, run.grid)
+    # Last: without it the image is not there.
+    group.attrs[_KEY] = {"gene": gene, "unit": UNIT, "run": run.name}
+
+
+def written_images(run: ImputedRun) -> tuple[str, ...]:
+    """Name the genes whose images were written, in the order of their names."""
+    group = run.group.get("genes")
+    if not isinstance(group, zarr.Group):
+        return ()
+    about: list[Any] = [image.attrs.get(_KEY) for _, image in group.groups()]
+    return tuple(sorted(str(each["gene"]) for each in about if each is not None))
+
+
+def best_predicted(run: ImputedRun, number: int) -> Sequence[tuple[str, float]]:
+    """Name the genes that were predicted best while they were hidden, best first."""
+    r = run.var[HOLDOUT_R].dropna().sort_values(ascending=False, kind="stable")
+    return [(str(gene), float(value)) for gene, value in r.head(number).items()]

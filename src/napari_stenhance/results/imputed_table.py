@@ -1,0 +1,214 @@
+"""The table of an imputation: the spots as they were, with genes that were not measured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from napari_stenhance.errors import InputError
+from napari_stenhance.methods.sinca.protocol import FittedImputation, Measured
+from napari_stenhance.results.imputed import HOLDOUT_R, IMPUTED, LOG, SPREAD
+from napari_stenhance.running.job import Job
+from napari_stenhance.section.cells import Cells
+from napari_stenhance.section.spots import attach, counts_of, geometry_of
+
+if TYPE_CHECKING:
+    import anndata as ad
+    import pandas as pd
+
+_BYTES_EACH = 16
+# Fixed, and not by memory: how much is predicted at once may change the last bit of a value.
+_AT_ONCE = 2**24
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The genes of a table: what the spots have is taken from them, the rest is imputed.
+
+    Attributes
+    ----------
+    genes : tuple of str
+        In the order of the table.
+    measured, imputed : tuple of str
+    """
+
+    genes: tuple[str, ...]
+    measured: tuple[str, ...]
+    imputed: tuple[str, ...]
+
+    @classmethod
+    def of(cls, named: Sequence[str] | None, spots: ad.AnnData, cells: Cells) -> Wanted:
+        """Choose genes: those that are named, else all of the spots and then of the cells alone.
+
+        Raises
+        ------
+        InputError
+            If neither has a gene, or none is named and there is none to impute.
+        """
+        ours, theirs = set(spots.var_names), set(cells.genes)
+        only = tuple(gene for gene in cells.genes if gene not in ours)
+        if named is None:
+            if not only:
+                msg = (
+                    f"{cells.name}: the spots measured every gene of these cells, so there is none "
+                    "to impute; name measured genes with --genes to see how well they are "
+                    "predicted, or give cells with more genes."
+                )
+                raise InputError(msg)
+            measured = tuple(map(str, spots.var_names))
+            return cls(measured + only, measured, only)
+        lost = [gene for gene in named if gene not in ours and gene not in theirs]
+        if lost:
+            alike = {gene.casefold(): gene for gene in (*cells.genes, *map(str, spots.var_names))}
+            meant = [alike[gene.casefold()] for gene in lost if gene.casefold() in alike]
+            hint = f"did you mean {', '.join(meant[:5])}?" if meant else "leave them out."
+            msg = (
+                f"--genes: neither spots nor cells have {', '.join(lost[:5])}"
+                f"{' …' if len(lost) > 5 else ''} ({len(lost)} of {len(named)}); {hint}"
+            )
+            raise InputError(msg)
+        measured = tuple(gene for gene in named if gene in ours)
+        return cls(tuple(named), measured, tuple(gene for gene in named if gene not in ours))
+
+    def check_size(self, spots: int, job: Job) -> None:
+        """Refuse a table that would not fit into the job's memory budget.
+
+        Raises
+        ------
+        InputError
+            If it is too large.
+        """
+        needed = spots * len(self.imputed) * _BYTES_EACH
+        if needed > job.memory_bytes:
+            msg = (
+                f"A table of {spots} spots × {len(self.imputed)} imputed genes takes "
+                f"{needed / 1e9:.1f} GB, and {job.memory_bytes / 1e9:.1f} GB are left for it; "
+                "choose fewer genes with --genes."
+            )
+            raise InputError(msg)
+
+
+def imputed_table(
+    spots: ad.AnnData,
+    seen: Measured,
+    cells: Cells,
+    fitted: FittedImputation,
+    wanted: Wanted,
+    about: dict[str, Any],
+    job: Job,
+) -> ad.AnnData:
+    """Put measured and imputed genes into one table.
+
+    Parameters
+    ----------
+    spots : AnnData
+    seen : Measured
+        What the method saw of them.
+    cells : Cells
+    fitted : FittedImputation
+    wanted : Wanted
+    about : dict
+        Kept as `uns["stenhance_imputation"]`.
+    job : Job
+
+    Returns
+    -------
+    AnnData
+        `X` is counts, of imputed genes those to be expected; `layers` hold log1p CP10k and, of
+        imputed genes, its spread. All by gene, so that one is read without the others. What
+        belongs to spots is kept; layers and `varm`, which imputed genes lack, are not.
+    """
+    import anndata as ad
+
+    counts, log, spread = _matrices(spots, seen, cells, fitted, wanted, job)
+    number = len(wanted.measured)
+    mean = np.full(number + len(wanted.imputed), np.nan, np.float32)
+    total = np.asarray(spread.sum(axis=0, dtype=np.float64)).ravel()
+    mean[number:] = total[number:] / spots.n_obs
+    r = dict(zip((cells.genes[n] for n in seen.columns), fitted.held_out_r, strict=True))
+    order = [*wanted.measured, *wanted.imputed]
+    var = _var(spots.var, order)
+    var[IMPUTED] = np.arange(len(order)) >= number
+    var[HOLDOUT_R] = np.array([r.get(gene, np.nan) for gene in order], np.float32)
+    var[SPREAD] = mean
+    kept = attach(spots, geometry_of(spots))
+    table = ad.AnnData(
+        X=counts,
+        obs=kept.obs,
+        var=var,
+        obsm=dict(kept.obsm),
+        obsp=dict(kept.obsp),
+        uns={**kept.uns, "stenhance_imputation": about},
+        layers={LOG: log, SPREAD: spread},
+    )
+    # Else the order is as asked for: no copy of a large table.
+    return table if tuple(order) == wanted.genes else table[:, list(wanted.genes)].copy()
+
+
+def _matrices(
+    spots: ad.AnnData,
+    seen: Measured,
+    cells: Cells,
+    fitted: FittedImputation,
+    wanted: Wanted,
+    job: Job,
+) -> tuple[sp.csc_matrix, sp.csc_matrix, sp.csc_matrix]:
+    """Fill counts, log1p CP10k and its spread, measured genes first; each number is held once."""
+    number, imputed = spots.n_obs, len(wanted.imputed)
+    measured = sp.csc_array(counts_of(spots, wanted.measured))
+    measured.sum_duplicates()
+    first, size = measured.nnz, measured.nnz + number * imputed
+    kind = np.int32 if size < 2**31 else np.int64
+    data = {name: np.empty(size, np.float32) for name in ("X", LOG)}
+    indices = np.empty(size, kind)
+    spread = np.empty((imputed, number), np.float32)
+    data["X"][:first], indices[:first] = measured.data, measured.indices
+    per_count = 1e4 / np.maximum(seen.library, 1)
+    data[LOG][:first] = np.log1p(measured.data * per_count[measured.indices])
+    tail = {name: values[first:].reshape(imputed, number) for name, values in data.items()}
+    indices[first:].reshape(imputed, number)[:] = np.arange(number)
+    position = {gene: n for n, gene in enumerate(cells.genes)}
+    columns = np.array([position[gene] for gene in wanted.imputed], np.int64)
+    step = max(1, _AT_ONCE // number)
+    starts = range(0, imputed, step)
+    with job.stage("Imputing genes", len(starts)) as stage:
+        for at in starts:
+            predicted = fitted.impute(columns[at : at + step])
+            part = slice(at, at + step)
+            tail["X"][part] = predicted.share.T * seen.library
+            tail[LOG][part] = np.log1p(1e4 * predicted.share.T)
+            spread[part] = predicted.spread.T
+            stage.advance()
+    ends = first + number * np.arange(1, imputed + 1)
+    indptr = np.concatenate([measured.indptr, ends]).astype(kind)
+    none = np.zeros(len(wanted.measured) + 1)
+    own = np.concatenate([none, ends - first]).astype(kind)
+    shape = (number, len(wanted.measured) + imputed)
+    return (
+        sp.csc_matrix((data["X"], indices, indptr), shape, copy=False),
+        sp.csc_matrix((data[LOG], indices, indptr), shape, copy=False),
+        sp.csc_matrix((spread.ravel(), indices[first:], own), shape, copy=False),
+    )
+
+
+def _var(var: pd.DataFrame, genes: Sequence[str]) -> pd.DataFrame:
+    """Return what the spots say of genes; of imputed ones nothing, as a file can store it."""
+    import pandas as pd
+
+    ours = {IMPUTED, HOLDOUT_R, SPREAD} & set(var.columns)
+    var = var.rename(columns={name: f"{name}_input" for name in ours})
+    grown = var.reindex(pd.Index(genes))
+    grown.index.name = var.index.name
+    for name in grown.columns[grown.isna().any(axis=0) & (grown.dtypes != var.dtypes).to_numpy()]:
+        if pd.api.types.is_bool_dtype(var[name]):
+            grown[name] = grown[name].astype("boolean")
+    for name in grown.columns:
+        column = grown[name]
+        text = column.dtype == object or isinstance(column.dtype, pd.StringDtype)
+        if text and column.isna().any():
+            grown[name] = column.map(str, na_action="ignore").astype("category")
+    return grown

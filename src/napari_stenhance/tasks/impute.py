@@ -1,0 +1,302 @@
+"""Predict genes that the assay did not measure, from single cells of the same kind of tissue."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from napari_stenhance.errors import InputError
+from napari_stenhance.running.device import DeviceName
+from napari_stenhance.running.job import Job
+from napari_stenhance.tasks.options import Help, Options
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import torch
+
+    from napari_stenhance.methods.sinca.protocol import ImputationMethod, Measured
+    from napari_stenhance.results.imputed import ImputedRun
+    from napari_stenhance.results.imputed_table import Wanted
+    from napari_stenhance.section.cells import Cells, Opened
+    from napari_stenhance.section.section import Section
+    from napari_stenhance.storage.cache import Cache
+
+_PIXELS_IN_PITCH = 8
+
+
+@dataclass(frozen=True)
+class ImputeOptions(Options):
+    """Options of `impute`; spots may also be a `Section` object, the reference an AnnData."""
+
+    spots: Annotated[
+        Path,
+        Help("A section with spots, or a folder of the published layout.", positional=True),
+    ]
+    reference: Annotated[
+        Path,
+        Help(
+            "Single cells of the same kind of tissue, raw counts: an .h5ad, or the same folder.",
+            positional=True,
+        ),
+    ]
+    out: Annotated[Path, Help("The result folder (C2.stenhance.zarr).")]
+    genes: Annotated[
+        str,
+        Help(
+            "Genes of the table: A,B,C or a file with one on each line; by default all that the "
+            "spots measured, and all that only the cells have."
+        ),
+    ] = ""
+    cluster_key: Annotated[
+        str,
+        Help("Column of the cells that says their cluster; by default cluster, if it is there."),
+    ] = ""
+    then: Annotated[
+        Literal["pixel2gene"] | None,
+        Help(
+            "Enhance the imputed genes (or those of --genes) from the slide, to 8 µm, with this "
+            "method."
+        ),
+    ] = None
+    write: Annotated[
+        str, Help("Genes to write as images: A,B,C or a file; any other can be shown later.")
+    ] = ""
+    epochs: Annotated[
+        int | None, Help("Train so long, also with --then; by default as the methods say.")
+    ] = None
+    mpp: Annotated[
+        float | None, Help("Scale of the section, where files do not say.", unit="µm per pixel")
+    ] = None
+    image: Annotated[Path | None, Help("The slide, where it does not lie beside the counts.")] = (
+        None
+    )
+    device: Annotated[DeviceName, Help("What computes.")] = "auto"
+    seed: Annotated[int, Help("Fixes every random choice.")] = 0
+
+
+def impute(
+    options: ImputeOptions, job: Job | None = None, cache: Cache | None = None
+) -> ImputedRun:
+    """Predict genes that the spots did not measure, from a single-cell reference.
+
+    Parameters
+    ----------
+    options : ImputeOptions
+    job : Job, optional
+        Receives progress and notes; cancels.
+    cache : Cache, optional
+        Where pyramids and locks lie; by default the user's.
+
+    Returns
+    -------
+    ImputedRun
+        One that is complete is returned as it is.
+
+    Raises
+    ------
+    InputError
+        If an input or an option cannot be used.
+    InferenceError
+        If the device fails.
+    Cancelled
+        If the job was cancelled.
+    """
+    from napari_stenhance.methods.genes import named_genes
+    from napari_stenhance.results.imputed import (
+        ImputedRun,
+        same_imputation,
+        write_imputed_image,
+    )
+    from napari_stenhance.results.imputed_table import Wanted
+    from napari_stenhance.results.result import Result
+    from napari_stenhance.running.device import resolve_device
+    from napari_stenhance.section.cells import open_cells
+    from napari_stenhance.storage.cache import Cache
+    from napari_stenhance.tasks.finding import open_spots
+
+    job, cache = job or Job(), cache or Cache.default()
+    device = resolve_device(options.device)
+    method = _method(options, device)
+    section = open_spots(options.spots, options.mpp, options.image, cache, job)
+    spots = section.need_spots()
+    if options.then is not None:
+        section.need_slide().scale()
+    opened = open_cells(options.reference, spots, options.cluster_key, job)
+    for said in (opened.report, *opened.doubts):
+        job.note(said)
+    named = named_genes(options.genes) if options.genes else None
+    wanted = Wanted.of(named, spots, opened.cells)
+    write = named_genes(options.write) if options.write else ()
+    lost = [gene for gene in write if gene not in set(wanted.genes)]
+    if lost:
+        msg = f"--write: {', '.join(lost[:5])} will not be in the table; name them in --genes too."
+        raise InputError(msg)
+    wanted.check_size(spots.n_obs, job)
+    identity = _identity(options, method, section, opened.cells, named)
+    with Result.writing(options.out, section, cache) as result:
+        if result.has_slide:
+            result.log("slide", path=section.need_slide().path.resolve())
+        run = same_imputation(result, identity)
+        if run is None:
+            run = _run(result, identity, method, section, opened, wanted, device, job)
+        else:
+            job.note(f"{result.path}: the run {run.name} is already complete.")
+        for gene in write:
+            write_imputed_image(run, gene)
+    run = ImputedRun(Result.open(options.out), run.name)
+    if options.then is not None:
+        genes = wanted.genes if named else wanted.imputed
+        _enhance(options, section, run, genes, [g for g in write if g in set(genes)], job, cache)
+    return run
+
+
+def _method(options: ImputeOptions, device: torch.device) -> ImputationMethod:
+    from napari_stenhance.methods.sinca.registry import make_imputation
+
+    return make_imputation(epochs=options.epochs, seed=options.seed, device=device)
+
+
+def _identity(
+    options: ImputeOptions,
+    method: ImputationMethod,
+    section: Section,
+    cells: Cells,
+    named: tuple[str, ...] | None,
+) -> dict[str, Any]:
+    """Return what decides the table: runs are the same if it is."""
+    from napari_stenhance.methods.sample import counts_hash
+
+    slide = section.slide
+    return {
+        "method": "sinca",
+        "preset": "robust",
+        "recipe": method.describe(),
+        "genes": "all" if named is None else list(named),
+        "seed": options.seed,
+        "spots": {
+            "name": section.name,
+            "slide_sha256": None if slide is None else slide.sha256,
+            "mpp": section.mpp,
+            "spots_sha256": counts_hash(section),
+        },
+        "cells": {"name": cells.name, "sha256": cells.sha256(), "clusters": len(cells.groups)},
+    }
+
+
+def _run(
+    result: Any,
+    identity: dict[str, Any],
+    method: ImputationMethod,
+    section: Section,
+    opened: Opened,
+    wanted: Wanted,
+    device: torch.device,
+    job: Job,
+) -> ImputedRun:
+    """Learn, fill the table, and write it."""
+    from napari_stenhance.results.imputed import write_imputation
+    from napari_stenhance.results.imputed_table import imputed_table
+    from napari_stenhance.results.label_map import pixel_um, reach_um
+    from napari_stenhance.running.device import describe_device, inference_errors
+    from napari_stenhance.section.grid import Grid
+    from napari_stenhance.tasks.predicting import versions
+
+    cells, seen = opened.cells, _see(section, opened.cells)
+    about = {
+        "method": "sinca",
+        "preset": "robust",
+        "reference": cells.name,
+        "matched": opened.report,
+        "seed": identity["seed"],
+    }
+    with inference_errors("Imputing genes"):
+        fitted = method.fit(seen, cells, job)
+        table = imputed_table(section.need_spots(), seen, cells, fitted, wanted, about, job)
+    slide, mpp = section.slide, section.mpp
+    grid = (
+        Grid.around(seen.xy, seen.pitch / _PIXELS_IN_PITCH, reach_um(seen.xy), mpp)
+        if slide is None or mpp is None
+        else Grid.over(slide, pixel_um(seen.pitch))
+    )
+    provenance = {
+        "seed": identity["seed"],
+        "device": describe_device(device),
+        "versions": versions(),
+        "matched": opened.report,
+        "spots": section.need_spots().n_obs,
+        "doubts": [*(f"{section.name}: {d}" for d in section.doubts), *opened.doubts],
+    }
+    with job.stage("Writing the table", 1) as stage:
+        run = write_imputation(result, "sinca-robust", identity, provenance, table, seen.xy, grid)
+        stage.advance()
+    return run
+
+
+def _see(section: Section, cells: Cells) -> Measured:
+    """Return what the method sees of the spots: the genes that the cells have too."""
+    import numpy as np
+
+    from napari_stenhance.methods.sinca.protocol import Measured
+    from napari_stenhance.section.spots import counts_of
+
+    spots = section.need_spots()
+    xy, pitch = section.positions()
+    position = {gene: n for n, gene in enumerate(cells.genes)}
+    shared = [gene for gene in map(str, spots.var_names) if gene in position]
+    return Measured(
+        name=section.name,
+        xy=xy,
+        pitch=pitch,
+        counts=counts_of(spots, shared),
+        library=np.asarray(spots.X.sum(axis=1), np.float64).ravel(),
+        columns=np.array([position[gene] for gene in shared], np.int64),
+    )
+
+
+def _enhance(
+    options: ImputeOptions,
+    section: Section,
+    run: ImputedRun,
+    genes: Sequence[str],
+    write: Sequence[str],
+    job: Job,
+    cache: Cache,
+) -> None:
+    """Learn genes of the table from the slide, as if they had been measured."""
+    import anndata as ad
+    import numpy as np
+    import scipy.sparse as sp
+
+    from napari_stenhance.section.section import Section
+    from napari_stenhance.tasks.enhance import EnhanceOptions, enhance
+
+    spots, table = section.need_spots(), run.table()
+    expected = Section(
+        slide=section.slide,
+        spots=ad.AnnData(
+            X=sp.csr_matrix(table[:, list(genes)].X),
+            obs=spots.obs,
+            var=table.var.loc[list(genes), []],
+            obsm={"spatial": spots.obsm["spatial"]},
+            uns=spots.uns,
+        ),
+        name=section.name,
+        doubts=(
+            f"These genes were learned from the run {run.name}: what it imputed was not measured.",
+        ),
+        library=np.asarray(spots.X.sum(axis=1), np.float64).ravel(),
+    )
+    enhance(
+        EnhanceOptions(
+            sections=(expected,),  # type: ignore[arg-type]
+            out=options.out,
+            write=",".join(write),
+            epochs=options.epochs,
+            device=options.device,
+            seed=options.seed,
+        ),
+        job,
+        cache,
+    )
