@@ -86,13 +86,17 @@ class Output(NamedTuple):
     unknown : Tensor, shape (groups, spots, unknown genes)
     known : Tensor, shape (groups, spots, known genes)
         What it makes of the measured genes.
-    weights : Tensor, shape (groups, spots, cells)
-        Attention, averaged over heads.
+    weights : Tensor, shape (heads, groups · spots, cells)
+        Attention; no gradient flows through it.
     """
 
     unknown: Tensor
     known: Tensor
     weights: Tensor
+
+    def attention(self) -> Tensor:
+        """Average the attention over heads, (groups, spots, cells)."""
+        return self.weights.mean(dim=0).unflatten(0, self.known.shape[:2])
 
 
 class Network(nn.Module):
@@ -142,5 +146,4 @@ class Network(nn.Module):
         attended, weights = self.attention(spots.flatten(0, 1), memory)
         spots = self.dropout(attended.view_as(spots))
         spots = self.dropout(self.transformer(spots))
-        mean = weights.detach().mean(dim=0).view(*spots.shape[:2], -1)
-        return Output(self.unknown_head(spots), self.known_head(spots), mean)
+        return Output(self.unknown_head(spots), self.known_head(spots), weights.detach())

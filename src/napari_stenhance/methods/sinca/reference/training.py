@@ -167,7 +167,11 @@ def predict(
         Normalised.
     """
     parts = [
-        (o.unknown.flatten(0, 1), o.known.flatten(0, 1), o.weights.flatten(0, 1) @ unknown_of_cells)
+        (
+            o.unknown.flatten(0, 1),
+            o.known.flatten(0, 1),
+            o.attention().flatten(0, 1) @ unknown_of_cells,
+        )
         for o, _ in evaluated(network, seen, recipe.batch, job)
     ]
     return Predicted(*(torch.cat(part) for part in zip(*parts, strict=True)))
