@@ -1,0 +1,144 @@
+"""What `robust` learned: how spots attend to cells, in each member."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from napari_stenhance.methods.sinca.network import Network
+from napari_stenhance.methods.sinca.protocol import Imputed, Measured
+from napari_stenhance.methods.sinca.training import predict
+from napari_stenhance.methods.sinca.units import Units
+from napari_stenhance.scoring.metrics import pearson
+from napari_stenhance.section.spots import log1p_cp10k
+
+_SPOTS_AT_ONCE = 1024
+_GENES_AT_ONCE = 512
+_PER = np.float32(1e4)
+
+
+@dataclass(frozen=True)
+class Member:
+    """A trained network, and spots and cells as it sees them, (…, width)."""
+
+    network: Network
+    spots: Tensor
+    keys: Tensor
+
+    @torch.inference_mode()
+    def predict(self, source: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Predict genes of all spots, (spots, genes), from their values in the cells."""
+        values = torch.tensor(source, device=self.keys.device)
+        parts = [
+            predict(self.network, some, self.keys, values).cpu()
+            for some in self.spots.split(_SPOTS_AT_ONCE)
+        ]
+        return np.asarray(torch.cat(parts).numpy())
+
+    @torch.inference_mode()
+    def mean_attention(self) -> NDArray[np.float32]:
+        """Return how much all spots together attend to each cell, (cells,), of sum 1."""
+        total = torch.zeros(len(self.keys), device=self.keys.device)
+        for some in self.spots.split(_SPOTS_AT_ONCE):
+            total += self.network.attention(some, self.keys).sum(dim=0)
+        return np.asarray((total / len(self.spots)).cpu().numpy())
+
+
+@dataclass(frozen=True)
+class FittedRobust:
+    """What `robust` learned of one section: `FittedImputation`.
+
+    Attributes
+    ----------
+    members : tuple of Member
+    units : Units
+        What spots attend to.
+    per_library : float
+        How much more of a spot's library a gene is than of the library of the cells, which may
+        count other genes.
+    held_out_r : ndarray of float32, shape (shared genes,)
+    """
+
+    members: tuple[Member, ...]
+    units: Units
+    per_library: float
+    held_out_r: NDArray[np.float32]
+    _attention: NDArray[np.float32] = field(repr=False)
+
+    @classmethod
+    def of(
+        cls,
+        members: tuple[Member, ...],
+        units: Units,
+        spots: Measured,
+        held_out_of: NDArray[np.int64],
+        counted: NDArray[np.bool_],
+    ) -> FittedRobust:
+        """Score members on what they held out, and compare the libraries of spots and cells.
+
+        Parameters
+        ----------
+        members : tuple of Member
+        units : Units
+        spots : Measured
+        held_out_of : ndarray of int64, shape (shared genes,)
+            The member that never saw a gene; −1 if none of them did.
+        counted : ndarray of bool, shape (spots,)
+            Spots with enough counts to be compared with.
+        """
+        attention = np.mean([member.mean_attention() for member in members], axis=0)
+        r = np.full(len(spots.columns), np.nan, np.float32)
+        for at in range(0, len(r), _GENES_AT_ONCE):
+            genes = np.arange(at, min(at + _GENES_AT_ONCE, len(r)))
+            source = units.log1p_cp10k(spots.columns[genes])
+            measured = log1p_cp10k(spots.counts[:, genes], spots.library).toarray()[counted]
+            for number, member in enumerate(members):
+                held = np.flatnonzero(held_out_of[genes] == number)
+                if len(held):
+                    predicted = member.predict(source[:, held])[counted]
+                    r[genes[held]] = pearson(predicted, measured[:, held])
+            held = np.flatnonzero(held_out_of[genes] < 0)
+            if len(held):
+                predicted = np.mean([m.predict(source[:, held])[counted] for m in members], axis=0)
+                r[genes[held]] = pearson(predicted, measured[:, held])
+        of_spots = float(spots.counts.sum(dtype=np.float64) / spots.library.sum())
+        of_cells = 0.0
+        for at in range(0, len(spots.columns), _GENES_AT_ONCE):
+            share = units.share(spots.columns[at : at + _GENES_AT_ONCE])
+            of_cells += float((attention @ share).sum())
+        return cls(members, units, of_spots / of_cells, r, attention)
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Names of the clusters of cells."""
+        return self.units.groups
+
+    def composition(self) -> NDArray[np.float32]:
+        """Return how much each spot attends to each cluster, (spots, groups): the members' mean."""
+        return np.mean([m.predict(self.units.composition) for m in self.members], axis=0)
+
+    def impute(self, columns: NDArray[np.int64]) -> Imputed:
+        """Predict genes of the cells, by their columns, whether or not the spots have them.
+
+        Where a gene is expressed follows the mean log1p CP10k of the cells that a spot attends
+        to; how much of it there is, over all spots, their mean share.
+        """
+        spots = len(self.members[0].spots)
+        share = np.empty((spots, len(columns)), np.float32)
+        spread = np.empty_like(share)
+        for at in range(0, len(columns), _GENES_AT_ONCE):
+            some = columns[at : at + _GENES_AT_ONCE]
+            here = slice(at, at + len(some))
+            source = self.units.log1p_cp10k(some)
+            predicted = np.stack([member.predict(source) for member in self.members])
+            level = self._attention @ self.units.share(some) * np.float32(self.per_library)
+            pattern = np.expm1(predicted)
+            mean = np.expm1(predicted.mean(axis=0))
+            scale = level / np.maximum(mean.mean(axis=0), np.float32(1e-12))
+            share[:, here] = mean * scale
+            spread[:, here] = np.log1p(pattern * scale * _PER).std(axis=0)
+        return Imputed(share, spread)

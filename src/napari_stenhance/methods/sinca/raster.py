@@ -1,0 +1,88 @@
+"""The whole section as one raster of spots, with what is occupied; and windows of near spots."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+_SIDES = (1.0, 0.87, 0.75)
+_SHARING_MOST = 0.01
+
+
+@dataclass(frozen=True)
+class Raster:
+    """Spots on a raster; where several share a place, they share its mean.
+
+    Attributes
+    ----------
+    place : Tensor of int64, shape (spots,)
+        Place of each spot, rows first.
+    number : Tensor of float32, shape (rows · columns,)
+        How many spots have each place.
+    shape : tuple of int
+        Rows and columns.
+    """
+
+    place: Tensor
+    number: Tensor
+    shape: tuple[int, int]
+
+    @classmethod
+    def of(cls, xy: NDArray[np.float64], pitch: float, device: torch.device) -> Raster:
+        """Lay spots on a raster of about their pitch.
+
+        Of a side of 1, 0.87 (the rows of a hexagonal lattice) and 0.75 pitches the largest is
+        taken at which hardly any spots share a place; cells that lie anyhow get the smallest.
+        """
+        # Half a place off: rounding then falls between spots, not on them.
+        for side in _SIDES:
+            index = np.floor((xy - xy.min(axis=0)) / (pitch * side) + 0.5).astype(np.int64)
+            shared = 1 - len(np.unique(index, axis=0)) / len(index)
+            if shared <= _SHARING_MOST:
+                break
+        columns, rows = (int(n) + 1 for n in index.max(axis=0))
+        place = torch.tensor(index[:, 1] * columns + index[:, 0], device=device)
+        number = torch.zeros(rows * columns, device=device)
+        number.index_add_(0, place, torch.ones(len(xy), device=device))
+        return cls(place, number, (rows, columns))
+
+    @property
+    def occupied(self) -> Tensor:
+        """1 where there is a spot, else 0, (1, 1, rows, columns)."""
+        return (self.number > 0).float().reshape(1, 1, *self.shape)
+
+    def scatter(self, values: Tensor) -> Tensor:
+        """Lay (spots, channels) on the raster, (1, channels, rows, columns); 0 between spots."""
+        total = torch.zeros(len(self.number), values.shape[1], device=values.device)
+        mean = total.index_add(0, self.place, values) / self.number.clamp(min=1)[:, None]
+        return mean.T.reshape(1, values.shape[1], *self.shape)
+
+    def gather(self, raster: Tensor) -> Tensor:
+        """Read (1, channels, rows, columns) where the spots are, (spots, channels)."""
+        return raster.reshape(raster.shape[1], -1).T.index_select(0, self.place)
+
+
+def windows(xy: NDArray[np.float64], most: int) -> NDArray[np.int64]:
+    """Cut spots into windows of near ones, halving along the longer side until they are small.
+
+    Returns
+    -------
+    ndarray of int64, shape (windows, at most `most`)
+        Indices of spots; −1 fills up windows that have fewer.
+    """
+    parts = [np.arange(len(xy))]
+    while len(parts[0]) > most:
+        halves = []
+        for part in parts:
+            axis = int(np.ptp(xy[part], axis=0).argmax())
+            ordered = part[np.argsort(xy[part, axis], kind="stable")]
+            halves += np.array_split(ordered, 2)
+        parts = halves
+    filled = np.full((len(parts), max(len(part) for part in parts)), -1, np.int64)
+    for n, part in enumerate(parts):
+        filled[n, : len(part)] = part
+    return filled

@@ -1,0 +1,118 @@
+"""What spots attend to: cells, groups of alike cells where there are many, or cluster centroids."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+from sklearn.cluster import KMeans
+from sklearn.decomposition import TruncatedSVD
+
+from napari_stenhance.errors import InputError
+from napari_stenhance.methods.genes import variance
+from napari_stenhance.section.cells import Cells
+from napari_stenhance.section.spots import log1p_cp10k
+
+Attended = Literal["cells", "centroids"]
+_AXES = 30
+_GENES = 2000
+_ROUNDS = 20
+
+
+@dataclass(frozen=True)
+class Units:
+    """Rows of counts that spots attend to.
+
+    Attributes
+    ----------
+    counts : csc_array of float32, shape (units, genes of the cells)
+        Sums over the cells of a unit.
+    library : ndarray of float64, shape (units,)
+    groups : tuple of str
+        Names of the clusters of cells; empty where they are not known.
+    composition : ndarray of float32, shape (units, groups)
+        Share of the cells of a unit that belong to each cluster.
+    """
+
+    counts: sp.csc_array[np.float32]
+    library: NDArray[np.float64]
+    groups: tuple[str, ...]
+    composition: NDArray[np.float32]
+
+    @classmethod
+    def of(
+        cls, cells: Cells, columns: NDArray[np.int64], attended: Attended, most: int, seed: int
+    ) -> Units:
+        """Take each cell for itself, as long as there are at most `most`; else put alike together.
+
+        Alike is told by K-means on 30 principal axes of log1p CP10k of the shared genes that vary
+        most (Baran et al. 2019 call such groups metacells).
+
+        Parameters
+        ----------
+        cells : Cells
+        columns : ndarray of int64
+            The genes that tell cells apart: those that spots have too.
+        attended : {"cells", "centroids"}
+            "centroids" makes one unit of each cluster.
+        most : int
+        seed : int
+
+        Raises
+        ------
+        InputError
+            If centroids are asked for, and no clusters are known.
+        """
+        number = cells.counts.shape[0]
+        if attended == "centroids":
+            if cells.group is None:
+                msg = (
+                    f"{cells.name}: the cells have no clusters to take centroids of; name a "
+                    "column of obs with --cluster-key, or attend to cells."
+                )
+                raise InputError(msg)
+            unit = cells.group
+        elif number <= most:
+            unit = np.arange(number)
+        else:
+            unit = _alike(cells.counts, columns, most, seed)
+        units = int(unit.max()) + 1
+        # Cells without a cluster, -1, belong to no centroid.
+        placed = np.flatnonzero(unit >= 0)
+        member = sp.csr_array(
+            (np.ones(len(placed), np.float32), (unit[placed], placed)), (units, number)
+        )
+        counts = sp.csc_array(member @ cells.counts)
+        composition = np.zeros((units, len(cells.groups)), np.float32)
+        if cells.group is not None:
+            known = np.flatnonzero((cells.group >= 0) & (unit >= 0))
+            np.add.at(composition, (unit[known], cells.group[known]), 1)
+            composition /= np.maximum(composition.sum(axis=1, keepdims=True), 1)
+        library = np.asarray(counts.sum(axis=1), np.float64).ravel()
+        return cls(counts, library, cells.groups, composition)
+
+    def log1p_cp10k(self, columns: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return log1p of counts per 10,000 of some genes, (units, genes), dense."""
+        return log1p_cp10k(sp.csr_array(self.counts[:, columns]), self.library).toarray()
+
+    def share(self, columns: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return the share of some genes of all counts of a unit, (units, genes), dense."""
+        own = self.counts[:, columns].toarray()
+        share: NDArray[np.float32] = own / np.maximum(self.library, 1)[:, None].astype(np.float32)
+        return share
+
+
+def _alike(
+    counts: sp.csr_array[np.float32], columns: NDArray[np.int64], number: int, seed: int
+) -> NDArray[np.int64]:
+    """Put cells into groups of alike ones; groups are numbered without gaps."""
+    library = np.asarray(counts.sum(axis=1), np.float64).ravel()
+    logs = log1p_cp10k(sp.csr_array(counts[:, columns]), library)
+    chosen = np.sort(np.argsort(-variance([logs]), kind="stable")[:_GENES])
+    axes = min(_AXES, len(chosen) - 1)
+    scores = TruncatedSVD(axes, random_state=seed).fit_transform(logs[:, chosen])
+    found = KMeans(number, n_init=1, max_iter=_ROUNDS, random_state=seed).fit_predict(scores)
+    return np.unique(found, return_inverse=True)[1].astype(np.int64)
