@@ -41,7 +41,8 @@ def write_pair(folder: Path, **options: Any) -> tuple[Path, Path]:
 
 
 def quick(spots: object, reference: object, out: Path, **options: Any) -> st.ImputeOptions:
-    return st.ImputeOptions(spots, reference, out, epochs=5, device="cpu", **options)  # type: ignore[arg-type]
+    options = {"epochs": 5, "device": "cpu", **options}
+    return st.ImputeOptions(spots, reference, out, **options)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +90,12 @@ def test_the_table_keeps_the_spots_and_adds_genes(made: tuple[Path, Path]) -> No
     assert list(table.var["gene_symbol"].astype(object)[:2]) == ["SYM0", "SYM1"]
     assert table.var["gene_symbol"][SHARED:].isna().all()
     assert list(table.var["control"][:3]) == [True, True, False]
+    # T0 … are each the most in one quarter.
+    share = table.obsm["cell_composition"]
+    assert list(table.uns["cell_composition"]) == ["T0", "T1", "T2", "T3"]
+    np.testing.assert_allclose(share.sum(axis=1), 1, rtol=1e-4)
+    row, column = (each.ravel() >= 6 for each in np.mgrid[:12, :12])
+    assert (share.argmax(axis=1) == 2 * row + column).mean() > 0.6
     assert str(folder).encode() not in b"".join(files_of(out).values())
 
 
@@ -331,9 +338,10 @@ def test_real_pairs(case: str, data: Path, tmp_path: Path) -> None:
     small = Section(spots=table[:, panel].copy(), name=case, mpp=section.mpp)
     reference = data / case / f"{cells}.h5ad"
     genes = ",".join([*hidden, panel[0]])
-    imputed = st.impute(
-        quick(small, reference, tmp_path / "r", genes=genes, cluster_key="cell_type")
+    options = quick(
+        small, reference, tmp_path / "r", genes=genes, cluster_key="cell_type", epochs=1
     )
+    imputed = st.impute(options)
     assert list(imputed.var["imputed"]) == [True, False]
     assert imputed.table().n_obs == table.n_obs
     assert imputed.grid.unit == ("micrometer" if case == "mob" else "pixel")
