@@ -69,7 +69,9 @@ def opened(cells: ad.AnnData, spots: ad.AnnData | None = None, key: str = "") ->
     return open_cells(cells, make_spots() if spots is None else spots, key)
 
 
-@pytest.mark.parametrize("stored", ["csr", "csc", "dense", "int64", "csr in memory", "csc in memory"])
+@pytest.mark.parametrize(
+    "stored", ["csr", "csc", "dense", "int64", "csr in memory", "csc in memory"]
+)
 def test_every_way_to_store_counts_reads_the_same(
     stored: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -193,7 +195,9 @@ def test_clusters_are_any_column_that_says_them(tmp_path: Path) -> None:
     assert found.cells.group is not None
     assert list(found.cells.group[:3]) == [0, 0, 0]
     assert any("3 cells have no kind" in doubt for doubt in found.doubts)
-    with pytest.raises(st.InputError, match="no column of the cells; there are: cluster, depth, kind"):
+    with pytest.raises(
+        st.InputError, match="no column of the cells; there are: cluster, depth, kind"
+    ):
         opened(cells, key="nope")
     cells.obs["id"] = cells.obs_names
     with pytest.raises(st.InputError, match="no clusters; name another"):

@@ -41,7 +41,8 @@ def write_pair(folder: Path, **options: Any) -> tuple[Path, Path]:
 
 
 def quick(spots: object, reference: object, out: Path, **options: Any) -> st.ImputeOptions:
-    return st.ImputeOptions(spots, reference, out, epochs=5, device="cpu", **options)  # type: ignore[arg-type]
+    options = {"epochs": 5, "device": "cpu", **options}
+    return st.ImputeOptions(spots, reference, out, **options)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +90,12 @@ def test_the_table_keeps_the_spots_and_adds_genes(made: tuple[Path, Path]) -> No
     assert list(table.var["gene_symbol"].astype(object)[:2]) == ["SYM0", "SYM1"]
     assert table.var["gene_symbol"][SHARED:].isna().all()
     assert list(table.var["control"][:3]) == [True, True, False]
+    # T0 … are each the most in one quarter.
+    share = table.obsm["cell_composition"]
+    assert list(table.uns["cell_composition"]) == ["T0", "T1", "T2", "T3"]
+    np.testing.assert_allclose(share.sum(axis=1), 1, rtol=1e-4)
+    row, column = (each.ravel() >= 6 for each in np.mgrid[:12, :12])
+    assert (share.argmax(axis=1) == 2 * row + column).mean() > 0.6
     assert str(folder).encode() not in b"".join(files_of(out).values())
 
 
@@ -179,7 +186,10 @@ def test_again_gives_the_same_bytes_and_a_killed_run_is_replaced(
 def test_export_is_the_table(made: tuple[Path, Path], tmp_path: Path) -> None:
     _, out = made
     run("export", out, "--to", "h5ad", "--out", tmp_path / "all.h5ad")
-    table, exported = st.imputed_run(st.Result.open(out)).table(), ad.read_h5ad(tmp_path / "all.h5ad")
+    table, exported = (
+        st.imputed_run(st.Result.open(out)).table(),
+        ad.read_h5ad(tmp_path / "all.h5ad"),
+    )
     pd.testing.assert_frame_equal(exported.var, table.var, check_dtype=False)
     pd.testing.assert_frame_equal(exported.obs, table.obs, check_dtype=False)
     for layer in (None, "log1p_cp10k", "spread"):
@@ -231,7 +241,7 @@ def test_bad_input_is_one_sentence(made: tuple[Path, Path], tmp_path: Path) -> N
 def test_a_table_too_large_is_refused(tmp_path: Path) -> None:
     job = st.Job(memory_bytes=10_000)
     section = Section(spots=make_spots(), name="s")
-    with pytest.raises(st.InputError, match="144 spots × 12 imputed genes .* fewer genes"):
+    with pytest.raises(st.InputError, match=r"144 spots × 12 imputed genes .* fewer genes"):
         st.impute(quick(section, make_cells(), tmp_path / "r"), job)
     assert not (tmp_path / "r").exists()
 
@@ -299,9 +309,8 @@ def test_then_imputed_genes_are_enhanced(section_files: list[Path], tmp_path: Pa
     assert written_images(imputed) == ("X1",)
     assert "already complete" in run(*command, *QUICK).stderr
     # What is not raw is refused as before, if it does not come from here.
-    table = imputed.table()
+    section = Section(slide=spots.slide, spots=imputed.table())
     with pytest.raises(st.InputError, match="raw counts are whole numbers"):
-        section = Section(slide=spots.slide, spots=table)
         st.enhance(st.EnhanceOptions((section,), tmp_path / "no"))  # type: ignore[arg-type]
 
 
@@ -316,11 +325,11 @@ def test_the_baseline_finds_hidden_genes() -> None:
 
 @pytest.mark.parametrize("case", ["merfish", "pdac", "mob"])
 def test_real_pairs(case: str, data: Path, tmp_path: Path) -> None:
-    spots, cells, key = {
-        "merfish": ("merfish_hypothalamus_750x134", "merfish_hypothalamus_scref_1308x134", "cell_type"),
-        "pdac": ("pdacA_st_428x19736", "pdacA_scrna_500x19736", "cell_type"),
-        "mob": ("rep11", "scrna_4558x2000", "cell_type"),
-    }[case]  # fmt: skip
+    spots, cells = {
+        "merfish": ("merfish_hypothalamus_750x134", "merfish_hypothalamus_scref_1308x134"),
+        "pdac": ("pdacA_st_428x19736", "pdacA_scrna_500x19736"),
+        "mob": ("rep11", "scrna_4558x2000"),
+    }[case]
     section = st.open_section(data / case / f"{spots}.h5ad")
     table = section.need_spots()
     hidden = ["Gad1"] if case == "merfish" else ["KRT19"] if case == "pdac" else ["Ackr1"]
@@ -329,9 +338,10 @@ def test_real_pairs(case: str, data: Path, tmp_path: Path) -> None:
     small = Section(spots=table[:, panel].copy(), name=case, mpp=section.mpp)
     reference = data / case / f"{cells}.h5ad"
     genes = ",".join([*hidden, panel[0]])
-    imputed = st.impute(
-        quick(small, reference, tmp_path / "r", genes=genes, cluster_key=key)
+    options = quick(
+        small, reference, tmp_path / "r", genes=genes, cluster_key="cell_type", epochs=1
     )
+    imputed = st.impute(options)
     assert list(imputed.var["imputed"]) == [True, False]
     assert imputed.table().n_obs == table.n_obs
     assert imputed.grid.unit == ("micrometer" if case == "mob" else "pixel")

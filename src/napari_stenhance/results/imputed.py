@@ -30,6 +30,7 @@ _KEY = "stenhance"
 LOG: Final = "log1p_cp10k"
 SPREAD: Final = "spread"
 IMPUTED, HOLDOUT_R = "imputed", "holdout_r"
+COMPOSITION = "cell_composition"
 UNIT = "log1p CP10k"
 Layer = Literal["log1p_cp10k", "spread"]
 

@@ -11,7 +11,7 @@ import scipy.sparse as sp
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.methods.sinca.protocol import FittedImputation, Measured
-from napari_stenhance.results.imputed import HOLDOUT_R, IMPUTED, LOG, SPREAD
+from napari_stenhance.results.imputed import COMPOSITION, HOLDOUT_R, IMPUTED, LOG, SPREAD
 from napari_stenhance.running.job import Job
 from napari_stenhance.section.cells import Cells
 from napari_stenhance.section.spots import attach, counts_of, geometry_of
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _BYTES_EACH = 16
 # Fixed, and not by memory: how much is predicted at once may change the last bit of a value.
-_AT_ONCE = 2**24
+_GENES_AT_ONCE = 512
 
 
 @dataclass(frozen=True)
@@ -119,8 +119,10 @@ def imputed_table(
     -------
     AnnData
         `X` is counts, of imputed genes those to be expected; `layers` hold log1p CP10k and, of
-        imputed genes, its spread. All by gene, so that one is read without the others. What
-        belongs to spots is kept; layers and `varm`, which imputed genes lack, are not.
+        imputed genes, its spread; `obsm["cell_composition"]`, where clusters are known, how much
+        each spot attends to each (`uns` names them). Matrices are by gene, so that one is read
+        without the others. What belongs to spots is kept; layers and `varm`, which imputed genes
+        lack, are not.
     """
     import anndata as ad
 
@@ -136,13 +138,18 @@ def imputed_table(
     var[HOLDOUT_R] = np.array([r.get(gene, np.nan) for gene in order], np.float32)
     var[SPREAD] = mean
     kept = attach(spots, geometry_of(spots))
+    obsm, uns = dict(kept.obsm), {**kept.uns, "stenhance_imputation": about}
+    if fitted.groups:
+        # No data frame: names of clusters may hold what names of columns in files may not.
+        obsm[COMPOSITION] = fitted.composition()
+        uns[COMPOSITION] = np.array(fitted.groups, dtype=object)
     table = ad.AnnData(
         X=counts,
         obs=kept.obs,
         var=var,
-        obsm=dict(kept.obsm),
+        obsm=obsm,
         obsp=dict(kept.obsp),
-        uns={**kept.uns, "stenhance_imputation": about},
+        uns=uns,
         layers={LOG: log, SPREAD: spread},
     )
     # Else the order is as asked for: no copy of a large table.
@@ -173,12 +180,11 @@ def _matrices(
     indices[first:].reshape(imputed, number)[:] = np.arange(number)
     position = {gene: n for n, gene in enumerate(cells.genes)}
     columns = np.array([position[gene] for gene in wanted.imputed], np.int64)
-    step = max(1, _AT_ONCE // number)
-    starts = range(0, imputed, step)
+    starts = range(0, imputed, _GENES_AT_ONCE)
     with job.stage("Imputing genes", len(starts)) as stage:
         for at in starts:
-            predicted = fitted.impute(columns[at : at + step])
-            part = slice(at, at + step)
+            part = slice(at, at + _GENES_AT_ONCE)
+            predicted = fitted.impute(columns[part])
             tail["X"][part] = predicted.share.T * seen.library
             tail[LOG][part] = np.log1p(1e4 * predicted.share.T)
             spread[part] = predicted.spread.T

@@ -148,6 +148,17 @@ class FittedNeighbours:
     likeness: sp.csr_array[np.float32]
     held_out_r: NDArray[np.float32]
 
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Names of the clusters of cells; empty where they are not known."""
+        return self.cells.groups
+
+    def composition(self) -> NDArray[np.float32]:
+        """Return the share of each cluster among the neighbours of each spot, (spots, groups)."""
+        member = np.eye(len(self.groups), dtype=np.float32)[self.cells.group]
+        share: NDArray[np.float32] = self.likeness @ member
+        return share
+
     def impute(self, columns: NDArray[np.int64]) -> Borrowed:
         """Average genes of the cells, by their columns."""
         counts = self.cells.counts[:, columns]

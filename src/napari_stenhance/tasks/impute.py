@@ -53,6 +53,13 @@ class ImputeOptions(Options):
         str,
         Help("Column of the cells that says their cluster; by default cluster, if it is there."),
     ] = ""
+    attended: Annotated[
+        Literal["cells", "centroids"],
+        Help(
+            "What spots attend to: cells, of many those that are alike put together, or centroids, "
+            "one for each cluster."
+        ),
+    ] = "cells"
     then: Annotated[
         Literal["pixel2gene"] | None,
         Help(
@@ -155,7 +162,7 @@ def impute(
 def _method(options: ImputeOptions, device: torch.device) -> ImputationMethod:
     from napari_stenhance.methods.sinca.registry import make_imputation
 
-    return make_imputation(epochs=options.epochs, seed=options.seed, device=device)
+    return make_imputation(options.attended, options.epochs, options.seed, device)
 
 
 def _identity(

@@ -60,6 +60,15 @@ class FittedImputation(Protocol):
         """Pearson's r of log1p CP10k of each shared gene while it was hidden; NaN if constant."""
         ...
 
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Names of the clusters of cells; empty where they are not known."""
+        ...
+
+    def composition(self) -> NDArray[np.float32]:
+        """Return how much each spot attends to each cluster, (spots, groups)."""
+        ...
+
     def impute(self, columns: NDArray[np.int64]) -> Imputed:
         """Predict genes of the cells, by their columns, whether or not the spots have them."""
         ...

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from napari_stenhance.results.imputed import ImputedRun
     from napari_stenhance.section.section import Section
 
-_MORE = ("write", "epochs", "device", "seed")
+_MORE = ("attended", "write", "epochs", "device", "seed")
 
 
 class ImputeWidget(QWidget):

@@ -1,0 +1,186 @@
+"""Imputed genes in a real viewer: made, looked at, pinned, reopened, saved."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from napari.layers import Layer
+from napari.utils.notifications import Notification
+
+import napari_stenhance as st
+from napari_stenhance.plugin.layers import open_layers
+from napari_stenhance.plugin.shown import layers_of
+from napari_stenhance.plugin.widgets import impute as impute_module
+from napari_stenhance.plugin.writer import write_layers
+from person import Person
+from test_cells import ONLY, SHARED, make_cells, make_spots
+
+# PySide6 has no newer way to make such an event.
+pytestmark = pytest.mark.filterwarnings("ignore:Function. .QDragEnterEvent:DeprecationWarning")
+
+
+def write_pair(folder: Path, **options: Any) -> tuple[Path, Path]:
+    make_spots(**options).write_h5ad(folder / "spots.h5ad")
+    make_cells().write_h5ad(folder / "cells.h5ad")
+    return folder / "spots.h5ad", folder / "cells.h5ad"
+
+
+def impute(person: Person, cells: Path, out: Path, **options: Any) -> Any:
+    dock = person.impute
+    fields = dock.form.fields
+    fields["reference"].value, fields["out"].value = cells, out
+    for name, value in {"device": "cpu", "epochs": 5, **options}.items():
+        fields[name].value = value
+    person.click(dock.run)
+    person.wait(lambda: not dock.run_bar.busy)
+    return dock
+
+
+def values_at(layer: Layer, xy: np.ndarray) -> np.ndarray:
+    """Look up what a layer shows at positions of the world."""
+    at = np.array([layer.world_to_data((y, x)) for x, y in xy])
+    row, column = np.rint(at).astype(int).T
+    return np.asarray(layer.data[0])[row, column]
+
+
+def test_any_gene_is_shown_where_its_spots_are(person: Person, tmp_path: Path) -> None:
+    spots, cells = write_pair(tmp_path)
+    person.drop(spots)
+    out = tmp_path / "r.stenhance.zarr"
+    dock = person.impute
+    assert not dock.pin.isEnabled()
+    dock.form.fields["reference"].value = cells
+    assert set(dock.form.fields["cluster_key"].choices) > {"cluster", "depth"}
+    assert Path(dock.form.fields["out"].value).name == "spots.stenhance.zarr"
+    impute(person, cells, out, cluster_key="cluster")
+    assert dock.run_bar.label.text() == "Done."
+    assert "12 are only in the cells" in dock.run_bar.notes.toPlainText()
+    layer = person.layer("imputed")
+    assert layer.visible
+    assert not person.layer("spots").visible
+    assert {str(u) for u in layer.units} == {"micrometer"}
+    # Genes that were not measured come first.
+    assert [dock.gene.itemText(n) for n in (0, ONLY)] == ["X0", "G0"]
+    line = dock.gene.lineEdit()
+    line.clear()
+    person.bot.keyClicks(line, "x7")
+    dock.gene._entered()
+    imputed = st.imputed_run(st.Result.open(out))
+    xy = imputed.table().obsm["spatial"] * 0.5
+    np.testing.assert_array_equal(values_at(layer, xy), imputed.values("X7"))
+    assert "X7" in layer.name
+    assert "log1p CP10k" in layer.name
+    assert layer.contrast_limits[1] <= imputed.values("X7").max()
+    assert "X7 was not measured. Its spread: " in dock.trust.text()
+    dock.uncertainty.setChecked(True)
+    np.testing.assert_array_equal(values_at(layer, xy), imputed.values("X7", "spread"))
+    dock.uncertainty.setChecked(False)
+    dock.show_gene("G5")
+    r = imputed.var.loc["G5", "holdout_r"]
+    assert f"G5 was measured, and shown as it was; while hidden, r = {r:.2f}" in dock.trust.text()
+    # The same again is complete, and no second layer.
+    person.click(dock.run)
+    person.wait(lambda: not dock.run_bar.busy)
+    assert "already complete" in dock.run_bar.notes.toPlainText()
+    assert len(list(layers_of(person.viewer, "imputed"))) == 1
+
+
+def test_pinned_genes_reopen_and_are_saved(person: Person, tmp_path: Path) -> None:
+    spots, cells = write_pair(tmp_path, mpp=None)
+    person.drop(spots)
+    out = tmp_path / "r.stenhance.zarr"
+    dock = impute(person, cells, out)
+    dock.show_gene("X3")
+    person.click(dock.pin)
+    person.wait(lambda: not dock.run_bar.busy)
+    pinned = person.layer("imputed gene")
+    assert pinned.visible
+    assert {str(u) for u in pinned.units} == {"pixel"}
+    imputed = st.imputed_run(st.Result.open(out))
+    xy = imputed.table().obsm["spatial"]
+    np.testing.assert_array_equal(values_at(pinned, xy), imputed.values("X3"))
+    # Browsed and pinned are one picture, at every level.
+    dock.show_gene("X3")
+    for fine, stored in zip(person.layer("imputed").data, pinned.data, strict=True):
+        np.testing.assert_array_equal(np.asarray(fine), np.asarray(stored))
+    assert not pinned.visible
+    again = {a["metadata"]["stenhance"].role: (d, a) for d, a, _ in open_layers(out)[0]}
+    assert set(again) == {"imputed", "imputed gene"}
+    data, attributes = again["imputed gene"]
+    assert attributes["name"] == pinned.name
+    assert attributes["visible"]
+    np.testing.assert_array_equal(np.asarray(data[0]), np.asarray(pinned.data[0]))
+    np.testing.assert_allclose(attributes["scale"], pinned.scale)
+    np.testing.assert_allclose(attributes["translate"], pinned.translate)
+    saved = tmp_path / "saved.zarr"
+    write_layers(str(saved), [pinned.as_layer_data_tuple()])
+    ((kept, _, _),) = open_layers(saved)[0]
+    np.testing.assert_array_equal(np.asarray(kept[0]), np.asarray(pinned.data[0]))
+    # Dropped on the Section dock, its genes are listed again.
+    for layer in list(person.viewer.layers):
+        person.viewer.layers.remove(layer)
+    assert not dock.gene.isEnabled()
+    person.drop(out)
+    assert dock.source.currentText() == "spots · sinca-robust"
+    assert dock.gene.count() == SHARED + ONLY
+
+
+def test_what_is_missing_or_fails_is_one_sentence(
+    person: Person,
+    tmp_path: Path,
+    notifications: list[Notification],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    dock = person.impute
+    person.click(dock.run)
+    assert "Choose an open section" in notifications[-1].message
+    spots, cells = write_pair(tmp_path)
+    person.drop(spots)
+    person.click(dock.run)
+    assert "single cells" in notifications[-1].message
+    impute(person, cells, tmp_path / "r", genes="nope")
+    assert "neither spots nor cells have nope" in notifications[-1].message
+
+    def fail(_options: Any, _job: Any) -> None:
+        msg = "CUDA out of memory"
+        raise RuntimeError(msg)
+
+    monkeypatch.setattr(impute_module, "impute", fail)
+    impute(person, cells, tmp_path / "r")
+    assert "CUDA out of memory" in notifications[-1].message
+    assert dock.run.isEnabled()
+
+
+def test_cancel_stops_it(person: Person, tmp_path: Path) -> None:
+    spots, cells = write_pair(tmp_path)
+    person.drop(spots)
+    dock = person.impute
+    dock.form.fields["reference"].value = cells
+    dock.form.fields["out"].value = tmp_path / "r"
+    person.click(dock.run)
+    person.click(dock.run_bar.cancel)
+    person.wait(lambda: not dock.run_bar.busy)
+    assert "cancelled" in dock.run_bar.label.text()
+    assert dock.run.isEnabled()
+    assert not (tmp_path / "r").exists()
+
+
+def test_enhanced_genes_come_as_layers_too(
+    person: Person, section_files: list[Path], tmp_path: Path
+) -> None:
+    person.drop(section_files[0])
+    make_cells().write_h5ad(tmp_path / "cells.h5ad")
+    impute(person, tmp_path / "cells.h5ad", tmp_path / "r", then="pixel2gene", write="X2", epochs=2)
+    field = person.layer("gene", gene="X2")
+    assert field.visible
+    assert not person.layer("imputed").visible
+    assert not person.layer("spots").visible
+    assert person.genes.run is not None
+    assert "X2" in [person.genes.gene.itemText(n) for n in range(person.genes.gene.count())]
+    # One grid: what was imputed lies where it was enhanced.
+    lattice = person.layer("imputed gene")
+    np.testing.assert_array_equal(lattice.scale, field.scale)
+    np.testing.assert_array_equal(lattice.translate, field.translate)
