@@ -372,7 +372,7 @@ def test_genes_are_chosen_without_the_hidden_spots(synthetic: st.Section) -> Non
     [
         (("--method", "histosge", "--truth", "x"), "--truth is an option of stamgc"),
         (("--method", "spamcaf", "--n-domains", 4), "--n-domains is an option of stamgc"),
-        (("--crops", "100"), "--crops is an option of methods that predict genes"),
+        (("--crops", "100"), "--crops is an option of pixel2gene, histosge, spamcaf"),
         (("--preset", "istar"), "stamgc has robust and reference"),
         (("--method", "histosge", "--ratio", 1), "--ratio 1: write the share"),
         (("--method", "pixel2gene", "--preset", "istar"), "predicts counts of superpixels"),

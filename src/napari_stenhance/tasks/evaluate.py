@@ -11,7 +11,7 @@ from napari_stenhance.errors import InputError
 from napari_stenhance.running.device import DeviceName
 from napari_stenhance.running.job import Job
 from napari_stenhance.tasks.finding import Clustering, Group, Refine, Runs
-from napari_stenhance.tasks.learning import Crops, EncoderName, Epochs, Genes, Variant
+from napari_stenhance.tasks.learning import Crops, EncoderName, Epochs, Genes
 from napari_stenhance.tasks.options import Help, Options
 
 if TYPE_CHECKING:
@@ -19,11 +19,20 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
+    from napari_stenhance.methods.sinca.reference.recipe import Recipe
+    from napari_stenhance.methods.sinca.reference.whole_network import WholeRecipe
     from napari_stenhance.section.section import Section
     from napari_stenhance.storage.cache import Cache
 
-_OF_DOMAINS = ("truth", "n_domains", "clustering", "runs", "refine", "group")
-_OF_GENES = ("ratio", "genes", "encoder", "crops", "variant", "image")
+_FROM_SLIDES = ("pixel2gene", "histosge", "spamcaf")
+_OWN = {
+    **dict.fromkeys(("truth", "n_domains", "clustering", "runs", "refine", "group"), ("stamgc",)),
+    **dict.fromkeys(("ratio", "encoder", "crops", "image"), _FROM_SLIDES),
+    **dict.fromkeys(("genes", "variant"), (*_FROM_SLIDES, "sinca")),
+    **dict.fromkeys(("reference", "folds"), ("sinca",)),
+}
+"""Options that only mean something to some methods."""
+_PRESETS = {"stamgc": ("robust", "reference"), "sinca": ("robust", "reference")}
 
 
 @dataclass(frozen=True)
@@ -32,8 +41,15 @@ class EvaluateOptions(Options):
 
     section: Annotated[Path, Help("A section with spots.", positional=True)]
     method: Annotated[
-        Literal["stamgc", "pixel2gene", "histosge", "spamcaf"], Help("What is evaluated.")
+        Literal["stamgc", "pixel2gene", "histosge", "spamcaf", "sinca"],
+        Help("What is evaluated."),
     ] = "stamgc"
+    reference: Annotated[
+        Path | None, Help("Single cells that sinca imputes from: an .h5ad of raw counts.")
+    ] = None
+    folds: Annotated[
+        int, Help("Into so many the genes are dealt that spots and cells share; each is hidden.")
+    ] = 5
     truth: Annotated[
         str,
         Help("Column of the spots that says their domain; spots without it are left out."),
@@ -57,7 +73,13 @@ class EvaluateOptions(Options):
     ] = "robust"
     encoder: EncoderName = "stain"
     crops: Crops = ""
-    variant: Variant = "coded"
+    variant: Annotated[
+        Literal["coded", "full", "first"],
+        Help(
+            "Of spamcaf: coded, as its program is, or full, as its figure is drawn; of sinca with "
+            "preset reference: coded, or the first version of its program."
+        ),
+    ] = "coded"
     clustering: Clustering = "auto"
     runs: Runs = None
     refine: Refine = False
@@ -80,7 +102,7 @@ class Score:
     ----------
     seed : int
     what : str
-        The method, "nearest spot" or "inverse distance".
+        The method, a way to read it, or the name of a baseline.
     values : dict
         Name and value of each measure.
     n_domains : int or None
@@ -96,7 +118,7 @@ class Score:
 def evaluate(
     options: EvaluateOptions, job: Job | None = None, cache: Cache | None = None
 ) -> tuple[Score, ...]:
-    """Score a method on a section: domains, or genes of spots that it did not see.
+    """Score a method on a section: domains, genes of spots, or whole genes, that it did not see.
 
     Nothing is written.
 
@@ -115,6 +137,7 @@ def evaluate(
         is a truth; silhouette and Davies-Bouldin in the space that was clustered. Of genes three
         for each seed, of the method and of two interpolations that know no image: correlation and
         errors of log1p CP10k on the hidden spots, and on all as published (`scoring.recovery`).
+        Of hidden genes one for each seed and way to predict them (`tasks.gene_folds`).
 
     Raises
     ------
@@ -133,6 +156,8 @@ def evaluate(
     device, seeds = resolve_device(options.device), _seeds(options.seeds)
     if options.method == "stamgc":
         return _domains(options, seeds, device, cache, job)
+    if options.method == "sinca":
+        return _hidden_genes(options, seeds, device, cache, job)
     return _genes(options, seeds, device, cache, job)
 
 
@@ -144,16 +169,18 @@ def _check_own(options: EvaluateOptions) -> None:
     InputError
         Names the first.
     """
-    of_domains = options.method == "stamgc"
     for field in dataclasses.fields(options):
-        others = field.name in (_OF_GENES if of_domains else _OF_DOMAINS)
-        if others and getattr(options, field.name) != field.default:
-            kind = "methods that predict genes" if of_domains else "stamgc"
+        of = _OWN.get(field.name, (options.method,))
+        if options.method not in of and getattr(options, field.name) != field.default:
             name = field.name.replace("_", "-")
-            msg = f"--{name} is an option of {kind}, not of {options.method}; leave it out."
+            msg = (
+                f"--{name} is an option of {', '.join(of)}, not of {options.method}; leave it out."
+            )
             raise InputError(msg)
-    if of_domains and options.preset == "istar":
-        msg = "--preset istar is one of pixel2gene; stamgc has robust and reference."
+    presets = _PRESETS.get(options.method, (options.preset,))
+    if options.preset not in presets:
+        there = " and ".join(presets)
+        msg = f"--preset {options.preset}: {options.method} has {there}; choose one of them."
         raise InputError(msg)
 
 
@@ -212,6 +239,55 @@ def _genes(
             scores += [Score(seed, _named(options, what), values) for what, values in found.items()]
             stage.advance()
     return tuple(scores)
+
+
+def _hidden_genes(
+    options: EvaluateOptions, seeds: tuple[int, ...], device: torch.device, cache: Cache, job: Job
+) -> tuple[Score, ...]:
+    from napari_stenhance.methods.sinca.registry import make_imputation
+    from napari_stenhance.section.cells import open_cells
+    from napari_stenhance.tasks.finding import open_spots
+    from napari_stenhance.tasks.gene_folds import gene_scores, only_genes
+    from napari_stenhance.tasks.gene_methods import as_published, baselines, imputing
+    from napari_stenhance.tasks.impute import see_shared
+
+    if options.reference is None:
+        msg = "evaluate --method sinca: name the single cells with --reference."
+        raise InputError(msg)
+    section = open_spots(options.section, options.mpp, None, cache, job)
+    opened = open_cells(options.reference, section.need_spots(), job=job)
+    for said in (opened.report, *opened.doubts):
+        job.note(said)
+    cells = opened.cells
+    spots = only_genes(see_shared(section, cells), cells, options.genes)
+    scores = []
+    for seed in seeds:
+        own = (
+            imputing("sinca", make_imputation("cells", options.epochs, seed, device))
+            if options.preset == "robust"
+            else as_published(_published(options), (True, False), device)
+        )
+        found = gene_scores(spots, cells, (own, baselines), options.folds, seed, job)
+        scores += [Score(seed, what, values) for what, values in found.items()]
+    return tuple(scores)
+
+
+def _published(options: EvaluateOptions) -> Recipe | WholeRecipe:
+    """Return the published recipe of SINCA-Net, or of its first version.
+
+    Raises
+    ------
+    InputError
+        If there is no such variant.
+    """
+    from napari_stenhance.methods.sinca.reference.recipe import Recipe
+    from napari_stenhance.methods.sinca.reference.whole_network import WholeRecipe
+
+    if options.variant == "full":
+        msg = "--variant full: sinca was published as coded and first; choose one of them."
+        raise InputError(msg)
+    made = WholeRecipe() if options.variant == "first" else Recipe()
+    return made if options.epochs is None else dataclasses.replace(made, epochs=options.epochs)
 
 
 def _named(options: EvaluateOptions, what: str) -> str:

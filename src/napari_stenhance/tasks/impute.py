@@ -210,7 +210,7 @@ def _run(
     from napari_stenhance.section.grid import Grid
     from napari_stenhance.tasks.predicting import versions
 
-    cells, seen = opened.cells, _see(section, opened.cells)
+    cells, seen = opened.cells, see_shared(section, opened.cells)
     about = {
         "method": "sinca",
         "preset": "robust",
@@ -241,7 +241,7 @@ def _run(
     return run
 
 
-def _see(section: Section, cells: Cells) -> Measured:
+def see_shared(section: Section, cells: Cells) -> Measured:
     """Return what the method sees of the spots: the genes that the cells have too."""
     import numpy as np
 

@@ -1,0 +1,154 @@
+"""Hide measured genes in folds, predict them from cells, and compare: `evaluate --method sinca`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+from sklearn.model_selection import KFold
+
+from napari_stenhance.errors import InputError
+from napari_stenhance.methods.genes import HVG, named_genes, variance
+from napari_stenhance.methods.sinca.protocol import Measured
+from napari_stenhance.running.job import Job
+from napari_stenhance.scoring.imputation import MEASURES, imputation_scores, published, raster_of
+from napari_stenhance.section.cells import Cells
+from napari_stenhance.section.spots import log1p_cp10k
+
+
+@dataclass(frozen=True)
+class Fold:
+    """What is seen while some genes are hidden, and which they are.
+
+    Attributes
+    ----------
+    spots : Measured
+        Without the hidden genes, in counts and library.
+    cells : Cells
+    hidden : Measured
+        The hidden genes; what is predicted.
+    """
+
+    spots: Measured
+    cells: Cells
+    hidden: Measured
+
+
+Predict = Callable[[Fold, int, Job], Mapping[str, NDArray[np.floating]]]
+"""Predicts log1p CP10k of the hidden genes, (spots, genes), by a name for each way; of a seed."""
+
+
+def gene_scores(
+    spots: Measured,
+    cells: Cells,
+    methods: Sequence[Predict],
+    folds: int,
+    seed: int,
+    job: Job,
+) -> dict[str, dict[str, float]]:
+    """Hide each shared gene once, and score all predictions together.
+
+    Measured and predicted are log1p of counts per 10,000, of the library without the hidden genes.
+
+    Parameters
+    ----------
+    spots : Measured
+    cells : Cells
+    methods : sequence of callables
+    folds : int
+        Into which genes are dealt.
+    seed : int
+        Deals the genes, and is handed on.
+    job : Job
+
+    Returns
+    -------
+    dict
+        Of each prediction: medians over all genes of `MEASURES`, how many genes there are and how
+        many of them do not vary, measured or predicted; then the published program's figures by
+        what they are, means over folds.
+    """
+    number = len(spots.columns)
+    if not 2 <= folds <= number:
+        msg = f"--folds {folds}: spots and cells share {number} genes; write a number from 2 to it."
+        raise InputError(msg)
+    raster = raster_of(spots.xy, spots.pitch)
+    of_genes: dict[str, list[dict[str, NDArray[np.float64]]]] = {}
+    of_folds: dict[str, list[dict[str, float]]] = {}
+    dealt = KFold(folds, shuffle=True, random_state=seed).split(np.empty((number, 1)))
+    with job.stage("Hiding genes", folds) as stage:
+        for seen, hidden in dealt:
+            fold = hide(spots, cells, np.asarray(seen), np.asarray(hidden))
+            measured = log1p_cp10k(fold.hidden.counts, fold.spots.library).toarray()
+            for name, predicted in (
+                pair for predict in methods for pair in predict(fold, seed, job).items()
+            ):
+                scores = imputation_scores(predicted, measured, raster)
+                of_genes.setdefault(name, []).append(scores)
+                of_folds.setdefault(name, []).append(published(predicted, measured))
+            stage.advance()
+    return {name: _summary(genes, of_folds[name]) for name, genes in of_genes.items()}
+
+
+def _summary(
+    genes: list[dict[str, NDArray[np.float64]]], folds: list[dict[str, float]]
+) -> dict[str, float]:
+    """Put the folds together: medians over all genes, and means of the published figures."""
+    every = {measure: np.concatenate([fold[measure] for fold in genes]) for measure in genes[0]}
+    return {
+        **{measure: float(np.median(every[measure])) for measure in MEASURES},
+        "constant": int(every["constant"].sum()),
+        "genes": len(every["constant"]),
+        **{
+            f"{figure} (published)": float(np.mean([fold[figure] for fold in folds]))
+            for figure in folds[0]
+        },
+    }
+
+
+def hide(spots: Measured, cells: Cells, seen: NDArray[np.int64], hidden: NDArray[np.int64]) -> Fold:
+    """Take genes away from spots, and from their libraries."""
+    part = {
+        kind: replace(
+            spots, counts=sp.csr_array(spots.counts[:, genes]), columns=spots.columns[genes]
+        )
+        for kind, genes in (("seen", seen), ("hidden", hidden))
+    }
+    lost = np.asarray(part["hidden"].counts.sum(axis=1), np.float64).ravel()
+    return Fold(replace(part["seen"], library=spots.library - lost), cells, part["hidden"])
+
+
+def only_genes(spots: Measured, cells: Cells, spec: str) -> Measured:
+    """Keep shared genes: `all`, `hvg:N` (variance of log1p CP10k), `A,B,C` or a file.
+
+    The library stays that of all genes.
+
+    Raises
+    ------
+    InputError
+        If a named gene is not shared, or N is no number.
+    """
+    if spec in {"", "all"}:
+        return spots
+    if spec.startswith(HVG):
+        number = spec.removeprefix(HVG)
+        if not number.isdigit() or int(number) < 2:
+            msg = f"--genes {spec}: write {HVG}N with a number of genes, for example {HVG}500."
+            raise InputError(msg)
+        spread = variance([log1p_cp10k(spots.counts, spots.library)])
+        kept = np.sort(np.argsort(-spread, kind="stable")[: int(number)])
+    else:
+        position = {cells.genes[column]: n for n, column in enumerate(spots.columns)}
+        named = named_genes(spec)
+        lost = [gene for gene in named if gene not in position]
+        if lost:
+            msg = (
+                f"--genes: {', '.join(lost[:5])} ({len(lost)} of {len(named)}) are not shared by "
+                "spots and cells; remove them from the list."
+            )
+            raise InputError(msg)
+        kept = np.array([position[gene] for gene in named])
+    return replace(spots, counts=sp.csr_array(spots.counts[:, kept]), columns=spots.columns[kept])
