@@ -16,6 +16,7 @@ ALL = (
     "domains_memory",
     "sinca",
     "sinca_leak",
+    "imputation",
 )
 
 

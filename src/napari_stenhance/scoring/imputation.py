@@ -20,6 +20,7 @@ _SIGMA, _REACH = 1.5, 3.5
 """Of the Gaussian window of SSIM in places of the raster, and where it ends in sigmas: 11 × 11."""
 _SMALL = (0.01**2, 0.03**2)
 _WINDOW = 7
+_TINY = 1e-6
 
 Values = NDArray[np.floating]
 
@@ -91,6 +92,29 @@ def correlation(predicted: Values, measured: Values) -> NDArray[np.float64]:
 def rank_correlation(predicted: Values, measured: Values) -> NDArray[np.float64]:
     """Return Spearman's r of each gene, equal values sharing the mean of their ranks; or 0."""
     return correlation(rankdata(predicted, axis=0), rankdata(measured, axis=0))
+
+
+def rank_correlation_beyond(
+    predicted: Values, measured: Values, other: Values
+) -> NDArray[np.float64]:
+    """Return what is left of Spearman's r when something that both may follow is held constant.
+
+    The partial correlation of the ranks; 0 where a gene does not vary, or is `other` itself.
+
+    Parameters
+    ----------
+    predicted, measured : ndarray, shape (spots, genes)
+    other : ndarray, shape (spots,)
+        Such as the library size: rare genes follow it in log1p CP10k, as they are found at all
+        where more was counted.
+    """
+    both = np.broadcast_to(np.asarray(other)[:, None], measured.shape)
+    r, a, b = (
+        rank_correlation(*pair)
+        for pair in ((predicted, measured), (predicted, both), (measured, both))
+    )
+    left = np.sqrt(np.clip((1 - a**2) * (1 - b**2), 0, None))
+    return np.where(left > _TINY, (r - a * b) / np.where(left > _TINY, left, 1), 0.0)
 
 
 def z_score_error(predicted: Values, measured: Values) -> NDArray[np.float64]:

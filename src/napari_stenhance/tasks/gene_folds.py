@@ -14,9 +14,17 @@ from napari_stenhance.errors import InputError
 from napari_stenhance.methods.genes import HVG, named_genes, variance
 from napari_stenhance.methods.sinca.protocol import Measured
 from napari_stenhance.running.job import Job
-from napari_stenhance.scoring.imputation import MEASURES, imputation_scores, published, raster_of
+from napari_stenhance.scoring.imputation import (
+    MEASURES,
+    imputation_scores,
+    published,
+    rank_correlation_beyond,
+    raster_of,
+)
 from napari_stenhance.section.cells import Cells
 from napari_stenhance.section.spots import log1p_cp10k
+
+BEYOND = "Spearman beyond library"
 
 
 @dataclass(frozen=True)
@@ -67,7 +75,7 @@ def gene_scores(
     Returns
     -------
     dict
-        Of each prediction: medians over all genes of `MEASURES`, how many genes there are and how
+        Of each prediction: medians over all genes of `MEASURES` and of `BEYOND`, how many genes there are and how
         many of them do not vary, measured or predicted; then the published program's figures by
         what they are, means over folds.
     """
@@ -82,11 +90,13 @@ def gene_scores(
     with job.stage("Hiding genes", folds) as stage:
         for seen, hidden in dealt:
             fold = hide(spots, cells, np.asarray(seen), np.asarray(hidden))
-            measured = log1p_cp10k(fold.hidden.counts, fold.spots.library).toarray()
+            library = fold.spots.library
+            measured = log1p_cp10k(fold.hidden.counts, library).toarray()
             for name, predicted in (
                 pair for predict in methods for pair in predict(fold, seed, job).items()
             ):
                 scores = imputation_scores(predicted, measured, raster)
+                scores[BEYOND] = rank_correlation_beyond(predicted, measured, library)
                 of_genes.setdefault(name, []).append(scores)
                 of_folds.setdefault(name, []).append(published(predicted, measured))
             stage.advance()
@@ -99,7 +109,7 @@ def _summary(
     """Put the folds together: medians over all genes, and means of the published figures."""
     every = {measure: np.concatenate([fold[measure] for fold in genes]) for measure in genes[0]}
     return {
-        **{measure: float(np.median(every[measure])) for measure in MEASURES},
+        **{measure: float(np.median(every[measure])) for measure in (*MEASURES, BEYOND)},
         "constant": int(every["constant"].sum()),
         "genes": len(every["constant"]),
         **{
