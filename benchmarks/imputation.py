@@ -1,8 +1,8 @@
 """SINCA-Net on genes that are hidden from it, against what needs no network, and without its parts.
 
 Five folds over the genes that spots and cells share, each seed deals them anew. Spearman's r of
-predicted and measured log1p CP10k over spots, the median over all genes; and beyond the library: the
-partial correlation. The published network is run without its leak, seed 0 alone: it takes long.
+predicted and measured log1p CP10k over spots, the median over all genes; and beyond the library:
+the partial correlation. The published network runs without its leak, seed 0 alone: it takes long.
 """
 
 from __future__ import annotations

@@ -75,9 +75,9 @@ def gene_scores(
     Returns
     -------
     dict
-        Of each prediction: medians over all genes of `MEASURES` and of `BEYOND`, how many genes there are and how
-        many of them do not vary, measured or predicted; then the published program's figures by
-        what they are, means over folds.
+        Of each prediction: medians over all genes of `MEASURES` and of `BEYOND`, how many genes
+        there are and how many of them do not vary, measured or predicted; then the published
+        program's figures by what they are, means over folds.
     """
     number = len(spots.columns)
     if not 2 <= folds <= number:
