@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
+import scipy.sparse as sp
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -13,6 +14,7 @@ from napari_stenhance.methods.sinca.network import Network
 from napari_stenhance.methods.sinca.protocol import Imputed, Measured
 from napari_stenhance.methods.sinca.training import predict
 from napari_stenhance.methods.sinca.units import Units
+from napari_stenhance.running.job import Job
 from napari_stenhance.scoring.metrics import pearson
 from napari_stenhance.section.spots import log1p_cp10k
 
@@ -75,41 +77,41 @@ class FittedRobust:
         members: tuple[Member, ...],
         units: Units,
         spots: Measured,
-        held_out_of: NDArray[np.int64],
+        hidden_from: NDArray[np.int64],
         counted: NDArray[np.bool_],
+        job: Job,
     ) -> FittedRobust:
-        """Score members on what they held out, and compare the libraries of spots and cells.
+        """Score members on what was hidden from them, and compare the libraries of both.
 
         Parameters
         ----------
         members : tuple of Member
         units : Units
         spots : Measured
-        held_out_of : ndarray of int64, shape (shared genes,)
-            The member that never saw a gene; −1 if none of them did.
+        hidden_from : ndarray of int64, shape (shared genes,)
+            A member that never saw a gene.
         counted : ndarray of bool, shape (spots,)
             Spots with enough counts to be compared with.
+        job : Job
         """
         attention = np.mean([member.mean_attention() for member in members], axis=0)
         r = np.full(len(spots.columns), np.nan, np.float32)
-        for at in range(0, len(r), _GENES_AT_ONCE):
-            genes = np.arange(at, min(at + _GENES_AT_ONCE, len(r)))
-            source = units.log1p_cp10k(spots.columns[genes])
-            measured = log1p_cp10k(spots.counts[:, genes], spots.library).toarray()[counted]
-            for number, member in enumerate(members):
-                held = np.flatnonzero(held_out_of[genes] == number)
-                if len(held):
-                    predicted = member.predict(source[:, held])[counted]
-                    r[genes[held]] = pearson(predicted, measured[:, held])
-            held = np.flatnonzero(held_out_of[genes] < 0)
-            if len(held):
-                predicted = np.mean([m.predict(source[:, held])[counted] for m in members], axis=0)
-                r[genes[held]] = pearson(predicted, measured[:, held])
-        of_spots = float(spots.counts.sum(dtype=np.float64) / spots.library.sum())
         of_cells = 0.0
-        for at in range(0, len(spots.columns), _GENES_AT_ONCE):
-            share = units.share(spots.columns[at : at + _GENES_AT_ONCE])
-            of_cells += float((attention @ share).sum())
+        parts = [
+            (member, genes[at : at + _GENES_AT_ONCE])
+            for number, member in enumerate(members)
+            for genes in [np.flatnonzero(hidden_from == number)]
+            for at in range(0, len(genes), _GENES_AT_ONCE)
+        ]
+        with job.stage("Scoring hidden genes", len(parts)) as stage:
+            for member, genes in parts:
+                columns = spots.columns[genes]
+                predicted = member.predict(units.log1p_cp10k(columns))[counted]
+                measured = log1p_cp10k(sp.csr_array(spots.counts[:, genes]), spots.library)
+                r[genes] = pearson(predicted, measured.toarray()[counted])
+                of_cells += float((attention @ units.share(columns)).sum())
+                stage.advance()
+        of_spots = float(spots.counts.sum(dtype=np.float64) / spots.library.sum())
         return cls(members, units, of_spots / of_cells, r, attention)
 
     @property

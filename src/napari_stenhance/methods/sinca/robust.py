@@ -99,7 +99,7 @@ class Robust:
             If too few genes are shared or vary, or centroids are asked for without clusters.
         """
         recipe = self.recipe
-        units = Units.of(cells, spots.columns, self.attended, recipe.units, self.seed)
+        units = Units.of(cells, spots.columns, self.attended, recipe.units, self.seed, job)
         values, chosen, counted = self._values(spots, units)
         place = Place(
             torch.tensor(waves(spots.xy), device=self.device),
@@ -107,6 +107,9 @@ class Robust:
             torch.tensor(windows(spots.xy, recipe.window), device=self.device),
         )
         fold = np.random.default_rng(self.seed).permutation(len(chosen)) % recipe.members
+        # Genes that are not learned from are hidden from all: any member may be asked.
+        hidden_from = np.arange(len(spots.columns)) % recipe.members
+        hidden_from[chosen] = fold
         enough = torch.tensor(np.flatnonzero(counted), device=self.device)
         members = []
         total = recipe.members * recipe.schedule.epochs
@@ -126,9 +129,7 @@ class Robust:
                     stage,
                 )
                 members.append(Member(network, *see_all(network, learned, place)))
-        held = np.full(len(spots.columns), -1)
-        held[chosen] = fold
-        return FittedRobust.of(tuple(members), units, spots, held, counted)
+        return FittedRobust.of(tuple(members), units, spots, hidden_from, counted, job)
 
     def _values(
         self, spots: Measured, units: Units

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,16 +11,18 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 from sklearn.decomposition import TruncatedSVD
+from sklearn.exceptions import ConvergenceWarning
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.methods.genes import variance
+from napari_stenhance.running.job import Job
 from napari_stenhance.section.cells import Cells
 from napari_stenhance.section.spots import log1p_cp10k
 
 Attended = Literal["cells", "centroids"]
 _AXES = 30
 _GENES = 2000
-_ROUNDS = 20
+_ROUNDS, _AT_ONCE = 8, 2
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,13 @@ class Units:
 
     @classmethod
     def of(
-        cls, cells: Cells, columns: NDArray[np.int64], attended: Attended, most: int, seed: int
+        cls,
+        cells: Cells,
+        columns: NDArray[np.int64],
+        attended: Attended,
+        most: int,
+        seed: int,
+        job: Job,
     ) -> Units:
         """Take each cell for itself, as long as there are at most `most`; else put alike together.
 
@@ -60,6 +69,7 @@ class Units:
             "centroids" makes one unit of each cluster.
         most : int
         seed : int
+        job : Job
 
         Raises
         ------
@@ -78,7 +88,7 @@ class Units:
         elif number <= most:
             unit = np.arange(number)
         else:
-            unit = _alike(cells.counts, columns, most, seed)
+            unit = _alike(cells.counts, columns, most, seed, job)
         units = int(unit.max()) + 1
         # Cells without a cluster, -1, belong to no centroid.
         placed = np.flatnonzero(unit >= 0)
@@ -106,13 +116,27 @@ class Units:
 
 
 def _alike(
-    counts: sp.csr_array[np.float32], columns: NDArray[np.int64], number: int, seed: int
+    counts: sp.csr_array[np.float32],
+    columns: NDArray[np.int64],
+    number: int,
+    seed: int,
+    job: Job,
 ) -> NDArray[np.int64]:
     """Put cells into groups of alike ones; groups are numbered without gaps."""
     library = np.asarray(counts.sum(axis=1), np.float64).ravel()
     logs = log1p_cp10k(sp.csr_array(counts[:, columns]), library)
     chosen = np.sort(np.argsort(-variance([logs]), kind="stable")[:_GENES])
     axes = min(_AXES, len(chosen) - 1)
-    scores = TruncatedSVD(axes, random_state=seed).fit_transform(logs[:, chosen])
-    found = KMeans(number, n_init=1, max_iter=_ROUNDS, random_state=seed).fit_predict(scores)
+    with job.stage("Putting alike cells together", _ROUNDS) as stage:
+        scores = TruncatedSVD(axes, random_state=seed).fit_transform(logs[:, chosen])
+        # From cells at random: as many groups as are made here hardly gain by a better beginning.
+        drawn = np.random.default_rng(seed).permutation(len(scores))[:number]
+        centres, found = scores[np.sort(drawn)], np.zeros(len(scores), np.int32)
+        for _ in range(_ROUNDS):
+            with warnings.catch_warnings():
+                # Cells may be equal, and groups then fewer.
+                warnings.simplefilter("ignore", ConvergenceWarning)
+                kmeans = KMeans(number, init=centres, n_init=1, max_iter=_AT_ONCE).fit(scores)
+            centres, found = kmeans.cluster_centers_, kmeans.labels_
+            stage.advance()
     return np.unique(found, return_inverse=True)[1].astype(np.int64)
