@@ -40,8 +40,10 @@ class Raster:
         Of a side of 1, 0.87 (the rows of a hexagonal lattice) and 0.75 pitches the largest is
         taken at which hardly any spots share a place; cells that lie anyhow get the smallest.
         """
-        near = min(_NEIGHBOURS, len(xy) - 1)
-        pitch = float(np.median(cKDTree(xy).query(xy, k=near + 1)[0][:, -1]))
+        # Spots may have the very same position: their distance of 0 is no pitch.
+        apart = np.unique(xy, axis=0)
+        near = min(_NEIGHBOURS, len(apart) - 1)
+        pitch = float(np.median(cKDTree(apart).query(apart, k=[near + 1])[0])) or 1.0
         # Half a place off: rounding then falls between spots, not on them.
         for side in _SIDES:
             index = np.floor((xy - xy.min(axis=0)) / (pitch * side) + 0.5).astype(np.int64)

@@ -79,17 +79,18 @@ class Units:
             unit = np.arange(number)
         else:
             unit = _alike(cells.counts, columns, most, seed)
-        units = int(unit.max()) + 1
-        # Cells without a cluster, -1, belong to no centroid.
+        # Cells without a cluster, -1, belong to no centroid; clusters without cells have none.
         placed = np.flatnonzero(unit >= 0)
+        there, row = np.unique(unit[placed], return_inverse=True)
         member = sp.csr_array(
-            (np.ones(len(placed), np.float32), (unit[placed], placed)), (units, number)
+            (np.ones(len(placed), np.float32), (row, placed)), (len(there), number)
         )
         counts = sp.csc_array(member @ cells.counts)
-        composition = np.zeros((units, len(cells.groups)), np.float32)
+        composition = np.zeros((len(there), len(cells.groups)), np.float32)
         if cells.group is not None:
-            known = np.flatnonzero((cells.group >= 0) & (unit >= 0))
-            np.add.at(composition, (unit[known], cells.group[known]), 1)
+            group = cells.group[placed]
+            known = group >= 0
+            np.add.at(composition, (row[known], group[known]), 1)
             composition /= np.maximum(composition.sum(axis=1, keepdims=True), 1)
         library = np.asarray(counts.sum(axis=1), np.float64).ravel()
         return cls(counts, library, cells.groups, composition)
@@ -108,11 +109,11 @@ class Units:
 def _alike(
     counts: sp.csr_array[np.float32], columns: NDArray[np.int64], number: int, seed: int
 ) -> NDArray[np.int64]:
-    """Put cells into groups of alike ones; groups are numbered without gaps."""
+    """Put cells into groups of alike ones; a number may have none."""
     library = np.asarray(counts.sum(axis=1), np.float64).ravel()
     logs = log1p_cp10k(sp.csr_array(counts[:, columns]), library)
     chosen = np.sort(np.argsort(-variance([logs]), kind="stable")[:_GENES])
     axes = min(_AXES, len(chosen) - 1)
     scores = TruncatedSVD(axes, random_state=seed).fit_transform(logs[:, chosen])
-    found = KMeans(number, n_init=1, max_iter=_ROUNDS, random_state=seed).fit_predict(scores)
-    return np.unique(found, return_inverse=True)[1].astype(np.int64)
+    groups = KMeans(number, n_init=1, max_iter=_ROUNDS, random_state=seed).fit_predict(scores)
+    return np.asarray(groups, np.int64)
