@@ -13,6 +13,7 @@ from torch import Tensor
 _SIDES = (1.0, 0.87, 0.75)
 _SHARING_MOST = 0.01
 _NEIGHBOURS = 4
+_REACH = 2
 
 
 @dataclass(frozen=True)
@@ -40,14 +41,17 @@ class Raster:
         Of a side of 1, 0.87 (the rows of a hexagonal lattice) and 0.75 pitches the largest is
         taken at which hardly any spots share a place; cells that lie anyhow get the smallest.
         """
-        near = min(_NEIGHBOURS, len(xy) - 1)
-        pitch = float(np.median(cKDTree(xy).query(xy, k=near + 1)[0][:, -1]))
+        # Spots may have the very same position: their distance of 0 is no pitch.
+        apart = np.unique(xy, axis=0)
+        near = min(_NEIGHBOURS, len(apart) - 1)
+        pitch = float(np.median(cKDTree(apart).query(apart, k=[near + 1])[0])) or 1.0
         # Half a place off: rounding then falls between spots, not on them.
         for side in _SIDES:
             index = np.floor((xy - xy.min(axis=0)) / (pitch * side) + 0.5).astype(np.int64)
             shared = 1 - len(np.unique(index, axis=0)) / len(index)
             if shared <= _SHARING_MOST:
                 break
+        index = np.column_stack([_closed_up(along) for along in index.T])
         columns, rows = (int(n) + 1 for n in index.max(axis=0))
         place = torch.tensor(index[:, 1] * columns + index[:, 0], device=device)
         number = torch.zeros(rows * columns, device=device)
@@ -68,6 +72,14 @@ class Raster:
     def gather(self, raster: Tensor) -> Tensor:
         """Read (1, channels, rows, columns) where the spots are, (spots, channels)."""
         return raster.reshape(raster.shape[1], -1).T.index_select(0, self.place)
+
+
+def _closed_up(index: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Close gaps that two convolutions do not see across: a far spot makes no large raster."""
+    there, at = np.unique(index, return_inverse=True)
+    steps = np.minimum(np.diff(there, prepend=there[0]), _REACH + 1)
+    closed: NDArray[np.int64] = np.cumsum(steps)[at]
+    return closed
 
 
 def windows(xy: NDArray[np.float64], most: int) -> NDArray[np.int64]:

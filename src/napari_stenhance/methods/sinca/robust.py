@@ -32,6 +32,7 @@ from napari_stenhance.section.spots import log1p_cp10k
 
 LEAST_SHARED = 10
 _LEAST_SHARE = 0.05
+_SMALL = np.float32(1e-6)
 
 
 @dataclass(frozen=True)
@@ -159,8 +160,9 @@ class Robust:
         clip = self.recipe.clip
         dense = [one[:, chosen].toarray() for one in seen]
         of = [dense[0][counted], dense[1]]
+        # Rounding may give a constant gene a variance, but no standard deviation.
         standard = [
-            np.clip((d - o.mean(axis=0)) / o.std(axis=0), -clip, clip)
+            np.clip((d - o.mean(axis=0)) / np.maximum(o.std(axis=0), _SMALL), -clip, clip)
             for d, o in zip(dense, of, strict=True)
         ]
         # A spot nearly without counts says nothing of its own; those around it do.

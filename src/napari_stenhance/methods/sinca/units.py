@@ -89,17 +89,18 @@ class Units:
             unit = np.arange(number)
         else:
             unit = _alike(cells.counts, columns, most, seed, job)
-        units = int(unit.max()) + 1
-        # Cells without a cluster, -1, belong to no centroid.
+        # Cells without a cluster, -1, belong to no centroid; clusters without cells have none.
         placed = np.flatnonzero(unit >= 0)
+        there, row = np.unique(unit[placed], return_inverse=True)
         member = sp.csr_array(
-            (np.ones(len(placed), np.float32), (unit[placed], placed)), (units, number)
+            (np.ones(len(placed), np.float32), (row, placed)), (len(there), number)
         )
         counts = sp.csc_array(member @ cells.counts)
-        composition = np.zeros((units, len(cells.groups)), np.float32)
+        composition = np.zeros((len(there), len(cells.groups)), np.float32)
         if cells.group is not None:
-            known = np.flatnonzero((cells.group >= 0) & (unit >= 0))
-            np.add.at(composition, (unit[known], cells.group[known]), 1)
+            group = cells.group[placed]
+            known = group >= 0
+            np.add.at(composition, (row[known], group[known]), 1)
             composition /= np.maximum(composition.sum(axis=1, keepdims=True), 1)
         library = np.asarray(counts.sum(axis=1), np.float64).ravel()
         return cls(counts, library, cells.groups, composition)
@@ -122,7 +123,7 @@ def _alike(
     seed: int,
     job: Job,
 ) -> NDArray[np.int64]:
-    """Put cells into groups of alike ones; groups are numbered without gaps."""
+    """Put cells into groups of alike ones; a number may have none."""
     library = np.asarray(counts.sum(axis=1), np.float64).ravel()
     logs = log1p_cp10k(sp.csr_array(counts[:, columns]), library)
     chosen = np.sort(np.argsort(-variance([logs]), kind="stable")[:_GENES])
@@ -139,4 +140,4 @@ def _alike(
                 kmeans = KMeans(number, init=centres, n_init=1, max_iter=_AT_ONCE).fit(scores)
             centres, found = kmeans.cluster_centers_, kmeans.labels_
             stage.advance()
-    return np.unique(found, return_inverse=True)[1].astype(np.int64)
+    return np.asarray(found, np.int64)
