@@ -156,6 +156,15 @@ def imputed_table(
     return table if tuple(order) == wanted.genes else table[:, list(wanted.genes)].copy()
 
 
+def shown_first(table: ad.AnnData) -> str:
+    """Choose the gene to look at first: of imputed ones, if there are any, the most variable."""
+    log = table.layers[LOG]
+    mean, square = (np.asarray(x.mean(axis=0)).ravel() for x in (log, log.multiply(log)))
+    new = table.var[IMPUTED].to_numpy(bool)
+    variance = np.where(new | ~new.any(), square - mean**2, -1)
+    return str(table.var_names[int(np.argmax(variance))])
+
+
 def _matrices(
     spots: ad.AnnData,
     seen: Measured,

@@ -204,7 +204,7 @@ def _run(
 ) -> ImputedRun:
     """Learn, fill the table, and write it."""
     from napari_stenhance.results.imputed import write_imputation
-    from napari_stenhance.results.imputed_table import imputed_table
+    from napari_stenhance.results.imputed_table import imputed_table, shown_first
     from napari_stenhance.results.label_map import pixel_um, reach_um
     from napari_stenhance.running.device import describe_device, inference_errors
     from napari_stenhance.section.grid import Grid
@@ -232,6 +232,7 @@ def _run(
         "device": describe_device(device),
         "versions": versions(),
         "matched": opened.report,
+        "first": shown_first(table),
         "spots": section.need_spots().n_obs,
         "doubts": [*(f"{section.name}: {d}" for d in section.doubts), *opened.doubts],
     }
