@@ -277,16 +277,17 @@ def _enhance(
     import numpy as np
     import scipy.sparse as sp
 
+    from napari_stenhance.results.imputed_table import only_genes
     from napari_stenhance.section.section import Section
     from napari_stenhance.tasks.enhance import EnhanceOptions, enhance
 
-    spots, table = section.need_spots(), run.table()
+    spots, table = section.need_spots(), only_genes(run.table(), genes)
     expected = Section(
         slide=section.slide,
         spots=ad.AnnData(
-            X=sp.csr_matrix(table[:, list(genes)].X),
+            X=sp.csr_matrix(table.X),
             obs=spots.obs,
-            var=table.var.loc[list(genes), []],
+            var=table.var[[]],
             obsm={"spatial": spots.obsm["spatial"]},
             uns=spots.uns,
         ),
