@@ -80,6 +80,8 @@ class Network(nn.Module):
         self.among = nn.TransformerEncoderLayer(
             width, parts.heads, 4 * width, parts.dropout, norm_first=True, batch_first=True
         )
+        # Dropout of attention weights alone keeps torch from its fast attention.
+        self.among.self_attn.dropout = 0.0
         self.log_sharpness = nn.Parameter(torch.tensor(parts.sharpness).log())
         self.score = nn.Linear(width, 1)
         self.drop = nn.Dropout(parts.dropout)
@@ -141,11 +143,13 @@ class Network(nn.Module):
         """Attend to the other spots of a window."""
         nobody = windows < 0
         rows = values.index_select(0, windows.clamp(min=0).flatten())
-        rows = self.among(rows.unflatten(0, tuple(windows.shape)), src_key_padding_mask=nobody)
-        # Every spot is in one window.
-        back = torch.argsort(windows.flatten()[~nobody.flatten()], stable=True)
-        kept = torch.nonzero(~nobody.flatten()).flatten()
-        return rows.flatten(0, 1).index_select(0, kept.index_select(0, back))
+        rows = self.among(
+            rows.unflatten(0, tuple(windows.shape)),
+            src_key_padding_mask=nobody if bool(nobody.any()) else None,
+        )
+        # Each spot is in one window: sorted by spot, after those that are nobody.
+        back = torch.argsort(windows.flatten(), stable=True)[-len(values) :]
+        return rows.flatten(0, 1).index_select(0, back)
 
     def attention(self, spots: Tensor, keys: Tensor) -> Tensor:
         """Return what each spot is made of: weights of the cells that sum to 1, (spots, cells)."""

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 from torch import Tensor
 
 _SIDES = (1.0, 0.87, 0.75)
 _SHARING_MOST = 0.01
+_NEIGHBOURS = 4
 
 
 @dataclass(frozen=True)
@@ -32,12 +34,14 @@ class Raster:
     shape: tuple[int, int]
 
     @classmethod
-    def of(cls, xy: NDArray[np.float64], pitch: float, device: torch.device) -> Raster:
-        """Lay spots on a raster of about their pitch.
+    def of(cls, xy: NDArray[np.float64], device: torch.device) -> Raster:
+        """Lay spots on a raster of about their pitch: the median distance to the fourth neighbour.
 
         Of a side of 1, 0.87 (the rows of a hexagonal lattice) and 0.75 pitches the largest is
         taken at which hardly any spots share a place; cells that lie anyhow get the smallest.
         """
+        near = min(_NEIGHBOURS, len(xy) - 1)
+        pitch = float(np.median(cKDTree(xy).query(xy, k=near + 1)[0][:, -1]))
         # Half a place off: rounding then falls between spots, not on them.
         for side in _SIDES:
             index = np.floor((xy - xy.min(axis=0)) / (pitch * side) + 0.5).astype(np.int64)

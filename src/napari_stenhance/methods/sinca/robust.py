@@ -58,7 +58,7 @@ class Recipe:
     members: int = 5
     units: int = 2000
     genes: int = 2000
-    window: int = 1024
+    window: int = 512
     clip: float = 10.0
     parts: Parts = field(default_factory=Parts)
     schedule: Schedule = field(default_factory=Schedule)
@@ -103,7 +103,7 @@ class Robust:
         values, chosen, counted = self._values(spots, units)
         place = Place(
             torch.tensor(waves(spots.xy), device=self.device),
-            Raster.of(spots.xy, spots.pitch, self.device),
+            Raster.of(spots.xy, self.device),
             torch.tensor(windows(spots.xy, recipe.window), device=self.device),
         )
         fold = np.random.default_rng(self.seed).permutation(len(chosen)) % recipe.members
