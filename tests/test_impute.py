@@ -227,6 +227,11 @@ def test_bad_input_is_one_sentence(made: tuple[Path, Path], tmp_path: Path) -> N
     assert "did you mean X1?" in sentence(*pair, "--genes", "x1")
     assert "will not be in the table" in sentence(*pair, "--genes", "X1", "--write", "X2")
     assert "no column of the cells" in sentence(*pair, "--cluster-key", "nope")
+    unlabelled = make_cells()
+    del unlabelled.obs["cluster"]
+    unlabelled.write_h5ad(tmp_path / "bare.h5ad")
+    attended = ("--attended", "centroids")
+    assert "no centroids" in sentence(pair[0], tmp_path / "bare.h5ad", *attended)
     assert "has no slide" in sentence(*pair, "--then", "pixel2gene")
     assert "raw counts" in sentence(tmp_path / "log.h5ad", pair[1])
     assert "as they were counted" in sentence(pair[0], tmp_path / "log.h5ad")

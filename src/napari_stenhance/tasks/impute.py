@@ -133,6 +133,12 @@ def impute(
     opened = open_cells(options.reference, spots, options.cluster_key, job)
     for said in (opened.report, *opened.doubts):
         job.note(said)
+    if options.attended == "centroids" and not opened.cells.groups:
+        msg = (
+            f"{opened.cells.name}: no column says the cluster of the cells, so they have no "
+            "centroids; name one with --cluster-key, or leave --attended out."
+        )
+        raise InputError(msg)
     named = named_genes(options.genes) if options.genes else None
     wanted = Wanted.of(named, spots, opened.cells)
     write = named_genes(options.write) if options.write else ()
