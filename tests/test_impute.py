@@ -301,6 +301,7 @@ def test_then_imputed_genes_are_enhanced(section_files: list[Path], tmp_path: Pa
     # What only the cells have: the spots measured G0 … G39.
     assert field.genes == tuple(gene for gene, new in imputed.var["imputed"].items() if new)
     assert imputed.grid == Grid.over(st.open_section(section_files[0]).need_slide(), 8.0)
+    assert "learned from imputed genes of one" in run("info", out).output
     doubts = result.run_attributes(name)["doubts"]
     assert any("what it imputed was not measured" in doubt for doubt in doubts)
     # Shares of the library that was measured, not of the genes that were imputed.
