@@ -227,6 +227,11 @@ def test_bad_input_is_one_sentence(made: tuple[Path, Path], tmp_path: Path) -> N
     assert "did you mean X1?" in sentence(*pair, "--genes", "x1")
     assert "will not be in the table" in sentence(*pair, "--genes", "X1", "--write", "X2")
     assert "no column of the cells" in sentence(*pair, "--cluster-key", "nope")
+    unlabelled = make_cells()
+    del unlabelled.obs["cluster"]
+    unlabelled.write_h5ad(tmp_path / "bare.h5ad")
+    attended = ("--attended", "centroids")
+    assert "no centroids" in sentence(pair[0], tmp_path / "bare.h5ad", *attended)
     assert "has no slide" in sentence(*pair, "--then", "pixel2gene")
     assert "raw counts" in sentence(tmp_path / "log.h5ad", pair[1])
     assert "as they were counted" in sentence(pair[0], tmp_path / "log.h5ad")
@@ -296,6 +301,7 @@ def test_then_imputed_genes_are_enhanced(section_files: list[Path], tmp_path: Pa
     # What only the cells have: the spots measured G0 … G39.
     assert field.genes == tuple(gene for gene, new in imputed.var["imputed"].items() if new)
     assert imputed.grid == Grid.over(st.open_section(section_files[0]).need_slide(), 8.0)
+    assert "learned from imputed genes of one" in run("info", out).output
     doubts = result.run_attributes(name)["doubts"]
     assert any("what it imputed was not measured" in doubt for doubt in doubts)
     # Shares of the library that was measured, not of the genes that were imputed.

@@ -179,6 +179,7 @@ def test_enhanced_genes_come_as_layers_too(
     assert not person.layer("imputed").visible
     assert not person.layer("spots").visible
     assert person.genes.run is not None
+    assert "with what was imputed" in person.genes.accuracy.text()
     assert "X2" in [person.genes.gene.itemText(n) for n in range(person.genes.gene.count())]
     # One grid: what was imputed lies where it was enhanced.
     lattice = person.layer("imputed gene")

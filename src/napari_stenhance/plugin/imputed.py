@@ -24,7 +24,7 @@ def imputed_layers(run: ImputedRun, *, visible: bool) -> list[LayerData]:
     from napari_stenhance.results.imputed import written_images
 
     genes = written_images(run)
-    first = genes[0] if genes else listed_genes(run)[0]
+    first = genes[0] if genes else str(run.about["first"])
     return [
         browse_layer(run, first, visible=visible and not genes),
         *(written_layer(run, g, visible=visible and n == 0) for n, g in enumerate(genes)),

@@ -152,8 +152,32 @@ def imputed_table(
         uns=uns,
         layers={LOG: log, SPREAD: spread},
     )
-    # Else the order is as asked for: no copy of a large table.
-    return table if tuple(order) == wanted.genes else table[:, list(wanted.genes)].copy()
+    return table if tuple(order) == wanted.genes else only_genes(table, wanted.genes)
+
+
+def only_genes(table: ad.AnnData, genes: Sequence[str]) -> ad.AnnData:
+    """Return such a table with some genes, in their order; no view, of which pandas 3 warns."""
+    import anndata as ad
+
+    columns = table.var_names.get_indexer(list(genes))
+    return ad.AnnData(
+        X=table.X[:, columns],
+        obs=table.obs,
+        var=table.var.iloc[columns],
+        obsm=dict(table.obsm),
+        obsp=dict(table.obsp),
+        uns=table.uns,
+        layers={name: table.layers[name][:, columns] for name in (LOG, SPREAD)},
+    )
+
+
+def shown_first(table: ad.AnnData) -> str:
+    """Choose the gene to look at first: of imputed ones, if there are any, the most variable."""
+    log = table.layers[LOG]
+    mean, square = (np.asarray(x.mean(axis=0)).ravel() for x in (log, log.multiply(log)))
+    new = table.var[IMPUTED].to_numpy(bool)
+    variance = np.where(new | ~new.any(), square - mean**2, -1)
+    return str(table.var_names[int(np.argmax(variance))])
 
 
 def _matrices(

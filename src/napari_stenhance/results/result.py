@@ -201,6 +201,11 @@ class Result:
         """Return a run's provenance: options, inputs with hashes, seed, versions, grid."""
         return dict(self.run_group(run).attrs[_KEY])  # type: ignore[arg-type]
 
+    def learned_imputed(self, run: str) -> bool:
+        """Tell whether what a run learned, and was held out from it, was imputed, not measured."""
+        identity = self.run_attributes(run)["identity"]
+        return any(one.get("imputed", False) for one in identity["learned_from"])
+
     def run_group(self, run: str) -> zarr.Group:
         """Return the group of a run.
 

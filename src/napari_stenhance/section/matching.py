@@ -97,7 +97,7 @@ def match_genes(spots: pd.DataFrame, cells: pd.DataFrame, where: str) -> Matched
     only = [name for name in dict.fromkeys(names) if name and name not in measured]
     report = (
         f"{best} of the {len(spots)} genes of the spots are among the {len(cells)} of the cells, "
-        f"matched {_say(how)}; "
+        f"matched {_say(how)}{' in other letters' * fold}; "
         + (f"{len(only)} are only in the cells ({_some(only)})." if only else "no others are.")
     )
     return Matched(tuple(names), report, tuple(_doubts(keys, names, fold=fold)))

@@ -277,6 +277,7 @@ def _learning_identity(
                 "slide_sha256": s.need_slide().sha256,
                 "mpp": s.need_slide().scale(),
                 "spots_sha256": counts_hash(s),
+                **({} if s.library is None else {"imputed": True}),
             }
             for s in training
         ],

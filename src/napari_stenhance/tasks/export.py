@@ -71,6 +71,7 @@ def export(options: ExportOptions, job: Job | None = None, cache: Cache | None =
     """
     from napari_stenhance.methods.genes import named_genes
     from napari_stenhance.results.export import at_spots, at_superpixels, write_h5ad
+    from napari_stenhance.results.imputed_table import only_genes
     from napari_stenhance.results.result import Result
     from napari_stenhance.results.tables import open_table
     from napari_stenhance.storage.cache import Cache
@@ -92,7 +93,9 @@ def export(options: ExportOptions, job: Job | None = None, cache: Cache | None =
     if imputed is not None:
         table = imputed.table()
         if genes is not None:
-            table = table[:, [imputed.index_of(gene) for gene in genes]].copy()
+            for gene in genes:
+                imputed.index_of(gene)
+            table = only_genes(table, genes)
         write_h5ad(table, options.out)
         return options.out
     run = options.run or result.latest_run()

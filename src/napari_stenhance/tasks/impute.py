@@ -133,6 +133,12 @@ def impute(
     opened = open_cells(options.reference, spots, options.cluster_key, job)
     for said in (opened.report, *opened.doubts):
         job.note(said)
+    if options.attended == "centroids" and not opened.cells.groups:
+        msg = (
+            f"{opened.cells.name}: no column says the cluster of the cells, so they have no "
+            "centroids; name one with --cluster-key, or leave --attended out."
+        )
+        raise InputError(msg)
     named = named_genes(options.genes) if options.genes else None
     wanted = Wanted.of(named, spots, opened.cells)
     write = named_genes(options.write) if options.write else ()
@@ -204,7 +210,7 @@ def _run(
 ) -> ImputedRun:
     """Learn, fill the table, and write it."""
     from napari_stenhance.results.imputed import write_imputation
-    from napari_stenhance.results.imputed_table import imputed_table
+    from napari_stenhance.results.imputed_table import imputed_table, shown_first
     from napari_stenhance.results.label_map import pixel_um, reach_um
     from napari_stenhance.running.device import describe_device, inference_errors
     from napari_stenhance.section.grid import Grid
@@ -232,6 +238,7 @@ def _run(
         "device": describe_device(device),
         "versions": versions(),
         "matched": opened.report,
+        "first": shown_first(table),
         "spots": section.need_spots().n_obs,
         "doubts": [*(f"{section.name}: {d}" for d in section.doubts), *opened.doubts],
     }
@@ -276,16 +283,17 @@ def _enhance(
     import numpy as np
     import scipy.sparse as sp
 
+    from napari_stenhance.results.imputed_table import only_genes
     from napari_stenhance.section.section import Section
     from napari_stenhance.tasks.enhance import EnhanceOptions, enhance
 
-    spots, table = section.need_spots(), run.table()
+    spots, table = section.need_spots(), only_genes(run.table(), genes)
     expected = Section(
         slide=section.slide,
         spots=ad.AnnData(
-            X=sp.csr_matrix(table[:, list(genes)].X),
+            X=sp.csr_matrix(table.X),
             obs=spots.obs,
-            var=table.var.loc[list(genes), []],
+            var=table.var[[]],
             obsm={"spatial": spots.obsm["spatial"]},
             uns=spots.uns,
         ),

@@ -109,7 +109,8 @@ def describe_result(result: Result) -> tuple[str, ...]:
         about = result.run_attributes(run)
         state = "complete" if about["complete"] else "not complete: run the same command again"
         learned = ", ".join(s["name"] for s in about["identity"]["learned_from"])
-        lines.append(f"Run {run} ({state}): learned from {learned}, seed {about['seed']}")
+        what = "imputed genes of " if result.learned_imputed(run) else ""
+        lines.append(f"Run {run} ({state}): learned from {what}{learned}, seed {about['seed']}")
         if about.get("field_created"):
             field = result.field(run)
             rows, columns = field.grid.shape

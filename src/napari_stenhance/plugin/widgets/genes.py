@@ -176,6 +176,8 @@ class GenesWidget(QWidget):
             self.show_gene(self._current)
 
     def _say_accuracy(self) -> None:
+        from napari_stenhance.results.result import Result
+
         run = self.run
         if run is None or run.field is None or self._current not in run.field.genes:
             self.accuracy.setText("")
@@ -187,7 +189,9 @@ class GenesWidget(QWidget):
             if math.isnan(r)
             else f"r = {r:.2f}"
         )
-        self.accuracy.setText(f"{self._current} on held-out spots: {said}")
+        imputed = run.result is not None and Result.open(run.result).learned_imputed(run.run)
+        against = " (of an imputed gene: with what was imputed)" if imputed else ""
+        self.accuracy.setText(f"{self._current} on held-out spots: {said}{against}")
 
     def _pin(self) -> None:
         run, gene = self.run, self._current
