@@ -15,26 +15,47 @@ from napari_stenhance.tasks.evaluate import EvaluateOptions, evaluate
 
 _NOTES = {
     "constant": "constant: genes that do not vary, measured or predicted, count as PCC 0",
+    "Spearman beyond library": "beyond library: with the library size of the spots held constant",
     "PCC all": "all: of all spots, also learned from, without constant genes, as published",
 }
+
+_PUBLISHED = " (published)"
+_WIDE = 120
 
 
 def _show(scores: Any) -> None:
     names = list(scores[0].values)
+    as_published = [name for name in names if name.endswith(_PUBLISHED)]
+    own = [name for name in names if name not in as_published]
+    # Where nobody's terminal folds lines, they are as long as they are.
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=_WIDE)
+    console.print(_table(scores, own))
+    if as_published:
+        console.print("The published program's figures, by what they are:")
+        console.print(_table(scores, as_published))
+
+
+def _table(scores: Any, names: list[str]) -> Table:
     kinds = list(dict.fromkeys(score.what for score in scores))
     of_domains = scores[0].n_domains is not None
     notes = [text for name, text in _NOTES.items() if name in names]
     table = Table(
         box=box.SIMPLE, padding=0, caption="\n".join(notes) or None, caption_justify="left"
     )
-    table.add_column("", no_wrap=True)
-    for column in ("seed", *(["domains"] if of_domains else []), *names):
-        table.add_column(column.replace(" ", "\n"), justify="right")
+    table.add_column("")
+    headings = [name.removesuffix(_PUBLISHED).replace(" ", "\n") for name in names]
+    for column in ("seed", *(["domains"] if of_domains else []), *headings):
+        table.add_column(column, justify="right", no_wrap=True)
     for kind in kinds:
         own = [score for score in scores if score.what == kind]
         for score in own:
             domains = [str(score.n_domains)] if of_domains else []
-            values = [_written(v, whole=isinstance(v, int)) for v in score.values.values()]
+            values = [
+                _written(v, whole=isinstance(v, int))
+                for v in (score.values[name] for name in names)
+            ]
             table.add_row(kind, str(score.seed), *domains, *values)
         if len(own) > 1:
             columns = [[score.values[name] for score in own] for name in names]
@@ -42,7 +63,7 @@ def _show(scores: Any) -> None:
             for what, summary in (("median", statistics.median), ("sd", statistics.stdev)):
                 values = [_written(summary(c), whole=isinstance(c[0], int)) for c in columns]
                 table.add_row(kind, what, *blank, *values, style="bold")
-    Console(highlight=False).print(table)
+    return table
 
 
 def _written(value: float, *, whole: bool) -> str:
