@@ -17,6 +17,7 @@ ALL = (
     "sinca",
     "sinca_leak",
     "imputation",
+    "imputation_truth",
 )
 
 

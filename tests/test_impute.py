@@ -312,6 +312,8 @@ def test_then_imputed_genes_are_enhanced(section_files: list[Path], tmp_path: Pa
     np.testing.assert_allclose(mean, expected, rtol=0.25, atol=0.1)
     assert written_images(imputed) == ("X1",)
     assert "already complete" in run(*command, *QUICK).stderr
+    again = st.impute(quick(section_files[0], reference, out, then="pixel2gene"))
+    assert again.result.runs == (name,)
     # What is not raw is refused as before, if it does not come from here.
     section = Section(slide=spots.slide, spots=imputed.table())
     with pytest.raises(st.InputError, match="raw counts are whole numbers"):

@@ -164,4 +164,4 @@ def write_h5ad(table: ad.AnnData, out: Path) -> None:
         If something lies at `out`, or its folder cannot be written.
     """
     with written_whole(out) as aside:
-        table.write_h5ad(aside)
+        table.write_h5ad(aside, compression="gzip")

@@ -158,11 +158,10 @@ def impute(
             job.note(f"{result.path}: the run {run.name} is already complete.")
         for gene in write:
             write_imputed_image(run, gene)
-    run = ImputedRun(Result.open(options.out), run.name)
     if options.then is not None:
         genes = wanted.genes if named else wanted.imputed
         _enhance(options, section, run, genes, [g for g in write if g in set(genes)], job, cache)
-    return run
+    return ImputedRun(Result.open(options.out), run.name)
 
 
 def _method(options: ImputeOptions, device: torch.device) -> ImputationMethod:
