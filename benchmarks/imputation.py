@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import statistics
 from collections.abc import Sequence
-from dataclasses import replace
 
 import torch
 from sinca_data import PAIRS, folder
@@ -19,6 +18,7 @@ from napari_stenhance import Cache, Job, open_section
 from napari_stenhance.methods.sinca.network import Parts
 from napari_stenhance.methods.sinca.reference.recipe import Recipe as Published
 from napari_stenhance.methods.sinca.robust import Recipe, Robust
+from napari_stenhance.methods.sinca.training import Schedule
 from napari_stenhance.section.cells import open_cells
 from napari_stenhance.tasks.gene_folds import BEYOND, gene_scores, only_genes
 from napari_stenhance.tasks.gene_methods import as_published, baselines, imputing
@@ -26,10 +26,11 @@ from napari_stenhance.tasks.impute import see_shared
 
 _SEEDS, _FOLDS = (0, 1, 2, 3, 4), 5
 _CPU = torch.device("cpu")
-_PARTS = {
-    "robust": Parts(),
-    "robust, no convolution": Parts(convolution=False),
-    "robust, no reference": Parts(reference=False),
+_RECIPES = {
+    "robust": Recipe(),
+    "robust, no convolution": Recipe(parts=Parts(convolution=False)),
+    "robust, no reference": Recipe(parts=Parts(reference=False)),
+    "robust, not trained": Recipe(schedule=Schedule(epochs=0)),
 }
 
 
@@ -40,10 +41,7 @@ def scores_of(pair: str, seed: int, published: bool) -> dict[str, dict[str, floa
     cells = open_cells(folder() / of_cells, section.need_spots()).cells
     genes = "all" if most is None else f"hvg:{most}"
     spots = only_genes(see_shared(section, cells), cells, genes)
-    own = [
-        imputing(name, Robust(seed, _CPU, recipe=replace(Recipe(), parts=parts)))
-        for name, parts in _PARTS.items()
-    ]
+    own = [imputing(name, Robust(seed, _CPU, recipe=recipe)) for name, recipe in _RECIPES.items()]
     methods = [as_published(Published(), (False,), _CPU)] if published else [*own, baselines]
     return gene_scores(spots, cells, methods, _FOLDS, seed, Job())
 

@@ -14,7 +14,6 @@ from sklearn.decomposition import TruncatedSVD
 from sklearn.exceptions import ConvergenceWarning
 
 from napari_stenhance.errors import InputError
-from napari_stenhance.methods.genes import variance
 from napari_stenhance.running.job import Job
 from napari_stenhance.section.cells import Cells
 from napari_stenhance.section.spots import log1p_cp10k
@@ -23,6 +22,7 @@ Attended = Literal["cells", "centroids"]
 _AXES = 30
 _GENES = 2000
 _ROUNDS, _AT_ONCE = 8, 2
+_CELLS_AT_ONCE = 4096
 
 
 @dataclass(frozen=True)
@@ -125,11 +125,12 @@ def _alike(
 ) -> NDArray[np.int64]:
     """Put cells into groups of alike ones; a number may have none."""
     library = np.asarray(counts.sum(axis=1), np.float64).ravel()
-    logs = log1p_cp10k(sp.csr_array(counts[:, columns]), library)
-    chosen = np.sort(np.argsort(-variance([logs]), kind="stable")[:_GENES])
+    spread = _variance(counts, columns, library, job)
+    chosen = columns[np.sort(np.argsort(-spread, kind="stable")[:_GENES])]
     axes = min(_AXES, len(chosen) - 1)
     with job.stage("Putting alike cells together", _ROUNDS) as stage:
-        scores = TruncatedSVD(axes, random_state=seed).fit_transform(logs[:, chosen])
+        logs = log1p_cp10k(sp.csr_array(counts[:, chosen]), library)
+        scores = TruncatedSVD(axes, random_state=seed).fit_transform(logs)
         # From cells at random: as many groups as are made here hardly gain by a better beginning.
         drawn = np.random.default_rng(seed).permutation(len(scores))[:number]
         centres, found = scores[np.sort(drawn)], np.zeros(len(scores), np.int32)
@@ -141,3 +142,22 @@ def _alike(
             centres, found = kmeans.cluster_centers_, kmeans.labels_
             stage.advance()
     return np.asarray(found, np.int64)
+
+
+def _variance(
+    counts: sp.csr_array[np.float32],
+    columns: NDArray[np.int64],
+    library: NDArray[np.float64],
+    job: Job,
+) -> NDArray[np.float64]:
+    """Return the variance of log1p CP10k of some genes; a large reference is never copied."""
+    total, square = np.zeros(len(columns)), np.zeros(len(columns))
+    with job.stage("Looking for genes that tell cells apart", len(library)) as stage:
+        for at in range(0, len(library), _CELLS_AT_ONCE):
+            some = slice(at, at + _CELLS_AT_ONCE)
+            logs = log1p_cp10k(sp.csr_array(counts[some][:, columns]), library[some])
+            total += np.asarray(logs.sum(axis=0), np.float64).ravel()
+            square += np.asarray(logs.multiply(logs).sum(axis=0), np.float64).ravel()
+            stage.advance(logs.shape[0])
+    mean: NDArray[np.float64] = total / len(library)
+    return square / len(library) - mean**2
