@@ -15,13 +15,14 @@ from napari_stenhance.results.domains import (
     LABEL,
     DomainRun,
     Found,
+    domain_runs,
     label_spots,
-    same_run,
     write_run,
 )
 from napari_stenhance.results.label_map import LABELS_MOST, raster_labels
 from napari_stenhance.results.palette import colour_of
 from napari_stenhance.results.result import Result
+from napari_stenhance.results.runs import made_alike
 from napari_stenhance.results.summaries import (
     Domain,
     field_expression,
@@ -172,7 +173,8 @@ class DomainEdit:
         stem = run.name.split(_EDITED)[0] + _EDITED
         kept = {key: about[key] for key in _KEPT}
         with Result.adding(run.result.path, cache) as result:
-            return same_run(result, identity) or write_run(result, stem, identity, kept, found)
+            there = made_alike(domain_runs(result), identity)
+            return there or write_run(result, stem, identity, kept, found)
 
     def _spots(self, raster: NDArray[np.uint8], before: NDArray[np.uint8]) -> Found:
         """Label the spots: those whose pixel was repainted as it is now, others as they were."""

@@ -11,11 +11,11 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from napari_stenhance.errors import InputError
 from napari_stenhance.results.label_map import LabelTile, write_labels
 from napari_stenhance.results.ome import describe_label
 from napari_stenhance.results.palette import colour_of, rgba
 from napari_stenhance.results.result import TILE, Result, free_name
+from napari_stenhance.results.runs import run_of
 from napari_stenhance.results.summaries import Domain, Expression, domain_table
 from napari_stenhance.results.tables import read_table, write_table
 from napari_stenhance.section.grid import Grid
@@ -125,19 +125,7 @@ def domain_run(result: Result, name: str = "") -> DomainRun:
     InputError
         If there is none, or none of that name.
     """
-    runs = domain_runs(result)
-    for run in reversed(runs):
-        if name in {"", run.name}:
-            return run
-    there = ", ".join(run.name for run in runs) or "none; find some with domains"
-    msg = f"{result.path}: there is no domain run {name!r}; there are: {there}."
-    raise InputError(msg)
-
-
-def same_run(result: Result, identity: Mapping[str, Any]) -> DomainRun | None:
-    """Find the run that these options and inputs made."""
-    plain = json.loads(json.dumps(identity))
-    return next((r for r in domain_runs(result) if r.about["identity"] == plain), None)
+    return run_of(result, domain_runs(result), name, "domain run", "domains")
 
 
 def number_domains(labels: Sequence[NDArray[np.int64]]) -> tuple[NDArray[np.int64], ...]:

@@ -17,6 +17,7 @@ from napari_stenhance.results.genes import gene_id
 from napari_stenhance.results.label_map import nearest_positions, reach_um, write_positions
 from napari_stenhance.results.ome import describe_image
 from napari_stenhance.results.result import TILE, Result, free_name
+from napari_stenhance.results.runs import run_of
 from napari_stenhance.results.tables import read_table, write_table
 from napari_stenhance.section.grid import Grid
 from napari_stenhance.storage.pyramid import create_levels, open_levels
@@ -135,19 +136,7 @@ def imputed_run(result: Result, name: str = "") -> ImputedRun:
     InputError
         If there is none, or none of that name.
     """
-    runs = imputed_runs(result)
-    for run in reversed(runs):
-        if name in {"", run.name}:
-            return run
-    there = ", ".join(run.name for run in runs) or "none; make one with impute"
-    msg = f"{result.path}: there is no imputation {name!r}; there are: {there}."
-    raise InputError(msg)
-
-
-def same_imputation(result: Result, identity: Mapping[str, Any]) -> ImputedRun | None:
-    """Find the run that these options and inputs made."""
-    plain = json.loads(json.dumps(identity))
-    return next((r for r in imputed_runs(result) if r.about["identity"] == plain), None)
+    return run_of(result, imputed_runs(result), name, "imputation", "impute")
 
 
 def write_imputation(

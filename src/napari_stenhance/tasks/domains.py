@@ -82,7 +82,8 @@ def domains(
     Cancelled
         If the job was cancelled.
     """
-    from napari_stenhance.results.domains import number_domains, same_run, write_run
+    from napari_stenhance.results.domains import domain_runs, number_domains, write_run
+    from napari_stenhance.results.runs import made_alike
     from napari_stenhance.running.device import describe_device, inference_errors, resolve_device
     from napari_stenhance.storage.cache import Cache
     from napari_stenhance.tasks.finding import LEAST, make_method
@@ -111,7 +112,10 @@ def domains(
     identities = [{**together, "this": n} for n in range(len(seen))]
     with ExitStack() as stack:
         results = [stack.enter_context(one.writing(cache)) for one in seen]
-        runs = [same_run(*pair) for pair in zip(results, identities, strict=True)]
+        runs = [
+            made_alike(domain_runs(result), identity)
+            for result, identity in zip(results, identities, strict=True)
+        ]
         done = [run for run in runs if run is not None]
         for run in done:
             job.note(f"{run.result.path}: the run {run.name} is already complete.")

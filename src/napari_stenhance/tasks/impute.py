@@ -113,11 +113,12 @@ def impute(
     from napari_stenhance.methods.genes import named_genes
     from napari_stenhance.results.imputed import (
         ImputedRun,
-        same_imputation,
+        imputed_runs,
         write_imputed_image,
     )
     from napari_stenhance.results.imputed_table import Wanted
     from napari_stenhance.results.result import Result
+    from napari_stenhance.results.runs import made_alike
     from napari_stenhance.running.device import resolve_device
     from napari_stenhance.section.cells import open_cells
     from napari_stenhance.storage.cache import Cache
@@ -151,7 +152,7 @@ def impute(
     with Result.writing(options.out, section, cache) as result:
         if result.has_slide:
             result.log("slide", path=section.need_slide().path.resolve())
-        run = same_imputation(result, identity)
+        run = made_alike(imputed_runs(result), identity)
         if run is None:
             run = _run(result, identity, method, section, opened, wanted, device, job)
         else:
