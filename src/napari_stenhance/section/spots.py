@@ -117,6 +117,12 @@ def check_counts(spots: ad.AnnData, where: str) -> None:
         raise InputError(msg)
 
 
+def are_whole(counts: Any) -> bool:
+    """Tell whether all counts, sparse or not, are whole numbers."""
+    values = counts.data if sp.issparse(counts) else np.asarray(counts)
+    return bool((values == np.rint(values)).all())
+
+
 def check_raw(spots: ad.AnnData, where: str) -> None:
     """Refuse counts that are not whole numbers: what learns from them needs them raw.
 
@@ -126,9 +132,9 @@ def check_raw(spots: ad.AnnData, where: str) -> None:
         If a count is not a whole number.
     """
     counts = spots.X
-    values = counts.data if sp.issparse(counts) else np.asarray(counts).ravel()
-    if (values == np.rint(values)).all():
+    if are_whole(counts):
         return
+    values = counts.data if sp.issparse(counts) else np.asarray(counts).ravel()
     entry = sp.coo_array(counts)
     first = int(np.flatnonzero(entry.data != np.rint(entry.data))[0])
     row, column, value = entry.row[first], entry.col[first], entry.data[first]

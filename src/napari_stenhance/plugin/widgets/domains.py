@@ -30,6 +30,7 @@ from napari_stenhance.plugin.layers import domain_layers
 from napari_stenhance.plugin.scene import add_layers
 from napari_stenhance.plugin.shown import Shown, layers_of, open_runs, open_sections
 from napari_stenhance.plugin.widgets.chart import CriterionChart
+from napari_stenhance.plugin.widgets.choices import named, relist
 from napari_stenhance.plugin.widgets.domain_table import DomainTable
 from napari_stenhance.plugin.widgets.follow import follow_layers
 from napari_stenhance.plugin.widgets.form import OptionsForm
@@ -111,11 +112,7 @@ class DomainsWidget(QWidget):
     def _inputs(self) -> list[tuple[str, Section | Path]]:
         """List sections with spots, and results with a field: their superpixels."""
         sections = [s for s in open_sections(self._viewer) if s.spots is not None]
-        names = [s.name for s in sections]
-        spots: list[tuple[str, Section | Path]] = [
-            (s.name if names.count(s.name) == 1 else f"{s.name} ({n + 1})", s)
-            for n, s in enumerate(sections)
-        ]
+        spots: list[tuple[str, Section | Path]] = [*named(sections)]
         fields = {run.result: run.name for run in open_runs(self._viewer) if run.result}
         return [*spots, *((f"superpixels of {path.name}", path) for path in fields)]
 
@@ -143,13 +140,7 @@ class DomainsWidget(QWidget):
         self._runs = runs
         if keys == before:
             return
-        kept, new = self.source.currentIndex(), [n for n, k in enumerate(keys) if k not in before]
-        self.source.blockSignals(True)
-        self.source.clear()
-        self.source.addItems([f"{about.name} · {about.run}" for about in runs])
-        again = keys.index(before[kept]) if before and before[kept] in keys else len(keys) - 1
-        self.source.setCurrentIndex(new[-1] if new else again)
-        self.source.blockSignals(False)
+        relist(self.source, before, keys, [f"{about.name} · {about.run}" for about in runs])
         self._show_run()
 
     # What is found

@@ -12,6 +12,7 @@ from napari_stenhance.plugin.live import LiveLayers
 from napari_stenhance.plugin.regions import polygons_um, region_layer
 from napari_stenhance.plugin.scene import add_layers
 from napari_stenhance.plugin.shown import layers_of, open_sections, same_slide, slide_layer
+from napari_stenhance.plugin.widgets.choices import named
 from napari_stenhance.plugin.widgets.follow import follow_layers
 from napari_stenhance.plugin.widgets.form import OptionsForm
 from napari_stenhance.plugin.widgets.gene_box import GeneBox
@@ -102,12 +103,7 @@ class EnhanceWidget(QWidget):
         return [(n, s) for n, s in self._sections_with_slide() if s.spots is not None]
 
     def _sections_with_slide(self) -> list[tuple[str, Section]]:
-        sections = [s for s in open_sections(self._viewer) if s.slide is not None]
-        names = [s.name for s in sections]
-        return [
-            (s.name if names.count(s.name) == 1 else f"{s.name} ({n + 1})", s)
-            for n, s in enumerate(sections)
-        ]
+        return named([s for s in open_sections(self._viewer) if s.slide is not None])
 
     def _regions(self) -> list[tuple[str, Shapes | None]]:
         from napari.layers import Shapes

@@ -30,6 +30,7 @@ from napari_stenhance.plugin.imputed import (
 from napari_stenhance.plugin.live import LiveLayers
 from napari_stenhance.plugin.scene import add_layers
 from napari_stenhance.plugin.shown import layers_of, open_sections
+from napari_stenhance.plugin.widgets.choices import named, relist
 from napari_stenhance.plugin.widgets.follow import follow_layers
 from napari_stenhance.plugin.widgets.form import OptionsForm
 from napari_stenhance.plugin.widgets.gene_box import GeneBox
@@ -120,12 +121,7 @@ class ImputeWidget(QWidget):
     # What can be chosen
 
     def _sections(self) -> list[tuple[str, Section]]:
-        sections = [s for s in open_sections(self._viewer) if s.spots is not None]
-        names = [s.name for s in sections]
-        return [
-            (s.name if names.count(s.name) == 1 else f"{s.name} ({n + 1})", s)
-            for n, s in enumerate(sections)
-        ]
+        return named([s for s in open_sections(self._viewer) if s.spots is not None])
 
     def _columns(self) -> list[tuple[str, str]]:
         """List the columns of the cells: which says their cluster is for the user to know."""
@@ -154,14 +150,8 @@ class ImputeWidget(QWidget):
         before = [_key(run) for run in self._runs]
         if keys == before:
             return
-        kept, new = self.source.currentIndex(), [n for n, k in enumerate(keys) if k not in before]
-        again = keys.index(before[kept]) if before and before[kept] in keys else len(keys) - 1
         self._runs = runs
-        self.source.blockSignals(True)
-        self.source.clear()
-        self.source.addItems([f"{run.result.name} · {run.name}" for run in runs])
-        self.source.setCurrentIndex(new[-1] if new else again)
-        self.source.blockSignals(False)
+        relist(self.source, before, keys, [f"{run.result.name} · {run.name}" for run in runs])
         self._list_genes()
 
     # What is imputed

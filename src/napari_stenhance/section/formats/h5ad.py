@@ -7,15 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import h5py
 import numpy as np
-import scipy.sparse as sp
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.section.formats.found import IMAGE_SUFFIXES, Found, shares_stem
-from napari_stenhance.section.spots import find_mpp, positions_px
+from napari_stenhance.section.spots import are_whole, find_mpp, positions_px
 
 if TYPE_CHECKING:
     import anndata as ad
@@ -106,22 +105,17 @@ def _with_raw_counts(spots: ad.AnnData) -> tuple[ad.AnnData, tuple[str, ...]]:
     """Put raw counts into X, if it has none and they lie where others keep them; say so."""
     import anndata as ad
 
-    if spots.X is None or _are_whole(spots.X):
+    if spots.X is None or are_whole(spots.X):
         return spots, ()
     said = "X holds no whole numbers: the raw counts of {} are used."
-    if "counts" in spots.layers and _are_whole(spots.layers["counts"]):
+    if "counts" in spots.layers and are_whole(spots.layers["counts"]):
         spots.X = spots.layers["counts"]
         return spots, (said.format('layers["counts"]'),)
-    if spots.raw is not None and _are_whole(spots.raw.X):
+    if spots.raw is not None and are_whole(spots.raw.X):
         kept = {"obs": spots.obs, "obsm": dict(spots.obsm), "obsp": dict(spots.obsp)}
         raw = ad.AnnData(X=spots.raw.X, var=spots.raw.var, uns=spots.uns, **kept)
         return raw, (said.format("raw"),)
     return spots, ()
-
-
-def _are_whole(counts: Any) -> bool:
-    values = counts.data if sp.issparse(counts) else np.asarray(counts)
-    return bool((values == np.rint(values)).all())
 
 
 @contextmanager

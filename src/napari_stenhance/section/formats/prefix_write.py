@@ -15,7 +15,7 @@ from napari_stenhance.errors import InputError
 from napari_stenhance.running.job import Job
 from napari_stenhance.section.formats import prefix_names as named
 from napari_stenhance.section.slide import Slide
-from napari_stenhance.section.spots import geometry_of, positions_px
+from napari_stenhance.section.spots import are_whole, geometry_of, positions_px
 from napari_stenhance.storage.whole import written_whole
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def _write_counts(path: Path, spots: ad.AnnData, job: Job) -> None:
     import pandas as pd
 
     counts = sp.csr_array(spots.X)
-    whole = bool((counts.data == np.rint(counts.data)).all())
+    whole = are_whole(counts)
     rows = max(1, _CELLS_AT_ONCE // spots.n_vars)
     starts = range(0, spots.n_obs, rows)
     with (
