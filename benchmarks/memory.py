@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pyvips
 
-from napari_stenhance import Result
+from napari_stenhance import ResultFolder
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from conftest import MPP, make_slide_pixels, make_spots, write_image
@@ -56,7 +56,7 @@ def main() -> None:
                 text=True,
             )
             peaks[side] = float(ran.stdout.split()[-1])
-            tissue = int(Result.open(out).tissue().sum())
+            tissue = int(ResultFolder.open(out).tissue().sum())
             print(
                 f"| {side}² | {tissue} | {time.monotonic() - started:.0f} | {peaks[side]:.2f} | "
                 f"{peaks[side] / peaks[SIDES[0]]:.2f} |",

@@ -24,7 +24,7 @@ from napari_stenhance.plugin.scene import add_layers, browse
 from napari_stenhance.plugin.spots import lookup_table
 from napari_stenhance.plugin.worker import Running
 from napari_stenhance.results.genes import gene_group
-from napari_stenhance.results.result import Result
+from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.running.job import Job
 from napari_stenhance.section.section import open_section
 from napari_stenhance.storage.cache import Cache
@@ -89,7 +89,7 @@ def main() -> None:
             f"| worker of the plugin | {seconds['worker']:.1f} | {ratio:.2f} | {frame * 1e3:.0f} |"
         )
 
-        result = Result.open(folder / "worker.stenhance.zarr")
+        result = ResultFolder.open(folder / "worker.stenhance.zarr")
         run = result.runs[0]
         layer = add_layers(viewer, run_layers(result, run))[0]
         group = gene_group(result, run, "G1")

@@ -17,13 +17,13 @@ from skimage.util import montage
 from napari_stenhance.plugin.layers import result_layers
 from napari_stenhance.plugin.scene import add_layers
 from napari_stenhance.plugin.shown import layers_of
-from napari_stenhance.results.result import Result
+from napari_stenhance.results.result import ResultFolder
 
 
 def main(result: Path, out: Path) -> None:
     viewer = napari.Viewer()
     viewer.window.resize(760, 560)
-    add_layers(viewer, result_layers(Result.open(result), None))
+    add_layers(viewer, result_layers(ResultFolder.open(result), None))
     wait(seconds=2)
     pictures = []
     for layer, about in sorted(layers_of(viewer, "gene"), key=lambda pair: pair[1].gene):

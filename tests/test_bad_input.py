@@ -166,7 +166,7 @@ def test_bad_sections(case: str, folder: Path, tmp_path: Path) -> None:
     assert sentence in error
     assert str(folder) in error or error.startswith("Error: s:")
     assert _contents(folder) == before
-    assert not out.exists() or st.Result.is_result(out)
+    assert not out.exists() or st.ResultFolder.is_result(out)
 
 
 def test_ids_that_do_not_meet(tmp_path: Path) -> None:
@@ -224,7 +224,7 @@ def test_one_gene(folder: Path, tmp_path: Path) -> None:
     """Not an error: a basis of one axis."""
     run("enhance", folder, "--out", tmp_path / "r", "--genes", "G1", "--epochs", 2,
         "--device", "cpu")  # fmt: skip
-    result = st.Result.open(tmp_path / "r")
+    result = st.ResultFolder.open(tmp_path / "r")
     image = result.field(result.latest_run()).image("G1")
     assert np.nanstd(image) > 0
 
@@ -232,7 +232,7 @@ def test_one_gene(folder: Path, tmp_path: Path) -> None:
 def test_a_section_of_one_gene(folder: Path, tmp_path: Path) -> None:
     _spots(folder, lambda s: s[:, :1].copy())
     run("enhance", folder, "--out", tmp_path / "r", "--epochs", 2, "--device", "cpu")
-    assert st.Result.open(tmp_path / "r").field("pixel2gene-stain-robust").genes == ("G0",)
+    assert st.ResultFolder.open(tmp_path / "r").field("pixel2gene-stain-robust").genes == ("G0",)
 
 
 @pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs a place where none may write")

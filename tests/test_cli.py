@@ -8,7 +8,7 @@ import anndata as ad
 import numpy as np
 import pytest
 from typer.testing import CliRunner
-from typer.testing import Result as Ran
+from typer.testing import ResultFolder as Ran
 
 import napari_stenhance as st
 from napari_stenhance.cli import app
@@ -63,7 +63,7 @@ def test_help_and_version(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_enhance_makes_a_result(result: Path, section_files: list[Path]) -> None:
-    opened = st.Result.open(result)
+    opened = st.ResultFolder.open(result)
     assert opened.runs == ("pixel2gene-stain-robust",)
     about = opened.run_attributes(opened.runs[0])
     assert about["complete"]
@@ -112,7 +112,7 @@ def test_export_at_spots_is_the_mean_over_each_disc(
     run("export", result, "--at-spots", section_files[1], "--genes", "G4,G2", "--out", out)
     table = ad.read_h5ad(out)
     assert list(table.var_names) == ["G4", "G2"]
-    opened = st.Result.open(result)
+    opened = st.ResultFolder.open(result)
     field = opened.field(opened.runs[0])
     image = field.image("G4")
     section = st.open_section(section_files[1])
@@ -130,7 +130,7 @@ def test_export_of_superpixels(result: Path, tmp_path: Path) -> None:
     assert "need --genes" in run("export", result, "--out", out, code=2).stderr
     run("export", result, "--genes", "G1", "--out", out)
     table = ad.read_h5ad(out)
-    opened = st.Result.open(result)
+    opened = st.ResultFolder.open(result)
     field = opened.field(opened.runs[0])
     assert table.n_obs == opened.tissue().sum()
     image = field.image("G1")
@@ -155,7 +155,10 @@ def test_the_same_command_is_already_complete_and_another_seed_is_a_new_run(
     assert "already complete" in ran.stderr
     assert files_of(copy) == before
     run(*command, "--seed", "1", *QUICK)
-    assert st.Result.open(copy).runs == ("pixel2gene-stain-robust", "pixel2gene-stain-robust-2")
+    assert st.ResultFolder.open(copy).runs == (
+        "pixel2gene-stain-robust",
+        "pixel2gene-stain-robust-2",
+    )
 
 
 def test_the_same_command_gives_the_same_bytes(
@@ -211,7 +214,7 @@ def test_a_region_limits_the_prediction_and_reuses_the_model(
     region.write_text(json.dumps({"type": "Polygon", "coordinates": [ring]}))
     run("enhance", section_files[0], "--predict", section_files[1], "--out", copy,
         "--region", region, *QUICK)  # fmt: skip
-    opened = st.Result.open(copy)
+    opened = st.ResultFolder.open(copy)
     whole, part = (opened.field(run_name) for run_name in opened.runs)
     inside = st.Region.read(region).mask(part.grid) & opened.tissue()
     image = part.image("G5")
@@ -244,7 +247,7 @@ def test_without_predict_each_section_gets_its_own_result(
     assert ran.stdout.split() == [str(out / name) for name in names]
     models = [out / n / "files/models/pixel2gene-stain-robust/weights.safetensors" for n in names]
     assert models[0].read_bytes() == models[1].read_bytes()
-    assert len(st.Result.open(out / names[1]).field("pixel2gene-stain-robust").genes) == 9
+    assert len(st.ResultFolder.open(out / names[1]).field("pixel2gene-stain-robust").genes) == 9
 
 
 def test_predict_with_a_saved_model(
@@ -252,12 +255,12 @@ def test_predict_with_a_saved_model(
 ) -> None:
     out = tmp_path / "one.stenhance.zarr"
     run("predict", result, "--on", section_files[0], "--out", out, "--device", "cpu")
-    predicted = st.Result.open(out)
+    predicted = st.ResultFolder.open(out)
     assert predicted.about["slide"]["name"] == "one"
     # The same model on its own slide is what enhance would have made.
     own = tmp_path / "own.stenhance.zarr"
     run("enhance", section_files[0], "--out", own, *QUICK)
-    images = [r.field(r.runs[0]).image("G8") for r in (predicted, st.Result.open(own))]
+    images = [r.field(r.runs[0]).image("G8") for r in (predicted, st.ResultFolder.open(own))]
     np.testing.assert_array_equal(*images)
     assert (
         "already complete"

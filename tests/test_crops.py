@@ -23,7 +23,7 @@ from napari_stenhance.methods.hvg import seurat_v3_genes, seurat_v3_variance
 from napari_stenhance.methods.protocol import Positions
 from napari_stenhance.methods.registry import load_fitted, make_method
 from napari_stenhance.results.attention import written_attention
-from napari_stenhance.results.result import Result
+from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.results.tables import open_table
 from napari_stenhance.running.job import Job
 from napari_stenhance.scoring.baselines import Interpolation
@@ -110,7 +110,7 @@ def test_masks_of_several_grids_lie_beside_each_other(
     slide = synthetic.need_slide()
     grids = [Grid.over(slide, pitch) for pitch in (25.0, 8.0)]
     masks = [np.random.default_rng(0).random(grid.shape) < 0.5 for grid in grids]
-    with Result.writing(tmp_path / "r", slide, Cache(tmp_path / "c")) as result:
+    with ResultFolder.writing(tmp_path / "r", slide, Cache(tmp_path / "c")) as result:
         runs = [result.start_run("a", {"n": n}, {}, grid) for n, grid in enumerate(grids)]
         kinds = [{"n": 2, "tissue": "histosweep"}, {"n": 3, "tissue": "histosweep"}]
         for grid, mask in zip(grids, masks, strict=True):
@@ -118,7 +118,7 @@ def test_masks_of_several_grids_lie_beside_each_other(
         for kind, grid, mask in zip(kinds, grids, masks, strict=True):
             runs.append(result.start_run("a", kind, {}, grid))
             result.write_tissue(~mask, grid, "histosweep")
-    opened = Result.open(tmp_path / "r")
+    opened = ResultFolder.open(tmp_path / "r")
     expected = [*masks, *(~mask for mask in masks)]
     for name, mask in zip(runs, expected, strict=True):
         np.testing.assert_array_equal(opened.tissue(name), mask)
@@ -147,7 +147,7 @@ def made(section_files: list[Path], session_cache: Cache, tmp_path_factory: Any)
 
 
 def test_fields_lie_on_a_coarse_grid_over_the_tissue(made: Path) -> None:
-    result = Result.open(made)
+    result = ResultFolder.open(made)
     assert result.runs == (SPAMCAF, HISTOSGE)
     # A quarter of the spots' 150 µm, or what was asked for.
     for name, pitch_um in ((SPAMCAF, 37.5), (HISTOSGE, 75.0)):
@@ -163,7 +163,7 @@ def test_fields_lie_on_a_coarse_grid_over_the_tissue(made: Path) -> None:
 
 
 def test_attention_over_sizes_sums_to_one_on_tissue(made: Path) -> None:
-    result = Result.open(made)
+    result = ResultFolder.open(made)
     assert written_attention(result, HISTOSGE) == {}
     images = written_attention(result, SPAMCAF)
     assert list(images) == result.run_attributes(SPAMCAF)["identity"]["crops_um"]
@@ -182,7 +182,7 @@ def test_a_lattice_holds_what_the_model_predicts_there(
     out = tmp_path / "between.h5ad"
     run("export", made, "--table", f"{SPAMCAF}-lattice2", "--out", out)
     table, spots = ad.read_h5ad(out), synthetic.need_spots()
-    result = Result.open(made)
+    result = ResultFolder.open(made)
     measured = table[table.obs["is_measured"]]
     np.testing.assert_array_equal(
         measured.obsm["spatial"], spots[measured.obs_names].obsm["spatial"]
@@ -207,7 +207,7 @@ def test_a_lattice_holds_what_the_model_predicts_there(
     assert "there is no table" in run("export", made, "--table", "x", "--out", "y", code=2).stderr
 
 
-def _crops_of(result: Result) -> list[float]:
+def _crops_of(result: ResultFolder) -> list[float]:
     crops: list[float] = result.run_attributes(SPAMCAF)["identity"]["crops_um"]
     return crops
 
@@ -219,7 +219,7 @@ def test_what_is_asked_for_later_is_added_to_the_run(
     out = tmp_path / "one.stenhance.zarr"
     run(*command, "--out", out)
     before = files_of(out)
-    assert "tables" not in Result.open(out).group
+    assert "tables" not in ResultFolder.open(out).group
     run(*command, "--out", out, "--lattice", 2)
     assert events_of(out).count("trained") == 1
     after = files_of(out)
@@ -231,7 +231,7 @@ def test_what_is_asked_for_later_is_added_to_the_run(
         assert files_of(out / folder) == files_of(made / folder)
     # Other crops are another run.
     run(*command, "--out", out, "--crops", 90)
-    assert Result.open(out).runs == (HISTOSGE, f"{HISTOSGE}-2")
+    assert ResultFolder.open(out).runs == (HISTOSGE, f"{HISTOSGE}-2")
 
 
 def test_a_region_bounds_the_lattice_too(section_files: list[Path], tmp_path: Path) -> None:
@@ -262,7 +262,7 @@ def test_a_saved_model_predicts_other_slides(
     out = tmp_path / "two.stenhance.zarr"
     run("predict", made, "--run", SPAMCAF, "--on", section_files[1], "--out", out,
         "--device", "cpu")  # fmt: skip
-    result = Result.open(out)
+    result = ResultFolder.open(out)
     assert result.runs == (SPAMCAF,)
     field = result.field(SPAMCAF)
     assert field.grid.pitch_um == 37.5
@@ -394,7 +394,7 @@ def test_a_network_encodes_the_crops(section_files: list[Path], tmp_path: Path) 
     run("enhance", section_files[0], "--method", "histosge", "--encoder", encoder, "--pitch", 75,
         "--region", file, "--lattice", 2, "--out", out, *QUICK)  # fmt: skip
     name = "histosge-timm-test_vit-robust"
-    result = Result.open(out)
+    result = ResultFolder.open(out)
     assert result.runs == (name,)
     inside = Region.read(file).mask(result.field(name).grid)
     np.testing.assert_array_equal(np.isfinite(result.field(name).image("G1")), inside)
@@ -406,7 +406,7 @@ def test_a_network_encodes_the_crops(section_files: list[Path], tmp_path: Path) 
     ).stderr  # fmt: skip
     run("predict", out, "--on", section_files[0], "--region", file, "--out", again,
         "--encoder", encoder, "--device", "cpu")  # fmt: skip
-    images = (r.field(name).image("G2") for r in (result, Result.open(again)))
+    images = (r.field(name).image("G2") for r in (result, ResultFolder.open(again)))
     np.testing.assert_array_equal(*images)
     ran = run("predict", out, "--on", section_files[0], "--out", tmp_path / "x",
               "--encoder", "stain", "--device", "cpu", code=2)  # fmt: skip

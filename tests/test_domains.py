@@ -102,7 +102,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def test_the_table_keeps_what_the_spots_had(found: tuple[Path, Path]) -> None:
     section, out = found
     given = ad.read_h5ad(section)
-    (result,) = st.domain_runs(st.Result.open(out))
+    (result,) = st.domain_runs(st.ResultFolder.open(out))
     spots = result.spots()
     assert spots is not None
     assert list(spots.obs_names) == list(given.obs_names)
@@ -125,7 +125,7 @@ def test_the_table_keeps_what_the_spots_had(found: tuple[Path, Path]) -> None:
 
 def test_provenance_and_nothing_of_the_machine(found: tuple[Path, Path]) -> None:
     _, out = found
-    about = st.domain_run(st.Result.open(out)).about
+    about = st.domain_run(st.ResultFolder.open(out)).about
     assert about["seed"] == 0
     assert {"python", "torch", "napari-stenhance"} <= set(about["versions"])
     (input_,) = about["identity"]["found_in"]
@@ -137,7 +137,7 @@ def test_provenance_and_nothing_of_the_machine(found: tuple[Path, Path]) -> None
 
 def test_the_label_image_is_ome_zarr_without_gaps(found: tuple[Path, Path]) -> None:
     _, out = found
-    result = st.domain_run(st.Result.open(out))
+    result = st.domain_run(st.ResultFolder.open(out))
     image = ome.ImageLabel.from_zarr(result.group)
     assert image.ome_attributes.multiscales[0].axes[0].unit == "micrometer"
     listed = dict(zarr.open_group(out / "labels", mode="r").attrs)["ome"]
@@ -159,7 +159,7 @@ def test_the_label_image_is_ome_zarr_without_gaps(found: tuple[Path, Path]) -> N
 
 def test_the_summary_counts_and_names_markers(found: tuple[Path, Path]) -> None:
     _, out = found
-    result = st.domain_run(st.Result.open(out))
+    result = st.domain_run(st.ResultFolder.open(out))
     summary, spots = result.summary(), result.spots()
     assert spots is not None
     assert summary["spots"].sum() == spots.n_obs
@@ -189,7 +189,7 @@ def test_the_same_command_is_complete_and_other_options_are_another_run(
     assert "already complete" in ran.stderr
     assert files_of(copy) == before
     run(*command, "--n-domains", 3)
-    names = [r.name for r in st.domain_runs(st.Result.open(copy))]
+    names = [r.name for r in st.domain_runs(st.ResultFolder.open(copy))]
     assert names == ["stamgc-robust", "stamgc-robust-2"]
     after = files_of(copy)
     assert (copy / "tables" / "spots-2").is_dir()
@@ -213,7 +213,7 @@ def test_again_gives_the_same_bytes_and_a_killed_run_is_replaced(
     del content["attributes"]["stenhance"]
     metadata.write_text(json.dumps(content))
     shutil.rmtree(again / "tables" / "stamgc-robust")
-    assert st.domain_runs(st.Result.open(again)) == ()
+    assert st.domain_runs(st.ResultFolder.open(again)) == ()
     find(section, out=again, n_domains=4)
     assert files_of(again) == files_of(out)
 
@@ -261,7 +261,7 @@ def test_without_a_scale_lengths_are_in_pixels(tmp_path: Path) -> None:
     ran = run("domains", section, "--out", tmp_path / "r", "--n-domains", 3, *QUICK)
     assert ran.stderr.count("in pixels") == 1
     assert "mm²" not in ran.stdout
-    (result,) = st.domain_runs(st.Result.open(tmp_path / "r"))
+    (result,) = st.domain_runs(st.ResultFolder.open(tmp_path / "r"))
     grid, spots = result.grid, result.spots()
     assert spots is not None
     assert grid.unit == "pixel"
@@ -313,7 +313,7 @@ def test_a_section_with_its_slide_lies_on_the_grid_of_genes(
     assert result.result.slide_path() is not None
 
 
-def _write_field(out: Path, section: st.Section, cache: Cache) -> st.Result:
+def _write_field(out: Path, section: st.Section, cache: Cache) -> st.ResultFolder:
     """Write a field as `enhance` does, but for what it predicts: three tissues in a blob."""
     slide = section.need_slide()
     grid = Grid.over(slide, 8.0)
@@ -331,7 +331,7 @@ def _write_field(out: Path, section: st.Section, cache: Cache) -> st.Result:
         held_out_r=np.zeros(40, "f4"),
         spread_scale=np.ones(40, "f4"),
     )
-    with st.Result.writing(out, slide, cache) as result:
+    with st.ResultFolder.writing(out, slide, cache) as result:
         run_name = result.start_run("m-e-p", {"seed": 0}, {"doubts": []}, grid)
         result.write_tissue(tissue, grid)
         field = result.create_field(run_name, decoder, grid)
@@ -341,7 +341,7 @@ def _write_field(out: Path, section: st.Section, cache: Cache) -> st.Result:
                 write_tile(raster[0], tile, np.where(tissue[here][..., None], latent[here], np.nan))
             coarsen_all(raster, mean_pool)
         result.update_run(run_name, complete=True)
-    return st.Result.open(out)
+    return st.ResultFolder.open(out)
 
 
 def test_superpixels_of_a_field(
@@ -351,7 +351,7 @@ def test_superpixels_of_a_field(
     result = _write_field(out, st.open_section(section_files[0]), session_cache)
     ran = run("domains", out, "--n-domains", 3, *QUICK)
     assert "superpixels" in ran.stdout
-    (domains,) = st.domain_runs(st.Result.open(out))
+    (domains,) = st.domain_runs(st.ResultFolder.open(out))
     assert domains.spots() is None
     field = result.field(result.latest_run())
     assert domains.grid == field.grid
@@ -370,7 +370,7 @@ def test_superpixels_of_a_field(
     # Spots of the same section go beside it.
     (spots,) = find(section_files[0], out=out, n_domains=3)
     assert spots.name == "stamgc-robust-2"
-    assert len(st.domain_runs(st.Result.open(out))) == 3
+    assert len(st.domain_runs(st.ResultFolder.open(out))) == 3
 
 
 def test_edits_without_napari(found: tuple[Path, Path], tmp_path: Path) -> None:
@@ -382,7 +382,7 @@ def test_edits_without_napari(found: tuple[Path, Path], tmp_path: Path) -> None:
     after = files_of(copy)
     changed = [name for name in before if after[name] != before[name]]
     assert changed == ["labels/zarr.json"]
-    first, edited = st.domain_runs(st.Result.open(copy))
+    first, edited = st.domain_runs(st.ResultFolder.open(copy))
     assert edited.name == "stamgc-robust-edited"
     spots, original = edited.spots(), first.spots()
     assert spots is not None

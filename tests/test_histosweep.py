@@ -373,7 +373,7 @@ def test_a_run_learns_and_predicts_on_the_mask_that_was_asked_for(
     shared = ("enhance", small_file, "--out", out, "--epochs", "2", "--device", "cpu")
     run(*shared)
     run(*shared, "--tissue", "histosweep")
-    result = st.Result.open(out)
+    result = st.ResultFolder.open(out)
     usual, swept = result.runs
     assert "tissue" not in result.run_attributes(usual)["identity"]
     assert result.run_attributes(swept)["identity"]["tissue"] == "histosweep"
@@ -393,7 +393,7 @@ def test_a_run_learns_and_predicts_on_the_mask_that_was_asked_for(
     # A model predicts on the kind of mask that it learned on.
     other = tmp_path / "other.stenhance.zarr"
     run("predict", out, "--run", swept, "--on", small_file, "--out", other, "--device", "cpu")
-    predicted = st.Result.open(other)
+    predicted = st.ResultFolder.open(other)
     np.testing.assert_array_equal(predicted.tissue(), masks[swept])
     image = predicted.field(predicted.runs[0]).image("G1")
     np.testing.assert_array_equal(np.isfinite(image), masks[swept])

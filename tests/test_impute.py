@@ -60,7 +60,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 def test_the_table_keeps_the_spots_and_adds_genes(made: tuple[Path, Path]) -> None:
     folder, out = made
-    given, imputed = make_spots(), st.imputed_run(st.Result.open(out))
+    given, imputed = make_spots(), st.imputed_run(st.ResultFolder.open(out))
     table = imputed.table()
     assert imputed.name == "sinca-robust"
     assert list(table.obs_names) == list(given.obs_names)
@@ -99,7 +99,7 @@ def test_the_table_keeps_the_spots_and_adds_genes(made: tuple[Path, Path]) -> No
 
 def test_what_the_cells_know_is_found_again(made: tuple[Path, Path]) -> None:
     _, out = made
-    imputed = st.imputed_run(st.Result.open(out))
+    imputed = st.imputed_run(st.ResultFolder.open(out))
     spots = make_spots()
     # X0 … belong to the types in turn, as G0 … do; a type is where its measured genes are.
     share = spots.X.toarray() / spots.X.toarray().sum(axis=1, keepdims=True)
@@ -111,7 +111,7 @@ def test_what_the_cells_know_is_found_again(made: tuple[Path, Path]) -> None:
 
 def test_images_show_the_nearest_spot(made: tuple[Path, Path]) -> None:
     _, out = made
-    imputed = st.imputed_run(st.Result.open(out))
+    imputed = st.imputed_run(st.ResultFolder.open(out))
     assert written_images(imputed) == ("X1",)
     group = imputed_image(imputed, "X1")
     assert group is not None
@@ -146,11 +146,11 @@ def test_the_same_command_is_complete_and_other_options_are_another_run(
     assert "already complete" in run(*command, "--write", "X1").stderr
     assert files_of(copy) == before
     run(*command, "--genes", "X3,G2", "--write", "G2")
-    names = [r.name for r in st.imputed_runs(st.Result.open(copy))]
+    names = [r.name for r in st.imputed_runs(st.ResultFolder.open(copy))]
     assert names == ["sinca-robust", "sinca-robust-2"]
     after = files_of(copy)
     assert [name for name in before if after[name] != before[name]] == []
-    newest = st.imputed_run(st.Result.open(copy))
+    newest = st.imputed_run(st.ResultFolder.open(copy))
     assert newest.genes == ("X3", "G2")
     assert list(newest.var["imputed"]) == [True, False]
     measured = newest.table()[:, "G2"].X.toarray().ravel()
@@ -158,7 +158,10 @@ def test_the_same_command_is_complete_and_other_options_are_another_run(
     text = run("info", copy).output
     assert "Imputed sinca-robust-2: 1 genes from Dataset7, 1 as measured, of 144 spots" in text
     run("write", copy, "--genes", "X3", "--run", "sinca-robust")
-    assert written_images(st.imputed_run(st.Result.open(copy), "sinca-robust")) == ("X1", "X3")
+    assert written_images(st.imputed_run(st.ResultFolder.open(copy), "sinca-robust")) == (
+        "X1",
+        "X3",
+    )
     assert "not among the 2 of the run" in run("write", copy, "--genes", "X1", code=2).stderr
 
 
@@ -176,7 +179,7 @@ def test_again_gives_the_same_bytes_and_a_killed_run_is_replaced(
     del content["attributes"]["stenhance"]
     metadata.write_text(json.dumps(content))
     shutil.rmtree(again / "tables" / "sinca-robust" / "layers")
-    assert st.imputed_runs(st.Result.open(again)) == ()
+    assert st.imputed_runs(st.ResultFolder.open(again)) == ()
     st.impute(options)
     assert files_of(again) == files_of(out)
 
@@ -185,7 +188,7 @@ def test_export_is_the_table(made: tuple[Path, Path], tmp_path: Path) -> None:
     _, out = made
     run("export", out, "--to", "h5ad", "--out", tmp_path / "all.h5ad")
     table, exported = (
-        st.imputed_run(st.Result.open(out)).table(),
+        st.imputed_run(st.ResultFolder.open(out)).table(),
         ad.read_h5ad(tmp_path / "all.h5ad"),
     )
     pd.testing.assert_frame_equal(exported.var, table.var, check_dtype=False)
@@ -258,7 +261,7 @@ def test_without_a_scale_and_with_columns_for_positions(tmp_path: Path) -> None:
     ran = run("impute", spots.parent, cells, "--out", tmp_path / "r", "--genes", "X1", *QUICK)
     assert ran.stderr.count("in pixels") == 1
     assert 'Positions are obs["x"]' in ran.stderr
-    imputed = st.imputed_run(st.Result.open(tmp_path / "r"))
+    imputed = st.imputed_run(st.ResultFolder.open(tmp_path / "r"))
     assert imputed.grid.unit == "pixel"
     assert imputed.grid.origin_um[1] < -1000
     at = np.rint(imputed.grid.position(xy)).astype(int)
@@ -283,7 +286,7 @@ def test_a_cancelled_job_leaves_no_run(tmp_path: Path) -> None:
     section = Section(spots=make_spots(), name="s")
     with pytest.raises(st.Cancelled):
         st.impute(quick(section, make_cells(), tmp_path / "r"), job)
-    assert st.imputed_runs(st.Result.open(tmp_path / "r")) == ()
+    assert st.imputed_runs(st.ResultFolder.open(tmp_path / "r")) == ()
 
 
 def test_then_imputed_genes_are_enhanced(section_files: list[Path], tmp_path: Path) -> None:
@@ -293,7 +296,7 @@ def test_then_imputed_genes_are_enhanced(section_files: list[Path], tmp_path: Pa
     cells.write_h5ad(reference)
     command = ("impute", section_files[0], reference, "--out", out, "--then", "pixel2gene")
     run(*command, "--write", "X1", *QUICK)
-    result = st.Result.open(out)
+    result = st.ResultFolder.open(out)
     (name,) = result.runs
     field, imputed = result.field(name), st.imputed_run(result)
     # What only the cells have: the spots measured G0 … G39.
@@ -389,7 +392,7 @@ def test_a_hundred_thousand_cells_fit_into_six_gigabytes(kind: str, tmp_path: Pa
     )  # fmt: skip
     print(ran.stdout, ran.stderr)
     assert float(ran.stdout.split("PEAK")[1]) < 6
-    assert st.imputed_run(st.Result.open(tmp_path / "r")).genes == ("X1", "X2")
+    assert st.imputed_run(st.ResultFolder.open(tmp_path / "r")).genes == ("X1", "X2")
 
 
 def test_by_gene_on_disk(made: tuple[Path, Path]) -> None:
@@ -398,4 +401,6 @@ def test_by_gene_on_disk(made: tuple[Path, Path]) -> None:
     raw = zarr.open_group(out, mode="r")["tables/sinca-robust"]
     for part in ("X", "layers/log1p_cp10k", "layers/spread"):
         assert raw[part].attrs["encoding-type"] == "csc_matrix"  # type: ignore[index,union-attr]
-    assert isinstance(st.imputed_run(st.Result.open(out)).table().X, sp.csc_matrix | sp.csc_array)
+    assert isinstance(
+        st.imputed_run(st.ResultFolder.open(out)).table().X, sp.csc_matrix | sp.csc_array
+    )

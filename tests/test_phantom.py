@@ -344,7 +344,7 @@ def test_demo(tmp_path: Path) -> None:
     rows = {row[0]: [float(v) for v in row[1:]] for row in split if row[0] in (OF_CELLS, *FOLLOWS)}
     assert [rows[name][0] for name in (OF_CELLS, *FOLLOWS)] == [140, 60, 80, 30, 30]
     # The same by another way: whole images, all at once.
-    phantom, opened = Phantom.open(section), st.Result.open(result)
+    phantom, opened = Phantom.open(section), st.ResultFolder.open(result)
     field = opened.field(opened.latest_run())
     images = np.stack([field.image(g) for g in phantom.genes[:200]])
     truth = phantom.expression(phantom.genes[:200])

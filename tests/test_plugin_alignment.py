@@ -16,7 +16,7 @@ from napari_stenhance.methods.field import Decoder
 from napari_stenhance.plugin.layers import result_layers, section_layers
 from napari_stenhance.plugin.scene import add_layers
 from napari_stenhance.results.genes import write_gene
-from napari_stenhance.results.result import Result
+from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.running.job import Job
 from napari_stenhance.section.grid import Grid
 from napari_stenhance.section.section import Section
@@ -46,7 +46,7 @@ def section(make_slide: Callable[..., Slide]) -> Section:
 
 
 @pytest.fixture
-def result(section: Section, tmp_path: Path, cache: Cache) -> Result:
+def result(section: Section, tmp_path: Path, cache: Cache) -> ResultFolder:
     """A field whose one gene is 1 under the landmarks and 0 elsewhere."""
     grid = Grid.over(section.need_slide())
     assert grid.pitch_um / MPP == 4
@@ -55,7 +55,7 @@ def result(section: Section, tmp_path: Path, cache: Cache) -> Result:
     image = np.zeros((*grid.shape, 1))
     for y, x in CORNERS // 4:
         image[y : y + SIDE // 4, x : x + SIDE // 4] = 1
-    with Result.writing(tmp_path / "r.stenhance.zarr", section.need_slide(), cache) as result:
+    with ResultFolder.writing(tmp_path / "r.stenhance.zarr", section.need_slide(), cache) as result:
         run = result.start_run("run", {"learned_from": []}, {"doubts": []}, grid)
         field = result.create_field(run, decoder, grid)
         for raster in (field.spread, field.latent):
@@ -63,7 +63,7 @@ def result(section: Section, tmp_path: Path, cache: Cache) -> Result:
                 write_tile(raster[0], tile, image[tile.rows, tile.columns])
             coarsen_all(raster, mean_pool)
         write_gene(result, run, field, "G", Job())
-    return Result.open(result.path)
+    return ResultFolder.open(result.path)
 
 
 def _centre_on_screen(shot: NDArray[np.uint8]) -> NDArray[np.float64]:
@@ -87,7 +87,7 @@ def _look(viewer: Any, layer: Layer, centre_um: NDArray[np.float64]) -> NDArray[
 
 
 def test_landmarks_coincide(
-    make_napari_viewer: Callable[..., Any], section: Section, result: Result
+    make_napari_viewer: Callable[..., Any], section: Section, result: ResultFolder
 ) -> None:
     viewer = make_napari_viewer(show=True)
     viewer.window.resize(900, 700)
@@ -112,7 +112,7 @@ def test_landmarks_coincide(
                 assert np.abs(off).max() < half, (layer.name, level, centre, off)
 
 
-def test_every_level_covers_the_same_extent(section: Section, result: Result) -> None:
+def test_every_level_covers_the_same_extent(section: Section, result: ResultFolder) -> None:
     for levels, attributes, kind in [*section_layers(section), *result_layers(result, None)]:
         if kind == "image":
             shapes = np.array([level.shape[:2] for level in levels])

@@ -21,7 +21,7 @@ from napari_stenhance.cli import app
 from napari_stenhance.plugin.shown import layers_of, open_sections
 from napari_stenhance.plugin.widgets import enhance as enhance_module
 from napari_stenhance.plugin.writer import write_layers
-from napari_stenhance.results.result import Result
+from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.tasks.enhance import EnhanceOptions
 from person import Person
 
@@ -57,7 +57,7 @@ def _look_through(
     assert max(gaps) < 2, "the interface froze"
     assert person.enhance.run_bar.label.text() == "Done."
     assert [p.desc for p in progress._all_instances] == []
-    field = Result.open(out).field("pixel2gene-stain-robust")
+    field = ResultFolder.open(out).field("pixel2gene-stain-robust")
     for gene in genes:
         layer = person.layer("gene", gene=gene)
         assert "[log1p CP10k]" in layer.name
@@ -93,7 +93,7 @@ def _look_through(
     assert len(region.data) == 1
     assert person.enhance.form.fields["region"].value == region.name
     person.run()
-    result = Result.open(out)
+    result = ResultFolder.open(out)
     assert result.runs == ("pixel2gene-stain-robust", "pixel2gene-stain-robust-2")
     drawn = result.region("pixel2gene-stain-robust-2")
     assert drawn is not None

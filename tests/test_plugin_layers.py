@@ -24,7 +24,7 @@ from napari_stenhance.plugin.regions import polygons_um, region_layer
 from napari_stenhance.plugin.scene import add_layers, browse, colour_spots
 from napari_stenhance.plugin.shown import layers_of, open_runs, open_sections
 from napari_stenhance.plugin.widgets.form import OptionsForm
-from napari_stenhance.results.result import Result
+from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.running.job import Event, Job, Partial
 from napari_stenhance.section.region import Region
 from napari_stenhance.section.section import Section
@@ -102,7 +102,7 @@ def test_a_section_without_a_scale_is_shown_in_pixels(synthetic: Section) -> Non
 def test_a_result_shows_its_slide_genes_and_one_browse_layer(out: Path) -> None:
     viewer = ViewerModel()
     layers, what = open_layers(out)
-    assert isinstance(what, Result)
+    assert isinstance(what, ResultFolder)
     add_layers(viewer, layers)
     assert _roles(viewer) == ["slide", "browse", "gene", "gene", "region"]
     visible = [layer.name for layer in viewer.layers if layer.visible]
@@ -119,7 +119,7 @@ def test_gene_images_lie_under_the_spots(out: Path, synthetic: Section) -> None:
 
 
 def test_the_browse_layer_shows_any_gene_and_its_uncertainty(out: Path) -> None:
-    field = Result.open(out).field("pixel2gene-stain-robust")
+    field = ResultFolder.open(out).field("pixel2gene-stain-robust")
     data, attributes, _ = next(
         layer for layer in open_layers(out)[0] if "browse" in layer[1]["name"]
     )
@@ -177,7 +177,7 @@ def test_contrast_is_the_1st_to_99th_percentile_and_never_empty() -> None:
 
 def test_levels_have_names_of_their_own(out: Path) -> None:
     """Dask may keep blocks by name: what is read twice while a run fills must differ in name."""
-    field = Result.open(out).field("pixel2gene-stain-robust")
+    field = ResultFolder.open(out).field("pixel2gene-stain-robust")
     first, second = field_levels(field, "G1")[0], field_levels(field, "G1")[0]
     assert first.name != second.name
     assert contrast([first]) == contrast([second])

@@ -17,7 +17,7 @@ from qtpy.QtWidgets import QApplication, QWidget
 
 from napari_stenhance.plugin.shown import layers_of
 from napari_stenhance.plugin.widgets import enhance as enhance_module
-from napari_stenhance.results.result import Result
+from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.running.job import Event, Job, Progress
 from person import Person, at_work, events_of
 
@@ -47,7 +47,7 @@ def test_cancel_frees_the_interface_and_a_rerun_goes_on(
     person.wait(lambda: not bar.busy and not at_work(), 10)
     assert "cancelled" in bar.label.text()
     assert person.enhance.run.isEnabled()
-    assert Result.is_result(out)
+    assert ResultFolder.is_result(out)
     assert "complete" not in events_of(out)
     features = {f: f.stat().st_mtime_ns for f in (tmp_path / "empty cache").rglob("c/*/*/*")}
     assert features

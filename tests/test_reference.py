@@ -375,8 +375,8 @@ def test_what_is_learned_fits_the_spots_of_a_real_section(data: Path, session_ca
 
 
 @pytest.fixture
-def enhance(section_files: list[Path]) -> Callable[..., st.Result]:
-    def run(out: Path, job: Job | None = None, **more: object) -> st.Result:
+def enhance(section_files: list[Path]) -> Callable[..., st.ResultFolder]:
+    def run(out: Path, job: Job | None = None, **more: object) -> st.ResultFolder:
         options = {"preset": "istar", "epochs": 1, "genes": "hvg:12", "device": "cpu", **more}
         (result,) = st.enhance(st.EnhanceOptions(section_files[0], out, **options), job)
         return result
@@ -385,7 +385,7 @@ def enhance(section_files: list[Path]) -> Callable[..., st.Result]:
 
 
 def test_a_run_is_a_result_like_any_other(
-    enhance: Callable[..., st.Result], tmp_path: Path
+    enhance: Callable[..., st.ResultFolder], tmp_path: Path
 ) -> None:
     result = enhance(tmp_path / "r", preset="reference", epochs=5, write="G1")
     run = "pixel2gene-stain-reference"
@@ -408,7 +408,7 @@ def test_a_run_is_a_result_like_any_other(
 
 
 def test_a_run_goes_on_where_it_was_stopped(
-    enhance: Callable[..., st.Result], tmp_path: Path
+    enhance: Callable[..., st.ResultFolder], tmp_path: Path
 ) -> None:
     enhance(tmp_path / "whole", mpp=1.6, write="G1")
     job = Job()
@@ -425,7 +425,7 @@ def test_a_run_goes_on_where_it_was_stopped(
 
 
 def test_another_slide_and_tables(
-    enhance: Callable[..., st.Result], section_files: list[Path], tmp_path: Path
+    enhance: Callable[..., st.ResultFolder], section_files: list[Path], tmp_path: Path
 ) -> None:
     result = enhance(tmp_path / "r", genes="", predict=section_files[1])
     run = "pixel2gene-stain-istar"

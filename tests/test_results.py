@@ -16,7 +16,7 @@ from napari_stenhance.errors import InputError
 from napari_stenhance.methods.field import Decoder
 from napari_stenhance.results.export import write_h5ad
 from napari_stenhance.results.genes import gene_group, gene_id, write_gene
-from napari_stenhance.results.result import Result
+from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.running.job import Job
 from napari_stenhance.section.grid import Grid
 from napari_stenhance.section.slide import Slide
@@ -44,7 +44,7 @@ def _decoder() -> Decoder:
     )
 
 
-def _fill(result: Result, run: str, grid: Grid) -> None:
+def _fill(result: ResultFolder, run: str, grid: Grid) -> None:
     field = result.create_field(run, _decoder(), grid)
     rng = np.random.default_rng(1)
     for raster in (field.spread, field.latent):
@@ -60,13 +60,13 @@ def test_a_result_is_created_opened_and_continued(
 ) -> None:
     path = tmp_path / "deep" / "s.stenhance.zarr"
     grid = Grid(2.0, (300, 520), 0.5)
-    with Result.writing(path, slide, cache) as result:
+    with ResultFolder.writing(path, slide, cache) as result:
         run = result.start_run("m-e-p", {"seed": 0, "genes": ["A"]}, {"versions": {}}, grid)
         _fill(result, run, grid)
-    with Result.writing(path, slide, cache) as result:
+    with ResultFolder.writing(path, slide, cache) as result:
         assert result.start_run("m-e-p", {"genes": ["A"], "seed": 0}, {}, grid) == run
         assert result.start_run("m-e-p", {"genes": ["B"], "seed": 0}, {}, grid) == "m-e-p-2"
-    result = Result.open(path)
+    result = ResultFolder.open(path)
     assert result.runs == ("m-e-p", "m-e-p-2")
     assert result.about["slide"]["sha256"] == slide.sha256
     field = result.field(run)
@@ -87,28 +87,28 @@ def test_what_is_not_ours_is_refused_and_untouched(
     theirs.mkdir()
     (theirs / "zarr.json").write_text('{"attributes": {"ome": {}}}')
     with pytest.raises(InputError, match="not a result of napari-stenhance"):
-        with Result.writing(theirs, slide, cache):
+        with ResultFolder.writing(theirs, slide, cache):
             pytest.fail("written into another's folder")
     assert [f.name for f in theirs.iterdir()] == ["zarr.json"]
     with pytest.raises(InputError, match="no result"):
-        Result.open(theirs)
+        ResultFolder.open(theirs)
     ours = tmp_path / "ours"
-    with Result.writing(ours, slide, cache):
+    with ResultFolder.writing(ours, slide, cache):
         with pytest.raises(InputError, match="another napari-stenhance process"):
-            with Result.writing(ours, slide, cache):
+            with ResultFolder.writing(ours, slide, cache):
                 pytest.fail("two writers")
     other = make_slide(make_slide_pixels((300, 200), 1)[0], mpp=0.5, name="other.png")
     for wrong, match in ((other, "another slide"), (slide.with_mpp(0.6, "given"), "µm per pixel")):
         with pytest.raises(InputError, match=match):
-            with Result.writing(ours, wrong, cache):
+            with ResultFolder.writing(ours, wrong, cache):
                 pytest.fail("a result of another slide")
 
 
 def test_a_newer_format_is_refused(slide: Slide, cache: Cache, tmp_path: Path) -> None:
-    with Result.writing(tmp_path / "r", slide, cache) as result:
+    with ResultFolder.writing(tmp_path / "r", slide, cache) as result:
         result.group.attrs["stenhance"] = {**result.about, "format_version": 99}
     with pytest.raises(InputError, match="format 99"):
-        Result.open(tmp_path / "r")
+        ResultFolder.open(tmp_path / "r")
 
 
 def test_a_folder_left_by_a_kill_at_the_first_write_is_used(
@@ -117,7 +117,7 @@ def test_a_folder_left_by_a_kill_at_the_first_write_is_used(
     path = tmp_path / "r"
     path.mkdir()
     (path / "zarr.abc.partial").write_text("{")
-    with Result.writing(path, slide, cache):
+    with ResultFolder.writing(path, slide, cache):
         pass
     assert sorted(f.name for f in path.iterdir()) == ["fields", "zarr.json"]
 
@@ -130,11 +130,11 @@ def test_gene_images_are_valid_ome_zarr_where_they_should_be(
     assert gene_id("..") == "%2E."
     path = tmp_path / "r.zarr"
     grid = Grid(2.0, (300, 520), 0.5)
-    with Result.writing(path, slide, cache) as result:
+    with ResultFolder.writing(path, slide, cache) as result:
         run = result.start_run("m", {}, {}, grid)
         _fill(result, run, grid)
         write_gene(result, run, result.field(run), STRANGE, Job())
-    result = Result.open(path)
+    result = ResultFolder.open(path)
     group = gene_group(result, run, STRANGE)
     assert group is not None
     assert group.attrs["stenhance"] == {"gene": STRANGE, "unit": "log1p CP10k", "run": run}
@@ -166,7 +166,7 @@ def test_the_tissue_is_a_valid_label_image(slide: Slide, cache: Cache, tmp_path:
     grid = Grid(2.0, (300, 520), 0.5)
     tissue = np.zeros(grid.shape, bool)
     tissue[40:80, 100:200] = True
-    with Result.writing(tmp_path / "r", slide, cache) as result:
+    with ResultFolder.writing(tmp_path / "r", slide, cache) as result:
         result.write_tissue(tissue, grid)
         result.write_tissue(tissue, grid)
         np.testing.assert_array_equal(result.tissue(), tissue)
@@ -178,7 +178,7 @@ def test_the_tissue_is_a_valid_label_image(slide: Slide, cache: Cache, tmp_path:
 def test_only_the_log_holds_times_hosts_and_paths(
     slide: Slide, cache: Cache, tmp_path: Path
 ) -> None:
-    with Result.writing(tmp_path / "r", slide, cache) as result:
+    with ResultFolder.writing(tmp_path / "r", slide, cache) as result:
         result.log("tile", index=(0, 1))
         threads = [threading.Thread(target=result.log, args=("x",)) for _ in range(4)]
         for thread in threads:

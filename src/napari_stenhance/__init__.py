@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from napari_stenhance.results.domain_edit import DomainEdit
     from napari_stenhance.results.domains import DomainRun, domain_run, domain_runs
     from napari_stenhance.results.imputed import ImputedRun, imputed_run, imputed_runs
-    from napari_stenhance.results.result import Result
+    from napari_stenhance.results.result import ResultFolder
     from napari_stenhance.running.job import Job
     from napari_stenhance.section.grid import Grid
     from napari_stenhance.section.phantom.phantom import Phantom
@@ -63,7 +63,7 @@ __all__ = [
     "PhantomOptions",
     "PredictOptions",
     "Region",
-    "Result",
+    "ResultFolder",
     "Section",
     "Slide",
     "StenhanceError",
@@ -95,7 +95,7 @@ _HOMES = {
     "results.domain_edit": ("DomainEdit",),
     "results.domains": ("DomainRun", "domain_run", "domain_runs"),
     "results.imputed": ("ImputedRun", "imputed_run", "imputed_runs"),
-    "results.result": ("Result",),
+    "results.result": ("ResultFolder",),
     "running.job": ("Job",),
     "section.grid": ("Grid",),
     "section.phantom.phantom": ("Phantom",),

@@ -4,7 +4,20 @@ from __future__ import annotations
 
 
 class StenhanceError(Exception):
-    """Base of every error that the package raises on purpose."""
+    """Base of every error that the package raises on purpose.
+
+    Parameters
+    ----------
+    message : str
+        One sentence: what is wrong, in which file or field, what to do.
+    option : str
+        The field of the options that mends it, such as "mpp": the command line adds its flag, a
+        dock the label of its field. Empty where none does.
+    """
+
+    def __init__(self, message: str, *, option: str = "") -> None:
+        super().__init__(message)
+        self.option = option
 
 
 class InputError(StenhanceError):

@@ -12,17 +12,17 @@ from napari_stenhance.plugin.shown import LayerData, Shown, pixel_space
 from napari_stenhance.plugin.spots import LatticeColours
 
 if TYPE_CHECKING:
-    from napari_stenhance.results.result import Result
+    from napari_stenhance.results.result import ResultFolder
 
 _COLORMAP = "cividis"
 
 
-def crop_layers(result: Result, run: str, gene: str, *, visible: bool) -> list[LayerData]:
+def crop_layers(result: ResultFolder, run: str, gene: str, *, visible: bool) -> list[LayerData]:
     """Make the layers of a run's attention, hidden at first, and of its lattices.
 
     Parameters
     ----------
-    result : Result
+    result : ResultFolder
     run : str
     gene : str
         What colours lattices.
@@ -37,7 +37,7 @@ def crop_layers(result: Result, run: str, gene: str, *, visible: bool) -> list[L
     ]
 
 
-def _attention_layers(result: Result, run: str) -> list[LayerData]:
+def _attention_layers(result: ResultFolder, run: str) -> list[LayerData]:
     from napari_stenhance.results.attention import written_attention
     from napari_stenhance.section.grid import Grid
 
@@ -54,7 +54,9 @@ def _attention_layers(result: Result, run: str) -> list[LayerData]:
     return layers
 
 
-def _lattice_layer(result: Result, run: str, s: int, gene: str, *, visible: bool) -> LayerData:
+def _lattice_layer(
+    result: ResultFolder, run: str, s: int, gene: str, *, visible: bool
+) -> LayerData:
     from napari_stenhance.results.lattice import lattice_group
     from napari_stenhance.results.tables import read_table
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 from napari_stenhance.plugin.shown import LayerData, Shown
 
 if TYPE_CHECKING:
-    from napari_stenhance.results.result import Result
+    from napari_stenhance.results.result import ResultFolder
     from napari_stenhance.section.grid import Grid
 
 
-def run_title(result: Result, run: str) -> str:
+def run_title(result: ResultFolder, run: str) -> str:
     """Name a section, and the run too where its result has several."""
     return result.name if run == result.runs[0] else f"{result.name} ({run})"
 

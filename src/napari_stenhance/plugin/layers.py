@@ -25,7 +25,7 @@ from napari_stenhance.plugin.spots import TOTAL, SpotColours
 if TYPE_CHECKING:
     from napari_stenhance.methods.field import GeneField, What
     from napari_stenhance.results.domains import DomainRun
-    from napari_stenhance.results.result import Result
+    from napari_stenhance.results.result import ResultFolder
     from napari_stenhance.running.job import Job
     from napari_stenhance.section.section import Section
 
@@ -73,7 +73,7 @@ def _spots_layer(section: Section) -> LayerData:
 
 
 def gene_layer(
-    result: Result, run: str, gene: str, field: GeneField, *, visible: bool
+    result: ResultFolder, run: str, gene: str, field: GeneField, *, visible: bool
 ) -> LayerData:
     """Make the layer of a gene whose image the result holds: it reads from there."""
     from napari_stenhance.results.genes import gene_group
@@ -87,7 +87,7 @@ def gene_layer(
 
 
 def browse_layer(
-    result: Result, run: str, gene: str, field: GeneField, *, visible: bool
+    result: ResultFolder, run: str, gene: str, field: GeneField, *, visible: bool
 ) -> LayerData:
     """Make the one layer of a run that shows any gene, decoded when it is looked at."""
     about = Shown("browse", result.name, result=result.path, run=run, gene=gene, field=field)
@@ -167,7 +167,7 @@ def domain_layers(run: DomainRun, *, visible: bool) -> list[LayerData]:
     return layers
 
 
-def run_layers(result: Result, run: str, *, visible: bool = True) -> list[LayerData]:
+def run_layers(result: ResultFolder, run: str, *, visible: bool = True) -> list[LayerData]:
     """Make the layers of a run: of its genes, one to browse all others, and what else it made."""
     from napari_stenhance.results.genes import written_genes
 
@@ -183,7 +183,7 @@ def run_layers(result: Result, run: str, *, visible: bool = True) -> list[LayerD
     return layers
 
 
-def result_layers(result: Result, slide: Section | None) -> list[LayerData]:
+def result_layers(result: ResultFolder, slide: Section | None) -> list[LayerData]:
     """Make the layers of a result: its slide, if it was found, and every run that has any.
 
     The newest domains are visible, instead of genes; of genes, those of fields.
@@ -206,7 +206,7 @@ def result_layers(result: Result, slide: Section | None) -> list[LayerData]:
 
 def open_layers(
     path: Path, mpp: float | None = None, job: Job | None = None, image: Path | None = None
-) -> tuple[list[LayerData], Section | Result | None]:
+) -> tuple[list[LayerData], Section | ResultFolder | None]:
     """Open a section, a result, or layers that were saved.
 
     Parameters
@@ -222,7 +222,7 @@ def open_layers(
     Returns
     -------
     layers : list of tuple
-    opened : Section, Result or None
+    opened : Section, ResultFolder or None
         None for saved layers.
 
     Raises
@@ -231,19 +231,19 @@ def open_layers(
         If it is none of these, or cannot be used.
     """
     from napari_stenhance.plugin.saved import is_saved, saved_layers
-    from napari_stenhance.results.result import Result
+    from napari_stenhance.results.result import ResultFolder
     from napari_stenhance.section.section import open_section
 
     if is_saved(path):
         return saved_layers(path), None
-    if not Result.is_result(path):
+    if not ResultFolder.is_result(path):
         section = open_section(path, mpp=mpp, image=image, job=job)
         return section_layers(section), section
-    result = Result.open(path)
+    result = ResultFolder.open(path)
     return result_layers(result, _slide_of(result, job)), result
 
 
-def _slide_of(result: Result, job: Job | None) -> Section | None:
+def _slide_of(result: ResultFolder, job: Job | None) -> Section | None:
     """Open the slide of a result where it lay; None if another file or none is there now."""
     from napari_stenhance.errors import InputError
     from napari_stenhance.section.section import Section

@@ -74,25 +74,25 @@ class LiveLayers(QObject):
             self._reload_layers(whole=False)
 
     def _make_layers(self) -> None:
-        from napari_stenhance.results.result import Result
+        from napari_stenhance.results.result import ResultFolder
 
         for path, run in self._waiting - self._added:
             self._added.add((path, run))
             if not any(layers_of(self._viewer, "gene", "browse", result=path, run=run)):
-                layers = run_layers(Result.open(path), run)
+                layers = run_layers(ResultFolder.open(path), run)
                 self._offered.update(_key(layer[1]["metadata"][KEY]) for layer in layers)
                 self._coming += layers
 
     def _make_late_layers(self) -> None:
         """Make those layers that the first tile of a run does not bring."""
-        from napari_stenhance.results.result import Result
+        from napari_stenhance.results.result import ResultFolder
 
         for path, run in self._waiting:
             there = list(layers_of(self._viewer, "attention", "lattice", result=path, run=run))
             known = self._offered | {_key(about) for _, about in there}
             images = layers_of(self._viewer, "gene", "browse", result=path, run=run)
             genes = [about.gene for layer, about in images if layer.visible]
-            result = Result.open(path)
+            result = ResultFolder.open(path)
             if not result.run_attributes(run).get("field_created"):
                 continue
             gene = genes[0] if genes else result.field(run).genes[0]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from napari_stenhance.methods.field import GeneField
 from napari_stenhance.results.ome import describe_image
-from napari_stenhance.results.result import Result
+from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.storage.pyramid import create_levels, open_levels
 from napari_stenhance.storage.tiles import Tile, tile_size, write_tile
 
@@ -19,7 +19,7 @@ _FOLDER = "attention"
 
 
 def write_attention_tile(
-    result: Result,
+    result: ResultFolder,
     run: str,
     field: GeneField,
     crops_um: Sequence[float],
@@ -35,7 +35,9 @@ def write_attention_tile(
         write_tile(levels[0], tile, attention[..., n])
 
 
-def _levels(result: Result, run: str, field: GeneField, crop_um: float) -> list[zarr.Array[Any]]:
+def _levels(
+    result: ResultFolder, run: str, field: GeneField, crop_um: float
+) -> list[zarr.Array[Any]]:
     """Make the levels of an image, or open them if they are there."""
     name = f"{_FOLDER}/{crop_um:g}um"
     group = result.run_group(run).get(name)
@@ -49,7 +51,7 @@ def _levels(result: Result, run: str, field: GeneField, crop_um: float) -> list[
     return open_levels(group)
 
 
-def written_attention(result: Result, run: str) -> dict[float, list[zarr.Array[Any]]]:
+def written_attention(result: ResultFolder, run: str) -> dict[float, list[zarr.Array[Any]]]:
     """Open the images of a run: the levels for each side of crops in micrometres, small first."""
     group = result.run_group(run).get(_FOLDER)
     if not isinstance(group, zarr.Group):

@@ -21,7 +21,7 @@ from napari_stenhance.results.domains import (
 )
 from napari_stenhance.results.label_map import LABELS_MOST, raster_labels
 from napari_stenhance.results.palette import colour_of
-from napari_stenhance.results.result import Result
+from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.results.runs import made_alike
 from napari_stenhance.results.summaries import (
     Domain,
@@ -172,7 +172,7 @@ class DomainEdit:
         found = self._spots(raster, before) if about["spots"] else self._superpixels(raster)
         stem = run.name.split(_EDITED)[0] + _EDITED
         kept = {key: about[key] for key in _KEPT}
-        with Result.adding(run.result.path, cache) as result:
+        with ResultFolder.adding(run.result.path, cache) as result:
             there = made_alike(domain_runs(result), identity)
             return there or write_run(result, stem, identity, kept, found)
 

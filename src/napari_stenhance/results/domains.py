@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from napari_stenhance.results.label_map import LabelTile, write_labels
 from napari_stenhance.results.ome import describe_label
 from napari_stenhance.results.palette import colour_of, rgba
-from napari_stenhance.results.result import TILE, Result, free_name
+from napari_stenhance.results.result import TILE, ResultFolder, free_name
 from napari_stenhance.results.runs import run_of
 from napari_stenhance.results.summaries import Domain, Expression, domain_table
 from napari_stenhance.results.tables import read_table, write_table
@@ -35,12 +35,12 @@ class DomainRun:
 
     Attributes
     ----------
-    result : Result
+    result : ResultFolder
     name : str
         `<method>-<preset>`, "-2" … if other options took it; `<run>-edited` if a person changed it.
     """
 
-    result: Result
+    result: ResultFolder
     name: str
 
     @property
@@ -99,7 +99,7 @@ class DomainRun:
         return read_table(self.result.group, f"tables/{self.name}/obs")
 
 
-def domain_runs(result: Result) -> tuple[DomainRun, ...]:
+def domain_runs(result: ResultFolder) -> tuple[DomainRun, ...]:
     """List the domain runs of a result that are complete, oldest first."""
     labels = result.group.get("labels")
     if not isinstance(labels, zarr.Group):
@@ -117,7 +117,7 @@ def _listed(labels: zarr.Group) -> list[str]:
     return list(ome["labels"])
 
 
-def domain_run(result: Result, name: str = "") -> DomainRun:
+def domain_run(result: ResultFolder, name: str = "") -> DomainRun:
     """Open a domain run, by default the newest.
 
     Raises
@@ -207,7 +207,7 @@ class Found:
 
 
 def write_run(
-    result: Result,
+    result: ResultFolder,
     stem: str,
     identity: Mapping[str, Any],
     provenance: Mapping[str, Any],
@@ -217,7 +217,7 @@ def write_run(
 
     Parameters
     ----------
-    result : Result
+    result : ResultFolder
         Open for writing.
     stem : str
         `<method>-<preset>`.

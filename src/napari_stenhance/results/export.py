@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.methods.field import Decoder, GeneField
-from napari_stenhance.results.result import Result
+from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.running.job import Job
 from napari_stenhance.section.footprint import Footprints
 from napari_stenhance.section.section import Section
@@ -33,7 +33,7 @@ def genes_table(decoder: Decoder, chosen: NDArray[np.intp]) -> pd.DataFrame:
 
 
 def about_prediction(
-    result: Result, run: str, geometry: dict[str, Any], unit: str
+    result: ResultFolder, run: str, geometry: dict[str, Any], unit: str
 ) -> dict[str, Any]:
     """Return `uns`: what identifies the prediction, beside the geometry of positions."""
     slide = result.about["slide"]
@@ -45,12 +45,14 @@ def about_prediction(
     }
 
 
-def at_spots(result: Result, run: str, section: Section, genes: Sequence[str] | None) -> ad.AnnData:
+def at_spots(
+    result: ResultFolder, run: str, section: Section, genes: Sequence[str] | None
+) -> ad.AnnData:
     """Average predictions over the superpixels under each spot.
 
     Parameters
     ----------
-    result : Result
+    result : ResultFolder
     run : str
     section : Section
         Its spots say where; their counts are not used.
@@ -97,7 +99,7 @@ def at_spots(result: Result, run: str, section: Section, genes: Sequence[str] | 
     )
 
 
-def at_superpixels(result: Result, run: str, genes: Sequence[str], job: Job) -> ad.AnnData:
+def at_superpixels(result: ResultFolder, run: str, genes: Sequence[str], job: Job) -> ad.AnnData:
     """Return the predictions of some genes at every tissue superpixel that has one.
 
     Returns

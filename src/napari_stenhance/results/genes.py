@@ -11,7 +11,7 @@ import zarr
 
 from napari_stenhance.methods.field import GeneField
 from napari_stenhance.results.ome import describe_image
-from napari_stenhance.results.result import Result
+from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.running.job import Job
 from napari_stenhance.storage.pyramid import coarsen_all, create_levels, mean_pool, open_levels
 from napari_stenhance.storage.tiles import Tile, missing_tiles, tile_size, write_tile
@@ -23,13 +23,15 @@ def gene_id(gene: str) -> str:
     return encoded.replace(".", "%2E", 1) if encoded.startswith(".") else encoded
 
 
-def gene_group(result: Result, run: str, gene: str) -> zarr.Group | None:
+def gene_group(result: ResultFolder, run: str, gene: str) -> zarr.Group | None:
     """Return the image group of a gene, if it was written."""
     found = result.run_group(run).get(f"genes/{gene_id(gene)}")
     return found if isinstance(found, zarr.Group) else None
 
 
-def create_gene(result: Result, run: str, field: GeneField, gene: str) -> list[zarr.Array[Any]]:
+def create_gene(
+    result: ResultFolder, run: str, field: GeneField, gene: str
+) -> list[zarr.Array[Any]]:
     """Make the levels of a gene's image, or open them if they are there."""
     group = gene_group(result, run, gene)
     if group is None or not group.attrs.get("created"):
@@ -50,7 +52,7 @@ def write_gene_tile(
     write_tile(levels[0], tile, field.image(gene, 0, tile.rows, tile.columns))
 
 
-def write_gene(result: Result, run: str, field: GeneField, gene: str, job: Job) -> None:
+def write_gene(result: ResultFolder, run: str, field: GeneField, gene: str, job: Job) -> None:
     """Write one gene of a field as an OME-Zarr image, tile by tile; go on where it stopped."""
     levels = create_gene(result, run, field, gene)
     missing = missing_tiles(levels[0])
@@ -61,7 +63,7 @@ def write_gene(result: Result, run: str, field: GeneField, gene: str, job: Job) 
     coarsen_all(levels, mean_pool)
 
 
-def written_genes(result: Result, run: str) -> tuple[str, ...]:
+def written_genes(result: ResultFolder, run: str) -> tuple[str, ...]:
     """Name the genes of a run whose images were begun, in the order of their names."""
     group = result.run_group(run).get("genes")
     if not isinstance(group, zarr.Group):

@@ -16,7 +16,7 @@ from napari_stenhance.errors import InputError
 from napari_stenhance.results.genes import gene_id
 from napari_stenhance.results.label_map import nearest_positions, reach_um, write_positions
 from napari_stenhance.results.ome import describe_image
-from napari_stenhance.results.result import TILE, Result, free_name
+from napari_stenhance.results.result import TILE, ResultFolder, free_name
 from napari_stenhance.results.runs import run_of
 from napari_stenhance.results.tables import read_table, write_table
 from napari_stenhance.section.grid import Grid
@@ -42,12 +42,12 @@ class ImputedRun:
 
     Attributes
     ----------
-    result : Result
+    result : ResultFolder
     name : str
         `<method>-<preset>`, "-2" … if other options took it; also that of its table.
     """
 
-    result: Result
+    result: ResultFolder
     name: str
 
     @property
@@ -118,7 +118,7 @@ class ImputedRun:
         return read_table(self.result.group, f"tables/{self.name}")
 
 
-def imputed_runs(result: Result) -> tuple[ImputedRun, ...]:
+def imputed_runs(result: ResultFolder) -> tuple[ImputedRun, ...]:
     """List the imputation runs of a result that are complete, oldest first."""
     group = result.group.get("imputed")
     if not isinstance(group, zarr.Group):
@@ -128,7 +128,7 @@ def imputed_runs(result: Result) -> tuple[ImputedRun, ...]:
     return tuple(ImputedRun(result, name) for _, name in sorted(whole))
 
 
-def imputed_run(result: Result, name: str = "") -> ImputedRun:
+def imputed_run(result: ResultFolder, name: str = "") -> ImputedRun:
     """Open an imputation run, by default the newest.
 
     Raises
@@ -140,7 +140,7 @@ def imputed_run(result: Result, name: str = "") -> ImputedRun:
 
 
 def write_imputation(
-    result: Result,
+    result: ResultFolder,
     stem: str,
     identity: Mapping[str, Any],
     provenance: Mapping[str, Any],
@@ -152,7 +152,7 @@ def write_imputation(
 
     Parameters
     ----------
-    result : Result
+    result : ResultFolder
         Open for writing.
     stem : str
         `<method>-<preset>`.

@@ -8,7 +8,7 @@ import zarr
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.results.export import about_prediction, genes_table
-from napari_stenhance.results.result import Result
+from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.results.tables import write_table
 from napari_stenhance.running.job import Job
 from napari_stenhance.section.spots import SpotGeometry
@@ -45,7 +45,7 @@ def check_size(points: int, genes: int, job: Job) -> None:
 
 
 def lattice_table(
-    result: Result,
+    result: ResultFolder,
     run: str,
     section: Section,
     s: int,
@@ -101,7 +101,7 @@ def lattice_table(
     )
 
 
-def write_lattice(result: Result, run: str, s: int, table: ad.AnnData) -> None:
+def write_lattice(result: ResultFolder, run: str, s: int, table: ad.AnnData) -> None:
     """Write the table of a run's lattice; what a killed process left is replaced."""
     write_table(result.group.require_group("tables"), lattice_name(run, s), table)
     # Last: without it the table is not there.
@@ -113,12 +113,12 @@ def lattice_name(run: str, s: int) -> str:
     return f"{run}-lattice{s}"
 
 
-def lattices(result: Result, run: str) -> tuple[int, ...]:
+def lattices(result: ResultFolder, run: str) -> tuple[int, ...]:
     """List what a run's lattices divide the steps between spots into."""
     return tuple(result.run_attributes(run).get(_KEY, ()))
 
 
-def lattice_group(result: Result, run: str, s: int) -> zarr.Group:
+def lattice_group(result: ResultFolder, run: str, s: int) -> zarr.Group:
     """Open the table of a run's lattice, of which parts can be read."""
     group: Any = result.group[f"tables/{lattice_name(run, s)}"]
     return group

@@ -43,7 +43,7 @@ _KEY = "stenhance"
 
 
 @dataclass(frozen=True)
-class Result:
+class ResultFolder:
     """Everything that was computed for one section, in one zarr v3 group.
 
     Attributes
@@ -74,7 +74,7 @@ class Result:
         return all(f.name.endswith(".partial") for f in path.rglob("*") if f.is_file())
 
     @classmethod
-    def open(cls, path: str | Path) -> Result:
+    def open(cls, path: str | Path) -> ResultFolder:
         """Open a result for reading.
 
         Raises
@@ -95,7 +95,7 @@ class Result:
 
     @classmethod
     @contextmanager
-    def writing(cls, path: str | Path, of: Slide | Section, cache: Cache) -> Iterator[Result]:
+    def writing(cls, path: str | Path, of: Slide | Section, cache: Cache) -> Iterator[ResultFolder]:
         """Create a result, or continue the one that is there, as its only writer.
 
         Parameters
@@ -130,7 +130,7 @@ class Result:
 
     @classmethod
     @contextmanager
-    def adding(cls, path: str | Path, cache: Cache) -> Iterator[Result]:
+    def adding(cls, path: str | Path, cache: Cache) -> Iterator[ResultFolder]:
         """Open a result to add to what is in it, as its only writer.
 
         Raises

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from napari_stenhance.errors import InputError
-from napari_stenhance.results.result import Result
+from napari_stenhance.results.result import ResultFolder
 
 
 class Run(Protocol):
@@ -22,12 +22,12 @@ class Run(Protocol):
 R = TypeVar("R", bound=Run)
 
 
-def run_of(result: Result, runs: Sequence[R], name: str, kind: str, maker: str) -> R:
+def run_of(result: ResultFolder, runs: Sequence[R], name: str, kind: str, maker: str) -> R:
     """Return a run by its name, by default the newest.
 
     Parameters
     ----------
-    result : Result
+    result : ResultFolder
     runs : sequence of runs
         Oldest first.
     name : str

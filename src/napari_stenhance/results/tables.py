@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import anndata as ad
     import zarr
 
-    from napari_stenhance.results.result import Result
+    from napari_stenhance.results.result import ResultFolder
 
 
 def write_table(group: zarr.Group, key: str, table: ad.AnnData) -> None:
@@ -31,7 +31,7 @@ def read_table(group: zarr.Group, key: str) -> Any:
     return anndata.io.read_elem(group[key])
 
 
-def open_table(result: Result, name: str) -> ad.AnnData:
+def open_table(result: ResultFolder, name: str) -> ad.AnnData:
     """Read a table of a result.
 
     Raises

@@ -12,14 +12,14 @@ from napari_stenhance.features.crops import CropMap
 from napari_stenhance.features.extract import FeatureMap
 from napari_stenhance.methods.protocol import Fitted, FittedCrops, Positions
 from napari_stenhance.results.lattice import check_size, lattice_table, write_lattice
-from napari_stenhance.results.result import Result
+from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.running.job import Job
 from napari_stenhance.section.lattice import SpotLattice
 from napari_stenhance.section.section import Section
 
 
 def write_between(
-    result: Result,
+    result: ResultFolder,
     run: str,
     section: Section,
     s: int,

@@ -98,13 +98,13 @@ def compare(
 
     from napari_stenhance.methods.genes import named_genes
     from napari_stenhance.results.export import at_spots
-    from napari_stenhance.results.result import Result
+    from napari_stenhance.results.result import ResultFolder
     from napari_stenhance.scoring.maps import MEASURES, agreement, square_lattice
     from napari_stenhance.storage.cache import Cache
     from napari_stenhance.tasks.predicting import open_for
 
     job, cache = job or Job(), cache or Cache.default()
-    result = Result.open(options.result)
+    result = ResultFolder.open(options.result)
     run = options.run or result.latest_run()
     given = (options.truth,) if options.measured is None else (options.truth, options.measured)
     truth, *measured = (

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from napari_stenhance.results.result import Result
+    from napari_stenhance.results.result import ResultFolder
     from napari_stenhance.section.phantom.phantom import Phantom
     from napari_stenhance.section.section import Section
     from napari_stenhance.storage.cache import Cache
@@ -128,7 +128,9 @@ def demo(options: DemoOptions, job: Job | None = None, cache: Cache | None = Non
     return done
 
 
-def compare(phantom: Phantom, section: Section, result: Result, job: Job) -> tuple[Score, ...]:
+def compare(
+    phantom: Phantom, section: Section, result: ResultFolder, job: Job
+) -> tuple[Score, ...]:
     """Compare predictions of the newest run, and interpolated spots, with the truth."""
     import numpy as np
     import scipy.sparse as sp

@@ -52,11 +52,11 @@ def edit_domains(
     """
     from napari_stenhance.results.domain_edit import edit_all
     from napari_stenhance.results.domains import domain_run
-    from napari_stenhance.results.result import Result
+    from napari_stenhance.results.result import ResultFolder
     from napari_stenhance.storage.cache import Cache
 
     job, cache = job or Job(), cache or Cache.default()
-    run = domain_run(Result.open(options.result), options.run)
+    run = domain_run(ResultFolder.open(options.result), options.run)
     edit = edit_all(run, options.rename, options.merge, options.hide)
     with job.stage("Writing domains", 1) as stage:
         saved = edit.save(cache)

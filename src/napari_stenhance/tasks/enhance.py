@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import torch
 
     from napari_stenhance.methods.protocol import Fitted, Method
-    from napari_stenhance.results.result import Result
+    from napari_stenhance.results.result import ResultFolder
     from napari_stenhance.section.section import Section
     from napari_stenhance.storage.cache import Cache
     from napari_stenhance.tasks.sight import Sight
@@ -93,7 +93,7 @@ class EnhanceOptions(Options):
 
 def enhance(
     options: EnhanceOptions, job: Job | None = None, cache: Cache | None = None
-) -> tuple[Result, ...]:
+) -> tuple[ResultFolder, ...]:
     """Learn from sections and predict every gene on a grid.
 
     Parameters
@@ -106,7 +106,7 @@ def enhance(
 
     Returns
     -------
-    tuple of Result
+    tuple of ResultFolder
         One for each slide in `options.predict`, or else for each section. A run that was stopped
         goes on; one that is complete is returned as it is.
 
@@ -172,7 +172,7 @@ def enhance(
     )
     fitted: list[Fitted] = []
 
-    def model(result: Result, run: str) -> Fitted:
+    def model(result: ResultFolder, run: str) -> Fitted:
         """Learn once for all slides, and only if no result here has learned the same."""
         if not fitted:
             saved = saved_model(result, run, learned, device)

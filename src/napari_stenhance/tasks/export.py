@@ -12,7 +12,7 @@ from napari_stenhance.tasks.options import Help, Options
 
 if TYPE_CHECKING:
     from napari_stenhance.results.imputed import ImputedRun
-    from napari_stenhance.results.result import Result
+    from napari_stenhance.results.result import ResultFolder
     from napari_stenhance.storage.cache import Cache
 
 
@@ -72,7 +72,7 @@ def export(options: ExportOptions, job: Job | None = None, cache: Cache | None =
     from napari_stenhance.methods.genes import named_genes
     from napari_stenhance.results.export import at_spots, at_superpixels, write_h5ad
     from napari_stenhance.results.imputed_table import only_genes
-    from napari_stenhance.results.result import Result
+    from napari_stenhance.results.result import ResultFolder
     from napari_stenhance.results.tables import open_table
     from napari_stenhance.storage.cache import Cache
     from napari_stenhance.tasks.predicting import open_for
@@ -81,7 +81,7 @@ def export(options: ExportOptions, job: Job | None = None, cache: Cache | None =
     if options.out.exists():
         msg = f"{options.out}: something lies here already; choose another --out."
         raise InputError(msg)
-    result = Result.open(options.result)
+    result = ResultFolder.open(options.result)
     if options.table:
         if options.at_spots is not None or options.genes or options.run:
             msg = "export: --table takes a table whole; leave out --at-spots, --genes and --run."
@@ -116,7 +116,7 @@ def export(options: ExportOptions, job: Job | None = None, cache: Cache | None =
     return options.out
 
 
-def _imputed(options: ExportOptions, result: Result) -> ImputedRun | None:
+def _imputed(options: ExportOptions, result: ResultFolder) -> ImputedRun | None:
     """Find the run of `impute` that is meant, if one is.
 
     Raises

@@ -117,7 +117,7 @@ def impute(
         write_imputed_image,
     )
     from napari_stenhance.results.imputed_table import Wanted
-    from napari_stenhance.results.result import Result
+    from napari_stenhance.results.result import ResultFolder
     from napari_stenhance.results.runs import made_alike
     from napari_stenhance.running.device import resolve_device
     from napari_stenhance.section.cells import open_cells
@@ -149,7 +149,7 @@ def impute(
         raise InputError(msg)
     wanted.check_size(spots.n_obs, job)
     identity = _identity(options, method, section, opened.cells, named)
-    with Result.writing(options.out, section, cache) as result:
+    with ResultFolder.writing(options.out, section, cache) as result:
         if result.has_slide:
             result.log("slide", path=section.need_slide().path.resolve())
         run = made_alike(imputed_runs(result), identity)
@@ -162,7 +162,7 @@ def impute(
     if options.then is not None:
         genes = wanted.genes if named else wanted.imputed
         _enhance(options, section, run, genes, [g for g in write if g in set(genes)], job, cache)
-    return ImputedRun(Result.open(options.out), run.name)
+    return ImputedRun(ResultFolder.open(options.out), run.name)
 
 
 def _method(options: ImputeOptions, device: torch.device) -> ImputationMethod:

@@ -11,7 +11,7 @@ from napari_stenhance.running.job import Job
 from napari_stenhance.tasks.options import Help, Options
 
 if TYPE_CHECKING:
-    from napari_stenhance.results.result import Result
+    from napari_stenhance.results.result import ResultFolder
     from napari_stenhance.section.section import Section
     from napari_stenhance.storage.cache import Cache
 
@@ -39,12 +39,12 @@ def info(
     InputError
         If nothing is there, or it is not recognised.
     """
-    from napari_stenhance.results.result import Result
+    from napari_stenhance.results.result import ResultFolder
     from napari_stenhance.section.section import open_section
 
     path = Path(options.path)
-    if Result.is_result(path):
-        return describe_result(Result.open(path))
+    if ResultFolder.is_result(path):
+        return describe_result(ResultFolder.open(path))
     return describe_section(
         open_section(path, mpp=options.mpp, image=options.image, cache=cache, job=job)
     )
@@ -84,7 +84,7 @@ def describe_section(section: Section) -> tuple[str, ...]:
     return tuple(lines + _doubts(section.doubts))
 
 
-def describe_result(result: Result) -> tuple[str, ...]:
+def describe_result(result: ResultFolder) -> tuple[str, ...]:
     """Describe a result, one fact or doubt in each line."""
     from napari_stenhance.results.domains import domain_runs
     from napari_stenhance.results.genes import written_genes

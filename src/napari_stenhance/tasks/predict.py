@@ -12,7 +12,7 @@ from napari_stenhance.running.job import Job
 from napari_stenhance.tasks.options import Help, Options
 
 if TYPE_CHECKING:
-    from napari_stenhance.results.result import Result
+    from napari_stenhance.results.result import ResultFolder
     from napari_stenhance.storage.cache import Cache
 
 
@@ -45,7 +45,7 @@ class PredictOptions(Options):
 
 def predict(
     options: PredictOptions, job: Job | None = None, cache: Cache | None = None
-) -> tuple[Result, ...]:
+) -> tuple[ResultFolder, ...]:
     """Predict every gene of a saved model on other slides.
 
     Parameters
@@ -58,7 +58,7 @@ def predict(
 
     Returns
     -------
-    tuple of Result
+    tuple of ResultFolder
         One for each slide.
 
     Raises
@@ -74,7 +74,7 @@ def predict(
     from napari_stenhance.features.registry import encoder_identity
     from napari_stenhance.methods.genes import named_genes, require_genes
     from napari_stenhance.methods.registry import load_fitted
-    from napari_stenhance.results.result import Result
+    from napari_stenhance.results.result import ResultFolder
     from napari_stenhance.running.device import resolve_device
     from napari_stenhance.section.region import Region
     from napari_stenhance.storage.cache import Cache, file_hash
@@ -86,7 +86,7 @@ def predict(
     device = resolve_device(options.device)
     region = Region.given(options.region)
     write = named_genes(options.write) if options.write else ()
-    source = Result.open(options.result)
+    source = ResultFolder.open(options.result)
     run = options.run or source.latest_run()
     about = source.run_attributes(run)
     fitted = load_fitted(source.model_folder(run), device)

@@ -28,7 +28,7 @@ from napari_stenhance.results.genes import (
     write_gene_tile,
 )
 from napari_stenhance.results.lattice import lattices
-from napari_stenhance.results.result import SUFFIX, Result
+from napari_stenhance.results.result import SUFFIX, ResultFolder
 from napari_stenhance.running.device import describe_device
 from napari_stenhance.running.job import Job, Partial
 from napari_stenhance.section.region import Region
@@ -112,14 +112,14 @@ def name_outputs(out: Path, names: Sequence[str]) -> list[Path]:
         if twice:
             msg = f"Two slides are called {twice[0]}; rename one, or give them in two commands."
             raise InputError(msg)
-        if Result.is_result(out):
+        if ResultFolder.is_result(out):
             msg = (
                 f"{out}: this is the result of one slide; for several give another folder as --out."
             )
             raise InputError(msg)
         paths = [out / f"{name}{SUFFIX}" for name in names]
     for path in paths:
-        if path.exists() and not Result.is_result(path) and not Result.is_scratch(path):
+        if path.exists() and not ResultFolder.is_result(path) and not ResultFolder.is_scratch(path):
             msg = (
                 f"{path}: something that is not a result of napari-stenhance lies here; "
                 "choose another --out, nothing was touched."
@@ -160,13 +160,13 @@ class Plan:
     lattice: int | None = None
 
 
-Model = Callable[[Result, str], Fitted]
+Model = Callable[[ResultFolder, str], Fitted]
 """Provides the model of a run: `model(result, run)`."""
 
 
 def predict_all(
     slides: Sequence[Section], out: Path, plan: Plan, model: Model, job: Job
-) -> tuple[Result, ...]:
+) -> tuple[ResultFolder, ...]:
     """Predict on every slide, each into its own result; go on where an earlier command stopped."""
     outputs = name_outputs(out, [section.name for section in slides])
     return tuple(
@@ -175,7 +175,7 @@ def predict_all(
     )
 
 
-def _predict_one(section: Section, path: Path, plan: Plan, model: Model, job: Job) -> Result:
+def _predict_one(section: Section, path: Path, plan: Plan, model: Model, job: Job) -> ResultFolder:
     slide, sight = section.need_slide(), plan.sight
     doubts = (*plan.doubts, *(f"{section.name}: {d}" for d in section.doubts))
     doubts = (*doubts, *(f"{section.name}: {d}" for d in sight.doubts(slide)))
@@ -186,7 +186,7 @@ def _predict_one(section: Section, path: Path, plan: Plan, model: Model, job: Jo
         "features": sight.fingerprint(slide),
         "doubts": list(dict.fromkeys(doubts)),
     }
-    with Result.writing(path, slide, sight.cache) as result:
+    with ResultFolder.writing(path, slide, sight.cache) as result:
         run = result.start_run(plan.name, plan.identity, provenance, sight.grid(slide))
         result.log("slide", path=slide.path.resolve(), run=run)
         if plan.region:
@@ -200,10 +200,10 @@ def _predict_one(section: Section, path: Path, plan: Plan, model: Model, job: Jo
                 write_gene(result, run, field, gene, job)
             result.log("complete", run=run)
         job.emit(Partial(result.path, run))
-    return Result.open(path)
+    return ResultFolder.open(path)
 
 
-def _is_complete(result: Result, run: str, plan: Plan) -> bool:
+def _is_complete(result: ResultFolder, run: str, plan: Plan) -> bool:
     """Tell whether field, lattice and gene images of a run are all there."""
     if not _is_filled(result, run, plan):
         return False
@@ -214,7 +214,7 @@ def _is_complete(result: Result, run: str, plan: Plan) -> bool:
     )
 
 
-def _is_filled(result: Result, run: str, plan: Plan) -> bool:
+def _is_filled(result: ResultFolder, run: str, plan: Plan) -> bool:
     """Tell whether all is there that needs the model."""
     if not result.run_attributes(run)["complete"]:
         return False
@@ -222,7 +222,7 @@ def _is_filled(result: Result, run: str, plan: Plan) -> bool:
 
 
 def saved_model(
-    result: Result, run: str, learned: dict[str, Any], device: torch.device
+    result: ResultFolder, run: str, learned: dict[str, Any], device: torch.device
 ) -> Fitted | None:
     """Load the model of this run, or of another one here that learned the same from the same."""
     plain = json.loads(json.dumps(learned))
@@ -235,7 +235,9 @@ def saved_model(
     return None
 
 
-def _fill(result: Result, run: str, section: Section, plan: Plan, model: Model, job: Job) -> None:
+def _fill(
+    result: ResultFolder, run: str, section: Section, plan: Plan, model: Model, job: Job
+) -> None:
     """Predict what a run still lacks: tiles, coarse levels, a lattice."""
     if _is_filled(result, run, plan):
         return
@@ -265,7 +267,7 @@ def _fill(result: Result, run: str, section: Section, plan: Plan, model: Model, 
 
 
 def _fill_tiles(
-    result: Result,
+    result: ResultFolder,
     run: str,
     field: GeneField,
     fitted: Fitted,

@@ -29,7 +29,7 @@ from napari_stenhance.results.label_map import (
     raster_labels,
     reach_um,
 )
-from napari_stenhance.results.result import Result
+from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.results.summaries import (
     Expression,
     field_expression,
@@ -66,7 +66,7 @@ class Seen(Protocol):
     @property
     def doubts(self) -> tuple[str, ...]: ...
 
-    def writing(self, cache: Cache) -> AbstractContextManager[Result]:
+    def writing(self, cache: Cache) -> AbstractContextManager[ResultFolder]:
         """Open the result that the run goes to, as its only writer."""
         ...
 
@@ -100,9 +100,9 @@ class SeenSpots:
         return tuple(f"{self.section.name}: {doubt}" for doubt in self.section.doubts)
 
     @contextmanager
-    def writing(self, cache: Cache) -> Iterator[Result]:
+    def writing(self, cache: Cache) -> Iterator[ResultFolder]:
         """Open the result that the run goes to, as its only writer."""
-        with Result.writing(self.path, self.section, cache) as result:
+        with ResultFolder.writing(self.path, self.section, cache) as result:
             if result.has_slide:
                 result.log("slide", path=self.section.need_slide().path.resolve())
             yield result
@@ -135,7 +135,7 @@ class SeenSpots:
 class SeenField:
     """The superpixels of a field, at one of its levels."""
 
-    result: Result
+    result: ResultFolder
     run: str
     field: GeneField
     level: int
@@ -158,9 +158,9 @@ class SeenField:
         """Those about the field."""
         return tuple(self.result.run_attributes(self.run)["doubts"])
 
-    def writing(self, cache: Cache) -> AbstractContextManager[Result]:
+    def writing(self, cache: Cache) -> AbstractContextManager[ResultFolder]:
         """Open the result that the run goes to, as its only writer."""
-        return Result.adding(self.result.path, cache)
+        return ResultFolder.adding(self.result.path, cache)
 
     def lay(self, found: Domains, at: int, expression: Expression | None) -> Found:
         """Label the superpixels."""
@@ -200,7 +200,7 @@ def see(
     if not sections:
         msg = "domains: name at least one section with spots, or a result of enhance."
         raise InputError(msg)
-    fields = [isinstance(s, Path) and Result.is_result(s) for s in sections]
+    fields = [isinstance(s, Path) and ResultFolder.is_result(s) for s in sections]
     if all(fields):
         return _see_fields(sections, out, job)
     if any(fields):
@@ -223,7 +223,7 @@ def _see_fields(paths: Sequence[Path], out: Path | None, job: Job) -> Sequence[S
     if out is not None and [out.resolve()] != [path.resolve() for path in paths]:
         msg = f"--out {out}: domains of superpixels go into the result itself; leave --out away."
         raise InputError(msg)
-    seen = [_see_field(Result.open(path), job) for path in paths]
+    seen = [_see_field(ResultFolder.open(path), job) for path in paths]
     first = seen[0].field.decoder
     for one in seen[1:]:
         own = one.field.decoder
@@ -237,7 +237,7 @@ def _see_fields(paths: Sequence[Path], out: Path | None, job: Job) -> Sequence[S
     return seen
 
 
-def _see_field(result: Result, job: Job) -> SeenField:
+def _see_field(result: ResultFolder, job: Job) -> SeenField:
     """Read the latents of the newest run, of the finest level that fits into memory."""
     run = result.latest_run()
     field = result.field(run)

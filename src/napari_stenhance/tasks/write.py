@@ -10,7 +10,7 @@ from napari_stenhance.running.job import Job
 from napari_stenhance.tasks.options import Help, Options
 
 if TYPE_CHECKING:
-    from napari_stenhance.results.result import Result
+    from napari_stenhance.results.result import ResultFolder
     from napari_stenhance.storage.cache import Cache
 
 
@@ -23,7 +23,9 @@ class WriteOptions(Options):
     run: Annotated[str, Help("Which run; by default the newest that is complete.")] = ""
 
 
-def write(options: WriteOptions, job: Job | None = None, cache: Cache | None = None) -> Result:
+def write(
+    options: WriteOptions, job: Job | None = None, cache: Cache | None = None
+) -> ResultFolder:
     """Write genes of a result as OME-Zarr images, which other viewers open too.
 
     Parameters
@@ -48,11 +50,11 @@ def write(options: WriteOptions, job: Job | None = None, cache: Cache | None = N
         imputed_runs,
         write_imputed_image,
     )
-    from napari_stenhance.results.result import Result
+    from napari_stenhance.results.result import ResultFolder
     from napari_stenhance.storage.cache import Cache
 
     job, cache = job or Job(), cache or Cache.default()
-    with Result.adding(options.result, cache) as result:
+    with ResultFolder.adding(options.result, cache) as result:
         genes, imputed = named_genes(options.genes), imputed_runs(result)
         if options.run in {run.name for run in imputed} or (imputed and not result.runs):
             chosen = imputed_run(result, options.run)
@@ -60,11 +62,11 @@ def write(options: WriteOptions, job: Job | None = None, cache: Cache | None = N
                 chosen.index_of(gene)
             for gene in genes:
                 write_imputed_image(chosen, gene)
-            return Result.open(options.result)
+            return ResultFolder.open(options.result)
         run = options.run or result.latest_run()
         field = result.field(run)
         for gene in genes:
             field.decoder.index_of(gene)
         for gene in genes:
             write_gene(result, run, field, gene, job)
-    return Result.open(options.result)
+    return ResultFolder.open(options.result)

@@ -28,7 +28,7 @@ from napari_stenhance.tasks.write import WriteOptions, write
 if TYPE_CHECKING:
     from napari.viewer import Viewer
 
-    from napari_stenhance.results.result import Result
+    from napari_stenhance.results.result import ResultFolder
 
 
 class GenesWidget(QWidget):
@@ -156,13 +156,15 @@ class GenesWidget(QWidget):
                 self.lattice_legend.show_range(*ends)
 
     def _browse(self, run: Shown, gene: str) -> None:
-        from napari_stenhance.results.result import Result
+        from napari_stenhance.results.result import ResultFolder
 
         assert run.result is not None
         assert run.field is not None
         layers = [layer for layer, _ in self._browse_layers()]
         if not layers:
-            data = browse_layer(Result.open(run.result), run.run, gene, run.field, visible=True)
+            data = browse_layer(
+                ResultFolder.open(run.result), run.run, gene, run.field, visible=True
+            )
             layers = add_layers(self._viewer, [data])
         what = "spread" if self.uncertainty.isChecked() else "latent"
         for layer in layers:
@@ -176,7 +178,7 @@ class GenesWidget(QWidget):
             self.show_gene(self._current)
 
     def _say_accuracy(self) -> None:
-        from napari_stenhance.results.result import Result
+        from napari_stenhance.results.result import ResultFolder
 
         run = self.run
         if run is None or run.field is None or self._current not in run.field.genes:
@@ -189,7 +191,7 @@ class GenesWidget(QWidget):
             if math.isnan(r)
             else f"r = {r:.2f}"
         )
-        imputed = run.result is not None and Result.open(run.result).learned_imputed(run.run)
+        imputed = run.result is not None and ResultFolder.open(run.result).learned_imputed(run.run)
         against = " (of an imputed gene: with what was imputed)" if imputed else ""
         self.accuracy.setText(f"{self._current} on held-out spots: {said}{against}")
 
@@ -204,7 +206,7 @@ class GenesWidget(QWidget):
             on_done=lambda result: self._pinned(result, run, gene),
         )
 
-    def _pinned(self, result: Result, run: Shown, gene: str) -> None:
+    def _pinned(self, result: ResultFolder, run: Shown, gene: str) -> None:
         assert run.field is not None
         for layer, about in layers_of(self._viewer, "gene", result=run.result, run=run.run):
             if about.gene == gene:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
     from qtpy.QtGui import QDragEnterEvent, QDropEvent
 
-    from napari_stenhance.results.result import Result
+    from napari_stenhance.results.result import ResultFolder
 
 _SUFFIXES = "*.jpg *.jpeg *.png *.tif *.tiff *.svs *.ndpi *.scn *.bif"
 _FILES, _IMAGES = f"Sections and slides (*.h5ad {_SUFFIXES})", f"Slides ({_SUFFIXES})"
@@ -175,7 +175,7 @@ class SectionWidget(QWidget):
             self._start(*self._waiting.pop(0), replaced=None)
 
     def _show(
-        self, layers: list[LayerData], what: Section | Result | None, old: Section | None
+        self, layers: list[LayerData], what: Section | ResultFolder | None, old: Section | None
     ) -> None:
         drawn = self._remove(old) if old is not None else []
         # Slide and scale that were set are for one section: the next may have others.
@@ -235,7 +235,7 @@ class SectionWidget(QWidget):
             layer.visible = layer.visible and about.name == name
 
 
-def _describe(what: Section | Result | None, layers: list[LayerData]) -> list[str]:
+def _describe(what: Section | ResultFolder | None, layers: list[LayerData]) -> list[str]:
     """Say what was opened, and whether a result's slide was found."""
     if what is None:
         return [
