@@ -38,7 +38,7 @@ def reading(
         yield
     except StenhanceError:
         raise
-    except Exception as error:  # noqa: BLE001 - libraries raise anything on damaged files
+    except Exception as error:
         msg = f"{path}: {part or 'this'} cannot be read ({reason_of(error)}); {advice}."
         raise InputError(msg) from error
 
