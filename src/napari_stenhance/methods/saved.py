@@ -14,6 +14,7 @@ from safetensors.numpy import load_file, save_file
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.methods.field import Decoder
+from napari_stenhance.running.random import seeded
 
 Tensors = dict[str, NDArray[Any]]
 T = TypeVar("T")
@@ -36,7 +37,10 @@ def load_model(folder: Path, make: Callable[[Tensors, dict[str, Any]], T]) -> T:
     """
     try:
         config = json.loads((folder / "config.json").read_text("utf-8"))
-        return make(load_file(folder / "weights.safetensors"), config)
+        tensors = load_file(folder / "weights.safetensors")
+        # Layers draw what they begin with, before it is replaced.
+        with seeded(0):
+            return make(tensors, config)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         msg = f"{folder}: the saved model cannot be read ({error}); train it again with enhance."
         raise InputError(msg) from error

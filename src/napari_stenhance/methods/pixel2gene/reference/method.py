@@ -27,6 +27,7 @@ from napari_stenhance.methods.pixel2gene.reference.rows import Rows, training_ro
 from napari_stenhance.methods.sample import Sample
 from napari_stenhance.running.device import inference_errors
 from napari_stenhance.running.job import Job
+from napari_stenhance.running.random import seeded
 from napari_stenhance.scoring.metrics import pearson
 
 _SPOTS_AT_ONCE = 128
@@ -95,7 +96,7 @@ class Reference:
         seeds = np.random.default_rng(self.seed).integers(2**63, size=recipe.members)
         everything = np.arange(len(rows.fold))
         members: list[Member] = []
-        with torch.random.fork_rng(), inference_errors("Training"):
+        with inference_errors("Training"):
             data = SpotData(
                 inputs=torch.from_numpy(rows.inputs).to(self.device),
                 under=torch.from_numpy(rows.under).to(self.device),
@@ -103,15 +104,19 @@ class Reference:
             )
             with job.stage("Training", recipe.members * recipe.epochs) as stage:
                 for number, seed in enumerate(seeds):
-                    torch.manual_seed(int(seed))
                     learned = everything
                     if recipe.folds:
                         learned = np.flatnonzero(rows.fold != number % recipe.folds)
-                    network = ForwardSum(
-                        rows.inputs.shape[1], len(genes), recipe.hidden, recipe.slope, recipe.floor
-                    ).to(self.device)
                     chosen = torch.from_numpy(learned).to(self.device)
-                    members.append(train_member(network, data, chosen, recipe, stage, job))
+                    with seeded(int(seed), self.device):
+                        network = ForwardSum(
+                            rows.inputs.shape[1],
+                            len(genes),
+                            recipe.hidden,
+                            recipe.slope,
+                            recipe.floor,
+                        ).to(self.device)
+                        members.append(train_member(network, data, chosen, recipe, stage, job))
             r = _held_out_r(members, rows, data, recipe)
         covered = rows.under.shape[1]
         span = np.mean([m.span.cpu().numpy() for m in members], axis=0)
