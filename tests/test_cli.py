@@ -8,7 +8,7 @@ import anndata as ad
 import numpy as np
 import pytest
 from typer.testing import CliRunner
-from typer.testing import ResultFolder as Ran
+from typer.testing import Result as Ran
 
 import napari_stenhance as st
 from napari_stenhance.cli import app
