@@ -51,6 +51,7 @@ def decoder_parts(decoder: Decoder) -> tuple[Tensors, dict[str, Any]]:
     tensors: Tensors = {
         "decoder_bias": decoder.bias,
         "held_out_r": decoder.held_out_r,
+        "held_out_r_given_depth": decoder.held_out_r_given_depth,
         "spread_scale": decoder.spread_scale,
     }
     if decoder.weights is not None:
@@ -60,11 +61,14 @@ def decoder_parts(decoder: Decoder) -> tuple[Tensors, dict[str, Any]]:
 
 def decoder_of(tensors: Tensors, config: dict[str, Any]) -> Decoder:
     """Make the decoder of what `decoder_parts` returned."""
+    # Models that were saved before this was kept do not have it.
+    unknown = np.full(len(config["genes"]), np.nan, np.float32)
     return Decoder(
         genes=tuple(config["genes"]),
         weights=tensors.get("decoder_weights"),
         bias=tensors["decoder_bias"],
         unit=config["unit"],
         held_out_r=tensors["held_out_r"],
+        held_out_r_given_depth=tensors.get("held_out_r_given_depth", unknown),
         spread_scale=tensors["spread_scale"],
     )

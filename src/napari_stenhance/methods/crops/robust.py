@@ -133,7 +133,8 @@ class Robust:
                 branch_share=self.design.branch_share,
             )
             predicted = train(learner, held_out, recipe.schedule, rng, job)
-        decoder = targets.decoder(genes, predicted, expressions)
+        depths = [s.library for s in samples]
+        decoder = targets.decoder(genes, predicted, expressions, depths)
         fitted = FittedRobust(
             decoder=decoder,
             design=self.design,

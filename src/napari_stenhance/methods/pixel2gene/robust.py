@@ -152,7 +152,8 @@ class Robust:
                 superpixels_per_spot=recipe.schedule.superpixels_per_spot,
             )
             predicted = train(learner, held_out, recipe.schedule, rng, job)
-        decoder = targets.decoder(genes, predicted, expressions)
+        depths = [s.library for s in samples]
+        decoder = targets.decoder(genes, predicted, expressions, depths)
         fitted = FittedRobust(
             decoder=decoder,
             network=network,

@@ -96,6 +96,7 @@ class Reference:
                 bias=np.zeros(len(genes), np.float32),
                 unit="log1p CP10k",
                 held_out_r=np.full(len(genes), np.nan, np.float32),
+                held_out_r_given_depth=np.full(len(genes), np.nan, np.float32),
                 spread_scale=np.ones(len(genes), np.float32),
             ),
             recipe=recipe,
