@@ -44,6 +44,8 @@ class Decoder:
     spread_scale : ndarray of float32, shape (genes,)
         Brings √(weights² · variance), which ignores covariances, to the members' true standard
         deviation on held-out blocks.
+    doubts : tuple of str
+        What held-out blocks say against trusting any of it.
     """
 
     genes: tuple[str, ...]
@@ -53,6 +55,7 @@ class Decoder:
     held_out_r: NDArray[np.float32]
     held_out_r_given_depth: NDArray[np.float32]
     spread_scale: NDArray[np.float32]
+    doubts: tuple[str, ...] = ()
 
     @property
     def channels(self) -> int:
@@ -115,6 +118,7 @@ class Decoder:
             held_out_r=self.held_out_r[one],
             held_out_r_given_depth=self.held_out_r_given_depth[one],
             spread_scale=self.spread_scale[one],
+            doubts=self.doubts,
         )
         return decoder, index if self.weights is None else None
 
@@ -140,7 +144,7 @@ class Decoder:
                 dimension_names=axes,
             )
             array[...] = values
-        group.attrs["unit"] = self.unit
+        group.attrs.update({"unit": self.unit, "doubts": list(self.doubts)})
 
     @classmethod
     def read(cls, group: zarr.Group) -> Decoder:
@@ -158,6 +162,7 @@ class Decoder:
                 "held_out_r_given_depth", np.full(len(names), np.nan, np.float32)
             ),
             spread_scale=arrays["spread_scale"],
+            doubts=tuple(group.attrs.get("doubts", ())),  # type: ignore[arg-type]
         )
 
 

@@ -51,11 +51,14 @@ class Targets:
         Scores of unit mean square length: learning rates then suit any data.
     scale : float
         What outputs are multiplied with to be scores.
+    doubts : tuple of str
+        What held-out blocks say against trusting what is predicted.
     """
 
     basis: GeneBasis
     outputs: NDArray[np.float32]
     scale: float
+    doubts: tuple[str, ...]
 
     @classmethod
     def of(
@@ -76,10 +79,11 @@ class Targets:
         seed : int
         """
         basis, scores = fit_basis(expressions, CHOICES[-1], seed)
-        rank = choose_rank(means, scores, basis, expressions, fold)
-        basis, scores = replace(basis, axes=basis.axes[:rank]), scores[:, :rank]
+        rank = choose_rank(means, scores, basis, expressions, fold, seed)
+        basis = replace(basis, axes=basis.axes[: rank.axes])
+        scores = scores[:, : rank.axes]
         scale = float(np.sqrt(np.square(scores, dtype=np.float64).sum(axis=1).mean())) or 1.0
-        return cls(basis, scores / np.float32(scale), scale)
+        return cls(basis, scores / np.float32(scale), scale, rank.doubts)
 
     def decoder(
         self,
@@ -108,6 +112,7 @@ class Targets:
             held_out_r=accuracy.r.astype(np.float32),
             held_out_r_given_depth=accuracy.r_given_depth.astype(np.float32),
             spread_scale=np.ones(len(genes), np.float32),
+            doubts=self.doubts,
         )
 
 

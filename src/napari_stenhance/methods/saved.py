@@ -56,12 +56,13 @@ def decoder_parts(decoder: Decoder) -> tuple[Tensors, dict[str, Any]]:
     }
     if decoder.weights is not None:
         tensors["decoder_weights"] = decoder.weights
-    return tensors, {"unit": decoder.unit, "genes": list(decoder.genes)}
+    about = {"unit": decoder.unit, "genes": list(decoder.genes), "doubts": list(decoder.doubts)}
+    return tensors, about
 
 
 def decoder_of(tensors: Tensors, config: dict[str, Any]) -> Decoder:
     """Make the decoder of what `decoder_parts` returned."""
-    # Models that were saved before this was kept do not have it.
+    # Models that were saved before these were kept do not have them.
     unknown = np.full(len(config["genes"]), np.nan, np.float32)
     return Decoder(
         genes=tuple(config["genes"]),
@@ -71,4 +72,5 @@ def decoder_of(tensors: Tensors, config: dict[str, Any]) -> Decoder:
         held_out_r=tensors["held_out_r"],
         held_out_r_given_depth=tensors.get("held_out_r_given_depth", unknown),
         spread_scale=tensors["spread_scale"],
+        doubts=tuple(config.get("doubts", ())),
     )
