@@ -36,10 +36,16 @@ class Decoder:
         Of the decoded values.
     held_out_r : ndarray of float32, shape (genes,)
         Pearson correlation, over spots, of each gene on held-out spatial blocks of the training
-        sections; NaN for a gene that does not vary.
+        sections: the mean over those where the gene varies; NaN where it varies in none, or no
+        block was held out.
+    held_out_r_given_depth : ndarray of float32, shape (genes,)
+        The same with the logarithm of the spots' total count held constant; NaN, too, in a result
+        that was written before this was kept.
     spread_scale : ndarray of float32, shape (genes,)
         Brings √(weights² · variance), which ignores covariances, to the members' true standard
         deviation on held-out blocks.
+    doubts : tuple of str
+        What held-out blocks say against trusting any of it.
     """
 
     genes: tuple[str, ...]
@@ -47,7 +53,9 @@ class Decoder:
     bias: NDArray[np.float32]
     unit: Unit
     held_out_r: NDArray[np.float32]
+    held_out_r_given_depth: NDArray[np.float32]
     spread_scale: NDArray[np.float32]
+    doubts: tuple[str, ...] = ()
 
     @property
     def channels(self) -> int:
@@ -108,7 +116,9 @@ class Decoder:
             bias=self.bias[one],
             unit=self.unit,
             held_out_r=self.held_out_r[one],
+            held_out_r_given_depth=self.held_out_r_given_depth[one],
             spread_scale=self.spread_scale[one],
+            doubts=self.doubts,
         )
         return decoder, index if self.weights is None else None
 
@@ -121,6 +131,7 @@ class Decoder:
             *([] if self.weights is None else [("w", self.weights, ("latent", "gene"))]),
             ("b", self.bias, ("gene",)),
             ("held_out_r", self.held_out_r, ("gene",)),
+            ("held_out_r_given_depth", self.held_out_r_given_depth, ("gene",)),
             ("spread_scale", self.spread_scale, ("gene",)),
             ("genes", letters, ("gene", "utf8")),
         ):
@@ -133,7 +144,7 @@ class Decoder:
                 dimension_names=axes,
             )
             array[...] = values
-        group.attrs["unit"] = self.unit
+        group.attrs.update({"unit": self.unit, "doubts": list(self.doubts)})
 
     @classmethod
     def read(cls, group: zarr.Group) -> Decoder:
@@ -147,7 +158,11 @@ class Decoder:
             bias=arrays["b"],
             unit=str(group.attrs["unit"]),  # type: ignore[arg-type]
             held_out_r=arrays["held_out_r"],
+            held_out_r_given_depth=arrays.get(
+                "held_out_r_given_depth", np.full(len(names), np.nan, np.float32)
+            ),
             spread_scale=arrays["spread_scale"],
+            doubts=tuple(group.attrs.get("doubts", ())),  # type: ignore[arg-type]
         )
 
 

@@ -29,7 +29,11 @@ def genes_table(decoder: Decoder, chosen: NDArray[np.intp]) -> pd.DataFrame:
     import pandas as pd
 
     names = [decoder.genes[n] for n in chosen]
-    return pd.DataFrame({"held_out_r": decoder.held_out_r[chosen]}, index=pd.Index(names))
+    held_out = {
+        "held_out_r": decoder.held_out_r[chosen],
+        "held_out_r_given_depth": decoder.held_out_r_given_depth[chosen],
+    }
+    return pd.DataFrame(held_out, index=pd.Index(names))
 
 
 def about_prediction(

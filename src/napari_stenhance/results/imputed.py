@@ -31,6 +31,8 @@ _KEY = "stenhance"
 LOG: Final = "log1p_cp10k"
 SPREAD: Final = "spread"
 IMPUTED, HOLDOUT_R = "imputed", "holdout_r"
+HOLDOUT_R_GIVEN_DEPTH = "holdout_r_given_depth"
+"""Older tables lack it."""
 COMPOSITION = "cell_composition"
 UNIT = "log1p CP10k"
 Layer = Literal["log1p_cp10k", "spread"]
@@ -74,7 +76,7 @@ class ImputedRun:
 
     @cached_property
     def var(self) -> pd.DataFrame:
-        """A row for each gene: `imputed`, `holdout_r`, `spread`, and what the input said."""
+        """A row for each gene: `imputed`, `holdout_r` …, `spread`, and what the input said."""
         return read_table(self.result.group, f"tables/{self.name}/var")
 
     @cached_property

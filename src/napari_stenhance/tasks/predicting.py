@@ -158,6 +158,12 @@ class Plan:
     lattice: int | None = None
 
 
+def note_doubts(fitted: Fitted, job: Job) -> None:
+    """Say what a model doubts of itself."""
+    for doubt in fitted.decoder.doubts:
+        job.note(doubt)
+
+
 Model = Callable[[ResultFolder, str], Fitted]
 """Provides the model of a run: `model(result, run)`."""
 
@@ -240,6 +246,8 @@ def _fill(
     if _is_filled(result, run, plan):
         return
     fitted = model(result, run)
+    doubts = [*result.run_attributes(run)["doubts"], *fitted.decoder.doubts]
+    result.update_run(run, doubts=list(dict.fromkeys(doubts)))
     if not result.model_folder(run).is_dir():
         result.save_model(run, fitted.save)
     for gene in plan.write:
