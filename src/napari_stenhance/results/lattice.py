@@ -59,9 +59,9 @@ def lattice_table(
     Returns
     -------
     AnnData
-        `X` (points, genes) float32 in the decoder's unit; `obs` says which are spots, the nearest
-        spot, and how far it is; `obsm["spatial"]` is in full-resolution pixels, `obsm["array"]` in
-        columns and rows.
+        `X` (points, genes) float32 in the decoder's unit, NaN for spots where nothing is predicted;
+        `obs` says which are spots, the nearest spot, and how far it is; `obsm["spatial"]` is in
+        full-resolution pixels, `obsm["array"]` in columns and rows.
     """
     import anndata as ad
     import numpy as np

@@ -78,11 +78,18 @@ def open_for(
     Raises
     ------
     InputError
-        If it lacks spots, slide or scale, or an image is given to one that is open already.
+        If it lacks spots, slide or scale, or an image or another scale is given to one that is open
+        already.
     """
     if image is not None and isinstance(section, Section):
         msg = f"{section.name}: this section is open already; give its slide with a path to counts."
         raise InputError(msg, option="image")
+    if isinstance(section, Section) and mpp not in (None, section.mpp):
+        msg = (
+            f"{section.name}: this section is open already, with a scale of "
+            f"{section.mpp or 'unknown'} µm per pixel; give another where it is opened."
+        )
+        raise InputError(msg, option="mpp")
     opened = (
         section
         if isinstance(section, Section)
