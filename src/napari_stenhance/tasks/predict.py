@@ -91,7 +91,7 @@ def predict(
     about = source.run_attributes(run)
     fitted = load_fitted(source.model_folder(run), device)
     note_doubts(fitted, job)
-    require_genes(write, fitted.decoder.genes, "--write")
+    require_genes(write, fitted.decoder.genes, "write")
     slides = [
         open_for(s, options.mpp, spots=False, slide=True, cache=cache, job=job) for s in options.on
     ]
