@@ -23,7 +23,5 @@ def test_a_gene_without_a_held_out_r_says_why(
     r: list[float], given: list[float], held_out: bool, said: str
 ) -> None:
     ones = np.ones(2, "f4")
-    decoder = Decoder(
-        ("A", "B"), None, ones, "log1p CP10k", np.array(r), np.array(given), ones
-    )
+    decoder = Decoder(("A", "B"), None, ones, "log1p CP10k", np.array(r), np.array(given), ones)
     assert _on_held_out(decoder, "A", held_out=held_out).startswith(said)
