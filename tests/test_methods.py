@@ -428,7 +428,7 @@ def residuals(values: np.ndarray, on: np.ndarray) -> np.ndarray:
 def test_r_given_depth_is_that_of_the_residuals_on_log_depth() -> None:
     rng = np.random.default_rng(0)
     depth = rng.lognormal(8, 0.7, 60)
-    shared = 0.8 * np.log(depth)[:, None]
+    shared = 2 * np.log(depth)[:, None]
     truth = rng.standard_normal((60, 5))
     measured = (truth + shared).astype("f4")
     predicted = (truth + rng.standard_normal((60, 5)) + shared).astype("f4")
