@@ -502,3 +502,44 @@ def test_a_real_olfactory_bulb(data: Path, tmp_path: Path) -> None:
     (result,) = find(data / "mob" / "rep11.h5ad", out=tmp_path / "r", n_domains=5)
     assert result.summary()["spots"].sum() == 262
     assert result.grid.unit == "micrometer"
+
+
+def test_memory_changes_no_value(
+    section_files: list[Path], tmp_path: Path, session_cache: Cache
+) -> None:
+    section, written = open_section(section_files[0]), []
+    for name, memory in (("large", 2**31), ("small", 600_000)):
+        out = tmp_path / f"{name}.stenhance.zarr"
+        _write_field(out, section, session_cache)
+        (found,) = domains(quick(out, n_domains=3), Job(memory_bytes=memory))
+        assert found.grid.pitch_um == 8
+        written.append(files_of(out))
+    assert written[0] == written[1]
+
+
+def test_superpixels_that_do_not_fit_are_refused_and_coarser_ones_taken(
+    section_files: list[Path], tmp_path: Path, session_cache: Cache
+) -> None:
+    out = tmp_path / "one.stenhance.zarr"
+    _write_field(out, open_section(section_files[0]), session_cache)
+    little = Job(memory_bytes=100_000)
+    with pytest.raises(st.InputError, match=r"of 8 µm take .* choose superpixels of 16 µm") as no:
+        domains(quick(out, n_domains=3), little)
+    assert no.value.option == "superpixel_um"
+    assert domain_runs(ResultFolder.open(out)) == ()
+    (coarse,) = domains(quick(out, n_domains=3, superpixel_um=16), little)
+    assert coarse.grid.pitch_um == 16
+    assert coarse.about["field"]["level"] == 1
+    (fine,) = domains(quick(out, n_domains=3, superpixel_um=8))
+    assert fine.grid.pitch_um == 8
+    # The default is the run's own width: the same run.
+    assert domains(quick(out, n_domains=3))[0].name == fine.name
+    with pytest.raises(st.InputError, match="free some memory"):
+        domains(quick(out, n_domains=3), Job(memory_bytes=10))
+    for wrong in (12.0, -8.0, float("nan")):
+        with pytest.raises(st.InputError, match="no superpixels of .* choose one of 8, 16"):
+            domains(quick(out, superpixel_um=wrong))
+    with pytest.raises(st.InputError, match="scale of its slide already"):
+        domains(quick(out, mpp=0.5))
+    with pytest.raises(st.InputError, match="spots have no superpixels"):
+        domains(quick(section_files[0], out=tmp_path / "x", superpixel_um=8.0))
