@@ -321,13 +321,13 @@ def test_a_section_with_its_slide_lies_on_the_grid_of_genes(
 
 
 def _write_field(
-    out: Path, section: st.Section, cache: Cache, pitch_um: float = 8.0
+    out: Path, section: st.Section, cache: Cache, pitch_um: float = 8.0, size: float = 0.02
 ) -> ResultFolder:
     """Write a field as `enhance` does, but for what it predicts: three tissues in a blob."""
     slide = section.need_slide()
     grid = Grid.over(slide, pitch_um)
     y, x = np.mgrid[: grid.shape[0], : grid.shape[1]]
-    tissue = ((y / grid.shape[0] - 0.5) ** 2 + (x / grid.shape[1] - 0.5) ** 2) < 0.02
+    tissue = ((y / grid.shape[0] - 0.5) ** 2 + (x / grid.shape[1] - 0.5) ** 2) < size
     latent = (
         np.stack([y // 20 % 3 == n for n in range(3)], axis=-1) + 0.1 * np.sin(x / 9)[..., None]
     )
@@ -512,21 +512,21 @@ def test_memory_changes_no_value_and_what_does_not_fit_is_refused(
 ) -> None:
     section = open_section(section_files[0])
     large, small = tmp_path / "large.stenhance.zarr", tmp_path / "small.stenhance.zarr"
-    field = _write_field(large, section, session_cache, 4.0).field("m-e-p")
+    field = _write_field(large, section, session_cache, 4.0, 0.004).field("m-e-p")
     assert len(field.latent) > 1
     shutil.copytree(large, small)
     with pytest.raises(st.InputError, match=r"of 4 µm take .* choose superpixels of 8 µm") as no:
-        run_domains(quick(small, n_domains=3), Job(memory_bytes=300_000))
+        run_domains(quick(small, n_domains=3), Job(memory_bytes=60_000))
     assert no.value.option == "superpixel_um"
     assert domain_runs(ResultFolder.open(small)) == ()
-    for out, memory in ((large, 2**31), (small, 700_000)):
+    for out, memory in ((large, 2**31), (small, 140_000)):
         (found,) = run_domains(quick(out, n_domains=3), Job(memory_bytes=memory))
         assert found.grid.pitch_um == 4
         # What is asked for by its own width is the same run.
         (same,) = run_domains(quick(out, n_domains=3, superpixel_um=4.0))
         assert same.name == found.name
     assert files_of(large) == files_of(small)
-    (coarse,) = run_domains(quick(small, n_domains=3, superpixel_um=8.0), Job(memory_bytes=300_000))
+    (coarse,) = run_domains(quick(small, n_domains=3, superpixel_um=8.0), Job(memory_bytes=60_000))
     assert coarse.grid.pitch_um == 8
     assert coarse.about["field"]["level"] == 1
     with pytest.raises(st.InputError, match="free some memory"):
