@@ -76,9 +76,9 @@ class Sample(Generic[F]):
         if not keep.any():
             msg = (
                 f"{section.where}: none of the {spots.n_obs} spots lies on tissue and has counts; "
-                "check the scale (--mpp) and that image and positions belong together."
+                "check the scale, and that image and positions belong together."
             )
-            raise InputError(msg)
+            raise InputError(msg, option="mpp")
         rows, array_xy = places.first[keep], array_numbers(spots)
         new = np.full(spots.n_obs, -1)
         new[rows] = np.arange(len(rows))

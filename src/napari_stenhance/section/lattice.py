@@ -97,9 +97,9 @@ class SpotLattice:
             msg = (
                 f"{where}: the spots do not say where they lie on their array (array_row and "
                 "array_col, or array_x and array_y, all of them numbers), so there is no lattice "
-                "between them; leave --lattice out."
+                "between them; leave the lattice out."
             )
-            raise InputError(msg)
+            raise InputError(msg, option="lattice")
         numbers = found.astype(np.int64)
         xy = np.asarray(spots.obsm["spatial"], np.float64)[:, :2]
         # Observations of one place share its number.
@@ -118,9 +118,9 @@ class SpotLattice:
         if rank < 3 or not off <= _OFF_MOST * pitch:
             msg = (
                 f"{where}: the positions of the spots do not follow their numbers on the array; "
-                "check that both are of this section, or leave --lattice out."
+                "check that both are of this section, or leave the lattice out."
             )
-            raise InputError(msg)
+            raise InputError(msg, option="lattice")
         return lattice
 
     @property

@@ -154,8 +154,8 @@ class Slide:
             If the scale is unknown.
         """
         if self.mpp is None:
-            msg = f"{self.path}: the slide's scale is unknown; give it with --mpp (µm per pixel)."
-            raise InputError(msg)
+            msg = f"{self.path}: the slide's scale is unknown; give it in µm per pixel."
+            raise InputError(msg, option="mpp")
         return self.mpp
 
     def extent_um(self) -> Box:

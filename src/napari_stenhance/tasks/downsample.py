@@ -70,5 +70,5 @@ def downsample(
     left = f"; {empty} of {thinned.n_obs} spots have none" if empty else ""
     job.note(f"{after:.0f} of {before:.0f} counts were kept ({after / before:.1%}){left}.")
     if section.slide is not None:
-        job.note(f"Its slide is still {section.slide.path}: give it to enhance with --image.")
+        job.note(f"Its slide is still {section.slide.path}: give it to enhance as the image.")
     return options.out

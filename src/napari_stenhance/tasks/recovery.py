@@ -24,6 +24,7 @@ from napari_stenhance.section.section import Section
 from napari_stenhance.section.spots import counts_of, log1p_cp10k
 from napari_stenhance.storage.tiles import tiles_of
 from napari_stenhance.tasks.learning import take_sample
+from napari_stenhance.tasks.predicting import note_doubts
 from napari_stenhance.tasks.sight import Sight
 
 
@@ -61,6 +62,7 @@ def recover(
     sample = take_sample(training, sight, method, job)
     chosen = choose_genes(genes, [sample])
     fitted = method.fit([sample], chosen, job)
+    note_doubts(fitted, job)
     library = np.asarray(spots.X.sum(axis=1), np.float64).ravel()
     measured = log1p_cp10k(counts_of(spots, fitted.decoder.genes), library).toarray()
     xy_um = section.spots_um()

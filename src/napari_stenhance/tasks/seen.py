@@ -207,14 +207,14 @@ def see(options: DomainsOptions, cache: Cache, job: Job) -> Sequence[Seen]:
         msg += "or results."
         raise InputError(msg)
     if options.superpixel_um is not None:
-        msg = "domains: spots have no superpixels; choose their width for a result of enhance."
+        msg = "Spots have no superpixels; choose their width for a result of enhance."
         raise InputError(msg, option="superpixel_um")
     if options.image is not None and len(sections) > 1:
-        msg = "--image is the slide of one section; put the slides of several beside their counts."
-        raise InputError(msg)
+        msg = "One image is the slide of one section; put those of several beside their counts."
+        raise InputError(msg, option="image")
     if options.out is None:
-        msg = "domains: name the result folder with --out."
-        raise InputError(msg)
+        msg = "Domains of spots need a result folder to lie in; name it."
+        raise InputError(msg, option="out")
     opened = [open_spots(s, options.mpp, options.image, cache, job) for s in sections]
     paths = name_outputs(options.out, [section.name for section in opened])
     slices = spots_slices(opened, job)
@@ -224,10 +224,10 @@ def see(options: DomainsOptions, cache: Cache, job: Job) -> Sequence[Seen]:
 def _see_fields(options: DomainsOptions, job: Job) -> Sequence[Seen]:
     paths, out = options.sections, options.out
     if out is not None and [out.resolve()] != [path.resolve() for path in paths]:
-        msg = f"--out {out}: domains of superpixels go into the result itself; leave --out away."
-        raise InputError(msg)
+        msg = f"{out}: domains of superpixels go into the result itself; name no other folder."
+        raise InputError(msg, option="out")
     if options.mpp is not None:
-        msg = "domains: a result has the scale of its slide already; give none."
+        msg = "A result has the scale of its slide already; give none."
         raise InputError(msg, option="mpp")
     seen = [_see_field(ResultFolder.open(path), options.superpixel_um, job) for path in paths]
     first = seen[0].field.decoder
