@@ -35,10 +35,16 @@ class Decoder:
         Of the decoded values.
     held_out_r : ndarray of float32, shape (genes,)
         Pearson correlation, over spots, of each gene on held-out spatial blocks of the training
-        sections; NaN for a gene that does not vary.
+        sections: the mean over those where the gene varies; NaN where it varies in none, or no
+        block was held out.
+    held_out_r_given_depth : ndarray of float32, shape (genes,)
+        The same with the logarithm of the spots' total count held constant; NaN, too, in a result
+        that was written before this was kept.
     spread_scale : ndarray of float32, shape (genes,)
         Brings √(weights² · variance), which ignores covariances, to the members' true standard
         deviation on held-out blocks.
+    doubts : tuple of str
+        What held-out blocks say against trusting any of it.
     """
 
     genes: tuple[str, ...]
@@ -46,7 +52,9 @@ class Decoder:
     bias: NDArray[np.float32]
     unit: Unit
     held_out_r: NDArray[np.float32]
+    held_out_r_given_depth: NDArray[np.float32]
     spread_scale: NDArray[np.float32]
+    doubts: tuple[str, ...] = ()
 
     @property
     def channels(self) -> int:
@@ -107,7 +115,9 @@ class Decoder:
             bias=self.bias[one],
             unit=self.unit,
             held_out_r=self.held_out_r[one],
+            held_out_r_given_depth=self.held_out_r_given_depth[one],
             spread_scale=self.spread_scale[one],
+            doubts=self.doubts,
         )
         return decoder, index if self.weights is None else None
 
@@ -120,6 +130,7 @@ class Decoder:
             *([] if self.weights is None else [("w", self.weights, ("latent", "gene"))]),
             ("b", self.bias, ("gene",)),
             ("held_out_r", self.held_out_r, ("gene",)),
+            ("held_out_r_given_depth", self.held_out_r_given_depth, ("gene",)),
             ("spread_scale", self.spread_scale, ("gene",)),
             ("genes", letters, ("gene", "utf8")),
         ):
@@ -132,7 +143,7 @@ class Decoder:
                 dimension_names=axes,
             )
             array[...] = values
-        group.attrs["unit"] = self.unit
+        group.attrs.update({"unit": self.unit, "doubts": list(self.doubts)})
 
     @classmethod
     def read(cls, group: zarr.Group) -> Decoder:
@@ -145,8 +156,11 @@ class Decoder:
         ValueError
             If they do not fit together.
         """
-        arrays = {name: _read(group, name) for name in ("b", "held_out_r", "spread_scale", "genes")}
-        weights = _read(group, "w") if has_node(group, "w") else None
+        kept = ("b", "held_out_r", "spread_scale", "genes")
+        # Those that not every result has.
+        more = [name for name in ("w", "held_out_r_given_depth") if has_node(group, name)]
+        arrays = {name: _read(group, name) for name in (*kept, *more)}
+        weights = arrays.pop("w", None)
         letters = arrays.pop("genes")
         names = np.ascontiguousarray(letters).view(f"S{letters.shape[1]}").ravel()
         unit = str(group.attrs["unit"])
@@ -162,7 +176,11 @@ class Decoder:
             bias=arrays["b"],
             unit=unit,  # type: ignore[arg-type]
             held_out_r=arrays["held_out_r"],
+            held_out_r_given_depth=arrays.get(
+                "held_out_r_given_depth", np.full(len(names), np.nan, np.float32)
+            ),
             spread_scale=arrays["spread_scale"],
+            doubts=tuple(group.attrs.get("doubts", ())),  # type: ignore[arg-type]
         )
 
 

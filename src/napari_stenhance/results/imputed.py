@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 LOG: Final = "log1p_cp10k"
 SPREAD: Final = "spread"
 IMPUTED, HOLDOUT_R = "imputed", "holdout_r"
+HOLDOUT_R_GIVEN_DEPTH = "holdout_r_given_depth"
+"""Older tables lack it."""
 COMPOSITION = "cell_composition"
 UNIT = "log1p CP10k"
 Layer = Literal["log1p_cp10k", "spread"]
@@ -77,7 +79,7 @@ class ImputedRun:
 
     @cached_property
     def var(self) -> pd.DataFrame:
-        """A row for each gene: `imputed`, `holdout_r`, `spread`, and what the input said."""
+        """A row for each gene: `imputed`, `holdout_r` …, `spread`, and what the input said."""
         return read_table(self.result.group, f"tables/{self.name}/var")
 
     @cached_property
@@ -97,7 +99,7 @@ class ImputedRun:
             return self.genes.index(gene)
         except ValueError:
             alike = [g for g in self.genes if g.lower() == gene.lower()]
-            hint = f"; did you mean {alike[0]}?" if alike else "; impute it with --genes"
+            hint = f"; did you mean {alike[0]}?" if alike else "; impute it too"
             msg = f"Gene {gene!r} is not among the {len(self.genes)} of the run {self.name}{hint}."
             raise InputError(msg) from None
 

@@ -40,10 +40,10 @@ def check_size(points: int, genes: int, job: Job) -> None:
     if needed > job.memory_bytes:
         msg = (
             f"A lattice of {points} points × {genes} genes takes {needed / 1e9:.1f} GB, and "
-            f"{job.memory_bytes / 1e9:.1f} GB are left for it; choose fewer genes with --genes, or "
-            "a coarser --lattice."
+            f"{job.memory_bytes / 1e9:.1f} GB are left for it; choose fewer genes, or a "
+            "coarser lattice."
         )
-        raise InputError(msg)
+        raise InputError(msg, option="genes")
 
 
 def lattice_table(
@@ -61,9 +61,9 @@ def lattice_table(
     Returns
     -------
     AnnData
-        `X` (points, genes) float32 in the decoder's unit; `obs` says which are spots, the nearest
-        spot, and how far it is; `obsm["spatial"]` is in full-resolution pixels, `obsm["array"]` in
-        columns and rows.
+        `X` (points, genes) float32 in the decoder's unit, NaN for spots where nothing is predicted;
+        `obs` says which are spots, the nearest spot, and how far it is; `obsm["spatial"]` is in
+        full-resolution pixels, `obsm["array"]` in columns and rows.
     """
     import anndata as ad
     import numpy as np

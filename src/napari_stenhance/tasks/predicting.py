@@ -78,11 +78,18 @@ def open_for(
     Raises
     ------
     InputError
-        If it lacks spots, slide or scale, or an image is given to one that is open already.
+        If it lacks spots, slide or scale, or an image or another scale is given to one that is open
+        already.
     """
     if image is not None and isinstance(section, Section):
-        msg = f"{section.name}: this section is open already; give --image with a path to counts."
-        raise InputError(msg)
+        msg = f"{section.name}: this section is open already; give its slide with a path to counts."
+        raise InputError(msg, option="image")
+    if isinstance(section, Section) and mpp not in (None, section.mpp):
+        msg = (
+            f"{section.name}: this section is open already, with a scale of "
+            f"{section.mpp or 'unknown'} µm per pixel; give another where it is opened."
+        )
+        raise InputError(msg, option="mpp")
     opened = (
         section
         if isinstance(section, Section)
@@ -113,18 +120,16 @@ def name_outputs(out: Path, names: Sequence[str]) -> list[Path]:
             msg = f"Two slides are called {twice[0]}; rename one, or give them in two commands."
             raise InputError(msg)
         if ResultFolder.is_result(out):
-            msg = (
-                f"{out}: this is the result of one slide; for several give another folder as --out."
-            )
-            raise InputError(msg)
+            msg = f"{out}: this is the result of one slide; for several give another folder."
+            raise InputError(msg, option="out")
         paths = [out / f"{name}{SUFFIX}" for name in names]
     for path in paths:
         if path.exists() and not ResultFolder.is_result(path) and not ResultFolder.is_scratch(path):
             msg = (
                 f"{path}: something that is not a result of napari-stenhance lies here; "
-                "choose another --out, nothing was touched."
+                "choose another place, nothing was touched."
             )
-            raise InputError(msg)
+            raise InputError(msg, option="out")
     return paths
 
 
@@ -158,6 +163,12 @@ class Plan:
     region: Region | None
     write: tuple[str, ...]
     lattice: int | None = None
+
+
+def note_doubts(fitted: Fitted, job: Job) -> None:
+    """Say what a model doubts of itself."""
+    for doubt in fitted.decoder.doubts:
+        job.note(doubt)
 
 
 Model = Callable[[ResultFolder, str], Fitted]
@@ -238,6 +249,8 @@ def _fill(
     if _is_filled(result, run, plan):
         return
     fitted = model(result, run)
+    doubts = [*result.run_attributes(run)["doubts"], *fitted.decoder.doubts]
+    result.update_run(run, doubts=list(dict.fromkeys(doubts)))
     if not result.model_folder(run).is_dir():
         result.save_model(run, fitted.save)
     for gene in plan.write:
