@@ -12,12 +12,9 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
 from napari_stenhance.methods.field import Decoder
-<<<<<<< HEAD
+from napari_stenhance.running.random import seeded
 from napari_stenhance.storage.reading import reading
 from napari_stenhance.storage.seal import file_crc32, json_crc32
-=======
-from napari_stenhance.running.random import seeded
->>>>>>> main
 
 Tensors = dict[str, NDArray[Any]]
 T = TypeVar("T")
@@ -61,25 +58,16 @@ def load_model(folder: Path, make: Callable[[Tensors, dict[str, Any]], T]) -> T:
     InputError
         If files are missing or damaged, or the model cannot be made of them.
     """
-<<<<<<< HEAD
     config = read_config(folder)
     with reading(folder / WEIGHTS, "the saved model", ADVICE):
         crc32 = config.pop("weights_crc32", None)
         if crc32 is not None and file_crc32(folder / WEIGHTS) != crc32:
             msg = "its content is not what was written"
             raise ValueError(msg)
-        return make(load_file(folder / WEIGHTS), config)
-=======
-    try:
-        config = json.loads((folder / "config.json").read_text("utf-8"))
-        tensors = load_file(folder / "weights.safetensors")
+        tensors = load_file(folder / WEIGHTS)
         # Layers draw what they begin with, before it is replaced.
         with seeded(0):
             return make(tensors, config)
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
-        msg = f"{folder}: the saved model cannot be read ({error}); train it again with enhance."
-        raise InputError(msg) from error
->>>>>>> main
 
 
 def decoder_parts(decoder: Decoder) -> tuple[Tensors, dict[str, Any]]:
