@@ -24,7 +24,7 @@ from napari_stenhance.storage.cache import Cache
 from napari_stenhance.storage.pyramid import open_levels
 from napari_stenhance.tasks.info import describe_result, verify_result
 from napari_stenhance.running.job import Job
-from tiny_result import DOMAINS, IMPUTED, RUN, make_result
+from tiny_result import DOMAINS, IMPUTED, RUN, as_format_1, make_result
 
 NAME = "tiny.stenhance.zarr"
 
@@ -45,7 +45,9 @@ def _table(table: Any) -> Any:
 def read_root(folder: Path) -> Any:
     result = ResultFolder.open(folder / NAME)
     about = [result.run_attributes(run) for run in result.runs]
-    return result.about, about, result.has_slide, result.slide_path() is None
+    # The log is a hint without a checksum: any path, or none, may come out of it.
+    result.slide_path()
+    return result.about, about, result.has_slide
 
 
 def read_field(folder: Path) -> Any:
@@ -64,14 +66,8 @@ def read_images(folder: Path) -> Any:
     groups = [gene_group(result, RUN, gene) for gene in genes]
     images = [_values(open_levels(group)) for group in groups if group is not None]
     seen = {size: _values(levels) for size, levels in written_attention(result, RUN).items()}
-    region = result.region(RUN)
-    return genes, images, seen, result.tissue(RUN), region is None or region.to_json()
-
-
-def read_lattice(folder: Path) -> Any:
-    result = ResultFolder.open(folder / NAME)
-    result.field(RUN)
-    return _table(open_table(result, f"{RUN}-lattice2"))
+    region, lattice = result.region(RUN), _table(open_table(result, f"{RUN}-lattice2"))
+    return genes, images, seen, result.tissue(RUN), region is None or region.to_json(), lattice
 
 
 def read_domains(folder: Path) -> Any:
@@ -97,37 +93,45 @@ def read_model(folder: Path) -> Any:
 
 
 def read_info(folder: Path) -> Any:
-    return describe_result(ResultFolder.open(folder / NAME))
+    result = ResultFolder.open(folder / NAME)
+    return describe_result(result), verify_result(result, Job())
 
 
-def verify(folder: Path) -> Any:
-    return verify_result(ResultFolder.open(folder / NAME), Job())
+def read_all(folder: Path) -> Any:
+    every = (read_root, read_field, read_images, read_domains, read_imputed, read_model, read_info)
+    return [read(folder) for read in every]
 
 
-def _target(name: str, read: Callable[[Path], Any], *parts: str, whole: bool = True) -> Target:
+def _target(
+    name: str, read: Callable[[Path], Any], *parts: str, old: bool = False
+) -> Target:
     """Damage files under some parts of the result; what is read must be right or refused."""
 
     def make(folder: Path) -> list[Path]:
         root = make_result(folder, Cache(Path(os.environ["STENHANCE_CACHE"])))
-        files = [f for part in parts for f in [root / part, *(root / part).rglob("*")]]
-        return sorted(f for f in files if f.is_file())
+        if old:
+            as_format_1(root)
+        # Damage to the log does not matter, so something is always right.
+        files = [f for part in (LOG, *parts) for f in [root / part, *(root / part).rglob("*")]]
+        return sorted({f for f in files if f.is_file()})
 
     def quiet(folder: Path) -> Any:
         with warnings.catch_warnings(action="ignore"):
             return read(folder)
 
-    return Target(name, make, quiet, lambda _value, _undamaged: not whole)
+    return Target(name, make, quiet, lambda _value, _undamaged: old)
 
 
-FIELD, IMAGES = f"fields/{RUN}", (f"fields/{RUN}/genes", f"fields/{RUN}/attention", "tissue")
-MANIFESTS = "files/manifests"
+FIELD, LOG, MANIFESTS = f"fields/{RUN}", "files/log.jsonl", "files/manifests"
 TARGETS = (
-    # The log is a hint, without a checksum; the others are shared by all runs.
     _target("result-root", read_root, "zarr.json", "fields/zarr.json", f"{FIELD}/zarr.json"),
-    _target("result-log", read_root, "files/log.jsonl", whole=False),
     _target("result-field", read_field, FIELD, f"{MANIFESTS}/fields"),
-    _target("result-images", read_images, *IMAGES, "files/regions"),
-    _target("result-lattice", read_lattice, f"tables/{RUN}-lattice2"),
+    _target(
+        "result-images",
+        read_images,
+        *(f"{FIELD}/genes", f"{FIELD}/attention", "tissue"),
+        *("files/regions", f"tables/{RUN}-lattice2"),
+    ),
     _target(
         "result-domains",
         read_domains,
@@ -138,5 +142,6 @@ TARGETS = (
     ),
     _target("result-model", read_model, "files/models"),
     _target("result-info", read_info, "."),
-    _target("result-verify", verify, "."),
+    # Without checksums other values may come out, but nothing else.
+    _target("result-format-1", read_all, ".", old=True),
 )
