@@ -20,10 +20,10 @@ from napari_stenhance.results.genes import gene_group, written_genes
 from napari_stenhance.results.imputed import imputed_image, imputed_run, written_images
 from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.results.tables import open_table
+from napari_stenhance.running.job import Job
 from napari_stenhance.storage.cache import Cache
 from napari_stenhance.storage.pyramid import open_levels
 from napari_stenhance.tasks.info import describe_result, verify_result
-from napari_stenhance.running.job import Job
 from tiny_result import DOMAINS, IMPUTED, RUN, as_format_1, make_result
 
 NAME = "tiny.stenhance.zarr"
@@ -102,9 +102,7 @@ def read_all(folder: Path) -> Any:
     return [read(folder) for read in every]
 
 
-def _target(
-    name: str, read: Callable[[Path], Any], *parts: str, old: bool = False
-) -> Target:
+def _target(name: str, read: Callable[[Path], Any], *parts: str, old: bool = False) -> Target:
     """Damage files under some parts of the result; what is read must be right or refused."""
 
     def make(folder: Path) -> list[Path]:
@@ -137,9 +135,7 @@ TARGETS = (
         read_domains,
         *("labels", "tables/spots", f"tables/{DOMAINS}", f"{MANIFESTS}/labels"),
     ),
-    _target(
-        "result-imputed", read_imputed, "imputed", f"tables/{IMPUTED}", f"{MANIFESTS}/imputed"
-    ),
+    _target("result-imputed", read_imputed, "imputed", f"tables/{IMPUTED}", f"{MANIFESTS}/imputed"),
     _target("result-model", read_model, "files/models"),
     _target("result-info", read_info, "."),
     # Without checksums other values may come out, but nothing else.

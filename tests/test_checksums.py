@@ -159,7 +159,7 @@ def test_what_is_missing_or_cut_short_is_named_when_a_run_is_opened(path: Path) 
         LATENT: lambda: ResultFolder.open(path).field(RUN),
         f"fields/{RUN}/genes/C%2Fc/s0/c/1/0": lambda: ResultFolder.open(path).field(RUN),
         f"tables/{RUN}-lattice2/X/c/0/0": lambda: ResultFolder.open(path).field(RUN),
-        "tissue/s1/c/0/0": lambda: ResultFolder.open(path).field(RUN),
+        "tissue/s0/c/0/0": lambda: ResultFolder.open(path).field(RUN),
         f"labels/{DOMAINS}/s0/c/0/0": lambda: domain_run(ResultFolder.open(path)),
         "tables/spots/obs/_index/c/0": lambda: domain_run(ResultFolder.open(path)),
         f"imputed/{IMPUTED}/index/s1/c/0/0": lambda: imputed_run(ResultFolder.open(path)),
@@ -197,7 +197,7 @@ def test_exchanged_chunks_are_found_by_reading_all(tmp_path: Path) -> None:
     other.write_bytes(content)
     check_files(tmp_path, manifest, "…")
     np.asarray(array[...])
-    with pytest.raises(InputError, match="c/0/0: this is damaged .its content is not what was"):
+    with pytest.raises(InputError, match=r"c/0/0: this is damaged \(its content is not what was"):
         verify_files(tmp_path, manifest, "…", Job())
 
 
@@ -216,9 +216,7 @@ def test_manifests_are_the_same_for_the_same_result(
         assert str(tiny) not in (tiny / f"files/manifests/{kind}/{run}.jsonl").read_text()
     # Every file is in one, but for those that change, and those that say nothing.
     listed = {
-        key
-        for file in (tiny / "files/manifests").rglob("*.jsonl")
-        for key in read_manifest(file)
+        key for file in (tiny / "files/manifests").rglob("*.jsonl") for key in read_manifest(file)
     }
     left = {f.as_posix() for f in files} - listed
     assert {key for key in left if not key.startswith("files/manifests/")} == {
@@ -477,5 +475,3 @@ def test_a_manifest_is_written_whole_and_read_back(tmp_path: Path) -> None:
     write_manifest(file, manifest)
     assert read_manifest(file) == manifest
     assert [f.name for f in file.parent.iterdir()] == ["x.jsonl"]
-
-

@@ -60,7 +60,8 @@ def as_format_1(root: Path) -> None:
         codecs = about.get("codecs", [])
         if codecs and codecs[-1]["name"] == "crc32c":
             about["codecs"] = codecs[:-1]
-            for chunk in (file.parent / "c").rglob("*"):
+            # The chunk of a single value is the file "c".
+            for chunk in (file.parent / "c", *(file.parent / "c").rglob("*")):
                 if chunk.is_file():
                     chunk.write_bytes(chunk.read_bytes()[:-4])
         ours = about["attributes"].get("stenhance", {})

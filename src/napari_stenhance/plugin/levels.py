@@ -12,9 +12,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
-
 from napari.utils.notifications import show_warning
+from numpy.typing import NDArray
 
 from napari_stenhance.errors import StenhanceError
 from napari_stenhance.section.slide import WHITE

@@ -7,7 +7,6 @@ another should, only a list can tell.
 from __future__ import annotations
 
 import json
-import os
 import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -117,7 +116,7 @@ def check_files(root: Path, manifest: Manifest, advice: str) -> None:
     for key, entry in manifest.items():
         file = root / key
         try:
-            size = os.stat(file).st_size
+            size = file.stat().st_size
         except OSError:
             msg = f"{file}: this file is missing; {advice}."
             raise InputError(msg) from None
