@@ -244,7 +244,7 @@ def test_a_single_gene_can_be_learned(sample: Sample) -> None:
 
 
 def test_models_and_methods_that_are_not_there_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no saved model"):
+    with pytest.raises(InputError, match="the saved model cannot be read"):
         load_fitted(tmp_path, CPU)
     (tmp_path / "config.json").write_text('{"method": "future", "preset": "best"}')
     with pytest.raises(InputError, match="a model of future best"):
