@@ -38,7 +38,7 @@ class _Bounded(io.RawIOBase):
         return True
 
     def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]
-        number = self.stream.readinto(buffer)  # type: ignore[attr-defined]
+        number = self.stream.readinto1(buffer)  # type: ignore[attr-defined]
         self.left -= number
         if self.left < 0:
             msg = (

@@ -131,7 +131,7 @@ def _number(path: Path) -> float | None:
     """Read a file that holds one number; None if there is no such file."""
     if not path.is_file():
         return None
-    with reading(path, advice="it must hold one number, write it there"):
+    with reading(path, advice="write one number there"):
         with path.open(encoding="utf-8-sig") as file:
             value = float(file.read(_NUMBER_MOST))
     if not np.isfinite(value):

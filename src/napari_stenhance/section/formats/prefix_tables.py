@@ -110,7 +110,7 @@ def _parquet(path: Path, most: int) -> Any:
 def _check_numbers(table: pd.DataFrame) -> None:
     """Refuse columns that pandas would make numbers of, though they are none, such as times."""
     for name, kind in table.dtypes.items():
-        if kind.kind not in "iuf":
+        if kind.kind in "mMb":
             msg = f"the column {name} is {kind}"
             raise ValueError(msg)
 
