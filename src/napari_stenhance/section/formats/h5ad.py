@@ -17,7 +17,8 @@ from napari_stenhance.errors import InputError
 from napari_stenhance.section.formats.counts import check_sparse, checked_counts
 from napari_stenhance.section.formats.found import IMAGE_SUFFIXES, Found, shares_stem
 from napari_stenhance.section.formats.hdf5 import look_through
-from napari_stenhance.section.spots import are_whole, find_mpp, positions_px
+from napari_stenhance.section.spots import are_whole, positions_px
+from napari_stenhance.section.stated import find_mpp
 from napari_stenhance.storage.reading import reading
 
 if TYPE_CHECKING:
@@ -84,8 +85,15 @@ def found(path: Path, name: str, images: tuple[Path, ...]) -> Found:
             )
             doubts = _place_by_columns(spots)
         xy = positions_px(spots, str(path))
-        mpp, source = find_mpp(spots, xy)
-    return Found(name, path, images, xy, mpp, source, partial(_read, path), doubts)
+        mpp, source, no_scale = None, "unknown", ""
+        try:
+            mpp, source = find_mpp(spots, xy, str(path))
+        except InputError as error:
+            # The user may give another.
+            no_scale = str(error)
+    return Found(
+        name, path, images, xy, mpp, source, partial(_read, path), doubts, no_scale=no_scale
+    )
 
 
 def _read(path: Path) -> tuple[ad.AnnData, tuple[str, ...]]:
