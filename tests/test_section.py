@@ -308,10 +308,10 @@ def test_a_region_marks_the_superpixels_inside(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "match"),
     [
-        ("{", "no GeoJSON"),
+        ("{", "this GeoJSON cannot be read"),
         ('{"type": "FeatureCollection", "features": []}', "no polygon"),
         ('{"type": "Point", "coordinates": [1, 2]}', "no polygon"),
-        ('{"features": [{"geometry": {"type": "Polygon"}}]}', "not valid GeoJSON"),
+        ('{"features": [{"geometry": {"type": "Polygon"}}]}', "this GeoJSON cannot be read"),
     ],
 )
 def test_bad_regions_say_so(tmp_path: Path, content: str, match: str) -> None:
