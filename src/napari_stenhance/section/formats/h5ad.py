@@ -13,7 +13,8 @@ import h5py
 import numpy as np
 
 from napari_stenhance.errors import InputError
-from napari_stenhance.section.formats.found import IMAGE_SUFFIXES, Found, shares_stem
+from napari_stenhance.section.formats.found import Found, shares_stem
+from napari_stenhance.section.formats.image import IMAGE_SUFFIXES
 from napari_stenhance.section.spots import are_whole, find_mpp, positions_px
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_stenhance.errors import InputError
-from napari_stenhance.section.formats.found import IMAGE_SUFFIXES, Found
+from napari_stenhance.section.formats.found import Found
+from napari_stenhance.section.formats.image import IMAGE_SUFFIXES
 from napari_stenhance.section.formats.tables import read_counts
 from napari_stenhance.section.spots import ST_DIAMETER_UM, ST_PITCH_UM, square_pitch_px
 

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from napari_stenhance.errors import InputError
 from napari_stenhance.section.formats import prefix_names as named
 from napari_stenhance.section.formats.found import Found
+from napari_stenhance.section.formats.pixels import PLAUSIBLE_MPP
 from napari_stenhance.section.formats.prefix_tables import read_locations, read_parquet
 from napari_stenhance.section.formats.tables import read_counts
-from napari_stenhance.section.slide import PLAUSIBLE_MPP
 from napari_stenhance.section.spots import BIN_PITCH_MOST_UM, SpotGeometry, nearest_distance
 
 if TYPE_CHECKING:
