@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import re
 import time
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from napari_stenhance.storage.reading import reading
 from napari_stenhance.storage.whole import written_whole
 
 _STEP = 4 * 2**20
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _SETTLED_NS = 2 * 10**9
 """A change within the grain of a file system's clock would leave the time as it was."""
 
@@ -50,8 +52,10 @@ def file_hash(path: Path, cache: Cache | None = None, job: Job | None = None) ->
         sha256 = _read(path, int(about["size"]), job)
         if began - int(about["mtime_ns"]) > _SETTLED_NS and _about(path) == about:
             # Where the cache cannot be written, or another process was faster, nothing is lost.
-            with contextlib.suppress(InputError), written_whole(entry) as aside:
-                aside.write_text(json.dumps({**about, "sha256": sha256}), "utf-8")
+            with contextlib.suppress(InputError, OSError):
+                entry.unlink(missing_ok=True)
+                with written_whole(entry) as aside:
+                    aside.write_text(json.dumps({**about, "sha256": sha256}), "utf-8")
     return sha256
 
 
@@ -64,10 +68,11 @@ def _about(path: Path) -> dict[str, str | int]:
 def _kept(entry: Path, about: dict[str, str | int]) -> str | None:
     try:
         kept = json.loads(entry.read_text("utf-8"))
-        sha256 = str(kept.pop("sha256"))
-    except (OSError, ValueError, KeyError, AttributeError):
+    except (OSError, ValueError):
         return None
-    return sha256 if kept == about else None
+    sha256 = str(kept.get("sha256")) if isinstance(kept, dict) else ""
+    right = _SHA256.fullmatch(sha256) and kept == {**about, "sha256": sha256}
+    return sha256 if right else None
 
 
 def _read(path: Path, size: int, job: Job) -> str:

@@ -73,7 +73,7 @@ def _decoding(path: Path) -> Iterator[None]:
         yield
     except pyvips.Error as error:
         lines = [line for line in str(error.detail).strip().splitlines() if line]
-        reason = lines[-1] if lines else "unknown format"
+        reason = lines[-1] if lines else "it is damaged"
         msg = f"{path}: this image cannot be read ({reason}); export it again."
         raise InputError(msg) from error
 
