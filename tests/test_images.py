@@ -291,16 +291,17 @@ def _bomb(path: Path) -> None:
     _set_tags(path, StripOffsets=len(content), StripByteCounts=len(bomb))
 
 
-def _cycle(path: Path) -> None:
-    """Two pages, each of which says that the other is next."""
+def _circle(path: Path, number: int = 150) -> None:
+    """Pages of which the last says that the first is next."""
     with tifffile.TiffWriter(path) as tif:
-        tif.write(_pixels(), photometric="rgb")
-        tif.write(_pixels((30, 40)), photometric="rgb")
+        for _ in range(number):
+            tif.write(_pixels((4, 4)), photometric="rgb", metadata=None)
     with tifffile.TiffFile(path) as tif:
-        first, second = (page.offset for page in tif.pages)
-        tags = len(tif.pages[1].tags)
+        first, last = tif.pages[0].offset, tif.pages[-1].offset
+        tags = len(tif.pages[0].tags)
     content = bytearray(path.read_bytes())
-    at = second + 2 + 12 * tags
+    at = last + 2 + 12 * tags
+    assert content[at : at + 4] == bytes(4)
     content[at : at + 4] = struct.pack("<I", first)
     path.write_bytes(content)
 
@@ -323,19 +324,15 @@ def _cut_pyramid(path: Path) -> None:
         (_tiles_beyond_the_end, "s.tif", "the file ends before"),
         (_jpeg_in_tile, "s.tif", "it holds (65000, 65000) px instead of (64, 64)"),
         (_bomb, "s.tif", "a tile of the image cannot be read"),
-        (_cycle, "s.tif", None),
+        (_circle, "s.tif", "in a circle"),
         (_cut_pyramid, "s.tif", "cannot be read"),
     ],
 )
 def test_absurd_and_torn_files(
-    spoil: Callable[[Path], None], name: str, said: str | None, tmp_path: Path, cache: Cache
+    spoil: Callable[[Path], None], name: str, said: str, tmp_path: Path, cache: Cache
 ) -> None:
     path = tmp_path / name
     spoil(path)
-    if said is None:
-        slide = Slide.open(path, cache=cache)
-        assert slide.levels[0].compute().shape == (*image_size(path), 3)
-        return
     with pytest.raises(InputError) as error:
         Slide.open(path, cache=cache).levels[0].compute()
     assert str(error.value).startswith(f"{path}: ")

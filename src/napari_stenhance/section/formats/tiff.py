@@ -16,6 +16,9 @@ from napari_stenhance.section.formats.tiff_scale import stated_mpp
 from napari_stenhance.section.formats.tiff_tiles import TiffLevel, TiffReader
 from napari_stenhance.storage.reading import reading
 
+# What it logs would stand above our sentence where nobody listens.
+logging.getLogger("tifffile").addHandler(logging.NullHandler())
+
 SUFFIXES = (".tif", ".tiff", ".btf", ".tf8", ".svs", ".ndpi", ".scn", ".bif", ".qptiff")
 # At the end of a name: a slide may be called "label-free".
 _BESIDE = re.compile(r"(^|[\W_])(label|macro|overview|thumbnail)([ _]image)?\W*$", re.IGNORECASE)
@@ -32,8 +35,6 @@ def open_tiff(path: Path) -> ImageSource:
     InputError
         If the file is no TIFF that can be read, or the image is not in colours or grey.
     """
-    # Its own messages would stand above our sentence.
-    logging.getLogger("tifffile").addHandler(logging.NullHandler())
     with reading(path, "this TIFF"):
         file = TiffReader(path)
     try:

@@ -7,7 +7,7 @@ import math
 import threading
 import weakref
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import tifffile
@@ -30,11 +30,18 @@ _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 
 
 class TiffReader:
-    """An open TIFF that many threads read; it closes when nothing holds it any more."""
+    """An open TIFF that many threads read; it closes when nothing holds it any more.
+
+    Raises
+    ------
+    ValueError
+        If its pages follow each other in a circle; whatever tifffile raises, if it is none.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.size = path.stat().st_size
+        _check_pages(path)
         self.tif = tifffile.TiffFile(path)
         self._lock = threading.Lock()
         self.close = weakref.finalize(self, self.tif.close)
@@ -237,6 +244,26 @@ class TiffLevel:
         tile, _, _ = self._page.decode(data, index, **more)
         # (depth, rows, width, samples)
         return tile[0]
+
+
+def _check_pages(path: Path) -> None:
+    """Refuse pages that follow each other in a circle: tifffile finds only small ones."""
+    with path.open("rb") as file:
+        head = file.read(16)
+        order: Literal["little", "big"] = "little" if head[:2] == b"II" else "big"
+        big = int.from_bytes(head[2:4], order) == 43
+        width, count, tag = (8, 8, 20) if big else (4, 2, 12)
+        page = int.from_bytes(head[width : 2 * width], order)
+        seen = set()
+        while page:
+            if page in seen:
+                msg = "its pages follow each other in a circle"
+                raise ValueError(msg)
+            seen.add(page)
+            file.seek(page)
+            tags = int.from_bytes(file.read(count), order)
+            file.seek(page + count + tag * tags)
+            page = int.from_bytes(file.read(width), order)
 
 
 def _pages_of(file: TiffReader, level: Any) -> list[Any]:
