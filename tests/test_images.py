@@ -132,7 +132,7 @@ def test_a_pyramid_in_the_cache_is_of_its_page(tmp_path: Path, cache: Cache) -> 
     pixels = _pixels()
     _thumbnail_first_flat(tmp_path / "s.tif", pixels)
     slide = Slide.open(tmp_path / "s.tif", cache=cache)
-    (entry,) = (cache.root / "pyramids").iterdir()
+    (entry,) = (cache.root / "pyramids2").iterdir()
     assert entry.name == f"{slide.sha256[:32]}-1"
 
 
@@ -337,7 +337,7 @@ def test_absurd_and_torn_files(
         Slide.open(path, cache=cache).levels[0].compute()
     assert str(error.value).startswith(f"{path}: ")
     assert said in str(error.value)
-    assert list((cache.root / "pyramids").glob("*")) == []
+    assert list((cache.root / "pyramids2").glob("*")) == []
 
 
 # Hashes

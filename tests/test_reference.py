@@ -123,7 +123,7 @@ def test_an_output_of_one_is_the_largest_count_shared_by_the_superpixels() -> No
         def forward(self, inputs: torch.Tensor) -> torch.Tensor:
             return torch.ones(len(inputs), 1)
 
-    decoder = Decoder(("A",), None, np.zeros(1, "f4"), "counts per superpixel", *np.ones((2, 1)))
+    decoder = Decoder(("A",), None, np.zeros(1, "f4"), "counts per superpixel", *np.ones((3, 1)))
     member = Member(One(), low=torch.tensor([0.0]), span=torch.tensor([10.0]))  # type: ignore[arg-type]
     fitted = FittedReference(decoder, (member,), 37, PIXEL2GENE, 8.0, "stain", "")
     assert fitted.counts(np.zeros((1, 2), "f4"))[0, 0, 0] == np.float32(10 / 37)
@@ -275,7 +275,7 @@ def test_sections_and_spots_that_cannot_be_learned_from_are_refused(sample: Samp
     with pytest.raises(InputError, match="no spot passes"):
         training_rows([replace(sample, spot_diameter_um=9999.0)], sample.genes, QUICK, Job())
     genes = tuple(f"N{n}" for n in range(MOST_MAPS + 1))
-    with pytest.raises(InputError, match="--preset reference keeps a map of every gene"):
+    with pytest.raises(InputError, match="The preset reference keeps a map of every gene"):
         Reference("stain", 0, CPU).fit([sample], genes, Job())
 
 
@@ -405,7 +405,7 @@ def test_a_run_is_a_result_like_any_other(
     with pytest.raises(InputError, match="not among the 12 genes"):
         field.image("G39")
     # Said before it is trained.
-    with pytest.raises(InputError, match="--write: G0 not chosen by --genes hvg:12"):
+    with pytest.raises(InputError, match="G0: not chosen by the genes hvg:12"):
         enhance(tmp_path / "late", write="G0")
 
 

@@ -17,9 +17,9 @@ from napari_stenhance.errors import InputError
 from napari_stenhance.running.job import Job, Stage
 from napari_stenhance.section.formats.pixels import STRIP, ImageSource, Pixels
 from napari_stenhance.storage.cache import Cache, still_there
+from napari_stenhance.storage.checked import folder_of
 from napari_stenhance.storage.pyramid import create_levels, open_levels
 from napari_stenhance.storage.reading import reading
-from napari_stenhance.storage.tiles import folder_of
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
 TILE = STRIP
@@ -189,7 +189,8 @@ def cached_pyramid(
     downsamples : tuple of float
     """
     path, (height, width) = image.path, image.shape
-    kind, key = "pyramids", "-".join(filter(None, (sha256[:32], image.part)))
+    # Entries of "pyramids" have no checksums.
+    kind, key = "pyramids2", "-".join(filter(None, (sha256[:32], image.part)))
     entry = cache.entry(kind, key)
     with cache.lock(entry, wait=True):
         if not cache.has(kind, key):

@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 
 STRIP = 512
 """Rows of a strip of a decoded image."""
-PLAUSIBLE_MPP = (0.05, 20.0)
-"""Micrometres per pixel that a slide may have."""
 
 
 class Pixels(Protocol):

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 import tifffile
 
-from napari_stenhance.section.formats.pixels import PLAUSIBLE_MPP
+from napari_stenhance.section.scale import PLAUSIBLE_MPP
 
 _MICROMETRES = {"nm": 1e-3, "µm": 1.0, "μm": 1.0, "um": 1.0, "mm": 1e3, "cm": 1e4}
 _PER_UNIT = {2: 25400.0, 3: 10000.0}
