@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -138,7 +138,7 @@ def _halve(strip: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def write_levels(
-    levels: list[zarr.Array[Any]], strips: Iterator[NDArray[np.uint8]], stage: Stage
+    levels: Sequence[zarr.Array[Any]], strips: Iterator[NDArray[np.uint8]], stage: Stage
 ) -> None:
     """Stream strips into all levels: each level holds at most one row of tiles in memory."""
     pending: list[list[NDArray[np.uint8]]] = [[] for _ in levels]

@@ -7,7 +7,7 @@ import math
 import threading
 import weakref
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import tifffile
@@ -15,6 +15,11 @@ from numpy.typing import NDArray
 
 from napari_stenhance.section.formats.pixels import STRIP
 from napari_stenhance.section.formats.tiff_colours import colours_of
+from napari_stenhance.section.formats.tiff_headers import (
+    check_pages,
+    size_of_jpeg,
+    size_of_jpeg_2000,
+)
 from napari_stenhance.storage.reading import reading
 
 _LARGEST = 2**29
@@ -26,7 +31,6 @@ _SWELLS = {1: 1, 5: 4096, 6: 1100, 7: 1100, 8: 1100, 32773: 64, 32946: 1100}
 _SWELLS_MOST = 50_000
 _JPEG = (6, 7, 34892, 33007)
 _JPEG_2000 = (33003, 33004, 33005, 34712)
-_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 
 
 class TiffReader:
@@ -41,7 +45,7 @@ class TiffReader:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.size = path.stat().st_size
-        _check_pages(path)
+        check_pages(path)
         self.tif = tifffile.TiffFile(path)
         self._lock = threading.Lock()
         self.close = weakref.finalize(self, self.tif.close)
@@ -235,35 +239,15 @@ class TiffLevel:
         if codec in _JPEG:
             more = {"jpegtables": page.jpegtables, "jpegheader": self._page.jpegheader}
         # A header of the whole level, in NDPI, is cut to the tile by the decoder.
-        claimed = _size_of_jpeg(data) if codec in _JPEG and not more["jpegheader"] else None
+        claimed = size_of_jpeg(data) if codec in _JPEG and not more["jpegheader"] else None
         if codec in _JPEG_2000:
-            claimed = _size_of_jpeg_2000(data)
+            claimed = size_of_jpeg_2000(data)
         if claimed is not None and math.prod(claimed) > 2 * math.prod(self._tile):
             msg = f"it holds {claimed} px instead of {self._tile}"
             raise ValueError(msg)
         tile, _, _ = self._page.decode(data, index, **more)
         # (depth, rows, width, samples)
         return tile[0]
-
-
-def _check_pages(path: Path) -> None:
-    """Refuse pages that follow each other in a circle: tifffile finds only small ones."""
-    with path.open("rb") as file:
-        head = file.read(16)
-        order: Literal["little", "big"] = "little" if head[:2] == b"II" else "big"
-        big = int.from_bytes(head[2:4], order) == 43
-        width, count, tag = (8, 8, 20) if big else (4, 2, 12)
-        page = int.from_bytes(head[width : 2 * width], order)
-        seen = set()
-        while page:
-            if page in seen:
-                msg = "its pages follow each other in a circle"
-                raise ValueError(msg)
-            seen.add(page)
-            file.seek(page)
-            tags = int.from_bytes(file.read(count), order)
-            file.seek(page + count + tag * tags)
-            page = int.from_bytes(file.read(width), order)
 
 
 def _pages_of(file: TiffReader, level: Any) -> list[Any]:
@@ -280,34 +264,3 @@ def _pages_of(file: TiffReader, level: Any) -> list[Any]:
         msg = "its pages are not all in this file"
         raise ValueError(msg)
     return pages
-
-
-def _size_of_jpeg(data: bytes) -> tuple[int, int] | None:
-    """Read (height, width) from a JPEG's frame header; None if it has none that can be read."""
-    at = 2
-    while at + 9 <= len(data):
-        marker = data[at + 1]
-        if data[at] != 0xFF:
-            return None
-        if marker == 0xFF:
-            at += 1
-        elif marker in _FRAMES:
-            return (
-                int.from_bytes(data[at + 5 : at + 7], "big"),
-                int.from_bytes(data[at + 7 : at + 9], "big"),
-            )
-        else:
-            alone = marker == 0x01 or 0xD0 <= marker <= 0xD8
-            at += 2 if alone else 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-    return None
-
-
-def _size_of_jpeg_2000(data: bytes) -> tuple[int, int] | None:
-    """Read (height, width) from a JPEG 2000's header; None if it has none."""
-    at = data.find(b"\xff\x4f\xff\x51")
-    if at < 0 or at + 24 > len(data):
-        return None
-    right, bottom, left, top = (
-        int.from_bytes(data[at + 8 + 4 * n : at + 12 + 4 * n], "big") for n in range(4)
-    )
-    return bottom - top, right - left
