@@ -97,13 +97,10 @@ TARGETS = (
     Target("jpeg", _made("s.jpg", _vips("Q=90")), _read),
     Target("jpeg-progressive", _made("s.jpg", _vips("Q=90,interlace")), _read),
     Target("png", _made("s.png", _vips("compression=1")), _read),
-    Target("png-interlaced", _made("s.png", _vips("compression=9,interlace")), _read),
     Target("tiff-flat", _made("s.tif", _flat(**_SCALE)), _read),
-    Target("tiff-flat-deflate", _made("s.tif", _flat(compression="zlib")), _read),
     Target("tiff-flat-zstd", _made("s.tif", _flat(compression="zstd", tile=(64, 64))), _read),
     Target("tiff-pyramid", _made("s.tif", _pyramid(compression="jpeg", **_SCALE)), _read),
     Target("tiff-jpeg2000", _made("s.tif", _pyramid(compression="jpeg2000")), _read),
-    Target("tiff-webp", _made("s.tif", _pyramid(compression="webp")), _read),
     Target("ome-tiff", _made("s.ome.tif", _pyramid(compression="zlib", metadata=_OME)), _read),
     Target("svs", _made("s.svs", write_svs), _read),
 )

@@ -48,7 +48,7 @@ def _opened(path: Path, file: TiffReader) -> ImageSource:
     with reading(path, "this TIFF"):
         series = _slide_of(file.tif)
         mpp, doubts = stated_mpp(file.tif, series)
-    with reading(path, "the image", "export it as 8-bit RGB"):
+    with reading(path, "the image", "copy it again, or export it as 8-bit RGB"):
         levels = tuple(TiffLevel(file, level) for level in series.levels)
         if len(levels) == 1:
             levels[0].check_whole()
