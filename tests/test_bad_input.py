@@ -123,7 +123,7 @@ CASES: dict[str, tuple[Change, str]] = {
         lambda f: (f / "s_he.jpg").write_text("see the other folder", "utf-8"),
         "cannot be read",
     ),
-    "damaged TIFF": (_damaged_tiff, "the image is damaged"),
+    "damaged TIFF": (_damaged_tiff, "a tile of the image cannot be read"),
     "negative count": (lambda f: _spots(f, lambda s: _set(s, 3, 5, -2)), "is -2; counts must be"),
     "NaN": (lambda f: _spots(f, lambda s: _set(s, 3, 5, np.nan)), "is nan; counts must be"),
     "a half count": (lambda f: _spots(f, lambda s: _set(s, 3, 5, 100.5)), "these look normalised"),

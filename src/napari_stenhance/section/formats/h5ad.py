@@ -15,8 +15,9 @@ import scipy.sparse as sp
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.section.formats.counts import check_sparse, checked_counts
-from napari_stenhance.section.formats.found import IMAGE_SUFFIXES, Found, shares_stem
+from napari_stenhance.section.formats.found import Found, shares_stem
 from napari_stenhance.section.formats.hdf5 import look_through
+from napari_stenhance.section.formats.image import IMAGE_SUFFIXES
 from napari_stenhance.section.spots import are_whole, positions_px
 from napari_stenhance.section.stated import find_mpp
 from napari_stenhance.storage.reading import reading
