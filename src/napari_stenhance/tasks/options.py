@@ -101,5 +101,7 @@ class Options:
 
 
 def _as(kind: Any, value: Any) -> Any:
-    """Turn a string into a path where one is expected; sections stay."""
+    """Turn a string into a path where one is expected, NumPy's into a plain one; sections stay."""
+    if kind is str and isinstance(value, str):
+        return str(value)
     return Path(value) if kind is Path and isinstance(value, str) else value
