@@ -335,6 +335,7 @@ def _write_field(out: Path, section: st.Section, cache: Cache) -> ResultFolder:
         bias=np.ones(40, "f4"),
         unit="log1p CP10k",
         held_out_r=np.zeros(40, "f4"),
+        held_out_r_given_depth=np.zeros(40, "f4"),
         spread_scale=np.ones(40, "f4"),
     )
     with ResultFolder.writing(out, slide, cache) as result:

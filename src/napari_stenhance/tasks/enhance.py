@@ -128,7 +128,13 @@ def enhance(
     from napari_stenhance.section.region import Region
     from napari_stenhance.storage.cache import Cache
     from napari_stenhance.tasks.learning import make_learner, open_training, run_name
-    from napari_stenhance.tasks.predicting import Plan, open_for, predict_all, saved_model
+    from napari_stenhance.tasks.predicting import (
+        Plan,
+        note_doubts,
+        open_for,
+        predict_all,
+        saved_model,
+    )
 
     job, cache = job or Job(), cache or Cache.default()
     if not options.sections:
@@ -178,6 +184,7 @@ def enhance(
             if saved is None:
                 saved = _fit(method, training, options, write, sight, job)
                 result.log("trained", run=run)
+            note_doubts(saved, job)
             fitted.append(saved)
         return fitted[0]
 

@@ -78,7 +78,7 @@ def predict(
     from napari_stenhance.section.region import Region
     from napari_stenhance.storage.cache import Cache, file_hash
     from napari_stenhance.tasks.learning import run_name
-    from napari_stenhance.tasks.predicting import Plan, open_for, predict_all
+    from napari_stenhance.tasks.predicting import Plan, note_doubts, open_for, predict_all
     from napari_stenhance.tasks.sight import Sight
 
     job, cache = job or Job(), cache or Cache.default()
@@ -88,6 +88,7 @@ def predict(
     run = options.run or source.latest_run()
     about = source.run_attributes(run)
     fitted = load_fitted(source.model_folder(run), device)
+    note_doubts(fitted, job)
     write: tuple[str, ...] = ()
     if options.write:
         write = named_genes(options.write, fitted.decoder.genes, genes_of(run), "write")
