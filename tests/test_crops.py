@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 import napari_stenhance as st
 from conftest import MPP
 from napari_stenhance.errors import InputError
-from napari_stenhance.methods.genes import choose_genes, is_rule
+from napari_stenhance.methods.genes import choose_genes, rule_of
 from napari_stenhance.methods.hvg import seurat_v3_genes, seurat_v3_variance
 from napari_stenhance.methods.protocol import Positions
 from napari_stenhance.methods.registry import load_fitted, make_method
@@ -87,7 +87,7 @@ def test_genes_as_seurat_ranks_them() -> None:
     counts[:, [7, 31, 250]] *= rng.integers(0, 4, (120, 1))
     genes = tuple(f"G{n}" for n in range(400))
     one = sample_of(genes, counts)
-    assert is_rule("seurat_v3:3")
+    assert rule_of("seurat_v3:3")
     assert choose_genes("seurat_v3:3", [one]) == ("G7", "G31", "G250")
     expected = sorted(seurat_v3_genes(sp.csr_array(counts.astype(np.float32)), 20))
     assert choose_genes("seurat_v3:20", [one]) == tuple(f"G{n}" for n in expected)
@@ -101,7 +101,7 @@ def test_genes_as_seurat_ranks_them() -> None:
     assert both == tuple(f"G{n}" for n in expected)
     assert both != choose_genes("seurat_v3:5", [one])
     with pytest.raises(InputError, match="write seurat_v3:N"):
-        is_rule("seurat_v3:x")
+        rule_of("seurat_v3:x")
 
 
 # Results

@@ -55,14 +55,16 @@ class LiveLayers(QObject):
         """Show all that there is of every run that the job touched."""
         self._timer.stop()
         self._waiting, self._seen = self._seen, set()
-        self._make_layers()
-        self._make_late_layers()
-        while self._coming:
-            self._add_one()
-        self._reload_layers(whole=True)
-        self._added.clear()
-        self._offered.clear()
-        self._limits.clear()
+        try:
+            self._make_layers()
+            self._make_late_layers()
+            while self._coming:
+                self._add_one()
+            self._reload_layers(whole=True)
+        finally:
+            # The next job begins anew, whatever became of this one's layers.
+            for kept in (self._added, self._offered, self._limits, self._coming, self._waiting):
+                kept.clear()
 
     def _refresh(self) -> None:
         self._make_layers()
