@@ -44,12 +44,15 @@ class Target:
     legal : callable
         `legal(value, undamaged)`: whether a value that differs from that of the undamaged input
         may come out. By default it may: a flipped bit in a count without checksum is a count.
+    cases : int
+        In the default run; variants that one reader reads share 300.
     """
 
     name: str
     make: Callable[[Path], list[Path]]
     read: Callable[[Path], Any]
     legal: Callable[[Any, Any], bool] = lambda value, undamaged: True
+    cases: int = 300
 
 
 def damaged(content: bytes, rng: np.random.Generator) -> tuple[bytes | None, str]:

@@ -118,7 +118,7 @@ CASES: dict[str, tuple[Change, str]] = {
     "swapped x and y": (lambda f: _spots(f, _swap), "with x and y swapped"),
     "coordinates of a smaller picture": (lambda f: _spots(f, _hires), "belong to a smaller"),
     "truncated JPEG": (_cut("s_he.jpg", 0.6), "cannot be read"),
-    "truncated h5ad": (_cut("s.h5ad", 0.5), "no AnnData file that can be read"),
+    "truncated h5ad": (_cut("s.h5ad", 0.5), "no HDF5 file that can be read"),
     "no image at all in the JPEG": (
         lambda f: (f / "s_he.jpg").write_text("see the other folder", "utf-8"),
         "cannot be read",

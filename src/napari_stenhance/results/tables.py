@@ -27,6 +27,7 @@ _RATIO = 32_768
 _FREE_BYTES = 64 * 1024**2
 _ITEM_BYTES = 16
 
+
 def write_table(group: zarr.Group, key: str, table: ad.AnnData) -> None:
     """Write a table into a zarr v3 group; it follows the format of the group.
 
@@ -73,7 +74,9 @@ def _check_claims(folder: Path) -> None:
         shape = json.loads(file.read_text("utf-8")).get("shape", [])
         held = sum(f.stat().st_size for f in (file.parent / "c").rglob("*") if f.is_file())
         if math.prod(shape) * _ITEM_BYTES > held * _RATIO + _FREE_BYTES:
-            msg = f"{file.relative_to(folder)} claims {shape} values, which {held} bytes cannot hold"
+            msg = (
+                f"{file.relative_to(folder)} claims {shape} values, which {held} bytes cannot hold"
+            )
             raise ValueError(msg)
 
 

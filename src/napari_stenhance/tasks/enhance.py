@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from napari_stenhance.errors import InputError
 from napari_stenhance.running.device import DeviceName
 from napari_stenhance.running.job import Job
-from napari_stenhance.tasks.learning import Crops, EncoderName, Epochs, Genes, Variant
+from napari_stenhance.tasks.learning import Crops, EncoderName, Epochs, Genes, Variant, Written
 from napari_stenhance.tasks.options import Help, Options
 
 if TYPE_CHECKING:
@@ -45,10 +45,8 @@ class EnhanceOptions(Options):
         tuple[Path, ...],
         Help("Predict on these slides instead of those learned from; only their image is used."),
     ] = ()
-    genes: Genes = ""
-    write: Annotated[
-        str, Help("Genes to write as images: A,B,C or a file; any other can be shown later.")
-    ] = ""
+    genes: Genes = ()
+    write: Written = ()
     region: Annotated[
         Path | None, Help("Predict only inside these polygons (GeoJSON).", unit="µm")
     ] = None
@@ -120,10 +118,10 @@ def enhance(
         If the job was cancelled; finished tiles are kept.
     """
     from napari_stenhance.methods.genes import (
+        EVERYWHERE,
         common_genes,
-        is_rule,
         named_genes,
-        require_genes,
+        rule_of,
         without_controls,
     )
     from napari_stenhance.running.device import resolve_device
@@ -147,9 +145,8 @@ def enhance(
         raise InputError(msg, option="image")
     device = resolve_device(options.device)
     method = make_learner(options, options.seed, device)
-    options = replace(options, genes=options.genes or method.genes)
+    rule = rule_of(options.genes or method.genes)
     region = Region.given(options.region)
-    write = named_genes(options.write) if options.write else ()
     training = [open_training(s, options.mpp, options.image, cache, job) for s in options.sections]
     sight = _sight(options, method, training, device, cache)
     _check_lattice(options, method, training)
@@ -158,13 +155,15 @@ def enhance(
         for s in options.predict
     ] or training
     measured = common_genes([(s.name, list(s.need_spots().var_names)) for s in training])
-    if is_rule(options.genes):
-        measured = without_controls(measured)
+    if rule is None:
+        genes, where = named_genes(options.genes, measured, EVERYWHERE), "the genes to model"
+        measured = genes
     else:
-        chosen = named_genes(options.genes)
-        require_genes(chosen, measured, "genes")
-        measured = chosen
-    require_genes(write, measured, "write")
+        genes, where = (rule,), f"{EVERYWHERE} (control features apart)"
+        measured = without_controls(measured)
+    write = named_genes(options.write, measured, where, "write") if options.write else ()
+    # A file of genes is read once: what it says now, this run models.
+    options = replace(options, genes=genes)
     learned = _learning_identity(options, method, sight, training)
     plan = Plan(
         name=run_name(options.method, options.encoder, options.preset, options.variant),
@@ -259,7 +258,7 @@ def _learning_identity(
 ) -> dict[str, Any]:
     """Return what decides the weights: two runs that agree on it share a model."""
     from napari_stenhance.features.registry import encoder_identity
-    from napari_stenhance.methods.genes import is_rule, named_genes
+    from napari_stenhance.methods.genes import rule_of
     from napari_stenhance.methods.sample import counts_hash
 
     # Unnamed, the usual mask makes the same runs as before there was another.
@@ -276,7 +275,7 @@ def _learning_identity(
         **mask,
         **crops,
         **variant,
-        "genes": options.genes if is_rule(options.genes) else list(named_genes(options.genes)),
+        "genes": rule_of(options.genes) or list(options.genes),
         "seed": options.seed,
         "learned_from": [
             {
@@ -303,7 +302,7 @@ def _fit(
     from napari_stenhance.methods.genes import (
         choose_genes,
         common_genes,
-        is_rule,
+        rule_of,
         without_controls,
     )
     from napari_stenhance.results.lattice import check_size
@@ -316,13 +315,13 @@ def _fit(
             check_size(options.lattice**2 * len(sample.xy_um), len(genes), job)
     lost = [gene for gene in write if gene not in genes]
     if lost:
-        msg = f"{', '.join(lost[:5])}: not chosen by the genes {options.genes}; add it there."
+        msg = f"{', '.join(lost[:5])}: not chosen by {options.genes[0]}; choose more genes."
         raise InputError(msg, option="genes")
     shared = common_genes([(s.name, s.genes) for s in samples])
     dropped = max(len(s.genes) for s in samples) - len(shared)
     if dropped:
         job.note(f"{dropped} genes that not every section measured are not modelled.")
     controls = len(shared) - len(without_controls(shared))
-    if controls and is_rule(options.genes):
+    if controls and rule_of(options.genes):
         job.note(f"{controls} control features (blanks, negative controls …) are not modelled.")
     return method.fit(samples, genes, job)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from napari_stenhance.errors import InputError
 from napari_stenhance.running.device import DeviceName
 from napari_stenhance.running.job import Job
+from napari_stenhance.tasks.learning import Written
 from napari_stenhance.tasks.options import Help, Options
 
 if TYPE_CHECKING:
@@ -31,9 +32,7 @@ class PredictOptions(Options):
         Help("The model's encoder and where its weights lie, as uni?weights=FILE, if it has any."),
     ] = ""
     run: Annotated[str, Help("Which run's model; by default the newest.")] = ""
-    write: Annotated[
-        str, Help("Genes to write as images: A,B,C or a file; any other can be shown later.")
-    ] = ""
+    write: Written = ()
     region: Annotated[
         Path | None, Help("Predict only inside these polygons (GeoJSON).", unit="µm")
     ] = None
@@ -72,7 +71,7 @@ def predict(
         If the job was cancelled; finished tiles are kept.
     """
     from napari_stenhance.features.registry import encoder_identity
-    from napari_stenhance.methods.genes import named_genes, require_genes
+    from napari_stenhance.methods.genes import genes_of, named_genes
     from napari_stenhance.methods.registry import load_fitted
     from napari_stenhance.results.result import ResultFolder
     from napari_stenhance.running.device import resolve_device
@@ -86,13 +85,14 @@ def predict(
     job, cache = job or Job(), cache or Cache.default()
     device = resolve_device(options.device)
     region = Region.given(options.region)
-    write = named_genes(options.write) if options.write else ()
     source = ResultFolder.open(options.result)
     run = options.run or source.latest_run()
     about = source.run_attributes(run)
     fitted = load_fitted(source.model_folder(run), device)
     note_doubts(fitted, job)
-    require_genes(write, fitted.decoder.genes, "write")
+    write: tuple[str, ...] = ()
+    if options.write:
+        write = named_genes(options.write, fitted.decoder.genes, genes_of(run), "write")
     slides = [
         open_for(s, options.mpp, spots=False, slide=True, cache=cache, job=job) for s in options.on
     ]
