@@ -350,7 +350,7 @@ def _write_field(
                 here = tile.rows, tile.columns
                 write_tile(raster[0], tile, np.where(tissue[here][..., None], latent[here], np.nan))
             coarsen_all(raster, mean_pool)
-        result.update_run(run_name, complete=True)
+        result.complete_run(run_name, Job())
     return ResultFolder.open(out)
 
 
