@@ -82,7 +82,7 @@ def test_a_result_is_created_opened_and_continued(
     group = zarr.open_group(path / "fields" / run / "decoder", mode="r+")
     del group["held_out_r_given_depth"]
     del group.attrs["doubts"]
-    older = result.field(run).decoder
+    older = ResultFolder.open(path).field(run).decoder
     np.testing.assert_array_equal(older.held_out_r_given_depth, [np.nan, np.nan])
     assert older.held_out_r[0] == 0.5
     assert older.doubts == ()
