@@ -54,7 +54,7 @@ def test_any_gene_is_shown_where_its_spots_are(person: Person, tmp_path: Path) -
     dock = person.impute
     assert not dock.pin.isEnabled()
     dock.form.fields["reference"].value = cells
-    assert set(dock.form.fields["cluster_key"].choices) > {"cluster", "depth"}
+    person.wait(lambda: set(dock.form.fields["cluster_key"].choices) > {"cluster", "depth"})
     assert Path(dock.form.fields["out"].value).name == "spots.stenhance.zarr"
     impute(person, cells, out, cluster_key="cluster")
     assert dock.run_bar.label.text() == "Done."

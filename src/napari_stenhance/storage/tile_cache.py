@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import Callable, Hashable
 from typing import Any
 
-import numpy as np
 from cachetools import LRUCache
 from numpy.typing import NDArray
 
