@@ -76,7 +76,8 @@ def predict(
     from napari_stenhance.results.result import ResultFolder
     from napari_stenhance.running.device import resolve_device
     from napari_stenhance.section.region import Region
-    from napari_stenhance.storage.cache import Cache, file_hash
+    from napari_stenhance.storage.cache import Cache
+    from napari_stenhance.storage.hashing import file_hash
     from napari_stenhance.tasks.learning import run_name
     from napari_stenhance.tasks.predicting import Plan, note_doubts, open_for, predict_all
     from napari_stenhance.tasks.sight import Sight
@@ -115,7 +116,7 @@ def predict(
             raise InputError(msg)
     identity = {
         **about["identity"],
-        "model_sha256": file_hash(source.model_folder(run) / "weights.safetensors"),
+        "model_sha256": file_hash(source.model_folder(run) / "weights.safetensors", cache, job),
         "region": region.to_json() if region else None,
     }
     plan = Plan(
