@@ -10,13 +10,14 @@ from napari_stenhance.errors import InputError
 from napari_stenhance.running.device import DeviceName
 from napari_stenhance.running.job import Job
 from napari_stenhance.tasks.learning import Crops, EncoderName, Epochs, Genes, Variant
-from napari_stenhance.tasks.options import Help, Options
+from napari_stenhance.tasks.options import SECTION, Help, Options
 
 if TYPE_CHECKING:
     import torch
 
     from napari_stenhance.methods.protocol import Fitted, Method
     from napari_stenhance.results.result import ResultFolder
+    from napari_stenhance.results.runs import FieldRun
     from napari_stenhance.section.section import Section
     from napari_stenhance.storage.cache import Cache
     from napari_stenhance.tasks.sight import Sight
@@ -28,12 +29,19 @@ class EnhanceOptions(Options):
 
     sections: Annotated[
         tuple[Path, ...],
-        Help("Sections to learn from: a folder or an .h5ad with its image.", positional=True),
+        Help(
+            "Sections to learn from: a folder or an .h5ad with its image.",
+            positional=True,
+            takes=SECTION,
+        ),
     ]
     out: Annotated[
-        Path,
-        Help("The result folder (C2.stenhance.zarr); for several slides, a folder of results."),
-    ]
+        Path | None,
+        Help(
+            "The result folder (C2.stenhance.zarr); for several slides, a folder of results; by "
+            "default NAME.stenhance.zarr in the working folder."
+        ),
+    ] = None
     method: Annotated[
         Literal["pixel2gene", "histosge", "spamcaf"],
         Help(
@@ -43,14 +51,18 @@ class EnhanceOptions(Options):
     ] = "pixel2gene"
     predict: Annotated[
         tuple[Path, ...],
-        Help("Predict on these slides instead of those learned from; only their image is used."),
+        Help(
+            "Predict on these slides instead of those learned from; only their image is used.",
+            takes=SECTION,
+        ),
     ] = ()
     genes: Genes = ""
     write: Annotated[
         str, Help("Genes to write as images: A,B,C or a file; any other can be shown later.")
     ] = ""
     region: Annotated[
-        Path | None, Help("Predict only inside these polygons (GeoJSON).", unit="µm")
+        Path | None,
+        Help("Predict only inside these polygons (GeoJSON).", unit="µm", takes=("Region",)),
     ] = None
     encoder: EncoderName = "stain"
     crops: Crops = ""
@@ -119,6 +131,13 @@ def enhance(
     Cancelled
         If the job was cancelled; finished tiles are kept.
     """
+    return tuple(run.result for run in enhance_runs(options, job, cache))
+
+
+def enhance_runs(
+    options: EnhanceOptions, job: Job | None = None, cache: Cache | None = None
+) -> tuple[FieldRun, ...]:
+    """Do what `enhance` does, and say which run of each result it made or found complete."""
     from napari_stenhance.methods.genes import (
         common_genes,
         is_rule,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from napari_stenhance.running.job import Job
-from napari_stenhance.tasks.options import Help, Options
+from napari_stenhance.tasks.options import SECTION, Help, Options
 
 if TYPE_CHECKING:
     from napari_stenhance.results.result import ResultFolder
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 class InfoOptions(Options):
     """Options of `info`."""
 
-    path: Annotated[Path, Help("A section, a slide or a result.", positional=True)]
+    path: Annotated[
+        Path, Help("A section, a slide or a result.", positional=True, takes=(*SECTION, "Result"))
+    ]
     mpp: Annotated[
         float | None, Help("Scale of the slide, where files do not say.", unit="µm per pixel")
     ] = None

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 from napari_stenhance.errors import InputError
 from napari_stenhance.running.device import DeviceName
 from napari_stenhance.running.job import Job
-from napari_stenhance.tasks.options import Help, Options
+from napari_stenhance.tasks.options import SECTION, Help, Options
 
 if TYPE_CHECKING:
     from napari_stenhance.results.result import ResultFolder
+    from napari_stenhance.results.runs import FieldRun
     from napari_stenhance.storage.cache import Cache
 
 
@@ -20,12 +21,19 @@ if TYPE_CHECKING:
 class PredictOptions(Options):
     """Options of `predict`; sections may also be `Section` objects, the region a `Region`."""
 
-    result: Annotated[Path, Help("A result that holds the model.", positional=True)]
-    on: Annotated[tuple[Path, ...], Help("Slides to predict on; only their image is used.")]
-    out: Annotated[
-        Path,
-        Help("The result folder (C4.stenhance.zarr); for several slides, a folder of results."),
+    result: Annotated[
+        Path, Help("A result that holds the model.", positional=True, takes=("Model", "Result"))
     ]
+    on: Annotated[
+        tuple[Path, ...], Help("Slides to predict on; only their image is used.", takes=SECTION)
+    ]
+    out: Annotated[
+        Path | None,
+        Help(
+            "The result folder (C4.stenhance.zarr); for several slides, a folder of results; by "
+            "default NAME.stenhance.zarr in the working folder."
+        ),
+    ] = None
     encoder: Annotated[
         str,
         Help("The model's encoder and where its weights lie, as uni?weights=FILE, if it has any."),
@@ -35,7 +43,8 @@ class PredictOptions(Options):
         str, Help("Genes to write as images: A,B,C or a file; any other can be shown later.")
     ] = ""
     region: Annotated[
-        Path | None, Help("Predict only inside these polygons (GeoJSON).", unit="µm")
+        Path | None,
+        Help("Predict only inside these polygons (GeoJSON).", unit="µm", takes=("Region",)),
     ] = None
     mpp: Annotated[
         float | None, Help("Scale of the slides, where files do not say.", unit="µm per pixel")
@@ -71,6 +80,13 @@ def predict(
     Cancelled
         If the job was cancelled; finished tiles are kept.
     """
+    return tuple(run.result for run in predict_runs(options, job, cache))
+
+
+def predict_runs(
+    options: PredictOptions, job: Job | None = None, cache: Cache | None = None
+) -> tuple[FieldRun, ...]:
+    """Do what `predict` does, and say which run of each result it made or found complete."""
     from napari_stenhance.features.registry import encoder_identity
     from napari_stenhance.methods.genes import named_genes, require_genes
     from napari_stenhance.methods.registry import load_fitted

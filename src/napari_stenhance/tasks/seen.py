@@ -210,9 +210,6 @@ def see(
     if image is not None and len(sections) > 1:
         msg = "--image is the slide of one section; put the slides of several beside their counts."
         raise InputError(msg)
-    if out is None:
-        msg = "domains: name the result folder with --out."
-        raise InputError(msg)
     opened = [open_spots(section, mpp, image, cache, job) for section in sections]
     paths = name_outputs(out, [section.name for section in opened])
     slices = spots_slices(opened, job)

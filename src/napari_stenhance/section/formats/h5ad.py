@@ -84,6 +84,35 @@ def found(path: Path, name: str, images: tuple[Path, ...]) -> Found:
     return Found(name, path, images, xy, mpp, source, partial(_read, path), doubts)
 
 
+def found_in_memory(table: ad.AnnData, name: str) -> Found:
+    """Look at an AnnData of the user's as at a file of the same content; it stays as it is.
+
+    Raises
+    ------
+    InputError
+        If it holds no positions.
+    """
+    import anndata as ad
+
+    whole = table.to_memory() if table.isbacked else table.copy() if table.is_view else table
+    with ids_as_they_are():
+        spots = ad.AnnData(
+            X=whole.X,
+            obs=whole.obs,
+            var=whole.var,
+            obsm=dict(whole.obsm),
+            obsp=dict(whole.obsp),
+            uns=dict(whole.uns),
+            layers=dict(whole.layers),
+        )
+        if whole.raw is not None:
+            spots.raw = whole.raw.to_adata()
+    doubts = _place_by_columns(spots)
+    xy = positions_px(spots, name)
+    mpp, source = find_mpp(spots, xy)
+    return Found(name, Path(name), (), xy, mpp, source, lambda: _with_raw_counts(spots), doubts)
+
+
 def _read(path: Path) -> tuple[ad.AnnData, tuple[str, ...]]:
     import anndata as ad
 
