@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from napari_stenhance.running.job import Job
 from napari_stenhance.tasks.options import SECTION, Help, Options
@@ -42,10 +42,12 @@ def info(
         If nothing is there, or it is not recognised.
     """
     from napari_stenhance.results.result import ResultFolder
-    from napari_stenhance.section.section import open_section
+    from napari_stenhance.section.section import Section, open_section
 
-    path = Path(options.path)
-    if ResultFolder.is_result(path):
+    path: Any = options.path
+    if isinstance(path, Section):
+        return describe_section(path)
+    if isinstance(path, Path) and ResultFolder.is_result(path):
         return describe_result(ResultFolder.open(path))
     return describe_section(
         open_section(path, mpp=options.mpp, image=options.image, cache=cache, job=job)

@@ -1,0 +1,102 @@
+"""Genes and domains of a run as xarray images, in micrometres."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_stenhance.results.imputed import HOLDOUT_R, IMPUTED, LOG, SPREAD, UNIT
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from numpy.typing import NDArray
+
+    from napari_stenhance.methods.field import What
+    from napari_stenhance.results.domains import DomainRun
+    from napari_stenhance.results.imputed import ImputedRun, Layer
+    from napari_stenhance.results.runs import FieldRun
+    from napari_stenhance.section.grid import Grid
+
+
+def gene_image(run: FieldRun, gene: str, what: What = "latent") -> xr.DataArray:
+    """Decode one gene of a field, or its spread.
+
+    Raises
+    ------
+    InputError
+        If the gene is not in the field.
+    """
+    field, about = run.field, run.about
+    index = field.decoder.index_of(gene)
+    return _image(
+        field.image(gene, what=what),
+        field.grid,
+        gene,
+        {
+            "gene": gene,
+            "unit": field.unit,
+            "run": run.name,
+            "method": about["identity"]["method"],
+            "held_out_r": float(field.decoder.held_out_r[index]),
+            "doubts": list(about["doubts"]),
+        },
+    )
+
+
+def imputed_image(run: ImputedRun, gene: str, layer: Layer | None = None) -> xr.DataArray:
+    """Lay one gene of an imputation, or its spread, over the section: each pixel its nearest spot.
+
+    Raises
+    ------
+    InputError
+        If the gene is not in the table.
+    """
+    values = np.append(run.values(gene, layer or LOG), np.float32(np.nan))
+    row = run.var.loc[gene]
+    if layer == SPREAD and not row[IMPUTED]:
+        # What was measured has no spread.
+        values[:] = np.nan
+    about = run.about
+    # A pixel without a spot, -1, takes the last.
+    return _image(
+        values[np.asarray(run.levels[0][...])],
+        run.grid,
+        gene,
+        {
+            "gene": gene,
+            "unit": UNIT,
+            "run": run.name,
+            "method": about["identity"]["method"],
+            "imputed": bool(row[IMPUTED]),
+            "held_out_r": float(row[HOLDOUT_R]),
+            "doubts": list(about["doubts"]),
+        },
+    )
+
+
+def label_image(run: DomainRun) -> xr.DataArray:
+    """Return the label image of a domain run."""
+    about = run.about
+    return _image(
+        np.asarray(run.levels[0][...]),
+        run.grid,
+        "domain",
+        {
+            "run": run.name,
+            "method": about["identity"]["method"],
+            "domains": {domain.value: domain.name for domain in run.domains},
+            "doubts": list(about["doubts"]),
+        },
+    )
+
+
+def _image(values: NDArray[Any], grid: Grid, name: str, attrs: dict[str, Any]) -> xr.DataArray:
+    import xarray as xr
+
+    corner, pitch = grid.translate_um(), grid.scale_um()
+    coordinates = {
+        axis: (axis, start + pitch * np.arange(size), {"units": grid.unit})
+        for axis, start, size in zip(("y", "x"), corner, values.shape, strict=True)
+    }
+    return xr.DataArray(values, coords=coordinates, dims=("y", "x"), name=name, attrs=attrs)
