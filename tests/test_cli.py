@@ -131,7 +131,7 @@ def test_export_at_spots_is_the_mean_over_each_disc(
 
 def test_export_of_superpixels(result: Path, tmp_path: Path) -> None:
     out = tmp_path / "superpixels.h5ad"
-    assert "need --genes" in run("export", result, "--out", out, code=2).stderr
+    assert "superpixels needs genes" in run("export", result, "--out", out, code=2).stderr
     run("export", result, "--genes", "G1", "--out", out)
     table = ad.read_h5ad(out)
     opened = ResultFolder.open(result)

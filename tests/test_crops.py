@@ -276,13 +276,16 @@ def test_a_saved_model_predicts_other_slides(
     ("options", "message"),
     [
         (("--crops", "100"), "pixel2gene does not"),
-        (("--pitch", 25), "--pitch 25: pixel2gene predicts on the superpixels"),
-        (("--lattice", 2), "--lattice 2: pixel2gene predicts superpixels only"),
+        (("--pitch", 25), "Pitch 25: pixel2gene predicts on the superpixels"),
+        (("--lattice", 2), "Lattice 2: pixel2gene predicts superpixels only"),
         (("--variant", "full"), "pixel2gene does not"),
         (("--method", "histosge", "--variant", "full"), "no such variant of histosge"),
-        (("--method", "histosge", "--crops", "10,x"), "--crops 10,x: write different sides"),
-        (("--method", "histosge", "--pitch", 0), "--pitch 0: write a length"),
-        (("--method", "histosge", "--lattice", 2, "--predict", "two"), "--lattice or --predict"),
+        (("--method", "histosge", "--crops", "10,x"), "Crops 10,x: write different sides"),
+        (("--method", "histosge", "--pitch", 0), "Pitch 0: write a length"),
+        (
+            ("--method", "histosge", "--lattice", 2, "--predict", "two"),
+            "or the other slides (--lattice).",
+        ),
     ],
 )
 def test_options_that_mean_nothing_are_refused(
@@ -372,13 +375,13 @@ def test_genes_are_chosen_without_the_hidden_spots(synthetic: st.Section) -> Non
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--method", "histosge", "--truth", "x"), "--truth is an option of stamgc"),
-        (("--method", "spamcaf", "--n-domains", 4), "--n-domains is an option of stamgc"),
-        (("--crops", "100"), "--crops is an option of pixel2gene, histosge, spamcaf"),
+        (("--method", "histosge", "--truth", "x"), "truth: an option of stamgc"),
+        (("--method", "spamcaf", "--n-domains", 4), "n domains: an option of stamgc"),
+        (("--crops", "100"), "crops: an option of pixel2gene, histosge, spamcaf"),
         (("--preset", "istar"), "stamgc has robust and reference"),
-        (("--method", "histosge", "--ratio", 1), "--ratio 1: write the share"),
+        (("--method", "histosge", "--ratio", 1), "Ratio 1: write the share"),
         (("--method", "pixel2gene", "--preset", "istar"), "predicts counts of superpixels"),
-        (("--method", "histosge", "--seeds", "3-1"), "--seeds 3-1"),
+        (("--method", "histosge", "--seeds", "3-1"), "Seeds 3-1"),
     ],
 )
 def test_options_of_one_method_are_refused_for_another(

@@ -240,7 +240,7 @@ def test_a_folder_that_is_not_ours_and_other_bad_input(
     assert "nothing was touched" in sentence(section, "--out", theirs)
     assert [f.name for f in theirs.iterdir()] == ["thesis.txt"]
     new = tmp_path / "new.stenhance.zarr"
-    assert "name the result folder" in sentence(section)
+    assert "need a result folder to lie in; name it (--out)." in sentence(section)
     assert "2 to 255" in sentence(section, "--out", new, "--n-domains", 1)
     assert "too few" in sentence(section, "--out", new, "--n-domains", 200)
     assert "result of spots without a slide (bands)" in sentence(section_files[0], "--out", out)
@@ -370,7 +370,7 @@ def test_superpixels_of_a_field(
     mean = np.nanmean(field.image("G5")[pixels == 1])
     assert table["Domain 1", "G5"].X.item() == pytest.approx(mean, rel=0.02)
     assert "already complete" in run("domains", out, "--n-domains", 3, *QUICK).stderr
-    assert "leave --out away" in run("domains", out, "--out", tmp_path / "x", code=2).stderr
+    assert "no other folder (--out)." in run("domains", out, "--out", tmp_path / "x", code=2).stderr
     edited = edit_domains(EditDomainsOptions(out, merge="3=1"))
     assert edited.summary().loc["Domain 1", "superpixels"] == np.isin(pixels, (1, 3)).sum()
     # Spots of the same section go beside it.

@@ -151,11 +151,11 @@ def test_evaluate_shows_the_leak(variant: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        ((), "name the single cells with --reference"),
-        (("--truth", "x"), "--truth is an option of stamgc, not of sinca"),
-        (("--crops", "100"), "--crops is an option of pixel2gene, histosge, spamcaf"),
+        ((), "learns from single cells; name their file (--reference)."),
+        (("--truth", "x"), "truth: an option of stamgc, not of sinca; leave it out (--truth)."),
+        (("--crops", "100"), "crops: an option of pixel2gene, histosge, spamcaf"),
         (("--preset", "istar"), "sinca has robust and reference"),
-        (("--reference", "R", "--folds", "1"), "--folds 1"),
+        (("--reference", "R", "--folds", "1"), "Folds 1"),
         (("--reference", "R", "--preset", "reference", "--variant", "full"), "coded and first"),
     ],
 )

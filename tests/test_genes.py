@@ -109,5 +109,5 @@ def test_one_note_says_how_many_controls_were_left_out(tmp_path: Path) -> None:
     assert modelled("heg:3") == tuple(table.var_names[5:][most])
     assert modelled("G7,BLANK_0001") == ("G7", "BLANK_0001")
     assert not [n for n in notes if "control" in n]
-    with pytest.raises(InputError, match=r"--write: BLANK_0001 \(1 of 1\)"):
+    with pytest.raises(InputError, match=r"BLANK_0001 \(1 of 1\)"):
         modelled("all", write="BLANK_0001")

@@ -210,7 +210,7 @@ def test_export_is_the_table(made: tuple[Path, Path], tmp_path: Path) -> None:
     run("export", out, "--out", tmp_path / "some.h5ad", "--genes", "X2,G1", "--run", "sinca-robust")
     assert list(ad.read_h5ad(tmp_path / "some.h5ad").var_names) == ["X2", "G1"]
     ran = run("export", out, "--out", tmp_path / "no.h5ad", "--at-spots", out, code=2)
-    assert "leave out --at-spots" in ran.stderr
+    assert "leave their section out (--at-spots)." in ran.stderr
     ran = run("export", out, "--out", tmp_path / "no.h5ad", "--genes", "x2", code=2)
     assert "did you mean X2" in ran.stderr
 
@@ -233,9 +233,11 @@ def test_bad_input_is_one_sentence(made: tuple[Path, Path], tmp_path: Path) -> N
 
     assert "nothing was touched" in sentence(*pair, to=theirs)
     assert [f.name for f in theirs.iterdir()] == ["thesis.txt"]
-    assert "neither spots nor cells have nope (1 of 2)" in sentence(*pair, "--genes", "X1,nope")
+    assert "Neither spots nor cells have nope (1 of 2)" in sentence(*pair, "--genes", "X1,nope")
     assert "did you mean X1?" in sentence(*pair, "--genes", "x1")
-    assert "will not be in the table" in sentence(*pair, "--genes", "X1", "--write", "X2")
+    assert "X2: not in the table; add it to the genes of the table (--genes)." in sentence(
+        *pair, "--genes", "X1", "--write", "X2"
+    )
     assert "no column of the cells" in sentence(*pair, "--cluster-key", "nope")
     unlabelled = make_cells()
     del unlabelled.obs["cluster"]
@@ -249,7 +251,7 @@ def test_bad_input_is_one_sentence(made: tuple[Path, Path], tmp_path: Path) -> N
     assert "obsm" in sentence(pair[1], pair[1])
     other = make_spots(seed=1)
     other.write_h5ad(tmp_path / "other.h5ad")
-    assert "choose another --out" in sentence(tmp_path / "other.h5ad", pair[1], to=out)
+    assert "choose another folder" in sentence(tmp_path / "other.h5ad", pair[1], to=out)
     assert not new.exists()
 
 

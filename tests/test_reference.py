@@ -275,7 +275,7 @@ def test_sections_and_spots_that_cannot_be_learned_from_are_refused(sample: Samp
     with pytest.raises(InputError, match="no spot passes"):
         training_rows([replace(sample, spot_diameter_um=9999.0)], sample.genes, QUICK, Job())
     genes = tuple(f"N{n}" for n in range(MOST_MAPS + 1))
-    with pytest.raises(InputError, match="--preset reference keeps a map of every gene"):
+    with pytest.raises(InputError, match="The preset reference keeps a map of every gene"):
         Reference("stain", 0, CPU).fit([sample], genes, Job())
 
 
@@ -405,7 +405,7 @@ def test_a_run_is_a_result_like_any_other(
     with pytest.raises(InputError, match="not among the 12 genes"):
         field.image("G39")
     # Said before it is trained.
-    with pytest.raises(InputError, match="--write: G0 not chosen by --genes hvg:12"):
+    with pytest.raises(InputError, match="G0: not chosen by the genes hvg:12"):
         enhance(tmp_path / "late", write="G0")
 
 

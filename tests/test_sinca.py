@@ -374,7 +374,7 @@ def test_options_make_the_method() -> None:
     assert told["parts"]["width"] == 64
     json.dumps(told)
     assert make_imputation("cells", None, 0, CPU) == Robust(0, CPU)
-    with pytest.raises(InputError, match="--epochs 0: a method must train for at least one epoch"):
+    with pytest.raises(InputError, match="0 epochs: a method must train for at least one epoch"):
         make_imputation("cells", 0, 0, CPU)
 
 

@@ -199,8 +199,8 @@ def mask_version(tissue: TissueKind) -> str:
         If there is no such kind.
     """
     if tissue not in _MASKS:
-        msg = f"--tissue {tissue}: there is no such mask; choose one of {', '.join(_MASKS)}."
-        raise InputError(msg)
+        msg = f"Tissue {tissue}: there is no such mask; choose one of {', '.join(_MASKS)}."
+        raise InputError(msg, option="tissue")
     return _MASKS[tissue][1]
 
 

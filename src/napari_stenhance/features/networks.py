@@ -23,7 +23,7 @@ class Network:
     Attributes
     ----------
     name : str
-        As in `--encoder`.
+        As the option `encoder` takes it.
     arch : str
         What timm calls the architecture.
     side_px : int

@@ -74,9 +74,9 @@ class Sample(Generic[F]):
         if not keep.any():
             msg = (
                 f"{section.where}: none of the {spots.n_obs} spots lies on tissue and has counts; "
-                "check the scale (--mpp) and that image and positions belong together."
+                "check the scale, and that image and positions belong together."
             )
-            raise InputError(msg)
+            raise InputError(msg, option="mpp")
         new, array_xy = np.cumsum(keep) - 1, array_numbers(spots)
         pair = keep[footprints.spot]
         kept = Footprints(

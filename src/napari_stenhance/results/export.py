@@ -122,9 +122,9 @@ def at_superpixels(result: ResultFolder, run: str, genes: Sequence[str], job: Jo
     if needed > job.memory_bytes:
         msg = (
             f"A table of {int(tissue.sum())} superpixels × {len(chosen)} genes takes "
-            f"{needed / 1e9:.1f} GB; choose fewer genes with --genes."
+            f"{needed / 1e9:.1f} GB; choose fewer genes."
         )
-        raise InputError(msg)
+        raise InputError(msg, option="genes")
     rows, columns, parts = [], [], []
     tiles = list(tiles_of(field.grid.shape, field.latent[0].chunks[0]))
     with job.stage("Exporting superpixels", len(tiles)) as stage:

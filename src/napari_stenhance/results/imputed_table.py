@@ -55,10 +55,10 @@ class Wanted:
             if not only:
                 msg = (
                     f"{cells.name}: the spots measured every gene of these cells, so there is none "
-                    "to impute; name measured genes with --genes to see how well they are "
+                    "to impute; name measured genes to see how well they are "
                     "predicted, or give cells with more genes."
                 )
-                raise InputError(msg)
+                raise InputError(msg, option="genes")
             measured = tuple(map(str, spots.var_names))
             return cls(measured + only, measured, only)
         lost = [gene for gene in named if gene not in ours and gene not in theirs]
@@ -67,10 +67,10 @@ class Wanted:
             meant = [alike[gene.casefold()] for gene in lost if gene.casefold() in alike]
             hint = f"did you mean {', '.join(meant[:5])}?" if meant else "leave them out."
             msg = (
-                f"--genes: neither spots nor cells have {', '.join(lost[:5])}"
+                f"Neither spots nor cells have {', '.join(lost[:5])}"
                 f"{' …' if len(lost) > 5 else ''} ({len(lost)} of {len(named)}); {hint}"
             )
-            raise InputError(msg)
+            raise InputError(msg, option="genes")
         measured = tuple(gene for gene in named if gene in ours)
         return cls(tuple(named), measured, tuple(gene for gene in named if gene not in ours))
 
@@ -87,9 +87,9 @@ class Wanted:
             msg = (
                 f"A table of {spots} spots × {len(self.imputed)} imputed genes takes "
                 f"{needed / 1e9:.1f} GB, and {job.memory_bytes / 1e9:.1f} GB are left for it; "
-                "choose fewer genes with --genes."
+                "choose fewer genes."
             )
-            raise InputError(msg)
+            raise InputError(msg, option="genes")
 
 
 def imputed_table(

@@ -38,10 +38,10 @@ def check_size(points: int, genes: int, job: Job) -> None:
     if needed > job.memory_bytes:
         msg = (
             f"A lattice of {points} points × {genes} genes takes {needed / 1e9:.1f} GB, and "
-            f"{job.memory_bytes / 1e9:.1f} GB are left for it; choose fewer genes with --genes, or "
-            "a coarser --lattice."
+            f"{job.memory_bytes / 1e9:.1f} GB are left for it; choose fewer genes, or a "
+            "coarser lattice."
         )
-        raise InputError(msg)
+        raise InputError(msg, option="genes")
 
 
 def lattice_table(

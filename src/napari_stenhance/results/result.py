@@ -117,9 +117,9 @@ class ResultFolder:
             if path.exists() and not cls.is_result(path) and not cls.is_scratch(path):
                 msg = (
                     f"{path}: something that is not a result of napari-stenhance lies here; "
-                    "choose another --out, nothing was touched."
+                    "choose another place, nothing was touched."
                 )
-                raise InputError(msg)
+                raise InputError(msg, option="out")
             if cls.is_result(path):
                 cls.open(path)._check_same(_describe(of))
                 sweep_partial(path)
@@ -152,8 +152,8 @@ class ResultFolder:
             group = zarr.create_group(path, attributes={_KEY: about})
             group.create_group("fields")
         except OSError as error:
-            msg = f"{path}: no result can be made here ({error.strerror}); choose another --out."
-            raise InputError(msg) from error
+            msg = f"{path}: no result can be made here ({error.strerror}); choose another place."
+            raise InputError(msg, option="out") from error
         return group
 
     def _check_same(self, of: Mapping[str, Any]) -> None:
@@ -162,8 +162,8 @@ class ResultFolder:
         if here is None or here["sha256"] != new["sha256"]:
             what = "another slide" if self.has_slide else "spots without a slide"
             msg = f"{self.path}: this is the result of {what} ({self.name}); choose "
-            msg += f"another --out for {new['name']}."
-            raise InputError(msg)
+            msg += f"another folder for {new['name']}."
+            raise InputError(msg, option="out")
         if here["mpp"] != new["mpp"]:
             then, now = (
                 "in pixels" if mpp is None else f"at {mpp:g} µm per pixel"
@@ -171,9 +171,9 @@ class ResultFolder:
             )
             msg = (
                 f"{self.path}: this result was made {then}, and now the scale is {now}; choose "
-                "another --out, or the same --mpp."
+                "another folder, or the same scale."
             )
-            raise InputError(msg)
+            raise InputError(msg, option="out")
 
     # What is in it
 

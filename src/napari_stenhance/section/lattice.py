@@ -95,9 +95,9 @@ class SpotLattice:
             msg = (
                 f"{where}: the spots do not say where they lie on their array (array_row and "
                 "array_col, or array_x and array_y, all of them numbers), so there is no lattice "
-                "between them; leave --lattice out."
+                "between them; leave the lattice out."
             )
-            raise InputError(msg)
+            raise InputError(msg, option="lattice")
         numbers = found.astype(np.int64)
         unique, times = np.unique(numbers, axis=0, return_counts=True)
         if len(unique) < len(numbers):
@@ -115,9 +115,9 @@ class SpotLattice:
         if rank < 3 or not off <= _OFF_MOST * pitch:
             msg = (
                 f"{where}: the positions of the spots do not follow their numbers on the array; "
-                "check that both are of this section, or leave --lattice out."
+                "check that both are of this section, or leave the lattice out."
             )
-            raise InputError(msg)
+            raise InputError(msg, option="lattice")
         return lattice
 
     @property

@@ -223,8 +223,8 @@ def open_section(
     path = Path(path)
     if path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES:
         if image is not None:
-            msg = f"{path}: this is an image itself; give --image with counts that lack a slide."
-            raise InputError(msg)
+            msg = f"{path}: this is an image itself; name a slide only for counts."
+            raise InputError(msg, option="image")
         slide = Slide.open(path, mpp=mpp, cache=cache, job=job)
         return Section(slide=slide, name=path.stem)
     # A path and a prefix name files without being one.
@@ -298,7 +298,7 @@ def _assemble(
         if scale is not None:
             slide = slide.with_mpp(scale, source)
     if scale is None:
-        doubts.append("The scale is unknown: give it with --mpp (µm per pixel).")
+        doubts.append("The scale is unknown: give it, in µm per pixel.")
     elif source.startswith("inferred"):
         doubts.append(f"The scale, {scale:.4g} µm per pixel, is {source}.")
     if not spots and slide is not None:

@@ -143,9 +143,9 @@ class Slide:
         if not low <= mpp <= high:
             msg = (
                 f"{self.path}: a scale of {mpp:g} µm per pixel cannot be right for a slide "
-                f"({low:g} to {high:g}); give the true one with --mpp."
+                f"({low:g} to {high:g}); give the true one."
             )
-            raise InputError(msg)
+            raise InputError(msg, option="mpp")
         return replace(self, mpp=float(mpp), mpp_source=source)
 
     def scale(self) -> float:
@@ -157,8 +157,8 @@ class Slide:
             If the scale is unknown.
         """
         if self.mpp is None:
-            msg = f"{self.path}: the slide's scale is unknown; give it with --mpp (µm per pixel)."
-            raise InputError(msg)
+            msg = f"{self.path}: the slide's scale is unknown; give it in µm per pixel."
+            raise InputError(msg, option="mpp")
         return self.mpp
 
     def extent_um(self) -> Box:

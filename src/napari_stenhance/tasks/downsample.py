@@ -73,5 +73,5 @@ def downsample(
         f"{thinned.n_obs} of {spots.n_obs} spots."
     )
     if section.slide is not None:
-        job.note(f"Its slide is still {section.slide.path}: give it to enhance with --image.")
+        job.note(f"Its slide is still {section.slide.path}: give it to enhance as the image.")
     return options.out

@@ -55,11 +55,11 @@ def make_method(options: Any, seed: int, device: torch.device) -> DomainMethod:
 
     number = options.n_domains
     if number is not None and not LEAST <= number <= MOST:
-        msg = f"--n-domains {number}: there can be {LEAST} to {MOST} domains."
-        raise InputError(msg)
+        msg = f"There can be {LEAST} to {MOST} domains, not {number}."
+        raise InputError(msg, option="n_domains")
     if options.runs is not None and options.runs < 1:
-        msg = f"--runs {options.runs}: at least one training is needed."
-        raise InputError(msg)
+        msg = f"{options.runs} runs: at least one training is needed."
+        raise InputError(msg, option="runs")
     return make_domain_method(
         preset=options.preset,
         clustering=_CLUSTERING[options.preset]

@@ -92,8 +92,8 @@ def _sides(crops: str) -> tuple[float, ...]:
     except ValueError:
         sides = (math.nan,)
     if not all(0 < side < math.inf for side in sides) or len(set(sides)) < len(sides):
-        msg = f"--crops {crops}: write different sides in micrometres, such as 163,489."
-        raise InputError(msg)
+        msg = f"Crops {crops}: write different sides in micrometres, such as 163,489."
+        raise InputError(msg, option="crops")
     return sides
 
 

@@ -106,7 +106,7 @@ def predict_runs(
     run = options.run or source.latest_run()
     about = source.run_attributes(run)
     fitted = load_fitted(source.model_folder(run), device)
-    require_genes(write, fitted.decoder.genes, "--write")
+    require_genes(write, fitted.decoder.genes, "write")
     slides = [
         open_for(s, options.mpp, spots=False, slide=True, cache=cache, job=job) for s in options.on
     ]

@@ -82,8 +82,8 @@ def open_for(
         If it lacks spots, slide or scale, or an image is given to one that is open already.
     """
     if image is not None and isinstance(section, Section):
-        msg = f"{section.name}: this section is open already; give --image with a path to counts."
-        raise InputError(msg)
+        msg = f"{section.name}: this section is open already; give its slide with a path to counts."
+        raise InputError(msg, option="image")
     opened = (
         section
         if isinstance(section, Section)
@@ -122,18 +122,16 @@ def name_outputs(out: Path | None, names: Sequence[str]) -> list[Path]:
             msg = f"Two slides are called {twice[0]}; rename one, or give them in two commands."
             raise InputError(msg)
         if ResultFolder.is_result(out):
-            msg = (
-                f"{out}: this is the result of one slide; for several give another folder as --out."
-            )
-            raise InputError(msg)
+            msg = f"{out}: this is the result of one slide; for several give another folder."
+            raise InputError(msg, option="out")
         paths = [out / f"{name}{SUFFIX}" for name in names]
     for path in paths:
         if path.exists() and not ResultFolder.is_result(path) and not ResultFolder.is_scratch(path):
             msg = (
                 f"{path}: something that is not a result of napari-stenhance lies here; "
-                "choose another --out, nothing was touched."
+                "choose another place, nothing was touched."
             )
-            raise InputError(msg)
+            raise InputError(msg, option="out")
     return paths
 
 

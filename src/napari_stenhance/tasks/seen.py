@@ -208,8 +208,8 @@ def see(
         msg += "or results."
         raise InputError(msg)
     if image is not None and len(sections) > 1:
-        msg = "--image is the slide of one section; put the slides of several beside their counts."
-        raise InputError(msg)
+        msg = "One image is the slide of one section; put those of several beside their counts."
+        raise InputError(msg, option="image")
     opened = [open_spots(section, mpp, image, cache, job) for section in sections]
     paths = name_outputs(out, [section.name for section in opened])
     slices = spots_slices(opened, job)
@@ -218,8 +218,8 @@ def see(
 
 def _see_fields(paths: Sequence[Path], out: Path | None, job: Job) -> Sequence[Seen]:
     if out is not None and [out.resolve()] != [path.resolve() for path in paths]:
-        msg = f"--out {out}: domains of superpixels go into the result itself; leave --out away."
-        raise InputError(msg)
+        msg = f"{out}: domains of superpixels go into the result itself; name no other folder."
+        raise InputError(msg, option="out")
     seen = [_see_field(ResultFolder.open(path), job) for path in paths]
     first = seen[0].field.decoder
     for one in seen[1:]:

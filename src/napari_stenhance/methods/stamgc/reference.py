@@ -63,8 +63,8 @@ class Reference:
 
     def __post_init__(self) -> None:
         if self.group and self.group not in GROUPS:
-            msg = f"--group {self.group}: there is no such group; choose {', '.join(GROUPS)}."
-            raise InputError(msg)
+            msg = f"Group {self.group}: there is no such group; choose {', '.join(GROUPS)}."
+            raise InputError(msg, option="group")
 
     def describe(self) -> dict[str, Any]:
         """Return the hyperparameters as provenance."""
@@ -75,15 +75,15 @@ class Reference:
     def find(self, slices: Sequence[Slice], n_domains: int | None, job: Job) -> Domains:
         """Find domains of all slices together; None takes the number of the group."""
         if any(s.counts is None for s in slices):
-            msg = "--preset reference works on counts; use robust for the superpixels of a field."
-            raise InputError(msg)
+            msg = "The preset reference works on counts; use robust for the superpixels of a field."
+            raise InputError(msg, option="preset")
         visium = all(s.fiducial is not None for s in slices)
         group = GROUPS[self.group or ("10x" if visium else "default")]
         number = n_domains or group.domains
         features = published_features(slices, group.genes, group.min_cells, group.min_counts)
         if len(features) < number:
-            msg = f"--n-domains {number}: there are only {len(features)} spots; ask for fewer."
-            raise InputError(msg)
+            msg = f"{number} domains of {len(features)} spots cannot be; ask for fewer."
+            raise InputError(msg, option="n_domains")
         cuts = np.cumsum([len(s.xy) for s in slices])[:-1]
         # The last slice's scale is taken for all, as published.
         sigma = _sigma(slices[-1], group)

@@ -143,8 +143,8 @@ class Robust:
             stage.advance()
         spots = len(smoothed.smooth)
         if n_domains is not None and not 1 < n_domains <= spots // 2:
-            msg = f"--n-domains {n_domains}: with {spots} spots, ask for 2 to {spots // 2}."
-            raise InputError(msg)
+            msg = f"Of {spots} spots there can be 2 to {spots // 2} domains, not {n_domains}."
+            raise InputError(msg, option="n_domains")
         tried = self._try_numbers(smoothed, job) if n_domains is None else ()
         number = n_domains or _fewest(tried)
         # Pseudo-labels, which the regional loss keeps apart, are the same in every run.

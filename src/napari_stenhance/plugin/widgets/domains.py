@@ -67,7 +67,7 @@ class DomainsWidget(QWidget):
         )
         self.form.fields["sections"].native.setMaximumHeight(_LIST_HEIGHT)
         self.run = _button(self, "Find domains", "Find them, and write them to Out.", self._run)
-        self.run_bar = RunBar(self)
+        self.run_bar = RunBar(self, self.form.labels)
         self.source = QComboBox(self)
         self.source.setToolTip("Which domains are listed below")
         self.source.currentIndexChanged.connect(self._show_run)

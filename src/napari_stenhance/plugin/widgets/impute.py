@@ -69,7 +69,7 @@ class ImputeWidget(QWidget):
         self.run = QPushButton("Impute genes", self)
         self.run.setToolTip("Predict them, and write them to Out.")
         self.run.clicked.connect(self._run)
-        self.run_bar = RunBar(self)
+        self.run_bar = RunBar(self, self.form.labels)
         self._live = LiveLayers(napari_viewer, self)
         self.source = QComboBox(self)
         self.source.setToolTip("Which imputation is shown")

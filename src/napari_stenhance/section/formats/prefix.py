@@ -77,7 +77,7 @@ def recognise(path: Path) -> Found | None:
     if mpp is not None and not low <= mpp <= high:
         doubts.append(
             f"{prefix}{named.PIXEL_SIZE} says {mpp:g} µm per pixel, which cannot be right for a "
-            f"slide ({low:g} to {high:g}), and is not used; give the true scale with --mpp."
+            f"slide ({low:g} to {high:g}), and is not used; give the true scale."
         )
         mpp = None
     file = folder / f"{prefix}{named.RADIUS}"

@@ -97,9 +97,9 @@ def spatial_folds(blocks: NDArray[np.int64], folds: int) -> NDArray[np.int64]:
     if there < folds:
         msg = (
             f"The spots that pass the published filter lie in {there} blocks, and {folds} folds "
-            "need as many; use --preset robust."
+            "need as many; use the preset robust."
         )
-        raise InputError(msg)
+        raise InputError(msg, option="preset")
     for number, (_, held) in enumerate(GroupKFold(folds).split(blocks, groups=blocks)):
         fold[held] = number
     return fold
@@ -122,10 +122,10 @@ def training_rows(
     radii = {radius_of(s.spot_diameter_um, pitch_um) for s in samples}
     if len(radii) > 1:
         msg = (
-            f"{', '.join(s.name for s in samples)}: spots of different size; --preset "
-            f"{recipe.preset} learns from one size, use --preset robust for several."
+            f"{', '.join(s.name for s in samples)}: spots of different size; the preset "
+            f"{recipe.preset} learns from one size, use robust for several."
         )
-        raise InputError(msg)
+        raise InputError(msg, option="preset")
     offsets = disc(radii.pop())
     inputs, under, counts, section, blocks = [], [], [], [], []
     superpixels = numbered = 0
@@ -148,9 +148,9 @@ def training_rows(
     if not sum(map(len, counts)):
         msg = (
             f"{', '.join(s.name for s in samples)}: no spot passes the published filter (whole on "
-            "tissue, and enough counts for its kind of tissue); use --preset robust."
+            "tissue, and enough counts for its kind of tissue); use the preset robust."
         )
-        raise InputError(msg)
+        raise InputError(msg, option="preset")
     return Rows(
         inputs=np.concatenate(inputs),
         under=np.concatenate(under),
