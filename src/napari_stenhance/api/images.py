@@ -53,7 +53,7 @@ def imputed_image(run: ImputedRun, gene: str, layer: Layer | None = None) -> xr.
         If the gene is not in the table.
     """
     values = np.append(run.values(gene, layer or LOG), np.float32(np.nan))
-    row = run.var.loc[gene]
+    row: Any = run.var.loc[gene]
     if layer == SPREAD and not row[IMPUTED]:
         # What was measured has no spread.
         values[:] = np.nan

@@ -71,11 +71,27 @@ def keywords(
             return list(done) if isinstance(deciding, list | tuple) else done[0]
 
         verb.__signature__ = signature  # type: ignore[attr-defined]
+        verb.each = each  # type: ignore[attr-defined]
         verb.__annotations__ = {n: p.annotation for n, p in signature.parameters.items()}
         verb.__doc__ = _document(inspect.getdoc(body) or "", fields, signature)
         return verb
 
     return decorate
+
+
+def as_method(verb: Callable[..., Any]) -> Callable[..., Any]:
+    """Make a method of a verb: the object is what the verb takes first."""
+
+    @functools.wraps(verb)
+    def method(self: Any, *args: Any, **given: Any) -> Any:
+        return verb(self, *args, **given)
+
+    first, *others = inspect.signature(verb).parameters.values()
+    own = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    method.__signature__ = inspect.signature(verb).replace(parameters=[own, *others])  # type: ignore[attr-defined]
+    before, _, after = (verb.__doc__ or "").partition(f"{first.name} : ")
+    method.__doc__ = before + after[after.index(f"{others[0].name} : ") :]
+    return method
 
 
 @contextmanager
@@ -164,7 +180,7 @@ def _plain(verb: str, option: Option, value: Any) -> Any:
     elif kind is Path:
         fitting = isinstance(value, str | Path)
     if not fitting:
-        msg = f"{verb}: {option.name} is {value!r}, and must be {describe(option)}."
+        msg = f"{verb}: {option.name} is {value!r}, and must be {_in_words(option)}."
         raise InputError(msg)
     return value
 
@@ -180,6 +196,13 @@ def _run_of(values: dict[str, Any]) -> dict[str, str]:
 
 
 # What is said of it
+
+
+def _in_words(option: Option) -> str:
+    if get_origin(option.kind) is Literal:
+        return f"one of {', '.join(map(repr, get_args(option.kind)))}"
+    words = {int: "a whole number", float: "a number", bool: "True or False"}
+    return words.get(option.kind, describe(option))
 
 
 def describe(option: Option) -> str:

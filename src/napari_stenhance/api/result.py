@@ -98,7 +98,7 @@ class Result:
 
     @property
     def doubts(self) -> tuple[str, ...]:
-        """What was guessed or left out, or makes a run less trustworthy; of all, or the one chosen."""
+        """What was guessed or left out, or makes the run less to be trusted; without one, any."""
         runs = [r for r in self._runs if self.run_name in {"", r.name}]
         return tuple(dict.fromkeys(doubt for run in runs for doubt in run.about["doubts"]))
 
@@ -272,7 +272,7 @@ class Result:
 
     @property
     def label_image(self) -> xr.DataArray:
-        """The domains as an image (y, x) of uint8, 0 where there is none; its attributes name them."""
+        """The domains as an image (y, x) of uint8, 0 where there is none; `attrs` names them."""
         return label_image(self._of_domains)
 
     def _obs(self) -> pd.DataFrame | None:

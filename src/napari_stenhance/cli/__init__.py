@@ -21,6 +21,7 @@ from napari_stenhance.cli import (
     info,
     phantom,
     predict,
+    train,
     view,
     write,
 )
@@ -34,6 +35,7 @@ app = typer.Typer(
 )
 for _command in (
     enhance,
+    train,
     predict,
     impute,
     domains,

@@ -22,7 +22,12 @@ class PredictOptions(Options):
     """Options of `predict`; sections may also be `Section` objects, the region a `Region`."""
 
     result: Annotated[
-        Path, Help("A result that holds the model.", positional=True, takes=("Model", "Result"))
+        Path,
+        Help(
+            "A model that train made, or a result that holds one.",
+            positional=True,
+            takes=("Model", "Result"),
+        ),
     ]
     on: Annotated[
         tuple[Path, ...], Help("Slides to predict on; only their image is used.", takes=SECTION)
@@ -38,7 +43,7 @@ class PredictOptions(Options):
         str,
         Help("The model's encoder and where its weights lie, as uni?weights=FILE, if it has any."),
     ] = ""
-    run: Annotated[str, Help("Which run's model; by default the newest.")] = ""
+    run: Annotated[str, Help("Of a result: which run's model; by default the newest.")] = ""
     write: Annotated[
         str, Help("Genes to write as images: A,B,C or a file; any other can be shown later.")
     ] = ""
@@ -89,23 +94,20 @@ def predict_runs(
     """Do what `predict` does, and say which run of each result it made or found complete."""
     from napari_stenhance.features.registry import encoder_identity
     from napari_stenhance.methods.genes import named_genes, require_genes
-    from napari_stenhance.methods.registry import load_fitted
-    from napari_stenhance.results.result import ResultFolder
     from napari_stenhance.running.device import resolve_device
     from napari_stenhance.section.region import Region
-    from napari_stenhance.storage.cache import Cache, file_hash
+    from napari_stenhance.storage.cache import Cache
     from napari_stenhance.tasks.learning import run_name
     from napari_stenhance.tasks.predicting import Plan, open_for, predict_all
     from napari_stenhance.tasks.sight import Sight
+    from napari_stenhance.tasks.trained import Trained
 
     job, cache = job or Job(), cache or Cache.default()
     device = resolve_device(options.device)
     region = Region.given(options.region)
     write = named_genes(options.write) if options.write else ()
-    source = ResultFolder.open(options.result)
-    run = options.run or source.latest_run()
-    about = source.run_attributes(run)
-    fitted = load_fitted(source.model_folder(run), device)
+    trained = Trained.open(options.result, options.run)
+    fitted = trained.load(device)
     require_genes(write, fitted.decoder.genes, "write")
     slides = [
         open_for(s, options.mpp, spots=False, slide=True, cache=cache, job=job) for s in options.on
@@ -113,7 +115,7 @@ def predict_runs(
     encoder, crops_um = options.encoder or fitted.encoder, fitted.crops_um
     sight = Sight(
         encoder=encoder,
-        tissue=source.tissue_kind(run),
+        tissue=trained.tissue,
         device=device,
         cache=cache,
         crops_um=crops_um,
@@ -129,8 +131,8 @@ def predict_runs(
             )
             raise InputError(msg)
     identity = {
-        **about["identity"],
-        "model_sha256": file_hash(source.model_folder(run) / "weights.safetensors"),
+        **trained.identity,
+        "model_sha256": trained.sha256(),
         "region": region.to_json() if region else None,
     }
     plan = Plan(
@@ -142,8 +144,8 @@ def predict_runs(
         ),
         sight=sight,
         identity=identity,
-        doubts=tuple(about["doubts"]),
-        seed=about["seed"],
+        doubts=trained.doubts,
+        seed=trained.seed,
         region=region,
         write=write,
     )
