@@ -1,4 +1,4 @@
-"""Write src/napari_stenhance/__init__.pyi, from which editors complete: python scripts/write_stub.py.
+"""Write `__init__.pyi`, from which editors complete: `python scripts/write_stub.py`.
 
 The package imports lazily and makes its keywords of the tasks' options, which no editor runs.
 """

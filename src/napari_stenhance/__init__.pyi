@@ -5,56 +5,362 @@ from typing import Literal, overload
 
 from anndata import AnnData
 
+from napari_stenhance.api.model import Model as Model
+from napari_stenhance.api.read import read as read
+from napari_stenhance.api.result import Result as Result
 from napari_stenhance.errors import Cancelled as Cancelled
 from napari_stenhance.errors import InferenceError as InferenceError
 from napari_stenhance.errors import InputError as InputError
 from napari_stenhance.errors import StenhanceError as StenhanceError
-from napari_stenhance.methods.field import GeneField as GeneField
-from napari_stenhance.results.domain_edit import DomainEdit as DomainEdit
-from napari_stenhance.results.domains import DomainRun as DomainRun
-from napari_stenhance.results.domains import domain_run as domain_run
-from napari_stenhance.results.domains import domain_runs as domain_runs
-from napari_stenhance.results.imputed import ImputedRun as ImputedRun
-from napari_stenhance.results.imputed import imputed_run as imputed_run
-from napari_stenhance.results.imputed import imputed_runs as imputed_runs
-from napari_stenhance.results.result import ResultFolder as ResultFolder
 from napari_stenhance.running.job import Job as Job
 from napari_stenhance.section.grid import Grid as Grid
 from napari_stenhance.section.phantom.phantom import Phantom as Phantom
 from napari_stenhance.section.region import Region as Region
 from napari_stenhance.section.section import Section as Section
-from napari_stenhance.section.section import open_section as open_section
 from napari_stenhance.section.slide import Slide as Slide
 from napari_stenhance.storage.cache import Cache as Cache
-from napari_stenhance.tasks.compare import CompareOptions as CompareOptions
 from napari_stenhance.tasks.compare import Compared
-from napari_stenhance.tasks.compare import compare as compare
-from napari_stenhance.tasks.convert import ConvertOptions as ConvertOptions
-from napari_stenhance.tasks.convert import convert as convert
 from napari_stenhance.tasks.demo import DemoDone
-from napari_stenhance.tasks.demo import DemoOptions as DemoOptions
-from napari_stenhance.tasks.demo import demo as demo
-from napari_stenhance.tasks.domains import DomainsOptions as DomainsOptions
-from napari_stenhance.tasks.domains import domains as domains
-from napari_stenhance.tasks.downsample import DownsampleOptions as DownsampleOptions
-from napari_stenhance.tasks.downsample import downsample as downsample
-from napari_stenhance.tasks.edit_domains import EditDomainsOptions as EditDomainsOptions
-from napari_stenhance.tasks.edit_domains import edit_domains as edit_domains
-from napari_stenhance.tasks.enhance import EnhanceOptions as EnhanceOptions
-from napari_stenhance.tasks.enhance import enhance as enhance
-from napari_stenhance.tasks.evaluate import EvaluateOptions as EvaluateOptions
 from napari_stenhance.tasks.evaluate import Score
-from napari_stenhance.tasks.evaluate import evaluate as evaluate
-from napari_stenhance.tasks.export import ExportOptions as ExportOptions
-from napari_stenhance.tasks.export import export as export
-from napari_stenhance.tasks.impute import ImputeOptions as ImputeOptions
-from napari_stenhance.tasks.impute import impute as impute
-from napari_stenhance.tasks.info import InfoOptions as InfoOptions
-from napari_stenhance.tasks.info import info as info
-from napari_stenhance.tasks.phantom import PhantomOptions as PhantomOptions
-from napari_stenhance.tasks.phantom import phantom as phantom
-from napari_stenhance.tasks.predict import PredictOptions as PredictOptions
-from napari_stenhance.tasks.predict import predict as predict
-from napari_stenhance.tasks.write import WriteOptions as WriteOptions
-from napari_stenhance.tasks.write import write as write
 
+def compare(
+    result: str | Path | Result,
+    truth: str | Path | Section | AnnData,
+    *,
+    measured: str | Path | Section | AnnData | None = None,
+    genes: str = '',
+    all_spots: bool = False,
+    run: str = '',
+    mpp: float | None = None,
+    job: Job | None = None,
+    cache: Cache | None = None,
+) -> tuple[Compared, ...]:
+    """Compare the predictions of a result with counts that it did not learn from."""
+def convert(
+    section: str | Path | Section | AnnData,
+    out: str | Path,
+    *,
+    to: Literal['prefix'] = 'prefix',
+    mpp: float | None = None,
+    job: Job | None = None,
+    cache: Cache | None = None,
+) -> Path:
+    """Write a section as a folder of prefix files, which the published programs read."""
+def demo(
+    out: str | Path = ...,
+    *,
+    size_mm: float = 4.0,
+    seed: int = 41,
+    device: Literal['auto', 'cpu', 'cuda', 'mps'] = 'auto',
+    job: Job | None = None,
+    cache: Cache | None = None,
+) -> DemoDone:
+    """Make a phantom, predict its genes, and compare with the known truth."""
+@overload
+def domains(  # type: ignore[overload-overlap, unused-ignore]
+    sections: str | Path | Section | AnnData | Result,
+    *,
+    out: str | Path | None = None,
+    n_domains: int | None = None,
+    preset: Literal['robust', 'reference'] = 'robust',
+    clustering: Literal['auto', 'mixture', 'kmeans', 'leiden'] = 'auto',
+    runs: int | None = None,
+    refine: bool = False,
+    group: str = '',
+    epochs: int | None = None,
+    mpp: float | None = None,
+    image: str | Path | None = None,
+    device: Literal['auto', 'cpu', 'cuda', 'mps'] = 'auto',
+    seed: int = 0,
+    job: Job | None = None,
+    cache: Cache | None = None,
+) -> Result:
+    """Find spatial domains of spots, or of the superpixels of a result."""
+@overload
+def domains(
+    sections: Sequence[str | Path | Section | AnnData | Result],
+    *,
+    out: str | Path | None = None,
+    n_domains: int | None = None,
+    preset: Literal['robust', 'reference'] = 'robust',
+    clustering: Literal['auto', 'mixture', 'kmeans', 'leiden'] = 'auto',
+    runs: int | None = None,
+    refine: bool = False,
+    group: str = '',
+    epochs: int | None = None,
+    mpp: float | None = None,
+    image: str | Path | None = None,
+    device: Literal['auto', 'cpu', 'cuda', 'mps'] = 'auto',
+    seed: int = 0,
+    job: Job | None = None,
+    cache: Cache | None = None,
+) -> list[Result]:
+    """Find spatial domains of spots, or of the superpixels of a result."""
+def downsample(
+    section: str | Path | Section | AnnData,
+    out: str | Path,
+    *,
+    mean: float = 0.3,
+    sd: float = 0.05,
+    mpp: float | None = None,
+    seed: int = 0,
+    job: Job | None = None,
+    cache: Cache | None = None,
+) -> Path:
+    """Thin the counts of a section, as a shallower experiment would have."""
+def edit_domains(
+    result: str | Path | Result,
+    *,
+    rename: str | Sequence[str] = (),
+    merge: str | Sequence[str] = (),
+    hide: str | Sequence[str] = (),
+    run: str = '',
+    job: Job | None = None,
+    cache: Cache | None = None,
+) -> Result:
+    """Rename, merge or hide domains, as a run beside the one they are of."""
+@overload
+def enhance(  # type: ignore[overload-overlap, unused-ignore]
+    sections: str | Path | Section | AnnData | Sequence[str | Path | Section | AnnData],
+    *,
+    out: str | Path | None = None,
+    method: Literal['pixel2gene', 'histosge', 'spamcaf'] = 'pixel2gene',
+    predict: str | Path | Section | AnnData,
+    genes: str = '',
+    write: str = '',
+    region: str | Path | Region | None = None,
+    encoder: str = 'stain',
+    crops: str = '',
+    pitch: float | None = None,
+    lattice: Literal[2, 3, 4] | None = None,
+    variant: Literal['coded', 'full'] = 'coded',
+    tissue: Literal['density', 'histosweep'] = 'density',
+    preset: Literal['robust', 'reference', 'istar'] = 'robust',
+    epochs: int | None = None,
+    mpp: float | None = None,
+    image: str | Path | None = None,
+    device: Literal['auto', 'cpu', 'cuda', 'mps'] = 'auto',
+    seed: int = 0,
+    job: Job | None = None,
+    cache: Cache | None = None,
+) -> Result:
+    """Learn gene expression from sections, and predict it over their slides, or over others."""
+@overload
+def enhance(
+    sections: str | Path | Section | AnnData | Sequence[str | Path | Section | AnnData],
+    *,
+    out: str | Path | None = None,
+    method: Literal['pixel2gene', 'histosge', 'spamcaf'] = 'pixel2gene',
+    predict: Sequence[str | Path | Section | AnnData],
+    genes: str = '',
+    write: str = '',
+    region: str | Path | Region | None = None,
+    encoder: str = 'stain',
+    crops: str = '',
+    pitch: float | None = None,
+    lattice: Literal[2, 3, 4] | None = None,
+    variant: Literal['coded', 'full'] = 'coded',
+    tissue: Literal['density', 'histosweep'] = 'density',
+    preset: Literal['robust', 'reference', 'istar'] = 'robust',
+    epochs: int | None = None,
+    mpp: float | None = None,
+    image: str | Path | None = None,
+    device: Literal['auto', 'cpu', 'cuda', 'mps'] = 'auto',
+    seed: int = 0,
+    job: Job | None = None,
+    cache: Cache | None = None,
+) -> list[Result]:
+    """Learn gene expression from sections, and predict it over their slides, or over others."""
+@overload
+def enhance(  # type: ignore[overload-overlap, unused-ignore]
+    sections: str | Path | Section | AnnData,
+    *,
+    out: str | Path | None = None,
+    method: Literal['pixel2gene', 'histosge', 'spamcaf'] = 'pixel2gene',
+    predict: tuple[()] = (),
+    genes: str = '',
+    write: str = '',
+    region: str | Path | Region | None = None,
+    encoder: str = 'stain',
+    crops: str = '',
+    pitch: float | None = None,
+    lattice: Literal[2, 3, 4] | None = None,
+    variant: Literal['coded', 'full'] = 'coded',
+    tissue: Literal['density', 'histosweep'] = 'density',
+    preset: Literal['robust', 'reference', 'istar'] = 'robust',
+    epochs: int | None = None,
+    mpp: float | None = None,
+    image: str | Path | None = None,
+    device: Literal['auto', 'cpu', 'cuda', 'mps'] = 'auto',
+    seed: int = 0,
+    job: Job | None = None,
+    cache: Cache | None = None,
+) -> Result:
+    """Learn gene expression from sections, and predict it over their slides, or over others."""
+@overload
+def enhance(
+    sections: Sequence[str | Path | Section | AnnData],
+    *,
+    out: str | Path | None = None,
+    method: Literal['pixel2gene', 'histosge', 'spamcaf'] = 'pixel2gene',
+    predict: tuple[()] = (),
+    genes: str = '',
+    write: str = '',
+    region: str | Path | Region | None = None,
+    encoder: str = 'stain',
+    crops: str = '',
+    pitch: float | None = None,
+    lattice: Literal[2, 3, 4] | None = None,
+    variant: Literal['coded', 'full'] = 'coded',
+    tissue: Literal['density', 'histosweep'] = 'density',
+    preset: Literal['robust', 'reference', 'istar'] = 'robust',
+    epochs: int | None = None,
+    mpp: float | None = None,
+    image: str | Path | None = None,
+    device: Literal['auto', 'cpu', 'cuda', 'mps'] = 'auto',
+    seed: int = 0,
+    job: Job | None = None,
+    cache: Cache | None = None,
+) -> list[Result]:
+    """Learn gene expression from sections, and predict it over their slides, or over others."""
+def evaluate(
+    section: str | Path | Section | AnnData,
+    *,
+    method: Literal['stamgc', 'pixel2gene', 'histosge', 'spamcaf', 'sinca'] = 'stamgc',
+    reference: str | Path | AnnData | None = None,
+    folds: int = 5,
+    truth: str = '',
+    n_domains: int | None = None,
+    split: Literal['recovery'] = 'recovery',
+    ratio: float = 0.5,
+    genes: str = '',
+    seeds: str = '0',
+    preset: Literal['robust', 'reference', 'istar'] = 'robust',
+    encoder: str = 'stain',
+    crops: str = '',
+    variant: Literal['coded', 'full', 'first'] = 'coded',
+    clustering: Literal['auto', 'mixture', 'kmeans', 'leiden'] = 'auto',
+    runs: int | None = None,
+    refine: bool = False,
+    group: str = '',
+    epochs: int | None = None,
+    mpp: float | None = None,
+    image: str | Path | None = None,
+    device: Literal['auto', 'cpu', 'cuda', 'mps'] = 'auto',
+    job: Job | None = None,
+    cache: Cache | None = None,
+) -> tuple[Score, ...]:
+    """Score a method on a section: domains, genes of spots, or whole genes, that it did not see."""
+def export(
+    result: str | Path | Result,
+    out: str | Path,
+    *,
+    to: Literal['h5ad'] = 'h5ad',
+    at_spots: str | Path | Section | AnnData | None = None,
+    table: str = '',
+    genes: str = '',
+    run: str = '',
+    mpp: float | None = None,
+    job: Job | None = None,
+    cache: Cache | None = None,
+) -> Path:
+    """Write predictions as an `.h5ad`: at the spots of a section, at superpixels, or a table."""
+def impute(
+    spots: str | Path | Section | AnnData,
+    reference: str | Path | AnnData,
+    *,
+    out: str | Path | None = None,
+    genes: str = '',
+    cluster_key: str = '',
+    attended: Literal['cells', 'centroids'] = 'cells',
+    then: Literal['pixel2gene'] | None = None,
+    write: str = '',
+    epochs: int | None = None,
+    mpp: float | None = None,
+    image: str | Path | None = None,
+    device: Literal['auto', 'cpu', 'cuda', 'mps'] = 'auto',
+    seed: int = 0,
+    job: Job | None = None,
+    cache: Cache | None = None,
+) -> Result:
+    """Predict genes that the spots did not measure, from single cells of the same kind of tissue."""
+def info(
+    path: str | Path | Section | AnnData | Result,
+    *,
+    mpp: float | None = None,
+    image: str | Path | None = None,
+    job: Job | None = None,
+    cache: Cache | None = None,
+) -> tuple[str, ...]:
+    """Say in words what a section, a slide or a result is, and every doubt about it."""
+def phantom(
+    out: str | Path,
+    *,
+    size_mm: float = 4.0,
+    seed: int = 0,
+    job: Job | None = None,
+    cache: Cache | None = None,
+) -> Phantom:
+    """Make a synthetic section: H&E, spots, bins, cells, a reference, and the truth."""
+@overload
+def predict(  # type: ignore[overload-overlap, unused-ignore]
+    result: str | Path | Model | Result,
+    on: str | Path | Section | AnnData,
+    *,
+    out: str | Path | None = None,
+    encoder: str = '',
+    run: str = '',
+    write: str = '',
+    region: str | Path | Region | None = None,
+    mpp: float | None = None,
+    device: Literal['auto', 'cpu', 'cuda', 'mps'] = 'auto',
+    job: Job | None = None,
+    cache: Cache | None = None,
+) -> Result:
+    """Predict every gene of a model that has learned, on other slides."""
+@overload
+def predict(
+    result: str | Path | Model | Result,
+    on: Sequence[str | Path | Section | AnnData],
+    *,
+    out: str | Path | None = None,
+    encoder: str = '',
+    run: str = '',
+    write: str = '',
+    region: str | Path | Region | None = None,
+    mpp: float | None = None,
+    device: Literal['auto', 'cpu', 'cuda', 'mps'] = 'auto',
+    job: Job | None = None,
+    cache: Cache | None = None,
+) -> list[Result]:
+    """Predict every gene of a model that has learned, on other slides."""
+def train(
+    sections: str | Path | Section | AnnData | Sequence[str | Path | Section | AnnData],
+    *,
+    out: str | Path | None = None,
+    method: Literal['pixel2gene', 'histosge', 'spamcaf'] = 'pixel2gene',
+    genes: str = '',
+    encoder: str = 'stain',
+    crops: str = '',
+    pitch: float | None = None,
+    variant: Literal['coded', 'full'] = 'coded',
+    tissue: Literal['density', 'histosweep'] = 'density',
+    preset: Literal['robust', 'reference', 'istar'] = 'robust',
+    epochs: int | None = None,
+    mpp: float | None = None,
+    image: str | Path | None = None,
+    device: Literal['auto', 'cpu', 'cuda', 'mps'] = 'auto',
+    seed: int = 0,
+    job: Job | None = None,
+    cache: Cache | None = None,
+) -> Model:
+    """Learn gene expression from sections, to predict other slides later."""
+def write(
+    result: str | Path | Result,
+    genes: str,
+    *,
+    run: str = '',
+    job: Job | None = None,
+    cache: Cache | None = None,
+) -> Result:
+    """Write genes of a result as OME-Zarr images, which other viewers open too."""
