@@ -123,7 +123,7 @@ def test_an_output_of_one_is_the_largest_count_shared_by_the_superpixels() -> No
         def forward(self, inputs: torch.Tensor) -> torch.Tensor:
             return torch.ones(len(inputs), 1)
 
-    decoder = Decoder(("A",), None, np.zeros(1, "f4"), "counts per superpixel", *np.ones((2, 1)))
+    decoder = Decoder(("A",), None, np.zeros(1, "f4"), "counts per superpixel", *np.ones((3, 1)))
     member = Member(One(), low=torch.tensor([0.0]), span=torch.tensor([10.0]))  # type: ignore[arg-type]
     fitted = FittedReference(decoder, (member,), 37, PIXEL2GENE, 8.0, "stain", "")
     assert fitted.counts(np.zeros((1, 2), "f4"))[0, 0, 0] == np.float32(10 / 37)

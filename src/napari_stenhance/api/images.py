@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_stenhance.results.imputed import HOLDOUT_R, IMPUTED, LOG, SPREAD, UNIT
+from napari_stenhance.results.imputed import (
+    HOLDOUT_R,
+    HOLDOUT_R_GIVEN_DEPTH,
+    IMPUTED,
+    LOG,
+    SPREAD,
+    UNIT,
+)
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -39,6 +46,7 @@ def gene_image(run: FieldRun, gene: str, what: What = "latent") -> xr.DataArray:
             "run": run.name,
             "method": about["identity"]["method"],
             "held_out_r": float(field.decoder.held_out_r[index]),
+            "held_out_r_given_depth": float(field.decoder.held_out_r_given_depth[index]),
             "doubts": list(about["doubts"]),
         },
     )
@@ -70,6 +78,7 @@ def imputed_image(run: ImputedRun, gene: str, layer: Layer | None = None) -> xr.
             "method": about["identity"]["method"],
             "imputed": bool(row[IMPUTED]),
             "held_out_r": float(row[HOLDOUT_R]),
+            "held_out_r_given_depth": float(row.get(HOLDOUT_R_GIVEN_DEPTH, np.nan)),
             "doubts": list(about["doubts"]),
         },
     )

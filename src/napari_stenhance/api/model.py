@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_stenhance.api.keywords import as_method, keywords
 from napari_stenhance.api.predicting import predict
+from napari_stenhance.api.tables import held_out
 from napari_stenhance.running.job import Job
 from napari_stenhance.storage.cache import Cache
 from napari_stenhance.tasks.train import TrainOptions
@@ -93,13 +94,13 @@ class Model:
 
     @property
     def held_out_r(self) -> pd.Series[float]:
-        """Pearson's r of each gene on held-out blocks of the sections that it learned from.
+        """Pearson's r of each gene where it was measured and hidden, by gene; NaN if not known."""
+        return held_out(self._decoder)["held_out_r"]
 
-        NaN for a gene of which that is not known.
-        """
-        import pandas as pd
-
-        return pd.Series(self._decoder.held_out_r, pd.Index(self.genes), name="held_out_r")
+    @property
+    def held_out_r_given_depth(self) -> pd.Series[float]:
+        """The same with the log total count of the spots held constant."""
+        return held_out(self._decoder)["held_out_r_given_depth"]
 
     @property
     def doubts(self) -> tuple[str, ...]:

@@ -9,9 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_stenhance.api.images import gene_image, imputed_image, label_image
+from napari_stenhance.api.tables import held_out, table_of
 from napari_stenhance.errors import InputError
 from napari_stenhance.results.domains import CONFIDENCE, LABEL, DomainRun, domain_runs
-from napari_stenhance.results.imputed import HOLDOUT_R, ImputedRun, imputed_runs
+from napari_stenhance.results.imputed import (
+    HOLDOUT_R,
+    HOLDOUT_R_GIVEN_DEPTH,
+    ImputedRun,
+    imputed_runs,
+)
 from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.results.runs import FieldRun, field_runs
 from napari_stenhance.results.tables import read_table
@@ -143,16 +149,21 @@ class Result:
 
     @property
     def held_out_r(self) -> pd.Series[float]:
-        """How well each gene was predicted where it was measured and hidden: Pearson's r, by gene.
+        """Pearson's r of each gene where it was measured and hidden, by gene; NaN if not known."""
+        return self._held_out["held_out_r"]
 
-        NaN where that is not known.
-        """
-        import pandas as pd
+    @property
+    def held_out_r_given_depth(self) -> pd.Series[float]:
+        """The same with the log total count of the spots held constant."""
+        return self._held_out["held_out_r_given_depth"]
 
+    @cached_property
+    def _held_out(self) -> pd.DataFrame:
         run = self._of_genes
-        if isinstance(run, ImputedRun):
-            return run.var[HOLDOUT_R].rename("held_out_r")
-        return pd.Series(run.field.decoder.held_out_r, pd.Index(self.genes), name="held_out_r")
+        if isinstance(run, FieldRun):
+            return held_out(run.field.decoder)
+        names = {HOLDOUT_R: "held_out_r", HOLDOUT_R_GIVEN_DEPTH: "held_out_r_given_depth"}
+        return run.var.reindex(columns=list(names)).rename(columns=names)
 
     def __contains__(self, gene: object) -> bool:
         return gene in self.genes
@@ -170,8 +181,8 @@ class Result:
             In the unit that `attrs["unit"]` says. `y` and `x` are the centres of superpixels in
             micrometres (pixels, where no scale is known: `x.attrs["units"]` says which), 0 is the
             centre of the slide's first pixel. NaN where nothing was predicted. Attributes: gene,
-            unit, run, method, held_out_r, doubts. Of an imputed gene each pixel shows the nearest
-            spot.
+            unit, run, method, held_out_r, held_out_r_given_depth, doubts. Of an imputed gene each
+            pixel shows the nearest spot.
 
         Raises
         ------
@@ -231,8 +242,6 @@ class Result:
         InputError
             If there are no spots, they belong to another slide, or a gene is not there.
         """
-        from napari_stenhance.api.tables import table_of
-
         run: FieldRun | ImputedRun | DomainRun = self._of_domains_or_genes
         return table_of(self.folder, run, at, genes)
 

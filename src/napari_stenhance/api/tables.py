@@ -12,10 +12,25 @@ from napari_stenhance.results.imputed import ImputedRun, imputed_runs
 
 if TYPE_CHECKING:
     import anndata as ad
+    import pandas as pd
 
+    from napari_stenhance.methods.field import Decoder
     from napari_stenhance.results.result import ResultFolder
     from napari_stenhance.results.runs import FieldRun
     from napari_stenhance.section.section import Section
+
+
+def held_out(decoder: Decoder) -> pd.DataFrame:
+    """Return how well each gene was predicted on held-out spots, also with depth held constant."""
+    import pandas as pd
+
+    return pd.DataFrame(
+        {
+            "held_out_r": decoder.held_out_r,
+            "held_out_r_given_depth": decoder.held_out_r_given_depth,
+        },
+        index=pd.Index(decoder.genes),
+    )
 
 
 def table_of(

@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 from platformdirs import user_cache_path
 
 from napari_stenhance.errors import InputError
-from napari_stenhance.storage.tiles import folder_of
+from napari_stenhance.storage.checked import folder_of
 
 _WHOLE = "zarr.json"
 

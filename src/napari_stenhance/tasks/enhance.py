@@ -129,7 +129,13 @@ def enhance_runs(
     from napari_stenhance.storage.cache import Cache
     from napari_stenhance.tasks.learning import run_name
     from napari_stenhance.tasks.lesson import open_lesson
-    from napari_stenhance.tasks.predicting import Plan, open_for, predict_all, saved_model
+    from napari_stenhance.tasks.predicting import (
+        Plan,
+        note_doubts,
+        open_for,
+        predict_all,
+        saved_model,
+    )
 
     job, cache = job or Job(), cache or Cache.default()
     region = Region.given(options.region)
@@ -161,6 +167,7 @@ def enhance_runs(
             if saved is None:
                 saved = lesson.fit(job, write, options.lattice)
                 result.log("trained", run=run)
+            note_doubts(saved, job)
             fitted.append(saved)
         return fitted[0]
 

@@ -202,7 +202,8 @@ def _domains(
             method = make_method(options, seed, device)
             with inference_errors("Finding domains"):
                 found = method.find([seen], number, job)
-            values = {} if truth is None else agreement(found.labels[0], truth)
+            labels = seen.of_observations(found.labels[0])
+            values = {} if truth is None else agreement(labels, truth)
             values |= compactness(found.embedding[0], found.labels[0], seed)
             scores.append(Score(seed, options.method, values, found.n_domains))
             stage.advance()

@@ -98,7 +98,7 @@ def predict_runs(
     from napari_stenhance.section.region import Region
     from napari_stenhance.storage.cache import Cache
     from napari_stenhance.tasks.learning import run_name
-    from napari_stenhance.tasks.predicting import Plan, open_for, predict_all
+    from napari_stenhance.tasks.predicting import Plan, note_doubts, open_for, predict_all
     from napari_stenhance.tasks.sight import Sight
     from napari_stenhance.tasks.trained import Trained
 
@@ -108,6 +108,7 @@ def predict_runs(
     write = named_genes(options.write) if options.write else ()
     trained = Trained.open(options.result, options.run)
     fitted = trained.load(device)
+    note_doubts(fitted, job)
     require_genes(write, fitted.decoder.genes, "write")
     slides = [
         open_for(s, options.mpp, spots=False, slide=True, cache=cache, job=job) for s in options.on

@@ -87,7 +87,7 @@ def train(options: TrainOptions, job: Job | None = None, cache: Cache | None = N
     from napari_stenhance.running.device import describe_device
     from napari_stenhance.storage.cache import Cache
     from napari_stenhance.tasks.lesson import open_lesson
-    from napari_stenhance.tasks.predicting import versions
+    from napari_stenhance.tasks.predicting import note_doubts, versions
     from napari_stenhance.tasks.trained import save_trained
 
     job, cache = job or Job(), cache or Cache.default()
@@ -96,10 +96,11 @@ def train(options: TrainOptions, job: Job | None = None, cache: Cache | None = N
         raise InputError(msg, option="out")
     lesson = open_lesson(options, job, cache)
     fitted = lesson.fit(job)
+    note_doubts(fitted, job)
     provenance = {
         "seed": options.seed,
         "device": describe_device(lesson.sight.device),
         "versions": versions(),
-        "doubts": list(dict.fromkeys(lesson.doubts)),
+        "doubts": list(dict.fromkeys([*lesson.doubts, *fitted.decoder.doubts])),
     }
     return save_trained(options.out, lesson.identity, provenance, fitted.save)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -30,6 +29,7 @@ from napari_stenhance.methods.stamgc.network import PublishedNetwork
 from napari_stenhance.methods.stamgc.protocol import Domains, Slice
 from napari_stenhance.running.device import inference_errors
 from napari_stenhance.running.job import Job
+from napari_stenhance.running.random import seeded
 
 EXACT_MOST = 20_000
 """Up to so many spots all pairs are computed; beyond, `DRAWN` spots stand for all."""
@@ -94,7 +94,7 @@ class Reference:
         ]
         together = blocks(graph)
         label = _k_means(smooth, number, self.seed)
-        with _deterministic(self.seed), inference_errors("Training STAMGC"):
+        with inference_errors("Training STAMGC"), seeded(self.seed, self.device):
             embedding = self._train(group, features, together, label, job)
         found = _k_means(embedding, number, self.seed) + 1
         return Domains(
@@ -172,11 +172,3 @@ def _k_means(values: NDArray[np.float32], number: int, seed: int) -> NDArray[np.
     scores = PCA(axes, random_state=seed).fit_transform(values)
     label: NDArray[np.int64] = KMeans(number, n_init=10, random_state=seed).fit_predict(scores)
     return label.astype(np.int64)
-
-
-@contextmanager
-def _deterministic(seed: int) -> Iterator[None]:
-    """Seed torch, and leave its random state as it was."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        yield

@@ -48,7 +48,9 @@ if TYPE_CHECKING:
     from napari_stenhance.section.section import Section
 
 _LIST_HEIGHT = 80
-_MORE = ("preset", "clustering", "runs", "refine", "group", "epochs", "device", "seed")
+_MORE = (
+    "superpixel_um", "preset", "clustering", "runs", "refine", "group", "epochs", "device", "seed",
+)  # fmt: skip
 
 
 class DomainsWidget(QWidget):

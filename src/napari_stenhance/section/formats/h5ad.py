@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,8 @@ import numpy as np
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.section.formats.found import IMAGE_SUFFIXES, Found, shares_stem
-from napari_stenhance.section.spots import are_whole, find_mpp, positions_px
+from napari_stenhance.section.spots import are_whole, positions_px
+from napari_stenhance.section.stated import find_mpp
 
 if TYPE_CHECKING:
     import anndata as ad
@@ -79,9 +80,26 @@ def found(path: Path, name: str, images: tuple[Path, ...]) -> Found:
     except (OSError, KeyError, ValueError, TypeError) as error:
         msg = f"{path}: this is no AnnData file that can be read ({error}); write it again."
         raise InputError(msg) from error
-    xy = positions_px(spots, str(path))
-    mpp, source = find_mpp(spots, xy)
-    return Found(name, path, images, xy, mpp, source, partial(_read, path), doubts)
+    return _placed(spots, name, path, images, partial(_read, path), doubts)
+
+
+def _placed(
+    spots: ad.AnnData,
+    name: str,
+    origin: Path,
+    images: tuple[Path, ...],
+    read: Callable[[], tuple[ad.AnnData, tuple[str, ...]]],
+    doubts: tuple[str, ...],
+) -> Found:
+    """Find positions and scale of spots, of which the counts are read later."""
+    xy = positions_px(spots, str(origin))
+    mpp, source, no_scale = None, "unknown", ""
+    try:
+        mpp, source = find_mpp(spots, xy, str(origin))
+    except InputError as error:
+        # The user may give another.
+        no_scale = str(error)
+    return Found(name, origin, images, xy, mpp, source, read, doubts, no_scale=no_scale)
 
 
 def found_in_memory(table: ad.AnnData, name: str) -> Found:
@@ -108,9 +126,7 @@ def found_in_memory(table: ad.AnnData, name: str) -> Found:
         if whole.raw is not None:
             spots.raw = whole.raw.to_adata()
     doubts = _place_by_columns(spots)
-    xy = positions_px(spots, name)
-    mpp, source = find_mpp(spots, xy)
-    return Found(name, Path(name), (), xy, mpp, source, lambda: _with_raw_counts(spots), doubts)
+    return _placed(spots, name, Path(name), (), lambda: _with_raw_counts(spots), doubts)
 
 
 def _read(path: Path) -> tuple[ad.AnnData, tuple[str, ...]]:

@@ -36,6 +36,8 @@ class Rows:
         Which of them lie under a spot.
     counts : ndarray of float32, shape (rows, genes)
         Raw.
+    depth : ndarray of float64, shape (rows,)
+        Total count of a spot, over all genes that were measured.
     section, fold : ndarray of int64, shape (rows,)
         The fold is 0 where there are none.
     """
@@ -43,6 +45,7 @@ class Rows:
     inputs: NDArray[np.float16]
     under: NDArray[np.int64]
     counts: NDArray[np.float32]
+    depth: NDArray[np.float64]
     section: NDArray[np.int64]
     fold: NDArray[np.int64]
 
@@ -127,7 +130,7 @@ def training_rows(
         )
         raise InputError(msg, option="preset")
     offsets = disc(radii.pop())
-    inputs, under, counts, section, blocks = [], [], [], [], []
+    inputs, under, counts, depth, section, blocks = [], [], [], [], [], []
     superpixels = numbered = 0
     for number, sample in enumerate(samples):
         grid = sample.features.grid
@@ -140,6 +143,7 @@ def training_rows(
         inputs.append(sample.features.raw_at(row, column))
         under.append(place.reshape(flat.shape) + superpixels)
         counts.append(sample.counts_of(genes)[kept].toarray())
+        depth.append(sample.library[kept])
         section.append(np.full(len(kept), number))
         ids = block_ids(at[kept], grid.shape, recipe.block, colliding=recipe.colliding)
         blocks.append(ids + numbered)
@@ -155,6 +159,7 @@ def training_rows(
         inputs=np.concatenate(inputs),
         under=np.concatenate(under),
         counts=np.concatenate(counts),
+        depth=np.concatenate(depth),
         section=np.concatenate(section),
         fold=spatial_folds(np.concatenate(blocks), recipe.folds),
     )
