@@ -48,7 +48,7 @@ class Result:
 
     Examples
     --------
-    >>> result = Result.open("one.stenhance.zarr")
+    >>> result = st.Result.open("one.stenhance.zarr")
     >>> result.runs
     ('pixel2gene-stain-robust',)
     >>> image = result["G1"]
