@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from napari_stenhance.results.runs import FieldRun
     from napari_stenhance.section.grid import Grid
 
+_OF_DOMAINS = ("method", "edited_from")
+"""What a domain run says of how it was made: by a method, or by hand from another run."""
+
 
 def gene_image(run: FieldRun, gene: str, what: What = "latent") -> xr.DataArray:
     """Decode one gene of a field, or its spread.
@@ -93,7 +96,7 @@ def label_image(run: DomainRun) -> xr.DataArray:
         "domain",
         {
             "run": run.name,
-            "method": about["identity"]["method"],
+            **{key: about["identity"][key] for key in _OF_DOMAINS if key in about["identity"]},
             "domains": {domain.value: domain.name for domain in run.domains},
             "doubts": list(about["doubts"]),
         },
