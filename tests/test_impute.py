@@ -93,6 +93,8 @@ def test_the_table_keeps_the_spots_and_adds_genes(made: tuple[Path, Path]) -> No
     assert table.var["spread"][:SHARED].isna().all()
     assert table.var["holdout_r"][:SHARED].notna().all()
     assert table.var["holdout_r"][SHARED:].isna().all()
+    assert table.var["holdout_r_given_depth"][:SHARED].notna().all()
+    assert table.var["holdout_r_given_depth"][SHARED:].isna().all()
     # What the input said of genes; of imputed ones it said nothing.
     assert list(table.var["gene_symbol"].astype(object)[:2]) == ["SYM0", "SYM1"]
     assert table.var["gene_symbol"][SHARED:].isna().all()

@@ -173,16 +173,26 @@ def test_enhanced_genes_come_as_layers_too(
     person: Person, section_files: list[Path], tmp_path: Path
 ) -> None:
     person.drop(section_files[0])
-    make_cells().write_h5ad(tmp_path / "cells.h5ad")
-    impute(person, tmp_path / "cells.h5ad", tmp_path / "r", then="pixel2gene", write="X2", epochs=2)
-    field = person.layer("gene", gene="X2")
+    cells = make_cells()
+    # Names with commas, of which the field takes several.
+    cells.var_names = [gene.replace("X", "X,") for gene in cells.var_names]
+    cells.write_h5ad(tmp_path / "cells.h5ad")
+    fields = {"then": "pixel2gene", "write": "X,2, X,4", "epochs": 2}
+    impute(person, tmp_path / "cells.h5ad", tmp_path / "r", **fields)
+    field = person.layer("gene", gene="X,2")
+    assert {a.gene for _, a in layers_of(person.viewer, "gene")} == {"X,2", "X,4"}
     assert field.visible
     assert not person.layer("imputed").visible
     assert not person.layer("spots").visible
     assert person.genes.run is not None
     assert "with what was imputed" in person.genes.accuracy.text()
-    assert "X2" in [person.genes.gene.itemText(n) for n in range(person.genes.gene.count())]
+    assert "X,2" in [person.genes.gene.itemText(n) for n in range(person.genes.gene.count())]
     # One grid: what was imputed lies where it was enhanced.
-    lattice = person.layer("imputed gene")
+    lattice = person.layer("imputed gene", gene="X,2")
     np.testing.assert_array_equal(lattice.scale, field.scale)
     np.testing.assert_array_equal(lattice.translate, field.translate)
+    for dock, role in ((person.genes, "gene"), (person.impute, "imputed gene")):
+        dock.show_gene("X,3")
+        person.click(dock.pin)
+        person.wait(lambda dock=dock: not dock.run_bar.busy)
+        assert person.layer(role, gene="X,3").visible

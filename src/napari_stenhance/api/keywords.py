@@ -8,7 +8,7 @@ import functools
 import inspect
 import operator
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, Protocol, get_args, get_origin, runtime_checkable
@@ -158,7 +158,9 @@ def _plain(verb: str, option: Option, value: Any) -> Any:
         If the value is of another kind than the option.
     """
     if option.several:
-        several = value if isinstance(value, list | tuple) else (value,)
+        texts = option.kind is str and isinstance(value, Iterable) and not isinstance(value, str)
+        # Names may come in any container, as an index of genes.
+        several = value if texts or isinstance(value, list | tuple) else (value,)
         return tuple(_plain(verb, _single(option), one) for one in several)
     if value is None and (option.optional or option.default is None):
         return None

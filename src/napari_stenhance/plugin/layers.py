@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from napari_stenhance.results.result import ResultFolder
     from napari_stenhance.running.job import Job
     from napari_stenhance.section.section import Section
+    from napari_stenhance.storage.tile_cache import TileCache
 
 _COLORMAP = "magma"
 
@@ -205,7 +206,11 @@ def result_layers(result: ResultFolder, slide: Section | None) -> list[LayerData
 
 
 def open_layers(
-    path: Path, mpp: float | None = None, job: Job | None = None, image: Path | None = None
+    path: Path,
+    mpp: float | None = None,
+    job: Job | None = None,
+    image: Path | None = None,
+    tiles: TileCache | None = None,
 ) -> tuple[list[LayerData], Section | ResultFolder | None]:
     """Open a section, a result, or layers that were saved.
 
@@ -218,6 +223,8 @@ def open_layers(
         Receives the progress of building a pyramid.
     image : Path, optional
         The slide of a section, where it does not lie beside the counts.
+    tiles : TileCache, optional
+        Where the fields of a result keep tiles: the viewer's.
 
     Returns
     -------
@@ -231,16 +238,19 @@ def open_layers(
         If it is none of these, or cannot be used.
     """
     from napari_stenhance.plugin.saved import is_saved, saved_layers
+    from napari_stenhance.results.about import ADVICE
     from napari_stenhance.results.result import ResultFolder
     from napari_stenhance.section.section import open_section
+    from napari_stenhance.storage.reading import reading
 
     if is_saved(path):
         return saved_layers(path), None
     if not ResultFolder.is_result(path):
         section = open_section(path, mpp=mpp, image=image, job=job)
         return section_layers(section), section
-    result = ResultFolder.open(path)
-    return result_layers(result, _slide_of(result, job)), result
+    result = ResultFolder.open(path, tiles)
+    with reading(path, advice=ADVICE):
+        return result_layers(result, _slide_of(result, job)), result
 
 
 def _slide_of(result: ResultFolder, job: Job | None) -> Section | None:

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from napari_stenhance.errors import InputError
 from napari_stenhance.running.job import Job
 from napari_stenhance.section.formats import h5ad, legacy_st, phantom, prefix, visium
-from napari_stenhance.section.formats.found import IMAGE_SUFFIXES, Found
+from napari_stenhance.section.formats.found import Found
+from napari_stenhance.section.formats.image import IMAGE_SUFFIXES
 from napari_stenhance.section.places import Places
 from napari_stenhance.section.placing import (
     INSIDE_LEAST,
@@ -243,7 +244,7 @@ def open_section(
             msg = f"{path}: this is an image itself; name a slide only for counts."
             raise InputError(msg, option="image")
         slide = Slide.open(path, mpp=mpp, cache=cache, job=job)
-        return Section(slide=slide, name=path.stem)
+        return Section(slide=slide, name=path.stem, doubts=slide.doubts)
     # A path and a prefix name files without being one.
     recognisers = RECOGNISERS if path.exists() else (prefix.recognise,)
     found = next(filter(None, (recognise(path) for recognise in recognisers)), None)
@@ -256,7 +257,7 @@ def open_section(
         slide = Slide.open(
             file, mpp=stated if mpp is None else mpp, name=name, cache=cache, job=job
         )
-        return Section(slide=slide)
+        return Section(slide=slide, doubts=slide.doubts)
     if not path.exists():
         msg = f"{path}: there is no such file or folder."
         raise InputError(msg)
@@ -313,6 +314,7 @@ def _assemble(
     slide = None
     if placed.image is not None:
         slide = Slide.open(placed.image, name=found.name, cache=cache, job=job)
+        doubts.extend(slide.doubts)
         if scale is None and slide.mpp is not None:
             scale, source = slide.mpp, slide.mpp_source
         elif (

@@ -19,6 +19,7 @@ from napari_stenhance.tasks.learning import (
     Preset,
     Tissue,
     Variant,
+    Written,
 )
 from napari_stenhance.tasks.options import SECTION, Help, Options
 
@@ -57,10 +58,8 @@ class EnhanceOptions(Options):
             takes=SECTION,
         ),
     ] = ()
-    genes: Genes = ""
-    write: Annotated[
-        str, Help("Genes to write as images: A,B,C or a file; any other can be shown later.")
-    ] = ""
+    genes: Genes = ()
+    write: Written = ()
     region: Annotated[
         Path | None,
         Help("Predict only inside these polygons (GeoJSON).", unit="µm", takes=("Region",)),
@@ -124,7 +123,7 @@ def enhance_runs(
     options: EnhanceOptions, job: Job | None = None, cache: Cache | None = None
 ) -> tuple[FieldRun, ...]:
     """Do what `enhance` does, and say which run of each result it made or found complete."""
-    from napari_stenhance.methods.genes import named_genes, require_genes
+    from napari_stenhance.methods.genes import named_genes
     from napari_stenhance.section.region import Region
     from napari_stenhance.storage.cache import Cache
     from napari_stenhance.tasks.learning import run_name
@@ -139,14 +138,15 @@ def enhance_runs(
 
     job, cache = job or Job(), cache or Cache.default()
     region = Region.given(options.region)
-    write = named_genes(options.write) if options.write else ()
     lesson = open_lesson(options, job, cache)
     _check_lattice(options, lesson)
     slides = [
         open_for(s, options.mpp, spots=False, slide=True, cache=cache, job=job)
         for s in options.predict
     ] or lesson.sections
-    require_genes(write, lesson.measured, "write")
+    write: tuple[str, ...] = ()
+    if options.write:
+        write = named_genes(options.write, lesson.measured, lesson.measured_where, "write")
     learned, device = lesson.identity, lesson.sight.device
     plan = Plan(
         name=run_name(options.method, options.encoder, options.preset, options.variant),

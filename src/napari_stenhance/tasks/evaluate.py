@@ -64,7 +64,7 @@ class EvaluateOptions(Options):
         Help("Which spots a method that predicts genes learns from: recovery, a random part."),
     ] = "recovery"
     ratio: Annotated[float, Help("Share of the spots that it learns from.")] = 0.5
-    genes: Genes = ""
+    genes: Genes = ()
     seeds: Annotated[
         str, Help("Once with each of these, which also draws what is hidden: 0, 0-4 or 1234,0-4.")
     ] = "0"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from napari_stenhance.errors import InputError
 from napari_stenhance.running.device import DeviceName
 from napari_stenhance.running.job import Job
+from napari_stenhance.tasks.learning import Written
 from napari_stenhance.tasks.options import SECTION, Help, Options
 
 if TYPE_CHECKING:
@@ -54,12 +55,12 @@ class ImputeOptions(Options):
         ),
     ] = None
     genes: Annotated[
-        str,
+        tuple[str, ...],
         Help(
-            "Genes of the table: A,B,C or a file with one on each line; by default all that the "
+            "Genes of the table: A,B,C or @FILE with one on each line; by default all that the "
             "spots measured, and all that only the cells have."
         ),
-    ] = ""
+    ] = ()
     cluster_key: Annotated[
         str,
         Help("Column of the cells that says their cluster; by default cluster, if it is there."),
@@ -78,9 +79,7 @@ class ImputeOptions(Options):
             "this method."
         ),
     ] = None
-    write: Annotated[
-        str, Help("Genes to write as images: A,B,C or a file; any other can be shown later.")
-    ] = ""
+    write: Written = ()
     epochs: Annotated[
         int | None, Help("Train so long, both methods if two are used; by default as they say.")
     ] = None
@@ -152,15 +151,12 @@ def impute(
             "centroids; name one, or attend to the cells."
         )
         raise InputError(msg, option="cluster_key")
-    named = named_genes(options.genes) if options.genes else None
-    wanted = Wanted.of(named, spots, opened.cells)
-    write = named_genes(options.write) if options.write else ()
-    lost = [gene for gene in write if gene not in set(wanted.genes)]
-    if lost:
-        msg = f"{', '.join(lost[:5])}: not in the table; add it to the genes of the table."
-        raise InputError(msg, option="genes")
+    wanted = Wanted.of(options.genes, spots, opened.cells)
+    write: tuple[str, ...] = ()
+    if options.write:
+        write = named_genes(options.write, wanted.genes, "the genes of the table", "write")
     wanted.check_size(spots.n_obs, job)
-    identity = _identity(options, method, section, opened.cells, named)
+    identity = _identity(options, method, section, opened.cells, wanted)
     (out,) = name_outputs(options.out, [section.name])
     with ResultFolder.writing(out, section, cache) as result:
         if result.has_slide:
@@ -173,7 +169,7 @@ def impute(
         for gene in write:
             write_imputed_image(run, gene)
     if options.then is not None:
-        genes = wanted.genes if named else wanted.imputed
+        genes = wanted.genes if options.genes else wanted.imputed
         _enhance(
             options, out, section, run, genes, [g for g in write if g in set(genes)], job, cache
         )
@@ -191,7 +187,7 @@ def _identity(
     method: ImputationMethod,
     section: Section,
     cells: Cells,
-    named: tuple[str, ...] | None,
+    wanted: Wanted,
 ) -> dict[str, Any]:
     """Return what decides the table: runs are the same if it is."""
     from napari_stenhance.methods.sample import counts_hash
@@ -201,7 +197,7 @@ def _identity(
         "method": "sinca",
         "preset": "robust",
         "recipe": method.describe(),
-        "genes": "all" if named is None else list(named),
+        "genes": list(wanted.genes) if options.genes else "all",
         "seed": options.seed,
         "spots": {
             "name": section.name,
@@ -323,7 +319,7 @@ def _enhance(
         EnhanceOptions(
             sections=(expected,),  # type: ignore[arg-type]
             out=out,
-            write=",".join(write),
+            write=tuple(write),
             epochs=options.epochs,
             device=options.device,
             seed=options.seed,

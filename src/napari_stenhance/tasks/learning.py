@@ -25,12 +25,15 @@ if TYPE_CHECKING:
     from napari_stenhance.tasks.sight import Sight
 
 Genes = Annotated[
-    str,
+    tuple[str, ...],
     Help(
         "Genes to model: all, hvg:N or seurat_v3:N (most variable), heg:N (most counted), var:N "
-        "(as iStar), A,B,C or a file with one on each line; by default all, or what the preset "
-        "says."
+        "(as iStar), A,B,C or @FILE with one on each line; by default all, or what the preset says."
     ),
+]
+Written = Annotated[
+    tuple[str, ...],
+    Help("Genes to write as images: A,B,C or @FILE; any other can be shown later."),
 ]
 EncoderName = Annotated[
     str,

@@ -28,10 +28,12 @@ class Lesson:
     sections : tuple of Section
         Open, with slide, scale and counts.
     sight : Sight
-    genes : str
+    genes : tuple of str
         The rule that chooses genes, or their names; see `choose_genes`.
     measured : tuple of str
         Genes that may be modelled.
+    measured_where : str
+        What these are, for sentences.
     identity : dict
         What decides the weights: two runs that agree on it share a model.
     """
@@ -39,8 +41,9 @@ class Lesson:
     method: Method
     sections: tuple[Section, ...]
     sight: Sight
-    genes: str
+    genes: tuple[str, ...]
     measured: tuple[str, ...]
+    measured_where: str
     identity: dict[str, Any]
 
     @property
@@ -67,7 +70,7 @@ class Lesson:
         from napari_stenhance.methods.genes import (
             choose_genes,
             common_genes,
-            is_rule,
+            rule_of,
             without_controls,
         )
         from napari_stenhance.results.lattice import check_size
@@ -80,14 +83,14 @@ class Lesson:
                 check_size(lattice**2 * len(sample.xy_um), len(genes), job)
         lost = [gene for gene in write if gene not in genes]
         if lost:
-            msg = f"{', '.join(lost[:5])}: not chosen by the genes {self.genes}; add it there."
+            msg = f"{', '.join(lost[:5])}: not chosen by {self.genes[0]}; choose more genes."
             raise InputError(msg, option="genes")
         shared = common_genes([(s.name, s.genes) for s in samples])
         dropped = max(len(s.genes) for s in samples) - len(shared)
         if dropped:
             job.note(f"{dropped} genes that not every section measured are not modelled.")
         controls = len(shared) - len(without_controls(shared))
-        if controls and is_rule(self.genes):
+        if controls and rule_of(self.genes):
             job.note(f"{controls} control features (blanks, negative controls …) are not modelled.")
         return self.method.fit(samples, genes, job)
 
@@ -101,10 +104,10 @@ def open_lesson(options: Any, job: Job, cache: Cache) -> Lesson:
         If a section or an option cannot be used.
     """
     from napari_stenhance.methods.genes import (
+        EVERYWHERE,
         common_genes,
-        is_rule,
         named_genes,
-        require_genes,
+        rule_of,
         without_controls,
     )
     from napari_stenhance.running.device import resolve_device
@@ -118,20 +121,22 @@ def open_lesson(options: Any, job: Job, cache: Cache) -> Lesson:
         raise InputError(msg, option="image")
     device = resolve_device(options.device)
     method = make_learner(options, options.seed, device)
-    options = replace(options, genes=options.genes or method.genes)
+    rule = rule_of(options.genes or method.genes)
     sections = tuple(
         open_training(s, options.mpp, options.image, cache, job) for s in options.sections
     )
     sight = _sight(options, method, sections, device, cache)
     measured = common_genes([(s.name, list(s.need_spots().var_names)) for s in sections])
-    if is_rule(options.genes):
-        measured = without_controls(measured)
+    if rule is None:
+        genes, where = named_genes(options.genes, measured, EVERYWHERE), "the genes to model"
+        measured = genes
     else:
-        chosen = named_genes(options.genes)
-        require_genes(chosen, measured, "genes")
-        measured = chosen
+        genes, where = (rule,), f"{EVERYWHERE} (control features apart)"
+        measured = without_controls(measured)
+    # A file of genes is read once: what it says now, this run models.
+    options = replace(options, genes=genes)
     identity = _identity(options, method, sight, sections)
-    return Lesson(method, sections, sight, options.genes, measured, identity)
+    return Lesson(method, sections, sight, genes, measured, where, identity)
 
 
 def _sight(
@@ -171,7 +176,7 @@ def _identity(
 ) -> dict[str, Any]:
     """Return what decides the weights: two runs that agree on it share a model."""
     from napari_stenhance.features.registry import encoder_identity
-    from napari_stenhance.methods.genes import is_rule, named_genes
+    from napari_stenhance.methods.genes import rule_of
     from napari_stenhance.methods.sample import counts_hash
 
     # Unnamed, the usual mask makes the same runs as before there was another.
@@ -188,7 +193,7 @@ def _identity(
         **mask,
         **crops,
         **variant,
-        "genes": options.genes if is_rule(options.genes) else list(named_genes(options.genes)),
+        "genes": rule_of(options.genes) or list(options.genes),
         "seed": options.seed,
         "learned_from": [
             {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import NoneType, UnionType
@@ -97,17 +97,22 @@ def options_of(options: type[Any]) -> Iterator[Option]:
 
 
 class Options:
-    """Base of tasks' options: strings are accepted for paths, single values for several."""
+    """Base of tasks' options: strings are accepted for paths, single values for several.
+
+    Of several, any iterable is taken; an empty string names none of them.
+    """
 
     def __post_init__(self) -> None:
         for option in options_of(type(self)):
             value = getattr(self, option.name)
             if option.several:
-                several = value if isinstance(value, list | tuple) else (value,)
-                value = tuple(_as(option.kind, one) for one in several)
+                one = isinstance(value, str) or not isinstance(value, Iterable)
+                value = tuple(_as(option.kind, v) for v in ((value,) if one else value) if v != "")
             object.__setattr__(self, option.name, _as(option.kind, value))
 
 
 def _as(kind: Any, value: Any) -> Any:
-    """Turn a string into a path where one is expected; sections stay."""
+    """Turn a string into a path where one is expected, NumPy's into a plain one; sections stay."""
+    if kind is str and isinstance(value, str):
+        return str(value)
     return Path(value) if kind is Path and isinstance(value, str) else value

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from napari_stenhance.errors import InputError
 from napari_stenhance.running.device import DeviceName
 from napari_stenhance.running.job import Job
+from napari_stenhance.tasks.learning import Written
 from napari_stenhance.tasks.options import SECTION, Help, Options
 
 if TYPE_CHECKING:
@@ -44,9 +45,7 @@ class PredictOptions(Options):
         Help("The model's encoder and where its weights lie, as uni?weights=FILE, if it has any."),
     ] = ""
     run: Annotated[str, Help("Of a result: which run's model; by default the newest.")] = ""
-    write: Annotated[
-        str, Help("Genes to write as images: A,B,C or a file; any other can be shown later.")
-    ] = ""
+    write: Written = ()
     region: Annotated[
         Path | None,
         Help("Predict only inside these polygons (GeoJSON).", unit="µm", takes=("Region",)),
@@ -93,7 +92,7 @@ def predict_runs(
 ) -> tuple[FieldRun, ...]:
     """Do what `predict` does, and say which run of each result it made or found complete."""
     from napari_stenhance.features.registry import encoder_identity
-    from napari_stenhance.methods.genes import named_genes, require_genes
+    from napari_stenhance.methods.genes import named_genes
     from napari_stenhance.running.device import resolve_device
     from napari_stenhance.section.region import Region
     from napari_stenhance.storage.cache import Cache
@@ -105,11 +104,12 @@ def predict_runs(
     job, cache = job or Job(), cache or Cache.default()
     device = resolve_device(options.device)
     region = Region.given(options.region)
-    write = named_genes(options.write) if options.write else ()
     trained = Trained.open(options.result, options.run)
     fitted = trained.load(device)
     note_doubts(fitted, job)
-    require_genes(write, fitted.decoder.genes, "write")
+    write: tuple[str, ...] = ()
+    if options.write:
+        write = named_genes(options.write, fitted.decoder.genes, trained.genes_of, "write")
     slides = [
         open_for(s, options.mpp, spots=False, slide=True, cache=cache, job=job) for s in options.on
     ]
@@ -133,7 +133,7 @@ def predict_runs(
             raise InputError(msg)
     identity = {
         **trained.identity,
-        "model_sha256": trained.sha256(),
+        "model_sha256": trained.sha256(cache, job),
         "region": region.to_json() if region else None,
     }
     plan = Plan(

@@ -197,7 +197,6 @@ def see(options: DomainsOptions, cache: Cache, job: Job) -> Sequence[Seen]:
     """
     # In Python, also sections that are open, and tables.
     sections: Sequence[Any] = options.sections
-    out = options.out
     if not sections:
         msg = "domains: name at least one section with spots, or a result of enhance."
         raise InputError(msg)
@@ -215,7 +214,7 @@ def see(options: DomainsOptions, cache: Cache, job: Job) -> Sequence[Seen]:
         msg = "One image is the slide of one section; put those of several beside their counts."
         raise InputError(msg, option="image")
     opened = [open_spots(s, options.mpp, options.image, cache, job) for s in sections]
-    paths = name_outputs(out, [section.name for section in opened])
+    paths = name_outputs(options.out, [section.name for section in opened])
     slices = spots_slices(opened, job)
     return [SeenSpots(*one) for one in zip(opened, paths, slices, strict=True)]
 

@@ -41,7 +41,7 @@ class TrainOptions(Options):
     ]
     out: Annotated[Path, Help("The model's folder (her2.model); nothing is overwritten.")]
     method: MethodName = "pixel2gene"
-    genes: Genes = ""
+    genes: Genes = ()
     encoder: EncoderName = "stain"
     crops: Crops = ""
     pitch: Pitch = None

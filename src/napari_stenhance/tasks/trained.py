@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_stenhance.errors import InputError
+from napari_stenhance.methods.genes import genes_of
 from napari_stenhance.methods.registry import load_fitted
 from napari_stenhance.results.result import ResultFolder
-from napari_stenhance.storage.cache import file_hash
+from napari_stenhance.storage.hashing import file_hash
 from napari_stenhance.storage.reading import reading
 from napari_stenhance.storage.whole import written_whole
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
     from napari_stenhance.features.extract import TissueKind
     from napari_stenhance.methods.protocol import Fitted
+    from napari_stenhance.running.job import Job
+    from napari_stenhance.storage.cache import Cache
 
 FORMAT_VERSION = 1
 _RECORD = "provenance.json"
@@ -40,11 +43,14 @@ class Trained:
         What was learned, from what.
     provenance : dict
         Seed, device, versions, and doubts about what was learned from.
+    genes_of : str
+        Whose its genes are, for sentences.
     """
 
     folder: Path
     identity: dict[str, Any]
     provenance: dict[str, Any]
+    genes_of: str = "the genes of the model"
 
     @classmethod
     def open(cls, path: Path, run: str = "") -> Trained:
@@ -66,7 +72,7 @@ class Trained:
             name = run or result.latest_run()
             about = result.run_attributes(name)
             learned = {k: v for k, v in about["identity"].items() if k not in _OF_PREDICTION}
-            return cls(result.model_folder(name), learned, _provenance(about))
+            return cls(result.model_folder(name), learned, _provenance(about), genes_of(name))
         file = path / _RECORD
         if not file.is_file():
             msg = f"{path}: this is no model and no result of napari-stenhance; train one."
@@ -99,9 +105,9 @@ class Trained:
         kind: TissueKind = self.identity.get("tissue", "density")
         return kind
 
-    def sha256(self) -> str:
+    def sha256(self, cache: Cache, job: Job) -> str:
         """Hash the weights."""
-        return file_hash(self.folder / "weights.safetensors")
+        return file_hash(self.folder / "weights.safetensors", cache, job)
 
     def load(self, device: torch.device) -> Fitted:
         """Load the model.

@@ -198,7 +198,7 @@ class GenesWidget(QWidget):
         run, gene = self.run, self._current
         if run is None or run.result is None or not gene:
             return
-        options = WriteOptions(result=run.result, genes=gene, run=run.run)
+        options = WriteOptions(result=run.result, genes=(gene,), run=run.run)
         self.run_bar.start(
             f"Pin {gene}",
             lambda job: write(options, job),

@@ -258,7 +258,7 @@ class ImputeWidget(QWidget):
         run, gene = self.shown, self._current
         if run is None or not gene:
             return
-        options = WriteOptions(result=run.result.path, genes=gene, run=run.name)
+        options = WriteOptions(result=run.result.path, genes=(gene,), run=run.name)
         self.run_bar.start(
             f"Pin {gene}",
             lambda job: write(options, job),
