@@ -20,6 +20,7 @@ from napari_stenhance.cli import (
     info,
     phantom,
     predict,
+    train,
     view,
     write,
 )
@@ -33,6 +34,7 @@ app = typer.Typer(
 )
 for _command in (
     enhance,
+    train,
     predict,
     impute,
     domains,

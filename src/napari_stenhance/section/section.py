@@ -196,7 +196,7 @@ RECOGNISERS: tuple[Callable[[Path], Found | None], ...] = (
 
 
 def open_section(
-    path: str | Path,
+    path: str | Path | ad.AnnData,
     *,
     mpp: float | None = None,
     image: str | Path | None = None,
@@ -214,7 +214,9 @@ def open_section(
 
     Parameters
     ----------
-    path : str or Path
+    path : str, Path or AnnData
+        An AnnData is taken as an `.h5ad` of the same content would be; its slide is `image`, or
+        none.
     mpp : float, optional
         Micrometres per full-resolution pixel, where the files do not say or are wrong.
     image : str or Path, optional
@@ -232,6 +234,8 @@ def open_section(
         If nothing is there, it is not recognised, its parts do not fit together, or the scale
         cannot be right.
     """
+    if not isinstance(path, str | Path):
+        return _open_table(path, mpp, image, cache, job)
     path = Path(path)
     if mpp is not None:
         mpp = check_mpp(mpp, str(path))
@@ -264,6 +268,30 @@ def open_section(
         "(cnts.tsv, locs-raw.tsv, he-raw.jpg)."
     )
     raise InputError(msg)
+
+
+def _open_table(
+    table: ad.AnnData,
+    mpp: float | None,
+    image: str | Path | None,
+    cache: Cache | None,
+    job: Job | None,
+) -> Section:
+    """Open spots that are in memory, with their slide if it is given.
+
+    Raises
+    ------
+    InputError
+        If this is no AnnData, or it cannot be used.
+    """
+    import anndata as ad
+
+    if not isinstance(table, ad.AnnData):
+        msg = f"A section is a path, a Section or an AnnData, and no {type(table).__name__}."
+        raise InputError(msg)
+    found = h5ad.found_in_memory(table, "spots" if image is None else Path(image).stem)
+    placed = Placed(None) if image is None else place_on(found, Path(image))
+    return _assemble(found, placed, mpp, spots=True, cache=cache, job=job)
 
 
 def _assemble(

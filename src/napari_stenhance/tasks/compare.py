@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.running.job import Job
-from napari_stenhance.tasks.options import Help, Options
+from napari_stenhance.tasks.options import SECTION, Help, Options
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,11 +25,18 @@ _MOST_COUNTED = 300
 class CompareOptions(Options):
     """Options of `compare`; sections may also be `Section` objects."""
 
-    result: Annotated[Path, Help("The result whose predictions to compare.", positional=True)]
-    truth: Annotated[Path, Help("The section with the full counts, at the same spots.")]
+    result: Annotated[
+        Path, Help("The result whose predictions to compare.", positional=True, takes=("Result",))
+    ]
+    truth: Annotated[
+        Path, Help("The section with the full counts, at the same spots.", takes=SECTION)
+    ]
     measured: Annotated[
         Path | None,
-        Help("The section learned from, such as downsample writes; compared as it is, too."),
+        Help(
+            "The section learned from, such as downsample writes; compared as it is, too.",
+            takes=SECTION,
+        ),
     ] = None
     genes: Annotated[
         tuple[str, ...],

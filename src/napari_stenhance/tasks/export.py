@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.running.job import Job
-from napari_stenhance.tasks.options import Help, Options
+from napari_stenhance.tasks.options import SECTION, Help, Options
 
 if TYPE_CHECKING:
     from napari_stenhance.results.imputed import ImputedRun
@@ -20,12 +20,15 @@ if TYPE_CHECKING:
 class ExportOptions(Options):
     """Options of `export`; the section may also be a `Section` object."""
 
-    result: Annotated[Path, Help("The result to export from.", positional=True)]
+    result: Annotated[Path, Help("The result to export from.", positional=True, takes=("Result",))]
     out: Annotated[Path, Help("The file to write; nothing is overwritten.")]
     to: Annotated[Literal["h5ad"], Help("Format.")] = "h5ad"
     at_spots: Annotated[
         Path | None,
-        Help("Average predictions over the spots of this section; else, tissue superpixels."),
+        Help(
+            "Average predictions over the spots of this section; else, tissue superpixels.",
+            takes=SECTION,
+        ),
     ] = None
     table: Annotated[
         str,

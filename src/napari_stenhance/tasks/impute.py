@@ -10,7 +10,7 @@ from napari_stenhance.errors import InputError
 from napari_stenhance.running.device import DeviceName
 from napari_stenhance.running.job import Job
 from napari_stenhance.tasks.learning import Written
-from napari_stenhance.tasks.options import Help, Options
+from napari_stenhance.tasks.options import SECTION, Help, Options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,16 +33,27 @@ class ImputeOptions(Options):
 
     spots: Annotated[
         Path,
-        Help("A section with spots, or a folder of the published layout.", positional=True),
+        Help(
+            "A section with spots, or a folder of the published layout.",
+            positional=True,
+            takes=SECTION,
+        ),
     ]
     reference: Annotated[
         Path,
         Help(
             "Single cells of the same kind of tissue, raw counts: an .h5ad, or the same folder.",
             positional=True,
+            takes=("AnnData",),
         ),
     ]
-    out: Annotated[Path, Help("The result folder (C2.stenhance.zarr).")]
+    out: Annotated[
+        Path | None,
+        Help(
+            "The result folder (C2.stenhance.zarr); by default NAME.stenhance.zarr in the working "
+            "folder."
+        ),
+    ] = None
     genes: Annotated[
         tuple[str, ...],
         Help(
@@ -122,6 +133,7 @@ def impute(
     from napari_stenhance.section.cells import open_cells
     from napari_stenhance.storage.cache import Cache
     from napari_stenhance.tasks.finding import open_spots
+    from napari_stenhance.tasks.predicting import name_outputs
 
     job, cache = job or Job(), cache or Cache.default()
     device = resolve_device(options.device)
@@ -145,7 +157,8 @@ def impute(
         write = named_genes(options.write, wanted.genes, "the genes of the table", "write")
     wanted.check_size(spots.n_obs, job)
     identity = _identity(options, method, section, opened.cells, wanted)
-    with ResultFolder.writing(options.out, section, cache) as result:
+    (out,) = name_outputs(options.out, [section.name])
+    with ResultFolder.writing(out, section, cache) as result:
         if result.has_slide:
             result.log("slide", path=section.need_slide().path.resolve())
         run = made_alike(imputed_runs(result), identity)
@@ -157,8 +170,10 @@ def impute(
             write_imputed_image(run, gene)
     if options.then is not None:
         genes = wanted.genes if options.genes else wanted.imputed
-        _enhance(options, section, run, genes, [g for g in write if g in set(genes)], job, cache)
-    return ImputedRun(ResultFolder.open(options.out), run.name)
+        _enhance(
+            options, out, section, run, genes, [g for g in write if g in set(genes)], job, cache
+        )
+    return ImputedRun(ResultFolder.open(out), run.name)
 
 
 def _method(options: ImputeOptions, device: torch.device) -> ImputationMethod:
@@ -267,6 +282,7 @@ def see_shared(section: Section, cells: Cells) -> Measured:
 
 def _enhance(
     options: ImputeOptions,
+    out: Path,
     section: Section,
     run: ImputedRun,
     genes: Sequence[str],
@@ -302,7 +318,7 @@ def _enhance(
     enhance(
         EnhanceOptions(
             sections=(expected,),  # type: ignore[arg-type]
-            out=options.out,
+            out=out,
             write=tuple(write),
             epochs=options.epochs,
             device=options.device,

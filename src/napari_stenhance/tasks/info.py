@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.running.job import Job
-from napari_stenhance.tasks.options import Help, Options
+from napari_stenhance.tasks.options import SECTION, Help, Options
 
 if TYPE_CHECKING:
     from napari_stenhance.methods.field import Decoder
@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 class InfoOptions(Options):
     """Options of `info`."""
 
-    path: Annotated[Path, Help("A section, a slide or a result.", positional=True)]
+    path: Annotated[
+        Path, Help("A section, a slide or a result.", positional=True, takes=(*SECTION, "Result"))
+    ]
     mpp: Annotated[
         float | None, Help("Scale of the slide, where files do not say.", unit="µm per pixel")
     ] = None
@@ -45,16 +47,18 @@ def info(
         If nothing is there, it is not recognised, or it is damaged.
     """
     from napari_stenhance.results.result import ResultFolder
-    from napari_stenhance.section.section import open_section
+    from napari_stenhance.section.section import Section, open_section
 
-    path = Path(options.path)
-    if ResultFolder.is_result(path):
+    path: Any = options.path
+    if isinstance(path, Path) and ResultFolder.is_result(path):
         result = ResultFolder.open(path)
         lines = describe_result(result)
         return (*lines, *verify_result(result, job or Job())) if options.verify else lines
     if options.verify:
         msg = f"{path}: only results have a list of what was written; this is none."
         raise InputError(msg, option="verify")
+    if isinstance(path, Section):
+        return describe_section(path)
     return describe_section(
         open_section(path, mpp=options.mpp, image=options.image, cache=cache, job=job)
     )

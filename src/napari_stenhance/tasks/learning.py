@@ -59,6 +59,30 @@ Variant = Annotated[
     Help("Of spamcaf: coded, as its program is, or full, as its figure is drawn."),
 ]
 
+MethodName = Annotated[
+    Literal["pixel2gene", "histosge", "spamcaf"],
+    Help(
+        "What learns: pixel2gene sees superpixels of 8 µm, histosge and spamcaf crops around "
+        "positions."
+    ),
+]
+Pitch = Annotated[
+    float | None,
+    Help(
+        "Side of a superpixel of what histosge and spamcaf predict; by default a quarter of "
+        "the spots' pitch.",
+        unit="µm",
+    ),
+]
+Tissue = Annotated[Literal["density", "histosweep"], Help("How tissue is told from glass.")]
+Preset = Annotated[
+    Literal["robust", "reference", "istar"],
+    Help(
+        "How the method is trained: robust predicts held-out data best; reference and istar "
+        "follow the published recipes, and keep at most 3,000 genes."
+    ),
+]
+
 # x and y are taken to be swapped if fewer spots lie on tissue, and with them swapped far more.
 _SWAPPED_MOST = 0.8
 _SWAPPED_GAIN = 1.3

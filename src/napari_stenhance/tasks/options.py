@@ -22,11 +22,18 @@ class Help:
         Shown beside the value.
     positional : bool
         On the command line, an argument without a name.
+    takes : tuple of str
+        Classes whose objects Python may give instead of a path, such as "Section".
     """
 
     text: str
     unit: str = ""
     positional: bool = False
+    takes: tuple[str, ...] = ()
+
+
+SECTION = ("Section", "AnnData")
+"""What a section may be in Python, beside a path."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +55,8 @@ class Option:
         What it means, with its unit.
     unit : str
     positional : bool
+    takes : tuple of str
+        Classes whose objects Python may give instead of a path.
     """
 
     name: str
@@ -58,6 +67,7 @@ class Option:
     text: str
     unit: str
     positional: bool
+    takes: tuple[str, ...]
 
 
 def options_of(options: type[Any]) -> Iterator[Option]:
@@ -82,6 +92,7 @@ def options_of(options: type[Any]) -> Iterator[Option]:
             text=text,
             unit=about.unit,
             positional=about.positional,
+            takes=about.takes,
         )
 
 

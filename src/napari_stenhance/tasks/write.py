@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class WriteOptions(Options):
     """Options of `write`."""
 
-    result: Annotated[Path, Help("The result to write into.", positional=True)]
+    result: Annotated[Path, Help("The result to write into.", positional=True, takes=("Result",))]
     genes: Annotated[tuple[str, ...], Help("Genes to write as images: A,B,C or @FILE.")]
     run: Annotated[str, Help("Which run; by default the newest that is complete.")] = ""
 
