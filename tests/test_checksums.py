@@ -212,13 +212,15 @@ def test_manifests_are_the_same_for_the_same_result(
     different = [f for f in files if (tiny / f).read_bytes() != (again / f).read_bytes()]
     assert [f.as_posix() for f in different] == ["files/log.jsonl"]
     for kind, run in (("fields", RUN), ("labels", DOMAINS), ("imputed", IMPUTED)):
-        manifest = read_manifest(tiny / f"files/manifests/{kind}/{run}.jsonl")
+        manifest = read_manifest(tiny / f"files/manifests/{kind}/{run}.jsonl", "…")
         assert list(manifest) == sorted(manifest)
         assert f"{kind}/{run}/zarr.json" not in manifest
         assert str(tiny) not in (tiny / f"files/manifests/{kind}/{run}.jsonl").read_text()
     # Every file is in one, but for those that change, and those that say nothing.
     listed = {
-        key for file in (tiny / "files/manifests").rglob("*.jsonl") for key in read_manifest(file)
+        key
+        for file in (tiny / "files/manifests").rglob("*.jsonl")
+        for key in read_manifest(file, "…")
     }
     left = {f.as_posix() for f in files} - listed
     assert {key for key in left if not key.startswith("files/manifests/")} == {
@@ -512,5 +514,5 @@ def test_a_manifest_is_written_whole_and_read_back(tmp_path: Path) -> None:
     assert list(manifest) == ["a b/é\nx"]
     file = tmp_path / "m" / "x.jsonl"
     write_manifest(file, manifest)
-    assert read_manifest(file) == manifest
+    assert read_manifest(file, "…") == manifest
     assert [f.name for f in file.parent.iterdir()] == ["x.jsonl"]

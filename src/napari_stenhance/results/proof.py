@@ -43,7 +43,7 @@ def manifest_of(root: Path, kind: Kind, run: str, *, proven: bool) -> Manifest:
         If it is damaged or missing.
     """
     file = _file(root, kind, run)
-    return read_manifest(file) if proven or file.exists() else {}
+    return read_manifest(file, ADVICE) if proven or file.exists() else {}
 
 
 def _file(root: Path, kind: Kind, run: str) -> Path:
@@ -82,7 +82,7 @@ def record_files(root: Path, kind: Kind, run: str, parts: Sequence[str], job: Jo
     The run's own zarr.json is left out: it changes, and its attributes carry a checksum.
     """
     file = _file(root, kind, run)
-    before = read_manifest(file) if file.exists() else {}
+    before = read_manifest(file, ADVICE) if file.exists() else {}
     new = list_files(root, parts, [f"{kind}/{run}/zarr.json"], job)
     kept = {
         key: entry

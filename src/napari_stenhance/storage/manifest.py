@@ -88,15 +88,15 @@ def _seal(lines: Iterable[str]) -> str:
     return json.dumps({"crc32": json_crc32(list(lines))})
 
 
-def read_manifest(file: Path) -> Manifest:
-    """Read what `write_manifest` wrote.
+def read_manifest(file: Path, advice: str) -> Manifest:
+    """Read what `write_manifest` wrote; the advice is what to do where that cannot be.
 
     Raises
     ------
     InputError
         If it is not there, or damaged.
     """
-    with reading(file, "the list of files"):
+    with reading(file, "the list of files", advice):
         *lines, seal, _ = file.read_bytes().decode().split("\n")
         if seal != _seal(lines):
             msg = "its checksum is not that of its content"
