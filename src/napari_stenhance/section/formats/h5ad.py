@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -15,8 +15,9 @@ import scipy.sparse as sp
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.section.formats.counts import check_sparse, checked_counts
-from napari_stenhance.section.formats.found import IMAGE_SUFFIXES, Found, shares_stem
+from napari_stenhance.section.formats.found import Found, shares_stem
 from napari_stenhance.section.formats.hdf5 import look_through
+from napari_stenhance.section.formats.image import IMAGE_SUFFIXES
 from napari_stenhance.section.spots import are_whole, positions_px
 from napari_stenhance.section.stated import find_mpp
 from napari_stenhance.storage.reading import reading
@@ -84,16 +85,53 @@ def found(path: Path, name: str, images: tuple[Path, ...]) -> Found:
                 else {},
             )
             doubts = _place_by_columns(spots)
-        xy = positions_px(spots, str(path))
-        mpp, source, no_scale = None, "unknown", ""
-        try:
-            mpp, source = find_mpp(spots, xy, str(path))
-        except InputError as error:
-            # The user may give another.
-            no_scale = str(error)
-    return Found(
-        name, path, images, xy, mpp, source, partial(_read, path), doubts, no_scale=no_scale
-    )
+        return _placed(spots, name, path, images, partial(_read, path), doubts)
+
+
+def _placed(
+    spots: ad.AnnData,
+    name: str,
+    origin: Path,
+    images: tuple[Path, ...],
+    read: Callable[[], tuple[ad.AnnData, tuple[str, ...]]],
+    doubts: tuple[str, ...],
+) -> Found:
+    """Find positions and scale of spots, of which the counts are read later."""
+    xy = positions_px(spots, str(origin))
+    mpp, source, no_scale = None, "unknown", ""
+    try:
+        mpp, source = find_mpp(spots, xy, str(origin))
+    except InputError as error:
+        # The user may give another.
+        no_scale = str(error)
+    return Found(name, origin, images, xy, mpp, source, read, doubts, no_scale=no_scale)
+
+
+def found_in_memory(table: ad.AnnData, name: str) -> Found:
+    """Look at an AnnData of the user's as at a file of the same content; it stays as it is.
+
+    Raises
+    ------
+    InputError
+        If it holds no positions.
+    """
+    import anndata as ad
+
+    whole = table.to_memory() if table.isbacked else table.copy() if table.is_view else table
+    with ids_as_they_are():
+        spots = ad.AnnData(
+            X=whole.X,
+            obs=whole.obs,
+            var=whole.var,
+            obsm=dict(whole.obsm),
+            obsp=dict(whole.obsp),
+            uns=dict(whole.uns),
+            layers=dict(whole.layers),
+        )
+        if whole.raw is not None:
+            spots.raw = whole.raw.to_adata()
+    doubts = _place_by_columns(spots)
+    return _placed(spots, name, Path(name), (), lambda: _with_raw_counts(spots, Path(name)), doubts)
 
 
 def _read(path: Path) -> tuple[ad.AnnData, tuple[str, ...]]:

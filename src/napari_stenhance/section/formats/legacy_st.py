@@ -18,7 +18,8 @@ from napari_stenhance.section.formats.claims import (
     opened_text,
     read_positions_text,
 )
-from napari_stenhance.section.formats.found import IMAGE_SUFFIXES, Found
+from napari_stenhance.section.formats.found import Found
+from napari_stenhance.section.formats.image import IMAGE_SUFFIXES
 from napari_stenhance.section.formats.tables import read_counts
 from napari_stenhance.section.spots import ST_DIAMETER_UM, ST_PITCH_UM, square_pitch_px
 from napari_stenhance.storage.reading import reading

@@ -89,9 +89,7 @@ def recognise(path: Path) -> Found | None:
         mpp = None
     file = folder / f"{prefix}{named.RADIUS}"
     radius = _number(file)
-    if radius is None:
-        doubts.append(f"{file.name} is missing: the size of the spots is guessed from their pitch.")
-    elif radius < 0:
+    if radius is not None and radius < 0:
         msg = f"{file}: the radius is {radius:g}; it must not be negative."
         raise InputError(msg)
     ids, xy = read_locations(locations)
