@@ -186,7 +186,7 @@ HEAD = "%%MatrixMarket matrix coordinate integer general\n"
         (HEAD + "2 3 1\n1 1\n", "more or less than a row"),
         (HEAD + "2 3 1\n1 1 4 4\n", "more or less than a row"),
         (HEAD + "2 3 1\n1 1 many\n", "many"),
-        (HEAD + "2 3 1\n1 99999999999999999999 1\n", "99999999999999999999|nteger|large"),
+        (HEAD + "2 3 1\n1 99999999999999999999 1\n", "Overflow|large|nteger"),
         (HEAD + "2 3\n1 1 4\n", "does not state"),
         (HEAD.replace("general", "symmetric") + "2 3 1\n1 1 1\n", "a symmetric matrix"),
         (HEAD.replace("integer", "complex") + "2 3 1\n1 1 1\n", "does not begin"),
@@ -234,11 +234,10 @@ def test_texts_that_unpack_without_end_are_refused(tmp_path: Path) -> None:
     (tmp_path / "c.tsv.gz").write_bytes(gzip.compress(b"s\t1\n" * 2**22, 9) * 20)
     with opened_text(tmp_path / "c.tsv.gz") as file:
         with pytest.raises(InputError, match=r"c\.tsv\.gz: it unpacks to more than 250 times"):
-            while file.read(2**20):
-                pass
+            file.read()
 
 
-@pytest.mark.parametrize("value", ["1e999", "NaN", "1" + "0" * 400])
+@pytest.mark.parametrize("value", ["1e999", "1e308", "NaN", "1" + "0" * 400])
 def test_regions_have_finite_coordinates(value: str, tmp_path: Path) -> None:
     ring = f"[[0, 0], [{value}, 0], [9, 9], [0, 0]]"
     text = f'{{"type": "Polygon", "coordinates": [{ring}]}}'

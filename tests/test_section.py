@@ -229,7 +229,7 @@ def test_bad_folders_and_files_say_what_is_wrong(tmp_path: Path, cache: Cache) -
     with pytest.raises(InputError, match="several files could be the image"):
         open_section(two, cache=cache)
     (tmp_path / "text.h5ad").write_text("no HDF5")
-    with pytest.raises(InputError, match="no AnnData"):
+    with pytest.raises(InputError, match="no HDF5 file"):
         open_section(tmp_path / "text.h5ad")
 
 

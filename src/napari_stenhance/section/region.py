@@ -17,6 +17,8 @@ from napari_stenhance.errors import InputError
 from napari_stenhance.section.grid import Grid
 from napari_stenhance.storage.reading import reading
 
+_FARTHEST_UM = 1e9
+
 
 @dataclass(frozen=True)
 class Region:
@@ -42,8 +44,8 @@ class Region:
             features = content.get("features", [content]) if isinstance(content, dict) else content
             shapes = [shape(f.get("geometry") or f) for f in features]
             for one in shapes:
-                if not np.isfinite(shapely.get_coordinates(one)).all():
-                    msg = "a coordinate is not a finite number"
+                if not (np.abs(shapely.get_coordinates(one)) < _FARTHEST_UM).all():
+                    msg = f"a coordinate is not a number below {_FARTHEST_UM:g} µm"
                     raise ValueError(msg)
             region = cls.of(shapes)
         if not region.area.area > 0:
