@@ -121,7 +121,7 @@ def test_enhanced_counts_come_closer_to_the_full_ones(
     assert "median over 2 genes" in output
     assert "as measured" not in output
     stderr = run("compare", result, "--truth", full, "--genes", "G1,NO", code=2).stderr
-    assert "NO: not predicted" in stderr
+    assert "NO (1 of 2): not among the genes that were predicted and are counted in" in stderr
     other = ad.read_h5ad(thinned)
     other.obs_names = [f"other {name}" for name in other.obs_names]
     other.write_h5ad(tmp_path / "other.h5ad")

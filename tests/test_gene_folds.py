@@ -116,7 +116,12 @@ def test_genes_are_chosen_and_the_library_stays(pair: tuple[Any, Cells]) -> None
     assert [cells.genes[n] for n in two.columns] == ["G3", "G1"]
     expected = sp.csc_array(make_spots()[:, ["G3", "G1"]].X).toarray()
     np.testing.assert_array_equal(two.counts.toarray(), expected)
-    for spec, said in (("hvg:x", "hvg:500"), ("G1,nope", "nope .1 of 2. are not shared")):
+    for spec, said in (
+        ("hvg:x", "hvg:N with a number of genes"),
+        ("hvg:1", "2 or more"),
+        ("heg:5", "or names"),
+        ("G1,nope", "nope .1 of 2.: not among the genes that spots and cells share"),
+    ):
         with pytest.raises(st.InputError, match=said):
             only_genes(spots, cells, spec)
 

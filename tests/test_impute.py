@@ -235,9 +235,11 @@ def test_bad_input_is_one_sentence(made: tuple[Path, Path], tmp_path: Path) -> N
 
     assert "nothing was touched" in sentence(*pair, to=theirs)
     assert [f.name for f in theirs.iterdir()] == ["thesis.txt"]
-    assert "Neither spots nor cells have nope (1 of 2)" in sentence(*pair, "--genes", "X1,nope")
+    assert "nope (1 of 2): not among the genes of spots and cells" in sentence(
+        *pair, "--genes", "X1,nope"
+    )
     assert "did you mean X1?" in sentence(*pair, "--genes", "x1")
-    assert "X2: not in the table; add it to the genes of the table (--genes)." in sentence(
+    assert "X2 (1 of 1): not among the genes of the table; leave them out (--write)." in sentence(
         *pair, "--genes", "X1", "--write", "X2"
     )
     assert "no column of the cells" in sentence(*pair, "--cluster-key", "nope")

@@ -405,7 +405,7 @@ def test_a_run_is_a_result_like_any_other(
     with pytest.raises(InputError, match="not among the 12 genes"):
         field.image("G39")
     # Said before it is trained.
-    with pytest.raises(InputError, match="G0: not chosen by the genes hvg:12"):
+    with pytest.raises(InputError, match="G0: not chosen by hvg:12; choose more genes"):
         enhance(tmp_path / "late", write="G0")
 
 
