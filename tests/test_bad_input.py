@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -245,12 +244,14 @@ def test_no_permission(folder: Path) -> None:
 
 def _only_small_files() -> None:
     """Let writes of more than 200 kB fail, as they do on a full disk."""
+    import resource
     import signal
 
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows limits no sizes of files")
 def test_a_full_disk(folder: Path, tmp_path: Path) -> None:
     """The failure is the system's own: a limit on the size of files."""
     out = tmp_path / "r.stenhance.zarr"

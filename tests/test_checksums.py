@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
+from conftest import write_image
 from napari_stenhance.cli import app
 from napari_stenhance.errors import InputError
 from napari_stenhance.methods.field import GeneField
@@ -28,6 +29,7 @@ from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.results.tables import open_table
 from napari_stenhance.running.job import Job
 from napari_stenhance.section.grid import Grid
+from napari_stenhance.section.slide import Slide
 from napari_stenhance.storage.cache import Cache
 from napari_stenhance.storage.manifest import (
     check_files,
@@ -400,6 +402,43 @@ def test_all_fields_of_an_opened_result_share_a_cache(tiny: Path) -> None:
     assert result.field(RUN).tiles is result.field(RUN).tiles is result.tiles
     tiles = TileCache()
     assert ResultFolder.open(tiny, tiles).field(RUN).tiles is tiles
+
+
+def test_results_in_one_viewer_share_a_cache(tiny: Path) -> None:
+    from napari.components import ViewerModel
+
+    from napari_stenhance.plugin.layers import open_layers
+    from napari_stenhance.plugin.scene import add_layers
+    from napari_stenhance.plugin.shown import layers_of, tiles_of
+
+    viewer = ViewerModel()
+    for _ in range(2):
+        layers, _ = open_layers(tiny, tiles=tiles_of(viewer))
+        add_layers(viewer, [one for one in layers if "browse" in one[1]["name"]])
+    fields = [about.field for _, about in layers_of(viewer, "browse") if about.field is not None]
+    assert len(fields) == 2
+    assert fields[0] is not fields[1]
+    assert fields[0].tiles is fields[1].tiles is tiles_of(viewer)
+
+
+def test_entries_of_the_cache_carry_checksums_and_older_ones_are_not_read(
+    tmp_path: Path, cache: Cache
+) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (300, 300, 3)).astype("u1")
+    file = write_image(tmp_path / "slide.png", pixels)
+    slide = Slide.open(file, mpp=1.0, cache=cache)
+    (entry,) = (cache.root / "pyramids2").iterdir()
+    codecs = json.loads((entry / "s0/zarr.json").read_text())["codecs"]
+    assert codecs[-1]["name"] == "crc32c"
+    older = cache.root / "pyramids" / entry.name
+    shutil.copytree(entry, older)
+    shutil.rmtree(entry)
+    _flip(older / "s0/c/0/0/0")
+    slide = Slide.open(file, mpp=1.0, cache=cache)
+    np.testing.assert_array_equal(np.asarray(slide.levels[0]), pixels)
+    _flip(entry / "s0/c/0/0/0")
+    with pytest.raises(InputError, match="s0/c/0/0/0: this is damaged"):
+        np.asarray(slide.levels[0])
 
 
 _LENGTHS = st.floats(0.01, 1e4)

@@ -349,7 +349,7 @@ def _write_field(
                 here = tile.rows, tile.columns
                 write_tile(raster[0], tile, np.where(tissue[here][..., None], latent[here], np.nan))
             coarsen_all(raster, mean_pool)
-        result.update_run(run_name, complete=True)
+        result.complete_run(run_name, Job())
     return ResultFolder.open(out)
 
 
@@ -536,5 +536,5 @@ def test_memory_changes_no_value_and_what_does_not_fit_is_refused(
             run_domains(quick(large, superpixel_um=wrong))
     with pytest.raises(st.InputError, match="scale of its slide already"):
         run_domains(quick(large, mpp=0.5))
-    with pytest.raises(st.InputError, match="spots have no superpixels"):
+    with pytest.raises(st.InputError, match="Spots have no superpixels"):
         run_domains(quick(section_files[0], out=tmp_path / "x", superpixel_um=8.0))

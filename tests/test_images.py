@@ -182,6 +182,22 @@ def test_flat_tiffs_of_every_codec_are_read(
     np.testing.assert_array_equal(Slide.open(path, cache=cache).levels[0].compute(), pixels)
 
 
+@pytest.mark.parametrize("rows", [64, 7])
+def test_strips_of_few_bits_and_a_short_last_one(rows: int, tmp_path: Path, cache: Cache) -> None:
+    pixels = _pixels((100, 130))
+    tifffile.imwrite(tmp_path / "s.tif", pixels, photometric="rgb", rowsperstrip=rows)
+    tifffile.imwrite(
+        tmp_path / "w.tif", pixels.astype("u2") * 257, rowsperstrip=rows, photometric="rgb"
+    )
+    for name in ("s.tif", "w.tif"):
+        read = Slide.open(tmp_path / name, cache=cache).levels[0].compute()
+        np.testing.assert_array_equal(read, pixels)
+    bits = pixels[..., 0] > 127
+    tifffile.imwrite(tmp_path / "b.tif", bits, photometric="minisblack", rowsperstrip=rows)
+    read = Slide.open(tmp_path / "b.tif", cache=cache).levels[0].compute()
+    np.testing.assert_array_equal(read, np.repeat(bits[..., None] * np.uint8(255), 3, axis=2))
+
+
 def test_colours_apart_and_transparency(tmp_path: Path, cache: Cache) -> None:
     pixels = _pixels()
     planes = np.ascontiguousarray(np.moveaxis(pixels, -1, 0))

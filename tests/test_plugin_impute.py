@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from napari_stenhance.plugin.widgets import impute as impute_module
 from napari_stenhance.plugin.writer import write_layers
 from napari_stenhance.results.imputed import imputed_run
 from napari_stenhance.results.result import ResultFolder
+from napari_stenhance.section.cells import cluster_columns
 from person import Person
 from test_cells import ONLY, SHARED, make_cells, make_spots
 
@@ -54,7 +56,7 @@ def test_any_gene_is_shown_where_its_spots_are(person: Person, tmp_path: Path) -
     dock = person.impute
     assert not dock.pin.isEnabled()
     dock.form.fields["reference"].value = cells
-    assert set(dock.form.fields["cluster_key"].choices) > {"cluster", "depth"}
+    person.wait(lambda: set(dock.form.fields["cluster_key"].choices) > {"cluster", "depth"})
     assert Path(dock.form.fields["out"].value).name == "spots.stenhance.zarr"
     impute(person, cells, out, cluster_key="cluster")
     assert dock.run_bar.label.text() == "Done."
@@ -196,3 +198,34 @@ def test_enhanced_genes_come_as_layers_too(
         person.click(dock.pin)
         person.wait(lambda dock=dock: not dock.run_bar.busy)
         assert person.layer(role, gene="X,3").visible
+
+
+def test_files_are_looked_into_once_and_never_by_the_interface(
+    person: Person, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[tuple[Path, threading.Thread]] = []
+
+    def look(path: Path) -> tuple[str, ...]:
+        looked.append((path, threading.current_thread()))
+        return cluster_columns(path)
+
+    monkeypatch.setattr(impute_module, "cluster_columns", look)
+    spots, cells = write_pair(tmp_path)
+    reference, column = (person.impute.form.fields[name] for name in ("reference", "cluster_key"))
+    reference.value = tmp_path / "nothing.h5ad"
+    reference.value = cells
+    person.wait(lambda: "cluster" in column.choices)
+    column.value = "cluster"
+    person.drop(spots)
+    person.viewer.layers[-1].name = "renamed"
+    person.viewer.layers.clear()
+    assert column.value == "cluster"
+    assert [path for path, _ in looked] == [tmp_path / "nothing.h5ad", cells]
+    assert all(thread is not threading.main_thread() for _, thread in looked)
+    # What another file has is listed in its place.
+    other = make_cells()
+    other.obs = other.obs.rename(columns={"cluster": "kind of cell"})
+    other.write_h5ad(tmp_path / "other.h5ad")
+    reference.value = tmp_path / "other.h5ad"
+    assert "cluster" not in column.choices
+    person.wait(lambda: "kind of cell" in column.choices)

@@ -144,7 +144,12 @@ def make_lattice() -> ad.AnnData:
         ),
         var=pd.DataFrame(index=list(GENES)),
         obsm={"spatial": rng.random((6, 2))},
-        uns={"lattice": 2, "microns_per_pixel": 1.0},
+        uns={
+            "lattice": 2,
+            "microns_per_pixel": 1.0,
+            "stenhance": {"spot_diameter_um": 50.0, "spot_shape": "disc"},
+            "stenhance_prediction": {"unit": "log1p CP10k"},
+        },
     )
 
 

@@ -19,7 +19,7 @@ from napari_stenhance.plugin.levels import (
     slide_levels,
 )
 from napari_stenhance.plugin.regions import region_layer
-from napari_stenhance.plugin.shown import LayerData, Shown, pixel_space
+from napari_stenhance.plugin.shown import LayerData, Role, Shown, pixel_space
 from napari_stenhance.plugin.spots import TOTAL, SpotColours
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def gene_layer(
 
     group = gene_group(result, run, gene)
     assert group is not None
-    about = Shown("gene", result.name, result=result.path, run=run, gene=gene, field=field)
+    about = _of_run("gene", result, run, gene, field)
     title = f"{run_title(result, run)} {gene} [{field.unit}]"
     return _gene_image(image_levels(open_levels(group)), field, title, about, visible=visible)
 
@@ -91,9 +91,24 @@ def browse_layer(
     result: ResultFolder, run: str, gene: str, field: GeneField, *, visible: bool
 ) -> LayerData:
     """Make the one layer of a run that shows any gene, decoded when it is looked at."""
-    about = Shown("browse", result.name, result=result.path, run=run, gene=gene, field=field)
+    about = _of_run("browse", result, run, gene, field)
     title = browse_title(run_title(result, run), gene, field, "latent")
     return _gene_image(field_levels(field, gene), field, title, about, visible=visible)
+
+
+def _of_run(role: Role, result: ResultFolder, run: str, gene: str, field: GeneField) -> Shown:
+    """Read what docks say of a run while its layers are made: later they read nothing."""
+    recipe = result.run_attributes(run)["identity"]["recipe"]
+    return Shown(
+        role,
+        result.name,
+        result=result.path,
+        run=run,
+        gene=gene,
+        field=field,
+        held_out=recipe.get("folds", 0) > 0,
+        learned_imputed=result.learned_imputed(run),
+    )
 
 
 def _gene_image(

@@ -12,6 +12,7 @@ from napari_stenhance.plugin.layers import run_layers
 from napari_stenhance.plugin.levels import contrast
 from napari_stenhance.plugin.scene import add_layers, set_contrast
 from napari_stenhance.plugin.shown import KEY, LayerData, Shown, layers_of, tiles_of
+from napari_stenhance.plugin.worker import call_slot
 from napari_stenhance.running.job import Event, Partial
 
 if TYPE_CHECKING:
@@ -41,7 +42,8 @@ class LiveLayers(QObject):
         self._limits: dict[Image, tuple[float, float]] = {}
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
-        self._timer.timeout.connect(self._refresh)
+        self._timer.timeout.connect(self._tick)
+        self._failed = False
 
     def receive(self, event: Event) -> None:
         """Take an event of the job."""
@@ -63,8 +65,15 @@ class LiveLayers(QObject):
             self._reload_layers(whole=True)
         finally:
             # The next job begins anew, whatever became of this one's layers.
+            self._failed = False
             for kept in (self._added, self._offered, self._limits, self._coming, self._waiting):
                 kept.clear()
+
+    def _tick(self) -> None:
+        """Refresh; what fails is said once, and tried again when the job has ended."""
+        if not self._failed and call_slot("Layers of the run", self._refresh) is not None:
+            self._failed = True
+            self._added.clear()
 
     def _refresh(self) -> None:
         self._make_layers()

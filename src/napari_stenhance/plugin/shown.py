@@ -62,6 +62,9 @@ class Shown:
         Of a gene or browse layer.
     edit : DomainEdit or None
         Of domains: as they are now, saved or not.
+    held_out, learned_imputed : bool
+        Of a gene or browse layer: whether its run was tried on spots held out, and whether what it
+        learned was imputed, not measured.
     imputed : ImputedRun or None
         Of imputed genes: any, or one that was written as an image.
     """
@@ -75,6 +78,8 @@ class Shown:
     part: str = ""
     gene: str = ""
     field: GeneField | None = None
+    held_out: bool = False
+    learned_imputed: bool = False
     edit: DomainEdit | None = None
     imputed: ImputedRun | None = None
 

@@ -176,17 +176,16 @@ def call_slot(title: str, slot: Callable[..., None], *values: Any) -> StenhanceE
     """
     try:
         slot(*values)
-    except StenhanceError as raised:
-        error = raised
     except Exception as raised:  # noqa: BLE001 - the last line before the user
-        error = StenhanceError(
-            f"{title}: it could not be shown ({reason_of(raised)}, {type(raised).__name__}); this "
-            "is a defect of napari-stenhance, please report it with the details."
-        )
-    else:
-        return None
-    notify_error(error, traceback.format_exc())
-    return error
+        error = raised if isinstance(raised, StenhanceError) else _defect(title, raised)
+        notify_error(error, traceback.format_exc())
+        return error
+    return None
+
+
+def _defect(title: str, raised: Exception) -> StenhanceError:
+    msg = f"{title}: it could not be shown ({reason_of(raised)}); this is a defect of "
+    return StenhanceError(msg + "napari-stenhance, please report it with the details.")
 
 
 def notify_error(error: StenhanceError, details: str = "") -> None:

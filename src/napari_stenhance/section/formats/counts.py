@@ -92,12 +92,12 @@ def checked_counts(matrix: Any) -> Any:
     if values.dtype.kind not in "iuf" or matrix.ndim != 2:
         msg = f"it holds {values.dtype} in {matrix.ndim} dimensions, not numbers in two"
         raise ValueError(msg)
+    wanted = np.dtype(np.float32) if values.dtype == np.float16 else values.dtype.newbyteorder("=")
+    values = values.astype(wanted, copy=False)
     large = (values > COUNT_MOST) & np.isfinite(values)
     if large.any():
         msg = f"{values[large].flat[0]:g} is no count"
         raise ValueError(msg)
-    wanted = np.dtype(np.float32) if values.dtype == np.float16 else values.dtype.newbyteorder("=")
-    values = values.astype(wanted, copy=False)
     if not sparse:
         return values
     kind = np.int32 if max(*matrix.shape, len(values)) < 2**31 else np.int64

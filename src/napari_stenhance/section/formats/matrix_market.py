@@ -5,6 +5,8 @@ SciPy's reader follows the numbers of a damaged one out of its memory.
 
 from __future__ import annotations
 
+import io
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -15,7 +17,8 @@ from napari_stenhance.section.formats.claims import opened_text
 
 _BANNER = ("%%matrixmarket", "matrix", "coordinate")
 _KINDS = {"integer", "real"}
-_ENTRIES_AT_ONCE = 2**22
+_AT_ONCE = 2**24
+_LINE_MOST = 2**12
 _HEAD_MOST = 2**20
 _COLUMNS = ("row", "column", "count", "more")
 
@@ -53,15 +56,16 @@ def read_matrix_market(path: Path, shape: tuple[int, int]) -> sp.csr_matrix:
                 f"and {shape[1]}"
             )
             raise ValueError(msg)
-        parts = pd.read_csv(
-            file,
-            sep=r"\s+",
-            header=None,
-            names=list(_COLUMNS),
-            dtype={"row": np.int64, "column": np.int64, "count": np.float64},
-            chunksize=_ENTRIES_AT_ONCE,
-        )
-        for part in parts if entries else ():
+        for block in _blocks(file) if entries else ():
+            part = pd.read_csv(
+                block,
+                sep=r"\s+",
+                header=None,
+                names=list(_COLUMNS),
+                dtype={"row": np.int64, "column": np.int64, "count": np.float64},
+            )
+            if part.empty:
+                continue
             row, column, count = (part[name].to_numpy() for name in _COLUMNS[:3])
             if part["more"].notna().any() or np.isnan(count).any():
                 msg = "a line holds more or less than a row, a column and a count"
@@ -81,6 +85,17 @@ def read_matrix_market(path: Path, shape: tuple[int, int]) -> sp.csr_matrix:
         return sp.csr_matrix(shape[::-1], dtype=np.float64)
     place = (np.concatenate(rows), np.concatenate(columns))
     return sp.csr_matrix((np.concatenate(counts), place), shape=shape[::-1])
+
+
+def _blocks(file: BinaryIO) -> Iterator[io.BytesIO]:
+    """Cut into whole lines of some megabytes, so that none is believed to go on for ever."""
+    while block := file.read(_AT_ONCE):
+        rest = file.readline(_LINE_MOST)
+        if len(rest) == _LINE_MOST:
+            msg = f"a line is longer than {_LINE_MOST} bytes"
+            raise ValueError(msg)
+        if not (block + rest).isspace():
+            yield io.BytesIO(block + rest)
 
 
 def _read_head(file: BinaryIO) -> tuple[tuple[int, int], int]:

@@ -150,16 +150,23 @@ class TiffLevel:
         ValueError
             If it does.
         """
-        counts = [
-            count
-            for page in self._pages
-            for offset, count in zip(page.dataoffsets, page.databytecounts, strict=False)
-            if offset
-        ]
-        claimed = min(self._bytes, math.prod(self.shape) * 2) * sum(count > 0 for count in counts)
-        if claimed > self._swells() * min(sum(counts), self._file.size):
+        tiles = math.prod(self._grid)
+        claimed = counted = 0
+        for page in self._pages:
+            for index, count in enumerate(page.databytecounts):
+                if count and page.dataoffsets[index]:
+                    claimed += self._stored(index % tiles // self._grid[1])
+                    counted += count
+        if claimed > self._swells() * min(counted, self._file.size):
             msg = "it claims more pixels than the file can hold"
             raise ValueError(msg)
+
+    def _stored(self, i: int) -> int:
+        """Count the bytes of a tile in a row of tiles, as the file packs them."""
+        high, wide = self._tile
+        # The last strip is shorter, where the last tile is padded.
+        rows = high if self._page.is_tiled else min(high, self._page.imagelength - i * high)
+        return rows * -(-wide * self._samples * int(self._page.bitspersample) // 8)
 
     def _swells(self) -> int:
         return _SWELLS.get(int(self._page.compression), _SWELLS_MOST)
@@ -216,7 +223,7 @@ class TiffLevel:
         last = self._last
         if last is not None and last[0] == (plane, index):
             return last[1][rows]
-        if self._bytes > self._swells() * count:
+        if self._stored(i) > self._swells() * count:
             msg = "it claims more pixels than it can hold"
             raise ValueError(msg)
         tile = self._decoded(page, index, self._file.bytes_at(offset, count))
