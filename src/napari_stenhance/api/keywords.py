@@ -168,7 +168,7 @@ def _plain(verb: str, option: Option, value: Any) -> Any:
         return value.path if isinstance(value, _Stored) else value
     kind, fitting = option.kind, True
     if get_origin(kind) is Literal:
-        fitting = value in get_args(kind)
+        fitting = isinstance(value, str | int) and value in get_args(kind)
     elif kind is bool:
         fitting = isinstance(value, bool)
     elif kind in {int, float}:

@@ -107,8 +107,14 @@ class Options:
             value = getattr(self, option.name)
             if option.several:
                 one = isinstance(value, str) or not isinstance(value, Iterable)
-                value = tuple(_as(option.kind, v) for v in ((value,) if one else value) if v != "")
+                several = (value,) if one else value
+                # A table refuses to be compared with a string.
+                value = tuple(_as(option.kind, v) for v in several if not _empty(v))
             object.__setattr__(self, option.name, _as(option.kind, value))
+
+
+def _empty(value: Any) -> bool:
+    return isinstance(value, str) and not value
 
 
 def _as(kind: Any, value: Any) -> Any:
