@@ -331,7 +331,7 @@ def _write_field(out: Path, section: st.Section, cache: Cache) -> st.ResultFolde
         held_out_r=np.zeros(40, "f4"),
         spread_scale=np.ones(40, "f4"),
     )
-    with st.ResultFolder.writing(out, slide, cache) as result:
+    with st.ResultFolder.writing(out, slide, "m-e-p") as result:
         run_name = result.start_run("m-e-p", {"seed": 0}, {"doubts": []}, grid)
         result.write_tissue(tissue, grid)
         field = result.create_field(run_name, decoder, grid)

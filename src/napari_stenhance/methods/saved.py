@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.methods.field import Decoder
@@ -22,7 +22,8 @@ T = TypeVar("T")
 def save_model(folder: Path, tensors: Tensors, config: dict[str, Any]) -> None:
     """Write both files into a folder that exists."""
     whole = {name: np.ascontiguousarray(values) for name, values in tensors.items()}
-    save_file(whole, folder / "weights.safetensors")
+    # Not by `save_file`, whose error on a full disk is none of the system's.
+    (folder / "weights.safetensors").write_bytes(save(whole))
     (folder / "config.json").write_text(json.dumps(config, indent=1), "utf-8")
 
 

@@ -10,7 +10,7 @@ from napari_stenhance.errors import InputError
 from napari_stenhance.running.device import DeviceName
 from napari_stenhance.running.job import Job
 from napari_stenhance.tasks.learning import Crops, EncoderName, Epochs, Genes, Variant
-from napari_stenhance.tasks.options import Help, Options
+from napari_stenhance.tasks.options import ClearDeadLocks, Help, Options
 
 if TYPE_CHECKING:
     import torch
@@ -89,6 +89,7 @@ class EnhanceOptions(Options):
     ] = None
     device: Annotated[DeviceName, Help("What computes.")] = "auto"
     seed: Annotated[int, Help("Fixes every random choice.")] = 0
+    clear_dead_locks: ClearDeadLocks = False
 
 
 def enhance(
@@ -129,6 +130,7 @@ def enhance(
     from napari_stenhance.running.device import resolve_device
     from napari_stenhance.section.region import Region
     from napari_stenhance.storage.cache import Cache
+    from napari_stenhance.tasks.kept_model import KeptModel
     from napari_stenhance.tasks.learning import make_learner, open_training, run_name
     from napari_stenhance.tasks.predicting import Plan, open_for, predict_all, saved_model
 
@@ -160,6 +162,7 @@ def enhance(
         measured = chosen
     require_genes(write, measured, "--write")
     learned = _learning_identity(options, method, sight, training)
+    kept = KeptModel.of(learned, cache)
     plan = Plan(
         name=run_name(options.method, options.encoder, options.preset, options.variant),
         sight=sight,
@@ -169,13 +172,15 @@ def enhance(
         region=region,
         write=write,
         lattice=options.lattice,
+        clear_dead_locks=options.clear_dead_locks,
+        keeping=kept,
     )
     fitted: list[Fitted] = []
 
     def model(result: ResultFolder, run: str) -> Fitted:
         """Learn once for all slides, and only if no result here has learned the same."""
         if not fitted:
-            saved = saved_model(result, run, learned, device)
+            saved = saved_model(result, run, learned, device) or kept.load(device, job)
             if saved is None:
                 saved = _fit(method, training, options, write, sight, job)
                 result.log("trained", run=run)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from napari_stenhance.errors import InputError
 from napari_stenhance.running.device import DeviceName
 from napari_stenhance.running.job import Job
-from napari_stenhance.tasks.options import Help, Options
+from napari_stenhance.tasks.options import ClearDeadLocks, Help, Options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from napari_stenhance.storage.cache import Cache
 
 _PIXELS_IN_PITCH = 8
+_RUN = "sinca-robust"
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,7 @@ class ImputeOptions(Options):
     )
     device: Annotated[DeviceName, Help("What computes.")] = "auto"
     seed: Annotated[int, Help("Fixes every random choice.")] = 0
+    clear_dead_locks: ClearDeadLocks = False
 
 
 def impute(
@@ -149,7 +151,9 @@ def impute(
         raise InputError(msg)
     wanted.check_size(spots.n_obs, job)
     identity = _identity(options, method, section, opened.cells, named)
-    with ResultFolder.writing(options.out, section, cache) as result:
+    with ResultFolder.writing(
+        options.out, section, _RUN, clear_dead_locks=options.clear_dead_locks
+    ) as result:
         if result.has_slide:
             result.log("slide", path=section.need_slide().path.resolve())
         run = made_alike(imputed_runs(result), identity)
@@ -243,7 +247,7 @@ def _run(
         "doubts": [*(f"{section.name}: {d}" for d in section.doubts), *opened.doubts],
     }
     with job.stage("Writing the table", 1) as stage:
-        run = write_imputation(result, "sinca-robust", identity, provenance, table, seen.xy, grid)
+        run = write_imputation(result, _RUN, identity, provenance, table, seen.xy, grid)
         stage.advance()
     return run
 
@@ -311,6 +315,7 @@ def _enhance(
             epochs=options.epochs,
             device=options.device,
             seed=options.seed,
+            clear_dead_locks=options.clear_dead_locks,
         ),
         job,
         cache,

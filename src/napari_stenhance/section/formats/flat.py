@@ -117,7 +117,7 @@ def open_pyramid(
     """
     kind, key = "pyramids", sha256[:32]
     entry = cache.entry(kind, key)
-    with cache.lock(entry, wait=True):
+    with cache.lock(entry, job):
         if not cache.has(kind, key):
             height, width = image_size(path)
             with cache.building(kind, key) as folder:
