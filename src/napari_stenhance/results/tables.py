@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from napari_stenhance.results.result import ResultFolder
 
 
+_PARTS = ("layers", "obsm", "varm", "obsp", "varp", "uns")
+
+
 def write_table(group: zarr.Group, key: str, table: ad.AnnData) -> None:
     """Write a table into a zarr v3 group; it follows the format of the group.
 
@@ -25,10 +28,22 @@ def write_table(group: zarr.Group, key: str, table: ad.AnnData) -> None:
 
 
 def read_table(group: zarr.Group, key: str) -> Any:
-    """Read what `write_table` wrote, or a part of it."""
+    """Read what `write_table` wrote, or a part of it; always in the same order."""
     import anndata
 
-    return anndata.io.read_elem(group[key])
+    read = anndata.io.read_elem(group[key])
+    if isinstance(read, anndata.AnnData):
+        # A folder lists what is in it in any order, and an export would be written in that.
+        for part in _PARTS:
+            setattr(read, part, _sorted(dict(getattr(read, part))))
+    return read
+
+
+def _sorted(content: dict[str, Any]) -> dict[str, Any]:
+    return {
+        key: _sorted(value) if isinstance(value, dict) else value
+        for key, value in sorted(content.items())
+    }
 
 
 def open_table(result: ResultFolder, name: str) -> ad.AnnData:
