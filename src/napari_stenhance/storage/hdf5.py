@@ -61,6 +61,9 @@ def save_h5ad(table: ad.AnnData, path: Path, **packed: Any) -> None:
     table.strings_to_categoricals()
     with new_hdf5(path) as file:
         ad.io.write_elem(file, "/", table, dataset_kwargs=packed)
+        if table.raw is None:
+            # As a part it would be there, and empty.
+            file.pop("raw", None)
 
 
 class _Quiet(io.FileIO):
