@@ -58,7 +58,7 @@ class Ridge:
         basis, scores = fit_basis([s.log1p_cp10k(genes) for s in samples], _AXES, 0)
         model = RidgeModel(alpha=_PENALTY).fit((crops - shift) / scale, scores)
         none = np.zeros(len(genes), np.float32)
-        decoder = Decoder(tuple(genes), basis.axes, basis.mean, "log1p CP10k", none, none)
+        decoder = Decoder(tuple(genes), basis.axes, basis.mean, "log1p CP10k", none, none, none)
         return FittedRidge(decoder, model, shift, scale, self.crops_um)
 
 

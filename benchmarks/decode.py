@@ -33,6 +33,7 @@ def _field(folder: Path, rank: int) -> GeneField:
         bias=np.zeros(GENES, "f4"),
         unit="log1p CP10k",
         held_out_r=np.zeros(GENES, "f4"),
+        held_out_r_given_depth=np.zeros(GENES, "f4"),
         spread_scale=np.ones(GENES, "f4"),
     )
     return GeneField(Grid(8.0, SHAPE, 0.5), decoder, (levels[0],), (levels[0],))

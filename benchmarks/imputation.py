@@ -14,12 +14,14 @@ from collections.abc import Sequence
 import torch
 from sinca_data import PAIRS, folder
 
-from napari_stenhance import Cache, Job, open_section
 from napari_stenhance.methods.sinca.network import Parts
 from napari_stenhance.methods.sinca.reference.recipe import Recipe as Published
 from napari_stenhance.methods.sinca.robust import Recipe, Robust
 from napari_stenhance.methods.sinca.training import Schedule
+from napari_stenhance.running.job import Job
 from napari_stenhance.section.cells import open_cells
+from napari_stenhance.section.section import open_section
+from napari_stenhance.storage.cache import Cache
 from napari_stenhance.tasks.gene_folds import BEYOND, gene_scores, only_genes
 from napari_stenhance.tasks.gene_methods import as_published, baselines, imputing
 from napari_stenhance.tasks.impute import see_shared

@@ -18,6 +18,10 @@ import torch
 import napari_stenhance as st
 from napari_stenhance.scoring.metrics import pearson
 from napari_stenhance.section.footprint import Footprints
+from napari_stenhance.section.section import open_section
+from napari_stenhance.tasks.impute import ImputeOptions, impute
+from napari_stenhance.tasks.phantom import PhantomOptions
+from napari_stenhance.tasks.phantom import phantom as run_phantom
 
 _MM = 4.0
 
@@ -25,12 +29,12 @@ _MM = 4.0
 def figures(folder: Path, seed: int) -> list[float]:
     """Return r at spots, on the grid where spots lie and where none does; the least at spots."""
     source, out = folder / f"phantom{seed}", folder / f"phantom{seed}.stenhance.zarr"
-    st.phantom(st.PhantomOptions(source, size_mm=_MM, seed=seed))
-    options = st.ImputeOptions(
+    run_phantom(PhantomOptions(source, size_mm=_MM, seed=seed))
+    options = ImputeOptions(
         source, source / "reference.h5ad", out, then="pixel2gene", device="cpu", seed=seed
     )
-    run = st.impute(options)
-    phantom, section = st.Phantom.open(source), st.open_section(source)
+    run = impute(options)
+    phantom, section = st.Phantom.open(source), open_section(source)
     genes = list(run.var.index[run.var["imputed"]])
     truth = phantom.expression(genes)
     tissue = np.isfinite(truth[0])

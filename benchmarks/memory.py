@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pyvips
 
-from napari_stenhance import ResultFolder
+from napari_stenhance.results.result import ResultFolder
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from conftest import MPP, make_slide_pixels, make_spots, write_image

@@ -12,6 +12,7 @@ import numpy as np
 import pyvips
 
 import napari_stenhance as st
+from napari_stenhance.section.section import open_section
 
 SIDE_PX = 600
 GAP_PX = 8
@@ -36,7 +37,7 @@ def _busiest(slide: st.Slide, side_um: float) -> tuple[float, float]:
 
 
 def row_of(path: Path) -> np.ndarray:
-    slide = st.open_section(path).need_slide()
+    slide = open_section(path).need_slide()
     x0, y0, x1, y1 = slide.extent_um()
     x, y = _busiest(slide, 900)
     panels = []

@@ -3,9 +3,10 @@
     python tests/kills.py --kills 100 --seed 0
 
 Each verb runs once without a kill. Then, again and again in a folder and a cache of its own, it is
-killed (SIGKILL) one to three times, each at a random moment of the time that it takes, and run again
-to its end; after that every file of results, of the folder that they lie in and of the cache must be there with the bytes
-of the run that nobody killed (all but files/log.jsonl, which holds times), and no other.
+killed (SIGKILL) one to three times, each at a random moment of the time that it takes, and run
+again to its end. After that every file of results, of the folder that they lie in and of the cache
+must have the bytes of the run that nobody killed (all but files/log.jsonl, which holds times), and
+no other may be there.
 
 Processes are forked from this one, which has imported everything: starting Python would take longer
 than most verbs do. The kill is the system's.

@@ -12,8 +12,8 @@ import anndata as ad
 import numpy as np
 import pytest
 
-import napari_stenhance as st
 from napari_stenhance.scoring.metrics import pearson
+from napari_stenhance.section.section import open_section
 
 SECTIONS = ("C2", "C3", "C4")
 CODE = """
@@ -51,7 +51,7 @@ def _log1p_cp10k(spots: ad.AnnData, genes: list[str]) -> np.ndarray:
 @pytest.mark.timeout(1800)
 def test_leave_one_section_out(data: Path, tmp_path: Path) -> None:
     folder = data / "her2st"
-    spots = {name: st.open_section(folder / name).need_spots() for name in SECTIONS}
+    spots = {name: open_section(folder / name).need_spots() for name in SECTIONS}
     scores = {}
     for left_out in SECTIONS:
         training = [name for name in SECTIONS if name != left_out]

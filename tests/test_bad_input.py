@@ -21,7 +21,9 @@ import tifffile
 
 import napari_stenhance as st
 from conftest import MPP, make_slide_pixels
+from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.running.job import Event, Progress
+from napari_stenhance.tasks.enhance import EnhanceOptions, enhance
 from test_cli import run
 from test_section import edit_counts, write_legacy
 
@@ -166,7 +168,7 @@ def test_bad_sections(case: str, folder: Path, tmp_path: Path) -> None:
     assert sentence in error
     assert str(folder) in error or error.startswith("Error: s:")
     assert _contents(folder) == before
-    assert not out.exists() or st.ResultFolder.is_result(out)
+    assert not out.exists() or ResultFolder.is_result(out)
 
 
 def test_ids_that_do_not_meet(tmp_path: Path) -> None:
@@ -224,7 +226,7 @@ def test_one_gene(folder: Path, tmp_path: Path) -> None:
     """Not an error: a basis of one axis."""
     run("enhance", folder, "--out", tmp_path / "r", "--genes", "G1", "--epochs", 2,
         "--device", "cpu")  # fmt: skip
-    result = st.ResultFolder.open(tmp_path / "r")
+    result = ResultFolder.open(tmp_path / "r")
     image = result.field(result.latest_run()).image("G1")
     assert np.nanstd(image) > 0
 
@@ -232,7 +234,7 @@ def test_one_gene(folder: Path, tmp_path: Path) -> None:
 def test_a_section_of_one_gene(folder: Path, tmp_path: Path) -> None:
     _spots(folder, lambda s: s[:, :1].copy())
     run("enhance", folder, "--out", tmp_path / "r", "--epochs", 2, "--device", "cpu")
-    assert st.ResultFolder.open(tmp_path / "r").field("pixel2gene-stain-robust").genes == ("G0",)
+    assert ResultFolder.open(tmp_path / "r").field("pixel2gene-stain-robust").genes == ("G0",)
 
 
 @pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs a place where none may write")
@@ -291,14 +293,14 @@ def test_a_cache_that_is_deleted_in_mid_run(kind: str, folder: Path, tmp_path: P
         if isinstance(event, Progress) and event.stage.startswith(when) and not event.done:
             shutil.rmtree(cache.root / kind, ignore_errors=True)
 
-    options = st.EnhanceOptions(
+    options = EnhanceOptions(
         sections=folder, out=tmp_path / "r", epochs=2, device="cpu", genes="hvg:5"
     )
     with pytest.raises(st.InputError, match="deleted while it was in use; run the same"):
-        st.enhance(options, st.Job(listener=delete), cache)
-    (result,) = st.enhance(options, None, cache)
-    fresh = st.enhance(
-        st.EnhanceOptions(
+        enhance(options, st.Job(listener=delete), cache)
+    (result,) = enhance(options, None, cache)
+    fresh = enhance(
+        EnhanceOptions(
             sections=folder, out=tmp_path / "fresh", epochs=2, device="cpu", genes="hvg:5"
         ),
         None,

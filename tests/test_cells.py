@@ -15,6 +15,7 @@ import scipy.sparse as sp
 import napari_stenhance as st
 from napari_stenhance.section.cells import Opened, cluster_columns, open_cells
 from napari_stenhance.section.formats import counts as counts_module
+from napari_stenhance.section.section import open_section
 
 TYPES = 4
 SHARED, ONLY = 60, 12
@@ -181,7 +182,7 @@ def test_raw_counts_are_found_where_they_are(place: str, tmp_path: Path) -> None
         spots.layers["counts"] = spots.X.copy()
     spots.X = spots.X.log1p()
     spots.write_h5ad(tmp_path / "spots.h5ad")
-    section = st.open_section(tmp_path / "spots.h5ad")
+    section = open_section(tmp_path / "spots.h5ad")
     np.testing.assert_array_equal(section.need_spots().X.toarray(), make_spots().X.toarray())
     assert any("raw counts" in doubt for doubt in section.doubts)
 
@@ -255,7 +256,7 @@ def test_reading_can_be_cancelled(tmp_path: Path) -> None:
 
 
 def test_a_real_bulb(data: Path) -> None:
-    spots = st.open_section(data / "mob" / "rep11.h5ad").need_spots()
+    spots = open_section(data / "mob" / "rep11.h5ad").need_spots()
     file = data / "mob" / "scrna_4558x2000.h5ad"
     found = open_cells(file, spots, "cell_type")
     assert found.cells.counts.sum() == ad.read_h5ad(file).X.sum()

@@ -12,7 +12,11 @@ from typer.testing import Result as Ran
 
 import napari_stenhance as st
 from napari_stenhance.cli import app
+from napari_stenhance.results.result import ResultFolder
+from napari_stenhance.section.section import open_section
 from napari_stenhance.storage.tiles import missing_tiles
+from napari_stenhance.tasks.enhance import EnhanceOptions
+from napari_stenhance.tasks.enhance import enhance as run_enhance
 from test_section import edit_counts, write_legacy
 
 QUICK = ("--device", "cpu", "--epochs", "20")
@@ -63,7 +67,7 @@ def test_help_and_version(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_enhance_makes_a_result(result: Path, section_files: list[Path]) -> None:
-    opened = st.ResultFolder.open(result)
+    opened = ResultFolder.open(result)
     assert opened.runs == ("pixel2gene-stain-robust",)
     about = opened.run_attributes(opened.runs[0])
     assert about["complete"]
@@ -112,10 +116,10 @@ def test_export_at_spots_is_the_mean_over_each_disc(
     run("export", result, "--at-spots", section_files[1], "--genes", "G4,G2", "--out", out)
     table = ad.read_h5ad(out)
     assert list(table.var_names) == ["G4", "G2"]
-    opened = st.ResultFolder.open(result)
+    opened = ResultFolder.open(result)
     field = opened.field(opened.runs[0])
     image = field.image("G4")
-    section = st.open_section(section_files[1])
+    section = open_section(section_files[1])
     y, x = np.mgrid[: image.shape[0], : image.shape[1]]
     centres = field.grid.centres_um(y, x)
     for n in (0, 30, 60):
@@ -127,10 +131,10 @@ def test_export_at_spots_is_the_mean_over_each_disc(
 
 def test_export_of_superpixels(result: Path, tmp_path: Path) -> None:
     out = tmp_path / "superpixels.h5ad"
-    assert "need --genes" in run("export", result, "--out", out, code=2).stderr
+    assert "superpixels needs genes" in run("export", result, "--out", out, code=2).stderr
     run("export", result, "--genes", "G1", "--out", out)
     table = ad.read_h5ad(out)
-    opened = st.ResultFolder.open(result)
+    opened = ResultFolder.open(result)
     field = opened.field(opened.runs[0])
     assert table.n_obs == opened.tissue().sum()
     image = field.image("G1")
@@ -155,7 +159,7 @@ def test_the_same_command_is_already_complete_and_another_seed_is_a_new_run(
     assert "already complete" in ran.stderr
     assert files_of(copy) == before
     run(*command, "--seed", "1", *QUICK)
-    assert st.ResultFolder.open(copy).runs == (
+    assert ResultFolder.open(copy).runs == (
         "pixel2gene-stain-robust",
         "pixel2gene-stain-robust-2",
     )
@@ -164,8 +168,8 @@ def test_the_same_command_is_already_complete_and_another_seed_is_a_new_run(
 def test_the_same_command_gives_the_same_bytes(
     result: Path, section_files: list[Path], tmp_path: Path
 ) -> None:
-    again = st.enhance(
-        st.EnhanceOptions(
+    again = run_enhance(
+        EnhanceOptions(
             sections=(str(section_files[0]),),
             predict=(section_files[1],),
             out=str(tmp_path / "again"),
@@ -214,7 +218,7 @@ def test_a_region_limits_the_prediction_and_reuses_the_model(
     region.write_text(json.dumps({"type": "Polygon", "coordinates": [ring]}))
     run("enhance", section_files[0], "--predict", section_files[1], "--out", copy,
         "--region", region, *QUICK)  # fmt: skip
-    opened = st.ResultFolder.open(copy)
+    opened = ResultFolder.open(copy)
     whole, part = (opened.field(run_name) for run_name in opened.runs)
     inside = st.Region.read(region).mask(part.grid) & opened.tissue()
     image = part.image("G5")
@@ -247,7 +251,7 @@ def test_without_predict_each_section_gets_its_own_result(
     assert ran.stdout.split() == [str(out / name) for name in names]
     models = [out / n / "files/models/pixel2gene-stain-robust/weights.safetensors" for n in names]
     assert models[0].read_bytes() == models[1].read_bytes()
-    assert len(st.ResultFolder.open(out / names[1]).field("pixel2gene-stain-robust").genes) == 9
+    assert len(ResultFolder.open(out / names[1]).field("pixel2gene-stain-robust").genes) == 9
 
 
 def test_predict_with_a_saved_model(
@@ -255,12 +259,12 @@ def test_predict_with_a_saved_model(
 ) -> None:
     out = tmp_path / "one.stenhance.zarr"
     run("predict", result, "--on", section_files[0], "--out", out, "--device", "cpu")
-    predicted = st.ResultFolder.open(out)
+    predicted = ResultFolder.open(out)
     assert predicted.about["slide"]["name"] == "one"
     # The same model on its own slide is what enhance would have made.
     own = tmp_path / "own.stenhance.zarr"
     run("enhance", section_files[0], "--out", own, *QUICK)
-    images = [r.field(r.runs[0]).image("G8") for r in (predicted, st.ResultFolder.open(own))]
+    images = [r.field(r.runs[0]).image("G8") for r in (predicted, ResultFolder.open(own))]
     np.testing.assert_array_equal(*images)
     assert (
         "already complete"
@@ -295,12 +299,12 @@ def test_info_says_what_it_is(result: Path, section_files: list[Path], tmp_path:
 
 
 def test_sections_made_in_python(section_files: list[Path], tmp_path: Path) -> None:
-    opened = st.open_section(section_files[0])
+    opened = open_section(section_files[0])
     section = st.Section(slide=opened.slide, spots=ad.read_h5ad(section_files[0]), name="mine")
     notes: list[str] = []
     job = st.Job(listener=lambda event: notes.append(getattr(event, "text", "")))
-    (result,) = st.enhance(
-        st.EnhanceOptions(
+    (result,) = run_enhance(
+        EnhanceOptions(
             sections=section, out=tmp_path / "r", genes="G1,G2,G3", device="cpu", epochs=20
         ),
         job,

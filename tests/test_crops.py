@@ -32,6 +32,8 @@ from napari_stenhance.scoring.splits import random_part
 from napari_stenhance.section.grid import Grid
 from napari_stenhance.section.region import Region
 from napari_stenhance.storage.cache import Cache
+from napari_stenhance.tasks.enhance import EnhanceOptions, enhance
+from napari_stenhance.tasks.evaluate import EvaluateOptions, evaluate
 from napari_stenhance.tasks.learning import take_sample
 from napari_stenhance.tasks.recovery import predict_spots
 from napari_stenhance.tasks.sight import Sight
@@ -236,7 +238,7 @@ def test_what_is_asked_for_later_is_added_to_the_run(
 
 def test_a_region_bounds_the_lattice_too(section_files: list[Path], tmp_path: Path) -> None:
     box = shapely.box(600, 700, 1000, 1200)
-    options = st.EnhanceOptions(
+    options = EnhanceOptions(
         sections=section_files[0],
         out=tmp_path / "r",
         method="histosge",
@@ -246,7 +248,7 @@ def test_a_region_bounds_the_lattice_too(section_files: list[Path], tmp_path: Pa
         region=Region(box),
         device="cpu",
     )
-    (result,) = st.enhance(options)
+    (result,) = enhance(options)
     field = result.field(HISTOSGE)
     inside = Region(box).mask(field.grid)
     np.testing.assert_array_equal(np.isfinite(field.image("G1")), inside & result.tissue())
@@ -274,13 +276,16 @@ def test_a_saved_model_predicts_other_slides(
     ("options", "message"),
     [
         (("--crops", "100"), "pixel2gene does not"),
-        (("--pitch", 25), "--pitch 25: pixel2gene predicts on the superpixels"),
-        (("--lattice", 2), "--lattice 2: pixel2gene predicts superpixels only"),
+        (("--pitch", 25), "Pitch 25: pixel2gene predicts on the superpixels"),
+        (("--lattice", 2), "Lattice 2: pixel2gene predicts superpixels only"),
         (("--variant", "full"), "pixel2gene does not"),
         (("--method", "histosge", "--variant", "full"), "no such variant of histosge"),
-        (("--method", "histosge", "--crops", "10,x"), "--crops 10,x: write different sides"),
-        (("--method", "histosge", "--pitch", 0), "--pitch 0: write a length"),
-        (("--method", "histosge", "--lattice", 2, "--predict", "two"), "--lattice or --predict"),
+        (("--method", "histosge", "--crops", "10,x"), "Crops 10,x: write different sides"),
+        (("--method", "histosge", "--pitch", 0), "Pitch 0: write a length"),
+        (
+            ("--method", "histosge", "--lattice", 2, "--predict", "two"),
+            "or the other slides (--lattice).",
+        ),
     ],
 )
 def test_options_that_mean_nothing_are_refused(
@@ -298,16 +303,16 @@ def test_swapped_axes_and_large_lattices_are_refused_before_training(
     # On tissue at the upper end, which is higher than the tissue is wide.
     swapped = synthetic.need_spots()[:20].copy()
     swapped.obsm["spatial"] = np.random.default_rng(0).uniform([230, 950], [270, 1050], (20, 2))
-    options = st.EnhanceOptions(
+    options = EnhanceOptions(
         sections=(st.Section(slide=synthetic.slide, spots=swapped),),  # type: ignore[arg-type]
         out=tmp_path / "r",
         method="histosge",
     )
     with pytest.raises(InputError, match="x and y swapped"):
-        st.enhance(options)
+        enhance(options)
     large = replace(options, sections=(synthetic,), lattice=4, out=tmp_path / "s")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="choose fewer genes"):
-        st.enhance(large, Job(memory_bytes=10_000))
+        enhance(large, Job(memory_bytes=10_000))
     assert not (tmp_path / "s" / "files" / "models").exists()
 
 
@@ -329,22 +334,22 @@ def test_evaluate_hides_spots_and_says_what_must_be_beaten(
     ):
         assert what in ran.stdout
     assert not list(tmp_path.iterdir())
-    options = st.EvaluateOptions(
+    options = EvaluateOptions(
         section_files[0], method="histosge", seeds="1234", genes="G1,G2", epochs=1, device="cpu"
     )
-    scores = st.evaluate(options)
+    scores = evaluate(options)
     assert [s.what for s in scores] == ["histosge", "nearest spot", "inverse distance"]
     assert all(s.values["genes"] == 2 and s.n_domains is None for s in scores)
-    assert scores == st.evaluate(options)
+    assert scores == evaluate(options)
     # Spots that were learned from are their own nearest: that flatters.
     assert scores[1].values["PCC all"] > scores[1].values["PCC"] + 0.1
 
 
 def test_evaluate_superpixels_too(section_files: list[Path]) -> None:
-    options = st.EvaluateOptions(
+    options = EvaluateOptions(
         section_files[0], method="pixel2gene", genes="hvg:10", epochs=8, device="cpu"
     )
-    ours, nearest, _ = (score.values for score in st.evaluate(options))
+    ours, nearest, _ = (score.values for score in evaluate(options))
     assert ours["PCC"] > nearest["PCC"]
     assert ours["MSE"] < nearest["MSE"]
 
@@ -360,8 +365,8 @@ def test_genes_are_chosen_without_the_hidden_spots(synthetic: st.Section) -> Non
     counts[:, 39] = np.where(learned, np.arange(len(learned)) % 2 * 500, 0)
     spots.X = sp.csr_matrix(counts)
     section = st.Section(slide=synthetic.slide, spots=spots)
-    scores = st.evaluate(
-        st.EvaluateOptions(section, method="histosge", genes="hvg:1", epochs=1, device="cpu")  # type: ignore[arg-type]
+    scores = evaluate(
+        EvaluateOptions(section, method="histosge", genes="hvg:1", epochs=1, device="cpu")  # type: ignore[arg-type]
     )
     assert [score.values["constant"] for score in scores] == [1, 1, 1]
     assert [score.values["PCC"] for score in scores] == [0, 0, 0]
@@ -370,13 +375,13 @@ def test_genes_are_chosen_without_the_hidden_spots(synthetic: st.Section) -> Non
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--method", "histosge", "--truth", "x"), "--truth is an option of stamgc"),
-        (("--method", "spamcaf", "--n-domains", 4), "--n-domains is an option of stamgc"),
-        (("--crops", "100"), "--crops is an option of pixel2gene, histosge, spamcaf"),
+        (("--method", "histosge", "--truth", "x"), "truth: an option of stamgc"),
+        (("--method", "spamcaf", "--n-domains", 4), "n domains: an option of stamgc"),
+        (("--crops", "100"), "crops: an option of pixel2gene, histosge, spamcaf"),
         (("--preset", "istar"), "stamgc has robust and reference"),
-        (("--method", "histosge", "--ratio", 1), "--ratio 1: write the share"),
+        (("--method", "histosge", "--ratio", 1), "Ratio 1: write the share"),
         (("--method", "pixel2gene", "--preset", "istar"), "predicts counts of superpixels"),
-        (("--method", "histosge", "--seeds", "3-1"), "--seeds 3-1"),
+        (("--method", "histosge", "--seeds", "3-1"), "Seeds 3-1"),
     ],
 )
 def test_options_of_one_method_are_refused_for_another(

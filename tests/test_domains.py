@@ -19,13 +19,19 @@ from scipy import stats
 
 import napari_stenhance as st
 from napari_stenhance.methods.field import Decoder
-from napari_stenhance.results.domains import number_domains
+from napari_stenhance.results.domains import DomainRun, domain_run, domain_runs, number_domains
 from napari_stenhance.results.label_map import nearest_labels
+from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.scoring.markers import marker_scores
 from napari_stenhance.section.grid import Grid
+from napari_stenhance.section.section import open_section
 from napari_stenhance.storage.cache import Cache
 from napari_stenhance.storage.pyramid import coarsen_all, majority_pool, mean_pool
 from napari_stenhance.storage.tiles import Tile, missing_tiles, write_tile
+from napari_stenhance.tasks.domains import DomainsOptions
+from napari_stenhance.tasks.domains import domains as run_domains
+from napari_stenhance.tasks.edit_domains import EditDomainsOptions, edit_domains
+from napari_stenhance.tasks.evaluate import EvaluateOptions, evaluate
 from test_cli import files_of, run
 
 PITCH = 100.0
@@ -76,12 +82,12 @@ def write_spots(folder: Path, spots: ad.AnnData, name: str = "bands") -> Path:
     return folder / f"{name}.h5ad"
 
 
-def find(*sections: object, **options: Any) -> tuple[st.DomainRun, ...]:
-    return st.domains(quick(sections, **options))
+def find(*sections: object, **options: Any) -> tuple[DomainRun, ...]:
+    return run_domains(quick(sections, **options))
 
 
-def quick(sections: object, **options: Any) -> st.DomainsOptions:
-    return st.DomainsOptions(sections=sections, runs=2, epochs=5, device="cpu", **options)  # type: ignore[arg-type]
+def quick(sections: object, **options: Any) -> DomainsOptions:
+    return DomainsOptions(sections=sections, runs=2, epochs=5, device="cpu", **options)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +108,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def test_the_table_keeps_what_the_spots_had(found: tuple[Path, Path]) -> None:
     section, out = found
     given = ad.read_h5ad(section)
-    (result,) = st.domain_runs(st.ResultFolder.open(out))
+    (result,) = domain_runs(ResultFolder.open(out))
     spots = result.spots()
     assert spots is not None
     assert list(spots.obs_names) == list(given.obs_names)
@@ -125,7 +131,7 @@ def test_the_table_keeps_what_the_spots_had(found: tuple[Path, Path]) -> None:
 
 def test_provenance_and_nothing_of_the_machine(found: tuple[Path, Path]) -> None:
     _, out = found
-    about = st.domain_run(st.ResultFolder.open(out)).about
+    about = domain_run(ResultFolder.open(out)).about
     assert about["seed"] == 0
     assert {"python", "torch", "napari-stenhance"} <= set(about["versions"])
     (input_,) = about["identity"]["found_in"]
@@ -137,7 +143,7 @@ def test_provenance_and_nothing_of_the_machine(found: tuple[Path, Path]) -> None
 
 def test_the_label_image_is_ome_zarr_without_gaps(found: tuple[Path, Path]) -> None:
     _, out = found
-    result = st.domain_run(st.ResultFolder.open(out))
+    result = domain_run(ResultFolder.open(out))
     image = ome.ImageLabel.from_zarr(result.group)
     assert image.ome_attributes.multiscales[0].axes[0].unit == "micrometer"
     listed = dict(zarr.open_group(out / "labels", mode="r").attrs)["ome"]
@@ -159,7 +165,7 @@ def test_the_label_image_is_ome_zarr_without_gaps(found: tuple[Path, Path]) -> N
 
 def test_the_summary_counts_and_names_markers(found: tuple[Path, Path]) -> None:
     _, out = found
-    result = st.domain_run(st.ResultFolder.open(out))
+    result = domain_run(ResultFolder.open(out))
     summary, spots = result.summary(), result.spots()
     assert spots is not None
     assert summary["spots"].sum() == spots.n_obs
@@ -189,7 +195,7 @@ def test_the_same_command_is_complete_and_other_options_are_another_run(
     assert "already complete" in ran.stderr
     assert files_of(copy) == before
     run(*command, "--n-domains", 3)
-    names = [r.name for r in st.domain_runs(st.ResultFolder.open(copy))]
+    names = [r.name for r in domain_runs(ResultFolder.open(copy))]
     assert names == ["stamgc-robust", "stamgc-robust-2"]
     after = files_of(copy)
     assert (copy / "tables" / "spots-2").is_dir()
@@ -213,7 +219,7 @@ def test_again_gives_the_same_bytes_and_a_killed_run_is_replaced(
     del content["attributes"]["stenhance"]
     metadata.write_text(json.dumps(content))
     shutil.rmtree(again / "tables" / "stamgc-robust")
-    assert st.domain_runs(st.ResultFolder.open(again)) == ()
+    assert domain_runs(ResultFolder.open(again)) == ()
     find(section, out=again, n_domains=4)
     assert files_of(again) == files_of(out)
 
@@ -234,7 +240,7 @@ def test_a_folder_that_is_not_ours_and_other_bad_input(
     assert "nothing was touched" in sentence(section, "--out", theirs)
     assert [f.name for f in theirs.iterdir()] == ["thesis.txt"]
     new = tmp_path / "new.stenhance.zarr"
-    assert "name the result folder" in sentence(section)
+    assert "need a result folder to lie in; name it (--out)." in sentence(section)
     assert "2 to 255" in sentence(section, "--out", new, "--n-domains", 1)
     assert "too few" in sentence(section, "--out", new, "--n-domains", 200)
     assert "result of spots without a slide (bands)" in sentence(section_files[0], "--out", out)
@@ -252,7 +258,7 @@ def test_control_features_alone_are_refused(tmp_path: Path) -> None:
     spots.var_names = [f"BLANK_{n}" for n in range(spots.n_vars)]
     section = st.Section(spots=spots, name="controls")
     with pytest.raises(st.InputError, match="only control features"):
-        st.domains(st.DomainsOptions(sections=(section,), out=tmp_path / "r", n_domains=2))
+        run_domains(DomainsOptions(sections=(section,), out=tmp_path / "r", n_domains=2))
     assert not (tmp_path / "r").exists()
 
 
@@ -261,7 +267,7 @@ def test_without_a_scale_lengths_are_in_pixels(tmp_path: Path) -> None:
     ran = run("domains", section, "--out", tmp_path / "r", "--n-domains", 3, *QUICK)
     assert ran.stderr.count("in pixels") == 1
     assert "mm²" not in ran.stdout
-    (result,) = st.domain_runs(st.ResultFolder.open(tmp_path / "r"))
+    (result,) = domain_runs(ResultFolder.open(tmp_path / "r"))
     grid, spots = result.grid, result.spots()
     assert spots is not None
     assert grid.unit == "pixel"
@@ -282,7 +288,7 @@ def test_several_sections_share_names_and_colours(tmp_path: Path) -> None:
     notes: list[str] = []
     job = st.Job(listener=lambda event: notes.append(getattr(event, "text", "")))
     options = quick((one, two), out=tmp_path / "both", n_domains=4)
-    runs = st.domains(options, job)
+    runs = run_domains(options, job)
     assert [r.result.name for r in runs] == ["one", "two"]
     assert sorted(f.name for f in (tmp_path / "both").iterdir()) == [
         "one.stenhance.zarr", "two.stenhance.zarr"
@@ -299,7 +305,7 @@ def test_several_sections_share_names_and_colours(tmp_path: Path) -> None:
     # In one command or with one missing, the same.
     shutil.rmtree(tmp_path / "both" / "two.stenhance.zarr")
     before = files_of(tmp_path / "both")
-    st.domains(options)
+    run_domains(options)
     assert {k: v for k, v in files_of(tmp_path / "both").items() if k in before} == before
 
 
@@ -307,13 +313,13 @@ def test_a_section_with_its_slide_lies_on_the_grid_of_genes(
     section_files: list[Path], tmp_path: Path
 ) -> None:
     (result,) = find(section_files[0], out=tmp_path / "r", n_domains=3)
-    slide = st.open_section(section_files[0]).need_slide()
+    slide = open_section(section_files[0]).need_slide()
     assert result.grid == Grid.over(slide, 8.0)
     assert result.result.has_slide
     assert result.result.slide_path() is not None
 
 
-def _write_field(out: Path, section: st.Section, cache: Cache) -> st.ResultFolder:
+def _write_field(out: Path, section: st.Section, cache: Cache) -> ResultFolder:
     """Write a field as `enhance` does, but for what it predicts: three tissues in a blob."""
     slide = section.need_slide()
     grid = Grid.over(slide, 8.0)
@@ -329,9 +335,10 @@ def _write_field(out: Path, section: st.Section, cache: Cache) -> st.ResultFolde
         bias=np.ones(40, "f4"),
         unit="log1p CP10k",
         held_out_r=np.zeros(40, "f4"),
+        held_out_r_given_depth=np.zeros(40, "f4"),
         spread_scale=np.ones(40, "f4"),
     )
-    with st.ResultFolder.writing(out, slide, "m-e-p") as result:
+    with ResultFolder.writing(out, slide, "m-e-p") as result:
         run_name = result.start_run("m-e-p", {"seed": 0}, {"doubts": []}, grid)
         result.write_tissue(tissue, grid)
         field = result.create_field(run_name, decoder, grid)
@@ -341,17 +348,17 @@ def _write_field(out: Path, section: st.Section, cache: Cache) -> st.ResultFolde
                 write_tile(raster[0], tile, np.where(tissue[here][..., None], latent[here], np.nan))
             coarsen_all(raster, mean_pool)
         result.update_run(run_name, complete=True)
-    return st.ResultFolder.open(out)
+    return ResultFolder.open(out)
 
 
 def test_superpixels_of_a_field(
     section_files: list[Path], tmp_path: Path, session_cache: Cache
 ) -> None:
     out = tmp_path / "one.stenhance.zarr"
-    result = _write_field(out, st.open_section(section_files[0]), session_cache)
+    result = _write_field(out, open_section(section_files[0]), session_cache)
     ran = run("domains", out, "--n-domains", 3, *QUICK)
     assert "superpixels" in ran.stdout
-    (domains,) = st.domain_runs(st.ResultFolder.open(out))
+    (domains,) = domain_runs(ResultFolder.open(out))
     assert domains.spots() is None
     field = result.field(result.latest_run())
     assert domains.grid == field.grid
@@ -364,13 +371,13 @@ def test_superpixels_of_a_field(
     mean = np.nanmean(field.image("G5")[pixels == 1])
     assert table["Domain 1", "G5"].X.item() == pytest.approx(mean, rel=0.02)
     assert "already complete" in run("domains", out, "--n-domains", 3, *QUICK).stderr
-    assert "leave --out away" in run("domains", out, "--out", tmp_path / "x", code=2).stderr
-    edited = st.edit_domains(st.EditDomainsOptions(out, merge="3=1"))
+    assert "no other folder (--out)." in run("domains", out, "--out", tmp_path / "x", code=2).stderr
+    edited = edit_domains(EditDomainsOptions(out, merge="3=1"))
     assert edited.summary().loc["Domain 1", "superpixels"] == np.isin(pixels, (1, 3)).sum()
     # Spots of the same section go beside it.
     (spots,) = find(section_files[0], out=out, n_domains=3)
     assert spots.name == "stamgc-robust-2"
-    assert len(st.domain_runs(st.ResultFolder.open(out))) == 3
+    assert len(domain_runs(ResultFolder.open(out))) == 3
 
 
 def test_edits_without_napari(found: tuple[Path, Path], tmp_path: Path) -> None:
@@ -382,7 +389,7 @@ def test_edits_without_napari(found: tuple[Path, Path], tmp_path: Path) -> None:
     after = files_of(copy)
     changed = [name for name in before if after[name] != before[name]]
     assert changed == ["labels/zarr.json"]
-    first, edited = st.domain_runs(st.ResultFolder.open(copy))
+    first, edited = domain_runs(ResultFolder.open(copy))
     assert edited.name == "stamgc-robust-edited"
     spots, original = edited.spots(), first.spots()
     assert spots is not None
@@ -397,7 +404,7 @@ def test_edits_without_napari(found: tuple[Path, Path], tmp_path: Path) -> None:
     # Once more is nothing new; an edit of an edit is one more.
     run(*edit, "--run", "stamgc-robust")
     assert files_of(copy) == after
-    again = st.edit_domains(st.EditDomainsOptions(copy, rename="Cortex=White matter"))
+    again = edit_domains(EditDomainsOptions(copy, rename="Cortex=White matter"))
     assert again.name == "stamgc-robust-edited-2"
     for wrong, said in (
         (("--merge", "9=1"), "no domain 9"),
@@ -470,9 +477,7 @@ def test_evaluate_says_how_well_the_truth_is_met(tmp_path: Path) -> None:
     section = write_spots(tmp_path, spots)
     ran = run("evaluate", section, "--truth", "band", "--seeds", "0-1", *QUICK)
     assert "median" in ran.stdout
-    (score,) = st.evaluate(
-        st.EvaluateOptions(section, truth="band", runs=2, epochs=5, device="cpu")
-    )
+    (score,) = evaluate(EvaluateOptions(section, truth="band", runs=2, epochs=5, device="cpu"))
     assert score.n_domains == 4
     assert score.values["ARI"] > 0.6
     assert {"NMI", "AMI", "silhouette", "Davies-Bouldin"} < set(score.values)
@@ -484,7 +489,7 @@ def test_evaluate_says_how_well_the_truth_is_met(tmp_path: Path) -> None:
 
 
 def test_labels_of_a_pathologist_come_with_a_legacy_folder(data: Path) -> None:
-    section = st.open_section(data / "her2st" / "C1")
+    section = open_section(data / "her2st" / "C1")
     label = section.need_spots().obs["label"]
     assert label.notna().sum() > 100
     assert "invasive cancer" in set(label.cat.categories)

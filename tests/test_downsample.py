@@ -9,10 +9,12 @@ import scipy.sparse as sp
 from scipy import stats
 from skimage.metrics import structural_similarity
 
-import napari_stenhance as st
 from napari_stenhance.errors import InputError
 from napari_stenhance.scoring.maps import agreement, square_lattice
+from napari_stenhance.section.section import open_section
 from napari_stenhance.section.thinning import thin
+from napari_stenhance.tasks.compare import CompareOptions, compare
+from napari_stenhance.tasks.downsample import DownsampleOptions, downsample
 from test_cli import run
 
 
@@ -101,11 +103,11 @@ def test_enhanced_counts_come_closer_to_the_full_ones(
     image = full.with_name("one_he.jpg")
     ran = run("downsample", full, "--out", thinned, "--mean", 0.02, "--sd", 0.005)
     assert "counts were kept (2." in ran.stderr
-    assert "give it to enhance with --image" in ran.stderr
+    assert "give it to enhance as the image" in ran.stderr
     assert "lies here already" in run("downsample", full, "--out", thinned, code=2).stderr
     result = tmp_path / "thin.stenhance.zarr"
     run("enhance", thinned, "--image", image, "--out", result, "--device", "cpu")
-    measured, enhanced = st.compare(st.CompareOptions(result, truth=full, measured=thinned))
+    measured, enhanced = compare(CompareOptions(result, truth=full, measured=thinned))
     assert (measured.what, enhanced.what) == ("as measured", "enhanced")
     assert enhanced.genes == measured.genes
     assert len(enhanced.genes) == 40
@@ -116,7 +118,7 @@ def test_enhanced_counts_come_closer_to_the_full_ones(
     assert "median over 2 genes" in output
     assert "as measured" not in output
     stderr = run("compare", result, "--truth", full, "--genes", "G1,NO", code=2).stderr
-    assert "NO were not predicted" in stderr
+    assert "NO: not predicted" in stderr
     other = ad.read_h5ad(thinned)
     other.obs_names = [f"other {name}" for name in other.obs_names]
     other.write_h5ad(tmp_path / "other.h5ad")
@@ -126,9 +128,9 @@ def test_enhanced_counts_come_closer_to_the_full_ones(
 
 
 def test_a_real_section_is_thinned(data: Path, tmp_path: Path) -> None:
-    out = st.downsample(st.DownsampleOptions(data / "her2st" / "C3", tmp_path / "thin.h5ad"))
-    full = st.open_section(data / "her2st" / "C3", spots=True)
-    thinned = st.open_section(out, image=full.need_slide().path)
+    out = downsample(DownsampleOptions(data / "her2st" / "C3", tmp_path / "thin.h5ad"))
+    full = open_section(data / "her2st" / "C3", spots=True)
+    thinned = open_section(out, image=full.need_slide().path)
     assert thinned.geometry() == full.geometry()
     assert thinned.mpp == full.mpp
     kept = thinned.need_spots().X.sum() / full.need_spots().X.sum()

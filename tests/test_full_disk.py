@@ -62,9 +62,10 @@ def test_an_export_to_a_full_disk_is_one_sentence(rows: int, tmp_path: Path) -> 
 
 def test_an_h5ad_is_as_anndata_writes_it(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
+    names = [f"s{n}" for n in range(30)]
     table = ad.AnnData(
         sp.csr_matrix(rng.poisson(1, (30, 20)).astype("f4")),
-        obs=pd.DataFrame({"a": ["x", "y"] * 15, "b": np.arange(30)}, index=[f"s{n}" for n in range(30)]),
+        obs=pd.DataFrame({"a": ["x", "y"] * 15, "b": range(30)}, index=names),
         layers={"log": rng.random((30, 20)).astype("f4")},
         obsm={"spatial": rng.random((30, 2))},
         uns={"stenhance": {"unit": "pixel", "pitch_um": 1.5}, "colours": np.array(["#f", "#0"])},

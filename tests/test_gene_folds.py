@@ -16,6 +16,7 @@ from napari_stenhance.scoring.imputation import rank_correlation_beyond
 from napari_stenhance.section.cells import Cells
 from napari_stenhance.section.section import Section
 from napari_stenhance.section.spots import log1p_cp10k
+from napari_stenhance.tasks.evaluate import EvaluateOptions, evaluate
 from napari_stenhance.tasks.gene_folds import BEYOND, Fold, gene_scores, only_genes
 from napari_stenhance.tasks.gene_methods import baselines
 from napari_stenhance.tasks.impute import see_shared
@@ -137,11 +138,11 @@ def test_evaluate_compares_on_the_command_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize("variant", ["coded", "first"])
 def test_evaluate_shows_the_leak(variant: str, tmp_path: Path) -> None:
     spots, cells = write_pair(tmp_path)
-    options = st.EvaluateOptions(
+    options = EvaluateOptions(
         spots, method="sinca", reference=cells, folds=2, preset="reference", epochs=2,
         variant=variant, genes="hvg:30", device="cpu",
     )  # fmt: skip
-    scores = {score.what: score.values for score in st.evaluate(options)}
+    scores = {score.what: score.values for score in evaluate(options)}
     ways = ("shown", "shown, attention", "hidden", "hidden, attention")
     assert list(scores)[:4] == [f"published, {way}" for way in ways]
     assert scores["published, hidden"]["genes"] == 30
@@ -150,11 +151,11 @@ def test_evaluate_shows_the_leak(variant: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        ((), "name the single cells with --reference"),
-        (("--truth", "x"), "--truth is an option of stamgc, not of sinca"),
-        (("--crops", "100"), "--crops is an option of pixel2gene, histosge, spamcaf"),
+        ((), "learns from single cells; name their file (--reference)."),
+        (("--truth", "x"), "truth: an option of stamgc, not of sinca; leave it out (--truth)."),
+        (("--crops", "100"), "crops: an option of pixel2gene, histosge, spamcaf"),
         (("--preset", "istar"), "sinca has robust and reference"),
-        (("--reference", "R", "--folds", "1"), "--folds 1"),
+        (("--reference", "R", "--folds", "1"), "Folds 1"),
         (("--reference", "R", "--preset", "reference", "--variant", "full"), "coded and first"),
     ],
 )

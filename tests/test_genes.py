@@ -16,6 +16,7 @@ from napari_stenhance.errors import InputError
 from napari_stenhance.methods.genes import choose_genes, is_rule, without_controls
 from napari_stenhance.methods.sample import Sample
 from napari_stenhance.running.job import Note
+from napari_stenhance.tasks.enhance import EnhanceOptions, enhance
 
 CONTROLS = (
     "BLANK_0001",
@@ -89,8 +90,8 @@ def test_one_note_says_how_many_controls_were_left_out(tmp_path: Path) -> None:
 
     def modelled(genes: str, write: str = "") -> tuple[str, ...]:
         notes.clear()
-        (result,) = st.enhance(
-            st.EnhanceOptions(
+        (result,) = enhance(
+            EnhanceOptions(
                 sections=tmp_path / "one.h5ad", out=tmp_path / "r.stenhance.zarr", genes=genes,
                 write=write, epochs=1, device="cpu",
             ),
@@ -108,5 +109,5 @@ def test_one_note_says_how_many_controls_were_left_out(tmp_path: Path) -> None:
     assert modelled("heg:3") == tuple(table.var_names[5:][most])
     assert modelled("G7,BLANK_0001") == ("G7", "BLANK_0001")
     assert not [n for n in notes if "control" in n]
-    with pytest.raises(InputError, match=r"--write: BLANK_0001 \(1 of 1\)"):
+    with pytest.raises(InputError, match=r"BLANK_0001 \(1 of 1\)"):
         modelled("all", write="BLANK_0001")

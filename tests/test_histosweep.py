@@ -13,7 +13,6 @@ from skimage.feature import graycomatrix, graycoprops
 from skimage.filters import threshold_otsu
 from sklearn.mixture import GaussianMixture
 
-import napari_stenhance as st
 from conftest import GLASS, make_slide_pixels, make_spots, write_image
 from napari_stenhance.errors import Cancelled, InputError
 from napari_stenhance.features import histosweep
@@ -31,10 +30,12 @@ from napari_stenhance.features.histosweep import (
 from napari_stenhance.features.stain import StainEncoder
 from napari_stenhance.features.tissue import tissue_mask
 from napari_stenhance.results.export import at_spots, at_superpixels
+from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.running.job import Event, Job
 from napari_stenhance.section.grid import Grid
 from napari_stenhance.section.section import open_section
 from napari_stenhance.section.slide import Slide
+from napari_stenhance.tasks.enhance import EnhanceOptions, enhance
 from test_cli import events_of, run
 
 MakeSlide = Callable[..., Slide]
@@ -373,7 +374,7 @@ def test_a_run_learns_and_predicts_on_the_mask_that_was_asked_for(
     shared = ("enhance", small_file, "--out", out, "--epochs", "2", "--device", "cpu")
     run(*shared)
     run(*shared, "--tissue", "histosweep")
-    result = st.ResultFolder.open(out)
+    result = ResultFolder.open(out)
     usual, swept = result.runs
     assert "tissue" not in result.run_attributes(usual)["identity"]
     assert result.run_attributes(swept)["identity"]["tissue"] == "histosweep"
@@ -393,7 +394,7 @@ def test_a_run_learns_and_predicts_on_the_mask_that_was_asked_for(
     # A model predicts on the kind of mask that it learned on.
     other = tmp_path / "other.stenhance.zarr"
     run("predict", out, "--run", swept, "--on", small_file, "--out", other, "--device", "cpu")
-    predicted = st.ResultFolder.open(other)
+    predicted = ResultFolder.open(other)
     np.testing.assert_array_equal(predicted.tissue(), masks[swept])
     image = predicted.field(predicted.runs[0]).image("G1")
     np.testing.assert_array_equal(np.isfinite(image), masks[swept])
@@ -406,8 +407,8 @@ def test_the_label_image_is_the_mask_of_the_first_run(small_file: Path, tmp_path
     slide, out = section.need_slide(), tmp_path / "r"
     grid = Grid.over(slide)
     shared = {"sections": section, "out": out, "epochs": 2, "device": "cpu"}
-    st.enhance(st.EnhanceOptions(**shared, tissue="histosweep"))
-    (result,) = st.enhance(st.EnhanceOptions(**shared))
+    enhance(EnhanceOptions(**shared, tissue="histosweep"))
+    (result,) = enhance(EnhanceOptions(**shared))
     assert events_of(out).count("trained") == 2
     swept, usual = result.runs
     np.testing.assert_array_equal(result.tissue(), histosweep_mask(slide, grid, Job()))

@@ -19,9 +19,18 @@ import scipy.sparse as sp
 import zarr
 
 import napari_stenhance as st
-from napari_stenhance.results.imputed import imputed_image, written_images
+from napari_stenhance.results.imputed import (
+    imputed_image,
+    imputed_run,
+    imputed_runs,
+    written_images,
+)
+from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.section.grid import Grid
-from napari_stenhance.section.section import Section
+from napari_stenhance.section.section import Section, open_section
+from napari_stenhance.tasks.enhance import EnhanceOptions, enhance
+from napari_stenhance.tasks.export import ExportOptions, export
+from napari_stenhance.tasks.impute import ImputeOptions, impute
 from test_cells import ONLY, SHARED, make_cells, make_spots
 from test_cli import files_of, run
 
@@ -38,9 +47,9 @@ def write_pair(folder: Path, **options: Any) -> tuple[Path, Path]:
     return pair
 
 
-def quick(spots: object, reference: object, out: Path, **options: Any) -> st.ImputeOptions:
+def quick(spots: object, reference: object, out: Path, **options: Any) -> ImputeOptions:
     options = {"epochs": 2, "device": "cpu", **options}
-    return st.ImputeOptions(spots, reference, out, **options)  # type: ignore[arg-type]
+    return ImputeOptions(spots, reference, out, **options)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +69,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 def test_the_table_keeps_the_spots_and_adds_genes(made: tuple[Path, Path]) -> None:
     folder, out = made
-    given, imputed = make_spots(), st.imputed_run(st.ResultFolder.open(out))
+    given, imputed = make_spots(), imputed_run(ResultFolder.open(out))
     table = imputed.table()
     assert imputed.name == "sinca-robust"
     assert list(table.obs_names) == list(given.obs_names)
@@ -99,7 +108,7 @@ def test_the_table_keeps_the_spots_and_adds_genes(made: tuple[Path, Path]) -> No
 
 def test_what_the_cells_know_is_found_again(made: tuple[Path, Path]) -> None:
     _, out = made
-    imputed = st.imputed_run(st.ResultFolder.open(out))
+    imputed = imputed_run(ResultFolder.open(out))
     spots = make_spots()
     # X0 … belong to the types in turn, as G0 … do; a type is where its measured genes are.
     share = spots.X.toarray() / spots.X.toarray().sum(axis=1, keepdims=True)
@@ -111,7 +120,7 @@ def test_what_the_cells_know_is_found_again(made: tuple[Path, Path]) -> None:
 
 def test_images_show_the_nearest_spot(made: tuple[Path, Path]) -> None:
     _, out = made
-    imputed = st.imputed_run(st.ResultFolder.open(out))
+    imputed = imputed_run(ResultFolder.open(out))
     assert written_images(imputed) == ("X1",)
     group = imputed_image(imputed, "X1")
     assert group is not None
@@ -146,11 +155,11 @@ def test_the_same_command_is_complete_and_other_options_are_another_run(
     assert "already complete" in run(*command, "--write", "X1").stderr
     assert files_of(copy) == before
     run(*command, "--genes", "X3,G2", "--write", "G2")
-    names = [r.name for r in st.imputed_runs(st.ResultFolder.open(copy))]
+    names = [r.name for r in imputed_runs(ResultFolder.open(copy))]
     assert names == ["sinca-robust", "sinca-robust-2"]
     after = files_of(copy)
     assert [name for name in before if after[name] != before[name]] == []
-    newest = st.imputed_run(st.ResultFolder.open(copy))
+    newest = imputed_run(ResultFolder.open(copy))
     assert newest.genes == ("X3", "G2")
     assert list(newest.var["imputed"]) == [True, False]
     measured = newest.table()[:, "G2"].X.toarray().ravel()
@@ -158,7 +167,7 @@ def test_the_same_command_is_complete_and_other_options_are_another_run(
     text = run("info", copy).output
     assert "Imputed sinca-robust-2: 1 genes from Dataset7, 1 as measured, of 144 spots" in text
     run("write", copy, "--genes", "X3", "--run", "sinca-robust")
-    assert written_images(st.imputed_run(st.ResultFolder.open(copy), "sinca-robust")) == (
+    assert written_images(imputed_run(ResultFolder.open(copy), "sinca-robust")) == (
         "X1",
         "X3",
     )
@@ -171,7 +180,7 @@ def test_again_gives_the_same_bytes_and_a_killed_run_is_replaced(
     folder, out = made
     again = tmp_path / "again.stenhance.zarr"
     options = quick(folder, folder, again, write="X1")
-    st.impute(options)
+    impute(options)
     assert files_of(again) == files_of(out)
     # As a process leaves it that dies before the last write.
     metadata = again / "imputed" / "sinca-robust" / "zarr.json"
@@ -179,8 +188,8 @@ def test_again_gives_the_same_bytes_and_a_killed_run_is_replaced(
     del content["attributes"]["stenhance"]
     metadata.write_text(json.dumps(content))
     shutil.rmtree(again / "tables" / "sinca-robust" / "layers")
-    assert st.imputed_runs(st.ResultFolder.open(again)) == ()
-    st.impute(options)
+    assert imputed_runs(ResultFolder.open(again)) == ()
+    impute(options)
     assert files_of(again) == files_of(out)
 
 
@@ -188,7 +197,7 @@ def test_export_is_the_table(made: tuple[Path, Path], tmp_path: Path) -> None:
     _, out = made
     run("export", out, "--to", "h5ad", "--out", tmp_path / "all.h5ad")
     table, exported = (
-        st.imputed_run(st.ResultFolder.open(out)).table(),
+        imputed_run(ResultFolder.open(out)).table(),
         ad.read_h5ad(tmp_path / "all.h5ad"),
     )
     pd.testing.assert_frame_equal(exported.var, table.var, check_dtype=False)
@@ -201,7 +210,7 @@ def test_export_is_the_table(made: tuple[Path, Path], tmp_path: Path) -> None:
     run("export", out, "--out", tmp_path / "some.h5ad", "--genes", "X2,G1", "--run", "sinca-robust")
     assert list(ad.read_h5ad(tmp_path / "some.h5ad").var_names) == ["X2", "G1"]
     ran = run("export", out, "--out", tmp_path / "no.h5ad", "--at-spots", out, code=2)
-    assert "leave out --at-spots" in ran.stderr
+    assert "leave their section out (--at-spots)." in ran.stderr
     ran = run("export", out, "--out", tmp_path / "no.h5ad", "--genes", "x2", code=2)
     assert "did you mean X2" in ran.stderr
 
@@ -224,9 +233,11 @@ def test_bad_input_is_one_sentence(made: tuple[Path, Path], tmp_path: Path) -> N
 
     assert "nothing was touched" in sentence(*pair, to=theirs)
     assert [f.name for f in theirs.iterdir()] == ["thesis.txt"]
-    assert "neither spots nor cells have nope (1 of 2)" in sentence(*pair, "--genes", "X1,nope")
+    assert "Neither spots nor cells have nope (1 of 2)" in sentence(*pair, "--genes", "X1,nope")
     assert "did you mean X1?" in sentence(*pair, "--genes", "x1")
-    assert "will not be in the table" in sentence(*pair, "--genes", "X1", "--write", "X2")
+    assert "X2: not in the table; add it to the genes of the table (--genes)." in sentence(
+        *pair, "--genes", "X1", "--write", "X2"
+    )
     assert "no column of the cells" in sentence(*pair, "--cluster-key", "nope")
     unlabelled = make_cells()
     del unlabelled.obs["cluster"]
@@ -240,7 +251,7 @@ def test_bad_input_is_one_sentence(made: tuple[Path, Path], tmp_path: Path) -> N
     assert "obsm" in sentence(pair[1], pair[1])
     other = make_spots(seed=1)
     other.write_h5ad(tmp_path / "other.h5ad")
-    assert "choose another --out" in sentence(tmp_path / "other.h5ad", pair[1], to=out)
+    assert "choose another folder" in sentence(tmp_path / "other.h5ad", pair[1], to=out)
     assert not new.exists()
 
 
@@ -248,7 +259,7 @@ def test_a_table_too_large_is_refused(tmp_path: Path) -> None:
     job = st.Job(memory_bytes=10_000)
     section = Section(spots=make_spots(), name="s")
     with pytest.raises(st.InputError, match=r"144 spots × 12 imputed genes .* fewer genes"):
-        st.impute(quick(section, make_cells(), tmp_path / "r"), job)
+        impute(quick(section, make_cells(), tmp_path / "r"), job)
     assert not (tmp_path / "r").exists()
 
 
@@ -261,7 +272,7 @@ def test_without_a_scale_and_with_columns_for_positions(tmp_path: Path) -> None:
     ran = run("impute", spots.parent, cells, "--out", tmp_path / "r", "--genes", "X1", *QUICK)
     assert ran.stderr.count("in pixels") == 1
     assert 'Positions are obs["x"]' in ran.stderr
-    imputed = st.imputed_run(st.ResultFolder.open(tmp_path / "r"))
+    imputed = imputed_run(ResultFolder.open(tmp_path / "r"))
     assert imputed.grid.unit == "pixel"
     assert imputed.grid.origin_um[1] < -1000
     at = np.rint(imputed.grid.position(xy)).astype(int)
@@ -271,7 +282,7 @@ def test_without_a_scale_and_with_columns_for_positions(tmp_path: Path) -> None:
 
 def test_a_panel_of_thirty_genes(tmp_path: Path) -> None:
     section = Section(spots=make_spots()[:, :30].copy(), name="panel")
-    imputed = st.impute(quick(section, make_cells(), tmp_path / "r"))
+    imputed = impute(quick(section, make_cells(), tmp_path / "r"))
     assert int(imputed.var["imputed"].sum()) == SHARED + ONLY - 30
 
 
@@ -285,8 +296,8 @@ def test_a_cancelled_job_leaves_no_run(tmp_path: Path) -> None:
     job.listener = stop
     section = Section(spots=make_spots(), name="s")
     with pytest.raises(st.Cancelled):
-        st.impute(quick(section, make_cells(), tmp_path / "r"), job)
-    assert st.imputed_runs(st.ResultFolder.open(tmp_path / "r")) == ()
+        impute(quick(section, make_cells(), tmp_path / "r"), job)
+    assert imputed_runs(ResultFolder.open(tmp_path / "r")) == ()
 
 
 def test_then_imputed_genes_are_enhanced(section_files: list[Path], tmp_path: Path) -> None:
@@ -296,31 +307,29 @@ def test_then_imputed_genes_are_enhanced(section_files: list[Path], tmp_path: Pa
     cells.write_h5ad(reference)
     command = ("impute", section_files[0], reference, "--out", out, "--then", "pixel2gene")
     run(*command, "--write", "X1", *QUICK)
-    result = st.ResultFolder.open(out)
+    result = ResultFolder.open(out)
     (name,) = result.runs
-    field, imputed = result.field(name), st.imputed_run(result)
+    field, imputed = result.field(name), imputed_run(result)
     # What only the cells have: the spots measured G0 … G39.
     assert field.genes == tuple(gene for gene, new in imputed.var["imputed"].items() if new)
-    assert imputed.grid == Grid.over(st.open_section(section_files[0]).need_slide(), 8.0)
+    assert imputed.grid == Grid.over(open_section(section_files[0]).need_slide(), 8.0)
     assert "learned from imputed genes of one" in run("info", out).output
     doubts = result.run_attributes(name)["doubts"]
     assert any("what it imputed was not measured" in doubt for doubt in doubts)
     # Shares of the library that was measured, not of the genes that were imputed.
-    spots = st.open_section(section_files[0])
-    averaged = st.export(
-        st.ExportOptions(out, tmp_path / "f.h5ad", at_spots=section_files[0], run=name)
-    )
+    spots = open_section(section_files[0])
+    averaged = export(ExportOptions(out, tmp_path / "f.h5ad", at_spots=section_files[0], run=name))
     mean = np.asarray(ad.read_h5ad(averaged).X).mean(axis=0)
     expected = np.array([imputed.values(gene).mean() for gene in field.genes])
     np.testing.assert_allclose(mean, expected, rtol=0.25, atol=0.1)
     assert written_images(imputed) == ("X1",)
     assert "already complete" in run(*command, *QUICK).stderr
-    again = st.impute(quick(section_files[0], reference, out, then="pixel2gene"))
+    again = impute(quick(section_files[0], reference, out, then="pixel2gene"))
     assert again.result.runs == (name,)
     # What is not raw is refused as before, if it does not come from here.
     section = Section(slide=spots.slide, spots=imputed.table())
     with pytest.raises(st.InputError, match="raw counts are whole numbers"):
-        st.enhance(st.EnhanceOptions((section,), tmp_path / "no"))  # type: ignore[arg-type]
+        enhance(EnhanceOptions((section,), tmp_path / "no"))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("case", ["merfish", "pdac", "mob"])
@@ -330,7 +339,7 @@ def test_real_pairs(case: str, data: Path, tmp_path: Path) -> None:
         "pdac": ("pdacA_st_428x19736", "pdacA_scrna_500x19736"),
         "mob": ("rep11", "scrna_4558x2000"),
     }[case]
-    section = st.open_section(data / case / f"{spots}.h5ad")
+    section = open_section(data / case / f"{spots}.h5ad")
     table = section.need_spots()
     hidden = ["Gad1"] if case == "merfish" else ["KRT19"] if case == "pdac" else ["Ackr1"]
     # A panel: few genes are trained on, and one of the others is imputed.
@@ -341,7 +350,7 @@ def test_real_pairs(case: str, data: Path, tmp_path: Path) -> None:
     options = quick(
         small, reference, tmp_path / "r", genes=genes, cluster_key="cell_type", epochs=1
     )
-    imputed = st.impute(options)
+    imputed = impute(options)
     assert list(imputed.var["imputed"]) == [True, False]
     assert imputed.table().n_obs == table.n_obs
     assert imputed.grid.unit == ("micrometer" if case == "mob" else "pixel")
@@ -392,7 +401,7 @@ def test_a_hundred_thousand_cells_fit_into_six_gigabytes(kind: str, tmp_path: Pa
     )  # fmt: skip
     print(ran.stdout, ran.stderr)
     assert float(ran.stdout.split("PEAK")[1]) < 6
-    assert st.imputed_run(st.ResultFolder.open(tmp_path / "r")).genes == ("X1", "X2")
+    assert imputed_run(ResultFolder.open(tmp_path / "r")).genes == ("X1", "X2")
 
 
 def test_by_gene_on_disk(made: tuple[Path, Path]) -> None:
@@ -401,6 +410,4 @@ def test_by_gene_on_disk(made: tuple[Path, Path]) -> None:
     raw = zarr.open_group(out, mode="r")["tables/sinca-robust"]
     for part in ("X", "layers/log1p_cp10k", "layers/spread"):
         assert raw[part].attrs["encoding-type"] == "csc_matrix"  # type: ignore[index,union-attr]
-    assert isinstance(
-        st.imputed_run(st.ResultFolder.open(out)).table().X, sp.csc_matrix | sp.csc_array
-    )
+    assert isinstance(imputed_run(ResultFolder.open(out)).table().X, sp.csc_matrix | sp.csc_array)

@@ -13,9 +13,9 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-import napari_stenhance as st
 from napari_stenhance.errors import InputError
 from napari_stenhance.section.lattice import SpotLattice, array_numbers
+from napari_stenhance.section.section import open_section
 
 # Published shifts of (column, row): the list called 4x, and what the list called 8x adds.
 FOUR = [(0, 0), (1, 0), (0.5, 0.5), (-0.5, 0.5)]
@@ -95,7 +95,7 @@ def test_real_spots_lie_on_their_lattice(data: Path) -> None:
 
 
 def test_a_square_array_is_divided_along_rows_and_columns(data: Path) -> None:
-    section = st.open_section(data / "her2st" / "C2")
+    section = open_section(data / "her2st" / "C2")
     points = SpotLattice.of(section.need_spots(), "C2").finer(2)
     fractions = {tuple(place) for place in (points.array_xy % 1).tolist()}
     assert fractions == {(0.0, 0.0), (0.5, 0.0), (0.0, 0.5), (0.5, 0.5)}

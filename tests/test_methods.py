@@ -318,6 +318,7 @@ def test_spread_scale_is_one_for_independent_axes() -> None:
         bias=np.zeros(2, "f4"),
         unit="log1p CP10k",
         held_out_r=np.zeros(2, "f4"),
+        held_out_r_given_depth=np.zeros(2, "f4"),
         spread_scale=np.ones(2, "f4"),
     )
     np.testing.assert_allclose(spread_scales(scores, decoder), 1, atol=0.05)
@@ -338,6 +339,7 @@ def make_field(tmp_path: Path) -> Callable[..., GeneField]:
             bias=rng.random(genes).astype("f4"),
             unit="log1p CP10k",
             held_out_r=np.full(genes, np.nan, "f4"),
+            held_out_r_given_depth=np.full(genes, np.nan, "f4"),
             spread_scale=np.ones(genes, "f4"),
         )
         decoder.write(group.create_group("decoder"))

@@ -21,6 +21,7 @@ from scipy.spatial import cKDTree
 from sklearn.neighbors import NearestCentroid
 
 import napari_stenhance as st
+from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.running.job import Event, Progress
 from napari_stenhance.scoring.metrics import PearsonSums, pearson
 from napari_stenhance.section.phantom.anatomy import ADIPOSE, DOMAINS, GLASS, TUMOUR, Anatomy
@@ -30,8 +31,9 @@ from napari_stenhance.section.phantom.genes import CELL_TYPES, FOLLOWS, Program
 from napari_stenhance.section.phantom.paint import Painter
 from napari_stenhance.section.phantom.phantom import Phantom
 from napari_stenhance.section.phantom.write import write_phantom
+from napari_stenhance.section.section import open_section
 from napari_stenhance.section.spots import log1p_cp10k
-from napari_stenhance.tasks.demo import OF_CELLS, Score, check_nothing, compare
+from napari_stenhance.tasks.demo import OF_CELLS, DemoOptions, Score, check_nothing, compare, demo
 from test_cli import files_of, run
 
 SEED = 5
@@ -63,7 +65,7 @@ def test_the_same_seed_gives_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_it_opens_as_any_section(phantom: Phantom) -> None:
-    section = st.open_section(phantom.folder)
+    section = open_section(phantom.folder)
     assert section.name == "two"
     assert not section.doubts
     assert section.need_slide().scale() == pytest.approx(0.5)
@@ -81,7 +83,7 @@ def test_it_opens_as_any_section(phantom: Phantom) -> None:
     with tifffile.TiffFile(phantom.folder / "he.tif") as tif:
         assert len(tif.series[0].levels) > 2
         assert tif.pages.first.compression.name == "JPEG"
-    bins = st.open_section(phantom.folder / "bins.h5ad")
+    bins = open_section(phantom.folder / "bins.h5ad")
     assert bins.name == "two-bins"
     assert bins.geometry().pitch_um == 8
     assert bins.geometry().spot_shape == "square"
@@ -92,7 +94,7 @@ def test_a_part_is_unmeasured(phantom: Phantom) -> None:
     tissue = phantom.domain != GLASS
     assert 0.25 < (tissue & ~phantom.measured).sum() / tissue.sum() < 0.35
     for name in ("spots.h5ad", "bins.h5ad"):
-        section = st.open_section(phantom.folder / name)
+        section = open_section(phantom.folder / name)
         column = section.spots_um()[:, 0] / phantom.pitch_um
         assert column.max() < phantom.measured[0].sum()
     assert len(section.spots_um()) == (tissue & phantom.measured).sum()
@@ -236,7 +238,7 @@ def test_the_field_is_not_in_the_image(phantom: Phantom) -> None:
 
 
 def test_counts_are_of_the_truth(phantom: Phantom) -> None:
-    section = st.open_section(phantom.folder)
+    section = open_section(phantom.folder)
     counts = sp.csr_array(section.need_spots().X)
     library = np.asarray(counts.sum(axis=1)).ravel()
     assert 500 < np.median(library) < 20_000
@@ -251,7 +253,7 @@ def test_counts_are_of_the_truth(phantom: Phantom) -> None:
     assert 0.5 < r_of["cell type"] < 0.9
     assert 0.6 < r_of["smooth field"] < 0.9
     assert r_of["nothing"] < 0.3
-    bins = st.open_section(phantom.folder / "bins.h5ad")
+    bins = open_section(phantom.folder / "bins.h5ad")
     assert np.median(np.asarray(bins.need_spots().X.sum(axis=1))) < 0.05 * np.median(library)
 
 
@@ -344,7 +346,7 @@ def test_demo(tmp_path: Path) -> None:
     rows = {row[0]: [float(v) for v in row[1:]] for row in split if row[0] in (OF_CELLS, *FOLLOWS)}
     assert [rows[name][0] for name in (OF_CELLS, *FOLLOWS)] == [140, 60, 80, 30, 30]
     # The same by another way: whole images, all at once.
-    phantom, opened = Phantom.open(section), st.ResultFolder.open(result)
+    phantom, opened = Phantom.open(section), ResultFolder.open(result)
     field = opened.field(opened.latest_run())
     images = np.stack([field.image(g) for g in phantom.genes[:200]])
     truth = phantom.expression(phantom.genes[:200])
@@ -357,7 +359,7 @@ def test_demo(tmp_path: Path) -> None:
     # Again: everything is there.
     assert "Painting" not in run("demo", out, "--size-mm", 1.2, "--seed", SEED).stderr
     assert "something lies here" in run("demo", out, "--seed", SEED, code=2).stderr
-    scores = compare(phantom, st.open_section(section), opened, st.Job())
+    scores = compare(phantom, open_section(section), opened, st.Job())
     assert scores[0].genes == 140
 
 
@@ -390,7 +392,7 @@ def test_phantom_from_the_command_line(tmp_path: Path) -> None:
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("seed", [21, 22])
 def test_the_demo_comes_close_to_the_truth(seed: int, tmp_path: Path) -> None:
-    done = st.demo(st.DemoOptions(tmp_path / "demo", seed=seed, device="cpu"))
+    done = demo(DemoOptions(tmp_path / "demo", seed=seed, device="cpu"))
     of_cells = done.scores[0]
     print(done.scores)
     assert of_cells.measured >= 0.5
@@ -416,7 +418,7 @@ def test_twenty_millimetres_are_streamed(tmp_path: Path) -> None:
     peak_gb = float(ran.stdout.split()[-1])
     print(f"{peak_gb:.2f} GB")
     assert peak_gb < 2
-    section = st.open_section(tmp_path / "large")
+    section = open_section(tmp_path / "large")
     assert section.need_slide().shape == (40_000, 40_000)
     assert (section.need_spots().obs["true_domain"] != "glass").mean() > 0.95
     assert {TUMOUR, ADIPOSE} <= set(np.unique(Phantom.open(tmp_path / "large").domain))

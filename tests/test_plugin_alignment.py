@@ -51,7 +51,7 @@ def result(section: Section, tmp_path: Path, cache: Cache) -> ResultFolder:
     grid = Grid.over(section.need_slide())
     assert grid.pitch_um / MPP == 4
     one = np.ones(1, "f4")
-    decoder = Decoder(("G",), one[:, None], one * 0, "log1p CP10k", one, one)
+    decoder = Decoder(("G",), one[:, None], one * 0, "log1p CP10k", one, one, one)
     image = np.zeros((*grid.shape, 1))
     for y, x in CORNERS // 4:
         image[y : y + SIDE // 4, x : x + SIDE // 4] = 1

@@ -236,6 +236,7 @@ def test_a_scale_that_was_set_moves_the_section_and_keeps_what_was_drawn(
     person.click(person.section.again)
     person.wait(lambda: not person.section.run_bar.busy)
     assert "cannot be right" in person.section.run_bar.label.text()
+    assert person.section.run_bar.label.text().endswith("give the true one (field “Scale”).")
     assert [s.mpp for s in open_sections(person.viewer)] == [1.6, 0.8]
 
 

@@ -10,13 +10,14 @@ import pytest
 from napari.utils.notifications import Notification
 from qtpy.QtCore import Qt
 
-import napari_stenhance as st
 from napari_stenhance.plugin.domains import painting
 from napari_stenhance.plugin.layers import open_layers
 from napari_stenhance.plugin.shown import layers_of
 from napari_stenhance.plugin.widgets import domains as domains_module
 from napari_stenhance.plugin.widgets.domain_table import NAME, DomainTable
+from napari_stenhance.results.domains import domain_run, domain_runs
 from napari_stenhance.results.palette import COLOURS, rgba
+from napari_stenhance.results.result import ResultFolder
 from person import Person
 from test_domains import banded, write_spots
 
@@ -46,8 +47,8 @@ def test_domains_are_found_in_one_set_of_colours(person: Person, tmp_path: Path)
     labels, spots = person.layer("domains"), person.layer("domain spots")
     assert not person.layer("spots").visible
     assert dock.table.rowCount() == 3
-    table = st.ResultFolder.open(tmp_path / "bands.stenhance.zarr")
-    run = st.domain_run(table)
+    table = ResultFolder.open(tmp_path / "bands.stenhance.zarr")
+    run = domain_run(table)
     for domain in run.domains:
         expected = np.array(rgba(domain.colour)) / 255
         assert domain.colour == COLOURS[domain.value - 1]
@@ -67,7 +68,7 @@ def test_an_estimated_number_comes_with_a_chart(person: Person, tmp_path: Path) 
     person.drop(write_spots(tmp_path, banded()))
     dock = find(person, tmp_path / "bands.stenhance.zarr", 0)
     dock.parent().raise_()
-    run = st.domain_run(st.ResultFolder.open(tmp_path / "bands.stenhance.zarr"))
+    run = domain_run(ResultFolder.open(tmp_path / "bands.stenhance.zarr"))
     assert run.scores
     assert dock.chart.scores == run.scores
     assert dock.chart.chosen == len(run.domains)
@@ -82,7 +83,7 @@ def test_edits_are_saved_beside_and_reopen_as_they_were(
     person.drop(write_spots(tmp_path, banded()))
     out = tmp_path / "bands.stenhance.zarr"
     dock = find(person, out, 4)
-    before = {d.value: d for d in st.domain_run(st.ResultFolder.open(out)).domains}
+    before = {d.value: d for d in domain_run(ResultFolder.open(out)).domains}
     person.click(dock.save)
     assert "Nothing was changed" in notifications[-1].message
     rename(dock.table, 0, "Cortex")
@@ -115,9 +116,9 @@ def test_edits_are_saved_beside_and_reopen_as_they_were(
     brush.paint(tuple(place), 9)
     person.click(dock.save)
     person.wait(lambda: not dock.run_bar.busy)
-    result = st.ResultFolder.open(out)
-    assert [r.name for r in st.domain_runs(result)] == ["stamgc-robust", "stamgc-robust-edited"]
-    first, edited = st.domain_runs(result)
+    result = ResultFolder.open(out)
+    assert [r.name for r in domain_runs(result)] == ["stamgc-robust", "stamgc-robust-edited"]
+    first, edited = domain_runs(result)
     assert {d.value: d for d in first.domains} == before
     assert [(d.name, d.hidden) for d in edited.domains] == [
         ("Cortex", False), ("Domain 2", True), ("Domain 3", False), ("Domain 9", False)

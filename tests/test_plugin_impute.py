@@ -10,11 +10,12 @@ import pytest
 from napari.layers import Layer
 from napari.utils.notifications import Notification
 
-import napari_stenhance as st
 from napari_stenhance.plugin.layers import open_layers
 from napari_stenhance.plugin.shown import layers_of
 from napari_stenhance.plugin.widgets import impute as impute_module
 from napari_stenhance.plugin.writer import write_layers
+from napari_stenhance.results.imputed import imputed_run
+from napari_stenhance.results.result import ResultFolder
 from person import Person
 from test_cells import ONLY, SHARED, make_cells, make_spots
 
@@ -68,7 +69,7 @@ def test_any_gene_is_shown_where_its_spots_are(person: Person, tmp_path: Path) -
     line.clear()
     person.bot.keyClicks(line, "x7")
     dock.gene._entered()
-    imputed = st.imputed_run(st.ResultFolder.open(out))
+    imputed = imputed_run(ResultFolder.open(out))
     xy = imputed.table().obsm["spatial"] * 0.5
     np.testing.assert_array_equal(values_at(layer, xy), imputed.values("X7"))
     assert "X7" in layer.name
@@ -99,7 +100,7 @@ def test_pinned_genes_reopen_and_are_saved(person: Person, tmp_path: Path) -> No
     pinned = person.layer("imputed gene")
     assert pinned.visible
     assert {str(u) for u in pinned.units} == {"pixel"}
-    imputed = st.imputed_run(st.ResultFolder.open(out))
+    imputed = imputed_run(ResultFolder.open(out))
     xy = imputed.table().obsm["spatial"]
     np.testing.assert_array_equal(values_at(pinned, xy), imputed.values("X3"))
     # Browsed and pinned are one picture, at every level.

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-import napari_stenhance as st
 from conftest import make_slide_pixels, make_spots, write_image
 from napari_stenhance.errors import Cancelled, InputError
 from napari_stenhance.running.job import Job
@@ -20,6 +19,7 @@ from napari_stenhance.section.section import Section, open_section
 from napari_stenhance.section.slide import Slide
 from napari_stenhance.section.spots import SpotGeometry
 from napari_stenhance.storage.cache import Cache
+from napari_stenhance.tasks.convert import ConvertOptions, convert
 from test_cli import run
 
 GENES = ("A", "B", "C")
@@ -378,7 +378,7 @@ def test_bins_and_fractions_survive_in_blocks(
     spots = ad.AnnData(X=counts, obsm={"spatial": positions(16) - 30 + 1 / 3})
     section = Section(slide=slide, spots=spots)
     assert section.geometry().spot_shape == "square"
-    out = st.convert(st.ConvertOptions(section, str(tmp_path / "bins")), cache=cache)
+    out = convert(ConvertOptions(section, str(tmp_path / "bins")), cache=cache)
     assert (out / "he-raw.ome.tif").is_file()
     opened = open_section(out, cache=cache)
     same(section, opened)
@@ -394,16 +394,16 @@ def test_a_conversion_is_whole_or_nothing(
     made = tmp_path / "made"
     made.mkdir()
     with pytest.raises(Cancelled):
-        st.convert(st.ConvertOptions(before, made / "one"), job)
+        convert(ConvertOptions(before, made / "one"), job)
     unread = Slide(**{**vars(before.need_slide()), "path": tmp_path / "slide.svs"})
     section = Section(slide=unread, spots=before.spots)
     with pytest.raises(InputError, match=r"slide\.svs: .* export the slide as one of these"):
-        st.convert(st.ConvertOptions(section, made / "one"))
+        convert(ConvertOptions(section, made / "one"))
     spots = before.need_spots().copy()
     spots.var_names = ["tab\there", *spots.var_names[1:]]
     section = Section(slide=before.slide, spots=spots)
     with pytest.raises(InputError, match="cannot be written here"):
-        st.convert(st.ConvertOptions(section, made / "one"))
+        convert(ConvertOptions(section, made / "one"))
     assert list(made.iterdir()) == []
 
 
@@ -431,7 +431,7 @@ def test_a_real_section_converts_and_opens_as_the_same(
     data: Path, tmp_path: Path, session_cache: Cache
 ) -> None:
     before = open_section(data / "her2st" / "C3", cache=session_cache)
-    out = st.convert(st.ConvertOptions(before, tmp_path / "C3"), cache=session_cache)
+    out = convert(ConvertOptions(before, tmp_path / "C3"), cache=session_cache)
     after = open_section(out, cache=session_cache)
     same(before, after)
     assert after.need_spots().n_obs == 180

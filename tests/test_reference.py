@@ -12,7 +12,6 @@ import scipy.sparse as sp
 import torch
 from sklearn.cluster import KMeans
 
-import napari_stenhance as st
 from napari_stenhance.errors import Cancelled, InputError
 from napari_stenhance.features.extract import FeatureMap, extract
 from napari_stenhance.features.stain import StainEncoder
@@ -44,12 +43,15 @@ from napari_stenhance.methods.pixel2gene.reference.rows import (
 from napari_stenhance.methods.registry import load_fitted
 from napari_stenhance.methods.sample import Sample
 from napari_stenhance.results.export import at_spots, at_superpixels
+from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.running.job import Event, Job, Note, Progress
 from napari_stenhance.scoring.metrics import pearson
 from napari_stenhance.section.footprint import Footprints
 from napari_stenhance.section.section import Section, open_section
 from napari_stenhance.storage.cache import Cache
 from napari_stenhance.storage.tiles import tiles_of
+from napari_stenhance.tasks.enhance import EnhanceOptions
+from napari_stenhance.tasks.enhance import enhance as run_enhance
 from test_cli import files_of
 
 CPU = torch.device("cpu")
@@ -121,7 +123,7 @@ def test_an_output_of_one_is_the_largest_count_shared_by_the_superpixels() -> No
         def forward(self, inputs: torch.Tensor) -> torch.Tensor:
             return torch.ones(len(inputs), 1)
 
-    decoder = Decoder(("A",), None, np.zeros(1, "f4"), "counts per superpixel", *np.ones((2, 1)))
+    decoder = Decoder(("A",), None, np.zeros(1, "f4"), "counts per superpixel", *np.ones((3, 1)))
     member = Member(One(), low=torch.tensor([0.0]), span=torch.tensor([10.0]))  # type: ignore[arg-type]
     fitted = FittedReference(decoder, (member,), 37, PIXEL2GENE, 8.0, "stain", "")
     assert fitted.counts(np.zeros((1, 2), "f4"))[0, 0, 0] == np.float32(10 / 37)
@@ -273,7 +275,7 @@ def test_sections_and_spots_that_cannot_be_learned_from_are_refused(sample: Samp
     with pytest.raises(InputError, match="no spot passes"):
         training_rows([replace(sample, spot_diameter_um=9999.0)], sample.genes, QUICK, Job())
     genes = tuple(f"N{n}" for n in range(MOST_MAPS + 1))
-    with pytest.raises(InputError, match="--preset reference keeps a map of every gene"):
+    with pytest.raises(InputError, match="The preset reference keeps a map of every gene"):
         Reference("stain", 0, CPU).fit([sample], genes, Job())
 
 
@@ -375,17 +377,17 @@ def test_what_is_learned_fits_the_spots_of_a_real_section(data: Path, session_ca
 
 
 @pytest.fixture
-def enhance(section_files: list[Path]) -> Callable[..., st.ResultFolder]:
-    def run(out: Path, job: Job | None = None, **more: object) -> st.ResultFolder:
+def enhance(section_files: list[Path]) -> Callable[..., ResultFolder]:
+    def run(out: Path, job: Job | None = None, **more: object) -> ResultFolder:
         options = {"preset": "istar", "epochs": 1, "genes": "hvg:12", "device": "cpu", **more}
-        (result,) = st.enhance(st.EnhanceOptions(section_files[0], out, **options), job)
+        (result,) = run_enhance(EnhanceOptions(section_files[0], out, **options), job)
         return result
 
     return run
 
 
 def test_a_run_is_a_result_like_any_other(
-    enhance: Callable[..., st.ResultFolder], tmp_path: Path
+    enhance: Callable[..., ResultFolder], tmp_path: Path
 ) -> None:
     result = enhance(tmp_path / "r", preset="reference", epochs=5, write="G1")
     run = "pixel2gene-stain-reference"
@@ -403,12 +405,12 @@ def test_a_run_is_a_result_like_any_other(
     with pytest.raises(InputError, match="not among the 12 genes"):
         field.image("G39")
     # Said before it is trained.
-    with pytest.raises(InputError, match="--write: G0 not chosen by --genes hvg:12"):
+    with pytest.raises(InputError, match="G0: not chosen by the genes hvg:12"):
         enhance(tmp_path / "late", write="G0")
 
 
 def test_a_run_goes_on_where_it_was_stopped(
-    enhance: Callable[..., st.ResultFolder], tmp_path: Path
+    enhance: Callable[..., ResultFolder], tmp_path: Path
 ) -> None:
     enhance(tmp_path / "whole", mpp=1.6, write="G1")
     job = Job()
@@ -425,7 +427,7 @@ def test_a_run_goes_on_where_it_was_stopped(
 
 
 def test_another_slide_and_tables(
-    enhance: Callable[..., st.ResultFolder], section_files: list[Path], tmp_path: Path
+    enhance: Callable[..., ResultFolder], section_files: list[Path], tmp_path: Path
 ) -> None:
     result = enhance(tmp_path / "r", genes="", predict=section_files[1])
     run = "pixel2gene-stain-istar"

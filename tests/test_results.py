@@ -40,6 +40,7 @@ def _decoder() -> Decoder:
         bias=np.ones(2, "f4"),
         unit="log1p CP10k",
         held_out_r=np.array([0.5, np.nan], "f4"),
+        held_out_r_given_depth=np.array([0.5, np.nan], "f4"),
         spread_scale=np.ones(2, "f4"),
     )
 

@@ -43,7 +43,7 @@ def test_runtime_errors_become_errors_that_threads_do_not_swallow() -> None:
 
 def test_a_device_that_is_not_there_is_refused() -> None:
     assert resolve_device("cpu").type == "cpu"
-    with pytest.raises(InputError, match="--device"):
+    with pytest.raises(InputError, match="Device abacus"):
         resolve_device("abacus")  # type: ignore[arg-type]
 
 

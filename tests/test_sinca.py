@@ -178,7 +178,12 @@ def test_spread_is_where_members_disagree(learned: tuple[World, FittedRobust]) -
     w, found = learned
     assert (found.impute(w.unmeasured).spread > 0).all()
     alike = FittedRobust(
-        (found.members[0],) * 3, found.units, found.per_library, found.held_out_r, found._attention
+        (found.members[0],) * 3,
+        found.units,
+        found.per_library,
+        found.held_out_r,
+        found.held_out_r_given_depth,
+        found._attention,
     )
     np.testing.assert_allclose(alike.impute(w.unmeasured).spread, 0, atol=1e-5)
 
@@ -374,7 +379,7 @@ def test_options_make_the_method() -> None:
     assert told["parts"]["width"] == 64
     json.dumps(told)
     assert make_imputation("cells", None, 0, CPU) == Robust(0, CPU)
-    with pytest.raises(InputError, match="--epochs 0: a method must train for at least one epoch"):
+    with pytest.raises(InputError, match="0 epochs: a method must train for at least one epoch"):
         make_imputation("cells", 0, 0, CPU)
 
 

@@ -124,7 +124,7 @@ def test_centroids_need_clusters() -> None:
     with pytest.raises(InputError, match="few: the cells have no clusters to take centroids of"):
         units(few_cells(), "centroids")
     w = world(side=5)
-    with pytest.raises(InputError, match="name a column of obs with --cluster-key"):
+    with pytest.raises(InputError, match="name a column of obs that says them"):
         fit(replace(w, cells=few_cells()), attended="centroids")
 
 

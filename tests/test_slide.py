@@ -182,7 +182,7 @@ def test_absurd_scales_are_refused(make_slide: MakeSlide, mpp: float) -> None:
 def test_no_scale_is_no_scale(tmp_path: Path, cache: Cache) -> None:
     slide = Slide.open(write_image(tmp_path / "a.png", _noise((16, 16))), cache=cache)
     assert slide.mpp is None
-    with pytest.raises(InputError, match="--mpp"):
+    with pytest.raises(InputError, match="the slide's scale is unknown"):
         slide.scale()
 
 

@@ -411,9 +411,9 @@ def make(**changes: object) -> object:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"group": "10x"}, "--group 10x"),
-        ({"runs": 0}, "--runs 0"),
-        ({"epochs": 0}, "--epochs 0"),
+        ({"group": "10x"}, "Group 10x"),
+        ({"runs": 0}, "0 runs"),
+        ({"epochs": 0}, "0 epochs"),
         ({"preset": "reference", "clustering": "kmeans", "runs": 1, "group": "11x"}, "11x"),
         ({"preset": "reference", "runs": 5}, "K-means"),
     ],

@@ -298,7 +298,7 @@ def test_an_image_that_does_not_fit_is_left_out(
     section = open_section(outs, cache=cache)
     assert section.slide is None
     assert any("he.png was left out" in d and why in d for d in section.doubts)
-    with pytest.raises(InputError, match="give it with --image"):
+    with pytest.raises(InputError, match="or name it"):
         section.need_slide()
 
 
@@ -365,7 +365,7 @@ def test_commands_take_the_slide(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["info", str(outs), "--image", str(slide)])
     assert done.exit_code == 0
     assert "Slide: he.png" in done.stdout
-    with pytest.raises(InputError, match="--image is the slide of one section"):
+    with pytest.raises(InputError, match="One image is the slide of one section"):
         enhance(EnhanceOptions((outs, outs), tmp_path / "out", image=slide))
     section = open_section(outs, image=slide)
     with pytest.raises(InputError, match="open already"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 
 class StenhanceError(Exception):
     """Base of every error that the package raises on purpose.
@@ -18,6 +20,20 @@ class StenhanceError(Exception):
     def __init__(self, message: str, *, option: str = "") -> None:
         super().__init__(message)
         self.option = option
+
+    def naming(self, field: str) -> Self:
+        """Return the error with the name, before its full stop, that the option has here.
+
+        Parameters
+        ----------
+        field : str
+            A flag or a field's label; if it is empty, nothing is added.
+        """
+        if not field:
+            return self
+        sentence = str(self)
+        stop = "." if sentence.endswith(".") else ""
+        return type(self)(f"{sentence.removesuffix('.')} ({field}){stop}", option=self.option)
 
 
 class InputError(StenhanceError):

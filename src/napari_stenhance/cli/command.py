@@ -7,7 +7,7 @@ import inspect
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -63,7 +63,7 @@ def register_task(
     """
 
     def command(*, view: bool = False, **given: Any) -> None:
-        with exit_codes():
+        with exit_codes(flags):
             if view:
                 need_display()
             with _job() as job:
@@ -73,6 +73,7 @@ def register_task(
                 look(made(done))
 
     parameters = [_parameter(option) for option in options_of(options)]
+    flags = {o.name: _flag(o.name) for o in options_of(options) if not o.positional}
     if made is not None:
         parameters.append(_VIEW)
     # An argument without a default must come first in a signature.
@@ -98,9 +99,7 @@ def _parameter(option: Option) -> inspect.Parameter:
     info = (
         typer.Argument(help=option.text, show_default=False)
         if option.positional
-        else typer.Option(
-            f"--{option.name.replace('_', '-')}", help=option.text, show_default=bool(default)
-        )
+        else typer.Option(_flag(option.name), help=option.text, show_default=bool(default))
     )
     return inspect.Parameter(
         option.name,
@@ -110,16 +109,27 @@ def _parameter(option: Option) -> inspect.Parameter:
     )
 
 
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
 @contextmanager
-def exit_codes() -> Iterator[None]:
-    """Say an error in one sentence: exit code 2 for bad input, 1 for a failure, 130 for Ctrl-C."""
+def exit_codes(flags: Mapping[str, str]) -> Iterator[None]:
+    """Say an error in one sentence: exit code 2 for bad input, 1 for a failure, 130 for Ctrl-C.
+
+    Parameters
+    ----------
+    flags : mapping
+        The command's flags by the fields that errors name: the sentence says that which mends it.
+    """
     try:
         yield
     except Cancelled as error:
         console.print(str(error), style="yellow", markup=False)
         raise typer.Exit(_EXIT_CANCELLED) from None
     except StenhanceError as error:
-        console.print(f"Error: {error}", style="red", markup=False)
+        said = error.naming(flags.get(error.option, ""))
+        console.print(f"Error: {said}", style="red", markup=False)
         code = _EXIT_INPUT if isinstance(error, InputError) else _EXIT_FAILED
         raise typer.Exit(code) from None
 

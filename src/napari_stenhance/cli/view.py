@@ -30,13 +30,13 @@ def register(app: typer.Typer) -> None:
         ] = None,
     ) -> None:
         """Open sections, slides and results in napari."""
-        with exit_codes():
+        with exit_codes({"mpp": "--mpp", "image": "--image"}):
             for one in path:
                 if not one.exists():
                     msg = f"{one}: there is no such file or folder."
                     raise InputError(msg)
             if image is not None and len(path) > 1:
-                msg = "--image is the slide of one section; give it with one path."
-                raise InputError(msg)
+                msg = "One image is the slide of one section; give it with one path."
+                raise InputError(msg, option="image")
             need_display()
             look(path, mpp, image)

@@ -43,7 +43,7 @@ class Crops:
 
     def key(self, *more: str) -> str:
         """Name an entry of the cache."""
-        sizes = "+".join(f"{s:g}" for s in self.sizes_um) + "um"
+        sizes = "+".join(f"{s:.17g}" for s in self.sizes_um) + "um"
         return "-".join([self.slide.sha256[:32], self.encoder.fingerprint(), sizes, *more])
 
     def read(self, xy_um: NDArray[np.float64], size_um: float) -> NDArray[np.uint8]:

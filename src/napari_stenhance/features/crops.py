@@ -23,7 +23,7 @@ class CropEncoder(Protocol):
 
     @property
     def name(self) -> str:
-        """As in `--encoder`."""
+        """As the option `encoder` takes it."""
         ...
 
     @property

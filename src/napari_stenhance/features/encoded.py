@@ -14,15 +14,23 @@ from numpy.typing import NDArray
 from napari_stenhance.errors import InputError
 from napari_stenhance.features.cropping import CHUNK, Crops
 from napari_stenhance.features.crops import pooled_tissue
-from napari_stenhance.features.extract import TissueKind, make_mask, mask_version
+from napari_stenhance.features.extract import (
+    TissueKind,
+    make_mask,
+    mask_version,
+    read_mask,
+    write_mask,
+)
 from napari_stenhance.running.job import Job
 from napari_stenhance.section.grid import Grid
 from napari_stenhance.section.slide import Slide
 from napari_stenhance.storage.cache import Cache, still_there
-from napari_stenhance.storage.tiles import create_array, sweep_partial, writable
+from napari_stenhance.storage.checked import CheckedArray, checked, open_node
+from napari_stenhance.storage.tiles import create_array, sweep_partial
 
 SAMPLE = 512
-_KIND = "crops"
+# Entries of "crops" have no checksums.
+_KIND = "crops2"
 _FINE_UM = 8.0
 _BLOCK = 8
 
@@ -84,9 +92,9 @@ class EncodedCrops:
                 mask = _coarse_mask(crops.slide, grid, job, tissue)
                 with cache.building(_KIND, key) as folder:
                     group = _create(folder, int(mask.sum()), crops.dim)
-                    group.create_array("tissue", data=mask.astype("u1"))
-            values, stored = _open(entry, "values", "tissue")
-            row, column = _in_order(np.asarray(stored[:]).astype(bool))
+                    write_mask(group, mask)
+            values, group = _open(entry)
+            row, column = _in_order(read_mask(group))
             wanted = np.ones(len(row), bool) if needed is None else needed[row, column]
             wanted[:SAMPLE] = True
             crops.fill(values, grid.centres_um(row, column), job, wanted)
@@ -116,13 +124,13 @@ class EncodedCrops:
             return np.empty((0, self.dim), np.float32)
         slide, positions = self.crops.slide, np.ascontiguousarray(xy_um, np.float64)
         which = hashlib.sha256(positions.tobytes()).hexdigest()[:16]
-        key = self.crops.key(f"{slide.scale():.6g}mpp", f"at{which}")
+        key = self.crops.key(f"{slide.scale():.17g}mpp", f"at{which}")
         entry = self.cache.entry(_KIND, key)
         with self.cache.lock(entry, job):
             if not self.cache.has(_KIND, key):
                 with self.cache.building(_KIND, key) as folder:
                     _create(folder, len(positions), self.dim)
-            (values,) = _open(entry, "values")
+            values, _ = _open(entry)
             self.crops.fill(values, positions, job, np.ones(len(positions), bool))
             return self._scaled(np.asarray(values[:]), raw)
 
@@ -156,11 +164,10 @@ def _create(folder: Path, positions: int, dim: int) -> zarr.Group:
     return group
 
 
-def _open(entry: Path, *names: str) -> list[zarr.Array[Any]]:
+def _open(entry: Path) -> tuple[CheckedArray, zarr.Group]:
     sweep_partial(entry)
     group = zarr.open_group(entry, mode="r+")
-    arrays = [group[name] for name in names]
-    return [writable(a) for a in arrays if isinstance(a, zarr.Array)]
+    return checked(open_node(group, "values", zarr.Array)), group
 
 
 def _in_order(tissue: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

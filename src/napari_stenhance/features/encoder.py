@@ -14,7 +14,7 @@ class Encoder(Protocol):
 
     @property
     def name(self) -> str:
-        """As in `--encoder`."""
+        """As the option `encoder` takes it."""
         ...
 
     @property

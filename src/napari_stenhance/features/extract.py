@@ -24,6 +24,7 @@ from napari_stenhance.running.job import Job
 from napari_stenhance.section.grid import Grid
 from napari_stenhance.section.slide import Box, Slide
 from napari_stenhance.storage.cache import Cache, still_there
+from napari_stenhance.storage.checked import checked, open_node, read_whole
 from napari_stenhance.storage.tiles import (
     Tile,
     create_array,
@@ -31,12 +32,13 @@ from napari_stenhance.storage.tiles import (
     sweep_partial,
     tile_size,
     tiles_of,
-    writable,
     write_tile,
 )
 
 TILE = 128
-_KIND = "features"
+_ARRAYS = ("values", "moments")
+# Entries of "features" have no checksums.
+_KIND = "features2"
 # What a thread holds while it encodes a tile: pixels as stored, maps, features.
 _TILE_BYTES = 64 * 1024**2
 
@@ -124,7 +126,7 @@ def find_tissue(
 ) -> NDArray[np.bool_]:
     """Tell which superpixels are tissue, or take it from the cache; parameters as of `extract`."""
     with _opened(slide, encoder, job, cache or Cache.default(), tissue, TILE) as (_, group):
-        return _tissue(group)
+        return read_mask(group)
 
 
 def extract(
@@ -164,8 +166,8 @@ def extract(
         If the device fails.
     """
     with _opened(slide, encoder, job, cache or Cache.default(), tissue, tile) as (key, group):
-        mask, grid = _tissue(group), Grid.over(slide, encoder.pitch_um)
-        values, moments = (writable(_array(group, name)) for name in ("values", "moments"))
+        mask, grid = read_mask(group), Grid.over(slide, encoder.pitch_um)
+        values, moments = (checked(open_node(group, name, zarr.Array)) for name in _ARRAYS)
         wanted = mask if needed is None else mask & needed
         tiles = [
             t for t in tiles_of(grid.shape, values.chunks[0]) if wanted[t.rows, t.columns].any()
@@ -199,8 +201,8 @@ def mask_version(tissue: TissueKind) -> str:
         If there is no such kind.
     """
     if tissue not in _MASKS:
-        msg = f"--tissue {tissue}: there is no such mask; choose one of {', '.join(_MASKS)}."
-        raise InputError(msg)
+        msg = f"Tissue {tissue}: there is no such mask; choose one of {', '.join(_MASKS)}."
+        raise InputError(msg, option="tissue")
     return _MASKS[tissue][1]
 
 
@@ -254,17 +256,32 @@ def _create(group: zarr.Group, tissue: NDArray[np.bool_], dim: int, tile: int) -
         dtype="f8",
         dimension_names=("moment", "c"),
     )
-    group.create_array("tissue", data=tissue.astype("u1"))
+    write_mask(group, tissue)
 
 
-def _array(group: zarr.Group, name: str) -> zarr.Array[Any]:
-    array = group[name]
-    assert isinstance(array, zarr.Array)
-    return array
+def write_mask(group: zarr.Group, tissue: NDArray[np.bool_]) -> None:
+    """Keep the tissue of a cache entry."""
+    mask = create_array(
+        group,
+        "tissue",
+        shape=tissue.shape,
+        chunks=(1024, 1024),
+        dtype="u1",
+        dimension_names=("y", "x"),
+    )
+    mask[...] = tissue.astype("u1")
 
 
-def _tissue(group: zarr.Group) -> NDArray[np.bool_]:
-    return np.asarray(_array(group, "tissue")[:]).astype(bool)
+def read_mask(group: zarr.Group) -> NDArray[np.bool_]:
+    """Read what `write_mask` wrote.
+
+    Raises
+    ------
+    InputError
+        If it is damaged.
+    """
+    mask: NDArray[np.bool_] = read_whole(open_node(group, "tissue", zarr.Array)).astype(bool)
+    return mask
 
 
 def _tissue_box(tile: Tile, tissue: NDArray[np.bool_], encoder: Encoder) -> tuple[slice, slice]:

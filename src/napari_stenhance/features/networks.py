@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from napari_stenhance.running.device import keep_out_triton
+from napari_stenhance.running.random import seeded
 
 if TYPE_CHECKING:
     import torch
@@ -23,7 +24,7 @@ class Network:
     Attributes
     ----------
     name : str
-        As in `--encoder`.
+        As the option `encoder` takes it.
     arch : str
         What timm calls the architecture.
     side_px : int
@@ -73,10 +74,8 @@ class Network:
         """Build it with random weights, always the same, and without a classifier."""
         keep_out_triton()
         import timm
-        import torch
 
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(SEED)
+        with seeded(SEED):
             model = timm.create_model(self.arch, pretrained=False, num_classes=0, **self.options)
         return model.eval()
 

@@ -39,7 +39,7 @@ def open_crops(
     ----------
     slide : Slide
     encoder : str
-        As in `--encoder`.
+        As the option `encoder` takes it.
     grid : Grid
         Over the slide.
     crops_um : tuple of float

@@ -29,7 +29,7 @@ _TIMM = re.compile(r"timm:[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)?")
 
 @dataclass(frozen=True)
 class EncoderSpec:
-    """What `--encoder` says, taken apart.
+    """What the option `encoder` says, taken apart.
 
     Attributes
     ----------
@@ -59,17 +59,17 @@ class EncoderSpec:
         """
         name, _, options = text.partition("?")
         if name not in ENCODERS[:-1] and not _TIMM.fullmatch(name):
-            msg = f"--encoder {text}: there is no such encoder; choose one of {_listed()}."
-            raise InputError(msg)
+            msg = f"Encoder {text}: there is no such encoder; choose one of {_listed()}."
+            raise InputError(msg, option="encoder")
         if name == "stain" and options:
-            msg = f"--encoder {text}: stain has no options; it is just --encoder stain."
-            raise InputError(msg)
+            msg = f"Encoder {text}: stain has no options; its whole name is stain."
+            raise InputError(msg, option="encoder")
         given: dict[str, Any] = {}
         for option in options.split("&") if options else []:
             key, _, value = option.partition("=")
             if key in given:
-                msg = f"--encoder {text}: {key} is given twice; give it once."
-                raise InputError(msg)
+                msg = f"Encoder {text}: {key} is given twice; give it once."
+                raise InputError(msg, option="encoder")
             if key == "weights" and value:
                 given[key] = Path(value).expanduser()
             elif key == "pretrained" and value == "false":
@@ -77,11 +77,11 @@ class EncoderSpec:
             elif key == "channels" and value in ("rgb", "bgr"):
                 given[key] = value
             else:
-                msg = f"--encoder {text}: {option} is no option; there are {_OPTIONS}."
-                raise InputError(msg)
+                msg = f"Encoder {text}: {option} is no option; there are {_OPTIONS}."
+                raise InputError(msg, option="encoder")
         if "weights" in given and "pretrained" in given:
-            msg = f"--encoder {text}: either weights=FILE or random ones, not both; leave one out."
-            raise InputError(msg)
+            msg = f"Encoder {text}: either weights=FILE or random ones, not both; leave one out."
+            raise InputError(msg, option="encoder")
         return cls(name, **given)
 
 
@@ -127,10 +127,10 @@ def make_encoder(name: str, slide: Slide) -> Encoder:
     """
     if EncoderSpec.parse(name).name != "stain":
         msg = (
-            f"--encoder {name}: features of superpixels come only from stain so far; encoders of "
+            f"Encoder {name}: features of superpixels come only from stain so far; encoders of "
             "crops, as this one is, serve the methods histosge and spamcaf."
         )
-        raise InputError(msg)
+        raise InputError(msg, option="encoder")
     return StainEncoder(slide.scale())
 
 
@@ -165,10 +165,10 @@ def _network(spec: EncoderSpec) -> Network:
         about = None
     if about is None:
         msg = (
-            f"--encoder {spec.name}: timm has no such model; `python -c 'import timm; "
+            f"Encoder {spec.name}: timm has no such model; `python -c 'import timm; "
             "print(*timm.list_models(pretrained=True))'` lists those there are."
         )
-        raise InputError(msg)
+        raise InputError(msg, option="encoder")
     return Network(
         name=f"timm:{about.architecture}" + (f".{about.tag}" if about.tag else ""),
         arch=model,
@@ -187,8 +187,8 @@ def _weights(spec: EncoderSpec, network: Network) -> Path | None:
         return None
     found = spec.weights or in_hub_cache(network.repos, network.files)
     if found is None:
-        msg = f"--encoder {spec.name}: its weights are not on this machine; {_advice(network)}"
-        raise InputError(msg)
+        msg = f"Encoder {spec.name}: its weights are not on this machine; {_advice(network)}"
+        raise InputError(msg, option="encoder")
     return found
 
 

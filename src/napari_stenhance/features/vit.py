@@ -120,8 +120,8 @@ class TimmEncoder:
             with inference_errors(f"Encoding with {self.name}"):
                 values[start : start + len(part)] = self._vectors(full)[: len(part)]
         if not np.isfinite(values).all():
-            msg = f"{self.name} returned what is not a number on this device; try --device cpu."
-            raise InferenceError(msg)
+            msg = f"{self.name} returned what is not a number on this device; try the device cpu."
+            raise InferenceError(msg, option="device")
         return values
 
     def _vectors(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:

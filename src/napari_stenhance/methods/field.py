@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import zarr
-from cachetools import LRUCache
 from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.section.grid import Grid
+from napari_stenhance.storage.checked import has_node, open_node, read_whole
 from napari_stenhance.storage.pyramid import mean_pool, read_tile
+from napari_stenhance.storage.tile_cache import TileCache
 from napari_stenhance.storage.tiles import create_array, is_done, tile_size
 
-CACHE_BYTES = 1024**3
 Unit = Literal["log1p CP10k", "counts per superpixel"]
 What = Literal["latent", "spread"]
 
@@ -36,10 +35,16 @@ class Decoder:
         Of the decoded values.
     held_out_r : ndarray of float32, shape (genes,)
         Pearson correlation, over spots, of each gene on held-out spatial blocks of the training
-        sections; NaN for a gene that does not vary.
+        sections: the mean over those where the gene varies; NaN where it varies in none, or no
+        block was held out.
+    held_out_r_given_depth : ndarray of float32, shape (genes,)
+        The same with the logarithm of the spots' total count held constant; NaN, too, in a result
+        that was written before this was kept.
     spread_scale : ndarray of float32, shape (genes,)
         Brings √(weights² · variance), which ignores covariances, to the members' true standard
         deviation on held-out blocks.
+    doubts : tuple of str
+        What held-out blocks say against trusting any of it.
     """
 
     genes: tuple[str, ...]
@@ -47,7 +52,9 @@ class Decoder:
     bias: NDArray[np.float32]
     unit: Unit
     held_out_r: NDArray[np.float32]
+    held_out_r_given_depth: NDArray[np.float32]
     spread_scale: NDArray[np.float32]
+    doubts: tuple[str, ...] = ()
 
     @property
     def channels(self) -> int:
@@ -108,7 +115,9 @@ class Decoder:
             bias=self.bias[one],
             unit=self.unit,
             held_out_r=self.held_out_r[one],
+            held_out_r_given_depth=self.held_out_r_given_depth[one],
             spread_scale=self.spread_scale[one],
+            doubts=self.doubts,
         )
         return decoder, index if self.weights is None else None
 
@@ -121,6 +130,7 @@ class Decoder:
             *([] if self.weights is None else [("w", self.weights, ("latent", "gene"))]),
             ("b", self.bias, ("gene",)),
             ("held_out_r", self.held_out_r, ("gene",)),
+            ("held_out_r_given_depth", self.held_out_r_given_depth, ("gene",)),
             ("spread_scale", self.spread_scale, ("gene",)),
             ("genes", letters, ("gene", "utf8")),
         ):
@@ -133,29 +143,47 @@ class Decoder:
                 dimension_names=axes,
             )
             array[...] = values
-        group.attrs["unit"] = self.unit
+        group.attrs.update({"unit": self.unit, "doubts": list(self.doubts)})
 
     @classmethod
     def read(cls, group: zarr.Group) -> Decoder:
-        """Read what `write` wrote."""
-        arrays = {name: np.asarray(array[...]) for name, array in group.arrays()}
-        letters = arrays["genes"]
+        """Read what `write` wrote.
+
+        Raises
+        ------
+        InputError
+            If an array is missing or damaged.
+        ValueError
+            If they do not fit together.
+        """
+        arrays = {name: _read(group, name) for name in ("b", "held_out_r", "spread_scale", "genes")}
+        weights = _read(group, "w") if has_node(group, "w") else None
+        letters = arrays.pop("genes")
         names = np.ascontiguousarray(letters).view(f"S{letters.shape[1]}").ravel()
+        unit = str(group.attrs["unit"])
+        fits = all(values.shape == names.shape for values in arrays.values())
+        if weights is not None:
+            fits = fits and weights.ndim == 2 and weights.shape[1:] == names.shape
+        if not fits or unit not in get_args(Unit):
+            msg = "its arrays do not fit together"
+            raise ValueError(msg)
         return cls(
             genes=tuple(name.decode() for name in names),
-            weights=arrays.get("w"),
+            weights=weights,
             bias=arrays["b"],
-            unit=str(group.attrs["unit"]),  # type: ignore[arg-type]
+            unit=unit,  # type: ignore[arg-type]
             held_out_r=arrays["held_out_r"],
+            held_out_r_given_depth=arrays.get(
+                "held_out_r_given_depth", np.full(len(names), np.nan, np.float32)
+            ),
             spread_scale=arrays["spread_scale"],
+            doubts=tuple(group.attrs.get("doubts", ())),  # type: ignore[arg-type]
         )
 
 
-_Key = tuple[What, int, int, int, int | None]
-
-
-def _new_cache() -> LRUCache[_Key, NDArray[np.float32]]:
-    return LRUCache(CACHE_BYTES, getsizeof=lambda tile: int(tile.nbytes))
+def _read(group: zarr.Group, name: str) -> NDArray[Any]:
+    values: NDArray[Any] = read_whole(open_node(group, name, zarr.Array))
+    return values
 
 
 @dataclass(frozen=True)
@@ -169,16 +197,19 @@ class GeneField:
     latent, spread : tuple of zarr arrays of float16
         Levels of (rows, columns, r): the members' mean, and their variance along each axis. NaN
         off the tissue and where nothing was predicted.
+    tiles : TileCache
+        Keeps tiles that were read, as those of other fields; by default one of its own.
     """
 
     grid: Grid
     decoder: Decoder
     latent: tuple[zarr.Array[Any], ...]
     spread: tuple[zarr.Array[Any], ...]
-    _tiles: LRUCache[_Key, NDArray[np.float32]] = field(
-        default_factory=_new_cache, repr=False, compare=False
-    )
-    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
+    tiles: TileCache = field(default_factory=TileCache, repr=False, compare=False)
+    _owner: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_owner", self.tiles.owner(self))
 
     @property
     def genes(self) -> tuple[str, ...]:
@@ -239,24 +270,21 @@ class GeneField:
     def tile(
         self, what: What, level: int, i: int, j: int, channel: int | None = None
     ) -> NDArray[np.float32]:
-        """Return one tile of a raster; the least recently used beyond 1 GB are forgotten.
+        """Return one tile of a raster, from memory if it was read lately.
 
         By default with all channels, else with one, (rows, columns, 1). May be called from several
         threads. A tile that was not written yet is not remembered: it is NaN, or pooled from the
         finer tiles that are there.
         """
-        key = (what, level, i, j, channel)
-        with self._lock:
-            tile = self._tiles.get(key)
-        if tile is None:
+
+        def read() -> tuple[NDArray[np.float32], bool]:
             levels = getattr(self, what)
             written = is_done(levels[level], (i, j))
             channels = None if channel is None else slice(channel, channel + 1)
-            tile = read_tile(levels, level, (i, j), mean_pool, channels).astype(np.float32)
-            if written:
-                with self._lock:
-                    self._tiles[key] = tile
-        return tile
+            tile = read_tile(levels, level, (i, j), mean_pool, channels)
+            return tile.astype(np.float32), written
+
+        return self.tiles.get(self._owner, (what, level, i, j, channel), read)
 
     def latent_of(self, row: NDArray[np.int64], column: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return the latents of single superpixels, shape (n, r)."""

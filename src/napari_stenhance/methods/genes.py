@@ -42,7 +42,7 @@ def named_genes(spec: str) -> tuple[str, ...]:
     genes = tuple(dict.fromkeys(gene.strip() for gene in listed if gene.strip()))
     if not genes:
         msg = (
-            f"--genes {spec}: no gene is named; write all, hvg:N, seurat_v3:N, heg:N, A,B,C or a "
+            f"Genes {spec}: no gene is named; write all, hvg:N, seurat_v3:N, heg:N, A,B,C or a "
             "file with one a line."
         )
         raise InputError(msg)
@@ -90,17 +90,16 @@ def require_genes(genes: Sequence[str], measured: Sequence[str], option: str) ->
     Raises
     ------
     InputError
-        Names them, and the option that asked for them.
+        Names them; `option` asked for them.
     """
     there = set(measured)
     lost = [gene for gene in genes if gene not in there]
     if lost:
         msg = (
-            f"{option}: {', '.join(lost[:5])}{' …' if len(lost) > 5 else ''} ({len(lost)} of "
-            f"{len(genes)}) are no genes that every training section measured; remove them from "
-            "the list."
+            f"{', '.join(lost[:5])}{' …' if len(lost) > 5 else ''} ({len(lost)} of {len(genes)}) "
+            "are no genes that every training section measured; remove them from the list."
         )
-        raise InputError(msg)
+        raise InputError(msg, option=option)
 
 
 def require_few(genes: Sequence[str], preset: str) -> None:
@@ -113,10 +112,10 @@ def require_few(genes: Sequence[str], preset: str) -> None:
     """
     if len(genes) > MOST_MAPS:
         msg = (
-            f"--preset {preset} keeps a map of every gene, of {MOST_MAPS} at most, and "
-            f"{len(genes)} were asked for; choose fewer, for example --genes hvg:1000."
+            f"The preset {preset} keeps a map of every gene, of {MOST_MAPS} at most, and "
+            f"{len(genes)} were asked for; choose fewer, for example hvg:1000."
         )
-        raise InputError(msg)
+        raise InputError(msg, option="genes")
 
 
 def is_rule(spec: str) -> bool:
@@ -134,8 +133,8 @@ def is_rule(spec: str) -> bool:
         return False
     number = spec.removeprefix(rule)
     if not number.isdigit() or int(number) == 0:
-        msg = f"--genes {spec}: write {rule}N with a number of genes, for example {rule}1000."
-        raise InputError(msg)
+        msg = f"Genes {spec}: write {rule}N with a number of genes, for example {rule}1000."
+        raise InputError(msg, option="genes")
     return True
 
 
@@ -157,17 +156,17 @@ def choose_genes(spec: str, samples: Sequence[Sample[Any]]) -> tuple[str, ...]:
     measured = common_genes([(s.name, s.genes) for s in samples])
     if not is_rule(spec):
         genes = named_genes(spec)
-        require_genes(genes, measured, "--genes")
+        require_genes(genes, measured, "genes")
         return genes
     chosen = without_controls(measured)
     if chosen and spec != ALL:
         chosen = _by_rule(spec, chosen, samples)
     if not chosen:
         msg = (
-            f"--genes {spec}: this leaves no gene (control features are left out, and heg:N needs "
+            f"Genes {spec}: this leaves no gene (control features are left out, and heg:N needs "
             f"more than {COUNTED_ABOVE} counts); name the genes that you want."
         )
-        raise InputError(msg)
+        raise InputError(msg, option="genes")
     return chosen
 
 

@@ -15,7 +15,7 @@ from napari_stenhance.methods.basis import GeneBasis, fit_basis
 from napari_stenhance.methods.field import Decoder
 from napari_stenhance.methods.rank import CHOICES, choose_rank
 from napari_stenhance.methods.sample import Sample
-from napari_stenhance.scoring.metrics import pearson
+from napari_stenhance.scoring.metrics import GeneAccuracy, gene_accuracy, over_sections
 from napari_stenhance.scoring.splits import block_folds
 
 _GENES_AT_ONCE = 1000
@@ -51,11 +51,14 @@ class Targets:
         Scores of unit mean square length: learning rates then suit any data.
     scale : float
         What outputs are multiplied with to be scores.
+    doubts : tuple of str
+        What held-out blocks say against trusting what is predicted.
     """
 
     basis: GeneBasis
     outputs: NDArray[np.float32]
     scale: float
+    doubts: tuple[str, ...]
 
     @classmethod
     def of(
@@ -76,16 +79,18 @@ class Targets:
         seed : int
         """
         basis, scores = fit_basis(expressions, CHOICES[-1], seed)
-        rank = choose_rank(means, scores, basis, expressions, fold)
-        basis, scores = replace(basis, axes=basis.axes[:rank]), scores[:, :rank]
+        rank = choose_rank(means, scores, basis, expressions, fold, seed)
+        basis = replace(basis, axes=basis.axes[: rank.axes])
+        scores = scores[:, : rank.axes]
         scale = float(np.sqrt(np.square(scores, dtype=np.float64).sum(axis=1).mean())) or 1.0
-        return cls(basis, scores / np.float32(scale), scale)
+        return cls(basis, scores / np.float32(scale), scale, rank.doubts)
 
     def decoder(
         self,
         genes: Sequence[str],
         predicted: NDArray[np.float32],
         expressions: Sequence[sp.csr_array],
+        depths: Sequence[NDArray[np.float64]],
     ) -> Decoder:
         """Make the decoder of members that learned; its spread is yet to be scaled.
 
@@ -95,14 +100,19 @@ class Targets:
         predicted : ndarray of float32, shape (spots of all sections, r)
             Outputs for spots by members that held them out; NaN where none did.
         expressions : sequence of csr_array, each (spots, genes)
+        depths : sequence of ndarray of float64, each (spots,)
+            Total count of each spot, over all genes that were measured.
         """
+        accuracy = held_out_accuracy(predicted, self.basis, expressions, depths)
         return Decoder(
             genes=tuple(genes),
             weights=self.basis.axes,
             bias=self.basis.mean,
             unit="log1p CP10k",
-            held_out_r=held_out_r(predicted, self.basis, expressions),
+            held_out_r=accuracy.r.astype(np.float32),
+            held_out_r_given_depth=accuracy.r_given_depth.astype(np.float32),
             spread_scale=np.ones(len(genes), np.float32),
+            doubts=self.doubts,
         )
 
 
@@ -132,12 +142,13 @@ def fold_of(held_out: Sequence[NDArray[np.int64]], spots: int) -> NDArray[np.int
     return fold
 
 
-def held_out_r(
+def held_out_accuracy(
     predicted: NDArray[np.float32],
     basis: GeneBasis,
     expressions: Sequence[sp.csr_array[np.float32]],
-) -> NDArray[np.float32]:
-    """Correlate held-out predictions of each gene with what was measured, section by section.
+    depths: Sequence[NDArray[np.float64]],
+) -> GeneAccuracy:
+    """Compare held-out predictions of each gene with what was measured, section by section.
 
     Parameters
     ----------
@@ -146,26 +157,29 @@ def held_out_r(
     basis : GeneBasis
     expressions : sequence of csr_array, each (spots, genes)
         log1p CP10k of each section.
+    depths : sequence of ndarray of float64, each (spots,)
 
     Returns
     -------
-    ndarray of float32, shape (genes,)
-        Mean over the sections.
+    GeneAccuracy
+        Each gene's mean over the sections where it varies.
     """
     genes = basis.axes.shape[1]
     weights = basis.axes[: predicted.shape[1]]
-    total = np.zeros(genes)
+    sections = []
     offset = 0
-    for expression in expressions:
+    for expression, depth in zip(expressions, depths, strict=True):
         scores = predicted[offset : offset + expression.shape[0]]
         seen = np.isfinite(scores).all(axis=1)
         offset += expression.shape[0]
         columns = sp.csc_array(expression)
+        parts = []
         for low in range(0, genes, _GENES_AT_ONCE):
             some = slice(low, low + _GENES_AT_ONCE)
             measured = columns[:, some].toarray()[seen]
-            total[some] += pearson(scores[seen] @ weights[:, some], measured)
-    return (total / len(expressions)).astype(np.float32)
+            parts.append(gene_accuracy(scores[seen] @ weights[:, some], measured, depth[seen]))
+        sections.append(GeneAccuracy(*map(np.concatenate, zip(*parts, strict=True))))
+    return over_sections(sections)
 
 
 def standardise(

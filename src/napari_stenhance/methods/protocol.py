@@ -28,6 +28,15 @@ class Latent(NamedTuple):
     variance: NDArray[np.float32]
     attention: NDArray[np.float32] | None = None
 
+    def at_rows(self, rows: NDArray[np.int64]) -> Latent:
+        """Return predictions of positions by their rows, NaN where a row is −1."""
+
+        def taken(values: NDArray[np.float32]) -> NDArray[np.float32]:
+            return np.where(rows[:, None] >= 0, values[rows], np.float32(np.nan))
+
+        attention = None if self.attention is None else taken(self.attention)
+        return Latent(taken(self.mean), taken(self.variance), attention)
+
 
 @dataclass(frozen=True)
 class Positions:

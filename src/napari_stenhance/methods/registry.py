@@ -70,16 +70,16 @@ def make_method(
     """
     if method not in _PRESETS or preset not in _PRESETS[method]:
         there = "; ".join(f"{name}: {', '.join(of)}" for name, of in _PRESETS.items())
-        msg = f"--method {method} --preset {preset}: there is no such pair; there are {there}."
-        raise InputError(msg)
+        msg = f"Method {method} with preset {preset}: there is no such pair; there are {there}."
+        raise InputError(msg, option="preset")
     if epochs is not None and epochs < 1:
-        msg = f"--epochs {epochs}: a method must train for at least one epoch."
-        raise InputError(msg)
+        msg = f"{epochs} epochs: a method must train for at least one epoch."
+        raise InputError(msg, option="epochs")
     if method != "pixel2gene":
         return _sees_crops(method, preset, encoder, epochs, seed, device, crops_um, variant)
     if crops_um or variant != "coded":
-        msg = "--crops and --variant are options of methods that see crops; pixel2gene does not."
-        raise InputError(msg)
+        msg = "Crops and variant are options of methods that see crops; pixel2gene does not."
+        raise InputError(msg, option="crops" if crops_um else "variant")
     if preset == "robust":
         schedule = SpotSchedule() if epochs is None else SpotSchedule(epochs=epochs)
         return Robust(encoder, seed, device, Recipe(schedule=schedule))
@@ -100,18 +100,18 @@ def _sees_crops(
 ) -> Method:
     known = REFERENCES[method] if preset == "reference" else DESIGNS.get((method, variant))
     if preset == "reference" and variant != "coded":
-        msg = f"--variant {variant}: --preset reference is what was coded; leave one of them out."
-        raise InputError(msg)
+        msg = f"Variant {variant}: the preset reference is what was coded; leave one of them out."
+        raise InputError(msg, option="variant")
     if known is None:
         there = ", ".join(v for m, v in DESIGNS if m == method)
-        msg = f"--variant {variant}: there is no such variant of {method}; there is {there}."
-        raise InputError(msg)
+        msg = f"Variant {variant}: there is no such variant of {method}; there is {there}."
+        raise InputError(msg, option="variant")
     if any(not SMALLEST_UM <= crop <= LARGEST_UM for crop in crops_um):
-        msg = f"--crops: each must measure {SMALLEST_UM:g} to {LARGEST_UM:g} µm."
-        raise InputError(msg)
+        msg = f"Crops: each must measure {SMALLEST_UM:g} to {LARGEST_UM:g} µm."
+        raise InputError(msg, option="crops")
     if crops_um and known.most_crops is not None and len(crops_um) > known.most_crops:
-        msg = f"--crops: {method} sees crops of one size; name one, or choose --method spamcaf."
-        raise InputError(msg)
+        msg = f"Crops: {method} sees crops of one size; name one, or choose the method spamcaf."
+        raise InputError(msg, option="crops")
     crops_um = crops_um or known.crops_um
     if isinstance(known, PublishedCrops):
         published = known if epochs is None else replace(known, epochs=epochs)

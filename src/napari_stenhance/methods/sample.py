@@ -17,6 +17,7 @@ from napari_stenhance.features.crops import CropMap
 from napari_stenhance.features.extract import FeatureMap
 from napari_stenhance.section.footprint import Footprints
 from napari_stenhance.section.lattice import array_numbers
+from napari_stenhance.section.places import Places
 from napari_stenhance.section.section import Section
 from napari_stenhance.section.spots import log1p_cp10k
 
@@ -32,7 +33,7 @@ class Sample(Generic[F]):
     name : str
     genes : tuple of str
     counts : csr_array of float32, shape (spots, genes)
-        Raw.
+        Raw; those of observations that share a position are summed, and are one spot.
     xy_um : ndarray of float64, shape (spots, 2)
         In micrometres of the world.
     spot_diameter_um : float
@@ -64,33 +65,36 @@ class Sample(Generic[F]):
 
         Empty is a spot with less than `least_share` of the median count; 0 takes every spot.
         """
-        spots = section.need_spots()
-        counts = sp.csr_array(spots.X, dtype=np.float32)
+        spots, xy_um = section.need_spots(), section.spots_um()
+        places = Places.among(xy_um)
+        counts = places.summed(sp.csr_array(spots.X, dtype=np.float32))
         counts.sum_duplicates()
-        measured = section.library
+        measured = None if section.library is None else places.totals(section.library)
         library = np.asarray(counts.sum(axis=1)).ravel() if measured is None else measured
         least = max(least_share * np.median(library), 1) if least_share else 0
-        keep = (footprints.counts() > 0) & (library >= least)
+        keep = (footprints.counts()[places.first] > 0) & (library >= least)
         if not keep.any():
             msg = (
                 f"{section.where}: none of the {spots.n_obs} spots lies on tissue and has counts; "
-                "check the scale (--mpp) and that image and positions belong together."
+                "check the scale, and that image and positions belong together."
             )
-            raise InputError(msg)
-        new, array_xy = np.cumsum(keep) - 1, array_numbers(spots)
-        pair = keep[footprints.spot]
+            raise InputError(msg, option="mpp")
+        rows, array_xy = places.first[keep], array_numbers(spots)
+        new = np.full(spots.n_obs, -1)
+        new[rows] = np.arange(len(rows))
+        pair = new[footprints.spot] >= 0
         kept = Footprints(
-            new[footprints.spot[pair]], footprints.row[pair], footprints.column[pair], keep.sum()
+            new[footprints.spot[pair]], footprints.row[pair], footprints.column[pair], len(rows)
         )
         return cls(
             name=section.name,
             genes=tuple(spots.var_names),
             counts=counts[np.flatnonzero(keep)],
-            xy_um=section.spots_um()[keep],
+            xy_um=xy_um[rows],
             spot_diameter_um=section.geometry().spot_diameter_um,
             footprints=kept,
             features=features,
-            array_xy=None if array_xy is None else array_xy[keep],
+            array_xy=None if array_xy is None else array_xy[rows],
             measured=None if measured is None else measured[keep],
         )
 

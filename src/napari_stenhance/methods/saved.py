@@ -14,6 +14,7 @@ from safetensors.numpy import load_file, save
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.methods.field import Decoder
+from napari_stenhance.running.random import seeded
 
 Tensors = dict[str, NDArray[Any]]
 T = TypeVar("T")
@@ -37,7 +38,10 @@ def load_model(folder: Path, make: Callable[[Tensors, dict[str, Any]], T]) -> T:
     """
     try:
         config = json.loads((folder / "config.json").read_text("utf-8"))
-        return make(load_file(folder / "weights.safetensors"), config)
+        tensors = load_file(folder / "weights.safetensors")
+        # Layers draw what they begin with, before it is replaced.
+        with seeded(0):
+            return make(tensors, config)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         msg = f"{folder}: the saved model cannot be read ({error}); train it again with enhance."
         raise InputError(msg) from error
@@ -48,20 +52,26 @@ def decoder_parts(decoder: Decoder) -> tuple[Tensors, dict[str, Any]]:
     tensors: Tensors = {
         "decoder_bias": decoder.bias,
         "held_out_r": decoder.held_out_r,
+        "held_out_r_given_depth": decoder.held_out_r_given_depth,
         "spread_scale": decoder.spread_scale,
     }
     if decoder.weights is not None:
         tensors["decoder_weights"] = decoder.weights
-    return tensors, {"unit": decoder.unit, "genes": list(decoder.genes)}
+    about = {"unit": decoder.unit, "genes": list(decoder.genes), "doubts": list(decoder.doubts)}
+    return tensors, about
 
 
 def decoder_of(tensors: Tensors, config: dict[str, Any]) -> Decoder:
     """Make the decoder of what `decoder_parts` returned."""
+    # Models that were saved before these were kept do not have them.
+    unknown = np.full(len(config["genes"]), np.nan, np.float32)
     return Decoder(
         genes=tuple(config["genes"]),
         weights=tensors.get("decoder_weights"),
         bias=tensors["decoder_bias"],
         unit=config["unit"],
         held_out_r=tensors["held_out_r"],
+        held_out_r_given_depth=tensors.get("held_out_r_given_depth", unknown),
         spread_scale=tensors["spread_scale"],
+        doubts=tuple(config.get("doubts", ())),
     )

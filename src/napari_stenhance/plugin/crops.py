@@ -57,14 +57,17 @@ def _attention_layers(result: ResultFolder, run: str) -> list[LayerData]:
 def _lattice_layer(
     result: ResultFolder, run: str, s: int, gene: str, *, visible: bool
 ) -> LayerData:
+    import zarr
+
     from napari_stenhance.results.lattice import lattice_group
     from napari_stenhance.results.tables import read_table
+    from napari_stenhance.storage.checked import checked, open_node
 
     group = lattice_group(result, run, s)
     obs, uns = read_table(group, "obs"), read_table(group, "uns")
     colours = LatticeColours(
         genes=tuple(read_table(group, "var").index),
-        predicted=group["X"],
+        predicted=checked(open_node(group, "X", zarr.Array)),
         title=f"{run_title(result, run)} lattice {s}",
         unit=uns["stenhance_prediction"]["unit"],
     )

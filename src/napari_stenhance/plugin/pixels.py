@@ -68,11 +68,15 @@ def _write_levels(
 def open_levels(group: zarr.Group, *, rgb: bool) -> list[da.Array]:
     """Open the levels of an image or labels, colours last."""
     import dask.array as da
+    import zarr
+
+    from napari_stenhance.storage.checked import checked, open_node
 
     levels = []
     for dataset in group.attrs["ome"]["multiscales"][0]["datasets"]:
         # napari keeps chunks by name: one of its own, for files that were replaced meanwhile
-        level = da.from_zarr(group[dataset["path"]], name=f"saved-{uuid.uuid4().hex}")
+        array = checked(open_node(group, dataset["path"], zarr.Array))
+        level = da.from_zarr(array, name=f"saved-{uuid.uuid4().hex}")
         levels.append(_colours_last(level, rgb))
     return levels
 

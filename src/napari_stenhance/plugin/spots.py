@@ -51,13 +51,16 @@ class Colours(ABC):
         Returns
         -------
         rgba : ndarray of float32, shape (points, 4)
+            Clear where there is no value.
         ends : tuple of float
             The values that the first and the last colour stand for.
         """
         values = self.values(gene)
-        low, high = ends or limits(values)
-        steps = np.clip((values - low) / (high - low) * 255, 0, 255).astype(np.uint8)
-        return lookup_table()[steps], (low, high)
+        low, high = ends or limits(values[np.isfinite(values)])
+        steps = np.clip((values - low) / (high - low) * 255, 0, 255)
+        rgba = lookup_table()[np.nan_to_num(steps).astype(np.uint8)]
+        rgba[np.isnan(values)] = 0
+        return rgba, (low, high)
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,9 +10,12 @@ import zarr
 from numpy.typing import NDArray
 
 from napari_stenhance.methods.field import GeneField
+from napari_stenhance.results.about import ADVICE, KEY
 from napari_stenhance.results.ome import describe_image
 from napari_stenhance.results.result import ResultFolder
+from napari_stenhance.storage.checked import folder_of, has_node, open_node
 from napari_stenhance.storage.pyramid import create_levels, open_levels
+from napari_stenhance.storage.reading import reading
 from napari_stenhance.storage.tiles import Tile, tile_size, write_tile
 
 _FOLDER = "attention"
@@ -40,22 +43,30 @@ def _levels(
 ) -> list[zarr.Array[Any]]:
     """Make the levels of an image, or open them if they are there."""
     name = f"{_FOLDER}/{crop_um:g}um"
-    group = result.run_group(run).get(name)
-    if not isinstance(group, zarr.Group) or not group.attrs.get("created"):
+    there, group = has_node(result.run_group(run), name), result.run_group(run)
+    if there:
+        group = open_node(group, name, zarr.Group)
+    if not there or not group.attrs.get("created"):
         group = result.run_group(run).create_group(name, overwrite=True)
         tile = tile_size(field.latent[0])
         levels = create_levels(group, field.grid.shape, tile=tile, dtype="f4", fill_value=np.nan)
         describe_image(group, levels, field.grid)
         group.attrs["stenhance"] = {"crop_um": crop_um, "run": run}
         group.attrs["created"] = True
-    return open_levels(group)
+    return open_levels(group, field.grid.shape)
 
 
 def written_attention(result: ResultFolder, run: str) -> dict[float, list[zarr.Array[Any]]]:
     """Open the images of a run: the levels for each side of crops in micrometres, small first."""
-    group = result.run_group(run).get(_FOLDER)
-    if not isinstance(group, zarr.Group):
+    if not has_node(result.run_group(run), _FOLDER):
         return {}
-    images = [image for _, image in group.groups() if image.attrs.get("created")]
-    sizes: list[float] = [image.attrs["stenhance"]["crop_um"] for image in images]  # type: ignore[index,call-overload,misc]
-    return {size: open_levels(image) for size, image in sorted(zip(sizes, images, strict=True))}
+    group = open_node(result.run_group(run), _FOLDER, zarr.Group)
+    names = [each.name for each in folder_of(group).iterdir() if (each / "zarr.json").is_file()]
+    images = [open_node(group, name, zarr.Group) for name in names]
+    with reading(folder_of(group), advice=ADVICE):
+        sizes: dict[float, zarr.Group] = {
+            float(image.attrs[KEY]["crop_um"]): image  # type: ignore[index,call-overload,arg-type]
+            for image in images
+            if image.attrs.get("created")
+        }
+    return {size: open_levels(sizes[size]) for size in sorted(sizes)}

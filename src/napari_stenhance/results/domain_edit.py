@@ -236,9 +236,9 @@ def edit_all(
     """
     edit = DomainEdit.of(run)
     for text in merge:
-        edit = edit.merge(*_pair(text, "--merge"))
+        edit = edit.merge(*_pair(text, "merge"))
     for text in rename:
-        edit = edit.rename(*_pair(text, "--rename"))
+        edit = edit.rename(*_pair(text, "rename"))
     for text in hide:
         edit = edit.hide(text)
     return edit
@@ -247,6 +247,6 @@ def edit_all(
 def _pair(text: str, option: str) -> tuple[str, str]:
     left, equals, right = text.partition("=")
     if not equals or not left.strip() or not right.strip():
-        msg = f"{option} {text}: write DOMAIN=NEW, as in 3=White matter."
-        raise InputError(msg)
+        msg = f"{text}: write DOMAIN=NEW, as in 3=White matter."
+        raise InputError(msg, option=option)
     return left.strip(), right.strip()

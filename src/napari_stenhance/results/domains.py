@@ -11,21 +11,25 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from napari_stenhance.results.label_map import LabelTile, write_labels
+from napari_stenhance.results.about import ADVICE, KEY, read_about, write_about
+from napari_stenhance.results.label_map import LABELS_MOST, LabelTile, write_labels
 from napari_stenhance.results.ome import describe_label
 from napari_stenhance.results.palette import colour_of, rgba
+from napari_stenhance.results.proof import check_run, record_files
 from napari_stenhance.results.result import TILE, ResultFolder, free_name
 from napari_stenhance.results.runs import run_of
 from napari_stenhance.results.summaries import Domain, Expression, domain_table
 from napari_stenhance.results.tables import read_table, write_table
+from napari_stenhance.running.job import Job
 from napari_stenhance.section.grid import Grid
+from napari_stenhance.storage.checked import folder_of, has_node, open_node
 from napari_stenhance.storage.pyramid import open_levels
+from napari_stenhance.storage.reading import reading
 
 if TYPE_CHECKING:
     import anndata as ad
     import pandas as pd
 
-_KEY = "stenhance"
 LABEL, CONFIDENCE, EMBEDDING = "domain", "domain_confidence", "X_stamgc"
 
 
@@ -46,14 +50,15 @@ class DomainRun:
     @property
     def group(self) -> zarr.Group:
         """The label image."""
-        group = self.result.group[f"labels/{self.name}"]
-        assert isinstance(group, zarr.Group)
-        return group
+        return open_node(self.result.group, f"labels/{self.name}", zarr.Group)
 
     @property
     def about(self) -> dict[str, Any]:
         """Provenance: options, inputs with hashes, seed, versions, criterion, grid."""
-        return dict(self.group.attrs[_KEY])  # type: ignore[arg-type]
+        about = read_about(self.group, proven=self.result.proven)
+        with reading(self.result.path / "labels" / self.name, advice=ADVICE):
+            _check(about)
+        return about
 
     @property
     def domains(self) -> tuple[Domain, ...]:
@@ -68,7 +73,7 @@ class DomainRun:
     @property
     def levels(self) -> list[zarr.Array[Any]]:
         """The label image, finest level first: values of domains, 0 where there is none."""
-        return open_levels(self.group)
+        return open_levels(self.group, self.grid.shape)
 
     @property
     def criterion(self) -> str:
@@ -101,20 +106,42 @@ class DomainRun:
 
 def domain_runs(result: ResultFolder) -> tuple[DomainRun, ...]:
     """List the domain runs of a result that are complete, oldest first."""
-    labels = result.group.get("labels")
-    if not isinstance(labels, zarr.Group):
+    if not has_node(result.group, "labels"):
         return ()
-    return tuple(
-        DomainRun(result, name)
-        for name in _listed(labels)
-        if name in labels and "complete" in labels[name].attrs.get(_KEY, {})  # type: ignore[operator]
-    )
+    labels, proven = open_node(result.group, "labels", zarr.Group), result.proven
+    runs = []
+    for name in _listed(labels, proven=proven):
+        # One that is being made has no attributes of ours yet.
+        if KEY in open_node(labels, name, zarr.Group).attrs:
+            check_run(result.path, "labels", name, proven=proven)
+            runs.append(DomainRun(result, name))
+    return tuple(runs)
 
 
-def _listed(labels: zarr.Group) -> list[str]:
+def _listed(labels: zarr.Group, *, proven: bool) -> list[str]:
     """Return the names of label images, oldest first, as OME-Zarr lists them."""
-    ome: Any = labels.attrs.get("ome", {"labels": []})
-    return list(ome["labels"])
+    if "ome" not in labels.attrs and KEY not in labels.attrs:
+        return []
+    if proven:
+        read_about(labels, proven=True)
+    with reading(folder_of(labels) / "zarr.json", advice=ADVICE):
+        ome: Any = labels.attrs["ome"]
+        return list(ome["labels"])
+
+
+def _check(about: Mapping[str, Any]) -> None:
+    """Check what is used of a run's attributes, which format 1 does not prove.
+
+    Raises
+    ------
+    ValueError
+        If it cannot be.
+    """
+    Grid.of(about["grid"])
+    domains = [Domain(**one) for one in about["domains"]]
+    if not all(0 < d.value <= LABELS_MOST and isinstance(d.name, str) for d in domains):
+        msg = "its domains are not what they should be"
+        raise ValueError(msg)
 
 
 def domain_run(result: ResultFolder, name: str = "") -> DomainRun:
@@ -250,10 +277,11 @@ def write_run(
         name,
         domain_table(found.domains, found.number, what, pixels, found.grid, found.expression),
     )
-    others = [other for other in _listed(labels) if other != name]
-    labels.attrs["ome"] = {"version": "0.5", "labels": [*others, name]}
-    # Last: without it the run is not there.
-    group.attrs[_KEY] = {
+    others = [other for other in _listed(labels, proven=result.proven) if other != name]
+    write_about(labels, {}, ome={"version": "0.5", "labels": [*others, name]})
+    written = [f"labels/{name}", f"tables/{name}", *([f"tables/{spots}"] if spots else [])]
+    record_files(result.path, "labels", name, written, Job())
+    about = {
         "identity": json.loads(json.dumps(identity)),
         **provenance,
         "grid": found.grid.to_json(),
@@ -262,5 +290,7 @@ def write_run(
         "field": found.field,
         "complete": True,
     }
+    # Last: without it the run is not there.
+    write_about(group, about)
     result.log("complete", run=name)
     return DomainRun(result, name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +31,11 @@ def genes_table(decoder: Decoder, chosen: NDArray[np.intp]) -> pd.DataFrame:
     import pandas as pd
 
     names = [decoder.genes[n] for n in chosen]
-    return pd.DataFrame({"held_out_r": decoder.held_out_r[chosen]}, index=pd.Index(names))
+    held_out = {
+        "held_out_r": decoder.held_out_r[chosen],
+        "held_out_r_given_depth": decoder.held_out_r_given_depth[chosen],
+    }
+    return pd.DataFrame(held_out, index=pd.Index(names))
 
 
 def about_prediction(
@@ -81,7 +86,7 @@ def at_spots(
     field = result.field(run)
     spots = section.need_spots()
     xy_um = positions_px(spots, section.name) * about["mpp"]
-    geometry = section.geometry()
+    geometry = section.geometry().in_um(about["mpp"])
     tissue = result.tissue(run)
     under = Footprints.under(field.grid, xy_um, geometry, tissue)
     averaged = under.counts()
@@ -96,7 +101,7 @@ def at_spots(
         obs=pd.DataFrame({"superpixels": averaged}, index=spots.obs_names.copy()),
         var=genes_table(field.decoder, chosen),
         obsm={"spatial": xy_um / about["mpp"]},
-        uns=about_prediction(result, run, dict(spots.uns["stenhance"]), field.unit),
+        uns=about_prediction(result, run, asdict(geometry), field.unit),
     )
 
 
@@ -123,9 +128,9 @@ def at_superpixels(result: ResultFolder, run: str, genes: Sequence[str], job: Jo
     if needed > job.memory_bytes:
         msg = (
             f"A table of {int(tissue.sum())} superpixels × {len(chosen)} genes takes "
-            f"{needed / 1e9:.1f} GB; choose fewer genes with --genes."
+            f"{needed / 1e9:.1f} GB; choose fewer genes."
         )
-        raise InputError(msg)
+        raise InputError(msg, option="genes")
     rows, columns, parts = [], [], []
     tiles = list(tiles_of(field.grid.shape, field.latent[0].chunks[0]))
     with job.stage("Exporting superpixels", len(tiles)) as stage:

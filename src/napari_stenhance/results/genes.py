@@ -10,10 +10,14 @@ import numpy as np
 import zarr
 
 from napari_stenhance.methods.field import GeneField
+from napari_stenhance.results.about import ADVICE, KEY
 from napari_stenhance.results.ome import describe_image
+from napari_stenhance.results.proof import is_recorded, record_files
 from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.running.job import Job
+from napari_stenhance.storage.checked import folder_of, has_node, open_node
 from napari_stenhance.storage.pyramid import coarsen_all, create_levels, mean_pool, open_levels
+from napari_stenhance.storage.reading import reading
 from napari_stenhance.storage.tiles import Tile, missing_tiles, tile_size, write_tile
 
 
@@ -25,8 +29,8 @@ def gene_id(gene: str) -> str:
 
 def gene_group(result: ResultFolder, run: str, gene: str) -> zarr.Group | None:
     """Return the image group of a gene, if it was written."""
-    found = result.run_group(run).get(f"genes/{gene_id(gene)}")
-    return found if isinstance(found, zarr.Group) else None
+    group, name = result.run_group(run), f"genes/{gene_id(gene)}"
+    return open_node(group, name, zarr.Group) if has_node(group, name) else None
 
 
 def create_gene(
@@ -42,7 +46,7 @@ def create_gene(
         describe_image(group, levels, field.grid)
         group.attrs["stenhance"] = {"gene": gene, "unit": field.unit, "run": run}
         group.attrs["created"] = True
-    return open_levels(group)
+    return open_levels(group, field.grid.shape)
 
 
 def write_gene_tile(
@@ -61,12 +65,39 @@ def write_gene(result: ResultFolder, run: str, field: GeneField, gene: str, job:
             write_gene_tile(levels, field, gene, tile)
             stage.advance()
     coarsen_all(levels, mean_pool)
+    if result.run_attributes(run)["complete"]:
+        record_files(result.path, "fields", run, [_part(run, gene)], job)
+
+
+def is_written(result: ResultFolder, run: str, gene: str) -> bool:
+    """Tell whether the image of a gene is there as a whole, and its files are recorded."""
+    group = gene_group(result, run, gene)
+    return (
+        group is not None
+        and not any(missing_tiles(level) for level in open_levels(group))
+        and is_recorded(result.path, "fields", run, _part(run, gene))
+    )
+
+
+def _part(run: str, gene: str) -> str:
+    return f"fields/{run}/genes/{gene_id(gene)}"
 
 
 def written_genes(result: ResultFolder, run: str) -> tuple[str, ...]:
     """Name the genes of a run whose images were begun, in the order of their names."""
-    group = result.run_group(run).get("genes")
-    if not isinstance(group, zarr.Group):
+    return genes_in(result.run_group(run))
+
+
+def genes_in(group: zarr.Group) -> tuple[str, ...]:
+    """Name the genes whose images a group holds, in the order of their names."""
+    if not has_node(group, "genes"):
         return ()
-    about: list[Any] = [image.attrs.get("stenhance") for _, image in group.groups()]
-    return tuple(sorted(str(each["gene"]) for each in about if each is not None))
+    images = open_node(group, "genes", zarr.Group)
+    genes: list[str] = []
+    for folder in folder_of(images).iterdir():
+        # One without attributes was being made when the process was killed.
+        if (folder / "zarr.json").is_file():
+            about: Any = open_node(images, folder.name, zarr.Group).attrs.get(KEY)
+            with reading(folder / "zarr.json", advice=ADVICE):
+                genes += [] if about is None else [str(about["gene"])]
+    return tuple(sorted(genes))

@@ -13,24 +13,30 @@ import zarr
 from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
-from napari_stenhance.results.genes import gene_id
+from napari_stenhance.results.about import ADVICE, KEY, read_about, write_about
+from napari_stenhance.results.genes import gene_id, genes_in
 from napari_stenhance.results.label_map import nearest_positions, reach_um, write_positions
 from napari_stenhance.results.ome import describe_image
+from napari_stenhance.results.proof import check_run, is_recorded, record_files
 from napari_stenhance.results.result import TILE, ResultFolder, free_name
 from napari_stenhance.results.runs import run_of
 from napari_stenhance.results.tables import read_table, write_table
+from napari_stenhance.running.job import Job
 from napari_stenhance.section.grid import Grid
+from napari_stenhance.storage.checked import checked, folder_of, has_node, open_node
 from napari_stenhance.storage.pyramid import create_levels, open_levels
+from napari_stenhance.storage.reading import reading
 from napari_stenhance.storage.tiles import missing_tiles, tile_size, write_tile
 
 if TYPE_CHECKING:
     import anndata as ad
     import pandas as pd
 
-_KEY = "stenhance"
 LOG: Final = "log1p_cp10k"
 SPREAD: Final = "spread"
 IMPUTED, HOLDOUT_R = "imputed", "holdout_r"
+HOLDOUT_R_GIVEN_DEPTH = "holdout_r_given_depth"
+"""Older tables lack it."""
 COMPOSITION = "cell_composition"
 UNIT = "log1p CP10k"
 Layer = Literal["log1p_cp10k", "spread"]
@@ -53,28 +59,27 @@ class ImputedRun:
     @property
     def group(self) -> zarr.Group:
         """Where its rasters lie."""
-        group = self.result.group[f"imputed/{self.name}"]
-        assert isinstance(group, zarr.Group)
-        return group
+        return open_node(self.result.group, f"imputed/{self.name}", zarr.Group)
 
     @property
     def about(self) -> dict[str, Any]:
         """Provenance: options, inputs with hashes, seed, versions, what matched, grid."""
-        return dict(self.group.attrs[_KEY])  # type: ignore[arg-type]
+        return read_about(self.group, proven=self.result.proven)
 
     @property
     def grid(self) -> Grid:
         """Where its images lie."""
-        return Grid.of(self.about["grid"])
+        with reading(self.result.path / "imputed" / self.name, advice=ADVICE):
+            return Grid.of(self.about["grid"])
 
     @property
     def levels(self) -> list[zarr.Array[Any]]:
         """Which spot each pixel shows, finest level first; -1 where there is none."""
-        return open_levels(self.group["index"])  # type: ignore[arg-type]
+        return open_levels(open_node(self.group, "index", zarr.Group), self.grid.shape)
 
     @cached_property
     def var(self) -> pd.DataFrame:
-        """A row for each gene: `imputed`, `holdout_r`, `spread`, and what the input said."""
+        """A row for each gene: `imputed`, `holdout_r` …, `spread`, and what the input said."""
         return read_table(self.result.group, f"tables/{self.name}/var")
 
     @cached_property
@@ -94,7 +99,7 @@ class ImputedRun:
             return self.genes.index(gene)
         except ValueError:
             alike = [g for g in self.genes if g.lower() == gene.lower()]
-            hint = f"; did you mean {alike[0]}?" if alike else "; impute it with --genes"
+            hint = f"; did you mean {alike[0]}?" if alike else "; impute it too"
             msg = f"Gene {gene!r} is not among the {len(self.genes)} of the run {self.name}{hint}."
             raise InputError(msg) from None
 
@@ -104,13 +109,21 @@ class ImputedRun:
         Raises
         ------
         InputError
-            If the gene is not in the table.
+            If the gene is not in the table, or its values are damaged.
         """
-        column = self.index_of(gene)
-        stored: Any = self.result.group[f"tables/{self.name}/layers/{layer}"]
-        first, last = (int(n) for n in stored["indptr"][column : column + 2])
-        values = np.zeros(stored.attrs["shape"][0], np.float32)
-        values[stored["indices"][first:last]] = stored["data"][first:last]
+        column, where = self.index_of(gene), f"tables/{self.name}/layers/{layer}"
+        stored = open_node(self.result.group, where, zarr.Group)
+        indptr, indices, data = (
+            checked(open_node(stored, name, zarr.Array)) for name in ("indptr", "indices", "data")
+        )
+        with reading(self.result.path / where, f"the gene {gene}", ADVICE):
+            first, last = (int(n) for n in indptr[column : column + 2])  # type: ignore[union-attr]
+            values = np.zeros(self.about["spots"], np.float32)
+            spots = np.asarray(indices[first:last])
+            if len(spots) and spots.min() < 0:
+                msg = "it names spots that there are not"
+                raise ValueError(msg)
+            values[spots] = data[first:last]
         return values
 
     def table(self) -> ad.AnnData:
@@ -120,11 +133,20 @@ class ImputedRun:
 
 def imputed_runs(result: ResultFolder) -> tuple[ImputedRun, ...]:
     """List the imputation runs of a result that are complete, oldest first."""
-    group = result.group.get("imputed")
-    if not isinstance(group, zarr.Group):
+    if not has_node(result.group, "imputed"):
         return ()
-    found = [(name, run.attrs.get(_KEY)) for name, run in group.groups()]
-    whole = [(about["number"], name) for name, about in found if about is not None]  # type: ignore[index,call-overload]
+    group, proven = open_node(result.group, "imputed", zarr.Group), result.proven
+    whole: list[tuple[int, str]] = []
+    for folder in folder_of(group).iterdir():
+        # What a killed process left has no attributes yet.
+        if not (folder / "zarr.json").is_file():
+            continue
+        run = open_node(group, folder.name, zarr.Group)
+        if KEY in run.attrs:
+            about = read_about(run, proven=proven)
+            check_run(result.path, "imputed", folder.name, proven=proven)
+            with reading(folder / "zarr.json", advice=ADVICE):
+                whole.append((int(about["number"]), folder.name))
     return tuple(ImputedRun(result, name) for _, name in sorted(whole))
 
 
@@ -175,14 +197,16 @@ def write_imputation(
     index = group.create_group("index")
     levels = write_positions(index, grid.shape, nearest_positions(xy, grid, reach_um(xy)), TILE)
     describe_image(index, levels, grid)
-    # Last: without it the run is not there.
-    group.attrs[_KEY] = {
+    record_files(result.path, "imputed", name, [f"imputed/{name}", f"tables/{name}"], Job())
+    about = {
         "identity": json.loads(json.dumps(identity)),
         **provenance,
         "grid": grid.to_json(),
         "number": len(done),
         "complete": True,
     }
+    # Last: without it the run is not there.
+    write_about(group, about)
     result.log("complete", run=name)
     return ImputedRun(result, name)
 
@@ -192,8 +216,11 @@ def write_imputation(
 
 def imputed_image(run: ImputedRun, gene: str) -> zarr.Group | None:
     """Return the image of a gene, if it was written."""
-    found = run.group.get(f"genes/{gene_id(gene)}")
-    return found if isinstance(found, zarr.Group) and _KEY in found.attrs else None
+    name = f"genes/{gene_id(gene)}"
+    if not has_node(run.group, name):
+        return None
+    found = open_node(run.group, name, zarr.Group)
+    return found if KEY in found.attrs else None
 
 
 def write_imputed_image(run: ImputedRun, gene: str) -> None:
@@ -206,7 +233,10 @@ def write_imputed_image(run: ImputedRun, gene: str) -> None:
     """
     # A pixel without a spot, -1, takes the last.
     values = np.append(run.values(gene), np.float32(np.nan))
+    root, part = run.result.path, f"imputed/{run.name}/genes/{gene_id(gene)}"
     if imputed_image(run, gene) is not None:
+        if not is_recorded(root, "imputed", run.name, part):
+            record_files(root, "imputed", run.name, [part], Job())
         return
     group, index = run.group.create_group(f"genes/{gene_id(gene)}", overwrite=True), run.levels
     tile = tile_size(index[0])
@@ -216,16 +246,13 @@ def write_imputed_image(run: ImputedRun, gene: str) -> None:
             write_tile(level, part, values[np.asarray(spots[part.rows, part.columns])])
     describe_image(group, levels, run.grid)
     # Last: without it the image is not there.
-    group.attrs[_KEY] = {"gene": gene, "unit": UNIT, "run": run.name}
+    group.attrs[KEY] = {"gene": gene, "unit": UNIT, "run": run.name}
+    record_files(root, "imputed", run.name, [part], Job())
 
 
 def written_images(run: ImputedRun) -> tuple[str, ...]:
     """Name the genes whose images were written, in the order of their names."""
-    group = run.group.get("genes")
-    if not isinstance(group, zarr.Group):
-        return ()
-    about: list[Any] = [image.attrs.get(_KEY) for _, image in group.groups()]
-    return tuple(sorted(str(each["gene"]) for each in about if each is not None))
+    return genes_in(run.group)
 
 
 def best_predicted(run: ImputedRun, number: int) -> Sequence[tuple[str, float]]:

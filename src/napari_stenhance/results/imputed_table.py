@@ -11,7 +11,14 @@ import scipy.sparse as sp
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.methods.sinca.protocol import FittedImputation, Measured
-from napari_stenhance.results.imputed import COMPOSITION, HOLDOUT_R, IMPUTED, LOG, SPREAD
+from napari_stenhance.results.imputed import (
+    COMPOSITION,
+    HOLDOUT_R,
+    HOLDOUT_R_GIVEN_DEPTH,
+    IMPUTED,
+    LOG,
+    SPREAD,
+)
 from napari_stenhance.running.job import Job
 from napari_stenhance.section.cells import Cells
 from napari_stenhance.section.spots import attach, counts_of, geometry_of
@@ -55,10 +62,10 @@ class Wanted:
             if not only:
                 msg = (
                     f"{cells.name}: the spots measured every gene of these cells, so there is none "
-                    "to impute; name measured genes with --genes to see how well they are "
+                    "to impute; name measured genes to see how well they are "
                     "predicted, or give cells with more genes."
                 )
-                raise InputError(msg)
+                raise InputError(msg, option="genes")
             measured = tuple(map(str, spots.var_names))
             return cls(measured + only, measured, only)
         lost = [gene for gene in named if gene not in ours and gene not in theirs]
@@ -67,10 +74,10 @@ class Wanted:
             meant = [alike[gene.casefold()] for gene in lost if gene.casefold() in alike]
             hint = f"did you mean {', '.join(meant[:5])}?" if meant else "leave them out."
             msg = (
-                f"--genes: neither spots nor cells have {', '.join(lost[:5])}"
+                f"Neither spots nor cells have {', '.join(lost[:5])}"
                 f"{' …' if len(lost) > 5 else ''} ({len(lost)} of {len(named)}); {hint}"
             )
-            raise InputError(msg)
+            raise InputError(msg, option="genes")
         measured = tuple(gene for gene in named if gene in ours)
         return cls(tuple(named), measured, tuple(gene for gene in named if gene not in ours))
 
@@ -87,9 +94,9 @@ class Wanted:
             msg = (
                 f"A table of {spots} spots × {len(self.imputed)} imputed genes takes "
                 f"{needed / 1e9:.1f} GB, and {job.memory_bytes / 1e9:.1f} GB are left for it; "
-                "choose fewer genes with --genes."
+                "choose fewer genes."
             )
-            raise InputError(msg)
+            raise InputError(msg, option="genes")
 
 
 def imputed_table(
@@ -125,17 +132,22 @@ def imputed_table(
         lack, are not.
     """
     import anndata as ad
+    import pandas as pd
 
+    order = [*wanted.measured, *wanted.imputed]
     counts, log, spread = _matrices(spots, seen, cells, fitted, wanted, job)
     number = len(wanted.measured)
     mean = np.full(number + len(wanted.imputed), np.nan, np.float32)
     total = np.asarray(spread.sum(axis=0, dtype=np.float64)).ravel()
     mean[number:] = total[number:] / spots.n_obs
-    r = dict(zip((cells.genes[n] for n in seen.columns), fitted.held_out_r, strict=True))
-    order = [*wanted.measured, *wanted.imputed]
+    held_out = pd.DataFrame(
+        {HOLDOUT_R: fitted.held_out_r, HOLDOUT_R_GIVEN_DEPTH: fitted.held_out_r_given_depth},
+        index=[cells.genes[n] for n in seen.columns],
+    ).reindex(order)
     var = _var(spots.var, order)
     var[IMPUTED] = np.arange(len(order)) >= number
-    var[HOLDOUT_R] = np.array([r.get(gene, np.nan) for gene in order], np.float32)
+    for name, values in held_out.items():
+        var[name] = values.to_numpy(np.float32)
     var[SPREAD] = mean
     kept = attach(spots, geometry_of(spots))
     obsm, uns = dict(kept.obsm), {**kept.uns, "stenhance_imputation": about}
@@ -229,7 +241,7 @@ def _var(var: pd.DataFrame, genes: Sequence[str]) -> pd.DataFrame:
     """Return what the spots say of genes; of imputed ones nothing, as a file can store it."""
     import pandas as pd
 
-    ours = {IMPUTED, HOLDOUT_R, SPREAD} & set(var.columns)
+    ours = {IMPUTED, HOLDOUT_R, HOLDOUT_R_GIVEN_DEPTH, SPREAD} & set(var.columns)
     var = var.rename(columns={name: f"{name}_input" for name in ours})
     grown = var.reindex(pd.Index(genes))
     grown.index.name = var.index.name

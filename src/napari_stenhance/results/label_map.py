@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from napari_stenhance.section.grid import Grid
+from napari_stenhance.section.places import Places
 from napari_stenhance.storage.pyramid import coarsen_all, create_levels, majority_pool
 from napari_stenhance.storage.tiles import Tile, missing_tiles, write_tile
 
@@ -37,22 +38,30 @@ def reach_um(xy_um: NDArray[np.float64]) -> float:
 
     Three quarters of the median distance to the fourth neighbour: on a lattice that is the pitch,
     and no place of it lies farther than 0.71 of that from a spot; cells lie farther apart than the
-    nearest neighbour tells.
+    nearest neighbour tells. Positions that are there several times count once.
     """
-    number = min(_NEIGHBOURS, len(xy_um) - 1)
-    return _REACH * float(np.median(cKDTree(xy_um).query(xy_um, k=number + 1)[0][:, -1]))
+    apart = xy_um[Places.among(xy_um).first]
+    number = min(_NEIGHBOURS, len(apart) - 1)
+    # A list of one: the last neighbour alone, as an axis of its own.
+    return _REACH * float(np.median(cKDTree(apart).query(apart, k=[number + 1])[0]))
 
 
 def nearest_positions(xy_um: NDArray[np.float64], grid: Grid, reach: float) -> IndexTile:
-    """Find the position nearest to each pixel, within reach; -1 where there is none."""
-    tree = cKDTree(xy_um)
+    """Find the position nearest to each pixel, within reach; -1 where there is none.
+
+    Of several at one place, the first.
+    """
+    first = Places.among(xy_um).first
+    tree = cKDTree(xy_um[first])
+    # What has no position takes the last.
+    position = np.append(first, -1)
 
     def nearest(tile: Tile) -> NDArray[np.int64]:
         rows = np.arange(tile.rows.start, tile.rows.stop)
         columns = np.arange(tile.columns.start, tile.columns.stop)
         at = grid.centres_um(rows[:, None], columns[None, :])
-        index = tree.query(at, distance_upper_bound=reach)[1]
-        return np.where(index < len(xy_um), index, -1)
+        found: NDArray[np.int64] = position[tree.query(at, distance_upper_bound=reach)[1]]
+        return found
 
     return nearest
 

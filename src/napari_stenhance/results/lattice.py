@@ -8,10 +8,12 @@ import zarr
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.results.export import about_prediction, genes_table
+from napari_stenhance.results.proof import record_files
 from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.results.tables import write_table
 from napari_stenhance.running.job import Job
 from napari_stenhance.section.spots import SpotGeometry
+from napari_stenhance.storage.checked import open_node
 
 if TYPE_CHECKING:
     import anndata as ad
@@ -38,10 +40,10 @@ def check_size(points: int, genes: int, job: Job) -> None:
     if needed > job.memory_bytes:
         msg = (
             f"A lattice of {points} points × {genes} genes takes {needed / 1e9:.1f} GB, and "
-            f"{job.memory_bytes / 1e9:.1f} GB are left for it; choose fewer genes with --genes, or "
-            "a coarser --lattice."
+            f"{job.memory_bytes / 1e9:.1f} GB are left for it; choose fewer genes, or a "
+            "coarser lattice."
         )
-        raise InputError(msg)
+        raise InputError(msg, option="genes")
 
 
 def lattice_table(
@@ -59,9 +61,9 @@ def lattice_table(
     Returns
     -------
     AnnData
-        `X` (points, genes) float32 in the decoder's unit; `obs` says which are spots, the nearest
-        spot, and how far it is; `obsm["spatial"]` is in full-resolution pixels, `obsm["array"]` in
-        columns and rows.
+        `X` (points, genes) float32 in the decoder's unit, NaN for spots where nothing is predicted;
+        `obs` says which are spots, the nearest spot, and how far it is; `obsm["spatial"]` is in
+        full-resolution pixels, `obsm["array"]` in columns and rows.
     """
     import anndata as ad
     import numpy as np
@@ -103,7 +105,9 @@ def lattice_table(
 
 def write_lattice(result: ResultFolder, run: str, s: int, table: ad.AnnData) -> None:
     """Write the table of a run's lattice; what a killed process left is replaced."""
-    write_table(result.group.require_group("tables"), lattice_name(run, s), table)
+    name = lattice_name(run, s)
+    write_table(result.group.require_group("tables"), name, table)
+    record_files(result.path, "fields", run, [f"tables/{name}"], Job())
     # Last: without it the table is not there.
     result.update_run(run, **{_KEY: sorted({*lattices(result, run), s})})
 
@@ -120,5 +124,4 @@ def lattices(result: ResultFolder, run: str) -> tuple[int, ...]:
 
 def lattice_group(result: ResultFolder, run: str, s: int) -> zarr.Group:
     """Open the table of a run's lattice, of which parts can be read."""
-    group: Any = result.group[f"tables/{lattice_name(run, s)}"]
-    return group
+    return open_node(result.group, f"tables/{lattice_name(run, s)}", zarr.Group)

@@ -6,8 +6,8 @@ import datetime
 import json
 import platform
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,14 +17,28 @@ from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.methods.field import Decoder, GeneField
-from napari_stenhance.methods.sample import counts_hash
+from napari_stenhance.results.about import (
+    ADVICE,
+    KEY,
+    check_root,
+    check_run_about,
+    describe_input,
+    read_about,
+    sealed,
+    write_about,
+)
 from napari_stenhance.results.ome import describe_label, pitch_of
+from napari_stenhance.results.proof import check_run, record_files
+from napari_stenhance.running.job import Job
 from napari_stenhance.section.grid import Grid
 from napari_stenhance.section.region import Region
 from napari_stenhance.section.section import Section
 from napari_stenhance.section.slide import Slide
+from napari_stenhance.storage.checked import has_node, open_node, read_whole
 from napari_stenhance.storage.lock import held
 from napari_stenhance.storage.pyramid import any_pool, coarsen_all, create_levels, open_levels
+from napari_stenhance.storage.reading import reading
+from napari_stenhance.storage.tile_cache import TileCache
 from napari_stenhance.storage.tiles import FILES, sweep_partial
 from napari_stenhance.storage.whole import is_free, sweep, written_whole
 from napari_stenhance.storage.writing import writing
@@ -32,14 +46,14 @@ from napari_stenhance.storage.writing import writing
 if TYPE_CHECKING:
     from napari_stenhance.features.extract import TissueKind
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""Since 2, chunks and attributes carry checksums, and complete runs have a manifest."""
 SUFFIX = ".stenhance.zarr"
 TILE = 256
 _TILE_DEEP = 128
 _DEEP = 512
 _TILE_COARSE = 64
 _COARSE_UM = 12.0
-_KEY = "stenhance"
 _LOCK = ".lock"
 
 
@@ -51,10 +65,13 @@ class ResultFolder:
     ----------
     path : Path
     group : zarr.Group
+    tiles : TileCache
+        Where its fields keep tiles that were read.
     """
 
     path: Path
     group: zarr.Group
+    tiles: TileCache = field(default_factory=TileCache, repr=False, compare=False)
 
     # Opening
 
@@ -63,28 +80,39 @@ class ResultFolder:
         """Tell, from one small file, whether a folder is a result."""
         try:
             content = json.loads((path / "zarr.json").read_text("utf-8"))
-            return _KEY in content["attributes"]
+            return KEY in content["attributes"]
         except (OSError, ValueError, KeyError, TypeError):
             return False
 
     @classmethod
-    def open(cls, path: str | Path) -> ResultFolder:
+    def open(cls, path: str | Path, tiles: TileCache | None = None) -> ResultFolder:
         """Open a result for reading.
+
+        Parameters
+        ----------
+        path : str or Path
+        tiles : TileCache, optional
+            Where its fields keep tiles that were read; by default one of its own.
 
         Raises
         ------
         InputError
-            If the folder is no result, or was written by a newer format.
+            If the folder is no result, is damaged, or was written by a newer format.
         """
         path = Path(path)
         if not cls.is_result(path):
             msg = f"{path}: this is no result of napari-stenhance (no zarr.json that says so)."
             raise InputError(msg)
-        result = cls(path, zarr.open_group(path, mode="r"))
-        version = result.about["format_version"]
-        if version > FORMAT_VERSION:
+        with reading(path / "zarr.json", advice=ADVICE):
+            group = zarr.open_group(path, mode="r", use_consolidated=False)
+            result = cls(path, group, tiles or TileCache())
+            version = group.attrs[KEY]["format_version"]  # type: ignore[index,call-overload]
+            newer = version > FORMAT_VERSION  # type: ignore[operator]
+        if newer:
             msg = f"{path}: written in format {version}; update napari-stenhance to read it."
             raise InputError(msg)
+        with reading(path / "zarr.json", "what it says of itself", ADVICE):
+            check_root(result.about)
         return result
 
     @classmethod
@@ -111,7 +139,7 @@ class ResultFolder:
             If something else lies at `path`, it is the result of another slide or scale, it
             cannot be written, or another process is writing it.
         """
-        path, described = Path(path), _describe(of)
+        path, described = Path(path), describe_input(of)
         if not cls.is_result(path):
             cls._create(path, described)
         cls.open(path)._check_same(described)
@@ -161,7 +189,7 @@ class ResultFolder:
         about = {"format_version": FORMAT_VERSION, **of, "runs": []}
         try:
             with written_whole(path, folder=True) as aside:
-                zarr.create_group(aside, attributes={_KEY: about}).create_group("fields")
+                zarr.create_group(aside, attributes=sealed(about)).create_group("fields")
         except InputError:
             # Another process may have made it meanwhile: its lock will tell.
             if not cls.is_result(path):
@@ -173,8 +201,8 @@ class ResultFolder:
         if here is None or here["sha256"] != new["sha256"]:
             what = "another slide" if self.has_slide else "spots without a slide"
             msg = f"{self.path}: this is the result of {what} ({self.name}); choose "
-            msg += f"another --out for {new['name']}."
-            raise InputError(msg)
+            msg += f"another folder for {new['name']}."
+            raise InputError(msg, option="out")
         if here["mpp"] != new["mpp"]:
             then, now = (
                 "in pixels" if mpp is None else f"at {mpp:g} µm per pixel"
@@ -182,16 +210,28 @@ class ResultFolder:
             )
             msg = (
                 f"{self.path}: this result was made {then}, and now the scale is {now}; choose "
-                "another --out, or the same --mpp."
+                "another folder, or the same scale."
             )
-            raise InputError(msg)
+            raise InputError(msg, option="out")
 
     # What is in it
 
     @property
     def about(self) -> dict[str, Any]:
-        """The root's attributes: format version, slide (or, without one, spots), run names."""
-        return dict(self.group.attrs[_KEY])  # type: ignore[arg-type]
+        """The root's attributes: format version, slide (or, without one, spots), run names.
+
+        Raises
+        ------
+        InputError
+            If they are damaged.
+        """
+        about: Any = self.group.attrs.get(KEY)
+        return read_about(self.group, proven=about["format_version"] > 1)
+
+    @property
+    def proven(self) -> bool:
+        """Whether damage is noticed: results that format 1 began have no checksums."""
+        return int(self.about["format_version"]) > 1
 
     @property
     def has_slide(self) -> bool:
@@ -210,7 +250,10 @@ class ResultFolder:
 
     def run_attributes(self, run: str) -> dict[str, Any]:
         """Return a run's provenance: options, inputs with hashes, seed, versions, grid."""
-        return dict(self.run_group(run).attrs[_KEY])  # type: ignore[arg-type]
+        about = read_about(self.run_group(run), proven=self.proven)
+        with reading(self.path, f"what the run {run} says of itself", ADVICE):
+            check_run_about(about)
+        return about
 
     def learned_imputed(self, run: str) -> bool:
         """Tell whether what a run learned, and was held out from it, was imputed, not measured."""
@@ -229,7 +272,7 @@ class ResultFolder:
             there = ", ".join(self.runs) or "none"
             msg = f"{self.path}: there is no run {run!r}; there are: {there}."
             raise InputError(msg)
-        return _group(self.group, f"fields/{run}")
+        return open_node(self.group, f"fields/{run}", zarr.Group)
 
     def latest_run(self) -> str:
         """Return the newest run that is complete.
@@ -246,14 +289,32 @@ class ResultFolder:
         raise InputError(msg)
 
     def field(self, run: str) -> GeneField:
-        """Open the gene field of a run."""
-        group = self.run_group(run)
-        rasters = {name: tuple(open_levels(_group(group, name))) for name in ("latent", "spread")}
+        """Open the gene field of a run.
+
+        Raises
+        ------
+        InputError
+            If there is no such run, or anything of it is missing or damaged that can be told
+            without reading all.
+        """
+        group, about = self.run_group(run), self.run_attributes(run)
+        if about["complete"]:
+            check_run(self.path, "fields", run, proven=self.proven)
+        grid = Grid.of(about["grid"])
+        with reading(self.path / "fields" / run / "decoder", advice=ADVICE):
+            decoder = Decoder.read(open_node(group, "decoder", zarr.Group))
+        rasters = {
+            name: tuple(
+                open_levels(open_node(group, name, zarr.Group), grid.shape, decoder.channels)
+            )
+            for name in ("latent", "spread")
+        }
         return GeneField(
-            grid=Grid.of(self.run_attributes(run)["grid"]),
-            decoder=Decoder.read(_group(group, "decoder")),
+            grid=grid,
+            decoder=decoder,
             latent=rasters["latent"],
             spread=rasters["spread"],
+            tiles=self.tiles,
         )
 
     def model_folder(self, run: str) -> Path:
@@ -292,16 +353,26 @@ class ResultFolder:
             "grid": grid.to_json(),
             "complete": False,
         }
-        self.group.create_group(f"fields/{run}", attributes={_KEY: record}, overwrite=True)
+        self.group.create_group(f"fields/{run}", attributes=sealed(record), overwrite=True)
         about = self.about
         about["runs"] = [*about["runs"], run]
-        self.group.attrs[_KEY] = about
+        write_about(self.group, about)
         return run
 
     def update_run(self, run: str, **changes: Any) -> None:
         """Change or add provenance of a run, in one atomic write."""
-        group = self.run_group(run)
-        group.attrs[_KEY] = {**self.run_attributes(run), **changes}
+        write_about(self.run_group(run), {**self.run_attributes(run), **changes})
+
+    def complete_run(self, run: str, job: Job, **changes: Any) -> None:
+        """Record what a run is made of, and then that it is complete."""
+        tissue = self._tissue_of(run)
+        children = sorted(
+            child.name for child in (self.path / "fields" / run).iterdir() if child.is_dir()
+        )
+        parts = [f"fields/{run}/{name}" for name in children if name != "genes"]
+        parts += [tissue, f"files/models/{run}", f"files/regions/{run}.geojson"]
+        record_files(self.path, "fields", run, parts, job)
+        self.update_run(run, **changes, complete=True)
 
     def save_model(self, run: str, save: Callable[[Path], None]) -> None:
         """Save a model whole: it is written aside and renamed."""
@@ -331,7 +402,7 @@ class ResultFolder:
     ) -> None:
         """Write the tissue mask as a label image, once for each kind of mask and each grid."""
         name = self._tissue_name(kind, grid.pitch_um)
-        if name in self.group and _group(self.group, name).attrs.get("complete"):
+        if has_node(self.group, name) and self._label(name).attrs.get("complete"):
             return
         group = self.group.create_group(name, overwrite=True)
         levels = create_levels(group, grid.shape, tile=TILE, dtype="u1")
@@ -344,14 +415,22 @@ class ResultFolder:
 
     def _tissue_name(self, kind: TissueKind, pitch_um: float) -> str:
         """Name a label image: `tissue` is the first run's; other masks and grids lie beside it."""
-        if "tissue" not in self.group:
+        if not has_node(self.group, "tissue"):
             return "tissue"
-        first = _group(self.group, "tissue")
+        first = self._label("tissue")
         if not first.attrs.get("complete"):
             return "tissue"
-        first_kind, first_um = first.attrs.get("kind", "density"), pitch_of(first)
+        with reading(self.path / "tissue" / "zarr.json", advice=ADVICE):
+            first_kind, first_um = first.attrs.get("kind", "density"), pitch_of(first)
         other_kind = "" if kind == first_kind else f"-{kind}"
         return f"tissue{other_kind}{'' if pitch_um == first_um else f'-{pitch_um:g}um'}"
+
+    def _tissue_of(self, run: str) -> str:
+        pitch_um = Grid.of(self.run_attributes(run)["grid"]).pitch_um
+        return self._tissue_name(self.tissue_kind(run), pitch_um)
+
+    def _label(self, name: str) -> zarr.Group:
+        return open_node(self.group, name, zarr.Group)
 
     def tissue_kind(self, run: str) -> TissueKind:
         """Return how a run told tissue from glass."""
@@ -360,11 +439,9 @@ class ResultFolder:
 
     def tissue(self, run: str | None = None) -> NDArray[np.bool_]:
         """Read the tissue mask of a run, by default the first, in the shape of the grid."""
-        name = "tissue"
-        if run is not None:
-            pitch_um = Grid.of(self.run_attributes(run)["grid"]).pitch_um
-            name = self._tissue_name(self.tissue_kind(run), pitch_um)
-        return np.asarray(_group(self.group, name)["s0"][...]).astype(bool)  # type: ignore[index]
+        group = self._label("tissue" if run is None else self._tissue_of(run))
+        mask: NDArray[np.bool_] = read_whole(open_node(group, "s0", zarr.Array)).astype(bool)
+        return mask
 
     def save_region(self, run: str, region: Region) -> None:
         """Write the region of a run as GeoJSON, once."""
@@ -383,8 +460,13 @@ class ResultFolder:
         file = self.path / FILES / "log.jsonl"
         if not file.exists():
             return None
-        lines = (json.loads(line) for line in reversed(file.read_text("utf-8").splitlines()))
-        return next((Path(line["path"]) for line in lines if line["event"] == "slide"), None)
+        for line in reversed(file.read_text("utf-8", errors="replace").splitlines()):
+            # Only a hint of where to look: a line that is damaged gives none.
+            with suppress(ValueError, TypeError, KeyError, RecursionError):
+                event = json.loads(line)
+                if event["event"] == "slide":
+                    return Path(event["path"])
+        return None
 
     def log(self, event: str, **content: Any) -> None:
         """Append a line to files/log.jsonl: the only file with times, host and paths."""
@@ -404,37 +486,7 @@ def _field_tile(decoder: Decoder, grid: Grid) -> int:
     return TILE if decoder.channels <= _DEEP else _TILE_DEEP
 
 
-def _describe(of: Slide | Section) -> dict[str, Any]:
-    """Return what the root says about the slide, or about spots that have none."""
-    slide = of.slide if isinstance(of, Section) else of
-    if slide is None or (isinstance(of, Section) and of.mpp is None):
-        assert isinstance(of, Section)
-        return {
-            "spots": {
-                "name": of.name,
-                "sha256": counts_hash(of),
-                "mpp": of.mpp,
-                "unit": "pixel" if of.mpp is None else "micrometer",
-            }
-        }
-    return {
-        "slide": {
-            "name": slide.name,
-            "sha256": slide.sha256,
-            "shape": list(slide.shape),
-            "mpp": slide.scale(),
-            "mpp_source": slide.mpp_source,
-        }
-    }
-
-
 def free_name(stem: str, taken: Collection[str]) -> str:
     """Return `stem`, or `stem-2` … if others have that name."""
     names = (stem, *(f"{stem}-{n}" for n in range(2, len(taken) + 3)))
     return next(name for name in names if name not in taken)
-
-
-def _group(parent: zarr.Group, name: str) -> zarr.Group:
-    group = parent[name]
-    assert isinstance(group, zarr.Group)
-    return group

@@ -40,8 +40,8 @@ def resolve_device(name: DeviceName) -> torch.device:
     if name == "auto":
         name = "cuda" if there["cuda"] else "mps" if there["mps"] else "cpu"
     if not there.get(name, False):
-        msg = f"--device {name}: this machine has no such device; use --device auto."
-        raise InputError(msg)
+        msg = f"Device {name}: this machine has no such device; choose auto."
+        raise InputError(msg, option="device")
     return torch.device(name)
 
 
@@ -88,5 +88,7 @@ def inference_errors(doing: str) -> Iterator[None]:
         yield
     except RuntimeError as error:
         short = str(error).strip().splitlines()[0]
-        msg = f"{doing} failed on this device: {short}. Try --device cpu, or close other programs."
-        raise InferenceError(msg) from error
+        msg = (
+            f"{doing} failed on this device: {short}. Try the device cpu, or close other programs."
+        )
+        raise InferenceError(msg, option="device") from error

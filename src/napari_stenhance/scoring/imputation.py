@@ -13,14 +13,13 @@ from scipy.stats import rankdata
 from skimage.metrics import structural_similarity
 
 from napari_stenhance.scoring.maps import nearest_places
-from napari_stenhance.scoring.metrics import pearson
+from napari_stenhance.scoring.metrics import partial, pearson
 
 MEASURES = ("PCC", "Spearman", "RMSE", "JS", "SSIM")
 _SIGMA, _REACH = 1.5, 3.5
 """Of the Gaussian window of SSIM in places of the raster, and where it ends in sigmas: 11 × 11."""
 _SMALL = (0.01**2, 0.03**2)
 _WINDOW = 7
-_TINY = 1e-6
 
 Values = NDArray[np.floating]
 
@@ -113,8 +112,7 @@ def rank_correlation_beyond(
         rank_correlation(*pair)
         for pair in ((predicted, measured), (predicted, both), (measured, both))
     )
-    left = np.sqrt(np.clip((1 - a**2) * (1 - b**2), 0, None))
-    return np.where(left > _TINY, (r - a * b) / np.where(left > _TINY, left, 1), 0.0)
+    return np.nan_to_num(partial(r, a, b))
 
 
 def z_score_error(predicted: Values, measured: Values) -> NDArray[np.float64]:

@@ -239,8 +239,8 @@ def _clusters(
     """
     there = ", ".join(map(str, obs.columns)) or "none"
     if key and key not in obs:
-        msg = f"{where}: --cluster-key {key} is no column of the cells; there are: {there}."
-        raise InputError(msg)
+        msg = f"{where}: the cluster key {key} is no column of the cells; there are: {there}."
+        raise InputError(msg, option="cluster_key")
     key = key or CLUSTER
     if key not in obs:
         return (), None, []
@@ -250,9 +250,9 @@ def _clusters(
     if not known.any() or len(groups) > len(obs) / 2:
         msg = (
             f"{where}: the column {key} has {len(groups)} different values for {len(obs)} cells, "
-            f"which are no clusters; name another with --cluster-key: {there}."
+            f"which are no clusters; name another of them: {there}."
         )
-        raise InputError(msg)
+        raise InputError(msg, option="cluster_key")
     doubts = []
     if not known.all():
         doubts.append(

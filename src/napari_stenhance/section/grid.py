@@ -63,11 +63,24 @@ class Grid:
 
     @classmethod
     def of(cls, about: Mapping[str, Any]) -> Grid:
-        """Make a grid of what `to_json` said."""
+        """Make a grid of what `to_json` said.
+
+        Raises
+        ------
+        ValueError
+            If there is no such grid.
+        """
         more: dict[str, Any] = {"unit": about["unit"]} if "unit" in about else {}
         if "origin_um" in about:
             more["origin_um"] = tuple(about["origin_um"])
-        return cls(about["pitch_um"], tuple(about["shape"]), about["mpp"], **more)
+        grid = cls(about["pitch_um"], tuple(about["shape"]), about["mpp"], **more)
+        sizes = all(isinstance(n, int) and n > 0 for n in grid.shape) and len(grid.shape) == 2
+        lengths = all(0 < n < math.inf for n in (grid.pitch_um, grid.mpp))
+        origin = len(grid.origin_um) == 2 and all(map(math.isfinite, grid.origin_um))
+        if not (sizes and lengths and origin and grid.unit in {"micrometer", "pixel"}):
+            msg = f"there is no such grid: {dict(about)}"
+            raise ValueError(msg)
+        return grid
 
     def to_json(self) -> dict[str, Any]:
         """Return what identifies the grid; origin and unit only where they are not the usual."""
@@ -117,5 +130,9 @@ class Grid:
         return x0, y0, x1, y1
 
     def key(self) -> str:
-        """Name the grid in cache keys."""
-        return f"{self.pitch_um:g}um-{self.shape[0]}x{self.shape[1]}-{self.mpp:.6g}mpp"
+        """Name the grid in cache keys: two grids that differ in anything have two names."""
+        rows, columns = self.shape
+        name = f"{self.pitch_um:.17g}um-{rows}x{columns}-{self.mpp:.17g}mpp"
+        if self.origin_um != (0.0, 0.0):
+            name += "-at{:.17g},{:.17g}".format(*self.origin_um)
+        return name if self.unit == "micrometer" else f"{name}-{self.unit}"

@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from napari_stenhance.errors import InputError
+from napari_stenhance.section.places import Places
+from napari_stenhance.section.spots import ARRAY_COLUMNS, array_columns
 
 if TYPE_CHECKING:
     import anndata as ad
 
-_COLUMNS = (("array_col", "array_row"), ("array_x", "array_y"))
 # Of a pitch: spots that lie farther from where their numbers put them, at the median.
 _OFF_MOST = 0.25
 # Neighbours along the two directions: in array numbers, and where all are equally far.
@@ -29,10 +30,10 @@ def array_numbers(spots: ad.AnnData) -> NDArray[np.float64] | None:
     Visium says `array_col` and `array_row`; legacy ST says `array_x` and `array_y`, which may be
     where a spot was found rather than its number, and are rounded.
     """
-    for names in _COLUMNS:
+    for names in ARRAY_COLUMNS:
         if set(names) <= set(spots.obs.columns):
-            numbers = spots.obs[list(names)].to_numpy(dtype=np.float64)
-            return np.rint(numbers) if np.isfinite(numbers).all() else None
+            numbers = array_columns(spots.obs, names)
+            return None if numbers is None else np.rint(numbers)
     return None
 
 
@@ -88,23 +89,25 @@ class SpotLattice:
         Raises
         ------
         InputError
-            If spots have no array numbers, two have the same, or the positions do not follow them.
+            If spots have no array numbers, two at different positions have the same, or the
+            positions do not follow them.
         """
         found = array_numbers(spots)
         if found is None:
             msg = (
                 f"{where}: the spots do not say where they lie on their array (array_row and "
                 "array_col, or array_x and array_y, all of them numbers), so there is no lattice "
-                "between them; leave --lattice out."
+                "between them; leave the lattice out."
             )
-            raise InputError(msg)
+            raise InputError(msg, option="lattice")
         numbers = found.astype(np.int64)
-        unique, times = np.unique(numbers, axis=0, return_counts=True)
-        if len(unique) < len(numbers):
+        xy = np.asarray(spots.obsm["spatial"], np.float64)[:, :2]
+        # Observations of one place share its number.
+        unique, times = np.unique(numbers[Places.among(xy).first], axis=0, return_counts=True)
+        if (times > 1).any():
             column, row = unique[times > 1][0]
             msg = f"{where}: two spots have column {column} and row {row} of the array; remove one."
             raise InputError(msg)
-        xy = np.asarray(spots.obsm["spatial"], np.float64)[:, :2]
         design = np.column_stack([numbers, np.ones(len(numbers))])
         fit, _, rank, _ = np.linalg.lstsq(design, xy, rcond=None)
         affine = np.asarray(fit, np.float64)
@@ -115,9 +118,9 @@ class SpotLattice:
         if rank < 3 or not off <= _OFF_MOST * pitch:
             msg = (
                 f"{where}: the positions of the spots do not follow their numbers on the array; "
-                "check that both are of this section, or leave --lattice out."
+                "check that both are of this section, or leave the lattice out."
             )
-            raise InputError(msg)
+            raise InputError(msg, option="lattice")
         return lattice
 
     @property
@@ -148,5 +151,7 @@ class SpotLattice:
         array_xy = np.concatenate([self.numbers, between / s])
         xy = np.concatenate([self.xy, self.place(between / s)])
         distance, nearest = cKDTree(self.xy).query(xy)
+        # A spot is its own, also where another lies at its very position.
+        nearest[: len(self.xy)] = np.arange(len(self.xy))
         measured = np.arange(len(xy)) < len(self.xy)
         return FinerLattice(array_xy, xy, measured, np.asarray(nearest, np.int64), distance)

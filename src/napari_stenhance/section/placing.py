@@ -57,9 +57,9 @@ def choose_image(found: Found) -> Placed:
         names = ", ".join(image.name for image in fitting)
         msg = (
             f"{found.origin}: several files could be the image: {names}; leave only the slide "
-            "there, or name it with --image."
+            "there, or name it."
         )
-        raise InputError(msg)
+        raise InputError(msg, option="image")
     if fitting:
         return Placed(fitting[0])
     doubts = [f"The image {i.name} was left out: {why}." for i, why in why_not.items()]

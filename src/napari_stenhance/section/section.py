@@ -14,6 +14,7 @@ from napari_stenhance.errors import InputError
 from napari_stenhance.running.job import Job
 from napari_stenhance.section.formats import h5ad, legacy_st, phantom, prefix, visium
 from napari_stenhance.section.formats.found import IMAGE_SUFFIXES, Found
+from napari_stenhance.section.places import Places
 from napari_stenhance.section.placing import (
     INSIDE_LEAST,
     Placed,
@@ -21,19 +22,18 @@ from napari_stenhance.section.placing import (
     place_on,
     share_inside,
 )
+from napari_stenhance.section.scale import check_mpp
 from napari_stenhance.section.slide import Slide
 from napari_stenhance.section.spots import (
     UNS_KEY,
     SpotGeometry,
     attach,
     check_counts,
-    find_geometry,
-    find_mpp,
     geometry_of,
     nearest_distance,
     positions_px,
-    sum_at_same_place,
 )
+from napari_stenhance.section.stated import array_doubts, find_geometry, find_mpp
 from napari_stenhance.storage.cache import Cache
 
 if TYPE_CHECKING:
@@ -50,9 +50,9 @@ class Section:
     ----------
     slide : Slide or None
     spots : AnnData or None
-        Raw counts in `X`, `obsm["spatial"]` = (x, y) in full-resolution pixels. On construction
-        those at the very same position are summed, and `uns["stenhance"]` is filled in from what
-        the spots state, else from their lattice.
+        Raw counts in `X`, `obsm["spatial"]` = (x, y) in full-resolution pixels; every observation,
+        in its order, also where several share a position. On construction `uns["stenhance"]` is
+        filled in from what the spots state, else from their lattice.
     name : str
         By default the slide's name.
     mpp : float or None
@@ -62,13 +62,13 @@ class Section:
     origin : str
         The file that errors name; by default the section's name.
     library : ndarray of float64, shape (spots,), or None
-        Total count of each spot as it was measured, where `X` holds expected counts of some genes;
-        no two spots may then share a place. By default the sum over `X`, which is raw.
+        Total count of each spot as it was measured, where `X` holds expected counts of some genes.
+        By default the sum over `X`, which is raw.
 
     Raises
     ------
     InputError
-        If counts or positions cannot be used, or most spots lie outside the slide.
+        If counts, positions, scale or geometry cannot be used, or most spots lie outside the slide.
     """
 
     slide: Slide | None = None
@@ -87,27 +87,29 @@ class Section:
         name = self.name or (self.slide.name if self.slide else "section")
         object.__setattr__(self, "name", name)
         mpp, doubts = self.mpp, self.doubts
-        if self.slide is not None:
-            mpp = mpp or self.slide.mpp
+        if mpp is not None:
+            mpp = check_mpp(mpp, self.where)
+        elif self.slide is not None:
+            mpp = self.slide.mpp
         if self.spots is not None:
             check_counts(self.spots, self.where)
-            table, summed = sum_at_same_place(self.spots, positions_px(self.spots, self.where))
-            doubts = (*doubts, *summed)
-            xy = positions_px(table, self.where)
+            xy = positions_px(self.spots, self.where)
             if mpp is None:
-                mpp, source = find_mpp(table, xy)
+                mpp, source = find_mpp(self.spots, xy, self.where)
                 if mpp is not None and self.slide is not None:
                     object.__setattr__(self, "slide", self.slide.with_mpp(mpp, source))
                 if source.startswith("inferred"):
                     doubts = (*doubts, f"The scale, {mpp:.4g} µm per pixel, is {source}.")
             if self.slide is not None:
                 self._check_inside(xy)
-            spots = attach(table, find_geometry(table, xy, mpp))
-            object.__setattr__(self, "spots", spots)
+            geometry, more = find_geometry(self.spots, xy, mpp, self.where)
+            doubts = (*doubts, *_shared(xy), *array_doubts(self.spots.obs, xy), *more)
+            object.__setattr__(self, "spots", attach(self.spots, geometry))
         if self.slide is not None and mpp is not None and self.slide.mpp != mpp:
             object.__setattr__(self, "slide", self.slide.with_mpp(mpp, "given"))
         object.__setattr__(self, "mpp", mpp)
-        object.__setattr__(self, "doubts", doubts)
+        # A section made of another says the same again.
+        object.__setattr__(self, "doubts", tuple(dict.fromkeys(doubts)))
 
     @property
     def where(self) -> str:
@@ -170,6 +172,18 @@ class Section:
         return geometry_of(self.need_spots())
 
 
+def _shared(xy: NDArray[np.float64]) -> tuple[str, ...]:
+    """Say how many observations share a position."""
+    places = Places.among(xy)
+    if places.all_differ:
+        return ()
+    doubt = (
+        f"{len(xy) - len(places.first)} of {len(xy)} spots lie at the very position of another: "
+        "what learns from positions sums their counts; tables keep every spot."
+    )
+    return (doubt,)
+
+
 RECOGNISERS: tuple[Callable[[Path], Found | None], ...] = (
     legacy_st.recognise,
     phantom.recognise,
@@ -214,13 +228,16 @@ def open_section(
     Raises
     ------
     InputError
-        If nothing is there, it is not recognised, or its parts do not fit together.
+        If nothing is there, it is not recognised, its parts do not fit together, or the scale
+        cannot be right.
     """
     path = Path(path)
+    if mpp is not None:
+        mpp = check_mpp(mpp, str(path))
     if path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES:
         if image is not None:
-            msg = f"{path}: this is an image itself; give --image with counts that lack a slide."
-            raise InputError(msg)
+            msg = f"{path}: this is an image itself; name a slide only for counts."
+            raise InputError(msg, option="image")
         slide = Slide.open(path, mpp=mpp, cache=cache, job=job)
         return Section(slide=slide, name=path.stem)
     # A path and a prefix name files without being one.
@@ -232,7 +249,9 @@ def open_section(
     alone = prefix.slide_alone(path)
     if alone is not None:
         name, file, stated = alone
-        slide = Slide.open(file, mpp=mpp or stated, name=name, cache=cache, job=job)
+        slide = Slide.open(
+            file, mpp=stated if mpp is None else mpp, name=name, cache=cache, job=job
+        )
         return Section(slide=slide)
     if not path.exists():
         msg = f"{path}: there is no such file or folder."
@@ -256,21 +275,30 @@ def _assemble(
     job: Job | None,
 ) -> Section:
     doubts = [*found.doubts, *placed.doubts]
+    if mpp is None and found.no_scale:
+        raise InputError(found.no_scale, option="mpp")
     scale, source = (mpp, "given") if mpp is not None else (found.mpp, found.mpp_source)
-    scale = scale / placed.factor if scale else scale
+    if scale is not None:
+        if not source.startswith("inferred"):
+            scale = check_mpp(scale, str(found.origin))
+        scale = scale / placed.factor
     slide = None
     if placed.image is not None:
         slide = Slide.open(placed.image, name=found.name, cache=cache, job=job)
         if scale is None and slide.mpp is not None:
             scale, source = slide.mpp, slide.mpp_source
-        elif scale and slide.mpp and abs(slide.mpp / scale - 1) > _SCALES_DIFFER:
+        elif (
+            scale is not None
+            and slide.mpp is not None
+            and abs(slide.mpp / scale - 1) > _SCALES_DIFFER
+        ):
             doubts.append(
                 f"The image states {slide.mpp:.4g} µm per pixel; {scale:.4g} ({source}) is used."
             )
         if scale is not None:
             slide = slide.with_mpp(scale, source)
     if scale is None:
-        doubts.append("The scale is unknown: give it with --mpp (µm per pixel).")
+        doubts.append("The scale is unknown: give it, in µm per pixel.")
     elif source.startswith("inferred"):
         doubts.append(f"The scale, {scale:.4g} µm per pixel, is {source}.")
     if not spots and slide is not None:

@@ -15,6 +15,7 @@ from napari_stenhance.running.job import Job
 from napari_stenhance.section.formats import flat, tiff
 from napari_stenhance.section.formats.pixels import Pixels
 from napari_stenhance.section.resample import area_average, area_weights
+from napari_stenhance.section.scale import check_mpp
 from napari_stenhance.storage.cache import Cache, file_hash
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ Box = tuple[float, float, float, float]
 """(x0, y0, x1, y1) in micrometres of the world, where 0 is the centre of the first pixel."""
 
 WHITE = 255
-PLAUSIBLE_MPP = (0.05, 20.0)
 _GLASS_MM = 76.0
 
 
@@ -57,6 +57,11 @@ class Slide:
     sha256: str
     mpp: float | None
     mpp_source: str
+
+    def __post_init__(self) -> None:
+        """Refuse a scale that cannot be right."""
+        if self.mpp is not None:
+            object.__setattr__(self, "mpp", check_mpp(self.mpp, str(self.path)))
 
     @classmethod
     def open(
@@ -131,22 +136,14 @@ class Slide:
             If `mpp` lies outside 0.05 … 20 µm per pixel, or was inferred from spots and makes the
             slide larger than the glass that arrays are printed on.
         """
-        low, high = PLAUSIBLE_MPP
-        side_mm = max(self.shape) * mpp / 1000
-        if source.startswith("inferred") and side_mm > _GLASS_MM:
+        if source.startswith("inferred") and (side_mm := max(self.shape) * mpp / 1000) > _GLASS_MM:
             msg = (
                 f"{self.path}: at {mpp:.3g} µm per pixel, {source}, the slide would be "
                 f"{side_mm:.0f} mm long, and glass is {_GLASS_MM:g}; the spots' coordinates belong "
                 "to a smaller picture, and must be in full-resolution pixels of this one."
             )
             raise InputError(msg)
-        if not low <= mpp <= high:
-            msg = (
-                f"{self.path}: a scale of {mpp:g} µm per pixel cannot be right for a slide "
-                f"({low:g} to {high:g}); give the true one with --mpp."
-            )
-            raise InputError(msg)
-        return replace(self, mpp=float(mpp), mpp_source=source)
+        return replace(self, mpp=mpp, mpp_source=source)
 
     def scale(self) -> float:
         """Return `mpp`.
@@ -157,8 +154,8 @@ class Slide:
             If the scale is unknown.
         """
         if self.mpp is None:
-            msg = f"{self.path}: the slide's scale is unknown; give it with --mpp (µm per pixel)."
-            raise InputError(msg)
+            msg = f"{self.path}: the slide's scale is unknown; give it in µm per pixel."
+            raise InputError(msg, option="mpp")
         return self.mpp
 
     def extent_um(self) -> Box:

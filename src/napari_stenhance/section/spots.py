@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import scipy.sparse as sp
@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from napari_stenhance.errors import InputError
+from napari_stenhance.section.places import Places
+from napari_stenhance.section.scale import check_length, shown
 
 if TYPE_CHECKING:
     import anndata as ad
@@ -23,9 +25,18 @@ VISIUM_DIAMETER_UM = 55.0
 ST_PITCH_UM = 200.0
 ST_DIAMETER_UM = 100.0
 BIN_PITCH_MOST_UM = 20.0
-"""Spots this close are bins: squares that touch."""
+"""Spots this close are bins, squares that touch, if they lie on a square lattice."""
+ARRAY_COLUMNS = (("array_col", "array_row"), ("array_x", "array_y"))
+"""Columns of `obs` that number the array that spots were printed on: Visium's, legacy ST's."""
+Shape = Literal["disc", "square"]
+Unit = Literal["micrometer", "pixel"]
 # log(1 + 10,000) is 9.2: no logarithm of counts comes near.
 _LOG_MOST = 20.0
+# Of the pitch: spots of a Visium lattice lie no nearer, however it was bent or rounded.
+_NEAREST_LEAST = 0.8
+_LATTICE_SPOTS, _LATTICE_NEIGHBOURS = 2000, 8
+# Of a pitch, along each axis: 0 on a square lattice, 0.25 anywhere.
+_OFF_LATTICE_MOST = 0.15
 
 
 @dataclass(frozen=True)
@@ -35,21 +46,61 @@ class SpotGeometry:
     Attributes
     ----------
     spot_diameter_um, pitch_um : float
-        In micrometres, or in pixels where `unit` is "pixel".
+        In micrometres, or in pixels where `unit` is "pixel"; 0 for a spot that is alone.
     spot_shape : {"disc", "square"}
     unit : {"micrometer", "pixel"}
         "pixel" where no scale is known.
+
+    Raises
+    ------
+    InputError
+        If a length is no finite number or negative, or a word is another.
     """
 
     spot_diameter_um: float
-    spot_shape: Literal["disc", "square"]
+    spot_shape: Shape
     pitch_um: float
-    unit: Literal["micrometer", "pixel"]
+    unit: Unit
+
+    def __post_init__(self) -> None:
+        """Check what may come from a file."""
+        for name in ("spot_diameter_um", "pitch_um"):
+            length = check_length(getattr(self, name), f'uns["{UNS_KEY}"]["{name}"]')
+            object.__setattr__(self, name, length)
+        for name, words in (("spot_shape", get_args(Shape)), ("unit", get_args(Unit))):
+            word = getattr(self, name)
+            if not isinstance(word, str) or word not in words:
+                msg = (
+                    f'uns["{UNS_KEY}"]["{name}"] is {shown(word)}; it must be '
+                    f'{" or ".join(words)}: correct it, or take uns["{UNS_KEY}"] out.'
+                )
+                raise InputError(msg)
+            object.__setattr__(self, name, str(word))
+
+    def in_um(self, mpp: float | None) -> SpotGeometry:
+        """Return it in micrometres, given those of a pixel; as it is without a scale."""
+        if self.unit == "micrometer" or mpp is None:
+            return self
+        return SpotGeometry(
+            self.spot_diameter_um * mpp, self.spot_shape, self.pitch_um * mpp, "micrometer"
+        )
 
 
 def geometry_of(spots: ad.AnnData) -> SpotGeometry:
-    """Read `uns["stenhance"]` of spots that belong to a section."""
-    return SpotGeometry(**spots.uns[UNS_KEY])
+    """Read `uns["stenhance"]` of spots that belong to a section, or of a table of a result.
+
+    Raises
+    ------
+    InputError
+        If it is not there, not whole, or cannot be right.
+    """
+    known = spots.uns.get(UNS_KEY)
+    names = [field.name for field in fields(SpotGeometry)]
+    lost = names if not isinstance(known, Mapping) else [n for n in names if n not in known]
+    if lost:
+        msg = f'uns["{UNS_KEY}"] of the spots lacks {", ".join(lost)}; write the table again.'
+        raise InputError(msg)
+    return SpotGeometry(**{name: known[name] for name in names})
 
 
 def positions_px(spots: ad.AnnData, where: str) -> NDArray[np.float64]:
@@ -146,39 +197,28 @@ def check_raw(spots: ad.AnnData, where: str) -> None:
     raise InputError(msg)
 
 
-def sum_at_same_place(
-    spots: ad.AnnData, xy: NDArray[np.float64]
-) -> tuple[ad.AnnData, tuple[str, ...]]:
-    """Sum the counts of spots whose positions are equal: they are one spot, listed several times.
+def array_columns(obs: pd.DataFrame, names: Sequence[str]) -> NDArray[np.float64] | None:
+    """Return columns that number an array, (spots, columns).
 
-    Parameters
-    ----------
-    spots : AnnData
-    xy : ndarray of float64, shape (n, 2)
-
-    Returns
-    -------
-    AnnData
-        `spots` itself where no two share a place; else the first spot of each place, without
-        layers, which nobody can say how to sum.
-    doubts : tuple of str
+    None where they are missing, or not finite numbers for every spot: text such as "NA" is none.
     """
-    _, first, place = np.unique(xy[:, 0] + 1j * xy[:, 1], return_index=True, return_inverse=True)
-    if len(first) == len(xy):
-        return spots, ()
-    order = np.argsort(first)
-    row = np.argsort(order)[place]
-    add = sp.csr_matrix(
-        (np.ones(len(xy), np.float32), (row, np.arange(len(xy)))), (len(first), len(xy))
-    )
-    summed = spots[first[order]].copy()
-    summed.layers.clear()
-    summed.X = add @ spots.X
-    doubt = (
-        f"{len(xy) - len(first)} of {len(xy)} spots lie at the very position of another: their "
-        "counts were summed, and the first id was kept."
-    )
-    return summed, (doubt,)
+    import pandas as pd
+
+    if not set(names) <= set(obs.columns):
+        return None
+    try:
+        numbers = np.column_stack(
+            [
+                obs[name].to_numpy(np.float64)
+                if pd.api.types.is_numeric_dtype(obs[name])
+                else pd.to_numeric(obs[name].astype(object), errors="coerce").to_numpy(np.float64)
+                for name in names
+            ]
+        )
+    except (TypeError, ValueError):
+        # Such as lists, or missing values among whole numbers.
+        return None
+    return numbers if np.isfinite(numbers).all() else None
 
 
 def visium_pitch_px(obs: pd.DataFrame, xy: NDArray[np.float64]) -> float | None:
@@ -186,17 +226,19 @@ def visium_pitch_px(obs: pd.DataFrame, xy: NDArray[np.float64]) -> float | None:
 
     Visium numbers its hexagonal lattice so that `array_row + array_col` is even; neighbours in a
     row lie two columns and 100 µm apart. Only that direction is measured: rows lie 0.87 pitches
-    apart in files of Space Ranger 3, not √3 / 2.
+    apart in files of Space Ranger 3, not √3 / 2. Numbers that put spots farther apart than they lie
+    are not Visium's: their rows and columns may be exchanged.
     """
-    if not {"array_row", "array_col"} <= set(obs.columns):
+    numbers = array_columns(obs, ("array_row", "array_col"))
+    if numbers is None:
         return None
-    row, column = (obs[c].to_numpy(dtype=np.float64) for c in ("array_row", "array_col"))
-    if not (np.isfinite(row).all() and np.isfinite(column).all()):
-        return None
+    row, column = numbers.T
     if ((row + column) % 2).any() or len(set(row % 2)) < 2:
         return None
     affine = _lattice_affine(np.column_stack([column / 2, row]), xy)
-    return None if affine is None else float(np.hypot(*affine[0])) or None
+    pitch = 0.0 if affine is None else float(np.hypot(*affine[0]))
+    # No two spots lie nearer than the pitch, unless rows and columns were exchanged.
+    return pitch if pitch and nearest_distance(xy) >= _NEAREST_LEAST * pitch else None
 
 
 def square_pitch_px(array_xy: NDArray[np.float64], xy: NDArray[np.float64]) -> float | None:
@@ -219,63 +261,40 @@ def _lattice_affine(
 
 
 def nearest_distance(xy: NDArray[np.float64]) -> float:
-    """Median distance to the nearest other spot, in the unit of `xy`; 0 for a single spot."""
-    if len(xy) < 2:
-        return 0.0
-    return float(np.median(cKDTree(xy).query(xy, k=2)[0][:, 1]))
+    """Median distance to the nearest other position, in the unit of `xy`; 0 where all are one.
 
-
-def _stated_mpp(uns: Mapping[str, Any]) -> float | None:
-    """Find a scale, in µm per full-resolution pixel, that an AnnData states about itself."""
-    for key in ("microns_per_pixel", "microns_per_fullres_pixel"):
-        if key in uns:
-            return float(uns[key])
-    libraries = uns.get("spatial")
-    if isinstance(libraries, Mapping) and len(libraries) == 1:
-        (library,) = libraries.values()
-        factors = library.get("scalefactors", {}) if isinstance(library, Mapping) else {}
-        if "microns_per_pixel" in factors:
-            return float(factors["microns_per_pixel"])
-    return None
-
-
-def find_mpp(spots: ad.AnnData, xy: NDArray[np.float64]) -> tuple[float | None, str]:
-    """Find the scale that an AnnData states, or that its Visium lattice implies.
-
-    Returns
-    -------
-    mpp : float or None
-        Micrometres per full-resolution pixel.
-    source : str
-        In words.
+    Observations that share a position count once: their distance of 0 is no pitch.
     """
-    stated = _stated_mpp(spots.uns)
-    if stated is not None:
-        return stated, "stated in uns"
-    pitch = visium_pitch_px(spots.obs, xy)
-    if pitch is not None:
-        source = f"inferred from the Visium lattice: {pitch:.1f} px = {VISIUM_PITCH_UM:g} µm"
-        return VISIUM_PITCH_UM / pitch, source
-    return None, "unknown"
+    places = xy[Places.among(xy).first]
+    if len(places) < 2:
+        return 0.0
+    return float(np.median(cKDTree(places).query(places, k=2)[0][:, 1]))
 
 
-def find_geometry(spots: ad.AnnData, xy: NDArray[np.float64], mpp: float | None) -> SpotGeometry:
-    """Work out diameter, shape and pitch from what the spots state, else from their lattice."""
-    known = spots.uns.get(UNS_KEY)
-    if isinstance(known, Mapping) and {"spot_diameter_um", "pitch_um"} <= set(known):
-        fields = {k: known[k] for k in SpotGeometry.__dataclass_fields__ if k in known}
-        return SpotGeometry(**{"spot_shape": "disc", "unit": "micrometer", **fields})
-    nearest = nearest_distance(xy)
-    if mpp is None:
-        return SpotGeometry(nearest / 2, "disc", nearest, "pixel")
-    pitch = float(spots.uns.get("spot_pitch_um", nearest * mpp))
-    if "spot_diameter_um" in spots.uns:
-        return SpotGeometry(float(spots.uns["spot_diameter_um"]), "disc", pitch, "micrometer")
-    if visium_pitch_px(spots.obs, xy) is not None:
-        return SpotGeometry(VISIUM_DIAMETER_UM, "disc", VISIUM_PITCH_UM, "micrometer")
-    if pitch <= BIN_PITCH_MOST_UM:
-        return SpotGeometry(pitch, "square", pitch, "micrometer")
-    return SpotGeometry(pitch / 2, "disc", pitch, "micrometer")
+def are_bins(xy: NDArray[np.float64], pitch: float) -> bool:
+    """Tell whether positions lie on a square lattice, turned or not, of which places may be empty.
+
+    Cells, which lie anyhow, and hexagonal lattices do not.
+
+    Parameters
+    ----------
+    xy : ndarray of float64, shape (n, 2)
+    pitch : float
+        In the unit of `xy`.
+    """
+    places = xy[Places.among(xy).first]
+    if len(places) < 3 or not pitch > 0:
+        return False
+    some = places[:: -(-len(places) // _LATTICE_SPOTS)]
+    number = min(_LATTICE_NEIGHBOURS + 1, len(places))
+    near = cKDTree(places).query(some, k=number)[1][:, 1:]
+    step = (places[near] - some[:, None]) / pitch
+    # Turned so that the nearest lies along x, where it is a neighbour in a row or column.
+    turned = step[..., 0] + 1j * step[..., 1]
+    ahead = np.abs(turned[:, 0])
+    turned = (turned[:, 1:] * (turned[:, :1].conj() / ahead[:, None]))[ahead < 1.25]
+    off = [np.abs(part - np.rint(part)) for part in (turned.real, turned.imag)]
+    return bool(np.size(off) and np.mean(off) <= _OFF_LATTICE_MOST)
 
 
 def attach(spots: ad.AnnData, geometry: SpotGeometry) -> ad.AnnData:

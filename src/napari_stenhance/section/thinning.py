@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def thin(spots: ad.AnnData, mean: float, sd: float, seed: int) -> ad.AnnData:
-    """Keep a random share of each spot's counts; spots left without any are removed.
+    """Keep a random share of each spot's counts; spots left without any stay, and count 0.
 
     Each spot keeps a share of its own, from a gamma distribution, and so many counts are drawn from
     a multinomial distribution with the proportions that were measured.
@@ -30,7 +30,7 @@ def thin(spots: ad.AnnData, mean: float, sd: float, seed: int) -> ad.AnnData:
     Returns
     -------
     AnnData
-        Ids, positions and genes of `spots`, with fewer counts; without layers.
+        All of `spots`, with fewer counts; without layers.
 
     Raises
     ------
@@ -60,14 +60,13 @@ def thin(spots: ad.AnnData, mean: float, sd: float, seed: int) -> ad.AnnData:
         kept[own] = rng.multinomial(library[spot], counts.data[own] / total[spot])
     thinned = sp.csr_array((kept, counts.indices, counts.indptr), counts.shape)
     thinned.eliminate_zeros()
-    there = np.flatnonzero(library)
-    if not len(there):
+    if not library.any():
         msg = f"A mean share of {mean:g} leaves no counts at all; give a larger one."
         raise InputError(msg)
     return ad.AnnData(
-        X=sp.csr_matrix(thinned[there]),
-        obs=spots.obs.iloc[there].copy(),
+        X=sp.csr_matrix(thinned),
+        obs=spots.obs.copy(),
         var=spots.var.copy(),
-        obsm={"spatial": np.asarray(spots.obsm["spatial"])[there]},
+        obsm={"spatial": np.array(spots.obsm["spatial"])},
         uns={"downsampled": {"mean": mean, "sd": sd, "seed": seed}},
     )

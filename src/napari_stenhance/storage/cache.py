@@ -18,8 +18,8 @@ from platformdirs import user_cache_path
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.running.job import Job
+from napari_stenhance.storage.checked import folder_of
 from napari_stenhance.storage.lock import Mark
-from napari_stenhance.storage.tiles import folder_of
 from napari_stenhance.storage.whole import written_whole
 from napari_stenhance.storage.writing import writing
 

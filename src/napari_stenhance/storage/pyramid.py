@@ -10,13 +10,14 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
+from napari_stenhance.errors import InputError
+from napari_stenhance.storage.checked import CheckedArray, checked, folder_of, open_node
 from napari_stenhance.storage.tiles import (
     Index,
     create_array,
     is_done,
     missing_tiles,
     tile_size,
-    writable,
     write_tile,
 )
 
@@ -41,7 +42,7 @@ def create_levels(
     channels: int | None = None,
     apart: bool = False,
     fill_value: float = 0,
-) -> list[zarr.Array[Any]]:
+) -> list[CheckedArray]:
     """Make the arrays s0, s1 … of a pyramid, down to one that fits into a tile.
 
     `channels` adds a last axis. A tile is one file with all of them; if they are `apart`, each can
@@ -65,10 +66,45 @@ def create_levels(
     ]
 
 
-def open_levels(group: zarr.Group) -> list[zarr.Array[Any]]:
-    """Open the arrays s0, s1 … of a pyramid, finest first; empty chunks are written here too."""
-    arrays = sorted(group.arrays(), key=lambda item: int(item[0][1:]))
-    return [writable(array) for _, array in arrays]
+def open_levels(
+    group: zarr.Group, shape: tuple[int, int] | None = None, channels: int | None = None
+) -> list[CheckedArray]:
+    """Open the arrays s0, s1 … of a pyramid, finest first; empty chunks are written here too.
+
+    Parameters
+    ----------
+    group : zarr.Group
+    shape : tuple of int, optional
+        Rows and columns that the finest should have.
+    channels : int, optional
+        How many it should have.
+
+    Raises
+    ------
+    InputError
+        If a level is missing or damaged, or they are not the levels of one such pyramid.
+    """
+    number = sum(1 for child in folder_of(group).glob("s*") if child.is_dir())
+    levels = [checked(open_node(group, f"s{n}", zarr.Array)) for n in range(number)]
+    whole = bool(levels) and all(level.ndim in (2, 3) for level in levels)
+    if whole:
+        # All that is read goes by the tiles of the finest level.
+        rows, columns = levels[0].shape[:2]
+        expected = level_shapes((rows, columns), tile_size(levels[0]))
+        last = levels[0].shape[2:]
+        whole = (
+            [level.shape for level in levels] == [(*each, *last) for each in expected]
+            and shape in (None, (rows, columns))
+            and channels in (None, *last)
+            and len({level.dtype for level in levels}) == 1
+        )
+    if not whole:
+        msg = (
+            f"{folder_of(group)}: its levels are not those of one pyramid: some are missing, or a "
+            "zarr.json is damaged; copy the whole again, or make it anew."
+        )
+        raise InputError(msg)
+    return levels
 
 
 def mean_pool(values: NDArray[Any]) -> NDArray[np.float32]:

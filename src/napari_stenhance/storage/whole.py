@@ -90,8 +90,8 @@ def is_free(out: Path, *, folder: bool = False) -> bool:
 
 
 def _taken(out: Path) -> InputError:
-    msg = f"{out}: something lies here already; choose another name, nothing was touched."
-    return InputError(msg)
+    msg = f"{out}: something lies here already; choose another place, nothing was touched."
+    return InputError(msg, option="out")
 
 
 def scratch_in(folder: Path) -> Path:

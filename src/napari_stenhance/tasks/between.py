@@ -15,6 +15,7 @@ from napari_stenhance.results.lattice import check_size, lattice_table, write_la
 from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.running.job import Job
 from napari_stenhance.section.lattice import SpotLattice
+from napari_stenhance.section.places import Places
 from napari_stenhance.section.section import Section
 
 
@@ -30,6 +31,8 @@ def write_between(
 ) -> None:
     """Predict the spots and the points between them that lie on wanted superpixels, as a table.
 
+    Every spot has its row, in the order of the section: NaN where nothing is predicted.
+
     Raises
     ------
     InputError
@@ -39,14 +42,28 @@ def write_between(
     points = SpotLattice.of(section.need_spots(), section.where).finer(s)
     xy_um = points.xy * section.need_slide().scale()
     at = np.rint(features.grid.position(xy_um)).astype(np.int64)
-    keep = np.asarray(((at >= 0) & (at < wanted.shape)).all(axis=1))
-    keep[keep] = wanted[tuple(at[keep].T)]
-    if not keep.any():
+    there = np.asarray(((at >= 0) & (at < wanted.shape)).all(axis=1))
+    there[there] = wanted[tuple(at[there].T)]
+    if not there.any():
         msg = f"{section.where}: no point of the lattice lies on the tissue that is predicted."
         raise InputError(msg)
+    keep = there | points.is_measured
     check_size(int(keep.sum()), len(fitted.decoder.genes), job)
+    left = int((points.is_measured & ~there).sum())
+    if left:
+        job.note(
+            f"{section.name}: {left} spots lie off the tissue that is predicted; their rows in the "
+            "table of the lattice are empty (NaN)."
+        )
     with job.stage(f"Predicting between the spots of {section.name}", 1) as stage:
-        latent = fitted.latent_at(features, Positions(xy_um[keep], points.array_xy[keep]), job)
-        table = lattice_table(result, run, section, s, points, keep, latent, fitted.decoder)
+        # Observations that share a position get what is predicted there, once.
+        places = Places.among(xy_um[there])
+        some = np.flatnonzero(there)[places.first]
+        latent = fitted.latent_at(features, Positions(xy_um[some], points.array_xy[some]), job)
+        row = np.full(len(points.xy), -1)
+        row[there] = places.of
+        table = lattice_table(
+            result, run, section, s, points, keep, latent.at_rows(row[keep]), fitted.decoder
+        )
         write_lattice(result, run, s, table)
         stage.advance()

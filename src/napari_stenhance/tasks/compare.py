@@ -148,8 +148,10 @@ def _genes(truth: Section, modelled: Sequence[str], asked: Sequence[str] | None)
     both = set(modelled) & set(spots.var_names)
     lost = [gene for gene in asked or () if gene not in both]
     if lost:
-        msg = f"--genes: {', '.join(lost[:5])} were not predicted, or not counted in {truth.where}."
-        raise InputError(msg)
+        msg = (
+            f"{', '.join(lost[:5])}: not predicted, or not counted in {truth.where}; leave it out."
+        )
+        raise InputError(msg, option="genes")
     if asked:
         return tuple(asked)
     total = np.asarray(spots.X.sum(axis=0)).ravel()

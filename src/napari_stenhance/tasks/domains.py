@@ -38,6 +38,14 @@ class DomainsOptions(Options):
         ),
     ] = None
     n_domains: Annotated[int | None, Help("How many domains; by default, estimated.")] = None
+    superpixel_um: Annotated[
+        float | None,
+        Help(
+            "Of a result: find domains of coarser superpixels, two, four, eight … times as wide as "
+            "those of its run, which takes less time and memory; by default as wide.",
+            unit="µm",
+        ),
+    ] = None
     preset: Preset = "robust"
     clustering: Clustering = "auto"
     runs: Runs = None
@@ -94,7 +102,7 @@ def domains(
     job, cache = job or Job(), cache or Cache.default()
     device = resolve_device(options.device)
     method = make_method(options, options.seed, device)
-    seen = see(options.sections, options.out, options.mpp, options.image, cache, job)
+    seen = see(options, cache, job)
     for one in seen:
         if len(one.slice.xy) <= (options.n_domains or LEAST):
             msg = (
@@ -128,6 +136,7 @@ def domains(
             return tuple(done)
         with inference_errors("Finding domains"):
             found = method.find([one.slice for one in seen], options.n_domains, job)
+        found = found.of_observations([one.slice for one in seen])
         found = replace(found, labels=number_domains(found.labels))
         provenance = {
             "seed": options.seed,

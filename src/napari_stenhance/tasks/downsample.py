@@ -66,10 +66,9 @@ def downsample(
         thinned.uns["microns_per_pixel"] = section.mpp
     write_h5ad(thinned, options.out)
     before, after = float(spots.X.sum()), float(thinned.X.sum())
-    job.note(
-        f"{after:.0f} of {before:.0f} counts were kept ({after / before:.1%}), in "
-        f"{thinned.n_obs} of {spots.n_obs} spots."
-    )
+    empty = int((thinned.X.sum(axis=1) == 0).sum())
+    left = f"; {empty} of {thinned.n_obs} spots have none" if empty else ""
+    job.note(f"{after:.0f} of {before:.0f} counts were kept ({after / before:.1%}){left}.")
     if section.slide is not None:
-        job.note(f"Its slide is still {section.slide.path}: give it to enhance with --image.")
+        job.note(f"Its slide is still {section.slide.path}: give it to enhance as the image.")
     return options.out

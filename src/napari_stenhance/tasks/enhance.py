@@ -132,15 +132,21 @@ def enhance(
     from napari_stenhance.storage.cache import Cache
     from napari_stenhance.tasks.kept_model import KeptModel
     from napari_stenhance.tasks.learning import make_learner, open_training, run_name
-    from napari_stenhance.tasks.predicting import Plan, open_for, predict_all, saved_model
+    from napari_stenhance.tasks.predicting import (
+        Plan,
+        note_doubts,
+        open_for,
+        predict_all,
+        saved_model,
+    )
 
     job, cache = job or Job(), cache or Cache.default()
     if not options.sections:
         msg = "enhance: name at least one section to learn from."
         raise InputError(msg)
     if options.image is not None and len(options.sections) > 1:
-        msg = "--image is the slide of one section; put the slides of several beside their counts."
-        raise InputError(msg)
+        msg = "One image is the slide of one section; put those of several beside their counts."
+        raise InputError(msg, option="image")
     device = resolve_device(options.device)
     method = make_learner(options, options.seed, device)
     options = replace(options, genes=options.genes or method.genes)
@@ -158,9 +164,9 @@ def enhance(
         measured = without_controls(measured)
     else:
         chosen = named_genes(options.genes)
-        require_genes(chosen, measured, "--genes")
+        require_genes(chosen, measured, "genes")
         measured = chosen
-    require_genes(write, measured, "--write")
+    require_genes(write, measured, "write")
     learned = _learning_identity(options, method, sight, training)
     kept = KeptModel.of(learned, cache)
     plan = Plan(
@@ -184,6 +190,7 @@ def enhance(
             if saved is None:
                 saved = _fit(method, training, options, write, sight, job)
                 result.log("trained", run=run)
+            note_doubts(saved, job)
             fitted.append(saved)
         return fitted[0]
 
@@ -210,13 +217,13 @@ def _sight(
     pitch = options.pitch
     if pitch is not None and not method.crops_um:
         msg = (
-            f"--pitch {pitch:g}: {options.method} predicts on the superpixels of its encoder; "
+            f"Pitch {pitch:g}: {options.method} predicts on the superpixels of its encoder; "
             "leave it out, or choose histosge or spamcaf."
         )
-        raise InputError(msg)
+        raise InputError(msg, option="pitch")
     if pitch is not None and not pitch > 0:
-        msg = f"--pitch {pitch:g}: write a length in micrometres."
-        raise InputError(msg)
+        msg = f"Pitch {pitch:g}: write a length in micrometres."
+        raise InputError(msg, option="pitch")
     if method.crops_um and pitch is None:
         pitch = pitch_between(training)
     return Sight(options.encoder, options.tissue, device, cache, method.crops_um, pitch)
@@ -237,17 +244,17 @@ def _check_lattice(options: EnhanceOptions, method: Method, training: list[Secti
         return
     if not method.crops_um:
         msg = (
-            f"--lattice {s}: {options.method} predicts superpixels only; leave it out, or choose "
+            f"Lattice {s}: {options.method} predicts superpixels only; leave it out, or choose "
             "histosge or spamcaf."
         )
-        raise InputError(msg)
+        raise InputError(msg, option="lattice")
     if options.predict:
-        msg = f"--lattice {s}: only the image of other slides is used, which has no spots; leave "
-        msg += "out --lattice or --predict."
-        raise InputError(msg)
+        msg = f"Lattice {s}: only the image of other slides is used, which has no spots; leave out "
+        msg += "the lattice, or the other slides."
+        raise InputError(msg, option="lattice")
     if s not in (2, 3, 4):
-        msg = f"--lattice {s}: a step between spots can be divided into 2, 3 or 4."
-        raise InputError(msg)
+        msg = f"Lattice {s}: a step between spots can be divided into 2, 3 or 4."
+        raise InputError(msg, option="lattice")
     for section in training:
         SpotLattice.of(section.need_spots(), section.where)
 
@@ -314,8 +321,8 @@ def _fit(
             check_size(options.lattice**2 * len(sample.xy_um), len(genes), job)
     lost = [gene for gene in write if gene not in genes]
     if lost:
-        msg = f"--write: {', '.join(lost[:5])} not chosen by --genes {options.genes}; add it there."
-        raise InputError(msg)
+        msg = f"{', '.join(lost[:5])}: not chosen by the genes {options.genes}; add it there."
+        raise InputError(msg, option="genes")
     shared = common_genes([(s.name, s.genes) for s in samples])
     dropped = max(len(s.genes) for s in samples) - len(shared)
     if dropped:

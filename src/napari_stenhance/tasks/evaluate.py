@@ -172,16 +172,14 @@ def _check_own(options: EvaluateOptions) -> None:
     for field in dataclasses.fields(options):
         of = _OWN.get(field.name, (options.method,))
         if options.method not in of and getattr(options, field.name) != field.default:
-            name = field.name.replace("_", "-")
-            msg = (
-                f"--{name} is an option of {', '.join(of)}, not of {options.method}; leave it out."
-            )
-            raise InputError(msg)
+            name = field.name.replace("_", " ")
+            msg = f"{name}: an option of {', '.join(of)}, not of {options.method}; leave it out."
+            raise InputError(msg, option=field.name)
     presets = _PRESETS.get(options.method, (options.preset,))
     if options.preset not in presets:
         there = " and ".join(presets)
-        msg = f"--preset {options.preset}: {options.method} has {there}; choose one of them."
-        raise InputError(msg)
+        msg = f"Preset {options.preset}: {options.method} has {there}; choose one of them."
+        raise InputError(msg, option="preset")
 
 
 def _domains(
@@ -203,7 +201,8 @@ def _domains(
             method = make_method(options, seed, device)
             with inference_errors("Finding domains"):
                 found = method.find([seen], number, job)
-            values = {} if truth is None else agreement(found.labels[0], truth)
+            labels = seen.of_observations(found.labels[0])
+            values = {} if truth is None else agreement(labels, truth)
             values |= compactness(found.embedding[0], found.labels[0], seed)
             scores.append(Score(seed, options.method, values, found.n_domains))
             stage.advance()
@@ -218,14 +217,14 @@ def _genes(
     from napari_stenhance.tasks.sight import Sight
 
     if not 0 < options.ratio < 1:
-        msg = f"--ratio {options.ratio:g}: write the share of the spots to learn from, as 0.5."
-        raise InputError(msg)
+        msg = f"Ratio {options.ratio:g}: write the share of the spots to learn from, as 0.5."
+        raise InputError(msg, option="ratio")
     if options.method == "pixel2gene" and options.preset != "robust":
         msg = (
-            f"--preset {options.preset}: pixel2gene then predicts counts of superpixels, and here "
+            f"Preset {options.preset}: pixel2gene then predicts counts of superpixels, and here "
             "log1p CP10k of spots is compared; choose robust, or use compare."
         )
-        raise InputError(msg)
+        raise InputError(msg, option="preset")
     methods = [make_learner(options, seed, device) for seed in seeds]
     section = open_training(options.section, options.mpp, options.image, cache, job)
     crops_um = methods[0].crops_um
@@ -252,8 +251,8 @@ def _hidden_genes(
     from napari_stenhance.tasks.impute import see_shared
 
     if options.reference is None:
-        msg = "evaluate --method sinca: name the single cells with --reference."
-        raise InputError(msg)
+        msg = "sinca learns from single cells; name their file."
+        raise InputError(msg, option="reference")
     section = open_spots(options.section, options.mpp, None, cache, job)
     opened = open_cells(options.reference, section.need_spots(), job=job)
     for said in (opened.report, *opened.doubts):
@@ -284,8 +283,8 @@ def _published(options: EvaluateOptions) -> Recipe | WholeRecipe:
     from napari_stenhance.methods.sinca.reference.whole_network import WholeRecipe
 
     if options.variant == "full":
-        msg = "--variant full: sinca was published as coded and first; choose one of them."
-        raise InputError(msg)
+        msg = "Variant full: sinca was published as coded and first; choose one of them."
+        raise InputError(msg, option="variant")
     made = WholeRecipe() if options.variant == "first" else Recipe()
     return made if options.epochs is None else dataclasses.replace(made, epochs=options.epochs)
 
@@ -307,8 +306,8 @@ def _seeds(spec: str) -> tuple[int, ...]:
     except ValueError:
         found = []
     if not found:
-        msg = f"--seeds {spec}: write one seed, a range as 0-4, or several as 1,5,9."
-        raise InputError(msg)
+        msg = f"Seeds {spec}: write one seed, a range as 0-4, or several as 1,5,9."
+        raise InputError(msg, option="seeds")
     return tuple(found)
 
 
@@ -323,12 +322,12 @@ def _truth(section: Section, column: str) -> NDArray[np.object_]:
     obs = section.need_spots().obs
     if column not in obs:
         there = ", ".join(map(str, obs.columns)) or "none"
-        msg = f"{section.where}: --truth {column} is no column of the spots; there are: {there}."
-        raise InputError(msg)
+        msg = f"{section.where}: the truth {column} is no column of the spots; there are: {there}."
+        raise InputError(msg, option="truth")
     known = obs[column].notna() & (obs[column].astype(str).str.strip() != "")
     if not known.any():
-        msg = f"{section.where}: --truth {column} is empty for every spot; choose another column."
-        raise InputError(msg)
+        msg = f"{section.where}: the truth {column} is empty for every spot; choose another column."
+        raise InputError(msg, option="truth")
     truth = obs[column].astype(str).to_numpy(object, copy=True)
     truth[~known.to_numpy()] = None
     return truth

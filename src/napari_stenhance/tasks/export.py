@@ -47,7 +47,7 @@ class ExportOptions(Options):
 def export(options: ExportOptions, job: Job | None = None, cache: Cache | None = None) -> Path:
     """Write the predictions of a run as a table, or a table of the result.
 
-    Without --run, --genes and --at-spots, the newest run of `impute` if there is one.
+    Without a run, genes or a section at whose spots, the newest run of `impute` if there is one.
 
     Parameters
     ----------
@@ -83,8 +83,8 @@ def export(options: ExportOptions, job: Job | None = None, cache: Cache | None =
     result = ResultFolder.open(options.result)
     if options.table:
         if options.at_spots is not None or options.genes or options.run:
-            msg = "export: --table takes a table whole; leave out --at-spots, --genes and --run."
-            raise InputError(msg)
+            msg = "A table is exported whole; leave out its spots' section, the genes and the run."
+            raise InputError(msg, option="table")
         write_h5ad(open_table(result, options.table), options.out)
         return options.out
     genes = named_genes(options.genes) if options.genes else None
@@ -108,8 +108,8 @@ def export(options: ExportOptions, job: Job | None = None, cache: Cache | None =
             job.note(f"{off} spots lie off the tissue mask and got the nearest prediction.")
     else:
         if genes is None:
-            msg = "export: superpixels need --genes (A,B,C or a file); spots need --at-spots."
-            raise InputError(msg)
+            msg = "A table of superpixels needs genes; for one of spots, name their section."
+            raise InputError(msg, option="genes")
         table = at_superpixels(result, run, genes, job)
     write_h5ad(table, options.out)
     return options.out
@@ -132,6 +132,6 @@ def _imputed(options: ExportOptions, result: ResultFolder) -> ImputedRun | None:
     if not named and (options.run or not (alone or (runs and plain))):
         return None
     if options.at_spots is not None:
-        msg = "export: a run of impute holds its own spots already; leave out --at-spots."
-        raise InputError(msg)
+        msg = "A run of impute holds its own spots already; leave their section out."
+        raise InputError(msg, option="at_spots")
     return imputed_run(result, options.run)

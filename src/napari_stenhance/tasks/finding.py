@@ -55,11 +55,11 @@ def make_method(options: Any, seed: int, device: torch.device) -> DomainMethod:
 
     number = options.n_domains
     if number is not None and not LEAST <= number <= MOST:
-        msg = f"--n-domains {number}: there can be {LEAST} to {MOST} domains."
-        raise InputError(msg)
+        msg = f"There can be {LEAST} to {MOST} domains, not {number}."
+        raise InputError(msg, option="n_domains")
     if options.runs is not None and options.runs < 1:
-        msg = f"--runs {options.runs}: at least one training is needed."
-        raise InputError(msg)
+        msg = f"{options.runs} runs: at least one training is needed."
+        raise InputError(msg, option="runs")
     return make_domain_method(
         preset=options.preset,
         clustering=_CLUSTERING[options.preset]
@@ -97,10 +97,12 @@ def open_spots(
 
 
 def spots_slices(sections: Sequence[Section], job: Job) -> tuple[Slice, ...]:
-    """Return what STAMGC sees of sections: the genes that all of them measured."""
+    """Return what STAMGC sees of sections: the genes that all measured, once for each position."""
     from napari_stenhance.methods.genes import common_genes, without_controls
     from napari_stenhance.methods.stamgc.protocol import Slice
+    from napari_stenhance.section.places import Places
     from napari_stenhance.section.spots import counts_of
+    from napari_stenhance.section.stated import fiducial_px
 
     shared = common_genes([(s.name, list(s.need_spots().var_names)) for s in sections])
     genes = without_controls(shared)
@@ -114,20 +116,17 @@ def spots_slices(sections: Sequence[Section], job: Job) -> tuple[Slice, ...]:
     for section in sections:
         spots = section.need_spots()
         xy, pitch = section.positions()
-        counts = counts_of(spots, genes)
+        places = Places.among(xy)
+        fiducial = fiducial_px(spots.uns)
         slices.append(
-            Slice(section.name, xy, pitch, genes, counts=counts, fiducial=_fiducial(section))
+            Slice(
+                section.name,
+                xy[places.first],
+                pitch,
+                genes,
+                counts=places.summed(counts_of(spots, genes)),
+                fiducial=None if fiducial is None else fiducial * (section.mpp or 1.0),
+                place=None if places.all_differ else places.of,
+            )
         )
     return tuple(slices)
-
-
-def _fiducial(section: Section) -> float | None:
-    """Find the diameter of Visium's fiducials, in the unit of the positions."""
-    libraries = section.need_spots().uns.get("spatial")
-    if not isinstance(libraries, Mapping) or len(libraries) != 1:
-        return None
-    (library,) = libraries.values()
-    factors = library.get("scalefactors", {}) if isinstance(library, Mapping) else {}
-    pixels = factors.get("fiducial_diameter_fullres")
-    # Published in whole pixels.
-    return None if pixels is None else int(pixels) * (section.mpp or 1.0)

@@ -1,4 +1,4 @@
-"""Hide measured genes in folds, predict them from cells, and compare: `evaluate --method sinca`."""
+"""Hide measured genes in folds, predict them from cells, and compare: how SINCA is evaluated."""
 
 from __future__ import annotations
 
@@ -81,8 +81,8 @@ def gene_scores(
     """
     number = len(spots.columns)
     if not 2 <= folds <= number:
-        msg = f"--folds {folds}: spots and cells share {number} genes; write a number from 2 to it."
-        raise InputError(msg)
+        msg = f"Folds {folds}: spots and cells share {number} genes; write a number from 2 to it."
+        raise InputError(msg, option="folds")
     raster = raster_of(spots.xy, spots.pitch)
     of_genes: dict[str, list[dict[str, NDArray[np.float64]]]] = {}
     of_folds: dict[str, list[dict[str, float]]] = {}
@@ -146,8 +146,8 @@ def only_genes(spots: Measured, cells: Cells, spec: str) -> Measured:
     if spec.startswith(HVG):
         number = spec.removeprefix(HVG)
         if not number.isdigit() or int(number) < 2:
-            msg = f"--genes {spec}: write {HVG}N with a number of genes, for example {HVG}500."
-            raise InputError(msg)
+            msg = f"Genes {spec}: write {HVG}N with a number of genes, for example {HVG}500."
+            raise InputError(msg, option="genes")
         spread = variance([log1p_cp10k(spots.counts, spots.library)])
         kept = np.sort(np.argsort(-spread, kind="stable")[: int(number)])
     else:
@@ -156,9 +156,9 @@ def only_genes(spots: Measured, cells: Cells, spec: str) -> Measured:
         lost = [gene for gene in named if gene not in position]
         if lost:
             msg = (
-                f"--genes: {', '.join(lost[:5])} ({len(lost)} of {len(named)}) are not shared by "
+                f"{', '.join(lost[:5])} ({len(lost)} of {len(named)}) are not shared by "
                 "spots and cells; remove them from the list."
             )
-            raise InputError(msg)
+            raise InputError(msg, option="genes")
         kept = np.array([position[gene] for gene in named])
     return replace(spots, counts=sp.csr_array(spots.counts[:, kept]), columns=spots.columns[kept])

@@ -64,15 +64,15 @@ class ImputeOptions(Options):
     then: Annotated[
         Literal["pixel2gene"] | None,
         Help(
-            "Enhance the imputed genes (or those of --genes) from the slide, to 8 µm, with this "
-            "method."
+            "Enhance the imputed genes (or those that were named) from the slide, to 8 µm, with "
+            "this method."
         ),
     ] = None
     write: Annotated[
         str, Help("Genes to write as images: A,B,C or a file; any other can be shown later.")
     ] = ""
     epochs: Annotated[
-        int | None, Help("Train so long, also with --then; by default as the methods say.")
+        int | None, Help("Train so long, both methods if two are used; by default as they say.")
     ] = None
     mpp: Annotated[
         float | None, Help("Scale of the section, where files do not say.", unit="µm per pixel")
@@ -139,16 +139,16 @@ def impute(
     if options.attended == "centroids" and not opened.cells.groups:
         msg = (
             f"{opened.cells.name}: no column says the cluster of the cells, so they have no "
-            "centroids; name one with --cluster-key, or leave --attended out."
+            "centroids; name one, or attend to the cells."
         )
-        raise InputError(msg)
+        raise InputError(msg, option="cluster_key")
     named = named_genes(options.genes) if options.genes else None
     wanted = Wanted.of(named, spots, opened.cells)
     write = named_genes(options.write) if options.write else ()
     lost = [gene for gene in write if gene not in set(wanted.genes)]
     if lost:
-        msg = f"--write: {', '.join(lost[:5])} will not be in the table; name them in --genes too."
-        raise InputError(msg)
+        msg = f"{', '.join(lost[:5])}: not in the table; add it to the genes of the table."
+        raise InputError(msg, option="genes")
     wanted.check_size(spots.n_obs, job)
     identity = _identity(options, method, section, opened.cells, named)
     with ResultFolder.writing(

@@ -11,6 +11,7 @@ from napari_stenhance.running.job import Job
 from napari_stenhance.tasks.options import Help, Options
 
 if TYPE_CHECKING:
+    from napari_stenhance.methods.field import Decoder
     from napari_stenhance.results.result import ResultFolder
     from napari_stenhance.section.section import Section
     from napari_stenhance.storage.cache import Cache
@@ -84,6 +85,17 @@ def describe_section(section: Section) -> tuple[str, ...]:
     return tuple(lines + _doubts(section.doubts))
 
 
+def _held_out(decoder: Decoder) -> list[str]:
+    """Say how well genes were predicted on spots that were held out, if any were."""
+    import numpy as np
+
+    r, given = (v[np.isfinite(v)] for v in (decoder.held_out_r, decoder.held_out_r_given_depth))
+    if not len(r):
+        return []
+    beyond = f", with depth held constant {np.median(given):.2f}" if len(given) else ""
+    return [f"  On held-out spots, of {len(r)} genes: median r {np.median(r):.2f}{beyond}"]
+
+
 def describe_result(result: ResultFolder) -> tuple[str, ...]:
     """Describe a result, one fact or doubt in each line."""
     from napari_stenhance.results.domains import domain_runs
@@ -120,6 +132,7 @@ def describe_result(result: ResultFolder) -> tuple[str, ...]:
                 f"{field.grid.pitch_um:g} µm, rank {field.decoder.channels}; "
                 f"{images} written as images"
             )
+            lines += _held_out(field.decoder)
         lines += [f"  Table {lattice_name(run, s)}" for s in lattices(result, run)]
         doubts += about["doubts"]
     for domains in domain_runs(result):

@@ -92,8 +92,8 @@ def _sides(crops: str) -> tuple[float, ...]:
     except ValueError:
         sides = (math.nan,)
     if not all(0 < side < math.inf for side in sides) or len(set(sides)) < len(sides):
-        msg = f"--crops {crops}: write different sides in micrometres, such as 163,489."
-        raise InputError(msg)
+        msg = f"Crops {crops}: write different sides in micrometres, such as 163,489."
+        raise InputError(msg, option="crops")
     return sides
 
 
@@ -139,6 +139,7 @@ def take_sample(section: Section, sight: Sight, method: Method, job: Job) -> Sam
 
     from napari_stenhance.methods.sample import Sample
     from napari_stenhance.section.footprint import Footprints
+    from napari_stenhance.section.places import Places
 
     slide, xy_um, geometry = section.need_slide(), section.spots_um(), section.geometry()
     for doubt in sight.doubts(slide):
@@ -152,7 +153,7 @@ def take_sample(section: Section, sight: Sight, method: Method, job: Job) -> Sam
     features: Any = sight.features(slide, job, near)
     on_tissue = Footprints.under(grid, xy_um, geometry, mask)
     sample = Sample.of(section, features, on_tissue, method.least_share)
-    lost = len(xy_um) - len(sample.xy_um)
+    lost = len(Places.among(xy_um).first) - len(sample.xy_um)
     if lost:
         job.note(f"{section.name}: {lost} spots off the tissue, or nearly empty, were left out.")
     return sample

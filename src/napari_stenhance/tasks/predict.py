@@ -80,7 +80,7 @@ def predict(
     from napari_stenhance.section.region import Region
     from napari_stenhance.storage.cache import Cache, file_hash
     from napari_stenhance.tasks.learning import run_name
-    from napari_stenhance.tasks.predicting import Plan, open_for, predict_all
+    from napari_stenhance.tasks.predicting import Plan, note_doubts, open_for, predict_all
     from napari_stenhance.tasks.sight import Sight
 
     job, cache = job or Job(), cache or Cache.default()
@@ -91,7 +91,8 @@ def predict(
     run = options.run or source.latest_run()
     about = source.run_attributes(run)
     fitted = load_fitted(source.model_folder(run), device)
-    require_genes(write, fitted.decoder.genes, "--write")
+    note_doubts(fitted, job)
+    require_genes(write, fitted.decoder.genes, "write")
     slides = [
         open_for(s, options.mpp, spots=False, slide=True, cache=cache, job=job) for s in options.on
     ]

@@ -24,7 +24,7 @@ from napari_stenhance.methods.registry import load_fitted
 from napari_stenhance.results.attention import write_attention_tile, written_attention
 from napari_stenhance.results.genes import (
     create_gene,
-    gene_group,
+    is_written,
     write_gene,
     write_gene_tile,
 )
@@ -35,7 +35,7 @@ from napari_stenhance.running.job import Job, Partial
 from napari_stenhance.section.region import Region
 from napari_stenhance.section.section import Section, open_section
 from napari_stenhance.storage.cache import Cache
-from napari_stenhance.storage.pyramid import coarsen_all, mean_pool, open_levels
+from napari_stenhance.storage.pyramid import coarsen_all, mean_pool
 from napari_stenhance.storage.tiles import missing_tiles, write_tile
 from napari_stenhance.tasks.between import write_between
 from napari_stenhance.tasks.kept_model import KeptModel
@@ -80,11 +80,18 @@ def open_for(
     Raises
     ------
     InputError
-        If it lacks spots, slide or scale, or an image is given to one that is open already.
+        If it lacks spots, slide or scale, or an image or another scale is given to one that is open
+        already.
     """
     if image is not None and isinstance(section, Section):
-        msg = f"{section.name}: this section is open already; give --image with a path to counts."
-        raise InputError(msg)
+        msg = f"{section.name}: this section is open already; give its slide with a path to counts."
+        raise InputError(msg, option="image")
+    if isinstance(section, Section) and mpp not in (None, section.mpp):
+        msg = (
+            f"{section.name}: this section is open already, with a scale of "
+            f"{section.mpp or 'unknown'} µm per pixel; give another where it is opened."
+        )
+        raise InputError(msg, option="mpp")
     opened = (
         section
         if isinstance(section, Section)
@@ -115,10 +122,8 @@ def name_outputs(out: Path, names: Sequence[str]) -> list[Path]:
             msg = f"Two slides are called {twice[0]}; rename one, or give them in two commands."
             raise InputError(msg)
         if ResultFolder.is_result(out):
-            msg = (
-                f"{out}: this is the result of one slide; for several give another folder as --out."
-            )
-            raise InputError(msg)
+            msg = f"{out}: this is the result of one slide; for several give another folder."
+            raise InputError(msg, option="out")
         paths = [out / f"{name}{SUFFIX}" for name in names]
     for path in paths:
         ResultFolder.need_place(path)
@@ -161,6 +166,12 @@ class Plan:
     lattice: int | None = None
     clear_dead_locks: bool = False
     keeping: KeptModel | None = None
+
+
+def note_doubts(fitted: Fitted, job: Job) -> None:
+    """Say what a model doubts of itself."""
+    for doubt in fitted.decoder.doubts:
+        job.note(doubt)
 
 
 Model = Callable[[ResultFolder, str], Fitted]
@@ -212,11 +223,7 @@ def _is_complete(result: ResultFolder, run: str, plan: Plan) -> bool:
     """Tell whether field, lattice and gene images of a run are all there."""
     if not _is_filled(result, run, plan):
         return False
-    images = [gene_group(result, run, gene) for gene in plan.write]
-    return all(
-        image is not None and not any(missing_tiles(level) for level in open_levels(image))
-        for image in images
-    )
+    return all(is_written(result, run, gene) for gene in plan.write)
 
 
 def _is_filled(result: ResultFolder, run: str, plan: Plan) -> bool:
@@ -247,6 +254,8 @@ def _fill(
     if _is_filled(result, run, plan):
         return
     fitted = model(result, run)
+    doubts = [*result.run_attributes(run)["doubts"], *fitted.decoder.doubts]
+    result.update_run(run, doubts=list(dict.fromkeys(doubts)))
     if not result.model_folder(run).is_dir():
         with nullcontext() if plan.keeping is None else plan.keeping.unless_saved(fitted):
             result.save_model(run, fitted.save)
@@ -267,7 +276,7 @@ def _fill(
         _fill_tiles(result, run, field, fitted, features, wanted, halo, plan.write, job)
         for raster in (field.latent, field.spread, *written_attention(result, run).values()):
             coarsen_all(raster, mean_pool)
-        result.update_run(run, feature_key=features.key, complete=True)
+        result.complete_run(run, job, feature_key=features.key)
     if plan.lattice is not None:
         write_between(result, run, section, plan.lattice, fitted, features, wanted, job)
 

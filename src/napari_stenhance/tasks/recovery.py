@@ -19,10 +19,12 @@ from napari_stenhance.scoring.recovery import recovered
 from napari_stenhance.scoring.splits import random_part
 from napari_stenhance.section.footprint import Footprints
 from napari_stenhance.section.lattice import array_numbers
+from napari_stenhance.section.places import Places
 from napari_stenhance.section.section import Section
 from napari_stenhance.section.spots import counts_of, log1p_cp10k
 from napari_stenhance.storage.tiles import tiles_of
 from napari_stenhance.tasks.learning import take_sample
+from napari_stenhance.tasks.predicting import note_doubts
 from napari_stenhance.tasks.sight import Sight
 
 
@@ -53,11 +55,14 @@ def recover(
         If the device fails.
     """
     spots = section.need_spots()
-    learned = random_part(spots.n_obs, share, seed)
+    # Whole places: what is hidden is nowhere learned from.
+    places = Places.among(section.spots_um())
+    learned = random_part(len(places.first), share, seed)[places.of]
     training = replace(section, spots=spots[learned].copy())
     sample = take_sample(training, sight, method, job)
     chosen = choose_genes(genes, [sample])
     fitted = method.fit([sample], chosen, job)
+    note_doubts(fitted, job)
     library = np.asarray(spots.X.sum(axis=1), np.float64).ravel()
     measured = log1p_cp10k(counts_of(spots, fitted.decoder.genes), library).toarray()
     xy_um = section.spots_um()

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,13 +39,18 @@ from napari_stenhance.results.summaries import (
 from napari_stenhance.running.job import Job
 from napari_stenhance.section.grid import Grid
 from napari_stenhance.section.section import Section
+from napari_stenhance.section.spots import counts_of
 from napari_stenhance.storage.cache import Cache
 from napari_stenhance.storage.tiles import tile_size, tiles_of
 from napari_stenhance.tasks.finding import open_spots, spots_slices
 from napari_stenhance.tasks.predicting import name_outputs
 
+if TYPE_CHECKING:
+    from napari_stenhance.tasks.domains import DomainsOptions
+
 _PIXELS_IN_PITCH = 8
-_MEMORY_SHARE = 0.25
+# The latent itself, and what smoothing and clustering make of it.
+_BYTES_EACH = 4 * 4
 
 
 class Seen(Protocol):
@@ -113,7 +118,7 @@ class SeenSpots:
         """Label the spots, and the places nearest to each."""
         assert expression is not None
         labels, domains = found.labels[at], new_domains(found.n_domains)
-        xy, pitch, mpp = self.slice.xy, self.slice.pitch, self.section.mpp
+        (xy, pitch), mpp = self.section.positions(), self.section.mpp
         slide, reach = self.section.slide, reach_um(xy)
         grid = (
             Grid.around(xy, pitch / _PIXELS_IN_PITCH, reach, mpp)
@@ -183,14 +188,7 @@ class SeenField:
         )
 
 
-def see(
-    sections: Sequence[Any],
-    out: Path | None,
-    mpp: float | None,
-    image: Path | None,
-    cache: Cache,
-    job: Job,
-) -> Sequence[Seen]:
+def see(options: DomainsOptions, cache: Cache, job: Job) -> Sequence[Seen]:
     """Open what domains are found in.
 
     Raises
@@ -199,33 +197,41 @@ def see(
         If an input cannot be used, sections are mixed with results, or fields come of different
         models.
     """
+    sections, out = options.sections, options.out
     if not sections:
         msg = "domains: name at least one section with spots, or a result of enhance."
         raise InputError(msg)
     fields = [isinstance(s, Path) and ResultFolder.is_result(s) for s in sections]
     if all(fields):
-        return _see_fields(sections, out, job)
+        return _see_fields(options, job)
     if any(fields):
         msg = "domains: spots and superpixels cannot be put into domains together; name sections, "
         msg += "or results."
         raise InputError(msg)
-    if image is not None and len(sections) > 1:
-        msg = "--image is the slide of one section; put the slides of several beside their counts."
-        raise InputError(msg)
+    if options.superpixel_um is not None:
+        msg = "Spots have no superpixels; choose their width for a result of enhance."
+        raise InputError(msg, option="superpixel_um")
+    if options.image is not None and len(sections) > 1:
+        msg = "One image is the slide of one section; put those of several beside their counts."
+        raise InputError(msg, option="image")
     if out is None:
-        msg = "domains: name the result folder with --out."
-        raise InputError(msg)
-    opened = [open_spots(section, mpp, image, cache, job) for section in sections]
+        msg = "Domains of spots need a result folder to lie in; name it."
+        raise InputError(msg, option="out")
+    opened = [open_spots(s, options.mpp, options.image, cache, job) for s in sections]
     paths = name_outputs(out, [section.name for section in opened])
     slices = spots_slices(opened, job)
     return [SeenSpots(*one) for one in zip(opened, paths, slices, strict=True)]
 
 
-def _see_fields(paths: Sequence[Path], out: Path | None, job: Job) -> Sequence[Seen]:
+def _see_fields(options: DomainsOptions, job: Job) -> Sequence[Seen]:
+    paths, out = options.sections, options.out
     if out is not None and [out.resolve()] != [path.resolve() for path in paths]:
-        msg = f"--out {out}: domains of superpixels go into the result itself; leave --out away."
-        raise InputError(msg)
-    seen = [_see_field(ResultFolder.open(path), job) for path in paths]
+        msg = f"{out}: domains of superpixels go into the result itself; name no other folder."
+        raise InputError(msg, option="out")
+    if options.mpp is not None:
+        msg = "A result has the scale of its slide already; give none."
+        raise InputError(msg, option="mpp")
+    seen = [_see_field(ResultFolder.open(path), options.superpixel_um, job) for path in paths]
     first = seen[0].field.decoder
     for one in seen[1:]:
         own = one.field.decoder
@@ -239,16 +245,13 @@ def _see_fields(paths: Sequence[Path], out: Path | None, job: Job) -> Sequence[S
     return seen
 
 
-def _see_field(result: ResultFolder, job: Job) -> SeenField:
-    """Read the latents of the newest run, of the finest level that fits into memory."""
+def _see_field(result: ResultFolder, superpixel_um: float | None, job: Job) -> SeenField:
+    """Read the latents of the newest run, at the level whose superpixels are so wide."""
     run = result.latest_run()
     field = result.field(run)
-    needed = int(result.tissue(run).sum()) * field.decoder.channels * 4
-    level = 0
-    while needed > _MEMORY_SHARE * job.memory_bytes and level < len(field.latent) - 1:
-        level, needed = level + 1, needed // 4
-    if level:
-        job.note(f"{result.name}: superpixels of {field.grid.scale_um(level):g} µm, to fit memory.")
+    widths = [field.grid.scale_um(level) for level in range(len(field.latent))]
+    level = 0 if superpixel_um is None else _level_of(superpixel_um, widths, result)
+    _check_memory(int(result.tissue(run).sum()), field, level, result, job)
     raster = field.latent[level]
     rows, columns, latents = [], [], []
     tiles = list(tiles_of((raster.shape[0], raster.shape[1]), tile_size(raster)))
@@ -268,15 +271,64 @@ def _see_field(result: ResultFolder, job: Job) -> SeenField:
     return SeenField(result, run, field, level, row, column, slice_)
 
 
+def _level_of(superpixel_um: float, widths: Sequence[float], result: ResultFolder) -> int:
+    """Find the level of a field whose superpixels are so wide.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    level = int(np.argmin([abs(width - superpixel_um) for width in widths]))
+    if not np.isclose(widths[level], superpixel_um, rtol=1e-3):
+        there = ", ".join(f"{width:g}" for width in widths)
+        msg = (
+            f"{result.path}: there are no superpixels of {superpixel_um:g} µm; choose one of "
+            f"{there} µm."
+        )
+        raise InputError(msg, option="superpixel_um")
+    return level
+
+
+def _check_memory(
+    tissue: int, field: GeneField, level: int, result: ResultFolder, job: Job
+) -> None:
+    """Refuse more superpixels than fit into the job's memory: never fewer of them in silence.
+
+    Raises
+    ------
+    InputError
+        If they do not fit; names what would.
+    """
+    needed = [
+        -(-tissue // 4**n) * field.decoder.channels * _BYTES_EACH for n in range(len(field.latent))
+    ]
+    if needed[level] <= job.memory_bytes:
+        return
+    fits = [n for n in range(level, len(needed)) if needed[n] <= job.memory_bytes]
+    advice = (
+        f"choose superpixels of {field.grid.scale_um(fits[0]):g} µm, which take "
+        f"{needed[fits[0]] / 1e9:.2g} GB"
+        if fits
+        else "free some memory"
+    )
+    msg = (
+        f"{result.path}: domains of superpixels of {field.grid.scale_um(level):g} µm take "
+        f"{needed[level] / 1e9:.2g} GB, and {job.memory_bytes / 1e9:.2g} GB are left for them; "
+        f"{advice}."
+    )
+    raise InputError(msg, option="superpixel_um")
+
+
 def expression_of_spots(seen: Sequence[Seen], found: Domains) -> Expression | None:
     """Compare the domains over the spots of all sections together; None for superpixels."""
     if not isinstance(seen[0], SeenSpots):
         return None
-    slices, genes = [one.slice for one in seen], seen[0].slice.genes
+    genes = seen[0].slice.genes
     pairs = [
-        (s.counts, labels)
-        for s, labels in zip(slices, found.labels, strict=True)
-        if s.counts is not None
+        (counts_of(one.section.need_spots(), genes), labels)
+        for one, labels in zip(seen, found.labels, strict=True)
+        if isinstance(one, SeenSpots)
     ]
     symbols = symbols_of(seen[0].section.need_spots(), genes)
     values = [d.value for d in new_domains(found.n_domains)]

@@ -27,6 +27,7 @@ from napari_stenhance.methods.sample import Sample
 from napari_stenhance.methods.training import Schedule, train
 from napari_stenhance.running.device import inference_errors
 from napari_stenhance.running.job import Job
+from napari_stenhance.running.random import seeded
 
 
 @dataclass(frozen=True)
@@ -121,8 +122,7 @@ class Robust:
         own = standard(torch.tensor(seen.own)).numpy()
         targets = Targets.of(expressions, own, fold, self.seed)
         dim, sizes, outputs = seen.own.shape[1], len(self.crops_um), targets.outputs.shape[1]
-        with torch.random.fork_rng(), inference_errors("Training"):
-            torch.manual_seed(self.seed)
+        with inference_errors("Training"), seeded(self.seed, self.device):
             members = Members.made(
                 lambda: self.design.make(dim, sizes, outputs), recipe.members, self.device
             )
@@ -133,7 +133,8 @@ class Robust:
                 branch_share=self.design.branch_share,
             )
             predicted = train(learner, held_out, recipe.schedule, rng, job)
-        decoder = targets.decoder(genes, predicted, expressions)
+        depths = [s.library for s in samples]
+        decoder = targets.decoder(genes, predicted, expressions, depths)
         fitted = FittedRobust(
             decoder=decoder,
             design=self.design,

@@ -30,6 +30,7 @@ from napari_stenhance.methods.sample import Sample
 from napari_stenhance.methods.training import train
 from napari_stenhance.running.device import inference_errors
 from napari_stenhance.running.job import Job
+from napari_stenhance.running.random import seeded
 
 _CALIBRATED_ON = 2048
 
@@ -134,8 +135,7 @@ class Robust:
         held_out = draw_held_out(samples, recipe.members, recipe.folds, recipe.block_um, rng)
         fold = fold_of(held_out[: recipe.folds], spots)
         targets = Targets.of(expressions, _spot_means(standard, spot), fold, self.seed)
-        with torch.random.fork_rng(), inference_errors("Training"):
-            torch.manual_seed(self.seed)
+        with inference_errors("Training"), seeded(self.seed, self.device):
             network = Ensemble(
                 recipe.members,
                 inputs.shape[1],
@@ -152,7 +152,8 @@ class Robust:
                 superpixels_per_spot=recipe.schedule.superpixels_per_spot,
             )
             predicted = train(learner, held_out, recipe.schedule, rng, job)
-        decoder = targets.decoder(genes, predicted, expressions)
+        depths = [s.library for s in samples]
+        decoder = targets.decoder(genes, predicted, expressions, depths)
         fitted = FittedRobust(
             decoder=decoder,
             network=network,

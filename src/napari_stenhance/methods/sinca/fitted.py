@@ -15,7 +15,7 @@ from napari_stenhance.methods.sinca.protocol import Imputed, Measured
 from napari_stenhance.methods.sinca.training import predict
 from napari_stenhance.methods.sinca.units import Units
 from napari_stenhance.running.job import Job
-from napari_stenhance.scoring.metrics import pearson
+from napari_stenhance.scoring.metrics import gene_accuracy
 from napari_stenhance.section.spots import log1p_cp10k
 
 _SPOTS_AT_ONCE = 1024
@@ -62,13 +62,15 @@ class FittedRobust:
     per_library : float
         How much more of a spot's library a gene is than of the library of the cells, which may
         count other genes.
-    held_out_r : ndarray of float32, shape (shared genes,)
+    held_out_r, held_out_r_given_depth : ndarray of float32, shape (shared genes,)
+        NaN where a gene does not vary, or the cells have none of it.
     """
 
     members: tuple[Member, ...]
     units: Units
     per_library: float
     held_out_r: NDArray[np.float32]
+    held_out_r_given_depth: NDArray[np.float32]
     _attention: NDArray[np.float32] = field(repr=False)
 
     @classmethod
@@ -95,7 +97,7 @@ class FittedRobust:
         job : Job
         """
         attention = np.mean([member.mean_attention() for member in members], axis=0)
-        r = np.full(len(spots.columns), np.nan, np.float32)
+        r, given_depth = np.full((2, len(spots.columns)), np.nan, np.float32)
         of_cells = 0.0
         parts = [
             (member, genes[at : at + _GENES_AT_ONCE])
@@ -108,11 +110,16 @@ class FittedRobust:
                 columns = spots.columns[genes]
                 predicted = member.predict(units.log1p_cp10k(columns))[counted]
                 measured = log1p_cp10k(sp.csr_array(spots.counts[:, genes]), spots.library)
-                r[genes] = pearson(predicted, measured.toarray()[counted])
+                found = gene_accuracy(
+                    predicted, measured.toarray()[counted], spots.library[counted]
+                )
+                there = np.ptp(predicted, axis=0) > 0
+                r[genes] = np.where(there, found.r, np.nan)
+                given_depth[genes] = np.where(there, found.r_given_depth, np.nan)
                 of_cells += float((attention @ units.share(columns)).sum())
                 stage.advance()
         of_spots = float(spots.counts.sum(dtype=np.float64) / spots.library.sum())
-        return cls(members, units, of_spots / of_cells, r, attention)
+        return cls(members, units, of_spots / of_cells, r, given_depth, attention)
 
     @property
     def groups(self) -> tuple[str, ...]:

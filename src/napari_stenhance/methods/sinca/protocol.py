@@ -61,6 +61,11 @@ class FittedImputation(Protocol):
         ...
 
     @property
+    def held_out_r_given_depth(self) -> NDArray[np.float32]:
+        """The same with the logarithm of the spots' library held constant."""
+        ...
+
+    @property
     def groups(self) -> tuple[str, ...]:
         """Names of the clusters of cells; empty where they are not known."""
         ...

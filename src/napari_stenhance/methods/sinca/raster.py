@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from torch import Tensor
 
+from napari_stenhance.section.places import Places
+
 _SIDES = (1.0, 0.87, 0.75)
 _SHARING_MOST = 0.01
 _NEIGHBOURS = 4
@@ -42,13 +44,14 @@ class Raster:
         taken at which hardly any spots share a place; cells that lie anyhow get the smallest.
         """
         # Spots may have the very same position: their distance of 0 is no pitch.
-        apart = np.unique(xy, axis=0)
+        places = Places.among(xy)
+        apart = xy[places.first]
         near = min(_NEIGHBOURS, len(apart) - 1)
         pitch = float(np.median(cKDTree(apart).query(apart, k=[near + 1])[0])) or 1.0
         # Half a place off: rounding then falls between spots, not on them.
         for side in _SIDES:
             index = np.floor((xy - xy.min(axis=0)) / (pitch * side) + 0.5).astype(np.int64)
-            shared = 1 - len(np.unique(index, axis=0)) / len(index)
+            shared = 1 - len(np.unique(index, axis=0)) / len(apart)
             if shared <= _SHARING_MOST:
                 break
         index = np.column_stack([_closed_up(along) for along in index.T])

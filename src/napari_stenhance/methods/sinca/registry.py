@@ -26,7 +26,7 @@ def make_imputation(
         If it cannot train so long.
     """
     if epochs is not None and epochs < 1:
-        msg = f"--epochs {epochs}: a method must train for at least one epoch."
-        raise InputError(msg)
+        msg = f"{epochs} epochs: a method must train for at least one epoch."
+        raise InputError(msg, option="epochs")
     schedule = Schedule() if epochs is None else Schedule(epochs=epochs)
     return Robust(seed, device, attended, replace(Recipe(), schedule=schedule))

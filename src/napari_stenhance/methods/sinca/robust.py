@@ -27,6 +27,7 @@ from napari_stenhance.methods.sinca.training import (
 from napari_stenhance.methods.sinca.units import Attended, Units
 from napari_stenhance.running.device import inference_errors
 from napari_stenhance.running.job import Job
+from napari_stenhance.running.random import seeded
 from napari_stenhance.section.cells import Cells
 from napari_stenhance.section.spots import log1p_cp10k
 
@@ -117,18 +118,18 @@ class Robust:
         with job.stage("Training", total) as stage, inference_errors("Training"):
             for number in range(recipe.members):
                 learned = values.only(np.flatnonzero(fold != number))
-                torch.manual_seed(1000 * self.seed + number)
-                network = Network(self._axes(learned, enough), recipe.parts).to(self.device)
-                train_member(
-                    network,
-                    learned,
-                    values.only(np.flatnonzero(fold == number)),
-                    enough,
-                    place,
-                    recipe.schedule,
-                    np.random.default_rng([self.seed, number]),
-                    stage,
-                )
+                with seeded(1000 * self.seed + number, self.device):
+                    network = Network(self._axes(learned, enough), recipe.parts).to(self.device)
+                    train_member(
+                        network,
+                        learned,
+                        values.only(np.flatnonzero(fold == number)),
+                        enough,
+                        place,
+                        recipe.schedule,
+                        np.random.default_rng([self.seed, number]),
+                        stage,
+                    )
                 members.append(Member(network, *see_all(network, learned, place)))
         return FittedRobust.of(tuple(members), units, spots, hidden_from, counted, job)
 

@@ -81,9 +81,9 @@ class Units:
             if cells.group is None:
                 msg = (
                     f"{cells.name}: the cells have no clusters to take centroids of; name a "
-                    "column of obs with --cluster-key, or attend to cells."
+                    "column of obs that says them, or attend to cells."
                 )
-                raise InputError(msg)
+                raise InputError(msg, option="cluster_key")
             unit = cells.group
         elif number <= most:
             unit = np.arange(number)

@@ -114,10 +114,10 @@ def _leiden(embedding: NDArray[np.float64], number: int, seed: int) -> NDArray[n
         import leidenalg
     except ImportError:
         msg = (
-            "--clustering leiden: leidenalg and igraph (GPL) are not installed; run "
+            "Clustering leiden: leidenalg and igraph (GPL) are not installed; run "
             "pip install 'napari-stenhance[leiden]', or choose mixture."
         )
-        raise InputError(msg) from None
+        raise InputError(msg, option="clustering") from None
     near = neighbours(embedding, _LEIDEN_NEIGHBOURS)
     first = np.repeat(np.arange(len(near)), near.shape[1])
     graph = igraph.Graph(n=len(near), edges=np.column_stack([first, near.ravel()])).simplify()
@@ -135,10 +135,10 @@ def _leiden(embedding: NDArray[np.float64], number: int, seed: int) -> NDArray[n
             return np.asarray(found.membership, np.int64)
         low, high = (resolution, high) if len(found) < number else (low, resolution)
     msg = (
-        f"--clustering leiden --n-domains {number}: no resolution gives so many clusters (found "
+        f"Clustering leiden, {number} domains: no resolution gives so many clusters (found "
         f"{min(tried)} to {max(tried)}); choose another number, or mixture."
     )
-    raise InputError(msg)
+    raise InputError(msg, option="n_domains")
 
 
 def consensus(

@@ -42,9 +42,9 @@ def published_features(
     if not len(kept):
         msg = (
             f"{slices[0].name}: no gene was found in {min_cells} spots with {min_counts} counts, "
-            "as this group of the reference asks; choose another --group, or --preset robust."
+            "as this group of the reference asks; choose another group, or the preset robust."
         )
-        raise InputError(msg)
+        raise InputError(msg, option="group")
     counts = sp.csr_array(counts[:, kept])
     chosen = seurat_v3_genes(counts, genes)
     library = np.asarray(counts.sum(axis=1), np.float64).ravel()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import scipy.sparse as sp
@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 
 from napari_stenhance.running.job import Job
 
+_T = TypeVar("_T", bound=np.generic)
+
 
 @dataclass(frozen=True)
 class Slice:
-    """The positions of one section, with counts or with latents of a gene field.
+    """The positions of one section, all different, with counts or latents of a gene field.
 
     Attributes
     ----------
@@ -32,6 +34,8 @@ class Slice:
         Instead of counts: what a field predicts there.
     fiducial : float or None
         Diameter of Visium's fiducials, in the unit of `xy`: the published unit of smoothing.
+    place : ndarray of int64, shape (observations,), or None
+        Which position each observation has, where several share one: their counts are summed.
     """
 
     name: str
@@ -41,6 +45,11 @@ class Slice:
     counts: sp.csr_array[np.float32] | None = None
     latent: NDArray[np.float32] | None = None
     fiducial: float | None = None
+    place: NDArray[np.int64] | None = None
+
+    def of_observations(self, values: NDArray[_T]) -> NDArray[_T]:
+        """Return what was found of positions for each observation, in the order of the input."""
+        return values if self.place is None else values[self.place]
 
 
 @dataclass(frozen=True)
@@ -69,6 +78,19 @@ class Domains:
     n_domains: int
     criterion: str = ""
     scores: tuple[tuple[int, float], ...] = ()
+
+    def of_observations(self, slices: Sequence[Slice]) -> Domains:
+        """Return them for each observation: those that share a position share its domain."""
+
+        def each(parts: tuple[NDArray[_T], ...]) -> tuple[NDArray[_T], ...]:
+            return tuple(s.of_observations(p) for s, p in zip(slices, parts, strict=True))
+
+        return replace(
+            self,
+            labels=each(self.labels),
+            confidence=each(self.confidence),
+            embedding=each(self.embedding),
+        )
 
 
 class DomainMethod(Protocol):

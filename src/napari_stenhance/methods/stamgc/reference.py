@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -30,6 +29,7 @@ from napari_stenhance.methods.stamgc.network import PublishedNetwork
 from napari_stenhance.methods.stamgc.protocol import Domains, Slice
 from napari_stenhance.running.device import inference_errors
 from napari_stenhance.running.job import Job
+from napari_stenhance.running.random import seeded
 
 EXACT_MOST = 20_000
 """Up to so many spots all pairs are computed; beyond, `DRAWN` spots stand for all."""
@@ -63,8 +63,8 @@ class Reference:
 
     def __post_init__(self) -> None:
         if self.group and self.group not in GROUPS:
-            msg = f"--group {self.group}: there is no such group; choose {', '.join(GROUPS)}."
-            raise InputError(msg)
+            msg = f"Group {self.group}: there is no such group; choose {', '.join(GROUPS)}."
+            raise InputError(msg, option="group")
 
     def describe(self) -> dict[str, Any]:
         """Return the hyperparameters as provenance."""
@@ -75,15 +75,15 @@ class Reference:
     def find(self, slices: Sequence[Slice], n_domains: int | None, job: Job) -> Domains:
         """Find domains of all slices together; None takes the number of the group."""
         if any(s.counts is None for s in slices):
-            msg = "--preset reference works on counts; use robust for the superpixels of a field."
-            raise InputError(msg)
+            msg = "The preset reference works on counts; use robust for the superpixels of a field."
+            raise InputError(msg, option="preset")
         visium = all(s.fiducial is not None for s in slices)
         group = GROUPS[self.group or ("10x" if visium else "default")]
         number = n_domains or group.domains
         features = published_features(slices, group.genes, group.min_cells, group.min_counts)
         if len(features) < number:
-            msg = f"--n-domains {number}: there are only {len(features)} spots; ask for fewer."
-            raise InputError(msg)
+            msg = f"{number} domains of {len(features)} spots cannot be; ask for fewer."
+            raise InputError(msg, option="n_domains")
         cuts = np.cumsum([len(s.xy) for s in slices])[:-1]
         # The last slice's scale is taken for all, as published.
         sigma = _sigma(slices[-1], group)
@@ -94,7 +94,7 @@ class Reference:
         ]
         together = blocks(graph)
         label = _k_means(smooth, number, self.seed)
-        with _deterministic(self.seed), inference_errors("Training STAMGC"):
+        with inference_errors("Training STAMGC"), seeded(self.seed, self.device):
             embedding = self._train(group, features, together, label, job)
         found = _k_means(embedding, number, self.seed) + 1
         return Domains(
@@ -172,11 +172,3 @@ def _k_means(values: NDArray[np.float32], number: int, seed: int) -> NDArray[np.
     scores = PCA(axes, random_state=seed).fit_transform(values)
     label: NDArray[np.int64] = KMeans(number, n_init=10, random_state=seed).fit_predict(scores)
     return label.astype(np.int64)
-
-
-@contextmanager
-def _deterministic(seed: int) -> Iterator[None]:
-    """Seed torch, and leave its random state as it was."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        yield

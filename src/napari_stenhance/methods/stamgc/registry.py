@@ -37,19 +37,22 @@ def make_domain_method(
     InputError
         If an option has no meaning for the preset, or no sense.
     """
-    if runs < 1 or (epochs is not None and epochs < 1):
-        msg = f"--runs {runs} --epochs {epochs}: both must be at least 1."
-        raise InputError(msg)
+    if runs < 1:
+        msg = f"{runs} runs: at least one training is needed."
+        raise InputError(msg, option="runs")
+    if epochs is not None and epochs < 1:
+        msg = f"{epochs} epochs: a method must train for at least one epoch."
+        raise InputError(msg, option="epochs")
     if preset == "reference":
         if (clustering, runs, refine) != ("kmeans", 1, False):
             msg = (
-                "--preset reference clusters one run with K-means, as published; leave out "
-                "--clustering, --runs and --refine, or choose --preset robust."
+                "The preset reference clusters one run with K-means, as published; leave out "
+                "clustering, runs and refine, or choose the preset robust."
             )
-            raise InputError(msg)
+            raise InputError(msg, option="preset")
         return Reference(seed, device, group, epochs)
     if group:
-        msg = f"--group {group}: groups are configurations of --preset reference; leave it out."
-        raise InputError(msg)
+        msg = f"Group {group}: groups are configurations of the preset reference; leave it out."
+        raise InputError(msg, option="group")
     recipe = Recipe(clustering=clustering, runs=runs, refine=refine)
     return Robust(seed, device, recipe if epochs is None else replace(recipe, epochs=epochs))

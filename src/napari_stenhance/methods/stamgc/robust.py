@@ -35,6 +35,7 @@ from napari_stenhance.methods.stamgc.network import ResidualNetwork
 from napari_stenhance.methods.stamgc.protocol import Domains, Slice
 from napari_stenhance.running.device import inference_errors
 from napari_stenhance.running.job import Job, Stage
+from napari_stenhance.running.random import seeded
 
 _WIDTHS = (0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0)
 _WIDTH_AXES = 5
@@ -143,8 +144,8 @@ class Robust:
             stage.advance()
         spots = len(smoothed.smooth)
         if n_domains is not None and not 1 < n_domains <= spots // 2:
-            msg = f"--n-domains {n_domains}: with {spots} spots, ask for 2 to {spots // 2}."
-            raise InputError(msg)
+            msg = f"Of {spots} spots there can be 2 to {spots // 2} domains, not {n_domains}."
+            raise InputError(msg, option="n_domains")
         tried = self._try_numbers(smoothed, job) if n_domains is None else ()
         number = n_domains or _fewest(tried)
         # Pseudo-labels, which the regional loss keeps apart, are the same in every run.
@@ -156,8 +157,8 @@ class Robust:
         with job.stage("Training STAMGC", recipe.runs * recipe.epochs) as stage:
             for run in range(recipe.runs):
                 rng = np.random.default_rng([self.seed, run])
-                with inference_errors("Training STAMGC"), torch.random.fork_rng():
-                    torch.manual_seed(int(rng.integers(2**31)))
+                drawn = seeded(int(rng.integers(2**31)), self.device)
+                with inference_errors("Training STAMGC"), drawn:
                     embeddings.append(self._embed(smoothed, pairs, stage))
                 wide = embeddings[-1].astype(np.float64)
                 parts.append(cluster(wide, number, recipe.clustering, rng))

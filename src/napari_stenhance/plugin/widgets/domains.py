@@ -48,16 +48,9 @@ if TYPE_CHECKING:
 
 _LIST_HEIGHT = 80
 _MORE = (
-    "preset",
-    "clustering",
-    "runs",
-    "refine",
-    "group",
-    "epochs",
-    "device",
-    "seed",
+    "superpixel_um", "preset", "clustering", "runs", "refine", "group", "epochs", "device", "seed",
     "clear_dead_locks",
-)
+)  # fmt: skip
 
 
 class DomainsWidget(QWidget):
@@ -76,7 +69,7 @@ class DomainsWidget(QWidget):
         )
         self.form.fields["sections"].native.setMaximumHeight(_LIST_HEIGHT)
         self.run = _button(self, "Find domains", "Find them, and write them to Out.", self._run)
-        self.run_bar = RunBar(self)
+        self.run_bar = RunBar(self, self.form.labels)
         self.source = QComboBox(self)
         self.source.setToolTip("Which domains are listed below")
         self.source.currentIndexChanged.connect(self._show_run)

@@ -75,7 +75,7 @@ class EnhanceWidget(QWidget):
         self.draw.clicked.connect(self._draw)
         self.run = QPushButton("Run", self)
         self.run.clicked.connect(self._run)
-        self.run_bar = RunBar(self)
+        self.run_bar = RunBar(self, self.form.labels)
         self._live = LiveLayers(napari_viewer, self)
         inside = QWidget(self)
         column = QVBoxLayout(inside)

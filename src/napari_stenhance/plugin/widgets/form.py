@@ -43,6 +43,13 @@ class OptionsForm:
         Fields that the caller fills in, or that do not apply.
     more : collection of str
         Fields that lie folded under 'More options'.
+
+    Attributes
+    ----------
+    fields : dict
+        The widgets by the names of the fields.
+    labels : dict of str
+        What the fields are called beside them.
     """
 
     def __init__(
@@ -56,6 +63,7 @@ class OptionsForm:
         self._choices = choices
         self._may_be_none: set[str] = set()
         self._listed: dict[str, dict[str, Any]] = {name: {} for name in choices}
+        self.labels: dict[str, str] = {}
         self.fields: dict[str, ValueWidget] = {
             option.name: self._widget(option)
             for option in options_of(options)
@@ -69,7 +77,7 @@ class OptionsForm:
         self.refresh()
 
     def _widget(self, option: Option) -> ValueWidget:
-        label = option.name.replace("_", " ").capitalize()
+        label = self.labels[option.name] = option.name.replace("_", " ").capitalize()
         if option.optional and option.kind in {int, float}:
             self._may_be_none.add(option.name)
             label += " (0: by default)"

@@ -28,6 +28,7 @@ from napari_stenhance.tasks.write import WriteOptions, write
 if TYPE_CHECKING:
     from napari.viewer import Viewer
 
+    from napari_stenhance.methods.field import Decoder
     from napari_stenhance.results.result import ResultFolder
 
 
@@ -57,8 +58,9 @@ class GenesWidget(QWidget):
         self.accuracy = QLabel("", self)
         self.accuracy.setWordWrap(True)
         self.accuracy.setToolTip(
-            "Pearson r between predicted and measured log1p CP10k, over spots of the training "
-            "sections that lay in blocks held out from training"
+            "Pearson r between predicted and measured expression, over spots of the training "
+            "sections that lay in blocks held out from training. Depth is the total count of a "
+            "spot: what is left with it held constant is no mere density of cells."
         )
         self.pin = QPushButton("Pin", self)
         self.pin.setToolTip("Write this gene into the result, as an image and a layer of its own")
@@ -184,14 +186,11 @@ class GenesWidget(QWidget):
         if run is None or run.field is None or self._current not in run.field.genes:
             self.accuracy.setText("")
             return
-        decoder = run.field.decoder
-        r = float(decoder.held_out_r[decoder.index_of(self._current)])
-        said = (
-            "not known: it hardly varies, or none were held out"
-            if math.isnan(r)
-            else f"r = {r:.2f}"
-        )
-        imputed = run.result is not None and ResultFolder.open(run.result).learned_imputed(run.run)
+        assert run.result is not None
+        result = ResultFolder.open(run.result)
+        recipe = result.run_attributes(run.run)["identity"]["recipe"]
+        said = _on_held_out(run.field.decoder, self._current, held_out=recipe.get("folds", 0) > 0)
+        imputed = result.learned_imputed(run.run)
         against = " (of an imputed gene: with what was imputed)" if imputed else ""
         self.accuracy.setText(f"{self._current} on held-out spots: {said}{against}")
 
@@ -213,6 +212,20 @@ class GenesWidget(QWidget):
                 layer.visible = True
                 return
         add_layers(self._viewer, [gene_layer(result, run.run, gene, run.field, visible=True)])
+
+
+def _on_held_out(decoder: Decoder, gene: str, *, held_out: bool) -> str:
+    """Say how well a gene was predicted on spots that were held out, or why that is not known."""
+    index = decoder.index_of(gene)
+    r, given = (float(v[index]) for v in (decoder.held_out_r, decoder.held_out_r_given_depth))
+    if not held_out:
+        return "not known, for this recipe holds none out"
+    if math.isnan(r):
+        # Written before genes were averaged over the sections in which they vary.
+        older = all(map(math.isnan, decoder.held_out_r_given_depth))
+        where = "it does not vary in every section" if older else "it varies in no section"
+        return f"not known, for {where} that was learned from"
+    return f"r = {r:.2f}" + ("" if math.isnan(given) else f", with depth held constant {given:.2f}")
 
 
 def _key(about: Shown | None) -> Any:

@@ -69,7 +69,7 @@ class ImputeWidget(QWidget):
         self.run = QPushButton("Impute genes", self)
         self.run.setToolTip("Predict them, and write them to Out.")
         self.run.clicked.connect(self._run)
-        self.run_bar = RunBar(self)
+        self.run_bar = RunBar(self, self.form.labels)
         self._live = LiveLayers(napari_viewer, self)
         self.source = QComboBox(self)
         self.source.setToolTip("Which imputation is shown")
@@ -284,7 +284,10 @@ def _trust(run: ImputedRun, gene: str) -> str:
         return f"{gene} was not measured. Its spread: {row['spread']:.2f} log1p CP10k.{known}"
     if np.isnan(row["holdout_r"]):
         return f"{gene} was measured, and shown as it was; how well it is predicted is not known."
-    return f"{gene} was measured, and shown as it was; while hidden, r = {row['holdout_r']:.2f}."
+    given = row.get("holdout_r_given_depth", np.nan)
+    beyond = "" if np.isnan(given) else f" ({given:.2f} with depth held constant)"
+    r = f"r = {row['holdout_r']:.2f}{beyond}"
+    return f"{gene} was measured, and shown as it was; while hidden, {r}."
 
 
 def _layers(viewer: Any, run: ImputedRun, role: Any) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from qtpy.QtWidgets import (
@@ -22,11 +22,27 @@ from napari_stenhance.running.job import Event, Job, Note, Progress
 _NOTES_HEIGHT = 90
 
 
-class RunBar(QWidget):
-    """Runs one task at a time, and shows it."""
+_WHERE_OPENED = {
+    "mpp": "field “Scale” of the dock Section",
+    "image": "field “Image” of the dock Section",
+}
+"""Other docks take open sections: slide and scale are given where they are opened."""
 
-    def __init__(self, parent: QWidget) -> None:
+
+class RunBar(QWidget):
+    """Runs one task at a time, and shows it.
+
+    Parameters
+    ----------
+    parent : QWidget
+    labels : mapping, optional
+        What the dock calls the fields that errors name.
+    """
+
+    def __init__(self, parent: QWidget, labels: Mapping[str, str] | None = None) -> None:
         super().__init__(parent)
+        own = {name: f"field “{label}”" for name, label in (labels or {}).items()}
+        self._fields = {**_WHERE_OPENED, **own}
         self._running: Running | None = None
         self._on_event: Callable[[Event], None] = lambda _event: None
         self._on_done: Callable[[Any], None] = lambda _value: None
@@ -124,9 +140,10 @@ class RunBar(QWidget):
             self._show_idle("Done.")
             self._on_done(outcome.value)
         else:
-            self._show_idle(str(outcome.error))
-            if not isinstance(outcome.error, Cancelled):
-                notify_error(outcome.error, outcome.details)
+            error = outcome.error.naming(self._fields.get(outcome.error.option, ""))
+            self._show_idle(str(error))
+            if not isinstance(error, Cancelled):
+                notify_error(error, outcome.details)
         self._on_end()
 
     def _show_idle(self, text: str) -> None:

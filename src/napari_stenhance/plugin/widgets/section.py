@@ -111,7 +111,7 @@ class SectionWidget(QWidget):
         self.words = QPlainTextEdit(self)
         self.words.setReadOnly(True)
         self.words.setPlaceholderText("What was recognised appears here.")
-        self.run_bar = RunBar(self)
+        self.run_bar = RunBar(self, {"mpp": "Scale", "image": "Image"})
         buttons, slide, scale = QHBoxLayout(), QHBoxLayout(), QHBoxLayout()
         buttons.addWidget(self.browse_folder)
         buttons.addWidget(self.browse_file)

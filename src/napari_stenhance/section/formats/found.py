@@ -46,6 +46,8 @@ class Found:
         pixels for each full-resolution pixel.
     sizes : mapping of str to tuple
         Height and width of those pictures that are there.
+    no_scale : str
+        What to say if no scale is given, because the one that the files state cannot be used.
     without : str
         What to say if none of the images is the slide, and none was given.
     geometry : callable, optional
@@ -63,6 +65,7 @@ class Found:
     doubts: tuple[str, ...] = ()
     pictures: Mapping[str, float] = field(default_factory=dict)
     sizes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    no_scale: str = ""
     without: str = ""
     geometry: Callable[[float | None], tuple[SpotGeometry, str]] | None = None
 

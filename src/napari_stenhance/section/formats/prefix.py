@@ -21,8 +21,13 @@ from napari_stenhance.section.formats import prefix_names as named
 from napari_stenhance.section.formats.found import Found
 from napari_stenhance.section.formats.prefix_tables import read_locations, read_parquet
 from napari_stenhance.section.formats.tables import read_counts
-from napari_stenhance.section.slide import PLAUSIBLE_MPP
-from napari_stenhance.section.spots import BIN_PITCH_MOST_UM, SpotGeometry, nearest_distance
+from napari_stenhance.section.scale import PLAUSIBLE_MPP
+from napari_stenhance.section.spots import (
+    BIN_PITCH_MOST_UM,
+    SpotGeometry,
+    are_bins,
+    nearest_distance,
+)
 
 if TYPE_CHECKING:
     import anndata as ad
@@ -77,7 +82,7 @@ def recognise(path: Path) -> Found | None:
     if mpp is not None and not low <= mpp <= high:
         doubts.append(
             f"{prefix}{named.PIXEL_SIZE} says {mpp:g} µm per pixel, which cannot be right for a "
-            f"slide ({low:g} to {high:g}), and is not used; give the true scale with --mpp."
+            f"slide ({low:g} to {high:g}), and is not used; give the true scale."
         )
         mpp = None
     file = folder / f"{prefix}{named.RADIUS}"
@@ -149,7 +154,7 @@ def _geometry(
     The published program reads a radius in raw pixels, its description says a diameter in µm.
     A spot cannot be wider than the pitch; where that does not decide, the program is believed.
     """
-    pitch_px = nearest_distance(np.unique(xy, axis=0))
+    pitch_px = nearest_distance(xy)
     unit: Literal["micrometer", "pixel"] = "pixel" if mpp is None else "micrometer"
     scale, short = (1.0, "px") if mpp is None else (mpp, "µm")
     pitch = pitch_px * scale
@@ -175,7 +180,7 @@ def _geometry(
     else:
         both = "both fit" if fits[0] else "neither fits"
         taken, why = first, f"the first is taken, as {both} spots {pitch:.4g} µm apart."
-    bins = mpp is not None and pitch <= BIN_PITCH_MOST_UM
+    bins = mpp is not None and pitch <= BIN_PITCH_MOST_UM and are_bins(xy, pitch_px)
     return SpotGeometry(taken, "square" if bins else "disc", pitch, unit), f"{says} {why}"
 
 

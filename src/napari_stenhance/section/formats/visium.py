@@ -125,10 +125,7 @@ def _sizes(sample: Sample, pictures: dict[str, float]) -> dict[str, tuple[int, i
 def _without(sample: Sample) -> str:
     seen = ", ".join(sorted(f.name for f in sample.pictures.values()))
     only = f"only pictures that Space Ranger made ({seen})" if seen else "no picture either"
-    return (
-        f"No full-resolution slide was found, {only}: put the slide into the folder, or give it "
-        "with --image."
-    )
+    return f"No full-resolution slide was found, {only}: put the slide into the folder, or name it."
 
 
 def _read(

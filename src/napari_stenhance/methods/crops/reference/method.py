@@ -25,6 +25,7 @@ from napari_stenhance.methods.genes import require_few
 from napari_stenhance.methods.sample import Sample
 from napari_stenhance.running.device import inference_errors
 from napari_stenhance.running.job import Job
+from napari_stenhance.running.random import seeded
 from napari_stenhance.section.spots import nearest_distance
 
 
@@ -85,8 +86,7 @@ class Reference:
         require_few(genes, "reference")
         groups = [group for sample in samples for group in self._groups(sample, genes, job)]
         dim = groups[0][0].shape[2]
-        with torch.random.fork_rng(), inference_errors("Training"):
-            torch.manual_seed(self.seed)
+        with inference_errors("Training"), seeded(self.seed, self.device):
             network = recipe.make(dim, len(self.crops_um), len(genes)).to(self.device)
             _train(network, groups, recipe, np.random.default_rng(self.seed), job)
         return FittedReference(
@@ -96,6 +96,7 @@ class Reference:
                 bias=np.zeros(len(genes), np.float32),
                 unit="log1p CP10k",
                 held_out_r=np.full(len(genes), np.nan, np.float32),
+                held_out_r_given_depth=np.full(len(genes), np.nan, np.float32),
                 spread_scale=np.ones(len(genes), np.float32),
             ),
             recipe=recipe,

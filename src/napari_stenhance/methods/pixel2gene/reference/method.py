@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from napari_stenhance.features.extract import FeatureMap
 from napari_stenhance.features.registry import encoder_identity
@@ -27,7 +26,8 @@ from napari_stenhance.methods.pixel2gene.reference.rows import Rows, training_ro
 from napari_stenhance.methods.sample import Sample
 from napari_stenhance.running.device import inference_errors
 from napari_stenhance.running.job import Job
-from napari_stenhance.scoring.metrics import pearson
+from napari_stenhance.running.random import seeded
+from napari_stenhance.scoring.metrics import GeneAccuracy, gene_accuracy, over_sections
 
 _SPOTS_AT_ONCE = 128
 _SPREAD_STEPS = 16
@@ -95,7 +95,7 @@ class Reference:
         seeds = np.random.default_rng(self.seed).integers(2**63, size=recipe.members)
         everything = np.arange(len(rows.fold))
         members: list[Member] = []
-        with torch.random.fork_rng(), inference_errors("Training"):
+        with inference_errors("Training"):
             data = SpotData(
                 inputs=torch.from_numpy(rows.inputs).to(self.device),
                 under=torch.from_numpy(rows.under).to(self.device),
@@ -103,16 +103,20 @@ class Reference:
             )
             with job.stage("Training", recipe.members * recipe.epochs) as stage:
                 for number, seed in enumerate(seeds):
-                    torch.manual_seed(int(seed))
                     learned = everything
                     if recipe.folds:
                         learned = np.flatnonzero(rows.fold != number % recipe.folds)
-                    network = ForwardSum(
-                        rows.inputs.shape[1], len(genes), recipe.hidden, recipe.slope, recipe.floor
-                    ).to(self.device)
                     chosen = torch.from_numpy(learned).to(self.device)
-                    members.append(train_member(network, data, chosen, recipe, stage, job))
-            r = _held_out_r(members, rows, data, recipe)
+                    with seeded(int(seed), self.device):
+                        network = ForwardSum(
+                            rows.inputs.shape[1],
+                            len(genes),
+                            recipe.hidden,
+                            recipe.slope,
+                            recipe.floor,
+                        ).to(self.device)
+                        members.append(train_member(network, data, chosen, recipe, stage, job))
+            accuracy = _held_out_accuracy(members, rows, data, recipe)
         covered = rows.under.shape[1]
         span = np.mean([m.span.cpu().numpy() for m in members], axis=0)
         decoder = Decoder(
@@ -120,7 +124,8 @@ class Reference:
             weights=None,
             bias=np.zeros(len(genes), np.float32),
             unit="counts per superpixel",
-            held_out_r=r,
+            held_out_r=accuracy.r.astype(np.float32),
+            held_out_r_given_depth=accuracy.r_given_depth.astype(np.float32),
             # Half precision then holds deviations from 0.0005 to 16 times a gene's range.
             spread_scale=np.where(span > 0, span / covered / _SPREAD_STEPS, 1).astype(np.float32),
         )
@@ -136,16 +141,16 @@ class Reference:
 
 
 @torch.inference_mode()
-def _held_out_r(
+def _held_out_accuracy(
     members: Sequence[Member], rows: Rows, data: SpotData, recipe: Recipe
-) -> NDArray[np.float32]:
-    """Correlate, over spots, counts with what the members that held a spot out predict for it.
+) -> GeneAccuracy:
+    """Compare, over spots, counts with what the members that held a spot out predict for it.
 
     The published program never does this, though it writes the masks. NaN if nothing is held out.
     """
     genes = rows.counts.shape[1]
     if not recipe.folds:
-        return np.full(genes, np.nan, np.float32)
+        return GeneAccuracy(np.full(genes, np.nan), np.full(genes, np.nan))
     predicted = np.empty((len(rows.fold), genes), np.float32)
     for fold in range(recipe.folds):
         held = np.flatnonzero(rows.fold == fold)
@@ -153,9 +158,7 @@ def _held_out_r(
             chosen = torch.from_numpy(some).to(data.inputs.device)
             parts = [m.spots(data, chosen) for m in members[fold :: recipe.folds]]
             predicted[some] = torch.stack(parts).mean(dim=0).cpu().numpy()
-    total = np.zeros(genes)
-    sections = np.unique(rows.section)
-    for section in sections:
-        here = rows.section == section
-        total += pearson(predicted[here], rows.counts[here])
-    return (total / len(sections)).astype(np.float32)
+    sections = (rows.section == section for section in np.unique(rows.section))
+    return over_sections(
+        [gene_accuracy(predicted[here], rows.counts[here], rows.depth[here]) for here in sections]
+    )

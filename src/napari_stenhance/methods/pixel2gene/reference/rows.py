@@ -36,6 +36,8 @@ class Rows:
         Which of them lie under a spot.
     counts : ndarray of float32, shape (rows, genes)
         Raw.
+    depth : ndarray of float64, shape (rows,)
+        Total count of a spot, over all genes that were measured.
     section, fold : ndarray of int64, shape (rows,)
         The fold is 0 where there are none.
     """
@@ -43,6 +45,7 @@ class Rows:
     inputs: NDArray[np.float16]
     under: NDArray[np.int64]
     counts: NDArray[np.float32]
+    depth: NDArray[np.float64]
     section: NDArray[np.int64]
     fold: NDArray[np.int64]
 
@@ -97,9 +100,9 @@ def spatial_folds(blocks: NDArray[np.int64], folds: int) -> NDArray[np.int64]:
     if there < folds:
         msg = (
             f"The spots that pass the published filter lie in {there} blocks, and {folds} folds "
-            "need as many; use --preset robust."
+            "need as many; use the preset robust."
         )
-        raise InputError(msg)
+        raise InputError(msg, option="preset")
     for number, (_, held) in enumerate(GroupKFold(folds).split(blocks, groups=blocks)):
         fold[held] = number
     return fold
@@ -122,12 +125,12 @@ def training_rows(
     radii = {radius_of(s.spot_diameter_um, pitch_um) for s in samples}
     if len(radii) > 1:
         msg = (
-            f"{', '.join(s.name for s in samples)}: spots of different size; --preset "
-            f"{recipe.preset} learns from one size, use --preset robust for several."
+            f"{', '.join(s.name for s in samples)}: spots of different size; the preset "
+            f"{recipe.preset} learns from one size, use robust for several."
         )
-        raise InputError(msg)
+        raise InputError(msg, option="preset")
     offsets = disc(radii.pop())
-    inputs, under, counts, section, blocks = [], [], [], [], []
+    inputs, under, counts, depth, section, blocks = [], [], [], [], [], []
     superpixels = numbered = 0
     for number, sample in enumerate(samples):
         grid = sample.features.grid
@@ -140,6 +143,7 @@ def training_rows(
         inputs.append(sample.features.raw_at(row, column))
         under.append(place.reshape(flat.shape) + superpixels)
         counts.append(sample.counts_of(genes)[kept].toarray())
+        depth.append(sample.library[kept])
         section.append(np.full(len(kept), number))
         ids = block_ids(at[kept], grid.shape, recipe.block, colliding=recipe.colliding)
         blocks.append(ids + numbered)
@@ -148,13 +152,14 @@ def training_rows(
     if not sum(map(len, counts)):
         msg = (
             f"{', '.join(s.name for s in samples)}: no spot passes the published filter (whole on "
-            "tissue, and enough counts for its kind of tissue); use --preset robust."
+            "tissue, and enough counts for its kind of tissue); use the preset robust."
         )
-        raise InputError(msg)
+        raise InputError(msg, option="preset")
     return Rows(
         inputs=np.concatenate(inputs),
         under=np.concatenate(under),
         counts=np.concatenate(counts),
+        depth=np.concatenate(depth),
         section=np.concatenate(section),
         fold=spatial_folds(np.concatenate(blocks), recipe.folds),
     )

@@ -15,6 +15,7 @@ from napari_stenhance.methods.sinca.reference.recipe import Genes, Recipe, norma
 from napari_stenhance.methods.sinca.reference.training import Seen, predict, train
 from napari_stenhance.running.device import inference_errors
 from napari_stenhance.running.job import Job
+from napari_stenhance.running.random import seeded
 
 
 class HeldOut(NamedTuple):
@@ -87,8 +88,7 @@ def predict_held_out(
         cells=sent(expression),
         unknown=sent(normalised(spots[:, unknown], recipe.normalise)) if leak else None,
     )
-    with torch.random.fork_rng(), inference_errors("Training"):
-        torch.manual_seed(seed)
+    with inference_errors("Training"), seeded(seed, device):
         network = Network(len(known), len(unknown), recipe).to(device)
         train(network, seen, recipe, job)
         predicted = predict(network, seen, sent(expression[:, unknown]), recipe, job)

@@ -14,6 +14,7 @@ from napari_stenhance.methods.sinca.reference.recipe import FOLD_SEED, Genes, no
 from napari_stenhance.methods.sinca.reference.whole_network import WholeNetwork, WholeRecipe
 from napari_stenhance.running.device import inference_errors
 from napari_stenhance.running.job import Job
+from napari_stenhance.running.random import seeded
 
 _SLOWER = 0.5
 
@@ -88,8 +89,7 @@ def predict_held_out_whole(
         drawn = drawn_mask(seen.shape, among, recipe.mask_ratio, epoch)
         return torch.tensor(drawn, device=device)
 
-    with torch.random.fork_rng(), inference_errors("Training"):
-        torch.manual_seed(seed)
+    with inference_errors("Training"), seeded(seed, device):
         network = WholeNetwork(len(expression.T), recipe).to(device)
         optimiser = torch.optim.Adam(
             network.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True

@@ -1,0 +1,83 @@
+"""Numbers that files and users state: one check, whatever door they come in by."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from napari_stenhance.errors import InputError
+
+PLAUSIBLE_MPP = (0.05, 20.0)
+_LONGEST = 40
+
+
+def as_number(value: object) -> float | None:
+    """Return the one finite number that a value is, be it in an array of one or as text."""
+    if isinstance(value, (bool, np.bool_)):
+        return None
+    try:
+        # A ragged list is no array, and an array of several no number.
+        number = float(np.asarray(value).reshape(-1).tolist()[0])
+        alone = np.size(np.asarray(value)) == 1
+    except (TypeError, ValueError, IndexError, OverflowError):
+        return None
+    return number if alone and math.isfinite(number) else None
+
+
+def check_mpp(mpp: Any, where: str) -> float:
+    """Return a scale that can be right, in micrometres per pixel.
+
+    Parameters
+    ----------
+    mpp : object
+        What was given or stated.
+    where : str
+        The file, the field or the section that errors name.
+
+    Raises
+    ------
+    InputError
+        If it is not one number from 0.05 to 20.
+    """
+    low, high = PLAUSIBLE_MPP
+    number = as_number(mpp)
+    if number is None:
+        msg = (
+            f"{where}: a scale of {shown(mpp)} is no number; it must be one, in µm per pixel "
+            f"({low:g} to {high:g}): give the true one."
+        )
+        raise InputError(msg, option="mpp")
+    if not low <= number <= high:
+        msg = (
+            f"{where}: a scale of {number:g} µm per pixel cannot be right for a slide "
+            f"({low:g} to {high:g}); give the true one."
+        )
+        raise InputError(msg, option="mpp")
+    return number
+
+
+def check_length(value: Any, where: str) -> float:
+    """Return a length that can be right: a finite number, not negative.
+
+    Raises
+    ------
+    InputError
+        If it is none; names `where`.
+    """
+    number = as_number(value)
+    if number is None or number < 0:
+        msg = (
+            f"{where} is {shown(value)}; it must be a finite number that is not negative: correct "
+            "it, or take it out, and it is worked out from the positions."
+        )
+        raise InputError(msg)
+    return number
+
+
+def shown(value: object) -> str:
+    """Quote a value, shortened."""
+    text = " ".join(str(value).split())
+    text = f"{text[:_LONGEST]} …" if len(text) > _LONGEST else text
+    return repr(text) if isinstance(value, (str, bytes)) else text

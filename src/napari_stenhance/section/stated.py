@@ -1,0 +1,227 @@
+"""What spots state of their scale and their size, and what their lattice says where they do not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_stenhance.errors import InputError
+from napari_stenhance.section.scale import as_number, check_length, check_mpp
+from napari_stenhance.section.spots import (
+    ARRAY_COLUMNS,
+    BIN_PITCH_MOST_UM,
+    UNS_KEY,
+    VISIUM_DIAMETER_UM,
+    VISIUM_PITCH_UM,
+    SpotGeometry,
+    are_bins,
+    array_columns,
+    nearest_distance,
+    visium_pitch_px,
+)
+
+if TYPE_CHECKING:
+    import anndata as ad
+    import pandas as pd
+
+_VISIUM_OFF_MOST = 0.1
+# Of a bin's pitch: what is narrower does not touch its neighbours.
+_TOUCHING_LEAST = 0.9
+# How far apart spots lie, in stated pitches: farther where places are empty.
+_APART = (0.5, 3.0)
+_DEFAULTS = {"spot_shape": "disc", "unit": "micrometer"}
+
+
+def scale_factors(uns: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+    """Return where the scale factors of the one library in `uns["spatial"]` lie, and what they say.
+
+    Empty where there is none, or several.
+    """
+    libraries = uns.get("spatial")
+    if isinstance(libraries, Mapping) and len(libraries) == 1:
+        ((name, library),) = libraries.items()
+        factors = library.get("scalefactors") if isinstance(library, Mapping) else None
+        if isinstance(factors, Mapping):
+            return f'uns["spatial"]["{name}"]["scalefactors"]', factors
+    return "", {}
+
+
+def find_mpp(spots: ad.AnnData, xy: NDArray[np.float64], where: str) -> tuple[float | None, str]:
+    """Find the scale that an AnnData states, or that its Visium lattice implies.
+
+    Returns
+    -------
+    mpp : float or None
+        Micrometres per full-resolution pixel.
+    source : str
+        In words.
+
+    Raises
+    ------
+    InputError
+        If what it states cannot be a scale.
+    """
+    at, factors = scale_factors(spots.uns)
+    for field, among, key in (
+        ('uns["microns_per_pixel"]', spots.uns, "microns_per_pixel"),
+        ('uns["microns_per_fullres_pixel"]', spots.uns, "microns_per_fullres_pixel"),
+        (f'{at}["microns_per_pixel"]', factors, "microns_per_pixel"),
+    ):
+        if among.get(key) is not None:
+            return check_mpp(among[key], f"{where}: {field}"), "stated in uns"
+    pitch = visium_pitch_px(spots.obs, xy)
+    if pitch is not None:
+        source = f"inferred from the Visium lattice: {pitch:.1f} px = {VISIUM_PITCH_UM:g} µm"
+        return VISIUM_PITCH_UM / pitch, source
+    return None, "unknown"
+
+
+def array_doubts(obs: pd.DataFrame, xy: NDArray[np.float64]) -> tuple[str, ...]:
+    """Say which columns that should number the spots' array do not."""
+    doubts = [
+        f"{names[1]} and {names[0]} are not numbers for every spot, and are not used."
+        for names in ARRAY_COLUMNS
+        if set(names) <= set(obs.columns) and array_columns(obs, names) is None
+    ]
+    if visium_pitch_px(obs, xy) is None:
+        exchanged = {"array_row": "array_col", "array_col": "array_row"}
+        if visium_pitch_px(obs.rename(columns=exchanged), xy) is not None:
+            doubts.append(
+                "array_row and array_col seem to be exchanged, as spots lie nearer to each other "
+                "than their numbers say: no scale is inferred from them."
+            )
+    return tuple(doubts)
+
+
+def find_geometry(
+    spots: ad.AnnData, xy: NDArray[np.float64], mpp: float | None, where: str
+) -> tuple[SpotGeometry, tuple[str, ...]]:
+    """Work out diameter, shape and pitch from what the spots state, else from their lattice.
+
+    Returns
+    -------
+    geometry : SpotGeometry
+    doubts : tuple of str
+        What was guessed, or does not fit.
+
+    Raises
+    ------
+    InputError
+        If what they state cannot be right.
+    """
+    nearest = nearest_distance(xy)
+    try:
+        geometry, doubts = _known(spots, mpp, nearest)
+        if geometry is None:
+            geometry, more = _worked_out(spots, xy, mpp, nearest)
+            doubts = (*doubts, *more)
+    except InputError as error:
+        msg = f"{where}: {error}"
+        raise InputError(msg) from error
+    return geometry, (*doubts, *_unlike(geometry, nearest, mpp))
+
+
+def _known(
+    spots: ad.AnnData, mpp: float | None, nearest: float
+) -> tuple[SpotGeometry | None, tuple[str, ...]]:
+    """Take `uns["stenhance"]`, if it says enough."""
+    known = spots.uns.get(UNS_KEY)
+    if known is None:
+        return None, ()
+    names = [field.name for field in fields(SpotGeometry)]
+    given = {n: known[n] for n in names if n in known} if isinstance(known, Mapping) else {}
+    lost = [name for name in names if name not in given]
+    if not set(lost) <= set(_DEFAULTS):
+        return None, (f'uns["{UNS_KEY}"] lacks {", ".join(lost)}, and is not used.',)
+    geometry = SpotGeometry(**{**_DEFAULTS, **given}).in_um(mpp)
+    if nearest and not geometry.pitch_um:
+        return None, (f'uns["{UNS_KEY}"]["pitch_um"] is 0, and is not used.',)
+    taken = " and ".join(_DEFAULTS[name] for name in lost)
+    said = f'uns["{UNS_KEY}"] lacks {" and ".join(lost)}: {taken} is taken.'
+    return geometry, (said,) if lost else ()
+
+
+def _worked_out(
+    spots: ad.AnnData, xy: NDArray[np.float64], mpp: float | None, nearest: float
+) -> tuple[SpotGeometry, tuple[str, ...]]:
+    """Take what is stated elsewhere, else the assay's, else a guess."""
+    uns = spots.uns
+    at, factors = scale_factors(uns)
+    full = factors.get("spot_diameter_fullres")
+    full = 0.0 if full is None else check_length(full, f'{at}["spot_diameter_fullres"]')
+    stated = {
+        key: check_length(uns[key], f'uns["{key}"]') if uns.get(key) is not None else 0.0
+        for key in ("spot_pitch_um", "spot_diameter_um")
+    }
+    if mpp is None:
+        if full or not nearest:
+            return SpotGeometry(full, "disc", nearest, "pixel"), ()
+        return SpotGeometry(nearest / 2, "disc", nearest, "pixel"), (_guessed(nearest, "px"),)
+    pitch = stated["spot_pitch_um"] or nearest * mpp
+    diameter, doubts = stated["spot_diameter_um"] or full * mpp, []
+    visium = None if stated["spot_diameter_um"] else visium_pitch_px(spots.obs, xy)
+    if visium is not None and abs(visium * mpp / VISIUM_PITCH_UM - 1) <= _VISIUM_OFF_MOST:
+        # What Space Ranger calls the diameter is 60 to 70 µm, wider than what is printed.
+        other = f"; spot_diameter_fullres, {diameter:.4g} µm, is not" if full else ""
+        doubt = (
+            f"The spots' diameter is taken from the assay, Visium by their lattice: it is "
+            f"{VISIUM_DIAMETER_UM:g} µm{other}."
+        )
+        return SpotGeometry(VISIUM_DIAMETER_UM, "disc", VISIUM_PITCH_UM, "micrometer"), (doubt,)
+    if visium is not None:
+        doubts.append(
+            f"The spots are numbered as those of Visium, which lie {VISIUM_PITCH_UM:g} µm apart, "
+            f"but at {mpp:.4g} µm per pixel these lie {visium * mpp:.4g} µm apart: check the scale."
+        )
+    bins = 0 < pitch <= BIN_PITCH_MOST_UM and are_bins(xy, pitch / mpp)
+    if diameter:
+        square = bins and diameter >= _TOUCHING_LEAST * pitch
+        shape = "square" if square else "disc"
+    elif bins:
+        diameter, shape = pitch, "square"
+        doubts.append(
+            f"The size of the bins is not stated: squares of their pitch, {pitch:.4g} µm, are "
+            "taken."
+        )
+    elif 0 < pitch <= BIN_PITCH_MOST_UM:
+        diameter, shape = pitch, "disc"
+        doubts.append(
+            "The size of the spots is not stated, and they lie on no square lattice, as cells do: "
+            f"discs as wide as the distance to the nearest, {pitch:.4g} µm, are taken."
+        )
+    else:
+        diameter, shape = pitch / 2, "disc"
+        doubts += [_guessed(pitch, "µm")] if pitch else []
+    return SpotGeometry(diameter, shape, pitch, "micrometer"), tuple(doubts)  # type: ignore[arg-type]
+
+
+def _guessed(pitch: float, unit: str) -> str:
+    return (
+        f"The spots' diameter is not stated: half of their pitch, {pitch / 2:.4g} {unit}, is taken."
+    )
+
+
+def _unlike(geometry: SpotGeometry, nearest: float, mpp: float | None) -> tuple[str, ...]:
+    """Say if spots lie much nearer or farther apart than the pitch that they state."""
+    in_um = geometry.unit == "micrometer"
+    if (in_um and mpp is None) or not nearest or not geometry.pitch_um:
+        return ()
+    apart = nearest * (mpp or 1.0) if in_um else nearest
+    if _APART[0] <= apart / geometry.pitch_um <= _APART[1]:
+        return ()
+    unit = "µm" if in_um else "px"
+    doubt = (
+        f"The spots' pitch should be {geometry.pitch_um:.4g} {unit}, but the nearest of them lie "
+        f"{apart:.4g} {unit} apart: check the scale."
+    )
+    return (doubt,)
+
+
+def fiducial_px(uns: Mapping[str, Any]) -> float | None:
+    """Return the diameter of Visium's fiducials in pixels, as it is published: a whole number."""
+    pixels = as_number(scale_factors(uns)[1].get("fiducial_diameter_fullres"))
+    return None if pixels is None or pixels < 1 else float(int(pixels))

@@ -1,0 +1,251 @@
+"""What `fuzz.py` damages of counts and positions: every format of spots, cells, regions."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+
+from fuzz_damage import Target
+from napari_stenhance.section.cells import cluster_columns, open_cells
+from napari_stenhance.section.grid import Grid
+from napari_stenhance.section.region import Region
+from napari_stenhance.section.section import open_section
+from test_cells import make_cells, make_spots
+from test_prefix import write_files
+from test_section import write_legacy
+from visium_folders import known, write_factors, write_h5, write_mex, write_positions
+
+
+def section_value(path: Path) -> Any:
+    """Open a section, see that its spots agree with themselves, and return all they say."""
+    with warnings.catch_warnings(action="ignore"):
+        section = open_section(path, mpp=0.5)
+    return spots_value(section.need_spots()), section.mpp
+
+
+def spots_value(spots: ad.AnnData) -> Any:
+    counts = dense(spots.X)
+    assert counts.shape == spots.shape == (len(spots.obs), len(spots.var))
+    assert counts.dtype.kind in "iuf"
+    assert np.isfinite(counts).all()
+    assert (counts >= 0).all()
+    assert (counts <= 2**53).all()
+    assert spots.obs_names.is_unique
+    assert spots.var_names.is_unique
+    xy = np.asarray(spots.obsm["spatial"])
+    assert xy.shape[0] == len(spots.obs)
+    assert np.isfinite(xy).all()
+    return list(spots.obs_names), list(spots.var_names), counts.astype(np.float64), xy
+
+
+def dense(counts: Any) -> Any:
+    """Make a matrix dense, by nothing but its parts where it is sparse."""
+    if not sp.issparse(counts):
+        return np.asarray(counts)
+    assert counts.format in ("csr", "csc")
+    assert counts.indices.dtype.kind == counts.indptr.dtype.kind == "i"
+    try:
+        counts.check_format(full_check=True)
+    except ValueError as error:
+        raise AssertionError(error) from error
+    return counts.toarray()
+
+
+def _h5ad(store: Callable[[ad.AnnData], None], **options: Any) -> Callable[[Path], list[Path]]:
+    def make(folder: Path) -> list[Path]:
+        spots = make_spots(side=8)
+        store(spots)
+        spots.write_h5ad(folder / "s.h5ad", **options)
+        return [folder / "s.h5ad"]
+
+    return make
+
+
+def _plain(spots: ad.AnnData) -> None:
+    spots.obs["kind"] = pd.Categorical(["a", "b"] * (spots.n_obs // 2))
+
+
+def _dense(spots: ad.AnnData) -> None:
+    spots.X = spots.X.toarray()
+
+
+def _columns(spots: ad.AnnData) -> None:
+    spots.X = sp.csc_matrix(spots.X)
+
+
+def _in_layer(spots: ad.AnnData) -> None:
+    spots.layers["counts"] = spots.X.copy()
+    spots.X = spots.X.log1p()
+
+
+def _in_raw(spots: ad.AnnData) -> None:
+    spots.raw = spots.copy()
+    spots.X = spots.X.log1p()
+
+
+def _read_h5ad(folder: Path) -> Any:
+    return section_value(folder / "s.h5ad")
+
+
+def _outs(matrix: Callable[[Path], list[Path]]) -> Callable[[Path], list[Path]]:
+    def make(folder: Path) -> list[Path]:
+        what = known()
+        write_positions(folder / "spatial" / "tissue_positions.csv", what)
+        write_factors(folder / "spatial" / "scalefactors_json.json")
+        return matrix(folder)
+
+    return make
+
+
+def _tenx(folder: Path) -> list[Path]:
+    path = folder / "filtered_feature_bc_matrix.h5"
+    write_h5(path, known())
+    return [path]
+
+
+def _old_tenx(folder: Path) -> list[Path]:
+    path = folder / "filtered_feature_bc_matrix.h5"
+    write_h5(path, known(), legacy=True)
+    return [path]
+
+
+def _mtx(folder: Path) -> list[Path]:
+    write_mex(folder, known(), gz=False)
+    return [folder / name for name in ("matrix.mtx", "genes.tsv", "barcodes.tsv")]
+
+
+def _mtx_gz(folder: Path) -> list[Path]:
+    write_mex(folder / "filtered_feature_bc_matrix", known())
+    return [_anew(file) for file in sorted((folder / "filtered_feature_bc_matrix").iterdir())]
+
+
+def _beside(folder: Path) -> list[Path]:
+    _tenx(folder)
+    return [
+        folder / "spatial" / name for name in ("tissue_positions.csv", "scalefactors_json.json")
+    ]
+
+
+def _anew(path: Path) -> Path:
+    """Write a gzip file without the time."""
+    path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes()), mtime=0))
+    return path
+
+
+def _legacy(folder: Path) -> list[Path]:
+    write_legacy(folder / "S1", image=False)
+    labels = ["x\ty\tlabel", *(f"{x}\t{y}\tinvasive" for x in range(2, 6) for y in range(3, 6))]
+    (folder / "S1" / "labels.tsv").write_text("\n".join(labels) + "\n")
+    _anew(folder / "S1" / "counts.tsv.gz")
+    return [folder / "S1" / name for name in ("counts.tsv.gz", "selection.tsv", "labels.tsv")]
+
+
+def _prefix(folder: Path) -> list[Path]:
+    write_files(folder / "S1", image="")
+    return sorted((folder / "S1").iterdir())
+
+
+def _prefix_parquet(folder: Path) -> list[Path]:
+    write_files(folder / "S1", image="")
+    made = []
+    for name in ("cnts", "locs-raw"):
+        text = folder / "S1" / f"{name}.tsv"
+        pd.read_csv(text, sep="\t", index_col=0).to_parquet(text.with_suffix(".parquet"))
+        text.unlink()
+        made.append(text.with_suffix(".parquet"))
+    return made
+
+
+def _read_s1(folder: Path) -> Any:
+    return section_value(folder / "S1")
+
+
+def _cells(store: Callable[[ad.AnnData], None]) -> Callable[[Path], list[Path]]:
+    def make(folder: Path) -> list[Path]:
+        cells = make_cells(number=40)
+        store(cells)
+        cells.write_h5ad(folder / "cells.h5ad")
+        return [folder / "cells.h5ad"]
+
+    return make
+
+
+def _read_cells(folder: Path) -> Any:
+    path = folder / "cells.h5ad"
+    columns = cluster_columns(path)
+    cells = open_cells(path, make_spots(side=4)).cells
+    values = dense(cells.counts)
+    assert values.shape[1] == len(cells.genes) == len(set(cells.genes))
+    assert np.isfinite(values).all()
+    assert (values >= 0).all()
+    assert (values == np.rint(values)).all()
+    assert values.sum(axis=1).all()
+    group = None if cells.group is None else cells.group.tolist()
+    if group is not None:
+        assert len(group) == len(values)
+        assert 0 <= min(group) <= max(group) < len(cells.groups)
+    return list(cells.genes), values, list(cells.groups), group, columns
+
+
+def _region(folder: Path) -> list[Path]:
+    ring = [[10.5, 10], [90, 12.25], [80, 95], [10.5, 10]]
+    hole = [[40, 40], [50, 40], [50, 50], [40, 40]]
+    shapes = [
+        {"type": "Polygon", "coordinates": [ring, hole]},
+        {"type": "MultiPolygon", "coordinates": [[[[200, 200], [220, 200], [210, 230]]]]},
+    ]
+    shapes[1]["coordinates"][0][0].append([200, 200])
+    features = [{"type": "Feature", "properties": {"name": "a"}, "geometry": s} for s in shapes]
+    content = {"type": "FeatureCollection", "features": features}
+    (folder / "r.geojson").write_text(json.dumps(content))
+    return [folder / "r.geojson"]
+
+
+def _read_region(folder: Path) -> Any:
+    region = Region.read(folder / "r.geojson")
+    assert np.isfinite(region.area.area)
+    assert region.area.area > 0
+    mask = region.mask(Grid(8.0, (40, 40), 0.5))
+    return region.to_json(), mask
+
+
+TARGETS = (
+    *(
+        Target(f"h5ad-{name}", _h5ad(store, **options), _read_h5ad)
+        for name, store, options in (
+            ("csr", _plain, {}),
+            ("csc", _columns, {}),
+            ("dense", _dense, {}),
+            ("layer", _in_layer, {}),
+            ("raw", _in_raw, {}),
+            ("gzip", _plain, {"compression": "gzip"}),
+        )
+    ),
+    Target("10x-h5", _outs(_tenx), section_value),
+    Target("10x-h5-old", _outs(_old_tenx), section_value),
+    Target("10x-mtx", _outs(_mtx), section_value),
+    Target("10x-mtx-gz", _outs(_mtx_gz), section_value),
+    Target("visium-tables", _outs(_beside), section_value),
+    Target("legacy-st", _legacy, _read_s1),
+    Target("prefix", _prefix, _read_s1),
+    Target("prefix-parquet", _prefix_parquet, _read_s1),
+    *(
+        Target(f"cells-{name}", _cells(store), _read_cells)
+        for name, store in (
+            ("csr", lambda cells: None),
+            ("csc", _columns),
+            ("dense", _dense),
+            ("raw", _in_raw),
+        )
+    ),
+    Target("region", _region, _read_region),
+)
