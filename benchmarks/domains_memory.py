@@ -10,11 +10,12 @@ import sys
 
 SIZES = (4_000, 20_000, 100_000)
 _ONE = """
-import resource, sys, time
+import sys, time
 import numpy as np, scipy.sparse as sp, torch
 from napari_stenhance.methods.stamgc.protocol import Slice
 from napari_stenhance.methods.stamgc.robust import Robust
 from napari_stenhance.running.job import Job
+from napari_stenhance.running.memory import peak_gb
 
 n = int(sys.argv[1])
 rng = np.random.default_rng(0)
@@ -29,11 +30,11 @@ counts = sp.csr_array(sp.vstack([
     for some in np.array_split(domain, 50)
 ]))
 names = tuple(f"G{i}" for i in range(500))
-made = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+made = peak_gb()
 started = time.perf_counter()
 Robust(0, torch.device("cpu")).find([Slice("cells", xy, 10.0, names, counts)], 8, Job())
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-print(time.perf_counter() - started, peak / 1024**2, made / 1024**2)
+peak = peak_gb()
+print(time.perf_counter() - started, peak, made)
 """
 
 

@@ -21,13 +21,13 @@ from conftest import MPP, make_slide_pixels, make_spots, write_image
 
 SIDES = (10_000, 40_000)
 CODE = """
-import resource
 from napari_stenhance.cli import main
+from napari_stenhance.running.memory import peak_gb
 try:
     main()
 except SystemExit as left:
     assert not left.code, left.code
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2)
+print(peak_gb())
 """
 
 

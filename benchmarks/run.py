@@ -7,6 +7,7 @@ import sys
 
 ALL = (
     "decode",
+    "checksums",
     "stain",
     "viewer",
     "memory",

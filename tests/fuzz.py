@@ -35,7 +35,7 @@ import psutil
 
 from fuzz_damage import Target, damaged
 
-MODULES = ("fuzz_tables",)
+MODULES = ("fuzz_tables", "fuzz_images", "fuzz_results")
 SECONDS = 10.0
 MEMORY = 2 * 10**9
 _SETUP_SECONDS = 300.0

@@ -44,12 +44,15 @@ class Target:
     legal : callable
         `legal(value, undamaged)`: whether a value that differs from that of the undamaged input
         may come out. By default it may: a flipped bit in a count without checksum is a count.
+    cases : int
+        In the default run; variants that one reader reads share 300.
     """
 
     name: str
     make: Callable[[Path], list[Path]]
     read: Callable[[Path], Any]
     legal: Callable[[Any, Any], bool] = lambda value, undamaged: True
+    cases: int = 300
 
 
 def damaged(content: bytes, rng: np.random.Generator) -> tuple[bytes | None, str]:
@@ -349,6 +352,34 @@ def in_parquet(content: bytes, rng: np.random.Generator) -> tuple[bytes, str] | 
     return buffer.getvalue(), f"column {name}: {kind}"
 
 
+def in_tiff(content: bytes, rng: np.random.Generator) -> tuple[bytes, str] | None:
+    """Change the number, the kind or the value of one tag, or where the next page lies."""
+    import tifffile
+
+    try:
+        with tifffile.TiffFile(io.BytesIO(content)) as tif:
+            big, order = tif.is_bigtiff, "little" if tif.byteorder == "<" else "big"
+            pages = [tif.pages.first, *tif.pages.first.pages] if tif.pages.first.pages else []
+            pages = [*pages, *(page for page in tif.pages if hasattr(page, "tags"))]
+            tags = [tag for page in pages for tag in page.tags]
+    except Exception:  # noqa: BLE001  as much as damages before this one left
+        return None
+    if not tags or big:
+        return None
+    tag = tags[int(rng.integers(len(tags)))]
+    # A tag is its code, kind, number of values, and the value or where it lies.
+    part = int(rng.choice(3, p=(0.1, 0.3, 0.6)))
+    at, size = tag.offset + (2, 4, 8)[part], (2, 4, 4)[part]
+    choices = (*HUGE, 0, 1, 2, 3, 5, 7, 8, 16, 1000, tag.offset, len(content), len(content) // 2)
+    new = int(choices[rng.integers(len(choices))]) % 2 ** (8 * size)
+    if part == 0:
+        new = int(rng.integers(0, 20))
+    name = ("kind", "number", "value")[part]
+    return _with(content, slice(at, at + size), new.to_bytes(size, order)), (
+        f"{name} of tag {tag.name} at {tag.offset} is {new}"
+    )
+
+
 _CHANCES: tuple[tuple[Damage | None, float], ...] = (
     (flip, 3),
     (overwrite, 2),
@@ -365,6 +396,7 @@ _CHANCES: tuple[tuple[Damage | None, float], ...] = (
     (in_json, 8),
     (in_hdf5, 12),
     (in_parquet, 4),
+    (in_tiff, 8),
 )
 _DAMAGES = [damage for damage, _ in _CHANCES]
 _SHARES = np.array([chance for _, chance in _CHANCES])

@@ -15,6 +15,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from fuzz_damage import Target
+from napari_stenhance.errors import InputError
 from napari_stenhance.section.cells import cluster_columns, open_cells
 from napari_stenhance.section.grid import Grid
 from napari_stenhance.section.region import Region
@@ -181,7 +182,6 @@ def _cells(store: Callable[[ad.AnnData], None]) -> Callable[[Path], list[Path]]:
 
 def _read_cells(folder: Path) -> Any:
     path = folder / "cells.h5ad"
-    columns = cluster_columns(path)
     cells = open_cells(path, make_spots(side=4)).cells
     values = dense(cells.counts)
     assert values.shape[1] == len(cells.genes) == len(set(cells.genes))
@@ -193,7 +193,14 @@ def _read_cells(folder: Path) -> Any:
     if group is not None:
         assert len(group) == len(values)
         assert 0 <= min(group) <= max(group) < len(cells.groups)
-    return list(cells.genes), values, list(cells.groups), group, columns
+    return list(cells.genes), values, list(cells.groups), group
+
+
+def _read_columns(folder: Path) -> Any:
+    columns = cluster_columns(folder / "cells.h5ad")
+    if not columns:
+        raise InputError("There are no columns.")
+    return columns
 
 
 def _region(folder: Path) -> list[Path]:
@@ -220,7 +227,7 @@ def _read_region(folder: Path) -> Any:
 
 TARGETS = (
     *(
-        Target(f"h5ad-{name}", _h5ad(store, **options), _read_h5ad)
+        Target(f"h5ad-{name}", _h5ad(store, **options), _read_h5ad, cases=50)
         for name, store, options in (
             ("csr", _plain, {}),
             ("csc", _columns, {}),
@@ -230,8 +237,8 @@ TARGETS = (
             ("gzip", _plain, {"compression": "gzip"}),
         )
     ),
-    Target("10x-h5", _outs(_tenx), section_value),
-    Target("10x-h5-old", _outs(_old_tenx), section_value),
+    Target("10x-h5", _outs(_tenx), section_value, cases=150),
+    Target("10x-h5-old", _outs(_old_tenx), section_value, cases=150),
     Target("10x-mtx", _outs(_mtx), section_value),
     Target("10x-mtx-gz", _outs(_mtx_gz), section_value),
     Target("visium-tables", _outs(_beside), section_value),
@@ -239,7 +246,7 @@ TARGETS = (
     Target("prefix", _prefix, _read_s1),
     Target("prefix-parquet", _prefix_parquet, _read_s1),
     *(
-        Target(f"cells-{name}", _cells(store), _read_cells)
+        Target(f"cells-{name}", _cells(store), _read_cells, cases=75)
         for name, store in (
             ("csr", lambda cells: None),
             ("csc", _columns),
@@ -247,5 +254,6 @@ TARGETS = (
             ("raw", _in_raw),
         )
     ),
+    Target("cells-columns", _cells(lambda cells: None), _read_columns, cases=50),
     Target("region", _region, _read_region),
 )

@@ -17,13 +17,13 @@ from napari_stenhance.section.section import open_section
 
 SECTIONS = ("C2", "C3", "C4")
 CODE = """
-import resource, sys
 from napari_stenhance.cli import main
+from napari_stenhance.running.memory import peak_gb
 try:
     main()
 except SystemExit as left:
     assert not left.code, left.code
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2)
+print(peak_gb())
 """
 
 

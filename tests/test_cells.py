@@ -220,15 +220,15 @@ def test_damage_is_one_sentence(tmp_path: Path) -> None:
 
     assert "no such file" in sentence()
     file.write_text("not HDF5")
-    assert "no AnnData file that can be read" in sentence()
+    assert "no HDF5 file that can be read" in sentence()
     make_cells().write_h5ad(file)
     whole = file.read_bytes()
     file.write_bytes(whole[: len(whole) // 2])
-    assert "no AnnData file that can be read" in sentence()
+    assert "no HDF5 file that can be read" in sentence()
     for part, value, said in (
         ("X/indices", 10_000, "outside the matrix"),
         ("X/data", -1, "is -1; counts must be whole"),
-        ("X/indptr", 0, "damaged"),
+        ("X/indptr", 0, "does not ascend"),
     ):
         file.write_bytes(whole)
         with h5py.File(file, "r+") as stored:

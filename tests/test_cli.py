@@ -106,6 +106,8 @@ def test_predictions_follow_the_slide_that_was_not_measured(
     assert np.median(r[13:26]) > 0.4
     assert predicted.uns["stenhance_prediction"]["unit"] == "log1p CP10k"
     assert predicted.var["held_out_r"].notna().all()
+    assert predicted.var["held_out_r_given_depth"].notna().all()
+    assert "On held-out spots, of 40 genes: median r 0." in run("info", result).stdout
     run("export", result, "--at-spots", section_files[1], "--out", out, code=2)
 
 

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 import napari_stenhance as st
 from conftest import MPP
 from napari_stenhance.errors import InputError
-from napari_stenhance.methods.genes import choose_genes, is_rule
+from napari_stenhance.methods.genes import choose_genes, rule_of
 from napari_stenhance.methods.hvg import seurat_v3_genes, seurat_v3_variance
 from napari_stenhance.methods.protocol import Positions
 from napari_stenhance.methods.registry import load_fitted, make_method
@@ -31,6 +31,7 @@ from napari_stenhance.scoring.recovery import recovered
 from napari_stenhance.scoring.splits import random_part
 from napari_stenhance.section.grid import Grid
 from napari_stenhance.section.region import Region
+from napari_stenhance.section.section import open_section
 from napari_stenhance.storage.cache import Cache
 from napari_stenhance.tasks.enhance import EnhanceOptions, enhance
 from napari_stenhance.tasks.evaluate import EvaluateOptions, evaluate
@@ -86,7 +87,7 @@ def test_genes_as_seurat_ranks_them() -> None:
     counts[:, [7, 31, 250]] *= rng.integers(0, 4, (120, 1))
     genes = tuple(f"G{n}" for n in range(400))
     one = sample_of(genes, counts)
-    assert is_rule("seurat_v3:3")
+    assert rule_of("seurat_v3:3")
     assert choose_genes("seurat_v3:3", [one]) == ("G7", "G31", "G250")
     expected = sorted(seurat_v3_genes(sp.csr_array(counts.astype(np.float32)), 20))
     assert choose_genes("seurat_v3:20", [one]) == tuple(f"G{n}" for n in expected)
@@ -100,7 +101,7 @@ def test_genes_as_seurat_ranks_them() -> None:
     assert both == tuple(f"G{n}" for n in expected)
     assert both != choose_genes("seurat_v3:5", [one])
     with pytest.raises(InputError, match="write seurat_v3:N"):
-        is_rule("seurat_v3:x")
+        rule_of("seurat_v3:x")
 
 
 # Results
@@ -192,7 +193,12 @@ def test_a_lattice_holds_what_the_model_predicts_there(
     assert 3.5 * spots.n_obs < table.n_obs < 4.6 * spots.n_obs
     grid, tissue = result.field(SPAMCAF).grid, result.tissue(SPAMCAF)
     at = np.rint(grid.position(table.obsm["spatial"] * MPP)).astype(int)
-    assert tissue[tuple(at.T)].all()
+    there = np.isfinite(table.X).all(axis=1)
+    np.testing.assert_array_equal(there, tissue[tuple(at.T)])
+    # Every spot, in its order; those off the tissue without a value.
+    assert list(measured.obs_names) == list(spots.obs_names)
+    assert table.obs["is_measured"][: spots.n_obs].all()
+    assert table.obs["is_measured"][~there].all()
     nearest = spots[table.obs["nearest_spot"].astype(str)].obsm["spatial"]
     away = np.hypot(*(table.obsm["spatial"] - nearest).T) * MPP
     np.testing.assert_allclose(away, table.obs["distance_um"])
@@ -200,6 +206,7 @@ def test_a_lattice_holds_what_the_model_predicts_there(
     features, fitted = sight.features(synthetic.need_slide(), Job()), load_fitted(
         result.model_folder(SPAMCAF), CPU
     )  # fmt: skip
+    table = table[there]
     positions = Positions(table.obsm["spatial"] * MPP, table.obsm["array"])
     latent = fitted.latent_at(features, positions, Job())  # type: ignore[attr-defined]
     expected = fitted.decoder.values(latent.mean, np.arange(4))
@@ -253,6 +260,8 @@ def test_a_region_bounds_the_lattice_too(section_files: list[Path], tmp_path: Pa
     inside = Region(box).mask(field.grid)
     np.testing.assert_array_equal(np.isfinite(field.image("G1")), inside & result.tissue())
     table = open_table(result, f"{HISTOSGE}-lattice3")
+    assert table.obs["is_measured"].sum() == open_section(section_files[0]).need_spots().n_obs
+    table = table[np.isfinite(table.X).all(axis=1)]
     x, y = (table.obsm["spatial"] * MPP).T
     assert ((x > 600 - 38) & (x < 1000 + 38) & (y > 700 - 38) & (y < 1200 + 38)).all()
     assert 60 < table.n_obs < 130

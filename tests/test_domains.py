@@ -22,6 +22,7 @@ from napari_stenhance.methods.field import Decoder
 from napari_stenhance.results.domains import DomainRun, domain_run, domain_runs, number_domains
 from napari_stenhance.results.label_map import nearest_labels
 from napari_stenhance.results.result import ResultFolder
+from napari_stenhance.running.job import Job
 from napari_stenhance.scoring.markers import marker_scores
 from napari_stenhance.section.grid import Grid
 from napari_stenhance.section.section import open_section
@@ -240,7 +241,6 @@ def test_a_folder_that_is_not_ours_and_other_bad_input(
     assert "nothing was touched" in sentence(section, "--out", theirs)
     assert [f.name for f in theirs.iterdir()] == ["thesis.txt"]
     new = tmp_path / "new.stenhance.zarr"
-    assert "need a result folder to lie in; name it (--out)." in sentence(section)
     assert "2 to 255" in sentence(section, "--out", new, "--n-domains", 1)
     assert "too few" in sentence(section, "--out", new, "--n-domains", 200)
     assert "result of spots without a slide (bands)" in sentence(section_files[0], "--out", out)
@@ -319,12 +319,14 @@ def test_a_section_with_its_slide_lies_on_the_grid_of_genes(
     assert result.result.slide_path() is not None
 
 
-def _write_field(out: Path, section: st.Section, cache: Cache) -> ResultFolder:
+def _write_field(
+    out: Path, section: st.Section, cache: Cache, pitch_um: float = 8.0, size: float = 0.02
+) -> ResultFolder:
     """Write a field as `enhance` does, but for what it predicts: three tissues in a blob."""
     slide = section.need_slide()
-    grid = Grid.over(slide, 8.0)
+    grid = Grid.over(slide, pitch_um)
     y, x = np.mgrid[: grid.shape[0], : grid.shape[1]]
-    tissue = ((y / grid.shape[0] - 0.5) ** 2 + (x / grid.shape[1] - 0.5) ** 2) < 0.02
+    tissue = ((y / grid.shape[0] - 0.5) ** 2 + (x / grid.shape[1] - 0.5) ** 2) < size
     latent = (
         np.stack([y // 20 % 3 == n for n in range(3)], axis=-1) + 0.1 * np.sin(x / 9)[..., None]
     )
@@ -347,7 +349,7 @@ def _write_field(out: Path, section: st.Section, cache: Cache) -> ResultFolder:
                 here = tile.rows, tile.columns
                 write_tile(raster[0], tile, np.where(tissue[here][..., None], latent[here], np.nan))
             coarsen_all(raster, mean_pool)
-        result.update_run(run_name, complete=True)
+        result.complete_run(run_name, Job())
     return ResultFolder.open(out)
 
 
@@ -503,3 +505,36 @@ def test_a_real_olfactory_bulb(data: Path, tmp_path: Path) -> None:
     (result,) = find(data / "mob" / "rep11.h5ad", out=tmp_path / "r", n_domains=5)
     assert result.summary()["spots"].sum() == 262
     assert result.grid.unit == "micrometer"
+
+
+def test_memory_changes_no_value_and_what_does_not_fit_is_refused(
+    section_files: list[Path], tmp_path: Path, session_cache: Cache
+) -> None:
+    section = open_section(section_files[0])
+    large, small = tmp_path / "large.stenhance.zarr", tmp_path / "small.stenhance.zarr"
+    field = _write_field(large, section, session_cache, 4.0, 0.004).field("m-e-p")
+    assert len(field.latent) > 1
+    shutil.copytree(large, small)
+    with pytest.raises(st.InputError, match=r"of 4 µm take .* choose superpixels of 8 µm") as no:
+        run_domains(quick(small, n_domains=3), Job(memory_bytes=60_000))
+    assert no.value.option == "superpixel_um"
+    assert domain_runs(ResultFolder.open(small)) == ()
+    for out, memory in ((large, 2**31), (small, 140_000)):
+        (found,) = run_domains(quick(out, n_domains=3), Job(memory_bytes=memory))
+        assert found.grid.pitch_um == 4
+        # What is asked for by its own width is the same run.
+        (same,) = run_domains(quick(out, n_domains=3, superpixel_um=4.0))
+        assert same.name == found.name
+    assert files_of(large) == files_of(small)
+    (coarse,) = run_domains(quick(small, n_domains=3, superpixel_um=8.0), Job(memory_bytes=60_000))
+    assert coarse.grid.pitch_um == 8
+    assert coarse.about["field"]["level"] == 1
+    with pytest.raises(st.InputError, match="free some memory"):
+        run_domains(quick(large, n_domains=4), Job(memory_bytes=10))
+    for wrong in (12.0, -8.0, float("nan")):
+        with pytest.raises(st.InputError, match=r"no superpixels of .* choose one of 4, 8"):
+            run_domains(quick(large, superpixel_um=wrong))
+    with pytest.raises(st.InputError, match="scale of its slide already"):
+        run_domains(quick(large, mpp=0.5))
+    with pytest.raises(st.InputError, match="Spots have no superpixels"):
+        run_domains(quick(section_files[0], out=tmp_path / "x", superpixel_um=8.0))

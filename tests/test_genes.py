@@ -7,13 +7,14 @@ from typing import Any
 
 import anndata as ad
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.sparse as sp
 
 import napari_stenhance as st
 from conftest import make_slide_pixels, make_spots, write_image
 from napari_stenhance.errors import InputError
-from napari_stenhance.methods.genes import choose_genes, is_rule, without_controls
+from napari_stenhance.methods.genes import choose_genes, named_genes, rule_of, without_controls
 from napari_stenhance.methods.sample import Sample
 from napari_stenhance.running.job import Note
 from napari_stenhance.tasks.enhance import EnhanceOptions, enhance
@@ -66,14 +67,79 @@ def test_no_rule_chooses_control_features(spec: str) -> None:
 @pytest.mark.parametrize("spec", ["heg:", "heg:0", "heg:x", "heg:-1", "hvg:0"])
 def test_a_rule_needs_a_number(spec: str) -> None:
     with pytest.raises(InputError, match=f"write {spec[:4]}N with a number of genes"):
-        is_rule(spec)
+        rule_of(spec)
 
 
 def test_rules_are_told_from_names() -> None:
-    assert is_rule("heg:7")
-    assert is_rule("hvg:7")
-    assert is_rule("all")
-    assert not is_rule("HEG1,HVG2")
+    assert rule_of("heg:7") == rule_of(["heg:7"]) == "heg:7"
+    assert rule_of("all") == "all"
+    assert rule_of("HEG1,HVG2") is None
+    assert rule_of(("HEG1", "HVG2")) is None
+    with pytest.raises(InputError, match="A, hvg:5: hvg:5 chooses alone"):
+        rule_of(["A", "hvg:5"])
+
+
+THERE = ("A", "B", "C", "B,C", "1,2,3", "@A", "D, E")
+
+
+@pytest.mark.parametrize(
+    ("given", "genes"),
+    [
+        ("A", "A"),
+        (" A, B ,A,", "A|B"),
+        (("A", "C"), "A|C"),
+        (["A,B", "C"], "A|B|C"),
+        ("B,C", "B,C"),
+        ("A,B,C", "A|B,C"),
+        (("B", "C"), "B|C"),
+        ("C, 1,2,3,A", "C|1,2,3|A"),
+        ("D, E", "D, E"),
+        ("A, D, E ,B", "A|D, E|B"),
+        ("@A", "@A"),
+    ],
+)
+def test_a_gene_with_a_comma_stays_whole(given: str | list[str], genes: str) -> None:
+    assert named_genes(given, THERE, "them") == tuple(genes.split("|"))
+
+
+def test_a_file_is_read_only_where_it_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "A").write_text("C")
+    (tmp_path / "list.txt").write_text("\ufeffB,C\n\n A \nA\n", "utf-8")
+    assert named_genes("A", THERE, "them") == ("A",)
+    assert named_genes(["C", "@list.txt"], THERE, "them") == ("C", "B,C", "A")
+    assert named_genes(f"@{tmp_path / 'list.txt'}", THERE, "them") == ("B,C", "A")
+    for given, said in (
+        ("list.txt", r"^list.txt \(1 of 1\): not among them; for the genes .* write @list.txt.$"),
+        (["A,b", "c"], r"^b, c \(2 of 3\): not among them; did you mean B, C\?$"),
+        ("X" * 500, "leave them out.$"),
+        ("@nothing", r"^nothing: the list of genes cannot be read \(No such file or directory\)"),
+        ("@.", "^.: the list of genes cannot be read"),
+        (" , ", "no gene is named"),
+        ((), "^Genes: no gene is named"),
+    ):
+        with pytest.raises(InputError, match=said):
+            named_genes(given, THERE, "them", "write")
+    with pytest.raises(InputError) as raised:
+        named_genes("X", THERE, "them", "write")
+    assert raised.value.option == "write"
+    (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(InputError, match="binary: the list of genes cannot be read"):
+        named_genes("@binary", THERE, "them")
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["A,B", ("A", "B"), ["A", "B"], np.array(["A", "B"]), pd.Index(["A", "B"]), iter("AB"), ""],
+)
+def test_options_take_a_name_or_any_sequence(given: Any) -> None:
+    options = EnhanceOptions(sections="a.h5ad", out="o", genes=given, write=given)  # type: ignore[arg-type]
+    named = named_genes(options.genes, THERE, "them") if options.genes else ()
+    assert named == (() if isinstance(given, str) and not given else ("A", "B"))
+    assert all(type(gene) is str for gene in options.genes)
+    assert isinstance(hash(options.genes), int)
 
 
 def test_one_note_says_how_many_controls_were_left_out(tmp_path: Path) -> None:
@@ -88,7 +154,7 @@ def test_one_note_says_how_many_controls_were_left_out(tmp_path: Path) -> None:
         if isinstance(event, Note):
             notes.append(event.text)
 
-    def modelled(genes: str, write: str = "") -> tuple[str, ...]:
+    def modelled(genes: Any, write: str = "") -> tuple[str, ...]:
         notes.clear()
         (result,) = enhance(
             EnhanceOptions(
@@ -108,6 +174,12 @@ def test_one_note_says_how_many_controls_were_left_out(tmp_path: Path) -> None:
     most = np.argsort(-totals, kind="stable")[:3]
     assert modelled("heg:3") == tuple(table.var_names[5:][most])
     assert modelled("G7,BLANK_0001") == ("G7", "BLANK_0001")
+    runs = st.ResultFolder.open(tmp_path / "r.stenhance.zarr").runs
+    # However genes are named, it is the same run.
+    (tmp_path / "genes").write_text("G7\nBLANK_0001\n")
+    for given in (["G7", "BLANK_0001"], f"@{tmp_path / 'genes'}", " G7, BLANK_0001"):
+        assert modelled(given) == ("G7", "BLANK_0001")
+        assert st.ResultFolder.open(tmp_path / "r.stenhance.zarr").runs == runs
     assert not [n for n in notes if "control" in n]
     with pytest.raises(InputError, match=r"BLANK_0001 \(1 of 1\)"):
         modelled("all", write="BLANK_0001")

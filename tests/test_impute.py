@@ -93,6 +93,8 @@ def test_the_table_keeps_the_spots_and_adds_genes(made: tuple[Path, Path]) -> No
     assert table.var["spread"][:SHARED].isna().all()
     assert table.var["holdout_r"][:SHARED].notna().all()
     assert table.var["holdout_r"][SHARED:].isna().all()
+    assert table.var["holdout_r_given_depth"][:SHARED].notna().all()
+    assert table.var["holdout_r_given_depth"][SHARED:].isna().all()
     # What the input said of genes; of imputed ones it said nothing.
     assert list(table.var["gene_symbol"].astype(object)[:2]) == ["SYM0", "SYM1"]
     assert table.var["gene_symbol"][SHARED:].isna().all()
@@ -389,9 +391,10 @@ def test_a_hundred_thousand_cells_fit_into_six_gigabytes(kind: str, tmp_path: Pa
             indices[part] = across.ravel()
             data[part] = rng.integers(1, 9, some * length)
     code = (
-        "import resource, sys; from napari_stenhance.cli import app; "
+        "import sys; from napari_stenhance.cli import app; "
+        "from napari_stenhance.running.memory import peak_gb; "
         "app(sys.argv[1:], standalone_mode=False); "
-        "print('PEAK', resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)"
+        "print('PEAK', peak_gb())"
     )
     ran = subprocess.run(
         [sys.executable, "-c", code, "impute", str(tmp_path / "spots.h5ad"),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,28 +14,31 @@ import torch
 import zarr
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.numpy import load_file, save_file
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.features.encoder import FeatureTile
 from napari_stenhance.features.extract import FeatureMap, extract
 from napari_stenhance.features.stain import StainEncoder
-from napari_stenhance.methods.basis import fit_basis
+from napari_stenhance.methods.basis import GeneBasis, fit_basis
 from napari_stenhance.methods.ensemble import Ensemble
 from napari_stenhance.methods.field import Decoder, GeneField
-from napari_stenhance.methods.genes import choose_genes, named_genes, variance
-from napari_stenhance.methods.members import spread_scales
+from napari_stenhance.methods.genes import choose_genes, variance
+from napari_stenhance.methods.members import Targets, held_out_accuracy, spread_scales
 from napari_stenhance.methods.pixel2gene.fitted import FittedRobust
 from napari_stenhance.methods.pixel2gene.inputs import half_width, inputs_of
 from napari_stenhance.methods.pixel2gene.learner import SpotSchedule
 from napari_stenhance.methods.pixel2gene.robust import Recipe, Robust
+from napari_stenhance.methods.rank import CHOICES, NO_SIGNAL
 from napari_stenhance.methods.registry import load_fitted, make_method
 from napari_stenhance.methods.sample import Sample, counts_hash
 from napari_stenhance.running.job import Job
-from napari_stenhance.scoring.metrics import pearson
+from napari_stenhance.scoring.metrics import gene_accuracy, pearson
 from napari_stenhance.scoring.splits import block_folds
 from napari_stenhance.section.footprint import Footprints
 from napari_stenhance.section.grid import Grid
 from napari_stenhance.section.section import Section
+from napari_stenhance.section.spots import log1p_cp10k
 from napari_stenhance.storage.cache import Cache
 from napari_stenhance.storage.pyramid import coarsen_all, create_levels, mean_pool
 from napari_stenhance.storage.tiles import tiles_of, write_tile
@@ -123,7 +127,7 @@ def test_genes_are_chosen_by_rule_list_or_file(sample: Sample, tmp_path: Path) -
     assert choose_genes("G3,G1", [sample]) == ("G3", "G1")
     file = tmp_path / "genes.txt"
     file.write_text("G7\n\nG2\nG7\n")
-    assert choose_genes(str(file), [sample]) == ("G7", "G2")
+    assert choose_genes(f"@{file}", [sample]) == ("G7", "G2")
     dense = sample.log1p_cp10k(sample.genes).toarray()
     np.testing.assert_allclose(
         variance([sample.log1p_cp10k(sample.genes)]), dense.var(axis=0), rtol=1e-4, atol=1e-6
@@ -136,7 +140,6 @@ def test_genes_are_chosen_by_rule_list_or_file(sample: Sample, tmp_path: Path) -
     other = replace(sample, genes=tuple(f"X{n}" for n in range(len(sample.genes))))
     with pytest.raises(InputError, match="no gene in common"):
         choose_genes("all", [sample, other])
-    assert named_genes(" A, B ,A") == ("A", "B")
 
 
 def test_basis_is_the_svd_of_sections_centred_on_their_own_mean() -> None:
@@ -240,7 +243,7 @@ def test_a_single_gene_can_be_learned(sample: Sample) -> None:
 
 
 def test_models_and_methods_that_are_not_there_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no saved model"):
+    with pytest.raises(InputError, match="the saved model cannot be read"):
         load_fitted(tmp_path, CPU)
     (tmp_path / "config.json").write_text('{"method": "future", "preset": "best"}')
     with pytest.raises(InputError, match="a model of future best"):
@@ -414,3 +417,103 @@ def test_a_sample_reads_dense_counts_too(synthetic: Section, sample: Sample) -> 
     assert counts_hash(dense) == counts_hash(synthetic)
     got = Sample.of(dense, sample.features, sample.footprints, 0.05)
     assert (got.counts != sample.counts).nnz == 0
+
+
+def residuals(values: np.ndarray, on: np.ndarray) -> np.ndarray:
+    design = np.column_stack([np.ones(len(on)), on])
+    return values - design @ np.linalg.lstsq(design, values, rcond=None)[0]
+
+
+def test_r_given_depth_is_that_of_the_residuals_on_log_depth() -> None:
+    rng = np.random.default_rng(0)
+    depth = rng.lognormal(8, 0.7, 60)
+    shared = 2 * np.log(depth)[:, None]
+    truth = rng.standard_normal((60, 5))
+    measured = (truth + shared).astype("f4")
+    predicted = (truth + rng.standard_normal((60, 5)) + shared).astype("f4")
+    measured[:, 1] = 3
+    measured[:, 2] = 2 * np.log(depth)
+    predicted[:, 3] = 0
+    found = gene_accuracy(predicted, measured, depth)
+    np.testing.assert_array_equal(np.isnan(found.r), [False, True, False, False, False])
+    np.testing.assert_array_equal(np.isnan(found.r_given_depth), [False, True, True, False, False])
+    assert (found.r[3], found.r_given_depth[3]) == (0, 0), "it varies, and nothing is said of it"
+    for g in (0, 4):
+        left = [residuals(v[:, g].astype(float), np.log(depth)) for v in (predicted, measured)]
+        assert found.r_given_depth[g] == pytest.approx(np.corrcoef(*left)[0, 1], rel=1e-4)
+        assert found.r[g] == pytest.approx(np.corrcoef(predicted[:, g], measured[:, g])[0, 1])
+        assert found.r_given_depth[g] < found.r[g]
+    # Depth that does not vary is held constant already.
+    same = gene_accuracy(predicted, measured, np.full(60, 1234.5))
+    np.testing.assert_allclose(same.r_given_depth, same.r)
+
+
+def test_a_section_where_a_gene_is_silent_does_not_hide_it_in_the_others() -> None:
+    rng = np.random.default_rng(1)
+    values = rng.random((3, 40, 3)).astype("f4")
+    values[1, :, 0] = 0
+    values[:, :, 1] = 0
+    sections = [sp.csr_array(part) for part in values]
+    scores = np.concatenate(values) + 0.3 * rng.standard_normal((120, 3)).astype("f4")
+    scores[5] = np.nan  # no member held it out
+    basis = GeneBasis(np.eye(3, dtype="f4"), np.zeros(3, "f4"))
+    depths = [rng.lognormal(7, 1, 40) for _ in range(3)]
+    found = held_out_accuracy(scores, basis, sections, depths)
+    seen = np.delete(np.arange(40), 5)
+    r = [
+        np.corrcoef(scores[part][:, 0], values[n][rows, 0])[0, 1]
+        for n, part, rows in ((0, seen, seen), (2, slice(80, 120), slice(None)))
+    ]
+    assert found.r[0] == pytest.approx(np.mean(r), rel=1e-5)
+    np.testing.assert_array_equal(np.isnan(found.r), [False, True, False])
+    np.testing.assert_array_equal(np.isnan(found.r_given_depth), [False, True, False])
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_without_signal_the_smallest_rank_and_a_doubt(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    xy = np.stack(np.meshgrid(np.arange(14.0), np.arange(10.0)), axis=-1).reshape(-1, 2) * 200
+    fold = block_folds(xy, 1000, 5, rng)
+    inputs = rng.standard_normal((len(xy), 20)).astype("f4")
+    # Depth differs, as it does where nothing else does.
+    rate = 5 * rng.gamma(3, 1 / 3, (len(xy), 1)) * np.ones(60)
+    for follows in (False, True):
+        if follows:
+            rate[:, :30] *= np.exp(inputs[:, :1])
+        counts = sp.csr_array(rng.poisson(rate).astype("f4"))
+        expression = [log1p_cp10k(counts, np.asarray(counts.sum(axis=1)).ravel())]
+        targets = Targets.of(expression, inputs, fold, seed)
+        assert targets.doubts == (() if follows else (NO_SIGNAL,))
+        if not follows:
+            assert len(targets.basis.axes) == CHOICES[0]
+
+
+def test_a_model_says_what_it_doubts_after_it_was_saved(sample: Sample, tmp_path: Path) -> None:
+    order = np.random.default_rng(1).permutation(len(sample.xy_um))
+    shuffled = replace(sample, counts=sample.counts[order])
+    quick = replace(QUICK, schedule=SpotSchedule(epochs=1))
+    fitted = Robust("stain", 0, CPU, quick).fit([shuffled], sample.genes, Job())
+    assert fitted.decoder.doubts == (NO_SIGNAL,)
+    fitted.save(tmp_path)
+    assert load_fitted(tmp_path, CPU).decoder.doubts == (NO_SIGNAL,)
+    again = load_fitted(tmp_path, CPU).decoder.held_out_r_given_depth
+    np.testing.assert_array_equal(again, fitted.decoder.held_out_r_given_depth)
+    assert Robust("stain", 0, CPU, quick).fit([sample], sample.genes, Job()).decoder.doubts == ()
+
+
+def test_a_model_saved_before_knows_no_r_given_depth_and_no_doubts(
+    sample: Sample, tmp_path: Path
+) -> None:
+    quick = replace(QUICK, schedule=SpotSchedule(epochs=1))
+    Robust("stain", 0, CPU, quick).fit([sample], sample.genes[:5], Job()).save(tmp_path)
+    tensors = load_file(tmp_path / "weights.safetensors")
+    del tensors["held_out_r_given_depth"]
+    save_file(tensors, tmp_path / "weights.safetensors")
+    config = json.loads((tmp_path / "config.json").read_text("utf-8"))
+    for later in ("doubts", "crc32", "weights_crc32"):
+        del config[later]
+    (tmp_path / "config.json").write_text(json.dumps(config), "utf-8")
+    decoder = load_fitted(tmp_path, CPU).decoder
+    assert np.isnan(decoder.held_out_r_given_depth).all()
+    assert np.isfinite(decoder.held_out_r).any()
+    assert decoder.doubts == ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from napari_stenhance.plugin.widgets import impute as impute_module
 from napari_stenhance.plugin.writer import write_layers
 from napari_stenhance.results.imputed import imputed_run
 from napari_stenhance.results.result import ResultFolder
+from napari_stenhance.section.cells import cluster_columns
 from person import Person
 from test_cells import ONLY, SHARED, make_cells, make_spots
 
@@ -54,7 +56,7 @@ def test_any_gene_is_shown_where_its_spots_are(person: Person, tmp_path: Path) -
     dock = person.impute
     assert not dock.pin.isEnabled()
     dock.form.fields["reference"].value = cells
-    assert set(dock.form.fields["cluster_key"].choices) > {"cluster", "depth"}
+    person.wait(lambda: set(dock.form.fields["cluster_key"].choices) > {"cluster", "depth"})
     assert Path(dock.form.fields["out"].value).name == "spots.stenhance.zarr"
     impute(person, cells, out, cluster_key="cluster")
     assert dock.run_bar.label.text() == "Done."
@@ -173,16 +175,57 @@ def test_enhanced_genes_come_as_layers_too(
     person: Person, section_files: list[Path], tmp_path: Path
 ) -> None:
     person.drop(section_files[0])
-    make_cells().write_h5ad(tmp_path / "cells.h5ad")
-    impute(person, tmp_path / "cells.h5ad", tmp_path / "r", then="pixel2gene", write="X2", epochs=2)
-    field = person.layer("gene", gene="X2")
+    cells = make_cells()
+    # Names with commas, of which the field takes several.
+    cells.var_names = [gene.replace("X", "X,") for gene in cells.var_names]
+    cells.write_h5ad(tmp_path / "cells.h5ad")
+    fields = {"then": "pixel2gene", "write": "X,2, X,4", "epochs": 2}
+    impute(person, tmp_path / "cells.h5ad", tmp_path / "r", **fields)
+    field = person.layer("gene", gene="X,2")
+    assert {a.gene for _, a in layers_of(person.viewer, "gene")} == {"X,2", "X,4"}
     assert field.visible
     assert not person.layer("imputed").visible
     assert not person.layer("spots").visible
     assert person.genes.run is not None
     assert "with what was imputed" in person.genes.accuracy.text()
-    assert "X2" in [person.genes.gene.itemText(n) for n in range(person.genes.gene.count())]
+    assert "X,2" in [person.genes.gene.itemText(n) for n in range(person.genes.gene.count())]
     # One grid: what was imputed lies where it was enhanced.
-    lattice = person.layer("imputed gene")
+    lattice = person.layer("imputed gene", gene="X,2")
     np.testing.assert_array_equal(lattice.scale, field.scale)
     np.testing.assert_array_equal(lattice.translate, field.translate)
+    for dock, role in ((person.genes, "gene"), (person.impute, "imputed gene")):
+        dock.show_gene("X,3")
+        person.click(dock.pin)
+        person.wait(lambda dock=dock: not dock.run_bar.busy)
+        assert person.layer(role, gene="X,3").visible
+
+
+def test_files_are_looked_into_once_and_never_by_the_interface(
+    person: Person, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[tuple[Path, threading.Thread]] = []
+
+    def look(path: Path) -> tuple[str, ...]:
+        looked.append((path, threading.current_thread()))
+        return cluster_columns(path)
+
+    monkeypatch.setattr(impute_module, "cluster_columns", look)
+    spots, cells = write_pair(tmp_path)
+    reference, column = (person.impute.form.fields[name] for name in ("reference", "cluster_key"))
+    reference.value = tmp_path / "nothing.h5ad"
+    reference.value = cells
+    person.wait(lambda: "cluster" in column.choices)
+    column.value = "cluster"
+    person.drop(spots)
+    person.viewer.layers[-1].name = "renamed"
+    person.viewer.layers.clear()
+    assert column.value == "cluster"
+    assert [path for path, _ in looked] == [tmp_path / "nothing.h5ad", cells]
+    assert all(thread is not threading.main_thread() for _, thread in looked)
+    # What another file has is listed in its place.
+    other = make_cells()
+    other.obs = other.obs.rename(columns={"cluster": "kind of cell"})
+    other.write_h5ad(tmp_path / "other.h5ad")
+    reference.value = tmp_path / "other.h5ad"
+    assert "cluster" not in column.choices
+    person.wait(lambda: "kind of cell" in column.choices)

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,11 @@ from napari.utils import progress
 from napari.utils.notifications import Notification
 from qtpy.QtWidgets import QApplication, QWidget
 
+from napari_stenhance.errors import InputError
+from napari_stenhance.plugin import live as live_module
 from napari_stenhance.plugin.shown import layers_of
 from napari_stenhance.plugin.widgets import enhance as enhance_module
+from napari_stenhance.plugin.widgets import section as section_module
 from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.running.job import Event, Job, Progress
 from person import Person, at_work, events_of
@@ -180,23 +184,94 @@ def test_loops_compile_and_torch_trains_beside_a_canvas_drawn_in_software(tmp_pa
     assert "trained" in done.stdout
 
 
-def test_events_arrive_in_order_and_leave_no_bar(person: Person) -> None:
+def stages(job: Job) -> str:
+    for n in range(50):
+        with job.stage(f"Stage {n}", 2) as stage:
+            stage.advance(2)
+    return "value"
+
+
+def test_events_arrive_in_order_and_make_no_bar_of_napari(person: Person) -> None:
     """napari's bars let the event loop turn: nothing may overtake what is being passed on."""
     seen: list[Event] = []
+    bars: list[Any] = []
 
-    def task(job: Job) -> str:
-        for n in range(50):
-            with job.stage(f"Stage {n}", 2) as stage:
-                stage.advance(2)
-        return "value"
+    def see(event: Event) -> None:
+        seen.append(event)
+        bars.extend(progress._all_instances)
+        # Windows that wait do this: what has come meanwhile must not be passed on in here.
+        QApplication.processEvents()
 
     bar = person.enhance.run_bar
     ended: list[Any] = []
-    bar.start("Test", task, on_done=ended.append, on_event=seen.append)
+    bar.start("Test", stages, on_done=ended.append, on_event=see)
     person.wait(lambda: not bar.busy, 30)
-    stages = [event.stage for event in seen if isinstance(event, Progress)]
-    assert stages == [f"Stage {n}" for n in range(50) for _ in range(2)]
+    names = [event.stage for event in seen if isinstance(event, Progress)]
+    assert names == [f"Stage {n}" for n in range(50) for _ in range(2)]
     assert ended == ["value"]
+    assert bars == []
     assert bar.label.text() == "Done."
     assert not bar.cancel.isVisible()
-    assert [p.desc for p in progress._all_instances] == []
+
+
+@pytest.mark.parametrize("raised", [KeyError("layer"), RuntimeError("deleted"), InputError("No.")])
+def test_whatever_a_slot_raises_the_dock_comes_free_and_says_so(
+    person: Person, notifications: list[Notification], raised: Exception
+) -> None:
+    bar, called = person.enhance.run_bar, []
+
+    def slot(name: str) -> Callable[..., None]:
+        def fail(*_values: object) -> None:
+            called.append(name)
+            raise raised
+
+        return fail
+
+    bar.start("Test", stages, on_done=slot("done"), on_event=slot("event"), on_end=slot("end"))
+    person.wait(lambda: not bar.busy and not at_work(), 30)
+    # Events come by the hundred: one that failed is enough said.
+    assert called == ["event", "done", "end"]
+    assert len(notifications) == 3
+    for message in (bar.label.text(), *(n.message for n in notifications)):
+        assert "Traceback" not in message
+        assert "\n" not in message
+        assert message == "No." or message.startswith("Test: it could not be shown (")
+    assert not bar.cancel.isVisible()
+    ended: list[Any] = []
+    bar.start("Test", stages, on_done=ended.append)
+    person.wait(lambda: not bar.busy, 30)
+    assert (ended, bar.label.text()) == (["value"], "Done.")
+
+
+def test_layers_that_cannot_be_added_leave_the_docks_free(
+    person: Person,
+    section_files: list[Path],
+    tmp_path: Path,
+    notifications: list[Notification],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_values: object) -> None:
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as broken:
+        broken.setattr(section_module, "add_layers", fail)
+        person.section.open(section_files[0])
+        person.section.open(section_files[1])
+        person.wait(lambda: not person.section.run_bar.busy)
+    assert [n.message.partition(":")[0] for n in notifications] == [
+        "Opening one.h5ad", "Opening two.h5ad",
+    ]  # fmt: skip
+    person.drop(section_files[0])
+    assert person.section.run_bar.label.text() == "Done."
+    person.set_enhance(tmp_path / "one.stenhance.zarr", "G1")
+    with monkeypatch.context() as broken:
+        broken.setattr(live_module, "run_layers", fail)
+        person.run()
+    assert person.enhance.run.isEnabled()
+    assert events_of(tmp_path / "one.stenhance.zarr")[-1] == "complete"
+    assert notifications[-1].message.startswith("Enhance genes: it could not be shown (")
+    # Once for all tiles, and once at the end.
+    assert len(notifications) <= 4
+    # What the result holds is shown by the next run, which has nothing else to do.
+    person.run()
+    assert person.layer("gene", gene="G1").visible

@@ -40,8 +40,9 @@ def _decoder() -> Decoder:
         bias=np.ones(2, "f4"),
         unit="log1p CP10k",
         held_out_r=np.array([0.5, np.nan], "f4"),
-        held_out_r_given_depth=np.array([0.5, np.nan], "f4"),
+        held_out_r_given_depth=np.array([0.25, np.nan], "f4"),
         spread_scale=np.ones(2, "f4"),
+        doubts=("It was cloudy.",),
     )
 
 
@@ -74,6 +75,17 @@ def test_a_result_is_created_opened_and_continued(
     assert field.genes == ("A", STRANGE)
     assert field.grid == grid
     assert np.isnan(field.decoder.held_out_r[1])
+    assert field.decoder.held_out_r_given_depth[0] == 0.25
+    assert field.decoder.only("A")[0].held_out_r_given_depth == 0.25
+    assert field.decoder.doubts == ("It was cloudy.",)
+    # Written before these were kept.
+    group = zarr.open_group(path / "fields" / run / "decoder", mode="r+")
+    del group["held_out_r_given_depth"]
+    del group.attrs["doubts"]
+    older = ResultFolder.open(path).field(run).decoder
+    np.testing.assert_array_equal(older.held_out_r_given_depth, [np.nan, np.nan])
+    assert older.held_out_r[0] == 0.5
+    assert older.doubts == ()
     assert np.isfinite(field.image("A")[:, 10:256]).all()
     with pytest.raises(InputError, match="no run in this result is complete"):
         result.latest_run()

@@ -75,7 +75,9 @@ def test_underscored_ids_and_a_given_scale(tmp_path: Path, cache: Cache) -> None
     assert section.need_spots().obs_names[0] == "2_3"
     assert section.need_slide().mpp == 2.0
     assert section.need_slide().mpp_source == "given"
-    assert section.doubts == ()
+    # The array's own pitch gives the scale away.
+    (doubt,) = section.doubts
+    assert doubt.startswith("The spots' pitch should be 200 µm, but the nearest of them lie 93.91")
 
 
 def test_scales_that_disagree_are_said(tmp_path: Path, cache: Cache) -> None:
@@ -306,10 +308,10 @@ def test_a_region_marks_the_superpixels_inside(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "match"),
     [
-        ("{", "no GeoJSON"),
+        ("{", "this GeoJSON cannot be read"),
         ('{"type": "FeatureCollection", "features": []}', "no polygon"),
         ('{"type": "Point", "coordinates": [1, 2]}', "no polygon"),
-        ('{"features": [{"geometry": {"type": "Polygon"}}]}', "not valid GeoJSON"),
+        ('{"features": [{"geometry": {"type": "Polygon"}}]}', "this GeoJSON cannot be read"),
     ],
 )
 def test_bad_regions_say_so(tmp_path: Path, content: str, match: str) -> None:

@@ -259,7 +259,8 @@ def test_r_of_genes_that_do_not_vary_is_not_a_number() -> None:
     cells[:, 9] = 0
     w = replace(with_counts(w, counts), cells=replace(w.cells, counts=sp.csr_array(cells)))
     found = fit(w)
-    np.testing.assert_array_equal(np.flatnonzero(np.isnan(found.held_out_r)), [4, 9])
+    for r in (found.held_out_r, found.held_out_r_given_depth):
+        np.testing.assert_array_equal(np.flatnonzero(np.isnan(r)), [4, 9])
     imputed = found.impute(np.arange(76))
     assert np.isfinite(imputed.share).all()
     assert (imputed.share[:, 9] == 0).all()

@@ -28,7 +28,7 @@ from napari_stenhance.features.registry import (
 from napari_stenhance.features.vit import TimmEncoder
 from napari_stenhance.features.weights import load_weights
 from napari_stenhance.section.slide import Slide
-from napari_stenhance.storage.cache import file_hash
+from napari_stenhance.storage.hashing import file_hash
 
 MakeSlide = Callable[..., Slide]
 CPU = torch.device("cpu")

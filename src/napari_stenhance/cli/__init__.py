@@ -1,69 +1,37 @@
-"""The command line: `napari-stenhance COMMAND …`, one module for each command."""
+"""The command line: `napari-stenhance COMMAND …`."""
 
 from __future__ import annotations
 
+import atexit
 import os
-from importlib.metadata import version
+import signal
+from typing import TYPE_CHECKING, Any
 
-import typer
+from napari_stenhance.cli.interrupt import leave
 
-from napari_stenhance.cli import (
-    compare,
-    convert,
-    demo,
-    domains,
-    downsample,
-    edit_domains,
-    enhance,
-    evaluate,
-    export,
-    impute,
-    info,
-    phantom,
-    predict,
-    view,
-    write,
-)
+if TYPE_CHECKING:
+    from napari_stenhance.cli.commands import app
 
-app = typer.Typer(
-    name="napari-stenhance",
-    help="Spatial gene expression predicted from H&E slides.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
-for _command in (
-    enhance,
-    predict,
-    impute,
-    domains,
-    edit_domains,
-    evaluate,
-    write,
-    export,
-    convert,
-    downsample,
-    compare,
-    info,
-    view,
-    phantom,
-    demo,
-):
-    _command.register(app)
-
-
-@app.callback(invoke_without_command=True)
-def _root(
-    *,
-    show_version: bool = typer.Option(False, "--version", help="Print the version and leave."),
-) -> None:
-    if show_version:
-        typer.echo(version("napari-stenhance"))
-        raise typer.Exit
+__all__ = ["app", "main"]
 
 
 def main() -> None:
     """Run the command line."""
+    # Commands take a second to load, in which Ctrl-C is likely: it is seen to before they are.
+    signal.signal(signal.SIGINT, leave)
+    # The last thing done on leaving: when all is written and said, Ctrl-C changes nothing.
+    atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
     # Idle OpenMP threads that spin starve every other process; must be set before torch loads.
     os.environ.setdefault("GOMP_SPINCOUNT", "0")
+    from napari_stenhance.cli.commands import app
+
     app()
+
+
+def __getattr__(name: str) -> Any:
+    if name == "app":
+        from napari_stenhance.cli.commands import app
+
+        return app
+    msg = f"module {__name__!r} has no attribute {name!r}"
+    raise AttributeError(msg)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,20 +12,18 @@ from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any
 
-import psutil
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
-from rich.progress import Progress as Bar
 
-from napari_stenhance.cli.look import look, need_display
+from napari_stenhance.cli.interrupt import CANCELLED, leave
 from napari_stenhance.errors import Cancelled, InputError, StenhanceError
-from napari_stenhance.running.job import Event, Job, Note, Progress
+from napari_stenhance.plugin.desktop import look, need_display
+from napari_stenhance.running.bars import shown, stderr_console
+from napari_stenhance.running.job import Job
+from napari_stenhance.running.memory import peak_gb
 from napari_stenhance.tasks.options import Option, options_of
 
 _EXIT_FAILED = 1
 _EXIT_INPUT = 2
-_EXIT_CANCELLED = 130
 
 _VIEW = inspect.Parameter(
     "view",
@@ -35,7 +32,7 @@ _VIEW = inspect.Parameter(
     annotation=Annotated[bool, typer.Option("--view", help="Open it in napari when it is done.")],
 )
 
-console = Console(stderr=True, soft_wrap=True, highlight=False)
+console = stderr_console()
 
 
 def register_task(
@@ -126,7 +123,7 @@ def exit_codes(flags: Mapping[str, str]) -> Iterator[None]:
         yield
     except Cancelled as error:
         console.print(str(error), style="yellow", markup=False)
-        raise typer.Exit(_EXIT_CANCELLED) from None
+        raise typer.Exit(CANCELLED) from None
     except StenhanceError as error:
         said = error.naming(flags.get(error.option, ""))
         console.print(f"Error: {said}", style="red", markup=False)
@@ -136,49 +133,21 @@ def exit_codes(flags: Mapping[str, str]) -> Iterator[None]:
 
 @contextmanager
 def _job() -> Iterator[Job]:
-    """Run a job with progress bars on a terminal, plain lines elsewhere; Ctrl-C cancels it."""
+    """Run a job with progress bars on a terminal, plain lines elsewhere.
+
+    Ctrl-C cancels it; pressed again, it ends the process at once.
+    """
     started = time.monotonic()
-    bar = Bar(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[left]}"),
-        console=console,
-        disable=not console.is_terminal,
-    )
-    shown: dict[str, Any] = {}
+    with shown(console) as job:
 
-    def listen(event: Event) -> None:
-        if isinstance(event, Note):
-            console.print(f"Note: {event.text}", style="yellow", markup=False)
-        elif isinstance(event, Progress):
-            if event.stage not in shown:
-                shown[event.stage] = bar.add_task(event.stage, total=event.total, left="")
-                if not console.is_terminal:
-                    console.print(event.stage, markup=False)
-            left = "" if event.remaining_s is None else f"{event.remaining_s:.0f} s left"
-            bar.update(shown[event.stage], completed=event.done, left=left)
+        def cancel(_signal: int, _frame: FrameType | None) -> None:
+            job.cancel()
+            signal.signal(signal.SIGINT, leave)
 
-    job = Job(listener=listen)
-
-    def cancel(_signal: int, _frame: FrameType | None) -> None:
-        job.cancel()
-
-    before = signal.signal(signal.SIGINT, cancel)
-    try:
-        with bar:
+        before = signal.signal(signal.SIGINT, cancel)
+        try:
             yield job
-    finally:
-        signal.signal(signal.SIGINT, before)
+        finally:
+            signal.signal(signal.SIGINT, before)
     seconds = time.monotonic() - started
-    console.print(f"Took {seconds:.1f} s, peak memory {_peak_gb():.2f} GB.", style="dim")
-
-
-def _peak_gb() -> float:
-    """Return the most memory that this process has held."""
-    if sys.platform == "win32":
-        return psutil.Process().memory_info().peak_wset / 1024**3
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 1024**3 if sys.platform == "darwin" else peak / 1024**2
+    console.print(f"Took {seconds:.1f} s, peak memory {peak_gb():.2f} GB.", style="dim")

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from napari_stenhance.cli.command import exit_codes
-from napari_stenhance.cli.look import look, need_display
 from napari_stenhance.errors import InputError
+from napari_stenhance.plugin.desktop import look, need_display
 
 
 def register(app: typer.Typer) -> None:

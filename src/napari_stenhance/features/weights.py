@@ -9,12 +9,11 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_stenhance.errors import InputError
-from napari_stenhance.storage.cache import file_hash
+from napari_stenhance.storage.hashing import file_hash
 
 if TYPE_CHECKING:
     import torch
@@ -56,12 +55,6 @@ def weights_hash(path: Path) -> str:
         If there is no such file, or it cannot be read.
     """
     _start(path)
-    about = path.stat()
-    return _hash(path, about.st_size, about.st_mtime_ns)
-
-
-@lru_cache(maxsize=16)
-def _hash(path: Path, _size: int, _changed: int) -> str:
     return file_hash(path)
 
 

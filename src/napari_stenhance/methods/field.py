@@ -156,8 +156,11 @@ class Decoder:
         ValueError
             If they do not fit together.
         """
-        arrays = {name: _read(group, name) for name in ("b", "held_out_r", "spread_scale", "genes")}
-        weights = _read(group, "w") if has_node(group, "w") else None
+        kept = ("b", "held_out_r", "spread_scale", "genes")
+        # Those that not every result has.
+        more = [name for name in ("w", "held_out_r_given_depth") if has_node(group, name)]
+        arrays = {name: _read(group, name) for name in (*kept, *more)}
+        weights = arrays.pop("w", None)
         letters = arrays.pop("genes")
         names = np.ascontiguousarray(letters).view(f"S{letters.shape[1]}").ravel()
         unit = str(group.attrs["unit"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from napari_stenhance.errors import InputError
 from napari_stenhance.methods.hvg import seurat_v3_variance
 from napari_stenhance.methods.sample import Sample
+from napari_stenhance.storage.reading import reading
 
 ALL = "all"
 HVG, HEG, VAR, SEURAT = "hvg:", "heg:", "var:", "seurat_v3:"
@@ -25,35 +26,101 @@ CONTROLS = (
 )
 """How the names of control features begin: of probes and codewords that stand for no gene."""
 
+EVERYWHERE = "the genes that every training section measured"
 COUNTED_ABOVE = 20
 MOST_MAPS = 3000
 """As the published program of Pixel2Gene on large slides."""
 
 
-def named_genes(spec: str) -> tuple[str, ...]:
-    """Read a list of genes: `A,B,C`, or a text file with one on each line.
+def named_genes(
+    given: str | Sequence[str], there: Sequence[str], where: str, option: str = "genes"
+) -> tuple[str, ...]:
+    """Resolve genes that someone named against those that are there.
+
+    Parameters
+    ----------
+    given : str or sequence of str
+        Each a gene, several as `A,B,C`, or `@FILE`, a text file with one gene on each line. What is
+        a gene as a whole stays whole, commas and all.
+    there : sequence of str
+    where : str
+        What these are, such as "the genes of the model", for the sentence.
+    option : str
+        The field in which they were given.
+
+    Returns
+    -------
+    tuple of str
+        Each once, in the order given.
 
     Raises
     ------
     InputError
-        If it names none.
+        If none is named, one is not there, or a file cannot be read.
     """
-    listed = Path(spec).read_text("utf-8").splitlines() if _is_file(spec) else spec.split(",")
-    genes = tuple(dict.fromkeys(gene.strip() for gene in listed if gene.strip()))
+    known = frozenset(there)
+    texts = (given,) if isinstance(given, str) else given
+    genes = tuple(dict.fromkeys(gene for text in texts for gene in _listed(text, known)))
     if not genes:
-        msg = (
-            f"Genes {spec}: no gene is named; write all, hvg:N, seurat_v3:N, heg:N, A,B,C or a "
-            "file with one a line."
-        )
-        raise InputError(msg)
+        msg = f"{', '.join(texts) or 'Genes'}: no gene is named; write A,B,C or @FILE."
+        raise InputError(msg, option=option)
+    lost = [gene for gene in genes if gene not in known]
+    if lost:
+        shown = ", ".join(lost[:5]) + (" …" if len(lost) > 5 else "")
+        msg = f"{shown} ({len(lost)} of {len(genes)}): not among {where}; {_hint(lost, there)}"
+        raise InputError(msg, option=option)
     return genes
 
 
-def _is_file(spec: str) -> bool:
+def genes_of(run: str) -> str:
+    """Say, for `named_genes`, that genes are those of a run."""
+    return f"the genes of the run {run}"
+
+
+def _listed(text: str, known: Collection[str]) -> list[str]:
+    if text in known or not text.startswith("@"):
+        return split_genes(text, known)
+    file = Path(text[1:]).expanduser()
+    with reading(file, "the list of genes", "give a text file with one gene on each line"):
+        lines = file.read_text("utf-8-sig").splitlines()
+    return [line.strip() for line in lines if line.strip()]
+
+
+def split_genes(text: str, known: Collection[str]) -> list[str]:
+    """Take `A,B,C` apart, but not a gene that has a comma in its name: the longest that is known.
+
+    Parameters
+    ----------
+    text : str
+    known : collection of str
+        Genes that are there; a name that is none of them stays as it is, for others to refuse.
+    """
+    parts = text.split(",")
+    most = 1 + max((gene.count(",") for gene in known), default=0)
+    genes: list[str] = []
+    while parts:
+        tried = (",".join(parts[:size]).strip() for size in range(min(most, len(parts)), 1, -1))
+        gene = next((whole for whole in tried if whole in known), parts[0].strip())
+        del parts[: 1 + gene.count(",")]
+        genes.append(gene)
+    return [gene for gene in genes if gene]
+
+
+def _hint(lost: Sequence[str], there: Sequence[str]) -> str:
+    """Say what was meant: genes in other letters, or a file; else, what to do."""
+    alike = {gene.casefold(): gene for gene in there}
+    meant = [alike[gene.casefold()] for gene in lost if gene.casefold() in alike]
+    if meant:
+        return f"did you mean {', '.join(meant[:5])}?"
+    file = next((name for name in lost if _is_file(name)), None)
+    return "leave them out." if file is None else f"for the genes of that file, write @{file}."
+
+
+def _is_file(name: str) -> bool:
     try:
-        return Path(spec).is_file()
-    except OSError:
-        # Many names are too long for that of a file.
+        return Path(name).is_file()
+    except (OSError, ValueError):
+        # Not every name can be that of a file.
         return False
 
 
@@ -84,24 +151,6 @@ def without_controls(genes: Sequence[str]) -> tuple[str, ...]:
     return tuple(gene for gene in genes if not gene.startswith(CONTROLS))
 
 
-def require_genes(genes: Sequence[str], measured: Sequence[str], option: str) -> None:
-    """Refuse genes that were not measured.
-
-    Raises
-    ------
-    InputError
-        Names them; `option` asked for them.
-    """
-    there = set(measured)
-    lost = [gene for gene in genes if gene not in there]
-    if lost:
-        msg = (
-            f"{', '.join(lost[:5])}{' …' if len(lost) > 5 else ''} ({len(lost)} of {len(genes)}) "
-            "are no genes that every training section measured; remove them from the list."
-        )
-        raise InputError(msg, option=option)
-
-
 def require_few(genes: Sequence[str], preset: str) -> None:
     """Refuse more genes than a preset can keep that has a map of its own for each.
 
@@ -118,28 +167,33 @@ def require_few(genes: Sequence[str], preset: str) -> None:
         raise InputError(msg, option="genes")
 
 
-def is_rule(spec: str) -> bool:
-    """Tell whether genes are chosen by a rule, and not by name.
+def rule_of(given: str | Sequence[str]) -> str | None:
+    """Return the rule by which genes are chosen; None if they are named.
 
     Raises
     ------
     InputError
-        If N of `hvg:N`, `seurat_v3:N`, `heg:N` or `var:N` is no positive number.
+        If N of `hvg:N`, `seurat_v3:N`, `heg:N` or `var:N` is no positive number, or names stand
+        beside a rule.
     """
-    if spec == ALL:
-        return True
-    rule = next((rule for rule in (HVG, HEG, VAR, SEURAT) if spec.startswith(rule)), None)
-    if rule is None:
-        return False
-    number = spec.removeprefix(rule)
-    if not number.isdigit() or int(number) == 0:
-        msg = f"Genes {spec}: write {rule}N with a number of genes, for example {rule}1000."
+    texts = (given,) if isinstance(given, str) else given
+    rules = [text for text in texts if text == ALL or text.startswith((HVG, HEG, VAR, SEURAT))]
+    if not rules:
+        return None
+    if len(texts) > 1:
+        msg = f"{', '.join(texts[:5])}: {rules[0]} chooses alone; leave it out, or all others."
         raise InputError(msg, option="genes")
-    return True
+    (text,) = rules
+    rule, colon, number = text.partition(":")
+    if text != ALL and (not number.isdigit() or int(number) == 0):
+        rule += colon
+        msg = f"Genes {text}: write {rule}N with a number of genes, for example {rule}1000."
+        raise InputError(msg, option="genes")
+    return text
 
 
-def choose_genes(spec: str, samples: Sequence[Sample[Any]]) -> tuple[str, ...]:
-    """Resolve `all`, a rule, `A,B,C` or a file against what the samples measured.
+def choose_genes(given: str | Sequence[str], samples: Sequence[Sample[Any]]) -> tuple[str, ...]:
+    """Resolve `all`, a rule, or names (`named_genes`) against what the samples measured.
 
     Rules: `hvg:N`, the largest variance of log1p CP10k; `var:N`, the largest variance of raw
     counts, as in iStar (Zhang et al. 2024); `seurat_v3:N`, the largest standardised variance of
@@ -154,16 +208,15 @@ def choose_genes(spec: str, samples: Sequence[Sample[Any]]) -> tuple[str, ...]:
         no gene.
     """
     measured = common_genes([(s.name, s.genes) for s in samples])
-    if not is_rule(spec):
-        genes = named_genes(spec)
-        require_genes(genes, measured, "genes")
-        return genes
+    rule = rule_of(given)
+    if rule is None:
+        return named_genes(given, measured, EVERYWHERE)
     chosen = without_controls(measured)
-    if chosen and spec != ALL:
-        chosen = _by_rule(spec, chosen, samples)
+    if chosen and rule != ALL:
+        chosen = _by_rule(rule, chosen, samples)
     if not chosen:
         msg = (
-            f"Genes {spec}: this leaves no gene (control features are left out, and heg:N needs "
+            f"Genes {rule}: this leaves no gene (control features are left out, and heg:N needs "
             f"more than {COUNTED_ABOVE} counts); name the genes that you want."
         )
         raise InputError(msg, option="genes")

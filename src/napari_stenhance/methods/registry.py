@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -25,6 +24,7 @@ from napari_stenhance.methods.pixel2gene.reference.method import Reference
 from napari_stenhance.methods.pixel2gene.reference.recipe import ISTAR, PIXEL2GENE
 from napari_stenhance.methods.pixel2gene.robust import Recipe, Robust
 from napari_stenhance.methods.protocol import Fitted, Method
+from napari_stenhance.methods.saved import read_config
 from napari_stenhance.methods.spamcaf.full import FULL
 from napari_stenhance.methods.spamcaf.network import CODED
 from napari_stenhance.methods.spamcaf.reference import SPAMCAF_REFERENCE
@@ -128,20 +128,16 @@ def load_fitted(folder: Path, device: torch.device) -> Fitted:
     InputError
         If the folder holds none, or one that this version does not know.
     """
-    try:
-        config = json.loads((folder / "config.json").read_text("utf-8"))
-        kind = config["method"], config["preset"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        msg = f"{folder}: there is no saved model that can be read ({error}); train it again."
-        raise InputError(msg) from error
+    config = read_config(folder)
+    kind = str(config.get("method")), str(config.get("preset"))
     if kind == ("pixel2gene", "robust"):
         return FittedRobust.load(folder, device)
     if kind in {("pixel2gene", "reference"), ("pixel2gene", "istar")}:
         return FittedReference.load(folder, device)
-    design = DESIGNS.get((kind[0], config.get("variant")))
+    design = DESIGNS.get((kind[0], str(config.get("variant"))))
     if design is not None and kind[1] == "robust":
         return FittedCropRobust.load(folder, design, device)
     if kind[0] in REFERENCES and kind[1] == "reference":
         return FittedCropReference.load(folder, REFERENCES[kind[0]], device)
-    msg = f"{folder}: a model of {' '.join(map(str, kind))}; update napari-stenhance to use it."
+    msg = f"{folder}: a model of {' '.join(kind)}; update napari-stenhance to use it."
     raise InputError(msg)

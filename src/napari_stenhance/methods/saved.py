@@ -9,23 +9,46 @@ from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
-from napari_stenhance.errors import InputError
 from napari_stenhance.methods.field import Decoder
 from napari_stenhance.running.random import seeded
+from napari_stenhance.storage.reading import reading
+from napari_stenhance.storage.seal import file_crc32, json_crc32
 
 Tensors = dict[str, NDArray[Any]]
 T = TypeVar("T")
+WEIGHTS, CONFIG = "weights.safetensors", "config.json"
+ADVICE = "copy it again, or train it again with enhance"
+_SEAL = "crc32"
 
 
 def save_model(folder: Path, tensors: Tensors, config: dict[str, Any]) -> None:
     """Write both files into a folder that exists."""
     whole = {name: np.ascontiguousarray(values) for name, values in tensors.items()}
     # Not by `save_file`, whose error on a full disk is none of the system's.
-    (folder / "weights.safetensors").write_bytes(save(whole))
-    (folder / "config.json").write_text(json.dumps(config, indent=1), "utf-8")
+    (folder / WEIGHTS).write_bytes(save(whole))
+    config = {**config, "weights_crc32": file_crc32(folder / WEIGHTS)}
+    config[_SEAL] = json_crc32(config)
+    (folder / CONFIG).write_text(json.dumps(config, indent=1), "utf-8")
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Read what a model says of itself; the older ones have no checksums.
+
+    Raises
+    ------
+    InputError
+        If it is missing or damaged.
+    """
+    with reading(folder / CONFIG, "the saved model", ADVICE):
+        config: dict[str, Any] = json.loads((folder / CONFIG).read_text("utf-8"))
+        # Models of before had neither checksum.
+        seal, old = config.pop(_SEAL, None), "weights_crc32" not in config
+        if seal != json_crc32(config) and not (old and seal is None):
+            msg = "its content is not what was written"
+            raise ValueError(msg)
+    return config
 
 
 def load_model(folder: Path, make: Callable[[Tensors, dict[str, Any]], T]) -> T:
@@ -36,15 +59,16 @@ def load_model(folder: Path, make: Callable[[Tensors, dict[str, Any]], T]) -> T:
     InputError
         If files are missing or damaged, or the model cannot be made of them.
     """
-    try:
-        config = json.loads((folder / "config.json").read_text("utf-8"))
-        tensors = load_file(folder / "weights.safetensors")
+    config = read_config(folder)
+    with reading(folder / WEIGHTS, "the saved model", ADVICE):
+        crc32 = config.pop("weights_crc32", None)
+        if crc32 is not None and file_crc32(folder / WEIGHTS) != crc32:
+            msg = "its content is not what was written"
+            raise ValueError(msg)
+        tensors = load_file(folder / WEIGHTS)
         # Layers draw what they begin with, before it is replaced.
         with seeded(0):
             return make(tensors, config)
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
-        msg = f"{folder}: the saved model cannot be read ({error}); train it again with enhance."
-        raise InputError(msg) from error
 
 
 def decoder_parts(decoder: Decoder) -> tuple[Tensors, dict[str, Any]]:

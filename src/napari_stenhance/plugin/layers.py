@@ -19,7 +19,7 @@ from napari_stenhance.plugin.levels import (
     slide_levels,
 )
 from napari_stenhance.plugin.regions import region_layer
-from napari_stenhance.plugin.shown import LayerData, Shown, pixel_space
+from napari_stenhance.plugin.shown import LayerData, Role, Shown, pixel_space
 from napari_stenhance.plugin.spots import TOTAL, SpotColours
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from napari_stenhance.results.result import ResultFolder
     from napari_stenhance.running.job import Job
     from napari_stenhance.section.section import Section
+    from napari_stenhance.storage.tile_cache import TileCache
 
 _COLORMAP = "magma"
 
@@ -81,7 +82,7 @@ def gene_layer(
 
     group = gene_group(result, run, gene)
     assert group is not None
-    about = Shown("gene", result.name, result=result.path, run=run, gene=gene, field=field)
+    about = _of_run("gene", result, run, gene, field)
     title = f"{run_title(result, run)} {gene} [{field.unit}]"
     return _gene_image(image_levels(open_levels(group)), field, title, about, visible=visible)
 
@@ -90,9 +91,24 @@ def browse_layer(
     result: ResultFolder, run: str, gene: str, field: GeneField, *, visible: bool
 ) -> LayerData:
     """Make the one layer of a run that shows any gene, decoded when it is looked at."""
-    about = Shown("browse", result.name, result=result.path, run=run, gene=gene, field=field)
+    about = _of_run("browse", result, run, gene, field)
     title = browse_title(run_title(result, run), gene, field, "latent")
     return _gene_image(field_levels(field, gene), field, title, about, visible=visible)
+
+
+def _of_run(role: Role, result: ResultFolder, run: str, gene: str, field: GeneField) -> Shown:
+    """Read what docks say of a run while its layers are made: later they read nothing."""
+    recipe = result.run_attributes(run)["identity"]["recipe"]
+    return Shown(
+        role,
+        result.name,
+        result=result.path,
+        run=run,
+        gene=gene,
+        field=field,
+        held_out=recipe.get("folds", 0) > 0,
+        learned_imputed=result.learned_imputed(run),
+    )
 
 
 def _gene_image(
@@ -205,7 +221,11 @@ def result_layers(result: ResultFolder, slide: Section | None) -> list[LayerData
 
 
 def open_layers(
-    path: Path, mpp: float | None = None, job: Job | None = None, image: Path | None = None
+    path: Path,
+    mpp: float | None = None,
+    job: Job | None = None,
+    image: Path | None = None,
+    tiles: TileCache | None = None,
 ) -> tuple[list[LayerData], Section | ResultFolder | None]:
     """Open a section, a result, or layers that were saved.
 
@@ -218,6 +238,8 @@ def open_layers(
         Receives the progress of building a pyramid.
     image : Path, optional
         The slide of a section, where it does not lie beside the counts.
+    tiles : TileCache, optional
+        Where the fields of a result keep tiles: the viewer's.
 
     Returns
     -------
@@ -231,16 +253,19 @@ def open_layers(
         If it is none of these, or cannot be used.
     """
     from napari_stenhance.plugin.saved import is_saved, saved_layers
+    from napari_stenhance.results.about import ADVICE
     from napari_stenhance.results.result import ResultFolder
     from napari_stenhance.section.section import open_section
+    from napari_stenhance.storage.reading import reading
 
     if is_saved(path):
         return saved_layers(path), None
     if not ResultFolder.is_result(path):
         section = open_section(path, mpp=mpp, image=image, job=job)
         return section_layers(section), section
-    result = ResultFolder.open(path)
-    return result_layers(result, _slide_of(result, job)), result
+    result = ResultFolder.open(path, tiles)
+    with reading(path, advice=ADVICE):
+        return result_layers(result, _slide_of(result, job)), result
 
 
 def _slide_of(result: ResultFolder, job: Job | None) -> Section | None:

@@ -12,8 +12,10 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from napari.utils.notifications import show_warning
 from numpy.typing import NDArray
 
+from napari_stenhance.errors import StenhanceError
 from napari_stenhance.section.slide import WHITE
 from napari_stenhance.storage.pyramid import majority_pool, mean_pool, read_tile
 from napari_stenhance.storage.tiles import tile_size
@@ -114,13 +116,21 @@ def _lazy(
     import dask.array as da
 
     targets = common_extent(shapes[0], [2**level for level in range(len(shapes))])
+    said: set[str] = set()
 
     def block(level: int, block_id: tuple[int, int]) -> NDArray[Any]:
         i, j = block_id
-        tile = read(level, i, j)
         rows, columns = (
             min(size, n - at * size) for n, at in zip(targets[level], block_id, strict=True)
         )
+        try:
+            tile = read(level, i, j)
+        except StenhanceError as error:
+            # A hole, said once: raised while napari draws, it would come again with every frame.
+            if str(error) not in said:
+                said.add(str(error))
+                show_warning(str(error))
+            return np.full((rows, columns), beyond, dtype)
         pad = [(0, rows - tile.shape[0]), (0, columns - tile.shape[1])]
         return np.pad(tile, pad, constant_values=beyond)
 

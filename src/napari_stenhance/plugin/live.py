@@ -11,7 +11,8 @@ from napari_stenhance.plugin.crops import crop_layers
 from napari_stenhance.plugin.layers import run_layers
 from napari_stenhance.plugin.levels import contrast
 from napari_stenhance.plugin.scene import add_layers, set_contrast
-from napari_stenhance.plugin.shown import KEY, LayerData, Shown, layers_of
+from napari_stenhance.plugin.shown import KEY, LayerData, Shown, layers_of, tiles_of
+from napari_stenhance.plugin.worker import call_slot
 from napari_stenhance.running.job import Event, Partial
 
 if TYPE_CHECKING:
@@ -41,7 +42,8 @@ class LiveLayers(QObject):
         self._limits: dict[Image, tuple[float, float]] = {}
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
-        self._timer.timeout.connect(self._refresh)
+        self._timer.timeout.connect(self._tick)
+        self._failed = False
 
     def receive(self, event: Event) -> None:
         """Take an event of the job."""
@@ -55,14 +57,23 @@ class LiveLayers(QObject):
         """Show all that there is of every run that the job touched."""
         self._timer.stop()
         self._waiting, self._seen = self._seen, set()
-        self._make_layers()
-        self._make_late_layers()
-        while self._coming:
-            self._add_one()
-        self._reload_layers(whole=True)
-        self._added.clear()
-        self._offered.clear()
-        self._limits.clear()
+        try:
+            self._make_layers()
+            self._make_late_layers()
+            while self._coming:
+                self._add_one()
+            self._reload_layers(whole=True)
+        finally:
+            # The next job begins anew, whatever became of this one's layers.
+            self._failed = False
+            for kept in (self._added, self._offered, self._limits, self._coming, self._waiting):
+                kept.clear()
+
+    def _tick(self) -> None:
+        """Refresh; what fails is said once, and tried again when the job has ended."""
+        if not self._failed and call_slot("Layers of the run", self._refresh) is not None:
+            self._failed = True
+            self._added.clear()
 
     def _refresh(self) -> None:
         self._make_layers()
@@ -79,7 +90,7 @@ class LiveLayers(QObject):
         for path, run in self._waiting - self._added:
             self._added.add((path, run))
             if not any(layers_of(self._viewer, "gene", "browse", result=path, run=run)):
-                layers = run_layers(ResultFolder.open(path), run)
+                layers = run_layers(ResultFolder.open(path, tiles_of(self._viewer)), run)
                 self._offered.update(_key(layer[1]["metadata"][KEY]) for layer in layers)
                 self._coming += layers
 
@@ -92,7 +103,7 @@ class LiveLayers(QObject):
             known = self._offered | {_key(about) for _, about in there}
             images = layers_of(self._viewer, "gene", "browse", result=path, run=run)
             genes = [about.gene for layer, about in images if layer.visible]
-            result = ResultFolder.open(path)
+            result = ResultFolder.open(path, tiles_of(self._viewer))
             if not result.run_attributes(run).get("field_created"):
                 continue
             gene = genes[0] if genes else result.field(run).genes[0]

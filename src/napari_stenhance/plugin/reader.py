@@ -28,9 +28,13 @@ def get_reader(path: str | list[str]) -> Callable[[str], list[Any]] | None:
 
 def read(path: str) -> list[Any]:
     """Read the layers of a section, a result, or what the writer saved."""
-    from napari_stenhance.plugin.layers import open_layers
+    from napari import current_viewer
 
-    return open_layers(Path(path))[0]
+    from napari_stenhance.plugin.layers import open_layers
+    from napari_stenhance.plugin.shown import tiles_of
+
+    viewer = current_viewer()
+    return open_layers(Path(path), tiles=None if viewer is None else tiles_of(viewer))[0]
 
 
 def _is_ours(folder: Path) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_stenhance.errors import InputError
+from napari_stenhance.storage.reading import reading
 
 if TYPE_CHECKING:
     import zarr
@@ -40,13 +41,16 @@ def saved_layers(path: Path) -> list[tuple[Any, dict[str, Any], str]]:
     if not is_saved(path):
         msg = f"{path}: these are no layers that napari-stenhance saved; open another folder."
         raise InputError(msg)
-    group = zarr.open_group(path, mode="r")
-    about: Any = group.attrs[KEY]
-    if about["format_version"] > FORMAT_VERSION:
+    with reading(path, advice="save the layers again"):
+        group = zarr.open_group(path, mode="r")
+        about: Any = group.attrs[KEY]
         version = about["format_version"]
+        newer = version > FORMAT_VERSION
+    if newer:
         msg = f"{path}: saved in format {version}; update napari-stenhance to read it."
         raise InputError(msg)
-    return [_open(path, group, entry) for entry in about["layers"]]
+    with reading(path, advice="save the layers again"):
+        return [_open(path, group, entry) for entry in about["layers"]]
 
 
 def _open(
@@ -56,16 +60,13 @@ def _open(
 
     kind, where = entry["type"], entry["path"]
     attributes = {"name": entry["name"], **attributes_of(kind, entry["display"])}
-    try:
+    with reading(path, f"the layer {entry['name']!r} in {where}", "save it again"):
         if kind == "points":
             data = _points(group, where, attributes)
         elif kind == "shapes":
             data = _shapes(path / where, attributes)
         else:
             data = _pixels(group, where, attributes)
-    except (OSError, KeyError, ValueError) as error:
-        msg = f"{path}: the layer {entry['name']!r} in {where} is damaged ({error}); save it again."
-        raise InputError(msg) from error
     return data, attributes, kind
 
 
@@ -82,9 +83,9 @@ def _pixels(group: Any, where: str, attributes: dict[str, Any]) -> Any:
 
 
 def _points(group: Any, where: str, attributes: dict[str, Any]) -> Any:
-    import anndata
+    from napari_stenhance.results.tables import read_table
 
-    table = anndata.io.read_elem(group[where])
+    table = read_table(group, where)
     attributes["features"] = table.obs.set_axis(attributes["features"], axis=1).reset_index(
         drop=True
     )

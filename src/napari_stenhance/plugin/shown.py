@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from napari_stenhance.results.domain_edit import DomainEdit
     from napari_stenhance.results.imputed import ImputedRun
     from napari_stenhance.section.section import Section
+    from napari_stenhance.storage.tile_cache import TileCache
 
 KEY = "stenhance"
 LayerData = tuple[Any, dict[str, Any], str]
@@ -61,6 +62,9 @@ class Shown:
         Of a gene or browse layer.
     edit : DomainEdit or None
         Of domains: as they are now, saved or not.
+    held_out, learned_imputed : bool
+        Of a gene or browse layer: whether its run was tried on spots held out, and whether what it
+        learned was imputed, not measured.
     imputed : ImputedRun or None
         Of imputed genes: any, or one that was written as an image.
     """
@@ -74,6 +78,8 @@ class Shown:
     part: str = ""
     gene: str = ""
     field: GeneField | None = None
+    held_out: bool = False
+    learned_imputed: bool = False
     edit: DomainEdit | None = None
     imputed: ImputedRun | None = None
 
@@ -101,6 +107,14 @@ def layers_of(
             and (run is None or about.run == run)
         ):
             yield layer, about
+
+
+def tiles_of(viewer: ViewerModel) -> TileCache:
+    """Return where the fields of a viewer keep tiles: one for all, so that its bound is theirs."""
+    from napari_stenhance.storage.tile_cache import TileCache
+
+    fields = (about.field for _, about in layers_of(viewer, "gene", "browse"))
+    return next((field.tiles for field in fields if field is not None), None) or TileCache()
 
 
 def same_slide(one: Section | None, other: Section | None) -> bool:

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from napari.qt.threading import create_worker
-from napari.utils import progress
 from napari.utils.notifications import Notification, NotificationSeverity, notification_manager
 from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QDialog, QPlainTextEdit, QVBoxLayout, QWidget
@@ -20,6 +19,7 @@ from superqt.utils import FunctionWorker
 
 from napari_stenhance.errors import InferenceError, StenhanceError
 from napari_stenhance.running.job import Event, Job, Progress
+from napari_stenhance.storage.reading import reason_of
 
 logger = logging.getLogger(__name__)
 
@@ -100,7 +100,6 @@ class Running(QObject):
         self.outcome = Outcome()
         self._waiting: deque[Event | Outcome] = deque()
         self._delivering = False
-        self._progress: progress | None = None
         self._stage, self._updated = "", 0.0
         self._arrived.connect(self._deliver)
         work = _Work(title, task, self)
@@ -136,42 +135,57 @@ class Running(QObject):
     def _deliver(self) -> None:
         """Pass on what has arrived, in order.
 
-        napari's progress bars let the event loop turn while they are updated: without the guard a
-        later event would overtake the one that is being passed on.
+        A slot may let the event loop turn, as windows do that wait: without the guard a later event
+        would overtake the one that is being passed on.
         """
         if self._delivering:
             return
         self._delivering = True
-        while self._waiting:
-            arrived = self._waiting.popleft()
-            if isinstance(arrived, Outcome):
-                self._close_progress()
-                self.ended.emit(arrived)
-            else:
-                self._show_progress(arrived)
-                self.event.emit(arrived)
-        self._delivering = False
-
-    def _show_progress(self, event: Event) -> None:
-        """Show a stage in napari's activity dock, with the time left."""
-        if not isinstance(event, Progress):
-            return
-        title = f"{self.title}: {event.stage}"
-        bar = self._progress
-        if bar is None or bar.desc.removesuffix(": ") != title:
-            self._close_progress()
-            bar = self._progress = progress(total=event.total, desc=title)
-        bar.update(event.done - bar.n)
-
-    def _close_progress(self) -> None:
-        if self._progress is not None:
-            self._progress.close()
-            self._progress = None
+        try:
+            while self._waiting:
+                arrived = self._waiting.popleft()
+                signal = self.ended if isinstance(arrived, Outcome) else self.event
+                signal.emit(arrived)
+        finally:
+            self._delivering = False
+            if self._waiting:
+                # Something was raised: what waits is delivered all the same.
+                self._arrived.emit()
 
 
 def _log_warning(content: tuple[Any, ...]) -> None:
     """Keep a library's warning for the log: the user can do nothing about it."""
     logger.info("%s", content[0])
+
+
+def call_slot(title: str, slot: Callable[..., None], *values: Any) -> StenhanceError | None:
+    """Call what shows something of a task, and say what it raises: the caller must go on.
+
+    Parameters
+    ----------
+    title : str
+        Of the task.
+    slot : callable
+    *values : object
+        What it is called with.
+
+    Returns
+    -------
+    StenhanceError or None
+        What was said.
+    """
+    try:
+        slot(*values)
+    except Exception as raised:  # noqa: BLE001 - the last line before the user
+        error = raised if isinstance(raised, StenhanceError) else _defect(title, raised)
+        notify_error(error, traceback.format_exc())
+        return error
+    return None
+
+
+def _defect(title: str, raised: Exception) -> StenhanceError:
+    msg = f"{title}: it could not be shown ({reason_of(raised)}); this is a defect of "
+    return StenhanceError(msg + "napari-stenhance, please report it with the details.")
 
 
 def notify_error(error: StenhanceError, details: str = "") -> None:

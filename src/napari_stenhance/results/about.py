@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import math
-import zlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,6 +14,7 @@ from napari_stenhance.section.grid import Grid
 from napari_stenhance.section.section import Section
 from napari_stenhance.section.slide import Slide
 from napari_stenhance.storage.checked import folder_of
+from napari_stenhance.storage.seal import json_crc32
 
 KEY = "stenhance"
 _SEAL = "crc32"
@@ -39,7 +38,7 @@ def write_about(group: zarr.Group, about: Mapping[str, Any], **others: Any) -> N
 def sealed(about: Mapping[str, Any], **others: Any) -> dict[str, Any]:
     """Return the attributes of a group that says this of itself, with their checksum."""
     attributes = {**others, KEY: dict(about)}
-    return {**attributes, KEY: {**about, _SEAL: _seal(attributes)}}
+    return {**attributes, KEY: {**about, _SEAL: json_crc32(attributes)}}
 
 
 def read_about(group: zarr.Group, *, proven: bool) -> dict[str, Any]:
@@ -61,17 +60,11 @@ def read_about(group: zarr.Group, *, proven: bool) -> dict[str, Any]:
         content = {key: value for key, value in about.items() if key != _SEAL}
         if _SEAL not in about and not proven:
             return content
-        if about.get(_SEAL) == _seal({**group.attrs, KEY: content}):
+        if about.get(_SEAL) == json_crc32({**group.attrs, KEY: content}):
             return content
     msg = f"{folder_of(group) / 'zarr.json'}: this is damaged (its attributes are not what was "
     msg += f"written); {ADVICE}."
     raise InputError(msg)
-
-
-def _seal(attributes: Mapping[str, Any]) -> str:
-    # As they are read back: lists for tuples, and text for keys.
-    plain = json.loads(json.dumps(attributes))
-    return f"{zlib.crc32(json.dumps(plain, sort_keys=True).encode()):08x}"
 
 
 def check_root(about: Mapping[str, Any]) -> None:

@@ -126,7 +126,14 @@ def _listed(labels: zarr.Group, *, proven: bool) -> list[str]:
         read_about(labels, proven=True)
     with reading(folder_of(labels) / "zarr.json", advice=ADVICE):
         ome: Any = labels.attrs["ome"]
-        return list(ome["labels"])
+        return [_name(name) for name in ome["labels"]]
+
+
+def _name(name: Any) -> str:
+    if not isinstance(name, str) or not name or "/" in name:
+        msg = f"{name!r} is no name of a label image"
+        raise ValueError(msg)
+    return name
 
 
 def _check(about: Mapping[str, Any]) -> None:

@@ -242,8 +242,8 @@ def write_imputed_image(run: ImputedRun, gene: str) -> None:
     tile = tile_size(index[0])
     levels = create_levels(group, run.grid.shape, tile=tile, dtype="f4", fill_value=np.nan)
     for level, spots in zip(levels, index, strict=True):
-        for part in missing_tiles(level):
-            write_tile(level, part, values[np.asarray(spots[part.rows, part.columns])])
+        for each in missing_tiles(level):
+            write_tile(level, each, values[np.asarray(spots[each.rows, each.columns])])
     describe_image(group, levels, run.grid)
     # Last: without it the image is not there.
     group.attrs[KEY] = {"gene": gene, "unit": UNIT, "run": run.name}

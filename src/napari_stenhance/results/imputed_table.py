@@ -10,6 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from napari_stenhance.errors import InputError
+from napari_stenhance.methods.genes import named_genes
 from napari_stenhance.methods.sinca.protocol import FittedImputation, Measured
 from napari_stenhance.results.imputed import (
     COMPOSITION,
@@ -48,17 +49,17 @@ class Wanted:
     imputed: tuple[str, ...]
 
     @classmethod
-    def of(cls, named: Sequence[str] | None, spots: ad.AnnData, cells: Cells) -> Wanted:
-        """Choose genes: those that are named, else all of the spots and then of the cells alone.
+    def of(cls, given: Sequence[str], spots: ad.AnnData, cells: Cells) -> Wanted:
+        """Choose genes: those given (`named_genes`), else all of the spots, then of cells alone.
 
         Raises
         ------
         InputError
             If neither has a gene, or none is named and there is none to impute.
         """
-        ours, theirs = set(spots.var_names), set(cells.genes)
+        ours = set(spots.var_names)
         only = tuple(gene for gene in cells.genes if gene not in ours)
-        if named is None:
+        if not given:
             if not only:
                 msg = (
                     f"{cells.name}: the spots measured every gene of these cells, so there is none "
@@ -68,18 +69,10 @@ class Wanted:
                 raise InputError(msg, option="genes")
             measured = tuple(map(str, spots.var_names))
             return cls(measured + only, measured, only)
-        lost = [gene for gene in named if gene not in ours and gene not in theirs]
-        if lost:
-            alike = {gene.casefold(): gene for gene in (*cells.genes, *map(str, spots.var_names))}
-            meant = [alike[gene.casefold()] for gene in lost if gene.casefold() in alike]
-            hint = f"did you mean {', '.join(meant[:5])}?" if meant else "leave them out."
-            msg = (
-                f"Neither spots nor cells have {', '.join(lost[:5])}"
-                f"{' …' if len(lost) > 5 else ''} ({len(lost)} of {len(named)}); {hint}"
-            )
-            raise InputError(msg, option="genes")
+        there = (*map(str, spots.var_names), *only)
+        named = named_genes(given, there, "the genes of spots and cells")
         measured = tuple(gene for gene in named if gene in ours)
-        return cls(tuple(named), measured, tuple(gene for gene in named if gene not in ours))
+        return cls(named, measured, tuple(gene for gene in named if gene not in ours))
 
     def check_size(self, spots: int, job: Job) -> None:
         """Refuse a table that would not fit into the job's memory budget.

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.results.result import ResultFolder
+
+if TYPE_CHECKING:
+    from napari_stenhance.methods.field import GeneField
 
 
 class Run(Protocol):
@@ -20,6 +25,37 @@ class Run(Protocol):
 
 
 R = TypeVar("R", bound=Run)
+
+
+@dataclass(frozen=True)
+class FieldRun:
+    """A run that predicted a gene field.
+
+    Attributes
+    ----------
+    result : ResultFolder
+    name : str
+        `<method>-<encoder>-<preset>`, "-2" … if other options took it.
+    """
+
+    result: ResultFolder
+    name: str
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """Provenance: options, inputs with hashes, seed, versions, grid."""
+        return self.result.run_attributes(self.name)
+
+    @cached_property
+    def field(self) -> GeneField:
+        """What was predicted."""
+        return self.result.field(self.name)
+
+
+def field_runs(result: ResultFolder) -> tuple[FieldRun, ...]:
+    """List the gene fields of a result that are complete, oldest first."""
+    runs = (FieldRun(result, name) for name in result.runs)
+    return tuple(run for run in runs if run.about["complete"])
 
 
 def run_of(result: ResultFolder, runs: Sequence[R], name: str, kind: str, maker: str) -> R:

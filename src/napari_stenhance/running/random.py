@@ -26,7 +26,8 @@ def seeded(seed: int, device: torch.device | None = None) -> Iterator[None]:
     """
     import torch
 
-    kind = "cpu" if device is None else device.type
+    device = torch.device("cpu") if device is None else device
+    kind = device.type
     before = torch.get_rng_state()
     if kind == "cuda":
         of_device = torch.cuda.get_rng_state(device)

@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 from napari_stenhance.errors import InputError
 from napari_stenhance.running.job import Job
 from napari_stenhance.section.formats.counts import StoredCounts
-from napari_stenhance.section.formats.h5ad import PUBLISHED_CELLS, ids_as_they_are
+from napari_stenhance.section.formats.h5ad import NO_ANNDATA, PUBLISHED_CELLS, ids_as_they_are
+from napari_stenhance.section.formats.hdf5 import look_through
 from napari_stenhance.section.matching import match_genes
+from napari_stenhance.storage.reading import reading
 
 if TYPE_CHECKING:
     import anndata as ad
@@ -146,9 +148,11 @@ def open_cells(
 def cluster_columns(path: Path) -> tuple[str, ...]:
     """List the columns of the cells of an `.h5ad`, for choosing; none if it cannot be read."""
     try:
-        with h5py.File(_file_of(path), "r") as file:
+        path = _file_of(path)
+        look_through(path, ("obs",))
+        with reading(path), h5py.File(path, "r") as file:
             return tuple(str(c) for c in file["obs"].attrs["column-order"])
-    except (InputError, OSError, KeyError):
+    except InputError:
         return ()
 
 
@@ -182,21 +186,15 @@ def _opened(reference: Path | ad.AnnData) -> Iterator[tuple[str, str, dict[str, 
         if reference.raw is not None:
             parts |= {"raw/X": reference.raw.X, "raw/var": reference.raw.var}
         parts = {name: part for name, part in parts.items() if part is not None}
-        try:
+        with reading("cells", "this table", "give raw counts of cells × genes"):
             yield "cells", "cells", parts
-        except ValueError as error:
-            msg = f"cells: this table cannot be used ({error}); give raw counts of cells × genes."
-            raise InputError(msg) from error
         return
     path = _file_of(reference)
     name = path.parent.name if path.name == PUBLISHED_CELLS else path.stem
-    try:
-        with h5py.File(path, "r") as file:
-            names = {"obs", *(name for place in _PLACES for name in place)}
-            yield str(path), name, {part: file[part] for part in names if part in file}
-    except (OSError, KeyError, ValueError, TypeError, IndexError) as error:
-        msg = f"{path}: this is no AnnData file that can be read ({error}); write it again."
-        raise InputError(msg) from error
+    names = sorted({"obs", *(name for place in _PLACES for name in place)})
+    look_through(path, tuple(names))
+    with reading(path, *NO_ANNDATA), h5py.File(path, "r") as file:
+        yield str(path), name, {part: file[part] for part in names if part in file}
 
 
 def _raw_place(parts: dict[str, Any], where: str) -> tuple[str, str]:

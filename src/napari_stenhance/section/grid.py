@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from napari_stenhance.section.slide import Box, Slide
+
+
+Unit = Literal["micrometer", "pixel"]
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ class Grid:
     shape: tuple[int, int]
     mpp: float
     origin_um: tuple[float, float] = (0.0, 0.0)
-    unit: Literal["micrometer", "pixel"] = "micrometer"
+    unit: Unit = "micrometer"
 
     @classmethod
     def over(cls, slide: Slide, pitch_um: float = 8.0) -> Grid:
@@ -58,7 +62,7 @@ class Grid:
         )
         columns, rows = (int(n) for n in high - low)
         x, y = (float(n * pitch_um) for n in low)
-        unit: Literal["micrometer", "pixel"] = "pixel" if mpp is None else "micrometer"
+        unit: Unit = "pixel" if mpp is None else "micrometer"
         return cls(pitch_um, (rows, columns), mpp or 1.0, (x, y), unit)
 
     @classmethod
@@ -74,10 +78,11 @@ class Grid:
         if "origin_um" in about:
             more["origin_um"] = tuple(about["origin_um"])
         grid = cls(about["pitch_um"], tuple(about["shape"]), about["mpp"], **more)
-        sizes = all(isinstance(n, int) and n > 0 for n in grid.shape) and len(grid.shape) == 2
-        lengths = all(0 < n < math.inf for n in (grid.pitch_um, grid.mpp))
-        origin = len(grid.origin_um) == 2 and all(map(math.isfinite, grid.origin_um))
-        if not (sizes and lengths and origin and grid.unit in {"micrometer", "pixel"}):
+        rows, columns = (operator.index(n) for n in grid.shape)
+        x, y = grid.origin_um
+        there = min(rows, columns) > 0 and math.isfinite(x) and math.isfinite(y)
+        there = there and 0 < grid.pitch_um < math.inf and 0 < grid.mpp < math.inf
+        if not there or grid.unit not in get_args(Unit):
             msg = f"there is no such grid: {dict(about)}"
             raise ValueError(msg)
         return grid

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
-from napari_stenhance.section.formats.found import Found, image_size
+from napari_stenhance.section.formats.found import Found
+from napari_stenhance.section.formats.image import image_size
 
 INSIDE_LEAST = 0.9
 """The share of spots that must lie inside their slide."""

@@ -15,6 +15,7 @@ from shapely.geometry.base import BaseGeometry
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.section.grid import Grid
+from napari_stenhance.storage.reading import reading
 
 
 @dataclass(frozen=True)
@@ -33,27 +34,18 @@ class Region:
             If the file is missing, no GeoJSON, or holds no polygon with an area.
         """
         path = Path(path)
-        try:
-            content = json.loads(path.read_text("utf-8"))
-        except FileNotFoundError:
+        if not path.exists():
             msg = f"{path}: there is no such region file."
-            raise InputError(msg) from None
-        except (OSError, ValueError) as error:
-            msg = f"{path}: this is no GeoJSON ({error}); save the region again."
-            raise InputError(msg) from error
-        features = content.get("features", [content]) if isinstance(content, dict) else content
-        try:
+            raise InputError(msg)
+        with reading(path, "this GeoJSON", "save the region again"):
+            content = json.loads(path.read_text("utf-8"))
+            features = content.get("features", [content]) if isinstance(content, dict) else content
             shapes = [shape(f.get("geometry") or f) for f in features]
-        except (
-            AttributeError,
-            KeyError,
-            TypeError,
-            ValueError,
-            shapely.errors.ShapelyError,
-        ) as error:
-            msg = f"{path}: a geometry in it is not valid GeoJSON ({error}); save the region again."
-            raise InputError(msg) from error
-        region = cls.of(shapes)
+            for one in shapes:
+                if not np.isfinite(shapely.get_coordinates(one)).all():
+                    msg = "a coordinate is not a finite number"
+                    raise ValueError(msg)
+            region = cls.of(shapes)
         if not region.area.area > 0:
             msg = f"{path}: it holds no polygon with an area; draw one and save it again."
             raise InputError(msg)

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from napari_stenhance.errors import InputError
 from napari_stenhance.running.job import Job
 from napari_stenhance.section.formats import h5ad, legacy_st, phantom, prefix, visium
-from napari_stenhance.section.formats.found import IMAGE_SUFFIXES, Found
+from napari_stenhance.section.formats.found import Found
+from napari_stenhance.section.formats.image import IMAGE_SUFFIXES
 from napari_stenhance.section.places import Places
 from napari_stenhance.section.placing import (
     INSIDE_LEAST,
@@ -195,7 +196,7 @@ RECOGNISERS: tuple[Callable[[Path], Found | None], ...] = (
 
 
 def open_section(
-    path: str | Path,
+    path: str | Path | ad.AnnData,
     *,
     mpp: float | None = None,
     image: str | Path | None = None,
@@ -213,7 +214,9 @@ def open_section(
 
     Parameters
     ----------
-    path : str or Path
+    path : str, Path or AnnData
+        An AnnData is taken as an `.h5ad` of the same content would be; its slide is `image`, or
+        none.
     mpp : float, optional
         Micrometres per full-resolution pixel, where the files do not say or are wrong.
     image : str or Path, optional
@@ -231,6 +234,8 @@ def open_section(
         If nothing is there, it is not recognised, its parts do not fit together, or the scale
         cannot be right.
     """
+    if not isinstance(path, str | Path):
+        return _open_table(path, mpp, image, cache, job)
     path = Path(path)
     if mpp is not None:
         mpp = check_mpp(mpp, str(path))
@@ -239,7 +244,7 @@ def open_section(
             msg = f"{path}: this is an image itself; name a slide only for counts."
             raise InputError(msg, option="image")
         slide = Slide.open(path, mpp=mpp, cache=cache, job=job)
-        return Section(slide=slide, name=path.stem)
+        return Section(slide=slide, name=path.stem, doubts=slide.doubts)
     # A path and a prefix name files without being one.
     recognisers = RECOGNISERS if path.exists() else (prefix.recognise,)
     found = next(filter(None, (recognise(path) for recognise in recognisers)), None)
@@ -252,7 +257,7 @@ def open_section(
         slide = Slide.open(
             file, mpp=stated if mpp is None else mpp, name=name, cache=cache, job=job
         )
-        return Section(slide=slide)
+        return Section(slide=slide, doubts=slide.doubts)
     if not path.exists():
         msg = f"{path}: there is no such file or folder."
         raise InputError(msg)
@@ -263,6 +268,30 @@ def open_section(
         "(cnts.tsv, locs-raw.tsv, he-raw.jpg)."
     )
     raise InputError(msg)
+
+
+def _open_table(
+    table: ad.AnnData,
+    mpp: float | None,
+    image: str | Path | None,
+    cache: Cache | None,
+    job: Job | None,
+) -> Section:
+    """Open spots that are in memory, with their slide if it is given.
+
+    Raises
+    ------
+    InputError
+        If this is no AnnData, or it cannot be used.
+    """
+    import anndata as ad
+
+    if not isinstance(table, ad.AnnData):
+        msg = f"A section is a path, a Section or an AnnData, and no {type(table).__name__}."
+        raise InputError(msg)
+    found = h5ad.found_in_memory(table, "spots" if image is None else Path(image).stem)
+    placed = Placed(None) if image is None else place_on(found, Path(image))
+    return _assemble(found, placed, mpp, spots=True, cache=cache, job=job)
 
 
 def _assemble(
@@ -285,6 +314,7 @@ def _assemble(
     slide = None
     if placed.image is not None:
         slide = Slide.open(placed.image, name=found.name, cache=cache, job=job)
+        doubts.extend(slide.doubts)
         if scale is None and slide.mpp is not None:
             scale, source = slide.mpp, slide.mpp_source
         elif (

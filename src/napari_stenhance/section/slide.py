@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.running.job import Job
-from napari_stenhance.section.formats import flat, tiff
+from napari_stenhance.section.formats.flat import cached_pyramid
+from napari_stenhance.section.formats.image import open_image
 from napari_stenhance.section.formats.pixels import Pixels
 from napari_stenhance.section.resample import area_average, area_weights
 from napari_stenhance.section.scale import check_mpp
-from napari_stenhance.storage.cache import Cache, file_hash
+from napari_stenhance.storage.cache import Cache
+from napari_stenhance.storage.hashing import file_hash
 
 if TYPE_CHECKING:
     import dask.array as da
@@ -48,6 +50,8 @@ class Slide:
         Micrometres per pixel of the full-resolution level; None if nobody knows.
     mpp_source : str
         Where `mpp` comes from, in words; "inferred …" where it was not stated.
+    doubts : tuple of str
+        What the file states about the image and was not believed, or was guessed.
     """
 
     path: Path
@@ -57,6 +61,7 @@ class Slide:
     sha256: str
     mpp: float | None
     mpp_source: str
+    doubts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse a scale that cannot be right."""
@@ -86,30 +91,29 @@ class Slide:
         cache : Cache, optional
             Where pyramids lie; by default the user's.
         job : Job, optional
-            Receives the progress of building a pyramid.
+            Receives the progress of reading a file that was not seen before, and of building a
+            pyramid.
 
         Raises
         ------
         InputError
             If the file is missing, is no image that can be read, or `mpp` is absurd.
+        Cancelled
+            If the job was cancelled.
         """
-        path = Path(path)
-        if not path.is_file():
-            msg = f"{path}: there is no such image file."
-            raise InputError(msg)
-        found = None
-        pyramid = None
-        if path.suffix.lower() in tiff.SUFFIXES:
-            found = tiff.read_mpp(path)
-            pyramid = tiff.open_pyramid(path)
-        sha256 = file_hash(path)
-        if pyramid is None:
-            pyramid = flat.open_pyramid(path, sha256, cache or Cache.default(), job or Job())
-        pixels, downsamples = pyramid
-        slide = cls(path, name or path.stem, pixels, downsamples, sha256, None, "unknown")
+        cache, job = cache or Cache.default(), job or Job()
+        image = open_image(Path(path))
+        sha256 = file_hash(image.path, cache, job)
+        pixels, downsamples = image.levels, image.downsamples
+        if not pixels:
+            pixels, downsamples = cached_pyramid(image, sha256, cache, job)
+        name = name or image.path.stem
+        slide = cls(
+            image.path, name, pixels, downsamples, sha256, None, "unknown", doubts=image.doubts
+        )
         if mpp is not None:
             return slide.with_mpp(mpp, "given")
-        return slide if found is None else slide.with_mpp(found, "the file's metadata")
+        return slide if image.mpp is None else slide.with_mpp(image.mpp, "the file's metadata")
 
     @cached_property
     def levels(self) -> tuple[da.Array, ...]:
@@ -203,9 +207,5 @@ class Slide:
             spans.append(slice(first, last))
         if any(span.start == span.stop for span in spans):
             return np.full((len(weights[0].first), len(weights[1].first), 3), WHITE, np.uint8)
-        try:
-            pixels = self.pixels[level][spans[0], spans[1]]
-        except (OSError, ValueError, RuntimeError) as error:
-            msg = f"{self.path}: the image is damaged ({error}); copy it again, or export it anew."
-            raise InputError(msg) from error
+        pixels = self.pixels[level][spans[0], spans[1]]
         return area_average(pixels, weights[0], weights[1], WHITE)

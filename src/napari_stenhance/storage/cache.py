@@ -125,9 +125,3 @@ def still_there(array: zarr.Array[Any]) -> None:
     if not (folder / _WHOLE).is_file():
         msg = f"{folder}: the cache was deleted while it was in use; run the same command again."
         raise InputError(msg)
-
-
-def file_hash(path: Path) -> str:
-    """Return the SHA-256 of a file's content, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -65,11 +65,11 @@ def _check_header(chunk_bytes: Any, chunk_spec: Any) -> None:
 class CheckedArray(zarr.Array[Any]):
     """An array whose errors name the chunk that is damaged, as an `InputError`."""
 
-    def get_basic_selection(self, selection: Any = Ellipsis, **more: Any) -> Any:  # type: ignore[override]
+    def get_basic_selection(self, selection: Any = Ellipsis, **more: Any) -> Any:
         """Read what slices select."""
         return self._read(super().get_basic_selection, selection, more)
 
-    def get_orthogonal_selection(self, selection: Any, **more: Any) -> Any:  # type: ignore[override]
+    def get_orthogonal_selection(self, selection: Any, **more: Any) -> Any:
         """Read what indices along each axis select."""
         return self._read(super().get_orthogonal_selection, selection, more)
 

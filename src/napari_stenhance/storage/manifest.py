@@ -7,8 +7,6 @@ another should, only a list can tell.
 from __future__ import annotations
 
 import json
-import os
-import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +14,9 @@ from pathlib import Path
 from napari_stenhance.errors import InputError
 from napari_stenhance.running.job import Job
 from napari_stenhance.storage.reading import reading
+from napari_stenhance.storage.seal import file_crc32, json_crc32
 from napari_stenhance.storage.whole import scratch_in
 
-_BLOCK = 1024**2
 _METADATA = "zarr.json"
 _SCRATCH = ".partial"
 
@@ -32,8 +30,7 @@ class Entry:
     size : int
         In bytes.
     crc32 : str
-        Of its content, in hexadecimal. Not CRC-32C: that of a chunk which ends in its own CRC-32C
-        is the same for every chunk.
+        Of its content, in hexadecimal.
     """
 
     size: int
@@ -68,11 +65,7 @@ def list_files(root: Path, parts: Iterable[str], leave_out: Iterable[str], job: 
 
 
 def _describe(file: Path) -> Entry:
-    size = crc = 0
-    with file.open("rb") as content:
-        while block := content.read(_BLOCK):
-            size, crc = size + len(block), zlib.crc32(block, crc)
-    return Entry(size, f"{crc:08x}")
+    return Entry(file.stat().st_size, file_crc32(file))
 
 
 def write_manifest(file: Path, manifest: Manifest) -> None:
@@ -92,7 +85,7 @@ def write_manifest(file: Path, manifest: Manifest) -> None:
 
 
 def _seal(lines: Iterable[str]) -> str:
-    return json.dumps({"crc32": f"{zlib.crc32(chr(10).join(lines).encode()):08x}"})
+    return json.dumps({"crc32": json_crc32(list(lines))})
 
 
 def read_manifest(file: Path) -> Manifest:
@@ -123,7 +116,7 @@ def check_files(root: Path, manifest: Manifest, advice: str) -> None:
     for key, entry in manifest.items():
         file = root / key
         try:
-            size = os.stat(file).st_size
+            size = file.stat().st_size
         except OSError:
             msg = f"{file}: this file is missing; {advice}."
             raise InputError(msg) from None

@@ -11,7 +11,7 @@ import zarr
 from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
-from napari_stenhance.storage.checked import CheckedArray, checked, folder_of, open_node
+from napari_stenhance.storage.checked import checked, folder_of, open_node
 from napari_stenhance.storage.tiles import (
     Index,
     create_array,
@@ -42,7 +42,7 @@ def create_levels(
     channels: int | None = None,
     apart: bool = False,
     fill_value: float = 0,
-) -> list[CheckedArray]:
+) -> list[zarr.Array[Any]]:
     """Make the arrays s0, s1 … of a pyramid, down to one that fits into a tile.
 
     `channels` adds a last axis. A tile is one file with all of them; if they are `apart`, each can
@@ -68,7 +68,7 @@ def create_levels(
 
 def open_levels(
     group: zarr.Group, shape: tuple[int, int] | None = None, channels: int | None = None
-) -> list[CheckedArray]:
+) -> list[zarr.Array[Any]]:
     """Open the arrays s0, s1 … of a pyramid, finest first; empty chunks are written here too.
 
     Parameters
@@ -85,7 +85,9 @@ def open_levels(
         If a level is missing or damaged, or they are not the levels of one such pyramid.
     """
     number = sum(1 for child in folder_of(group).glob("s*") if child.is_dir())
-    levels = [checked(open_node(group, f"s{n}", zarr.Array)) for n in range(number)]
+    levels: list[zarr.Array[Any]] = [
+        checked(open_node(group, f"s{n}", zarr.Array)) for n in range(number)
+    ]
     whole = bool(levels) and all(level.ndim in (2, 3) for level in levels)
     if whole:
         # All that is read goes by the tiles of the finest level.

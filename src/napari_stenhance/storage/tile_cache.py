@@ -17,7 +17,8 @@ MOST_BYTES = 1024**3
 class TileCache:
     """The least recently used tiles are forgotten beyond a bound that holds for all owners.
 
-    Whoever opens results holds one: a viewer, or an opened folder. May be used from several threads.
+    Whoever opens results holds one: a viewer, or an opened folder. May be used from several
+    threads.
 
     Parameters
     ----------

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.running.job import Job
-from napari_stenhance.tasks.options import Help, Options
+from napari_stenhance.tasks.options import SECTION, Help, Options
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,15 +25,23 @@ _MOST_COUNTED = 300
 class CompareOptions(Options):
     """Options of `compare`; sections may also be `Section` objects."""
 
-    result: Annotated[Path, Help("The result whose predictions to compare.", positional=True)]
-    truth: Annotated[Path, Help("The section with the full counts, at the same spots.")]
+    result: Annotated[
+        Path, Help("The result whose predictions to compare.", positional=True, takes=("Result",))
+    ]
+    truth: Annotated[
+        Path, Help("The section with the full counts, at the same spots.", takes=SECTION)
+    ]
     measured: Annotated[
         Path | None,
-        Help("The section learned from, such as downsample writes; compared as it is, too."),
+        Help(
+            "The section learned from, such as downsample writes; compared as it is, too.",
+            takes=SECTION,
+        ),
     ] = None
     genes: Annotated[
-        str, Help("Genes: A,B,C or a file; by default the 300 most counted of those predicted.")
-    ] = ""
+        tuple[str, ...],
+        Help("Genes: A,B,C or @FILE; by default the 300 most counted of those predicted."),
+    ] = ()
     all_spots: Annotated[
         bool, Help("Also spots where the truth is 0, which the published evaluation leaves out.")
     ] = False
@@ -96,7 +104,6 @@ def compare(
     """
     import numpy as np
 
-    from napari_stenhance.methods.genes import named_genes
     from napari_stenhance.results.export import at_spots
     from napari_stenhance.results.result import ResultFolder
     from napari_stenhance.scoring.maps import MEASURES, agreement, square_lattice
@@ -110,8 +117,7 @@ def compare(
     truth, *measured = (
         open_for(path, options.mpp, spots=True, slide=False, cache=cache, job=job) for path in given
     )
-    asked = named_genes(options.genes) if options.genes else None
-    genes = _genes(truth, result.field(run).genes, asked)
+    genes = _genes(truth, result.field(run).genes, options.genes)
     predicted = at_spots(result, run, truth, genes)
     unit = predicted.uns["stenhance_prediction"]["unit"]
     true = _values(truth, truth, genes, unit)
@@ -132,7 +138,7 @@ def compare(
     return tuple(compared)
 
 
-def _genes(truth: Section, modelled: Sequence[str], asked: Sequence[str] | None) -> tuple[str, ...]:
+def _genes(truth: Section, modelled: Sequence[str], asked: Sequence[str]) -> tuple[str, ...]:
     """Choose genes that were both predicted and counted.
 
     Raises
@@ -142,18 +148,13 @@ def _genes(truth: Section, modelled: Sequence[str], asked: Sequence[str] | None)
     """
     import numpy as np
 
-    from napari_stenhance.methods.genes import without_controls
+    from napari_stenhance.methods.genes import named_genes, without_controls
 
     spots = truth.need_spots()
     both = set(modelled) & set(spots.var_names)
-    lost = [gene for gene in asked or () if gene not in both]
-    if lost:
-        msg = (
-            f"{', '.join(lost[:5])}: not predicted, or not counted in {truth.where}; leave it out."
-        )
-        raise InputError(msg, option="genes")
     if asked:
-        return tuple(asked)
+        where = f"the genes that were predicted and are counted in {truth.where}"
+        return named_genes(asked, sorted(both), where)
     total = np.asarray(spots.X.sum(axis=0)).ravel()
     order = np.argsort(-total, kind="stable")
     counted = without_controls([str(spots.var_names[n]) for n in order if total[n]])

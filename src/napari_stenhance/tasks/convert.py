@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from napari_stenhance.running.job import Job
-from napari_stenhance.tasks.options import Help, Options
+from napari_stenhance.tasks.options import SECTION, Help, Options
 
 if TYPE_CHECKING:
     from napari_stenhance.storage.cache import Cache
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class ConvertOptions(Options):
     """Options of `convert`; the section may also be a `Section` object."""
 
-    section: Annotated[Path, Help("The section to write.", positional=True)]
+    section: Annotated[Path, Help("The section to write.", positional=True, takes=SECTION)]
     out: Annotated[Path, Help("The folder to make; nothing is overwritten.")]
     to: Annotated[
         Literal["prefix"],

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from napari_stenhance.section.section import Section
     from napari_stenhance.storage.cache import Cache
 
-_SHOWN = "ERBB2,COL1A1,CD3E,MS4A1"
+_SHOWN = ("ERBB2", "COL1A1", "CD3E", "MS4A1")
 _TILE = 128
 # Above this, genes that follow nothing would be predicted: the prediction would be an artefact.
 NOTHING_MOST = 0.1

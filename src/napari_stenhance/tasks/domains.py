@@ -11,7 +11,7 @@ from napari_stenhance.errors import InputError
 from napari_stenhance.running.device import DeviceName
 from napari_stenhance.running.job import Job
 from napari_stenhance.tasks.finding import Clustering, Epochs, Group, Preset, Refine, Runs
-from napari_stenhance.tasks.options import ClearDeadLocks, Help, Options
+from napari_stenhance.tasks.options import SECTION, ClearDeadLocks, Help, Options
 
 if TYPE_CHECKING:
     from napari_stenhance.results.domains import DomainRun
@@ -28,13 +28,14 @@ class DomainsOptions(Options):
             "Sections with spots; several get the same domains. Or results of enhance, whose "
             "superpixels are then put into domains.",
             positional=True,
+            takes=(*SECTION, "Result"),
         ),
     ]
     out: Annotated[
         Path | None,
         Help(
-            "The result folder (C2.stenhance.zarr); for several sections, a folder of results; "
-            "not needed for a result, which is added to."
+            "The result folder (C2.stenhance.zarr); for several sections, a folder of results; by "
+            "default NAME.stenhance.zarr in the working folder; domains of a result go into it."
         ),
     ] = None
     n_domains: Annotated[int | None, Help("How many domains; by default, estimated.")] = None

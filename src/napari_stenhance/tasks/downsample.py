@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from napari_stenhance.running.job import Job
-from napari_stenhance.tasks.options import Help, Options
+from napari_stenhance.tasks.options import SECTION, Help, Options
 
 if TYPE_CHECKING:
     from napari_stenhance.storage.cache import Cache
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 class DownsampleOptions(Options):
     """Options of `downsample`; the section may also be a `Section` object."""
 
-    section: Annotated[Path, Help("The section whose counts to thin.", positional=True)]
+    section: Annotated[
+        Path, Help("The section whose counts to thin.", positional=True, takes=SECTION)
+    ]
     out: Annotated[Path, Help("The .h5ad to write; nothing is overwritten.")]
     mean: Annotated[float, Help("Mean share of a spot's counts that is kept, at most 1.")] = 0.3
     sd: Annotated[float, Help("Standard deviation of that share, from spot to spot.")] = 0.05

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 class EditDomainsOptions(Options):
     """Options of `edit_domains`."""
 
-    result: Annotated[Path, Help("The result whose domains are edited.", positional=True)]
+    result: Annotated[
+        Path, Help("The result whose domains are edited.", positional=True, takes=("Result",))
+    ]
     rename: Annotated[
         tuple[str, ...], Help("Rename a domain, by its number or name: 3=White matter.")
     ] = ()

@@ -12,7 +12,7 @@ from napari_stenhance.running.device import DeviceName
 from napari_stenhance.running.job import Job
 from napari_stenhance.tasks.finding import Clustering, Group, Refine, Runs
 from napari_stenhance.tasks.learning import Crops, EncoderName, Epochs, Genes
-from napari_stenhance.tasks.options import Help, Options
+from napari_stenhance.tasks.options import SECTION, Help, Options
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,13 +39,14 @@ _PRESETS = {"stamgc": ("robust", "reference"), "sinca": ("robust", "reference")}
 class EvaluateOptions(Options):
     """Options of `evaluate`; the section may also be a `Section` object."""
 
-    section: Annotated[Path, Help("A section with spots.", positional=True)]
+    section: Annotated[Path, Help("A section with spots.", positional=True, takes=SECTION)]
     method: Annotated[
         Literal["stamgc", "pixel2gene", "histosge", "spamcaf", "sinca"],
         Help("What is evaluated."),
     ] = "stamgc"
     reference: Annotated[
-        Path | None, Help("Single cells that sinca imputes from: an .h5ad of raw counts.")
+        Path | None,
+        Help("Single cells that sinca imputes from: an .h5ad of raw counts.", takes=("AnnData",)),
     ] = None
     folds: Annotated[
         int, Help("Into so many the genes are dealt that spots and cells share; each is hidden.")
@@ -63,7 +64,7 @@ class EvaluateOptions(Options):
         Help("Which spots a method that predicts genes learns from: recovery, a random part."),
     ] = "recovery"
     ratio: Annotated[float, Help("Share of the spots that it learns from.")] = 0.5
-    genes: Genes = ""
+    genes: Genes = ()
     seeds: Annotated[
         str, Help("Once with each of these, which also draws what is hidden: 0, 0-4 or 1234,0-4.")
     ] = "0"

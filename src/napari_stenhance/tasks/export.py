@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.running.job import Job
-from napari_stenhance.tasks.options import Help, Options
+from napari_stenhance.tasks.options import SECTION, Help, Options
 
 if TYPE_CHECKING:
     from napari_stenhance.results.imputed import ImputedRun
@@ -20,24 +20,27 @@ if TYPE_CHECKING:
 class ExportOptions(Options):
     """Options of `export`; the section may also be a `Section` object."""
 
-    result: Annotated[Path, Help("The result to export from.", positional=True)]
+    result: Annotated[Path, Help("The result to export from.", positional=True, takes=("Result",))]
     out: Annotated[Path, Help("The file to write; nothing is overwritten.")]
     to: Annotated[Literal["h5ad"], Help("Format.")] = "h5ad"
     at_spots: Annotated[
         Path | None,
-        Help("Average predictions over the spots of this section; else, tissue superpixels."),
+        Help(
+            "Average predictions over the spots of this section; else, tissue superpixels.",
+            takes=SECTION,
+        ),
     ] = None
     table: Annotated[
         str,
         Help("Export this table of the result as it is, such as that of a lattice: its name."),
     ] = ""
     genes: Annotated[
-        str,
+        tuple[str, ...],
         Help(
-            "Genes: A,B,C or a file; needed for superpixels, by default all for spots and of a run "
+            "Genes: A,B,C or @FILE; needed for superpixels, by default all for spots and of a run "
             "of impute."
         ),
-    ] = ""
+    ] = ()
     run: Annotated[str, Help("Which run; by default the newest that is complete.")] = ""
     mpp: Annotated[
         float | None, Help("Scale of the section, where files do not say.", unit="µm per pixel")
@@ -69,7 +72,7 @@ def export(options: ExportOptions, job: Job | None = None, cache: Cache | None =
     Cancelled
         If the job was cancelled.
     """
-    from napari_stenhance.methods.genes import named_genes
+    from napari_stenhance.methods.genes import genes_of, named_genes
     from napari_stenhance.results.export import at_spots, at_superpixels, write_h5ad
     from napari_stenhance.results.imputed_table import only_genes
     from napari_stenhance.results.result import ResultFolder
@@ -87,17 +90,19 @@ def export(options: ExportOptions, job: Job | None = None, cache: Cache | None =
             raise InputError(msg, option="table")
         write_h5ad(open_table(result, options.table), options.out)
         return options.out
-    genes = named_genes(options.genes) if options.genes else None
     imputed = _imputed(options, result)
     if imputed is not None:
         table = imputed.table()
-        if genes is not None:
-            for gene in genes:
-                imputed.index_of(gene)
-            table = only_genes(table, genes)
+        if options.genes:
+            table = only_genes(
+                table, named_genes(options.genes, imputed.genes, genes_of(imputed.name))
+            )
         write_h5ad(table, options.out)
         return options.out
     run = options.run or result.latest_run()
+    genes = None
+    if options.genes:
+        genes = named_genes(options.genes, result.field(run).genes, genes_of(run))
     if options.at_spots is not None:
         section = open_for(
             options.at_spots, options.mpp, spots=True, slide=False, cache=cache, job=job

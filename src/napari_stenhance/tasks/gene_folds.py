@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sklearn.model_selection import KFold
 
 from napari_stenhance.errors import InputError
-from napari_stenhance.methods.genes import HVG, named_genes, variance
+from napari_stenhance.methods.genes import ALL, HVG, named_genes, rule_of, variance
 from napari_stenhance.methods.sinca.protocol import Measured
 from napari_stenhance.running.job import Job
 from napari_stenhance.scoring.imputation import (
@@ -131,8 +131,8 @@ def hide(spots: Measured, cells: Cells, seen: NDArray[np.int64], hidden: NDArray
     return Fold(replace(part["seen"], library=spots.library - lost), cells, part["hidden"])
 
 
-def only_genes(spots: Measured, cells: Cells, spec: str) -> Measured:
-    """Keep shared genes: `all`, `hvg:N` (variance of log1p CP10k), `A,B,C` or a file.
+def only_genes(spots: Measured, cells: Cells, given: Sequence[str]) -> Measured:
+    """Keep shared genes: all, `hvg:N` (variance of log1p CP10k), or those named.
 
     The library stays that of all genes.
 
@@ -141,24 +141,18 @@ def only_genes(spots: Measured, cells: Cells, spec: str) -> Measured:
     InputError
         If a named gene is not shared, or N is no number.
     """
-    if spec in {"", "all"}:
+    rule = rule_of(given or ALL)
+    if rule == ALL:
         return spots
-    if spec.startswith(HVG):
-        number = spec.removeprefix(HVG)
+    if rule is not None:
+        number = rule.removeprefix(HVG)
         if not number.isdigit() or int(number) < 2:
-            msg = f"Genes {spec}: write {HVG}N with a number of genes, for example {HVG}500."
+            msg = f"Genes {rule}: write all, {HVG}N for the N most variable (2 or more), or names."
             raise InputError(msg, option="genes")
         spread = variance([log1p_cp10k(spots.counts, spots.library)])
         kept = np.sort(np.argsort(-spread, kind="stable")[: int(number)])
     else:
         position = {cells.genes[column]: n for n, column in enumerate(spots.columns)}
-        named = named_genes(spec)
-        lost = [gene for gene in named if gene not in position]
-        if lost:
-            msg = (
-                f"{', '.join(lost[:5])} ({len(lost)} of {len(named)}) are not shared by "
-                "spots and cells; remove them from the list."
-            )
-            raise InputError(msg, option="genes")
+        named = named_genes(given, tuple(position), "the genes that spots and cells share")
         kept = np.array([position[gene] for gene in named])
     return replace(spots, counts=sp.csr_array(spots.counts[:, kept]), columns=spots.columns[kept])

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from napari_stenhance.errors import InputError
 from napari_stenhance.running.device import DeviceName
 from napari_stenhance.running.job import Job
-from napari_stenhance.tasks.options import ClearDeadLocks, Help, Options
+from napari_stenhance.tasks.learning import Written
+from napari_stenhance.tasks.options import SECTION, ClearDeadLocks, Help, Options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,23 +34,34 @@ class ImputeOptions(Options):
 
     spots: Annotated[
         Path,
-        Help("A section with spots, or a folder of the published layout.", positional=True),
+        Help(
+            "A section with spots, or a folder of the published layout.",
+            positional=True,
+            takes=SECTION,
+        ),
     ]
     reference: Annotated[
         Path,
         Help(
             "Single cells of the same kind of tissue, raw counts: an .h5ad, or the same folder.",
             positional=True,
+            takes=("AnnData",),
         ),
     ]
-    out: Annotated[Path, Help("The result folder (C2.stenhance.zarr).")]
-    genes: Annotated[
-        str,
+    out: Annotated[
+        Path | None,
         Help(
-            "Genes of the table: A,B,C or a file with one on each line; by default all that the "
+            "The result folder (C2.stenhance.zarr); by default NAME.stenhance.zarr in the working "
+            "folder."
+        ),
+    ] = None
+    genes: Annotated[
+        tuple[str, ...],
+        Help(
+            "Genes of the table: A,B,C or @FILE with one on each line; by default all that the "
             "spots measured, and all that only the cells have."
         ),
-    ] = ""
+    ] = ()
     cluster_key: Annotated[
         str,
         Help("Column of the cells that says their cluster; by default cluster, if it is there."),
@@ -68,9 +80,7 @@ class ImputeOptions(Options):
             "this method."
         ),
     ] = None
-    write: Annotated[
-        str, Help("Genes to write as images: A,B,C or a file; any other can be shown later.")
-    ] = ""
+    write: Written = ()
     epochs: Annotated[
         int | None, Help("Train so long, both methods if two are used; by default as they say.")
     ] = None
@@ -125,6 +135,7 @@ def impute(
     from napari_stenhance.section.cells import open_cells
     from napari_stenhance.storage.cache import Cache
     from napari_stenhance.tasks.finding import open_spots
+    from napari_stenhance.tasks.predicting import name_outputs
 
     job, cache = job or Job(), cache or Cache.default()
     device = resolve_device(options.device)
@@ -142,17 +153,15 @@ def impute(
             "centroids; name one, or attend to the cells."
         )
         raise InputError(msg, option="cluster_key")
-    named = named_genes(options.genes) if options.genes else None
-    wanted = Wanted.of(named, spots, opened.cells)
-    write = named_genes(options.write) if options.write else ()
-    lost = [gene for gene in write if gene not in set(wanted.genes)]
-    if lost:
-        msg = f"{', '.join(lost[:5])}: not in the table; add it to the genes of the table."
-        raise InputError(msg, option="genes")
+    wanted = Wanted.of(options.genes, spots, opened.cells)
+    write: tuple[str, ...] = ()
+    if options.write:
+        write = named_genes(options.write, wanted.genes, "the genes of the table", "write")
     wanted.check_size(spots.n_obs, job)
-    identity = _identity(options, method, section, opened.cells, named)
+    identity = _identity(options, method, section, opened.cells, wanted)
+    (out,) = name_outputs(options.out, [section.name])
     with ResultFolder.writing(
-        options.out, section, _RUN, clear_dead_locks=options.clear_dead_locks
+        out, section, _RUN, clear_dead_locks=options.clear_dead_locks
     ) as result:
         if result.has_slide:
             result.log("slide", path=section.need_slide().path.resolve())
@@ -164,9 +173,11 @@ def impute(
         for gene in write:
             write_imputed_image(run, gene)
     if options.then is not None:
-        genes = wanted.genes if named else wanted.imputed
-        _enhance(options, section, run, genes, [g for g in write if g in set(genes)], job, cache)
-    return ImputedRun(ResultFolder.open(options.out), run.name)
+        genes = wanted.genes if options.genes else wanted.imputed
+        _enhance(
+            options, out, section, run, genes, [g for g in write if g in set(genes)], job, cache
+        )
+    return ImputedRun(ResultFolder.open(out), run.name)
 
 
 def _method(options: ImputeOptions, device: torch.device) -> ImputationMethod:
@@ -180,7 +191,7 @@ def _identity(
     method: ImputationMethod,
     section: Section,
     cells: Cells,
-    named: tuple[str, ...] | None,
+    wanted: Wanted,
 ) -> dict[str, Any]:
     """Return what decides the table: runs are the same if it is."""
     from napari_stenhance.methods.sample import counts_hash
@@ -190,7 +201,7 @@ def _identity(
         "method": "sinca",
         "preset": "robust",
         "recipe": method.describe(),
-        "genes": "all" if named is None else list(named),
+        "genes": list(wanted.genes) if options.genes else "all",
         "seed": options.seed,
         "spots": {
             "name": section.name,
@@ -275,6 +286,7 @@ def see_shared(section: Section, cells: Cells) -> Measured:
 
 def _enhance(
     options: ImputeOptions,
+    out: Path,
     section: Section,
     run: ImputedRun,
     genes: Sequence[str],
@@ -310,8 +322,8 @@ def _enhance(
     enhance(
         EnhanceOptions(
             sections=(expected,),  # type: ignore[arg-type]
-            out=options.out,
-            write=",".join(write),
+            out=out,
+            write=tuple(write),
             epochs=options.epochs,
             device=options.device,
             seed=options.seed,

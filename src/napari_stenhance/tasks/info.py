@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
+from napari_stenhance.errors import InputError
 from napari_stenhance.running.job import Job
-from napari_stenhance.tasks.options import Help, Options
+from napari_stenhance.tasks.options import SECTION, Help, Options
 
 if TYPE_CHECKING:
     from napari_stenhance.methods.field import Decoder
@@ -21,13 +22,18 @@ if TYPE_CHECKING:
 class InfoOptions(Options):
     """Options of `info`."""
 
-    path: Annotated[Path, Help("A section, a slide or a result.", positional=True)]
+    path: Annotated[
+        Path, Help("A section, a slide or a result.", positional=True, takes=(*SECTION, "Result"))
+    ]
     mpp: Annotated[
         float | None, Help("Scale of the slide, where files do not say.", unit="µm per pixel")
     ] = None
     image: Annotated[Path | None, Help("The slide, where it does not lie beside the counts.")] = (
         None
     )
+    verify: Annotated[
+        bool, Help("Read every file of a result, and check that it is what was written.")
+    ] = False
 
 
 def info(
@@ -38,14 +44,21 @@ def info(
     Raises
     ------
     InputError
-        If nothing is there, or it is not recognised.
+        If nothing is there, it is not recognised, or it is damaged.
     """
     from napari_stenhance.results.result import ResultFolder
-    from napari_stenhance.section.section import open_section
+    from napari_stenhance.section.section import Section, open_section
 
-    path = Path(options.path)
-    if ResultFolder.is_result(path):
-        return describe_result(ResultFolder.open(path))
+    path: Any = options.path
+    if isinstance(path, Path) and ResultFolder.is_result(path):
+        result = ResultFolder.open(path)
+        lines = describe_result(result)
+        return (*lines, *verify_result(result, job or Job())) if options.verify else lines
+    if options.verify:
+        msg = f"{path}: only results have a list of what was written; this is none."
+        raise InputError(msg, option="verify")
+    if isinstance(path, Section):
+        return describe_section(path)
     return describe_section(
         open_section(path, mpp=options.mpp, image=options.image, cache=cache, job=job)
     )
@@ -85,6 +98,33 @@ def describe_section(section: Section) -> tuple[str, ...]:
     return tuple(lines + _doubts(section.doubts))
 
 
+def verify_result(result: ResultFolder, job: Job) -> tuple[str, ...]:
+    """Read every file of the complete runs of a result, and say of each run how many are right.
+
+    Raises
+    ------
+    InputError
+        If one is missing or not what was written.
+    Cancelled
+        If the job was cancelled.
+    """
+    from napari_stenhance.results.domains import domain_runs
+    from napari_stenhance.results.imputed import imputed_runs
+    from napari_stenhance.results.proof import Kind, verify_run
+
+    runs: list[tuple[Kind, str]] = [
+        *(("fields", run) for run in result.runs if result.run_attributes(run)["complete"]),
+        *(("labels", run.name) for run in domain_runs(result)),
+        *(("imputed", run.name) for run in imputed_runs(result)),
+    ]
+    lines = []
+    for kind, run in runs:
+        number = verify_run(result.path, kind, run, job, proven=result.proven)
+        what = f"{number} files are what was written" if number else "nothing says what was written"
+        lines.append(f"Verified {run}: {what}.")
+    return tuple(lines) or ("Nothing to verify: no run is complete.",)
+
+
 def _held_out(decoder: Decoder) -> list[str]:
     """Say how well genes were predicted on spots that were held out, if any were."""
     import numpy as np
@@ -97,7 +137,21 @@ def _held_out(decoder: Decoder) -> list[str]:
 
 
 def describe_result(result: ResultFolder) -> tuple[str, ...]:
-    """Describe a result, one fact or doubt in each line."""
+    """Describe a result, one fact or doubt in each line.
+
+    Raises
+    ------
+    InputError
+        If it is damaged.
+    """
+    from napari_stenhance.results.about import ADVICE
+    from napari_stenhance.storage.reading import reading
+
+    with reading(result.path, "what it says of itself", ADVICE):
+        return _describe_result(result)
+
+
+def _describe_result(result: ResultFolder) -> tuple[str, ...]:
     from napari_stenhance.results.domains import domain_runs
     from napari_stenhance.results.genes import written_genes
     from napari_stenhance.results.imputed import (
@@ -107,6 +161,7 @@ def describe_result(result: ResultFolder) -> tuple[str, ...]:
         written_images,
     )
     from napari_stenhance.results.lattice import lattice_name, lattices
+    from napari_stenhance.results.proof import UNPROVEN
 
     lines = [f"Result for {'slide' if result.has_slide else 'spots'} {result.name}"]
     if result.has_slide:
@@ -116,7 +171,7 @@ def describe_result(result: ResultFolder) -> tuple[str, ...]:
         lines.append(f"Slide: {width} × {height} px, {scale}")
     else:
         lines.append("Slide: none")
-    doubts: list[str] = []
+    doubts: list[str] = [] if result.proven else [UNPROVEN]
     for run in result.runs:
         about = result.run_attributes(run)
         state = "complete" if about["complete"] else "not complete: run the same command again"

@@ -25,12 +25,15 @@ if TYPE_CHECKING:
     from napari_stenhance.tasks.sight import Sight
 
 Genes = Annotated[
-    str,
+    tuple[str, ...],
     Help(
         "Genes to model: all, hvg:N or seurat_v3:N (most variable), heg:N (most counted), var:N "
-        "(as iStar), A,B,C or a file with one on each line; by default all, or what the preset "
-        "says."
+        "(as iStar), A,B,C or @FILE with one on each line; by default all, or what the preset says."
     ),
+]
+Written = Annotated[
+    tuple[str, ...],
+    Help("Genes to write as images: A,B,C or @FILE; any other can be shown later."),
 ]
 EncoderName = Annotated[
     str,
@@ -54,6 +57,30 @@ Epochs = Annotated[
 Variant = Annotated[
     Literal["coded", "full"],
     Help("Of spamcaf: coded, as its program is, or full, as its figure is drawn."),
+]
+
+MethodName = Annotated[
+    Literal["pixel2gene", "histosge", "spamcaf"],
+    Help(
+        "What learns: pixel2gene sees superpixels of 8 µm, histosge and spamcaf crops around "
+        "positions."
+    ),
+]
+Pitch = Annotated[
+    float | None,
+    Help(
+        "Side of a superpixel of what histosge and spamcaf predict; by default a quarter of "
+        "the spots' pitch.",
+        unit="µm",
+    ),
+]
+Tissue = Annotated[Literal["density", "histosweep"], Help("How tissue is told from glass.")]
+Preset = Annotated[
+    Literal["robust", "reference", "istar"],
+    Help(
+        "How the method is trained: robust predicts held-out data best; reference and istar "
+        "follow the published recipes, and keep at most 3,000 genes."
+    ),
 ]
 
 # x and y are taken to be swapped if fewer spots lie on tissue, and with them swapped far more.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import NoneType, UnionType
@@ -22,11 +22,18 @@ class Help:
         Shown beside the value.
     positional : bool
         On the command line, an argument without a name.
+    takes : tuple of str
+        Classes whose objects Python may give instead of a path, such as "Section".
     """
 
     text: str
     unit: str = ""
     positional: bool = False
+    takes: tuple[str, ...] = ()
+
+
+SECTION = ("Section", "AnnData")
+"""What a section may be in Python, beside a path."""
 
 
 ClearDeadLocks = Annotated[
@@ -57,6 +64,8 @@ class Option:
         What it means, with its unit.
     unit : str
     positional : bool
+    takes : tuple of str
+        Classes whose objects Python may give instead of a path.
     """
 
     name: str
@@ -67,6 +76,7 @@ class Option:
     text: str
     unit: str
     positional: bool
+    takes: tuple[str, ...]
 
 
 def options_of(options: type[Any]) -> Iterator[Option]:
@@ -91,21 +101,27 @@ def options_of(options: type[Any]) -> Iterator[Option]:
             text=text,
             unit=about.unit,
             positional=about.positional,
+            takes=about.takes,
         )
 
 
 class Options:
-    """Base of tasks' options: strings are accepted for paths, single values for several."""
+    """Base of tasks' options: strings are accepted for paths, single values for several.
+
+    Of several, any iterable is taken; an empty string names none of them.
+    """
 
     def __post_init__(self) -> None:
         for option in options_of(type(self)):
             value = getattr(self, option.name)
             if option.several:
-                several = value if isinstance(value, list | tuple) else (value,)
-                value = tuple(_as(option.kind, one) for one in several)
+                one = isinstance(value, str) or not isinstance(value, Iterable)
+                value = tuple(_as(option.kind, v) for v in ((value,) if one else value) if v != "")
             object.__setattr__(self, option.name, _as(option.kind, value))
 
 
 def _as(kind: Any, value: Any) -> Any:
-    """Turn a string into a path where one is expected; sections stay."""
+    """Turn a string into a path where one is expected, NumPy's into a plain one; sections stay."""
+    if kind is str and isinstance(value, str):
+        return str(value)
     return Path(value) if kind is Path and isinstance(value, str) else value

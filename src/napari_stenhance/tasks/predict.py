@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 from napari_stenhance.errors import InputError
 from napari_stenhance.running.device import DeviceName
 from napari_stenhance.running.job import Job
-from napari_stenhance.tasks.options import ClearDeadLocks, Help, Options
+from napari_stenhance.tasks.learning import Written
+from napari_stenhance.tasks.options import SECTION, ClearDeadLocks, Help, Options
 
 if TYPE_CHECKING:
     from napari_stenhance.results.result import ResultFolder
+    from napari_stenhance.results.runs import FieldRun
     from napari_stenhance.storage.cache import Cache
 
 
@@ -20,22 +22,33 @@ if TYPE_CHECKING:
 class PredictOptions(Options):
     """Options of `predict`; sections may also be `Section` objects, the region a `Region`."""
 
-    result: Annotated[Path, Help("A result that holds the model.", positional=True)]
-    on: Annotated[tuple[Path, ...], Help("Slides to predict on; only their image is used.")]
-    out: Annotated[
+    result: Annotated[
         Path,
-        Help("The result folder (C4.stenhance.zarr); for several slides, a folder of results."),
+        Help(
+            "A model that train made, or a result that holds one.",
+            positional=True,
+            takes=("Model", "Result"),
+        ),
     ]
+    on: Annotated[
+        tuple[Path, ...], Help("Slides to predict on; only their image is used.", takes=SECTION)
+    ]
+    out: Annotated[
+        Path | None,
+        Help(
+            "The result folder (C4.stenhance.zarr); for several slides, a folder of results; by "
+            "default NAME.stenhance.zarr in the working folder."
+        ),
+    ] = None
     encoder: Annotated[
         str,
         Help("The model's encoder and where its weights lie, as uni?weights=FILE, if it has any."),
     ] = ""
-    run: Annotated[str, Help("Which run's model; by default the newest.")] = ""
-    write: Annotated[
-        str, Help("Genes to write as images: A,B,C or a file; any other can be shown later.")
-    ] = ""
+    run: Annotated[str, Help("Of a result: which run's model; by default the newest.")] = ""
+    write: Written = ()
     region: Annotated[
-        Path | None, Help("Predict only inside these polygons (GeoJSON).", unit="µm")
+        Path | None,
+        Help("Predict only inside these polygons (GeoJSON).", unit="µm", takes=("Region",)),
     ] = None
     mpp: Annotated[
         float | None, Help("Scale of the slides, where files do not say.", unit="µm per pixel")
@@ -72,34 +85,39 @@ def predict(
     Cancelled
         If the job was cancelled; finished tiles are kept.
     """
+    return tuple(run.result for run in predict_runs(options, job, cache))
+
+
+def predict_runs(
+    options: PredictOptions, job: Job | None = None, cache: Cache | None = None
+) -> tuple[FieldRun, ...]:
+    """Do what `predict` does, and say which run of each result it made or found complete."""
     from napari_stenhance.features.registry import encoder_identity
-    from napari_stenhance.methods.genes import named_genes, require_genes
-    from napari_stenhance.methods.registry import load_fitted
-    from napari_stenhance.results.result import ResultFolder
+    from napari_stenhance.methods.genes import named_genes
     from napari_stenhance.running.device import resolve_device
     from napari_stenhance.section.region import Region
-    from napari_stenhance.storage.cache import Cache, file_hash
+    from napari_stenhance.storage.cache import Cache
     from napari_stenhance.tasks.learning import run_name
     from napari_stenhance.tasks.predicting import Plan, note_doubts, open_for, predict_all
     from napari_stenhance.tasks.sight import Sight
+    from napari_stenhance.tasks.trained import Trained
 
     job, cache = job or Job(), cache or Cache.default()
     device = resolve_device(options.device)
     region = Region.given(options.region)
-    write = named_genes(options.write) if options.write else ()
-    source = ResultFolder.open(options.result)
-    run = options.run or source.latest_run()
-    about = source.run_attributes(run)
-    fitted = load_fitted(source.model_folder(run), device)
+    trained = Trained.open(options.result, options.run)
+    fitted = trained.load(device)
     note_doubts(fitted, job)
-    require_genes(write, fitted.decoder.genes, "write")
+    write: tuple[str, ...] = ()
+    if options.write:
+        write = named_genes(options.write, fitted.decoder.genes, trained.genes_of, "write")
     slides = [
         open_for(s, options.mpp, spots=False, slide=True, cache=cache, job=job) for s in options.on
     ]
     encoder, crops_um = options.encoder or fitted.encoder, fitted.crops_um
     sight = Sight(
         encoder=encoder,
-        tissue=source.tissue_kind(run),
+        tissue=trained.tissue,
         device=device,
         cache=cache,
         crops_um=crops_um,
@@ -115,8 +133,8 @@ def predict(
             )
             raise InputError(msg)
     identity = {
-        **about["identity"],
-        "model_sha256": file_hash(source.model_folder(run) / "weights.safetensors"),
+        **trained.identity,
+        "model_sha256": trained.sha256(cache, job),
         "region": region.to_json() if region else None,
     }
     plan = Plan(
@@ -128,8 +146,8 @@ def predict(
         ),
         sight=sight,
         identity=identity,
-        doubts=tuple(about["doubts"]),
-        seed=about["seed"],
+        doubts=trained.doubts,
+        seed=trained.seed,
         region=region,
         write=write,
         clear_dead_locks=options.clear_dead_locks,

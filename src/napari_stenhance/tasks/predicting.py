@@ -30,6 +30,7 @@ from napari_stenhance.results.genes import (
 )
 from napari_stenhance.results.lattice import lattices
 from napari_stenhance.results.result import SUFFIX, ResultFolder
+from napari_stenhance.results.runs import FieldRun
 from napari_stenhance.running.device import describe_device
 from napari_stenhance.running.job import Job, Partial
 from napari_stenhance.section.region import Region
@@ -106,17 +107,25 @@ def open_for(
     return opened
 
 
-def name_outputs(out: Path, names: Sequence[str]) -> list[Path]:
+def name_outputs(out: Path | None, names: Sequence[str]) -> list[Path]:
     """Name the result of each slide: `out` itself, or `<out>/<name>.stenhance.zarr` for several.
+
+    Without `out`, each is `<name>.stenhance.zarr` in the working folder.
 
     Raises
     ------
     InputError
-        If two slides have the same name, or `out` is a folder of something else.
+        If two slides have the same name or one that no file can have, or `out` is a folder of
+        something else.
     """
-    if len(names) == 1:
+    if len(names) == 1 and out is not None:
         paths = [out]
     else:
+        out = out or Path()
+        odd = next((name for name in names if Path(name).name != name), None)
+        if odd is not None:
+            msg = f"{odd!r} is no name of a file; say where the result goes."
+            raise InputError(msg, option="out")
         twice = [name for name, times in Counter(names).items() if times > 1]
         if twice:
             msg = f"Two slides are called {twice[0]}; rename one, or give them in two commands."
@@ -179,8 +188,8 @@ Model = Callable[[ResultFolder, str], Fitted]
 
 
 def predict_all(
-    slides: Sequence[Section], out: Path, plan: Plan, model: Model, job: Job
-) -> tuple[ResultFolder, ...]:
+    slides: Sequence[Section], out: Path | None, plan: Plan, model: Model, job: Job
+) -> tuple[FieldRun, ...]:
     """Predict on every slide, each into its own result; go on where an earlier command stopped."""
     outputs = name_outputs(out, [section.name for section in slides])
     return tuple(
@@ -189,7 +198,7 @@ def predict_all(
     )
 
 
-def _predict_one(section: Section, path: Path, plan: Plan, model: Model, job: Job) -> ResultFolder:
+def _predict_one(section: Section, path: Path, plan: Plan, model: Model, job: Job) -> FieldRun:
     slide, sight = section.need_slide(), plan.sight
     doubts = (*plan.doubts, *(f"{section.name}: {d}" for d in section.doubts))
     doubts = (*doubts, *(f"{section.name}: {d}" for d in sight.doubts(slide)))
@@ -216,7 +225,7 @@ def _predict_one(section: Section, path: Path, plan: Plan, model: Model, job: Jo
                 write_gene(result, run, field, gene, job)
             result.log("complete", run=run)
         job.emit(Partial(result.path, run))
-    return ResultFolder.open(path)
+    return FieldRun(ResultFolder.open(path), run)
 
 
 def _is_complete(result: ResultFolder, run: str, plan: Plan) -> bool:

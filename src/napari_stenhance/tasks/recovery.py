@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, cast
 
@@ -32,7 +33,7 @@ def recover(
     section: Section,
     method: Method,
     sight: Sight,
-    genes: str,
+    genes: str | Sequence[str],
     share: float,
     seed: int,
     job: Job,

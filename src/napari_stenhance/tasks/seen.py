@@ -197,7 +197,8 @@ def see(options: DomainsOptions, cache: Cache, job: Job) -> Sequence[Seen]:
         If an input cannot be used, sections are mixed with results, or fields come of different
         models.
     """
-    sections, out = options.sections, options.out
+    # In Python, also sections that are open, and tables.
+    sections: Sequence[Any] = options.sections
     if not sections:
         msg = "domains: name at least one section with spots, or a result of enhance."
         raise InputError(msg)
@@ -214,11 +215,8 @@ def see(options: DomainsOptions, cache: Cache, job: Job) -> Sequence[Seen]:
     if options.image is not None and len(sections) > 1:
         msg = "One image is the slide of one section; put those of several beside their counts."
         raise InputError(msg, option="image")
-    if out is None:
-        msg = "Domains of spots need a result folder to lie in; name it."
-        raise InputError(msg, option="out")
     opened = [open_spots(s, options.mpp, options.image, cache, job) for s in sections]
-    paths = name_outputs(out, [section.name for section in opened])
+    paths = name_outputs(options.out, [section.name for section in opened])
     slices = spots_slices(opened, job)
     return [SeenSpots(*one) for one in zip(opened, paths, slices, strict=True)]
 

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 class WriteOptions(Options):
     """Options of `write`."""
 
-    result: Annotated[Path, Help("The result to write into.", positional=True)]
-    genes: Annotated[str, Help("Genes to write as images: A,B,C or a file.")]
+    result: Annotated[Path, Help("The result to write into.", positional=True, takes=("Result",))]
+    genes: Annotated[tuple[str, ...], Help("Genes to write as images: A,B,C or @FILE.")]
     run: Annotated[str, Help("Which run; by default the newest that is complete.")] = ""
     clear_dead_locks: ClearDeadLocks = False
 
@@ -39,7 +39,7 @@ def write(options: WriteOptions, job: Job | None = None) -> ResultFolder:
     Cancelled
         If the job was cancelled; finished tiles are kept.
     """
-    from napari_stenhance.methods.genes import named_genes
+    from napari_stenhance.methods.genes import genes_of, named_genes
     from napari_stenhance.results.genes import write_gene
     from napari_stenhance.results.imputed import (
         imputed_run,
@@ -52,18 +52,14 @@ def write(options: WriteOptions, job: Job | None = None) -> ResultFolder:
     with ResultFolder.adding(
         options.result, "write", clear_dead_locks=options.clear_dead_locks
     ) as result:
-        genes, imputed = named_genes(options.genes), imputed_runs(result)
+        imputed = imputed_runs(result)
         if options.run in {run.name for run in imputed} or (imputed and not result.runs):
             chosen = imputed_run(result, options.run)
-            for gene in genes:
-                chosen.index_of(gene)
-            for gene in genes:
+            for gene in named_genes(options.genes, chosen.genes, genes_of(chosen.name)):
                 write_imputed_image(chosen, gene)
             return ResultFolder.open(options.result)
         run = options.run or result.latest_run()
         field = result.field(run)
-        for gene in genes:
-            field.decoder.index_of(gene)
-        for gene in genes:
+        for gene in named_genes(options.genes, field.genes, genes_of(run)):
             write_gene(result, run, field, gene, job)
     return ResultFolder.open(options.result)

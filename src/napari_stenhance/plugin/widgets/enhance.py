@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QScrollArea, QVBoxLayout, QWidget
 
 from napari_stenhance.errors import InputError, StenhanceError
-from napari_stenhance.methods.genes import common_genes
+from napari_stenhance.methods.genes import common_genes, split_genes
 from napari_stenhance.plugin.live import LiveLayers
 from napari_stenhance.plugin.regions import polygons_um, region_layer
 from napari_stenhance.plugin.scene import add_layers
@@ -160,7 +160,7 @@ class EnhanceWidget(QWidget):
 
     def _add_gene(self, gene: str) -> None:
         write = self.form.fields["write"]
-        genes = [g.strip() for g in write.value.split(",") if g.strip()]
+        genes = split_genes(write.value, self.gene_box.genes)
         write.value = ", ".join(dict.fromkeys([*genes, gene]))
 
     def _draw(self) -> None:

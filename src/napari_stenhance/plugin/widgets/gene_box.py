@@ -21,6 +21,11 @@ class GeneBox(QSearchableComboBox):
         self.activated.connect(self._picked)
         self.lineEdit().returnPressed.connect(self._entered)
 
+    @property
+    def genes(self) -> tuple[str, ...]:
+        """What is listed."""
+        return self._genes
+
     def set_genes(self, genes: Sequence[str]) -> None:
         """List other genes; nothing is chosen by that."""
         genes = tuple(genes)

@@ -180,25 +180,19 @@ class GenesWidget(QWidget):
             self.show_gene(self._current)
 
     def _say_accuracy(self) -> None:
-        from napari_stenhance.results.result import ResultFolder
-
         run = self.run
         if run is None or run.field is None or self._current not in run.field.genes:
             self.accuracy.setText("")
             return
-        assert run.result is not None
-        result = ResultFolder.open(run.result)
-        recipe = result.run_attributes(run.run)["identity"]["recipe"]
-        said = _on_held_out(run.field.decoder, self._current, held_out=recipe.get("folds", 0) > 0)
-        imputed = result.learned_imputed(run.run)
-        against = " (of an imputed gene: with what was imputed)" if imputed else ""
+        said = _on_held_out(run.field.decoder, self._current, held_out=run.held_out)
+        against = " (of an imputed gene: with what was imputed)" if run.learned_imputed else ""
         self.accuracy.setText(f"{self._current} on held-out spots: {said}{against}")
 
     def _pin(self) -> None:
         run, gene = self.run, self._current
         if run is None or run.result is None or not gene:
             return
-        options = WriteOptions(result=run.result, genes=gene, run=run.run)
+        options = WriteOptions(result=run.result, genes=(gene,), run=run.run)
         self.run_bar.start(
             f"Pin {gene}",
             lambda job: write(options, job),

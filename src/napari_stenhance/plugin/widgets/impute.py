@@ -36,7 +36,7 @@ from napari_stenhance.plugin.widgets.form import OptionsForm
 from napari_stenhance.plugin.widgets.gene_box import GeneBox
 from napari_stenhance.plugin.widgets.outputs import suggest_out
 from napari_stenhance.plugin.widgets.run_bar import RunBar
-from napari_stenhance.plugin.worker import notify_error
+from napari_stenhance.plugin.worker import Outcome, Running, notify_error
 from napari_stenhance.section.cells import cluster_columns
 from napari_stenhance.tasks.impute import ImputeOptions, impute
 from napari_stenhance.tasks.write import WriteOptions, write
@@ -59,6 +59,7 @@ class ImputeWidget(QWidget):
         self._runs: list[ImputedRun] = []
         self._suggested = ""
         self._reference = Path()
+        self._clusters: tuple[str, ...] = ()
         self.form = OptionsForm(
             ImputeOptions,
             choices={"spots": self._sections, "cluster_key": self._columns},
@@ -125,12 +126,27 @@ class ImputeWidget(QWidget):
 
     def _columns(self) -> list[tuple[str, str]]:
         """List the columns of the cells: which says their cluster is for the user to know."""
-        columns = cluster_columns(self._reference)
-        return [("cluster, if it is there", ""), *((name, name) for name in columns)]
+        return [("cluster, if it is there", ""), *((name, name) for name in self._clusters)]
 
     def _look_at_reference(self, _value: Any = None) -> None:
-        self._reference = Path(self.form.fields["reference"].value)
+        """Read the columns of other cells, in a thread: they may lie on a slow disk."""
+        path = Path(self.form.fields["reference"].value)
+        if path == self._reference:
+            return
+        self._reference, self._clusters = path, ()
         self.form.refresh()
+        reading = Running(f"Reading {path.name}", lambda _job: (path, cluster_columns(path)))
+        reading.ended.connect(self._list_columns)
+        reading.start()
+
+    def _list_columns(self, outcome: Outcome) -> None:
+        if outcome.error is not None:
+            # Run says so.
+            return
+        path, columns = outcome.value
+        if path == self._reference:
+            self._clusters = columns
+            self.form.refresh()
 
     def _refresh(self) -> None:
         self.form.refresh()
@@ -258,7 +274,7 @@ class ImputeWidget(QWidget):
         run, gene = self.shown, self._current
         if run is None or not gene:
             return
-        options = WriteOptions(result=run.result.path, genes=gene, run=run.name)
+        options = WriteOptions(result=run.result.path, genes=(gene,), run=run.name)
         self.run_bar.start(
             f"Pin {gene}",
             lambda job: write(options, job),

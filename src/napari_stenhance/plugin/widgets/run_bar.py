@@ -16,7 +16,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_stenhance.errors import Cancelled
-from napari_stenhance.plugin.worker import Outcome, Running, notify_error
+from napari_stenhance.plugin.worker import Outcome, Running, call_slot, notify_error
 from napari_stenhance.running.job import Event, Job, Note, Progress
 
 _NOTES_HEIGHT = 90
@@ -44,6 +44,7 @@ class RunBar(QWidget):
         own = {name: f"field “{label}”" for name, label in (labels or {}).items()}
         self._fields = {**_WHERE_OPENED, **own}
         self._running: Running | None = None
+        self._title, self._failed = "", False
         self._on_event: Callable[[Event], None] = lambda _event: None
         self._on_done: Callable[[Any], None] = lambda _value: None
         self._on_end: Callable[[], None] = lambda: None
@@ -84,6 +85,8 @@ class RunBar(QWidget):
     ) -> None:
         """Run a task in its own thread; everything handed over is called in this one.
 
+        Whatever that raises is said in a sentence, once for all events, and the dock comes free.
+
         Parameters
         ----------
         title : str
@@ -99,6 +102,7 @@ class RunBar(QWidget):
         if self.busy:
             return
         self._on_event, self._on_done, self._on_end = on_event, on_done, on_end
+        self._title, self._failed = title, False
         self.notes.clear()
         self.notes.hide()
         self.label.setText(f"{title} …")
@@ -130,7 +134,8 @@ class RunBar(QWidget):
         elif isinstance(event, Note):
             self.notes.appendPlainText(f"• {event.text}")
             self.notes.show()
-        self._on_event(event)
+        if not self._failed:
+            self._failed = call_slot(self._title, self._on_event, event) is not None
 
     def _end(self, outcome: Outcome) -> None:
         if self._running is not None:
@@ -138,13 +143,15 @@ class RunBar(QWidget):
         self._running = None
         if outcome.error is None:
             self._show_idle("Done.")
-            self._on_done(outcome.value)
+            raised = call_slot(self._title, self._on_done, outcome.value)
+            if raised is not None:
+                self._show_idle(str(raised))
         else:
             error = outcome.error.naming(self._fields.get(outcome.error.option, ""))
             self._show_idle(str(error))
             if not isinstance(error, Cancelled):
                 notify_error(error, outcome.details)
-        self._on_end()
+        call_slot(self._title, self._on_end)
 
     def _show_idle(self, text: str) -> None:
         self.label.setText(text)

@@ -23,7 +23,7 @@ from qtpy.QtWidgets import (
 
 from napari_stenhance.plugin.layers import open_layers
 from napari_stenhance.plugin.scene import add_layers
-from napari_stenhance.plugin.shown import KEY, LayerData, layers_of, shown
+from napari_stenhance.plugin.shown import KEY, LayerData, layers_of, shown, tiles_of
 from napari_stenhance.plugin.widgets.follow import follow_layers
 from napari_stenhance.plugin.widgets.run_bar import RunBar
 from napari_stenhance.section.section import Section
@@ -163,9 +163,10 @@ class SectionWidget(QWidget):
         self, path: Path, mpp: float | None, image: Path | None, replaced: Section | None
     ) -> None:
         self._path, self._image = path, image
+        tiles = tiles_of(self._viewer)
         self.run_bar.start(
             f"Opening {path.name}",
-            lambda job: open_layers(path, mpp, job, image),
+            lambda job: open_layers(path, mpp, job, image, tiles),
             on_done=lambda opened: self._show(*opened, replaced),
             on_end=self._open_next,
         )

@@ -10,15 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_stenhance.errors import InputError
-from napari_stenhance.section.formats import flat, tiff
-
 if TYPE_CHECKING:
     import anndata as ad
 
     from napari_stenhance.section.spots import SpotGeometry
-
-IMAGE_SUFFIXES = (*flat.SUFFIXES, *tiff.SUFFIXES)
 
 
 @dataclass(frozen=True)
@@ -68,20 +63,6 @@ class Found:
     no_scale: str = ""
     without: str = ""
     geometry: Callable[[float | None], tuple[SpotGeometry, str]] | None = None
-
-
-def image_size(path: Path) -> tuple[int, int]:
-    """Read an image's (height, width) in pixels from its header alone.
-
-    Raises
-    ------
-    InputError
-        If it is missing, or no image that can be read.
-    """
-    if not path.is_file():
-        msg = f"{path}: there is no such image file."
-        raise InputError(msg)
-    return (tiff if path.suffix.lower() in tiff.SUFFIXES else flat).image_size(path)
 
 
 def shares_stem(name: str, stem: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -11,17 +11,24 @@ from typing import TYPE_CHECKING
 
 import h5py
 import numpy as np
+import scipy.sparse as sp
 
 from napari_stenhance.errors import InputError
-from napari_stenhance.section.formats.found import IMAGE_SUFFIXES, Found, shares_stem
+from napari_stenhance.section.formats.counts import check_sparse, checked_counts
+from napari_stenhance.section.formats.found import Found, shares_stem
+from napari_stenhance.section.formats.hdf5 import look_through
+from napari_stenhance.section.formats.image import IMAGE_SUFFIXES
 from napari_stenhance.section.spots import are_whole, positions_px
 from napari_stenhance.section.stated import find_mpp
+from napari_stenhance.storage.reading import reading
 
 if TYPE_CHECKING:
     import anndata as ad
 
 PUBLISHED_SPOTS, PUBLISHED_CELLS = "Spatial_count.h5ad", "scRNA_count_cluster.h5ad"
 """What a folder of the published SINCA-Net holds: spots, and the cells that go with them."""
+NO_ANNDATA = ("this AnnData file", "write it again")
+"""What `reading` says of an `.h5ad`."""
 
 
 def _images_beside(path: Path) -> tuple[Path, ...]:
@@ -67,7 +74,8 @@ def found(path: Path, name: str, images: tuple[Path, ...]) -> Found:
     """
     import anndata as ad
 
-    try:
+    look_through(path)
+    with reading(path, *NO_ANNDATA):
         with h5py.File(path, "r") as file, ids_as_they_are():
             spots = ad.AnnData(
                 obs=ad.io.read_elem(file["obs"]),
@@ -77,28 +85,67 @@ def found(path: Path, name: str, images: tuple[Path, ...]) -> Found:
                 else {},
             )
             doubts = _place_by_columns(spots)
-    except (OSError, KeyError, ValueError, TypeError) as error:
-        msg = f"{path}: this is no AnnData file that can be read ({error}); write it again."
-        raise InputError(msg) from error
-    xy = positions_px(spots, str(path))
+        return _placed(spots, name, path, images, partial(_read, path), doubts)
+
+
+def _placed(
+    spots: ad.AnnData,
+    name: str,
+    origin: Path,
+    images: tuple[Path, ...],
+    read: Callable[[], tuple[ad.AnnData, tuple[str, ...]]],
+    doubts: tuple[str, ...],
+) -> Found:
+    """Find positions and scale of spots, of which the counts are read later."""
+    xy = positions_px(spots, str(origin))
     mpp, source, no_scale = None, "unknown", ""
     try:
-        mpp, source = find_mpp(spots, xy, str(path))
+        mpp, source = find_mpp(spots, xy, str(origin))
     except InputError as error:
         # The user may give another.
         no_scale = str(error)
-    return Found(
-        name, path, images, xy, mpp, source, partial(_read, path), doubts, no_scale=no_scale
-    )
+    return Found(name, origin, images, xy, mpp, source, read, doubts, no_scale=no_scale)
+
+
+def found_in_memory(table: ad.AnnData, name: str) -> Found:
+    """Look at an AnnData of the user's as at a file of the same content; it stays as it is.
+
+    Raises
+    ------
+    InputError
+        If it holds no positions.
+    """
+    import anndata as ad
+
+    whole = table.to_memory() if table.isbacked else table.copy() if table.is_view else table
+    with ids_as_they_are():
+        spots = ad.AnnData(
+            X=whole.X,
+            obs=whole.obs,
+            var=whole.var,
+            obsm=dict(whole.obsm),
+            obsp=dict(whole.obsp),
+            uns=dict(whole.uns),
+            layers=dict(whole.layers),
+        )
+        if whole.raw is not None:
+            spots.raw = whole.raw.to_adata()
+    doubts = _place_by_columns(spots)
+    return _placed(spots, name, Path(name), (), lambda: _with_raw_counts(spots, Path(name)), doubts)
 
 
 def _read(path: Path) -> tuple[ad.AnnData, tuple[str, ...]]:
     import anndata as ad
 
-    with ids_as_they_are():
+    with reading(path, *NO_ANNDATA), ids_as_they_are():
         spots = ad.read_h5ad(path)
+        for where in ("layers", "obsm", "obsp", "varm", "varp"):
+            for name, part in getattr(spots, where).items():
+                with reading(path, f'{where}["{name}"]', "write it again"):
+                    if sp.issparse(part):
+                        check_sparse(part)
         _place_by_columns(spots)
-        return _with_raw_counts(spots)
+        return _with_raw_counts(spots, path)
 
 
 def _place_by_columns(spots: ad.AnnData) -> tuple[str, ...]:
@@ -109,20 +156,30 @@ def _place_by_columns(spots: ad.AnnData) -> tuple[str, ...]:
     return ('Positions are obs["x"] and obs["y"], as there is no obsm["spatial"].',)
 
 
-def _with_raw_counts(spots: ad.AnnData) -> tuple[ad.AnnData, tuple[str, ...]]:
+def _with_raw_counts(spots: ad.AnnData, path: Path) -> tuple[ad.AnnData, tuple[str, ...]]:
     """Put raw counts into X, if it has none and they lie where others keep them; say so."""
     import anndata as ad
 
-    if spots.X is None or are_whole(spots.X):
+    if spots.X is None:
+        return spots, ()
+    with reading(path, "X", "write it again"):
+        spots.X = checked_counts(spots.X)
+    if are_whole(spots.X):
         return spots, ()
     said = "X holds no whole numbers: the raw counts of {} are used."
-    if "counts" in spots.layers and are_whole(spots.layers["counts"]):
-        spots.X = spots.layers["counts"]
-        return spots, (said.format('layers["counts"]'),)
-    if spots.raw is not None and are_whole(spots.raw.X):
-        kept = {"obs": spots.obs, "obsm": dict(spots.obsm), "obsp": dict(spots.obsp)}
-        raw = ad.AnnData(X=spots.raw.X, var=spots.raw.var, uns=spots.uns, **kept)
-        return raw, (said.format("raw"),)
+    if "counts" in spots.layers:
+        with reading(path, 'layers["counts"]', "write it again"):
+            counts = checked_counts(spots.layers["counts"])
+        if are_whole(counts):
+            spots.X = counts
+            return spots, (said.format('layers["counts"]'),)
+    if spots.raw is not None:
+        with reading(path, "raw", "write it again"):
+            counts = checked_counts(spots.raw.X)
+        if are_whole(counts):
+            kept = {"obs": spots.obs, "obsm": dict(spots.obsm), "obsp": dict(spots.obsp)}
+            raw = ad.AnnData(X=counts, var=spots.raw.var, uns=spots.uns, **kept)
+            return raw, (said.format("raw"),)
     return spots, ()
 
 

@@ -5,7 +5,6 @@ A table with the columns x, y and label, where there is one, says what a patholo
 
 from __future__ import annotations
 
-import gzip
 import re
 from functools import partial
 from pathlib import Path
@@ -14,9 +13,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_stenhance.errors import InputError
-from napari_stenhance.section.formats.found import IMAGE_SUFFIXES, Found
+from napari_stenhance.section.formats.claims import (
+    LINE_MOST,
+    opened_text,
+    read_positions_text,
+)
+from napari_stenhance.section.formats.found import Found
+from napari_stenhance.section.formats.image import IMAGE_SUFFIXES
 from napari_stenhance.section.formats.tables import read_counts
 from napari_stenhance.section.spots import ST_DIAMETER_UM, ST_PITCH_UM, square_pitch_px
+from napari_stenhance.storage.reading import reading
 
 if TYPE_CHECKING:
     import anndata as ad
@@ -27,18 +33,15 @@ _TABLES = (".tsv", ".tsv.gz", ".txt", ".txt.gz")
 _LABELS = ("x", "y", "label")
 _POSITIONS = ("x", "y", "new_x", "new_y", "pixel_x", "pixel_y")
 _PEEK = 64 * 1024
+_ARRAY_MOST = 2**31
 
 
 def _head(path: Path) -> list[list[str]]:
     """Return the start of the first two lines of a table, cut into cells."""
-    opened = gzip.open if path.suffix == ".gz" else open
     try:
-        with opened(path, "rb") as file:
-            lines = [file.readline(_PEEK), b""]
-            while lines[0] and not lines[0].endswith(b"\n") and (rest := file.readline(_PEEK)):
-                lines[0] = lines[0][:_PEEK] + rest[-1:]
-            lines[1] = file.readline(256)
-    except (OSError, EOFError):
+        with reading(path), opened_text(path) as file:
+            lines = [file.readline(LINE_MOST)[:_PEEK], file.readline(256)]
+    except InputError:
         return [[], []]
     return [line.decode("utf-8", "replace").strip("\r\n").split("\t") for line in lines]
 
@@ -87,12 +90,12 @@ def recognise(folder: Path) -> Found | None:
 def _read_positions(path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
     import pandas as pd
 
-    try:
-        table = pd.read_csv(path, sep="\t")
+    with reading(path, "the positions", "export them again"):
+        table = pd.read_csv(read_positions_text(path, b"\t"), sep="\t")
         table[list(_POSITIONS)] = table[list(_POSITIONS)].astype(float)
-    except (ValueError, pd.errors.ParserError, EOFError, OSError) as error:
-        msg = f"{path}: the positions cannot be read ({error}); export them again."
-        raise InputError(msg) from error
+        if (table[["x", "y"]].abs() > _ARRAY_MOST).to_numpy().any():
+            msg = f"x or y is beyond {_ARRAY_MOST}"
+            raise ValueError(msg)
     whole = np.isfinite(table[list(_POSITIONS)].to_numpy()).all(axis=1)
     doubts: tuple[str, ...] = ()
     if not whole.all():
@@ -117,12 +120,11 @@ def _read_labels(path: Path) -> pd.Series[str]:
     """
     import pandas as pd
 
-    try:
-        table = pd.read_csv(path, sep="\t", dtype={"label": str}, usecols=list(_LABELS)).dropna()
+    with reading(path, "the labels", "export them again"):
+        content = read_positions_text(path, b"\t")
+        table = pd.read_csv(content, sep="\t", dtype={"label": str}, usecols=list(_LABELS))
+        table = table.dropna()
         x, y = (table[axis].astype(float).round().astype(int).astype(str) for axis in ("x", "y"))
-    except (ValueError, pd.errors.ParserError, EOFError, OSError) as error:
-        msg = f"{path}: the labels cannot be read ({error}); export them again."
-        raise InputError(msg) from error
     labels = table["label"].set_axis(x + "x" + y)
     if not labels.index.is_unique:
         twice = labels.index[labels.index.duplicated()][0]

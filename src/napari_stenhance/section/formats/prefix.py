@@ -28,10 +28,12 @@ from napari_stenhance.section.spots import (
     are_bins,
     nearest_distance,
 )
+from napari_stenhance.storage.reading import reading
 
 if TYPE_CHECKING:
     import anndata as ad
 
+_NUMBER_MOST = 1000
 _WIDER = 1.1
 """Positions may be rounded to pixels, so a spot may seem this much wider than the pitch."""
 
@@ -87,9 +89,7 @@ def recognise(path: Path) -> Found | None:
         mpp = None
     file = folder / f"{prefix}{named.RADIUS}"
     radius = _number(file)
-    if radius is None:
-        doubts.append(f"{file.name} is missing: the size of the spots is guessed from their pitch.")
-    elif radius < 0:
+    if radius is not None and radius < 0:
         msg = f"{file}: the radius is {radius:g}; it must not be negative."
         raise InputError(msg)
     ids, xy = read_locations(locations)
@@ -134,12 +134,9 @@ def _number(path: Path) -> float | None:
     """Read a file that holds one number; None if there is no such file."""
     if not path.is_file():
         return None
-    try:
-        text = path.read_text("utf-8-sig")
-        value = float(text)
-    except (OSError, ValueError) as error:
-        msg = f"{path}: the file must hold one number ({error}); write it there."
-        raise InputError(msg) from error
+    with reading(path, advice="write one number there"):
+        with path.open(encoding="utf-8-sig") as file:
+            value = float(file.read(_NUMBER_MOST))
     if not np.isfinite(value):
         msg = f"{path}: the file must hold one finite number, not {value:g}; write it there."
         raise InputError(msg)

@@ -11,12 +11,20 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
+from napari_stenhance.section.formats.claims import read_positions_text
+from napari_stenhance.section.formats.counts import checked_counts
+from napari_stenhance.storage.reading import reading
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _ID_COLUMNS = ("__index_level_0__", "spot")
 _CELLS_AT_ONCE = 2**22
+_CELLS_MOST = 1000
+"""Counts that a byte of Parquet holds at most: long runs of zeros are one number."""
+_POSITIONS_MOST = 16
+"""Positions: they differ, but those of a lattice repeat their steps."""
+_SMALL = 2**20
 
 
 def read_locations(path: Path) -> tuple[list[str] | None, NDArray[np.float64]]:
@@ -34,9 +42,11 @@ def read_locations(path: Path) -> tuple[list[str] | None, NDArray[np.float64]]:
     InputError
         If x or y is missing or not a number anywhere, or there are no rows.
     """
-    try:
+    with reading(path, "the positions", "each line must be an id, x and y"):
         is_parquet = path.suffix == ".parquet"
-        table = _parquet(path).read().to_pandas() if is_parquet else _read_text(path)
+        table = (
+            _parquet(path, _POSITIONS_MOST).read().to_pandas() if is_parquet else _read_text(path)
+        )
         ids = _take_ids(table)
         missing = [name for name in ("x", "y") if name not in table.columns]
         if missing:
@@ -45,10 +55,8 @@ def read_locations(path: Path) -> tuple[list[str] | None, NDArray[np.float64]]:
                 "in pixels of the original image."
             )
             raise InputError(msg)
+        _check_numbers(table[["x", "y"]])
         xy = table[["x", "y"]].to_numpy(np.float64)
-    except (ValueError, TypeError, OSError) as error:
-        msg = f"{path}: the positions cannot be read ({error}); each line must be an id, x and y."
-        raise InputError(msg) from error
     if not len(xy):
         msg = f"{path}: there are no positions in it; export them again."
         raise InputError(msg)
@@ -62,15 +70,16 @@ def read_locations(path: Path) -> tuple[list[str] | None, NDArray[np.float64]]:
 def _read_text(path: Path) -> pd.DataFrame:
     import pandas as pd
 
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        lines = csv.reader(file, delimiter="\t")
-        header, line = next(lines, []), next(lines, [])
+    content = read_positions_text(path, b"\t")
+    first = [content.readline().decode("utf-8-sig") for _ in range(2)]
+    header, line = next(csv.reader(first[:1], delimiter="\t"), []), first[1].split("\t")
+    content.seek(0)
     # As R writes it, the header does not name the column of ids.
     names = ["", *header] if len(line) == len(header) + 1 else header
     if names and names[0] not in ("x", "y"):
         names = [_ID_COLUMNS[0], *names[1:]]
     return pd.read_csv(
-        path,
+        content,
         sep="\t",
         header=None,
         skiprows=1,
@@ -83,13 +92,27 @@ def _read_text(path: Path) -> pd.DataFrame:
     )
 
 
-def _parquet(path: Path) -> Any:
+def _parquet(path: Path, most: int) -> Any:
+    """Open a Parquet file, if it states no more cells than so many for each of its bytes."""
     try:
         from pyarrow import parquet
     except ImportError as error:
         msg = f"{path}: reading Parquet needs pyarrow: pip install pyarrow, or write it as .tsv."
         raise InputError(msg) from error
-    return parquet.ParquetFile(path)
+    file = parquet.ParquetFile(path)
+    cells = file.metadata.num_rows * max(1, file.metadata.num_columns)
+    if cells > _SMALL + most * path.stat().st_size:
+        msg = f"it claims {file.metadata.num_rows} rows, which it cannot hold"
+        raise ValueError(msg)
+    return file
+
+
+def _check_numbers(table: pd.DataFrame) -> None:
+    """Refuse columns that pandas would make numbers of, though they are none, such as times."""
+    for name, kind in table.dtypes.items():
+        if kind.kind in "mMb":
+            msg = f"the column {name} is {kind}"
+            raise ValueError(msg)
 
 
 def _take_ids(table: pd.DataFrame) -> list[str] | None:
@@ -118,18 +141,16 @@ def read_parquet(path: Path) -> tuple[list[str] | None, list[str], sp.csr_matrix
         If it cannot be read, or a column is not of numbers.
     """
     blocks, ids, genes = [], [], []
-    try:
-        file = _parquet(path)
+    with reading(path, "the counts", "all columns but ids must be numbers"):
+        file = _parquet(path, _CELLS_MOST)
         rows = max(1, _CELLS_AT_ONCE // max(1, file.metadata.num_columns))
         for batch in file.iter_batches(batch_size=rows):
             table = batch.to_pandas()
             ids.append(_take_ids(table))
             genes = list(map(str, table.columns))
+            _check_numbers(table)
             blocks.append(sp.csr_matrix(table.to_numpy(np.float32)))
-        counts = sp.vstack(blocks, format="csr")
-    except (ValueError, TypeError, OSError) as error:
-        msg = f"{path}: the counts cannot be read ({error}); all columns but ids must be numbers."
-        raise InputError(msg) from error
+        counts = checked_counts(sp.vstack(blocks, format="csr"))
     if any(block is None for block in ids):
         return None, genes, counts
     return [i for block in ids for i in block or ()], genes, counts

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import csv
-import gzip
-import zlib
-from itertools import islice
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +11,11 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
+from napari_stenhance.section.formats.claims import lines, opened_text
+from napari_stenhance.section.formats.counts import checked_counts
+from napari_stenhance.storage.reading import reading
 
-_CELLS_AT_ONCE = 2**22
+_TEXT_AT_ONCE = 2**23
 
 
 def read_counts(path: Path) -> tuple[list[str], list[str], sp.csr_matrix]:
@@ -31,26 +32,19 @@ def read_counts(path: Path) -> tuple[list[str], list[str], sp.csr_matrix]:
     InputError
         If a line is no id and numbers, lines differ in length, or there are none.
     """
-    opened = gzip.open if path.suffix == ".gz" else open
     ids: list[str] = []
     blocks = []
-    try:
-        with opened(path, "rt", newline="", encoding="utf-8-sig") as file:
-            header = next(csv.reader(file, delimiter="\t"), [])
-            rows = max(1, _CELLS_AT_ONCE // max(1, len(header)))
-            filled = (line.rstrip("\r\n").partition("\t") for line in file if line.strip())
-            while lines := list(islice(filled, rows)):
-                ids += [spot.strip('"') for spot, _, _ in lines]
-                blocks.append(sp.csr_matrix(_numbers(lines)))
+    with reading(path, "the counts", "each line must be a spot id and counts"):
+        with opened_text(path) as file:
+            text = lines(file)
+            header = next(csv.reader([next(text, "")], delimiter="\t"), [])
+            for block in _blocks(text):
+                ids += [spot.strip('"') for spot, _, _ in block]
+                blocks.append(sp.csr_matrix(_numbers(block)))
         if not blocks:
             msg = "there is no line below the header"
             raise ValueError(msg)
-        counts = sp.vstack(blocks, format="csr")
-    except (ValueError, OSError, EOFError, csv.Error, zlib.error) as error:
-        msg = (
-            f"{path}: the counts cannot be read ({error}); each line must be a spot id and counts."
-        )
-        raise InputError(msg) from error
+        counts = checked_counts(sp.vstack(blocks, format="csr"))
     # The column of ids may go unnamed: R leaves its name out, pandas leaves it empty.
     genes = header if len(header) == counts.shape[1] and header[0] else header[1:]
     if len(genes) != counts.shape[1]:
@@ -59,6 +53,22 @@ def read_counts(path: Path) -> tuple[list[str], list[str], sp.csr_matrix]:
         )
         raise InputError(msg)
     return ids, genes, counts
+
+
+def _blocks(text: Iterator[str]) -> Iterator[list[tuple[str, str, str]]]:
+    """Cut lines at their first tab, some megabytes at once, whatever the header says of them."""
+    block: list[tuple[str, str, str]] = []
+    held = 0
+    for line in text:
+        if not line.strip():
+            continue
+        block.append(line.partition("\t"))
+        held += len(line)
+        if held > _TEXT_AT_ONCE:
+            yield block
+            block, held = [], 0
+    if block:
+        yield block
 
 
 def _numbers(lines: list[tuple[str, str, str]]) -> NDArray[np.float32]:

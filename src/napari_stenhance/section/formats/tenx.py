@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-import gzip
 import re
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
-import scipy.io
 import scipy.sparse as sp
 
 from napari_stenhance.errors import InputError
+from napari_stenhance.section.formats.claims import lines, opened_text
+from napari_stenhance.section.formats.counts import checked_counts, read_rows
+from napari_stenhance.section.formats.hdf5 import look_through
+from napari_stenhance.section.formats.matrix_market import read_matrix_market
+from napari_stenhance.storage.reading import reading
 
 if TYPE_CHECKING:
     import pandas as pd
 
 GENES = "Gene Expression"
-UNREADABLE = (OSError, EOFError, KeyError, ValueError, TypeError, RuntimeError, zlib.error)
-"""What broken files raise, from h5py, pandas, scipy and gzip."""
+_ADVICE = "copy or export the matrix again"
 _LEGACY = {"barcodes", "data", "genes", "gene_names", "indices", "indptr", "shape"}
+_COLUMNS_MOST = 16
 _REFERENCE = re.compile(r"&#(\d+);")
 
 
@@ -64,10 +66,11 @@ def read_matrix(files: tuple[Path, ...]) -> Matrix:
     import pandas as pd
 
     path = files[0]
-    try:
+    if len(files) == 1:
+        look_through(path)
+    with reading(path, "the counts", _ADVICE):
         counts, barcodes, features = _read_h5(path) if len(files) == 1 else _read_text(*files)
-        counts.sum_duplicates()
-        counts.check_format(full_check=True)
+        counts = checked_counts(counts)
         if counts.shape != (len(barcodes), len(features)):
             rows, columns = counts.shape
             msg = (
@@ -79,9 +82,6 @@ def read_matrix(files: tuple[Path, ...]) -> Matrix:
         if len(twice):
             msg = f"the barcode {twice[0]} occurs more than once"
             raise ValueError(msg)
-    except UNREADABLE as error:
-        msg = f"{path}: the counts cannot be read ({error}); copy or export the matrix again."
-        raise InputError(msg) from error
     is_gene = (features["type"] == GENES).to_numpy()
     if not is_gene.any():
         kinds = ", ".join(sorted(set(features["type"])))
@@ -132,15 +132,16 @@ def _read_h5(path: Path) -> tuple[sp.csr_matrix, pd.Index, pd.DataFrame]:
             kinds = np.full(len(ids), GENES, dtype=object)
         features, barcodes = (int(n) for n in group["shape"][:])
         # Stored as columns of features × barcodes, which are the rows of barcodes × features.
-        counts = sp.csr_matrix(
-            (group["data"][:], group["indices"][:], group["indptr"][:]), shape=(barcodes, features)
-        )
+        counts = read_rows(group, (barcodes, features))
         index = pd.Index(_texts(group["barcodes"]))
     return counts, index, pd.DataFrame({"id": ids, "name": names, "type": kinds})
 
 
 def _texts(dataset: Any) -> Any:
     """Read texts; 10x stores characters beyond ASCII as decimal references."""
+    if len(dataset.shape) != 1:
+        msg = f"{dataset.name} has the shape {dataset.shape}"
+        raise ValueError(msg)
     texts = dataset.asstr("utf-8", "replace")[:]
     return np.array(
         [_REFERENCE.sub(lambda m: chr(int(m[1])), t) if "&#" in t else t for t in texts],
@@ -153,12 +154,12 @@ def _read_text(
 ) -> tuple[sp.csr_matrix, pd.Index, pd.DataFrame]:
     import pandas as pd
 
-    counts = sp.csr_matrix(sp.coo_matrix(scipy.io.mmread(matrix)).T)
-    index = pd.Index([cells[0] for cells in _cells(barcodes)])
     rows = _cells(features)
     if any(len(row) < 2 for row in rows):
         msg = f"{features.name}: a line has fewer than the two columns id and symbol"
         raise ValueError(msg)
+    index = pd.Index([cells[0] for cells in _cells(barcodes)], dtype=object)
+    counts = read_matrix_market(matrix, (len(rows), len(index)))
     table = pd.DataFrame(
         {
             "id": [row[0] for row in rows],
@@ -172,6 +173,5 @@ def _read_text(
 
 def _cells(path: Path) -> list[list[str]]:
     """Cut a table without header into cells."""
-    opened = gzip.open if path.suffix == ".gz" else open
-    with opened(path, "rt", encoding="utf-8") as file:
-        return [line.rstrip("\r\n").split("\t") for line in file if line.strip()]
+    with reading(path, advice=_ADVICE), opened_text(path) as file:
+        return [line.split("\t", _COLUMNS_MOST) for line in lines(file) if line.strip()]

@@ -1,119 +1,124 @@
-"""Pyramidal TIFF (SVS, OME-TIFF, NDPI, generic) through tifffile, tile by tile."""
+"""TIFF (SVS, OME-TIFF, NDPI, generic) through tifffile: the one image of it that is the slide."""
 
 from __future__ import annotations
 
+import logging
 import re
-import weakref
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tifffile
-import zarr
 from numpy.typing import NDArray
 
-from napari_stenhance.errors import InputError
-from napari_stenhance.section.formats.pixels import Pixels
+from napari_stenhance.section.formats.pixels import STRIP, ImageSource
+from napari_stenhance.section.formats.tiff_scale import stated_mpp
+from napari_stenhance.section.formats.tiff_tiles import TiffLevel, TiffReader
+from napari_stenhance.storage.reading import reading
+
+# What it logs would stand above our sentence where nobody listens.
+logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 SUFFIXES = (".tif", ".tiff", ".btf", ".tf8", ".svs", ".ndpi", ".scn", ".bif", ".qptiff")
-_MICROMETRES = {"nm": 1e-3, "µm": 1.0, "μm": 1.0, "um": 1.0, "mm": 1e3, "cm": 1e4}
-_PER_UNIT = {2: 25400.0, 3: 10000.0}
-_DEFAULT_DPI = (72, 96, 150, 300)
+# At the end of a name: a slide may be called "label-free".
+_BESIDE = re.compile(r"(^|[\W_])(label|macro|overview|thumbnail)([ _]image)?\W*$", re.IGNORECASE)
+_NAME_LONGEST = 100
 
 
-def _main_series(tif: tifffile.TiffFile) -> Any:
-    return max(tif.series, key=lambda series: series.size)
+def open_tiff(path: Path) -> ImageSource:
+    """Open the one image of a TIFF that is the slide; its size, levels and scale are all of it.
 
+    It is the largest in colours that is no label, macro, overview or thumbnail by its metadata.
 
-def _opened(path: Path) -> tifffile.TiffFile:
+    Raises
+    ------
+    InputError
+        If the file is no TIFF that can be read, or the image is not in colours or grey.
+    """
+    with reading(path, "this TIFF"):
+        file = TiffReader(path)
     try:
-        return tifffile.TiffFile(path)
-    except (tifffile.TiffFileError, OSError, ValueError) as error:
-        msg = f"{path}: this is no TIFF that can be read ({error}); export the slide again."
-        raise InputError(msg) from error
+        return _opened(path, file)
+    except Exception:
+        file.close()
+        raise
 
 
-def image_size(path: Path) -> tuple[int, int]:
-    """Read an image's (height, width) in pixels from its tags alone."""
-    with _opened(path) as tif:
-        series = _main_series(tif)
-        height, width = (series.shape[series.axes.index(axis)] for axis in "YX")
-        return int(height), int(width)
+def _opened(path: Path, file: TiffReader) -> ImageSource:
+    with reading(path, "this TIFF"):
+        series = _slide_of(file.tif)
+        mpp, doubts = stated_mpp(file.tif, series)
+    with reading(path, "the image", "copy it again, or export it as 8-bit RGB"):
+        levels = tuple(TiffLevel(file, level) for level in series.levels)
+        if len(levels) == 1:
+            levels[0].check_whole()
+    if alike := sum(n for axis, n in zip(series.axes, series.shape, strict=True) if axis in "IQ"):
+        doubts = (*doubts, f"The image has {alike} pages of one size; the first is the slide.")
+    height, width = levels[0].shape[:2]
+    return ImageSource(
+        path,
+        (height, width),
+        f"{series.keyframe.index}".strip("()").replace(", ", "."),
+        levels if len(levels) > 1 else (),
+        tuple(_downsample(height / level.shape[0]) for level in levels),
+        lambda: _strips(levels[0]),
+        mpp,
+        doubts,
+        file.close,
+    )
 
 
-def read_mpp(path: Path) -> float | None:
-    """Read the scale that a TIFF states, in µm per pixel; None if it states none.
-
-    Order: Aperio's MPP, OME's PhysicalSizeX, resolution tags. Tags that only repeat a screen's or
-    a printer's default, or differ between x and y, are no statement.
-    """
-    with _opened(path) as tif:
-        page = tif.pages.first
-        if tif.is_svs:
-            match = re.search(r"MPP\s*=\s*([\d.,]+)", page.description)
-            return float(match[1].replace(",", ".")) if match else None
-        if tif.is_ome and tif.ome_metadata:
-            size = re.search(r'PhysicalSizeX="([^"]+)"', tif.ome_metadata)
-            unit = re.search(r'PhysicalSizeXUnit="([^"]+)"', tif.ome_metadata)
-            factor = _MICROMETRES.get(unit[1] if unit else "µm")
-            return float(size[1]) * factor if size and factor else None
-        unit_code = page.tags.get("ResolutionUnit")
-        per_unit = _PER_UNIT.get(int(unit_code.value) if unit_code else 2)
-        if per_unit is None or "XResolution" not in page.tags:
-            return None
-        x, y = page.resolution
-        if x <= 0 or y <= 0 or abs(x / y - 1) > 0.05:
-            return None
-        if per_unit == _PER_UNIT[2] and round(x) in _DEFAULT_DPI:
-            return None
-        mpp = per_unit / x
-        return mpp if 0.05 <= mpp <= 20 else None
+def _slide_of(tif: Any) -> Any:
+    """Choose the series that is the slide."""
+    series = [s for s in tif.series if "Y" in s.axes and "X" in s.axes and s.size > 0]
+    if not series:
+        msg = "it holds no image"
+        raise ValueError(msg)
+    macro = _scn_macros(tif) if tif.is_scn else ()
+    return max(series, key=lambda s: _rank(s, macro))
 
 
-class _Level:
-    """A level of a TIFF, its bands last and without a fourth."""
-
-    def __init__(self, level: zarr.Array[Any], band: int) -> None:
-        self._level, self._band = level, band
-        self.dtype, self.ndim = level.dtype, level.ndim
-        self.shape = (*(n for axis, n in enumerate(level.shape) if axis != band), 3)
-        self.chunks = (*(n for axis, n in enumerate(level.chunks) if axis != band), 3)
-
-    def __getitem__(self, key: tuple[slice, ...]) -> NDArray[np.uint8]:
-        where = list(key[:2])
-        where.insert(self._band, slice(0, 3))
-        return np.moveaxis(np.asarray(self._level[tuple(where)]), self._band, -1)
+def _rank(series: Any, macros: tuple[str, ...]) -> tuple[bool, bool, bool, int]:
+    lengths = dict(zip(series.axes, series.shape, strict=True))
+    return (
+        not _is_beside(series) and series.name not in macros,
+        series.name == "Baseline",
+        lengths.get("S", lengths.get("C", 1)) in (3, 4) or series.keyframe.photometric == 3,
+        lengths["Y"] * lengths["X"],
+    )
 
 
-def open_pyramid(path: Path) -> tuple[tuple[Pixels, ...], tuple[float, ...]] | None:
-    """Open the levels of a pyramidal 8-bit RGB TIFF lazily; None if it has no pyramid.
+def _is_beside(series: Any) -> bool:
+    """Tell a label, macro, overview or thumbnail by what the file says about it."""
+    page = series.keyframe
+    if series.kind == "generic" and page.subfiletype & 1:
+        return True
+    named = page.tags.get("PageName")
+    names = [series.name, named.value if named else "", *_lines(page.description)]
+    return any(_BESIDE.search(str(name)) for name in names)
 
-    Returns
-    -------
-    levels : tuple of Pixels
-        Tiles that the file leaves out are white.
-    downsamples : tuple of float
-    """
-    tif = _opened(path)
-    series = _main_series(tif)
-    if len(series.levels) < 2 or series.dtype != "uint8":
-        tif.close()
-        return None
-    store = series.aszarr(fillvalue=255)
-    # The levels read from the file for as long as anything holds them.
-    weakref.finalize(store, tif.close)
-    group = zarr.open_group(store, mode="r")
-    axes = series.axes
-    band = next((axes.index(a) for a in "SC" if a in axes), None)
-    if len(axes) != 3 or band is None or series.shape[band] not in (3, 4):
-        msg = f"{path}: the image has axes {axes} {series.shape}, not RGB; export it as RGB."
-        raise InputError(msg)
-    arrays = sorted(group.arrays(), key=lambda item: int(item[0]))
-    levels = tuple(_Level(array, band) for _, array in arrays)
-    height = levels[0].shape[0]
-    downsamples = []
-    for level in levels:
-        ratio = height / level.shape[0]
-        whole = round(ratio)
-        downsamples.append(float(whole) if abs(ratio / whole - 1) < 0.01 else ratio)
-    return levels, tuple(downsamples)
+
+def _lines(description: str) -> list[str]:
+    """Take what may be a name out of a description: its short lines, without sizes."""
+    lines = [re.sub(r"\s*\d+\s*x\s*\d+.*$", "", line) for line in description.splitlines()[:3]]
+    return [line for line in lines if line and len(line) <= _NAME_LONGEST]
+
+
+def _scn_macros(tif: Any) -> tuple[str, ...]:
+    """Name the images of a Leica SCN that show the whole glass."""
+    xml = tif.scn_metadata or ""
+    whole = re.search(r'<collection[^>]*sizeX="(\d+)" sizeY="(\d+)"', xml)
+    images = re.findall(
+        r'<image name="([^"]*)".*?<view sizeX="(\d+)" sizeY="(\d+)"', xml, re.DOTALL
+    )
+    return tuple(name for name, *size in images if whole and tuple(size) == whole.groups())
+
+
+def _downsample(ratio: float) -> float:
+    whole = round(ratio)
+    return float(whole) if abs(ratio / whole - 1) < 0.01 else ratio
+
+
+def _strips(level: TiffLevel) -> Iterator[NDArray[np.uint8]]:
+    for top in range(0, level.shape[0], STRIP):
+        yield level[top : top + STRIP, :]

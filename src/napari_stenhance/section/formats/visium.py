@@ -12,12 +12,8 @@ from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.section.formats import spaceranger
-from napari_stenhance.section.formats.found import (
-    IMAGE_SUFFIXES,
-    Found,
-    image_size,
-    shares_stem,
-)
+from napari_stenhance.section.formats.found import Found, shares_stem
+from napari_stenhance.section.formats.image import IMAGE_SUFFIXES, image_size
 from napari_stenhance.section.formats.spaceranger import Sample
 from napari_stenhance.section.formats.tenx import read_matrix
 from napari_stenhance.section.formats.visium_tables import (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import re
 from pathlib import Path
@@ -12,9 +11,10 @@ import numpy as np
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.section.formats import spaceranger
+from napari_stenhance.section.formats.claims import opened_text, read_positions_text
 from napari_stenhance.section.formats.spaceranger import Sample
-from napari_stenhance.section.formats.tenx import UNREADABLE
 from napari_stenhance.section.spots import VISIUM_PITCH_UM
+from napari_stenhance.storage.reading import reading
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,17 +31,20 @@ _COLUMNS = ("barcode", *ARRAY, *reversed(XY))
 _FIDUCIAL_UM = 105.0
 """Measured: `fiducial_diameter_fullres` means this much, at every version and capture area."""
 _SAME_SCALE = 0.1
+_ARRAY_MOST = 2**31
+_FACTORS_MOST = 2**20
 
 
 def read_positions(path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """Read the positions of all spots, by barcode, with or without a header."""
     import pandas as pd
 
-    try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-            # As Space Ranger decides: names hold no digit.
-            header = not re.search(rb"\d", file.readline(4096))
-        table = pd.read_csv(path, header=0 if header else None, dtype=str, skipinitialspace=True)
+    with reading(path, "the positions", "copy the file again"):
+        content = read_positions_text(path, b",")
+        # As Space Ranger decides: names hold no digit.
+        header = not re.search(rb"\d", content.readline(4096))
+        content.seek(0)
+        table = pd.read_csv(content, header=0 if header else None, dtype=str, skipinitialspace=True)
         if not header:
             table.columns = [*_COLUMNS, *table.columns[len(_COLUMNS) :]][: table.shape[1]]
         lacking = [name for name in _COLUMNS if name not in table]
@@ -52,13 +55,12 @@ def read_positions(path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
         if not np.isfinite(numbers[list(ARRAY)].to_numpy()).all() or table["barcode"].isna().any():
             msg = "a line lacks its barcode, in_tissue, array_row or array_col"
             raise ValueError(msg)
-    except UNREADABLE as error:
-        reason = str(error).strip()
-        msg = f"{path}: the positions cannot be read ({reason}); copy the file again."
-        raise InputError(msg) from error
-    numbers = numbers.astype(dict.fromkeys(ARRAY, np.int64)).set_axis(
-        pd.Index(table["barcode"].to_numpy(dtype=object))
-    )
+        if (numbers[list(ARRAY)].abs() > _ARRAY_MOST).to_numpy().any():
+            msg = f"in_tissue, array_row or array_col is beyond {_ARRAY_MOST}"
+            raise ValueError(msg)
+        numbers = numbers.astype(dict.fromkeys(ARRAY, np.int64)).set_axis(
+            pd.Index(table["barcode"].to_numpy(dtype=object))
+        )
     twice = numbers.index[numbers.index.duplicated()]
     if len(twice):
         msg = f"{path}: the barcode {twice[0]} has two positions; remove one."
@@ -104,18 +106,15 @@ def read_factors(path: Path | None) -> dict[str, float]:
     """Read the positive numbers among the scale factors; none without the file."""
     if path is None:
         return {}
-    try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-            content = dict(json.load(file))
+    with reading(path, "the scale factors", "copy the file again"):
+        with opened_text(path) as file:
+            content = dict(json.loads(file.read(_FACTORS_MOST)))
         wanted = ("microns_per_pixel", "fiducial_diameter_fullres", "gem_id", *FACTORS.values())
         factors = {key: float(content[key]) for key in wanted if key in content}
         bad = [key for key, value in factors.items() if not 0 < value < np.inf]
         if bad:
             msg = f"{bad[0]} is {factors[bad[0]]:g}"
             raise ValueError(msg)
-    except (*UNREADABLE, AttributeError) as error:
-        msg = f"{path}: the scale factors cannot be read ({error}); copy the file again."
-        raise InputError(msg) from error
     return factors
 
 

@@ -1,4 +1,4 @@
-"""Show things in napari: the only room of the command line that loads it."""
+"""Show things in napari where there is a desktop; imports napari only when something is shown."""
 
 from __future__ import annotations
 

@@ -1,0 +1,369 @@
+# Made by scripts/write_stub.py of the options of the tasks; a test compares.
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, overload
+
+from anndata import AnnData
+
+from napari_stenhance.api.model import Model as Model
+from napari_stenhance.api.read import read as read
+from napari_stenhance.api.result import Result as Result
+from napari_stenhance.errors import Cancelled as Cancelled
+from napari_stenhance.errors import InferenceError as InferenceError
+from napari_stenhance.errors import InputError as InputError
+from napari_stenhance.errors import StenhanceError as StenhanceError
+from napari_stenhance.running.job import Job as Job
+from napari_stenhance.section.grid import Grid as Grid
+from napari_stenhance.section.phantom.phantom import Phantom as Phantom
+from napari_stenhance.section.region import Region as Region
+from napari_stenhance.section.section import Section as Section
+from napari_stenhance.section.slide import Slide as Slide
+from napari_stenhance.storage.cache import Cache as Cache
+from napari_stenhance.tasks.compare import Compared
+from napari_stenhance.tasks.demo import DemoDone
+from napari_stenhance.tasks.evaluate import Score
+
+def compare(
+    result: str | Path | Result,
+    truth: str | Path | Section | AnnData,
+    *,
+    measured: str | Path | Section | AnnData | None = None,
+    genes: str | Sequence[str] = (),
+    all_spots: bool = False,
+    run: str = '',
+    mpp: float | None = None,
+    job: Job | None = None,
+    cache: Cache | None = None,
+) -> tuple[Compared, ...]:
+    """Compare the predictions of a result with counts that it did not learn from."""
+def convert(
+    section: str | Path | Section | AnnData,
+    out: str | Path,
+    *,
+    to: Literal['prefix'] = 'prefix',
+    mpp: float | None = None,
+    job: Job | None = None,
+    cache: Cache | None = None,
+) -> Path:
+    """Write a section as a folder of prefix files, which the published programs read."""
+def demo(
+    out: str | Path = ...,
+    *,
+    size_mm: float = 4.0,
+    seed: int = 41,
+    device: Literal['auto', 'cpu', 'cuda', 'mps'] = 'auto',
+    job: Job | None = None,
+    cache: Cache | None = None,
+) -> DemoDone:
+    """Make a phantom, predict its genes, and compare with the known truth."""
+@overload
+def domains(  # type: ignore[overload-overlap, unused-ignore]
+    sections: str | Path | Section | AnnData | Result,
+    *,
+    out: str | Path | None = None,
+    n_domains: int | None = None,
+    superpixel_um: float | None = None,
+    preset: Literal['robust', 'reference'] = 'robust',
+    clustering: Literal['auto', 'mixture', 'kmeans', 'leiden'] = 'auto',
+    runs: int | None = None,
+    refine: bool = False,
+    group: str = '',
+    epochs: int | None = None,
+    mpp: float | None = None,
+    image: str | Path | None = None,
+    device: Literal['auto', 'cpu', 'cuda', 'mps'] = 'auto',
+    seed: int = 0,
+    job: Job | None = None,
+    cache: Cache | None = None,
+) -> Result:
+    """Find spatial domains of spots, or of the superpixels of a result."""
+@overload
+def domains(
+    sections: Sequence[str | Path | Section | AnnData | Result],
+    *,
+    out: str | Path | None = None,
+    n_domains: int | None = None,
+    superpixel_um: float | None = None,
+    preset: Literal['robust', 'reference'] = 'robust',
+    clustering: Literal['auto', 'mixture', 'kmeans', 'leiden'] = 'auto',
+    runs: int | None = None,
+    refine: bool = False,
+    group: str = '',
+    epochs: int | None = None,
+    mpp: float | None = None,
+    image: str | Path | None = None,
+    device: Literal['auto', 'cpu', 'cuda', 'mps'] = 'auto',
+    seed: int = 0,
+    job: Job | None = None,
+    cache: Cache | None = None,
+) -> list[Result]:
+    """Find spatial domains of spots, or of the superpixels of a result."""
+def downsample(
+    section: str | Path | Section | AnnData,
+    out: str | Path,
+    *,
+    mean: float = 0.3,
+    sd: float = 0.05,
+    mpp: float | None = None,
+    seed: int = 0,
+    job: Job | None = None,
+    cache: Cache | None = None,
+) -> Path:
+    """Thin the counts of a section, as a shallower experiment would have."""
+def edit_domains(
+    result: str | Path | Result,
+    *,
+    rename: str | Sequence[str] = (),
+    merge: str | Sequence[str] = (),
+    hide: str | Sequence[str] = (),
+    run: str = '',
+    job: Job | None = None,
+    cache: Cache | None = None,
+) -> Result:
+    """Rename, merge or hide domains, as a run beside the one they are of."""
+@overload
+def enhance(  # type: ignore[overload-overlap, unused-ignore]
+    sections: str | Path | Section | AnnData | Sequence[str | Path | Section | AnnData],
+    *,
+    out: str | Path | None = None,
+    method: Literal['pixel2gene', 'histosge', 'spamcaf'] = 'pixel2gene',
+    predict: str | Path | Section | AnnData,
+    genes: str | Sequence[str] = (),
+    write: str | Sequence[str] = (),
+    region: str | Path | Region | None = None,
+    encoder: str = 'stain',
+    crops: str = '',
+    pitch: float | None = None,
+    lattice: Literal[2, 3, 4] | None = None,
+    variant: Literal['coded', 'full'] = 'coded',
+    tissue: Literal['density', 'histosweep'] = 'density',
+    preset: Literal['robust', 'reference', 'istar'] = 'robust',
+    epochs: int | None = None,
+    mpp: float | None = None,
+    image: str | Path | None = None,
+    device: Literal['auto', 'cpu', 'cuda', 'mps'] = 'auto',
+    seed: int = 0,
+    job: Job | None = None,
+    cache: Cache | None = None,
+) -> Result:
+    """Learn gene expression from sections, and predict it over their slides, or over others."""
+@overload
+def enhance(
+    sections: str | Path | Section | AnnData | Sequence[str | Path | Section | AnnData],
+    *,
+    out: str | Path | None = None,
+    method: Literal['pixel2gene', 'histosge', 'spamcaf'] = 'pixel2gene',
+    predict: Sequence[str | Path | Section | AnnData],
+    genes: str | Sequence[str] = (),
+    write: str | Sequence[str] = (),
+    region: str | Path | Region | None = None,
+    encoder: str = 'stain',
+    crops: str = '',
+    pitch: float | None = None,
+    lattice: Literal[2, 3, 4] | None = None,
+    variant: Literal['coded', 'full'] = 'coded',
+    tissue: Literal['density', 'histosweep'] = 'density',
+    preset: Literal['robust', 'reference', 'istar'] = 'robust',
+    epochs: int | None = None,
+    mpp: float | None = None,
+    image: str | Path | None = None,
+    device: Literal['auto', 'cpu', 'cuda', 'mps'] = 'auto',
+    seed: int = 0,
+    job: Job | None = None,
+    cache: Cache | None = None,
+) -> list[Result]:
+    """Learn gene expression from sections, and predict it over their slides, or over others."""
+@overload
+def enhance(  # type: ignore[overload-overlap, unused-ignore]
+    sections: str | Path | Section | AnnData,
+    *,
+    out: str | Path | None = None,
+    method: Literal['pixel2gene', 'histosge', 'spamcaf'] = 'pixel2gene',
+    predict: tuple[()] = (),
+    genes: str | Sequence[str] = (),
+    write: str | Sequence[str] = (),
+    region: str | Path | Region | None = None,
+    encoder: str = 'stain',
+    crops: str = '',
+    pitch: float | None = None,
+    lattice: Literal[2, 3, 4] | None = None,
+    variant: Literal['coded', 'full'] = 'coded',
+    tissue: Literal['density', 'histosweep'] = 'density',
+    preset: Literal['robust', 'reference', 'istar'] = 'robust',
+    epochs: int | None = None,
+    mpp: float | None = None,
+    image: str | Path | None = None,
+    device: Literal['auto', 'cpu', 'cuda', 'mps'] = 'auto',
+    seed: int = 0,
+    job: Job | None = None,
+    cache: Cache | None = None,
+) -> Result:
+    """Learn gene expression from sections, and predict it over their slides, or over others."""
+@overload
+def enhance(
+    sections: Sequence[str | Path | Section | AnnData],
+    *,
+    out: str | Path | None = None,
+    method: Literal['pixel2gene', 'histosge', 'spamcaf'] = 'pixel2gene',
+    predict: tuple[()] = (),
+    genes: str | Sequence[str] = (),
+    write: str | Sequence[str] = (),
+    region: str | Path | Region | None = None,
+    encoder: str = 'stain',
+    crops: str = '',
+    pitch: float | None = None,
+    lattice: Literal[2, 3, 4] | None = None,
+    variant: Literal['coded', 'full'] = 'coded',
+    tissue: Literal['density', 'histosweep'] = 'density',
+    preset: Literal['robust', 'reference', 'istar'] = 'robust',
+    epochs: int | None = None,
+    mpp: float | None = None,
+    image: str | Path | None = None,
+    device: Literal['auto', 'cpu', 'cuda', 'mps'] = 'auto',
+    seed: int = 0,
+    job: Job | None = None,
+    cache: Cache | None = None,
+) -> list[Result]:
+    """Learn gene expression from sections, and predict it over their slides, or over others."""
+def evaluate(
+    section: str | Path | Section | AnnData,
+    *,
+    method: Literal['stamgc', 'pixel2gene', 'histosge', 'spamcaf', 'sinca'] = 'stamgc',
+    reference: str | Path | AnnData | None = None,
+    folds: int = 5,
+    truth: str = '',
+    n_domains: int | None = None,
+    split: Literal['recovery'] = 'recovery',
+    ratio: float = 0.5,
+    genes: str | Sequence[str] = (),
+    seeds: str = '0',
+    preset: Literal['robust', 'reference', 'istar'] = 'robust',
+    encoder: str = 'stain',
+    crops: str = '',
+    variant: Literal['coded', 'full', 'first'] = 'coded',
+    clustering: Literal['auto', 'mixture', 'kmeans', 'leiden'] = 'auto',
+    runs: int | None = None,
+    refine: bool = False,
+    group: str = '',
+    epochs: int | None = None,
+    mpp: float | None = None,
+    image: str | Path | None = None,
+    device: Literal['auto', 'cpu', 'cuda', 'mps'] = 'auto',
+    job: Job | None = None,
+    cache: Cache | None = None,
+) -> tuple[Score, ...]:
+    """Score a method on a section: domains, genes of spots, or whole genes, that it did not see."""
+def export(
+    result: str | Path | Result,
+    out: str | Path,
+    *,
+    to: Literal['h5ad'] = 'h5ad',
+    at_spots: str | Path | Section | AnnData | None = None,
+    table: str = '',
+    genes: str | Sequence[str] = (),
+    run: str = '',
+    mpp: float | None = None,
+    job: Job | None = None,
+    cache: Cache | None = None,
+) -> Path:
+    """Write predictions as an `.h5ad`: at the spots of a section, at superpixels, or a table."""
+def impute(
+    spots: str | Path | Section | AnnData,
+    reference: str | Path | AnnData,
+    *,
+    out: str | Path | None = None,
+    genes: str | Sequence[str] = (),
+    cluster_key: str = '',
+    attended: Literal['cells', 'centroids'] = 'cells',
+    then: Literal['pixel2gene'] | None = None,
+    write: str | Sequence[str] = (),
+    epochs: int | None = None,
+    mpp: float | None = None,
+    image: str | Path | None = None,
+    device: Literal['auto', 'cpu', 'cuda', 'mps'] = 'auto',
+    seed: int = 0,
+    job: Job | None = None,
+    cache: Cache | None = None,
+) -> Result:
+    """Predict genes that the spots did not measure, from single cells of the same kind of tissue."""
+def info(
+    path: str | Path | Section | AnnData | Result,
+    *,
+    mpp: float | None = None,
+    image: str | Path | None = None,
+    verify: bool = False,
+    job: Job | None = None,
+    cache: Cache | None = None,
+) -> tuple[str, ...]:
+    """Say in words what a section, a slide or a result is, and every doubt about it."""
+def phantom(
+    out: str | Path,
+    *,
+    size_mm: float = 4.0,
+    seed: int = 0,
+    job: Job | None = None,
+    cache: Cache | None = None,
+) -> Phantom:
+    """Make a synthetic section: H&E, spots, bins, cells, a reference, and the truth."""
+@overload
+def predict(  # type: ignore[overload-overlap, unused-ignore]
+    result: str | Path | Model | Result,
+    on: str | Path | Section | AnnData,
+    *,
+    out: str | Path | None = None,
+    encoder: str = '',
+    run: str = '',
+    write: str | Sequence[str] = (),
+    region: str | Path | Region | None = None,
+    mpp: float | None = None,
+    device: Literal['auto', 'cpu', 'cuda', 'mps'] = 'auto',
+    job: Job | None = None,
+    cache: Cache | None = None,
+) -> Result:
+    """Predict every gene of a model that has learned, on other slides."""
+@overload
+def predict(
+    result: str | Path | Model | Result,
+    on: Sequence[str | Path | Section | AnnData],
+    *,
+    out: str | Path | None = None,
+    encoder: str = '',
+    run: str = '',
+    write: str | Sequence[str] = (),
+    region: str | Path | Region | None = None,
+    mpp: float | None = None,
+    device: Literal['auto', 'cpu', 'cuda', 'mps'] = 'auto',
+    job: Job | None = None,
+    cache: Cache | None = None,
+) -> list[Result]:
+    """Predict every gene of a model that has learned, on other slides."""
+def train(
+    sections: str | Path | Section | AnnData | Sequence[str | Path | Section | AnnData],
+    *,
+    out: str | Path | None = None,
+    method: Literal['pixel2gene', 'histosge', 'spamcaf'] = 'pixel2gene',
+    genes: str | Sequence[str] = (),
+    encoder: str = 'stain',
+    crops: str = '',
+    pitch: float | None = None,
+    variant: Literal['coded', 'full'] = 'coded',
+    tissue: Literal['density', 'histosweep'] = 'density',
+    preset: Literal['robust', 'reference', 'istar'] = 'robust',
+    epochs: int | None = None,
+    mpp: float | None = None,
+    image: str | Path | None = None,
+    device: Literal['auto', 'cpu', 'cuda', 'mps'] = 'auto',
+    seed: int = 0,
+    job: Job | None = None,
+    cache: Cache | None = None,
+) -> Model:
+    """Learn gene expression from sections, to predict other slides later."""
+def write(
+    result: str | Path | Result,
+    genes: str | Sequence[str],
+    *,
+    run: str = '',
+    job: Job | None = None,
+    cache: Cache | None = None,
+) -> Result:
+    """Write genes of a result as OME-Zarr images, which other viewers open too."""

@@ -1,0 +1,83 @@
+"""Sections of the front door: whatever a section is, opened."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_stenhance.api.keywords import working
+from napari_stenhance.errors import InputError
+from napari_stenhance.results.result import ResultFolder
+from napari_stenhance.section.section import Section, open_section
+
+if TYPE_CHECKING:
+    import anndata as ad
+
+    from napari_stenhance.running.job import Job
+    from napari_stenhance.storage.cache import Cache
+
+
+def read(
+    section: str | Path | Section | ad.AnnData,
+    *,
+    image: str | Path | None = None,
+    mpp: float | None = None,
+    name: str = "",
+    job: Job | None = None,
+    cache: Cache | None = None,
+) -> Section:
+    """Open a section: a slide, spots, or both.
+
+    Parameters
+    ----------
+    section : str, Path, Section or AnnData
+        A folder or file (legacy ST, Space Ranger, `.h5ad`, prefix files, an image alone), or spots
+        in memory: raw counts in `X` (or `layers["counts"]`, `raw`), `obsm["spatial"]` = (x, y) in
+        full-resolution pixels. A `Section` is returned as it is.
+    image : str or Path
+        The slide, where it does not lie beside the counts.
+    mpp : float
+        Micrometres per full-resolution pixel, where nothing states it, or states it wrongly.
+    name : str
+        What to call it, its result too; by default as its file or image is called.
+    job : Job
+        Receives progress, and cancels; by default there is a bar, and Ctrl-C cancels.
+    cache : Cache
+        Where pyramids lie; by default the user's.
+
+    Returns
+    -------
+    Section
+        Lazy: pixels are read where they are needed. `doubts` says what was guessed.
+
+    Raises
+    ------
+    InputError
+        If nothing is there, it is not recognised, or its parts do not fit together.
+    Cancelled
+        If the job was cancelled.
+
+    Examples
+    --------
+    >>> section = st.read("one.h5ad")
+    >>> section.name, section.spots.n_vars, section.mpp
+    ('one', 40, 0.8)
+    >>> adata = ad.read_h5ad("one.h5ad")
+    >>> st.read(adata, image="one_he.jpg", mpp=0.8, name="mine").name
+    'mine'
+    """
+    if isinstance(section, Section):
+        if image is not None or mpp is not None or name:
+            msg = f"{section.name}: this section is open already; give its path to open it anew."
+            raise InputError(msg)
+        return section
+    if isinstance(section, str | Path) and ResultFolder.is_result(Path(section)):
+        msg = f"{section}: this is a result, and not a section; open it with Result.open."
+        raise InputError(msg)
+    with working(job) as running:
+        opened = open_section(section, mpp=mpp, image=image, cache=cache, job=running)
+    if not name:
+        return opened
+    slide = None if opened.slide is None else replace(opened.slide, name=name)
+    return replace(opened, slide=slide, name=name)

@@ -1,0 +1,324 @@
+"""What was computed for one section, as people look at it: genes as images, spots as tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_stenhance.api.images import gene_image, imputed_image, label_image
+from napari_stenhance.api.tables import held_out, table_of
+from napari_stenhance.errors import InputError
+from napari_stenhance.results.domains import CONFIDENCE, LABEL, DomainRun, domain_runs
+from napari_stenhance.results.imputed import (
+    HOLDOUT_R,
+    HOLDOUT_R_GIVEN_DEPTH,
+    ImputedRun,
+    imputed_runs,
+)
+from napari_stenhance.results.result import ResultFolder
+from napari_stenhance.results.runs import FieldRun, field_runs
+from napari_stenhance.results.tables import read_table
+
+if TYPE_CHECKING:
+    import anndata as ad
+    import pandas as pd
+    import xarray as xr
+
+    from napari_stenhance.section.section import Section
+
+_SHOWN = 5
+
+
+class Result:
+    """A result folder, as it is looked at.
+
+    Genes are those of one run, domains those of another: the run that made this object, or that
+    `run` chose, where it has genes or domains; else the newest that is complete. Gene fields come
+    before imputed tables.
+
+    Attributes
+    ----------
+    folder : ResultFolder
+        All that is in it.
+    run_name : str
+        The run that was chosen; empty for the newest of each kind.
+
+    Examples
+    --------
+    >>> result = st.Result.open("one.stenhance.zarr")
+    >>> result.runs
+    ('pixel2gene-stain-robust',)
+    >>> image = result["G1"]
+    >>> image.dims, image.attrs["unit"]
+    (('y', 'x'), 'log1p CP10k')
+    """
+
+    def __init__(self, folder: ResultFolder, run_name: str = "") -> None:
+        self.folder = folder
+        self.run_name = run_name
+
+    @classmethod
+    def open(cls, path: str | Path) -> Result:
+        """Open a result folder, to read it.
+
+        Raises
+        ------
+        InputError
+            If there is none, or it was written by a newer version.
+        """
+        return cls(ResultFolder.open(path))
+
+    # What is in it
+
+    @property
+    def path(self) -> Path:
+        """Where it lies."""
+        return self.folder.path
+
+    @property
+    def name(self) -> str:
+        """Name of the slide, or of spots that have none."""
+        return self.folder.name
+
+    @property
+    def runs(self) -> tuple[str, ...]:
+        """Names of the runs that are complete: of fields, imputations and domains, oldest first."""
+        return tuple(run.name for run in self._runs)
+
+    def run(self, name: str) -> Result:
+        """Return the same result, with the genes or the domains of one run.
+
+        Raises
+        ------
+        InputError
+            If there is no such run that is complete.
+        """
+        if name not in self.runs:
+            there = ", ".join(self.runs) or "none"
+            msg = f"{self.path}: there is no complete run {name!r}; there are: {there}."
+            raise InputError(msg)
+        return Result(self.folder, name)
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """What was guessed or left out, or makes the run less to be trusted; without one, any."""
+        runs = [r for r in self._runs if self.run_name in {"", r.name}]
+        return tuple(dict.fromkeys(doubt for run in runs for doubt in run.about["doubts"]))
+
+    @cached_property
+    def _runs(self) -> tuple[FieldRun | ImputedRun | DomainRun, ...]:
+        folder = self.folder
+        return (*field_runs(folder), *imputed_runs(folder), *domain_runs(folder))
+
+    @cached_property
+    def _of_genes(self) -> FieldRun | ImputedRun:
+        """The run whose genes are shown."""
+        with_genes = [r for r in self._runs if not isinstance(r, DomainRun)]
+        for run in with_genes:
+            if run.name == self.run_name:
+                return run
+        fields = [run for run in with_genes if isinstance(run, FieldRun)]
+        newest = (*with_genes[-1:], *fields[-1:])
+        if not newest:
+            msg = f"{self.path}: no complete run in this result has genes; enhance or impute it."
+            raise InputError(msg)
+        return newest[-1]
+
+    @cached_property
+    def _of_domains(self) -> DomainRun:
+        """The run whose domains are shown."""
+        with_domains = [r for r in self._runs if isinstance(r, DomainRun)]
+        for run in with_domains:
+            if run.name == self.run_name:
+                return run
+        if not with_domains:
+            msg = f"{self.path}: no domains were found for this result; find them with domains."
+            raise InputError(msg)
+        return with_domains[-1]
+
+    # Genes
+
+    @property
+    def genes(self) -> tuple[str, ...]:
+        """Genes that can be shown."""
+        run = self._of_genes
+        return run.genes if isinstance(run, ImputedRun) else run.field.genes
+
+    @property
+    def held_out_r(self) -> pd.Series[float]:
+        """Pearson's r of each gene where it was measured and hidden, by gene; NaN if not known."""
+        return self._held_out["held_out_r"]
+
+    @property
+    def held_out_r_given_depth(self) -> pd.Series[float]:
+        """The same with the log total count of the spots held constant."""
+        return self._held_out["held_out_r_given_depth"]
+
+    @cached_property
+    def _held_out(self) -> pd.DataFrame:
+        run = self._of_genes
+        if isinstance(run, FieldRun):
+            return held_out(run.field.decoder)
+        names = {HOLDOUT_R: "held_out_r", HOLDOUT_R_GIVEN_DEPTH: "held_out_r_given_depth"}
+        return run.var.reindex(columns=list(names)).rename(columns=names)
+
+    def __contains__(self, gene: object) -> bool:
+        return gene in self.genes
+
+    def __getitem__(self, gene: str) -> xr.DataArray:
+        """Return the image of a gene.
+
+        Parameters
+        ----------
+        gene : str
+
+        Returns
+        -------
+        DataArray of float32, dims (y, x)
+            In the unit that `attrs["unit"]` says. `y` and `x` are the centres of superpixels in
+            micrometres (pixels, where no scale is known: `x.attrs["units"]` says which), 0 is the
+            centre of the slide's first pixel. NaN where nothing was predicted. Attributes: gene,
+            unit, run, method, held_out_r, held_out_r_given_depth, doubts. Of an imputed gene each
+            pixel shows the nearest spot.
+
+        Raises
+        ------
+        InputError
+            If there is no such gene.
+        """
+        run = self._of_genes
+        if isinstance(run, ImputedRun):
+            return imputed_image(run, gene)
+        return gene_image(run, gene)
+
+    def spread(self, gene: str) -> xr.DataArray:
+        """Return how far the members of the ensemble are apart, gene by gene as `result[gene]`.
+
+        Returns
+        -------
+        DataArray of float32, dims (y, x)
+            A standard deviation in the gene's unit: it ranks places, and is no interval.
+
+        Raises
+        ------
+        InputError
+            If there is no such gene.
+        """
+        run = self._of_genes
+        if isinstance(run, ImputedRun):
+            return imputed_image(run, gene, "spread")
+        return gene_image(run, gene, "spread")
+
+    def to_anndata(
+        self,
+        at: str | Path | Section | ad.AnnData | None = None,
+        genes: Sequence[str] | None = None,
+    ) -> ad.AnnData:
+        """Return the predictions at spots, for scanpy.
+
+        Parameters
+        ----------
+        at : str, Path, Section or AnnData
+            The spots, of any section of this slide: predictions are averaged over the superpixels
+            under each. By default those that this result holds, as one of an imputation, of
+            domains, does.
+        genes : sequence of str
+            By default all.
+
+        Returns
+        -------
+        AnnData
+            Of a gene field, `X` (spots, genes) float32 in the unit of the run, `var["held_out_r"]`,
+            `obsm["spatial"]` in full-resolution pixels; `obs["superpixels"]` is how many were
+            averaged, 0 where the spot lies off the tissue and has the nearest prediction. Of an
+            imputation its table: expected counts, `layers["log1p_cp10k"]`, `var["imputed"]`. Of a
+            run of domains that was chosen, the spots as they were given, with `obs["domain"]`.
+
+        Raises
+        ------
+        InputError
+            If there are no spots, they belong to another slide, or a gene is not there.
+        """
+        run: FieldRun | ImputedRun | DomainRun = self._of_domains_or_genes
+        return table_of(self.folder, run, at, genes)
+
+    @property
+    def _of_domains_or_genes(self) -> FieldRun | ImputedRun | DomainRun:
+        chosen = next((run for run in self._runs if run.name == self.run_name), None)
+        return self._of_genes if chosen is None else chosen
+
+    # Domains
+
+    @property
+    def labels(self) -> pd.Series[Any] | xr.DataArray:
+        """The domain of every observation that domains were found in.
+
+        Of spots, a categorical Series by their ids, in the order of the input; of superpixels, the
+        raster that `label_image` is.
+        """
+        spots = self._obs()
+        return self.label_image if spots is None else spots[LABEL]
+
+    @property
+    def confidence(self) -> pd.Series[float]:
+        """How sure each spot's domain is, from 0 to 1, by the ids of the spots.
+
+        Raises
+        ------
+        InputError
+            If the domains are of superpixels, or were edited: then nothing says.
+        """
+        spots = self._obs()
+        if spots is None or CONFIDENCE not in spots:
+            msg = (
+                f"{self.path}: the run {self._of_domains.name} keeps no confidence of its domains."
+            )
+            raise InputError(msg)
+        return spots[CONFIDENCE]
+
+    @property
+    def label_image(self) -> xr.DataArray:
+        """The domains as an image (y, x) of uint8, 0 where there is none; `attrs` names them."""
+        return label_image(self._of_domains)
+
+    def _obs(self) -> pd.DataFrame | None:
+        key = self._of_domains.about["spots"]
+        return None if key is None else read_table(self.folder.group, f"tables/{key}/obs")
+
+    # People
+
+    def view(self) -> None:
+        """Open it in napari, and come back when napari is closed.
+
+        Raises
+        ------
+        InputError
+            If there is no display, or no Qt binding is installed.
+        """
+        from napari_stenhance.plugin.desktop import look, need_display
+
+        need_display()
+        look([self.path])
+
+    def __repr__(self) -> str:
+        chosen = f", run {self.run_name!r}" if self.run_name else ""
+        return f"<Result {str(self.path)!r}{chosen}: {'; '.join(self._said())}>"
+
+    def _repr_html_(self) -> str:
+        lines = "".join(
+            f"<li>{escape(line)}</li>" for line in (*self._said(), *self.doubts[:_SHOWN])
+        )
+        return f"<b>{escape(self.name)}</b> <code>{escape(str(self.path))}</code><ul>{lines}</ul>"
+
+    def _said(self) -> list[str]:
+        """Say in a few words what can be looked at."""
+        said = []
+        if any(not isinstance(run, DomainRun) for run in self._runs):
+            said.append(f"{len(self.genes)} genes of {self._of_genes.name}")
+        if any(isinstance(run, DomainRun) for run in self._runs):
+            run = self._of_domains
+            said.append(f"{len(run.domains)} domains of {run.name}")
+        return said or ["nothing is complete"]

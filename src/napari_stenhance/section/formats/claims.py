@@ -1,0 +1,102 @@
+"""How much a file can hold, so that what it claims is doubted before memory is taken for it."""
+
+from __future__ import annotations
+
+import gzip
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from napari_stenhance.errors import InputError
+
+DEFLATE_MOST = 1032
+"""Bytes that deflate makes of one at most: what zeros become in HDF5."""
+SMALL = 2**20
+"""Bytes that may be claimed without anything behind them: a fill value is a value, too."""
+TEXT_MOST = 250
+"""Bytes of text that gzip makes of one: 15 are common, tables with a hundredth of counts reach
+100, and a file that swells a thousandfold is made to fill the memory."""
+TEXT_ALWAYS = 2**24
+LINE_MOST = 2**24
+"""Bytes of a line: a count for each of a million genes."""
+POSITIONS_MOST = 2**28
+"""Bytes of a table of positions: five million spots."""
+COLUMNS_MOST = 10_000
+"""Columns of a table of positions."""
+
+
+class _Bounded(io.RawIOBase):
+    """What comes out of a gzip file, as long as it is no more than texts become."""
+
+    def __init__(self, stream: BinaryIO, path: Path) -> None:
+        self.stream, self.path = stream, path
+        self.left = TEXT_ALWAYS + TEXT_MOST * path.stat().st_size
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]
+        number = self.stream.readinto1(buffer)  # type: ignore[attr-defined]
+        self.left -= number
+        if self.left < 0:
+            msg = (
+                f"{self.path}: it unpacks to more than {TEXT_MOST} times its size, as no table "
+                "does; export it anew."
+            )
+            raise InputError(msg)
+        return int(number)
+
+
+@contextmanager
+def opened_text(path: Path) -> Iterator[BinaryIO]:
+    """Open a text, gzipped by its name or not, as bytes.
+
+    Raises
+    ------
+    InputError
+        While it is read, if it unpacks to more than a text can.
+    """
+    if path.suffix != ".gz":
+        with path.open("rb") as file:
+            yield file
+        return
+    with gzip.open(path) as stream, io.BufferedReader(_Bounded(stream, path)) as bounded:  # type: ignore[arg-type]
+        yield bounded
+
+
+def lines(file: BinaryIO) -> Iterator[str]:
+    r"""Read the lines of a UTF-8 text without their ends; a mark before the first is no text.
+
+    Raises
+    ------
+    ValueError
+        If one is longer than any table's, or is no text.
+    """
+    encoding = "utf-8-sig"
+    while line := file.readline(LINE_MOST + 1):
+        if len(line) > LINE_MOST:
+            msg = f"a line is longer than {LINE_MOST} bytes"
+            raise ValueError(msg)
+        yield line.decode(encoding).rstrip("\r\n")
+        encoding = "utf-8"
+
+
+def read_positions_text(path: Path, separator: bytes) -> io.BytesIO:
+    """Read a table of positions whole, for a parser that would believe any width.
+
+    Raises
+    ------
+    ValueError
+        If it is larger or wider than such tables are.
+    """
+    with opened_text(path) as file:
+        content = file.read(POSITIONS_MOST + 1)
+    if len(content) > POSITIONS_MOST:
+        msg = f"it is larger than {POSITIONS_MOST} bytes"
+        raise ValueError(msg)
+    if content.split(b"\n", 1)[0].count(separator) >= COLUMNS_MOST:
+        msg = f"its first line has more than {COLUMNS_MOST} columns"
+        raise ValueError(msg)
+    return io.BytesIO(content)

@@ -1,0 +1,208 @@
+"""What a method is to learn, and from what: shared by the verbs `enhance` and `train`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from napari_stenhance.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+
+    from napari_stenhance.methods.protocol import Fitted, Method
+    from napari_stenhance.running.job import Job
+    from napari_stenhance.section.section import Section
+    from napari_stenhance.storage.cache import Cache
+    from napari_stenhance.tasks.sight import Sight
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """A method, the sections that it learns from, and how it sees their slides.
+
+    Attributes
+    ----------
+    method : Method
+    sections : tuple of Section
+        Open, with slide, scale and counts.
+    sight : Sight
+    genes : tuple of str
+        The rule that chooses genes, or their names; see `choose_genes`.
+    measured : tuple of str
+        Genes that may be modelled.
+    measured_where : str
+        What these are, for sentences.
+    identity : dict
+        What decides the weights: two runs that agree on it share a model.
+    """
+
+    method: Method
+    sections: tuple[Section, ...]
+    sight: Sight
+    genes: tuple[str, ...]
+    measured: tuple[str, ...]
+    measured_where: str
+    identity: dict[str, Any]
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """What was guessed or left out when the sections were opened."""
+        return tuple(f"{s.name}: {d}" for s in self.sections for d in s.doubts)
+
+    def fit(self, job: Job, write: Sequence[str] = (), lattice: int | None = None) -> Fitted:
+        """Extract features under the spots of every section, and learn from them together.
+
+        Parameters
+        ----------
+        job : Job
+        write : sequence of str
+            Genes that the rule must choose.
+        lattice : int or None
+            Refuse early so many parts of the steps between spots, if their table is too large.
+
+        Raises
+        ------
+        InputError
+            If the rule does not choose a gene that is wanted, or the lattice is too large.
+        """
+        from napari_stenhance.methods.genes import (
+            choose_genes,
+            common_genes,
+            rule_of,
+            without_controls,
+        )
+        from napari_stenhance.results.lattice import check_size
+        from napari_stenhance.tasks.learning import take_sample
+
+        samples = [take_sample(s, self.sight, self.method, job) for s in self.sections]
+        genes = choose_genes(self.genes, samples)
+        if lattice is not None:
+            for sample in samples:
+                check_size(lattice**2 * len(sample.xy_um), len(genes), job)
+        lost = [gene for gene in write if gene not in genes]
+        if lost:
+            msg = f"{', '.join(lost[:5])}: not chosen by {self.genes[0]}; choose more genes."
+            raise InputError(msg, option="genes")
+        shared = common_genes([(s.name, s.genes) for s in samples])
+        dropped = max(len(s.genes) for s in samples) - len(shared)
+        if dropped:
+            job.note(f"{dropped} genes that not every section measured are not modelled.")
+        controls = len(shared) - len(without_controls(shared))
+        if controls and rule_of(self.genes):
+            job.note(f"{controls} control features (blanks, negative controls …) are not modelled.")
+        return self.method.fit(samples, genes, job)
+
+
+def open_lesson(options: Any, job: Job, cache: Cache) -> Lesson:
+    """Open what options name that have a field for each thing to learn.
+
+    Raises
+    ------
+    InputError
+        If a section or an option cannot be used.
+    """
+    from napari_stenhance.methods.genes import (
+        EVERYWHERE,
+        common_genes,
+        named_genes,
+        rule_of,
+        without_controls,
+    )
+    from napari_stenhance.running.device import resolve_device
+    from napari_stenhance.tasks.learning import make_learner, open_training
+
+    if not options.sections:
+        msg = "Name at least one section to learn from."
+        raise InputError(msg)
+    if options.image is not None and len(options.sections) > 1:
+        msg = "One image is the slide of one section; put those of several beside their counts."
+        raise InputError(msg, option="image")
+    device = resolve_device(options.device)
+    method = make_learner(options, options.seed, device)
+    rule = rule_of(options.genes or method.genes)
+    sections = tuple(
+        open_training(s, options.mpp, options.image, cache, job) for s in options.sections
+    )
+    sight = _sight(options, method, sections, device, cache)
+    measured = common_genes([(s.name, list(s.need_spots().var_names)) for s in sections])
+    if rule is None:
+        genes, where = named_genes(options.genes, measured, EVERYWHERE), "the genes to model"
+        measured = genes
+    else:
+        genes, where = (rule,), f"{EVERYWHERE} (control features apart)"
+        measured = without_controls(measured)
+    # A file of genes is read once: what it says now, this run models.
+    options = replace(options, genes=genes)
+    identity = _identity(options, method, sight, sections)
+    return Lesson(method, sections, sight, genes, measured, where, identity)
+
+
+def _sight(
+    options: Any,
+    method: Method,
+    training: Sequence[Section],
+    device: torch.device,
+    cache: Cache,
+) -> Sight:
+    """Work out how the method sees slides.
+
+    Raises
+    ------
+    InputError
+        If a pitch is given that cannot be.
+    """
+    from napari_stenhance.tasks.learning import pitch_between
+    from napari_stenhance.tasks.sight import Sight
+
+    pitch = options.pitch
+    if pitch is not None and not method.crops_um:
+        msg = (
+            f"Pitch {pitch:g}: {options.method} predicts on the superpixels of its encoder; "
+            "leave it out, or choose histosge or spamcaf."
+        )
+        raise InputError(msg, option="pitch")
+    if pitch is not None and not pitch > 0:
+        msg = f"Pitch {pitch:g}: write a length in micrometres."
+        raise InputError(msg, option="pitch")
+    if method.crops_um and pitch is None:
+        pitch = pitch_between(training)
+    return Sight(options.encoder, options.tissue, device, cache, method.crops_um, pitch)
+
+
+def _identity(
+    options: Any, method: Method, sight: Sight, training: Sequence[Section]
+) -> dict[str, Any]:
+    """Return what decides the weights: two runs that agree on it share a model."""
+    from napari_stenhance.features.registry import encoder_identity
+    from napari_stenhance.methods.genes import rule_of
+    from napari_stenhance.methods.sample import counts_hash
+
+    # Unnamed, the usual mask makes the same runs as before there was another.
+    mask = {} if options.tissue == "density" else {"tissue": options.tissue}
+    crops: dict[str, Any] = {}
+    if sight.crops_um:
+        crops = {"crops_um": list(sight.crops_um), "pitch_um": sight.pitch_um}
+    variant = {} if options.variant == "coded" else {"variant": options.variant}
+    return {
+        "method": options.method,
+        "preset": options.preset,
+        "recipe": method.describe(),
+        "encoder": encoder_identity(options.encoder),
+        **mask,
+        **crops,
+        **variant,
+        "genes": rule_of(options.genes) or list(options.genes),
+        "seed": options.seed,
+        "learned_from": [
+            {
+                "name": s.name,
+                "slide_sha256": s.need_slide().sha256,
+                "mpp": s.need_slide().scale(),
+                "spots_sha256": counts_hash(s),
+                **({} if s.library is None else {"imputed": True}),
+            }
+            for s in training
+        ],
+    }

@@ -1,0 +1,106 @@
+"""Learn gene expression from sections, and keep the model, to predict other slides with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from napari_stenhance.errors import InputError
+from napari_stenhance.running.device import DeviceName
+from napari_stenhance.running.job import Job
+from napari_stenhance.tasks.learning import (
+    Crops,
+    EncoderName,
+    Epochs,
+    Genes,
+    MethodName,
+    Pitch,
+    Preset,
+    Tissue,
+    Variant,
+)
+from napari_stenhance.tasks.options import SECTION, Help, Options
+
+if TYPE_CHECKING:
+    from napari_stenhance.storage.cache import Cache
+    from napari_stenhance.tasks.trained import Trained
+
+
+@dataclass(frozen=True)
+class TrainOptions(Options):
+    """Options of `train`; sections may also be `Section` objects."""
+
+    sections: Annotated[
+        tuple[Path, ...],
+        Help(
+            "Sections to learn from: a folder or an .h5ad with its image.",
+            positional=True,
+            takes=SECTION,
+        ),
+    ]
+    out: Annotated[Path, Help("The model's folder (her2.model); nothing is overwritten.")]
+    method: MethodName = "pixel2gene"
+    genes: Genes = ()
+    encoder: EncoderName = "stain"
+    crops: Crops = ""
+    pitch: Pitch = None
+    variant: Variant = "coded"
+    tissue: Tissue = "density"
+    preset: Preset = "robust"
+    epochs: Epochs = None
+    mpp: Annotated[
+        float | None, Help("Scale of the slides, where files do not say.", unit="µm per pixel")
+    ] = None
+    image: Annotated[
+        Path | None, Help("The slide, where it does not lie beside the counts; for one section.")
+    ] = None
+    device: Annotated[DeviceName, Help("What computes.")] = "auto"
+    seed: Annotated[int, Help("Fixes every random choice.")] = 0
+
+
+def train(options: TrainOptions, job: Job | None = None, cache: Cache | None = None) -> Trained:
+    """Learn from sections without predicting: `predict` does, with the model's folder.
+
+    Parameters
+    ----------
+    options : TrainOptions
+    job : Job, optional
+        Receives progress and notes; cancels.
+    cache : Cache, optional
+        Where pyramids and features lie; by default the user's.
+
+    Returns
+    -------
+    Trained
+        The weights are those that `enhance` learns with the same options.
+
+    Raises
+    ------
+    InputError
+        If an input or an option cannot be used, or something lies at `out`.
+    InferenceError
+        If the device fails.
+    Cancelled
+        If the job was cancelled; nothing is left behind.
+    """
+    from napari_stenhance.running.device import describe_device
+    from napari_stenhance.storage.cache import Cache
+    from napari_stenhance.tasks.lesson import open_lesson
+    from napari_stenhance.tasks.predicting import note_doubts, versions
+    from napari_stenhance.tasks.trained import save_trained
+
+    job, cache = job or Job(), cache or Cache.default()
+    if options.out.exists():
+        msg = f"{options.out}: something lies here already; choose another name."
+        raise InputError(msg, option="out")
+    lesson = open_lesson(options, job, cache)
+    fitted = lesson.fit(job)
+    note_doubts(fitted, job)
+    provenance = {
+        "seed": options.seed,
+        "device": describe_device(lesson.sight.device),
+        "versions": versions(),
+        "doubts": list(dict.fromkeys([*lesson.doubts, *fitted.decoder.doubts])),
+    }
+    return save_trained(options.out, lesson.identity, provenance, fitted.save)

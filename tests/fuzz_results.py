@@ -1,0 +1,143 @@
+"""What `fuzz.py` damages of results: any file of a tiny one, read in every way that there is."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from fuzz_damage import Target
+from fuzz_tables import dense
+from napari_stenhance.methods.registry import load_fitted
+from napari_stenhance.results.attention import written_attention
+from napari_stenhance.results.domains import domain_run
+from napari_stenhance.results.genes import gene_group, written_genes
+from napari_stenhance.results.imputed import imputed_image, imputed_run, written_images
+from napari_stenhance.results.result import ResultFolder
+from napari_stenhance.results.tables import open_table
+from napari_stenhance.running.job import Job
+from napari_stenhance.storage.cache import Cache
+from napari_stenhance.storage.pyramid import open_levels
+from napari_stenhance.tasks.info import describe_result, verify_result
+from tiny_result import DOMAINS, IMPUTED, RUN, as_format_1, make_result
+
+NAME = "tiny.stenhance.zarr"
+
+
+def _values(levels: Any) -> list[Any]:
+    return [np.asarray(level[...]) for level in levels]
+
+
+def _table(table: Any) -> Any:
+    layers = {name: dense(values) for name, values in table.layers.items()}
+    columns = [table.obs[name].astype(object).to_numpy() for name in table.obs]
+    return (
+        *(list(table.obs_names), list(table.var_names), dense(table.X), layers),
+        *(list(table.obs), [list(map(str, column)) for column in columns]),
+    )
+
+
+def read_root(folder: Path) -> Any:
+    result = ResultFolder.open(folder / NAME)
+    about = [result.run_attributes(run) for run in result.runs]
+    # The log is a hint without a checksum: any path, or none, may come out of it.
+    result.slide_path()
+    return result.about, about, result.has_slide
+
+
+def read_field(folder: Path) -> Any:
+    result = ResultFolder.open(folder / NAME)
+    field = result.field(result.latest_run())
+    images = [field.image(g, level) for g in field.genes for level in range(len(field.latent))]
+    spread = field.image("A", what="spread")
+    at = field.latent_of(np.array([3, 80]), np.array([5, 60]))
+    return field.genes, field.unit, field.decoder.held_out_r, images, spread, at
+
+
+def read_images(folder: Path) -> Any:
+    result = ResultFolder.open(folder / NAME)
+    result.field(RUN)
+    genes = written_genes(result, RUN)
+    groups = [gene_group(result, RUN, gene) for gene in genes]
+    images = [_values(open_levels(group)) for group in groups if group is not None]
+    seen = {size: _values(levels) for size, levels in written_attention(result, RUN).items()}
+    region, lattice = result.region(RUN), _table(open_table(result, f"{RUN}-lattice2"))
+    return genes, images, seen, result.tissue(RUN), region is None or region.to_json(), lattice
+
+
+def read_domains(folder: Path) -> Any:
+    run = domain_run(ResultFolder.open(folder / NAME))
+    spots, summary = run.spots(), run.summary()
+    assert spots is not None
+    about = (run.name, [vars(d) for d in run.domains], run.grid.to_json(), run.criterion)
+    return about, _values(run.levels), _table(spots), _table(run.table()), list(summary.index)
+
+
+def read_imputed(folder: Path) -> Any:
+    run = imputed_run(ResultFolder.open(folder / NAME))
+    values = [run.values(gene, layer) for gene in run.genes for layer in ("log1p_cp10k", "spread")]
+    images = [_values(open_levels(imputed_image(run, gene))) for gene in written_images(run)]  # type: ignore[arg-type]
+    return run.name, run.about, run.genes, values, _values(run.levels), images, _table(run.table())
+
+
+def read_model(folder: Path) -> Any:
+    fitted = load_fitted(ResultFolder.open(folder / NAME).model_folder(RUN), torch.device("cpu"))
+    weights = [w.detach().numpy() for w in fitted.network.weights]  # type: ignore[attr-defined]
+    decoder = fitted.decoder
+    return weights, fitted.pitch_um, fitted.encoder, decoder.genes, decoder.weights, decoder.bias
+
+
+def read_info(folder: Path) -> Any:
+    result = ResultFolder.open(folder / NAME)
+    return describe_result(result), verify_result(result, Job())
+
+
+def read_all(folder: Path) -> Any:
+    every = (read_root, read_field, read_images, read_domains, read_imputed, read_model, read_info)
+    return [read(folder) for read in every]
+
+
+def _target(name: str, read: Callable[[Path], Any], *parts: str, old: bool = False) -> Target:
+    """Damage files under some parts of the result; what is read must be right or refused."""
+
+    def make(folder: Path) -> list[Path]:
+        root = make_result(folder, Cache(Path(os.environ["STENHANCE_CACHE"])))
+        if old:
+            as_format_1(root)
+        # Damage to the log does not matter, so something is always right.
+        files = [f for part in (LOG, *parts) for f in [root / part, *(root / part).rglob("*")]]
+        return sorted({f for f in files if f.is_file()})
+
+    def quiet(folder: Path) -> Any:
+        with warnings.catch_warnings(action="ignore"):
+            return read(folder)
+
+    return Target(name, make, quiet, lambda _value, _undamaged: old)
+
+
+FIELD, LOG, MANIFESTS = f"fields/{RUN}", "files/log.jsonl", "files/manifests"
+TARGETS = (
+    _target("result-root", read_root, "zarr.json", "fields/zarr.json", f"{FIELD}/zarr.json"),
+    _target("result-field", read_field, FIELD, f"{MANIFESTS}/fields"),
+    _target(
+        "result-images",
+        read_images,
+        *(f"{FIELD}/genes", f"{FIELD}/attention", "tissue"),
+        *("files/regions", f"tables/{RUN}-lattice2"),
+    ),
+    _target(
+        "result-domains",
+        read_domains,
+        *("labels", "tables/spots", f"tables/{DOMAINS}", f"{MANIFESTS}/labels"),
+    ),
+    _target("result-imputed", read_imputed, "imputed", f"tables/{IMPUTED}", f"{MANIFESTS}/imputed"),
+    _target("result-model", read_model, "files/models"),
+    _target("result-info", read_info, "."),
+    # Without checksums other values may come out, but nothing else.
+    _target("result-format-1", read_all, ".", old=True),
+)

@@ -1,0 +1,98 @@
+"""Ctrl-C from the first moment to the last: one line, no traceback."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from napari_stenhance.section.phantom.phantom import MANIFEST
+from test_cli import run
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows sends no SIGINT to others")
+
+CODE = "from napari_stenhance.cli import main; print('begun', flush=True); main()"
+"""What the console script does; before its first line nobody can answer."""
+
+
+@pytest.fixture
+def begun(tmp_path: Path) -> Iterator[list[subprocess.Popen[str]]]:
+    processes: list[subprocess.Popen[str]] = []
+    yield processes
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+def start(processes: list[subprocess.Popen[str]], out: Path) -> subprocess.Popen[str]:
+    """Begin to make a phantom, and wait until the command line has the word."""
+    command = [sys.executable, "-c", CODE, "phantom", str(out), "--size-mm", "1"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    process = subprocess.Popen(command, text=True, bufsize=1, **pipes)  # type: ignore[call-overload]
+    processes.append(process)
+    assert process.stdout.readline() == "begun\n"
+    return process
+
+
+def read_until(process: subprocess.Popen[str], word: str) -> str:
+    assert process.stderr is not None
+    read = ""
+    while word not in read:
+        line = process.stderr.readline()
+        assert line, read
+        read += line
+    return read
+
+
+def check(process: subprocess.Popen[str], read: str, codes: set[int]) -> str:
+    _, rest = process.communicate(timeout=60)
+    said = read + rest
+    assert "Traceback" not in said
+    assert "Interrupt" not in said
+    assert process.returncode in codes, said
+    if process.returncode == 130:
+        assert "ancelled" in said.splitlines()[-1]
+        assert said.count("ancelled") == 1
+    return said
+
+
+def test_ctrl_c_at_any_moment_is_one_line(
+    begun: list[subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    moments = (0.05, 0.2, 0.4, 0.7, 1.0, 1.4, 2.0)
+    for n, moment in enumerate(moments):
+        out = tmp_path / str(n)
+        process = start(begun, out)
+        time.sleep(moment)
+        process.send_signal(signal.SIGINT)
+        # On a quiet machine the phantom may be whole by then.
+        check(process, "", {130, 0})
+        assert out.exists() or process.returncode == 130
+        assert (out / MANIFEST).is_file() == out.exists()
+    assert begun[0].returncode == 130
+    # What was begun is gone on with, and nothing half-written is taken for whole.
+    run("phantom", tmp_path / "0", "--size-mm", 1)
+    run("info", tmp_path / "0")
+
+
+def test_ctrl_c_twice_ends_at_once(begun: list[subprocess.Popen[str]], tmp_path: Path) -> None:
+    process = start(begun, tmp_path / "twice")
+    read = read_until(process, "\n")
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    check(process, read, {130})
+
+
+def test_ctrl_c_at_the_end_says_no_more(begun: list[subprocess.Popen[str]], tmp_path: Path) -> None:
+    process = start(begun, tmp_path / "end")
+    read = read_until(process, "Took")
+    for _ in range(2):
+        process.send_signal(signal.SIGINT)
+    check(process, read, {130, 0})
+    run("info", tmp_path / "end")
