@@ -253,7 +253,7 @@ def test_a_damaged_or_missing_manifest_is_said(path: Path) -> None:
 
 
 def test_genes_that_are_pinned_later_are_in_it(path: Path, cache: Cache) -> None:
-    with ResultFolder.adding(path, cache) as result:
+    with ResultFolder.adding(path, "write") as result:
         assert not is_written(result, RUN, "A")
         write_gene(result, RUN, result.field(RUN), "A", Job())
         assert is_written(result, RUN, "A")
@@ -269,13 +269,13 @@ def test_genes_that_are_pinned_later_are_in_it(path: Path, cache: Cache) -> None
 
 
 def test_a_run_that_was_interrupted_has_none_yet_and_opens(path: Path, cache: Cache) -> None:
-    with ResultFolder.adding(path, cache) as result:
+    with ResultFolder.adding(path, "write") as result:
         run = result.start_run("m", {"learned_from": []}, {"seed": 0, "doubts": []}, GRID)
         result.create_field(run, make_decoder(), GRID)
     result = ResultFolder.open(path)
     assert np.isnan(result.field(run).image("A")).all()
     assert not (path / f"files/manifests/fields/{run}.jsonl").exists()
-    with ResultFolder.adding(path, cache) as result:
+    with ResultFolder.adding(path, "write") as result:
         fill_field(result.field(run))
         result.complete_run(run, Job())
     ResultFolder.open(path).field(run)
@@ -343,7 +343,7 @@ def test_a_result_of_format_1_opens_and_says_that_nothing_proves_it(old: Path, t
 
 
 def test_a_result_of_format_1_is_continued_and_stays_unproven(old: Path, cache: Cache) -> None:
-    with ResultFolder.adding(old, cache) as result:
+    with ResultFolder.adding(old, "write") as result:
         write_gene(result, RUN, result.field(RUN), "A", Job())
         run = result.start_run("m", {"learned_from": []}, {"seed": 0, "doubts": []}, GRID)
         fill_field(result.create_field(run, make_decoder(), GRID))

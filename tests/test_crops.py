@@ -113,7 +113,7 @@ def test_masks_of_several_grids_lie_beside_each_other(
     slide = synthetic.need_slide()
     grids = [Grid.over(slide, pitch) for pitch in (25.0, 8.0)]
     masks = [np.random.default_rng(0).random(grid.shape) < 0.5 for grid in grids]
-    with ResultFolder.writing(tmp_path / "r", slide, Cache(tmp_path / "c")) as result:
+    with ResultFolder.writing(tmp_path / "r", slide, "m-e-p") as result:
         runs = [result.start_run("a", {"n": n}, {}, grid) for n, grid in enumerate(grids)]
         kinds = [{"n": 2, "tissue": "histosweep"}, {"n": 3, "tissue": "histosweep"}]
         for grid, mask in zip(grids, masks, strict=True):

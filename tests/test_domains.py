@@ -340,7 +340,7 @@ def _write_field(
         held_out_r_given_depth=np.zeros(40, "f4"),
         spread_scale=np.ones(40, "f4"),
     )
-    with ResultFolder.writing(out, slide, cache) as result:
+    with ResultFolder.writing(out, slide, "m-e-p") as result:
         run_name = result.start_run("m-e-p", {"seed": 0}, {"doubts": []}, grid)
         result.write_tissue(tissue, grid)
         field = result.create_field(run_name, decoder, grid)

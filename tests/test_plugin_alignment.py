@@ -55,7 +55,9 @@ def result(section: Section, tmp_path: Path, cache: Cache) -> ResultFolder:
     image = np.zeros((*grid.shape, 1))
     for y, x in CORNERS // 4:
         image[y : y + SIDE // 4, x : x + SIDE // 4] = 1
-    with ResultFolder.writing(tmp_path / "r.stenhance.zarr", section.need_slide(), cache) as result:
+    with ResultFolder.writing(
+        tmp_path / "r.stenhance.zarr", section.need_slide(), "m-e-p"
+    ) as result:
         run = result.start_run("run", {"learned_from": []}, {"doubts": []}, grid)
         field = result.create_field(run, decoder, grid)
         for raster in (field.spread, field.latent):

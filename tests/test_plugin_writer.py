@@ -337,9 +337,9 @@ def test_what_lies_there_is_not_touched(tmp_path: Path) -> None:
     (tmp_path / "folder.zarr" / "mine").touch()
     (tmp_path / "link.zarr").symlink_to(tmp_path / "nowhere")
     for name in ("file.zarr", "folder.zarr", "link.zarr"):
-        with pytest.raises(InputError, match="lies here already; choose another name"):
+        with pytest.raises(InputError, match="lies here already; choose another place"):
             save(tmp_path / name, image)
-    with pytest.raises(InputError, match="cannot be saved here"):
+    with pytest.raises(InputError, match="cannot be written"):
         save(tmp_path / "file.zarr" / "below.zarr", image)
     assert (tmp_path / "file.zarr").read_text() == "mine"
     assert sorted(f.name for f in tmp_path.iterdir()) == ["file.zarr", "folder.zarr", "link.zarr"]

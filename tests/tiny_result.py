@@ -44,7 +44,7 @@ def make_result(folder: Path, cache: Cache) -> Path:
     pixels, _ = make_slide_pixels((90 * 16, 70 * 16), 0)
     slide = Slide.open(write_image(folder / "slide.png", pixels), mpp=1.0, cache=cache)
     path = folder / "tiny.stenhance.zarr"
-    with ResultFolder.writing(path, slide, cache) as result:
+    with ResultFolder.writing(path, slide, "m-e-p") as result:
         result.log("slide", path=slide.path)
         _add_field(result)
         _add_domains(result)

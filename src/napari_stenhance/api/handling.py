@@ -43,7 +43,7 @@ def edit_domains(options: EditDomainsOptions, job: Job, cache: Cache) -> Result:
     """
     from napari_stenhance.tasks.edit_domains import edit_domains as task
 
-    run = task(options, job, cache)
+    run = task(options, job)
     return Result(run.result, run.name)
 
 
@@ -70,7 +70,7 @@ def write(options: WriteOptions, job: Job, cache: Cache) -> Result:
     """
     from napari_stenhance.tasks.write import write as task
 
-    return Result(task(options, job, cache), options.run)
+    return Result(task(options, job), options.run)
 
 
 @keywords(ExportOptions)

@@ -87,7 +87,7 @@ class EncodedCrops:
         """
         key = crops.key(mask_version(tissue), grid.key())
         entry = cache.entry(_KIND, key)
-        with cache.lock(entry, wait=True):
+        with cache.lock(entry, job):
             if not cache.has(_KIND, key):
                 mask = _coarse_mask(crops.slide, grid, job, tissue)
                 with cache.building(_KIND, key) as folder:
@@ -126,7 +126,7 @@ class EncodedCrops:
         which = hashlib.sha256(positions.tobytes()).hexdigest()[:16]
         key = self.crops.key(f"{slide.scale():.17g}mpp", f"at{which}")
         entry = self.cache.entry(_KIND, key)
-        with self.cache.lock(entry, wait=True):
+        with self.cache.lock(entry, job):
             if not self.cache.has(_KIND, key):
                 with self.cache.building(_KIND, key) as folder:
                     _create(folder, len(positions), self.dim)

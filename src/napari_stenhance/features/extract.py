@@ -230,7 +230,7 @@ def _opened(
     grid = Grid.over(slide, encoder.pitch_um)
     key = f"{slide.sha256[:32]}-{encoder.fingerprint()}-{mask_version(tissue)}-{grid.key()}"
     entry = cache.entry(_KIND, key)
-    with cache.lock(entry, wait=True):
+    with cache.lock(entry, job):
         if not cache.has(_KIND, key):
             mask = make_mask(slide, grid, job, tissue)
             with cache.building(_KIND, key) as folder:

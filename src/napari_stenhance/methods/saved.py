@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
 from napari_stenhance.methods.field import Decoder
 from napari_stenhance.running.random import seeded
@@ -26,7 +26,8 @@ _SEAL = "crc32"
 def save_model(folder: Path, tensors: Tensors, config: dict[str, Any]) -> None:
     """Write both files into a folder that exists."""
     whole = {name: np.ascontiguousarray(values) for name, values in tensors.items()}
-    save_file(whole, folder / WEIGHTS)
+    # Not by `save_file`, whose error on a full disk is none of the system's.
+    (folder / WEIGHTS).write_bytes(save(whole))
     config = {**config, "weights_crc32": file_crc32(folder / WEIGHTS)}
     config[_SEAL] = json_crc32(config)
     (folder / CONFIG).write_text(json.dumps(config, indent=1), "utf-8")

@@ -77,6 +77,6 @@ def phantom() -> list[LayerData]:
 def _layers(job: Job) -> list[Any]:
     cache = Cache.default()
     folder = cache.entry("phantoms", f"v{VERSION}-{SIZE_MM:g}mm-seed{SEED}") / "phantom"
-    with cache.lock(folder, wait=True):
+    with cache.lock(folder, job):
         made = write_phantom(folder, SIZE_MM, SEED, job)
     return open_layers(Path(made.folder), None, job)[0]

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +15,7 @@ from napari_stenhance.plugin.look import look_of, plain, plain_columns, unit_nam
 from napari_stenhance.plugin.regions import outline
 from napari_stenhance.plugin.saved import EACH_POINT, FORMAT_VERSION, KEY
 from napari_stenhance.results.tables import write_table
+from napari_stenhance.storage.whole import written_whole
 
 if TYPE_CHECKING:
     import anndata as ad
@@ -49,30 +48,11 @@ def write_layers(path: str, layers: list[Layer]) -> list[str]:
         If something lies at `path`, a layer is not flat, or the disk is full or not writable.
         Nothing is left at `path` then.
     """
-    target = Path(path)
-    aside = target.with_name(f".{target.name}.{uuid.uuid4().hex}.building")
     for _, attributes, _ in layers:
         _check_flat(attributes)
-    try:
-        _check_free(target)
+    with written_whole(Path(path), folder=True) as aside:
         _write(aside, layers)
-        if target.exists():
-            target.rmdir()
-        aside.rename(target)
-    except OSError as error:
-        reason = error.strerror or error
-        msg = f"{path}: the layers cannot be saved here ({reason}); choose another place."
-        raise InputError(msg) from error
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
     return [path]
-
-
-def _check_free(target: Path) -> None:
-    empty = target.is_dir() and not any(target.iterdir())
-    if (target.exists() or target.is_symlink()) and not empty:
-        msg = f"{target}: something lies here already; choose another name, nothing was touched."
-        raise InputError(msg)
 
 
 def _check_flat(attributes: Mapping[str, Any]) -> None:
@@ -90,7 +70,6 @@ def _write(folder: Path, layers: Sequence[Layer]) -> None:
 
     from napari_stenhance.plugin.pixels import write_pixels
 
-    folder.mkdir(parents=True)
     root = zarr.create_group(folder)
     entries: list[dict[str, Any]] = []
     taken: set[str] = set()

@@ -30,7 +30,6 @@ from napari_stenhance.results.summaries import (
     symbols_of,
 )
 from napari_stenhance.section.spots import counts_of, positions_px
-from napari_stenhance.storage.cache import Cache
 
 _EDITED = "-edited"
 _KEPT = ("seed", "device", "versions", "n_domains", "criterion", "scores", "doubts")
@@ -151,7 +150,7 @@ class DomainEdit:
             table[old] = new
         return table
 
-    def save(self, cache: Cache) -> DomainRun:
+    def save(self, *, clear_dead_locks: bool = False) -> DomainRun:
         """Write it as a run of its own, `<run>-edited`; the one it is of stays as it is.
 
         Raises
@@ -172,7 +171,9 @@ class DomainEdit:
         found = self._spots(raster, before) if about["spots"] else self._superpixels(raster)
         stem = run.name.split(_EDITED)[0] + _EDITED
         kept = {key: about[key] for key in _KEPT}
-        with ResultFolder.adding(run.result.path, cache) as result:
+        with ResultFolder.adding(
+            run.result.path, stem, clear_dead_locks=clear_dead_locks
+        ) as result:
             there = made_alike(domain_runs(result), identity)
             return there or write_run(result, stem, identity, kept, found)
 

@@ -17,6 +17,7 @@ from napari_stenhance.running.job import Job
 from napari_stenhance.section.footprint import Footprints
 from napari_stenhance.section.section import Section
 from napari_stenhance.section.spots import SpotGeometry, positions_px
+from napari_stenhance.storage.hdf5 import save_h5ad
 from napari_stenhance.storage.tiles import tiles_of
 from napari_stenhance.storage.whole import written_whole
 
@@ -171,4 +172,4 @@ def write_h5ad(table: ad.AnnData, out: Path) -> None:
         If something lies at `out`, or its folder cannot be written.
     """
     with written_whole(out) as aside:
-        table.write_h5ad(aside, compression="gzip")
+        save_h5ad(table, aside, compression="gzip")

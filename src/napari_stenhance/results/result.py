@@ -5,8 +5,6 @@ from __future__ import annotations
 import datetime
 import json
 import platform
-import shutil
-import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -36,12 +34,14 @@ from napari_stenhance.section.grid import Grid
 from napari_stenhance.section.region import Region
 from napari_stenhance.section.section import Section
 from napari_stenhance.section.slide import Slide
-from napari_stenhance.storage.cache import Cache
 from napari_stenhance.storage.checked import has_node, open_node, read_whole
+from napari_stenhance.storage.lock import held
 from napari_stenhance.storage.pyramid import any_pool, coarsen_all, create_levels, open_levels
 from napari_stenhance.storage.reading import reading
 from napari_stenhance.storage.tile_cache import TileCache
-from napari_stenhance.storage.tiles import sweep_partial
+from napari_stenhance.storage.tiles import FILES, sweep_partial
+from napari_stenhance.storage.whole import is_free, sweep, written_whole
+from napari_stenhance.storage.writing import writing
 
 if TYPE_CHECKING:
     from napari_stenhance.features.extract import TissueKind
@@ -54,6 +54,7 @@ _TILE_DEEP = 128
 _DEEP = 512
 _TILE_COARSE = 64
 _COARSE_UM = 12.0
+_LOCK = ".lock"
 
 
 @dataclass(frozen=True)
@@ -82,13 +83,6 @@ class ResultFolder:
             return KEY in content["attributes"]
         except (OSError, ValueError, KeyError, TypeError):
             return False
-
-    @staticmethod
-    def is_scratch(path: Path) -> bool:
-        """Tell whether a folder is empty but for what a process killed at its first write left."""
-        if not path.is_dir():
-            return False
-        return all(f.name.endswith(".partial") for f in path.rglob("*") if f.is_file())
 
     @classmethod
     def open(cls, path: str | Path, tiles: TileCache | None = None) -> ResultFolder:
@@ -123,7 +117,9 @@ class ResultFolder:
 
     @classmethod
     @contextmanager
-    def writing(cls, path: str | Path, of: Slide | Section, cache: Cache) -> Iterator[ResultFolder]:
+    def writing(
+        cls, path: str | Path, of: Slide | Section, run: str, *, clear_dead_locks: bool = False
+    ) -> Iterator[ResultFolder]:
         """Create a result, or continue the one that is there, as its only writer.
 
         Parameters
@@ -132,57 +128,72 @@ class ResultFolder:
         of : Slide or Section
             A section that has a slide of known scale is as its slide; else the result is that of
             its spots.
-        cache : Cache
+        run : str
+            What is about to be written, for those who meet the lock.
+        clear_dead_locks : bool
+            The user's word that no process of another host writes here any more.
 
         Raises
         ------
         InputError
-            If something else lies at `path`, it is the result of another slide or scale, or
-            another process is writing it.
+            If something else lies at `path`, it is the result of another slide or scale, it
+            cannot be written, or another process is writing it.
         """
-        path = Path(path)
-        with cache.lock(path, wait=False):
-            if path.exists() and not cls.is_result(path) and not cls.is_scratch(path):
-                msg = (
-                    f"{path}: something that is not a result of napari-stenhance lies here; "
-                    "choose another place, nothing was touched."
-                )
-                raise InputError(msg, option="out")
-            if cls.is_result(path):
-                cls.open(path)._check_same(describe_input(of))
-                sweep_partial(path)
-                group = zarr.open_group(path, mode="r+")
-            else:
-                group = cls._create(path, describe_input(of))
-            yield cls(path, group)
+        path, described = Path(path), describe_input(of)
+        if not cls.is_result(path):
+            cls._create(path, described)
+        cls.open(path)._check_same(described)
+        with cls.adding(path, run, clear_dead_locks=clear_dead_locks) as result:
+            yield result
 
     @classmethod
     @contextmanager
-    def adding(cls, path: str | Path, cache: Cache) -> Iterator[ResultFolder]:
-        """Open a result to add to what is in it, as its only writer.
+    def adding(
+        cls, path: str | Path, run: str, *, clear_dead_locks: bool = False
+    ) -> Iterator[ResultFolder]:
+        """Open a result to add to what is in it, as its only writer; parameters as of `writing`.
 
         Raises
         ------
         InputError
-            If the folder is no result, or another process is writing it.
+            If the folder is no result, it cannot be written, or another process is writing it.
         """
         path = Path(path)
         cls.open(path)
-        with cache.lock(path, wait=False):
+        lock = path / FILES / _LOCK
+        with writing(path), held(lock, run, clear_dead=clear_dead_locks):
+            sweep(path.parent)
+            sweep_partial(path)
             yield cls(path, zarr.open_group(path, mode="r+"))
 
     @classmethod
-    def _create(cls, path: Path, of: Mapping[str, Any]) -> zarr.Group:
+    def need_place(cls, path: Path) -> None:
+        """Refuse a place where no result can be made or added to: something else lies there.
+
+        Raises
+        ------
+        InputError
+            If it does.
+        """
+        if not cls.is_result(path) and not is_free(path, folder=True):
+            msg = (
+                f"{path}: something that is not a result of napari-stenhance lies here; choose "
+                "another place, nothing was touched."
+            )
+            raise InputError(msg, option="out")
+
+    @classmethod
+    def _create(cls, path: Path, of: Mapping[str, Any]) -> None:
+        """Make a result without a run: whole, or not at all."""
+        cls.need_place(path)
         about = {"format_version": FORMAT_VERSION, **of, "runs": []}
         try:
-            path.mkdir(parents=True, exist_ok=True)
-            sweep_partial(path)
-            group = zarr.create_group(path, attributes=sealed(about))
-            group.create_group("fields")
-        except OSError as error:
-            msg = f"{path}: no result can be made here ({error.strerror}); choose another place."
-            raise InputError(msg, option="out") from error
-        return group
+            with written_whole(path, folder=True) as aside:
+                zarr.create_group(aside, attributes=sealed(about)).create_group("fields")
+        except InputError:
+            # Another process may have made it meanwhile: its lock will tell.
+            if not cls.is_result(path):
+                raise
 
     def _check_same(self, of: Mapping[str, Any]) -> None:
         kind = "slide" if "slide" in of else "spots"
@@ -308,7 +319,7 @@ class ResultFolder:
 
     def model_folder(self, run: str) -> Path:
         """Return where a run's model lies: weights.safetensors and config.json."""
-        return self.path / "files" / "models" / run
+        return self.path / FILES / "models" / run
 
     # Writing
 
@@ -365,14 +376,8 @@ class ResultFolder:
 
     def save_model(self, run: str, save: Callable[[Path], None]) -> None:
         """Save a model whole: it is written aside and renamed."""
-        folder = self.model_folder(run)
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        for left in folder.parent.glob(".*.building"):
-            shutil.rmtree(left)
-        aside = folder.parent / f".{run}.{uuid.uuid4().hex}.building"
-        aside.mkdir()
-        save(aside)
-        aside.rename(folder)
+        with written_whole(self.model_folder(run), folder=True) as aside:
+            save(aside)
 
     def create_field(self, run: str, decoder: Decoder, grid: Grid) -> GeneField:
         """Make the rasters and the decoder of a run, or open them if they are there."""
@@ -440,21 +445,19 @@ class ResultFolder:
 
     def save_region(self, run: str, region: Region) -> None:
         """Write the region of a run as GeoJSON, once."""
-        file = self.path / "files" / "regions" / f"{run}.geojson"
+        file = self.path / FILES / "regions" / f"{run}.geojson"
         if not file.exists():
-            file.parent.mkdir(parents=True, exist_ok=True)
-            aside = file.with_suffix(".partial")
-            aside.write_text(region.to_json(), "utf-8")
-            aside.rename(file)
+            with written_whole(file) as aside:
+                aside.write_text(region.to_json(), "utf-8")
 
     def region(self, run: str) -> Region | None:
         """Read the region of a run; None if it covers the whole slide."""
-        file = self.path / "files" / "regions" / f"{run}.geojson"
+        file = self.path / FILES / "regions" / f"{run}.geojson"
         return Region.read(file) if file.exists() else None
 
     def slide_path(self) -> Path | None:
         """Return where the slide lay when this result was last written; None if it never was."""
-        file = self.path / "files" / "log.jsonl"
+        file = self.path / FILES / "log.jsonl"
         if not file.exists():
             return None
         for line in reversed(file.read_text("utf-8", errors="replace").splitlines()):
@@ -467,7 +470,7 @@ class ResultFolder:
 
     def log(self, event: str, **content: Any) -> None:
         """Append a line to files/log.jsonl: the only file with times, host and paths."""
-        file = self.path / "files" / "log.jsonl"
+        file = self.path / FILES / "log.jsonl"
         file.parent.mkdir(parents=True, exist_ok=True)
         now = datetime.datetime.now(datetime.UTC).isoformat()
         line = {"time": now, "host": platform.node(), "event": event, **content}

@@ -27,6 +27,8 @@ _RATIO = 32_768
 _FREE_BYTES = 64 * 1024**2
 _ITEM_BYTES = 16
 
+_PARTS = ("layers", "obsm", "varm", "obsp", "varp", "uns")
+
 
 def write_table(group: zarr.Group, key: str, table: ad.AnnData) -> None:
     """Write a table into a zarr v3 group; it follows the format of the group.
@@ -42,7 +44,7 @@ def write_table(group: zarr.Group, key: str, table: ad.AnnData) -> None:
 
 
 def read_table(group: zarr.Group, key: str) -> Any:
-    """Read what `write_table` wrote, or a part of it.
+    """Read what `write_table` wrote, or a part of it; always in the same order.
 
     Raises
     ------
@@ -59,7 +61,17 @@ def read_table(group: zarr.Group, key: str) -> Any:
             for matrix in (element.X, *element.layers.values()):
                 if sp.issparse(matrix):
                     matrix.check_format(full_check=True)
+            # A folder lists what is in it in any order, and an export would be written in that.
+            for part in _PARTS:
+                setattr(element, part, _sorted(dict(getattr(element, part))))
     return element
+
+
+def _sorted(content: dict[str, Any]) -> dict[str, Any]:
+    return {
+        key: _sorted(value) if isinstance(value, dict) else value
+        for key, value in sorted(content.items())
+    }
 
 
 def _check_claims(folder: Path) -> None:

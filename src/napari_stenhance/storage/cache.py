@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import uuid
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,9 +17,18 @@ from filelock import FileLock, Timeout
 from platformdirs import user_cache_path
 
 from napari_stenhance.errors import InputError
+from napari_stenhance.running.job import Job
 from napari_stenhance.storage.checked import folder_of
+from napari_stenhance.storage.lock import Mark
+from napari_stenhance.storage.whole import written_whole
+from napari_stenhance.storage.writing import writing
 
 _WHOLE = "zarr.json"
+_POLL_S = 0.2
+_ADVICE = (
+    "free some space, or choose another folder (STENHANCE_CACHE is the cache's); what was finished "
+    "is kept"
+)
 
 
 def default_root() -> Path:
@@ -49,45 +58,59 @@ class Cache:
 
     @contextmanager
     def building(self, kind: str, key: str) -> Iterator[Path]:
-        """Build an entry aside; it appears under its name only when the block ends well."""
+        """Build an entry aside, in an empty folder; it is there only if the block ends well."""
         final = self.entry(kind, key)
-        final.parent.mkdir(parents=True, exist_ok=True)
-        for left in final.parent.glob(f".{key}.*.building"):
-            shutil.rmtree(left, ignore_errors=True)
-        aside = final.parent / f".{key}.{uuid.uuid4().hex}.building"
-        try:
+        # What is left of an entry that was deleted is no entry.
+        shutil.rmtree(final, ignore_errors=True)
+        with written_whole(final, folder=True) as aside:
             yield aside
-            shutil.rmtree(final, ignore_errors=True)
-            aside.rename(final)
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
 
     @contextmanager
-    def lock(self, path: Path, *, wait: bool) -> Iterator[None]:
-        """Hold a folder for one writer; the lock lies in the cache, not in the folder.
+    def lock(self, path: Path, job: Job) -> Iterator[None]:
+        """Hold an entry for one writer; wait, and say for whom, while another process has it.
+
+        The system lets go of the lock when its owner dies, on any host.
 
         Raises
         ------
+        Cancelled
+            If the job is, while it waits.
         InputError
-            If another process holds it and `wait` is False, or something cannot be written
-            meanwhile: the disk is full, say, or permission is missing.
+            If something cannot be written meanwhile: the disk is full, say, or permission is
+            missing.
         """
         name = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:24]
         locks = self.root / "locks"
-        try:
+        said = locks / f"{name}.json"
+        with writing(self.root, _ADVICE):
             locks.mkdir(parents=True, exist_ok=True)
-            with FileLock(locks / f"{name}.lock", timeout=-1 if wait else 0):
+            lock = FileLock(locks / f"{name}.lock")
+            _wait(lock, path, said, job)
+            try:
+                said.write_bytes(Mark.make(path.parent.name).content())
                 yield
+            finally:
+                said.unlink(missing_ok=True)
+                lock.release()
+
+
+def _wait(lock: FileLock, path: Path, said: Path, job: Job) -> None:
+    told = False
+    while True:
+        job.check()
+        try:
+            lock.acquire(timeout=0)
         except Timeout:
-            msg = f"{path}: another napari-stenhance process is writing here; wait for it to end."
-            raise InputError(msg) from None
-        except OSError as error:
-            reason = error.strerror or str(error)
-            msg = (
-                f"{error.filename or path}: this cannot be written ({reason}); free some space, or "
-                "choose another folder (STENHANCE_CACHE is the cache's); what was finished is kept."
-            )
-            raise InputError(msg) from error
+            if not told:
+                holder = Mark.read(said)
+                who = "another process, which writes"
+                if holder is not None:
+                    who = f"process {holder.pid} on {holder.host}, since {holder.since} writing"
+                job.note(f"Waiting for {who} {path}.")
+                told = True
+            time.sleep(_POLL_S)
+        else:
+            return
 
 
 def still_there(array: zarr.Array[Any]) -> None:

@@ -7,7 +7,6 @@ another should, only a list can tell.
 from __future__ import annotations
 
 import json
-import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from napari_stenhance.errors import InputError
 from napari_stenhance.running.job import Job
 from napari_stenhance.storage.reading import reading
 from napari_stenhance.storage.seal import file_crc32, json_crc32
+from napari_stenhance.storage.whole import scratch_in
 
 _METADATA = "zarr.json"
 _SCRATCH = ".partial"
@@ -76,7 +76,7 @@ def write_manifest(file: Path, manifest: Manifest) -> None:
     ]
     content = "\n".join([*lines, _seal(lines), ""])
     file.parent.mkdir(parents=True, exist_ok=True)
-    aside = file.with_name(f".{file.name}.{uuid.uuid4().hex}{_SCRATCH}")
+    aside = scratch_in(file.parent)
     try:
         aside.write_bytes(content.encode())
         aside.replace(file)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +16,11 @@ from numpy.typing import NDArray
 from zarr.codecs import BloscCodec, Crc32cCodec
 
 from napari_stenhance.storage.checked import CheckedArray, checked, chunk_file
+from napari_stenhance.storage.whole import is_left_behind, remove
 
 Index = tuple[int, ...]
+FILES = "files"
+_OF_ZARR = re.compile(r"\.[0-9a-f]{32}\.partial\Z")
 
 
 @dataclass(frozen=True)
@@ -96,9 +101,17 @@ def missing_tiles(array: zarr.Array[Any]) -> list[Tile]:
 
 
 def sweep_partial(folder: Path) -> None:
-    """Remove the scratch files that a killed process left; call it under the folder's lock."""
-    for scratch in folder.rglob("*.partial"):
-        scratch.unlink(missing_ok=True)
+    """Remove what a killed process left unfinished in a folder of arrays, under its lock.
+
+    What zarr writes aside is named `<chunk key>.<32 hex>.partial`; the files of a result are not
+    zarr's, and there only scratch of ours goes.
+    """
+    for where, folders, files in os.walk(folder):
+        at = Path(where)
+        of_zarr = FILES not in at.relative_to(folder).parts[:1]
+        for name in (*folders, *files):
+            if is_left_behind(name) or (of_zarr and _OF_ZARR.search(name)):
+                remove(at / name)
 
 
 def write_tile(array: zarr.Array[Any], tile: Tile, values: NDArray[Any]) -> None:

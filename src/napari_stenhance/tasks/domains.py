@@ -11,7 +11,7 @@ from napari_stenhance.errors import InputError
 from napari_stenhance.running.device import DeviceName
 from napari_stenhance.running.job import Job
 from napari_stenhance.tasks.finding import Clustering, Epochs, Group, Preset, Refine, Runs
-from napari_stenhance.tasks.options import SECTION, Help, Options
+from napari_stenhance.tasks.options import SECTION, ClearDeadLocks, Help, Options
 
 if TYPE_CHECKING:
     from napari_stenhance.results.domains import DomainRun
@@ -61,6 +61,7 @@ class DomainsOptions(Options):
     ] = None
     device: Annotated[DeviceName, Help("What computes.")] = "auto"
     seed: Annotated[int, Help("Fixes every random choice.")] = 0
+    clear_dead_locks: ClearDeadLocks = False
 
 
 def domains(
@@ -119,8 +120,12 @@ def domains(
         "found_in": [one.identity for one in seen],
     }
     identities = [{**together, "this": n} for n in range(len(seen))]
+    stem = f"stamgc-{options.preset}"
     with ExitStack() as stack:
-        results = [stack.enter_context(one.writing(cache)) for one in seen]
+        results = [
+            stack.enter_context(one.writing(stem, clear_dead_locks=options.clear_dead_locks))
+            for one in seen
+        ]
         runs = [
             made_alike(domain_runs(result), identity)
             for result, identity in zip(results, identities, strict=True)
@@ -148,7 +153,7 @@ def domains(
                 if runs[n] is None:
                     runs[n] = write_run(
                         result,
-                        f"stamgc-{options.preset}",
+                        stem,
                         identities[n],
                         {**provenance, "doubts": list(one.doubts)},
                         one.lay(found, n, expression),

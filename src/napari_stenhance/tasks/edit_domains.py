@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from napari_stenhance.running.job import Job
-from napari_stenhance.tasks.options import Help, Options
+from napari_stenhance.tasks.options import ClearDeadLocks, Help, Options
 
 if TYPE_CHECKING:
     from napari_stenhance.results.domains import DomainRun
-    from napari_stenhance.storage.cache import Cache
 
 
 @dataclass(frozen=True)
@@ -27,11 +26,10 @@ class EditDomainsOptions(Options):
     merge: Annotated[tuple[str, ...], Help("Put a domain into another: 5=3.")] = ()
     hide: Annotated[tuple[str, ...], Help("Do not show a domain.")] = ()
     run: Annotated[str, Help("Which domain run; by default the newest.")] = ""
+    clear_dead_locks: ClearDeadLocks = False
 
 
-def edit_domains(
-    options: EditDomainsOptions, job: Job | None = None, cache: Cache | None = None
-) -> DomainRun:
+def edit_domains(options: EditDomainsOptions, job: Job | None = None) -> DomainRun:
     """Rename, merge or hide domains, as a run beside the one they are of.
 
     Parameters
@@ -39,8 +37,6 @@ def edit_domains(
     options : EditDomainsOptions
     job : Job, optional
         Cancels.
-    cache : Cache, optional
-        Where locks lie; by default the user's.
 
     Returns
     -------
@@ -55,12 +51,11 @@ def edit_domains(
     from napari_stenhance.results.domain_edit import edit_all
     from napari_stenhance.results.domains import domain_run
     from napari_stenhance.results.result import ResultFolder
-    from napari_stenhance.storage.cache import Cache
 
-    job, cache = job or Job(), cache or Cache.default()
+    job = job or Job()
     run = domain_run(ResultFolder.open(options.result), options.run)
     edit = edit_all(run, options.rename, options.merge, options.hide)
     with job.stage("Writing domains", 1) as stage:
-        saved = edit.save(cache)
+        saved = edit.save(clear_dead_locks=options.clear_dead_locks)
         stage.advance()
     return saved

@@ -21,7 +21,7 @@ from napari_stenhance.tasks.learning import (
     Variant,
     Written,
 )
-from napari_stenhance.tasks.options import SECTION, Help, Options
+from napari_stenhance.tasks.options import SECTION, ClearDeadLocks, Help, Options
 
 if TYPE_CHECKING:
     from napari_stenhance.methods.protocol import Fitted
@@ -86,6 +86,7 @@ class EnhanceOptions(Options):
     ] = None
     device: Annotated[DeviceName, Help("What computes.")] = "auto"
     seed: Annotated[int, Help("Fixes every random choice.")] = 0
+    clear_dead_locks: ClearDeadLocks = False
 
 
 def enhance(
@@ -126,6 +127,7 @@ def enhance_runs(
     from napari_stenhance.methods.genes import named_genes
     from napari_stenhance.section.region import Region
     from napari_stenhance.storage.cache import Cache
+    from napari_stenhance.tasks.kept_model import KeptModel
     from napari_stenhance.tasks.learning import run_name
     from napari_stenhance.tasks.lesson import open_lesson
     from napari_stenhance.tasks.predicting import (
@@ -148,6 +150,7 @@ def enhance_runs(
     if options.write:
         write = named_genes(options.write, lesson.measured, lesson.measured_where, "write")
     learned, device = lesson.identity, lesson.sight.device
+    kept = KeptModel.of(learned, cache)
     plan = Plan(
         name=run_name(options.method, options.encoder, options.preset, options.variant),
         sight=lesson.sight,
@@ -157,13 +160,15 @@ def enhance_runs(
         region=region,
         write=write,
         lattice=options.lattice,
+        clear_dead_locks=options.clear_dead_locks,
+        keeping=kept,
     )
     fitted: list[Fitted] = []
 
     def model(result: ResultFolder, run: str) -> Fitted:
         """Learn once for all slides, and only if no result here has learned the same."""
         if not fitted:
-            saved = saved_model(result, run, learned, device)
+            saved = saved_model(result, run, learned, device) or kept.load(device, job)
             if saved is None:
                 saved = lesson.fit(job, write, options.lattice)
                 result.log("trained", run=run)

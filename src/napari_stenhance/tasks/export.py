@@ -78,12 +78,11 @@ def export(options: ExportOptions, job: Job | None = None, cache: Cache | None =
     from napari_stenhance.results.result import ResultFolder
     from napari_stenhance.results.tables import open_table
     from napari_stenhance.storage.cache import Cache
+    from napari_stenhance.storage.whole import need_free
     from napari_stenhance.tasks.predicting import open_for
 
     job, cache = job or Job(), cache or Cache.default()
-    if options.out.exists():
-        msg = f"{options.out}: something lies here already; choose another place."
-        raise InputError(msg, option="out")
+    need_free(options.out)
     result = ResultFolder.open(options.result)
     if options.table:
         if options.at_spots is not None or options.genes or options.run:

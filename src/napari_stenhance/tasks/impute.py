@@ -10,7 +10,7 @@ from napari_stenhance.errors import InputError
 from napari_stenhance.running.device import DeviceName
 from napari_stenhance.running.job import Job
 from napari_stenhance.tasks.learning import Written
-from napari_stenhance.tasks.options import SECTION, Help, Options
+from napari_stenhance.tasks.options import SECTION, ClearDeadLocks, Help, Options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from napari_stenhance.storage.cache import Cache
 
 _PIXELS_IN_PITCH = 8
+_RUN = "sinca-robust"
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,7 @@ class ImputeOptions(Options):
     )
     device: Annotated[DeviceName, Help("What computes.")] = "auto"
     seed: Annotated[int, Help("Fixes every random choice.")] = 0
+    clear_dead_locks: ClearDeadLocks = False
 
 
 def impute(
@@ -158,7 +160,9 @@ def impute(
     wanted.check_size(spots.n_obs, job)
     identity = _identity(options, method, section, opened.cells, wanted)
     (out,) = name_outputs(options.out, [section.name])
-    with ResultFolder.writing(out, section, cache) as result:
+    with ResultFolder.writing(
+        out, section, _RUN, clear_dead_locks=options.clear_dead_locks
+    ) as result:
         if result.has_slide:
             result.log("slide", path=section.need_slide().path.resolve())
         run = made_alike(imputed_runs(result), identity)
@@ -254,7 +258,7 @@ def _run(
         "doubts": [*(f"{section.name}: {d}" for d in section.doubts), *opened.doubts],
     }
     with job.stage("Writing the table", 1) as stage:
-        run = write_imputation(result, "sinca-robust", identity, provenance, table, seen.xy, grid)
+        run = write_imputation(result, _RUN, identity, provenance, table, seen.xy, grid)
         stage.advance()
     return run
 
@@ -323,6 +327,7 @@ def _enhance(
             epochs=options.epochs,
             device=options.device,
             seed=options.seed,
+            clear_dead_locks=options.clear_dead_locks,
         ),
         job,
         cache,

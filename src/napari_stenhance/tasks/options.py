@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,15 @@ class Help:
 
 SECTION = ("Section", "AnnData")
 """What a section may be in Python, beside a path."""
+
+
+ClearDeadLocks = Annotated[
+    bool,
+    Help(
+        "Write even if the result is locked by a process on another host: say so only if that "
+        "process has died."
+    ),
+]
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from napari_stenhance.errors import InputError
 from napari_stenhance.running.device import DeviceName
 from napari_stenhance.running.job import Job
 from napari_stenhance.tasks.learning import Written
-from napari_stenhance.tasks.options import SECTION, Help, Options
+from napari_stenhance.tasks.options import SECTION, ClearDeadLocks, Help, Options
 
 if TYPE_CHECKING:
     from napari_stenhance.results.result import ResultFolder
@@ -54,6 +54,7 @@ class PredictOptions(Options):
         float | None, Help("Scale of the slides, where files do not say.", unit="µm per pixel")
     ] = None
     device: Annotated[DeviceName, Help("What computes.")] = "auto"
+    clear_dead_locks: ClearDeadLocks = False
 
 
 def predict(
@@ -149,5 +150,6 @@ def predict_runs(
         seed=trained.seed,
         region=region,
         write=write,
+        clear_dead_locks=options.clear_dead_locks,
     )
     return predict_all(slides, options.out, plan, lambda _result, _run: fitted, job)

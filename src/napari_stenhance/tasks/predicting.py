@@ -7,6 +7,7 @@ import math
 import platform
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -38,6 +39,7 @@ from napari_stenhance.storage.cache import Cache
 from napari_stenhance.storage.pyramid import coarsen_all, mean_pool
 from napari_stenhance.storage.tiles import missing_tiles, write_tile
 from napari_stenhance.tasks.between import write_between
+from napari_stenhance.tasks.kept_model import KeptModel
 from napari_stenhance.tasks.sight import Sight
 
 if TYPE_CHECKING:
@@ -133,12 +135,7 @@ def name_outputs(out: Path | None, names: Sequence[str]) -> list[Path]:
             raise InputError(msg, option="out")
         paths = [out / f"{name}{SUFFIX}" for name in names]
     for path in paths:
-        if path.exists() and not ResultFolder.is_result(path) and not ResultFolder.is_scratch(path):
-            msg = (
-                f"{path}: something that is not a result of napari-stenhance lies here; "
-                "choose another place, nothing was touched."
-            )
-            raise InputError(msg, option="out")
+        ResultFolder.need_place(path)
     return paths
 
 
@@ -162,6 +159,10 @@ class Plan:
         Genes to write as images.
     lattice : int or None
         Into how many parts the steps between spots are divided, to predict there too.
+    clear_dead_locks : bool
+        The user's word that no process of another host writes the results any more.
+    keeping : KeptModel or None
+        Where a model that was just trained is kept if a result has no room for it.
     """
 
     name: str
@@ -172,6 +173,8 @@ class Plan:
     region: Region | None
     write: tuple[str, ...]
     lattice: int | None = None
+    clear_dead_locks: bool = False
+    keeping: KeptModel | None = None
 
 
 def note_doubts(fitted: Fitted, job: Job) -> None:
@@ -206,7 +209,9 @@ def _predict_one(section: Section, path: Path, plan: Plan, model: Model, job: Jo
         "features": sight.fingerprint(slide),
         "doubts": list(dict.fromkeys(doubts)),
     }
-    with ResultFolder.writing(path, slide, sight.cache) as result:
+    with ResultFolder.writing(
+        path, slide, plan.name, clear_dead_locks=plan.clear_dead_locks
+    ) as result:
         run = result.start_run(plan.name, plan.identity, provenance, sight.grid(slide))
         result.log("slide", path=slide.path.resolve(), run=run)
         if plan.region:
@@ -261,7 +266,8 @@ def _fill(
     doubts = [*result.run_attributes(run)["doubts"], *fitted.decoder.doubts]
     result.update_run(run, doubts=list(dict.fromkeys(doubts)))
     if not result.model_folder(run).is_dir():
-        result.save_model(run, fitted.save)
+        with nullcontext() if plan.keeping is None else plan.keeping.unless_saved(fitted):
+            result.save_model(run, fitted.save)
     for gene in plan.write:
         fitted.decoder.index_of(gene)
     slide, grid = section.need_slide(), plan.sight.grid(section.need_slide())

@@ -71,7 +71,7 @@ class Seen(Protocol):
     @property
     def doubts(self) -> tuple[str, ...]: ...
 
-    def writing(self, cache: Cache) -> AbstractContextManager[ResultFolder]:
+    def writing(self, run: str, *, clear_dead_locks: bool) -> AbstractContextManager[ResultFolder]:
         """Open the result that the run goes to, as its only writer."""
         ...
 
@@ -105,9 +105,11 @@ class SeenSpots:
         return tuple(f"{self.section.name}: {doubt}" for doubt in self.section.doubts)
 
     @contextmanager
-    def writing(self, cache: Cache) -> Iterator[ResultFolder]:
+    def writing(self, run: str, *, clear_dead_locks: bool) -> Iterator[ResultFolder]:
         """Open the result that the run goes to, as its only writer."""
-        with ResultFolder.writing(self.path, self.section, cache) as result:
+        with ResultFolder.writing(
+            self.path, self.section, run, clear_dead_locks=clear_dead_locks
+        ) as result:
             if result.has_slide:
                 result.log("slide", path=self.section.need_slide().path.resolve())
             yield result
@@ -163,9 +165,9 @@ class SeenField:
         """Those about the field."""
         return tuple(self.result.run_attributes(self.run)["doubts"])
 
-    def writing(self, cache: Cache) -> AbstractContextManager[ResultFolder]:
+    def writing(self, run: str, *, clear_dead_locks: bool) -> AbstractContextManager[ResultFolder]:
         """Open the result that the run goes to, as its only writer."""
-        return ResultFolder.adding(self.result.path, cache)
+        return ResultFolder.adding(self.result.path, run, clear_dead_locks=clear_dead_locks)
 
     def lay(self, found: Domains, at: int, expression: Expression | None) -> Found:
         """Label the superpixels."""

@@ -141,8 +141,7 @@ def save_trained(
         If something lies at `out`, or it cannot be written.
     """
     record = {"format_version": FORMAT_VERSION, "identity": identity, **provenance}
-    with written_whole(out) as aside:
-        aside.mkdir()
+    with written_whole(out, folder=True) as aside:
         save(aside)
         (aside / _RECORD).write_text(json.dumps(record, indent=1), "utf-8")
     return Trained.open(out)

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from napari_stenhance.running.job import Job
-from napari_stenhance.tasks.options import Help, Options
+from napari_stenhance.tasks.options import ClearDeadLocks, Help, Options
 
 if TYPE_CHECKING:
     from napari_stenhance.results.result import ResultFolder
-    from napari_stenhance.storage.cache import Cache
 
 
 @dataclass(frozen=True)
@@ -21,11 +20,10 @@ class WriteOptions(Options):
     result: Annotated[Path, Help("The result to write into.", positional=True, takes=("Result",))]
     genes: Annotated[tuple[str, ...], Help("Genes to write as images: A,B,C or @FILE.")]
     run: Annotated[str, Help("Which run; by default the newest that is complete.")] = ""
+    clear_dead_locks: ClearDeadLocks = False
 
 
-def write(
-    options: WriteOptions, job: Job | None = None, cache: Cache | None = None
-) -> ResultFolder:
+def write(options: WriteOptions, job: Job | None = None) -> ResultFolder:
     """Write genes of a result as OME-Zarr images, which other viewers open too.
 
     Parameters
@@ -33,8 +31,6 @@ def write(
     options : WriteOptions
     job : Job, optional
         Receives progress; cancels.
-    cache : Cache, optional
-        Where locks lie; by default the user's.
 
     Raises
     ------
@@ -51,10 +47,11 @@ def write(
         write_imputed_image,
     )
     from napari_stenhance.results.result import ResultFolder
-    from napari_stenhance.storage.cache import Cache
 
-    job, cache = job or Job(), cache or Cache.default()
-    with ResultFolder.adding(options.result, cache) as result:
+    job = job or Job()
+    with ResultFolder.adding(
+        options.result, "write", clear_dead_locks=options.clear_dead_locks
+    ) as result:
         imputed = imputed_runs(result)
         if options.run in {run.name for run in imputed} or (imputed and not result.runs):
             chosen = imputed_run(result, options.run)

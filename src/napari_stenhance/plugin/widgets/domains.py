@@ -38,7 +38,6 @@ from napari_stenhance.plugin.widgets.outputs import suggest_out
 from napari_stenhance.plugin.widgets.run_bar import RunBar
 from napari_stenhance.plugin.worker import notify_error
 from napari_stenhance.results.domain_edit import DomainEdit
-from napari_stenhance.storage.cache import Cache
 from napari_stenhance.tasks.domains import DomainsOptions, domains
 
 if TYPE_CHECKING:
@@ -50,6 +49,7 @@ if TYPE_CHECKING:
 _LIST_HEIGHT = 80
 _MORE = (
     "superpixel_um", "preset", "clustering", "runs", "refine", "group", "epochs", "device", "seed",
+    "clear_dead_locks",
 )  # fmt: skip
 
 
@@ -266,7 +266,7 @@ class DomainsWidget(QWidget):
             return
         self.run_bar.start(
             "Save domains",
-            lambda _job: edit.save(Cache.default()),
+            lambda _job: edit.save(),
             on_done=lambda saved: self._saved(about, saved),
         )
 

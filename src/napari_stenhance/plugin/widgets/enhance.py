@@ -43,6 +43,7 @@ _MORE = (
     "epochs",
     "device",
     "seed",
+    "clear_dead_locks",
 )
 _OF_CROPS = ("crops", "pitch", "lattice")
 

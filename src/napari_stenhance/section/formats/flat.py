@@ -192,7 +192,7 @@ def cached_pyramid(
     # Entries of "pyramids" have no checksums.
     kind, key = "pyramids2", "-".join(filter(None, (sha256[:32], image.part)))
     entry = cache.entry(kind, key)
-    with cache.lock(entry, wait=True):
+    with cache.lock(entry, job):
         if not cache.has(kind, key):
             with cache.building(kind, key) as folder:
                 group = zarr.open_group(folder, mode="w")

@@ -52,8 +52,7 @@ def write_prefix(section: Section, out: Path, job: Job) -> None:
     slide.scale()
     image = _image_name(slide.path)
     try:
-        with written_whole(out) as aside:
-            aside.mkdir()
+        with written_whole(out, folder=True) as aside:
             _write_numbers(aside, slide, spots)
             _write_locations(aside / named.LOCATIONS[0], spots)
             _write_counts(aside / "cnts.tsv", spots, job)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import h5py
 import numpy as np
 import scipy.sparse as sp
@@ -32,7 +30,7 @@ class BinsFile:
     https://anndata.readthedocs.io/en/stable/fileformat-prose.html
     """
 
-    def __init__(self, path: Path, truth: Truth, grid: Grid) -> None:
+    def __init__(self, file: h5py.File, truth: Truth, grid: Grid) -> None:
         import anndata as ad
 
         anatomy = truth.anatomy
@@ -41,7 +39,7 @@ class BinsFile:
         self._measured[:, measured_columns(anatomy) :] = False
         row, column = np.concatenate([self._bins(t) for t in tiles_of(grid.shape, TILE)]).T
         self._written = 0
-        self._file = h5py.File(path, "w")
+        self._file = file
         self._file.attrs.update({"encoding-type": "anndata", "encoding-version": "0.1.0"})
         geometry = SpotGeometry(PITCH_UM, "square", PITCH_UM, "micrometer")
         centres = {"spatial": grid.centres_um(row, column) / MPP}
@@ -90,9 +88,3 @@ class BinsFile:
             np.char.add(ids, padded[:, 1]), b"-1"
         )
         self._written += len(at)
-
-    def __enter__(self) -> BinsFile:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()

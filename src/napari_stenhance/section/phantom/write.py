@@ -33,6 +33,7 @@ from napari_stenhance.section.phantom.phantom import (
 from napari_stenhance.section.phantom.slide import write_slide
 from napari_stenhance.section.phantom.tables import cells_table, reference_table, spots_table
 from napari_stenhance.section.phantom.truth import TILE, Truth
+from napari_stenhance.storage.hdf5 import new_hdf5, save_h5ad
 from napari_stenhance.storage.tiles import create_array, tiles_of
 from napari_stenhance.storage.whole import written_whole
 
@@ -73,8 +74,7 @@ def write_phantom(out: str | Path, size_mm: float, seed: int, job: Job | None = 
     phantom = Phantom(out, seed, side * PITCH_UM / 1000, MPP, PITCH_UM)
     if (out / MANIFEST).is_file() and Phantom.open(out) == phantom:
         return phantom
-    with written_whole(out) as aside:
-        aside.mkdir()
+    with written_whole(out, folder=True) as aside:
         _write(aside, phantom, job)
     return phantom
 
@@ -90,9 +90,9 @@ def _write(folder: Path, phantom: Phantom, job: Job) -> None:
     grid = Grid(PITCH_UM, anatomy.shape, MPP)
     _measure(folder, Truth(anatomy, cells, program), grid, job)
     with job.stage("Writing the cells", 2) as stage:
-        cells_table(cells).write_h5ad(folder / CELLS)
+        save_h5ad(cells_table(cells), folder / CELLS)
         stage.advance()
-        reference_table(cells, program, phantom.seed).write_h5ad(folder / REFERENCE)
+        save_h5ad(reference_table(cells, program, phantom.seed), folder / REFERENCE)
         stage.advance()
     write_slide(folder / SLIDE, Painter(anatomy, cells, MPP), side_px, job)
     (folder / MANIFEST).write_text(json.dumps(phantom.manifest(), indent=1) + "\n", "utf-8")
@@ -132,8 +132,9 @@ def _measure(folder: Path, truth: Truth, grid: Grid, job: Job) -> None:
     spots = SpotSums.over(anatomy, grid, len(program.measured))
     with (
         job.stage("Counting transcripts", len(tiles)) as stage,
-        BinsFile(folder / BINS, truth, grid) as bins,
+        new_hdf5(folder / BINS) as file,
     ):
+        bins = BinsFile(file, truth, grid)
         for tile in tiles:
             true = truth.tile(tile)
             values = np.full((*tile.shape, len(program.genes)), np.nan, np.float16)
@@ -142,4 +143,4 @@ def _measure(folder: Path, truth: Truth, grid: Grid, job: Job) -> None:
             spots.add(true, tile)
             bins.add(true, tile)
             stage.advance()
-    spots_table(spots, anatomy, program, seed).write_h5ad(folder / SPOTS)
+    save_h5ad(spots_table(spots, anatomy, program, seed), folder / SPOTS)

@@ -1,0 +1,142 @@
+"""A full disk: one sentence, nothing half, and no training lost."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import anndata as ad
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+
+import napari_stenhance as st
+from napari_stenhance.errors import InputError
+from napari_stenhance.running.job import Event, Note, Progress
+from napari_stenhance.storage.hdf5 import save_h5ad
+from napari_stenhance.tasks.kept_model import KeptModel
+
+# The failure is the system's own: a limit on the size of files.
+EXPORT = """
+import resource, signal, sys
+from pathlib import Path
+import anndata as ad, numpy as np
+from napari_stenhance.errors import InputError
+from napari_stenhance.results.export import write_h5ad
+rows = int(sys.argv[2])
+values = np.random.default_rng(0).random((rows, 300)).astype("f4")
+table = ad.AnnData(values, uns={"a": {"b": np.arange(9)}}, obsm={"x": values[:, :2]})
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+try:
+    write_h5ad(table, Path(sys.argv[1]))
+except InputError as error:
+    print(error)
+    sys.exit(2)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limit on the size of files")
+@pytest.mark.parametrize("rows", [20, 2000])
+def test_an_export_to_a_full_disk_is_one_sentence(rows: int, tmp_path: Path) -> None:
+    """Also if the disk is full only when the file is closed."""
+    out = tmp_path / "t.h5ad"
+    ran = subprocess.run(
+        [sys.executable, "-c", EXPORT, str(out), str(rows)],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert ran.returncode == 2, ran.stderr
+    assert ran.stderr == ""
+    assert ran.stdout == (
+        f"{out}: this cannot be written (File too large); free some space, or choose another "
+        "place.\n"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_h5ad_is_as_anndata_writes_it(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    names = [f"s{n}" for n in range(30)]
+    table = ad.AnnData(
+        sp.csr_matrix(rng.poisson(1, (30, 20)).astype("f4")),
+        obs=pd.DataFrame({"a": ["x", "y"] * 15, "b": range(30)}, index=names),
+        layers={"log": rng.random((30, 20)).astype("f4")},
+        obsm={"spatial": rng.random((30, 2))},
+        uns={"stenhance": {"unit": "pixel", "pitch_um": 1.5}, "colours": np.array(["#f", "#0"])},
+    )  # fmt: skip
+    save_h5ad(table.copy(), tmp_path / "ours.h5ad", compression="gzip")
+    table.copy().write_h5ad(tmp_path / "theirs.h5ad", compression="gzip")
+    found: list[dict[str, Any]] = []
+    for name in ("ours", "theirs"):
+        with h5py.File(tmp_path / f"{name}.h5ad") as file:
+            content: dict[str, Any] = {"/": dict(file.attrs)}
+            file.visititems(lambda path, node, to=content: to.update({path: _plain(node)}))
+            found.append(content)
+    np.testing.assert_equal(found[0], found[1])
+
+
+def _plain(node: h5py.Group | h5py.Dataset) -> Any:
+    attributes = {key: str(value) for key, value in node.attrs.items() if key != "_index"}
+    if isinstance(node, h5py.Group):
+        return attributes
+    return attributes, node[()], str(node.dtype), node.compression
+
+
+def test_a_model_that_cannot_be_saved_is_kept(
+    section_files: list[Path], session_cache: st.Cache, tmp_path: Path
+) -> None:
+    """No room for it in the result: a file lies where the folder of models would be made."""
+    out = tmp_path / "r.stenhance.zarr"
+    models = out / "files" / "models"
+    events: list[Event] = []
+
+    def listen(event: Event) -> None:
+        events.append(event)
+        if isinstance(event, Progress) and event.stage == "Training" and event.done == event.total:
+            models.touch()
+
+    options = st.EnhanceOptions(
+        sections=section_files[0], out=out, epochs=2, genes="hvg:5", device="cpu"
+    )
+    with pytest.raises(InputError) as failed:
+        st.enhance(options, st.Job(listener=listen), session_cache)
+    (kept,) = (session_cache.root / "models").iterdir()
+    assert str(failed.value) == (
+        f"{models}: this cannot be written (File exists); free some space, or choose another "
+        f"place; the trained model is kept in {kept}, from where the same command goes on."
+    )
+    trained = (kept / "weights.safetensors").read_bytes()
+    models.unlink()
+    events.clear()
+    (result,) = st.enhance(options, st.Job(listener=events.append), session_cache)
+    assert [e for e in events if isinstance(e, Progress) and e.stage == "Training"] == []
+    notes = [event.text for event in events if isinstance(event, Note)]
+    assert f"The model was trained already, and kept in {kept}." in notes
+    model = result.model_folder(result.latest_run())
+    assert (model / "weights.safetensors").read_bytes() == trained
+    assert not kept.exists()
+
+
+def test_where_no_model_can_be_kept_it_is_said(tmp_path: Path) -> None:
+    class Fitted:
+        def save(self, folder: Path) -> None:
+            (folder / "weights").write_bytes(b"1")
+
+    (tmp_path / "file").touch()
+    full, room = tmp_path / "file" / "model", tmp_path / "room"
+
+    def fail(*places: Path) -> str:
+        with pytest.raises(InputError) as failed:  # noqa: PT012
+            with KeptModel(places).unless_saved(Fitted()):  # type: ignore[arg-type]
+                msg = "r: this cannot be written (No space left on device); free some space."
+                raise InputError(msg)
+        return str(failed.value)
+
+    assert f"the trained model is lost, for there is no room in {full} either." in fail(full)
+    assert f"free some space; the trained model is kept in {room}, from" in fail(full, room)

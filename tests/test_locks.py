@@ -1,0 +1,267 @@
+"""Locks of results and of the cache: one writer, told by name; the dead hold nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from conftest import make_slide_pixels
+from napari_stenhance.errors import Cancelled, InputError
+from napari_stenhance.results.result import ResultFolder
+from napari_stenhance.running.job import Event, Job, Note
+from napari_stenhance.section.slide import Slide
+from napari_stenhance.storage.cache import Cache
+from napari_stenhance.storage.lock import Mark, held
+from napari_stenhance.storage.owner import Owner
+from test_cli import run
+
+HOLD_LOCK = """
+import sys, time
+from pathlib import Path
+from napari_stenhance.storage.lock import held
+with held(Path(sys.argv[1]), "pixel2gene-stain-robust"):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+HOLD_RESULT = """
+import sys, time
+from napari_stenhance.results.result import ResultFolder
+with ResultFolder.adding(sys.argv[1], "pixel2gene-stain-robust"):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+HOLD_CACHE = """
+import sys, time
+from pathlib import Path
+from napari_stenhance.running.job import Job
+from napari_stenhance.storage.cache import Cache
+with Cache(Path(sys.argv[1])).lock(Path(sys.argv[2]), Job()):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+# Holds on to what it could take for a moment, and says when.
+RACE = """
+import sys, time
+from pathlib import Path
+from napari_stenhance.errors import InputError
+from napari_stenhance.storage.lock import held
+lock, start = Path(sys.argv[1]), float(sys.argv[2])
+time.sleep(max(0, start - time.time()))
+try:
+    with held(lock, "race"):
+        print("won", flush=True)
+        time.sleep(1)
+except InputError:
+    print("refused", flush=True)
+"""
+CLI = "from napari_stenhance.cli import main; main()"
+
+
+@contextmanager
+def _process(code: str, *arguments: object, **more: str) -> Iterator[subprocess.Popen[str]]:
+    """Run Python beside this one; it is killed at the end."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **more},
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def _wait_until_held(process: subprocess.Popen[str]) -> None:
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+
+
+@pytest.fixture
+def slide(make_slide: Callable[..., Slide]) -> Slide:
+    return make_slide(make_slide_pixels((300, 200), 0)[0], mpp=0.5)
+
+
+def _mark(lock: Path, **changed: object) -> None:
+    """Leave a lock as a process would that is not this one."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    lock.write_text(json.dumps({**vars(Mark.make("enhance")), **changed}), "utf-8")
+
+
+def test_a_lock_lies_in_the_result_and_is_removed(slide: Slide, tmp_path: Path) -> None:
+    path = tmp_path / "r"
+    with ResultFolder.writing(path, slide, "m-e-p"):
+        said = json.loads((path / "files" / ".lock").read_text("utf-8"))
+        assert said["pid"] == os.getpid()
+        assert said["run"] == "m-e-p"
+        assert {"host", "started", "since", "alive"} <= said.keys()
+        with pytest.raises(InputError, match=r"this process is writing here already \(m-e-p\)"):
+            with ResultFolder.adding(path, "write"):
+                pytest.fail("two writers")
+        # To look at it takes no lock.
+        assert ResultFolder.open(path).runs == ()
+    assert list((path / "files").iterdir()) == []
+
+
+def test_two_processes_with_two_caches_do_not_both_write(slide: Slide, tmp_path: Path) -> None:
+    out = tmp_path / "r.stenhance.zarr"
+    with ResultFolder.writing(out, slide, "m-e-p"):
+        pass
+    write = ("write", out, "--genes", "A")
+    with _process(HOLD_RESULT, out, STENHANCE_CACHE=str(tmp_path / "cache")) as other:
+        _wait_until_held(other)
+        said = run(*write, code=2).stderr
+        assert f"another process is writing here, process {other.pid} on" in said
+        assert "pixel2gene-stain-robust" in said
+    # Its owner is dead now, and the next writer comes as far as to look for a run.
+    assert (out / "files" / ".lock").exists()
+    assert "no run in this result is complete" in run(*write, code=2).stderr
+    assert list((out / "files").iterdir()) == []
+
+
+def test_of_many_that_find_a_dead_lock_one_wins(tmp_path: Path) -> None:
+    lock = tmp_path / "files" / ".lock"
+    for number in range(3):
+        dead = subprocess.Popen([sys.executable, "-c", ""])
+        dead.wait()
+        _mark(lock, pid=dead.pid, started="0" * 12)
+        if number == 2:
+            # And one that died while it removed it.
+            token = json.loads(lock.read_text("utf-8"))["token"]
+            _mark(lock.with_name(f".lock.{token}"), pid=dead.pid, started="0" * 12)
+        start = str(time.time() + 1.5)
+        racing = [
+            subprocess.Popen([sys.executable, "-c", RACE, str(lock), start],
+                             stdout=subprocess.PIPE, text=True)
+            for _ in range(6)
+        ]  # fmt: skip
+        said = [process.communicate()[0].strip() for process in racing]
+        assert sorted(said) == ["refused"] * 5 + ["won"]
+        assert list(lock.parent.iterdir()) == []
+
+
+def test_a_number_that_another_process_has_now_is_no_life(tmp_path: Path) -> None:
+    lock = tmp_path / "files" / ".lock"
+    _mark(lock, started="0" * 12)
+    with held(lock, "write"):
+        assert Mark.read(lock).started == Owner.current().started  # type: ignore[union-attr]
+
+
+def test_a_lock_of_another_host_is_the_users_to_break(tmp_path: Path) -> None:
+    lock = tmp_path / "r" / "files" / ".lock"
+    _mark(lock, host="far-away", pid=7, alive="2026-01-02T03:04:05+00:00")
+    before = lock.read_text("utf-8")
+    with pytest.raises(InputError) as refused:
+        with held(lock, "write"):
+            pytest.fail("two writers")
+    assert "process 7 on far-away (enhance, last seen 2026-01-02T03:04:05" in str(refused.value)
+    assert refused.value.option == "clear_dead_locks"
+    assert lock.read_text("utf-8") == before
+    with held(lock, "write", clear_dead=True):
+        pass
+    assert not lock.exists()
+    # One that lives here is not dead, whatever anybody says.
+    with _process(HOLD_LOCK, lock) as other:
+        _wait_until_held(other)
+        with pytest.raises(InputError, match="wait for it to end"):
+            with held(lock, "write", clear_dead=True):
+                pytest.fail("two writers")
+
+
+def test_a_lock_that_says_nothing_is_the_users_to_break(tmp_path: Path) -> None:
+    lock = tmp_path / "r" / "files" / ".lock"
+    for content in (b"", b"{}", b"[1]", b"\xff", b'{"host": 1}'):
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        lock.write_bytes(content)
+        with pytest.raises(InputError, match="an unknown host"):
+            with held(lock, "write"):
+                pytest.fail("two writers")
+        with held(lock, "write", clear_dead=True):
+            pass
+
+
+def test_a_lock_that_was_cleared_is_not_removed_by_its_owner(tmp_path: Path) -> None:
+    lock = tmp_path / "files" / ".lock"
+    with held(lock, "write"):
+        _mark(lock, host="far-away")
+    assert lock.exists()
+
+
+def test_a_holder_shows_that_it_lives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("napari_stenhance.storage.lock._BEAT_S", 0.2)
+    lock = tmp_path / "files" / ".lock"
+    with held(lock, "write"):
+        first = json.loads(lock.read_text("utf-8"))
+        time.sleep(1.5)
+        second = json.loads(lock.read_text("utf-8"))
+    assert second["alive"] > first["alive"]
+    assert {**second, "alive": 0} == {**first, "alive": 0}
+
+
+def test_waiting_for_the_cache_is_said_once_and_can_be_cancelled(tmp_path: Path) -> None:
+    cache, entry = Cache(tmp_path / "cache"), tmp_path / "cache" / "features" / "key"
+    events: list[Event] = []
+    job = Job(listener=events.append)
+    with _process(HOLD_CACHE, cache.root, entry) as other:
+        _wait_until_held(other)
+        threading.Timer(1.2, job.cancel).start()
+        started = time.monotonic()
+        with pytest.raises(Cancelled):
+            with cache.lock(entry, job):
+                pytest.fail("two writers")
+        assert 1.1 < time.monotonic() - started < 2.2
+        (said,) = events
+        assert isinstance(said, Note)
+        assert f"process {other.pid} on" in said.text
+        assert str(entry) in said.text
+    # The system lets go when the owner dies.
+    with cache.lock(entry, Job()):
+        pass
+    assert [f.name for f in (cache.root / "locks").iterdir() if f.suffix == ".json"] == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C cannot be sent to one process")
+def test_ctrl_c_ends_the_wait_within_a_second(section_files: list[Path], tmp_path: Path) -> None:
+    from napari_stenhance.storage.cache import file_hash
+
+    cache = tmp_path / "cache"
+    image = section_files[0].parent / "one_he.jpg"
+    entry = Cache(cache).entry("pyramids", file_hash(image)[:32])
+    command = ("enhance", section_files[0], "--out", tmp_path / "r", "--device", "cpu")
+    with _process(HOLD_CACHE, cache, entry) as other:
+        _wait_until_held(other)
+        with _process(CLI, *command, STENHANCE_CACHE=str(cache)) as waiting:
+            assert waiting.stderr is not None
+            line = ""
+            while "Waiting for process" not in line:
+                line = waiting.stderr.readline()
+                assert line, "it did not wait"
+            waiting.send_signal(signal.SIGINT)
+            started = time.monotonic()
+            assert "The job was cancelled" in waiting.stderr.readline()
+            assert time.monotonic() - started < 1
+            assert waiting.wait(20) == 130
+
+
+def test_an_error_of_reading_is_not_one_of_the_cache(tmp_path: Path) -> None:
+    cache = Cache(tmp_path / "cache")
+    gone = tmp_path / "slide.tif"
+    with pytest.raises(FileNotFoundError):
+        with cache.lock(cache.entry("features", "key"), Job()):
+            gone.read_bytes()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"cannot be written .*STENHANCE_CACHE"):
+        with Cache(tmp_path / "file" / "cache").lock(tmp_path / "file" / "cache" / "x", Job()):
+            pytest.fail("there is no cache")
