@@ -157,6 +157,13 @@ def test_basis_is_the_svd_of_sections_centred_on_their_own_mean() -> None:
     np.testing.assert_array_equal(again.axes, basis.axes)
 
 
+def test_a_gene_that_is_nowhere_has_no_part_in_the_basis() -> None:
+    counts = np.random.default_rng(0).random((40, 60)).astype("f4")
+    counts[:, [7, 31]] = 0
+    basis, _ = fit_basis([sp.csr_array(counts)], 16, seed=0)
+    assert np.flatnonzero(~basis.axes.any(axis=0)).tolist() == [7, 31]
+
+
 @pytest.mark.parametrize("shape", [(3, 1), (12, 2), (11, 300)])
 def test_basis_of_few_spots_or_genes(shape: tuple[int, int]) -> None:
     part = sp.csr_array(np.random.default_rng(0).random(shape).astype("f4"))

@@ -72,6 +72,8 @@ def fit_basis(
         axes = axes[np.argsort(-values)]
         # A sign for each axis, which SVD leaves open.
         axes *= np.sign(axes[np.arange(rank), np.abs(axes).argmax(axis=1)])[:, None]
+        # A gene that is nowhere has no part in them; rounding would leave 1e-17, never the same.
+        axes[:, np.bincount(stacked.indices[stacked.data != 0], minlength=genes) == 0] = 0
     scores = centred.matmat(axes.T)
     mean = np.asarray(stacked.mean(axis=0)).ravel()
     return GeneBasis(axes.astype(np.float32), mean.astype(np.float32)), scores.astype(np.float32)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
+import math
 import os
 import sys
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import h5py
 
 _SECONDS, _BYTES_A_SECOND = 5.0, 2e7
+_PATIENCE = 10
 _MEMORY = 3 * 2**30
 _READ_WHOLE = 2**23
 _ROWS_AT_ONCE = 2**16
@@ -93,12 +95,18 @@ class Walk:
 def main(path: str, ratio: str, small: str, *parts: str) -> str:
     """Look through a file, and say "well" or what is wrong."""
     size = os.path.getsize(path)  # noqa: PTH202
-    with contextlib.suppress(ImportError, OSError, ValueError):
+    seconds = math.ceil(_SECONDS + size / _BYTES_A_SECOND)
+    try:
         import resource
-
-        resource.setrlimit(resource.RLIMIT_AS, (_MEMORY + 2 * size, _MEMORY + 2 * size))
-    # A thread of C's ends the process, whatever holds Python.
-    faulthandler.dump_traceback_later(_SECONDS + size / _BYTES_A_SECOND, exit=True)
+    except ImportError:
+        # Windows counts no processor time here. A thread of C's ends the process, whatever holds
+        # Python.
+        faulthandler.dump_traceback_later(_PATIENCE * seconds, exit=True)
+    else:
+        # Of the processor's time: a slow disk or a busy machine is no damage, a loop without end is.
+        resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_AS, (_MEMORY + 2 * size, _MEMORY + 2 * size))
     walk = Walk(size, int(ratio), int(small))
     try:
         with h5py.File(path, "r") as file:
