@@ -89,7 +89,9 @@ def make_decoder() -> Decoder:
 
 
 def _identity() -> dict[str, Any]:
-    return {"method": "pixel2gene", "preset": "robust", "learned_from": [{"name": "one"}]}
+    recipe = {"folds": 4}
+    learned = [{"name": "one"}]
+    return {"method": "pixel2gene", "preset": "robust", "recipe": recipe, "learned_from": learned}
 
 
 def _add_field(result: ResultFolder) -> None:
