@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Annotated, Any
 
 import typer
 
-from napari_stenhance.cli.interrupt import CANCELLED, leave
+from napari_stenhance.cli.interrupt import CANCELLED
 from napari_stenhance.errors import Cancelled, InputError, StenhanceError
 from napari_stenhance.plugin.desktop import look, need_display
-from napari_stenhance.running.bars import shown, stderr_console
+from napari_stenhance.running.bars import interruptible, shown, stderr_console
 from napari_stenhance.running.job import Job
 from napari_stenhance.running.memory import peak_gb
 from napari_stenhance.tasks.options import Option, options_of
@@ -138,16 +136,7 @@ def _job() -> Iterator[Job]:
     Ctrl-C cancels it; pressed again, it ends the process at once.
     """
     started = time.monotonic()
-    with shown(console) as job:
-
-        def cancel(_signal: int, _frame: FrameType | None) -> None:
-            job.cancel()
-            signal.signal(signal.SIGINT, leave)
-
-        before = signal.signal(signal.SIGINT, cancel)
-        try:
-            yield job
-        finally:
-            signal.signal(signal.SIGINT, before)
+    with shown(console) as job, interruptible(job):
+        yield job
     seconds = time.monotonic() - started
     console.print(f"Took {seconds:.1f} s, peak memory {peak_gb():.2f} GB.", style="dim")
