@@ -103,7 +103,7 @@ def main(path: str, ratio: str, small: str, *parts: str) -> str:
         # Python.
         faulthandler.dump_traceback_later(_PATIENCE * seconds, exit=True)
     else:
-        # Of the processor's time: a slow disk or a busy machine is no damage, a loop without end is.
+        # Processor time: a slow disk or a busy machine is no damage, a loop without end is.
         resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
         with contextlib.suppress(OSError, ValueError):
             resource.setrlimit(resource.RLIMIT_AS, (_MEMORY + 2 * size, _MEMORY + 2 * size))
