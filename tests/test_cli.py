@@ -14,6 +14,7 @@ import napari_stenhance as st
 from napari_stenhance.cli import app
 from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.section.section import open_section
+from napari_stenhance.storage.seal import json_crc32
 from napari_stenhance.storage.tiles import missing_tiles
 from napari_stenhance.tasks.enhance import EnhanceOptions
 from napari_stenhance.tasks.enhance import enhance as run_enhance
@@ -281,7 +282,9 @@ def test_predict_refuses_a_model_of_other_features(
     copy = tmp_path / "copy.stenhance.zarr"
     shutil.copytree(result, copy)
     config = copy / "files" / "models" / "pixel2gene-stain-robust" / "config.json"
-    config.write_text(json.dumps({**json.loads(config.read_text()), key: value}))
+    changed = {**json.loads(config.read_text()), key: value}
+    del changed["crc32"]
+    config.write_text(json.dumps({**changed, "crc32": json_crc32(changed)}))
     ran = run("predict", copy, "--on", section_files[0], "--out", tmp_path / "o", code=2)
     assert "the model learned from" in ran.stderr
     assert not (tmp_path / "o").exists()

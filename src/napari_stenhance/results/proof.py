@@ -28,6 +28,8 @@ UNPROVEN = (
 def manifest_of(root: Path, kind: Kind, run: str, *, proven: bool) -> Manifest:
     """Read what files a complete run should have.
 
+    The image of a gene may be removed as a whole: it can be written again, so none of it is missed.
+
     Parameters
     ----------
     root : Path
@@ -43,7 +45,16 @@ def manifest_of(root: Path, kind: Kind, run: str, *, proven: bool) -> Manifest:
         If it is damaged or missing.
     """
     file = _file(root, kind, run)
-    return read_manifest(file, ADVICE) if proven or file.exists() else {}
+    listed = read_manifest(file, ADVICE) if proven or file.exists() else {}
+    images = {_image_of(key) for key in listed} - {""}
+    removed = {image for image in images if not (root / image).is_dir()}
+    return {key: entry for key, entry in listed.items() if _image_of(key) not in removed}
+
+
+def _image_of(key: str) -> str:
+    """Return the folder of the gene's image that a file belongs to; of others nothing."""
+    parts = key.split("/")
+    return "/".join(parts[:4]) if parts[2:3] == ["genes"] else ""
 
 
 def _file(root: Path, kind: Kind, run: str) -> Path:
