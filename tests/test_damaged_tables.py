@@ -157,7 +157,10 @@ def test_a_file_on_which_hdf5_never_ends_is_refused(tmp_path: Path) -> None:
     content[segment + free : segment + free + 8] = free.to_bytes(8, "little")
     path.write_bytes(content)
     started = time.monotonic()
-    with pytest.raises(InputError, match=r"s\.h5ad: this HDF5 file is damaged where its parts are"):
+    with pytest.raises(
+        InputError,
+        match=r"s\.h5ad: this (HDF5 file is damaged|is no HDF5)",
+    ):
         open_section(path)
     assert time.monotonic() - started < 60
 

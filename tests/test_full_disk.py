@@ -18,6 +18,7 @@ import napari_stenhance as st
 from napari_stenhance.errors import InputError
 from napari_stenhance.running.job import Event, Note, Progress
 from napari_stenhance.storage.hdf5 import save_h5ad
+from napari_stenhance.tasks.enhance import EnhanceOptions, enhance
 from napari_stenhance.tasks.kept_model import KeptModel
 
 # The failure is the system's own: a limit on the size of files.
@@ -101,11 +102,11 @@ def test_a_model_that_cannot_be_saved_is_kept(
         if isinstance(event, Progress) and event.stage == "Training" and event.done == event.total:
             models.touch()
 
-    options = st.EnhanceOptions(
+    options = EnhanceOptions(
         sections=section_files[0], out=out, epochs=2, genes="hvg:5", device="cpu"
     )
     with pytest.raises(InputError) as failed:
-        st.enhance(options, st.Job(listener=listen), session_cache)
+        enhance(options, st.Job(listener=listen), session_cache)
     (kept,) = (session_cache.root / "models").iterdir()
     assert str(failed.value) == (
         f"{models}: this cannot be written (File exists); free some space, or choose another "
@@ -114,7 +115,7 @@ def test_a_model_that_cannot_be_saved_is_kept(
     trained = (kept / "weights.safetensors").read_bytes()
     models.unlink()
     events.clear()
-    (result,) = st.enhance(options, st.Job(listener=events.append), session_cache)
+    (result,) = enhance(options, st.Job(listener=events.append), session_cache)
     assert [e for e in events if isinstance(e, Progress) and e.stage == "Training"] == []
     notes = [event.text for event in events if isinstance(event, Note)]
     assert f"The model was trained already, and kept in {kept}." in notes

@@ -37,6 +37,8 @@ QUICK: dict[str, Any] = {"epochs": 1, "device": "cpu"}
 def host_state() -> dict[str, object]:
     """Return what others in this process draw from, and what they may have set."""
     cudnn = torch.backends.cudnn
+    # Asking starts numba's threads, which sets those of OpenMP: first of all.
+    numba.get_num_threads()
     state: dict[str, object] = {
         "torch": torch.get_rng_state().numpy().tobytes(),
         "numpy": pickle.dumps(np.random.get_state()),  # noqa: NPY002
@@ -66,7 +68,7 @@ def stays(call: Callable[[], object]) -> None:
     before = host_state()
     call()
     after = host_state()
-    assert [name for name in before if before[name] != after[name]] == []
+    assert {n: (before[n], after[n]) for n in before if before[n] != after[n]} == {}
 
 
 def learn(section: Path, out: Path, **options: Any) -> object:

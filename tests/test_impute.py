@@ -173,7 +173,9 @@ def test_the_same_command_is_complete_and_other_options_are_another_run(
         "X1",
         "X3",
     )
-    assert "not among the 2 of the run" in run("write", copy, "--genes", "X1", code=2).stderr
+    assert (
+        "not among the genes of the run sinca" in run("write", copy, "--genes", "X1", code=2).stderr
+    )
 
 
 def test_again_gives_the_same_bytes_and_a_killed_run_is_replaced(

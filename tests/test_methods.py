@@ -41,6 +41,7 @@ from napari_stenhance.section.section import Section
 from napari_stenhance.section.spots import log1p_cp10k
 from napari_stenhance.storage.cache import Cache
 from napari_stenhance.storage.pyramid import coarsen_all, create_levels, mean_pool
+from napari_stenhance.storage.tile_cache import TileCache
 from napari_stenhance.storage.tiles import tiles_of, write_tile
 
 QUICK = Recipe(members=5, hidden=(32, 32), schedule=SpotSchedule(epochs=30))
@@ -405,11 +406,10 @@ def test_unknown_genes_are_refused_with_a_hint(make_field: Callable[..., GeneFie
 def test_tiles_in_memory_do_not_grow_without_bound(make_field: Callable[..., GeneField]) -> None:
     field = make_field()
     size = field.tile("latent", 0, 0, 0).nbytes
-    field._tiles.clear()
-    bounded = replace(field, _tiles=type(field._tiles)(2.5 * size, getsizeof=lambda t: t.nbytes))
+    bounded = replace(field, tiles=TileCache(5 * size // 2))
     for i, j in itertools.product(range(3), range(3)):
         bounded.tile("latent", 0, i, j)
-    assert len(bounded._tiles) == 2
+    assert bounded.tiles.nbytes == 2 * size
 
 
 def test_a_sample_reads_dense_counts_too(synthetic: Section, sample: Sample) -> None:

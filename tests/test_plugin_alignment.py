@@ -58,7 +58,7 @@ def result(section: Section, tmp_path: Path, cache: Cache) -> ResultFolder:
     with ResultFolder.writing(
         tmp_path / "r.stenhance.zarr", section.need_slide(), "m-e-p"
     ) as result:
-        run = result.start_run("run", {"learned_from": []}, {"doubts": []}, grid)
+        run = result.start_run("run", {"learned_from": [], "recipe": {}}, {"doubts": []}, grid)
         field = result.create_field(run, decoder, grid)
         for raster in (field.spread, field.latent):
             for tile in missing_tiles(raster[0]):

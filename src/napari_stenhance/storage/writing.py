@@ -46,8 +46,9 @@ def writing(
     except OSError as error:
         named = [Path(str(n)) for n in (error.filename, error.filename2) if n is not None]
         inside = [name for name in named if _is_at(name, place)]
-        ours = inside or any(scratch is not None and _is_at(name, scratch) for name in named)
-        if error.errno not in _FULL and (not ours or error.errno in _READING):
+        # What is not there yet can only be written: a folder where nobody can make one says ENOENT.
+        aside = scratch is not None and any(_is_at(name, scratch) for name in named)
+        if error.errno not in _FULL and not aside and (not inside or error.errno in _READING):
             raise
         where = inside[0] if inside else place
         msg = f"{where}: this cannot be written ({reason_of(error)}); {advice}."
