@@ -150,9 +150,7 @@ def test_the_session_of_a_notebook(
         device="cpu",
         epochs=2,
     )
-    assert repr(made["result"]) == (
-        f"<Result 'first.stenhance.zarr', run '{RUN}': 200 genes of {RUN}>"
-    )
+    assert repr(made["result"]) == f"<Result 'first.stenhance.zarr': 200 genes of {RUN}>"
     assert repr(made["model"]).endswith("learned from made, again>")
     assert "200 genes" in made["result"]._repr_html_()
 

@@ -112,7 +112,7 @@ def test_a_file_is_read_only_where_it_is_asked_for(
     assert named_genes(["C", "@list.txt"], THERE, "them") == ("C", "B,C", "A")
     assert named_genes(f"@{tmp_path / 'list.txt'}", THERE, "them") == ("B,C", "A")
     for given, said in (
-        ("list.txt", r"^list.txt \(1 of 1\): not among them; for the genes .* write @list.txt.$"),
+        ("list.txt", r"^list.txt: not among them; for the genes .* write @list.txt.$"),
         (["A,b", "c"], r"^b, c \(2 of 3\): not among them; did you mean B, C\?$"),
         ("X" * 500, "leave them out.$"),
         ("@nothing", r"^nothing: the list of genes cannot be read \(No such file or directory\)"),

@@ -40,6 +40,10 @@ from napari_stenhance.storage.cache import Cache
 if TYPE_CHECKING:
     import anndata as ad
 
+NO_SCALE = (
+    "The scale is unknown: give it, in µm per pixel; without one, lengths are in pixels, and areas "
+    "are not known."
+)
 _SCALES_DIFFER = 0.03
 
 
@@ -117,6 +121,17 @@ class Section:
         """What errors name: the file of the counts, else the section."""
         return self.origin or self.name
 
+    def __repr__(self) -> str:
+        parts = []
+        if self.slide is not None:
+            parts.append(f"slide {self.slide.path.name!r}")
+        if self.spots is not None:
+            parts.append(f"{self.spots.n_obs} spots × {self.spots.n_vars} genes")
+        parts.append("scale unknown" if self.mpp is None else f"{self.mpp:.4g} µm per pixel")
+        number = len(self.doubts)
+        parts += [f"{number} doubt{'s' * (number > 1)}"] * (number > 0)
+        return f"<Section {self.name!r}: {', '.join(parts)}>"
+
     def _check_inside(self, xy: NDArray[np.float64]) -> None:
         shape = self.need_slide().shape
         inside = share_inside(xy, shape)
@@ -139,8 +154,9 @@ class Section:
         """
         if self.slide is None:
             why = " ".join(self.doubts)
-            msg = f"{self.where}: this section has no slide, and the task needs one. {why}".strip()
-            raise InputError(msg)
+            what = "this section has no slide, and the task needs one; give its image."
+            msg = f"{self.where}: {what} {why}".strip()
+            raise InputError(msg, option="image")
         return self.slide
 
     def need_spots(self) -> ad.AnnData:
@@ -328,7 +344,7 @@ def _assemble(
         if scale is not None:
             slide = slide.with_mpp(scale, source)
     if scale is None:
-        doubts.append("The scale is unknown: give it, in µm per pixel.")
+        doubts.append(NO_SCALE)
     elif source.startswith("inferred"):
         doubts.append(f"The scale, {scale:.4g} µm per pixel, is {source}.")
     if not spots and slide is not None:
