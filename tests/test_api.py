@@ -94,7 +94,9 @@ def session(
     assert float(image.y[1] - image.y[0]) == grid.pitch_um == 8
     assert image.x.attrs["units"] == "micrometer"
     adata = result.to_anndata(at=section)
-    assert list(adata.obs_names) == list(section.need_spots().obs_names)
+    pd.testing.assert_frame_equal(
+        adata.obs.drop(columns="superpixels"), section.need_spots().obs
+    )
     on = adata[adata.obs["superpixels"] == adata.obs["superpixels"].max()].obs_names[0]
     x, y = adata[on].obsm["spatial"][0] * section.mpp
     assert float(image.sel(x=x, y=y, method="nearest")) == pytest.approx(
@@ -122,7 +124,8 @@ def session(
     ids = st.read(cortex).need_spots().obs_names
     assert list(found.labels.index) == list(found.confidence.index) == list(ids)
     assert set(found.labels.dropna()) == {"Domain 1", "Domain 2", "Domain 3"}
-    assert found.confidence.between(0, 1).all()
+    # One training has none to agree with.
+    assert found.confidence.isna().all()
     assert found.label_image.attrs["domains"] == {n: f"Domain {n}" for n in (1, 2, 3)}
     return {"result": result, "model": model, "other": other, "filled": filled, "found": found}
 
@@ -216,7 +219,8 @@ def test_what_is_public_is_there_and_no_options_are() -> None:
     for name in st.__all__:
         assert getattr(st, name) is not None
         assert not name.endswith("Options")
-    assert set(st.__all__) <= set(dir(st))
+    # Completion offers what is public, and nothing that the module imports for itself.
+    assert {name for name in dir(st) if not name.startswith("__")} == set(st.__all__)
     with pytest.raises(AttributeError, match="EnhanceOptions"):
         st.EnhanceOptions  # noqa: B018
 
@@ -323,8 +327,22 @@ def test_a_result_holds_runs_of_every_kind(here: Path) -> None:
     assert np.isnan(filled.spread("G1")).all()
     assert (filled.spread("NEW0").max() > 0).item()
     assert (result.spread("G1").max() > 0).item()
-    with pytest.raises(st.InputError, match="not among the 40"):
+    with pytest.raises(st.InputError, match=r"not among the 40 .* or not chosen\.$"):
         opened["NEW0"]
+    with pytest.raises(st.InputError, match=r"did you mean G1\?$"):
+        opened["g1"]
+    with pytest.raises(st.InputError, match=r"did you mean NEW0\?$"):
+        filled["new0"]
+    for several in (["G1", "G2"], 0):
+        for ask in (opened.__getitem__, opened.spread, filled.__getitem__, filled.spread):
+            with pytest.raises(st.InputError, match="name one gene"):
+                ask(several)
+    with pytest.raises(TypeError, match="not iterable"):
+        list(opened)
+    assert (opened["G1"].name, opened.spread("G1").name) == ("G1", "G1 spread")
+    assert (filled["NEW0"].name, filled.spread("NEW0").name) == ("NEW0", "NEW0 spread")
+    with pytest.raises(st.InputError, match=r"is opened with Result\.open"):
+        st.Result(result.path)
 
     spots = opened.to_anndata()
     pd.testing.assert_index_equal(spots.obs_names, found.labels.index)
@@ -490,3 +508,15 @@ def _silent() -> Any:
     from rich.console import Console
 
     return Console(quiet=True)
+
+
+def test_sections_and_slides_say_in_a_line_what_they_are(here: Path) -> None:
+    section = st.read("one.h5ad")
+    spots, slide = section.need_spots(), section.need_slide()
+    scale = f"{section.mpp:.4g} µm per pixel"
+    parts = f"slide {slide.path.name!r}, {spots.n_obs} spots × {spots.n_vars} genes, {scale}"
+    assert repr(section).startswith(f"<Section {section.name!r}: {parts}")
+    height, width = slide.shape
+    assert repr(slide) == f"<Slide {str(slide.path)!r}: {width} × {height} px, {scale}>"
+    alone = st.Section(spots=spots, mpp=1.0)
+    assert "slide" not in repr(alone)
