@@ -94,9 +94,7 @@ def session(
     assert float(image.y[1] - image.y[0]) == grid.pitch_um == 8
     assert image.x.attrs["units"] == "micrometer"
     adata = result.to_anndata(at=section)
-    pd.testing.assert_frame_equal(
-        adata.obs.drop(columns="superpixels"), section.need_spots().obs
-    )
+    pd.testing.assert_frame_equal(adata.obs.drop(columns="superpixels"), section.need_spots().obs)
     on = adata[adata.obs["superpixels"] == adata.obs["superpixels"].max()].obs_names[0]
     x, y = adata[on].obsm["spatial"][0] * section.mpp
     assert float(image.sel(x=x, y=y, method="nearest")) == pytest.approx(
@@ -520,3 +518,39 @@ def test_sections_and_slides_say_in_a_line_what_they_are(here: Path) -> None:
     assert repr(slide) == f"<Slide {str(slide.path)!r}: {width} × {height} px, {scale}>"
     alone = st.Section(spots=spots, mpp=1.0)
     assert "slide" not in repr(alone)
+
+
+def test_spots_bring_along_what_can_be_stored(here: Path) -> None:
+    spots = ad.read_h5ad("one.h5ad")
+    mixed = [1, "a", *([None] * (spots.n_obs - 2))]
+    spots.obs["mixed"] = mixed
+    section = st.read(spots, image="one_he.jpg")
+    result = st.Result.open("one.stenhance.zarr")
+    table = result.to_anndata(at=section)
+    assert table.obs["mixed"].tolist() == mixed
+    st.export(result, to="h5ad", at_spots=section, out="table.h5ad")
+    written = ad.read_h5ad("table.h5ad").obs["mixed"]
+    assert written.dropna().tolist() == ["1", "a"]
+    assert written.isna().sum() == spots.n_obs - 2
+
+    spots.uns["model"] = object()
+    for verb in (
+        lambda: st.domains(spots, n_domains=2, out="d.stenhance.zarr", **QUICK),
+        lambda: st.impute(spots, "one.h5ad", out="i.stenhance.zarr", **QUICK),
+    ):
+        with pytest.raises(st.InputError, match=r"uns/model cannot be stored .* leave it out"):
+            verb()
+    assert not Path("d.stenhance.zarr").exists()
+    assert not Path("i.stenhance.zarr").exists()
+
+
+def test_that_there_is_no_scale_is_said_once(here: Path) -> None:
+    spots = ad.read_h5ad("one.h5ad")
+    spots.uns.clear()
+    said: list[str] = []
+    job = st.Job(lambda event: said.append(event.text) if hasattr(event, "text") else None)
+    for n, section in enumerate((spots, st.Section(spots=spots.copy()))):
+        found = st.domains(section, n_domains=2, out=f"{n}.stenhance.zarr", **QUICK, job=job)
+        assert sum("scale" in doubt for doubt in found.doubts) == 1
+        assert sum("scale" in text for text in said) == 1
+        said.clear()

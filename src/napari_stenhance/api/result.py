@@ -59,11 +59,11 @@ class Result:
     __iter__ = None
     """Genes are in `genes`; without this, Python would try `result[0]`, `result[1]` …"""
 
-    def __init__(self, folder: ResultFolder, run_name: str = "") -> None:
+    def __init__(self, folder: Any, run_name: str = "") -> None:
         if not isinstance(folder, ResultFolder):
             msg = f"Result({str(folder)!r}): a folder is opened with Result.open."
             raise InputError(msg)
-        self.folder = folder
+        self.folder: ResultFolder = folder
         self.run_name = run_name
 
     @classmethod
@@ -242,9 +242,10 @@ class Result:
         AnnData
             Of a gene field, `X` (spots, genes) float32 in the unit of the run, `var["held_out_r"]`,
             `obsm["spatial"]` in full-resolution pixels, `obs` as the spots have it, and
-            `obs["superpixels"]`, how many were averaged, 0 where the spot lies off the tissue and has the nearest prediction. Of an
-            imputation its table: expected counts, `layers["log1p_cp10k"]`, `var["imputed"]`. Of a
-            run of domains that was chosen, the spots as they were given, with `obs["domain"]`.
+            `obs["superpixels"]`, how many were averaged, 0 where the spot lies off the tissue and
+            has the nearest prediction. Of an imputation its table: expected counts,
+            `layers["log1p_cp10k"]`, `var["imputed"]`. Of a run of domains that was chosen, the
+            spots as they were given, with `obs["domain"]`.
 
         Raises
         ------

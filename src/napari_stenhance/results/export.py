@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from napari_stenhance.errors import InputError
 from napari_stenhance.methods.field import Decoder, GeneField
 from napari_stenhance.results.result import ResultFolder
+from napari_stenhance.results.tables import storable
 from napari_stenhance.running.job import Job
 from napari_stenhance.section.footprint import Footprints
 from napari_stenhance.section.section import Section
@@ -171,5 +172,6 @@ def write_h5ad(table: ad.AnnData, out: Path) -> None:
     InputError
         If something lies at `out`, or its folder cannot be written.
     """
+    table.obs, table.var = storable(table.obs), storable(table.var)
     with written_whole(out) as aside:
         save_h5ad(table, aside, compression="gzip")

@@ -40,7 +40,7 @@ from napari_stenhance.storage.cache import Cache
 if TYPE_CHECKING:
     import anndata as ad
 
-NO_SCALE = (
+_NO_SCALE = (
     "The scale is unknown: give it, in µm per pixel; without one, lengths are in pixels, and areas "
     "are not known."
 )
@@ -112,6 +112,8 @@ class Section:
             object.__setattr__(self, "spots", attach(self.spots, geometry))
         if self.slide is not None and mpp is not None and self.slide.mpp != mpp:
             object.__setattr__(self, "slide", self.slide.with_mpp(mpp, "given"))
+        if mpp is None:
+            doubts = (*doubts, _NO_SCALE)
         object.__setattr__(self, "mpp", mpp)
         # A section made of another says the same again.
         object.__setattr__(self, "doubts", tuple(dict.fromkeys(doubts)))
@@ -343,9 +345,7 @@ def _assemble(
             )
         if scale is not None:
             slide = slide.with_mpp(scale, source)
-    if scale is None:
-        doubts.append(NO_SCALE)
-    elif source.startswith("inferred"):
+    if scale is not None and source.startswith("inferred"):
         doubts.append(f"The scale, {scale:.4g} µm per pixel, is {source}.")
     if not spots and slide is not None:
         return Section(slide=slide, name=found.name, mpp=scale, doubts=tuple(doubts))

@@ -84,17 +84,12 @@ def open_spots(
     InputError
         If it has no spots, or their counts are not raw.
     """
-    from napari_stenhance.section.section import NO_SCALE
     from napari_stenhance.section.spots import check_raw
     from napari_stenhance.tasks.predicting import open_for
 
     opened = open_for(section, mpp, image=image, spots=True, slide=False, cache=cache, job=job)
     check_raw(opened.need_spots(), opened.where)
-    if opened.mpp is None:
-        # A section that was read has said so.
-        if NO_SCALE not in opened.doubts:
-            job.note(f"{opened.name}: {NO_SCALE}")
-    elif opened.slide is None:
+    if opened.mpp is not None and opened.slide is None:
         job.note(f"{opened.name}: there is no slide, so images are laid over the spots alone.")
     return opened
 
