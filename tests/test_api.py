@@ -94,7 +94,7 @@ def session(
     assert float(image.y[1] - image.y[0]) == grid.pitch_um == 8
     assert image.x.attrs["units"] == "micrometer"
     adata = result.to_anndata(at=section)
-    assert list(adata.obs_names) == list(section.need_spots().obs_names)
+    pd.testing.assert_frame_equal(adata.obs.drop(columns="superpixels"), section.need_spots().obs)
     on = adata[adata.obs["superpixels"] == adata.obs["superpixels"].max()].obs_names[0]
     x, y = adata[on].obsm["spatial"][0] * section.mpp
     assert float(image.sel(x=x, y=y, method="nearest")) == pytest.approx(
@@ -122,7 +122,8 @@ def session(
     ids = st.read(cortex).need_spots().obs_names
     assert list(found.labels.index) == list(found.confidence.index) == list(ids)
     assert set(found.labels.dropna()) == {"Domain 1", "Domain 2", "Domain 3"}
-    assert found.confidence.between(0, 1).all()
+    # One training has none to agree with.
+    assert found.confidence.isna().all()
     assert found.label_image.attrs["domains"] == {n: f"Domain {n}" for n in (1, 2, 3)}
     return {"result": result, "model": model, "other": other, "filled": filled, "found": found}
 
@@ -150,9 +151,7 @@ def test_the_session_of_a_notebook(
         device="cpu",
         epochs=2,
     )
-    assert repr(made["result"]) == (
-        f"<Result 'first.stenhance.zarr', run '{RUN}': 200 genes of {RUN}>"
-    )
+    assert repr(made["result"]) == f"<Result 'first.stenhance.zarr': 200 genes of {RUN}>"
     assert repr(made["model"]).endswith("learned from made, again>")
     assert "200 genes" in made["result"]._repr_html_()
 
@@ -218,7 +217,8 @@ def test_what_is_public_is_there_and_no_options_are() -> None:
     for name in st.__all__:
         assert getattr(st, name) is not None
         assert not name.endswith("Options")
-    assert set(st.__all__) <= set(dir(st))
+    # Completion offers what is public, and nothing that the module imports for itself.
+    assert {name for name in dir(st) if not name.startswith("__")} == set(st.__all__)
     with pytest.raises(AttributeError, match="EnhanceOptions"):
         st.EnhanceOptions  # noqa: B018
 
@@ -325,8 +325,22 @@ def test_a_result_holds_runs_of_every_kind(here: Path) -> None:
     assert np.isnan(filled.spread("G1")).all()
     assert (filled.spread("NEW0").max() > 0).item()
     assert (result.spread("G1").max() > 0).item()
-    with pytest.raises(st.InputError, match="not among the 40"):
+    with pytest.raises(st.InputError, match=r"not among the 40 .* or not chosen\.$"):
         opened["NEW0"]
+    with pytest.raises(st.InputError, match=r"did you mean G1\?$"):
+        opened["g1"]
+    with pytest.raises(st.InputError, match=r"did you mean NEW0\?$"):
+        filled["new0"]
+    for several in (["G1", "G2"], 0):
+        for ask in (opened.__getitem__, opened.spread, filled.__getitem__, filled.spread):
+            with pytest.raises(st.InputError, match="name one gene"):
+                ask(several)
+    with pytest.raises(TypeError, match="not iterable"):
+        list(opened)
+    assert (opened["G1"].name, opened.spread("G1").name) == ("G1", "G1 spread")
+    assert (filled["NEW0"].name, filled.spread("NEW0").name) == ("NEW0", "NEW0 spread")
+    with pytest.raises(st.InputError, match=r"is opened with Result\.open"):
+        st.Result(result.path)
 
     spots = opened.to_anndata()
     pd.testing.assert_index_equal(spots.obs_names, found.labels.index)
@@ -492,3 +506,51 @@ def _silent() -> Any:
     from rich.console import Console
 
     return Console(quiet=True)
+
+
+def test_sections_and_slides_say_in_a_line_what_they_are(here: Path) -> None:
+    section = st.read("one.h5ad")
+    spots, slide = section.need_spots(), section.need_slide()
+    scale = f"{section.mpp:.4g} µm per pixel"
+    parts = f"slide {slide.path.name!r}, {spots.n_obs} spots × {spots.n_vars} genes, {scale}"
+    assert repr(section).startswith(f"<Section {section.name!r}: {parts}")
+    height, width = slide.shape
+    assert repr(slide) == f"<Slide {str(slide.path)!r}: {width} × {height} px, {scale}>"
+    alone = st.Section(spots=spots, mpp=1.0)
+    assert "slide" not in repr(alone)
+
+
+def test_spots_bring_along_what_can_be_stored(here: Path) -> None:
+    spots = ad.read_h5ad("one.h5ad")
+    mixed = [1, "a", *([None] * (spots.n_obs - 2))]
+    spots.obs["mixed"] = mixed
+    section = st.read(spots, image="one_he.jpg")
+    result = st.Result.open("one.stenhance.zarr")
+    table = result.to_anndata(at=section)
+    assert table.obs["mixed"].tolist() == mixed
+    st.export(result, to="h5ad", at_spots=section, out="table.h5ad")
+    written = ad.read_h5ad("table.h5ad").obs["mixed"]
+    assert written.dropna().tolist() == ["1", "a"]
+    assert written.isna().sum() == spots.n_obs - 2
+
+    spots.uns["model"] = object()
+    for verb in (
+        lambda: st.domains(spots, n_domains=2, out="d.stenhance.zarr", **QUICK),
+        lambda: st.impute(spots, "one.h5ad", out="i.stenhance.zarr", **QUICK),
+    ):
+        with pytest.raises(st.InputError, match=r"uns/model cannot be stored .* leave it out"):
+            verb()
+    assert not Path("d.stenhance.zarr").exists()
+    assert not Path("i.stenhance.zarr").exists()
+
+
+def test_that_there_is_no_scale_is_said_once(here: Path) -> None:
+    spots = ad.read_h5ad("one.h5ad")
+    spots.uns.clear()
+    said: list[str] = []
+    job = st.Job(lambda event: said.append(event.text) if hasattr(event, "text") else None)
+    for n, section in enumerate((spots, st.Section(spots=spots.copy()))):
+        found = st.domains(section, n_domains=2, out=f"{n}.stenhance.zarr", **QUICK, job=job)
+        assert sum("scale" in doubt for doubt in found.doubts) == 1
+        assert sum("scale" in text for text in said) == 1
+        said.clear()

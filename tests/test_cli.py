@@ -233,6 +233,11 @@ def test_a_region_limits_the_prediction_and_reuses_the_model(
     assert kept is not None
     assert kept.area.equals(st.Region.read(region).area)
     assert opened.region(opened.runs[0]) is None
+    whole, inside_it = (
+        line for line in run("info", opened.path).output.splitlines() if "Run " in line
+    )
+    assert whole.endswith(", seed 0")
+    assert inside_it.endswith(", seed 0, inside a region")
     where = opened.slide_path()
     assert where is not None
     assert where.name == "two_he.jpg"

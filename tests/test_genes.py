@@ -103,6 +103,14 @@ def test_a_gene_with_a_comma_stays_whole(given: str | list[str], genes: str) -> 
     assert named_genes(given, THERE, "them") == tuple(genes.split("|"))
 
 
+def test_a_misprint_is_told_the_nearest_gene() -> None:
+    there = ("KRT8", "KRT18", "ERBB2", "CD74")
+    with pytest.raises(InputError, match=r"^ERRB2: not among them; did you mean ERBB2\?$"):
+        named_genes("ERRB2", there, "them")
+    with pytest.raises(InputError, match=r"^MUC1: not among them; leave it out.$"):
+        named_genes("MUC1", there, "them")
+
+
 def test_a_file_is_read_only_where_it_is_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -113,9 +121,10 @@ def test_a_file_is_read_only_where_it_is_asked_for(
     assert named_genes(["C", "@list.txt"], THERE, "them") == ("C", "B,C", "A")
     assert named_genes(f"@{tmp_path / 'list.txt'}", THERE, "them") == ("B,C", "A")
     for given, said in (
-        ("list.txt", r"^list.txt \(1 of 1\): not among them; for the genes .* write @list.txt.$"),
+        ("list.txt", r"^list.txt: not among them; for the genes .* write @list.txt.$"),
         (["A,b", "c"], r"^b, c \(2 of 3\): not among them; did you mean B, C\?$"),
-        ("X" * 500, "leave them out.$"),
+        ("X" * 500, "X: not among them; leave it out.$"),
+        (["XXX", "YYY"], r"^XXX, YYY \(2 of 2\): not among them; leave them out.$"),
         ("@nothing", r"^nothing: the list of genes cannot be read \(No such file or directory\)"),
         ("@.", "^.: the list of genes cannot be read"),
         (" , ", "no gene is named"),

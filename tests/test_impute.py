@@ -241,7 +241,7 @@ def test_bad_input_is_one_sentence(made: tuple[Path, Path], tmp_path: Path) -> N
         *pair, "--genes", "X1,nope"
     )
     assert "did you mean X1?" in sentence(*pair, "--genes", "x1")
-    assert "X2 (1 of 1): not among the genes of the table; leave them out (--write)." in sentence(
+    assert "X2: not among the genes of the table; leave it out (--write)." in sentence(
         *pair, "--genes", "X1", "--write", "X2"
     )
     assert "no column of the cells" in sentence(*pair, "--cluster-key", "nope")

@@ -145,7 +145,7 @@ def test_what_is_missing_or_fails_is_one_sentence(
     person.click(dock.run)
     assert "single cells" in notifications[-1].message
     impute(person, cells, tmp_path / "r", genes="nope")
-    assert "nope (1 of 1): not among the genes of spots and cells" in notifications[-1].message
+    assert "nope: not among the genes of spots and cells" in notifications[-1].message
 
     def fail(_options: Any, _job: Any) -> None:
         msg = "CUDA out of memory"

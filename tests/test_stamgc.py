@@ -232,6 +232,9 @@ def test_votes_do_not_depend_on_the_numbering() -> None:
     shuffled, same = consensus([part[:, ::-1] for part in parts])
     assert agreement(shuffled, label.astype(object))["ARI"] == 1
     np.testing.assert_allclose(same, confidence)
+    alone, nothing = consensus(parts[:1])
+    np.testing.assert_array_equal(alone, parts[0].argmax(axis=1))
+    assert np.isnan(nothing).all()
 
 
 def test_majority_mends_a_lone_spot_only() -> None:

@@ -42,7 +42,7 @@ def gene_image(run: FieldRun, gene: str, what: What = "latent") -> xr.DataArray:
     return _image(
         field.image(gene, what=what),
         field.grid,
-        gene,
+        gene if what == "latent" else f"{gene} {what}",
         {
             "gene": gene,
             "unit": field.unit,
@@ -73,7 +73,7 @@ def imputed_image(run: ImputedRun, gene: str, layer: Layer | None = None) -> xr.
     return _image(
         values[np.asarray(run.levels[0][...])],
         run.grid,
-        gene,
+        gene if layer is None else f"{gene} {layer}",
         {
             "gene": gene,
             "unit": UNIT,

@@ -56,8 +56,14 @@ class Result:
     (('y', 'x'), 'log1p CP10k')
     """
 
-    def __init__(self, folder: ResultFolder, run_name: str = "") -> None:
-        self.folder = folder
+    __iter__ = None
+    """Genes are in `genes`; without this, Python would try `result[0]`, `result[1]` …"""
+
+    def __init__(self, folder: Any, run_name: str = "") -> None:
+        if not isinstance(folder, ResultFolder):
+            msg = f"Result({str(folder)!r}): a folder is opened with Result.open."
+            raise InputError(msg)
+        self.folder: ResultFolder = folder
         self.run_name = run_name
 
     @classmethod
@@ -190,6 +196,7 @@ class Result:
             If there is no such gene.
         """
         run = self._of_genes
+        _one(gene)
         if isinstance(run, ImputedRun):
             return imputed_image(run, gene)
         return gene_image(run, gene)
@@ -200,7 +207,8 @@ class Result:
         Returns
         -------
         DataArray of float32, dims (y, x)
-            A standard deviation in the gene's unit: it ranks places, and is no interval.
+            A standard deviation in the gene's unit: it ranks places, and is no interval. Its name
+            is that of the gene and "spread".
 
         Raises
         ------
@@ -208,6 +216,7 @@ class Result:
             If there is no such gene.
         """
         run = self._of_genes
+        _one(gene)
         if isinstance(run, ImputedRun):
             return imputed_image(run, gene, "spread")
         return gene_image(run, gene, "spread")
@@ -232,10 +241,11 @@ class Result:
         -------
         AnnData
             Of a gene field, `X` (spots, genes) float32 in the unit of the run, `var["held_out_r"]`,
-            `obsm["spatial"]` in full-resolution pixels; `obs["superpixels"]` is how many were
-            averaged, 0 where the spot lies off the tissue and has the nearest prediction. Of an
-            imputation its table: expected counts, `layers["log1p_cp10k"]`, `var["imputed"]`. Of a
-            run of domains that was chosen, the spots as they were given, with `obs["domain"]`.
+            `obsm["spatial"]` in full-resolution pixels, `obs` as the spots have it, and
+            `obs["superpixels"]`, how many were averaged, 0 where the spot lies off the tissue and
+            has the nearest prediction. Of an imputation its table: expected counts,
+            `layers["log1p_cp10k"]`, `var["imputed"]`. Of a run of domains that was chosen, the
+            spots as they were given, with `obs["domain"]`.
 
         Raises
         ------
@@ -264,12 +274,15 @@ class Result:
 
     @property
     def confidence(self) -> pd.Series[float]:
-        """How sure each spot's domain is, from 0 to 1, by the ids of the spots.
+        """Share of the trainings that agree on each spot's domain, from 0 to 1, by the spots' ids.
+
+        NaN where nothing says: of all spots if there was a single training, as with `runs=1` and
+        the preset reference, and of spots that were repainted.
 
         Raises
         ------
         InputError
-            If the domains are of superpixels, or were edited: then nothing says.
+            If the domains are of superpixels.
         """
         spots = self._obs()
         if spots is None or CONFIDENCE not in spots:
@@ -304,8 +317,7 @@ class Result:
         look([self.path])
 
     def __repr__(self) -> str:
-        chosen = f", run {self.run_name!r}" if self.run_name else ""
-        return f"<Result {str(self.path)!r}{chosen}: {'; '.join(self._said())}>"
+        return f"<Result {str(self.path)!r}: {'; '.join(self._said())}>"
 
     def _repr_html_(self) -> str:
         lines = "".join(
@@ -322,3 +334,16 @@ class Result:
             run = self._of_domains
             said.append(f"{len(run.domains)} domains of {run.name}")
         return said or ["nothing is complete"]
+
+
+def _one(gene: object) -> None:
+    """Refuse what is not the name of one gene.
+
+    Raises
+    ------
+    InputError
+        If it is a list, a number or anything else.
+    """
+    if not isinstance(gene, str):
+        msg = f"{gene!r:.80}: name one gene, as result['ERBB2']; of several, ask for one at a time."
+        raise InputError(msg)

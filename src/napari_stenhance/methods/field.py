@@ -73,8 +73,8 @@ class Decoder:
             return self.genes.index(gene)
         except ValueError:
             alike = [g for g in self.genes if g.lower() == gene.lower()]
-            hint = f"; did you mean {alike[0]}?" if alike else "; it was not measured or not chosen"
-            msg = f"Gene {gene!r} is not among the {len(self.genes)} genes of this run{hint}."
+            hint = f"did you mean {alike[0]}?" if alike else "it was not measured or not chosen."
+            msg = f"Gene {gene!r} is not among the {len(self.genes)} genes of this run; {hint}"
             raise InputError(msg) from None
 
     def indices_of(self, genes: Sequence[str]) -> NDArray[np.intp]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,8 @@ CONTROLS = (
 
 EVERYWHERE = "the genes that every training section measured"
 COUNTED_ABOVE = 20
+_NEAR = 0.75
+"""How alike two names are, from 0 to 1, for the one to be taken for a misprint of the other."""
 MOST_MAPS = 3000
 """As the published program of Pixel2Gene on large slides."""
 
@@ -67,7 +70,8 @@ def named_genes(
     lost = [gene for gene in genes if gene not in known]
     if lost:
         shown = ", ".join(lost[:5]) + (" …" if len(lost) > 5 else "")
-        msg = f"{shown} ({len(lost)} of {len(genes)}): not among {where}; {_hint(lost, there)}"
+        number = f" ({len(lost)} of {len(genes)})" if len(genes) > 1 else ""
+        msg = f"{shown}{number}: not among {where}; {_hint(lost, there)}"
         raise InputError(msg, option=option)
     return genes
 
@@ -107,13 +111,18 @@ def split_genes(text: str, known: Collection[str]) -> list[str]:
 
 
 def _hint(lost: Sequence[str], there: Sequence[str]) -> str:
-    """Say what was meant: genes in other letters, or a file; else, what to do."""
+    """Say what was meant: genes in other letters, a file, or the nearest; else, what to do."""
     alike = {gene.casefold(): gene for gene in there}
     meant = [alike[gene.casefold()] for gene in lost if gene.casefold() in alike]
+    file = next((name for name in lost if _is_file(name)), None)
+    if file is not None and not meant:
+        return f"for the genes of that file, write @{file}."
+    if not meant:
+        near = (difflib.get_close_matches(gene, there, 1, _NEAR) for gene in lost[:5])
+        meant = list(dict.fromkeys(gene for found in near for gene in found))
     if meant:
         return f"did you mean {', '.join(meant[:5])}?"
-    file = next((name for name in lost if _is_file(name)), None)
-    return "leave them out." if file is None else f"for the genes of that file, write @{file}."
+    return "leave it out." if len(lost) == 1 else "leave them out."
 
 
 def _is_file(name: str) -> bool:

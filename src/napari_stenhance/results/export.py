@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from napari_stenhance.errors import InputError
 from napari_stenhance.methods.field import Decoder, GeneField
 from napari_stenhance.results.result import ResultFolder
+from napari_stenhance.results.tables import storable
 from napari_stenhance.running.job import Job
 from napari_stenhance.section.footprint import Footprints
 from napari_stenhance.section.section import Section
@@ -68,8 +69,9 @@ def at_spots(
     Returns
     -------
     AnnData
-        `X` (spots, genes) float32 in the run's unit; `obs["superpixels"]` is how many were
-        averaged: where it is 0 the spot lies off the tissue mask and has the nearest prediction.
+        `X` (spots, genes) float32 in the run's unit; `obs` as the spots have it, and
+        `obs["superpixels"]`, how many were averaged: where it is 0 the spot lies off the tissue
+        mask and has the nearest prediction.
 
     Raises
     ------
@@ -77,7 +79,6 @@ def at_spots(
         If the section belongs to another slide, or the run predicted none of its spots.
     """
     import anndata as ad
-    import pandas as pd
 
     about = result.about["slide"]
     if section.slide is not None and section.slide.sha256 != about["sha256"]:
@@ -98,7 +99,7 @@ def at_spots(
     chosen = _chosen(field, genes)
     return ad.AnnData(
         X=field.decoder.values(under.mean(latents), chosen),
-        obs=pd.DataFrame({"superpixels": averaged}, index=spots.obs_names.copy()),
+        obs=spots.obs.assign(superpixels=averaged),
         var=genes_table(field.decoder, chosen),
         obsm={"spatial": xy_um / about["mpp"]},
         uns=about_prediction(result, run, asdict(geometry), field.unit),
@@ -171,5 +172,6 @@ def write_h5ad(table: ad.AnnData, out: Path) -> None:
     InputError
         If something lies at `out`, or its folder cannot be written.
     """
+    table.obs, table.var = storable(table.obs), storable(table.var)
     with written_whole(out) as aside:
         save_h5ad(table, aside, compression="gzip")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +15,11 @@ from zarr.codecs import Crc32cCodec, ZstdCodec
 from napari_stenhance.errors import InputError
 from napari_stenhance.results.about import ADVICE
 from napari_stenhance.storage.checked import folder_of
-from napari_stenhance.storage.reading import reading
+from napari_stenhance.storage.reading import reading, reason_of
 
 if TYPE_CHECKING:
     import anndata as ad
+    import pandas as pd
 
     from napari_stenhance.results.result import ResultFolder
 
@@ -38,9 +40,56 @@ def write_table(group: zarr.Group, key: str, table: ad.AnnData) -> None:
     """
     import anndata
 
+    table.obs, table.var = storable(table.obs), storable(table.var)
     compressors = (ZstdCodec(), Crc32cCodec())
     with anndata.settings.override(auto_shard_zarr_v3=False):
         anndata.io.write_elem(group, key, table, dataset_kwargs={"compressors": compressors})
+
+
+def storable(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a table whose columns of mixed things are text; what is missing stays missing."""
+    import pandas as pd
+
+    mixed = [
+        name
+        for name, column in frame.items()
+        if column.dtype == object and pd.api.types.infer_dtype(column, skipna=False) != "string"
+    ]
+    text = {
+        str(name): frame[name].map(str, na_action="ignore").astype("category") for name in mixed
+    }
+    return frame.assign(**text) if text else frame
+
+
+def check_storable(table: ad.AnnData, where: str) -> None:
+    """Check, before anything is computed, that all that observations bring along can be written.
+
+    Raises
+    ------
+    InputError
+        If `uns`, `obsm` or another part holds what is neither numbers nor text.
+    """
+    import anndata
+
+    # One row tells the types.
+    first = table[:1, :1].copy()
+    try:
+        group = zarr.group(zarr.storage.MemoryStore(), zarr_format=3)
+        with anndata.settings.override(auto_shard_zarr_v3=False):
+            first.obs, first.var = storable(first.obs), storable(first.var)
+            anndata.io.write_elem(group, "table", first)
+    except Exception as error:
+        part = re.search(r"key '(.*?)' .* to /table/?(\S*)", " ".join(_notes(error)))
+        named = "/".join(filter(None, (part[2], part[1]))) if part else "a part beside the counts"
+        msg = (
+            f"{where}: {named} cannot be stored ({reason_of(error)}); leave it out, or turn it "
+            "into numbers or text."
+        )
+        raise InputError(msg) from error
+
+
+def _notes(error: BaseException) -> list[str]:
+    return [str(error), *getattr(error, "__notes__", ())]
 
 
 def read_table(group: zarr.Group, key: str) -> Any:

@@ -40,6 +40,10 @@ from napari_stenhance.storage.cache import Cache
 if TYPE_CHECKING:
     import anndata as ad
 
+_NO_SCALE = (
+    "The scale is unknown: give it, in µm per pixel; without one, lengths are in pixels, and areas "
+    "are not known."
+)
 _SCALES_DIFFER = 0.03
 
 
@@ -108,6 +112,8 @@ class Section:
             object.__setattr__(self, "spots", attach(self.spots, geometry))
         if self.slide is not None and mpp is not None and self.slide.mpp != mpp:
             object.__setattr__(self, "slide", self.slide.with_mpp(mpp, "given"))
+        if mpp is None:
+            doubts = (*doubts, _NO_SCALE)
         object.__setattr__(self, "mpp", mpp)
         # A section made of another says the same again.
         object.__setattr__(self, "doubts", tuple(dict.fromkeys(doubts)))
@@ -116,6 +122,17 @@ class Section:
     def where(self) -> str:
         """What errors name: the file of the counts, else the section."""
         return self.origin or self.name
+
+    def __repr__(self) -> str:
+        parts = []
+        if self.slide is not None:
+            parts.append(f"slide {self.slide.path.name!r}")
+        if self.spots is not None:
+            parts.append(f"{self.spots.n_obs} spots × {self.spots.n_vars} genes")
+        parts.append("scale unknown" if self.mpp is None else f"{self.mpp:.4g} µm per pixel")
+        number = len(self.doubts)
+        parts += [f"{number} doubt{'s' * (number > 1)}"] * (number > 0)
+        return f"<Section {self.name!r}: {', '.join(parts)}>"
 
     def _check_inside(self, xy: NDArray[np.float64]) -> None:
         shape = self.need_slide().shape
@@ -139,8 +156,9 @@ class Section:
         """
         if self.slide is None:
             why = " ".join(self.doubts)
-            msg = f"{self.where}: this section has no slide, and the task needs one. {why}".strip()
-            raise InputError(msg)
+            what = "this section has no slide, and the task needs one; give its image."
+            msg = f"{self.where}: {what} {why}".strip()
+            raise InputError(msg, option="image")
         return self.slide
 
     def need_spots(self) -> ad.AnnData:
@@ -327,9 +345,7 @@ def _assemble(
             )
         if scale is not None:
             slide = slide.with_mpp(scale, source)
-    if scale is None:
-        doubts.append("The scale is unknown: give it, in µm per pixel.")
-    elif source.startswith("inferred"):
+    if scale is not None and source.startswith("inferred"):
         doubts.append(f"The scale, {scale:.4g} µm per pixel, is {source}.")
     if not spots and slide is not None:
         return Section(slide=slide, name=found.name, mpp=scale, doubts=tuple(doubts))

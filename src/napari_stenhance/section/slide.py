@@ -68,6 +68,11 @@ class Slide:
         if self.mpp is not None:
             object.__setattr__(self, "mpp", check_mpp(self.mpp, str(self.path)))
 
+    def __repr__(self) -> str:
+        height, width = self.shape
+        scale = "scale unknown" if self.mpp is None else f"{self.mpp:.4g} µm per pixel"
+        return f"<Slide {str(self.path)!r}: {width} × {height} px, {scale}>"
+
     @classmethod
     def open(
         cls,

@@ -89,9 +89,7 @@ def open_spots(
 
     opened = open_for(section, mpp, image=image, spots=True, slide=False, cache=cache, job=job)
     check_raw(opened.need_spots(), opened.where)
-    if opened.mpp is None:
-        job.note(f"{opened.name}: without a scale, lengths are in pixels; areas are not known.")
-    elif opened.slide is None:
+    if opened.mpp is not None and opened.slide is None:
         job.note(f"{opened.name}: there is no slide, so images are laid over the spots alone.")
     return opened
 

@@ -131,6 +131,7 @@ def impute(
     from napari_stenhance.results.imputed_table import Wanted
     from napari_stenhance.results.result import ResultFolder
     from napari_stenhance.results.runs import made_alike
+    from napari_stenhance.results.tables import check_storable
     from napari_stenhance.running.device import resolve_device
     from napari_stenhance.section.cells import open_cells
     from napari_stenhance.storage.cache import Cache
@@ -142,6 +143,7 @@ def impute(
     method = _method(options, device)
     section = open_spots(options.spots, options.mpp, options.image, cache, job)
     spots = section.need_spots()
+    check_storable(spots, section.where)
     if options.then is not None:
         section.need_slide().scale()
     opened = open_cells(options.reference, spots, options.cluster_key, job)

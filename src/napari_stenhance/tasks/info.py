@@ -177,7 +177,10 @@ def _describe_result(result: ResultFolder) -> tuple[str, ...]:
         state = "complete" if about["complete"] else "not complete: run the same command again"
         learned = ", ".join(s["name"] for s in about["identity"]["learned_from"])
         what = "imputed genes of " if result.learned_imputed(run) else ""
-        lines.append(f"Run {run} ({state}): learned from {what}{learned}, seed {about['seed']}")
+        inside = ", inside a region" if about["identity"].get("region") else ""
+        lines.append(
+            f"Run {run} ({state}): learned from {what}{learned}, seed {about['seed']}{inside}"
+        )
         if about.get("field_created"):
             field = result.field(run)
             rows, columns = field.grid.shape

@@ -36,6 +36,7 @@ from napari_stenhance.results.summaries import (
     spots_expression,
     symbols_of,
 )
+from napari_stenhance.results.tables import check_storable
 from napari_stenhance.running.job import Job
 from napari_stenhance.section.grid import Grid
 from napari_stenhance.section.section import Section
@@ -216,6 +217,8 @@ def see(options: DomainsOptions, cache: Cache, job: Job) -> Sequence[Seen]:
         msg = "One image is the slide of one section; put those of several beside their counts."
         raise InputError(msg, option="image")
     opened = [open_spots(s, options.mpp, options.image, cache, job) for s in sections]
+    for section in opened:
+        check_storable(section.need_spots(), section.where)
     paths = name_outputs(options.out, [section.name for section in opened])
     slices = spots_slices(opened, job)
     return [SeenSpots(*one) for one in zip(opened, paths, slices, strict=True)]

@@ -159,7 +159,7 @@ def consensus(
     label : ndarray of int64, shape (n,)
         From 0.
     confidence : ndarray of float32, shape (n,)
-        Share of the clusterings that agree.
+        Share of the clusterings that agree; NaN of a single one, which has none to agree with.
     """
     hard = [part.argmax(axis=1) for part in parts]
     agreement = [np.mean([adjusted_rand_score(a, b) for b in hard]) for a in hard]
@@ -171,7 +171,8 @@ def consensus(
             break
     label: NDArray[np.int64] = mean.argmax(axis=1)
     agree = np.stack([part.argmax(axis=1) == label for part in matched])
-    return label, agree.mean(axis=0, dtype=np.float32)
+    share: NDArray[np.float32] = agree.mean(axis=0, dtype=np.float32)
+    return label, share if len(parts) > 1 else np.full_like(share, np.nan)
 
 
 def _match(target: NDArray[np.float32], part: NDArray[np.float32]) -> NDArray[np.intp]:

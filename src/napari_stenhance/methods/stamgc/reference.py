@@ -99,7 +99,7 @@ class Reference:
         found = _k_means(embedding, number, self.seed) + 1
         return Domains(
             labels=tuple(np.split(found, cuts)),
-            confidence=tuple(np.split(np.ones(len(found), np.float32), cuts)),
+            confidence=tuple(np.split(np.full(len(found), np.nan, np.float32), cuts)),
             embedding=tuple(np.split(embedding, cuts)),
             n_domains=number,
         )

@@ -29,6 +29,7 @@ class DomainTable(QTableWidget):
         super().__init__(0, 4, parent)
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.verticalHeader().hide()
+        self._head("spots")
         self.horizontalHeader().setStretchLastSection(True)
         self.setToolTip(
             "Double-click a name to change it; the box hides and shows; markers by Wilcoxon's "
@@ -36,12 +37,15 @@ class DomainTable(QTableWidget):
         )
         self.itemChanged.connect(self._changed)
 
+    def _head(self, what: str) -> None:
+        self.setHorizontalHeaderLabels(["Domain", what.capitalize(), "mm²", "Markers"])
+
     def show_domains(self, domains: tuple[Domain, ...], summary: pd.DataFrame) -> None:
         """Show domains as they are now, with what was counted when they were written."""
         what = "spots" if "spots" in summary else "superpixels"
         counted = summary.set_index("domain")
         self.blockSignals(True)
-        self.setHorizontalHeaderLabels(["Domain", what.capitalize(), "mm²", "Markers"])
+        self._head(what)
         self.setRowCount(len(domains))
         for row, domain in enumerate(domains):
             name = self._cell(row, NAME, domain.name, editable=True)
