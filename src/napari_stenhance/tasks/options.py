@@ -9,6 +9,8 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
+from napari_stenhance.errors import InputError
+
 
 @dataclass(frozen=True)
 class Help:
@@ -31,6 +33,9 @@ class Help:
     positional: bool = False
     takes: tuple[str, ...] = ()
 
+
+_SEEDS = {"seed", "seeds"}
+_SEED_MOST = 2**63 - 1
 
 SECTION = ("Section", "AnnData")
 """What a section may be in Python, beside a path."""
@@ -119,7 +124,24 @@ class Options:
                 several = (value,) if one else value
                 # A table refuses to be compared with a string.
                 value = tuple(_as(option.kind, v) for v in several if not _empty(v))
-            object.__setattr__(self, option.name, _as(option.kind, value))
+            value = _as(option.kind, value)
+            if option.name in _SEEDS:
+                _check_seeds(option.name, value if option.several else (value,))
+            object.__setattr__(self, option.name, value)
+
+
+def _check_seeds(name: str, seeds: Iterable[Any]) -> None:
+    """Refuse what no generator of random numbers starts from: NumPy's none below 0.
+
+    Raises
+    ------
+    InputError
+        If a seed is negative or beyond 64 bits.
+    """
+    for seed in seeds:
+        if isinstance(seed, int) and not 0 <= seed <= _SEED_MOST:
+            msg = f"The seed is {seed}; it must not be negative, and at most {_SEED_MOST}."
+            raise InputError(msg, option=name)
 
 
 def _empty(value: Any) -> bool:
