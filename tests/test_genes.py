@@ -16,6 +16,7 @@ from conftest import make_slide_pixels, make_spots, write_image
 from napari_stenhance.errors import InputError
 from napari_stenhance.methods.genes import choose_genes, named_genes, rule_of, without_controls
 from napari_stenhance.methods.sample import Sample
+from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.running.job import Note
 from napari_stenhance.tasks.enhance import EnhanceOptions, enhance
 
@@ -177,12 +178,12 @@ def test_one_note_says_how_many_controls_were_left_out(tmp_path: Path) -> None:
     most = np.argsort(-totals, kind="stable")[:3]
     assert modelled("heg:3") == tuple(table.var_names[5:][most])
     assert modelled("G7,BLANK_0001") == ("G7", "BLANK_0001")
-    runs = st.ResultFolder.open(tmp_path / "r.stenhance.zarr").runs
+    runs = ResultFolder.open(tmp_path / "r.stenhance.zarr").runs
     # However genes are named, it is the same run.
     (tmp_path / "genes").write_text("G7\nBLANK_0001\n")
     for given in (["G7", "BLANK_0001"], f"@{tmp_path / 'genes'}", " G7, BLANK_0001"):
         assert modelled(given) == ("G7", "BLANK_0001")
-        assert st.ResultFolder.open(tmp_path / "r.stenhance.zarr").runs == runs
+        assert ResultFolder.open(tmp_path / "r.stenhance.zarr").runs == runs
     assert not [n for n in notes if "control" in n]
     with pytest.raises(InputError, match=r"BLANK_0001 \(1 of 1\)"):
         modelled("all", write="BLANK_0001")

@@ -73,6 +73,7 @@ def domains(  # type: ignore[overload-overlap, unused-ignore]
     image: str | Path | None = None,
     device: Literal['auto', 'cpu', 'cuda', 'mps'] = 'auto',
     seed: int = 0,
+    clear_dead_locks: bool = False,
     job: Job | None = None,
     cache: Cache | None = None,
 ) -> Result:
@@ -94,6 +95,7 @@ def domains(
     image: str | Path | None = None,
     device: Literal['auto', 'cpu', 'cuda', 'mps'] = 'auto',
     seed: int = 0,
+    clear_dead_locks: bool = False,
     job: Job | None = None,
     cache: Cache | None = None,
 ) -> list[Result]:
@@ -117,6 +119,7 @@ def edit_domains(
     merge: str | Sequence[str] = (),
     hide: str | Sequence[str] = (),
     run: str = '',
+    clear_dead_locks: bool = False,
     job: Job | None = None,
     cache: Cache | None = None,
 ) -> Result:
@@ -143,6 +146,7 @@ def enhance(  # type: ignore[overload-overlap, unused-ignore]
     image: str | Path | None = None,
     device: Literal['auto', 'cpu', 'cuda', 'mps'] = 'auto',
     seed: int = 0,
+    clear_dead_locks: bool = False,
     job: Job | None = None,
     cache: Cache | None = None,
 ) -> Result:
@@ -169,6 +173,7 @@ def enhance(
     image: str | Path | None = None,
     device: Literal['auto', 'cpu', 'cuda', 'mps'] = 'auto',
     seed: int = 0,
+    clear_dead_locks: bool = False,
     job: Job | None = None,
     cache: Cache | None = None,
 ) -> list[Result]:
@@ -195,6 +200,7 @@ def enhance(  # type: ignore[overload-overlap, unused-ignore]
     image: str | Path | None = None,
     device: Literal['auto', 'cpu', 'cuda', 'mps'] = 'auto',
     seed: int = 0,
+    clear_dead_locks: bool = False,
     job: Job | None = None,
     cache: Cache | None = None,
 ) -> Result:
@@ -221,6 +227,7 @@ def enhance(
     image: str | Path | None = None,
     device: Literal['auto', 'cpu', 'cuda', 'mps'] = 'auto',
     seed: int = 0,
+    clear_dead_locks: bool = False,
     job: Job | None = None,
     cache: Cache | None = None,
 ) -> list[Result]:
@@ -282,6 +289,7 @@ def impute(
     image: str | Path | None = None,
     device: Literal['auto', 'cpu', 'cuda', 'mps'] = 'auto',
     seed: int = 0,
+    clear_dead_locks: bool = False,
     job: Job | None = None,
     cache: Cache | None = None,
 ) -> Result:
@@ -317,6 +325,7 @@ def predict(  # type: ignore[overload-overlap, unused-ignore]
     region: str | Path | Region | None = None,
     mpp: float | None = None,
     device: Literal['auto', 'cpu', 'cuda', 'mps'] = 'auto',
+    clear_dead_locks: bool = False,
     job: Job | None = None,
     cache: Cache | None = None,
 ) -> Result:
@@ -333,6 +342,7 @@ def predict(
     region: str | Path | Region | None = None,
     mpp: float | None = None,
     device: Literal['auto', 'cpu', 'cuda', 'mps'] = 'auto',
+    clear_dead_locks: bool = False,
     job: Job | None = None,
     cache: Cache | None = None,
 ) -> list[Result]:
@@ -363,6 +373,7 @@ def write(
     genes: str | Sequence[str],
     *,
     run: str = '',
+    clear_dead_locks: bool = False,
     job: Job | None = None,
     cache: Cache | None = None,
 ) -> Result:

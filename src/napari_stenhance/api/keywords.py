@@ -186,10 +186,11 @@ def _plain(verb: str, option: Option, value: Any) -> Any:
         fitting = isinstance(value, str | int) and value in get_args(kind)
     elif kind is bool:
         fitting = isinstance(value, bool)
+    elif kind in {int, float} and isinstance(value, bool):
+        # True is 1 to Python, and not what anybody means.
+        fitting = False
     elif kind in {int, float}:
         try:
-            # True is 1 to Python.
-            fitting = not isinstance(value, bool)
             # NumPy's numbers too: what is recorded must be Python's.
             value = operator.index(value) if kind is int else float(value)
         except (TypeError, ValueError):

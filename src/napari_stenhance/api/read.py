@@ -68,8 +68,9 @@ def read(
     'mine'
     """
     check_shared("read", job, cache)
-    if not (image is None or isinstance(image, str | Path)):
-        msg = f"The image is given by its path, and not as {type(image).__name__}: save it first."
+    given: object = image
+    if not (given is None or isinstance(given, str | Path)):
+        msg = f"The image is given by its path, and not as {type(given).__name__}: save it first."
         raise InputError(msg, option="image")
     if isinstance(section, Section):
         if image is not None or mpp is not None or name:

@@ -75,8 +75,9 @@ class Result:
         InputError
             If there is none, or it was written by a newer version.
         """
-        if not isinstance(path, str | Path):
-            msg = f"A result is opened by the path of its folder, and not {type(path).__name__}."
+        given: object = path
+        if not isinstance(given, str | Path):
+            msg = f"A result is opened by the path of its folder, and not {type(given).__name__}."
             raise InputError(msg)
         return cls(ResultFolder.open(path))
 

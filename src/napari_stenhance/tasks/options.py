@@ -34,7 +34,6 @@ class Help:
     takes: tuple[str, ...] = ()
 
 
-_SEEDS = {"seed", "seeds"}
 _SEED_MOST = 2**63 - 1
 
 SECTION = ("Section", "AnnData")
@@ -125,12 +124,12 @@ class Options:
                 # A table refuses to be compared with a string.
                 value = tuple(_as(option.kind, v) for v in several if not _empty(v))
             value = _as(option.kind, value)
-            if option.name in _SEEDS:
-                _check_seeds(option.name, value if option.several else (value,))
+            if option.name == "seed":
+                check_seed(value, "seed")
             object.__setattr__(self, option.name, value)
 
 
-def _check_seeds(name: str, seeds: Iterable[Any]) -> None:
+def check_seed(seed: object, option: str) -> None:
     """Refuse what no generator of random numbers starts from: NumPy's none below 0.
 
     Raises
@@ -138,10 +137,9 @@ def _check_seeds(name: str, seeds: Iterable[Any]) -> None:
     InputError
         If a seed is negative or beyond 64 bits.
     """
-    for seed in seeds:
-        if isinstance(seed, int) and not 0 <= seed <= _SEED_MOST:
-            msg = f"The seed is {seed}; it must not be negative, and at most {_SEED_MOST}."
-            raise InputError(msg, option=name)
+    if isinstance(seed, int) and not 0 <= seed <= _SEED_MOST:
+        msg = f"The seed is {seed}; it must not be negative, and at most {_SEED_MOST}."
+        raise InputError(msg, option=option)
 
 
 def _empty(value: Any) -> bool:
