@@ -12,7 +12,7 @@ from napari_stenhance.running.device import DeviceName
 from napari_stenhance.running.job import Job
 from napari_stenhance.tasks.finding import Clustering, Group, Refine, Runs
 from napari_stenhance.tasks.learning import Crops, EncoderName, Epochs, Genes
-from napari_stenhance.tasks.options import Help, Options, SECTION, check_seed
+from napari_stenhance.tasks.options import SECTION, Help, Options, check_seed
 
 if TYPE_CHECKING:
     import numpy as np
