@@ -234,7 +234,7 @@ def test_waiting_for_the_cache_is_said_once_and_can_be_cancelled(tmp_path: Path)
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C cannot be sent to one process")
 def test_ctrl_c_ends_the_wait_within_a_second(section_files: list[Path], tmp_path: Path) -> None:
-    from napari_stenhance.storage.hashing import file_hash
+    from napari_stenhance.storage.cache import file_hash
 
     cache = tmp_path / "cache"
     image = section_files[0].parent / "one_he.jpg"
