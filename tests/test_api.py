@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import doctest
 import importlib.util
 import inspect
 import json
 import os
+import pickle
+import shutil
 import signal
 import sys
 import threading
@@ -254,11 +257,11 @@ def test_one_in_one_out_a_list_in_a_list_out(here: Path) -> None:
         device="cpu",
         job=st.Job(),
     )
-    assert one.path == Path("two.stenhance.zarr")
+    assert one.path == Path("two.stenhance.zarr").absolute()
     assert [r.path.name for r in several] == ["two.stenhance.zarr", "one.stenhance.zarr"]
     assert files_of(one.path) == files_of(several[0].path)
     (alone,) = st.predict("one.stenhance.zarr", ["two.h5ad"], out="alone", job=st.Job())
-    assert alone.path == Path("alone")
+    assert alone.path == Path("alone").absolute()
 
 
 def test_numbers_of_numpy_make_the_same_run(here: Path) -> None:
@@ -335,8 +338,7 @@ def test_a_result_holds_runs_of_every_kind(here: Path) -> None:
         for ask in (opened.__getitem__, opened.spread, filled.__getitem__, filled.spread):
             with pytest.raises(st.InputError, match="name one gene"):
                 ask(several)
-    with pytest.raises(TypeError, match="not iterable"):
-        list(opened)
+    assert tuple(opened) == opened.genes
     assert (opened["G1"].name, opened.spread("G1").name) == ("G1", "G1 spread")
     assert (filled["NEW0"].name, filled.spread("NEW0").name) == ("NEW0", "NEW0 spread")
     with pytest.raises(st.InputError, match=r"is opened with Result\.open"):
@@ -554,3 +556,92 @@ def test_that_there_is_no_scale_is_said_once(here: Path) -> None:
         assert sum("scale" in doubt for doubt in found.doubts) == 1
         assert sum("scale" in text for text in said) == 1
         said.clear()
+
+
+def test_a_result_is_the_same_wherever_python_goes(
+    small: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(small)
+    result, model = st.Result.open("one.stenhance.zarr"), st.Model.load("one.stenhance.zarr")
+    said, image = repr(result), result["G1"]
+    assert said.startswith("<Result 'one.stenhance.zarr'")
+    monkeypatch.chdir(tmp_path)
+    assert result["G1"].equals(image)
+    assert st.Result.open(result.path)["G1"].equals(image)
+    assert str(small / "one.stenhance.zarr") in repr(result)
+    assert model.save("kept").is_dir()
+
+
+def test_a_result_is_copied_and_pickled_as_a_look_at_its_folder(small: Path) -> None:
+    result = st.Result.open(small / "one.stenhance.zarr").run(RUN)
+    image = result["G1"]
+    for other in (pickle.loads(pickle.dumps(result)), copy.deepcopy(result), copy.copy(result)):
+        assert other.run_name == RUN
+        assert other["G1"].equals(image)
+
+
+def test_genes_of_a_result_are_listed_and_one_is_taken_by_its_name(small: Path) -> None:
+    result = st.Result.open(small / "one.stenhance.zarr")
+    assert list(result) == [f"G{n}" for n in range(40)]
+    assert result.to_anndata(at=small / "one.h5ad", genes="G1").var_names.tolist() == ["G1"]
+    for wrong in (5, None, ["G1"]):
+        with pytest.raises(st.InputError, match="name one gene"):
+            result[wrong]
+
+
+def test_to_look_at_what_is_damaged_or_gone_raises_nothing(small: Path, tmp_path: Path) -> None:
+    shutil.copytree(small / "one.stenhance.zarr", tmp_path / "r")
+    fresh, seen = st.Result.open(tmp_path / "r"), st.Result.open(tmp_path / "r")
+    assert "40 genes" in repr(seen)
+    (tmp_path / "r" / "fields" / RUN / "zarr.json").write_text("{")
+    assert "cannot be read" in repr(st.Result.open(tmp_path / "r"))
+    shutil.rmtree(tmp_path / "r")
+    for result in (fresh, seen):
+        assert str(tmp_path / "r") in repr(result)
+        assert str(tmp_path / "r") in result._repr_html_()
+    assert "cannot be read" in repr(fresh)
+
+
+def test_what_is_no_number_job_cache_image_or_path_is_a_sentence(small: Path) -> None:
+    section, table = small / "one.h5ad", ad.read_h5ad(small / "one.h5ad")
+    for call, said in (
+        (lambda: st.enhance(section, epochs=True), "epochs is True, and must be a whole number"),
+        (lambda: st.enhance(section, job=5), "job is 5, and must be a Job"),
+        (lambda: st.enhance(section, cache="x"), "cache is 'x', and must be a Cache"),
+        (lambda: st.read(section, cache="x"), "cache is 'x', and must be a Cache"),
+        (lambda: st.read(table, image=np.zeros((9, 9, 3), np.uint8)), "not as ndarray"),
+        (lambda: st.Result.open(None), "and not NoneType"),
+    ):
+        with pytest.raises(st.InputError, match=said):
+            call()
+
+
+@pytest.mark.parametrize("seed", [-1, 2**63])
+def test_a_seed_that_nothing_starts_from_is_a_sentence(seed: int, tmp_path: Path) -> None:
+    for call in (
+        lambda: st.enhance("one.h5ad", seed=seed),
+        lambda: st.train("one.h5ad", seed=seed),
+        lambda: st.domains("one.h5ad", seed=seed),
+        lambda: st.impute("one.h5ad", "cells.h5ad", seed=seed),
+        lambda: st.downsample("one.h5ad", tmp_path / "d.h5ad", seed=seed),
+        lambda: st.phantom(tmp_path / "p", seed=seed),
+        lambda: st.demo(tmp_path / "d", seed=seed),
+    ):
+        with pytest.raises(st.InputError, match=f"The seed is {seed}"):
+            call()
+
+
+def test_a_pitch_without_end_begins_no_result(small: Path, tmp_path: Path) -> None:
+    out = tmp_path / "r.stenhance.zarr"
+    for pitch in (float("inf"), float("nan"), 1e9, 0.0):
+        with pytest.raises(st.InputError, match="above 0 and at most 10000"):
+            st.enhance(small / "one.h5ad", out=out, method="histosge", pitch=pitch, **QUICK)
+    assert not out.exists()
+
+
+def test_a_name_that_is_too_long_is_a_sentence(small: Path, tmp_path: Path) -> None:
+    out = tmp_path / ("x" * 300)
+    for call in (st.enhance, st.downsample):
+        with pytest.raises(st.InputError, match="cannot be written"):
+            call(small / "one.h5ad", out=out)
+    assert list(tmp_path.iterdir()) == []

@@ -54,7 +54,10 @@ def test_thinning_follows_its_seed_and_keeps_empty_spots() -> None:
     assert list(thinned.obs_names) == list(spots.obs_names)
     assert thinned.X[7].sum() == 0
     assert thinned.X[8].sum() > 0
-    for mean, sd in ((0, 0.1), (1.2, 0.1), (0.5, -0.1)):
+    for mean, sd in (
+        *((0, 0.1), (1.2, 0.1), (0.5, -0.1)),
+        *((0.5, sd) for sd in (float("nan"), float("inf"), 1e300, 1e-200)),
+    ):
         with pytest.raises(InputError, match="give a mean above 0"):
             thin(spots, mean, sd, 0)
     with pytest.raises(InputError, match="leaves no counts"):

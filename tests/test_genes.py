@@ -65,7 +65,9 @@ def test_no_rule_chooses_control_features(spec: str) -> None:
         choose_genes(spec, [sample_of(CONTROLS, rng.poisson(50, (20, 5)))])
 
 
-@pytest.mark.parametrize("spec", ["heg:", "heg:0", "heg:x", "heg:-1", "hvg:0"])
+@pytest.mark.parametrize(
+    "spec", ["heg:", "heg:0", "heg:x", "heg:-1", "hvg:0", "hvg:²", "hvg:٣", "hvg:" + "9" * 5000]
+)
 def test_a_rule_needs_a_number(spec: str) -> None:
     with pytest.raises(InputError, match=f"write {spec[:4]}N with a number of genes"):
         rule_of(spec)
@@ -127,6 +129,7 @@ def test_a_file_is_read_only_where_it_is_asked_for(
         (["XXX", "YYY"], r"^XXX, YYY \(2 of 2\): not among them; leave them out.$"),
         ("@nothing", r"^nothing: the list of genes cannot be read \(No such file or directory\)"),
         ("@.", "^.: the list of genes cannot be read"),
+        ("@~nobody-of-that-name/x", "^~nobody-of-that-name/x: the list of genes cannot be read"),
         (" , ", "no gene is named"),
         ((), "^Genes: no gene is named"),
     ):

@@ -185,7 +185,7 @@ def test_a_lock_that_says_nothing_is_the_users_to_break(tmp_path: Path) -> None:
     for content in (b"", b"{}", b"[1]", b"\xff", b'{"host": 1}'):
         lock.parent.mkdir(parents=True, exist_ok=True)
         lock.write_bytes(content)
-        with pytest.raises(InputError, match="an unknown host"):
+        with pytest.raises(InputError, match="this lock cannot be read"):
             with held(lock, "write"):
                 pytest.fail("two writers")
         with held(lock, "write", clear_dead=True):
@@ -265,3 +265,61 @@ def test_an_error_of_reading_is_not_one_of_the_cache(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"cannot be written .*STENHANCE_CACHE"):
         with Cache(tmp_path / "file" / "cache").lock(tmp_path / "file" / "cache" / "x", Job()):
             pytest.fail("there is no cache")
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        {"token": "../a/b"},
+        {"token": "a\0b"},
+        {"token": "a" * 500},
+        {"token": 5},
+        {"pid": 10**30},
+        {"pid": -1},
+        {"pid": 0},
+        {"pid": True},
+        {"host": [1]},
+    ],
+)
+def test_a_lock_that_nobody_can_have_made_says_nothing(
+    made: dict[str, object], tmp_path: Path
+) -> None:
+    lock = tmp_path / "r" / "files" / ".lock"
+    _mark(lock, **made)
+    with pytest.raises(InputError, match=r"\.lock: this lock cannot be read") as refused:
+        with held(lock, "write"):
+            pytest.fail("two writers")
+    assert refused.value.option == "clear_dead_locks"
+    with held(lock, "write", clear_dead=True):
+        pass
+    assert list(lock.parent.iterdir()) == []
+
+
+def test_a_lock_that_is_a_link_to_nowhere_is_not_waited_for(tmp_path: Path) -> None:
+    lock = tmp_path / "r" / "files" / ".lock"
+    lock.parent.mkdir(parents=True)
+    lock.symlink_to("nowhere")
+    with pytest.raises(InputError, match="this lock cannot be read"):
+        with held(lock, "write"):
+            pytest.fail("two writers")
+    with held(lock, "write", clear_dead=True):
+        pass
+    assert list(lock.parent.iterdir()) == []
+
+
+def test_what_cannot_be_removed_beside_a_lock_does_not_keep_it(tmp_path: Path) -> None:
+    lock = tmp_path / "r" / "files" / ".lock"
+    (lock.parent / ".lock.folder").mkdir(parents=True)
+    with held(lock, "write"):
+        pass
+    assert not lock.exists()
+
+
+def test_a_lock_that_is_a_folder_is_a_sentence(slide: Slide, tmp_path: Path) -> None:
+    with ResultFolder.writing(tmp_path / "r", slide, "m-e-p"):
+        pass
+    (tmp_path / "r" / "files" / ".lock").mkdir()
+    for clear, said in ((False, "this lock cannot be read"), (True, "cannot be written")):
+        with pytest.raises(InputError, match=said):
+            with ResultFolder.adding(tmp_path / "r", "write", clear_dead_locks=clear):
+                pytest.fail("two writers")

@@ -95,6 +95,7 @@ def test_specs_are_taken_apart() -> None:
     ("spec", "sentence"),
     [
         ("resnet18", "no such encoder; choose one of stain, uni, timm:MODEL"),
+        ("timm:a?weights=~nobody-of-that-name/x", "the weights cannot be read"),
         ("timm:", "no such encoder"),
         ("timm:hf-hub:someone/model", "no such encoder"),
         ("timm:../secret", "no such encoder"),

@@ -56,6 +56,7 @@ def keywords(
         def verb(*args: Any, **given: Any) -> Any:
             values = _bind(body.__name__, signature, args, given)
             job, cache = values.pop("job", None), values.pop("cache", None)
+            check_shared(body.__name__, job, cache)
             made = {
                 name: _plain(body.__name__, fields[name], value) for name, value in values.items()
             }
@@ -92,6 +93,20 @@ def as_method(verb: Callable[..., Any]) -> Callable[..., Any]:
     before, _, after = (verb.__doc__ or "").partition(f"{first.name} : ")
     method.__doc__ = before + after[after.index(f"{others[0].name} : ") :]
     return method
+
+
+def check_shared(verb: str, job: Any, cache: Any) -> None:
+    """Refuse another thing than a job or a cache.
+
+    Raises
+    ------
+    InputError
+        If one is none.
+    """
+    for name, value, kind in (("job", job, Job), ("cache", cache, Cache)):
+        if not (value is None or isinstance(value, kind)):
+            msg = f"{verb}: {name} is {value!r}, and must be a {kind.__name__}."
+            raise InputError(msg)
 
 
 @contextmanager
@@ -171,6 +186,9 @@ def _plain(verb: str, option: Option, value: Any) -> Any:
         fitting = isinstance(value, str | int) and value in get_args(kind)
     elif kind is bool:
         fitting = isinstance(value, bool)
+    elif kind in {int, float} and isinstance(value, bool):
+        # True is 1 to Python, and not what anybody means.
+        fitting = False
     elif kind in {int, float}:
         try:
             # NumPy's numbers too: what is recorded must be Python's.

@@ -45,9 +45,10 @@ class Model:
     """
 
     def __init__(self, path: Path, run_name: str = "") -> None:
-        self.path = path
+        # The working folder may change, and this is still the same model.
+        self.path = path.absolute()
         self.run_name = run_name
-        self._trained = Trained.open(path, run_name)
+        self._trained = Trained.open(self.path, run_name)
 
     @classmethod
     def load(cls, path: str | Path, run: str = "") -> Model:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_stenhance.api.keywords import working
+from napari_stenhance.api.keywords import check_shared, working
 from napari_stenhance.errors import InputError
 from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.section.section import Section, open_section
@@ -67,6 +67,11 @@ def read(
     >>> st.read(adata, image="one_he.jpg", mpp=0.8, name="mine").name
     'mine'
     """
+    check_shared("read", job, cache)
+    given: object = image
+    if not (given is None or isinstance(given, str | Path)):
+        msg = f"The image is given by its path, and not as {type(given).__name__}: save it first."
+        raise InputError(msg, option="image")
     if isinstance(section, Section):
         if image is not None or mpp is not None or name:
             msg = f"{section.name}: this section is open already; give its path to open it anew."

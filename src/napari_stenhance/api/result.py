@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from html import escape
 from pathlib import Path
@@ -56,15 +56,18 @@ class Result:
     (('y', 'x'), 'log1p CP10k')
     """
 
-    __iter__ = None
-    """Genes are in `genes`; without this, Python would try `result[0]`, `result[1]` …"""
-
     def __init__(self, folder: Any, run_name: str = "") -> None:
         if not isinstance(folder, ResultFolder):
             msg = f"Result({str(folder)!r}): a folder is opened with Result.open."
             raise InputError(msg)
-        self.folder: ResultFolder = folder
+        # The working folder may change, and this is still the same result.
+        here = folder.path.absolute()
+        self.folder = folder if folder.path == here else ResultFolder.open(here, folder.tiles)
         self.run_name = run_name
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copy and pickle it as what it is: a look at a folder, which is opened again."""
+        return _opened, (self.path, self.run_name)
 
     @classmethod
     def open(cls, path: str | Path) -> Result:
@@ -75,6 +78,10 @@ class Result:
         InputError
             If there is none, or it was written by a newer version.
         """
+        given: object = path
+        if not isinstance(given, str | Path):
+            msg = f"A result is opened by the path of its folder, and not {type(given).__name__}."
+            raise InputError(msg)
         return cls(ResultFolder.open(path))
 
     # What is in it
@@ -171,6 +178,9 @@ class Result:
         names = {HOLDOUT_R: "held_out_r", HOLDOUT_R_GIVEN_DEPTH: "held_out_r_given_depth"}
         return run.var.reindex(columns=list(names)).rename(columns=names)
 
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.genes)
+
     def __contains__(self, gene: object) -> bool:
         return gene in self.genes
 
@@ -224,7 +234,7 @@ class Result:
     def to_anndata(
         self,
         at: str | Path | Section | ad.AnnData | None = None,
-        genes: Sequence[str] | None = None,
+        genes: str | Sequence[str] | None = None,
     ) -> ad.AnnData:
         """Return the predictions at spots, for scanpy.
 
@@ -234,8 +244,8 @@ class Result:
             The spots, of any section of this slide: predictions are averaged over the superpixels
             under each. By default those that this result holds, as one of an imputation, of
             domains, does.
-        genes : sequence of str
-            By default all.
+        genes : str or sequence of str
+            One gene, or several; by default all.
 
         Returns
         -------
@@ -253,7 +263,7 @@ class Result:
             If there are no spots, they belong to another slide, or a gene is not there.
         """
         run: FieldRun | ImputedRun | DomainRun = self._of_domains_or_genes
-        return table_of(self.folder, run, at, genes)
+        return table_of(self.folder, run, at, [genes] if isinstance(genes, str) else genes)
 
     @property
     def _of_domains_or_genes(self) -> FieldRun | ImputedRun | DomainRun:
@@ -317,16 +327,33 @@ class Result:
         look([self.path])
 
     def __repr__(self) -> str:
-        return f"<Result {str(self.path)!r}: {'; '.join(self._said())}>"
+        return f"<Result {self._where!r}: {'; '.join(self._said())}>"
 
     def _repr_html_(self) -> str:
-        lines = "".join(
-            f"<li>{escape(line)}</li>" for line in (*self._said(), *self.doubts[:_SHOWN])
-        )
-        return f"<b>{escape(self.name)}</b> <code>{escape(str(self.path))}</code><ul>{lines}</ul>"
+        said = self._said()
+        try:
+            name, doubts = self.name, self.doubts[:_SHOWN]
+        except InputError:
+            # What is damaged was said.
+            name, doubts = self.path.name, ()
+        lines = "".join(f"<li>{escape(line)}</li>" for line in (*said, *doubts))
+        return f"<b>{escape(name)}</b> <code>{escape(self._where)}</code><ul>{lines}</ul>"
+
+    @property
+    def _where(self) -> str:
+        """Its path, from the working folder if it lies below."""
+        here = Path.cwd()
+        below = self.path.is_relative_to(here) and self.path != here
+        return str(self.path.relative_to(here) if below else self.path)
 
     def _said(self) -> list[str]:
-        """Say in a few words what can be looked at."""
+        """Say in a few words what can be looked at, or why nothing can: to look raises nothing."""
+        try:
+            return self._summary()
+        except InputError as error:
+            return [str(error)]
+
+    def _summary(self) -> list[str]:
         said = []
         if any(not isinstance(run, DomainRun) for run in self._runs):
             said.append(f"{len(self.genes)} genes of {self._of_genes.name}")
@@ -347,3 +374,7 @@ def _one(gene: object) -> None:
     if not isinstance(gene, str):
         msg = f"{gene!r:.80}: name one gene, as result['ERBB2']; of several, ask for one at a time."
         raise InputError(msg)
+
+
+def _opened(path: Path, run_name: str) -> Result:
+    return Result(ResultFolder.open(path), run_name)

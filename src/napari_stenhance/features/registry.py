@@ -17,6 +17,7 @@ from napari_stenhance.features.vit import VERSION, Channels, TimmEncoder
 from napari_stenhance.features.weights import in_hub_cache, weights_hash
 from napari_stenhance.running.device import keep_out_triton
 from napari_stenhance.section.slide import Slide
+from napari_stenhance.storage.reading import reading
 
 if TYPE_CHECKING:
     import torch
@@ -71,7 +72,8 @@ class EncoderSpec:
                 msg = f"Encoder {text}: {key} is given twice; give it once."
                 raise InputError(msg, option="encoder")
             if key == "weights" and value:
-                given[key] = Path(value).expanduser()
+                with reading(value, "the weights", "name a file that is there"):
+                    given[key] = Path(value).expanduser()
             elif key == "pretrained" and value == "false":
                 given[key] = False
             elif key == "channels" and value in ("rgb", "bgr"):

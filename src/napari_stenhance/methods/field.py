@@ -72,7 +72,7 @@ class Decoder:
         try:
             return self.genes.index(gene)
         except ValueError:
-            alike = [g for g in self.genes if g.lower() == gene.lower()]
+            alike = [g for g in self.genes if g.lower() == str(gene).lower()]
             hint = f"did you mean {alike[0]}?" if alike else "it was not measured or not chosen."
             msg = f"Gene {gene!r} is not among the {len(self.genes)} genes of this run; {hint}"
             raise InputError(msg) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ CONTROLS = (
 """How the names of control features begin: of probes and codewords that stand for no gene."""
 
 EVERYWHERE = "the genes that every training section measured"
+_NUMBER = re.compile("[0-9]{1,9}")
 COUNTED_ABOVE = 20
 _NEAR = 0.75
 """How alike two names are, from 0 to 1, for the one to be taken for a misprint of the other."""
@@ -84,9 +86,8 @@ def genes_of(run: str) -> str:
 def _listed(text: str, known: Collection[str]) -> list[str]:
     if text in known or not text.startswith("@"):
         return split_genes(text, known)
-    file = Path(text[1:]).expanduser()
-    with reading(file, "the list of genes", "give a text file with one gene on each line"):
-        lines = file.read_text("utf-8-sig").splitlines()
+    with reading(text[1:], "the list of genes", "give a text file with one gene on each line"):
+        lines = Path(text[1:]).expanduser().read_text("utf-8-sig").splitlines()
     return [line.strip() for line in lines if line.strip()]
 
 
@@ -194,11 +195,16 @@ def rule_of(given: str | Sequence[str]) -> str | None:
         raise InputError(msg, option="genes")
     (text,) = rules
     rule, colon, number = text.partition(":")
-    if text != ALL and (not number.isdigit() or int(number) == 0):
+    if text != ALL and not is_number(number):
         rule += colon
         msg = f"Genes {text}: write {rule}N with a number of genes, for example {rule}1000."
         raise InputError(msg, option="genes")
     return text
+
+
+def is_number(text: str, least: int = 1) -> bool:
+    """Tell whether a text is a number of genes: of digits from 0 to 9, which not all digits are."""
+    return _NUMBER.fullmatch(text) is not None and int(text) >= least
 
 
 def choose_genes(given: str | Sequence[str], samples: Sequence[Sample[Any]]) -> tuple[str, ...]:

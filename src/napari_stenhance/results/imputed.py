@@ -98,7 +98,7 @@ class ImputedRun:
         try:
             return self.genes.index(gene)
         except ValueError:
-            alike = [g for g in self.genes if g.lower() == gene.lower()]
+            alike = [g for g in self.genes if g.lower() == str(gene).lower()]
             hint = f"did you mean {alike[0]}?" if alike else "impute it too."
             msg = f"Gene {gene!r} is not among the {len(self.genes)} of the run {self.name}; {hint}"
             raise InputError(msg) from None

@@ -205,7 +205,7 @@ class ResultFolder:
             raise InputError(msg, option="out")
         if here["mpp"] != new["mpp"]:
             then, now = (
-                "in pixels" if mpp is None else f"at {mpp:g} µm per pixel"
+                "in pixels" if mpp is None else f"at {mpp:.12g} µm per pixel"
                 for mpp in (here["mpp"], new["mpp"])
             )
             msg = (

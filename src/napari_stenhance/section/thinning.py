@@ -12,6 +12,9 @@ from napari_stenhance.errors import InputError
 if TYPE_CHECKING:
     import anndata as ad
 
+# The mean over the sd, or the sd over the mean: beyond it a gamma distribution cannot be drawn.
+_WIDEST = 1e6
+
 
 def thin(spots: ad.AnnData, mean: float, sd: float, seed: int) -> ad.AnnData:
     """Keep a random share of each spot's counts; spots left without any stay, and count 0.
@@ -43,9 +46,10 @@ def thin(spots: ad.AnnData, mean: float, sd: float, seed: int) -> ad.AnnData:
     """
     import anndata as ad
 
-    if not 0 < mean <= 1 or sd < 0:
+    if not 0 < mean <= 1 or not (sd == 0 or mean / _WIDEST <= sd <= mean * _WIDEST):
         msg = (
-            f"A mean share of {mean:g} ± {sd:g}: give a mean above 0, at most 1, and an sd of 0 up."
+            f"A mean share of {mean:g} ± {sd:g}: give a mean above 0, at most 1, and an sd of 0 "
+            f"or from {mean / _WIDEST:g} to {mean * _WIDEST:g}."
         )
         raise InputError(msg)
     rng = np.random.default_rng(seed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import re
 import threading
 import time
 import uuid
@@ -18,6 +19,8 @@ from napari_stenhance.storage.whole import claim_file, scratch_in
 
 _BEAT_S = 10.0
 _AGAIN_S = 0.02
+_PID_MOST = 2**31 - 1
+_TOKEN = re.compile(r"[0-9a-f]{12}")
 
 
 @dataclass(frozen=True)
@@ -54,13 +57,23 @@ class Mark:
         """Read a lock; None if there is none. One that cannot be read is of an unknown host."""
         try:
             mark = cls(**json.loads(lock.read_text("utf-8")))
-            known = isinstance(mark.pid, int)
         except FileNotFoundError:
-            return None
-        except (OSError, ValueError, TypeError):
-            known = False
-        unknown = cls("an unknown host", 0, "", "?", "?", "an unknown time", "unreadable")
-        return mark if known else unknown
+            # A link that leads nowhere is something, and no name to take.
+            return _UNREADABLE if lock.is_symlink() else None
+        except (OSError, ValueError, TypeError, RecursionError):
+            return _UNREADABLE
+        return mark if mark._is_sound else _UNREADABLE
+
+    @property
+    def _is_sound(self) -> bool:
+        """Whether it can be what `make` made: the token becomes part of a file's name."""
+        texts = (self.host, self.started, self.run, self.since, self.alive, self.token)
+        return (
+            all(isinstance(text, str) for text in texts)
+            and type(self.pid) is int
+            and 0 < self.pid <= _PID_MOST
+            and _TOKEN.fullmatch(self.token) is not None
+        )
 
     @property
     def owner(self) -> Owner:
@@ -73,6 +86,9 @@ class Mark:
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host} ({self.run}, last seen {self.alive})"
+
+
+_UNREADABLE = Mark("an unknown host", 0, "", "?", "?", "an unknown time", "unreadable")
 
 
 @contextmanager
@@ -101,7 +117,8 @@ def held(lock: Path, run: str, *, clear_dead: bool = False) -> Iterator[None]:
         raise _held_by(lock, holder, clear_dead)
     # Of locks that were broken: their owners are dead, and this one is nobody's to break.
     for guard in lock.parent.glob(f"{lock.name}.*"):
-        guard.unlink(missing_ok=True)
+        with suppress(OSError):
+            guard.unlink(missing_ok=True)
     stop = threading.Event()
     beat = threading.Thread(target=_beat, args=(lock, mine, stop), daemon=True)
     beat.start()
@@ -173,6 +190,8 @@ def _held_by(lock: Path, holder: Mark, clear_dead: bool) -> InputError:
         msg = f"{folder}: this process is writing here already ({holder.run}); wait for it to end."
         return InputError(msg)
     msg = f"{folder}: another process is writing here, {holder}; wait for it to end."
+    if holder == _UNREADABLE:
+        msg = f"{lock}: this lock cannot be read, so another process may be writing here; wait."
     if holder.owner.is_here or clear_dead:
         return InputError(msg)
     msg = (

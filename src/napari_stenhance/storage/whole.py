@@ -43,8 +43,9 @@ def written_whole(out: Path, *, folder: bool = False) -> Iterator[Path]:
     InputError
         If something lies at `out`, also when the block has ended, or it cannot be written.
     """
-    need_free(out, folder=folder)
-    was_there = out.is_dir()
+    with writing(out, "choose another place"):
+        need_free(out, folder=folder)
+        was_there = out.is_dir()
     if was_there:
         # Where a link to an empty folder leads.
         out = out.resolve()

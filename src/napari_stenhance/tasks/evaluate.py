@@ -12,7 +12,7 @@ from napari_stenhance.running.device import DeviceName
 from napari_stenhance.running.job import Job
 from napari_stenhance.tasks.finding import Clustering, Group, Refine, Runs
 from napari_stenhance.tasks.learning import Crops, EncoderName, Epochs, Genes
-from napari_stenhance.tasks.options import SECTION, Help, Options
+from napari_stenhance.tasks.options import SECTION, Help, Options, check_seed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -303,7 +303,10 @@ def _seeds(spec: str) -> tuple[int, ...]:
     try:
         for part in spec.split(","):
             first, dash, last = part.partition("-")
-            found += range(int(first), int(last) + 1) if dash else [int(first)]
+            ends = [int(n) for n in (first, last if dash else first)]
+            for end in ends:
+                check_seed(end, "seeds")
+            found += range(ends[0], ends[1] + 1)
     except ValueError:
         found = []
     if not found:

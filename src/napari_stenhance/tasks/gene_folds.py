@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sklearn.model_selection import KFold
 
 from napari_stenhance.errors import InputError
-from napari_stenhance.methods.genes import ALL, HVG, named_genes, rule_of, variance
+from napari_stenhance.methods.genes import ALL, HVG, is_number, named_genes, rule_of, variance
 from napari_stenhance.methods.sinca.protocol import Measured
 from napari_stenhance.running.job import Job
 from napari_stenhance.scoring.imputation import (
@@ -146,7 +146,7 @@ def only_genes(spots: Measured, cells: Cells, given: Sequence[str]) -> Measured:
         return spots
     if rule is not None:
         number = rule.removeprefix(HVG)
-        if not number.isdigit() or int(number) < 2:
+        if not is_number(number, least=2):
             msg = f"Genes {rule}: write all, {HVG}N for the N most variable (2 or more), or names."
             raise InputError(msg, option="genes")
         spread = variance([log1p_cp10k(spots.counts, spots.library)])

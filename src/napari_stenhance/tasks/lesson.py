@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from napari_stenhance.storage.cache import Cache
     from napari_stenhance.tasks.sight import Sight
 
+_PITCH_MOST_UM = 10_000.0
+
 
 @dataclass(frozen=True)
 class Lesson:
@@ -163,8 +165,11 @@ def _sight(
             "leave it out, or choose histosge or spamcaf."
         )
         raise InputError(msg, option="pitch")
-    if pitch is not None and not pitch > 0:
-        msg = f"Pitch {pitch:g}: write a length in micrometres."
+    if pitch is not None and not 0 < pitch <= _PITCH_MOST_UM:
+        msg = (
+            f"Pitch {pitch:g}: write a length in micrometres, above 0 and at most "
+            f"{_PITCH_MOST_UM:g}."
+        )
         raise InputError(msg, option="pitch")
     if method.crops_um and pitch is None:
         pitch = pitch_between(training)

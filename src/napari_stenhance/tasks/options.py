@@ -9,6 +9,8 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
+from napari_stenhance.errors import InputError
+
 
 @dataclass(frozen=True)
 class Help:
@@ -31,6 +33,8 @@ class Help:
     positional: bool = False
     takes: tuple[str, ...] = ()
 
+
+_SEED_MOST = 2**63 - 1
 
 SECTION = ("Section", "AnnData")
 """What a section may be in Python, beside a path."""
@@ -119,7 +123,23 @@ class Options:
                 several = (value,) if one else value
                 # A table refuses to be compared with a string.
                 value = tuple(_as(option.kind, v) for v in several if not _empty(v))
-            object.__setattr__(self, option.name, _as(option.kind, value))
+            value = _as(option.kind, value)
+            if option.name == "seed":
+                check_seed(value, "seed")
+            object.__setattr__(self, option.name, value)
+
+
+def check_seed(seed: object, option: str) -> None:
+    """Refuse what no generator of random numbers starts from: NumPy's none below 0.
+
+    Raises
+    ------
+    InputError
+        If a seed is negative or beyond 64 bits.
+    """
+    if isinstance(seed, int) and not 0 <= seed <= _SEED_MOST:
+        msg = f"The seed is {seed}; it must not be negative, and at most {_SEED_MOST}."
+        raise InputError(msg, option=option)
 
 
 def _empty(value: Any) -> bool:
