@@ -292,7 +292,7 @@ def test_a_cache_that_is_deleted_in_mid_run(kind: str, folder: Path, tmp_path: P
 
     def delete(event: Event) -> None:
         if isinstance(event, Progress) and event.stage.startswith(when) and not event.done:
-            shutil.rmtree(cache.root / kind)
+            shutil.rmtree(cache.root / kind, ignore_errors=True)
 
     options = EnhanceOptions(
         sections=folder, out=tmp_path / "r", epochs=2, device="cpu", genes="hvg:5"

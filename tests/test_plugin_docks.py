@@ -127,6 +127,7 @@ def test_a_synthetic_section_from_drop_to_reopening(
     _look_through(person, section_files[0], tmp_path / "one.stenhance.zarr", ("G1", "G20"), "G3")
 
 
+@pytest.mark.slow
 def test_c2_from_drop_to_reopening(person: Person, data: Path, tmp_path: Path) -> None:
     _look_through(
         person,
