@@ -225,7 +225,7 @@ def test_a_diameter_that_is_guessed_is_said() -> None:
     assert section.doubts == (
         "The spots' diameter is not stated: half of their pitch, 25 µm, is taken.",
     )
-    scale, pixels = Section(spots=spots_at(square(100))).doubts
+    pixels, scale = Section(spots=spots_at(square(100))).doubts
     assert "scale is unknown" in scale
     assert "half of their pitch, 50 px" in pixels
     (bins,) = Section(spots=spots_at(square(16)), mpp=0.5).doubts
