@@ -194,7 +194,5 @@ def test_one_note_says_how_many_controls_were_left_out(tmp_path: Path) -> None:
         assert modelled(given) == ("G7", "BLANK_0001")
         assert ResultFolder.open(tmp_path / "r.stenhance.zarr").runs == runs
     assert not [n for n in notes if "control" in n]
-    with pytest.raises(
-        InputError, match=r"BLANK_0001: not among .*control features apart"
-    ):
+    with pytest.raises(InputError, match=r"BLANK_0001: not among .*control features apart"):
         modelled("all", write="BLANK_0001")
