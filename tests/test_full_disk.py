@@ -20,6 +20,7 @@ from napari_stenhance.running.job import Event, Note, Progress
 from napari_stenhance.storage.hdf5 import save_h5ad
 from napari_stenhance.tasks.enhance import EnhanceOptions, enhance
 from napari_stenhance.tasks.kept_model import KeptModel
+from napari_stenhance.tasks.train import TrainOptions, train
 
 # The failure is the system's own: a limit on the size of files.
 EXPORT = """
@@ -122,6 +123,24 @@ def test_a_model_that_cannot_be_saved_is_kept(
     model = result.model_folder(result.latest_run())
     assert (model / "weights.safetensors").read_bytes() == trained
     assert not kept.exists()
+
+
+def test_what_train_cannot_save_is_kept(
+    section_files: list[Path], session_cache: st.Cache, tmp_path: Path
+) -> None:
+    (tmp_path / "place").touch()
+    options = TrainOptions(
+        sections=section_files[0], out=tmp_path / "place" / "m", epochs=1, genes="hvg:6",
+        device="cpu",
+    )  # fmt: skip
+    with pytest.raises(InputError, match=r"cannot be written .* the trained model is kept in"):
+        train(options, None, session_cache)
+    (tmp_path / "place").unlink()
+    events: list[Event] = []
+    trained = train(options, st.Job(listener=events.append), session_cache)
+    assert [e for e in events if isinstance(e, Progress) and e.stage == "Training"] == []
+    assert trained.folder == tmp_path / "place" / "m"
+    assert not any((session_cache.root / "models").iterdir())
 
 
 def test_where_no_model_can_be_kept_it_is_said(tmp_path: Path) -> None:

@@ -86,6 +86,7 @@ def train(options: TrainOptions, job: Job | None = None, cache: Cache | None = N
     """
     from napari_stenhance.running.device import describe_device
     from napari_stenhance.storage.cache import Cache
+    from napari_stenhance.tasks.kept_model import KeptModel
     from napari_stenhance.tasks.lesson import open_lesson
     from napari_stenhance.tasks.predicting import note_doubts, versions
     from napari_stenhance.tasks.trained import save_trained
@@ -95,7 +96,8 @@ def train(options: TrainOptions, job: Job | None = None, cache: Cache | None = N
         msg = f"{options.out}: something lies here already; choose another name."
         raise InputError(msg, option="out")
     lesson = open_lesson(options, job, cache)
-    fitted = lesson.fit(job)
+    kept = KeptModel.of(lesson.identity, cache)
+    fitted = kept.load(lesson.sight.device, job) or lesson.fit(job)
     note_doubts(fitted, job)
     provenance = {
         "seed": options.seed,
@@ -103,4 +105,5 @@ def train(options: TrainOptions, job: Job | None = None, cache: Cache | None = N
         "versions": versions(),
         "doubts": list(dict.fromkeys([*lesson.doubts, *fitted.decoder.doubts])),
     }
-    return save_trained(options.out, lesson.identity, provenance, fitted.save)
+    with kept.unless_saved(fitted):
+        return save_trained(options.out, lesson.identity, provenance, fitted.save)
