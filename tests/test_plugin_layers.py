@@ -229,16 +229,16 @@ def test_a_folder_that_is_not_ours_is_refused_at_once(content: str, tmp_path: Pa
     script = (
         "import sys, time\n"
         "from napari_stenhance.plugin.reader import get_reader\n"
-        "started = time.perf_counter()\n"
+        "started = time.process_time()\n"
         "assert get_reader(sys.argv[1]) is None\n"
-        "print(time.perf_counter() - started, 'zarr' in sys.modules, 'scipy' in sys.modules)"
+        "print(time.process_time() - started, 'zarr' in sys.modules, 'scipy' in sys.modules)"
     )
     done = subprocess.run(
         [sys.executable, "-c", script, tmp_path], capture_output=True, text=True, check=True
     )
     seconds, *heavy = done.stdout.split()
     assert heavy == ["False", "False"]
-    # 5 ms where nothing else runs.
+    # 5 ms where nothing else runs; of the processor, so that other tests do not count.
     assert float(seconds) < 0.05
 
 

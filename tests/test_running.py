@@ -66,8 +66,8 @@ def test_loops_are_compiled_where_nothing_can_be_cached(monkeypatch: pytest.Monk
 
 def test_importing_the_package_is_cheap() -> None:
     code = (
-        "import sys, time; t = time.perf_counter(); import napari_stenhance as st;"
-        "s = time.perf_counter() - t;"
+        "import sys, time; t = time.process_time(); import napari_stenhance as st;"
+        "s = time.process_time() - t;"
         f"heavy = {HEAVY} & set(sys.modules);"
         "assert not heavy, heavy; assert s < 0.1, s; assert 'enhance' in dir(st)"
     )
