@@ -3,7 +3,8 @@
     python tests/fuzz.py all --cases 5000       a campaign; counts for each target
     python tests/fuzz.py h5ad --seed 17         one case again, with what it raised
 
-Not allowed are any other exception, a crash, more than `SECONDS`, more than `MEMORY`. Targets are
+Not allowed are any other exception, a crash, more than `SECONDS` of the processor (or six times as
+long without it: other programs may be busy), more than `MEMORY`. Targets are
 registered in `MODULES`: each has a tuple TARGETS of `fuzz_damage.Target`. Cases run one after
 another in processes that are forked from one server, where all is imported already; a crash ends
 one of those, not the campaign.
@@ -37,6 +38,7 @@ from fuzz_damage import Target, damaged
 
 MODULES = ("fuzz_tables", "fuzz_images", "fuzz_results")
 SECONDS = 10.0
+_WAITING = 6
 MEMORY = 2 * 10**9
 _SETUP_SECONDS = 300.0
 _ALLOWED = ("refused", "right", "legal")
@@ -186,7 +188,7 @@ def _until_death(
     process.start()
     theirs.close()
     watched = psutil.Process(process.pid)
-    case, since, message = None, time.monotonic(), ""
+    case, since, message = None, (time.monotonic(), 0.0), ""
     try:
         while True:
             kind = said = ""
@@ -201,7 +203,7 @@ def _until_death(
                 if isinstance(message, str) and message:
                     kind, said = "error", message
                 elif message and case is None:
-                    case, since = message, time.monotonic()
+                    case, since = message, (time.monotonic(), _busy(watched))
                 elif message:
                     yield Outcome(name, case[0], message[0], case[1], message[1])
                     case = None
@@ -218,16 +220,28 @@ def _until_death(
         ours.close()
 
 
-def _limits(watched: psutil.Process, since: float, case: object) -> tuple[str, str]:
+def _limits(watched: psutil.Process, since: tuple[float, float], case: object) -> tuple[str, str]:
     """Say what a process exceeds, if anything."""
-    late = time.monotonic() - since
+    late = time.monotonic() - since[0]
     if late > (_SETUP_SECONDS if case is None else SECONDS):
-        return "hang", f"{late:.0f} s"
+        busy = _busy(watched, *watched.children(recursive=True)) - since[1]
+        if case is None or busy > SECONDS or late > _WAITING * SECONDS:
+            return "hang", f"{late:.0f} s, {busy:.0f} s of the processor"
     with contextlib.suppress(psutil.NoSuchProcess):
         resident = watched.memory_info().rss
         if resident > MEMORY:
             return "memory", f"{resident / 1e9:.1f} GB"
     return "", ""
+
+
+def _busy(*processes: psutil.Process) -> float:
+    """Return the processor time of processes and of those that they ended, in seconds."""
+    total = 0.0
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            spent = process.cpu_times()
+            total += spent.user + spent.system + spent.children_user + spent.children_system
+    return total
 
 
 def _noise(base: Path) -> str:

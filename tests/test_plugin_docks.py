@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import time
@@ -53,8 +54,10 @@ def _look_through(
     person.set_enhance(out, ", ".join(genes))
     person.run()
     clock.stop()
-    # Twice what it takes on two idle cores: napari needs some time for each new layer.
-    assert max(gaps) < 2, "the interface froze"
+    # Twice what it takes on two idle cores: napari needs some time for each new layer. Where tests
+    # run beside it, no core is idle.
+    alone = "PYTEST_XDIST_WORKER" not in os.environ
+    assert max(gaps) < (2 if alone else 4), "the interface froze"
     assert person.enhance.run_bar.label.text() == "Done."
     assert [p.desc for p in progress._all_instances] == []
     field = ResultFolder.open(out).field("pixel2gene-stain-robust")
