@@ -406,6 +406,8 @@ def test_edits_without_napari(found: tuple[Path, Path], tmp_path: Path) -> None:
     # Once more is nothing new; an edit of an edit is one more.
     run(*edit, "--run", "stamgc-robust")
     assert files_of(copy) == after
+    assert "already complete" in run(*edit).stderr
+    assert files_of(copy) == after
     again = edit_domains(EditDomainsOptions(copy, rename="Cortex=White matter"))
     assert again.name == "stamgc-robust-edited-2"
     for wrong, said in (

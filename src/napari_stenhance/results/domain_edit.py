@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -158,16 +159,9 @@ class DomainEdit:
         InputError
             If another process is writing this result.
         """
-        run, lookup = self.run, self.lookup()
-        before = np.asarray(run.levels[0][...])
-        raster = lookup[before if self.painted is None else self.painted]
-        about = run.about
-        identity = {
-            "edited_from": run.name,
-            "domains": [asdict(d) for d in self.domains],
-            "merged": sorted(self.merged.items()),
-            "pixels_sha256": hashlib.sha256(raster.tobytes()).hexdigest(),
-        }
+        run, about = self.run, self.run.about
+        before, raster = self._rasters()
+        identity = self._identity(raster)
         found = self._spots(raster, before) if about["spots"] else self._superpixels(raster)
         stem = run.name.split(_EDITED)[0] + _EDITED
         kept = {key: about[key] for key in _KEPT}
@@ -176,6 +170,23 @@ class DomainEdit:
         ) as result:
             there = made_alike(domain_runs(result), identity)
             return there or write_run(result, stem, identity, kept, found)
+
+    def is_saved_as(self, run: DomainRun) -> bool:
+        """Tell whether a run is what saving this makes."""
+        return made_alike([run], self._identity(self._rasters()[1])) is not None
+
+    def _rasters(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """Return the label image of the run, and what has become of it."""
+        before = np.asarray(self.run.levels[0][...])
+        return before, self.lookup()[before if self.painted is None else self.painted]
+
+    def _identity(self, raster: NDArray[np.uint8]) -> dict[str, Any]:
+        return {
+            "edited_from": self.run.name,
+            "domains": [asdict(d) for d in self.domains],
+            "merged": sorted(self.merged.items()),
+            "pixels_sha256": hashlib.sha256(raster.tobytes()).hexdigest(),
+        }
 
     def _spots(self, raster: NDArray[np.uint8], before: NDArray[np.uint8]) -> Found:
         """Label the spots: those whose pixel was repainted as it is now, others as they were."""

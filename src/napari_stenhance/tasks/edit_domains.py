@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+from napari_stenhance.errors import InputError
 from napari_stenhance.running.job import Job
 from napari_stenhance.tasks.options import ClearDeadLocks, Help, Options
 
@@ -53,7 +55,16 @@ def edit_domains(options: EditDomainsOptions, job: Job | None = None) -> DomainR
     from napari_stenhance.results.result import ResultFolder
 
     job = job or Job()
-    run = domain_run(ResultFolder.open(options.result), options.run)
+    result = ResultFolder.open(options.result)
+    run = domain_run(result, options.run)
+    before = run.about["identity"].get("edited_from")
+    if before and not options.run:
+        # The same command again, which may have been stopped at its very end: no further edit.
+        with suppress(InputError):
+            same = edit_all(domain_run(result, before), options.rename, options.merge, options.hide)
+            if same.is_saved_as(run):
+                job.note(f"{result.path}: the run {run.name} is already complete.")
+                return run
     edit = edit_all(run, options.rename, options.merge, options.hide)
     with job.stage("Writing domains", 1) as stage:
         saved = edit.save(clear_dead_locks=options.clear_dead_locks)
