@@ -25,13 +25,16 @@ from napari_stenhance.features.extract import extract
 from napari_stenhance.features.stain import StainEncoder
 from napari_stenhance.methods.basis import fit_basis
 from napari_stenhance.methods.genes import choose_genes, common_genes, variance
-from napari_stenhance.methods.pixel2gene import fitted as fitted_module
-from napari_stenhance.methods.pixel2gene import robust as robust_module
+from napari_stenhance.methods.pixel2gene import ensemble as ensemble_module
+from napari_stenhance.methods.pixel2gene import model as model_module
+from napari_stenhance.methods.pixel2gene.ensemble import Pixel2GeneEnsemble
 from napari_stenhance.methods.pixel2gene.inputs import inputs_of, training_inputs
-from napari_stenhance.methods.pixel2gene.reference.method import Reference
-from napari_stenhance.methods.pixel2gene.reference.recipe import PIXEL2GENE, Recipe
-from napari_stenhance.methods.pixel2gene.robust import Robust
-from napari_stenhance.methods.sample import Sample
+from napari_stenhance.methods.pixel2gene.reference.method import Pixel2GeneReference
+from napari_stenhance.methods.pixel2gene.reference.recipe import (
+    PIXEL2GENE,
+    Pixel2GeneReferenceRecipe,
+)
+from napari_stenhance.methods.training_section import TrainingSection
 from napari_stenhance.running.job import Event, Job, Note
 from napari_stenhance.scoring.metrics import pearson
 from napari_stenhance.section.footprint import Footprints
@@ -42,16 +45,20 @@ SEEDS = range(5)
 HVG = 250
 CPU = torch.device("cpu")
 EVERY = 10**6
-Predict = Callable[[list[Sample], Sample, tuple[str, ...], int], NDArray[np.float32]]
+Predict = Callable[
+    [list[TrainingSection], TrainingSection, tuple[str, ...], int], NDArray[np.float32]
+]
 
 
-def load(name: str, folder: Path) -> tuple[Sample, Sample]:
+def load(name: str, folder: Path) -> tuple[TrainingSection, TrainingSection]:
     """Return a section to learn from, and one to be judged on, with all of its spots."""
     section = open_section(folder / name)
     slide = section.need_slide()
     features = extract(slide, StainEncoder(slide.scale()), Job())
     under = Footprints.under(features.grid, section.spots_um(), section.geometry(), features.tissue)
-    return Sample.of(section, features, under, 0.05), Sample.of(section, features, under, 0.0)
+    return TrainingSection.from_section(
+        section, features, under, 0.05
+    ), TrainingSection.from_section(section, features, under, 0.0)
 
 
 def spot_means(inputs: NDArray[np.float32], spot: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -62,10 +69,12 @@ def spot_means(inputs: NDArray[np.float32], spot: NDArray[np.int64]) -> NDArray[
 
 def robust() -> Predict:
     def predict(
-        training: list[Sample], test: Sample, genes: tuple[str, ...], seed: int
+        training: list[TrainingSection], test: TrainingSection, genes: tuple[str, ...], seed: int
     ) -> NDArray[np.float32]:
-        fitted = Robust("stain", seed, CPU).fit(training, genes, Job())
-        inputs, spot = robust_module.training_inputs([test], EVERY, np.random.default_rng(0), Job())
+        fitted = Pixel2GeneEnsemble("stain", seed, CPU).fit(training, genes, Job())
+        inputs, spot = ensemble_module.training_inputs(
+            [test], EVERY, np.random.default_rng(0), Job()
+        )
         scores = fitted.scores(inputs).mean(axis=0)
         return spot_means(scores, spot) @ fitted.decoder.weights + fitted.decoder.bias
 
@@ -76,7 +85,7 @@ def ridge(columns: slice) -> Predict:
     """Ridge from spot averages to the scores of eight axes: the anchor of every comparison."""
 
     def predict(
-        training: list[Sample], test: Sample, genes: tuple[str, ...], _seed: int
+        training: list[TrainingSection], test: TrainingSection, genes: tuple[str, ...], _seed: int
     ) -> NDArray[np.float32]:
         rng = np.random.default_rng(0)
         means = [
@@ -105,14 +114,17 @@ def without_context() -> Iterator[None]:
         return blank(inputs), spot
 
     with (
-        mock.patch.object(robust_module, "training_inputs", training),
-        mock.patch.object(fitted_module, "inputs_of", lambda *a: blank(inputs_of(*a))),
+        mock.patch.object(ensemble_module, "training_inputs", training),
+        mock.patch.object(model_module, "inputs_of", lambda *a: blank(inputs_of(*a))),
     ):
         yield
 
 
 def score(
-    predict: Predict, samples: dict[str, tuple[Sample, Sample]], left_out: str, seed: int
+    predict: Predict,
+    samples: dict[str, tuple[TrainingSection, TrainingSection]],
+    left_out: str,
+    seed: int,
 ) -> float:
     training = [samples[name][0] for name in sorted(SECTIONS) if name != left_out]
     test = samples[left_out][1]
@@ -126,7 +138,10 @@ def score(
 
 
 def row(
-    name: str, predict: Predict, samples: dict[str, tuple[Sample, Sample]], seeds: range
+    name: str,
+    predict: Predict,
+    samples: dict[str, tuple[TrainingSection, TrainingSection]],
+    seeds: range,
 ) -> None:
     r = np.array(
         [[score(predict, samples, left_out, seed) for left_out in SECTIONS] for seed in seeds]
@@ -135,7 +150,7 @@ def row(
     print(f"| {name} | {' | '.join(cells)} | {r.mean():.3f} | {len(seeds)} |", flush=True)
 
 
-def published(recipe: Recipe) -> Predict:
+def published(recipe: Pixel2GeneReferenceRecipe) -> Predict:
     """Return the published recipe; every spot goes to its filter, and it models few genes."""
 
     def say(event: Event) -> None:
@@ -143,9 +158,9 @@ def published(recipe: Recipe) -> Predict:
             print(event.text, flush=True)
 
     def predict(
-        training: list[Sample], test: Sample, genes: tuple[str, ...], seed: int
+        training: list[TrainingSection], test: TrainingSection, genes: tuple[str, ...], seed: int
     ) -> NDArray[np.float32]:
-        fitted = Reference("stain", seed, CPU, recipe).fit(training, genes, Job(say))
+        fitted = Pixel2GeneReference("stain", seed, CPU, recipe).fit(training, genes, Job(say))
         under = test.footprints
         inputs = test.features.raw_at(under.row, under.column).astype(np.float32)
         # In parts: members × superpixels × genes are many.
@@ -156,7 +171,8 @@ def published(recipe: Recipe) -> Predict:
 
 
 def from_one_section(
-    samples: dict[str, tuple[Sample, Sample]], cases: dict[str, tuple[Predict, int]]
+    samples: dict[str, tuple[TrainingSection, TrainingSection]],
+    cases: dict[str, tuple[Predict, int]],
 ) -> None:
     """Learn from C2, predict C3; which of the two samples, and how long, is the case's."""
     test = samples["C3"][1]

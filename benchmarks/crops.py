@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from sklearn.linear_model import Ridge as RidgeModel
 
 from napari_stenhance.methods.basis import fit_basis
-from napari_stenhance.methods.crops.robust import Robust
+from napari_stenhance.methods.crops.ensemble import CropEnsemble
 from napari_stenhance.methods.field import Decoder
 from napari_stenhance.methods.genes import choose_genes
 from napari_stenhance.methods.histosge.network import HISTOSGE
@@ -32,9 +32,9 @@ from napari_stenhance.running.job import Job
 from napari_stenhance.scoring.metrics import pearson
 from napari_stenhance.section.section import Section, open_section
 from napari_stenhance.storage.cache import Cache
-from napari_stenhance.tasks.learning import pitch_between, take_sample
 from napari_stenhance.tasks.recovery import predict_spots, recover
 from napari_stenhance.tasks.sight import Sight
+from napari_stenhance.tasks.training import pitch_between, take_sample
 
 SECTIONS = ("C4", "C3", "C2")
 RECOVERED = "C4"
@@ -100,21 +100,27 @@ ROWS: dict[str, dict[str, Any]] = {
         "ridge, crops of 163 and 489 µm": lambda _seed: Ridge((163.0, 489.0)),
     },
     "histosge": {
-        "HisToSGE `robust`": lambda seed: Robust(HISTOSGE, HISTOSGE.crops_um, "stain", seed, CPU),
-        "HisToSGE `robust`, attention off": lambda seed: Robust(
+        "HisToSGE `robust`": lambda seed: CropEnsemble(
+            HISTOSGE, HISTOSGE.crops_um, "stain", seed, CPU
+        ),
+        "HisToSGE `robust`, attention off": lambda seed: CropEnsemble(
             replace(HISTOSGE, offsets_um=np.empty((0, 2))), HISTOSGE.crops_um, "stain", seed, CPU
         ),
     },
     "spamcaf": {
-        "SpaMCAF `robust`": lambda seed: Robust(CODED, CODED.crops_um, "stain", seed, CPU),
-        "SpaMCAF `robust`, sizes averaged": lambda seed: Robust(
+        "SpaMCAF `robust`": lambda seed: CropEnsemble(CODED, CODED.crops_um, "stain", seed, CPU),
+        "SpaMCAF `robust`, sizes averaged": lambda seed: CropEnsemble(
             replace(CODED, make=averaged), CODED.crops_um, "stain", seed, CPU
         ),
-        "SpaMCAF `robust`, 163 µm only": lambda seed: Robust(CODED, (163.0,), "stain", seed, CPU),
-        "SpaMCAF `robust`, 489 µm only": lambda seed: Robust(CODED, (489.0,), "stain", seed, CPU),
+        "SpaMCAF `robust`, 163 µm only": lambda seed: CropEnsemble(
+            CODED, (163.0,), "stain", seed, CPU
+        ),
+        "SpaMCAF `robust`, 489 µm only": lambda seed: CropEnsemble(
+            CODED, (489.0,), "stain", seed, CPU
+        ),
     },
     "full": {
-        "SpaMCAF `robust`, variant full": lambda seed: Robust(
+        "SpaMCAF `robust`, variant full": lambda seed: CropEnsemble(
             FULL, FULL.crops_um, "stain", seed, CPU
         ),
     },

@@ -20,14 +20,14 @@ from numpy.typing import NDArray
 from sklearn.metrics import adjusted_rand_score
 from sklearn.mixture import GaussianMixture
 
+from napari_stenhance.methods.stamgc.ensemble import StamgcEnsemble, StamgcRecipe
 from napari_stenhance.methods.stamgc.expression import principal_scores
 from napari_stenhance.methods.stamgc.graph import neighbours
 from napari_stenhance.methods.stamgc.protocol import Slice
-from napari_stenhance.methods.stamgc.reference import Reference
-from napari_stenhance.methods.stamgc.robust import Recipe, Robust
+from napari_stenhance.methods.stamgc.reference import StamgcReference
 from napari_stenhance.running.job import Job
 from napari_stenhance.section.section import Section, open_section
-from napari_stenhance.tasks.finding import spots_slices
+from napari_stenhance.tasks.domain_options import spots_slices
 
 SEEDS = range(5)
 CPU = torch.device("cpu")
@@ -66,13 +66,15 @@ def score(labels: NDArray[np.int64], truth: NDArray[np.object_]) -> float:
 
 
 def robust(**changes: object) -> Find:
-    recipe = replace(Recipe(), **changes)  # type: ignore[arg-type]
-    return lambda slices, number, seed: Robust(seed, CPU, recipe).find(slices, number, Job()).labels
+    recipe = replace(StamgcRecipe(), **changes)  # type: ignore[arg-type]
+    return lambda slices, number, seed: (
+        StamgcEnsemble(seed, CPU, recipe).find(slices, number, Job()).labels
+    )
 
 
 def reference(group: str) -> Find:
     return lambda slices, number, seed: (
-        Reference(seed, CPU, group).find(slices, number, Job()).labels
+        StamgcReference(seed, CPU, group).find(slices, number, Job()).labels
     )
 
 

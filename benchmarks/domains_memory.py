@@ -13,7 +13,7 @@ _ONE = """
 import sys, time
 import numpy as np, scipy.sparse as sp, torch
 from napari_stenhance.methods.stamgc.protocol import Slice
-from napari_stenhance.methods.stamgc.robust import Robust
+from napari_stenhance.methods.stamgc.ensemble import StamgcEnsemble
 from napari_stenhance.running.job import Job
 from napari_stenhance.running.memory import peak_gb
 
@@ -51,7 +51,7 @@ def losses() -> None:
     xy = rng.random((4000, 2))
     graph, label = union_graph(neighbours(xy, 6)), (xy[:, 0] * 7).astype(np.int64)
     embedding = torch.tensor(rng.random((4000, 64), np.float32), requires_grad=True)
-    pairs = Pairs.of(graph, label, torch.device("cpu"))
+    pairs = Pairs.from_graph(graph, label, torch.device("cpu"))
     joined = torch.tensor(graph.toarray())
     other = torch.tensor(label[:, None] != label[None])
 

@@ -14,25 +14,25 @@ from collections.abc import Sequence
 import torch
 from sinca_data import PAIRS, folder
 
+from napari_stenhance.methods.sinca.ensemble import SincaEnsemble, SincaRecipe
 from napari_stenhance.methods.sinca.network import Parts
-from napari_stenhance.methods.sinca.reference.recipe import Recipe as Published
-from napari_stenhance.methods.sinca.robust import Recipe, Robust
-from napari_stenhance.methods.sinca.training import Schedule
+from napari_stenhance.methods.sinca.reference.recipe import SincaReferenceRecipe as Published
+from napari_stenhance.methods.sinca.training import SincaSchedule
 from napari_stenhance.running.job import Job
 from napari_stenhance.section.cells import open_cells
 from napari_stenhance.section.section import open_section
 from napari_stenhance.storage.cache import Cache
-from napari_stenhance.tasks.gene_folds import BEYOND, gene_scores, only_genes
+from napari_stenhance.tasks.gene_folds import BEYOND, gene_scores, keep_genes
 from napari_stenhance.tasks.gene_methods import as_published, baselines, imputing
 from napari_stenhance.tasks.impute import see_shared
 
 _SEEDS, _FOLDS = (0, 1, 2, 3, 4), 5
 _CPU = torch.device("cpu")
 _RECIPES = {
-    "robust": Recipe(),
-    "robust, no convolution": Recipe(parts=Parts(convolution=False)),
-    "robust, no reference": Recipe(parts=Parts(reference=False)),
-    "robust, not trained": Recipe(schedule=Schedule(epochs=0)),
+    "robust": SincaRecipe(),
+    "robust, no convolution": SincaRecipe(parts=Parts(convolution=False)),
+    "robust, no reference": SincaRecipe(parts=Parts(reference=False)),
+    "robust, not trained": SincaRecipe(schedule=SincaSchedule(epochs=0)),
 }
 
 
@@ -42,8 +42,11 @@ def scores_of(pair: str, seed: int, published: bool) -> dict[str, dict[str, floa
     section = open_section(folder() / of_spots, cache=Cache.default())
     cells = open_cells(folder() / of_cells, section.need_spots()).cells
     genes = "all" if most is None else f"hvg:{most}"
-    spots = only_genes(see_shared(section, cells), cells, genes)
-    own = [imputing(name, Robust(seed, _CPU, recipe=recipe)) for name, recipe in _RECIPES.items()]
+    spots = keep_genes(see_shared(section, cells), cells, genes)
+    own = [
+        imputing(name, SincaEnsemble(seed, _CPU, recipe=recipe))
+        for name, recipe in _RECIPES.items()
+    ]
     methods = [as_published(Published(), (False,), _CPU)] if published else [*own, baselines]
     return gene_scores(spots, cells, methods, _FOLDS, seed, Job())
 

@@ -24,16 +24,20 @@ from timing import median_seconds, seconds
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from napari_stenhance.methods.sinca.reference.network import Network, SpatialConvolution
+from napari_stenhance.methods.sinca.reference.network import SincaReferenceNet, SpatialConvolution
 from napari_stenhance.methods.sinca.reference.raster import (
-    Places,
+    SquareRasters,
     gathered,
     places_of,
     scattered,
 )
-from napari_stenhance.methods.sinca.reference.recipe import Recipe, gene_folds, normalised
+from napari_stenhance.methods.sinca.reference.recipe import (
+    SincaReferenceRecipe,
+    gene_folds,
+    normalised_counts,
+)
 from napari_stenhance.methods.sinca.reference.training import (
-    Seen,
+    SincaReferenceInput,
     evaluated,
     loss_of,
     train_epoch,
@@ -51,10 +55,10 @@ SIZES = {
 """Synthetic: spots, cells, genes."""
 RASTERS = (32, 1000, 4000)
 RUNS = 3
-Step = Callable[[Tensor, Places], Tensor]
+Step = Callable[[Tensor, SquareRasters], Tensor]
 
 
-def looped_scatter(spots: Tensor, places: Places) -> Tensor:
+def looped_scatter(spots: Tensor, places: SquareRasters) -> Tensor:
     """Write spots, (spots, width), to a raster one by one."""
     at, _, side = places
     raster = spots.new_zeros(1, spots.shape[1], side, side)
@@ -66,7 +70,7 @@ def looped_scatter(spots: Tensor, places: Places) -> Tensor:
     return raster / count.clamp(min=1)
 
 
-def looped_gather(raster: Tensor, places: Places) -> Tensor:
+def looped_gather(raster: Tensor, places: SquareRasters) -> Tensor:
     """Read a raster spot by spot."""
     at, _, side = places
     read = raster.new_zeros(len(at), raster.shape[1])
@@ -88,7 +92,7 @@ class LoopedConvolution(SpatialConvolution):
 class CopyingItems(Dataset[tuple[Tensor, ...]]):
     """Spots, each with a copy of the matrix of cells."""
 
-    def __init__(self, seen: Seen) -> None:
+    def __init__(self, seen: SincaReferenceInput) -> None:
         self._seen = seen
 
     def __len__(self) -> int:
@@ -104,13 +108,16 @@ def collated(items: list[tuple[Tensor, ...]]) -> list[Tensor]:
     return [*(torch.stack(part)[None] for part in (known, xy, unknown)), cells[0]]
 
 
-def looped_batches(seen: Seen, order: Tensor, batch: int) -> Iterator[list[Tensor]]:
+def looped_batches(seen: SincaReferenceInput, order: Tensor, batch: int) -> Iterator[list[Tensor]]:
     batches = [some.tolist() for some in order.split(batch)]
     yield from DataLoader(CopyingItems(seen), batch_sampler=batches, collate_fn=collated)
 
 
 def looped_epoch(
-    network: Network, seen: Seen, recipe: Recipe, optimiser: torch.optim.Optimizer
+    network: SincaReferenceNet,
+    seen: SincaReferenceInput,
+    recipe: SincaReferenceRecipe,
+    optimiser: torch.optim.Optimizer,
 ) -> float:
     """Train and evaluate as published; return the validation loss."""
     network.train()
@@ -137,25 +144,28 @@ def looped_epoch(
 
 
 def vectorised_epoch(
-    network: Network, seen: Seen, recipe: Recipe, optimiser: torch.optim.Optimizer
+    network: SincaReferenceNet,
+    seen: SincaReferenceInput,
+    recipe: SincaReferenceRecipe,
+    optimiser: torch.optim.Optimizer,
 ) -> float:
     train_epoch(network, seen, recipe, optimiser, Job())
     return validation_loss(network, seen, recipe, Job())
 
 
-def looped_twin(network: Network) -> Network:
+def looped_twin(network: SincaReferenceNet) -> SincaReferenceNet:
     twin = copy.deepcopy(network)
     twin.convolution.__class__ = LoopedConvolution
     return twin
 
 
-def adam(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+def adam(network: nn.Module, recipe: SincaReferenceRecipe) -> torch.optim.Optimizer:
     return torch.optim.AdamW(
         network.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
     )
 
 
-def synthetic(spots: int, cells: int, genes: int) -> Seen:
+def synthetic(spots: int, cells: int, genes: int) -> SincaReferenceInput:
     """One transcript in ten entries of the cells, three in ten of the spots."""
     rng = np.random.default_rng(0)
     of_spots = sp.csr_array(rng.poisson(0.36, (spots, genes)).astype(np.float32))
@@ -163,18 +173,20 @@ def synthetic(spots: int, cells: int, genes: int) -> Seen:
     return seen_of(of_spots, of_cells, rng.random((spots, 2)) * 1000)
 
 
-def seen_of(spots: sp.csr_array, cells: sp.csr_array, xy: np.ndarray) -> Seen:
+def seen_of(spots: sp.csr_array, cells: sp.csr_array, xy: np.ndarray) -> SincaReferenceInput:
     known, unknown = gene_folds(spots.shape[1])[0]
-    x, y = (torch.tensor(normalised(counts, "log1p")) for counts in (spots, cells))
-    return Seen(x[:, known], torch.tensor(xy, dtype=torch.float32), y, x[:, unknown])
+    x, y = (torch.tensor(normalised_counts(counts, "log1p")) for counts in (spots, cells))
+    return SincaReferenceInput(x[:, known], torch.tensor(xy, dtype=torch.float32), y, x[:, unknown])
 
 
-def agree(seen: Seen, recipe: Recipe) -> None:
+def agree(seen: SincaReferenceInput, recipe: SincaReferenceRecipe) -> None:
     """Assert that loops and vectors compute the same, without dropout, whose draws differ."""
     recipe = replace(recipe, dropout=0.0)
-    few = Seen(*(part[:80] for part in (seen.known, seen.xy)), seen.cells[:500], seen.unknown[:80])
+    few = SincaReferenceInput(
+        *(part[:80] for part in (seen.known, seen.xy)), seen.cells[:500], seen.unknown[:80]
+    )
     torch.manual_seed(1)
-    network = Network(seen.known.shape[1], seen.unknown.shape[1], recipe)
+    network = SincaReferenceNet(seen.known.shape[1], seen.unknown.shape[1], recipe)
     twin = looped_twin(network)
     known, xy, unknown = (part[None, :32] for part in (few.known, few.xy, few.unknown))
     outputs = [n(known, xy, n.remember(few.cells)) for n in (network, twin)]
@@ -198,16 +210,16 @@ def agree(seen: Seen, recipe: Recipe) -> None:
     torch.testing.assert_close(*predicted, rtol=1e-2, atol=1e-3)
 
 
-def looped_free(twin: Network) -> Network:
+def looped_free(twin: SincaReferenceNet) -> SincaReferenceNet:
     twin.convolution.__class__ = SpatialConvolution
     return twin
 
 
-def row(name: str, seen: Seen) -> None:
-    recipe = Recipe()
+def row(name: str, seen: SincaReferenceInput) -> None:
+    recipe = SincaReferenceRecipe()
     agree(seen, recipe)
     torch.manual_seed(0)
-    network = Network(seen.known.shape[1], seen.unknown.shape[1], recipe)
+    network = SincaReferenceNet(seen.known.shape[1], seen.unknown.shape[1], recipe)
     twin = looped_twin(network)
     optimisers = adam(network, recipe), adam(twin, recipe)
     ours, theirs = [], []
@@ -223,7 +235,7 @@ def raster_row(number: int) -> None:
     """Time the raster alone: write, read, and the gradient of both."""
     torch.manual_seed(0)
     places = places_of(torch.rand(1, number, 2))
-    spots = torch.randn(number, Recipe().width, requires_grad=True)
+    spots = torch.randn(number, SincaReferenceRecipe().width, requires_grad=True)
 
     def gradient(scatter: Step, gather: Step) -> Tensor:
         read = gather(scatter(spots, places), places)

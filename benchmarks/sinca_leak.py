@@ -16,16 +16,20 @@ import torch
 from sinca_data import PAIRS, Pair, cp10k, load
 
 from napari_stenhance.methods.sinca.reference.held_out import predict_held_out
-from napari_stenhance.methods.sinca.reference.recipe import Recipe, gene_folds, normalised
+from napari_stenhance.methods.sinca.reference.recipe import (
+    SincaReferenceRecipe,
+    gene_folds,
+    normalised_counts,
+)
 from napari_stenhance.running.job import Job
 from napari_stenhance.scoring.imputation import published, rank_correlation
 
 
 def rows(pair: Pair, fold: int, seed: int, epochs: int) -> dict[str, list[float]]:
     """Return the figures of each read-out of one fold, with and without the leak."""
-    recipe = Recipe(epochs=epochs)
+    recipe = SincaReferenceRecipe(epochs=epochs)
     unknown = gene_folds(pair.spots.shape[1])[fold][1]
-    truth = normalised(pair.spots[:, unknown], recipe.normalise)
+    truth = normalised_counts(pair.spots[:, unknown], recipe.normalise)
     measured = cp10k(pair.spots[:, unknown].toarray(), pair.library)
     found = {}
     for leak in (True, False):

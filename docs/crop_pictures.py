@@ -14,9 +14,9 @@ from screenshots import wait
 from skimage.io import imsave
 from skimage.util import montage
 
+from napari_stenhance.plugin.layer_info import layers_of
 from napari_stenhance.plugin.layers import result_layers
 from napari_stenhance.plugin.scene import add_layers
-from napari_stenhance.plugin.shown import layers_of
 from napari_stenhance.results.result import ResultFolder
 
 

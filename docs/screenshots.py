@@ -15,7 +15,7 @@ from napari._qt.dialogs.qt_reader_dialog import QtReaderDialog
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication
 
-from napari_stenhance.plugin.shown import layers_of
+from napari_stenhance.plugin.layer_info import layers_of
 from napari_stenhance.plugin.view import add_docks
 from napari_stenhance.tasks.enhance import EnhanceOptions, enhance
 

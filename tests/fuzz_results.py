@@ -17,7 +17,7 @@ from napari_stenhance.methods.registry import load_fitted
 from napari_stenhance.results.attention import written_attention
 from napari_stenhance.results.domains import domain_run
 from napari_stenhance.results.genes import gene_group, written_genes
-from napari_stenhance.results.imputed import imputed_image, imputed_run, written_images
+from napari_stenhance.results.imputed import imputed_run, written_gene, written_images
 from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.results.tables import open_table
 from napari_stenhance.running.job import Job
@@ -81,7 +81,7 @@ def read_domains(folder: Path) -> Any:
 def read_imputed(folder: Path) -> Any:
     run = imputed_run(ResultFolder.open(folder / NAME))
     values = [run.values(gene, layer) for gene in run.genes for layer in ("log1p_cp10k", "spread")]
-    images = [_values(open_levels(imputed_image(run, gene))) for gene in written_images(run)]  # type: ignore[arg-type]
+    images = [_values(open_levels(written_gene(run, gene))) for gene in written_images(run)]  # type: ignore[arg-type]
     return run.name, run.about, run.genes, values, _values(run.levels), images, _table(run.table())
 
 

@@ -194,9 +194,9 @@ def warm_up() -> None:
     import torch
 
     import napari_stenhance.cli
+    import napari_stenhance.tasks.domain_inputs
     import napari_stenhance.tasks.evaluate
-    import napari_stenhance.tasks.predicting
-    import napari_stenhance.tasks.seen
+    import napari_stenhance.tasks.inference
     from napari_stenhance import phantom  # noqa: F401
 
     torch.set_num_threads(1)

@@ -15,7 +15,7 @@ from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QThreadPool, QUrl
 from qtpy.QtGui import QDragEnterEvent, QDropEvent
 from qtpy.QtWidgets import QApplication, QWidget
 
-from napari_stenhance.plugin.shown import layers_of
+from napari_stenhance.plugin.layer_info import layers_of
 from napari_stenhance.plugin.view import add_docks
 from napari_stenhance.plugin.widgets.domains import DomainsWidget
 from napari_stenhance.plugin.widgets.enhance import EnhanceWidget

@@ -10,22 +10,22 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
-from napari_stenhance.methods.sinca.fitted import FittedRobust
-from napari_stenhance.methods.sinca.network import Network, Parts, waves
-from napari_stenhance.methods.sinca.protocol import Measured
-from napari_stenhance.methods.sinca.raster import Raster, windows
-from napari_stenhance.methods.sinca.robust import Recipe, Robust
+from napari_stenhance.methods.sinca.ensemble import SincaEnsemble, SincaRecipe
+from napari_stenhance.methods.sinca.metacells import Attended
+from napari_stenhance.methods.sinca.model import SincaModel
+from napari_stenhance.methods.sinca.network import Parts, SincaNet, waves
+from napari_stenhance.methods.sinca.protocol import SpotCounts
+from napari_stenhance.methods.sinca.raster import SpotRaster, windows
 from napari_stenhance.methods.sinca.training import (
-    Place,
-    Schedule,
+    SincaSchedule,
+    SpotLayout,
 )
-from napari_stenhance.methods.sinca.units import Attended
 from napari_stenhance.running.job import Job
-from napari_stenhance.section.cells import Cells
+from napari_stenhance.section.cells import CellReference
 
 CPU = torch.device("cpu")
-QUICK = Recipe(members=2, schedule=Schedule(epochs=2, steps=2))
-ENOUGH = Recipe(members=2, schedule=Schedule(epochs=5, steps=3))
+QUICK = SincaRecipe(members=2, schedule=SincaSchedule(epochs=2, steps=2))
+ENOUGH = SincaRecipe(members=2, schedule=SincaSchedule(epochs=5, steps=3))
 LATTICES = ("square", "hexagonal", "irregular")
 
 
@@ -42,8 +42,8 @@ def lattice(kind: str, side: int, seed: int = 0) -> np.ndarray:
 class World:
     """A section of which all is known: shares of genes, and what the spots are made of."""
 
-    spots: Measured
-    cells: Cells
+    spots: SpotCounts
+    cells: CellReference
     truth: np.ndarray
     mixture: np.ndarray
 
@@ -88,7 +88,7 @@ def world(
     share = (of_cells / of_cells.sum(axis=1, keepdims=True))[group]
     of_each = rng.poisson(rng.lognormal(np.log(400), 0.4, (160, 1)) * share)
     return World(
-        Measured(
+        SpotCounts(
             name="spots",
             xy=xy * 100,
             pitch=100.0,
@@ -96,7 +96,7 @@ def world(
             library=library.astype(np.float64),
             columns=np.arange(shared),
         ),
-        Cells(
+        CellReference(
             name="cells",
             genes=tuple(f"G{n}" for n in range(genes)),
             counts=sp.csr_array(of_each.astype(np.float32)),
@@ -109,9 +109,9 @@ def world(
 
 
 def fit(
-    w: World, recipe: Recipe = QUICK, seed: int = 0, attended: Attended = "cells"
-) -> FittedRobust:
-    return Robust(seed, CPU, attended, recipe).fit(w.spots, w.cells, Job())
+    w: World, recipe: SincaRecipe = QUICK, seed: int = 0, attended: Attended = "cells"
+) -> SincaModel:
+    return SincaEnsemble(seed, CPU, attended, recipe).fit(w.spots, w.cells, Job())
 
 
 def with_counts(w: World, counts: np.ndarray) -> World:
@@ -130,15 +130,17 @@ def at_random(*shape: int) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(sum(shape)))
 
 
-def place_of(xy: np.ndarray, most: int = 512) -> Place:
-    return Place(torch.tensor(waves(xy)), Raster.of(xy, CPU), torch.tensor(windows(xy, most)))
+def place_of(xy: np.ndarray, most: int = 512) -> SpotLayout:
+    return SpotLayout(
+        torch.tensor(waves(xy)), SpotRaster.from_positions(xy, CPU), torch.tensor(windows(xy, most))
+    )
 
 
-def network_of(genes: int, *, begun: bool = True, **parts: Any) -> Network:
+def network_of(genes: int, *, begun: bool = True, **parts: Any) -> SincaNet:
     """Make a network as it begins, or one in which all parts do something."""
     axes = torch.linalg.qr(at_random(genes, 8))[0]
     torch.manual_seed(0)
-    network = Network(axes, Parts(width=8, heads=2, **parts)).eval()
+    network = SincaNet(axes, Parts(width=8, heads=2, **parts)).eval()
     if not begun:
         with torch.no_grad():
             for number, parameter in enumerate(network.parameters()):
@@ -146,7 +148,7 @@ def network_of(genes: int, *, begun: bool = True, **parts: Any) -> Network:
     return network
 
 
-def run(network: Network, spots: Tensor, cells: Tensor, seen: Tensor, place: Place) -> Tensor:
+def run(network: SincaNet, spots: Tensor, cells: Tensor, seen: Tensor, place: SpotLayout) -> Tensor:
     """Return what the spots attend to, (spots, cells)."""
     with torch.inference_mode():
         found, keys = network(spots, cells, seen, place.waves, place.raster, place.windows)

@@ -13,7 +13,7 @@ import pytest
 import scipy.sparse as sp
 
 import napari_stenhance as st
-from napari_stenhance.section.cells import Opened, cluster_columns, open_cells
+from napari_stenhance.section.cells import OpenedCells, cluster_columns, open_cells
 from napari_stenhance.section.formats import counts as counts_module
 from napari_stenhance.section.section import open_section
 
@@ -66,7 +66,7 @@ def make_spots(seed: int = 0, side: int = 12, mpp: float | None = 0.5) -> ad.Ann
     return spots
 
 
-def opened(cells: ad.AnnData, spots: ad.AnnData | None = None, key: str = "") -> Opened:
+def opened(cells: ad.AnnData, spots: ad.AnnData | None = None, key: str = "") -> OpenedCells:
     return open_cells(cells, make_spots() if spots is None else spots, key)
 
 

@@ -409,18 +409,18 @@ def test_all_fields_of_an_opened_result_share_a_cache(tiny: Path) -> None:
 def test_results_in_one_viewer_share_a_cache(tiny: Path) -> None:
     from napari.components import ViewerModel
 
+    from napari_stenhance.plugin.layer_info import layers_of, viewer_tiles
     from napari_stenhance.plugin.layers import open_layers
     from napari_stenhance.plugin.scene import add_layers
-    from napari_stenhance.plugin.shown import layers_of, tiles_of
 
     viewer = ViewerModel()
     for _ in range(2):
-        layers, _ = open_layers(tiny, tiles=tiles_of(viewer))
+        layers, _ = open_layers(tiny, tiles=viewer_tiles(viewer))
         add_layers(viewer, [one for one in layers if "browse" in one[1]["name"]])
     fields = [about.field for _, about in layers_of(viewer, "browse") if about.field is not None]
     assert len(fields) == 2
     assert fields[0] is not fields[1]
-    assert fields[0].tiles is fields[1].tiles is tiles_of(viewer)
+    assert fields[0].tiles is fields[1].tiles is viewer_tiles(viewer)
 
 
 def test_entries_of_the_cache_carry_checksums_and_older_ones_are_not_read(

@@ -15,25 +15,25 @@ from napari_stenhance.errors import InputError
 from napari_stenhance.features.crops import CropMap, pooled_tissue
 from napari_stenhance.features.opening import open_crops
 from napari_stenhance.methods.crops.design import Design
-from napari_stenhance.methods.crops.fitted import FittedRobust
-from napari_stenhance.methods.crops.reference.method import Reference
+from napari_stenhance.methods.crops.ensemble import CropEnsemble, CropRecipe
+from napari_stenhance.methods.crops.model import CropModel
+from napari_stenhance.methods.crops.neighbourhood import reach
+from napari_stenhance.methods.crops.reference.method import CropReference
 from napari_stenhance.methods.crops.reference.recipe import (
-    array_numbers,
+    array_codes,
     constant_rate,
     groups_of,
     warm_up_and_cosine,
 )
-from napari_stenhance.methods.crops.robust import Recipe, Robust
-from napari_stenhance.methods.crops.seen import reach
 from napari_stenhance.methods.histosge.network import HISTOSGE
 from napari_stenhance.methods.histosge.reference import HISTOSGE_REFERENCE
 from napari_stenhance.methods.protocol import Positions
 from napari_stenhance.methods.registry import load_fitted, make_method
-from napari_stenhance.methods.sample import Sample
 from napari_stenhance.methods.spamcaf.full import FULL
 from napari_stenhance.methods.spamcaf.network import CODED
 from napari_stenhance.methods.spamcaf.reference import SPAMCAF_REFERENCE
 from napari_stenhance.methods.training import Schedule
+from napari_stenhance.methods.training_section import TrainingSection
 from napari_stenhance.running.job import Job
 from napari_stenhance.scoring.metrics import pearson
 from napari_stenhance.section.footprint import Footprints
@@ -43,17 +43,19 @@ from napari_stenhance.storage.cache import Cache
 from napari_stenhance.storage.tiles import tiles_of
 
 CPU = torch.device("cpu")
-QUICK = Recipe(members=5, schedule=Schedule(epochs=12))
+QUICK = CropRecipe(members=5, schedule=Schedule(epochs=12))
 DESIGNS = {f"{d.method}-{d.variant}": d for d in (HISTOSGE, CODED, FULL)}
 REFERENCES = {r.method: r for r in (HISTOSGE_REFERENCE, SPAMCAF_REFERENCE)}
 
 
-def sample_of(section: Section, crops_um: tuple[float, ...], cache: Cache) -> Sample[CropMap]:
+def sample_of(
+    section: Section, crops_um: tuple[float, ...], cache: Cache
+) -> TrainingSection[CropMap]:
     slide = section.need_slide()
     grid = Grid.over(slide, 40.0)
     features = open_crops(slide, "stain", grid, crops_um, Job(), device=CPU, cache=cache)
     under = Footprints.under(grid, section.spots_um(), section.geometry(), features.tissue)
-    return Sample.of(section, features, under, 0.0)
+    return TrainingSection.from_section(section, features, under, 0.0)
 
 
 @pytest.fixture(params=list(DESIGNS))
@@ -61,17 +63,17 @@ def design(request: pytest.FixtureRequest) -> Design:
     return DESIGNS[request.param]
 
 
-def robust(design: Design) -> Robust:
-    return Robust(design, design.crops_um, "stain", 0, CPU, QUICK)
+def robust(design: Design) -> CropEnsemble:
+    return CropEnsemble(design, design.crops_um, "stain", 0, CPU, QUICK)
 
 
-_FITTED: dict[str, tuple[Sample[CropMap], FittedRobust]] = {}
+_FITTED: dict[str, tuple[TrainingSection[CropMap], CropModel]] = {}
 
 
 @pytest.fixture
 def learned(
     design: Design, synthetic: Section, session_cache: Cache
-) -> tuple[Sample[CropMap], FittedRobust]:
+) -> tuple[TrainingSection[CropMap], CropModel]:
     """A sample and what was learned from it, once for all tests."""
     key = f"{design.method}-{design.variant}"
     if key not in _FITTED:
@@ -170,7 +172,7 @@ def test_the_learning_rate_of_spamcaf(epoch: int, published: float) -> None:
 
 def test_places_between_spots_share_a_number() -> None:
     places = np.array([[3.5, 4.5], [2.5, 4.5], [-0.5, 0.2], [600.0, 511.0]])
-    np.testing.assert_array_equal(array_numbers(places), [[3, 4], [2, 4], [0, 0], [511, 511]])
+    np.testing.assert_array_equal(array_codes(places), [[3, 4], [2, 4], [0, 0], [511, 511]])
 
 
 @pytest.mark.parametrize("method", ["histosge", "spamcaf"])
@@ -178,7 +180,7 @@ def test_reference_learns_predicts_and_is_saved(
     method: str, synthetic: Section, session_cache: Cache, tmp_path: Path
 ) -> None:
     recipe = replace(REFERENCES[method], epochs=60 if method == "histosge" else 15)
-    made = Reference(recipe, recipe.crops_um, "stain", 0, CPU)
+    made = CropReference(recipe, recipe.crops_um, "stain", 0, CPU)
     sample = sample_of(synthetic, recipe.crops_um, session_cache)
     genes = sample.genes[:12]
     fitted = made.fit([sample], genes, Job())
@@ -211,7 +213,7 @@ def _field(fitted: Any, features: CropMap, size: int) -> np.ndarray:
 
 
 def test_two_tile_sizes_give_the_same_field(
-    learned: tuple[Sample[CropMap], FittedRobust],
+    learned: tuple[TrainingSection[CropMap], CropModel],
 ) -> None:
     sample, fitted = learned
     whole = _field(fitted, sample.features, 256)
@@ -220,7 +222,7 @@ def test_two_tile_sizes_give_the_same_field(
 
 
 def test_a_position_does_not_depend_on_what_else_was_asked_for(
-    learned: tuple[Sample[CropMap], FittedRobust],
+    learned: tuple[TrainingSection[CropMap], CropModel],
 ) -> None:
     sample, fitted = learned
     every = fitted.latent_at(sample.features, Positions(sample.xy_um), Job())
@@ -229,7 +231,7 @@ def test_a_position_does_not_depend_on_what_else_was_asked_for(
 
 
 def test_table_and_field_agree_at_the_centres_of_superpixels(
-    learned: tuple[Sample[CropMap], FittedRobust],
+    learned: tuple[TrainingSection[CropMap], CropModel],
 ) -> None:
     sample, fitted = learned
     row, column = (n[::50] for n in np.nonzero(sample.features.tissue))
@@ -240,7 +242,7 @@ def test_table_and_field_agree_at_the_centres_of_superpixels(
 
 
 def test_held_out_genes_that_follow_the_stain_are_predicted(
-    learned: tuple[Sample[CropMap], FittedRobust],
+    learned: tuple[TrainingSection[CropMap], CropModel],
 ) -> None:
     r = learned[1].decoder.held_out_r
     # Also genes that follow nothing: the others change their share of the counts.
@@ -248,7 +250,7 @@ def test_held_out_genes_that_follow_the_stain_are_predicted(
 
 
 def test_models_are_saved_whole_and_learned_again_alike(
-    learned: tuple[Sample[CropMap], FittedRobust], design: Design, tmp_path: Path
+    learned: tuple[TrainingSection[CropMap], CropModel], design: Design, tmp_path: Path
 ) -> None:
     sample, fitted = learned
     before = fitted.latent_at(sample.features, Positions(sample.xy_um), Job())
@@ -262,7 +264,7 @@ def test_models_are_saved_whole_and_learned_again_alike(
         assert torch.equal(values, same.members.parameters[name])
 
 
-def test_attention_over_sizes(learned: tuple[Sample[CropMap], FittedRobust]) -> None:
+def test_attention_over_sizes(learned: tuple[TrainingSection[CropMap], CropModel]) -> None:
     sample, fitted = learned
     latent = fitted.latent_at(sample.features, Positions(sample.xy_um), Job())
     if fitted.design.method == "histosge":

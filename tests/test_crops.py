@@ -35,9 +35,9 @@ from napari_stenhance.section.section import open_section
 from napari_stenhance.storage.cache import Cache
 from napari_stenhance.tasks.enhance import EnhanceOptions, enhance
 from napari_stenhance.tasks.evaluate import EvaluateOptions, evaluate
-from napari_stenhance.tasks.learning import take_sample
 from napari_stenhance.tasks.recovery import predict_spots
 from napari_stenhance.tasks.sight import Sight
+from napari_stenhance.tasks.training import take_sample
 from test_cli import events_of, files_of, run
 from test_genes import sample_of
 

@@ -54,7 +54,7 @@ def _broken(part: str, value: Any) -> sp.csr_matrix:
 )
 def test_a_sparse_matrix_is_checked_before_it_is_used(part: str, value: Any, said: str) -> None:
     check_sparse(_matrix())
-    for use in (check_sparse, checked_counts, StoredCounts.of):
+    for use in (check_sparse, checked_counts, StoredCounts.from_group):
         with pytest.raises(ValueError, match=said):
             use(_broken(part, value))
 

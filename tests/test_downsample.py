@@ -10,7 +10,7 @@ from scipy import stats
 from skimage.metrics import structural_similarity
 
 from napari_stenhance.errors import InputError
-from napari_stenhance.scoring.maps import agreement, square_lattice
+from napari_stenhance.scoring.maps import map_agreement, square_lattice
 from napari_stenhance.section.section import open_section
 from napari_stenhance.section.thinning import thin
 from napari_stenhance.tasks.compare import CompareOptions, compare
@@ -81,7 +81,7 @@ def test_agreement_is_what_the_published_evaluation_computes() -> None:
     x, y = (n.ravel() for n in np.meshgrid(np.arange(10), np.arange(11)))
     truth = rng.poisson(2.0, len(x)).astype(float)
     predicted = truth + rng.normal(0, 1, len(x))
-    measured = agreement(predicted, truth, (y, x), all_spots=False)
+    measured = map_agreement(predicted, truth, (y, x), all_spots=False)
     cut = np.clip(predicted, 0, truth.max())
     a, b = cut[truth > 0] / cut[truth > 0].sum(), truth[truth > 0] / truth.sum()
     assert measured["pearson"] == pytest.approx(stats.pearsonr(a, b).statistic)
@@ -91,13 +91,13 @@ def test_agreement_is_what_the_published_evaluation_computes() -> None:
     assert measured["nrmse"] == pytest.approx(measured["rmse"] / b.mean())
     maps = (cut.reshape(11, 10) / cut.max(), truth.reshape(11, 10) / truth.max())
     assert measured["ssim"] == pytest.approx(structural_similarity(*maps, win_size=7, data_range=1))
-    everywhere = agreement(predicted, truth, (y, x), all_spots=True)
+    everywhere = map_agreement(predicted, truth, (y, x), all_spots=True)
     assert everywhere["pearson"] == pytest.approx(stats.pearsonr(cut, truth).statistic)
-    same = agreement(truth, truth, (y, x), all_spots=False)
+    same = map_agreement(truth, truth, (y, x), all_spots=False)
     assert [same[name] for name in ("pearson", "cosine", "rmse", "ssim")] == pytest.approx(
         [1, 1, 0, 1]
     )
-    nothing = agreement(np.zeros(len(x)), truth, None, all_spots=False)
+    nothing = map_agreement(np.zeros(len(x)), truth, None, all_spots=False)
     assert np.isnan([nothing[name] for name in ("pearson", "cosine", "ssim")]).all()
     assert nothing["rmse"] > 0
 

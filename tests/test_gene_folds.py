@@ -13,11 +13,11 @@ from scipy.stats import rankdata
 import napari_stenhance as st
 from napari_stenhance.running.job import Job
 from napari_stenhance.scoring.imputation import rank_correlation_beyond
-from napari_stenhance.section.cells import Cells
+from napari_stenhance.section.cells import CellReference
 from napari_stenhance.section.section import Section
 from napari_stenhance.section.spots import log1p_cp10k
 from napari_stenhance.tasks.evaluate import EvaluateOptions, evaluate
-from napari_stenhance.tasks.gene_folds import BEYOND, Fold, gene_scores, only_genes
+from napari_stenhance.tasks.gene_folds import BEYOND, Fold, gene_scores, keep_genes
 from napari_stenhance.tasks.gene_methods import baselines
 from napari_stenhance.tasks.impute import see_shared
 from test_cells import make_cells, make_spots, opened
@@ -26,7 +26,7 @@ from test_impute import write_pair
 
 
 @pytest.fixture(scope="module")
-def pair() -> tuple[Any, Cells]:
+def pair() -> tuple[Any, CellReference]:
     """Spots as an imputation sees them, and cells; the spots have genes that the cells lack."""
     cells = opened(make_cells()).cells
     spots = see_shared(Section(spots=make_spots(), name="s"), cells)
@@ -37,7 +37,7 @@ def measured(fold: Fold) -> np.ndarray:
     return log1p_cp10k(fold.hidden.counts, fold.spots.library).toarray()
 
 
-def test_each_gene_is_hidden_once_from_counts_and_library(pair: tuple[Any, Cells]) -> None:
+def test_each_gene_is_hidden_once_from_counts_and_library(pair: tuple[Any, CellReference]) -> None:
     spots, cells = pair
     folds: list[Fold] = []
 
@@ -62,7 +62,7 @@ def test_each_gene_is_hidden_once_from_counts_and_library(pair: tuple[Any, Cells
     assert found["nothing"]["constant"] == found["nothing"]["genes"] == len(spots.columns)
 
 
-def test_other_seeds_deal_other_folds(pair: tuple[Any, Cells]) -> None:
+def test_other_seeds_deal_other_folds(pair: tuple[Any, CellReference]) -> None:
     def first(seed: int) -> np.ndarray:
         seen: list[np.ndarray] = []
 
@@ -95,7 +95,7 @@ def test_beyond_the_library_is_a_partial_correlation() -> None:
     np.testing.assert_array_equal(rank_correlation_beyond(itself, mixed, library), 0)
 
 
-def test_the_library_says_nothing_beyond_itself(pair: tuple[Any, Cells]) -> None:
+def test_the_library_says_nothing_beyond_itself(pair: tuple[Any, CellReference]) -> None:
     found = gene_scores(*pair, [baselines], 3, 0, Job())
     assert list(found) == ["library size", "reference mean", "nearest cells", "mapping"]
     assert found["library size"][BEYOND] == 0
@@ -104,15 +104,15 @@ def test_the_library_says_nothing_beyond_itself(pair: tuple[Any, Cells]) -> None
         assert found[learned]["Spearman"] > 0.3 > abs(found["library size"]["Spearman"])
 
 
-def test_genes_are_chosen_and_the_library_stays(pair: tuple[Any, Cells]) -> None:
+def test_genes_are_chosen_and_the_library_stays(pair: tuple[Any, CellReference]) -> None:
     spots, cells = pair
-    assert only_genes(spots, cells, "") is spots
-    few = only_genes(spots, cells, "hvg:7")
+    assert keep_genes(spots, cells, "") is spots
+    few = keep_genes(spots, cells, "hvg:7")
     spread = log1p_cp10k(spots.counts, spots.library).toarray().var(axis=0)
     best = np.sort(np.argsort(-spread, kind="stable")[:7])
     np.testing.assert_array_equal(few.columns, spots.columns[best])
     np.testing.assert_array_equal(few.library, spots.library)
-    two = only_genes(spots, cells, "G3,G1")
+    two = keep_genes(spots, cells, "G3,G1")
     assert [cells.genes[n] for n in two.columns] == ["G3", "G1"]
     expected = sp.csc_array(make_spots()[:, ["G3", "G1"]].X).toarray()
     np.testing.assert_array_equal(two.counts.toarray(), expected)
@@ -123,7 +123,7 @@ def test_genes_are_chosen_and_the_library_stays(pair: tuple[Any, Cells]) -> None
         ("G1,nope", "nope .1 of 2.: not among the genes that spots and cells share"),
     ):
         with pytest.raises(st.InputError, match=said):
-            only_genes(spots, cells, spec)
+            keep_genes(spots, cells, spec)
 
 
 def test_evaluate_compares_on_the_command_line(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import napari_stenhance as st
 from conftest import make_slide_pixels, make_spots, write_image
 from napari_stenhance.errors import InputError
 from napari_stenhance.methods.genes import choose_genes, named_genes, rule_of, without_controls
-from napari_stenhance.methods.sample import Sample
+from napari_stenhance.methods.training_section import TrainingSection
 from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.running.job import Note
 from napari_stenhance.tasks.enhance import EnhanceOptions, enhance
@@ -29,11 +29,13 @@ CONTROLS = (
 )
 
 
-def sample_of(genes: Sequence[str], counts: Any) -> Sample:
+def sample_of(genes: Sequence[str], counts: Any) -> TrainingSection:
     """A sample of which only counts matter here."""
     matrix = sp.csr_array(np.asarray(counts, np.float32))
     nothing: Any = SimpleNamespace()
-    return Sample("s", tuple(genes), matrix, np.zeros((matrix.shape[0], 2)), 55.0, nothing, nothing)
+    return TrainingSection(
+        "s", tuple(genes), matrix, np.zeros((matrix.shape[0], 2)), 55.0, nothing, nothing
+    )
 
 
 def test_the_most_counted_genes_come_in_the_order_of_their_counts() -> None:

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from napari_stenhance.features.networks import Network
+from napari_stenhance.features.networks import EncoderNetwork
 from napari_stenhance.methods.sinca.reference.held_out import predict_held_out
 from napari_stenhance.methods.sinca.reference.whole import predict_held_out_whole
 from napari_stenhance.running.job import Job
@@ -133,7 +133,7 @@ def test_domains(preset: str, tmp_path: Path) -> None:
 
 
 def test_networks_of_encoders() -> None:
-    network = Network("tiny", "vit_tiny_patch16_224", 224, (0.5,) * 3, (0.5,) * 3, "")
+    network = EncoderNetwork("tiny", "vit_tiny_patch16_224", 224, (0.5,) * 3, (0.5,) * 3, "")
     stays(network.build)
 
 

@@ -10,7 +10,7 @@ from skimage.metrics import structural_similarity
 
 from napari_stenhance.scoring.imputation import (
     MEASURES,
-    Raster,
+    ScoreRaster,
     divergence,
     imputation_scores,
     published,
@@ -123,23 +123,23 @@ def test_similarity_is_that_of_weighted_sums_over_the_spots() -> None:
     covariance = weight @ (x * y) - mean_x * mean_y
     ssim = (2 * mean_x * mean_y + 1e-4) * (2 * covariance + 9e-4)
     ssim /= (mean_x**2 + mean_y**2 + 1e-4) * (spread + 9e-4)
-    found = similarity(p, m, Raster(row, column, (14, 17)))
+    found = similarity(p, m, ScoreRaster(row, column, (14, 17)))
     np.testing.assert_allclose(found, ssim.mean(), rtol=1e-9)
 
 
 def test_similarity_by_hand_of_two_lone_places() -> None:
     """Too far apart to see each other: variances are 0, means the values themselves."""
     p, m = np.array([[1.0], [0.5]]), np.array([[2.0], [2.0]])
-    found = similarity(p, m, Raster(np.array([0, 0]), np.array([0, 20]), (1, 21)))
+    found = similarity(p, m, ScoreRaster(np.array([0, 0]), np.array([0, 20]), (1, 21)))
     assert found[0] == pytest.approx((1 + (2 * 0.5 + 1e-4) / (1.25 + 1e-4)) / 2)
 
 
 def test_nothing_outside_the_tissue_counts() -> None:
     predicted, measured = table(36)
     row, column = (a.ravel() for a in np.indices((6, 6)))
-    near = similarity(predicted, measured, Raster(row, column, (6, 6)))
-    far = similarity(predicted, measured, Raster(row + 20, column + 9, (60, 40)))
+    near = similarity(predicted, measured, ScoreRaster(row, column, (6, 6)))
+    far = similarity(predicted, measured, ScoreRaster(row + 20, column + 9, (60, 40)))
     np.testing.assert_allclose(near, far)
     twice = np.concatenate([np.arange(36), [3]])
-    shared = Raster(row[twice], column[twice], (6, 6))
+    shared = ScoreRaster(row[twice], column[twice], (6, 6))
     np.testing.assert_allclose(near, similarity(predicted[twice], measured[twice], shared))

@@ -20,9 +20,9 @@ import zarr
 
 import napari_stenhance as st
 from napari_stenhance.results.imputed import (
-    imputed_image,
     imputed_run,
     imputed_runs,
+    written_gene,
     written_images,
 )
 from napari_stenhance.results.result import ResultFolder
@@ -124,7 +124,7 @@ def test_images_show_the_nearest_spot(made: tuple[Path, Path]) -> None:
     _, out = made
     imputed = imputed_run(ResultFolder.open(out))
     assert written_images(imputed) == ("X1",)
-    group = imputed_image(imputed, "X1")
+    group = written_gene(imputed, "X1")
     assert group is not None
     image = ome.Image.from_zarr(group)
     assert image.ome_attributes.multiscales[0].axes[0].unit == "micrometer"

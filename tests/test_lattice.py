@@ -47,7 +47,7 @@ def visium(rows: int = 20, columns: int = 30, turn: float = 0.3, jitter: float =
 
 
 def test_a_fit_finds_the_steps_whatever_the_turn_and_the_flip() -> None:
-    lattice = SpotLattice.of(visium(), "v")
+    lattice = SpotLattice.from_spots(visium(), "v")
     turned = np.array([[np.cos(0.3), -np.sin(0.3)], [np.sin(0.3), np.cos(0.3)]])
     np.testing.assert_allclose(lattice.steps, np.diag([69.0, -120.0]) @ turned, atol=1e-8)
     np.testing.assert_allclose(lattice.origin, [3000, 4000], atol=1e-6)
@@ -56,7 +56,7 @@ def test_a_fit_finds_the_steps_whatever_the_turn_and_the_flip() -> None:
 @pytest.mark.parametrize("s", [2, 3, 4])
 def test_a_finer_lattice_has_equal_steps_and_nothing_twice(s: int) -> None:
     spots = visium(jitter=1.5)
-    points = SpotLattice.of(spots, "v").finer(s)
+    points = SpotLattice.from_spots(spots, "v").finer(s)
     n = spots.n_obs
     assert points.is_measured[:n].all()
     assert not points.is_measured[n:].any()
@@ -74,7 +74,7 @@ def test_a_finer_lattice_has_equal_steps_and_nothing_twice(s: int) -> None:
 
 
 def test_the_published_shifts_are_covered() -> None:
-    lattice = SpotLattice.of(visium(), "v")
+    lattice = SpotLattice.from_spots(visium(), "v")
     four = shifted(lattice.numbers, FOUR)
     assert len(four) == 4 * len(lattice.numbers)
     assert four < set(map(tuple, lattice.finer(2).array_xy.tolist()))
@@ -82,7 +82,7 @@ def test_the_published_shifts_are_covered() -> None:
 
 def test_real_spots_lie_on_their_lattice(data: Path) -> None:
     spots = ad.read_h5ad(data / "dlpfc" / "dlpfc_151673_5000genes.h5ad")
-    lattice = SpotLattice.of(spots, "151673")
+    lattice = SpotLattice.from_spots(spots, "151673")
     assert 68.8 < np.hypot(*lattice.steps[0]) < 69.5
     assert 119.8 < np.hypot(*lattice.steps[1]) < 120.9
     n, eight = spots.n_obs, shifted(lattice.numbers, EIGHT)
@@ -96,7 +96,7 @@ def test_real_spots_lie_on_their_lattice(data: Path) -> None:
 
 def test_a_square_array_is_divided_along_rows_and_columns(data: Path) -> None:
     section = open_section(data / "her2st" / "C2")
-    points = SpotLattice.of(section.need_spots(), "C2").finer(2)
+    points = SpotLattice.from_spots(section.need_spots(), "C2").finer(2)
     fractions = {tuple(place) for place in (points.array_xy % 1).tolist()}
     assert fractions == {(0.0, 0.0), (0.5, 0.0), (0.0, 0.5), (0.5, 0.5)}
 
@@ -107,15 +107,15 @@ def test_spots_without_an_array_have_no_lattice() -> None:
     without.obs = without.obs[[]]
     assert array_numbers(without) is None
     with pytest.raises(InputError, match="v: the spots do not say where they lie on their array"):
-        SpotLattice.of(without, "v")
+        SpotLattice.from_spots(without, "v")
     twice = spots.copy()
     twice.obs.iloc[1] = twice.obs.iloc[0]
     with pytest.raises(InputError, match="two spots have column"):
-        SpotLattice.of(twice, "v")
+        SpotLattice.from_spots(twice, "v")
     mixed = spots.copy()
     mixed.obsm["spatial"] = np.random.default_rng(0).permutation(spots.obsm["spatial"])
     with pytest.raises(InputError, match="do not follow their numbers"):
-        SpotLattice.of(mixed, "v")
+        SpotLattice.from_spots(mixed, "v")
 
 
 def test_places_of_legacy_spots_are_rounded_to_numbers() -> None:

@@ -25,13 +25,13 @@ from napari_stenhance.methods.ensemble import Ensemble
 from napari_stenhance.methods.field import Decoder, GeneField
 from napari_stenhance.methods.genes import choose_genes, variance
 from napari_stenhance.methods.members import Targets, held_out_accuracy, spread_scales
-from napari_stenhance.methods.pixel2gene.fitted import FittedRobust
+from napari_stenhance.methods.pixel2gene.ensemble import Pixel2GeneEnsemble, Pixel2GeneRecipe
 from napari_stenhance.methods.pixel2gene.inputs import half_width, inputs_of
 from napari_stenhance.methods.pixel2gene.learner import SpotSchedule
-from napari_stenhance.methods.pixel2gene.robust import Recipe, Robust
+from napari_stenhance.methods.pixel2gene.model import Pixel2GeneModel
 from napari_stenhance.methods.rank import CHOICES, NO_SIGNAL
 from napari_stenhance.methods.registry import load_fitted, make_method
-from napari_stenhance.methods.sample import Sample, counts_hash
+from napari_stenhance.methods.training_section import TrainingSection, counts_hash
 from napari_stenhance.running.job import Job
 from napari_stenhance.scoring.metrics import gene_accuracy, pearson
 from napari_stenhance.scoring.splits import block_folds
@@ -44,23 +44,23 @@ from napari_stenhance.storage.pyramid import coarsen_all, create_levels, mean_po
 from napari_stenhance.storage.tile_cache import TileCache
 from napari_stenhance.storage.tiles import tiles_of, write_tile
 
-QUICK = Recipe(members=5, hidden=(32, 32), schedule=SpotSchedule(epochs=30))
+QUICK = Pixel2GeneRecipe(members=5, hidden=(32, 32), schedule=SpotSchedule(epochs=30))
 CPU = torch.device("cpu")
 
 
 @pytest.fixture
-def sample(synthetic: Section, session_cache: Cache) -> Sample:
+def sample(synthetic: Section, session_cache: Cache) -> TrainingSection:
     slide = synthetic.need_slide()
     features = extract(slide, StainEncoder(slide.scale()), Job(), cache=session_cache)
     under = Footprints.under(
         features.grid, synthetic.spots_um(), synthetic.geometry(), features.tissue
     )
-    return Sample.of(synthetic, features, under, 0.05)
+    return TrainingSection.from_section(synthetic, features, under, 0.05)
 
 
 @pytest.fixture
-def fitted(sample: Sample) -> FittedRobust:
-    return Robust("stain", 0, CPU, QUICK).fit([sample], sample.genes, Job())
+def fitted(sample: TrainingSection) -> Pixel2GeneModel:
+    return Pixel2GeneEnsemble("stain", 0, CPU, QUICK).fit([sample], sample.genes, Job())
 
 
 def test_pearson_matches_numpy_and_is_nan_for_what_does_not_vary() -> None:
@@ -93,7 +93,7 @@ def test_held_out_spots_are_not_scattered_among_the_others() -> None:
     assert same > 0.7  # a random split would give 0.2
 
 
-def test_log1p_cp10k_is_what_its_name_says(sample: Sample) -> None:
+def test_log1p_cp10k_is_what_its_name_says(sample: TrainingSection) -> None:
     genes = ("G5", "G0")
     got = sample.log1p_cp10k(genes).toarray()
     counts = sample.counts.toarray()
@@ -102,7 +102,7 @@ def test_log1p_cp10k_is_what_its_name_says(sample: Sample) -> None:
     np.testing.assert_allclose(got, expected, rtol=1e-5)
 
 
-def test_empty_spots_are_not_learned_from(synthetic: Section, sample: Sample) -> None:
+def test_empty_spots_are_not_learned_from(synthetic: Section, sample: TrainingSection) -> None:
     spots = synthetic.need_spots().copy()
     counts = spots.X.toarray()
     counts[3] = 0
@@ -112,18 +112,21 @@ def test_empty_spots_are_not_learned_from(synthetic: Section, sample: Sample) ->
     under = Footprints.under(
         sample.features.grid, section.spots_um(), section.geometry(), sample.features.tissue
     )
-    assert len(Sample.of(section, sample.features, under, 0.05).xy_um) == len(sample.xy_um) - 1
+    assert (
+        len(TrainingSection.from_section(section, sample.features, under, 0.05).xy_um)
+        == len(sample.xy_um) - 1
+    )
     assert counts_hash(section) != counts_hash(synthetic)
 
 
-def test_spots_off_the_tissue_are_refused(synthetic: Section, sample: Sample) -> None:
+def test_spots_off_the_tissue_are_refused(synthetic: Section, sample: TrainingSection) -> None:
     none = np.zeros_like(sample.features.tissue)
     under = Footprints.under(sample.features.grid, synthetic.spots_um(), synthetic.geometry(), none)
     with pytest.raises(InputError, match="none of the 67 spots lies on tissue"):
-        Sample.of(synthetic, sample.features, under, 0.05)
+        TrainingSection.from_section(synthetic, sample.features, under, 0.05)
 
 
-def test_genes_are_chosen_by_rule_list_or_file(sample: Sample, tmp_path: Path) -> None:
+def test_genes_are_chosen_by_rule_list_or_file(sample: TrainingSection, tmp_path: Path) -> None:
     assert choose_genes("all", [sample]) == sample.genes
     assert choose_genes("G3,G1", [sample]) == ("G3", "G1")
     file = tmp_path / "genes.txt"
@@ -213,7 +216,7 @@ def test_members_of_an_ensemble_are_independent_networks() -> None:
     torch.testing.assert_close(pooled[:, 0], together.mean(dim=1))
 
 
-def test_robust_learns_what_the_stain_shows(fitted: FittedRobust) -> None:
+def test_robust_learns_what_the_stain_shows(fitted: Pixel2GeneModel) -> None:
     r = fitted.decoder.held_out_r
     assert np.median(r[:13]) > 0.4
     assert fitted.decoder.unit == "log1p CP10k"
@@ -225,17 +228,21 @@ def test_robust_learns_what_the_stain_shows(fitted: FittedRobust) -> None:
     )
 
 
-def test_held_out_accuracy_is_no_better_than_chance_on_shuffled_counts(sample: Sample) -> None:
+def test_held_out_accuracy_is_no_better_than_chance_on_shuffled_counts(
+    sample: TrainingSection,
+) -> None:
     order = np.random.default_rng(1).permutation(len(sample.xy_um))
     shuffled = replace(sample, counts=sample.counts[order])
-    fitted = Robust("stain", 0, CPU, QUICK).fit([shuffled], sample.genes, Job())
+    fitted = Pixel2GeneEnsemble("stain", 0, CPU, QUICK).fit([shuffled], sample.genes, Job())
     assert abs(np.median(fitted.decoder.held_out_r)) < 0.2
 
 
-def test_training_is_reproducible_and_seeds_differ(sample: Sample, fitted: FittedRobust) -> None:
+def test_training_is_reproducible_and_seeds_differ(
+    sample: TrainingSection, fitted: Pixel2GeneModel
+) -> None:
     torch.rand(7)  # the global state must not matter
-    again = Robust("stain", 0, CPU, QUICK).fit([sample], sample.genes, Job())
-    other = Robust("stain", 1, CPU, QUICK).fit([sample], sample.genes, Job())
+    again = Pixel2GeneEnsemble("stain", 0, CPU, QUICK).fit([sample], sample.genes, Job())
+    other = Pixel2GeneEnsemble("stain", 1, CPU, QUICK).fit([sample], sample.genes, Job())
     for a, b, c in zip(
         fitted.network.weights, again.network.weights, other.network.weights, strict=True
     ):
@@ -244,8 +251,8 @@ def test_training_is_reproducible_and_seeds_differ(sample: Sample, fitted: Fitte
     np.testing.assert_array_equal(fitted.decoder.spread_scale, again.decoder.spread_scale)
 
 
-def test_a_single_gene_can_be_learned(sample: Sample) -> None:
-    fitted = Robust("stain", 0, CPU, QUICK).fit([sample], ("G1",), Job())
+def test_a_single_gene_can_be_learned(sample: TrainingSection) -> None:
+    fitted = Pixel2GeneEnsemble("stain", 0, CPU, QUICK).fit([sample], ("G1",), Job())
     assert fitted.decoder.weights.shape == (1, 1)
     assert np.isfinite(fitted.decoder.held_out_r).all()
 
@@ -262,17 +269,17 @@ def test_models_and_methods_that_are_not_there_are_refused(tmp_path: Path) -> No
         make_method("pixel2gene", "robust", "stain", 0, 0, CPU)
 
 
-def test_too_few_spots_are_refused(sample: Sample) -> None:
+def test_too_few_spots_are_refused(sample: TrainingSection) -> None:
     few = sample.footprints.spot < 6
     under = Footprints(
         sample.footprints.spot[few], sample.footprints.row[few], sample.footprints.column[few], 6
     )
     small = replace(sample, counts=sample.counts[:6], xy_um=sample.xy_um[:6], footprints=under)
     with pytest.raises(InputError, match="only 6 spots"):
-        Robust("stain", 0, CPU, QUICK).fit([small], sample.genes, Job())
+        Pixel2GeneEnsemble("stain", 0, CPU, QUICK).fit([small], sample.genes, Job())
 
 
-def _latents(fitted: FittedRobust, features: FeatureMap, size: int) -> np.ndarray:
+def _latents(fitted: Pixel2GeneModel, features: FeatureMap, size: int) -> np.ndarray:
     halo = round(fitted.halo_um / features.grid.pitch_um)
     full = np.empty((2, *features.grid.shape, len(fitted.decoder.weights)), np.float16)
     for tile in tiles_of(features.grid.shape, size):
@@ -282,28 +289,32 @@ def _latents(fitted: FittedRobust, features: FeatureMap, size: int) -> np.ndarra
     return full
 
 
-def test_two_tile_sizes_give_the_same_field(fitted: FittedRobust, sample: Sample) -> None:
+def test_two_tile_sizes_give_the_same_field(
+    fitted: Pixel2GeneModel, sample: TrainingSection
+) -> None:
     one = _latents(fitted, sample.features, 256)
     two = _latents(fitted, sample.features, 48)
     assert np.isfinite(one).all(axis=(0, 3)).sum() == sample.features.tissue.sum()
     np.testing.assert_array_equal(one, two)
 
 
-def test_a_model_survives_saving(fitted: FittedRobust, sample: Sample, tmp_path: Path) -> None:
+def test_a_model_survives_saving(
+    fitted: Pixel2GeneModel, sample: TrainingSection, tmp_path: Path
+) -> None:
     fitted.save(tmp_path)
     assert sorted(f.name for f in tmp_path.iterdir()) == ["config.json", "weights.safetensors"]
-    loaded = FittedRobust.load(tmp_path, CPU)
+    loaded = Pixel2GeneModel.load(tmp_path, CPU)
     tile = sample.features.tile(slice(100, 140), slice(80, 120), 30)
     np.testing.assert_array_equal(loaded.latent(tile).mean, fitted.latent(tile).mean)
     np.testing.assert_array_equal(loaded.latent(tile).variance, fitted.latent(tile).variance)
     assert loaded.decoder.genes == fitted.decoder.genes
     (tmp_path / "weights.safetensors").write_bytes(b"torn")
     with pytest.raises(InputError, match="cannot be read"):
-        FittedRobust.load(tmp_path, CPU)
+        Pixel2GeneModel.load(tmp_path, CPU)
 
 
 def test_spread_is_brought_to_the_exact_deviation_of_the_members(
-    fitted: FittedRobust, sample: Sample
+    fitted: Pixel2GeneModel, sample: TrainingSection
 ) -> None:
     tile = sample.features.tile(slice(60, 180), slice(60, 180), 30)
     there = tile.tissue[tile.core]
@@ -412,7 +423,7 @@ def test_tiles_in_memory_do_not_grow_without_bound(make_field: Callable[..., Gen
     assert bounded.tiles.nbytes == 2 * size
 
 
-def test_a_sample_reads_dense_counts_too(synthetic: Section, sample: Sample) -> None:
+def test_a_sample_reads_dense_counts_too(synthetic: Section, sample: TrainingSection) -> None:
     spots = ad.AnnData(
         X=synthetic.need_spots().X.toarray(),
         obsm={"spatial": synthetic.need_spots().obsm["spatial"]},
@@ -422,7 +433,7 @@ def test_a_sample_reads_dense_counts_too(synthetic: Section, sample: Sample) -> 
     spots.obs_names = synthetic.need_spots().obs_names
     dense = replace(synthetic, spots=spots)
     assert counts_hash(dense) == counts_hash(synthetic)
-    got = Sample.of(dense, sample.features, sample.footprints, 0.05)
+    got = TrainingSection.from_section(dense, sample.features, sample.footprints, 0.05)
     assert (got.counts != sample.counts).nnz == 0
 
 
@@ -495,24 +506,29 @@ def test_without_signal_the_smallest_rank_and_a_doubt(seed: int) -> None:
             assert len(targets.basis.axes) == CHOICES[0]
 
 
-def test_a_model_says_what_it_doubts_after_it_was_saved(sample: Sample, tmp_path: Path) -> None:
+def test_a_model_says_what_it_doubts_after_it_was_saved(
+    sample: TrainingSection, tmp_path: Path
+) -> None:
     order = np.random.default_rng(1).permutation(len(sample.xy_um))
     shuffled = replace(sample, counts=sample.counts[order])
     quick = replace(QUICK, schedule=SpotSchedule(epochs=1))
-    fitted = Robust("stain", 0, CPU, quick).fit([shuffled], sample.genes, Job())
+    fitted = Pixel2GeneEnsemble("stain", 0, CPU, quick).fit([shuffled], sample.genes, Job())
     assert fitted.decoder.doubts == (NO_SIGNAL,)
     fitted.save(tmp_path)
     assert load_fitted(tmp_path, CPU).decoder.doubts == (NO_SIGNAL,)
     again = load_fitted(tmp_path, CPU).decoder.held_out_r_given_depth
     np.testing.assert_array_equal(again, fitted.decoder.held_out_r_given_depth)
-    assert Robust("stain", 0, CPU, quick).fit([sample], sample.genes, Job()).decoder.doubts == ()
+    assert (
+        Pixel2GeneEnsemble("stain", 0, CPU, quick).fit([sample], sample.genes, Job()).decoder.doubts
+        == ()
+    )
 
 
 def test_a_model_saved_before_knows_no_r_given_depth_and_no_doubts(
-    sample: Sample, tmp_path: Path
+    sample: TrainingSection, tmp_path: Path
 ) -> None:
     quick = replace(QUICK, schedule=SpotSchedule(epochs=1))
-    Robust("stain", 0, CPU, quick).fit([sample], sample.genes[:5], Job()).save(tmp_path)
+    Pixel2GeneEnsemble("stain", 0, CPU, quick).fit([sample], sample.genes[:5], Job()).save(tmp_path)
     tensors = load_file(tmp_path / "weights.safetensors")
     del tensors["held_out_r_given_depth"]
     save_file(tensors, tmp_path / "weights.safetensors")

@@ -25,7 +25,7 @@ from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.running.job import Event, Progress
 from napari_stenhance.scoring.metrics import PearsonSums, pearson
 from napari_stenhance.section.phantom.anatomy import ADIPOSE, DOMAINS, GLASS, TUMOUR, Anatomy
-from napari_stenhance.section.phantom.cells import Cells
+from napari_stenhance.section.phantom.cells import PhantomNuclei
 from napari_stenhance.section.phantom.counts import draw_counts
 from napari_stenhance.section.phantom.genes import CELL_TYPES, FOLLOWS, Program
 from napari_stenhance.section.phantom.paint import Painter
@@ -33,7 +33,14 @@ from napari_stenhance.section.phantom.phantom import Phantom
 from napari_stenhance.section.phantom.write import write_phantom
 from napari_stenhance.section.section import open_section
 from napari_stenhance.section.spots import log1p_cp10k
-from napari_stenhance.tasks.demo import OF_CELLS, DemoOptions, Score, check_nothing, compare, demo
+from napari_stenhance.tasks.demo import (
+    OF_CELLS,
+    DemoOptions,
+    TruthScore,
+    check_nothing,
+    compare_with_truth,
+    demo,
+)
 from test_cli import files_of, run
 
 SEED = 5
@@ -159,7 +166,7 @@ def test_how_hard_the_cells_are(cells: ad.AnnData) -> None:
 @pytest.mark.parametrize("seed", [0, 1, 2, 3])
 def test_every_seed_is_as_hard_and_as_mixed(seed: int) -> None:
     anatomy = Anatomy.grow(2000, seed)
-    cells = Cells.grow(anatomy)
+    cells = PhantomNuclei.grow(anatomy)
     look = np.column_stack([cells.area_um2, cells.aspect, cells.stain])
     look = (look - look.mean(axis=0)) / look.std(axis=0)
     guessed = NearestCentroid().fit(look, cells.kind).predict(look)
@@ -178,7 +185,7 @@ def test_stain_varies_from_seed_to_seed() -> None:
 
 def test_a_pixel_does_not_depend_on_the_window() -> None:
     anatomy = Anatomy.grow(1000, SEED)
-    painter = Painter(anatomy, Cells.grow(anatomy), 0.5)
+    painter = Painter(anatomy, PhantomNuclei.grow(anatomy), 0.5)
     whole = painter.paint(slice(600, 1100), slice(500, 1000))
     assert np.ptp(whole) > 150
     part = painter.paint(slice(790, 910), slice(730, 870))
@@ -359,14 +366,17 @@ def test_demo(tmp_path: Path) -> None:
     # Again: everything is there.
     assert "Painting" not in run("demo", out, "--size-mm", 1.2, "--seed", SEED).stderr
     assert "something lies here" in run("demo", out, "--seed", SEED, code=2).stderr
-    scores = compare(phantom, open_section(section), opened, st.Job())
+    scores = compare_with_truth(phantom, open_section(section), opened, st.Job())
     assert scores[0].genes == 140
 
 
 def test_demo_refuses_what_cannot_be() -> None:
-    fair = Score("nothing", 30, 0.02, 0.0, -0.01, 0.0)
+    fair = TruthScore("nothing", 30, 0.02, 0.0, -0.01, 0.0)
     check_nothing((fair,))
-    for leaking in (Score("nothing", 30, 0.2, 0, 0, 0), Score("nothing", 30, 0, 0, 0.2, 0)):
+    for leaking in (
+        TruthScore("nothing", 30, 0.2, 0, 0, 0),
+        TruthScore("nothing", 30, 0, 0, 0.2, 0),
+    ):
         with pytest.raises(st.StenhanceError, match=r"r = 0\.20"):
             check_nothing((leaking,))
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from napari.utils.notifications import Notification
 
-from napari_stenhance.plugin.shown import layers_of
+from napari_stenhance.plugin.layer_info import layers_of
 from person import Person, events_of
 
 # PySide6 has no newer way to make such an event.

@@ -19,7 +19,7 @@ from qtpy.QtCore import Qt, QTimer
 from typer.testing import CliRunner
 
 from napari_stenhance.cli import app
-from napari_stenhance.plugin.shown import layers_of, open_sections
+from napari_stenhance.plugin.layer_info import layers_of, open_sections
 from napari_stenhance.plugin.widgets import enhance as enhance_module
 from napari_stenhance.plugin.writer import write_layers
 from napari_stenhance.results.result import ResultFolder

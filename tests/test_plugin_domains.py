@@ -11,8 +11,8 @@ from napari.utils.notifications import Notification
 from qtpy.QtCore import Qt
 
 from napari_stenhance.plugin.domains import painting
+from napari_stenhance.plugin.layer_info import layers_of
 from napari_stenhance.plugin.layers import open_layers
-from napari_stenhance.plugin.shown import layers_of
 from napari_stenhance.plugin.widgets import domains as domains_module
 from napari_stenhance.plugin.widgets.domain_table import NAME, DomainTable
 from napari_stenhance.results.domains import domain_run, domain_runs

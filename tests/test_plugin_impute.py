@@ -11,8 +11,8 @@ import pytest
 from napari.layers import Layer
 from napari.utils.notifications import Notification
 
+from napari_stenhance.plugin.layer_info import layers_of
 from napari_stenhance.plugin.layers import open_layers
-from napari_stenhance.plugin.shown import layers_of
 from napari_stenhance.plugin.widgets import impute as impute_module
 from napari_stenhance.plugin.writer import write_layers
 from napari_stenhance.results.imputed import imputed_run

@@ -17,12 +17,12 @@ from npe2.io_utils import read_get_reader
 
 import napari_stenhance
 from napari_stenhance.errors import InputError
+from napari_stenhance.plugin.layer_info import layers_of, open_runs, open_sections
 from napari_stenhance.plugin.layers import best_gene, open_layers, section_layers
 from napari_stenhance.plugin.levels import contrast, field_levels, limits
 from napari_stenhance.plugin.reader import get_reader
 from napari_stenhance.plugin.regions import polygons_um, region_layer
 from napari_stenhance.plugin.scene import add_layers, browse, colour_spots
-from napari_stenhance.plugin.shown import layers_of, open_runs, open_sections
 from napari_stenhance.plugin.widgets.form import OptionsForm
 from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.running.job import Event, Job, Partial

@@ -18,7 +18,7 @@ from qtpy.QtWidgets import QApplication, QWidget
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.plugin import live as live_module
-from napari_stenhance.plugin.shown import layers_of
+from napari_stenhance.plugin.layer_info import layers_of
 from napari_stenhance.plugin.widgets import enhance as enhance_module
 from napari_stenhance.plugin.widgets import section as section_module
 from napari_stenhance.results.result import ResultFolder

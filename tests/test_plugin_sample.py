@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QApplication, QProgressDialog, QPushButton
 
 import napari_stenhance as st
 from napari_stenhance.plugin import sample_data
-from napari_stenhance.plugin.shown import layers_of
+from napari_stenhance.plugin.layer_info import layers_of
 from person import Person, at_work
 
 
@@ -81,5 +81,5 @@ def test_cancel_the_sample(person: Person, empty_cache: Path) -> None:
 
 def test_without_a_viewer(empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sample_data, "SIZE_MM", 1.0)
-    layers: list[Any] = sample_data.phantom()
+    layers: list[Any] = sample_data.sample_phantom()
     assert [kind for _, _, kind in layers] == ["image", "points", "shapes"]

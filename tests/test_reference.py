@@ -17,21 +17,25 @@ from napari_stenhance.features.extract import FeatureMap, extract
 from napari_stenhance.features.stain import StainEncoder
 from napari_stenhance.methods.field import Decoder
 from napari_stenhance.methods.genes import MOST_MAPS, choose_genes
-from napari_stenhance.methods.pixel2gene.reference.fitted import FittedReference
-from napari_stenhance.methods.pixel2gene.reference.method import Reference
+from napari_stenhance.methods.pixel2gene.reference.method import Pixel2GeneReference
+from napari_stenhance.methods.pixel2gene.reference.model import Pixel2GeneReferenceModel
 from napari_stenhance.methods.pixel2gene.reference.network import (
-    ForwardSum,
-    Member,
+    Pixel2GeneReferenceMember,
+    Pixel2GeneReferenceNet,
     SpotData,
     positive,
-    train_member,
+    train_reference_member,
 )
 from napari_stenhance.methods.pixel2gene.reference.quality import (
     alone,
     enough_counts,
     find_clusters,
 )
-from napari_stenhance.methods.pixel2gene.reference.recipe import ISTAR, PIXEL2GENE, Recipe
+from napari_stenhance.methods.pixel2gene.reference.recipe import (
+    ISTAR,
+    PIXEL2GENE,
+    Pixel2GeneReferenceRecipe,
+)
 from napari_stenhance.methods.pixel2gene.reference.rows import (
     block_ids,
     disc,
@@ -41,7 +45,7 @@ from napari_stenhance.methods.pixel2gene.reference.rows import (
     training_rows,
 )
 from napari_stenhance.methods.registry import load_fitted
-from napari_stenhance.methods.sample import Sample
+from napari_stenhance.methods.training_section import TrainingSection
 from napari_stenhance.results.export import at_spots, at_superpixels
 from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.running.job import Event, Job, Note, Progress
@@ -58,21 +62,21 @@ CPU = torch.device("cpu")
 QUICK = replace(PIXEL2GENE, folds=2, epochs=5, clusters=3, most_clustered=3000)
 
 
-def _sample(section: Section, cache: Cache) -> Sample:
+def _sample(section: Section, cache: Cache) -> TrainingSection:
     slide = section.need_slide()
     features = extract(slide, StainEncoder(slide.scale()), Job(), cache=cache)
     under = Footprints.under(features.grid, section.spots_um(), section.geometry(), features.tissue)
-    return Sample.of(section, features, under, 0.0)
+    return TrainingSection.from_section(section, features, under, 0.0)
 
 
 @pytest.fixture
-def sample(synthetic: Section, session_cache: Cache) -> Sample:
+def sample(synthetic: Section, session_cache: Cache) -> TrainingSection:
     return _sample(synthetic, session_cache)
 
 
 @pytest.fixture
-def fitted(sample: Sample) -> FittedReference:
-    return Reference("stain", 0, CPU, QUICK).fit([sample], sample.genes, Job())
+def fitted(sample: TrainingSection) -> Pixel2GeneReferenceModel:
+    return Pixel2GeneReference("stain", 0, CPU, QUICK).fit([sample], sample.genes, Job())
 
 
 # Golden values, written down before the code was
@@ -113,7 +117,9 @@ def test_the_output_is_positive_and_unbounded() -> None:
 
 @pytest.mark.parametrize("genes", [1, 500, 18_000])
 def test_trainable_parameters(genes: int) -> None:
-    network = ForwardSum(579, genes, PIXEL2GENE.hidden, PIXEL2GENE.slope, PIXEL2GENE.floor)
+    network = Pixel2GeneReferenceNet(
+        579, genes, PIXEL2GENE.hidden, PIXEL2GENE.slope, PIXEL2GENE.floor
+    )
     # 579·256+256 = 148 480 and thrice 256·256+256 = 65 792 make 345 856.
     assert sum(p.numel() for p in network.parameters()) == 345_856 + 257 * genes
 
@@ -124,8 +130,8 @@ def test_an_output_of_one_is_the_largest_count_shared_by_the_superpixels() -> No
             return torch.ones(len(inputs), 1)
 
     decoder = Decoder(("A",), None, np.zeros(1, "f4"), "counts per superpixel", *np.ones((3, 1)))
-    member = Member(One(), low=torch.tensor([0.0]), span=torch.tensor([10.0]))  # type: ignore[arg-type]
-    fitted = FittedReference(decoder, (member,), 37, PIXEL2GENE, 8.0, "stain", "")
+    member = Pixel2GeneReferenceMember(One(), low=torch.tensor([0.0]), span=torch.tensor([10.0]))  # type: ignore[arg-type]
+    fitted = Pixel2GeneReferenceModel(decoder, (member,), 37, PIXEL2GENE, 8.0, "stain", "")
     assert fitted.counts(np.zeros((1, 2), "f4"))[0, 0, 0] == np.float32(10 / 37)
 
 
@@ -174,7 +180,7 @@ def test_blocks_collide_only_where_that_is_asked_for() -> None:
     assert ids == {False: 8192, True: 4160}
 
 
-def test_genes_with_few_counts_and_control_probes_are_dropped(sample: Sample) -> None:
+def test_genes_with_few_counts_and_control_probes_are_dropped(sample: TrainingSection) -> None:
     names = ("LOW", "A", "BLANK_1", "B", "NegControlProbe_00042", "ABLANK")
     totals = (20, 21, 900, 500, 900, 60)
     small = replace(sample, genes=names, counts=sp.csr_array(np.array([totals], "f4")))
@@ -186,7 +192,7 @@ def test_genes_with_few_counts_and_control_probes_are_dropped(sample: Sample) ->
         choose_genes("heg:x", [small])
 
 
-def test_istar_ranks_genes_by_the_variance_of_raw_counts(sample: Sample) -> None:
+def test_istar_ranks_genes_by_the_variance_of_raw_counts(sample: TrainingSection) -> None:
     most = np.argsort(-sample.counts.toarray().var(axis=0))[:5]
     assert choose_genes("var:5", [sample]) == tuple(sample.genes[n] for n in np.sort(most))
 
@@ -211,14 +217,14 @@ def test_starting_k_means_ten_times_is_what_ten_starts_are() -> None:
 
 def test_one_step_of_training_is_what_the_page_says() -> None:
     torch.manual_seed(0)
-    network = ForwardSum(3, 2, (4, 4), 0.1, 0.01)
+    network = Pixel2GeneReferenceNet(3, 2, (4, 4), 0.1, 0.01)
     data = SpotData(
         inputs=torch.rand(5, 3).half(),
         under=torch.tensor([[0, 1], [2, 3], [4, 1]]),
         counts=torch.tensor([[0.0, 5], [10, 5], [4, 5]]),
     )
     weights = {name: value.clone() for name, value in network.state_dict().items()}
-    member = Member(network, torch.tensor([0.0, 5]), torch.tensor([10.0, 0]))
+    member = Pixel2GeneReferenceMember(network, torch.tensor([0.0, 5]), torch.tensor([10.0, 0]))
     outputs = network(data.inputs.float())[data.under].mean(dim=1)
     # The second gene does not vary: its target is 0.
     target = torch.tensor([[0.0, 0], [1, 0], [0.4, 0]])
@@ -230,9 +236,9 @@ def test_one_step_of_training_is_what_the_page_says() -> None:
     )
     network.load_state_dict(weights)
     # One batch of all three rows; the first step of Adam goes 1e-4 against each slope's sign.
-    recipe = Recipe(epochs=1, batches=1)
+    recipe = Pixel2GeneReferenceRecipe(epochs=1, batches=1)
     with Job().stage("Training", 1) as stage:
-        trained = train_member(network, data, rows, recipe, stage, Job())
+        trained = train_reference_member(network, data, rows, recipe, stage, Job())
     torch.testing.assert_close(trained.low, member.low)
     torch.testing.assert_close(trained.span, member.span)
     for name, value in network.state_dict().items():
@@ -243,7 +249,7 @@ def test_one_step_of_training_is_what_the_page_says() -> None:
         )
 
 
-def test_rows_are_whole_on_tissue_and_see_raw_features(sample: Sample) -> None:
+def test_rows_are_whole_on_tissue_and_see_raw_features(sample: TrainingSection) -> None:
     notes: list[Event] = []
     rows = training_rows(
         [sample], sample.genes[:4], replace(ISTAR, nearest=False), Job(notes.append)
@@ -268,7 +274,9 @@ def test_rows_are_whole_on_tissue_and_see_raw_features(sample: Sample) -> None:
     np.testing.assert_array_equal(rows.inputs[rows.under[3, 7]], sample.features.values[i, j])
 
 
-def test_sections_and_spots_that_cannot_be_learned_from_are_refused(sample: Sample) -> None:
+def test_sections_and_spots_that_cannot_be_learned_from_are_refused(
+    sample: TrainingSection,
+) -> None:
     wide = replace(sample, spot_diameter_um=100.0)
     with pytest.raises(InputError, match="spots of different size"):
         training_rows([sample, wide], sample.genes, QUICK, Job())
@@ -276,10 +284,10 @@ def test_sections_and_spots_that_cannot_be_learned_from_are_refused(sample: Samp
         training_rows([replace(sample, spot_diameter_um=9999.0)], sample.genes, QUICK, Job())
     genes = tuple(f"N{n}" for n in range(MOST_MAPS + 1))
     with pytest.raises(InputError, match="The preset reference keeps a map of every gene"):
-        Reference("stain", 0, CPU).fit([sample], genes, Job())
+        Pixel2GeneReference("stain", 0, CPU).fit([sample], genes, Job())
 
 
-def test_two_sections_are_learned_from_together(sample: Sample) -> None:
+def test_two_sections_are_learned_from_together(sample: TrainingSection) -> None:
     one = training_rows([sample], sample.genes, QUICK, Job())
     both = training_rows([sample, sample], sample.genes, QUICK, Job())
     half = len(one.fold)
@@ -290,7 +298,7 @@ def test_two_sections_are_learned_from_together(sample: Sample) -> None:
 # The whole
 
 
-def _latents(fitted: FittedReference, features: FeatureMap, size: int) -> np.ndarray:
+def _latents(fitted: Pixel2GeneReferenceModel, features: FeatureMap, size: int) -> np.ndarray:
     full = np.empty((2, *features.grid.shape, fitted.decoder.channels), np.float16)
     for tile in tiles_of(features.grid.shape, size):
         seen = features.tile(tile.rows, tile.columns, raw=True)
@@ -299,7 +307,7 @@ def _latents(fitted: FittedReference, features: FeatureMap, size: int) -> np.nda
 
 
 def test_the_field_is_positive_and_the_same_in_any_tiles(
-    fitted: FittedReference, sample: Sample
+    fitted: Pixel2GeneReferenceModel, sample: TrainingSection
 ) -> None:
     one = _latents(fitted, sample.features, 256)
     tissue = sample.features.tissue
@@ -317,9 +325,12 @@ def test_the_field_is_positive_and_the_same_in_any_tiles(
     assert shown == pytest.approx(np.std(each, ddof=1), rel=2e-3)
 
 
-def test_the_same_seed_gives_the_same_members(fitted: FittedReference, sample: Sample) -> None:
+def test_the_same_seed_gives_the_same_members(
+    fitted: Pixel2GeneReferenceModel, sample: TrainingSection
+) -> None:
     again, other = (
-        Reference("stain", seed, CPU, QUICK).fit([sample], sample.genes, Job()) for seed in (0, 1)
+        Pixel2GeneReference("stain", seed, CPU, QUICK).fit([sample], sample.genes, Job())
+        for seed in (0, 1)
     )
     for a, b, c in zip(fitted.members, again.members, other.members, strict=True):
         for name, value in a.network.state_dict().items():
@@ -328,20 +339,24 @@ def test_the_same_seed_gives_the_same_members(fitted: FittedReference, sample: S
     np.testing.assert_array_equal(fitted.decoder.held_out_r, again.decoder.held_out_r)
 
 
-def test_a_model_survives_saving(fitted: FittedReference, sample: Sample, tmp_path: Path) -> None:
+def test_a_model_survives_saving(
+    fitted: Pixel2GeneReferenceModel, sample: TrainingSection, tmp_path: Path
+) -> None:
     fitted.save(tmp_path)
     loaded = load_fitted(tmp_path, CPU)
     tile = sample.features.tile(slice(100, 140), slice(80, 120), raw=True)
     np.testing.assert_array_equal(loaded.latent(tile).mean, fitted.latent(tile).mean)
     np.testing.assert_array_equal(loaded.latent(tile).variance, fitted.latent(tile).variance)
-    assert isinstance(loaded, FittedReference)
+    assert isinstance(loaded, Pixel2GeneReferenceModel)
     assert (loaded.recipe, loaded.decoder.genes) == (QUICK, sample.genes)
     (tmp_path / "weights.safetensors").write_bytes(b"torn")
     with pytest.raises(InputError, match="cannot be read"):
         load_fitted(tmp_path, CPU)
 
 
-def test_counts_beyond_half_precision_stay_finite(fitted: FittedReference, sample: Sample) -> None:
+def test_counts_beyond_half_precision_stay_finite(
+    fitted: Pixel2GeneReferenceModel, sample: TrainingSection
+) -> None:
     members = tuple(replace(m, span=m.span * 1e9) for m in fitted.members)
     tile = sample.features.tile(slice(100, 140), slice(80, 120), raw=True)
     latent = replace(fitted, members=members).latent(tile)
@@ -349,9 +364,9 @@ def test_counts_beyond_half_precision_stay_finite(fitted: FittedReference, sampl
         assert np.isfinite(raster[tile.tissue].astype(np.float16)).all()
 
 
-def test_istar_takes_the_median_of_its_starts(sample: Sample) -> None:
+def test_istar_takes_the_median_of_its_starts(sample: TrainingSection) -> None:
     recipe = replace(ISTAR, epochs=2)
-    fitted = Reference("stain", 0, CPU, recipe).fit([sample], sample.genes[:3], Job())
+    fitted = Pixel2GeneReference("stain", 0, CPU, recipe).fit([sample], sample.genes[:3], Job())
     assert len(fitted.members) == 5
     assert np.isnan(fitted.decoder.held_out_r).all()
     tile = sample.features.tile(slice(100, 140), slice(80, 120), raw=True)
@@ -362,8 +377,8 @@ def test_istar_takes_the_median_of_its_starts(sample: Sample) -> None:
 def test_what_is_learned_fits_the_spots_of_a_real_section(data: Path, session_cache: Cache) -> None:
     sample = _sample(open_section(data / "her2st" / "C3", cache=session_cache), session_cache)
     genes = choose_genes("hvg:20", [sample])
-    fitted = Reference("stain", 0, CPU, QUICK).fit([sample], genes, Job())
-    again = Reference("stain", 0, CPU, QUICK).fit([sample], genes, Job())
+    fitted = Pixel2GeneReference("stain", 0, CPU, QUICK).fit([sample], genes, Job())
+    again = Pixel2GeneReference("stain", 0, CPU, QUICK).fit([sample], genes, Job())
     assert fitted.decoder.unit == "counts per superpixel"
     assert fitted.decoder.held_out_r.shape == (20,)
     assert fitted.covered == 121

@@ -13,16 +13,16 @@ import pytest
 import scipy.sparse as sp
 import torch
 
-from napari_stenhance.methods.sample import Sample
-from napari_stenhance.methods.sinca.raster import Raster
+from napari_stenhance.methods.sinca.raster import SpotRaster
+from napari_stenhance.methods.training_section import TrainingSection
 from napari_stenhance.results.imputed import imputed_run
 from napari_stenhance.results.label_map import nearest_positions, reach_um
 from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.results.tables import open_table
 from napari_stenhance.scoring.splits import random_part
+from napari_stenhance.section.distinct import DistinctPositions
 from napari_stenhance.section.footprint import Footprints
 from napari_stenhance.section.grid import Grid
-from napari_stenhance.section.places import Places
 from napari_stenhance.section.section import Section, open_section
 from napari_stenhance.section.spots import nearest_distance
 from napari_stenhance.storage.cache import Cache
@@ -112,7 +112,7 @@ def test_a_section_keeps_observations_that_share_a_position() -> None:
 
 def test_places_keep_their_order_and_sum() -> None:
     xy = np.array([[5.0, 5], [1, 1], [5, 5], [0, 7], [1, 1], [5, 5]])
-    places = Places.among(xy)
+    places = DistinctPositions.among(xy)
     assert list(places.first) == [0, 1, 3]
     assert list(places.of) == [0, 1, 0, 2, 1, 0]
     counts = sp.csr_array(np.arange(12, dtype=np.float32).reshape(6, 2))
@@ -245,10 +245,10 @@ def test_methods_learn_from_places(twins: Path, session_cache: Cache) -> None:
     grid = Grid.over(section.need_slide(), 8.0)
     tissue = np.ones(grid.shape, bool)
 
-    def sample(section: Section, library: Any = None) -> Sample[Any]:
+    def sample(section: Section, library: Any = None) -> TrainingSection[Any]:
         section = Section(section.slide, section.spots, mpp=section.mpp, library=library)
         under = Footprints.under(grid, section.spots_um(), section.geometry(), tissue)
-        return Sample.of(section, None, under, 0.1)  # type: ignore[type-var]
+        return TrainingSection.from_section(section, None, under, 0.1)  # type: ignore[type-var]
 
     one, other = sample(section), sample(places)
     np.testing.assert_array_equal(one.counts.toarray(), other.counts.toarray())
@@ -295,7 +295,11 @@ def test_rasters_and_label_images_see_places() -> None:
     xy = np.column_stack([a.ravel() for a in np.mgrid[:side, :side]]).astype(float) * 100
     twice = np.concatenate([xy, xy])
     cpu = torch.device("cpu")
-    assert Raster.of(twice, cpu).shape == Raster.of(xy, cpu).shape == (side, side)
+    assert (
+        SpotRaster.from_positions(twice, cpu).shape
+        == SpotRaster.from_positions(xy, cpu).shape
+        == (side, side)
+    )
     many = np.repeat(xy, 6, axis=0)
     assert reach_um(many) == reach_um(xy) == 75
     grid = Grid.around(xy, 12.5, 75, 1.0)

@@ -22,7 +22,7 @@ from napari_stenhance.section.section import Section, open_section
 from napari_stenhance.section.slide import Slide
 from napari_stenhance.section.spots import SpotGeometry, are_bins, geometry_of
 from napari_stenhance.storage.cache import Cache
-from napari_stenhance.tasks.predicting import open_for
+from napari_stenhance.tasks.inference import open_for
 from test_cli import run
 from test_domains import banded
 

@@ -14,12 +14,12 @@ from scipy.special import softmax
 from sklearn.decomposition import PCA
 
 from napari_stenhance.errors import Cancelled, InputError
-from napari_stenhance.methods.sinca.fitted import FittedRobust
+from napari_stenhance.methods.sinca.ensemble import SincaEnsemble, SincaRecipe
+from napari_stenhance.methods.sinca.model import SincaModel
 from napari_stenhance.methods.sinca.network import Parts
 from napari_stenhance.methods.sinca.registry import make_imputation
-from napari_stenhance.methods.sinca.robust import Recipe, Robust
 from napari_stenhance.methods.sinca.training import (
-    Schedule,
+    SincaSchedule,
 )
 from napari_stenhance.running.job import Event, Job
 from napari_stenhance.scoring.cell_baselines import BASELINES, Both
@@ -38,7 +38,7 @@ from sinca_world import (
 
 
 @pytest.fixture(scope="module")
-def learned() -> tuple[World, FittedRobust]:
+def learned() -> tuple[World, SincaModel]:
     """A world, and what is learned of it in few epochs."""
     w = world()
     return w, fit(w, ENOUGH)
@@ -57,7 +57,7 @@ def folds(seed: int, genes: int, members: int) -> np.ndarray:
 
 def test_a_member_never_sees_its_fold() -> None:
     w = world(side=8)
-    recipe = replace(QUICK, schedule=Schedule(epochs=1, steps=3))
+    recipe = replace(QUICK, schedule=SincaSchedule(epochs=1, steps=3))
     one, two = np.flatnonzero(folds(0, 60, 2) == 0)[[1, 2]]
     before, after = fit(w, recipe), fit(swapped(w, one, two), recipe)
     for a, b, same in zip(before.members, after.members, (True, False), strict=True):
@@ -81,7 +81,7 @@ def test_a_seed_gives_the_same_bits() -> None:
 def test_untrained_members_by_hand() -> None:
     """Folds, standardised genes, principal axes, attention, and what is made of it."""
     w = world(side=7, other=0.5)
-    found = fit(w, Recipe(members=3, clip=2.0, schedule=Schedule(epochs=0)))
+    found = fit(w, SincaRecipe(members=3, clip=2.0, schedule=SincaSchedule(epochs=0)))
     counts, library = w.spots.counts.toarray(), w.spots.library
     cells = w.cells.counts.toarray()
     standard = []
@@ -137,7 +137,7 @@ def test_genes_that_were_not_measured_are_found(kind: str, seed: int) -> None:
     assert np.median(found.held_out_r) > 0.4
 
 
-def test_what_spots_are_made_of(learned: tuple[World, FittedRobust]) -> None:
+def test_what_spots_are_made_of(learned: tuple[World, SincaModel]) -> None:
     w, found = learned
     share = found.composition()
     assert found.groups == ("A", "B", "C", "D")
@@ -147,13 +147,13 @@ def test_what_spots_are_made_of(learned: tuple[World, FittedRobust]) -> None:
 
 
 def test_columns_may_come_in_parts(
-    learned: tuple[World, FittedRobust], monkeypatch: pytest.MonkeyPatch
+    learned: tuple[World, SincaModel], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     w, found = learned
     columns = np.random.default_rng(0).permutation(76)
     whole = found.impute(columns)
-    monkeypatch.setattr("napari_stenhance.methods.sinca.fitted._GENES_AT_ONCE", 7)
-    monkeypatch.setattr("napari_stenhance.methods.sinca.fitted._SPOTS_AT_ONCE", 50)
+    monkeypatch.setattr("napari_stenhance.methods.sinca.model._GENES_AT_ONCE", 7)
+    monkeypatch.setattr("napari_stenhance.methods.sinca.model._SPOTS_AT_ONCE", 50)
     parts = [found.impute(some) for some in np.array_split(columns, 5)]
     again = fit(w, ENOUGH)
     for n in range(2):
@@ -174,10 +174,10 @@ def test_levels_are_right_where_assays_capture_alike() -> None:
     assert ratio.mean() == pytest.approx(1, abs=0.12)
 
 
-def test_spread_is_where_members_disagree(learned: tuple[World, FittedRobust]) -> None:
+def test_spread_is_where_members_disagree(learned: tuple[World, SincaModel]) -> None:
     w, found = learned
     assert (found.impute(w.unmeasured).spread > 0).all()
-    alike = FittedRobust(
+    alike = SincaModel(
         (found.members[0],) * 3,
         found.units,
         found.per_library,
@@ -196,7 +196,7 @@ def test_spots_nearly_without_counts_are_told_by_those_around() -> None:
     counts[empty[:10], 3] = 1
     few = with_counts(w, counts)
     few = replace(few, spots=replace(few.spots, library=counts.sum(axis=1).astype(float)))
-    found = fit(few, replace(ENOUGH, schedule=Schedule(epochs=10)))
+    found = fit(few, replace(ENOUGH, schedule=SincaSchedule(epochs=10)))
     share, spread = found.impute(w.unmeasured)
     assert np.isfinite(share).all()
     assert np.isfinite(spread).all()
@@ -243,7 +243,7 @@ def test_too_few_genes_that_vary_are_refused(of: str) -> None:
 
 
 def test_genes_beyond_those_learned_from_are_scored_too(
-    learned: tuple[World, FittedRobust],
+    learned: tuple[World, SincaModel],
 ) -> None:
     w, _ = learned
     found = fit(w, replace(ENOUGH, genes=20))
@@ -278,7 +278,7 @@ def test_rounding_makes_no_constant_gene_vary() -> None:
     assert np.isfinite(found.held_out_r[30:]).all()
 
 
-def test_alike_cells_and_centroids_do_as_well(learned: tuple[World, FittedRobust]) -> None:
+def test_alike_cells_and_centroids_do_as_well(learned: tuple[World, SincaModel]) -> None:
     w, _ = learned
     for recipe, attended in ((replace(ENOUGH, units=40), "cells"), (ENOUGH, "centroids")):
         found = fit(w, recipe, attended=attended)  # type: ignore[arg-type]
@@ -355,14 +355,14 @@ def test_a_cancelled_job_stops_training() -> None:
 
     job = Job(listen)
     with pytest.raises(Cancelled):
-        Robust(0, CPU, recipe=QUICK).fit(w.spots, w.cells, job)
+        SincaEnsemble(0, CPU, recipe=QUICK).fit(w.spots, w.cells, job)
     assert len(seen) == 3, "within a step"
 
 
 def test_progress_counts_epochs_of_all_members() -> None:
     w = world(side=5)
     seen: list[Any] = []
-    Robust(0, CPU, recipe=QUICK).fit(w.spots, w.cells, Job(seen.append))
+    SincaEnsemble(0, CPU, recipe=QUICK).fit(w.spots, w.cells, Job(seen.append))
     training = [event for event in seen if event.stage == "Training"]
     done = [event.done for event in training]
     assert done == sorted(done)
@@ -372,14 +372,14 @@ def test_progress_counts_epochs_of_all_members() -> None:
 
 def test_options_make_the_method() -> None:
     method = make_imputation("centroids", 3, 5, CPU)
-    assert isinstance(method, Robust)
+    assert isinstance(method, SincaEnsemble)
     assert (method.attended, method.seed, method.recipe.schedule.epochs) == ("centroids", 5, 3)
     told = method.describe()
     assert told["attended"] == "centroids"
     assert told["schedule"]["epochs"] == 3
     assert told["parts"]["width"] == 64
     json.dumps(told)
-    assert make_imputation("cells", None, 0, CPU) == Robust(0, CPU)
+    assert make_imputation("cells", None, 0, CPU) == SincaEnsemble(0, CPU)
     with pytest.raises(InputError, match="0 epochs: a method must train for at least one epoch"):
         make_imputation("cells", 0, 0, CPU)
 
@@ -389,7 +389,7 @@ def test_a_gpu_agrees_with_the_cpu() -> None:
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device here")
     w = world()
-    cuda = Robust(0, torch.device("cuda"), recipe=ENOUGH).fit(w.spots, w.cells, Job())
+    cuda = SincaEnsemble(0, torch.device("cuda"), recipe=ENOUGH).fit(w.spots, w.cells, Job())
     cpu = fit(w, ENOUGH)
     genes = np.arange(76)
     assert pearson(cuda.impute(genes).share, cpu.impute(genes).share).min() > 0.99

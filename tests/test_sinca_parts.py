@@ -16,21 +16,21 @@ from torch.nn.functional import normalize
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.methods.sinca import training
-from napari_stenhance.methods.sinca.network import Network, waves
-from napari_stenhance.methods.sinca.raster import Raster, windows
+from napari_stenhance.methods.sinca.metacells import Attended, Metacells
+from napari_stenhance.methods.sinca.network import SincaNet, waves
+from napari_stenhance.methods.sinca.raster import SpotRaster, windows
 from napari_stenhance.methods.sinca.training import (
-    Place,
-    Schedule,
+    SincaSchedule,
+    SpotLayout,
     Values,
-    correlation,
-    predict,
+    correlation_of_genes,
+    predict_shares,
     see_all,
-    train_member,
+    train_sinca_member,
 )
-from napari_stenhance.methods.sinca.units import Attended, Units
 from napari_stenhance.running.job import Event, Job, Progress
 from napari_stenhance.scoring.metrics import pearson
-from napari_stenhance.section.cells import Cells
+from napari_stenhance.section.cells import CellReference
 from sinca_world import (
     CPU,
     LATTICES,
@@ -47,14 +47,16 @@ from sinca_world import (
 # Units
 
 
-def few_cells(group: list[int] | None = None) -> Cells:
+def few_cells(group: list[int] | None = None) -> CellReference:
     counts = sp.csr_array(np.array([[1, 0, 3], [0, 2, 2], [4, 4, 0], [1, 1, 1]], np.float32))
     given = np.array(group) if group else None
-    return Cells("few", ("a", "b", "c"), counts, ("p", "q", "r") if group else (), given)
+    return CellReference("few", ("a", "b", "c"), counts, ("p", "q", "r") if group else (), given)
 
 
-def units(cells: Cells, attended: Attended = "cells", most: int = 9, seed: int = 0) -> Units:
-    return Units.of(cells, np.arange(len(cells.genes)), attended, most, seed, Job())
+def units(
+    cells: CellReference, attended: Attended = "cells", most: int = 9, seed: int = 0
+) -> Metacells:
+    return Metacells.from_cells(cells, np.arange(len(cells.genes)), attended, most, seed, Job())
 
 
 @pytest.mark.parametrize("most", [4, 9])
@@ -100,7 +102,9 @@ def test_genes_that_only_cells_have_tell_none_apart() -> None:
     # Within cells, so that totals stay.
     shuffled[:, 60:] = np.random.default_rng(0).permuted(shuffled[:, 60:], axis=1)
     other = replace(cells, counts=sp.csr_array(shuffled))
-    one, two = (Units.of(each, columns, "cells", 20, 0, Job()) for each in (cells, other))
+    one, two = (
+        Metacells.from_cells(each, columns, "cells", 20, 0, Job()) for each in (cells, other)
+    )
     np.testing.assert_array_equal(one.composition, two.composition)
     assert not np.array_equal(one.counts.toarray(), two.counts.toarray())
 
@@ -134,7 +138,7 @@ def test_centroids_need_clusters() -> None:
 @pytest.mark.parametrize("pitch", [1.0, 0.137, 200.0])
 def test_a_square_lattice_fills_its_raster(pitch: float) -> None:
     xy = lattice("square", 13)[: 13 * 9]
-    raster = Raster.of(xy * pitch, CPU)
+    raster = SpotRaster.from_positions(xy * pitch, CPU)
     assert raster.shape == (9, 13)
     np.testing.assert_array_equal(raster.place, np.arange(13 * 9))
     assert (raster.occupied == 1).all()
@@ -142,14 +146,14 @@ def test_a_square_lattice_fills_its_raster(pitch: float) -> None:
 
 @pytest.mark.parametrize("side", [6, 20, 75])
 def test_hardly_any_spots_of_a_hexagonal_lattice_share_a_place(side: int) -> None:
-    raster = Raster.of(lattice("hexagonal", side) * 100, CPU)
+    raster = SpotRaster.from_positions(lattice("hexagonal", side) * 100, CPU)
     assert 1 - len(raster.place.unique()) / len(raster.place) <= 0.01
     assert raster.occupied.mean() > 0.8, "few gaps"
 
 
 def test_cells_that_lie_anyhow_share_the_mean() -> None:
     xy = lattice("irregular", 15)
-    raster = Raster.of(xy, CPU)
+    raster = SpotRaster.from_positions(xy, CPU)
     values = at_random(len(xy), 3)
     found = raster.scatter(values)
     rows, columns = raster.shape
@@ -171,7 +175,7 @@ def test_cells_that_lie_anyhow_share_the_mean() -> None:
 
 def test_near_spots_are_near_on_the_raster() -> None:
     xy = lattice("irregular", 15)
-    raster = Raster.of(xy, CPU)
+    raster = SpotRaster.from_positions(xy, CPU)
     row, column = np.divmod(raster.place.numpy(), raster.shape[1])
     for found, along in ((column, xy[:, 0]), (row, xy[:, 1])):
         assert np.corrcoef(found, along)[0, 1] > 0.99
@@ -181,18 +185,18 @@ def test_near_spots_are_near_on_the_raster() -> None:
 def test_a_turned_section_has_a_turned_raster(kind: str) -> None:
     xy = lattice(kind, 14)
     xy = xy[xy[:, 1] < 9]
-    shape = Raster.of(xy, CPU).shape
+    shape = SpotRaster.from_positions(xy, CPU).shape
     assert shape[0] != shape[1]
     for turned in (xy[:, ::-1], np.column_stack([-xy[:, 1], xy[:, 0]])):
-        assert Raster.of(turned, CPU).shape == shape[::-1]
-    assert Raster.of(-xy, CPU).shape == shape
+        assert SpotRaster.from_positions(turned, CPU).shape == shape[::-1]
+    assert SpotRaster.from_positions(-xy, CPU).shape == shape
 
 
 @pytest.mark.parametrize("kind", LATTICES)
 def test_unit_and_origin_of_positions_mean_nothing(kind: str) -> None:
     xy = lattice(kind, 14)
     moved = xy * 137.03 + [-5120.7, 88.8]
-    one, two = (Raster.of(each, CPU) for each in (xy, moved))
+    one, two = (SpotRaster.from_positions(each, CPU) for each in (xy, moved))
     assert one.shape == two.shape
     assert torch.equal(one.place, two.place)
     np.testing.assert_allclose(waves(moved), waves(xy), atol=1e-5)
@@ -210,10 +214,10 @@ def test_waves_by_hand() -> None:
 
 def test_spots_of_one_position_do_not_shrink_the_pitch() -> None:
     xy = lattice("square", 8)
-    many = Raster.of(np.repeat(xy, 6, axis=0), CPU)
+    many = SpotRaster.from_positions(np.repeat(xy, 6, axis=0), CPU)
     assert many.shape[0] == many.shape[1] <= 11
     assert len(many.place.unique()) == 64
-    assert Raster.of(np.full((5, 2), 7.0), CPU).shape == (1, 1)
+    assert SpotRaster.from_positions(np.full((5, 2), 7.0), CPU).shape == (1, 1)
 
 
 @pytest.mark.parametrize(("spots", "most"), [(1, 8), (8, 8), (9, 8), (397, 32), (400, 50)])
@@ -278,7 +282,7 @@ def test_the_order_of_spots_means_nothing(most: int) -> None:
     assert (two - one).abs().max() > 0.05
 
 
-def changed_by_the_middle(place: Place, **parts: Any) -> np.ndarray:
+def changed_by_the_middle(place: SpotLayout, **parts: Any) -> np.ndarray:
     """Tell which of 7 × 7 spots change with the one in the middle."""
     network = network_of(12, begun=False, **parts)
     spots, cells = at_random(49, 12), at_random(30, 12)
@@ -302,8 +306,8 @@ def test_how_far_a_spot_reaches() -> None:
 
 
 def test_nothing_passes_through_a_gap() -> None:
-    gap = Raster(torch.tensor([0, 2]), torch.tensor([1.0, 0, 1]), (1, 3))
-    place = Place(torch.zeros(2, 12), gap, torch.tensor([[0], [1]]))
+    gap = SpotRaster(torch.tensor([0, 2]), torch.tensor([1.0, 0, 1]), (1, 3))
+    place = SpotLayout(torch.zeros(2, 12), gap, torch.tensor([[0], [1]]))
     network = network_of(12, begun=False)
     spots, cells = at_random(2, 12), at_random(30, 12)
     before = run(network, spots, cells, torch.ones(12), place)
@@ -317,7 +321,7 @@ def test_each_part_does_something() -> None:
     place = place_of(lattice("irregular", 5))
     spots, cells = at_random(25, 12), at_random(30, 12)
 
-    def found(place: Place, **parts: Any) -> Tensor:
+    def found(place: SpotLayout, **parts: Any) -> Tensor:
         return run(network_of(12, begun=False, **parts), spots, cells, torch.ones(12), place)
 
     whole = found(place)
@@ -336,7 +340,7 @@ def test_correlation_is_pearson_and_0_where_nothing_varies() -> None:
     a, b = at_random(20, 3), at_random(20, 3) + at_random(20, 4)[:, :3]
     b[:, 2] = 4
     wanted = [np.corrcoef(a[:, n], b[:, n])[0, 1] for n in range(2)]
-    np.testing.assert_allclose(correlation(a, b), [*wanted, 0], atol=1e-5)
+    np.testing.assert_allclose(correlation_of_genes(a, b), [*wanted, 0], atol=1e-5)
 
 
 def test_predictions_are_means_of_what_is_attended_to() -> None:
@@ -345,19 +349,19 @@ def test_predictions_are_means_of_what_is_attended_to() -> None:
     cosine = normalize(spots, dim=1) @ normalize(keys, dim=1).T
     wanted = softmax(7 * cosine.numpy(), axis=1) @ source.numpy()
     with torch.inference_mode():
-        found = predict(network, spots, keys, source)
-        some = predict(network, spots, keys, source, torch.tensor([3, 1]))
+        found = predict_shares(network, spots, keys, source)
+        some = predict_shares(network, spots, keys, source, torch.tensor([3, 1]))
     np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(some, wanted[[3, 1]], rtol=1e-4, atol=1e-5)
 
 
 @dataclass(frozen=True)
 class Lesson:
-    """What `train_member` is given; markers of two types that lie left and right."""
+    """What `train_sinca_member` is given; markers of two types that lie left and right."""
 
     learned: Values
     held_out: Values
-    place: Place
+    place: SpotLayout
     counted: Tensor
 
     @classmethod
@@ -374,8 +378,8 @@ class Lesson:
         return cls(values.only(genes[:12]), values.only(genes[12:]), place_of(xy), counted)
 
     def train(
-        self, schedule: Schedule, held_out: Values | None = None, seed: int = 0
-    ) -> tuple[Network, list[Network], list[Progress]]:
+        self, schedule: SincaSchedule, held_out: Values | None = None, seed: int = 0
+    ) -> tuple[SincaNet, list[SincaNet], list[Progress]]:
         """Return the network that is kept, those before and after each epoch, and progress."""
         network = network_of(12)
         states, seen = [network_of(12)], list[Progress]()
@@ -391,22 +395,22 @@ class Lesson:
         held_out = self.held_out if held_out is None else held_out
         rng = np.random.default_rng(seed)
         with Job(listen).stage("Training", schedule.epochs) as stage:
-            train_member(
+            train_sinca_member(
                 network, self.learned, held_out, self.counted, self.place, schedule, rng, stage
             )
         return network, states, seen
 
-    def agreement(self, network: Network, held_out: Values) -> float:
+    def agreement(self, network: SincaNet, held_out: Values) -> float:
         spots, keys = see_all(network, self.learned, self.place)
         with torch.inference_mode():
-            found = predict(network, spots, keys, held_out.source)[3:].numpy()
+            found = predict_shares(network, spots, keys, held_out.source)[3:].numpy()
         return float(pearson(found, held_out.target[3:].numpy()).mean())
 
 
 def test_held_out_genes_choose_the_epoch_and_nothing_else() -> None:
     lesson = Lesson.of()
     # So fast that it does not converge.
-    schedule = Schedule(epochs=5, steps=3, learning_rate=0.05)
+    schedule = SincaSchedule(epochs=5, steps=3, learning_rate=0.05)
     one, states, _ = lesson.train(schedule)
     other = replace(lesson.held_out, target=at_random(64, 4))
     two, others, _ = lesson.train(schedule, other)
@@ -424,7 +428,7 @@ def test_held_out_genes_choose_the_epoch_and_nothing_else() -> None:
 def test_training_stops_when_it_gets_no_better() -> None:
     lesson = Lesson.of()
     constant = replace(lesson.held_out, target=torch.ones(64, 4))
-    network, _, seen = lesson.train(Schedule(epochs=20, steps=2, patience=3), constant)
+    network, _, seen = lesson.train(SincaSchedule(epochs=20, steps=2, patience=3), constant)
     steps = sum(one.done == two.done for one, two in pairwise(seen))
     assert steps == 3 * 2
     assert seen[-1].done == 20, "all are accounted for"
@@ -437,21 +441,21 @@ def test_a_step_is_asked_for_genes_that_it_does_not_see(monkeypatch: pytest.Monk
     lesson = replace(lesson, learned=replace(lesson.learned, source=numbered))
     seen: list[Tensor] = []
     asked, rows_of = [], []
-    forward = Network.forward
+    forward = SincaNet.forward
 
-    def look(network: Network, *given: Any) -> Any:
+    def look(network: SincaNet, *given: Any) -> Any:
         seen.append(given[2])
         return forward(network, *given)
 
-    def ask(network: Network, spots: Tensor, keys: Tensor, source: Tensor, rows: Tensor) -> Tensor:
+    def ask(network: SincaNet, spots: Tensor, keys: Tensor, source: Tensor, rows: Tensor) -> Tensor:
         if network.training:
             asked.append((seen[-1], source[0].long()))
             rows_of.append(rows)
-        return predict(network, spots, keys, source, rows)
+        return predict_shares(network, spots, keys, source, rows)
 
-    monkeypatch.setattr(Network, "forward", look)
-    monkeypatch.setattr(training, "predict", ask)
-    lesson.train(Schedule(epochs=6, steps=4, patience=9, seen=(0.2, 0.9), spots=40, genes=5))
+    monkeypatch.setattr(SincaNet, "forward", look)
+    monkeypatch.setattr(training, "predict_shares", ask)
+    lesson.train(SincaSchedule(epochs=6, steps=4, patience=9, seen=(0.2, 0.9), spots=40, genes=5))
     assert len(asked) == 24
     for shown, genes in asked:
         assert (shown[genes] == 0).all()

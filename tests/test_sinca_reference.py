@@ -14,19 +14,23 @@ from torch import Tensor
 
 from napari_stenhance.errors import Cancelled, InputError
 from napari_stenhance.methods.sinca.reference.held_out import HeldOut, predict_held_out
-from napari_stenhance.methods.sinca.reference.network import Network, Output
+from napari_stenhance.methods.sinca.reference.network import Output, SincaReferenceNet
 from napari_stenhance.methods.sinca.reference.raster import (
     gathered,
     places_of,
     position_code,
     scattered,
 )
-from napari_stenhance.methods.sinca.reference.recipe import Recipe, gene_folds, normalised
+from napari_stenhance.methods.sinca.reference.recipe import (
+    SincaReferenceRecipe,
+    gene_folds,
+    normalised_counts,
+)
 from napari_stenhance.methods.sinca.reference.training import (
-    Seen,
+    SincaReferenceInput,
     evaluated,
     loss_of,
-    train,
+    train_reference,
     validation_loss,
 )
 from napari_stenhance.methods.sinca.reference.whole import (
@@ -37,15 +41,15 @@ from napari_stenhance.methods.sinca.reference.whole import (
 )
 from napari_stenhance.methods.sinca.reference.whole_network import (
     MOST_CELLS,
-    WholeNetwork,
-    WholeRecipe,
+    SincaWholeNet,
+    SincaWholeRecipe,
     whole_places_of,
 )
 from napari_stenhance.running.job import Job
 
 CPU = torch.device("cpu")
-TINY = Recipe(width=8, heads=2, layers=1, feed_forward=8, epochs=3, batch=8)
-WHOLE = WholeRecipe(width=8, heads=2, layers=1, feed_forward=8, epochs=3)
+TINY = SincaReferenceRecipe(width=8, heads=2, layers=1, feed_forward=8, epochs=3, batch=8)
+WHOLE = SincaWholeRecipe(width=8, heads=2, layers=1, feed_forward=8, epochs=3)
 UNKNOWN = np.array([2, 5, 11])
 
 
@@ -150,7 +154,7 @@ def test_position_code_of_two_spots() -> None:
 
 
 def test_size_of_the_published_network() -> None:
-    network = Network(900, 100, Recipe())
+    network = SincaReferenceNet(900, 100, SincaReferenceRecipe())
     count = {n: sum(p.numel() for p in m.parameters()) for n, m in network.named_children()}
     assert count["known_projection"] + count["cell_projection"] == 486_912
     assert count["convolution"] == 1_181_184, "with the LayerNorm that is never used"
@@ -200,8 +204,8 @@ def attention(
 @pytest.mark.parametrize(("width", "heads"), [(2, 1), (4, 2)])
 def test_forward_pass_by_hand(width: int, heads: int) -> None:
     """Step by step as the page's table has it: four spots in the corners of a 3 × 3 raster."""
-    recipe = Recipe(width=width, heads=heads, layers=2, feed_forward=3)
-    network = Network(3, 2, recipe).eval()
+    recipe = SincaReferenceRecipe(width=width, heads=heads, layers=2, feed_forward=3)
+    network = SincaReferenceNet(3, 2, recipe).eval()
     with torch.no_grad():
         for number, parameter in enumerate(network.parameters()):
             parameter.copy_(
@@ -249,7 +253,7 @@ def test_forward_pass_by_hand(width: int, heads: int) -> None:
 
 
 def test_groups_do_not_see_each_other() -> None:
-    network = Network(9, 3, TINY).eval()
+    network = SincaReferenceNet(9, 3, TINY).eval()
     known, xy = at_random(3, 8, 9), at_random(3, 8, 2)
     memory = network.remember(at_random(20, 12))
     together = network(known, xy, memory)
@@ -275,9 +279,11 @@ def test_loss_by_hand() -> None:
 def test_normalisations() -> None:
     counts = np.array([[0, 1], [3, 1]], np.float32)
     table = sp.csr_array(counts)
-    np.testing.assert_allclose(normalised(table, "log1p"), np.log([[1, 2], [4, 2]]), rtol=1e-6)
-    np.testing.assert_allclose(normalised(table, "standardize"), [[-1, 0], [1, 0]])
-    np.testing.assert_array_equal(normalised(table, "none"), counts)
+    np.testing.assert_allclose(
+        normalised_counts(table, "log1p"), np.log([[1, 2], [4, 2]]), rtol=1e-6
+    )
+    np.testing.assert_allclose(normalised_counts(table, "standardize"), [[-1, 0], [1, 0]])
+    np.testing.assert_array_equal(normalised_counts(table, "none"), counts)
     np.testing.assert_array_equal(table.toarray(), counts)
 
 
@@ -293,13 +299,13 @@ def test_folds_are_those_of_scikit_learn() -> None:
         gene_folds(9)
 
 
-def seen(*, leak: bool) -> Seen:
+def seen(*, leak: bool) -> SincaReferenceInput:
     unknown = at_random(30, 3) if leak else None
-    return Seen(at_random(30, 9), at_random(30, 2) * 50, at_random(20, 12), unknown)
+    return SincaReferenceInput(at_random(30, 9), at_random(30, 2) * 50, at_random(20, 12), unknown)
 
 
 def test_validation_sees_batches_in_the_order_of_the_file() -> None:
-    network = Network(9, 3, TINY)
+    network = SincaReferenceNet(9, 3, TINY)
     data = seen(leak=True)
     assert data.unknown is not None
     losses = []
@@ -316,20 +322,20 @@ def test_validation_sees_batches_in_the_order_of_the_file() -> None:
 
 def test_the_best_epoch_is_kept() -> None:
     torch.manual_seed(0)
-    network = Network(9, 3, TINY)
+    network = SincaReferenceNet(9, 3, TINY)
     data = seen(leak=True)
     # So fast that it does not converge.
     recipe = replace(TINY, epochs=12, learning_rate=0.5)
-    least = train(network, data, recipe, Job())
+    least = train_reference(network, data, recipe, Job())
     assert validation_loss(network, data, recipe, Job()) == pytest.approx(least, rel=1e-6)
     assert not network.training
 
 
 def test_without_the_leak_the_head_of_held_out_genes_stays_as_it_began() -> None:
     torch.manual_seed(0)
-    network = Network(9, 3, TINY)
+    network = SincaReferenceNet(9, 3, TINY)
     first = {name: value.clone() for name, value in network.state_dict().items()}
-    train(network, seen(leak=False), TINY, Job())
+    train_reference(network, seen(leak=False), TINY, Job())
     for name, value in network.state_dict().items():
         same = torch.equal(value, first[name])
         assert same == (name.startswith(("unknown_head", "convolution.idle_norm"))), name
@@ -381,7 +387,7 @@ def test_a_job_stops_it() -> None:
     job = Job()
     job.cancel()
     with pytest.raises(Cancelled):
-        train(Network(9, 3, TINY), seen(leak=False), TINY, job)
+        train_reference(SincaReferenceNet(9, 3, TINY), seen(leak=False), TINY, job)
 
 
 def test_genes_without_sense() -> None:
@@ -392,7 +398,7 @@ def test_genes_without_sense() -> None:
     with pytest.raises(InputError, match="Of 12 genes 0"):
         predict_held_out(spots, cells, xy, UNKNOWN[:0], TINY, **options)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="no multiple of 3 heads"):
-        Recipe(heads=3)
+        SincaReferenceRecipe(heads=3)
 
 
 # The first version
@@ -409,7 +415,9 @@ def test_of_spots_that_share_a_place_the_last_is_laid() -> None:
 
 def test_size_of_the_first_network() -> None:
     genes, width, ff, layers = 50, 16, 24, 3
-    network = WholeNetwork(genes, WholeRecipe(width=width, heads=4, layers=layers, feed_forward=ff))
+    network = SincaWholeNet(
+        genes, SincaWholeRecipe(width=width, heads=4, layers=layers, feed_forward=ff)
+    )
     norm, square = 2 * width, width**2 + width
     adapter = width * 4 + 4 + 4 * width + width
     assert sum(p.numel() for p in network.parameters()) == sum(
@@ -424,7 +432,7 @@ def test_size_of_the_first_network() -> None:
 
 
 def test_the_first_network_attends_to_at_most_5000_cells() -> None:
-    network = WholeNetwork(12, WHOLE).eval()
+    network = SincaWholeNet(12, WHOLE).eval()
     spots, xy = at_random(9, 12), at_random(9, 2)
     genes, weights, drawn = network(spots, xy, at_random(MOST_CELLS + 10, 12))
     assert genes.shape == (9, 12)

@@ -14,27 +14,27 @@ from torch.nn.functional import normalize, softplus
 from napari_stenhance.errors import InputError
 from napari_stenhance.methods.hvg import seurat_v3_genes, seurat_v3_variance
 from napari_stenhance.methods.stamgc.clustering import cluster, consensus, fit_mixture, majority
+from napari_stenhance.methods.stamgc.ensemble import StamgcEnsemble, StamgcRecipe
 from napari_stenhance.methods.stamgc.expression import published_features
 from napari_stenhance.methods.stamgc.graph import (
     best_width,
     gaussian_smoother,
     neighbours,
-    normalised,
+    normalised_adjacency,
     prune,
     union_graph,
 )
 from napari_stenhance.methods.stamgc.groups import GROUPS
 from napari_stenhance.methods.stamgc.losses import Pairs, regional_loss, topological_loss
-from napari_stenhance.methods.stamgc.network import PublishedNetwork, ResidualNetwork
+from napari_stenhance.methods.stamgc.network import StamgcEncoder, StamgcResidualEncoder
 from napari_stenhance.methods.stamgc.protocol import Slice
-from napari_stenhance.methods.stamgc.reference import Reference, stitched
+from napari_stenhance.methods.stamgc.reference import StamgcReference, stitched
 from napari_stenhance.methods.stamgc.registry import make_domain_method
-from napari_stenhance.methods.stamgc.robust import Recipe, Robust
 from napari_stenhance.running.job import Job
 from napari_stenhance.scoring.agreement import agreement
 
 CPU = torch.device("cpu")
-QUICK = Recipe(epochs=5, runs=2)
+QUICK = StamgcRecipe(epochs=5, runs=2)
 
 
 def edges(graph: sp.csr_array) -> set[tuple[int, int]]:
@@ -64,7 +64,7 @@ def stripes(
 def test_losses_of_three_spots() -> None:
     graph = sp.csr_array(np.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]], np.float32))
     embedding = torch.tensor([[1.0, 0], [1, 0], [0, 1]])
-    pairs = Pairs.of(graph, np.array([1, 1, 2]), CPU)
+    pairs = Pairs.from_graph(graph, np.array([1, 1, 2]), CPU)
     assert float(regional_loss(embedding, pairs)) == pytest.approx(-0.540038, abs=1e-6)
     assert float(topological_loss(embedding, pairs)) == pytest.approx(0.815433, abs=1e-6)
 
@@ -94,13 +94,13 @@ def test_several_spots_at_one_place_are_not_their_own_neighbours() -> None:
 
 def test_spreading_is_symmetric_and_keeps_a_constant_degree_graph() -> None:
     ring = np.roll(np.eye(6, dtype=np.float32), 1, axis=1)
-    spread = normalised(sp.csr_array(ring + ring.T)).toarray()
+    spread = normalised_adjacency(sp.csr_array(ring + ring.T)).toarray()
     np.testing.assert_allclose(spread, spread.T)
     np.testing.assert_allclose(spread.sum(axis=1), 1, rtol=1e-6)
 
 
 def test_size_of_the_published_network() -> None:
-    parts = PublishedNetwork(3000)
+    parts = StamgcEncoder(3000)
     count = {n: sum(p.numel() for p in m.parameters()) for n, m in parts.named_children()}
     assert count["first"] + count["second"] + count["decoder"] == 587_384
     assert sum(p.numel() for p in parts.branches.branches.parameters()) == 12_544
@@ -144,7 +144,7 @@ def scattered(n: int) -> tuple[torch.Tensor, sp.csr_array, np.ndarray]:
 def test_blocks_give_the_dense_values_and_gradients() -> None:
     embedding, graph, label = scattered(2500)
     embedding.requires_grad_(True)
-    pairs = Pairs.of(graph, label, CPU)
+    pairs = Pairs.from_graph(graph, label, CPU)
     wanted = dense(embedding, graph, label)
     found = regional_loss(embedding, pairs), topological_loss(embedding, pairs)
     for ours, theirs in zip(found, wanted, strict=True):
@@ -156,7 +156,7 @@ def test_blocks_give_the_dense_values_and_gradients() -> None:
 
 def test_drawn_spots_stand_for_all() -> None:
     embedding, graph, label = scattered(2500)
-    pairs = Pairs.of(graph, label, CPU)
+    pairs = Pairs.from_graph(graph, label, CPU)
     torch.manual_seed(0)
     exact = float(regional_loss(embedding, pairs)), float(topological_loss(embedding, pairs))
     drawn = np.array(
@@ -176,7 +176,7 @@ def test_drawn_spots_stand_for_all() -> None:
 
 def test_a_spot_without_neighbours_is_no_anchor() -> None:
     graph = sp.csr_array(np.array([[0, 1, 0], [1, 0, 0], [0, 0, 0]], np.float32))
-    pairs = Pairs.of(graph, np.array([0, 1, 1]), CPU)
+    pairs = Pairs.from_graph(graph, np.array([0, 1, 1]), CPU)
     assert np.isfinite(float(regional_loss(torch.rand(3, 4), pairs)))
 
 
@@ -274,19 +274,19 @@ def test_width_follows_the_grain_of_the_tissue() -> None:
 
 def test_robust_finds_the_stripes() -> None:
     s, truth = stripes()
-    found = Robust(0, CPU, QUICK).find([s], 3, Job())
+    found = StamgcEnsemble(0, CPU, QUICK).find([s], 3, Job())
     assert agreement(found.labels[0], truth.astype(object))["ARI"] > 0.9
     assert set(found.labels[0]) == {1, 2, 3}
     assert ((found.confidence[0] > 0) & (found.confidence[0] <= 1)).all()
     assert found.embedding[0].shape == (400, QUICK.axes)
-    again = Robust(0, CPU, QUICK).find([s], 3, Job())
+    again = StamgcEnsemble(0, CPU, QUICK).find([s], 3, Job())
     np.testing.assert_array_equal(found.labels[0], again.labels[0])
     np.testing.assert_array_equal(found.embedding[0], again.embedding[0])
 
 
 def test_robust_estimates_how_many() -> None:
     s, truth = stripes(depth=3)
-    found = Robust(0, CPU, QUICK).find([s], None, Job())
+    found = StamgcEnsemble(0, CPU, QUICK).find([s], None, Job())
     assert found.n_domains == 3
     assert agreement(found.labels[0], truth.astype(object))["ARI"] > 0.9
     assert [number for number, _ in found.scores] == list(range(2, 16))
@@ -295,7 +295,7 @@ def test_robust_estimates_how_many() -> None:
 
 def test_the_network_starts_as_smoothing() -> None:
     torch.manual_seed(0)
-    network = ResidualNetwork(8).eval()
+    network = StamgcResidualEncoder(8).eval()
     raw, smooth = torch.rand(30, 8), torch.rand(30, 8)
     embedding, _, rebuilt = network(raw, smooth, torch.eye(30).to_sparse_coo())
     torch.testing.assert_close(embedding, smooth)
@@ -306,7 +306,7 @@ def test_both_contrastive_losses_move_the_embedding() -> None:
     s, _ = stripes()
     weights = ((0.0, 0.0), (0.3, 0.0), (0.0, 0.7), (0.3, 0.7))
     recipes = [replace(QUICK, regional=r, topological=t) for r, t in weights]
-    embeddings = [Robust(0, CPU, r).find([s], 3, Job()).embedding[0] for r in recipes]
+    embeddings = [StamgcEnsemble(0, CPU, r).find([s], 3, Job()).embedding[0] for r in recipes]
     for first, second in combinations(embeddings, 2):
         assert not np.array_equal(first, second)
 
@@ -314,7 +314,7 @@ def test_both_contrastive_losses_move_the_embedding() -> None:
 def test_slices_are_found_together_though_their_genes_differ_in_level() -> None:
     first, truth = stripes(seed=1)
     second, _ = stripes(seed=2)
-    found = Robust(0, CPU, QUICK).find([first, replace(second, name="second")], 3, Job())
+    found = StamgcEnsemble(0, CPU, QUICK).find([first, replace(second, name="second")], 3, Job())
     assert [len(part) for part in found.labels] == [400, 400]
     both = np.concatenate(found.labels)
     assert agreement(both, np.concatenate([truth, truth]).astype(object))["ARI"] > 0.9
@@ -325,16 +325,16 @@ def test_latents_instead_of_counts() -> None:
     rng = np.random.default_rng(0)
     latent = np.eye(6, dtype=np.float32)[truth] + rng.normal(0, 0.3, (400, 6)).astype(np.float32)
     field = Slice("field", s.xy, 100.0, latent=latent)
-    found = Robust(0, CPU, QUICK).find([field], 3, Job())
+    found = StamgcEnsemble(0, CPU, QUICK).find([field], 3, Job())
     assert agreement(found.labels[0], truth.astype(object))["ARI"] > 0.9
     with pytest.raises(InputError, match="counts"):
-        Reference(0, CPU).find([field], 3, Job())
+        StamgcReference(0, CPU).find([field], 3, Job())
 
 
 def test_one_gene_says_nothing() -> None:
     s, _ = stripes(side=13, genes=1, depth=4)
     with pytest.raises(InputError, match="at least two genes"):
-        Robust(0, CPU, QUICK).find([s], 3, Job())
+        StamgcEnsemble(0, CPU, QUICK).find([s], 3, Job())
 
 
 def test_nearly_empty_spots_take_from_their_neighbours() -> None:
@@ -344,7 +344,7 @@ def test_nearly_empty_spots_take_from_their_neighbours() -> None:
     empty = [22, 47, 333]
     counts[empty] = 0
     counts[22, 5] = 1
-    found = Robust(0, CPU, QUICK).find([replace(s, counts=sp.csr_array(counts))], 3, Job())
+    found = StamgcEnsemble(0, CPU, QUICK).find([replace(s, counts=sp.csr_array(counts))], 3, Job())
     label = found.labels[0]
     for spot in empty:
         alike = np.flatnonzero((truth == truth[spot]) & (np.arange(400) != spot))
@@ -354,14 +354,16 @@ def test_nearly_empty_spots_take_from_their_neighbours() -> None:
 @pytest.mark.parametrize("genes", [5, 33])
 def test_few_genes(genes: int) -> None:
     s, _ = stripes(side=13, genes=genes, depth=4)
-    found = Robust(0, CPU, QUICK).find([s], 3, Job())
+    found = StamgcEnsemble(0, CPU, QUICK).find([s], 3, Job())
     assert len(found.labels[0]) == 169
     assert np.isfinite(found.embedding[0]).all()
 
 
 def test_reference_is_deterministic_and_finds_the_stripes() -> None:
     s, truth = stripes(depth=3)
-    first, second = (Reference(2025, CPU, "osmFISH", 40).find([s], 3, Job()) for _ in range(2))
+    first, second = (
+        StamgcReference(2025, CPU, "osmFISH", 40).find([s], 3, Job()) for _ in range(2)
+    )
     np.testing.assert_array_equal(first.labels[0], second.labels[0])
     np.testing.assert_array_equal(first.embedding[0], second.embedding[0])
     assert first.embedding[0].min() >= 0, "the published embedding ends in ReLU"
@@ -387,14 +389,14 @@ def test_slices_are_stitched_as_published() -> None:
 
 def test_reference_finds_two_slices_together() -> None:
     first, truth = stripes(seed=1, depth=3)
-    found = Reference(0, CPU, "osmFISH", 20).find([first, first], 3, Job())
+    found = StamgcReference(0, CPU, "osmFISH", 20).find([first, first], 3, Job())
     both = np.concatenate(found.labels)
     assert agreement(both, np.concatenate([truth, truth]).astype(object))["ARI"] > 0.5
 
 
 def test_reference_without_a_number_takes_the_groups() -> None:
     s, _ = stripes(depth=3)
-    assert Reference(0, CPU, "10x-1", 2).find([s], None, Job()).n_domains == 5
+    assert StamgcReference(0, CPU, "10x-1", 2).find([s], None, Job()).n_domains == 5
 
 
 def make(**changes: object) -> object:
@@ -429,4 +431,4 @@ def test_options_without_sense(changes: dict[str, object], said: str) -> None:
 def test_too_many_domains_for_the_spots() -> None:
     s, _ = stripes(side=5)
     with pytest.raises(InputError, match="25 spots"):
-        Robust(0, CPU, QUICK).find([s], 20, Job())
+        StamgcEnsemble(0, CPU, QUICK).find([s], 20, Job())

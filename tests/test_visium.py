@@ -16,8 +16,8 @@ from typer.testing import CliRunner
 from conftest import make_slide_pixels, write_image
 from napari_stenhance.cli import app
 from napari_stenhance.errors import InputError
+from napari_stenhance.plugin.layer_info import open_sections
 from napari_stenhance.plugin.reader import get_reader
-from napari_stenhance.plugin.shown import open_sections
 from napari_stenhance.section.section import open_section
 from napari_stenhance.storage.cache import Cache
 from napari_stenhance.tasks.enhance import EnhanceOptions, enhance

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 
 from napari_stenhance.errors import InferenceError, InputError
-from napari_stenhance.features.networks import NETWORKS, Network, shapes_hash
+from napari_stenhance.features.networks import NETWORKS, EncoderNetwork, shapes_hash
 from napari_stenhance.features.registry import (
     EncoderSpec,
     encoder_identity,
@@ -164,7 +164,7 @@ def test_uni_is_the_published_architecture() -> None:
 
 
 def test_a_network_is_built_the_same_at_any_time() -> None:
-    network = Network("a", "test_vit", 160, (0.5,) * 3, (0.5,) * 3, "none")
+    network = EncoderNetwork("a", "test_vit", 160, (0.5,) * 3, (0.5,) * 3, "none")
     states = []
     for seed in (1, 2):
         torch.manual_seed(seed)

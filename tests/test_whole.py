@@ -15,15 +15,15 @@ from conftest import make_slide_pixels
 from napari_stenhance.errors import InputError
 from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.section.slide import Slide
+from napari_stenhance.storage.atomic import atomic_path, scratch_in
 from napari_stenhance.storage.tiles import sweep_partial
-from napari_stenhance.storage.whole import scratch_in, written_whole
 from test_cli import run
 
 # Leaves scratch as a kill does.
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from napari_stenhance.storage.whole import written_whole
+from napari_stenhance.storage.atomic import atomic_path
 with written_whole(Path(sys.argv[1]), folder=sys.argv[2] == "folder") as aside:
     (aside / "half" if aside.is_dir() else aside).write_text("half")
     os.kill(os.getpid(), signal.SIGKILL)
@@ -52,7 +52,7 @@ def test_what_a_dead_process_left_is_removed_and_nothing_else(kind: str, tmp_pat
     living.write_text("mine")
     far = tmp_path / f".stenhance-far.away-7-{'0' * 12}-{'0' * 12}"
     far.write_text("theirs")
-    with written_whole(tmp_path / "out", folder=kind == "folder") as aside:
+    with atomic_path(tmp_path / "out", folder=kind == "folder") as aside:
         _write(aside, kind)
     assert {f.name for f in tmp_path.iterdir()} == {*THEIRS, living.name, far.name, "out"}
 
@@ -73,7 +73,7 @@ def _appear(out: Path, there: str) -> None:
 def test_what_appears_meanwhile_is_not_replaced(there: str, kind: str, tmp_path: Path) -> None:
     out = tmp_path / "out"
     with pytest.raises(InputError, match="something lies here already"):  # noqa: PT012
-        with written_whole(out, folder=kind == "folder") as aside:
+        with atomic_path(out, folder=kind == "folder") as aside:
             _write(aside, kind)
             _appear(out, there)
     assert [f.name for f in tmp_path.iterdir()] == ["out"]
@@ -87,17 +87,17 @@ def test_what_appears_meanwhile_is_not_replaced(there: str, kind: str, tmp_path:
 def test_an_empty_folder_may_become_one_of_ours(tmp_path: Path) -> None:
     (tmp_path / "far").mkdir()
     (tmp_path / "out").symlink_to(tmp_path / "far")
-    with written_whole(tmp_path / "out", folder=True) as aside:
+    with atomic_path(tmp_path / "out", folder=True) as aside:
         _write(aside, "folder")
     assert (tmp_path / "out").is_symlink()
     assert (tmp_path / "far" / "file").read_text() == "ours"
     (tmp_path / "late").mkdir()
     with pytest.raises(InputError, match="something lies here already"):
-        with written_whole(tmp_path / "late", folder=True):
+        with atomic_path(tmp_path / "late", folder=True):
             (tmp_path / "late" / "theirs").touch()
     assert [f.name for f in (tmp_path / "late").iterdir()] == ["theirs"]
     with pytest.raises(InputError, match="something lies here already"):
-        with written_whole(tmp_path / "late"):
+        with atomic_path(tmp_path / "late"):
             pytest.fail("not for a file")
 
 
@@ -143,20 +143,20 @@ def test_what_killed_writers_left_in_a_result_is_removed(
 
 def test_errors_of_reading_pass_and_errors_of_writing_are_said(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        with written_whole(tmp_path / "out"):
+        with atomic_path(tmp_path / "out"):
             (tmp_path / "input").read_bytes()
     with pytest.raises(OSError, match="Input/output"):
-        with written_whole(tmp_path / "out"):
+        with atomic_path(tmp_path / "out"):
             raise OSError(errno.EIO, "Input/output error", str(tmp_path / "input"))
     with pytest.raises(PermissionError):
-        with written_whole(tmp_path / "out"):
+        with atomic_path(tmp_path / "out"):
             raise PermissionError(errno.EACCES, "Permission denied", str(tmp_path / "input"))
     for error in (
         OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)),
         PermissionError(errno.EACCES, "Permission denied", str(tmp_path)),
     ):
         with pytest.raises(InputError, match=r"out: this cannot be written|tmp|written"):
-            with written_whole(tmp_path / "out"):
+            with atomic_path(tmp_path / "out"):
                 raise error
     assert list(tmp_path.iterdir()) == []
 

@@ -17,9 +17,9 @@ import torch
 from conftest import make_slide_pixels, write_image
 from napari_stenhance.methods.ensemble import Ensemble
 from napari_stenhance.methods.field import Decoder, GeneField
-from napari_stenhance.methods.pixel2gene.fitted import FittedRobust
+from napari_stenhance.methods.pixel2gene.model import Pixel2GeneModel
 from napari_stenhance.results.attention import write_attention_tile, written_attention
-from napari_stenhance.results.domains import Found, new_domains, write_run
+from napari_stenhance.results.domains import DomainRunContent, new_domains, write_run
 from napari_stenhance.results.genes import write_gene
 from napari_stenhance.results.imputed import write_imputation, write_imputed_image
 from napari_stenhance.results.label_map import raster_labels
@@ -97,7 +97,7 @@ def _identity() -> dict[str, Any]:
 def _add_field(result: ResultFolder) -> None:
     decoder, provenance = make_decoder(), {"seed": 0, "versions": {}, "doubts": ["A doubt."]}
     run = result.start_run(RUN, _identity(), provenance, GRID)
-    result.save_region(run, Region.of([shapely.box(0, 0, 900, 900)]))
+    result.save_region(run, Region.from_shapes([shapely.box(0, 0, 900, 900)]))
     result.save_model(run, make_model(decoder).save)
     result.write_tissue(np.ones(GRID.shape, bool), GRID)
     field = result.create_field(run, decoder, GRID)
@@ -121,9 +121,9 @@ def fill_field(field: GeneField) -> None:
         coarsen_all(raster, mean_pool)
 
 
-def make_model(decoder: Decoder) -> FittedRobust:
+def make_model(decoder: Decoder) -> Pixel2GeneModel:
     torch.manual_seed(0)
-    return FittedRobust(
+    return Pixel2GeneModel(
         decoder=decoder,
         network=Ensemble(2, 4, RANK, [5], drop=0.0),
         shift=np.zeros(4, "f4"),
@@ -183,7 +183,7 @@ def make_spots(number: int = 40) -> ad.AnnData:
 def _add_domains(result: ResultFolder) -> None:
     raster = np.random.default_rng(5).integers(1, 3, GRID.shape).astype("u1")
     score = np.ones((2, 3), "f4")
-    found = Found(
+    found = DomainRunContent(
         domains=new_domains(2),
         grid=GRID,
         label=raster_labels(raster),

@@ -115,9 +115,9 @@ def working(job: Job | None) -> Iterator[Job]:
     if job is not None:
         yield job
         return
-    from napari_stenhance.running.bars import interruptible, shown, stderr_console
+    from napari_stenhance.running.bars import interruptible, progress_bars, stderr_console
 
-    with shown(stderr_console()) as own, interruptible(own):
+    with progress_bars(stderr_console()) as own, interruptible(own):
         yield own
 
 

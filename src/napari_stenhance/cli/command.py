@@ -15,7 +15,7 @@ import typer
 from napari_stenhance.cli.interrupt import CANCELLED
 from napari_stenhance.errors import Cancelled, InputError, StenhanceError
 from napari_stenhance.plugin.desktop import look, need_display
-from napari_stenhance.running.bars import interruptible, shown, stderr_console
+from napari_stenhance.running.bars import interruptible, progress_bars, stderr_console
 from napari_stenhance.running.job import Job
 from napari_stenhance.running.memory import peak_gb
 from napari_stenhance.tasks.options import Option, options_of
@@ -136,7 +136,7 @@ def _job() -> Iterator[Job]:
     Ctrl-C cancels it; pressed again, it ends the process at once.
     """
     started = time.monotonic()
-    with shown(console) as job, interruptible(job):
+    with progress_bars(console) as job, interruptible(job):
         yield job
     seconds = time.monotonic() - started
     console.print(f"Took {seconds:.1f} s, peak memory {peak_gb():.2f} GB.", style="dim")

@@ -11,9 +11,9 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from napari_stenhance.features.crops import CropEncoder
-from napari_stenhance.running.ahead import ahead
 from napari_stenhance.running.device import threads
 from napari_stenhance.running.job import Job
+from napari_stenhance.running.prefetch import prefetch
 from napari_stenhance.section.slide import Slide
 from napari_stenhance.storage.tiles import is_done
 
@@ -98,7 +98,7 @@ class Crops:
         doing = f"Encoding crops of {self.slide.name} with {self.encoder.name}"
         with job.stage(doing, total) as stage:
             stage.skip(total - left)
-            for chunk, crops in zip(missing, ahead(read, missing, workers), strict=True):
+            for chunk, crops in zip(missing, prefetch(read, missing, workers), strict=True):
                 values[chunk] = np.concatenate([self._encode(c, job) for c in crops], axis=1)
                 stage.advance(chunk.stop - chunk.start)
 

@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.features.encoder import Encoder, FeatureTile, window_rows
+from napari_stenhance.features.feature_stats import FeatureStats
 from napari_stenhance.features.histosweep import VERSION as HISTOSWEEP_VERSION
 from napari_stenhance.features.histosweep import histosweep_mask
-from napari_stenhance.features.probe import Probe
 from napari_stenhance.features.tissue import VERSION as TISSUE_VERSION
 from napari_stenhance.features.tissue import tissue_mask
-from napari_stenhance.running.ahead import ahead
 from napari_stenhance.running.device import inference_errors, threads
 from napari_stenhance.running.job import Job
+from napari_stenhance.running.prefetch import prefetch
 from napari_stenhance.section.grid import Grid
 from napari_stenhance.section.slide import Box, Slide
 from napari_stenhance.storage.cache import Cache, still_there
@@ -62,7 +62,7 @@ class FeatureMap:
         Raw; 0 off the tissue. Only tiles that were asked for exist.
     tissue : ndarray of bool, shape (rows, columns)
     mean, sd : ndarray of float64, shape (dim,)
-        Over a fixed sample of the whole tissue, whatever part of it was extracted (`Probe`).
+        Over a fixed sample of the whole tissue, whatever part of it was extracted (`FeatureStats`).
     """
 
     key: str
@@ -173,7 +173,7 @@ def extract(
             t for t in tiles_of(grid.shape, values.chunks[0]) if wanted[t.rows, t.columns].any()
         ]
         missing = [t for t in tiles if not is_done(values, t.index)]
-        probe = None if is_done(moments, (0,)) else Probe.over(mask, encoder)
+        probe = None if is_done(moments, (0,)) else FeatureStats.over(mask, encoder)
         if missing:
             boxes = [_tissue_box(t, mask, encoder) for t in missing]
             with job.stage(f"Extracting {encoder.name} features of {slide.name}", len(tiles)) as st:
@@ -317,7 +317,7 @@ def _encode_ahead(
             return encoder.encode(pixels).astype(np.float16)
 
     workers = max(min(threads(), job.memory_bytes // _TILE_BYTES), 1)
-    return ahead(encode, boxes, workers)
+    return prefetch(encode, boxes, workers)
 
 
 def _on_tissue(
@@ -346,7 +346,7 @@ def _on_tissue(
 
 
 def _finish(
-    probe: Probe,
+    probe: FeatureStats,
     slide: Slide,
     encoder: Encoder,
     grid: Grid,

@@ -18,7 +18,7 @@ FILES = ("model.safetensors", "pytorch_model.bin")
 
 
 @dataclass(frozen=True)
-class Network:
+class EncoderNetwork:
     """What is known of a network before it is built.
 
     Attributes
@@ -87,7 +87,7 @@ def shapes_hash(model: torch.nn.Module) -> str:
 
 
 NETWORKS = {
-    "uni": Network(
+    "uni": EncoderNetwork(
         name="uni",
         arch="vit_large_patch16_224",
         side_px=224,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from napari_stenhance.errors import InputError
 from napari_stenhance.features.crops import CropEncoder
 from napari_stenhance.features.encoder import Encoder
-from napari_stenhance.features.networks import FILES, NETWORKS, SEED, Network
+from napari_stenhance.features.networks import FILES, NETWORKS, SEED, EncoderNetwork
 from napari_stenhance.features.stain import VERSION as STAIN_VERSION
 from napari_stenhance.features.stain import StainEncoder
 from napari_stenhance.features.vit import VERSION, Channels, TimmEncoder
@@ -153,7 +153,7 @@ def make_crop_encoder(spec: str, device: torch.device) -> CropEncoder:
     return TimmEncoder(network, identity, device, weights, parsed.channels)
 
 
-def _network(spec: EncoderSpec) -> Network:
+def _network(spec: EncoderSpec) -> EncoderNetwork:
     """Look the network up, here or in timm."""
     if spec.name in NETWORKS:
         return NETWORKS[spec.name]
@@ -171,7 +171,7 @@ def _network(spec: EncoderSpec) -> Network:
             "print(*timm.list_models(pretrained=True))'` lists those there are."
         )
         raise InputError(msg, option="encoder")
-    return Network(
+    return EncoderNetwork(
         name=f"timm:{about.architecture}" + (f".{about.tag}" if about.tag else ""),
         arch=model,
         side_px=about.input_size[-1],
@@ -183,7 +183,7 @@ def _network(spec: EncoderSpec) -> Network:
     )
 
 
-def _weights(spec: EncoderSpec, network: Network) -> Path | None:
+def _weights(spec: EncoderSpec, network: EncoderNetwork) -> Path | None:
     """Find the file of weights; None if random ones were asked for."""
     if not spec.pretrained:
         return None
@@ -194,7 +194,7 @@ def _weights(spec: EncoderSpec, network: Network) -> Path | None:
     return found
 
 
-def _advice(network: Network) -> str:
+def _advice(network: EncoderNetwork) -> str:
     """Say how weights are fetched, which this program never does by itself."""
     given = (
         f"give a file as {network.name}?weights=FILE ({network.name}?pretrained=false has random "
@@ -209,7 +209,7 @@ def _advice(network: Network) -> str:
     )
 
 
-def _identity(spec: EncoderSpec, network: Network, weights: Path | None) -> str:
+def _identity(spec: EncoderSpec, network: EncoderNetwork, weights: Path | None) -> str:
     which = f"random{SEED}" if weights is None else weights_hash(weights)[:16]
     colours = "" if spec.channels == "rgb" else f"-{spec.channels}"
     return f"{network.name}-v{VERSION}-{which}{colours}"

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_stenhance.errors import InferenceError
-from napari_stenhance.features.networks import SEED, Network
+from napari_stenhance.features.networks import SEED, EncoderNetwork
 from napari_stenhance.features.weights import load_weights
 from napari_stenhance.running.device import inference_errors
 
@@ -44,7 +44,7 @@ class TimmEncoder:
 
     def __init__(
         self,
-        network: Network,
+        network: EncoderNetwork,
         identity: str,
         device: torch.device,
         weights: Path | None,

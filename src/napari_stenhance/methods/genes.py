@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.methods.hvg import seurat_v3_variance
-from napari_stenhance.methods.sample import Sample
+from napari_stenhance.methods.training_section import TrainingSection
 from napari_stenhance.storage.reading import reading
 
 ALL = "all"
@@ -207,7 +207,9 @@ def is_number(text: str, least: int = 1) -> bool:
     return _NUMBER.fullmatch(text) is not None and int(text) >= least
 
 
-def choose_genes(given: str | Sequence[str], samples: Sequence[Sample[Any]]) -> tuple[str, ...]:
+def choose_genes(
+    given: str | Sequence[str], samples: Sequence[TrainingSection[Any]]
+) -> tuple[str, ...]:
     """Resolve `all`, a rule, or names (`named_genes`) against what the samples measured.
 
     Rules: `hvg:N`, the largest variance of log1p CP10k; `var:N`, the largest variance of raw
@@ -238,7 +240,9 @@ def choose_genes(given: str | Sequence[str], samples: Sequence[Sample[Any]]) -> 
     return chosen
 
 
-def _by_rule(spec: str, genes: Sequence[str], samples: Sequence[Sample[Any]]) -> tuple[str, ...]:
+def _by_rule(
+    spec: str, genes: Sequence[str], samples: Sequence[TrainingSection[Any]]
+) -> tuple[str, ...]:
     number = int(spec.partition(":")[2])
     if spec.startswith(HEG):
         total = np.sum([s.counts_of(genes).sum(axis=0, dtype=np.float64) for s in samples], axis=0)

@@ -14,14 +14,14 @@ from napari_stenhance.errors import InputError
 from napari_stenhance.methods.basis import GeneBasis, fit_basis
 from napari_stenhance.methods.field import Decoder
 from napari_stenhance.methods.rank import CHOICES, choose_rank
-from napari_stenhance.methods.sample import Sample
+from napari_stenhance.methods.training_section import TrainingSection
 from napari_stenhance.scoring.metrics import GeneAccuracy, gene_accuracy, over_sections
 from napari_stenhance.scoring.splits import block_folds
 
 _GENES_AT_ONCE = 1000
 
 
-def require_spots(samples: Sequence[Sample[Any]], folds: int) -> int:
+def require_spots(samples: Sequence[TrainingSection[Any]], folds: int) -> int:
     """Return how many spots there are to learn from, over all sections.
 
     Raises
@@ -117,7 +117,7 @@ class Targets:
 
 
 def draw_held_out(
-    samples: Sequence[Sample[Any]],
+    samples: Sequence[TrainingSection[Any]],
     members: int,
     folds: int,
     block_um: float,

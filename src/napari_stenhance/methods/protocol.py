@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from napari_stenhance.features.crops import CropMap
 from napari_stenhance.features.encoder import FeatureTile
 from napari_stenhance.methods.field import Decoder
-from napari_stenhance.methods.sample import Sample
+from napari_stenhance.methods.training_section import TrainingSection
 from napari_stenhance.running.job import Job
 
 
@@ -140,6 +140,8 @@ class Method(Protocol):
         """Return the hyperparameters as provenance."""
         ...
 
-    def fit(self, samples: Sequence[Sample[Any]], genes: Sequence[str], job: Job) -> Fitted:
+    def fit(
+        self, samples: Sequence[TrainingSection[Any]], genes: Sequence[str], job: Job
+    ) -> Fitted:
         """Learn from the spots of one or more sections."""
         ...

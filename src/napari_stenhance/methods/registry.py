@@ -7,22 +7,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from napari_stenhance.errors import InputError
-from napari_stenhance.methods.crops.fitted import FittedRobust as FittedCropRobust
-from napari_stenhance.methods.crops.reference.fitted import (
-    FittedReference as FittedCropReference,
+from napari_stenhance.methods.crops.ensemble import CropEnsemble, CropRecipe
+from napari_stenhance.methods.crops.model import CropModel
+from napari_stenhance.methods.crops.reference.method import CropReference
+from napari_stenhance.methods.crops.reference.model import (
+    CropReferenceModel,
 )
-from napari_stenhance.methods.crops.reference.method import Reference as CropReference
-from napari_stenhance.methods.crops.reference.recipe import Recipe as PublishedCrops
-from napari_stenhance.methods.crops.robust import Recipe as CropRecipe
-from napari_stenhance.methods.crops.robust import Robust as CropRobust
+from napari_stenhance.methods.crops.reference.recipe import CropReferenceRecipe
 from napari_stenhance.methods.histosge.network import HISTOSGE
 from napari_stenhance.methods.histosge.reference import HISTOSGE_REFERENCE
-from napari_stenhance.methods.pixel2gene.fitted import FittedRobust
+from napari_stenhance.methods.pixel2gene.ensemble import Pixel2GeneEnsemble, Pixel2GeneRecipe
 from napari_stenhance.methods.pixel2gene.learner import SpotSchedule
-from napari_stenhance.methods.pixel2gene.reference.fitted import FittedReference
-from napari_stenhance.methods.pixel2gene.reference.method import Reference
+from napari_stenhance.methods.pixel2gene.model import Pixel2GeneModel
+from napari_stenhance.methods.pixel2gene.reference.method import Pixel2GeneReference
+from napari_stenhance.methods.pixel2gene.reference.model import Pixel2GeneReferenceModel
 from napari_stenhance.methods.pixel2gene.reference.recipe import ISTAR, PIXEL2GENE
-from napari_stenhance.methods.pixel2gene.robust import Recipe, Robust
 from napari_stenhance.methods.protocol import Fitted, Method
 from napari_stenhance.methods.saved import read_config
 from napari_stenhance.methods.spamcaf.full import FULL
@@ -82,10 +81,10 @@ def make_method(
         raise InputError(msg, option="crops" if crops_um else "variant")
     if preset == "robust":
         schedule = SpotSchedule() if epochs is None else SpotSchedule(epochs=epochs)
-        return Robust(encoder, seed, device, Recipe(schedule=schedule))
+        return Pixel2GeneEnsemble(encoder, seed, device, Pixel2GeneRecipe(schedule=schedule))
     published = PIXEL2GENE if preset == "reference" else ISTAR
     own = published.epochs if epochs is None else epochs
-    return Reference(encoder, seed, device, replace(published, epochs=own))
+    return Pixel2GeneReference(encoder, seed, device, replace(published, epochs=own))
 
 
 def _sees_crops(
@@ -113,11 +112,11 @@ def _sees_crops(
         msg = f"Crops: {method} sees crops of one size; name one, or choose the method spamcaf."
         raise InputError(msg, option="crops")
     crops_um = crops_um or known.crops_um
-    if isinstance(known, PublishedCrops):
+    if isinstance(known, CropReferenceRecipe):
         published = known if epochs is None else replace(known, epochs=epochs)
         return CropReference(published, crops_um, encoder, seed, device)
     schedule = CropSchedule() if epochs is None else CropSchedule(epochs=epochs)
-    return CropRobust(known, crops_um, encoder, seed, device, CropRecipe(schedule=schedule))
+    return CropEnsemble(known, crops_um, encoder, seed, device, CropRecipe(schedule=schedule))
 
 
 def load_fitted(folder: Path, device: torch.device) -> Fitted:
@@ -131,13 +130,13 @@ def load_fitted(folder: Path, device: torch.device) -> Fitted:
     config = read_config(folder)
     kind = str(config.get("method")), str(config.get("preset"))
     if kind == ("pixel2gene", "robust"):
-        return FittedRobust.load(folder, device)
+        return Pixel2GeneModel.load(folder, device)
     if kind in {("pixel2gene", "reference"), ("pixel2gene", "istar")}:
-        return FittedReference.load(folder, device)
+        return Pixel2GeneReferenceModel.load(folder, device)
     design = DESIGNS.get((kind[0], str(config.get("variant"))))
     if design is not None and kind[1] == "robust":
-        return FittedCropRobust.load(folder, design, device)
+        return CropModel.load(folder, design, device)
     if kind[0] in REFERENCES and kind[1] == "reference":
-        return FittedCropReference.load(folder, REFERENCES[kind[0]], device)
+        return CropReferenceModel.load(folder, REFERENCES[kind[0]], device)
     msg = f"{folder}: a model of {' '.join(kind)}; update napari-stenhance to use it."
     raise InputError(msg)

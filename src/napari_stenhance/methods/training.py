@@ -73,7 +73,7 @@ class Learner(Protocol):
         ...
 
 
-def train(
+def train_ensemble(
     learner: Learner,
     held_out: list[NDArray[np.int64]],
     schedule: Schedule,

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_stenhance.plugin.images import image_layer, run_title
+from napari_stenhance.plugin.layer_info import LayerData, LayerInfo, pixel_space
 from napari_stenhance.plugin.levels import contrast, image_levels
-from napari_stenhance.plugin.shown import LayerData, Shown, pixel_space
 from napari_stenhance.plugin.spots import LatticeColours
 
 if TYPE_CHECKING:
@@ -41,11 +41,11 @@ def _attention_layers(result: ResultFolder, run: str) -> list[LayerData]:
     from napari_stenhance.results.attention import written_attention
     from napari_stenhance.section.grid import Grid
 
-    grid = Grid.of(result.run_attributes(run)["grid"])
+    grid = Grid.from_dict(result.run_attributes(run)["grid"])
     layers = []
     for crop_um, levels in written_attention(result, run).items():
         part = f"{crop_um:g} µm"
-        about = Shown("attention", result.name, result=result.path, run=run, part=part)
+        about = LayerInfo("attention", result.name, result=result.path, run=run, part=part)
         title = f"{run_title(result, run)} attention: crops of {part}"
         images = image_levels(levels)
         # Not from 0 to 1: sizes often count for about the same, and where they do not matters.
@@ -73,7 +73,7 @@ def _lattice_layer(
     )
     mpp = float(uns["microns_per_pixel"])
     rgba, _ = colours.paint(gene)
-    about = Shown(
+    about = LayerInfo(
         "lattice",
         result.name,
         colours=colours,

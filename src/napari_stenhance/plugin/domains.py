@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_stenhance.plugin.shown import KEY, Shown, layers_of
+from napari_stenhance.plugin.layer_info import KEY, LayerInfo, layers_of
 from napari_stenhance.results.label_map import LABELS_MOST
 from napari_stenhance.results.palette import colour_of, rgba
 
@@ -59,21 +59,21 @@ def paint_spots(edit: DomainEdit, labels: NDArray[np.int64]) -> NDArray[np.float
     return colour_table(edit)[labels]
 
 
-def layers_of_run(viewer: ViewerModel, about: Shown) -> Iterator[tuple[Layer, Shown]]:
+def layers_of_run(viewer: ViewerModel, about: LayerInfo) -> Iterator[tuple[Layer, LayerInfo]]:
     """List the layers of a domain run."""
     roles = ("domains", "painting", "domain spots")
     return layers_of(viewer, *roles, result=about.result, run=about.run)
 
 
-def open_domains(viewer: ViewerModel) -> list[Shown]:
+def open_domains(viewer: ViewerModel) -> list[LayerInfo]:
     """List the domain runs that some layer shows, one entry each."""
-    runs: dict[Any, Shown] = {}
+    runs: dict[Any, LayerInfo] = {}
     for _, about in layers_of(viewer, "domains"):
         runs.setdefault((about.result, about.run), about)
     return list(runs.values())
 
 
-def show_edit(viewer: ViewerModel, about: Shown, edit: DomainEdit) -> None:
+def show_edit(viewer: ViewerModel, about: LayerInfo, edit: DomainEdit) -> None:
     """Show the domains of a run as they are now, in all its layers."""
     for layer, shown in layers_of_run(viewer, about):
         layer.metadata[KEY] = replace(shown, edit=edit)
@@ -88,13 +88,13 @@ def show_edit(viewer: ViewerModel, about: Shown, edit: DomainEdit) -> None:
         layer.features = label_features(edit)
 
 
-def painting(viewer: ViewerModel, about: Shown) -> Labels | None:
+def painting(viewer: ViewerModel, about: LayerInfo) -> Labels | None:
     """Return the layer in which a run is being repainted."""
     found = layers_of(viewer, "painting", result=about.result, run=about.run)
     return next((layer for layer, _ in found), None)
 
 
-def painting_layer(about: Shown) -> Any:
+def painting_layer(about: LayerInfo) -> Any:
     """Make a layer to repaint a run in: napari can paint no pyramid."""
     edit = about.edit
     assert edit is not None
@@ -116,7 +116,7 @@ def painting_layer(about: Shown) -> Any:
 
 def begin_painting(viewer: ViewerModel, layer: Labels) -> None:
     """Hand the brush to the user, and hide what it would paint under."""
-    about: Shown = layer.metadata[KEY]
+    about: LayerInfo = layer.metadata[KEY]
     for other, shown in layers_of_run(viewer, about):
         other.visible = shown.role == "painting"
     viewer.layers.selection.active = layer

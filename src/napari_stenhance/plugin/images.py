@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from napari_stenhance.plugin.shown import LayerData, Shown
+from napari_stenhance.plugin.layer_info import LayerData, LayerInfo
 
 if TYPE_CHECKING:
     from napari_stenhance.results.result import ResultFolder
@@ -21,7 +21,7 @@ def image_layer(
     levels: Sequence[Any],
     grid: Grid,
     title: str,
-    about: Shown,
+    about: LayerInfo,
     limits: tuple[float, float],
     colormap: str,
     *,

@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from napari_stenhance.plugin.images import image_layer
+from napari_stenhance.plugin.layer_info import KEY, LayerData, LayerInfo, layers_of
 from napari_stenhance.plugin.levels import contrast, image_levels, spot_levels
-from napari_stenhance.plugin.shown import KEY, LayerData, Shown, layers_of
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -26,38 +26,44 @@ def imputed_layers(run: ImputedRun, *, visible: bool) -> list[LayerData]:
     genes = written_images(run)
     first = genes[0] if genes else str(run.about["first"])
     return [
-        browse_layer(run, first, visible=visible and not genes),
+        imputed_browse_layer(run, first, visible=visible and not genes),
         *(written_layer(run, g, visible=visible and n == 0) for n, g in enumerate(genes)),
     ]
 
 
-def browse_layer(run: ImputedRun, gene: str, *, visible: bool) -> LayerData:
+def imputed_browse_layer(run: ImputedRun, gene: str, *, visible: bool) -> LayerData:
     """Make the layer that shows any gene of the table, on the lattice of spots."""
     levels = spot_levels(run.levels, run.values(gene))
-    about = Shown("imputed", run.result.name, result=run.result.path, run=run.name, gene=gene,
+    about = LayerInfo("imputed", run.result.name, result=run.result.path, run=run.name, gene=gene,
                   imputed=run)  # fmt: skip
     return _image(levels, run, _title(run, gene, "log1p_cp10k"), about, visible=visible)
 
 
 def written_layer(run: ImputedRun, gene: str, *, visible: bool) -> LayerData:
     """Make the layer of a gene whose image the result holds: it reads from there."""
-    from napari_stenhance.results.imputed import UNIT, imputed_image
+    from napari_stenhance.results.imputed import UNIT, written_gene
     from napari_stenhance.storage.pyramid import open_levels
 
-    group = imputed_image(run, gene)
+    group = written_gene(run, gene)
     assert group is not None
     levels = image_levels(open_levels(group))
-    about = Shown("imputed gene", run.result.name, result=run.result.path, run=run.name, gene=gene,
-                  imputed=run)  # fmt: skip
+    about = LayerInfo(
+        "imputed gene",
+        run.result.name,
+        result=run.result.path,
+        run=run.name,
+        gene=gene,
+        imputed=run,
+    )
     title = f"{_name(run)} {gene} (imputed) [{UNIT}]"
     return _image(levels, run, title, about, visible=visible)
 
 
 def show_gene(layer: Image, gene: str, what: Layer) -> None:
-    """Show another gene, or its spread, in a layer of `browse_layer`."""
+    """Show another gene, or its spread, in a layer of `imputed_browse_layer`."""
     from napari_stenhance.plugin.scene import set_contrast
 
-    about: Shown = layer.metadata[KEY]
+    about: LayerInfo = layer.metadata[KEY]
     run = about.imputed
     assert run is not None
     levels = spot_levels(run.levels, run.values(gene, what))
@@ -83,7 +89,7 @@ def open_imputed(viewer: ViewerModel) -> list[ImputedRun]:
 
 
 def _image(
-    levels: Sequence[Any], run: ImputedRun, title: str, about: Shown, *, visible: bool
+    levels: Sequence[Any], run: ImputedRun, title: str, about: LayerInfo, *, visible: bool
 ) -> LayerData:
     ends = contrast(levels)
     return image_layer(levels, run.grid, title, about, ends, _COLORMAP, visible=visible)

@@ -11,6 +11,7 @@ import numpy as np
 
 from napari_stenhance.plugin.crops import crop_layers
 from napari_stenhance.plugin.images import image_layer, run_title
+from napari_stenhance.plugin.layer_info import LayerData, LayerInfo, Role, pixel_space
 from napari_stenhance.plugin.levels import (
     contrast,
     field_levels,
@@ -19,7 +20,6 @@ from napari_stenhance.plugin.levels import (
     slide_levels,
 )
 from napari_stenhance.plugin.regions import region_layer
-from napari_stenhance.plugin.shown import LayerData, Role, Shown, pixel_space
 from napari_stenhance.plugin.spots import TOTAL, SpotColours
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def section_layers(section: Section) -> list[LayerData]:
     """Make the layers of a section: slide, spots, and an empty one to draw regions in."""
     layers = []
     if section.slide is not None:
-        about = Shown("slide", section.name, section=section)
+        about = LayerInfo("slide", section.name, section=section)
         attributes = {
             "name": section.name,
             "rgb": True,
@@ -57,7 +57,7 @@ def _spots_layer(section: Section) -> LayerData:
     spots, geometry = section.need_spots(), section.geometry()
     in_pixels = geometry.unit == "pixel" or section.mpp is None
     diameter = geometry.spot_diameter_um / (1.0 if in_pixels else section.mpp or 1.0)
-    colours = SpotColours.of(spots)
+    colours = SpotColours.from_spots(spots)
     rgba, _ = colours.paint(TOTAL)
     attributes = {
         "name": colours.label(section.name, TOTAL),
@@ -67,7 +67,7 @@ def _spots_layer(section: Section) -> LayerData:
         "face_color": rgba,
         "features": {"spot": np.asarray(spots.obs_names, dtype=object)},
         "opacity": 0.8,
-        "metadata": Shown("spots", section.name, section=section, colours=colours).metadata(),
+        "metadata": LayerInfo("spots", section.name, section=section, colours=colours).metadata(),
         **pixel_space(section.mpp),
     }
     return np.asarray(spots.obsm["spatial"], np.float64)[:, 1::-1], attributes, "points"
@@ -96,10 +96,10 @@ def browse_layer(
     return _gene_image(field_levels(field, gene), field, title, about, visible=visible)
 
 
-def _of_run(role: Role, result: ResultFolder, run: str, gene: str, field: GeneField) -> Shown:
+def _of_run(role: Role, result: ResultFolder, run: str, gene: str, field: GeneField) -> LayerInfo:
     """Read what docks say of a run while its layers are made: later they read nothing."""
     recipe = result.run_attributes(run)["identity"]["recipe"]
-    return Shown(
+    return LayerInfo(
         role,
         result.name,
         result=result.path,
@@ -112,7 +112,7 @@ def _of_run(role: Role, result: ResultFolder, run: str, gene: str, field: GeneFi
 
 
 def _gene_image(
-    levels: Sequence[Any], field: GeneField, title: str, about: Shown, *, visible: bool
+    levels: Sequence[Any], field: GeneField, title: str, about: LayerInfo, *, visible: bool
 ) -> LayerData:
     return image_layer(
         levels, field.grid, title, about, contrast(levels), _COLORMAP, visible=visible
@@ -137,8 +137,8 @@ def domain_layers(run: DomainRun, *, visible: bool) -> list[LayerData]:
     from napari_stenhance.results.domains import CONFIDENCE, LABEL
     from napari_stenhance.section.spots import geometry_of, positions_px
 
-    edit, grid = DomainEdit.of(run), run.grid
-    about = Shown("domains", run.result.name, result=run.result.path, run=run.name, edit=edit)
+    edit, grid = DomainEdit.from_run(run), run.grid
+    about = LayerInfo("domains", run.result.name, result=run.result.path, run=run.name, edit=edit)
     title = f"{run.result.name} domains: {run.name}"
     attributes = {
         "name": title,

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QObject, QTimer
 
 from napari_stenhance.plugin.crops import crop_layers
+from napari_stenhance.plugin.layer_info import KEY, LayerData, LayerInfo, layers_of, viewer_tiles
 from napari_stenhance.plugin.layers import run_layers
 from napari_stenhance.plugin.levels import contrast
 from napari_stenhance.plugin.scene import add_layers, set_contrast
-from napari_stenhance.plugin.shown import KEY, LayerData, Shown, layers_of, tiles_of
 from napari_stenhance.plugin.worker import call_slot
 from napari_stenhance.running.job import Event, Partial
 
@@ -90,7 +90,7 @@ class LiveLayers(QObject):
         for path, run in self._waiting - self._added:
             self._added.add((path, run))
             if not any(layers_of(self._viewer, "gene", "browse", result=path, run=run)):
-                layers = run_layers(ResultFolder.open(path, tiles_of(self._viewer)), run)
+                layers = run_layers(ResultFolder.open(path, viewer_tiles(self._viewer)), run)
                 self._offered.update(_key(layer[1]["metadata"][KEY]) for layer in layers)
                 self._coming += layers
 
@@ -103,7 +103,7 @@ class LiveLayers(QObject):
             known = self._offered | {_key(about) for _, about in there}
             images = layers_of(self._viewer, "gene", "browse", result=path, run=run)
             genes = [about.gene for layer, about in images if layer.visible]
-            result = ResultFolder.open(path, tiles_of(self._viewer))
+            result = ResultFolder.open(path, viewer_tiles(self._viewer))
             if not result.run_attributes(run).get("field_created"):
                 continue
             gene = genes[0] if genes else result.field(run).genes[0]
@@ -135,6 +135,6 @@ class LiveLayers(QObject):
             self._limits[layer] = tuple(layer.contrast_limits)
 
 
-def _key(about: Shown) -> tuple[str, ...]:
+def _key(about: LayerInfo) -> tuple[str, ...]:
     """Tell attention and lattices of runs from each other."""
     return about.role, str(about.result), about.run, about.part

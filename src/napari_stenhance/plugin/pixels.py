@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_stenhance.plugin.look import AXES, direct_colours, plain, plain_columns, unit_names
+from napari_stenhance.plugin.display import AXES, direct_colours, plain, plain_columns, unit_names
 
 if TYPE_CHECKING:
     import dask.array as da
@@ -65,7 +65,7 @@ def _write_levels(
     return arrays
 
 
-def open_levels(group: zarr.Group, *, rgb: bool) -> list[da.Array]:
+def lazy_levels(group: zarr.Group, *, rgb: bool) -> list[da.Array]:
     """Open the levels of an image or labels, colours last."""
     import dask.array as da
     import zarr

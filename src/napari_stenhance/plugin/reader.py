@@ -23,18 +23,18 @@ def get_reader(path: str | list[str]) -> Callable[[str], list[Any]] | None:
     where = Path(path)
     if where.is_dir() and not _is_ours(where):
         return None
-    return read
+    return read_layers
 
 
-def read(path: str) -> list[Any]:
+def read_layers(path: str) -> list[Any]:
     """Read the layers of a section, a result, or what the writer saved."""
     from napari import current_viewer
 
+    from napari_stenhance.plugin.layer_info import viewer_tiles
     from napari_stenhance.plugin.layers import open_layers
-    from napari_stenhance.plugin.shown import tiles_of
 
     viewer = current_viewer()
-    return open_layers(Path(path), tiles=None if viewer is None else tiles_of(viewer))[0]
+    return open_layers(Path(path), tiles=None if viewer is None else viewer_tiles(viewer))[0]
 
 
 def _is_ours(folder: Path) -> bool:

@@ -8,7 +8,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from napari_stenhance.plugin.shown import LayerData, Shown, pixel_space
+from napari_stenhance.plugin.layer_info import LayerData, LayerInfo, pixel_space
 
 if TYPE_CHECKING:
     from napari.layers import Layer
@@ -32,7 +32,7 @@ def region_layer(
         "face_color": "transparent",
         # In pixels of the slide: about three pixels of the screen when a section fills it.
         "edge_width": 20 / (mpp or 1.0),
-        "metadata": Shown("region", name, section=section).metadata(),
+        "metadata": LayerInfo("region", name, section=section).metadata(),
         **pixel_space(mpp),
     }
     polygons: list[NDArray[np.float64]] = []

@@ -17,14 +17,14 @@ from napari_stenhance.section.phantom.write import write_phantom
 from napari_stenhance.storage.cache import Cache
 
 if TYPE_CHECKING:
-    from napari_stenhance.plugin.shown import LayerData
+    from napari_stenhance.plugin.layer_info import LayerData
 
 SIZE_MM = 2.0
 SEED = 1
 _TITLE = "Making the sample"
 
 
-def phantom() -> list[LayerData]:
+def sample_phantom() -> list[LayerData]:
     """Return the layers of a 2 mm phantom; it is made first where the cache lacks it.
 
     napari wants the layers at once. So this waits, in a thread of its own, behind a window that

@@ -56,7 +56,7 @@ def saved_layers(path: Path) -> list[tuple[Any, dict[str, Any], str]]:
 def _open(
     path: Path, group: zarr.Group, entry: Mapping[str, Any]
 ) -> tuple[Any, dict[str, Any], str]:
-    from napari_stenhance.plugin.look import attributes_of
+    from napari_stenhance.plugin.display import attributes_of
 
     kind, where = entry["type"], entry["path"]
     attributes = {"name": entry["name"], **attributes_of(kind, entry["display"])}
@@ -73,11 +73,11 @@ def _open(
 def _pixels(group: Any, where: str, attributes: dict[str, Any]) -> Any:
     import pandas as pd
 
-    from napari_stenhance.plugin.pixels import open_levels
+    from napari_stenhance.plugin.pixels import lazy_levels
 
     if "features" in attributes:
         attributes["features"] = pd.DataFrame(attributes["features"])
-    levels = open_levels(group[where], rgb=attributes.get("rgb", False))
+    levels = lazy_levels(group[where], rgb=attributes.get("rgb", False))
     # As it was: napari can edit no multiscale labels, and shifts levels of odd sizes.
     return levels if attributes["multiscale"] else levels[0]
 

@@ -6,17 +6,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from napari_stenhance.plugin.layers import browse_title
-from napari_stenhance.plugin.levels import contrast, field_levels
-from napari_stenhance.plugin.shown import (
+from napari_stenhance.plugin.layer_info import (
     KEY,
     LayerData,
+    LayerInfo,
     Role,
-    Shown,
+    layer_info,
     layers_of,
     same_slide,
-    shown,
 )
+from napari_stenhance.plugin.layers import browse_title
+from napari_stenhance.plugin.levels import contrast, field_levels
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -58,7 +58,7 @@ def add_layers(viewer: ViewerModel, layers: Sequence[LayerData]) -> list[Layer]:
     added = []
     for data in layers:
         layer = LayerClass.create(*data)
-        about = shown(layer)
+        about = layer_info(layer)
         if about is not None and about.role in {"slide", "region"}:
             there = [other.section for _, other in layers_of(viewer, about.role)]
             if any(same_slide(about.section, section) for section in there):
@@ -80,13 +80,13 @@ def add_layers(viewer: ViewerModel, layers: Sequence[LayerData]) -> list[Layer]:
 
 def _rank(layer: Layer) -> int:
     """Order our layers from the bottom up; those of others lie on top."""
-    about = shown(layer)
+    about = layer_info(layer)
     return len(_RANKS) if about is None else _RANKS[about.role]
 
 
 def browse(layer: Image, gene: str, what: What = "latent") -> None:
     """Show another gene, or its spread, in a browse layer."""
-    about: Shown = layer.metadata[KEY]
+    about: LayerInfo = layer.metadata[KEY]
     assert about.field is not None
     levels = field_levels(about.field, gene, what)
     layer.metadata[KEY] = replace(about, gene=gene)
@@ -105,7 +105,7 @@ def colour_spots(
     layer: Points, gene: str, ends: tuple[float, float] | None = None
 ) -> tuple[float, float]:
     """Colour spots, or a lattice, by a gene; return what the first and last colour mean."""
-    about: Shown = layer.metadata[KEY]
+    about: LayerInfo = layer.metadata[KEY]
     assert about.colours is not None
     layer.metadata[KEY] = replace(about, gene=gene)
     layer.face_color, ends = about.colours.paint(gene, ends)

@@ -81,7 +81,7 @@ class SpotColours(Colours):
     library: NDArray[np.float64]
 
     @classmethod
-    def of(cls, spots: ad.AnnData) -> SpotColours:
+    def from_spots(cls, spots: ad.AnnData) -> SpotColours:
         """Take the counts of spots."""
         counts = sp.csc_array(spots.X, dtype=np.float32)
         return cls(tuple(spots.var_names), counts, np.asarray(counts.sum(axis=1), np.float64))

@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
-from napari_stenhance.plugin.look import look_of, plain, plain_columns, unit_names
+from napari_stenhance.plugin.display import display_attributes, plain, plain_columns, unit_names
 from napari_stenhance.plugin.regions import outline
 from napari_stenhance.plugin.saved import EACH_POINT, FORMAT_VERSION, KEY
 from napari_stenhance.results.tables import write_table
-from napari_stenhance.storage.whole import written_whole
+from napari_stenhance.storage.atomic import atomic_path
 
 if TYPE_CHECKING:
     import anndata as ad
@@ -50,7 +50,7 @@ def write_layers(path: str, layers: list[Layer]) -> list[str]:
     """
     for _, attributes, _ in layers:
         _check_flat(attributes)
-    with written_whole(Path(path), folder=True) as aside:
+    with atomic_path(Path(path), folder=True) as aside:
         _write(aside, layers)
     return [path]
 
@@ -76,7 +76,7 @@ def _write(folder: Path, layers: Sequence[Layer]) -> None:
     for data, attributes, kind in layers:
         name = str(attributes.get("name") or kind)
         path = _free_path(_FOLDERS[kind], name, taken)
-        look = look_of(kind, attributes)
+        look = display_attributes(kind, attributes)
         if kind == "points":
             parent, key = path.split("/")
             write_table(root.require_group(parent), key, _points_table(data, attributes, look))

@@ -9,7 +9,7 @@ from typing import Any
 import zarr
 
 from napari_stenhance.errors import InputError
-from napari_stenhance.methods.sample import counts_hash
+from napari_stenhance.methods.training_section import counts_hash
 from napari_stenhance.section.grid import Grid
 from napari_stenhance.section.section import Section
 from napari_stenhance.section.slide import Slide
@@ -96,7 +96,7 @@ def check_run_about(about: Mapping[str, Any]) -> None:
     ValueError
         If it cannot be.
     """
-    Grid.of(about["grid"])
+    Grid.from_dict(about["grid"])
     learned = about["identity"].get("learned_from", [])
     whole = isinstance(about["complete"], bool)
     whole = whole and all(isinstance(one["name"], str) for one in learned)

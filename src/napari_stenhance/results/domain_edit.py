@@ -15,7 +15,7 @@ from napari_stenhance.results.domains import (
     CONFIDENCE,
     LABEL,
     DomainRun,
-    Found,
+    DomainRunContent,
     domain_runs,
     label_spots,
     write_run,
@@ -57,14 +57,14 @@ class DomainEdit:
     painted: NDArray[np.uint8] | None = field(default=None, compare=False)
 
     @classmethod
-    def of(cls, run: DomainRun) -> DomainEdit:
+    def from_run(cls, run: DomainRun) -> DomainEdit:
         """Begin with what the run has."""
         return cls(run, run.domains, {})
 
     @property
     def changed(self) -> bool:
         """Whether there is anything to save."""
-        return self != DomainEdit.of(self.run) or self.painted is not None
+        return self != DomainEdit.from_run(self.run) or self.painted is not None
 
     def domain(self, which: int | str) -> Domain:
         """Find a domain by its value or name.
@@ -188,7 +188,7 @@ class DomainEdit:
             "pixels_sha256": hashlib.sha256(raster.tobytes()).hexdigest(),
         }
 
-    def _spots(self, raster: NDArray[np.uint8], before: NDArray[np.uint8]) -> Found:
+    def _spots(self, raster: NDArray[np.uint8], before: NDArray[np.uint8]) -> DomainRunContent:
         """Label the spots: those whose pixel was repainted as it is now, others as they were."""
         spots, grid = self.run.spots(), self.run.grid
         assert spots is not None
@@ -209,7 +209,7 @@ class DomainEdit:
         counts = counts_of(spots, genes)
         values = [d.value for d in self.domains]
         expression = spots_expression([(counts, labels)], genes, symbols_of(spots, genes), values)
-        return Found(
+        return DomainRunContent(
             domains=self.domains,
             grid=grid,
             label=raster_labels(raster),
@@ -218,11 +218,11 @@ class DomainEdit:
             spots=label_spots(spots, labels, self.domains),
         )
 
-    def _superpixels(self, raster: NDArray[np.uint8]) -> Found:
+    def _superpixels(self, raster: NDArray[np.uint8]) -> DomainRunContent:
         source = self.run.about["field"]
         genes = self.run.result.field(source["run"])
         values = [d.value for d in self.domains]
-        return Found(
+        return DomainRunContent(
             domains=self.domains,
             grid=self.run.grid,
             label=raster_labels(raster),
@@ -245,7 +245,7 @@ def edit_all(
     InputError
         If one of them cannot be done.
     """
-    edit = DomainEdit.of(run)
+    edit = DomainEdit.from_run(run)
     for text in merge:
         edit = edit.merge(*_pair(text, "merge"))
     for text in rename:

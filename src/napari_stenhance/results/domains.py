@@ -68,7 +68,7 @@ class DomainRun:
     @property
     def grid(self) -> Grid:
         """Where the label image lies."""
-        return Grid.of(self.about["grid"])
+        return Grid.from_dict(self.about["grid"])
 
     @property
     def levels(self) -> list[zarr.Array[Any]]:
@@ -144,7 +144,7 @@ def _check(about: Mapping[str, Any]) -> None:
     ValueError
         If it cannot be.
     """
-    Grid.of(about["grid"])
+    Grid.from_dict(about["grid"])
     domains = [Domain(**one) for one in about["domains"]]
     if not all(0 < d.value <= LABELS_MOST and isinstance(d.name, str) for d in domains):
         msg = "its domains are not what they should be"
@@ -213,7 +213,7 @@ def label_spots(
 
 
 @dataclass(frozen=True)
-class Found:
+class DomainRunContent:
     """What is written as one run.
 
     Attributes
@@ -245,7 +245,7 @@ def write_run(
     stem: str,
     identity: Mapping[str, Any],
     provenance: Mapping[str, Any],
-    found: Found,
+    found: DomainRunContent,
 ) -> DomainRun:
     """Write a domain run beside those that are there; what a killed process left is replaced.
 
@@ -259,7 +259,7 @@ def write_run(
         Options and inputs; runs are the same if it is.
     provenance : mapping
         What else to record.
-    found : Found
+    found : DomainRunContent
     """
     done = domain_runs(result)
     name = free_name(stem, {run.name for run in done})

@@ -18,9 +18,9 @@ from napari_stenhance.running.job import Job
 from napari_stenhance.section.footprint import Footprints
 from napari_stenhance.section.section import Section
 from napari_stenhance.section.spots import SpotGeometry, positions_px
+from napari_stenhance.storage.atomic import atomic_path
 from napari_stenhance.storage.hdf5 import save_h5ad
 from napari_stenhance.storage.tiles import tiles_of
-from napari_stenhance.storage.whole import written_whole
 
 if TYPE_CHECKING:
     import anndata as ad
@@ -173,5 +173,5 @@ def write_h5ad(table: ad.AnnData, out: Path) -> None:
         If something lies at `out`, or its folder cannot be written.
     """
     table.obs, table.var = storable(table.obs), storable(table.var)
-    with written_whole(out) as aside:
+    with atomic_path(out) as aside:
         save_h5ad(table, aside, compression="gzip")

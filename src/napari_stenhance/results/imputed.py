@@ -70,7 +70,7 @@ class ImputedRun:
     def grid(self) -> Grid:
         """Where its images lie."""
         with reading(self.result.path / "imputed" / self.name, advice=ADVICE):
-            return Grid.of(self.about["grid"])
+            return Grid.from_dict(self.about["grid"])
 
     @property
     def levels(self) -> list[zarr.Array[Any]]:
@@ -214,7 +214,7 @@ def write_imputation(
 # Images of genes
 
 
-def imputed_image(run: ImputedRun, gene: str) -> zarr.Group | None:
+def written_gene(run: ImputedRun, gene: str) -> zarr.Group | None:
     """Return the image of a gene, if it was written."""
     name = f"genes/{gene_id(gene)}"
     if not has_node(run.group, name):
@@ -234,7 +234,7 @@ def write_imputed_image(run: ImputedRun, gene: str) -> None:
     # A pixel without a spot, -1, takes the last.
     values = np.append(run.values(gene), np.float32(np.nan))
     root, part = run.result.path, f"imputed/{run.name}/genes/{gene_id(gene)}"
-    if imputed_image(run, gene) is not None:
+    if written_gene(run, gene) is not None:
         if not is_recorded(root, "imputed", run.name, part):
             record_files(root, "imputed", run.name, [part], Job())
         return

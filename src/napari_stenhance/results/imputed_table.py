@@ -11,7 +11,7 @@ import scipy.sparse as sp
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.methods.genes import named_genes
-from napari_stenhance.methods.sinca.protocol import FittedImputation, Measured
+from napari_stenhance.methods.sinca.protocol import FittedImputation, SpotCounts
 from napari_stenhance.results.imputed import (
     COMPOSITION,
     HOLDOUT_R,
@@ -21,7 +21,7 @@ from napari_stenhance.results.imputed import (
     SPREAD,
 )
 from napari_stenhance.running.job import Job
-from napari_stenhance.section.cells import Cells
+from napari_stenhance.section.cells import CellReference
 from napari_stenhance.section.spots import attach, counts_of, geometry_of
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Wanted:
     imputed: tuple[str, ...]
 
     @classmethod
-    def of(cls, given: Sequence[str], spots: ad.AnnData, cells: Cells) -> Wanted:
+    def from_genes(cls, given: Sequence[str], spots: ad.AnnData, cells: CellReference) -> Wanted:
         """Choose genes: those given (`named_genes`), else all of the spots, then of cells alone.
 
         Raises
@@ -94,8 +94,8 @@ class Wanted:
 
 def imputed_table(
     spots: ad.AnnData,
-    seen: Measured,
-    cells: Cells,
+    seen: SpotCounts,
+    cells: CellReference,
     fitted: FittedImputation,
     wanted: Wanted,
     about: dict[str, Any],
@@ -106,9 +106,9 @@ def imputed_table(
     Parameters
     ----------
     spots : AnnData
-    seen : Measured
+    seen : SpotCounts
         What the method saw of them.
-    cells : Cells
+    cells : CellReference
     fitted : FittedImputation
     wanted : Wanted
     about : dict
@@ -187,8 +187,8 @@ def shown_first(table: ad.AnnData) -> str:
 
 def _matrices(
     spots: ad.AnnData,
-    seen: Measured,
-    cells: Cells,
+    seen: SpotCounts,
+    cells: CellReference,
     fitted: FittedImputation,
     wanted: Wanted,
     job: Job,

@@ -10,8 +10,8 @@ import zarr
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from napari_stenhance.section.distinct import DistinctPositions
 from napari_stenhance.section.grid import Grid
-from napari_stenhance.section.places import Places
 from napari_stenhance.storage.pyramid import coarsen_all, create_levels, majority_pool
 from napari_stenhance.storage.tiles import Tile, missing_tiles, write_tile
 
@@ -40,7 +40,7 @@ def reach_um(xy_um: NDArray[np.float64]) -> float:
     and no place of it lies farther than 0.71 of that from a spot; cells lie farther apart than the
     nearest neighbour tells. Positions that are there several times count once.
     """
-    apart = xy_um[Places.among(xy_um).first]
+    apart = xy_um[DistinctPositions.among(xy_um).first]
     number = min(_NEIGHBOURS, len(apart) - 1)
     # A list of one: the last neighbour alone, as an axis of its own.
     return _REACH * float(np.median(cKDTree(apart).query(apart, k=[number + 1])[0]))
@@ -51,7 +51,7 @@ def nearest_positions(xy_um: NDArray[np.float64], grid: Grid, reach: float) -> I
 
     Of several at one place, the first.
     """
-    first = Places.among(xy_um).first
+    first = DistinctPositions.among(xy_um).first
     tree = cKDTree(xy_um[first])
     # What has no position takes the last.
     position = np.append(first, -1)

@@ -34,13 +34,13 @@ from napari_stenhance.section.grid import Grid
 from napari_stenhance.section.region import Region
 from napari_stenhance.section.section import Section
 from napari_stenhance.section.slide import Slide
+from napari_stenhance.storage.atomic import atomic_path, is_free, sweep
 from napari_stenhance.storage.checked import has_node, open_node, read_whole
 from napari_stenhance.storage.lock import held
 from napari_stenhance.storage.pyramid import any_pool, coarsen_all, create_levels, open_levels
 from napari_stenhance.storage.reading import reading
 from napari_stenhance.storage.tile_cache import TileCache
 from napari_stenhance.storage.tiles import FILES, sweep_partial
-from napari_stenhance.storage.whole import is_free, sweep, written_whole
 from napari_stenhance.storage.writing import writing
 
 if TYPE_CHECKING:
@@ -188,7 +188,7 @@ class ResultFolder:
         cls.need_place(path)
         about = {"format_version": FORMAT_VERSION, **of, "runs": []}
         try:
-            with written_whole(path, folder=True) as aside:
+            with atomic_path(path, folder=True) as aside:
                 zarr.create_group(aside, attributes=sealed(about)).create_group("fields")
         except InputError:
             # Another process may have made it meanwhile: its lock will tell.
@@ -300,7 +300,7 @@ class ResultFolder:
         group, about = self.run_group(run), self.run_attributes(run)
         if about["complete"]:
             check_run(self.path, "fields", run, proven=self.proven)
-        grid = Grid.of(about["grid"])
+        grid = Grid.from_dict(about["grid"])
         with reading(self.path / "fields" / run / "decoder", advice=ADVICE):
             decoder = Decoder.read(open_node(group, "decoder", zarr.Group))
         rasters = {
@@ -376,7 +376,7 @@ class ResultFolder:
 
     def save_model(self, run: str, save: Callable[[Path], None]) -> None:
         """Save a model whole: it is written aside and renamed."""
-        with written_whole(self.model_folder(run), folder=True) as aside:
+        with atomic_path(self.model_folder(run), folder=True) as aside:
             save(aside)
 
     def create_field(self, run: str, decoder: Decoder, grid: Grid) -> GeneField:
@@ -426,7 +426,7 @@ class ResultFolder:
         return f"tissue{other_kind}{'' if pitch_um == first_um else f'-{pitch_um:g}um'}"
 
     def _tissue_of(self, run: str) -> str:
-        pitch_um = Grid.of(self.run_attributes(run)["grid"]).pitch_um
+        pitch_um = Grid.from_dict(self.run_attributes(run)["grid"]).pitch_um
         return self._tissue_name(self.tissue_kind(run), pitch_um)
 
     def _label(self, name: str) -> zarr.Group:
@@ -447,7 +447,7 @@ class ResultFolder:
         """Write the region of a run as GeoJSON, once."""
         file = self.path / FILES / "regions" / f"{run}.geojson"
         if not file.exists():
-            with written_whole(file) as aside:
+            with atomic_path(file) as aside:
                 aside.write_text(region.to_json(), "utf-8")
 
     def region(self, run: str) -> Region | None:

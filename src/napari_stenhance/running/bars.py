@@ -27,7 +27,7 @@ def stderr_console() -> Console:
 
 
 @contextmanager
-def shown(console: Console) -> Iterator[Job]:
+def progress_bars(console: Console) -> Iterator[Job]:
     """Give a job whose stages are bars on the console, or lines where it has none."""
     live = console.is_terminal or console.is_jupyter
     bar = Bar(

@@ -24,7 +24,7 @@ _WINDOW = 7
 Values = NDArray[np.floating]
 
 
-class Raster(NamedTuple):
+class ScoreRaster(NamedTuple):
     """Where spots lie on a raster; several may share a place, and a place may have none.
 
     Attributes
@@ -39,7 +39,7 @@ class Raster(NamedTuple):
     shape: tuple[int, int]
 
 
-def raster_of(xy: NDArray[np.float64], pitch: float) -> Raster:
+def raster_of(xy: NDArray[np.float64], pitch: float) -> ScoreRaster:
     """Round positions to a square lattice of the given pitch, y counting rows.
 
     Parameters
@@ -49,11 +49,11 @@ def raster_of(xy: NDArray[np.float64], pitch: float) -> Raster:
         In the unit of `xy`.
     """
     column, row = nearest_places(xy, pitch)[0].T
-    return Raster(row, column, (int(row.max()) + 1, int(column.max()) + 1))
+    return ScoreRaster(row, column, (int(row.max()) + 1, int(column.max()) + 1))
 
 
 def imputation_scores(
-    predicted: Values, measured: Values, raster: Raster
+    predicted: Values, measured: Values, raster: ScoreRaster
 ) -> dict[str, NDArray[np.float64]]:
     """Measure each gene.
 
@@ -61,7 +61,7 @@ def imputation_scores(
     ----------
     predicted, measured : ndarray, shape (spots, genes)
         In the same unit; where a prediction is negative, "JS" takes it for 0.
-    raster : Raster
+    raster : ScoreRaster
 
     Returns
     -------
@@ -134,7 +134,7 @@ def divergence(predicted: Values, measured: Values) -> NDArray[np.float64]:
     return found
 
 
-def similarity(predicted: Values, measured: Values, raster: Raster) -> NDArray[np.float64]:
+def similarity(predicted: Values, measured: Values, raster: ScoreRaster) -> NDArray[np.float64]:
     """Return the structural similarity of each gene's two maps, over the places that have spots.
 
     Each map is divided by its largest value. Means, variances and covariance are those of the
@@ -203,7 +203,7 @@ def _file_order_similarity(p: NDArray[np.float64], m: NDArray[np.float64]) -> fl
 
 
 def _maps(
-    raster: Raster, values: list[Values]
+    raster: ScoreRaster, values: list[Values]
 ) -> tuple[NDArray[np.bool_], list[NDArray[np.float64]]]:
     """Return which places have spots, and for each table the maps, (genes, rows, columns).
 

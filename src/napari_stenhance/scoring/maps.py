@@ -56,7 +56,7 @@ def square_lattice(xy: NDArray[np.float64], pitch: float) -> Lattice | None:
     return at[:, 1], at[:, 0]
 
 
-def agreement(
+def map_agreement(
     predicted: NDArray[np.floating],
     truth: NDArray[np.floating],
     lattice: Lattice | None,

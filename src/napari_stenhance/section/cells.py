@@ -34,7 +34,7 @@ _PLACES = (("X", "var"), ("layers/counts", "var"), ("raw/X", "raw/var"))
 
 
 @dataclass(frozen=True)
-class Cells:
+class CellReference:
     """A single-cell reference.
 
     Attributes
@@ -67,26 +67,26 @@ class Cells:
 
 
 @dataclass(frozen=True)
-class Opened:
+class OpenedCells:
     """Cells, and what was found out when they were opened.
 
     Attributes
     ----------
-    cells : Cells
+    cells : CellReference
     report : str
         Which genes match those of the spots, in a sentence.
     doubts : tuple of str
         What was guessed or left out, one sentence each.
     """
 
-    cells: Cells
+    cells: CellReference
     report: str
     doubts: tuple[str, ...]
 
 
 def open_cells(
     reference: Path | ad.AnnData, spots: ad.AnnData, cluster_key: str = "", job: Job | None = None
-) -> Opened:
+) -> OpenedCells:
     """Open single cells as a reference for spots.
 
     Parameters
@@ -110,7 +110,7 @@ def open_cells(
     job = job or Job()
     with _opened(reference) as (where, name, parts):
         place = _raw_place(parts, where)
-        stored = StoredCounts.of(parts[place[0]])
+        stored = StoredCounts.from_group(parts[place[0]])
         obs, var = _frame(parts["obs"]), _frame(parts[place[1]])
         if stored.shape != (len(obs), len(var)):
             msg = f"{place[0]} has shape {stored.shape}, not {(len(obs), len(var))}"
@@ -141,8 +141,10 @@ def open_cells(
         shape = (int(there.sum()), counts.shape[1])
         counts = sp.csr_array((counts.data, counts.indices, pointers), shape=shape, copy=False)
     genes = tuple(gene for gene in matched.names if gene)
-    cells = Cells(name, genes, counts, groups, None if group is None else group[there])
-    return Opened(cells, matched.report, tuple(f"{name}: {d}" for d in (*doubts, *matched.doubts)))
+    cells = CellReference(name, genes, counts, groups, None if group is None else group[there])
+    return OpenedCells(
+        cells, matched.report, tuple(f"{name}: {d}" for d in (*doubts, *matched.doubts))
+    )
 
 
 def cluster_columns(path: Path) -> tuple[str, ...]:
@@ -206,7 +208,7 @@ def _raw_place(parts: dict[str, Any], where: str) -> tuple[str, str]:
         If there are none.
     """
     for place in _PLACES:
-        if place[0] in parts and StoredCounts.of(parts[place[0]]).look_whole():
+        if place[0] in parts and StoredCounts.from_group(parts[place[0]]).look_whole():
             return place
     msg = (
         f'{where}: neither X nor layers["counts"] nor raw holds raw counts, which are whole '

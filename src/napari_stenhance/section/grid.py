@@ -66,7 +66,7 @@ class Grid:
         return cls(pitch_um, (rows, columns), mpp or 1.0, (x, y), unit)
 
     @classmethod
-    def of(cls, about: Mapping[str, Any]) -> Grid:
+    def from_dict(cls, about: Mapping[str, Any]) -> Grid:
         """Make a grid of what `to_json` said.
 
         Raises

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from napari_stenhance.errors import InputError
-from napari_stenhance.section.places import Places
+from napari_stenhance.section.distinct import DistinctPositions
 from napari_stenhance.section.spots import ARRAY_COLUMNS, array_columns
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class SpotLattice:
     origin: NDArray[np.float64]
 
     @classmethod
-    def of(cls, spots: ad.AnnData, where: str) -> SpotLattice:
+    def from_spots(cls, spots: ad.AnnData, where: str) -> SpotLattice:
         """Fit positions to array numbers, whatever the scale, turn or flip.
 
         Raises
@@ -103,7 +103,9 @@ class SpotLattice:
         numbers = found.astype(np.int64)
         xy = np.asarray(spots.obsm["spatial"], np.float64)[:, :2]
         # Observations of one place share its number.
-        unique, times = np.unique(numbers[Places.among(xy).first], axis=0, return_counts=True)
+        unique, times = np.unique(
+            numbers[DistinctPositions.among(xy).first], axis=0, return_counts=True
+        )
         if (times > 1).any():
             column, row = unique[times > 1][0]
             msg = f"{where}: two spots have column {column} and row {row} of the array; remove one."

@@ -9,15 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
-from napari_stenhance.section.formats.found import Found
 from napari_stenhance.section.formats.image import image_size
+from napari_stenhance.section.formats.section_files import SectionFiles
 
 INSIDE_LEAST = 0.9
 """The share of spots that must lie inside their slide."""
 
 
 @dataclass(frozen=True)
-class Placed:
+class SlideMatch:
     """Where the spots of a section lie.
 
     Attributes
@@ -44,7 +44,7 @@ def share_inside(xy: NDArray[np.float64], shape: tuple[int, int]) -> float:
     return float(inside.mean()) if len(inside) else 1.0
 
 
-def choose_image(found: Found) -> Placed:
+def choose_image(found: SectionFiles) -> SlideMatch:
     """Choose the one image that the positions fit, by the sizes that headers state.
 
     Raises
@@ -62,12 +62,12 @@ def choose_image(found: Found) -> Placed:
         )
         raise InputError(msg, option="image")
     if fitting:
-        return Placed(fitting[0])
+        return SlideMatch(fitting[0])
     doubts = [f"The image {i.name} was left out: {why}." for i, why in why_not.items()]
-    return Placed(None, doubts=(*doubts, *filter(None, [found.without])))
+    return SlideMatch(None, doubts=(*doubts, *filter(None, [found.without])))
 
 
-def _why_not(image: Path, found: Found) -> str:
+def _why_not(image: Path, found: SectionFiles) -> str:
     try:
         shape = image_size(image)
     except InputError:
@@ -83,7 +83,7 @@ def _why_not(image: Path, found: Found) -> str:
     return _disagreement(shape, found)[0]
 
 
-def _disagreement(shape: tuple[int, int], found: Found) -> tuple[str, bool]:
+def _disagreement(shape: tuple[int, int], found: SectionFiles) -> tuple[str, bool]:
     """Compare an image's size with that of the one that pictures were made from.
 
     Returns
@@ -107,7 +107,7 @@ def _disagreement(shape: tuple[int, int], found: Found) -> tuple[str, bool]:
     return "", False
 
 
-def place_on(found: Found, image: Path) -> Placed:
+def place_on(found: SectionFiles, image: Path) -> SlideMatch:
     """Take the image that the user gave; a picture made from the slide gets scaled positions.
 
     Raises
@@ -130,10 +130,10 @@ def place_on(found: Found, image: Path) -> Placed:
             f"{name} serves as the slide, though it is coarse: it has {factor:.4g} of the pixels "
             "of the full-resolution image along each side; positions were scaled."
         )
-        return Placed(image, factor, (doubt,))
+        return SlideMatch(image, factor, (doubt,))
     how, turned = _disagreement(shape, found)
     if turned:
         msg = f"{image}: {how}; give the image as it was given to the vendor's software."
         raise InputError(msg)
     doubt = f"{image.name} may not be the slide: {how}; look whether spots lie on tissue."
-    return Placed(image, doubts=(doubt,) if how else ())
+    return SlideMatch(image, doubts=(doubt,) if how else ())

@@ -47,14 +47,14 @@ class Region:
                 if not (np.abs(shapely.get_coordinates(one)) < _FARTHEST_UM).all():
                     msg = f"a coordinate is not a number below {_FARTHEST_UM:g} µm"
                     raise ValueError(msg)
-            region = cls.of(shapes)
+            region = cls.from_shapes(shapes)
         if not region.area.area > 0:
             msg = f"{path}: it holds no polygon with an area; draw one and save it again."
             raise InputError(msg)
         return region
 
     @classmethod
-    def of(cls, shapes: Sequence[BaseGeometry]) -> Region:
+    def from_shapes(cls, shapes: Sequence[BaseGeometry]) -> Region:
         """Unite shapes, in micrometres; those that cross themselves are mended."""
         return cls(shapely.union_all([shapely.make_valid(s) for s in shapes]))
 

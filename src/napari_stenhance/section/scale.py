@@ -45,7 +45,7 @@ def check_mpp(mpp: Any, where: str) -> float:
     number = as_number(mpp)
     if number is None:
         msg = (
-            f"{where}: a scale of {shown(mpp)} is no number; it must be one, in µm per pixel "
+            f"{where}: a scale of {quoted(mpp)} is no number; it must be one, in µm per pixel "
             f"({low:g} to {high:g}): give the true one."
         )
         raise InputError(msg, option="mpp")
@@ -69,14 +69,14 @@ def check_length(value: Any, where: str) -> float:
     number = as_number(value)
     if number is None or number < 0:
         msg = (
-            f"{where} is {shown(value)}; it must be a finite number that is not negative: correct "
+            f"{where} is {quoted(value)}; it must be a finite number that is not negative: correct "
             "it, or take it out, and it is worked out from the positions."
         )
         raise InputError(msg)
     return number
 
 
-def shown(value: object) -> str:
+def quoted(value: object) -> str:
     """Quote a value, shortened."""
     text = " ".join(str(value).split())
     text = f"{text[:_LONGEST]} …" if len(text) > _LONGEST else text

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.running.job import Job
+from napari_stenhance.section.distinct import DistinctPositions
 from napari_stenhance.section.formats import h5ad, legacy_st, phantom, prefix, visium
-from napari_stenhance.section.formats.found import Found
 from napari_stenhance.section.formats.image import IMAGE_SUFFIXES
-from napari_stenhance.section.places import Places
+from napari_stenhance.section.formats.section_files import SectionFiles
 from napari_stenhance.section.placing import (
     INSIDE_LEAST,
-    Placed,
+    SlideMatch,
     choose_image,
     place_on,
     share_inside,
@@ -193,7 +193,7 @@ class Section:
 
 def _shared(xy: NDArray[np.float64]) -> tuple[str, ...]:
     """Say how many observations share a position."""
-    places = Places.among(xy)
+    places = DistinctPositions.among(xy)
     if places.all_differ:
         return ()
     doubt = (
@@ -203,7 +203,7 @@ def _shared(xy: NDArray[np.float64]) -> tuple[str, ...]:
     return (doubt,)
 
 
-RECOGNISERS: tuple[Callable[[Path], Found | None], ...] = (
+RECOGNISERS: tuple[Callable[[Path], SectionFiles | None], ...] = (
     legacy_st.recognise,
     phantom.recognise,
     visium.recognise,
@@ -308,13 +308,13 @@ def _open_table(
         msg = f"A section is a path, a Section or an AnnData, and no {type(table).__name__}."
         raise InputError(msg)
     found = h5ad.found_in_memory(table, "spots" if image is None else Path(image).stem)
-    placed = Placed(None) if image is None else place_on(found, Path(image))
+    placed = SlideMatch(None) if image is None else place_on(found, Path(image))
     return _assemble(found, placed, mpp, spots=True, cache=cache, job=job)
 
 
 def _assemble(
-    found: Found,
-    placed: Placed,
+    found: SectionFiles,
+    placed: SlideMatch,
     mpp: float | None,
     *,
     spots: bool,

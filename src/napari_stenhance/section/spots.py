@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from napari_stenhance.errors import InputError
-from napari_stenhance.section.places import Places
-from napari_stenhance.section.scale import check_length, shown
+from napari_stenhance.section.distinct import DistinctPositions
+from napari_stenhance.section.scale import check_length, quoted
 
 if TYPE_CHECKING:
     import anndata as ad
@@ -71,7 +71,7 @@ class SpotGeometry:
             word = getattr(self, name)
             if not isinstance(word, str) or word not in words:
                 msg = (
-                    f'uns["{UNS_KEY}"]["{name}"] is {shown(word)}; it must be '
+                    f'uns["{UNS_KEY}"]["{name}"] is {quoted(word)}; it must be '
                     f'{" or ".join(words)}: correct it, or take uns["{UNS_KEY}"] out.'
                 )
                 raise InputError(msg)
@@ -265,7 +265,7 @@ def nearest_distance(xy: NDArray[np.float64]) -> float:
 
     Observations that share a position count once: their distance of 0 is no pitch.
     """
-    places = xy[Places.among(xy).first]
+    places = xy[DistinctPositions.among(xy).first]
     if len(places) < 2:
         return 0.0
     return float(np.median(cKDTree(places).query(places, k=2)[0][:, 1]))
@@ -282,7 +282,7 @@ def are_bins(xy: NDArray[np.float64], pitch: float) -> bool:
     pitch : float
         In the unit of `xy`.
     """
-    places = xy[Places.among(xy).first]
+    places = xy[DistinctPositions.among(xy).first]
     if len(places) < 3 or not pitch > 0:
         return False
     some = places[:: -(-len(places) // _LATTICE_SPOTS)]

@@ -18,9 +18,9 @@ from platformdirs import user_cache_path
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.running.job import Job
+from napari_stenhance.storage.atomic import atomic_path
 from napari_stenhance.storage.checked import folder_of
 from napari_stenhance.storage.lock import Mark
-from napari_stenhance.storage.whole import written_whole
 from napari_stenhance.storage.writing import writing
 
 _WHOLE = "zarr.json"
@@ -62,7 +62,7 @@ class Cache:
         final = self.entry(kind, key)
         # What is left of an entry that was deleted is no entry.
         shutil.rmtree(final, ignore_errors=True)
-        with written_whole(final, folder=True) as aside:
+        with atomic_path(final, folder=True) as aside:
             yield aside
 
     @contextmanager

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.running.job import Job
+from napari_stenhance.storage.atomic import atomic_path
 from napari_stenhance.storage.cache import Cache
 from napari_stenhance.storage.reading import reading
-from napari_stenhance.storage.whole import written_whole
 
 _STEP = 4 * 2**20
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -54,7 +54,7 @@ def file_hash(path: Path, cache: Cache | None = None, job: Job | None = None) ->
             # Where the cache cannot be written, or another process was faster, nothing is lost.
             with contextlib.suppress(InputError, OSError):
                 entry.unlink(missing_ok=True)
-                with written_whole(entry) as aside:
+                with atomic_path(entry) as aside:
                     aside.write_text(json.dumps({**about, "sha256": sha256}), "utf-8")
     return sha256
 

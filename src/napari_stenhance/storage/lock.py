@@ -14,8 +14,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from napari_stenhance.errors import InputError
+from napari_stenhance.storage.atomic import claim_file, scratch_in
 from napari_stenhance.storage.owner import Owner
-from napari_stenhance.storage.whole import claim_file, scratch_in
 
 _BEAT_S = 10.0
 _AGAIN_S = 0.02

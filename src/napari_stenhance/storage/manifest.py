@@ -13,9 +13,9 @@ from pathlib import Path
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.running.job import Job
+from napari_stenhance.storage.atomic import scratch_in
 from napari_stenhance.storage.reading import reading
 from napari_stenhance.storage.seal import file_crc32, json_crc32
-from napari_stenhance.storage.whole import scratch_in
 
 _METADATA = "zarr.json"
 _SCRATCH = ".partial"

@@ -15,8 +15,8 @@ import zarr
 from numpy.typing import NDArray
 from zarr.codecs import BloscCodec, Crc32cCodec
 
+from napari_stenhance.storage.atomic import is_left_behind, remove
 from napari_stenhance.storage.checked import CheckedArray, checked, chunk_file
-from napari_stenhance.storage.whole import is_left_behind, remove
 
 Index = tuple[int, ...]
 FILES = "files"

@@ -106,9 +106,9 @@ def compare(
 
     from napari_stenhance.results.export import at_spots
     from napari_stenhance.results.result import ResultFolder
-    from napari_stenhance.scoring.maps import MEASURES, agreement, square_lattice
+    from napari_stenhance.scoring.maps import MEASURES, map_agreement, square_lattice
     from napari_stenhance.storage.cache import Cache
-    from napari_stenhance.tasks.predicting import open_for
+    from napari_stenhance.tasks.inference import open_for
 
     job, cache = job or Job(), cache or Cache.default()
     result = ResultFolder.open(options.result)
@@ -129,7 +129,7 @@ def compare(
     with job.stage("Comparing", len(sides)) as stage:
         for what, values in sides:
             each = [
-                agreement(values[:, n], true[:, n], lattice, all_spots=options.all_spots)
+                map_agreement(values[:, n], true[:, n], lattice, all_spots=options.all_spots)
                 for n in range(len(genes))
             ]
             scores = {name: tuple(one[name] for one in each) for name in MEASURES}

@@ -53,7 +53,7 @@ def convert(options: ConvertOptions, job: Job | None = None, cache: Cache | None
     """
     from napari_stenhance.section.formats.prefix_write import write_prefix
     from napari_stenhance.storage.cache import Cache
-    from napari_stenhance.tasks.predicting import open_for
+    from napari_stenhance.tasks.inference import open_for
 
     job, cache = job or Job(), cache or Cache.default()
     section = open_for(options.section, options.mpp, spots=True, slide=True, cache=cache, job=job)

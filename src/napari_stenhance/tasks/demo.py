@@ -41,7 +41,7 @@ class DemoOptions(Options):
 
 
 @dataclass(frozen=True)
-class Score:
+class TruthScore:
     """How well one group of genes was predicted: median over them of r with the truth.
 
     r is over all superpixels of 8 µm that are tissue and were predicted.
@@ -72,13 +72,13 @@ class DemoDone:
     Attributes
     ----------
     section, result : Path
-    scores : tuple of Score
+    scores : tuple of TruthScore
         For each group of genes; the first is what the image can tell: the first 70 % of genes.
     """
 
     section: Path
     result: Path
-    scores: tuple[Score, ...]
+    scores: tuple[TruthScore, ...]
 
 
 def demo(options: DemoOptions, job: Job | None = None, cache: Cache | None = None) -> DemoDone:
@@ -123,14 +123,14 @@ def demo(options: DemoOptions, job: Job | None = None, cache: Cache | None = Non
     )
     (result,) = enhance(enhancing, job, cache)
     section = open_section(phantom.folder, cache=cache)
-    done = DemoDone(phantom.folder, result.path, compare(phantom, section, result, job))
+    done = DemoDone(phantom.folder, result.path, compare_with_truth(phantom, section, result, job))
     check_nothing(done.scores)
     return done
 
 
-def compare(
+def compare_with_truth(
     phantom: Phantom, section: Section, result: ResultFolder, job: Job
-) -> tuple[Score, ...]:
+) -> tuple[TruthScore, ...]:
     """Compare predictions of the newest run, and interpolated spots, with the truth."""
     import numpy as np
     import scipy.sparse as sp
@@ -175,14 +175,14 @@ def compare(
 
 def _scores(
     r: dict[tuple[bool, str], NDArray[np.float64]], follows: NDArray[np.str_]
-) -> Iterator[Score]:
+) -> Iterator[TruthScore]:
     import numpy as np
 
     groups = list(dict.fromkeys(follows.tolist()))
     of_cells = np.isin(follows, groups[:2])
     for name, some in ((OF_CELLS, of_cells), *((g, follows == g) for g in groups)):
         median = {key: float(np.nanmedian(values[some])) for key, values in r.items()}
-        yield Score(
+        yield TruthScore(
             follows=name,
             genes=int(some.sum()),
             measured=median[True, "model"],
@@ -192,7 +192,7 @@ def _scores(
         )
 
 
-def check_nothing(scores: tuple[Score, ...]) -> None:
+def check_nothing(scores: tuple[TruthScore, ...]) -> None:
     """Refuse a prediction of what cannot be predicted.
 
     Raises

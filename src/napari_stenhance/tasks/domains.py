@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 from napari_stenhance.errors import InputError
 from napari_stenhance.running.device import DeviceName
 from napari_stenhance.running.job import Job
-from napari_stenhance.tasks.finding import Clustering, Epochs, Group, Preset, Refine, Runs
+from napari_stenhance.tasks.domain_options import Clustering, Epochs, Group, Preset, Refine, Runs
 from napari_stenhance.tasks.options import SECTION, ClearDeadLocks, Help, Options
 
 if TYPE_CHECKING:
@@ -96,14 +96,14 @@ def domains(
     from napari_stenhance.results.runs import made_alike
     from napari_stenhance.running.device import describe_device, inference_errors, resolve_device
     from napari_stenhance.storage.cache import Cache
-    from napari_stenhance.tasks.finding import LEAST, make_method
-    from napari_stenhance.tasks.predicting import versions
-    from napari_stenhance.tasks.seen import expression_of_spots, see
+    from napari_stenhance.tasks.domain_inputs import expression_of_spots, open_inputs
+    from napari_stenhance.tasks.domain_options import LEAST, make_stamgc
+    from napari_stenhance.tasks.inference import versions
 
     job, cache = job or Job(), cache or Cache.default()
     device = resolve_device(options.device)
-    method = make_method(options, options.seed, device)
-    seen = see(options, cache, job)
+    method = make_stamgc(options, options.seed, device)
+    seen = open_inputs(options, cache, job)
     for one in seen:
         if len(one.slice.xy) <= (options.n_domains or LEAST):
             msg = (

@@ -56,7 +56,7 @@ def downsample(
     from napari_stenhance.section.spots import UNS_KEY, check_raw
     from napari_stenhance.section.thinning import thin
     from napari_stenhance.storage.cache import Cache
-    from napari_stenhance.tasks.predicting import open_for
+    from napari_stenhance.tasks.inference import open_for
 
     job, cache = job or Job(), cache or Cache.default()
     section = open_for(options.section, options.mpp, spots=True, slide=False, cache=cache, job=job)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from napari_stenhance.errors import InputError
 from napari_stenhance.running.device import DeviceName
 from napari_stenhance.running.job import Job
-from napari_stenhance.tasks.learning import (
+from napari_stenhance.tasks.options import SECTION, ClearDeadLocks, Help, Options
+from napari_stenhance.tasks.training import (
     Crops,
     EncoderName,
     Epochs,
@@ -21,7 +22,6 @@ from napari_stenhance.tasks.learning import (
     Variant,
     Written,
 )
-from napari_stenhance.tasks.options import SECTION, ClearDeadLocks, Help, Options
 
 if TYPE_CHECKING:
     from napari_stenhance.methods.protocol import Fitted
@@ -127,16 +127,16 @@ def enhance_runs(
     from napari_stenhance.methods.genes import named_genes
     from napari_stenhance.section.region import Region
     from napari_stenhance.storage.cache import Cache
-    from napari_stenhance.tasks.kept_model import KeptModel
-    from napari_stenhance.tasks.learning import run_name
-    from napari_stenhance.tasks.lesson import open_lesson
-    from napari_stenhance.tasks.predicting import (
+    from napari_stenhance.tasks.inference import (
         Plan,
         note_doubts,
         open_for,
         predict_all,
         saved_model,
     )
+    from napari_stenhance.tasks.kept_model import KeptModel
+    from napari_stenhance.tasks.lesson import open_lesson
+    from napari_stenhance.tasks.training import run_name
 
     job, cache = job or Job(), cache or Cache.default()
     region = Region.given(options.region)
@@ -150,7 +150,7 @@ def enhance_runs(
     if options.write:
         write = named_genes(options.write, lesson.measured, lesson.measured_where, "write")
     learned, device = lesson.identity, lesson.sight.device
-    kept = KeptModel.of(learned, cache)
+    kept = KeptModel.from_training(learned, cache)
     plan = Plan(
         name=run_name(options.method, options.encoder, options.preset, options.variant),
         sight=lesson.sight,
@@ -206,4 +206,4 @@ def _check_lattice(options: EnhanceOptions, lesson: Lesson) -> None:
         msg = f"Lattice {s}: a step between spots can be divided into 2, 3 or 4."
         raise InputError(msg, option="lattice")
     for section in lesson.sections:
-        SpotLattice.of(section.need_spots(), section.where)
+        SpotLattice.from_spots(section.need_spots(), section.where)

@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from napari_stenhance.errors import InputError
 from napari_stenhance.running.device import DeviceName
 from napari_stenhance.running.job import Job
-from napari_stenhance.tasks.finding import Clustering, Group, Refine, Runs
-from napari_stenhance.tasks.learning import Crops, EncoderName, Epochs, Genes
+from napari_stenhance.tasks.domain_options import Clustering, Group, Refine, Runs
 from napari_stenhance.tasks.options import SECTION, Help, Options, check_seed
+from napari_stenhance.tasks.training import Crops, EncoderName, Epochs, Genes
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
     from numpy.typing import NDArray
 
-    from napari_stenhance.methods.sinca.reference.recipe import Recipe
-    from napari_stenhance.methods.sinca.reference.whole_network import WholeRecipe
+    from napari_stenhance.methods.sinca.reference.recipe import SincaReferenceRecipe
+    from napari_stenhance.methods.sinca.reference.whole_network import SincaWholeRecipe
     from napari_stenhance.section.section import Section
     from napari_stenhance.storage.cache import Cache
 
@@ -188,7 +188,7 @@ def _domains(
 ) -> tuple[Score, ...]:
     from napari_stenhance.running.device import inference_errors
     from napari_stenhance.scoring.agreement import agreement, compactness
-    from napari_stenhance.tasks.finding import make_method, open_spots, spots_slices
+    from napari_stenhance.tasks.domain_options import make_stamgc, open_spots, spots_slices
 
     section = open_spots(options.section, options.mpp, None, cache, job)
     truth = _truth(section, options.truth) if options.truth else None
@@ -199,7 +199,7 @@ def _domains(
     scores = []
     with job.stage(f"Evaluating {options.method}", len(seeds)) as stage:
         for seed in seeds:
-            method = make_method(options, seed, device)
+            method = make_stamgc(options, seed, device)
             with inference_errors("Finding domains"):
                 found = method.find([seen], number, job)
             labels = seen.of_observations(found.labels[0])
@@ -213,9 +213,9 @@ def _domains(
 def _genes(
     options: EvaluateOptions, seeds: tuple[int, ...], device: torch.device, cache: Cache, job: Job
 ) -> tuple[Score, ...]:
-    from napari_stenhance.tasks.learning import make_learner, open_training, pitch_between
     from napari_stenhance.tasks.recovery import recover
     from napari_stenhance.tasks.sight import Sight
+    from napari_stenhance.tasks.training import make_learner, open_training, pitch_between
 
     if not 0 < options.ratio < 1:
         msg = f"Ratio {options.ratio:g}: write the share of the spots to learn from, as 0.5."
@@ -246,8 +246,8 @@ def _hidden_genes(
 ) -> tuple[Score, ...]:
     from napari_stenhance.methods.sinca.registry import make_imputation
     from napari_stenhance.section.cells import open_cells
-    from napari_stenhance.tasks.finding import open_spots
-    from napari_stenhance.tasks.gene_folds import gene_scores, only_genes
+    from napari_stenhance.tasks.domain_options import open_spots
+    from napari_stenhance.tasks.gene_folds import gene_scores, keep_genes
     from napari_stenhance.tasks.gene_methods import as_published, baselines, imputing
     from napari_stenhance.tasks.impute import see_shared
 
@@ -259,7 +259,7 @@ def _hidden_genes(
     for said in (opened.report, *opened.doubts):
         job.note(said)
     cells = opened.cells
-    spots = only_genes(see_shared(section, cells), cells, options.genes)
+    spots = keep_genes(see_shared(section, cells), cells, options.genes)
     scores = []
     for seed in seeds:
         own = (
@@ -272,7 +272,7 @@ def _hidden_genes(
     return tuple(scores)
 
 
-def _published(options: EvaluateOptions) -> Recipe | WholeRecipe:
+def _published(options: EvaluateOptions) -> SincaReferenceRecipe | SincaWholeRecipe:
     """Return the published recipe of SINCA-Net, or of its first version.
 
     Raises
@@ -280,13 +280,13 @@ def _published(options: EvaluateOptions) -> Recipe | WholeRecipe:
     InputError
         If there is no such variant.
     """
-    from napari_stenhance.methods.sinca.reference.recipe import Recipe
-    from napari_stenhance.methods.sinca.reference.whole_network import WholeRecipe
+    from napari_stenhance.methods.sinca.reference.recipe import SincaReferenceRecipe
+    from napari_stenhance.methods.sinca.reference.whole_network import SincaWholeRecipe
 
     if options.variant == "full":
         msg = "Variant full: sinca was published as coded and first; choose one of them."
         raise InputError(msg, option="variant")
-    made = WholeRecipe() if options.variant == "first" else Recipe()
+    made = SincaWholeRecipe() if options.variant == "first" else SincaReferenceRecipe()
     return made if options.epochs is None else dataclasses.replace(made, epochs=options.epochs)
 
 

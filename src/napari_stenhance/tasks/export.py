@@ -77,9 +77,9 @@ def export(options: ExportOptions, job: Job | None = None, cache: Cache | None =
     from napari_stenhance.results.imputed_table import only_genes
     from napari_stenhance.results.result import ResultFolder
     from napari_stenhance.results.tables import open_table
+    from napari_stenhance.storage.atomic import need_free
     from napari_stenhance.storage.cache import Cache
-    from napari_stenhance.storage.whole import need_free
-    from napari_stenhance.tasks.predicting import open_for
+    from napari_stenhance.tasks.inference import open_for
 
     job, cache = job or Job(), cache or Cache.default()
     need_free(options.out)

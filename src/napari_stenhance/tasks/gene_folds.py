@@ -12,7 +12,7 @@ from sklearn.model_selection import KFold
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.methods.genes import ALL, HVG, is_number, named_genes, rule_of, variance
-from napari_stenhance.methods.sinca.protocol import Measured
+from napari_stenhance.methods.sinca.protocol import SpotCounts
 from napari_stenhance.running.job import Job
 from napari_stenhance.scoring.imputation import (
     MEASURES,
@@ -21,7 +21,7 @@ from napari_stenhance.scoring.imputation import (
     rank_correlation_beyond,
     raster_of,
 )
-from napari_stenhance.section.cells import Cells
+from napari_stenhance.section.cells import CellReference
 from napari_stenhance.section.spots import log1p_cp10k
 
 BEYOND = "Spearman beyond library"
@@ -33,16 +33,16 @@ class Fold:
 
     Attributes
     ----------
-    spots : Measured
+    spots : SpotCounts
         Without the hidden genes, in counts and library.
-    cells : Cells
-    hidden : Measured
+    cells : CellReference
+    hidden : SpotCounts
         The hidden genes; what is predicted.
     """
 
-    spots: Measured
-    cells: Cells
-    hidden: Measured
+    spots: SpotCounts
+    cells: CellReference
+    hidden: SpotCounts
 
 
 Predict = Callable[[Fold, int, Job], Mapping[str, NDArray[np.floating]]]
@@ -50,8 +50,8 @@ Predict = Callable[[Fold, int, Job], Mapping[str, NDArray[np.floating]]]
 
 
 def gene_scores(
-    spots: Measured,
-    cells: Cells,
+    spots: SpotCounts,
+    cells: CellReference,
     methods: Sequence[Predict],
     folds: int,
     seed: int,
@@ -63,8 +63,8 @@ def gene_scores(
 
     Parameters
     ----------
-    spots : Measured
-    cells : Cells
+    spots : SpotCounts
+    cells : CellReference
     methods : sequence of callables
     folds : int
         Into which genes are dealt.
@@ -119,7 +119,9 @@ def _summary(
     }
 
 
-def hide(spots: Measured, cells: Cells, seen: NDArray[np.int64], hidden: NDArray[np.int64]) -> Fold:
+def hide(
+    spots: SpotCounts, cells: CellReference, seen: NDArray[np.int64], hidden: NDArray[np.int64]
+) -> Fold:
     """Take genes away from spots, and from their libraries."""
     part = {
         kind: replace(
@@ -131,7 +133,7 @@ def hide(spots: Measured, cells: Cells, seen: NDArray[np.int64], hidden: NDArray
     return Fold(replace(part["seen"], library=spots.library - lost), cells, part["hidden"])
 
 
-def only_genes(spots: Measured, cells: Cells, given: Sequence[str]) -> Measured:
+def keep_genes(spots: SpotCounts, cells: CellReference, given: Sequence[str]) -> SpotCounts:
     """Keep shared genes: all, `hvg:N` (variance of log1p CP10k), or those named.
 
     The library stays that of all genes.

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from napari_stenhance.methods.sinca.protocol import ImputationMethod
 from napari_stenhance.methods.sinca.reference.held_out import predict_held_out
-from napari_stenhance.methods.sinca.reference.recipe import Recipe
+from napari_stenhance.methods.sinca.reference.recipe import SincaReferenceRecipe
 from napari_stenhance.methods.sinca.reference.whole import predict_held_out_whole
-from napari_stenhance.methods.sinca.reference.whole_network import WholeRecipe
+from napari_stenhance.methods.sinca.reference.whole_network import SincaWholeRecipe
 from napari_stenhance.running.job import Job
 from napari_stenhance.scoring.cell_baselines import BASELINES, Both
 from napari_stenhance.section.spots import log1p_cp10k
@@ -31,7 +31,7 @@ def imputing(name: str, method: ImputationMethod) -> Predict:
 
 
 def as_published(
-    recipe: Recipe | WholeRecipe, shown: tuple[bool, ...], device: torch.device
+    recipe: SincaReferenceRecipe | SincaWholeRecipe, shown: tuple[bool, ...], device: torch.device
 ) -> Predict:
     """Predict as the published program, which is shown the genes that it predicts; or is not.
 
@@ -51,7 +51,7 @@ def as_published(
             run = (spots, cells, fold.spots.xy, unknown)
             held_out = (
                 predict_held_out(*run, recipe, leak=leak, seed=seed, device=device, job=job)
-                if isinstance(recipe, Recipe)
+                if isinstance(recipe, SincaReferenceRecipe)
                 else predict_held_out_whole(
                     *run, recipe, leak=leak, seed=seed, device=device, job=job
                 )

@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from napari_stenhance.errors import InputError
 from napari_stenhance.running.device import DeviceName
 from napari_stenhance.running.job import Job
-from napari_stenhance.tasks.learning import Written
 from napari_stenhance.tasks.options import SECTION, ClearDeadLocks, Help, Options
+from napari_stenhance.tasks.training import Written
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import torch
 
-    from napari_stenhance.methods.sinca.protocol import ImputationMethod, Measured
+    from napari_stenhance.methods.sinca.protocol import ImputationMethod, SpotCounts
     from napari_stenhance.results.imputed import ImputedRun
     from napari_stenhance.results.imputed_table import Wanted
-    from napari_stenhance.section.cells import Cells, Opened
+    from napari_stenhance.section.cells import CellReference, OpenedCells
     from napari_stenhance.section.section import Section
     from napari_stenhance.storage.cache import Cache
 
@@ -135,8 +135,8 @@ def impute(
     from napari_stenhance.running.device import resolve_device
     from napari_stenhance.section.cells import open_cells
     from napari_stenhance.storage.cache import Cache
-    from napari_stenhance.tasks.finding import open_spots
-    from napari_stenhance.tasks.predicting import name_outputs
+    from napari_stenhance.tasks.domain_options import open_spots
+    from napari_stenhance.tasks.inference import name_outputs
 
     job, cache = job or Job(), cache or Cache.default()
     device = resolve_device(options.device)
@@ -155,7 +155,7 @@ def impute(
             "centroids; name one, or attend to the cells."
         )
         raise InputError(msg, option="cluster_key")
-    wanted = Wanted.of(options.genes, spots, opened.cells)
+    wanted = Wanted.from_genes(options.genes, spots, opened.cells)
     write: tuple[str, ...] = ()
     if options.write:
         write = named_genes(options.write, wanted.genes, "the genes of the table", "write")
@@ -192,11 +192,11 @@ def _identity(
     options: ImputeOptions,
     method: ImputationMethod,
     section: Section,
-    cells: Cells,
+    cells: CellReference,
     wanted: Wanted,
 ) -> dict[str, Any]:
     """Return what decides the table: runs are the same if it is."""
-    from napari_stenhance.methods.sample import counts_hash
+    from napari_stenhance.methods.training_section import counts_hash
 
     slide = section.slide
     return {
@@ -220,7 +220,7 @@ def _run(
     identity: dict[str, Any],
     method: ImputationMethod,
     section: Section,
-    opened: Opened,
+    opened: OpenedCells,
     wanted: Wanted,
     device: torch.device,
     job: Job,
@@ -231,7 +231,7 @@ def _run(
     from napari_stenhance.results.label_map import pixel_um, reach_um
     from napari_stenhance.running.device import describe_device, inference_errors
     from napari_stenhance.section.grid import Grid
-    from napari_stenhance.tasks.predicting import versions
+    from napari_stenhance.tasks.inference import versions
 
     cells, seen = opened.cells, see_shared(section, opened.cells)
     about = {
@@ -265,18 +265,18 @@ def _run(
     return run
 
 
-def see_shared(section: Section, cells: Cells) -> Measured:
+def see_shared(section: Section, cells: CellReference) -> SpotCounts:
     """Return what the method sees of the spots: the genes that the cells have too."""
     import numpy as np
 
-    from napari_stenhance.methods.sinca.protocol import Measured
+    from napari_stenhance.methods.sinca.protocol import SpotCounts
     from napari_stenhance.section.spots import counts_of
 
     spots = section.need_spots()
     xy, pitch = section.positions()
     position = {gene: n for n, gene in enumerate(cells.genes)}
     shared = [gene for gene in map(str, spots.var_names) if gene in position]
-    return Measured(
+    return SpotCounts(
         name=section.name,
         xy=xy,
         pitch=pitch,

@@ -18,8 +18,8 @@ from napari_stenhance.errors import InputError
 from napari_stenhance.methods.protocol import Fitted
 from napari_stenhance.methods.registry import load_fitted
 from napari_stenhance.running.job import Job
+from napari_stenhance.storage.atomic import atomic_path
 from napari_stenhance.storage.cache import Cache
-from napari_stenhance.storage.whole import written_whole
 
 if TYPE_CHECKING:
     import torch
@@ -38,7 +38,7 @@ class KeptModel:
     places: tuple[Path, ...]
 
     @classmethod
-    def of(cls, learned: Mapping[str, Any], cache: Cache) -> KeptModel:
+    def from_training(cls, learned: Mapping[str, Any], cache: Cache) -> KeptModel:
         """Name the places for the model that is learned from these inputs with these options."""
         key = hashlib.sha256(json.dumps(learned, sort_keys=True).encode()).hexdigest()[:32]
         temporary = Path(tempfile.gettempdir()) / f"stenhance-model-{key}"
@@ -75,7 +75,7 @@ class KeptModel:
         self._forget()
         for place in self.places:
             with suppress(InputError):
-                with written_whole(place, folder=True) as aside:
+                with atomic_path(place, folder=True) as aside:
                     fitted.save(aside)
                 return f"kept in {place}, from where the same command goes on"
         return f"lost, for there is no room in {' or in '.join(map(str, self.places))} either"

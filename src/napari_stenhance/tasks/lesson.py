@@ -76,7 +76,7 @@ class Lesson:
             without_controls,
         )
         from napari_stenhance.results.lattice import check_size
-        from napari_stenhance.tasks.learning import take_sample
+        from napari_stenhance.tasks.training import take_sample
 
         samples = [take_sample(s, self.sight, self.method, job) for s in self.sections]
         genes = choose_genes(self.genes, samples)
@@ -113,7 +113,7 @@ def open_lesson(options: Any, job: Job, cache: Cache) -> Lesson:
         without_controls,
     )
     from napari_stenhance.running.device import resolve_device
-    from napari_stenhance.tasks.learning import make_learner, open_training
+    from napari_stenhance.tasks.training import make_learner, open_training
 
     if not options.sections:
         msg = "Name at least one section to learn from."
@@ -155,8 +155,8 @@ def _sight(
     InputError
         If a pitch is given that cannot be.
     """
-    from napari_stenhance.tasks.learning import pitch_between
     from napari_stenhance.tasks.sight import Sight
+    from napari_stenhance.tasks.training import pitch_between
 
     pitch = options.pitch
     if pitch is not None and not method.crops_um:
@@ -182,7 +182,7 @@ def _identity(
     """Return what decides the weights: two runs that agree on it share a model."""
     from napari_stenhance.features.registry import encoder_identity
     from napari_stenhance.methods.genes import rule_of
-    from napari_stenhance.methods.sample import counts_hash
+    from napari_stenhance.methods.training_section import counts_hash
 
     # Unnamed, the usual mask makes the same runs as before there was another.
     mask = {} if options.tissue == "density" else {"tissue": options.tissue}

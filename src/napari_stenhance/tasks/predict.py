@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 from napari_stenhance.errors import InputError
 from napari_stenhance.running.device import DeviceName
 from napari_stenhance.running.job import Job
-from napari_stenhance.tasks.learning import Written
 from napari_stenhance.tasks.options import SECTION, ClearDeadLocks, Help, Options
+from napari_stenhance.tasks.training import Written
 
 if TYPE_CHECKING:
     from napari_stenhance.results.result import ResultFolder
@@ -97,10 +97,10 @@ def predict_runs(
     from napari_stenhance.running.device import resolve_device
     from napari_stenhance.section.region import Region
     from napari_stenhance.storage.cache import Cache
-    from napari_stenhance.tasks.learning import run_name
-    from napari_stenhance.tasks.predicting import Plan, note_doubts, open_for, predict_all
+    from napari_stenhance.tasks.inference import Plan, note_doubts, open_for, predict_all
     from napari_stenhance.tasks.sight import Sight
     from napari_stenhance.tasks.trained import Trained
+    from napari_stenhance.tasks.training import run_name
 
     job, cache = job or Job(), cache or Cache.default()
     device = resolve_device(options.device)

@@ -18,15 +18,15 @@ from napari_stenhance.running.job import Job
 from napari_stenhance.scoring.baselines import Interpolation
 from napari_stenhance.scoring.recovery import recovered
 from napari_stenhance.scoring.splits import random_part
+from napari_stenhance.section.distinct import DistinctPositions
 from napari_stenhance.section.footprint import Footprints
 from napari_stenhance.section.lattice import array_numbers
-from napari_stenhance.section.places import Places
 from napari_stenhance.section.section import Section
 from napari_stenhance.section.spots import counts_of, log1p_cp10k
 from napari_stenhance.storage.tiles import tiles_of
-from napari_stenhance.tasks.learning import take_sample
-from napari_stenhance.tasks.predicting import note_doubts
+from napari_stenhance.tasks.inference import note_doubts
 from napari_stenhance.tasks.sight import Sight
+from napari_stenhance.tasks.training import take_sample
 
 
 def recover(
@@ -57,7 +57,7 @@ def recover(
     """
     spots = section.need_spots()
     # Whole places: what is hidden is nowhere learned from.
-    places = Places.among(section.spots_um())
+    places = DistinctPositions.among(section.spots_um())
     learned = random_part(len(places.first), share, seed)[places.of]
     training = replace(section, spots=spots[learned].copy())
     sample = take_sample(training, sight, method, job)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 from napari_stenhance.errors import InputError
 from napari_stenhance.running.device import DeviceName
 from napari_stenhance.running.job import Job
-from napari_stenhance.tasks.learning import (
+from napari_stenhance.tasks.options import SECTION, Help, Options
+from napari_stenhance.tasks.training import (
     Crops,
     EncoderName,
     Epochs,
@@ -20,7 +21,6 @@ from napari_stenhance.tasks.learning import (
     Tissue,
     Variant,
 )
-from napari_stenhance.tasks.options import SECTION, Help, Options
 
 if TYPE_CHECKING:
     from napari_stenhance.storage.cache import Cache
@@ -86,9 +86,9 @@ def train(options: TrainOptions, job: Job | None = None, cache: Cache | None = N
     """
     from napari_stenhance.running.device import describe_device
     from napari_stenhance.storage.cache import Cache
+    from napari_stenhance.tasks.inference import note_doubts, versions
     from napari_stenhance.tasks.kept_model import KeptModel
     from napari_stenhance.tasks.lesson import open_lesson
-    from napari_stenhance.tasks.predicting import note_doubts, versions
     from napari_stenhance.tasks.trained import save_trained
 
     job, cache = job or Job(), cache or Cache.default()
@@ -96,7 +96,7 @@ def train(options: TrainOptions, job: Job | None = None, cache: Cache | None = N
         msg = f"{options.out}: something lies here already; choose another name."
         raise InputError(msg, option="out")
     lesson = open_lesson(options, job, cache)
-    kept = KeptModel.of(lesson.identity, cache)
+    kept = KeptModel.from_training(lesson.identity, cache)
     fitted = kept.load(lesson.sight.device, job) or lesson.fit(job)
     note_doubts(fitted, job)
     provenance = {

@@ -13,9 +13,9 @@ from napari_stenhance.errors import InputError
 from napari_stenhance.methods.genes import genes_of
 from napari_stenhance.methods.registry import load_fitted
 from napari_stenhance.results.result import ResultFolder
+from napari_stenhance.storage.atomic import atomic_path
 from napari_stenhance.storage.hashing import file_hash
 from napari_stenhance.storage.reading import reading
-from napari_stenhance.storage.whole import written_whole
 
 if TYPE_CHECKING:
     import torch
@@ -141,7 +141,7 @@ def save_trained(
         If something lies at `out`, or it cannot be written.
     """
     record = {"format_version": FORMAT_VERSION, "identity": identity, **provenance}
-    with written_whole(out, folder=True) as aside:
+    with atomic_path(out, folder=True) as aside:
         save(aside)
         (aside / _RECORD).write_text(json.dumps(record, indent=1), "utf-8")
     return Trained.open(out)

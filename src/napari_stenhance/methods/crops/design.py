@@ -77,7 +77,7 @@ def square(step_um: float, steps: int) -> NDArray[np.float64]:
     return offsets[np.abs(offsets).max(axis=1) > 0]
 
 
-def position_code(offset_um: Tensor, reach_um: float) -> Tensor:
+def offset_code(offset_um: Tensor, reach_um: float) -> Tensor:
     """Return sines and cosines of offsets: continuous, and 0 for none.
 
     Parameters

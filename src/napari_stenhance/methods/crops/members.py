@@ -12,7 +12,12 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
 from napari_stenhance.methods.crops.design import Outputs
-from napari_stenhance.methods.crops.seen import Inputs, Seen, SeenTensors, Standard
+from napari_stenhance.methods.crops.neighbourhood import (
+    Inputs,
+    Neighbourhood,
+    NeighbourhoodTensors,
+    Standard,
+)
 
 _SLICE_BYTES = 16 * 1024**2
 _SLICE_MOST = 512
@@ -58,7 +63,7 @@ class Members:
         return run(self.parameters, inputs)
 
     def predict(
-        self, seen: Seen, standard: Standard
+        self, seen: Neighbourhood, standard: Standard
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Predict positions with every member, in fixed slices.
 
@@ -84,7 +89,7 @@ class Members:
         return np.concatenate(scores, axis=1), np.concatenate(attention)
 
 
-def _padded(tensors: SeenTensors, low: int, count: int) -> Inputs:
+def _padded(tensors: NeighbourhoodTensors, low: int, count: int) -> Inputs:
     """Gather a slice, filled up to its full size: matrix products of another may round apart."""
     chosen = torch.arange(low, low + count, device=tensors.own.device)
     return tensors.inputs(chosen.clamp(max=len(tensors.own) - 1))
@@ -97,7 +102,7 @@ class CropLearner:
     Attributes
     ----------
     members : Members
-    seen : SeenTensors
+    seen : NeighbourhoodTensors
         Of the spots.
     target : Tensor of float32, shape (spots, outputs)
     branch_share : float
@@ -105,7 +110,7 @@ class CropLearner:
     """
 
     members: Members
-    seen: SeenTensors
+    seen: NeighbourhoodTensors
     target: Tensor
     branch_share: float
 

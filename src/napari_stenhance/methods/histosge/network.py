@@ -11,8 +11,8 @@ from napari_stenhance.methods.crops.design import (
     CODE_LENGTH,
     Design,
     Outputs,
+    offset_code,
     only,
-    position_code,
     square,
 )
 
@@ -24,7 +24,7 @@ _WIDTH, _INNER = 64, 128
 DROPOUT, DROPOUT_IN = 0.4, 0.2
 
 
-class Network(nn.Module):
+class HisToSGENet(nn.Module):
     """Crop features and a position code, added; pre-norm attention; feed-forward; gene head.
 
     As published, but smaller, with dropout, and with a code of where the others lie from a
@@ -62,7 +62,7 @@ class Network(nn.Module):
         seen = torch.cat([own[:, None], around], dim=1)
         offset = torch.cat([torch.zeros_like(own[:, None, :2]), offset_um], dim=1)
         known = torch.cat([torch.ones_like(own[:, :1], dtype=torch.bool), there], dim=1)
-        tokens = self.embed(self.drop_in(seen)) + self.code(position_code(offset, _STEPS * STEP_UM))
+        tokens = self.embed(self.drop_in(seen)) + self.code(offset_code(offset, _STEPS * STEP_UM))
         normal = self.norm_attention(tokens)
         query = self.query(normal[:, 0]).unflatten(1, (_HEADS, _HEAD_DIM))
         key, value = (
@@ -82,5 +82,5 @@ HISTOSGE = Design(
     crops_um=(112.0,),
     most_crops=1,
     offsets_um=square(STEP_UM, _STEPS),
-    make=lambda dim, _sizes, outputs: Network(dim, outputs),
+    make=lambda dim, _sizes, outputs: HisToSGENet(dim, outputs),
 )

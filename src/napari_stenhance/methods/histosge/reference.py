@@ -7,13 +7,17 @@ import math
 import torch
 from torch import Tensor, nn
 
-from napari_stenhance.methods.crops.reference.recipe import ARRAY_MOST, Recipe, constant_rate
+from napari_stenhance.methods.crops.reference.recipe import (
+    ARRAY_MOST,
+    CropReferenceRecipe,
+    constant_rate,
+)
 
 _HEADS, _HEAD_DIM = 4, 64
 _HIDDEN = 2048
 
 
-class Network(nn.Module):
+class HisToSGEReferenceNet(nn.Module):
     """Learned codes of column and row, added; one pre-norm transformer layer; gene head.
 
     As coded, but for a LayerNorm that nothing uses. With vectors of 1,024 features and 1,000 genes
@@ -75,11 +79,11 @@ class Network(nn.Module):
         return self.head(hidden).relu(), hidden[..., :0]
 
 
-HISTOSGE_REFERENCE = Recipe(
+HISTOSGE_REFERENCE = CropReferenceRecipe(
     method="histosge",
     crops_um=(36.5,),
     most_crops=1,
-    make=Network,
+    make=HisToSGEReferenceNet,
     rate=constant_rate,
 )
 """Crops of 50 pixels, at the 0.73 µm of the published program's sections."""

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from napari_stenhance.features.encoder import FeatureTile
 from napari_stenhance.features.extract import FeatureMap
-from napari_stenhance.methods.sample import Sample
+from napari_stenhance.methods.training_section import TrainingSection
 from napari_stenhance.running.job import Job
 from napari_stenhance.storage.tiles import Tile, tiles_of
 
@@ -71,7 +71,10 @@ def inputs_of(tile: FeatureTile, pitch_um: float) -> NDArray[np.float32]:
 
 
 def training_inputs(
-    samples: Sequence[Sample[FeatureMap]], most_each: int, rng: np.random.Generator, job: Job
+    samples: Sequence[TrainingSection[FeatureMap]],
+    most_each: int,
+    rng: np.random.Generator,
+    job: Job,
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Gather the inputs of the superpixels under all spots, at most `most_each` of each.
 
@@ -100,7 +103,7 @@ def _at_most(spot: NDArray[np.int64], most: int, rng: np.random.Generator) -> ND
 
 
 def _inputs_under(
-    sample: Sample[FeatureMap], row: NDArray[np.int64], column: NDArray[np.int64], job: Job
+    sample: TrainingSection[FeatureMap], row: NDArray[np.int64], column: NDArray[np.int64], job: Job
 ) -> NDArray[np.float32]:
     """Return the inputs of single tissue superpixels, (n, channels), tile by tile."""
     grid = sample.features.grid

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import normalize, relu, scaled_dot_product_attention
 
-from napari_stenhance.methods.sinca.raster import Raster
+from napari_stenhance.methods.sinca.raster import SpotRaster
 
 _WAVES = (1.0, 2.0, 4.0)
 
@@ -55,7 +55,7 @@ def waves(xy: NDArray[np.float64]) -> NDArray[np.float32]:
     return np.concatenate([np.sin(angle), np.cos(angle)], axis=1).astype(np.float32)
 
 
-class Network(nn.Module):
+class SincaNet(nn.Module):
     """Spots and cells in one space.
 
     It begins as the projection on the principal axes that it is given: every other part adds to
@@ -96,7 +96,7 @@ class Network(nn.Module):
         cells: Tensor,
         seen: Tensor,
         where: Tensor,
-        raster: Raster,
+        raster: SpotRaster,
         windows: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """Return spots, (spots, width), and cells, (cells, width).
@@ -109,7 +109,7 @@ class Network(nn.Module):
             1 for genes that are seen, 0 for those that are hidden.
         where : Tensor, shape (spots, 12)
             See `waves`.
-        raster : Raster
+        raster : SpotRaster
         windows : Tensor of int64
             See `raster.windows`.
         """
@@ -123,7 +123,7 @@ class Network(nn.Module):
             values = values + self._across(values, keys)
         return self._along(values, windows), keys
 
-    def _around(self, values: Tensor, raster: Raster) -> Tensor:
+    def _around(self, values: Tensor, raster: SpotRaster) -> Tensor:
         """Look at the spots around: two convolutions on the raster of the whole section."""
         occupied = raster.occupied
         first = relu(self.near(torch.cat([raster.scatter(values), occupied], dim=1)))

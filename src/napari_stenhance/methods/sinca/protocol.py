@@ -10,11 +10,11 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from napari_stenhance.running.job import Job
-from napari_stenhance.section.cells import Cells
+from napari_stenhance.section.cells import CellReference
 
 
 @dataclass(frozen=True)
-class Measured:
+class SpotCounts:
     """Spots with the counts of the genes that the cells have too.
 
     Attributes
@@ -86,6 +86,6 @@ class ImputationMethod(Protocol):
         """Return the hyperparameters as provenance."""
         ...
 
-    def fit(self, spots: Measured, cells: Cells, job: Job) -> FittedImputation:
+    def fit(self, spots: SpotCounts, cells: CellReference, job: Job) -> FittedImputation:
         """Learn from the genes that spots and cells share."""
         ...

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from torch import Tensor
 
-from napari_stenhance.section.places import Places
+from napari_stenhance.section.distinct import DistinctPositions
 
 _SIDES = (1.0, 0.87, 0.75)
 _SHARING_MOST = 0.01
@@ -19,7 +19,7 @@ _REACH = 2
 
 
 @dataclass(frozen=True)
-class Raster:
+class SpotRaster:
     """Spots on a raster; where several share a place, they share its mean.
 
     Attributes
@@ -37,14 +37,14 @@ class Raster:
     shape: tuple[int, int]
 
     @classmethod
-    def of(cls, xy: NDArray[np.float64], device: torch.device) -> Raster:
+    def from_positions(cls, xy: NDArray[np.float64], device: torch.device) -> SpotRaster:
         """Lay spots on a raster of about their pitch: the median distance to the fourth neighbour.
 
         Of a side of 1, 0.87 (the rows of a hexagonal lattice) and 0.75 pitches the largest is
         taken at which hardly any spots share a place; cells that lie anyhow get the smallest.
         """
         # Spots may have the very same position: their distance of 0 is no pitch.
-        places = Places.among(xy)
+        places = DistinctPositions.among(xy)
         apart = xy[places.first]
         near = min(_NEIGHBOURS, len(apart) - 1)
         pitch = float(np.median(cKDTree(apart).query(apart, k=[near + 1])[0])) or 1.0

@@ -6,10 +6,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from napari_stenhance.errors import InputError
+from napari_stenhance.methods.sinca.ensemble import SincaEnsemble, SincaRecipe
+from napari_stenhance.methods.sinca.metacells import Attended
 from napari_stenhance.methods.sinca.protocol import ImputationMethod
-from napari_stenhance.methods.sinca.robust import Recipe, Robust
-from napari_stenhance.methods.sinca.training import Schedule
-from napari_stenhance.methods.sinca.units import Attended
+from napari_stenhance.methods.sinca.training import SincaSchedule
 
 if TYPE_CHECKING:
     import torch
@@ -28,5 +28,5 @@ def make_imputation(
     if epochs is not None and epochs < 1:
         msg = f"{epochs} epochs: a method must train for at least one epoch."
         raise InputError(msg, option="epochs")
-    schedule = Schedule() if epochs is None else Schedule(epochs=epochs)
-    return Robust(seed, device, attended, replace(Recipe(), schedule=schedule))
+    schedule = SincaSchedule() if epochs is None else SincaSchedule(epochs=epochs)
+    return SincaEnsemble(seed, device, attended, replace(SincaRecipe(), schedule=schedule))

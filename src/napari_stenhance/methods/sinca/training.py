@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from napari_stenhance.methods.sinca.network import Network
-from napari_stenhance.methods.sinca.raster import Raster
+from napari_stenhance.methods.sinca.network import SincaNet
+from napari_stenhance.methods.sinca.raster import SpotRaster
 from napari_stenhance.running.job import Stage
 
 _SMALL = 1e-6
@@ -19,7 +19,7 @@ _AT_ONCE = 1024
 
 
 @dataclass(frozen=True)
-class Schedule:
+class SincaSchedule:
     """How a member is trained.
 
     Attributes
@@ -49,11 +49,11 @@ class Schedule:
 
 
 @dataclass(frozen=True)
-class Place:
+class SpotLayout:
     """Where the spots of a section are, as a network sees it."""
 
     waves: Tensor
-    raster: Raster
+    raster: SpotRaster
     windows: Tensor
 
 
@@ -84,14 +84,14 @@ class Values:
         )
 
 
-def correlation(predicted: Tensor, measured: Tensor) -> Tensor:
+def correlation_of_genes(predicted: Tensor, measured: Tensor) -> Tensor:
     """Return Pearson's r over spots of each gene; 0 where either does not vary."""
     a, b = (t - t.mean(dim=0) for t in (predicted, measured))
     return (a * b).sum(dim=0) / (a.norm(dim=0) * b.norm(dim=0) + _SMALL)
 
 
-def predict(
-    network: Network, spots: Tensor, keys: Tensor, source: Tensor, rows: Tensor | None = None
+def predict_shares(
+    network: SincaNet, spots: Tensor, keys: Tensor, source: Tensor, rows: Tensor | None = None
 ) -> Tensor:
     """Predict genes of spots, by default of all: of what they attend to; without cells, one map."""
     chosen = spots if rows is None else spots.index_select(0, rows)
@@ -101,13 +101,13 @@ def predict(
     return network.attention(chosen, keys) @ source
 
 
-def train_member(
-    network: Network,
+def train_sinca_member(
+    network: SincaNet,
     learned: Values,
     held_out: Values,
     counted: Tensor,
-    place: Place,
-    schedule: Schedule,
+    place: SpotLayout,
+    schedule: SincaSchedule,
     rng: np.random.Generator,
     stage: Stage,
 ) -> None:
@@ -118,14 +118,14 @@ def train_member(
 
     Parameters
     ----------
-    network : Network
+    network : SincaNet
         Trained in place.
     learned, held_out : Values
         Genes that are seen and hidden in turn, and genes that training sees in no way.
     counted : Tensor of int64
         Spots with enough counts to be compared with.
-    place : Place
-    schedule : Schedule
+    place : SpotLayout
+    schedule : SincaSchedule
     rng : numpy Generator
     stage : Stage
         Advanced by `schedule.epochs`.
@@ -168,9 +168,11 @@ def train_member(
             chosen = torch.tensor(hidden[: schedule.genes], device=device)
             drawn = rng.permutation(len(counted))[: schedule.spots]
             rows = counted.index_select(0, torch.tensor(drawn, device=device))
-            predicted = predict(network, spots, keys, learned.source.index_select(1, chosen), rows)
+            predicted = predict_shares(
+                network, spots, keys, learned.source.index_select(1, chosen), rows
+            )
             measured = learned.target.index_select(0, rows).index_select(1, chosen)
-            loss = 1 - correlation(predicted, measured).mean()
+            loss = 1 - correlation_of_genes(predicted, measured).mean()
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             optimiser.step()
@@ -182,14 +184,14 @@ def train_member(
     network.eval()
 
 
-def _hidden(genes: int, schedule: Schedule, rng: np.random.Generator) -> NDArray[np.int64]:
+def _hidden(genes: int, schedule: SincaSchedule, rng: np.random.Generator) -> NDArray[np.int64]:
     """Draw genes that a step hides, in random order: at least one, and never all."""
     share = 1 - rng.uniform(*schedule.seen)
     return rng.permutation(genes)[: int(np.clip(round(share * genes), 1, genes - 1))]
 
 
 @torch.inference_mode()
-def see_all(network: Network, learned: Values, place: Place) -> tuple[Tensor, Tensor]:
+def see_all(network: SincaNet, learned: Values, place: SpotLayout) -> tuple[Tensor, Tensor]:
     """Return spots and cells as the network sees them when no gene is hidden."""
     network.eval()
     seen = torch.ones(learned.spots.shape[1], device=learned.spots.device)
@@ -201,11 +203,12 @@ def see_all(network: Network, learned: Values, place: Place) -> tuple[Tensor, Te
 
 @torch.inference_mode()
 def _agreement(
-    network: Network, learned: Values, held_out: Values, counted: Tensor, place: Place
+    network: SincaNet, learned: Values, held_out: Values, counted: Tensor, place: SpotLayout
 ) -> float:
     spots, keys = see_all(network, learned, place)
     parts = [
-        predict(network, spots, keys, held_out.source, rows) for rows in counted.split(_AT_ONCE)
+        predict_shares(network, spots, keys, held_out.source, rows)
+        for rows in counted.split(_AT_ONCE)
     ]
     measured = held_out.target.index_select(0, counted)
-    return float(correlation(torch.cat(parts), measured).mean())
+    return float(correlation_of_genes(torch.cat(parts), measured).mean())

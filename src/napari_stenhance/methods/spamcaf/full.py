@@ -12,7 +12,7 @@ from napari_stenhance.methods.crops.design import (
     CODE_LENGTH,
     Design,
     Outputs,
-    position_code,
+    offset_code,
     square,
 )
 from napari_stenhance.methods.spamcaf.network import (
@@ -69,7 +69,7 @@ class SummaryMixing(nn.Module):
         return tokens + self.feed(tokens)
 
 
-class CrossAttention(nn.Module):
+class ScaleCrossAttention(nn.Module):
     """Multi-head attention from one token to others."""
 
     def __init__(self) -> None:
@@ -90,7 +90,7 @@ class CrossAttention(nn.Module):
         return self.together(torch.einsum("nhk,nkhd->nhd", weight, value).flatten(1))
 
 
-class Network(nn.Module):
+class SpaMCAFFullNet(nn.Module):
     """Three branches, each of which predicts too, and two cross-attentions from the target.
 
     Target: the crops of all sizes, fused as they were coded. Neighbourhood: 3 × 3 of the smallest
@@ -115,7 +115,7 @@ class Network(nn.Module):
         self.place = nn.Parameter(torch.randn(len(_NEAR) + 1, WIDTH) / math.sqrt(WIDTH))
         self.code = nn.Linear(CODE_LENGTH, WIDTH, bias=False)
         self.mix_near, self.mix_far = SummaryMixing(), SummaryMixing()
-        self.from_near, self.from_far = CrossAttention(), CrossAttention()
+        self.from_near, self.from_far = ScaleCrossAttention(), ScaleCrossAttention()
         self.head = gene_head(outputs)
         self.branches = nn.ModuleList([gene_head(outputs) for _ in range(3)])
 
@@ -129,7 +129,7 @@ class Network(nn.Module):
         known_near, known_far = known[:, :split], torch.cat([known[:, :1], known[:, split:]], dim=1)
         near = self.mix_near(self.near(crops[:, :split]) + self.place, known_near)
         tissue, away = (torch.cat([v[:, :1], v[:, split:]], dim=1) for v in (crops, offset))
-        far = self.mix_far(self.far(tissue) + self.code(position_code(away, _REACH_UM)), known_far)
+        far = self.mix_far(self.far(tissue) + self.code(offset_code(away, _REACH_UM)), known_far)
         fused = self.from_near(target, near, known_near) + self.from_far(target, far, known_far)
         share = known_near[..., None].to(near.dtype)
         pooled = (near * share).sum(dim=1) / share.sum(dim=1)
@@ -144,6 +144,6 @@ FULL = Design(
     crops_um=CROPS_UM,
     most_crops=None,
     offsets_um=np.concatenate([_NEAR, _FAR]),
-    make=Network,
+    make=SpaMCAFFullNet,
     branch_share=_BRANCH_SHARE,
 )

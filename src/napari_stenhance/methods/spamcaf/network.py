@@ -70,7 +70,7 @@ def gene_head(outputs: int) -> nn.Sequential:
     )
 
 
-class Network(nn.Module):
+class SpaMCAFNet(nn.Module):
     """Crops of several sizes, fused; gene head. It sees no other positions.
 
     As published, but smaller, with more dropout, and without batch norm, by which positions of one
@@ -102,5 +102,5 @@ CODED = Design(
     crops_um=CROPS_UM,
     most_crops=None,
     offsets_um=np.empty((0, 2)),
-    make=Network,
+    make=SpaMCAFNet,
 )

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from napari_stenhance.methods.crops.reference.recipe import Recipe, warm_up_and_cosine
+from napari_stenhance.methods.crops.reference.recipe import CropReferenceRecipe, warm_up_and_cosine
 from napari_stenhance.methods.spamcaf.network import CROPS_UM
 
 _WIDTH, _HIDDEN = 1024, 2048
 _DROPOUT, _DROPOUT_GATE = 0.1, 0.25
 
 
-class Network(nn.Module):
+class SpaMCAFReferenceNet(nn.Module):
     """Two layers for each crop, gated attention over the sizes, gene head with batch norm.
 
     As coded, but for the parts that nothing uses. With vectors of 1,024 features and 1,000 genes it
@@ -68,10 +68,10 @@ def _layer(inputs: int) -> tuple[nn.Module, ...]:
     return nn.Linear(inputs, _WIDTH), nn.LayerNorm(_WIDTH), nn.GELU(), nn.Dropout(_DROPOUT)
 
 
-SPAMCAF_REFERENCE = Recipe(
+SPAMCAF_REFERENCE = CropReferenceRecipe(
     method="spamcaf",
     crops_um=CROPS_UM,
     most_crops=None,
-    make=Network,
+    make=SpaMCAFReferenceNet,
     rate=warm_up_and_cosine,
 )

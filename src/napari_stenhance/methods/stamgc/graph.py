@@ -127,7 +127,7 @@ def best_width(
     return np.array(errors)
 
 
-def normalised(graph: sp.csr_array[np.float32]) -> sp.csr_array[np.float32]:
+def normalised_adjacency(graph: sp.csr_array[np.float32]) -> sp.csr_array[np.float32]:
     """Return D^(−1/2) (A + I) D^(−1/2), what a graph convolution spreads with.
 
     References

@@ -43,7 +43,7 @@ class Pairs:
     runs: tuple[tuple[int, int], ...]
 
     @classmethod
-    def of(
+    def from_graph(
         cls, graph: sp.csr_array[np.float32], label: NDArray[np.int64], device: torch.device
     ) -> Pairs:
         """Prepare a symmetric 0/1 graph and a label for each spot, of at least two labels."""

@@ -44,7 +44,7 @@ class Branches(nn.Module):
         return self.join(torch.cat([branch(embedding) for branch in self.branches], dim=1))
 
 
-class PublishedNetwork(nn.Module):
+class StamgcEncoder(nn.Module):
     """The published network: two graph convolutions in, one out, all ended by ReLU.
 
     Parameters
@@ -80,7 +80,7 @@ class PublishedNetwork(nn.Module):
         return embedding, self.branches(embedding), self.decoder(embedding, spread).relu()
 
 
-class ResidualNetwork(nn.Module):
+class StamgcResidualEncoder(nn.Module):
     """Two graph convolutions beside the input, spread twice, itself; it starts as the latter.
 
     So the embedding keeps the axes of the input: embeddings of several networks can be averaged,

@@ -18,14 +18,14 @@ from napari_stenhance.methods.stamgc.graph import (
     blocks,
     gaussian_smoother,
     neighbours,
-    normalised,
+    normalised_adjacency,
     prune,
     to_torch,
     union_graph,
 )
 from napari_stenhance.methods.stamgc.groups import FIDUCIAL_PITCHES, GROUPS, Group
 from napari_stenhance.methods.stamgc.losses import Pairs, regional_loss, topological_loss
-from napari_stenhance.methods.stamgc.network import PublishedNetwork
+from napari_stenhance.methods.stamgc.network import StamgcEncoder
 from napari_stenhance.methods.stamgc.protocol import Domains, Slice
 from napari_stenhance.running.device import inference_errors
 from napari_stenhance.running.job import Job
@@ -42,7 +42,7 @@ _SPREADS = 10
 
 
 @dataclass(frozen=True)
-class Reference:
+class StamgcReference:
     """STAMGC as published, in a named configuration.
 
     Attributes
@@ -113,10 +113,10 @@ class Reference:
         job: Job,
     ) -> NDArray[np.float32]:
         """Train on all spots at once; the last epoch's weights embed them."""
-        pairs = Pairs.of(graph, label, self.device)
-        spread = to_torch(normalised(graph), self.device)
+        pairs = Pairs.from_graph(graph, label, self.device)
+        spread = to_torch(normalised_adjacency(graph), self.device)
         seen = torch.tensor(features, device=self.device)
-        network = PublishedNetwork(
+        network = StamgcEncoder(
             features.shape[1], group.hidden, group.width, 4, group.branch_width
         ).to(self.device)
         optimiser = torch.optim.Adam(

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Literal
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.methods.stamgc.clustering import Clustering
+from napari_stenhance.methods.stamgc.ensemble import StamgcEnsemble, StamgcRecipe
 from napari_stenhance.methods.stamgc.protocol import DomainMethod
-from napari_stenhance.methods.stamgc.reference import Reference
-from napari_stenhance.methods.stamgc.robust import Recipe, Robust
+from napari_stenhance.methods.stamgc.reference import StamgcReference
 
 if TYPE_CHECKING:
     import torch
@@ -50,9 +50,11 @@ def make_domain_method(
                 "clustering, runs and refine, or choose the preset robust."
             )
             raise InputError(msg, option="preset")
-        return Reference(seed, device, group, epochs)
+        return StamgcReference(seed, device, group, epochs)
     if group:
         msg = f"Group {group}: groups are configurations of the preset reference; leave it out."
         raise InputError(msg, option="group")
-    recipe = Recipe(clustering=clustering, runs=runs, refine=refine)
-    return Robust(seed, device, recipe if epochs is None else replace(recipe, epochs=epochs))
+    recipe = StamgcRecipe(clustering=clustering, runs=runs, refine=refine)
+    return StamgcEnsemble(
+        seed, device, recipe if epochs is None else replace(recipe, epochs=epochs)
+    )

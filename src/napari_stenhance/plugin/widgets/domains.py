@@ -26,9 +26,9 @@ from napari_stenhance.plugin.domains import (
     painting_layer,
     show_edit,
 )
+from napari_stenhance.plugin.layer_info import LayerInfo, layers_of, open_runs, open_sections
 from napari_stenhance.plugin.layers import domain_layers
 from napari_stenhance.plugin.scene import add_layers
-from napari_stenhance.plugin.shown import Shown, layers_of, open_runs, open_sections
 from napari_stenhance.plugin.widgets.chart import CriterionChart
 from napari_stenhance.plugin.widgets.choices import named, relist
 from napari_stenhance.plugin.widgets.domain_table import DomainTable
@@ -59,7 +59,7 @@ class DomainsWidget(QWidget):
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__()
         self._viewer = napari_viewer
-        self._runs: list[Shown] = []
+        self._runs: list[LayerInfo] = []
         self._suggested = ""
         self.form = OptionsForm(
             DomainsOptions,
@@ -198,7 +198,7 @@ class DomainsWidget(QWidget):
     # What is changed
 
     @property
-    def current(self) -> Shown | None:
+    def current(self) -> LayerInfo | None:
         """The domain run that is listed, with the changes made to it."""
         index = self.source.currentIndex()
         if not 0 <= index < len(self._runs):
@@ -270,12 +270,12 @@ class DomainsWidget(QWidget):
             on_done=lambda saved: self._saved(about, saved),
         )
 
-    def _saved(self, about: Shown, saved: DomainRun) -> None:
+    def _saved(self, about: LayerInfo, saved: DomainRun) -> None:
         """Show what was saved; the computed domains are again as they were."""
         layer = painting(self._viewer, about)
         if layer is not None:
             self._viewer.layers.remove(layer)
-        show_edit(self._viewer, about, DomainEdit.of(about.edit.run))
+        show_edit(self._viewer, about, DomainEdit.from_run(about.edit.run))
         for other, _ in layers_of_run(self._viewer, about):
             other.visible = False
         self._add((saved,))

@@ -8,10 +8,10 @@ from qtpy.QtWidgets import QHBoxLayout, QPushButton, QScrollArea, QVBoxLayout, Q
 
 from napari_stenhance.errors import InputError, StenhanceError
 from napari_stenhance.methods.genes import common_genes, split_genes
+from napari_stenhance.plugin.layer_info import layers_of, open_sections, same_slide, slide_layer
 from napari_stenhance.plugin.live import LiveLayers
 from napari_stenhance.plugin.regions import polygons_um, region_layer
 from napari_stenhance.plugin.scene import add_layers
-from napari_stenhance.plugin.shown import layers_of, open_sections, same_slide, slide_layer
 from napari_stenhance.plugin.widgets.choices import named
 from napari_stenhance.plugin.widgets.follow import follow_layers
 from napari_stenhance.plugin.widgets.form import OptionsForm
@@ -204,7 +204,7 @@ class EnhanceWidget(QWidget):
 
     def _region(self, layer: Shapes, section: Section) -> Region:
         slide = slide_layer(self._viewer, section)
-        region = Region.of(polygons_um(layer, slide))
+        region = Region.from_shapes(polygons_um(layer, slide))
         if not region.area.area > 0:
             msg = f"{layer.name}: what is drawn has no area; draw a polygon around tissue."
             raise InputError(msg)

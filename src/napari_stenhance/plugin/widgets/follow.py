@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from napari_stenhance.plugin.shown import layers_of
+from napari_stenhance.plugin.layer_info import layers_of
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel

@@ -16,9 +16,9 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_stenhance.plugin.layer_info import LayerInfo, layers_of, open_runs
 from napari_stenhance.plugin.layers import browse_layer, gene_layer
 from napari_stenhance.plugin.scene import add_layers, browse, colour_spots
-from napari_stenhance.plugin.shown import Shown, layers_of, open_runs
 from napari_stenhance.plugin.widgets.follow import follow_layers
 from napari_stenhance.plugin.widgets.gene_box import GeneBox
 from napari_stenhance.plugin.widgets.legend import SpotLegend
@@ -38,7 +38,7 @@ class GenesWidget(QWidget):
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__()
         self._viewer = napari_viewer
-        self._runs: list[Shown | None] = []
+        self._runs: list[LayerInfo | None] = []
         self.source = QComboBox(self)
         self.source.setToolTip("Predicted genes of a run, or only what the spots measured")
         self.source.currentIndexChanged.connect(self._list_genes)
@@ -85,13 +85,13 @@ class GenesWidget(QWidget):
         follow_layers(self, napari_viewer, self._list_sources)
 
     @property
-    def run(self) -> Shown | None:
+    def run(self) -> LayerInfo | None:
         """The run whose genes are listed; None if only measured genes are."""
         index = self.source.currentIndex()
         return self._runs[index] if 0 <= index < len(self._runs) else None
 
     def _list_sources(self) -> None:
-        runs: list[Shown | None] = list(open_runs(self._viewer))
+        runs: list[LayerInfo | None] = list(open_runs(self._viewer))
         labels = [f"{about.name} · {about.run}" for about in runs if about is not None]
         if any(layers_of(self._viewer, "spots")):
             runs.append(None)
@@ -126,7 +126,7 @@ class GenesWidget(QWidget):
             self.gene.show_gene(self._current)
         self._say_accuracy()
 
-    def _browse_layers(self) -> list[tuple[Any, Shown]]:
+    def _browse_layers(self) -> list[tuple[Any, LayerInfo]]:
         run = self.run
         if run is None:
             return []
@@ -157,7 +157,7 @@ class GenesWidget(QWidget):
                 ends = colour_spots(layer, gene, ends)
                 self.lattice_legend.show_range(*ends)
 
-    def _browse(self, run: Shown, gene: str) -> None:
+    def _browse(self, run: LayerInfo, gene: str) -> None:
         from napari_stenhance.results.result import ResultFolder
 
         assert run.result is not None
@@ -199,7 +199,7 @@ class GenesWidget(QWidget):
             on_done=lambda result: self._pinned(result, run, gene),
         )
 
-    def _pinned(self, result: ResultFolder, run: Shown, gene: str) -> None:
+    def _pinned(self, result: ResultFolder, run: LayerInfo, gene: str) -> None:
         assert run.field is not None
         for layer, about in layers_of(self._viewer, "gene", result=run.result, run=run.run):
             if about.gene == gene:
@@ -222,5 +222,5 @@ def _on_held_out(decoder: Decoder, gene: str, *, held_out: bool) -> str:
     return f"r = {r:.2f}" + ("" if math.isnan(given) else f", with depth held constant {given:.2f}")
 
 
-def _key(about: Shown | None) -> Any:
+def _key(about: LayerInfo | None) -> Any:
     return None if about is None else (about.result, about.run)

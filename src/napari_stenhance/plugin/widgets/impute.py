@@ -20,16 +20,16 @@ from qtpy.QtWidgets import (
 
 from napari_stenhance.errors import InputError, StenhanceError
 from napari_stenhance.plugin.imputed import (
-    browse_layer,
+    imputed_browse_layer,
     imputed_layers,
     listed_genes,
     open_imputed,
     show_gene,
     written_layer,
 )
+from napari_stenhance.plugin.layer_info import layers_of, open_sections
 from napari_stenhance.plugin.live import LiveLayers
 from napari_stenhance.plugin.scene import add_layers
-from napari_stenhance.plugin.shown import layers_of, open_sections
 from napari_stenhance.plugin.widgets.choices import named, relist
 from napari_stenhance.plugin.widgets.follow import follow_layers
 from napari_stenhance.plugin.widgets.form import OptionsForm
@@ -252,7 +252,7 @@ class ImputeWidget(QWidget):
         self.gene.show_gene(gene)
         layers = [layer for layer, _ in _layers(self._viewer, run, "imputed")]
         if not layers:
-            layers = add_layers(self._viewer, [browse_layer(run, gene, visible=True)])
+            layers = add_layers(self._viewer, [imputed_browse_layer(run, gene, visible=True)])
         what = "spread" if self.uncertainty.isChecked() else "log1p_cp10k"
         for layer in layers:
             show_gene(layer, gene, what)

@@ -21,9 +21,9 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_stenhance.plugin.layer_info import KEY, LayerData, layer_info, layers_of, viewer_tiles
 from napari_stenhance.plugin.layers import open_layers
 from napari_stenhance.plugin.scene import add_layers
-from napari_stenhance.plugin.shown import KEY, LayerData, layers_of, shown, tiles_of
 from napari_stenhance.plugin.widgets.follow import follow_layers
 from napari_stenhance.plugin.widgets.run_bar import RunBar
 from napari_stenhance.section.section import Section
@@ -163,7 +163,7 @@ class SectionWidget(QWidget):
         self, path: Path, mpp: float | None, image: Path | None, replaced: Section | None
     ) -> None:
         self._path, self._image = path, image
-        tiles = tiles_of(self._viewer)
+        tiles = viewer_tiles(self._viewer)
         self.run_bar.start(
             f"Opening {path.name}",
             lambda job: open_layers(path, mpp, job, image, tiles),
@@ -186,7 +186,7 @@ class SectionWidget(QWidget):
         self.again.setEnabled(self._opened is not None)
         self.words.setPlainText("\n".join(_describe(what, layers)))
         for layer in add_layers(self._viewer, layers):
-            about = shown(layer)
+            about = layer_info(layer)
             if about is not None:
                 self.shown.setCurrentText(about.name)
                 if drawn and about.role == "region":

@@ -144,7 +144,7 @@ class StoredCounts:
     indptr: NDArray[np.int64] | None = None
 
     @classmethod
-    def of(cls, matrix: Any) -> StoredCounts:
+    def from_group(cls, matrix: Any) -> StoredCounts:
         """Take a matrix of an AnnData, or what an `.h5ad` holds of one.
 
         Raises

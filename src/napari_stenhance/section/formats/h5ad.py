@@ -15,9 +15,9 @@ import scipy.sparse as sp
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.section.formats.counts import check_sparse, checked_counts
-from napari_stenhance.section.formats.found import Found, shares_stem
 from napari_stenhance.section.formats.hdf5 import look_through
 from napari_stenhance.section.formats.image import IMAGE_SUFFIXES
+from napari_stenhance.section.formats.section_files import SectionFiles, shares_stem
 from napari_stenhance.section.spots import are_whole, positions_px
 from napari_stenhance.section.stated import find_mpp
 from napari_stenhance.storage.reading import reading
@@ -40,7 +40,7 @@ def _images_beside(path: Path) -> tuple[Path, ...]:
     )
 
 
-def recognise(path: Path) -> Found | None:
+def recognise(path: Path) -> SectionFiles | None:
     """Recognise an `.h5ad`, or a folder that holds just one, or spots and their cells.
 
     Raises
@@ -64,7 +64,7 @@ def recognise(path: Path) -> Found | None:
     return found(path, path.stem, _images_beside(path))
 
 
-def found(path: Path, name: str, images: tuple[Path, ...]) -> Found:
+def found(path: Path, name: str, images: tuple[Path, ...]) -> SectionFiles:
     """Read what is needed to place the spots of an `.h5ad` on its slide.
 
     Raises
@@ -95,7 +95,7 @@ def _placed(
     images: tuple[Path, ...],
     read: Callable[[], tuple[ad.AnnData, tuple[str, ...]]],
     doubts: tuple[str, ...],
-) -> Found:
+) -> SectionFiles:
     """Find positions and scale of spots, of which the counts are read later."""
     xy = positions_px(spots, str(origin))
     mpp, source, no_scale = None, "unknown", ""
@@ -104,10 +104,10 @@ def _placed(
     except InputError as error:
         # The user may give another.
         no_scale = str(error)
-    return Found(name, origin, images, xy, mpp, source, read, doubts, no_scale=no_scale)
+    return SectionFiles(name, origin, images, xy, mpp, source, read, doubts, no_scale=no_scale)
 
 
-def found_in_memory(table: ad.AnnData, name: str) -> Found:
+def found_in_memory(table: ad.AnnData, name: str) -> SectionFiles:
     """Look at an AnnData of the user's as at a file of the same content; it stays as it is.
 
     Raises

@@ -92,7 +92,7 @@ class Walk:
                 item[first : first + _ROWS_AT_ONCE]
 
 
-def main(path: str, ratio: str, small: str, *parts: str) -> str:
+def walk(path: str, ratio: str, small: str, *parts: str) -> str:
     """Look through a file, and say "well" or what is wrong."""
     size = os.path.getsize(path)  # noqa: PTH202
     seconds = math.ceil(_SECONDS + size / _BYTES_A_SECOND)
@@ -124,7 +124,7 @@ def main(path: str, ratio: str, small: str, *parts: str) -> str:
 
 if __name__ == "__main__":
     print("begun", flush=True)  # noqa: T201
-    said = main(*sys.argv[1:])
+    said = walk(*sys.argv[1:])
     sys.stdout.buffer.write(said.replace("\n", " ").encode("utf-8", "replace") + b"\n")
     sys.stdout.flush()
     # Closing a damaged file may crash, too; what was to be said is said.

@@ -18,8 +18,8 @@ from napari_stenhance.section.formats.claims import (
     opened_text,
     read_positions_text,
 )
-from napari_stenhance.section.formats.found import Found
 from napari_stenhance.section.formats.image import IMAGE_SUFFIXES
+from napari_stenhance.section.formats.section_files import SectionFiles
 from napari_stenhance.section.formats.tables import read_counts
 from napari_stenhance.section.spots import ST_DIAMETER_UM, ST_PITCH_UM, square_pitch_px
 from napari_stenhance.storage.reading import reading
@@ -46,7 +46,7 @@ def _head(path: Path) -> list[list[str]]:
     return [line.decode("utf-8", "replace").strip("\r\n").split("\t") for line in lines]
 
 
-def recognise(folder: Path) -> Found | None:
+def recognise(folder: Path) -> SectionFiles | None:
     """Recognise a folder by the columns of its positions and the spot ids of its counts.
 
     Raises
@@ -73,7 +73,7 @@ def recognise(folder: Path) -> Found | None:
     xy = table[["pixel_x", "pixel_y"]].to_numpy(np.float64)
     # `new_x`, `new_y` are where the printed spots were found, in units of the lattice.
     pitch = square_pitch_px(table[["new_x", "new_y"]].to_numpy(np.float64), xy)
-    return Found(
+    return SectionFiles(
         name=folder.name,
         origin=counts[0],
         images=tuple(f for f in files if f.suffix.lower() in IMAGE_SUFFIXES),

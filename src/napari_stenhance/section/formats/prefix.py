@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.section.formats import prefix_names as named
-from napari_stenhance.section.formats.found import Found
 from napari_stenhance.section.formats.prefix_tables import read_locations, read_parquet
+from napari_stenhance.section.formats.section_files import SectionFiles
 from napari_stenhance.section.formats.tables import read_counts
 from napari_stenhance.section.scale import PLAUSIBLE_MPP
 from napari_stenhance.section.spots import (
@@ -38,7 +38,7 @@ _WIDER = 1.1
 """Positions may be rounded to pixels, so a spot may seem this much wider than the pitch."""
 
 
-def recognise(path: Path) -> Found | None:
+def recognise(path: Path) -> SectionFiles | None:
     """Recognise a folder by the names in it, or `folder/prefix` where no file has just that name.
 
     Raises
@@ -93,7 +93,7 @@ def recognise(path: Path) -> Found | None:
         msg = f"{file}: the radius is {radius:g}; it must not be negative."
         raise InputError(msg)
     ids, xy = read_locations(locations)
-    return Found(
+    return SectionFiles(
         name=prefix.rstrip("-_. ") or folder.resolve().name,
         origin=counts,
         images=() if image is None else (image,),

@@ -16,7 +16,7 @@ from napari_stenhance.running.job import Job
 from napari_stenhance.section.formats import prefix_names as named
 from napari_stenhance.section.slide import Slide
 from napari_stenhance.section.spots import are_whole, geometry_of, positions_px
-from napari_stenhance.storage.whole import written_whole
+from napari_stenhance.storage.atomic import atomic_path
 
 if TYPE_CHECKING:
     import anndata as ad
@@ -52,7 +52,7 @@ def write_prefix(section: Section, out: Path, job: Job) -> None:
     slide.scale()
     image = _image_name(slide.path)
     try:
-        with written_whole(out, folder=True) as aside:
+        with atomic_path(out, folder=True) as aside:
             _write_numbers(aside, slide, spots)
             _write_locations(aside / named.LOCATIONS[0], spots)
             _write_counts(aside / "cnts.tsv", spots, job)

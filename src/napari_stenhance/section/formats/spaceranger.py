@@ -47,7 +47,7 @@ class Counts:
 
 
 @dataclass(frozen=True)
-class Sample:
+class SpaceRangerSample:
     """The files of one sample.
 
     Attributes
@@ -124,7 +124,7 @@ def _bare(prefix: str) -> str:
     return cut.rstrip("_.- ")
 
 
-def sample_in(root: Path, named: Path | None = None) -> Sample:
+def sample_in(root: Path, named: Path | None = None) -> SpaceRangerSample:
     """Sort the files of a folder that `root_of` found.
 
     Parameters
@@ -169,7 +169,7 @@ def sample_in(root: Path, named: Path | None = None) -> Sample:
     positions.sort(key=lambda f: (f.parent == root, len(f.name)))
     factors = _belonging(files, _SCALEFACTORS, prefix, alone=alone)
     pictures = _belonging(files, _PICTURE, prefix, alone=alone)
-    return Sample(
+    return SpaceRangerSample(
         root=root,
         prefix=prefix,
         alone=alone,
@@ -225,7 +225,7 @@ def aggregate_above(folder: Path) -> Path | None:
     return None
 
 
-def one_of(sample: Sample, folder: Path) -> Sample:
+def one_of(sample: SpaceRangerSample, folder: Path) -> SpaceRangerSample:
     """Return an aggregate with the scale factors and pictures of one of its samples."""
     files = [folder / name for name in sorted(names_in(folder))]
     factors = next(f for f in files if _SCALEFACTORS.fullmatch(f.name))

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.section.formats import spaceranger
-from napari_stenhance.section.formats.found import Found, shares_stem
 from napari_stenhance.section.formats.image import IMAGE_SUFFIXES, image_size
-from napari_stenhance.section.formats.spaceranger import Sample
+from napari_stenhance.section.formats.section_files import SectionFiles, shares_stem
+from napari_stenhance.section.formats.spaceranger import SpaceRangerSample
 from napari_stenhance.section.formats.tenx import read_matrix
 from napari_stenhance.section.formats.visium_tables import (
     ARRAY,
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def recognise(path: Path) -> Found | None:
+def recognise(path: Path) -> SectionFiles | None:
     """Recognise a folder with counts and positions, or the counts in one of several samples.
 
     That is an `outs` folder, the folder above it, a flat one, or that of one sample in an
@@ -73,7 +73,7 @@ def recognise(path: Path) -> Found | None:
     home = (path if aggregate else sample.root).resolve()
     if home.name == "outs":
         home = home.parent
-    return Found(
+    return SectionFiles(
         name=home.name if aggregate else sample.prefix or home.name,
         origin=sample.counts.files[0],
         images=_images(sample, home),
@@ -88,7 +88,7 @@ def recognise(path: Path) -> Found | None:
     )
 
 
-def _images(sample: Sample, home: Path) -> tuple[Path, ...]:
+def _images(sample: SpaceRangerSample, home: Path) -> tuple[Path, ...]:
     """List images that may be the slide: in the sample's folder, or beside it under its name.
 
     The full-resolution image is never among what Space Ranger writes.
@@ -106,7 +106,7 @@ def _images(sample: Sample, home: Path) -> tuple[Path, ...]:
     )
 
 
-def _sizes(sample: Sample, pictures: dict[str, float]) -> dict[str, tuple[int, int]]:
+def _sizes(sample: SpaceRangerSample, pictures: dict[str, float]) -> dict[str, tuple[int, int]]:
     """Read the sizes of the pictures that are there; a damaged one only says nothing."""
     sizes = {}
     for file in sample.pictures.values():
@@ -118,14 +118,14 @@ def _sizes(sample: Sample, pictures: dict[str, float]) -> dict[str, tuple[int, i
     return sizes
 
 
-def _without(sample: Sample) -> str:
+def _without(sample: SpaceRangerSample) -> str:
     seen = ", ".join(sorted(f.name for f in sample.pictures.values()))
     only = f"only pictures that Space Ranger made ({seen})" if seen else "no picture either"
     return f"No full-resolution slide was found, {only}: put the slide into the folder, or name it."
 
 
 def _read(
-    sample: Sample, positions: pd.DataFrame, everywhere: pd.Index
+    sample: SpaceRangerSample, positions: pd.DataFrame, everywhere: pd.Index
 ) -> tuple[ad.AnnData, tuple[str, ...]]:
     import anndata as ad
 
@@ -165,7 +165,7 @@ def _read(
 
 
 def _kept(
-    sample: Sample, where: NDArray[np.intp], tissue: NDArray[np.bool_]
+    sample: SpaceRangerSample, where: NDArray[np.intp], tissue: NDArray[np.bool_]
 ) -> tuple[NDArray[np.bool_], list[str]]:
     """Choose spots: those of a filtered matrix, else those under tissue.
 

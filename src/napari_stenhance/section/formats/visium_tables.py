@@ -12,7 +12,7 @@ import numpy as np
 from napari_stenhance.errors import InputError
 from napari_stenhance.section.formats import spaceranger
 from napari_stenhance.section.formats.claims import opened_text, read_positions_text
-from napari_stenhance.section.formats.spaceranger import Sample
+from napari_stenhance.section.formats.spaceranger import SpaceRangerSample
 from napari_stenhance.section.spots import VISIUM_PITCH_UM
 from napari_stenhance.storage.reading import reading
 
@@ -75,7 +75,9 @@ def read_positions(path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
     return numbers[placed], doubts
 
 
-def on_one_slide(sample: Sample, positions: pd.DataFrame, group: float | None) -> pd.DataFrame:
+def on_one_slide(
+    sample: SpaceRangerSample, positions: pd.DataFrame, group: float | None
+) -> pd.DataFrame:
     """Return the positions on one slide: an aggregate numbers its samples behind each barcode.
 
     Raises
@@ -118,7 +120,7 @@ def read_factors(path: Path | None) -> dict[str, float]:
     return factors
 
 
-def check_scale(sample: Sample, factors: dict[str, float], pitch: float) -> None:
+def check_scale(sample: SpaceRangerSample, factors: dict[str, float], pitch: float) -> None:
     """Refuse positions that someone wrote in pixels of a picture.
 
     Raises

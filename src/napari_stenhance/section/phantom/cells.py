@@ -70,7 +70,7 @@ _LOOKS = (
 
 
 @dataclass(frozen=True)
-class Cells:
+class PhantomNuclei:
     """All cells, ordered by row of the slide.
 
     Attributes
@@ -101,7 +101,7 @@ class Cells:
     blur_um: NDArray[np.float32]
 
     @classmethod
-    def grow(cls, anatomy: Anatomy) -> Cells:
+    def grow(cls, anatomy: Anatomy) -> PhantomNuclei:
         """Place cells in every compartment and draw their types and nuclei."""
         draw = generator(anatomy.seed, "cells")
         xy, angle = _places(anatomy, draw)

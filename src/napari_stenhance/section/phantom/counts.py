@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from napari_stenhance.section.footprint import Footprints
 from napari_stenhance.section.grid import Grid
 from napari_stenhance.section.phantom.anatomy import DOMAINS, GLASS, NECROSIS, Anatomy
-from napari_stenhance.section.phantom.cells import Cells
+from napari_stenhance.section.phantom.cells import PhantomNuclei
 from napari_stenhance.section.phantom.genes import CELL_TYPES, Program
 from napari_stenhance.section.phantom.noise import generator
 from napari_stenhance.section.phantom.truth import TrueTile
@@ -122,7 +122,7 @@ class SpotSums:
 
 
 def draw_reference(
-    cells: Cells, program: Program, seed: int
+    cells: PhantomNuclei, program: Program, seed: int
 ) -> tuple[sp.csr_matrix, NDArray[np.int64]]:
     """Count single cells of each type, all genes; return counts and the cells' types.
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from napari_stenhance.section.phantom.cells import RIM_UM, Cells, radius_at
+from napari_stenhance.section.phantom.cells import RIM_UM, PhantomNuclei, radius_at
 from napari_stenhance.section.phantom.window import Window
 
 _AT_ONCE = 96
@@ -15,13 +15,13 @@ _MEMBRANE_UM = np.float32(0.7)
 
 
 def draw_nuclei(
-    cells: Cells, window: Window, haematoxylin: NDArray[np.float32]
+    cells: PhantomNuclei, window: Window, haematoxylin: NDArray[np.float32]
 ) -> NDArray[np.float32]:
     """Add the nuclei that a window shows to its stain, the darker one in front.
 
     Parameters
     ----------
-    cells : Cells
+    cells : PhantomNuclei
     window : Window
     haematoxylin : ndarray of float32, shape of the window
         Amounts of stain; changed in place.
@@ -48,7 +48,7 @@ def draw_nuclei(
 
 
 def _stamp(
-    cells: Cells, which: NDArray[np.intp], window: Window
+    cells: PhantomNuclei, which: NDArray[np.intp], window: Window
 ) -> tuple[NDArray[np.intp], NDArray[np.float32], NDArray[np.float32]]:
     """Return which pixels of a window some nuclei cover, how far, and with how much stain."""
     mpp = np.float32(window.mpp)

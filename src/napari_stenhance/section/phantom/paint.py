@@ -22,7 +22,7 @@ from napari_stenhance.section.phantom.anatomy import (
     Anatomy,
     domain_of,
 )
-from napari_stenhance.section.phantom.cells import Cells, fat_cells
+from napari_stenhance.section.phantom.cells import PhantomNuclei, fat_cells
 from napari_stenhance.section.phantom.noise import generator, white
 from napari_stenhance.section.phantom.nuclei import draw_nuclei
 from napari_stenhance.section.phantom.window import Window
@@ -68,13 +68,13 @@ class Painter:
     Attributes
     ----------
     anatomy : Anatomy
-    cells : Cells
+    cells : PhantomNuclei
     mpp : float
         Micrometres per pixel.
     """
 
     anatomy: Anatomy
-    cells: Cells
+    cells: PhantomNuclei
     mpp: float
 
     @cached_property

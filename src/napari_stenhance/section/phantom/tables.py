@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_stenhance.section.phantom.anatomy import DOMAINS, MPP, Anatomy
-from napari_stenhance.section.phantom.cells import OUTLINE_POINTS, Cells
+from napari_stenhance.section.phantom.cells import OUTLINE_POINTS, PhantomNuclei
 from napari_stenhance.section.phantom.counts import SPOT_GEOMETRY, SpotSums, draw_reference
 from napari_stenhance.section.phantom.genes import CELL_TYPES, Program
 from napari_stenhance.section.spots import UNS_KEY, SpotGeometry
@@ -71,7 +71,7 @@ def spots_table(spots: SpotSums, anatomy: Anatomy, program: Program, seed: int) 
     )
 
 
-def cells_table(cells: Cells) -> ad.AnnData:
+def cells_table(cells: PhantomNuclei) -> ad.AnnData:
     """Describe every cell; positions and outlines in pixels, as everywhere."""
     import anndata as ad
     import pandas as pd
@@ -100,7 +100,7 @@ def cells_table(cells: Cells) -> ad.AnnData:
     )
 
 
-def reference_table(cells: Cells, program: Program, seed: int) -> ad.AnnData:
+def reference_table(cells: PhantomNuclei, program: Program, seed: int) -> ad.AnnData:
     """Count single cells of every type."""
     import anndata as ad
     import pandas as pd

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from napari_stenhance.section.phantom.anatomy import DOMAINS, GLASS, PITCH_UM, Anatomy
-from napari_stenhance.section.phantom.cells import MIX, Cells
+from napari_stenhance.section.phantom.cells import MIX, PhantomNuclei
 from napari_stenhance.section.phantom.genes import CELL_TYPES, Program
 from napari_stenhance.section.phantom.noise import generator
 from napari_stenhance.storage.tiles import Tile
@@ -42,7 +42,7 @@ class Truth:
     """Computes what is true of any tile of a phantom."""
 
     anatomy: Anatomy
-    cells: Cells
+    cells: PhantomNuclei
     program: Program
 
     def tile(self, tile: Tile) -> TrueTile:

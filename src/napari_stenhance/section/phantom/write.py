@@ -13,7 +13,7 @@ from napari_stenhance.running.job import Job
 from napari_stenhance.section.grid import Grid
 from napari_stenhance.section.phantom.anatomy import DOMAINS, MPP, PITCH_UM, Anatomy
 from napari_stenhance.section.phantom.bins import BinsFile
-from napari_stenhance.section.phantom.cells import Cells
+from napari_stenhance.section.phantom.cells import PhantomNuclei
 from napari_stenhance.section.phantom.counts import (
     SpotSums,
     measured_columns,
@@ -33,9 +33,9 @@ from napari_stenhance.section.phantom.phantom import (
 from napari_stenhance.section.phantom.slide import write_slide
 from napari_stenhance.section.phantom.tables import cells_table, reference_table, spots_table
 from napari_stenhance.section.phantom.truth import TILE, Truth
+from napari_stenhance.storage.atomic import atomic_path
 from napari_stenhance.storage.hdf5 import new_hdf5, save_h5ad
 from napari_stenhance.storage.tiles import create_array, tiles_of
-from napari_stenhance.storage.whole import written_whole
 
 SIZES_MM = (1.0, 20.0)
 _GENES_IN_CHUNK = 8
@@ -74,7 +74,7 @@ def write_phantom(out: str | Path, size_mm: float, seed: int, job: Job | None = 
     phantom = Phantom(out, seed, side * PITCH_UM / 1000, MPP, PITCH_UM)
     if (out / MANIFEST).is_file() and Phantom.open(out) == phantom:
         return phantom
-    with written_whole(out, folder=True) as aside:
+    with atomic_path(out, folder=True) as aside:
         _write(aside, phantom, job)
     return phantom
 
@@ -83,7 +83,7 @@ def _write(folder: Path, phantom: Phantom, job: Job) -> None:
     with job.stage("Growing the tissue", 2) as stage:
         anatomy = Anatomy.grow(phantom.size_mm * 1000, phantom.seed)
         stage.advance()
-        cells = Cells.grow(anatomy)
+        cells = PhantomNuclei.grow(anatomy)
         stage.advance()
     program = Program()
     side_px = anatomy.shape[0] * round(PITCH_UM / MPP)

@@ -12,17 +12,17 @@ from numpy.typing import NDArray
 
 from napari_stenhance.features.crops import CropMap
 from napari_stenhance.features.registry import encoder_identity, portable
-from napari_stenhance.methods.crops.reference.fitted import FittedReference
+from napari_stenhance.methods.crops.reference.model import CropReferenceModel
 from napari_stenhance.methods.crops.reference.recipe import (
     LEARNING_RATE,
-    Recipe,
-    array_numbers,
+    CropReferenceRecipe,
+    array_codes,
     groups_of,
     sees_raw,
 )
 from napari_stenhance.methods.field import Decoder
 from napari_stenhance.methods.genes import require_few
-from napari_stenhance.methods.sample import Sample
+from napari_stenhance.methods.training_section import TrainingSection
 from napari_stenhance.running.device import inference_errors
 from napari_stenhance.running.job import Job
 from napari_stenhance.running.random import seeded
@@ -30,7 +30,7 @@ from napari_stenhance.section.spots import nearest_distance
 
 
 @dataclass(frozen=True)
-class Reference:
+class CropReference:
     """HisToSGE or SpaMCAF as published: `Method`.
 
     One network on log1p CP10k, mean squared error, Adam, a group of about 50 spots a step, the last
@@ -38,14 +38,14 @@ class Reference:
 
     Attributes
     ----------
-    recipe : Recipe
+    recipe : CropReferenceRecipe
     crops_um : tuple of float
     encoder : str
     seed : int
     device : torch.device
     """
 
-    recipe: Recipe
+    recipe: CropReferenceRecipe
     crops_um: tuple[float, ...]
     encoder: str
     seed: int
@@ -71,8 +71,8 @@ class Reference:
         return {"epochs": self.recipe.epochs}
 
     def fit(
-        self, samples: Sequence[Sample[CropMap]], genes: Sequence[str], job: Job
-    ) -> FittedReference:
+        self, samples: Sequence[TrainingSection[CropMap]], genes: Sequence[str], job: Job
+    ) -> CropReferenceModel:
         """Learn from the spots of one or more sections.
 
         Raises
@@ -89,7 +89,7 @@ class Reference:
         with inference_errors("Training"), seeded(self.seed, self.device):
             network = recipe.make(dim, len(self.crops_um), len(genes)).to(self.device)
             _train(network, groups, recipe, np.random.default_rng(self.seed), job)
-        return FittedReference(
+        return CropReferenceModel(
             decoder=Decoder(
                 genes=tuple(genes),
                 weights=None,
@@ -110,7 +110,7 @@ class Reference:
         )
 
     def _groups(
-        self, sample: Sample[CropMap], genes: Sequence[str], job: Job
+        self, sample: TrainingSection[CropMap], genes: Sequence[str], job: Job
     ) -> list[tuple[torch.Tensor, ...]]:
         """Return crops, array numbers, presence and expression of each group, as batches of one."""
         crops = sample.features.at(sample.xy_um, job, raw=sees_raw(self.encoder))
@@ -123,7 +123,7 @@ class Reference:
                 torch.tensor(part[None]).to(self.device)
                 for part in (
                     crops[group],
-                    array_numbers(array_xy[group]),
+                    array_codes(array_xy[group]),
                     np.ones(len(group), bool),
                     expression[group].toarray(),
                 )
@@ -135,7 +135,7 @@ class Reference:
 def _train(
     network: torch.nn.Module,
     groups: Sequence[tuple[torch.Tensor, ...]],
-    recipe: Recipe,
+    recipe: CropReferenceRecipe,
     rng: np.random.Generator,
     job: Job,
 ) -> None:
@@ -160,7 +160,7 @@ def _train(
             stage.advance()
 
 
-def _array_of_um(sample: Sample[CropMap]) -> NDArray[np.float64]:
+def _array_of_um(sample: TrainingSection[CropMap]) -> NDArray[np.float64]:
     """Fit (x, y, 1) to array numbers; spots that have none are counted in pitches from a corner."""
     if sample.array_xy is None:
         pitch = nearest_distance(sample.xy_um) or 1.0

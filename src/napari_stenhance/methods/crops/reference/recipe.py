@@ -23,7 +23,7 @@ Rate = Callable[[int, int, int], float]
 
 
 @dataclass(frozen=True)
-class Recipe:
+class CropReferenceRecipe:
     """A published network and how it is trained.
 
     Attributes
@@ -54,7 +54,7 @@ def groups_of(spots: int) -> list[NDArray[np.int64]]:
     return np.array_split(np.arange(spots), math.ceil(spots / GROUP))
 
 
-def array_numbers(array_xy: NDArray[np.float64]) -> NDArray[np.int64]:
+def array_codes(array_xy: NDArray[np.float64]) -> NDArray[np.int64]:
     """Return the numbers that stand for positions on the array: cut to integers, 0 to 511.
 
     Points between spots so share the number of a spot, as in the published program.

@@ -14,16 +14,19 @@ from napari_stenhance.features.extract import FeatureMap
 from napari_stenhance.features.registry import encoder_identity
 from napari_stenhance.methods.field import Decoder
 from napari_stenhance.methods.genes import require_few
-from napari_stenhance.methods.pixel2gene.reference.fitted import FittedReference
+from napari_stenhance.methods.pixel2gene.reference.model import Pixel2GeneReferenceModel
 from napari_stenhance.methods.pixel2gene.reference.network import (
-    ForwardSum,
-    Member,
+    Pixel2GeneReferenceMember,
+    Pixel2GeneReferenceNet,
     SpotData,
-    train_member,
+    train_reference_member,
 )
-from napari_stenhance.methods.pixel2gene.reference.recipe import PIXEL2GENE, Recipe
+from napari_stenhance.methods.pixel2gene.reference.recipe import (
+    PIXEL2GENE,
+    Pixel2GeneReferenceRecipe,
+)
 from napari_stenhance.methods.pixel2gene.reference.rows import Rows, training_rows
-from napari_stenhance.methods.sample import Sample
+from napari_stenhance.methods.training_section import TrainingSection
 from napari_stenhance.running.device import inference_errors
 from napari_stenhance.running.job import Job
 from napari_stenhance.running.random import seeded
@@ -34,7 +37,7 @@ _SPREAD_STEPS = 16
 
 
 @dataclass(frozen=True)
-class Reference:
+class Pixel2GeneReference:
     """Pixel2Gene or iStar as published: `Method`.
 
     Features are unscaled; counts are raw, each gene scaled to 0 … 1 over the spots that a member
@@ -45,13 +48,13 @@ class Reference:
     encoder : str
     seed : int
     device : torch.device
-    recipe : Recipe
+    recipe : Pixel2GeneReferenceRecipe
     """
 
     encoder: str
     seed: int
     device: torch.device
-    recipe: Recipe = field(default_factory=lambda: PIXEL2GENE)
+    recipe: Pixel2GeneReferenceRecipe = field(default_factory=lambda: PIXEL2GENE)
 
     @property
     def crops_um(self) -> tuple[float, ...]:
@@ -78,8 +81,8 @@ class Reference:
         return asdict(self.recipe)
 
     def fit(
-        self, samples: Sequence[Sample[FeatureMap]], genes: Sequence[str], job: Job
-    ) -> FittedReference:
+        self, samples: Sequence[TrainingSection[FeatureMap]], genes: Sequence[str], job: Job
+    ) -> Pixel2GeneReferenceModel:
         """Learn from the spots of one or more sections.
 
         Raises
@@ -94,7 +97,7 @@ class Reference:
         rows = training_rows(samples, genes, recipe, job)
         seeds = np.random.default_rng(self.seed).integers(2**63, size=recipe.members)
         everything = np.arange(len(rows.fold))
-        members: list[Member] = []
+        members: list[Pixel2GeneReferenceMember] = []
         with inference_errors("Training"):
             data = SpotData(
                 inputs=torch.from_numpy(rows.inputs).to(self.device),
@@ -108,14 +111,16 @@ class Reference:
                         learned = np.flatnonzero(rows.fold != number % recipe.folds)
                     chosen = torch.from_numpy(learned).to(self.device)
                     with seeded(int(seed), self.device):
-                        network = ForwardSum(
+                        network = Pixel2GeneReferenceNet(
                             rows.inputs.shape[1],
                             len(genes),
                             recipe.hidden,
                             recipe.slope,
                             recipe.floor,
                         ).to(self.device)
-                        members.append(train_member(network, data, chosen, recipe, stage, job))
+                        members.append(
+                            train_reference_member(network, data, chosen, recipe, stage, job)
+                        )
             accuracy = _held_out_accuracy(members, rows, data, recipe)
         covered = rows.under.shape[1]
         span = np.mean([m.span.cpu().numpy() for m in members], axis=0)
@@ -129,7 +134,7 @@ class Reference:
             # Half precision then holds deviations from 0.0005 to 16 times a gene's range.
             spread_scale=np.where(span > 0, span / covered / _SPREAD_STEPS, 1).astype(np.float32),
         )
-        return FittedReference(
+        return Pixel2GeneReferenceModel(
             decoder=decoder,
             members=tuple(members),
             covered=covered,
@@ -142,7 +147,10 @@ class Reference:
 
 @torch.inference_mode()
 def _held_out_accuracy(
-    members: Sequence[Member], rows: Rows, data: SpotData, recipe: Recipe
+    members: Sequence[Pixel2GeneReferenceMember],
+    rows: Rows,
+    data: SpotData,
+    recipe: Pixel2GeneReferenceRecipe,
 ) -> GeneAccuracy:
     """Compare, over spots, counts with what the members that held a spot out predict for it.
 

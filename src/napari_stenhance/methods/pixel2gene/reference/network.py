@@ -10,13 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import elu, mse_loss
 
-from napari_stenhance.methods.pixel2gene.reference.recipe import Recipe
+from napari_stenhance.methods.pixel2gene.reference.recipe import Pixel2GeneReferenceRecipe
 from napari_stenhance.running.job import Job, Stage
 
 _TINY = 1e-12
 
 
-class ForwardSum(nn.Module):
+class Pixel2GeneReferenceNet(nn.Module):
     """Hidden layers of Linear → LeakyReLU, then Linear → ELU(floor) + floor.
 
     It has PyTorch's own initial weights.
@@ -58,17 +58,17 @@ class SpotData:
 
 
 @dataclass(frozen=True)
-class Member:
+class Pixel2GeneReferenceMember:
     """A trained network, and what its outputs of 0 and 1 stand for.
 
     Attributes
     ----------
-    network : ForwardSum
+    network : Pixel2GeneReferenceNet
     low, span : Tensor of float32, shape (genes,)
         Smallest count of a gene over the spots that it learned from, and largest less smallest.
     """
 
-    network: ForwardSum
+    network: Pixel2GeneReferenceNet
     low: Tensor
     span: Tensor
 
@@ -83,9 +83,14 @@ class Member:
         return self.network(seen).mean(dim=1)
 
 
-def train_member(
-    network: ForwardSum, data: SpotData, rows: Tensor, recipe: Recipe, stage: Stage, job: Job
-) -> Member:
+def train_reference_member(
+    network: Pixel2GeneReferenceNet,
+    data: SpotData,
+    rows: Tensor,
+    recipe: Pixel2GeneReferenceRecipe,
+    stage: Stage,
+    job: Job,
+) -> Pixel2GeneReferenceMember:
     """Train a network on some rows with Adam, to the end: nothing is held out, nothing stops it.
 
     Loss: mean squared error, over spots and genes, between the mean output over a spot's
@@ -93,7 +98,7 @@ def train_member(
     """
     counts = data.counts[rows]
     low, high = counts.amin(dim=0), counts.amax(dim=0)
-    member = Member(network, low, high - low)
+    member = Pixel2GeneReferenceMember(network, low, high - low)
     optimiser = torch.optim.Adam(
         network.parameters(), lr=recipe.rate(len(rows)), betas=(0.9, 0.999), eps=1e-8
     )

@@ -7,7 +7,7 @@ from typing import Literal
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Pixel2GeneReferenceRecipe:
     """Hyperparameters of Pixel2Gene (the defaults) and of iStar (`ISTAR`).
 
     Yao et al., bioRxiv 10.64898/2026.02.21.707168 (2026), and Zhang et al., Nature Biotechnology
@@ -89,8 +89,8 @@ class Recipe:
         return max(min(self.batch, spots // self.batches), 1)
 
 
-PIXEL2GENE = Recipe()
-ISTAR = Recipe(
+PIXEL2GENE = Pixel2GeneReferenceRecipe()
+ISTAR = Pixel2GeneReferenceRecipe(
     preset="istar",
     genes="var:1000",
     epochs=400,

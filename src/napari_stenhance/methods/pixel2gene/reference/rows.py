@@ -16,8 +16,8 @@ from napari_stenhance.methods.pixel2gene.reference.quality import (
     enough_counts,
     tissue_clusters,
 )
-from napari_stenhance.methods.pixel2gene.reference.recipe import Recipe
-from napari_stenhance.methods.sample import Sample
+from napari_stenhance.methods.pixel2gene.reference.recipe import Pixel2GeneReferenceRecipe
+from napari_stenhance.methods.training_section import TrainingSection
 from napari_stenhance.running.job import Job
 
 PIXELS = 16
@@ -109,7 +109,10 @@ def spatial_folds(blocks: NDArray[np.int64], folds: int) -> NDArray[np.int64]:
 
 
 def training_rows(
-    samples: Sequence[Sample[FeatureMap]], genes: Sequence[str], recipe: Recipe, job: Job
+    samples: Sequence[TrainingSection[FeatureMap]],
+    genes: Sequence[str],
+    recipe: Pixel2GeneReferenceRecipe,
+    job: Job,
 ) -> Rows:
     """Choose the spots that are learned from, and gather what lies under them.
 
@@ -166,10 +169,10 @@ def training_rows(
 
 
 def _passes(
-    sample: Sample[FeatureMap],
+    sample: TrainingSection[FeatureMap],
     at: NDArray[np.int64],
     offsets: NDArray[np.int64],
-    recipe: Recipe,
+    recipe: Pixel2GeneReferenceRecipe,
     job: Job,
 ) -> NDArray[np.bool_]:
     """Tell which spots of a section are learned from, and note how many are not."""
@@ -194,7 +197,7 @@ def _passes(
     return passes
 
 
-def _on_tissue(sample: Sample[FeatureMap], at: NDArray[np.int64]) -> NDArray[np.bool_]:
+def _on_tissue(sample: TrainingSection[FeatureMap], at: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Tell which superpixels (…, 2) are tissue; beyond the raster none are."""
     tissue = sample.features.tissue
     row, column = at[..., 0], at[..., 1]

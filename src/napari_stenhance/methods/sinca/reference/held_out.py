@@ -10,9 +10,17 @@ import torch
 from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
-from napari_stenhance.methods.sinca.reference.network import Network
-from napari_stenhance.methods.sinca.reference.recipe import Genes, Recipe, normalised
-from napari_stenhance.methods.sinca.reference.training import Seen, predict, train
+from napari_stenhance.methods.sinca.reference.network import SincaReferenceNet
+from napari_stenhance.methods.sinca.reference.recipe import (
+    Genes,
+    SincaReferenceRecipe,
+    normalised_counts,
+)
+from napari_stenhance.methods.sinca.reference.training import (
+    SincaReferenceInput,
+    predict_reference,
+    train_reference,
+)
 from napari_stenhance.running.device import inference_errors
 from napari_stenhance.running.job import Job
 from napari_stenhance.running.random import seeded
@@ -41,7 +49,7 @@ def predict_held_out(
     cells: sp.csr_array[np.float32],
     xy: NDArray[np.floating],
     unknown: Genes,
-    recipe: Recipe,
+    recipe: SincaReferenceRecipe,
     *,
     leak: bool,
     seed: int,
@@ -60,7 +68,7 @@ def predict_held_out(
         Positions in any unit.
     unknown : ndarray of int64
         The genes that are held out, ascending.
-    recipe : Recipe
+    recipe : SincaReferenceRecipe
     leak : bool
         True, as published: the measured values of the held-out genes are what is learned, and by
         them the best epoch is chosen. False: they are not read.
@@ -81,17 +89,17 @@ def predict_held_out(
     def sent(values: NDArray[np.floating]) -> torch.Tensor:
         return torch.tensor(values, dtype=torch.float32, device=device)
 
-    expression = normalised(cells, recipe.normalise)
-    seen = Seen(
-        known=sent(normalised(spots[:, known], recipe.normalise)),
+    expression = normalised_counts(cells, recipe.normalise)
+    seen = SincaReferenceInput(
+        known=sent(normalised_counts(spots[:, known], recipe.normalise)),
         xy=sent(xy),
         cells=sent(expression),
-        unknown=sent(normalised(spots[:, unknown], recipe.normalise)) if leak else None,
+        unknown=sent(normalised_counts(spots[:, unknown], recipe.normalise)) if leak else None,
     )
     with inference_errors("Training"), seeded(seed, device):
-        network = Network(len(known), len(unknown), recipe).to(device)
-        train(network, seen, recipe, job)
-        predicted = predict(network, seen, sent(expression[:, unknown]), recipe, job)
+        network = SincaReferenceNet(len(known), len(unknown), recipe).to(device)
+        train_reference(network, seen, recipe, job)
+        predicted = predict_reference(network, seen, sent(expression[:, unknown]), recipe, job)
     return HeldOut(*(part.cpu().numpy() for part in predicted))
 
 

@@ -12,7 +12,7 @@ from napari_stenhance.methods.sinca.reference.raster import (
     position_code,
     scattered,
 )
-from napari_stenhance.methods.sinca.reference.recipe import Recipe
+from napari_stenhance.methods.sinca.reference.recipe import SincaReferenceRecipe
 
 
 class Memory(NamedTuple):
@@ -49,7 +49,7 @@ class SpatialConvolution(nn.Module):
         return self.second(self.dropout(self.first(raster).relu()))
 
 
-class CrossAttention(nn.Module):
+class SincaCrossAttention(nn.Module):
     """Spots attend to cells with several heads, added to the spots, LayerNorm."""
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:
@@ -99,23 +99,23 @@ class Output(NamedTuple):
         return self.weights.mean(dim=0).unflatten(0, self.known.shape[:2])
 
 
-class Network(nn.Module):
+class SincaReferenceNet(nn.Module):
     """SINCA-Net.
 
     Parameters
     ----------
     known, unknown : int
         Genes that are its input, and genes that it predicts.
-    recipe : Recipe
+    recipe : SincaReferenceRecipe
     """
 
-    def __init__(self, known: int, unknown: int, recipe: Recipe) -> None:
+    def __init__(self, known: int, unknown: int, recipe: SincaReferenceRecipe) -> None:
         super().__init__()
         width, heads = recipe.width, recipe.heads
         self.known_projection = nn.Linear(known, width)
         self.cell_projection = nn.Linear(known + unknown, width)
         self.convolution = SpatialConvolution(width, recipe.dropout)
-        self.attention = CrossAttention(width, heads, recipe.dropout)
+        self.attention = SincaCrossAttention(width, heads, recipe.dropout)
         layer = nn.TransformerEncoderLayer(
             width, heads, recipe.feed_forward, recipe.dropout, batch_first=True
         )

@@ -16,7 +16,7 @@ _TINY = 1e-8
 _PLACES_PER_ROOT = 1.5
 
 
-class Places(NamedTuple):
+class SquareRasters(NamedTuple):
     """Where spots lie on square rasters, one for each group.
 
     Attributes
@@ -31,7 +31,7 @@ class Places(NamedTuple):
     side: int
 
 
-def places_of(xy: Tensor) -> Places:
+def places_of(xy: Tensor) -> SquareRasters:
     """Lay each group of spots on a raster of int(1.5 √spots) rows and as many columns.
 
     x counts rows and y columns. Positions are scaled to 0 … side − 1 over the group and cut to
@@ -45,7 +45,9 @@ def places_of(xy: Tensor) -> Places:
     side = int(math.sqrt(spots) * _PLACES_PER_ROOT)
     cell = (unit_square(xy) * (side - 1)).long().clamp_(0, side - 1)
     group = torch.arange(groups, device=xy.device)[:, None]
-    return Places(((group * side + cell[..., 0]) * side + cell[..., 1]).reshape(-1), groups, side)
+    return SquareRasters(
+        ((group * side + cell[..., 0]) * side + cell[..., 1]).reshape(-1), groups, side
+    )
 
 
 def unit_square(xy: Tensor) -> Tensor:
@@ -54,7 +56,7 @@ def unit_square(xy: Tensor) -> Tensor:
     return (xy - low) / (high - low + _TINY)
 
 
-def scattered(values: Tensor, places: Places) -> Tensor:
+def scattered(values: Tensor, places: SquareRasters) -> Tensor:
     """Lay values on the rasters: the mean of the spots that share a place, 0 where there are none.
 
     Parameters
@@ -72,7 +74,7 @@ def scattered(values: Tensor, places: Places) -> Tensor:
     return mean.view(groups, side, side, -1).permute(0, 3, 1, 2)
 
 
-def gathered(raster: Tensor, places: Places) -> Tensor:
+def gathered(raster: Tensor, places: SquareRasters) -> Tensor:
     """Read back what lies at the place of each spot, (groups · spots, width)."""
     flat = raster.permute(0, 2, 3, 1).reshape(places.groups * places.side**2, -1)
     return flat.index_select(0, places.at)

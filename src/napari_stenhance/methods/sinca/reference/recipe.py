@@ -20,7 +20,7 @@ Genes = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Recipe:
+class SincaReferenceRecipe:
     """The published network and how it is trained.
 
     Attributes
@@ -70,7 +70,7 @@ def require_heads(width: int, heads: int, parts: int) -> None:
         raise InputError(msg)
 
 
-def normalised(counts: sp.csr_array[np.float32], how: Normalise) -> NDArray[np.float32]:
+def normalised_counts(counts: sp.csr_array[np.float32], how: Normalise) -> NDArray[np.float32]:
     """Return expression as the network sees it, (rows, genes), dense.
 
     log(1 + count) without regard to the size of a library, or the standard scores of each gene over

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import mse_loss
 
-from napari_stenhance.methods.sinca.reference.network import Network, Output
-from napari_stenhance.methods.sinca.reference.recipe import Recipe
+from napari_stenhance.methods.sinca.reference.network import Output, SincaReferenceNet
+from napari_stenhance.methods.sinca.reference.recipe import SincaReferenceRecipe
 from napari_stenhance.running.job import Job
 
 _GROUPS_AT_ONCE = 4
@@ -19,7 +19,7 @@ _GROUPS_AT_ONCE = 4
 
 
 @dataclass(frozen=True)
-class Seen:
+class SincaReferenceInput:
     """What a training sees, normalised.
 
     Attributes
@@ -48,7 +48,9 @@ def loss_of(output: Output, known: Tensor, unknown: Tensor | None, weight: float
     return refined if unknown is None else mse_loss(output.unknown, unknown) + refined
 
 
-def train(network: Network, seen: Seen, recipe: Recipe, job: Job) -> float:
+def train_reference(
+    network: SincaReferenceNet, seen: SincaReferenceInput, recipe: SincaReferenceRecipe, job: Job
+) -> float:
     """Train, and leave the network in the state of its best epoch, in evaluation mode.
 
     Draws from torch's random state. The best epoch has the least mean loss over the batches in the
@@ -83,7 +85,11 @@ def train(network: Network, seen: Seen, recipe: Recipe, job: Job) -> float:
 
 
 def train_epoch(
-    network: Network, seen: Seen, recipe: Recipe, optimiser: torch.optim.Optimizer, job: Job
+    network: SincaReferenceNet,
+    seen: SincaReferenceInput,
+    recipe: SincaReferenceRecipe,
+    optimiser: torch.optim.Optimizer,
+    job: Job,
 ) -> None:
     """Take a step for each batch of spots, in a new order."""
     network.train()
@@ -100,7 +106,9 @@ def train_epoch(
         job.check()
 
 
-def validation_loss(network: Network, seen: Seen, recipe: Recipe, job: Job) -> float:
+def validation_loss(
+    network: SincaReferenceNet, seen: SincaReferenceInput, recipe: SincaReferenceRecipe, job: Job
+) -> float:
     """Return the mean over batches, in the order of the file, of the loss of each."""
     total, batches = 0.0, 0
     for output, at in evaluated(network, seen, recipe.batch, job):
@@ -114,7 +122,9 @@ def validation_loss(network: Network, seen: Seen, recipe: Recipe, job: Job) -> f
 
 
 @torch.no_grad()
-def evaluated(network: Network, seen: Seen, batch: int, job: Job) -> Iterator[tuple[Output, slice]]:
+def evaluated(
+    network: SincaReferenceNet, seen: SincaReferenceInput, batch: int, job: Job
+) -> Iterator[tuple[Output, slice]]:
     """Predict all spots in batches in their order; the cells are projected once.
 
     Yields
@@ -156,8 +166,12 @@ class Predicted(NamedTuple):
     attended: Tensor
 
 
-def predict(
-    network: Network, seen: Seen, unknown_of_cells: Tensor, recipe: Recipe, job: Job
+def predict_reference(
+    network: SincaReferenceNet,
+    seen: SincaReferenceInput,
+    unknown_of_cells: Tensor,
+    recipe: SincaReferenceRecipe,
+    job: Job,
 ) -> Predicted:
     """Predict all spots in batches in their order.
 

@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.nn.functional import mse_loss
 
 from napari_stenhance.methods.sinca.reference.held_out import HeldOut, known_genes
-from napari_stenhance.methods.sinca.reference.recipe import FOLD_SEED, Genes, normalised
-from napari_stenhance.methods.sinca.reference.whole_network import WholeNetwork, WholeRecipe
+from napari_stenhance.methods.sinca.reference.recipe import FOLD_SEED, Genes, normalised_counts
+from napari_stenhance.methods.sinca.reference.whole_network import SincaWholeNet, SincaWholeRecipe
 from napari_stenhance.running.device import inference_errors
 from napari_stenhance.running.job import Job
 from napari_stenhance.running.random import seeded
@@ -49,7 +49,7 @@ def predict_held_out_whole(
     cells: sp.csr_array[np.float32],
     xy: NDArray[np.floating],
     unknown: Genes,
-    recipe: WholeRecipe,
+    recipe: SincaWholeRecipe,
     *,
     leak: bool,
     seed: int,
@@ -62,7 +62,7 @@ def predict_held_out_whole(
     ----------
     spots, cells, xy, unknown, seed, device, job
         As in `predict_held_out`.
-    recipe : WholeRecipe
+    recipe : SincaWholeRecipe
     leak : bool
         True, as published: the held-out genes are seen, but for the entries hidden in validation,
         and the loss of those sets the learning rate. False: they are 0 in all that the network
@@ -79,10 +79,10 @@ def predict_held_out_whole(
     known = known_genes(spots.shape[1], cells.shape[1], unknown)
     seen = np.zeros(spots.shape, np.float32)
     visible = np.arange(spots.shape[1]) if leak else known
-    seen[:, visible] = normalised(spots[:, visible], recipe.normalise)
+    seen[:, visible] = normalised_counts(spots[:, visible], recipe.normalise)
     expression, reference, positions = (
         torch.tensor(values, dtype=torch.float32, device=device)
-        for values in (seen, normalised(cells, recipe.normalise), xy)
+        for values in (seen, normalised_counts(cells, recipe.normalise), xy)
     )
 
     def mask(among: Genes, epoch: int) -> Tensor:
@@ -90,7 +90,7 @@ def predict_held_out_whole(
         return torch.tensor(drawn, device=device)
 
     with inference_errors("Training"), seeded(seed, device):
-        network = WholeNetwork(len(expression.T), recipe).to(device)
+        network = SincaWholeNet(len(expression.T), recipe).to(device)
         optimiser = torch.optim.Adam(
             network.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
         )

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from napari_stenhance.methods.sinca.reference.network import CrossAttention
+from napari_stenhance.methods.sinca.reference.network import SincaCrossAttention
 from napari_stenhance.methods.sinca.reference.raster import unit_square
 from napari_stenhance.methods.sinca.reference.recipe import Normalise, require_heads
 
@@ -21,7 +21,7 @@ _NARROWER = 4
 
 
 @dataclass(frozen=True)
-class WholeRecipe:
+class SincaWholeRecipe:
     """The first published version, and how it is trained; numbers of its command line.
 
     Attributes
@@ -137,22 +137,22 @@ class SharedInput(nn.Module):
         return self.norm(rows + self.adapters[modality](rows))
 
 
-class WholeNetwork(nn.Module):
+class SincaWholeNet(nn.Module):
     """The first published network.
 
     Parameters
     ----------
     genes : int
         That spots and cells share.
-    recipe : WholeRecipe
+    recipe : SincaWholeRecipe
     """
 
-    def __init__(self, genes: int, recipe: WholeRecipe) -> None:
+    def __init__(self, genes: int, recipe: SincaWholeRecipe) -> None:
         super().__init__()
         width, dropout = recipe.width, recipe.dropout
         self.input = SharedInput(genes, width, dropout)
         self.convolution = ResidualConvolution(width)
-        self.attention = CrossAttention(width, recipe.heads, dropout)
+        self.attention = SincaCrossAttention(width, recipe.heads, dropout)
         layer = nn.TransformerEncoderLayer(
             width, recipe.heads, recipe.feed_forward, dropout, batch_first=True, norm_first=True
         )

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from napari_stenhance.errors import InputError
 from napari_stenhance.features.crops import CropMap
 from napari_stenhance.features.extract import FeatureMap
+from napari_stenhance.section.distinct import DistinctPositions
 from napari_stenhance.section.footprint import Footprints
 from napari_stenhance.section.lattice import array_numbers
-from napari_stenhance.section.places import Places
 from napari_stenhance.section.section import Section
 from napari_stenhance.section.spots import log1p_cp10k
 
@@ -25,7 +25,7 @@ F = TypeVar("F", FeatureMap, CropMap)
 
 
 @dataclass(frozen=True)
-class Sample(Generic[F]):
+class TrainingSection(Generic[F]):
     """The spots of one section, and the feature map under them.
 
     Attributes
@@ -58,15 +58,15 @@ class Sample(Generic[F]):
     measured: NDArray[np.float64] | None = None
 
     @classmethod
-    def of(
+    def from_section(
         cls, section: Section, features: F, footprints: Footprints, least_share: float
-    ) -> Sample[F]:
+    ) -> TrainingSection[F]:
         """Take the spots of a section that lie on tissue and are not empty.
 
         Empty is a spot with less than `least_share` of the median count; 0 takes every spot.
         """
         spots, xy_um = section.need_spots(), section.spots_um()
-        places = Places.among(xy_um)
+        places = DistinctPositions.among(xy_um)
         counts = places.summed(sp.csr_array(spots.X, dtype=np.float32))
         counts.sum_duplicates()
         measured = None if section.library is None else places.totals(section.library)

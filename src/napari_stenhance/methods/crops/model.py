@@ -14,7 +14,7 @@ from napari_stenhance.features.crops import CropMap
 from napari_stenhance.features.encoder import FeatureTile
 from napari_stenhance.methods.crops.design import Design
 from napari_stenhance.methods.crops.members import Members
-from napari_stenhance.methods.crops.seen import Seen, Standard, reach
+from napari_stenhance.methods.crops.neighbourhood import Neighbourhood, Standard, reach
 from napari_stenhance.methods.field import Decoder
 from napari_stenhance.methods.protocol import Latent, Positions
 from napari_stenhance.methods.saved import (
@@ -33,7 +33,7 @@ _AT_ONCE = 1024
 
 
 @dataclass(frozen=True)
-class FittedRobust:
+class CropModel:
     """A trained ensemble: `FittedCrops`.
 
     Attributes
@@ -84,7 +84,7 @@ class FittedRobust:
         rows, columns = tile.core
         there = tile.tissue[rows, columns]
         mean, variance, attention = self._predict(
-            Seen.within(tile, self.pitch_um, self.design.offsets_um)
+            Neighbourhood.within(tile, self.pitch_um, self.design.offsets_um)
         )
 
         def placed(values: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -107,19 +107,19 @@ class FittedRobust:
         parts = []
         for low in range(0, max(len(xy_um), 1), _AT_ONCE):
             some = xy_um[low : low + _AT_ONCE]
-            parts.append(self._predict(Seen.at(features, some, offsets, job)))
+            parts.append(self._predict(Neighbourhood.at(features, some, offsets, job)))
             job.check()
         mean, variance, attention = zip(*parts, strict=True)
         over_sizes = None if attention[0] is None else np.concatenate(attention)
         return Latent(np.concatenate(mean), np.concatenate(variance), over_sizes)
 
-    def scores(self, seen: Seen) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def scores(self, seen: Neighbourhood) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return each member's scores, (members, n, r), and the mean attention, (n, sizes)."""
         with inference_errors("Prediction"):
             scores, attention = self.members.predict(seen, self.standard)
         return scores * np.float32(self.score_scale), attention
 
-    def _predict(self, seen: Seen) -> Latent:
+    def _predict(self, seen: Neighbourhood) -> Latent:
         if not len(seen.own):
             none = np.empty((0, self.decoder.channels), np.float32)
             return Latent(none, none)
@@ -150,7 +150,7 @@ class FittedRobust:
         save_model(folder, tensors, config)
 
     @classmethod
-    def load(cls, folder: Path, design: Design, device: torch.device) -> FittedRobust:
+    def load(cls, folder: Path, design: Design, device: torch.device) -> CropModel:
         """Read what `save` wrote.
 
         Raises
@@ -159,7 +159,7 @@ class FittedRobust:
             If files are missing or damaged.
         """
 
-        def make(tensors: Tensors, config: dict[str, Any]) -> FittedRobust:
+        def make(tensors: Tensors, config: dict[str, Any]) -> CropModel:
             decoder = decoder_of(tensors, config)
             crops_um = tuple(config["crops_um"])
             network = design.make(len(tensors["shift"]), len(crops_um), decoder.channels)

@@ -35,7 +35,7 @@ class Inputs(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Seen:
+class Neighbourhood:
     """Positions and the superpixels around them; those that several see are held once.
 
     A position looks at the superpixels nearest to fixed offsets: what it sees does not depend on
@@ -65,7 +65,7 @@ class Seen:
         xy_um: NDArray[np.float64],
         offsets_um: NDArray[np.float64],
         job: Job,
-    ) -> Seen:
+    ) -> Neighbourhood:
         """Look around any positions."""
         grid = features.grid
         own = features.at(xy_um, job)
@@ -86,7 +86,9 @@ class Seen:
         return cls(own, cells, index, offset.astype(np.float32), there)
 
     @classmethod
-    def within(cls, tile: FeatureTile, pitch_um: float, offsets_um: NDArray[np.float64]) -> Seen:
+    def within(
+        cls, tile: FeatureTile, pitch_um: float, offsets_um: NDArray[np.float64]
+    ) -> Neighbourhood:
         """Look around the tissue superpixels of a tile's core, in row-major order."""
         rows, columns = tile.core
         y, x = np.nonzero(tile.tissue[rows, columns])
@@ -105,10 +107,10 @@ class Seen:
         )
 
     @staticmethod
-    def together(parts: list[Seen]) -> Seen:
+    def together(parts: list[Neighbourhood]) -> Neighbourhood:
         """Put those of several sections one after the other."""
         before = np.cumsum([0, *(len(p.cells) for p in parts)])
-        return Seen(
+        return Neighbourhood(
             own=np.concatenate([p.own for p in parts]),
             cells=np.concatenate([p.cells for p in parts]),
             index=np.concatenate([p.index + n for p, n in zip(parts, before, strict=False)]),
@@ -116,10 +118,12 @@ class Seen:
             there=np.concatenate([p.there for p in parts]),
         )
 
-    def to(self, standard: Standard, device: torch.device) -> SeenTensors:
+    def to(self, standard: Standard, device: torch.device) -> NeighbourhoodTensors:
         """Copy to a device, into memory that torch has aligned."""
         parts = (self.own, self.cells, self.index, self.offset_um, self.there)
-        return SeenTensors(standard.to(device), *(torch.tensor(part).to(device) for part in parts))
+        return NeighbourhoodTensors(
+            standard.to(device), *(torch.tensor(part).to(device) for part in parts)
+        )
 
 
 class Standard(NamedTuple):
@@ -136,7 +140,7 @@ class Standard(NamedTuple):
     clip: float
 
     @classmethod
-    def of(cls, features: NDArray[np.float32], clip: float) -> Standard:
+    def from_features(cls, features: NDArray[np.float32], clip: float) -> Standard:
         """Take mean and standard deviation of features, (n, dim)."""
         shift, scale = features.mean(axis=0, dtype=np.float64), features.std(axis=0, dtype="f8")
         return cls.given(shift, np.where(scale > 0, scale, 1), clip)
@@ -159,8 +163,8 @@ class Standard(NamedTuple):
 
 
 @dataclass(frozen=True)
-class SeenTensors:
-    """A `Seen` on a device."""
+class NeighbourhoodTensors:
+    """A `Neighbourhood` on a device."""
 
     standard: Standard
     own: Tensor

@@ -14,8 +14,8 @@ from napari_stenhance.methods.protocol import Fitted, FittedCrops, Positions
 from napari_stenhance.results.lattice import check_size, lattice_table, write_lattice
 from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.running.job import Job
+from napari_stenhance.section.distinct import DistinctPositions
 from napari_stenhance.section.lattice import SpotLattice
-from napari_stenhance.section.places import Places
 from napari_stenhance.section.section import Section
 
 
@@ -39,7 +39,7 @@ def write_between(
         If the spots have no lattice, the table is too large, or nothing is left of it.
     """
     fitted, features = cast(FittedCrops, fitted), cast(CropMap, features)
-    points = SpotLattice.of(section.need_spots(), section.where).finer(s)
+    points = SpotLattice.from_spots(section.need_spots(), section.where).finer(s)
     xy_um = points.xy * section.need_slide().scale()
     at = np.rint(features.grid.position(xy_um)).astype(np.int64)
     there = np.asarray(((at >= 0) & (at < wanted.shape)).all(axis=1))
@@ -57,7 +57,7 @@ def write_between(
         )
     with job.stage(f"Predicting between the spots of {section.name}", 1) as stage:
         # Observations that share a position get what is predicted there, once.
-        places = Places.among(xy_um[there])
+        places = DistinctPositions.among(xy_um[there])
         some = np.flatnonzero(there)[places.first]
         latent = fitted.latent_at(features, Positions(xy_um[some], points.array_xy[some]), job)
         row = np.full(len(points.xy), -1)

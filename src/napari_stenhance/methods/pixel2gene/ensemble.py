@@ -23,11 +23,11 @@ from napari_stenhance.methods.members import (
     spread_scales,
     standardise,
 )
-from napari_stenhance.methods.pixel2gene.fitted import FittedRobust
 from napari_stenhance.methods.pixel2gene.inputs import FAR_UM, training_inputs
 from napari_stenhance.methods.pixel2gene.learner import SpotLearner, SpotSchedule
-from napari_stenhance.methods.sample import Sample
-from napari_stenhance.methods.training import train
+from napari_stenhance.methods.pixel2gene.model import Pixel2GeneModel
+from napari_stenhance.methods.training import train_ensemble
+from napari_stenhance.methods.training_section import TrainingSection
 from napari_stenhance.running.device import inference_errors
 from napari_stenhance.running.job import Job
 from napari_stenhance.running.random import seeded
@@ -36,7 +36,7 @@ _CALIBRATED_ON = 2048
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Pixel2GeneRecipe:
     """Hyperparameters of `robust`.
 
     Attributes
@@ -68,7 +68,7 @@ class Recipe:
 
 
 @dataclass(frozen=True)
-class Robust:
+class Pixel2GeneEnsemble:
     """Pixel2Gene with preset `robust`: `Method`.
 
     Weak supervision as published (the mean over a spot's superpixels must match the spot), with
@@ -80,13 +80,13 @@ class Robust:
     encoder : str
     seed : int
     device : torch.device
-    recipe : Recipe
+    recipe : Pixel2GeneRecipe
     """
 
     encoder: str
     seed: int
     device: torch.device
-    recipe: Recipe = field(default_factory=Recipe)
+    recipe: Pixel2GeneRecipe = field(default_factory=Pixel2GeneRecipe)
 
     @property
     def crops_um(self) -> tuple[float, ...]:
@@ -113,8 +113,8 @@ class Robust:
         return asdict(self.recipe)
 
     def fit(
-        self, samples: Sequence[Sample[FeatureMap]], genes: Sequence[str], job: Job
-    ) -> FittedRobust:
+        self, samples: Sequence[TrainingSection[FeatureMap]], genes: Sequence[str], job: Job
+    ) -> Pixel2GeneModel:
         """Learn from the spots of one or more sections.
 
         Raises
@@ -151,10 +151,10 @@ class Robust:
                 target=torch.from_numpy(targets.outputs).to(self.device),
                 superpixels_per_spot=recipe.schedule.superpixels_per_spot,
             )
-            predicted = train(learner, held_out, recipe.schedule, rng, job)
+            predicted = train_ensemble(learner, held_out, recipe.schedule, rng, job)
         depths = [s.library for s in samples]
         decoder = targets.decoder(genes, predicted, expressions, depths)
-        fitted = FittedRobust(
+        fitted = Pixel2GeneModel(
             decoder=decoder,
             network=network,
             shift=shift,

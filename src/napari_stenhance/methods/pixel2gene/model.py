@@ -29,7 +29,7 @@ _SLICE_BYTES = 64 * 1024**2
 
 
 @dataclass(frozen=True)
-class FittedRobust:
+class Pixel2GeneModel:
     """A trained ensemble: `Fitted`.
 
     Attributes
@@ -129,7 +129,7 @@ class FittedRobust:
         save_model(folder, tensors, config)
 
     @classmethod
-    def load(cls, folder: Path, device: torch.device) -> FittedRobust:
+    def load(cls, folder: Path, device: torch.device) -> Pixel2GeneModel:
         """Read what `save` wrote.
 
         Raises
@@ -138,7 +138,7 @@ class FittedRobust:
             If files are missing or damaged.
         """
 
-        def make(tensors: Tensors, config: dict[str, Any]) -> FittedRobust:
+        def make(tensors: Tensors, config: dict[str, Any]) -> Pixel2GeneModel:
             layers = sum(name.startswith("weight") for name in tensors)
             weights = [tensors[f"weight{n}"] for n in range(layers)]
             network = Ensemble(

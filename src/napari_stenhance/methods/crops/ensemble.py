@@ -12,9 +12,9 @@ import torch
 from napari_stenhance.features.crops import CropMap
 from napari_stenhance.features.registry import encoder_identity, portable
 from napari_stenhance.methods.crops.design import Design
-from napari_stenhance.methods.crops.fitted import FittedRobust
 from napari_stenhance.methods.crops.members import CropLearner, Members
-from napari_stenhance.methods.crops.seen import Seen, Standard
+from napari_stenhance.methods.crops.model import CropModel
+from napari_stenhance.methods.crops.neighbourhood import Neighbourhood, Standard
 from napari_stenhance.methods.genes import ALL
 from napari_stenhance.methods.members import (
     Targets,
@@ -23,15 +23,15 @@ from napari_stenhance.methods.members import (
     require_spots,
     spread_scales,
 )
-from napari_stenhance.methods.sample import Sample
-from napari_stenhance.methods.training import Schedule, train
+from napari_stenhance.methods.training import Schedule, train_ensemble
+from napari_stenhance.methods.training_section import TrainingSection
 from napari_stenhance.running.device import inference_errors
 from napari_stenhance.running.job import Job
 from napari_stenhance.running.random import seeded
 
 
 @dataclass(frozen=True)
-class Recipe:
+class CropRecipe:
     """Hyperparameters of `robust`; those of the networks stand with these.
 
     Attributes
@@ -55,7 +55,7 @@ class Recipe:
 
 
 @dataclass(frozen=True)
-class Robust:
+class CropEnsemble:
     """HisToSGE or SpaMCAF with preset `robust`: `Method`.
 
     The published architecture, smaller, on a gene basis instead of single genes, with dropout,
@@ -68,7 +68,7 @@ class Robust:
     encoder : str
     seed : int
     device : torch.device
-    recipe : Recipe
+    recipe : CropRecipe
     """
 
     design: Design
@@ -76,7 +76,7 @@ class Robust:
     encoder: str
     seed: int
     device: torch.device
-    recipe: Recipe = field(default_factory=Recipe)
+    recipe: CropRecipe = field(default_factory=CropRecipe)
 
     @property
     def halo_um(self) -> float:
@@ -98,8 +98,8 @@ class Robust:
         return asdict(self.recipe)
 
     def fit(
-        self, samples: Sequence[Sample[CropMap]], genes: Sequence[str], job: Job
-    ) -> FittedRobust:
+        self, samples: Sequence[TrainingSection[CropMap]], genes: Sequence[str], job: Job
+    ) -> CropModel:
         """Learn from the spots of one or more sections.
 
         Raises
@@ -113,10 +113,10 @@ class Robust:
         spots = require_spots(samples, recipe.folds)
         rng = np.random.default_rng(self.seed)
         expressions = [s.log1p_cp10k(genes) for s in samples]
-        seen = Seen.together(
-            [Seen.at(s.features, s.xy_um, self.design.offsets_um, job) for s in samples]
+        seen = Neighbourhood.together(
+            [Neighbourhood.at(s.features, s.xy_um, self.design.offsets_um, job) for s in samples]
         )
-        standard = Standard.of(seen.own, recipe.clip)
+        standard = Standard.from_features(seen.own, recipe.clip)
         held_out = draw_held_out(samples, recipe.members, recipe.folds, recipe.block_um, rng)
         fold = fold_of(held_out[: recipe.folds], spots)
         own = standard(torch.tensor(seen.own)).numpy()
@@ -132,10 +132,10 @@ class Robust:
                 target=torch.tensor(targets.outputs).to(self.device),
                 branch_share=self.design.branch_share,
             )
-            predicted = train(learner, held_out, recipe.schedule, rng, job)
+            predicted = train_ensemble(learner, held_out, recipe.schedule, rng, job)
         depths = [s.library for s in samples]
         decoder = targets.decoder(genes, predicted, expressions, depths)
-        fitted = FittedRobust(
+        fitted = CropModel(
             decoder=decoder,
             design=self.design,
             members=members,

@@ -31,7 +31,7 @@ from napari_stenhance.methods.stamgc.graph import (
     union_graph,
 )
 from napari_stenhance.methods.stamgc.losses import Pairs, regional_loss, topological_loss
-from napari_stenhance.methods.stamgc.network import ResidualNetwork
+from napari_stenhance.methods.stamgc.network import StamgcResidualEncoder
 from napari_stenhance.methods.stamgc.protocol import Domains, Slice
 from napari_stenhance.running.device import inference_errors
 from napari_stenhance.running.job import Job, Stage
@@ -46,7 +46,7 @@ _AS_GOOD = 0.05
 
 
 @dataclass(frozen=True)
-class Recipe:
+class StamgcRecipe:
     """Hyperparameters of `robust`.
 
     Attributes
@@ -119,7 +119,7 @@ class Smoothed:
 
 
 @dataclass(frozen=True)
-class Robust:
+class StamgcEnsemble:
     """STAMGC: graph encoder, regional and topological contrast, and a vote of several runs.
 
     Expression is reduced to principal axes and smoothed as widely as the data themselves ask for;
@@ -130,7 +130,7 @@ class Robust:
 
     seed: int
     device: torch.device
-    recipe: Recipe = field(default_factory=Recipe)
+    recipe: StamgcRecipe = field(default_factory=StamgcRecipe)
 
     def describe(self) -> dict[str, Any]:
         """Return the hyperparameters as provenance."""
@@ -151,7 +151,7 @@ class Robust:
         # Pseudo-labels, which the regional loss keeps apart, are the same in every run.
         rng = np.random.default_rng([self.seed, number])
         pseudo = cluster(smoothed.smooth.astype(np.float64), number, "mixture", rng).argmax(axis=1)
-        pairs = Pairs.of(smoothed.graph, pseudo, self.device)
+        pairs = Pairs.from_graph(smoothed.graph, pseudo, self.device)
         job.check()
         parts, embeddings = [], []
         with job.stage("Training STAMGC", recipe.runs * recipe.epochs) as stage:
@@ -201,7 +201,7 @@ class Robust:
         seen, smooth = (
             torch.tensor(a, device=self.device) for a in (smoothed.scores, smoothed.smooth)
         )
-        network = ResidualNetwork(seen.shape[1]).to(self.device)
+        network = StamgcResidualEncoder(seen.shape[1]).to(self.device)
         optimiser = torch.optim.Adam(network.parameters(), lr=recipe.learning_rate)
         drawn = None if len(seen) <= recipe.exact_most else recipe.drawn
         scale = smooth.var()
@@ -221,7 +221,7 @@ class Robust:
             return network(seen, smooth, spread)[0].cpu().numpy()
 
 
-def smooth_slices(slices: Sequence[Slice], recipe: Recipe, seed: int) -> Smoothed:
+def smooth_slices(slices: Sequence[Slice], recipe: StamgcRecipe, seed: int) -> Smoothed:
     """Reduce, smooth and join the slices.
 
     The width of smoothing is the same for all of them, in pitches.

@@ -26,7 +26,7 @@ _HOST_LONGEST = 100
 
 
 @contextmanager
-def written_whole(out: Path, *, folder: bool = False) -> Iterator[Path]:
+def atomic_path(out: Path, *, folder: bool = False) -> Iterator[Path]:
     """Give a path beside `out` to write to; it gets that name only if the block ends well.
 
     Whatever appears at `out` meanwhile stays as it is.

@@ -43,7 +43,7 @@ _RUNS = {"robust": 5, "reference": 1}
 LEAST, MOST = 2, 255
 
 
-def make_method(options: Any, seed: int, device: torch.device) -> DomainMethod:
+def make_stamgc(options: Any, seed: int, device: torch.device) -> DomainMethod:
     """Make STAMGC as options say that have a field for each of its own.
 
     Raises
@@ -85,7 +85,7 @@ def open_spots(
         If it has no spots, or their counts are not raw.
     """
     from napari_stenhance.section.spots import check_raw
-    from napari_stenhance.tasks.predicting import open_for
+    from napari_stenhance.tasks.inference import open_for
 
     opened = open_for(section, mpp, image=image, spots=True, slide=False, cache=cache, job=job)
     check_raw(opened.need_spots(), opened.where)
@@ -98,7 +98,7 @@ def spots_slices(sections: Sequence[Section], job: Job) -> tuple[Slice, ...]:
     """Return what STAMGC sees of sections: the genes that all measured, once for each position."""
     from napari_stenhance.methods.genes import common_genes, without_controls
     from napari_stenhance.methods.stamgc.protocol import Slice
-    from napari_stenhance.section.places import Places
+    from napari_stenhance.section.distinct import DistinctPositions
     from napari_stenhance.section.spots import counts_of
     from napari_stenhance.section.stated import fiducial_px
 
@@ -114,7 +114,7 @@ def spots_slices(sections: Sequence[Section], job: Job) -> tuple[Slice, ...]:
     for section in sections:
         spots = section.need_spots()
         xy, pitch = section.positions()
-        places = Places.among(xy)
+        places = DistinctPositions.among(xy)
         fiducial = fiducial_px(spots.uns)
         slices.append(
             Slice(

@@ -13,22 +13,22 @@ from sklearn.decomposition import PCA
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.methods.genes import variance
-from napari_stenhance.methods.sinca.fitted import FittedRobust, Member
-from napari_stenhance.methods.sinca.network import Network, Parts, waves
-from napari_stenhance.methods.sinca.protocol import Measured
-from napari_stenhance.methods.sinca.raster import Raster, windows
+from napari_stenhance.methods.sinca.metacells import Attended, Metacells
+from napari_stenhance.methods.sinca.model import SincaMember, SincaModel
+from napari_stenhance.methods.sinca.network import Parts, SincaNet, waves
+from napari_stenhance.methods.sinca.protocol import SpotCounts
+from napari_stenhance.methods.sinca.raster import SpotRaster, windows
 from napari_stenhance.methods.sinca.training import (
-    Place,
-    Schedule,
+    SincaSchedule,
+    SpotLayout,
     Values,
     see_all,
-    train_member,
+    train_sinca_member,
 )
-from napari_stenhance.methods.sinca.units import Attended, Units
 from napari_stenhance.running.device import inference_errors
 from napari_stenhance.running.job import Job
 from napari_stenhance.running.random import seeded
-from napari_stenhance.section.cells import Cells
+from napari_stenhance.section.cells import CellReference
 from napari_stenhance.section.spots import log1p_cp10k
 
 LEAST_SHARED = 10
@@ -37,7 +37,7 @@ _SMALL = np.float32(1e-6)
 
 
 @dataclass(frozen=True)
-class Recipe:
+class SincaRecipe:
     """Hyperparameters of `robust`.
 
     Attributes
@@ -54,7 +54,7 @@ class Recipe:
     clip : float
         Standardised values beyond this many standard deviations are cut to it.
     parts : Parts
-    schedule : Schedule
+    schedule : SincaSchedule
     """
 
     members: int = 5
@@ -63,11 +63,11 @@ class Recipe:
     window: int = 512
     clip: float = 10.0
     parts: Parts = field(default_factory=Parts)
-    schedule: Schedule = field(default_factory=Schedule)
+    schedule: SincaSchedule = field(default_factory=SincaSchedule)
 
 
 @dataclass(frozen=True)
-class Robust:
+class SincaEnsemble:
     """SINCA-Net with preset `robust`: `ImputationMethod`.
 
     What the published network does to spots and cells, over the whole section at once, with a
@@ -80,19 +80,19 @@ class Robust:
     device : torch.device
     attended : {"cells", "centroids"}
         What spots attend to.
-    recipe : Recipe
+    recipe : SincaRecipe
     """
 
     seed: int
     device: torch.device
     attended: Attended = "cells"
-    recipe: Recipe = field(default_factory=Recipe)
+    recipe: SincaRecipe = field(default_factory=SincaRecipe)
 
     def describe(self) -> dict[str, Any]:
         """Return the hyperparameters as provenance."""
         return {"attended": self.attended, **asdict(self.recipe)}
 
-    def fit(self, spots: Measured, cells: Cells, job: Job) -> FittedRobust:
+    def fit(self, spots: SpotCounts, cells: CellReference, job: Job) -> SincaModel:
         """Learn from the genes that spots and cells share.
 
         Raises
@@ -101,11 +101,13 @@ class Robust:
             If too few genes are shared or vary, or centroids are asked for without clusters.
         """
         recipe = self.recipe
-        units = Units.of(cells, spots.columns, self.attended, recipe.units, self.seed, job)
+        units = Metacells.from_cells(
+            cells, spots.columns, self.attended, recipe.units, self.seed, job
+        )
         values, chosen, counted = self._values(spots, units)
-        place = Place(
+        place = SpotLayout(
             torch.tensor(waves(spots.xy), device=self.device),
-            Raster.of(spots.xy, self.device),
+            SpotRaster.from_positions(spots.xy, self.device),
             torch.tensor(windows(spots.xy, recipe.window), device=self.device),
         )
         fold = np.random.default_rng(self.seed).permutation(len(chosen)) % recipe.members
@@ -119,8 +121,8 @@ class Robust:
             for number in range(recipe.members):
                 learned = values.only(np.flatnonzero(fold != number))
                 with seeded(1000 * self.seed + number, self.device):
-                    network = Network(self._axes(learned, enough), recipe.parts).to(self.device)
-                    train_member(
+                    network = SincaNet(self._axes(learned, enough), recipe.parts).to(self.device)
+                    train_sinca_member(
                         network,
                         learned,
                         values.only(np.flatnonzero(fold == number)),
@@ -130,11 +132,11 @@ class Robust:
                         np.random.default_rng([self.seed, number]),
                         stage,
                     )
-                members.append(Member(network, *see_all(network, learned, place)))
-        return FittedRobust.of(tuple(members), units, spots, hidden_from, counted, job)
+                members.append(SincaMember(network, *see_all(network, learned, place)))
+        return SincaModel.from_members(tuple(members), units, spots, hidden_from, counted, job)
 
     def _values(
-        self, spots: Measured, units: Units
+        self, spots: SpotCounts, units: Metacells
     ) -> tuple[Values, NDArray[np.int64], NDArray[np.bool_]]:
         """Choose genes, and standardise them in spots and in units.
 

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.methods.field import GeneField
-from napari_stenhance.methods.sample import counts_hash
 from napari_stenhance.methods.stamgc.protocol import Domains, Slice
+from napari_stenhance.methods.training_section import counts_hash
 from napari_stenhance.results.domains import (
     CONFIDENCE,
     EMBEDDING,
-    Found,
+    DomainRunContent,
     label_spots,
     new_domains,
 )
@@ -43,8 +43,8 @@ from napari_stenhance.section.section import Section
 from napari_stenhance.section.spots import counts_of
 from napari_stenhance.storage.cache import Cache
 from napari_stenhance.storage.tiles import tile_size, tiles_of
-from napari_stenhance.tasks.finding import open_spots, spots_slices
-from napari_stenhance.tasks.predicting import name_outputs
+from napari_stenhance.tasks.domain_options import open_spots, spots_slices
+from napari_stenhance.tasks.inference import name_outputs
 
 if TYPE_CHECKING:
     from napari_stenhance.tasks.domains import DomainsOptions
@@ -54,7 +54,7 @@ _PIXELS_IN_PITCH = 8
 _BYTES_EACH = 4 * 4
 
 
-class Seen(Protocol):
+class DomainInput(Protocol):
     """One input of a run.
 
     Attributes
@@ -76,13 +76,13 @@ class Seen(Protocol):
         """Open the result that the run goes to, as its only writer."""
         ...
 
-    def lay(self, found: Domains, at: int, expression: Expression | None) -> Found:
+    def lay(self, found: Domains, at: int, expression: Expression | None) -> DomainRunContent:
         """Return what is written of the slice number `at`."""
         ...
 
 
 @dataclass(frozen=True)
-class SeenSpots:
+class SpotsInput:
     """The spots of a section, and where their result goes."""
 
     section: Section
@@ -115,7 +115,7 @@ class SeenSpots:
                 result.log("slide", path=self.section.need_slide().path.resolve())
             yield result
 
-    def lay(self, found: Domains, at: int, expression: Expression | None) -> Found:
+    def lay(self, found: Domains, at: int, expression: Expression | None) -> DomainRunContent:
         """Label the spots, and the places nearest to each."""
         assert expression is not None
         labels, domains = found.labels[at], new_domains(found.n_domains)
@@ -129,7 +129,7 @@ class SeenSpots:
         confidence = {CONFIDENCE: found.confidence[at]}
         spots = label_spots(self.section.need_spots(), labels, domains, **confidence)
         spots.obsm[EMBEDDING] = found.embedding[at]
-        return Found(
+        return DomainRunContent(
             domains=domains,
             grid=grid,
             label=nearest_labels(xy, labels, grid, reach),
@@ -140,7 +140,7 @@ class SeenSpots:
 
 
 @dataclass(frozen=True)
-class SeenField:
+class FieldInput:
     """The superpixels of a field, at one of its levels."""
 
     result: ResultFolder
@@ -170,7 +170,7 @@ class SeenField:
         """Open the result that the run goes to, as its only writer."""
         return ResultFolder.adding(self.result.path, run, clear_dead_locks=clear_dead_locks)
 
-    def lay(self, found: Domains, at: int, expression: Expression | None) -> Found:
+    def lay(self, found: Domains, at: int, expression: Expression | None) -> DomainRunContent:
         """Label the superpixels."""
         base, labels = self.field.grid, found.labels[at]
         shape = self.field.latent[self.level].shape
@@ -179,7 +179,7 @@ class SeenField:
         raster[self.row, self.column] = labels
         domains = new_domains(found.n_domains)
         values = [d.value for d in domains]
-        return Found(
+        return DomainRunContent(
             domains=domains,
             grid=grid,
             label=raster_labels(raster),
@@ -189,7 +189,7 @@ class SeenField:
         )
 
 
-def see(options: DomainsOptions, cache: Cache, job: Job) -> Sequence[Seen]:
+def open_inputs(options: DomainsOptions, cache: Cache, job: Job) -> Sequence[DomainInput]:
     """Open what domains are found in.
 
     Raises
@@ -221,10 +221,10 @@ def see(options: DomainsOptions, cache: Cache, job: Job) -> Sequence[Seen]:
         check_storable(section.need_spots(), section.where)
     paths = name_outputs(options.out, [section.name for section in opened])
     slices = spots_slices(opened, job)
-    return [SeenSpots(*one) for one in zip(opened, paths, slices, strict=True)]
+    return [SpotsInput(*one) for one in zip(opened, paths, slices, strict=True)]
 
 
-def _see_fields(options: DomainsOptions, job: Job) -> Sequence[Seen]:
+def _see_fields(options: DomainsOptions, job: Job) -> Sequence[DomainInput]:
     paths, out = options.sections, options.out
     if out is not None and [out.resolve()] != [path.resolve() for path in paths]:
         msg = f"{out}: domains of superpixels go into the result itself; name no other folder."
@@ -246,7 +246,7 @@ def _see_fields(options: DomainsOptions, job: Job) -> Sequence[Seen]:
     return seen
 
 
-def _see_field(result: ResultFolder, superpixel_um: float | None, job: Job) -> SeenField:
+def _see_field(result: ResultFolder, superpixel_um: float | None, job: Job) -> FieldInput:
     """Read the latents of the newest run, at the level whose superpixels are so wide."""
     run = result.latest_run()
     field = result.field(run)
@@ -269,7 +269,7 @@ def _see_field(result: ResultFolder, superpixel_um: float | None, job: Job) -> S
     pitch = field.grid.scale_um(level)
     xy = np.column_stack([column, row]).astype(np.float64) * pitch
     slice_ = Slice(result.name, xy, pitch, latent=np.concatenate(latents))
-    return SeenField(result, run, field, level, row, column, slice_)
+    return FieldInput(result, run, field, level, row, column, slice_)
 
 
 def _level_of(superpixel_um: float, widths: Sequence[float], result: ResultFolder) -> int:
@@ -321,15 +321,15 @@ def _check_memory(
     raise InputError(msg, option="superpixel_um")
 
 
-def expression_of_spots(seen: Sequence[Seen], found: Domains) -> Expression | None:
+def expression_of_spots(seen: Sequence[DomainInput], found: Domains) -> Expression | None:
     """Compare the domains over the spots of all sections together; None for superpixels."""
-    if not isinstance(seen[0], SeenSpots):
+    if not isinstance(seen[0], SpotsInput):
         return None
     genes = seen[0].slice.genes
     pairs = [
         (counts_of(one.section.need_spots(), genes), labels)
         for one, labels in zip(seen, found.labels, strict=True)
-        if isinstance(one, SeenSpots)
+        if isinstance(one, SpotsInput)
     ]
     symbols = symbols_of(seen[0].section.need_spots(), genes)
     values = [d.value for d in new_domains(found.n_domains)]

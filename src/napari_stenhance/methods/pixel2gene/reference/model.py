@@ -12,8 +12,11 @@ from numpy.typing import NDArray
 
 from napari_stenhance.features.encoder import FeatureTile
 from napari_stenhance.methods.field import Decoder
-from napari_stenhance.methods.pixel2gene.reference.network import ForwardSum, Member
-from napari_stenhance.methods.pixel2gene.reference.recipe import Recipe
+from napari_stenhance.methods.pixel2gene.reference.network import (
+    Pixel2GeneReferenceMember,
+    Pixel2GeneReferenceNet,
+)
+from napari_stenhance.methods.pixel2gene.reference.recipe import Pixel2GeneReferenceRecipe
 from napari_stenhance.methods.protocol import Latent
 from napari_stenhance.methods.saved import (
     Tensors,
@@ -29,17 +32,17 @@ _LARGEST = float(np.finfo(np.float16).max)
 
 
 @dataclass(frozen=True)
-class FittedReference:
+class Pixel2GeneReferenceModel:
     """Trained members: `Fitted`.
 
     Attributes
     ----------
     decoder : Decoder
         Without weights: the latent holds the genes.
-    members : tuple of Member
+    members : tuple of Pixel2GeneReferenceMember
     covered : int
         Superpixels under a spot: a superpixel has this part of a spot's counts.
-    recipe : Recipe
+    recipe : Pixel2GeneReferenceRecipe
     pitch_um : float
     encoder : str
         Name of the encoder whose features it was trained on.
@@ -48,9 +51,9 @@ class FittedReference:
     """
 
     decoder: Decoder
-    members: tuple[Member, ...]
+    members: tuple[Pixel2GeneReferenceMember, ...]
     covered: int
-    recipe: Recipe
+    recipe: Pixel2GeneReferenceRecipe
     pitch_um: float
     encoder: str
     encoder_identity: str
@@ -138,7 +141,7 @@ class FittedReference:
         save_model(folder, tensors, config)
 
     @classmethod
-    def load(cls, folder: Path, device: torch.device) -> FittedReference:
+    def load(cls, folder: Path, device: torch.device) -> Pixel2GeneReferenceModel:
         """Read what `save` wrote.
 
         Raises
@@ -147,8 +150,8 @@ class FittedReference:
             If files are missing or damaged.
         """
 
-        def make(tensors: Tensors, config: dict[str, Any]) -> FittedReference:
-            recipe = Recipe(
+        def make(tensors: Tensors, config: dict[str, Any]) -> Pixel2GeneReferenceModel:
+            recipe = Pixel2GeneReferenceRecipe(
                 **{**config["recipe"], "hidden": tuple(config["recipe"]["hidden"])},
             )
             genes = len(config["genes"])
@@ -170,8 +173,12 @@ class FittedReference:
 
 
 def _member(
-    tensors: Tensors, prefix: str, recipe: Recipe, genes: int, device: torch.device
-) -> Member:
+    tensors: Tensors,
+    prefix: str,
+    recipe: Pixel2GeneReferenceRecipe,
+    genes: int,
+    device: torch.device,
+) -> Pixel2GeneReferenceMember:
     own = {
         name.removeprefix(prefix): torch.from_numpy(values).to(device)
         for name, values in tensors.items()
@@ -179,6 +186,6 @@ def _member(
     }
     low, span = own.pop("low"), own.pop("span")
     inputs = own["layers.0.weight"].shape[1]
-    network = ForwardSum(inputs, genes, recipe.hidden, recipe.slope, recipe.floor)
+    network = Pixel2GeneReferenceNet(inputs, genes, recipe.hidden, recipe.slope, recipe.floor)
     network.load_state_dict(own)
-    return Member(network.to(device).eval(), low, span)
+    return Pixel2GeneReferenceMember(network.to(device).eval(), low, span)

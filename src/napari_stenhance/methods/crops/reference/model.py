@@ -14,8 +14,8 @@ from torch import nn
 from napari_stenhance.features.crops import CropMap
 from napari_stenhance.features.encoder import FeatureTile
 from napari_stenhance.methods.crops.reference.recipe import (
-    Recipe,
-    array_numbers,
+    CropReferenceRecipe,
+    array_codes,
     groups_of,
     sees_raw,
 )
@@ -38,7 +38,7 @@ _NETWORK = "network."
 
 
 @dataclass(frozen=True)
-class FittedReference:
+class CropReferenceModel:
     """A network: `FittedCrops`.
 
     Spots and points between them are predicted in groups of about 50 in their order, as published;
@@ -48,7 +48,7 @@ class FittedReference:
     ----------
     decoder : Decoder
         Without weights: the latent holds the genes.
-    recipe : Recipe
+    recipe : CropReferenceRecipe
     network : Module
     array_of_um : ndarray of float64, shape (3, 2)
         From (x, y, 1) in micrometres to (column, row) on the array that was learned from.
@@ -63,7 +63,7 @@ class FittedReference:
     """
 
     decoder: Decoder
-    recipe: Recipe
+    recipe: CropReferenceRecipe
     network: nn.Module
     array_of_um: NDArray[np.float64]
     crops_um: tuple[float, ...]
@@ -161,7 +161,7 @@ class FittedReference:
         with torch.inference_mode(), inference_errors("Prediction"):
             for low in range(0, len(crops), at_once):
                 some = np.arange(low, low + at_once).clip(max=len(crops) - 1)
-                seen = (crops[some], array_numbers(array_xy[some]), there[some])
+                seen = (crops[some], array_codes(array_xy[some]), there[some])
                 out = self.network(*(torch.tensor(part).to(device) for part in seen))
                 parts.append([o[: len(crops) - low].cpu().numpy() for o in out])
         genes, attention = (np.concatenate(p) for p in zip(*parts, strict=True))
@@ -187,7 +187,9 @@ class FittedReference:
         save_model(folder, tensors, config)
 
     @classmethod
-    def load(cls, folder: Path, recipe: Recipe, device: torch.device) -> FittedReference:
+    def load(
+        cls, folder: Path, recipe: CropReferenceRecipe, device: torch.device
+    ) -> CropReferenceModel:
         """Read what `save` wrote.
 
         Raises
@@ -196,7 +198,7 @@ class FittedReference:
             If files are missing or damaged.
         """
 
-        def make(tensors: Tensors, config: dict[str, Any]) -> FittedReference:
+        def make(tensors: Tensors, config: dict[str, Any]) -> CropReferenceModel:
             decoder, crops_um = decoder_of(tensors, config), tuple(config["crops_um"])
             network = recipe.make(config["dim"], len(crops_um), decoder.channels)
             network.load_state_dict(

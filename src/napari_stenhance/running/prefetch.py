@@ -11,7 +11,7 @@ Item = TypeVar("Item")
 Done = TypeVar("Done")
 
 
-def ahead(do: Callable[[Item], Done], items: Iterable[Item], workers: int) -> Iterator[Done]:
+def prefetch(do: Callable[[Item], Done], items: Iterable[Item], workers: int) -> Iterator[Done]:
     """Do something to items in so many threads, one item further than those, in order."""
     waiting: deque[Future[Done]] = deque()
     with ThreadPoolExecutor(workers) as pool:

@@ -46,7 +46,7 @@ def unit_names(attributes: Mapping[str, Any]) -> list[str]:
     return ["pixel" if name in {"px", "css_pixel"} else name for name in names]
 
 
-def look_of(kind: str, attributes: Mapping[str, Any]) -> dict[str, Any]:
+def display_attributes(kind: str, attributes: Mapping[str, Any]) -> dict[str, Any]:
     """Return the look of a layer from what `as_layer_data_tuple` says about it."""
     look = {key: plain(attributes[key]) for key in (*_ALL, *_SOME[kind]) if key in attributes}
     look["units"] = unit_names(attributes)

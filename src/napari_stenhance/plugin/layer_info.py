@@ -40,7 +40,7 @@ Role = Literal[
 
 
 @dataclass(frozen=True, eq=False)
-class Shown:
+class LayerInfo:
     """What a layer shows: kept in its metadata.
 
     Attributes
@@ -88,18 +88,18 @@ class Shown:
         return {KEY: self}
 
 
-def shown(layer: Layer) -> Shown | None:
+def layer_info(layer: Layer) -> LayerInfo | None:
     """Tell what a layer shows; None if it is not ours."""
     found = layer.metadata.get(KEY)
-    return found if isinstance(found, Shown) else None
+    return found if isinstance(found, LayerInfo) else None
 
 
 def layers_of(
     viewer: ViewerModel, *roles: Role, result: Path | None = None, run: str | None = None
-) -> Iterator[tuple[Layer, Shown]]:
+) -> Iterator[tuple[Layer, LayerInfo]]:
     """List our layers with some roles, from the bottom up."""
     for layer in list(viewer.layers):
-        about = shown(layer)
+        about = layer_info(layer)
         if (
             about is not None
             and about.role in roles
@@ -109,7 +109,7 @@ def layers_of(
             yield layer, about
 
 
-def tiles_of(viewer: ViewerModel) -> TileCache:
+def viewer_tiles(viewer: ViewerModel) -> TileCache:
     """Return where the fields of a viewer keep tiles: one for all, so that its bound is theirs."""
     from napari_stenhance.storage.tile_cache import TileCache
 
@@ -165,9 +165,9 @@ def pixel_space(mpp: float | None) -> dict[str, Any]:
     return {"scale": (mpp or 1.0,) * 2, "units": (unit, unit), "axis_labels": ("y", "x")}
 
 
-def open_runs(viewer: ViewerModel) -> list[Shown]:
+def open_runs(viewer: ViewerModel) -> list[LayerInfo]:
     """List the runs that some layer shows, one entry each."""
-    runs: dict[tuple[Path | None, str], Shown] = {}
+    runs: dict[tuple[Path | None, str], LayerInfo] = {}
     for _, about in layers_of(viewer, "gene", "browse"):
         runs.setdefault((about.result, about.run), about)
     return list(runs.values())

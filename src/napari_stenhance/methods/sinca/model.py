@@ -10,10 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from napari_stenhance.methods.sinca.network import Network
-from napari_stenhance.methods.sinca.protocol import Imputed, Measured
-from napari_stenhance.methods.sinca.training import predict
-from napari_stenhance.methods.sinca.units import Units
+from napari_stenhance.methods.sinca.metacells import Metacells
+from napari_stenhance.methods.sinca.network import SincaNet
+from napari_stenhance.methods.sinca.protocol import Imputed, SpotCounts
+from napari_stenhance.methods.sinca.training import predict_shares
 from napari_stenhance.running.job import Job
 from napari_stenhance.scoring.metrics import gene_accuracy
 from napari_stenhance.section.spots import log1p_cp10k
@@ -24,10 +24,10 @@ _PER = np.float32(1e4)
 
 
 @dataclass(frozen=True)
-class Member:
+class SincaMember:
     """A trained network, and spots and cells as it sees them, (…, width)."""
 
-    network: Network
+    network: SincaNet
     spots: Tensor
     keys: Tensor
 
@@ -36,7 +36,7 @@ class Member:
         """Predict genes of all spots, (spots, genes), from their values in the cells."""
         values = torch.tensor(source, device=self.keys.device)
         parts = [
-            predict(self.network, some, self.keys, values).cpu()
+            predict_shares(self.network, some, self.keys, values).cpu()
             for some in self.spots.split(_SPOTS_AT_ONCE)
         ]
         return np.asarray(torch.cat(parts).numpy())
@@ -51,13 +51,13 @@ class Member:
 
 
 @dataclass(frozen=True)
-class FittedRobust:
+class SincaModel:
     """What `robust` learned of one section: `FittedImputation`.
 
     Attributes
     ----------
-    members : tuple of Member
-    units : Units
+    members : tuple of SincaMember
+    units : Metacells
         What spots attend to.
     per_library : float
         How much more of a spot's library a gene is than of the library of the cells, which may
@@ -66,30 +66,30 @@ class FittedRobust:
         NaN where a gene does not vary, or the cells have none of it.
     """
 
-    members: tuple[Member, ...]
-    units: Units
+    members: tuple[SincaMember, ...]
+    units: Metacells
     per_library: float
     held_out_r: NDArray[np.float32]
     held_out_r_given_depth: NDArray[np.float32]
     _attention: NDArray[np.float32] = field(repr=False)
 
     @classmethod
-    def of(
+    def from_members(
         cls,
-        members: tuple[Member, ...],
-        units: Units,
-        spots: Measured,
+        members: tuple[SincaMember, ...],
+        units: Metacells,
+        spots: SpotCounts,
         hidden_from: NDArray[np.int64],
         counted: NDArray[np.bool_],
         job: Job,
-    ) -> FittedRobust:
+    ) -> SincaModel:
         """Score members on what was hidden from them, and compare the libraries of both.
 
         Parameters
         ----------
-        members : tuple of Member
-        units : Units
-        spots : Measured
+        members : tuple of SincaMember
+        units : Metacells
+        spots : SpotCounts
         hidden_from : ndarray of int64, shape (shared genes,)
             A member that never saw a gene.
         counted : ndarray of bool, shape (spots,)

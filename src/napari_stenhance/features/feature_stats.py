@@ -15,7 +15,7 @@ Box = tuple[slice, slice]
 
 
 @dataclass(frozen=True)
-class Probe:
+class FeatureStats:
     """At most 4,096 tissue superpixels, whose mean and sd do for the whole slide.
 
     They are drawn with a fixed seed over the whole mask, whatever part of it is extracted, in
@@ -40,7 +40,7 @@ class Probe:
     taken: NDArray[np.bool_]
 
     @classmethod
-    def over(cls, tissue: NDArray[np.bool_], encoder: Encoder) -> Probe:
+    def over(cls, tissue: NDArray[np.bool_], encoder: Encoder) -> FeatureStats:
         """Draw from the tissue."""
         side = max(_SIDE, window_rows(encoder))
         rows, columns = (-(-n // side) for n in tissue.shape)

@@ -38,8 +38,8 @@ from napari_stenhance.section.section import Section, open_section
 from napari_stenhance.storage.cache import Cache
 from napari_stenhance.storage.pyramid import coarsen_all, mean_pool
 from napari_stenhance.storage.tiles import missing_tiles, write_tile
-from napari_stenhance.tasks.between import write_between
 from napari_stenhance.tasks.kept_model import KeptModel
+from napari_stenhance.tasks.predict_lattice import write_between
 from napari_stenhance.tasks.sight import Sight
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
-class Places:
+class DistinctPositions:
     """The different positions of observations, in the order in which they first occur.
 
     What learns from positions sees each place once, so that no observation is its own neighbour
@@ -29,7 +29,7 @@ class Places:
     of: NDArray[np.int64]
 
     @classmethod
-    def among(cls, xy: NDArray[np.float64]) -> Places:
+    def among(cls, xy: NDArray[np.float64]) -> DistinctPositions:
         """Find the places of finite positions, (observations, 2)."""
         _, first, place = np.unique(
             xy[:, 0] + 1j * xy[:, 1], return_index=True, return_inverse=True

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_stenhance.methods.protocol import Method
-    from napari_stenhance.methods.sample import Sample
+    from napari_stenhance.methods.training_section import TrainingSection
     from napari_stenhance.running.job import Job
     from napari_stenhance.section.grid import Grid
     from napari_stenhance.section.section import Section
@@ -152,7 +152,7 @@ def open_training(
         If it lacks spots, slide or scale, or its counts are neither raw nor come with libraries.
     """
     from napari_stenhance.section.spots import check_raw
-    from napari_stenhance.tasks.predicting import open_for
+    from napari_stenhance.tasks.inference import open_for
 
     opened = open_for(section, mpp, image=image, spots=True, slide=True, cache=cache, job=job)
     if opened.library is None:
@@ -160,13 +160,13 @@ def open_training(
     return opened
 
 
-def take_sample(section: Section, sight: Sight, method: Method, job: Job) -> Sample[Any]:
+def take_sample(section: Section, sight: Sight, method: Method, job: Job) -> TrainingSection[Any]:
     """Extract the features that a method needs to learn from the spots of a section."""
     import numpy as np
 
-    from napari_stenhance.methods.sample import Sample
+    from napari_stenhance.methods.training_section import TrainingSection
+    from napari_stenhance.section.distinct import DistinctPositions
     from napari_stenhance.section.footprint import Footprints
-    from napari_stenhance.section.places import Places
 
     slide, xy_um, geometry = section.need_slide(), section.spots_um(), section.geometry()
     for doubt in sight.doubts(slide):
@@ -179,8 +179,8 @@ def take_sample(section: Section, sight: Sight, method: Method, job: Job) -> Sam
     near = None if whole else under.mask(grid.shape, math.ceil(method.halo_um / grid.pitch_um))
     features: Any = sight.features(slide, job, near)
     on_tissue = Footprints.under(grid, xy_um, geometry, mask)
-    sample = Sample.of(section, features, on_tissue, method.least_share)
-    lost = len(Places.among(xy_um).first) - len(sample.xy_um)
+    sample = TrainingSection.from_section(section, features, on_tissue, method.least_share)
+    lost = len(DistinctPositions.among(xy_um).first) - len(sample.xy_um)
     if lost:
         job.note(f"{section.name}: {lost} spots off the tissue, or nearly empty, were left out.")
     return sample

@@ -15,7 +15,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.running.job import Job
-from napari_stenhance.section.cells import Cells
+from napari_stenhance.section.cells import CellReference
 from napari_stenhance.section.spots import log1p_cp10k
 
 Attended = Literal["cells", "centroids"]
@@ -26,7 +26,7 @@ _CELLS_AT_ONCE = 4096
 
 
 @dataclass(frozen=True)
-class Units:
+class Metacells:
     """Rows of counts that spots attend to.
 
     Attributes
@@ -46,15 +46,15 @@ class Units:
     composition: NDArray[np.float32]
 
     @classmethod
-    def of(
+    def from_cells(
         cls,
-        cells: Cells,
+        cells: CellReference,
         columns: NDArray[np.int64],
         attended: Attended,
         most: int,
         seed: int,
         job: Job,
-    ) -> Units:
+    ) -> Metacells:
         """Take each cell for itself, as long as there are at most `most`; else put alike together.
 
         Alike is told by K-means on 30 principal axes of log1p CP10k of the shared genes that vary
@@ -62,7 +62,7 @@ class Units:
 
         Parameters
         ----------
-        cells : Cells
+        cells : CellReference
         columns : ndarray of int64
             The genes that tell cells apart: those that spots have too.
         attended : {"cells", "centroids"}
