@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -104,6 +105,12 @@ def make_spots(amounts: NDArray[np.float64], seed: int, genes: int = 40) -> ad.A
     )
 
 
+def pytest_collection_finish() -> None:
+    """Leave what is imported by now out of the garbage collections that follow each viewer."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="session")
 def session_cache(tmp_path_factory: pytest.TempPathFactory) -> Cache:
     return Cache(tmp_path_factory.mktemp("cache"))
@@ -145,7 +152,7 @@ def make_slide(tmp_path: Path, cache: Cache) -> Callable[..., Slide]:
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def synthetic(section_files: list[Path], session_cache: Cache) -> Section:
     from napari_stenhance.section.section import open_section
 
