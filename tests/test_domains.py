@@ -37,7 +37,7 @@ from test_cli import files_of, run
 
 PITCH = 100.0
 # Enough for four bands.
-QUICK = ("--runs", 2, "--epochs", 5, "--device", "cpu")
+QUICK = ("--runs", 2, "--epochs", 5, "--device", "cpu", "--clustering", "kmeans")
 
 
 def banded(
@@ -88,7 +88,8 @@ def find(*sections: object, **options: Any) -> tuple[DomainRun, ...]:
 
 
 def quick(sections: object, **options: Any) -> DomainsOptions:
-    return DomainsOptions(sections=sections, runs=2, epochs=5, device="cpu", **options)  # type: ignore[arg-type]
+    few = {"runs": 2, "epochs": 5, "device": "cpu", "clustering": "kmeans"}
+    return DomainsOptions(sections=sections, **{**few, **options})  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")

@@ -48,7 +48,7 @@ QUICK = Pixel2GeneRecipe(members=5, hidden=(32, 32), schedule=SpotSchedule(epoch
 CPU = torch.device("cpu")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def sample(synthetic: Section, session_cache: Cache) -> TrainingSection:
     slide = synthetic.need_slide()
     features = extract(slide, StainEncoder(slide.scale()), Job(), cache=session_cache)
@@ -58,7 +58,7 @@ def sample(synthetic: Section, session_cache: Cache) -> TrainingSection:
     return TrainingSection.from_section(synthetic, features, under, 0.05)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def fitted(sample: TrainingSection) -> Pixel2GeneModel:
     return Pixel2GeneEnsemble("stain", 0, CPU, QUICK).fit([sample], sample.genes, Job())
 

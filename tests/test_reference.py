@@ -69,12 +69,12 @@ def _sample(section: Section, cache: Cache) -> TrainingSection:
     return TrainingSection.from_section(section, features, under, 0.0)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def sample(synthetic: Section, session_cache: Cache) -> TrainingSection:
     return _sample(synthetic, session_cache)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def fitted(sample: TrainingSection) -> Pixel2GeneReferenceModel:
     return Pixel2GeneReference("stain", 0, CPU, QUICK).fit([sample], sample.genes, Job())
 
@@ -404,7 +404,7 @@ def enhance(section_files: list[Path]) -> Callable[..., ResultFolder]:
 def test_a_run_is_a_result_like_any_other(
     enhance: Callable[..., ResultFolder], tmp_path: Path
 ) -> None:
-    result = enhance(tmp_path / "r", preset="reference", epochs=5, write="G1")
+    result = enhance(tmp_path / "r", preset="reference", write="G1")
     run = "pixel2gene-stain-reference"
     assert result.runs == (run,)
     field = result.field(run)
