@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 import time
@@ -40,13 +39,10 @@ def _look_through(
     assert {a.role for _, a in layers_of(person.viewer, "slide", "spots", "region")} == {
         "slide", "spots", "region",
     }  # fmt: skip
-    gaps = [0.0]
-    last = [time.monotonic()]
+    ticks: list[tuple[float, float]] = []
 
     def tick() -> None:
-        now = time.monotonic()
-        gaps.append(now - last[0])
-        last[0] = now
+        ticks.append((time.thread_time(), time.monotonic()))
 
     clock = QTimer()
     clock.timeout.connect(tick)
@@ -54,10 +50,11 @@ def _look_through(
     person.set_enhance(out, ", ".join(genes))
     person.run()
     clock.stop()
-    # Twice what it takes on two idle cores: napari needs some time for each new layer. Where tests
-    # run beside it, no core is idle.
-    alone = "PYTEST_XDIST_WORKER" not in os.environ
-    assert max(gaps) < (2 if alone else 4), "the interface froze"
+    # Twice what it takes on two idle cores: napari needs some time for each new layer. What waits
+    # for other programs is not the interface's doing, unless it waits for long.
+    busy, waiting = np.diff(ticks, axis=0).max(axis=0)
+    assert busy < 2, "the interface froze"
+    assert waiting < 12, "the interface froze"
     assert person.enhance.run_bar.label.text() == "Done."
     assert [p.desc for p in progress._all_instances] == []
     field = ResultFolder.open(out).field("pixel2gene-stain-robust")
