@@ -10,7 +10,7 @@ import zarr
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from napari_stenhance.features.crops import CropEncoder
+from napari_stenhance.features.encoder import CropEncoder
 from napari_stenhance.running.device import threads
 from napari_stenhance.running.job import Job
 from napari_stenhance.running.prefetch import prefetch

@@ -44,7 +44,7 @@ from napari_stenhance.storage.tiles import FILES, sweep_partial
 from napari_stenhance.storage.writing import writing
 
 if TYPE_CHECKING:
-    from napari_stenhance.features.extract import TissueKind
+    from napari_stenhance.features.masks import TissueKind
 
 FORMAT_VERSION = 2
 """Since 2, chunks and attributes carry checksums, and complete runs have a manifest."""

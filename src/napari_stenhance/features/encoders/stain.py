@@ -8,6 +8,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_stenhance.features.registry import Encoder
+
 SIGMAS_UM = (1.0, 2.0, 4.0, 8.0)
 VERSION = 2
 _FINEST_SIGMA_PX = 0.7
@@ -86,3 +88,8 @@ class StainEncoder:
         if len(scales) < len(self.sigmas_um):
             by_scale = by_scale[:, :, [scales.index(sigma) for sigma in self.sigmas_um]]
         return by_scale.reshape(rows, columns, self.dim)
+
+
+ENCODER = Encoder(
+    "stain", lambda: f"stain{VERSION}", superpixels=lambda slide: StainEncoder(slide.scale())
+)
