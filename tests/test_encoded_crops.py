@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from conftest import make_slide_pixels
 from napari_stenhance.errors import Cancelled, InputError
-from napari_stenhance.features.cropping import CHUNK, Crops
-from napari_stenhance.features.encoded import SAMPLE, EncodedCrops
+from napari_stenhance.features.cropping import read_crops
+from napari_stenhance.features.encoded import CHUNK, SAMPLE, EncodedCrops
 from napari_stenhance.features.opening import open_features
 from napari_stenhance.features.registry import Encoder, find_encoder
 from napari_stenhance.features.source import CropLayout, FeatureSettings, FeatureSource
@@ -93,31 +93,29 @@ def direct(
 def test_crops_are_centred_and_white_beyond_the_slide(make_slide: MakeSlide) -> None:
     pixels = np.full((100, 120, 3), 90, np.uint8)
     pixels[40:44, 50:54] = [[10, 20, 30]]
-    crops = Crops(
-        make_slide(pixels, mpp=0.5), Counting(), (8.0,)
-    )  # 1 pixel of a crop is 1 of these
+    slide = make_slide(pixels, mpp=0.5)  # 1 pixel of a crop is 1 of these
     # The corner between pixels 41 and 42 is at 41.5 pixels of the world.
-    (middle,) = crops.read(np.array([[51.5, 41.5]]) * 0.5, 8.0)
+    (middle,) = read_crops(slide, np.array([[51.5, 41.5]]) * 0.5, 8.0, 16)
     np.testing.assert_array_equal(middle[6:10, 6:10], np.broadcast_to([10, 20, 30], (4, 4, 3)))
     assert (middle != 90).any(axis=2).sum() == 16
-    corner, right = crops.read(np.array([[-0.5, -0.5], [119.5, 50.5]]) * 0.5, 8.0)
+    at_edges = np.array([[-0.5, -0.5], [119.5, 50.5]]) * 0.5
+    corner, right = read_crops(slide, at_edges, 8.0, 16)
     assert (corner[8:, 8:] == 90).all()
     assert (corner[:8] == 255).all()
     assert (corner[:, :8] == 255).all()
     assert (right[:, :8] == 90).all()
     assert (right[:, 8:] == 255).all()
-    assert (crops.read(np.array([[-900.0, 3.0], [9e4, 9e4]]), 8.0) == 255).all()
+    assert (read_crops(slide, np.array([[-900.0, 3.0], [9e4, 9e4]]), 8.0, 16) == 255).all()
 
 
 def test_a_crop_does_not_depend_on_its_company(slide: Slide) -> None:
-    crops = Crops(slide, Counting(), SIZES)
     xy = np.random.default_rng(1).uniform(-30, 1000, (60, 2))
     for size in SIZES:
-        together = crops.read(xy, size)
+        together = read_crops(slide, xy, size, 16)
         np.testing.assert_array_equal(together, direct(slide, xy, size, 16))
         order = np.random.default_rng(2).permutation(60)
-        np.testing.assert_array_equal(crops.read(xy[order], size), together[order])
-        np.testing.assert_array_equal(crops.read(xy[7:9], size), together[7:9])
+        np.testing.assert_array_equal(read_crops(slide, xy[order], size, 16), together[order])
+        np.testing.assert_array_equal(read_crops(slide, xy[7:9], size, 16), together[7:9])
 
 
 def test_features_of_cells_and_of_positions_are_the_same(slide: Slide, cache: Cache) -> None:

@@ -6,18 +6,23 @@ import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from napari_stenhance.features.cropping import CHUNK, Crops
+from napari_stenhance.features.cropping import read_crops
 from napari_stenhance.features.crops import CropFeatures
+from napari_stenhance.features.encoder import CropEncoder
 from napari_stenhance.features.masks import mask_version
+from napari_stenhance.running.device import threads
+from napari_stenhance.running.prefetch import prefetch
 from napari_stenhance.storage.cache import still_there
 from napari_stenhance.storage.checked import CheckedArray, checked, open_node
-from napari_stenhance.storage.tiles import create_array, sweep_partial
+from napari_stenhance.storage.tiles import create_array, is_done, sweep_partial
 
+CHUNK = 32
 SAMPLE = 512
 # Entries of "crops" have no checksums.
 _KIND = "crops2"
@@ -32,9 +37,10 @@ class EncodedCrops(CropFeatures):
     takes to encode, the disk that half precision would save is nothing.
     """
 
-    @cached_property
-    def _crops(self) -> Crops:
-        return Crops(self.slide, self.settings.crop_encoder, self.crops.sizes_um)
+    @property
+    def encoder(self) -> CropEncoder:
+        """On the device of the run."""
+        return self.settings.crop_encoder
 
     @property
     def fingerprint(self) -> str:
@@ -44,18 +50,22 @@ class EncodedCrops(CropFeatures):
     @property
     def doubts(self) -> tuple[str, ...]:
         """What the encoder says of such crops of the slide."""
-        mpp, encoder = self.slide.scale(), self._crops.encoder
-        return tuple(d for size in self.crops.sizes_um for d in encoder.doubts(mpp, size))
+        mpp = self.slide.scale()
+        return tuple(d for size in self.crops.sizes_um for d in self.encoder.doubts(mpp, size))
 
     @cached_property
     def key(self) -> str:
         """Of the cache entry of the grid."""
-        return self._crops.key(mask_version(self.settings.tissue), self.grid.key())
+        return self._key(mask_version(self.settings.tissue), self.grid.key())
+
+    def _key(self, *of: str) -> str:
+        sizes = "+".join(f"{s:.17g}" for s in self.crops.sizes_um) + "um"
+        return "-".join([self.slide.sha256[:32], self.encoder.fingerprint(), sizes, *of])
 
     @property
     def dim(self) -> int:
         """Length of a feature vector, over all sizes."""
-        return self._crops.dim
+        return self.encoder.dim * len(self.crops.sizes_um)
 
     @cached_property
     def _order(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -99,8 +109,43 @@ class EncodedCrops(CropFeatures):
                 with cache.building(_KIND, key) as folder:
                     _create(folder, len(xy_um), self.dim)
             values = _open(entry)
-            self._crops.fill(values, xy_um, self.job, wanted)
+            self._fill(values, xy_um, wanted)
         return values
+
+    def _fill(
+        self, values: zarr.Array[Any], xy_um: NDArray[np.float64], wanted: NDArray[np.bool_]
+    ) -> None:
+        """Encode the chunks of positions that hold a wanted one and are missing."""
+        chunks = [
+            slice(i, min(i + CHUNK, len(xy_um)))
+            for i in range(0, len(xy_um), CHUNK)
+            if wanted[i : i + CHUNK].any()
+        ]
+        missing = [c for c in chunks if not is_done(values, (c.start // CHUNK,))]
+        if not missing:
+            return
+        total, left = (sum(c.stop - c.start for c in some) for some in (chunks, missing))
+        sizes_um, side = self.crops.sizes_um, self.encoder.side_px
+
+        def read(chunk: slice) -> list[NDArray[np.uint8]]:
+            return [read_crops(self.slide, xy_um[chunk], size, side) for size in sizes_um]
+
+        # What is read, and about as much again while it is averaged.
+        chunk_bytes = 2 * CHUNK * len(sizes_um) * side**2 * 3
+        workers = max(min(threads(), self.job.memory_bytes // chunk_bytes), 1)
+        doing = f"Encoding crops of {self.slide.name} with {self.encoder.name}"
+        with self.job.stage(doing, total) as stage:
+            stage.skip(total - left)
+            for chunk, crops in zip(missing, prefetch(read, missing, workers), strict=True):
+                values[chunk] = np.concatenate([self._encode(c) for c in crops], axis=1)
+                stage.advance(chunk.stop - chunk.start)
+
+    def _encode(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        parts = []
+        for start in range(0, len(crops), self.encoder.batch):
+            self.job.check()
+            parts.append(self.encoder.encode(crops[start : start + self.encoder.batch]))
+        return np.concatenate(parts)
 
     @cached_property
     def _values(self) -> CheckedArray:
@@ -119,7 +164,7 @@ class EncodedCrops(CropFeatures):
             return np.empty((0, self.dim), np.float32)
         positions = np.ascontiguousarray(xy_um, np.float64)
         which = hashlib.sha256(positions.tobytes()).hexdigest()[:16]
-        key = self._crops.key(f"{self.slide.scale():.17g}mpp", f"at{which}")
+        key = self._key(f"{self.slide.scale():.17g}mpp", f"at{which}")
         values = self._stored(key, positions, np.ones(len(positions), bool))
         return self._scaled(np.asarray(values[:]), raw)
 

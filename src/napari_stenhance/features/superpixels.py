@@ -17,10 +17,8 @@ from napari_stenhance.features.feature_stats import FeatureStats
 from napari_stenhance.features.masks import find_tissue, mask_version
 from napari_stenhance.features.source import FeatureSource
 from napari_stenhance.running.device import inference_errors, threads
-from napari_stenhance.running.job import Job
 from napari_stenhance.running.prefetch import prefetch
 from napari_stenhance.section.grid import Grid
-from napari_stenhance.section.slide import Box, Slide
 from napari_stenhance.storage.cache import still_there
 from napari_stenhance.storage.checked import CheckedArray, checked, open_node
 from napari_stenhance.storage.tiles import (
@@ -133,25 +131,21 @@ class TileFeatures(FeatureSource):
 
     def extract(self, needed: NDArray[np.bool_] | None = None) -> None:
         """Extract the whole tiles that hold superpixels that are wanted."""
-        slide, encoder, grid, mask, job = self.slide, self.encoder, self.grid, self.tissue, self.job
+        mask, (values, moments) = self.tissue, self._arrays
         wanted = mask if needed is None else mask & needed
-        values, moments = self._arrays
         entry = self.settings.cache.entry(_KIND, self.key)
-        with self.settings.cache.lock(entry, job):
+        with self.settings.cache.lock(entry, self.job):
             sweep_partial(entry)
-            tiles = [
-                t
-                for t in tiles_of(grid.shape, tile_size(values))
-                if wanted[t.rows, t.columns].any()
-            ]
+            whole = tiles_of(self.grid.shape, tile_size(values))
+            tiles = [t for t in whole if wanted[t.rows, t.columns].any()]
             missing = [t for t in tiles if not is_done(values, t.index)]
-            probe = None if is_done(moments, (0,)) else FeatureStats.over(mask, encoder)
+            probe = None if is_done(moments, (0,)) else FeatureStats.over(mask, self.encoder)
             if missing:
-                boxes = [_tissue_box(t, mask, encoder) for t in missing]
-                doing = f"Extracting {encoder.name} features of {slide.name}"
-                with job.stage(doing, len(tiles)) as stage:
+                boxes = [self._tissue_box(t) for t in missing]
+                doing = f"Extracting {self.encoder.name} features of {self.slide.name}"
+                with self.job.stage(doing, len(tiles)) as stage:
                     stage.skip(len(tiles) - len(missing))
-                    encoded = _encode_ahead(slide, encoder, grid, boxes, job)
+                    encoded = self._encode_ahead(boxes)
                     for t, box, features in zip(missing, boxes, encoded, strict=True):
                         content = _on_tissue(features, t, box, mask)
                         write_tile(values, t, content)
@@ -159,8 +153,50 @@ class TileFeatures(FeatureSource):
                             probe.take((t.rows, t.columns), content)
                         stage.advance()
             if probe is not None:
-                _finish(probe, slide, encoder, grid, values, job)
+                self._finish(probe, values)
                 moments[:] = probe.moments()
+
+    def _tissue_box(self, tile: Tile) -> tuple[slice, slice]:
+        """Shrink a tile to the whole windows that hold its tissue: glass is not encoded."""
+        step = window_rows(self.encoder)
+        spans = []
+        for axis, span in enumerate((tile.rows, tile.columns)):
+            held = np.flatnonzero(self.tissue[tile.rows, tile.columns].any(axis=1 - axis))
+            low = (span.start + int(held[0])) // step * step
+            high = -(-(span.start + int(held[-1]) + 1) // step) * step
+            spans.append(slice(low, high))
+        return spans[0], spans[1]
+
+    def _encode_ahead(self, boxes: Sequence[tuple[slice, slice]]) -> Iterator[NDArray[np.float16]]:
+        """Read and encode boxes in as many threads as may compute, and yield them in order."""
+        encoder = self.encoder
+        halo_um = encoder.halo_px * encoder.mpp
+
+        def encode(box: tuple[slice, slice]) -> NDArray[np.float16]:
+            x0, y0, x1, y1 = self.grid.box_um(*box)
+            around = x0 - halo_um, y0 - halo_um, x1 + halo_um, y1 + halo_um
+            pixels = self.slide.read(around, encoder.mpp)
+            with inference_errors(f"Encoding with {encoder.name}"):
+                return encoder.encode(pixels).astype(np.float16)
+
+        workers = max(min(threads(), self.job.memory_bytes // _TILE_BYTES), 1)
+        return prefetch(encode, boxes, workers)
+
+    def _finish(self, probe: FeatureStats, values: zarr.Array[Any]) -> None:
+        """Take what the probe still lacks from tiles of earlier runs, or encode it by itself."""
+        size = tile_size(values)
+        tile_of = np.column_stack([probe.row, probe.column]) // size
+        for i, j in np.unique(tile_of[~probe.taken], axis=0):
+            if is_done(values, (i, j)):
+                box = slice(i * size, (i + 1) * size), slice(j * size, (j + 1) * size)
+                probe.take(box, np.asarray(values[box]))
+        boxes = probe.boxes_lacking()
+        if boxes:
+            doing = f"Sampling the tissue of {self.slide.name}"
+            with self.job.stage(doing, len(boxes)) as stage:
+                for box, features in zip(boxes, self._encode_ahead(boxes), strict=True):
+                    probe.take(box, features)
+                    stage.advance()
 
     def superpixels(
         self, row: NDArray[np.int64], column: NDArray[np.int64], *, raw: bool = False
@@ -211,44 +247,6 @@ def _create(group: zarr.Group, shape: tuple[int, int], dim: int, tile: int) -> N
     )
 
 
-def _tissue_box(
-    tile: Tile, tissue: NDArray[np.bool_], encoder: SuperpixelEncoder
-) -> tuple[slice, slice]:
-    """Shrink a tile to the whole windows that hold its tissue: glass is not encoded."""
-    step = window_rows(encoder)
-    spans = []
-    for axis, span in enumerate((tile.rows, tile.columns)):
-        held = np.flatnonzero(tissue[tile.rows, tile.columns].any(axis=1 - axis))
-        low = (span.start + int(held[0])) // step * step
-        high = -(-(span.start + int(held[-1]) + 1) // step) * step
-        spans.append(slice(low, high))
-    return spans[0], spans[1]
-
-
-def _box_with_halo(encoder: SuperpixelEncoder, grid: Grid, box: tuple[slice, slice]) -> Box:
-    x0, y0, x1, y1 = grid.box_um(*box)
-    halo = encoder.halo_px * encoder.mpp
-    return x0 - halo, y0 - halo, x1 + halo, y1 + halo
-
-
-def _encode_ahead(
-    slide: Slide,
-    encoder: SuperpixelEncoder,
-    grid: Grid,
-    boxes: Sequence[tuple[slice, slice]],
-    job: Job,
-) -> Iterator[NDArray[np.float16]]:
-    """Read and encode boxes in as many threads as may compute, and yield them in order."""
-
-    def encode(box: tuple[slice, slice]) -> NDArray[np.float16]:
-        pixels = slide.read(_box_with_halo(encoder, grid, box), encoder.mpp)
-        with inference_errors(f"Encoding with {encoder.name}"):
-            return encoder.encode(pixels).astype(np.float16)
-
-    workers = max(min(threads(), job.memory_bytes // _TILE_BYTES), 1)
-    return prefetch(encode, boxes, workers)
-
-
 def _on_tissue(
     encoded: NDArray[np.float16],
     tile: Tile,
@@ -272,28 +270,3 @@ def _on_tissue(
     ]
     target[there] = source[there]
     return full
-
-
-def _finish(
-    probe: FeatureStats,
-    slide: Slide,
-    encoder: SuperpixelEncoder,
-    grid: Grid,
-    values: zarr.Array[Any],
-    job: Job,
-) -> None:
-    """Take what the probe still lacks from tiles of earlier runs, or encode it by itself."""
-    lacking = ~probe.taken
-    size = tile_size(values)
-    tile_of = np.column_stack([probe.row, probe.column]) // size
-    for i, j in np.unique(tile_of[lacking], axis=0):
-        if is_done(values, (i, j)):
-            box = slice(i * size, (i + 1) * size), slice(j * size, (j + 1) * size)
-            probe.take(box, np.asarray(values[box]))
-    boxes = probe.boxes_lacking()
-    if boxes:
-        with job.stage(f"Sampling the tissue of {slide.name}", len(boxes)) as stage:
-            encoded = _encode_ahead(slide, encoder, grid, boxes, job)
-            for box, features in zip(boxes, encoded, strict=True):
-                probe.take(box, features)
-                stage.advance()

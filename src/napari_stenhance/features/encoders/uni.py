@@ -1,4 +1,10 @@
-"""UNI, a vision transformer trained on pathology; its weights must be asked for."""
+"""UNI, a vision transformer trained on pathology; its weights must be asked for.
+
+References
+----------
+Chen et al., Towards a general-purpose foundation model for computational pathology, Nature Medicine
+30:850-862 (2024), doi:10.1038/s41591-024-02857-3
+"""
 
 from __future__ import annotations
 
@@ -22,15 +28,7 @@ UNI = EncoderNetwork(
     repos=("MahmoodLab/UNI", "MahmoodLab/uni"),
     files=("pytorch_model.bin", "model.safetensors"),
     gated=True,
-    citation=(
-        "Chen et al., Towards a general-purpose foundation model for computational pathology, "
-        "Nature Medicine 30:850-862 (2024), doi:10.1038/s41591-024-02857-3"
-    ),
     half=True,
-    patch_px=16,
-    mpp=0.5,
-    params=303_350_784,
-    keys=342,
-    shapes="e7caf6eddf9e",
+    trained=True,
 )
 ENCODER = NetworkEntry("uni", "uni", lambda _name: UNI)
