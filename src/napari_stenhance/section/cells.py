@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.running.job import Job
-from napari_stenhance.section.formats.counts import StoredCounts
-from napari_stenhance.section.formats.h5ad import NO_ANNDATA, PUBLISHED_CELLS, ids_as_they_are
-from napari_stenhance.section.formats.hdf5 import look_through
+from napari_stenhance.section.formats.h5ad.spots import NO_ANNDATA, PUBLISHED_CELLS, ids_as_they_are
 from napari_stenhance.section.matching import match_genes
+from napari_stenhance.section.tables.counts import StoredCounts
+from napari_stenhance.section.tables.hdf5 import look_through
 from napari_stenhance.storage.reading import reading
 
 if TYPE_CHECKING:

@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.running.job import Job
-from napari_stenhance.section.formats.flat import cached_pyramid
-from napari_stenhance.section.formats.image import open_image
-from napari_stenhance.section.formats.pixels import Pixels
+from napari_stenhance.section.images.image import Pixels, open_image
+from napari_stenhance.section.pyramids import cached_pyramid
 from napari_stenhance.section.resample import area_average, area_weights
 from napari_stenhance.section.scale import check_mpp
 from napari_stenhance.storage.cache import Cache
@@ -118,7 +117,7 @@ class Slide:
         )
         if mpp is not None:
             return slide.with_mpp(mpp, "given")
-        return slide if image.mpp is None else slide.with_mpp(image.mpp, "the file's metadata")
+        return slide if image.mpp is None else slide.with_mpp(image.mpp, image.mpp_source)
 
     @cached_property
     def levels(self) -> tuple[da.Array, ...]:
