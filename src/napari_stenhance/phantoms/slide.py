@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 from napari_stenhance.phantoms.paint import Painter
 from napari_stenhance.running.job import Job
 from napari_stenhance.section.images.image import STRIP
-from napari_stenhance.section.pyramids import write_levels
-from napari_stenhance.storage.pyramid import create_levels
+from napari_stenhance.section.pyramids import write_pyramid
 from napari_stenhance.storage.tiles import tiles_of
 
 _QUALITY = 85
@@ -39,10 +38,8 @@ def write_slide(path: Path, painter: Painter, side_px: int, job: Job) -> None:
     job : Job
     """
     scratch = path.with_suffix(".levels")
-    group = zarr.open_group(scratch, mode="w")
-    levels = create_levels(group, (side_px, side_px), tile=STRIP, dtype="u1", channels=3)
-    with job.stage("Painting the slide", -(-side_px // STRIP)) as stage:
-        write_levels(levels, _strips(painter, side_px), stage)
+    group, strips = zarr.open_group(scratch, mode="w"), _strips(painter, side_px)
+    levels = write_pyramid(group, (side_px, side_px), strips, job, "Painting the slide")
     dots_per_cm = 1e4 / painter.mpp
     with (
         tifffile.TiffWriter(path, bigtiff=True) as tif,

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from napari_stenhance.section.formats.format import format_of
+from napari_stenhance.storage.reading import zarr_has
 
-_OURS = {"stenhance", "stenhance_layers"}
+_OURS = ("stenhance", "stenhance_layers")
 """Attributes that a result and saved layers carry."""
 
 
@@ -17,7 +17,11 @@ def get_reader(path: str | list[str]) -> Callable[[str], list[Any]] | None:
     """Return a reader if a path is a section, a result or saved layers of ours; else None."""
     if isinstance(path, list):
         return None
-    return read_layers if _is_ours(Path(path)) else None
+    where = Path(path)
+    # Other zarr folders are no sections.
+    is_zarr = (where / "zarr.json").is_file()
+    ours = zarr_has(where, *_OURS) if is_zarr else format_of(where) is not None
+    return read_layers if ours else None
 
 
 def read_layers(path: str) -> list[Any]:
@@ -29,15 +33,3 @@ def read_layers(path: str) -> list[Any]:
 
     viewer = current_viewer()
     return open_layers(Path(path), tiles=None if viewer is None else viewer_tiles(viewer))[0]
-
-
-def _is_ours(path: Path) -> bool:
-    """Ask what a zarr folder says of itself; of anything else, the formats of sections."""
-    zarr = path / "zarr.json"
-    if not zarr.is_file():
-        return format_of(path) is not None
-    try:
-        content = json.loads(zarr.read_text("utf-8"))
-        return not _OURS.isdisjoint(content["attributes"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
