@@ -14,6 +14,7 @@ from napari_stenhance.running.job import Job
 from napari_stenhance.section.distinct import DistinctPositions
 from napari_stenhance.section.formats.format import (
     SectionFiles,
+    SlideFile,
     format_of,
     section_formats,
 )
@@ -244,54 +245,40 @@ def open_section(
         If nothing is there, it is not recognised, its parts do not fit together, or the scale
         cannot be right.
     """
-    if not isinstance(path, str | Path):
-        return _open_table(path, mpp, image, cache, job)
-    path = Path(path)
-    if mpp is not None:
-        mpp = check_mpp(mpp, str(path))
-    kind = format_of(path)
-    if kind is None:
-        if not path.exists():
-            msg = f"{path}: there is no such file or folder."
-            raise InputError(msg)
-        *names, last = (one.name for one in section_formats())
-        msg = f"{path}: this is no section that can be read. Give {', '.join(names)}, or {last}."
-        raise InputError(msg)
-    found = kind.open(path)
+    found = _found(path, mpp, image)
     if isinstance(found, SectionFiles):
         placed = choose_image(found) if image is None else place_on(found, Path(image))
         return _assemble(found, placed, mpp, spots=spots, cache=cache, job=job)
     if image is not None:
         msg = f"{found.path}: this is an image itself; name a slide only for counts."
         raise InputError(msg, option="image")
-    slide = Slide.open(
-        found.path, mpp=found.mpp if mpp is None else mpp, name=found.name, cache=cache, job=job
-    )
+    mpp = found.mpp if mpp is None else mpp
+    slide = Slide.open(found.path, mpp=mpp, name=found.name, cache=cache, job=job)
     return Section(slide=slide, doubts=slide.doubts)
 
 
-def _open_table(
-    table: ad.AnnData,
-    mpp: float | None,
-    image: str | Path | None,
-    cache: Cache | None,
-    job: Job | None,
-) -> Section:
-    """Open spots that are in memory, with their slide if it is given.
+def _found(
+    path: str | Path | ad.AnnData, mpp: float | None, image: str | Path | None
+) -> SectionFiles | SlideFile:
+    """Ask the formats what lies at a path; spots in memory are taken as they are."""
+    if not isinstance(path, str | Path):
+        import anndata as ad
 
-    Raises
-    ------
-    InputError
-        If this is no AnnData, or it cannot be used.
-    """
-    import anndata as ad
-
-    if not isinstance(table, ad.AnnData):
-        msg = f"A section is a path, a Section or an AnnData, and no {type(table).__name__}."
+        if not isinstance(path, ad.AnnData):
+            msg = f"A section is a path, a Section or an AnnData, and no {type(path).__name__}."
+            raise InputError(msg)
+        return place_in_memory(path, "spots" if image is None else Path(image).stem)
+    path = Path(path)
+    if mpp is not None:
+        check_mpp(mpp, str(path))
+    if (found := format_of(path)) is not None:
+        return found.open(path)
+    if not path.exists():
+        msg = f"{path}: there is no such file or folder."
         raise InputError(msg)
-    found = place_in_memory(table, "spots" if image is None else Path(image).stem)
-    placed = SlideMatch(None) if image is None else place_on(found, Path(image))
-    return _assemble(found, placed, mpp, spots=True, cache=cache, job=job)
+    *names, last = (one.name for one in section_formats())
+    msg = f"{path}: this is no section that can be read. Give {', '.join(names)}, or {last}."
+    raise InputError(msg)
 
 
 def _assemble(

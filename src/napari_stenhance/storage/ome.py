@@ -8,7 +8,7 @@ from typing import Any
 
 import zarr
 
-from napari_stenhance.storage.tiles import colours_first
+from napari_stenhance.storage.tiles import y_axis
 
 with warnings.catch_warnings():
     # Importing it makes an instance of a class that it itself deprecates.
@@ -17,7 +17,7 @@ with warnings.catch_warnings():
     from ome_zarr.writer import write_multiscales_metadata
 
 Place = tuple[Sequence[float], Sequence[float]]
-"""Of a level: the sides of a pixel, and where the centre of the first lies, both (y, x)."""
+"""Of a level, (y, x): the sides of a pixel, and where the centre of the first lies."""
 
 
 def describe_levels(
@@ -27,19 +27,8 @@ def describe_levels(
     units: Sequence[str],
     name: str | None = None,
 ) -> None:
-    """Describe (y, x) or (c, y, x) levels of a group: scale, translation and unit of each.
-
-    Parameters
-    ----------
-    group : zarr.Group
-    levels : sequence of zarr arrays
-    places : sequence of tuple
-        One for each level.
-    units : sequence of str
-        Of y and x; "" is not named.
-    name : str, optional
-    """
-    colours = int(colours_first(levels[0]))
+    """Describe (y, x) or (c, y, x) levels of a group; of the units of y and x, "" is not named."""
+    colours = y_axis(levels[0])
     datasets = [
         {
             "path": level.basename,
@@ -51,7 +40,7 @@ def describe_levels(
         for level, (scale, translation) in zip(levels, places, strict=True)
     ]
     axes = [{"name": "c", "type": "channel"}] * colours
-    for axis, unit in zip(("y", "x"), units, strict=True):
+    for axis, unit in zip("yx", units, strict=True):
         axes.append({"name": axis, "type": "space", **({"unit": unit} if unit else {})})
     write_multiscales_metadata(group, datasets, fmt=FormatV05(), axes=axes, name=name)
 
@@ -61,19 +50,8 @@ def describe_labels(
     properties: Sequence[Mapping[str, Any]],
     colours: Mapping[int, Sequence[int]] | None,
 ) -> None:
-    """Say that described levels are a label image.
-
-    Parameters
-    ----------
-    group : zarr.Group
-    properties : sequence of mapping
-        What is known of each label: its "label-value", and more.
-    colours : mapping of int to sequence of int, optional
-        Red, green, blue and opacity of labels, 0 to 255.
-    """
-    about: dict[str, Any] = {}
-    if properties:
-        about["properties"] = list(properties)
+    """Say of described levels that they are labels, with their "label-value"s and RGBA colours."""
+    about: dict[str, Any] = {"properties": list(properties)} if properties else {}
     if colours:
         about["colors"] = [{"label-value": n, "rgba": list(c)} for n, c in colours.items()]
     ome: Any = group.attrs["ome"]

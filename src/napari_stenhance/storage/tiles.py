@@ -83,31 +83,28 @@ def _within(lengths: Sequence[int], shape: Sequence[int]) -> tuple[int, ...]:
     return tuple(min(c, n) for c, n in zip(lengths, shape, strict=True))
 
 
-def colours_first(array: zarr.Array[Any]) -> bool:
-    """Tell whether an array is (c, y, x), as OME-Zarr has colours; all others are (y, x, …)."""
-    return (getattr(array.metadata, "dimension_names", None) or "y")[0] == "c"
+def y_axis(array: zarr.Array[Any]) -> int:
+    """Return which axis is y, x being the next: 1 in (c, y, x), as OME-Zarr has colours, else 0."""
+    return int((getattr(array.metadata, "dimension_names", None) or "y")[0] == "c")
 
 
 def is_done(array: zarr.Array[Any], index: Index) -> bool:
     """Tell whether a chunk was written; stores write aside and rename, so it is whole."""
-    others = (0,) * (array.ndim - len(index))
-    full = (*others, *index) if colours_first(array) else (*index, *others)
+    before = (0,) * y_axis(array)
+    full = (*before, *index, *(0,) * (array.ndim - len(before) - len(index)))
     return chunk_file(array, full).is_file()
-
-
-def _of_plane(array: zarr.Array[Any], lengths: tuple[int, ...]) -> tuple[int, int]:
-    y = int(colours_first(array))
-    return lengths[y], lengths[y + 1]
 
 
 def tile_size(array: zarr.Array[Any]) -> int:
     """Return the side of an array's tiles; chunks are shorter along an axis that is."""
-    return max(_of_plane(array, array.chunks))
+    y = y_axis(array)
+    return int(max(array.chunks[y : y + 2]))
 
 
 def missing_tiles(array: zarr.Array[Any]) -> list[Tile]:
     """List the tiles of an array that were not written yet."""
-    tiles = tiles_of(_of_plane(array, array.shape), tile_size(array))
+    y = y_axis(array)
+    tiles = tiles_of((array.shape[y], array.shape[y + 1]), tile_size(array))
     return [tile for tile in tiles if not is_done(array, tile.index)]
 
 
@@ -126,15 +123,15 @@ def sweep_partial(folder: Path) -> None:
 
 
 def read_box(array: zarr.Array[Any], rows: slice, columns: slice) -> NDArray[Any]:
-    """Read rows and columns of an array, (y, x, …) whatever its order."""
-    if colours_first(array):
-        return np.moveaxis(np.asarray(array[:, rows, columns]), 0, -1)
-    return np.asarray(array[rows, columns])
+    """Read rows and columns of an array as (y, x, …)."""
+    y = y_axis(array)
+    values = np.asarray(array[(*(slice(None),) * y, rows, columns)])
+    return np.moveaxis(values, 0, -1) if y else values
 
 
 def write_tile(array: zarr.Array[Any], tile: Tile, values: NDArray[Any]) -> None:
     """Write one whole tile, (y, x, …), atomically."""
-    where: tuple[slice, ...] = (tile.rows, tile.columns)
-    if colours_first(array):
-        where, values = (slice(None), *where), np.moveaxis(values, -1, 0)
+    y = y_axis(array)
+    values = np.moveaxis(values, -1, 0) if y else values
+    where = (*(slice(None),) * y, tile.rows, tile.columns)
     array[where] = np.ascontiguousarray(values, dtype=array.dtype)
