@@ -168,25 +168,23 @@ def majority_pool(values: NDArray[Any]) -> NDArray[Any]:
     return pooled
 
 
-def coarsen(
-    fine: zarr.Array[Any], coarse: zarr.Array[Any], pool: Pool, stage: Stage | None = None
-) -> int:
-    """Fill the chunks of the next level that are missing; return how many were built."""
-    tiles = missing_tiles(coarse)
-    for tile in tiles:
-        rows, columns = (slice(2 * s.start, 2 * s.stop) for s in (tile.rows, tile.columns))
-        write_tile(coarse, tile, pool(read_box(fine, rows, columns)))
-        if stage is not None:
-            stage.advance()
-    return len(tiles)
-
-
 def coarsen_all(levels: Sequence[zarr.Array[Any]], pool: Pool, stage: Stage | None = None) -> int:
-    """Fill every coarse level from the finest down; return how many chunks were built.
+    """Fill what is missing of every coarse level, from the finest down.
 
-    A stage advances by one with each.
+    Returns
+    -------
+    int
+        How many tiles were built; a stage advances with each.
     """
-    return sum(coarsen(fine, coarse, pool, stage) for fine, coarse in itertools.pairwise(levels))
+    built = 0
+    for fine, coarse in itertools.pairwise(levels):
+        for tile in missing_tiles(coarse):
+            rows, columns = (slice(2 * s.start, 2 * s.stop) for s in (tile.rows, tile.columns))
+            write_tile(coarse, tile, pool(read_box(fine, rows, columns)))
+            built += 1
+            if stage is not None:
+                stage.advance()
+    return built
 
 
 def read_tile(
