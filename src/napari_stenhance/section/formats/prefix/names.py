@@ -39,11 +39,10 @@ def prefixes(names: Collection[str]) -> list[str]:
 
 def slides_alone(names: Collection[str]) -> list[str]:
     """Return the prefixes that have an image and no counts, sorted."""
-    counted = prefixes(names)
     starts = {
         n.removesuffix(part) for part in IMAGES for n in names if n.endswith(part) and n[0] != "."
     }
-    return sorted(starts.difference(counted))
+    return sorted(starts.difference(prefixes(names))) if starts else []
 
 
 def named_by(

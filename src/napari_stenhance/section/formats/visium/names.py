@@ -27,6 +27,7 @@ _PICTURE = re.compile(
     r"|fiducials)\w*|cytassist_image)\.\w+"
 )
 _HD = re.compile(r".*tissue_positions\.parquet|binned_outputs")
+_TELLING = re.compile("tissue_positions|scalefactors_json|binned_outputs")
 _PREFERRED = ("filtered", "", "raw")
 
 
@@ -93,11 +94,13 @@ def root_of(path: Path) -> Path | None:
     for root in (path, path / "outs"):
         names = names_in(root)
         inner = names_in(root / "spatial") if "spatial" in names else []
-        if any(_HD.fullmatch(name) for name in (*names, *inner)):
+        # Thousands of images may lie there: the patterns would take milliseconds.
+        telling = [name for name in (*names, *inner) if _TELLING.search(name)]
+        if any(map(_HD.fullmatch, telling)):
             continue
-        if any(_POSITIONS.fullmatch(name) for name in (*names, *inner)):
+        if any(map(_POSITIONS.fullmatch, telling)):
             return root
-        if any(_SCALEFACTORS.fullmatch(n) for n in (*names, *inner)) and _hold_counts(names):
+        if any(map(_SCALEFACTORS.fullmatch, telling)) and _hold_counts(names):
             return root
     return None
 
@@ -222,7 +225,7 @@ def roots_of(path: Path) -> tuple[Path | None, Path | None]:
 
 def aggregate_above(folder: Path) -> Path | None:
     """Find the root of `spaceranger aggr` from the folder of one of its samples."""
-    if not any(_SCALEFACTORS.fullmatch(name) for name in names_in(folder)):
+    if not any(map(_SCALEFACTORS.fullmatch, filter(_TELLING.search, names_in(folder)))):
         return None
     for root in (folder.resolve().parent, folder.resolve().parent.parent):
         names = names_in(root)
