@@ -88,8 +88,8 @@ class SpotSums:
             np.arange(int(right_um / VISIUM_PITCH_UM * 2) + 1),
             indexing="ij",
         )
-        there = (row + column) % 2 == 0
-        array = np.stack([row[there], column[there]], axis=1)
+        even = (row + column) % 2 == 0
+        array = np.stack([row[even], column[even]], axis=1)
         first = VISIUM_DIAMETER_UM / 2
         xy = first + array[:, ::-1] * np.array([0.5, np.sqrt(3) / 2]) * VISIUM_PITCH_UM
         inside = (xy[:, 0] <= right_um) & (xy[:, 1] <= bottom_um)

@@ -39,14 +39,14 @@ def saved_layers(path: Path) -> list[tuple[Any, dict[str, Any], str]]:
         raise InputError(msg)
     with reading(path, advice="save the layers again"):
         group = zarr.open_group(path, mode="r")
-        about: Any = group.attrs[KEY]
-        version = about["format_version"]
+        saved: Any = group.attrs[KEY]
+        version = saved["format_version"]
         newer = version > FORMAT_VERSION
     if newer:
         msg = f"{path}: saved in format {version}; update napari-stenhance to read it."
         raise InputError(msg)
     with reading(path, advice="save the layers again"):
-        return [_open(path, group, entry) for entry in about["layers"]]
+        return [_open(path, group, entry) for entry in saved["layers"]]
 
 
 def _open(

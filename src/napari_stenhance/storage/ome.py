@@ -51,8 +51,8 @@ def describe_labels(
     colours: Mapping[int, Sequence[int]] | None,
 ) -> None:
     """Say of described levels that they are labels, with their "label-value"s and RGBA colours."""
-    about: dict[str, Any] = {"properties": list(properties)} if properties else {}
+    said: dict[str, Any] = {"properties": list(properties)} if properties else {}
     if colours:
-        about["colors"] = [{"label-value": n, "rgba": list(c)} for n, c in colours.items()]
+        said["colors"] = [{"label-value": n, "rgba": list(c)} for n, c in colours.items()]
     ome: Any = group.attrs["ome"]
-    group.attrs["ome"] = {**ome, "image-label": about}
+    group.attrs["ome"] = {**ome, "image-label": said}

@@ -125,10 +125,10 @@ def mean_pool(values: NDArray[Any]) -> NDArray[np.float32]:
     # One quarter of the pixels after the other: tiles of a thousand channels are large.
     for i, j in itertools.product((0, 1), (0, 1)):
         quarter = values[i::2, j::2].astype(np.float32)
-        there = np.isfinite(quarter)
-        quarter[~there] = 0
+        finite = np.isfinite(quarter)
+        quarter[~finite] = 0
         total[: quarter.shape[0], : quarter.shape[1]] += quarter
-        count[: quarter.shape[0], : quarter.shape[1]] += there
+        count[: quarter.shape[0], : quarter.shape[1]] += finite
     with np.errstate(invalid="ignore"):
         total /= count
     return total

@@ -135,5 +135,5 @@ def names_in(folder: Path) -> list[str]:
 
 def shares_stem(name: str, stem: str) -> bool:
     """Tell whether a file's stem is the given one, or begins with it and a separator."""
-    own = Path(name).stem
-    return own == stem or (own.startswith(stem) and own[len(stem)] in "_-. ")
+    file_stem = Path(name).stem
+    return file_stem == stem or (file_stem.startswith(stem) and file_stem[len(stem)] in "_-. ")

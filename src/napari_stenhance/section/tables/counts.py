@@ -153,9 +153,9 @@ class StoredCounts:
             If it is no matrix of numbers, or damaged.
         """
         if isinstance(matrix, h5py.Group):
-            about = matrix.attrs
-            kind = str(about.get("encoding-type", about.get("h5sparse_format", "")))[:3]
-            shape = tuple(int(n) for n in about.get("shape", about.get("h5sparse_shape", ())))
+            attrs = matrix.attrs
+            kind = str(attrs.get("encoding-type", attrs.get("h5sparse_format", "")))[:3]
+            shape = tuple(int(n) for n in attrs.get("shape", attrs.get("h5sparse_shape", ())))
             if kind not in {"csr", "csc"} or len(shape) != 2:
                 msg = f"{matrix.name} is no matrix"
                 raise ValueError(msg)
@@ -198,8 +198,8 @@ class StoredCounts:
             if len(across) and not 0 <= across.min() <= across.max() < most:
                 msg = "an index lies outside the matrix"
                 raise ValueError(msg)
-            there = values != 0
-            values, along, across = values[there], along[there], across[there]
+            not_zero = values != 0
+            values, along, across = values[not_zero], along[not_zero], across[not_zero]
             pair = (along, across) if self.kind == "csr" else (across, along)
             yield values, *pair, last / lines
             first = last

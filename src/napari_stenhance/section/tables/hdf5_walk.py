@@ -62,8 +62,8 @@ class Walk:
 
     def attributes(self, item: Any) -> None:
         for key in item.attrs:
-            about = item.attrs.get_id(key)
-            if about.get_space().get_simple_extent_npoints() * about.dtype.itemsize > self.size:
+            value = item.attrs.get_id(key)
+            if value.get_space().get_simple_extent_npoints() * value.dtype.itemsize > self.size:
                 msg = f"the attribute {key} is larger than the file"
                 raise Wrong(msg)
             item.attrs[key]

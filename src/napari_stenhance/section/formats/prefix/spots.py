@@ -55,10 +55,10 @@ def open_prefix(path: Path) -> SectionFiles:
     doubts: list[str] = []
 
     def choose(choices: tuple[str, ...]) -> Path | None:
-        there = [prefix + name for name in choices if prefix + name in names]
-        if len(there) > 1:
-            doubts.append(f"{there[0]} is read, and {', '.join(there[1:])} is not.")
-        return folder / there[0] if there else None
+        present = [prefix + name for name in choices if prefix + name in names]
+        if len(present) > 1:
+            doubts.append(f"{present[0]} is read, and {', '.join(present[1:])} is not.")
+        return folder / present[0] if present else None
 
     counts, locations, image = map(choose, (named.COUNTS, named.LOCATIONS, named.IMAGES))
     # Counts there are: they make a prefix.

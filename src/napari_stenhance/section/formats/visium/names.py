@@ -262,8 +262,8 @@ def _belonging(
         for folder, name in files
         if (m := pattern.fullmatch(name))
     ]
-    same = [f for f, own in found if own == prefix]
+    same = [f for f, file_prefix in found if file_prefix == prefix]
     if same or not alone:
         return same
-    others = {own for _, own in found}
+    others = {file_prefix for _, file_prefix in found}
     return [f for f, _ in found] if len(others) == 1 and "" in {prefix, *others} else []

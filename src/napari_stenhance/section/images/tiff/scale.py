@@ -72,8 +72,8 @@ def _physical_size(xml: str, series: Any) -> tuple[float, float] | None:
     pixels = [p for p in ElementTree.fromstring(xml).iter() if p.tag.endswith("}Pixels")]
     height, width = (series.shape[series.axes.index(axis)] for axis in "YX")
     fitting = [p for p in pixels if (p.get("SizeX"), p.get("SizeY")) == (f"{width}", f"{height}")]
-    own = [p for p in fitting if _first_page(p) == series.keyframe.index] or fitting
-    stated = [size for p in own if (size := _stated_size(p)) is not None]
+    of_page = [p for p in fitting if _first_page(p) == series.keyframe.index] or fitting
+    stated = [size for p in of_page if (size := _stated_size(p)) is not None]
     # Images of one size without their pages, of different scales: nobody can tell.
     return stated[0] if stated and all(size == stated[0] for size in stated) else None
 

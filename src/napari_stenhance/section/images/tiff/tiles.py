@@ -134,11 +134,11 @@ class TiffLevel:
                 np.array(values[:needed], np.int64)
                 for values in (page.dataoffsets, page.databytecounts)
             )
-            there = (offsets != 0) & (counts != 0)
+            stored = (offsets != 0) & (counts != 0)
             if (np.minimum(offsets, counts) < 0).any():
                 msg = "its tiles lie nowhere"
                 raise ValueError(msg)
-            if (offsets[there] > self._file.size - counts[there]).any():
+            if (offsets[stored] > self._file.size - counts[stored]).any():
                 msg = "the file ends before its tiles do"
                 raise ValueError(msg)
 
@@ -198,11 +198,11 @@ class TiffLevel:
                 self._rows(plane, i, j, slice(first - i * high, last - i * high))
                 for plane in range(self._planes)
             ]
-            there = [plane for plane in planes if plane is not None]
-            if len(there) < len(planes):
+            present = [plane for plane in planes if plane is not None]
+            if len(present) < len(planes):
                 continue
             x0, x1 = max(left, j * wide), min(right, (j + 1) * wide)
-            values = np.concatenate(there, axis=-1) if len(there) > 1 else there[0]
+            values = np.concatenate(present, axis=-1) if len(present) > 1 else present[0]
             values = values[:, x0 - j * wide : x1 - j * wide]
             out[first - top : last - top, x0 - left : x1 - left] = self._to_rgb(values)
         return out
