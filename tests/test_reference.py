@@ -315,8 +315,9 @@ def test_the_field_is_positive_and_the_same_in_any_tiles(
     assert np.isnan(one[:, ~tissue]).all()
     np.testing.assert_array_equal(one, _latents(fitted, sample.features, 48))
     # By hand, for one superpixel and gene.
-    row, column = np.argwhere(tissue)[500]
-    seen = torch.from_numpy(sample.features.superpixels(row, column, raw=True))
+    at = np.argwhere(tissue)[500:501].T
+    (row,), (column,) = at
+    seen = torch.from_numpy(sample.features.superpixels(*at, raw=True)[0])
     each = [
         float((m.network(seen)[3] * m.span[3] + m.low[3]).detach()) / 81 for m in fitted.members
     ]
