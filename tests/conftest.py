@@ -14,9 +14,15 @@ import pandas as pd
 import pytest
 import pyvips
 import scipy.sparse as sp
+import torch
 from numpy.typing import NDArray
 from scipy import fft, ndimage
 
+from napari_stenhance.features.masks import TissueKind
+from napari_stenhance.features.opening import open_features
+from napari_stenhance.features.registry import find_encoder
+from napari_stenhance.features.source import FeatureSettings, FeatureSource
+from napari_stenhance.running.job import Job
 from napari_stenhance.section.section import Section
 from napari_stenhance.section.slide import Slide
 from napari_stenhance.storage.cache import Cache
@@ -109,6 +115,14 @@ def pytest_collection_finish() -> None:
     """Leave what is imported by now out of the garbage collections that follow each viewer."""
     gc.collect()
     gc.freeze()
+
+
+def stain_features(slide: Slide, cache: Cache, tissue: TissueKind = "density") -> FeatureSource:
+    """Extract the superpixels of `stain`."""
+    settings = FeatureSettings(find_encoder("stain"), torch.device("cpu"), cache, tissue)
+    features = open_features(slide, settings, Job())
+    features.extract()
+    return features
 
 
 @pytest.fixture(scope="session")
