@@ -36,7 +36,7 @@ import psutil
 
 from fuzz_damage import Target, damaged
 from fuzz_hdf5 import Forking
-from napari_stenhance.section.formats import hdf5
+from napari_stenhance.section.tables import hdf5
 
 MODULES = ("fuzz_tables", "fuzz_images", "fuzz_results")
 SECONDS = 10.0

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from napari_stenhance.section.formats import hdf5
+from napari_stenhance.section.tables import hdf5
 
 _FORKING = """
 import json, os, sys
