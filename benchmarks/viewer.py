@@ -25,6 +25,7 @@ from napari_stenhance.plugin.spots import lookup_table
 from napari_stenhance.plugin.worker import Running
 from napari_stenhance.results.genes import gene_group
 from napari_stenhance.results.result import ResultFolder
+from napari_stenhance.results.runs import FieldRun
 from napari_stenhance.running.job import Job
 from napari_stenhance.section.section import open_section
 from napari_stenhance.storage.cache import Cache
@@ -92,7 +93,7 @@ def main() -> None:
         result = ResultFolder.open(folder / "worker.stenhance.zarr")
         run = result.runs[0]
         layer = add_layers(viewer, run_layers(result, run))[0]
-        group = gene_group(result, run, "G1")
+        group = gene_group(FieldRun(result, run), "G1")
         assert group is not None
         pinned = open_levels(group)
 

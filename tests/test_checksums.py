@@ -19,13 +19,14 @@ from typer.testing import CliRunner
 from conftest import write_image
 from napari_stenhance.cli import app
 from napari_stenhance.errors import InputError
-from napari_stenhance.methods.field import GeneField
 from napari_stenhance.methods.registry import load_fitted
 from napari_stenhance.results.domains import domain_run
+from napari_stenhance.results.field import GeneField
 from napari_stenhance.results.genes import is_written, write_gene, written_genes
-from napari_stenhance.results.imputed import imputed_run, write_imputed_image
+from napari_stenhance.results.imputed import imputed_run
 from napari_stenhance.results.proof import UNPROVEN, verify_run
 from napari_stenhance.results.result import ResultFolder
+from napari_stenhance.results.runs import FieldRun
 from napari_stenhance.results.tables import open_table
 from napari_stenhance.running.job import Job
 from napari_stenhance.section.grid import Grid
@@ -254,12 +255,12 @@ def test_a_damaged_or_missing_manifest_is_said(path: Path) -> None:
 
 def test_genes_that_are_pinned_later_are_in_it(path: Path, cache: Cache) -> None:
     with ResultFolder.adding(path, "write") as result:
-        assert not is_written(result, RUN, "A")
-        write_gene(result, RUN, result.field(RUN), "A", Job())
-        assert is_written(result, RUN, "A")
-        write_imputed_image(imputed_run(result), "B")
+        assert not is_written(FieldRun(result, RUN), "A")
+        write_gene(FieldRun(result, RUN), "A", Job())
+        assert is_written(FieldRun(result, RUN), "A")
+        write_gene(imputed_run(result), "B", Job())
     result = ResultFolder.open(path)
-    assert written_genes(result, RUN) == ("A", "C/c")
+    assert written_genes(FieldRun(result, RUN)) == ("A", "C/c")
     for kind, run, gene in (("fields", RUN, "A"), ("imputed", IMPUTED, "B")):
         verify_run(path, kind, run, Job(), proven=True)  # type: ignore[arg-type]
         file = path / kind / run / "genes" / gene / "s0/c/0/0"
@@ -344,15 +345,15 @@ def test_a_result_of_format_1_opens_and_says_that_nothing_proves_it(old: Path, t
 
 def test_a_result_of_format_1_is_continued_and_stays_unproven(old: Path, cache: Cache) -> None:
     with ResultFolder.adding(old, "write") as result:
-        write_gene(result, RUN, result.field(RUN), "A", Job())
+        write_gene(FieldRun(result, RUN), "A", Job())
         run = result.start_run("m", {"learned_from": []}, {"seed": 0, "doubts": []}, GRID)
         fill_field(result.create_field(run, make_decoder(), GRID))
         result.write_tissue(np.ones(GRID.shape, bool), GRID)
         result.complete_run(run, Job())
     result = ResultFolder.open(old)
-    assert result.about["format_version"] == 1
+    assert result.attributes["format_version"] == 1
     assert result.runs == (RUN, run)
-    assert written_genes(result, RUN) == ("A", "C/c")
+    assert written_genes(FieldRun(result, RUN)) == ("A", "C/c")
     assert f"Doubt: {UNPROVEN}" in info(InfoOptions(path=old))
     # What is new has its checksums all the same.
     (old / f"fields/{run}/latent/s0/c/0/0/0").unlink()

@@ -15,7 +15,7 @@ from sklearn.cluster import KMeans
 from napari_stenhance.errors import Cancelled, InputError
 from napari_stenhance.features.extract import FeatureMap, extract
 from napari_stenhance.features.stain import StainEncoder
-from napari_stenhance.methods.field import Decoder
+from napari_stenhance.methods.decoder import Decoder
 from napari_stenhance.methods.genes import MOST_MAPS, choose_genes
 from napari_stenhance.methods.pixel2gene.reference.method import Pixel2GeneReference
 from napari_stenhance.methods.pixel2gene.reference.model import Pixel2GeneReferenceModel

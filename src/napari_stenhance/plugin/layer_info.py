@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Layer
 
-    from napari_stenhance.methods.field import GeneField
     from napari_stenhance.plugin.spots import Colours
     from napari_stenhance.results.domain_edit import DomainEdit
+    from napari_stenhance.results.field import GeneField
     from napari_stenhance.results.imputed import ImputedRun
     from napari_stenhance.section.section import Section
     from napari_stenhance.storage.tile_cache import TileCache

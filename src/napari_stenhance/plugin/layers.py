@@ -23,8 +23,8 @@ from napari_stenhance.plugin.regions import region_layer
 from napari_stenhance.plugin.spots import TOTAL, SpotColours
 
 if TYPE_CHECKING:
-    from napari_stenhance.methods.field import GeneField, What
     from napari_stenhance.results.domains import DomainRun
+    from napari_stenhance.results.field import GeneField, What
     from napari_stenhance.results.result import ResultFolder
     from napari_stenhance.running.job import Job
     from napari_stenhance.section.section import Section
@@ -253,7 +253,7 @@ def open_layers(
         If it is none of these, or cannot be used.
     """
     from napari_stenhance.plugin.saved import is_saved, saved_layers
-    from napari_stenhance.results.about import ADVICE
+    from napari_stenhance.results.attributes import ADVICE
     from napari_stenhance.results.result import ResultFolder
     from napari_stenhance.section.section import open_section
     from napari_stenhance.storage.reading import reading

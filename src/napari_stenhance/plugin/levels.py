@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import dask.array as da
     import zarr
 
-    from napari_stenhance.methods.field import GeneField, What
+    from napari_stenhance.results.field import GeneField, What
     from napari_stenhance.section.slide import Slide
 
 _SAMPLED = 1024

@@ -9,8 +9,8 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from napari_stenhance.methods.field import GeneField
-from napari_stenhance.results.about import ADVICE, KEY
+from napari_stenhance.results.attributes import ADVICE, KEY
+from napari_stenhance.results.field import GeneField
 from napari_stenhance.results.ome import describe_image
 from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.storage.checked import folder_of, has_node, open_node

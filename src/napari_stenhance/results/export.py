@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
-from napari_stenhance.methods.field import Decoder, GeneField
+from napari_stenhance.methods.decoder import Decoder
+from napari_stenhance.results.field import GeneField
 from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.results.tables import storable
 from napari_stenhance.running.job import Job
@@ -43,7 +44,7 @@ def about_prediction(
     result: ResultFolder, run: str, geometry: dict[str, Any], unit: str
 ) -> dict[str, Any]:
     """Return `uns`: what identifies the prediction, beside the geometry of positions."""
-    slide = result.about["slide"]
+    slide = result.attributes["slide"]
     prediction = {"unit": unit, "run": run, "slide": slide["name"], "slide_sha256": slide["sha256"]}
     return {
         "stenhance": geometry,
@@ -80,14 +81,14 @@ def at_spots(
     """
     import anndata as ad
 
-    about = result.about["slide"]
-    if section.slide is not None and section.slide.sha256 != about["sha256"]:
-        msg = f"{section.name}: its slide is not the one of this result ({about['name']})."
+    slide = result.attributes["slide"]
+    if section.slide is not None and section.slide.sha256 != slide["sha256"]:
+        msg = f"{section.name}: its slide is not the one of this result ({slide['name']})."
         raise InputError(msg)
     field = result.field(run)
     spots = section.need_spots()
-    xy_um = positions_px(spots, section.name) * about["mpp"]
-    geometry = section.geometry().in_um(about["mpp"])
+    xy_um = positions_px(spots, section.name) * slide["mpp"]
+    geometry = section.geometry().in_um(slide["mpp"])
     tissue = result.tissue(run)
     under = Footprints.under(field.grid, xy_um, geometry, tissue)
     averaged = under.counts()
@@ -101,7 +102,7 @@ def at_spots(
         X=field.decoder.values(under.mean(latents), chosen),
         obs=spots.obs.assign(superpixels=averaged),
         var=genes_table(field.decoder, chosen),
-        obsm={"spatial": xy_um / about["mpp"]},
+        obsm={"spatial": xy_um / slide["mpp"]},
         uns=about_prediction(result, run, asdict(geometry), field.unit),
     )
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from napari_stenhance.methods.field import Decoder
+    from napari_stenhance.methods.decoder import Decoder
     from napari_stenhance.methods.protocol import Latent
     from napari_stenhance.section.lattice import FinerLattice
     from napari_stenhance.section.section import Section

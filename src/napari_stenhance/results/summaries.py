@@ -10,7 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from napari_stenhance.methods.field import GeneField
+from napari_stenhance.results.field import GeneField
 from napari_stenhance.scoring.markers import marker_scores
 from napari_stenhance.section.grid import Grid
 from napari_stenhance.section.spots import log1p_cp10k

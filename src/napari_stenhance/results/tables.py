@@ -13,7 +13,7 @@ import zarr
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from napari_stenhance.errors import InputError
-from napari_stenhance.results.about import ADVICE
+from napari_stenhance.results.attributes import ADVICE
 from napari_stenhance.storage.checked import folder_of
 from napari_stenhance.storage.reading import reading, reason_of
 

@@ -28,7 +28,7 @@ from napari_stenhance.tasks.write import WriteOptions, write
 if TYPE_CHECKING:
     from napari.viewer import Viewer
 
-    from napari_stenhance.methods.field import Decoder
+    from napari_stenhance.methods.decoder import Decoder
     from napari_stenhance.results.result import ResultFolder
 
 
