@@ -417,9 +417,13 @@ def test_results_in_one_viewer_share_a_cache(tiny: Path) -> None:
     viewer = ViewerModel()
     for _ in range(2):
         layers, _ = open_layers(tiny, tiles=viewer_tiles(viewer))
-        add_layers(viewer, [one for one in layers if "browse" in one[1]["name"]])
-    fields = [about.field for _, about in layers_of(viewer, "browse") if about.field is not None]
+        add_layers(
+            viewer, [one for one in layers if one[1]["metadata"]["stenhance"].role.name == "browse"]
+        )
+    runs = [info.run for _, info in layers_of(viewer, "browse")]
+    fields = [run.field for run in runs if isinstance(run, FieldRun)]
     assert len(fields) == 2
+    assert len(runs) == 4, "and the imputation"
     assert fields[0] is not fields[1]
     assert fields[0].tiles is fields[1].tiles is viewer_tiles(viewer)
 
@@ -476,13 +480,15 @@ def test_the_key_of_a_grid_holds_all_of_it() -> None:
 def test_a_damaged_tile_is_a_hole_in_the_viewer_and_said_once(
     path: Path, notifications: list[object]
 ) -> None:
-    from napari_stenhance.plugin.levels import field_levels, image_levels
-    from napari_stenhance.storage.pyramid import open_levels
+    from napari_stenhance.plugin.levels import shown_levels
+    from napari_stenhance.storage.levels import Levels
+    from napari_stenhance.storage.pyramid import mean_pool, open_levels
 
     result = ResultFolder.open(path)
     field, group = result.field(RUN), result.run_group(RUN)
-    images = image_levels(open_levels(group["genes/C%2Fc"]))  # type: ignore[arg-type]
-    browsed = field_levels(field, "A")
+    arrays = open_levels(group["genes/C%2Fc"])  # type: ignore[arg-type]
+    images = shown_levels(Levels.from_arrays(arrays, mean_pool))
+    browsed = shown_levels(field.levels("A"))
     for file in (LATENT, f"fields/{RUN}/genes/C%2Fc/s0/c/0/0"):
         _flip(path / file)
     for levels in (browsed, images):

@@ -130,7 +130,7 @@ def test_edits_are_saved_beside_and_reopen_as_they_were(
     shown = [
         (layer, about)
         for layer, about in layers_of(person.viewer, "domains", "domain spots")
-        if about.run == edited.name
+        if about.run == edited
     ]
     assert all(layer.visible for layer, _ in shown)
     assert dock.source.currentText().endswith("stamgc-robust-edited")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -11,13 +11,18 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from napari_stenhance.plugin.layer_info import KEY, LayerData, LayerInfo, Role, pixel_space
 from napari_stenhance.plugin.levels import limits
 from napari_stenhance.section.spots import log1p_cp10k
 
 if TYPE_CHECKING:
     import anndata as ad
     import zarr
+    from napari.layers import Points
 
+    from napari_stenhance.section.spots import SpotGeometry
+
+SPOTS = Role("spots", 6)
 COLORMAP = "viridis"
 TOTAL = ""
 
@@ -132,3 +137,38 @@ def lookup_table() -> NDArray[np.float32]:
 
     table: NDArray[Any] = ensure_colormap(COLORMAP).map(np.linspace(0, 1, 256))
     return table.astype(np.float32)
+
+
+def points_layer(
+    xy: NDArray[Any],
+    title: str,
+    geometry: SpotGeometry,
+    mpp: float | None,
+    info: LayerInfo,
+    **look: Any,
+) -> LayerData:
+    """Make a layer of spots at (x, y) in full-resolution pixels, at their true size."""
+    in_pixels = geometry.unit == "pixel" or mpp is None
+    attributes = {
+        "name": title,
+        "size": geometry.spot_diameter_um / (1.0 if in_pixels else mpp or 1.0),
+        "symbol": geometry.spot_shape,
+        "border_width": 0,
+        "opacity": 0.8,
+        "metadata": info.metadata(),
+        **pixel_space(mpp),
+        **look,
+    }
+    return np.asarray(xy, np.float64)[:, 1::-1], attributes, "points"
+
+
+def colour_spots(
+    layer: Points, gene: str, ends: tuple[float, float] | None = None
+) -> tuple[float, float]:
+    """Colour spots, or a lattice, by a gene; return what the first and last colour mean."""
+    info: LayerInfo = layer.metadata[KEY]
+    assert info.colours is not None
+    layer.metadata[KEY] = replace(info, gene=gene)
+    layer.face_color, ends = info.colours.paint(gene, ends)
+    layer.name = info.colours.label(info.name, gene)
+    return ends

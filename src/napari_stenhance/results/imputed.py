@@ -54,6 +54,11 @@ class ImputedRun(GeneRun):
         int(attributes["number"])
 
     @property
+    def number(self) -> int:
+        """How many imputations the result had before it."""
+        return int(self.attributes["number"])
+
+    @property
     def index(self) -> list[zarr.Array[Any]]:
         """Which spot each pixel shows, finest level first; -1 where there is none."""
         return open_levels(open_node(self.group, "index", zarr.Group), self.grid.shape)
@@ -179,15 +184,13 @@ def imputed_runs(result: ResultFolder) -> tuple[ImputedRun, ...]:
     """List the imputation runs of a result that are complete, oldest first."""
     if not has_node(result.group, ImputedRun.kind):
         return ()
-    runs: list[tuple[int, ImputedRun]] = []
-    for folder in folder_of(open_node(result.group, ImputedRun.kind, zarr.Group)).iterdir():
-        # What a killed process left has no attributes yet.
-        if (folder / "zarr.json").is_file() and KEY in (
-            run := ImputedRun(result, folder.name)
-        ).group.attrs:
-            runs.append((int(run.attributes["number"]), run))
-            check_run(result.path, run.kind, run.name, proven=result.proven)
-    return tuple(run for _, run in sorted(runs, key=lambda pair: (pair[0], pair[1].name)))
+    folders = folder_of(open_node(result.group, ImputedRun.kind, zarr.Group)).iterdir()
+    # What a killed process left has no attributes yet.
+    found = [ImputedRun(result, f.name) for f in folders if (f / "zarr.json").is_file()]
+    runs = [run for run in found if KEY in run.group.attrs]
+    for run in runs:
+        check_run(result.path, run.kind, run.name, proven=result.proven)
+    return tuple(sorted(runs, key=lambda run: (run.number, run.name)))
 
 
 def imputed_run(result: ResultFolder, name: str = "") -> ImputedRun:

@@ -97,6 +97,11 @@ class GeneRun(Run, GeneSource):
     pooled: ClassVar[bool]
     """Whether coarse levels of images that are written are means; else, as they are looked at."""
 
+    @property
+    @abstractmethod
+    def number(self) -> int:
+        """How many of its kind the result had before it."""
+
 
 R = TypeVar("R", bound=Run)
 

@@ -25,6 +25,11 @@ class FieldRun(GeneRun):
     kind = "fields"
     pooled = True
 
+    @property
+    def number(self) -> int:
+        """How many fields the result had before it."""
+        return self.result.runs.index(self.name)
+
     @cached_property
     def field(self) -> GeneField:
         """What was predicted."""

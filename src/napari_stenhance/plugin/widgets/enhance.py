@@ -174,8 +174,8 @@ class EnhanceWidget(QWidget):
         add_layers(self._viewer, [region_layer(section.name, section.mpp, section=section)])
         layer = next(
             layer
-            for layer, about in layers_of(self._viewer, "region")
-            if same_slide(about.section, section)
+            for layer, info in layers_of(self._viewer, "region")
+            if same_slide(info.section, section)
         )
         layer.visible = True
         self._viewer.layers.selection.active = layer
