@@ -46,7 +46,7 @@ from napari_stenhance.methods.pixel2gene.reference.rows import (
 )
 from napari_stenhance.methods.registry import load_fitted
 from napari_stenhance.methods.training_section import TrainingSection
-from napari_stenhance.results.export import at_spots, at_superpixels
+from napari_stenhance.results.predictions import at_spots, at_superpixels
 from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.running.job import Event, Job, Note, Progress
 from napari_stenhance.scoring.metrics import pearson

@@ -14,7 +14,7 @@ import zarr
 from conftest import make_slide_pixels
 from napari_stenhance.errors import InputError
 from napari_stenhance.methods.decoder import Decoder
-from napari_stenhance.results.export import write_h5ad
+from napari_stenhance.results.export_format import export_table
 from napari_stenhance.results.genes import gene_group, gene_id, write_gene
 from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.results.runs import FieldRun
@@ -199,12 +199,12 @@ def test_only_the_log_holds_times_hosts_and_paths(
 def test_a_table_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     table = ad.AnnData(np.ones((2, 2), "f4"))
     out = tmp_path / "new" / "t.h5ad"
-    write_h5ad(table, out)
+    export_table(table, out)
     before = out.read_bytes()
     with pytest.raises(InputError, match="lies here already"):
-        write_h5ad(table, out)
+        export_table(table, out)
     assert out.read_bytes() == before
     assert [f.name for f in out.parent.iterdir()] == ["t.h5ad"]
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot be written"):
-        write_h5ad(table, tmp_path / "file" / "t.h5ad")
+        export_table(table, tmp_path / "file" / "t.h5ad")

@@ -37,8 +37,8 @@ def table_of(run: Run, at: Any, genes: Sequence[str] | None) -> ad.AnnData:
         If there are no spots, they belong to another slide, or a gene is not there.
     """
     from napari_stenhance.api.read import read
-    from napari_stenhance.results.export import at_spots
     from napari_stenhance.results.imputed_table import only_genes
+    from napari_stenhance.results.predictions import at_spots
 
     if isinstance(run, ImputedRun | DomainRun) and at is not None:
         msg = f"{run.result.path}: the run {run.name} holds its own spots already; leave out `at`."

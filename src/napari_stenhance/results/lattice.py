@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import zarr
 
 from napari_stenhance.errors import InputError
-from napari_stenhance.results.export import about_prediction, genes_table
+from napari_stenhance.results.predictions import about_prediction, genes_table
 from napari_stenhance.results.proof import record_files
 from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.results.tables import write_table

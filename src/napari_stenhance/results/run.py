@@ -131,7 +131,8 @@ def run_of(result: ResultFolder, runs: Sequence[R], name: str, what: str, maker:
         msg = f"{result.path}: no run in this result is complete; run the same command again."
         raise InputError(msg)
     names = ", ".join(run.name for run in runs) or f"none; make one with {maker}"
-    msg = f"{result.path}: there is no {what} {name!r}; there are: {names}."
+    named = f" {name!r}" if name else ""
+    msg = f"{result.path}: there is no {what}{named}; there are: {names}."
     raise InputError(msg)
 
 

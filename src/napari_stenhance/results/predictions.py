@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,13 +13,10 @@ from napari_stenhance.errors import InputError
 from napari_stenhance.methods.decoder import Decoder
 from napari_stenhance.results.field import GeneField
 from napari_stenhance.results.result import ResultFolder
-from napari_stenhance.results.tables import storable
 from napari_stenhance.running.job import Job
 from napari_stenhance.section.footprint import Footprints
 from napari_stenhance.section.section import Section
 from napari_stenhance.section.spots import SpotGeometry, positions_px
-from napari_stenhance.storage.atomic import atomic_path
-from napari_stenhance.storage.hdf5 import save_h5ad
 from napari_stenhance.storage.tiles import tiles_of
 
 if TYPE_CHECKING:
@@ -163,16 +159,3 @@ def _chosen(field: GeneField, genes: Sequence[str] | None) -> NDArray[np.intp]:
     if genes is None:
         return np.arange(len(field.genes))
     return field.decoder.indices_of(genes)
-
-
-def write_h5ad(table: ad.AnnData, out: Path) -> None:
-    """Write an `.h5ad` whole or not at all.
-
-    Raises
-    ------
-    InputError
-        If something lies at `out`, or its folder cannot be written.
-    """
-    table.obs, table.var = storable(table.obs), storable(table.var)
-    with atomic_path(out) as aside:
-        save_h5ad(table, aside, compression="gzip")
