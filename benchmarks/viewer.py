@@ -18,11 +18,11 @@ import numpy as np
 from qtpy.QtWidgets import QApplication
 from timing import median_seconds
 
+from napari_stenhance.plugin.colours import lookup_table
 from napari_stenhance.plugin.genes import browse, browse_layer
 from napari_stenhance.plugin.layers import section_layers
 from napari_stenhance.plugin.levels import shown_levels
 from napari_stenhance.plugin.scene import add_layers
-from napari_stenhance.plugin.spots import lookup_table
 from napari_stenhance.plugin.worker import Running
 from napari_stenhance.results.genes import gene_group
 from napari_stenhance.results.result import ResultFolder

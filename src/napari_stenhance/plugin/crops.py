@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_stenhance.plugin.colours import LatticeColours
 from napari_stenhance.plugin.genes import first_gene
 from napari_stenhance.plugin.images import image_layer, run_title
 from napari_stenhance.plugin.layer_info import LayerData, LayerInfo, Role
-from napari_stenhance.plugin.spots import LatticeColours, points_layer
+from napari_stenhance.plugin.spots import points_layer
 from napari_stenhance.results.runs import FieldRun
 from napari_stenhance.section.spots import SpotGeometry
 

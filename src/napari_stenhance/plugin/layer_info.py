@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Layer
 
-    from napari_stenhance.plugin.spots import Colours
+    from napari_stenhance.plugin.colours import Colours
     from napari_stenhance.results.domain_edit import DomainEdit
     from napari_stenhance.results.run import Run
     from napari_stenhance.section.grid import Grid

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_stenhance.plugin.colours import TOTAL, SpotColours
 from napari_stenhance.plugin.crops import crop_layers
 from napari_stenhance.plugin.domains import domain_layers
 from napari_stenhance.plugin.genes import gene_layers
 from napari_stenhance.plugin.layer_info import LayerData, LayerInfo, Role, pixel_space
 from napari_stenhance.plugin.levels import slide_levels
 from napari_stenhance.plugin.regions import drawn_layers, region_layer
-from napari_stenhance.plugin.spots import SPOTS, TOTAL, SpotColours, points_layer
+from napari_stenhance.plugin.spots import SPOTS, points_layer
 
 if TYPE_CHECKING:
     from napari_stenhance.results.result import ResultFolder
