@@ -122,8 +122,9 @@ class GenesWidget(QWidget):
         else:
             # Those first that were not measured.
             genes = tuple(sorted(run.genes, key=lambda gene: run.origin(gene) == "measured"))
-            browsed = layers_of(self._viewer, "browse", of_run=run.key)
-            self._current = next((info.gene for _, info in browsed), self._current)
+            layers = layers_of(self._viewer, *_ROLES, of_run=run.key)
+            seen_first = sorted(layers, key=lambda pair: not pair[0].visible)
+            self._current = seen_first[0][1].gene if seen_first else self._current
         self.gene.set_genes(genes)
         self.pin.setEnabled(run is not None)
         self.uncertainty.setEnabled(run is not None)
