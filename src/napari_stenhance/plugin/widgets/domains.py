@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,6 @@ from qtpy.QtWidgets import (
     QComboBox,
     QHBoxLayout,
     QPushButton,
-    QScrollArea,
     QSplitter,
     QVBoxLayout,
     QWidget,
@@ -32,11 +31,11 @@ from napari_stenhance.plugin.widgets.chart import CriterionChart
 from napari_stenhance.plugin.widgets.choices import named, relist
 from napari_stenhance.plugin.widgets.domain_table import DomainTable
 from napari_stenhance.plugin.widgets.follow import follow_layers
-from napari_stenhance.plugin.widgets.form import OptionsForm
 from napari_stenhance.plugin.widgets.outputs import suggest_out
-from napari_stenhance.plugin.widgets.run_bar import RunBar
+from napari_stenhance.plugin.widgets.run_dock import RunDock
 from napari_stenhance.plugin.worker import notify_error
 from napari_stenhance.results.domain_edit import DomainEdit
+from napari_stenhance.running.job import Job
 from napari_stenhance.tasks.domains import DomainsOptions, domains
 
 if TYPE_CHECKING:
@@ -53,23 +52,21 @@ _MORE = (
 )  # fmt: skip
 
 
-class DomainsWidget(QWidget):
+class DomainsWidget(RunDock):
     """Finds the domains of open sections or fields, and edits those that are open."""
 
+    _runs: Sequence[Run] = ()
+
     def __init__(self, napari_viewer: Viewer) -> None:
-        super().__init__()
-        self._viewer = napari_viewer
-        self._runs: list[Run] = []
-        self._suggested = ""
-        self.form = OptionsForm(
+        super().__init__(
+            napari_viewer,
+            "Find domains",
+            "Find them, and write them to Out.",
             DomainsOptions,
-            choices={"sections": self._inputs},
-            hidden=("mpp", "image"),
-            more=_MORE,
+            {"sections": self._inputs},
+            _MORE,
         )
         self.form.fields["sections"].native.setMaximumHeight(_LIST_HEIGHT)
-        self.run = _button(self, "Find domains", "Find them, and write them to Out.", self._run)
-        self.run_bar = RunBar(self, self.form.labels)
         self.source = QComboBox(self)
         self.source.setToolTip("Which domains are listed below")
         self.source.currentIndexChanged.connect(self._show_run)
@@ -85,18 +82,11 @@ class DomainsWidget(QWidget):
         self.save = _button(
             self, "Save", "Write the changes beside the computed domains.", self._save
         )
-        inside = QWidget(self)
-        column = QVBoxLayout(inside)
-        column.addWidget(self.form.main.native)
-        column.addWidget(self.form.more)
-        column.addStretch(1)
-        scroll = QScrollArea(self)
-        scroll.setWidgetResizable(True)
-        scroll.setWidget(inside)
         above, below = QWidget(self), QWidget(self)
         top, bottom, buttons = QVBoxLayout(above), QVBoxLayout(below), QHBoxLayout()
-        for widget in (scroll, self.run, self.run_bar):
-            top.addWidget(widget, int(widget is scroll))
+        top.addWidget(self._scrolled(), 1)
+        top.addWidget(self.run)
+        top.addWidget(self.run_bar)
         for widget in (self.merge, self.paint, self.save):
             buttons.addWidget(widget)
         for widget in (self.source, self.chart, self.table):
@@ -130,11 +120,9 @@ class DomainsWidget(QWidget):
 
     def _suggest(self, _value: Any = None) -> None:
         """Suggest where the result goes."""
-        out, chosen = self.form.fields["out"], self.form.chosen("sections")
-        if not chosen or str(out.value) not in {"", ".", self._suggested}:
-            return
-        out.value = _suggest_out(chosen)
-        self._suggested = str(out.value)
+        chosen = self.form.chosen("sections")
+        if chosen:
+            self._suggest_out(_suggest_out(chosen))
 
     def _list_runs(self) -> None:
         before, self._runs = self._runs, open_runs(self._viewer, "domains")
@@ -162,19 +150,11 @@ class DomainsWidget(QWidget):
             raise InputError(msg)
         return DomainsOptions(**values)
 
-    def _run(self) -> None:
-        try:
-            options = self.options()
-        except StenhanceError as error:
-            notify_error(error)
-            return
-        self.run.setEnabled(False)
-        self.run_bar.start(
-            "Find domains",
-            lambda job: domains(options, job),
-            on_done=self._add,
-            on_end=lambda: self.run.setEnabled(True),
-        )
+    def _work(self, options: DomainsOptions, job: Job) -> tuple[DomainRun, ...]:
+        return domains(options, job)
+
+    def _done(self, runs: tuple[DomainRun, ...], _options: DomainsOptions) -> None:
+        self._add(runs)
 
     def _add(self, runs: tuple[DomainRun, ...]) -> None:
         """Show runs, instead of what lay where they are."""

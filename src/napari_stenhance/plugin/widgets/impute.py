@@ -5,19 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtWidgets import QPushButton, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QVBoxLayout
 
-from napari_stenhance.errors import InputError, StenhanceError
+from napari_stenhance.errors import InputError
 from napari_stenhance.plugin.genes import gene_layers
 from napari_stenhance.plugin.layer_info import open_sections
-from napari_stenhance.plugin.live import LiveLayers
 from napari_stenhance.plugin.scene import show_instead
 from napari_stenhance.plugin.widgets.choices import named
 from napari_stenhance.plugin.widgets.follow import follow_layers
-from napari_stenhance.plugin.widgets.form import OptionsForm
 from napari_stenhance.plugin.widgets.outputs import suggest_out
-from napari_stenhance.plugin.widgets.run_bar import RunBar
-from napari_stenhance.plugin.worker import Outcome, Running, notify_error
+from napari_stenhance.plugin.widgets.run_dock import RunDock
+from napari_stenhance.plugin.worker import Outcome, Running
+from napari_stenhance.running.job import Job
 from napari_stenhance.section.cells import cluster_columns
 from napari_stenhance.tasks.impute import ImputeOptions, impute
 
@@ -30,37 +29,24 @@ if TYPE_CHECKING:
 _MORE = ("attended", "write", "epochs", "device", "seed", "clear_dead_locks")
 
 
-class ImputeWidget(QWidget):
+class ImputeWidget(RunDock):
     """Imputes genes of an open section."""
 
+    _reference = Path()
+    _clusters: tuple[str, ...] = ()
+
     def __init__(self, napari_viewer: Viewer) -> None:
-        super().__init__()
-        self._viewer = napari_viewer
-        self._suggested = ""
-        self._reference = Path()
-        self._clusters: tuple[str, ...] = ()
-        self.form = OptionsForm(
+        super().__init__(
+            napari_viewer,
+            "Impute genes",
+            "Predict them, and write them to Out; the dock Genes shows them.",
             ImputeOptions,
-            choices={"spots": self._sections, "cluster_key": self._columns},
-            hidden=("mpp", "image"),
-            more=_MORE,
+            {"spots": self._sections, "cluster_key": self._columns},
+            _MORE,
         )
         self.form.fields["reference"].filter = "Single cells (*.h5ad)"
-        self.run = QPushButton("Impute genes", self)
-        self.run.setToolTip("Predict them, and write them to Out; the dock Genes shows them.")
-        self.run.clicked.connect(self._run)
-        self.run_bar = RunBar(self, self.form.labels)
-        self._live = LiveLayers(napari_viewer, self)
-        inside = QWidget(self)
-        column = QVBoxLayout(inside)
-        column.addWidget(self.form.main.native)
-        column.addWidget(self.form.more)
-        column.addStretch(1)
-        scroll = QScrollArea(self)
-        scroll.setWidgetResizable(True)
-        scroll.setWidget(inside)
         layout = QVBoxLayout(self)
-        layout.addWidget(scroll, 1)
+        layout.addWidget(self._scrolled(), 1)
         layout.addWidget(self.run)
         layout.addWidget(self.run_bar)
         self.form.fields["spots"].changed.connect(self._suggest)
@@ -101,11 +87,9 @@ class ImputeWidget(QWidget):
         self._suggest()
 
     def _suggest(self, _value: Any = None) -> None:
-        """Suggest where the result goes."""
-        out, section = self.form.fields["out"], self.form.chosen("spots")
-        if section is not None and str(out.value) in {"", ".", self._suggested}:
-            out.value = suggest_out(section)
-            self._suggested = str(out.value)
+        section = self.form.chosen("spots")
+        if section is not None:
+            self._suggest_out(suggest_out(section))
 
     # What is imputed
 
@@ -127,27 +111,10 @@ class ImputeWidget(QWidget):
                 raise InputError(msg)
         return ImputeOptions(**{**values, "cluster_key": values["cluster_key"] or ""})
 
-    def _run(self) -> None:
-        try:
-            options = self.options()
-        except StenhanceError as error:
-            notify_error(error)
-            return
-        self.run.setEnabled(False)
+    def _work(self, options: ImputeOptions, job: Job) -> ImputedRun:
+        return impute(options, job)
 
-        def end() -> None:
-            self.run.setEnabled(True)
-            self._live.finish()
-
-        self.run_bar.start(
-            "Impute genes",
-            lambda job: impute(options, job),
-            on_done=lambda run: self._add(run, alone=options.then is None),
-            on_event=self._live.receive,
-            on_end=end,
-        )
-
-    def _add(self, run: ImputedRun, *, alone: bool) -> None:
+    def _done(self, run: ImputedRun, options: ImputeOptions) -> None:
         """Show a run, instead of what lay where it is; unless its genes were enhanced."""
-        spared = None if alone else "fields"
-        show_instead(self._viewer, gene_layers(run, visible=alone), spared)
+        alone = options.then is None
+        show_instead(self._viewer, gene_layers(run, visible=alone), None if alone else "fields")
