@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,12 +14,11 @@ from napari_stenhance.results.attributes import ADVICE, KEY, read_attributes, wr
 from napari_stenhance.results.label_map import LABELS_MOST, LabelTile, write_labels
 from napari_stenhance.results.ome import describe_label
 from napari_stenhance.results.palette import colour_of, rgba
-from napari_stenhance.results.proof import check_run, record_files
+from napari_stenhance.results.proof import check_run
 from napari_stenhance.results.result import TILE, ResultFolder, free_name
 from napari_stenhance.results.run import Run, run_of
 from napari_stenhance.results.summaries import Domain, Expression, domain_table
 from napari_stenhance.results.tables import read_table, write_table
-from napari_stenhance.running.job import Job
 from napari_stenhance.section.grid import Grid
 from napari_stenhance.storage.checked import folder_of, has_node, open_node
 from napari_stenhance.storage.pyramid import open_levels
@@ -259,17 +257,12 @@ def write_run(
     others = [other for other in _listed(labels, proven=result.proven) if other != name]
     write_attributes(labels, {}, ome={"version": "0.5", "labels": [*others, name]})
     written = [f"labels/{name}", f"tables/{name}", *([f"tables/{spots}"] if spots else [])]
-    record_files(result.path, "labels", name, written, Job())
-    attributes = {
-        "identity": json.loads(json.dumps(identity)),
+    return DomainRun(result, name).finish(
+        written,
+        identity,
+        found.grid,
         **provenance,
-        "grid": found.grid.to_json(),
-        "domains": [asdict(d) for d in found.domains],
-        "spots": spots,
-        "field": found.field,
-        "complete": True,
-    }
-    # Last: without it the run is not there.
-    write_attributes(group, attributes)
-    result.log("complete", run=name)
-    return DomainRun(result, name)
+        domains=[asdict(d) for d in found.domains],
+        spots=spots,
+        field=found.field,
+    )

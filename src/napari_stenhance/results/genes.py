@@ -14,6 +14,7 @@ from napari_stenhance.results.ome import describe_image
 from napari_stenhance.results.proof import is_recorded, record_files
 from napari_stenhance.results.run import GeneRun
 from napari_stenhance.running.job import Job
+from napari_stenhance.section.grid import Grid
 from napari_stenhance.storage.checked import folder_of, has_node, open_node
 from napari_stenhance.storage.pyramid import coarsen_all, create_levels, mean_pool, open_levels
 from napari_stenhance.storage.reading import reading
@@ -34,16 +35,24 @@ def gene_group(run: GeneRun, gene: str) -> zarr.Group | None:
 
 def create_gene(run: GeneRun, gene: str) -> list[zarr.Array[Any]]:
     """Make the levels of a gene's image, or open them if they are there."""
-    group = gene_group(run, gene)
+    said = {"gene": gene, "unit": run.unit, "run": run.name}
+    # The tiles that it is looked at in: one that is there is one that can be written.
+    tile = run.levels(gene).tile
+    return create_image(run.group, f"genes/{gene_id(gene)}", run.grid, tile, said)
+
+
+def create_image(
+    parent: zarr.Group, name: str, grid: Grid, tile: int, said: dict[str, Any]
+) -> list[zarr.Array[Any]]:
+    """Make the levels of an image that says what it is, or open them if they are there."""
+    group = open_node(parent, name, zarr.Group) if has_node(parent, name) else None
     if group is None or not group.attrs.get("created"):
-        # The tiles that it is looked at in: one that is there is one that can be written.
-        tile = run.levels(gene).tile
-        group = run.group.create_group(f"genes/{gene_id(gene)}", overwrite=True)
-        levels = create_levels(group, run.grid.shape, tile=tile, dtype="f4", fill_value=np.nan)
-        describe_image(group, levels, run.grid)
-        group.attrs[KEY] = {"gene": gene, "unit": run.unit, "run": run.name}
+        group = parent.create_group(name, overwrite=True)
+        levels = create_levels(group, grid.shape, tile=tile, dtype="f4", fill_value=np.nan)
+        describe_image(group, levels, grid)
+        group.attrs[KEY] = said
         group.attrs["created"] = True
-    return open_levels(group, run.grid.shape)
+    return open_levels(group, grid.shape)
 
 
 def write_gene_tile(levels: Sequence[zarr.Array[Any]], run: GeneRun, gene: str, tile: Tile) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
@@ -13,16 +12,15 @@ import zarr
 from numpy.typing import NDArray
 
 from napari_stenhance.methods.decoder import gene_index
-from napari_stenhance.results.attributes import ADVICE, KEY, write_attributes
+from napari_stenhance.results.attributes import ADVICE, KEY
 from napari_stenhance.results.gene_source import Origin, What
 from napari_stenhance.results.genes import written_genes
 from napari_stenhance.results.label_map import nearest_positions, reach_um, write_positions
 from napari_stenhance.results.ome import describe_image
-from napari_stenhance.results.proof import check_run, record_files
+from napari_stenhance.results.proof import check_run
 from napari_stenhance.results.result import TILE, ResultFolder, free_name
 from napari_stenhance.results.run import GeneRun, run_of
 from napari_stenhance.results.tables import read_table, write_table
-from napari_stenhance.running.job import Job
 from napari_stenhance.section.grid import Grid
 from napari_stenhance.storage.checked import checked, folder_of, has_node, open_node
 from napari_stenhance.storage.levels import Levels
@@ -240,15 +238,5 @@ def write_imputation(
     index = group.create_group("index")
     levels = write_positions(index, grid.shape, nearest_positions(xy, grid, reach_um(xy)), TILE)
     describe_image(index, levels, grid)
-    record_files(result.path, "imputed", name, [f"imputed/{name}", f"tables/{name}"], Job())
-    attributes = {
-        "identity": json.loads(json.dumps(identity)),
-        **provenance,
-        "grid": grid.to_json(),
-        "number": len(done),
-        "complete": True,
-    }
-    # Last: without it the run is not there.
-    write_attributes(group, attributes)
-    result.log("complete", run=name)
-    return ImputedRun(result, name)
+    parts = [f"imputed/{name}", f"tables/{name}"]
+    return ImputedRun(result, name).finish(parts, identity, grid, **provenance, number=len(done))

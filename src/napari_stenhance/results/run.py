@@ -8,15 +8,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 import zarr
 
 from napari_stenhance.errors import InputError
-from napari_stenhance.results.attributes import ADVICE, read_run_attributes
+from napari_stenhance.results.attributes import ADVICE, read_run_attributes, write_attributes
 from napari_stenhance.results.gene_source import GeneSource
-from napari_stenhance.results.proof import Kind
+from napari_stenhance.results.proof import Kind, record_files
 from napari_stenhance.results.result import ResultFolder
+from napari_stenhance.running.job import Job
 from napari_stenhance.section.grid import Grid
 from napari_stenhance.storage.checked import folder_of, open_node
 from napari_stenhance.storage.reading import reading
@@ -85,6 +86,17 @@ class Run(ABC):
     def grid(self) -> Grid:
         """Where its images lie."""
         return Grid.from_dict(self.attributes["grid"])
+
+    def finish(
+        self, parts: Sequence[str], identity: Mapping[str, Any], grid: Grid, **more: Any
+    ) -> Self:
+        """Record what the run is made of, and last what it says: without that it is not there."""
+        record_files(self.result.path, self.kind, self.name, parts, Job())
+        plain = json.loads(json.dumps(identity))
+        attributes = {"identity": plain, **more, "grid": grid.to_json(), "complete": True}
+        write_attributes(self.group, attributes)
+        self.result.log("complete", run=self.name)
+        return type(self)(self.result, self.name)
 
     @abstractmethod
     def describe(self) -> list[str]:
