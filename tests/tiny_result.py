@@ -205,7 +205,12 @@ def _add_imputed(result: ResultFolder) -> None:
         X=sp.csc_matrix(spots.X),
         obs=spots.obs,
         var=pd.DataFrame(
-            {"imputed": [True, True, False], "holdout_r": [0.5, np.nan, 0.25]}, index=list(GENES)
+            {
+                "imputed": [True, True, False],
+                "holdout_r": [np.nan, np.nan, 0.25],
+                "spread": [0.5, 0.25, np.nan],
+            },
+            index=list(GENES),
         ),
         obsm=dict(spots.obsm),
         layers={"log1p_cp10k": layer, "spread": layer.copy()},

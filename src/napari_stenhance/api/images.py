@@ -11,15 +11,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_stenhance.results.domains import DomainRun
-    from napari_stenhance.results.gene_source import What
-    from napari_stenhance.results.run import GeneRun
+    from napari_stenhance.results.field import What
+    from napari_stenhance.results.gene_source import GeneSource
     from napari_stenhance.section.grid import Grid
 
 _OF_DOMAINS = ("method", "edited_from")
 """What a domain run says of how it was made: by a method, or by hand from another run."""
 
 
-def gene_image(run: GeneRun, gene: str, what: What = "expression") -> xr.DataArray:
+def gene_image(run: GeneSource, gene: str, what: What = "expression") -> xr.DataArray:
     """Show one gene of a run, or its spread.
 
     Raises

@@ -13,8 +13,9 @@ from napari_stenhance.api.tables import by_gene, table_of
 from napari_stenhance.errors import InputError
 from napari_stenhance.results.domains import CONFIDENCE, LABEL, DomainRun, domain_run
 from napari_stenhance.results.export_format import export_table
+from napari_stenhance.results.gene_source import GeneSource
 from napari_stenhance.results.result import ResultFolder
-from napari_stenhance.results.run import GeneRun, Run
+from napari_stenhance.results.run import Run
 from napari_stenhance.results.runs import every_run, gene_run
 from napari_stenhance.results.tables import read_table
 
@@ -126,10 +127,10 @@ class Result:
         return next((run for run in self._runs if run.name == self.run_name), None)
 
     @cached_property
-    def _of_genes(self) -> GeneRun:
+    def _of_genes(self) -> GeneSource:
         """The run whose genes are shown."""
         chosen = self._chosen
-        return chosen if isinstance(chosen, GeneRun) else gene_run(self.folder)
+        return chosen if isinstance(chosen, GeneSource) else gene_run(self.folder)
 
     @cached_property
     def _of_domains(self) -> DomainRun:
@@ -351,7 +352,7 @@ class Result:
 
     def _summary(self) -> list[str]:
         said = []
-        if any(isinstance(run, GeneRun) for run in self._runs):
+        if any(isinstance(run, GeneSource) for run in self._runs):
             said.append(f"{len(self.genes)} genes of {self._of_genes.name}")
         if any(isinstance(run, DomainRun) for run in self._runs):
             run = self._of_domains

@@ -15,12 +15,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from napari_stenhance.methods.decoder import Decoder
-    from napari_stenhance.results.run import GeneRun, Run
+    from napari_stenhance.results.gene_source import GeneSource
+    from napari_stenhance.results.run import Run
     from napari_stenhance.section.section import Section
 
 
 def by_gene(
-    source: Decoder | GeneRun, name: Literal["held_out_r", "held_out_r_given_depth"]
+    source: Decoder | GeneSource, name: Literal["held_out_r", "held_out_r_given_depth"]
 ) -> pd.Series[float]:
     """Return how well each gene was predicted where it was hidden, by gene."""
     import pandas as pd

@@ -8,12 +8,12 @@ from napari_stenhance.plugin.layer_info import LayerData, LayerInfo, grid_space
 from napari_stenhance.plugin.levels import contrast, shown_levels
 
 if TYPE_CHECKING:
-    from napari_stenhance.results.run import GeneRun
+    from napari_stenhance.results.gene_source import GeneSource
     from napari_stenhance.section.grid import Grid
     from napari_stenhance.storage.levels import Levels
 
 
-def run_title(run: GeneRun) -> str:
+def run_title(run: GeneSource) -> str:
     """Name a section, and the run too where its result has several."""
     return f"{run.result.name} ({run.name})" if run.number else run.result.name
 

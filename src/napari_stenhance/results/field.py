@@ -10,7 +10,6 @@ import zarr
 from numpy.typing import NDArray
 
 from napari_stenhance.methods.decoder import Decoder, Unit
-from napari_stenhance.results.gene_source import What
 from napari_stenhance.section.grid import Grid
 from napari_stenhance.storage.levels import Levels, shapes_of
 from napari_stenhance.storage.pyramid import mean_pool, read_tile
@@ -18,6 +17,9 @@ from napari_stenhance.storage.tile_cache import TileCache
 from napari_stenhance.storage.tiles import is_done, tile_size
 
 Raster = Literal["latent", "spread"]
+What = Literal["expression", "spread"]
+"""The expected value of a gene, or the standard deviation over the members of an ensemble: it
+ranks places, it is no interval."""
 
 
 @dataclass(frozen=True)

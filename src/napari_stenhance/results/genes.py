@@ -10,9 +10,9 @@ import numpy as np
 import zarr
 
 from napari_stenhance.results.attributes import ADVICE, KEY
+from napari_stenhance.results.gene_source import GeneSource
 from napari_stenhance.results.ome import describe_image
 from napari_stenhance.results.proof import is_recorded, record_files
-from napari_stenhance.results.run import GeneRun
 from napari_stenhance.running.job import Job
 from napari_stenhance.section.grid import Grid
 from napari_stenhance.storage.checked import folder_of, has_node, open_node
@@ -27,13 +27,13 @@ def gene_id(gene: str) -> str:
     return encoded.replace(".", "%2E", 1) if encoded.startswith(".") else encoded
 
 
-def gene_group(run: GeneRun, gene: str) -> zarr.Group | None:
+def gene_group(run: GeneSource, gene: str) -> zarr.Group | None:
     """Return the image group of a gene, if it was written."""
     name = f"genes/{gene_id(gene)}"
     return open_node(run.group, name, zarr.Group) if has_node(run.group, name) else None
 
 
-def create_gene(run: GeneRun, gene: str) -> list[zarr.Array[Any]]:
+def create_gene(run: GeneSource, gene: str) -> list[zarr.Array[Any]]:
     """Make the levels of a gene's image, or open them if they are there."""
     said = {"gene": gene, "unit": run.unit, "run": run.name}
     # The tiles that it is looked at in: one that is there is one that can be written.
@@ -55,12 +55,14 @@ def create_image(
     return open_levels(group, grid.shape)
 
 
-def write_gene_tile(levels: Sequence[zarr.Array[Any]], run: GeneRun, gene: str, tile: Tile) -> None:
+def write_gene_tile(
+    levels: Sequence[zarr.Array[Any]], run: GeneSource, gene: str, tile: Tile
+) -> None:
     """Write one tile of a gene's image, from what is there."""
     write_tile(levels[0], tile, run.levels(gene).read(0, *tile.index))
 
 
-def write_gene(run: GeneRun, gene: str, job: Job) -> None:
+def write_gene(run: GeneSource, gene: str, job: Job) -> None:
     """Write one gene as an OME-Zarr image, tile by tile; go on where it stopped.
 
     Raises
@@ -83,7 +85,7 @@ def write_gene(run: GeneRun, gene: str, job: Job) -> None:
         record_files(run.result.path, run.kind, run.name, [_part(run, gene)], job)
 
 
-def is_written(run: GeneRun, gene: str) -> bool:
+def is_written(run: GeneSource, gene: str) -> bool:
     """Tell whether the image of a gene is there as a whole, and its files are recorded."""
     group = gene_group(run, gene)
     return (
@@ -93,11 +95,11 @@ def is_written(run: GeneRun, gene: str) -> bool:
     )
 
 
-def _part(run: GeneRun, gene: str) -> str:
+def _part(run: GeneSource, gene: str) -> str:
     return f"{run.kind}/{run.name}/genes/{gene_id(gene)}"
 
 
-def written_genes(run: GeneRun) -> tuple[str, ...]:
+def written_genes(run: GeneSource) -> tuple[str, ...]:
     """Name the genes of a run whose images were begun, in the order of their names."""
     if not has_node(run.group, "genes"):
         return ()

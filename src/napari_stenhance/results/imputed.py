@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 
 from napari_stenhance.methods.decoder import gene_index
 from napari_stenhance.results.attributes import ADVICE, KEY
-from napari_stenhance.results.gene_source import Origin, What
+from napari_stenhance.results.field import What
+from napari_stenhance.results.gene_source import GeneSource, Origin
 from napari_stenhance.results.genes import written_genes
 from napari_stenhance.results.label_map import nearest_positions, reach_um, write_positions
 from napari_stenhance.results.ome import describe_image
 from napari_stenhance.results.proof import check_run
 from napari_stenhance.results.result import TILE, ResultFolder, free_name
-from napari_stenhance.results.run import GeneRun, run_of
+from napari_stenhance.results.run import run_of
 from napari_stenhance.results.tables import read_table, write_table
 from napari_stenhance.section.grid import Grid
 from napari_stenhance.storage.checked import checked, folder_of, has_node, open_node
@@ -41,7 +42,7 @@ UNIT = "log1p CP10k"
 Layer = Literal["log1p_cp10k", "spread"]
 
 
-class ImputedRun(GeneRun):
+class ImputedRun(GeneSource):
     """A run of an imputation: a table of spots of its name, and where each pixel's spot is."""
 
     kind = "imputed"

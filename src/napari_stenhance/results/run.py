@@ -14,7 +14,6 @@ import zarr
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.results.attributes import ADVICE, read_run_attributes, write_attributes
-from napari_stenhance.results.gene_source import GeneSource
 from napari_stenhance.results.proof import Kind, record_files
 from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.running.job import Job
@@ -101,18 +100,6 @@ class Run(ABC):
     @abstractmethod
     def describe(self) -> list[str]:
         """Say what it is, one fact in each line."""
-
-
-class GeneRun(Run, GeneSource):
-    """A run that has genes to look at."""
-
-    pooled: ClassVar[bool]
-    """Whether coarse levels of images that are written are means; else, as they are looked at."""
-
-    @property
-    @abstractmethod
-    def number(self) -> int:
-        """How many of its kind the result had before it."""
 
 
 R = TypeVar("R", bound=Run)

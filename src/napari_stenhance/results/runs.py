@@ -9,17 +9,17 @@ from numpy.typing import NDArray
 
 from napari_stenhance.methods.decoder import Decoder, Unit
 from napari_stenhance.results.domains import domain_runs
-from napari_stenhance.results.field import GeneField
-from napari_stenhance.results.gene_source import Origin, What
+from napari_stenhance.results.field import GeneField, What
+from napari_stenhance.results.gene_source import GeneSource, Origin
 from napari_stenhance.results.genes import written_genes
 from napari_stenhance.results.imputed import imputed_runs
 from napari_stenhance.results.lattice import lattice_name, lattices
 from napari_stenhance.results.result import ResultFolder
-from napari_stenhance.results.run import GeneRun, Run, run_of
+from napari_stenhance.results.run import Run, run_of
 from napari_stenhance.storage.levels import Levels
 
 
-class FieldRun(GeneRun):
+class FieldRun(GeneSource):
     """A run that predicted a gene field, or began to."""
 
     kind = "fields"
@@ -134,7 +134,7 @@ def every_run(result: ResultFolder) -> tuple[Run, ...]:
     return (*field_runs(result), *imputed_runs(result), *domain_runs(result))
 
 
-def gene_run(result: ResultFolder, name: str = "") -> GeneRun:
+def gene_run(result: ResultFolder, name: str = "") -> GeneSource:
     """Open a run that has genes; by default the newest gene field, or else the newest imputation.
 
     Raises

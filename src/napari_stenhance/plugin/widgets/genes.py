@@ -24,7 +24,7 @@ from napari_stenhance.plugin.widgets.follow import follow_layers
 from napari_stenhance.plugin.widgets.gene_box import GeneBox
 from napari_stenhance.plugin.widgets.legend import SpotLegend
 from napari_stenhance.plugin.widgets.run_bar import RunBar
-from napari_stenhance.results.run import GeneRun
+from napari_stenhance.results.gene_source import GeneSource
 from napari_stenhance.tasks.write import WriteOptions, write
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class GenesWidget(QWidget):
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__()
         self._viewer = napari_viewer
-        self._runs: list[GeneRun | None] = []
+        self._runs: list[GeneSource | None] = []
         self.source = QComboBox(self)
         self.source.setToolTip("Genes of a run, or only those that the spots measured")
         self.source.currentIndexChanged.connect(self._list_genes)
@@ -91,14 +91,14 @@ class GenesWidget(QWidget):
         follow_layers(self, napari_viewer, self._list_sources)
 
     @property
-    def run(self) -> GeneRun | None:
+    def run(self) -> GeneSource | None:
         """The run whose genes are listed; None if only measured genes are."""
         index = self.source.currentIndex()
         return self._runs[index] if 0 <= index < len(self._runs) else None
 
     def _list_sources(self) -> None:
-        runs: list[GeneRun | None] = [
-            run for run in open_runs(self._viewer, *_ROLES) if isinstance(run, GeneRun)
+        runs: list[GeneSource | None] = [
+            run for run in open_runs(self._viewer, *_ROLES) if isinstance(run, GeneSource)
         ]
         if any(layers_of(self._viewer, "spots")):
             runs.append(None)
@@ -158,7 +158,7 @@ class GenesWidget(QWidget):
                 ends = colour_spots(layer, gene, ends)
                 self.lattice_legend.show_range(*ends)
 
-    def _browse(self, run: GeneRun, gene: str) -> None:
+    def _browse(self, run: GeneSource, gene: str) -> None:
         layers = self._layers(run, "browse")
         if not layers:
             layers = add_layers(self._viewer, [browse_layer(run, gene, visible=True)])
@@ -188,7 +188,7 @@ class GenesWidget(QWidget):
             on_done=lambda _result: self._pinned(run, gene),
         )
 
-    def _pinned(self, run: GeneRun, gene: str) -> None:
+    def _pinned(self, run: GeneSource, gene: str) -> None:
         for layer, info in layers_of(self._viewer, "gene", of_run=run.key):
             if info.gene == gene:
                 layer.visible = True
