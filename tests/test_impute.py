@@ -263,7 +263,7 @@ def test_bad_input_is_one_sentence(made: tuple[Path, Path], tmp_path: Path) -> N
 def test_a_table_too_large_is_refused(tmp_path: Path) -> None:
     job = st.Job(memory_bytes=10_000)
     section = Section(spots=make_spots(), name="s")
-    with pytest.raises(st.InputError, match=r"144 spots × 12 imputed genes .* fewer genes"):
+    with pytest.raises(st.InputError, match=r"144 spots × 12 genes .* fewer genes"):
         impute(quick(section, make_cells(), tmp_path / "r"), job)
     assert not (tmp_path / "r").exists()
 

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     import anndata as ad
     import pandas as pd
 
-_BYTES_EACH = 16
 # Fixed, and not by memory: how much is predicted at once may change the last bit of a value.
 _GENES_AT_ONCE = 512
 
@@ -73,23 +72,6 @@ class Wanted:
         named = named_genes(given, there, "the genes of spots and cells")
         measured = tuple(gene for gene in named if gene in ours)
         return cls(named, measured, tuple(gene for gene in named if gene not in ours))
-
-    def check_size(self, spots: int, job: Job) -> None:
-        """Refuse a table that would not fit into the job's memory budget.
-
-        Raises
-        ------
-        InputError
-            If it is too large.
-        """
-        needed = spots * len(self.imputed) * _BYTES_EACH
-        if needed > job.memory_bytes:
-            msg = (
-                f"A table of {spots} spots × {len(self.imputed)} imputed genes takes "
-                f"{needed / 1e9:.1f} GB, and {job.memory_bytes / 1e9:.1f} GB are left for it; "
-                "choose fewer genes."
-            )
-            raise InputError(msg, option="genes")
 
 
 def imputed_table(

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import zarr
 
-from napari_stenhance.errors import InputError
 from napari_stenhance.results.predictions import about_prediction, genes_table
 from napari_stenhance.results.proof import record_files
 from napari_stenhance.results.result import ResultFolder
@@ -26,24 +25,6 @@ if TYPE_CHECKING:
     from napari_stenhance.section.section import Section
 
 _KEY = "lattices"
-
-
-def check_size(points: int, genes: int, job: Job) -> None:
-    """Refuse a table that would not fit into the job's memory budget.
-
-    Raises
-    ------
-    InputError
-        If it is too large.
-    """
-    needed = points * genes * 4
-    if needed > job.memory_bytes:
-        msg = (
-            f"A lattice of {points} points × {genes} genes takes {needed / 1e9:.1f} GB, and "
-            f"{job.memory_bytes / 1e9:.1f} GB are left for it; choose fewer genes, or a "
-            "coarser lattice."
-        )
-        raise InputError(msg, option="genes")
 
 
 def lattice_table(

@@ -13,6 +13,7 @@ from napari_stenhance.errors import InputError
 from napari_stenhance.methods.decoder import Decoder
 from napari_stenhance.results.field import GeneField
 from napari_stenhance.results.result import ResultFolder
+from napari_stenhance.results.tables import check_size
 from napari_stenhance.running.job import Job
 from napari_stenhance.section.footprint import Footprints
 from napari_stenhance.section.section import Section
@@ -122,13 +123,7 @@ def at_superpixels(result: ResultFolder, run: str, genes: Sequence[str], job: Jo
     field = result.field(run)
     chosen = _chosen(field, genes)
     tissue = result.tissue(run)
-    needed = int(tissue.sum()) * len(chosen) * 4
-    if needed > job.memory_bytes:
-        msg = (
-            f"A table of {int(tissue.sum())} superpixels × {len(chosen)} genes takes "
-            f"{needed / 1e9:.1f} GB; choose fewer genes."
-        )
-        raise InputError(msg, option="genes")
+    check_size(int(tissue.sum()), len(chosen), job, "superpixels")
     rows, columns, parts = [], [], []
     tiles = list(tiles_of(field.grid.shape, field.latent[0].chunks[0]))
     with job.stage("Exporting superpixels", len(tiles)) as stage:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from napari_stenhance.results.result import ResultFolder
+    from napari_stenhance.running.job import Job
 
 # Zstandard makes at most a block of 128 KiB of 4 bytes.
 _RATIO = 32_768
@@ -30,6 +31,23 @@ _FREE_BYTES = 64 * 1024**2
 _ITEM_BYTES = 16
 
 _PARTS = ("layers", "obsm", "varm", "obsp", "varp", "uns")
+
+
+def check_size(
+    rows: int, genes: int, job: Job, of: str = "points of the lattice", bytes_each: int = 4
+) -> None:
+    """Refuse a table that would not fit into the job's memory budget.
+
+    Raises
+    ------
+    InputError
+        If it is too large.
+    """
+    needed = rows * genes * bytes_each
+    if needed > job.memory_bytes:
+        left = f"{job.memory_bytes / 1e9:.1f} GB are left for it; choose fewer genes"
+        msg = f"A table of {rows} {of} × {genes} genes takes {needed / 1e9:.1f} GB, and {left}."
+        raise InputError(msg, option="genes")
 
 
 def write_table(group: zarr.Group, key: str, table: ad.AnnData) -> None:

@@ -128,7 +128,7 @@ def impute(
     from napari_stenhance.results.imputed_table import Wanted
     from napari_stenhance.results.result import ResultFolder
     from napari_stenhance.results.run import made_alike
-    from napari_stenhance.results.tables import check_storable
+    from napari_stenhance.results.tables import check_size, check_storable
     from napari_stenhance.running.device import resolve_device
     from napari_stenhance.section.cells import open_cells
     from napari_stenhance.storage.cache import Cache
@@ -156,7 +156,7 @@ def impute(
     write: tuple[str, ...] = ()
     if options.write:
         write = named_genes(options.write, wanted.genes, "the genes of the table", "write")
-    wanted.check_size(spots.n_obs, job)
+    check_size(spots.n_obs, len(wanted.imputed), job, "spots", bytes_each=16)
     identity = _identity(options, method, section, opened.cells, wanted)
     (out,) = name_outputs(options.out, [section.name])
     with ResultFolder.writing(
