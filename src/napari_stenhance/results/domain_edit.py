@@ -77,8 +77,8 @@ class DomainEdit:
         for domain in self.domains:
             if which in {domain.value, str(domain.value), domain.name}:
                 return domain
-        there = ", ".join(f"{d.value} ({d.name})" for d in self.domains)
-        msg = f"There is no domain {which} in {self.run.name}; there are: {there}."
+        names = ", ".join(f"{d.value} ({d.name})" for d in self.domains)
+        msg = f"There is no domain {which} in {self.run.name}; there are: {names}."
         raise InputError(msg)
 
     def rename(self, which: int | str, name: str) -> DomainEdit:
@@ -129,12 +129,12 @@ class DomainEdit:
         InputError
             If a value is no domain that can be.
         """
-        there = [int(value) for value in np.unique(painted) if value]
-        if there and not 0 < max(there) <= LABELS_MOST:
-            msg = f"Label {max(there)} was painted; domains can be 1 to {LABELS_MOST}."
+        values = [int(value) for value in np.unique(painted) if value]
+        if values and not 0 < max(values) <= LABELS_MOST:
+            msg = f"Label {max(values)} was painted; domains can be 1 to {LABELS_MOST}."
             raise InputError(msg)
         known = {d.value for d in self.domains} | set(self.merged)
-        new = tuple(Domain(v, f"Domain {v}", colour_of(v)) for v in there if v not in known)
+        new = tuple(Domain(v, f"Domain {v}", colour_of(v)) for v in values if v not in known)
         domains = sorted((*self.domains, *new), key=lambda d: d.value)
         return replace(self, domains=tuple(domains), painted=painted.astype(np.uint8))
 

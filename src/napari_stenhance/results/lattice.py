@@ -63,10 +63,10 @@ def lattice_table(
         },
         index=pd.Index(np.where(measured, nearest, between)),
     )
-    own = section.geometry()
+    spot = section.geometry()
     # So that neither circles nor squares overlap where they are drawn.
     geometry = SpotGeometry(
-        own.spot_diameter_um / s, own.spot_shape, own.pitch_um / s, "micrometer"
+        spot.spot_diameter_um / s, spot.spot_shape, spot.pitch_um / s, "micrometer"
     )
     genes = np.arange(len(decoder.genes))
     obsm: dict[str, NDArray[Any]] = {"spatial": points.xy[keep], "array": array_xy}

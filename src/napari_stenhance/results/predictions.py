@@ -129,11 +129,11 @@ def at_superpixels(result: ResultFolder, run: str, genes: Sequence[str], job: Jo
     with job.stage("Exporting superpixels", len(tiles)) as stage:
         for tile in tiles:
             latent = field.tile("latent", 0, *tile.index)
-            there = tissue[tile.rows, tile.columns] & np.isfinite(latent[..., 0])
-            row, column = np.nonzero(there)
+            shown = tissue[tile.rows, tile.columns] & np.isfinite(latent[..., 0])
+            row, column = np.nonzero(shown)
             rows.append(row + tile.rows.start)
             columns.append(column + tile.columns.start)
-            parts.append(field.decoder.values(latent[there], chosen))
+            parts.append(field.decoder.values(latent[shown], chosen))
             stage.advance()
     row, column = np.concatenate(rows), np.concatenate(columns)
     pitch = field.grid.pitch_um

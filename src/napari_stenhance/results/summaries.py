@@ -140,9 +140,9 @@ def field_expression(
     total, size = np.zeros((256, raster.shape[2])), np.zeros(256)
     for tile in tiles_of((raster.shape[0], raster.shape[1]), tile_size(raster)):
         latent = np.asarray(raster[tile.rows, tile.columns], np.float64)
-        there = np.isfinite(latent[..., 0])
-        of = labels[tile.rows, tile.columns][there]
-        np.add.at(total, of, latent[there])
+        predicted = np.isfinite(latent[..., 0])
+        of = labels[tile.rows, tile.columns][predicted]
+        np.add.at(total, of, latent[predicted])
         size += np.bincount(of, minlength=256)
     chosen = list(values)
     inside, number = total[chosen], size[chosen][:, None]

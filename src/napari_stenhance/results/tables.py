@@ -168,8 +168,8 @@ def open_table(result: ResultFolder, name: str) -> ad.AnnData:
         If there is none of that name.
     """
     tables = result.path / "tables"
-    there = sorted(child.name for child in tables.glob("*") if child.is_dir())
-    if name not in there:
-        msg = f"{result.path}: there is no table {name!r}; there are: {', '.join(there) or 'none'}."
+    names = sorted(child.name for child in tables.glob("*") if child.is_dir())
+    if name not in names:
+        msg = f"{result.path}: there is no table {name!r}; there are: {', '.join(names) or 'none'}."
         raise InputError(msg)
     return read_table(result.group, f"tables/{name}")
