@@ -26,7 +26,7 @@ from napari_stenhance.results.genes import is_written, write_gene, written_genes
 from napari_stenhance.results.imputed import imputed_run
 from napari_stenhance.results.proof import UNPROVEN, verify_run
 from napari_stenhance.results.result import ResultFolder
-from napari_stenhance.results.runs import FieldRun
+from napari_stenhance.results.runs import FieldRun, every_run, gene_run
 from napari_stenhance.results.tables import open_table
 from napari_stenhance.running.job import Job
 from napari_stenhance.section.grid import Grid
@@ -472,6 +472,39 @@ def test_the_key_of_a_grid_holds_all_of_it() -> None:
     ]
     assert len({grid.key(), *(other.key() for other in others)}) == 7
     assert all("/" not in other.key() for other in others)
+
+
+# Runs
+
+
+def test_runs_of_every_kind_are_listed_and_what_has_genes_is_looked_at_alike(path: Path) -> None:
+    with ResultFolder.adding(path, "write") as result:
+        begun = result.start_run("m", {"learned_from": []}, {"seed": 0, "doubts": []}, GRID)
+    result = ResultFolder.open(path)
+    runs = [(run.kind, run.name, run.complete) for run in every_run(result)]
+    assert runs == [
+        ("fields", RUN, True),
+        ("fields", begun, False),
+        ("imputed", IMPUTED, True),
+        ("labels", DOMAINS, True),
+    ]
+    # The newest field, whole: an imputation comes after fields, and only if it is named.
+    assert gene_run(result).name == RUN
+    for name, origins in ((RUN, ["predicted"] * 3), (IMPUTED, ["imputed", "imputed", "measured"])):
+        run = gene_run(result, name)
+        assert [run.origin(gene) for gene in run.genes] == origins
+        assert run.unit == "log1p CP10k"
+        assert run.shown_first == "A"
+        assert len(run.held_out_r) == len(run.held_out_r_given_depth) == len(run.genes)
+        levels = run.levels("B")
+        assert levels.shapes[0] == run.grid.shape == GRID.shape
+        part = levels.part(0, slice(60, 70), slice(10, 70))
+        np.testing.assert_array_equal(part, levels.part()[60:70, 10:70])
+        assert run.levels("B", "spread").shapes == levels.shapes
+        with pytest.raises(InputError, match=r"Gene 'b' is not among the 3 .* did you mean B\?"):
+            run.levels("b")
+    with pytest.raises(InputError, match=rf"no run with genes 'x'; there are: {IMPUTED}, {RUN}"):
+        gene_run(result, "x")
 
 
 # The viewer

@@ -190,6 +190,7 @@ def test_enhanced_genes_come_as_layers_too(
     enhanced, lattice = _pinned(person, "fields"), _pinned(person, "imputed")
     assert set(enhanced) == {"X,2", "X,4"} >= set(lattice)
     assert enhanced["X,2"].visible
+    assert person.viewer.layers.selection.active.visible
     assert not any(layer.visible for layer in lattice.values())
     assert not person.layer("spots").visible
     genes = person.genes
@@ -210,6 +211,7 @@ def test_enhanced_genes_come_as_layers_too(
             if info.run is not None and info.run.kind == kind
         )
         assert browsed.visible
+        assert person.viewer.layers.selection.active is browsed
         assert [layer.visible for layer, _ in layers_of(person.viewer, "gene")].count(True) == 0
         person.click(genes.pin)
         person.wait(lambda: not genes.run_bar.busy)

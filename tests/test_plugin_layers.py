@@ -18,15 +18,23 @@ from npe2.io_utils import read_get_reader
 import napari_stenhance
 from napari_stenhance.errors import InputError
 from napari_stenhance.plugin.genes import browse
-from napari_stenhance.plugin.layer_info import layers_of, open_runs, open_sections
+from napari_stenhance.plugin.layer_info import (
+    LayerInfo,
+    Role,
+    layers_of,
+    open_runs,
+    open_sections,
+    our_layers,
+)
 from napari_stenhance.plugin.layers import open_layers, section_layers
 from napari_stenhance.plugin.levels import contrast, limits, shown_levels
 from napari_stenhance.plugin.reader import get_reader
 from napari_stenhance.plugin.regions import polygons_um, region_layer
-from napari_stenhance.plugin.scene import add_layers
+from napari_stenhance.plugin.scene import add_layers, show_instead
 from napari_stenhance.plugin.spots import colour_spots
 from napari_stenhance.plugin.widgets.form import OptionsForm
 from napari_stenhance.results.result import ResultFolder
+from napari_stenhance.results.runs import every_run
 from napari_stenhance.running.job import Event, Job, Partial
 from napari_stenhance.section.region import Region
 from napari_stenhance.section.section import Section
@@ -173,6 +181,24 @@ def test_a_run_that_is_still_filling_can_be_looked_at_from_any_distance(
     assert browsed == sorted(browsed)
     assert 0 < browsed[0] < browsed[2] < browsed[-1]
     assert all(first == second for first, second in seen)
+
+
+def test_a_new_kind_of_layer_says_itself_where_it_lies_and_when_it_is_hidden(out: Path) -> None:
+    viewer, (run,) = ViewerModel(), every_run(ResultFolder.open(out))
+    info = LayerInfo(Role("toy", 1, fills=True), "one", run=run, part="a")
+    toy = (np.ones((4, 4)), {"metadata": info.metadata(), "visible": True}, "image")
+    layers, _ = open_layers(out)
+    add_layers(viewer, [*layers, toy])
+    names = [info.role.name for _, info in our_layers(viewer)]
+    assert names == ["slide", "browse", "toy", "gene", "gene", "region"]
+    (shown,) = (layer for layer, _ in layers_of(viewer, "toy", of_run=run.key))
+    assert shown.colorbar.visible
+    # Where others are shown instead it is hidden; itself, shown again and not added twice.
+    show_instead(viewer, [layer for layer in layers if "browse" in layer[1]["name"]])
+    assert not shown.visible
+    show_instead(viewer, [toy])
+    assert [layer for layer, info in our_layers(viewer) if layer.visible and info.run] == [shown]
+    assert open_runs(viewer, "toy") == [run]
 
 
 def test_contrast_is_the_1st_to_99th_percentile_and_never_empty() -> None:

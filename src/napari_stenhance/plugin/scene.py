@@ -35,7 +35,7 @@ def add_layers(viewer: ViewerModel, layers: Sequence[LayerData]) -> list[Layer]:
     """
     from napari.layers import Layer as LayerClass
 
-    first = not len(viewer.layers)
+    first, active = not len(viewer.layers), viewer.layers.selection.active
     added, images = [], []
     for data in layers:
         layer = LayerClass.create(*data)
@@ -55,8 +55,9 @@ def add_layers(viewer: ViewerModel, layers: Sequence[LayerData]) -> list[Layer]:
                 images.append(layer)
         added.append(layer)
     viewer.canvas.overlays.scale_bar.visible = True
-    if images:
-        viewer.layers.selection.active = images[-1]
+    # napari makes active what is added, also what is not seen.
+    if images or not any(layer.visible for layer in added):
+        viewer.layers.selection.active = images[-1] if images else active
     if first:
         viewer.reset_view()
     return added

@@ -168,6 +168,9 @@ class GenesWidget(QWidget):
         for layer, info in layers_of(self._viewer, *_ROLES):
             elsewhere = info.run is None or info.run.result.path != run.result.path
             layer.visible = layer in layers or (layer.visible and elsewhere)
+        active = self._viewer.layers.selection.active
+        if active is not None and not active.visible:
+            self._viewer.layers.selection.active = layers[0]
 
     def _show_again(self, _on: bool = False) -> None:
         if self._current:
