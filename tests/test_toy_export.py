@@ -60,18 +60,18 @@ def test_a_format_of_another_package_is_one_as_any_other(
     assert len(written) == field["A"].size
     # The front door.
     imputed = st.Result.open(path).run(IMPUTED)
-    made = imputed.export(tmp_path / "imputed.csv", to="csv", genes="A")
+    made = st.export(imputed, tmp_path / "imputed.csv", to="csv", genes="A")
     table = imputed.to_anndata(genes="A").to_df()
     pd.testing.assert_frame_equal(pd.read_csv(made, index_col=0), table, check_dtype=False)
     # Whole or not at all, and nothing is overwritten.
     with pytest.raises(st.InputError, match="something lies here already"):
-        imputed.export(made, to="csv")
+        st.export(imputed, made, to="csv")
     ran = CliRunner().invoke(app, [*command, str(tmp_path / "x"), "--to", "xlsx"])
     assert ran.exit_code == 2
     assert "xlsx" in ran.stderr
     assert "h5ad, csv" in ran.stderr
     with pytest.raises(st.InputError, match="h5ad, csv"):
-        imputed.export(tmp_path / "x", to="xlsx")
+        st.export(imputed, tmp_path / "x", to="xlsx")
     assert not (tmp_path / "x").exists()
 
 

@@ -12,7 +12,6 @@ from napari_stenhance.api.images import gene_image, label_image
 from napari_stenhance.api.tables import by_gene, table_of
 from napari_stenhance.errors import InputError
 from napari_stenhance.results.domains import CONFIDENCE, LABEL, DomainRun, domain_run
-from napari_stenhance.results.export_format import export_table
 from napari_stenhance.results.gene_source import GeneSource
 from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.results.run import Run
@@ -235,37 +234,6 @@ class Result:
         """
         run = self._chosen or self._of_genes
         return table_of(run, at, [genes] if isinstance(genes, str) else genes)
-
-    def export(
-        self,
-        out: str | Path,
-        to: str = "h5ad",
-        at: str | Path | Section | ad.AnnData | None = None,
-        genes: str | Sequence[str] | None = None,
-    ) -> Path:
-        """Write what `to_anndata` returns into a file, whole or not at all.
-
-        Parameters
-        ----------
-        out : str or Path
-            Nothing is overwritten.
-        to : str
-            A format: "h5ad", or what another package adds.
-        at, genes
-            As for `to_anndata`.
-
-        Returns
-        -------
-        Path
-            The file.
-
-        Raises
-        ------
-        InputError
-            As `to_anndata`; or if there is no such format, or `out` cannot be written.
-        """
-        export_table(self.to_anndata(at, genes), Path(out), to)
-        return Path(out)
 
     # Domains
 
