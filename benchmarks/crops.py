@@ -23,7 +23,7 @@ from napari_stenhance.features.registry import find_encoder
 from napari_stenhance.features.source import CropLayout, FeatureSettings
 from napari_stenhance.methods.basis import fit_basis
 from napari_stenhance.methods.crops.ensemble import CropEnsemble
-from napari_stenhance.methods.field import Decoder
+from napari_stenhance.methods.decoder import Decoder
 from napari_stenhance.methods.genes import choose_genes
 from napari_stenhance.methods.histosge.network import HISTOSGE
 from napari_stenhance.methods.protocol import Latent, Method, Positions

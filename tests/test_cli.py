@@ -268,7 +268,7 @@ def test_predict_with_a_saved_model(
     out = tmp_path / "one.stenhance.zarr"
     run("predict", result, "--on", section_files[0], "--out", out, "--device", "cpu")
     predicted = ResultFolder.open(out)
-    assert predicted.about["slide"]["name"] == "one"
+    assert predicted.attributes["slide"]["name"] == "one"
     # The same model on its own slide is what enhance would have made.
     own = tmp_path / "own.stenhance.zarr"
     run("enhance", section_files[0], "--out", own, *QUICK)

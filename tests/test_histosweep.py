@@ -28,7 +28,7 @@ from napari_stenhance.features.histosweep import (
     weighted_brightness,
 )
 from napari_stenhance.features.tissue import tissue_mask
-from napari_stenhance.results.export import at_spots, at_superpixels
+from napari_stenhance.results.predictions import at_spots, at_superpixels
 from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.running.job import Event, Job
 from napari_stenhance.section.grid import Grid

@@ -21,8 +21,8 @@ from napari_stenhance.errors import InputError
 from napari_stenhance.features.encoder import FeatureTile
 from napari_stenhance.features.source import FeatureSource
 from napari_stenhance.methods.basis import GeneBasis, fit_basis
+from napari_stenhance.methods.decoder import Decoder
 from napari_stenhance.methods.ensemble import Ensemble
-from napari_stenhance.methods.field import Decoder, GeneField
 from napari_stenhance.methods.genes import choose_genes, variance
 from napari_stenhance.methods.members import Targets, held_out_accuracy, spread_scales
 from napari_stenhance.methods.pixel2gene.ensemble import Pixel2GeneEnsemble, Pixel2GeneRecipe
@@ -32,6 +32,7 @@ from napari_stenhance.methods.pixel2gene.model import Pixel2GeneModel
 from napari_stenhance.methods.rank import CHOICES, NO_SIGNAL
 from napari_stenhance.methods.registry import load_fitted, make_method
 from napari_stenhance.methods.training_section import TrainingSection, counts_hash
+from napari_stenhance.results.field import GeneField
 from napari_stenhance.running.job import Job
 from napari_stenhance.scoring.metrics import gene_accuracy, pearson
 from napari_stenhance.scoring.splits import block_folds

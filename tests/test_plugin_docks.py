@@ -36,7 +36,7 @@ def _look_through(
     person.drop(path)
     (section,) = open_sections(person.viewer)
     assert "µm per pixel" in person.section.words.toPlainText()
-    assert {a.role for _, a in layers_of(person.viewer, "slide", "spots", "region")} == {
+    assert {a.role.name for _, a in layers_of(person.viewer, "slide", "spots", "region")} == {
         "slide", "spots", "region",
     }  # fmt: skip
     ticks: list[tuple[float, float]] = []
@@ -272,7 +272,7 @@ def test_a_result_whose_slide_is_gone_says_so(
     assert person.layer("gene").visible
     # The section, opened after it, lies underneath.
     person.drop(section_files[0])
-    roles = [a.role for _, a in layers_of(person.viewer, "slide", "spots", "gene", "browse")]
+    roles = [a.role.name for _, a in layers_of(person.viewer, "slide", "spots", "gene", "browse")]
     assert roles == ["slide", "browse", "gene", "spots"]
 
 

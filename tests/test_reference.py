@@ -15,7 +15,7 @@ from sklearn.cluster import KMeans
 from conftest import stain_features
 from napari_stenhance.errors import Cancelled, InputError
 from napari_stenhance.features.source import FeatureSource
-from napari_stenhance.methods.field import Decoder
+from napari_stenhance.methods.decoder import Decoder
 from napari_stenhance.methods.genes import MOST_MAPS, choose_genes
 from napari_stenhance.methods.pixel2gene.reference.method import Pixel2GeneReference
 from napari_stenhance.methods.pixel2gene.reference.model import Pixel2GeneReferenceModel
@@ -46,7 +46,7 @@ from napari_stenhance.methods.pixel2gene.reference.rows import (
 )
 from napari_stenhance.methods.registry import load_fitted
 from napari_stenhance.methods.training_section import TrainingSection
-from napari_stenhance.results.export import at_spots, at_superpixels
+from napari_stenhance.results.predictions import at_spots, at_superpixels
 from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.running.job import Event, Job, Note, Progress
 from napari_stenhance.scoring.metrics import pearson

@@ -264,7 +264,7 @@ def export(
     result: str | Path | Result,
     out: str | Path,
     *,
-    to: Literal['h5ad'] = 'h5ad',
+    to: str = 'h5ad',
     at_spots: str | Path | Section | AnnData | None = None,
     table: str = '',
     genes: str | Sequence[str] = (),

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from napari_stenhance.features.encoder import FeatureTile
 from napari_stenhance.features.source import FeatureSource
-from napari_stenhance.methods.field import Decoder
+from napari_stenhance.methods.decoder import Decoder
 from napari_stenhance.methods.training_section import TrainingSection
 from napari_stenhance.running.job import Job
 

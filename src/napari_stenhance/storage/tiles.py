@@ -108,17 +108,21 @@ def missing_tiles(array: zarr.Array[Any]) -> list[Tile]:
     return [tile for tile in tiles if not is_done(array, tile.index)]
 
 
+def is_partial(name: str) -> bool:
+    """Tell what zarr writes aside: it is named `<chunk key>.<32 hex>.partial`."""
+    return _OF_ZARR.search(name) is not None
+
+
 def sweep_partial(folder: Path) -> None:
     """Remove what a killed process left unfinished in a folder of arrays, under its lock.
 
-    What zarr writes aside is named `<chunk key>.<32 hex>.partial`; the files of a result are not
-    zarr's, and there only scratch of ours goes.
+    The files of a result are not zarr's, and there only scratch of ours goes.
     """
     for where, folders, files in os.walk(folder):
         at = Path(where)
         of_zarr = FILES not in at.relative_to(folder).parts[:1]
         for name in (*folders, *files):
-            if is_left_behind(name) or (of_zarr and _OF_ZARR.search(name)):
+            if is_left_behind(name) or (of_zarr and is_partial(name)):
                 remove(at / name)
 
 

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from napari_stenhance.methods.field import GeneField
+    from napari_stenhance.results.field import GeneField
 
 _PACKAGES = (
     "napari-stenhance",
@@ -219,9 +219,9 @@ def _predict_one(section: Section, path: Path, plan: Plan, model: Model, job: Jo
             job.note(f"{path}: the run {run} is already complete.")
         else:
             _fill(result, run, section, features, plan, model, job)
-            field = result.field(run)
+            filled = FieldRun(result, run)
             for gene in plan.write:
-                write_gene(result, run, field, gene, job)
+                write_gene(filled, gene, job)
             result.log("complete", run=run)
         job.emit(Partial(result.path, run))
     return FieldRun(ResultFolder.open(path), run)
@@ -231,7 +231,7 @@ def _is_complete(result: ResultFolder, run: str, plan: Plan) -> bool:
     """Tell whether field, lattice and gene images of a run are all there."""
     if not _is_filled(result, run, plan):
         return False
-    return all(is_written(result, run, gene) for gene in plan.write)
+    return all(is_written(FieldRun(result, run), gene) for gene in plan.write)
 
 
 def _is_filled(result: ResultFolder, run: str, plan: Plan) -> bool:
@@ -311,11 +311,12 @@ def _fill_tiles(
     job: Job,
 ) -> None:
     crops = features.settings.crops
-    images = {gene: create_gene(result, run, field, gene) for gene in write}
+    filling = FieldRun(result, run)
+    images = {gene: create_gene(filling, gene) for gene in write}
     latent, spread = field.latent[0], field.spread[0]
     # Latents are written after all else: a tile whose latents exist is whole.
     missing = missing_tiles(latent)
-    with job.stage(f"Predicting {result.about['slide']['name']}", len(missing)) as stage:
+    with job.stage(f"Predicting {result.attributes['slide']['name']}", len(missing)) as stage:
         for tile in missing:
             here = wanted[tile.rows, tile.columns]
             values = variance = np.full((*tile.shape, latent.shape[2]), np.nan, np.float32)
@@ -330,7 +331,7 @@ def _fill_tiles(
             write_tile(spread, tile, variance)
             write_tile(latent, tile, values)
             for gene, levels in images.items():
-                write_gene_tile(levels, field, gene, tile)
+                write_gene_tile(levels, filling, gene, tile)
             result.log("tile", run=run, index=tile.index, tissue=int(here.sum()))
             job.emit(Partial(result.path, run))
             stage.advance()

@@ -75,7 +75,7 @@ class Lesson:
             rule_of,
             without_controls,
         )
-        from napari_stenhance.results.lattice import check_size
+        from napari_stenhance.results.tables import check_size
         from napari_stenhance.tasks.training import take_sample
 
         samples = [take_sample(s, self.features, self.method, job) for s in self.sections]

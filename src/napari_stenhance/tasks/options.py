@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import NoneType, UnionType
@@ -26,12 +26,23 @@ class Help:
         On the command line, an argument without a name.
     takes : tuple of str
         Classes whose objects Python may give instead of a path, such as "Section".
+    choices : callable, optional
+        Returns the values that there are, each with a word on it or none: what is registered.
     """
 
     text: str
     unit: str = ""
     positional: bool = False
     takes: tuple[str, ...] = ()
+    choices: Callable[[], Mapping[str, str]] | None = None
+
+    def whole(self) -> str:
+        """Return the text with the choices and the unit."""
+        text = self.text
+        if self.choices is not None:
+            listed = (f"{name} ({what})" if what else name for name, what in self.choices().items())
+            text = f"{text.removesuffix('.')}: {', '.join(listed)}."
+        return f"{text} [{self.unit}]" if self.unit else text
 
 
 _SEED_MOST = 2**63 - 1
@@ -95,14 +106,13 @@ def options_of(options: type[Any]) -> Iterator[Option]:
             kind = get_args(kind)[0]
         elif optional:
             (kind,) = (k for k in get_args(kind) if k is not NoneType)
-        text = f"{about.text} [{about.unit}]" if about.unit else about.text
         yield Option(
             name=field.name,
             kind=kind,
             several=several,
             optional=optional,
             default=field.default,
-            text=text,
+            text=about.whole(),
             unit=about.unit,
             positional=about.positional,
             takes=about.takes,

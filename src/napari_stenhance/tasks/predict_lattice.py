@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 from napari_stenhance.errors import InputError
 from napari_stenhance.features.source import FeatureSource
 from napari_stenhance.methods.protocol import Fitted, FittedCrops, Positions
-from napari_stenhance.results.lattice import check_size, lattice_table, write_lattice
+from napari_stenhance.results.lattice import lattice_table, write_lattice
 from napari_stenhance.results.result import ResultFolder
+from napari_stenhance.results.tables import check_size
 from napari_stenhance.running.job import Job
 from napari_stenhance.section.distinct import DistinctPositions
 from napari_stenhance.section.lattice import SpotLattice

@@ -15,7 +15,7 @@ from napari_stenhance.features.source import FeatureSource
 from napari_stenhance.methods.crops.design import Design
 from napari_stenhance.methods.crops.members import Members
 from napari_stenhance.methods.crops.neighbourhood import Neighbourhood, Standard, reach
-from napari_stenhance.methods.field import Decoder
+from napari_stenhance.methods.decoder import Decoder
 from napari_stenhance.methods.protocol import Latent, Positions
 from napari_stenhance.methods.saved import (
     Tensors,

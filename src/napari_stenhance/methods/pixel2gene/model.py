@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from napari_stenhance.features.encoder import FeatureTile
+from napari_stenhance.methods.decoder import Decoder
 from napari_stenhance.methods.ensemble import Ensemble
-from napari_stenhance.methods.field import Decoder
 from napari_stenhance.methods.members import standardise
 from napari_stenhance.methods.pixel2gene.inputs import FAR_UM, inputs_of
 from napari_stenhance.methods.protocol import Latent

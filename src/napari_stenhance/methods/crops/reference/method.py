@@ -19,7 +19,7 @@ from napari_stenhance.methods.crops.reference.recipe import (
     groups_of,
     sees_raw,
 )
-from napari_stenhance.methods.field import Decoder
+from napari_stenhance.methods.decoder import Decoder
 from napari_stenhance.methods.genes import require_few
 from napari_stenhance.methods.training_section import TrainingSection
 from napari_stenhance.running.device import inference_errors

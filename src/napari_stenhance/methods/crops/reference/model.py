@@ -19,7 +19,7 @@ from napari_stenhance.methods.crops.reference.recipe import (
     groups_of,
     sees_raw,
 )
-from napari_stenhance.methods.field import Decoder
+from napari_stenhance.methods.decoder import Decoder
 from napari_stenhance.methods.protocol import Latent, Positions
 from napari_stenhance.methods.saved import (
     Tensors,

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from napari_stenhance.features.registry import find_encoder
-from napari_stenhance.methods.field import Decoder
+from napari_stenhance.methods.decoder import Decoder
 from napari_stenhance.methods.genes import require_few
 from napari_stenhance.methods.pixel2gene.reference.model import Pixel2GeneReferenceModel
 from napari_stenhance.methods.pixel2gene.reference.network import (

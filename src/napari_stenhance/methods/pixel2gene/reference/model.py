@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from napari_stenhance.features.encoder import FeatureTile
-from napari_stenhance.methods.field import Decoder
+from napari_stenhance.methods.decoder import Decoder
 from napari_stenhance.methods.pixel2gene.reference.network import (
     Pixel2GeneReferenceMember,
     Pixel2GeneReferenceNet,

@@ -1,9 +1,9 @@
-"""The gene field: a latent raster and a linear decoder, so that any gene's image is on demand."""
+"""The linear decoder: what turns a latent vector into any gene's value."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -11,14 +11,10 @@ import zarr
 from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
-from napari_stenhance.section.grid import Grid
 from napari_stenhance.storage.checked import has_node, open_node, read_whole
-from napari_stenhance.storage.pyramid import mean_pool, read_tile
-from napari_stenhance.storage.tile_cache import TileCache
-from napari_stenhance.storage.tiles import create_array, is_done, tile_size
+from napari_stenhance.storage.tiles import create_array
 
 Unit = Literal["log1p CP10k", "counts per superpixel"]
-What = Literal["latent", "spread"]
 
 
 @dataclass(frozen=True)
@@ -69,13 +65,7 @@ class Decoder:
         InputError
             If it is not among `genes`.
         """
-        try:
-            return self.genes.index(gene)
-        except ValueError:
-            alike = [g for g in self.genes if g.lower() == str(gene).lower()]
-            hint = f"did you mean {alike[0]}?" if alike else "it was not measured or not chosen."
-            msg = f"Gene {gene!r} is not among the {len(self.genes)} genes of this run; {hint}"
-            raise InputError(msg) from None
+        return gene_index(gene, self.genes, "it was not measured or not chosen.")
 
     def indices_of(self, genes: Sequence[str]) -> NDArray[np.intp]:
         """Find several genes; see `index_of`."""
@@ -84,8 +74,8 @@ class Decoder:
     def values(self, latent: NDArray[Any], genes: NDArray[np.intp] | int) -> NDArray[np.float32]:
         """Decode latents (…, r); clipped at 0, as everywhere that values are shown or exported."""
         if self.weights is None:
-            own = np.asarray(latent[..., genes], np.float32) + self.bias[genes]
-            return np.maximum(own, np.float32(0), out=own)
+            values = np.asarray(latent[..., genes], np.float32) + self.bias[genes]
+            return np.maximum(values, np.float32(0), out=values)
         decoded = np.asarray(latent, np.float32) @ self.weights[:, genes] + self.bias[genes]
         # np.maximum keeps NaN, the mark of what was not predicted.
         return np.maximum(decoded, np.float32(0), out=decoded)
@@ -189,113 +179,18 @@ def _read(group: zarr.Group, name: str) -> NDArray[Any]:
     return values
 
 
-@dataclass(frozen=True)
-class GeneField:
-    """What a fitted method predicted on a grid.
+def gene_index(gene: str, genes: tuple[str, ...], otherwise: str) -> int:
+    """Find a gene among those of a run.
 
-    Attributes
-    ----------
-    grid : Grid
-    decoder : Decoder
-    latent, spread : tuple of zarr arrays of float16
-        Levels of (rows, columns, r): the members' mean, and their variance along each axis. NaN
-        off the tissue and where nothing was predicted.
-    tiles : TileCache
-        Keeps tiles that were read, as those of other fields; by default one of its own.
+    Raises
+    ------
+    InputError
+        If it is not there; `otherwise` is what to say where none is called alike.
     """
-
-    grid: Grid
-    decoder: Decoder
-    latent: tuple[zarr.Array[Any], ...]
-    spread: tuple[zarr.Array[Any], ...]
-    tiles: TileCache = field(default_factory=TileCache, repr=False, compare=False)
-    _owner: int = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_owner", self.tiles.owner(self))
-
-    @property
-    def genes(self) -> tuple[str, ...]:
-        """Genes that the field can show."""
-        return self.decoder.genes
-
-    @property
-    def unit(self) -> Unit:
-        """Unit of the gene images."""
-        return self.decoder.unit
-
-    def image(
-        self,
-        gene: str,
-        level: int = 0,
-        rows: slice | None = None,
-        columns: slice | None = None,
-        what: What = "latent",
-    ) -> NDArray[np.float32]:
-        """Decode one gene, or its spread.
-
-        Parameters
-        ----------
-        gene : str
-        level : int
-            0 is the grid itself; each further level halves it.
-        rows, columns : slice, optional
-            By default the whole level.
-        what : {"latent", "spread"}
-            The expected value, or the standard deviation over the members (it ranks; it is no
-            interval).
-
-        Returns
-        -------
-        ndarray of float32, shape (rows, columns)
-            In `unit`; NaN where nothing was predicted.
-        """
-        decoder, channel = self.decoder.only(gene)
-        shape = getattr(self, what)[level].shape
-        rows, columns = rows or slice(0, shape[0]), columns or slice(0, shape[1])
-        image = np.full((rows.stop - rows.start, columns.stop - columns.start), np.nan, np.float32)
-        size = tile_size(self.latent[0])
-        for i in range(rows.start // size, -(-rows.stop // size)):
-            for j in range(columns.start // size, -(-columns.stop // size)):
-                tile = self.tile(what, level, i, j, channel)
-                low_r, low_c = max(rows.start, i * size), max(columns.start, j * size)
-                high_r = min(rows.stop, i * size + tile.shape[0])
-                high_c = min(columns.stop, j * size + tile.shape[1])
-                part = tile[
-                    low_r - i * size : high_r - i * size, low_c - j * size : high_c - j * size
-                ]
-                image[
-                    low_r - rows.start : high_r - rows.start,
-                    low_c - columns.start : high_c - columns.start,
-                ] = decoder.values(part, 0) if what == "latent" else decoder.spread(part, 0)
-        return image
-
-    def tile(
-        self, what: What, level: int, i: int, j: int, channel: int | None = None
-    ) -> NDArray[np.float32]:
-        """Return one tile of a raster, from memory if it was read lately.
-
-        By default with all channels, else with one, (rows, columns, 1). May be called from several
-        threads. A tile that was not written yet is not remembered: it is NaN, or pooled from the
-        finer tiles that are there.
-        """
-
-        def read() -> tuple[NDArray[np.float32], bool]:
-            levels = getattr(self, what)
-            written = is_done(levels[level], (i, j))
-            channels = None if channel is None else slice(channel, channel + 1)
-            tile = read_tile(levels, level, (i, j), mean_pool, channels)
-            return tile.astype(np.float32), written
-
-        return self.tiles.get(self._owner, (what, level, i, j, channel), read)
-
-    def latent_of(self, row: NDArray[np.int64], column: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Return the latents of single superpixels, shape (n, r)."""
-        latents = np.empty((len(row), self.decoder.channels), np.float32)
-        size = tile_size(self.latent[0])
-        tile_of = np.column_stack([row // size, column // size])
-        for i, j in np.unique(tile_of, axis=0):
-            here = (tile_of == (i, j)).all(axis=1)
-            tile = self.tile("latent", 0, int(i), int(j))
-            latents[here] = tile[row[here] - i * size, column[here] - j * size]
-        return latents
+    try:
+        return genes.index(gene)
+    except ValueError:
+        alike = [g for g in genes if g.lower() == str(gene).lower()]
+        hint = f"did you mean {alike[0]}?" if alike else otherwise
+        msg = f"Gene {gene!r} is not among the {len(genes)} genes of this run; {hint}"
+        raise InputError(msg) from None

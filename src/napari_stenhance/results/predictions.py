@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
-from napari_stenhance.methods.field import Decoder, GeneField
+from napari_stenhance.methods.decoder import Decoder
+from napari_stenhance.results.field import GeneField
 from napari_stenhance.results.result import ResultFolder
-from napari_stenhance.results.tables import storable
+from napari_stenhance.results.tables import check_size
 from napari_stenhance.running.job import Job
 from napari_stenhance.section.footprint import Footprints
 from napari_stenhance.section.section import Section
 from napari_stenhance.section.spots import SpotGeometry, positions_px
-from napari_stenhance.storage.atomic import atomic_path
-from napari_stenhance.storage.hdf5 import save_h5ad
 from napari_stenhance.storage.tiles import tiles_of
 
 if TYPE_CHECKING:
@@ -43,7 +41,7 @@ def about_prediction(
     result: ResultFolder, run: str, geometry: dict[str, Any], unit: str
 ) -> dict[str, Any]:
     """Return `uns`: what identifies the prediction, beside the geometry of positions."""
-    slide = result.about["slide"]
+    slide = result.attributes["slide"]
     prediction = {"unit": unit, "run": run, "slide": slide["name"], "slide_sha256": slide["sha256"]}
     return {
         "stenhance": geometry,
@@ -80,14 +78,14 @@ def at_spots(
     """
     import anndata as ad
 
-    about = result.about["slide"]
-    if section.slide is not None and section.slide.sha256 != about["sha256"]:
-        msg = f"{section.name}: its slide is not the one of this result ({about['name']})."
+    slide = result.attributes["slide"]
+    if section.slide is not None and section.slide.sha256 != slide["sha256"]:
+        msg = f"{section.name}: its slide is not the one of this result ({slide['name']})."
         raise InputError(msg)
     field = result.field(run)
     spots = section.need_spots()
-    xy_um = positions_px(spots, section.name) * about["mpp"]
-    geometry = section.geometry().in_um(about["mpp"])
+    xy_um = positions_px(spots, section.name) * slide["mpp"]
+    geometry = section.geometry().in_um(slide["mpp"])
     tissue = result.tissue(run)
     under = Footprints.under(field.grid, xy_um, geometry, tissue)
     averaged = under.counts()
@@ -101,7 +99,7 @@ def at_spots(
         X=field.decoder.values(under.mean(latents), chosen),
         obs=spots.obs.assign(superpixels=averaged),
         var=genes_table(field.decoder, chosen),
-        obsm={"spatial": xy_um / about["mpp"]},
+        obsm={"spatial": xy_um / slide["mpp"]},
         uns=about_prediction(result, run, asdict(geometry), field.unit),
     )
 
@@ -125,23 +123,17 @@ def at_superpixels(result: ResultFolder, run: str, genes: Sequence[str], job: Jo
     field = result.field(run)
     chosen = _chosen(field, genes)
     tissue = result.tissue(run)
-    needed = int(tissue.sum()) * len(chosen) * 4
-    if needed > job.memory_bytes:
-        msg = (
-            f"A table of {int(tissue.sum())} superpixels × {len(chosen)} genes takes "
-            f"{needed / 1e9:.1f} GB; choose fewer genes."
-        )
-        raise InputError(msg, option="genes")
+    check_size(int(tissue.sum()), len(chosen), job, "superpixels")
     rows, columns, parts = [], [], []
     tiles = list(tiles_of(field.grid.shape, field.latent[0].chunks[0]))
     with job.stage("Exporting superpixels", len(tiles)) as stage:
         for tile in tiles:
             latent = field.tile("latent", 0, *tile.index)
-            there = tissue[tile.rows, tile.columns] & np.isfinite(latent[..., 0])
-            row, column = np.nonzero(there)
+            shown = tissue[tile.rows, tile.columns] & np.isfinite(latent[..., 0])
+            row, column = np.nonzero(shown)
             rows.append(row + tile.rows.start)
             columns.append(column + tile.columns.start)
-            parts.append(field.decoder.values(latent[there], chosen))
+            parts.append(field.decoder.values(latent[shown], chosen))
             stage.advance()
     row, column = np.concatenate(rows), np.concatenate(columns)
     pitch = field.grid.pitch_um
@@ -162,16 +154,3 @@ def _chosen(field: GeneField, genes: Sequence[str] | None) -> NDArray[np.intp]:
     if genes is None:
         return np.arange(len(field.genes))
     return field.decoder.indices_of(genes)
-
-
-def write_h5ad(table: ad.AnnData, out: Path) -> None:
-    """Write an `.h5ad` whole or not at all.
-
-    Raises
-    ------
-    InputError
-        If something lies at `out`, or its folder cannot be written.
-    """
-    table.obs, table.var = storable(table.obs), storable(table.var)
-    with atomic_path(out) as aside:
-        save_h5ad(table, aside, compression="gzip")

@@ -14,34 +14,36 @@ from napari_stenhance.section.grid import Grid
 from napari_stenhance.section.section import Section
 from napari_stenhance.section.slide import Slide
 from napari_stenhance.storage.checked import folder_of
+from napari_stenhance.storage.reading import reading
 from napari_stenhance.storage.seal import json_crc32
 
 KEY = "stenhance"
 _SEAL = "crc32"
+_NOT_THAT = "its attributes are not what they should be"
 ADVICE = "copy the result again, or delete it and run the same command again"
 
 
-def write_about(group: zarr.Group, about: Mapping[str, Any], **others: Any) -> None:
+def write_attributes(group: zarr.Group, said: Mapping[str, Any], **others: Any) -> None:
     """Write what a group says of itself, and other attributes, all at once.
 
     Parameters
     ----------
     group : zarr.Group
-    about : mapping
+    said : mapping
         All of it.
     **others
         Attributes beside it; those that are there already stay.
     """
-    group.attrs.put(sealed(about, **{**group.attrs, **others}))
+    group.attrs.put(sealed(said, **{**group.attrs, **others}))
 
 
-def sealed(about: Mapping[str, Any], **others: Any) -> dict[str, Any]:
+def sealed(said: Mapping[str, Any], **others: Any) -> dict[str, Any]:
     """Return the attributes of a group that says this of itself, with their checksum."""
-    attributes = {**others, KEY: dict(about)}
-    return {**attributes, KEY: {**about, _SEAL: json_crc32(attributes)}}
+    attributes = {**others, KEY: dict(said)}
+    return {**attributes, KEY: {**said, _SEAL: json_crc32(attributes)}}
 
 
-def read_about(group: zarr.Group, *, proven: bool) -> dict[str, Any]:
+def read_attributes(group: zarr.Group, *, proven: bool) -> dict[str, Any]:
     """Read what a group says of itself.
 
     Parameters
@@ -55,19 +57,32 @@ def read_about(group: zarr.Group, *, proven: bool) -> dict[str, Any]:
     InputError
         If it is not what was written, or nothing was.
     """
-    about = group.attrs.get(KEY)
-    if isinstance(about, dict):
-        content = {key: value for key, value in about.items() if key != _SEAL}
-        if _SEAL not in about and not proven:
+    said = group.attrs.get(KEY)
+    if isinstance(said, dict):
+        content = {key: value for key, value in said.items() if key != _SEAL}
+        if _SEAL not in said and not proven:
             return content
-        if about.get(_SEAL) == json_crc32({**group.attrs, KEY: content}):
+        if said.get(_SEAL) == json_crc32({**group.attrs, KEY: content}):
             return content
     msg = f"{folder_of(group) / 'zarr.json'}: this is damaged (its attributes are not what was "
     msg += f"written); {ADVICE}."
     raise InputError(msg)
 
 
-def check_root(about: Mapping[str, Any]) -> None:
+def read_run_attributes(group: zarr.Group, *, proven: bool) -> dict[str, Any]:
+    """Read what a run says of itself, and check what is used of it; as `read_attributes`."""
+    attributes = read_attributes(group, proven=proven)
+    with reading(folder_of(group) / "zarr.json", "what the run says of itself", ADVICE):
+        Grid.from_dict(attributes["grid"])
+        learned = attributes["identity"].get("learned_from", [])
+        whole = isinstance(attributes["complete"], bool)
+        whole = whole and all(isinstance(one["name"], str) for one in learned)
+        if not (whole and all(isinstance(doubt, str) for doubt in attributes.get("doubts", []))):
+            raise ValueError(_NOT_THAT)
+    return attributes
+
+
+def check_root(attributes: Mapping[str, Any]) -> None:
     """Check what is used of a root's attributes, which format 1 does not prove.
 
     Raises
@@ -75,34 +90,16 @@ def check_root(about: Mapping[str, Any]) -> None:
     ValueError
         If it cannot be.
     """
-    whole = all(isinstance(run, str) and "/" not in run for run in about["runs"])
-    of = about["slide"] if "slide" in about else about["spots"]
+    whole = all(isinstance(run, str) and "/" not in run for run in attributes["runs"])
+    of = attributes["slide"] if "slide" in attributes else attributes["spots"]
     whole = whole and isinstance(of["name"], str) and isinstance(of["sha256"], str)
-    if of["mpp"] is not None or "slide" in about:
+    if of["mpp"] is not None or "slide" in attributes:
         whole = whole and 0 < float(of["mpp"]) < math.inf
-    if "slide" in about:
+    if "slide" in attributes:
         rows, columns = of["shape"]
         whole = whole and min(rows, columns) > 0
     if not whole:
-        msg = "its attributes are not what they should be"
-        raise ValueError(msg)
-
-
-def check_run_about(about: Mapping[str, Any]) -> None:
-    """Check what is used of a run's attributes; as `check_root`.
-
-    Raises
-    ------
-    ValueError
-        If it cannot be.
-    """
-    Grid.from_dict(about["grid"])
-    learned = about["identity"].get("learned_from", [])
-    whole = isinstance(about["complete"], bool)
-    whole = whole and all(isinstance(one["name"], str) for one in learned)
-    if not (whole and all(isinstance(doubt, str) for doubt in about.get("doubts", []))):
-        msg = "its attributes are not what they should be"
-        raise ValueError(msg)
+        raise ValueError(_NOT_THAT)
 
 
 def describe_input(of: Slide | Section) -> dict[str, Any]:
