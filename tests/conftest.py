@@ -13,9 +13,15 @@ import pandas as pd
 import pytest
 import pyvips
 import scipy.sparse as sp
+import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from napari_stenhance.features.masks import TissueKind
+from napari_stenhance.features.opening import open_features
+from napari_stenhance.features.registry import find_encoder
+from napari_stenhance.features.source import FeatureSettings, FeatureSource
+from napari_stenhance.running.job import Job
 from napari_stenhance.section.section import Section
 from napari_stenhance.section.slide import Slide
 from napari_stenhance.storage.cache import Cache
@@ -93,6 +99,14 @@ def make_spots(amounts: NDArray[np.float64], seed: int, genes: int = 40) -> ad.A
         obsm={"spatial": xy},
         uns={"microns_per_pixel": MPP, "spot_diameter_um": 80.0, "spot_pitch_um": PITCH_UM},
     )
+
+
+def stain_features(slide: Slide, cache: Cache, tissue: TissueKind = "density") -> FeatureSource:
+    """Extract the superpixels of `stain`."""
+    settings = FeatureSettings(find_encoder("stain"), torch.device("cpu"), cache, tissue)
+    features = open_features(slide, settings, Job())
+    features.extract()
+    return features
 
 
 @pytest.fixture(scope="session")

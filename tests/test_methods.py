@@ -16,10 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
+from conftest import stain_features
 from napari_stenhance.errors import InputError
 from napari_stenhance.features.encoder import FeatureTile
-from napari_stenhance.features.extract import FeatureMap, extract
-from napari_stenhance.features.stain import StainEncoder
+from napari_stenhance.features.source import FeatureSource
 from napari_stenhance.methods.basis import GeneBasis, fit_basis
 from napari_stenhance.methods.decoder import Decoder
 from napari_stenhance.methods.ensemble import Ensemble
@@ -51,8 +51,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture
 def sample(synthetic: Section, session_cache: Cache) -> TrainingSection:
-    slide = synthetic.need_slide()
-    features = extract(slide, StainEncoder(slide.scale()), Job(), cache=session_cache)
+    features = stain_features(synthetic.need_slide(), session_cache)
     under = Footprints.under(
         features.grid, synthetic.spots_um(), synthetic.geometry(), features.tissue
     )
@@ -280,7 +279,7 @@ def test_too_few_spots_are_refused(sample: TrainingSection) -> None:
         Pixel2GeneEnsemble("stain", 0, CPU, QUICK).fit([small], sample.genes, Job())
 
 
-def _latents(fitted: Pixel2GeneModel, features: FeatureMap, size: int) -> np.ndarray:
+def _latents(fitted: Pixel2GeneModel, features: FeatureSource, size: int) -> np.ndarray:
     halo = round(fitted.halo_um / features.grid.pitch_um)
     full = np.empty((2, *features.grid.shape, len(fitted.decoder.weights)), np.float16)
     for tile in tiles_of(features.grid.shape, size):

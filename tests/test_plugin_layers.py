@@ -262,17 +262,21 @@ def test_a_folder_that_is_not_ours_is_refused_at_once(content: str, tmp_path: Pa
     script = (
         "import sys, time\n"
         "from napari_stenhance.plugin.reader import get_reader\n"
-        "started = time.process_time()\n"
-        "assert get_reader(sys.argv[1]) is None\n"
-        "print(time.process_time() - started, 'zarr' in sys.modules, 'scipy' in sys.modules)"
+        "for _ in range(2):\n"
+        "    started = time.process_time()\n"
+        "    assert get_reader(sys.argv[1]) is None\n"
+        "    print(time.process_time() - started)\n"
+        "print('zarr' in sys.modules, 'scipy' in sys.modules)"
     )
     done = subprocess.run(
         [sys.executable, "-c", script, tmp_path], capture_output=True, text=True, check=True
     )
-    seconds, *heavy = done.stdout.split()
+    first, second, *heavy = done.stdout.split()
     assert heavy == ["False", "False"]
-    # 5 ms where nothing else runs; of the processor, so that other tests do not count.
-    assert float(seconds) < 0.05
+    # Of the processor, so that other tests do not count; where nothing else runs, 20 ms to find all
+    # formats, once, and then less than 5.
+    assert float(first) < 0.1
+    assert float(second) < 0.02
 
 
 def test_napari_opens_what_is_ours_beside_another_folder_reader(

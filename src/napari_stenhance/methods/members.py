@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -21,7 +20,7 @@ from napari_stenhance.scoring.splits import block_folds
 _GENES_AT_ONCE = 1000
 
 
-def require_spots(samples: Sequence[TrainingSection[Any]], folds: int) -> int:
+def require_spots(samples: Sequence[TrainingSection], folds: int) -> int:
     """Return how many spots there are to learn from, over all sections.
 
     Raises
@@ -117,7 +116,7 @@ class Targets:
 
 
 def draw_held_out(
-    samples: Sequence[TrainingSection[Any]],
+    samples: Sequence[TrainingSection],
     members: int,
     folds: int,
     block_um: float,

@@ -39,13 +39,13 @@ from napari_stenhance.storage.atomic import atomic_path, is_free, sweep
 from napari_stenhance.storage.checked import has_node, open_node, read_whole
 from napari_stenhance.storage.lock import held
 from napari_stenhance.storage.pyramid import any_pool, coarsen_all, create_levels, open_levels
-from napari_stenhance.storage.reading import reading
+from napari_stenhance.storage.reading import reading, zarr_has
 from napari_stenhance.storage.tile_cache import TileCache
 from napari_stenhance.storage.tiles import FILES, sweep_partial
 from napari_stenhance.storage.writing import writing
 
 if TYPE_CHECKING:
-    from napari_stenhance.features.extract import TissueKind
+    from napari_stenhance.features.masks import TissueKind
 
 FORMAT_VERSION = 2
 """Since 2, chunks and attributes carry checksums, and complete runs have a manifest."""
@@ -95,11 +95,7 @@ class ResultFolder:
     @classmethod
     def is_result(cls, path: Path) -> bool:
         """Tell, from one small file, whether a folder is a result."""
-        try:
-            content = json.loads((path / "zarr.json").read_text("utf-8"))
-            return KEY in content["attributes"]
-        except (OSError, ValueError, KeyError, TypeError):
-            return False
+        return zarr_has(path, KEY)
 
     @classmethod
     def open(cls, path: str | Path, tiles: TileCache | None = None) -> ResultFolder:

@@ -149,11 +149,11 @@ def enhance_runs(
     write: tuple[str, ...] = ()
     if options.write:
         write = named_genes(options.write, lesson.measured, lesson.measured_where, "write")
-    learned, device = lesson.identity, lesson.sight.device
+    learned, device = lesson.identity, lesson.features.device
     kept = KeptModel.from_training(learned, cache)
     plan = Plan(
         name=run_name(options.method, options.encoder, options.preset, options.variant),
-        sight=lesson.sight,
+        features=lesson.features,
         identity={**learned, "region": region.to_json() if region else None},
         doubts=lesson.doubts,
         seed=options.seed,
@@ -192,7 +192,7 @@ def _check_lattice(options: EnhanceOptions, lesson: Lesson) -> None:
     s = options.lattice
     if s is None:
         return
-    if not lesson.method.crops_um:
+    if lesson.features.crops is None:
         msg = (
             f"Lattice {s}: {options.method} predicts superpixels only; leave it out, or choose "
             "histosge or spamcaf."

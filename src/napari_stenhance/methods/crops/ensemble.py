@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from napari_stenhance.features.crops import CropMap
-from napari_stenhance.features.registry import encoder_identity, portable
+from napari_stenhance.features.registry import find_encoder
 from napari_stenhance.methods.crops.design import Design
 from napari_stenhance.methods.crops.members import CropLearner, Members
 from napari_stenhance.methods.crops.model import CropModel
@@ -97,9 +96,7 @@ class CropEnsemble:
         """Return the hyperparameters as provenance."""
         return asdict(self.recipe)
 
-    def fit(
-        self, samples: Sequence[TrainingSection[CropMap]], genes: Sequence[str], job: Job
-    ) -> CropModel:
+    def fit(self, samples: Sequence[TrainingSection], genes: Sequence[str], job: Job) -> CropModel:
         """Learn from the spots of one or more sections.
 
         Raises
@@ -114,7 +111,7 @@ class CropEnsemble:
         rng = np.random.default_rng(self.seed)
         expressions = [s.log1p_cp10k(genes) for s in samples]
         seen = Neighbourhood.together(
-            [Neighbourhood.at(s.features, s.xy_um, self.design.offsets_um, job) for s in samples]
+            [Neighbourhood.at(s.features, s.xy_um, self.design.offsets_um) for s in samples]
         )
         standard = Standard.from_features(seen.own, recipe.clip)
         held_out = draw_held_out(samples, recipe.members, recipe.folds, recipe.block_um, rng)
@@ -142,8 +139,8 @@ class CropEnsemble:
             standard=standard,
             crops_um=self.crops_um,
             pitch_um=samples[0].features.grid.pitch_um,
-            encoder=portable(self.encoder),
-            encoder_identity=encoder_identity(self.encoder),
+            encoder=find_encoder(self.encoder).name,
+            encoder_identity=find_encoder(self.encoder).identity(),
             score_scale=targets.scale,
         )
         spread_scale = spread_scales(fitted.scores(seen)[0], decoder)

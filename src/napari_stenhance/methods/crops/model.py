@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from napari_stenhance.features.crops import CropMap
 from napari_stenhance.features.encoder import FeatureTile
+from napari_stenhance.features.source import FeatureSource
 from napari_stenhance.methods.crops.design import Design
 from napari_stenhance.methods.crops.members import Members
 from napari_stenhance.methods.crops.neighbourhood import Neighbourhood, Standard, reach
@@ -34,7 +34,7 @@ _AT_ONCE = 1024
 
 @dataclass(frozen=True)
 class CropModel:
-    """A trained ensemble: `FittedCrops`.
+    """A trained ensemble: `Fitted` and `FittedCrops`.
 
     Attributes
     ----------
@@ -95,7 +95,7 @@ class CropModel:
         over_sizes = None if attention is None else placed(attention)
         return Latent(placed(mean), placed(variance), over_sizes)
 
-    def latent_at(self, features: CropMap, positions: Positions, job: Job) -> Latent:
+    def latent_at(self, features: FeatureSource, positions: Positions, job: Job) -> Latent:
         """Predict positions, whether or not they lie on tissue.
 
         Raises
@@ -107,7 +107,7 @@ class CropModel:
         parts = []
         for low in range(0, max(len(xy_um), 1), _AT_ONCE):
             some = xy_um[low : low + _AT_ONCE]
-            parts.append(self._predict(Neighbourhood.at(features, some, offsets, job)))
+            parts.append(self._predict(Neighbourhood.at(features, some, offsets)))
             job.check()
         mean, variance, attention = zip(*parts, strict=True)
         over_sizes = None if attention[0] is None else np.concatenate(attention)

@@ -11,8 +11,7 @@ import scipy.sparse as sp
 import torch
 from numpy.typing import NDArray
 
-from napari_stenhance.features.extract import FeatureMap
-from napari_stenhance.features.registry import encoder_identity
+from napari_stenhance.features.registry import find_encoder
 from napari_stenhance.methods.ensemble import Ensemble
 from napari_stenhance.methods.genes import ALL
 from napari_stenhance.methods.members import (
@@ -89,9 +88,8 @@ class Pixel2GeneEnsemble:
     recipe: Pixel2GeneRecipe = field(default_factory=Pixel2GeneRecipe)
 
     @property
-    def crops_um(self) -> tuple[float, ...]:
-        """None: it sees superpixels."""
-        return ()
+    def crops_um(self) -> None:
+        """It sees superpixels."""
 
     @property
     def halo_um(self) -> float:
@@ -113,7 +111,7 @@ class Pixel2GeneEnsemble:
         return asdict(self.recipe)
 
     def fit(
-        self, samples: Sequence[TrainingSection[FeatureMap]], genes: Sequence[str], job: Job
+        self, samples: Sequence[TrainingSection], genes: Sequence[str], job: Job
     ) -> Pixel2GeneModel:
         """Learn from the spots of one or more sections.
 
@@ -161,8 +159,8 @@ class Pixel2GeneEnsemble:
             scale=scale,
             clip=recipe.clip,
             pitch_um=samples[0].features.grid.pitch_um,
-            encoder=self.encoder,
-            encoder_identity=encoder_identity(self.encoder),
+            encoder=find_encoder(self.encoder).name,
+            encoder_identity=find_encoder(self.encoder).identity(),
             score_scale=targets.scale,
         )
         some = rng.choice(len(inputs), min(_CALIBRATED_ON, len(inputs)), replace=False)

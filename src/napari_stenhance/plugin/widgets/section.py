@@ -26,6 +26,8 @@ from napari_stenhance.plugin.layers import open_layers
 from napari_stenhance.plugin.scene import add_layers
 from napari_stenhance.plugin.widgets.follow import follow_layers
 from napari_stenhance.plugin.widgets.run_bar import RunBar
+from napari_stenhance.section.formats.format import section_formats
+from napari_stenhance.section.images.image import image_suffixes
 from napari_stenhance.section.section import Section
 from napari_stenhance.tasks.info import describe_result, describe_section
 
@@ -34,9 +36,6 @@ if TYPE_CHECKING:
     from qtpy.QtGui import QDragEnterEvent, QDropEvent
 
     from napari_stenhance.results.result import ResultFolder
-
-_SUFFIXES = "*.jpg *.jpeg *.png *.tif *.tiff *.svs *.ndpi *.scn *.bif"
-_FILES, _IMAGES = f"Sections and slides (*.h5ad {_SUFFIXES})", f"Slides ({_SUFFIXES})"
 
 
 class _DropArea(QLabel):
@@ -206,12 +205,16 @@ class SectionWidget(QWidget):
             self.open(Path(path))
 
     def _browse_file(self) -> None:
-        path, _ = QFileDialog.getOpenFileName(self, "Open a section or a slide", "", _FILES)
+        of_sections = (suffix for one in section_formats() for suffix in one.suffixes)
+        files = _filter("Sections and slides", *of_sections, *image_suffixes())
+        path, _ = QFileDialog.getOpenFileName(self, "Open a section or a slide", "", files)
         if path:
             self.open(Path(path))
 
     def _browse_image(self) -> None:
-        path, _ = QFileDialog.getOpenFileName(self, "Choose the slide", "", _IMAGES)
+        path, _ = QFileDialog.getOpenFileName(
+            self, "Choose the slide", "", _filter("Slides", *image_suffixes())
+        )
         if path:
             self.image.setText(path)
 
@@ -229,6 +232,11 @@ class SectionWidget(QWidget):
         name = self.shown.currentText()
         for layer, info in our_layers(self._viewer):
             layer.visible = info.name == name and (info.run is None or layer.visible)
+
+
+def _filter(name: str, *suffixes: str) -> str:
+    """Say to a dialog which files to list."""
+    return f"{name} ({' '.join(f'*{suffix}' for suffix in suffixes)})"
 
 
 def _describe(what: Section | ResultFolder | None, layers: list[LayerData]) -> list[str]:
