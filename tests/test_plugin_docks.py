@@ -117,7 +117,8 @@ def _look_through(
     assert {n for n in before if "browse" not in n} == {n for n in after if "browse" not in n}
     assert len(person.layer("slide").data) >= 3
     for gene in genes:
-        runs = [a.run for _, a in layers_of(person.viewer, "gene") if a.gene == gene]
+        layers = layers_of(person.viewer, "gene")
+        runs = [a.run.name for _, a in layers if a.gene == gene and a.run is not None]
         assert sorted(runs) == sorted(result.runs)
 
 

@@ -310,8 +310,7 @@ def _fill_tiles(
     write: Sequence[str],
     job: Job,
 ) -> None:
-    crops = features.settings.crops
-    filling = FieldRun(result, run)
+    crops, filling = features.settings.crops, FieldRun(result, run)
     images = {gene: create_gene(filling, gene) for gene in write}
     latent, spread = field.latent[0], field.spread[0]
     # Latents are written after all else: a tile whose latents exist is whole.
