@@ -9,7 +9,7 @@ from pathlib import Path
 import napari_stenhance
 
 _ROOT = Path(napari_stenhance.__file__).parent
-HOOKS = {"register", "recognise"}
+HOOKS = {"recognise"}
 """What every module of its kind must define, for those that look for it."""
 
 

@@ -230,6 +230,9 @@ def describe(option: Option) -> str:
     kind = option.kind
     if get_origin(kind) is Literal:
         text = f"Literal[{', '.join(map(repr, get_args(kind)))}]"
+    elif option.choices:
+        # Editors offer what there is; another package may add some.
+        text = f"Literal[{', '.join(map(repr, option.choices))}] | str"
     elif kind is Path:
         text = " | ".join(["str", "Path", *option.takes])
     else:

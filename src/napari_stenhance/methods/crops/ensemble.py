@@ -95,7 +95,8 @@ class CropEnsemble:
 
     def describe(self) -> dict[str, Any]:
         """Return the hyperparameters as provenance."""
-        return asdict(self.recipe)
+        variant = {"variant": self.design.variant} if self.design.variant else {}
+        return {**asdict(self.recipe), **variant}
 
     def fit(
         self, samples: Sequence[TrainingSection[CropMap]], genes: Sequence[str], job: Job

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from napari_stenhance.errors import InputError
 from napari_stenhance.features.crops import CropMap
 from napari_stenhance.features.encoder import FeatureTile
 from napari_stenhance.methods.crops.design import Design
@@ -22,6 +23,7 @@ from napari_stenhance.methods.saved import (
     decoder_of,
     decoder_parts,
     load_model,
+    read_config,
     save_model,
 )
 from napari_stenhance.running.device import inference_errors
@@ -138,7 +140,7 @@ class CropModel:
         config = {
             "method": self.design.method,
             "preset": "robust",
-            "variant": self.design.variant,
+            **({"variant": self.design.variant} if self.design.variant else {}),
             "crops_um": list(self.crops_um),
             "encoder": self.encoder,
             "encoder_identity": self.encoder_identity,
@@ -156,8 +158,11 @@ class CropModel:
         Raises
         ------
         InputError
-            If files are missing or damaged.
+            If files are missing or damaged, or it is of a network that the method had before.
         """
+        if design.variant and read_config(folder).get("variant") != design.variant:
+            msg = f"{folder}: saved before the network of {design.method} changed; train it again."
+            raise InputError(msg)
 
         def make(tensors: Tensors, config: dict[str, Any]) -> CropModel:
             decoder = decoder_of(tensors, config)

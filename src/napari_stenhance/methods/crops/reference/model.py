@@ -176,7 +176,6 @@ class CropReferenceModel:
         config = {
             "method": self.recipe.method,
             "preset": "reference",
-            "variant": "coded",
             "dim": self.dim,
             "crops_um": list(self.crops_um),
             "encoder": self.encoder,
