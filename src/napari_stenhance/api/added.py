@@ -13,10 +13,7 @@ from napari_stenhance.storage.cache import Cache
 
 
 def added_verb(name: str) -> Callable[..., Any] | None:
-    """Return a verb by the name of its task, with the fields of its options as keywords.
-
-    Its task's docstring must say what it returns, as ours do.
-    """
+    """Return a verb by the name of its task, with the fields of its options as keywords."""
     # What commands are made of serves here too; typer and rich are loaded with it.
     for verb in extensions("napari_stenhance.cli", "VERB"):
         ours = verb.task.__module__.startswith("napari_stenhance.")

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from napari_stenhance.errors import InputError
 from napari_stenhance.methods.registry import (
     Kind,
-    make_method,
     method_choices,
     method_entry,
     preset_choices,
@@ -166,6 +165,7 @@ def evaluate(
         kinds = _OF_KIND.get(field.name, _KINDS)
         if entry.kind not in kinds:
             refuse_given(options, field, list(method_choices(*kinds)))
+    entry.check(options)
     device, seeds = resolve_device(options.device), _seeds(options.seeds)
     score = {"domains": _domains, "genes": _genes, "imputation": _hidden_genes}[entry.kind]
     return score(options, seeds, device, cache, job)
@@ -214,7 +214,7 @@ def _genes(
             "log1p CP10k of spots is compared; choose robust, or use compare."
         )
         raise InputError(msg, option="preset")
-    methods = [make_method(options, seed, device) for seed in seeds]
+    methods = [method_entry(options.method).make(options, seed, device) for seed in seeds]
     section = open_training(options.section, options.mpp, options.image, cache, job)
     crops_um = methods[0].crops_um
     pitch = pitch_between([section]) if crops_um else None
@@ -252,9 +252,8 @@ def _hidden_genes(
     spots = keep_genes(see_shared(section, cells), cells, options.genes)
     scores, entry = [], method_entry(options.method)
     for seed in seeds:
-        method = make_method(options, seed, device)
         own = (
-            imputing(entry.name, method)
+            imputing(entry.name, entry.make(options, seed, device))
             if entry.published is None or options.preset == entry.presets[0]
             else entry.published(options, device)
         )
