@@ -15,7 +15,7 @@ from napari_stenhance.errors import InputError
 from napari_stenhance.features.crops import CropMap, pooled_tissue
 from napari_stenhance.features.opening import open_crops
 from napari_stenhance.methods.crops.design import Design
-from napari_stenhance.methods.crops.ensemble import CropEnsemble, CropRecipe
+from napari_stenhance.methods.crops.ensemble import CropEnsemble
 from napari_stenhance.methods.crops.model import CropModel
 from napari_stenhance.methods.crops.neighbourhood import reach
 from napari_stenhance.methods.crops.reference.method import CropReference
@@ -29,6 +29,7 @@ from napari_stenhance.methods.histosge.network import HISTOSGE
 from napari_stenhance.methods.histosge.reference import HISTOSGE_REFERENCE
 from napari_stenhance.methods.protocol import Positions
 from napari_stenhance.methods.registry import load_fitted, make_method
+from napari_stenhance.methods.robust import RobustRecipe
 from napari_stenhance.methods.spamcaf.network import SPAMCAF
 from napari_stenhance.methods.spamcaf.reference import SPAMCAF_REFERENCE
 from napari_stenhance.methods.training import Schedule
@@ -43,7 +44,7 @@ from napari_stenhance.storage.tiles import tiles_of
 from napari_stenhance.tasks.train import TrainOptions
 
 CPU = torch.device("cpu")
-QUICK = CropRecipe(members=5, schedule=Schedule(epochs=12))
+QUICK = RobustRecipe(members=5, schedule=Schedule(epochs=12))
 DESIGNS = {d.method: d for d in (HISTOSGE, SPAMCAF)}
 REFERENCES = {r.method: r for r in (HISTOSGE_REFERENCE, SPAMCAF_REFERENCE)}
 
@@ -64,7 +65,7 @@ def design(request: pytest.FixtureRequest) -> Design:
 
 
 def robust(design: Design) -> CropEnsemble:
-    return CropEnsemble(design, design.crops_um, "stain", 0, CPU, QUICK)
+    return CropEnsemble("stain", 0, CPU, QUICK, design=design, crops_um=design.crops_um)
 
 
 _FITTED: dict[str, tuple[TrainingSection[CropMap], CropModel]] = {}

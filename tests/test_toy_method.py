@@ -19,7 +19,6 @@ METHOD = '''
 """Each gene's mean everywhere: a method of another package."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -31,11 +30,9 @@ def make(options, seed, device):
 
 
 def load(folder, device):
-    from napari_stenhance.methods.saved import decoder_of, load_model
+    from napari_stenhance.methods.saved import load_model, shared_parts
 
-    return load_model(folder, lambda tensors, config: FittedMean(
-        decoder_of(tensors, config), config["encoder"], config["encoder_identity"],
-        config["pitch_um"]))
+    return load_model(folder, lambda *saved: fitted_mean(**shared_parts(*saved)))
 
 
 @dataclass(frozen=True)
@@ -58,33 +55,32 @@ class MeanExpression:
         decoder = Decoder(
             tuple(genes), np.ones((1, len(genes)), np.float32), mean.astype(np.float32),
             "log1p CP10k", none, none, np.ones(len(genes), np.float32))
-        pitch_um = samples[0].features.grid.pitch_um
-        return FittedMean(decoder, self.encoder, encoder_identity(self.encoder), pitch_um)
+        return fitted_mean(
+            decoder=decoder,
+            pitch_um=samples[0].features.grid.pitch_um,
+            encoder=self.encoder,
+            encoder_identity=encoder_identity(self.encoder),
+        )
 
 
-@dataclass(frozen=True)
-class FittedMean:
-    decoder: Any
-    encoder: str
-    encoder_identity: str
-    pitch_um: float
-    crops_um = ()
-    halo_um = 0.0
-    raw = False
+def fitted_mean(**shared):
+    from napari_stenhance.methods.protocol import Latent
+    from napari_stenhance.methods.saved import GeneModel
 
-    def latent(self, tile):
-        from napari_stenhance.methods.protocol import Latent
+    class FittedMean(GeneModel):
+        crops_um = ()
+        halo_um = 0.0
+        raw = False
 
-        none = np.where(tile.tissue[tile.core][..., None], np.float32(0), np.float32(np.nan))
-        return Latent(none, none)
+        def latent(self, tile):
+            tissue = tile.tissue[tile.core][..., None]
+            none = np.where(tissue, np.float32(0), np.float32(np.nan))
+            return Latent(none, none)
 
-    def save(self, folder):
-        from napari_stenhance.methods.saved import decoder_parts, save_model
+        def parts(self):
+            return {}, {"method": "mean", "preset": "robust"}
 
-        tensors, about = decoder_parts(self.decoder)
-        save_model(folder, tensors, {
-            "method": "mean", "preset": "robust", "encoder": self.encoder,
-            "encoder_identity": self.encoder_identity, "pitch_um": self.pitch_um, **about})
+    return FittedMean(**shared)
 
 
 METHOD = MethodEntry(name="mean", kind="genes", text="nothing but counts", make=make, load=load)

@@ -10,12 +10,13 @@ import torch
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.methods.crops.design import Design
-from napari_stenhance.methods.crops.ensemble import CropEnsemble, CropRecipe
+from napari_stenhance.methods.crops.ensemble import CropEnsemble
 from napari_stenhance.methods.crops.model import CropModel
 from napari_stenhance.methods.crops.reference.method import CropReference
 from napari_stenhance.methods.crops.reference.model import CropReferenceModel
 from napari_stenhance.methods.crops.reference.recipe import CropReferenceRecipe
 from napari_stenhance.methods.registry import with_epochs
+from napari_stenhance.methods.robust import RobustRecipe
 from napari_stenhance.methods.saved import read_config
 from napari_stenhance.methods.training import Schedule
 
@@ -41,10 +42,8 @@ def make_crop_method(
     if options.preset == "reference":
         recipe = with_epochs(published, options.epochs)
         return CropReference(recipe, crops_um, options.encoder, seed, device)
-    schedule = with_epochs(Schedule(), options.epochs)
-    return CropEnsemble(
-        design, crops_um, options.encoder, seed, device, CropRecipe(schedule=schedule)
-    )
+    robust = RobustRecipe(schedule=with_epochs(Schedule(), options.epochs))
+    return CropEnsemble(options.encoder, seed, device, robust, design=design, crops_um=crops_um)
 
 
 def _sides(crops: str) -> tuple[float, ...]:
