@@ -21,8 +21,9 @@ import torch
 from numpy.typing import NDArray
 from sklearn.linear_model import Ridge
 
-from napari_stenhance.features.extract import extract
-from napari_stenhance.features.stain import StainEncoder
+from napari_stenhance.features.opening import open_features
+from napari_stenhance.features.registry import find_encoder
+from napari_stenhance.features.source import FeatureSettings
 from napari_stenhance.methods.basis import fit_basis
 from napari_stenhance.methods.genes import choose_genes, common_genes, variance
 from napari_stenhance.methods.pixel2gene import ensemble as ensemble_module
@@ -39,6 +40,7 @@ from napari_stenhance.running.job import Event, Job, Note
 from napari_stenhance.scoring.metrics import pearson
 from napari_stenhance.section.footprint import Footprints
 from napari_stenhance.section.section import open_section
+from napari_stenhance.storage.cache import Cache
 
 SECTIONS = ("C4", "C3", "C2")
 SEEDS = range(5)
@@ -53,8 +55,9 @@ Predict = Callable[
 def load(name: str, folder: Path) -> tuple[TrainingSection, TrainingSection]:
     """Return a section to learn from, and one to be judged on, with all of its spots."""
     section = open_section(folder / name)
-    slide = section.need_slide()
-    features = extract(slide, StainEncoder(slide.scale()), Job())
+    settings = FeatureSettings(find_encoder("stain"), CPU, Cache.default())
+    features = open_features(section.need_slide(), settings, Job())
+    features.extract()
     under = Footprints.under(features.grid, section.spots_um(), section.geometry(), features.tissue)
     return TrainingSection.from_section(
         section, features, under, 0.05

@@ -19,10 +19,12 @@ import torch
 from numpy.typing import NDArray
 from sklearn.linear_model import Ridge as RidgeModel
 
+from napari_stenhance.features.registry import find_encoder
+from napari_stenhance.features.source import CropLayout, FeatureSettings
 from napari_stenhance.methods.basis import fit_basis
 from napari_stenhance.methods.crops.design import Design
 from napari_stenhance.methods.crops.ensemble import CropEnsemble
-from napari_stenhance.methods.field import Decoder
+from napari_stenhance.methods.decoder import Decoder
 from napari_stenhance.methods.genes import choose_genes
 from napari_stenhance.methods.histosge.network import HISTOSGE
 from napari_stenhance.methods.protocol import Latent, Method, Positions
@@ -33,7 +35,6 @@ from napari_stenhance.scoring.metrics import pearson
 from napari_stenhance.section.section import Section, open_section
 from napari_stenhance.storage.cache import Cache
 from napari_stenhance.tasks.recovery import predict_spots, recover
-from napari_stenhance.tasks.sight import Sight
 from napari_stenhance.tasks.train import TrainOptions
 from napari_stenhance.tasks.training import pitch_between, take_sample
 
@@ -54,7 +55,7 @@ class Ridge:
     least_share: float = 0.05
 
     def fit(self, samples: Any, genes: Any, job: Job) -> Any:
-        crops = np.concatenate([s.features.at(s.xy_um, job) for s in samples])
+        crops = np.concatenate([s.features.at(s.xy_um) for s in samples])
         shift, scale = crops.mean(axis=0), crops.std(axis=0)
         basis, scores = fit_basis([s.log1p_cp10k(genes) for s in samples], _AXES, 0)
         model = RidgeModel(alpha=_PENALTY).fit((crops - shift) / scale, scores)
@@ -73,7 +74,7 @@ class FittedRidge:
     halo_um: float = 0.0
 
     def latent_at(self, features: Any, positions: Positions, job: Job) -> Latent:
-        crops = features.at(positions.xy_um, job)
+        crops = features.at(positions.xy_um)
         scores = self.model.predict((crops - self.shift) / self.scale).astype(np.float32)
         return Latent(scores, np.zeros_like(scores))
 
@@ -127,21 +128,21 @@ ROWS: dict[str, dict[str, Any]] = {
 LEFT_OUT_SEEDS = {"ridge": range(1), "reference": range(1)}
 
 
-def sight_of(method: Any, sections: list[Section]) -> Sight:
-    pitch = pitch_between(sections)
-    return Sight("stain", "density", CPU, Cache.default(), method.crops_um, pitch)
+def settings_of(method: Any, sections: list[Section]) -> FeatureSettings:
+    layout = CropLayout(method.crops_um, pitch_between(sections))
+    return FeatureSettings(find_encoder("stain"), CPU, Cache.default(), crops=layout)
 
 
 def leave_out(sections: dict[str, Section], left_out: str, method: Any) -> tuple[float, float]:
     """Return mean r over the genes, and how long learning took."""
     training = [section for name, section in sorted(sections.items()) if name != left_out]
-    sight, test = sight_of(method, training), sections[left_out]
-    samples = [take_sample(section, sight, method, Job()) for section in training]
+    settings, test = settings_of(method, training), sections[left_out]
+    samples = [take_sample(section, settings, method, Job()) for section in training]
     genes = choose_genes(GENES, samples)
     started = time.monotonic()
     fitted = method.fit(samples, genes, Job())
     seconds = time.monotonic() - started
-    predicted = predict_spots(test, fitted, sight, Job())
+    predicted = predict_spots(test, fitted, settings, Job())
     counts = test.need_spots().to_df()
     there = [n for n, gene in enumerate(genes) if gene in counts]
     per_10k = counts[[genes[n] for n in there]].div(counts.sum(axis=1), axis=0) * 1e4
@@ -165,8 +166,10 @@ def main() -> None:
             found = []
             for seed in SPLITS:
                 method = make(seed)
-                sight = sight_of(method, [sections[RECOVERED]])
-                found.append(recover(sections[RECOVERED], method, sight, GENES, 0.5, seed, Job()))
+                settings = settings_of(method, [sections[RECOVERED]])
+                found.append(
+                    recover(sections[RECOVERED], method, settings, GENES, 0.5, seed, Job())
+                )
             if not interpolated:
                 for what in ("nearest spot", "inverse distance"):
                     print(recovery_row(what, [f[what] for f in found]), flush=True)

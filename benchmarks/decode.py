@@ -12,7 +12,8 @@ import numpy as np
 import zarr
 from timing import median_seconds
 
-from napari_stenhance.methods.field import Decoder, GeneField
+from napari_stenhance.methods.decoder import Decoder
+from napari_stenhance.results.field import GeneField
 from napari_stenhance.section.grid import Grid
 from napari_stenhance.storage.pyramid import create_levels
 from napari_stenhance.storage.tiles import tiles_of, write_tile

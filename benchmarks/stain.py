@@ -16,8 +16,9 @@ import imagecodecs
 import torch
 from timing import seconds
 
-from napari_stenhance.features.extract import extract
-from napari_stenhance.features.stain import StainEncoder
+from napari_stenhance.features.opening import open_features
+from napari_stenhance.features.registry import find_encoder
+from napari_stenhance.features.source import FeatureSettings
 from napari_stenhance.running.job import Job
 from napari_stenhance.section.section import open_section
 from napari_stenhance.storage.cache import Cache
@@ -41,7 +42,10 @@ def main() -> None:
 
     def features() -> None:
         with tempfile.TemporaryDirectory() as cache:
-            extract(slide, StainEncoder(slide.scale()), Job(), cache=Cache(Path(cache)))
+            settings = FeatureSettings(
+                find_encoder("stain"), torch.device("cpu"), Cache(Path(cache))
+            )
+            open_features(slide, settings, Job()).extract()
 
     both: list[Callable[[], None]] = [features, decode]
     for warm_up in both:

@@ -18,17 +18,20 @@ import numpy as np
 from qtpy.QtWidgets import QApplication
 from timing import median_seconds
 
-from napari_stenhance.plugin.layers import run_layers, section_layers
-from napari_stenhance.plugin.levels import image_levels
-from napari_stenhance.plugin.scene import add_layers, browse
-from napari_stenhance.plugin.spots import lookup_table
+from napari_stenhance.plugin.colours import lookup_table
+from napari_stenhance.plugin.genes import browse, browse_layer
+from napari_stenhance.plugin.layers import section_layers
+from napari_stenhance.plugin.levels import shown_levels
+from napari_stenhance.plugin.scene import add_layers
 from napari_stenhance.plugin.worker import Running
 from napari_stenhance.results.genes import gene_group
 from napari_stenhance.results.result import ResultFolder
+from napari_stenhance.results.runs import FieldRun
 from napari_stenhance.running.job import Job
 from napari_stenhance.section.section import open_section
 from napari_stenhance.storage.cache import Cache
-from napari_stenhance.storage.pyramid import open_levels
+from napari_stenhance.storage.levels import Levels
+from napari_stenhance.storage.pyramid import mean_pool, open_levels
 from napari_stenhance.tasks.enhance import EnhanceOptions, enhance
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
@@ -90,9 +93,9 @@ def main() -> None:
         )
 
         result = ResultFolder.open(folder / "worker.stenhance.zarr")
-        run = result.runs[0]
-        layer = add_layers(viewer, run_layers(result, run))[0]
-        group = gene_group(result, run, "G1")
+        run = FieldRun(result, result.runs[0])
+        layer = add_layers(viewer, [browse_layer(run, "G1", visible=True)])[0]
+        group = gene_group(run, "G1")
         assert group is not None
         pinned = open_levels(group)
 
@@ -101,7 +104,7 @@ def main() -> None:
             viewer.screenshot(flash=False)
 
         def read() -> None:
-            layer.data = image_levels(pinned)
+            layer.data = shown_levels(Levels.from_arrays(pinned, mean_pool))
 
         genes = iter(f"G{n}" for n in range(2, 40))
         look = median_seconds(lambda: draw(lambda: browse(layer, next(genes))))

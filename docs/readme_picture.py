@@ -37,8 +37,8 @@ def main(demo: Path, out: Path) -> None:
     genes.parent().raise_()
     genes.show_gene("KRT8")
     for layer, about in layers_of(viewer, "gene", "browse", "spots", "region"):
-        layer.visible = about.role == "browse"
-        if about.role == "browse":
+        layer.visible = about.role.name == "browse"
+        if about.role.name == "browse":
             # Dark ground shows the slide where the gene is absent.
             layer.blending, layer.opacity = "translucent", 0.6
             viewer.layers.selection.active = layer

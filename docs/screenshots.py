@@ -71,7 +71,7 @@ def main(data: Path, out: Path) -> None:
 
     def show(*visible: object) -> None:
         for layer, about in layers_of(viewer, "gene", "browse", "spots"):
-            layer.visible = layer in visible or about.role in visible
+            layer.visible = layer in visible or about.role.name in visible
 
     show()
     shot("1-section", "Section")

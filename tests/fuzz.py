@@ -35,6 +35,8 @@ import numpy as np
 import psutil
 
 from fuzz_damage import Target, damaged
+from fuzz_hdf5 import Forking
+from napari_stenhance.section.tables import hdf5
 
 MODULES = ("fuzz_tables", "fuzz_images", "fuzz_results")
 SECONDS = 10.0
@@ -149,6 +151,8 @@ def _serve(
         os.dup2(noise.fileno(), 2)
         faulthandler.enable(noise)
         try:
+            if hasattr(os, "fork"):
+                hdf5.subprocess = Forking()  # type: ignore[attr-defined]
             target, folder = targets(modules)[name], base / "input"
             folder.mkdir()
             files = target.make(folder)

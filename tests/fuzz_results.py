@@ -17,8 +17,9 @@ from napari_stenhance.methods.registry import load_fitted
 from napari_stenhance.results.attention import written_attention
 from napari_stenhance.results.domains import domain_run
 from napari_stenhance.results.genes import gene_group, written_genes
-from napari_stenhance.results.imputed import imputed_run, written_gene, written_images
+from napari_stenhance.results.imputed import imputed_run
 from napari_stenhance.results.result import ResultFolder
+from napari_stenhance.results.runs import FieldRun
 from napari_stenhance.results.tables import open_table
 from napari_stenhance.running.job import Job
 from napari_stenhance.storage.cache import Cache
@@ -47,7 +48,7 @@ def read_root(folder: Path) -> Any:
     about = [result.run_attributes(run) for run in result.runs]
     # The log is a hint without a checksum: any path, or none, may come out of it.
     result.slide_path()
-    return result.about, about, result.has_slide
+    return result.attributes, about, result.has_slide
 
 
 def read_field(folder: Path) -> Any:
@@ -62,8 +63,9 @@ def read_field(folder: Path) -> Any:
 def read_images(folder: Path) -> Any:
     result = ResultFolder.open(folder / NAME)
     result.field(RUN)
-    genes = written_genes(result, RUN)
-    groups = [gene_group(result, RUN, gene) for gene in genes]
+    run = FieldRun(result, RUN)
+    genes = written_genes(run)
+    groups = [gene_group(run, gene) for gene in genes]
     images = [_values(open_levels(group)) for group in groups if group is not None]
     seen = {size: _values(levels) for size, levels in written_attention(result, RUN).items()}
     region, lattice = result.region(RUN), _table(open_table(result, f"{RUN}-lattice2"))
@@ -81,8 +83,16 @@ def read_domains(folder: Path) -> Any:
 def read_imputed(folder: Path) -> Any:
     run = imputed_run(ResultFolder.open(folder / NAME))
     values = [run.values(gene, layer) for gene in run.genes for layer in ("log1p_cp10k", "spread")]
-    images = [_values(open_levels(written_gene(run, gene))) for gene in written_images(run)]  # type: ignore[arg-type]
-    return run.name, run.about, run.genes, values, _values(run.levels), images, _table(run.table())
+    images = [_values(open_levels(gene_group(run, gene))) for gene in written_genes(run)]  # type: ignore[arg-type]
+    return (
+        run.name,
+        run.attributes,
+        run.genes,
+        values,
+        _values(run.index),
+        images,
+        _table(run.table()),
+    )
 
 
 def read_model(folder: Path) -> Any:

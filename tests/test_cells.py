@@ -14,8 +14,8 @@ import scipy.sparse as sp
 
 import napari_stenhance as st
 from napari_stenhance.section.cells import OpenedCells, cluster_columns, open_cells
-from napari_stenhance.section.formats import counts as counts_module
 from napari_stenhance.section.section import open_section
+from napari_stenhance.section.tables import counts as counts_module
 
 TYPES = 4
 SHARED, ONLY = 60, 12

@@ -19,13 +19,14 @@ from typer.testing import CliRunner
 from conftest import write_image
 from napari_stenhance.cli import app
 from napari_stenhance.errors import InputError
-from napari_stenhance.methods.field import GeneField
 from napari_stenhance.methods.registry import load_fitted
 from napari_stenhance.results.domains import domain_run
+from napari_stenhance.results.field import GeneField
 from napari_stenhance.results.genes import is_written, write_gene, written_genes
-from napari_stenhance.results.imputed import imputed_run, write_imputed_image
+from napari_stenhance.results.imputed import imputed_run
 from napari_stenhance.results.proof import UNPROVEN, verify_run
 from napari_stenhance.results.result import ResultFolder
+from napari_stenhance.results.runs import FieldRun, every_run, gene_run
 from napari_stenhance.results.tables import open_table
 from napari_stenhance.running.job import Job
 from napari_stenhance.section.grid import Grid
@@ -254,12 +255,12 @@ def test_a_damaged_or_missing_manifest_is_said(path: Path) -> None:
 
 def test_genes_that_are_pinned_later_are_in_it(path: Path, cache: Cache) -> None:
     with ResultFolder.adding(path, "write") as result:
-        assert not is_written(result, RUN, "A")
-        write_gene(result, RUN, result.field(RUN), "A", Job())
-        assert is_written(result, RUN, "A")
-        write_imputed_image(imputed_run(result), "B")
+        assert not is_written(FieldRun(result, RUN), "A")
+        write_gene(FieldRun(result, RUN), "A", Job())
+        assert is_written(FieldRun(result, RUN), "A")
+        write_gene(imputed_run(result), "B", Job())
     result = ResultFolder.open(path)
-    assert written_genes(result, RUN) == ("A", "C/c")
+    assert written_genes(FieldRun(result, RUN)) == ("A", "C/c")
     for kind, run, gene in (("fields", RUN, "A"), ("imputed", IMPUTED, "B")):
         verify_run(path, kind, run, Job(), proven=True)  # type: ignore[arg-type]
         file = path / kind / run / "genes" / gene / "s0/c/0/0"
@@ -344,15 +345,15 @@ def test_a_result_of_format_1_opens_and_says_that_nothing_proves_it(old: Path, t
 
 def test_a_result_of_format_1_is_continued_and_stays_unproven(old: Path, cache: Cache) -> None:
     with ResultFolder.adding(old, "write") as result:
-        write_gene(result, RUN, result.field(RUN), "A", Job())
+        write_gene(FieldRun(result, RUN), "A", Job())
         run = result.start_run("m", {"learned_from": []}, {"seed": 0, "doubts": []}, GRID)
         fill_field(result.create_field(run, make_decoder(), GRID))
         result.write_tissue(np.ones(GRID.shape, bool), GRID)
         result.complete_run(run, Job())
     result = ResultFolder.open(old)
-    assert result.about["format_version"] == 1
+    assert result.attributes["format_version"] == 1
     assert result.runs == (RUN, run)
-    assert written_genes(result, RUN) == ("A", "C/c")
+    assert written_genes(FieldRun(result, RUN)) == ("A", "C/c")
     assert f"Doubt: {UNPROVEN}" in info(InfoOptions(path=old))
     # What is new has its checksums all the same.
     (old / f"fields/{run}/latent/s0/c/0/0/0").unlink()
@@ -416,9 +417,13 @@ def test_results_in_one_viewer_share_a_cache(tiny: Path) -> None:
     viewer = ViewerModel()
     for _ in range(2):
         layers, _ = open_layers(tiny, tiles=viewer_tiles(viewer))
-        add_layers(viewer, [one for one in layers if "browse" in one[1]["name"]])
-    fields = [about.field for _, about in layers_of(viewer, "browse") if about.field is not None]
+        add_layers(
+            viewer, [one for one in layers if one[1]["metadata"]["stenhance"].role.name == "browse"]
+        )
+    runs = [info.run for _, info in layers_of(viewer, "browse")]
+    fields = [run.field for run in runs if isinstance(run, FieldRun)]
     assert len(fields) == 2
+    assert len(runs) == 4, "and the imputation"
     assert fields[0] is not fields[1]
     assert fields[0].tiles is fields[1].tiles is viewer_tiles(viewer)
 
@@ -469,19 +474,54 @@ def test_the_key_of_a_grid_holds_all_of_it() -> None:
     assert all("/" not in other.key() for other in others)
 
 
+# Runs
+
+
+def test_runs_of_every_kind_are_listed_and_what_has_genes_is_looked_at_alike(path: Path) -> None:
+    with ResultFolder.adding(path, "write") as result:
+        begun = result.start_run("m", {"learned_from": []}, {"seed": 0, "doubts": []}, GRID)
+    result = ResultFolder.open(path)
+    runs = [(run.kind, run.name, run.complete) for run in every_run(result)]
+    assert runs == [
+        ("fields", RUN, True),
+        ("fields", begun, False),
+        ("imputed", IMPUTED, True),
+        ("labels", DOMAINS, True),
+    ]
+    # The newest field, whole: an imputation comes after fields, and only if it is named.
+    assert gene_run(result).name == RUN
+    for name, origins in ((RUN, ["predicted"] * 3), (IMPUTED, ["imputed", "imputed", "measured"])):
+        run = gene_run(result, name)
+        assert [run.origin(gene) for gene in run.genes] == origins
+        assert run.unit == "log1p CP10k"
+        assert run.shown_first == "A"
+        assert len(run.held_out_r) == len(run.held_out_r_given_depth) == len(run.genes)
+        levels = run.levels("B")
+        assert levels.shapes[0] == run.grid.shape == GRID.shape
+        part = levels.part(0, slice(60, 70), slice(10, 70))
+        np.testing.assert_array_equal(part, levels.part()[60:70, 10:70])
+        assert run.levels("B", "spread").shapes == levels.shapes
+        with pytest.raises(InputError, match=r"Gene 'b' is not among the 3 .* did you mean B\?"):
+            run.levels("b")
+    with pytest.raises(InputError, match=rf"no run with genes 'x'; there are: {IMPUTED}, {RUN}"):
+        gene_run(result, "x")
+
+
 # The viewer
 
 
 def test_a_damaged_tile_is_a_hole_in_the_viewer_and_said_once(
     path: Path, notifications: list[object]
 ) -> None:
-    from napari_stenhance.plugin.levels import field_levels, image_levels
-    from napari_stenhance.storage.pyramid import open_levels
+    from napari_stenhance.plugin.levels import shown_levels
+    from napari_stenhance.storage.levels import Levels
+    from napari_stenhance.storage.pyramid import mean_pool, open_levels
 
     result = ResultFolder.open(path)
     field, group = result.field(RUN), result.run_group(RUN)
-    images = image_levels(open_levels(group["genes/C%2Fc"]))  # type: ignore[arg-type]
-    browsed = field_levels(field, "A")
+    arrays = open_levels(group["genes/C%2Fc"])  # type: ignore[arg-type]
+    images = shown_levels(Levels.from_arrays(arrays, mean_pool))
+    browsed = shown_levels(field.levels("A"))
     for file in (LATENT, f"fields/{RUN}/genes/C%2Fc/s0/c/0/0"):
         _flip(path / file)
     for levels in (browsed, images):
@@ -509,9 +549,11 @@ def test_opening_a_damaged_result_in_the_viewer_is_a_sentence(path: Path, damage
 def test_a_manifest_is_written_whole_and_read_back(tmp_path: Path) -> None:
     (tmp_path / "a b").mkdir()
     (tmp_path / "a b" / "é\nx").write_bytes(b"123")
-    (tmp_path / "left.partial").write_bytes(b"1")
-    manifest = list_files(tmp_path, ["a b", "left.partial", "nowhere"], [], Job())
-    assert list(manifest) == ["a b/é\nx"]
+    # A file of that suffix is one as any other; what zarr was writing when it was killed is none.
+    for name in ("left.partial", f"0.{'0123456789abcdef' * 2}.partial"):
+        (tmp_path / "a b" / name).write_bytes(b"1")
+    manifest = list_files(tmp_path, ["a b", "nowhere"], [], Job())
+    assert list(manifest) == ["a b/left.partial", "a b/é\nx"]
     file = tmp_path / "m" / "x.jsonl"
     write_manifest(file, manifest)
     assert read_manifest(file, "…") == manifest

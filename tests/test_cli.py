@@ -20,7 +20,7 @@ from napari_stenhance.tasks.enhance import EnhanceOptions
 from napari_stenhance.tasks.enhance import enhance as run_enhance
 from test_section import edit_counts, write_legacy
 
-QUICK = ("--device", "cpu", "--epochs", "20")
+QUICK = ("--device", "cpu", "--epochs", "6")
 
 
 def run(*arguments: object, code: int = 0) -> Ran:
@@ -178,7 +178,7 @@ def test_the_same_command_gives_the_same_bytes(
             out=str(tmp_path / "again"),
             write="G1,G20",
             device="cpu",
-            epochs=20,
+            epochs=6,
         )
     )
     first, second = files_of(result), files_of(again[0].path)
@@ -268,7 +268,7 @@ def test_predict_with_a_saved_model(
     out = tmp_path / "one.stenhance.zarr"
     run("predict", result, "--on", section_files[0], "--out", out, "--device", "cpu")
     predicted = ResultFolder.open(out)
-    assert predicted.about["slide"]["name"] == "one"
+    assert predicted.attributes["slide"]["name"] == "one"
     # The same model on its own slide is what enhance would have made.
     own = tmp_path / "own.stenhance.zarr"
     run("enhance", section_files[0], "--out", own, *QUICK)
@@ -315,7 +315,7 @@ def test_sections_made_in_python(section_files: list[Path], tmp_path: Path) -> N
     job = st.Job(listener=lambda event: notes.append(getattr(event, "text", "")))
     (result,) = run_enhance(
         EnhanceOptions(
-            sections=section, out=tmp_path / "r", genes="G1,G2,G3", device="cpu", epochs=20
+            sections=section, out=tmp_path / "r", genes="G1,G2,G3", device="cpu", epochs=2
         ),
         job,
     )

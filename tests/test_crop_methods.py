@@ -12,8 +12,10 @@ import pytest
 import torch
 
 from napari_stenhance.errors import InputError
-from napari_stenhance.features.crops import CropMap, pooled_tissue
-from napari_stenhance.features.opening import open_crops
+from napari_stenhance.features.crops import pooled_tissue
+from napari_stenhance.features.opening import open_features
+from napari_stenhance.features.registry import find_encoder
+from napari_stenhance.features.source import CropLayout, FeatureSettings, FeatureSource
 from napari_stenhance.methods.crops.design import Design
 from napari_stenhance.methods.crops.ensemble import CropEnsemble
 from napari_stenhance.methods.crops.model import CropModel
@@ -49,13 +51,12 @@ DESIGNS = {d.method: d for d in (HISTOSGE, SPAMCAF)}
 REFERENCES = {r.method: r for r in (HISTOSGE_REFERENCE, SPAMCAF_REFERENCE)}
 
 
-def sample_of(
-    section: Section, crops_um: tuple[float, ...], cache: Cache
-) -> TrainingSection[CropMap]:
-    slide = section.need_slide()
-    grid = Grid.over(slide, 40.0)
-    features = open_crops(slide, "stain", grid, crops_um, Job(), device=CPU, cache=cache)
-    under = Footprints.under(grid, section.spots_um(), section.geometry(), features.tissue)
+def sample_of(section: Section, crops_um: tuple[float, ...], cache: Cache) -> TrainingSection:
+    layout = CropLayout(crops_um, 40.0)
+    settings = FeatureSettings(find_encoder("stain"), CPU, cache, crops=layout)
+    features = open_features(section.need_slide(), settings, Job())
+    features.extract()
+    under = Footprints.under(features.grid, section.spots_um(), section.geometry(), features.tissue)
     return TrainingSection.from_section(section, features, under, 0.0)
 
 
@@ -68,13 +69,13 @@ def robust(design: Design) -> CropEnsemble:
     return CropEnsemble("stain", 0, CPU, QUICK, design=design, crops_um=design.crops_um)
 
 
-_FITTED: dict[str, tuple[TrainingSection[CropMap], CropModel]] = {}
+_FITTED: dict[str, tuple[TrainingSection, CropModel]] = {}
 
 
 @pytest.fixture
 def learned(
     design: Design, synthetic: Section, session_cache: Cache
-) -> tuple[TrainingSection[CropMap], CropModel]:
+) -> tuple[TrainingSection, CropModel]:
     """A sample and what was learned from it, once for all tests."""
     key = design.method
     if key not in _FITTED:
@@ -204,7 +205,7 @@ def test_reference_learns_predicts_and_is_saved(
 # Robust
 
 
-def _field(fitted: Any, features: CropMap, size: int) -> np.ndarray:
+def _field(fitted: Any, features: FeatureSource, size: int) -> np.ndarray:
     full = np.empty((*features.grid.shape, fitted.decoder.channels), np.float32)
     halo = round(fitted.halo_um / features.grid.pitch_um)
     for tile in tiles_of(features.grid.shape, size):
@@ -214,7 +215,7 @@ def _field(fitted: Any, features: CropMap, size: int) -> np.ndarray:
 
 
 def test_two_tile_sizes_give_the_same_field(
-    learned: tuple[TrainingSection[CropMap], CropModel],
+    learned: tuple[TrainingSection, CropModel],
 ) -> None:
     sample, fitted = learned
     whole = _field(fitted, sample.features, 256)
@@ -223,7 +224,7 @@ def test_two_tile_sizes_give_the_same_field(
 
 
 def test_a_position_does_not_depend_on_what_else_was_asked_for(
-    learned: tuple[TrainingSection[CropMap], CropModel],
+    learned: tuple[TrainingSection, CropModel],
 ) -> None:
     sample, fitted = learned
     every = fitted.latent_at(sample.features, Positions(sample.xy_um), Job())
@@ -232,7 +233,7 @@ def test_a_position_does_not_depend_on_what_else_was_asked_for(
 
 
 def test_table_and_field_agree_at_the_centres_of_superpixels(
-    learned: tuple[TrainingSection[CropMap], CropModel],
+    learned: tuple[TrainingSection, CropModel],
 ) -> None:
     sample, fitted = learned
     row, column = (n[::50] for n in np.nonzero(sample.features.tissue))
@@ -243,7 +244,7 @@ def test_table_and_field_agree_at_the_centres_of_superpixels(
 
 
 def test_held_out_genes_that_follow_the_stain_are_predicted(
-    learned: tuple[TrainingSection[CropMap], CropModel],
+    learned: tuple[TrainingSection, CropModel],
 ) -> None:
     r = learned[1].decoder.held_out_r
     # Also genes that follow nothing: the others change their share of the counts.
@@ -251,7 +252,7 @@ def test_held_out_genes_that_follow_the_stain_are_predicted(
 
 
 def test_models_are_saved_whole_and_learned_again_alike(
-    learned: tuple[TrainingSection[CropMap], CropModel], design: Design, tmp_path: Path
+    learned: tuple[TrainingSection, CropModel], design: Design, tmp_path: Path
 ) -> None:
     sample, fitted = learned
     before = fitted.latent_at(sample.features, Positions(sample.xy_um), Job())
@@ -269,7 +270,7 @@ def test_models_are_saved_whole_and_learned_again_alike(
         assert torch.equal(values, same.members.parameters[name])
 
 
-def test_attention_over_sizes(learned: tuple[TrainingSection[CropMap], CropModel]) -> None:
+def test_attention_over_sizes(learned: tuple[TrainingSection, CropModel]) -> None:
     sample, fitted = learned
     latent = fitted.latent_at(sample.features, Positions(sample.xy_um), Job())
     if fitted.design.method == "histosge":
@@ -349,12 +350,12 @@ def test_crops_average_parts_of_superpixels_over_tissue(
     synthetic: Section, session_cache: Cache
 ) -> None:
     sample = sample_of(synthetic, (30.0, 112.0), session_cache)
-    crops: Any = sample.features.source
+    crops: Any = sample.features
     fine = crops.fine
     shape = fine.grid.shape
     values = fine.tile(slice(0, shape[0]), slice(0, shape[1])).values
     xy_um = sample.xy_um[[0, 11, 40]] + [3.3, -1.7]
-    got = sample.features.at(xy_um, Job())
+    got = crops.at(xy_um)
     for n, at in enumerate(fine.grid.position(xy_um) + 0.5):
         for size, crop_um in enumerate((30.0, 112.0)):
             half = crop_um / 2 / fine.grid.pitch_um
@@ -370,10 +371,9 @@ def test_crops_average_parts_of_superpixels_over_tissue(
             expected = np.einsum("yx,yxc->c", weight, values) / weight.sum()
             part = got[n, size * fine.dim : (size + 1) * fine.dim]
             np.testing.assert_allclose(part, expected, atol=1e-4)
-    raw = sample.features.at(xy_um, Job(), raw=True)
-    np.testing.assert_allclose(
-        (raw[:, : fine.dim] - fine.mean) / fine.sd, got[:, : fine.dim], atol=1e-4
-    )
+    raw = crops.at(xy_um, raw=True)
+    mean, sd = fine.moments
+    np.testing.assert_allclose((raw[:, : fine.dim] - mean) / sd, got[:, : fine.dim], atol=1e-4)
 
 
 def test_half_of_a_coarse_superpixel_must_be_tissue(make_slide: Callable[..., Any]) -> None:

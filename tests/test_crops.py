@@ -18,6 +18,9 @@ from safetensors.torch import save_file
 import napari_stenhance as st
 from conftest import MPP
 from napari_stenhance.errors import InputError
+from napari_stenhance.features.opening import open_features
+from napari_stenhance.features.registry import find_encoder
+from napari_stenhance.features.source import CropLayout, FeatureSettings
 from napari_stenhance.methods.genes import choose_genes, rule_of
 from napari_stenhance.methods.hvg import seurat_v3_genes, seurat_v3_variance
 from napari_stenhance.methods.protocol import Positions
@@ -36,7 +39,6 @@ from napari_stenhance.storage.cache import Cache
 from napari_stenhance.tasks.enhance import EnhanceOptions, enhance
 from napari_stenhance.tasks.evaluate import EvaluateOptions, evaluate
 from napari_stenhance.tasks.recovery import predict_spots
-from napari_stenhance.tasks.sight import Sight
 from napari_stenhance.tasks.train import TrainOptions
 from napari_stenhance.tasks.training import take_sample
 from test_cli import events_of, files_of, run
@@ -203,10 +205,9 @@ def test_a_lattice_holds_what_the_model_predicts_there(
     nearest = spots[table.obs["nearest_spot"].astype(str)].obsm["spatial"]
     away = np.hypot(*(table.obsm["spatial"] - nearest).T) * MPP
     np.testing.assert_allclose(away, table.obs["distance_um"])
-    sight = Sight("stain", "density", CPU, session_cache, tuple(_crops_of(result)), 37.5)
-    features, fitted = sight.features(synthetic.need_slide(), Job()), load_fitted(
-        result.model_folder(SPAMCAF), CPU
-    )  # fmt: skip
+    settings = _settings(tuple(_crops_of(result)), session_cache)
+    features = open_features(synthetic.need_slide(), settings, Job())
+    fitted = load_fitted(result.model_folder(SPAMCAF), CPU)
     table = table[there]
     positions = Positions(table.obsm["spatial"] * MPP, table.obsm["array"])
     latent = fitted.latent_at(features, positions, Job())  # type: ignore[attr-defined]
@@ -215,6 +216,10 @@ def test_a_lattice_holds_what_the_model_predicts_there(
     np.testing.assert_allclose(table.obsm["attention"], latent.attention, atol=1e-5)
     assert table.uns["stenhance_prediction"]["run"] == SPAMCAF
     assert "there is no table" in run("export", made, "--table", "x", "--out", "y", code=2).stderr
+
+
+def _settings(crops_um: tuple[float, ...], cache: Cache) -> FeatureSettings:
+    return FeatureSettings(find_encoder("stain"), CPU, cache, crops=CropLayout(crops_um, 37.5))
 
 
 def _crops_of(result: ResultFolder) -> list[float]:
@@ -428,7 +433,7 @@ def test_a_network_encodes_the_crops(section_files: list[Path], tmp_path: Path) 
     ran = run("predict", out, "--on", section_files[0], "--out", tmp_path / "x",
               "--encoder", "stain", "--device", "cpu", code=2)  # fmt: skip
     assert "the model learned from timm:test_vit" in ran.stderr
-    assert "only from stain" in run(
+    assert "it encodes crops, and the method sees superpixels" in run(
         "enhance", section_files[0], "--encoder", encoder, "--out", tmp_path / "y", code=2
     ).stderr  # fmt: skip
 
@@ -441,15 +446,16 @@ def test_spots_off_the_tissue_are_evaluated_too(
     spots.obsm["spatial"] = np.random.default_rng(0).uniform([1560, 1000], [1600, 1400], (20, 2))
     spots.obsm["spatial"][3] = [225, 1200]
     section = st.Section(slide=synthetic.slide, spots=spots)
-    method = make_method(
-        TrainOptions((), Path("m"), method="spamcaf", crops="50,200", epochs=1), 0, CPU
-    )
-    sight = Sight("stain", "density", CPU, cache, method.crops_um, 37.5)
+    options = TrainOptions((), Path("m"), method="spamcaf", crops="50,200", epochs=1)
+    method = make_method(options, 0, CPU)
+    settings = _settings(method.crops_um, cache)
     learned = st.Section(slide=synthetic.slide, spots=spots[np.arange(20) != 3].copy())
-    sample = take_sample(learned, sight, method, Job())
-    assert len(take_sample(section, replace(sight, cache=session_cache), method, Job()).xy_um) == 19
+    sample = take_sample(learned, settings, method, Job())
+    elsewhere = _settings(method.crops_um, session_cache)
+    assert len(take_sample(section, elsewhere, method, Job()).xy_um) == 19
     fitted = method.fit([sample], ("G1", "G2"), Job())
-    predicted = predict_spots(section, fitted, sight, Job())
-    whole = sight.features(section.need_slide(), Job())
+    predicted = predict_spots(section, fitted, settings, Job())
+    whole = open_features(section.need_slide(), settings, Job())
+    whole.extract()
     latent = fitted.latent_at(whole, Positions(section.spots_um()), Job())  # type: ignore[attr-defined]
     np.testing.assert_allclose(predicted, fitted.decoder.values(latent.mean, np.arange(2)))

@@ -18,7 +18,7 @@ import zarr
 from scipy import stats
 
 import napari_stenhance as st
-from napari_stenhance.methods.field import Decoder
+from napari_stenhance.methods.decoder import Decoder
 from napari_stenhance.results.domains import DomainRun, domain_run, domain_runs, number_domains
 from napari_stenhance.results.label_map import nearest_labels
 from napari_stenhance.results.result import ResultFolder
@@ -37,7 +37,7 @@ from test_cli import files_of, run
 
 PITCH = 100.0
 # Enough for four bands.
-QUICK = ("--runs", 2, "--epochs", 5, "--device", "cpu")
+QUICK = ("--runs", 2, "--epochs", 5, "--device", "cpu", "--clustering", "kmeans")
 
 
 def banded(
@@ -88,7 +88,8 @@ def find(*sections: object, **options: Any) -> tuple[DomainRun, ...]:
 
 
 def quick(sections: object, **options: Any) -> DomainsOptions:
-    return DomainsOptions(sections=sections, runs=2, epochs=5, device="cpu", **options)  # type: ignore[arg-type]
+    few = {"runs": 2, "epochs": 5, "device": "cpu", "clustering": "kmeans"}
+    return DomainsOptions(sections=sections, **{**few, **options})  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +133,7 @@ def test_the_table_keeps_what_the_spots_had(found: tuple[Path, Path]) -> None:
 
 def test_provenance_and_nothing_of_the_machine(found: tuple[Path, Path]) -> None:
     _, out = found
-    about = domain_run(ResultFolder.open(out)).about
+    about = domain_run(ResultFolder.open(out)).attributes
     assert about["seed"] == 0
     assert {"python", "torch", "napari-stenhance"} <= set(about["versions"])
     (input_,) = about["identity"]["found_in"]
@@ -530,7 +531,7 @@ def test_memory_changes_no_value_and_what_does_not_fit_is_refused(
     assert files_of(large) == files_of(small)
     (coarse,) = run_domains(quick(small, n_domains=3, superpixel_um=8.0), Job(memory_bytes=60_000))
     assert coarse.grid.pitch_um == 8
-    assert coarse.about["field"]["level"] == 1
+    assert coarse.attributes["field"]["level"] == 1
     with pytest.raises(st.InputError, match="free some memory"):
         run_domains(quick(large, n_domains=4), Job(memory_bytes=10))
     for wrong in (12.0, -8.0, float("nan")):

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from conftest import make_slide_pixels
 from napari_stenhance.errors import Cancelled, InputError
-from napari_stenhance.features.cropping import CHUNK, Crops
-from napari_stenhance.features.crops import CropMap
-from napari_stenhance.features.encoded import SAMPLE, EncodedCrops
-from napari_stenhance.features.opening import open_crops
+from napari_stenhance.features.cropping import read_crops
+from napari_stenhance.features.encoded import CHUNK, SAMPLE, EncodedCrops
+from napari_stenhance.features.opening import open_features
+from napari_stenhance.features.registry import Encoder, find_encoder
+from napari_stenhance.features.source import CropLayout, FeatureSettings, FeatureSource
 from napari_stenhance.running.job import Event, Job, Note, Progress
-from napari_stenhance.section.grid import Grid
 from napari_stenhance.section.slide import Slide
 from napari_stenhance.storage.cache import Cache
 
@@ -60,10 +60,21 @@ def slide(make_slide: MakeSlide, picture: NDArray[np.uint8]) -> Slide:
     return make_slide(picture, mpp=0.8)
 
 
-def over(slide: Slide, cache: Cache, encoder: Counting, job: Job, **more: Any) -> EncodedCrops:
-    options: dict[str, Any] = {"needed": None, "tissue": "density"} | more
-    crops = Crops(slide, encoder, SIZES)
-    return EncodedCrops.over(crops, Grid.over(slide, 25.0), job, cache=cache, **options)
+def over(
+    slide: Slide,
+    cache: Cache,
+    encoder: Counting,
+    job: Job,
+    needed: NDArray[np.bool_] | None = None,
+    pitch_um: float = 25.0,
+    **more: Any,
+) -> EncodedCrops:
+    layout = CropLayout(SIZES, pitch_um)
+    named = Encoder("counting", lambda: "counting", crops=lambda _device: encoder)
+    settings = FeatureSettings(named, CPU, cache, crops=layout, **more)
+    source = EncodedCrops(slide, settings, job, layout)
+    source.extract(needed)
+    return source
 
 
 def direct(
@@ -82,71 +93,70 @@ def direct(
 def test_crops_are_centred_and_white_beyond_the_slide(make_slide: MakeSlide) -> None:
     pixels = np.full((100, 120, 3), 90, np.uint8)
     pixels[40:44, 50:54] = [[10, 20, 30]]
-    crops = Crops(
-        make_slide(pixels, mpp=0.5), Counting(), (8.0,)
-    )  # 1 pixel of a crop is 1 of these
+    slide = make_slide(pixels, mpp=0.5)  # 1 pixel of a crop is 1 of these
     # The corner between pixels 41 and 42 is at 41.5 pixels of the world.
-    (middle,) = crops.read(np.array([[51.5, 41.5]]) * 0.5, 8.0)
+    (middle,) = read_crops(slide, np.array([[51.5, 41.5]]) * 0.5, 8.0, 16)
     np.testing.assert_array_equal(middle[6:10, 6:10], np.broadcast_to([10, 20, 30], (4, 4, 3)))
     assert (middle != 90).any(axis=2).sum() == 16
-    corner, right = crops.read(np.array([[-0.5, -0.5], [119.5, 50.5]]) * 0.5, 8.0)
+    at_edges = np.array([[-0.5, -0.5], [119.5, 50.5]]) * 0.5
+    corner, right = read_crops(slide, at_edges, 8.0, 16)
     assert (corner[8:, 8:] == 90).all()
     assert (corner[:8] == 255).all()
     assert (corner[:, :8] == 255).all()
     assert (right[:, :8] == 90).all()
     assert (right[:, 8:] == 255).all()
-    assert (crops.read(np.array([[-900.0, 3.0], [9e4, 9e4]]), 8.0) == 255).all()
+    assert (read_crops(slide, np.array([[-900.0, 3.0], [9e4, 9e4]]), 8.0, 16) == 255).all()
 
 
 def test_a_crop_does_not_depend_on_its_company(slide: Slide) -> None:
-    crops = Crops(slide, Counting(), SIZES)
     xy = np.random.default_rng(1).uniform(-30, 1000, (60, 2))
     for size in SIZES:
-        together = crops.read(xy, size)
+        together = read_crops(slide, xy, size, 16)
         np.testing.assert_array_equal(together, direct(slide, xy, size, 16))
         order = np.random.default_rng(2).permutation(60)
-        np.testing.assert_array_equal(crops.read(xy[order], size), together[order])
-        np.testing.assert_array_equal(crops.read(xy[7:9], size), together[7:9])
+        np.testing.assert_array_equal(read_crops(slide, xy[order], size, 16), together[order])
+        np.testing.assert_array_equal(read_crops(slide, xy[7:9], size, 16), together[7:9])
 
 
 def test_features_of_cells_and_of_positions_are_the_same(slide: Slide, cache: Cache) -> None:
     source = over(slide, cache, Counting(), Job())
-    row, column = np.nonzero(source.row_of >= 0)
+    row, column = np.nonzero(source.tissue)
     assert len(row) > SAMPLE
-    cells = source.cells(row, column, raw=True)
-    at = source.at(source.grid.centres_um(row, column), Job(), raw=True)
+    cells = source.superpixels(row, column, raw=True)
+    at = source.at(source.grid.centres_um(row, column), raw=True)
     np.testing.assert_array_equal(cells, at)
     large = direct(slide, source.grid.centres_um(row[:5], column[:5]), SIZES[1], 16)
     np.testing.assert_allclose(cells[:5, 6:9], large.mean(axis=(1, 2)), rtol=1e-6)
     np.testing.assert_array_equal(cells[:5, 9:], large[:, -1, -1])
-    scaled = source.cells(row, column, raw=False)
-    np.testing.assert_allclose(scaled * source.sd + source.mean, cells, rtol=1e-4, atol=1e-3)
+    scaled = source.superpixels(row, column)
+    mean, sd = source.moments
+    np.testing.assert_allclose(scaled * sd + mean, cells, rtol=1e-4, atol=1e-3)
     assert np.abs(scaled.mean(axis=0)).max() < 0.15
     order = np.random.default_rng(0).permutation(len(row))[:50]
     xy = source.grid.centres_um(row[order], column[order])
-    np.testing.assert_array_equal(source.at(xy, Job(), raw=False), scaled[order])
-    np.testing.assert_array_equal(source.cells(row[order], column[order], raw=False), scaled[order])
-    assert source.at(xy[:0], Job(), raw=False).shape == (0, 12)
+    np.testing.assert_array_equal(source.at(xy), scaled[order])
+    np.testing.assert_array_equal(source.superpixels(row[order], column[order]), scaled[order])
+    assert source.at(xy[:0]).shape == (0, 12)
 
 
 def test_only_tissue_is_encoded_and_only_once(slide: Slide, cache: Cache) -> None:
     encoder = Counting()
     whole = over(slide, cache, encoder, Job())
-    tissue = whole.row_of >= 0
+    tissue = whole.tissue
     assert 0.1 < tissue.mean() < 0.7
     assert len(encoder.seen) == 2 * tissue.sum()
     over(slide, cache, encoder, Job())
     assert len(encoder.seen) == 2 * tissue.sum()
     centres = np.random.default_rng(0).uniform(100, 900, (40, 2))
-    values = whole.at(centres, Job(), raw=True)
+    values = whole.at(centres, raw=True)
     assert len(encoder.seen) == 2 * (tissue.sum() + 40)
-    np.testing.assert_array_equal(whole.at(centres, Job(), raw=True), values)
+    np.testing.assert_array_equal(whole.at(centres, raw=True), values)
     assert len(encoder.seen) == 2 * (tissue.sum() + 40)
 
 
 def test_a_part_costs_a_part_and_changes_no_value(slide: Slide, tmp_path: Path) -> None:
     whole = over(slide, Cache(tmp_path / "a"), Counting(), Job())
-    tissue = whole.row_of >= 0
+    tissue = whole.tissue
     needed = np.zeros(tissue.shape, bool)
     needed[20:26, 18:24] = True
     encoder = Counting()
@@ -155,7 +165,7 @@ def test_a_part_costs_a_part_and_changes_no_value(slide: Slide, tmp_path: Path) 
     assert len(row) == 36
     for raw in (True, False):
         np.testing.assert_array_equal(
-            part.cells(row, column, raw=raw), whole.cells(row, column, raw=raw)
+            part.superpixels(row, column, raw=raw), whole.superpixels(row, column, raw=raw)
         )
     assert len(encoder.seen) < 2 * (SAMPLE + 36 + 6 * CHUNK) < 2 * tissue.sum()
 
@@ -181,13 +191,14 @@ def test_what_was_stopped_goes_on(slide: Slide, tmp_path: Path, what: str) -> No
     else:
         source = over(slide, cache, encoder, Job())
         encoder.seen.clear()
+        source = over(slide, cache, encoder, job)
         total = len(xy)
         with pytest.raises(Cancelled):
-            source.at(xy, job, raw=True)
+            source.at(xy, raw=True)
         assert len(encoder.seen) == 2 * 3 * CHUNK
     steps.clear()
     again = over(slide, cache, encoder, Job(listener=steps.append))  # type: ignore[arg-type]
-    values = again.at(xy, Job(listener=steps.append), raw=False)  # type: ignore[arg-type]
+    values = again.at(xy)
     encoding = [e for e in steps if isinstance(e, Progress) and e.stage.startswith("Encoding")]
     assert [e.done for e in encoding[:2]] == [0, 3 * CHUNK]
     assert encoding[-1].done == encoding[-1].total
@@ -196,8 +207,8 @@ def test_what_was_stopped_goes_on(slide: Slide, tmp_path: Path, what: str) -> No
     else:
         assert len(encoder.seen) == 2 * (total + len(xy))
     at_once = over(slide, Cache(tmp_path / "b"), Counting(), Job())
-    np.testing.assert_array_equal(at_once.mean, again.mean)
-    np.testing.assert_array_equal(at_once.at(xy, Job(), raw=False), values)
+    np.testing.assert_array_equal(at_once.moments, again.moments)
+    np.testing.assert_array_equal(at_once.at(xy), values)
 
 
 def test_cancel_is_heard_between_batches(slide: Slide, cache: Cache) -> None:
@@ -222,58 +233,54 @@ def test_a_slide_with_too_little_tissue_says_so(make_slide: MakeSlide, cache: Ca
         over(bare, cache, Counting(), Job(), tissue="magic")
     pixels, _ = make_slide_pixels((1500, 1200), 3)
     slide = make_slide(pixels, mpp=0.8, name="blob.png")
-    crops = Crops(slide, Counting(), SIZES)
     with pytest.raises(InputError, match="no square of 5000 µm on the slide is half tissue"):
-        EncodedCrops.over(
-            crops, Grid.over(slide, 5000.0), Job(), cache=cache, needed=None, tissue="density"
-        )
+        over(slide, cache, Counting(), Job(), pitch_um=5000.0)
 
 
 # --- the whole -----------------------------------------------------------------------------------
 
 
 @pytest.fixture
-def opened(slide: Slide, cache: Cache) -> Iterator[Callable[..., CropMap]]:
-    def open_(encoder: str, job: Job | None = None, **more: Any) -> CropMap:
-        grid = Grid.over(slide, 100.0)
-        sizes, cache_ = (60.0, 200.0), more.pop("cache", cache)
-        return open_crops(
-            slide, encoder, grid, sizes, job or Job(), device=CPU, cache=cache_, **more
-        )
+def opened(slide: Slide, cache: Cache) -> Iterator[Callable[..., FeatureSource]]:
+    def open_(encoder: str, job: Job | None = None, **more: Any) -> FeatureSource:
+        layout = CropLayout((60.0, 200.0), 100.0)
+        options: dict[str, Any] = {"cache": cache, "crops": layout} | more
+        settings = FeatureSettings(find_encoder(encoder), CPU, **options)
+        features = open_features(slide, settings, job or Job())
+        features.extract()
+        return features
 
     return open_
 
 
 @pytest.mark.parametrize("encoder", ["stain", RANDOM_VIT, RANDOM_CNN])
-def test_any_encoder_opens_as_a_map(opened: Callable[..., CropMap], encoder: str) -> None:
+def test_any_encoder_opens_as_a_map(opened: Callable[..., FeatureSource], encoder: str) -> None:
     events: list[Event] = []
     crops = opened(encoder, Job(listener=events.append))
     tile = crops.tile(slice(2, 6), slice(1, 5), halo=1)
     assert tile.values.shape == (6, 6, crops.dim)
     assert not tile.values[~tile.tissue].any()
     assert tile.tissue[tile.core].any()
-    np.testing.assert_array_equal(
-        crops.at(tile.centre_um[tile.tissue], Job()), tile.values[tile.tissue]
-    )
-    notes = [e.text for e in events if isinstance(e, Note)]
+    np.testing.assert_array_equal(crops.at(tile.centre_um[tile.tissue]), tile.values[tile.tissue])
+    assert not any(isinstance(e, Note) for e in events)
     stages = {e.stage for e in events if isinstance(e, Progress)}
     if encoder == "stain":
-        assert notes == []
+        assert crops.doubts == ()
     else:
-        assert len(notes) == 1
-        assert "60 µm are magnified 2.1 times" in notes[0]
+        (doubt,) = crops.doubts
+        assert "60 µm are magnified 2.1 times" in doubt
         name = encoder.partition("?")[0]
         assert f"Encoding crops of slide with {name}" in stages
 
 
-def test_two_encoders_do_not_share_an_entry(opened: Callable[..., CropMap]) -> None:
+def test_two_encoders_do_not_share_an_entry(opened: Callable[..., FeatureSource]) -> None:
     keys = {opened(e).key for e in ("stain", RANDOM_VIT, f"{RANDOM_VIT}&channels=bgr", RANDOM_CNN)}
     keys |= {opened(RANDOM_VIT, tissue="histosweep").key}
     assert len(keys) == 5
 
 
 def test_an_encoder_without_weights_writes_nothing(
-    opened: Callable[..., CropMap], tmp_path: Path
+    opened: Callable[..., FeatureSource], tmp_path: Path
 ) -> None:
     with pytest.raises(InputError, match="its weights are not on this machine"):
         opened("timm:test_vit", cache=Cache(tmp_path / "untouched"))

@@ -1,17 +1,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from scipy import ndimage
 
 from conftest import GLASS, make_slide_pixels
 from napari_stenhance.errors import Cancelled, InputError
-from napari_stenhance.features.extract import FeatureMap, extract
-from napari_stenhance.features.stain import StainEncoder, stain_matrix
+from napari_stenhance.features.encoders.stain import ENCODER, StainEncoder, stain_matrix
+from napari_stenhance.features.masks import TissueKind, find_tissue
+from napari_stenhance.features.opening import open_features
+from napari_stenhance.features.registry import find_encoder
+from napari_stenhance.features.source import CropLayout, FeatureSettings
+from napari_stenhance.features.superpixels import TileFeatures
 from napari_stenhance.features.tissue import tissue_mask
 from napari_stenhance.running.job import Event, Job, Progress
 from napari_stenhance.section.grid import Grid
@@ -98,7 +104,7 @@ def test_tissue_is_what_is_stained(make_slide: MakeSlide) -> None:
     assert mask[blocks == 0].mean() < 0.03
 
 
-def test_black_paint_and_bare_glass_are_no_tissue(make_slide: MakeSlide) -> None:
+def test_black_paint_and_bare_glass_are_no_tissue(make_slide: MakeSlide, cache: Cache) -> None:
     pixels, amounts = make_slide_pixels((1400, 1100), 2)
     black = pixels.copy()
     black[ndimage.distance_transform_edt(amounts[1] == 0) > 30] = 0
@@ -117,7 +123,7 @@ def test_black_paint_and_bare_glass_are_no_tissue(make_slide: MakeSlide) -> None
     bare = make_slide(np.full((300, 300, 3), GLASS, np.uint8), mpp=0.8, name="bare.png")
     assert not tissue_mask(bare, Grid.over(bare), Job()).any()
     with pytest.raises(InputError, match="no tissue was found"):
-        extract(bare, StainEncoder(0.8), Job())
+        find_tissue(bare, Grid.over(bare), "density", cache, Job())
 
 
 @pytest.mark.parametrize("path", ["her2st/C2", "her2st/C3", "her2st/C4", "mob/rep11.h5ad"])
@@ -152,16 +158,30 @@ def test_tissue_on_a_thumbnail_with_black_background(data: Path) -> None:
     assert not mask[185:205, 610:].any()
 
 
-def _features(slide: Slide, cache: Cache, **options: object) -> FeatureMap:
-    return extract(slide, StainEncoder(slide.scale()), Job(), cache=cache, **options)  # type: ignore[arg-type]
+def _features(
+    slide: Slide,
+    cache: Cache,
+    tile: int = 128,
+    needed: np.ndarray | None = None,
+    job: Job | None = None,
+) -> TileFeatures:
+    settings = FeatureSettings(ENCODER, torch.device("cpu"), cache)
+    features = TileFeatures(slide, settings, job or Job(), side=tile)
+    features.extract(needed)
+    return features
+
+
+def _raw(features: TileFeatures) -> np.ndarray:
+    rows, columns = (slice(0, n) for n in features.grid.shape)
+    return features.tile(rows, columns, raw=True).values
 
 
 def test_two_tile_sizes_give_the_same_features(make_slide: MakeSlide, tmp_path: Path) -> None:
     slide, _ = _slide_and_truth(make_slide)
     one = _features(slide, Cache(tmp_path / "a"), tile=32)
     two = _features(slide, Cache(tmp_path / "b"), tile=128)
-    np.testing.assert_array_equal(one.values[...], two.values[...])
-    np.testing.assert_array_equal(one.mean, two.mean)
+    np.testing.assert_array_equal(_raw(one), _raw(two))
+    np.testing.assert_array_equal(one.moments, two.moments)
 
 
 def test_glass_is_skipped_and_regions_change_no_value(
@@ -169,13 +189,12 @@ def test_glass_is_skipped_and_regions_change_no_value(
 ) -> None:
     slide, _ = _slide_and_truth(make_slide)
     whole = _features(slide, Cache(tmp_path / "a"), tile=16)
-    assert not np.asarray(whole.values[...])[~whole.tissue].any()
+    assert not _raw(whole)[~whole.tissue].any()
     needed = np.zeros(whole.grid.shape, bool)
     needed[60:64, 50:54] = True
     part = _features(slide, Cache(tmp_path / "b"), tile=16, needed=needed)
-    np.testing.assert_array_equal(part.mean, whole.mean)
-    np.testing.assert_array_equal(part.sd, whole.sd)
-    np.testing.assert_array_equal(part.values[60:64, 50:54], whole.values[60:64, 50:54])
+    np.testing.assert_array_equal(part.moments, whole.moments)
+    np.testing.assert_array_equal(_raw(part)[60:64, 50:54], _raw(whole)[60:64, 50:54])
     written = [f for f in (tmp_path / "b").rglob("c/*/*/0") if "values" in f.parts]
     assert len(written) == 1
 
@@ -192,20 +211,18 @@ def test_a_stopped_extraction_goes_on(make_slide: MakeSlide, cache: Cache, tmp_p
                 job.cancel()
 
     job.listener = listen
-    encoder = StainEncoder(slide.scale())
     with pytest.raises(Cancelled):
-        extract(slide, encoder, job, cache=cache, tile=16)
+        _features(slide, cache, 16, job=job)
     events.clear()
-    again = extract(slide, encoder, Job(listener=listen), cache=cache, tile=16)
+    again = _features(slide, cache, 16, job=Job(listener=listen))
     assert events[1].done == 5  # the first is the start, the second what was skipped
     assert events[-1].done == events[-1].total
     events.clear()
-    extract(slide, encoder, Job(listener=listen), cache=cache, tile=16)
+    _features(slide, cache, 16, job=Job(listener=listen))
     assert events == []
-    at_once = extract(slide, encoder, Job(), cache=Cache(tmp_path / "other"), tile=16)
-    np.testing.assert_array_equal(again.mean, at_once.mean)
-    np.testing.assert_array_equal(again.sd, at_once.sd)
-    assert np.asarray(again.values[...])[again.tissue].any(axis=-1).all()
+    at_once = _features(slide, Cache(tmp_path / "other"), 16)
+    np.testing.assert_array_equal(again.moments, at_once.moments)
+    assert _raw(again)[again.tissue].any(axis=-1).all()
 
 
 def test_tiles_are_standardised_and_padded_beyond_the_grid(
@@ -224,3 +241,43 @@ def test_tiles_are_standardised_and_padded_beyond_the_grid(
     assert np.abs(values.mean(axis=0)).max() < 0.4
     assert 0.7 < values.std(axis=0).mean() < 1.3
     np.testing.assert_allclose(tile.centre_um[3, 3], [features.grid.translation_um()] * 2)
+
+
+def test_positions_have_the_features_of_their_superpixel(
+    make_slide: MakeSlide, cache: Cache
+) -> None:
+    slide, _ = _slide_and_truth(make_slide)
+    features = _features(slide, cache)
+    row, column = (n[::97] for n in np.nonzero(features.tissue))
+    xy_um = features.grid.centres_um(row, column) + [3.9, -3.9]
+    for raw in (True, False):
+        np.testing.assert_array_equal(
+            features.at(xy_um, raw=raw), features.superpixels(row, column, raw=raw)
+        )
+    assert not features.at(np.array([[-50.0, 100.0], [10.0, 10.0], [1e6, 5.0]])).any()
+
+
+@pytest.mark.parametrize("kind", ["density", "histosweep"])
+def test_tissue_is_found_once_for_a_slide(
+    make_slide: MakeSlide, cache: Cache, kind: TissueKind
+) -> None:
+    """Crops of any size, and superpixels, share what was found on the grid of 8 µm."""
+    slide, _ = _slide_and_truth(make_slide)
+    stages: list[str] = []
+
+    def listen(event: Event) -> None:
+        if isinstance(event, Progress) and event.done == 0 and "issue" in event.stage:
+            stages.append(event.stage)
+
+    settings = FeatureSettings(ENCODER, torch.device("cpu"), cache, kind)
+    found = open_features(slide, settings, Job(listener=listen)).tissue
+    assert stages
+    stages.clear()
+    for encoder in (ENCODER, find_encoder("timm:test_vit?pretrained=false")):
+        for pitch_um in (16.0, 40.0):
+            crops = replace(settings, encoder=encoder, crops=CropLayout((30.0,), pitch_um))
+            assert open_features(slide, crops, Job(listener=listen)).tissue.any()
+    again = open_features(slide, settings, Job(listener=listen)).tissue
+    np.testing.assert_array_equal(again, found)
+    assert not stages
+    assert len(list((cache.root / "tissue").iterdir())) == 1

@@ -28,14 +28,14 @@ import resource, signal, sys
 from pathlib import Path
 import anndata as ad, numpy as np
 from napari_stenhance.errors import InputError
-from napari_stenhance.results.export import write_h5ad
+from napari_stenhance.results.export_format import export_table
 rows = int(sys.argv[2])
 values = np.random.default_rng(0).random((rows, 300)).astype("f4")
 table = ad.AnnData(values, uns={"a": {"b": np.arange(9)}}, obsm={"x": values[:, :2]})
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 try:
-    write_h5ad(table, Path(sys.argv[1]))
+    export_table(table, Path(sys.argv[1]))
 except InputError as error:
     print(error)
     sys.exit(2)

@@ -13,10 +13,10 @@ from skimage.feature import graycomatrix, graycoprops
 from skimage.filters import threshold_otsu
 from sklearn.mixture import GaussianMixture
 
-from conftest import GLASS, make_slide_pixels, make_spots, write_image
+from conftest import GLASS, make_slide_pixels, make_spots, stain_features, write_image
 from napari_stenhance.errors import Cancelled, InputError
 from napari_stenhance.features import histosweep
-from napari_stenhance.features.extract import extract
+from napari_stenhance.features.encoders.stain import StainEncoder
 from napari_stenhance.features.histosweep import (
     flat_patches,
     glass_coloured,
@@ -27,14 +27,14 @@ from napari_stenhance.features.histosweep import (
     tissue_texture,
     weighted_brightness,
 )
-from napari_stenhance.features.stain import StainEncoder
 from napari_stenhance.features.tissue import tissue_mask
-from napari_stenhance.results.export import at_spots, at_superpixels
+from napari_stenhance.results.predictions import at_spots, at_superpixels
 from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.running.job import Event, Job
 from napari_stenhance.section.grid import Grid
 from napari_stenhance.section.section import open_section
 from napari_stenhance.section.slide import Slide
+from napari_stenhance.storage.cache import Cache
 from napari_stenhance.tasks.enhance import EnhanceOptions, enhance
 from test_cli import events_of, run
 
@@ -352,19 +352,19 @@ def small_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
-def test_features_of_each_mask_are_kept_apart(small_file: Path) -> None:
+def test_features_of_each_mask_are_kept_apart(small_file: Path, session_cache: Cache) -> None:
     slide = open_section(small_file).need_slide()
     encoder, grid = StainEncoder(0.8), Grid.over(slide)
-    usual = extract(slide, encoder, Job())
-    swept = extract(slide, encoder, Job(), tissue="histosweep")
+    usual = stain_features(slide, session_cache)
+    swept = stain_features(slide, session_cache, "histosweep")
     stem = f"{slide.sha256[:32]}-{encoder.fingerprint()}"
     assert usual.key == f"{stem}-tissue1-{grid.key()}"
     assert swept.key == f"{stem}-histosweep1-{grid.key()}"
     np.testing.assert_array_equal(swept.tissue, histosweep_mask(slide, grid, Job()))
     assert (swept.tissue != usual.tissue).any()
-    assert np.asarray(swept.values[...]).any(axis=-1)[swept.tissue].all()
+    assert swept.superpixels(*np.nonzero(swept.tissue), raw=True).any(axis=-1).all()
     with pytest.raises(InputError, match="choose one of density, histosweep"):
-        extract(slide, encoder, Job(), tissue="umi")  # type: ignore[arg-type]
+        stain_features(slide, session_cache, "umi")  # type: ignore[arg-type]
 
 
 def test_a_run_learns_and_predicts_on_the_mask_that_was_asked_for(

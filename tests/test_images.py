@@ -18,7 +18,7 @@ from conftest import write_image
 from fuzz_images import write_pyramid, write_svs
 from napari_stenhance.errors import Cancelled, InputError
 from napari_stenhance.running.job import Event, Job, Progress
-from napari_stenhance.section.formats.image import image_size
+from napari_stenhance.section.images.image import image_size
 from napari_stenhance.section.section import open_section
 from napari_stenhance.section.slide import Slide
 from napari_stenhance.storage.cache import Cache

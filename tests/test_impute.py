@@ -19,11 +19,10 @@ import scipy.sparse as sp
 import zarr
 
 import napari_stenhance as st
+from napari_stenhance.results.genes import gene_group, written_genes
 from napari_stenhance.results.imputed import (
     imputed_run,
     imputed_runs,
-    written_gene,
-    written_images,
 )
 from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.section.grid import Grid
@@ -123,8 +122,8 @@ def test_what_the_cells_know_is_found_again(made: tuple[Path, Path]) -> None:
 def test_images_show_the_nearest_spot(made: tuple[Path, Path]) -> None:
     _, out = made
     imputed = imputed_run(ResultFolder.open(out))
-    assert written_images(imputed) == ("X1",)
-    group = written_gene(imputed, "X1")
+    assert written_genes(imputed) == ("X1",)
+    group = gene_group(imputed, "X1")
     assert group is not None
     image = ome.Image.from_zarr(group)
     assert image.ome_attributes.multiscales[0].axes[0].unit == "micrometer"
@@ -141,9 +140,9 @@ def test_images_show_the_nearest_spot(made: tuple[Path, Path]) -> None:
     inside = pixels[at[:, 0].min() : at[:, 0].max(), at[:, 1].min() : at[:, 1].max()]
     assert np.isfinite(inside).all()
     assert np.isnan(pixels[0, 0])
-    index = np.asarray(imputed.levels[0][...])
+    index = np.asarray(imputed.index[0][...])
     np.testing.assert_array_equal(index[tuple(at.T)], np.arange(len(at)))
-    assert len(imputed.levels) > 1
+    assert len(imputed.index) > 1
 
 
 def test_the_same_command_is_complete_and_other_options_are_another_run(
@@ -169,7 +168,7 @@ def test_the_same_command_is_complete_and_other_options_are_another_run(
     text = run("info", copy).output
     assert "Imputed sinca-robust-2: 1 genes from Dataset7, 1 as measured, of 144 spots" in text
     run("write", copy, "--genes", "X3", "--run", "sinca-robust")
-    assert written_images(imputed_run(ResultFolder.open(copy), "sinca-robust")) == (
+    assert written_genes(imputed_run(ResultFolder.open(copy), "sinca-robust")) == (
         "X1",
         "X3",
     )
@@ -264,7 +263,7 @@ def test_bad_input_is_one_sentence(made: tuple[Path, Path], tmp_path: Path) -> N
 def test_a_table_too_large_is_refused(tmp_path: Path) -> None:
     job = st.Job(memory_bytes=10_000)
     section = Section(spots=make_spots(), name="s")
-    with pytest.raises(st.InputError, match=r"144 spots × 12 imputed genes .* fewer genes"):
+    with pytest.raises(st.InputError, match=r"144 spots × 12 genes .* fewer genes"):
         impute(quick(section, make_cells(), tmp_path / "r"), job)
     assert not (tmp_path / "r").exists()
 
@@ -282,7 +281,7 @@ def test_without_a_scale_and_with_columns_for_positions(tmp_path: Path) -> None:
     assert imputed.grid.unit == "pixel"
     assert imputed.grid.origin_um[1] < -1000
     at = np.rint(imputed.grid.position(xy)).astype(int)
-    index = np.asarray(imputed.levels[0][...])
+    index = np.asarray(imputed.index[0][...])
     np.testing.assert_array_equal(index[tuple(at.T)], np.arange(len(xy)))
 
 
@@ -328,7 +327,7 @@ def test_then_imputed_genes_are_enhanced(section_files: list[Path], tmp_path: Pa
     mean = np.asarray(ad.read_h5ad(averaged).X).mean(axis=0)
     expected = np.array([imputed.values(gene).mean() for gene in field.genes])
     np.testing.assert_allclose(mean, expected, rtol=0.25, atol=0.1)
-    assert written_images(imputed) == ("X1",)
+    assert written_genes(imputed) == ("X1",)
     assert "already complete" in run(*command, *QUICK).stderr
     again = impute(quick(section_files[0], reference, out, then="pixel2gene"))
     assert again.result.runs == (name,)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from napari_stenhance.section.phantom.phantom import MANIFEST
+from napari_stenhance.section.formats.phantom import MANIFEST
 from test_cli import run
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows sends no SIGINT to others")

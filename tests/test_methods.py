@@ -16,13 +16,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
+from conftest import stain_features
 from napari_stenhance.errors import InputError
 from napari_stenhance.features.encoder import FeatureTile
-from napari_stenhance.features.extract import FeatureMap, extract
-from napari_stenhance.features.stain import StainEncoder
+from napari_stenhance.features.source import FeatureSource
 from napari_stenhance.methods.basis import GeneBasis, fit_basis
+from napari_stenhance.methods.decoder import Decoder
 from napari_stenhance.methods.ensemble import Ensemble
-from napari_stenhance.methods.field import Decoder, GeneField
 from napari_stenhance.methods.genes import choose_genes, variance
 from napari_stenhance.methods.members import Targets, held_out_accuracy, spread_scales
 from napari_stenhance.methods.pixel2gene.ensemble import Pixel2GeneEnsemble, Pixel2GeneRecipe
@@ -32,6 +32,7 @@ from napari_stenhance.methods.pixel2gene.model import Pixel2GeneModel
 from napari_stenhance.methods.rank import CHOICES, NO_SIGNAL
 from napari_stenhance.methods.registry import load_fitted, make_method
 from napari_stenhance.methods.training_section import TrainingSection, counts_hash
+from napari_stenhance.results.field import GeneField
 from napari_stenhance.running.job import Job
 from napari_stenhance.scoring.metrics import gene_accuracy, pearson
 from napari_stenhance.scoring.splits import block_folds
@@ -49,17 +50,16 @@ QUICK = Pixel2GeneRecipe(members=5, hidden=(32, 32), schedule=SpotSchedule(epoch
 CPU = torch.device("cpu")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def sample(synthetic: Section, session_cache: Cache) -> TrainingSection:
-    slide = synthetic.need_slide()
-    features = extract(slide, StainEncoder(slide.scale()), Job(), cache=session_cache)
+    features = stain_features(synthetic.need_slide(), session_cache)
     under = Footprints.under(
         features.grid, synthetic.spots_um(), synthetic.geometry(), features.tissue
     )
     return TrainingSection.from_section(synthetic, features, under, 0.05)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def fitted(sample: TrainingSection) -> Pixel2GeneModel:
     return Pixel2GeneEnsemble("stain", 0, CPU, QUICK).fit([sample], sample.genes, Job())
 
@@ -264,7 +264,7 @@ def test_models_and_methods_that_are_not_there_are_refused(tmp_path: Path) -> No
     (tmp_path / "config.json").write_text('{"method": "future", "preset": "best"}')
     with pytest.raises(InputError, match="a model of future best"):
         load_fitted(tmp_path, CPU)
-    with pytest.raises(InputError, match="no such method; there are histosge, pixel2gene"):
+    with pytest.raises(InputError, match="no such choice; there are histosge, pixel2gene"):
         TrainOptions((), Path("out"), method="magic")
     with pytest.raises(InputError, match="at least one epoch"):
         make_method(TrainOptions((), Path("out"), epochs=0), 0, CPU)
@@ -280,7 +280,7 @@ def test_too_few_spots_are_refused(sample: TrainingSection) -> None:
         Pixel2GeneEnsemble("stain", 0, CPU, QUICK).fit([small], sample.genes, Job())
 
 
-def _latents(fitted: Pixel2GeneModel, features: FeatureMap, size: int) -> np.ndarray:
+def _latents(fitted: Pixel2GeneModel, features: FeatureSource, size: int) -> np.ndarray:
     halo = round(fitted.halo_um / features.grid.pitch_um)
     full = np.empty((2, *features.grid.shape, len(fitted.decoder.weights)), np.float16)
     for tile in tiles_of(features.grid.shape, size):

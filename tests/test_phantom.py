@@ -21,16 +21,16 @@ from scipy.spatial import cKDTree
 from sklearn.neighbors import NearestCentroid
 
 import napari_stenhance as st
+from napari_stenhance.phantoms.anatomy import ADIPOSE, DOMAINS, GLASS, TUMOUR, Anatomy
+from napari_stenhance.phantoms.cells import PhantomNuclei
+from napari_stenhance.phantoms.counts import draw_counts
+from napari_stenhance.phantoms.genes import CELL_TYPES, FOLLOWS, Program
+from napari_stenhance.phantoms.paint import Painter
+from napari_stenhance.phantoms.phantom import Phantom
+from napari_stenhance.phantoms.write import write_phantom
 from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.running.job import Event, Progress
 from napari_stenhance.scoring.metrics import PearsonSums, pearson
-from napari_stenhance.section.phantom.anatomy import ADIPOSE, DOMAINS, GLASS, TUMOUR, Anatomy
-from napari_stenhance.section.phantom.cells import PhantomNuclei
-from napari_stenhance.section.phantom.counts import draw_counts
-from napari_stenhance.section.phantom.genes import CELL_TYPES, FOLLOWS, Program
-from napari_stenhance.section.phantom.paint import Painter
-from napari_stenhance.section.phantom.phantom import Phantom
-from napari_stenhance.section.phantom.write import write_phantom
 from napari_stenhance.section.section import open_section
 from napari_stenhance.section.spots import log1p_cp10k
 from napari_stenhance.tasks.demo import (
@@ -414,7 +414,7 @@ def test_the_demo_comes_close_to_the_truth(seed: int, tmp_path: Path) -> None:
 @pytest.mark.timeout(3600)
 def test_twenty_millimetres_are_streamed(tmp_path: Path) -> None:
     code = (
-        "import sys; from napari_stenhance.section.phantom.write import write_phantom;"
+        "import sys; from napari_stenhance.phantoms.write import write_phantom;"
         "from napari_stenhance.running.memory import peak_gb;"
         "write_phantom(sys.argv[1], 20, 2);"
         "print(peak_gb())"

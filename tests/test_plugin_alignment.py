@@ -12,11 +12,12 @@ import pytest
 from napari.layers import Layer
 from numpy.typing import NDArray
 
-from napari_stenhance.methods.field import Decoder
+from napari_stenhance.methods.decoder import Decoder
 from napari_stenhance.plugin.layers import result_layers, section_layers
 from napari_stenhance.plugin.scene import add_layers
 from napari_stenhance.results.genes import write_gene
 from napari_stenhance.results.result import ResultFolder
+from napari_stenhance.results.runs import FieldRun
 from napari_stenhance.running.job import Job
 from napari_stenhance.section.grid import Grid
 from napari_stenhance.section.section import Section
@@ -64,7 +65,7 @@ def result(section: Section, tmp_path: Path, cache: Cache) -> ResultFolder:
             for tile in missing_tiles(raster[0]):
                 write_tile(raster[0], tile, image[tile.rows, tile.columns])
             coarsen_all(raster, mean_pool)
-        write_gene(result, run, field, "G", Job())
+        write_gene(FieldRun(result, run), "G", Job())
     return ResultFolder.open(result.path)
 
 
@@ -94,7 +95,7 @@ def test_landmarks_coincide(
     viewer = make_napari_viewer(show=True)
     viewer.window.resize(900, 700)
     slide, spots, _ = add_layers(viewer, section_layers(section))
-    browse, gene = add_layers(viewer, result_layers(result, None))
+    gene, browse = add_layers(viewer, result_layers(result, None))
     viewer.canvas.overlays.scale_bar.visible = False
     for layer in (browse, gene):
         layer.colorbar.visible = False

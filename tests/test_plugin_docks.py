@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 import time
@@ -37,16 +36,13 @@ def _look_through(
     person.drop(path)
     (section,) = open_sections(person.viewer)
     assert "µm per pixel" in person.section.words.toPlainText()
-    assert {a.role for _, a in layers_of(person.viewer, "slide", "spots", "region")} == {
+    assert {a.role.name for _, a in layers_of(person.viewer, "slide", "spots", "region")} == {
         "slide", "spots", "region",
     }  # fmt: skip
-    gaps = [0.0]
-    last = [time.monotonic()]
+    ticks: list[tuple[float, float]] = []
 
     def tick() -> None:
-        now = time.monotonic()
-        gaps.append(now - last[0])
-        last[0] = now
+        ticks.append((time.thread_time(), time.monotonic()))
 
     clock = QTimer()
     clock.timeout.connect(tick)
@@ -54,10 +50,11 @@ def _look_through(
     person.set_enhance(out, ", ".join(genes))
     person.run()
     clock.stop()
-    # Twice what it takes on two idle cores: napari needs some time for each new layer. Where tests
-    # run beside it, no core is idle.
-    alone = "PYTEST_XDIST_WORKER" not in os.environ
-    assert max(gaps) < (2 if alone else 4), "the interface froze"
+    # Twice what it takes on two idle cores: napari needs some time for each new layer. What waits
+    # for other programs is not the interface's doing, unless it waits for long.
+    busy, waiting = np.diff(ticks, axis=0).max(axis=0)
+    assert busy < 2, "the interface froze"
+    assert waiting < 12, "the interface froze"
     assert person.enhance.run_bar.label.text() == "Done."
     assert [p.desc for p in progress._all_instances] == []
     field = ResultFolder.open(out).field("pixel2gene-stain-robust")
@@ -120,7 +117,8 @@ def _look_through(
     assert {n for n in before if "browse" not in n} == {n for n in after if "browse" not in n}
     assert len(person.layer("slide").data) >= 3
     for gene in genes:
-        runs = [a.run for _, a in layers_of(person.viewer, "gene") if a.gene == gene]
+        layers = layers_of(person.viewer, "gene")
+        runs = [a.run.name for _, a in layers if a.gene == gene and a.run is not None]
         assert sorted(runs) == sorted(result.runs)
 
 
@@ -275,7 +273,7 @@ def test_a_result_whose_slide_is_gone_says_so(
     assert person.layer("gene").visible
     # The section, opened after it, lies underneath.
     person.drop(section_files[0])
-    roles = [a.role for _, a in layers_of(person.viewer, "slide", "spots", "gene", "browse")]
+    roles = [a.role.name for _, a in layers_of(person.viewer, "slide", "spots", "gene", "browse")]
     assert roles == ["slide", "browse", "gene", "spots"]
 
 

@@ -106,7 +106,8 @@ def test_edits_are_saved_beside_and_reopen_as_they_were(
     assert not labels.editable
     dock.table.selectRow(0)
     person.click(dock.paint)
-    brush = painting(person.viewer, dock.current)
+    assert dock.current is not None
+    brush = painting(person.viewer, dock.current.run)
     assert brush is not None
     assert brush.mode == "paint"
     assert brush.selected_label == 1
@@ -130,7 +131,7 @@ def test_edits_are_saved_beside_and_reopen_as_they_were(
     shown = [
         (layer, about)
         for layer, about in layers_of(person.viewer, "domains", "domain spots")
-        if about.run == edited.name
+        if about.of_run == edited.key
     ]
     assert all(layer.visible for layer, _ in shown)
     assert dock.source.currentText().endswith("stamgc-robust-edited")

@@ -53,66 +53,72 @@ def test_any_gene_is_shown_where_its_spots_are(person: Person, tmp_path: Path) -
     spots, cells = write_pair(tmp_path)
     person.drop(spots)
     out = tmp_path / "r.stenhance.zarr"
-    dock = person.impute
-    assert not dock.pin.isEnabled()
+    dock, genes = person.impute, person.genes
+    assert not genes.pin.isEnabled()
     dock.form.fields["reference"].value = cells
     person.wait(lambda: set(dock.form.fields["cluster_key"].choices) > {"cluster", "depth"})
     assert Path(dock.form.fields["out"].value).name == "spots.stenhance.zarr"
     impute(person, cells, out, cluster_key="cluster")
     assert dock.run_bar.label.text() == "Done."
     assert "12 are only in the cells" in dock.run_bar.notes.toPlainText()
-    layer = person.layer("imputed")
+    layer = person.layer("browse")
     assert layer.visible
     assert not person.layer("spots").visible
     assert {str(u) for u in layer.units} == {"micrometer"}
     # Genes that were not measured come first.
-    assert [dock.gene.itemText(n) for n in (0, ONLY)] == ["X0", "G0"]
-    line = dock.gene.lineEdit()
-    line.clear()
-    person.bot.keyClicks(line, "x7")
-    dock.gene._entered()
+    assert genes.source.currentText() == "spots · sinca-robust"
+    assert [genes.gene.itemText(n) for n in (0, ONLY)] == ["X0", "G0"]
+    person.type_gene("x7")
     imputed = imputed_run(ResultFolder.open(out))
     xy = imputed.table().obsm["spatial"] * 0.5
     np.testing.assert_array_equal(values_at(layer, xy), imputed.values("X7"))
-    assert "X7" in layer.name
-    assert "log1p CP10k" in layer.name
+    assert layer.name == "spots imputed: X7 [log1p CP10k]"
     assert layer.contrast_limits[1] <= imputed.values("X7").max()
-    assert "X7 was not measured. Its spread: " in dock.trust.text()
-    dock.uncertainty.setChecked(True)
+    assert "X7 was not measured. Its spread: " in genes.accuracy.text()
+    genes.uncertainty.setChecked(True)
+    assert layer.name == "spots imputed: X7 uncertainty [log1p CP10k]"
     np.testing.assert_array_equal(values_at(layer, xy), imputed.values("X7", "spread"))
-    dock.uncertainty.setChecked(False)
-    dock.show_gene("G5")
+    # What was measured has no spread.
+    genes.show_gene("G5")
+    assert np.isnan(values_at(layer, xy)).all()
+    genes.uncertainty.setChecked(False)
+    assert layer.name == "spots measured: G5 [log1p CP10k]"
     r = imputed.var.loc["G5", "holdout_r"]
-    assert f"G5 was measured, and shown as it was; while hidden, r = {r:.2f}" in dock.trust.text()
+    assert (
+        f"G5 was measured, and shown as it was; while hidden, r = {r:.2f}" in genes.accuracy.text()
+    )
     # The same again is complete, and no second layer.
     person.click(dock.run)
     person.wait(lambda: not dock.run_bar.busy)
     assert "already complete" in dock.run_bar.notes.toPlainText()
-    assert len(list(layers_of(person.viewer, "imputed"))) == 1
+    assert person.layer("browse") is layer
+    assert layer.visible
 
 
 def test_pinned_genes_reopen_and_are_saved(person: Person, tmp_path: Path) -> None:
     spots, cells = write_pair(tmp_path, mpp=None)
     person.drop(spots)
     out = tmp_path / "r.stenhance.zarr"
-    dock = impute(person, cells, out)
-    dock.show_gene("X3")
-    person.click(dock.pin)
-    person.wait(lambda: not dock.run_bar.busy)
-    pinned = person.layer("imputed gene")
+    impute(person, cells, out)
+    genes = person.genes
+    genes.show_gene("X3")
+    person.click(genes.pin)
+    person.wait(lambda: not genes.run_bar.busy)
+    pinned = person.layer("gene")
+    assert pinned.name == "spots X3 (imputed) [log1p CP10k]"
     assert pinned.visible
     assert {str(u) for u in pinned.units} == {"pixel"}
     imputed = imputed_run(ResultFolder.open(out))
     xy = imputed.table().obsm["spatial"]
     np.testing.assert_array_equal(values_at(pinned, xy), imputed.values("X3"))
     # Browsed and pinned are one picture, at every level.
-    dock.show_gene("X3")
-    for fine, stored in zip(person.layer("imputed").data, pinned.data, strict=True):
+    genes.show_gene("X3")
+    for fine, stored in zip(person.layer("browse").data, pinned.data, strict=True):
         np.testing.assert_array_equal(np.asarray(fine), np.asarray(stored))
     assert not pinned.visible
-    again = {a["metadata"]["stenhance"].role: (d, a) for d, a, _ in open_layers(out)[0]}
-    assert set(again) == {"imputed", "imputed gene"}
-    data, attributes = again["imputed gene"]
+    again = {a["metadata"]["stenhance"].role.name: (d, a) for d, a, _ in open_layers(out)[0]}
+    assert set(again) == {"browse", "gene"}
+    data, attributes = again["gene"]
     assert attributes["name"] == pinned.name
     assert attributes["visible"]
     np.testing.assert_array_equal(np.asarray(data[0]), np.asarray(pinned.data[0]))
@@ -125,10 +131,10 @@ def test_pinned_genes_reopen_and_are_saved(person: Person, tmp_path: Path) -> No
     # Dropped on the Section dock, its genes are listed again.
     for layer in list(person.viewer.layers):
         person.viewer.layers.remove(layer)
-    assert not dock.gene.isEnabled()
+    assert not genes.pin.isEnabled()
     person.drop(out)
-    assert dock.source.currentText() == "spots · sinca-robust"
-    assert dock.gene.count() == SHARED + ONLY
+    assert genes.source.currentText() == "spots · sinca-robust"
+    assert genes.gene.count() == SHARED + ONLY
 
 
 def test_what_is_missing_or_fails_is_one_sentence(
@@ -181,23 +187,42 @@ def test_enhanced_genes_come_as_layers_too(
     cells.write_h5ad(tmp_path / "cells.h5ad")
     fields = {"then": "pixel2gene", "write": "X,2, X,4", "epochs": 2}
     impute(person, tmp_path / "cells.h5ad", tmp_path / "r", **fields)
-    field = person.layer("gene", gene="X,2")
-    assert {a.gene for _, a in layers_of(person.viewer, "gene")} == {"X,2", "X,4"}
-    assert field.visible
-    assert not person.layer("imputed").visible
+    enhanced, lattice = _pinned(person, "fields"), _pinned(person, "imputed")
+    assert set(enhanced) == {"X,2", "X,4"} >= set(lattice)
+    assert enhanced["X,2"].visible
+    assert person.viewer.layers.selection.active.visible
+    assert not any(layer.visible for layer in lattice.values())
     assert not person.layer("spots").visible
-    assert person.genes.run is not None
-    assert "with what was imputed" in person.genes.accuracy.text()
-    assert "X,2" in [person.genes.gene.itemText(n) for n in range(person.genes.gene.count())]
+    genes = person.genes
+    assert genes.run is not None
+    assert genes.run.kind == "fields"
+    assert "with what was imputed" in genes.accuracy.text()
+    assert "X,2" in genes.gene.genes
     # One grid: what was imputed lies where it was enhanced.
-    lattice = person.layer("imputed gene", gene="X,2")
-    np.testing.assert_array_equal(lattice.scale, field.scale)
-    np.testing.assert_array_equal(lattice.translate, field.translate)
-    for dock, role in ((person.genes, "gene"), (person.impute, "imputed gene")):
-        dock.show_gene("X,3")
-        person.click(dock.pin)
-        person.wait(lambda dock=dock: not dock.run_bar.busy)
-        assert person.layer(role, gene="X,3").visible
+    np.testing.assert_array_equal(lattice["X,2"].scale, enhanced["X,2"].scale)
+    np.testing.assert_array_equal(lattice["X,2"].translate, enhanced["X,2"].translate)
+    # The same dock shows, browses and pins the genes of either.
+    for kind in ("fields", "imputed"):
+        genes.source.setCurrentIndex([run and run.kind for run in genes._runs].index(kind))
+        genes.show_gene("X,3")
+        (browsed,) = (
+            layer
+            for layer, info in layers_of(person.viewer, "browse")
+            if info.run is not None and info.run.kind == kind
+        )
+        assert browsed.visible
+        assert person.viewer.layers.selection.active is browsed
+        assert [layer.visible for layer, _ in layers_of(person.viewer, "gene")].count(True) == 0
+        person.click(genes.pin)
+        person.wait(lambda: not genes.run_bar.busy)
+        assert _pinned(person, kind)["X,3"].visible
+        assert len(list(layers_of(person.viewer, "browse"))) == 2
+
+
+def _pinned(person: Person, kind: str) -> dict[str, Layer]:
+    """Find the layers of written genes of runs of a kind."""
+    layers = layers_of(person.viewer, "gene")
+    return {a.gene: la for la, a in layers if a.run is not None and a.run.kind == kind}
 
 
 def test_files_are_looked_into_once_and_never_by_the_interface(

@@ -17,14 +17,24 @@ from npe2.io_utils import read_get_reader
 
 import napari_stenhance
 from napari_stenhance.errors import InputError
-from napari_stenhance.plugin.layer_info import layers_of, open_runs, open_sections
-from napari_stenhance.plugin.layers import best_gene, open_layers, section_layers
-from napari_stenhance.plugin.levels import contrast, field_levels, limits
+from napari_stenhance.plugin.genes import browse
+from napari_stenhance.plugin.layer_info import (
+    LayerInfo,
+    Role,
+    layers_of,
+    open_runs,
+    open_sections,
+    our_layers,
+)
+from napari_stenhance.plugin.layers import open_layers, section_layers
+from napari_stenhance.plugin.levels import contrast, limits, shown_levels
 from napari_stenhance.plugin.reader import get_reader
 from napari_stenhance.plugin.regions import polygons_um, region_layer
-from napari_stenhance.plugin.scene import add_layers, browse, colour_spots
+from napari_stenhance.plugin.scene import add_layers, show_instead
+from napari_stenhance.plugin.spots import colour_spots
 from napari_stenhance.plugin.widgets.form import OptionsForm
 from napari_stenhance.results.result import ResultFolder
+from napari_stenhance.results.runs import every_run
 from napari_stenhance.running.job import Event, Job, Partial
 from napari_stenhance.section.region import Region
 from napari_stenhance.section.section import Section
@@ -49,7 +59,8 @@ def out(
 
 def _roles(viewer: ViewerModel) -> list[str]:
     return [
-        about.role for _, about in layers_of(viewer, "slide", "spots", "region", "gene", "browse")
+        about.role.name
+        for _, about in layers_of(viewer, "slide", "spots", "region", "gene", "browse")
     ]
 
 
@@ -107,14 +118,14 @@ def test_a_result_shows_its_slide_genes_and_one_browse_layer(out: Path) -> None:
     assert _roles(viewer) == ["slide", "browse", "gene", "gene", "region"]
     visible = [layer.name for layer in viewer.layers if layer.visible]
     assert visible == ["one", "one G1 [log1p CP10k]", "one region"]
-    (run,) = open_runs(viewer)
-    assert (run.result, run.run) == (out, "pixel2gene-stain-robust")
+    (run,) = open_runs(viewer, "gene", "browse")
+    assert run.key == (out, "fields", "pixel2gene-stain-robust")
 
 
 def test_gene_images_lie_under_the_spots(out: Path, synthetic: Section) -> None:
     viewer = ViewerModel()
     add_layers(viewer, section_layers(synthetic))
-    add_layers(viewer, open_layers(out)[0][3:])
+    add_layers(viewer, open_layers(out)[0][2:4])
     assert _roles(viewer) == ["slide", "gene", "gene", "spots", "region"]
 
 
@@ -124,9 +135,13 @@ def test_the_browse_layer_shows_any_gene_and_its_uncertainty(out: Path) -> None:
         layer for layer in open_layers(out)[0] if "browse" in layer[1]["name"]
     )
     layer = Image(data, **attributes)
-    assert layer.metadata["stenhance"].gene == best_gene(field)
+    # Of those that were written, the first is shown.
+    assert layer.metadata["stenhance"].gene == "G1"
     rows, columns = field.grid.shape
-    for what, said in (("latent", "G3 [log1p CP10k]"), ("spread", "G3 uncertainty [log1p CP10k]")):
+    for what, said in (
+        ("expression", "G3 [log1p CP10k]"),
+        ("spread", "G3 uncertainty [log1p CP10k]"),
+    ):
         browse(layer, "G3", what)
         assert layer.name == f"one browse: {said}"
         expected = field.image("G3", what=what)
@@ -147,7 +162,7 @@ def test_a_run_that_is_still_filling_can_be_looked_at_from_any_distance(
             counts = [
                 np.isfinite(np.asarray(data[-1])).sum()
                 for data, attributes, _ in layers
-                if attributes["metadata"]["stenhance"].role in {"browse", "gene"}
+                if attributes["metadata"]["stenhance"].role.name in {"browse", "gene"}
             ]
             assert len(counts) == 2
             seen.append(tuple(int(n) for n in counts))
@@ -168,6 +183,24 @@ def test_a_run_that_is_still_filling_can_be_looked_at_from_any_distance(
     assert all(first == second for first, second in seen)
 
 
+def test_a_new_kind_of_layer_says_itself_where_it_lies_and_when_it_is_hidden(out: Path) -> None:
+    viewer, (run,) = ViewerModel(), every_run(ResultFolder.open(out))
+    info = LayerInfo(Role("toy", 1, fills=True), "one", run=run, part="a")
+    toy = (np.ones((4, 4)), {"metadata": info.metadata(), "visible": True}, "image")
+    layers, _ = open_layers(out)
+    add_layers(viewer, [*layers, toy])
+    names = [info.role.name for _, info in our_layers(viewer)]
+    assert names == ["slide", "browse", "toy", "gene", "gene", "region"]
+    (shown,) = (layer for layer, _ in layers_of(viewer, "toy", of_run=run.key))
+    assert shown.colorbar.visible
+    # Where others are shown instead it is hidden; itself, shown again and not added twice.
+    show_instead(viewer, [layer for layer in layers if "browse" in layer[1]["name"]])
+    assert not shown.visible
+    show_instead(viewer, [toy])
+    assert [layer for layer, info in our_layers(viewer) if layer.visible and info.run] == [shown]
+    assert open_runs(viewer, "toy") == [run]
+
+
 def test_contrast_is_the_1st_to_99th_percentile_and_never_empty() -> None:
     assert limits(np.arange(101.0)) == (1.0, 99.0)
     assert limits(np.array([])) == (0.0, 1.0)
@@ -178,7 +211,7 @@ def test_contrast_is_the_1st_to_99th_percentile_and_never_empty() -> None:
 def test_levels_have_names_of_their_own(out: Path) -> None:
     """Dask may keep blocks by name: what is read twice while a run fills must differ in name."""
     field = ResultFolder.open(out).field("pixel2gene-stain-robust")
-    first, second = field_levels(field, "G1")[0], field_levels(field, "G1")[0]
+    first, second = (shown_levels(field.levels("G1"))[0] for _ in range(2))
     assert first.name != second.name
     assert contrast([first]) == contrast([second])
 
@@ -229,17 +262,21 @@ def test_a_folder_that_is_not_ours_is_refused_at_once(content: str, tmp_path: Pa
     script = (
         "import sys, time\n"
         "from napari_stenhance.plugin.reader import get_reader\n"
-        "started = time.process_time()\n"
-        "assert get_reader(sys.argv[1]) is None\n"
-        "print(time.process_time() - started, 'zarr' in sys.modules, 'scipy' in sys.modules)"
+        "for _ in range(2):\n"
+        "    started = time.process_time()\n"
+        "    assert get_reader(sys.argv[1]) is None\n"
+        "    print(time.process_time() - started)\n"
+        "print('zarr' in sys.modules, 'scipy' in sys.modules)"
     )
     done = subprocess.run(
         [sys.executable, "-c", script, tmp_path], capture_output=True, text=True, check=True
     )
-    seconds, *heavy = done.stdout.split()
+    first, second, *heavy = done.stdout.split()
     assert heavy == ["False", "False"]
-    # 5 ms where nothing else runs; of the processor, so that other tests do not count.
-    assert float(seconds) < 0.05
+    # Of the processor, so that other tests do not count; where nothing else runs, 20 ms to find all
+    # formats, once, and then less than 5.
+    assert float(first) < 0.1
+    assert float(second) < 0.02
 
 
 def test_napari_opens_what_is_ours_beside_another_folder_reader(

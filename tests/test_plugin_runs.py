@@ -38,7 +38,7 @@ def test_cancel_frees_the_interface_and_a_rerun_goes_on(
     monkeypatch.setenv("STENHANCE_CACHE", str(tmp_path / "empty cache"))
     out = tmp_path / "one.stenhance.zarr"
     person.drop(section_files[0])
-    person.set_enhance(out, "G1", epochs=20)
+    person.set_enhance(out, "G1", epochs=6)
     bar = person.enhance.run_bar
     person.click(person.enhance.run)
     assert not person.enhance.run.isEnabled()

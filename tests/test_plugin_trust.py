@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_stenhance.methods.field import Decoder
-from napari_stenhance.plugin.widgets.genes import _on_held_out
+from napari_stenhance.methods.decoder import Decoder
+from napari_stenhance.results.runs import said_of_held_out
 
 
 @pytest.mark.parametrize(
@@ -24,4 +24,4 @@ def test_a_gene_without_a_held_out_r_says_why(
 ) -> None:
     ones = np.ones(2, "f4")
     decoder = Decoder(("A", "B"), None, ones, "log1p CP10k", np.array(r), np.array(given), ones)
-    assert _on_held_out(decoder, "A", held_out=held_out).startswith(said)
+    assert said_of_held_out(decoder, "A", held_out=held_out).startswith(said)

@@ -14,7 +14,7 @@ import scipy.sparse as sp
 from conftest import make_slide_pixels, make_spots, write_image
 from napari_stenhance.errors import Cancelled, InputError
 from napari_stenhance.running.job import Job
-from napari_stenhance.section.formats.prefix_names import prefixes
+from napari_stenhance.section.formats.prefix.names import prefixes
 from napari_stenhance.section.section import Section, open_section
 from napari_stenhance.section.slide import Slide
 from napari_stenhance.section.spots import SpotGeometry
@@ -296,7 +296,7 @@ def test_parquet_tables_with_their_index_wherever_it_is(
     import pandas as pd
 
     # Three blocks of rows.
-    monkeypatch.setattr(f"{FORMATS}.prefix_tables._CELLS_AT_ONCE", 20)
+    monkeypatch.setattr(f"{FORMATS}.prefix.tables._CELLS_AT_ONCE", 20)
     folder = write_files(tmp_path / "S1", cnts_tsv="", locs_raw_tsv="")
     shuffled = np.arange(16) if index == "none" else np.arange(16)[::-1]
     counts = pd.DataFrame(COUNTS, columns=GENES, index=pd.Index(IDS))
@@ -372,7 +372,7 @@ def test_a_converted_section_opens_as_the_same(
 def test_bins_and_fractions_survive_in_blocks(
     make_slide: Callable[..., Slide], tmp_path: Path, cache: Cache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(f"{FORMATS}.prefix_write._CELLS_AT_ONCE", 10)
+    monkeypatch.setattr(f"{FORMATS}.prefix.write._CELLS_AT_ONCE", 10)
     slide = make_slide(make_slide_pixels((80, 80), 0)[0], mpp=0.5, name="slide.ome.tif")
     counts = np.random.default_rng(0).poisson(0.5, (16, 3)).astype(np.float32) / 10
     spots = ad.AnnData(X=counts, obsm={"spatial": positions(16) - 30 + 1 / 3})
@@ -414,17 +414,21 @@ def test_napari_is_told_at_once_that_a_folder_is_ours(rows: int, tmp_path: Path)
     script = (
         "import sys, time\n"
         "from napari_stenhance.plugin.reader import get_reader\n"
-        "started = time.process_time()\n"
-        "assert get_reader(sys.argv[1]) is not None\n"
-        "print(time.process_time() - started, 'zarr' in sys.modules, 'scipy' in sys.modules)"
+        "for _ in range(2):\n"
+        "    started = time.process_time()\n"
+        "    assert get_reader(sys.argv[1]) is not None\n"
+        "    print(time.process_time() - started)\n"
+        "print('zarr' in sys.modules, 'scipy' in sys.modules)"
     )
     done = subprocess.run(
         [sys.executable, "-c", script, tmp_path], capture_output=True, text=True, check=True
     )
-    seconds, *heavy = done.stdout.split()
+    first, second, *heavy = done.stdout.split()
     assert heavy == ["False", "False"]
-    # 5 ms where nothing else runs; of the processor, so that other tests do not count.
-    assert float(seconds) < 0.05
+    # Of the processor, so that other tests do not count; where nothing else runs, 20 ms to find all
+    # formats, once, and then less than 5.
+    assert float(first) < 0.1
+    assert float(second) < 0.02
 
 
 def test_a_real_section_converts_and_opens_as_the_same(

@@ -12,10 +12,10 @@ import scipy.sparse as sp
 import torch
 from sklearn.cluster import KMeans
 
+from conftest import stain_features
 from napari_stenhance.errors import Cancelled, InputError
-from napari_stenhance.features.extract import FeatureMap, extract
-from napari_stenhance.features.stain import StainEncoder
-from napari_stenhance.methods.field import Decoder
+from napari_stenhance.features.source import FeatureSource
+from napari_stenhance.methods.decoder import Decoder
 from napari_stenhance.methods.genes import MOST_MAPS, choose_genes
 from napari_stenhance.methods.pixel2gene.reference.method import Pixel2GeneReference
 from napari_stenhance.methods.pixel2gene.reference.model import Pixel2GeneReferenceModel
@@ -46,7 +46,7 @@ from napari_stenhance.methods.pixel2gene.reference.rows import (
 )
 from napari_stenhance.methods.registry import load_fitted
 from napari_stenhance.methods.training_section import TrainingSection
-from napari_stenhance.results.export import at_spots, at_superpixels
+from napari_stenhance.results.predictions import at_spots, at_superpixels
 from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.running.job import Event, Job, Note, Progress
 from napari_stenhance.scoring.metrics import pearson
@@ -63,18 +63,17 @@ QUICK = replace(PIXEL2GENE, folds=2, epochs=5, clusters=3, most_clustered=3000)
 
 
 def _sample(section: Section, cache: Cache) -> TrainingSection:
-    slide = section.need_slide()
-    features = extract(slide, StainEncoder(slide.scale()), Job(), cache=cache)
+    features = stain_features(section.need_slide(), cache)
     under = Footprints.under(features.grid, section.spots_um(), section.geometry(), features.tissue)
     return TrainingSection.from_section(section, features, under, 0.0)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def sample(synthetic: Section, session_cache: Cache) -> TrainingSection:
     return _sample(synthetic, session_cache)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def fitted(sample: TrainingSection) -> Pixel2GeneReferenceModel:
     return Pixel2GeneReference("stain", 0, CPU, QUICK).fit([sample], sample.genes, Job())
 
@@ -274,7 +273,8 @@ def test_rows_are_whole_on_tissue_and_see_raw_features(sample: TrainingSection) 
     np.testing.assert_array_equal(rows.counts, sample.counts.toarray()[whole][:, :4])
     assert any(isinstance(n, Note) and "reach off it" in n.text for n in notes)
     i, j = at[whole[3]] + disc(5.0)[7]
-    np.testing.assert_array_equal(rows.inputs[rows.under[3, 7]], sample.features.values[i, j])
+    (under,) = sample.features.superpixels(np.array([i]), np.array([j]), raw=True)
+    np.testing.assert_array_equal(rows.inputs[rows.under[3, 7]], under)
 
 
 def test_sections_and_spots_that_cannot_be_learned_from_are_refused(
@@ -301,7 +301,7 @@ def test_two_sections_are_learned_from_together(sample: TrainingSection) -> None
 # The whole
 
 
-def _latents(fitted: Pixel2GeneReferenceModel, features: FeatureMap, size: int) -> np.ndarray:
+def _latents(fitted: Pixel2GeneReferenceModel, features: FeatureSource, size: int) -> np.ndarray:
     full = np.empty((2, *features.grid.shape, fitted.decoder.channels), np.float16)
     for tile in tiles_of(features.grid.shape, size):
         seen = features.tile(tile.rows, tile.columns, raw=True)
@@ -318,8 +318,9 @@ def test_the_field_is_positive_and_the_same_in_any_tiles(
     assert np.isnan(one[:, ~tissue]).all()
     np.testing.assert_array_equal(one, _latents(fitted, sample.features, 48))
     # By hand, for one superpixel and gene.
-    row, column = np.argwhere(tissue)[500]
-    seen = torch.from_numpy(sample.features.values[row, column]).float()
+    at = np.argwhere(tissue)[500:501].T
+    (row,), (column,) = at
+    seen = torch.from_numpy(sample.features.superpixels(*at, raw=True)[0])
     each = [
         float((m.network(seen)[3] * m.span[3] + m.low[3]).detach()) / 81 for m in fitted.members
     ]
@@ -407,7 +408,7 @@ def enhance(section_files: list[Path]) -> Callable[..., ResultFolder]:
 def test_a_run_is_a_result_like_any_other(
     enhance: Callable[..., ResultFolder], tmp_path: Path
 ) -> None:
-    result = enhance(tmp_path / "r", preset="reference", epochs=5, write="G1")
+    result = enhance(tmp_path / "r", preset="reference", write="G1")
     run = "pixel2gene-stain-reference"
     assert result.runs == (run,)
     field = result.field(run)

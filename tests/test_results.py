@@ -13,10 +13,11 @@ import zarr
 
 from conftest import make_slide_pixels
 from napari_stenhance.errors import InputError
-from napari_stenhance.methods.field import Decoder
-from napari_stenhance.results.export import write_h5ad
+from napari_stenhance.methods.decoder import Decoder
+from napari_stenhance.results.export_format import export_table
 from napari_stenhance.results.genes import gene_group, gene_id, write_gene
 from napari_stenhance.results.result import ResultFolder
+from napari_stenhance.results.runs import FieldRun
 from napari_stenhance.running.job import Job
 from napari_stenhance.section.grid import Grid
 from napari_stenhance.section.slide import Slide
@@ -70,7 +71,7 @@ def test_a_result_is_created_opened_and_continued(
         assert result.start_run("m-e-p", {"genes": ["B"], "seed": 0}, {}, grid) == "m-e-p-2"
     result = ResultFolder.open(path)
     assert result.runs == ("m-e-p", "m-e-p-2")
-    assert result.about["slide"]["sha256"] == slide.sha256
+    assert result.attributes["slide"]["sha256"] == slide.sha256
     field = result.field(run)
     assert field.genes == ("A", STRANGE)
     assert field.grid == grid
@@ -119,7 +120,7 @@ def test_what_is_not_ours_is_refused_and_untouched(
 
 def test_a_newer_format_is_refused(slide: Slide, cache: Cache, tmp_path: Path) -> None:
     with ResultFolder.writing(tmp_path / "r", slide, "m-e-p") as result:
-        result.group.attrs["stenhance"] = {**result.about, "format_version": 99}
+        result.group.attrs["stenhance"] = {**result.attributes, "format_version": 99}
     with pytest.raises(InputError, match="format 99"):
         ResultFolder.open(tmp_path / "r")
 
@@ -135,9 +136,9 @@ def test_gene_images_are_valid_ome_zarr_where_they_should_be(
     with ResultFolder.writing(path, slide, "m-e-p") as result:
         run = result.start_run("m", {}, {}, grid)
         _fill(result, run, grid)
-        write_gene(result, run, result.field(run), STRANGE, Job())
+        write_gene(FieldRun(result, run), STRANGE, Job())
     result = ResultFolder.open(path)
-    group = gene_group(result, run, STRANGE)
+    group = gene_group(FieldRun(result, run), STRANGE)
     assert group is not None
     assert group.attrs["stenhance"] == {"gene": STRANGE, "unit": "log1p CP10k", "run": run}
     image = ome.Image.from_zarr(group)
@@ -198,12 +199,12 @@ def test_only_the_log_holds_times_hosts_and_paths(
 def test_a_table_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     table = ad.AnnData(np.ones((2, 2), "f4"))
     out = tmp_path / "new" / "t.h5ad"
-    write_h5ad(table, out)
+    export_table(table, out)
     before = out.read_bytes()
     with pytest.raises(InputError, match="lies here already"):
-        write_h5ad(table, out)
+        export_table(table, out)
     assert out.read_bytes() == before
     assert [f.name for f in out.parent.iterdir()] == ["t.h5ad"]
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot be written"):
-        write_h5ad(table, tmp_path / "file" / "t.h5ad")
+        export_table(table, tmp_path / "file" / "t.h5ad")

@@ -57,7 +57,7 @@ def _assert_same(whole: Path, killed: Path, *, tiles: int) -> None:
 def test_killed_in_every_stage(section_files: list[Path], tmp_path: Path) -> None:
     # At twice the scale the slide is four tiles.
     command = ("enhance", section_files[0], "--predict", section_files[1], "--mpp", "1.6",
-               "--device", "cpu", "--epochs", "20", "--write", "G2", "--out")  # fmt: skip
+               "--device", "cpu", "--epochs", "5", "--write", "G2", "--out")  # fmt: skip
     _finish((*command, tmp_path / "whole"), tmp_path / "cache")
     out, cache = tmp_path / "killed", tmp_path / "cache2"
     draw = random.Random(0)

@@ -197,7 +197,7 @@ def test_damaged_and_missing_files_say_so(tmp_path: Path, cache: Cache) -> None:
     assert list((cache.root / "pyramids2").glob("*")) == []
     text = tmp_path / "text.tif"
     text.write_text("this is no TIFF")
-    with pytest.raises(InputError, match="no TIFF"):
+    with pytest.raises(InputError, match="no JPEG, PNG or TIFF"):
         Slide.open(text, cache=cache)
 
 

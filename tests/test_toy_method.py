@@ -38,7 +38,7 @@ def load(folder, device):
 @dataclass(frozen=True)
 class MeanExpression:
     encoder: str
-    crops_um = ()
+    crops_um = None
     halo_um = 0.0
     least_share = 0.0
     genes = "all"
@@ -47,8 +47,8 @@ class MeanExpression:
         return {}
 
     def fit(self, samples, genes, job):
-        from napari_stenhance.features.registry import encoder_identity
-        from napari_stenhance.methods.field import Decoder
+        from napari_stenhance.features.registry import find_encoder
+        from napari_stenhance.methods.decoder import Decoder
 
         mean = np.mean([s.log1p_cp10k(genes).mean(axis=0) for s in samples], axis=0)
         none = np.full(len(genes), np.nan, np.float32)
@@ -59,7 +59,7 @@ class MeanExpression:
             decoder=decoder,
             pitch_um=samples[0].features.grid.pitch_um,
             encoder=self.encoder,
-            encoder_identity=encoder_identity(self.encoder),
+            encoder_identity=find_encoder(self.encoder).identity(),
         )
 
 
@@ -68,7 +68,7 @@ def fitted_mean(**shared):
     from napari_stenhance.methods.saved import GeneModel
 
     class FittedMean(GeneModel):
-        crops_um = ()
+        crops_um = None
         halo_um = 0.0
         raw = False
 
@@ -187,7 +187,7 @@ def test_a_method_is_evaluated_and_refuses_options_of_others(section_files: list
 def test_a_method_at_the_front_door_and_one_that_is_not_there(section_files: list[Path]) -> None:
     model = st.train(section_files[0], method="mean", genes="G1,G2", device="cpu")
     assert (model.method, model.genes) == ("mean", ("G1", "G2"))
-    with pytest.raises(st.InputError, match=r"no such method; there are .*spamcaf, mean"):
+    with pytest.raises(st.InputError, match=r"no such choice; there are .*spamcaf, mean"):
         st.train(section_files[0], method="median")
 
 

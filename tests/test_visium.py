@@ -384,8 +384,8 @@ def test_enhance_learns_on_a_slide_that_is_given(tmp_path: Path) -> None:
     out = tmp_path / "S1.stenhance.zarr"
     options = EnhanceOptions(outs, out, image=slide, epochs=1, write="KRT8", device="cpu")
     (result,) = enhance(options)
-    assert result.about["slide"]["name"] == "S1"
-    assert result.about["slide"]["mpp"] == pytest.approx(2.5, rel=1e-9)
+    assert result.attributes["slide"]["name"] == "S1"
+    assert result.attributes["slide"]["mpp"] == pytest.approx(2.5, rel=1e-9)
     field = result.field(result.latest_run())
     assert set(field.genes) == set(NAMES)
     assert np.isfinite(field.image("TBCE-ENSG02")).any()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import pickle
 import socket
 from collections.abc import Callable
@@ -16,18 +17,17 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 
 from napari_stenhance.errors import InferenceError, InputError
-from napari_stenhance.features.networks import NETWORKS, EncoderNetwork, shapes_hash
-from napari_stenhance.features.registry import (
-    EncoderSpec,
-    encoder_identity,
-    encoder_title,
-    make_crop_encoder,
-    make_encoder,
-    portable,
-)
+from napari_stenhance.features.encoder import CropEncoder
+from napari_stenhance.features.encoders.uni import UNI
+from napari_stenhance.features.networks import EncoderNetwork
+from napari_stenhance.features.opening import open_features
+from napari_stenhance.features.registry import find_encoder
+from napari_stenhance.features.source import FeatureSettings
 from napari_stenhance.features.vit import TimmEncoder
 from napari_stenhance.features.weights import load_weights
+from napari_stenhance.running.job import Job
 from napari_stenhance.section.slide import Slide
+from napari_stenhance.storage.cache import Cache
 from napari_stenhance.storage.hashing import file_hash
 
 MakeSlide = Callable[..., Slide]
@@ -82,19 +82,10 @@ def noise(n: int, side: int = 160, seed: int = 0) -> NDArray[np.uint8]:
 # --- names ---------------------------------------------------------------------------------------
 
 
-def test_specs_are_taken_apart() -> None:
-    assert EncoderSpec.parse("stain") == EncoderSpec("stain")
-    assert EncoderSpec.parse("uni?weights=/a/b=c.bin&channels=bgr") == EncoderSpec(
-        "uni", Path("/a/b=c.bin"), channels="bgr"
-    )
-    assert EncoderSpec.parse(RANDOM_VIT) == EncoderSpec(VIT, pretrained=False)
-    assert EncoderSpec.parse("uni?weights=~/x.bin").weights == Path.home() / "x.bin"
-
-
 @pytest.mark.parametrize(
     ("spec", "sentence"),
     [
-        ("resnet18", "no such encoder; choose one of stain, uni, timm:MODEL"),
+        ("resnet18", "no such encoder; choose one of stain, timm:MODEL, uni"),
         ("timm:a?weights=~nobody-of-that-name/x", "the weights cannot be read"),
         ("timm:", "no such encoder"),
         ("timm:hf-hub:someone/model", "no such encoder"),
@@ -104,59 +95,73 @@ def test_specs_are_taken_apart() -> None:
         ("uni?channels=grey", "channels=grey is no option"),
         ("uni?pretrained=yes", "pretrained=yes is no option"),
         ("uni?weights=", "weights= is no option"),
-        ("uni?weights", "weights is no option"),
+        ("uni?weights", "weights= is no option"),
         ("uni?channels=bgr&channels=rgb", "channels is given twice"),
         ("uni?weights=a.bin&pretrained=false", "either weights=FILE or random ones"),
     ],
 )
 def test_what_is_no_encoder_is_said(spec: str, sentence: str) -> None:
-    for function in (EncoderSpec.parse, portable, encoder_title, encoder_identity):
-        with pytest.raises(InputError, match=sentence):
-            function(spec)
+    with pytest.raises(InputError, match=sentence):
+        find_encoder(spec)
 
 
 @pytest.mark.parametrize("model", ["resnet1800", "resnet18.no_such_tag"])
 def test_an_unknown_model_of_timm_is_said(model: str) -> None:
     with pytest.raises(InputError, match=rf"timm:{model}: timm has no such model"):
-        make_crop_encoder(f"timm:{model}?pretrained=false", CPU)
+        crop_encoder(f"timm:{model}?pretrained=false")
+
+
+def crop_encoder(spec: str) -> CropEncoder:
+    make = find_encoder(spec).crops
+    assert make is not None
+    return make(CPU)
+
+
+def identity(spec: str) -> str:
+    return find_encoder(spec).identity()
 
 
 def test_names_for_runs_and_models(tmp_path: Path) -> None:
     save_file(state(), tmp_path / "w.safetensors")
     given = f"{VIT}?weights={tmp_path / 'w.safetensors'}&channels=bgr"
-    assert portable(given) == f"{VIT}?channels=bgr"
-    assert portable(RANDOM_CNN) == RANDOM_CNN
-    assert [encoder_title(s) for s in ("stain", "uni", given)] == ["stain", "uni", "timm-test_vit"]
-    assert encoder_identity("stain") == "stain2"
+    assert find_encoder(given).name == f"{VIT}?channels=bgr"
+    assert find_encoder(RANDOM_CNN).name == RANDOM_CNN
+    titles = [find_encoder(s).title for s in ("stain", "uni", given)]
+    assert titles == ["stain", "uni", "timm-test_vit"]
+    assert identity("stain") == "stain2"
     content = file_hash(tmp_path / "w.safetensors")[:16]
-    assert encoder_identity(given) == f"{VIT}-v1-{content}-bgr"
-    assert encoder_identity("timm:test_vit?pretrained=false") == f"{VIT}-v1-random0"
+    assert identity(given) == f"{VIT}-v1-{content}-bgr"
+    assert identity("timm:test_vit?pretrained=false") == f"{VIT}-v1-random0"
     # Other weights under the same name.
     save_file(state(seed=6), tmp_path / "w.safetensors")
-    assert encoder_identity(given) == f"{VIT}-v1-{file_hash(tmp_path / 'w.safetensors')[:16]}-bgr"
-    assert content not in encoder_identity(given)
+    assert identity(given) == f"{VIT}-v1-{file_hash(tmp_path / 'w.safetensors')[:16]}-bgr"
+    assert content not in identity(given)
 
 
-def test_superpixels_come_from_stain_only(make_slide: MakeSlide) -> None:
-    slide = make_slide(noise(1)[0])
-    assert make_encoder("stain", slide).name == "stain"
-    with pytest.raises(InputError, match=r"only from stain so far.*histosge and spamcaf"):
-        make_encoder("uni", slide)
-    with pytest.raises(InputError, match="no such encoder"):
-        make_encoder("unicorn", slide)
+def test_an_encoder_of_crops_makes_no_superpixels(make_slide: MakeSlide, cache: Cache) -> None:
+    settings = FeatureSettings(find_encoder("uni"), CPU, cache)
+    features = open_features(make_slide(noise(1)[0]), settings, Job())
+    with pytest.raises(InputError, match=r"uni: it encodes crops.*such as stain.*histosge or"):
+        _ = features.grid
 
 
 # --- networks and their weights ------------------------------------------------------------------
 
 
+def shapes_hash(model: torch.nn.Module) -> str:
+    """Identify an architecture: 12 hexadecimal digits over the names and shapes of its tensors."""
+    lines = (f"{k}:{tuple(v.shape)}" for k, v in sorted(model.state_dict().items()))
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]
+
+
 def test_uni_is_the_published_architecture() -> None:
-    uni = NETWORKS["uni"]
+    uni = UNI
     with torch.device("meta"):
         model = uni.build()
         assert model.forward_features(torch.zeros(1, 3, 224, 224)).shape == (1, 197, 1024)
-    assert sum(p.numel() for p in model.parameters()) == uni.params == 303_350_784
-    assert len(model.state_dict()) == uni.keys == 342
-    assert shapes_hash(model) == uni.shapes == "e7caf6eddf9e"
+    assert sum(p.numel() for p in model.parameters()) == 303_350_784
+    assert len(model.state_dict()) == 342
+    assert shapes_hash(model) == "e7caf6eddf9e"
     np.testing.assert_array_equal(
         [uni.mean, uni.std], [(0.485, 0.456, 0.406), (0.229, 0.224, 0.225)]
     )
@@ -174,7 +179,7 @@ def test_a_network_is_built_the_same_at_any_time() -> None:
 
 
 def test_weights_that_are_not_here_are_asked_for() -> None:
-    for make in (encoder_identity, lambda spec: make_crop_encoder(spec, CPU)):
+    for make in (identity, crop_encoder):
         with pytest.raises(InputError) as uni:
             make("uni")
         for part in (
@@ -238,7 +243,7 @@ def test_weights_are_read_from_a_file(tmp_path: Path, file: str, kind: str) -> N
         save_file(content, path)
     else:
         torch.save(content, path, _use_new_zipfile_serialization=file == "zip")
-    encoder = make_crop_encoder(f"{VIT}?weights={path}", CPU)
+    encoder = crop_encoder(f"{VIT}?weights={path}")
     crops = noise(3)
     _, tokens = expected("test_vit", weights, crops)
     np.testing.assert_allclose(encoder.encode(crops), tokens[:, 0], atol=1e-5)
@@ -253,10 +258,10 @@ def test_weights_are_found_in_the_hub_cache(tmp_path: Path, hub: Path, layout: s
         save_file(weights, path)
     name = {"safetensors": "model.safetensors", "bin": "pytorch_model.bin"}[layout]
     found = put_in_hub(hub, "timm/test_vit.r160_in1k", name, path)
-    encoder = make_crop_encoder("timm:test_vit", CPU)
+    encoder = crop_encoder("timm:test_vit")
     _, tokens = expected("test_vit", weights, noise(2))
     np.testing.assert_allclose(encoder.encode(noise(2)), tokens[:, 0], atol=1e-5)
-    assert encoder_identity("timm:test_vit") == f"{VIT}-v1-{file_hash(found)[:16]}"
+    assert identity("timm:test_vit") == f"{VIT}-v1-{file_hash(found)[:16]}"
 
 
 @pytest.mark.parametrize("repo", ["MahmoodLab/UNI", "MahmoodLab/uni"])
@@ -264,7 +269,7 @@ def test_uni_is_found_under_either_spelling(tmp_path: Path, hub: Path, repo: str
     path = tmp_path / "weights"
     torch.save(state(), path)
     found = put_in_hub(hub, repo, "pytorch_model.bin", path)
-    assert encoder_identity("uni") == f"uni-v1-{file_hash(found)[:16]}"
+    assert identity("uni") == f"uni-v1-{file_hash(found)[:16]}"
 
 
 def damaged(path: Path, kind: str) -> str:
@@ -357,7 +362,7 @@ def test_files_that_are_no_such_weights_are_refused(tmp_path: Path, kind: str) -
     path = tmp_path / "weights.file"
     sentence = damaged(path, kind)
     with pytest.raises(InputError, match=sentence) as error:
-        make_crop_encoder(f"{VIT}?weights={path}", CPU)
+        crop_encoder(f"{VIT}?weights={path}")
     assert str(path) in str(error.value)
     assert "\n" not in str(error.value)
     assert not (tmp_path / "weights.file.ran").exists()
@@ -387,7 +392,7 @@ ARCHS = ("test_vit", "test_vit2", "test_vit3", "eva02_tiny_patch14_224", "test_r
 def test_vectors_are_those_of_timm(tmp_path: Path, arch: str) -> None:
     weights = state(arch)
     save_file(weights, tmp_path / "w")
-    encoder = make_crop_encoder(f"timm:{arch}?weights={tmp_path / 'w'}", CPU)
+    encoder = crop_encoder(f"timm:{arch}?weights={tmp_path / 'w'}")
     crops = noise(3, encoder.side_px)
     model, features = expected(arch, weights, crops)
     with torch.inference_mode():
@@ -406,19 +411,19 @@ def test_vectors_are_those_of_timm(tmp_path: Path, arch: str) -> None:
 
 @pytest.mark.parametrize("spec", [RANDOM_VIT, RANDOM_CNN])
 def test_a_vector_depends_on_its_crop_only(spec: str) -> None:
-    encoder, crops = make_crop_encoder(spec, CPU), noise(11)
+    encoder, crops = crop_encoder(spec), noise(11)
     together = encoder.encode(crops)
     assert together.shape == (11, encoder.dim)
     assert together.dtype == np.float32
     np.testing.assert_array_equal(encoder.encode(crops[::-1]), together[::-1])
     np.testing.assert_array_equal(encoder.encode(crops[4:5]), together[4:5])
-    np.testing.assert_array_equal(make_crop_encoder(spec, CPU).encode(crops), together)
+    np.testing.assert_array_equal(crop_encoder(spec).encode(crops), together)
     assert encoder.encode(crops[:0]).shape == (0, encoder.dim)
     assert len(np.unique(together, axis=0)) == 11
 
 
 def test_parts_of_a_batch_are_padded() -> None:
-    encoder, crops = make_crop_encoder(RANDOM_VIT, CPU), noise(11)
+    encoder, crops = crop_encoder(RANDOM_VIT), noise(11)
     alone = encoder.encode(crops)
     encoder.batch = 4  # type: ignore[misc]  # as on a GPU
     np.testing.assert_allclose(encoder.encode(crops), alone, atol=1e-6)
@@ -427,24 +432,24 @@ def test_parts_of_a_batch_are_padded() -> None:
 
 def test_swapped_colours_are_those_of_swapped_pixels() -> None:
     crops = noise(2)
-    rgb, bgr = (make_crop_encoder(f"{RANDOM_VIT}&channels={c}", CPU) for c in ("rgb", "bgr"))
+    rgb, bgr = (crop_encoder(f"{RANDOM_VIT}&channels={c}") for c in ("rgb", "bgr"))
     np.testing.assert_array_equal(bgr.encode(crops), rgb.encode(crops[..., ::-1]))
     assert not np.array_equal(bgr.encode(crops), rgb.encode(crops))
     assert bgr.fingerprint() != rgb.fingerprint()
-    assert rgb.fingerprint() == make_crop_encoder(RANDOM_VIT, CPU).fingerprint()
-    assert rgb.fingerprint() != make_crop_encoder(RANDOM_CNN, CPU).fingerprint()
+    assert rgb.fingerprint() == crop_encoder(RANDOM_VIT).fingerprint()
+    assert rgb.fingerprint() != crop_encoder(RANDOM_CNN).fingerprint()
 
 
 def test_random_weights_leave_the_generator_alone() -> None:
     torch.manual_seed(3)
     first = torch.rand(1)
     torch.manual_seed(3)
-    make_crop_encoder(RANDOM_VIT, CPU)
+    crop_encoder(RANDOM_VIT)
     assert torch.rand(1) == first
 
 
 def test_doubts_about_magnified_crops() -> None:
-    encoder = make_crop_encoder(RANDOM_VIT, CPU)  # 160 pixels
+    encoder = crop_encoder(RANDOM_VIT)  # 160 pixels
     assert encoder.doubts(0.7, 112.0) == ()
     assert encoder.doubts(1.05, 112.0) == ()
     (doubt,) = encoder.doubts(2.1, 112.0)
@@ -453,7 +458,7 @@ def test_doubts_about_magnified_crops() -> None:
 
 
 def test_what_is_not_a_number_is_refused() -> None:
-    encoder = make_crop_encoder(RANDOM_VIT, CPU)
+    encoder = crop_encoder(RANDOM_VIT)
     assert isinstance(encoder, TimmEncoder)
     with torch.no_grad():
         encoder._model.norm.bias[0] = torch.inf
@@ -466,7 +471,7 @@ def test_what_is_not_a_number_is_refused() -> None:
 def test_a_gpu_agrees_with_the_cpu(half: bool) -> None:
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device here")
-    network = replace(NETWORKS["uni"], half=half, options=NETWORKS["uni"].options | {"depth": 4})
+    network = replace(UNI, half=half, options=UNI.options | {"depth": 4})
     crops = noise(40, 224)
     cpu, gpu = (TimmEncoder(network, "x", torch.device(d), None) for d in ("cpu", "cuda"))
     assert cpu.fingerprint() != gpu.fingerprint()

@@ -24,7 +24,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from napari_stenhance.storage.atomic import atomic_path
-with written_whole(Path(sys.argv[1]), folder=sys.argv[2] == "folder") as aside:
+with atomic_path(Path(sys.argv[1]), folder=sys.argv[2] == "folder") as aside:
     (aside / "half" if aside.is_dir() else aside).write_text("half")
     os.kill(os.getpid(), signal.SIGKILL)
 """

@@ -15,16 +15,18 @@ import shapely
 import torch
 
 from conftest import make_slide_pixels, write_image
+from napari_stenhance.methods.decoder import Decoder
 from napari_stenhance.methods.ensemble import Ensemble
-from napari_stenhance.methods.field import Decoder, GeneField
 from napari_stenhance.methods.pixel2gene.model import Pixel2GeneModel
 from napari_stenhance.results.attention import write_attention_tile, written_attention
 from napari_stenhance.results.domains import DomainRunContent, new_domains, write_run
+from napari_stenhance.results.field import GeneField
 from napari_stenhance.results.genes import write_gene
-from napari_stenhance.results.imputed import write_imputation, write_imputed_image
+from napari_stenhance.results.imputed import write_imputation
 from napari_stenhance.results.label_map import raster_labels
 from napari_stenhance.results.lattice import write_lattice
 from napari_stenhance.results.result import ResultFolder
+from napari_stenhance.results.runs import FieldRun
 from napari_stenhance.results.summaries import Expression
 from napari_stenhance.running.job import Job
 from napari_stenhance.section.grid import Grid
@@ -109,7 +111,7 @@ def _add_field(result: ResultFolder) -> None:
     for levels in written_attention(result, run).values():
         coarsen_all(levels, mean_pool)
     result.complete_run(run, Job())
-    write_gene(result, run, result.field(run), "C/c", Job())
+    write_gene(FieldRun(result, run), "C/c", Job())
     write_lattice(result, run, 2, make_lattice())
 
 
@@ -203,7 +205,12 @@ def _add_imputed(result: ResultFolder) -> None:
         X=sp.csc_matrix(spots.X),
         obs=spots.obs,
         var=pd.DataFrame(
-            {"imputed": [True, True, False], "holdout_r": [0.5, np.nan, 0.25]}, index=list(GENES)
+            {
+                "imputed": [True, True, False],
+                "holdout_r": [np.nan, np.nan, 0.25],
+                "spread": [0.5, 0.25, np.nan],
+            },
+            index=list(GENES),
         ),
         obsm=dict(spots.obsm),
         layers={"log1p_cp10k": layer, "spread": layer.copy()},
@@ -214,4 +221,4 @@ def _add_imputed(result: ResultFolder) -> None:
     run = write_imputation(
         result, IMPUTED, identity, about, table, np.asarray(spots.obsm["spatial"]), GRID
     )
-    write_imputed_image(run, "A")
+    write_gene(run, "A", Job())

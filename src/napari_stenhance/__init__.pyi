@@ -12,9 +12,9 @@ from napari_stenhance.errors import Cancelled as Cancelled
 from napari_stenhance.errors import InferenceError as InferenceError
 from napari_stenhance.errors import InputError as InputError
 from napari_stenhance.errors import StenhanceError as StenhanceError
+from napari_stenhance.phantoms.phantom import Phantom as Phantom
 from napari_stenhance.running.job import Job as Job
 from napari_stenhance.section.grid import Grid as Grid
-from napari_stenhance.section.phantom.phantom import Phantom as Phantom
 from napari_stenhance.section.region import Region as Region
 from napari_stenhance.section.section import Section as Section
 from napari_stenhance.section.slide import Slide as Slide
@@ -262,7 +262,7 @@ def export(
     result: str | Path | Result,
     out: str | Path,
     *,
-    to: Literal['h5ad'] = 'h5ad',
+    to: Literal['h5ad'] | str = 'h5ad',
     at_spots: str | Path | Section | AnnData | None = None,
     table: str = '',
     genes: str | Sequence[str] = (),

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from napari_stenhance.api.keywords import keywords
 from napari_stenhance.api.result import Result
+from napari_stenhance.phantoms.phantom import Phantom
 from napari_stenhance.running.job import Job
-from napari_stenhance.section.phantom.phantom import Phantom
 from napari_stenhance.storage.cache import Cache
 from napari_stenhance.tasks.compare import Compared, CompareOptions
 from napari_stenhance.tasks.convert import ConvertOptions

@@ -6,99 +6,57 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_stenhance.results.imputed import (
-    HOLDOUT_R,
-    HOLDOUT_R_GIVEN_DEPTH,
-    IMPUTED,
-    LOG,
-    SPREAD,
-    UNIT,
-)
-
 if TYPE_CHECKING:
     import xarray as xr
     from numpy.typing import NDArray
 
-    from napari_stenhance.methods.field import What
     from napari_stenhance.results.domains import DomainRun
-    from napari_stenhance.results.imputed import ImputedRun, Layer
-    from napari_stenhance.results.runs import FieldRun
+    from napari_stenhance.results.field import What
+    from napari_stenhance.results.gene_source import GeneSource
     from napari_stenhance.section.grid import Grid
 
 _OF_DOMAINS = ("method", "edited_from")
 """What a domain run says of how it was made: by a method, or by hand from another run."""
 
 
-def gene_image(run: FieldRun, gene: str, what: What = "latent") -> xr.DataArray:
-    """Decode one gene of a field, or its spread.
+def gene_image(run: GeneSource, gene: str, what: What = "expression") -> xr.DataArray:
+    """Show one gene of a run, or its spread.
 
     Raises
     ------
     InputError
-        If the gene is not in the field.
+        If there is no such gene.
     """
-    field, about = run.field, run.about
-    index = field.decoder.index_of(gene)
+    values, origin = run.levels(gene, what).part(), run.origin(gene)
+    index = run.genes.index(gene)
     return _image(
-        field.image(gene, what=what),
-        field.grid,
-        gene if what == "latent" else f"{gene} {what}",
-        {
-            "gene": gene,
-            "unit": field.unit,
-            "run": run.name,
-            "method": about["identity"]["method"],
-            "held_out_r": float(field.decoder.held_out_r[index]),
-            "held_out_r_given_depth": float(field.decoder.held_out_r_given_depth[index]),
-            "doubts": list(about["doubts"]),
-        },
-    )
-
-
-def imputed_image(run: ImputedRun, gene: str, layer: Layer | None = None) -> xr.DataArray:
-    """Lay one gene of an imputation, or its spread, over the section: each pixel its nearest spot.
-
-    Raises
-    ------
-    InputError
-        If the gene is not in the table.
-    """
-    values = np.append(run.values(gene, layer or LOG), np.float32(np.nan))
-    row: Any = run.var.loc[gene]
-    if layer == SPREAD and not row[IMPUTED]:
-        # What was measured has no spread.
-        values[:] = np.nan
-    about = run.about
-    # A pixel without a spot, -1, takes the last.
-    return _image(
-        values[np.asarray(run.levels[0][...])],
+        values,
         run.grid,
-        gene if layer is None else f"{gene} {layer}",
+        gene if what == "expression" else f"{gene} {what}",
         {
             "gene": gene,
-            "unit": UNIT,
+            "unit": run.unit,
             "run": run.name,
-            "method": about["identity"]["method"],
-            "imputed": bool(row[IMPUTED]),
-            "held_out_r": float(row[HOLDOUT_R]),
-            "held_out_r_given_depth": float(row.get(HOLDOUT_R_GIVEN_DEPTH, np.nan)),
-            "doubts": list(about["doubts"]),
+            "method": run.identity["method"],
+            **({} if origin == "predicted" else {"imputed": origin == "imputed"}),
+            "held_out_r": float(run.held_out_r[index]),
+            "held_out_r_given_depth": float(run.held_out_r_given_depth[index]),
+            "doubts": list(run.doubts),
         },
     )
 
 
 def label_image(run: DomainRun) -> xr.DataArray:
     """Return the label image of a domain run."""
-    about = run.about
     return _image(
         np.asarray(run.levels[0][...]),
         run.grid,
         "domain",
         {
             "run": run.name,
-            **{key: about["identity"][key] for key in _OF_DOMAINS if key in about["identity"]},
+            **{key: run.identity[key] for key in _OF_DOMAINS if key in run.identity},
             "domains": {domain.value: domain.name for domain in run.domains},
-            "doubts": list(about["doubts"]),
+            "doubts": list(run.doubts),
         },
     )
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_stenhance.api.keywords import as_method, keywords
 from napari_stenhance.api.predicting import predict
-from napari_stenhance.api.tables import held_out
+from napari_stenhance.api.tables import by_gene
 from napari_stenhance.running.job import Job
 from napari_stenhance.storage.cache import Cache
 from napari_stenhance.tasks.train import TrainOptions
@@ -21,7 +21,7 @@ from napari_stenhance.tasks.trained import Trained, copy_trained
 if TYPE_CHECKING:
     import pandas as pd
 
-    from napari_stenhance.methods.field import Decoder
+    from napari_stenhance.methods.decoder import Decoder
 
 
 class Model:
@@ -96,12 +96,12 @@ class Model:
     @property
     def held_out_r(self) -> pd.Series[float]:
         """Pearson's r of each gene where it was measured and hidden, by gene; NaN if not known."""
-        return held_out(self._decoder)["held_out_r"]
+        return by_gene(self._decoder, "held_out_r")
 
     @property
     def held_out_r_given_depth(self) -> pd.Series[float]:
         """The same with the log total count of the spots held constant."""
-        return held_out(self._decoder)["held_out_r_given_depth"]
+        return by_gene(self._decoder, "held_out_r_given_depth")
 
     @property
     def doubts(self) -> tuple[str, ...]:

@@ -8,18 +8,14 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_stenhance.api.images import gene_image, imputed_image, label_image
-from napari_stenhance.api.tables import held_out, table_of
+from napari_stenhance.api.images import gene_image, label_image
+from napari_stenhance.api.tables import by_gene, table_of
 from napari_stenhance.errors import InputError
-from napari_stenhance.results.domains import CONFIDENCE, LABEL, DomainRun, domain_runs
-from napari_stenhance.results.imputed import (
-    HOLDOUT_R,
-    HOLDOUT_R_GIVEN_DEPTH,
-    ImputedRun,
-    imputed_runs,
-)
+from napari_stenhance.results.domains import CONFIDENCE, LABEL, DomainRun, domain_run
+from napari_stenhance.results.gene_source import GeneSource
 from napari_stenhance.results.result import ResultFolder
-from napari_stenhance.results.runs import FieldRun, field_runs
+from napari_stenhance.results.run import Run
+from napari_stenhance.results.runs import every_run, gene_run
 from napari_stenhance.results.tables import read_table
 
 if TYPE_CHECKING:
@@ -110,8 +106,8 @@ class Result:
             If there is no such run that is complete.
         """
         if name not in self.runs:
-            there = ", ".join(self.runs) or "none"
-            msg = f"{self.path}: there is no complete run {name!r}; there are: {there}."
+            names = ", ".join(self.runs) or "none"
+            msg = f"{self.path}: there is no complete run {name!r}; there are: {names}."
             raise InputError(msg)
         return Result(self.folder, name)
 
@@ -119,64 +115,44 @@ class Result:
     def doubts(self) -> tuple[str, ...]:
         """What was guessed or left out, or makes the run less to be trusted; without one, any."""
         runs = [r for r in self._runs if self.run_name in {"", r.name}]
-        return tuple(dict.fromkeys(doubt for run in runs for doubt in run.about["doubts"]))
+        return tuple(dict.fromkeys(doubt for run in runs for doubt in run.doubts))
 
     @cached_property
-    def _runs(self) -> tuple[FieldRun | ImputedRun | DomainRun, ...]:
-        folder = self.folder
-        return (*field_runs(folder), *imputed_runs(folder), *domain_runs(folder))
+    def _runs(self) -> tuple[Run, ...]:
+        return tuple(run for run in every_run(self.folder) if run.complete)
+
+    @property
+    def _chosen(self) -> Run | None:
+        return next((run for run in self._runs if run.name == self.run_name), None)
 
     @cached_property
-    def _of_genes(self) -> FieldRun | ImputedRun:
+    def _of_genes(self) -> GeneSource:
         """The run whose genes are shown."""
-        with_genes = [r for r in self._runs if not isinstance(r, DomainRun)]
-        for run in with_genes:
-            if run.name == self.run_name:
-                return run
-        fields = [run for run in with_genes if isinstance(run, FieldRun)]
-        newest = (*with_genes[-1:], *fields[-1:])
-        if not newest:
-            msg = f"{self.path}: no complete run in this result has genes; enhance or impute it."
-            raise InputError(msg)
-        return newest[-1]
+        chosen = self._chosen
+        return chosen if isinstance(chosen, GeneSource) else gene_run(self.folder)
 
     @cached_property
     def _of_domains(self) -> DomainRun:
         """The run whose domains are shown."""
-        with_domains = [r for r in self._runs if isinstance(r, DomainRun)]
-        for run in with_domains:
-            if run.name == self.run_name:
-                return run
-        if not with_domains:
-            msg = f"{self.path}: no domains were found for this result; find them with domains."
-            raise InputError(msg)
-        return with_domains[-1]
+        chosen = self._chosen
+        return chosen if isinstance(chosen, DomainRun) else domain_run(self.folder)
 
     # Genes
 
     @property
     def genes(self) -> tuple[str, ...]:
         """Genes that can be shown."""
-        run = self._of_genes
-        return run.genes if isinstance(run, ImputedRun) else run.field.genes
+        return self._of_genes.genes
 
     @property
     def held_out_r(self) -> pd.Series[float]:
         """Pearson's r of each gene where it was measured and hidden, by gene; NaN if not known."""
-        return self._held_out["held_out_r"]
+        return by_gene(self._of_genes, "held_out_r")
 
     @property
     def held_out_r_given_depth(self) -> pd.Series[float]:
         """The same with the log total count of the spots held constant."""
-        return self._held_out["held_out_r_given_depth"]
-
-    @cached_property
-    def _held_out(self) -> pd.DataFrame:
-        run = self._of_genes
-        if isinstance(run, FieldRun):
-            return held_out(run.field.decoder)
-        names = {HOLDOUT_R: "held_out_r", HOLDOUT_R_GIVEN_DEPTH: "held_out_r_given_depth"}
-        return run.var.reindex(columns=list(names)).rename(columns=names)
+        return by_gene(self._of_genes, "held_out_r_given_depth")
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.genes)
@@ -205,11 +181,8 @@ class Result:
         InputError
             If there is no such gene.
         """
-        run = self._of_genes
         _one(gene)
-        if isinstance(run, ImputedRun):
-            return imputed_image(run, gene)
-        return gene_image(run, gene)
+        return gene_image(self._of_genes, gene)
 
     def spread(self, gene: str) -> xr.DataArray:
         """Return how far the members of the ensemble are apart, gene by gene as `result[gene]`.
@@ -225,11 +198,8 @@ class Result:
         InputError
             If there is no such gene.
         """
-        run = self._of_genes
         _one(gene)
-        if isinstance(run, ImputedRun):
-            return imputed_image(run, gene, "spread")
-        return gene_image(run, gene, "spread")
+        return gene_image(self._of_genes, gene, "spread")
 
     def to_anndata(
         self,
@@ -262,13 +232,8 @@ class Result:
         InputError
             If there are no spots, they belong to another slide, or a gene is not there.
         """
-        run: FieldRun | ImputedRun | DomainRun = self._of_domains_or_genes
-        return table_of(self.folder, run, at, [genes] if isinstance(genes, str) else genes)
-
-    @property
-    def _of_domains_or_genes(self) -> FieldRun | ImputedRun | DomainRun:
-        chosen = next((run for run in self._runs if run.name == self.run_name), None)
-        return self._of_genes if chosen is None else chosen
+        run = self._chosen or self._of_genes
+        return table_of(run, at, [genes] if isinstance(genes, str) else genes)
 
     # Domains
 
@@ -308,7 +273,7 @@ class Result:
         return label_image(self._of_domains)
 
     def _obs(self) -> pd.DataFrame | None:
-        key = self._of_domains.about["spots"]
+        key = self._of_domains.attributes["spots"]
         return None if key is None else read_table(self.folder.group, f"tables/{key}/obs")
 
     # People
@@ -355,7 +320,7 @@ class Result:
 
     def _summary(self) -> list[str]:
         said = []
-        if any(not isinstance(run, DomainRun) for run in self._runs):
+        if any(isinstance(run, GeneSource) for run in self._runs):
             said.append(f"{len(self.genes)} genes of {self._of_genes.name}")
         if any(isinstance(run, DomainRun) for run in self._runs):
             run = self._of_domains

@@ -18,19 +18,19 @@ _BEST = 5
 
 def _show(run: Any) -> None:
     """Print how many genes were imputed, how well hidden ones were predicted, and where it lies."""
-    from napari_stenhance.results.imputed import HOLDOUT_R, IMPUTED, best_predicted
+    from napari_stenhance.results.imputed import HOLDOUT_R, IMPUTED
 
     imputed, r = run.var[IMPUTED], run.var[HOLDOUT_R].dropna()
     typer.echo(
         f"{int(imputed.sum())} genes imputed, {int((~imputed).sum())} as measured, for "
-        f"{run.about['spots']} spots."
+        f"{run.attributes['spots']} spots."
     )
     if len(r):
         typer.echo(f"While hidden, {len(r)} measured genes: median r {r.median():.2f}.")
         shown = Table(title="Best predicted", title_justify="left", box=box.SIMPLE)
         shown.add_column("gene", no_wrap=True)
         shown.add_column("r", justify="right")
-        for gene, value in best_predicted(run, _BEST):
+        for gene, value in r.sort_values(ascending=False, kind="stable").head(_BEST).items():
             shown.add_row(gene, f"{value:.2f}")
         Console(highlight=False).print(shown)
     typer.echo(f"{run.result.path}: {run.name}")

@@ -2,130 +2,57 @@
 
 from __future__ import annotations
 
+from abc import ABC
 from dataclasses import dataclass
-from typing import Protocol
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from napari_stenhance.errors import InputError
 from napari_stenhance.features.encoder import FeatureTile
-from napari_stenhance.features.extract import FeatureMap
-from napari_stenhance.running.job import Job
+from napari_stenhance.features.masks import find_tissue
+from napari_stenhance.features.source import CropLayout, FeatureSource
+from napari_stenhance.features.superpixels import TileFeatures
 from napari_stenhance.section.grid import Grid
 
 _BLOCK = 128
+_FINE_UM = 8.0
 _TISSUE_SHARE = 0.5
 
 
-class CropEncoder(Protocol):
-    """Turns crops into feature vectors, one each."""
-
-    @property
-    def name(self) -> str:
-        """As the option `encoder` takes it."""
-        ...
-
-    @property
-    def dim(self) -> int:
-        """Length of a feature vector."""
-        ...
-
-    @property
-    def side_px(self) -> int:
-        """A crop of any size is resampled to so many pixels along each side."""
-        ...
-
-    @property
-    def batch(self) -> int:
-        """How many crops go through the network at a time; fewer take as long."""
-        ...
-
-    def fingerprint(self) -> str:
-        """Identify weights and settings: the key of the cache."""
-        ...
-
-    def doubts(self, mpp: float, crop_um: float) -> tuple[str, ...]:
-        """Say what makes features of crops of that size on such a slide less trustworthy."""
-        ...
-
-    def encode(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Encode crops, (n, side_px, side_px, 3), into (n, dim)."""
-        ...
-
-
-class CropSource(Protocol):
-    """Where a `CropMap` takes its features from; sizes of crops lie one after the other."""
-
-    @property
-    def key(self) -> str:
-        """Of the cache entry."""
-        ...
-
-    @property
-    def dim(self) -> int:
-        """Length of a feature vector: of the encoder's, times the number of sizes."""
-        ...
-
-    def cells(
-        self, row: NDArray[np.int64], column: NDArray[np.int64], *, raw: bool
-    ) -> NDArray[np.float32]:
-        """Return the features of superpixels that were asked for when the map was made."""
-        ...
-
-    def at(self, xy_um: NDArray[np.float64], job: Job, *, raw: bool) -> NDArray[np.float32]:
-        """Return the features at any positions (x, y), (n, dim)."""
-        ...
-
-
-@dataclass(frozen=True)
-class CropMap:
+@dataclass(frozen=True, eq=False)
+class CropFeatures(FeatureSource, ABC):
     """Features of crops around the centres of a grid, and around any other position.
+
+    Those of several sizes lie one after the other.
 
     Attributes
     ----------
-    grid : Grid
-    tissue : ndarray of bool, shape (rows, columns)
-        Superpixels of which at least half is tissue.
-    crops_um : tuple of float
-        Sides of the crops, in micrometres.
-    source : CropSource
+    crops : CropLayout
     """
 
-    grid: Grid
-    tissue: NDArray[np.bool_]
-    crops_um: tuple[float, ...]
-    source: CropSource
+    crops: CropLayout
 
-    @property
-    def key(self) -> str:
-        """Of the cache entry."""
-        return self.source.key
+    @cached_property
+    def grid(self) -> Grid:
+        """Of the superpixels around whose centres crops lie."""
+        return Grid.over(self.slide, self.crops.pitch_um)
 
-    @property
-    def dim(self) -> int:
-        """Length of a feature vector, over all sizes of crops."""
-        return self.source.dim
-
-    def at(self, xy_um: NDArray[np.float64], job: Job, *, raw: bool = False) -> NDArray[np.float32]:
-        """Return the features at any positions (x, y), (n, dim), standardised or raw."""
-        return self.source.at(np.asarray(xy_um, np.float64), job, raw=raw)
-
-    def tile(self, rows: slice, columns: slice, halo: int = 0, *, raw: bool = False) -> FeatureTile:
-        """Read a rectangle with `halo` around it; beyond the grid there is no tissue."""
-        top, left = rows.start - halo, columns.start - halo
-        height, width = (s.stop - s.start + 2 * halo for s in (rows, columns))
-        row, column = np.arange(top, top + height)[:, None], np.arange(left, left + width)[None]
-        there = (row >= 0) & (row < self.grid.shape[0])
-        there = there & (column >= 0) & (column < self.grid.shape[1])
-        y, x = np.nonzero(there)
-        there[y, x] = self.tissue[y + top, x + left]
-        y, x = np.nonzero(there)
-        values = np.zeros((height, width, self.dim), np.float32)
-        if len(y):
-            values[y, x] = self.source.cells(y + top, x + left, raw=raw)
-        core = slice(halo, height - halo), slice(halo, width - halo)
-        return FeatureTile(values, there, self.grid.centres_um(row, column), core)
+    @cached_property
+    def tissue(self) -> NDArray[np.bool_]:
+        """Superpixels of which at least half is tissue."""
+        fine, settings = Grid.over(self.slide, _FINE_UM), self.settings
+        found = find_tissue(self.slide, fine, settings.tissue, settings.cache, self.job)
+        mask = pooled_tissue(found, fine, self.grid)
+        if not mask.any():
+            msg = (
+                f"{self.slide.path}: no square of {self.grid.pitch_um:g} µm on the slide is half "
+                "tissue; the slide holds too little of it for such a grid."
+            )
+            raise InputError(msg)
+        return mask
 
 
 def pooled_tissue(tissue: NDArray[np.bool_], fine: Grid, grid: Grid) -> NDArray[np.bool_]:
@@ -165,61 +92,70 @@ def needed_around(
     return grown
 
 
-@dataclass(frozen=True)
-class PooledCrops:
-    """Features of superpixels, averaged over the tissue in each crop: `CropSource`.
+@dataclass(frozen=True, eq=False)
+class PooledCrops(CropFeatures):
+    """Features of superpixels, averaged over the tissue in each crop.
 
     Parts of superpixels count for what lies in the crop. Where a crop holds no tissue, features
     are those of the mean superpixel: 0, standardised.
-
-    Attributes
-    ----------
-    fine : FeatureMap
-    grid : Grid
-    crops_um : tuple of float
     """
 
-    fine: FeatureMap
-    grid: Grid
-    crops_um: tuple[float, ...]
+    @cached_property
+    def fine(self) -> TileFeatures:
+        """What is averaged."""
+        return TileFeatures(self.slide, self.settings, self.job)
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the encoder of superpixels."""
+        return self.fine.fingerprint
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """Of the encoder of superpixels."""
+        return self.fine.doubts
 
     @property
     def key(self) -> str:
-        """Of the finer map."""
+        """Of the superpixels."""
         return self.fine.key
 
     @property
     def dim(self) -> int:
-        """Length of a feature vector."""
-        return self.fine.dim * len(self.crops_um)
+        """Length of a feature vector, over all sizes."""
+        return self.fine.dim * len(self.crops.sizes_um)
 
-    def cells(
-        self, row: NDArray[np.int64], column: NDArray[np.int64], *, raw: bool
+    def extract(self, needed: NDArray[np.bool_] | None = None) -> None:
+        """Extract the superpixels that the crops reach."""
+        if needed is not None:
+            reach_um = max(self.crops.sizes_um) / 2 + self.grid.pitch_um
+            needed = needed_around(needed, self.grid, self.fine.grid, reach_um)
+        self.fine.extract(needed)
+
+    def superpixels(
+        self, row: NDArray[np.int64], column: NDArray[np.int64], *, raw: bool = False
     ) -> NDArray[np.float32]:
         """Return the features of superpixels of the grid."""
-        return self._at(self.grid.centres_um(row, column), None, raw)
+        return self.at(self.grid.centres_um(row, column), raw=raw)
 
-    def at(self, xy_um: NDArray[np.float64], job: Job, *, raw: bool) -> NDArray[np.float32]:
+    def at(self, xy_um: NDArray[np.float64], *, raw: bool = False) -> NDArray[np.float32]:
         """Return the features at any positions."""
-        return self._at(xy_um, job, raw)
-
-    def _at(self, xy_um: NDArray[np.float64], job: Job | None, raw: bool) -> NDArray[np.float32]:
         # Where 0 is the outer corner, in superpixels.
         at = self.fine.grid.position(xy_um) + 0.5
         values = np.empty((len(at), self.dim), np.float32)
-        halo = int(np.ceil(max(self.crops_um) / 2 / self.fine.grid.pitch_um)) + 1
+        sizes_um = self.crops.sizes_um
+        halo = int(np.ceil(max(sizes_um) / 2 / self.fine.grid.pitch_um)) + 1
         block_of = np.floor(at / _BLOCK).astype(np.int64)
         for block in np.unique(block_of, axis=0):
             here = (block_of == block).all(axis=1)
             rows, columns = (slice(n * _BLOCK, (n + 1) * _BLOCK) for n in block.tolist())
             tile = self.fine.tile(rows, columns, halo)
             values[here] = self._pooled(tile, at[here] - block * _BLOCK + halo)
-            if job is not None:
-                job.check()
+            self.job.check()
         if raw:
-            sizes = len(self.crops_um)
-            values *= np.tile(self.fine.sd, sizes)
-            values += np.tile(self.fine.mean, sizes)
+            mean, sd = self.fine.moments
+            values *= np.tile(sd, len(sizes_um))
+            values += np.tile(mean, len(sizes_um))
         return values
 
     def _pooled(self, tile: FeatureTile, at: NDArray[np.float64]) -> NDArray[np.float32]:
@@ -231,7 +167,7 @@ class PooledCrops:
         np.cumsum(layers, axis=0, out=total[1:, 1:], dtype=np.float64)
         np.cumsum(total[1:, 1:], axis=1, out=total[1:, 1:])
         parts = []
-        for crop_um in self.crops_um:
+        for crop_um in self.crops.sizes_um:
             half = crop_um / 2 / self.fine.grid.pitch_um
             sums = np.zeros((len(at), layers.shape[2]))
             for down, along, sign in ((1, 1, 1), (1, -1, -1), (-1, 1, -1), (-1, -1, 1)):

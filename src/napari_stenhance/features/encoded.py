@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,163 +12,180 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from napari_stenhance.errors import InputError
-from napari_stenhance.features.cropping import CHUNK, Crops
-from napari_stenhance.features.crops import pooled_tissue
-from napari_stenhance.features.extract import (
-    TissueKind,
-    make_mask,
-    mask_version,
-    read_mask,
-    write_mask,
-)
-from napari_stenhance.running.job import Job
-from napari_stenhance.section.grid import Grid
-from napari_stenhance.section.slide import Slide
-from napari_stenhance.storage.cache import Cache, still_there
+from napari_stenhance.features.cropping import read_crops
+from napari_stenhance.features.crops import CropFeatures
+from napari_stenhance.features.encoder import CropEncoder
+from napari_stenhance.features.masks import mask_version
+from napari_stenhance.running.device import threads
+from napari_stenhance.running.prefetch import prefetch
+from napari_stenhance.storage.cache import still_there
 from napari_stenhance.storage.checked import CheckedArray, checked, open_node
-from napari_stenhance.storage.tiles import create_array, sweep_partial
+from napari_stenhance.storage.tiles import create_array, is_done, sweep_partial
 
+CHUNK = 32
 SAMPLE = 512
 # Entries of "crops" have no checksums.
 _KIND = "crops2"
-_FINE_UM = 8.0
 _BLOCK = 8
 
 
-@dataclass(frozen=True)
-class EncodedCrops:
-    """Features of crops from a network: `CropSource`.
+@dataclass(frozen=True, eq=False)
+class EncodedCrops(CropFeatures):
+    """Features of crops from an encoder of crops.
 
-    Attributes
-    ----------
-    key : str
-        Of the cache entry of the grid.
-    crops : Crops
-    grid : Grid
-    cache : Cache
-    values : zarr array of float32, shape (n, dim)
-        Raw, of the superpixels that are tissue; only chunks that were asked for exist. Single
-        precision, as the published programs use: beside the time that a crop takes to encode,
-        the disk that half precision would save is nothing.
-    row_of : ndarray of int64, shape (rows, columns)
-        Which of `values` is a superpixel's; −1 off the tissue.
-    mean, sd : ndarray of float32, shape (dim,)
-        Over at most 512 superpixels drawn from the whole tissue, whatever part was asked for.
+    They are kept in single precision, as the published programs use: beside the time that a crop
+    takes to encode, the disk that half precision would save is nothing.
     """
 
-    key: str
-    crops: Crops
-    grid: Grid
-    cache: Cache
-    values: zarr.Array[Any]
-    row_of: NDArray[np.int64]
-    mean: NDArray[np.float32]
-    sd: NDArray[np.float32]
+    @property
+    def encoder(self) -> CropEncoder:
+        """On the device of the run."""
+        return self.settings.crop_encoder
 
-    @classmethod
-    def over(
-        cls,
-        crops: Crops,
-        grid: Grid,
-        job: Job,
-        *,
-        cache: Cache,
-        needed: NDArray[np.bool_] | None,
-        tissue: TissueKind,
-    ) -> EncodedCrops:
-        """Encode crops around the tissue superpixels of a grid; parameters as of `open_crops`.
+    @property
+    def fingerprint(self) -> str:
+        """Identify the weights, without building the network."""
+        return self.settings.encoder.identity()
 
-        Raises
-        ------
-        InputError
-            If no tissue is found, or there is no such kind of mask.
-        InferenceError
-            If the device fails.
-        """
-        key = crops.key(mask_version(tissue), grid.key())
-        entry = cache.entry(_KIND, key)
-        with cache.lock(entry, job):
-            if not cache.has(_KIND, key):
-                mask = _coarse_mask(crops.slide, grid, job, tissue)
-                with cache.building(_KIND, key) as folder:
-                    group = _create(folder, int(mask.sum()), crops.dim)
-                    write_mask(group, mask)
-            values, group = _open(entry)
-            row, column = _in_order(read_mask(group))
-            wanted = np.ones(len(row), bool) if needed is None else needed[row, column]
-            wanted[:SAMPLE] = True
-            crops.fill(values, grid.centres_um(row, column), job, wanted)
-        row_of = np.full(grid.shape, -1)
-        row_of[row, column] = np.arange(len(row))
-        sample = np.asarray(values[:SAMPLE], np.float64)
-        sd = sample.std(axis=0)
-        moments = (m.astype(np.float32) for m in (sample.mean(axis=0), np.where(sd > 0, sd, 1)))
-        return cls(key, crops, grid, cache, values, row_of, *moments)
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """What the encoder says of such crops of the slide."""
+        mpp = self.slide.scale()
+        return tuple(d for size in self.crops.sizes_um for d in self.encoder.doubts(mpp, size))
+
+    @cached_property
+    def key(self) -> str:
+        """Of the cache entry of the grid."""
+        return self._key(mask_version(self.settings.tissue), self.grid.key())
+
+    def _key(self, *of: str) -> str:
+        sizes = "+".join(f"{s:.17g}" for s in self.crops.sizes_um) + "um"
+        return "-".join([self.slide.sha256[:32], self.encoder.fingerprint(), sizes, *of])
 
     @property
     def dim(self) -> int:
-        """Length of a feature vector."""
-        return self.crops.dim
+        """Length of a feature vector, over all sizes."""
+        return self.encoder.dim * len(self.crops.sizes_um)
 
-    def cells(
-        self, row: NDArray[np.int64], column: NDArray[np.int64], *, raw: bool
+    @cached_property
+    def _order(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        return _in_order(self.tissue)
+
+    @cached_property
+    def _row_of(self) -> NDArray[np.int64]:
+        """Which of the values is a superpixel's; −1 off the tissue."""
+        row_of = np.full(self.grid.shape, -1)
+        row_of[self._order] = np.arange(len(self._order[0]))
+        return row_of
+
+    @cached_property
+    def moments(self) -> NDArray[np.float32]:
+        """Mean and sd of each channel, (2, dim).
+
+        Over at most 512 superpixels drawn from the whole tissue, whatever part was asked for.
+        """
+        sample = np.asarray(self._values[:SAMPLE], np.float64)
+        sd = sample.std(axis=0)
+        return np.stack([sample.mean(axis=0), np.where(sd > 0, sd, 1)]).astype(np.float32)
+
+    def extract(self, needed: NDArray[np.bool_] | None = None) -> None:
+        """Encode crops around superpixels."""
+        self._filled(needed)
+
+    def _filled(self, needed: NDArray[np.bool_] | None) -> CheckedArray:
+        key = self.key  # missing weights are said before any tissue is found
+        row, column = self._order
+        wanted = np.ones(len(row), bool) if needed is None else needed[row, column]
+        wanted[:SAMPLE] = True
+        return self._stored(key, self.grid.centres_um(row, column), wanted)
+
+    def _stored(
+        self, key: str, xy_um: NDArray[np.float64], wanted: NDArray[np.bool_]
+    ) -> CheckedArray:
+        """Encode the positions of an entry that are wanted, and return all, (n, dim), raw."""
+        cache, entry = self.settings.cache, self.settings.cache.entry(_KIND, key)
+        with cache.lock(entry, self.job):
+            if not cache.has(_KIND, key):
+                with cache.building(_KIND, key) as folder:
+                    _create(folder, len(xy_um), self.dim)
+            values = _open(entry)
+            self._fill(values, xy_um, wanted)
+        return values
+
+    def _fill(
+        self, values: zarr.Array[Any], xy_um: NDArray[np.float64], wanted: NDArray[np.bool_]
+    ) -> None:
+        """Encode the chunks of positions that hold a wanted one and are missing."""
+        chunks = [
+            slice(i, min(i + CHUNK, len(xy_um)))
+            for i in range(0, len(xy_um), CHUNK)
+            if wanted[i : i + CHUNK].any()
+        ]
+        missing = [c for c in chunks if not is_done(values, (c.start // CHUNK,))]
+        if not missing:
+            return
+        total, left = (sum(c.stop - c.start for c in some) for some in (chunks, missing))
+        sizes_um, side = self.crops.sizes_um, self.encoder.side_px
+
+        def read(chunk: slice) -> list[NDArray[np.uint8]]:
+            return [read_crops(self.slide, xy_um[chunk], size, side) for size in sizes_um]
+
+        # What is read, and about as much again while it is averaged.
+        chunk_bytes = 2 * CHUNK * len(sizes_um) * side**2 * 3
+        workers = max(min(threads(), self.job.memory_bytes // chunk_bytes), 1)
+        doing = f"Encoding crops of {self.slide.name} with {self.encoder.name}"
+        with self.job.stage(doing, total) as stage:
+            stage.skip(total - left)
+            for chunk, crops in zip(missing, prefetch(read, missing, workers), strict=True):
+                values[chunk] = np.concatenate([self._encode(c) for c in crops], axis=1)
+                stage.advance(chunk.stop - chunk.start)
+
+    def _encode(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        parts = []
+        for start in range(0, len(crops), self.encoder.batch):
+            self.job.check()
+            parts.append(self.encoder.encode(crops[start : start + self.encoder.batch]))
+        return np.concatenate(parts)
+
+    @cached_property
+    def _values(self) -> CheckedArray:
+        return self._filled(np.zeros(self.grid.shape, bool))
+
+    def superpixels(
+        self, row: NDArray[np.int64], column: NDArray[np.int64], *, raw: bool = False
     ) -> NDArray[np.float32]:
-        """Return the features of superpixels that were asked for."""
-        still_there(self.values)
-        stored = self.values.oindex[self.row_of[row, column], :]
-        return self._scaled(np.asarray(stored), raw)
+        """Read single superpixels."""
+        still_there(self._values)
+        return self._scaled(np.asarray(self._values.oindex[self._row_of[row, column], :]), raw)
 
-    def at(self, xy_um: NDArray[np.float64], job: Job, *, raw: bool) -> NDArray[np.float32]:
+    def at(self, xy_um: NDArray[np.float64], *, raw: bool = False) -> NDArray[np.float32]:
         """Return the features at any positions, which have a cache entry of their own."""
         if not len(xy_um):
             return np.empty((0, self.dim), np.float32)
-        slide, positions = self.crops.slide, np.ascontiguousarray(xy_um, np.float64)
+        positions = np.ascontiguousarray(xy_um, np.float64)
         which = hashlib.sha256(positions.tobytes()).hexdigest()[:16]
-        key = self.crops.key(f"{slide.scale():.17g}mpp", f"at{which}")
-        entry = self.cache.entry(_KIND, key)
-        with self.cache.lock(entry, job):
-            if not self.cache.has(_KIND, key):
-                with self.cache.building(_KIND, key) as folder:
-                    _create(folder, len(positions), self.dim)
-            values, _ = _open(entry)
-            self.crops.fill(values, positions, job, np.ones(len(positions), bool))
-            return self._scaled(np.asarray(values[:]), raw)
+        key = self._key(f"{self.slide.scale():.17g}mpp", f"at{which}")
+        values = self._stored(key, positions, np.ones(len(positions), bool))
+        return self._scaled(np.asarray(values[:]), raw)
 
     def _scaled(self, values: NDArray[np.float32], raw: bool) -> NDArray[np.float32]:
-        return values if raw else (values - self.mean) / self.sd
+        return values if raw else (values - self.moments[0]) / self.moments[1]
 
 
-def _coarse_mask(slide: Slide, grid: Grid, job: Job, tissue: TissueKind) -> NDArray[np.bool_]:
-    """Tell which superpixels of a coarse grid are at least half tissue."""
-    fine = Grid.over(slide, _FINE_UM)
-    mask = pooled_tissue(make_mask(slide, fine, job, tissue), fine, grid)
-    if not mask.any():
-        msg = (
-            f"{slide.path}: no square of {grid.pitch_um:g} µm on the slide is half tissue; the "
-            "slide holds too little of it for such a grid."
-        )
-        raise InputError(msg)
-    return mask
-
-
-def _create(folder: Path, positions: int, dim: int) -> zarr.Group:
-    group = zarr.open_group(folder, mode="w")
+def _create(folder: Path, positions: int, dim: int) -> None:
     create_array(
-        group,
+        zarr.open_group(folder, mode="w"),
         "values",
         shape=(positions, dim),
         chunks=(CHUNK, dim),
         dtype="f4",
         dimension_names=("position", "c"),
     )
-    return group
 
 
-def _open(entry: Path) -> tuple[CheckedArray, zarr.Group]:
+def _open(entry: Path) -> CheckedArray:
     sweep_partial(entry)
-    group = zarr.open_group(entry, mode="r+")
-    return checked(open_node(group, "values", zarr.Array)), group
+    return checked(open_node(zarr.open_group(entry, mode="r+"), "values", zarr.Array))
 
 
 def _in_order(tissue: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -1,4 +1,4 @@
-"""What an encoder is, and the tiles of features that methods see."""
+"""What encoders do, and the tiles of features that methods see."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-class Encoder(Protocol):
+class SuperpixelEncoder(Protocol):
     """Turns whole windows of pixels into feature vectors of superpixels."""
 
     @property
@@ -58,6 +58,42 @@ class Encoder(Protocol):
         ...
 
 
+class CropEncoder(Protocol):
+    """Turns crops into feature vectors, one each."""
+
+    @property
+    def name(self) -> str:
+        """As the option `encoder` takes it."""
+        ...
+
+    @property
+    def dim(self) -> int:
+        """Length of a feature vector."""
+        ...
+
+    @property
+    def side_px(self) -> int:
+        """A crop of any size is resampled to so many pixels along each side."""
+        ...
+
+    @property
+    def batch(self) -> int:
+        """How many crops go through the network at a time; fewer take as long."""
+        ...
+
+    def fingerprint(self) -> str:
+        """Identify weights and settings: the key of the cache."""
+        ...
+
+    def doubts(self, mpp: float, crop_um: float) -> tuple[str, ...]:
+        """Say what makes features of crops of that size on such a slide less trustworthy."""
+        ...
+
+    def encode(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Encode crops, (n, side_px, side_px, 3), into (n, dim)."""
+        ...
+
+
 @dataclass(frozen=True)
 class FeatureTile:
     """Features of a rectangle of superpixels, halo included.
@@ -79,6 +115,6 @@ class FeatureTile:
     core: tuple[slice, slice]
 
 
-def window_rows(encoder: Encoder) -> int:
+def window_rows(encoder: SuperpixelEncoder) -> int:
     """Return how many superpixels a window spans along an axis."""
     return round(encoder.window_px * encoder.mpp / encoder.pitch_um)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_stenhance.features.encoder import Encoder, window_rows
+from napari_stenhance.features.encoder import SuperpixelEncoder, window_rows
 
 MOST = 4096
 _SIDE = 4
@@ -40,7 +40,7 @@ class FeatureStats:
     taken: NDArray[np.bool_]
 
     @classmethod
-    def over(cls, tissue: NDArray[np.bool_], encoder: Encoder) -> FeatureStats:
+    def over(cls, tissue: NDArray[np.bool_], encoder: SuperpixelEncoder) -> FeatureStats:
         """Draw from the tissue."""
         side = max(_SIDE, window_rows(encoder))
         rows, columns = (-(-n // side) for n in tissue.shape)

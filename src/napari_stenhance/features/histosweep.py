@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +12,7 @@ from skimage.color import rgb2gray
 from skimage.filters import threshold_otsu
 
 from napari_stenhance.running.job import Job
+from napari_stenhance.running.prefetch import Done, prefetch
 from napari_stenhance.section.grid import Grid
 from napari_stenhance.section.slide import Slide
 from napari_stenhance.storage.tiles import Tile, tiles_of
@@ -35,8 +34,6 @@ SMALLEST = 10
 _TILE = 128
 _THREADS = 2
 _SLICE = 512
-
-Done = TypeVar("Done")
 
 
 def histosweep_mask(slide: Slide, grid: Grid, job: Job) -> NDArray[np.bool_]:
@@ -266,11 +263,7 @@ def _each(
     tiles: Sequence[Tile], work: Callable[[Tile], Done], name: str, job: Job
 ) -> Iterator[tuple[Tile, Done]]:
     """Do the work of tiles in threads, and return what comes of it in their order."""
-    pool = ThreadPoolExecutor(_THREADS)
-    try:
-        with job.stage(name, len(tiles)) as stage:
-            for tile, done in zip(tiles, pool.map(work, tiles), strict=True):
-                yield tile, done
-                stage.advance()
-    finally:
-        pool.shutdown(cancel_futures=True)
+    with job.stage(name, len(tiles)) as stage:
+        for tile, done in zip(tiles, prefetch(work, tiles, _THREADS), strict=True):
+            yield tile, done
+            stage.advance()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -39,17 +38,10 @@ class EncoderNetwork:
         Where weights lie on Hugging Face, in the order in which they are looked for.
     gated : bool
         Whether access to the weights must be asked for.
-    citation : str
     half : bool
         Whether half precision is known to do on a GPU.
-    patch_px : int or None
-        Side of the pixels that make a token, of a vision transformer.
-    mpp : float or None
-        Micrometres per pixel of what it was trained on.
-    params, keys : int or None
-        How many numbers, and how many tensors, it consists of.
-    shapes : str or None
-        What `shapes_hash` says of it.
+    trained : bool
+        Whether to refuse weights that were never trained, as of a checkpoint of the first step.
     """
 
     name: str
@@ -62,13 +54,8 @@ class EncoderNetwork:
     repos: tuple[str, ...] = ()
     files: tuple[str, ...] = FILES
     gated: bool = False
-    citation: str = ""
     half: bool = False
-    patch_px: int | None = None
-    mpp: float | None = None
-    params: int | None = None
-    keys: int | None = None
-    shapes: str | None = None
+    trained: bool = False
 
     def build(self) -> torch.nn.Module:
         """Build it with random weights, always the same, and without a classifier."""
@@ -78,41 +65,3 @@ class EncoderNetwork:
         with seeded(SEED):
             model = timm.create_model(self.arch, pretrained=False, num_classes=0, **self.options)
         return model.eval()
-
-
-def shapes_hash(model: torch.nn.Module) -> str:
-    """Identify an architecture: 12 hexadecimal digits over the names and shapes of its tensors."""
-    lines = (f"{k}:{tuple(v.shape)}" for k, v in sorted(model.state_dict().items()))
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]
-
-
-NETWORKS = {
-    "uni": EncoderNetwork(
-        name="uni",
-        arch="vit_large_patch16_224",
-        side_px=224,
-        mean=(0.485, 0.456, 0.406),
-        std=(0.229, 0.224, 0.225),
-        licence="CC-BY-NC-ND-4.0",
-        options={
-            "img_size": 224,
-            "patch_size": 16,
-            "init_values": 1e-5,
-            "dynamic_img_size": True,
-        },
-        # The second is how its own instructions spell it.
-        repos=("MahmoodLab/UNI", "MahmoodLab/uni"),
-        files=("pytorch_model.bin", "model.safetensors"),
-        gated=True,
-        citation=(
-            "Chen et al., Towards a general-purpose foundation model for computational pathology, "
-            "Nature Medicine 30:850-862 (2024), doi:10.1038/s41591-024-02857-3"
-        ),
-        half=True,
-        patch_px=16,
-        mpp=0.5,
-        params=303_350_784,
-        keys=342,
-        shapes="e7caf6eddf9e",
-    )
-}

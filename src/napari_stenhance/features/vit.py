@@ -63,7 +63,7 @@ class TimmEncoder:
 
         model: Any = network.build()
         if weights is not None:
-            load_weights(model, weights, trained=network.shapes is not None)
+            load_weights(model, weights, trained=network.trained)
         self.name, self.side_px = network.name, network.side_px
         self.dim = int(model.head_hidden_size)
         self.batch = 1 if device.type == "cpu" else _BATCH

@@ -6,7 +6,6 @@ import difflib
 import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -207,9 +206,7 @@ def is_number(text: str, least: int = 1) -> bool:
     return _NUMBER.fullmatch(text) is not None and int(text) >= least
 
 
-def choose_genes(
-    given: str | Sequence[str], samples: Sequence[TrainingSection[Any]]
-) -> tuple[str, ...]:
+def choose_genes(given: str | Sequence[str], samples: Sequence[TrainingSection]) -> tuple[str, ...]:
     """Resolve `all`, a rule, or names (`named_genes`) against what the samples measured.
 
     Rules: `hvg:N`, the largest variance of log1p CP10k; `var:N`, the largest variance of raw
@@ -241,7 +238,7 @@ def choose_genes(
 
 
 def _by_rule(
-    spec: str, genes: Sequence[str], samples: Sequence[TrainingSection[Any]]
+    spec: str, genes: Sequence[str], samples: Sequence[TrainingSection]
 ) -> tuple[str, ...]:
     number = int(spec.partition(":")[2])
     if spec.startswith(HEG):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.methods.basis import GeneBasis, fit_basis
-from napari_stenhance.methods.field import Decoder
+from napari_stenhance.methods.decoder import Decoder
 from napari_stenhance.methods.rank import CHOICES, choose_rank
 from napari_stenhance.methods.training_section import TrainingSection
 from napari_stenhance.scoring.metrics import GeneAccuracy, gene_accuracy, over_sections
@@ -21,7 +20,7 @@ from napari_stenhance.scoring.splits import block_folds
 _GENES_AT_ONCE = 1000
 
 
-def require_spots(samples: Sequence[TrainingSection[Any]], folds: int) -> int:
+def require_spots(samples: Sequence[TrainingSection], folds: int) -> int:
     """Return how many spots there are to learn from, over all sections.
 
     Raises
@@ -117,7 +116,7 @@ class Targets:
 
 
 def draw_held_out(
-    samples: Sequence[TrainingSection[Any]],
+    samples: Sequence[TrainingSection],
     members: int,
     folds: int,
     block_um: float,

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_stenhance.features.crops import CropMap
 from napari_stenhance.features.encoder import FeatureTile
-from napari_stenhance.methods.field import Decoder
+from napari_stenhance.features.source import FeatureSource
+from napari_stenhance.methods.decoder import Decoder
 from napari_stenhance.methods.training_section import TrainingSection
 from napari_stenhance.running.job import Job
 
@@ -74,8 +74,8 @@ class Fitted(Protocol):
         ...
 
     @property
-    def crops_um(self) -> tuple[float, ...]:
-        """Sides of the crops that it sees of each position; none where it sees superpixels."""
+    def crops_um(self) -> tuple[float, ...] | None:
+        """Sides of the crops that it sees of each position; None where it sees superpixels."""
         ...
 
     @property
@@ -102,10 +102,11 @@ class Fitted(Protocol):
         ...
 
 
-class FittedCrops(Fitted, Protocol):
-    """A method that has learned from crops, and predicts at any position."""
+@runtime_checkable
+class FittedCrops(Protocol):
+    """What a method that has learned from crops does besides: it predicts at any position."""
 
-    def latent_at(self, features: CropMap, positions: Positions, job: Job) -> Latent:
+    def latent_at(self, features: FeatureSource, positions: Positions, job: Job) -> Latent:
         """Predict positions, whether or not they lie on tissue."""
         ...
 
@@ -114,8 +115,8 @@ class Method(Protocol):
     """A published method with its options."""
 
     @property
-    def crops_um(self) -> tuple[float, ...]:
-        """Sides of the crops that it sees of each position; none where it sees superpixels."""
+    def crops_um(self) -> tuple[float, ...] | None:
+        """Sides of the crops that it sees of each position; None where it sees superpixels."""
         ...
 
     @property
@@ -140,8 +141,6 @@ class Method(Protocol):
         """Return the hyperparameters as provenance."""
         ...
 
-    def fit(
-        self, samples: Sequence[TrainingSection[Any]], genes: Sequence[str], job: Job
-    ) -> Fitted:
+    def fit(self, samples: Sequence[TrainingSection], genes: Sequence[str], job: Job) -> Fitted:
         """Learn from the spots of one or more sections."""
         ...

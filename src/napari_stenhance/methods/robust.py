@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from napari_stenhance.features.registry import encoder_identity, portable
+from napari_stenhance.features.registry import find_encoder
 from napari_stenhance.methods.genes import ALL
 from napari_stenhance.methods.members import (
     Targets,
@@ -112,12 +112,12 @@ class RobustEnsemble(Generic[M]):
         return asdict(self.recipe)
 
     def see(
-        self, samples: Sequence[TrainingSection[Any]], rng: np.random.Generator, job: Job
+        self, samples: Sequence[TrainingSection], rng: np.random.Generator, job: Job
     ) -> SeenSpots[Any, M]:
         """Gather what members see of the spots of sections."""
         raise NotImplementedError
 
-    def fit(self, samples: Sequence[TrainingSection[Any]], genes: Sequence[str], job: Job) -> M:
+    def fit(self, samples: Sequence[TrainingSection], genes: Sequence[str], job: Job) -> M:
         """Learn from the spots of one or more sections.
 
         Raises
@@ -138,14 +138,14 @@ class RobustEnsemble(Generic[M]):
         with inference_errors("Training"), seeded(self.seed, self.device):
             learner = seen.learner(torch.tensor(targets.outputs).to(self.device))
             predicted = train_ensemble(learner, held_out, recipe.schedule, rng, job)
-        depths = [s.library for s in samples]
+        depths, encoder = [s.library for s in samples], find_encoder(self.encoder)
         decoder = targets.decoder(genes, predicted, expressions, depths)
         fitted = seen.model(
             learner,
             decoder=decoder,
             pitch_um=samples[0].features.grid.pitch_um,
-            encoder=portable(self.encoder),
-            encoder_identity=encoder_identity(self.encoder),
+            encoder=encoder.name,
+            encoder_identity=encoder.identity(),
             score_scale=targets.scale,
         )
         spread_scale = spread_scales(seen.scores(fitted), decoder)

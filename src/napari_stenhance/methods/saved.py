@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save
 
-from napari_stenhance.methods.field import Decoder
+from napari_stenhance.methods.decoder import Decoder
 from napari_stenhance.running.random import seeded
 from napari_stenhance.storage.reading import reading
 from napari_stenhance.storage.seal import file_crc32, json_crc32

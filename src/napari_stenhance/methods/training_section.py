@@ -6,27 +6,23 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Generic, TypeVar
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
-from napari_stenhance.features.crops import CropMap
-from napari_stenhance.features.extract import FeatureMap
+from napari_stenhance.features.source import FeatureSource
 from napari_stenhance.section.distinct import DistinctPositions
 from napari_stenhance.section.footprint import Footprints
 from napari_stenhance.section.lattice import array_numbers
 from napari_stenhance.section.section import Section
 from napari_stenhance.section.spots import log1p_cp10k
 
-F = TypeVar("F", FeatureMap, CropMap)
-
 
 @dataclass(frozen=True)
-class TrainingSection(Generic[F]):
-    """The spots of one section, and the feature map under them.
+class TrainingSection:
+    """The spots of one section, and the features under them.
 
     Attributes
     ----------
@@ -40,7 +36,7 @@ class TrainingSection(Generic[F]):
         Or the side of a square spot.
     footprints : Footprints
         Tissue superpixels under each spot.
-    features : FeatureMap or CropMap
+    features : FeatureSource
     array_xy : ndarray of float64, shape (spots, 2), or None
         (column, row) on the array that the spots were printed on, if the section knows it.
     measured : ndarray of float64, shape (spots,), or None
@@ -53,14 +49,14 @@ class TrainingSection(Generic[F]):
     xy_um: NDArray[np.float64]
     spot_diameter_um: float
     footprints: Footprints
-    features: F
+    features: FeatureSource
     array_xy: NDArray[np.float64] | None = None
     measured: NDArray[np.float64] | None = None
 
     @classmethod
     def from_section(
-        cls, section: Section, features: F, footprints: Footprints, least_share: float
-    ) -> TrainingSection[F]:
+        cls, section: Section, features: FeatureSource, footprints: Footprints, least_share: float
+    ) -> TrainingSection:
         """Take the spots of a section that lie on tissue and are not empty.
 
         Empty is a spot with less than `least_share` of the median count; 0 takes every spot.

@@ -2,99 +2,88 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_stenhance.plugin.colours import LatticeColours
+from napari_stenhance.plugin.genes import first_gene
 from napari_stenhance.plugin.images import image_layer, run_title
-from napari_stenhance.plugin.layer_info import LayerData, LayerInfo, pixel_space
-from napari_stenhance.plugin.levels import contrast, image_levels
-from napari_stenhance.plugin.spots import LatticeColours
+from napari_stenhance.plugin.layer_info import LayerData, LayerInfo, Role
+from napari_stenhance.plugin.spots import points_layer
+from napari_stenhance.results.runs import FieldRun
+from napari_stenhance.section.spots import SpotGeometry
 
 if TYPE_CHECKING:
-    from napari_stenhance.results.result import ResultFolder
+    import zarr
 
+    from napari_stenhance.results.run import Run
+
+ATTENTION, LATTICE = Role("attention", 3, fills=True), Role("lattice", 6)
 _COLORMAP = "cividis"
 
 
-def crop_layers(result: ResultFolder, run: str, gene: str, *, visible: bool) -> list[LayerData]:
+def crop_layers(run: Run, *, visible: bool, gene: str = "") -> list[LayerData]:
     """Make the layers of a run's attention, hidden at first, and of its lattices.
 
     Parameters
     ----------
-    result : ResultFolder
-    run : str
-    gene : str
-        What colours lattices.
+    run : Run
     visible : bool
         Whether the run is.
+    gene : str
+        What colours lattices; by default the gene that is shown at first.
     """
+    from napari_stenhance.results.attention import written_attention
     from napari_stenhance.results.lattice import lattices
 
+    if not isinstance(run, FieldRun):
+        return []
+    attention, gene = written_attention(run.result, run.name), gene or first_gene(run)
     return [
-        *_attention_layers(result, run),
-        *(_lattice_layer(result, run, s, gene, visible=visible) for s in lattices(result, run)),
+        *(_attention_layer(run, crop_um, levels) for crop_um, levels in attention.items()),
+        *(_lattice_layer(run, s, gene, visible=visible) for s in lattices(run.result, run.name)),
     ]
 
 
-def _attention_layers(result: ResultFolder, run: str) -> list[LayerData]:
-    from napari_stenhance.results.attention import written_attention
-    from napari_stenhance.section.grid import Grid
+def _attention_layer(run: FieldRun, crop_um: float, levels: list[zarr.Array[Any]]) -> LayerData:
+    from napari_stenhance.storage.levels import Levels
+    from napari_stenhance.storage.pyramid import mean_pool
 
-    grid = Grid.from_dict(result.run_attributes(run)["grid"])
-    layers = []
-    for crop_um, levels in written_attention(result, run).items():
-        part = f"{crop_um:g} µm"
-        about = LayerInfo("attention", result.name, result=result.path, run=run, part=part)
-        title = f"{run_title(result, run)} attention: crops of {part}"
-        images = image_levels(levels)
-        # Not from 0 to 1: sizes often count for about the same, and where they do not matters.
-        ends = contrast(images)
-        layers.append(image_layer(images, grid, title, about, ends, _COLORMAP, visible=False))
-    return layers
+    part = f"{crop_um:g} µm"
+    info = LayerInfo(ATTENTION, run.result.name, run=run, part=part)
+    title = f"{run_title(run)} attention: crops of {part}"
+    # Not from 0 to 1: sizes often count for about the same, and where they do not matters.
+    images = Levels.from_arrays(levels, mean_pool)
+    return image_layer(images, run.grid, title, info, _COLORMAP, visible=False)
 
 
-def _lattice_layer(
-    result: ResultFolder, run: str, s: int, gene: str, *, visible: bool
-) -> LayerData:
+def _lattice_layer(run: FieldRun, s: int, gene: str, *, visible: bool) -> LayerData:
     import zarr
 
     from napari_stenhance.results.lattice import lattice_group
     from napari_stenhance.results.tables import read_table
     from napari_stenhance.storage.checked import checked, open_node
 
-    group = lattice_group(result, run, s)
+    group = lattice_group(run.result, run.name, s)
     obs, uns = read_table(group, "obs"), read_table(group, "uns")
     colours = LatticeColours(
         genes=tuple(read_table(group, "var").index),
         predicted=checked(open_node(group, "X", zarr.Array)),
-        title=f"{run_title(result, run)} lattice {s}",
+        title=f"{run_title(run)} lattice {s}",
         unit=uns["stenhance_prediction"]["unit"],
     )
-    mpp = float(uns["microns_per_pixel"])
-    rgba, _ = colours.paint(gene)
-    about = LayerInfo(
-        "lattice",
-        result.name,
-        colours=colours,
-        result=result.path,
-        run=run,
-        part=str(s),
-        gene=gene,
-    )
-    attributes = {
-        "name": colours.label(result.name, gene),
-        "size": float(uns["stenhance"]["spot_diameter_um"]) / mpp,
-        "symbol": str(uns["stenhance"]["spot_shape"]),
-        "border_width": 0,
-        "face_color": rgba,
-        "features": {
+    diameter = float(uns["stenhance"]["spot_diameter_um"])
+    return points_layer(
+        read_table(group, "obsm/spatial"),
+        colours.label(run.result.name, gene),
+        SpotGeometry(diameter, str(uns["stenhance"]["spot_shape"]), diameter, "micrometer"),
+        float(uns["microns_per_pixel"]),
+        LayerInfo(LATTICE, run.result.name, run=run, part=str(s), gene=gene, colours=colours),
+        face_color=colours.paint(gene)[0],
+        features={
             "point": np.asarray(obs.index, dtype=object),
             "is_measured": obs["is_measured"].to_numpy(),
         },
-        "opacity": 0.8,
-        "visible": visible,
-        "metadata": about.metadata(),
-        **pixel_space(mpp),
-    }
-    return read_table(group, "obsm/spatial")[:, ::-1], attributes, "points"
+        visible=visible,
+    )

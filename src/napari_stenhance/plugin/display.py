@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-AXES = ("y", "x")
 _ALL = ("scale", "translate", "axis_labels", "opacity", "blending", "visible")
 _SOME = {
     "image": ("rgb", "contrast_limits", "gamma", "interpolation2d"),

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_stenhance.plugin.layer_info import KEY, LayerInfo, layers_of
+from napari_stenhance.plugin.layer_info import (
+    KEY,
+    LayerData,
+    LayerInfo,
+    Role,
+    grid_space,
+    layers_of,
+)
+from napari_stenhance.plugin.levels import shown_levels
+from napari_stenhance.plugin.spots import points_layer
 from napari_stenhance.results.label_map import LABELS_MOST
 from napari_stenhance.results.palette import colour_of, rgba
 
@@ -20,7 +29,9 @@ if TYPE_CHECKING:
     from napari.utils.colormaps import DirectLabelColormap
 
     from napari_stenhance.results.domain_edit import DomainEdit
+    from napari_stenhance.results.run import Run
 
+DOMAINS, PAINTING, DOMAIN_SPOTS = Role("domains", 4), Role("painting", 5), Role("domain spots", 6)
 _BRUSH = 9
 
 
@@ -54,71 +65,110 @@ def label_features(edit: DomainEdit) -> pd.DataFrame:
     return pd.DataFrame({"index": [0, *names], "domain": ["", *names.values()]})
 
 
-def paint_spots(edit: DomainEdit, labels: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Colour spots by their label; those of hidden domains are transparent."""
-    return colour_table(edit)[labels]
+def domain_layers(run: Run, *, visible: bool) -> list[LayerData]:
+    """Make the layers of a domain run: a label image, and the spots in the same colours."""
+    from napari_stenhance.results.domain_edit import DomainEdit
+    from napari_stenhance.results.domains import CONFIDENCE, LABEL, DomainRun
+    from napari_stenhance.section.spots import geometry_of, positions_px
+    from napari_stenhance.storage.levels import Levels
+    from napari_stenhance.storage.pyramid import majority_pool
+
+    if not isinstance(run, DomainRun):
+        return []
+    edit, grid, labels = DomainEdit.from_run(run), run.grid, run.levels
+    info = LayerInfo(DOMAINS, run.result.name, run=run, edit=edit)
+    title = f"{run.result.name} domains: {run.name}"
+    levels = Levels.from_arrays(labels, majority_pool)
+    attributes = {
+        "name": title,
+        "multiscale": True,
+        "opacity": 0.6,
+        "visible": visible,
+        "metadata": info.metadata(),
+        **_label_look(edit),
+        **grid_space(grid),
+    }
+    layers: list[LayerData] = [(shown_levels(levels, labels[0].dtype, 0), attributes, "labels")]
+    spots = run.spots()
+    if spots is not None:
+        value_of = {d.name: d.value for d in run.domains}
+        features = {
+            "spot": np.asarray(spots.obs_names, dtype=object),
+            "domain": spots.obs[LABEL].astype(object).to_numpy(),
+            "confidence": spots.obs[CONFIDENCE].to_numpy(),
+            "label": np.array([value_of.get(name, 0) for name in spots.obs[LABEL].astype(object)]),
+        }
+        layer = points_layer(
+            positions_px(spots, title),
+            f"{title} (spots)",
+            geometry_of(spots),
+            None if grid.unit == "pixel" else grid.mpp,
+            replace(info, role=DOMAIN_SPOTS),
+            features=features,
+            visible=visible,
+            opacity=1.0,
+            **_spots_look(edit, features["label"]),
+        )
+        layers.append(layer)
+    return layers
 
 
-def layers_of_run(viewer: ViewerModel, about: LayerInfo) -> Iterator[tuple[Layer, LayerInfo]]:
+def _label_look(edit: DomainEdit, *, new: bool = False) -> dict[str, Any]:
+    return {"colormap": label_colours(edit, new=new), "features": label_features(edit)}
+
+
+def _spots_look(edit: DomainEdit, labels: NDArray[np.int64]) -> dict[str, Any]:
+    """Colour spots by their label; those of hidden domains are not shown."""
+    rgba = colour_table(edit)[labels]
+    return {"face_color": rgba, "shown": rgba[:, 3] > 0}
+
+
+def layers_of_domains(viewer: ViewerModel, run: Run) -> Iterator[tuple[Layer, LayerInfo]]:
     """List the layers of a domain run."""
-    roles = ("domains", "painting", "domain spots")
-    return layers_of(viewer, *roles, result=about.result, run=about.run)
+    return layers_of(viewer, "domains", "painting", "domain spots", of_run=run.key)
 
 
-def open_domains(viewer: ViewerModel) -> list[LayerInfo]:
-    """List the domain runs that some layer shows, one entry each."""
-    runs: dict[Any, LayerInfo] = {}
-    for _, about in layers_of(viewer, "domains"):
-        runs.setdefault((about.result, about.run), about)
-    return list(runs.values())
-
-
-def show_edit(viewer: ViewerModel, about: LayerInfo, edit: DomainEdit) -> None:
+def show_edit(viewer: ViewerModel, edit: DomainEdit) -> None:
     """Show the domains of a run as they are now, in all its layers."""
-    for layer, shown in layers_of_run(viewer, about):
-        layer.metadata[KEY] = replace(shown, edit=edit)
-        if shown.role == "domain spots":
-            colours = paint_spots(edit, layer.features["label"].to_numpy())
-            layer.face_color = colours
-            layer.shown = colours[:, 3] > 0
-            continue
-        if shown.role == "painting":
+    for layer, info in layers_of_domains(viewer, edit.run):
+        layer.metadata[KEY] = replace(info, edit=edit)
+        if info.role is PAINTING:
             layer.data = edit.lookup()[layer.data]
-        layer.colormap = label_colours(edit, new=shown.role == "painting")
-        layer.features = label_features(edit)
+        look = (
+            _spots_look(edit, layer.features["label"].to_numpy())
+            if info.role is DOMAIN_SPOTS
+            else _label_look(edit, new=info.role is PAINTING)
+        )
+        for name, value in look.items():
+            setattr(layer, name, value)
 
 
-def painting(viewer: ViewerModel, about: LayerInfo) -> Labels | None:
+def painting(viewer: ViewerModel, run: Run) -> Labels | None:
     """Return the layer in which a run is being repainted."""
-    found = layers_of(viewer, "painting", result=about.result, run=about.run)
+    found = layers_of(viewer, "painting", of_run=run.key)
     return next((layer for layer, _ in found), None)
 
 
-def painting_layer(about: LayerInfo) -> Any:
+def painting_layer(edit: DomainEdit) -> LayerData:
     """Make a layer to repaint a run in: napari can paint no pyramid."""
-    edit = about.edit
-    assert edit is not None
-    grid = edit.run.grid
+    run = edit.run
+    info = LayerInfo(PAINTING, run.result.name, run=run, edit=edit)
     attributes = {
-        "name": f"{about.name} repainted: {about.run}",
+        "name": f"{info.name} repainted: {run.name}",
         "multiscale": False,
-        "colormap": label_colours(edit, new=True),
-        "features": label_features(edit),
         "opacity": 0.6,
-        "metadata": replace(about, role="painting").metadata(),
-        "scale": (grid.scale_um(),) * 2,
-        "translate": grid.translate_um(),
-        "units": (grid.unit,) * 2,
-        "axis_labels": ("y", "x"),
+        "metadata": info.metadata(),
+        **_label_look(edit, new=True),
+        **grid_space(run.grid),
     }
-    return edit.lookup()[np.asarray(edit.run.levels[0][...])], attributes, "labels"
+    return edit.lookup()[np.asarray(run.levels[0][...])], attributes, "labels"
 
 
-def begin_painting(viewer: ViewerModel, layer: Labels) -> None:
+def begin_painting(viewer: ViewerModel, run: Run) -> None:
     """Hand the brush to the user, and hide what it would paint under."""
-    about: LayerInfo = layer.metadata[KEY]
-    for other, shown in layers_of_run(viewer, about):
-        other.visible = shown.role == "painting"
-    viewer.layers.selection.active = layer
-    layer.brush_size = _BRUSH
-    layer.mode = "paint"
+    for layer, info in layers_of_domains(viewer, run):
+        layer.visible = info.role is PAINTING
+        if info.role is PAINTING:
+            viewer.layers.selection.active = layer
+            layer.brush_size = _BRUSH
+            layer.mode = "paint"

@@ -2,47 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from napari_stenhance.plugin.layer_info import LayerData, LayerInfo
+from napari_stenhance.plugin.layer_info import LayerData, LayerInfo, grid_space
+from napari_stenhance.plugin.levels import contrast, shown_levels
 
 if TYPE_CHECKING:
-    from napari_stenhance.results.result import ResultFolder
+    from napari_stenhance.results.gene_source import GeneSource
     from napari_stenhance.section.grid import Grid
+    from napari_stenhance.storage.levels import Levels
 
 
-def run_title(result: ResultFolder, run: str) -> str:
+def run_title(run: GeneSource) -> str:
     """Name a section, and the run too where its result has several."""
-    return result.name if run == result.runs[0] else f"{result.name} ({run})"
+    return f"{run.result.name} ({run.name})" if run.number else run.result.name
 
 
 def image_layer(
-    levels: Sequence[Any],
-    grid: Grid,
-    title: str,
-    about: LayerInfo,
-    limits: tuple[float, float],
-    colormap: str,
-    *,
-    visible: bool,
+    levels: Levels, grid: Grid, title: str, info: LayerInfo, colormap: str, *, visible: bool
 ) -> LayerData:
     """Make a multiscale image layer of what lies on a grid."""
+    shown = shown_levels(levels)
     attributes = {
         "name": title,
         "rgb": False,
         "multiscale": True,
         # dask's cache would show old tiles of a run that is still being filled.
         "cache": False,
-        "contrast_limits": limits,
+        "contrast_limits": contrast(shown),
         "colormap": colormap,
         "blending": "translucent",
         "opacity": 0.75,
         "visible": visible,
-        "metadata": about.metadata(),
-        "scale": (grid.scale_um(),) * 2,
-        "translate": grid.translate_um(),
-        "units": (grid.unit,) * 2,
-        "axis_labels": ("y", "x"),
+        "metadata": info.metadata(),
+        **grid_space(grid),
     }
-    return levels, attributes, "image"
+    return shown, attributes, "image"

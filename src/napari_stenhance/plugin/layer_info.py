@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from napari_stenhance.errors import InputError
 
@@ -13,30 +13,37 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Layer
 
-    from napari_stenhance.methods.field import GeneField
-    from napari_stenhance.plugin.spots import Colours
+    from napari_stenhance.plugin.colours import Colours
     from napari_stenhance.results.domain_edit import DomainEdit
-    from napari_stenhance.results.imputed import ImputedRun
+    from napari_stenhance.results.run import Run
+    from napari_stenhance.section.grid import Grid
     from napari_stenhance.section.section import Section
     from napari_stenhance.storage.tile_cache import TileCache
 
 KEY = "stenhance"
 LayerData = tuple[Any, dict[str, Any], str]
 """(data, attributes, layer type), as npe2 readers return them."""
-Role = Literal[
-    "slide",
-    "spots",
-    "region",
-    "gene",
-    "browse",
-    "attention",
-    "lattice",
-    "domains",
-    "painting",
-    "domain spots",
-    "imputed",
-    "imputed gene",
-]
+
+
+@dataclass(frozen=True)
+class Role:
+    """A kind of layer, defined where such layers are made.
+
+    Attributes
+    ----------
+    name : str
+    rank : int
+        Where it lies among ours, from the bottom up.
+    covers : bool
+        Whether it is hidden where something else is to be seen.
+    fills : bool
+        Whether it is a raster that a run fills tile by tile; it has a colour bar.
+    """
+
+    name: str
+    rank: int
+    covers: bool = True
+    fills: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,38 +57,36 @@ class LayerInfo:
         Of the section.
     section : Section or None
         Of a slide, spots or region layer.
+    run : Run or None
+        Of all layers of a run; read while they are made, so that docks read nothing.
+    part : str
+        Which one of several: of attention, the size of crops; of a lattice, into how many parts
+        steps are divided; of genes that were written, the gene.
+    gene : str
     colours : Colours or None
         Of a layer of spots, or of a lattice.
-    result : Path or None
-        Of all layers of a run, and of those of domains.
-    run : str
-    part : str
-        Of attention, the size of crops; of a lattice, into how many parts steps are divided.
-    gene : str
-    field : GeneField or None
-        Of a gene or browse layer.
     edit : DomainEdit or None
         Of domains: as they are now, saved or not.
-    held_out, learned_imputed : bool
-        Of a gene or browse layer: whether its run was tried on spots held out, and whether what it
-        learned was imputed, not measured.
-    imputed : ImputedRun or None
-        Of imputed genes: any, or one that was written as an image.
     """
 
     role: Role
     name: str
     section: Section | None = None
-    colours: Colours | None = None
-    result: Path | None = None
-    run: str = ""
+    run: Run | None = None
     part: str = ""
     gene: str = ""
-    field: GeneField | None = None
-    held_out: bool = False
-    learned_imputed: bool = False
+    colours: Colours | None = None
     edit: DomainEdit | None = None
-    imputed: ImputedRun | None = None
+
+    @property
+    def of_run(self) -> tuple[Path, str, str] | None:
+        """Which run it shows; None if none."""
+        return None if self.run is None else self.run.key
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """What tells it from all other layers of runs."""
+        return self.role.name, self.of_run, self.part
 
     def metadata(self) -> dict[str, Any]:
         """Return what goes into a layer."""
@@ -94,27 +99,38 @@ def layer_info(layer: Layer) -> LayerInfo | None:
     return found if isinstance(found, LayerInfo) else None
 
 
-def layers_of(
-    viewer: ViewerModel, *roles: Role, result: Path | None = None, run: str | None = None
-) -> Iterator[tuple[Layer, LayerInfo]]:
-    """List our layers with some roles, from the bottom up."""
+def our_layers(viewer: ViewerModel) -> Iterator[tuple[Layer, LayerInfo]]:
+    """List our layers, from the bottom up."""
     for layer in list(viewer.layers):
-        about = layer_info(layer)
-        if (
-            about is not None
-            and about.role in roles
-            and (result is None or about.result == result)
-            and (run is None or about.run == run)
-        ):
-            yield layer, about
+        info = layer_info(layer)
+        if info is not None:
+            yield layer, info
+
+
+def layers_of(
+    viewer: ViewerModel, *roles: str, of_run: tuple[Path, str, str] | None = None
+) -> Iterator[tuple[Layer, LayerInfo]]:
+    """List our layers with some roles, by default of any run, from the bottom up."""
+    for layer, info in our_layers(viewer):
+        if info.role.name in roles and of_run in {None, info.of_run}:
+            yield layer, info
+
+
+def open_runs(viewer: ViewerModel, *roles: str) -> list[Run]:
+    """List the runs that some layer with these roles shows, one entry each."""
+    runs: dict[Any, Run] = {}
+    for _, info in layers_of(viewer, *roles):
+        if info.run is not None:
+            runs.setdefault(info.of_run, info.run)
+    return list(runs.values())
 
 
 def viewer_tiles(viewer: ViewerModel) -> TileCache:
     """Return where the fields of a viewer keep tiles: one for all, so that its bound is theirs."""
     from napari_stenhance.storage.tile_cache import TileCache
 
-    fields = (about.field for _, about in layers_of(viewer, "gene", "browse"))
-    return next((field.tiles for field in fields if field is not None), None) or TileCache()
+    runs = (info.run for _, info in our_layers(viewer) if info.run is not None)
+    return next((run.result.tiles for run in runs), None) or TileCache()
 
 
 def same_slide(one: Section | None, other: Section | None) -> bool:
@@ -132,8 +148,8 @@ def open_sections(viewer: ViewerModel) -> list[Section]:
     Of two that share a slide, that which also has spots.
     """
     sections: list[Section] = []
-    for _, about in layers_of(viewer, "slide", "spots"):
-        new = about.section
+    for _, info in layers_of(viewer, "slide", "spots"):
+        new = info.section
         if new is None or any(new is old for old in sections):
             continue
         shared = [n for n, old in enumerate(sections) if same_slide(old, new)]
@@ -152,8 +168,8 @@ def slide_layer(viewer: ViewerModel, section: Section) -> Layer:
     InputError
         If it was deleted.
     """
-    for layer, about in layers_of(viewer, "slide"):
-        if same_slide(about.section, section):
+    for layer, info in layers_of(viewer, "slide"):
+        if same_slide(info.section, section):
             return layer
     msg = f"{section.name}: its slide is no longer among the layers; open the section again."
     raise InputError(msg)
@@ -165,9 +181,11 @@ def pixel_space(mpp: float | None) -> dict[str, Any]:
     return {"scale": (mpp or 1.0,) * 2, "units": (unit, unit), "axis_labels": ("y", "x")}
 
 
-def open_runs(viewer: ViewerModel) -> list[LayerInfo]:
-    """List the runs that some layer shows, one entry each."""
-    runs: dict[tuple[Path | None, str], LayerInfo] = {}
-    for _, about in layers_of(viewer, "gene", "browse"):
-        runs.setdefault((about.result, about.run), about)
-    return list(runs.values())
+def grid_space(grid: Grid) -> dict[str, Any]:
+    """Return where a layer lies whose data are a raster on a grid."""
+    return {
+        "scale": (grid.scale_um(),) * 2,
+        "translate": grid.translate_um(),
+        "units": (grid.unit,) * 2,
+        "axis_labels": ("y", "x"),
+    }

@@ -2,201 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_stenhance.plugin.colours import TOTAL, SpotColours
 from napari_stenhance.plugin.crops import crop_layers
-from napari_stenhance.plugin.images import image_layer, run_title
+from napari_stenhance.plugin.domains import domain_layers
+from napari_stenhance.plugin.genes import gene_layers
 from napari_stenhance.plugin.layer_info import LayerData, LayerInfo, Role, pixel_space
-from napari_stenhance.plugin.levels import (
-    contrast,
-    field_levels,
-    image_levels,
-    label_levels,
-    slide_levels,
-)
-from napari_stenhance.plugin.regions import region_layer
-from napari_stenhance.plugin.spots import TOTAL, SpotColours
+from napari_stenhance.plugin.levels import slide_levels
+from napari_stenhance.plugin.regions import drawn_layers, region_layer
+from napari_stenhance.plugin.spots import SPOTS, points_layer
 
 if TYPE_CHECKING:
-    from napari_stenhance.methods.field import GeneField, What
-    from napari_stenhance.results.domains import DomainRun
     from napari_stenhance.results.result import ResultFolder
+    from napari_stenhance.results.run import Run
     from napari_stenhance.running.job import Job
     from napari_stenhance.section.section import Section
     from napari_stenhance.storage.tile_cache import TileCache
 
-_COLORMAP = "magma"
+SLIDE = Role("slide", 0, covers=False)
+_OF_RUNS = (gene_layers, crop_layers, drawn_layers, domain_layers)
+"""What makes the layers of a run; what a run does not have, it makes none of."""
 
 
 def section_layers(section: Section) -> list[LayerData]:
     """Make the layers of a section: slide, spots, and an empty one to draw regions in."""
-    layers = []
+    layers: list[LayerData] = []
     if section.slide is not None:
-        about = LayerInfo("slide", section.name, section=section)
         attributes = {
             "name": section.name,
             "rgb": True,
             "multiscale": True,
-            "metadata": about.metadata(),
+            "metadata": LayerInfo(SLIDE, section.name, section=section).metadata(),
             **pixel_space(section.mpp),
         }
         layers.append((slide_levels(section.slide), attributes, "image"))
     if section.spots is not None:
-        layers.append(_spots_layer(section))
+        colours = SpotColours.from_spots(section.spots)
+        layer = points_layer(
+            section.spots.obsm["spatial"],
+            colours.label(section.name, TOTAL),
+            section.geometry(),
+            section.mpp,
+            LayerInfo(SPOTS, section.name, section=section, colours=colours),
+            face_color=colours.paint(TOTAL)[0],
+            features={"spot": np.asarray(section.spots.obs_names, dtype=object)},
+        )
+        layers.append(layer)
     if section.slide is not None:
         layers.append(region_layer(section.name, section.mpp, section=section))
     return layers
 
 
-def _spots_layer(section: Section) -> LayerData:
-    spots, geometry = section.need_spots(), section.geometry()
-    in_pixels = geometry.unit == "pixel" or section.mpp is None
-    diameter = geometry.spot_diameter_um / (1.0 if in_pixels else section.mpp or 1.0)
-    colours = SpotColours.from_spots(spots)
-    rgba, _ = colours.paint(TOTAL)
-    attributes = {
-        "name": colours.label(section.name, TOTAL),
-        "size": diameter,
-        "symbol": geometry.spot_shape,
-        "border_width": 0,
-        "face_color": rgba,
-        "features": {"spot": np.asarray(spots.obs_names, dtype=object)},
-        "opacity": 0.8,
-        "metadata": LayerInfo("spots", section.name, section=section, colours=colours).metadata(),
-        **pixel_space(section.mpp),
-    }
-    return np.asarray(spots.obsm["spatial"], np.float64)[:, 1::-1], attributes, "points"
-
-
-def gene_layer(
-    result: ResultFolder, run: str, gene: str, field: GeneField, *, visible: bool
-) -> LayerData:
-    """Make the layer of a gene whose image the result holds: it reads from there."""
-    from napari_stenhance.results.genes import gene_group
-    from napari_stenhance.storage.pyramid import open_levels
-
-    group = gene_group(result, run, gene)
-    assert group is not None
-    about = _of_run("gene", result, run, gene, field)
-    title = f"{run_title(result, run)} {gene} [{field.unit}]"
-    return _gene_image(image_levels(open_levels(group)), field, title, about, visible=visible)
-
-
-def browse_layer(
-    result: ResultFolder, run: str, gene: str, field: GeneField, *, visible: bool
-) -> LayerData:
-    """Make the one layer of a run that shows any gene, decoded when it is looked at."""
-    about = _of_run("browse", result, run, gene, field)
-    title = browse_title(run_title(result, run), gene, field, "latent")
-    return _gene_image(field_levels(field, gene), field, title, about, visible=visible)
-
-
-def _of_run(role: Role, result: ResultFolder, run: str, gene: str, field: GeneField) -> LayerInfo:
-    """Read what docks say of a run while its layers are made: later they read nothing."""
-    recipe = result.run_attributes(run)["identity"]["recipe"]
-    return LayerInfo(
-        role,
-        result.name,
-        result=result.path,
-        run=run,
-        gene=gene,
-        field=field,
-        held_out=recipe.get("folds", 0) > 0,
-        learned_imputed=result.learned_imputed(run),
-    )
-
-
-def _gene_image(
-    levels: Sequence[Any], field: GeneField, title: str, about: LayerInfo, *, visible: bool
-) -> LayerData:
-    return image_layer(
-        levels, field.grid, title, about, contrast(levels), _COLORMAP, visible=visible
-    )
-
-
-def browse_title(name: str, gene: str, field: GeneField, what: What) -> str:
-    """Name a browse layer after what it shows."""
-    return f"{name} browse: {gene} {'' if what == 'latent' else 'uncertainty '}[{field.unit}]"
-
-
-def best_gene(field: GeneField) -> str:
-    """Return the gene that was predicted best on held-out spots."""
-    scores = np.nan_to_num(field.decoder.held_out_r, nan=-np.inf)
-    return field.genes[int(np.argmax(scores))]
-
-
-def domain_layers(run: DomainRun, *, visible: bool) -> list[LayerData]:
-    """Make the layers of a domain run: a label image, and the spots in the same colours."""
-    from napari_stenhance.plugin.domains import label_colours, label_features, paint_spots
-    from napari_stenhance.results.domain_edit import DomainEdit
-    from napari_stenhance.results.domains import CONFIDENCE, LABEL
-    from napari_stenhance.section.spots import geometry_of, positions_px
-
-    edit, grid = DomainEdit.from_run(run), run.grid
-    about = LayerInfo("domains", run.result.name, result=run.result.path, run=run.name, edit=edit)
-    title = f"{run.result.name} domains: {run.name}"
-    attributes = {
-        "name": title,
-        "multiscale": True,
-        "colormap": label_colours(edit),
-        "features": label_features(edit),
-        "opacity": 0.6,
-        "visible": visible,
-        "metadata": about.metadata(),
-        "scale": (grid.scale_um(),) * 2,
-        "translate": grid.translate_um(),
-        "units": (grid.unit,) * 2,
-        "axis_labels": ("y", "x"),
-    }
-    layers: list[LayerData] = [(label_levels(run.levels), attributes, "labels")]
-    spots = run.spots()
-    if spots is not None:
-        mpp = None if grid.unit == "pixel" else grid.mpp
-        geometry = geometry_of(spots)
-        in_pixels = geometry.unit == "pixel" or mpp is None
-        value_of = {d.name: d.value for d in run.domains}
-        features = {
-            "spot": np.asarray(spots.obs_names, dtype=object),
-            "domain": spots.obs[LABEL].astype(object).to_numpy(),
-            "confidence": spots.obs[CONFIDENCE].to_numpy(),
-            "label": np.array([value_of.get(name, 0) for name in spots.obs[LABEL].astype(object)]),
-        }
-        rgba = paint_spots(edit, features["label"])
-        attributes = {
-            "name": f"{title} (spots)",
-            "size": geometry.spot_diameter_um / (1.0 if in_pixels else mpp or 1.0),
-            "symbol": geometry.spot_shape,
-            "border_width": 0,
-            "face_color": rgba,
-            "shown": rgba[:, 3] > 0,
-            "features": features,
-            "visible": visible,
-            "metadata": replace(about, role="domain spots").metadata(),
-            **pixel_space(mpp),
-        }
-        layers.append((positions_px(spots, title)[:, ::-1], attributes, "points"))
-    return layers
-
-
-def run_layers(result: ResultFolder, run: str, *, visible: bool = True) -> list[LayerData]:
-    """Make the layers of a run: of its genes, one to browse all others, and what else it made."""
-    from napari_stenhance.results.genes import written_genes
-
-    field, genes = result.field(run), written_genes(result, run)
-    layers = [browse_layer(result, run, best_gene(field), field, visible=visible and not genes)]
-    for n, gene in enumerate(genes):
-        layers.append(gene_layer(result, run, gene, field, visible=visible and n == 0))
-    shown_first = genes[0] if genes else best_gene(field)
-    layers += crop_layers(result, run, shown_first, visible=visible)
-    region = result.region(run)
-    if region is not None:
-        layers.append(region_layer(run_title(result, run), field.grid.mpp, region))
-    return layers
+def run_layers(run: Run, *, visible: bool = True) -> list[LayerData]:
+    """Make the layers of a run: of all that it has."""
+    return [layer for make in _OF_RUNS for layer in make(run, visible=visible)]
 
 
 def result_layers(result: ResultFolder, slide: Section | None) -> list[LayerData]:
@@ -204,19 +67,16 @@ def result_layers(result: ResultFolder, slide: Section | None) -> list[LayerData
 
     The newest domains are visible, instead of genes; of genes, those of fields.
     """
-    from napari_stenhance.plugin.imputed import imputed_layers
-    from napari_stenhance.results.domains import domain_runs
-    from napari_stenhance.results.imputed import imputed_runs
+    from napari_stenhance.results.runs import FieldRun, every_run
 
     layers = [] if slide is None else section_layers(slide)
-    found = domain_runs(result)
-    for run in result.runs:
-        if result.run_attributes(run).get("field_created"):
-            layers += run_layers(result, run, visible=not found)
-    for imputed in imputed_runs(result):
-        layers += imputed_layers(imputed, visible=not found and not result.runs)
-    for domains in found:
-        layers += domain_layers(domains, visible=domains == found[-1])
+    runs = [run for run in every_run(result) if not isinstance(run, FieldRun) or run.created]
+    kinds = {run.kind for run in runs}
+    first = next((kind for kind in ("labels", "fields", "imputed") if kind in kinds), None)
+    for run in runs:
+        # The last of all is the newest of domains, where there are any.
+        shown = run.kind == first and (first != "labels" or run is runs[-1])
+        layers += run_layers(run, visible=shown)
     return layers
 
 
@@ -253,7 +113,7 @@ def open_layers(
         If it is none of these, or cannot be used.
     """
     from napari_stenhance.plugin.saved import is_saved, saved_layers
-    from napari_stenhance.results.about import ADVICE
+    from napari_stenhance.results.attributes import ADVICE
     from napari_stenhance.results.result import ResultFolder
     from napari_stenhance.section.section import open_section
     from napari_stenhance.storage.reading import reading
@@ -277,9 +137,9 @@ def _slide_of(result: ResultFolder, job: Job | None) -> Section | None:
     path = result.slide_path()
     if not result.has_slide or path is None:
         return None
-    about = result.about["slide"]
+    said = result.attributes["slide"]
     try:
-        slide = Slide.open(path, name=about["name"], mpp=about["mpp"], job=job)
+        slide = Slide.open(path, name=said["name"], mpp=said["mpp"], job=job)
     except InputError:
         return None
-    return Section(slide=slide) if slide.sha256 == about["sha256"] else None
+    return Section(slide=slide) if slide.sha256 == said["sha256"] else None

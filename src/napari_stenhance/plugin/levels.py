@@ -8,7 +8,7 @@ padded to one common extent.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,15 +17,12 @@ from numpy.typing import NDArray
 
 from napari_stenhance.errors import StenhanceError
 from napari_stenhance.section.slide import WHITE
-from napari_stenhance.storage.pyramid import majority_pool, mean_pool, read_tile
-from napari_stenhance.storage.tiles import tile_size
 
 if TYPE_CHECKING:
     import dask.array as da
-    import zarr
 
-    from napari_stenhance.methods.field import GeneField, What
     from napari_stenhance.section.slide import Slide
+    from napari_stenhance.storage.levels import Levels
 
 _SAMPLED = 1024
 
@@ -59,72 +56,20 @@ def slide_levels(slide: Slide) -> list[da.Array]:
     ]
 
 
-def image_levels(levels: Sequence[zarr.Array[Any]]) -> list[da.Array]:
-    """Return the levels of a gene image; what was not written yet is NaN or pooled from below."""
-    return _lazy(
-        [(level.shape[0], level.shape[1]) for level in levels],
-        tile_size(levels[0]),
-        lambda level, i, j: read_tile(levels, level, (i, j), mean_pool),
-    )
-
-
-def field_levels(field: GeneField, gene: str, what: What = "latent") -> list[da.Array]:
-    """Return the levels of any gene of a field, decoded where and when they are looked at."""
-    shapes = [(raster.shape[0], raster.shape[1]) for raster in getattr(field, what)]
-    size = tile_size(field.latent[0])
-
-    def read(level: int, i: int, j: int) -> NDArray[np.float32]:
-        rows, columns = (
-            slice(at * size, min((at + 1) * size, n))
-            for at, n in zip((i, j), shapes[level], strict=True)
-        )
-        return field.image(gene, level, rows, columns, what)
-
-    return _lazy(shapes, size, read)
-
-
-def spot_levels(levels: Sequence[zarr.Array[Any]], values: NDArray[np.float32]) -> list[da.Array]:
-    """Return levels that show a value of each spot where a raster says which spot lies there."""
-    # A pixel without a spot, -1, takes the last.
-    last = np.append(values, np.float32(np.nan))
-    return _lazy(
-        [(level.shape[0], level.shape[1]) for level in levels],
-        tile_size(levels[0]),
-        lambda level, i, j: last[read_tile(levels, level, (i, j), majority_pool)],
-    )
-
-
-def label_levels(levels: Sequence[zarr.Array[Any]]) -> list[da.Array]:
-    """Return the levels of a label image, all of which are written."""
-    return _lazy(
-        [(level.shape[0], level.shape[1]) for level in levels],
-        tile_size(levels[0]),
-        lambda level, i, j: read_tile(levels, level, (i, j), majority_pool),
-        dtype=levels[0].dtype,
-        beyond=0,
-    )
-
-
-def _lazy(
-    shapes: Sequence[tuple[int, int]],
-    size: int,
-    read: Callable[[int, int, int], NDArray[Any]],
-    dtype: Any = np.float32,
-    beyond: float = np.nan,
-) -> list[da.Array]:
+def shown_levels(levels: Levels, dtype: Any = np.float32, beyond: float = np.nan) -> list[da.Array]:
     """Make dask levels whose blocks are tiles; something else lies beyond the data."""
     import dask.array as da
 
+    size, shapes = levels.tile, levels.shapes
     targets = common_extent(shapes[0], [2**level for level in range(len(shapes))])
     said: set[str] = set()
 
     def block(level: int, block_id: tuple[int, int]) -> NDArray[Any]:
-        i, j = block_id
         rows, columns = (
             min(size, n - at * size) for n, at in zip(targets[level], block_id, strict=True)
         )
         try:
-            tile = read(level, i, j)
+            tile = levels.read(level, *block_id)
         except StenhanceError as error:
             # A hole, said once: raised while napari draws, it would come again with every frame.
             if str(error) not in said:

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, QTimer
 
 from napari_stenhance.plugin.crops import crop_layers
-from napari_stenhance.plugin.layer_info import KEY, LayerData, LayerInfo, layers_of, viewer_tiles
+from napari_stenhance.plugin.layer_info import (
+    KEY,
+    LayerData,
+    layers_of,
+    our_layers,
+    viewer_tiles,
+)
 from napari_stenhance.plugin.layers import run_layers
 from napari_stenhance.plugin.levels import contrast
 from napari_stenhance.plugin.scene import add_layers, set_contrast
 from napari_stenhance.plugin.worker import call_slot
+from napari_stenhance.results.result import ResultFolder
+from napari_stenhance.results.runs import FieldRun
 from napari_stenhance.running.job import Event, Partial
 
 if TYPE_CHECKING:
@@ -22,7 +30,6 @@ if TYPE_CHECKING:
 _REFRESH_MS = 300
 _PAUSE_MS = 20
 _QUICK = 256
-_IMAGES = ("gene", "browse", "attention")
 
 
 class LiveLayers(QObject):
@@ -38,7 +45,7 @@ class LiveLayers(QObject):
         self._seen: set[tuple[Path, str]] = set()
         self._waiting: set[tuple[Path, str]] = set()
         self._coming: list[LayerData] = []
-        self._offered: set[tuple[str, ...]] = set()
+        self._offered: set[tuple[Any, ...]] = set()
         self._limits: dict[Image, tuple[float, float]] = {}
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
@@ -84,43 +91,39 @@ class LiveLayers(QObject):
         else:
             self._reload_layers(whole=False)
 
-    def _make_layers(self) -> None:
-        from napari_stenhance.results.result import ResultFolder
+    def _open(self, path: Path, name: str) -> FieldRun:
+        return FieldRun(ResultFolder.open(path, viewer_tiles(self._viewer)), name)
 
-        for path, run in self._waiting - self._added:
-            self._added.add((path, run))
-            if not any(layers_of(self._viewer, "gene", "browse", result=path, run=run)):
-                layers = run_layers(ResultFolder.open(path, viewer_tiles(self._viewer)), run)
-                self._offered.update(_key(layer[1]["metadata"][KEY]) for layer in layers)
+    def _make_layers(self) -> None:
+        for path, name in self._waiting - self._added:
+            self._added.add((path, name))
+            run = self._open(path, name)
+            if not any(layers_of(self._viewer, "gene", "browse", of_run=run.key)):
+                layers = run_layers(run)
+                self._offered.update(layer[1]["metadata"][KEY].key for layer in layers)
                 self._coming += layers
 
     def _make_late_layers(self) -> None:
         """Make those layers that the first tile of a run does not bring."""
-        from napari_stenhance.results.result import ResultFolder
-
-        for path, run in self._waiting:
-            there = list(layers_of(self._viewer, "attention", "lattice", result=path, run=run))
-            known = self._offered | {_key(about) for _, about in there}
-            images = layers_of(self._viewer, "gene", "browse", result=path, run=run)
-            genes = [about.gene for layer, about in images if layer.visible]
-            result = ResultFolder.open(path, viewer_tiles(self._viewer))
-            if not result.run_attributes(run).get("field_created"):
-                continue
-            gene = genes[0] if genes else result.field(run).genes[0]
-            layers = crop_layers(result, run, gene, visible=True)
-            self._coming += [
-                layer for layer in layers if _key(layer[1]["metadata"][KEY]) not in known
-            ]
+        for path, name in self._waiting:
+            run = self._open(path, name)
+            if run.created:
+                known = self._offered | {info.key for _, info in our_layers(self._viewer)}
+                images = layers_of(self._viewer, "gene", "browse", of_run=run.key)
+                gene = next((info.gene for layer, info in images if layer.visible), "")
+                layers = crop_layers(run, visible=True, gene=gene)
+                self._coming += [one for one in layers if one[1]["metadata"][KEY].key not in known]
 
     def _add_one(self) -> None:
         for layer in add_layers(self._viewer, [self._coming.pop(0)]):
-            if layer.metadata[KEY].role in _IMAGES:
+            if layer.metadata[KEY].role.fills:
                 self._limits[layer] = tuple(layer.contrast_limits)
 
     def _reload_layers(self, *, whole: bool) -> None:
         waiting, self._waiting = self._waiting, set()
-        for path, run in waiting:
-            for layer, _ in layers_of(self._viewer, *_IMAGES, result=path, run=run):
+        for layer, info in our_layers(self._viewer):
+            run = info.run
+            if info.role.fills and run is not None and (run.result.path, run.name) in waiting:
                 self._reload(layer, whole=whole)
 
     def _reload(self, layer: Image, *, whole: bool) -> None:
@@ -133,8 +136,3 @@ class LiveLayers(QObject):
         if tuple(layer.contrast_limits) == self._limits.get(layer):
             set_contrast(layer, contrast(layer.data, 1024 if whole else _QUICK))
             self._limits[layer] = tuple(layer.contrast_limits)
-
-
-def _key(about: LayerInfo) -> tuple[str, ...]:
-    """Tell attention and lattices of runs from each other."""
-    return about.role, str(about.result), about.run, about.part

@@ -8,14 +8,18 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from napari_stenhance.plugin.layer_info import LayerData, LayerInfo, pixel_space
+from napari_stenhance.plugin.images import run_title
+from napari_stenhance.plugin.layer_info import LayerData, LayerInfo, Role, pixel_space
+from napari_stenhance.results.runs import FieldRun
 
 if TYPE_CHECKING:
     from napari.layers import Layer
 
+    from napari_stenhance.results.run import Run
     from napari_stenhance.section.region import Region
     from napari_stenhance.section.section import Section
 
+REGION = Role("region", 7, covers=False)
 _COLOUR = "#00c8ff"
 _CORNERS = 64
 
@@ -32,7 +36,7 @@ def region_layer(
         "face_color": "transparent",
         # In pixels of the slide: about three pixels of the screen when a section fills it.
         "edge_width": 20 / (mpp or 1.0),
-        "metadata": LayerInfo("region", name, section=section).metadata(),
+        "metadata": LayerInfo(REGION, name, section=section).metadata(),
         **pixel_space(mpp),
     }
     polygons: list[NDArray[np.float64]] = []
@@ -40,6 +44,13 @@ def region_layer(
         parts = getattr(region.area, "geoms", [region.area])
         polygons = [np.asarray(p.exterior.coords)[:-1, ::-1] / (mpp or 1.0) for p in parts]
     return polygons, attributes, "shapes"
+
+
+def drawn_layers(run: Run, *, visible: bool) -> list[LayerData]:
+    """Make the layer of the region that a run is of, if it has one; it is always to be seen."""
+    del visible
+    region = run.result.region(run.name) if isinstance(run, FieldRun) else None
+    return [] if region is None else [region_layer(run_title(run), run.grid.mpp, region)]
 
 
 def polygons_um(layer: Layer, slide: Layer) -> list[shapely.Polygon]:

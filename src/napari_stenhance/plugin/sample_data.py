@@ -9,11 +9,11 @@ import napari
 from qtpy.QtCore import QEventLoop, Qt
 from qtpy.QtWidgets import QProgressDialog
 
+from napari_stenhance.phantoms.phantom import VERSION
+from napari_stenhance.phantoms.write import write_phantom
 from napari_stenhance.plugin.layers import open_layers
 from napari_stenhance.plugin.worker import Outcome, Running
 from napari_stenhance.running.job import Event, Job, Progress
-from napari_stenhance.section.phantom.phantom import VERSION
-from napari_stenhance.section.phantom.write import write_phantom
 from napari_stenhance.storage.cache import Cache
 
 if TYPE_CHECKING:

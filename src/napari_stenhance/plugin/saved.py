@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_stenhance.errors import InputError
-from napari_stenhance.storage.reading import reading
+from napari_stenhance.storage.reading import reading, zarr_has
 
 if TYPE_CHECKING:
     import zarr
@@ -21,11 +21,7 @@ EACH_POINT = ("size", "symbol", "border_width", "shown")
 
 def is_saved(path: Path) -> bool:
     """Tell, from one small file, whether a folder is what the writer saved, and whole."""
-    try:
-        content = json.loads((path / "zarr.json").read_text("utf-8"))
-        return KEY in content["attributes"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
+    return zarr_has(path, KEY)
 
 
 def saved_layers(path: Path) -> list[tuple[Any, dict[str, Any], str]]:
@@ -43,14 +39,14 @@ def saved_layers(path: Path) -> list[tuple[Any, dict[str, Any], str]]:
         raise InputError(msg)
     with reading(path, advice="save the layers again"):
         group = zarr.open_group(path, mode="r")
-        about: Any = group.attrs[KEY]
-        version = about["format_version"]
+        saved: Any = group.attrs[KEY]
+        version = saved["format_version"]
         newer = version > FORMAT_VERSION
     if newer:
         msg = f"{path}: saved in format {version}; update napari-stenhance to read it."
         raise InputError(msg)
     with reading(path, advice="save the layers again"):
-        return [_open(path, group, entry) for entry in about["layers"]]
+        return [_open(path, group, entry) for entry in saved["layers"]]
 
 
 def _open(

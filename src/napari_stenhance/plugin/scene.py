@@ -3,42 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from napari_stenhance.plugin.layer_info import (
     KEY,
     LayerData,
     LayerInfo,
-    Role,
     layer_info,
     layers_of,
+    our_layers,
     same_slide,
 )
-from napari_stenhance.plugin.layers import browse_title
-from napari_stenhance.plugin.levels import contrast, field_levels
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
-    from napari.layers import Image, Layer, Points
+    from napari.layers import Image, Layer
 
-    from napari_stenhance.methods.field import What
-
-_RANKS: dict[Role, int] = {
-    "slide": 0,
-    "browse": 1,
-    "gene": 1,
-    "attention": 1,
-    "imputed": 1,
-    "imputed gene": 1,
-    "domains": 2,
-    "painting": 3,
-    "spots": 4,
-    "lattice": 4,
-    "domain spots": 4,
-    "region": 5,
-}
-_COLOUR_BARS = {"gene", "browse", "attention", "imputed", "imputed gene"}
+    from napari_stenhance.results.proof import Kind
 
 
 def add_layers(viewer: ViewerModel, layers: Sequence[LayerData]) -> list[Layer]:
@@ -54,60 +35,67 @@ def add_layers(viewer: ViewerModel, layers: Sequence[LayerData]) -> list[Layer]:
     """
     from napari.layers import Layer as LayerClass
 
-    first = not len(viewer.layers)
-    added = []
+    first, active = not len(viewer.layers), viewer.layers.selection.active
+    added, images = [], []
     for data in layers:
         layer = LayerClass.create(*data)
-        about = layer_info(layer)
-        if about is not None and about.role in {"slide", "region"}:
-            there = [other.section for _, other in layers_of(viewer, about.role)]
-            if any(same_slide(about.section, section) for section in there):
+        info = layer_info(layer)
+        if info is not None and info.role.name in {"slide", "region"}:
+            sections = [other.section for _, other in layers_of(viewer, info.role.name)]
+            if any(same_slide(info.section, section) for section in sections):
                 continue
         viewer.add_layer(layer)
-        below = [n for n, other in enumerate(viewer.layers[:-1]) if _rank(other) <= _rank(layer)]
-        viewer.layers.move(len(viewer.layers) - 1, max(below, default=-1) + 1)
-        if about is not None and about.role in _COLOUR_BARS:
-            layer.colorbar.visible = True
+        if info is not None:
+            others = list(viewer.layers)[:-1]
+            below = [n for n, other in enumerate(others) if _rank(other) <= info.role.rank]
+            viewer.layers.move(len(others), max(below, default=-1) + 1)
+            if info.role.fills:
+                layer.colorbar.visible = True
+            if layer.visible and (info.role.fills or info.role.name == "slide"):
+                images.append(layer)
         added.append(layer)
     viewer.canvas.overlays.scale_bar.visible = True
-    images = [layer for layer in added if layer.visible and _rank(layer) <= _RANKS["gene"]]
-    if images:
-        viewer.layers.selection.active = images[-1]
+    # napari makes active what is added, also what is not seen.
+    if images or not any(layer.visible for layer in added):
+        viewer.layers.selection.active = images[-1] if images else active
     if first:
         viewer.reset_view()
     return added
 
 
-def _rank(layer: Layer) -> int:
+def _rank(layer: Layer) -> float:
     """Order our layers from the bottom up; those of others lie on top."""
-    about = layer_info(layer)
-    return len(_RANKS) if about is None else _RANKS[about.role]
+    info = layer_info(layer)
+    return float("inf") if info is None else info.role.rank
 
 
-def browse(layer: Image, gene: str, what: What = "latent") -> None:
-    """Show another gene, or its spread, in a browse layer."""
-    about: LayerInfo = layer.metadata[KEY]
-    assert about.field is not None
-    levels = field_levels(about.field, gene, what)
-    layer.metadata[KEY] = replace(about, gene=gene)
-    layer.data = levels
-    set_contrast(layer, contrast(levels))
-    layer.name = browse_title(layer.name.split(" browse:")[0], gene, about.field, what)
+def show_instead(
+    viewer: ViewerModel, layers: Sequence[LayerData], spared: Kind | None = None
+) -> None:
+    """Show layers of runs instead of what lay where they are; those that are there, again.
+
+    Parameters
+    ----------
+    viewer : Viewer
+    layers : sequence of tuple
+    spared : {"fields", "labels", "imputed"}, optional
+        Runs whose layers stay as they are.
+    """
+    infos: list[LayerInfo] = [attributes["metadata"][KEY] for _, attributes, _ in layers]
+    names = {info.name for info in infos}
+    for layer, info in our_layers(viewer):
+        stays = info.run is not None and info.run.kind == spared
+        if info.role.covers and info.name in names and not stays:
+            layer.visible = False
+    for data, info in zip(layers, infos, strict=True):
+        same = [layer for layer, other in our_layers(viewer) if other.key == info.key]
+        for layer in same:
+            layer.visible = data[1]["visible"]
+        if not same:
+            add_layers(viewer, [data])
 
 
 def set_contrast(layer: Image, limits: tuple[float, float]) -> None:
     """Set the contrast, and let its slider reach from zero to twice that."""
     layer.contrast_limits_range = (min(0.0, limits[0]), 2 * limits[1])
     layer.contrast_limits = limits
-
-
-def colour_spots(
-    layer: Points, gene: str, ends: tuple[float, float] | None = None
-) -> tuple[float, float]:
-    """Colour spots, or a lattice, by a gene; return what the first and last colour mean."""
-    about: LayerInfo = layer.metadata[KEY]
-    assert about.colours is not None
-    layer.metadata[KEY] = replace(about, gene=gene)
-    layer.face_color, ends = about.colours.paint(gene, ends)
-    layer.name = about.colours.label(about.name, gene)
-    return ends

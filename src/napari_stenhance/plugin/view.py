@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from npe2 import PluginManager
 from qtpy.QtCore import QTimer
 
 from napari_stenhance.plugin.widgets.section import SectionWidget
@@ -14,14 +15,14 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
 
 PLUGIN = "napari-stenhance"
-_DOCKS = ("Section", "Enhance genes", "Impute genes", "Genes", "Find domains")
 
 
 def add_docks(viewer: Viewer) -> SectionWidget:
     """Add the docks, one behind the other, and return that which opens things."""
+    widgets = PluginManager.instance().get_manifest(PLUGIN).contributions.widgets or ()
     docks = [
-        viewer.window.add_plugin_dock_widget(PLUGIN, name, tabify=n > 0)
-        for n, name in enumerate(_DOCKS)
+        viewer.window.add_plugin_dock_widget(PLUGIN, widget.display_name, tabify=n > 0)
+        for n, widget in enumerate(widgets)
     ]
     dock, section = docks[0]
     # A tab that has just been made comes to the front when the window is next drawn.

@@ -9,12 +9,12 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from napari_stenhance.methods.field import GeneField
-from napari_stenhance.results.about import ADVICE, KEY
-from napari_stenhance.results.ome import describe_image
+from napari_stenhance.results.attributes import ADVICE, KEY
+from napari_stenhance.results.field import GeneField
+from napari_stenhance.results.genes import create_image
 from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.storage.checked import folder_of, has_node, open_node
-from napari_stenhance.storage.pyramid import create_levels, open_levels
+from napari_stenhance.storage.pyramid import open_levels
 from napari_stenhance.storage.reading import reading
 from napari_stenhance.storage.tiles import Tile, tile_size, write_tile
 
@@ -34,26 +34,10 @@ def write_attention_tile(
     Tiles without tissue need not be written: they are NaN.
     """
     for n, crop_um in enumerate(crops_um):
-        levels = _levels(result, run, field, crop_um)
+        said, size = {"crop_um": crop_um, "run": run}, tile_size(field.latent[0])
+        name = f"{_FOLDER}/{crop_um:g}um"
+        levels = create_image(result.run_group(run), name, field.grid, size, said)
         write_tile(levels[0], tile, attention[..., n])
-
-
-def _levels(
-    result: ResultFolder, run: str, field: GeneField, crop_um: float
-) -> list[zarr.Array[Any]]:
-    """Make the levels of an image, or open them if they are there."""
-    name = f"{_FOLDER}/{crop_um:g}um"
-    there, group = has_node(result.run_group(run), name), result.run_group(run)
-    if there:
-        group = open_node(group, name, zarr.Group)
-    if not there or not group.attrs.get("created"):
-        group = result.run_group(run).create_group(name, overwrite=True)
-        tile = tile_size(field.latent[0])
-        levels = create_levels(group, field.grid.shape, tile=tile, dtype="f4", fill_value=np.nan)
-        describe_image(group, levels, field.grid)
-        group.attrs["stenhance"] = {"crop_um": crop_um, "run": run}
-        group.attrs["created"] = True
-    return open_levels(group, field.grid.shape)
 
 
 def written_attention(result: ResultFolder, run: str) -> dict[float, list[zarr.Array[Any]]]:

@@ -23,7 +23,7 @@ from napari_stenhance.results.domains import (
 from napari_stenhance.results.label_map import LABELS_MOST, raster_labels
 from napari_stenhance.results.palette import colour_of
 from napari_stenhance.results.result import ResultFolder
-from napari_stenhance.results.runs import made_alike
+from napari_stenhance.results.run import made_alike
 from napari_stenhance.results.summaries import (
     Domain,
     field_expression,
@@ -77,8 +77,8 @@ class DomainEdit:
         for domain in self.domains:
             if which in {domain.value, str(domain.value), domain.name}:
                 return domain
-        there = ", ".join(f"{d.value} ({d.name})" for d in self.domains)
-        msg = f"There is no domain {which} in {self.run.name}; there are: {there}."
+        names = ", ".join(f"{d.value} ({d.name})" for d in self.domains)
+        msg = f"There is no domain {which} in {self.run.name}; there are: {names}."
         raise InputError(msg)
 
     def rename(self, which: int | str, name: str) -> DomainEdit:
@@ -129,12 +129,12 @@ class DomainEdit:
         InputError
             If a value is no domain that can be.
         """
-        there = [int(value) for value in np.unique(painted) if value]
-        if there and not 0 < max(there) <= LABELS_MOST:
-            msg = f"Label {max(there)} was painted; domains can be 1 to {LABELS_MOST}."
+        values = [int(value) for value in np.unique(painted) if value]
+        if values and not 0 < max(values) <= LABELS_MOST:
+            msg = f"Label {max(values)} was painted; domains can be 1 to {LABELS_MOST}."
             raise InputError(msg)
         known = {d.value for d in self.domains} | set(self.merged)
-        new = tuple(Domain(v, f"Domain {v}", colour_of(v)) for v in there if v not in known)
+        new = tuple(Domain(v, f"Domain {v}", colour_of(v)) for v in values if v not in known)
         domains = sorted((*self.domains, *new), key=lambda d: d.value)
         return replace(self, domains=tuple(domains), painted=painted.astype(np.uint8))
 
@@ -159,17 +159,17 @@ class DomainEdit:
         InputError
             If another process is writing this result.
         """
-        run, about = self.run, self.run.about
+        run, attributes = self.run, self.run.attributes
         before, raster = self._rasters()
         identity = self._identity(raster)
-        found = self._spots(raster, before) if about["spots"] else self._superpixels(raster)
+        found = self._spots(raster, before) if attributes["spots"] else self._superpixels(raster)
         stem = run.name.split(_EDITED)[0] + _EDITED
-        kept = {key: about[key] for key in _KEPT}
+        kept = {key: attributes[key] for key in _KEPT}
         with ResultFolder.adding(
             run.result.path, stem, clear_dead_locks=clear_dead_locks
         ) as result:
-            there = made_alike(domain_runs(result), identity)
-            return there or write_run(result, stem, identity, kept, found)
+            made = made_alike(domain_runs(result), identity)
+            return made or write_run(result, stem, identity, kept, found)
 
     def is_saved_as(self, run: DomainRun) -> bool:
         """Tell whether a run is what saving this makes."""
@@ -219,7 +219,7 @@ class DomainEdit:
         )
 
     def _superpixels(self, raster: NDArray[np.uint8]) -> DomainRunContent:
-        source = self.run.about["field"]
+        source = self.run.attributes["field"]
         genes = self.run.result.field(source["run"])
         values = [d.value for d in self.domains]
         return DomainRunContent(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,16 +10,15 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from napari_stenhance.results.about import ADVICE, KEY, read_about, write_about
+from napari_stenhance.results.attributes import ADVICE, KEY, read_attributes, write_attributes
 from napari_stenhance.results.label_map import LABELS_MOST, LabelTile, write_labels
 from napari_stenhance.results.ome import describe_label
 from napari_stenhance.results.palette import colour_of, rgba
-from napari_stenhance.results.proof import check_run, record_files
+from napari_stenhance.results.proof import check_run
 from napari_stenhance.results.result import TILE, ResultFolder, free_name
-from napari_stenhance.results.runs import run_of
+from napari_stenhance.results.run import Run, run_of
 from napari_stenhance.results.summaries import Domain, Expression, domain_table
 from napari_stenhance.results.tables import read_table, write_table
-from napari_stenhance.running.job import Job
 from napari_stenhance.section.grid import Grid
 from napari_stenhance.storage.checked import folder_of, has_node, open_node
 from napari_stenhance.storage.pyramid import open_levels
@@ -33,42 +31,21 @@ if TYPE_CHECKING:
 LABEL, CONFIDENCE, EMBEDDING = "domain", "domain_confidence", "X_stamgc"
 
 
-@dataclass(frozen=True)
-class DomainRun:
-    """Domains that were found, or edited, and are complete.
+class DomainRun(Run):
+    """Domains that were found, or edited; `<run>-edited` if a person changed them."""
 
-    Attributes
-    ----------
-    result : ResultFolder
-    name : str
-        `<method>-<preset>`, "-2" … if other options took it; `<run>-edited` if a person changed it.
-    """
+    kind = "labels"
 
-    result: ResultFolder
-    name: str
-
-    @property
-    def group(self) -> zarr.Group:
-        """The label image."""
-        return open_node(self.result.group, f"labels/{self.name}", zarr.Group)
-
-    @property
-    def about(self) -> dict[str, Any]:
-        """Provenance: options, inputs with hashes, seed, versions, criterion, grid."""
-        about = read_about(self.group, proven=self.result.proven)
-        with reading(self.result.path / "labels" / self.name, advice=ADVICE):
-            _check(about)
-        return about
+    def _check(self, attributes: Mapping[str, Any]) -> None:
+        domains = [Domain(**one) for one in attributes["domains"]]
+        if not all(0 < d.value <= LABELS_MOST and isinstance(d.name, str) for d in domains):
+            msg = "its domains are not what they should be"
+            raise ValueError(msg)
 
     @property
     def domains(self) -> tuple[Domain, ...]:
         """The domains, by their values."""
-        return tuple(Domain(**one) for one in self.about["domains"])
-
-    @property
-    def grid(self) -> Grid:
-        """Where the label image lies."""
-        return Grid.from_dict(self.about["grid"])
+        return tuple(Domain(**one) for one in self.attributes["domains"])
 
     @property
     def levels(self) -> list[zarr.Array[Any]]:
@@ -78,21 +55,21 @@ class DomainRun:
     @property
     def criterion(self) -> str:
         """What the number of domains was chosen by; empty if it was given."""
-        return str(self.about["criterion"])
+        return str(self.attributes["criterion"])
 
     @property
     def scores(self) -> tuple[tuple[int, float], ...]:
         """The criterion for each number that was tried; more is better."""
-        return tuple((int(k), float(score)) for k, score in self.about["scores"])
+        return tuple((int(k), float(score)) for k, score in self.attributes["scores"])
 
     @property
     def chosen(self) -> int:
         """How many domains were found, before any edit."""
-        return int(self.about["n_domains"])
+        return int(self.attributes["n_domains"])
 
     def spots(self) -> ad.AnnData | None:
         """Read the spots with their domains; None for superpixels."""
-        key = self.about["spots"]
+        key = self.attributes["spots"]
         return None if key is None else read_table(self.result.group, f"tables/{key}")
 
     def table(self) -> ad.AnnData:
@@ -102,6 +79,15 @@ class DomainRun:
     def summary(self) -> pd.DataFrame:
         """Read, for each domain, how much there is of it and what marks it."""
         return read_table(self.result.group, f"tables/{self.name}/obs")
+
+    def describe(self) -> list[str]:
+        """Say how many domains there are, and of what."""
+        unit = "µm" if self.grid.unit == "micrometer" else "px"
+        chosen = f", their number by {self.criterion}" if self.criterion else ""
+        of = "superpixels" if self.attributes["spots"] is None else "spots"
+        rows, columns = self.grid.shape
+        said = f"Domains {self.name}: {len(self.domains)} domains{chosen}, of {of}, on "
+        return [f"{said}{rows} × {columns} pixels of {self.grid.pitch_um:g} {unit}"]
 
 
 def domain_runs(result: ResultFolder) -> tuple[DomainRun, ...]:
@@ -123,7 +109,7 @@ def _listed(labels: zarr.Group, *, proven: bool) -> list[str]:
     if "ome" not in labels.attrs and KEY not in labels.attrs:
         return []
     if proven:
-        read_about(labels, proven=True)
+        read_attributes(labels, proven=True)
     with reading(folder_of(labels) / "zarr.json", advice=ADVICE):
         ome: Any = labels.attrs["ome"]
         return [_name(name) for name in ome["labels"]]
@@ -134,21 +120,6 @@ def _name(name: Any) -> str:
         msg = f"{name!r} is no name of a label image"
         raise ValueError(msg)
     return name
-
-
-def _check(about: Mapping[str, Any]) -> None:
-    """Check what is used of a run's attributes, which format 1 does not prove.
-
-    Raises
-    ------
-    ValueError
-        If it cannot be.
-    """
-    Grid.from_dict(about["grid"])
-    domains = [Domain(**one) for one in about["domains"]]
-    if not all(0 < d.value <= LABELS_MOST and isinstance(d.name, str) for d in domains):
-        msg = "its domains are not what they should be"
-        raise ValueError(msg)
 
 
 def domain_run(result: ResultFolder, name: str = "") -> DomainRun:
@@ -263,9 +234,8 @@ def write_run(
     """
     done = domain_runs(result)
     name = free_name(stem, {run.name for run in done})
-    spots = (
-        None if found.spots is None else free_name("spots", {run.about["spots"] for run in done})
-    )
+    taken = {run.attributes["spots"] for run in done}
+    spots = None if found.spots is None else free_name("spots", taken)
     labels, tables = (result.group.require_group(n) for n in ("labels", "tables"))
     group = labels.create_group(name, overwrite=True)
     levels, pixels = write_labels(group, found.grid.shape, found.label, TILE)
@@ -285,19 +255,14 @@ def write_run(
         domain_table(found.domains, found.number, what, pixels, found.grid, found.expression),
     )
     others = [other for other in _listed(labels, proven=result.proven) if other != name]
-    write_about(labels, {}, ome={"version": "0.5", "labels": [*others, name]})
+    write_attributes(labels, {}, ome={"version": "0.5", "labels": [*others, name]})
     written = [f"labels/{name}", f"tables/{name}", *([f"tables/{spots}"] if spots else [])]
-    record_files(result.path, "labels", name, written, Job())
-    about = {
-        "identity": json.loads(json.dumps(identity)),
+    return DomainRun(result, name).finish(
+        written,
+        identity,
+        found.grid,
         **provenance,
-        "grid": found.grid.to_json(),
-        "domains": [asdict(d) for d in found.domains],
-        "spots": spots,
-        "field": found.field,
-        "complete": True,
-    }
-    # Last: without it the run is not there.
-    write_about(group, about)
-    result.log("complete", run=name)
-    return DomainRun(result, name)
+        domains=[asdict(d) for d in found.domains],
+        spots=spots,
+        field=found.field,
+    )

@@ -9,16 +9,16 @@ from urllib.parse import quote
 import numpy as np
 import zarr
 
-from napari_stenhance.methods.field import GeneField
-from napari_stenhance.results.about import ADVICE, KEY
+from napari_stenhance.results.attributes import ADVICE, KEY
+from napari_stenhance.results.gene_source import GeneSource
 from napari_stenhance.results.ome import describe_image
 from napari_stenhance.results.proof import is_recorded, record_files
-from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.running.job import Job
+from napari_stenhance.section.grid import Grid
 from napari_stenhance.storage.checked import folder_of, has_node, open_node
 from napari_stenhance.storage.pyramid import coarsen_all, create_levels, mean_pool, open_levels
 from napari_stenhance.storage.reading import reading
-from napari_stenhance.storage.tiles import Tile, missing_tiles, tile_size, write_tile
+from napari_stenhance.storage.tiles import Tile, missing_tiles, write_tile
 
 
 def gene_id(gene: str) -> str:
@@ -27,77 +27,88 @@ def gene_id(gene: str) -> str:
     return encoded.replace(".", "%2E", 1) if encoded.startswith(".") else encoded
 
 
-def gene_group(result: ResultFolder, run: str, gene: str) -> zarr.Group | None:
+def gene_group(run: GeneSource, gene: str) -> zarr.Group | None:
     """Return the image group of a gene, if it was written."""
-    group, name = result.run_group(run), f"genes/{gene_id(gene)}"
-    return open_node(group, name, zarr.Group) if has_node(group, name) else None
+    name = f"genes/{gene_id(gene)}"
+    return open_node(run.group, name, zarr.Group) if has_node(run.group, name) else None
 
 
-def create_gene(
-    result: ResultFolder, run: str, field: GeneField, gene: str
-) -> list[zarr.Array[Any]]:
+def create_gene(run: GeneSource, gene: str) -> list[zarr.Array[Any]]:
     """Make the levels of a gene's image, or open them if they are there."""
-    group = gene_group(result, run, gene)
+    said = {"gene": gene, "unit": run.unit, "run": run.name}
+    # The tiles that it is looked at in: one that is there is one that can be written.
+    tile = run.levels(gene).tile
+    return create_image(run.group, f"genes/{gene_id(gene)}", run.grid, tile, said)
+
+
+def create_image(
+    parent: zarr.Group, name: str, grid: Grid, tile: int, said: dict[str, Any]
+) -> list[zarr.Array[Any]]:
+    """Make the levels of an image that says what it is, or open them if they are there."""
+    group = open_node(parent, name, zarr.Group) if has_node(parent, name) else None
     if group is None or not group.attrs.get("created"):
-        group = result.run_group(run).create_group(f"genes/{gene_id(gene)}", overwrite=True)
-        # The field's own tiles: one that was predicted is one that can be written.
-        tile = tile_size(field.latent[0])
-        levels = create_levels(group, field.grid.shape, tile=tile, dtype="f4", fill_value=np.nan)
-        describe_image(group, levels, field.grid)
-        group.attrs["stenhance"] = {"gene": gene, "unit": field.unit, "run": run}
+        group = parent.create_group(name, overwrite=True)
+        levels = create_levels(group, grid.shape, tile=tile, dtype="f4", fill_value=np.nan)
+        describe_image(group, levels, grid)
+        group.attrs[KEY] = said
         group.attrs["created"] = True
-    return open_levels(group, field.grid.shape)
+    return open_levels(group, grid.shape)
 
 
 def write_gene_tile(
-    levels: Sequence[zarr.Array[Any]], field: GeneField, gene: str, tile: Tile
+    levels: Sequence[zarr.Array[Any]], run: GeneSource, gene: str, tile: Tile
 ) -> None:
-    """Write one tile of a gene's image, from latents that are written."""
-    write_tile(levels[0], tile, field.image(gene, 0, tile.rows, tile.columns))
+    """Write one tile of a gene's image, from what is there."""
+    write_tile(levels[0], tile, run.levels(gene).read(0, *tile.index))
 
 
-def write_gene(result: ResultFolder, run: str, field: GeneField, gene: str, job: Job) -> None:
-    """Write one gene of a field as an OME-Zarr image, tile by tile; go on where it stopped."""
-    levels = create_gene(result, run, field, gene)
-    missing = missing_tiles(levels[0])
+def write_gene(run: GeneSource, gene: str, job: Job) -> None:
+    """Write one gene as an OME-Zarr image, tile by tile; go on where it stopped.
+
+    Raises
+    ------
+    InputError
+        If there is no such gene.
+    """
+    if is_written(run, gene):
+        return
+    images, levels = create_gene(run, gene), run.levels(gene)
+    alike = images[:1] if run.pooled else images
+    missing = [(n, tile) for n, image in enumerate(alike) for tile in missing_tiles(image)]
     with job.stage(f"Writing {gene}", len(missing)) as stage:
-        for tile in missing:
-            write_gene_tile(levels, field, gene, tile)
+        for n, tile in missing:
+            write_tile(images[n], tile, levels.read(n, *tile.index))
             stage.advance()
-    coarsen_all(levels, mean_pool)
-    if result.run_attributes(run)["complete"]:
-        record_files(result.path, "fields", run, [_part(run, gene)], job)
+    if run.pooled:
+        coarsen_all(images, mean_pool)
+    if run.complete:
+        record_files(run.result.path, run.kind, run.name, [_part(run, gene)], job)
 
 
-def is_written(result: ResultFolder, run: str, gene: str) -> bool:
+def is_written(run: GeneSource, gene: str) -> bool:
     """Tell whether the image of a gene is there as a whole, and its files are recorded."""
-    group = gene_group(result, run, gene)
+    group = gene_group(run, gene)
     return (
         group is not None
         and not any(missing_tiles(level) for level in open_levels(group))
-        and is_recorded(result.path, "fields", run, _part(run, gene))
+        and is_recorded(run.result.path, run.kind, run.name, _part(run, gene))
     )
 
 
-def _part(run: str, gene: str) -> str:
-    return f"fields/{run}/genes/{gene_id(gene)}"
+def _part(run: GeneSource, gene: str) -> str:
+    return f"{run.kind}/{run.name}/genes/{gene_id(gene)}"
 
 
-def written_genes(result: ResultFolder, run: str) -> tuple[str, ...]:
+def written_genes(run: GeneSource) -> tuple[str, ...]:
     """Name the genes of a run whose images were begun, in the order of their names."""
-    return genes_in(result.run_group(run))
-
-
-def genes_in(group: zarr.Group) -> tuple[str, ...]:
-    """Name the genes whose images a group holds, in the order of their names."""
-    if not has_node(group, "genes"):
+    if not has_node(run.group, "genes"):
         return ()
-    images = open_node(group, "genes", zarr.Group)
+    images = open_node(run.group, "genes", zarr.Group)
     genes: list[str] = []
     for folder in folder_of(images).iterdir():
         # One without attributes was being made when the process was killed.
         if (folder / "zarr.json").is_file():
-            about: Any = open_node(images, folder.name, zarr.Group).attrs.get(KEY)
+            said: Any = open_node(images, folder.name, zarr.Group).attrs.get(KEY)
             with reading(folder / "zarr.json", advice=ADVICE):
-                genes += [] if about is None else [str(about["gene"])]
+                genes += [] if said is None else [str(said["gene"])]
     return tuple(sorted(genes))

@@ -1,10 +1,9 @@
-"""Imputation runs of a result: a table of spots with every gene, and images of them."""
+"""Imputation runs of a result: a table of spots with every gene, laid over the section."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -12,21 +11,22 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from napari_stenhance.errors import InputError
-from napari_stenhance.results.about import ADVICE, KEY, read_about, write_about
-from napari_stenhance.results.genes import gene_id, genes_in
+from napari_stenhance.methods.decoder import gene_index
+from napari_stenhance.results.attributes import ADVICE, KEY
+from napari_stenhance.results.field import What
+from napari_stenhance.results.gene_source import GeneSource, Origin
+from napari_stenhance.results.genes import written_genes
 from napari_stenhance.results.label_map import nearest_positions, reach_um, write_positions
 from napari_stenhance.results.ome import describe_image
-from napari_stenhance.results.proof import check_run, is_recorded, record_files
+from napari_stenhance.results.proof import check_run
 from napari_stenhance.results.result import TILE, ResultFolder, free_name
-from napari_stenhance.results.runs import run_of
+from napari_stenhance.results.run import run_of
 from napari_stenhance.results.tables import read_table, write_table
-from napari_stenhance.running.job import Job
 from napari_stenhance.section.grid import Grid
 from napari_stenhance.storage.checked import checked, folder_of, has_node, open_node
-from napari_stenhance.storage.pyramid import create_levels, open_levels
+from napari_stenhance.storage.levels import Levels
+from napari_stenhance.storage.pyramid import majority_pool, open_levels
 from napari_stenhance.storage.reading import reading
-from napari_stenhance.storage.tiles import missing_tiles, tile_size, write_tile
 
 if TYPE_CHECKING:
     import anndata as ad
@@ -42,38 +42,23 @@ UNIT = "log1p CP10k"
 Layer = Literal["log1p_cp10k", "spread"]
 
 
-@dataclass(frozen=True)
-class ImputedRun:
-    """A run of an imputation that is complete.
+class ImputedRun(GeneSource):
+    """A run of an imputation: a table of spots of its name, and where each pixel's spot is."""
 
-    Attributes
-    ----------
-    result : ResultFolder
-    name : str
-        `<method>-<preset>`, "-2" … if other options took it; also that of its table.
-    """
+    kind = "imputed"
+    pooled = False
+    unit = UNIT
 
-    result: ResultFolder
-    name: str
+    def _check(self, attributes: Mapping[str, Any]) -> None:
+        int(attributes["number"])
 
     @property
-    def group(self) -> zarr.Group:
-        """Where its rasters lie."""
-        return open_node(self.result.group, f"imputed/{self.name}", zarr.Group)
+    def number(self) -> int:
+        """How many imputations the result had before it."""
+        return int(self.attributes["number"])
 
     @property
-    def about(self) -> dict[str, Any]:
-        """Provenance: options, inputs with hashes, seed, versions, what matched, grid."""
-        return read_about(self.group, proven=self.result.proven)
-
-    @property
-    def grid(self) -> Grid:
-        """Where its images lie."""
-        with reading(self.result.path / "imputed" / self.name, advice=ADVICE):
-            return Grid.from_dict(self.about["grid"])
-
-    @property
-    def levels(self) -> list[zarr.Array[Any]]:
+    def index(self) -> list[zarr.Array[Any]]:
         """Which spot each pixel shows, finest level first; -1 where there is none."""
         return open_levels(open_node(self.group, "index", zarr.Group), self.grid.shape)
 
@@ -87,6 +72,33 @@ class ImputedRun:
         """Genes of the table."""
         return tuple(map(str, self.var.index))
 
+    @cached_property
+    def imputed(self) -> frozenset[str]:
+        """Genes that were not measured."""
+        return frozenset(map(str, self.var.index[self.var[IMPUTED].to_numpy(bool)]))
+
+    def origin(self, gene: str) -> Origin:
+        """Tell whether a gene was imputed, or measured and is shown as it was."""
+        return "imputed" if gene in self.imputed else "measured"
+
+    @property
+    def shown_first(self) -> str:
+        """The most variable of those that were imputed."""
+        return str(self.attributes["first"])
+
+    @property
+    def held_out_r(self) -> NDArray[np.float32]:
+        """Pearson's r of measured genes while they were hidden, over spots."""
+        return self._of_genes(HOLDOUT_R)
+
+    @property
+    def held_out_r_given_depth(self) -> NDArray[np.float32]:
+        """The same with the log total count of the spots held constant."""
+        return self._of_genes(HOLDOUT_R_GIVEN_DEPTH)
+
+    def _of_genes(self, column: str) -> NDArray[np.float32]:
+        return self.var.reindex(columns=[column])[column].to_numpy(np.float32)
+
     def index_of(self, gene: str) -> int:
         """Find a gene.
 
@@ -95,13 +107,7 @@ class ImputedRun:
         InputError
             If it is not in the table.
         """
-        try:
-            return self.genes.index(gene)
-        except ValueError:
-            alike = [g for g in self.genes if g.lower() == str(gene).lower()]
-            hint = f"did you mean {alike[0]}?" if alike else "impute it too."
-            msg = f"Gene {gene!r} is not among the {len(self.genes)} of the run {self.name}; {hint}"
-            raise InputError(msg) from None
+        return gene_index(gene, self.genes, "impute it too.")
 
     def values(self, gene: str, layer: Layer = LOG) -> NDArray[np.float32]:
         """Read one gene for every spot, in log1p CP10k, or its spread; the rest stays on disk.
@@ -118,7 +124,7 @@ class ImputedRun:
         )
         with reading(self.result.path / where, f"the gene {gene}", ADVICE):
             first, last = (int(n) for n in indptr[column : column + 2])  # type: ignore[union-attr]
-            values = np.zeros(self.about["spots"], np.float32)
+            values = np.zeros(self.attributes["spots"], np.float32)
             spots = np.asarray(indices[first:last])
             if len(spots) and spots.min() < 0:
                 msg = "it names spots that there are not"
@@ -126,28 +132,64 @@ class ImputedRun:
             values[spots] = data[first:last]
         return values
 
+    def levels(self, gene: str, what: What = "expression") -> Levels:
+        """Lay a gene, or its spread, over the section: each pixel shows its nearest spot.
+
+        Raises
+        ------
+        InputError
+            If the gene is not in the table, or its values are damaged.
+        """
+        # A pixel without a spot, -1, takes the last.
+        values = np.append(self.values(gene, LOG if what == "expression" else SPREAD), np.nan)
+        if what == "spread" and gene not in self.imputed:
+            # What was measured has no spread.
+            values[:] = np.nan
+        values, index = values.astype(np.float32), Levels.from_arrays(self.index, majority_pool)
+        return replace(index, read=lambda *tile: values[index.read(*tile)])
+
     def table(self) -> ad.AnnData:
         """Read the spots with every gene."""
         return read_table(self.result.group, f"tables/{self.name}")
 
+    def trust(self, gene: str) -> str:
+        """Say how far a gene can be trusted: by its r while hidden, or by that of the others."""
+        row = self.var.loc[gene]
+        if gene in self.imputed:
+            known = self._median("Measured genes, while hidden: median r = {:.2f}.")
+            return f"{gene} was not measured. Its spread: {row[SPREAD]:.2f} {UNIT}.{known}"
+        shown = f"{gene} was measured, and shown as it was; "
+        if np.isnan(row[HOLDOUT_R]):
+            return f"{shown}how well it is predicted is not known."
+        given = row.get(HOLDOUT_R_GIVEN_DEPTH, np.nan)
+        beyond = "" if np.isnan(given) else f" ({given:.2f} with depth held constant)"
+        return f"{shown}while hidden, r = {row[HOLDOUT_R]:.2f}{beyond}."
+
+    def _median(self, words: str) -> str:
+        r = self.var[HOLDOUT_R].median()
+        return "" if np.isnan(r) else f" {words.format(r)}"
+
+    def describe(self) -> list[str]:
+        """Say what was imputed, and how well."""
+        cells, number = self.identity["cells"]["name"], len(self.imputed)
+        known = self._median("of hidden genes, median r {:.2f}")
+        said = f"Imputed {self.name}: {number} genes from {cells}, "
+        said += f"{len(self.genes) - number} as measured, of {self.attributes['spots']} spots"
+        said += f"{known and ';'}{known}; {len(written_genes(self))} written as images"
+        return [said, f"  {self.attributes['matched']}"]
+
 
 def imputed_runs(result: ResultFolder) -> tuple[ImputedRun, ...]:
     """List the imputation runs of a result that are complete, oldest first."""
-    if not has_node(result.group, "imputed"):
+    if not has_node(result.group, ImputedRun.kind):
         return ()
-    group, proven = open_node(result.group, "imputed", zarr.Group), result.proven
-    whole: list[tuple[int, str]] = []
-    for folder in folder_of(group).iterdir():
-        # What a killed process left has no attributes yet.
-        if not (folder / "zarr.json").is_file():
-            continue
-        run = open_node(group, folder.name, zarr.Group)
-        if KEY in run.attrs:
-            about = read_about(run, proven=proven)
-            check_run(result.path, "imputed", folder.name, proven=proven)
-            with reading(folder / "zarr.json", advice=ADVICE):
-                whole.append((int(about["number"]), folder.name))
-    return tuple(ImputedRun(result, name) for _, name in sorted(whole))
+    folders = folder_of(open_node(result.group, ImputedRun.kind, zarr.Group)).iterdir()
+    # What a killed process left has no attributes yet.
+    found = [ImputedRun(result, f.name) for f in folders if (f / "zarr.json").is_file()]
+    runs = [run for run in found if KEY in run.group.attrs]
+    for run in runs:
+        check_run(result.path, run.kind, run.name, proven=result.proven)
+    return tuple(sorted(runs, key=lambda run: (run.number, run.name)))
 
 
 def imputed_run(result: ResultFolder, name: str = "") -> ImputedRun:
@@ -197,65 +239,5 @@ def write_imputation(
     index = group.create_group("index")
     levels = write_positions(index, grid.shape, nearest_positions(xy, grid, reach_um(xy)), TILE)
     describe_image(index, levels, grid)
-    record_files(result.path, "imputed", name, [f"imputed/{name}", f"tables/{name}"], Job())
-    about = {
-        "identity": json.loads(json.dumps(identity)),
-        **provenance,
-        "grid": grid.to_json(),
-        "number": len(done),
-        "complete": True,
-    }
-    # Last: without it the run is not there.
-    write_about(group, about)
-    result.log("complete", run=name)
-    return ImputedRun(result, name)
-
-
-# Images of genes
-
-
-def written_gene(run: ImputedRun, gene: str) -> zarr.Group | None:
-    """Return the image of a gene, if it was written."""
-    name = f"genes/{gene_id(gene)}"
-    if not has_node(run.group, name):
-        return None
-    found = open_node(run.group, name, zarr.Group)
-    return found if KEY in found.attrs else None
-
-
-def write_imputed_image(run: ImputedRun, gene: str) -> None:
-    """Write one gene as an OME-Zarr image, unless it is there; every level as it is browsed.
-
-    Raises
-    ------
-    InputError
-        If the gene is not in the table.
-    """
-    # A pixel without a spot, -1, takes the last.
-    values = np.append(run.values(gene), np.float32(np.nan))
-    root, part = run.result.path, f"imputed/{run.name}/genes/{gene_id(gene)}"
-    if written_gene(run, gene) is not None:
-        if not is_recorded(root, "imputed", run.name, part):
-            record_files(root, "imputed", run.name, [part], Job())
-        return
-    group, index = run.group.create_group(f"genes/{gene_id(gene)}", overwrite=True), run.levels
-    tile = tile_size(index[0])
-    levels = create_levels(group, run.grid.shape, tile=tile, dtype="f4", fill_value=np.nan)
-    for level, spots in zip(levels, index, strict=True):
-        for each in missing_tiles(level):
-            write_tile(level, each, values[np.asarray(spots[each.rows, each.columns])])
-    describe_image(group, levels, run.grid)
-    # Last: without it the image is not there.
-    group.attrs[KEY] = {"gene": gene, "unit": UNIT, "run": run.name}
-    record_files(root, "imputed", run.name, [part], Job())
-
-
-def written_images(run: ImputedRun) -> tuple[str, ...]:
-    """Name the genes whose images were written, in the order of their names."""
-    return genes_in(run.group)
-
-
-def best_predicted(run: ImputedRun, number: int) -> Sequence[tuple[str, float]]:
-    """Name the genes that were predicted best while they were hidden, best first."""
-    r = run.var[HOLDOUT_R].dropna().sort_values(ascending=False, kind="stable")
-    return [(str(gene), float(value)) for gene, value in r.head(number).items()]
+    parts = [f"imputed/{name}", f"tables/{name}"]
+    return ImputedRun(result, name).finish(parts, identity, grid, **provenance, number=len(done))

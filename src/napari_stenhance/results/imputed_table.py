@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     import anndata as ad
     import pandas as pd
 
-_BYTES_EACH = 16
 # Fixed, and not by memory: how much is predicted at once may change the last bit of a value.
 _GENES_AT_ONCE = 512
 
@@ -69,27 +68,10 @@ class Wanted:
                 raise InputError(msg, option="genes")
             measured = tuple(map(str, spots.var_names))
             return cls(measured + only, measured, only)
-        there = (*map(str, spots.var_names), *only)
-        named = named_genes(given, there, "the genes of spots and cells")
+        every = (*map(str, spots.var_names), *only)
+        named = named_genes(given, every, "the genes of spots and cells")
         measured = tuple(gene for gene in named if gene in ours)
         return cls(named, measured, tuple(gene for gene in named if gene not in ours))
-
-    def check_size(self, spots: int, job: Job) -> None:
-        """Refuse a table that would not fit into the job's memory budget.
-
-        Raises
-        ------
-        InputError
-            If it is too large.
-        """
-        needed = spots * len(self.imputed) * _BYTES_EACH
-        if needed > job.memory_bytes:
-            msg = (
-                f"A table of {spots} spots × {len(self.imputed)} imputed genes takes "
-                f"{needed / 1e9:.1f} GB, and {job.memory_bytes / 1e9:.1f} GB are left for it; "
-                "choose fewer genes."
-            )
-            raise InputError(msg, option="genes")
 
 
 def imputed_table(
@@ -98,7 +80,7 @@ def imputed_table(
     cells: CellReference,
     fitted: FittedImputation,
     wanted: Wanted,
-    about: dict[str, Any],
+    provenance: dict[str, Any],
     job: Job,
 ) -> ad.AnnData:
     """Put measured and imputed genes into one table.
@@ -111,7 +93,7 @@ def imputed_table(
     cells : CellReference
     fitted : FittedImputation
     wanted : Wanted
-    about : dict
+    provenance : dict
         Kept as `uns["stenhance_imputation"]`.
     job : Job
 
@@ -143,7 +125,7 @@ def imputed_table(
         var[name] = values.to_numpy(np.float32)
     var[SPREAD] = mean
     kept = attach(spots, geometry_of(spots))
-    obsm, uns = dict(kept.obsm), {**kept.uns, "stenhance_imputation": about}
+    obsm, uns = dict(kept.obsm), {**kept.uns, "stenhance_imputation": provenance}
     if fitted.groups:
         # No data frame: names of clusters may hold what names of columns in files may not.
         obsm[COMPOSITION] = fitted.composition()
@@ -221,12 +203,12 @@ def _matrices(
     ends = first + number * np.arange(1, imputed + 1)
     indptr = np.concatenate([measured.indptr, ends]).astype(kind)
     none = np.zeros(len(wanted.measured) + 1)
-    own = np.concatenate([none, ends - first]).astype(kind)
+    spread_ends = np.concatenate([none, ends - first]).astype(kind)
     shape = (number, len(wanted.measured) + imputed)
     return (
         sp.csc_matrix((data["X"], indices, indptr), shape, copy=False),
         sp.csc_matrix((data[LOG], indices, indptr), shape, copy=False),
-        sp.csc_matrix((spread.ravel(), indices[first:], own), shape, copy=False),
+        sp.csc_matrix((spread.ravel(), indices[first:], spread_ends), shape, copy=False),
     )
 
 

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import zarr
 
-from napari_stenhance.errors import InputError
-from napari_stenhance.results.export import about_prediction, genes_table
+from napari_stenhance.results.predictions import about_prediction, genes_table
 from napari_stenhance.results.proof import record_files
 from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.results.tables import write_table
@@ -20,30 +19,12 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from napari_stenhance.methods.field import Decoder
+    from napari_stenhance.methods.decoder import Decoder
     from napari_stenhance.methods.protocol import Latent
     from napari_stenhance.section.lattice import FinerLattice
     from napari_stenhance.section.section import Section
 
 _KEY = "lattices"
-
-
-def check_size(points: int, genes: int, job: Job) -> None:
-    """Refuse a table that would not fit into the job's memory budget.
-
-    Raises
-    ------
-    InputError
-        If it is too large.
-    """
-    needed = points * genes * 4
-    if needed > job.memory_bytes:
-        msg = (
-            f"A lattice of {points} points × {genes} genes takes {needed / 1e9:.1f} GB, and "
-            f"{job.memory_bytes / 1e9:.1f} GB are left for it; choose fewer genes, or a "
-            "coarser lattice."
-        )
-        raise InputError(msg, option="genes")
 
 
 def lattice_table(
@@ -82,10 +63,10 @@ def lattice_table(
         },
         index=pd.Index(np.where(measured, nearest, between)),
     )
-    own = section.geometry()
+    spot = section.geometry()
     # So that neither circles nor squares overlap where they are drawn.
     geometry = SpotGeometry(
-        own.spot_diameter_um / s, own.spot_shape, own.pitch_um / s, "micrometer"
+        spot.spot_diameter_um / s, spot.spot_shape, spot.pitch_um / s, "micrometer"
     )
     genes = np.arange(len(decoder.genes))
     obsm: dict[str, NDArray[Any]] = {"spatial": points.xy[keep], "array": array_xy}

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from napari_stenhance.results.about import ADVICE
+from napari_stenhance.results.attributes import ADVICE
 from napari_stenhance.running.job import Job
 from napari_stenhance.storage.manifest import (
     Manifest,

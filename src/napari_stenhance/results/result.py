@@ -16,17 +16,18 @@ import zarr
 from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
-from napari_stenhance.methods.field import Decoder, GeneField
-from napari_stenhance.results.about import (
+from napari_stenhance.methods.decoder import Decoder
+from napari_stenhance.results.attributes import (
     ADVICE,
     KEY,
     check_root,
-    check_run_about,
     describe_input,
-    read_about,
+    read_attributes,
+    read_run_attributes,
     sealed,
-    write_about,
+    write_attributes,
 )
+from napari_stenhance.results.field import GeneField
 from napari_stenhance.results.ome import describe_label, pitch_of
 from napari_stenhance.results.proof import check_run, record_files
 from napari_stenhance.running.job import Job
@@ -38,13 +39,13 @@ from napari_stenhance.storage.atomic import atomic_path, is_free, sweep
 from napari_stenhance.storage.checked import has_node, open_node, read_whole
 from napari_stenhance.storage.lock import held
 from napari_stenhance.storage.pyramid import any_pool, coarsen_all, create_levels, open_levels
-from napari_stenhance.storage.reading import reading
+from napari_stenhance.storage.reading import reading, zarr_has
 from napari_stenhance.storage.tile_cache import TileCache
 from napari_stenhance.storage.tiles import FILES, sweep_partial
 from napari_stenhance.storage.writing import writing
 
 if TYPE_CHECKING:
-    from napari_stenhance.features.extract import TissueKind
+    from napari_stenhance.features.masks import TissueKind
 
 FORMAT_VERSION = 2
 """Since 2, chunks and attributes carry checksums, and complete runs have a manifest."""
@@ -57,7 +58,7 @@ _COARSE_UM = 12.0
 _LOCK = ".lock"
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class ResultFolder:
     """Everything that was computed for one section, in one zarr v3 group.
 
@@ -67,22 +68,34 @@ class ResultFolder:
     group : zarr.Group
     tiles : TileCache
         Where its fields keep tiles that were read.
+    attributes : dict
+        What it says of itself: format version, slide (or, without one, spots), names of fields.
     """
 
     path: Path
     group: zarr.Group
-    tiles: TileCache = field(default_factory=TileCache, repr=False, compare=False)
+    tiles: TileCache = field(default_factory=TileCache, repr=False)
+    attributes: dict[str, Any] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Read its attributes.
+
+        Raises
+        ------
+        InputError
+            If they are damaged.
+        """
+        with reading(self.path / "zarr.json", "what it says of itself", ADVICE):
+            said: Any = self.group.attrs[KEY]
+            self.attributes = read_attributes(self.group, proven=said["format_version"] > 1)
+            check_root(self.attributes)
 
     # Opening
 
     @classmethod
     def is_result(cls, path: Path) -> bool:
         """Tell, from one small file, whether a folder is a result."""
-        try:
-            content = json.loads((path / "zarr.json").read_text("utf-8"))
-            return KEY in content["attributes"]
-        except (OSError, ValueError, KeyError, TypeError):
-            return False
+        return zarr_has(path, KEY)
 
     @classmethod
     def open(cls, path: str | Path, tiles: TileCache | None = None) -> ResultFolder:
@@ -105,15 +118,12 @@ class ResultFolder:
             raise InputError(msg)
         with reading(path / "zarr.json", advice=ADVICE):
             group = zarr.open_group(path, mode="r", use_consolidated=False)
-            result = cls(path, group, tiles or TileCache())
             version = group.attrs[KEY]["format_version"]  # type: ignore[index,call-overload]
             newer = version > FORMAT_VERSION  # type: ignore[operator]
         if newer:
             msg = f"{path}: written in format {version}; update napari-stenhance to read it."
             raise InputError(msg)
-        with reading(path / "zarr.json", "what it says of itself", ADVICE):
-            check_root(result.about)
-        return result
+        return cls(path, group, tiles or TileCache())
 
     @classmethod
     @contextmanager
@@ -186,10 +196,10 @@ class ResultFolder:
     def _create(cls, path: Path, of: Mapping[str, Any]) -> None:
         """Make a result without a run: whole, or not at all."""
         cls.need_place(path)
-        about = {"format_version": FORMAT_VERSION, **of, "runs": []}
+        attributes = sealed({"format_version": FORMAT_VERSION, **of, "runs": []})
         try:
             with atomic_path(path, folder=True) as aside:
-                zarr.create_group(aside, attributes=sealed(about)).create_group("fields")
+                zarr.create_group(aside, attributes=attributes).create_group("fields")
         except InputError:
             # Another process may have made it meanwhile: its lock will tell.
             if not cls.is_result(path):
@@ -197,16 +207,16 @@ class ResultFolder:
 
     def _check_same(self, of: Mapping[str, Any]) -> None:
         kind = "slide" if "slide" in of else "spots"
-        new, here = of[kind], self.about.get(kind)
-        if here is None or here["sha256"] != new["sha256"]:
+        new, old = of[kind], self.attributes.get(kind)
+        if old is None or old["sha256"] != new["sha256"]:
             what = "another slide" if self.has_slide else "spots without a slide"
             msg = f"{self.path}: this is the result of {what} ({self.name}); choose "
             msg += f"another folder for {new['name']}."
             raise InputError(msg, option="out")
-        if here["mpp"] != new["mpp"]:
+        if old["mpp"] != new["mpp"]:
             then, now = (
                 "in pixels" if mpp is None else f"at {mpp:.12g} µm per pixel"
-                for mpp in (here["mpp"], new["mpp"])
+                for mpp in (old["mpp"], new["mpp"])
             )
             msg = (
                 f"{self.path}: this result was made {then}, and now the scale is {now}; choose "
@@ -217,48 +227,34 @@ class ResultFolder:
     # What is in it
 
     @property
-    def about(self) -> dict[str, Any]:
-        """The root's attributes: format version, slide (or, without one, spots), run names.
-
-        Raises
-        ------
-        InputError
-            If they are damaged.
-        """
-        about: Any = self.group.attrs.get(KEY)
-        return read_about(self.group, proven=about["format_version"] > 1)
-
-    @property
     def proven(self) -> bool:
         """Whether damage is noticed: results that format 1 began have no checksums."""
-        return int(self.about["format_version"]) > 1
+        return int(self.attributes["format_version"]) > 1
 
     @property
     def has_slide(self) -> bool:
         """Whether this is the result of a slide; else it is of spots that have none."""
-        return "slide" in self.about
+        return "slide" in self.attributes
 
     @property
     def name(self) -> str:
         """Name of the slide, or of the spots."""
-        return str(self.about["slide" if self.has_slide else "spots"]["name"])
+        return str(self.attributes["slide" if self.has_slide else "spots"]["name"])
 
     @property
     def runs(self) -> tuple[str, ...]:
-        """Names of the runs, oldest first."""
-        return tuple(self.about["runs"])
+        """Names of the gene fields, oldest first; `every_run` lists runs of all kinds."""
+        return tuple(self.attributes["runs"])
 
     def run_attributes(self, run: str) -> dict[str, Any]:
-        """Return a run's provenance: options, inputs with hashes, seed, versions, grid."""
-        about = read_about(self.run_group(run), proven=self.proven)
-        with reading(self.path, f"what the run {run} says of itself", ADVICE):
-            check_run_about(about)
-        return about
+        """Read what a gene field says of itself now: options, inputs with hashes, seed, grid …
 
-    def learned_imputed(self, run: str) -> bool:
-        """Tell whether what a run learned, and was held out from it, was imputed, not measured."""
-        identity = self.run_attributes(run)["identity"]
-        return any(one.get("imputed", False) for one in identity["learned_from"])
+        Raises
+        ------
+        InputError
+            If there is no such run, or that is damaged.
+        """
+        return read_run_attributes(self.run_group(run), proven=self.proven)
 
     def run_group(self, run: str) -> zarr.Group:
         """Return the group of a run.
@@ -269,8 +265,8 @@ class ResultFolder:
             If there is no such run.
         """
         if run not in self.runs:
-            there = ", ".join(self.runs) or "none"
-            msg = f"{self.path}: there is no run {run!r}; there are: {there}."
+            names = ", ".join(self.runs) or "none"
+            msg = f"{self.path}: there is no run {run!r}; there are: {names}."
             raise InputError(msg)
         return open_node(self.group, f"fields/{run}", zarr.Group)
 
@@ -297,10 +293,10 @@ class ResultFolder:
             If there is no such run, or anything of it is missing or damaged that can be told
             without reading all.
         """
-        group, about = self.run_group(run), self.run_attributes(run)
-        if about["complete"]:
+        group, attributes = self.run_group(run), self.run_attributes(run)
+        if attributes["complete"]:
             check_run(self.path, "fields", run, proven=self.proven)
-        grid = Grid.from_dict(about["grid"])
+        grid = Grid.from_dict(attributes["grid"])
         with reading(self.path / "fields" / run / "decoder", advice=ADVICE):
             decoder = Decoder.read(open_node(group, "decoder", zarr.Group))
         rasters = {
@@ -354,14 +350,13 @@ class ResultFolder:
             "complete": False,
         }
         self.group.create_group(f"fields/{run}", attributes=sealed(record), overwrite=True)
-        about = self.about
-        about["runs"] = [*about["runs"], run]
-        write_about(self.group, about)
+        self.attributes = {**self.attributes, "runs": [*self.runs, run]}
+        write_attributes(self.group, self.attributes)
         return run
 
     def update_run(self, run: str, **changes: Any) -> None:
         """Change or add provenance of a run, in one atomic write."""
-        write_about(self.run_group(run), {**self.run_attributes(run), **changes})
+        write_attributes(self.run_group(run), {**self.run_attributes(run), **changes})
 
     def complete_run(self, run: str, job: Job, **changes: Any) -> None:
         """Record what a run is made of, and then that it is complete."""

@@ -1,90 +1,146 @@
-"""Runs of one kind in a result, by name and by what made them."""
+"""Runs of every kind, and those that predicted a gene field."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from napari_stenhance.errors import InputError
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_stenhance.methods.decoder import Decoder, Unit
+from napari_stenhance.results.domains import domain_runs
+from napari_stenhance.results.field import GeneField, What
+from napari_stenhance.results.gene_source import GeneSource, Origin
+from napari_stenhance.results.genes import written_genes
+from napari_stenhance.results.imputed import imputed_runs
+from napari_stenhance.results.lattice import lattice_name, lattices
 from napari_stenhance.results.result import ResultFolder
-
-if TYPE_CHECKING:
-    from napari_stenhance.methods.field import GeneField
-
-
-class Run(Protocol):
-    """What a run of any kind says of itself."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def about(self) -> dict[str, Any]: ...
+from napari_stenhance.results.run import Run, run_of
+from napari_stenhance.storage.levels import Levels
 
 
-R = TypeVar("R", bound=Run)
+class FieldRun(GeneSource):
+    """A run that predicted a gene field, or began to."""
 
-
-@dataclass(frozen=True)
-class FieldRun:
-    """A run that predicted a gene field.
-
-    Attributes
-    ----------
-    result : ResultFolder
-    name : str
-        `<method>-<encoder>-<preset>`, "-2" … if other options took it.
-    """
-
-    result: ResultFolder
-    name: str
+    kind = "fields"
+    pooled = True
 
     @property
-    def about(self) -> dict[str, Any]:
-        """Provenance: options, inputs with hashes, seed, versions, grid."""
-        return self.result.run_attributes(self.name)
+    def number(self) -> int:
+        """How many fields the result had before it."""
+        return self.result.runs.index(self.name)
 
     @cached_property
     def field(self) -> GeneField:
         """What was predicted."""
         return self.result.field(self.name)
 
+    @property
+    def genes(self) -> tuple[str, ...]:
+        """Genes that the field can show."""
+        return self.field.genes
+
+    @property
+    def unit(self) -> Unit:
+        """Unit of their images."""
+        return self.field.unit
+
+    def levels(self, gene: str, what: What = "expression") -> Levels:
+        """Decode a gene, or its spread, where it is looked at."""
+        return self.field.levels(gene, what)
+
+    @property
+    def held_out_r(self) -> NDArray[np.float32]:
+        """Pearson's r of each gene over held-out spots."""
+        return self.field.decoder.held_out_r
+
+    @property
+    def held_out_r_given_depth(self) -> NDArray[np.float32]:
+        """The same with the log total count of the spots held constant."""
+        return self.field.decoder.held_out_r_given_depth
+
+    @property
+    def shown_first(self) -> str:
+        """The gene that was predicted best on held-out spots."""
+        return self.genes[int(np.argmax(np.nan_to_num(self.held_out_r, nan=-np.inf)))]
+
+    def origin(self, _gene: str) -> Origin:
+        """Say that all of it is predicted."""
+        return "predicted"
+
+    @property
+    def created(self) -> bool:
+        """Whether its rasters are there, to be filled."""
+        return bool(self.attributes.get("field_created", False))
+
+    @property
+    def learned_imputed(self) -> bool:
+        """Whether what it learned, and was held out from it, was imputed, not measured."""
+        return any(one.get("imputed", False) for one in self.identity["learned_from"])
+
+    def trust(self, gene: str) -> str:
+        """Say how well a gene was predicted on held-out spots."""
+        held_out = self.identity["recipe"].get("folds", 0) > 0
+        said = said_of_held_out(self.field.decoder, gene, held_out=held_out)
+        against = " (of an imputed gene: with what was imputed)" if self.learned_imputed else ""
+        return f"{gene} on held-out spots: {said}{against}"
+
+    def describe(self) -> list[str]:
+        """Say what it learned from, and what was predicted how well."""
+        state = "complete" if self.complete else "not complete: run the same command again"
+        learned = ", ".join(one["name"] for one in self.identity["learned_from"])
+        what = "imputed genes of " if self.learned_imputed else ""
+        inside = ", inside a region" if self.identity.get("region") else ""
+        said = f"Run {self.name} ({state}): learned from {what}{learned}, "
+        lines = [f"{said}seed {self.attributes['seed']}{inside}"]
+        if self.created:
+            rows, columns = self.grid.shape
+            said = f"  {len(self.genes)} genes in {self.unit}, on {rows} × {columns} superpixels "
+            said += f"of {self.grid.pitch_um:g} µm, rank {self.field.decoder.channels}; "
+            lines.append(f"{said}{len(written_genes(self))} written as images")
+            lines += self._describe_held_out()
+        tables = (lattice_name(self.name, s) for s in lattices(self.result, self.name))
+        return [*lines, *(f"  Table {table}" for table in tables)]
+
+    def _describe_held_out(self) -> list[str]:
+        r, given = (v[np.isfinite(v)] for v in (self.held_out_r, self.held_out_r_given_depth))
+        if not len(r):
+            return []
+        beyond = f", with depth held constant {np.median(given):.2f}" if len(given) else ""
+        return [f"  On held-out spots, of {len(r)} genes: median r {np.median(r):.2f}{beyond}"]
+
+
+def said_of_held_out(decoder: Decoder, gene: str, *, held_out: bool) -> str:
+    """Say how well a gene was predicted on spots that were held out, or why that is not known."""
+    index = decoder.index_of(gene)
+    r, given = (float(v[index]) for v in (decoder.held_out_r, decoder.held_out_r_given_depth))
+    if not held_out:
+        return "not known, for this recipe holds none out"
+    if np.isnan(r):
+        # Written before genes were averaged over the sections in which they vary.
+        older = np.isnan(decoder.held_out_r_given_depth).all()
+        where = "it does not vary in every section" if older else "it varies in no section"
+        return f"not known, for {where} that was learned from"
+    return f"r = {r:.2f}" + ("" if np.isnan(given) else f", with depth held constant {given:.2f}")
+
 
 def field_runs(result: ResultFolder) -> tuple[FieldRun, ...]:
-    """List the gene fields of a result that are complete, oldest first."""
-    runs = (FieldRun(result, name) for name in result.runs)
-    return tuple(run for run in runs if run.about["complete"])
+    """List the gene fields of a result, complete or not, oldest first."""
+    return tuple(FieldRun(result, name) for name in result.runs)
 
 
-def run_of(result: ResultFolder, runs: Sequence[R], name: str, kind: str, maker: str) -> R:
-    """Return a run by its name, by default the newest.
+def every_run(result: ResultFolder) -> tuple[Run, ...]:
+    """List the runs of every kind, each with its `kind`; only fields may be incomplete."""
+    return (*field_runs(result), *imputed_runs(result), *domain_runs(result))
 
-    Parameters
-    ----------
-    result : ResultFolder
-    runs : sequence of runs
-        Oldest first.
-    name : str
-        Empty for the newest.
-    kind, maker : str
-        What such a run is called, and the command that makes one.
+
+def gene_run(result: ResultFolder, name: str = "") -> GeneSource:
+    """Open a run that has genes; by default the newest gene field, or else the newest imputation.
 
     Raises
     ------
     InputError
-        If there is none, or none of that name.
+        If there is none that is complete, or none of that name.
     """
-    for run in reversed(runs):
-        if name in {"", run.name}:
-            return run
-    there = ", ".join(run.name for run in runs) or f"none; make one with {maker}"
-    msg = f"{result.path}: there is no {kind} {name!r}; there are: {there}."
-    raise InputError(msg)
-
-
-def made_alike(runs: Sequence[R], identity: Mapping[str, Any]) -> R | None:
-    """Find the run that these options and inputs made."""
-    plain = json.loads(json.dumps(identity))
-    return next((run for run in runs if run.about["identity"] == plain), None)
+    runs = (*imputed_runs(result), *field_runs(result))
+    return run_of(result, runs, name, "run with genes", "enhance or impute")

@@ -10,7 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from napari_stenhance.methods.field import GeneField
+from napari_stenhance.results.field import GeneField
 from napari_stenhance.scoring.markers import marker_scores
 from napari_stenhance.section.grid import Grid
 from napari_stenhance.section.spots import log1p_cp10k
@@ -140,9 +140,9 @@ def field_expression(
     total, size = np.zeros((256, raster.shape[2])), np.zeros(256)
     for tile in tiles_of((raster.shape[0], raster.shape[1]), tile_size(raster)):
         latent = np.asarray(raster[tile.rows, tile.columns], np.float64)
-        there = np.isfinite(latent[..., 0])
-        of = labels[tile.rows, tile.columns][there]
-        np.add.at(total, of, latent[there])
+        predicted = np.isfinite(latent[..., 0])
+        of = labels[tile.rows, tile.columns][predicted]
+        np.add.at(total, of, latent[predicted])
         size += np.bincount(of, minlength=256)
     chosen = list(values)
     inside, number = total[chosen], size[chosen][:, None]

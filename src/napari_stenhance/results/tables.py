@@ -13,7 +13,7 @@ import zarr
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from napari_stenhance.errors import InputError
-from napari_stenhance.results.about import ADVICE
+from napari_stenhance.results.attributes import ADVICE
 from napari_stenhance.storage.checked import folder_of
 from napari_stenhance.storage.reading import reading, reason_of
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from napari_stenhance.results.result import ResultFolder
+    from napari_stenhance.running.job import Job
 
 # Zstandard makes at most a block of 128 KiB of 4 bytes.
 _RATIO = 32_768
@@ -30,6 +31,23 @@ _FREE_BYTES = 64 * 1024**2
 _ITEM_BYTES = 16
 
 _PARTS = ("layers", "obsm", "varm", "obsp", "varp", "uns")
+
+
+def check_size(
+    rows: int, genes: int, job: Job, of: str = "points of the lattice", bytes_each: int = 4
+) -> None:
+    """Refuse a table that would not fit into the job's memory budget.
+
+    Raises
+    ------
+    InputError
+        If it is too large.
+    """
+    needed = rows * genes * bytes_each
+    if needed > job.memory_bytes:
+        left = f"{job.memory_bytes / 1e9:.1f} GB are left for it; choose fewer genes"
+        msg = f"A table of {rows} {of} × {genes} genes takes {needed / 1e9:.1f} GB, and {left}."
+        raise InputError(msg, option="genes")
 
 
 def write_table(group: zarr.Group, key: str, table: ad.AnnData) -> None:
@@ -150,8 +168,8 @@ def open_table(result: ResultFolder, name: str) -> ad.AnnData:
         If there is none of that name.
     """
     tables = result.path / "tables"
-    there = sorted(child.name for child in tables.glob("*") if child.is_dir())
-    if name not in there:
-        msg = f"{result.path}: there is no table {name!r}; there are: {', '.join(there) or 'none'}."
+    names = sorted(child.name for child in tables.glob("*") if child.is_dir())
+    if name not in names:
+        msg = f"{result.path}: there is no table {name!r}; there are: {', '.join(names) or 'none'}."
         raise InputError(msg)
     return read_table(result.group, f"tables/{name}")

@@ -113,6 +113,7 @@ class Job:
         )
     )
     _cancelled: threading.Event = field(default_factory=threading.Event, repr=False)
+    _noted: set[str] = field(default_factory=set, repr=False)
 
     def cancel(self) -> None:
         """Ask the job to stop; may be called from any thread."""
@@ -135,8 +136,10 @@ class Job:
         self.listener(event)
 
     def note(self, text: str) -> None:
-        """Tell the user something that they should know."""
-        self.emit(Note(text))
+        """Tell the user something that they should know, once."""
+        if text not in self._noted:
+            self._noted.add(text)
+            self.emit(Note(text))
 
     @contextmanager
     def stage(self, name: str, total: int) -> Iterator[Stage]:

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.running.job import Job
-from napari_stenhance.section.formats.counts import StoredCounts
-from napari_stenhance.section.formats.h5ad import NO_ANNDATA, PUBLISHED_CELLS, ids_as_they_are
-from napari_stenhance.section.formats.hdf5 import look_through
+from napari_stenhance.section.formats.h5ad.spots import NO_ANNDATA, PUBLISHED_CELLS, ids_as_they_are
 from napari_stenhance.section.matching import match_genes
+from napari_stenhance.section.tables.counts import StoredCounts
+from napari_stenhance.section.tables.hdf5 import look_through
 from napari_stenhance.storage.reading import reading
 
 if TYPE_CHECKING:
@@ -130,18 +130,18 @@ def open_cells(
             counts = stored.read(column, int(kept.sum()), bad, stage)
     if place[0] != "X":
         doubts.append(f"X holds no whole numbers: the raw counts of {place[0]} are used.")
-    there = np.diff(counts.indptr) > 0
-    if not there.any():
+    filled = np.diff(counts.indptr) > 0
+    if not filled.any():
         msg = f"{where}: there are no counts in its {len(obs)} cells; give the raw counts."
         raise InputError(msg)
-    if not there.all():
-        doubts.append(f"{int((~there).sum())} of {len(there)} cells have no counts: left out.")
+    if not filled.all():
+        doubts.append(f"{int((~filled).sum())} of {len(filled)} cells have no counts: left out.")
         # Empty rows hold nothing, so that only where rows begin changes.
-        pointers = np.concatenate([counts.indptr[:1], counts.indptr[1:][there]])
-        shape = (int(there.sum()), counts.shape[1])
+        pointers = np.concatenate([counts.indptr[:1], counts.indptr[1:][filled]])
+        shape = (int(filled.sum()), counts.shape[1])
         counts = sp.csr_array((counts.data, counts.indices, pointers), shape=shape, copy=False)
     genes = tuple(gene for gene in matched.names if gene)
-    cells = CellReference(name, genes, counts, groups, None if group is None else group[there])
+    cells = CellReference(name, genes, counts, groups, None if group is None else group[filled])
     return OpenedCells(
         cells, matched.report, tuple(f"{name}: {d}" for d in (*doubts, *matched.doubts))
     )
@@ -237,9 +237,9 @@ def _clusters(
     InputError
         If there is no such column, or it does not say clusters.
     """
-    there = ", ".join(map(str, obs.columns)) or "none"
+    columns = ", ".join(map(str, obs.columns)) or "none"
     if key and key not in obs:
-        msg = f"{where}: the cluster key {key} is no column of the cells; there are: {there}."
+        msg = f"{where}: the cluster key {key} is no column of the cells; there are: {columns}."
         raise InputError(msg, option="cluster_key")
     key = key or CLUSTER
     if key not in obs:
@@ -250,7 +250,7 @@ def _clusters(
     if not known.any() or len(groups) > len(obs) / 2:
         msg = (
             f"{where}: the column {key} has {len(groups)} different values for {len(obs)} cells, "
-            f"which are no clusters; name another of them: {there}."
+            f"which are no clusters; name another of them: {columns}."
         )
         raise InputError(msg, option="cluster_key")
     doubts = []

@@ -55,8 +55,8 @@ class Footprints:
         row, column = nearest[spot, 0] + dr[offset], nearest[spot, 1] + dc[offset]
         inside = (row >= 0) & (column >= 0) & (row < grid.shape[0]) & (column < grid.shape[1])
         spot, row, column = spot[inside], row[inside], column[inside]
-        there = tissue[row, column]
-        return cls(spot[there], row[there], column[there], len(at))
+        on_tissue = tissue[row, column]
+        return cls(spot[on_tissue], row[on_tissue], column[on_tissue], len(at))
 
     def counts(self) -> NDArray[np.int64]:
         """Return how many superpixels each spot has, shape (n_spots,)."""

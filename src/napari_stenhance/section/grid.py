@@ -66,7 +66,7 @@ class Grid:
         return cls(pitch_um, (rows, columns), mpp or 1.0, (x, y), unit)
 
     @classmethod
-    def from_dict(cls, about: Mapping[str, Any]) -> Grid:
+    def from_dict(cls, content: Mapping[str, Any]) -> Grid:
         """Make a grid of what `to_json` said.
 
         Raises
@@ -74,31 +74,31 @@ class Grid:
         ValueError
             If there is no such grid.
         """
-        more: dict[str, Any] = {"unit": about["unit"]} if "unit" in about else {}
-        if "origin_um" in about:
-            more["origin_um"] = tuple(about["origin_um"])
-        grid = cls(about["pitch_um"], tuple(about["shape"]), about["mpp"], **more)
+        more: dict[str, Any] = {"unit": content["unit"]} if "unit" in content else {}
+        if "origin_um" in content:
+            more["origin_um"] = tuple(content["origin_um"])
+        grid = cls(content["pitch_um"], tuple(content["shape"]), content["mpp"], **more)
         rows, columns = (operator.index(n) for n in grid.shape)
         x, y = grid.origin_um
-        there = min(rows, columns) > 0 and math.isfinite(x) and math.isfinite(y)
-        there = there and 0 < grid.pitch_um < math.inf and 0 < grid.mpp < math.inf
-        if not there or grid.unit not in get_args(Unit):
-            msg = f"there is no such grid: {dict(about)}"
+        possible = min(rows, columns) > 0 and math.isfinite(x) and math.isfinite(y)
+        possible = possible and 0 < grid.pitch_um < math.inf and 0 < grid.mpp < math.inf
+        if not possible or grid.unit not in get_args(Unit):
+            msg = f"there is no such grid: {dict(content)}"
             raise ValueError(msg)
         return grid
 
     def to_json(self) -> dict[str, Any]:
         """Return what identifies the grid; origin and unit only where they are not the usual."""
-        about: dict[str, Any] = {
+        content: dict[str, Any] = {
             "pitch_um": self.pitch_um,
             "shape": list(self.shape),
             "mpp": self.mpp,
         }
         if self.origin_um != (0.0, 0.0):
-            about["origin_um"] = list(self.origin_um)
+            content["origin_um"] = list(self.origin_um)
         if self.unit != "micrometer":
-            about["unit"] = self.unit
-        return about
+            content["unit"] = self.unit
+        return content
 
     @property
     def corner_um(self) -> float:

@@ -146,9 +146,9 @@ class SpotLattice:
         near = np.array([n for n in itertools.product((-1, 0, 1), repeat=2) if any(n)]) @ apart
         from_spot = step @ apart / s
         to_others = np.linalg.norm(from_spot[:, None] - near, axis=2).min(axis=1)
-        own = (np.linalg.norm(from_spot, axis=1) <= to_others + 1e-9) & step.any(axis=1)
+        nearest_here = (np.linalg.norm(from_spot, axis=1) <= to_others + 1e-9) & step.any(axis=1)
         # Counted in steps, so that equal places are equal numbers.
-        between = (self.numbers[:, None] * s + step[own] @ along).reshape(-1, 2)
+        between = (self.numbers[:, None] * s + step[nearest_here] @ along).reshape(-1, 2)
         between = np.unique(between[:, ::-1], axis=0)[:, ::-1]
         array_xy = np.concatenate([self.numbers, between / s])
         xy = np.concatenate([self.xy, self.place(between / s)])

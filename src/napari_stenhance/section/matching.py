@@ -89,8 +89,8 @@ def match_genes(spots: pd.DataFrame, cells: pd.DataFrame, where: str) -> Matched
     known.pop("", None)
     taken: set[str] = set()
     names = []
-    for key, own in zip(of_cells[how[1]], map(str, cells.index), strict=True):
-        name = known.get(_fold(key, fold), key or own)
+    for key, gene in zip(of_cells[how[1]], map(str, cells.index), strict=True):
+        name = known.get(_fold(key, fold), key or gene)
         names.append("" if name in taken else name)
         taken.add(name)
     measured = set(known.values())

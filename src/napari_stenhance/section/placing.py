@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
-from napari_stenhance.section.formats.image import image_size
-from napari_stenhance.section.formats.section_files import SectionFiles
+from napari_stenhance.section.formats.format import SectionFiles
+from napari_stenhance.section.images.image import image_size
 
 INSIDE_LEAST = 0.9
 """The share of spots that must lie inside their slide."""

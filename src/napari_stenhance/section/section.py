@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,9 +12,13 @@ from numpy.typing import NDArray
 from napari_stenhance.errors import InputError
 from napari_stenhance.running.job import Job
 from napari_stenhance.section.distinct import DistinctPositions
-from napari_stenhance.section.formats import h5ad, legacy_st, phantom, prefix, visium
-from napari_stenhance.section.formats.image import IMAGE_SUFFIXES
-from napari_stenhance.section.formats.section_files import SectionFiles
+from napari_stenhance.section.formats.format import (
+    SectionFiles,
+    SlideFile,
+    format_of,
+    section_formats,
+)
+from napari_stenhance.section.formats.h5ad.spots import place_in_memory
 from napari_stenhance.section.placing import (
     INSIDE_LEAST,
     SlideMatch,
@@ -203,16 +206,6 @@ def _shared(xy: NDArray[np.float64]) -> tuple[str, ...]:
     return (doubt,)
 
 
-RECOGNISERS: tuple[Callable[[Path], SectionFiles | None], ...] = (
-    legacy_st.recognise,
-    phantom.recognise,
-    visium.recognise,
-    prefix.recognise,
-    h5ad.recognise,
-)
-"""Each looks at names, then at a few kilobytes, and returns None where it does not apply."""
-
-
 def open_section(
     path: str | Path | ad.AnnData,
     *,
@@ -252,64 +245,40 @@ def open_section(
         If nothing is there, it is not recognised, its parts do not fit together, or the scale
         cannot be right.
     """
-    if not isinstance(path, str | Path):
-        return _open_table(path, mpp, image, cache, job)
-    path = Path(path)
-    if mpp is not None:
-        mpp = check_mpp(mpp, str(path))
-    if path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES:
-        if image is not None:
-            msg = f"{path}: this is an image itself; name a slide only for counts."
-            raise InputError(msg, option="image")
-        slide = Slide.open(path, mpp=mpp, cache=cache, job=job)
-        return Section(slide=slide, name=path.stem, doubts=slide.doubts)
-    # A path and a prefix name files without being one.
-    recognisers = RECOGNISERS if path.exists() else (prefix.recognise,)
-    found = next(filter(None, (recognise(path) for recognise in recognisers)), None)
-    if found is not None:
+    found = _found(path, mpp, image)
+    if isinstance(found, SectionFiles):
         placed = choose_image(found) if image is None else place_on(found, Path(image))
         return _assemble(found, placed, mpp, spots=spots, cache=cache, job=job)
-    alone = prefix.slide_alone(path)
-    if alone is not None:
-        name, file, stated = alone
-        slide = Slide.open(
-            file, mpp=stated if mpp is None else mpp, name=name, cache=cache, job=job
-        )
-        return Section(slide=slide, doubts=slide.doubts)
+    if image is not None:
+        msg = f"{found.path}: this is an image itself; name a slide only for counts."
+        raise InputError(msg, option="image")
+    mpp = found.mpp if mpp is None else mpp
+    slide = Slide.open(found.path, mpp=mpp, name=found.name, cache=cache, job=job)
+    return Section(slide=slide, doubts=slide.doubts)
+
+
+def _found(
+    path: str | Path | ad.AnnData, mpp: float | None, image: str | Path | None
+) -> SectionFiles | SlideFile:
+    """Ask the formats what lies at a path; spots in memory are taken as they are."""
+    if not isinstance(path, str | Path):
+        import anndata as ad
+
+        if not isinstance(path, ad.AnnData):
+            msg = f"A section is a path, a Section or an AnnData, and no {type(path).__name__}."
+            raise InputError(msg)
+        return place_in_memory(path, "spots" if image is None else Path(image).stem)
+    path = Path(path)
+    if mpp is not None:
+        check_mpp(mpp, str(path))
+    if (found := format_of(path)) is not None:
+        return found.open(path)
     if not path.exists():
         msg = f"{path}: there is no such file or folder."
         raise InputError(msg)
-    msg = (
-        f"{path}: this is no section that can be read. Give an image, an .h5ad with its image "
-        "beside it, a Space Ranger folder (filtered_feature_bc_matrix.h5, spatial/), a legacy ST "
-        "folder (counts .tsv.gz, positions .tsv, one image), or a folder of prefix files "
-        "(cnts.tsv, locs-raw.tsv, he-raw.jpg)."
-    )
+    *names, last = (one.name for one in section_formats())
+    msg = f"{path}: this is no section that can be read. Give {', '.join(names)}, or {last}."
     raise InputError(msg)
-
-
-def _open_table(
-    table: ad.AnnData,
-    mpp: float | None,
-    image: str | Path | None,
-    cache: Cache | None,
-    job: Job | None,
-) -> Section:
-    """Open spots that are in memory, with their slide if it is given.
-
-    Raises
-    ------
-    InputError
-        If this is no AnnData, or it cannot be used.
-    """
-    import anndata as ad
-
-    if not isinstance(table, ad.AnnData):
-        msg = f"A section is a path, a Section or an AnnData, and no {type(table).__name__}."
-        raise InputError(msg)
-    found = h5ad.found_in_memory(table, "spots" if image is None else Path(image).stem)
-    placed = SlideMatch(None) if image is None else place_on(found, Path(image))
-    return _assemble(found, placed, mpp, spots=True, cache=cache, job=job)
 
 
 def _assemble(

@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.running.job import Job
-from napari_stenhance.section.formats.flat import cached_pyramid
-from napari_stenhance.section.formats.image import open_image
-from napari_stenhance.section.formats.pixels import Pixels
+from napari_stenhance.section.images.image import Pixels, open_image
+from napari_stenhance.section.pyramids import cached_pyramid
 from napari_stenhance.section.resample import area_average, area_weights
 from napari_stenhance.section.scale import check_mpp
 from napari_stenhance.storage.cache import Cache
@@ -118,7 +117,7 @@ class Slide:
         )
         if mpp is not None:
             return slide.with_mpp(mpp, "given")
-        return slide if image.mpp is None else slide.with_mpp(image.mpp, "the file's metadata")
+        return slide if image.mpp is None else slide.with_mpp(image.mpp, image.mpp_source)
 
     @cached_property
     def levels(self) -> tuple[da.Array, ...]:
@@ -192,12 +191,14 @@ class Slide:
         InputError
             If the image is damaged there.
         """
-        own = self.scale()
+        full_um = self.scale()
         x0, y0, x1, y1 = region_um
         level = max(
-            i for i, down in enumerate(self.downsamples) if i == 0 or own * down <= mpp * 1.000001
+            i
+            for i, down in enumerate(self.downsamples)
+            if i == 0 or full_um * down <= mpp * 1.000001
         )
-        pixel_um = own * self.downsamples[level]
+        pixel_um = full_um * self.downsamples[level]
         step = mpp / pixel_um
         weights, spans = [], []
         for low, high, size in (
@@ -205,7 +206,7 @@ class Slide:
             (x0, x1, self.pixels[level].shape[1]),
         ):
             count = round((high - low) / mpp)
-            start = (low + own / 2) / pixel_um
+            start = (low + full_um / 2) / pixel_um
             first = min(max(int(np.floor(start)), 0), size)
             last = min(max(int(np.ceil(start + count * step)), first), size)
             weights.append(area_weights(start, step, count, first, last))

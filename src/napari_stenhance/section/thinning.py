@@ -60,8 +60,8 @@ def thin(spots: ad.AnnData, mean: float, sd: float, seed: int) -> ad.AnnData:
     library = np.rint(share * total).astype(np.int64)
     kept = np.zeros(len(counts.data), np.float32)
     for spot in np.flatnonzero(library):
-        own = slice(counts.indptr[spot], counts.indptr[spot + 1])
-        kept[own] = rng.multinomial(library[spot], counts.data[own] / total[spot])
+        entries = slice(counts.indptr[spot], counts.indptr[spot + 1])
+        kept[entries] = rng.multinomial(library[spot], counts.data[entries] / total[spot])
     thinned = sp.csr_array((kept, counts.indices, counts.indptr), counts.shape)
     thinned.eliminate_zeros()
     if not library.any():

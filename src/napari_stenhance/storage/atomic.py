@@ -26,7 +26,7 @@ _HOST_LONGEST = 100
 
 
 @contextmanager
-def atomic_path(out: Path, *, folder: bool = False) -> Iterator[Path]:
+def atomic_path(out: Path, *, folder: bool = False, replace: bool = False) -> Iterator[Path]:
     """Give a path beside `out` to write to; it gets that name only if the block ends well.
 
     Whatever appears at `out` meanwhile stays as it is.
@@ -37,6 +37,8 @@ def atomic_path(out: Path, *, folder: bool = False) -> Iterator[Path]:
         Where nothing lies; a folder may be there already if it is empty.
     folder : bool
         Make a folder: the block is given an empty one.
+    replace : bool
+        Take the place of a file that lies there.
 
     Raises
     ------
@@ -44,7 +46,8 @@ def atomic_path(out: Path, *, folder: bool = False) -> Iterator[Path]:
         If something lies at `out`, also when the block has ended, or it cannot be written.
     """
     with writing(out, "choose another place"):
-        need_free(out, folder=folder)
+        if not replace:
+            need_free(out, folder=folder)
         was_there = out.is_dir()
     if was_there:
         # Where a link to an empty folder leads.
@@ -57,7 +60,10 @@ def atomic_path(out: Path, *, folder: bool = False) -> Iterator[Path]:
                 aside.mkdir()
             yield aside
             try:
-                _claim_folder(aside, out, was_there) if folder else claim_file(aside, out)
+                if replace:
+                    aside.replace(out)
+                else:
+                    _claim_folder(aside, out, was_there) if folder else claim_file(aside, out)
             except FileExistsError as error:
                 raise _taken(out) from error
         finally:

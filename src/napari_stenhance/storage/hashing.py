@@ -43,35 +43,35 @@ def file_hash(path: Path, cache: Cache | None = None, job: Job | None = None) ->
         If the job was cancelled.
     """
     cache, job = cache or Cache.default(), job or Job()
-    about = _about(path)
-    key = hashlib.sha256(json.dumps(about).encode()).hexdigest()[:32]
+    state = _state_of(path)
+    key = hashlib.sha256(json.dumps(state).encode()).hexdigest()[:32]
     entry = cache.entry("hashes", f"{key}.json")
-    sha256 = _kept(entry, about)
+    sha256 = _kept(entry, state)
     if sha256 is None:
         began = time.time_ns()
-        sha256 = _read(path, int(about["size"]), job)
-        if began - int(about["mtime_ns"]) > _SETTLED_NS and _about(path) == about:
+        sha256 = _read(path, int(state["size"]), job)
+        if began - int(state["mtime_ns"]) > _SETTLED_NS and _state_of(path) == state:
             # Where the cache cannot be written, or another process was faster, nothing is lost.
             with contextlib.suppress(InputError, OSError):
                 entry.unlink(missing_ok=True)
                 with atomic_path(entry) as aside:
-                    aside.write_text(json.dumps({**about, "sha256": sha256}), "utf-8")
+                    aside.write_text(json.dumps({**state, "sha256": sha256}), "utf-8")
     return sha256
 
 
-def _about(path: Path) -> dict[str, str | int]:
+def _state_of(path: Path) -> dict[str, str | int]:
     with reading(path):
         stat = path.stat()
         return {"path": str(path.resolve()), "size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
 
 
-def _kept(entry: Path, about: dict[str, str | int]) -> str | None:
+def _kept(entry: Path, state: dict[str, str | int]) -> str | None:
     try:
         kept = json.loads(entry.read_text("utf-8"))
     except (OSError, ValueError):
         return None
     sha256 = str(kept.get("sha256")) if isinstance(kept, dict) else ""
-    right = _SHA256.fullmatch(sha256) and kept == {**about, "sha256": sha256}
+    right = _SHA256.fullmatch(sha256) and kept == {**state, "sha256": sha256}
     return sha256 if right else None
 
 

@@ -137,16 +137,16 @@ def _take(lock: Path, mine: Mark, clear_dead: bool) -> Mark | None:
     two that find it dead cannot each remove what the other has made.
     """
     while not _claimed(lock, mine):
-        there = Mark.read(lock)
-        if there is None:
+        holder = Mark.read(lock)
+        if holder is None:
             continue
-        if not (there.owner.is_dead or (clear_dead and not there.owner.is_here)):
-            return there
-        guard = lock.with_name(f"{lock.name}.{there.token}")
+        if not (holder.owner.is_dead or (clear_dead and not holder.owner.is_here)):
+            return holder
+        guard = lock.with_name(f"{lock.name}.{holder.token}")
         if _take(guard, mine, clear_dead) is None:
             try:
                 now = Mark.read(lock)
-                if now is not None and now.token == there.token:
+                if now is not None and now.token == holder.token:
                     lock.unlink(missing_ok=True)
             finally:
                 guard.unlink(missing_ok=True)
@@ -178,9 +178,9 @@ def _beat(lock: Path, mine: Mark, stop: threading.Event) -> None:
 
 
 def _release(lock: Path, mine: Mark) -> None:
-    there = Mark.read(lock)
+    holder = Mark.read(lock)
     # Another's, if somebody took this one for dead.
-    if there is not None and there.token == mine.token:
+    if holder is not None and holder.token == mine.token:
         lock.unlink(missing_ok=True)
 
 

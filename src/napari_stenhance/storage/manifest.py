@@ -13,12 +13,12 @@ from pathlib import Path
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.running.job import Job
-from napari_stenhance.storage.atomic import scratch_in
+from napari_stenhance.storage.atomic import atomic_path
 from napari_stenhance.storage.reading import reading
 from napari_stenhance.storage.seal import file_crc32, json_crc32
+from napari_stenhance.storage.tiles import is_partial
 
 _METADATA = "zarr.json"
-_SCRATCH = ".partial"
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def list_files(root: Path, parts: Iterable[str], leave_out: Iterable[str], job: 
         for file in sorted(top.rglob("*") if top.is_dir() else [top]):
             key = file.relative_to(root).as_posix()
             passed = any(key == other or key.startswith(f"{other}/") for other in without)
-            if file.is_file() and not passed and not key.endswith(_SCRATCH):
+            if file.is_file() and not passed and not is_partial(file.name):
                 job.check()
                 found[key] = _describe(file)
     return dict(sorted(found.items()))
@@ -69,19 +69,20 @@ def _describe(file: Path) -> Entry:
 
 
 def write_manifest(file: Path, manifest: Manifest) -> None:
-    """Write a manifest, whole or not at all."""
+    """Write a manifest, whole or not at all; the one that is there is replaced.
+
+    Raises
+    ------
+    InputError
+        If it cannot be written.
+    """
     lines = [
         json.dumps([key, entry.size, entry.crc32], ensure_ascii=False)
         for key, entry in sorted(manifest.items())
     ]
     content = "\n".join([*lines, _seal(lines), ""])
-    file.parent.mkdir(parents=True, exist_ok=True)
-    aside = scratch_in(file.parent)
-    try:
+    with atomic_path(file, replace=True) as aside:
         aside.write_bytes(content.encode())
-        aside.replace(file)
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 def _seal(lines: Iterable[str]) -> str:

@@ -11,12 +11,14 @@ import zarr
 from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
+from napari_stenhance.running.job import Stage
 from napari_stenhance.storage.checked import checked, folder_of, open_node
 from napari_stenhance.storage.tiles import (
     Index,
     create_array,
     is_done,
     missing_tiles,
+    read_box,
     tile_size,
     write_tile,
 )
@@ -41,28 +43,32 @@ def create_levels(
     dtype: str,
     channels: int | None = None,
     apart: bool = False,
+    first: bool = False,
     fill_value: float = 0,
+    shapes: Sequence[tuple[int, int]] = (),
 ) -> list[zarr.Array[Any]]:
-    """Make the arrays s0, s1 … of a pyramid, down to one that fits into a tile.
+    """Make the arrays s0, s1 … of a pyramid, down to one that fits into a tile, or of `shapes`.
 
-    `channels` adds a last axis. A tile is one file with all of them; if they are `apart`, each can
-    be read from it without the others.
+    `channels` adds a last axis, or the first: OME-Zarr has colours there. A tile is one file with
+    all of them; if they are `apart`, each can be read from it without the others.
     """
-    last = () if channels is None else (channels,)
-    names = ("y", "x") if channels is None else ("y", "x", "c")
-    chunk = (1,) if apart else last
+    more = () if channels is None else (channels,)
+
+    def ordered(plane: tuple[Any, Any], last: tuple[Any, ...]) -> tuple[Any, ...]:
+        return (*last, *plane) if first else (*plane, *last)
+
     return [
         create_array(
             group,
             f"s{level}",
-            shape=(*level_shape, *last),
-            chunks=(tile, tile, *chunk),
-            shards=(tile, tile, *last) if apart else None,
+            shape=ordered(level_shape, more),
+            chunks=ordered((tile, tile), (1,) if apart else more),
+            shards=ordered((tile, tile), more) if apart else None,
             dtype=dtype,
-            dimension_names=names,
+            dimension_names=ordered(("y", "x"), ("c",) * len(more)),
             fill_value=fill_value,
         )
-        for level, level_shape in enumerate(level_shapes(shape, tile))
+        for level, level_shape in enumerate(shapes or level_shapes(shape, tile))
     ]
 
 
@@ -119,13 +125,28 @@ def mean_pool(values: NDArray[Any]) -> NDArray[np.float32]:
     # One quarter of the pixels after the other: tiles of a thousand channels are large.
     for i, j in itertools.product((0, 1), (0, 1)):
         quarter = values[i::2, j::2].astype(np.float32)
-        there = np.isfinite(quarter)
-        quarter[~there] = 0
+        finite = np.isfinite(quarter)
+        quarter[~finite] = 0
         total[: quarter.shape[0], : quarter.shape[1]] += quarter
-        count[: quarter.shape[0], : quarter.shape[1]] += there
+        count[: quarter.shape[0], : quarter.shape[1]] += finite
     with np.errstate(invalid="ignore"):
         total /= count
     return total
+
+
+def round_pool(values: NDArray[Any]) -> NDArray[Any]:
+    """Average 2 × 2 blocks of whole numbers of at most 4 bytes, rounded: halves upwards."""
+    rows, columns = values.shape[:2]
+    if rows % 2 or columns % 2:
+        # The last of an odd number counts twice.
+        beyond = [(0, rows % 2), (0, columns % 2), *[(0, 0)] * (values.ndim - 2)]
+        values = np.pad(values, beyond, mode="edge")
+    total = values[::2].astype(
+        np.promote_types(values.dtype, "u2" if values.itemsize == 1 else "i8")
+    )
+    total += values[1::2]
+    mean: NDArray[Any] = (total[:, ::2] + total[:, 1::2] + 2) >> 2
+    return mean
 
 
 def any_pool(values: NDArray[Any]) -> NDArray[Any]:
@@ -147,21 +168,23 @@ def majority_pool(values: NDArray[Any]) -> NDArray[Any]:
     return pooled
 
 
-def coarsen(fine: zarr.Array[Any], coarse: zarr.Array[Any], pool: Pool) -> int:
-    """Fill the chunks of the next level that are missing; return how many were built."""
-    tiles = missing_tiles(coarse)
-    for tile in tiles:
-        children = fine[
-            2 * tile.rows.start : 2 * tile.rows.stop,
-            2 * tile.columns.start : 2 * tile.columns.stop,
-        ]
-        write_tile(coarse, tile, pool(np.asarray(children)))
-    return len(tiles)
+def coarsen_all(levels: Sequence[zarr.Array[Any]], pool: Pool, stage: Stage | None = None) -> int:
+    """Fill what is missing of every coarse level, from the finest down.
 
-
-def coarsen_all(levels: Sequence[zarr.Array[Any]], pool: Pool) -> int:
-    """Fill every coarse level from the finest down; return how many chunks were built."""
-    return sum(coarsen(fine, coarse, pool) for fine, coarse in itertools.pairwise(levels))
+    Returns
+    -------
+    int
+        How many tiles were built; a stage advances with each.
+    """
+    built = 0
+    for fine, coarse in itertools.pairwise(levels):
+        for tile in missing_tiles(coarse):
+            rows, columns = (slice(2 * s.start, 2 * s.stop) for s in (tile.rows, tile.columns))
+            write_tile(coarse, tile, pool(read_box(fine, rows, columns)))
+            built += 1
+            if stage is not None:
+                stage.advance()
+    return built
 
 
 def read_tile(

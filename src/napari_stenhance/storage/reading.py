@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -51,3 +52,12 @@ def reason_of(error: Exception) -> str:
     short = lines[0] if lines else type(error).__name__
     short = f"there is no {short}" if isinstance(error, KeyError) else short
     return short if len(short) <= _LONGEST else f"{short[: _LONGEST - 2]} …"
+
+
+def zarr_has(folder: Path, *attributes: str) -> bool:
+    """Tell, from one small file, whether a folder is a zarr group with any of the attributes."""
+    try:
+        content = json.loads((folder / "zarr.json").read_text("utf-8"))
+        return not set(attributes).isdisjoint(content["attributes"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return False

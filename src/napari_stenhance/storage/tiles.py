@@ -83,37 +83,59 @@ def _within(lengths: Sequence[int], shape: Sequence[int]) -> tuple[int, ...]:
     return tuple(min(c, n) for c, n in zip(lengths, shape, strict=True))
 
 
+def y_axis(array: zarr.Array[Any]) -> int:
+    """Return which axis is y, x being the next: 1 in (c, y, x), as OME-Zarr has colours, else 0."""
+    return int((getattr(array.metadata, "dimension_names", None) or "y")[0] == "c")
+
+
 def is_done(array: zarr.Array[Any], index: Index) -> bool:
     """Tell whether a chunk was written; stores write aside and rename, so it is whole."""
-    full = (*index, *(0,) * (array.ndim - len(index)))
+    before = (0,) * y_axis(array)
+    full = (*before, *index, *(0,) * (array.ndim - len(before) - len(index)))
     return chunk_file(array, full).is_file()
 
 
 def tile_size(array: zarr.Array[Any]) -> int:
     """Return the side of an array's tiles; chunks are shorter along an axis that is."""
-    return int(max(array.chunks[:2]))
+    y = y_axis(array)
+    return int(max(array.chunks[y : y + 2]))
 
 
 def missing_tiles(array: zarr.Array[Any]) -> list[Tile]:
-    """List the tiles of a (y, x, …) array that were not written yet."""
-    tiles = tiles_of((array.shape[0], array.shape[1]), tile_size(array))
+    """List the tiles of an array that were not written yet."""
+    y = y_axis(array)
+    tiles = tiles_of((array.shape[y], array.shape[y + 1]), tile_size(array))
     return [tile for tile in tiles if not is_done(array, tile.index)]
+
+
+def is_partial(name: str) -> bool:
+    """Tell what zarr writes aside: it is named `<chunk key>.<32 hex>.partial`."""
+    return _OF_ZARR.search(name) is not None
 
 
 def sweep_partial(folder: Path) -> None:
     """Remove what a killed process left unfinished in a folder of arrays, under its lock.
 
-    What zarr writes aside is named `<chunk key>.<32 hex>.partial`; the files of a result are not
-    zarr's, and there only scratch of ours goes.
+    The files of a result are not zarr's, and there only scratch of ours goes.
     """
     for where, folders, files in os.walk(folder):
         at = Path(where)
         of_zarr = FILES not in at.relative_to(folder).parts[:1]
         for name in (*folders, *files):
-            if is_left_behind(name) or (of_zarr and _OF_ZARR.search(name)):
+            if is_left_behind(name) or (of_zarr and is_partial(name)):
                 remove(at / name)
 
 
+def read_box(array: zarr.Array[Any], rows: slice, columns: slice) -> NDArray[Any]:
+    """Read rows and columns of an array as (y, x, …)."""
+    y = y_axis(array)
+    values = np.asarray(array[(*(slice(None),) * y, rows, columns)])
+    return np.moveaxis(values, 0, -1) if y else values
+
+
 def write_tile(array: zarr.Array[Any], tile: Tile, values: NDArray[Any]) -> None:
-    """Write one whole tile, atomically."""
-    array[tile.rows, tile.columns] = np.ascontiguousarray(values, dtype=array.dtype)
+    """Write one whole tile, (y, x, …), atomically."""
+    y = y_axis(array)
+    values = np.moveaxis(values, -1, 0) if y else values
+    where = (*(slice(None),) * y, tile.rows, tile.columns)
+    array[where] = np.ascontiguousarray(values, dtype=array.dtype)

@@ -102,7 +102,7 @@ def compare(
     """
     import numpy as np
 
-    from napari_stenhance.results.export import at_spots
+    from napari_stenhance.results.predictions import at_spots
     from napari_stenhance.results.result import ResultFolder
     from napari_stenhance.scoring.maps import MEASURES, map_agreement, square_lattice
     from napari_stenhance.storage.cache import Cache

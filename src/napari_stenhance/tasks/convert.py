@@ -49,7 +49,7 @@ def convert(options: ConvertOptions, job: Job | None = None, cache: Cache | None
     Cancelled
         If the job was cancelled; nothing is left behind.
     """
-    from napari_stenhance.section.formats.prefix_write import write_prefix
+    from napari_stenhance.section.formats.prefix.write import write_prefix
     from napari_stenhance.storage.cache import Cache
     from napari_stenhance.tasks.inference import open_for
 

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from napari_stenhance.phantoms.phantom import Phantom
     from napari_stenhance.results.result import ResultFolder
-    from napari_stenhance.section.phantom.phantom import Phantom
     from napari_stenhance.section.section import Section
     from napari_stenhance.storage.cache import Cache
 
@@ -106,7 +106,7 @@ def demo(options: DemoOptions, job: Job | None = None, cache: Cache | None = Non
     Cancelled
         If the job was cancelled; what was finished is kept.
     """
-    from napari_stenhance.section.phantom.write import write_phantom
+    from napari_stenhance.phantoms.write import write_phantom
     from napari_stenhance.section.section import open_section
     from napari_stenhance.storage.cache import Cache
     from napari_stenhance.tasks.enhance import EnhanceOptions, enhance

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
-from napari_stenhance.methods.field import GeneField
 from napari_stenhance.methods.stamgc.protocol import Domains, Slice
 from napari_stenhance.methods.training_section import counts_hash
 from napari_stenhance.results.domains import (
@@ -22,6 +21,7 @@ from napari_stenhance.results.domains import (
     label_spots,
     new_domains,
 )
+from napari_stenhance.results.field import GeneField
 from napari_stenhance.results.label_map import (
     LABELS_MOST,
     nearest_labels,

@@ -106,7 +106,7 @@ def domains(
         If the job was cancelled.
     """
     from napari_stenhance.results.domains import domain_runs, number_domains, write_run
-    from napari_stenhance.results.runs import made_alike
+    from napari_stenhance.results.run import made_alike
     from napari_stenhance.running.device import describe_device, inference_errors, resolve_device
     from napari_stenhance.storage.cache import Cache
     from napari_stenhance.tasks.domain_inputs import expression_of_spots, open_inputs

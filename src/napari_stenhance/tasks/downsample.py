@@ -50,7 +50,7 @@ def downsample(
     InputError
         If the section or an option cannot be used, or `out` exists.
     """
-    from napari_stenhance.results.export import write_h5ad
+    from napari_stenhance.results.export_format import export_table
     from napari_stenhance.section.spots import UNS_KEY, check_raw
     from napari_stenhance.section.thinning import thin
     from napari_stenhance.storage.cache import Cache
@@ -64,7 +64,7 @@ def downsample(
     thinned.uns[UNS_KEY] = spots.uns[UNS_KEY]
     if section.mpp is not None:
         thinned.uns["microns_per_pixel"] = section.mpp
-    write_h5ad(thinned, options.out)
+    export_table(thinned, options.out)
     before, after = float(spots.X.sum()), float(thinned.X.sum())
     empty = int((thinned.X.sum(axis=1) == 0).sum())
     left = f"; {empty} of {thinned.n_obs} spots have none" if empty else ""

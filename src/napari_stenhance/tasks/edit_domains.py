@@ -57,7 +57,7 @@ def edit_domains(options: EditDomainsOptions, job: Job | None = None) -> DomainR
     job = job or Job()
     result = ResultFolder.open(options.result)
     run = domain_run(result, options.run)
-    before = run.about["identity"].get("edited_from")
+    before = run.identity.get("edited_from")
     if before and not options.run:
         # The same command again, which may have been stopped at its very end: no further edit.
         with suppress(InputError):

@@ -138,11 +138,11 @@ def enhance_runs(
     write: tuple[str, ...] = ()
     if options.write:
         write = named_genes(options.write, lesson.measured, lesson.measured_where, "write")
-    learned, device = lesson.identity, lesson.sight.device
+    learned, device = lesson.identity, lesson.features.device
     kept = KeptModel.from_training(learned, cache)
     plan = Plan(
         name=run_name(options.method, options.encoder, options.preset),
-        sight=lesson.sight,
+        features=lesson.features,
         identity={**learned, "region": region.to_json() if region else None},
         doubts=lesson.doubts,
         seed=options.seed,

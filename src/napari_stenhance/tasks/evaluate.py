@@ -201,8 +201,9 @@ def _domains(
 def _genes(
     options: EvaluateOptions, seeds: tuple[int, ...], device: torch.device, cache: Cache, job: Job
 ) -> tuple[Score, ...]:
+    from napari_stenhance.features.registry import find_encoder
+    from napari_stenhance.features.source import CropLayout, FeatureSettings
     from napari_stenhance.tasks.recovery import recover
-    from napari_stenhance.tasks.sight import Sight
     from napari_stenhance.tasks.training import open_training, pitch_between
 
     if not 0 < options.ratio < 1:
@@ -216,14 +217,14 @@ def _genes(
         raise InputError(msg, option="preset")
     methods = [method_entry(options.method).make(options, seed, device) for seed in seeds]
     section = open_training(options.section, options.mpp, options.image, cache, job)
-    crops_um = methods[0].crops_um
-    pitch = pitch_between([section]) if crops_um else None
-    sight = Sight(options.encoder, "density", device, cache, crops_um, pitch)
+    sizes_um = methods[0].crops_um
+    crops = None if sizes_um is None else CropLayout(sizes_um, pitch_between([section]))
+    features = FeatureSettings(find_encoder(options.encoder), device, cache, crops=crops)
     scores = []
     with job.stage(f"Evaluating {options.method}", len(seeds)) as stage:
         for seed, method in zip(seeds, methods, strict=True):
             genes = options.genes or method.genes
-            found = recover(section, method, sight, genes, options.ratio, seed, job)
+            found = recover(section, method, features, genes, options.ratio, seed, job)
             scores += [
                 Score(seed, options.method if what == "method" else what, values)
                 for what, values in found.items()

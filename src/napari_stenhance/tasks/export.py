@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 from napari_stenhance.errors import InputError
+from napari_stenhance.results.export_format import export_table, export_titles
 from napari_stenhance.running.job import Job
 from napari_stenhance.tasks.options import SECTION, Help, Mpp, Options
 
 if TYPE_CHECKING:
-    from napari_stenhance.results.imputed import ImputedRun
+    import anndata as ad
+
     from napari_stenhance.results.result import ResultFolder
     from napari_stenhance.storage.cache import Cache
 
@@ -22,7 +24,7 @@ class ExportOptions(Options):
 
     result: Annotated[Path, Help("The result to export from.", positional=True, takes=("Result",))]
     out: Annotated[Path, Help("The file to write; nothing is overwritten.")]
-    to: Annotated[Literal["h5ad"], Help("Format.")] = "h5ad"
+    to: Annotated[str, Help("Format", choices=export_titles)] = "h5ad"
     at_spots: Annotated[
         Path | None,
         Help(
@@ -70,71 +72,60 @@ def export(options: ExportOptions, job: Job | None = None, cache: Cache | None =
     Cancelled
         If the job was cancelled.
     """
-    from napari_stenhance.methods.genes import genes_of, named_genes
-    from napari_stenhance.results.export import at_spots, at_superpixels, write_h5ad
-    from napari_stenhance.results.imputed_table import only_genes
     from napari_stenhance.results.result import ResultFolder
     from napari_stenhance.results.tables import open_table
     from napari_stenhance.storage.atomic import need_free
     from napari_stenhance.storage.cache import Cache
-    from napari_stenhance.tasks.inference import open_for
 
     job, cache = job or Job(), cache or Cache.default()
     need_free(options.out)
     result = ResultFolder.open(options.result)
-    if options.table:
-        if options.at_spots is not None or options.genes or options.run:
-            msg = "A table is exported whole; leave out its spots' section, the genes and the run."
-            raise InputError(msg, option="table")
-        write_h5ad(open_table(result, options.table), options.out)
-        return options.out
-    imputed = _imputed(options, result)
-    if imputed is not None:
-        table = imputed.table()
-        if options.genes:
-            table = only_genes(
-                table, named_genes(options.genes, imputed.genes, genes_of(imputed.name))
-            )
-        write_h5ad(table, options.out)
-        return options.out
-    run = options.run or result.latest_run()
-    genes = None
-    if options.genes:
-        genes = named_genes(options.genes, result.field(run).genes, genes_of(run))
-    if options.at_spots is not None:
-        section = open_for(
-            options.at_spots, options.mpp, spots=True, slide=False, cache=cache, job=job
-        )
-        table = at_spots(result, run, section, genes)
-        off = int((table.obs["superpixels"] == 0).sum())
-        if off:
-            job.note(f"{off} spots lie off the tissue mask and got the nearest prediction.")
+    if not options.table:
+        table = _of_run(options, result, job, cache)
+    elif options.at_spots is not None or options.genes or options.run:
+        msg = "A table is exported whole; leave out its spots' section, the genes and the run."
+        raise InputError(msg, option="table")
     else:
-        if genes is None:
-            msg = "A table of superpixels needs genes; for one of spots, name their section."
-            raise InputError(msg, option="genes")
-        table = at_superpixels(result, run, genes, job)
-    write_h5ad(table, options.out)
+        table = open_table(result, options.table)
+    export_table(table, options.out, options.to)
     return options.out
 
 
-def _imputed(options: ExportOptions, result: ResultFolder) -> ImputedRun | None:
-    """Find the run of `impute` that is meant, if one is.
+def _of_run(options: ExportOptions, result: ResultFolder, job: Job, cache: Cache) -> ad.AnnData:
+    """Make the table of a run: of an imputation its own, else one of predictions.
 
     Raises
     ------
     InputError
-        If it is to be averaged over spots: it has them.
+        If a section is named for an imputation, or no genes are for superpixels.
     """
-    from napari_stenhance.results.imputed import imputed_run, imputed_runs
+    from napari_stenhance.methods.genes import genes_of, named_genes
+    from napari_stenhance.results.imputed import ImputedRun, imputed_runs
+    from napari_stenhance.results.imputed_table import only_genes
+    from napari_stenhance.results.predictions import at_spots, at_superpixels
+    from napari_stenhance.results.runs import gene_run
+    from napari_stenhance.tasks.inference import open_for
 
-    runs = imputed_runs(result)
-    named = options.run in {run.name for run in runs}
-    alone = bool(runs) and not result.runs
-    plain = not options.run and not options.genes and options.at_spots is None
-    if not named and (options.run or not (alone or (runs and plain))):
-        return None
-    if options.at_spots is not None:
-        msg = "A run of impute holds its own spots already; leave their section out."
-        raise InputError(msg, option="at_spots")
-    return imputed_run(result, options.run)
+    run = gene_run(result, options.run)
+    if not (options.run or options.genes or options.at_spots):
+        # Superpixels would need genes.
+        run = next(iter(reversed(imputed_runs(result))), run)
+    genes = None
+    if options.genes:
+        genes = named_genes(options.genes, run.genes, genes_of(run.name))
+    if isinstance(run, ImputedRun):
+        if options.at_spots is not None:
+            msg = "A run of impute holds its own spots already; leave their section out."
+            raise InputError(msg, option="at_spots")
+        return run.table() if genes is None else only_genes(run.table(), genes)
+    if options.at_spots is None:
+        if genes is None:
+            msg = "A table of superpixels needs genes; for one of spots, name their section."
+            raise InputError(msg, option="genes")
+        return at_superpixels(result, run.name, genes, job)
+    section = open_for(options.at_spots, options.mpp, spots=True, slide=False, cache=cache, job=job)
+    table = at_spots(result, run.name, section, genes)
+    off = int((table.obs["superpixels"] == 0).sum())
+    if off:
+        job.note(f"{off} spots lie off the tissue mask and got the nearest prediction.")
+    return table

@@ -128,15 +128,12 @@ def impute(
     """
     from napari_stenhance.methods.genes import named_genes
     from napari_stenhance.methods.registry import make_method
-    from napari_stenhance.results.imputed import (
-        ImputedRun,
-        imputed_runs,
-        write_imputed_image,
-    )
+    from napari_stenhance.results.genes import write_gene
+    from napari_stenhance.results.imputed import ImputedRun, imputed_runs
     from napari_stenhance.results.imputed_table import Wanted
     from napari_stenhance.results.result import ResultFolder
-    from napari_stenhance.results.runs import made_alike
-    from napari_stenhance.results.tables import check_storable
+    from napari_stenhance.results.run import made_alike
+    from napari_stenhance.results.tables import check_size, check_storable
     from napari_stenhance.running.device import resolve_device
     from napari_stenhance.section.cells import open_cells
     from napari_stenhance.storage.cache import Cache
@@ -164,7 +161,7 @@ def impute(
     write: tuple[str, ...] = ()
     if options.write:
         write = named_genes(options.write, wanted.genes, "the genes of the table", "write")
-    wanted.check_size(spots.n_obs, job)
+    check_size(spots.n_obs, len(wanted.imputed), job, "spots", bytes_each=16)
     identity = _identity(options, method, section, opened.cells, wanted)
     (out,) = name_outputs(options.out, [section.name])
     with ResultFolder.writing(
@@ -178,7 +175,7 @@ def impute(
         else:
             job.note(f"{result.path}: the run {run.name} is already complete.")
         for gene in write:
-            write_imputed_image(run, gene)
+            write_gene(run, gene, job)
     if options.then is not None:
         genes = wanted.genes if options.genes else wanted.imputed
         _enhance(

@@ -17,8 +17,8 @@ import numpy as np
 from scipy import ndimage
 
 from napari_stenhance.errors import InputError
-from napari_stenhance.features.crops import CropMap
-from napari_stenhance.features.extract import FeatureMap
+from napari_stenhance.features.opening import open_features
+from napari_stenhance.features.source import FeatureSettings, FeatureSource
 from napari_stenhance.methods.protocol import Fitted
 from napari_stenhance.methods.registry import load_fitted
 from napari_stenhance.results.attention import write_attention_tile, written_attention
@@ -40,13 +40,12 @@ from napari_stenhance.storage.pyramid import coarsen_all, mean_pool
 from napari_stenhance.storage.tiles import missing_tiles, write_tile
 from napari_stenhance.tasks.kept_model import KeptModel
 from napari_stenhance.tasks.predict_lattice import write_between
-from napari_stenhance.tasks.sight import Sight
 
 if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from napari_stenhance.methods.field import GeneField
+    from napari_stenhance.results.field import GeneField
 
 _PACKAGES = (
     "napari-stenhance",
@@ -147,7 +146,7 @@ class Plan:
     ----------
     name : str
         Of the run: `<method>-<encoder>-<preset>`.
-    sight : Sight
+    features : FeatureSettings
         How the method sees slides.
     identity : dict
         Options and inputs: runs are the same if it is.
@@ -166,7 +165,7 @@ class Plan:
     """
 
     name: str
-    sight: Sight
+    features: FeatureSettings
     identity: dict[str, Any]
     doubts: tuple[str, ...]
     seed: int
@@ -199,30 +198,30 @@ def predict_all(
 
 
 def _predict_one(section: Section, path: Path, plan: Plan, model: Model, job: Job) -> FieldRun:
-    slide, sight = section.need_slide(), plan.sight
+    slide = section.need_slide()
+    features = open_features(slide, plan.features, job)
     doubts = (*plan.doubts, *(f"{section.name}: {d}" for d in section.doubts))
-    doubts = (*doubts, *(f"{section.name}: {d}" for d in sight.doubts(slide)))
     provenance = {
         "seed": plan.seed,
-        "device": describe_device(sight.device),
+        "device": describe_device(plan.features.device),
         "versions": versions(),
-        "features": sight.fingerprint(slide),
+        "features": features.fingerprint,
         "doubts": list(dict.fromkeys(doubts)),
     }
     with ResultFolder.writing(
         path, slide, plan.name, clear_dead_locks=plan.clear_dead_locks
     ) as result:
-        run = result.start_run(plan.name, plan.identity, provenance, sight.grid(slide))
+        run = result.start_run(plan.name, plan.identity, provenance, features.grid)
         result.log("slide", path=slide.path.resolve(), run=run)
         if plan.region:
             result.save_region(run, plan.region)
         if _is_complete(result, run, plan):
             job.note(f"{path}: the run {run} is already complete.")
         else:
-            _fill(result, run, section, plan, model, job)
-            field = result.field(run)
+            _fill(result, run, section, features, plan, model, job)
+            filled = FieldRun(result, run)
             for gene in plan.write:
-                write_gene(result, run, field, gene, job)
+                write_gene(filled, gene, job)
             result.log("complete", run=run)
         job.emit(Partial(result.path, run))
     return FieldRun(ResultFolder.open(path), run)
@@ -232,7 +231,7 @@ def _is_complete(result: ResultFolder, run: str, plan: Plan) -> bool:
     """Tell whether field, lattice and gene images of a run are all there."""
     if not _is_filled(result, run, plan):
         return False
-    return all(is_written(result, run, gene) for gene in plan.write)
+    return all(is_written(FieldRun(result, run), gene) for gene in plan.write)
 
 
 def _is_filled(result: ResultFolder, run: str, plan: Plan) -> bool:
@@ -257,30 +256,40 @@ def saved_model(
 
 
 def _fill(
-    result: ResultFolder, run: str, section: Section, plan: Plan, model: Model, job: Job
+    result: ResultFolder,
+    run: str,
+    section: Section,
+    features: FeatureSource,
+    plan: Plan,
+    model: Model,
+    job: Job,
 ) -> None:
     """Predict what a run still lacks: tiles, coarse levels, a lattice."""
     if _is_filled(result, run, plan):
         return
     fitted = model(result, run)
-    doubts = [*result.run_attributes(run)["doubts"], *fitted.decoder.doubts]
+    seen = [f"{section.name}: {doubt}" for doubt in features.doubts]
+    for doubt in seen:
+        job.note(doubt)
+    doubts = [*result.run_attributes(run)["doubts"], *seen, *fitted.decoder.doubts]
     result.update_run(run, doubts=list(dict.fromkeys(doubts)))
     if not result.model_folder(run).is_dir():
         with nullcontext() if plan.keeping is None else plan.keeping.unless_saved(fitted):
             result.save_model(run, fitted.save)
     for gene in plan.write:
         fitted.decoder.index_of(gene)
-    slide, grid = section.need_slide(), plan.sight.grid(section.need_slide())
+    grid = features.grid
     inside = plan.region.mask(grid) if plan.region else None
     halo = math.ceil(fitted.halo_um / grid.pitch_um)
     needed = None if inside is None else ndimage.maximum_filter(inside, size=2 * halo + 1)
-    features = plan.sight.features(slide, job, needed)
+    features.extract(needed)
     wanted = features.tissue if inside is None else features.tissue & inside
     if not wanted.any():
-        msg = f"{slide.name}: the region holds no tissue; draw it in micrometres, on the tissue."
+        name = features.slide.name
+        msg = f"{name}: the region holds no tissue; draw it in micrometres, on the tissue."
         raise InputError(msg)
     if not result.run_attributes(run)["complete"]:
-        result.write_tissue(features.tissue, grid, plan.sight.tissue)
+        result.write_tissue(features.tissue, grid, plan.features.tissue)
         field = result.create_field(run, fitted.decoder, grid)
         _fill_tiles(result, run, field, fitted, features, wanted, halo, plan.write, job)
         for raster in (field.latent, field.spread, *written_attention(result, run).values()):
@@ -295,17 +304,18 @@ def _fill_tiles(
     run: str,
     field: GeneField,
     fitted: Fitted,
-    features: FeatureMap | CropMap,
+    features: FeatureSource,
     wanted: NDArray[np.bool_],
     halo: int,
     write: Sequence[str],
     job: Job,
 ) -> None:
-    images = {gene: create_gene(result, run, field, gene) for gene in write}
+    crops, filling = features.settings.crops, FieldRun(result, run)
+    images = {gene: create_gene(filling, gene) for gene in write}
     latent, spread = field.latent[0], field.spread[0]
     # Latents are written after all else: a tile whose latents exist is whole.
     missing = missing_tiles(latent)
-    with job.stage(f"Predicting {result.about['slide']['name']}", len(missing)) as stage:
+    with job.stage(f"Predicting {result.attributes['slide']['name']}", len(missing)) as stage:
         for tile in missing:
             here = wanted[tile.rows, tile.columns]
             values = variance = np.full((*tile.shape, latent.shape[2]), np.nan, np.float32)
@@ -314,13 +324,13 @@ def _fill_tiles(
                 predicted = fitted.latent(seen)
                 values = np.where(here[..., None], predicted.mean, np.nan)
                 variance = np.where(here[..., None], predicted.variance, np.nan)
-                if predicted.attention is not None:
+                if predicted.attention is not None and crops is not None:
                     attention = np.where(here[..., None], predicted.attention, np.nan)
-                    write_attention_tile(result, run, field, fitted.crops_um, tile, attention)
+                    write_attention_tile(result, run, field, crops.sizes_um, tile, attention)
             write_tile(spread, tile, variance)
             write_tile(latent, tile, values)
             for gene, levels in images.items():
-                write_gene_tile(levels, field, gene, tile)
+                write_gene_tile(levels, filling, gene, tile)
             result.log("tile", run=run, index=tile.index, tissue=int(here.sum()))
             job.emit(Partial(result.path, run))
             stage.advance()

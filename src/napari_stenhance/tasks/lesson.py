@@ -11,11 +11,11 @@ from napari_stenhance.errors import InputError
 if TYPE_CHECKING:
     import torch
 
+    from napari_stenhance.features.source import FeatureSettings
     from napari_stenhance.methods.protocol import Fitted, Method
     from napari_stenhance.running.job import Job
     from napari_stenhance.section.section import Section
     from napari_stenhance.storage.cache import Cache
-    from napari_stenhance.tasks.sight import Sight
 
 _PITCH_MOST_UM = 10_000.0
 
@@ -29,7 +29,7 @@ class Lesson:
     method : Method
     sections : tuple of Section
         Open, with slide, scale and counts.
-    sight : Sight
+    features : FeatureSettings
     genes : tuple of str
         The rule that chooses genes, or their names; see `choose_genes`.
     measured : tuple of str
@@ -42,7 +42,7 @@ class Lesson:
 
     method: Method
     sections: tuple[Section, ...]
-    sight: Sight
+    features: FeatureSettings
     genes: tuple[str, ...]
     measured: tuple[str, ...]
     measured_where: str
@@ -75,10 +75,10 @@ class Lesson:
             rule_of,
             without_controls,
         )
-        from napari_stenhance.results.lattice import check_size
+        from napari_stenhance.results.tables import check_size
         from napari_stenhance.tasks.training import take_sample
 
-        samples = [take_sample(s, self.sight, self.method, job) for s in self.sections]
+        samples = [take_sample(s, self.features, self.method, job) for s in self.sections]
         genes = choose_genes(self.genes, samples)
         if lattice is not None:
             for sample in samples:
@@ -128,7 +128,7 @@ def open_lesson(options: Any, job: Job, cache: Cache) -> Lesson:
     sections = tuple(
         open_training(s, options.mpp, options.image, cache, job) for s in options.sections
     )
-    sight = _sight(options, method, sections, device, cache)
+    features = _features(options, method, sections, device, cache)
     measured = common_genes([(s.name, list(s.need_spots().var_names)) for s in sections])
     if rule is None:
         genes, where = named_genes(options.genes, measured, EVERYWHERE), "the genes to model"
@@ -138,17 +138,17 @@ def open_lesson(options: Any, job: Job, cache: Cache) -> Lesson:
         measured = without_controls(measured)
     # A file of genes is read once: what it says now, this run models.
     options = replace(options, genes=genes)
-    identity = _identity(options, method, sight, sections)
-    return Lesson(method, sections, sight, genes, measured, where, identity)
+    identity = _identity(options, method, features, sections)
+    return Lesson(method, sections, features, genes, measured, where, identity)
 
 
-def _sight(
+def _features(
     options: Any,
     method: Method,
     training: Sequence[Section],
     device: torch.device,
     cache: Cache,
-) -> Sight:
+) -> FeatureSettings:
     """Work out how the method sees slides.
 
     Raises
@@ -156,39 +156,40 @@ def _sight(
     InputError
         If a pitch is given that cannot be.
     """
-    from napari_stenhance.tasks.sight import Sight
+    from napari_stenhance.features.registry import find_encoder
+    from napari_stenhance.features.source import CropLayout, FeatureSettings
     from napari_stenhance.tasks.training import pitch_between
 
-    pitch = options.pitch
+    pitch, crops = options.pitch, None
     if pitch is not None and not 0 < pitch <= _PITCH_MOST_UM:
         msg = (
             f"Pitch {pitch:g}: write a length in micrometres, above 0 and at most "
             f"{_PITCH_MOST_UM:g}."
         )
         raise InputError(msg, option="pitch")
-    if method.crops_um and pitch is None:
-        pitch = pitch_between(training)
-    return Sight(options.encoder, options.tissue, device, cache, method.crops_um, pitch)
+    if method.crops_um is not None:
+        crops = CropLayout(method.crops_um, pitch or pitch_between(training))
+    return FeatureSettings(find_encoder(options.encoder), device, cache, options.tissue, crops)
 
 
 def _identity(
-    options: Any, method: Method, sight: Sight, training: Sequence[Section]
+    options: Any, method: Method, features: FeatureSettings, training: Sequence[Section]
 ) -> dict[str, Any]:
     """Return what decides the weights: two runs that agree on it share a model."""
-    from napari_stenhance.features.registry import encoder_identity
     from napari_stenhance.methods.genes import rule_of
     from napari_stenhance.methods.training_section import counts_hash
 
     # Unnamed, the usual mask makes the same runs as before there was another.
     mask = {} if options.tissue == "density" else {"tissue": options.tissue}
     crops: dict[str, Any] = {}
-    if sight.crops_um:
-        crops = {"crops_um": list(sight.crops_um), "pitch_um": sight.pitch_um}
+    if features.crops is not None:
+        sizes, pitch = features.crops.sizes_um, features.crops.pitch_um
+        crops = {"crops_um": list(sizes), "pitch_um": pitch}
     return {
         "method": options.method,
         "preset": options.preset,
         "recipe": method.describe(),
-        "encoder": encoder_identity(options.encoder),
+        "encoder": features.encoder.identity(),
         **mask,
         **crops,
         "genes": rule_of(options.genes) or list(options.genes),

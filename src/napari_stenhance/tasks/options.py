@@ -178,8 +178,8 @@ class Options:
             if option.name == "seed":
                 check_seed(value, "seed")
             if option.choices and value not in option.choices:
-                msg = f"{option.name.capitalize()} {value}: there is no such {option.name}; there "
-                raise InputError(f"{msg}are {', '.join(option.choices)}.", option=option.name)
+                msg = f"{option.name.capitalize()} {value}: there is no such choice; there are "
+                raise InputError(f"{msg}{', '.join(option.choices)}.", option=option.name)
             object.__setattr__(self, option.name, value)
 
 

@@ -10,7 +10,7 @@ from napari_stenhance.running.job import Job
 from napari_stenhance.tasks.options import Help, Options
 
 if TYPE_CHECKING:
-    from napari_stenhance.section.phantom.phantom import Phantom
+    from napari_stenhance.phantoms.phantom import Phantom
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,6 @@ def phantom(options: PhantomOptions, job: Job | None = None) -> Phantom:
     Cancelled
         If the job was cancelled; nothing is left behind.
     """
-    from napari_stenhance.section.phantom.write import write_phantom
+    from napari_stenhance.phantoms.write import write_phantom
 
     return write_phantom(options.out, options.size_mm, options.seed, job)

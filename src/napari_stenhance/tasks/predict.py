@@ -89,13 +89,14 @@ def predict_runs(
     options: PredictOptions, job: Job | None = None, cache: Cache | None = None
 ) -> tuple[FieldRun, ...]:
     """Do what `predict` does, and say which run of each result it made or found complete."""
-    from napari_stenhance.features.registry import encoder_identity
+    from napari_stenhance.features.opening import open_features
+    from napari_stenhance.features.registry import find_encoder
+    from napari_stenhance.features.source import CropLayout, FeatureSettings
     from napari_stenhance.methods.genes import named_genes
     from napari_stenhance.running.device import resolve_device
     from napari_stenhance.section.region import Region
     from napari_stenhance.storage.cache import Cache
     from napari_stenhance.tasks.inference import Plan, note_doubts, open_for, predict_all
-    from napari_stenhance.tasks.sight import Sight
     from napari_stenhance.tasks.trained import Trained
     from napari_stenhance.tasks.training import run_name
 
@@ -111,17 +112,12 @@ def predict_runs(
     slides = [
         open_for(s, options.mpp, spots=False, slide=True, cache=cache, job=job) for s in options.on
     ]
-    encoder, crops_um = options.encoder or fitted.encoder, fitted.crops_um
-    sight = Sight(
-        encoder=encoder,
-        tissue=trained.tissue,
-        device=device,
-        cache=cache,
-        crops_um=crops_um,
-        pitch_um=fitted.pitch_um if crops_um else None,
-    )
+    encoder = find_encoder(options.encoder or fitted.encoder)
+    crops = None if fitted.crops_um is None else CropLayout(fitted.crops_um, fitted.pitch_um)
+    features = FeatureSettings(encoder, device, cache, trained.tissue, crops)
     for section in slides:
-        here = encoder_identity(encoder), sight.grid(section.need_slide()).pitch_um
+        grid = open_features(section.need_slide(), features, job).grid
+        here = encoder.identity(), grid.pitch_um
         if here != (fitted.encoder_identity, fitted.pitch_um):
             msg = (
                 f"{options.result}: the model learned from {fitted.encoder_identity} features at "
@@ -135,8 +131,8 @@ def predict_runs(
         "region": region.to_json() if region else None,
     }
     plan = Plan(
-        name=run_name(identity["method"], encoder, identity["preset"]),
-        sight=sight,
+        name=run_name(identity["method"], encoder.name, identity["preset"]),
+        features=features,
         identity=identity,
         doubts=trained.doubts,
         seed=trained.seed,

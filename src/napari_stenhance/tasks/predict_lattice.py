@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
-from napari_stenhance.features.crops import CropMap
-from napari_stenhance.features.extract import FeatureMap
+from napari_stenhance.features.source import FeatureSource
 from napari_stenhance.methods.protocol import Fitted, FittedCrops, Positions
-from napari_stenhance.results.lattice import check_size, lattice_table, write_lattice
+from napari_stenhance.results.lattice import lattice_table, write_lattice
 from napari_stenhance.results.result import ResultFolder
+from napari_stenhance.results.tables import check_size
 from napari_stenhance.running.job import Job
 from napari_stenhance.section.distinct import DistinctPositions
 from napari_stenhance.section.lattice import SpotLattice
@@ -25,7 +23,7 @@ def write_between(
     section: Section,
     s: int,
     fitted: Fitted,
-    features: FeatureMap | CropMap,
+    features: FeatureSource,
     wanted: NDArray[np.bool_],
     job: Job,
 ) -> None:
@@ -38,7 +36,7 @@ def write_between(
     InputError
         If the spots have no lattice, the table is too large, or nothing is left of it.
     """
-    fitted, features = cast(FittedCrops, fitted), cast(CropMap, features)
+    assert isinstance(fitted, FittedCrops)  # `enhance` refuses a lattice otherwise
     points = SpotLattice.from_spots(section.need_spots(), section.where).finer(s)
     xy_um = points.xy * section.need_slide().scale()
     at = np.rint(features.grid.position(xy_um)).astype(np.int64)

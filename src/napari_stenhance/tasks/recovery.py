@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_stenhance.features.crops import CropMap
-from napari_stenhance.features.extract import TILE, FeatureMap
+from napari_stenhance.features.opening import open_features
+from napari_stenhance.features.source import FeatureSettings, FeatureSource
+from napari_stenhance.features.superpixels import TILE
 from napari_stenhance.methods.genes import choose_genes
 from napari_stenhance.methods.protocol import Fitted, FittedCrops, Method, Positions
 from napari_stenhance.running.job import Job
@@ -25,14 +26,13 @@ from napari_stenhance.section.section import Section
 from napari_stenhance.section.spots import counts_of, log1p_cp10k
 from napari_stenhance.storage.tiles import tiles_of
 from napari_stenhance.tasks.inference import note_doubts
-from napari_stenhance.tasks.sight import Sight
 from napari_stenhance.tasks.training import take_sample
 
 
 def recover(
     section: Section,
     method: Method,
-    sight: Sight,
+    settings: FeatureSettings,
     genes: str | Sequence[str],
     share: float,
     seed: int,
@@ -60,7 +60,7 @@ def recover(
     places = DistinctPositions.among(section.spots_um())
     learned = random_part(len(places.first), share, seed)[places.of]
     training = replace(section, spots=spots[learned].copy())
-    sample = take_sample(training, sight, method, job)
+    sample = take_sample(training, settings, method, job)
     chosen = choose_genes(genes, [sample])
     fitted = method.fit([sample], chosen, job)
     note_doubts(fitted, job)
@@ -68,7 +68,7 @@ def recover(
     measured = log1p_cp10k(counts_of(spots, fitted.decoder.genes), library).toarray()
     xy_um = section.spots_um()
     by: dict[str, NDArray[Any]] = {
-        "method": predict_spots(section, fitted, sight, job),
+        "method": predict_spots(section, fitted, settings, job),
         "nearest spot": Interpolation(xy_um[learned], measured[learned], 1)(xy_um),
         "inverse distance": Interpolation(xy_um[learned], measured[learned])(xy_um),
     }
@@ -76,27 +76,30 @@ def recover(
     return {what: recovered(values, measured, learned) | number for what, values in by.items()}
 
 
-def predict_spots(section: Section, fitted: Fitted, sight: Sight, job: Job) -> NDArray[np.float32]:
+def predict_spots(
+    section: Section, fitted: Fitted, settings: FeatureSettings, job: Job
+) -> NDArray[np.float32]:
     """Predict every spot of a section, (spots, genes), on tissue or not."""
-    slide, xy_um, geometry = section.need_slide(), section.spots_um(), section.geometry()
-    grid = sight.grid(slide)
+    xy_um, geometry = section.spots_um(), section.geometry()
+    features = open_features(section.need_slide(), settings, job)
+    grid = features.grid
     halo = math.ceil(fitted.halo_um / grid.pitch_um)
     genes = np.arange(len(fitted.decoder.genes))
-    if fitted.crops_um:
+    if isinstance(fitted, FittedCrops):
         anywhere = Footprints.under(grid, xy_um, geometry, np.ones(grid.shape, dtype=bool))
-        crops = cast(CropMap, sight.features(slide, job, anywhere.mask(grid.shape, halo)))
+        features.extract(anywhere.mask(grid.shape, halo))
         positions = Positions(xy_um, array_numbers(section.need_spots()))
-        latent = cast(FittedCrops, fitted).latent_at(crops, positions, job)
+        latent = fitted.latent_at(features, positions, job)
         return fitted.decoder.values(latent.mean, genes)
-    mask = sight.find_tissue(slide, job)
+    mask = features.tissue
     under = Footprints.under(grid, xy_um, geometry, mask).with_nearest(grid, xy_um, mask)
-    features = cast(FeatureMap, sight.features(slide, job, under.mask(grid.shape, halo)))
+    features.extract(under.mask(grid.shape, halo))
     pairs = _latents(features, fitted, under, halo, job)
     return fitted.decoder.values(under.mean(pairs).astype(np.float32), genes)
 
 
 def _latents(
-    features: FeatureMap, fitted: Fitted, under: Footprints, halo: int, job: Job
+    features: FeatureSource, fitted: Fitted, under: Footprints, halo: int, job: Job
 ) -> NDArray[np.float32]:
     """Predict single superpixels, tile by tile: (pairs, r)."""
     latents = np.empty((len(under.row), fitted.decoder.channels), np.float32)

@@ -91,11 +91,11 @@ def train(options: TrainOptions, job: Job | None = None, cache: Cache | None = N
         raise InputError(msg, option="out")
     lesson = open_lesson(options, job, cache)
     kept = KeptModel.from_training(lesson.identity, cache)
-    fitted = kept.load(lesson.sight.device, job) or lesson.fit(job)
+    fitted = kept.load(lesson.features.device, job) or lesson.fit(job)
     note_doubts(fitted, job)
     provenance = {
         "seed": options.seed,
-        "device": describe_device(lesson.sight.device),
+        "device": describe_device(lesson.features.device),
         "versions": versions(),
         "doubts": list(dict.fromkeys([*lesson.doubts, *fitted.decoder.doubts])),
     }

@@ -20,7 +20,7 @@ from napari_stenhance.storage.reading import reading
 if TYPE_CHECKING:
     import torch
 
-    from napari_stenhance.features.extract import TissueKind
+    from napari_stenhance.features.masks import TissueKind
     from napari_stenhance.methods.protocol import Fitted
     from napari_stenhance.running.job import Job
     from napari_stenhance.storage.cache import Cache

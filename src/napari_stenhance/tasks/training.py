@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from napari_stenhance.features.source import FeatureSettings
     from napari_stenhance.methods.protocol import Method
     from napari_stenhance.methods.training_section import TrainingSection
     from napari_stenhance.running.job import Job
     from napari_stenhance.section.grid import Grid
     from napari_stenhance.section.section import Section
     from napari_stenhance.storage.cache import Cache
-    from napari_stenhance.tasks.sight import Sight
 
 Genes = Annotated[
     tuple[str, ...],
@@ -79,9 +79,9 @@ _FINEST_UM = 8.0
 
 def run_name(method: str, encoder: str, preset: str) -> str:
     """Name a run after what made it."""
-    from napari_stenhance.features.registry import encoder_title
+    from napari_stenhance.features.registry import find_encoder
 
-    return f"{method}-{encoder_title(encoder)}-{preset}"
+    return f"{method}-{find_encoder(encoder).title}-{preset}"
 
 
 def pitch_between(sections: Sequence[Section]) -> float:
@@ -112,24 +112,27 @@ def open_training(
     return opened
 
 
-def take_sample(section: Section, sight: Sight, method: Method, job: Job) -> TrainingSection[Any]:
+def take_sample(
+    section: Section, settings: FeatureSettings, method: Method, job: Job
+) -> TrainingSection:
     """Extract the features that a method needs to learn from the spots of a section."""
     import numpy as np
 
+    from napari_stenhance.features.opening import open_features
     from napari_stenhance.methods.training_section import TrainingSection
     from napari_stenhance.section.distinct import DistinctPositions
     from napari_stenhance.section.footprint import Footprints
 
-    slide, xy_um, geometry = section.need_slide(), section.spots_um(), section.geometry()
-    for doubt in sight.doubts(slide):
+    features = open_features(section.need_slide(), settings, job)
+    xy_um, geometry = section.spots_um(), section.geometry()
+    for doubt in features.doubts:
         job.note(f"{section.name}: {doubt}")
-    grid = sight.grid(slide)
-    mask = sight.find_tissue(slide, job)
+    grid, mask = features.grid, features.tissue
     _check_order(section, grid, mask)
     under = Footprints.under(grid, xy_um, geometry, np.ones(grid.shape, dtype=bool))
     whole = math.isinf(method.halo_um)
     near = None if whole else under.mask(grid.shape, math.ceil(method.halo_um / grid.pitch_um))
-    features: Any = sight.features(slide, job, near)
+    features.extract(near)
     on_tissue = Footprints.under(grid, xy_um, geometry, mask)
     sample = TrainingSection.from_section(section, features, on_tissue, method.least_share)
     lost = len(DistinctPositions.among(xy_um).first) - len(sample.xy_um)

@@ -41,25 +41,14 @@ def write(options: WriteOptions, job: Job | None = None) -> ResultFolder:
     """
     from napari_stenhance.methods.genes import genes_of, named_genes
     from napari_stenhance.results.genes import write_gene
-    from napari_stenhance.results.imputed import (
-        imputed_run,
-        imputed_runs,
-        write_imputed_image,
-    )
     from napari_stenhance.results.result import ResultFolder
+    from napari_stenhance.results.runs import gene_run
 
     job = job or Job()
     with ResultFolder.adding(
         options.result, "write", clear_dead_locks=options.clear_dead_locks
     ) as result:
-        imputed = imputed_runs(result)
-        if options.run in {run.name for run in imputed} or (imputed and not result.runs):
-            chosen = imputed_run(result, options.run)
-            for gene in named_genes(options.genes, chosen.genes, genes_of(chosen.name)):
-                write_imputed_image(chosen, gene)
-            return ResultFolder.open(options.result)
-        run = options.run or result.latest_run()
-        field = result.field(run)
-        for gene in named_genes(options.genes, field.genes, genes_of(run)):
-            write_gene(result, run, field, gene, job)
+        run = gene_run(result, options.run)
+        for gene in named_genes(options.genes, run.genes, genes_of(run.name)):
+            write_gene(run, gene, job)
     return ResultFolder.open(options.result)

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from napari_stenhance.features.crops import CropMap
 from napari_stenhance.methods.crops.design import Design
 from napari_stenhance.methods.crops.members import CropLearner, Members
 from napari_stenhance.methods.crops.model import CropModel
@@ -46,12 +45,12 @@ class CropEnsemble(RobustEnsemble[CropModel]):
         return {**super().describe(), **variant}
 
     def see(
-        self, samples: Sequence[TrainingSection[CropMap]], rng: np.random.Generator, job: Job
+        self, samples: Sequence[TrainingSection], rng: np.random.Generator, job: Job
     ) -> SeenSpots[CropLearner, CropModel]:
         """Gather crops of the spots, and of what lies around them."""
-        del rng
+        del rng, job
         seen = Neighbourhood.together(
-            [Neighbourhood.at(s.features, s.xy_um, self.design.offsets_um, job) for s in samples]
+            [Neighbourhood.at(s.features, s.xy_um, self.design.offsets_um) for s in samples]
         )
         standard = Standard.from_features(seen.own, self.recipe.clip)
         dim, sizes = seen.own.shape[1], len(self.crops_um)

@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
-from napari_stenhance.features.crops import CropMap
 from napari_stenhance.features.encoder import FeatureTile
+from napari_stenhance.features.source import FeatureSource
 from napari_stenhance.methods.crops.design import Design
 from napari_stenhance.methods.crops.members import Members
 from napari_stenhance.methods.crops.neighbourhood import Neighbourhood, Standard, reach
@@ -34,7 +34,7 @@ _AT_ONCE = 1024
 
 @dataclass(frozen=True, kw_only=True)
 class CropModel(GeneModel):
-    """A trained ensemble: `FittedCrops`; it looks at superpixels of a grid around a position.
+    """A trained ensemble: `Fitted` and `FittedCrops`; it looks at superpixels around a position.
 
     Attributes
     ----------
@@ -84,7 +84,7 @@ class CropModel(GeneModel):
         over_sizes = None if attention is None else placed(attention)
         return Latent(placed(mean), placed(variance), over_sizes)
 
-    def latent_at(self, features: CropMap, positions: Positions, job: Job) -> Latent:
+    def latent_at(self, features: FeatureSource, positions: Positions, job: Job) -> Latent:
         """Predict positions, whether or not they lie on tissue.
 
         Raises
@@ -96,7 +96,7 @@ class CropModel(GeneModel):
         parts = []
         for low in range(0, max(len(xy_um), 1), _AT_ONCE):
             some = xy_um[low : low + _AT_ONCE]
-            parts.append(self._predict(Neighbourhood.at(features, some, offsets, job)))
+            parts.append(self._predict(Neighbourhood.at(features, some, offsets)))
             job.check()
         mean, variance, attention = zip(*parts, strict=True)
         over_sizes = None if attention[0] is None else np.concatenate(attention)

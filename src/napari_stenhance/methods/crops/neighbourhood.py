@@ -10,9 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from napari_stenhance.features.crops import CropMap
 from napari_stenhance.features.encoder import FeatureTile
-from napari_stenhance.running.job import Job
+from napari_stenhance.features.source import FeatureSource
 
 
 class Inputs(NamedTuple):
@@ -60,15 +59,11 @@ class Neighbourhood:
 
     @classmethod
     def at(
-        cls,
-        features: CropMap,
-        xy_um: NDArray[np.float64],
-        offsets_um: NDArray[np.float64],
-        job: Job,
+        cls, features: FeatureSource, xy_um: NDArray[np.float64], offsets_um: NDArray[np.float64]
     ) -> Neighbourhood:
         """Look around any positions."""
         grid = features.grid
-        own = features.at(xy_um, job)
+        own = features.at(xy_um)
         cell = np.rint(grid.position(xy_um[:, None] + offsets_um)).astype(np.int64)
         inside: NDArray[np.bool_] = np.all((cell >= 0) & (cell < grid.shape), axis=2)
         row, column = np.moveaxis(np.where(inside[..., None], cell, 0), 2, 0)
@@ -78,7 +73,7 @@ class Neighbourhood:
         index = np.zeros(there.shape, np.int64)
         index[there] = place
         cells = (
-            features.source.cells(*np.divmod(unique, grid.shape[1]), raw=False)
+            features.superpixels(*np.divmod(unique, grid.shape[1]))
             if len(unique)
             else np.zeros((1, own.shape[1]), np.float32)
         )

@@ -11,7 +11,6 @@ import scipy.sparse as sp
 import torch
 from numpy.typing import NDArray
 
-from napari_stenhance.features.extract import FeatureMap
 from napari_stenhance.methods.ensemble import Ensemble
 from napari_stenhance.methods.members import standardise
 from napari_stenhance.methods.pixel2gene.inputs import FAR_UM, training_inputs
@@ -56,9 +55,8 @@ class Pixel2GeneEnsemble(RobustEnsemble[Pixel2GeneModel]):
     recipe: Pixel2GeneRecipe = field(default_factory=Pixel2GeneRecipe)
 
     @property
-    def crops_um(self) -> tuple[float, ...]:
-        """None: it sees superpixels."""
-        return ()
+    def crops_um(self) -> None:
+        """It sees superpixels."""
 
     @property
     def halo_um(self) -> float:
@@ -66,7 +64,7 @@ class Pixel2GeneEnsemble(RobustEnsemble[Pixel2GeneModel]):
         return FAR_UM / 2
 
     def see(
-        self, samples: Sequence[TrainingSection[FeatureMap]], rng: np.random.Generator, job: Job
+        self, samples: Sequence[TrainingSection], rng: np.random.Generator, job: Job
     ) -> SeenSpots[SpotLearner, Pixel2GeneModel]:
         """Gather features, with their context, of superpixels under the spots."""
         recipe, spots = self.recipe, sum(len(s.xy_um) for s in samples)

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_stenhance.features.encoder import FeatureTile
-from napari_stenhance.features.extract import FeatureMap
 from napari_stenhance.methods.training_section import TrainingSection
 from napari_stenhance.running.job import Job
 from napari_stenhance.storage.tiles import Tile, tiles_of
@@ -71,7 +70,7 @@ def inputs_of(tile: FeatureTile, pitch_um: float) -> NDArray[np.float32]:
 
 
 def training_inputs(
-    samples: Sequence[TrainingSection[FeatureMap]],
+    samples: Sequence[TrainingSection],
     most_each: int,
     rng: np.random.Generator,
     job: Job,
@@ -103,7 +102,7 @@ def _at_most(spot: NDArray[np.int64], most: int, rng: np.random.Generator) -> ND
 
 
 def _inputs_under(
-    sample: TrainingSection[FeatureMap], row: NDArray[np.int64], column: NDArray[np.int64], job: Job
+    sample: TrainingSection, row: NDArray[np.int64], column: NDArray[np.int64], job: Job
 ) -> NDArray[np.float32]:
     """Return the inputs of single tissue superpixels, (n, channels), tile by tile."""
     grid = sample.features.grid

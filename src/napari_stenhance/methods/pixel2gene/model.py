@@ -42,9 +42,8 @@ class Pixel2GeneModel(GeneModel):
     score_scale: float
 
     @property
-    def crops_um(self) -> tuple[float, ...]:
-        """None: it sees superpixels."""
-        return ()
+    def crops_um(self) -> None:
+        """It sees superpixels."""
 
     @property
     def halo_um(self) -> float:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from qtpy.QtWidgets import QComboBox
 
+    from napari_stenhance.results.run import Run
     from napari_stenhance.section.section import Section
+
+_MEASURED = "measured spots"
 
 
 def named(sections: Sequence[Section]) -> list[tuple[str, Section]]:
@@ -21,22 +24,35 @@ def named(sections: Sequence[Section]) -> list[tuple[str, Section]]:
 
 
 def relist(
-    box: QComboBox, before: Sequence[Any], now: Sequence[Any], labels: Sequence[str]
-) -> None:
-    """List runs anew without a signal: the newest is chosen, else what was, else the last.
+    box: QComboBox,
+    before: Sequence[Run | None],
+    now: Sequence[Run | None],
+    wanted: Callable[[Run | None], bool] = lambda _run: True,
+) -> bool:
+    """List runs anew without a signal: a new one is chosen, else what was, else the last.
 
     Parameters
     ----------
     box : QComboBox
-    before, now : sequence
-        What tells the runs apart that were listed, and those to list.
-    labels : sequence of str
-        Of `now`.
+    before, now : sequence of runs, or None for the measured spots
+        What was listed, and what is to be.
+    wanted : callable
+        Whether a run that is new is what the user wants to see.
+
+    Returns
+    -------
+    bool
+        Whether they are others than before.
     """
-    kept, new = box.currentIndex(), [n for n, key in enumerate(now) if key not in before]
-    again = now.index(before[kept]) if before and before[kept] in now else len(now) - 1
+    old, keys = ([None if run is None else run.key for run in runs] for runs in (before, now))
+    if keys == old:
+        return False
+    kept = old[box.currentIndex()] if 0 <= box.currentIndex() < len(old) else None
+    again = keys.index(kept) if kept in keys else len(keys) - 1
+    new = [n for n, run in enumerate(now) if keys[n] not in old and wanted(run)]
     box.blockSignals(True)
     box.clear()
-    box.addItems(list(labels))
+    box.addItems([_MEASURED if run is None else f"{run.result.name} · {run.name}" for run in now])
     box.setCurrentIndex(new[-1] if new else again)
     box.blockSignals(False)
+    return True

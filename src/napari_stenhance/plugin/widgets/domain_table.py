@@ -56,9 +56,9 @@ class DomainTable(QTableWidget):
             name.setCheckState(shown)
             texts = ["", "", ""]
             if domain.value in counted.index:
-                about: Any = counted.loc[domain.value]
-                area = "–" if math.isnan(about["area_mm2"]) else f"{about['area_mm2']:.2f}"
-                texts = [str(about[what]), area, about["markers"]]
+                sizes: Any = counted.loc[domain.value]
+                area = "–" if math.isnan(sizes["area_mm2"]) else f"{sizes['area_mm2']:.2f}"
+                texts = [str(sizes[what]), area, sizes["markers"]]
             right = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
             for column, text in zip((NUMBER, AREA, MARKERS), texts, strict=True):
                 cell = self._cell(row, column, text, editable=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,6 @@ from qtpy.QtWidgets import (
     QComboBox,
     QHBoxLayout,
     QPushButton,
-    QScrollArea,
     QSplitter,
     QVBoxLayout,
     QWidget,
@@ -20,30 +19,30 @@ from qtpy.QtWidgets import (
 from napari_stenhance.errors import InputError, StenhanceError
 from napari_stenhance.plugin.domains import (
     begin_painting,
-    layers_of_run,
-    open_domains,
+    domain_layers,
+    layers_of_domains,
     painting,
     painting_layer,
     show_edit,
 )
-from napari_stenhance.plugin.layer_info import LayerInfo, layers_of, open_runs, open_sections
-from napari_stenhance.plugin.layers import domain_layers
-from napari_stenhance.plugin.scene import add_layers
+from napari_stenhance.plugin.layer_info import layers_of, open_runs, open_sections
+from napari_stenhance.plugin.scene import add_layers, show_instead
 from napari_stenhance.plugin.widgets.chart import CriterionChart
 from napari_stenhance.plugin.widgets.choices import named, relist
 from napari_stenhance.plugin.widgets.domain_table import DomainTable
 from napari_stenhance.plugin.widgets.follow import follow_layers
-from napari_stenhance.plugin.widgets.form import OptionsForm
 from napari_stenhance.plugin.widgets.outputs import suggest_out
-from napari_stenhance.plugin.widgets.run_bar import RunBar
+from napari_stenhance.plugin.widgets.run_dock import RunDock
 from napari_stenhance.plugin.worker import notify_error
 from napari_stenhance.results.domain_edit import DomainEdit
+from napari_stenhance.running.job import Job
 from napari_stenhance.tasks.domains import DomainsOptions, domains
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
 
     from napari_stenhance.results.domains import DomainRun
+    from napari_stenhance.results.run import Run
     from napari_stenhance.section.section import Section
 
 _LIST_HEIGHT = 80
@@ -53,23 +52,21 @@ _MORE = (
 )  # fmt: skip
 
 
-class DomainsWidget(QWidget):
+class DomainsWidget(RunDock):
     """Finds the domains of open sections or fields, and edits those that are open."""
 
+    _runs: Sequence[Run] = ()
+
     def __init__(self, napari_viewer: Viewer) -> None:
-        super().__init__()
-        self._viewer = napari_viewer
-        self._runs: list[LayerInfo] = []
-        self._suggested = ""
-        self.form = OptionsForm(
+        super().__init__(
+            napari_viewer,
+            "Find domains",
+            "Find them, and write them to Out.",
             DomainsOptions,
-            choices={"sections": self._inputs},
-            hidden=("mpp", "image"),
-            more=_MORE,
+            {"sections": self._inputs},
+            _MORE,
         )
         self.form.fields["sections"].native.setMaximumHeight(_LIST_HEIGHT)
-        self.run = _button(self, "Find domains", "Find them, and write them to Out.", self._run)
-        self.run_bar = RunBar(self, self.form.labels)
         self.source = QComboBox(self)
         self.source.setToolTip("Which domains are listed below")
         self.source.currentIndexChanged.connect(self._show_run)
@@ -85,18 +82,11 @@ class DomainsWidget(QWidget):
         self.save = _button(
             self, "Save", "Write the changes beside the computed domains.", self._save
         )
-        inside = QWidget(self)
-        column = QVBoxLayout(inside)
-        column.addWidget(self.form.main.native)
-        column.addWidget(self.form.more)
-        column.addStretch(1)
-        scroll = QScrollArea(self)
-        scroll.setWidgetResizable(True)
-        scroll.setWidget(inside)
         above, below = QWidget(self), QWidget(self)
         top, bottom, buttons = QVBoxLayout(above), QVBoxLayout(below), QHBoxLayout()
-        for widget in (scroll, self.run, self.run_bar):
-            top.addWidget(widget, int(widget is scroll))
+        top.addWidget(self._scrolled(), 1)
+        top.addWidget(self.run)
+        top.addWidget(self.run_bar)
         for widget in (self.merge, self.paint, self.save):
             buttons.addWidget(widget)
         for widget in (self.source, self.chart, self.table):
@@ -115,8 +105,9 @@ class DomainsWidget(QWidget):
         """List sections with spots, and results with a field: their superpixels."""
         sections = [s for s in open_sections(self._viewer) if s.spots is not None]
         spots: list[tuple[str, Section | Path]] = [*named(sections)]
-        fields = {run.result: run.name for run in open_runs(self._viewer) if run.result}
-        return [*spots, *((f"superpixels of {path.name}", path) for path in fields)]
+        runs = open_runs(self._viewer, "gene", "browse")
+        paths = dict.fromkeys(run.result.path for run in runs if run.kind == "fields")
+        return [*spots, *((f"superpixels of {path.name}", path) for path in paths)]
 
     def _refresh(self) -> None:
         had = bool(self.form.chosen("sections"))
@@ -129,21 +120,14 @@ class DomainsWidget(QWidget):
 
     def _suggest(self, _value: Any = None) -> None:
         """Suggest where the result goes."""
-        out, chosen = self.form.fields["out"], self.form.chosen("sections")
-        if not chosen or str(out.value) not in {"", ".", self._suggested}:
-            return
-        out.value = _suggest_out(chosen)
-        self._suggested = str(out.value)
+        chosen = self.form.chosen("sections")
+        if chosen:
+            self._suggest_out(_suggest_out(chosen))
 
     def _list_runs(self) -> None:
-        runs = open_domains(self._viewer)
-        keys = [(about.result, about.run) for about in runs]
-        before = [(about.result, about.run) for about in self._runs]
-        self._runs = runs
-        if keys == before:
-            return
-        relist(self.source, before, keys, [f"{about.name} · {about.run}" for about in runs])
-        self._show_run()
+        before, self._runs = self._runs, open_runs(self._viewer, "domains")
+        if relist(self.source, before, self._runs):
+            self._show_run()
 
     # What is found
 
@@ -166,70 +150,49 @@ class DomainsWidget(QWidget):
             raise InputError(msg)
         return DomainsOptions(**values)
 
-    def _run(self) -> None:
-        try:
-            options = self.options()
-        except StenhanceError as error:
-            notify_error(error)
-            return
-        self.run.setEnabled(False)
-        self.run_bar.start(
-            "Find domains",
-            lambda job: domains(options, job),
-            on_done=self._add,
-            on_end=lambda: self.run.setEnabled(True),
-        )
+    def _work(self, options: DomainsOptions, job: Job) -> tuple[DomainRun, ...]:
+        return domains(options, job)
+
+    def _done(self, runs: tuple[DomainRun, ...], _options: DomainsOptions) -> None:
+        self._add(runs)
 
     def _add(self, runs: tuple[DomainRun, ...]) -> None:
         """Show runs, instead of what lay where they are."""
-        names = {run.result.name for run in runs}
-        roles = ("domains", "painting", "domain spots", "spots", "gene", "browse", "attention",
-                 "lattice", "imputed", "imputed gene")  # fmt: skip
-        for layer, about in layers_of(self._viewer, *roles):
-            layer.visible = layer.visible and about.name not in names
-        for run in runs:
-            there = list(layers_of(self._viewer, "domains", "domain spots", run=run.name,
-                                   result=run.result.path))  # fmt: skip
-            for layer, _ in there:
-                layer.visible = True
-            if not there:
-                add_layers(self._viewer, domain_layers(run, visible=True))
+        layers = [layer for run in runs for layer in domain_layers(run, visible=True)]
+        show_instead(self._viewer, layers)
 
     # What is changed
 
     @property
-    def current(self) -> LayerInfo | None:
+    def current(self) -> DomainEdit | None:
         """The domain run that is listed, with the changes made to it."""
         index = self.source.currentIndex()
         if not 0 <= index < len(self._runs):
             return None
-        listed = self._runs[index]
-        now = layers_of(self._viewer, "domains", result=listed.result, run=listed.run)
-        return next((about for _, about in now), None)
+        layers = layers_of(self._viewer, "domains", of_run=self._runs[index].key)
+        return next((info.edit for _, info in layers), None)
 
     def _show_run(self, _index: int = 0) -> None:
-        about = self.current
+        edit = self.current
         for button in (self.merge, self.paint, self.save):
-            button.setEnabled(about is not None)
-        if about is None or about.edit is None:
+            button.setEnabled(edit is not None)
+        if edit is None:
             self.table.setRowCount(0)
             self.chart.show_scores("", (), 0)
             return
-        run = about.edit.run
-        self.chart.show_scores(run.criterion, run.scores, run.chosen)
-        self.table.show_domains(about.edit.domains, run.summary())
+        self.chart.show_scores(edit.run.criterion, edit.run.scores, edit.run.chosen)
+        self.table.show_domains(edit.domains, edit.run.summary())
 
     def _edit(self, change: Callable[..., DomainEdit], *values: Any) -> None:
-        about = self.current
-        if about is None or about.edit is None:
+        before = edit = self.current
+        if before is None:
             return
         try:
-            edit = change(about.edit, *values)
+            edit = change(before, *values)
         except StenhanceError as error:
             notify_error(error)
-            edit = about.edit
-        if edit != about.edit:
-            show_edit(self._viewer, about, edit)
+        if edit != before:
+            show_edit(self._viewer, edit)
         self._show_run()
 
     def _merge(self) -> None:
@@ -240,21 +203,21 @@ class DomainsWidget(QWidget):
         self._edit(_merged, chosen)
 
     def _paint(self) -> None:
-        about = self.current
-        if about is None:
+        edit = self.current
+        if edit is None:
             return
-        if painting(self._viewer, about) is None:
-            add_layers(self._viewer, [painting_layer(about)])
-        layer = painting(self._viewer, about)
+        if painting(self._viewer, edit.run) is None:
+            add_layers(self._viewer, [painting_layer(edit)])
         chosen = self.table.chosen()
-        layer.selected_label = chosen[0] if chosen else about.edit.domains[0].value
-        begin_painting(self._viewer, layer)
+        layer = painting(self._viewer, edit.run)
+        layer.selected_label = chosen[0] if chosen else edit.domains[0].value
+        begin_painting(self._viewer, edit.run)
 
     def _save(self) -> None:
-        about = self.current
-        if about is None or about.edit is None:
+        edit = self.current
+        if edit is None:
             return
-        edit, layer = about.edit, painting(self._viewer, about)
+        layer = painting(self._viewer, edit.run)
         try:
             if layer is not None:
                 edit = edit.paint(layer.data)
@@ -267,16 +230,16 @@ class DomainsWidget(QWidget):
         self.run_bar.start(
             "Save domains",
             lambda _job: edit.save(),
-            on_done=lambda saved: self._saved(about, saved),
+            on_done=lambda saved: self._saved(edit.run, saved),
         )
 
-    def _saved(self, about: LayerInfo, saved: DomainRun) -> None:
+    def _saved(self, run: DomainRun, saved: DomainRun) -> None:
         """Show what was saved; the computed domains are again as they were."""
-        layer = painting(self._viewer, about)
+        layer = painting(self._viewer, run)
         if layer is not None:
             self._viewer.layers.remove(layer)
-        show_edit(self._viewer, about, DomainEdit.from_run(about.edit.run))
-        for other, _ in layers_of_run(self._viewer, about):
+        show_edit(self._viewer, DomainEdit.from_run(run))
+        for other, _ in layers_of_domains(self._viewer, run):
             other.visible = False
         self._add((saved,))
 

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtWidgets import QHBoxLayout, QPushButton, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout
 
-from napari_stenhance.errors import InputError, StenhanceError
+from napari_stenhance.errors import InputError
 from napari_stenhance.methods.genes import common_genes, split_genes
 from napari_stenhance.methods.registry import method_entry, methods
 from napari_stenhance.plugin.layer_info import layers_of, open_sections, same_slide, slide_layer
-from napari_stenhance.plugin.live import LiveLayers
 from napari_stenhance.plugin.regions import polygons_um, region_layer
 from napari_stenhance.plugin.scene import add_layers
 from napari_stenhance.plugin.widgets.choices import named
 from napari_stenhance.plugin.widgets.follow import follow_layers
-from napari_stenhance.plugin.widgets.form import OptionsForm
 from napari_stenhance.plugin.widgets.gene_box import GeneBox
 from napari_stenhance.plugin.widgets.outputs import suggest_out
-from napari_stenhance.plugin.widgets.run_bar import RunBar
+from napari_stenhance.plugin.widgets.run_dock import RunDock
 from napari_stenhance.plugin.worker import notify_error
+from napari_stenhance.running.job import Job
 from napari_stenhance.section.region import Region
 from napari_stenhance.tasks.enhance import EnhanceOptions, enhance
 
@@ -47,49 +46,36 @@ _MORE = (
 )
 
 
-class EnhanceWidget(QWidget):
+class EnhanceWidget(RunDock):
     """Learns from open sections and predicts genes; layers fill in while it works."""
 
     def __init__(self, napari_viewer: Viewer) -> None:
-        super().__init__()
-        self._viewer = napari_viewer
-        self.form = OptionsForm(
+        super().__init__(
+            napari_viewer,
+            "Enhance genes",
+            "Learn, predict, and write the result to Out.",
             EnhanceOptions,
-            choices={
+            {
                 "sections": self._sections_with_spots,
                 "predict": self._sections_with_slide,
                 "region": self._regions,
             },
-            hidden=("mpp", "image"),
-            more=_MORE,
+            _MORE,
         )
+        self.run.setText("Run")
         for name in ("sections", "predict"):
             self.form.fields[name].native.setMaximumHeight(_LIST_HEIGHT)
-        self._suggested = ""
         self.gene_box = GeneBox(self, "type to add a gene to Write")
         self.gene_box.setToolTip("Type to search; a gene that you choose is added to 'Write'.")
         self.gene_box.chosen.connect(self._add_gene)
         self.draw = QPushButton("Draw a region", self)
         self.draw.setToolTip("Click corners on the slide; press Esc or double-click to close it.")
         self.draw.clicked.connect(self._draw)
-        self.run = QPushButton("Run", self)
-        self.run.clicked.connect(self._run)
-        self.run_bar = RunBar(self, self.form.labels)
-        self._live = LiveLayers(napari_viewer, self)
-        inside = QWidget(self)
-        column = QVBoxLayout(inside)
-        column.addWidget(self.form.main.native)
-        column.addWidget(self.gene_box)
-        column.addWidget(self.form.more)
-        column.addStretch(1)
-        scroll = QScrollArea(self)
-        scroll.setWidgetResizable(True)
-        scroll.setWidget(inside)
         row = QHBoxLayout()
         row.addWidget(self.draw)
         row.addWidget(self.run, 1)
         layout = QVBoxLayout(self)
-        layout.addWidget(scroll, 1)
+        layout.addWidget(self._scrolled(self.gene_box), 1)
         layout.addLayout(row)
         layout.addWidget(self.run_bar)
         self.form.fields["sections"].changed.connect(self._suggest)
@@ -134,7 +120,6 @@ class EnhanceWidget(QWidget):
     def _suggest(self, _value: Any = None) -> None:
         """Suggest where the result goes, and list the genes that were measured everywhere."""
         sections = self.form.chosen("sections")
-        out = self.form.fields["out"]
         if not sections:
             self.gene_box.set_genes(())
             return
@@ -144,10 +129,7 @@ class EnhanceWidget(QWidget):
             # Run says so.
             shared = ()
         self.gene_box.set_genes(shared)
-        current = str(out.value)
-        if current in {"", ".", self._suggested}:
-            out.value = suggest_out(sections[0])
-            self._suggested = str(out.value)
+        self._suggest_out(suggest_out(sections[0]))
 
     def _show_own(self, method: str) -> None:
         """Grey out what the method has no use for, and list its presets."""
@@ -174,8 +156,8 @@ class EnhanceWidget(QWidget):
         add_layers(self._viewer, [region_layer(section.name, section.mpp, section=section)])
         layer = next(
             layer
-            for layer, about in layers_of(self._viewer, "region")
-            if same_slide(about.section, section)
+            for layer, info in layers_of(self._viewer, "region")
+            if same_slide(info.section, section)
         )
         layer.visible = True
         self._viewer.layers.selection.active = layer
@@ -210,21 +192,5 @@ class EnhanceWidget(QWidget):
             raise InputError(msg)
         return region
 
-    def _run(self) -> None:
-        try:
-            options = self.options()
-        except StenhanceError as error:
-            notify_error(error)
-            return
-        self.run.setEnabled(False)
-
-        def end() -> None:
-            self.run.setEnabled(True)
-            self._live.finish()
-
-        self.run_bar.start(
-            "Enhance genes",
-            lambda job: enhance(options, job),
-            on_event=self._live.receive,
-            on_end=end,
-        )
+    def _work(self, options: EnhanceOptions, job: Job) -> Any:
+        return enhance(options, job)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import (
     QCheckBox,
@@ -16,20 +15,26 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_stenhance.plugin.layer_info import LayerInfo, layers_of, open_runs
-from napari_stenhance.plugin.layers import browse_layer, gene_layer
-from napari_stenhance.plugin.scene import add_layers, browse, colour_spots
+from napari_stenhance.plugin.genes import browse, browse_layer, pinned_layer
+from napari_stenhance.plugin.layer_info import layers_of, open_runs
+from napari_stenhance.plugin.scene import add_layers
+from napari_stenhance.plugin.spots import colour_spots
+from napari_stenhance.plugin.widgets.choices import relist
 from napari_stenhance.plugin.widgets.follow import follow_layers
 from napari_stenhance.plugin.widgets.gene_box import GeneBox
 from napari_stenhance.plugin.widgets.legend import SpotLegend
 from napari_stenhance.plugin.widgets.run_bar import RunBar
+from napari_stenhance.results.gene_source import GeneSource
 from napari_stenhance.tasks.write import WriteOptions, write
 
 if TYPE_CHECKING:
+    from napari.layers import Layer
     from napari.viewer import Viewer
 
-    from napari_stenhance.methods.field import Decoder
-    from napari_stenhance.results.result import ResultFolder
+    from napari_stenhance.results.run import Run
+
+
+_ROLES = ("gene", "browse")
 
 
 class GenesWidget(QWidget):
@@ -38,9 +43,9 @@ class GenesWidget(QWidget):
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__()
         self._viewer = napari_viewer
-        self._runs: list[LayerInfo | None] = []
+        self._runs: list[GeneSource | None] = []
         self.source = QComboBox(self)
-        self.source.setToolTip("Predicted genes of a run, or only what the spots measured")
+        self.source.setToolTip("Genes of a run, or only those that the spots measured")
         self.source.currentIndexChanged.connect(self._list_genes)
         self.gene = GeneBox(self)
         self.gene.setToolTip("Type a part of the name; Enter shows the gene.")
@@ -58,9 +63,10 @@ class GenesWidget(QWidget):
         self.accuracy = QLabel("", self)
         self.accuracy.setWordWrap(True)
         self.accuracy.setToolTip(
-            "Pearson r between predicted and measured expression, over spots of the training "
-            "sections that lay in blocks held out from training. Depth is the total count of a "
-            "spot: what is left with it held constant is no mere density of cells."
+            "Pearson r between predicted and measured expression, over spots: of the training "
+            "sections, in blocks held out from training; of an imputation, while the method did "
+            "not see the gene. Depth is the total count of a spot: what is left with it held "
+            "constant is no mere density of cells."
         )
         self.pin = QPushButton("Pin", self)
         self.pin.setToolTip("Write this gene into the result, as an image and a layer of its own")
@@ -85,62 +91,55 @@ class GenesWidget(QWidget):
         follow_layers(self, napari_viewer, self._list_sources)
 
     @property
-    def run(self) -> LayerInfo | None:
+    def run(self) -> GeneSource | None:
         """The run whose genes are listed; None if only measured genes are."""
         index = self.source.currentIndex()
         return self._runs[index] if 0 <= index < len(self._runs) else None
 
     def _list_sources(self) -> None:
-        runs: list[LayerInfo | None] = list(open_runs(self._viewer))
-        labels = [f"{about.name} · {about.run}" for about in runs if about is not None]
+        runs: list[GeneSource | None] = [
+            run for run in open_runs(self._viewer, *_ROLES) if isinstance(run, GeneSource)
+        ]
         if any(layers_of(self._viewer, "spots")):
             runs.append(None)
-            labels.append("measured spots")
-        before = [_key(about) for about in self._runs]
-        if [_key(about) for about in runs] == before:
-            return
-        kept, new = self.source.currentText(), [n for n in labels if self.source.findText(n) < 0]
-        self.source.blockSignals(True)
-        self.source.clear()
-        self.source.addItems(labels)
+        before, chosen = self._runs, self.run
         self._runs = runs
-        # A run that has just come is what the user wants to see.
-        wanted = new[0] if new else kept
-        self.source.setCurrentIndex(max(self.source.findText(wanted), 0) if labels else -1)
-        self.source.blockSignals(False)
-        self._list_genes()
+        # A run that has just come, and is shown, is what the user wants to see.
+        if relist(self.source, before, runs, lambda run: chosen is None or self._is_shown(run)):
+            self._list_genes()
+
+    def _is_shown(self, run: Run | None) -> bool:
+        return run is None or any(layer.visible for layer in self._layers(run, *_ROLES))
+
+    def _layers(self, run: Run, *roles: str) -> list[Layer]:
+        return [layer for layer, _ in layers_of(self._viewer, *roles, of_run=run.key)]
 
     def _list_genes(self, _index: int = 0) -> None:
         run = self.run
-        if run is not None and run.field is not None:
-            genes = run.field.genes
-        else:
-            measured = [a.colours.genes for _, a in layers_of(self._viewer, "spots") if a.colours]
+        if run is None:
+            measured = [i.colours.genes for _, i in layers_of(self._viewer, "spots") if i.colours]
             genes = tuple(dict.fromkeys(gene for each in measured for gene in each))
+        else:
+            # Those first that were not measured.
+            genes = tuple(sorted(run.genes, key=lambda gene: run.origin(gene) == "measured"))
+            layers = layers_of(self._viewer, *_ROLES, of_run=run.key)
+            seen_first = sorted(layers, key=lambda pair: not pair[0].visible)
+            self._current = seen_first[0][1].gene if seen_first else self._current
         self.gene.set_genes(genes)
         self.pin.setEnabled(run is not None)
         self.uncertainty.setEnabled(run is not None)
-        browsed = [a.gene for _, a in self._browse_layers()]
-        self._current = browsed[0] if browsed else self._current
         if self._current in genes:
             self.gene.show_gene(self._current)
         self._say_accuracy()
-
-    def _browse_layers(self) -> list[tuple[Any, LayerInfo]]:
-        run = self.run
-        if run is None:
-            return []
-        return list(layers_of(self._viewer, "browse", result=run.result, run=run.run))
 
     def show_gene(self, gene: str) -> None:
         """Show a gene: its image, if a run is chosen, and the spots' colours."""
         self._current = gene
         self.gene.show_gene(gene)
-        run = self.run
-        if run is not None and run.field is not None:
-            self._browse(run, gene)
-        for layer, about in layers_of(self._viewer, "spots"):
-            if self.spots.isChecked() and about.colours is not None and gene in about.colours:
+        if self.run is not None:
+            self._browse(self.run, gene)
+        for layer, info in layers_of(self._viewer, "spots"):
+            if self.spots.isChecked() and info.colours is not None and gene in info.colours:
                 self.legend.show_range(*colour_spots(layer, gene))
         self._colour_lattices(gene)
         self._say_accuracy()
@@ -150,77 +149,51 @@ class GenesWidget(QWidget):
         run, ends = self.run, None
         if run is None or not self.spots.isChecked():
             return
-        for layer, about in layers_of(self._viewer, "lattice", result=run.result):
-            if about.run != run.run:
+        for layer, info in layers_of(self._viewer, "lattice"):
+            if info.run is None or info.run.result.path != run.result.path:
+                continue
+            if info.of_run != run.key:
                 layer.visible = False
-            elif about.colours is not None and gene in about.colours:
+            elif info.colours is not None and gene in info.colours:
                 ends = colour_spots(layer, gene, ends)
                 self.lattice_legend.show_range(*ends)
 
-    def _browse(self, run: LayerInfo, gene: str) -> None:
-        from napari_stenhance.results.result import ResultFolder
-
-        assert run.result is not None
-        assert run.field is not None
-        layers = [layer for layer, _ in self._browse_layers()]
+    def _browse(self, run: GeneSource, gene: str) -> None:
+        layers = self._layers(run, "browse")
         if not layers:
-            data = browse_layer(
-                ResultFolder.open(run.result), run.run, gene, run.field, visible=True
-            )
-            layers = add_layers(self._viewer, [data])
-        what = "spread" if self.uncertainty.isChecked() else "latent"
+            layers = add_layers(self._viewer, [browse_layer(run, gene, visible=True)])
         for layer in layers:
-            browse(layer, gene, what)
+            browse(layer, gene, "spread" if self.uncertainty.isChecked() else "expression")
         # Only the gene that was asked for: a pinned one above would hide it.
-        for layer, about in layers_of(self._viewer, "gene", "browse", "imputed", "imputed gene"):
-            layer.visible = layer in layers or (layer.visible and about.result != run.result)
+        for layer, info in layers_of(self._viewer, *_ROLES):
+            elsewhere = info.run is None or info.run.result.path != run.result.path
+            layer.visible = layer in layers or (layer.visible and elsewhere)
+        active = self._viewer.layers.selection.active
+        if active is not None and not active.visible:
+            self._viewer.layers.selection.active = layers[0]
 
     def _show_again(self, _on: bool = False) -> None:
         if self._current:
             self.show_gene(self._current)
 
     def _say_accuracy(self) -> None:
-        run = self.run
-        if run is None or run.field is None or self._current not in run.field.genes:
-            self.accuracy.setText("")
-            return
-        said = _on_held_out(run.field.decoder, self._current, held_out=run.held_out)
-        against = " (of an imputed gene: with what was imputed)" if run.learned_imputed else ""
-        self.accuracy.setText(f"{self._current} on held-out spots: {said}{against}")
+        run, gene = self.run, self._current
+        self.accuracy.setText("" if run is None or gene not in run.genes else run.trust(gene))
 
     def _pin(self) -> None:
         run, gene = self.run, self._current
-        if run is None or run.result is None or not gene:
+        if run is None or not gene:
             return
-        options = WriteOptions(result=run.result, genes=(gene,), run=run.run)
+        options = WriteOptions(result=run.result.path, genes=(gene,), run=run.name)
         self.run_bar.start(
             f"Pin {gene}",
             lambda job: write(options, job),
-            on_done=lambda result: self._pinned(result, run, gene),
+            on_done=lambda _result: self._pinned(run, gene),
         )
 
-    def _pinned(self, result: ResultFolder, run: LayerInfo, gene: str) -> None:
-        assert run.field is not None
-        for layer, about in layers_of(self._viewer, "gene", result=run.result, run=run.run):
-            if about.gene == gene:
+    def _pinned(self, run: GeneSource, gene: str) -> None:
+        for layer, info in layers_of(self._viewer, "gene", of_run=run.key):
+            if info.gene == gene:
                 layer.visible = True
                 return
-        add_layers(self._viewer, [gene_layer(result, run.run, gene, run.field, visible=True)])
-
-
-def _on_held_out(decoder: Decoder, gene: str, *, held_out: bool) -> str:
-    """Say how well a gene was predicted on spots that were held out, or why that is not known."""
-    index = decoder.index_of(gene)
-    r, given = (float(v[index]) for v in (decoder.held_out_r, decoder.held_out_r_given_depth))
-    if not held_out:
-        return "not known, for this recipe holds none out"
-    if math.isnan(r):
-        # Written before genes were averaged over the sections in which they vary.
-        older = all(map(math.isnan, decoder.held_out_r_given_depth))
-        where = "it does not vary in every section" if older else "it varies in no section"
-        return f"not known, for {where} that was learned from"
-    return f"r = {r:.2f}" + ("" if math.isnan(given) else f", with depth held constant {given:.2f}")
-
-
-def _key(about: LayerInfo | None) -> Any:
-    return None if about is None else (about.result, about.run)
+        add_layers(self._viewer, [pinned_layer(run, gene, visible=True)])

@@ -6,7 +6,7 @@ import numpy as np
 from qtpy.QtGui import QImage, QPixmap
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QWidget
 
-from napari_stenhance.plugin.spots import lookup_table
+from napari_stenhance.plugin.colours import lookup_table
 
 _HEIGHT = 12
 

@@ -41,8 +41,8 @@ class RunBar(QWidget):
 
     def __init__(self, parent: QWidget, labels: Mapping[str, str] | None = None) -> None:
         super().__init__(parent)
-        own = {name: f"field “{label}”" for name, label in (labels or {}).items()}
-        self._fields = {**_WHERE_OPENED, **own}
+        quoted = {name: f"field “{label}”" for name, label in (labels or {}).items()}
+        self._fields = {**_WHERE_OPENED, **quoted}
         self._running: Running | None = None
         self._title, self._failed = "", False
         self._on_event: Callable[[Event], None] = lambda _event: None

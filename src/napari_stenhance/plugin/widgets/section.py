@@ -21,11 +21,13 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_stenhance.plugin.layer_info import KEY, LayerData, layer_info, layers_of, viewer_tiles
+from napari_stenhance.plugin.layer_info import KEY, LayerData, layer_info, our_layers, viewer_tiles
 from napari_stenhance.plugin.layers import open_layers
 from napari_stenhance.plugin.scene import add_layers
 from napari_stenhance.plugin.widgets.follow import follow_layers
 from napari_stenhance.plugin.widgets.run_bar import RunBar
+from napari_stenhance.section.formats.format import section_formats
+from napari_stenhance.section.images.image import image_suffixes
 from napari_stenhance.section.section import Section
 from napari_stenhance.tasks.info import describe_result, describe_section
 
@@ -34,13 +36,6 @@ if TYPE_CHECKING:
     from qtpy.QtGui import QDragEnterEvent, QDropEvent
 
     from napari_stenhance.results.result import ResultFolder
-
-_SUFFIXES = "*.jpg *.jpeg *.png *.tif *.tiff *.svs *.ndpi *.scn *.bif"
-_FILES, _IMAGES = f"Sections and slides (*.h5ad {_SUFFIXES})", f"Slides ({_SUFFIXES})"
-
-_NAMED = ("slide", "spots", "gene", "browse", "domains", "imputed", "imputed gene")
-_OF_RUNS = ("gene", "browse", "attention", "lattice", "domains", "domain spots", "imputed",
-            "imputed gene")  # fmt: skip
 
 
 class _DropArea(QLabel):
@@ -186,10 +181,10 @@ class SectionWidget(QWidget):
         self.again.setEnabled(self._opened is not None)
         self.words.setPlainText("\n".join(_describe(what, layers)))
         for layer in add_layers(self._viewer, layers):
-            about = layer_info(layer)
-            if about is not None:
-                self.shown.setCurrentText(about.name)
-                if drawn and about.role == "region":
+            info = layer_info(layer)
+            if info is not None:
+                self.shown.setCurrentText(info.name)
+                if drawn and info.role.name == "region":
                     layer.add([data for data, _ in drawn], shape_type=[kind for _, kind in drawn])
         if what is not None:
             self._show_only()
@@ -197,9 +192,9 @@ class SectionWidget(QWidget):
     def _remove(self, section: Section) -> list[tuple[Any, str]]:
         """Remove the layers of a section; return what was drawn, in pixels of the slide."""
         drawn = []
-        for layer, about in layers_of(self._viewer, "slide", "spots", "region"):
-            if about.section is section:
-                if about.role == "region":
+        for layer, info in our_layers(self._viewer):
+            if info.section is section:
+                if info.role.name == "region":
                     drawn = list(zip(layer.data, layer.shape_type, strict=True))
                 self._viewer.layers.remove(layer)
         return drawn
@@ -210,17 +205,22 @@ class SectionWidget(QWidget):
             self.open(Path(path))
 
     def _browse_file(self) -> None:
-        path, _ = QFileDialog.getOpenFileName(self, "Open a section or a slide", "", _FILES)
+        of_sections = (suffix for one in section_formats() for suffix in one.suffixes)
+        files = _filter("Sections and slides", *of_sections, *image_suffixes())
+        path, _ = QFileDialog.getOpenFileName(self, "Open a section or a slide", "", files)
         if path:
             self.open(Path(path))
 
     def _browse_image(self) -> None:
-        path, _ = QFileDialog.getOpenFileName(self, "Choose the slide", "", _IMAGES)
+        path, _ = QFileDialog.getOpenFileName(
+            self, "Choose the slide", "", _filter("Slides", *image_suffixes())
+        )
         if path:
             self.image.setText(path)
 
     def _list_sections(self) -> None:
-        names = dict.fromkeys(about.name for _, about in layers_of(self._viewer, *_NAMED))
+        layers = our_layers(self._viewer)
+        names = dict.fromkeys(info.name for _, info in layers if info.role.name != "region")
         before = self.shown.currentText()
         self.shown.clear()
         self.shown.addItems(list(names))
@@ -230,10 +230,13 @@ class SectionWidget(QWidget):
     def _show_only(self) -> None:
         """Hide the slides, spots and regions of all sections but one."""
         name = self.shown.currentText()
-        for layer, about in layers_of(self._viewer, "slide", "spots", "region"):
-            layer.visible = about.name == name
-        for layer, about in layers_of(self._viewer, *_OF_RUNS):
-            layer.visible = layer.visible and about.name == name
+        for layer, info in our_layers(self._viewer):
+            layer.visible = info.name == name and (info.run is None or layer.visible)
+
+
+def _filter(name: str, *suffixes: str) -> str:
+    """Say to a dialog which files to list."""
+    return f"{name} ({' '.join(f'*{suffix}' for suffix in suffixes)})"
 
 
 def _describe(what: Section | ResultFolder | None, layers: list[LayerData]) -> list[str]:
@@ -246,6 +249,6 @@ def _describe(what: Section | ResultFolder | None, layers: list[LayerData]) -> l
     if isinstance(what, Section):
         return list(describe_section(what))
     lines = list(describe_result(what))
-    if what.has_slide and not any(one[1]["metadata"][KEY].role == "slide" for one in layers):
+    if what.has_slide and not any(one[1]["metadata"][KEY].role.name == "slide" for one in layers):
         lines.append("The slide is not where it was: open the section too, to see it underneath.")
     return lines

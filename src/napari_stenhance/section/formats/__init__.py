@@ -1,1 +1,1 @@
-"""One module for each file format; each has a cheap recogniser and a reader."""
+"""Sections on disk: one module, or package, for each format of spots."""

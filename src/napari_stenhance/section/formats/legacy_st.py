@@ -10,18 +10,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from napari_stenhance.errors import InputError
-from napari_stenhance.section.formats.claims import (
-    LINE_MOST,
-    opened_text,
-    read_positions_text,
-)
-from napari_stenhance.section.formats.image import IMAGE_SUFFIXES
-from napari_stenhance.section.formats.section_files import SectionFiles
-from napari_stenhance.section.formats.tables import read_counts
-from napari_stenhance.section.spots import ST_DIAMETER_UM, ST_PITCH_UM, square_pitch_px
+from napari_stenhance.section.formats.format import SectionFiles, SectionFormat, names_in
+from napari_stenhance.section.images.image import image_suffixes
+from napari_stenhance.section.tables.claims import LINE_MOST, opened_text, read_positions_text
 from napari_stenhance.storage.reading import reading
 
 if TYPE_CHECKING:
@@ -36,6 +28,18 @@ _PEEK = 64 * 1024
 _ARRAY_MOST = 2**31
 
 
+def _tables_in(folder: Path) -> dict[str, list[Path]]:
+    """Tell tables by the columns of positions and labels, and by the spot ids of counts."""
+    files = [folder / n for n in sorted(names_in(folder)) if n.lower().endswith(_TABLES)]
+    heads = {file: _head(file) for file in files if file.is_file()}
+    counts = [f for f, head in heads.items() if head[1] and _SPOT_ID.match(head[1][0])]
+    return {
+        "counts": [f for f in counts if "pixel_x" not in heads[f][0]],
+        "positions": [f for f, head in heads.items() if set(_POSITIONS) <= set(head[0])],
+        "labels": [f for f, head in heads.items() if set(_LABELS) <= set(head[0])],
+    }
+
+
 def _head(path: Path) -> list[list[str]]:
     """Return the start of the first two lines of a table, cut into cells."""
     try:
@@ -46,48 +50,45 @@ def _head(path: Path) -> list[list[str]]:
     return [line.decode("utf-8", "replace").strip("\r\n").split("\t") for line in lines]
 
 
-def recognise(folder: Path) -> SectionFiles | None:
-    """Recognise a folder by the columns of its positions and the spot ids of its counts.
+def _recognise(path: Path) -> bool:
+    tables = _tables_in(path)
+    return bool(tables["positions"] and tables["counts"])
 
-    Raises
-    ------
-    InputError
-        If it is such a folder, but several files could play the same part.
-    """
-    if not folder.is_dir():
-        return None
-    files = sorted(f for f in folder.iterdir() if f.is_file() and not f.name.startswith("."))
-    tables = {f: _head(f) for f in files if f.name.lower().endswith(_TABLES)}
-    positions = [f for f, head in tables.items() if set(_POSITIONS) <= set(head[0])]
-    labels = [f for f, head in tables.items() if set(_LABELS) <= set(head[0])]
-    counts = [f for f, head in tables.items() if head[1] and _SPOT_ID.match(head[1][0])]
-    counts = [f for f in counts if "pixel_x" not in tables[f][0]]
-    if not positions or not counts:
-        return None
-    for what, found in (("counts", counts), ("positions", positions), ("labels", labels)):
+
+def _open(folder: Path) -> SectionFiles:
+    """Place spots by the table of positions; several files that could play a part are refused."""
+    import numpy as np
+
+    from napari_stenhance.section.spots import ST_PITCH_UM, square_pitch_px
+
+    tables = _tables_in(folder)
+    for what, found in tables.items():
         if len(found) > 1:
             names = ", ".join(f.name for f in found)
             msg = f"{folder}: several files could be the {what}: {names}; leave only one there."
             raise InputError(msg)
-    table, doubts = _read_positions(positions[0])
+    (counts,), (positions,) = tables["counts"], tables["positions"]
+    table, doubts = _read_positions(positions)
     xy = table[["pixel_x", "pixel_y"]].to_numpy(np.float64)
     # `new_x`, `new_y` are where the printed spots were found, in units of the lattice.
     pitch = square_pitch_px(table[["new_x", "new_y"]].to_numpy(np.float64), xy)
+    images = [folder / n for n in sorted(names_in(folder)) if n.lower().endswith(image_suffixes())]
     return SectionFiles(
         name=folder.name,
-        origin=counts[0],
-        images=tuple(f for f in files if f.suffix.lower() in IMAGE_SUFFIXES),
+        origin=counts,
+        images=tuple(image for image in images if image.is_file()),
         xy=xy,
         mpp=ST_PITCH_UM / pitch if pitch else None,
         mpp_source=f"inferred from the lattice: {pitch:.1f} px = {ST_PITCH_UM:g} µm"
         if pitch
         else "unknown",
-        read=partial(_read, counts[0], positions[0], labels[0] if labels else None),
+        read=partial(_read, counts, positions, next(iter(tables["labels"]), None)),
         doubts=doubts,
     )
 
 
 def _read_positions(path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    import numpy as np
     import pandas as pd
 
     with reading(path, "the positions", "export them again"):
@@ -137,7 +138,11 @@ def _read(
     counts_path: Path, positions_path: Path, labels_path: Path | None
 ) -> tuple[ad.AnnData, tuple[str, ...]]:
     import anndata as ad
+    import numpy as np
     import pandas as pd
+
+    from napari_stenhance.section.spots import ST_DIAMETER_UM, ST_PITCH_UM
+    from napari_stenhance.section.tables.text import read_counts
 
     positions, _ = _read_positions(positions_path)
     ids, genes, counts = read_counts(counts_path)
@@ -174,3 +179,8 @@ def _read(
         labels = _read_labels(labels_path)
         spots.obs["label"] = pd.Categorical(labels.reindex([keys[n] for n in both]))
     return spots, doubts
+
+
+FORMAT = SectionFormat(
+    "a legacy ST folder (counts .tsv.gz, positions .tsv, one image)", _recognise, _open, order=10
+)

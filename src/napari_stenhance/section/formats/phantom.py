@@ -4,15 +4,27 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from napari_stenhance.section.formats import h5ad
-from napari_stenhance.section.formats.section_files import SectionFiles
-from napari_stenhance.section.phantom.phantom import BINS, MANIFEST, SLIDE, SPOTS
+from napari_stenhance.section.formats.format import SectionFiles, SectionFormat
+
+MANIFEST = "phantom.json"
+SLIDE = "he.tif"
+SPOTS = "spots.h5ad"
+BINS = "bins.h5ad"
 
 
-def recognise(path: Path) -> SectionFiles | None:
-    """Recognise a phantom's folder, which means its spots, or its table of spots or bins."""
+def _recognise(path: Path) -> bool:
+    """Take a phantom's folder, which means its spots, or its table of spots or bins."""
+    if path.is_dir():
+        return (path / MANIFEST).is_file()
+    return path.name in (SPOTS, BINS) and path.is_file() and (path.parent / MANIFEST).is_file()
+
+
+def _open(path: Path) -> SectionFiles:
+    from napari_stenhance.section.formats.h5ad.spots import place_h5ad
+
     table = path / SPOTS if path.is_dir() else path
-    if table.name not in (SPOTS, BINS) or not (table.parent / MANIFEST).is_file():
-        return None
     name = table.parent.name if table.name == SPOTS else f"{table.parent.name}-bins"
-    return h5ad.found(table, name, (table.parent / SLIDE,))
+    return place_h5ad(table, name, (table.parent / SLIDE,))
+
+
+FORMAT = SectionFormat("a phantom's folder", _recognise, _open, order=20)

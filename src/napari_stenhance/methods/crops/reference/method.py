@@ -10,8 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from napari_stenhance.features.crops import CropMap
-from napari_stenhance.features.registry import encoder_identity, portable
+from napari_stenhance.features.registry import find_encoder
 from napari_stenhance.methods.crops.reference.model import CropReferenceModel
 from napari_stenhance.methods.crops.reference.recipe import (
     LEARNING_RATE,
@@ -20,7 +19,7 @@ from napari_stenhance.methods.crops.reference.recipe import (
     groups_of,
     sees_raw,
 )
-from napari_stenhance.methods.field import Decoder
+from napari_stenhance.methods.decoder import Decoder
 from napari_stenhance.methods.genes import require_few
 from napari_stenhance.methods.training_section import TrainingSection
 from napari_stenhance.running.device import inference_errors
@@ -71,7 +70,7 @@ class CropReference:
         return {"epochs": self.recipe.epochs}
 
     def fit(
-        self, samples: Sequence[TrainingSection[CropMap]], genes: Sequence[str], job: Job
+        self, samples: Sequence[TrainingSection], genes: Sequence[str], job: Job
     ) -> CropReferenceModel:
         """Learn from the spots of one or more sections.
 
@@ -84,7 +83,7 @@ class CropReference:
         """
         recipe = self.recipe
         require_few(genes, "reference")
-        groups = [group for sample in samples for group in self._groups(sample, genes, job)]
+        groups = [group for sample in samples for group in self._groups(sample, genes)]
         dim = groups[0][0].shape[2]
         with inference_errors("Training"), seeded(self.seed, self.device):
             network = recipe.make(dim, len(self.crops_um), len(genes)).to(self.device)
@@ -105,15 +104,15 @@ class CropReference:
             crops_um=self.crops_um,
             dim=dim,
             pitch_um=samples[0].features.grid.pitch_um,
-            encoder=portable(self.encoder),
-            encoder_identity=encoder_identity(self.encoder),
+            encoder=find_encoder(self.encoder).name,
+            encoder_identity=find_encoder(self.encoder).identity(),
         )
 
     def _groups(
-        self, sample: TrainingSection[CropMap], genes: Sequence[str], job: Job
+        self, sample: TrainingSection, genes: Sequence[str]
     ) -> list[tuple[torch.Tensor, ...]]:
         """Return crops, array numbers, presence and expression of each group, as batches of one."""
-        crops = sample.features.at(sample.xy_um, job, raw=sees_raw(self.encoder))
+        crops = sample.features.at(sample.xy_um, raw=sees_raw(self.encoder))
         array_xy = sample.array_xy
         if array_xy is None:
             array_xy = sample.xy_um @ _array_of_um(sample)[:2] + _array_of_um(sample)[2]
@@ -160,7 +159,7 @@ def _train(
             stage.advance()
 
 
-def _array_of_um(sample: TrainingSection[CropMap]) -> NDArray[np.float64]:
+def _array_of_um(sample: TrainingSection) -> NDArray[np.float64]:
     """Fit (x, y, 1) to array numbers; spots that have none are counted in pitches from a corner."""
     if sample.array_xy is None:
         pitch = nearest_distance(sample.xy_um) or 1.0

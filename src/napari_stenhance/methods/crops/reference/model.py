@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from napari_stenhance.features.crops import CropMap
 from napari_stenhance.features.encoder import FeatureTile
+from napari_stenhance.features.source import FeatureSource
 from napari_stenhance.methods.crops.reference.recipe import (
     CropReferenceRecipe,
     array_codes,
@@ -32,7 +32,7 @@ _NETWORK = "network."
 
 @dataclass(frozen=True, kw_only=True)
 class CropReferenceModel(GeneModel):
-    """A network: `FittedCrops`.
+    """A network: `Fitted` and `FittedCrops`.
 
     Spots and points between them are predicted in groups of about 50 in their order, as published;
     a grid in windows of 7 × 7 superpixels, which lie fixed on it.
@@ -108,7 +108,7 @@ class CropReferenceModel(GeneModel):
         over_sizes = core(attention) if attention.shape[2] else None
         return Latent(mean, np.where(np.isnan(mean), mean, np.float32(0)), over_sizes)
 
-    def latent_at(self, features: CropMap, positions: Positions, job: Job) -> Latent:
+    def latent_at(self, features: FeatureSource, positions: Positions, job: Job) -> Latent:
         """Predict positions, whether or not they lie on tissue, in groups in their order.
 
         Raises
@@ -116,7 +116,7 @@ class CropReferenceModel(GeneModel):
         InferenceError
             If the device fails.
         """
-        crops = features.at(positions.xy_um, job, raw=self.raw)
+        crops = features.at(positions.xy_um, raw=self.raw)
         array_xy = positions.array_xy
         if array_xy is None:
             array_xy = self._array_xy(positions.xy_um)

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
+from napari_stenhance.features.registry import find_encoder
+
 LEARNING_RATE = 1e-3
 GROUP = 50
 ARRAY_MOST = 512
@@ -65,10 +67,10 @@ def array_codes(array_xy: NDArray[np.float64]) -> NDArray[np.int64]:
 def sees_raw(encoder: str) -> bool:
     """Tell whether the networks see features unscaled, as those of the published program did.
 
-    Its features vary by about 1, and so do the codes of positions; those of `stain` vary far less,
-    and are standardised for each slide.
+    Vectors of crops vary by about 1, and so do the codes of positions; averages of superpixels, as
+    those of `stain`, vary far less, and are standardised for each slide.
     """
-    return encoder != "stain"
+    return find_encoder(encoder).crops is not None
 
 
 def constant_rate(step: int, steps: int, epochs: int) -> float:

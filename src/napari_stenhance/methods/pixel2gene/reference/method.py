@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from napari_stenhance.features.extract import FeatureMap
-from napari_stenhance.features.registry import encoder_identity
-from napari_stenhance.methods.field import Decoder
+from napari_stenhance.features.registry import find_encoder
+from napari_stenhance.methods.decoder import Decoder
 from napari_stenhance.methods.genes import require_few
 from napari_stenhance.methods.pixel2gene.reference.model import Pixel2GeneReferenceModel
 from napari_stenhance.methods.pixel2gene.reference.network import (
@@ -57,9 +56,8 @@ class Pixel2GeneReference:
     recipe: Pixel2GeneReferenceRecipe = field(default_factory=lambda: PIXEL2GENE)
 
     @property
-    def crops_um(self) -> tuple[float, ...]:
-        """None: it sees superpixels."""
-        return ()
+    def crops_um(self) -> None:
+        """It sees superpixels."""
 
     @property
     def halo_um(self) -> float:
@@ -81,7 +79,7 @@ class Pixel2GeneReference:
         return asdict(self.recipe)
 
     def fit(
-        self, samples: Sequence[TrainingSection[FeatureMap]], genes: Sequence[str], job: Job
+        self, samples: Sequence[TrainingSection], genes: Sequence[str], job: Job
     ) -> Pixel2GeneReferenceModel:
         """Learn from the spots of one or more sections.
 
@@ -140,8 +138,8 @@ class Pixel2GeneReference:
             covered=covered,
             recipe=recipe,
             pitch_um=samples[0].features.grid.pitch_um,
-            encoder=self.encoder,
-            encoder_identity=encoder_identity(self.encoder),
+            encoder=find_encoder(self.encoder).name,
+            encoder_identity=find_encoder(self.encoder).identity(),
         )
 
 

@@ -41,9 +41,8 @@ class Pixel2GeneReferenceModel(GeneModel):
     recipe: Pixel2GeneReferenceRecipe
 
     @property
-    def crops_um(self) -> tuple[float, ...]:
-        """None: it sees superpixels."""
-        return ()
+    def crops_um(self) -> None:
+        """It sees superpixels."""
 
     @property
     def halo_um(self) -> float:

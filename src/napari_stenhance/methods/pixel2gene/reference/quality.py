@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 
-from napari_stenhance.features.extract import FeatureMap
+from napari_stenhance.features.source import FeatureSource
 from napari_stenhance.running.job import Job
 
 _STARTS = 10
@@ -62,7 +62,7 @@ def find_clusters(values: NDArray[np.float32], clusters: int, name: str, job: Jo
 
 
 def tissue_clusters(
-    features: FeatureMap,
+    features: FeatureSource,
     at: NDArray[np.int64],
     clusters: int,
     most: int,
@@ -79,9 +79,9 @@ def tissue_clusters(
         drawn = np.sort(np.random.default_rng(0).choice(len(row), most, replace=False))
         job.note(f"{name}: kinds of tissue are found on {most} of {len(row)} superpixels.")
         row, column = row[drawn], column[drawn]
-    values = features.raw_at(row, column).astype(np.float32)
+    values = features.superpixels(row, column, raw=True)
     found = find_clusters(values, clusters, name, job)
-    under = features.raw_at(at[:, 0], at[:, 1]).astype(np.float32)
+    under = features.superpixels(at[:, 0], at[:, 1], raw=True)
     with threadpool_limits(limits=1):
         labels: NDArray[np.int64] = found.predict(under).astype(np.int64)
     return labels

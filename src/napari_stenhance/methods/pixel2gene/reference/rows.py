@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from sklearn.model_selection import GroupKFold
 
 from napari_stenhance.errors import InputError
-from napari_stenhance.features.extract import FeatureMap
 from napari_stenhance.methods.pixel2gene.reference.quality import (
     alone,
     enough_counts,
@@ -109,7 +108,7 @@ def spatial_folds(blocks: NDArray[np.int64], folds: int) -> NDArray[np.int64]:
 
 
 def training_rows(
-    samples: Sequence[TrainingSection[FeatureMap]],
+    samples: Sequence[TrainingSection],
     genes: Sequence[str],
     recipe: Pixel2GeneReferenceRecipe,
     job: Job,
@@ -143,7 +142,8 @@ def training_rows(
         flat = covered[..., 0] * grid.shape[1] + covered[..., 1]
         unique, place = np.unique(flat, return_inverse=True)
         row, column = np.divmod(unique, grid.shape[1])
-        inputs.append(sample.features.raw_at(row, column))
+        features = sample.features.superpixels(row, column, raw=True)
+        inputs.append(features.astype(np.float16))
         under.append(place.reshape(flat.shape) + superpixels)
         counts.append(sample.counts_of(genes)[kept].toarray())
         depth.append(sample.library[kept])
@@ -169,7 +169,7 @@ def training_rows(
 
 
 def _passes(
-    sample: TrainingSection[FeatureMap],
+    sample: TrainingSection,
     at: NDArray[np.int64],
     offsets: NDArray[np.int64],
     recipe: Pixel2GeneReferenceRecipe,
@@ -197,7 +197,7 @@ def _passes(
     return passes
 
 
-def _on_tissue(sample: TrainingSection[FeatureMap], at: NDArray[np.int64]) -> NDArray[np.bool_]:
+def _on_tissue(sample: TrainingSection, at: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Tell which superpixels (…, 2) are tissue; beyond the raster none are."""
     tissue = sample.features.tissue
     row, column = at[..., 0], at[..., 1]

@@ -1,0 +1,1 @@
+"""Encoders: each module registers one, or a family of them, as `ENCODER`."""

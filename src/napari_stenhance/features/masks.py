@@ -1,0 +1,75 @@
+"""Which superpixels of a slide are tissue: found once for each slide, kind of mask and grid."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from napari_stenhance.errors import InputError
+from napari_stenhance.features.histosweep import VERSION as HISTOSWEEP_VERSION
+from napari_stenhance.features.histosweep import histosweep_mask
+from napari_stenhance.features.tissue import VERSION as TISSUE_VERSION
+from napari_stenhance.features.tissue import tissue_mask
+from napari_stenhance.running.job import Job
+from napari_stenhance.section.grid import Grid
+from napari_stenhance.section.slide import Slide
+from napari_stenhance.storage.cache import Cache
+from napari_stenhance.storage.checked import open_node, read_whole
+from napari_stenhance.storage.tiles import create_array
+
+TissueKind = Literal["density", "histosweep"]
+_MASKS = {
+    "density": (tissue_mask, f"tissue{TISSUE_VERSION}"),
+    "histosweep": (histosweep_mask, f"histosweep{HISTOSWEEP_VERSION}"),
+}
+_KIND = "tissue"
+
+
+def mask_version(kind: TissueKind) -> str:
+    """Name a kind of mask, with its version, in cache keys.
+
+    Raises
+    ------
+    InputError
+        If there is no such kind.
+    """
+    if kind not in _MASKS:
+        msg = f"Tissue {kind}: there is no such mask; choose one of {', '.join(_MASKS)}."
+        raise InputError(msg, option="tissue")
+    return _MASKS[kind][1]
+
+
+def find_tissue(
+    slide: Slide, grid: Grid, kind: TissueKind, cache: Cache, job: Job
+) -> NDArray[np.bool_]:
+    """Tell which superpixels of a fine grid are tissue, or take it from the cache.
+
+    Raises
+    ------
+    InputError
+        If none is, or there is no such kind of mask.
+    """
+    key = f"{slide.sha256[:32]}-{mask_version(kind)}-{grid.key()}"
+    entry = cache.entry(_KIND, key)
+    with cache.lock(entry, job):
+        if not cache.has(_KIND, key):
+            found = _MASKS[kind][0](slide, grid, job)
+            if not found.any():
+                msg = f"{slide.path}: no tissue was found on the slide; is it an H&E image?"
+                raise InputError(msg)
+            with cache.building(_KIND, key) as folder:
+                array = create_array(
+                    zarr.open_group(folder, mode="w"),
+                    "tissue",
+                    shape=grid.shape,
+                    chunks=(1024, 1024),
+                    dtype="u1",
+                    dimension_names=("y", "x"),
+                )
+                array[...] = found.astype("u1")
+        group = zarr.open_group(entry, mode="r")
+        mask: NDArray[np.bool_] = read_whole(open_node(group, "tissue", zarr.Array)).astype(bool)
+    return mask

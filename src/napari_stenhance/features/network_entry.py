@@ -1,0 +1,160 @@
+"""Networks of timm in the registry of encoders: their options, and where their weights lie."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_stenhance.errors import InputError
+from napari_stenhance.features.networks import SEED, EncoderNetwork
+from napari_stenhance.features.registry import Encoder
+from napari_stenhance.features.vit import VERSION, Channels, TimmEncoder
+from napari_stenhance.features.weights import in_hub_cache, weights_hash
+from napari_stenhance.storage.reading import reading
+
+if TYPE_CHECKING:
+    import torch
+
+_OPTIONS = "weights=FILE, pretrained=false and channels=rgb or bgr"
+
+
+@dataclass(frozen=True)
+class NetworkEntry:
+    """A network, or a family of them, as `ENCODER`; encodes crops.
+
+    Attributes
+    ----------
+    name : str
+        As sentences list it: `uni`, `timm:MODEL`.
+    pattern : str
+        Regular expression of the names that it answers to.
+    network : callable
+        Returns what is known of the network of such a name.
+    """
+
+    name: str
+    pattern: str
+    network: Callable[[str], EncoderNetwork]
+
+    def chosen(self, name: str, options: Mapping[str, str]) -> Encoder | None:
+        """Return the encoder of that name with its options, if it is one of these.
+
+        Raises
+        ------
+        InputError
+            If an option cannot be.
+        """
+        if not re.fullmatch(self.pattern, name):
+            return None
+        choice = NetworkChoice(name, self.network, **_taken(name, options))
+        return Encoder(choice.portable, choice.identity, crops=choice.make)
+
+
+def _taken(name: str, options: Mapping[str, str]) -> dict[str, Any]:
+    """Take the options of a network."""
+    taken: dict[str, Any] = {}
+    for key, value in options.items():
+        if key == "weights" and value:
+            with reading(value, "the weights", "name a file that is there"):
+                taken[key] = Path(value).expanduser()
+        elif (key, value) == ("pretrained", "false"):
+            taken[key] = False
+        elif key == "channels" and value in ("rgb", "bgr"):
+            taken[key] = value
+        else:
+            msg = f"Encoder {name}: {key}={value} is no option; there are {_OPTIONS}."
+            raise InputError(msg, option="encoder")
+    if "weights" in taken and "pretrained" in taken:
+        msg = f"Encoder {name}: either weights=FILE or random ones, not both; leave one out."
+        raise InputError(msg, option="encoder")
+    return taken
+
+
+@dataclass(frozen=True)
+class NetworkChoice:
+    """A network with its options.
+
+    Attributes
+    ----------
+    name : str
+    network : callable
+        See `NetworkEntry`.
+    weights : Path or None
+        A file of weights; by default they are looked for where Hugging Face keeps them.
+    pretrained : bool
+        False for random weights, of which no others are like these.
+    channels : {"rgb", "bgr"}
+        "bgr" gives the network red for blue, as the published programs did by mistake.
+    """
+
+    name: str
+    network: Callable[[str], EncoderNetwork]
+    weights: Path | None = None
+    pretrained: bool = True
+    channels: Channels = "rgb"
+
+    @property
+    def portable(self) -> str:
+        """The name with its options, but for the path of the weights."""
+        options = [] if self.pretrained else ["pretrained=false"]
+        options += [] if self.channels == "rgb" else [f"channels={self.channels}"]
+        return self.name + ("?" + "&".join(options) if options else "")
+
+    def identity(self) -> str:
+        """Name network, weights, and what changes its vectors.
+
+        Raises
+        ------
+        InputError
+            If there is no such network, or its weights are not here.
+        """
+        network = self.network(self.name)
+        return self._identity(network, self._file(network))
+
+    def make(self, device: torch.device) -> TimmEncoder:
+        """Build the network and load its weights.
+
+        Raises
+        ------
+        InputError
+            If there is no such network, or its weights are not here or do not fit.
+        InferenceError
+            If the device cannot hold it.
+        """
+        network = self.network(self.name)
+        weights = self._file(network)
+        identity = self._identity(network, weights)
+        return TimmEncoder(network, identity, device, weights, self.channels)
+
+    def _identity(self, network: EncoderNetwork, weights: Path | None) -> str:
+        which = f"random{SEED}" if weights is None else weights_hash(weights)[:16]
+        colours = "" if self.channels == "rgb" else f"-{self.channels}"
+        return f"{network.name}-v{VERSION}-{which}{colours}"
+
+    def _file(self, network: EncoderNetwork) -> Path | None:
+        """Find the file of weights; None if random ones were asked for."""
+        if not self.pretrained:
+            return None
+        found = self.weights or in_hub_cache(network.repos, network.files)
+        if found is None:
+            msg = f"Encoder {self.name}: its weights are not on this machine; {_advice(network)}"
+            raise InputError(msg, option="encoder")
+        return found
+
+
+def _advice(network: EncoderNetwork) -> str:
+    """Say how weights are fetched, which this program never does by itself."""
+    given = (
+        f"give a file as {network.name}?weights=FILE ({network.name}?pretrained=false has random "
+        "weights, for trials)."
+    )
+    if not network.repos:
+        return given
+    repo, file = network.repos[0], network.files[0]
+    gate = f"ask for access at https://huggingface.co/{repo} and " if network.gated else ""
+    return (
+        f"{gate}fetch them with `hf download {repo} {file}` (licence {network.licence}), or {given}"
+    )

@@ -1,0 +1,196 @@
+"""The linear decoder: what turns a latent vector into any gene's value."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from napari_stenhance.errors import InputError
+from napari_stenhance.storage.checked import has_node, open_node, read_whole
+from napari_stenhance.storage.tiles import create_array
+
+Unit = Literal["log1p CP10k", "counts per superpixel"]
+
+
+@dataclass(frozen=True)
+class Decoder:
+    """What turns a latent vector into gene values: `latent @ weights + bias`, or nothing at all.
+
+    Attributes
+    ----------
+    genes : tuple of str
+    weights : ndarray of float32, shape (r, genes), or None
+        None where the latent holds the genes themselves, one channel each; r is their number.
+    bias : ndarray of float32, shape (genes,)
+    unit : str
+        Of the decoded values.
+    held_out_r : ndarray of float32, shape (genes,)
+        Pearson correlation, over spots, of each gene on held-out spatial blocks of the training
+        sections: the mean over those where the gene varies; NaN where it varies in none, or no
+        block was held out.
+    held_out_r_given_depth : ndarray of float32, shape (genes,)
+        The same with the logarithm of the spots' total count held constant; NaN, too, in a result
+        that was written before this was kept.
+    spread_scale : ndarray of float32, shape (genes,)
+        Brings √(weights² · variance), which ignores covariances, to the members' true standard
+        deviation on held-out blocks.
+    doubts : tuple of str
+        What held-out blocks say against trusting any of it.
+    """
+
+    genes: tuple[str, ...]
+    weights: NDArray[np.float32] | None
+    bias: NDArray[np.float32]
+    unit: Unit
+    held_out_r: NDArray[np.float32]
+    held_out_r_given_depth: NDArray[np.float32]
+    spread_scale: NDArray[np.float32]
+    doubts: tuple[str, ...] = ()
+
+    @property
+    def channels(self) -> int:
+        """Length of a latent vector, r."""
+        return len(self.genes) if self.weights is None else self.weights.shape[0]
+
+    def index_of(self, gene: str) -> int:
+        """Find a gene.
+
+        Raises
+        ------
+        InputError
+            If it is not among `genes`.
+        """
+        return gene_index(gene, self.genes, "it was not measured or not chosen.")
+
+    def indices_of(self, genes: Sequence[str]) -> NDArray[np.intp]:
+        """Find several genes; see `index_of`."""
+        return np.array([self.index_of(gene) for gene in genes], dtype=np.intp)
+
+    def values(self, latent: NDArray[Any], genes: NDArray[np.intp] | int) -> NDArray[np.float32]:
+        """Decode latents (…, r); clipped at 0, as everywhere that values are shown or exported."""
+        if self.weights is None:
+            values = np.asarray(latent[..., genes], np.float32) + self.bias[genes]
+            return np.maximum(values, np.float32(0), out=values)
+        decoded = np.asarray(latent, np.float32) @ self.weights[:, genes] + self.bias[genes]
+        # np.maximum keeps NaN, the mark of what was not predicted.
+        return np.maximum(decoded, np.float32(0), out=decoded)
+
+    def spread(self, variance: NDArray[Any], gene: int) -> NDArray[np.float32]:
+        """Return the members' standard deviation of one gene from variances along the axes."""
+        if self.weights is None:
+            squared = np.asarray(variance[..., gene], np.float32)
+        else:
+            squared = np.asarray(variance, np.float32) @ self.weights[:, gene] ** 2
+        spread: NDArray[np.float32] = np.sqrt(squared) * self.spread_scale[gene]
+        return spread
+
+    def only(self, gene: str) -> tuple[Decoder, int | None]:
+        """Return a decoder of one gene, and the one channel that it decodes; None if all.
+
+        Raises
+        ------
+        InputError
+            If the gene is not among `genes`.
+        """
+        index = self.index_of(gene)
+        one = slice(index, index + 1)
+        decoder = Decoder(
+            genes=(gene,),
+            weights=None if self.weights is None else self.weights[:, one],
+            bias=self.bias[one],
+            unit=self.unit,
+            held_out_r=self.held_out_r[one],
+            held_out_r_given_depth=self.held_out_r_given_depth[one],
+            spread_scale=self.spread_scale[one],
+            doubts=self.doubts,
+        )
+        return decoder, index if self.weights is None else None
+
+    def write(self, group: zarr.Group) -> None:
+        """Write `w` (if there are weights), `b`, gene names and held-out accuracy as arrays."""
+        width = max(len(g.encode()) for g in self.genes)
+        names = np.array([g.encode() for g in self.genes], dtype=f"S{width}")
+        letters = names.view("u1").reshape(len(names), width)
+        for name, values, axes in (
+            *([] if self.weights is None else [("w", self.weights, ("latent", "gene"))]),
+            ("b", self.bias, ("gene",)),
+            ("held_out_r", self.held_out_r, ("gene",)),
+            ("held_out_r_given_depth", self.held_out_r_given_depth, ("gene",)),
+            ("spread_scale", self.spread_scale, ("gene",)),
+            ("genes", letters, ("gene", "utf8")),
+        ):
+            array = create_array(
+                group,
+                name,
+                shape=values.shape,
+                chunks=values.shape,
+                dtype=values.dtype.str.lstrip("<|"),
+                dimension_names=axes,
+            )
+            array[...] = values
+        group.attrs.update({"unit": self.unit, "doubts": list(self.doubts)})
+
+    @classmethod
+    def read(cls, group: zarr.Group) -> Decoder:
+        """Read what `write` wrote.
+
+        Raises
+        ------
+        InputError
+            If an array is missing or damaged.
+        ValueError
+            If they do not fit together.
+        """
+        kept = ("b", "held_out_r", "spread_scale", "genes")
+        # Those that not every result has.
+        more = [name for name in ("w", "held_out_r_given_depth") if has_node(group, name)]
+        arrays = {name: _read(group, name) for name in (*kept, *more)}
+        weights = arrays.pop("w", None)
+        letters = arrays.pop("genes")
+        names = np.ascontiguousarray(letters).view(f"S{letters.shape[1]}").ravel()
+        unit = str(group.attrs["unit"])
+        fits = all(values.shape == names.shape for values in arrays.values())
+        if weights is not None:
+            fits = fits and weights.ndim == 2 and weights.shape[1:] == names.shape
+        if not fits or unit not in get_args(Unit):
+            msg = "its arrays do not fit together"
+            raise ValueError(msg)
+        return cls(
+            genes=tuple(name.decode() for name in names),
+            weights=weights,
+            bias=arrays["b"],
+            unit=unit,  # type: ignore[arg-type]
+            held_out_r=arrays["held_out_r"],
+            held_out_r_given_depth=arrays.get(
+                "held_out_r_given_depth", np.full(len(names), np.nan, np.float32)
+            ),
+            spread_scale=arrays["spread_scale"],
+            doubts=tuple(group.attrs.get("doubts", ())),  # type: ignore[arg-type]
+        )
+
+
+def _read(group: zarr.Group, name: str) -> NDArray[Any]:
+    values: NDArray[Any] = read_whole(open_node(group, name, zarr.Array))
+    return values
+
+
+def gene_index(gene: str, genes: tuple[str, ...], otherwise: str) -> int:
+    """Find a gene among those of a run.
+
+    Raises
+    ------
+    InputError
+        If it is not there; `otherwise` is what to say where none is called alike.
+    """
+    try:
+        return genes.index(gene)
+    except ValueError:
+        alike = [g for g in genes if g.lower() == str(gene).lower()]
+        hint = f"did you mean {alike[0]}?" if alike else otherwise
+        msg = f"Gene {gene!r} is not among the {len(genes)} genes of this run; {hint}"
+        raise InputError(msg) from None

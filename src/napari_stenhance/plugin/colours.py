@@ -1,0 +1,134 @@
+"""Spots coloured by a gene, fast: one column of a table, one lookup table."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from napari_stenhance.plugin.levels import limits
+from napari_stenhance.section.spots import log1p_cp10k
+
+if TYPE_CHECKING:
+    import anndata as ad
+    import zarr
+
+COLORMAP = "viridis"
+TOTAL = ""
+
+
+class Colours(ABC):
+    """Colours of points by any of some genes, each by itself from low to high."""
+
+    genes: tuple[str, ...]
+
+    @cached_property
+    def _column(self) -> dict[str, int]:
+        return {gene: n for n, gene in enumerate(self.genes)}
+
+    def __contains__(self, gene: str) -> bool:
+        """Tell whether there is such a gene."""
+        return gene in self._column
+
+    @abstractmethod
+    def values(self, gene: str) -> NDArray[np.float32]:
+        """Return the value of a gene for each point."""
+
+    @abstractmethod
+    def label(self, name: str, gene: str) -> str:
+        """Name a layer of a section after what colours it."""
+
+    def paint(
+        self, gene: str, ends: tuple[float, float] | None = None
+    ) -> tuple[NDArray[np.float32], tuple[float, float]]:
+        """Colour the points by a gene, by default from its 1st to its 99th percentile.
+
+        Returns
+        -------
+        rgba : ndarray of float32, shape (points, 4)
+            Clear where there is no value.
+        ends : tuple of float
+            The values that the first and the last colour stand for.
+        """
+        values = self.values(gene)
+        low, high = ends or limits(values[np.isfinite(values)])
+        steps = np.clip((values - low) / (high - low) * 255, 0, 255)
+        rgba = lookup_table()[np.nan_to_num(steps).astype(np.uint8)]
+        rgba[np.isnan(values)] = 0
+        return rgba, (low, high)
+
+
+@dataclass(frozen=True, eq=False)
+class SpotColours(Colours):
+    """Counts of a section by column, so that a gene's spots are found at once.
+
+    Attributes
+    ----------
+    genes : tuple of str
+    counts : csc_array of float32, shape (spots, genes)
+        Raw.
+    library : ndarray of float64, shape (spots,)
+        Total count of each spot.
+    """
+
+    genes: tuple[str, ...]
+    counts: sp.csc_array[np.float32]
+    library: NDArray[np.float64]
+
+    @classmethod
+    def from_spots(cls, spots: ad.AnnData) -> SpotColours:
+        """Take the counts of spots."""
+        counts = sp.csc_array(spots.X, dtype=np.float32)
+        return cls(tuple(spots.var_names), counts, np.asarray(counts.sum(axis=1), np.float64))
+
+    def values(self, gene: str) -> NDArray[np.float32]:
+        """Return log1p CP10k of a gene for each spot; for `TOTAL`, log1p of the total count."""
+        if gene == TOTAL:
+            return np.log1p(self.library).astype(np.float32)
+        column = sp.csr_array(self.counts[:, [self._column[gene]]])
+        return np.asarray(log1p_cp10k(column, self.library).todense()).ravel()
+
+    def label(self, name: str, gene: str) -> str:
+        """Name the layer of a section's spots."""
+        what = "total counts [log1p]" if gene == TOTAL else f"{gene} [log1p CP10k]"
+        return f"{name} spots: {what}"
+
+
+@dataclass(frozen=True, eq=False)
+class LatticeColours(Colours):
+    """Predictions between spots, read by column.
+
+    Attributes
+    ----------
+    genes : tuple of str
+    predicted : zarr array of float32, shape (points, genes)
+    title : str
+        Of the run and its lattice.
+    unit : str
+    """
+
+    genes: tuple[str, ...]
+    predicted: zarr.Array[Any]
+    title: str
+    unit: str
+
+    def values(self, gene: str) -> NDArray[np.float32]:
+        """Return what was predicted of a gene at each point."""
+        return np.asarray(self.predicted[:, self._column[gene]], np.float32)
+
+    def label(self, _name: str, gene: str) -> str:
+        """Name the layer of the lattice."""
+        return f"{self.title}: {gene} [{self.unit}]"
+
+
+def lookup_table() -> NDArray[np.float32]:
+    """Return the 256 colours of spots, from low to high, as RGBA of 0 … 1."""
+    from napari.utils.colormaps import ensure_colormap
+
+    table: NDArray[Any] = ensure_colormap(COLORMAP).map(np.linspace(0, 1, 256))
+    return table.astype(np.float32)

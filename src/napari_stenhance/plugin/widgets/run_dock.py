@@ -1,0 +1,107 @@
+"""What the docks share that run a task: its options, a button, and how far it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtWidgets import QPushButton, QScrollArea, QVBoxLayout, QWidget
+
+from napari_stenhance.errors import StenhanceError
+from napari_stenhance.plugin.live import LiveLayers
+from napari_stenhance.plugin.widgets.form import OptionsForm
+from napari_stenhance.plugin.widgets.run_bar import RunBar
+from napari_stenhance.plugin.worker import notify_error
+from napari_stenhance.running.job import Job
+
+if TYPE_CHECKING:
+    from napari.viewer import Viewer
+
+
+class RunDock(QWidget):
+    """A dock that runs a task with the options of its form; layers fill in while it works.
+
+    Parameters
+    ----------
+    viewer : Viewer
+    title, tip : str
+        Of the task, and of its button.
+    options : type
+        The task's options.
+    choices : mapping
+        What the fields list whose values are in the viewer.
+    more : sequence of str
+        Fields that are folded away.
+    """
+
+    def __init__(
+        self,
+        viewer: Viewer,
+        title: str,
+        tip: str,
+        options: type[Any],
+        choices: Mapping[str, Callable[[], Any]],
+        more: Sequence[str],
+    ) -> None:
+        super().__init__()
+        self._viewer, self._title, self._suggested = viewer, title, ""
+        self.form = OptionsForm(options, choices=choices, hidden=("mpp", "image"), more=more)
+        self.run = QPushButton(title, self)
+        self.run.setToolTip(tip)
+        self.run.clicked.connect(self._run)
+        self.run_bar = RunBar(self, self.form.labels)
+        self._live = LiveLayers(viewer, self)
+
+    def _scrolled(self, *between: QWidget) -> QScrollArea:
+        """Lay out the form, with something between what is seen and what is folded away."""
+        inside, scroll = QWidget(self), QScrollArea(self)
+        column = QVBoxLayout(inside)
+        for widget in (self.form.main.native, *between, self.form.more):
+            column.addWidget(widget)
+        column.addStretch(1)
+        scroll.setWidgetResizable(True)
+        scroll.setWidget(inside)
+        return scroll
+
+    def _suggest_out(self, path: Path) -> None:
+        """Suggest where the result goes, unless the user said that."""
+        out = self.form.fields["out"]
+        if str(out.value) in {"", ".", self._suggested}:
+            out.value = path
+            self._suggested = str(out.value)
+
+    def options(self) -> Any:
+        """Return the options as the form stands.
+
+        Raises
+        ------
+        InputError
+            If something is not chosen.
+        """
+        raise NotImplementedError
+
+    def _work(self, options: Any, job: Job) -> Any:
+        raise NotImplementedError
+
+    def _done(self, made: Any, options: Any) -> None:
+        """Show what was made, beyond what came while it was."""
+
+    def _run(self) -> None:
+        try:
+            options = self.options()
+        except StenhanceError as error:
+            notify_error(error)
+            return
+        self.run.setEnabled(False)
+        self.run_bar.start(
+            self._title,
+            lambda job: self._work(options, job),
+            on_done=lambda made: self._done(made, options),
+            on_event=self._live.receive,
+            on_end=self._end,
+        )
+
+    def _end(self) -> None:
+        self.run.setEnabled(True)
+        self._live.finish()

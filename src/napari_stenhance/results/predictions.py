@@ -1,0 +1,156 @@
+"""Predictions as AnnData, at spots or at superpixels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_stenhance.errors import InputError
+from napari_stenhance.methods.decoder import Decoder
+from napari_stenhance.results.field import GeneField
+from napari_stenhance.results.result import ResultFolder
+from napari_stenhance.results.tables import check_size
+from napari_stenhance.running.job import Job
+from napari_stenhance.section.footprint import Footprints
+from napari_stenhance.section.section import Section
+from napari_stenhance.section.spots import SpotGeometry, positions_px
+from napari_stenhance.storage.tiles import tiles_of
+
+if TYPE_CHECKING:
+    import anndata as ad
+    import pandas as pd
+
+
+def genes_table(decoder: Decoder, chosen: NDArray[np.intp]) -> pd.DataFrame:
+    """Return `var` of some genes of a decoder: how well each was predicted on held-out spots."""
+    import pandas as pd
+
+    names = [decoder.genes[n] for n in chosen]
+    held_out = {
+        "held_out_r": decoder.held_out_r[chosen],
+        "held_out_r_given_depth": decoder.held_out_r_given_depth[chosen],
+    }
+    return pd.DataFrame(held_out, index=pd.Index(names))
+
+
+def about_prediction(
+    result: ResultFolder, run: str, geometry: dict[str, Any], unit: str
+) -> dict[str, Any]:
+    """Return `uns`: what identifies the prediction, beside the geometry of positions."""
+    slide = result.attributes["slide"]
+    prediction = {"unit": unit, "run": run, "slide": slide["name"], "slide_sha256": slide["sha256"]}
+    return {
+        "stenhance": geometry,
+        "stenhance_prediction": prediction,
+        "microns_per_pixel": slide["mpp"],
+    }
+
+
+def at_spots(
+    result: ResultFolder, run: str, section: Section, genes: Sequence[str] | None
+) -> ad.AnnData:
+    """Average predictions over the superpixels under each spot.
+
+    Parameters
+    ----------
+    result : ResultFolder
+    run : str
+    section : Section
+        Its spots say where; their counts are not used.
+    genes : sequence of str, optional
+        By default all of the run.
+
+    Returns
+    -------
+    AnnData
+        `X` (spots, genes) float32 in the run's unit; `obs` as the spots have it, and
+        `obs["superpixels"]`, how many were averaged: where it is 0 the spot lies off the tissue
+        mask and has the nearest prediction.
+
+    Raises
+    ------
+    InputError
+        If the section belongs to another slide, or the run predicted none of its spots.
+    """
+    import anndata as ad
+
+    slide = result.attributes["slide"]
+    if section.slide is not None and section.slide.sha256 != slide["sha256"]:
+        msg = f"{section.name}: its slide is not the one of this result ({slide['name']})."
+        raise InputError(msg)
+    field = result.field(run)
+    spots = section.need_spots()
+    xy_um = positions_px(spots, section.name) * slide["mpp"]
+    geometry = section.geometry().in_um(slide["mpp"])
+    tissue = result.tissue(run)
+    under = Footprints.under(field.grid, xy_um, geometry, tissue)
+    averaged = under.counts()
+    under = under.with_nearest(field.grid, xy_um, tissue)
+    latents = field.latent_of(under.row, under.column)
+    if not np.isfinite(latents).any():
+        msg = f"{result.path}: the run {run} predicted nothing under the spots of {section.name}."
+        raise InputError(msg)
+    chosen = _chosen(field, genes)
+    return ad.AnnData(
+        X=field.decoder.values(under.mean(latents), chosen),
+        obs=spots.obs.assign(superpixels=averaged),
+        var=genes_table(field.decoder, chosen),
+        obsm={"spatial": xy_um / slide["mpp"]},
+        uns=about_prediction(result, run, asdict(geometry), field.unit),
+    )
+
+
+def at_superpixels(result: ResultFolder, run: str, genes: Sequence[str], job: Job) -> ad.AnnData:
+    """Return the predictions of some genes at every tissue superpixel that has one.
+
+    Returns
+    -------
+    AnnData
+        `X` (superpixels, genes) float32 in the run's unit; ids are `r<row>c<column>`.
+
+    Raises
+    ------
+    InputError
+        If the table would not fit into the job's memory budget.
+    """
+    import anndata as ad
+    import pandas as pd
+
+    field = result.field(run)
+    chosen = _chosen(field, genes)
+    tissue = result.tissue(run)
+    check_size(int(tissue.sum()), len(chosen), job, "superpixels")
+    rows, columns, parts = [], [], []
+    tiles = list(tiles_of(field.grid.shape, field.latent[0].chunks[0]))
+    with job.stage("Exporting superpixels", len(tiles)) as stage:
+        for tile in tiles:
+            latent = field.tile("latent", 0, *tile.index)
+            shown = tissue[tile.rows, tile.columns] & np.isfinite(latent[..., 0])
+            row, column = np.nonzero(shown)
+            rows.append(row + tile.rows.start)
+            columns.append(column + tile.columns.start)
+            parts.append(field.decoder.values(latent[shown], chosen))
+            stage.advance()
+    row, column = np.concatenate(rows), np.concatenate(columns)
+    pitch = field.grid.pitch_um
+    geometry = SpotGeometry(pitch, "square", pitch, "micrometer")
+    return ad.AnnData(
+        X=np.concatenate(parts),
+        obs=pd.DataFrame(
+            {"row": row, "column": column},
+            index=pd.Index([f"r{r}c{c}" for r, c in zip(row, column, strict=True)]),
+        ),
+        var=genes_table(field.decoder, chosen),
+        obsm={"spatial": field.grid.centres_um(row, column) / field.grid.mpp},
+        uns=about_prediction(result, run, vars(geometry).copy(), field.unit),
+    )
+
+
+def _chosen(field: GeneField, genes: Sequence[str] | None) -> NDArray[np.intp]:
+    if genes is None:
+        return np.arange(len(field.genes))
+    return field.decoder.indices_of(genes)

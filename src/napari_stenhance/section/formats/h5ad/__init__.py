@@ -1,0 +1,24 @@
+"""An `.h5ad` of spots, with the one image beside it that shares its stem."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from napari_stenhance.section.formats.format import SectionFiles, SectionFormat
+
+
+def _recognise(path: Path) -> bool:
+    if path.is_dir():
+        return any(path.glob("*.h5ad"))
+    return path.suffix.lower() == ".h5ad" and path.is_file()
+
+
+def _open(path: Path) -> SectionFiles:
+    from napari_stenhance.section.formats.h5ad.spots import open_h5ad
+
+    return open_h5ad(path)
+
+
+FORMAT = SectionFormat(
+    "an .h5ad with its image beside it", _recognise, _open, suffixes=(".h5ad",), order=90
+)

@@ -1,0 +1,156 @@
+"""Tables of prefix files: locations as text or Parquet, and counts as Parquet."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from napari_stenhance.errors import InputError
+from napari_stenhance.section.tables.claims import read_positions_text
+from napari_stenhance.section.tables.counts import checked_counts
+from napari_stenhance.storage.reading import reading
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_ID_COLUMNS = ("__index_level_0__", "spot")
+_CELLS_AT_ONCE = 2**22
+_CELLS_MOST = 1000
+"""Counts that a byte of Parquet holds at most: long runs of zeros are one number."""
+_POSITIONS_MOST = 16
+"""Positions: they differ, but those of a lattice repeat their steps."""
+_SMALL = 2**20
+
+
+def read_locations(path: Path) -> tuple[list[str] | None, NDArray[np.float64]]:
+    """Read where spots lie.
+
+    Returns
+    -------
+    ids : list of str or None
+        None where rows have no ids.
+    xy : ndarray of float64, shape (n, 2)
+        In raw pixels.
+
+    Raises
+    ------
+    InputError
+        If x or y is missing or not a number anywhere, or there are no rows.
+    """
+    with reading(path, "the positions", "each line must be an id, x and y"):
+        is_parquet = path.suffix == ".parquet"
+        table = (
+            _parquet(path, _POSITIONS_MOST).read().to_pandas() if is_parquet else _read_text(path)
+        )
+        ids = _take_ids(table)
+        missing = [name for name in ("x", "y") if name not in table.columns]
+        if missing:
+            msg = (
+                f"{path}: the columns {' and '.join(missing)} are missing; there must be x and y, "
+                "in pixels of the original image."
+            )
+            raise InputError(msg)
+        _check_numbers(table[["x", "y"]])
+        xy = table[["x", "y"]].to_numpy(np.float64)
+    if not len(xy):
+        msg = f"{path}: there are no positions in it; export them again."
+        raise InputError(msg)
+    lost = np.flatnonzero(~np.isfinite(xy).all(axis=1))
+    if len(lost):
+        msg = f"{path}: x or y of row {lost[0] + 1} is not a number; remove or correct that row."
+        raise InputError(msg)
+    return ids, xy
+
+
+def _read_text(path: Path) -> pd.DataFrame:
+    import pandas as pd
+
+    content = read_positions_text(path, b"\t")
+    first = [content.readline().decode("utf-8-sig") for _ in range(2)]
+    header, line = next(csv.reader(first[:1], delimiter="\t"), []), first[1].split("\t")
+    content.seek(0)
+    # As R writes it, the header does not name the column of ids.
+    names = ["", *header] if len(line) == len(header) + 1 else header
+    if names and names[0] not in ("x", "y"):
+        names = [_ID_COLUMNS[0], *names[1:]]
+    return pd.read_csv(
+        content,
+        sep="\t",
+        header=None,
+        skiprows=1,
+        names=names,
+        usecols=[name for name in names if name in ("x", "y", _ID_COLUMNS[0])],
+        dtype={_ID_COLUMNS[0]: str},
+        keep_default_na=False,
+        float_precision="round_trip",
+        encoding="utf-8-sig",
+    )
+
+
+def _parquet(path: Path, most: int) -> Any:
+    """Open a Parquet file, if it states no more cells than so many for each of its bytes."""
+    try:
+        from pyarrow import parquet
+    except ImportError as error:
+        msg = f"{path}: reading Parquet needs pyarrow: pip install pyarrow, or write it as .tsv."
+        raise InputError(msg) from error
+    file = parquet.ParquetFile(path)
+    cells = file.metadata.num_rows * max(1, file.metadata.num_columns)
+    if cells > _SMALL + most * path.stat().st_size:
+        msg = f"it claims {file.metadata.num_rows} rows, which it cannot hold"
+        raise ValueError(msg)
+    return file
+
+
+def _check_numbers(table: pd.DataFrame) -> None:
+    """Refuse columns that pandas would make numbers of, though they are none, such as times."""
+    for name, kind in table.dtypes.items():
+        if kind.kind in "mMb":
+            msg = f"the column {name} is {kind}"
+            raise ValueError(msg)
+
+
+def _take_ids(table: pd.DataFrame) -> list[str] | None:
+    """Return the ids of a table's rows and leave only its values; None if rows have no ids."""
+    import pandas as pd
+
+    for name in _ID_COLUMNS:
+        if name in table.columns:
+            return list(table.pop(name).astype(str))
+    return None if isinstance(table.index, pd.RangeIndex) else list(table.index.astype(str))
+
+
+def read_parquet(path: Path) -> tuple[list[str] | None, list[str], sp.csr_matrix]:
+    """Read counts in blocks of rows: all of Visium HD would not fit if it were dense.
+
+    Returns
+    -------
+    ids : list of str or None
+        None where rows have no ids.
+    genes : list of str
+    counts : sparse matrix of float32, shape (spots, genes)
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, or a column is not of numbers.
+    """
+    blocks, ids, genes = [], [], []
+    with reading(path, "the counts", "all columns but ids must be numbers"):
+        file = _parquet(path, _CELLS_MOST)
+        rows = max(1, _CELLS_AT_ONCE // max(1, file.metadata.num_columns))
+        for batch in file.iter_batches(batch_size=rows):
+            table = batch.to_pandas()
+            ids.append(_take_ids(table))
+            genes = list(map(str, table.columns))
+            _check_numbers(table)
+            blocks.append(sp.csr_matrix(table.to_numpy(np.float32)))
+        counts = checked_counts(sp.vstack(blocks, format="csr"))
+    if any(block is None for block in ids):
+        return None, genes, counts
+    return [i for block in ids for i in block or ()], genes, counts

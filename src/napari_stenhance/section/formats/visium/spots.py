@@ -1,0 +1,189 @@
+"""Space Ranger folders of Visium spots: a 10x matrix, positions, scale factors and pictures."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from napari_stenhance.errors import InputError
+from napari_stenhance.section.formats.format import SectionFiles, names_in, shares_stem
+from napari_stenhance.section.formats.visium.names import (
+    SpaceRangerSample,
+    is_picture,
+    one_of,
+    roots_of,
+    sample_in,
+)
+from napari_stenhance.section.formats.visium.tables import (
+    ARRAY,
+    FACTORS,
+    XY,
+    check_scale,
+    on_one_slide,
+    read_factors,
+    read_positions,
+)
+from napari_stenhance.section.formats.visium.tenx import read_matrix
+from napari_stenhance.section.images.image import image_size, image_suffixes
+from napari_stenhance.section.spots import VISIUM_DIAMETER_UM, VISIUM_PITCH_UM, visium_pitch_px
+
+if TYPE_CHECKING:
+    import anndata as ad
+    import pandas as pd
+
+
+def open_visium(path: Path) -> SectionFiles:
+    """Find the files of a folder with counts and positions, or of one of its samples by its counts.
+
+    That is an `outs` folder, the folder above it, a flat one, or that of one sample in an
+    aggregate.
+
+    Raises
+    ------
+    InputError
+        If it lacks a part, holds several samples, or its positions or scale factors cannot be
+        used.
+    """
+    root, aggregate = roots_of(path)
+    sample = sample_in(root or aggregate or path, path if path.is_file() else None)
+    if aggregate is not None:
+        sample = one_of(sample, path)
+    everywhere, doubts = read_positions(sample.positions)
+    factors = read_factors(sample.scalefactors)
+    positions = on_one_slide(sample, everywhere, factors.get("gem_id"))
+    xy = positions[list(XY)].to_numpy(np.float64)
+    pitch = visium_pitch_px(positions, xy)
+    if pitch is not None:
+        check_scale(sample, factors, pitch)
+    mpp, source = factors.get("microns_per_pixel"), "stated in the scale factors"
+    if mpp is None:
+        mpp = VISIUM_PITCH_UM / pitch if pitch else None
+        source = f"inferred from the Visium lattice: {pitch or 0:.1f} px = {VISIUM_PITCH_UM:g} µm"
+    pictures = {
+        sample.pictures[what].name if what in sample.pictures else f"{what}.png": factors[key]
+        for what, key in FACTORS.items()
+        if key in factors
+    }
+    home = (path if aggregate else sample.root).resolve()
+    if home.name == "outs":
+        home = home.parent
+    return SectionFiles(
+        name=home.name if aggregate else sample.prefix or home.name,
+        origin=sample.counts.files[0],
+        images=_images(sample, home),
+        xy=xy[positions["in_tissue"].to_numpy() == 1],
+        mpp=mpp,
+        mpp_source=source if mpp else "unknown",
+        read=partial(_read, sample, positions, everywhere.index),
+        doubts=doubts,
+        pictures=pictures,
+        sizes=_sizes(sample, pictures),
+        without=_without(sample),
+    )
+
+
+def _images(sample: SpaceRangerSample, home: Path) -> tuple[Path, ...]:
+    """List images that may be the slide: in the sample's folder, or beside it under its name.
+
+    The full-resolution image is never among what Space Ranger writes.
+    """
+    folders = {home: "" if sample.alone else sample.prefix, home.parent: home.name}
+    if sample.root.resolve().parent == home:
+        folders[sample.root] = folders[home]
+    return tuple(
+        folder / name
+        for folder, stem in folders.items()
+        for name in sorted(names_in(folder))
+        if name.lower().endswith(image_suffixes())
+        and (not stem or shares_stem(name, stem))
+        and not is_picture(name)
+    )
+
+
+def _sizes(sample: SpaceRangerSample, pictures: dict[str, float]) -> dict[str, tuple[int, int]]:
+    """Read the sizes of the pictures that are there; a damaged one only says nothing."""
+    sizes = {}
+    for file in sample.pictures.values():
+        if file.name in pictures:
+            try:
+                sizes[file.name] = image_size(file)
+            except InputError:
+                continue
+    return sizes
+
+
+def _without(sample: SpaceRangerSample) -> str:
+    seen = ", ".join(sorted(f.name for f in sample.pictures.values()))
+    only = f"only pictures that Space Ranger made ({seen})" if seen else "no picture either"
+    return f"No full-resolution slide was found, {only}: put the slide into the folder, or name it."
+
+
+def _read(
+    sample: SpaceRangerSample, positions: pd.DataFrame, everywhere: pd.Index
+) -> tuple[ad.AnnData, tuple[str, ...]]:
+    import anndata as ad
+
+    matrix = read_matrix(sample.counts.files)
+    where = matrix.barcodes.get_indexer(positions.index)
+    if (where < 0).all():
+        msg = (
+            f"{sample.counts.files[0]}: none of its barcodes (such as "
+            f"{', '.join(matrix.barcodes[:2])}) has a position in {sample.positions.name} (such as "
+            f"{', '.join(positions.index[:2])}); these files do not belong together."
+        )
+        raise InputError(msg)
+    tissue = positions["in_tissue"].to_numpy() == 1
+    keep, doubts = _kept(sample, where, tissue)
+    lost = int((~matrix.barcodes.isin(everywhere)).sum())
+    if lost:
+        doubts.append(
+            f"{lost} of {len(matrix.barcodes)} barcodes have no position and were left out."
+        )
+    rows, where = positions[keep], where[keep]
+    # In the matrix's order; spots without any count, which a raw matrix leaves out, come last.
+    order = np.argsort(np.where(where < 0, len(matrix.barcodes), where), kind="stable")
+    rows, where = rows.iloc[order], where[order]
+    seen = where >= 0
+    pick = sp.csr_matrix(
+        (np.ones(seen.sum(), np.float32), (np.flatnonzero(seen), where[seen])),
+        shape=(len(where), len(matrix.barcodes)),
+    )
+    spots = ad.AnnData(
+        X=sp.csr_matrix(pick @ matrix.counts),
+        obs=rows[list(ARRAY)],
+        var=matrix.genes,
+        obsm={"spatial": rows[list(XY)].to_numpy(np.float64)},
+        uns={"spot_diameter_um": VISIUM_DIAMETER_UM, "spot_pitch_um": VISIUM_PITCH_UM},
+    )
+    return spots, (*matrix.doubts, *doubts)
+
+
+def _kept(
+    sample: SpaceRangerSample, where: NDArray[np.intp], tissue: NDArray[np.bool_]
+) -> tuple[NDArray[np.bool_], list[str]]:
+    """Choose spots: those of a filtered matrix, else those under tissue.
+
+    Returns
+    -------
+    keep : ndarray of bool, shape (positions,)
+    doubts : list of str
+    """
+    doubts = []
+    empty = int((tissue & (where < 0)).sum())
+    outside = ((where >= 0) & ~tissue).any()
+    if sample.counts.which == "raw" or (sample.counts.which == "" and outside):
+        doubts.append(
+            f"There is no filtered matrix: of the raw one, the {tissue.sum()} spots under tissue "
+            "(in_tissue = 1) were kept."
+        )
+        if empty:
+            doubts.append(f"{empty} spots under tissue are not in the raw matrix: they count 0.")
+        return tissue, doubts
+    if empty:
+        doubts.append(f"{empty} spots under tissue are not among the counts and were left out.")
+    return where >= 0, doubts

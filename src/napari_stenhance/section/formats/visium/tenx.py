@@ -1,0 +1,177 @@
+"""The feature–barcode matrix that 10x software writes: HDF5, old and new, or three text files."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import h5py
+import numpy as np
+import scipy.sparse as sp
+
+from napari_stenhance.errors import InputError
+from napari_stenhance.section.formats.visium.matrix_market import read_matrix_market
+from napari_stenhance.section.tables.claims import lines, opened_text
+from napari_stenhance.section.tables.counts import checked_counts, read_rows
+from napari_stenhance.section.tables.hdf5 import look_through
+from napari_stenhance.storage.reading import reading
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+GENES = "Gene Expression"
+_ADVICE = "copy or export the matrix again"
+_LEGACY = {"barcodes", "data", "genes", "gene_names", "indices", "indptr", "shape"}
+_COLUMNS_MOST = 16
+_REFERENCE = re.compile(r"&#(\d+);")
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """Raw counts of genes.
+
+    Attributes
+    ----------
+    counts : csr_matrix of float32, shape (barcodes, genes)
+    barcodes : Index of str, unique
+    genes : DataFrame
+        Its index is the symbol where that is unique, else `SYMBOL-ID`; `gene_id` the vendor's id,
+        mostly Ensembl's.
+    doubts : tuple of str
+    """
+
+    counts: sp.csr_matrix
+    barcodes: pd.Index
+    genes: pd.DataFrame
+    doubts: tuple[str, ...]
+
+
+def read_matrix(files: tuple[Path, ...]) -> Matrix:
+    """Read the genes of a matrix.
+
+    Parameters
+    ----------
+    files : tuple of Path
+        One HDF5 file; or `matrix.mtx`, `features.tsv` (or `genes.tsv`) and `barcodes.tsv`, each
+        plain or gzipped.
+
+    Raises
+    ------
+    InputError
+        If a file is damaged or of another kind, its parts differ in length, a barcode occurs
+        twice, or it counts no genes.
+    """
+    import pandas as pd
+
+    path = files[0]
+    if len(files) == 1:
+        look_through(path)
+    with reading(path, "the counts", _ADVICE):
+        counts, barcodes, features = _read_h5(path) if len(files) == 1 else _read_text(*files)
+        counts = checked_counts(counts)
+        if counts.shape != (len(barcodes), len(features)):
+            rows, columns = counts.shape
+            msg = (
+                f"it counts {columns} features in {rows} barcodes, but names {len(features)} "
+                f"and {len(barcodes)}"
+            )
+            raise ValueError(msg)
+        twice = barcodes[barcodes.duplicated()]
+        if len(twice):
+            msg = f"the barcode {twice[0]} occurs more than once"
+            raise ValueError(msg)
+    is_gene = (features["type"] == GENES).to_numpy()
+    if not is_gene.any():
+        kinds = ", ".join(sorted(set(features["type"])))
+        msg = (
+            f"{path}: no feature is of the type {GENES!r}, only {kinds}; give the matrix of genes."
+        )
+        raise InputError(msg)
+    doubts = []
+    if not is_gene.all():
+        kinds = ", ".join(sorted(set(features.loc[~is_gene, "type"])))
+        doubts.append(f"{(~is_gene).sum()} features that are no genes ({kinds}) were left out.")
+        counts, features = counts[:, is_gene], features[is_gene]
+    names, shared = _unique_names(features)
+    if shared:
+        doubts.append(
+            f"{shared} genes share their symbol with another and are called SYMBOL-ID here, such "
+            f"as {names[names != features['name'].to_numpy()][0]}."
+        )
+    genes = pd.DataFrame({"gene_id": features["id"].to_numpy()}, index=pd.Index(names))
+    return Matrix(counts.astype(np.float32), barcodes, genes, tuple(doubts))
+
+
+def _unique_names(features: pd.DataFrame) -> tuple[Any, int]:
+    """Return a name for each feature, the same in any order of the features."""
+    symbols, ids = features["name"], features["id"]
+    shared = symbols.duplicated(keep=False) & (symbols != "")
+    names = symbols.where(symbols != "", ids).where(~shared, symbols + "-" + ids)
+    return names.to_numpy(dtype=object), int(shared.sum())
+
+
+def _read_h5(path: Path) -> tuple[sp.csr_matrix, pd.Index, pd.DataFrame]:
+    import pandas as pd
+
+    with h5py.File(path, "r") as file:
+        if "matrix" in file:
+            group = file["matrix"]
+            ids, names, kinds = (
+                _texts(group[f"features/{k}"]) for k in ("id", "name", "feature_type")
+            )
+        else:
+            # Before version 2: one group for each genome, and nothing but genes.
+            genomes = [g for g in file.values() if isinstance(g, h5py.Group) and set(g) >= _LEGACY]
+            if len(genomes) != 1:
+                msg = f"it holds {len(genomes)} matrices, not one"
+                raise ValueError(msg)
+            group = genomes[0]
+            ids, names = _texts(group["genes"]), _texts(group["gene_names"])
+            kinds = np.full(len(ids), GENES, dtype=object)
+        features, barcodes = (int(n) for n in group["shape"][:])
+        # Stored as columns of features × barcodes, which are the rows of barcodes × features.
+        counts = read_rows(group, (barcodes, features))
+        index = pd.Index(_texts(group["barcodes"]))
+    return counts, index, pd.DataFrame({"id": ids, "name": names, "type": kinds})
+
+
+def _texts(dataset: Any) -> Any:
+    """Read texts; 10x stores characters beyond ASCII as decimal references."""
+    if len(dataset.shape) != 1:
+        msg = f"{dataset.name} has the shape {dataset.shape}"
+        raise ValueError(msg)
+    texts = dataset.asstr("utf-8", "replace")[:]
+    return np.array(
+        [_REFERENCE.sub(lambda m: chr(int(m[1])), t) if "&#" in t else t for t in texts],
+        dtype=object,
+    )
+
+
+def _read_text(
+    matrix: Path, features: Path, barcodes: Path
+) -> tuple[sp.csr_matrix, pd.Index, pd.DataFrame]:
+    import pandas as pd
+
+    rows = _cells(features)
+    if any(len(row) < 2 for row in rows):
+        msg = f"{features.name}: a line has fewer than the two columns id and symbol"
+        raise ValueError(msg)
+    index = pd.Index([cells[0] for cells in _cells(barcodes)], dtype=object)
+    counts = read_matrix_market(matrix, (len(rows), len(index)))
+    table = pd.DataFrame(
+        {
+            "id": [row[0] for row in rows],
+            "name": [row[1] for row in rows],
+            # `genes.tsv`, the older form, has two columns and holds nothing but genes.
+            "type": [row[2] if len(row) > 2 else GENES for row in rows],
+        }
+    )
+    return counts, index, table
+
+
+def _cells(path: Path) -> list[list[str]]:
+    """Cut a table without header into cells."""
+    with reading(path, advice=_ADVICE), opened_text(path) as file:
+        return [line.split("\t", _COLUMNS_MOST) for line in lines(file) if line.strip()]

@@ -1,0 +1,1 @@
+"""Images: one module for each format of slides."""

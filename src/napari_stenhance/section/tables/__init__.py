@@ -1,0 +1,1 @@
+"""Tables of counts and positions in files that are not believed."""
