@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from napari_stenhance.running.job import Job
-from napari_stenhance.tasks.options import SECTION, Help, Options
+from napari_stenhance.tasks.options import SECTION, Help, Mpp, Options
 
 if TYPE_CHECKING:
     from napari_stenhance.storage.cache import Cache
@@ -23,9 +23,7 @@ class ConvertOptions(Options):
         Literal["prefix"],
         Help("Format: prefix files, which the published Pixel2Gene and iStar read."),
     ] = "prefix"
-    mpp: Annotated[
-        float | None, Help("Scale of the slide, where files do not say.", unit="µm per pixel")
-    ] = None
+    mpp: Mpp = None
 
 
 def convert(options: ConvertOptions, job: Job | None = None, cache: Cache | None = None) -> Path:

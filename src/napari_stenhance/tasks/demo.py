@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from napari_stenhance.errors import StenhanceError
-from napari_stenhance.running.device import DeviceName
 from napari_stenhance.running.job import Job
-from napari_stenhance.tasks.options import Help, Options
+from napari_stenhance.tasks.options import Device, Help, Options
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,7 +36,7 @@ class DemoOptions(Options):
     )
     size_mm: Annotated[float, Help("Side of the slide, 1 to 20.", unit="mm")] = 4.0
     seed: Annotated[int, Help("Decides the phantom, and every random choice in training.")] = 41
-    device: Annotated[DeviceName, Help("What computes.")] = "auto"
+    device: Device = "auto"
 
 
 @dataclass(frozen=True)

@@ -7,19 +7,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from napari_stenhance.errors import InputError
-from napari_stenhance.running.device import DeviceName
 from napari_stenhance.running.job import Job
-from napari_stenhance.tasks.options import SECTION, Help, Options
+from napari_stenhance.tasks.options import (
+    Device,
+    Epochs,
+    Help,
+    Image,
+    Learned,
+    Mpp,
+    Options,
+    Seed,
+)
 from napari_stenhance.tasks.training import (
     Crops,
     EncoderName,
-    Epochs,
     Genes,
     MethodName,
     Pitch,
     Preset,
     Tissue,
-    Variant,
 )
 
 if TYPE_CHECKING:
@@ -31,32 +37,20 @@ if TYPE_CHECKING:
 class TrainOptions(Options):
     """Options of `train`; sections may also be `Section` objects."""
 
-    sections: Annotated[
-        tuple[Path, ...],
-        Help(
-            "Sections to learn from: a folder or an .h5ad with its image.",
-            positional=True,
-            takes=SECTION,
-        ),
-    ]
+    sections: Learned
     out: Annotated[Path, Help("The model's folder (her2.model); nothing is overwritten.")]
     method: MethodName = "pixel2gene"
     genes: Genes = ()
     encoder: EncoderName = "stain"
     crops: Crops = ""
     pitch: Pitch = None
-    variant: Variant = "coded"
     tissue: Tissue = "density"
     preset: Preset = "robust"
     epochs: Epochs = None
-    mpp: Annotated[
-        float | None, Help("Scale of the slides, where files do not say.", unit="µm per pixel")
-    ] = None
-    image: Annotated[
-        Path | None, Help("The slide, where it does not lie beside the counts; for one section.")
-    ] = None
-    device: Annotated[DeviceName, Help("What computes.")] = "auto"
-    seed: Annotated[int, Help("Fixes every random choice.")] = 0
+    mpp: Mpp = None
+    image: Image = None
+    device: Device = "auto"
+    seed: Seed = 0
 
 
 def train(options: TrainOptions, job: Job | None = None, cache: Cache | None = None) -> Trained:
