@@ -31,7 +31,7 @@ def convert(options: ConvertOptions, job: Job | None = None, cache: Cache | None
 
     `napari_stenhance.convert` says what comes of it, and what it raises.
     """
-    from napari_stenhance.section.formats.prefix.write import write_prefix
+    from napari_stenhance.section.prefix_write import write_prefix
     from napari_stenhance.storage.cache import Cache
     from napari_stenhance.tasks.inference import open_for
 
