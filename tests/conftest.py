@@ -156,6 +156,40 @@ def section_files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return files
 
 
+@pytest.fixture(scope="session")
+def small(tmp_path_factory: pytest.TempPathFactory, session_cache: Cache) -> Path:
+    """A folder with two sections of 1.0 × 0.8 mm and cells, one section enhanced."""
+    import napari_stenhance as st
+
+    folder = tmp_path_factory.mktemp("small")
+    for seed, name in enumerate(("one", "two")):
+        pixels, amounts = make_slide_pixels((1200, 1000), seed)
+        write_image(folder / f"{name}_he.jpg[Q=95]", pixels)
+        make_spots(amounts, seed).write_h5ad(folder / f"{name}.h5ad")
+    genes = [*(f"G{n}" for n in range(40)), *(f"NEW{n}" for n in range(4))]
+    rate = np.random.default_rng(0).gamma(2, 2, (80, len(genes)))
+    cells = ad.AnnData(
+        sp.csr_matrix(np.random.default_rng(1).poisson(rate).astype(np.float32)),
+        obs=pd.DataFrame(index=[f"c{n}" for n in range(80)]),
+        var=pd.DataFrame(index=genes),
+    )
+    cells.write_h5ad(folder / "cells.h5ad")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("STENHANCE_CACHE", str(session_cache.root))
+        patch.chdir(folder)
+        st.enhance("one.h5ad", epochs=2, device="cpu", job=st.Job())
+    return folder
+
+
+@pytest.fixture
+def here(small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder of its own, with what `small` holds."""
+    for file in small.iterdir():
+        (tmp_path / file.name).symlink_to(file)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
 @pytest.fixture
 def make_slide(tmp_path: Path, cache: Cache) -> Callable[..., Slide]:
     """Write pixels to a PNG and open it."""

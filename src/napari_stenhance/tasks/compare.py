@@ -81,24 +81,7 @@ def compare(
 
     Everything is compared at the spots, in the unit that the run predicts.
 
-    Parameters
-    ----------
-    options : CompareOptions
-    job : Job, optional
-        Receives progress and notes; cancels.
-    cache : Cache, optional
-        Where pyramids lie; by default the user's.
-
-    Returns
-    -------
-    tuple of Compared
-
-    Raises
-    ------
-    InputError
-        If an input or an option cannot be used, or they do not belong together.
-    Cancelled
-        If the job was cancelled.
+    `napari_stenhance.compare` says what comes of it, and what it raises.
     """
     import numpy as np
 

@@ -83,28 +83,7 @@ class DemoDone:
 def demo(options: DemoOptions, job: Job | None = None, cache: Cache | None = None) -> DemoDone:
     """Make a phantom, predict its genes, and compare with the known truth.
 
-    Parameters
-    ----------
-    options : DemoOptions
-    job : Job, optional
-        Receives progress, notes and finished tiles; cancels.
-    cache : Cache, optional
-        Where features lie; by default the user's.
-
-    Returns
-    -------
-    DemoDone
-
-    Raises
-    ------
-    InputError
-        If an option is out of range, or something else lies at `out`.
-    StenhanceError
-        If genes that follow nothing were 'predicted': r above 0.1.
-    InferenceError
-        If the device fails.
-    Cancelled
-        If the job was cancelled; what was finished is kept.
+    `napari_stenhance.demo` says what comes of it, and what it raises.
     """
     from napari_stenhance.phantoms.write import write_phantom
     from napari_stenhance.section.section import open_section

@@ -82,28 +82,7 @@ def domains(
 ) -> tuple[DomainRun, ...]:
     """Find spatial domains, and write them as label images and tables.
 
-    Parameters
-    ----------
-    options : DomainsOptions
-    job : Job, optional
-        Receives progress and notes; cancels.
-    cache : Cache, optional
-        Where pyramids and locks lie; by default the user's.
-
-    Returns
-    -------
-    tuple of DomainRun
-        One for each section, found together: the same names and colours. A run that is complete is
-        returned as it is.
-
-    Raises
-    ------
-    InputError
-        If an input or an option cannot be used.
-    InferenceError
-        If the device fails.
-    Cancelled
-        If the job was cancelled.
+    `napari_stenhance.domains` says what comes of it, and what it raises.
     """
     from napari_stenhance.results.domains import domain_runs, number_domains, write_run
     from napari_stenhance.results.run import made_alike

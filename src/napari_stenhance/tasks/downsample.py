@@ -32,23 +32,7 @@ def downsample(
 ) -> Path:
     """Thin the counts of a section: `enhance` it, then `compare` with the full counts.
 
-    Parameters
-    ----------
-    options : DownsampleOptions
-    job : Job, optional
-        Receives notes.
-    cache : Cache, optional
-        Where pyramids lie; by default the user's.
-
-    Returns
-    -------
-    Path
-        The file written.
-
-    Raises
-    ------
-    InputError
-        If the section or an option cannot be used, or `out` exists.
+    `napari_stenhance.downsample` says what comes of it, and what it raises.
     """
     from napari_stenhance.results.export_format import export_table
     from napari_stenhance.section.spots import UNS_KEY, check_raw

@@ -83,28 +83,7 @@ def enhance(
 ) -> tuple[ResultFolder, ...]:
     """Learn from sections and predict every gene on a grid.
 
-    Parameters
-    ----------
-    options : EnhanceOptions
-    job : Job, optional
-        Receives progress, notes and finished tiles; cancels.
-    cache : Cache, optional
-        Where pyramids and features lie; by default the user's.
-
-    Returns
-    -------
-    tuple of ResultFolder
-        One for each slide in `options.predict`, or else for each section. A run that was stopped
-        goes on; one that is complete is returned as it is.
-
-    Raises
-    ------
-    InputError
-        If an input or an option cannot be used.
-    InferenceError
-        If the device fails.
-    Cancelled
-        If the job was cancelled; finished tiles are kept.
+    `napari_stenhance.enhance` says what comes of it, and what it raises.
     """
     return tuple(run.result for run in enhance_runs(options, job, cache))
 

@@ -130,31 +130,7 @@ def evaluate(
 
     Nothing is written.
 
-    Parameters
-    ----------
-    options : EvaluateOptions
-    job : Job, optional
-        Receives progress and notes; cancels.
-    cache : Cache, optional
-        Where pyramids lie; by default the user's.
-
-    Returns
-    -------
-    tuple of Score
-        Of domains one for each seed: ARI, NMI and AMI on the spots whose label is known, if there
-        is a truth; silhouette and Davies-Bouldin in the space that was clustered. Of genes three
-        for each seed, of the method and of two interpolations that know no image: correlation and
-        errors of log1p CP10k on the hidden spots, and on all as published (`scoring.recovery`).
-        Of hidden genes one for each seed and way to predict them (`tasks.gene_folds`).
-
-    Raises
-    ------
-    InputError
-        If the section or an option cannot be used, or the truth is not there.
-    InferenceError
-        If the device fails.
-    Cancelled
-        If the job was cancelled.
+    `napari_stenhance.evaluate` says what comes of it, and what it raises.
     """
     from napari_stenhance.running.device import resolve_device
     from napari_stenhance.storage.cache import Cache

@@ -52,25 +52,7 @@ def export(options: ExportOptions, job: Job | None = None, cache: Cache | None =
 
     Without a run, genes or a section at whose spots, the newest run of `impute` if there is one.
 
-    Parameters
-    ----------
-    options : ExportOptions
-    job : Job, optional
-        Receives progress and notes; cancels.
-    cache : Cache, optional
-        Where pyramids lie; by default the user's.
-
-    Returns
-    -------
-    Path
-        The file written.
-
-    Raises
-    ------
-    InputError
-        If an input or an option cannot be used, or `out` exists.
-    Cancelled
-        If the job was cancelled.
+    `napari_stenhance.export` says what comes of it, and what it raises.
     """
     from napari_stenhance.results.result import ResultFolder
     from napari_stenhance.results.tables import open_table

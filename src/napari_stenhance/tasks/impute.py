@@ -104,27 +104,7 @@ def impute(
 ) -> ImputedRun:
     """Predict genes that the spots did not measure, from a single-cell reference.
 
-    Parameters
-    ----------
-    options : ImputeOptions
-    job : Job, optional
-        Receives progress and notes; cancels.
-    cache : Cache, optional
-        Where pyramids and locks lie; by default the user's.
-
-    Returns
-    -------
-    ImputedRun
-        One that is complete is returned as it is.
-
-    Raises
-    ------
-    InputError
-        If an input or an option cannot be used.
-    InferenceError
-        If the device fails.
-    Cancelled
-        If the job was cancelled.
+    `napari_stenhance.impute` says what comes of it, and what it raises.
     """
     from napari_stenhance.methods.genes import named_genes
     from napari_stenhance.methods.registry import make_method

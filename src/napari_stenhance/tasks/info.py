@@ -38,10 +38,7 @@ def info(
 ) -> tuple[str, ...]:
     """Describe a section, a slide or a result, one fact or doubt in each line.
 
-    Raises
-    ------
-    InputError
-        If nothing is there, it is not recognised, or it is damaged.
+    `napari_stenhance.info` says what comes of it, and what it raises.
     """
     from napari_stenhance.results.result import ResultFolder
     from napari_stenhance.section.section import Section, open_section

@@ -59,28 +59,7 @@ def predict(
 ) -> tuple[ResultFolder, ...]:
     """Predict every gene of a saved model on other slides.
 
-    Parameters
-    ----------
-    options : PredictOptions
-    job : Job, optional
-        Receives progress, notes and finished tiles; cancels.
-    cache : Cache, optional
-        Where pyramids and features lie; by default the user's.
-
-    Returns
-    -------
-    tuple of ResultFolder
-        One for each slide.
-
-    Raises
-    ------
-    InputError
-        If an input or an option cannot be used, or the model was trained on features of another
-        encoder or pitch.
-    InferenceError
-        If the device fails.
-    Cancelled
-        If the job was cancelled; finished tiles are kept.
+    `napari_stenhance.predict` says what comes of it, and what it raises.
     """
     return tuple(run.result for run in predict_runs(options, job, cache))
 

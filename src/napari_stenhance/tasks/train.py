@@ -56,27 +56,7 @@ class TrainOptions(Options):
 def train(options: TrainOptions, job: Job | None = None, cache: Cache | None = None) -> Trained:
     """Learn from sections without predicting: `predict` does, with the model's folder.
 
-    Parameters
-    ----------
-    options : TrainOptions
-    job : Job, optional
-        Receives progress and notes; cancels.
-    cache : Cache, optional
-        Where pyramids and features lie; by default the user's.
-
-    Returns
-    -------
-    Trained
-        The weights are those that `enhance` learns with the same options.
-
-    Raises
-    ------
-    InputError
-        If an input or an option cannot be used, or something lies at `out`.
-    InferenceError
-        If the device fails.
-    Cancelled
-        If the job was cancelled; nothing is left behind.
+    `napari_stenhance.train` says what comes of it, and what it raises.
     """
     from napari_stenhance.running.device import describe_device
     from napari_stenhance.storage.cache import Cache
