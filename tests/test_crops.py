@@ -392,10 +392,10 @@ def test_genes_are_chosen_without_the_hidden_spots(synthetic: st.Section) -> Non
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--method", "histosge", "--truth", "x"), "truth: an option of stamgc"),
-        (("--method", "spamcaf", "--n-domains", 4), "n domains: an option of stamgc"),
-        (("--crops", "100"), "crops: an option of pixel2gene, histosge, spamcaf"),
-        (("--preset", "istar"), "stamgc has robust and reference"),
+        (("--method", "histosge", "--truth", "x"), "Truth: an option of stamgc"),
+        (("--method", "spamcaf", "--n-domains", 4), "N domains: an option of stamgc"),
+        (("--crops", "100"), "Crops: an option of histosge, spamcaf"),
+        (("--preset", "istar"), "there are stamgc: robust, reference (--preset)"),
         (("--method", "histosge", "--ratio", 1), "Ratio 1: write the share"),
         (("--method", "pixel2gene", "--preset", "istar"), "predicts counts of superpixels"),
         (("--method", "histosge", "--seeds", "3-1"), "Seeds 3-1"),
