@@ -22,19 +22,20 @@ from sklearn.linear_model import Ridge as RidgeModel
 from napari_stenhance.features.registry import find_encoder
 from napari_stenhance.features.source import CropLayout, FeatureSettings
 from napari_stenhance.methods.basis import fit_basis
+from napari_stenhance.methods.crops.design import Design
 from napari_stenhance.methods.crops.ensemble import CropEnsemble
 from napari_stenhance.methods.decoder import Decoder
 from napari_stenhance.methods.genes import choose_genes
 from napari_stenhance.methods.histosge.network import HISTOSGE
 from napari_stenhance.methods.protocol import Latent, Method, Positions
 from napari_stenhance.methods.registry import make_method
-from napari_stenhance.methods.spamcaf.full import FULL
-from napari_stenhance.methods.spamcaf.network import CODED
+from napari_stenhance.methods.spamcaf.network import SPAMCAF
 from napari_stenhance.running.job import Job
 from napari_stenhance.scoring.metrics import pearson
 from napari_stenhance.section.section import Section, open_section
 from napari_stenhance.storage.cache import Cache
 from napari_stenhance.tasks.recovery import predict_spots, recover
+from napari_stenhance.tasks.train import TrainOptions
 from napari_stenhance.tasks.training import pitch_between, take_sample
 
 SECTIONS = ("C4", "C3", "C2")
@@ -86,13 +87,18 @@ class Average(torch.nn.Module):
 
 
 def averaged(dim: int, sizes: int, outputs: int) -> torch.nn.Module:
-    network = CODED.make(dim, sizes, outputs)
+    network = SPAMCAF.make(dim, sizes, outputs)
     network.fusion.attention = Average()
     return network
 
 
-def published(method: Any, seed: int) -> Method:
-    return make_method(method, "reference", "stain", None, seed, CPU)
+def robust(design: Design, seed: int, *crops_um: float) -> Method:
+    return CropEnsemble("stain", seed, CPU, design=design, crops_um=crops_um or design.crops_um)
+
+
+def published(method: str, seed: int) -> Method:
+    options = TrainOptions((), Path("model"), method=method, preset="reference")
+    return make_method(options, seed, CPU)
 
 
 ROWS: dict[str, dict[str, Any]] = {
@@ -101,29 +107,18 @@ ROWS: dict[str, dict[str, Any]] = {
         "ridge, crops of 163 and 489 µm": lambda _seed: Ridge((163.0, 489.0)),
     },
     "histosge": {
-        "HisToSGE `robust`": lambda seed: CropEnsemble(
-            HISTOSGE, HISTOSGE.crops_um, "stain", seed, CPU
-        ),
-        "HisToSGE `robust`, attention off": lambda seed: CropEnsemble(
-            replace(HISTOSGE, offsets_um=np.empty((0, 2))), HISTOSGE.crops_um, "stain", seed, CPU
+        "HisToSGE `robust`": lambda seed: robust(HISTOSGE, seed),
+        "HisToSGE `robust`, attention off": lambda seed: robust(
+            replace(HISTOSGE, offsets_um=np.empty((0, 2))), seed
         ),
     },
     "spamcaf": {
-        "SpaMCAF `robust`": lambda seed: CropEnsemble(CODED, CODED.crops_um, "stain", seed, CPU),
-        "SpaMCAF `robust`, sizes averaged": lambda seed: CropEnsemble(
-            replace(CODED, make=averaged), CODED.crops_um, "stain", seed, CPU
+        "SpaMCAF `robust`": lambda seed: robust(SPAMCAF, seed),
+        "SpaMCAF `robust`, sizes averaged": lambda seed: robust(
+            replace(SPAMCAF, make=averaged), seed
         ),
-        "SpaMCAF `robust`, 163 µm only": lambda seed: CropEnsemble(
-            CODED, (163.0,), "stain", seed, CPU
-        ),
-        "SpaMCAF `robust`, 489 µm only": lambda seed: CropEnsemble(
-            CODED, (489.0,), "stain", seed, CPU
-        ),
-    },
-    "full": {
-        "SpaMCAF `robust`, variant full": lambda seed: CropEnsemble(
-            FULL, FULL.crops_um, "stain", seed, CPU
-        ),
+        "SpaMCAF `robust`, 163 µm only": lambda seed: robust(SPAMCAF, seed, 163.0),
+        "SpaMCAF `robust`, 489 µm only": lambda seed: robust(SPAMCAF, seed, 489.0),
     },
     "reference": {
         "HisToSGE `reference`": lambda seed: published("histosge", seed),

@@ -10,20 +10,22 @@ from __future__ import annotations
 import argparse
 import statistics
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from sinca_data import PAIRS, folder
 
 from napari_stenhance.methods.sinca.ensemble import SincaEnsemble, SincaRecipe
 from napari_stenhance.methods.sinca.network import Parts
-from napari_stenhance.methods.sinca.reference.recipe import SincaReferenceRecipe as Published
+from napari_stenhance.methods.sinca.reference.recipe import SincaReferenceRecipe
+from napari_stenhance.methods.sinca.reference.training import as_published, predict_held_out
 from napari_stenhance.methods.sinca.training import SincaSchedule
 from napari_stenhance.running.job import Job
 from napari_stenhance.section.cells import open_cells
 from napari_stenhance.section.section import open_section
 from napari_stenhance.storage.cache import Cache
 from napari_stenhance.tasks.gene_folds import BEYOND, gene_scores, keep_genes
-from napari_stenhance.tasks.gene_methods import as_published, baselines, imputing
+from napari_stenhance.tasks.gene_methods import baselines, imputing
 from napari_stenhance.tasks.impute import see_shared
 
 _SEEDS, _FOLDS = (0, 1, 2, 3, 4), 5
@@ -47,7 +49,8 @@ def scores_of(pair: str, seed: int, published: bool) -> dict[str, dict[str, floa
         imputing(name, SincaEnsemble(seed, _CPU, recipe=recipe))
         for name, recipe in _RECIPES.items()
     ]
-    methods = [as_published(Published(), (False,), _CPU)] if published else [*own, baselines]
+    as_coded = partial(predict_held_out, recipe=SincaReferenceRecipe())
+    methods = [as_published(as_coded, _CPU, (False,))] if published else [*own, baselines]
     return gene_scores(spots, cells, methods, _FOLDS, seed, Job())
 
 

@@ -19,25 +19,23 @@ from dataclasses import replace
 import numpy as np
 import scipy.sparse as sp
 import torch
-from sinca_data import PAIRS, folder, load
+from sinca_data import PAIRS, folder, gene_folds, load
 from timing import median_seconds, seconds
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from napari_stenhance.methods.sinca.reference.network import SincaReferenceNet, SpatialConvolution
-from napari_stenhance.methods.sinca.reference.raster import (
+from napari_stenhance.methods.sinca.reference.network import (
+    SincaReferenceNet,
+    SpatialConvolution,
     SquareRasters,
     gathered,
     places_of,
     scattered,
 )
-from napari_stenhance.methods.sinca.reference.recipe import (
-    SincaReferenceRecipe,
-    gene_folds,
-    normalised_counts,
-)
+from napari_stenhance.methods.sinca.reference.recipe import SincaReferenceRecipe
 from napari_stenhance.methods.sinca.reference.training import (
     SincaReferenceInput,
+    dense_log1p,
     evaluated,
     loss_of,
     train_epoch,
@@ -175,7 +173,7 @@ def synthetic(spots: int, cells: int, genes: int) -> SincaReferenceInput:
 
 def seen_of(spots: sp.csr_array, cells: sp.csr_array, xy: np.ndarray) -> SincaReferenceInput:
     known, unknown = gene_folds(spots.shape[1])[0]
-    x, y = (torch.tensor(normalised_counts(counts, "log1p")) for counts in (spots, cells))
+    x, y = (torch.tensor(dense_log1p(counts)) for counts in (spots, cells))
     return SincaReferenceInput(x[:, known], torch.tensor(xy, dtype=torch.float32), y, x[:, unknown])
 
 

@@ -10,6 +10,7 @@ import anndata as ad
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
+from sklearn.model_selection import KFold
 
 PAIRS = {
     "pdac": ("pdac/pdacA_st_428x19736.h5ad", "pdac/pdacA_scrna_500x19736.h5ad", 500),
@@ -30,6 +31,11 @@ class Pair(NamedTuple):
     cells: sp.csr_array
     xy: NDArray[np.float64]
     library: NDArray[np.float64]
+
+
+def gene_folds(genes: int) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Return the known and the unknown genes of each of the ten published folds, ascending."""
+    return list(KFold(10, shuffle=True, random_state=42).split(np.empty((genes, 1))))
 
 
 def folder() -> Path:

@@ -13,14 +13,10 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from sinca_data import PAIRS, Pair, cp10k, load
+from sinca_data import PAIRS, Pair, cp10k, gene_folds, load
 
-from napari_stenhance.methods.sinca.reference.held_out import predict_held_out
-from napari_stenhance.methods.sinca.reference.recipe import (
-    SincaReferenceRecipe,
-    gene_folds,
-    normalised_counts,
-)
+from napari_stenhance.methods.sinca.reference.recipe import SincaReferenceRecipe
+from napari_stenhance.methods.sinca.reference.training import dense_log1p, predict_held_out
 from napari_stenhance.running.job import Job
 from napari_stenhance.scoring.imputation import published, rank_correlation
 
@@ -29,7 +25,7 @@ def rows(pair: Pair, fold: int, seed: int, epochs: int) -> dict[str, list[float]
     """Return the figures of each read-out of one fold, with and without the leak."""
     recipe = SincaReferenceRecipe(epochs=epochs)
     unknown = gene_folds(pair.spots.shape[1])[fold][1]
-    truth = normalised_counts(pair.spots[:, unknown], recipe.normalise)
+    truth = dense_log1p(pair.spots[:, unknown])
     measured = cp10k(pair.spots[:, unknown].toarray(), pair.library)
     found = {}
     for leak in (True, False):
@@ -47,7 +43,7 @@ def rows(pair: Pair, fold: int, seed: int, epochs: int) -> dict[str, list[float]
         )
         seconds = time.monotonic() - started
         how = "as published, shown" if leak else "hidden"
-        for name, values in (("output", held_out.unknown), ("attention", held_out.attended)):
+        for name, values in (("output", held_out.output), ("attention", held_out.attended)):
             divided = cp10k(np.expm1(values).clip(min=0), pair.library)
             found[f"{how}: {name}"] = [
                 *published(values, truth).values(),

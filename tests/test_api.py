@@ -194,7 +194,7 @@ def test_what_is_called_wrongly_is_said_in_a_sentence(here: Path) -> None:
     for keywords, said in (
         ({"epoch": 3}, "enhance has no keyword 'epoch'; did you mean epochs?"),
         ({"xyzzy": 3}, "enhance has no keyword 'xyzzy'; there are sections, out, method"),
-        ({"method": "pix"}, "method is 'pix', and must be one of 'pixel2gene', 'histosge'"),
+        ({"method": "pix"}, "Method pix: there is no such choice; there are histosge, pixel2gene"),
         ({"epochs": "many"}, "epochs is 'many', and must be a whole number"),
         ({"pitch": "wide"}, "pitch is 'wide', and must be a number"),
         ({"genes": 7}, "genes is 7, and must be"),

@@ -17,7 +17,7 @@ from napari_stenhance.features.opening import open_features
 from napari_stenhance.features.registry import find_encoder
 from napari_stenhance.features.source import CropLayout, FeatureSettings, FeatureSource
 from napari_stenhance.methods.crops.design import Design
-from napari_stenhance.methods.crops.ensemble import CropEnsemble, CropRecipe
+from napari_stenhance.methods.crops.ensemble import CropEnsemble
 from napari_stenhance.methods.crops.model import CropModel
 from napari_stenhance.methods.crops.neighbourhood import reach
 from napari_stenhance.methods.crops.reference.method import CropReference
@@ -31,8 +31,8 @@ from napari_stenhance.methods.histosge.network import HISTOSGE
 from napari_stenhance.methods.histosge.reference import HISTOSGE_REFERENCE
 from napari_stenhance.methods.protocol import Positions
 from napari_stenhance.methods.registry import load_fitted, make_method
-from napari_stenhance.methods.spamcaf.full import FULL
-from napari_stenhance.methods.spamcaf.network import CODED
+from napari_stenhance.methods.robust import RobustRecipe
+from napari_stenhance.methods.spamcaf.network import SPAMCAF
 from napari_stenhance.methods.spamcaf.reference import SPAMCAF_REFERENCE
 from napari_stenhance.methods.training import Schedule
 from napari_stenhance.methods.training_section import TrainingSection
@@ -43,10 +43,11 @@ from napari_stenhance.section.grid import Grid
 from napari_stenhance.section.section import Section
 from napari_stenhance.storage.cache import Cache
 from napari_stenhance.storage.tiles import tiles_of
+from napari_stenhance.tasks.train import TrainOptions
 
 CPU = torch.device("cpu")
-QUICK = CropRecipe(members=5, schedule=Schedule(epochs=12))
-DESIGNS = {f"{d.method}-{d.variant}": d for d in (HISTOSGE, CODED, FULL)}
+QUICK = RobustRecipe(members=5, schedule=Schedule(epochs=12))
+DESIGNS = {d.method: d for d in (HISTOSGE, SPAMCAF)}
 REFERENCES = {r.method: r for r in (HISTOSGE_REFERENCE, SPAMCAF_REFERENCE)}
 
 
@@ -65,7 +66,7 @@ def design(request: pytest.FixtureRequest) -> Design:
 
 
 def robust(design: Design) -> CropEnsemble:
-    return CropEnsemble(design, design.crops_um, "stain", 0, CPU, QUICK)
+    return CropEnsemble("stain", 0, CPU, QUICK, design=design, crops_um=design.crops_um)
 
 
 _FITTED: dict[str, tuple[TrainingSection, CropModel]] = {}
@@ -76,7 +77,7 @@ def learned(
     design: Design, synthetic: Section, session_cache: Cache
 ) -> tuple[TrainingSection, CropModel]:
     """A sample and what was learned from it, once for all tests."""
-    key = f"{design.method}-{design.variant}"
+    key = design.method
     if key not in _FITTED:
         sample = sample_of(synthetic, design.crops_um, session_cache)
         _FITTED[key] = sample, robust(design).fit([sample], sample.genes, Job())
@@ -260,6 +261,10 @@ def test_models_are_saved_whole_and_learned_again_alike(
     after = loaded.latent_at(sample.features, Positions(sample.xy_um), Job())
     np.testing.assert_array_equal(after.mean, before.mean)
     assert (loaded.crops_um, loaded.halo_um) == (fitted.crops_um, fitted.halo_um)
+    if design.variant:
+        replace(fitted, design=replace(design, variant="coded")).save(tmp_path)
+        with pytest.raises(InputError, match="network of spamcaf changed; train it again"):
+            load_fitted(tmp_path, CPU)
     same = robust(design).fit([sample], sample.genes, Job())
     for name, values in fitted.members.parameters.items():
         assert torch.equal(values, same.members.parameters[name])
@@ -290,7 +295,7 @@ def test_the_halo_holds_all_that_is_looked_at(pitch_um: float) -> None:
     assert farthest * pitch_um == pytest.approx(reach(offsets, pitch_um))
 
 
-@pytest.mark.parametrize("name", ["histosge-coded", "spamcaf-full"])
+@pytest.mark.parametrize("name", list(DESIGNS))
 def test_what_lies_around_counts_and_what_is_no_tissue_does_not(name: str) -> None:
     torch.manual_seed(0)
     design = DESIGNS[name]
@@ -310,14 +315,14 @@ def test_what_lies_around_counts_and_what_is_no_tissue_does_not(name: str) -> No
     assert (moved - base.scores).abs().max() > 1e-5
 
 
-def test_branches_of_the_full_variant_are_trained() -> None:
-    full: Any = FULL.make(12, 2, 4)
-    k = len(FULL.offsets_um)
+def test_branches_of_spamcaf_are_trained() -> None:
+    full: Any = SPAMCAF.make(12, 2, 4)
+    k = len(SPAMCAF.offsets_um)
     out = full(
         torch.randn(5, 12), torch.randn(5, k, 12), torch.zeros(5, k, 2), torch.ones(5, k) > 0
     )
     assert out.branches.shape == (5, 3, 4)
-    assert FULL.branch_share == 0.3
+    assert SPAMCAF.branch_share == 0.3
     out.branches.sum().backward()
     assert all(p.grad is not None for branch in full.branches for p in branch.parameters())
 
@@ -326,25 +331,16 @@ def test_branches_of_the_full_variant_are_trained() -> None:
     ("changes", "message"),
     [
         ({"method": "histosge", "preset": "istar"}, "there is no such pair"),
-        ({"method": "histosge", "variant": "full"}, "no such variant of histosge"),
-        ({"preset": "reference", "variant": "full"}, "reference is what was coded"),
-        ({"method": "histosge", "crops_um": (50.0, 100.0)}, "crops of one size"),
-        ({"crops_um": (2.0,)}, "each must measure 8 to 2000 µm"),
-        ({"method": "pixel2gene", "crops_um": (50.0,)}, "pixel2gene does not"),
+        ({"method": "histosge", "crops": "50,100"}, "crops of one size"),
+        ({"crops": "2"}, "different sides of 8 to 2000 micrometres"),
+        ({"method": "pixel2gene", "crops": "50"}, "an option of histosge, spamcaf"),
         ({"epochs": 0}, "at least one epoch"),
     ],
 )
 def test_what_cannot_be_is_refused(changes: dict[str, Any], message: str) -> None:
-    given: dict[str, Any] = {
-        "method": "spamcaf",
-        "preset": "robust",
-        "encoder": "stain",
-        "epochs": None,
-        "seed": 0,
-        "device": CPU,
-    }
+    options = TrainOptions((), Path("out"), **{"method": "spamcaf", **changes})
     with pytest.raises(InputError, match=message):
-        make_method(**{**given, **changes})
+        make_method(options, 0, CPU)
 
 
 # Features of crops

@@ -39,6 +39,7 @@ from napari_stenhance.storage.cache import Cache
 from napari_stenhance.tasks.enhance import EnhanceOptions, enhance
 from napari_stenhance.tasks.evaluate import EvaluateOptions, evaluate
 from napari_stenhance.tasks.recovery import predict_spots
+from napari_stenhance.tasks.train import TrainOptions
 from napari_stenhance.tasks.training import take_sample
 from test_cli import events_of, files_of, run
 from test_genes import sample_of
@@ -292,11 +293,10 @@ def test_a_saved_model_predicts_other_slides(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--crops", "100"), "pixel2gene does not"),
-        (("--pitch", 25), "Pitch 25: pixel2gene predicts on the superpixels"),
-        (("--lattice", 2), "Lattice 2: pixel2gene predicts superpixels only"),
-        (("--variant", "full"), "pixel2gene does not"),
-        (("--method", "histosge", "--variant", "full"), "no such variant of histosge"),
+        (("--crops", "100"), "Crops: an option of histosge, spamcaf, not of pixel2gene"),
+        (("--pitch", 25), "Pitch: an option of histosge, spamcaf, not of pixel2gene"),
+        (("--lattice", 2), "not of pixel2gene; leave it out (--lattice)."),
+        (("--method", "stamgc"), "there are histosge, pixel2gene, spamcaf (--method)."),
         (("--method", "histosge", "--crops", "10,x"), "Crops 10,x: write different sides"),
         (("--method", "histosge", "--pitch", 0), "Pitch 0: write a length"),
         (
@@ -392,10 +392,10 @@ def test_genes_are_chosen_without_the_hidden_spots(synthetic: st.Section) -> Non
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--method", "histosge", "--truth", "x"), "truth: an option of stamgc"),
-        (("--method", "spamcaf", "--n-domains", 4), "n domains: an option of stamgc"),
-        (("--crops", "100"), "crops: an option of pixel2gene, histosge, spamcaf"),
-        (("--preset", "istar"), "stamgc has robust and reference"),
+        (("--method", "histosge", "--truth", "x"), "Truth: an option of stamgc"),
+        (("--method", "spamcaf", "--n-domains", 4), "N domains: an option of stamgc"),
+        (("--crops", "100"), "Crops: an option of histosge, spamcaf"),
+        (("--preset", "istar"), "there are stamgc: robust, reference (--preset)"),
         (("--method", "histosge", "--ratio", 1), "Ratio 1: write the share"),
         (("--method", "pixel2gene", "--preset", "istar"), "predicts counts of superpixels"),
         (("--method", "histosge", "--seeds", "3-1"), "Seeds 3-1"),
@@ -446,8 +446,8 @@ def test_spots_off_the_tissue_are_evaluated_too(
     spots.obsm["spatial"] = np.random.default_rng(0).uniform([1040, 670], [1070, 940], (20, 2))
     spots.obsm["spatial"][3] = [150, 800]
     section = st.Section(slide=synthetic.slide, spots=spots)
-    method = make_method("spamcaf", "robust", "stain", 1, 0, CPU, (50.0, 200.0))
-    assert method.crops_um is not None
+    options = TrainOptions((), Path("m"), method="spamcaf", crops="50,200", epochs=1)
+    method = make_method(options, 0, CPU)
     settings = _settings(method.crops_um, cache)
     learned = st.Section(slide=synthetic.slide, spots=spots[np.arange(20) != 3].copy())
     sample = take_sample(learned, settings, method, Job())

@@ -140,12 +140,12 @@ def test_evaluate_compares_on_the_command_line(tmp_path: Path) -> None:
     assert "60 of the 60 genes of the spots are among" in ran.stderr
 
 
-@pytest.mark.parametrize("variant", ["coded", "first"])
-def test_evaluate_shows_the_leak(variant: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("preset", ["reference", "first"])
+def test_evaluate_shows_the_leak(preset: str, tmp_path: Path) -> None:
     spots, cells = write_pair(tmp_path)
     options = EvaluateOptions(
-        spots, method="sinca", reference=cells, folds=2, preset="reference", epochs=2,
-        variant=variant, genes="hvg:30", device="cpu",
+        spots, method="sinca", reference=cells, folds=2, preset=preset, epochs=2,
+        genes="hvg:30", device="cpu",
     )  # fmt: skip
     scores = {score.what: score.values for score in evaluate(options)}
     ways = ("shown", "shown, attention", "hidden", "hidden, attention")
@@ -157,11 +157,10 @@ def test_evaluate_shows_the_leak(variant: str, tmp_path: Path) -> None:
     ("more", "said"),
     [
         ((), "learns from single cells; name their file (--reference)."),
-        (("--truth", "x"), "truth: an option of stamgc, not of sinca; leave it out (--truth)."),
-        (("--crops", "100"), "crops: an option of pixel2gene, histosge, spamcaf"),
-        (("--preset", "istar"), "sinca has robust and reference"),
+        (("--truth", "x"), "Truth: an option of stamgc, not of sinca; leave it out (--truth)."),
+        (("--crops", "100"), "Crops: an option of histosge, spamcaf, not of sinca"),
+        (("--preset", "istar"), "there is no such pair; there are sinca: robust, reference, first"),
         (("--reference", "R", "--folds", "1"), "Folds 1"),
-        (("--reference", "R", "--preset", "reference", "--variant", "full"), "coded and first"),
     ],
 )
 def test_what_cannot_be_is_said(more: tuple[Any, ...], said: str, tmp_path: Path) -> None:

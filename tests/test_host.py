@@ -16,8 +16,8 @@ import pytest
 import torch
 
 from napari_stenhance.features.networks import EncoderNetwork
-from napari_stenhance.methods.sinca.reference.held_out import predict_held_out
-from napari_stenhance.methods.sinca.reference.whole import predict_held_out_whole
+from napari_stenhance.methods.sinca.reference.first import predict_held_out_first
+from napari_stenhance.methods.sinca.reference.training import predict_held_out
 from napari_stenhance.running.job import Job
 from napari_stenhance.running.random import seeded
 from napari_stenhance.tasks.domains import DomainsOptions, domains
@@ -28,7 +28,7 @@ from napari_stenhance.tasks.predict import PredictOptions, predict
 from napari_stenhance.tasks.write import WriteOptions, write
 from test_cells import make_cells, make_spots
 from test_domains import banded, write_spots
-from test_sinca_reference import TINY, WHOLE
+from test_sinca_reference import FIRST, TINY
 
 CPU = torch.device("cpu")
 QUICK: dict[str, Any] = {"epochs": 1, "device": "cpu"}
@@ -122,7 +122,7 @@ def test_published_imputation() -> None:
     inputs = spots.X.tocsr(), cells.X.tocsr(), spots.obsm["spatial"], np.arange(5)
     options: dict[str, Any] = {"leak": False, "seed": 1, "device": CPU, "job": Job()}
     stays(lambda: predict_held_out(*inputs, TINY, **options))
-    stays(lambda: predict_held_out_whole(*inputs, WHOLE, **options))
+    stays(lambda: predict_held_out_first(*inputs, FIRST, **options))
 
 
 @pytest.mark.parametrize("preset", ["robust", "reference"])

@@ -127,7 +127,7 @@ def test_two_processes_with_two_caches_do_not_both_write(slide: Slide, tmp_path:
         assert "pixel2gene-stain-robust" in said
     # Its owner is dead now, and the next writer comes as far as to look for a run.
     assert (out / "files" / ".lock").exists()
-    assert "no run in this result is complete" in run(*write, code=2).stderr
+    assert "there is no run with genes" in run(*write, code=2).stderr
     assert list((out / "files").iterdir()) == []
 
 

@@ -44,6 +44,7 @@ from napari_stenhance.storage.cache import Cache
 from napari_stenhance.storage.pyramid import coarsen_all, create_levels, mean_pool
 from napari_stenhance.storage.tile_cache import TileCache
 from napari_stenhance.storage.tiles import tiles_of, write_tile
+from napari_stenhance.tasks.train import TrainOptions
 
 QUICK = Pixel2GeneRecipe(members=5, hidden=(32, 32), schedule=SpotSchedule(epochs=30))
 CPU = torch.device("cpu")
@@ -263,10 +264,10 @@ def test_models_and_methods_that_are_not_there_are_refused(tmp_path: Path) -> No
     (tmp_path / "config.json").write_text('{"method": "future", "preset": "best"}')
     with pytest.raises(InputError, match="a model of future best"):
         load_fitted(tmp_path, CPU)
-    with pytest.raises(InputError, match="no such pair; there are pixel2gene: robust"):
-        make_method("magic", "robust", "stain", 100, 0, CPU)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="no such choice; there are histosge, pixel2gene"):
+        TrainOptions((), Path("out"), method="magic")
     with pytest.raises(InputError, match="at least one epoch"):
-        make_method("pixel2gene", "robust", "stain", 0, 0, CPU)
+        make_method(TrainOptions((), Path("out"), epochs=0), 0, CPU)
 
 
 def test_too_few_spots_are_refused(sample: TrainingSection) -> None:

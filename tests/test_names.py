@@ -9,8 +9,6 @@ from pathlib import Path
 import napari_stenhance
 
 _ROOT = Path(napari_stenhance.__file__).parent
-HOOKS = {"register"}
-"""What every module of its kind must define, for those that look for it."""
 
 
 def test_no_public_name_is_defined_twice() -> None:
@@ -24,8 +22,6 @@ def test_no_public_name_is_defined_twice() -> None:
     twice = {
         name: [str(f) for f in files]
         for name, files in places.items()
-        if len(files) > 1
-        and name not in HOOKS
-        and sorted(f.parts[0] for f in files) != ["api", "tasks"]
+        if len(files) > 1 and sorted(f.parts[0] for f in files) != ["api", "tasks"]
     }
     assert not twice

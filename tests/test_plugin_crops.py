@@ -14,7 +14,7 @@ from person import Person, events_of
 # PySide6 has no newer way to make such an event.
 pytestmark = pytest.mark.filterwarnings("ignore:Function. .QDragEnterEvent:DeprecationWarning")
 
-OF_CROPS = ("crops", "pitch", "lattice", "variant")
+OF_CROPS = ("crops", "pitch", "lattice")
 
 
 def choose(person: Person, method: str, **values: object) -> None:
@@ -34,19 +34,18 @@ def test_options_that_do_not_apply_are_grey_and_not_used(
     person.set_enhance(tmp_path / "r")
     assert person.enhance.form.fields["method"].native.isVisibleTo(person.enhance)
     assert enabled(person) == []
-    choose(person, "spamcaf", crops="100,300", pitch=30.5, lattice=3, variant="full")
+    choose(person, "spamcaf", crops="100,300", pitch=30.5, lattice=3)
     assert enabled(person) == list(OF_CROPS)
     options = person.enhance.options()
     assert (options.crops, options.pitch, options.lattice) == ("100,300", 30.5, 3)
-    assert options.variant == "full"
     choose(person, "histosge")
-    assert enabled(person) == ["crops", "pitch", "lattice"]
-    assert person.enhance.options().variant == "coded"
+    assert enabled(person) == list(OF_CROPS)
+    assert person.enhance.form.fields["preset"].choices == ("robust", "reference")
     choose(person, "pixel2gene")
     options = person.enhance.options()
     assert (options.crops, options.pitch, options.lattice) == ("", None, None)
     # Nothing chosen is nothing given.
-    choose(person, "spamcaf", crops="", pitch=0, lattice=None, variant="coded")
+    choose(person, "spamcaf", crops="", pitch=0, lattice=None)
     options = person.enhance.options()
     assert (options.crops, options.pitch, options.lattice) == ("", None, None)
 

@@ -372,7 +372,7 @@ def test_a_converted_section_opens_as_the_same(
 def test_bins_and_fractions_survive_in_blocks(
     make_slide: Callable[..., Slide], tmp_path: Path, cache: Cache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(f"{FORMATS}.prefix.write._CELLS_AT_ONCE", 10)
+    monkeypatch.setattr("napari_stenhance.section.prefix_write._CELLS_AT_ONCE", 10)
     slide = make_slide(make_slide_pixels((80, 80), 0)[0], mpp=0.5, name="slide.ome.tif")
     counts = np.random.default_rng(0).poisson(0.5, (16, 3)).astype(np.float32) / 10
     spots = ad.AnnData(X=counts, obsm={"spatial": positions(16) - 30 + 1 / 3})

@@ -130,7 +130,10 @@ def test_an_output_of_one_is_the_largest_count_shared_by_the_superpixels() -> No
 
     decoder = Decoder(("A",), None, np.zeros(1, "f4"), "counts per superpixel", *np.ones((3, 1)))
     member = Pixel2GeneReferenceMember(One(), low=torch.tensor([0.0]), span=torch.tensor([10.0]))  # type: ignore[arg-type]
-    fitted = Pixel2GeneReferenceModel(decoder, (member,), 37, PIXEL2GENE, 8.0, "stain", "")
+    fitted = Pixel2GeneReferenceModel(
+        decoder=decoder, pitch_um=8.0, encoder="stain", encoder_identity="",
+        members=(member,), covered=37, recipe=PIXEL2GENE,
+    )  # fmt: skip
     assert fitted.counts(np.zeros((1, 2), "f4"))[0, 0, 0] == np.float32(10 / 37)
 
 

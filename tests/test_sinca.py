@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,16 +15,17 @@ from scipy.special import softmax
 from sklearn.decomposition import PCA
 
 from napari_stenhance.errors import Cancelled, InputError
+from napari_stenhance.methods.registry import make_method
 from napari_stenhance.methods.sinca.ensemble import SincaEnsemble, SincaRecipe
 from napari_stenhance.methods.sinca.model import SincaModel
 from napari_stenhance.methods.sinca.network import Parts
-from napari_stenhance.methods.sinca.registry import make_imputation
 from napari_stenhance.methods.sinca.training import (
     SincaSchedule,
 )
 from napari_stenhance.running.job import Event, Job
 from napari_stenhance.scoring.cell_baselines import BASELINES, Both
 from napari_stenhance.scoring.metrics import pearson
+from napari_stenhance.tasks.impute import ImputeOptions
 from sinca_world import (
     CPU,
     ENOUGH,
@@ -370,8 +372,12 @@ def test_progress_counts_epochs_of_all_members() -> None:
     assert {event.stage for event in seen} == {"Training", "Scoring hidden genes"}
 
 
+def given(**options: Any) -> ImputeOptions:
+    return ImputeOptions(Path("spots"), Path("cells"), **options)
+
+
 def test_options_make_the_method() -> None:
-    method = make_imputation("centroids", 3, 5, CPU)
+    method = make_method(given(attended="centroids", epochs=3), 5, CPU)
     assert isinstance(method, SincaEnsemble)
     assert (method.attended, method.seed, method.recipe.schedule.epochs) == ("centroids", 5, 3)
     told = method.describe()
@@ -379,9 +385,9 @@ def test_options_make_the_method() -> None:
     assert told["schedule"]["epochs"] == 3
     assert told["parts"]["width"] == 64
     json.dumps(told)
-    assert make_imputation("cells", None, 0, CPU) == SincaEnsemble(0, CPU)
+    assert make_method(given(), 0, CPU) == SincaEnsemble(0, CPU)
     with pytest.raises(InputError, match="0 epochs: a method must train for at least one epoch"):
-        make_imputation("cells", 0, 0, CPU)
+        make_method(given(epochs=0), 0, CPU)
 
 
 @pytest.mark.gpu

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from torch.nn.functional import normalize, softplus
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.methods.hvg import seurat_v3_genes, seurat_v3_variance
+from napari_stenhance.methods.registry import make_method
 from napari_stenhance.methods.stamgc.clustering import cluster, consensus, fit_mixture, majority
 from napari_stenhance.methods.stamgc.ensemble import StamgcEnsemble, StamgcRecipe
 from napari_stenhance.methods.stamgc.expression import published_features
@@ -29,9 +31,9 @@ from napari_stenhance.methods.stamgc.losses import Pairs, regional_loss, topolog
 from napari_stenhance.methods.stamgc.network import StamgcEncoder, StamgcResidualEncoder
 from napari_stenhance.methods.stamgc.protocol import Slice
 from napari_stenhance.methods.stamgc.reference import StamgcReference, stitched
-from napari_stenhance.methods.stamgc.registry import make_domain_method
 from napari_stenhance.running.job import Job
 from napari_stenhance.scoring.agreement import agreement
+from napari_stenhance.tasks.domains import DomainsOptions
 
 CPU = torch.device("cpu")
 QUICK = StamgcRecipe(epochs=5, runs=2)
@@ -400,18 +402,8 @@ def test_reference_without_a_number_takes_the_groups() -> None:
     assert StamgcReference(0, CPU, "10x-1", 2).find([s], None, Job()).n_domains == 5
 
 
-def make(**changes: object) -> object:
-    options = {
-        "preset": "robust",
-        "clustering": "mixture",
-        "runs": 5,
-        "refine": False,
-        "group": "",
-        "epochs": None,
-        "seed": 0,
-        "device": CPU,
-    }
-    return make_domain_method(**{**options, **changes})  # type: ignore[arg-type]
+def make(**changes: Any) -> object:
+    return make_method(DomainsOptions((), **changes), 0, CPU)
 
 
 @pytest.mark.parametrize(

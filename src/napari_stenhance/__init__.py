@@ -39,6 +39,10 @@ __all__ = sorted(_HOME_OF)  # noqa: PLE0605
 
 def __getattr__(name: str) -> Any:
     if name not in _HOME_OF:
+        if name[0] != "_":
+            added = importlib.import_module(f"{__name__}.api.added").added_verb(name)
+            if added is not None:
+                return added
         msg = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(msg)
     return getattr(importlib.import_module(f"{__name__}.{_HOME_OF[name]}"), name)

@@ -230,6 +230,9 @@ def describe(option: Option) -> str:
     kind = option.kind
     if get_origin(kind) is Literal:
         text = f"Literal[{', '.join(map(repr, get_args(kind)))}]"
+    elif option.choices:
+        # Editors offer what there is; another package may add some.
+        text = f"Literal[{', '.join(map(repr, option.choices))}] | str"
     elif kind is Path:
         text = " | ".join(["str", "Path", *option.takes])
     else:
@@ -273,7 +276,8 @@ def _signature(
 
 
 def _returns(body: Callable[..., Any], each: tuple[str, ...]) -> str:
-    made: str = body.__annotations__["return"]
+    made = body.__annotations__.get("return", Any)
+    made = made if isinstance(made, str) else inspect.formatannotation(made)
     one = made.removeprefix("tuple[").removesuffix(", ...]")
     return f"{one} | list[{one}]" if each else made
 
@@ -288,5 +292,5 @@ def _document(doc: str, fields: dict[str, Option], signature: inspect.Signature)
     for name, parameter in signature.parameters.items():
         lines.append(f"{name} : {parameter.annotation}")
         lines += (f"    {line}" for line in textwrap.wrap(texts[name], _WIDTH))
-    at = doc.index("Returns\n-------")
-    return "\n".join([doc[:at] + lines[0], *lines[1:], "", doc[at:]])
+    before, returns, after = doc.partition("Returns\n-------")
+    return "\n".join([before.rstrip(), "", *lines, "", returns + after])

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 from napari_stenhance.cli.interrupt import leave
 
 if TYPE_CHECKING:
-    from napari_stenhance.cli.commands import app
+    import typer
+
+    app: typer.Typer
 
 __all__ = ["app", "main"]
 
@@ -23,15 +25,15 @@ def main() -> None:
     atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
     # Idle OpenMP threads that spin starve every other process; must be set before torch loads.
     os.environ.setdefault("GOMP_SPINCOUNT", "0")
-    from napari_stenhance.cli.commands import app
+    from napari_stenhance.cli.commands import make_app
 
-    app()
+    make_app()()
 
 
 def __getattr__(name: str) -> Any:
     if name == "app":
-        from napari_stenhance.cli.commands import app
+        from napari_stenhance.cli.commands import make_app
 
-        return app
+        return make_app()
     msg = f"module {__name__!r} has no attribute {name!r}"
     raise AttributeError(msg)

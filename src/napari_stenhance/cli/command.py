@@ -7,6 +7,7 @@ import inspect
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -33,50 +34,61 @@ _VIEW = inspect.Parameter(
 console = stderr_console()
 
 
-def register_task(
-    app: typer.Typer,
-    name: str,
-    options: type[Any],
-    task: Callable[[Any, Job], Any],
-    show: Callable[[Any], None],
-    made: Callable[[Any], list[Path]] | None = None,
-) -> None:
-    """Add a command whose arguments are the fields of an options dataclass.
+def show_paths(done: Any) -> None:
+    """Print where what was made lies: one thing or several, or paths."""
+    for one in done if isinstance(done, tuple) else (done,):
+        typer.echo(getattr(one, "path", one))
 
-    Parameters
+
+@dataclass(frozen=True)
+class Verb:
+    """A command: the attribute `VERB` of a module of `cli`, or an entry point of another package.
+
+    Attributes
     ----------
-    app : Typer
-    name : str
     options : type
-        A frozen dataclass whose fields are annotated with `Help`.
+        A frozen dataclass whose fields are annotated with `Help`: the command's arguments.
     task : callable
-        `task(options, job)`; its docstring's first line is the command's help.
+        `task(options, job)`; its name is the command's, the first line of its docstring the help.
     show : callable
         Prints what the task returned.
     made : callable, optional
         Returns which paths the flag --view opens when the task is done; without it, no such flag.
     """
 
-    def command(*, view: bool = False, **given: Any) -> None:
-        with exit_codes(flags):
-            if view:
-                need_display()
-            with _job() as job:
-                done = task(options(**given), job)
-            show(done)
-            if view and made is not None:
-                look(made(done))
+    options: type[Any]
+    task: Callable[[Any, Job], Any]
+    show: Callable[[Any], None] = show_paths
+    made: Callable[[Any], list[Path]] | None = None
 
-    parameters = [_parameter(option) for option in options_of(options)]
-    flags = {o.name: _flag(o.name) for o in options_of(options) if not o.positional}
-    if made is not None:
-        parameters.append(_VIEW)
-    # An argument without a default must come first in a signature.
-    parameters.sort(key=lambda p: p.default is not inspect.Parameter.empty)
-    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    command.__annotations__ = {p.name: p.annotation for p in parameters}
-    command.__doc__ = (inspect.getdoc(task) or "").splitlines()[0]
-    app.command(name)(command)
+    @property
+    def name(self) -> str:
+        """Name of the command."""
+        return self.task.__name__.replace("_", "-")
+
+    def command(self) -> Callable[..., None]:
+        """Make the function that typer reads."""
+        flags = {o.name: _flag(o.name) for o in options_of(self.options) if not o.positional}
+
+        def command(*, view: bool = False, **given: Any) -> None:
+            with exit_codes(flags):
+                if view:
+                    need_display()
+                with _job() as job:
+                    done = self.task(self.options(**given), job)
+                self.show(done)
+                if view and self.made is not None:
+                    look(self.made(done))
+
+        parameters = [_parameter(option) for option in options_of(self.options)]
+        if self.made is not None:
+            parameters.append(_VIEW)
+        # An argument without a default must come first in a signature.
+        parameters.sort(key=lambda p: p.default is not inspect.Parameter.empty)
+        command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        command.__annotations__ = {p.name: p.annotation for p in parameters}
+        command.__doc__ = (inspect.getdoc(self.task) or "").splitlines()[0]
+        return command
 
 
 def _parameter(option: Option) -> inspect.Parameter:

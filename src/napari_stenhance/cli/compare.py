@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import typer
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from napari_stenhance.cli.command import register_task
+from napari_stenhance.cli.command import Verb
 from napari_stenhance.tasks.compare import Compared, CompareOptions, compare
 
 
@@ -25,6 +24,4 @@ def _show(done: tuple[Compared, ...]) -> None:
     Console(highlight=False).print(table)
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    register_task(app, "compare", CompareOptions, compare, _show)
+VERB = Verb(CompareOptions, compare, _show)

@@ -9,7 +9,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from napari_stenhance.cli.command import register_task
+from napari_stenhance.cli.command import Verb
 from napari_stenhance.tasks.demo import DemoDone, DemoOptions, demo
 
 
@@ -48,6 +48,4 @@ def _made(done: DemoDone) -> list[Path]:
     return [done.section, done.result]
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    register_task(app, "demo", DemoOptions, demo, _show, made=_made)
+VERB = Verb(DemoOptions, demo, _show, _made)

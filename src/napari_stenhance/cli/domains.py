@@ -5,12 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import typer
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from napari_stenhance.cli.command import register_task
+from napari_stenhance.cli.command import Verb
 from napari_stenhance.tasks.domains import DomainsOptions, domains
 
 
@@ -48,6 +47,4 @@ def _made(runs: Any) -> list[Path]:
     return [run.result.path for run in runs]
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    register_task(app, "domains", DomainsOptions, domains, show_runs, made=_made)
+VERB = Verb(DomainsOptions, domains, show_runs, _made)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import statistics
 from typing import Any
 
-import typer
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from napari_stenhance.cli.command import register_task
+from napari_stenhance.cli.command import Verb
 from napari_stenhance.tasks.evaluate import EvaluateOptions, evaluate
 
 _NOTES = {
@@ -70,6 +69,4 @@ def _written(value: float, *, whole: bool) -> str:
     return f"{value:.4g}" if whole else f"{value:.3f}"
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    register_task(app, "evaluate", EvaluateOptions, evaluate, _show)
+VERB = Verb(EvaluateOptions, evaluate, _show)

@@ -10,7 +10,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from napari_stenhance.cli.command import register_task
+from napari_stenhance.cli.command import Verb
 from napari_stenhance.tasks.impute import ImputeOptions, impute
 
 _BEST = 5
@@ -40,6 +40,4 @@ def _made(run: Any) -> list[Path]:
     return [run.result.path]
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    register_task(app, "impute", ImputeOptions, impute, _show, made=_made)
+VERB = Verb(ImputeOptions, impute, _show, _made)

@@ -6,7 +6,7 @@ from typing import Any
 
 import typer
 
-from napari_stenhance.cli.command import register_task
+from napari_stenhance.cli.command import Verb
 from napari_stenhance.tasks.phantom import PhantomOptions, phantom
 
 
@@ -14,6 +14,4 @@ def _show(made: Any) -> None:
     typer.echo(made.folder)
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    register_task(app, "phantom", PhantomOptions, phantom, _show)
+VERB = Verb(PhantomOptions, phantom, _show)

@@ -1,122 +1,143 @@
-"""Methods by name, and saved models by what their folder says."""
+"""Methods by name: what command line, docks and `evaluate` offer, and who loads what was saved."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from napari_stenhance.errors import InputError
-from napari_stenhance.methods.crops.ensemble import CropEnsemble, CropRecipe
-from napari_stenhance.methods.crops.model import CropModel
-from napari_stenhance.methods.crops.reference.method import CropReference
-from napari_stenhance.methods.crops.reference.model import (
-    CropReferenceModel,
-)
-from napari_stenhance.methods.crops.reference.recipe import CropReferenceRecipe
-from napari_stenhance.methods.histosge.network import HISTOSGE
-from napari_stenhance.methods.histosge.reference import HISTOSGE_REFERENCE
-from napari_stenhance.methods.pixel2gene.ensemble import Pixel2GeneEnsemble, Pixel2GeneRecipe
-from napari_stenhance.methods.pixel2gene.learner import SpotSchedule
-from napari_stenhance.methods.pixel2gene.model import Pixel2GeneModel
-from napari_stenhance.methods.pixel2gene.reference.method import Pixel2GeneReference
-from napari_stenhance.methods.pixel2gene.reference.model import Pixel2GeneReferenceModel
-from napari_stenhance.methods.pixel2gene.reference.recipe import ISTAR, PIXEL2GENE
-from napari_stenhance.methods.protocol import Fitted, Method
-from napari_stenhance.methods.saved import read_config
-from napari_stenhance.methods.spamcaf.full import FULL
-from napari_stenhance.methods.spamcaf.network import CODED
-from napari_stenhance.methods.spamcaf.reference import SPAMCAF_REFERENCE
-from napari_stenhance.methods.training import Schedule as CropSchedule
+from napari_stenhance.running.extensions import extensions
 
 if TYPE_CHECKING:
     import torch
 
-MethodName = Literal["pixel2gene", "histosge", "spamcaf"]
-Variant = Literal["coded", "full"]
-Preset = Literal["robust", "reference", "istar"]
+    from napari_stenhance.methods.protocol import Fitted
 
-SMALLEST_UM, LARGEST_UM = 8.0, 2000.0
-"""Of crops."""
-DESIGNS = {(d.method, d.variant): d for d in (HISTOSGE, CODED, FULL)}
-REFERENCES = {r.method: r for r in (HISTOSGE_REFERENCE, SPAMCAF_REFERENCE)}
-_PRESETS: dict[MethodName, tuple[Preset, ...]] = {
-    "pixel2gene": ("robust", "reference", "istar"),
-    "histosge": ("robust", "reference"),
-    "spamcaf": ("robust", "reference"),
-}
+Kind = Literal["genes", "imputation", "domains"]
+_R = TypeVar("_R")
 
 
-def make_method(
-    method: MethodName,
-    preset: Preset,
-    encoder: str,
-    epochs: int | None,
-    seed: int,
-    device: torch.device,
-    crops_um: tuple[float, ...] = (),
-    variant: Variant = "coded",
-) -> Method:
-    """Make a method that learns from the features of an encoder; epochs by default as its preset.
+@dataclass(frozen=True)
+class MethodEntry:
+    """One method: the attribute `METHOD` of its package, or an entry point of another.
 
-    Crops, by default of the method's sizes, are options of `histosge` and `spamcaf`; the variant is
-    one of `spamcaf`.
+    Attributes
+    ----------
+    name : str
+        What it is called among the options.
+    kind : {"genes", "imputation", "domains"}
+        Which task it is for: `enhance` and `train`, `impute`, or `domains`.
+    text : str
+        What it works on, for the help.
+    make : callable
+        `make(options, seed, device)`: the `Method`, `ImputationMethod` or `DomainMethod` that the
+        options of a task name, which have been checked.
+    load : callable, optional
+        `load(folder, device)`: what a method of genes saved, as a `Fitted`.
+    presets : tuple of str
+        How it can be trained.
+    options : tuple of str
+        Options that not every method of its kind has: others refuse them.
+    published : callable, optional
+        `published(options, device)`: of an imputation, what predicts hidden genes with a preset
+        that `evaluate` alone has, all but the first; see `HiddenGenes`.
+    """
+
+    name: str
+    kind: Kind
+    text: str
+    make: Callable[[Any, int, torch.device], Any]
+    load: Callable[[Path, torch.device], Fitted] | None = None
+    presets: tuple[str, ...] = ("robust",)
+    options: tuple[str, ...] = ()
+    published: Callable[[Any, torch.device], Any] | None = None
+
+    def check(self, options: Any) -> None:
+        """Refuse options that are those of other methods, a preset that it lacks, and no epochs.
+
+        Raises
+        ------
+        InputError
+            Names the first.
+        """
+        for field in dataclasses.fields(options):
+            of = [method.name for method in methods() if field.name in method.options]
+            if of and self.name not in of:
+                refuse_given(options, field, of)
+        preset, epochs = getattr(options, "preset", self.presets[0]), options.epochs
+        if preset not in self.presets:
+            pairs = "; ".join(f"{m.name}: {', '.join(m.presets)}" for m in methods(self.kind))
+            msg = f"Method {self.name} with preset {preset}: there is no such pair; there are "
+            raise InputError(f"{msg}{pairs}.", option="preset")
+        if epochs is not None and epochs < 1:
+            msg = f"{epochs} epochs: a method must train for at least one epoch."
+            raise InputError(msg, option="epochs")
+
+
+def methods(*kinds: Kind) -> list[MethodEntry]:
+    """Return all methods there are, or those of some kinds."""
+    every = extensions("napari_stenhance.methods", "METHOD", packages=True)
+    return [method for method in every if not kinds or method.kind in kinds]
+
+
+def method_choices(*kinds: Kind) -> dict[str, str]:
+    """Return the names of methods, and what they work on."""
+    return {method.name: method.text for method in methods(*kinds)}
+
+
+def preset_choices(*kinds: Kind) -> dict[str, str]:
+    """Return the presets that any method of some kinds has, without a word on them."""
+    return {preset: "" for method in methods(*kinds) for preset in method.presets}
+
+
+def method_entry(name: str) -> MethodEntry:
+    """Return a method by its name.
 
     Raises
     ------
     InputError
-        If there is no such method or preset, or it cannot train so long.
+        If there is none.
     """
-    if method not in _PRESETS or preset not in _PRESETS[method]:
-        there = "; ".join(f"{name}: {', '.join(of)}" for name, of in _PRESETS.items())
-        msg = f"Method {method} with preset {preset}: there is no such pair; there are {there}."
-        raise InputError(msg, option="preset")
-    if epochs is not None and epochs < 1:
-        msg = f"{epochs} epochs: a method must train for at least one epoch."
-        raise InputError(msg, option="epochs")
-    if method != "pixel2gene":
-        return _sees_crops(method, preset, encoder, epochs, seed, device, crops_um, variant)
-    if crops_um or variant != "coded":
-        msg = "Crops and variant are options of methods that see crops; pixel2gene does not."
-        raise InputError(msg, option="crops" if crops_um else "variant")
-    if preset == "robust":
-        schedule = SpotSchedule() if epochs is None else SpotSchedule(epochs=epochs)
-        return Pixel2GeneEnsemble(encoder, seed, device, Pixel2GeneRecipe(schedule=schedule))
-    published = PIXEL2GENE if preset == "reference" else ISTAR
-    own = published.epochs if epochs is None else epochs
-    return Pixel2GeneReference(encoder, seed, device, replace(published, epochs=own))
+    for method in methods():
+        if method.name == name:
+            return method
+    msg = f"Method {name}: there is no such method; there are {', '.join(method_choices())}."
+    raise InputError(msg, option="method")
 
 
-def _sees_crops(
-    method: MethodName,
-    preset: Preset,
-    encoder: str,
-    epochs: int | None,
-    seed: int,
-    device: torch.device,
-    crops_um: tuple[float, ...],
-    variant: Variant,
-) -> Method:
-    known = REFERENCES[method] if preset == "reference" else DESIGNS.get((method, variant))
-    if preset == "reference" and variant != "coded":
-        msg = f"Variant {variant}: the preset reference is what was coded; leave one of them out."
-        raise InputError(msg, option="variant")
-    if known is None:
-        there = ", ".join(v for m, v in DESIGNS if m == method)
-        msg = f"Variant {variant}: there is no such variant of {method}; there is {there}."
-        raise InputError(msg, option="variant")
-    if any(not SMALLEST_UM <= crop <= LARGEST_UM for crop in crops_um):
-        msg = f"Crops: each must measure {SMALLEST_UM:g} to {LARGEST_UM:g} µm."
-        raise InputError(msg, option="crops")
-    if crops_um and known.most_crops is not None and len(crops_um) > known.most_crops:
-        msg = f"Crops: {method} sees crops of one size; name one, or choose the method spamcaf."
-        raise InputError(msg, option="crops")
-    crops_um = crops_um or known.crops_um
-    if isinstance(known, CropReferenceRecipe):
-        published = known if epochs is None else replace(known, epochs=epochs)
-        return CropReference(published, crops_um, encoder, seed, device)
-    schedule = CropSchedule() if epochs is None else CropSchedule(epochs=epochs)
-    return CropEnsemble(known, crops_um, encoder, seed, device, CropRecipe(schedule=schedule))
+def make_method(options: Any, seed: int, device: torch.device) -> Any:
+    """Make the method that options name, after what they say of it; see `MethodEntry.make`.
+
+    Raises
+    ------
+    InputError
+        If there is no such method, or an option is not one of its own.
+    """
+    entry = method_entry(options.method)
+    entry.check(options)
+    return entry.make(options, seed, device)
+
+
+def refuse_given(options: Any, field: dataclasses.Field[Any], of: list[str]) -> None:
+    """Refuse an option of other methods, unless it was left as it is by default.
+
+    Raises
+    ------
+    InputError
+        If it was given.
+    """
+    if getattr(options, field.name) != field.default:
+        name = field.name.replace("_", " ").capitalize()
+        msg = f"{name}: an option of {', '.join(of)}, not of {options.method}; leave it out."
+        raise InputError(msg, option=field.name)
+
+
+def with_epochs(recipe: _R, epochs: int | None) -> _R:
+    """Return a recipe that trains for so long; by default as long as it does."""
+    return recipe if epochs is None else dataclasses.replace(recipe, epochs=epochs)  # type: ignore[type-var]
 
 
 def load_fitted(folder: Path, device: torch.device) -> Fitted:
@@ -127,16 +148,15 @@ def load_fitted(folder: Path, device: torch.device) -> Fitted:
     InputError
         If the folder holds none, or one that this version does not know.
     """
+    from napari_stenhance.methods.saved import read_config
+
     config = read_config(folder)
-    kind = str(config.get("method")), str(config.get("preset"))
-    if kind == ("pixel2gene", "robust"):
-        return Pixel2GeneModel.load(folder, device)
-    if kind in {("pixel2gene", "reference"), ("pixel2gene", "istar")}:
-        return Pixel2GeneReferenceModel.load(folder, device)
-    design = DESIGNS.get((kind[0], str(config.get("variant"))))
-    if design is not None and kind[1] == "robust":
-        return CropModel.load(folder, design, device)
-    if kind[0] in REFERENCES and kind[1] == "reference":
-        return CropReferenceModel.load(folder, REFERENCES[kind[0]], device)
-    msg = f"{folder}: a model of {' '.join(kind)}; update napari-stenhance to use it."
+    for method in methods("genes"):
+        if (method.name, True) == (config.get("method"), config.get("preset") in method.presets):
+            assert method.load is not None
+            return method.load(folder, device)
+    msg = (
+        f"{folder}: a model of {config.get('method')} {config.get('preset')}; update "
+        "napari-stenhance, or install the package that brings this method, to use it."
+    )
     raise InputError(msg)

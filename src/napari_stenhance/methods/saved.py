@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,6 +22,7 @@ T = TypeVar("T")
 WEIGHTS, CONFIG = "weights.safetensors", "config.json"
 ADVICE = "copy it again, or train it again with enhance"
 _SEAL = "crc32"
+_SHARED = ("pitch_um", "encoder", "encoder_identity")
 
 
 def save_model(folder: Path, tensors: Tensors, config: dict[str, Any]) -> None:
@@ -71,8 +73,45 @@ def load_model(folder: Path, make: Callable[[Tensors, dict[str, Any]], T]) -> T:
             return make(tensors, config)
 
 
-def decoder_parts(decoder: Decoder) -> tuple[Tensors, dict[str, Any]]:
-    """Return what a saved model keeps of a decoder: tensors, and entries of config.json."""
+@dataclass(frozen=True, kw_only=True)
+class GeneModel:
+    """What every model of genes holds beside its networks, and how it is saved: base of `Fitted`.
+
+    Attributes
+    ----------
+    decoder : Decoder
+        Without weights if the latent holds the genes.
+    pitch_um : float
+        Of the grid that it predicts on.
+    encoder : str
+        Name of the encoder whose features it learned from.
+    encoder_identity : str
+        Weights and version of that encoder.
+    """
+
+    decoder: Decoder
+    pitch_um: float
+    encoder: str
+    encoder_identity: str
+
+    def parts(self) -> tuple[Tensors, dict[str, Any]]:
+        """Return what else is saved: tensors, and entries of config.json, the method among them."""
+        raise NotImplementedError
+
+    def save(self, folder: Path) -> None:
+        """Write weights.safetensors and config.json."""
+        tensors, config = self.parts()
+        of_decoder, told = _decoder_parts(self.decoder)
+        config |= {name: getattr(self, name) for name in _SHARED}
+        save_model(folder, {**tensors, **of_decoder}, {**config, **told})
+
+
+def shared_parts(tensors: Tensors, config: dict[str, Any]) -> dict[str, Any]:
+    """Return the attributes of `GeneModel` as they were saved."""
+    return {"decoder": _decoder_of(tensors, config), **{name: config[name] for name in _SHARED}}
+
+
+def _decoder_parts(decoder: Decoder) -> tuple[Tensors, dict[str, Any]]:
     tensors: Tensors = {
         "decoder_bias": decoder.bias,
         "held_out_r": decoder.held_out_r,
@@ -81,12 +120,14 @@ def decoder_parts(decoder: Decoder) -> tuple[Tensors, dict[str, Any]]:
     }
     if decoder.weights is not None:
         tensors["decoder_weights"] = decoder.weights
-    about = {"unit": decoder.unit, "genes": list(decoder.genes), "doubts": list(decoder.doubts)}
-    return tensors, about
+    return tensors, {
+        "unit": decoder.unit,
+        "genes": list(decoder.genes),
+        "doubts": list(decoder.doubts),
+    }
 
 
-def decoder_of(tensors: Tensors, config: dict[str, Any]) -> Decoder:
-    """Make the decoder of what `decoder_parts` returned."""
+def _decoder_of(tensors: Tensors, config: dict[str, Any]) -> Decoder:
     # Models that were saved before these were kept do not have them.
     unknown = np.full(len(config["genes"]), np.nan, np.float32)
     return Decoder(

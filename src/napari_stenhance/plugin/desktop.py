@@ -33,8 +33,8 @@ def look(paths: list[Path], mpp: float | None = None, image: Path | None = None)
         If no Qt binding is installed.
     """
     try:
-        from napari_stenhance.plugin.view import view
+        from napari_stenhance.plugin.view import run_napari
     except ImportError as error:
         msg = f"No Qt binding is installed ({error}); pip install 'napari-stenhance[pyqt6]'."
         raise InputError(msg) from error
-    view(paths, mpp, image)
+    run_napari(paths, mpp, image)

@@ -31,7 +31,7 @@ def add_docks(viewer: Viewer) -> SectionWidget:
     return section
 
 
-def view(paths: Sequence[Path], mpp: float | None = None, image: Path | None = None) -> None:
+def run_napari(paths: Sequence[Path], mpp: float | None = None, image: Path | None = None) -> None:
     """Open sections, slides and results in a viewer, and run it until it is closed."""
     import napari
 

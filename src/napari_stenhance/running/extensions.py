@@ -11,7 +11,7 @@ from typing import Any
 
 
 @cache
-def extensions(package: str, attribute: str) -> tuple[Any, ...]:
+def extensions(package: str, attribute: str, *, packages: bool = False) -> tuple[Any, ...]:
     """Collect an attribute of every module of a package that defines it, and of other packages.
 
     Ours come first, in the order of their modules' names; then those of entry points whose group
@@ -24,6 +24,8 @@ def extensions(package: str, attribute: str) -> tuple[Any, ...]:
         at work they must import there.
     attribute : str
         Such as "FORMAT".
+    packages : bool
+        Of the package's modules, look only at those that are packages themselves.
 
     Examples
     --------
@@ -34,6 +36,8 @@ def extensions(package: str, attribute: str) -> tuple[Any, ...]:
     """
     found = []
     for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
+        if packages and not module.ispkg:
+            continue
         content = vars(importlib.import_module(f"{package}.{module.name}"))
         if attribute in content:
             found.append(content[attribute])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.running.job import Job
-from napari_stenhance.tasks.options import SECTION, Help, Options
+from napari_stenhance.tasks.options import SECTION, Help, Mpp, Options
 
 if TYPE_CHECKING:
     import numpy as np
@@ -46,9 +46,7 @@ class CompareOptions(Options):
         bool, Help("Also spots where the truth is 0, which the published evaluation leaves out.")
     ] = False
     run: Annotated[str, Help("Which run; by default the newest that is complete.")] = ""
-    mpp: Annotated[
-        float | None, Help("Scale of the sections, where files do not say.", unit="µm per pixel")
-    ] = None
+    mpp: Mpp = None
 
 
 @dataclass(frozen=True)
@@ -83,24 +81,7 @@ def compare(
 
     Everything is compared at the spots, in the unit that the run predicts.
 
-    Parameters
-    ----------
-    options : CompareOptions
-    job : Job, optional
-        Receives progress and notes; cancels.
-    cache : Cache, optional
-        Where pyramids lie; by default the user's.
-
-    Returns
-    -------
-    tuple of Compared
-
-    Raises
-    ------
-    InputError
-        If an input or an option cannot be used, or they do not belong together.
-    Cancelled
-        If the job was cancelled.
+    `napari_stenhance.compare` says what comes of it, and what it raises.
     """
     import numpy as np
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from napari_stenhance.running.job import Job
-from napari_stenhance.tasks.options import SECTION, Help, Options
+from napari_stenhance.tasks.options import SECTION, Help, Mpp, Options
 
 if TYPE_CHECKING:
     from napari_stenhance.storage.cache import Cache
@@ -23,35 +23,15 @@ class ConvertOptions(Options):
         Literal["prefix"],
         Help("Format: prefix files, which the published Pixel2Gene and iStar read."),
     ] = "prefix"
-    mpp: Annotated[
-        float | None, Help("Scale of the slide, where files do not say.", unit="µm per pixel")
-    ] = None
+    mpp: Mpp = None
 
 
 def convert(options: ConvertOptions, job: Job | None = None, cache: Cache | None = None) -> Path:
     """Write a section as a folder of prefix files, which other programs read.
 
-    Parameters
-    ----------
-    options : ConvertOptions
-    job : Job, optional
-        Receives progress and notes; cancels.
-    cache : Cache, optional
-        Where pyramids lie; by default the user's.
-
-    Returns
-    -------
-    Path
-        The folder made.
-
-    Raises
-    ------
-    InputError
-        If an input or an option cannot be used, or `out` exists.
-    Cancelled
-        If the job was cancelled; nothing is left behind.
+    `napari_stenhance.convert` says what comes of it, and what it raises.
     """
-    from napari_stenhance.section.formats.prefix.write import write_prefix
+    from napari_stenhance.section.prefix_write import write_prefix
     from napari_stenhance.storage.cache import Cache
     from napari_stenhance.tasks.inference import open_for
 

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from napari_stenhance.errors import StenhanceError
-from napari_stenhance.running.device import DeviceName
 from napari_stenhance.running.job import Job
-from napari_stenhance.tasks.options import Help, Options
+from napari_stenhance.tasks.options import Device, Help, Options
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,7 +36,7 @@ class DemoOptions(Options):
     )
     size_mm: Annotated[float, Help("Side of the slide, 1 to 20.", unit="mm")] = 4.0
     seed: Annotated[int, Help("Decides the phantom, and every random choice in training.")] = 41
-    device: Annotated[DeviceName, Help("What computes.")] = "auto"
+    device: Device = "auto"
 
 
 @dataclass(frozen=True)
@@ -84,28 +83,7 @@ class DemoDone:
 def demo(options: DemoOptions, job: Job | None = None, cache: Cache | None = None) -> DemoDone:
     """Make a phantom, predict its genes, and compare with the known truth.
 
-    Parameters
-    ----------
-    options : DemoOptions
-    job : Job, optional
-        Receives progress, notes and finished tiles; cancels.
-    cache : Cache, optional
-        Where features lie; by default the user's.
-
-    Returns
-    -------
-    DemoDone
-
-    Raises
-    ------
-    InputError
-        If an option is out of range, or something else lies at `out`.
-    StenhanceError
-        If genes that follow nothing were 'predicted': r above 0.1.
-    InferenceError
-        If the device fails.
-    Cancelled
-        If the job was cancelled; what was finished is kept.
+    `napari_stenhance.demo` says what comes of it, and what it raises.
     """
     from napari_stenhance.phantoms.write import write_phantom
     from napari_stenhance.section.section import open_section

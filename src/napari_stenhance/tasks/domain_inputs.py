@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,9 +45,6 @@ from napari_stenhance.storage.cache import Cache
 from napari_stenhance.storage.tiles import tile_size, tiles_of
 from napari_stenhance.tasks.domain_options import open_spots, spots_slices
 from napari_stenhance.tasks.inference import name_outputs
-
-if TYPE_CHECKING:
-    from napari_stenhance.tasks.domains import DomainsOptions
 
 _PIXELS_IN_PITCH = 8
 # The latent itself, and what smoothing and clustering make of it.
@@ -189,7 +186,7 @@ class FieldInput:
         )
 
 
-def open_inputs(options: DomainsOptions, cache: Cache, job: Job) -> Sequence[DomainInput]:
+def open_inputs(options: Any, cache: Cache, job: Job) -> Sequence[DomainInput]:
     """Open what domains are found in.
 
     Raises
@@ -224,7 +221,7 @@ def open_inputs(options: DomainsOptions, cache: Cache, job: Job) -> Sequence[Dom
     return [SpotsInput(*one) for one in zip(opened, paths, slices, strict=True)]
 
 
-def _see_fields(options: DomainsOptions, job: Job) -> Sequence[DomainInput]:
+def _see_fields(options: Any, job: Job) -> Sequence[DomainInput]:
     paths, out = options.sections, options.out
     if out is not None and [out.resolve()] != [path.resolve() for path in paths]:
         msg = f"{out}: domains of superpixels go into the result itself; name no other folder."

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from napari_stenhance.errors import InputError
+from napari_stenhance.methods.registry import make_method, method_choices, preset_choices
 from napari_stenhance.running.job import Job
 from napari_stenhance.tasks.options import Help
 
@@ -17,9 +19,16 @@ if TYPE_CHECKING:
     from napari_stenhance.section.section import Section
     from napari_stenhance.storage.cache import Cache
 
-Preset = Annotated[
-    Literal["robust", "reference"],
-    Help("How domains are found: robust agrees best with anatomists; reference is as published."),
+DomainMethodName = Annotated[
+    str, Help("What finds domains", choices=partial(method_choices, "domains"))
+]
+DomainPreset = Annotated[
+    str,
+    Help(
+        "How domains are found, robust so that it agrees best with anatomists, reference as "
+        "published",
+        choices=partial(preset_choices, "domains"),
+    ),
 ]
 Clustering = Annotated[
     Literal["auto", "mixture", "kmeans", "leiden"],
@@ -33,45 +42,22 @@ Refine = Annotated[bool, Help("Give each spot the domain of most spots around it
 Group = Annotated[
     str, Help("A published configuration by its name (10x, MERFISH …); for reference only.")
 ]
-Epochs = Annotated[int | None, Help("Train so long; by default as the preset says.")]
-
-_CLUSTERING: Mapping[str, Literal["mixture", "kmeans"]] = {
-    "robust": "mixture",
-    "reference": "kmeans",
-}
-_RUNS = {"robust": 5, "reference": 1}
 LEAST, MOST = 2, 255
 
 
-def make_stamgc(options: Any, seed: int, device: torch.device) -> DomainMethod:
-    """Make STAMGC as options say that have a field for each of its own.
+def make_domain_method(options: Any, seed: int, device: torch.device) -> DomainMethod:
+    """Make the method that options name that have a field for each of its own.
 
     Raises
     ------
     InputError
-        If a number is out of range.
+        If a number is out of range, or an option is not one of its own.
     """
-    from napari_stenhance.methods.stamgc.registry import make_domain_method
-
     number = options.n_domains
     if number is not None and not LEAST <= number <= MOST:
         msg = f"There can be {LEAST} to {MOST} domains, not {number}."
         raise InputError(msg, option="n_domains")
-    if options.runs is not None and options.runs < 1:
-        msg = f"{options.runs} runs: at least one training is needed."
-        raise InputError(msg, option="runs")
-    return make_domain_method(
-        preset=options.preset,
-        clustering=_CLUSTERING[options.preset]
-        if options.clustering == "auto"
-        else options.clustering,
-        runs=options.runs or _RUNS[options.preset],
-        refine=options.refine,
-        group=options.group,
-        epochs=options.epochs,
-        seed=seed,
-        device=device,
-    )
+    return make_method(options, seed, device)
 
 
 def open_spots(

@@ -8,10 +8,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from napari_stenhance.errors import InputError
-from napari_stenhance.running.device import DeviceName
 from napari_stenhance.running.job import Job
-from napari_stenhance.tasks.domain_options import Clustering, Epochs, Group, Preset, Refine, Runs
-from napari_stenhance.tasks.options import SECTION, ClearDeadLocks, Help, Options
+from napari_stenhance.tasks.domain_options import (
+    Clustering,
+    DomainMethodName,
+    DomainPreset,
+    Group,
+    Refine,
+    Runs,
+)
+from napari_stenhance.tasks.options import (
+    SECTION,
+    ClearDeadLocks,
+    Device,
+    Epochs,
+    Help,
+    Image,
+    Mpp,
+    Options,
+    Seed,
+)
 
 if TYPE_CHECKING:
     from napari_stenhance.results.domains import DomainRun
@@ -38,6 +54,7 @@ class DomainsOptions(Options):
             "default NAME.stenhance.zarr in the working folder; domains of a result go into it."
         ),
     ] = None
+    method: DomainMethodName = "stamgc"
     n_domains: Annotated[int | None, Help("How many domains; by default, estimated.")] = None
     superpixel_um: Annotated[
         float | None,
@@ -47,20 +64,16 @@ class DomainsOptions(Options):
             unit="µm",
         ),
     ] = None
-    preset: Preset = "robust"
+    preset: DomainPreset = "robust"
     clustering: Clustering = "auto"
     runs: Runs = None
     refine: Refine = False
     group: Group = ""
     epochs: Epochs = None
-    mpp: Annotated[
-        float | None, Help("Scale of the sections, where files do not say.", unit="µm per pixel")
-    ] = None
-    image: Annotated[
-        Path | None, Help("The slide, where it does not lie beside the counts; for one section.")
-    ] = None
-    device: Annotated[DeviceName, Help("What computes.")] = "auto"
-    seed: Annotated[int, Help("Fixes every random choice.")] = 0
+    mpp: Mpp = None
+    image: Image = None
+    device: Device = "auto"
+    seed: Seed = 0
     clear_dead_locks: ClearDeadLocks = False
 
 
@@ -69,40 +82,19 @@ def domains(
 ) -> tuple[DomainRun, ...]:
     """Find spatial domains, and write them as label images and tables.
 
-    Parameters
-    ----------
-    options : DomainsOptions
-    job : Job, optional
-        Receives progress and notes; cancels.
-    cache : Cache, optional
-        Where pyramids and locks lie; by default the user's.
-
-    Returns
-    -------
-    tuple of DomainRun
-        One for each section, found together: the same names and colours. A run that is complete is
-        returned as it is.
-
-    Raises
-    ------
-    InputError
-        If an input or an option cannot be used.
-    InferenceError
-        If the device fails.
-    Cancelled
-        If the job was cancelled.
+    `napari_stenhance.domains` says what comes of it, and what it raises.
     """
     from napari_stenhance.results.domains import domain_runs, number_domains, write_run
     from napari_stenhance.results.run import made_alike
     from napari_stenhance.running.device import describe_device, inference_errors, resolve_device
     from napari_stenhance.storage.cache import Cache
     from napari_stenhance.tasks.domain_inputs import expression_of_spots, open_inputs
-    from napari_stenhance.tasks.domain_options import LEAST, make_stamgc
+    from napari_stenhance.tasks.domain_options import LEAST, make_domain_method
     from napari_stenhance.tasks.inference import versions
 
     job, cache = job or Job(), cache or Cache.default()
     device = resolve_device(options.device)
-    method = make_stamgc(options, options.seed, device)
+    method = make_domain_method(options, options.seed, device)
     seen = open_inputs(options, cache, job)
     for one in seen:
         if len(one.slice.xy) <= (options.n_domains or LEAST):
@@ -112,7 +104,7 @@ def domains(
             )
             raise InputError(msg)
     together = {
-        "method": "stamgc",
+        "method": options.method,
         "preset": options.preset,
         "recipe": method.describe(),
         "n_domains": options.n_domains,
@@ -120,7 +112,7 @@ def domains(
         "found_in": [one.identity for one in seen],
     }
     identities = [{**together, "this": n} for n in range(len(seen))]
-    stem = f"stamgc-{options.preset}"
+    stem = f"{options.method}-{options.preset}"
     with ExitStack() as stack:
         results = [
             stack.enter_context(one.writing(stem, clear_dead_locks=options.clear_dead_locks))

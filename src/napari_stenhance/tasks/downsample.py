@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from napari_stenhance.running.job import Job
-from napari_stenhance.tasks.options import SECTION, Help, Options
+from napari_stenhance.tasks.options import SECTION, Help, Mpp, Options
 
 if TYPE_CHECKING:
     from napari_stenhance.storage.cache import Cache
@@ -23,9 +23,7 @@ class DownsampleOptions(Options):
     out: Annotated[Path, Help("The .h5ad to write; nothing is overwritten.")]
     mean: Annotated[float, Help("Mean share of a spot's counts that is kept, at most 1.")] = 0.3
     sd: Annotated[float, Help("Standard deviation of that share, from spot to spot.")] = 0.05
-    mpp: Annotated[
-        float | None, Help("Scale of the section, where files do not say.", unit="µm per pixel")
-    ] = None
+    mpp: Mpp = None
     seed: Annotated[int, Help("Fixes which counts are kept.")] = 0
 
 
@@ -34,23 +32,7 @@ def downsample(
 ) -> Path:
     """Thin the counts of a section: `enhance` it, then `compare` with the full counts.
 
-    Parameters
-    ----------
-    options : DownsampleOptions
-    job : Job, optional
-        Receives notes.
-    cache : Cache, optional
-        Where pyramids lie; by default the user's.
-
-    Returns
-    -------
-    Path
-        The file written.
-
-    Raises
-    ------
-    InputError
-        If the section or an option cannot be used, or `out` exists.
+    `napari_stenhance.downsample` says what comes of it, and what it raises.
     """
     from napari_stenhance.results.export_format import export_table
     from napari_stenhance.section.spots import UNS_KEY, check_raw

@@ -34,21 +34,7 @@ class EditDomainsOptions(Options):
 def edit_domains(options: EditDomainsOptions, job: Job | None = None) -> DomainRun:
     """Rename, merge or hide domains, as a run beside the one they are of.
 
-    Parameters
-    ----------
-    options : EditDomainsOptions
-    job : Job, optional
-        Cancels.
-
-    Returns
-    -------
-    DomainRun
-        `<run>-edited`: the computed one stays as it is.
-
-    Raises
-    ------
-    InputError
-        If there is no such domain, or another process is writing this result.
+    `napari_stenhance.edit_domains` says what comes of it, and what it raises.
     """
     from napari_stenhance.results.domain_edit import edit_all
     from napari_stenhance.results.domains import domain_run

@@ -7,19 +7,29 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from napari_stenhance.errors import InputError
-from napari_stenhance.running.device import DeviceName
 from napari_stenhance.running.job import Job
-from napari_stenhance.tasks.options import SECTION, ClearDeadLocks, Help, Options
+from napari_stenhance.tasks.options import (
+    SECTION,
+    ClearDeadLocks,
+    Device,
+    Epochs,
+    Help,
+    Image,
+    Learned,
+    Mpp,
+    Options,
+    Outs,
+    RegionFile,
+    Seed,
+)
 from napari_stenhance.tasks.training import (
     Crops,
     EncoderName,
-    Epochs,
     Genes,
     MethodName,
     Pitch,
     Preset,
     Tissue,
-    Variant,
     Written,
 )
 
@@ -35,21 +45,8 @@ if TYPE_CHECKING:
 class EnhanceOptions(Options):
     """Options of `enhance`; sections may also be `Section` objects, the region a `Region`."""
 
-    sections: Annotated[
-        tuple[Path, ...],
-        Help(
-            "Sections to learn from: a folder or an .h5ad with its image.",
-            positional=True,
-            takes=SECTION,
-        ),
-    ]
-    out: Annotated[
-        Path | None,
-        Help(
-            "The result folder (C2.stenhance.zarr); for several slides, a folder of results; by "
-            "default NAME.stenhance.zarr in the working folder."
-        ),
-    ] = None
+    sections: Learned
+    out: Outs = None
     method: MethodName = "pixel2gene"
     predict: Annotated[
         tuple[Path, ...],
@@ -60,32 +57,24 @@ class EnhanceOptions(Options):
     ] = ()
     genes: Genes = ()
     write: Written = ()
-    region: Annotated[
-        Path | None,
-        Help("Predict only inside these polygons (GeoJSON).", unit="µm", takes=("Region",)),
-    ] = None
+    region: RegionFile = None
     encoder: EncoderName = "stain"
     crops: Crops = ""
     pitch: Pitch = None
     lattice: Annotated[
         Literal[2, 3, 4] | None,
         Help(
-            "Predict, with histosge or spamcaf, also between the spots of their array: 2, 3 or 4 "
-            "points in each step."
+            "Predict, with a method that sees crops, also between the spots of their array: 2, 3 "
+            "or 4 points in each step."
         ),
     ] = None
-    variant: Variant = "coded"
     tissue: Tissue = "density"
     preset: Preset = "robust"
     epochs: Epochs = None
-    mpp: Annotated[
-        float | None, Help("Scale of the slides, where files do not say.", unit="µm per pixel")
-    ] = None
-    image: Annotated[
-        Path | None, Help("The slide, where it does not lie beside the counts; for one section.")
-    ] = None
-    device: Annotated[DeviceName, Help("What computes.")] = "auto"
-    seed: Annotated[int, Help("Fixes every random choice.")] = 0
+    mpp: Mpp = None
+    image: Image = None
+    device: Device = "auto"
+    seed: Seed = 0
     clear_dead_locks: ClearDeadLocks = False
 
 
@@ -94,28 +83,7 @@ def enhance(
 ) -> tuple[ResultFolder, ...]:
     """Learn from sections and predict every gene on a grid.
 
-    Parameters
-    ----------
-    options : EnhanceOptions
-    job : Job, optional
-        Receives progress, notes and finished tiles; cancels.
-    cache : Cache, optional
-        Where pyramids and features lie; by default the user's.
-
-    Returns
-    -------
-    tuple of ResultFolder
-        One for each slide in `options.predict`, or else for each section. A run that was stopped
-        goes on; one that is complete is returned as it is.
-
-    Raises
-    ------
-    InputError
-        If an input or an option cannot be used.
-    InferenceError
-        If the device fails.
-    Cancelled
-        If the job was cancelled; finished tiles are kept.
+    `napari_stenhance.enhance` says what comes of it, and what it raises.
     """
     return tuple(run.result for run in enhance_runs(options, job, cache))
 
@@ -152,7 +120,7 @@ def enhance_runs(
     learned, device = lesson.identity, lesson.features.device
     kept = KeptModel.from_training(learned, cache)
     plan = Plan(
-        name=run_name(options.method, options.encoder, options.preset, options.variant),
+        name=run_name(options.method, options.encoder, options.preset),
         features=lesson.features,
         identity={**learned, "region": region.to_json() if region else None},
         doubts=lesson.doubts,
@@ -185,19 +153,13 @@ def _check_lattice(options: EnhanceOptions, lesson: Lesson) -> None:
     Raises
     ------
     InputError
-        If the method or the spots have none, or other slides are predicted.
+        If the spots have none, or other slides are predicted.
     """
     from napari_stenhance.section.lattice import SpotLattice
 
     s = options.lattice
     if s is None:
         return
-    if lesson.features.crops is None:
-        msg = (
-            f"Lattice {s}: {options.method} predicts superpixels only; leave it out, or choose "
-            "histosge or spamcaf."
-        )
-        raise InputError(msg, option="lattice")
     if options.predict:
         msg = f"Lattice {s}: only the image of other slides is used, which has no spots; leave out "
         msg += "the lattice, or the other slides."

@@ -4,35 +4,49 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from napari_stenhance.errors import InputError
-from napari_stenhance.running.device import DeviceName
+from napari_stenhance.methods.registry import (
+    Kind,
+    method_choices,
+    method_entry,
+    preset_choices,
+    refuse_given,
+)
 from napari_stenhance.running.job import Job
 from napari_stenhance.tasks.domain_options import Clustering, Group, Refine, Runs
-from napari_stenhance.tasks.options import SECTION, Help, Options, check_seed
-from napari_stenhance.tasks.training import Crops, EncoderName, Epochs, Genes
+from napari_stenhance.tasks.impute import Attended
+from napari_stenhance.tasks.options import (
+    SECTION,
+    Device,
+    Epochs,
+    Help,
+    Image,
+    Mpp,
+    Options,
+    check_seed,
+)
+from napari_stenhance.tasks.training import Crops, EncoderName, Genes
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
     from numpy.typing import NDArray
 
-    from napari_stenhance.methods.sinca.reference.recipe import SincaReferenceRecipe
-    from napari_stenhance.methods.sinca.reference.whole_network import SincaWholeRecipe
     from napari_stenhance.section.section import Section
     from napari_stenhance.storage.cache import Cache
 
-_FROM_SLIDES = ("pixel2gene", "histosge", "spamcaf")
-_OWN = {
-    **dict.fromkeys(("truth", "n_domains", "clustering", "runs", "refine", "group"), ("stamgc",)),
-    **dict.fromkeys(("ratio", "encoder", "crops", "image"), _FROM_SLIDES),
-    **dict.fromkeys(("genes", "variant"), (*_FROM_SLIDES, "sinca")),
-    **dict.fromkeys(("reference", "folds"), ("sinca",)),
+_KINDS: tuple[Kind, ...] = ("domains", "genes", "imputation")
+_OF_KIND: dict[str, tuple[Kind, ...]] = {
+    **dict.fromkeys(("truth", "n_domains"), ("domains",)),
+    **dict.fromkeys(("ratio", "encoder", "image"), ("genes",)),
+    "genes": ("genes", "imputation"),
+    **dict.fromkeys(("reference", "folds"), ("imputation",)),
 }
-"""Options that only mean something to some methods."""
-_PRESETS = {"stamgc": ("robust", "reference"), "sinca": ("robust", "reference")}
+"""Options that only mean something to some kinds of methods."""
 
 
 @dataclass(frozen=True)
@@ -40,13 +54,12 @@ class EvaluateOptions(Options):
     """Options of `evaluate`; the section may also be a `Section` object."""
 
     section: Annotated[Path, Help("A section with spots.", positional=True, takes=SECTION)]
-    method: Annotated[
-        Literal["stamgc", "pixel2gene", "histosge", "spamcaf", "sinca"],
-        Help("What is evaluated."),
-    ] = "stamgc"
+    method: Annotated[str, Help("What is evaluated", choices=partial(method_choices, *_KINDS))] = (
+        "stamgc"
+    )
     reference: Annotated[
         Path | None,
-        Help("Single cells that sinca imputes from: an .h5ad of raw counts.", takes=("AnnData",)),
+        Help("Single cells to impute from: an .h5ad of raw counts.", takes=("AnnData",)),
     ] = None
     folds: Annotated[
         int, Help("Into so many the genes are dealt that spots and cells share; each is hidden.")
@@ -69,30 +82,24 @@ class EvaluateOptions(Options):
         str, Help("Once with each of these, which also draws what is hidden: 0, 0-4 or 1234,0-4.")
     ] = "0"
     preset: Annotated[
-        Literal["robust", "reference", "istar"],
-        Help("How the method is trained: robust does best; the others are as published."),
+        str,
+        Help(
+            "How the method is trained, robust so that it does best, the others as published (of "
+            "sinca, first is the first version of its program)",
+            choices=partial(preset_choices, *_KINDS),
+        ),
     ] = "robust"
     encoder: EncoderName = "stain"
     crops: Crops = ""
-    variant: Annotated[
-        Literal["coded", "full", "first"],
-        Help(
-            "Of spamcaf: coded, as its program is, or full, as its figure is drawn; of sinca with "
-            "preset reference: coded, or the first version of its program."
-        ),
-    ] = "coded"
+    attended: Attended = "cells"
     clustering: Clustering = "auto"
     runs: Runs = None
     refine: Refine = False
     group: Group = ""
     epochs: Epochs = None
-    mpp: Annotated[
-        float | None, Help("Scale of the section, where files do not say.", unit="µm per pixel")
-    ] = None
-    image: Annotated[Path | None, Help("The slide, where it does not lie beside the counts.")] = (
-        None
-    )
-    device: Annotated[DeviceName, Help("What computes.")] = "auto"
+    mpp: Mpp = None
+    image: Image = None
+    device: Device = "auto"
 
 
 @dataclass(frozen=True)
@@ -123,64 +130,21 @@ def evaluate(
 
     Nothing is written.
 
-    Parameters
-    ----------
-    options : EvaluateOptions
-    job : Job, optional
-        Receives progress and notes; cancels.
-    cache : Cache, optional
-        Where pyramids lie; by default the user's.
-
-    Returns
-    -------
-    tuple of Score
-        Of domains one for each seed: ARI, NMI and AMI on the spots whose label is known, if there
-        is a truth; silhouette and Davies-Bouldin in the space that was clustered. Of genes three
-        for each seed, of the method and of two interpolations that know no image: correlation and
-        errors of log1p CP10k on the hidden spots, and on all as published (`scoring.recovery`).
-        Of hidden genes one for each seed and way to predict them (`tasks.gene_folds`).
-
-    Raises
-    ------
-    InputError
-        If the section or an option cannot be used, or the truth is not there.
-    InferenceError
-        If the device fails.
-    Cancelled
-        If the job was cancelled.
+    `napari_stenhance.evaluate` says what comes of it, and what it raises.
     """
     from napari_stenhance.running.device import resolve_device
     from napari_stenhance.storage.cache import Cache
 
     job, cache = job or Job(), cache or Cache.default()
-    _check_own(options)
-    device, seeds = resolve_device(options.device), _seeds(options.seeds)
-    if options.method == "stamgc":
-        return _domains(options, seeds, device, cache, job)
-    if options.method == "sinca":
-        return _hidden_genes(options, seeds, device, cache, job)
-    return _genes(options, seeds, device, cache, job)
-
-
-def _check_own(options: EvaluateOptions) -> None:
-    """Refuse options that only mean something to other methods.
-
-    Raises
-    ------
-    InputError
-        Names the first.
-    """
+    entry = method_entry(options.method)
     for field in dataclasses.fields(options):
-        of = _OWN.get(field.name, (options.method,))
-        if options.method not in of and getattr(options, field.name) != field.default:
-            name = field.name.replace("_", " ")
-            msg = f"{name}: an option of {', '.join(of)}, not of {options.method}; leave it out."
-            raise InputError(msg, option=field.name)
-    presets = _PRESETS.get(options.method, (options.preset,))
-    if options.preset not in presets:
-        there = " and ".join(presets)
-        msg = f"Preset {options.preset}: {options.method} has {there}; choose one of them."
-        raise InputError(msg, option="preset")
+        kinds = _OF_KIND.get(field.name, _KINDS)
+        if entry.kind not in kinds:
+            refuse_given(options, field, list(method_choices(*kinds)))
+    entry.check(options)
+    device, seeds = resolve_device(options.device), _seeds(options.seeds)
+    score = {"domains": _domains, "genes": _genes, "imputation": _hidden_genes}[entry.kind]
+    return score(options, seeds, device, cache, job)
 
 
 def _domains(
@@ -188,7 +152,7 @@ def _domains(
 ) -> tuple[Score, ...]:
     from napari_stenhance.running.device import inference_errors
     from napari_stenhance.scoring.agreement import agreement, compactness
-    from napari_stenhance.tasks.domain_options import make_stamgc, open_spots, spots_slices
+    from napari_stenhance.tasks.domain_options import make_domain_method, open_spots, spots_slices
 
     section = open_spots(options.section, options.mpp, None, cache, job)
     truth = _truth(section, options.truth) if options.truth else None
@@ -199,7 +163,7 @@ def _domains(
     scores = []
     with job.stage(f"Evaluating {options.method}", len(seeds)) as stage:
         for seed in seeds:
-            method = make_stamgc(options, seed, device)
+            method = make_domain_method(options, seed, device)
             with inference_errors("Finding domains"):
                 found = method.find([seen], number, job)
             labels = seen.of_observations(found.labels[0])
@@ -216,7 +180,7 @@ def _genes(
     from napari_stenhance.features.registry import find_encoder
     from napari_stenhance.features.source import CropLayout, FeatureSettings
     from napari_stenhance.tasks.recovery import recover
-    from napari_stenhance.tasks.training import make_learner, open_training, pitch_between
+    from napari_stenhance.tasks.training import open_training, pitch_between
 
     if not 0 < options.ratio < 1:
         msg = f"Ratio {options.ratio:g}: write the share of the spots to learn from, as 0.5."
@@ -227,7 +191,7 @@ def _genes(
             "log1p CP10k of spots is compared; choose robust, or use compare."
         )
         raise InputError(msg, option="preset")
-    methods = [make_learner(options, seed, device) for seed in seeds]
+    methods = [method_entry(options.method).make(options, seed, device) for seed in seeds]
     section = open_training(options.section, options.mpp, options.image, cache, job)
     sizes_um = methods[0].crops_um
     crops = None if sizes_um is None else CropLayout(sizes_um, pitch_between([section]))
@@ -237,7 +201,10 @@ def _genes(
         for seed, method in zip(seeds, methods, strict=True):
             genes = options.genes or method.genes
             found = recover(section, method, features, genes, options.ratio, seed, job)
-            scores += [Score(seed, _named(options, what), values) for what, values in found.items()]
+            scores += [
+                Score(seed, options.method if what == "method" else what, values)
+                for what, values in found.items()
+            ]
             stage.advance()
     return tuple(scores)
 
@@ -245,15 +212,14 @@ def _genes(
 def _hidden_genes(
     options: EvaluateOptions, seeds: tuple[int, ...], device: torch.device, cache: Cache, job: Job
 ) -> tuple[Score, ...]:
-    from napari_stenhance.methods.sinca.registry import make_imputation
     from napari_stenhance.section.cells import open_cells
     from napari_stenhance.tasks.domain_options import open_spots
     from napari_stenhance.tasks.gene_folds import gene_scores, keep_genes
-    from napari_stenhance.tasks.gene_methods import as_published, baselines, imputing
+    from napari_stenhance.tasks.gene_methods import baselines, imputing
     from napari_stenhance.tasks.impute import see_shared
 
     if options.reference is None:
-        msg = "sinca learns from single cells; name their file."
+        msg = f"{options.method} learns from single cells; name their file."
         raise InputError(msg, option="reference")
     section = open_spots(options.section, options.mpp, None, cache, job)
     opened = open_cells(options.reference, section.need_spots(), job=job)
@@ -261,41 +227,16 @@ def _hidden_genes(
         job.note(said)
     cells = opened.cells
     spots = keep_genes(see_shared(section, cells), cells, options.genes)
-    scores = []
+    scores, entry = [], method_entry(options.method)
     for seed in seeds:
         own = (
-            imputing("sinca", make_imputation("cells", options.epochs, seed, device))
-            if options.preset == "robust"
-            else as_published(_published(options), (True, False), device)
+            imputing(entry.name, entry.make(options, seed, device))
+            if entry.published is None or options.preset == entry.presets[0]
+            else entry.published(options, device)
         )
         found = gene_scores(spots, cells, (own, baselines), options.folds, seed, job)
         scores += [Score(seed, what, values) for what, values in found.items()]
     return tuple(scores)
-
-
-def _published(options: EvaluateOptions) -> SincaReferenceRecipe | SincaWholeRecipe:
-    """Return the published recipe of SINCA-Net, or of its first version.
-
-    Raises
-    ------
-    InputError
-        If there is no such variant.
-    """
-    from napari_stenhance.methods.sinca.reference.recipe import SincaReferenceRecipe
-    from napari_stenhance.methods.sinca.reference.whole_network import SincaWholeRecipe
-
-    if options.variant == "full":
-        msg = "Variant full: sinca was published as coded and first; choose one of them."
-        raise InputError(msg, option="variant")
-    made = SincaWholeRecipe() if options.variant == "first" else SincaReferenceRecipe()
-    return made if options.epochs is None else dataclasses.replace(made, epochs=options.epochs)
-
-
-def _named(options: EvaluateOptions, what: str) -> str:
-    """Name the method where it was scored, with its variant."""
-    if what != "method":
-        return what
-    return options.method if options.variant == "coded" else f"{options.method} {options.variant}"
 
 
 def _seeds(spec: str) -> tuple[int, ...]:

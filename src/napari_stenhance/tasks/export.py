@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from napari_stenhance.errors import InputError
 from napari_stenhance.results.export_format import export_table, export_titles
 from napari_stenhance.running.job import Job
-from napari_stenhance.tasks.options import SECTION, Help, Options
+from napari_stenhance.tasks.options import SECTION, Help, Mpp, Options
 
 if TYPE_CHECKING:
     import anndata as ad
@@ -44,9 +44,7 @@ class ExportOptions(Options):
         ),
     ] = ()
     run: Annotated[str, Help("Which run; by default the newest that is complete.")] = ""
-    mpp: Annotated[
-        float | None, Help("Scale of the section, where files do not say.", unit="µm per pixel")
-    ] = None
+    mpp: Mpp = None
 
 
 def export(options: ExportOptions, job: Job | None = None, cache: Cache | None = None) -> Path:
@@ -54,25 +52,7 @@ def export(options: ExportOptions, job: Job | None = None, cache: Cache | None =
 
     Without a run, genes or a section at whose spots, the newest run of `impute` if there is one.
 
-    Parameters
-    ----------
-    options : ExportOptions
-    job : Job, optional
-        Receives progress and notes; cancels.
-    cache : Cache, optional
-        Where pyramids lie; by default the user's.
-
-    Returns
-    -------
-    Path
-        The file written.
-
-    Raises
-    ------
-    InputError
-        If an input or an option cannot be used, or `out` exists.
-    Cancelled
-        If the job was cancelled.
+    `napari_stenhance.export` says what comes of it, and what it raises.
     """
     from napari_stenhance.results.result import ResultFolder
     from napari_stenhance.results.tables import open_table

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import scipy.sparse as sp
@@ -12,7 +12,7 @@ from sklearn.model_selection import KFold
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.methods.genes import ALL, HVG, is_number, named_genes, rule_of, variance
-from napari_stenhance.methods.sinca.protocol import SpotCounts
+from napari_stenhance.methods.sinca.protocol import Fold, HiddenGenes, SpotCounts
 from napari_stenhance.running.job import Job
 from napari_stenhance.scoring.imputation import (
     MEASURES,
@@ -27,32 +27,10 @@ from napari_stenhance.section.spots import log1p_cp10k
 BEYOND = "Spearman beyond library"
 
 
-@dataclass(frozen=True)
-class Fold:
-    """What is seen while some genes are hidden, and which they are.
-
-    Attributes
-    ----------
-    spots : SpotCounts
-        Without the hidden genes, in counts and library.
-    cells : CellReference
-    hidden : SpotCounts
-        The hidden genes; what is predicted.
-    """
-
-    spots: SpotCounts
-    cells: CellReference
-    hidden: SpotCounts
-
-
-Predict = Callable[[Fold, int, Job], Mapping[str, NDArray[np.floating]]]
-"""Predicts log1p CP10k of the hidden genes, (spots, genes), by a name for each way; of a seed."""
-
-
 def gene_scores(
     spots: SpotCounts,
     cells: CellReference,
-    methods: Sequence[Predict],
+    methods: Sequence[HiddenGenes],
     folds: int,
     seed: int,
     job: Job,

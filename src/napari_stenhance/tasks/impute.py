@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from napari_stenhance.errors import InputError
-from napari_stenhance.running.device import DeviceName
+from napari_stenhance.methods.registry import method_choices
 from napari_stenhance.running.job import Job
-from napari_stenhance.tasks.options import SECTION, ClearDeadLocks, Help, Options
+from napari_stenhance.tasks.options import (
+    SECTION,
+    ClearDeadLocks,
+    Device,
+    Epochs,
+    Help,
+    Image,
+    Mpp,
+    Options,
+    Outs,
+    Seed,
+)
 from napari_stenhance.tasks.training import Written
 
 if TYPE_CHECKING:
@@ -25,7 +37,14 @@ if TYPE_CHECKING:
     from napari_stenhance.storage.cache import Cache
 
 _PIXELS_IN_PITCH = 8
-_RUN = "sinca-robust"
+
+Attended = Annotated[
+    Literal["cells", "centroids"],
+    Help(
+        "What spots attend to: cells, of many those that are alike put together, or centroids, "
+        "one for each cluster."
+    ),
+]
 
 
 @dataclass(frozen=True)
@@ -48,13 +67,10 @@ class ImputeOptions(Options):
             takes=("AnnData",),
         ),
     ]
-    out: Annotated[
-        Path | None,
-        Help(
-            "The result folder (C2.stenhance.zarr); by default NAME.stenhance.zarr in the working "
-            "folder."
-        ),
-    ] = None
+    out: Outs = None
+    method: Annotated[str, Help("What learns", choices=partial(method_choices, "imputation"))] = (
+        "sinca"
+    )
     genes: Annotated[
         tuple[str, ...],
         Help(
@@ -66,32 +82,20 @@ class ImputeOptions(Options):
         str,
         Help("Column of the cells that says their cluster; by default cluster, if it is there."),
     ] = ""
-    attended: Annotated[
-        Literal["cells", "centroids"],
-        Help(
-            "What spots attend to: cells, of many those that are alike put together, or centroids, "
-            "one for each cluster."
-        ),
-    ] = "cells"
+    attended: Attended = "cells"
     then: Annotated[
         Literal["pixel2gene"] | None,
         Help(
             "Enhance the imputed genes (or those that were named) from the slide, to 8 µm, with "
-            "this method."
+            "this method, which trains as long."
         ),
     ] = None
     write: Written = ()
-    epochs: Annotated[
-        int | None, Help("Train so long, both methods if two are used; by default as they say.")
-    ] = None
-    mpp: Annotated[
-        float | None, Help("Scale of the section, where files do not say.", unit="µm per pixel")
-    ] = None
-    image: Annotated[Path | None, Help("The slide, where it does not lie beside the counts.")] = (
-        None
-    )
-    device: Annotated[DeviceName, Help("What computes.")] = "auto"
-    seed: Annotated[int, Help("Fixes every random choice.")] = 0
+    epochs: Epochs = None
+    mpp: Mpp = None
+    image: Image = None
+    device: Device = "auto"
+    seed: Seed = 0
     clear_dead_locks: ClearDeadLocks = False
 
 
@@ -100,29 +104,10 @@ def impute(
 ) -> ImputedRun:
     """Predict genes that the spots did not measure, from a single-cell reference.
 
-    Parameters
-    ----------
-    options : ImputeOptions
-    job : Job, optional
-        Receives progress and notes; cancels.
-    cache : Cache, optional
-        Where pyramids and locks lie; by default the user's.
-
-    Returns
-    -------
-    ImputedRun
-        One that is complete is returned as it is.
-
-    Raises
-    ------
-    InputError
-        If an input or an option cannot be used.
-    InferenceError
-        If the device fails.
-    Cancelled
-        If the job was cancelled.
+    `napari_stenhance.impute` says what comes of it, and what it raises.
     """
     from napari_stenhance.methods.genes import named_genes
+    from napari_stenhance.methods.registry import make_method
     from napari_stenhance.results.genes import write_gene
     from napari_stenhance.results.imputed import ImputedRun, imputed_runs
     from napari_stenhance.results.imputed_table import Wanted
@@ -137,7 +122,7 @@ def impute(
 
     job, cache = job or Job(), cache or Cache.default()
     device = resolve_device(options.device)
-    method = _method(options, device)
+    method = make_method(options, options.seed, device)
     section = open_spots(options.spots, options.mpp, options.image, cache, job)
     spots = section.need_spots()
     check_storable(spots, section.where)
@@ -160,7 +145,7 @@ def impute(
     identity = _identity(options, method, section, opened.cells, wanted)
     (out,) = name_outputs(options.out, [section.name])
     with ResultFolder.writing(
-        out, section, _RUN, clear_dead_locks=options.clear_dead_locks
+        out, section, f"{options.method}-robust", clear_dead_locks=options.clear_dead_locks
     ) as result:
         if result.has_slide:
             result.log("slide", path=section.need_slide().path.resolve())
@@ -179,12 +164,6 @@ def impute(
     return ImputedRun(ResultFolder.open(out), run.name)
 
 
-def _method(options: ImputeOptions, device: torch.device) -> ImputationMethod:
-    from napari_stenhance.methods.sinca.registry import make_imputation
-
-    return make_imputation(options.attended, options.epochs, options.seed, device)
-
-
 def _identity(
     options: ImputeOptions,
     method: ImputationMethod,
@@ -197,7 +176,7 @@ def _identity(
 
     slide = section.slide
     return {
-        "method": "sinca",
+        "method": options.method,
         "preset": "robust",
         "recipe": method.describe(),
         "genes": list(wanted.genes) if options.genes else "all",
@@ -232,7 +211,7 @@ def _run(
 
     cells, seen = opened.cells, see_shared(section, opened.cells)
     about = {
-        "method": "sinca",
+        "method": identity["method"],
         "preset": "robust",
         "reference": cells.name,
         "matched": opened.report,
@@ -257,7 +236,8 @@ def _run(
         "doubts": [*(f"{section.name}: {d}" for d in section.doubts), *opened.doubts],
     }
     with job.stage("Writing the table", 1) as stage:
-        run = write_imputation(result, _RUN, identity, provenance, table, seen.xy, grid)
+        name = f"{identity['method']}-robust"
+        run = write_imputation(result, name, identity, provenance, table, seen.xy, grid)
         stage.advance()
     return run
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.running.job import Job
-from napari_stenhance.tasks.options import SECTION, Help, Options
+from napari_stenhance.tasks.options import SECTION, Help, Image, Mpp, Options
 
 if TYPE_CHECKING:
     from napari_stenhance.results.result import ResultFolder
@@ -26,12 +26,8 @@ class InfoOptions(Options):
     path: Annotated[
         Path, Help("A section, a slide or a result.", positional=True, takes=(*SECTION, "Result"))
     ]
-    mpp: Annotated[
-        float | None, Help("Scale of the slide, where files do not say.", unit="µm per pixel")
-    ] = None
-    image: Annotated[Path | None, Help("The slide, where it does not lie beside the counts.")] = (
-        None
-    )
+    mpp: Mpp = None
+    image: Image = None
     verify: Annotated[
         bool, Help("Read every file of a result, and check that it is what was written.")
     ] = False
@@ -42,10 +38,7 @@ def info(
 ) -> tuple[str, ...]:
     """Describe a section, a slide or a result, one fact or doubt in each line.
 
-    Raises
-    ------
-    InputError
-        If nothing is there, it is not recognised, or it is damaged.
+    `napari_stenhance.info` says what comes of it, and what it raises.
     """
     from napari_stenhance.results.result import ResultFolder
     from napari_stenhance.section.section import Section, open_section

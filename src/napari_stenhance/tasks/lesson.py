@@ -112,8 +112,9 @@ def open_lesson(options: Any, job: Job, cache: Cache) -> Lesson:
         rule_of,
         without_controls,
     )
+    from napari_stenhance.methods.registry import make_method
     from napari_stenhance.running.device import resolve_device
-    from napari_stenhance.tasks.training import make_learner, open_training
+    from napari_stenhance.tasks.training import open_training
 
     if not options.sections:
         msg = "Name at least one section to learn from."
@@ -122,7 +123,7 @@ def open_lesson(options: Any, job: Job, cache: Cache) -> Lesson:
         msg = "One image is the slide of one section; put those of several beside their counts."
         raise InputError(msg, option="image")
     device = resolve_device(options.device)
-    method = make_learner(options, options.seed, device)
+    method = make_method(options, options.seed, device)
     rule = rule_of(options.genes or method.genes)
     sections = tuple(
         open_training(s, options.mpp, options.image, cache, job) for s in options.sections
@@ -160,12 +161,6 @@ def _features(
     from napari_stenhance.tasks.training import pitch_between
 
     pitch, crops = options.pitch, None
-    if pitch is not None and method.crops_um is None:
-        msg = (
-            f"Pitch {pitch:g}: {options.method} predicts on the superpixels of its encoder; "
-            "leave it out, or choose histosge or spamcaf."
-        )
-        raise InputError(msg, option="pitch")
     if pitch is not None and not 0 < pitch <= _PITCH_MOST_UM:
         msg = (
             f"Pitch {pitch:g}: write a length in micrometres, above 0 and at most "
@@ -190,7 +185,6 @@ def _identity(
     if features.crops is not None:
         sizes, pitch = features.crops.sizes_um, features.crops.pitch_um
         crops = {"crops_um": list(sizes), "pitch_um": pitch}
-    variant = {} if options.variant == "coded" else {"variant": options.variant}
     return {
         "method": options.method,
         "preset": options.preset,
@@ -198,7 +192,6 @@ def _identity(
         "encoder": features.encoder.identity(),
         **mask,
         **crops,
-        **variant,
         "genes": rule_of(options.genes) or list(options.genes),
         "seed": options.seed,
         "learned_from": [

@@ -10,6 +10,7 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 from napari_stenhance.errors import InputError
+from napari_stenhance.running.device import DeviceName
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,36 @@ SECTION = ("Section", "AnnData")
 """What a section may be in Python, beside a path."""
 
 
+Mpp = Annotated[float | None, Help("Scale of slides, where files do not say.", unit="µm per pixel")]
+Image = Annotated[
+    Path | None,
+    Help("The slide, where it does not lie beside the counts; for one section."),
+]
+Learned = Annotated[
+    tuple[Path, ...],
+    Help(
+        "Sections to learn from: a folder or an .h5ad with its image.",
+        positional=True,
+        takes=SECTION,
+    ),
+]
+Outs = Annotated[
+    Path | None,
+    Help(
+        "The result folder (C2.stenhance.zarr); of several sections or slides, a folder of "
+        "results; by default NAME.stenhance.zarr in the working folder."
+    ),
+]
+RegionFile = Annotated[
+    Path | None,
+    Help("Predict only inside these polygons (GeoJSON).", unit="µm", takes=("Region",)),
+]
+Epochs = Annotated[
+    int | None,
+    Help("Train so long, robust at most; by default as the method and its preset say."),
+]
+Device = Annotated[DeviceName, Help("What computes.")]
+Seed = Annotated[int, Help("Fixes every random choice.")]
 ClearDeadLocks = Annotated[
     bool,
     Help(
@@ -81,6 +112,8 @@ class Option:
     positional : bool
     takes : tuple of str
         Classes whose objects Python may give instead of a path.
+    choices : tuple of str
+        The values that there are; empty if its kind says all of it.
     """
 
     name: str
@@ -92,6 +125,7 @@ class Option:
     unit: str
     positional: bool
     takes: tuple[str, ...]
+    choices: tuple[str, ...]
 
 
 def options_of(options: type[Any]) -> Iterator[Option]:
@@ -99,7 +133,7 @@ def options_of(options: type[Any]) -> Iterator[Option]:
     hints = get_type_hints(options, include_extras=True)
     for field in dataclasses.fields(options):
         hint = hints[field.name]
-        kind, about = get_args(hint)[0], next(a for a in hint.__metadata__ if isinstance(a, Help))
+        kind, told = get_args(hint)[0], next(a for a in hint.__metadata__ if isinstance(a, Help))
         several = get_origin(kind) is tuple
         optional = get_origin(kind) in {UnionType, Union}
         if several:
@@ -112,17 +146,24 @@ def options_of(options: type[Any]) -> Iterator[Option]:
             several=several,
             optional=optional,
             default=field.default,
-            text=about.whole(),
-            unit=about.unit,
-            positional=about.positional,
-            takes=about.takes,
+            text=told.whole(),
+            unit=told.unit,
+            positional=told.positional,
+            takes=told.takes,
+            choices=() if told.choices is None else tuple(told.choices()),
         )
 
 
 class Options:
     """Base of tasks' options: strings are accepted for paths, single values for several.
 
-    Of several, any iterable is taken; an empty string names none of them.
+    Of several, any iterable is taken; an empty string names none of them. What is registered is
+    chosen from what there is.
+
+    Raises
+    ------
+    InputError
+        If there is no such choice, or the seed cannot be.
     """
 
     def __post_init__(self) -> None:
@@ -136,6 +177,9 @@ class Options:
             value = _as(option.kind, value)
             if option.name == "seed":
                 check_seed(value, "seed")
+            if option.choices and value not in option.choices:
+                msg = f"{option.name.capitalize()} {value}: there is no such choice; there are "
+                raise InputError(f"{msg}{', '.join(option.choices)}.", option=option.name)
             object.__setattr__(self, option.name, value)
 
 

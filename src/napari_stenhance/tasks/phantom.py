@@ -25,18 +25,7 @@ class PhantomOptions(Options):
 def phantom(options: PhantomOptions, job: Job | None = None) -> Phantom:
     """Make a synthetic section: H&E, spots, bins, cells, a reference, and the truth.
 
-    Parameters
-    ----------
-    options : PhantomOptions
-    job : Job, optional
-        Receives progress; cancels.
-
-    Raises
-    ------
-    InputError
-        If an option is out of range, or something else lies at `out`.
-    Cancelled
-        If the job was cancelled; nothing is left behind.
+    `napari_stenhance.phantom` says what comes of it, and what it raises.
     """
     from napari_stenhance.phantoms.write import write_phantom
 

@@ -7,9 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from napari_stenhance.errors import InputError
-from napari_stenhance.running.device import DeviceName
 from napari_stenhance.running.job import Job
-from napari_stenhance.tasks.options import SECTION, ClearDeadLocks, Help, Options
+from napari_stenhance.tasks.options import (
+    SECTION,
+    ClearDeadLocks,
+    Device,
+    Help,
+    Mpp,
+    Options,
+    Outs,
+    RegionFile,
+)
 from napari_stenhance.tasks.training import Written
 
 if TYPE_CHECKING:
@@ -33,27 +41,16 @@ class PredictOptions(Options):
     on: Annotated[
         tuple[Path, ...], Help("Slides to predict on; only their image is used.", takes=SECTION)
     ]
-    out: Annotated[
-        Path | None,
-        Help(
-            "The result folder (C4.stenhance.zarr); for several slides, a folder of results; by "
-            "default NAME.stenhance.zarr in the working folder."
-        ),
-    ] = None
+    out: Outs = None
     encoder: Annotated[
         str,
         Help("The model's encoder and where its weights lie, as uni?weights=FILE, if it has any."),
     ] = ""
     run: Annotated[str, Help("Of a result: which run's model; by default the newest.")] = ""
     write: Written = ()
-    region: Annotated[
-        Path | None,
-        Help("Predict only inside these polygons (GeoJSON).", unit="µm", takes=("Region",)),
-    ] = None
-    mpp: Annotated[
-        float | None, Help("Scale of the slides, where files do not say.", unit="µm per pixel")
-    ] = None
-    device: Annotated[DeviceName, Help("What computes.")] = "auto"
+    region: RegionFile = None
+    mpp: Mpp = None
+    device: Device = "auto"
     clear_dead_locks: ClearDeadLocks = False
 
 
@@ -62,28 +59,7 @@ def predict(
 ) -> tuple[ResultFolder, ...]:
     """Predict every gene of a saved model on other slides.
 
-    Parameters
-    ----------
-    options : PredictOptions
-    job : Job, optional
-        Receives progress, notes and finished tiles; cancels.
-    cache : Cache, optional
-        Where pyramids and features lie; by default the user's.
-
-    Returns
-    -------
-    tuple of ResultFolder
-        One for each slide.
-
-    Raises
-    ------
-    InputError
-        If an input or an option cannot be used, or the model was trained on features of another
-        encoder or pitch.
-    InferenceError
-        If the device fails.
-    Cancelled
-        If the job was cancelled; finished tiles are kept.
+    `napari_stenhance.predict` says what comes of it, and what it raises.
     """
     return tuple(run.result for run in predict_runs(options, job, cache))
 
@@ -134,12 +110,7 @@ def predict_runs(
         "region": region.to_json() if region else None,
     }
     plan = Plan(
-        name=run_name(
-            identity["method"],
-            encoder.name,
-            identity["preset"],
-            identity.get("variant", "coded"),
-        ),
+        name=run_name(identity["method"], encoder.name, identity["preset"]),
         features=features,
         identity=identity,
         doubts=trained.doubts,

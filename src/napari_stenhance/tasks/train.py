@@ -7,19 +7,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from napari_stenhance.errors import InputError
-from napari_stenhance.running.device import DeviceName
 from napari_stenhance.running.job import Job
-from napari_stenhance.tasks.options import SECTION, Help, Options
+from napari_stenhance.tasks.options import (
+    Device,
+    Epochs,
+    Help,
+    Image,
+    Learned,
+    Mpp,
+    Options,
+    Seed,
+)
 from napari_stenhance.tasks.training import (
     Crops,
     EncoderName,
-    Epochs,
     Genes,
     MethodName,
     Pitch,
     Preset,
     Tissue,
-    Variant,
 )
 
 if TYPE_CHECKING:
@@ -31,58 +37,26 @@ if TYPE_CHECKING:
 class TrainOptions(Options):
     """Options of `train`; sections may also be `Section` objects."""
 
-    sections: Annotated[
-        tuple[Path, ...],
-        Help(
-            "Sections to learn from: a folder or an .h5ad with its image.",
-            positional=True,
-            takes=SECTION,
-        ),
-    ]
+    sections: Learned
     out: Annotated[Path, Help("The model's folder (her2.model); nothing is overwritten.")]
     method: MethodName = "pixel2gene"
     genes: Genes = ()
     encoder: EncoderName = "stain"
     crops: Crops = ""
     pitch: Pitch = None
-    variant: Variant = "coded"
     tissue: Tissue = "density"
     preset: Preset = "robust"
     epochs: Epochs = None
-    mpp: Annotated[
-        float | None, Help("Scale of the slides, where files do not say.", unit="µm per pixel")
-    ] = None
-    image: Annotated[
-        Path | None, Help("The slide, where it does not lie beside the counts; for one section.")
-    ] = None
-    device: Annotated[DeviceName, Help("What computes.")] = "auto"
-    seed: Annotated[int, Help("Fixes every random choice.")] = 0
+    mpp: Mpp = None
+    image: Image = None
+    device: Device = "auto"
+    seed: Seed = 0
 
 
 def train(options: TrainOptions, job: Job | None = None, cache: Cache | None = None) -> Trained:
     """Learn from sections without predicting: `predict` does, with the model's folder.
 
-    Parameters
-    ----------
-    options : TrainOptions
-    job : Job, optional
-        Receives progress and notes; cancels.
-    cache : Cache, optional
-        Where pyramids and features lie; by default the user's.
-
-    Returns
-    -------
-    Trained
-        The weights are those that `enhance` learns with the same options.
-
-    Raises
-    ------
-    InputError
-        If an input or an option cannot be used, or something lies at `out`.
-    InferenceError
-        If the device fails.
-    Cancelled
-        If the job was cancelled; nothing is left behind.
+    `napari_stenhance.train` says what comes of it, and what it raises.
     """
     from napari_stenhance.running.device import describe_device
     from napari_stenhance.storage.cache import Cache

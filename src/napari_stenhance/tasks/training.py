@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from napari_stenhance.errors import InputError
+from napari_stenhance.methods.registry import method_choices, preset_choices
 from napari_stenhance.tasks.options import Help
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import numpy as np
-    import torch
     from numpy.typing import NDArray
 
     from napari_stenhance.features.source import FeatureSettings
@@ -45,41 +46,27 @@ EncoderName = Annotated[
 Crops = Annotated[
     str,
     Help(
-        "Sides of the square crops that histosge and spamcaf see of each position, such as "
-        "163,489; by default the method's.",
+        "Sides of the square crops that the method sees of each position, if it sees crops, such "
+        "as 163,489; by default its own.",
         unit="µm",
     ),
 ]
-Epochs = Annotated[
-    int | None,
-    Help("Train so long, robust at most; by default as the method and its preset say."),
-]
-Variant = Annotated[
-    Literal["coded", "full"],
-    Help("Of spamcaf: coded, as its program is, or full, as its figure is drawn."),
-]
-
-MethodName = Annotated[
-    Literal["pixel2gene", "histosge", "spamcaf"],
-    Help(
-        "What learns: pixel2gene sees superpixels of 8 µm, histosge and spamcaf crops around "
-        "positions."
-    ),
-]
+MethodName = Annotated[str, Help("What learns", choices=partial(method_choices, "genes"))]
 Pitch = Annotated[
     float | None,
     Help(
-        "Side of a superpixel of what histosge and spamcaf predict; by default a quarter of "
+        "Side of a superpixel of what a method that sees crops predicts; by default a quarter of "
         "the spots' pitch.",
         unit="µm",
     ),
 ]
 Tissue = Annotated[Literal["density", "histosweep"], Help("How tissue is told from glass.")]
 Preset = Annotated[
-    Literal["robust", "reference", "istar"],
+    str,
     Help(
-        "How the method is trained: robust predicts held-out data best; reference and istar "
-        "follow the published recipes, and keep at most 3,000 genes."
+        "How the method is trained, robust so that it predicts held-out data best, the others as "
+        "published, with at most 3,000 genes",
+        choices=partial(preset_choices, "genes"),
     ),
 ]
 
@@ -90,46 +77,11 @@ _PITCHES_IN_SPOTS = 4
 _FINEST_UM = 8.0
 
 
-def make_learner(options: Any, seed: int, device: torch.device) -> Method:
-    """Make the method that options name, with what they say of it.
-
-    Raises
-    ------
-    InputError
-        If there is no such method, or an option is not one of its own.
-    """
-    from napari_stenhance.methods.registry import make_method
-
-    return make_method(
-        options.method,
-        options.preset,
-        options.encoder,
-        options.epochs,
-        seed,
-        device,
-        _sides(options.crops),
-        options.variant,
-    )
-
-
-def _sides(crops: str) -> tuple[float, ...]:
-    """Read `163,489`."""
-    try:
-        sides = tuple(float(side) for side in crops.split(",")) if crops.strip() else ()
-    except ValueError:
-        sides = (math.nan,)
-    if not all(0 < side < math.inf for side in sides) or len(set(sides)) < len(sides):
-        msg = f"Crops {crops}: write different sides in micrometres, such as 163,489."
-        raise InputError(msg, option="crops")
-    return sides
-
-
-def run_name(method: str, encoder: str, preset: str, variant: str = "coded") -> str:
+def run_name(method: str, encoder: str, preset: str) -> str:
     """Name a run after what made it."""
     from napari_stenhance.features.registry import find_encoder
 
-    kind = method if variant == "coded" else f"{method}-{variant}"
-    return f"{kind}-{find_encoder(encoder).title}-{preset}"
+    return f"{method}-{find_encoder(encoder).title}-{preset}"
 
 
 def pitch_between(sections: Sequence[Section]) -> float:

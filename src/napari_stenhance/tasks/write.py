@@ -26,18 +26,7 @@ class WriteOptions(Options):
 def write(options: WriteOptions, job: Job | None = None) -> ResultFolder:
     """Write genes of a result as OME-Zarr images, which other viewers open too.
 
-    Parameters
-    ----------
-    options : WriteOptions
-    job : Job, optional
-        Receives progress; cancels.
-
-    Raises
-    ------
-    InputError
-        If a gene is not in the run, or another process is writing this result.
-    Cancelled
-        If the job was cancelled; finished tiles are kept.
+    `napari_stenhance.write` says what comes of it, and what it raises.
     """
     from napari_stenhance.methods.genes import genes_of, named_genes
     from napari_stenhance.results.genes import write_gene

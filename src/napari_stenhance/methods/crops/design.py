@@ -46,7 +46,6 @@ class Design:
     Attributes
     ----------
     method : str
-    variant : {"coded", "full"}
     crops_um : tuple of float
         Sides of the crops, by default.
     most_crops : int or None
@@ -59,15 +58,17 @@ class Design:
     branch_share : float
         How much of a branch's loss is its distance from the whole network's prediction; the rest is
         its distance from the target.
+    variant : str
+        What saved models call the network; empty if the method has had no other.
     """
 
     method: str
-    variant: str
     crops_um: tuple[float, ...]
     most_crops: int | None
     offsets_um: NDArray[np.float64]
     make: Callable[[int, int, int], nn.Module]
     branch_share: float = 0.0
+    variant: str = ""
 
 
 def square(step_um: float, steps: int) -> NDArray[np.float64]:

@@ -10,19 +10,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from napari_stenhance.errors import InputError
 from napari_stenhance.features.encoder import FeatureTile
 from napari_stenhance.features.source import FeatureSource
 from napari_stenhance.methods.crops.design import Design
 from napari_stenhance.methods.crops.members import Members
 from napari_stenhance.methods.crops.neighbourhood import Neighbourhood, Standard, reach
-from napari_stenhance.methods.decoder import Decoder
 from napari_stenhance.methods.protocol import Latent, Positions
 from napari_stenhance.methods.saved import (
+    GeneModel,
     Tensors,
-    decoder_of,
-    decoder_parts,
     load_model,
-    save_model,
+    read_config,
+    shared_parts,
 )
 from napari_stenhance.running.device import inference_errors
 from napari_stenhance.running.job import Job
@@ -32,35 +32,24 @@ _NETWORK = "network."
 _AT_ONCE = 1024
 
 
-@dataclass(frozen=True)
-class CropModel:
-    """A trained ensemble: `Fitted` and `FittedCrops`.
+@dataclass(frozen=True, kw_only=True)
+class CropModel(GeneModel):
+    """A trained ensemble: `Fitted` and `FittedCrops`; it looks at superpixels around a position.
 
     Attributes
     ----------
-    decoder : Decoder
     design : Design
     members : Members
     standard : Standard
     crops_um : tuple of float
-    pitch_um : float
-        Of the grid whose superpixels it looks at around a position.
-    encoder : str
-        Name of the encoder whose features it was trained on.
-    encoder_identity : str
-        Weights and version of that encoder.
     score_scale : float
         What outputs are multiplied with to be scores on the gene basis.
     """
 
-    decoder: Decoder
     design: Design
     members: Members
     standard: Standard
     crops_um: tuple[float, ...]
-    pitch_um: float
-    encoder: str
-    encoder_identity: str
     score_scale: float
 
     @property
@@ -127,9 +116,9 @@ class CropModel:
         over_sizes = attention if attention.shape[1] else None
         return Latent(scores.mean(axis=0), scores.var(axis=0, ddof=1), over_sizes)
 
-    def save(self, folder: Path) -> None:
-        """Write weights.safetensors and config.json."""
-        tensors, about = decoder_parts(self.decoder)
+    def parts(self) -> tuple[Tensors, dict[str, Any]]:
+        """Return networks and settings, as they are saved."""
+        tensors: Tensors = {}
         for name, values in self.members.parameters.items():
             tensors[_NETWORK + name] = values.detach().cpu().numpy()
         tensors["shift"], tensors["scale"] = (
@@ -138,16 +127,12 @@ class CropModel:
         config = {
             "method": self.design.method,
             "preset": "robust",
-            "variant": self.design.variant,
+            **({"variant": self.design.variant} if self.design.variant else {}),
             "crops_um": list(self.crops_um),
-            "encoder": self.encoder,
-            "encoder_identity": self.encoder_identity,
-            "pitch_um": self.pitch_um,
             "clip": self.standard.clip,
             "score_scale": self.score_scale,
-            **about,
         }
-        save_model(folder, tensors, config)
+        return tensors, config
 
     @classmethod
     def load(cls, folder: Path, design: Design, device: torch.device) -> CropModel:
@@ -156,26 +141,26 @@ class CropModel:
         Raises
         ------
         InputError
-            If files are missing or damaged.
+            If files are missing or damaged, or it is of a network that the method had before.
         """
+        if design.variant and read_config(folder).get("variant") != design.variant:
+            msg = f"{folder}: saved before the network of {design.method} changed; train it again."
+            raise InputError(msg)
 
         def make(tensors: Tensors, config: dict[str, Any]) -> CropModel:
-            decoder = decoder_of(tensors, config)
+            shared = shared_parts(tensors, config)
             crops_um = tuple(config["crops_um"])
-            network = design.make(len(tensors["shift"]), len(crops_um), decoder.channels)
+            network = design.make(len(tensors["shift"]), len(crops_um), shared["decoder"].channels)
             parameters = {
                 name: torch.tensor(tensors[_NETWORK + name]).to(device)
                 for name, _ in network.named_parameters()
             }
             return cls(
-                decoder=decoder,
+                **shared,
                 design=design,
                 members=Members(network, parameters),
                 standard=Standard.given(tensors["shift"], tensors["scale"], config["clip"]),
                 crops_um=crops_um,
-                pitch_um=config["pitch_um"],
-                encoder=config["encoder"],
-                encoder_identity=config["encoder_identity"],
                 score_scale=config["score_scale"],
             )
 

@@ -78,7 +78,6 @@ class HisToSGENet(nn.Module):
 
 HISTOSGE = Design(
     method="histosge",
-    variant="coded",
     crops_um=(112.0,),
     most_crops=1,
     offsets_um=square(STEP_UM, _STEPS),

@@ -11,51 +11,34 @@ import torch
 from numpy.typing import NDArray
 
 from napari_stenhance.features.encoder import FeatureTile
-from napari_stenhance.methods.decoder import Decoder
 from napari_stenhance.methods.ensemble import Ensemble
 from napari_stenhance.methods.members import standardise
 from napari_stenhance.methods.pixel2gene.inputs import FAR_UM, inputs_of
 from napari_stenhance.methods.protocol import Latent
-from napari_stenhance.methods.saved import (
-    Tensors,
-    decoder_of,
-    decoder_parts,
-    load_model,
-    save_model,
-)
+from napari_stenhance.methods.saved import GeneModel, Tensors, load_model, shared_parts
 from napari_stenhance.running.device import inference_errors
 
 _SLICE_BYTES = 64 * 1024**2
 
 
-@dataclass(frozen=True)
-class Pixel2GeneModel:
+@dataclass(frozen=True, kw_only=True)
+class Pixel2GeneModel(GeneModel):
     """A trained ensemble: `Fitted`.
 
     Attributes
     ----------
-    decoder : Decoder
     network : Ensemble
     shift, scale : ndarray of float32, shape (inputs,)
         Standardise the inputs.
     clip : float
-    pitch_um : float
-    encoder : str
-        Name of the encoder whose features it was trained on.
-    encoder_identity : str
-        Weights and version of that encoder.
     score_scale : float
         What outputs are multiplied with to be scores on the gene basis.
     """
 
-    decoder: Decoder
     network: Ensemble
     shift: NDArray[np.float32]
     scale: NDArray[np.float32]
     clip: float
-    pitch_um: float
-    encoder: str
-    encoder_identity: str
     score_scale: float
 
     @property
@@ -105,27 +88,21 @@ class Pixel2GeneModel:
                 parts.append(outputs.cpu().numpy())
         return np.concatenate(parts, axis=1) * np.float32(self.score_scale)
 
-    def save(self, folder: Path) -> None:
-        """Write weights.safetensors and config.json."""
-        tensors, about = decoder_parts(self.decoder)
-        tensors = {
+    def parts(self) -> tuple[Tensors, dict[str, Any]]:
+        """Return networks and settings, as they are saved."""
+        tensors: Tensors = {
             **{f"weight{n}": w.detach().cpu().numpy() for n, w in enumerate(self.network.weights)},
             **{f"bias{n}": b.detach().cpu().numpy() for n, b in enumerate(self.network.biases)},
             "shift": self.shift,
             "scale": self.scale,
-            **tensors,
         }
         config = {
             "method": "pixel2gene",
             "preset": "robust",
-            "encoder": self.encoder,
-            "encoder_identity": self.encoder_identity,
-            "pitch_um": self.pitch_um,
             "clip": self.clip,
             "score_scale": self.score_scale,
-            **about,
         }
-        save_model(folder, tensors, config)
+        return tensors, config
 
     @classmethod
     def load(cls, folder: Path, device: torch.device) -> Pixel2GeneModel:
@@ -152,14 +129,11 @@ class Pixel2GeneModel:
                     w.copy_(torch.from_numpy(weights[n]))
                     b.copy_(torch.from_numpy(tensors[f"bias{n}"]))
             return cls(
-                decoder=decoder_of(tensors, config),
+                **shared_parts(tensors, config),
                 network=network.to(device).eval(),
                 shift=tensors["shift"],
                 scale=tensors["scale"],
                 clip=config["clip"],
-                pitch_um=config["pitch_um"],
-                encoder=config["encoder"],
-                encoder_identity=config["encoder_identity"],
                 score_scale=config["score_scale"],
             )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -38,6 +39,28 @@ class SpotCounts:
     counts: sp.csr_array[np.float32]
     library: NDArray[np.float64]
     columns: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Fold:
+    """What is seen while some genes are hidden, and which they are.
+
+    Attributes
+    ----------
+    spots : SpotCounts
+        Without the hidden genes, in counts and library.
+    cells : CellReference
+    hidden : SpotCounts
+        The hidden genes; what is predicted.
+    """
+
+    spots: SpotCounts
+    cells: CellReference
+    hidden: SpotCounts
+
+
+HiddenGenes = Callable[[Fold, int, Job], Mapping[str, NDArray[np.floating]]]
+"""Predicts log1p CP10k of the hidden genes, (spots, genes), by a name for each way; of a seed."""
 
 
 class Imputed(NamedTuple):

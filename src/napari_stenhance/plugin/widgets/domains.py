@@ -47,8 +47,8 @@ if TYPE_CHECKING:
 
 _LIST_HEIGHT = 80
 _MORE = (
-    "superpixel_um", "preset", "clustering", "runs", "refine", "group", "epochs", "device", "seed",
-    "clear_dead_locks",
+    "superpixel_um", "method", "preset", "clustering", "runs", "refine", "group", "epochs",
+    "device", "seed", "clear_dead_locks",
 )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.methods.genes import common_genes, split_genes
+from napari_stenhance.methods.registry import method_entry, methods
 from napari_stenhance.plugin.layer_info import layers_of, open_sections, same_slide, slide_layer
 from napari_stenhance.plugin.regions import polygons_um, region_layer
 from napari_stenhance.plugin.scene import add_layers
@@ -36,7 +37,6 @@ _MORE = (
     "crops",
     "pitch",
     "lattice",
-    "variant",
     "tissue",
     "preset",
     "epochs",
@@ -44,7 +44,6 @@ _MORE = (
     "seed",
     "clear_dead_locks",
 )
-_OF_CROPS = ("crops", "pitch", "lattice")
 
 
 class EnhanceWidget(RunDock):
@@ -133,10 +132,11 @@ class EnhanceWidget(RunDock):
         self._suggest_out(suggest_out(sections[0]))
 
     def _show_own(self, method: str) -> None:
-        """Grey out what the method has no use for."""
-        for name in _OF_CROPS:
-            self.form.fields[name].enabled = method != "pixel2gene"
-        self.form.fields["variant"].enabled = method == "spamcaf"
+        """Grey out what the method has no use for, and list its presets."""
+        chosen, fields = method_entry(method), self.form.fields
+        for name in {name for entry in methods("genes") for name in entry.options}:
+            fields[name].enabled = name in chosen.options
+        fields["preset"].choices = chosen.presets
 
     # What is done
 

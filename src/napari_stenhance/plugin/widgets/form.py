@@ -90,6 +90,8 @@ class OptionsForm:
         if option.name in self._choices:
             kind = Select if option.several else ComboBox
             return kind(choices=(), **shared)
+        if option.choices:
+            return ComboBox(choices=option.choices, value=default, **shared)
         if get_origin(option.kind) is Literal:
             choices = [(str(value), value) for value in get_args(option.kind)]
             if option.optional:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from napari_stenhance.results.imputed import ImputedRun
     from napari_stenhance.section.section import Section
 
-_MORE = ("attended", "write", "epochs", "device", "seed", "clear_dead_locks")
+_MORE = ("method", "attended", "write", "epochs", "device", "seed", "clear_dead_locks")
 
 
 class ImputeWidget(RunDock):

@@ -19,15 +19,8 @@ from napari_stenhance.methods.crops.reference.recipe import (
     groups_of,
     sees_raw,
 )
-from napari_stenhance.methods.decoder import Decoder
 from napari_stenhance.methods.protocol import Latent, Positions
-from napari_stenhance.methods.saved import (
-    Tensors,
-    decoder_of,
-    decoder_parts,
-    load_model,
-    save_model,
-)
+from napari_stenhance.methods.saved import GeneModel, Tensors, load_model, shared_parts
 from napari_stenhance.running.device import inference_errors
 from napari_stenhance.running.job import Job
 
@@ -37,8 +30,8 @@ _WINDOWS_AT_ONCE = 8
 _NETWORK = "network."
 
 
-@dataclass(frozen=True)
-class CropReferenceModel:
+@dataclass(frozen=True, kw_only=True)
+class CropReferenceModel(GeneModel):
     """A network: `Fitted` and `FittedCrops`.
 
     Spots and points between them are predicted in groups of about 50 in their order, as published;
@@ -46,8 +39,6 @@ class CropReferenceModel:
 
     Attributes
     ----------
-    decoder : Decoder
-        Without weights: the latent holds the genes.
     recipe : CropReferenceRecipe
     network : Module
     array_of_um : ndarray of float64, shape (3, 2)
@@ -55,22 +46,13 @@ class CropReferenceModel:
     crops_um : tuple of float
     dim : int
         Length of a feature vector, over all sizes.
-    pitch_um : float
-    encoder : str
-        Name of the encoder whose features it was trained on.
-    encoder_identity : str
-        Weights and version of that encoder.
     """
 
-    decoder: Decoder
     recipe: CropReferenceRecipe
     network: nn.Module
     array_of_um: NDArray[np.float64]
     crops_um: tuple[float, ...]
     dim: int
-    pitch_um: float
-    encoder: str
-    encoder_identity: str
 
     @property
     def halo_um(self) -> float:
@@ -167,24 +149,18 @@ class CropReferenceModel:
         genes, attention = (np.concatenate(p) for p in zip(*parts, strict=True))
         return genes, attention
 
-    def save(self, folder: Path) -> None:
-        """Write weights.safetensors and config.json."""
-        tensors, about = decoder_parts(self.decoder)
+    def parts(self) -> tuple[Tensors, dict[str, Any]]:
+        """Return networks and settings, as they are saved."""
+        tensors: Tensors = {"array_of_um": self.array_of_um}
         for name, values in self.network.state_dict().items():
             tensors[_NETWORK + name] = values.detach().cpu().numpy()
-        tensors["array_of_um"] = self.array_of_um
         config = {
             "method": self.recipe.method,
             "preset": "reference",
-            "variant": "coded",
             "dim": self.dim,
             "crops_um": list(self.crops_um),
-            "encoder": self.encoder,
-            "encoder_identity": self.encoder_identity,
-            "pitch_um": self.pitch_um,
-            **about,
         }
-        save_model(folder, tensors, config)
+        return tensors, config
 
     @classmethod
     def load(
@@ -199,8 +175,8 @@ class CropReferenceModel:
         """
 
         def make(tensors: Tensors, config: dict[str, Any]) -> CropReferenceModel:
-            decoder, crops_um = decoder_of(tensors, config), tuple(config["crops_um"])
-            network = recipe.make(config["dim"], len(crops_um), decoder.channels)
+            shared, crops_um = shared_parts(tensors, config), tuple(config["crops_um"])
+            network = recipe.make(config["dim"], len(crops_um), shared["decoder"].channels)
             network.load_state_dict(
                 {
                     name.removeprefix(_NETWORK): torch.tensor(values)
@@ -209,15 +185,12 @@ class CropReferenceModel:
                 }
             )
             return cls(
-                decoder=decoder,
+                **shared,
                 recipe=recipe,
                 network=network.to(device).eval(),
                 array_of_um=tensors["array_of_um"],
                 crops_um=crops_um,
                 dim=config["dim"],
-                pitch_um=config["pitch_um"],
-                encoder=config["encoder"],
-                encoder_identity=config["encoder_identity"],
             )
 
         return load_model(folder, make)

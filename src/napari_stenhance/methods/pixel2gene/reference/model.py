@@ -11,52 +11,34 @@ import torch
 from numpy.typing import NDArray
 
 from napari_stenhance.features.encoder import FeatureTile
-from napari_stenhance.methods.decoder import Decoder
 from napari_stenhance.methods.pixel2gene.reference.network import (
     Pixel2GeneReferenceMember,
     Pixel2GeneReferenceNet,
 )
 from napari_stenhance.methods.pixel2gene.reference.recipe import Pixel2GeneReferenceRecipe
 from napari_stenhance.methods.protocol import Latent
-from napari_stenhance.methods.saved import (
-    Tensors,
-    decoder_of,
-    decoder_parts,
-    load_model,
-    save_model,
-)
+from napari_stenhance.methods.saved import GeneModel, Tensors, load_model, shared_parts
 from napari_stenhance.running.device import inference_errors
 
 _SLICE_BYTES = 64 * 1024**2
 _LARGEST = float(np.finfo(np.float16).max)
 
 
-@dataclass(frozen=True)
-class Pixel2GeneReferenceModel:
+@dataclass(frozen=True, kw_only=True)
+class Pixel2GeneReferenceModel(GeneModel):
     """Trained members: `Fitted`.
 
     Attributes
     ----------
-    decoder : Decoder
-        Without weights: the latent holds the genes.
     members : tuple of Pixel2GeneReferenceMember
     covered : int
         Superpixels under a spot: a superpixel has this part of a spot's counts.
     recipe : Pixel2GeneReferenceRecipe
-    pitch_um : float
-    encoder : str
-        Name of the encoder whose features it was trained on.
-    encoder_identity : str
-        Weights and version of that encoder.
     """
 
-    decoder: Decoder
     members: tuple[Pixel2GeneReferenceMember, ...]
     covered: int
     recipe: Pixel2GeneReferenceRecipe
-    pitch_um: float
-    encoder: str
-    encoder_identity: str
 
     @property
     def crops_um(self) -> None:
@@ -120,9 +102,9 @@ class Pixel2GeneReferenceModel:
                 each[number] = share.cpu().numpy()
         return each
 
-    def save(self, folder: Path) -> None:
-        """Write weights.safetensors and config.json."""
-        tensors, about = decoder_parts(self.decoder)
+    def parts(self) -> tuple[Tensors, dict[str, Any]]:
+        """Return networks and settings, as they are saved."""
+        tensors: Tensors = {}
         for number, member in enumerate(self.members):
             own = {"low": member.low, "span": member.span, **member.network.state_dict()}
             for name, values in own.items():
@@ -130,14 +112,10 @@ class Pixel2GeneReferenceModel:
         config = {
             "method": "pixel2gene",
             "preset": self.recipe.preset,
-            "encoder": self.encoder,
-            "encoder_identity": self.encoder_identity,
-            "pitch_um": self.pitch_um,
             "covered": self.covered,
             "recipe": asdict(self.recipe),
-            **about,
         }
-        save_model(folder, tensors, config)
+        return tensors, config
 
     @classmethod
     def load(cls, folder: Path, device: torch.device) -> Pixel2GeneReferenceModel:
@@ -159,13 +137,10 @@ class Pixel2GeneReferenceModel:
                 for number in range(recipe.members)
             )
             return cls(
-                decoder=decoder_of(tensors, config),
+                **shared_parts(tensors, config),
                 members=members,
                 covered=config["covered"],
                 recipe=recipe,
-                pitch_um=config["pitch_um"],
-                encoder=config["encoder"],
-                encoder_identity=config["encoder_identity"],
             )
 
         return load_model(folder, make)

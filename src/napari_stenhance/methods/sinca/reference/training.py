@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
+import scipy.sparse as sp
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import mse_loss
 
-from napari_stenhance.methods.sinca.reference.network import Output, SincaReferenceNet
+from napari_stenhance.methods.sinca.protocol import Fold, HiddenGenes
+from napari_stenhance.methods.sinca.reference.network import (
+    Output,
+    SincaReferenceNet,
+)
 from napari_stenhance.methods.sinca.reference.recipe import SincaReferenceRecipe
+from napari_stenhance.running.device import inference_errors
 from napari_stenhance.running.job import Job
+from napari_stenhance.running.random import seeded
 
+_PER = 1e4
 _GROUPS_AT_ONCE = 4
 """Batches that are evaluated together; a fixed number, for others could round apart."""
 
@@ -150,42 +160,119 @@ def evaluated(
         job.check()
 
 
-class Predicted(NamedTuple):
-    """What is predicted of all spots.
+class HeldOut(NamedTuple):
+    """What is predicted of genes that are held out, log1p of counts, each (spots, genes).
 
     Attributes
     ----------
-    unknown, known : Tensor
-        (spots, genes) of each head.
-    attended : Tensor, shape (spots, unknown genes)
-        The unknown genes of the cells, averaged by attention.
+    output : ndarray of float32
+        Of the output columns; without the leak they were never trained.
+    attended : ndarray of float32
+        The cells' expression, weighted by the spots' attention, mean over heads.
     """
 
-    unknown: Tensor
-    known: Tensor
-    attended: Tensor
+    output: NDArray[np.float32]
+    attended: NDArray[np.float32]
 
 
-def predict_reference(
-    network: SincaReferenceNet,
-    seen: SincaReferenceInput,
-    unknown_of_cells: Tensor,
+def dense_log1p(counts: sp.csr_array[np.float32]) -> NDArray[np.float32]:
+    """Return log(1 + count) without regard to the size of a library, (rows, genes)."""
+    values: NDArray[np.float32] = counts.toarray().astype(np.float32)
+    return np.log1p(values, out=values)
+
+
+def predict_held_out(
+    spots: sp.csr_array[np.float32],
+    cells: sp.csr_array[np.float32],
+    xy: NDArray[np.floating],
+    unknown: NDArray[np.int64],
     recipe: SincaReferenceRecipe,
+    *,
+    leak: bool,
+    seed: int,
+    device: torch.device,
     job: Job,
-) -> Predicted:
-    """Predict all spots in batches in their order.
+) -> HeldOut:
+    """Train on one section, and predict it.
 
     Parameters
     ----------
-    unknown_of_cells : Tensor, shape (cells, unknown genes)
-        Normalised.
+    spots : csr_array of float32, shape (spots, genes)
+        Raw counts.
+    cells : csr_array of float32, shape (cells, genes)
+        Raw counts of the same genes.
+    xy : ndarray, shape (spots, 2)
+        Positions in any unit.
+    unknown : ndarray of int64
+        The genes that are held out, ascending.
+    recipe : SincaReferenceRecipe
+    leak : bool
+        True, as published: the measured values of the held-out genes are what is learned, and by
+        them the best epoch is chosen. False: they are not read.
+    seed : int
+        42 in the publication.
+    device : torch.device
+    job : Job
+
+    Raises
+    ------
+    InferenceError
+        If the device fails.
     """
-    parts = [
-        (
-            o.unknown.flatten(0, 1),
-            o.known.flatten(0, 1),
-            o.attention().flatten(0, 1) @ unknown_of_cells,
-        )
-        for o, _ in evaluated(network, seen, recipe.batch, job)
-    ]
-    return Predicted(*(torch.cat(part) for part in zip(*parts, strict=True)))
+    known = np.setdiff1d(np.arange(spots.shape[1]), unknown)
+
+    def sent(values: NDArray[np.floating]) -> torch.Tensor:
+        return torch.tensor(values, dtype=torch.float32, device=device)
+
+    expression = dense_log1p(cells)
+    seen = SincaReferenceInput(
+        known=sent(dense_log1p(spots[:, known])),
+        xy=sent(xy),
+        cells=sent(expression),
+        unknown=sent(dense_log1p(spots[:, unknown])) if leak else None,
+    )
+    with inference_errors("Training"), seeded(seed, device):
+        network = SincaReferenceNet(len(known), len(unknown), recipe).to(device)
+        train_reference(network, seen, recipe, job)
+        wanted = sent(expression[:, unknown])
+        parts = [
+            (o.unknown.flatten(0, 1), o.attention().flatten(0, 1) @ wanted)
+            for o, _ in evaluated(network, seen, recipe.batch, job)
+        ]
+        return HeldOut(*(torch.cat(part).cpu().numpy() for part in zip(*parts, strict=True)))
+
+
+def as_published(
+    predict: Callable[..., HeldOut], device: torch.device, shown: tuple[bool, ...] = (True, False)
+) -> HiddenGenes:
+    """Predict as a published program, which is shown the genes that it predicts; or is not.
+
+    Its output columns predict log1p of counts; they are brought to CP10k. What its attention to
+    the cells says of a gene, which the program does not read, is taken as it is.
+
+    Parameters
+    ----------
+    predict : callable
+        `predict_held_out`, or that of the first version, with its recipe.
+    device : torch.device
+    shown : tuple of bool
+    """
+
+    def hidden_genes(fold: Fold, seed: int, job: Job) -> dict[str, NDArray[np.floating]]:
+        spots = sp.csr_array(sp.hstack([fold.spots.counts, fold.hidden.counts]))
+        columns = np.concatenate([fold.spots.columns, fold.hidden.columns])
+        unknown = np.arange(len(fold.spots.columns), len(columns))
+        cells = sp.csr_array(fold.cells.counts[:, columns])
+        per = _PER / np.maximum(fold.spots.library, 1)
+        found: dict[str, NDArray[np.floating]] = {}
+        for leak in shown:
+            how = "published, shown" if leak else "published, hidden"
+            held_out = predict(
+                spots, cells, fold.spots.xy, unknown, leak=leak, seed=seed, device=device, job=job
+            )
+            counts = np.expm1(held_out.output).clip(min=0)
+            found[how] = np.log1p(counts * per[:, None])
+            found[f"{how}, attention"] = held_out.attended
+        return found
+
+    return hidden_genes

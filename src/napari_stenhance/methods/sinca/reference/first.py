@@ -1,4 +1,4 @@
-"""The network of the first published version: the whole slice at once, all genes in and out."""
+"""The first published version: it hides entries of the whole slice; all genes in and out."""
 
 from __future__ import annotations
 
@@ -6,22 +6,30 @@ import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
+import scipy.sparse as sp
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.functional import mse_loss
 
-from napari_stenhance.methods.sinca.reference.network import SincaCrossAttention
-from napari_stenhance.methods.sinca.reference.raster import unit_square
-from napari_stenhance.methods.sinca.reference.recipe import Normalise, require_heads
+from napari_stenhance.methods.sinca.reference.network import SincaCrossAttention, unit_square
+from napari_stenhance.methods.sinca.reference.training import HeldOut, dense_log1p
+from napari_stenhance.running.device import inference_errors
+from napari_stenhance.running.job import Job
+from napari_stenhance.running.random import seeded
 
 MOST_CELLS = 5000
 """Of more cells, so many are drawn anew whenever spots attend to them, also in prediction."""
 _MOST_PLACES = 256
 _PLACES_PER_ROOT = 2
 _NARROWER = 4
+_SLOWER = 0.5
+_MASK_SEED = 42
 
 
 @dataclass(frozen=True)
-class SincaWholeRecipe:
+class SincaFirstRecipe:
     """The first published version, and how it is trained; numbers of its command line.
 
     Attributes
@@ -39,7 +47,6 @@ class SincaWholeRecipe:
         Largest norm of a gradient.
     patience : int
         Epochs without a lower loss until the learning rate is halved.
-    normalise : {"log1p", "standardize", "none"}
     """
 
     width: int = 256
@@ -53,10 +60,6 @@ class SincaWholeRecipe:
     weight_decay: float = 1e-5
     clip: float = 1.0
     patience: int = 10
-    normalise: Normalise = "log1p"
-
-    def __post_init__(self) -> None:
-        require_heads(self.width, self.heads, _NARROWER)
 
 
 class WholePlaces(NamedTuple):
@@ -137,17 +140,17 @@ class SharedInput(nn.Module):
         return self.norm(rows + self.adapters[modality](rows))
 
 
-class SincaWholeNet(nn.Module):
+class SincaFirstNet(nn.Module):
     """The first published network.
 
     Parameters
     ----------
     genes : int
         That spots and cells share.
-    recipe : SincaWholeRecipe
+    recipe : SincaFirstRecipe
     """
 
-    def __init__(self, genes: int, recipe: SincaWholeRecipe) -> None:
+    def __init__(self, genes: int, recipe: SincaFirstRecipe) -> None:
         super().__init__()
         width, dropout = recipe.width, recipe.dropout
         self.input = SharedInput(genes, width, dropout)
@@ -192,3 +195,98 @@ class SincaWholeNet(nn.Module):
         spots, weights = self.attention(spots, memory)
         spots = self.transformer(spots[None])[0]
         return self.head(spots), weights.detach().mean(dim=0), drawn
+
+
+def drawn_mask(
+    shape: tuple[int, int], among: NDArray[np.int64], ratio: float, epoch: int
+) -> NDArray[np.bool_]:
+    """Draw entries to hide, each with the same probability, among some of the genes.
+
+    Returns
+    -------
+    ndarray of bool, shape (spots, genes)
+        Seeded by 42 + `epoch`.
+    """
+    mask = np.random.RandomState(_MASK_SEED + epoch).random_sample(shape) < ratio
+    allowed = np.zeros(shape[1], dtype=bool)
+    allowed[among] = True
+    return mask & allowed
+
+
+def masked_loss(predicted: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+    """Return the squared error of the hidden entries, summed, over the number of all entries."""
+    return mse_loss(predicted * mask, target * mask)
+
+
+def predict_held_out_first(
+    spots: sp.csr_array[np.float32],
+    cells: sp.csr_array[np.float32],
+    xy: NDArray[np.floating],
+    unknown: NDArray[np.int64],
+    recipe: SincaFirstRecipe,
+    *,
+    leak: bool,
+    seed: int,
+    device: torch.device,
+    job: Job,
+) -> HeldOut:
+    """Train on one section, and predict it with the weights of the last epoch.
+
+    Parameters
+    ----------
+    spots, cells, xy, unknown, seed, device, job
+        As in `predict_held_out`.
+    recipe : SincaFirstRecipe
+    leak : bool
+        True, as published: the held-out genes are seen, but for the entries hidden in validation,
+        and the loss of those sets the learning rate. False: they are 0 in all that the network
+        sees, and other genes' entries set the learning rate. Their output columns are trained in
+        neither case.
+
+    Raises
+    ------
+    InferenceError
+        If the device fails.
+    """
+    known = np.setdiff1d(np.arange(spots.shape[1]), unknown)
+    seen = np.zeros(spots.shape, np.float32)
+    visible = np.arange(spots.shape[1]) if leak else known
+    seen[:, visible] = dense_log1p(spots[:, visible])
+    expression, reference, positions = (
+        torch.tensor(values, dtype=torch.float32, device=device)
+        for values in (seen, dense_log1p(cells), xy)
+    )
+
+    def mask(among: NDArray[np.int64], epoch: int) -> Tensor:
+        drawn = drawn_mask(seen.shape, among, recipe.mask_ratio, epoch)
+        return torch.tensor(drawn, device=device)
+
+    with inference_errors("Training"), seeded(seed, device):
+        network = SincaFirstNet(len(expression.T), recipe).to(device)
+        optimiser = torch.optim.Adam(
+            network.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
+        )
+        slower = torch.optim.lr_scheduler.ReduceLROnPlateau(
+            optimiser, factor=_SLOWER, patience=recipe.patience
+        )
+        validated = mask(unknown if leak else known, 0)
+        with job.stage("Training SINCA-Net", recipe.epochs) as stage:
+            for epoch in range(recipe.epochs):
+                network.train()
+                hidden = mask(known, epoch)
+                predicted, _, _ = network(expression * ~hidden, positions, reference)
+                loss = masked_loss(predicted, expression, hidden)
+                optimiser.zero_grad(set_to_none=True)
+                loss.backward()
+                torch.nn.utils.clip_grad_norm_(network.parameters(), recipe.clip)
+                optimiser.step()
+                network.eval()
+                with torch.no_grad():
+                    predicted, _, _ = network(expression * ~validated, positions, reference)
+                    slower.step(float(masked_loss(predicted, expression, validated)))
+                stage.advance()
+        network.eval()
+        with torch.no_grad():
+            predicted, weights, drawn = network(expression, positions, reference)
+            attended = weights @ reference.index_select(0, drawn)[:, unknown]
+    return HeldOut(predicted.cpu().numpy()[:, unknown], attended.cpu().numpy())

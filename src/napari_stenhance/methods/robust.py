@@ -1,0 +1,152 @@
+"""Preset `robust` of every method of genes: an ensemble that predicts tissue it has not seen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from napari_stenhance.features.registry import find_encoder
+from napari_stenhance.methods.genes import ALL
+from napari_stenhance.methods.members import (
+    Targets,
+    draw_held_out,
+    fold_of,
+    require_spots,
+    spread_scales,
+)
+from napari_stenhance.methods.saved import GeneModel
+from napari_stenhance.methods.training import Learner, Schedule, train_ensemble
+from napari_stenhance.methods.training_section import TrainingSection
+from napari_stenhance.running.device import inference_errors
+from napari_stenhance.running.job import Job
+from napari_stenhance.running.random import seeded
+
+L = TypeVar("L", bound=Learner)
+M = TypeVar("M", bound=GeneModel)
+
+
+@dataclass(frozen=True)
+class RobustRecipe:
+    """Hyperparameters of `robust`; those of networks that see crops stand with these.
+
+    Attributes
+    ----------
+    members : int
+        Networks in the ensemble.
+    folds : int
+        Member m holds out the blocks of fold m mod `folds`.
+    block_um : float
+        Side of the spatial blocks that are held out.
+    clip : float
+        Standardised inputs beyond this many standard deviations are cut to it.
+    schedule : Schedule
+    """
+
+    members: int = 10
+    folds: int = 5
+    block_um: float = 1000.0
+    clip: float = 5.0
+    schedule: Schedule = field(default_factory=Schedule)
+
+
+@dataclass(frozen=True)
+class SeenSpots(Generic[L, M]):
+    """What an ensemble sees of its spots, and what it makes of it.
+
+    Attributes
+    ----------
+    means : ndarray of float32, shape (spots of all sections, channels)
+        Standardised, of each spot.
+    learner : callable
+        Makes members that learn targets, (spots, r).
+    model : callable
+        `model(learner, **shared)` makes the model of members that learned; shared are the
+        attributes of `GeneModel`, and `score_scale`.
+    scores : callable
+        Returns what each member of a model says of some inputs, (members, n, r).
+    """
+
+    means: NDArray[np.float32]
+    learner: Callable[[torch.Tensor], L]
+    model: Callable[..., M]
+    scores: Callable[[M], NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class RobustEnsemble(Generic[M]):
+    """Base of methods with preset `robust`: `Method`.
+
+    A gene basis instead of single genes, standardised inputs, weight decay, early stopping on
+    spatial blocks, and an ensemble.
+
+    Attributes
+    ----------
+    encoder : str
+    seed : int
+    device : torch.device
+    recipe : RobustRecipe
+    """
+
+    encoder: str
+    seed: int
+    device: torch.device
+    recipe: RobustRecipe = field(default_factory=RobustRecipe)
+
+    @property
+    def least_share(self) -> float:
+        """A spot with less than a twentieth of the median count: its proportions are noise."""
+        return 0.05
+
+    @property
+    def genes(self) -> str:
+        """Which genes it models where none are chosen: all."""
+        return ALL
+
+    def describe(self) -> dict[str, Any]:
+        """Return the hyperparameters as provenance."""
+        return asdict(self.recipe)
+
+    def see(
+        self, samples: Sequence[TrainingSection], rng: np.random.Generator, job: Job
+    ) -> SeenSpots[Any, M]:
+        """Gather what members see of the spots of sections."""
+        raise NotImplementedError
+
+    def fit(self, samples: Sequence[TrainingSection], genes: Sequence[str], job: Job) -> M:
+        """Learn from the spots of one or more sections.
+
+        Raises
+        ------
+        InputError
+            If there are fewer than ten spots.
+        InferenceError
+            If the device fails.
+        """
+        recipe = self.recipe
+        spots = require_spots(samples, recipe.folds)
+        rng = np.random.default_rng(self.seed)
+        expressions = [s.log1p_cp10k(genes) for s in samples]
+        seen = self.see(samples, rng, job)
+        held_out = draw_held_out(samples, recipe.members, recipe.folds, recipe.block_um, rng)
+        fold = fold_of(held_out[: recipe.folds], spots)
+        targets = Targets.of(expressions, seen.means, fold, self.seed)
+        with inference_errors("Training"), seeded(self.seed, self.device):
+            learner = seen.learner(torch.tensor(targets.outputs).to(self.device))
+            predicted = train_ensemble(learner, held_out, recipe.schedule, rng, job)
+        depths, encoder = [s.library for s in samples], find_encoder(self.encoder)
+        decoder = targets.decoder(genes, predicted, expressions, depths)
+        fitted = seen.model(
+            learner,
+            decoder=decoder,
+            pitch_um=samples[0].features.grid.pitch_um,
+            encoder=encoder.name,
+            encoder_identity=encoder.identity(),
+            score_scale=targets.scale,
+        )
+        spread_scale = spread_scales(seen.scores(fitted), decoder)
+        return replace(fitted, decoder=replace(decoder, spread_scale=spread_scale))
