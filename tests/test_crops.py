@@ -163,7 +163,7 @@ def test_fields_lie_on_a_coarse_grid_over_the_tissue(made: Path) -> None:
         assert 0.3 < tissue.mean() < 0.7
         assert field.genes == ("G1", "G2", "G14", "G20")
         np.testing.assert_array_equal(np.isfinite(field.image("G2")), tissue)
-    assert (made / "tissue-75um").is_dir()
+    assert (made / "tissue-50um").is_dir()
     written = np.asarray(result.group[f"fields/{SPAMCAF}/genes/G1/s0"][...])
     np.testing.assert_array_equal(written, result.field(SPAMCAF).image("G1"))
 
@@ -319,7 +319,7 @@ def test_swapped_axes_and_large_lattices_are_refused_before_training(
 ) -> None:
     # On tissue at the upper end, which is higher than the tissue is wide.
     swapped = synthetic.need_spots()[:20].copy()
-    swapped.obsm["spatial"] = np.random.default_rng(0).uniform([230, 950], [270, 1050], (20, 2))
+    swapped.obsm["spatial"] = np.random.default_rng(0).uniform([153, 633], [180, 700], (20, 2))
     options = EnhanceOptions(
         sections=(st.Section(slide=synthetic.slide, spots=swapped),),  # type: ignore[arg-type]
         out=tmp_path / "r",

@@ -171,7 +171,7 @@ def test_a_run_that_is_still_filling_can_be_looked_at_from_any_distance(
         sections=(section_files[0],),
         out=tmp_path / "r.stenhance.zarr",
         write="G1",
-        mpp=1.6,
+        mpp=2.0,
         epochs=2,
         device="cpu",
     )

@@ -185,7 +185,7 @@ def test_exports_at_spots_have_every_observation(
     # Without a scale of their own, spots have the slide's, and so has their size.
     bare = ad.AnnData(X=given.X, obs=given.obs[[]], obsm={"spatial": given.obsm["spatial"]})
     bare.var_names = given.var_names
-    bare.uns["spatial"] = {"a": {"scalefactors": {"spot_diameter_fullres": 55.0 / 0.8}}}
+    bare.uns["spatial"] = {"a": {"scalefactors": {"spot_diameter_fullres": 55 / 0.8}}}
     bare.write_h5ad(tmp_path / "bare.h5ad")
     export(ExportOptions(out, tmp_path / "y.h5ad", at_spots=tmp_path / "bare.h5ad"))
     again = ad.read_h5ad(tmp_path / "y.h5ad")
