@@ -34,7 +34,7 @@ GLASS = np.array([245, 242, 244])
 HAEMATOXYLIN = np.array([0.65, 0.70, 0.29])
 EOSIN = np.array([0.07, 0.99, 0.11])
 MPP = 0.8
-PITCH_UM = 150.0
+PITCH_UM = 100.0
 
 
 def _blurred(values: NDArray[np.float64], sigma: float) -> NDArray[np.float64]:
@@ -49,7 +49,7 @@ def _amounts(shape: tuple[int, int], rng: np.random.Generator) -> NDArray[np.flo
     y, x = np.mgrid[:height, :width]
     tissue = ((y / height - 0.5) / 0.42) ** 2 + ((x / width - 0.5) / 0.36) ** 2 < 1
     fields = []
-    for sigma_um in (60, 90):
+    for sigma_um in (40, 60):
         noise = _blurred(rng.standard_normal(shape), sigma_um / MPP)
         fields.append(ndimage.gaussian_filter(0.5 + 0.5 * np.tanh(noise / noise.std()), 1))
     nuclei = ndimage.gaussian_filter((rng.random(shape) < 0.004).astype(float), 3 / MPP)
@@ -85,7 +85,7 @@ def make_spots(amounts: NDArray[np.float64], seed: int, genes: int = 40) -> ad.A
     xy = np.column_stack([cx.ravel(), cy.ravel()])
     # Means around spots alone: a blur of the whole slide takes seconds.
     near_y, near_x = (
-        np.exp(-0.5 * (np.subtract.outer(at.astype(int), np.arange(n)) / (30 / MPP)) ** 2)
+        np.exp(-0.5 * (np.subtract.outer(at.astype(int), np.arange(n)) / (20 / MPP)) ** 2)
         for at, n in ((cy[:, 0], height), (cx[0], width))
     )
     near_y, near_x = (n / n.sum(axis=1, keepdims=True) for n in (near_y, near_x))
@@ -107,7 +107,7 @@ def make_spots(amounts: NDArray[np.float64], seed: int, genes: int = 40) -> ad.A
         ),
         var=pd.DataFrame(index=[f"G{n}" for n in range(genes)]),
         obsm={"spatial": xy},
-        uns={"microns_per_pixel": MPP, "spot_diameter_um": 80.0, "spot_pitch_um": PITCH_UM},
+        uns={"microns_per_pixel": MPP, "spot_diameter_um": 55.0, "spot_pitch_um": PITCH_UM},
     )
 
 
@@ -144,11 +144,11 @@ def cache(tmp_path: Path) -> Cache:
 
 @pytest.fixture(scope="session")
 def section_files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Two synthetic sections on disk, 1.9 × 1.6 mm: an .h5ad with its JPEG each."""
+    """Two synthetic sections on disk, 1.3 × 1.1 mm: an .h5ad with its JPEG each."""
     folder = tmp_path_factory.mktemp("sections")
     files = []
     for seed, name in enumerate(("one", "two")):
-        pixels, amounts = make_slide_pixels((2400, 2000), seed)
+        pixels, amounts = make_slide_pixels((1600, 1340), seed)
         write_image(folder / f"{name}_he.jpg[Q=95]", pixels)
         spots = make_spots(amounts, seed)
         spots.write_h5ad(folder / f"{name}.h5ad")
@@ -158,12 +158,12 @@ def section_files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 @pytest.fixture(scope="session")
 def small(tmp_path_factory: pytest.TempPathFactory, session_cache: Cache) -> Path:
-    """A folder with two sections of 1.0 × 0.8 mm and cells, one section enhanced."""
+    """A folder with two sections of 0.6 × 0.5 mm and cells, one section enhanced."""
     import napari_stenhance as st
 
     folder = tmp_path_factory.mktemp("small")
     for seed, name in enumerate(("one", "two")):
-        pixels, amounts = make_slide_pixels((1200, 1000), seed)
+        pixels, amounts = make_slide_pixels((800, 670), seed)
         write_image(folder / f"{name}_he.jpg[Q=95]", pixels)
         make_spots(amounts, seed).write_h5ad(folder / f"{name}.h5ad")
     genes = [*(f"G{n}" for n in range(40)), *(f"NEW{n}" for n in range(4))]

@@ -73,7 +73,7 @@ def _cut(name: str, share: float) -> Change:
 
 
 def _damaged_tiff(folder: Path) -> None:
-    pixels, _ = make_slide_pixels((2400, 2000), 0)
+    pixels, _ = make_slide_pixels((1600, 1340), 0)
     (folder / "s_he.jpg").unlink()
     path = folder / "s_he.tif"
     options = {"tile": (256, 256), "compression": "jpeg", "photometric": "rgb"}

@@ -144,7 +144,7 @@ def made(section_files: list[Path], session_cache: Cache, tmp_path_factory: Any)
     out = tmp_path_factory.mktemp("crops") / "one.stenhance.zarr"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("STENHANCE_CACHE", str(session_cache.root))
-        for method, *more in (("spamcaf", "--write", "G1"), ("histosge", "--pitch", 75)):
+        for method, *more in (("spamcaf", "--write", "G1"), ("histosge", "--pitch", 50)):
             run(
                 "enhance", section_files[0], "--method", method, "--lattice", 2, "--out", out,
                 *QUICK, *more,
@@ -155,15 +155,15 @@ def made(section_files: list[Path], session_cache: Cache, tmp_path_factory: Any)
 def test_fields_lie_on_a_coarse_grid_over_the_tissue(made: Path) -> None:
     result = ResultFolder.open(made)
     assert result.runs == (SPAMCAF, HISTOSGE)
-    # A quarter of the spots' 150 µm, or what was asked for.
-    for name, pitch_um in ((SPAMCAF, 37.5), (HISTOSGE, 75.0)):
+    # A quarter of the spots' 100 µm, or what was asked for.
+    for name, pitch_um in ((SPAMCAF, 25.0), (HISTOSGE, 50.0)):
         field, about = result.field(name), result.run_attributes(name)
         assert field.grid.pitch_um == about["identity"]["pitch_um"] == pitch_um
         tissue = result.tissue(name)
         assert 0.3 < tissue.mean() < 0.7
         assert field.genes == ("G1", "G2", "G14", "G20")
         np.testing.assert_array_equal(np.isfinite(field.image("G2")), tissue)
-    assert (made / "tissue-75um").is_dir()
+    assert (made / "tissue-50um").is_dir()
     written = np.asarray(result.group[f"fields/{SPAMCAF}/genes/G1/s0"][...])
     np.testing.assert_array_equal(written, result.field(SPAMCAF).image("G1"))
 
@@ -179,7 +179,7 @@ def test_attention_over_sizes_sums_to_one_on_tissue(made: Path) -> None:
     assert np.isnan(total[~tissue]).all()
     for size in images:
         about = result.group[f"fields/{SPAMCAF}/attention/{size:g}um"].attrs["ome"]["multiscales"]
-        assert about[0]["datasets"][0]["coordinateTransformations"][0]["scale"] == [37.5, 37.5]
+        assert about[0]["datasets"][0]["coordinateTransformations"][0]["scale"] == [25.0, 25.0]
 
 
 def test_a_lattice_holds_what_the_model_predicts_there(
@@ -219,7 +219,7 @@ def test_a_lattice_holds_what_the_model_predicts_there(
 
 
 def _settings(crops_um: tuple[float, ...], cache: Cache) -> FeatureSettings:
-    return FeatureSettings(find_encoder("stain"), CPU, cache, crops=CropLayout(crops_um, 37.5))
+    return FeatureSettings(find_encoder("stain"), CPU, cache, crops=CropLayout(crops_um, 25.0))
 
 
 def _crops_of(result: ResultFolder) -> list[float]:
@@ -230,7 +230,7 @@ def _crops_of(result: ResultFolder) -> list[float]:
 def test_what_is_asked_for_later_is_added_to_the_run(
     made: Path, section_files: list[Path], tmp_path: Path
 ) -> None:
-    command = ("enhance", section_files[0], "--method", "histosge", "--pitch", 75, *QUICK)
+    command = ("enhance", section_files[0], "--method", "histosge", "--pitch", 50, *QUICK)
     out = tmp_path / "one.stenhance.zarr"
     run(*command, "--out", out)
     before = files_of(out)
@@ -253,7 +253,7 @@ def test_what_is_asked_for_later_is_added_to_the_run(
 
 
 def test_a_region_bounds_the_lattice_too(section_files: list[Path], tmp_path: Path) -> None:
-    box = shapely.box(600, 700, 1000, 1200)
+    box = shapely.box(400, 460, 660, 800)
     options = EnhanceOptions(
         sections=section_files[0],
         out=tmp_path / "r",
@@ -272,7 +272,7 @@ def test_a_region_bounds_the_lattice_too(section_files: list[Path], tmp_path: Pa
     assert table.obs["is_measured"].sum() == open_section(section_files[0]).need_spots().n_obs
     table = table[np.isfinite(table.X).all(axis=1)]
     x, y = (table.obsm["spatial"] * MPP).T
-    assert ((x > 600 - 38) & (x < 1000 + 38) & (y > 700 - 38) & (y < 1200 + 38)).all()
+    assert ((x > 400 - 25) & (x < 660 + 25) & (y > 460 - 25) & (y < 800 + 25)).all()
     assert 60 < table.n_obs < 130
 
 
@@ -285,7 +285,7 @@ def test_a_saved_model_predicts_other_slides(
     result = ResultFolder.open(out)
     assert result.runs == (SPAMCAF,)
     field = result.field(SPAMCAF)
-    assert field.grid.pitch_um == 37.5
+    assert field.grid.pitch_um == 25.0
     np.testing.assert_array_equal(np.isfinite(field.image("G1")), result.tissue(SPAMCAF))
     assert list(written_attention(result, SPAMCAF)) == _crops_of(result)
 
@@ -319,7 +319,7 @@ def test_swapped_axes_and_large_lattices_are_refused_before_training(
 ) -> None:
     # On tissue at the upper end, which is higher than the tissue is wide.
     swapped = synthetic.need_spots()[:20].copy()
-    swapped.obsm["spatial"] = np.random.default_rng(0).uniform([230, 950], [270, 1050], (20, 2))
+    swapped.obsm["spatial"] = np.random.default_rng(0).uniform([153, 633], [180, 700], (20, 2))
     options = EnhanceOptions(
         sections=(st.Section(slide=synthetic.slide, spots=swapped),),  # type: ignore[arg-type]
         out=tmp_path / "r",
@@ -410,10 +410,10 @@ def test_options_of_one_method_are_refused_for_another(
 def test_a_network_encodes_the_crops(section_files: list[Path], tmp_path: Path) -> None:
     file, weights = tmp_path / "region.geojson", tmp_path / "w.safetensors"
     save_file(timm.create_model("test_vit", num_classes=0).state_dict(), weights)
-    file.write_text(Region(shapely.box(600, 700, 900, 1000)).to_json(), "utf-8")
+    file.write_text(Region(shapely.box(400, 460, 600, 660)).to_json(), "utf-8")
     encoder = f"timm:test_vit?weights={weights}"
     out, again = tmp_path / "r", tmp_path / "p"
-    run("enhance", section_files[0], "--method", "histosge", "--encoder", encoder, "--pitch", 75,
+    run("enhance", section_files[0], "--method", "histosge", "--encoder", encoder, "--pitch", 50,
         "--region", file, "--lattice", 2, "--out", out, *QUICK)  # fmt: skip
     name = "histosge-timm-test_vit-robust"
     result = ResultFolder.open(out)
@@ -443,8 +443,8 @@ def test_spots_off_the_tissue_are_evaluated_too(
 ) -> None:
     """Their crops are extracted, though no spot that was learned from lies near."""
     spots = synthetic.need_spots()[:20].copy()
-    spots.obsm["spatial"] = np.random.default_rng(0).uniform([1560, 1000], [1600, 1400], (20, 2))
-    spots.obsm["spatial"][3] = [225, 1200]
+    spots.obsm["spatial"] = np.random.default_rng(0).uniform([1040, 670], [1070, 940], (20, 2))
+    spots.obsm["spatial"][3] = [150, 800]
     section = st.Section(slide=synthetic.slide, spots=spots)
     options = TrainOptions((), Path("m"), method="spamcaf", crops="50,200", epochs=1)
     method = make_method(options, 0, CPU)

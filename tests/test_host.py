@@ -98,7 +98,7 @@ def test_enhance(options: dict[str, str], section_files: list[Path], tmp_path: P
     region = tmp_path / "region.geojson"
     region.write_text(
         '{"type": "Polygon", "coordinates": '
-        "[[[700, 900], [900, 900], [900, 1100], [700, 1100], [700, 900]]]}"
+        "[[[460, 600], [600, 600], [600, 740], [460, 740], [460, 600]]]}"
     )
     stays(lambda: learn(section_files[0], out, region=region, **options))
 

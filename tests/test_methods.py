@@ -123,7 +123,7 @@ def test_empty_spots_are_not_learned_from(synthetic: Section, sample: TrainingSe
 def test_spots_off_the_tissue_are_refused(synthetic: Section, sample: TrainingSection) -> None:
     none = np.zeros_like(sample.features.tissue)
     under = Footprints.under(sample.features.grid, synthetic.spots_um(), synthetic.geometry(), none)
-    with pytest.raises(InputError, match="none of the 67 spots lies on tissue"):
+    with pytest.raises(InputError, match="none of the 68 spots lies on tissue"):
         TrainingSection.from_section(synthetic, sample.features, under, 0.05)
 
 

@@ -73,8 +73,8 @@ def test_a_section_becomes_slide_spots_and_a_region_layer(synthetic: Section) ->
         np.testing.assert_allclose(layer.scale, mpp)
         np.testing.assert_allclose(layer.translate, 0)
         assert [str(u) for u in layer.units] == ["micrometer"] * 2
-    # Spots at their true diameter: 80 µm.
-    np.testing.assert_allclose(spots.size * mpp, 80)
+    # Spots at their true diameter: 55 µm.
+    np.testing.assert_allclose(spots.size * mpp, 55)
     world = np.array([spots.data_to_world(p) for p in spots.data])
     np.testing.assert_allclose(world[:, ::-1], synthetic.spots_um())
     assert viewer.canvas.overlays.scale_bar.visible
@@ -171,7 +171,7 @@ def test_a_run_that_is_still_filling_can_be_looked_at_from_any_distance(
         sections=(section_files[0],),
         out=tmp_path / "r.stenhance.zarr",
         write="G1",
-        mpp=1.6,
+        mpp=2.0,
         epochs=2,
         device="cpu",
     )

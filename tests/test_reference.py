@@ -256,8 +256,8 @@ def test_rows_are_whole_on_tissue_and_see_raw_features(sample: TrainingSection) 
     rows = training_rows(
         [sample], sample.genes[:4], replace(ISTAR, nearest=False), Job(notes.append)
     )
-    # 80 µm discs: 40 µm = 80 px = 5 superpixels; i² + j² ≤ 25.
-    assert rows.under.shape[1] == 81
+    # 55 µm discs: 27.5 µm = 55 px = 3.4375 superpixels; i² + j² ≤ 11.
+    assert rows.under.shape[1] == 37
     at = superpixels_of(sample.xy_um, 8.0, nearest=False)
     whole = [
         n
@@ -266,13 +266,13 @@ def test_rows_are_whole_on_tissue_and_see_raw_features(sample: TrainingSection) 
             0 <= row + i < sample.features.grid.shape[0]
             and 0 <= column + j < sample.features.grid.shape[1]
             and sample.features.tissue[row + i, column + j]
-            for i, j in disc(5.0)
+            for i, j in disc(3.4375)
         )
     ]
     assert 0 < len(whole) < len(at)
     np.testing.assert_array_equal(rows.counts, sample.counts.toarray()[whole][:, :4])
     assert any(isinstance(n, Note) and "reach off it" in n.text for n in notes)
-    i, j = at[whole[3]] + disc(5.0)[7]
+    i, j = at[whole[3]] + disc(3.4375)[7]
     (under,) = sample.features.superpixels(np.array([i]), np.array([j]), raw=True)
     np.testing.assert_array_equal(rows.inputs[rows.under[3, 7]], under)
 
@@ -322,7 +322,7 @@ def test_the_field_is_positive_and_the_same_in_any_tiles(
     (row,), (column,) = at
     seen = torch.from_numpy(sample.features.superpixels(*at, raw=True)[0])
     each = [
-        float((m.network(seen)[3] * m.span[3] + m.low[3]).detach()) / 81 for m in fitted.members
+        float((m.network(seen)[3] * m.span[3] + m.low[3]).detach()) / 37 for m in fitted.members
     ]
     assert one[0, row, column, 3] == pytest.approx(np.mean(each), rel=1e-3)
     shown = fitted.decoder.spread(one[1, row, column], 3)
@@ -424,8 +424,8 @@ def test_a_run_is_a_result_like_any_other(
     with pytest.raises(InputError, match="not among the 12 genes"):
         field.image("G39")
     # Said before it is trained.
-    with pytest.raises(InputError, match="G0: not chosen by hvg:12; choose more genes"):
-        enhance(tmp_path / "late", write="G0")
+    with pytest.raises(InputError, match="G39: not chosen by hvg:12; choose more genes"):
+        enhance(tmp_path / "late", write="G39")
 
 
 def test_a_run_goes_on_where_it_was_stopped(

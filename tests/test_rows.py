@@ -81,7 +81,7 @@ def twins(section_files: list[Path], tmp_path_factory: pytest.TempPathFactory) -
     folder = tmp_path_factory.mktemp("twins")
     spots = with_twins(ad.read_h5ad(section_files[0]))
     xy = np.array(spots.obsm["spatial"])
-    xy[3], xy[11] = (20, 20), (-40, 900)
+    xy[3], xy[11] = (20, 20), (-40, 600)
     spots.obsm["spatial"] = xy
     spots.obs = spots.obs.drop(columns=["array_x", "array_y"])
     spots.write_h5ad(folder / "twins.h5ad")
@@ -185,14 +185,14 @@ def test_exports_at_spots_have_every_observation(
     # Without a scale of their own, spots have the slide's, and so has their size.
     bare = ad.AnnData(X=given.X, obs=given.obs[[]], obsm={"spatial": given.obsm["spatial"]})
     bare.var_names = given.var_names
-    bare.uns["spatial"] = {"a": {"scalefactors": {"spot_diameter_fullres": 80.0 / 0.8}}}
+    bare.uns["spatial"] = {"a": {"scalefactors": {"spot_diameter_fullres": 55 / 0.8}}}
     bare.write_h5ad(tmp_path / "bare.h5ad")
     export(ExportOptions(out, tmp_path / "y.h5ad", at_spots=tmp_path / "bare.h5ad"))
     again = ad.read_h5ad(tmp_path / "y.h5ad")
     np.testing.assert_array_equal(again.obs["superpixels"], table.obs["superpixels"])
     np.testing.assert_allclose(again.X, table.X, rtol=1e-5)
     assert again.uns["stenhance"]["unit"] == "micrometer"
-    assert again.uns["stenhance"]["spot_diameter_um"] == pytest.approx(80)
+    assert again.uns["stenhance"]["spot_diameter_um"] == pytest.approx(55)
 
 
 def test_a_lattice_has_every_observation(

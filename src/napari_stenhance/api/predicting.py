@@ -35,7 +35,7 @@ def enhance(options: EnhanceOptions, job: Job, cache: Cache) -> tuple[Result, ..
     --------
     >>> result = st.enhance("one.h5ad", out="new.stenhance.zarr", epochs=2, device="cpu")
     >>> result["G1"].sizes["y"], len(result.genes)
-    (120, 40)
+    (80, 40)
     """
     from napari_stenhance.tasks.enhance import enhance_runs
 
