@@ -76,11 +76,12 @@ def test_any_gene_is_shown_where_its_spots_are(person: Person, tmp_path: Path) -
     assert layer.contrast_limits[1] <= imputed.values("X7").max()
     assert "X7 was not measured. Its spread: " in genes.accuracy.text()
     genes.uncertainty.setChecked(True)
-    assert layer.name == "spots imputed: X7 uncertainty [log1p CP10k]"
+    assert layer.name == "spots imputed: uncertainty of X7 [log1p CP10k]"
     np.testing.assert_array_equal(values_at(layer, xy), imputed.values("X7", "spread"))
     # What was measured has no spread.
     genes.show_gene("G5")
     assert np.isnan(values_at(layer, xy)).all()
+    assert genes.accuracy.text() == "G5 was measured: it has no uncertainty to be shown."
     genes.uncertainty.setChecked(False)
     assert layer.name == "spots measured: G5 [log1p CP10k]"
     r = imputed.var.loc["G5", "holdout_r"]

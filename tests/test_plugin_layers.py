@@ -140,7 +140,7 @@ def test_the_browse_layer_shows_any_gene_and_its_uncertainty(out: Path) -> None:
     rows, columns = field.grid.shape
     for what, said in (
         ("expression", "G3 [log1p CP10k]"),
-        ("spread", "G3 uncertainty [log1p CP10k]"),
+        ("spread", "uncertainty of G3 [log1p CP10k]"),
     ):
         browse(layer, "G3", what)
         assert layer.name == f"one browse: {said}"

@@ -271,7 +271,7 @@ def export(
     job: Job | None = None,
     cache: Cache | None = None,
 ) -> Path:
-    """Write predictions as an `.h5ad`: at the spots of a section, at superpixels, or a table."""
+    """Write predictions to a file: at the spots of a section, at superpixels, or a table."""
 def impute(
     spots: str | Path | Section | AnnData,
     reference: str | Path | AnnData,

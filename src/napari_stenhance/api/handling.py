@@ -75,7 +75,7 @@ def write(options: WriteOptions, job: Job, cache: Cache) -> Result:
 
 @keywords(ExportOptions)
 def export(options: ExportOptions, job: Job, cache: Cache) -> Path:
-    """Write predictions as an `.h5ad`: at the spots of a section, at superpixels, or a table.
+    """Write predictions to a file: at the spots of a section, at superpixels, or a table.
 
     Returns
     -------

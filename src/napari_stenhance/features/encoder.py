@@ -10,7 +10,10 @@ from numpy.typing import NDArray
 
 
 class SuperpixelEncoder(Protocol):
-    """Turns whole windows of pixels into feature vectors of superpixels."""
+    """Turns whole windows of pixels into feature vectors of superpixels.
+
+    A window, `window_px` × `mpp`, holds a whole number of superpixels along each side.
+    """
 
     @property
     def name(self) -> str:
@@ -53,7 +56,8 @@ class SuperpixelEncoder(Protocol):
     def encode(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Encode whole windows with their halo, (y, x, 3), into (rows, columns, dim).
 
-        Several threads call it at once.
+        The halo lies around all of them together, and no superpixels are made of it. Values are
+        kept as float16, so below 65,504. Several threads call it at once.
         """
         ...
 

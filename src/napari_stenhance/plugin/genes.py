@@ -80,5 +80,6 @@ def browse(layer: Image, gene: str, what: What = "expression") -> None:
 def _browse_title(run: GeneSource, gene: str, what: What) -> str:
     origin = run.origin(gene)
     how = "browse" if origin == "predicted" else origin
-    uncertainty = "uncertainty " if what == "spread" else ""
-    return f"{run_title(run)} {how}: {gene} {uncertainty}[{run.unit}]"
+    # Before the gene: of a long name, napari's list leaves out what is right of the middle.
+    uncertainty = "uncertainty of " if what == "spread" else ""
+    return f"{run_title(run)} {how}: {uncertainty}{gene} [{run.unit}]"

@@ -26,7 +26,8 @@ class ExportFormat:
         What people call it.
     save : callable
         `save(table, path)` writes an AnnData where nothing lies; what it writes gets its name only
-        when it is whole.
+        when it is whole. `X` is log1p CP10k where genes were predicted from a slide, and counts
+        where they were imputed, whose log1p CP10k is a layer.
     """
 
     name: str

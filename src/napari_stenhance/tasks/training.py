@@ -40,7 +40,7 @@ EncoderName = Annotated[
     str,
     Help(
         "What turns tissue into features: stain (no weights needed), or of crops uni or timm:MODEL "
-        "(MODEL?weights=FILE names their weights)."
+        "(MODEL?weights=FILE names their weights), or one that another package adds, by its name."
     ),
 ]
 Crops = Annotated[

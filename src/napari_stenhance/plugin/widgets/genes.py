@@ -181,7 +181,12 @@ class GenesWidget(QWidget):
 
     def _say_accuracy(self) -> None:
         run, gene = self.run, self._current
-        self.accuracy.setText("" if run is None or gene not in run.genes else run.trust(gene))
+        said = ""
+        if run is not None and gene in run.genes:
+            said = run.trust(gene)
+            if self.uncertainty.isChecked() and run.origin(gene) == "measured":
+                said = f"{gene} was measured: it has no uncertainty to be shown."
+        self.accuracy.setText(said)
 
     def _pin(self) -> None:
         run, gene = self.run, self._current
