@@ -71,9 +71,10 @@ def test_a_run_with_a_lattice_shows_points_that_follow_the_gene(
     assert np.nanmin(total) == pytest.approx(1, abs=1e-5)
     assert lattice.visible
     assert set(map(str, lattice.units)) == {"micrometer"}
+    # What its colours mean is said at once, whatever gene is shown first.
+    assert person.genes.lattice_legend.isVisibleTo(person.genes)
     person.type_gene("G14")
     assert lattice.name == "one lattice 2: G14 [log1p CP10k]"
-    assert person.genes.lattice_legend.isVisibleTo(person.genes)
     colours = lattice.face_color.copy()
     person.type_gene("G1")
     assert "G1 " in lattice.name

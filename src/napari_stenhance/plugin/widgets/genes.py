@@ -107,6 +107,9 @@ class GenesWidget(QWidget):
         # A run that has just come, and is shown, is what the user wants to see.
         if relist(self.source, before, runs, lambda run: chosen is None or self._is_shown(run)):
             self._list_genes()
+        # A lattice comes after the field of its run, in the colours of the same gene.
+        if self._current and not self.lattice_legend.isVisibleTo(self):
+            self._colour_lattices(self._current)
 
     def _is_shown(self, run: Run | None) -> bool:
         return run is None or any(layer.visible for layer in self._layers(run, *_ROLES))
