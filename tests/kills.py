@@ -85,7 +85,7 @@ def run_forked(arguments: str, folder: Path, *, kill_after: float | None = None)
     """Run a command in a fork of this process; None if it was killed, else its exit code."""
     pid = os.fork()
     if pid == 0:
-        _be_the_command(arguments.split(), folder)
+        be_the_command(arguments.split(), folder)
     if kill_after is not None:
         time.sleep(kill_after)
         os.kill(pid, signal.SIGKILL)
@@ -93,7 +93,7 @@ def run_forked(arguments: str, folder: Path, *, kill_after: float | None = None)
     return None if os.WIFSIGNALED(status) else os.waitstatus_to_exitcode(status)
 
 
-def _be_the_command(arguments: list[str], folder: Path) -> None:
+def be_the_command(arguments: list[str], folder: Path) -> None:
     code = 1
     try:
         from napari_stenhance.cli import app

@@ -65,7 +65,7 @@ def test_domains_are_found_in_one_set_of_colours(person: Person, tmp_path: Path)
 
 
 def test_an_estimated_number_comes_with_a_chart(person: Person, tmp_path: Path) -> None:
-    person.drop(write_spots(tmp_path, banded()))
+    person.drop(write_spots(tmp_path, banded(side=5)))
     dock = find(person, tmp_path / "bands.stenhance.zarr", 0)
     dock.parent().raise_()
     run = domain_run(ResultFolder.open(tmp_path / "bands.stenhance.zarr"))

@@ -287,7 +287,7 @@ def test_robust_finds_the_stripes() -> None:
 
 
 def test_robust_estimates_how_many() -> None:
-    s, truth = stripes(depth=3)
+    s, truth = stripes(side=9, depth=3)
     found = StamgcEnsemble(0, CPU, QUICK).find([s], None, Job())
     assert found.n_domains == 3
     assert agreement(found.labels[0], truth.astype(object))["ARI"] > 0.9
