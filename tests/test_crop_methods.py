@@ -181,7 +181,7 @@ def test_places_between_spots_share_a_number() -> None:
 def test_reference_learns_predicts_and_is_saved(
     method: str, synthetic: Section, session_cache: Cache, tmp_path: Path
 ) -> None:
-    recipe = replace(REFERENCES[method], epochs=60 if method == "histosge" else 15)
+    recipe = replace(REFERENCES[method], epochs=60 if method == "histosge" else 30)
     made = CropReference(recipe, recipe.crops_um, "stain", 0, CPU)
     sample = sample_of(synthetic, recipe.crops_um, session_cache)
     genes = sample.genes[:12]

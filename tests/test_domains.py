@@ -519,17 +519,17 @@ def test_memory_changes_no_value_and_what_does_not_fit_is_refused(
     assert len(field.latent) > 1
     shutil.copytree(large, small)
     with pytest.raises(st.InputError, match=r"of 4 µm take .* choose superpixels of 8 µm") as no:
-        run_domains(quick(small, n_domains=3), Job(memory_bytes=60_000))
+        run_domains(quick(small, n_domains=3), Job(memory_bytes=27_000))
     assert no.value.option == "superpixel_um"
     assert domain_runs(ResultFolder.open(small)) == ()
-    for out, memory in ((large, 2**31), (small, 140_000)):
+    for out, memory in ((large, 2**31), (small, 63_000)):
         (found,) = run_domains(quick(out, n_domains=3), Job(memory_bytes=memory))
         assert found.grid.pitch_um == 4
         # What is asked for by its own width is the same run.
         (same,) = run_domains(quick(out, n_domains=3, superpixel_um=4.0))
         assert same.name == found.name
     assert files_of(large) == files_of(small)
-    (coarse,) = run_domains(quick(small, n_domains=3, superpixel_um=8.0), Job(memory_bytes=60_000))
+    (coarse,) = run_domains(quick(small, n_domains=3, superpixel_um=8.0), Job(memory_bytes=27_000))
     assert coarse.grid.pitch_um == 8
     assert coarse.attributes["field"]["level"] == 1
     with pytest.raises(st.InputError, match="free some memory"):
