@@ -275,7 +275,7 @@ def test_a_result_holds_runs_of_every_kind(here: Path) -> None:
     result = st.enhance("one.h5ad", out="all.stenhance.zarr", **QUICK, job=job)
     with pytest.raises(st.InputError, match="holds no spots; name those of a section with `at`"):
         result.to_anndata()
-    with pytest.raises(st.InputError, match=r"there is no domain run.* make one with domains"):
+    with pytest.raises(st.InputError, match="there is no domain run; make one with domains"):
         result.labels  # noqa: B018
     filled = st.impute("one.h5ad", "cells.h5ad", out=result.path, epochs=2, job=job)
     found = st.domains("one.h5ad", n_domains=3, runs=1, out=result.path, **QUICK, job=job)

@@ -129,9 +129,10 @@ def run_of(result: ResultFolder, runs: Sequence[R], name: str, what: str, maker:
     if runs and not name:
         msg = f"{result.path}: no run in this result is complete; run the same command again."
         raise InputError(msg)
-    names = ", ".join(run.name for run in runs) or f"none; make one with {maker}"
     named = f" {name!r}" if name else ""
-    msg = f"{result.path}: there is no {what}{named}; there are: {names}."
+    names = ", ".join(run.name for run in runs)
+    there = f"there are: {names}" if runs else f"make one with {maker}"
+    msg = f"{result.path}: there is no {what}{named}; {there}."
     raise InputError(msg)
 
 

@@ -24,7 +24,7 @@ def _open(path: Path) -> SlideFile:
 
 
 FORMAT = SectionFormat(
-    "a folder with the image of such alone (he-raw.jpg)",
+    "a folder with the image of prefix files alone (he-raw.jpg)",
     lambda path: len(named_by(path, slides_alone)[2]) == 1,
     _open,
     order=95,
