@@ -490,6 +490,8 @@ def test_runs_of_every_kind_are_listed_and_what_has_genes_is_looked_at_alike(pat
     ]
     # The newest field, whole: an imputation comes after fields, and only if it is named.
     assert gene_run(result).name == RUN
+    with pytest.raises(InputError, match=f"the run '{begun}' is not complete"):
+        gene_run(result, begun)
     for name, origins in ((RUN, ["predicted"] * 3), (IMPUTED, ["imputed", "imputed", "measured"])):
         run = gene_run(result, name)
         assert [run.origin(gene) for gene in run.genes] == origins

@@ -106,7 +106,7 @@ R = TypeVar("R", bound=Run)
 
 
 def run_of(result: ResultFolder, runs: Sequence[R], name: str, what: str, maker: str) -> R:
-    """Return a run by its name, by default the newest that is complete.
+    """Return a complete run by its name, by default the newest.
 
     Parameters
     ----------
@@ -121,13 +121,15 @@ def run_of(result: ResultFolder, runs: Sequence[R], name: str, what: str, maker:
     Raises
     ------
     InputError
-        If there is none, or none of that name.
+        If there is none, none of that name, or it is not complete: what is missing would be NaN.
     """
-    for run in reversed(runs):
-        if run.name == name or (not name and run.complete):
+    named_so = [run for run in runs if name in {"", run.name}]
+    for run in reversed(named_so):
+        if run.complete:
             return run
-    if runs and not name:
-        msg = f"{result.path}: no run in this result is complete; run the same command again."
+    if named_so:
+        what_run = f"the run {name!r} is not" if name else "no run in this result is"
+        msg = f"{result.path}: {what_run} complete; run the same command again."
         raise InputError(msg)
     named = f" {name!r}" if name else ""
     names = ", ".join(run.name for run in runs)
