@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Generic, TypeVar
@@ -10,7 +11,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from napari_stenhance.features.registry import find_encoder
 from napari_stenhance.methods.genes import ALL
 from napari_stenhance.methods.members import (
     Targets,
@@ -19,7 +19,7 @@ from napari_stenhance.methods.members import (
     require_spots,
     spread_scales,
 )
-from napari_stenhance.methods.saved import GeneModel
+from napari_stenhance.methods.saved import GeneModel, learned_through
 from napari_stenhance.methods.training import Learner, Schedule, train_ensemble
 from napari_stenhance.methods.training_section import TrainingSection
 from napari_stenhance.running.device import inference_errors
@@ -78,7 +78,7 @@ class SeenSpots(Generic[L, M]):
 
 
 @dataclass(frozen=True)
-class RobustEnsemble(Generic[M]):
+class RobustEnsemble(ABC, Generic[M]):
     """Base of methods with preset `robust`: `Method`.
 
     A gene basis instead of single genes, standardised inputs, weight decay, early stopping on
@@ -111,11 +111,11 @@ class RobustEnsemble(Generic[M]):
         """Return the hyperparameters as provenance."""
         return asdict(self.recipe)
 
+    @abstractmethod
     def see(
         self, samples: Sequence[TrainingSection], rng: np.random.Generator, job: Job
     ) -> SeenSpots[Any, M]:
         """Gather what members see of the spots of sections."""
-        raise NotImplementedError
 
     def fit(self, samples: Sequence[TrainingSection], genes: Sequence[str], job: Job) -> M:
         """Learn from the spots of one or more sections.
@@ -138,15 +138,13 @@ class RobustEnsemble(Generic[M]):
         with inference_errors("Training"), seeded(self.seed, self.device):
             learner = seen.learner(torch.tensor(targets.outputs).to(self.device))
             predicted = train_ensemble(learner, held_out, recipe.schedule, rng, job)
-        depths, encoder = [s.library for s in samples], find_encoder(self.encoder)
+        depths = [s.library for s in samples]
         decoder = targets.decoder(genes, predicted, expressions, depths)
         fitted = seen.model(
             learner,
             decoder=decoder,
-            pitch_um=samples[0].features.grid.pitch_um,
-            encoder=encoder.name,
-            encoder_identity=encoder.identity(),
             score_scale=targets.scale,
+            **learned_through(self.encoder, samples[0].features.grid.pitch_um),
         )
         spread_scale = spread_scales(seen.scores(fitted), decoder)
         return replace(fitted, decoder=replace(decoder, spread_scale=spread_scale))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save
 
+from napari_stenhance.features.registry import find_encoder
 from napari_stenhance.methods.decoder import Decoder
 from napari_stenhance.running.random import seeded
 from napari_stenhance.storage.reading import reading
@@ -74,7 +76,7 @@ def load_model(folder: Path, make: Callable[[Tensors, dict[str, Any]], T]) -> T:
 
 
 @dataclass(frozen=True, kw_only=True)
-class GeneModel:
+class GeneModel(ABC):
     """What every model of genes holds beside its networks, and how it is saved: base of `Fitted`.
 
     Attributes
@@ -94,9 +96,9 @@ class GeneModel:
     encoder: str
     encoder_identity: str
 
+    @abstractmethod
     def parts(self) -> tuple[Tensors, dict[str, Any]]:
         """Return what else is saved: tensors, and entries of config.json, the method among them."""
-        raise NotImplementedError
 
     def save(self, folder: Path) -> None:
         """Write weights.safetensors and config.json."""
@@ -104,6 +106,12 @@ class GeneModel:
         of_decoder, told = _decoder_parts(self.decoder)
         config |= {name: getattr(self, name) for name in _SHARED}
         save_model(folder, {**tensors, **of_decoder}, {**config, **told})
+
+
+def learned_through(encoder: str, pitch_um: float) -> dict[str, Any]:
+    """Return the attributes of `GeneModel` that say what a model has learned from."""
+    found = find_encoder(encoder)
+    return {"pitch_um": pitch_um, "encoder": found.name, "encoder_identity": found.identity()}
 
 
 def shared_parts(tensors: Tensors, config: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from napari_stenhance.features.registry import find_encoder
 from napari_stenhance.methods.crops.reference.model import CropReferenceModel
 from napari_stenhance.methods.crops.reference.recipe import (
     LEARNING_RATE,
@@ -21,6 +20,7 @@ from napari_stenhance.methods.crops.reference.recipe import (
 )
 from napari_stenhance.methods.decoder import Decoder
 from napari_stenhance.methods.genes import require_few
+from napari_stenhance.methods.saved import learned_through
 from napari_stenhance.methods.training_section import TrainingSection
 from napari_stenhance.running.device import inference_errors
 from napari_stenhance.running.job import Job
@@ -103,9 +103,7 @@ class CropReference:
             array_of_um=_array_of_um(samples[0]),
             crops_um=self.crops_um,
             dim=dim,
-            pitch_um=samples[0].features.grid.pitch_um,
-            encoder=find_encoder(self.encoder).name,
-            encoder_identity=find_encoder(self.encoder).identity(),
+            **learned_through(self.encoder, samples[0].features.grid.pitch_um),
         )
 
     def _groups(

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from napari_stenhance.features.registry import find_encoder
 from napari_stenhance.methods.decoder import Decoder
 from napari_stenhance.methods.genes import require_few
 from napari_stenhance.methods.pixel2gene.reference.model import Pixel2GeneReferenceModel
@@ -25,6 +24,7 @@ from napari_stenhance.methods.pixel2gene.reference.recipe import (
     Pixel2GeneReferenceRecipe,
 )
 from napari_stenhance.methods.pixel2gene.reference.rows import Rows, training_rows
+from napari_stenhance.methods.saved import learned_through
 from napari_stenhance.methods.training_section import TrainingSection
 from napari_stenhance.running.device import inference_errors
 from napari_stenhance.running.job import Job
@@ -137,9 +137,7 @@ class Pixel2GeneReference:
             members=tuple(members),
             covered=covered,
             recipe=recipe,
-            pitch_um=samples[0].features.grid.pitch_um,
-            encoder=find_encoder(self.encoder).name,
-            encoder_identity=find_encoder(self.encoder).identity(),
+            **learned_through(self.encoder, samples[0].features.grid.pitch_um),
         )
 
 
