@@ -285,10 +285,10 @@ def test_a_full_disk(folder: Path, tmp_path: Path) -> None:
     assert ran.returncode == 0, ran.stderr
 
 
-@pytest.mark.parametrize("kind", ["pyramids2", "features2"])
+@pytest.mark.parametrize("kind", ["pyramids3", "features2"])
 def test_a_cache_that_is_deleted_in_mid_run(kind: str, folder: Path, tmp_path: Path) -> None:
     cache = st.Cache(tmp_path / "cache")
-    when = {"pyramids2": "Extracting", "features2": "Predicting"}[kind]
+    when = {"pyramids3": "Extracting", "features2": "Predicting"}[kind]
 
     def delete(event: Event) -> None:
         if isinstance(event, Progress) and event.stage.startswith(when) and not event.done:

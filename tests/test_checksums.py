@@ -434,7 +434,7 @@ def test_entries_of_the_cache_carry_checksums_and_older_ones_are_not_read(
     pixels = np.random.default_rng(0).integers(0, 256, (300, 300, 3)).astype("u1")
     file = write_image(tmp_path / "slide.png", pixels)
     slide = Slide.open(file, mpp=1.0, cache=cache)
-    (entry,) = (cache.root / "pyramids2").iterdir()
+    (entry,) = (cache.root / "pyramids3").iterdir()
     codecs = json.loads((entry / "s0/zarr.json").read_text())["codecs"]
     assert codecs[-1]["name"] == "crc32c"
     older = cache.root / "pyramids" / entry.name

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import struct
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import pytest
 import tifffile
@@ -18,11 +21,13 @@ from conftest import write_image
 from fuzz_images import write_pyramid, write_svs
 from napari_stenhance.errors import Cancelled, InputError
 from napari_stenhance.running.job import Event, Job, Progress
-from napari_stenhance.section.images.image import image_size
+from napari_stenhance.section.images.opening import image_size, open_image
+from napari_stenhance.section.images.profile import CONVERTED
+from napari_stenhance.section.pyramids import cached_pyramid
 from napari_stenhance.section.section import open_section
 from napari_stenhance.section.slide import Slide
 from napari_stenhance.storage.cache import Cache
-from napari_stenhance.storage.hashing import file_hash
+from napari_stenhance.storage.hashing import FileState, file_hash
 
 Pixels = NDArray[np.uint8]
 LOSSLESS = {"photometric": "rgb", "compression": "zlib"}
@@ -128,12 +133,29 @@ def test_pixels_size_and_scale_are_of_one_image(
 
 
 def test_a_pyramid_in_the_cache_is_of_its_page(tmp_path: Path, cache: Cache) -> None:
-    """Earlier versions kept the first page's, by the file's hash alone."""
-    pixels = _pixels()
-    _thumbnail_first_flat(tmp_path / "s.tif", pixels)
+    _thumbnail_first_flat(tmp_path / "s.tif", _pixels())
+    image = open_image(tmp_path / "s.tif")
+    state = FileState.of(image.path, cache)
+    for part in (image.part, "0"):
+        cached_pyramid(replace(image, part=part), state, cache, Job())
+    assert len(list((cache.root / "pyramids3").iterdir())) == 2
+
+
+def test_opening_a_pyramid_reads_no_more_than_its_headers(tmp_path: Path, cache: Cache) -> None:
+    """A file on a slow share is seen before all of it is read."""
+    write_pyramid(tmp_path / "s.tif", _pixels())
     slide = Slide.open(tmp_path / "s.tif", cache=cache)
-    (entry,) = (cache.root / "pyramids2").iterdir()
-    assert entry.name == f"{slide.sha256[:32]}-1"
+    assert not cache.root.exists()
+    before = slide.sha256
+    assert before == hashlib.sha256((tmp_path / "s.tif").read_bytes()).hexdigest()
+    (tmp_path / "s.tif").write_bytes((tmp_path / "s.tif").read_bytes() + b" ")
+    changed = Slide.open(tmp_path / "s.tif", cache=cache)
+    assert not changed.same_as(slide)
+    assert changed.sha256 != before
+    slide = Slide.open(tmp_path / "s.tif", cache=cache)
+    (tmp_path / "s.tif").write_bytes(b"II*\0")
+    with pytest.raises(InputError, match=r"s\.tif: this file has changed since it was opened"):
+        slide.sha256  # noqa: B018
 
 
 @pytest.mark.parametrize("said", ["0", "-0.5", "1000", "nan", "inf", "none"])
@@ -353,7 +375,7 @@ def test_absurd_and_torn_files(
         Slide.open(path, cache=cache).levels[0].compute()
     assert str(error.value).startswith(f"{path}: ")
     assert said in str(error.value)
-    assert list((cache.root / "pyramids2").glob("*")) == []
+    assert list((cache.root / "pyramids3").glob("*")) == []
 
 
 # Hashes
@@ -419,8 +441,9 @@ def test_hashing_can_be_cancelled(tmp_path: Path, cache: Cache) -> None:
         job.cancel()
 
     job.listener = cancel
+    slide = Slide.open(path, cache=cache)
     with pytest.raises(Cancelled):
-        Slide.open(path, cache=cache, job=job)
+        slide.state.sha256(job)
     assert [event.stage for event in told] == ["Reading s.tif"] * 2
     assert told[-1].done == 1
 
@@ -434,3 +457,58 @@ def test_a_kept_hash_that_is_damaged_is_no_hash(tmp_path: Path, cache: Cache) ->
     for content in (b"", short, b"[]", b"\xff", kept.read_bytes().replace(b"mtime", b"atime")):
         kept.write_bytes(content)
         assert _hashed(path, cache)[0] == first
+
+
+# Colour profiles
+
+
+def test_colours_are_converted_by_the_profile_unless_they_are_not_to_be(
+    tmp_path: Path, cache: Cache
+) -> None:
+    """Adobe RGB has sRGB's red and blue, and a greener green."""
+    wide = {"whitepoint": [0.3127, 0.329, 1], "gamma": 2.2}
+    profile = imagecodecs.cms_profile(
+        "rgb", primaries=[0.64, 0.33, 1, 0.21, 0.71, 1, 0.15, 0.06, 1], **wide
+    )
+    pixels = np.full((200, 300, 3), (128, 200, 128), np.uint8)
+    pixels[:, 150:] = 200
+    for name, options in {"flat": {}, "tiled": {"tile": (64, 64)}}.items():
+        path = tmp_path / f"{name}.tif"
+        tifffile.imwrite(path, pixels, iccprofile=profile, metadata=None, **LOSSLESS, **options)
+        slide = Slide.open(path, cache=cache)
+        # By hand: linear light of Adobe RGB (gamma 2.2) through both matrices to sRGB's curve.
+        green, grey = slide.pixels[0][:1, 0:1][0, 0], slide.pixels[0][0:1, 299:][0, 0]
+        assert np.abs(green.astype(int) - _adobe_to_srgb((128, 200, 128))).max() <= 1
+        assert np.abs(grey.astype(int) - 200).max() <= 2
+        raw = Slide.open(path, icc=False, cache=cache)
+        assert raw.pixels[0][0:1, 0:1][0, 0].tolist() == [128, 200, 128]
+        assert raw.key != slide.key
+        assert raw.conversions == ()
+        assert slide.identity()["slide_conversions"] == [CONVERTED]
+
+
+def _adobe_to_srgb(colour: tuple[int, int, int]) -> NDArray[np.int64]:
+    to_xyz = [[0.57667, 0.18556, 0.18823], [0.29734, 0.62736, 0.07529], [0.02703, 0.07069, 0.99134]]
+    to_srgb = [
+        [3.24045, -1.53714, -0.49853],
+        [-0.96927, 1.87601, 0.04156],
+        [0.05564, -0.20403, 1.05723],
+    ]
+    light = (np.array(colour) / 255) ** 2.2
+    light = np.clip(np.array(to_srgb) @ np.array(to_xyz) @ light, 0, 1)
+    curve = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
+    return np.rint(255 * curve).astype(int)
+
+
+def test_a_profile_of_srgb_changes_nothing_and_one_that_is_none_is_a_doubt(
+    tmp_path: Path, cache: Cache
+) -> None:
+    pixels = _pixels()
+    same = imagecodecs.cms_profile("srgb")
+    for profile, said in ((same, ""), (b"nothing" * 30, "colour profile is not applied")):
+        path = tmp_path / f"{len(profile)}.tif"
+        tifffile.imwrite(path, pixels, tile=(64, 64), iccprofile=profile, metadata=None, **LOSSLESS)
+        slide = Slide.open(path, cache=cache)
+        np.testing.assert_array_equal(slide.levels[0].compute(), pixels)
+        assert slide.conversions == ()
+        assert [said in doubt for doubt in slide.doubts] == [True] * bool(said)

@@ -235,11 +235,10 @@ def test_waiting_for_the_cache_is_said_once_and_can_be_cancelled(tmp_path: Path)
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C cannot be sent to one process")
 def test_ctrl_c_ends_the_wait_within_a_second(section_files: list[Path], tmp_path: Path) -> None:
-    from napari_stenhance.storage.hashing import file_hash
-
     cache = tmp_path / "cache"
-    image = section_files[0].parent / "one_he.jpg"
-    entry = Cache(cache).entry("pyramids2", file_hash(image)[:32])
+    Slide.open(section_files[0].parent / "one_he.jpg", cache=Cache(tmp_path / "other"))
+    (known,) = (tmp_path / "other" / "pyramids3").iterdir()
+    entry = Cache(cache).entry("pyramids3", known.name)
     command = ("enhance", section_files[0], "--out", tmp_path / "r", "--device", "cpu")
     with _process(HOLD_CACHE, cache, entry) as other:
         _wait_until_held(other)

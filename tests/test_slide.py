@@ -142,7 +142,7 @@ def test_a_pyramidal_tiff_is_read_as_it_is(tmp_path: Path, cache: Cache) -> None
     assert slide.mpp == pytest.approx(0.5)
     assert slide.mpp_source == "the file's metadata"
     assert slide.downsamples == (1, 2)
-    assert not (cache.root / "pyramids2").exists()
+    assert not (cache.root / "pyramids3").exists()
     np.testing.assert_array_equal(slide.read(slide.extent_um(), 0.5), pixels)
 
 
@@ -194,7 +194,7 @@ def test_damaged_and_missing_files_say_so(tmp_path: Path, cache: Cache) -> None:
     torn.write_bytes(whole.read_bytes()[:60_000])
     with pytest.raises(InputError, match=r"torn\.jpg: this image cannot be read"):
         Slide.open(torn, cache=cache)
-    assert list((cache.root / "pyramids2").glob("*")) == []
+    assert list((cache.root / "pyramids3").glob("*")) == []
     text = tmp_path / "text.tif"
     text.write_text("this is no TIFF")
     with pytest.raises(InputError, match="no JPEG, PNG or TIFF"):

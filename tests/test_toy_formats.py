@@ -15,7 +15,7 @@ from napari_stenhance.errors import InputError
 from napari_stenhance.plugin.layer_info import KEY
 from napari_stenhance.plugin.reader import get_reader
 from napari_stenhance.running.extensions import extensions
-from napari_stenhance.section.images.image import image_suffixes, open_image
+from napari_stenhance.section.images.opening import image_suffixes, open_image
 from napari_stenhance.storage.cache import Cache
 
 SLIDES = '''

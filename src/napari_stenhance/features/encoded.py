@@ -60,7 +60,7 @@ class EncodedCrops(CropFeatures):
 
     def _key(self, *of: str) -> str:
         sizes = "+".join(f"{s:.17g}" for s in self.crops.sizes_um) + "um"
-        return "-".join([self.slide.sha256[:32], self.encoder.fingerprint(), sizes, *of])
+        return "-".join([self.slide.key, self.encoder.fingerprint(), sizes, *of])
 
     @property
     def dim(self) -> int:

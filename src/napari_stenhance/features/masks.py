@@ -52,7 +52,7 @@ def find_tissue(
     InputError
         If none is, or there is no such kind of mask.
     """
-    key = f"{slide.sha256[:32]}-{mask_version(kind)}-{grid.key()}"
+    key = f"{slide.key}-{mask_version(kind)}-{grid.key()}"
     entry = cache.entry(_KIND, key)
     with cache.lock(entry, job):
         if not cache.has(_KIND, key):

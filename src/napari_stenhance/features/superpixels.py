@@ -96,7 +96,7 @@ class TileFeatures(FeatureSource):
     def key(self) -> str:
         """Of the cache entry."""
         mask = mask_version(self.settings.tissue)
-        return f"{self.slide.sha256[:32]}-{self.fingerprint}-{mask}-{self.grid.key()}"
+        return f"{self.slide.key}-{self.fingerprint}-{mask}-{self.grid.key()}"
 
     @property
     def dim(self) -> int:

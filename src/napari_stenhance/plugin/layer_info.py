@@ -136,10 +136,7 @@ def viewer_tiles(viewer: ViewerModel) -> TileCache:
 def same_slide(one: Section | None, other: Section | None) -> bool:
     """Tell whether two sections are of one slide at one scale."""
     slides = [s.slide for s in (one, other) if s is not None and s.slide is not None]
-    return len(slides) == 2 and (slides[0].sha256, slides[0].mpp) == (
-        slides[1].sha256,
-        slides[1].mpp,
-    )
+    return len(slides) == 2 and slides[0].same_as(slides[1])
 
 
 def open_sections(viewer: ViewerModel) -> list[Section]:

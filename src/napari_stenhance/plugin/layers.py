@@ -139,7 +139,15 @@ def _slide_of(result: ResultFolder, job: Job | None) -> Section | None:
         return None
     said = result.attributes["slide"]
     try:
-        slide = Slide.open(path, name=said["name"], mpp=said["mpp"], job=job)
+        slide = Slide.open(
+            path,
+            name=said["name"],
+            mpp=said["mpp"],
+            series=said.get("series"),
+            icc=said.get("icc", True),
+            job=job,
+        )
+        same = slide.state.sha256(job) == said["sha256"]
     except InputError:
         return None
-    return Section(slide=slide) if slide.sha256 == said["sha256"] else None
+    return Section(slide=slide) if same else None

@@ -98,6 +98,7 @@ def check_root(attributes: Mapping[str, Any]) -> None:
     if "slide" in attributes:
         rows, columns = of["shape"]
         whole = whole and min(rows, columns) > 0
+        whole = whole and isinstance(of.get("series", ""), str)
     if not whole:
         raise ValueError(_NOT_THAT)
 
@@ -119,6 +120,9 @@ def describe_input(of: Slide | Section) -> dict[str, Any]:
         "slide": {
             "name": slide.name,
             "sha256": slide.sha256,
+            **({"series": slide.series} if slide.series is not None else {}),
+            **({} if slide.icc else {"icc": False}),
+            **({"conversions": list(slide.conversions)} if slide.conversions else {}),
             "shape": list(slide.shape),
             "mpp": slide.scale(),
             "mpp_source": slide.mpp_source,

@@ -79,7 +79,8 @@ def at_spots(
     import anndata as ad
 
     slide = result.attributes["slide"]
-    if section.slide is not None and section.slide.sha256 != slide["sha256"]:
+    of = section.slide
+    if of is not None and (of.sha256, of.series) != (slide["sha256"], slide.get("series")):
         msg = f"{section.name}: its slide is not the one of this result ({slide['name']})."
         raise InputError(msg)
     field = result.field(run)

@@ -213,6 +213,13 @@ class ResultFolder:
             msg = f"{self.path}: this is the result of {what} ({self.name}); choose "
             msg += f"another folder for {new['name']}."
             raise InputError(msg, option="out")
+        if any(old.get(which) != new.get(which) for which in ("series", "conversions")):
+            msg = (
+                f"{self.path}: this result was made of another image of the same file, or with "
+                "its colours converted in another way; choose another folder, or open the slide "
+                "as it was opened then."
+            )
+            raise InputError(msg, option="out")
         if old["mpp"] != new["mpp"]:
             then, now = (
                 "in pixels" if mpp is None else f"at {mpp:.12g} µm per pixel"

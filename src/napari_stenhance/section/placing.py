@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.section.formats.format import SectionFiles
-from napari_stenhance.section.images.image import image_size
+from napari_stenhance.section.images.opening import image_size
 
 INSIDE_LEAST = 0.9
 """The share of spots that must lie inside their slide."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,6 +14,7 @@ from napari_stenhance.running.job import Job
 from napari_stenhance.section.images.image import STRIP, ImageSource, Pixels
 from napari_stenhance.storage.cache import Cache, still_there
 from napari_stenhance.storage.checked import folder_of
+from napari_stenhance.storage.hashing import FileState
 from napari_stenhance.storage.pyramid import coarsen_all, create_levels, open_levels, round_pool
 from napari_stenhance.storage.reading import reading
 from napari_stenhance.storage.tiles import missing_tiles
@@ -52,9 +54,12 @@ class _Cached:
 
 
 def cached_pyramid(
-    image: ImageSource, sha256: str, cache: Cache, job: Job
+    image: ImageSource, state: FileState, cache: Cache, job: Job
 ) -> tuple[tuple[Pixels, ...], tuple[float, ...]]:
     """Open the cached pyramid of an image that has none; build it first if it is not there.
+
+    It is known by the file's state, not by its content: reading all of a file once more before it
+    is seen would take as long as decoding it, on a slow share.
 
     Returns
     -------
@@ -62,8 +67,9 @@ def cached_pyramid(
         Each level half the one before.
     downsamples : tuple of float
     """
-    # Entries of "pyramids" have no checksums.
-    kind, key = "pyramids2", "-".join(filter(None, (sha256[:32], image.part)))
+    # Entries of "pyramids" have no checksums, those of "pyramids2" are known by content.
+    what = "\n".join((state.key, image.part, *image.conversions))
+    kind, key = "pyramids3", hashlib.sha256(what.encode()).hexdigest()[:32]
     entry = cache.entry(kind, key)
     with cache.lock(entry, job):
         if not cache.has(kind, key):

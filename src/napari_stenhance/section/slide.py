@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.running.job import Job
-from napari_stenhance.section.images.image import Pixels, open_image
+from napari_stenhance.section.images.image import OtherImage, Pixels
+from napari_stenhance.section.images.opening import open_image
 from napari_stenhance.section.pyramids import cached_pyramid
 from napari_stenhance.section.resample import area_average, area_weights
 from napari_stenhance.section.scale import check_mpp
 from napari_stenhance.storage.cache import Cache
-from napari_stenhance.storage.hashing import file_hash
+from napari_stenhance.storage.hashing import FileState
 
 if TYPE_CHECKING:
     import dask.array as da
@@ -43,24 +45,36 @@ class Slide:
         (y, x, 3) uint8, from full resolution down; each is read where it is sliced.
     downsamples : tuple of float
         Full-resolution pixels for each pixel of a level.
-    sha256 : str
-        Of the file's content.
+    state : FileState
+        Of the file when it was opened; what its content's hash is asked of.
     mpp : float or None
         Micrometres per pixel of the full-resolution level; None if nobody knows.
     mpp_source : str
         Where `mpp` comes from, in words; "inferred …" where it was not stated.
     doubts : tuple of str
         What the file states about the image and was not believed, or was guessed.
+    series : str, optional
+        Which image of the file was chosen; None if it is the file's slide.
+    icc : bool
+        Colours were to be converted to sRGB.
+    conversions : tuple of str
+        What was done to samples that are no 8-bit RGB on white, in words.
+    others : tuple of OtherImage
+        What else the file holds: label, macro, other scans.
     """
 
     path: Path
     name: str
     pixels: tuple[Pixels, ...]
     downsamples: tuple[float, ...]
-    sha256: str
+    state: FileState
     mpp: float | None
     mpp_source: str
     doubts: tuple[str, ...] = ()
+    series: str | None = None
+    icc: bool = True
+    conversions: tuple[str, ...] = ()
+    others: tuple[OtherImage, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse a scale that cannot be right."""
@@ -79,10 +93,14 @@ class Slide:
         *,
         mpp: float | None = None,
         name: str | None = None,
+        series: str | None = None,
+        icc: bool = True,
         cache: Cache | None = None,
         job: Job | None = None,
     ) -> Slide:
-        """Open a JPEG, PNG or TIFF; one without a pyramid gets it, once, in the cache.
+        """Open an image; one without a pyramid gets it, once, in the cache.
+
+        Of a file with a pyramid only headers are read: its content's hash waits until it is asked.
 
         Parameters
         ----------
@@ -92,40 +110,90 @@ class Slide:
             Micrometres per pixel, if the file does not say or is wrong.
         name : str, optional
             What to call the slide; by default the file's name without its suffix.
+        series : str, optional
+            The name of another image of the file than its slide.
+        icc : bool
+            Convert colours to sRGB by the profile that the file holds.
         cache : Cache, optional
-            Where pyramids lie; by default the user's.
+            Where pyramids and hashes lie; by default the user's.
         job : Job, optional
-            Receives the progress of reading a file that was not seen before, and of building a
-            pyramid.
+            Receives the progress of building a pyramid.
 
         Raises
         ------
         InputError
-            If the file is missing, is no image that can be read, or `mpp` is absurd.
+            If the file is missing, is no image that can be read, holds no such series, or `mpp` is
+            absurd.
         Cancelled
             If the job was cancelled.
         """
         cache, job = cache or Cache.default(), job or Job()
-        image = open_image(Path(path))
-        sha256 = file_hash(image.path, cache, job)
+        image = open_image(Path(path), series, icc=icc)
+        state = FileState.of(image.path, cache)
         pixels, downsamples = image.levels, image.downsamples
         if not pixels:
-            pixels, downsamples = cached_pyramid(image, sha256, cache, job)
-        name = name or image.path.stem
+            pixels, downsamples = cached_pyramid(image, state, cache, job)
         slide = cls(
-            image.path, name, pixels, downsamples, sha256, None, "unknown", doubts=image.doubts
+            image.path,
+            name or image.path.stem,
+            pixels,
+            downsamples,
+            state,
+            None,
+            "unknown",
+            doubts=image.doubts,
+            series=series,
+            icc=icc,
+            conversions=image.conversions,
+            others=image.others,
         )
         if mpp is not None:
             return slide.with_mpp(mpp, "given")
         return slide if image.mpp is None else slide.with_mpp(image.mpp, image.mpp_source)
+
+    @property
+    def sha256(self) -> str:
+        """Of the file's content; read when it is first asked for, unless the cache knows it.
+
+        Raises
+        ------
+        InputError
+            If the file is gone, or is no longer what was opened.
+        """
+        return self.state.sha256()
+
+    @property
+    def key(self) -> str:
+        """What the pixels are known by in the cache."""
+        chosen = [self.series or "", *self.conversions]
+        more = hashlib.sha256("\n".join(chosen).encode()).hexdigest()[:8] if any(chosen) else ""
+        return "-".join(filter(None, (self.sha256[:32], more)))
+
+    def identity(self) -> dict[str, Any]:
+        """Return what decides the pixels: the hash, and what was chosen or converted."""
+        return {
+            "slide_sha256": self.sha256,
+            **({"slide_series": self.series} if self.series is not None else {}),
+            **({"slide_conversions": list(self.conversions)} if self.conversions else {}),
+        }
+
+    def same_as(self, other: Slide) -> bool:
+        """Tell whether another slide shows the same image at the same scale, without reading it."""
+        return (self.state, self.series, self.conversions, self.mpp) == (
+            other.state,
+            other.series,
+            other.conversions,
+            other.mpp,
+        )
 
     @cached_property
     def levels(self) -> tuple[da.Array, ...]:
         """The pyramid as dask arrays, for what computes lazily."""
         import dask.array as da
 
+        token = f"{self.state.key}-{self.series}-{'-'.join(self.conversions)}"
         return tuple(
-            da.from_array(level, chunks=level.chunks, name=f"{self.sha256}-{n}", asarray=False)
+            da.from_array(level, chunks=level.chunks, name=f"{token}-{n}", asarray=False)
             for n, level in enumerate(self.pixels)
         )
 

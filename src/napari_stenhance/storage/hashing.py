@@ -7,6 +7,8 @@ import hashlib
 import json
 import re
 import time
+import zlib
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from napari_stenhance.errors import InputError
@@ -16,9 +18,78 @@ from napari_stenhance.storage.cache import Cache
 from napari_stenhance.storage.reading import reading
 
 _STEP = 4 * 2**20
+_END = 2**16
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _SETTLED_NS = 2 * 10**9
 """A change within the grain of a file system's clock would leave the time as it was."""
+
+
+@dataclass(frozen=True)
+class FileState:
+    """What tells, without reading a file, whether it is still the one that was opened.
+
+    Attributes
+    ----------
+    path : str
+        Without links.
+    size : int
+        In bytes.
+    mtime_ns : int
+        Of its last change.
+    ends : int
+        Checksum of its first and its last 64 KB: a clock may be coarse.
+    cache : Cache
+        Where hashes are kept.
+    """
+
+    path: str
+    size: int
+    mtime_ns: int
+    ends: int
+    cache: Cache = field(compare=False, repr=False)
+
+    @classmethod
+    def of(cls, path: Path, cache: Cache) -> FileState:
+        """Look at a file.
+
+        Raises
+        ------
+        InputError
+            If it cannot be read.
+        """
+        state = _state_of(path)
+        size = int(state["size"])
+        with reading(path), path.open("rb") as file:
+            ends = zlib.crc32(file.read(_END))
+            file.seek(max(size - _END, 0))
+            ends = zlib.crc32(file.read(_END), ends)
+        return cls(str(state["path"]), size, int(state["mtime_ns"]), ends, cache)
+
+    @property
+    def key(self) -> str:
+        """The state in a word."""
+        return hashlib.sha256(
+            json.dumps([self.path, self.size, self.mtime_ns, self.ends]).encode()
+        ).hexdigest()[:32]
+
+    def sha256(self, job: Job | None = None) -> str:
+        """Return the SHA-256 of the file's content; all of it is read, unless the cache knows it.
+
+        Raises
+        ------
+        InputError
+            If it is gone, or changed since.
+        Cancelled
+            If the job was cancelled.
+        """
+        known: str | None = vars(self).get("_sha256")
+        if known is None:
+            known = file_hash(Path(self.path), self.cache, job)
+            if FileState.of(Path(self.path), self.cache) != self:
+                msg = f"{self.path}: this file has changed since it was opened; open it again."
+                raise InputError(msg)
+            object.__setattr__(self, "_sha256", known)
+        return known
 
 
 def file_hash(path: Path, cache: Cache | None = None, job: Job | None = None) -> str:

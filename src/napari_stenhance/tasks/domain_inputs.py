@@ -92,7 +92,7 @@ class SpotsInput:
         slide = self.section.slide
         return {
             "name": self.section.name,
-            "slide_sha256": None if slide is None else slide.sha256,
+            **({"slide_sha256": None} if slide is None else slide.identity()),
             "mpp": self.section.mpp,
             "spots_sha256": counts_hash(self.section),
         }

@@ -183,7 +183,7 @@ def _identity(
         "seed": options.seed,
         "spots": {
             "name": section.name,
-            "slide_sha256": None if slide is None else slide.sha256,
+            **({"slide_sha256": None} if slide is None else slide.identity()),
             "mpp": section.mpp,
             "spots_sha256": counts_hash(section),
         },

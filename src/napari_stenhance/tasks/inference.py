@@ -103,6 +103,9 @@ def open_for(
         opened.need_spots()
     if slide:
         opened.need_slide().scale()
+    if opened.slide is not None:
+        # Results are known by it, caches too: what takes a while is shown here.
+        opened.slide.state.sha256(job)
     return opened
 
 

@@ -197,7 +197,7 @@ def _identity(
         "learned_from": [
             {
                 "name": s.name,
-                "slide_sha256": s.need_slide().sha256,
+                **s.need_slide().identity(),
                 "mpp": s.need_slide().scale(),
                 "spots_sha256": counts_hash(s),
                 **({} if s.library is None else {"imputed": True}),

@@ -27,7 +27,7 @@ from napari_stenhance.plugin.scene import add_layers
 from napari_stenhance.plugin.widgets.follow import follow_layers
 from napari_stenhance.plugin.widgets.run_bar import RunBar
 from napari_stenhance.section.formats.format import section_formats
-from napari_stenhance.section.images.image import image_suffixes
+from napari_stenhance.section.images.opening import image_suffixes
 from napari_stenhance.section.section import Section
 from napari_stenhance.tasks.info import describe_result, describe_section
 

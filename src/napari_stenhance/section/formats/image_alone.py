@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from napari_stenhance.section.formats.format import SectionFormat, SlideFile
-from napari_stenhance.section.images.image import image_suffixes
+from napari_stenhance.section.images.opening import image_suffixes
 
 
 def _recognise(path: Path) -> bool:

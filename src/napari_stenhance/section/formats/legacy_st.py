@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.section.formats.format import SectionFiles, SectionFormat, names_in
-from napari_stenhance.section.images.image import image_suffixes
+from napari_stenhance.section.images.opening import image_suffixes
 from napari_stenhance.section.tables.claims import LINE_MOST, opened_text, read_positions_text
 from napari_stenhance.storage.reading import reading
 

@@ -1,4 +1,4 @@
-"""What an opened image gives, what a format of images says of itself, and the door to both."""
+"""What an opened image gives, and what a format of images says of itself."""
 
 from __future__ import annotations
 
@@ -7,17 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from napari_stenhance.errors import InputError
-from napari_stenhance.running.extensions import extensions
-from napari_stenhance.storage.reading import reading
-
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
 STRIP = 512
 """Rows of a strip of a decoded image."""
-_START = 64
 
 
 class Pixels(Protocol):
@@ -35,8 +30,27 @@ class Pixels(Protocol):
 
 
 @dataclass(frozen=True)
+class OtherImage:
+    """An image of a file that is not its slide: a label, a macro, another scan.
+
+    Attributes
+    ----------
+    name : str
+        No other image of the file has it.
+    shape : tuple of int
+        Height and width in pixels.
+    open : callable
+        Opens it; raises `InputError` if it cannot be a slide.
+    """
+
+    name: str
+    shape: tuple[int, int]
+    open: Callable[[], ImageSource]
+
+
+@dataclass(frozen=True)
 class ImageSource:
-    """The one image of a file that is the slide, chosen once: whatever is said here is of it.
+    """One image of a file, chosen once, by default its slide: whatever is said here is of it.
 
     Attributes
     ----------
@@ -58,6 +72,13 @@ class ImageSource:
         Where in the file, in words.
     doubts : tuple of str
         What was guessed or not believed.
+    conversions : tuple of str
+        What was done to samples that are no 8-bit RGB on white, in words; part of what identifies
+        the pixels.
+    profile : bytes, optional
+        The ICC profile of the colours, as the file holds it; levels and strips do not apply it.
+    others : tuple of OtherImage
+        What else the file holds.
     close : callable
         Lets go of the file; levels can then not be read any more.
     """
@@ -71,6 +92,9 @@ class ImageSource:
     mpp: float | None = None
     mpp_source: str = "the file's metadata"
     doubts: tuple[str, ...] = ()
+    conversions: tuple[str, ...] = ()
+    profile: bytes | None = None
+    others: tuple[OtherImage, ...] = ()
     close: Callable[[], None] = lambda: None
 
 
@@ -98,51 +122,3 @@ class ImageFormat:
     recognise: Callable[[Path, bytes], bool]
     open: Callable[[Path], ImageSource]
     order: int = 50
-
-
-def image_formats() -> tuple[ImageFormat, ...]:
-    """List the formats of images in the order in which they are asked."""
-    found = extensions("napari_stenhance.section.images", "FORMAT")
-    return tuple(sorted(found, key=lambda one: one.order))
-
-
-def image_suffixes() -> tuple[str, ...]:
-    """List what names of images end with, in small letters, as in ".jpg"."""
-    return tuple(suffix for one in image_formats() for suffix in one.suffixes)
-
-
-def open_image(path: Path) -> ImageSource:
-    """Open the image of a file; its pixels are read when they are asked for.
-
-    Raises
-    ------
-    InputError
-        If it is missing, or no image that can be read.
-    """
-    if not path.is_file():
-        msg = f"{path}: there is no such image file."
-        raise InputError(msg)
-    with reading(path), path.open("rb") as file:
-        start = file.read(_START)
-    for one in image_formats():
-        if one.recognise(path, start):
-            return one.open(path)
-    *names, last = (one.name for one in image_formats())
-    msg = (
-        f"{path}: this image cannot be read (it is no {', '.join(names)} or {last}); export it "
-        "again."
-    )
-    raise InputError(msg)
-
-
-def image_size(path: Path) -> tuple[int, int]:
-    """Read the (height, width) in pixels of the image that `open_image` opens.
-
-    Raises
-    ------
-    InputError
-        If it is missing, or no image that can be read.
-    """
-    image = open_image(path)
-    image.close()
-    return image.shape

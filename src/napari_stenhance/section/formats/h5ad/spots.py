@@ -15,7 +15,7 @@ import scipy.sparse as sp
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.section.formats.format import SectionFiles, shares_stem
-from napari_stenhance.section.images.image import image_suffixes
+from napari_stenhance.section.images.opening import image_suffixes
 from napari_stenhance.section.spots import are_whole, positions_px
 from napari_stenhance.section.stated import find_mpp
 from napari_stenhance.section.tables.counts import check_sparse, checked_counts

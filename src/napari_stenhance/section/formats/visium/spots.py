@@ -29,7 +29,7 @@ from napari_stenhance.section.formats.visium.tables import (
     read_positions,
 )
 from napari_stenhance.section.formats.visium.tenx import read_matrix
-from napari_stenhance.section.images.image import image_size, image_suffixes
+from napari_stenhance.section.images.opening import image_size, image_suffixes
 from napari_stenhance.section.spots import VISIUM_DIAMETER_UM, VISIUM_PITCH_UM, visium_pitch_px
 
 if TYPE_CHECKING:

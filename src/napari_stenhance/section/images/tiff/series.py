@@ -63,6 +63,7 @@ def _opened(path: Path, file: TiffReader) -> ImageSource:
         downsamples=tuple(_downsample(height / level.shape[0]) for level in levels),
         mpp=mpp,
         doubts=doubts,
+        profile=series.keyframe.iccprofile,
         close=file.close,
     )
 

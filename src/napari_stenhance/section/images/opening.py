@@ -1,0 +1,87 @@
+"""The door to images: which format a file is, and which of its images is opened."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from napari_stenhance.errors import InputError
+from napari_stenhance.running.extensions import extensions
+from napari_stenhance.section.images.image import ImageFormat, ImageSource
+from napari_stenhance.section.images.profile import in_srgb
+from napari_stenhance.storage.reading import reading
+
+_START = 64
+
+
+def image_formats() -> tuple[ImageFormat, ...]:
+    """List the formats of images in the order in which they are asked."""
+    found = extensions("napari_stenhance.section.images", "FORMAT")
+    return tuple(sorted(found, key=lambda one: one.order))
+
+
+def image_suffixes() -> tuple[str, ...]:
+    """List what names of images end with, in small letters, as in ".jpg"."""
+    return tuple(suffix for one in image_formats() for suffix in one.suffixes)
+
+
+def open_image(path: Path, series: str | None = None, *, icc: bool = True) -> ImageSource:
+    """Open an image of a file; its pixels are read when they are asked for.
+
+    Parameters
+    ----------
+    path : Path
+    series : str, optional
+        The name of another image of the file than its slide.
+    icc : bool
+        Convert colours to sRGB by the profile that the file holds.
+
+    Raises
+    ------
+    InputError
+        If it is missing, no image that can be read, or holds none of that name.
+    """
+    if not path.is_file():
+        msg = f"{path}: there is no such image file."
+        raise InputError(msg)
+    with reading(path), path.open("rb") as file:
+        start = file.read(_START)
+    image = _known(path, start).open(path)
+    if series is not None:
+        image = _another(image, series)
+    return in_srgb(image) if icc and image.profile is not None else image
+
+
+def _known(path: Path, start: bytes) -> ImageFormat:
+    for one in image_formats():
+        if one.recognise(path, start):
+            return one
+    *names, last = (one.name for one in image_formats())
+    msg = (
+        f"{path}: this image cannot be read (it is no {', '.join(names)} or {last}); export it "
+        "again."
+    )
+    raise InputError(msg)
+
+
+def _another(image: ImageSource, series: str) -> ImageSource:
+    for other in image.others:
+        if other.name == series:
+            return replace(other.open(), others=())
+    names = ", ".join(other.name for other in image.others)
+    there = f"beside its slide it holds {names}" if names else "its slide is the only one"
+    msg = f"{image.path}: this file holds no image {series!r}; {there}."
+    raise InputError(msg, option="series")
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Read the (height, width) in pixels of the image that `open_image` opens.
+
+    Raises
+    ------
+    InputError
+        If it is missing, or no image that can be read.
+    """
+    image = open_image(path)
+    image.close()
+    return image.shape
