@@ -17,6 +17,7 @@ _FORKING = """
 import json, os, sys
 sys.path.insert(0, sys.argv[1])
 import hdf5_walk
+hdf5_walk._SECONDS = float(sys.argv[2])
 for line in sys.stdin:
     number, *arguments = json.loads(line)
     print(f"\\0{number}", flush=True)
@@ -35,11 +36,12 @@ class Forking:
 
     DEVNULL, PIPE, TimeoutExpired = subprocess.DEVNULL, subprocess.PIPE, subprocess.TimeoutExpired
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: float = 5.0) -> None:
+        """Give each fork so much of the processor."""
         folder = str(Path(hdf5.__file__).parent)
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
         self._process: Any = subprocess.Popen(
-            [sys.executable, "-P", "-c", _FORKING, folder], **pipes
+            [sys.executable, "-P", "-c", _FORKING, folder, str(seconds)], **pipes
         )
         self._lock, self._number = threading.Lock(), 0
 
