@@ -16,7 +16,6 @@ import argparse
 import contextlib
 import faulthandler
 import importlib
-import multiprocessing as mp
 import os
 import shutil
 import sys
@@ -35,6 +34,7 @@ from typing import Any
 import numpy as np
 import psutil
 
+from forked import context
 from fuzz_damage import Target, damaged
 from fuzz_hdf5 import Forking
 from napari_stenhance.section.tables import hdf5
@@ -211,10 +211,10 @@ def run(
 def _until_death(
     name: str, seeds: Sequence[int], base: Path, bases: Path, modules: Sequence[str]
 ) -> Iterator[Outcome]:
-    context = _context()
-    ours, theirs = context.Pipe()
+    forks = context()
+    ours, theirs = forks.Pipe()
     given = (theirs, name, seeds, base, bases, modules)
-    process = context.Process(target=_serve, args=given, daemon=True)
+    process = forks.Process(target=_serve, args=given, daemon=True)
     process.start()
     theirs.close()
     watched = psutil.Process(process.pid)
@@ -279,17 +279,6 @@ def _noise(base: Path) -> str:
     printed = (base / "noise").read_text(errors="replace")
     at = printed.find("Fatal Python error")
     return "\n    ".join(printed[at:].splitlines()[:14] if at >= 0 else printed.splitlines()[-4:])
-
-
-def _context() -> Any:
-    if "forkserver" not in mp.get_all_start_methods():
-        return mp.get_context("spawn")
-    context = mp.get_context("forkserver")
-    # Python 3.11 forgets sys.path there.
-    paths = [str(Path(__file__).parent), *sys.path]
-    os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(filter(None, paths)))
-    context.set_forkserver_preload(["__main__", *MODULES])
-    return context
 
 
 def campaign(names: Sequence[str], cases: int, first: int, jobs: int, bases: Path) -> list[Outcome]:

@@ -49,7 +49,8 @@ class Forking:
         """Give what follows the program's name to a fork, and return what it prints."""
         with self._lock:
             self._number += 1
-            asked = [self._number, *command[3:]]
+            # That process stands where the tests began.
+            asked = [self._number, str(Path(command[3]).absolute()), *command[4:]]
             self._process.stdin.write(json.dumps(asked).encode() + b"\n")
             self._process.stdin.flush()
             lines = iter(self._process.stdout.readline, b"")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-import subprocess
 import sys
 import warnings
 from collections.abc import Callable
@@ -20,6 +19,7 @@ import tifffile
 
 import napari_stenhance as st
 from conftest import MPP, make_slide_pixels
+from forked import COMMAND, Program
 from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.running.job import Event, Progress
 from napari_stenhance.tasks.enhance import EnhanceOptions, enhance
@@ -242,50 +242,24 @@ def test_no_permission(folder: Path) -> None:
     assert "this cannot be written" in error
 
 
-def _only_small_files() -> None:
-    """Let writes of more than 200 kB fail, as they do on a full disk."""
-    import resource
-    import signal
-
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
-
-
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows limits no sizes of files")
 def test_a_full_disk(folder: Path, tmp_path: Path) -> None:
     """The failure is the system's own: a limit on the size of files."""
-    out = tmp_path / "r.stenhance.zarr"
-    code = "from napari_stenhance.cli import main; main()"
-    env = {**os.environ, "STENHANCE_CACHE": str(tmp_path / "cache")}
-    command = [sys.executable, "-c", code, "enhance", folder, "--out", out,
-               "--device", "cpu", "--epochs", "1"]  # fmt: skip
-    ran = subprocess.run(
-        command,
-        # Python would write truncated bytecode, and fail with it ever after.
-        env={**env, "PYTHONDONTWRITEBYTECODE": "1"},
-        preexec_fn=_only_small_files,
-        check=False,
-        capture_output=True,
-        text=True,
-    )
-    assert ran.returncode == 2, ran.stderr
-    assert "Traceback" not in ran.stderr
-    errors = [line for line in ran.stderr.splitlines() if line.startswith("Error:")]
+    command = ("enhance", folder, "--out", tmp_path / "r.stenhance.zarr", "--device", "cpu",
+               "--epochs", "1")  # fmt: skip
+    given = {"words": tmp_path / "words", "environment": {"STENHANCE_CACHE": str(tmp_path / "c")}}
+    with Program(COMMAND, *command, largest_file=200_000, **given) as program:
+        assert program.wait() == 2, program.stderr
+        assert "Traceback" not in program.stderr
+        errors = [line for line in program.stderr.splitlines() if line.startswith("Error:")]
     assert len(errors) == 1
     assert "cannot be written" in errors[0]
     assert os.strerror(errno.EFBIG) in errors[0]
     # With room, the same command ends well.
-    ran = subprocess.run(
-        command,
-        env=env,
-        check=False,
-        capture_output=True,
-        text=True,
-    )
-    assert ran.returncode == 0, ran.stderr
+    with Program(COMMAND, *command, **given) as program:
+        assert program.wait() == 0, program.stderr
 
 
-@pytest.mark.parametrize("kind", ["pyramids3", "features2"])
 def test_a_cache_that_is_deleted_in_mid_run(kind: str, folder: Path, tmp_path: Path) -> None:
     cache = st.Cache(tmp_path / "cache")
     when = {"pyramids3": "Extracting", "features2": "Predicting"}[kind]
