@@ -86,7 +86,7 @@ class _Counting:
 
 
 def panning(path: Path) -> tuple[int, int]:
-    """Pan over the slide at full resolution; return the tiles that came into view, and were read."""
+    """Pan at full resolution; return how many tiles came into view, and how many were read."""
     from dataclasses import replace
 
     import napari
