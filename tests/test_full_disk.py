@@ -86,7 +86,7 @@ def _plain(node: h5py.Group | h5py.Dataset) -> Any:
 
 
 def test_a_model_that_cannot_be_saved_is_kept(
-    section_files: list[Path], session_cache: st.Cache, tmp_path: Path
+    small: Path, session_cache: st.Cache, tmp_path: Path
 ) -> None:
     """No room for it in the result: a file lies where the folder of models would be made."""
     out = tmp_path / "r.stenhance.zarr"
@@ -99,7 +99,7 @@ def test_a_model_that_cannot_be_saved_is_kept(
             models.touch()
 
     options = EnhanceOptions(
-        sections=section_files[0], out=out, epochs=2, genes="hvg:5", device="cpu"
+        sections=small / "one.h5ad", out=out, epochs=2, genes="hvg:5", device="cpu"
     )
     with pytest.raises(InputError) as failed:
         enhance(options, st.Job(listener=listen), session_cache)
@@ -121,11 +121,11 @@ def test_a_model_that_cannot_be_saved_is_kept(
 
 
 def test_what_train_cannot_save_is_kept(
-    section_files: list[Path], session_cache: st.Cache, tmp_path: Path
+    small: Path, session_cache: st.Cache, tmp_path: Path
 ) -> None:
     (tmp_path / "place").touch()
     options = TrainOptions(
-        sections=section_files[0], out=tmp_path / "place" / "m", epochs=1, genes="hvg:6",
+        sections=small / "one.h5ad", out=tmp_path / "place" / "m", epochs=1, genes="hvg:6",
         device="cpu",
     )  # fmt: skip
     with pytest.raises(InputError, match=r"cannot be written .* the trained model is kept in"):

@@ -224,12 +224,12 @@ def test_waiting_for_the_cache_is_said_once_and_can_be_cancelled(tmp_path: Path)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C cannot be sent to one process")
-def test_ctrl_c_ends_the_wait_within_a_second(section_files: list[Path], tmp_path: Path) -> None:
+def test_ctrl_c_ends_the_wait_within_a_second(small: Path, tmp_path: Path) -> None:
     cache = tmp_path / "cache"
-    Slide.open(section_files[0].parent / "one_he.jpg", cache=Cache(tmp_path / "other"))
+    Slide.open(small / "one_he.jpg", cache=Cache(tmp_path / "other"))
     (known,) = (tmp_path / "other" / "pyramids3").iterdir()
     entry = Cache(cache).entry("pyramids3", known.name)
-    command = ("enhance", section_files[0], "--out", tmp_path / "r", "--device", "cpu")
+    command = ("enhance", small / "one.h5ad", "--out", tmp_path / "r", "--device", "cpu")
     with Program(HOLD_CACHE, cache, entry, words=tmp_path / "other") as other:
         other.wait_until_said("held")
         here = {"STENHANCE_CACHE": str(cache)}
