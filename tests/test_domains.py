@@ -227,7 +227,7 @@ def test_again_gives_the_same_bytes_and_a_killed_run_is_replaced(
 
 
 def test_a_folder_that_is_not_ours_and_other_bad_input(
-    found: tuple[Path, Path], section_files: list[Path], tmp_path: Path
+    found: tuple[Path, Path], small_files: list[Path], tmp_path: Path
 ) -> None:
     section, out = found
     theirs = tmp_path / "theirs"
@@ -244,7 +244,7 @@ def test_a_folder_that_is_not_ours_and_other_bad_input(
     new = tmp_path / "new.stenhance.zarr"
     assert "2 to 255" in sentence(section, "--out", new, "--n-domains", 1)
     assert "too few" in sentence(section, "--out", new, "--n-domains", 200)
-    assert "result of spots without a slide (bands)" in sentence(section_files[0], "--out", out)
+    assert "result of spots without a slide (bands)" in sentence(small_files[0], "--out", out)
     assert "no run in this result is complete" in sentence(out)
     assert "together" in sentence(section, out, "--out", new)
     logged = banded()
@@ -311,10 +311,10 @@ def test_several_sections_share_names_and_colours(tmp_path: Path) -> None:
 
 
 def test_a_section_with_its_slide_lies_on_the_grid_of_genes(
-    section_files: list[Path], tmp_path: Path
+    small_files: list[Path], tmp_path: Path
 ) -> None:
-    (result,) = find(section_files[0], out=tmp_path / "r", n_domains=3)
-    slide = open_section(section_files[0]).need_slide()
+    (result,) = find(small_files[0], out=tmp_path / "r", n_domains=3)
+    slide = open_section(small_files[0]).need_slide()
     assert result.grid == Grid.over(slide, 8.0)
     assert result.result.has_slide
     assert result.result.slide_path() is not None
@@ -355,10 +355,10 @@ def _write_field(
 
 
 def test_superpixels_of_a_field(
-    section_files: list[Path], tmp_path: Path, session_cache: Cache
+    small_files: list[Path], tmp_path: Path, session_cache: Cache
 ) -> None:
     out = tmp_path / "one.stenhance.zarr"
-    result = _write_field(out, open_section(section_files[0]), session_cache)
+    result = _write_field(out, open_section(small_files[0]), session_cache)
     ran = run("domains", out, "--n-domains", 3, *QUICK)
     assert "superpixels" in ran.stdout
     (domains,) = domain_runs(ResultFolder.open(out))
@@ -378,7 +378,7 @@ def test_superpixels_of_a_field(
     edited = edit_domains(EditDomainsOptions(out, merge="3=1"))
     assert edited.summary().loc["Domain 1", "superpixels"] == np.isin(pixels, (1, 3)).sum()
     # Spots of the same section go beside it.
-    (spots,) = find(section_files[0], out=out, n_domains=3)
+    (spots,) = find(small_files[0], out=out, n_domains=3)
     assert spots.name == "stamgc-robust-2"
     assert len(domain_runs(ResultFolder.open(out))) == 3
 
