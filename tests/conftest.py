@@ -203,6 +203,14 @@ def small_files(small: Path) -> list[Path]:
 
 
 @pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory, session_cache: Cache) -> Path:
+    """A tiny result with everything that results hold."""
+    from tiny_result import make_result
+
+    return make_result(tmp_path_factory.mktemp("tiny"), session_cache)
+
+
+@pytest.fixture(scope="session")
 def long(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A section of 3.2 × 0.3 mm: two tiles with a fifth of what the first alone could hold."""
     folder = tmp_path_factory.mktemp("long")
