@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 STRIP = 512
 """Rows of a strip of a decoded image."""
+DEPTHS = (8, 10, 12, 14, 16)
+"""Bits of cameras and scanners, whose samples may lie in 16."""
 
 
 class Pixels(Protocol):

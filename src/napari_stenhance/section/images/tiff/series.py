@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_stenhance.section.images.image import STRIP, ImageSource
+from napari_stenhance.section.images.image import STRIP, ImageSource, Pixels
 from napari_stenhance.section.images.tiff.scale import stated_mpp
-from napari_stenhance.section.images.tiff.tiles import TiffLevel, TiffReader
+from napari_stenhance.section.images.tiff.tiles import TiffReader, levels_of
 from napari_stenhance.storage.reading import reading
 
 # What it logs would stand above our sentence where nobody listens.
@@ -48,11 +48,7 @@ def _opened(path: Path, file: TiffReader) -> ImageSource:
         series = _slide_of(file.tif)
         mpp, doubts = stated_mpp(file.tif, series)
     with reading(path, "the image", "copy it again, or export it as 8-bit RGB"):
-        levels = tuple(TiffLevel(file, level) for level in series.levels)
-        if len(levels) == 1:
-            levels[0].check_whole()
-    if alike := sum(n for axis, n in zip(series.axes, series.shape, strict=True) if axis in "IQ"):
-        doubts = (*doubts, f"The image has {alike} pages of one size; the first is the slide.")
+        levels, colours = levels_of(file, series)
     height, width = levels[0].shape[:2]
     return ImageSource(
         path,
@@ -62,8 +58,9 @@ def _opened(path: Path, file: TiffReader) -> ImageSource:
         levels=levels if len(levels) > 1 else (),
         downsamples=tuple(_downsample(height / level.shape[0]) for level in levels),
         mpp=mpp,
-        doubts=doubts,
-        profile=series.keyframe.iccprofile,
+        doubts=(*doubts, *colours.doubts),
+        conversions=colours.conversions,
+        profile=colours.profile,
         close=file.close,
     )
 
@@ -119,6 +116,6 @@ def _downsample(ratio: float) -> float:
     return float(whole) if abs(ratio / whole - 1) < 0.01 else ratio
 
 
-def _strips(level: TiffLevel) -> Iterator[NDArray[np.uint8]]:
+def _strips(level: Pixels) -> Iterator[NDArray[np.uint8]]:
     for top in range(0, level.shape[0], STRIP):
         yield level[top : top + STRIP, :]
