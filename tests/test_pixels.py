@@ -757,7 +757,7 @@ def test_a_jpeg_of_cmyk(tmp_path: Path) -> None:
 def _holed(content: bytes) -> bytes:
     # No code of JPEG is all ones.
     half = len(content) // 2
-    return content[:half] + b"\xff\x00" * 200 + content[half + 400 :]
+    return content[:half] + b"\xff\x00" * 900 + content[half + 1800 :]
 
 
 @pytest.mark.parametrize("format_", ["jpeg", "png"])
