@@ -16,11 +16,10 @@ from napari_stenhance.tasks.options import (
     Help,
     Image,
     Learned,
-    Mpp,
-    Options,
     Outs,
     RegionFile,
     Seed,
+    SlideOptions,
 )
 from napari_stenhance.tasks.training import (
     Crops,
@@ -42,7 +41,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class EnhanceOptions(Options):
+class EnhanceOptions(SlideOptions):
     """Options of `enhance`; sections may also be `Section` objects, the region a `Region`."""
 
     sections: Learned
@@ -71,7 +70,6 @@ class EnhanceOptions(Options):
     tissue: Tissue = "density"
     preset: Preset = "robust"
     epochs: Epochs = None
-    mpp: Mpp = None
     image: Image = None
     device: Device = "auto"
     seed: Seed = 0
@@ -111,8 +109,7 @@ def enhance_runs(
     lesson = open_lesson(options, job, cache)
     _check_lattice(options, lesson)
     slides = [
-        open_for(s, options.mpp, spots=False, slide=True, cache=cache, job=job)
-        for s in options.predict
+        open_for(s, options, spots=False, slide=True, cache=cache, job=job) for s in options.predict
     ] or lesson.sections
     write: tuple[str, ...] = ()
     if options.write:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from napari_stenhance.errors import InputError
 from napari_stenhance.results.export_format import export_table, export_titles
 from napari_stenhance.running.job import Job
-from napari_stenhance.tasks.options import SECTION, Help, Mpp, Options
+from napari_stenhance.tasks.options import SECTION, Help, SlideOptions
 
 if TYPE_CHECKING:
     import anndata as ad
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class ExportOptions(Options):
+class ExportOptions(SlideOptions):
     """Options of `export`; the section may also be a `Section` object."""
 
     result: Annotated[Path, Help("The result to export from.", positional=True, takes=("Result",))]
@@ -44,7 +44,6 @@ class ExportOptions(Options):
         ),
     ] = ()
     run: Annotated[str, Help("Which run; by default the newest that is complete.")] = ""
-    mpp: Mpp = None
 
 
 def export(options: ExportOptions, job: Job | None = None, cache: Cache | None = None) -> Path:
@@ -105,7 +104,7 @@ def _of_run(options: ExportOptions, result: ResultFolder, job: Job, cache: Cache
             msg = "A table of superpixels needs genes; for one of spots, name their section."
             raise InputError(msg, option="genes")
         return at_superpixels(result, run.name, genes, job)
-    section = open_for(options.at_spots, options.mpp, spots=True, slide=False, cache=cache, job=job)
+    section = open_for(options.at_spots, options, spots=True, slide=False, cache=cache, job=job)
     table = at_spots(result, run.name, section, genes)
     off = int((table.obs["superpixels"] == 0).sum())
     if off:

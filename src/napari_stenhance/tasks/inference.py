@@ -39,6 +39,7 @@ from napari_stenhance.storage.cache import Cache
 from napari_stenhance.storage.pyramid import coarsen_all, mean_pool
 from napari_stenhance.storage.tiles import missing_tiles, write_tile
 from napari_stenhance.tasks.kept_model import KeptModel
+from napari_stenhance.tasks.options import SlideOptions
 from napari_stenhance.tasks.predict_lattice import write_between
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def versions() -> dict[str, str]:
 
 def open_for(
     section: Any,
-    mpp: float | None,
+    options: SlideOptions,
     *,
     image: Path | None = None,
     spots: bool,
@@ -80,23 +81,19 @@ def open_for(
     Raises
     ------
     InputError
-        If it lacks spots, slide or scale, or an image or another scale is given to one that is open
-        already.
+        If it lacks spots, slide or scale, or an image, another scale or another series is given to
+        one that is open already.
     """
     if image is not None and isinstance(section, Section):
         msg = f"{section.name}: this section is open already; give its slide with a path to counts."
         raise InputError(msg, option="image")
-    if isinstance(section, Section) and mpp not in (None, section.mpp):
-        msg = (
-            f"{section.name}: this section is open already, with a scale of "
-            f"{section.mpp or 'unknown'} µm per pixel; give another where it is opened."
+    if isinstance(section, Section):
+        _check_open(section, options)
+        opened = section
+    else:
+        opened = open_section(
+            section, **options.opening(), image=image, spots=spots, cache=cache, job=job
         )
-        raise InputError(msg, option="mpp")
-    opened = (
-        section
-        if isinstance(section, Section)
-        else open_section(section, mpp=mpp, image=image, spots=spots, cache=cache, job=job)
-    )
     for doubt in opened.doubts:
         job.note(f"{opened.name}: {doubt}")
     if spots:
@@ -107,6 +104,26 @@ def open_for(
         # Results are known by it, caches too: what takes a while is shown here.
         opened.slide.state.sha256(job)
     return opened
+
+
+def _check_open(section: Section, options: SlideOptions) -> None:
+    """Refuse to open anew what is open already."""
+    if options.mpp not in (None, section.mpp):
+        msg = (
+            f"{section.name}: this section is open already, with a scale of "
+            f"{section.mpp or 'unknown'} µm per pixel; give another where it is opened."
+        )
+        raise InputError(msg, option="mpp")
+    slide = section.slide
+    if options.series not in (None, slide and slide.series):
+        msg = f"{section.name}: this section is open already; choose its image where it is opened."
+        raise InputError(msg, option="series")
+    if not options.icc and slide is not None and slide.icc:
+        msg = (
+            f"{section.name}: this section is open already, with its colours converted to sRGB; "
+            "say otherwise where it is opened."
+        )
+        raise InputError(msg, option="icc")
 
 
 def name_outputs(out: Path | None, names: Sequence[str]) -> list[Path]:

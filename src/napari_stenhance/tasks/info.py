@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.running.job import Job
-from napari_stenhance.tasks.options import SECTION, Help, Image, Mpp, Options
+from napari_stenhance.tasks.options import SECTION, Help, Image, SlideOptions
 
 if TYPE_CHECKING:
     from napari_stenhance.results.result import ResultFolder
     from napari_stenhance.section.section import Section
+    from napari_stenhance.section.slide import Slide
     from napari_stenhance.storage.cache import Cache
 
 
@@ -20,13 +21,12 @@ _UNSAID = "nothing says what was written"
 
 
 @dataclass(frozen=True)
-class InfoOptions(Options):
+class InfoOptions(SlideOptions):
     """Options of `info`."""
 
     path: Annotated[
         Path, Help("A section, a slide or a result.", positional=True, takes=(*SECTION, "Result"))
     ]
-    mpp: Mpp = None
     image: Image = None
     verify: Annotated[
         bool, Help("Read every file of a result, and check that it is what was written.")
@@ -54,7 +54,7 @@ def info(
     if isinstance(path, Section):
         return describe_section(path)
     return describe_section(
-        open_section(path, mpp=options.mpp, image=options.image, cache=cache, job=job)
+        open_section(path, **options.opening(), image=options.image, cache=cache, job=job)
     )
 
 
@@ -65,20 +65,7 @@ def _doubts(doubts: tuple[str, ...] | list[str]) -> list[str]:
 def describe_section(section: Section) -> tuple[str, ...]:
     """Describe a section, one fact or doubt in each line."""
     lines = [f"Section {section.name}"]
-    if section.slide is None:
-        lines.append("Slide: none")
-    else:
-        height, width = section.slide.shape
-        size = f"{width} × {height} px, {len(section.slide.levels)} levels"
-        if section.slide.mpp is None:
-            lines.append(f"Slide: {section.slide.path.name}, {size}, scale unknown")
-        else:
-            mpp = section.slide.mpp
-            lines.append(
-                f"Slide: {section.slide.path.name}, {size}, {mpp:.4g} µm per pixel "
-                f"({section.slide.mpp_source}): {width * mpp / 1000:.2f} × "
-                f"{height * mpp / 1000:.2f} mm"
-            )
+    lines += ["Slide: none"] if section.slide is None else _describe_slide(section.slide)
     if section.spots is None:
         lines.append("Spots: none")
     else:
@@ -90,6 +77,26 @@ def describe_section(section: Section) -> tuple[str, ...]:
             f"{geometry.pitch_um:g} {unit}"
         )
     return tuple(lines + _doubts(section.doubts))
+
+
+def _describe_slide(slide: Slide) -> list[str]:
+    """Describe a slide, and name what else its file holds."""
+    height, width = slide.shape
+    of = "" if slide.series is None else f"{slide.series!r} of "
+    said = f"Slide: {of}{slide.path.name}, {width} × {height} px, {len(slide.pixels)} levels"
+    if slide.mpp is None:
+        lines = [f"{said}, scale unknown"]
+    else:
+        sides = " × ".join(f"{n * slide.mpp / 1000:.2f}" for n in (width, height))
+        lines = [f"{said}, {slide.mpp:.4g} µm per pixel ({slide.mpp_source}): {sides} mm"]
+    named = [f"{o.name} ({o.shape[1]} × {o.shape[0]} px)" for o in slide.others]
+    if slide.series is not None:
+        named.insert(0, "its slide")
+    if named:
+        lines.append(f"Other images of the file: {', '.join(named)}")
+    if slide.conversions:
+        lines.append(f"Converted: {', '.join(slide.conversions)}")
+    return lines
 
 
 def verify_result(result: ResultFolder, job: Job) -> tuple[str, ...]:

@@ -125,9 +125,7 @@ def open_lesson(options: Any, job: Job, cache: Cache) -> Lesson:
     device = resolve_device(options.device)
     method = make_method(options, options.seed, device)
     rule = rule_of(options.genes or method.genes)
-    sections = tuple(
-        open_training(s, options.mpp, options.image, cache, job) for s in options.sections
-    )
+    sections = tuple(open_training(s, options, options.image, cache, job) for s in options.sections)
     features = _features(options, method, sections, device, cache)
     measured = common_genes([(s.name, list(s.need_spots().var_names)) for s in sections])
     if rule is None:

@@ -14,9 +14,8 @@ from napari_stenhance.tasks.options import (
     Help,
     Image,
     Learned,
-    Mpp,
-    Options,
     Seed,
+    SlideOptions,
 )
 from napari_stenhance.tasks.training import (
     Crops,
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class TrainOptions(Options):
+class TrainOptions(SlideOptions):
     """Options of `train`; sections may also be `Section` objects."""
 
     sections: Learned
@@ -47,7 +46,6 @@ class TrainOptions(Options):
     tissue: Tissue = "density"
     preset: Preset = "robust"
     epochs: Epochs = None
-    mpp: Mpp = None
     image: Image = None
     device: Device = "auto"
     seed: Seed = 0

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.methods.registry import method_choices, preset_choices
-from napari_stenhance.tasks.options import Help
+from napari_stenhance.tasks.options import Help, SlideOptions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -94,7 +94,7 @@ def pitch_between(sections: Sequence[Section]) -> float:
 
 
 def open_training(
-    section: Any, mpp: float | None, image: Path | None, cache: Cache, job: Job
+    section: Any, options: SlideOptions, image: Path | None, cache: Cache, job: Job
 ) -> Section:
     """Open a section to learn from.
 
@@ -106,7 +106,7 @@ def open_training(
     from napari_stenhance.section.spots import check_raw
     from napari_stenhance.tasks.inference import open_for
 
-    opened = open_for(section, mpp, image=image, spots=True, slide=True, cache=cache, job=job)
+    opened = open_for(section, options, image=image, spots=True, slide=True, cache=cache, job=job)
     if opened.library is None:
         check_raw(opened.need_spots(), opened.where)
     return opened

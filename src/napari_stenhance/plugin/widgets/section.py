@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
+    QCheckBox,
     QComboBox,
     QDoubleSpinBox,
     QFileDialog,
@@ -21,6 +23,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_stenhance.plugin.beside import beside_layer, shown_beside
 from napari_stenhance.plugin.layer_info import KEY, LayerData, layer_info, our_layers, viewer_tiles
 from napari_stenhance.plugin.layers import open_layers
 from napari_stenhance.plugin.scene import add_layers
@@ -30,12 +33,17 @@ from napari_stenhance.section.formats.format import section_formats
 from napari_stenhance.section.images.opening import image_suffixes
 from napari_stenhance.section.section import Section
 from napari_stenhance.tasks.info import describe_result, describe_section
+from napari_stenhance.tasks.options import SlideOptions
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
     from qtpy.QtGui import QDragEnterEvent, QDropEvent
 
     from napari_stenhance.results.result import ResultFolder
+    from napari_stenhance.section.slide import Slide
+
+
+_SLIDE = "the slide"
 
 
 class _DropArea(QLabel):
@@ -73,7 +81,7 @@ class SectionWidget(QWidget):
         self._path: Path | None = None
         self._image: Path | None = None
         self._opened: Section | None = None
-        self._waiting: list[tuple[Path, float | None, Path | None]] = []
+        self._waiting: list[tuple[Path, SlideOptions, Path | None]] = []
         self.drop = _DropArea(self)
         self.drop.dropped.connect(self.open)
         self.browse_folder = QPushButton("Open folder …", self)
@@ -96,8 +104,25 @@ class SectionWidget(QWidget):
         self.browse_image = QPushButton("…", self)
         self.browse_image.setToolTip("Choose the slide")
         self.browse_image.clicked.connect(self._browse_image)
+        self.series = QComboBox(self)
+        self.series.setToolTip(
+            "Which image of the slide's file is the slide, where it holds others beside it."
+        )
+        self.series.addItem(_SLIDE, None)
+        self.series.currentIndexChanged.connect(self._may_look)
+        self.look = QPushButton("Look", self)
+        self.look.setToolTip(
+            "Show this image beside the slide, not to scale: a label may name the patient."
+        )
+        self.look.setEnabled(False)
+        self.look.clicked.connect(self._look_beside)
+        self.icc = QCheckBox("as the file's profile means them", self)
+        self.icc.setToolTip("Convert colours to sRGB by the profile that the slide's file holds.")
+        self.icc.setChecked(True)
         self.again = QPushButton("Set", self)
-        self.again.setToolTip("Open the section again with this slide, at this scale")
+        self.again.setToolTip(
+            "Open the section again with this slide, at this scale, and with these colours"
+        )
         self.again.setEnabled(False)
         self.again.clicked.connect(self._open_again)
         self.shown = QComboBox(self)
@@ -106,8 +131,13 @@ class SectionWidget(QWidget):
         self.words = QPlainTextEdit(self)
         self.words.setReadOnly(True)
         self.words.setPlaceholderText("What was recognised appears here.")
-        self.run_bar = RunBar(self, {"mpp": "Scale", "image": "Image"})
+        self.run_bar = RunBar(
+            self, {"mpp": "Scale", "image": "Image", "series": "In its file", "icc": "Colours"}
+        )
         buttons, slide, scale = QHBoxLayout(), QHBoxLayout(), QHBoxLayout()
+        series = QHBoxLayout()
+        series.addWidget(self.series, 1)
+        series.addWidget(self.look)
         buttons.addWidget(self.browse_folder)
         buttons.addWidget(self.browse_file)
         slide.addWidget(self.image, 1)
@@ -116,6 +146,8 @@ class SectionWidget(QWidget):
         scale.addWidget(self.again)
         form = QFormLayout()
         form.addRow("Image", slide)
+        form.addRow("In its file", series)
+        form.addRow("Colours", self.icc)
         form.addRow("Scale", scale)
         form.addRow("Visible", self.shown)
         layout = QVBoxLayout(self)
@@ -126,42 +158,52 @@ class SectionWidget(QWidget):
         layout.addWidget(self.run_bar)
         follow_layers(self, napari_viewer, self._list_sections)
 
-    def open(self, path: Path, mpp: float | None = None, image: Path | None = None) -> None:
+    def open(
+        self, path: Path, options: SlideOptions | None = None, image: Path | None = None
+    ) -> None:
         """Open a section, a slide or a result; one after the other, if several are asked for.
 
         Parameters
         ----------
         path : Path
-        mpp : float, optional
-            Micrometres per pixel; by default what the dock says, once, else what the files say.
+        options : SlideOptions, optional
+            How its slide is opened; where it does not say, the scale that the dock says, once.
         image : Path, optional
             The slide of a section, where it does not lie beside the counts; by default what the
             dock says, once.
         """
-        mpp, image = mpp or self.mpp.value() or None, image or self._named_image()
+        options = options or SlideOptions()
+        if options.mpp is None:
+            options = replace(options, mpp=self.mpp.value() or None)
+        image = image or self._named_image()
         if self.run_bar.busy:
-            self._waiting.append((path, mpp, image))
+            self._waiting.append((path, options, image))
         else:
-            self._start(path, mpp, image, replaced=None)
+            self._start(path, options, image, replaced=None)
 
     def _open_again(self) -> None:
         """Open the section that was opened last once more, with what was set."""
         if self._path is not None and self._opened is not None and not self.run_bar.busy:
+            options = SlideOptions(
+                mpp=self.mpp.value() or None,
+                series=self.series.currentData(),
+                icc=self.icc.isChecked(),
+            )
             image = self._named_image() or self._image
-            self._start(self._path, self.mpp.value() or None, image, replaced=self._opened)
+            self._start(self._path, options, image, replaced=self._opened)
 
     def _named_image(self) -> Path | None:
         named = self.image.text().strip()
         return Path(named) if named else None
 
     def _start(
-        self, path: Path, mpp: float | None, image: Path | None, replaced: Section | None
+        self, path: Path, options: SlideOptions, image: Path | None, replaced: Section | None
     ) -> None:
         self._path, self._image = path, image
         tiles = viewer_tiles(self._viewer)
         self.run_bar.start(
             f"Opening {path.name}",
-            lambda job: open_layers(path, mpp, job, image, tiles),
+            lambda job: open_layers(path, options, job, image, tiles),
             on_done=lambda opened: self._show(*opened, replaced),
             on_end=self._open_next,
         )
@@ -179,6 +221,7 @@ class SectionWidget(QWidget):
         self.image.clear()
         self._opened = what if isinstance(what, Section) else None
         self.again.setEnabled(self._opened is not None)
+        self._list_series(None if self._opened is None else self._opened.slide)
         self.words.setPlainText("\n".join(_describe(what, layers)))
         for layer in add_layers(self._viewer, layers):
             info = layer_info(layer)
@@ -188,6 +231,37 @@ class SectionWidget(QWidget):
                     layer.add([data for data, _ in drawn], shape_type=[kind for _, kind in drawn])
         if what is not None:
             self._show_only()
+
+    def _list_series(self, slide: Slide | None) -> None:
+        """Offer what the file of a slide holds."""
+        self.series.clear()
+        self.series.addItem(_SLIDE, None)
+        if slide is None:
+            return
+        self.icc.setChecked(slide.icc)
+        names = [other.name for other in slide.others]
+        chosen = [] if slide.series is None else [slide.series]
+        for name in (*chosen, *names):
+            self.series.addItem(name, name)
+        self.series.setCurrentIndex(len(chosen))
+
+    def _may_look(self) -> None:
+        name, slide = self.series.currentData(), self._opened and self._opened.slide
+        self.look.setEnabled(name is not None and slide is not None and name != slide.series)
+
+    def _look_beside(self) -> None:
+        """Show an image of the slide's file beside it, if it is not shown."""
+        section, name = self._opened, self.series.currentData()
+        if section is None or name is None or self.run_bar.busy:
+            return
+        shown = shown_beside(self._viewer, section)
+        if name not in shown:
+            self.run_bar.start(
+                f"Opening {name}",
+                lambda job: beside_layer(section, name, len(shown), job),
+                on_done=lambda layer: add_layers(self._viewer, [layer]),
+                on_end=self._open_next,
+            )
 
     def _remove(self, section: Section) -> list[tuple[Any, str]]:
         """Remove the layers of a section; return what was drawn, in pixels of the slide."""

@@ -67,21 +67,22 @@ def _known(path: Path, start: bytes) -> ImageFormat:
 def _another(image: ImageSource, series: str) -> ImageSource:
     for other in image.others:
         if other.name == series:
-            return replace(other.open(), others=())
+            rest = tuple(one for one in image.others if one is not other)
+            return replace(other.open(), others=rest)
     names = ", ".join(other.name for other in image.others)
     listed = f"beside its slide it holds {names}" if names else "its slide is the only one"
     msg = f"{image.path}: this file holds no image {series!r}; {listed}."
     raise InputError(msg, option="series")
 
 
-def image_size(path: Path) -> tuple[int, int]:
+def image_size(path: Path, series: str | None = None) -> tuple[int, int]:
     """Read the (height, width) in pixels of the image that `open_image` opens.
 
     Raises
     ------
     InputError
-        If it is missing, or no image that can be read.
+        If it is missing, no image that can be read, or holds none of that name.
     """
-    image = open_image(path)
+    image = open_image(path, series)
     image.close()
     return image.shape

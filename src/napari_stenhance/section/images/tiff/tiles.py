@@ -6,7 +6,7 @@ import itertools
 import math
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -299,21 +299,22 @@ class TiffLevel:
         return out
 
 
-def levels_of(file: TiffReader, series: Any) -> tuple[tuple[Pixels, ...], Colours]:
+def levels_of(file: TiffReader, series: Sequence[Any]) -> tuple[tuple[Pixels, ...], Colours]:
     """Open the levels of an image, whose samples all mean the same.
 
     Parameters
     ----------
     file : TiffReader
-    series : tifffile.TiffPageSeries
+    series : sequence of tifffile.TiffPageSeries
+        From full resolution down.
 
     Raises
     ------
     ValueError
         If they are no image in colours or grey, or claim what the file cannot hold.
     """
-    check_channels(file.tif, series)
-    samples = [TiffSamples(file, level) for level in series.levels]
+    check_channels(file.tif, series[0])
+    samples = [TiffSamples(file, level) for level in series]
     if len(samples) == 1:
         samples[0].check_whole()
     first, last = samples[0], samples[-1]
@@ -323,7 +324,7 @@ def levels_of(file: TiffReader, series: Any) -> tuple[tuple[Pixels, ...], Colour
     turned, doubts = said_of_turn(orientation)
     levels = tuple(turn(TiffLevel(one, colours), orientation) for one in samples)
     conversions = (*colours.conversions, *turned)
-    doubts = (*doubts_of_pages(series), *colours.doubts, *doubts)
+    doubts = (*doubts_of_pages(series[0]), *colours.doubts, *doubts)
     return levels, replace(colours, conversions=conversions, doubts=doubts)
 
 
