@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from fuzz_damage import Target
 from napari_stenhance.section.slide import Slide
+from ome_zarr_slides import write_ome_zarr
 
 Write = Callable[[Path, NDArray[np.uint8]], object]
 
@@ -90,6 +91,14 @@ def write_svs(path: Path, pixels: NDArray[np.uint8], mpp: str = "0.5") -> None:
             tif.write(beside, rowsperstrip=100, subfiletype=number, description=said, **jpeg)
 
 
+def _zarr(version: str, **options: Any) -> Callable[[Path], list[Path]]:
+    def make(folder: Path) -> list[Path]:
+        write_ome_zarr(folder / "s.ome.zarr", _pixels(), version=version, **options)
+        return sorted(path for path in folder.rglob("*") if path.is_file())
+
+    return make
+
+
 _SCALE = {"resolution": (20000, 20000), "resolutionunit": "CENTIMETER"}
 _OME = {"axes": "YXS", "PhysicalSizeX": 0.5, "PhysicalSizeY": 0.5}
 
@@ -103,4 +112,7 @@ TARGETS = (
     Target("tiff-jpeg2000", _made("s.tif", _pyramid(compression="jpeg2000")), _read),
     Target("ome-tiff", _made("s.ome.tif", _pyramid(compression="zlib", metadata=_OME)), _read),
     Target("svs", _made("s.svs", write_svs), _read),
+    Target("ome-zarr-04", _zarr("0.4", compressors={"id": "zlib"}), _read, cases=100),
+    Target("ome-zarr-05", _zarr("0.5"), _read, cases=100),
+    Target("ome-zarr-sharded", _zarr("0.5", shards=(128, 128)), _read, cases=100),
 )
