@@ -25,6 +25,7 @@ from napari_stenhance.section.slide import Slide
 from napari_stenhance.storage.cache import Cache
 from napari_stenhance.storage.hashing import FileState
 from ome_zarr_slides import SHAPE, make_pixels, write_ome_zarr
+from tiny_result import make_result
 
 Pixels = NDArray[np.uint8]
 
@@ -519,3 +520,20 @@ def test_chunks_of_a_wide_folder_are_not_looked_at_one_by_one(tmp_path: Path, ca
     assert state.size == 0
     (folder / "7").rename(folder / "seven")
     assert FileState.of(folder, cache) != state
+
+
+def test_every_image_of_a_result_is_ome_zarr(tmp_path: Path, session_cache: Cache) -> None:
+    path = make_result(tmp_path, session_cache)
+    kinds = []
+    for file in path.rglob("zarr.json"):
+        said = json.loads(file.read_text("utf-8")).get("attributes", {}).get("ome", {})
+        if "multiscales" not in said:
+            continue
+        group = zarr.open_group(file.parent, mode="r")
+        model = ome05.ImageLabel if "image-label" in said else ome05.Image
+        model.from_zarr(group)
+        kinds.append(f"{file.parent.relative_to(path).parts[0]} {model.__name__}")
+        # What we write is read as what it is, and never as a slide.
+        with pytest.raises(InputError, match=r"holds labels|a slide has 3 colours"):
+            open_image(file.parent)
+    assert set(kinds) == {"fields Image", "imputed Image", "labels ImageLabel", "tissue ImageLabel"}

@@ -17,7 +17,7 @@ def _recognise(path: Path, start: bytes) -> bool:
     if not path.is_dir():
         return path.name.lower().endswith(_SUFFIX)
     said = group_attributes(path)
-    return "stenhance" not in said and not set(_ROOTS).isdisjoint(said)
+    return not set(_ROOTS).isdisjoint(said)
 
 
 def _open(path: Path) -> ImageSource:
