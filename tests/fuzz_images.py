@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 import slide_files
 from fuzz_damage import Target
 from napari_stenhance.section.slide import Slide
+from ome_zarr_slides import write_ome_zarr
 
 Write = Callable[[Path, NDArray[np.uint8]], object]
 
@@ -95,6 +96,14 @@ def _qptiff(path: Path, pixels: NDArray[np.uint8]) -> None:
     slide_files.qptiff(path, [pixels], photometric="rgb")
 
 
+def _zarr(version: str, **options: Any) -> Callable[[Path], list[Path]]:
+    def make(folder: Path) -> list[Path]:
+        write_ome_zarr(folder / "s.ome.zarr", _pixels(), version=version, **options)
+        return sorted(path for path in folder.rglob("*") if path.is_file())
+
+    return make
+
+
 _SCALE = {"resolution": (20000, 20000), "resolutionunit": "CENTIMETER"}
 _OME = {"axes": "YXS", "PhysicalSizeX": 0.5, "PhysicalSizeY": 0.5}
 
@@ -113,4 +122,7 @@ TARGETS = (
     Target("bif", _made("s.bif", slide_files.bif), _read, cases=100),
     Target("philips", _made("s.tiff", slide_files.philips), _read, cases=100),
     Target("qptiff", _made("s.qptiff", _qptiff), _read, cases=100),
+    Target("ome-zarr-04", _zarr("0.4", compressors={"id": "zlib"}), _read, cases=100),
+    Target("ome-zarr-05", _zarr("0.5"), _read, cases=100),
+    Target("ome-zarr-sharded", _zarr("0.5", shards=(128, 128)), _read, cases=100),
 )

@@ -197,7 +197,7 @@ def test_damaged_and_missing_files_say_so(tmp_path: Path, cache: Cache) -> None:
     assert list((cache.root / "pyramids3").glob("*")) == []
     text = tmp_path / "text.tif"
     text.write_text("this is no TIFF")
-    with pytest.raises(InputError, match="no JPEG, PNG or TIFF"):
+    with pytest.raises(InputError, match=r"it is no .* or TIFF"):
         Slide.open(text, cache=cache)
 
 

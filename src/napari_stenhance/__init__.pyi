@@ -279,10 +279,10 @@ def evaluate(
 ) -> tuple[Score, ...]:
     """Score a method on a section: domains, genes of spots, or whole genes, that it did not see."""
 def export(
-    result: str | Path | Result,
+    result: str | Path | Result | Section | AnnData,
     out: str | Path,
     *,
-    to: Literal['h5ad'] | str = 'h5ad',
+    to: Literal['h5ad', 'ome-tiff'] | str = 'h5ad',
     at_spots: str | Path | Section | AnnData | None = None,
     table: str = '',
     genes: str | Sequence[str] = (),
@@ -293,7 +293,7 @@ def export(
     job: Job | None = None,
     cache: Cache | None = None,
 ) -> Path:
-    """Write predictions to a file: at the spots of a section, at superpixels, or a table."""
+    """Write predictions to a file: at spots or superpixels, as a table or images; or a slide."""
 def impute(
     spots: str | Path | Section | AnnData,
     reference: str | Path | AnnData,

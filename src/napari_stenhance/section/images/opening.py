@@ -11,7 +11,7 @@ from napari_stenhance.section.images.image import ImageFormat, ImageSource
 from napari_stenhance.section.images.profile import in_srgb
 from napari_stenhance.storage.reading import reading
 
-_START = 64
+_START = 132
 
 
 def image_formats() -> tuple[ImageFormat, ...]:
@@ -25,8 +25,15 @@ def image_suffixes() -> tuple[str, ...]:
     return tuple(suffix for one in image_formats() for suffix in one.suffixes)
 
 
+def folder_format(path: Path) -> ImageFormat | None:
+    """Find the format of images that a folder is; None if it is none, or no folder."""
+    if not path.is_dir():
+        return None
+    return next((one for one in image_formats() if one.recognise(path, b"")), None)
+
+
 def open_image(path: Path, series: str | None = None, *, icc: bool = True) -> ImageSource:
-    """Open an image of a file; its pixels are read when they are asked for.
+    """Open an image of a file or a folder; its pixels are read when they are asked for.
 
     Parameters
     ----------
@@ -41,11 +48,14 @@ def open_image(path: Path, series: str | None = None, *, icc: bool = True) -> Im
     InputError
         If it is missing, no image that can be read, or holds none of that name.
     """
-    if not path.is_file():
+    if path.is_dir():
+        start = b""
+    elif path.is_file():
+        with reading(path), path.open("rb") as file:
+            start = file.read(_START)
+    else:
         msg = f"{path}: there is no such image file."
         raise InputError(msg)
-    with reading(path), path.open("rb") as file:
-        start = file.read(_START)
     image = _known(path, start).open(path)
     if series is not None:
         image = _another(image, series)

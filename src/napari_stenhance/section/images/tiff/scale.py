@@ -7,11 +7,10 @@ from typing import Any
 
 from napari_stenhance.section.images.tiff.images import TiffImage
 from napari_stenhance.section.images.tiff.vendors import DEFAULT_DPI, per_unit, vendor_size
-from napari_stenhance.section.scale import PLAUSIBLE_MPP
+from napari_stenhance.section.scale import believed_mpp
 
 _PER_UNIT = {2: 25400.0, 3: 10000.0}
 _INCH = 2
-_SQUARE = 0.01
 _DIFFER = 0.03
 _PER_MICROMETRE = (0.2, 1.3)
 _UNIT = 296
@@ -48,7 +47,8 @@ def stated_scale(tif: Any, image: TiffImage) -> StatedScale:
         return tags
     if vendor.size is None:
         return StatedScale(doubts=vendor.doubts)
-    scale = _believed(*vendor.size, vendor.source)
+    mpp, doubts = believed_mpp(*vendor.size, vendor.source)
+    scale = StatedScale(mpp, vendor.source if mpp else "unknown", doubts)
     if scale.mpp and tags.mpp and vendor.tags_count and abs(tags.mpp / scale.mpp - 1) > _DIFFER:
         doubt = (
             f"{scale.source} states {scale.mpp:.4g} µm per pixel, resolution tags "
@@ -56,24 +56,6 @@ def stated_scale(tif: Any, image: TiffImage) -> StatedScale:
         )
         return replace(scale, doubts=(doubt,))
     return scale
-
-
-def _believed(x: float, y: float, source: str, hint: str = "") -> StatedScale:
-    low, high = PLAUSIBLE_MPP
-    wrong = [size for size in (x, y) if not low <= size <= high]
-    if wrong:
-        doubt = (
-            f"By {source} the image has {wrong[0]:.4g} µm per pixel, which cannot be right for a "
-            f"slide ({low:g} to {high:g}); it is not used.{hint}"
-        )
-        return StatedScale(doubts=(doubt,))
-    if abs(x / y - 1) > _SQUARE:
-        doubt = (
-            f"By {source} the image has pixels of {x:.4g} × {y:.4g} µm, which are not square; this "
-            "is not used."
-        )
-        return StatedScale(doubts=(doubt,))
-    return StatedScale(x, source)
 
 
 def _by_tags(page: Any) -> StatedScale:
@@ -87,4 +69,5 @@ def _by_tags(page: Any) -> StatedScale:
     hint = ""
     if _PER_MICROMETRE[0] <= 1 / x <= _PER_MICROMETRE[1]:
         hint = f" If they count pixels in a micrometre, the scale is {1 / x:.4g}."
-    return _believed(length / x, length / y, "resolution tags", hint)
+    mpp, doubts = believed_mpp(length / x, length / y, "resolution tags", hint)
+    return StatedScale(mpp, "resolution tags" if mpp else "unknown", doubts)
