@@ -29,6 +29,7 @@ from napari_stenhance.tasks.training import (
     MethodName,
     Pitch,
     Preset,
+    Quality,
     Tissue,
     Written,
 )
@@ -69,6 +70,7 @@ class EnhanceOptions(Options):
         ),
     ] = None
     tissue: Tissue = "density"
+    quality: Quality = True
     preset: Preset = "robust"
     epochs: Epochs = None
     mpp: Mpp = None
@@ -123,7 +125,7 @@ def enhance_runs(
         name=run_name(options.method, options.encoder, options.preset),
         features=lesson.features,
         identity={**learned, "region": region.to_json() if region else None},
-        doubts=lesson.doubts,
+        doubts=lesson.doubts(job),
         seed=options.seed,
         region=region,
         write=write,
