@@ -103,10 +103,13 @@ def _parameter(option: Option) -> inspect.Parameter:
         default = inspect.Parameter.empty
     elif default == ():
         default = []
+    flag = _flag(option.name)
+    if default is True:
+        flag = f"{flag}/--no-{flag.removeprefix('--')}"
     info = (
         typer.Argument(help=option.text, show_default=False)
         if option.positional
-        else typer.Option(_flag(option.name), help=option.text, show_default=bool(default))
+        else typer.Option(flag, help=option.text, show_default=bool(default))
     )
     return inspect.Parameter(
         option.name,

@@ -11,7 +11,7 @@ from napari_stenhance.features.tissue import BLACK_BELOW
 
 _SMOOTH_UM = 8.0
 _STROKE_UM = 48.0
-_SOFT_EDGE_UM = 24.0
+_SOFT_EDGE_UM = 16.0
 _SMALLEST_MM2 = 0.01
 # In stained tissue red light is absorbed about as much as green or less, blue far less than green.
 _INK_DENSITY = 0.2
@@ -19,6 +19,12 @@ _COOL_BY = 0.14
 _RED_INK_DENSITY = 0.4
 _RED_BLUE = 0.76
 _RED_MOST = 0.3
+_DENSE_RED_BLUE = 0.5
+_DENSE_RED_MOST = 0.25
+_DENSE_RED_DENSITY = 0.57
+_BLUE_MOST = 0.14
+_BLUE_RED = 0.36
+_BLUE_INK_DENSITY = 0.3
 _YELLOW_BY = 1.8
 _GREY = 0.75
 _GREY_DENSITY = 0.7
@@ -37,9 +43,10 @@ _RING_DENSITY = 0.2
 _RING_GREY = 0.04
 _RING_RED = 0.26
 _RING_WIDEST_UM = 60.0
-_BUBBLE_SMALLEST_MM2 = 0.01
-_BUBBLE_ROUND = 0.85
-_BUBBLE_HOLLOW = 0.4
+_RING_ROUND = 0.15
+_RING_CLOSED = 0.75
+_SECTORS = 24
+_BUBBLE_LEAST_UM = 120.0
 
 
 def pen_marks(
@@ -70,6 +77,16 @@ def pen_marks(
     coloured = (red - green > _COOL_BY * total) & (total > 3 * _INK_DENSITY)
     coloured |= (
         (blue > _RED_BLUE * green) & (red < _RED_MOST * green) & (total > 3 * _RED_INK_DENSITY)
+    )
+    # Blue ink on eosin absorbs red and green alike, as haematoxylin does, but next to no blue.
+    coloured |= (
+        (blue < _BLUE_MOST * total) & (red > _BLUE_RED * total) & (total > 3 * _BLUE_INK_DENSITY)
+    )
+    # On tissue, red ink gains its green.
+    coloured |= (
+        (blue > _DENSE_RED_BLUE * green)
+        & (red < _DENSE_RED_MOST * green)
+        & (total > 3 * _DENSE_RED_DENSITY)
     )
     coloured |= (
         (blue > _YELLOW_BY * np.maximum(red, green))
@@ -136,9 +153,7 @@ def folds(
         steep, dark = ridge.intensity_max[0] > _FOLD_CREST, ridge.intensity_mean[1] > darkest
         if long_enough and steep and dark:
             # The flanks of a wide fold are as dark as its crest.
-            box = tuple(
-                slice(max(s.start - reach, 0), s.stop + reach) for s in ridge.slice
-            )
+            box = tuple(slice(max(s.start - reach, 0), s.stop + reach) for s in ridge.slice)
             crest = label[box] == ridge.label
             flank = dense[box] & (total[box] > _FOLD_FLANK * ridge.intensity_mean[1])
             found[box] |= ndimage.binary_dilation(crest, iterations=reach, mask=flank | crest)
@@ -146,9 +161,10 @@ def folds(
 
 
 def bubbles(density: NDArray[np.float32], pitch_um: float) -> NDArray[np.bool_]:
-    """Tell where air lies under the cover glass: inside thin grey rings that are round.
+    """Tell where air lies under the cover glass: inside thin grey rings.
 
-    At its rim light is refracted away, all colours alike, where stains absorb blue far less.
+    At its rim light is refracted away, all colours alike, where stains absorb blue far less. A ring
+    is round and goes at least three quarters of the way around.
 
     Parameters
     ----------
@@ -167,16 +183,18 @@ def bubbles(density: NDArray[np.float32], pitch_um: float) -> NDArray[np.bool_]:
     label = measure.label(rim, connectivity=2)
     found = np.zeros(rim.shape, bool)
     inside = ndimage.distance_transform_edt(np.pad(rim, 1))[1:-1, 1:-1]
-    least = _number(_BUBBLE_SMALLEST_MM2, pitch_um)
+    side = _BUBBLE_LEAST_UM / pitch_um
     for ring in measure.regionprops(label):
-        if ring.area_filled < least or ring.area > (1 - _BUBBLE_HOLLOW) * ring.area_filled:
-            continue
-        disc, box = ring.image_filled, ring.slice
+        box = ring.slice
         half = float((inside[box] * ring.image).max())
-        radius = np.hypot(*disc.shape) / np.sqrt(8)
-        round_enough = ring.area_filled >= _BUBBLE_ROUND * np.pi * radius**2
-        if (2 * half - 1) * pitch_um <= _RING_WIDEST_UM and round_enough:
-            found[box] |= disc
+        if min(ring.image.shape) < side or (2 * half - 1) * pitch_um > _RING_WIDEST_UM:
+            continue
+        around = ring.coords - (np.array(ring.bbox[:2]) + ring.bbox[2:]) / 2 + 0.5
+        radius = np.hypot(*around.T)
+        angle = np.arctan2(*around.T) / (2 * np.pi) + 0.5
+        turns = np.bincount((angle * _SECTORS).astype(int) % _SECTORS, minlength=_SECTORS) > 0
+        if radius.std() < _RING_ROUND * radius.mean() and turns.mean() >= _RING_CLOSED:
+            found[box] |= ring.image_convex
     return found
 
 

@@ -44,7 +44,7 @@ def ridge_factor(
 
 
 @compiled
-def _factors(density, tissue, rows, columns, along, halves):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+def _factors(density, tissue, rows, columns, along, halves):  # type: ignore[no-untyped-def]
     parts, steps, slack, even = 5, 6, 1.25, EVEN
     height, width = tissue.shape
     best = np.zeros(len(rows), np.float32)
@@ -90,6 +90,5 @@ def _factors(density, tissue, rows, columns, along, halves):  # type: ignore[no-
                     for channel in range(3):
                         beside = max(whole[1, channel], whole[2, channel], 1e-3)
                         least = min(least, whole[0, channel] / beside)
-                    if least > best[i]:
-                        best[i] = least
+                    best[i] = max(best[i], least)
     return best

@@ -77,8 +77,8 @@ class TrainingSection:
         keep = (footprints.counts()[places.first] > 0) & (library >= least)
         if on_fault is not None and keep.any() and on_fault[places.first][keep].all():
             msg = (
-                f"{section.where}: every spot lies on a pen mark, a fold, a bubble or out of focus; "
-                "if the slide is right there, learn without looking at its quality."
+                f"{section.where}: every spot lies on a pen mark, a fold, a bubble or out of "
+                "focus; if the slide is right there, learn without looking at its quality."
             )
             raise InputError(msg, option="quality")
         if on_fault is not None:

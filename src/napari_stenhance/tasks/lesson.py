@@ -180,8 +180,8 @@ def _identity(
     options: Any, method: Method, features: FeatureSettings, training: Sequence[Section]
 ) -> dict[str, Any]:
     """Return what decides the weights: two runs that agree on it share a model."""
-    from napari_stenhance.methods.genes import rule_of
     from napari_stenhance.features.quality import VERSION
+    from napari_stenhance.methods.genes import rule_of
     from napari_stenhance.methods.training_section import counts_hash
 
     # Unnamed, the usual mask makes the same runs as before there was another.

@@ -142,7 +142,9 @@ def take_sample(
     near = None if whole else under.mask(grid.shape, math.ceil(method.halo_um / grid.pitch_um))
     features.extract(near)
     on_tissue = Footprints.under(grid, xy_um, geometry, mask)
-    sample = TrainingSection.from_section(section, features, on_tissue, method.least_share, on_fault)
+    sample = TrainingSection.from_section(
+        section, features, on_tissue, method.least_share, on_fault
+    )
     lost = len(DistinctPositions.among(xy_um).first) - len(sample.xy_um)
     if lost:
         faulty = "" if on_fault is None or not on_fault.any() else ", on faults of the slide"
