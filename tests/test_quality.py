@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import anndata as ad
 import numpy as np
 import pytest
-from conftest import GLASS, MPP, make_slide_pixels, make_spots, write_image
 from napari.components import ViewerModel
 from numpy.typing import NDArray
 from scipy import ndimage
 
 import napari_stenhance as st
+from conftest import GLASS, MPP, make_slide_pixels, make_spots, write_image
 from napari_stenhance.errors import Cancelled, InputError
 from napari_stenhance.features import focus
 from napari_stenhance.features.quality import KINDS, Quality, find_quality, known_quality
@@ -27,6 +28,7 @@ from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.running.job import Event, Job, Note
 from napari_stenhance.section.slide import Slide
 from napari_stenhance.storage.cache import Cache
+from person import Person
 from test_cli import run
 
 Pixels = NDArray[np.uint8]
@@ -84,7 +86,9 @@ def agreement(
     """Return recall and precision of a kind of fault on the tissue, by superpixel."""
     rows, columns = (((np.arange(n) + 0.5) * 8 / mpp).astype(int) for n in quality.grid.shape)
     inside = quality.tissue & (rows < truth.shape[0])[:, None] & (columns < truth.shape[1])
-    rows, columns = (np.minimum(n, s - 1) for n, s in zip((rows, columns), truth.shape, strict=True))
+    rows, columns = (
+        np.minimum(n, s - 1) for n, s in zip((rows, columns), truth.shape, strict=True)
+    )
     true = truth[np.ix_(rows, columns)] & inside
     found = (quality.labels == KINDS.index(kind) + 1) & inside
     both = int((true & found).sum())
@@ -111,7 +115,7 @@ def test_a_clean_slide_is_left_alone(
 def test_ink_is_found_where_it_is(
     clean: Pixels, ink: str, make_slide: Callable[..., Slide], cache: Cache
 ) -> None:
-    stroke = band(clean.shape[:2], (350, 350), (1250, 1000), 150)
+    stroke = band(clean.shape[:2], (350, 350), (1250, 1000), 220)
     quality = look(make_slide(inked(clean, INKS[ink], stroke), MPP), cache)
     recall, precision = agreement(quality, "pen", stroke, MPP)
     assert recall > 0.9
@@ -123,7 +127,7 @@ def test_ink_is_found_where_it_is(
 def test_ink_is_found_on_pale_and_on_dark_tissue(
     clean: Pixels, strength: float, make_slide: Callable[..., Slide], cache: Cache
 ) -> None:
-    stroke = band(clean.shape[:2], (350, 350), (1250, 1000), 150)
+    stroke = band(clean.shape[:2], (350, 350), (1250, 1000), 220)
     for name in ("blue", "green"):
         pixels = inked(stained(clean, strength), INKS[name], stroke)
         quality = look(make_slide(pixels, MPP, f"{name}.png"), cache)
@@ -192,7 +196,7 @@ def test_blur_is_found_at_any_scale(
     noise = np.random.default_rng(0).normal(0, 1.2, soft.shape)
     soft = np.clip(soft + noise, 0, 255).astype(np.uint8)
     out = np.zeros(sharp.shape[:2], bool)
-    low, high = round(250 / mpp), round(500 / mpp)
+    low, high = round(180 / mpp), round(500 / mpp)
     out[low:high, low:high] = True
     slide = make_slide(np.where(out[..., None], soft, sharp), mpp, "blurred.png")
     quality = look(slide, cache)
@@ -321,3 +325,34 @@ def test_the_layer_lies_on_the_slide_and_says_its_kinds(marked: Path, cache: Cac
     assert "fault: pen" in layer.get_status(at, world=True)["value"]
     assert f"pen {quality.shares['pen']:.1%}" in quality_legend(quality)
     assert "bubble 0.0%" in quality_legend(quality)
+
+
+def test_the_dock_checks_a_slide_and_shows_its_faults(
+    marked: Path, person: Person, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STENHANCE_CACHE", str(tmp_path))
+    dock = person.section
+    assert not dock.check.isEnabled()
+    person.drop(marked)
+    # Nobody has asked.
+    assert list(layers_of(person.viewer, "quality")) == []
+    assert "Quality" not in dock.words.toPlainText()
+    person.click(dock.check)
+    person.click(dock.run_bar.cancel)
+    person.wait(lambda: not dock.run_bar.busy)
+    assert list(layers_of(person.viewer, "quality")) == []
+    for _ in range(2):
+        person.click(dock.check)
+        person.wait(lambda: not dock.run_bar.busy)
+    layer = person.layer("quality")
+    assert layer.visible
+    assert layer.name == "quality of marked"
+    assert layer.get_value((250 * MPP, 300 * MPP), world=True) == KINDS.index("pen") + 1
+    assert "Quality: of " in dock.words.toPlainText()
+    assert dock.legend.isVisible()
+    assert "marked: " in dock.legend.text()
+    if picture := os.environ.get("STENHANCE_PICTURE"):
+        person.bot.wait(500)
+        person.viewer.screenshot(picture, canvas_only=False, flash=False)
+    person.viewer.layers.remove(layer)
+    assert not dock.legend.isVisible()

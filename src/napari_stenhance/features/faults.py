@@ -15,7 +15,7 @@ _SOFT_EDGE_UM = 16.0
 _SMALLEST_MM2 = 0.01
 # In stained tissue red light is absorbed about as much as green or less, blue far less than green.
 _INK_DENSITY = 0.2
-_COOL_BY = 0.14
+_COOL_BY = 0.12
 _RED_INK_DENSITY = 0.4
 _RED_BLUE = 0.76
 _RED_MOST = 0.3
@@ -33,7 +33,7 @@ _PAINTED = 0.5
 _FOLD_DENSITY = 1.2
 _FOLD_HALVES_UM = (32.0, 56.0, 88.0)
 _FOLD_CREST = 1.7
-_FOLD_BORDER = 1.4
+_FOLD_BORDER = 1.5
 _FOLD_SHORTEST_UM = 280.0
 _FOLD_DARK = 1.7
 _FOLD_RANK = 0.97

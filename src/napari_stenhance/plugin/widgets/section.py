@@ -275,7 +275,7 @@ class SectionWidget(QWidget):
             self.image.setText(path)
 
     def _list_sections(self) -> None:
-        layers = our_layers(self._viewer)
+        layers = list(our_layers(self._viewer))
         names = dict.fromkeys(info.name for _, info in layers if info.role.name != "region")
         before = self.shown.currentText()
         self.shown.clear()
