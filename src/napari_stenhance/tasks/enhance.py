@@ -28,6 +28,7 @@ from napari_stenhance.tasks.training import (
     MethodName,
     Pitch,
     Preset,
+    Quality,
     Tissue,
     Written,
 )
@@ -68,6 +69,7 @@ class EnhanceOptions(SlideOptions):
         ),
     ] = None
     tissue: Tissue = "density"
+    quality: Quality = True
     preset: Preset = "robust"
     epochs: Epochs = None
     image: Image = None
@@ -120,7 +122,7 @@ def enhance_runs(
         name=run_name(options.method, options.encoder, options.preset),
         features=lesson.features,
         identity={**learned, "region": region.to_json() if region else None},
-        doubts=lesson.doubts,
+        doubts=lesson.doubts(job),
         seed=options.seed,
         region=region,
         write=write,

@@ -28,7 +28,7 @@ from napari_stenhance.tasks.options import (
     SlideOptions,
     check_seed,
 )
-from napari_stenhance.tasks.training import Crops, EncoderName, Genes
+from napari_stenhance.tasks.training import Crops, EncoderName, Genes, Quality
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 _KINDS: tuple[Kind, ...] = ("domains", "genes", "imputation")
 _OF_KIND: dict[str, tuple[Kind, ...]] = {
     **dict.fromkeys(("truth", "n_domains"), ("domains",)),
-    **dict.fromkeys(("ratio", "encoder", "image"), ("genes",)),
+    **dict.fromkeys(("ratio", "encoder", "image", "quality"), ("genes",)),
     "genes": ("genes", "imputation"),
     **dict.fromkeys(("reference", "folds"), ("imputation",)),
 }
@@ -90,6 +90,7 @@ class EvaluateOptions(SlideOptions):
     ] = "robust"
     encoder: EncoderName = "stain"
     crops: Crops = ""
+    quality: Quality = True
     attended: Attended = "cells"
     clustering: Clustering = "auto"
     runs: Runs = None
@@ -178,7 +179,7 @@ def _genes(
     from napari_stenhance.features.registry import find_encoder
     from napari_stenhance.features.source import CropLayout, FeatureSettings
     from napari_stenhance.tasks.recovery import recover
-    from napari_stenhance.tasks.training import open_training, pitch_between
+    from napari_stenhance.tasks.training import open_training, pitch_between, quality_doubts
 
     if not 0 < options.ratio < 1:
         msg = f"Ratio {options.ratio:g}: write the share of the spots to learn from, as 0.5."
@@ -193,7 +194,10 @@ def _genes(
     section = open_training(options.section, options, options.image, cache, job)
     sizes_um = methods[0].crops_um
     crops = None if sizes_um is None else CropLayout(sizes_um, pitch_between([section]))
-    features = FeatureSettings(find_encoder(options.encoder), device, cache, crops=crops)
+    features = FeatureSettings(
+        find_encoder(options.encoder), device, cache, crops=crops, quality=options.quality
+    )
+    quality_doubts([section], features, job)
     scores = []
     with job.stage(f"Evaluating {options.method}", len(seeds)) as stage:
         for seed, method in zip(seeds, methods, strict=True):

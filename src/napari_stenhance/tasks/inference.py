@@ -269,7 +269,7 @@ def saved_model(
     for other in (run, *result.runs):
         identity = result.run_attributes(other)["identity"]
         # What is usual goes unnamed, so a run that names another did not learn the same.
-        same = all(identity.get(key) == plain.get(key) for key in (*plain, "tissue"))
+        same = all(identity.get(key) == plain.get(key) for key in (*plain, "tissue", "quality"))
         if same and result.model_folder(other).is_dir():
             return load_fitted(result.model_folder(other), device)
     return None

@@ -11,6 +11,7 @@ from napari_stenhance.running.job import Job
 from napari_stenhance.tasks.options import SECTION, Help, Image, SlideOptions
 
 if TYPE_CHECKING:
+    from napari_stenhance.features.quality import Quality
     from napari_stenhance.results.result import ResultFolder
     from napari_stenhance.section.section import Section
     from napari_stenhance.section.slide import Slide
@@ -28,6 +29,13 @@ class InfoOptions(SlideOptions):
         Path, Help("A section, a slide or a result.", positional=True, takes=(*SECTION, "Result"))
     ]
     image: Image = None
+    quality: Annotated[
+        bool,
+        Help(
+            "Look for pen marks, folds, air bubbles and blur: reads the whole slide. What was "
+            "found before is said anyway."
+        ),
+    ] = False
     verify: Annotated[
         bool, Help("Read every file of a result, and check that it is what was written.")
     ] = False
@@ -45,25 +53,42 @@ def info(
 
     path: Any = options.path
     if isinstance(path, Path) and ResultFolder.is_result(path):
+        if options.quality:
+            msg = f"{path}: a result has no pixels; look at the quality of its slide."
+            raise InputError(msg, option="quality")
         result = ResultFolder.open(path)
         lines = describe_result(result)
         return (*lines, *verify_result(result, job or Job())) if options.verify else lines
     if options.verify:
         msg = f"{path}: only results have a list of what was written; this is none."
         raise InputError(msg, option="verify")
-    if isinstance(path, Section):
-        return describe_section(path)
-    return describe_section(
-        open_section(path, **options.opening(), image=options.image, cache=cache, job=job)
+    section = (
+        path
+        if isinstance(path, Section)
+        else open_section(path, **options.opening(), image=options.image, cache=cache, job=job)
     )
+    return describe_section(section, _quality(section, options, cache, job))
+
+
+def _quality(
+    section: Section, options: InfoOptions, cache: Cache | None, job: Job | None
+) -> Quality | None:
+    """Return the faults of a section's slide, if they were found before or are asked for."""
+    from napari_stenhance.features.quality import find_quality, known_quality
+    from napari_stenhance.storage.cache import Cache
+
+    cache = cache or Cache.default()
+    if options.quality:
+        return find_quality(section.need_slide(), "density", cache, job or Job())
+    return None if section.slide is None else known_quality(section.slide, "density", cache)
 
 
 def _doubts(doubts: tuple[str, ...] | list[str]) -> list[str]:
     return [f"Doubt: {doubt}" for doubt in doubts] or ["No doubts."]
 
 
-def describe_section(section: Section) -> tuple[str, ...]:
-    """Describe a section, one fact or doubt in each line."""
+def describe_section(section: Section, quality: Quality | None = None) -> tuple[str, ...]:
+    """Describe a section, and the faults of its slide if they are known, one fact in each line."""
     lines = [f"Section {section.name}"]
     lines += ["Slide: none"] if section.slide is None else _describe_slide(section.slide)
     if section.spots is None:
@@ -76,7 +101,15 @@ def describe_section(section: Section) -> tuple[str, ...]:
             f"{geometry.spot_shape}s of {geometry.spot_diameter_um:g} {unit} at a pitch of "
             f"{geometry.pitch_um:g} {unit}"
         )
-    return tuple(lines + _doubts(section.doubts))
+    doubts = list(section.doubts)
+    if quality is not None:
+        lines.append(quality.describe())
+        left_out, spots = 0, 0
+        if section.spots is not None:
+            on_fault = quality.on_fault(section.spots_um(), section.geometry())
+            left_out, spots = int(on_fault.sum()), len(on_fault)
+        doubts += filter(None, [quality.doubt(left_out, spots)])
+    return tuple(lines + _doubts(doubts))
 
 
 def _describe_slide(slide: Slide) -> list[str]:

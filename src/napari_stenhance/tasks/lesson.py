@@ -48,10 +48,12 @@ class Lesson:
     measured_where: str
     identity: dict[str, Any]
 
-    @property
-    def doubts(self) -> tuple[str, ...]:
-        """What was guessed or left out when the sections were opened."""
-        return tuple(f"{s.name}: {d}" for s in self.sections for d in s.doubts)
+    def doubts(self, job: Job) -> tuple[str, ...]:
+        """Say what was guessed or left out of the sections, and which faults their slides have."""
+        from napari_stenhance.tasks.training import quality_doubts
+
+        opened = tuple(f"{s.name}: {d}" for s in self.sections for d in s.doubts)
+        return (*opened, *quality_doubts(self.sections, self.features, job))
 
     def fit(self, job: Job, write: Sequence[str] = (), lattice: int | None = None) -> Fitted:
         """Extract features under the spots of every section, and learn from them together.
@@ -167,18 +169,22 @@ def _features(
         raise InputError(msg, option="pitch")
     if method.crops_um is not None:
         crops = CropLayout(method.crops_um, pitch or pitch_between(training))
-    return FeatureSettings(find_encoder(options.encoder), device, cache, options.tissue, crops)
+    return FeatureSettings(
+        find_encoder(options.encoder), device, cache, options.tissue, crops, options.quality
+    )
 
 
 def _identity(
     options: Any, method: Method, features: FeatureSettings, training: Sequence[Section]
 ) -> dict[str, Any]:
     """Return what decides the weights: two runs that agree on it share a model."""
+    from napari_stenhance.features.quality import VERSION
     from napari_stenhance.methods.genes import rule_of
     from napari_stenhance.methods.training_section import counts_hash
 
     # Unnamed, the usual mask makes the same runs as before there was another.
     mask = {} if options.tissue == "density" else {"tissue": options.tissue}
+    quality = {"quality": VERSION} if options.quality else {}
     crops: dict[str, Any] = {}
     if features.crops is not None:
         sizes, pitch = features.crops.sizes_um, features.crops.pitch_um
@@ -189,6 +195,7 @@ def _identity(
         "recipe": method.describe(),
         "encoder": features.encoder.identity(),
         **mask,
+        **quality,
         **crops,
         "genes": rule_of(options.genes) or list(options.genes),
         "seed": options.seed,

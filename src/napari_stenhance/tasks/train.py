@@ -24,6 +24,7 @@ from napari_stenhance.tasks.training import (
     MethodName,
     Pitch,
     Preset,
+    Quality,
     Tissue,
 )
 
@@ -44,6 +45,7 @@ class TrainOptions(SlideOptions):
     crops: Crops = ""
     pitch: Pitch = None
     tissue: Tissue = "density"
+    quality: Quality = True
     preset: Preset = "robust"
     epochs: Epochs = None
     image: Image = None
@@ -75,7 +77,7 @@ def train(options: TrainOptions, job: Job | None = None, cache: Cache | None = N
         "seed": options.seed,
         "device": describe_device(lesson.features.device),
         "versions": versions(),
-        "doubts": list(dict.fromkeys([*lesson.doubts, *fitted.decoder.doubts])),
+        "doubts": list(dict.fromkeys([*lesson.doubts(job), *fitted.decoder.doubts])),
     }
     with kept.unless_saved(fitted):
         return save_trained(options.out, lesson.identity, provenance, fitted.save)

@@ -61,6 +61,13 @@ Pitch = Annotated[
     ),
 ]
 Tissue = Annotated[Literal["density", "histosweep"], Help("How tissue is told from glass.")]
+Quality = Annotated[
+    bool,
+    Help(
+        "Do not learn from spots under pen marks, folds, air bubbles or blur, and say how much of "
+        "the slide has such faults."
+    ),
+]
 Preset = Annotated[
     str,
     Help(
@@ -127,6 +134,7 @@ def take_sample(
     xy_um, geometry = section.spots_um(), section.geometry()
     for doubt in features.doubts:
         job.note(f"{section.name}: {doubt}")
+    on_fault = spots_on_faults(section, settings, job) if settings.quality else None
     grid, mask = features.grid, features.tissue
     _check_order(section, grid, mask)
     under = Footprints.under(grid, xy_um, geometry, np.ones(grid.shape, dtype=bool))
@@ -134,11 +142,51 @@ def take_sample(
     near = None if whole else under.mask(grid.shape, math.ceil(method.halo_um / grid.pitch_um))
     features.extract(near)
     on_tissue = Footprints.under(grid, xy_um, geometry, mask)
-    sample = TrainingSection.from_section(section, features, on_tissue, method.least_share)
+    sample = TrainingSection.from_section(
+        section, features, on_tissue, method.least_share, on_fault
+    )
     lost = len(DistinctPositions.among(xy_um).first) - len(sample.xy_um)
     if lost:
-        job.note(f"{section.name}: {lost} spots off the tissue, or nearly empty, were left out.")
+        faulty = "" if on_fault is None or not on_fault.any() else ", on faults of the slide"
+        job.note(
+            f"{section.name}: {lost} spots off the tissue{faulty}, or nearly empty, were left out."
+        )
     return sample
+
+
+def spots_on_faults(section: Section, settings: FeatureSettings, job: Job) -> NDArray[np.bool_]:
+    """Tell which spots of a section lie on faults of its slide."""
+    from napari_stenhance.features.quality import find_quality
+
+    quality = find_quality(section.need_slide(), settings.tissue, settings.cache, job)
+    return quality.on_fault(section.spots_um(), section.geometry())
+
+
+def quality_doubts(
+    sections: Sequence[Section], settings: FeatureSettings, job: Job
+) -> tuple[str, ...]:
+    """Say which sections that are learned from have faults, and note it.
+
+    Raises
+    ------
+    InputError
+        If no tissue is found.
+    Cancelled
+        If the job was cancelled.
+    """
+    from napari_stenhance.features.quality import find_quality
+
+    if not settings.quality:
+        return ()
+    said = []
+    for section in sections:
+        quality = find_quality(section.need_slide(), settings.tissue, settings.cache, job)
+        on_fault = quality.on_fault(section.spots_um(), section.geometry())
+        doubt = quality.doubt(int(on_fault.sum()), len(on_fault))
+        if doubt:
+            said.append(f"{section.name}: {doubt}")
+            job.note(said[-1])
+    return tuple(said)
 
 
 def _check_order(section: Section, grid: Grid, tissue: NDArray[np.bool_]) -> None:

@@ -23,15 +23,27 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_stenhance.features.quality import find_quality
 from napari_stenhance.plugin.beside import beside_layer, shown_beside
-from napari_stenhance.plugin.layer_info import KEY, LayerData, layer_info, our_layers, viewer_tiles
+from napari_stenhance.plugin.layer_info import (
+    KEY,
+    LayerData,
+    layer_info,
+    layers_of,
+    open_sections,
+    our_layers,
+    same_slide,
+    viewer_tiles,
+)
 from napari_stenhance.plugin.layers import open_layers
+from napari_stenhance.plugin.quality import quality_layer, quality_legend, remove_quality
 from napari_stenhance.plugin.scene import add_layers
 from napari_stenhance.plugin.widgets.follow import follow_layers
 from napari_stenhance.plugin.widgets.run_bar import RunBar
 from napari_stenhance.section.formats.format import section_formats
 from napari_stenhance.section.images.opening import image_suffixes
 from napari_stenhance.section.section import Section
+from napari_stenhance.storage.cache import Cache
 from napari_stenhance.tasks.info import describe_result, describe_section
 from napari_stenhance.tasks.options import SlideOptions
 
@@ -39,6 +51,7 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
     from qtpy.QtGui import QDragEnterEvent, QDropEvent
 
+    from napari_stenhance.features.quality import Quality
     from napari_stenhance.results.result import ResultFolder
     from napari_stenhance.section.slide import Slide
 
@@ -128,14 +141,24 @@ class SectionWidget(QWidget):
         self.shown = QComboBox(self)
         self.shown.setToolTip("Which section is visible; the others are hidden, not closed.")
         self.shown.activated.connect(self._show_only)
+        self.check = QPushButton("Check quality", self)
+        self.check.setToolTip(
+            "Look for pen marks, blur, folds and air bubbles on the visible section's slide, and "
+            "show them as a layer; reads the whole slide, once."
+        )
+        self.check.clicked.connect(self._check_quality)
+        self.legend = QLabel(self)
+        self.legend.setTextFormat(Qt.TextFormat.RichText)
+        self.legend.setWordWrap(True)
+        self.legend.setToolTip("Faults of the slide, and which share of the tissue they cover")
+        self.legend.hide()
         self.words = QPlainTextEdit(self)
         self.words.setReadOnly(True)
         self.words.setPlaceholderText("What was recognised appears here.")
         self.run_bar = RunBar(
             self, {"mpp": "Scale", "image": "Image", "series": "In its file", "icc": "Colours"}
         )
-        buttons, slide, scale = QHBoxLayout(), QHBoxLayout(), QHBoxLayout()
-        series = QHBoxLayout()
+        buttons, slide, series, scale, visible = (QHBoxLayout() for _ in range(5))
         series.addWidget(self.series, 1)
         series.addWidget(self.look)
         buttons.addWidget(self.browse_folder)
@@ -144,16 +167,19 @@ class SectionWidget(QWidget):
         slide.addWidget(self.browse_image)
         scale.addWidget(self.mpp, 1)
         scale.addWidget(self.again)
+        visible.addWidget(self.shown, 1)
+        visible.addWidget(self.check)
         form = QFormLayout()
         form.addRow("Image", slide)
         form.addRow("In its file", series)
         form.addRow("Colours", self.icc)
         form.addRow("Scale", scale)
-        form.addRow("Visible", self.shown)
+        form.addRow("Visible", visible)
         layout = QVBoxLayout(self)
         layout.addWidget(self.drop)
         layout.addLayout(buttons)
         layout.addLayout(form)
+        layout.addWidget(self.legend)
         layout.addWidget(self.words, 1)
         layout.addWidget(self.run_bar)
         follow_layers(self, napari_viewer, self._list_sections)
@@ -273,6 +299,35 @@ class SectionWidget(QWidget):
                 self._viewer.layers.remove(layer)
         return drawn
 
+    def _check_quality(self) -> None:
+        """Find the faults of the visible section's slide, and show them."""
+        section = self._visible_slide()
+        if section is None or section.slide is None or self.run_bar.busy:
+            return
+        slide = section.slide
+        self.run_bar.start(
+            f"Checking {section.name}",
+            lambda job: find_quality(slide, "density", Cache.default(), job),
+            on_done=lambda quality: self._show_quality(section, quality),
+            on_end=self._open_next,
+        )
+
+    def _show_quality(self, section: Section, quality: Quality) -> None:
+        remove_quality(self._viewer, section)
+        add_layers(self._viewer, [quality_layer(section, quality)])
+        self.legend.setText(f"{section.name}: {quality_legend(quality)}")
+        self.legend.show()
+        self.words.setPlainText("\n".join(describe_section(section, quality)))
+
+    def _visible_slide(self) -> Section | None:
+        """Return the section that is visible, if it has a slide among the layers."""
+        name = self.shown.currentText()
+        of_name = (i.section for _, i in layers_of(self._viewer, "slide") if i.name == name)
+        found = next((section for section in of_name if section is not None), None)
+        # Of two that share a slide, that which also has spots.
+        opened = open_sections(self._viewer)
+        return next((one for one in opened if same_slide(one, found)), found)
+
     def _browse_folder(self) -> None:
         path = QFileDialog.getExistingDirectory(self, "Open a section or a result")
         if path:
@@ -293,13 +348,16 @@ class SectionWidget(QWidget):
             self.image.setText(path)
 
     def _list_sections(self) -> None:
-        layers = our_layers(self._viewer)
+        layers = list(our_layers(self._viewer))
         names = dict.fromkeys(info.name for _, info in layers if info.role.name != "region")
         before = self.shown.currentText()
         self.shown.clear()
         self.shown.addItems(list(names))
         if before in names:
             self.shown.setCurrentText(before)
+        self.check.setEnabled(any(info.role.name == "slide" for _, info in layers))
+        if not any(info.role.name == "quality" for _, info in layers):
+            self.legend.hide()
 
     def _show_only(self) -> None:
         """Hide the slides, spots and regions of all sections but one."""
