@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from scipy import fft, ndimage
 
+from fuzz_hdf5 import Forking
 from napari_stenhance.features.masks import TissueKind
 from napari_stenhance.features.opening import open_features
 from napari_stenhance.features.registry import find_encoder
@@ -25,6 +26,7 @@ from napari_stenhance.features.source import FeatureSettings, FeatureSource
 from napari_stenhance.running.job import Job
 from napari_stenhance.section.section import Section
 from napari_stenhance.section.slide import Slide
+from napari_stenhance.section.tables import hdf5
 from napari_stenhance.storage.cache import Cache
 
 if TYPE_CHECKING:
@@ -134,6 +136,19 @@ def session_cache(tmp_path_factory: pytest.TempPathFactory) -> Cache:
 def _own_cache(session_cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test touches the user's cache; all share one, as the runs of a user do."""
     monkeypatch.setenv("STENHANCE_CACHE", str(session_cache.root))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _hdf5_in_forks() -> Iterator[None]:
+    """Files are looked through as users' are; only the start of Python is saved for each."""
+    if not hasattr(os, "fork"):
+        yield
+        return
+    forking = Forking()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hdf5, "subprocess", forking)
+        yield
+    forking.close()
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ import argparse
 import contextlib
 import faulthandler
 import importlib
-import multiprocessing as mp
 import os
+import shutil
 import sys
 import tempfile
 import time
@@ -34,6 +34,7 @@ from typing import Any
 import numpy as np
 import psutil
 
+from forked import context
 from fuzz_damage import Target, damaged
 from fuzz_hdf5 import Forking
 from napari_stenhance.section.tables import hdf5
@@ -140,8 +141,28 @@ def _equal(one: Any, other: Any) -> bool:
     return bool(one == other)
 
 
+def _fill(folder: Path, target: Target, bases: Path) -> None:
+    """Give a target the folder that it begins with."""
+    if target.base is None:
+        folder.mkdir()
+        return
+    whole = bases / target.base.__name__
+    if not whole.is_dir():
+        aside = Path(tempfile.mkdtemp(dir=bases))
+        target.base(aside)
+        # Whoever was faster has made the same.
+        with contextlib.suppress(OSError):
+            aside.rename(whole)
+    shutil.copytree(whole, folder)
+
+
 def _serve(
-    pipe: Connection, name: str, seeds: Sequence[int], base: Path, modules: Sequence[str]
+    pipe: Connection,
+    name: str,
+    seeds: Sequence[int],
+    base: Path,
+    bases: Path,
+    modules: Sequence[str],
 ) -> None:
     """Run cases, one message before and one after each."""
     os.environ["STENHANCE_CACHE"] = str(base / "cache")
@@ -152,9 +173,9 @@ def _serve(
         faulthandler.enable(noise)
         try:
             if hasattr(os, "fork"):
-                hdf5.subprocess = Forking()  # type: ignore[attr-defined]
+                hdf5.subprocess = Forking(0.5)  # type: ignore[attr-defined]
             target, folder = targets(modules)[name], base / "input"
-            folder.mkdir()
+            _fill(folder, target, bases)
             files = target.make(folder)
             whole = {path: path.read_bytes() for path in files}
             undamaged = target.read(folder)
@@ -172,23 +193,28 @@ def _serve(
 # In the campaign
 
 
-def run(name: str, seeds: Sequence[int], modules: Sequence[str] = MODULES) -> list[Outcome]:
-    """Run cases of a target; where one ends the process, the next go on in another."""
+def run(
+    name: str, seeds: Sequence[int], bases: Path, modules: Sequence[str] = MODULES
+) -> list[Outcome]:
+    """Run cases of a target; where one ends the process, the next go on in another.
+
+    In the folder `bases` lies what several targets begin with.
+    """
     outcomes: list[Outcome] = []
     while len(outcomes) < len(seeds):
         with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
             left = seeds[len(outcomes) :]
-            outcomes += _until_death(name, left, Path(folder), modules)
+            outcomes += _until_death(name, left, Path(folder), bases, modules)
     return outcomes
 
 
 def _until_death(
-    name: str, seeds: Sequence[int], base: Path, modules: Sequence[str]
+    name: str, seeds: Sequence[int], base: Path, bases: Path, modules: Sequence[str]
 ) -> Iterator[Outcome]:
-    context = _context()
-    ours, theirs = context.Pipe()
-    given = (theirs, name, seeds, base, modules)
-    process = context.Process(target=_serve, args=given, daemon=True)
+    forks = context()
+    ours, theirs = forks.Pipe()
+    given = (theirs, name, seeds, base, bases, modules)
+    process = forks.Process(target=_serve, args=given, daemon=True)
     process.start()
     theirs.close()
     watched = psutil.Process(process.pid)
@@ -255,18 +281,7 @@ def _noise(base: Path) -> str:
     return "\n    ".join(printed[at:].splitlines()[:14] if at >= 0 else printed.splitlines()[-4:])
 
 
-def _context() -> Any:
-    if "forkserver" not in mp.get_all_start_methods():
-        return mp.get_context("spawn")
-    context = mp.get_context("forkserver")
-    # Python 3.11 forgets sys.path there.
-    paths = [str(Path(__file__).parent), *sys.path]
-    os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(filter(None, paths)))
-    context.set_forkserver_preload(["__main__", *MODULES])
-    return context
-
-
-def campaign(names: Sequence[str], cases: int, first: int, jobs: int) -> list[Outcome]:
+def campaign(names: Sequence[str], cases: int, first: int, jobs: int, bases: Path) -> list[Outcome]:
     """Run the cases of targets, side by side, and print counts."""
     faults: list[Outcome] = []
     print(f"{'target':24}{'cases':>8}" + "".join(f"{kind:>9}" for kind in KINDS), flush=True)
@@ -274,7 +289,7 @@ def campaign(names: Sequence[str], cases: int, first: int, jobs: int) -> list[Ou
         shares = [range(first + part, first + cases, jobs) for part in range(jobs)]
         for name in names:
             started = time.monotonic()
-            parts = pool.map(lambda seeds, name=name: run(name, seeds), shares)
+            parts = pool.map(lambda seeds, name=name: run(name, seeds, bases), shares)
             outcomes = [outcome for part in parts for outcome in part]
             counts = Counter(outcome.kind for outcome in outcomes)
             numbers = "".join(f"{counts[kind]:9}" for kind in KINDS)
@@ -295,15 +310,17 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=2)
     given = parser.parse_args()
     names = list(targets()) if given.targets == ["all"] else given.targets
-    if given.seed is not None:
-        for name in names:
-            print(*run(name, [given.seed]))
-            if given.keep is not None:
-                given.keep.mkdir(parents=True)
-                target = targets()[name]
-                print("kept:", *_damage(target, given.seed, target.make(given.keep)))
-        return 0
-    faults = campaign(names, given.cases, given.first, given.jobs)
+    with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
+        bases = Path(folder)
+        if given.seed is not None:
+            for name in names:
+                print(*run(name, [given.seed], bases))
+                if given.keep is not None:
+                    target = targets()[name]
+                    _fill(given.keep, target, bases)
+                    print("kept:", *_damage(target, given.seed, target.make(given.keep)))
+            return 0
+        faults = campaign(names, given.cases, given.first, given.jobs, bases)
     kinds: dict[tuple[str, str, str], list[Outcome]] = {}
     for fault in faults:
         last = fault.said.strip().splitlines()[-1] if fault.said.strip() else ""

@@ -36,8 +36,8 @@ class Target:
     ----------
     name : str
     make : callable
-        Writes a small valid input into an empty folder, the same each time, and returns the files
-        that are damaged, one in each case.
+        Writes a small valid input into a folder, the same each time, and returns the files that
+        are damaged, one in each case.
     read : callable
         Reads the input in a folder; returns what tells right from wrong, and raises AssertionError
         where that agrees with nothing that a file can say.
@@ -46,6 +46,9 @@ class Target:
         may come out. By default it may: a flipped bit in a count without checksum is a count.
     cases : int
         In the default run; variants that one reader reads share 300.
+    base : callable, optional
+        Writes what is slow to make and shared by several targets into an empty folder; `make` is
+        given a copy. By default `make` begins with an empty folder.
     """
 
     name: str
@@ -53,6 +56,7 @@ class Target:
     read: Callable[[Path], Any]
     legal: Callable[[Any, Any], bool] = lambda value, undamaged: True
     cases: int = 300
+    base: Callable[[Path], None] | None = None
 
 
 def damaged(content: bytes, rng: np.random.Generator) -> tuple[bytes | None, str]:

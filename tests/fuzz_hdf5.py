@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,14 +17,17 @@ _FORKING = """
 import json, os, sys
 sys.path.insert(0, sys.argv[1])
 import hdf5_walk
+hdf5_walk._SECONDS = float(sys.argv[2])
 for line in sys.stdin:
+    number, *arguments = json.loads(line)
+    print(f"\\0{number}", flush=True)
     child = os.fork()
     if not child:
         print("begun", flush=True)
-        print(hdf5_walk.walk(*json.loads(line)).replace("\\n", " "), flush=True)
+        print(hdf5_walk.walk(*arguments).replace("\\n", " "), flush=True)
         os._exit(0)
     os.waitpid(child, 0)
-    print("\\0", flush=True)
+    print(f"\\0{number}", flush=True)
 """
 
 
@@ -32,15 +36,29 @@ class Forking:
 
     DEVNULL, PIPE, TimeoutExpired = subprocess.DEVNULL, subprocess.PIPE, subprocess.TimeoutExpired
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: float = 5.0) -> None:
+        """Give each fork so much of the processor."""
         folder = str(Path(hdf5.__file__).parent)
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
         self._process: Any = subprocess.Popen(
-            [sys.executable, "-P", "-c", _FORKING, folder], **pipes
+            [sys.executable, "-P", "-c", _FORKING, folder, str(seconds)], **pipes
         )
+        self._lock, self._number = threading.Lock(), 0
 
     def run(self, command: list[str], **_options: Any) -> SimpleNamespace:
         """Give what follows the program's name to a fork, and return what it prints."""
-        self._process.stdin.write(json.dumps(command[3:]).encode() + b"\n")
-        self._process.stdin.flush()
-        return SimpleNamespace(stdout=b"".join(iter(self._process.stdout.readline, b"\0\n")))
+        with self._lock:
+            self._number += 1
+            # That process stands where the tests began.
+            asked = [self._number, str(Path(command[3]).absolute()), *command[4:]]
+            self._process.stdin.write(json.dumps(asked).encode() + b"\n")
+            self._process.stdin.flush()
+            lines = iter(self._process.stdout.readline, b"")
+            mark = b"\0%d\n" % self._number
+            # An answer that an interrupt kept from being read comes before.
+            while next(lines) != mark:
+                pass
+            return SimpleNamespace(stdout=b"".join(iter(self._process.stdout.readline, mark)))
+
+    def close(self) -> None:
+        self._process.communicate()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -107,16 +106,23 @@ def read_info(folder: Path) -> Any:
     return describe_result(result), verify_result(result, Job())
 
 
-def read_all(folder: Path) -> Any:
-    every = (read_root, read_field, read_images, read_domains, read_imputed, read_model, read_info)
-    return [read(folder) for read in every]
+def _make_tiny(folder: Path) -> None:
+    make_result(folder, Cache(folder / "cache"))
+
+
+def _targets(name: str, read: Callable[[Path], Any], *parts: str) -> tuple[Target, Target]:
+    """Damage files under some parts of a result, and of one of format 1."""
+    return _target(name, read, *parts), _target(name, read, *parts, old=True)
 
 
 def _target(name: str, read: Callable[[Path], Any], *parts: str, old: bool = False) -> Target:
-    """Damage files under some parts of the result; what is read must be right or refused."""
+    """Damage files under some parts of the result; what is read must be right or refused.
+
+    Without checksums, in format 1, other values may come out, but nothing else.
+    """
 
     def make(folder: Path) -> list[Path]:
-        root = make_result(folder, Cache(Path(os.environ["STENHANCE_CACHE"])))
+        root = folder / NAME
         if old:
             as_format_1(root)
         # Damage to the log does not matter, so something is always right.
@@ -127,28 +133,34 @@ def _target(name: str, read: Callable[[Path], Any], *parts: str, old: bool = Fal
         with warnings.catch_warnings(action="ignore"):
             return read(folder)
 
-    # Everything of an old result is read in each case, which takes as long as all of the others.
-    return Target(name, make, quiet, lambda _value, _undamaged: old, cases=100 if old else 300)
+    return Target(
+        f"{name}-1" if old else name,
+        make,
+        quiet,
+        lambda _value, _undamaged: old,
+        cases=30 if old else 300,
+        base=_make_tiny,
+    )
 
 
 FIELD, LOG, MANIFESTS = f"fields/{RUN}", "files/log.jsonl", "files/manifests"
 TARGETS = (
-    _target("result-root", read_root, "zarr.json", "fields/zarr.json", f"{FIELD}/zarr.json"),
-    _target("result-field", read_field, FIELD, f"{MANIFESTS}/fields"),
-    _target(
+    *_targets("result-root", read_root, "zarr.json", "fields/zarr.json", f"{FIELD}/zarr.json"),
+    *_targets("result-field", read_field, FIELD, f"{MANIFESTS}/fields"),
+    *_targets(
         "result-images",
         read_images,
         *(f"{FIELD}/genes", f"{FIELD}/attention", "tissue"),
         *("files/regions", f"tables/{RUN}-lattice2"),
     ),
-    _target(
+    *_targets(
         "result-domains",
         read_domains,
         *("labels", "tables/spots", f"tables/{DOMAINS}", f"{MANIFESTS}/labels"),
     ),
-    _target("result-imputed", read_imputed, "imputed", f"tables/{IMPUTED}", f"{MANIFESTS}/imputed"),
-    _target("result-model", read_model, "files/models"),
-    _target("result-info", read_info, "."),
-    # Without checksums other values may come out, but nothing else.
-    _target("result-format-1", read_all, ".", old=True),
+    *_targets(
+        "result-imputed", read_imputed, "imputed", f"tables/{IMPUTED}", f"{MANIFESTS}/imputed"
+    ),
+    *_targets("result-model", read_model, "files/models"),
+    *_targets("result-info", read_info, "."),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +25,11 @@ from napari_stenhance.section.tables.hdf5 import look_through
 from test_cells import make_spots
 from test_section import write_legacy
 from visium_folders import check, known, write_mex, write_outs
+
+
+@pytest.fixture(autouse=True)
+def _hdf5_in_its_own_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hdf5, "subprocess", subprocess)
 
 
 def _matrix() -> sp.csr_matrix:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 import fuzz
 
 
+@pytest.fixture(scope="module")
+def bases(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("bases")
+
+
 @pytest.mark.parametrize(("name", "cases"), [(t.name, t.cases) for t in fuzz.targets().values()])
-def test_damage_ends_in_a_sentence_or_in_right_values(name: str, cases: int) -> None:
-    outcomes = fuzz.run(name, range(cases))
+def test_damage_ends_in_a_sentence_or_in_right_values(name: str, cases: int, bases: Path) -> None:
+    outcomes = fuzz.run(name, range(cases), bases)
     assert len(outcomes) == cases
     faults = [outcome for outcome in outcomes if outcome.is_fault]
     assert not faults, "\n".join([f"{len(faults)} faults", *map(str, faults[:3])])
@@ -32,16 +39,17 @@ def test_damage_ends_in_a_sentence_or_in_right_values(name: str, cases: int) -> 
     ],
 )
 def test_every_kind_of_end_is_told_apart(
-    name: str, kind: str, said: str, monkeypatch: pytest.MonkeyPatch
+    name: str, kind: str, said: str, bases: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fuzz, "SECONDS", 1.0 if name == "hangs" else 60.0)
-    outcomes = fuzz.run(name, range(2), ("fuzz_ends",))
+    monkeypatch.setattr(fuzz, "SECONDS", 0.2 if name == "hangs" else 60.0)
+    monkeypatch.setattr(fuzz, "MEMORY", 1.2e9)
+    outcomes = fuzz.run(name, range(2), bases, ("fuzz_ends",))
     assert [(outcome.seed, outcome.kind) for outcome in outcomes] == [(0, kind), (1, kind)]
     assert all(said in outcome.said for outcome in outcomes)
     # What was done to the file is known even where the process ended.
     assert all("number.json: " in outcome.done for outcome in outcomes)
 
 
-def test_a_case_is_the_same_again() -> None:
-    every = fuzz.run("10x-h5", range(5, 15))
-    assert fuzz.run("10x-h5", [9]) == every[4:5]
+def test_a_case_is_the_same_again(bases: Path) -> None:
+    every = fuzz.run("10x-h5", range(5, 15), bases)
+    assert fuzz.run("10x-h5", [9], bases) == every[4:5]

@@ -158,7 +158,7 @@ def test_options_take_a_name_or_any_sequence(given: Any) -> None:
 
 
 def test_one_note_says_how_many_controls_were_left_out(tmp_path: Path) -> None:
-    pixels, amounts = make_slide_pixels((1300, 1100), 0)
+    pixels, amounts = make_slide_pixels((800, 670), 0)
     write_image(tmp_path / "one.png", pixels)
     spots = make_spots(amounts, 0)
     spots.var_names = [*CONTROLS, *spots.var_names[5:]]

@@ -29,9 +29,9 @@ def begun(tmp_path: Path) -> Iterator[list[subprocess.Popen[str]]]:
         process.communicate()
 
 
-def start(processes: list[subprocess.Popen[str]], out: Path) -> subprocess.Popen[str]:
-    """Begin to make a phantom, and wait until the command line has the word."""
-    command = [sys.executable, "-c", CODE, "phantom", str(out), "--size-mm", "1"]
+def start(processes: list[subprocess.Popen[str]], *arguments: object) -> subprocess.Popen[str]:
+    """Begin a command, and wait until the command line has the word."""
+    command = [sys.executable, "-c", CODE, *map(str, arguments)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     process = subprocess.Popen(command, text=True, bufsize=1, **pipes)  # type: ignore[call-overload]
     processes.append(process)
@@ -67,7 +67,7 @@ def test_ctrl_c_at_any_moment_is_one_line(
     moments = (0.05, 0.2, 0.4, 0.7, 1.0, 1.4, 2.0)
     for n, moment in enumerate(moments):
         out = tmp_path / str(n)
-        process = start(begun, out)
+        process = start(begun, "phantom", out, "--size-mm", 1)
         time.sleep(moment)
         process.send_signal(signal.SIGINT)
         # On a quiet machine the phantom may be whole by then.
@@ -81,7 +81,7 @@ def test_ctrl_c_at_any_moment_is_one_line(
 
 
 def test_ctrl_c_twice_ends_at_once(begun: list[subprocess.Popen[str]], tmp_path: Path) -> None:
-    process = start(begun, tmp_path / "twice")
+    process = start(begun, "phantom", tmp_path / "twice", "--size-mm", 1)
     read = read_until(process, "\n")
     process.send_signal(signal.SIGINT)
     time.sleep(0.02)
@@ -89,10 +89,13 @@ def test_ctrl_c_twice_ends_at_once(begun: list[subprocess.Popen[str]], tmp_path:
     check(process, read, {130})
 
 
-def test_ctrl_c_at_the_end_says_no_more(begun: list[subprocess.Popen[str]], tmp_path: Path) -> None:
-    process = start(begun, tmp_path / "end")
+def test_ctrl_c_at_the_end_says_no_more(
+    begun: list[subprocess.Popen[str]], small: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "end.h5ad"
+    process = start(begun, "downsample", small / "one.h5ad", "--out", out)
     read = read_until(process, "Took")
     for _ in range(2):
         process.send_signal(signal.SIGINT)
     check(process, read, {130, 0})
-    run("info", tmp_path / "end")
+    run("info", out)

@@ -9,13 +9,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from conftest import make_slide_pixels
+from forked import COMMAND, Program
 from napari_stenhance.errors import Cancelled, InputError
 from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.running.job import Event, Job, Note
@@ -49,44 +50,24 @@ with Cache(Path(sys.argv[1])).lock(Path(sys.argv[2]), Job()):
     print("held", flush=True)
     time.sleep(60)
 """
-# Holds on to what it could take for a moment, and says when.
+# Holds on to what it could take until the others have tried.
 RACE = """
 import sys, time
 from pathlib import Path
 from napari_stenhance.errors import InputError
 from napari_stenhance.storage.lock import held
-lock, start = Path(sys.argv[1]), float(sys.argv[2])
-time.sleep(max(0, start - time.time()))
+lock, start, end = map(Path, sys.argv[1:])
+print("ready", flush=True)
+while not start.exists():
+    pass
 try:
     with held(lock, "race"):
         print("won", flush=True)
-        time.sleep(1)
+        while not end.exists():
+            time.sleep(0.01)
 except InputError:
     print("refused", flush=True)
 """
-CLI = "from napari_stenhance.cli import main; main()"
-
-
-@contextmanager
-def _process(code: str, *arguments: object, **more: str) -> Iterator[subprocess.Popen[str]]:
-    """Run Python beside this one; it is killed at the end."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, **more},
-    )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
-
-
-def _wait_until_held(process: subprocess.Popen[str]) -> None:
-    assert process.stdout is not None
-    assert process.stdout.readline() == "held\n"
 
 
 @pytest.fixture
@@ -120,8 +101,9 @@ def test_two_processes_with_two_caches_do_not_both_write(slide: Slide, tmp_path:
     with ResultFolder.writing(out, slide, "m-e-p"):
         pass
     write = ("write", out, "--genes", "A")
-    with _process(HOLD_RESULT, out, STENHANCE_CACHE=str(tmp_path / "cache")) as other:
-        _wait_until_held(other)
+    elsewhere = {"STENHANCE_CACHE": str(tmp_path / "cache")}
+    with Program(HOLD_RESULT, out, words=tmp_path / "words", environment=elsewhere) as other:
+        other.wait_until_said("held")
         said = run(*write, code=2).stderr
         assert f"another process is writing here, process {other.pid} on" in said
         assert "pixel2gene-stain-robust" in said
@@ -141,13 +123,21 @@ def test_of_many_that_find_a_dead_lock_one_wins(tmp_path: Path) -> None:
             # And one that died while it removed it.
             token = json.loads(lock.read_text("utf-8"))["token"]
             _mark(lock.with_name(f".lock.{token}"), pid=dead.pid, started="0" * 12)
-        start = str(time.time() + 1.5)
-        racing = [
-            subprocess.Popen([sys.executable, "-c", RACE, str(lock), start],
-                             stdout=subprocess.PIPE, text=True)
-            for _ in range(6)
-        ]  # fmt: skip
-        said = [process.communicate()[0].strip() for process in racing]
+        start, end = tmp_path / f"start {number}", tmp_path / f"end {number}"
+        with ExitStack() as stack:
+            racing = [
+                stack.enter_context(Program(RACE, lock, start, end, words=tmp_path / f"racer {n}"))
+                for n in range(6)
+            ]
+            for program in racing:
+                program.wait_until_said("ready")
+            start.touch()
+            until = time.monotonic() + 60
+            said: list[str] = []
+            while len(said) < 6 and time.monotonic() < until:
+                said = [word for program in racing for word in program.stdout.split()[1:]]
+            end.touch()
+            assert [program.wait() for program in racing] == [0] * 6
         assert sorted(said) == ["refused"] * 5 + ["won"]
         assert list(lock.parent.iterdir()) == []
 
@@ -173,8 +163,8 @@ def test_a_lock_of_another_host_is_the_users_to_break(tmp_path: Path) -> None:
         pass
     assert not lock.exists()
     # One that lives here is not dead, whatever anybody says.
-    with _process(HOLD_LOCK, lock) as other:
-        _wait_until_held(other)
+    with Program(HOLD_LOCK, lock, words=tmp_path / "words") as other:
+        other.wait_until_said("held")
         with pytest.raises(InputError, match="wait for it to end"):
             with held(lock, "write", clear_dead=True):
                 pytest.fail("two writers")
@@ -214,8 +204,8 @@ def test_waiting_for_the_cache_is_said_once_and_can_be_cancelled(tmp_path: Path)
     cache, entry = Cache(tmp_path / "cache"), tmp_path / "cache" / "features" / "key"
     events: list[Event] = []
     job = Job(listener=events.append)
-    with _process(HOLD_CACHE, cache.root, entry) as other:
-        _wait_until_held(other)
+    with Program(HOLD_CACHE, cache.root, entry, words=tmp_path / "words") as other:
+        other.wait_until_said("held")
         threading.Timer(1.2, job.cancel).start()
         started = time.monotonic()
         with pytest.raises(Cancelled):
@@ -234,23 +224,20 @@ def test_waiting_for_the_cache_is_said_once_and_can_be_cancelled(tmp_path: Path)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C cannot be sent to one process")
-def test_ctrl_c_ends_the_wait_within_a_second(section_files: list[Path], tmp_path: Path) -> None:
+def test_ctrl_c_ends_the_wait_within_a_second(small: Path, tmp_path: Path) -> None:
     cache = tmp_path / "cache"
-    Slide.open(section_files[0].parent / "one_he.jpg", cache=Cache(tmp_path / "other"))
+    Slide.open(small / "one_he.jpg", cache=Cache(tmp_path / "other"))
     (known,) = (tmp_path / "other" / "pyramids3").iterdir()
     entry = Cache(cache).entry("pyramids3", known.name)
-    command = ("enhance", section_files[0], "--out", tmp_path / "r", "--device", "cpu")
-    with _process(HOLD_CACHE, cache, entry) as other:
-        _wait_until_held(other)
-        with _process(CLI, *command, STENHANCE_CACHE=str(cache)) as waiting:
-            assert waiting.stderr is not None
-            line = ""
-            while "Waiting for process" not in line:
-                line = waiting.stderr.readline()
-                assert line, "it did not wait"
-            waiting.send_signal(signal.SIGINT)
+    command = ("enhance", small / "one.h5ad", "--out", tmp_path / "r", "--device", "cpu")
+    with Program(HOLD_CACHE, cache, entry, words=tmp_path / "other") as other:
+        other.wait_until_said("held")
+        here = {"STENHANCE_CACHE": str(cache)}
+        with Program(COMMAND, *command, words=tmp_path / "words", environment=here) as waiting:
+            waiting.wait_until_said("Waiting for process")
+            os.kill(waiting.pid, signal.SIGINT)
             started = time.monotonic()
-            assert "The job was cancelled" in waiting.stderr.readline()
+            waiting.wait_until_said("The job was cancelled")
             # A second at the latest where nothing else runs.
             assert time.monotonic() - started < 3
             assert waiting.wait(20) == 130

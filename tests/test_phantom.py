@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
@@ -41,6 +42,7 @@ from napari_stenhance.tasks.demo import (
     compare_with_truth,
     demo,
 )
+from napari_stenhance.tasks.enhance import EnhanceOptions
 from test_cli import files_of, run
 
 SEED = 5
@@ -62,10 +64,13 @@ def _program_follows() -> dict[str, NDArray[np.intp]]:
 
 
 def test_the_same_seed_gives_the_same_bytes(tmp_path: Path) -> None:
-    one, again, other = (
-        write_phantom(tmp_path / name, 1, seed) for name, seed in (("a", 3), ("b", 3), ("c", 4))
-    )
-    first, second, third = (files_of(p.folder) for p in (one, again, other))
+    """From the command line, too."""
+    ran = run("phantom", tmp_path / "a", "--size-mm", 1, "--seed", 3)
+    assert ran.stdout.strip() == str(tmp_path / "a")
+    assert json.loads((tmp_path / "a" / "phantom.json").read_text("utf-8"))["seed"] == 3
+    assert "discs of 55 µm at a pitch of 100 µm" in run("info", tmp_path / "a").output
+    again, other = (write_phantom(tmp_path / name, 1, seed) for name, seed in (("b", 3), ("c", 4)))
+    first, second, third = (files_of(f) for f in (tmp_path / "a", again.folder, other.folder))
     assert first == second
     for name in ("he.tif", "spots.h5ad", "bins.h5ad", "cells.h5ad", "reference.h5ad"):
         assert first[name] != third[name]
@@ -343,8 +348,10 @@ def test_correlation_in_parts() -> None:
     assert np.isnan(sums.r()[3])
 
 
-def test_demo(tmp_path: Path) -> None:
+def test_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A small demo, from the command line: its scores are those of its files."""
+    brief = functools.partial(EnhanceOptions, epochs=8)
+    monkeypatch.setattr("napari_stenhance.tasks.enhance.EnhanceOptions", brief)
     out = tmp_path / "demo"
     ran = run("demo", out, "--size-mm", 1.2, "--seed", SEED, "--device", "cpu")
     section, result = out / "phantom", out / "phantom.stenhance.zarr"
@@ -388,14 +395,6 @@ def test_view_needs_a_display_before_it_works(
         monkeypatch.delenv(name, raising=False)
     assert "no display" in run("demo", tmp_path / "x", "--view", code=2).stderr
     assert not (tmp_path / "x").exists()
-
-
-def test_phantom_from_the_command_line(tmp_path: Path) -> None:
-    ran = run("phantom", tmp_path / "p", "--size-mm", 1, "--seed", 9)
-    assert ran.stdout.strip() == str(tmp_path / "p")
-    assert json.loads((tmp_path / "p" / "phantom.json").read_text("utf-8"))["seed"] == 9
-    words = run("info", tmp_path / "p").output
-    assert "discs of 55 µm at a pitch of 100 µm" in words
 
 
 @pytest.mark.slow

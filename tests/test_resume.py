@@ -3,50 +3,31 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
 import random
 import time
 from collections import Counter
 from collections.abc import Sequence
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
 
-from kills import be_the_command
+from conftest import make_slide_pixels, make_spots, write_image
+from forked import COMMAND, Program
 from test_cli import files_of
 
-# What `enhance` comes to import, and what its first training does.
-SLOW_TO_IMPORT = ["torch._dynamo", "napari_stenhance.cli", "napari_stenhance.tasks.enhance",
-                  "napari_stenhance.tasks.lesson", "napari_stenhance.tasks.inference",
-                  "napari_stenhance.methods.pixel2gene.model"]  # fmt: skip
 
-
-def _start(arguments: Sequence[object], folder: Path) -> BaseProcess:
-    """Start a command in a folder, where its result `r` and its cache come; beside it, its words.
-
-    It is forked from a server that has imported what takes long and has run nothing: a fork of this
-    process would take the locks of its threads along.
-    """
-    context = multiprocessing.get_context("forkserver" if hasattr(os, "fork") else "spawn")
-    context.set_forkserver_preload(SLOW_TO_IMPORT)
-    said = [*map(str, arguments), "--out", "r"]
-    process = context.Process(target=be_the_command, args=(said, folder))
-    process.start()
-    return process
-
-
-def _words(folder: Path) -> str:
-    said = folder.with_name(f"{folder.name}.txt")
-    return said.read_text("utf-8") if said.exists() else ""
+def _start(arguments: Sequence[object], folder: Path) -> Program:
+    """Start a command whose result and cache come into a folder; beside it, its words."""
+    folder.mkdir(exist_ok=True)
+    caches = {"STENHANCE_CACHE": str(folder / "cache")}
+    given = (*arguments, "--out", folder / "r")
+    return Program(COMMAND, *given, words=folder, environment=caches)
 
 
 def _finish(arguments: Sequence[object], folder: Path) -> float:
     started = time.monotonic()
-    process = _start(arguments, folder)
-    process.join()
-    assert process.exitcode == 0, _words(folder)
+    program = _start(arguments, folder)
+    assert program.wait() == 0, program.stderr
     return time.monotonic() - started
 
 
@@ -65,25 +46,28 @@ def _assert_same(whole: Path, killed: Path, *, tiles: int) -> None:
     assert len(_tiles(whole)) == tiles
 
 
+@pytest.fixture
+def long(tmp_path: Path) -> Path:
+    """A section of 2.1 × 0.3 mm: two tiles, for a sixth of what the first could hold."""
+    pixels, amounts = make_slide_pixels((2640, 400), 0)
+    write_image(tmp_path / "long_he.jpg[Q=95]", pixels)
+    make_spots(amounts, 0).write_h5ad(tmp_path / "long.h5ad")
+    return tmp_path / "long.h5ad"
+
+
 @pytest.mark.timeout(900)
-def test_killed_in_every_stage(small: Path, tmp_path: Path) -> None:
-    # At four times the scale the slide is four tiles.
-    command = ("enhance", small / "one.h5ad", "--predict", small / "two.h5ad", "--mpp", "3.2",
+def test_killed_in_every_stage(long: Path, small: Path, tmp_path: Path) -> None:
+    command = ("enhance", small / "one.h5ad", "--predict", long,
                "--device", "cpu", "--epochs", "2", "--write", "G2")  # fmt: skip
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     _finish(command, whole)
     draw = random.Random(0)
     for stage in ("Building", "Reading", "Training", "Predicting", "Writing"):
-        before = len(_words(killed))
-        process = _start(command, killed)
-        while process.is_alive() and f"\n{stage}" not in "\n" + _words(killed)[before:]:
-            time.sleep(0.01)
-        assert f"\n{stage}" in "\n" + _words(killed)[before:]
-        time.sleep(draw.uniform(0, 0.5))
-        process.kill()
-        process.join()
+        with _start(command, killed) as program:
+            program.wait_until_said(f"\n{stage}")
+            time.sleep(draw.uniform(0, 0.5))
     _finish(command, killed)
-    _assert_same(whole / "r", killed / "r", tiles=4)
+    _assert_same(whole / "r", killed / "r", tiles=2)
 
 
 @pytest.mark.slow
@@ -96,9 +80,7 @@ def test_killed_at_random_moments_on_real_sections(data: Path, tmp_path: Path) -
     seconds = _finish(command, whole)
     draw = random.Random(1)
     for _ in range(5):
-        process = _start(command, killed)
-        time.sleep(draw.uniform(0.1, 1) * seconds)
-        process.kill()
-        process.join()
+        with _start(command, killed):
+            time.sleep(draw.uniform(0.1, 1) * seconds)
     _finish(command, killed)
     _assert_same(whole / "r", killed / "r", tiles=16)
