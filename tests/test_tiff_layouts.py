@@ -188,7 +188,7 @@ def test_fluorescence_is_listed_and_refused_where_it_is_chosen(
     planes = [np.full((301, 403), n, np.uint16) for n in range(5)]
     path = tmp_path / "s.qptiff"
     made.qptiff(path, planes, photometric="minisblack")
-    with pytest.raises(InputError, match=r"5 samples .* not RGB"):
+    with pytest.raises(InputError, match=r"5 channels .* not the 3 of RGB"):
         open_image(path)
     path = tmp_path / "s.ome.tif"
     with tifffile.TiffWriter(path, ome=True) as tif:
@@ -198,7 +198,7 @@ def test_fluorescence_is_listed_and_refused_where_it_is_chosen(
     slide = Slide.open(path, cache=cache)
     assert slide.shape == (301, 403)
     assert [(other.name, other.shape) for other in slide.others] == [("DAPI and more", (700, 900))]
-    with pytest.raises(InputError, match=r"5 samples .* not RGB"):
+    with pytest.raises(InputError, match=r"5 channels .* not the 3 of RGB"):
         Slide.open(path, series="DAPI and more", cache=cache)
 
 
