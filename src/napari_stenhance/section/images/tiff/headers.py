@@ -20,10 +20,9 @@ def check_pages(path: Path) -> None:
         head = file.read(16)
         order: Literal["little", "big"] = "little" if head[:2] == b"II" else "big"
         big = int.from_bytes(head[2:4], order) == 43
-        width, count, tag = (8, 8, 20) if big else (4, 2, 12)
-        if path.suffix.lower() == ".ndpi" and not big:
-            # Files of Hamamatsu may be larger than a TIFF can be: places take 8 bytes there.
-            width = 8
+        # NDPI has offsets of 64 bits in what else is a small TIFF; tifffile goes by the name, too.
+        ndpi = path.suffix.lower() == ".ndpi" and head[:4] == b"II*\0"
+        width, count, tag = (8, 8, 20) if big else (8, 2, 12) if ndpi else (4, 2, 12)
         first = 8 if big else 4
         page = int.from_bytes(head[first : first + width], order)
         seen = set()

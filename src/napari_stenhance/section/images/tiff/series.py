@@ -74,13 +74,14 @@ def _opened(path: Path, file: TiffReader, at: int | None) -> ImageSource:
     lengths, doubts = image.lengths, scale.doubts
     if alike := lengths.get("I", 0) + lengths.get("Q", 0):
         doubts = (*doubts, f"The image has {alike} pages of one size; the first is the slide.")
+    height, width = levels[0].shape[:2]
     return ImageSource(
         path,
-        image.shape,
+        (height, width),
         lambda: _strips(levels[0]),
         part=f"{image.levels[0].keyframe.index}".strip("()").replace(", ", "."),
         levels=levels if len(levels) > 1 else (),
-        downsamples=tuple(_downsample(image.shape, level.shape) for level in levels),
+        downsamples=tuple(_downsample((height, width), level.shape) for level in levels),
         mpp=scale.mpp,
         mpp_source=scale.source,
         doubts=doubts,
