@@ -44,7 +44,9 @@ def svs(
             tif.write(plain((600, 700)), subfiletype=number, description=text, **LOSSLESS)
 
 
-def ndpi(path: Path, pixels: Pixels, per_cm: float = 20000, *, levels: bool = True) -> None:
+def ndpi(
+    path: Path, pixels: Pixels, per_cm: float = 20000, *, levels: bool = True, pages_at: int = 0
+) -> None:
     """Hamamatsu: tags of its own, a macro and a map larger than the slide; 64-bit offsets."""
 
     def tags(lens: float) -> dict[str, Any]:
@@ -62,10 +64,10 @@ def ndpi(path: Path, pixels: Pixels, per_cm: float = 20000, *, levels: bool = Tr
         tif.write(plain((600, 700)), **at(100), **tags(-1.0))
         tif.write(plain((610, 710)), **at(100), **tags(-2.0))
     if path.suffix == ".ndpi":
-        _widen_offsets(path)
+        _widen_offsets(path, pages_at)
 
 
-def _widen_offsets(path: Path) -> None:
+def _widen_offsets(path: Path, pages_at: int) -> None:
     """Write the pages of a TIFF anew as NDPI has them: 8 bytes for where the next one lies."""
     data = bytearray(path.read_bytes())
     place, pages = struct.unpack_from("<I", data, 4)[0], []
@@ -75,7 +77,7 @@ def _widen_offsets(path: Path) -> None:
         pages.append((number, bytes(data[place:end])))
         (place,) = struct.unpack_from("<I", data, end)
     wide = bytearray()
-    start = len(data) + len(data) % 2
+    start = max(len(data) + len(data) % 2, pages_at)
     for number, entries in pages:
         after = start + len(wide) + len(entries) + 8 + 4 * number
         following = 0 if entries is pages[-1][1] else after + after % 2
@@ -83,7 +85,10 @@ def _widen_offsets(path: Path) -> None:
         wide += bytes((start + len(wide)) % 2)
     # The header is longer, too: over pages that are not read any more.
     struct.pack_into("<Q", data, 4, start)
-    path.write_bytes(bytes(data) + bytes(len(data) % 2) + bytes(wide))
+    with path.open("wb") as file:
+        file.write(data)
+        file.seek(start)
+        file.write(wide)
 
 
 def scn(path: Path, pixels: Pixels, nm: tuple[float, float] = (500.0, 500.0)) -> None:

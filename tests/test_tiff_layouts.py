@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -90,8 +91,18 @@ def _rescaled(path: Path, pixels: Pixels) -> None:
     )
 
 
+def _svs_in_strips(path: Path, pixels: Pixels) -> None:
+    """A region so small that it has neither tiles nor levels, beside a larger label and macro."""
+    with tifffile.TiffWriter(path) as tif:
+        tif.write(pixels, description=f"{APERIO}403x301 JPEG|MPP = 0.5", **LOSSLESS)
+        tif.write(pixels[::3, ::3], description=f"{APERIO}403x301 -> 135x101 - ", **LOSSLESS)
+        tif.write(plain((600, 700)), subfiletype=1, description=APERIO, **LOSSLESS)
+        tif.write(plain((610, 700)), subfiletype=9, description=APERIO, **LOSSLESS)
+
+
 # name, how it is written, what is said of the scale, others, downsamples
 LAYOUTS = {
+    "svs-small-region": ("s.svs", _svs_in_strips, "Aperio's MPP", "thumbnail label macro", (1,)),
     "svs": ("s.svs", made.svs, "Aperio's MPP", "thumbnail label macro", (1, 2, 4)),
     "svs-no-thumbnail": (
         "s.svs",
@@ -182,13 +193,19 @@ def test_another_image_is_opened_by_its_name_at_its_own_scale(tmp_path: Path, ca
         Slide.open(tmp_path / "s.scn", series="label", cache=cache)
 
 
-def test_fluorescence_is_listed_and_refused_where_it_is_chosen(
+def test_stacks_and_fluorescence_are_listed_and_refused_where_they_are_chosen(
     tmp_path: Path, cache: Cache
 ) -> None:
     planes = [np.full((301, 403), n, np.uint16) for n in range(5)]
     path = tmp_path / "s.qptiff"
     made.qptiff(path, planes, photometric="minisblack")
     with pytest.raises(InputError, match=r"5 channels .* not the 3 of RGB"):
+        open_image(path)
+    path = tmp_path / "planes.svs"
+    with tifffile.TiffWriter(path) as tif:
+        for image in (_pixels(), _pixels((100, 134)), _pixels()):
+            tif.write(image, description=APERIO, **TILED)
+    with pytest.raises(InputError, match=r"axes ZYXS \(2, 301, 403, 3\), not RGB"):
         open_image(path)
     path = tmp_path / "s.ome.tif"
     with tifffile.TiffWriter(path, ome=True) as tif:
@@ -200,6 +217,15 @@ def test_fluorescence_is_listed_and_refused_where_it_is_chosen(
     assert [(other.name, other.shape) for other in slide.others] == [("DAPI and more", (700, 900))]
     with pytest.raises(InputError, match=r"5 channels .* not the 3 of RGB"):
         Slide.open(path, series="DAPI and more", cache=cache)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere such files are not sparse")
+def test_ndpi_beyond_4_gb_is_opened(tmp_path: Path) -> None:
+    pixels = _pixels()
+    made.ndpi(tmp_path / "s.ndpi", pixels, pages_at=2**32 + 4096)
+    image = open_image(tmp_path / "s.ndpi")
+    np.testing.assert_array_equal(image.levels[0][:, :], pixels)
+    assert [other.name for other in image.others] == ["macro", "map"]
 
 
 def test_tiles_that_overlap_are_refused(tmp_path: Path) -> None:

@@ -218,7 +218,9 @@ def overlap_px(tif: Any, image: TiffImage) -> int:
         return 0
     page, found = image.levels[0].keyframe, []
     if tif.is_bif:
-        found = re.findall(r"""\sOverlap[XY]\s*=\s*["']-?(\d+)["']""", xmp_of(page))
+        joints = re.findall(r"<TileJointInfo\b[^>]*>", xmp_of(page))
+        joined = " ".join(one for one in joints if not re.search("""FlagJoined=["']0""", one))
+        found = re.findall(r"""\sOverlap[XY]\s*=\s*["']-?(\d+)["']""", joined)
     elif str(page.software).startswith(_TRESTLE):
         listed = re.search(r"OverlapsXY\s*=([\d ]*)", page.description)
         found = listed[1].split() if listed else []
