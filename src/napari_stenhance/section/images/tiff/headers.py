@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Literal
 
@@ -105,3 +106,22 @@ def length_of_jpeg_xr(data: bytes) -> int:
         if int.from_bytes(data[at : at + 2], "little") in _JPEG_XR_IMAGE:
             ends += int.from_bytes(data[at + 8 : at + 12], "little")
     return ends
+
+
+def check_joined(xml: bytes | str | None) -> None:
+    """Refuse a Ventana BIF whose tiles overlap: side by side they would show all seams twice.
+
+    Raises
+    ------
+    ValueError
+        If they do, or what says so is damaged.
+    """
+    text = xml.decode("utf-8", "replace") if isinstance(xml, bytes) else xml or ""
+    overlaps = [0]
+    for joint in re.findall(r"<TileJointInfo\b[^>]*>", text):
+        if re.search(r'FlagJoined="0"', joint) is None:
+            overlaps += [int(n) for n in re.findall(r'Overlap[XY]="(-?\d+)"', joint)]
+    most = max(overlaps, key=abs)
+    if most:
+        msg = f"its tiles overlap by up to {abs(most)} px, and are not joined here"
+        raise ValueError(msg)

@@ -25,7 +25,7 @@ from napari_stenhance.section.images.tiff.channels import (
 )
 from napari_stenhance.section.images.tiff.codecs import decoder_of
 from napari_stenhance.section.images.tiff.colours import Colours, choose_colours
-from napari_stenhance.section.images.tiff.headers import check_pages
+from napari_stenhance.section.images.tiff.headers import check_joined, check_pages
 from napari_stenhance.section.images.turning import said_of_turn, turn
 from napari_stenhance.storage.reading import reading
 
@@ -36,7 +36,7 @@ _KEPT = 2**24
 _SWELLS = {1: 1, 5: 4096, 6: 1100, 7: 1100, 8: 1100, 32773: 64, 32946: 1100}
 """The most bytes that a byte can become, by codec: of deflate, for one, 1032."""
 _SWELLS_MOST = 50_000
-_YCBCR, _ORIENTATION = 6, 274
+_YCBCR, _ORIENTATION, _XMP = 6, 274, 700
 _PEEKED = 2**24
 """Samples that are looked at where headers do not say what they mean."""
 
@@ -313,6 +313,8 @@ def levels_of(file: TiffReader, series: Any) -> tuple[tuple[Pixels, ...], Colour
         If they are no image in colours or grey, or claim what the file cannot hold.
     """
     check_channels(file.tif, series)
+    if file.tif.is_bif:
+        check_joined(series.keyframe.tags.valueof(_XMP))
     samples = [TiffSamples(file, level) for level in series.levels]
     if len(samples) == 1:
         samples[0].check_whole()
