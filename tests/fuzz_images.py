@@ -111,7 +111,7 @@ def _pyramid(**options: Any) -> Write:
 def write_svs(path: Path, pixels: NDArray[np.uint8], mpp: str = "0.5") -> None:
     """Write what a scanner of Aperio does: baseline, thumbnail, a level, label and macro."""
     about = f"Aperio Image Library v12.0\r\n{pixels.shape[1]}x{pixels.shape[0]} (64x64) JPEG/RGB"
-    jpeg = {"photometric": "rgb", "metadata": None, "compression": "jpeg"}
+    jpeg = {"photometric": "rgb", "metadata": None, "compression": "jpeg", "subsampling": (1, 1)}
     with tifffile.TiffWriter(path) as tif:
         tif.write(pixels, tile=(64, 64), description=f"{about}|AppMag = 20|MPP = {mpp}", **jpeg)
         tif.write(pixels[::2, ::2], rowsperstrip=16, description=about, **jpeg)

@@ -23,7 +23,7 @@ from napari_stenhance.section.images.tiff.channels import (
     pages_of,
     significant_bits,
 )
-from napari_stenhance.section.images.tiff.codecs import decoder_of
+from napari_stenhance.section.images.tiff.codecs import DECODED_TO_RGB, decoder_of
 from napari_stenhance.section.images.tiff.colours import Colours, choose_colours
 from napari_stenhance.section.images.tiff.headers import check_joined, check_pages
 from napari_stenhance.section.images.turning import said_of_turn, turn
@@ -223,6 +223,14 @@ class TiffSamples:
             place = slice(first - top, last - top), slice(x0 - left, x1 - left)
             yield place, values[:, x0 - j * wide : x1 - j * wide]
 
+    @property
+    def kind(self) -> tuple[Any, ...]:
+        """What the meaning of its samples follows from."""
+        page = self.page
+        raw = page.photometric == _YCBCR and page.compression not in DECODED_TO_RGB
+        stored = (page.bitspersample, page.sampleformat, page.photometric, raw)
+        return self.samples, *stored, tuple(page.extrasamples)
+
     def peek(self) -> Iterator[NDArray[Any]]:
         """Read parts that lie evenly over the image, (rows, width, samples); all, if it is small.
 
@@ -318,12 +326,17 @@ def levels_of(file: TiffReader, series: Any) -> tuple[tuple[Pixels, ...], Colour
     samples = [TiffSamples(file, level) for level in series.levels]
     if len(samples) == 1:
         samples[0].check_whole()
-    first, last = samples[0], samples[-1]
     bits = significant_bits(file.tif)
-    colours = choose_colours(first.page, first.samples, last.peek, bits)
-    orientation = _orientation(file.tif, first.page)
+    # Of levels that are stored alike the coarsest tells the range of all.
+    coarsest = {one.kind: one for one in samples}
+    chosen = {
+        kind: choose_colours(one.page, one.samples, one.peek, bits)
+        for kind, one in coarsest.items()
+    }
+    colours = chosen[samples[0].kind]
+    orientation = _orientation(file.tif, samples[0].page)
     turned, doubts = said_of_turn(orientation)
-    levels = tuple(turn(TiffLevel(one, colours), orientation) for one in samples)
+    levels = tuple(turn(TiffLevel(one, chosen[one.kind]), orientation) for one in samples)
     conversions = (*colours.conversions, *turned)
     doubts = (*doubts_of_pages(series), *colours.doubts, *doubts)
     return levels, replace(colours, conversions=conversions, doubts=doubts)
