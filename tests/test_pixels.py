@@ -889,3 +889,12 @@ def test_levels_of_one_image_may_be_stored_in_other_ways(tmp_path: Path) -> None
         tif.write(GREY[::2, ::2], subfiletype=1, photometric="minisblack", **options)
     for n, level in enumerate(open_image(tmp_path / "s.tif").levels):
         assert _difference(level[:, :], _as_rgb(GREY[:: 2**n, :: 2**n])) == 0
+
+
+@pytest.mark.parametrize("length", [1, 60])
+def test_levels_of_other_shapes_are_refused(length: int, tmp_path: Path) -> None:
+    write_svs(tmp_path / "s.svs", gradient(160, 240))
+    with tifffile.TiffFile(tmp_path / "s.svs", mode="r+") as tif:
+        tif.pages.first.tags["ImageLength"].overwrite(length)
+    with pytest.raises(InputError, match=rf"is no smaller one of 240 × {length} px"):
+        open_image(tmp_path / "s.svs")

@@ -37,6 +37,8 @@ _SWELLS = {1: 1, 5: 4096, 6: 1100, 7: 1100, 8: 1100, 32773: 64, 32946: 1100}
 """The most bytes that a byte can become, by codec: of deflate, for one, 1032."""
 _SWELLS_MOST = 50_000
 _YCBCR, _ORIENTATION, _XMP = 6, 274, 700
+_SHAPE_OFF = 0.05
+"""By how much the sides of a level may be longer or shorter, to each other, than the image's."""
 _PEEKED = 2**24
 """Samples that are looked at where headers do not say what they mean."""
 
@@ -326,6 +328,8 @@ def levels_of(file: TiffReader, series: Any) -> tuple[tuple[Pixels, ...], Colour
     samples = [TiffSamples(file, level) for level in series.levels]
     if len(samples) == 1:
         samples[0].check_whole()
+    # Philips pads its levels.
+    _check_shapes([one.shape for one in samples], 1.0 if file.tif.is_philips else _SHAPE_OFF)
     bits = significant_bits(file.tif)
     # Of levels that are stored alike the coarsest tells the range of all.
     coarsest = {one.kind: one for one in samples}
@@ -340,6 +344,16 @@ def levels_of(file: TiffReader, series: Any) -> tuple[tuple[Pixels, ...], Colour
     conversions = (*colours.conversions, *turned)
     doubts = (*doubts_of_pages(series), *colours.doubts, *doubts)
     return levels, replace(colours, conversions=conversions, doubts=doubts)
+
+
+def _check_shapes(shapes: list[tuple[int, int]], most: float) -> None:
+    """Refuse levels that are larger than the image, or narrower or wider than it."""
+    height, width = shapes[0]
+    for high, wide in shapes[1:]:
+        off = abs(height * wide / (high * width) - 1) - 2 / min(high, wide)
+        if high > height or wide > width or off > most:
+            msg = f"a level of {wide} × {high} px is no smaller one of {width} × {height} px"
+            raise ValueError(msg)
 
 
 def _orientation(tif: Any, page: Any) -> int:
