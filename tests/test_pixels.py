@@ -21,6 +21,7 @@ from fuzz_images import write_svs
 from napari_stenhance.errors import InputError
 from napari_stenhance.section.images.image import ImageSource
 from napari_stenhance.section.images.opening import open_image
+from napari_stenhance.section.images.tiff import tiles
 from napari_stenhance.section.images.tiff.tiles import TiffReader
 from pixel_files import (
     Pixels,
@@ -369,6 +370,27 @@ def test_all_levels_have_one_range(tmp_path: Path) -> None:
     assert image.levels[0][0, 0].tolist() == [255, 255, 255]
 
 
+def test_the_range_of_a_large_flat_image_is_of_parts_all_over_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = np.zeros((400, 300, 3), np.uint16)
+    values[:300:5] = 4000
+    _write(tmp_path / "s.tif", values)
+    monkeypatch.setattr(tiles, "_PEEKED", 2**16)
+    counts: list[int] = []
+    read = TiffReader.bytes_at
+
+    def counting(self: TiffReader, offset: int, count: int) -> bytes:
+        counts.append(count)
+        return read(self, offset, count)
+
+    monkeypatch.setattr(TiffReader, "bytes_at", counting)
+    image = open_image(tmp_path / "s.tif")
+    assert image.conversions == ("16-bit samples, 0 to 4095, to 8 bits",)
+    assert len(counts) >= 16
+    assert sum(counts) <= 2**17
+
+
 def test_the_range_that_metadata_states(tmp_path: Path) -> None:
     dark = RGB.astype("u2")
     stated = tmp_path / "s.tif"
@@ -545,7 +567,9 @@ def test_colours_in_planes_and_channels(dtype: str, layout: dict[str, Any], tmp_
     tifffile.imwrite(tmp_path / "n.ome.tif", planes, metadata=named, **grey)
     about = {"axes": "CYX", "mode": "composite"}
     tifffile.imwrite(tmp_path / "i.tif", planes, imagej=True, metadata=about)
-    for name in ("p.tif", "c.ome.tif", "n.ome.tif", "i.tif"):
+    alike = {"axes": "CYX", "Channel": {"Name": ["H&E"] * 3}}
+    tifffile.imwrite(tmp_path / "a.ome.tif", planes, metadata=alike, **grey)
+    for name in ("p.tif", "c.ome.tif", "n.ome.tif", "a.ome.tif", "i.tif"):
         shown, image = _shown(tmp_path / name)
         assert _difference(shown, RGB) == 0
         assert image.doubts == ()

@@ -39,8 +39,8 @@ _SWELLS_MOST = 50_000
 _YCBCR, _ORIENTATION, _XMP = 6, 274, 700
 _SHAPE_OFF = 0.05
 """By how much the sides of a level may be longer or shorter, to each other, than the image's."""
-_PEEKED = 2**24
-"""Samples that are looked at where headers do not say what they mean."""
+_PEEKED, _PARTS = 2**24, 16
+"""Samples that are looked at where headers do not say what they mean, in so many parts at least."""
 
 
 class TiffReader:
@@ -238,14 +238,19 @@ class TiffSamples:
 
         Which they are follows from its size alone.
         """
-        parts = [-(-n // chunk) for n, chunk in zip(self.shape, self.chunks, strict=True)]
+        high, wide = self.chunks
+        if self._plain:
+            # Of such strips any rows are read.
+            high = min(high, max(1, _PEEKED // (_PARTS * wide * self.samples)))
+        chunks = high, wide
+        parts = [-(-n // chunk) for n, chunk in zip(self.shape, chunks, strict=True)]
         count = math.prod(parts)
-        most = max(1, _PEEKED // (math.prod(self.chunks) * self.samples))
+        most = max(1, _PEEKED // (math.prod(chunks) * self.samples))
         for n in sorted({k * count // min(count, most) for k in range(min(count, most))}):
             i, j = divmod(n, parts[1])
             rows, columns = (
                 range(k * chunk, min((k + 1) * chunk, size))
-                for k, chunk, size in zip((i, j), self.chunks, self.shape, strict=True)
+                for k, chunk, size in zip((i, j), chunks, self.shape, strict=True)
             )
             for _, values in self.read(rows, columns):
                 yield values
