@@ -17,9 +17,11 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
+from fuzz_images import write_svs
 from napari_stenhance.errors import InputError
 from napari_stenhance.section.images.image import ImageSource
 from napari_stenhance.section.images.opening import open_image
+from napari_stenhance.section.images.tiff import tiles
 from napari_stenhance.section.images.tiff.tiles import TiffReader
 from pixel_files import (
     Pixels,
@@ -33,6 +35,7 @@ from pixel_files import (
     write_tiff,
     ycbcr_blocks,
 )
+from vendor_files import write_bif, write_philips, write_qptiff, write_scn
 
 RGB = gradient()
 GREY = RGB[..., 0]
@@ -367,6 +370,27 @@ def test_all_levels_have_one_range(tmp_path: Path) -> None:
     assert image.levels[0][0, 0].tolist() == [255, 255, 255]
 
 
+def test_the_range_of_a_large_flat_image_is_of_parts_all_over_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = np.zeros((400, 300, 3), np.uint16)
+    values[:300:5] = 4000
+    _write(tmp_path / "s.tif", values)
+    monkeypatch.setattr(tiles, "_PEEKED", 2**16)
+    counts: list[int] = []
+    read = TiffReader.bytes_at
+
+    def counting(self: TiffReader, offset: int, count: int) -> bytes:
+        counts.append(count)
+        return read(self, offset, count)
+
+    monkeypatch.setattr(TiffReader, "bytes_at", counting)
+    image = open_image(tmp_path / "s.tif")
+    assert image.conversions == ("16-bit samples, 0 to 4095, to 8 bits",)
+    assert len(counts) >= 16
+    assert sum(counts) <= 2**17
+
+
 def test_the_range_that_metadata_states(tmp_path: Path) -> None:
     dark = RGB.astype("u2")
     stated = tmp_path / "s.tif"
@@ -543,7 +567,9 @@ def test_colours_in_planes_and_channels(dtype: str, layout: dict[str, Any], tmp_
     tifffile.imwrite(tmp_path / "n.ome.tif", planes, metadata=named, **grey)
     about = {"axes": "CYX", "mode": "composite"}
     tifffile.imwrite(tmp_path / "i.tif", planes, imagej=True, metadata=about)
-    for name in ("p.tif", "c.ome.tif", "n.ome.tif", "i.tif"):
+    alike = {"axes": "CYX", "Channel": {"Name": ["H&E"] * 3}}
+    tifffile.imwrite(tmp_path / "a.ome.tif", planes, metadata=alike, **grey)
+    for name in ("p.tif", "c.ome.tif", "n.ome.tif", "a.ome.tif", "i.tif"):
         shown, image = _shown(tmp_path / name)
         assert _difference(shown, RGB) == 0
         assert image.doubts == ()
@@ -813,3 +839,86 @@ def test_an_ndpi_whose_part_is_cut_is_said(tmp_path: Path) -> None:
     level[8:, :]
     with pytest.raises(InputError, match="it ends early"):
         level[:8, 64:128]
+
+
+# Other makers' slides
+
+
+@pytest.mark.parametrize(
+    ("write", "name", "step", "known"),
+    [
+        (write_svs, "s.svs", 4, True),
+        (write_scn, "s.scn", 4, False),
+        (write_bif, "s.bif", 2, False),
+        (write_philips, "s.tiff", 2, True),
+        (write_qptiff, "s.qptiff", 2, False),
+    ],
+)
+def test_levels_of_slides_as_their_makers_write_them(
+    write: Callable[[Path, Pixels], None], name: str, step: int, known: bool, tmp_path: Path
+) -> None:
+    pixels = np.kron(gradient(16, 24), np.ones((16, 16, 1), np.uint8))
+    write(tmp_path / name, pixels)
+    image = open_image(tmp_path / name)
+    assert image.downsamples == (1, step)
+    for n, down in enumerate((1, step)):
+        shown = image.levels[n][:, :]
+        assert _difference(shown, pixels[::down, ::down]) <= 8
+        if known:
+            assert _difference(shown, _by_openslide(tmp_path / name, n)) <= 2
+    assert image.doubts == ()
+
+
+def test_padding_of_philips_is_not_shown(tmp_path: Path) -> None:
+    """A level of 128 × 128 px lies in a tile of 256 × 256, of which the rest is black."""
+    pixels = np.full((256, 256, 3), 200, np.uint8)
+    pixels[:, 128:] = 100
+    write_philips(tmp_path / "s.tiff", pixels, tile=256)
+    image = open_image(tmp_path / "s.tiff")
+    coarse = image.levels[1][:, :]
+    assert coarse.shape == (128, 128, 3)
+    assert coarse.min() >= 98
+
+
+def test_a_bif_whose_tiles_overlap_is_refused(tmp_path: Path) -> None:
+    """Side by side, all seams would be shown twice, and places would move apart."""
+    pixels = np.kron(gradient(16, 24), np.ones((16, 16, 1), np.uint8))
+    write_bif(tmp_path / "s.bif", pixels, overlap=24)
+    with pytest.raises(InputError, match="tiles of this image overlap by up to 24 px"):
+        open_image(tmp_path / "s.bif")
+
+
+@pytest.mark.parametrize("codec", ["jpeg", "jpeg2000", "lzw", None])
+@pytest.mark.parametrize("part", ["TileByteCounts", "TileOffsets"])
+def test_a_tile_that_the_file_leaves_out_is_white(
+    part: str, codec: str | None, tmp_path: Path
+) -> None:
+    with tifffile.TiffWriter(tmp_path / "s.tif") as tif:
+        options = {"photometric": "rgb", "metadata": None, "compression": codec, "tile": (32, 32)}
+        tif.write(RGB // 2, subifds=1, **options)
+        tif.write(RGB[::2, ::2] // 2, subfiletype=1, **options)
+    with tifffile.TiffFile(tmp_path / "s.tif", mode="r+") as tif:
+        tag = tif.pages.first.tags[part]
+        tag.overwrite((0, *tag.value[1:]))
+    shown = open_image(tmp_path / "s.tif").levels[0][:, :]
+    assert (shown[:32, :32] == 255).all()
+    assert (shown[32:] < 160).all()
+    assert (shown[:32, 32:] < 160).all()
+
+
+def test_levels_of_one_image_may_be_stored_in_other_ways(tmp_path: Path) -> None:
+    with tifffile.TiffWriter(tmp_path / "s.tif") as tif:
+        options = {"metadata": None, "tile": (32, 32)}
+        tif.write(255 - GREY, subifds=1, photometric="miniswhite", **options)
+        tif.write(GREY[::2, ::2], subfiletype=1, photometric="minisblack", **options)
+    for n, level in enumerate(open_image(tmp_path / "s.tif").levels):
+        assert _difference(level[:, :], _as_rgb(GREY[:: 2**n, :: 2**n])) == 0
+
+
+@pytest.mark.parametrize("length", [1, 60])
+def test_levels_of_other_shapes_are_refused(length: int, tmp_path: Path) -> None:
+    write_svs(tmp_path / "s.svs", gradient(160, 240))
+    with tifffile.TiffFile(tmp_path / "s.svs", mode="r+") as tif:
+        tif.pages.first.tags["ImageLength"].overwrite(length)
+    with pytest.raises(InputError, match=rf"is no smaller one of 240 × {length} px"):
+        open_image(tmp_path / "s.svs")

@@ -67,7 +67,8 @@ def check_channels(tif: Any, series: Any) -> None:
     if "C" not in series.axes:
         return
     names, colours = _of_ome(tif, series) if tif.is_ome else _of_imagej(tif)
-    if any(not _is_plain(name, place) for place, name in enumerate(names)):
+    # One name for all says what the image is, not what they are.
+    if len(set(names)) > 1 and not all(map(_is_plain, names, range(len(names)))):
         said = ", ".join(names)
     elif colours and colours != list(_COLOURS[: len(colours)]):
         said = ", ".join(colours)

@@ -139,13 +139,13 @@ def _stacked(pages: list[Any], axis: str) -> Any:
 def _svs(tif: Any) -> list[TiffImage]:
     """Take the first page, tiled ones of its aspect, and what lies beside (SVS)."""
     first, *rest = _pages(tif)
-    slide = TiffImage(_one(first))
     levels: dict[tuple[int, ...], list[Any]] = {first.shape: [first]}
     images = []
     for page in rest:
         one = TiffImage(_one(page))
         name = _name_beside(one.levels[0])
-        if not name and page.is_tiled and (page.shape == first.shape or alike(slide, one)):
+        # A level of another shape is refused where levels are opened: the file is damaged.
+        if not name and page.is_tiled and not page.subfiletype & REDUCED:
             levels.setdefault(page.shape, []).append(page)
             continue
         if not name and page.subfiletype & REDUCED:

@@ -23,8 +23,8 @@ from napari_stenhance.section.images.tiff.channels import (
     pages_of,
     significant_bits,
 )
-from napari_stenhance.section.images.tiff.codecs import decoder_of
-from napari_stenhance.section.images.tiff.colours import Colours, choose_colours
+from napari_stenhance.section.images.tiff.codecs import DECODED_TO_RGB, decoder_of
+from napari_stenhance.section.images.tiff.colours import TiffColours, choose_colours
 from napari_stenhance.section.images.tiff.headers import check_pages
 from napari_stenhance.section.images.turning import said_of_turn, turn
 from napari_stenhance.storage.reading import reading
@@ -37,8 +37,10 @@ _SWELLS = {1: 1, 5: 4096, 6: 1100, 7: 1100, 8: 1100, 32773: 64, 32946: 1100}
 """The most bytes that a byte can become, by codec: of deflate, for one, 1032."""
 _SWELLS_MOST = 50_000
 _YCBCR, _ORIENTATION = 6, 274
-_PEEKED = 2**24
-"""Samples that are looked at where headers do not say what they mean."""
+_SHAPE_OFF = 0.05
+"""By how much the sides of a level may be longer or shorter, to each other, than the image's."""
+_PEEKED, _PARTS = 2**24, 16
+"""Samples that are looked at where headers do not say what they mean, in so many parts at least."""
 
 
 class TiffReader:
@@ -223,19 +225,32 @@ class TiffSamples:
             place = slice(first - top, last - top), slice(x0 - left, x1 - left)
             yield place, values[:, x0 - j * wide : x1 - j * wide]
 
+    @property
+    def kind(self) -> tuple[Any, ...]:
+        """What the meaning of its samples follows from."""
+        page = self.page
+        raw = page.photometric == _YCBCR and page.compression not in DECODED_TO_RGB
+        stored = (page.bitspersample, page.sampleformat, page.photometric, raw)
+        return self.samples, *stored, tuple(page.extrasamples)
+
     def peek(self) -> Iterator[NDArray[Any]]:
         """Read parts that lie evenly over the image, (rows, width, samples); all, if it is small.
 
         Which they are follows from its size alone.
         """
-        parts = [-(-n // chunk) for n, chunk in zip(self.shape, self.chunks, strict=True)]
+        high, wide = self.chunks
+        if self._plain:
+            # Of such strips any rows are read.
+            high = min(high, max(1, _PEEKED // (_PARTS * wide * self.samples)))
+        chunks = high, wide
+        parts = [-(-n // chunk) for n, chunk in zip(self.shape, chunks, strict=True)]
         count = math.prod(parts)
-        most = max(1, _PEEKED // (math.prod(self.chunks) * self.samples))
+        most = max(1, _PEEKED // (math.prod(chunks) * self.samples))
         for n in sorted({k * count // min(count, most) for k in range(min(count, most))}):
             i, j = divmod(n, parts[1])
             rows, columns = (
                 range(k * chunk, min((k + 1) * chunk, size))
-                for k, chunk, size in zip((i, j), self.chunks, self.shape, strict=True)
+                for k, chunk, size in zip((i, j), chunks, self.shape, strict=True)
             )
             for _, values in self.read(rows, columns):
                 yield values
@@ -277,7 +292,7 @@ class TiffSamples:
 class TiffLevel:
     """A level of an image of a TIFF, (y, x, 3) uint8; tiles that the file leaves out are white."""
 
-    def __init__(self, samples: TiffSamples, colours: Colours) -> None:
+    def __init__(self, samples: TiffSamples, colours: TiffColours) -> None:
         self._samples, self._colours = samples, colours
         self.shape: tuple[int, ...] = (*samples.shape, 3)
         self.chunks: tuple[int, ...] = (*samples.chunks, 3)
@@ -299,7 +314,7 @@ class TiffLevel:
         return out
 
 
-def levels_of(file: TiffReader, series: Sequence[Any]) -> tuple[tuple[Pixels, ...], Colours]:
+def levels_of(file: TiffReader, series: Sequence[Any]) -> tuple[tuple[Pixels, ...], TiffColours]:
     """Open the levels of an image, whose samples all mean the same.
 
     Parameters
@@ -317,15 +332,32 @@ def levels_of(file: TiffReader, series: Sequence[Any]) -> tuple[tuple[Pixels, ..
     samples = [TiffSamples(file, level) for level in series]
     if len(samples) == 1:
         samples[0].check_whole()
-    first, last = samples[0], samples[-1]
+    # Philips pads its levels.
+    _check_shapes([one.shape for one in samples], 1.0 if file.tif.is_philips else _SHAPE_OFF)
     bits = significant_bits(file.tif)
-    colours = choose_colours(first.page, first.samples, last.peek, bits)
-    orientation = _orientation(file.tif, first.page)
+    # Of levels that are stored alike the coarsest tells the range of all.
+    coarsest = {one.kind: one for one in samples}
+    chosen = {
+        kind: choose_colours(one.page, one.samples, one.peek, bits)
+        for kind, one in coarsest.items()
+    }
+    colours = chosen[samples[0].kind]
+    orientation = _orientation(file.tif, samples[0].page)
     turned, doubts = said_of_turn(orientation)
-    levels = tuple(turn(TiffLevel(one, colours), orientation) for one in samples)
+    levels = tuple(turn(TiffLevel(one, chosen[one.kind]), orientation) for one in samples)
     conversions = (*colours.conversions, *turned)
     doubts = (*doubts_of_pages(series[0]), *colours.doubts, *doubts)
     return levels, replace(colours, conversions=conversions, doubts=doubts)
+
+
+def _check_shapes(shapes: list[tuple[int, int]], most: float) -> None:
+    """Refuse levels that are larger than the image, or narrower or wider than it."""
+    height, width = shapes[0]
+    for high, wide in shapes[1:]:
+        off = abs(height * wide / (high * width) - 1) - 2 / min(high, wide)
+        if high > height or wide > width or off > most:
+            msg = f"a level of {wide} × {high} px is no smaller one of {width} × {height} px"
+            raise ValueError(msg)
 
 
 def _orientation(tif: Any, page: Any) -> int:
