@@ -12,7 +12,6 @@ import pyvips
 import tifffile
 from numpy.typing import NDArray
 
-import slide_files
 from fuzz_damage import Target
 from napari_stenhance.section.slide import Slide
 
@@ -91,10 +90,6 @@ def write_svs(path: Path, pixels: NDArray[np.uint8], mpp: str = "0.5") -> None:
             tif.write(beside, rowsperstrip=100, subfiletype=number, description=said, **jpeg)
 
 
-def _qptiff(path: Path, pixels: NDArray[np.uint8]) -> None:
-    slide_files.qptiff(path, [pixels], photometric="rgb")
-
-
 _SCALE = {"resolution": (20000, 20000), "resolutionunit": "CENTIMETER"}
 _OME = {"axes": "YXS", "PhysicalSizeX": 0.5, "PhysicalSizeY": 0.5}
 
@@ -108,9 +103,4 @@ TARGETS = (
     Target("tiff-jpeg2000", _made("s.tif", _pyramid(compression="jpeg2000")), _read),
     Target("ome-tiff", _made("s.ome.tif", _pyramid(compression="zlib", metadata=_OME)), _read),
     Target("svs", _made("s.svs", write_svs), _read),
-    Target("ndpi", _made("s.ndpi", slide_files.ndpi), _read, cases=100),
-    Target("scn", _made("s.scn", slide_files.scn), _read, cases=100),
-    Target("bif", _made("s.bif", slide_files.bif), _read, cases=100),
-    Target("philips", _made("s.tiff", slide_files.philips), _read, cases=100),
-    Target("qptiff", _made("s.qptiff", _qptiff), _read, cases=100),
 )

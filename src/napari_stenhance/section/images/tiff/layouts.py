@@ -145,10 +145,13 @@ def _svs(tif: Any) -> list[TiffImage]:
     for page in rest:
         one = TiffImage(_one(page))
         name = _name_beside(one.levels[0])
-        if not name and page.is_tiled and (page.shape == first.shape or alike(slide, one)):
+        # A tiled page further on is a level whatever its shape: if it fits none, one is damaged.
+        fits = page.shape == first.shape or alike(slide, one)
+        reduced = bool(page.subfiletype & REDUCED)
+        if not name and page.is_tiled and (fits or not (reduced or page.index == 1)):
             levels.setdefault(page.shape, []).append(page)
             continue
-        if not name and page.subfiletype & REDUCED:
+        if not name and reduced:
             name = "macro" if page.subfiletype == _MACRO else "label"
         elif not name and page.index == 1:
             name = "thumbnail"
