@@ -199,13 +199,13 @@ def test_stacks_and_fluorescence_are_listed_and_refused_where_they_are_chosen(
     planes = [np.full((301, 403), n, np.uint16) for n in range(5)]
     path = tmp_path / "s.qptiff"
     made.qptiff(path, planes, photometric="minisblack")
-    with pytest.raises(InputError, match=r"5 channels .* not the 3 of RGB"):
+    with pytest.raises(InputError, match=r"5 (samples|channels) .* not .*RGB"):
         open_image(path)
     path = tmp_path / "planes.svs"
     with tifffile.TiffWriter(path) as tif:
         for image in (_pixels(), _pixels((100, 134)), _pixels()):
             tif.write(image, description=APERIO, **TILED)
-    with pytest.raises(InputError, match=r"axes ZYXS \(2, 301, 403, 3\), a stack of 2 focal planes"):
+    with pytest.raises(InputError, match=r"axes ZYXS \(2, 301, 403, 3\).*, not .*RGB"):
         open_image(path)
     path = tmp_path / "s.ome.tif"
     with tifffile.TiffWriter(path, ome=True) as tif:
@@ -215,7 +215,7 @@ def test_stacks_and_fluorescence_are_listed_and_refused_where_they_are_chosen(
     slide = Slide.open(path, cache=cache)
     assert slide.shape == (301, 403)
     assert [(other.name, other.shape) for other in slide.others] == [("DAPI and more", (700, 900))]
-    with pytest.raises(InputError, match=r"5 channels .* not the 3 of RGB"):
+    with pytest.raises(InputError, match=r"5 (samples|channels) .* not .*RGB"):
         Slide.open(path, series="DAPI and more", cache=cache)
 
 

@@ -56,7 +56,7 @@ class Slide:
     series : str, optional
         Which image of the file was chosen; None if it is the file's slide.
     icc : bool
-        TiffColours were to be converted to sRGB.
+        Colours were to be converted to sRGB.
     conversions : tuple of str
         What was done to samples that are no 8-bit RGB on white, in words.
     others : tuple of OtherImage

@@ -1,4 +1,4 @@
-"""TiffColours as the file's ICC profile means them, in sRGB."""
+"""Colours as the file's ICC profile means them, in sRGB."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ class _Managed:
         self.dtype, self.ndim = level.dtype, level.ndim
 
     def __getitem__(self, key: Any) -> NDArray[np.uint8]:
-        # TiffColours are those of whole pixels: bands and single places are taken afterwards.
+        # Colours are those of whole pixels: bands and single places are taken afterwards.
         rows, columns, inner = split_key(key, self.shape)
         pixels = self._level[rows.start : rows.stop, columns.start : columns.stop]
         return self._profile.apply(pixels)[inner]

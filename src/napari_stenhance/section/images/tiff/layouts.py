@@ -139,16 +139,19 @@ def _stacked(pages: list[Any], axis: str) -> Any:
 def _svs(tif: Any) -> list[TiffImage]:
     """Take the first page, tiled ones of its aspect, and what lies beside (SVS)."""
     first, *rest = _pages(tif)
+    slide = TiffImage(_one(first))
     levels: dict[tuple[int, ...], list[Any]] = {first.shape: [first]}
     images = []
     for page in rest:
         one = TiffImage(_one(page))
         name = _name_beside(one.levels[0])
-        # A level of another shape is refused where levels are opened: the file is damaged.
-        if not name and page.is_tiled and not page.subfiletype & REDUCED:
+        # A tiled page further on is a level whatever its shape: if it fits none, one is damaged.
+        fits = page.shape == first.shape or alike(slide, one)
+        reduced = bool(page.subfiletype & REDUCED)
+        if not name and page.is_tiled and (fits or not (reduced or page.index == 1)):
             levels.setdefault(page.shape, []).append(page)
             continue
-        if not name and page.subfiletype & REDUCED:
+        if not name and reduced:
             name = "macro" if page.subfiletype == _MACRO else "label"
         elif not name and page.index == 1:
             name = "thumbnail"
