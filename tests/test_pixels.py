@@ -22,6 +22,7 @@ from napari_stenhance.errors import InputError
 from napari_stenhance.section.images.image import ImageSource
 from napari_stenhance.section.images.opening import open_image
 from napari_stenhance.section.images.tiff import tiles
+from napari_stenhance.section.images.tiff.claims import claims_of
 from napari_stenhance.section.images.tiff.tiles import TiffReader
 from pixel_files import (
     Pixels,
@@ -804,10 +805,10 @@ def test_flat_pictures_that_end_early_or_have_a_hole(
 
 
 def test_ndpi_reads_only_the_parts_in_view(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pixels = np.kron(gradient(64, 96), np.ones((16, 16, 1), np.uint8))
-    lengths = write_ndpi(tmp_path / "s.ndpi", pixels, pixels[::2, ::2], interval=32)
+    pixels = np.kron(gradient(32, 48), np.ones((16, 16, 1), np.uint8))
+    lengths = write_ndpi(tmp_path / "s.ndpi", pixels, pixels[::2, ::2], interval=16)
     image = open_image(tmp_path / "s.ndpi")
-    assert (image.shape, image.mpp, len(image.levels)) == ((1024, 1536), 0.5, 2)
+    assert (image.shape, image.mpp, len(image.levels)) == ((512, 768), 0.5, 2)
     counts: list[int] = []
     read = TiffReader.bytes_at
 
@@ -816,9 +817,9 @@ def test_ndpi_reads_only_the_parts_in_view(tmp_path: Path, monkeypatch: pytest.M
         return read(self, offset, count)
 
     monkeypatch.setattr(TiffReader, "bytes_at", counting)
-    part = image.levels[0][500:524, 700:760]
-    assert _difference(part, pixels[500:524, 700:760]) <= 3
-    # 4 rows of parts of 8 × 256 px, of which the first and second column are in view.
+    part = image.levels[0][300:324, 260:300]
+    assert _difference(part, pixels[300:324, 260:300]) <= 3
+    # 4 rows of parts of 8 × 128 px, of which the third column is in view.
     assert len(counts) == 4
     assert sum(counts) <= 4 * max(lengths)
     monkeypatch.undo()
@@ -922,3 +923,35 @@ def test_levels_of_other_shapes_are_refused(length: int, tmp_path: Path) -> None
         tif.pages.first.tags["ImageLength"].overwrite(length)
     with pytest.raises(InputError, match=rf"is no smaller one of 240 × {length} px"):
         open_image(tmp_path / "s.svs")
+
+
+@pytest.mark.parametrize("size", [(64, 64), (40, 64), (300, 200), (96, 128), (1100, 9)])
+def test_what_a_tile_claims_is_known_before_it_is_decoded(size: tuple[int, int]) -> None:
+    pixels = np.zeros((*size, 3), np.uint8)
+    pixels[::3] = 9
+    encoded = [
+        (34933, imagecodecs.png_encode(pixels)),
+        (34934, imagecodecs.jpegxr_encode(pixels)),
+        (50001, imagecodecs.webp_encode(pixels)),
+        (50001, imagecodecs.webp_encode(pixels, lossless=True)),
+        (50001, imagecodecs.webp_encode(np.dstack([pixels, pixels[..., :1]]))),
+        (34887, imagecodecs.lerc_encode(pixels)),
+        (50002, imagecodecs.jpegxl_encode(pixels)),
+        (50002, imagecodecs.jpegxl_encode(pixels, usecontainer=True)),
+    ]
+    for codec, data in encoded:
+        assert set(claims_of(codec, bytes(data))) == {size}
+
+
+def test_a_tile_that_claims_more_than_it_may_is_not_decoded(tmp_path: Path) -> None:
+    path = tmp_path / "s.tif"
+    _write(path, np.zeros((64, 64, 3), np.uint8), compression="png", **TILES)
+    huge = np.zeros((4096, 4096, 3), np.uint8)
+    bomb = bytes(imagecodecs.png_encode(huge))
+    content = path.read_bytes()
+    path.write_bytes(content + bomb)
+    with tifffile.TiffFile(path, mode="r+") as tif:
+        tif.pages.first.tags["TileOffsets"].overwrite(len(content))
+        tif.pages.first.tags["TileByteCounts"].overwrite(len(bomb))
+    with pytest.raises(InputError, match=r"it holds \(4096, 4096\) px instead of \(64, 64\)"):
+        _shown(path)
