@@ -8,6 +8,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from napari_stenhance.section.images.tiff.claims import claims_of
 from napari_stenhance.section.images.tiff.headers import (
     channels_of_jpeg,
     length_of_jpeg_xr,
@@ -52,6 +53,8 @@ def decoder_of(page: Any, tile: tuple[int, int]) -> Decode:
     page.decode  # noqa: B018  made here, not by several threads at the same time
 
     def decode(data: bytes, index: int, _: Any) -> NDArray[Any]:
+        for size in claims_of(codec, data):
+            _check_size(size, tile)
         if (end := _END.get(codec)) is not None and not data.rstrip(b"\0").endswith(end):
             msg = "it ends early"
             raise ValueError(msg)

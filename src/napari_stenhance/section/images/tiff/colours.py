@@ -36,7 +36,7 @@ _NO_ALPHA_SHARE = 0.5
 
 
 @dataclass(frozen=True)
-class TiffColours:
+class ColourConversion:
     """How the samples of an image become 8-bit RGB.
 
     Attributes
@@ -55,7 +55,9 @@ class TiffColours:
     profile: bytes | None = None
 
 
-def choose_colours(page: Any, samples: int, peek: Peek, significant: int | None) -> TiffColours:
+def choose_colours(
+    page: Any, samples: int, peek: Peek, significant: int | None
+) -> ColourConversion:
     """Choose how the samples of an image become 8-bit RGB; transparency is laid on white.
 
     Parameters
@@ -81,18 +83,18 @@ def choose_colours(page: Any, samples: int, peek: Peek, significant: int | None)
     more = _More(more.said, (*more.doubts, *_doubts_of_jpeg(page, kind)))
     profile = page.iccprofile if kind != _CMYK else None
     if samples == number:
-        return TiffColours(base, (*scaling.said, *more.said), more.doubts, profile)
+        return ColourConversion(base, (*scaling.said, *more.said), more.doubts, profile)
     means, scaled, doubts = _alpha_of(page, number, peek)
     if means is None:
         said = (*scaling.said, *more.said)
-        return TiffColours(lambda values: base(values[..., :number]), said, doubts, profile)
+        return ColourConversion(lambda values: base(values[..., :number]), said, doubts, profile)
 
     def on_white(values: NDArray[Any]) -> NDArray[np.uint8]:
         rgb, alpha = base(values[..., :number]), scaled.apply(values[..., number])
         return _on_white(rgb, alpha, premultiplied=means == _PREMULTIPLIED)
 
     said = (*scaling.said, *more.said, _ON_WHITE)
-    return TiffColours(on_white, said, (*more.doubts, *doubts), profile)
+    return ColourConversion(on_white, said, (*more.doubts, *doubts), profile)
 
 
 def _kind_of(page: Any, samples: int) -> int:

@@ -24,7 +24,7 @@ from napari_stenhance.section.images.tiff.channels import (
     significant_bits,
 )
 from napari_stenhance.section.images.tiff.codecs import DECODED_TO_RGB, decoder_of
-from napari_stenhance.section.images.tiff.colours import TiffColours, choose_colours
+from napari_stenhance.section.images.tiff.colours import ColourConversion, choose_colours
 from napari_stenhance.section.images.tiff.headers import check_pages
 from napari_stenhance.section.images.turning import said_of_turn, turn
 from napari_stenhance.storage.reading import reading
@@ -292,7 +292,7 @@ class TiffSamples:
 class TiffLevel:
     """A level of an image of a TIFF, (y, x, 3) uint8; tiles that the file leaves out are white."""
 
-    def __init__(self, samples: TiffSamples, colours: TiffColours) -> None:
+    def __init__(self, samples: TiffSamples, colours: ColourConversion) -> None:
         self._samples, self._colours = samples, colours
         self.shape: tuple[int, ...] = (*samples.shape, 3)
         self.chunks: tuple[int, ...] = (*samples.chunks, 3)
@@ -314,7 +314,9 @@ class TiffLevel:
         return out
 
 
-def levels_of(file: TiffReader, series: Sequence[Any]) -> tuple[tuple[Pixels, ...], TiffColours]:
+def levels_of(
+    file: TiffReader, series: Sequence[Any]
+) -> tuple[tuple[Pixels, ...], ColourConversion]:
     """Open the levels of an image, whose samples all mean the same.
 
     Parameters
