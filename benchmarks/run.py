@@ -10,6 +10,7 @@ ALL = (
     "checksums",
     "stain",
     "viewer",
+    "slides",
     "memory",
     "accuracy",
     "crops",

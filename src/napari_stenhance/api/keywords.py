@@ -88,8 +88,8 @@ def as_method(verb: Callable[..., Any]) -> Callable[..., Any]:
         return verb(self, *args, **given)
 
     first, *others = inspect.signature(verb).parameters.values()
-    own = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    method.__signature__ = inspect.signature(verb).replace(parameters=[own, *others])  # type: ignore[attr-defined]
+    receiver = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    method.__signature__ = inspect.signature(verb).replace(parameters=[receiver, *others])  # type: ignore[attr-defined]
     before, _, after = (verb.__doc__ or "").partition(f"{first.name} : ")
     method.__doc__ = before + after[after.index(f"{others[0].name} : ") :]
     return method

@@ -25,12 +25,12 @@ _WIDE = 120
 def _show(scores: Any) -> None:
     names = list(scores[0].values)
     as_published = [name for name in names if name.endswith(_PUBLISHED)]
-    own = [name for name in names if name not in as_published]
+    measured = [name for name in names if name not in as_published]
     # Where nobody's terminal folds lines, they are as long as they are.
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=_WIDE)
-    console.print(_table(scores, own))
+    console.print(_table(scores, measured))
     if as_published:
         console.print("The published program's figures, by what they are:")
         console.print(_table(scores, as_published))
@@ -48,16 +48,16 @@ def _table(scores: Any, names: list[str]) -> Table:
     for column in ("seed", *(["domains"] if of_domains else []), *headings):
         table.add_column(column, justify="right", no_wrap=True)
     for kind in kinds:
-        own = [score for score in scores if score.what == kind]
-        for score in own:
+        measured = [score for score in scores if score.what == kind]
+        for score in measured:
             domains = [str(score.n_domains)] if of_domains else []
             values = [
                 _written(v, whole=isinstance(v, int))
                 for v in (score.values[name] for name in names)
             ]
             table.add_row(kind, str(score.seed), *domains, *values)
-        if len(own) > 1:
-            columns = [[score.values[name] for score in own] for name in names]
+        if len(measured) > 1:
+            columns = [[score.values[name] for score in measured] for name in names]
             blank = [""] if of_domains else []
             for what, summary in (("median", statistics.median), ("sd", statistics.stdev)):
                 values = [_written(summary(c), whole=isinstance(c[0], int)) for c in columns]

@@ -179,6 +179,6 @@ class PooledCrops(CropFeatures):
                         weight = np.abs(1 - i - part[:, 0]) * np.abs(1 - j - part[:, 1])
                         sums += (sign * weight)[:, None] * total[low[:, 0] + i, low[:, 1] + j]
             share = sums[:, -1:]
-            there = share > 1e-6
-            parts.append(np.where(there, sums[:, :-1] / np.where(there, share, 1), 0))
+            covered = share > 1e-6
+            parts.append(np.where(covered, sums[:, :-1] / np.where(covered, share, 1), 0))
         return np.concatenate(parts, axis=1).astype(np.float32)

@@ -239,8 +239,8 @@ def _texture_of(
     """Measure the texture of some patches, in the order of the grid."""
 
     def measure(tile: Tile) -> NDArray[np.float64]:
-        there = doubtful[tile.rows, tile.columns]
-        found = _patches(slide, grid, tile).transpose(0, 2, 1, 3, 4)[there]
+        asked = doubtful[tile.rows, tile.columns]
+        found = _patches(slide, grid, tile).transpose(0, 2, 1, 3, 4)[asked]
         slices = range(0, len(found), _SLICE)
         return np.concatenate([texture(found[low : low + _SLICE]) for low in slices])
 

@@ -155,13 +155,13 @@ class FeatureSource(ABC):
         top, left = rows.start - halo, columns.start - halo
         height, width = (s.stop - s.start + 2 * halo for s in (rows, columns))
         row, column = np.arange(top, top + height)[:, None], np.arange(left, left + width)[None]
-        there = (row >= 0) & (row < self.grid.shape[0])
-        there = there & (column >= 0) & (column < self.grid.shape[1])
-        y, x = np.nonzero(there)
-        there[y, x] = self.tissue[y + top, x + left]
-        y, x = np.nonzero(there)
+        inside = (row >= 0) & (row < self.grid.shape[0])
+        inside = inside & (column >= 0) & (column < self.grid.shape[1])
+        y, x = np.nonzero(inside)
+        inside[y, x] = self.tissue[y + top, x + left]
+        y, x = np.nonzero(inside)
         values = np.zeros((height, width, self.dim), np.float32)
         if len(y):
             values[y, x] = self.superpixels(y + top, x + left, raw=raw)
         core = slice(halo, height - halo), slice(halo, width - halo)
-        return FeatureTile(values, there, self.grid.centres_um(row, column), core)
+        return FeatureTile(values, inside, self.grid.centres_um(row, column), core)

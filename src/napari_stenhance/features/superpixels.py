@@ -221,10 +221,10 @@ class TileFeatures(FeatureSource):
     def at(self, xy_um: NDArray[np.float64], *, raw: bool = False) -> NDArray[np.float32]:
         """Return the features of the superpixel that each position lies in; 0 off the tissue."""
         at = np.rint(self.grid.position(xy_um)).astype(np.int64)
-        there = np.asarray(((at >= 0) & (at < self.grid.shape)).all(axis=1))
-        there[there] = self.tissue[tuple(at[there].T)]
+        on_tissue = np.asarray(((at >= 0) & (at < self.grid.shape)).all(axis=1))
+        on_tissue[on_tissue] = self.tissue[tuple(at[on_tissue].T)]
         values = np.zeros((len(at), self.dim), np.float32)
-        values[there] = self.superpixels(*at[there].T, raw=raw)
+        values[on_tissue] = self.superpixels(*at[on_tissue].T, raw=raw)
         return values
 
 
@@ -263,10 +263,10 @@ def _on_tissue(
         rows.start - tile.rows.start : rows.stop - tile.rows.start,
         columns.start - tile.columns.start : columns.stop - tile.columns.start,
     ]
-    there = tissue[rows, columns]
+    inside = tissue[rows, columns]
     source = encoded[
         rows.start - box[0].start : rows.stop - box[0].start,
         columns.start - box[1].start : columns.stop - box[1].start,
     ]
-    target[there] = source[there]
+    target[inside] = source[inside]
     return full

@@ -74,19 +74,19 @@ def load_weights(model: torch.nn.Module, path: Path, *, trained: bool) -> None:
     InputError
         If the file is missing, damaged, unsafe, or holds other weights.
     """
-    own = model.state_dict()
+    expected = model.state_dict()
     state = {
-        k if k in own else _PREFIXES.sub("", k, count=1): v
+        k if k in expected else _PREFIXES.sub("", k, count=1): v
         for k, v in _tensors(_read(path)).items()
     }
-    state = {k: v for k, v in state.items() if k in own or not k.startswith(_HEADS)}
+    state = {k: v for k, v in state.items() if k in expected or not k.startswith(_HEADS)}
     wrong = {
-        "missing": [k for k in own if k not in state],
-        "unexpected": [k for k in state if k not in own],
+        "missing": [k for k in expected if k not in state],
+        "unexpected": [k for k in state if k not in expected],
         "of another shape": [
-            f"{k} {tuple(v.shape)} instead of {tuple(own[k].shape)}"
+            f"{k} {tuple(v.shape)} instead of {tuple(expected[k].shape)}"
             for k, v in state.items()
-            if k in own and v.shape != own[k].shape
+            if k in expected and v.shape != expected[k].shape
         ],
     }
     if any(wrong.values()):
@@ -127,9 +127,9 @@ def _read(path: Path) -> Any:
     """Read whatever the file holds, if it is a file of weights."""
     start = _start(path)
     if start.startswith(_POINTER):
-        about = " ".join(start.decode("utf-8", "replace").split()[3:])
+        pointer = " ".join(start.decode("utf-8", "replace").split()[3:])
         msg = (
-            f"{path}: this is what Git LFS leaves in place of the weights ({about}); fetch the "
+            f"{path}: this is what Git LFS leaves in place of the weights ({pointer}); fetch the "
             "file itself, with `git lfs pull` or from its web page."
         )
         raise InputError(msg)

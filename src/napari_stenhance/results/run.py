@@ -133,8 +133,8 @@ def run_of(result: ResultFolder, runs: Sequence[R], name: str, what: str, maker:
         raise InputError(msg)
     named = f" {name!r}" if name else ""
     names = ", ".join(run.name for run in runs)
-    there = f"there are: {names}" if runs else f"make one with {maker}"
-    msg = f"{result.path}: there is no {what}{named}; {there}."
+    listed = f"there are: {names}" if runs else f"make one with {maker}"
+    msg = f"{result.path}: there is no {what}{named}; {listed}."
     raise InputError(msg)
 
 

@@ -32,14 +32,14 @@ def resolve_device(name: DeviceName) -> torch.device:
     keep_out_triton()
     import torch
 
-    there = {
+    available = {
         "cpu": True,
         "cuda": torch.cuda.is_available(),
         "mps": torch.backends.mps.is_available(),
     }
     if name == "auto":
-        name = "cuda" if there["cuda"] else "mps" if there["mps"] else "cpu"
-    if not there.get(name, False):
+        name = "cuda" if available["cuda"] else "mps" if available["mps"] else "cpu"
+    if not available.get(name, False):
         msg = f"Device {name}: this machine has no such device; choose auto."
         raise InputError(msg, option="device")
     return torch.device(name)

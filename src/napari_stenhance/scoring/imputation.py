@@ -127,9 +127,9 @@ def divergence(predicted: Values, measured: Values) -> NDArray[np.float64]:
     no way: 1, or 0 if it is nowhere in both.
     """
     a, b = (np.asarray(v, np.float64).clip(min=0) for v in (predicted, measured))
-    there = (a.sum(axis=0) > 0).astype(int) + (b.sum(axis=0) > 0)
-    found = (there == 1).astype(np.float64)
-    both = there == 2
+    of_two = (a.sum(axis=0) > 0).astype(int) + (b.sum(axis=0) > 0)
+    found = (of_two == 1).astype(np.float64)
+    both = of_two == 2
     found[both] = jensenshannon(a[:, both], b[:, both], base=2, axis=0) ** 2
     return found
 

@@ -104,8 +104,8 @@ def gene_accuracy(
     r = np.where(varies, np.nan_to_num(pearson(predicted, measured)), np.nan)
     of_measured = np.nan_to_num(pearson(log_depth, measured))
     left = partial(r, pearson(predicted, log_depth), of_measured)
-    own = varies & (1 - of_measured**2 > _TINY)
-    return GeneAccuracy(r, np.where(own, np.nan_to_num(left), np.nan))
+    has_own_share = varies & (1 - of_measured**2 > _TINY)
+    return GeneAccuracy(r, np.where(has_own_share, np.nan_to_num(left), np.nan))
 
 
 def over_sections(parts: Sequence[GeneAccuracy]) -> GeneAccuracy:

@@ -164,8 +164,8 @@ def _values(
     spots = section.need_spots()
     column = spots.var_names.get_indexer(list(genes))
     row = truth.need_spots().obs_names.get_indexer(spots.obs_names)
-    there = row >= 0
-    if not there.any() or (column < 0).any():
+    found = row >= 0
+    if not found.any() or (column < 0).any():
         msg = (
             f"{section.where}: its spots or genes are not those of {truth.where}; compare a result "
             "with the section that its counts were drawn from."
@@ -176,5 +176,5 @@ def _values(
     if unit == "log1p CP10k":
         some = log1p_cp10k(some, np.asarray(counts.sum(axis=1), np.float64).ravel())
     values = np.zeros((truth.need_spots().n_obs, len(genes)), np.float32)
-    values[row[there]] = some[np.flatnonzero(there)].toarray()
+    values[row[found]] = some[np.flatnonzero(found)].toarray()
     return values

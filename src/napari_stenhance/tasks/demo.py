@@ -131,8 +131,8 @@ def compare_with_truth(
     tiles = list(tiles_of(phantom.domain.shape, _TILE))
     with job.stage("Comparing with the truth", len(tiles)) as stage:
         for tile in tiles:
-            there = np.argwhere(phantom.domain[tile.rows, tile.columns] > 0)
-            row, column = (there + (tile.rows.start, tile.columns.start)).T
+            labelled = np.argwhere(phantom.domain[tile.rows, tile.columns] > 0)
+            row, column = (labelled + (tile.rows.start, tile.columns.start)).T
             latent = field.latent_of(row, column)
             seen = np.isfinite(latent[:, 0])
             row, column, latent = row[seen], column[seen], latent[seen]

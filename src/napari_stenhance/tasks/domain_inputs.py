@@ -232,8 +232,8 @@ def _see_fields(options: Any, job: Job) -> Sequence[DomainInput]:
     seen = [_see_field(ResultFolder.open(path), options.superpixel_um, job) for path in paths]
     first = seen[0].field.decoder
     for one in seen[1:]:
-        own = one.field.decoder
-        same = own.genes == first.genes and np.array_equal(own.weights, first.weights)  # type: ignore[arg-type]
+        decoder = one.field.decoder
+        same = decoder.genes == first.genes and np.array_equal(decoder.weights, first.weights)  # type: ignore[arg-type]
         if not same:
             msg = (
                 f"{one.result.path}: its field comes of another model than that of "
@@ -256,11 +256,11 @@ def _see_field(result: ResultFolder, superpixel_um: float | None, job: Job) -> F
     with job.stage(f"Reading the field of {result.name}", len(tiles)) as stage:
         for tile in tiles:
             latent = np.asarray(raster[tile.rows, tile.columns], np.float32)
-            there = np.isfinite(latent[..., 0])
-            row, column = np.nonzero(there)
+            predicted = np.isfinite(latent[..., 0])
+            row, column = np.nonzero(predicted)
             rows.append(row + tile.rows.start)
             columns.append(column + tile.columns.start)
-            latents.append(latent[there])
+            latents.append(latent[predicted])
             stage.advance()
     row, column = np.concatenate(rows), np.concatenate(columns)
     pitch = field.grid.scale_um(level)
@@ -279,10 +279,10 @@ def _level_of(superpixel_um: float, widths: Sequence[float], result: ResultFolde
     """
     level = int(np.argmin([abs(width - superpixel_um) for width in widths]))
     if not np.isclose(widths[level], superpixel_um, rtol=1e-3):
-        there = ", ".join(f"{width:g}" for width in widths)
+        offered = ", ".join(f"{width:g}" for width in widths)
         msg = (
             f"{result.path}: there are no superpixels of {superpixel_um:g} µm; choose one of "
-            f"{there} µm."
+            f"{offered} µm."
         )
         raise InputError(msg, option="superpixel_um")
     return level

@@ -229,12 +229,12 @@ def _hidden_genes(
     spots = keep_genes(see_shared(section, cells), cells, options.genes)
     scores, entry = [], method_entry(options.method)
     for seed in seeds:
-        own = (
+        method = (
             imputing(entry.name, entry.make(options, seed, device))
             if entry.published is None or options.preset == entry.presets[0]
             else entry.published(options, device)
         )
-        found = gene_scores(spots, cells, (own, baselines), options.folds, seed, job)
+        found = gene_scores(spots, cells, (method, baselines), options.folds, seed, job)
         scores += [Score(seed, what, values) for what, values in found.items()]
     return tuple(scores)
 
@@ -267,8 +267,10 @@ def _truth(section: Section, column: str) -> NDArray[np.object_]:
     """
     obs = section.need_spots().obs
     if column not in obs:
-        there = ", ".join(map(str, obs.columns)) or "none"
-        msg = f"{section.where}: the truth {column} is no column of the spots; there are: {there}."
+        columns = ", ".join(map(str, obs.columns)) or "none"
+        msg = (
+            f"{section.where}: the truth {column} is no column of the spots; there are: {columns}."
+        )
         raise InputError(msg, option="truth")
     known = obs[column].notna() & (obs[column].astype(str).str.strip() != "")
     if not known.any():

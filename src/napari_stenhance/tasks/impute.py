@@ -210,7 +210,7 @@ def _run(
     from napari_stenhance.tasks.inference import versions
 
     cells, seen = opened.cells, see_shared(section, opened.cells)
-    about = {
+    description = {
         "method": identity["method"],
         "preset": "robust",
         "reference": cells.name,
@@ -219,7 +219,7 @@ def _run(
     }
     with inference_errors("Imputing genes"):
         fitted = method.fit(seen, cells, job)
-        table = imputed_table(section.need_spots(), seen, cells, fitted, wanted, about, job)
+        table = imputed_table(section.need_spots(), seen, cells, fitted, wanted, description, job)
     slide, mpp = section.slide, section.mpp
     grid = (
         Grid.around(seen.xy, seen.pitch / _PIXELS_IN_PITCH, reach_um(seen.xy), mpp)

@@ -40,14 +40,14 @@ def write_between(
     points = SpotLattice.from_spots(section.need_spots(), section.where).finer(s)
     xy_um = points.xy * section.need_slide().scale()
     at = np.rint(features.grid.position(xy_um)).astype(np.int64)
-    there = np.asarray(((at >= 0) & (at < wanted.shape)).all(axis=1))
-    there[there] = wanted[tuple(at[there].T)]
-    if not there.any():
+    on_tissue = np.asarray(((at >= 0) & (at < wanted.shape)).all(axis=1))
+    on_tissue[on_tissue] = wanted[tuple(at[on_tissue].T)]
+    if not on_tissue.any():
         msg = f"{section.where}: no point of the lattice lies on the tissue that is predicted."
         raise InputError(msg)
-    keep = there | points.is_measured
+    keep = on_tissue | points.is_measured
     check_size(int(keep.sum()), len(fitted.decoder.genes), job)
-    left = int((points.is_measured & ~there).sum())
+    left = int((points.is_measured & ~on_tissue).sum())
     if left:
         job.note(
             f"{section.name}: {left} spots lie off the tissue that is predicted; their rows in the "
@@ -55,11 +55,11 @@ def write_between(
         )
     with job.stage(f"Predicting between the spots of {section.name}", 1) as stage:
         # Observations that share a position get what is predicted there, once.
-        places = DistinctPositions.among(xy_um[there])
-        some = np.flatnonzero(there)[places.first]
+        places = DistinctPositions.among(xy_um[on_tissue])
+        some = np.flatnonzero(on_tissue)[places.first]
         latent = fitted.latent_at(features, Positions(xy_um[some], points.array_xy[some]), job)
         row = np.full(len(points.xy), -1)
-        row[there] = places.of
+        row[on_tissue] = places.of
         table = lattice_table(
             result, run, section, s, points, keep, latent.at_rows(row[keep]), fitted.decoder
         )

@@ -70,9 +70,9 @@ class Trained:
         if ResultFolder.is_result(path):
             result = ResultFolder.open(path)
             name = run or result.latest_run()
-            about = result.run_attributes(name)
-            learned = {k: v for k, v in about["identity"].items() if k not in _OF_PREDICTION}
-            return cls(result.model_folder(name), learned, _provenance(about), genes_of(name))
+            attributes = result.run_attributes(name)
+            learned = {k: v for k, v in attributes["identity"].items() if k not in _OF_PREDICTION}
+            return cls(result.model_folder(name), learned, _provenance(attributes), genes_of(name))
         file = path / _RECORD
         if not file.is_file():
             msg = f"{path}: this is no model and no result of napari-stenhance; train one."
@@ -81,9 +81,9 @@ class Trained:
             msg = f"{path}: a model that was trained alone has no runs; leave {run!r} out."
             raise InputError(msg, option="run")
         with reading(file, advice="train it again"):
-            about = json.loads(file.read_text("utf-8"))
-            version = int(about["format_version"])
-            opened = cls(path, dict(about["identity"]), _provenance(about))
+            attributes = json.loads(file.read_text("utf-8"))
+            version = int(attributes["format_version"])
+            opened = cls(path, dict(attributes["identity"]), _provenance(attributes))
         if version > FORMAT_VERSION:
             msg = f"{path}: written in format {version}; update napari-stenhance to read it."
             raise InputError(msg)
@@ -163,5 +163,5 @@ def copy_trained(trained: Trained, out: Path) -> Trained:
     return save_trained(out, trained.identity, trained.provenance, copy)
 
 
-def _provenance(about: dict[str, Any]) -> dict[str, Any]:
-    return {name: about[name] for name in ("seed", "device", "versions", "doubts")}
+def _provenance(attributes: dict[str, Any]) -> dict[str, Any]:
+    return {name: attributes[name] for name in ("seed", "device", "versions", "doubts")}

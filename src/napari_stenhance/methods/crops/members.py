@@ -43,8 +43,8 @@ class Members:
         """Make members with random parameters."""
         networks = [make() for _ in range(count)]
         stacked, _ = stack_module_state(networks)
-        own = {name: p.detach().to(device).requires_grad_() for name, p in stacked.items()}
-        return cls(networks[0], own)
+        parameters = {name: p.detach().to(device).requires_grad_() for name, p in stacked.items()}
+        return cls(networks[0], parameters)
 
     @property
     def count(self) -> int:

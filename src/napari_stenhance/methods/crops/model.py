@@ -71,14 +71,14 @@ class CropModel(GeneModel):
             If the device fails.
         """
         rows, columns = tile.core
-        there = tile.tissue[rows, columns]
+        tissue = tile.tissue[rows, columns]
         mean, variance, attention = self._predict(
             Neighbourhood.within(tile, self.pitch_um, self.design.offsets_um)
         )
 
         def placed(values: NDArray[np.float32]) -> NDArray[np.float32]:
-            raster = np.full((*there.shape, values.shape[1]), np.nan, np.float32)
-            raster[there] = values
+            raster = np.full((*tissue.shape, values.shape[1]), np.nan, np.float32)
+            raster[tissue] = values
             return raster
 
         over_sizes = None if attention is None else placed(attention)

@@ -63,22 +63,22 @@ class Neighbourhood:
     ) -> Neighbourhood:
         """Look around any positions."""
         grid = features.grid
-        own = features.at(xy_um)
+        centre = features.at(xy_um)
         cell = np.rint(grid.position(xy_um[:, None] + offsets_um)).astype(np.int64)
         inside: NDArray[np.bool_] = np.all((cell >= 0) & (cell < grid.shape), axis=2)
         row, column = np.moveaxis(np.where(inside[..., None], cell, 0), 2, 0)
-        there = inside & features.tissue[row, column]
+        tissue = inside & features.tissue[row, column]
         number = row * grid.shape[1] + column
-        unique, place = np.unique(number[there], return_inverse=True)
-        index = np.zeros(there.shape, np.int64)
-        index[there] = place
+        unique, place = np.unique(number[tissue], return_inverse=True)
+        index = np.zeros(tissue.shape, np.int64)
+        index[tissue] = place
         cells = (
             features.superpixels(*np.divmod(unique, grid.shape[1]))
             if len(unique)
-            else np.zeros((1, own.shape[1]), np.float32)
+            else np.zeros((1, centre.shape[1]), np.float32)
         )
         offset = grid.centres_um(cell[..., 0], cell[..., 1]) - xy_um[:, None]
-        return cls(own, cells, index, offset.astype(np.float32), there)
+        return cls(centre, cells, index, offset.astype(np.float32), tissue)
 
     @classmethod
     def within(

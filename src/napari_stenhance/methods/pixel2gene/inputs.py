@@ -46,24 +46,24 @@ def inputs_of(tile: FeatureTile, pitch_um: float) -> NDArray[np.float32]:
         In row-major order.
     """
     rows, columns = tile.core
-    there = tile.tissue[rows, columns]
+    tissue = tile.tissue[rows, columns]
     dim = tile.values.shape[2]
-    inputs = np.empty((int(there.sum()), 4 * dim), np.float32)
-    inputs[:, :dim] = tile.values[rows, columns][there]
+    inputs = np.empty((int(tissue.sum()), 4 * dim), np.float32)
+    inputs[:, :dim] = tile.values[rows, columns][tissue]
     for width_um, mean_at, spread_at in ((NEAR_UM, 1, 2), (FAR_UM, 3, None)):
         half = half_width(width_um, pitch_um)
         window = (
             slice(rows.start - half, rows.stop + half),
             slice(columns.start - half, columns.stop + half),
         )
-        count = _window_sums(tile.tissue[window].astype(np.float32), half)[there][:, None]
+        count = _window_sums(tile.tissue[window].astype(np.float32), half)[tissue][:, None]
         for low in range(0, dim, _SLICE):
             part = tile.values[window][..., low : low + _SLICE]
             width = part.shape[2]
-            mean = _window_sums(part, half)[there] / count
+            mean = _window_sums(part, half)[tissue] / count
             inputs[:, mean_at * dim + low : mean_at * dim + low + width] = mean
             if spread_at is not None:
-                square = _window_sums(part * part, half)[there] / count
+                square = _window_sums(part * part, half)[tissue] / count
                 spread = np.sqrt(np.maximum(square - mean * mean, 0))
                 inputs[:, spread_at * dim + low : spread_at * dim + low + width] = spread
     return inputs
@@ -122,10 +122,10 @@ def _inputs_under(
     with job.stage(f"Reading features under the spots of {sample.name}", len(tiles)) as stage:
         for tile, here in tiles:
             seen = sample.features.tile(tile.rows, tile.columns, halo)
-            there = sample.features.tissue[tile.rows, tile.columns]
+            tissue = sample.features.tissue[tile.rows, tile.columns]
             values = inputs_of(seen, grid.pitch_um)
             window = number[tile.rows, tile.columns]
-            window[there] = np.arange(len(values))
+            window[tissue] = np.arange(len(values))
             inputs[here] = values[number[row[here], column[here]]]
             stage.advance()
     return inputs

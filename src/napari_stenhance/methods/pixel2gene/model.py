@@ -64,12 +64,12 @@ class Pixel2GeneModel(GeneModel):
             If the device fails.
         """
         rows, columns = tile.core
-        there = tile.tissue[rows, columns]
-        shape = (*there.shape, self.decoder.channels)
+        tissue = tile.tissue[rows, columns]
+        shape = (*tissue.shape, self.decoder.channels)
         mean, variance = (np.full(shape, np.nan, np.float32) for _ in range(2))
-        if there.any():
+        if tissue.any():
             outputs = self.scores(inputs_of(tile, self.pitch_um))
-            mean[there], variance[there] = outputs.mean(axis=0), outputs.var(axis=0, ddof=1)
+            mean[tissue], variance[tissue] = outputs.mean(axis=0), outputs.var(axis=0, ddof=1)
         return Latent(mean, variance)
 
     def scores(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -145,10 +145,10 @@ class SincaEnsemble:
         """
         shared = np.asarray(spots.counts.sum(axis=1), np.float64).ravel()
         counted = shared > _LEAST_SHARE * np.median(shared)
-        own = sp.csr_array(units.counts[:, spots.columns])
+        metacells = sp.csr_array(units.counts[:, spots.columns])
         seen = [
             log1p_cp10k(counts, np.asarray(counts.sum(axis=1), np.float64).ravel())
-            for counts in (spots.counts, own)
+            for counts in (spots.counts, metacells)
         ]
         spread = [variance([sp.csr_array(seen[0][np.flatnonzero(counted)])]), variance([seen[1]])]
         varies = np.flatnonzero((spread[0] > 0) & (spread[1] > 0))

@@ -111,8 +111,10 @@ class Metacells:
 
     def share(self, columns: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return the share of some genes of all counts of a unit, (units, genes), dense."""
-        own = self.counts[:, columns].toarray()
-        share: NDArray[np.float32] = own / np.maximum(self.library, 1)[:, None].astype(np.float32)
+        counts = self.counts[:, columns].toarray()
+        share: NDArray[np.float32] = counts / np.maximum(self.library, 1)[:, None].astype(
+            np.float32
+        )
         return share
 
 

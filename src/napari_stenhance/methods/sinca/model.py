@@ -113,9 +113,9 @@ class SincaModel:
                 found = gene_accuracy(
                     predicted, measured.toarray()[counted], spots.library[counted]
                 )
-                there = np.ptp(predicted, axis=0) > 0
-                r[genes] = np.where(there, found.r, np.nan)
-                given_depth[genes] = np.where(there, found.r_given_depth, np.nan)
+                varies = np.ptp(predicted, axis=0) > 0
+                r[genes] = np.where(varies, found.r, np.nan)
+                given_depth[genes] = np.where(varies, found.r_given_depth, np.nan)
                 of_cells += float((attention @ units.share(columns)).sum())
                 stage.advance()
         of_spots = float(spots.counts.sum(dtype=np.float64) / spots.library.sum())

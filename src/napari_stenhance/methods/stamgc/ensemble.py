@@ -245,8 +245,8 @@ def smooth_slices(slices: Sequence[Slice], recipe: StamgcRecipe, seed: int) -> S
         graphs.append(union_graph(prune(neighbours(s.xy, recipe.neighbours), part, 1)))
     axes = PCA(min(recipe.axes, *smooth.shape), svd_solver="covariance_eigh").fit(smooth)
     # Between raw and whitened: the first axis leads, and does not decide alone.
-    own = (axes.components_ / axes.explained_variance_[:, None] ** 0.25).astype(np.float32)
-    kept_scores, kept_smooth = ((a - axes.mean_) @ own.T for a in (scores, smooth))
+    turned = (axes.components_ / axes.explained_variance_[:, None] ** 0.25).astype(np.float32)
+    kept_scores, kept_smooth = ((a - axes.mean_) @ turned.T for a in (scores, smooth))
     scale = kept_smooth.std()
     return Smoothed(
         scores=(kept_scores / scale).astype(np.float32),

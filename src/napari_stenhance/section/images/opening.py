@@ -79,8 +79,8 @@ def _another(image: ImageSource, series: str) -> ImageSource:
         if other.name == series:
             return replace(other.open(), others=())
     names = ", ".join(other.name for other in image.others)
-    there = f"beside its slide it holds {names}" if names else "its slide is the only one"
-    msg = f"{image.path}: this file holds no image {series!r}; {there}."
+    listed = f"beside its slide it holds {names}" if names else "its slide is the only one"
+    msg = f"{image.path}: this file holds no image {series!r}; {listed}."
     raise InputError(msg, option="series")
 
 

@@ -85,21 +85,21 @@ class CropReferenceModel(GeneModel):
             parted = whole.reshape(height, WINDOW, width, WINDOW, *values.shape[2:]).swapaxes(1, 2)
             return parted.reshape(height * width, WINDOW**2, *values.shape[2:])
 
-        there = windows(tile.tissue)
-        held = there.any(axis=1)
+        tissue = windows(tile.tissue)
+        held = tissue.any(axis=1)
         if not held.any():
             nothing = np.full(
                 (*tile.tissue[tile.core].shape, len(self.decoder.genes)), np.nan, "f4"
             )
             return Latent(nothing, nothing)
         genes, attention = self._run(
-            windows(tile.values)[held], windows(self._array_xy(tile.centre_um))[held], there[held]
+            windows(tile.values)[held], windows(self._array_xy(tile.centre_um))[held], tissue[held]
         )
 
         def core(values: NDArray[np.float32]) -> NDArray[np.float32]:
-            whole = np.full((*there.shape, values.shape[2]), np.nan, np.float32)
+            whole = np.full((*tissue.shape, values.shape[2]), np.nan, np.float32)
             whole[held] = values
-            whole[~there] = np.nan
+            whole[~tissue] = np.nan
             parted = whole.reshape(height, width, WINDOW, WINDOW, -1).swapaxes(1, 2)
             flat = parted.reshape(height * WINDOW, width * WINDOW, -1)[lead[0] :, lead[1] :]
             return flat[tile.core]
@@ -122,8 +122,8 @@ class CropReferenceModel(GeneModel):
             array_xy = self._array_xy(positions.xy_um)
         parts = []
         for group in groups_of(len(crops)):
-            there = np.ones((1, len(group)), bool)
-            parts.append(self._run(crops[group][None], array_xy[group][None], there))
+            tissue = np.ones((1, len(group)), bool)
+            parts.append(self._run(crops[group][None], array_xy[group][None], tissue))
             job.check()
         genes, attention = (np.concatenate(p, axis=1)[0] for p in zip(*parts, strict=True))
         over_sizes = attention if attention.shape[1] else None

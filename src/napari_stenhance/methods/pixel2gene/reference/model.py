@@ -65,12 +65,12 @@ class Pixel2GeneReferenceModel(GeneModel):
             If the device fails.
         """
         rows, columns = tile.core
-        there = tile.tissue[rows, columns]
+        tissue = tile.tissue[rows, columns]
         mean, variance = (
-            np.full((*there.shape, self.decoder.channels), np.nan, np.float32) for _ in range(2)
+            np.full((*tissue.shape, self.decoder.channels), np.nan, np.float32) for _ in range(2)
         )
-        if there.any():
-            mean[there], variance[there] = self._combined(tile.values[rows, columns][there])
+        if tissue.any():
+            mean[tissue], variance[tissue] = self._combined(tile.values[rows, columns][tissue])
         return Latent(mean, variance)
 
     def _combined(
@@ -106,8 +106,12 @@ class Pixel2GeneReferenceModel(GeneModel):
         """Return networks and settings, as they are saved."""
         tensors: Tensors = {}
         for number, member in enumerate(self.members):
-            own = {"low": member.low, "span": member.span, **member.network.state_dict()}
-            for name, values in own.items():
+            tensors_of_member = {
+                "low": member.low,
+                "span": member.span,
+                **member.network.state_dict(),
+            }
+            for name, values in tensors_of_member.items():
                 tensors[f"{number}.{name}"] = values.detach().cpu().numpy()
         config = {
             "method": "pixel2gene",
@@ -153,13 +157,13 @@ def _member(
     genes: int,
     device: torch.device,
 ) -> Pixel2GeneReferenceMember:
-    own = {
+    tensors_of_member = {
         name.removeprefix(prefix): torch.from_numpy(values).to(device)
         for name, values in tensors.items()
         if name.startswith(prefix)
     }
-    low, span = own.pop("low"), own.pop("span")
-    inputs = own["layers.0.weight"].shape[1]
+    low, span = tensors_of_member.pop("low"), tensors_of_member.pop("span")
+    inputs = tensors_of_member["layers.0.weight"].shape[1]
     network = Pixel2GeneReferenceNet(inputs, genes, recipe.hidden, recipe.slope, recipe.floor)
-    network.load_state_dict(own)
+    network.load_state_dict(tensors_of_member)
     return Pixel2GeneReferenceMember(network.to(device).eval(), low, span)

@@ -95,10 +95,10 @@ def spatial_folds(blocks: NDArray[np.int64], folds: int) -> NDArray[np.int64]:
     fold = np.zeros(len(blocks), np.int64)
     if not folds:
         return fold
-    there = len(np.unique(blocks))
-    if there < folds:
+    count = len(np.unique(blocks))
+    if count < folds:
         msg = (
-            f"The spots that pass the published filter lie in {there} blocks, and {folds} folds "
+            f"The spots that pass the published filter lie in {count} blocks, and {folds} folds "
             "need as many; use the preset robust."
         )
         raise InputError(msg, option="preset")
@@ -203,5 +203,5 @@ def _on_tissue(sample: TrainingSection, at: NDArray[np.int64]) -> NDArray[np.boo
     row, column = at[..., 0], at[..., 1]
     rows, columns = tissue.shape
     inside = (row >= 0) & (row < rows) & (column >= 0) & (column < columns)
-    there: NDArray[np.bool_] = inside & tissue[row.clip(0, rows - 1), column.clip(0, columns - 1)]
-    return there
+    count: NDArray[np.bool_] = inside & tissue[row.clip(0, rows - 1), column.clip(0, columns - 1)]
+    return count
