@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import pyvips
 import tifffile
@@ -91,6 +92,10 @@ def write_svs(path: Path, pixels: NDArray[np.uint8], mpp: str = "0.5") -> None:
             tif.write(beside, rowsperstrip=100, subfiletype=number, description=said, **jpeg)
 
 
+def _jpeg_2000(path: Path, pixels: NDArray[np.uint8]) -> None:
+    path.write_bytes(imagecodecs.jpeg2k_encode(pixels, level=40, codecformat="jp2"))
+
+
 def _zarr(version: str, **options: Any) -> Callable[[Path], list[Path]]:
     def make(folder: Path) -> list[Path]:
         write_ome_zarr(folder / "s.ome.zarr", _pixels(), version=version, **options)
@@ -112,6 +117,7 @@ TARGETS = (
     Target("tiff-jpeg2000", _made("s.tif", _pyramid(compression="jpeg2000")), _read),
     Target("ome-tiff", _made("s.ome.tif", _pyramid(compression="zlib", metadata=_OME)), _read),
     Target("svs", _made("s.svs", write_svs), _read),
+    Target("jpeg2000", _made("s.jp2", _jpeg_2000), _read),
     Target("ome-zarr-04", _zarr("0.4", compressors={"id": "zlib"}), _read, cases=100),
     Target("ome-zarr-05", _zarr("0.5"), _read, cases=100),
     Target("ome-zarr-sharded", _zarr("0.5", shards=(128, 128)), _read, cases=100),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -21,6 +22,8 @@ from napari_stenhance.section.scale import believed_mpp
 from napari_stenhance.storage.reading import reading
 
 _CHUNK = (512, 512)
+_SWELLS = 50_000
+"""The most pixels that a byte of plain glass becomes."""
 Region = Callable[[int, int, int, int, int], NDArray[np.uint8]]
 """`region(level, left, top, width, height)` returns 8-bit RGB, or RGB and opacity."""
 
@@ -199,6 +202,9 @@ def open_with_fastslide(path: Path, kind: str, advice: str, beside: Any = ()) ->
 
         def opened(view: Any) -> ImageSource:
             _check_colours(view, slide.dtype)
+            if not beside and math.prod(view.dimensions) > _SWELLS * path.stat().st_size:
+                msg = f"it claims {view.dimensions} px, more than the file can hold"
+                raise ValueError(msg)
 
             def region(
                 level: int, left: int, top: int, width: int, height: int
