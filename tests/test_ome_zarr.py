@@ -514,9 +514,9 @@ def test_saying_no_to_a_folder_takes_no_time(tmp_path: Path) -> None:
     assert get_reader(str(path)) is None
     took = []
     for _ in range(5):
-        began = time.perf_counter()
+        began = time.process_time()
         assert get_reader(str(path)) is None
-        took.append(time.perf_counter() - began)
+        took.append(time.process_time() - began)
     assert min(took) < 0.005
 
 

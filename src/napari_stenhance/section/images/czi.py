@@ -10,7 +10,7 @@ _SUFFIX = ".czi"
 
 
 def _open(path: Path) -> ImageSource:
-    from napari_stenhance.section.images.vendor import open_with_fastslide
+    from napari_stenhance.section.images.decoded.vendor import open_with_fastslide
 
     return open_with_fastslide(path, "a Zeiss CZI", "export it from ZEN as OME-TIFF")
 

@@ -70,7 +70,7 @@ def _open(path: Path) -> ImageSource:
 
 
 def _open_series(path: Path, files: list[Path], part: str = "") -> ImageSource:
-    from napari_stenhance.section.images.vendor import open_with_openslide
+    from napari_stenhance.section.images.decoded.vendor import open_with_openslide
 
     file = path if path in files else files[0]
     beside = () if path.is_dir() else [one for one in files if one != path]

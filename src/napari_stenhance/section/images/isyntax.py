@@ -10,7 +10,7 @@ _SUFFIX = ".isyntax"
 
 
 def _open(path: Path) -> ImageSource:
-    from napari_stenhance.section.images.vendor import open_with_fastslide
+    from napari_stenhance.section.images.decoded.vendor import open_with_fastslide
 
     return open_with_fastslide(path, "a Philips iSyntax", "export it as tiled TIFF")
 

@@ -138,7 +138,7 @@ def _strips(path: Path, header: _Header) -> Iterator[NDArray[np.uint8]]:
     import imagecodecs
     import numpy as np
 
-    from napari_stenhance.section.images.samples import (
+    from napari_stenhance.section.images.decoded.samples import (
         depth_in_use,
         lay_on_white,
         to_eight_bits,

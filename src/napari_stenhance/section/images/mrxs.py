@@ -10,7 +10,7 @@ _SUFFIX = ".mrxs"
 
 
 def _open(path: Path) -> ImageSource:
-    from napari_stenhance.section.images.vendor import open_with_openslide
+    from napari_stenhance.section.images.decoded.vendor import open_with_openslide
 
     folder = path.with_suffix("")
     advice = f"copy the folder {folder.name} beside it, or export it as tiled TIFF"

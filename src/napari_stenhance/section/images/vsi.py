@@ -10,7 +10,7 @@ _SUFFIX = ".vsi"
 
 
 def _open(path: Path) -> ImageSource:
-    from napari_stenhance.section.images.vendor import open_with_fastslide
+    from napari_stenhance.section.images.decoded.vendor import open_with_fastslide
 
     folder = path.with_name(f"_{path.stem}_")
     advice = f"copy the folder {folder.name} beside it, or export it from OlyVIA as tiled TIFF"

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_stenhance.section.images.ome_zarr.node import ArrayNode
-from napari_stenhance.section.images.samples import (
+from napari_stenhance.section.images.decoded.samples import (
     fraction_to_eight_bits,
     lay_on_white,
     to_eight_bits,
 )
-from napari_stenhance.section.images.sliced import SlicedLevel
+from napari_stenhance.section.images.decoded.sliced import SlicedLevel
+from napari_stenhance.section.images.ome_zarr.node import ArrayNode
 
 _KEPT = 2**22
 """A chunk of more bytes is kept until another is read: a level may consist of a single one."""

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
+from napari_stenhance.section.images.decoded.samples import lay_on_white
+from napari_stenhance.section.images.decoded.sliced import SlicedLevel
 from napari_stenhance.section.images.image import STRIP, ImageSource, OtherImage
-from napari_stenhance.section.images.samples import lay_on_white
-from napari_stenhance.section.images.sliced import SlicedLevel
 from napari_stenhance.section.scale import believed_mpp
 from napari_stenhance.storage.reading import reading
 
