@@ -9,11 +9,12 @@ from xml.etree import ElementTree
 
 import tifffile
 
-from napari_stenhance.section.scale import PLAUSIBLE_MPP, believed_mpp
+from napari_stenhance.section.scale import PLAUSIBLE_MPP
 
 _MICROMETRES = {"nm": 1e-3, "µm": 1.0, "μm": 1.0, "um": 1.0, "mm": 1e3, "cm": 1e4}
 _PER_UNIT = {2: 25400.0, 3: 10000.0}
 _DEFAULT_DPI = (72, 96, 150, 300)
+_SQUARE = 0.01
 
 
 def stated_mpp(tif: tifffile.TiffFile, series: Any) -> tuple[float | None, tuple[str, ...]]:
@@ -32,9 +33,9 @@ def stated_mpp(tif: tifffile.TiffFile, series: Any) -> tuple[float | None, tuple
     page = series.keyframe
     if tif.is_svs and (match := re.search(r"MPP\s*=\s*([^|\r\n]+)", page.description)):
         mpp = _number(match[1].replace(",", "."))
-        return believed_mpp(mpp, mpp)
+        return _believed(mpp, mpp)
     if tif.is_ome and tif.ome_metadata and (sizes := _physical_size(tif.ome_metadata, series)):
-        return believed_mpp(*sizes)
+        return _believed(*sizes)
     return _by_tags(page)
 
 
@@ -43,6 +44,24 @@ def _number(text: str) -> float:
         return float(text)
     except ValueError:
         return math.nan
+
+
+def _believed(x: float, y: float) -> tuple[float | None, tuple[str, ...]]:
+    low, high = PLAUSIBLE_MPP
+    wrong = [size for size in (x, y) if not low <= size <= high]
+    if wrong:
+        doubt = (
+            f"The image states {wrong[0]:.4g} µm per pixel, which cannot be right for a slide "
+            f"({low:g} to {high:g}); it is not used."
+        )
+        return None, (doubt,)
+    if abs(x / y - 1) > _SQUARE:
+        doubt = (
+            f"The image states pixels of {x:.4g} × {y:.4g} µm, which are not square; its scale is "
+            "not used."
+        )
+        return None, (doubt,)
+    return x, ()
 
 
 def _physical_size(xml: str, series: Any) -> tuple[float, float] | None:
@@ -85,4 +104,4 @@ def _by_tags(page: Any) -> tuple[float | None, tuple[str, ...]]:
         return None, ()
     if per_unit == _PER_UNIT[2] and round(x) in _DEFAULT_DPI:
         return None, ()
-    return believed_mpp(per_unit / x, per_unit / y)
+    return _believed(per_unit / x, per_unit / y)
