@@ -190,6 +190,10 @@ def _qptiff(path: Path, pixels: NDArray[np.uint8]) -> None:
     slide_files.qptiff(path, [pixels], photometric="rgb")
 
 
+def _jpeg_2000(path: Path, pixels: NDArray[np.uint8]) -> None:
+    path.write_bytes(imagecodecs.jpeg2k_encode(pixels, level=40, codecformat="jp2"))
+
+
 def _zarr(version: str, **options: Any) -> Callable[[Path], list[Path]]:
     def make(folder: Path) -> list[Path]:
         write_ome_zarr(folder / "s.ome.zarr", _pixels(), version=version, **options)
@@ -241,6 +245,7 @@ TARGETS = (
             ("ome-channels", "s.ome.tif", _planes),
         )
     ),
+    Target("jpeg2000", _made("s.jp2", _jpeg_2000), _read),
     Target("ome-zarr-04", _zarr("0.4", compressors={"id": "zlib"}), _read, cases=100),
     Target("ome-zarr-05", _zarr("0.5"), _read, cases=100),
     Target("ome-zarr-sharded", _zarr("0.5", shards=(128, 128)), _read, cases=100),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -64,6 +65,31 @@ def test_colours_levels_and_scale_are_those_that_were_written(
     for level, step in enumerate((1, 2, 4)):
         np.testing.assert_array_equal(_read(slide, level), pixels[::step, ::step])
     np.testing.assert_array_equal(slide.pixels[0][7:200:3, 100, 1:], pixels[7:200:3, 100, 1:])
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_what_ome_zarr_py_writes_opens(version: str, tmp_path: Path, cache: Cache) -> None:
+    # Importing it warns of itself, once.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        from ome_zarr.format import FormatV04, FormatV05
+        from ome_zarr.writer import write_image
+
+    pixels = make_pixels()
+    path = tmp_path / "he.ome.zarr"
+    formats = {"0.4": FormatV04(), "0.5": FormatV05()}
+    group = zarr.open_group(path, mode="w", zarr_format=formats[version].zarr_format)
+    write_image(
+        np.moveaxis(pixels, -1, 0),
+        group,
+        axes="cyx",
+        fmt=formats[version],
+        scale={"c": 1.0, "y": 0.25, "x": 0.25},
+        axes_units=dict.fromkeys("yx", "micrometer"),
+    )
+    slide = Slide.open(path, cache=cache)
+    assert slide.mpp == 0.25
+    np.testing.assert_array_equal(_read(slide), pixels)
 
 
 @pytest.mark.parametrize("version", ["0.4", "0.5"])
@@ -487,9 +513,9 @@ def test_saying_no_to_a_folder_takes_no_time(tmp_path: Path) -> None:
     assert get_reader(str(path)) is None
     took = []
     for _ in range(5):
-        began = time.perf_counter()
+        began = time.process_time()
         assert get_reader(str(path)) is None
-        took.append(time.perf_counter() - began)
+        took.append(time.process_time() - began)
     assert min(took) < 0.005
 
 
@@ -533,6 +559,6 @@ def test_every_image_of_a_result_is_ome_zarr(tmp_path: Path, session_cache: Cach
         model.from_zarr(group)
         kinds.append(f"{file.parent.relative_to(path).parts[0]} {model.__name__}")
         # What we write is read as what it is, and never as a slide.
-        with pytest.raises(InputError, match=r"labels|3 colours|not 8 or 16 bits"):
+        with pytest.raises(InputError, match=r"holds labels|a slide has 3 colours|are int32"):
             open_image(file.parent)
     assert set(kinds) == {"fields Image", "imputed Image", "labels ImageLabel", "tissue ImageLabel"}

@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
+from napari_stenhance.section.images.decoded.samples import depth_in_use
 from napari_stenhance.section.images.image import STRIP, ImageSource, OtherImage
 from napari_stenhance.section.images.ome_zarr.levels import OmeZarrLevel
 from napari_stenhance.section.images.ome_zarr.multiscale import Multiscale, read_multiscales
 from napari_stenhance.section.images.ome_zarr.node import group_attributes
-from napari_stenhance.section.images.samples import depth_in_use
 from napari_stenhance.section.scale import believed_mpp
 from napari_stenhance.storage.reading import reading
 

@@ -10,19 +10,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_stenhance.section.images.ome_zarr.node import ArrayNode
-from napari_stenhance.section.images.samples import (
+from napari_stenhance.section.images.decoded.samples import (
     fraction_to_eight_bits,
     lay_on_white,
     to_eight_bits,
 )
-from napari_stenhance.storage.reading import reading
+from napari_stenhance.section.images.decoded.sliced import SlicedLevel
+from napari_stenhance.section.images.ome_zarr.node import ArrayNode
 
 _KEPT = 2**22
 """A chunk of more bytes is kept until another is read: a level may consist of a single one."""
 
 
-class OmeZarrLevel:
+class OmeZarrLevel(SlicedLevel):
     """A level of an image of an OME-Zarr, (y, x, 3) uint8, transparency on white.
 
     Parameters
@@ -37,28 +37,13 @@ class OmeZarrLevel:
     """
 
     def __init__(self, path: Path, level: ArrayNode, axes: tuple[str, ...], bits: int) -> None:
-        self._path, self._level, self._axes, self._bits = path, level, axes, bits
+        self._level, self._axes, self._bits = level, axes, bits
         lengths = dict(zip(axes, level.shape, strict=True))
         chunks = dict(zip(axes, level.chunks, strict=True))
-        height, width = lengths["y"], lengths["x"]
-        self.shape: tuple[int, ...] = (height, width, 3)
-        self.chunks: tuple[int, ...] = (min(chunks["y"], height), min(chunks["x"], width), 3)
-        self.dtype: np.dtype[np.uint8] = np.dtype(np.uint8)
-        self.ndim = 3
+        part = f"a chunk of its level {level.folder.name!r}"
+        super().__init__(path, part, (lengths["y"], lengths["x"]), (chunks["y"], chunks["x"]))
         self._large = math.prod(self.chunks) > _KEPT
         self._last: tuple[tuple[int, int], NDArray[np.uint8]] | None = None
-
-    def __getitem__(self, key: Any) -> NDArray[np.uint8]:
-        keys = (*key, *(slice(None),) * (3 - len(key)))
-        rows, columns = (
-            range(n)[k] if isinstance(k, slice) else range(n)[k : k + 1 or None]
-            for k, n in zip(keys[:2], self.shape, strict=False)
-        )
-        with reading(self._path, f"a chunk of its level {self._level.folder.name!r}"):
-            pixels = self._read(rows, columns)
-        inner = (slice(None, None, r.step) if isinstance(k, slice) else 0
-                 for k, r in zip(keys, (rows, columns), strict=False))  # fmt: skip
-        return pixels[(*inner, keys[2])]
 
     def samples(self, rows: slice, columns: slice) -> NDArray[Any]:
         """Read samples as they are stored, (y, x, colours)."""
@@ -67,10 +52,7 @@ class OmeZarrLevel:
         left = [axis for axis in self._axes if axis in where]
         return np.moveaxis(values, left.index("c"), -1)
 
-    def _read(self, rows: range, columns: range) -> NDArray[np.uint8]:
-        """Read all pixels between the first and the last of rows and columns."""
-        top, left = rows.start, columns.start
-        bottom, right = max(rows.stop, top), max(columns.stop, left)
+    def _read(self, top: int, bottom: int, left: int, right: int) -> NDArray[np.uint8]:
         if not self._large:
             return self._converted(slice(top, bottom), slice(left, right))
         out = np.empty((bottom - top, right - left, 3), np.uint8)
