@@ -76,7 +76,7 @@ def _whole(step: float) -> float:
 def _source(path: Path, sizes: Any, region: Region, mpp: Any, **more: Any) -> ImageSource:
     levels, downsamples = _levels(path, sizes, region)
     known = mpp is not None and all(side > 0 for side in mpp)
-    scale, doubts = believed_mpp(*mpp, "the file's metadata") if known else (None, ())
+    scale, doubts = believed_mpp(mpp[0], mpp[1], "the file's metadata") if known else (None, ())
     several = len(levels) > 1
     return ImageSource(
         path,
