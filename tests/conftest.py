@@ -196,6 +196,30 @@ def small(tmp_path_factory: pytest.TempPathFactory, session_cache: Cache) -> Pat
     return folder
 
 
+@pytest.fixture(scope="session")
+def small_files(small: Path) -> list[Path]:
+    """Those two sections, a quarter as large as `section_files`: where the size says nothing."""
+    return [small / "one.h5ad", small / "two.h5ad"]
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory, session_cache: Cache) -> Path:
+    """A tiny result with everything that results hold."""
+    from tiny_result import make_result
+
+    return make_result(tmp_path_factory.mktemp("tiny"), session_cache)
+
+
+@pytest.fixture(scope="session")
+def long(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A section of 3.2 × 0.3 mm: two tiles with a fifth of what the first alone could hold."""
+    folder = tmp_path_factory.mktemp("long")
+    pixels, amounts = make_slide_pixels((4000, 320), 0)
+    write_image(folder / "long_he.jpg[Q=95]", pixels)
+    make_spots(amounts, 0).write_h5ad(folder / "long.h5ad")
+    return folder / "long.h5ad"
+
+
 @pytest.fixture
 def here(small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working folder of its own, with what `small` holds."""

@@ -30,13 +30,13 @@ def run(*arguments: object, code: int = 0) -> Ran:
 
 
 @pytest.fixture(scope="module")
-def result(section_files: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def result(small_files: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One section enhanced on another's slide, from the command line."""
     out = tmp_path_factory.mktemp("cli") / "two.stenhance.zarr"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("STENHANCE_CACHE", str(out.parent / "cache"))
         run(
-            "enhance", section_files[0], "--predict", section_files[1], "--out", out,
+            "enhance", small_files[0], "--predict", small_files[1], "--out", out,
             "--write", "G1,G20", *QUICK,
         )  # fmt: skip
     return out
@@ -67,7 +67,7 @@ def test_help_and_version(monkeypatch: pytest.MonkeyPatch) -> None:
         assert option in enhance
 
 
-def test_enhance_makes_a_result(result: Path, section_files: list[Path]) -> None:
+def test_enhance_makes_a_result(result: Path, small_files: list[Path]) -> None:
     opened = ResultFolder.open(result)
     assert opened.runs == ("pixel2gene-stain-robust",)
     about = opened.run_attributes(opened.runs[0])
@@ -87,16 +87,16 @@ def test_enhance_makes_a_result(result: Path, section_files: list[Path]) -> None
     assert sorted(f.name for f in model.iterdir()) == ["config.json", "weights.safetensors"]
     # Nothing of the machine is in it, but in the log.
     content = b"".join(files_of(result).values())
-    assert str(section_files[0].parent).encode() not in content
+    assert str(small_files[0].parent).encode() not in content
 
 
 def test_predictions_follow_the_slide_that_was_not_measured(
-    result: Path, section_files: list[Path], tmp_path: Path
+    result: Path, small_files: list[Path], tmp_path: Path
 ) -> None:
     out = tmp_path / "two.h5ad"
-    run("export", result, "--to", "h5ad", "--at-spots", section_files[1], "--out", out)
+    run("export", result, "--to", "h5ad", "--at-spots", small_files[1], "--out", out)
     predicted = ad.read_h5ad(out)
-    measured = ad.read_h5ad(section_files[1])
+    measured = ad.read_h5ad(small_files[1])
     assert list(predicted.obs_names) == list(measured.obs_names)
     assert predicted.shape == measured.shape
     np.testing.assert_allclose(predicted.obsm["spatial"], measured.obsm["spatial"])
@@ -109,23 +109,23 @@ def test_predictions_follow_the_slide_that_was_not_measured(
     assert predicted.var["held_out_r"].notna().all()
     assert predicted.var["held_out_r_given_depth"].notna().all()
     assert "On held-out spots, of 40 genes: median r 0." in run("info", result).stdout
-    run("export", result, "--at-spots", section_files[1], "--out", out, code=2)
+    run("export", result, "--at-spots", small_files[1], "--out", out, code=2)
 
 
 def test_export_at_spots_is_the_mean_over_each_disc(
-    result: Path, section_files: list[Path], tmp_path: Path
+    result: Path, small_files: list[Path], tmp_path: Path
 ) -> None:
     out = tmp_path / "some.h5ad"
-    run("export", result, "--at-spots", section_files[1], "--genes", "G4,G2", "--out", out)
+    run("export", result, "--at-spots", small_files[1], "--genes", "G4,G2", "--out", out)
     table = ad.read_h5ad(out)
     assert list(table.var_names) == ["G4", "G2"]
     opened = ResultFolder.open(result)
     field = opened.field(opened.runs[0])
     image = field.image("G4")
-    section = open_section(section_files[1])
+    section = open_section(small_files[1])
     y, x = np.mgrid[: image.shape[0], : image.shape[1]]
     centres = field.grid.centres_um(y, x)
-    for n in (0, 30, 60):
+    for n in (0, 9, 18):
         disc = np.hypot(*(centres - section.spots_um()[n]).transpose(2, 0, 1)) <= 27.5
         inside = disc & np.isfinite(image)
         assert table.obs["superpixels"].iloc[n] == inside.sum()
@@ -152,12 +152,12 @@ def test_export_of_superpixels(result: Path, tmp_path: Path) -> None:
 
 
 def test_the_same_command_is_already_complete_and_another_seed_is_a_new_run(
-    result: Path, section_files: list[Path], tmp_path: Path
+    result: Path, small_files: list[Path], tmp_path: Path
 ) -> None:
     copy = tmp_path / "copy.stenhance.zarr"
     shutil.copytree(result, copy)
     before = files_of(copy)
-    command = ("enhance", section_files[0], "--predict", section_files[1], "--out", copy)
+    command = ("enhance", small_files[0], "--predict", small_files[1], "--out", copy)
     ran = run(*command, *QUICK)
     assert "already complete" in ran.stderr
     assert files_of(copy) == before
@@ -169,12 +169,12 @@ def test_the_same_command_is_already_complete_and_another_seed_is_a_new_run(
 
 
 def test_the_same_command_gives_the_same_bytes(
-    result: Path, section_files: list[Path], tmp_path: Path
+    result: Path, small_files: list[Path], tmp_path: Path
 ) -> None:
     again = run_enhance(
         EnhanceOptions(
-            sections=(str(section_files[0]),),
-            predict=(section_files[1],),
+            sections=(str(small_files[0]),),
+            predict=(small_files[1],),
             out=str(tmp_path / "again"),
             write="G1,G20",
             device="cpu",
@@ -187,12 +187,12 @@ def test_the_same_command_gives_the_same_bytes(
 
 
 def test_more_genes_are_written_without_computing_anything_again(
-    result: Path, section_files: list[Path], tmp_path: Path
+    result: Path, small_files: list[Path], tmp_path: Path
 ) -> None:
     copy = tmp_path / "copy.stenhance.zarr"
     shutil.copytree(result, copy)
     (copy / "files" / "log.jsonl").unlink()
-    run("enhance", section_files[0], "--predict", section_files[1], "--out", copy,
+    run("enhance", small_files[0], "--predict", small_files[1], "--out", copy,
         "--write", "G3", *QUICK)  # fmt: skip
     assert (copy / "fields" / "pixel2gene-stain-robust" / "genes" / "G3").is_dir()
     events = events_of(copy)
@@ -212,14 +212,14 @@ def test_write_adds_gene_images_of_the_same_bytes(result: Path, tmp_path: Path) 
 
 
 def test_a_region_limits_the_prediction_and_reuses_the_model(
-    result: Path, section_files: list[Path], tmp_path: Path
+    result: Path, small_files: list[Path], tmp_path: Path
 ) -> None:
     copy = tmp_path / "copy.stenhance.zarr"
     shutil.copytree(result, copy)
-    ring = [[460, 540], [600, 540], [600, 660], [460, 660], [460, 540]]
+    ring = [[230, 270], [300, 270], [300, 330], [230, 330], [230, 270]]
     region = tmp_path / "region.geojson"
     region.write_text(json.dumps({"type": "Polygon", "coordinates": [ring]}))
-    run("enhance", section_files[0], "--predict", section_files[1], "--out", copy,
+    run("enhance", small_files[0], "--predict", small_files[1], "--out", copy,
         "--region", region, *QUICK)  # fmt: skip
     opened = ResultFolder.open(copy)
     whole, part = (opened.field(run_name) for run_name in opened.runs)
@@ -244,16 +244,16 @@ def test_a_region_limits_the_prediction_and_reuses_the_model(
     region.write_text(
         json.dumps({"type": "Polygon", "coordinates": [[[0, 0], [9, 0], [9, 9], [0, 0]]]})
     )
-    ran = run("enhance", section_files[0], "--predict", section_files[1], "--out", copy,
+    ran = run("enhance", small_files[0], "--predict", small_files[1], "--out", copy,
               "--region", region, *QUICK, code=2)  # fmt: skip
     assert "holds no tissue" in ran.stderr
 
 
 def test_without_predict_each_section_gets_its_own_result(
-    section_files: list[Path], tmp_path: Path
+    small_files: list[Path], tmp_path: Path
 ) -> None:
     out = tmp_path / "both"
-    ran = run("enhance", *section_files, "--out", out, "--genes", "hvg:9", *QUICK)
+    ran = run("enhance", *small_files, "--out", out, "--genes", "hvg:9", *QUICK)
     names = ["one.stenhance.zarr", "two.stenhance.zarr"]
     assert sorted(f.name for f in out.iterdir()) == names
     assert ran.stdout.split() == [str(out / name) for name in names]
@@ -262,27 +262,25 @@ def test_without_predict_each_section_gets_its_own_result(
     assert len(ResultFolder.open(out / names[1]).field("pixel2gene-stain-robust").genes) == 9
 
 
-def test_predict_with_a_saved_model(
-    result: Path, section_files: list[Path], tmp_path: Path
-) -> None:
+def test_predict_with_a_saved_model(result: Path, small_files: list[Path], tmp_path: Path) -> None:
     out = tmp_path / "one.stenhance.zarr"
-    run("predict", result, "--on", section_files[0], "--out", out, "--device", "cpu")
+    run("predict", result, "--on", small_files[0], "--out", out, "--device", "cpu")
     predicted = ResultFolder.open(out)
     assert predicted.attributes["slide"]["name"] == "one"
     # The same model on its own slide is what enhance would have made.
     own = tmp_path / "own.stenhance.zarr"
-    run("enhance", section_files[0], "--out", own, *QUICK)
+    run("enhance", small_files[0], "--out", own, *QUICK)
     images = [r.field(r.runs[0]).image("G8") for r in (predicted, ResultFolder.open(own))]
     np.testing.assert_array_equal(*images)
     assert (
         "already complete"
-        in run("predict", result, "--on", section_files[0], "--out", out, "--device", "cpu").stderr
+        in run("predict", result, "--on", small_files[0], "--out", out, "--device", "cpu").stderr
     )
 
 
 @pytest.mark.parametrize(("key", "value"), [("encoder_identity", "stain0"), ("pitch_um", 16.0)])
 def test_predict_refuses_a_model_of_other_features(
-    result: Path, section_files: list[Path], tmp_path: Path, key: str, value: object
+    result: Path, small_files: list[Path], tmp_path: Path, key: str, value: object
 ) -> None:
     copy = tmp_path / "copy.stenhance.zarr"
     shutil.copytree(result, copy)
@@ -290,16 +288,16 @@ def test_predict_refuses_a_model_of_other_features(
     changed = {**json.loads(config.read_text()), key: value}
     del changed["crc32"]
     config.write_text(json.dumps({**changed, "crc32": json_crc32(changed)}))
-    ran = run("predict", copy, "--on", section_files[0], "--out", tmp_path / "o", code=2)
+    ran = run("predict", copy, "--on", small_files[0], "--out", tmp_path / "o", code=2)
     assert "the model learned from" in ran.stderr
     assert not (tmp_path / "o").exists()
 
 
-def test_info_says_what_it_is(result: Path, section_files: list[Path], tmp_path: Path) -> None:
-    text = run("info", section_files[0]).output
+def test_info_says_what_it_is(result: Path, small_files: list[Path], tmp_path: Path) -> None:
+    text = run("info", small_files[0]).output
     assert "Section one" in text
-    assert "1340 × 1600 px" in text
-    assert "68 × 40 genes" in text
+    assert "670 × 800 px" in text
+    assert "19 × 40 genes" in text
     assert "No doubts" in text
     text = run("info", result).output
     assert "pixel2gene-stain-robust (complete): learned from one, seed 0" in text
@@ -308,9 +306,9 @@ def test_info_says_what_it_is(result: Path, section_files: list[Path], tmp_path:
     assert "Doubt: The scale" in text
 
 
-def test_sections_made_in_python(section_files: list[Path], tmp_path: Path) -> None:
-    opened = open_section(section_files[0])
-    section = st.Section(slide=opened.slide, spots=ad.read_h5ad(section_files[0]), name="mine")
+def test_sections_made_in_python(small_files: list[Path], tmp_path: Path) -> None:
+    opened = open_section(small_files[0])
+    section = st.Section(slide=opened.slide, spots=ad.read_h5ad(small_files[0]), name="mine")
     notes: list[str] = []
     job = st.Job(listener=lambda event: notes.append(getattr(event, "text", "")))
     (result,) = run_enhance(
@@ -322,10 +320,8 @@ def test_sections_made_in_python(section_files: list[Path], tmp_path: Path) -> N
     assert result.field(result.latest_run()).genes == ("G1", "G2", "G3")
 
 
-def test_bad_input_is_one_sentence_and_exit_code_2(
-    section_files: list[Path], tmp_path: Path
-) -> None:
-    good = section_files[0]
+def test_bad_input_is_one_sentence_and_exit_code_2(small_files: list[Path], tmp_path: Path) -> None:
+    good = small_files[0]
     out = tmp_path / "r.stenhance.zarr"
 
     def sentence(*arguments: object) -> str:
@@ -362,7 +358,7 @@ def test_bad_input_is_one_sentence_and_exit_code_2(
 
 
 def test_an_out_path_that_is_not_ours_is_not_touched(
-    section_files: list[Path], tmp_path: Path
+    small_files: list[Path], tmp_path: Path
 ) -> None:
     theirs = tmp_path / "theirs"
     theirs.mkdir()
@@ -370,7 +366,7 @@ def test_an_out_path_that_is_not_ours_is_not_touched(
     file = tmp_path / "file.zarr"
     file.write_text("mine")
     for out in (theirs, file):
-        ran = run("enhance", section_files[0], "--out", out, code=2)
+        ran = run("enhance", small_files[0], "--out", out, code=2)
         assert "nothing was touched" in ran.stderr
     assert (theirs / "thesis.txt").read_text() == "years of work"
     assert [f.name for f in theirs.iterdir()] == ["thesis.txt"]

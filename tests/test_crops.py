@@ -139,14 +139,14 @@ SPAMCAF, HISTOSGE = "spamcaf-stain-robust", "histosge-stain-robust"
 
 
 @pytest.fixture(scope="module")
-def made(section_files: list[Path], session_cache: Cache, tmp_path_factory: Any) -> Path:
+def made(small_files: list[Path], session_cache: Cache, tmp_path_factory: Any) -> Path:
     """One result with a run of each method, and their lattices."""
     out = tmp_path_factory.mktemp("crops") / "one.stenhance.zarr"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("STENHANCE_CACHE", str(session_cache.root))
         for method, *more in (("spamcaf", "--write", "G1"), ("histosge", "--pitch", 50)):
             run(
-                "enhance", section_files[0], "--method", method, "--lattice", 2, "--out", out,
+                "enhance", small_files[0], "--method", method, "--lattice", 2, "--out", out,
                 *QUICK, *more,
             )  # fmt: skip
     return out
@@ -183,11 +183,12 @@ def test_attention_over_sizes_sums_to_one_on_tissue(made: Path) -> None:
 
 
 def test_a_lattice_holds_what_the_model_predicts_there(
-    made: Path, synthetic: st.Section, session_cache: Cache, tmp_path: Path
+    made: Path, small_files: list[Path], session_cache: Cache, tmp_path: Path
 ) -> None:
     out = tmp_path / "between.h5ad"
     run("export", made, "--table", f"{SPAMCAF}-lattice2", "--out", out)
-    table, spots = ad.read_h5ad(out), synthetic.need_spots()
+    section = open_section(small_files[0], cache=session_cache)
+    table, spots = ad.read_h5ad(out), section.need_spots()
     result = ResultFolder.open(made)
     measured = table[table.obs["is_measured"]]
     np.testing.assert_array_equal(
@@ -206,7 +207,7 @@ def test_a_lattice_holds_what_the_model_predicts_there(
     away = np.hypot(*(table.obsm["spatial"] - nearest).T) * MPP
     np.testing.assert_allclose(away, table.obs["distance_um"])
     settings = _settings(tuple(_crops_of(result)), session_cache)
-    features = open_features(synthetic.need_slide(), settings, Job())
+    features = open_features(section.need_slide(), settings, Job())
     fitted = load_fitted(result.model_folder(SPAMCAF), CPU)
     table = table[there]
     positions = Positions(table.obsm["spatial"] * MPP, table.obsm["array"])
@@ -228,9 +229,9 @@ def _crops_of(result: ResultFolder) -> list[float]:
 
 
 def test_what_is_asked_for_later_is_added_to_the_run(
-    made: Path, section_files: list[Path], tmp_path: Path
+    made: Path, small_files: list[Path], tmp_path: Path
 ) -> None:
-    command = ("enhance", section_files[0], "--method", "histosge", "--pitch", 50, *QUICK)
+    command = ("enhance", small_files[0], "--method", "histosge", "--pitch", 50, *QUICK)
     out = tmp_path / "one.stenhance.zarr"
     run(*command, "--out", out)
     before = files_of(out)
@@ -252,10 +253,10 @@ def test_what_is_asked_for_later_is_added_to_the_run(
     assert ResultFolder.open(out).runs == (HISTOSGE, f"{HISTOSGE}-2")
 
 
-def test_a_region_bounds_the_lattice_too(section_files: list[Path], tmp_path: Path) -> None:
-    box = shapely.box(400, 460, 660, 800)
+def test_a_region_bounds_the_lattice_too(small_files: list[Path], tmp_path: Path) -> None:
+    box = shapely.box(200, 230, 330, 400)
     options = EnhanceOptions(
-        sections=section_files[0],
+        sections=small_files[0],
         out=tmp_path / "r",
         method="histosge",
         genes="G1",
@@ -269,18 +270,18 @@ def test_a_region_bounds_the_lattice_too(section_files: list[Path], tmp_path: Pa
     inside = Region(box).mask(field.grid)
     np.testing.assert_array_equal(np.isfinite(field.image("G1")), inside & result.tissue())
     table = open_table(result, f"{HISTOSGE}-lattice3")
-    assert table.obs["is_measured"].sum() == open_section(section_files[0]).need_spots().n_obs
+    assert table.obs["is_measured"].sum() == open_section(small_files[0]).need_spots().n_obs
     table = table[np.isfinite(table.X).all(axis=1)]
     x, y = (table.obsm["spatial"] * MPP).T
-    assert ((x > 400 - 25) & (x < 660 + 25) & (y > 460 - 25) & (y < 800 + 25)).all()
-    assert 60 < table.n_obs < 130
+    assert ((x > 200 - 25) & (x < 330 + 25) & (y > 230 - 25) & (y < 400 + 25)).all()
+    assert 15 < table.n_obs < 36
 
 
 def test_a_saved_model_predicts_other_slides(
-    made: Path, section_files: list[Path], tmp_path: Path
+    made: Path, small_files: list[Path], tmp_path: Path
 ) -> None:
     out = tmp_path / "two.stenhance.zarr"
-    run("predict", made, "--run", SPAMCAF, "--on", section_files[1], "--out", out,
+    run("predict", made, "--run", SPAMCAF, "--on", small_files[1], "--out", out,
         "--device", "cpu")  # fmt: skip
     result = ResultFolder.open(out)
     assert result.runs == (SPAMCAF,)
@@ -306,10 +307,10 @@ def test_a_saved_model_predicts_other_slides(
     ],
 )
 def test_options_that_mean_nothing_are_refused(
-    section_files: list[Path], tmp_path: Path, options: tuple[object, ...], message: str
+    small_files: list[Path], tmp_path: Path, options: tuple[object, ...], message: str
 ) -> None:
-    given = [section_files[1] if option == "two" else option for option in options]
-    ran = run("enhance", section_files[0], "--out", tmp_path / "r", *given, code=2)
+    given = [small_files[1] if option == "two" else option for option in options]
+    ran = run("enhance", small_files[0], "--out", tmp_path / "r", *given, code=2)
     assert message in ran.stderr
     assert not (tmp_path / "r").exists()
 
@@ -402,18 +403,18 @@ def test_genes_are_chosen_without_the_hidden_spots(synthetic: st.Section) -> Non
     ],
 )
 def test_options_of_one_method_are_refused_for_another(
-    section_files: list[Path], options: tuple[object, ...], message: str
+    small_files: list[Path], options: tuple[object, ...], message: str
 ) -> None:
-    assert message in run("evaluate", section_files[0], *options, code=2).stderr
+    assert message in run("evaluate", small_files[0], *options, code=2).stderr
 
 
-def test_a_network_encodes_the_crops(section_files: list[Path], tmp_path: Path) -> None:
+def test_a_network_encodes_the_crops(small_files: list[Path], tmp_path: Path) -> None:
     file, weights = tmp_path / "region.geojson", tmp_path / "w.safetensors"
     save_file(timm.create_model("test_vit", num_classes=0).state_dict(), weights)
-    file.write_text(Region(shapely.box(400, 460, 600, 660)).to_json(), "utf-8")
+    file.write_text(Region(shapely.box(200, 230, 300, 330)).to_json(), "utf-8")
     encoder = f"timm:test_vit?weights={weights}"
     out, again = tmp_path / "r", tmp_path / "p"
-    run("enhance", section_files[0], "--method", "histosge", "--encoder", encoder, "--pitch", 50,
+    run("enhance", small_files[0], "--method", "histosge", "--encoder", encoder, "--pitch", 50,
         "--region", file, "--lattice", 2, "--out", out, *QUICK)  # fmt: skip
     name = "histosge-timm-test_vit-robust"
     result = ResultFolder.open(out)
@@ -424,17 +425,17 @@ def test_a_network_encodes_the_crops(section_files: list[Path], tmp_path: Path) 
     # No path of ours is kept but in the log, so weights must be named again.
     assert [f for f, content in files_of(out).items() if str(tmp_path).encode() in content] == []
     assert "weights are not on this machine" in run(
-        "predict", out, "--on", section_files[0], "--out", again, code=2
+        "predict", out, "--on", small_files[0], "--out", again, code=2
     ).stderr  # fmt: skip
-    run("predict", out, "--on", section_files[0], "--region", file, "--out", again,
+    run("predict", out, "--on", small_files[0], "--region", file, "--out", again,
         "--encoder", encoder, "--device", "cpu")  # fmt: skip
     images = (r.field(name).image("G2") for r in (result, ResultFolder.open(again)))
     np.testing.assert_array_equal(*images)
-    ran = run("predict", out, "--on", section_files[0], "--out", tmp_path / "x",
+    ran = run("predict", out, "--on", small_files[0], "--out", tmp_path / "x",
               "--encoder", "stain", "--device", "cpu", code=2)  # fmt: skip
     assert "the model learned from timm:test_vit" in ran.stderr
     assert "it encodes crops, and the method sees superpixels" in run(
-        "enhance", section_files[0], "--encoder", encoder, "--out", tmp_path / "y", code=2
+        "enhance", small_files[0], "--encoder", encoder, "--out", tmp_path / "y", code=2
     ).stderr  # fmt: skip
 
 

@@ -76,10 +76,10 @@ def learn(section: Path, out: Path, **options: Any) -> object:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def learned(section_files: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def learned(small_files: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A result; and what libraries do to the warnings as they are imported is done."""
     out = tmp_path_factory.mktemp("host") / "one.stenhance.zarr"
-    learn(section_files[0], out)
+    learn(small_files[0], out)
     return out
 
 
@@ -93,20 +93,20 @@ def learned(section_files: list[Path], tmp_path_factory: pytest.TempPathFactory)
     ],
     ids=lambda options: "-".join(options.values()),
 )
-def test_enhance(options: dict[str, str], section_files: list[Path], tmp_path: Path) -> None:
+def test_enhance(options: dict[str, str], small_files: list[Path], tmp_path: Path) -> None:
     out = tmp_path / "one.stenhance.zarr"
     region = tmp_path / "region.geojson"
     region.write_text(
         '{"type": "Polygon", "coordinates": '
-        "[[[460, 600], [600, 600], [600, 740], [460, 740], [460, 600]]]}"
+        "[[[230, 300], [300, 300], [300, 370], [230, 370], [230, 300]]]}"
     )
-    stays(lambda: learn(section_files[0], out, region=region, **options))
+    stays(lambda: learn(small_files[0], out, region=region, **options))
 
 
-def test_predict_export_and_write(learned: Path, section_files: list[Path], tmp_path: Path) -> None:
+def test_predict_export_and_write(learned: Path, small_files: list[Path], tmp_path: Path) -> None:
     out = tmp_path / "two.stenhance.zarr"
-    stays(lambda: predict(PredictOptions(learned, (section_files[1],), out, device="cpu")))
-    stays(lambda: export(ExportOptions(learned, tmp_path / "a.h5ad", at_spots=section_files[0])))
+    stays(lambda: predict(PredictOptions(learned, (small_files[1],), out, device="cpu")))
+    stays(lambda: export(ExportOptions(learned, tmp_path / "a.h5ad", at_spots=small_files[0])))
     stays(lambda: write(WriteOptions(learned, "G3")))
 
 

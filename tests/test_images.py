@@ -171,10 +171,10 @@ def test_a_nonsensical_scale_is_said_and_stops_no_given_one(
 
 
 def test_nonsense_beside_spots_stops_no_given_scale(
-    section_files: list[Path], tmp_path: Path, cache: Cache
+    small_files: list[Path], tmp_path: Path, cache: Cache
 ) -> None:
-    (tmp_path / "one.h5ad").write_bytes(section_files[0].read_bytes())
-    whole = Slide.open(section_files[0].with_name("one_he.jpg"), mpp=1, cache=cache)
+    (tmp_path / "one.h5ad").write_bytes(small_files[0].read_bytes())
+    whole = Slide.open(small_files[0].with_name("one_he.jpg"), mpp=1, cache=cache)
     write_svs(tmp_path / "one.svs", whole.levels[0].compute(), "0")
     section = open_section(tmp_path / "one.h5ad", mpp=0.7, cache=cache)
     assert section.need_slide().scale() == 0.7

@@ -305,31 +305,31 @@ def test_a_cancelled_job_leaves_no_run(tmp_path: Path) -> None:
     assert imputed_runs(ResultFolder.open(tmp_path / "r")) == ()
 
 
-def test_then_imputed_genes_are_enhanced(section_files: list[Path], tmp_path: Path) -> None:
+def test_then_imputed_genes_are_enhanced(small_files: list[Path], tmp_path: Path) -> None:
     cells = make_cells()
     out = tmp_path / "one.stenhance.zarr"
     reference = tmp_path / "cells.h5ad"
     cells.write_h5ad(reference)
-    command = ("impute", section_files[0], reference, "--out", out, "--then", "pixel2gene")
+    command = ("impute", small_files[0], reference, "--out", out, "--then", "pixel2gene")
     run(*command, "--write", "X1", *QUICK)
     result = ResultFolder.open(out)
     (name,) = result.runs
     field, imputed = result.field(name), imputed_run(result)
     # What only the cells have: the spots measured G0 … G39.
     assert field.genes == tuple(gene for gene, new in imputed.var["imputed"].items() if new)
-    assert imputed.grid == Grid.over(open_section(section_files[0]).need_slide(), 8.0)
+    assert imputed.grid == Grid.over(open_section(small_files[0]).need_slide(), 8.0)
     assert "learned from imputed genes of one" in run("info", out).output
     doubts = result.run_attributes(name)["doubts"]
     assert any("what it imputed was not measured" in doubt for doubt in doubts)
     # Shares of the library that was measured, not of the genes that were imputed.
-    spots = open_section(section_files[0])
-    averaged = export(ExportOptions(out, tmp_path / "f.h5ad", at_spots=section_files[0], run=name))
+    spots = open_section(small_files[0])
+    averaged = export(ExportOptions(out, tmp_path / "f.h5ad", at_spots=small_files[0], run=name))
     mean = np.asarray(ad.read_h5ad(averaged).X).mean(axis=0)
     expected = np.array([imputed.values(gene).mean() for gene in field.genes])
     np.testing.assert_allclose(mean, expected, rtol=0.25, atol=0.1)
     assert written_genes(imputed) == ("X1",)
     assert "already complete" in run(*command, *QUICK).stderr
-    again = impute(quick(section_files[0], reference, out, then="pixel2gene"))
+    again = impute(quick(small_files[0], reference, out, then="pixel2gene"))
     assert again.result.runs == (name,)
     # What is not raw is refused as before, if it does not come from here.
     section = Section(slide=spots.slide, spots=imputed.table())

@@ -28,9 +28,9 @@ def enabled(person: Person) -> list[str]:
 
 
 def test_options_that_do_not_apply_are_grey_and_not_used(
-    person: Person, section_files: list[Path], tmp_path: Path
+    person: Person, small_files: list[Path], tmp_path: Path
 ) -> None:
-    person.drop(section_files[0])
+    person.drop(small_files[0])
     person.set_enhance(tmp_path / "r")
     assert person.enhance.form.fields["method"].native.isVisibleTo(person.enhance)
     assert enabled(person) == []
@@ -51,10 +51,10 @@ def test_options_that_do_not_apply_are_grey_and_not_used(
 
 
 def test_a_run_with_a_lattice_shows_points_that_follow_the_gene(
-    person: Person, section_files: list[Path], tmp_path: Path, notifications: list[Notification]
+    person: Person, small_files: list[Path], tmp_path: Path, notifications: list[Notification]
 ) -> None:
     out = tmp_path / "one.stenhance.zarr"
-    person.drop(section_files[0])
+    person.drop(small_files[0])
     person.set_enhance(out, epochs=1)
     choose(person, "spamcaf", lattice=2)
     person.run()
@@ -99,10 +99,10 @@ def test_a_run_with_a_lattice_shows_points_that_follow_the_gene(
 
 
 def test_a_lattice_asked_for_later_comes_without_training_again(
-    person: Person, section_files: list[Path], tmp_path: Path
+    person: Person, small_files: list[Path], tmp_path: Path
 ) -> None:
     out = tmp_path / "one.stenhance.zarr"
-    person.drop(section_files[0])
+    person.drop(small_files[0])
     person.set_enhance(out, epochs=1)
     choose(person, "histosge")
     person.run()

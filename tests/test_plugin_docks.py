@@ -116,7 +116,7 @@ def _look_through(
     person.drop(out)
     after = {layer.name for layer, _ in layers_of(person.viewer, "gene", "browse")}
     assert {n for n in before if "browse" not in n} == {n for n in after if "browse" not in n}
-    assert len(person.layer("slide").data) >= 3
+    assert len(person.layer("slide").data) == 2
     for gene in genes:
         layers = layers_of(person.viewer, "gene")
         runs = [a.run.name for _, a in layers if a.gene == gene and a.run is not None]
@@ -124,9 +124,9 @@ def _look_through(
 
 
 def test_a_synthetic_section_from_drop_to_reopening(
-    person: Person, section_files: list[Path], tmp_path: Path
+    person: Person, small_files: list[Path], tmp_path: Path
 ) -> None:
-    _look_through(person, section_files[0], tmp_path / "one.stenhance.zarr", ("G1", "G20"), "G3")
+    _look_through(person, small_files[0], tmp_path / "one.stenhance.zarr", ("G1", "G20"), "G3")
 
 
 @pytest.mark.slow
@@ -141,7 +141,7 @@ def test_c2_from_drop_to_reopening(person: Person, data: Path, tmp_path: Path) -
 
 
 def test_bad_input_is_said_where_it_happens(
-    person: Person, section_files: list[Path], tmp_path: Path, notifications: list[Notification]
+    person: Person, small_files: list[Path], tmp_path: Path, notifications: list[Notification]
 ) -> None:
     person.click(person.enhance.run)
     assert "at least one open section" in notifications[-1].message
@@ -149,7 +149,7 @@ def test_bad_input_is_said_where_it_happens(
     person.drop(tmp_path / "not a section")
     assert "no section that can be read" in notifications[-1].message
     assert not list(person.viewer.layers)
-    person.drop(section_files[0])
+    person.drop(small_files[0])
     person.set_enhance(tmp_path / "one.stenhance.zarr", write="NOTAGENE")
     person.run()
     assert "NOTAGENE" in notifications[-1].message
@@ -163,11 +163,11 @@ def test_bad_input_is_said_where_it_happens(
 
 
 def test_a_region_layer_that_was_deleted_comes_back_to_be_drawn_in(
-    person: Person, section_files: list[Path], notifications: list[Notification]
+    person: Person, small_files: list[Path], notifications: list[Notification]
 ) -> None:
     person.click(person.enhance.draw)
     assert "Choose the section" in notifications[-1].message
-    person.drop(section_files[0])
+    person.drop(small_files[0])
     person.viewer.layers.remove(person.layer("region"))
     person.click(person.enhance.draw)
     region = person.layer("region")
@@ -182,7 +182,7 @@ def test_a_region_layer_that_was_deleted_comes_back_to_be_drawn_in(
 
 
 def test_view_opens_what_it_is_given(
-    section_files: list[Path], make_napari_viewer: Callable[..., Any], qtbot: Any,
+    small_files: list[Path], make_napari_viewer: Callable[..., Any], qtbot: Any,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     """Everything but the event loop, which a test must be able to leave."""
@@ -197,7 +197,7 @@ def test_view_opens_what_it_is_given(
 
     monkeypatch.setattr(napari, "Viewer", make)
     monkeypatch.setattr(napari, "run", until_open)
-    done = CliRunner().invoke(app, ["view", *map(str, section_files), "--mpp", "0.9"])
+    done = CliRunner().invoke(app, ["view", *map(str, small_files), "--mpp", "0.9"])
     assert done.exit_code == 0, done.output
     assert [s.mpp for s in open_sections(viewers[0])] == [0.9, 0.9]
     visible = {a.name for layer, a in layers_of(viewers[0], "slide") if layer.visible}
@@ -217,9 +217,9 @@ def test_view_says_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_scale_that_was_set_moves_the_section_and_keeps_what_was_drawn(
-    person: Person, section_files: list[Path]
+    person: Person, small_files: list[Path]
 ) -> None:
-    person.drop(section_files[0])
+    person.drop(small_files[0])
     region = person.layer("region")
     region.add(np.array([(100, 100), (100, 300), (300, 300)]), shape_type="polygon")
     person.section.mpp.setValue(1.6)
@@ -232,7 +232,7 @@ def test_a_scale_that_was_set_moves_the_section_and_keeps_what_was_drawn(
     np.testing.assert_allclose(region.scale, 1.6)
     np.testing.assert_allclose(region.data[0], [(100, 100), (100, 300), (300, 300)])
     # It was for that slide only.
-    person.drop(section_files[1])
+    person.drop(small_files[1])
     assert [s.mpp for s in open_sections(person.viewer)] == [1.6, 0.8]
     # A scale that cannot be is said, and takes nothing away.
     person.section.mpp.setValue(0.01)
@@ -244,13 +244,13 @@ def test_a_scale_that_was_set_moves_the_section_and_keeps_what_was_drawn(
 
 
 def test_a_slide_from_elsewhere_is_set_in_the_dock(
-    person: Person, section_files: list[Path], tmp_path: Path
+    person: Person, small_files: list[Path], tmp_path: Path
 ) -> None:
     counts = tmp_path / "counts.h5ad"
-    shutil.copyfile(section_files[0], counts)
+    shutil.copyfile(small_files[0], counts)
     person.drop(counts)
     assert not list(layers_of(person.viewer, "slide"))
-    person.section.image.setText(str(section_files[0].with_name("one_he.jpg")))
+    person.section.image.setText(str(small_files[0].with_name("one_he.jpg")))
     person.click(person.section.again)
     person.wait(lambda: not person.section.run_bar.busy)
     (section,) = open_sections(person.viewer)
@@ -259,11 +259,11 @@ def test_a_slide_from_elsewhere_is_set_in_the_dock(
 
 
 def test_a_result_whose_slide_is_gone_says_so(
-    person: Person, section_files: list[Path], tmp_path: Path
+    person: Person, small_files: list[Path], tmp_path: Path
 ) -> None:
     moved = tmp_path / "moved"
     moved.mkdir()
-    for file in (section_files[0], section_files[0].with_name("one_he.jpg")):
+    for file in (small_files[0], small_files[0].with_name("one_he.jpg")):
         shutil.copy(file, moved)
     out = tmp_path / "one.stenhance.zarr"
     options = EnhanceOptions((moved / "one.h5ad",), out, write="G1", epochs=1, device="cpu")
@@ -273,13 +273,13 @@ def test_a_result_whose_slide_is_gone_says_so(
     assert "open the section too" in person.section.words.toPlainText()
     assert person.layer("gene").visible
     # The section, opened after it, lies underneath.
-    person.drop(section_files[0])
+    person.drop(small_files[0])
     roles = [a.role.name for _, a in layers_of(person.viewer, "slide", "spots", "gene", "browse")]
     assert roles == ["slide", "browse", "gene", "spots"]
 
 
-def test_the_gene_box_searches_as_one_types(person: Person, section_files: list[Path]) -> None:
-    person.drop(section_files[0])
+def test_the_gene_box_searches_as_one_types(person: Person, small_files: list[Path]) -> None:
+    person.drop(small_files[0])
     line, completer = person.genes.gene.lineEdit(), person.genes.gene.completer()
     person.bot.keyClicks(line, "3")
     model = completer.completionModel()
@@ -295,9 +295,9 @@ def test_the_gene_box_searches_as_one_types(person: Person, section_files: list[
 
 
 def test_saved_layers_are_dropped_and_opened(
-    person: Person, section_files: list[Path], tmp_path: Path
+    person: Person, small_files: list[Path], tmp_path: Path
 ) -> None:
-    person.drop(section_files[0])
+    person.drop(small_files[0])
     names = [layer.name for layer in person.viewer.layers]
     write_layers(
         str(tmp_path / "saved.zarr"),

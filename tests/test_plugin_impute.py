@@ -179,9 +179,9 @@ def test_cancel_stops_it(person: Person, tmp_path: Path) -> None:
 
 
 def test_enhanced_genes_come_as_layers_too(
-    person: Person, section_files: list[Path], tmp_path: Path
+    person: Person, small_files: list[Path], tmp_path: Path
 ) -> None:
-    person.drop(section_files[0])
+    person.drop(small_files[0])
     cells = make_cells()
     # Names with commas, of which the field takes several.
     cells.var_names = [gene.replace("X", "X,") for gene in cells.var_names]

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from conftest import make_slide_pixels, make_spots, write_image
 from forked import COMMAND, Program
 from test_cli import files_of
 
@@ -44,15 +43,6 @@ def _assert_same(whole: Path, killed: Path, *, tiles: int) -> None:
     # A kill may come between a tile and its line in the log; no tile is computed twice.
     assert max(_tiles(killed).values()) == 1
     assert len(_tiles(whole)) == tiles
-
-
-@pytest.fixture
-def long(tmp_path: Path) -> Path:
-    """A section of 2.1 × 0.3 mm: two tiles, for a sixth of what the first could hold."""
-    pixels, amounts = make_slide_pixels((2640, 400), 0)
-    write_image(tmp_path / "long_he.jpg[Q=95]", pixels)
-    make_spots(amounts, 0).write_h5ad(tmp_path / "long.h5ad")
-    return tmp_path / "long.h5ad"
 
 
 @pytest.mark.timeout(900)

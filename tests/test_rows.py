@@ -76,16 +76,16 @@ def same_place(spots: ad.AnnData) -> list[np.ndarray]:
 
 
 @pytest.fixture(scope="module")
-def twins(section_files: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def twins(small_files: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The synthetic section with twins, empty spots, one on the glass and one off the slide."""
     folder = tmp_path_factory.mktemp("twins")
-    spots = with_twins(ad.read_h5ad(section_files[0]))
+    spots = with_twins(ad.read_h5ad(small_files[0]))
     xy = np.array(spots.obsm["spatial"])
     xy[3], xy[11] = (20, 20), (-40, 600)
     spots.obsm["spatial"] = xy
     spots.obs = spots.obs.drop(columns=["array_x", "array_y"])
     spots.write_h5ad(folder / "twins.h5ad")
-    shutil.copy(section_files[0].parent / "one_he.jpg", folder / "twins_he.jpg")
+    shutil.copy(small_files[0].parent / "one_he.jpg", folder / "twins_he.jpg")
     return folder / "twins.h5ad"
 
 
@@ -170,9 +170,9 @@ def test_imputed_tables_have_every_observation(tmp_path: Path) -> None:
 
 
 def test_exports_at_spots_have_every_observation(
-    twins: Path, section_files: list[Path], tmp_path: Path, session_cache: Cache
+    twins: Path, small_files: list[Path], tmp_path: Path, session_cache: Cache
 ) -> None:
-    slide = open_section(section_files[0], spots=False, cache=session_cache)
+    slide = open_section(small_files[0], spots=False, cache=session_cache)
     out = tmp_path / "one.stenhance.zarr"
     _write_field(out, slide, session_cache)
     given = ad.read_h5ad(twins)
@@ -196,9 +196,9 @@ def test_exports_at_spots_have_every_observation(
 
 
 def test_a_lattice_has_every_observation(
-    section_files: list[Path], tmp_path: Path, session_cache: Cache
+    small_files: list[Path], tmp_path: Path, session_cache: Cache
 ) -> None:
-    spots = with_twins(ad.read_h5ad(section_files[0]))
+    spots = with_twins(ad.read_h5ad(small_files[0]))
     xy = np.array(spots.obsm["spatial"])
     # One lies on the glass, as far off its place as printed spots may.
     alone = np.setdiff1d(np.arange(spots.n_obs), np.concatenate(same_place(spots)))
@@ -206,7 +206,7 @@ def test_a_lattice_has_every_observation(
     xy[off, 0] -= 180
     spots.obsm["spatial"] = xy
     spots.write_h5ad(tmp_path / "twins.h5ad")
-    shutil.copy(section_files[0].parent / "one_he.jpg", tmp_path / "twins_he.jpg")
+    shutil.copy(small_files[0].parent / "one_he.jpg", tmp_path / "twins_he.jpg")
     out = tmp_path / "t.stenhance.zarr"
     run("enhance", tmp_path / "twins.h5ad", "--method", "histosge", "--lattice", 2, "--out", out,
         "--genes", "G1,G2", "--epochs", 1, "--device", "cpu", "--pitch", 75)  # fmt: skip

@@ -90,9 +90,9 @@ def test_no_door_takes_a_scale_that_cannot_be_right(
 
 @pytest.mark.parametrize("mpp", ["2.76 um", np.array([2.76, 2.76]), math.nan, -2.0, 300.0], ids=str)
 def test_a_stated_scale_that_is_none_is_named_and_another_helps(
-    mpp: Any, tmp_path: Path, section_files: list[Path]
+    mpp: Any, tmp_path: Path, small_files: list[Path]
 ) -> None:
-    spots = ad.read_h5ad(section_files[0])
+    spots = ad.read_h5ad(small_files[0])
     spots.uns["microns_per_pixel"] = mpp
     spots.write_h5ad(tmp_path / "s.h5ad")
     for command in ("info", "domains"):
@@ -101,7 +101,7 @@ def test_a_stated_scale_that_is_none_is_named_and_another_helps(
         assert 'uns["microns_per_pixel"]' in ran.stderr
     assert open_section(tmp_path / "s.h5ad", mpp=0.8).mpp == 0.8
     # With its slide, too, and where only the slide is wanted.
-    shutil.copy(section_files[0].parent / "one_he.jpg", tmp_path / "s_he.jpg")
+    shutil.copy(small_files[0].parent / "one_he.jpg", tmp_path / "s_he.jpg")
     for spots_too in (True, False):
         with pytest.raises(InputError, match="microns_per_pixel"):
             open_section(tmp_path / "s.h5ad", spots=spots_too)

@@ -68,8 +68,8 @@ def test_the_name_here_stands_before_the_full_stop(kind: type[InputError]) -> No
     assert error.naming("") is error
 
 
-def test_the_command_line_adds_the_flag_that_it_has(section_files: list[Path]) -> None:
-    section, out = section_files[0], section_files[0].parent / "flag.zarr"
+def test_the_command_line_adds_the_flag_that_it_has(small_files: list[Path]) -> None:
+    section, out = small_files[0], small_files[0].parent / "flag.zarr"
     ran = run("domains", section, "--out", out, "--n-domains", "1", code=2)
     assert ran.stderr == "Error: There can be 2 to 255 domains, not 1 (--n-domains).\n"
     # The section is a positional argument of `info`: it has no flag.

@@ -84,9 +84,9 @@ def run(*arguments: object, code: int = 0) -> str:
     return ran.stderr
 
 
-def test_superpixels_of_another_package(section_files: list[Path], tmp_path: Path) -> None:
+def test_superpixels_of_another_package(small_files: list[Path], tmp_path: Path) -> None:
     """Learned from, predicted on another slide, and averaged where a method sees crops."""
-    one, two = section_files
+    one, two = small_files
     out = tmp_path / "one.stenhance.zarr"
     command = ("enhance", one, "--encoder", "toycolours", "--out", out, *QUICK)
     assert "Toys see colours only." in run(*command)
@@ -102,8 +102,8 @@ def test_superpixels_of_another_package(section_files: list[Path], tmp_path: Pat
     assert st.Result.open(out).runs[-1] == "histosge-toycolours-robust"
 
 
-def test_crops_of_another_package(section_files: list[Path], tmp_path: Path) -> None:
-    one, two = section_files
+def test_crops_of_another_package(small_files: list[Path], tmp_path: Path) -> None:
+    one, two = small_files
     result = st.enhance(
         one, out=tmp_path / "one.stenhance.zarr", method="spamcaf", crops="60,150", pitch=75.0,
         encoder="toycrops", genes=["G0", "G20"], epochs=2, device="cpu",
@@ -117,6 +117,6 @@ def test_crops_of_another_package(section_files: list[Path], tmp_path: Path) -> 
         st.enhance(one, out=tmp_path / "x.stenhance.zarr", encoder="toycrops", epochs=1)
 
 
-def test_what_there_is_is_listed(section_files: list[Path], tmp_path: Path) -> None:
-    said = run("enhance", section_files[0], "--encoder", "toy", "--out", tmp_path / "x", code=2)
+def test_what_there_is_is_listed(small_files: list[Path], tmp_path: Path) -> None:
+    said = run("enhance", small_files[0], "--encoder", "toy", "--out", tmp_path / "x", code=2)
     assert "choose one of stain, timm:MODEL, uni, toycolours, toycrops" in " ".join(said.split())

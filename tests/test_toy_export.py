@@ -15,8 +15,7 @@ from typer.testing import CliRunner
 import napari_stenhance as st
 from napari_stenhance.cli import app
 from napari_stenhance.running.extensions import extensions
-from napari_stenhance.storage.cache import Cache
-from tiny_result import IMPUTED, RUN, make_result
+from tiny_result import IMPUTED, RUN
 
 TOY = """
 from napari_stenhance.results.export_format import ExportFormat
@@ -46,9 +45,9 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def test_a_format_of_another_package_is_one_as_any_other(
-    toy: Path, tmp_path: Path, session_cache: Cache
+    toy: Path, tmp_path: Path, tiny: Path
 ) -> None:
-    path, out = make_result(tmp_path, session_cache), tmp_path / "all.csv"
+    path, out = tiny, tmp_path / "all.csv"
     command = ["export", str(path), "--genes", "B,A", "--run", RUN, "--out"]
     ran = CliRunner().invoke(app, [*command, str(out), "--to", "csv"])
     assert ran.exit_code == 0, ran.output

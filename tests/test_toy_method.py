@@ -171,8 +171,8 @@ def test_a_method_is_listed_used_saved_and_loaded(
     assert np.nanmax(image) == pytest.approx(np.nanmax(result["G1"].values), abs=1e-3)
 
 
-def test_a_method_is_evaluated_and_refuses_options_of_others(section_files: list[Path]) -> None:
-    found = evaluate(EvaluateOptions(section_files[0], method="mean", genes="hvg:5", device="cpu"))
+def test_a_method_is_evaluated_and_refuses_options_of_others(small_files: list[Path]) -> None:
+    found = evaluate(EvaluateOptions(small_files[0], method="mean", genes="hvg:5", device="cpu"))
     assert found[0].what == "mean"
     assert found[0].values["constant"] == 5
     for options, message in (
@@ -181,22 +181,22 @@ def test_a_method_is_evaluated_and_refuses_options_of_others(section_files: list
         ({"reference": Path("cells")}, "Reference: an option of sinca, not of mean"),
     ):
         with pytest.raises(st.InputError, match=message):
-            evaluate(EvaluateOptions(section_files[0], method="mean", **options))
+            evaluate(EvaluateOptions(small_files[0], method="mean", **options))
 
 
-def test_a_method_at_the_front_door_and_one_that_is_not_there(section_files: list[Path]) -> None:
-    model = st.train(section_files[0], method="mean", genes="G1,G2", device="cpu")
+def test_a_method_at_the_front_door_and_one_that_is_not_there(small_files: list[Path]) -> None:
+    model = st.train(small_files[0], method="mean", genes="G1,G2", device="cpu")
     assert (model.method, model.genes) == ("mean", ("G1", "G2"))
     with pytest.raises(st.InputError, match=r"no such choice; there are .*spamcaf, mean"):
-        st.train(section_files[0], method="median")
+        st.train(small_files[0], method="median")
 
 
-def test_a_verb_is_a_command_and_a_function(section_files: list[Path]) -> None:
+def test_a_verb_is_a_command_and_a_function(small_files: list[Path]) -> None:
     assert "Count the spots of a section." in said("--help")
     assert "Multiply by this." in said("count-spots", "--help")
-    section = st.read(section_files[0])
+    section = st.read(small_files[0])
     number = section.need_spots().n_obs
-    assert said("count-spots", section_files[0], "--times", 3).split() == [str(3 * number)]
+    assert said("count-spots", small_files[0], "--times", 3).split() == [str(3 * number)]
     assert st.count_spots(section, times=2) == 2 * number
     assert list(inspect.signature(st.count_spots).parameters)[:2] == ["section", "times"]
     with pytest.raises(st.InputError, match="count_spots has no keyword 'time'; did you mean"):
