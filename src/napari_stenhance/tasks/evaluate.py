@@ -178,8 +178,9 @@ def _genes(
 ) -> tuple[Score, ...]:
     from napari_stenhance.features.registry import find_encoder
     from napari_stenhance.features.source import CropLayout, FeatureSettings
+    from napari_stenhance.tasks.faults import quality_doubts
     from napari_stenhance.tasks.recovery import recover
-    from napari_stenhance.tasks.training import open_training, pitch_between, quality_doubts
+    from napari_stenhance.tasks.training import open_training, pitch_between
 
     if not 0 < options.ratio < 1:
         msg = f"Ratio {options.ratio:g}: write the share of the spots to learn from, as 0.5."

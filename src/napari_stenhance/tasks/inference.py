@@ -38,6 +38,7 @@ from napari_stenhance.section.section import Section, open_section
 from napari_stenhance.storage.cache import Cache
 from napari_stenhance.storage.pyramid import coarsen_all, mean_pool
 from napari_stenhance.storage.tiles import missing_tiles, write_tile
+from napari_stenhance.tasks.faults import quality_doubts
 from napari_stenhance.tasks.kept_model import KeptModel
 from napari_stenhance.tasks.options import SlideOptions
 from napari_stenhance.tasks.predict_lattice import write_between
@@ -172,6 +173,8 @@ class Plan:
         Options and inputs: runs are the same if it is.
     doubts : tuple of str
         About what was learned from.
+    learned_from : tuple of Section
+        What was, if this command learns: faults of their slides are doubts too.
     seed : int
     region : Region or None
     write : tuple of str
@@ -194,6 +197,7 @@ class Plan:
     lattice: int | None = None
     clear_dead_locks: bool = False
     keeping: KeptModel | None = None
+    learned_from: tuple[Section, ...] = ()
 
 
 def note_doubts(fitted: Fitted, job: Job) -> None:
@@ -291,7 +295,11 @@ def _fill(
     seen = [f"{section.name}: {doubt}" for doubt in features.doubts]
     for doubt in seen:
         job.note(doubt)
-    doubts = [*result.run_attributes(run)["doubts"], *seen, *fitted.decoder.doubts]
+    of_slides = [s.need_slide() for s in plan.learned_from]
+    new = not any(slide.same_as(features.slide) for slide in of_slides)
+    sections = (*plan.learned_from, *([section] if new else []))
+    faults = quality_doubts(sections, plan.features, job)
+    doubts = [*result.run_attributes(run)["doubts"], *faults, *seen, *fitted.decoder.doubts]
     result.update_run(run, doubts=list(dict.fromkeys(doubts)))
     if not result.model_folder(run).is_dir():
         with nullcontext() if plan.keeping is None else plan.keeping.unless_saved(fitted):

@@ -48,12 +48,10 @@ class Lesson:
     measured_where: str
     identity: dict[str, Any]
 
-    def doubts(self, job: Job) -> tuple[str, ...]:
-        """Say what was guessed or left out of the sections, and which faults their slides have."""
-        from napari_stenhance.tasks.training import quality_doubts
-
-        opened = tuple(f"{s.name}: {d}" for s in self.sections for d in s.doubts)
-        return (*opened, *quality_doubts(self.sections, self.features, job))
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """What was guessed or left out when the sections were opened."""
+        return tuple(f"{s.name}: {d}" for s in self.sections for d in s.doubts)
 
     def fit(self, job: Job, write: Sequence[str] = (), lattice: int | None = None) -> Fitted:
         """Extract features under the spots of every section, and learn from them together.

@@ -91,7 +91,8 @@ def predict_runs(
     ]
     encoder = find_encoder(options.encoder or fitted.encoder)
     crops = None if fitted.crops_um is None else CropLayout(fitted.crops_um, fitted.pitch_um)
-    features = FeatureSettings(encoder, device, cache, trained.tissue, crops)
+    quality = "quality" in trained.identity
+    features = FeatureSettings(encoder, device, cache, trained.tissue, crops, quality)
     for section in slides:
         grid = open_features(section.need_slide(), features, job).grid
         here = encoder.identity(), grid.pitch_um

@@ -162,33 +162,6 @@ def spots_on_faults(section: Section, settings: FeatureSettings, job: Job) -> ND
     return quality.on_fault(section.spots_um(), section.geometry())
 
 
-def quality_doubts(
-    sections: Sequence[Section], settings: FeatureSettings, job: Job
-) -> tuple[str, ...]:
-    """Say which sections that are learned from have faults, and note it.
-
-    Raises
-    ------
-    InputError
-        If no tissue is found.
-    Cancelled
-        If the job was cancelled.
-    """
-    from napari_stenhance.features.quality import find_quality
-
-    if not settings.quality:
-        return ()
-    said = []
-    for section in sections:
-        quality = find_quality(section.need_slide(), settings.tissue, settings.cache, job)
-        on_fault = quality.on_fault(section.spots_um(), section.geometry())
-        doubt = quality.doubt(int(on_fault.sum()), len(on_fault))
-        if doubt:
-            said.append(f"{section.name}: {doubt}")
-            job.note(said[-1])
-    return tuple(said)
-
-
 def _check_order(section: Section, grid: Grid, tissue: NDArray[np.bool_]) -> None:
     """Refuse coordinates that meet the tissue only with x and y swapped.
 
