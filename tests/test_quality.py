@@ -284,6 +284,16 @@ def test_spots_on_faults_are_not_learned_from(
     assert models[0].read_bytes() != models[1].read_bytes()
 
 
+def test_a_slide_that_is_only_predicted_on_is_doubted_too(marked: Path, here: Path) -> None:
+    slide = marked.with_name("marked_he.png")
+    result = st.enhance(
+        "one.h5ad", predict=slide, mpp=0.8, epochs=1, device="cpu", out=here / "marked.zarr"
+    )
+    (doubt,) = (d for d in result.doubts if "Faults" in d)
+    assert doubt.startswith(slide.stem)
+    assert "learned" not in doubt
+
+
 def test_a_section_under_ink_is_refused(tmp_path: Path) -> None:
     pixels, amounts = make_slide_pixels((800, 670), 0)
     y, x = np.mgrid[: pixels.shape[0], : pixels.shape[1]]
