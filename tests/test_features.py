@@ -89,13 +89,15 @@ def test_a_coarse_slide_loses_the_finest_scales_and_says_so() -> None:
     assert StainEncoder(0.69).fingerprint() == fine.fingerprint()
 
 
-def _slide_and_truth(make_slide: MakeSlide) -> tuple[Slide, np.ndarray]:
-    pixels, amounts = make_slide_pixels((1400, 1100), 2)
+def _slide_and_truth(
+    make_slide: MakeSlide, shape: tuple[int, int] = (1000, 800)
+) -> tuple[Slide, np.ndarray]:
+    pixels, amounts = make_slide_pixels(shape, 2)
     return make_slide(pixels, mpp=0.8), amounts[1] > 0
 
 
 def test_tissue_is_what_is_stained(make_slide: MakeSlide) -> None:
-    slide, truth = _slide_and_truth(make_slide)
+    slide, truth = _slide_and_truth(make_slide, (1400, 1100))
     grid = Grid.over(slide)
     mask = tissue_mask(slide, grid, Job())
     rows, columns = grid.shape
@@ -105,7 +107,7 @@ def test_tissue_is_what_is_stained(make_slide: MakeSlide) -> None:
 
 
 def test_black_paint_and_bare_glass_are_no_tissue(make_slide: MakeSlide, cache: Cache) -> None:
-    pixels, amounts = make_slide_pixels((1400, 1100), 2)
+    pixels, amounts = make_slide_pixels((1000, 800), 2)
     black = pixels.copy()
     black[ndimage.distance_transform_edt(amounts[1] == 0) > 30] = 0
     plain = make_slide(pixels, mpp=0.8)

@@ -344,9 +344,9 @@ def test_on_a_real_section_it_agrees_with_the_default(data: Path) -> None:
 
 @pytest.fixture(scope="module")
 def small_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A section of 1 × 0.9 mm."""
+    """A section of 0.6 × 0.5 mm."""
     file = tmp_path_factory.mktemp("small") / "small.h5ad"
-    pixels, amounts = make_slide_pixels((1300, 1100), 0)
+    pixels, amounts = make_slide_pixels((800, 670), 0)
     write_image(file.with_suffix(".png"), pixels)
     make_spots(amounts, 0).write_h5ad(file)
     return file

@@ -65,7 +65,7 @@ def test_cancel_frees_the_interface_and_a_rerun_goes_on(
 
 def test_an_error_in_the_worker_is_one_sentence_with_details(
     person: Person,
-    section_files: list[Path],
+    small_files: list[Path],
     tmp_path: Path,
     notifications: list[Notification],
     monkeypatch: pytest.MonkeyPatch,
@@ -75,7 +75,7 @@ def test_an_error_in_the_worker_is_one_sentence_with_details(
         raise RuntimeError(msg)
 
     monkeypatch.setattr(enhance_module, "enhance", out_of_memory)
-    person.drop(section_files[0])
+    person.drop(small_files[0])
     person.set_enhance(tmp_path / "one.stenhance.zarr")
     person.run()
     (notification,) = notifications
@@ -98,11 +98,11 @@ def test_an_error_in_the_worker_is_one_sentence_with_details(
 
 
 def test_deleting_a_layer_in_mid_run(
-    person: Person, section_files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    person: Person, small_files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STENHANCE_CACHE", str(tmp_path / "empty cache"))
     out = tmp_path / "one.stenhance.zarr"
-    person.drop(section_files[0])
+    person.drop(small_files[0])
     person.set_enhance(out, "G1, G2")
     person.click(person.enhance.run)
     person.viewer.layers.remove(person.layer("slide"))
@@ -245,7 +245,7 @@ def test_whatever_a_slot_raises_the_dock_comes_free_and_says_so(
 
 def test_layers_that_cannot_be_added_leave_the_docks_free(
     person: Person,
-    section_files: list[Path],
+    small_files: list[Path],
     tmp_path: Path,
     notifications: list[Notification],
     monkeypatch: pytest.MonkeyPatch,
@@ -255,13 +255,13 @@ def test_layers_that_cannot_be_added_leave_the_docks_free(
 
     with monkeypatch.context() as broken:
         broken.setattr(section_module, "add_layers", fail)
-        person.section.open(section_files[0])
-        person.section.open(section_files[1])
+        person.section.open(small_files[0])
+        person.section.open(small_files[1])
         person.wait(lambda: not person.section.run_bar.busy)
     assert [n.message.partition(":")[0] for n in notifications] == [
         "Opening one.h5ad", "Opening two.h5ad",
     ]  # fmt: skip
-    person.drop(section_files[0])
+    person.drop(small_files[0])
     assert person.section.run_bar.label.text() == "Done."
     person.set_enhance(tmp_path / "one.stenhance.zarr", "G1")
     with monkeypatch.context() as broken:
