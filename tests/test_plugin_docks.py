@@ -17,8 +17,9 @@ from napari.utils.notifications import Notification
 from qtpy.QtCore import Qt, QTimer
 from typer.testing import CliRunner
 
+import slide_files
 from napari_stenhance.cli import app
-from napari_stenhance.plugin.layer_info import layers_of, open_sections
+from napari_stenhance.plugin.layer_info import layers_of, open_sections, our_layers
 from napari_stenhance.plugin.widgets import enhance as enhance_module
 from napari_stenhance.plugin.writer import write_layers
 from napari_stenhance.results.result import ResultFolder
@@ -306,3 +307,50 @@ def test_saved_layers_are_dropped_and_opened(
     person.drop(tmp_path / "saved.zarr")
     assert [layer.name for layer in person.viewer.layers] == names
     assert person.section.words.toPlainText().splitlines() == ["Saved layers: 3", *names]
+
+
+def test_images_beside_the_slide_are_shown_on_demand_and_chosen(
+    person: Person, tmp_path: Path
+) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (400, 600, 3), np.uint8)
+    slide_files.scn(tmp_path / "s.scn", pixels)
+    person.drop(tmp_path / "s.scn")
+    dock = person.section
+    assert "Other images of the file: macro (300 × 900 px), region 2" in dock.words.toPlainText()
+    assert [dock.series.itemText(n) for n in range(3)] == ["the slide", "macro", "region 2"]
+    # Nobody sees a label or a macro who did not ask for it.
+    assert {info.role.name for _, info in our_layers(person.viewer)} == {"slide", "region"}
+    assert not dock.look.isEnabled()
+    for name in ("macro", "region 2"):
+        dock.series.setCurrentText(name)
+        for _ in range(2):
+            person.click(dock.look)
+            person.wait(lambda: not dock.run_bar.busy)
+    slide = person.layer("slide")
+    beside = [layer for layer, _ in layers_of(person.viewer, "beside")]
+    assert [layer.name for layer in beside] == [
+        "s: macro (not to scale)",
+        "s: region 2 (not to scale)",
+    ]
+    # Nothing lies over the slide, or over another.
+    boxes = [layer.extent.world for layer in (*beside, slide)]
+    assert max(box[1][1] for box in boxes[:2]) < boxes[2][0][1]
+    assert boxes[0][1][0] < boxes[1][0][0]
+    assert {str(unit) for layer in person.viewer.layers for unit in layer.units} == {"micrometer"}
+    np.testing.assert_array_equal(np.asarray(beside[1].data[0])[:100, :150], pixels[:100, :150])
+
+    dock.icc.setChecked(False)
+    person.click(dock.again)
+    person.wait(lambda: not dock.run_bar.busy)
+    (section,) = open_sections(person.viewer)
+    assert section.slide is not None
+    assert (section.slide.series, section.slide.icc) == ("region 2", False)
+    assert section.slide.shape == (100, 150)
+    assert not list(layers_of(person.viewer, "beside"))
+    assert dock.series.currentText() == "region 2"
+    assert not dock.look.isEnabled()
+    # Choices were for that slide only.
+    person.drop(tmp_path / "s.scn")
+    (_, section) = open_sections(person.viewer)
+    assert section.slide is not None
+    assert (section.slide.series, section.slide.icc) == (None, True)

@@ -23,6 +23,7 @@ from napari_stenhance.section.slide import Slide
 from napari_stenhance.section.spots import SpotGeometry, are_bins, geometry_of
 from napari_stenhance.storage.cache import Cache
 from napari_stenhance.tasks.inference import open_for
+from napari_stenhance.tasks.options import SlideOptions
 from test_cli import run
 from test_domains import banded
 
@@ -128,9 +129,9 @@ def test_areas_are_not_computed_with_a_scale_that_cannot_be(tmp_path: Path) -> N
 def test_a_section_that_is_open_has_its_scale(cache: Cache) -> None:
     section = Section(spots=spots_at(square(4)), mpp=0.5)
     parts: dict[str, Any] = {"spots": True, "slide": False, "cache": cache, "job": Job()}
-    assert open_for(section, 0.5, **parts) is section
+    assert open_for(section, SlideOptions(mpp=0.5), **parts) is section
     with pytest.raises(InputError, match=r"open already, with a scale of 0\.5") as caught:
-        open_for(section, 0.7, **parts)
+        open_for(section, SlideOptions(mpp=0.7), **parts)
     assert caught.value.option == "mpp"
 
 

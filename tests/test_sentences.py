@@ -14,7 +14,7 @@ import pytest
 import napari_stenhance
 from napari_stenhance import tasks
 from napari_stenhance.errors import Cancelled, InferenceError, InputError
-from napari_stenhance.tasks.options import Options, options_of
+from napari_stenhance.tasks.options import Options, SlideOptions, options_of
 from test_cli import run
 
 SOURCE = Path(napari_stenhance.__file__).parent
@@ -45,7 +45,7 @@ def test_no_sentence_of_the_core_names_a_flag() -> None:
 def test_the_option_that_an_error_names_is_a_field() -> None:
     for module in pkgutil.iter_modules(tasks.__path__, f"{tasks.__name__}."):
         importlib.import_module(module.name)
-    every = Options.__subclasses__()
+    every = [*Options.__subclasses__(), *SlideOptions.__subclasses__()]
     assert len(every) > 10
     fields = {option.name for options in every for option in options_of(options)}
     named = [

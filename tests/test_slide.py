@@ -140,7 +140,7 @@ def test_a_pyramidal_tiff_is_read_as_it_is(tmp_path: Path, cache: Cache) -> None
     _write_pyramid(path, pixels, resolution=(20000, 20000), resolutionunit="CENTIMETER")
     slide = Slide.open(path, cache=cache)
     assert slide.mpp == pytest.approx(0.5)
-    assert slide.mpp_source == "the file's metadata"
+    assert slide.mpp_source == "resolution tags"
     assert slide.downsamples == (1, 2)
     assert not (cache.root / "pyramids3").exists()
     np.testing.assert_array_equal(slide.read(slide.extent_um(), 0.5), pixels)
@@ -197,7 +197,7 @@ def test_damaged_and_missing_files_say_so(tmp_path: Path, cache: Cache) -> None:
     assert list((cache.root / "pyramids3").glob("*")) == []
     text = tmp_path / "text.tif"
     text.write_text("this is no TIFF")
-    with pytest.raises(InputError, match="no JPEG, PNG or TIFF"):
+    with pytest.raises(InputError, match=r"it is no .* or TIFF"):
         Slide.open(text, cache=cache)
 
 

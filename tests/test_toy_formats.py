@@ -102,7 +102,7 @@ def test_a_slide_of_another_package_opens_at_every_door(toys: Path, cache: Cache
     assert shown == ["slide", "region"]
     assert ".toyimg" in image_suffixes()
     (toys / "text.toyimg").write_text("no toy")
-    with pytest.raises(InputError, match="it is no JPEG, PNG, TIFF or toy image"):
+    with pytest.raises(InputError, match=r"it is no .*, TIFF or toy image"):
         open_image(toys / "text.toyimg")
 
 

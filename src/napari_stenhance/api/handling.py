@@ -75,7 +75,7 @@ def write(options: WriteOptions, job: Job, cache: Cache) -> Result:
 
 @keywords(ExportOptions)
 def export(options: ExportOptions, job: Job, cache: Cache) -> Path:
-    """Write predictions to a file: at the spots of a section, at superpixels, or a table.
+    """Write predictions to a file: at spots or superpixels, as a table or images; or a slide.
 
     Returns
     -------
@@ -93,6 +93,8 @@ def export(options: ExportOptions, job: Job, cache: Cache) -> Path:
     --------
     >>> ad.read_h5ad(st.export("one.stenhance.zarr", "spots.h5ad", at_spots="one.h5ad")).n_vars
     40
+    >>> st.export("one.stenhance.zarr", "G1.ome.tif", to="ome-tiff", genes="G1").name
+    'G1.ome.tif'
     """
     from napari_stenhance.tasks.export import export as task
 

@@ -23,6 +23,8 @@ def read(
     *,
     image: str | Path | None = None,
     mpp: float | None = None,
+    series: str | None = None,
+    icc: bool = True,
     name: str = "",
     job: Job | None = None,
     cache: Cache | None = None,
@@ -39,6 +41,10 @@ def read(
         The slide, where it does not lie beside the counts.
     mpp : float
         Micrometres per full-resolution pixel, where nothing states it, or states it wrongly.
+    series : str
+        The name of another image in the slide's file than its slide, as `info` lists them.
+    icc : bool
+        Convert colours to sRGB by the profile that the slide's file holds.
     name : str
         What to call it, its result too; by default as its file or image is called.
     job : Job
@@ -73,7 +79,7 @@ def read(
         msg = f"The image is given by its path, and not as {type(given).__name__}: save it first."
         raise InputError(msg, option="image")
     if isinstance(section, Section):
-        if image is not None or mpp is not None or name:
+        if not (image is None and mpp is None and series is None and icc and not name):
             msg = f"{section.name}: this section is open already; give its path to open it anew."
             raise InputError(msg)
         return section
@@ -81,7 +87,9 @@ def read(
         msg = f"{section}: this is a result, and not a section; open it with Result.open."
         raise InputError(msg)
     with working(job) as running:
-        opened = open_section(section, mpp=mpp, image=image, cache=cache, job=running)
+        opened = open_section(
+            section, mpp=mpp, image=image, series=series, icc=icc, cache=cache, job=running
+        )
     if not name:
         return opened
     slide = None if opened.slide is None else replace(opened.slide, name=name)

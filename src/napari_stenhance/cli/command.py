@@ -106,7 +106,7 @@ def _parameter(option: Option) -> inspect.Parameter:
     info = (
         typer.Argument(help=option.text, show_default=False)
         if option.positional
-        else typer.Option(_flag(option.name), help=option.text, show_default=bool(default))
+        else typer.Option(_switch(option), help=option.text, show_default=bool(default))
     )
     return inspect.Parameter(
         option.name,
@@ -114,6 +114,12 @@ def _parameter(option: Option) -> inspect.Parameter:
         default=default,
         annotation=Annotated[kind, info],
     )
+
+
+def _switch(option: Option) -> str:
+    """Write the flag of a field; of what holds by default, that which turns it off too."""
+    flag = _flag(option.name)
+    return f"{flag}/--no-{flag[2:]}" if option.default is True else flag
 
 
 def _flag(name: str) -> str:

@@ -10,15 +10,14 @@ from napari_stenhance.cli.command import Verb
 from napari_stenhance.errors import InputError
 from napari_stenhance.plugin.desktop import look, need_display
 from napari_stenhance.running.job import Job
-from napari_stenhance.tasks.options import Help, Image, Mpp, Options
+from napari_stenhance.tasks.options import Help, Image, SlideOptions
 
 
 @dataclass(frozen=True)
-class ViewOptions(Options):
+class ViewOptions(SlideOptions):
     """Options of `view`."""
 
     path: Annotated[tuple[Path, ...], Help("Sections, slides or results.", positional=True)]
-    mpp: Mpp = None
     image: Image = None
 
 
@@ -36,7 +35,7 @@ def view(options: ViewOptions, _job: Job) -> ViewOptions:
 
 
 def _show(options: ViewOptions) -> None:
-    look(list(options.path), options.mpp, options.image)
+    look(list(options.path), options, options.image)
 
 
 VERB = Verb(ViewOptions, view, _show)

@@ -53,6 +53,8 @@ class FeatureSettings:
         How tissue is told from glass.
     crops : CropLayout or None
         None where superpixels of the encoder are seen.
+    quality : bool
+        Whether spots on faults of a slide are left out of learning.
     """
 
     encoder: Encoder
@@ -60,6 +62,7 @@ class FeatureSettings:
     cache: Cache
     tissue: TissueKind = "density"
     crops: CropLayout | None = None
+    quality: bool = False
 
     @cached_property
     def crop_encoder(self) -> CropEncoder:

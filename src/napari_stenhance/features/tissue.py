@@ -40,18 +40,18 @@ def tissue_mask(slide: Slide, grid: Grid, job: Job) -> NDArray[np.bool_]:
     ----------
     Otsu, IEEE Trans. Syst. Man Cybern. 9:62-66 (1979).
     """
-    pixels = _thumbnail(slide, grid, job)
+    pixels = thumbnail(slide, grid, f"Finding tissue on {slide.name}", job)
     ink = pixels.max(axis=2) < BLACK_BELOW
     if ink.any():
         ink = ndimage.binary_dilation(ink, iterations=2)
     if ink.all():
         return np.zeros(grid.shape, dtype=bool)
     lit = ~ink
-    glass = np.percentile(pixels[lit], GLASS_PERCENTILE, axis=0).astype(np.float32)
+    glass = glass_colour(pixels, lit)
     # Channel by channel: this is the one step that holds the whole grid.
     density = np.zeros(grid.shape, np.float32)
     for channel in range(3):
-        density += _density(pixels, glass, channel) / 3
+        density += optical_density(pixels, glass, channel) / 3
     density[ink] = 0
     sigma = SMOOTH_UM / grid.pitch_um
     # Averaged over what is lit, so that ink does not thin the tissue beside it.
@@ -72,7 +72,12 @@ def tissue_mask(slide: Slide, grid: Grid, job: Job) -> NDArray[np.bool_]:
     return _stained(mask, pixels, glass)
 
 
-def _density(
+def glass_colour(pixels: NDArray[np.uint8], lit: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Return the colour of a slide's glass: the 95th percentile of each channel of what is lit."""
+    return np.percentile(pixels[lit], GLASS_PERCENTILE, axis=0).astype(np.float32)
+
+
+def optical_density(
     pixels: NDArray[np.uint8], glass: NDArray[np.float32], channel: int
 ) -> NDArray[np.float32]:
     """Optical density of one channel against glass, not below 0."""
@@ -89,7 +94,7 @@ def _stained(
     label_of = label.ravel()
     size = np.maximum(np.bincount(label_of), 1)
     density = np.stack(
-        [np.bincount(label_of, _density(pixels, glass, c).ravel()) / size for c in range(3)]
+        [np.bincount(label_of, optical_density(pixels, glass, c).ravel()) / size for c in range(3)]
     )
     keep = np.ptp(density, axis=0) >= GREY_BELOW * density.mean(axis=0)
     keep[0] = False
@@ -102,12 +107,12 @@ def _disk(radius_um: float, grid: Grid) -> NDArray[np.bool_]:
     return disk
 
 
-def _thumbnail(slide: Slide, grid: Grid, job: Job) -> NDArray[np.uint8]:
+def thumbnail(slide: Slide, grid: Grid, doing: str, job: Job) -> NDArray[np.uint8]:
     """Read the slide with one pixel for each superpixel, in bands."""
     rows, columns = grid.shape
     pixels = np.empty((rows, columns, 3), dtype=np.uint8)
     tops = range(0, rows, _BAND)
-    with job.stage(f"Finding tissue on {slide.name}", len(tops)) as stage:
+    with job.stage(doing, len(tops)) as stage:
         for top in tops:
             band = slice(top, min(top + _BAND, rows))
             pixels[band] = slide.read(grid.box_um(band, slice(0, columns)), grid.pitch_um)

@@ -55,11 +55,17 @@ class TrainingSection:
 
     @classmethod
     def from_section(
-        cls, section: Section, features: FeatureSource, footprints: Footprints, least_share: float
+        cls,
+        section: Section,
+        features: FeatureSource,
+        footprints: Footprints,
+        least_share: float,
+        on_fault: NDArray[np.bool_] | None = None,
     ) -> TrainingSection:
         """Take the spots of a section that lie on tissue and are not empty.
 
-        Empty is a spot with less than `least_share` of the median count; 0 takes every spot.
+        Empty is a spot with less than `least_share` of the median count; 0 takes every spot. Those
+        on faults of the slide are left out.
         """
         spots, xy_um = section.need_spots(), section.spots_um()
         places = DistinctPositions.among(xy_um)
@@ -69,6 +75,14 @@ class TrainingSection:
         library = np.asarray(counts.sum(axis=1)).ravel() if measured is None else measured
         least = max(least_share * np.median(library), 1) if least_share else 0
         keep = (footprints.counts()[places.first] > 0) & (library >= least)
+        if on_fault is not None and keep.any() and on_fault[places.first][keep].all():
+            msg = (
+                f"{section.where}: every spot lies on a pen mark, a fold, a bubble or out of "
+                "focus; if the slide is right there, learn without looking at its quality."
+            )
+            raise InputError(msg, option="quality")
+        if on_fault is not None:
+            keep &= ~on_fault[places.first]
         if not keep.any():
             msg = (
                 f"{section.where}: none of the {spots.n_obs} spots lies on tissue and has counts; "

@@ -5,8 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from napari_stenhance.errors import InputError
+
+if TYPE_CHECKING:
+    from napari_stenhance.tasks.options import SlideOptions
 
 _DISPLAYS = ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")
 
@@ -24,8 +28,16 @@ def need_display() -> None:
         raise InputError(msg)
 
 
-def look(paths: list[Path], mpp: float | None = None, image: Path | None = None) -> None:
+def look(paths: list[Path], options: SlideOptions | None = None, image: Path | None = None) -> None:
     """Open sections, slides and results in napari, until it is closed.
+
+    Parameters
+    ----------
+    paths : list of Path
+    options : SlideOptions, optional
+        How slides are opened.
+    image : Path, optional
+        The slide of a section, where it does not lie beside the counts.
 
     Raises
     ------
@@ -37,4 +49,4 @@ def look(paths: list[Path], mpp: float | None = None, image: Path | None = None)
     except ImportError as error:
         msg = f"No Qt binding is installed ({error}); pip install 'napari-stenhance[pyqt6]'."
         raise InputError(msg) from error
-    run_napari(paths, mpp, image)
+    run_napari(paths, options, image)

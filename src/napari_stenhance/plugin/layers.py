@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from napari_stenhance.running.job import Job
     from napari_stenhance.section.section import Section
     from napari_stenhance.storage.tile_cache import TileCache
+    from napari_stenhance.tasks.options import SlideOptions
 
 SLIDE = Role("slide", 0, covers=False)
 _OF_RUNS = (gene_layers, crop_layers, drawn_layers, domain_layers)
@@ -82,7 +83,7 @@ def result_layers(result: ResultFolder, slide: Section | None) -> list[LayerData
 
 def open_layers(
     path: Path,
-    mpp: float | None = None,
+    options: SlideOptions | None = None,
     job: Job | None = None,
     image: Path | None = None,
     tiles: TileCache | None = None,
@@ -92,8 +93,8 @@ def open_layers(
     Parameters
     ----------
     path : Path
-    mpp : float, optional
-        Micrometres per pixel of a section, where the files do not say or are wrong.
+    options : SlideOptions, optional
+        How the slide of a section is opened.
     job : Job, optional
         Receives the progress of building a pyramid.
     image : Path, optional
@@ -121,7 +122,8 @@ def open_layers(
     if is_saved(path):
         return saved_layers(path), None
     if not ResultFolder.is_result(path):
-        section = open_section(path, mpp=mpp, image=image, job=job)
+        how = {} if options is None else options.opening()
+        section = open_section(path, **how, image=image, job=job)
         return section_layers(section), section
     result = ResultFolder.open(path, tiles)
     with reading(path, advice=ADVICE):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_stenhance.section.formats.format import format_of
+from napari_stenhance.section.images.opening import folder_format
 from napari_stenhance.storage.reading import zarr_has
 
 _OURS = ("stenhance", "stenhance_layers")
@@ -17,11 +18,17 @@ def get_reader(path: str | list[str]) -> Callable[[str], list[Any]] | None:
     """Return a reader if a path is a section, a result or saved layers of ours; else None."""
     if isinstance(path, list):
         return None
-    where = Path(path)
+    return read_layers if _is_ours(Path(path)) else None
+
+
+def _is_ours(path: Path) -> bool:
+    if zarr_has(path, *_OURS):
+        return True
+    image = folder_format(path)
+    if image is not None:
+        return image.is_slide(path)
     # Other zarr folders are no sections.
-    is_zarr = (where / "zarr.json").is_file()
-    ours = zarr_has(where, *_OURS) if is_zarr else format_of(where) is not None
-    return read_layers if ours else None
+    return not (path / "zarr.json").is_file() and format_of(path) is not None
 
 
 def read_layers(path: str) -> list[Any]:

@@ -14,6 +14,8 @@ from napari_stenhance.plugin.widgets.section import SectionWidget
 if TYPE_CHECKING:
     from napari.viewer import Viewer
 
+    from napari_stenhance.tasks.options import SlideOptions
+
 PLUGIN = "napari-stenhance"
 
 
@@ -31,12 +33,14 @@ def add_docks(viewer: Viewer) -> SectionWidget:
     return section
 
 
-def run_napari(paths: Sequence[Path], mpp: float | None = None, image: Path | None = None) -> None:
+def run_napari(
+    paths: Sequence[Path], options: SlideOptions | None = None, image: Path | None = None
+) -> None:
     """Open sections, slides and results in a viewer, and run it until it is closed."""
     import napari
 
     viewer = napari.Viewer()
     section = add_docks(viewer)
     for path in paths:
-        section.open(path, mpp, image)
+        section.open(path, options, image)
     napari.run()

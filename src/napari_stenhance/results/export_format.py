@@ -1,22 +1,90 @@
-"""How tables leave a result: in one of the formats that are registered."""
+"""How tables and images leave: in one of the formats that are registered."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.running.extensions import extensions
+from napari_stenhance.running.job import Job
 
 if TYPE_CHECKING:
     import anndata as ad
+    from numpy.typing import NDArray
+
+    from napari_stenhance.results.gene_source import GeneSource
+    from napari_stenhance.section.slide import Slide
+
+
+@dataclass(frozen=True)
+class ExportImage:
+    """A slide, or genes of a run, as an image with levels.
+
+    Attributes
+    ----------
+    name : str
+    about : str
+        What the values are, in a sentence.
+    channels : tuple of str
+        Genes; empty if it is in colours.
+    shapes : tuple of tuple of int
+        (rows, columns) of each level, from full resolution down.
+    read : callable
+        `read(level, channel, rows, columns)` returns a part, (rows, columns, 3) uint8 in colours,
+        else (rows, columns) float32, NaN where there is nothing.
+    um : float or None
+        The side of a pixel of the first level in micrometres; None if nobody knows.
+    origin_um : tuple of float
+        (x, y) of the outer corner of the first pixel, from that of the slide.
+    """
+
+    name: str
+    about: str
+    channels: tuple[str, ...]
+    shapes: tuple[tuple[int, int], ...]
+    read: Callable[[int, int, slice, slice], NDArray[Any]]
+    um: float | None
+    origin_um: tuple[float, float] = (0.0, 0.0)
+
+    @classmethod
+    def from_slide(cls, slide: Slide) -> ExportImage:
+        """Take a slide as it is seen: 8-bit sRGB on white."""
+
+        def read(level: int, _channel: int, rows: slice, columns: slice) -> NDArray[Any]:
+            return slide.pixels[level][rows, columns]
+
+        shapes = tuple((level.shape[0], level.shape[1]) for level in slide.pixels)
+        about = f"{slide.path.name}, as napari-stenhance shows it: 8-bit sRGB on white"
+        return cls(slide.name, about, (), shapes, read, slide.mpp)
+
+    @classmethod
+    def from_genes(cls, run: GeneSource, genes: Sequence[str]) -> ExportImage:
+        """Take genes of a run.
+
+        Raises
+        ------
+        InputError
+            If one is not there.
+        """
+        levels = [run.levels(gene) for gene in genes]
+        grid = run.grid
+        um = grid.pitch_um if grid.unit == "micrometer" else None
+        origin = grid.origin_um if um is not None else (0.0, 0.0)
+        about = f"{run.unit} of the run {run.name}; NaN where there is nothing"
+
+        def read(level: int, channel: int, rows: slice, columns: slice) -> NDArray[Any]:
+            return levels[channel].part(level, rows, columns)
+
+        name = f"{run.result.name} {run.name}"
+        return cls(name, about, tuple(genes), levels[0].shapes, read, um, origin)
 
 
 @dataclass(frozen=True)
 class ExportFormat:
-    """A format of files that hold a table.
+    """A format of files that hold a table, or images.
 
     Attributes
     ----------
@@ -24,15 +92,18 @@ class ExportFormat:
         As one asks for it.
     title : str
         What people call it.
-    save : callable
+    save : callable, optional
         `save(table, path)` writes an AnnData where nothing lies; what it writes gets its name only
         when it is whole. `X` is log1p CP10k where genes were predicted from a slide, and counts
         where they were imputed, whose log1p CP10k is a layer.
+    save_image : callable, optional
+        `save_image(image, path, job)` writes an `ExportImage`; a format has this or `save`.
     """
 
     name: str
     title: str
-    save: Callable[[ad.AnnData, Path], None]
+    save: Callable[[ad.AnnData, Path], None] | None = None
+    save_image: Callable[[ExportImage, Path, Job], None] | None = None
 
 
 def export_formats() -> dict[str, ExportFormat]:
@@ -46,19 +117,56 @@ def export_titles() -> dict[str, str]:
     return {name: each.title for name, each in export_formats().items()}
 
 
+def holds_images(to: str) -> bool:
+    """Tell whether a format holds images, and not a table.
+
+    Raises
+    ------
+    InputError
+        If there is no such format.
+    """
+    formats = export_formats()
+    if to not in formats:
+        msg = f"{to}: there is no such format; there are {', '.join(formats)}."
+        raise InputError(msg, option="to")
+    return formats[to].save_image is not None
+
+
 def export_table(table: ad.AnnData, out: Path, to: str = "h5ad") -> None:
     """Write a table into a file, whole or not at all.
 
     Raises
     ------
     InputError
-        If there is no such format, something lies at `out`, or its folder cannot be written.
+        If there is no such format of tables, something lies at `out`, or its folder cannot be
+        written.
     """
     from napari_stenhance.storage.atomic import atomic_path
 
-    formats = export_formats()
-    if to not in formats:
-        msg = f"{to}: there is no such format; there are {', '.join(formats)}."
+    save = None if holds_images(to) else export_formats()[to].save
+    if save is None:
+        msg = f"{to}: this format holds images, and no table."
         raise InputError(msg, option="to")
     with atomic_path(out) as aside:
-        formats[to].save(table, aside)
+        save(table, aside)
+
+
+def export_image(image: ExportImage, out: Path, to: str, job: Job) -> None:
+    """Write an image into a file, whole or not at all.
+
+    Raises
+    ------
+    InputError
+        If there is no such format of images, something lies at `out`, or its folder cannot be
+        written.
+    Cancelled
+        If the job was cancelled; nothing is left behind.
+    """
+    from napari_stenhance.storage.atomic import atomic_path
+
+    save = export_formats()[to].save_image if holds_images(to) else None
+    if save is None:
+        msg = f"{to}: this format holds a table, and no image."
+        raise InputError(msg, option="to")
+    with atomic_path(out) as aside:
+        save(image, aside, job)

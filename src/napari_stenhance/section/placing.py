@@ -44,15 +44,21 @@ def share_inside(xy: NDArray[np.float64], shape: tuple[int, int]) -> float:
     return float(inside.mean()) if len(inside) else 1.0
 
 
-def choose_image(found: SectionFiles) -> SlideMatch:
+def choose_image(found: SectionFiles, series: str | None = None) -> SlideMatch:
     """Choose the one image that the positions fit, by the sizes that headers state.
+
+    Parameters
+    ----------
+    found : SectionFiles
+    series : str, optional
+        The name of another image in its file than the slide.
 
     Raises
     ------
     InputError
-        If they fit several, or the only image cannot be read.
+        If they fit several, the only image cannot be read, or none is of that name.
     """
-    why_not = {image: _why_not(image, found) for image in found.images}
+    why_not = {image: _why_not(image, found, series) for image in found.images}
     fitting = [image for image, why in why_not.items() if not why]
     if len(fitting) > 1:
         names = ", ".join(image.name for image in fitting)
@@ -63,17 +69,21 @@ def choose_image(found: SectionFiles) -> SlideMatch:
         raise InputError(msg, option="image")
     if fitting:
         return SlideMatch(fitting[0])
+    if series is not None:
+        whys = "; ".join(f"{image.name}: {why}" for image, why in why_not.items())
+        msg = f"{found.origin}: no image {series!r} that the spots fit lies there. {whys}"
+        raise InputError(msg.strip(), option="series")
     doubts = [f"The image {i.name} was left out: {why}." for i, why in why_not.items()]
     return SlideMatch(None, doubts=(*doubts, *filter(None, [found.without])))
 
 
-def _why_not(image: Path, found: SectionFiles) -> str:
+def _why_not(image: Path, found: SectionFiles, series: str | None) -> str:
     try:
-        shape = image_size(image)
-    except InputError:
+        shape = image_size(image, series)
+    except InputError as error:
         if len(found.images) == 1:
             raise
-        return ""
+        return "it holds no such image" if error.option == "series" else ""
     inside = share_inside(found.xy, shape)
     if inside < INSIDE_LEAST:
         return (
@@ -107,15 +117,16 @@ def _disagreement(shape: tuple[int, int], found: SectionFiles) -> tuple[str, boo
     return "", False
 
 
-def place_on(found: SectionFiles, image: Path) -> SlideMatch:
+def place_on(found: SectionFiles, image: Path, series: str | None = None) -> SlideMatch:
     """Take the image that the user gave; a picture made from the slide gets scaled positions.
 
     Raises
     ------
     InputError
-        If it cannot be read, or is not the image that the positions belong to.
+        If it cannot be read, holds no image of that name, or is not the image that the positions
+        belong to.
     """
-    shape = image_size(image)
+    shape = image_size(image, series)
     name = next((n for n in found.pictures if image.name.endswith(n)), None)
     factor = found.pictures[name] if name else 1.0
     inside = share_inside(found.xy * factor, shape)

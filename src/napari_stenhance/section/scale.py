@@ -11,6 +11,7 @@ from napari_stenhance.errors import InputError
 
 PLAUSIBLE_MPP = (0.05, 20.0)
 _LONGEST = 40
+_SQUARE = 0.01
 
 
 def as_number(value: object) -> float | None:
@@ -56,6 +57,43 @@ def check_mpp(mpp: Any, where: str) -> float:
         )
         raise InputError(msg, option="mpp")
     return number
+
+
+def believed_mpp(
+    x: float, y: float, source: str, hint: str = ""
+) -> tuple[float | None, tuple[str, ...]]:
+    """Take what an image states of its pixels' sides, in micrometres, if it can be true.
+
+    Parameters
+    ----------
+    x, y : float
+    source : str
+        Where it states it, in words.
+    hint : str
+        What else may be meant, for the doubt.
+
+    Returns
+    -------
+    mpp : float or None
+        None where it cannot.
+    doubts : tuple of str
+        What was stated and not believed.
+    """
+    low, high = PLAUSIBLE_MPP
+    wrong = [size for size in (x, y) if not low <= size <= high]
+    if wrong:
+        doubt = (
+            f"By {source} the image has {wrong[0]:.4g} µm per pixel, which cannot be right for a "
+            f"slide ({low:g} to {high:g}); it is not used.{hint}"
+        )
+        return None, (doubt,)
+    if abs(x / y - 1) > _SQUARE:
+        doubt = (
+            f"By {source} the image has pixels of {x:.4g} × {y:.4g} µm, which are not square; this "
+            "is not used."
+        )
+        return None, (doubt,)
+    return x, ()
 
 
 def check_length(value: Any, where: str) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -206,11 +206,22 @@ def _shared(xy: NDArray[np.float64]) -> tuple[str, ...]:
     return (doubt,)
 
 
+class _How(TypedDict):
+    """How a slide is opened, whatever its file."""
+
+    series: str | None
+    icc: bool
+    cache: Cache | None
+    job: Job | None
+
+
 def open_section(
     path: str | Path | ad.AnnData,
     *,
     mpp: float | None = None,
     image: str | Path | None = None,
+    series: str | None = None,
+    icc: bool = True,
     spots: bool = True,
     cache: Cache | None = None,
     job: Job | None = None,
@@ -232,6 +243,10 @@ def open_section(
         Micrometres per full-resolution pixel, where the files do not say or are wrong.
     image : str or Path, optional
         The slide, where it does not lie beside the counts.
+    series : str, optional
+        The name of another image in the slide's file than its slide.
+    icc : bool
+        Convert colours to sRGB by the profile that the slide's file holds.
     spots : bool
         False reads only the slide and its scale: counts are not even parsed.
     cache : Cache, optional
@@ -246,14 +261,17 @@ def open_section(
         cannot be right.
     """
     found = _found(path, mpp, image)
+    how: _How = {"series": series, "icc": icc, "cache": cache, "job": job}
     if isinstance(found, SectionFiles):
-        placed = choose_image(found) if image is None else place_on(found, Path(image))
-        return _assemble(found, placed, mpp, spots=spots, cache=cache, job=job)
+        placed = (
+            choose_image(found, series) if image is None else place_on(found, Path(image), series)
+        )
+        return _assemble(found, placed, mpp, how, spots=spots)
     if image is not None:
         msg = f"{found.path}: this is an image itself; name a slide only for counts."
         raise InputError(msg, option="image")
     mpp = found.mpp if mpp is None else mpp
-    slide = Slide.open(found.path, mpp=mpp, name=found.name, cache=cache, job=job)
+    slide = Slide.open(found.path, mpp=mpp, name=found.name, **how)
     return Section(slide=slide, doubts=slide.doubts)
 
 
@@ -285,10 +303,9 @@ def _assemble(
     found: SectionFiles,
     placed: SlideMatch,
     mpp: float | None,
+    how: _How,
     *,
     spots: bool,
-    cache: Cache | None,
-    job: Job | None,
 ) -> Section:
     doubts = [*found.doubts, *placed.doubts]
     if mpp is None and found.no_scale:
@@ -300,7 +317,7 @@ def _assemble(
         scale = scale / placed.factor
     slide = None
     if placed.image is not None:
-        slide = Slide.open(placed.image, name=found.name, cache=cache, job=job)
+        slide = Slide.open(placed.image, name=found.name, **how)
         doubts.extend(slide.doubts)
         if scale is None and slide.mpp is not None:
             scale, source = slide.mpp, slide.mpp_source

@@ -38,7 +38,7 @@ class Slide:
     Attributes
     ----------
     path : Path
-        The image file.
+        The image file, or folder.
     name : str
         By default the file's name without its suffix.
     pixels : tuple of Pixels
@@ -129,7 +129,7 @@ class Slide:
         """
         cache, job = cache or Cache.default(), job or Job()
         image = open_image(Path(path), series, icc=icc)
-        state = FileState.of(image.path, cache)
+        state = FileState.of(image.path, cache, image.beside)
         pixels, downsamples = image.levels, image.downsamples
         if not pixels:
             pixels, downsamples = cached_pyramid(image, state, cache, job)

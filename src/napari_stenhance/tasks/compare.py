@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.running.job import Job
-from napari_stenhance.tasks.options import SECTION, Help, Mpp, Options
+from napari_stenhance.tasks.options import SECTION, Help, SlideOptions
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,7 +22,7 @@ _MOST_COUNTED = 300
 
 
 @dataclass(frozen=True)
-class CompareOptions(Options):
+class CompareOptions(SlideOptions):
     """Options of `compare`; sections may also be `Section` objects."""
 
     result: Annotated[
@@ -46,7 +46,6 @@ class CompareOptions(Options):
         bool, Help("Also spots where the truth is 0, which the published evaluation leaves out.")
     ] = False
     run: Annotated[str, Help("Which run; by default the newest that is complete.")] = ""
-    mpp: Mpp = None
 
 
 @dataclass(frozen=True)
@@ -96,7 +95,7 @@ def compare(
     run = options.run or result.latest_run()
     given = (options.truth,) if options.measured is None else (options.truth, options.measured)
     truth, *measured = (
-        open_for(path, options.mpp, spots=True, slide=False, cache=cache, job=job) for path in given
+        open_for(path, options, spots=True, slide=False, cache=cache, job=job) for path in given
     )
     genes = _genes(truth, result.field(run).genes, options.genes)
     predicted = at_spots(result, run, truth, genes)

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from napari_stenhance.running.job import Job
-from napari_stenhance.tasks.options import SECTION, Help, Mpp, Options
+from napari_stenhance.tasks.options import SECTION, Help, SlideOptions
 
 if TYPE_CHECKING:
     from napari_stenhance.storage.cache import Cache
 
 
 @dataclass(frozen=True)
-class ConvertOptions(Options):
+class ConvertOptions(SlideOptions):
     """Options of `convert`; the section may also be a `Section` object."""
 
     section: Annotated[Path, Help("The section to write.", positional=True, takes=SECTION)]
@@ -23,7 +23,6 @@ class ConvertOptions(Options):
         Literal["prefix"],
         Help("Format: prefix files, which the published Pixel2Gene and iStar read."),
     ] = "prefix"
-    mpp: Mpp = None
 
 
 def convert(options: ConvertOptions, job: Job | None = None, cache: Cache | None = None) -> Path:
@@ -36,6 +35,6 @@ def convert(options: ConvertOptions, job: Job | None = None, cache: Cache | None
     from napari_stenhance.tasks.inference import open_for
 
     job, cache = job or Job(), cache or Cache.default()
-    section = open_for(options.section, options.mpp, spots=True, slide=True, cache=cache, job=job)
+    section = open_for(options.section, options, spots=True, slide=True, cache=cache, job=job)
     write_prefix(section, options.out, job)
     return options.out

@@ -45,6 +45,7 @@ from napari_stenhance.storage.cache import Cache
 from napari_stenhance.storage.tiles import tile_size, tiles_of
 from napari_stenhance.tasks.domain_options import open_spots, spots_slices
 from napari_stenhance.tasks.inference import name_outputs
+from napari_stenhance.tasks.options import SlideOptions
 
 _PIXELS_IN_PITCH = 8
 # The latent itself, and what smoothing and clustering make of it.
@@ -213,7 +214,7 @@ def open_inputs(options: Any, cache: Cache, job: Job) -> Sequence[DomainInput]:
     if options.image is not None and len(sections) > 1:
         msg = "One image is the slide of one section; put those of several beside their counts."
         raise InputError(msg, option="image")
-    opened = [open_spots(s, options.mpp, options.image, cache, job) for s in sections]
+    opened = [open_spots(s, options, options.image, cache, job) for s in sections]
     for section in opened:
         check_storable(section.need_spots(), section.where)
     paths = name_outputs(options.out, [section.name for section in opened])
@@ -226,9 +227,11 @@ def _see_fields(options: Any, job: Job) -> Sequence[DomainInput]:
     if out is not None and [out.resolve()] != [path.resolve() for path in paths]:
         msg = f"{out}: domains of superpixels go into the result itself; name no other folder."
         raise InputError(msg, option="out")
-    if options.mpp is not None:
-        msg = "A result has the scale of its slide already; give none."
-        raise InputError(msg, option="mpp")
+    default = SlideOptions().opening()
+    for option, value in options.opening().items():
+        if value != default[option]:
+            msg = "A result has its slide, and the scale of that, already; open none another way."
+            raise InputError(msg, option=option)
     seen = [_see_field(ResultFolder.open(path), options.superpixel_um, job) for path in paths]
     first = seen[0].field.decoder
     for one in seen[1:]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from napari_stenhance.errors import InputError
 from napari_stenhance.methods.registry import make_method, method_choices, preset_choices
 from napari_stenhance.running.job import Job
-from napari_stenhance.tasks.options import Help
+from napari_stenhance.tasks.options import Help, SlideOptions
 
 if TYPE_CHECKING:
     import torch
@@ -61,7 +61,7 @@ def make_domain_method(options: Any, seed: int, device: torch.device) -> DomainM
 
 
 def open_spots(
-    section: Any, mpp: float | None, image: Path | None, cache: Cache, job: Job
+    section: Any, options: SlideOptions, image: Path | None, cache: Cache, job: Job
 ) -> Section:
     """Open a section whose spots are wanted; slide and scale may be missing, which is said.
 
@@ -73,7 +73,7 @@ def open_spots(
     from napari_stenhance.section.spots import check_raw
     from napari_stenhance.tasks.inference import open_for
 
-    opened = open_for(section, mpp, image=image, spots=True, slide=False, cache=cache, job=job)
+    opened = open_for(section, options, image=image, spots=True, slide=False, cache=cache, job=job)
     check_raw(opened.need_spots(), opened.where)
     if opened.mpp is not None and opened.slide is None:
         job.note(f"{opened.name}: there is no slide, so images are laid over the spots alone.")

@@ -24,9 +24,8 @@ from napari_stenhance.tasks.options import (
     Epochs,
     Help,
     Image,
-    Mpp,
-    Options,
     Seed,
+    SlideOptions,
 )
 
 if TYPE_CHECKING:
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class DomainsOptions(Options):
+class DomainsOptions(SlideOptions):
     """Options of `domains`; sections may also be `Section` objects."""
 
     sections: Annotated[
@@ -70,7 +69,6 @@ class DomainsOptions(Options):
     refine: Refine = False
     group: Group = ""
     epochs: Epochs = None
-    mpp: Mpp = None
     image: Image = None
     device: Device = "auto"
     seed: Seed = 0

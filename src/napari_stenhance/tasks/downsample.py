@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from napari_stenhance.running.job import Job
-from napari_stenhance.tasks.options import SECTION, Help, Mpp, Options
+from napari_stenhance.tasks.options import SECTION, Help, SlideOptions
 
 if TYPE_CHECKING:
     from napari_stenhance.storage.cache import Cache
 
 
 @dataclass(frozen=True)
-class DownsampleOptions(Options):
+class DownsampleOptions(SlideOptions):
     """Options of `downsample`; the section may also be a `Section` object."""
 
     section: Annotated[
@@ -23,7 +23,6 @@ class DownsampleOptions(Options):
     out: Annotated[Path, Help("The .h5ad to write; nothing is overwritten.")]
     mean: Annotated[float, Help("Mean share of a spot's counts that is kept, at most 1.")] = 0.3
     sd: Annotated[float, Help("Standard deviation of that share, from spot to spot.")] = 0.05
-    mpp: Mpp = None
     seed: Annotated[int, Help("Fixes which counts are kept.")] = 0
 
 
@@ -41,7 +40,7 @@ def downsample(
     from napari_stenhance.tasks.inference import open_for
 
     job, cache = job or Job(), cache or Cache.default()
-    section = open_for(options.section, options.mpp, spots=True, slide=False, cache=cache, job=job)
+    section = open_for(options.section, options, spots=True, slide=False, cache=cache, job=job)
     spots = section.need_spots()
     check_raw(spots, section.where)
     thinned = thin(spots, options.mean, options.sd, options.seed)

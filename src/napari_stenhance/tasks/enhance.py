@@ -16,11 +16,10 @@ from napari_stenhance.tasks.options import (
     Help,
     Image,
     Learned,
-    Mpp,
-    Options,
     Outs,
     RegionFile,
     Seed,
+    SlideOptions,
 )
 from napari_stenhance.tasks.training import (
     Crops,
@@ -29,6 +28,7 @@ from napari_stenhance.tasks.training import (
     MethodName,
     Pitch,
     Preset,
+    Quality,
     Tissue,
     Written,
 )
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class EnhanceOptions(Options):
+class EnhanceOptions(SlideOptions):
     """Options of `enhance`; sections may also be `Section` objects, the region a `Region`."""
 
     sections: Learned
@@ -69,9 +69,9 @@ class EnhanceOptions(Options):
         ),
     ] = None
     tissue: Tissue = "density"
+    quality: Quality = True
     preset: Preset = "robust"
     epochs: Epochs = None
-    mpp: Mpp = None
     image: Image = None
     device: Device = "auto"
     seed: Seed = 0
@@ -111,8 +111,7 @@ def enhance_runs(
     lesson = open_lesson(options, job, cache)
     _check_lattice(options, lesson)
     slides = [
-        open_for(s, options.mpp, spots=False, slide=True, cache=cache, job=job)
-        for s in options.predict
+        open_for(s, options, spots=False, slide=True, cache=cache, job=job) for s in options.predict
     ] or lesson.sections
     write: tuple[str, ...] = ()
     if options.write:
@@ -124,6 +123,7 @@ def enhance_runs(
         features=lesson.features,
         identity={**learned, "region": region.to_json() if region else None},
         doubts=lesson.doubts,
+        learned_from=lesson.sections,
         seed=options.seed,
         region=region,
         write=write,

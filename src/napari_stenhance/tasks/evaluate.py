@@ -25,11 +25,10 @@ from napari_stenhance.tasks.options import (
     Epochs,
     Help,
     Image,
-    Mpp,
-    Options,
+    SlideOptions,
     check_seed,
 )
-from napari_stenhance.tasks.training import Crops, EncoderName, Genes
+from napari_stenhance.tasks.training import Crops, EncoderName, Genes, Quality
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,7 +41,7 @@ if TYPE_CHECKING:
 _KINDS: tuple[Kind, ...] = ("domains", "genes", "imputation")
 _OF_KIND: dict[str, tuple[Kind, ...]] = {
     **dict.fromkeys(("truth", "n_domains"), ("domains",)),
-    **dict.fromkeys(("ratio", "encoder", "image"), ("genes",)),
+    **dict.fromkeys(("ratio", "encoder", "image", "quality"), ("genes",)),
     "genes": ("genes", "imputation"),
     **dict.fromkeys(("reference", "folds"), ("imputation",)),
 }
@@ -50,7 +49,7 @@ _OF_KIND: dict[str, tuple[Kind, ...]] = {
 
 
 @dataclass(frozen=True)
-class EvaluateOptions(Options):
+class EvaluateOptions(SlideOptions):
     """Options of `evaluate`; the section may also be a `Section` object."""
 
     section: Annotated[Path, Help("A section with spots.", positional=True, takes=SECTION)]
@@ -91,13 +90,13 @@ class EvaluateOptions(Options):
     ] = "robust"
     encoder: EncoderName = "stain"
     crops: Crops = ""
+    quality: Quality = True
     attended: Attended = "cells"
     clustering: Clustering = "auto"
     runs: Runs = None
     refine: Refine = False
     group: Group = ""
     epochs: Epochs = None
-    mpp: Mpp = None
     image: Image = None
     device: Device = "auto"
 
@@ -154,7 +153,7 @@ def _domains(
     from napari_stenhance.scoring.agreement import agreement, compactness
     from napari_stenhance.tasks.domain_options import make_domain_method, open_spots, spots_slices
 
-    section = open_spots(options.section, options.mpp, None, cache, job)
+    section = open_spots(options.section, options, None, cache, job)
     truth = _truth(section, options.truth) if options.truth else None
     number = options.n_domains
     if number is None and truth is not None:
@@ -179,6 +178,7 @@ def _genes(
 ) -> tuple[Score, ...]:
     from napari_stenhance.features.registry import find_encoder
     from napari_stenhance.features.source import CropLayout, FeatureSettings
+    from napari_stenhance.tasks.faults import quality_doubts
     from napari_stenhance.tasks.recovery import recover
     from napari_stenhance.tasks.training import open_training, pitch_between
 
@@ -192,10 +192,13 @@ def _genes(
         )
         raise InputError(msg, option="preset")
     methods = [method_entry(options.method).make(options, seed, device) for seed in seeds]
-    section = open_training(options.section, options.mpp, options.image, cache, job)
+    section = open_training(options.section, options, options.image, cache, job)
     sizes_um = methods[0].crops_um
     crops = None if sizes_um is None else CropLayout(sizes_um, pitch_between([section]))
-    features = FeatureSettings(find_encoder(options.encoder), device, cache, crops=crops)
+    features = FeatureSettings(
+        find_encoder(options.encoder), device, cache, crops=crops, quality=options.quality
+    )
+    quality_doubts([section], features, job)
     scores = []
     with job.stage(f"Evaluating {options.method}", len(seeds)) as stage:
         for seed, method in zip(seeds, methods, strict=True):
@@ -221,7 +224,7 @@ def _hidden_genes(
     if options.reference is None:
         msg = f"{options.method} learns from single cells; name their file."
         raise InputError(msg, option="reference")
-    section = open_spots(options.section, options.mpp, None, cache, job)
+    section = open_spots(options.section, options, None, cache, job)
     opened = open_cells(options.reference, section.need_spots(), job=job)
     for said in (opened.report, *opened.doubts):
         job.note(said)

@@ -1,4 +1,4 @@
-"""Export predictions of a result."""
+"""Export predictions of a result, or a slide."""
 
 from __future__ import annotations
 
@@ -7,9 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from napari_stenhance.errors import InputError
-from napari_stenhance.results.export_format import export_table, export_titles
+from napari_stenhance.results.export_format import (
+    ExportImage,
+    export_image,
+    export_table,
+    export_titles,
+    holds_images,
+)
 from napari_stenhance.running.job import Job
-from napari_stenhance.tasks.options import SECTION, Help, Mpp, Options
+from napari_stenhance.tasks.options import SECTION, Help, SlideOptions
 
 if TYPE_CHECKING:
     import anndata as ad
@@ -19,10 +25,17 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class ExportOptions(Options):
-    """Options of `export`; the section may also be a `Section` object."""
+class ExportOptions(SlideOptions):
+    """Options of `export`; a section may also be a `Section` object."""
 
-    result: Annotated[Path, Help("The result to export from.", positional=True, takes=("Result",))]
+    result: Annotated[
+        Path,
+        Help(
+            "The result to export from; as OME-TIFF also a section, of which the slide is written.",
+            positional=True,
+            takes=("Result", *SECTION),
+        ),
+    ]
     out: Annotated[Path, Help("The file to write; nothing is overwritten.")]
     to: Annotated[str, Help("Format", choices=export_titles)] = "h5ad"
     at_spots: Annotated[
@@ -39,16 +52,15 @@ class ExportOptions(Options):
     genes: Annotated[
         tuple[str, ...],
         Help(
-            "Genes: A,B,C or @FILE; needed for superpixels, by default all for spots and of a run "
-            "of impute."
+            "Genes: A,B,C or @FILE; needed for superpixels and images, by default all for spots "
+            "and of a run of impute."
         ),
     ] = ()
     run: Annotated[str, Help("Which run; by default the newest that is complete.")] = ""
-    mpp: Mpp = None
 
 
 def export(options: ExportOptions, job: Job | None = None, cache: Cache | None = None) -> Path:
-    """Write the predictions of a run as a table, or a table of the result.
+    """Write the predictions of a run as a table or as images, a table of the result, or a slide.
 
     Without a run, genes or a section at whose spots, the newest run of `impute` if there is one.
 
@@ -61,7 +73,14 @@ def export(options: ExportOptions, job: Job | None = None, cache: Cache | None =
 
     job, cache = job or Job(), cache or Cache.default()
     need_free(options.out)
-    result = ResultFolder.open(options.result)
+    if holds_images(options.to):
+        export_image(_image(options, job, cache), options.out, options.to, job)
+        return options.out
+    given: object = options.result
+    if not isinstance(given, Path):
+        msg = f"{options.to} is written of a result; of a section, ome-tiff is."
+        raise InputError(msg, option="to")
+    result = ResultFolder.open(given)
     if not options.table:
         table = _of_run(options, result, job, cache)
     elif options.at_spots is not None or options.genes or options.run:
@@ -71,6 +90,43 @@ def export(options: ExportOptions, job: Job | None = None, cache: Cache | None =
         table = open_table(result, options.table)
     export_table(table, options.out, options.to)
     return options.out
+
+
+def _image(options: ExportOptions, job: Job, cache: Cache) -> ExportImage:
+    """Make images of genes of a run, or one of a section's slide.
+
+    Raises
+    ------
+    InputError
+        If no genes are named for a result, or what is only for tables or results is.
+    """
+    from napari_stenhance.methods.genes import genes_of, named_genes
+    from napari_stenhance.results.result import ResultFolder
+    from napari_stenhance.results.runs import gene_run
+    from napari_stenhance.section.section import Section, open_section
+
+    result: object = options.result
+    if options.at_spots is not None or options.table:
+        msg = f"{options.to} holds images; spots and tables are exported as h5ad."
+        raise InputError(msg, option="at_spots" if options.at_spots is not None else "table")
+    if isinstance(result, Path) and ResultFolder.is_result(result):
+        run = gene_run(ResultFolder.open(result), options.run)
+        if not options.genes:
+            msg = f"{options.to} of a result needs genes, whose images are written."
+            raise InputError(msg, option="genes")
+        genes = named_genes(options.genes, run.genes, genes_of(run.name))
+        return ExportImage.from_genes(run, genes)
+    if options.genes or options.run:
+        msg = "Genes and runs are of a result; of a section, the slide is written: leave them out."
+        raise InputError(msg, option="genes" if options.genes else "run")
+    section = result
+    if not isinstance(section, Section):
+        section = open_section(
+            options.result, **options.opening(), spots=False, cache=cache, job=job
+        )
+    for doubt in section.doubts:
+        job.note(f"{section.name}: {doubt}")
+    return ExportImage.from_slide(section.need_slide())
 
 
 def _of_run(options: ExportOptions, result: ResultFolder, job: Job, cache: Cache) -> ad.AnnData:
@@ -105,7 +161,7 @@ def _of_run(options: ExportOptions, result: ResultFolder, job: Job, cache: Cache
             msg = "A table of superpixels needs genes; for one of spots, name their section."
             raise InputError(msg, option="genes")
         return at_superpixels(result, run.name, genes, job)
-    section = open_for(options.at_spots, options.mpp, spots=True, slide=False, cache=cache, job=job)
+    section = open_for(options.at_spots, options, spots=True, slide=False, cache=cache, job=job)
     table = at_spots(result, run.name, section, genes)
     off = int((table.obs["superpixels"] == 0).sum())
     if off:

@@ -17,10 +17,9 @@ from napari_stenhance.tasks.options import (
     Epochs,
     Help,
     Image,
-    Mpp,
-    Options,
     Outs,
     Seed,
+    SlideOptions,
 )
 from napari_stenhance.tasks.training import Written
 
@@ -48,7 +47,7 @@ Attended = Annotated[
 
 
 @dataclass(frozen=True)
-class ImputeOptions(Options):
+class ImputeOptions(SlideOptions):
     """Options of `impute`; spots may also be a `Section` object, the reference an AnnData."""
 
     spots: Annotated[
@@ -92,7 +91,6 @@ class ImputeOptions(Options):
     ] = None
     write: Written = ()
     epochs: Epochs = None
-    mpp: Mpp = None
     image: Image = None
     device: Device = "auto"
     seed: Seed = 0
@@ -123,7 +121,7 @@ def impute(
     job, cache = job or Job(), cache or Cache.default()
     device = resolve_device(options.device)
     method = make_method(options, options.seed, device)
-    section = open_spots(options.spots, options.mpp, options.image, cache, job)
+    section = open_spots(options.spots, options, options.image, cache, job)
     spots = section.need_spots()
     check_storable(spots, section.where)
     if options.then is not None:

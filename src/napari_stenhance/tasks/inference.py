@@ -38,7 +38,9 @@ from napari_stenhance.section.section import Section, open_section
 from napari_stenhance.storage.cache import Cache
 from napari_stenhance.storage.pyramid import coarsen_all, mean_pool
 from napari_stenhance.storage.tiles import missing_tiles, write_tile
+from napari_stenhance.tasks.faults import quality_doubts
 from napari_stenhance.tasks.kept_model import KeptModel
+from napari_stenhance.tasks.options import SlideOptions
 from napari_stenhance.tasks.predict_lattice import write_between
 
 if TYPE_CHECKING:
@@ -67,7 +69,7 @@ def versions() -> dict[str, str]:
 
 def open_for(
     section: Any,
-    mpp: float | None,
+    options: SlideOptions,
     *,
     image: Path | None = None,
     spots: bool,
@@ -80,23 +82,19 @@ def open_for(
     Raises
     ------
     InputError
-        If it lacks spots, slide or scale, or an image or another scale is given to one that is open
-        already.
+        If it lacks spots, slide or scale, or an image, another scale or another series is given to
+        one that is open already.
     """
     if image is not None and isinstance(section, Section):
         msg = f"{section.name}: this section is open already; give its slide with a path to counts."
         raise InputError(msg, option="image")
-    if isinstance(section, Section) and mpp not in (None, section.mpp):
-        msg = (
-            f"{section.name}: this section is open already, with a scale of "
-            f"{section.mpp or 'unknown'} µm per pixel; give another where it is opened."
+    if isinstance(section, Section):
+        _check_open(section, options)
+        opened = section
+    else:
+        opened = open_section(
+            section, **options.opening(), image=image, spots=spots, cache=cache, job=job
         )
-        raise InputError(msg, option="mpp")
-    opened = (
-        section
-        if isinstance(section, Section)
-        else open_section(section, mpp=mpp, image=image, spots=spots, cache=cache, job=job)
-    )
     for doubt in opened.doubts:
         job.note(f"{opened.name}: {doubt}")
     if spots:
@@ -107,6 +105,26 @@ def open_for(
         # Results are known by it, caches too: what takes a while is shown here.
         opened.slide.state.sha256(job)
     return opened
+
+
+def _check_open(section: Section, options: SlideOptions) -> None:
+    """Refuse to open anew what is open already."""
+    if options.mpp not in (None, section.mpp):
+        msg = (
+            f"{section.name}: this section is open already, with a scale of "
+            f"{section.mpp or 'unknown'} µm per pixel; give another where it is opened."
+        )
+        raise InputError(msg, option="mpp")
+    slide = section.slide
+    if options.series not in (None, slide and slide.series):
+        msg = f"{section.name}: this section is open already; choose its image where it is opened."
+        raise InputError(msg, option="series")
+    if not options.icc and slide is not None and slide.icc:
+        msg = (
+            f"{section.name}: this section is open already, with its colours converted to sRGB; "
+            "say otherwise where it is opened."
+        )
+        raise InputError(msg, option="icc")
 
 
 def name_outputs(out: Path | None, names: Sequence[str]) -> list[Path]:
@@ -155,6 +173,8 @@ class Plan:
         Options and inputs: runs are the same if it is.
     doubts : tuple of str
         About what was learned from.
+    learned_from : tuple of Section
+        What was, if this command learns: faults of their slides are doubts too.
     seed : int
     region : Region or None
     write : tuple of str
@@ -177,6 +197,7 @@ class Plan:
     lattice: int | None = None
     clear_dead_locks: bool = False
     keeping: KeptModel | None = None
+    learned_from: tuple[Section, ...] = ()
 
 
 def note_doubts(fitted: Fitted, job: Job) -> None:
@@ -252,7 +273,7 @@ def saved_model(
     for other in (run, *result.runs):
         identity = result.run_attributes(other)["identity"]
         # What is usual goes unnamed, so a run that names another did not learn the same.
-        same = all(identity.get(key) == plain.get(key) for key in (*plain, "tissue"))
+        same = all(identity.get(key) == plain.get(key) for key in (*plain, "tissue", "quality"))
         if same and result.model_folder(other).is_dir():
             return load_fitted(result.model_folder(other), device)
     return None
@@ -274,7 +295,11 @@ def _fill(
     seen = [f"{section.name}: {doubt}" for doubt in features.doubts]
     for doubt in seen:
         job.note(doubt)
-    doubts = [*result.run_attributes(run)["doubts"], *seen, *fitted.decoder.doubts]
+    of_slides = [s.need_slide() for s in plan.learned_from]
+    new = not any(slide.same_as(features.slide) for slide in of_slides)
+    sections = (*plan.learned_from, *([section] if new else []))
+    faults = quality_doubts(sections, plan.features, job)
+    doubts = [*result.run_attributes(run)["doubts"], *faults, *seen, *fitted.decoder.doubts]
     result.update_run(run, doubts=list(dict.fromkeys(doubts)))
     if not result.model_folder(run).is_dir():
         with nullcontext() if plan.keeping is None else plan.keeping.unless_saved(fitted):

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.running.job import Job
-from napari_stenhance.tasks.options import SECTION, Help, Image, Mpp, Options
+from napari_stenhance.tasks.options import SECTION, Help, Image, SlideOptions
 
 if TYPE_CHECKING:
+    from napari_stenhance.features.quality import Quality
     from napari_stenhance.results.result import ResultFolder
     from napari_stenhance.section.section import Section
+    from napari_stenhance.section.slide import Slide
     from napari_stenhance.storage.cache import Cache
 
 
@@ -20,14 +22,20 @@ _UNSAID = "nothing says what was written"
 
 
 @dataclass(frozen=True)
-class InfoOptions(Options):
+class InfoOptions(SlideOptions):
     """Options of `info`."""
 
     path: Annotated[
         Path, Help("A section, a slide or a result.", positional=True, takes=(*SECTION, "Result"))
     ]
-    mpp: Mpp = None
     image: Image = None
+    quality: Annotated[
+        bool,
+        Help(
+            "Look for pen marks, folds, air bubbles and blur: reads the whole slide. What was "
+            "found before is said anyway."
+        ),
+    ] = False
     verify: Annotated[
         bool, Help("Read every file of a result, and check that it is what was written.")
     ] = False
@@ -45,40 +53,44 @@ def info(
 
     path: Any = options.path
     if isinstance(path, Path) and ResultFolder.is_result(path):
+        if options.quality:
+            msg = f"{path}: a result has no pixels; look at the quality of its slide."
+            raise InputError(msg, option="quality")
         result = ResultFolder.open(path)
         lines = describe_result(result)
         return (*lines, *verify_result(result, job or Job())) if options.verify else lines
     if options.verify:
         msg = f"{path}: only results have a list of what was written; this is none."
         raise InputError(msg, option="verify")
-    if isinstance(path, Section):
-        return describe_section(path)
-    return describe_section(
-        open_section(path, mpp=options.mpp, image=options.image, cache=cache, job=job)
+    section = (
+        path
+        if isinstance(path, Section)
+        else open_section(path, **options.opening(), image=options.image, cache=cache, job=job)
     )
+    return describe_section(section, _quality(section, options, cache, job))
+
+
+def _quality(
+    section: Section, options: InfoOptions, cache: Cache | None, job: Job | None
+) -> Quality | None:
+    """Return the faults of a section's slide, if they were found before or are asked for."""
+    from napari_stenhance.features.quality import find_quality, known_quality
+    from napari_stenhance.storage.cache import Cache
+
+    cache = cache or Cache.default()
+    if options.quality:
+        return find_quality(section.need_slide(), "density", cache, job or Job())
+    return None if section.slide is None else known_quality(section.slide, "density", cache)
 
 
 def _doubts(doubts: tuple[str, ...] | list[str]) -> list[str]:
     return [f"Doubt: {doubt}" for doubt in doubts] or ["No doubts."]
 
 
-def describe_section(section: Section) -> tuple[str, ...]:
-    """Describe a section, one fact or doubt in each line."""
+def describe_section(section: Section, quality: Quality | None = None) -> tuple[str, ...]:
+    """Describe a section, and the faults of its slide if they are known, one fact in each line."""
     lines = [f"Section {section.name}"]
-    if section.slide is None:
-        lines.append("Slide: none")
-    else:
-        height, width = section.slide.shape
-        size = f"{width} × {height} px, {len(section.slide.levels)} levels"
-        if section.slide.mpp is None:
-            lines.append(f"Slide: {section.slide.path.name}, {size}, scale unknown")
-        else:
-            mpp = section.slide.mpp
-            lines.append(
-                f"Slide: {section.slide.path.name}, {size}, {mpp:.4g} µm per pixel "
-                f"({section.slide.mpp_source}): {width * mpp / 1000:.2f} × "
-                f"{height * mpp / 1000:.2f} mm"
-            )
+    lines += ["Slide: none"] if section.slide is None else _describe_slide(section.slide)
     if section.spots is None:
         lines.append("Spots: none")
     else:
@@ -89,7 +101,35 @@ def describe_section(section: Section) -> tuple[str, ...]:
             f"{geometry.spot_shape}s of {geometry.spot_diameter_um:g} {unit} at a pitch of "
             f"{geometry.pitch_um:g} {unit}"
         )
-    return tuple(lines + _doubts(section.doubts))
+    doubts = list(section.doubts)
+    if quality is not None:
+        lines.append(quality.describe())
+        left_out, spots = 0, 0
+        if section.spots is not None:
+            on_fault = quality.on_fault(section.spots_um(), section.geometry())
+            left_out, spots = int(on_fault.sum()), len(on_fault)
+        doubts += filter(None, [quality.doubt(left_out, spots)])
+    return tuple(lines + _doubts(doubts))
+
+
+def _describe_slide(slide: Slide) -> list[str]:
+    """Describe a slide, and name what else its file holds."""
+    height, width = slide.shape
+    of = "" if slide.series is None else f"{slide.series!r} of "
+    said = f"Slide: {of}{slide.path.name}, {width} × {height} px, {len(slide.pixels)} levels"
+    if slide.mpp is None:
+        lines = [f"{said}, scale unknown"]
+    else:
+        sides = " × ".join(f"{n * slide.mpp / 1000:.2f}" for n in (width, height))
+        lines = [f"{said}, {slide.mpp:.4g} µm per pixel ({slide.mpp_source}): {sides} mm"]
+    named = [f"{o.name} ({o.shape[1]} × {o.shape[0]} px)" for o in slide.others]
+    if slide.series is not None:
+        named.insert(0, "its slide")
+    if named:
+        lines.append(f"Other images of the file: {', '.join(named)}")
+    if slide.conversions:
+        lines.append(f"Converted: {', '.join(slide.conversions)}")
+    return lines
 
 
 def verify_result(result: ResultFolder, job: Job) -> tuple[str, ...]:

@@ -125,9 +125,7 @@ def open_lesson(options: Any, job: Job, cache: Cache) -> Lesson:
     device = resolve_device(options.device)
     method = make_method(options, options.seed, device)
     rule = rule_of(options.genes or method.genes)
-    sections = tuple(
-        open_training(s, options.mpp, options.image, cache, job) for s in options.sections
-    )
+    sections = tuple(open_training(s, options, options.image, cache, job) for s in options.sections)
     features = _features(options, method, sections, device, cache)
     measured = common_genes([(s.name, list(s.need_spots().var_names)) for s in sections])
     if rule is None:
@@ -169,18 +167,22 @@ def _features(
         raise InputError(msg, option="pitch")
     if method.crops_um is not None:
         crops = CropLayout(method.crops_um, pitch or pitch_between(training))
-    return FeatureSettings(find_encoder(options.encoder), device, cache, options.tissue, crops)
+    return FeatureSettings(
+        find_encoder(options.encoder), device, cache, options.tissue, crops, options.quality
+    )
 
 
 def _identity(
     options: Any, method: Method, features: FeatureSettings, training: Sequence[Section]
 ) -> dict[str, Any]:
     """Return what decides the weights: two runs that agree on it share a model."""
+    from napari_stenhance.features.quality import VERSION
     from napari_stenhance.methods.genes import rule_of
     from napari_stenhance.methods.training_section import counts_hash
 
     # Unnamed, the usual mask makes the same runs as before there was another.
     mask = {} if options.tissue == "density" else {"tissue": options.tissue}
+    quality = {"quality": VERSION} if options.quality else {}
     crops: dict[str, Any] = {}
     if features.crops is not None:
         sizes, pitch = features.crops.sizes_um, features.crops.pitch_um
@@ -191,6 +193,7 @@ def _identity(
         "recipe": method.describe(),
         "encoder": features.encoder.identity(),
         **mask,
+        **quality,
         **crops,
         "genes": rule_of(options.genes) or list(options.genes),
         "seed": options.seed,

@@ -53,6 +53,14 @@ SECTION = ("Section", "AnnData")
 
 
 Mpp = Annotated[float | None, Help("Scale of slides, where files do not say.", unit="µm per pixel")]
+Series = Annotated[
+    str | None,
+    Help(
+        "Which image of the slide's file, where it holds others beside the slide: its name, as "
+        "info lists them."
+    ),
+]
+Icc = Annotated[bool, Help("Convert colours to sRGB by the profile that the slide's file holds.")]
 Image = Annotated[
     Path | None,
     Help("The slide, where it does not lie beside the counts; for one section."),
@@ -131,7 +139,8 @@ class Option:
 def options_of(options: type[Any]) -> Iterator[Option]:
     """Describe the fields of an options dataclass, which are annotated with `Help`."""
     hints = get_type_hints(options, include_extras=True)
-    for field in dataclasses.fields(options):
+    # What several tasks share comes last.
+    for field in sorted(dataclasses.fields(options), key=lambda field: field.kw_only is True):
         hint = hints[field.name]
         kind, told = get_args(hint)[0], next(a for a in hint.__metadata__ if isinstance(a, Help))
         several = get_origin(kind) is tuple
@@ -181,6 +190,19 @@ class Options:
                 msg = f"{option.name.capitalize()} {value}: there is no such choice; there are "
                 raise InputError(f"{msg}{', '.join(option.choices)}.", option=option.name)
             object.__setattr__(self, option.name, value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlideOptions(Options):
+    """Base of the options of what opens slides: how each is opened."""
+
+    mpp: Mpp = None
+    series: Series = None
+    icc: Icc = True
+
+    def opening(self) -> dict[str, Any]:
+        """Return the keywords of `open_section` that say it."""
+        return {"mpp": self.mpp, "series": self.series, "icc": self.icc}
 
 
 def check_seed(seed: object, option: str) -> None:

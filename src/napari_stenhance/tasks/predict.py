@@ -13,10 +13,9 @@ from napari_stenhance.tasks.options import (
     ClearDeadLocks,
     Device,
     Help,
-    Mpp,
-    Options,
     Outs,
     RegionFile,
+    SlideOptions,
 )
 from napari_stenhance.tasks.training import Written
 
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class PredictOptions(Options):
+class PredictOptions(SlideOptions):
     """Options of `predict`; sections may also be `Section` objects, the region a `Region`."""
 
     result: Annotated[
@@ -49,7 +48,6 @@ class PredictOptions(Options):
     run: Annotated[str, Help("Of a result: which run's model; by default the newest.")] = ""
     write: Written = ()
     region: RegionFile = None
-    mpp: Mpp = None
     device: Device = "auto"
     clear_dead_locks: ClearDeadLocks = False
 
@@ -89,11 +87,12 @@ def predict_runs(
     if options.write:
         write = named_genes(options.write, fitted.decoder.genes, trained.genes_of, "write")
     slides = [
-        open_for(s, options.mpp, spots=False, slide=True, cache=cache, job=job) for s in options.on
+        open_for(s, options, spots=False, slide=True, cache=cache, job=job) for s in options.on
     ]
     encoder = find_encoder(options.encoder or fitted.encoder)
     crops = None if fitted.crops_um is None else CropLayout(fitted.crops_um, fitted.pitch_um)
-    features = FeatureSettings(encoder, device, cache, trained.tissue, crops)
+    quality = "quality" in trained.identity
+    features = FeatureSettings(encoder, device, cache, trained.tissue, crops, quality)
     for section in slides:
         grid = open_features(section.need_slide(), features, job).grid
         here = encoder.identity(), grid.pitch_um

@@ -14,9 +14,8 @@ from napari_stenhance.tasks.options import (
     Help,
     Image,
     Learned,
-    Mpp,
-    Options,
     Seed,
+    SlideOptions,
 )
 from napari_stenhance.tasks.training import (
     Crops,
@@ -25,6 +24,7 @@ from napari_stenhance.tasks.training import (
     MethodName,
     Pitch,
     Preset,
+    Quality,
     Tissue,
 )
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class TrainOptions(Options):
+class TrainOptions(SlideOptions):
     """Options of `train`; sections may also be `Section` objects."""
 
     sections: Learned
@@ -45,9 +45,9 @@ class TrainOptions(Options):
     crops: Crops = ""
     pitch: Pitch = None
     tissue: Tissue = "density"
+    quality: Quality = True
     preset: Preset = "robust"
     epochs: Epochs = None
-    mpp: Mpp = None
     image: Image = None
     device: Device = "auto"
     seed: Seed = 0
@@ -60,6 +60,7 @@ def train(options: TrainOptions, job: Job | None = None, cache: Cache | None = N
     """
     from napari_stenhance.running.device import describe_device
     from napari_stenhance.storage.cache import Cache
+    from napari_stenhance.tasks.faults import quality_doubts
     from napari_stenhance.tasks.inference import note_doubts, versions
     from napari_stenhance.tasks.kept_model import KeptModel
     from napari_stenhance.tasks.lesson import open_lesson
@@ -73,11 +74,12 @@ def train(options: TrainOptions, job: Job | None = None, cache: Cache | None = N
     kept = KeptModel.from_training(lesson.identity, cache)
     fitted = kept.load(lesson.features.device, job) or lesson.fit(job)
     note_doubts(fitted, job)
+    faults = quality_doubts(lesson.sections, lesson.features, job)
     provenance = {
         "seed": options.seed,
         "device": describe_device(lesson.features.device),
         "versions": versions(),
-        "doubts": list(dict.fromkeys([*lesson.doubts, *fitted.decoder.doubts])),
+        "doubts": list(dict.fromkeys([*lesson.doubts, *faults, *fitted.decoder.doubts])),
     }
     with kept.unless_saved(fitted):
         return save_trained(options.out, lesson.identity, provenance, fitted.save)

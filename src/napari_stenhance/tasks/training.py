@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.methods.registry import method_choices, preset_choices
-from napari_stenhance.tasks.options import Help
+from napari_stenhance.tasks.options import Help, SlideOptions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,6 +61,13 @@ Pitch = Annotated[
     ),
 ]
 Tissue = Annotated[Literal["density", "histosweep"], Help("How tissue is told from glass.")]
+Quality = Annotated[
+    bool,
+    Help(
+        "Do not learn from spots under pen marks, folds, air bubbles or blur, and say how much of "
+        "the slide has such faults."
+    ),
+]
 Preset = Annotated[
     str,
     Help(
@@ -94,7 +101,7 @@ def pitch_between(sections: Sequence[Section]) -> float:
 
 
 def open_training(
-    section: Any, mpp: float | None, image: Path | None, cache: Cache, job: Job
+    section: Any, options: SlideOptions, image: Path | None, cache: Cache, job: Job
 ) -> Section:
     """Open a section to learn from.
 
@@ -106,7 +113,7 @@ def open_training(
     from napari_stenhance.section.spots import check_raw
     from napari_stenhance.tasks.inference import open_for
 
-    opened = open_for(section, mpp, image=image, spots=True, slide=True, cache=cache, job=job)
+    opened = open_for(section, options, image=image, spots=True, slide=True, cache=cache, job=job)
     if opened.library is None:
         check_raw(opened.need_spots(), opened.where)
     return opened
@@ -127,6 +134,7 @@ def take_sample(
     xy_um, geometry = section.spots_um(), section.geometry()
     for doubt in features.doubts:
         job.note(f"{section.name}: {doubt}")
+    on_fault = spots_on_faults(section, settings, job) if settings.quality else None
     grid, mask = features.grid, features.tissue
     _check_order(section, grid, mask)
     under = Footprints.under(grid, xy_um, geometry, np.ones(grid.shape, dtype=bool))
@@ -134,11 +142,24 @@ def take_sample(
     near = None if whole else under.mask(grid.shape, math.ceil(method.halo_um / grid.pitch_um))
     features.extract(near)
     on_tissue = Footprints.under(grid, xy_um, geometry, mask)
-    sample = TrainingSection.from_section(section, features, on_tissue, method.least_share)
+    sample = TrainingSection.from_section(
+        section, features, on_tissue, method.least_share, on_fault
+    )
     lost = len(DistinctPositions.among(xy_um).first) - len(sample.xy_um)
     if lost:
-        job.note(f"{section.name}: {lost} spots off the tissue, or nearly empty, were left out.")
+        faulty = "" if on_fault is None or not on_fault.any() else ", on faults of the slide"
+        job.note(
+            f"{section.name}: {lost} spots off the tissue{faulty}, or nearly empty, were left out."
+        )
     return sample
+
+
+def spots_on_faults(section: Section, settings: FeatureSettings, job: Job) -> NDArray[np.bool_]:
+    """Tell which spots of a section lie on faults of its slide."""
+    from napari_stenhance.features.quality import find_quality
+
+    quality = find_quality(section.need_slide(), settings.tissue, settings.cache, job)
+    return quality.on_fault(section.spots_um(), section.geometry())
 
 
 def _check_order(section: Section, grid: Grid, tissue: NDArray[np.bool_]) -> None:

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
 
 
+_OF_SLIDES = ("mpp", "series", "icc", "image")
+"""What is said where a section is opened."""
+
+
 class RunDock(QWidget):
     """A dock that runs a task with the options of its form; layers fill in while it works.
 
@@ -46,7 +50,7 @@ class RunDock(QWidget):
     ) -> None:
         super().__init__()
         self._viewer, self._title, self._suggested = viewer, title, ""
-        self.form = OptionsForm(options, choices=choices, hidden=("mpp", "image"), more=more)
+        self.form = OptionsForm(options, choices=choices, hidden=_OF_SLIDES, more=more)
         self.run = QPushButton(title, self)
         self.run.setToolTip(tip)
         self.run.clicked.connect(self._run)

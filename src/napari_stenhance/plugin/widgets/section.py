@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
+    QCheckBox,
     QComboBox,
     QDoubleSpinBox,
     QFileDialog,
@@ -21,21 +23,40 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_stenhance.plugin.layer_info import KEY, LayerData, layer_info, our_layers, viewer_tiles
+from napari_stenhance.features.quality import find_quality
+from napari_stenhance.plugin.beside import beside_layer, shown_beside
+from napari_stenhance.plugin.layer_info import (
+    KEY,
+    LayerData,
+    layer_info,
+    layers_of,
+    open_sections,
+    our_layers,
+    same_slide,
+    viewer_tiles,
+)
 from napari_stenhance.plugin.layers import open_layers
+from napari_stenhance.plugin.quality import quality_layer, quality_legend, remove_quality
 from napari_stenhance.plugin.scene import add_layers
 from napari_stenhance.plugin.widgets.follow import follow_layers
 from napari_stenhance.plugin.widgets.run_bar import RunBar
 from napari_stenhance.section.formats.format import section_formats
 from napari_stenhance.section.images.opening import image_suffixes
 from napari_stenhance.section.section import Section
+from napari_stenhance.storage.cache import Cache
 from napari_stenhance.tasks.info import describe_result, describe_section
+from napari_stenhance.tasks.options import SlideOptions
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
     from qtpy.QtGui import QDragEnterEvent, QDropEvent
 
+    from napari_stenhance.features.quality import Quality
     from napari_stenhance.results.result import ResultFolder
+    from napari_stenhance.section.slide import Slide
+
+
+_SLIDE = "the slide"
 
 
 class _DropArea(QLabel):
@@ -73,7 +94,7 @@ class SectionWidget(QWidget):
         self._path: Path | None = None
         self._image: Path | None = None
         self._opened: Section | None = None
-        self._waiting: list[tuple[Path, float | None, Path | None]] = []
+        self._waiting: list[tuple[Path, SlideOptions, Path | None]] = []
         self.drop = _DropArea(self)
         self.drop.dropped.connect(self.open)
         self.browse_folder = QPushButton("Open folder …", self)
@@ -96,72 +117,119 @@ class SectionWidget(QWidget):
         self.browse_image = QPushButton("…", self)
         self.browse_image.setToolTip("Choose the slide")
         self.browse_image.clicked.connect(self._browse_image)
+        self.series = QComboBox(self)
+        self.series.setToolTip(
+            "Which image of the slide's file is the slide, where it holds others beside it."
+        )
+        self.series.addItem(_SLIDE, None)
+        self.series.currentIndexChanged.connect(self._may_look)
+        self.look = QPushButton("Look", self)
+        self.look.setToolTip(
+            "Show this image beside the slide, not to scale: a label may name the patient."
+        )
+        self.look.setEnabled(False)
+        self.look.clicked.connect(self._look_beside)
+        self.icc = QCheckBox("as the file's profile means them", self)
+        self.icc.setToolTip("Convert colours to sRGB by the profile that the slide's file holds.")
+        self.icc.setChecked(True)
         self.again = QPushButton("Set", self)
-        self.again.setToolTip("Open the section again with this slide, at this scale")
+        self.again.setToolTip(
+            "Open the section again with this slide, at this scale, and with these colours"
+        )
         self.again.setEnabled(False)
         self.again.clicked.connect(self._open_again)
         self.shown = QComboBox(self)
         self.shown.setToolTip("Which section is visible; the others are hidden, not closed.")
         self.shown.activated.connect(self._show_only)
+        self.check = QPushButton("Check quality", self)
+        self.check.setToolTip(
+            "Look for pen marks, blur, folds and air bubbles on the visible section's slide, and "
+            "show them as a layer; reads the whole slide, once."
+        )
+        self.check.clicked.connect(self._check_quality)
+        self.legend = QLabel(self)
+        self.legend.setTextFormat(Qt.TextFormat.RichText)
+        self.legend.setWordWrap(True)
+        self.legend.setToolTip("Faults of the slide, and which share of the tissue they cover")
+        self.legend.hide()
         self.words = QPlainTextEdit(self)
         self.words.setReadOnly(True)
         self.words.setPlaceholderText("What was recognised appears here.")
-        self.run_bar = RunBar(self, {"mpp": "Scale", "image": "Image"})
-        buttons, slide, scale = QHBoxLayout(), QHBoxLayout(), QHBoxLayout()
+        self.run_bar = RunBar(
+            self, {"mpp": "Scale", "image": "Image", "series": "In its file", "icc": "Colours"}
+        )
+        buttons, slide, series, scale, visible = (QHBoxLayout() for _ in range(5))
+        series.addWidget(self.series, 1)
+        series.addWidget(self.look)
         buttons.addWidget(self.browse_folder)
         buttons.addWidget(self.browse_file)
         slide.addWidget(self.image, 1)
         slide.addWidget(self.browse_image)
         scale.addWidget(self.mpp, 1)
         scale.addWidget(self.again)
+        visible.addWidget(self.shown, 1)
+        visible.addWidget(self.check)
         form = QFormLayout()
         form.addRow("Image", slide)
+        form.addRow("In its file", series)
+        form.addRow("Colours", self.icc)
         form.addRow("Scale", scale)
-        form.addRow("Visible", self.shown)
+        form.addRow("Visible", visible)
         layout = QVBoxLayout(self)
         layout.addWidget(self.drop)
         layout.addLayout(buttons)
         layout.addLayout(form)
+        layout.addWidget(self.legend)
         layout.addWidget(self.words, 1)
         layout.addWidget(self.run_bar)
         follow_layers(self, napari_viewer, self._list_sections)
 
-    def open(self, path: Path, mpp: float | None = None, image: Path | None = None) -> None:
+    def open(
+        self, path: Path, options: SlideOptions | None = None, image: Path | None = None
+    ) -> None:
         """Open a section, a slide or a result; one after the other, if several are asked for.
 
         Parameters
         ----------
         path : Path
-        mpp : float, optional
-            Micrometres per pixel; by default what the dock says, once, else what the files say.
+        options : SlideOptions, optional
+            How its slide is opened; where it does not say, the scale that the dock says, once.
         image : Path, optional
             The slide of a section, where it does not lie beside the counts; by default what the
             dock says, once.
         """
-        mpp, image = mpp or self.mpp.value() or None, image or self._named_image()
+        options = options or SlideOptions()
+        if options.mpp is None:
+            options = replace(options, mpp=self.mpp.value() or None)
+        image = image or self._named_image()
         if self.run_bar.busy:
-            self._waiting.append((path, mpp, image))
+            self._waiting.append((path, options, image))
         else:
-            self._start(path, mpp, image, replaced=None)
+            self._start(path, options, image, replaced=None)
 
     def _open_again(self) -> None:
         """Open the section that was opened last once more, with what was set."""
         if self._path is not None and self._opened is not None and not self.run_bar.busy:
+            options = SlideOptions(
+                mpp=self.mpp.value() or None,
+                series=self.series.currentData(),
+                icc=self.icc.isChecked(),
+            )
             image = self._named_image() or self._image
-            self._start(self._path, self.mpp.value() or None, image, replaced=self._opened)
+            self._start(self._path, options, image, replaced=self._opened)
 
     def _named_image(self) -> Path | None:
         named = self.image.text().strip()
         return Path(named) if named else None
 
     def _start(
-        self, path: Path, mpp: float | None, image: Path | None, replaced: Section | None
+        self, path: Path, options: SlideOptions, image: Path | None, replaced: Section | None
     ) -> None:
         self._path, self._image = path, image
         tiles = viewer_tiles(self._viewer)
         self.run_bar.start(
             f"Opening {path.name}",
-            lambda job: open_layers(path, mpp, job, image, tiles),
+            lambda job: open_layers(path, options, job, image, tiles),
             on_done=lambda opened: self._show(*opened, replaced),
             on_end=self._open_next,
         )
@@ -179,6 +247,7 @@ class SectionWidget(QWidget):
         self.image.clear()
         self._opened = what if isinstance(what, Section) else None
         self.again.setEnabled(self._opened is not None)
+        self._list_series(None if self._opened is None else self._opened.slide)
         self.words.setPlainText("\n".join(_describe(what, layers)))
         for layer in add_layers(self._viewer, layers):
             info = layer_info(layer)
@@ -189,6 +258,37 @@ class SectionWidget(QWidget):
         if what is not None:
             self._show_only()
 
+    def _list_series(self, slide: Slide | None) -> None:
+        """Offer what the file of a slide holds."""
+        self.series.clear()
+        self.series.addItem(_SLIDE, None)
+        if slide is None:
+            return
+        self.icc.setChecked(slide.icc)
+        names = [other.name for other in slide.others]
+        chosen = [] if slide.series is None else [slide.series]
+        for name in (*chosen, *names):
+            self.series.addItem(name, name)
+        self.series.setCurrentIndex(len(chosen))
+
+    def _may_look(self) -> None:
+        name, slide = self.series.currentData(), self._opened and self._opened.slide
+        self.look.setEnabled(name is not None and slide is not None and name != slide.series)
+
+    def _look_beside(self) -> None:
+        """Show an image of the slide's file beside it, if it is not shown."""
+        section, name = self._opened, self.series.currentData()
+        if section is None or name is None or self.run_bar.busy:
+            return
+        shown = shown_beside(self._viewer, section)
+        if name not in shown:
+            self.run_bar.start(
+                f"Opening {name}",
+                lambda job: beside_layer(section, name, len(shown), job),
+                on_done=lambda layer: add_layers(self._viewer, [layer]),
+                on_end=self._open_next,
+            )
+
     def _remove(self, section: Section) -> list[tuple[Any, str]]:
         """Remove the layers of a section; return what was drawn, in pixels of the slide."""
         drawn = []
@@ -198,6 +298,35 @@ class SectionWidget(QWidget):
                     drawn = list(zip(layer.data, layer.shape_type, strict=True))
                 self._viewer.layers.remove(layer)
         return drawn
+
+    def _check_quality(self) -> None:
+        """Find the faults of the visible section's slide, and show them."""
+        section = self._visible_slide()
+        if section is None or section.slide is None or self.run_bar.busy:
+            return
+        slide = section.slide
+        self.run_bar.start(
+            f"Checking {section.name}",
+            lambda job: find_quality(slide, "density", Cache.default(), job),
+            on_done=lambda quality: self._show_quality(section, quality),
+            on_end=self._open_next,
+        )
+
+    def _show_quality(self, section: Section, quality: Quality) -> None:
+        remove_quality(self._viewer, section)
+        add_layers(self._viewer, [quality_layer(section, quality)])
+        self.legend.setText(f"{section.name}: {quality_legend(quality)}")
+        self.legend.show()
+        self.words.setPlainText("\n".join(describe_section(section, quality)))
+
+    def _visible_slide(self) -> Section | None:
+        """Return the section that is visible, if it has a slide among the layers."""
+        name = self.shown.currentText()
+        of_name = (i.section for _, i in layers_of(self._viewer, "slide") if i.name == name)
+        found = next((section for section in of_name if section is not None), None)
+        # Of two that share a slide, that which also has spots.
+        opened = open_sections(self._viewer)
+        return next((one for one in opened if same_slide(one, found)), found)
 
     def _browse_folder(self) -> None:
         path = QFileDialog.getExistingDirectory(self, "Open a section or a result")
@@ -219,13 +348,16 @@ class SectionWidget(QWidget):
             self.image.setText(path)
 
     def _list_sections(self) -> None:
-        layers = our_layers(self._viewer)
+        layers = list(our_layers(self._viewer))
         names = dict.fromkeys(info.name for _, info in layers if info.role.name != "region")
         before = self.shown.currentText()
         self.shown.clear()
         self.shown.addItems(list(names))
         if before in names:
             self.shown.setCurrentText(before)
+        self.check.setEnabled(any(info.role.name == "slide" for _, info in layers))
+        if not any(info.role.name == "quality" for _, info in layers):
+            self.legend.hide()
 
     def _show_only(self) -> None:
         """Hide the slides, spots and regions of all sections but one."""

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 STRIP = 512
 """Rows of a strip of a decoded image."""
+DEPTHS = (8, 10, 12, 14, 16)
+"""Bits of cameras and scanners, whose samples may lie in 16."""
 
 
 class Pixels(Protocol):
@@ -55,6 +57,7 @@ class ImageSource:
     Attributes
     ----------
     path : Path
+        The file, or the folder.
     shape : tuple of int
         Height and width in pixels.
     strips : callable
@@ -79,6 +82,8 @@ class ImageSource:
         The ICC profile of the colours, as the file holds it; levels and strips do not apply it.
     others : tuple of OtherImage
         What else the file holds.
+    beside : tuple of Path
+        Other files and folders that hold its pixels, beside `path`.
     close : callable
         Lets go of the file; levels can then not be read any more.
     """
@@ -95,6 +100,7 @@ class ImageSource:
     conversions: tuple[str, ...] = ()
     profile: bytes | None = None
     others: tuple[OtherImage, ...] = ()
+    beside: tuple[Path, ...] = ()
     close: Callable[[], None] = lambda: None
 
 
@@ -107,14 +113,18 @@ class ImageFormat:
     name : str
         As sentences call it.
     suffixes : tuple of str
-        What names of its files end with, in small letters.
+        What names of its files or folders end with, in small letters.
     recognise : callable
-        Tells from a file's path and its first 64 bytes whether it is one.
+        Tells from a path and the file's first 132 bytes whether it is one; of a folder there are
+        none. napari waits for it: it looks at names, or the beginning of small files.
     open : callable
         Opens one, reading no pixels; raises `InputError` if it is damaged.
     order : int
         Formats are asked in ascending order, of one order ours first: what is a kind of TIFF to
         others gives less, to be asked before.
+    is_slide : callable
+        Tells of a folder that was recognised, as fast, whether it is one that napari should leave
+        to us: not one whose images are no slides.
     """
 
     name: str
@@ -122,3 +132,4 @@ class ImageFormat:
     recognise: Callable[[Path, bytes], bool]
     open: Callable[[Path], ImageSource]
     order: int = 50
+    is_slide: Callable[[Path], bool] = lambda _: True

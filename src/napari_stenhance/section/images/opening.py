@@ -11,7 +11,7 @@ from napari_stenhance.section.images.image import ImageFormat, ImageSource
 from napari_stenhance.section.images.profile import in_srgb
 from napari_stenhance.storage.reading import reading
 
-_START = 64
+_START = 132
 
 
 def image_formats() -> tuple[ImageFormat, ...]:
@@ -25,8 +25,15 @@ def image_suffixes() -> tuple[str, ...]:
     return tuple(suffix for one in image_formats() for suffix in one.suffixes)
 
 
+def folder_format(path: Path) -> ImageFormat | None:
+    """Find the format of images that a folder is; None if it is none, or no folder."""
+    if not path.is_dir():
+        return None
+    return next((one for one in image_formats() if one.recognise(path, b"")), None)
+
+
 def open_image(path: Path, series: str | None = None, *, icc: bool = True) -> ImageSource:
-    """Open an image of a file; its pixels are read when they are asked for.
+    """Open an image of a file or a folder; its pixels are read when they are asked for.
 
     Parameters
     ----------
@@ -41,11 +48,14 @@ def open_image(path: Path, series: str | None = None, *, icc: bool = True) -> Im
     InputError
         If it is missing, no image that can be read, or holds none of that name.
     """
-    if not path.is_file():
+    if path.is_dir():
+        start = b""
+    elif path.is_file():
+        with reading(path), path.open("rb") as file:
+            start = file.read(_START)
+    else:
         msg = f"{path}: there is no such image file."
         raise InputError(msg)
-    with reading(path), path.open("rb") as file:
-        start = file.read(_START)
     image = _known(path, start).open(path)
     if series is not None:
         image = _another(image, series)
@@ -67,21 +77,22 @@ def _known(path: Path, start: bytes) -> ImageFormat:
 def _another(image: ImageSource, series: str) -> ImageSource:
     for other in image.others:
         if other.name == series:
-            return replace(other.open(), others=())
+            rest = tuple(one for one in image.others if one is not other)
+            return replace(other.open(), others=rest)
     names = ", ".join(other.name for other in image.others)
     listed = f"beside its slide it holds {names}" if names else "its slide is the only one"
     msg = f"{image.path}: this file holds no image {series!r}; {listed}."
     raise InputError(msg, option="series")
 
 
-def image_size(path: Path) -> tuple[int, int]:
+def image_size(path: Path, series: str | None = None) -> tuple[int, int]:
     """Read the (height, width) in pixels of the image that `open_image` opens.
 
     Raises
     ------
     InputError
-        If it is missing, or no image that can be read.
+        If it is missing, no image that can be read, or holds none of that name.
     """
-    image = open_image(path)
+    image = open_image(path, series)
     image.close()
     return image.shape

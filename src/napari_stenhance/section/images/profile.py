@@ -6,14 +6,18 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from napari_stenhance.section.images.slicing import split_key
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy as np
     from numpy.typing import NDArray
 
     from napari_stenhance.section.images.image import ImageSource, Pixels
 
 CONVERTED = "colours to sRGB by the file's profile"
-_RGB_SPACE = slice(16, 20)
+_SPACE = slice(16, 20)
 _SAME = 1
 
 
@@ -42,7 +46,7 @@ def in_srgb(image: ImageSource) -> ImageSource:
 
 @dataclass(frozen=True)
 class _Profile:
-    """An ICC profile of RGB, applied with perceptual intent.
+    """An ICC profile of RGB, or of CMYK, applied with perceptual intent.
 
     Raises
     ------
@@ -51,11 +55,13 @@ class _Profile:
     """
 
     data: bytes
+    space: str = "rgb"
 
     def __post_init__(self) -> None:
-        space = self.data[_RGB_SPACE]
-        if space != b"RGB ":
-            msg = f"it is of {space.decode('ascii', 'replace').strip() or 'nothing'}, not of RGB"
+        space, needed = self.data[_SPACE], self.space.upper()
+        if space.strip() != needed.encode():
+            what = space.decode("ascii", "replace").strip() or "nothing"
+            msg = f"it is of {what}, not of {needed}"
             raise ValueError(msg)
 
     @cached_property
@@ -65,27 +71,63 @@ class _Profile:
 
         steps = np.linspace(0, 255, 9).astype(np.uint8)
         cube = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(27, 27, 3)
+        if self.space != "rgb":
+            return self.apply(np.concatenate([cube, cube[..., :1]], axis=-1)).size > 0
         return int(np.abs(self.apply(cube).astype(int) - cube).max()) > _SAME
 
     def apply(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Convert pixels, (y, x, 3) uint8; any thread may."""
+        """Convert pixels, (y, x, 3) uint8, or (y, x, 4) of CMYK; any thread may."""
         import imagecodecs
         import numpy as np
 
         if not pixels.size:
-            return pixels
+            return pixels[..., :3]
         try:
             converted: NDArray[np.uint8] = imagecodecs.cms_transform(
                 np.ascontiguousarray(pixels),
                 self.data,
                 imagecodecs.cms_profile("srgb"),
-                colorspace="rgb",
+                colorspace=self.space,
                 outcolorspace="rgb",
             )
         except imagecodecs.CmsError as error:
             msg = "it is damaged"
             raise ValueError(msg) from error
         return converted
+
+
+def cmyk_to_srgb(
+    profile: bytes | None,
+) -> tuple[Callable[[NDArray[np.uint8]], NDArray[np.uint8]], str, tuple[str, ...]]:
+    """Choose how CMYK, (y, x, 4) uint8, becomes sRGB: by its profile, or as libvips takes it.
+
+    Returns
+    -------
+    convert : callable
+    said : str
+        What it does, in words.
+    doubts : tuple of str
+        Why the profile is not applied, if it is not.
+    """
+    if profile is None:
+        return _usual_cmyk, "CMYK to sRGB", ()
+    try:
+        managed = _Profile(profile, "cmyk")
+        managed.changes  # noqa: B018  it is tried
+    except ValueError as error:
+        doubt = f"The image's colour profile is not applied: {error}."
+        return _usual_cmyk, "CMYK to sRGB", (doubt,)
+    return managed.apply, "CMYK to sRGB by the file's profile", ()
+
+
+def _usual_cmyk(values: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    import numpy as np
+    import pyvips
+
+    height, width, bands = values.shape
+    data = np.ascontiguousarray(values).tobytes()
+    image = pyvips.Image.new_from_memory(data, width, height, bands, "uchar")
+    return image.copy(interpretation="cmyk").colourspace("srgb").numpy()
 
 
 class _Managed:
@@ -98,8 +140,6 @@ class _Managed:
 
     def __getitem__(self, key: Any) -> NDArray[np.uint8]:
         # Colours are those of whole pixels: bands and single places are taken afterwards.
-        places = list(key[:2])
-        spans = [k if isinstance(k, slice) else slice(k, k + 1 or None) for k in places]
-        pixels = self._profile.apply(self._level[spans[0], spans[1]])
-        inner = [slice(None) if isinstance(k, slice) else 0 for k in places]
-        return pixels[(*inner, *key[2:])]
+        rows, columns, inner = split_key(key, self.shape)
+        pixels = self._level[rows.start : rows.stop, columns.start : columns.stop]
+        return self._profile.apply(pixels)[inner]

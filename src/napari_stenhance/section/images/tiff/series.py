@@ -1,33 +1,39 @@
-"""The one image of a TIFF that is the slide, through tifffile."""
+"""The images of a TIFF, the slide among them, through tifffile."""
 
 from __future__ import annotations
 
 import logging
-import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_stenhance.section.images.image import STRIP, ImageSource
-from napari_stenhance.section.images.tiff.scale import stated_mpp
-from napari_stenhance.section.images.tiff.tiles import TiffLevel, TiffReader
+from napari_stenhance.errors import InputError
+from napari_stenhance.section.images.image import STRIP, ImageSource, OtherImage, Pixels
+from napari_stenhance.section.images.tiff.images import TiffImage, whole_step
+from napari_stenhance.section.images.tiff.layouts import images_of
+from napari_stenhance.section.images.tiff.scale import stated_scale
+from napari_stenhance.section.images.tiff.tiles import TiffReader, levels_of
+from napari_stenhance.section.images.tiff.vendors import overlap_px
 from napari_stenhance.storage.reading import reading
 
 # What it logs would stand above our sentence where nobody listens.
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
-# At the end of a name: a slide may be called "label-free".
-_BESIDE = re.compile(r"(^|[\W_])(label|macro|overview|thumbnail)([ _]image)?\W*$", re.IGNORECASE)
-_NAME_LONGEST = 100
+_NAME_LONGEST = 60
 
 
-def open_tiff(path: Path) -> ImageSource:
-    """Open the one image of a TIFF that is the slide; its size, levels and scale are all of it.
+def open_tiff(path: Path, at: int | None = None) -> ImageSource:
+    """Open an image of a TIFF; its size, levels and scale are all of it.
 
-    It is the largest in colours that is no label, macro, overview or thumbnail by its metadata.
+    Parameters
+    ----------
+    path : Path
+    at : int, optional
+        Which image, counted as the file holds them. By default the slide: the largest in colours
+        that is no label, macro, overview or thumbnail by its metadata.
 
     Raises
     ------
@@ -37,88 +43,71 @@ def open_tiff(path: Path) -> ImageSource:
     with reading(path, "this TIFF"):
         file = TiffReader(path)
     try:
-        return _opened(path, file)
+        return _opened(path, file, at)
     except Exception:
         file.close()
         raise
 
 
-def _opened(path: Path, file: TiffReader) -> ImageSource:
+def _opened(path: Path, file: TiffReader, at: int | None) -> ImageSource:
     with reading(path, "this TIFF"):
-        series = _slide_of(file.tif)
-        mpp, doubts = stated_mpp(file.tif, series)
+        images = images_of(file.tif)
+        slide = max(range(len(images)), key=lambda n: _rank(images[n]))
+        image = images[slide if at is None else at]
+        others = tuple(
+            OtherImage(name, images[n].shape, partial(open_tiff, path, n))
+            for n, name in enumerate(_names(images))
+            if n != slide
+        )
+        scale = stated_scale(file.tif, image)
+        overlap = overlap_px(file.tif, image)
+    if overlap:
+        msg = (
+            f"{path}: tiles of this image overlap by up to {overlap} px and would have to be "
+            "stitched, which is not done here; export it as OME-TIFF or SVS."
+        )
+        raise InputError(msg)
     with reading(path, "the image", "copy it again, or export it as 8-bit RGB"):
-        levels = tuple(TiffLevel(file, level) for level in series.levels)
-        if len(levels) == 1:
-            levels[0].check_whole()
-    if alike := sum(n for axis, n in zip(series.axes, series.shape, strict=True) if axis in "IQ"):
-        doubts = (*doubts, f"The image has {alike} pages of one size; the first is the slide.")
+        levels, colours = levels_of(file, image.levels)
     height, width = levels[0].shape[:2]
     return ImageSource(
         path,
         (height, width),
         lambda: _strips(levels[0]),
-        part=f"{series.keyframe.index}".strip("()").replace(", ", "."),
+        part=f"{image.levels[0].keyframe.index}".strip("()").replace(", ", "."),
         levels=levels if len(levels) > 1 else (),
-        downsamples=tuple(_downsample(height / level.shape[0]) for level in levels),
-        mpp=mpp,
-        doubts=doubts,
-        profile=series.keyframe.iccprofile,
+        downsamples=tuple(_downsample((height, width), level.shape) for level in levels),
+        mpp=scale.mpp,
+        mpp_source=scale.source,
+        doubts=(*scale.doubts, *colours.doubts),
+        conversions=colours.conversions,
+        profile=colours.profile,
+        others=others if at is None else (),
         close=file.close,
     )
 
 
-def _slide_of(tif: Any) -> Any:
-    """Choose the series that is the slide."""
-    series = [s for s in tif.series if "Y" in s.axes and "X" in s.axes and s.size > 0]
-    if not series:
-        msg = "it holds no image"
-        raise ValueError(msg)
-    macro = _scn_macros(tif) if tif.is_scn else ()
-    return max(series, key=lambda s: _rank(s, macro))
+def _rank(image: TiffImage) -> tuple[bool, bool, int]:
+    height, width = image.shape
+    return not image.beside, image.in_colours, height * width
 
 
-def _rank(series: Any, macros: tuple[str, ...]) -> tuple[bool, bool, bool, int]:
-    lengths = dict(zip(series.axes, series.shape, strict=True))
-    return (
-        not _is_beside(series) and series.name not in macros,
-        series.name == "Baseline",
-        lengths.get("S", lengths.get("C", 1)) in (3, 4) or series.keyframe.photometric == 3,
-        lengths["Y"] * lengths["X"],
-    )
+def _names(images: Sequence[TiffImage]) -> list[str]:
+    """Name images as the file does, else by their number; no two alike."""
+    names: list[str] = []
+    for number, image in enumerate(images, start=1):
+        name = " ".join(image.name.split())[:_NAME_LONGEST] or f"image {number}"
+        more = (f"{name} {n}" for n in range(2, len(images) + 2))
+        names.append(name if name not in names else next(n for n in more if n not in names))
+    return names
 
 
-def _is_beside(series: Any) -> bool:
-    """Tell a label, macro, overview or thumbnail by what the file says about it."""
-    page = series.keyframe
-    if series.kind == "generic" and page.subfiletype & 1:
-        return True
-    named = page.tags.get("PageName")
-    names = [series.name, named.value if named else "", *_lines(page.description)]
-    return any(_BESIDE.search(str(name)) for name in names)
+def _downsample(full: tuple[int, int], level: tuple[int, ...]) -> float:
+    """Return the pixels of the full resolution for each of a level, of which sizes are rounded."""
+    step = whole_step(full, (level[0], level[1]))
+    return float(step) if step else max(full) / max(level[:2])
 
 
-def _lines(description: str) -> list[str]:
-    """Take what may be a name out of a description: its short lines, without sizes."""
-    lines = [re.sub(r"\s*\d+\s*x\s*\d+.*$", "", line) for line in description.splitlines()[:3]]
-    return [line for line in lines if line and len(line) <= _NAME_LONGEST]
-
-
-def _scn_macros(tif: Any) -> tuple[str, ...]:
-    """Name the images of a Leica SCN that show the whole glass."""
-    xml = tif.scn_metadata or ""
-    whole = re.search(r'<collection[^>]*sizeX="(\d+)" sizeY="(\d+)"', xml)
-    images = re.findall(
-        r'<image name="([^"]*)".*?<view sizeX="(\d+)" sizeY="(\d+)"', xml, re.DOTALL
-    )
-    return tuple(name for name, *size in images if whole and tuple(size) == whole.groups())
-
-
-def _downsample(ratio: float) -> float:
-    whole = round(ratio)
-    return float(whole) if abs(ratio / whole - 1) < 0.01 else ratio
-
-
-def _strips(level: TiffLevel) -> Iterator[NDArray[np.uint8]]:
+def _strips(level: Pixels) -> Iterator[NDArray[np.uint8]]:
     for top in range(0, level.shape[0], STRIP):
         yield level[top : top + STRIP, :]

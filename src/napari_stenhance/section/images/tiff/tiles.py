@@ -6,6 +6,8 @@ import itertools
 import math
 import threading
 import weakref
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +15,18 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from napari_stenhance.section.images.image import STRIP
-from napari_stenhance.section.images.tiff.colours import colours_of
-from napari_stenhance.section.images.tiff.headers import (
-    check_pages,
-    size_of_jpeg,
-    size_of_jpeg_2000,
+from napari_stenhance.section.images.image import STRIP, Pixels
+from napari_stenhance.section.images.slicing import split_key
+from napari_stenhance.section.images.tiff.channels import (
+    check_channels,
+    doubts_of_pages,
+    pages_of,
+    significant_bits,
 )
+from napari_stenhance.section.images.tiff.codecs import DECODED_TO_RGB, decoder_of
+from napari_stenhance.section.images.tiff.colours import ColourConversion, choose_colours
+from napari_stenhance.section.images.tiff.headers import check_pages
+from napari_stenhance.section.images.turning import said_of_turn, turn
 from napari_stenhance.storage.reading import reading
 
 _LARGEST = 2**29
@@ -29,8 +36,11 @@ _KEPT = 2**24
 _SWELLS = {1: 1, 5: 4096, 6: 1100, 7: 1100, 8: 1100, 32773: 64, 32946: 1100}
 """The most bytes that a byte can become, by codec: of deflate, for one, 1032."""
 _SWELLS_MOST = 50_000
-_JPEG = (6, 7, 34892, 33007)
-_JPEG_2000 = (33003, 33004, 33005, 34712)
+_YCBCR, _ORIENTATION = 6, 274
+_SHAPE_OFF = 0.05
+"""By how much the sides of a level may be longer or shorter, to each other, than the image's."""
+_PEEKED, _PARTS = 2**24, 16
+"""Samples that are looked at where headers do not say what they mean, in so many parts at least."""
 
 
 class TiffReader:
@@ -67,10 +77,22 @@ class TiffReader:
         return data
 
 
-class TiffLevel:
-    """A level of an image of a TIFF, (y, x, 3) uint8; tiles that the file leaves out are white.
+class TiffSamples:
+    """What a level of an image of a TIFF holds: tiles or strips of samples.
 
     Making one reads no pixels.
+
+    Attributes
+    ----------
+    path : Path
+    page : tifffile.TiffPage
+        What says how they are stored.
+    shape : tuple of int
+        Height and width.
+    chunks : tuple of int
+        Rows and columns that are best read at once.
+    samples : int
+        Values of a pixel.
 
     Raises
     ------
@@ -79,11 +101,12 @@ class TiffLevel:
     """
 
     def __init__(self, file: TiffReader, level: Any) -> None:
+        self.path, self.page = file.path, level.keyframe
         self._file, self._page = file, level.keyframe
         page = self._page
-        self._pages = _pages_of(file, level)
+        self._pages = pages_of(file, level)
         several = len(self._pages) > 1
-        self._to_rgb = colours_of(page, page.samplesperpixel * len(self._pages))
+        self.samples = int(page.samplesperpixel) * len(self._pages)
         self._planes = (
             len(self._pages) if several else page.samplesperpixel if page.planarconfig == 2 else 1
         )
@@ -102,16 +125,15 @@ class TiffLevel:
             not page.is_tiled
             and (page.compression, page.predictor, page.fillorder) == (1, 1, 1)
             and page.bitspersample in (8, 16)
+            and page.photometric != _YCBCR
         )
         self._grid = (-(-down // self._tile[0]), -(-across // self._tile[1]))
-        self.shape: tuple[int, ...] = (height, width, 3)
+        self.shape = (height, width)
         rows = min(self._tile[0], STRIP) if self._plain else min(self._tile[0], height)
-        self.chunks: tuple[int, ...] = (rows, min(self._tile[1], width), 3)
-        self.dtype: np.dtype[np.uint8] = np.dtype(np.uint8)
-        self.ndim = 3
+        self.chunks = (rows, min(self._tile[1], width))
         self._last: tuple[tuple[int, int], NDArray[Any]] | None = None
         self._check()
-        page.decode  # noqa: B018  made here, not by several threads at the same time
+        self._decode = decoder_of(page, self._tile)
 
     @property
     def _bytes(self) -> int:
@@ -169,26 +191,23 @@ class TiffLevel:
         return rows * -(-wide * self._samples * int(self._page.bitspersample) // 8)
 
     def _swells(self) -> int:
-        return _SWELLS.get(int(self._page.compression), _SWELLS_MOST)
+        # Chroma of which each is shared by up to 16 pixels.
+        shared = 3 if self._page.photometric == _YCBCR else 1
+        return shared * _SWELLS.get(int(self._page.compression), _SWELLS_MOST)
 
-    def __getitem__(self, key: Any) -> NDArray[np.uint8]:
-        keys = (*key, *(slice(None),) * (3 - len(key)))
-        rows, columns = (
-            range(n)[k] if isinstance(k, slice) else range(n)[k : k + 1 or None]
-            for k, n in zip(keys[:2], self.shape, strict=False)
-        )
-        with reading(self._file.path, "a tile of the image"):
-            pixels = self._read(rows, columns)
-        # What is left of the key: steps, and axes of which one place is taken.
-        inner = (slice(None, None, r.step) if isinstance(k, slice) else 0
-                 for k, r in zip(keys, (rows, columns), strict=False))  # fmt: skip
-        return pixels[(*inner, keys[2])]
+    def read(
+        self, rows: range, columns: range
+    ) -> Iterator[tuple[tuple[slice, slice], NDArray[Any]]]:
+        """Read what is stored between the first and the last of rows and columns.
 
-    def _read(self, rows: range, columns: range) -> NDArray[np.uint8]:
-        """Read all pixels between the first and the last of rows and columns."""
+        Yields
+        ------
+        place : tuple of slice
+            Of these rows and columns.
+        values : ndarray, shape (y, x, samples)
+        """
         top, left = rows.start, columns.start
         bottom, right = max(rows.stop, top), max(columns.stop, left)
-        out = np.full((bottom - top, right - left, 3), 255, np.uint8)
         high, wide = self._tile
         for i, j in itertools.product(
             range(top // high, -(-bottom // high)), range(left // wide, -(-right // wide))
@@ -203,9 +222,38 @@ class TiffLevel:
                 continue
             x0, x1 = max(left, j * wide), min(right, (j + 1) * wide)
             values = np.concatenate(present, axis=-1) if len(present) > 1 else present[0]
-            values = values[:, x0 - j * wide : x1 - j * wide]
-            out[first - top : last - top, x0 - left : x1 - left] = self._to_rgb(values)
-        return out
+            place = slice(first - top, last - top), slice(x0 - left, x1 - left)
+            yield place, values[:, x0 - j * wide : x1 - j * wide]
+
+    @property
+    def kind(self) -> tuple[Any, ...]:
+        """What the meaning of its samples follows from."""
+        page = self.page
+        raw = page.photometric == _YCBCR and page.compression not in DECODED_TO_RGB
+        stored = (page.bitspersample, page.sampleformat, page.photometric, raw)
+        return self.samples, *stored, tuple(page.extrasamples)
+
+    def peek(self) -> Iterator[NDArray[Any]]:
+        """Read parts that lie evenly over the image, (rows, width, samples); all, if it is small.
+
+        Which they are follows from its size alone.
+        """
+        high, wide = self.chunks
+        if self._plain:
+            # Of such strips any rows are read.
+            high = min(high, max(1, _PEEKED // (_PARTS * wide * self.samples)))
+        chunks = high, wide
+        parts = [-(-n // chunk) for n, chunk in zip(self.shape, chunks, strict=True)]
+        count = math.prod(parts)
+        most = max(1, _PEEKED // (math.prod(chunks) * self.samples))
+        for n in sorted({k * count // min(count, most) for k in range(min(count, most))}):
+            i, j = divmod(n, parts[1])
+            rows, columns = (
+                range(k * chunk, min((k + 1) * chunk, size))
+                for k, chunk, size in zip((i, j), chunks, self.shape, strict=True)
+            )
+            for _, values in self.read(rows, columns):
+                yield values
 
     def _rows(self, plane: int, i: int, j: int, rows: slice) -> NDArray[Any] | None:
         """Read rows of a tile, (rows, width, samples); None if the file leaves it out."""
@@ -226,7 +274,7 @@ class TiffLevel:
         if self._stored(i) > self._swells() * count:
             msg = "it claims more pixels than it can hold"
             raise ValueError(msg)
-        tile = self._decoded(page, index, self._file.bytes_at(offset, count))
+        tile = self._decode(self._file.bytes_at(offset, count), index, page)
         if tile.nbytes > _KEPT:
             self._last = ((plane, index), tile)
         return tile[rows]
@@ -240,34 +288,82 @@ class TiffLevel:
         data = self._file.bytes_at(offset + rows.start * row, (rows.stop - rows.start) * row)
         return np.frombuffer(data, dtype).reshape(-1, self._tile[1], self._samples)
 
-    def _decoded(self, page: Any, index: int, data: bytes) -> NDArray[Any]:
-        codec = int(self._page.compression)
-        more = {}
-        if codec in _JPEG:
-            more = {"jpegtables": page.jpegtables, "jpegheader": self._page.jpegheader}
-        # A header of the whole level, in NDPI, is cut to the tile by the decoder.
-        claimed = size_of_jpeg(data) if codec in _JPEG and not more["jpegheader"] else None
-        if codec in _JPEG_2000:
-            claimed = size_of_jpeg_2000(data)
-        if claimed is not None and math.prod(claimed) > 2 * math.prod(self._tile):
-            msg = f"it holds {claimed} px instead of {self._tile}"
+
+class TiffLevel:
+    """A level of an image of a TIFF, (y, x, 3) uint8; tiles that the file leaves out are white."""
+
+    def __init__(self, samples: TiffSamples, colours: ColourConversion) -> None:
+        self._samples, self._colours = samples, colours
+        self.shape: tuple[int, ...] = (*samples.shape, 3)
+        self.chunks: tuple[int, ...] = (*samples.chunks, 3)
+        self.dtype: np.dtype[np.uint8] = np.dtype(np.uint8)
+        self.ndim = 3
+
+    def __getitem__(self, key: Any) -> NDArray[np.uint8]:
+        rows, columns, inner = split_key(key, self.shape)
+        with reading(self._samples.path, "a tile of the image"):
+            pixels = self._read(rows, columns)
+        return pixels[inner]
+
+    def _read(self, rows: range, columns: range) -> NDArray[np.uint8]:
+        """Read all pixels between the first and the last of rows and columns."""
+        shape = (max(r.stop - r.start, 0) for r in (rows, columns))
+        out = np.full((*shape, 3), 255, np.uint8)
+        for place, values in self._samples.read(rows, columns):
+            out[place] = self._colours.convert(values)
+        return out
+
+
+def levels_of(
+    file: TiffReader, series: Sequence[Any]
+) -> tuple[tuple[Pixels, ...], ColourConversion]:
+    """Open the levels of an image, whose samples all mean the same.
+
+    Parameters
+    ----------
+    file : TiffReader
+    series : sequence of tifffile.TiffPageSeries
+        From full resolution down.
+
+    Raises
+    ------
+    ValueError
+        If they are no image in colours or grey, or claim what the file cannot hold.
+    """
+    check_channels(file.tif, series[0])
+    samples = [TiffSamples(file, level) for level in series]
+    if len(samples) == 1:
+        samples[0].check_whole()
+    # Philips pads its levels.
+    _check_shapes([one.shape for one in samples], 1.0 if file.tif.is_philips else _SHAPE_OFF)
+    bits = significant_bits(file.tif)
+    # Of levels that are stored alike the coarsest tells the range of all.
+    coarsest = {one.kind: one for one in samples}
+    chosen = {
+        kind: choose_colours(one.page, one.samples, one.peek, bits)
+        for kind, one in coarsest.items()
+    }
+    colours = chosen[samples[0].kind]
+    orientation = _orientation(file.tif, samples[0].page)
+    turned, doubts = said_of_turn(orientation)
+    levels = tuple(turn(TiffLevel(one, chosen[one.kind]), orientation) for one in samples)
+    conversions = (*colours.conversions, *turned)
+    doubts = (*doubts_of_pages(series[0]), *colours.doubts, *doubts)
+    return levels, replace(colours, conversions=conversions, doubts=doubts)
+
+
+def _check_shapes(shapes: list[tuple[int, int]], most: float) -> None:
+    """Refuse levels that are larger than the image, or narrower or wider than it."""
+    height, width = shapes[0]
+    for high, wide in shapes[1:]:
+        off = abs(height * wide / (high * width) - 1) - 2 / min(high, wide)
+        if high > height or wide > width or off > most:
+            msg = f"a level of {wide} × {high} px is no smaller one of {width} × {height} px"
             raise ValueError(msg)
-        tile, _, _ = self._page.decode(data, index, **more)
-        # (depth, rows, width, samples)
-        return tile[0]
 
 
-def _pages_of(file: TiffReader, level: Any) -> list[Any]:
-    """List the pages that hold the colours of a level; one, if it holds them all."""
-    lengths = dict(zip(level.axes, level.shape, strict=True))
-    axes = "".join(axis for axis in level.axes if axis not in "IQ")
-    if axes not in ("YX", "YXS", "SYX", "CYX"):
-        msg = f"it has axes {level.axes} {level.shape}, not RGB"
-        raise ValueError(msg)
-    # Of several pages that are all alike, the first.
-    needed = int(lengths.get("C", 1))
-    pages = [page for page in level.pages[:needed] if page is not None]
-    if len(pages) < needed or any(page.parent is not file.tif for page in pages):
-        msg = "its pages are not all in this file"
-        raise ValueError(msg)
-    return pages
+def _orientation(tif: Any, page: Any) -> int:
+    """Read how an image is to be turned; those of scanners are not, whatever their tag says."""
+    if any(getattr(tif, f"is_{kind}") for kind in ("svs", "ndpi", "scn", "bif", "philips", "qpi")):
+        return 1
+    return int(page.tags.valueof(_ORIENTATION, 1))

@@ -1,0 +1,116 @@
+"""Where a slide is out of focus, against the rest of its tissue."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+from skimage import morphology
+
+from napari_stenhance.running.job import Job
+from napari_stenhance.running.prefetch import prefetch
+from napari_stenhance.section.grid import Grid
+from napari_stenhance.section.slide import Slide
+from napari_stenhance.storage.tiles import Tile, tiles_of
+
+COARSEST_UM = 1.25
+"""Pixels coarser than this do not show whether nuclei have sharp edges."""
+
+_MPP = 1.0
+_FINE_UM = 1.0
+_COARSE_UM = (1.5, 4.0)
+_HALO_UM = 16.0
+_POOLED_UM = 24.0
+_BLURRED = 0.3
+_SEEN = 0.02
+_ABOVE_NOISE = 2.0
+_FAR_UM = 80.0
+_RIM_UM = 24.0
+_WEIGHT = 0.1
+_SMALLEST_MM2 = 0.02
+_TILE = 128
+_THREADS = 2
+
+
+def blurred(
+    slide: Slide, grid: Grid, tissue: NDArray[np.bool_], job: Job
+) -> NDArray[np.bool_] | None:
+    """Tell which tissue is out of focus.
+
+    What defocus takes is the finest detail: of brightness at 1 µm per pixel, the variance of what
+    is finer than 1 µm, divided by that of what lies between 1.5 and 4 µm, both pooled over 24 µm.
+    Staining does not change the quotient, and neither does smooth tissue, which has less of both.
+    Blurred is less than 0.3 of the slide's median; in sharp tissue it is hardly ever below 0.4.
+    What the noise of the camera would hide is not judged.
+
+    Returns
+    -------
+    ndarray of bool, shape `grid.shape`, or None
+        None if the slide's pixels are too coarse to tell.
+    """
+    if slide.scale() > COARSEST_UM or not tissue.any():
+        return None
+    fine, coarse = _detail(slide, grid, tissue, job)
+    far = ndimage.distance_transform_edt(~tissue) * grid.pitch_um
+    glass = (far > _FAR_UM) & (fine >= 0)
+    noise = [float(np.median(each[glass])) if glass.any() else 0.0 for each in (fine, coarse)]
+    sigma = _POOLED_UM / grid.pitch_um
+    raw = [np.maximum(each - of, 0) for each, of in zip((fine, coarse), noise, strict=True)]
+    # Its outline against glass is detail of its own.
+    inner = ndimage.distance_transform_edt(tissue) * grid.pitch_um > _RIM_UM
+    weight = np.maximum(ndimage.gaussian_filter(inner.astype(np.float32), sigma), 1e-3)
+    fine, coarse = (
+        np.maximum(ndimage.gaussian_filter(each * inner, sigma) / weight - of_camera, 0)
+        for each, of_camera in zip((fine, coarse), noise, strict=True)
+    )
+    judged = tissue & (weight > _WEIGHT)
+    if not judged.any():
+        return np.zeros(grid.shape, bool)
+    seen = judged & (coarse > _SEEN * np.median(coarse[judged]))
+    if not seen.any():
+        return np.zeros(grid.shape, bool)
+    usual = float(np.median(fine[seen] / coarse[seen]))
+    judged = seen & (usual * coarse > _ABOVE_NOISE * noise[0])
+    soft = judged & (fine < _BLURRED * usual * coarse)
+    low = raw[0] < _BLURRED * usual * np.maximum(raw[1], 1e-3)
+    smallest = max(int(_SMALLEST_MM2 * 1e6 / grid.pitch_um**2), 1)
+    soft = morphology.opening(soft, morphology.disk(round(_POOLED_UM / grid.pitch_um)))
+    soft = morphology.remove_small_objects(soft, max_size=smallest)
+    # Sharp detail beside it, of which there is far more, has hidden its border.
+    found: NDArray[np.bool_] = ndimage.binary_dilation(
+        soft, iterations=round(_POOLED_UM / grid.pitch_um), mask=soft | (tissue & low)
+    )
+    return found
+
+
+def _detail(
+    slide: Slide, grid: Grid, tissue: NDArray[np.bool_], job: Job
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Measure the variance of fine and of coarser detail in superpixels; −1 where not read."""
+    side = max(round(grid.pitch_um / _MPP), 1)
+    mpp = grid.pitch_um / side
+    halo = round(_HALO_UM / mpp)
+
+    def measure(tile: Tile) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        x0, y0, x1, y1 = grid.box_um(tile.rows, tile.columns)
+        reach = halo * mpp
+        pixels = slide.read((x0 - reach, y0 - reach, x1 + reach, y1 + reach), mpp)
+        bright = pixels.mean(axis=2, dtype=np.float32)
+        finest = bright - ndimage.gaussian_filter(bright, _FINE_UM / mpp)
+        low, high = (ndimage.gaussian_filter(bright, um / mpp) for um in _COARSE_UM)
+        inner = slice(halo, -halo)
+        return _pooled(finest[inner, inner], side), _pooled((low - high)[inner, inner], side)
+
+    fine, coarse = (np.full(grid.shape, -1, np.float32) for _ in range(2))
+    tiles = [t for t in tiles_of(grid.shape, _TILE) if tissue[t.rows, t.columns].any()]
+    with job.stage(f"Judging the focus of {slide.name}", len(tiles)) as stage:
+        for tile, found in zip(tiles, prefetch(measure, tiles, _THREADS), strict=True):
+            fine[tile.rows, tile.columns], coarse[tile.rows, tile.columns] = found
+            stage.advance()
+    return fine, coarse
+
+
+def _pooled(values: NDArray[np.float32], side: int) -> NDArray[np.float32]:
+    rows, columns = (n // side for n in values.shape)
+    mean: NDArray[np.float32] = np.square(values).reshape(rows, side, columns, side).mean((1, 3))
+    return mean

@@ -1,0 +1,215 @@
+"""What lies on a slide that is no fault of the tissue: pen marks, blur, folds, air bubbles."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from napari_stenhance.features.faults import bubbles, folds, pen_marks
+from napari_stenhance.features.focus import COARSEST_UM, blurred
+from napari_stenhance.features.masks import TissueKind, find_tissue, mask_version
+from napari_stenhance.features.tissue import (
+    BLACK_BELOW,
+    glass_colour,
+    optical_density,
+    thumbnail,
+)
+from napari_stenhance.running.job import Job
+from napari_stenhance.section.footprint import Footprints
+from napari_stenhance.section.grid import Grid
+from napari_stenhance.section.slide import Slide
+from napari_stenhance.section.spots import SpotGeometry
+from napari_stenhance.storage.cache import Cache
+from napari_stenhance.storage.checked import open_node, read_whole
+from napari_stenhance.storage.tiles import create_array
+
+VERSION = "quality1"
+"""Of the way faults are found, in cache keys and in what identifies a run."""
+
+KINDS = ("pen", "blur", "fold", "bubble")
+"""Of faults, in words; the first has label 1."""
+
+_PEN, _BLUR, _FOLD, _BUBBLE = range(1, 5)
+_KIND = "quality"
+_PITCH_UM = 8.0
+_SPOT_SHARE = 0.5
+_DOUBT_SHARE = 0.01
+
+
+@dataclass(frozen=True, eq=False)
+class Quality:
+    """The faults of one slide.
+
+    Attributes
+    ----------
+    grid : Grid
+        Of 8 µm.
+    labels : ndarray of uint8, shape `grid.shape`
+        0 where there is no fault, else 1 + its place in `KINDS`; marks and bubbles on the glass
+        too.
+    tissue : ndarray of bool, shape `grid.shape`
+        The tissue, and where black ink hides it.
+    """
+
+    grid: Grid
+    labels: NDArray[np.uint8]
+    tissue: NDArray[np.bool_]
+
+    @property
+    def focus_judged(self) -> bool:
+        """Whether the slide's pixels are fine enough to tell what is out of focus."""
+        return self.grid.mpp <= COARSEST_UM
+
+    @property
+    def area_mm2(self) -> float:
+        """Of the tissue."""
+        return float(self.tissue.sum() * self.grid.pitch_um**2 / 1e6)
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Which share of the tissue each kind of fault covers; blur only where it was judged."""
+        number = np.bincount(self.labels[self.tissue], minlength=len(KINDS) + 1)
+        share = number / max(int(self.tissue.sum()), 1)
+        return {
+            kind: float(share[label])
+            for label, kind in enumerate(KINDS, 1)
+            if label != _BLUR or self.focus_judged
+        }
+
+    def describe(self) -> str:
+        """Say in one line how much of the tissue each kind of fault covers."""
+        found = ", ".join(f"{share:.1%} {kind}" for kind, share in self.shares.items())
+        coarse = "" if self.focus_judged else f"; {self.grid.mpp:.3g} µm pixels do not show blur"
+        return f"Quality: of {self.area_mm2:.2f} mm² of tissue {found}{coarse}"
+
+    def on_fault(self, xy_um: NDArray[np.float64], geometry: SpotGeometry) -> NDArray[np.bool_]:
+        """Tell which spots lie on a fault: with at least half of the tissue under them.
+
+        Parameters
+        ----------
+        xy_um : ndarray of float64, shape (spots, 2)
+        geometry : SpotGeometry
+        """
+        under = Footprints.under(self.grid, xy_um, geometry, self.tissue)
+        faulty = (self.labels[under.row, under.column] > 0).astype(np.float64)
+        number = under.counts()
+        on_fault = np.bincount(under.spot, faulty, minlength=len(xy_um))
+        most: NDArray[np.bool_] = (number > 0) & (on_fault >= _SPOT_SHARE * number)
+        return most
+
+    def doubt(self, left_out: int, spots: int) -> str:
+        """Say how much is faulty, if it is more than 1 % of the tissue or a spot lies there.
+
+        Parameters
+        ----------
+        left_out, spots : int
+            How many spots lie on a fault, of how many; of a slide without spots, 0.
+
+        Returns
+        -------
+        str
+            One sentence, or nothing.
+        """
+        whole = sum(self.shares.values())
+        if whole <= _DOUBT_SHARE and not left_out:
+            return ""
+        found = ", ".join(f"{share:.1%} {kind}" for kind, share in self.shares.items() if share)
+        said = f"Faults of the slide cover {whole:.1%} of its tissue ({found or 'hardly any'})"
+        if left_out:
+            are = "spot on them is" if left_out == 1 else "spots on them are"
+            said += f"; {left_out} of {spots} {are} not learned from"
+        return f"{said}; what is predicted there is not to be trusted."
+
+
+def find_quality(slide: Slide, kind: TissueKind, cache: Cache, job: Job) -> Quality:
+    """Find the faults of a slide, or take them from the cache.
+
+    Parameters
+    ----------
+    slide : Slide
+    kind : {"density", "histosweep"}
+        How tissue is told from glass.
+    cache : Cache
+    job : Job
+
+    Raises
+    ------
+    InputError
+        If no tissue is found, or there is no such kind of mask.
+    Cancelled
+        If the job was cancelled.
+    """
+    grid = Grid.over(slide, _PITCH_UM)
+    tissue = find_tissue(slide, grid, kind, cache, job)
+    key = _key(slide, grid, kind)
+    entry = cache.entry(_KIND, key)
+    with cache.lock(entry, job):
+        if not cache.has(_KIND, key):
+            labels, seen = _look(slide, grid, tissue, job)
+            with cache.building(_KIND, key) as folder:
+                group = zarr.open_group(folder, mode="w")
+                for name, values in (("labels", labels), ("tissue", seen.astype("u1"))):
+                    array = create_array(
+                        group,
+                        name,
+                        shape=grid.shape,
+                        chunks=(1024, 1024),
+                        dtype="u1",
+                        dimension_names=("y", "x"),
+                    )
+                    array[...] = values
+        return _read(cache, key, grid)
+
+
+def known_quality(slide: Slide, kind: TissueKind, cache: Cache) -> Quality | None:
+    """Return the faults of a slide if they were found before; nothing of it is read."""
+    if slide.mpp is None:
+        return None
+    grid = Grid.over(slide, _PITCH_UM)
+    key = _key(slide, grid, kind)
+    return _read(cache, key, grid) if cache.has(_KIND, key) else None
+
+
+def _key(slide: Slide, grid: Grid, kind: TissueKind) -> str:
+    """Name an entry by the file's state, not its content: to look it up costs nothing."""
+    parts = [slide.state.key, slide.series or "", *slide.conversions]
+    pixels = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
+    return f"{pixels}-{VERSION}-{mask_version(kind)}-{grid.key()}"
+
+
+def _read(cache: Cache, key: str, grid: Grid) -> Quality:
+    group = zarr.open_group(cache.entry(_KIND, key), mode="r")
+    labels, tissue = (
+        read_whole(open_node(group, name, zarr.Array)) for name in ("labels", "tissue")
+    )
+    return Quality(grid, labels.astype(np.uint8), tissue.astype(bool))
+
+
+def _look(
+    slide: Slide, grid: Grid, tissue: NDArray[np.bool_], job: Job
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """Return the faults, and the tissue with what black ink hides of it."""
+    pixels = thumbnail(slide, grid, f"Looking for faults of {slide.name}", job)
+    glass = glass_colour(pixels, pixels.max(axis=2) >= BLACK_BELOW)
+    density = np.stack([optical_density(pixels, glass, c) for c in range(3)], axis=-1)
+    job.check()
+    labels = np.zeros(grid.shape, np.uint8)
+    soft = blurred(slide, grid, tissue, job)
+    if soft is not None:
+        labels[soft] = _BLUR
+    job.check()
+    labels[folds(density, tissue, grid.pitch_um)] = _FOLD
+    job.check()
+    labels[bubbles(density, grid.pitch_um)] = _BUBBLE
+    ink = pen_marks(pixels, density, grid.pitch_um)
+    labels[ink] = _PEN
+    # Black ink is no tissue to a mask: what touches tissue hides some.
+    label, _ = ndimage.label(ink & ~tissue)
+    beside = np.unique(label[ndimage.binary_dilation(tissue, iterations=2)])
+    hidden = np.isin(label, beside[beside > 0])
+    return labels, tissue | hidden

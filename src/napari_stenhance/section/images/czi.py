@@ -1,0 +1,24 @@
+"""Zeiss CZI slides."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from napari_stenhance.section.images.image import ImageFormat, ImageSource
+
+_SUFFIX = ".czi"
+
+
+def _open(path: Path) -> ImageSource:
+    from napari_stenhance.section.images.decoded.vendor import open_with_fastslide
+
+    return open_with_fastslide(path, "a Zeiss CZI", "export it from ZEN as OME-TIFF")
+
+
+FORMAT = ImageFormat(
+    "Zeiss CZI",
+    (_SUFFIX,),
+    lambda path, _: path.is_file() and path.name.lower().endswith(_SUFFIX),
+    _open,
+    order=20,
+)

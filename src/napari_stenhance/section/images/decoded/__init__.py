@@ -1,0 +1,1 @@
+"""What formats share that decode: imported at work only, for it loads NumPy."""

@@ -1,0 +1,264 @@
+"""Slides that other libraries read, which an extra installs: OpenSlide, and fastslide."""
+
+from __future__ import annotations
+
+import importlib
+import math
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_stenhance.errors import InputError
+from napari_stenhance.section.images.decoded.samples import lay_on_white
+from napari_stenhance.section.images.decoded.sliced import SlicedLevel
+from napari_stenhance.section.images.image import STRIP, ImageSource, OtherImage
+from napari_stenhance.section.scale import believed_mpp
+from napari_stenhance.storage.reading import reading
+
+_CHUNK = (512, 512)
+_SWELLS = 50_000
+"""The most pixels that a byte of plain glass becomes."""
+Region = Callable[[int, int, int, int, int], NDArray[np.uint8]]
+"""`region(level, left, top, width, height)` returns 8-bit RGB, or RGB and opacity."""
+
+
+def needs_extra(path: Path, kind: str, library: str, advice: str) -> Any:
+    """Import what reads a kind of slides.
+
+    Raises
+    ------
+    InputError
+        If it is not installed; it says what installs it.
+    """
+    try:
+        return importlib.import_module(library)
+    except ImportError as error:
+        msg = (
+            f'{path}: this is {kind}, and reading it needs pip install "napari-stenhance[slides]"; '
+            f"or {advice}."
+        )
+        raise InputError(msg) from error
+
+
+class _RegionLevel(SlicedLevel):
+    """A level of a slide that a library reads in rectangles; transparency is white."""
+
+    def __init__(self, path: Path, level: int, shape: tuple[int, int], region: Region) -> None:
+        super().__init__(path, "a region of the image", shape, _CHUNK)
+        self._level, self._region = level, region
+
+    def _read(self, top: int, bottom: int, left: int, right: int) -> NDArray[np.uint8]:
+        pixels = self._region(self._level, left, top, right - left, bottom - top)
+        if pixels.shape[2] == 3:
+            return np.ascontiguousarray(pixels)
+        return lay_on_white(pixels[..., :3], pixels[..., 3])
+
+
+def _levels(
+    path: Path, sizes: Any, region: Region
+) -> tuple[tuple[_RegionLevel, ...], tuple[float, ...]]:
+    """Make levels of (width, height) sizes, the largest first."""
+    levels = tuple(_RegionLevel(path, n, (h, w), region) for n, (w, h) in enumerate(sizes))
+    width = max(sizes[0])
+    return levels, tuple(_whole(width / max(size)) for size in sizes)
+
+
+def _whole(step: float) -> float:
+    return float(round(step)) if abs(step / round(step) - 1) < 0.01 else step
+
+
+def _source(path: Path, sizes: Any, region: Region, mpp: Any, **more: Any) -> ImageSource:
+    levels, downsamples = _levels(path, sizes, region)
+    known = mpp is not None and all(side > 0 for side in mpp)
+    scale, doubts = believed_mpp(mpp[0], mpp[1], "the file's metadata") if known else (None, ())
+    several = len(levels) > 1
+    return ImageSource(
+        path,
+        (levels[0].shape[0], levels[0].shape[1]),
+        lambda: _strips(levels[0]),
+        levels=levels if several else (),
+        downsamples=downsamples if several else (),
+        mpp=scale,
+        doubts=doubts,
+        **more,
+    )
+
+
+def _strips(level: _RegionLevel) -> Iterator[NDArray[np.uint8]]:
+    for top in range(0, level.shape[0], STRIP):
+        yield level[top : top + STRIP, :]
+
+
+def _beside(path: Path, name: str, load: Callable[[], NDArray[Any]]) -> ImageSource:
+    """Open a small image of a file, such as its label, all of it."""
+    with reading(path, f"its image {name!r}"):
+        pixels = np.asarray(load())[..., :3].astype(np.uint8)
+    height, width = pixels.shape[:2]
+
+    def strips() -> Iterator[NDArray[np.uint8]]:
+        return (pixels[top : top + STRIP] for top in range(0, height, STRIP))
+
+    return ImageSource(path, (height, width), strips, part=name)
+
+
+class _OpenSlide:
+    """A slide of OpenSlide, which any error closes for good: it is then opened anew."""
+
+    def __init__(self, library: Any, file: Path) -> None:
+        self._library, self._file = library, file
+        self._lock = threading.Lock()
+        self._slide: Any = library.OpenSlide(file)
+
+    @property
+    def slide(self) -> Any:
+        with self._lock:
+            if self._slide is None:
+                self._slide = self._library.OpenSlide(self._file)
+            return self._slide
+
+    def region(self, level: int, left: int, top: int, width: int, height: int) -> NDArray[np.uint8]:
+        slide = self.slide
+        down = slide.level_downsamples[level]
+        where = (round(left * down), round(top * down))
+        try:
+            return np.asarray(slide.read_region(where, level, (width, height)))
+        except self._library.OpenSlideError:
+            with self._lock:
+                self._slide = None
+            raise
+
+    def beside(self, name: str) -> NDArray[Any]:
+        return np.asarray(self.slide.associated_images[name])
+
+
+def _of_openslide(path: Path, opened: _OpenSlide, name: str) -> OtherImage:
+    said, prefix = opened.slide.properties, f"openslide.associated.{name}"
+    shape = (int(said[f"{prefix}.height"]), int(said[f"{prefix}.width"]))
+    return OtherImage(name, shape, partial(_beside, path, name, partial(opened.beside, name)))
+
+
+def open_with_openslide(path: Path, file: Path, kind: str, advice: str, beside: Any) -> ImageSource:
+    """Open a slide through OpenSlide.
+
+    Parameters
+    ----------
+    path : Path
+        What was asked for.
+    file : Path
+        What OpenSlide opens.
+    kind : str
+        What it is, with its article.
+    advice : str
+        What to do if it cannot be read, such as "export it as tiled TIFF".
+    beside : sequence of Path
+        Other files and folders that hold its pixels.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, or OpenSlide is not installed.
+    """
+    library = needs_extra(path, kind, "openslide", advice)
+    with reading(path, f"this file, {kind},", advice):
+        opened = _OpenSlide(library, file)
+        slide = opened.slide
+        said = slide.properties
+        mpp = [said.get(f"openslide.mpp-{axis}") for axis in "xy"]
+        profile = slide.color_profile
+        return _source(
+            path,
+            slide.level_dimensions,
+            opened.region,
+            None if None in mpp else [float(str(side)) for side in mpp],
+            profile=None if profile is None else profile.tobytes(),
+            conversions=("transparency on white",),
+            others=tuple(_of_openslide(path, opened, name) for name in slide.associated_images),
+            beside=tuple(beside),
+            close=slide.close,
+        )
+
+
+def open_with_fastslide(path: Path, kind: str, advice: str, beside: Any = ()) -> ImageSource:
+    """Open a slide through fastslide; of several images the largest.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, is no slide in colours, or fastslide is not installed.
+    """
+    library = needs_extra(path, kind, "fastslide", advice)
+    with reading(path, f"this file, {kind},", advice):
+        slide = library.FastSlide.from_file_path(path)
+        views = sorted(slide.images, key=lambda one: one.dimensions, reverse=True)
+        if not views:
+            msg = "it holds no image"
+            raise ValueError(msg)
+
+        def opened(view: Any) -> ImageSource:
+            _check_colours(view, slide.dtype)
+            if not beside and math.prod(view.dimensions) > _SWELLS * path.stat().st_size:
+                msg = f"it claims {view.dimensions} px, more than the file can hold"
+                raise ValueError(msg)
+
+            def region(
+                level: int, left: int, top: int, width: int, height: int
+            ) -> NDArray[np.uint8]:
+                image = view.read_region((left, top), level, (width, height))
+                return np.asarray(image.numpy(), np.uint8).reshape(height, width, -1)
+
+            return _source(
+                path,
+                view.level_dimensions,
+                region,
+                view.mpp,
+                part="" if view is views[0] else str(view.index),
+                profile=slide.icc_profile,
+                beside=tuple(beside),
+                close=slide.close,
+            )
+
+        small = slide.associated_images
+        names = small.keys()
+        others = [
+            OtherImage(
+                f"{view.name or 'image'} {view.index}",
+                view.dimensions[::-1],
+                partial(opened, view),
+            )
+            for view in views[1:]
+        ]
+        for name in names:
+            load = partial(_of_fastslide, small, name)
+            size = small.get_dimensions(name)[::-1]
+            others.append(OtherImage(name, size, partial(_beside, path, name, load)))
+        return replace(opened(views[0]), others=tuple(others))
+
+
+def _of_fastslide(images: Any, name: str) -> NDArray[Any]:
+    return np.asarray(images[name].numpy())
+
+
+def _check_colours(view: Any, dtype: str) -> None:
+    """Refuse fluorescence and stacks.
+
+    Raises
+    ------
+    ValueError
+        Naming the channels, or how many planes there are.
+    """
+    if view.z_count > 1 or view.t_count > 1:
+        msg = f"it is a stack of {view.z_count} planes and {view.t_count} times, not one plane"
+        raise ValueError(msg)
+    names = [str(one.get("name", "")) for one in view.channel_metadata]
+    if view.num_channels not in (3, 4) or dtype != "uint8":
+        msg = f"it has {view.num_channels} channels of {dtype} ({', '.join(names)}), not 8-bit RGB"
+        raise ValueError(msg)
+    if names and [name.lower() for name in names[:3]] != ["red", "green", "blue"]:
+        msg = f"its channels are {', '.join(names)}, and not red, green and blue"
+        raise ValueError(msg)

@@ -1,0 +1,80 @@
+"""DICOM whole-slide images: the files of a series, given as one of them or as their folder."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import defaultdict
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from napari_stenhance.errors import InputError
+from napari_stenhance.section.images.image import ImageFormat, ImageSource, OtherImage
+from napari_stenhance.storage.reading import reading
+
+_MAGIC = slice(128, 132)
+_SLIDE = b"1.2.840.10008.5.1.4.1.1.77.1.6"
+"""The class of whole-slide images."""
+_SERIES = re.compile(rb"\x20\x00\x0e\x00UI..([0-9.]+)", re.DOTALL)
+_CLASS_WITHIN, _SERIES_WITHIN = 2**10, 2**16
+_LOOKED_AT = 4
+_KIND, _ADVICE = "a DICOM slide", "copy all files of its series, or export it as tiled TIFF"
+
+
+def _start(path: Path, length: int) -> bytes:
+    with path.open("rb") as file:
+        start = file.read(length)
+    return start if start[_MAGIC] == b"DICM" else b""
+
+
+def _recognise(path: Path, start: bytes) -> bool:
+    """Take a file of DICOM, or one that is named so; and a folder of whole-slide images."""
+    if not path.is_dir():
+        return start[_MAGIC] == b"DICM" or (path.is_file() and path.suffix.lower() == ".dcm")
+    try:
+        first = (one for _, one in zip(range(_LOOKED_AT), path.iterdir(), strict=False))
+        return any(one.is_file() and _SLIDE in _start(one, _CLASS_WITHIN) for one in first)
+    except OSError:
+        return False
+
+
+def _by_series(folder: Path) -> dict[bytes, list[Path]]:
+    """Group the whole-slide images of a folder by their series."""
+    found = defaultdict(list)
+    for path in sorted(one for one in folder.iterdir() if one.is_file()):
+        start = _start(path, _SERIES_WITHIN)
+        if _SLIDE in start[:_CLASS_WITHIN] and (series := _SERIES.search(start)):
+            found[series[1]].append(path)
+    return found
+
+
+def _open(path: Path) -> ImageSource:
+    with reading(path, f"this, {_KIND},", _ADVICE):
+        every = _by_series(path if path.is_dir() else path.parent)
+    if not path.is_dir():
+        mine = next((files for files in every.values() if path in files), [path])
+        return _open_series(path, mine)
+    if not every:
+        msg = f"{path}: this folder holds no {_KIND.split(' ', 1)[1]} that can be read; {_ADVICE}."
+        raise InputError(msg)
+    opened = {files[0].stem: _open_series(path, files) for files in every.values()}
+    name, slide = max(opened.items(), key=lambda one: math.prod(one[1].shape))
+    more = []
+    for other, image in opened.items():
+        if other != name:
+            image.close()
+            files = next(files for files in every.values() if files[0].stem == other)
+            more.append(OtherImage(other, image.shape, partial(_open_series, path, files, other)))
+    return replace(slide, others=(*slide.others, *more))
+
+
+def _open_series(path: Path, files: list[Path], part: str = "") -> ImageSource:
+    from napari_stenhance.section.images.decoded.vendor import open_with_openslide
+
+    file = path if path in files else files[0]
+    beside = () if path.is_dir() else [one for one in files if one != path]
+    return replace(open_with_openslide(path, file, _KIND, _ADVICE, beside), part=part)
+
+
+FORMAT = ImageFormat("DICOM", (".dcm",), _recognise, _open, order=20)

@@ -1,0 +1,38 @@
+"""What faults of slides mean for what is learned, and for what is predicted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from napari_stenhance.features.quality import find_quality
+from napari_stenhance.features.source import FeatureSettings
+from napari_stenhance.running.job import Job
+from napari_stenhance.section.section import Section
+
+
+def quality_doubts(
+    sections: Sequence[Section], settings: FeatureSettings, job: Job
+) -> tuple[str, ...]:
+    """Say which sections have slides with faults, and how many spots are not learned from.
+
+    Raises
+    ------
+    InputError
+        If no tissue is found.
+    Cancelled
+        If the job was cancelled.
+    """
+    if not settings.quality:
+        return ()
+    said = []
+    for section in sections:
+        quality = find_quality(section.need_slide(), settings.tissue, settings.cache, job)
+        left_out, spots = 0, 0
+        if section.spots is not None:
+            on_fault = quality.on_fault(section.spots_um(), section.geometry())
+            left_out, spots = int(on_fault.sum()), len(on_fault)
+        doubt = quality.doubt(left_out, spots)
+        if doubt:
+            said.append(f"{section.name}: {doubt}")
+            job.note(said[-1])
+    return tuple(said)
