@@ -35,7 +35,7 @@ def impute(person: Person, cells: Path, out: Path, **options: Any) -> Any:
     dock = person.impute
     fields = dock.form.fields
     fields["reference"].value, fields["out"].value = cells, out
-    for name, value in {"device": "cpu", "epochs": 5, **options}.items():
+    for name, value in {"device": "cpu", "epochs": 2, **options}.items():
         fields[name].value = value
     person.click(dock.run)
     person.wait(lambda: not dock.run_bar.busy)
