@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from napari_stenhance.section.images.slicing import split_key
+from napari_stenhance.section.images.slicing import SlicedLevel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -130,16 +130,12 @@ def _usual_cmyk(values: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return image.copy(interpretation="cmyk").colourspace("srgb").numpy()
 
 
-class _Managed:
+class _Managed(SlicedLevel):
     """A level whose colours are converted where it is sliced."""
 
     def __init__(self, level: Pixels, profile: _Profile) -> None:
+        super().__init__(level.shape, level.chunks)
         self._level, self._profile = level, profile
-        self.shape, self.chunks = level.shape, level.chunks
-        self.dtype, self.ndim = level.dtype, level.ndim
 
-    def __getitem__(self, key: Any) -> NDArray[np.uint8]:
-        # Colours are those of whole pixels: bands and single places are taken afterwards.
-        rows, columns, inner = split_key(key, self.shape)
-        pixels = self._level[rows.start : rows.stop, columns.start : columns.stop]
-        return self._profile.apply(pixels)[inner]
+    def _read(self, top: int, bottom: int, left: int, right: int) -> NDArray[np.uint8]:
+        return self._profile.apply(self._level[top:bottom, left:right])

@@ -15,8 +15,9 @@ from napari_stenhance.section.images.decoded.samples import (
     lay_on_white,
     to_eight_bits,
 )
-from napari_stenhance.section.images.decoded.sliced import SlicedLevel
 from napari_stenhance.section.images.ome_zarr.node import ArrayNode
+from napari_stenhance.section.images.slicing import SlicedLevel
+from napari_stenhance.storage.reading import reading
 
 _KEPT = 2**22
 """A chunk of more bytes is kept until another is read: a level may consist of a single one."""
@@ -40,8 +41,8 @@ class OmeZarrLevel(SlicedLevel):
         self._level, self._axes, self._bits = level, axes, bits
         lengths = dict(zip(axes, level.shape, strict=True))
         chunks = dict(zip(axes, level.chunks, strict=True))
-        part = f"a chunk of its level {level.folder.name!r}"
-        super().__init__(path, part, (lengths["y"], lengths["x"]), (chunks["y"], chunks["x"]))
+        super().__init__((lengths["y"], lengths["x"]), (chunks["y"], chunks["x"]))
+        self._path = path
         self._large = math.prod(self.chunks) > _KEPT
         self._last: tuple[tuple[int, int], NDArray[np.uint8]] | None = None
 
@@ -79,7 +80,8 @@ class OmeZarrLevel(SlicedLevel):
         return pixels
 
     def _converted(self, rows: slice, columns: slice) -> NDArray[np.uint8]:
-        values = self.samples(rows, columns)
+        with reading(self._path, f"a chunk of its level {self._level.folder.name!r}"):
+            values = self.samples(rows, columns)
         if self._bits:
             eight = to_eight_bits(values, self._bits)
         else:
