@@ -178,7 +178,7 @@ def open_with_openslide(path: Path, file: Path, kind: str, advice: str, beside: 
             opened.region,
             None if None in mpp else [float(str(side)) for side in mpp],
             profile=None if profile is None else profile.tobytes(),
-            conversions=("transparency on white",),
+            conversions=("transparency laid on white",),
             others=tuple(_of_openslide(path, opened, name) for name in slide.associated_images),
             beside=tuple(beside),
             close=slide.close,
