@@ -17,8 +17,9 @@ import pytest
 import tifffile
 from numpy.typing import NDArray
 
+import slide_files as made
 from conftest import write_image
-from fuzz_images import write_pyramid, write_svs
+from fuzz_images import write_pyramid
 from napari_stenhance.errors import Cancelled, InputError
 from napari_stenhance.running.job import Event, Job, Progress
 from napari_stenhance.section.images.opening import image_size, open_image
@@ -162,7 +163,7 @@ def test_opening_a_pyramid_reads_no_more_than_its_headers(tmp_path: Path, cache:
 def test_a_nonsensical_scale_is_said_and_stops_no_given_one(
     said: str, tmp_path: Path, cache: Cache
 ) -> None:
-    write_svs(tmp_path / "s.svs", _pixels(), said)
+    made.svs(tmp_path / "s.svs", _pixels(), f"MPP = {said}")
     section = open_section(tmp_path / "s.svs", cache=cache)
     assert section.mpp is None
     assert any("cannot be right for a slide" in doubt for doubt in section.doubts)
@@ -175,7 +176,7 @@ def test_nonsense_beside_spots_stops_no_given_scale(
 ) -> None:
     (tmp_path / "one.h5ad").write_bytes(small_files[0].read_bytes())
     whole = Slide.open(small_files[0].with_name("one_he.jpg"), mpp=1, cache=cache)
-    write_svs(tmp_path / "one.svs", whole.levels[0].compute(), "0")
+    made.svs(tmp_path / "one.svs", whole.levels[0].compute(), "MPP = 0")
     section = open_section(tmp_path / "one.h5ad", mpp=0.7, cache=cache)
     assert section.need_slide().scale() == 0.7
     assert any("0 µm per pixel, which cannot" in doubt for doubt in section.doubts)
