@@ -109,18 +109,8 @@ def _pyramid(**options: Any) -> Write:
     return lambda path, pixels: write_pyramid(path, pixels, **options)
 
 
-def write_svs(path: Path, pixels: NDArray[np.uint8], mpp: str = "0.5") -> None:
-    """Write what a scanner of Aperio does: baseline, thumbnail, a level, label and macro."""
-    about = f"Aperio Image Library v12.0\r\n{pixels.shape[1]}x{pixels.shape[0]} (64x64) JPEG/RGB"
-    jpeg = {"photometric": "rgb", "metadata": None, "compression": "jpeg", "subsampling": (1, 1)}
-    with tifffile.TiffWriter(path) as tif:
-        tif.write(pixels, tile=(64, 64), description=f"{about}|AppMag = 20|MPP = {mpp}", **jpeg)
-        tif.write(pixels[::2, ::2], rowsperstrip=16, description=about, **jpeg)
-        tif.write(pixels[::4, ::4], tile=(64, 64), description=about, **jpeg)
-        for kind, number in (("label", 1), ("macro", 9)):
-            beside = np.full((120, 140, 3), 120, np.uint8)
-            said = f"Aperio Image Library v12.0\r\n{kind} 140x120"
-            tif.write(beside, rowsperstrip=40, subfiletype=number, description=said, **jpeg)
+def _svs(path: Path, pixels: NDArray[np.uint8]) -> None:
+    slide_files.svs(path, pixels, compression="jpeg", subsampling=(1, 1))
 
 
 def _write_svs_jpeg_2000(path: Path, pixels: NDArray[np.uint8]) -> None:
@@ -214,7 +204,7 @@ TARGETS = (
     # Formats of slides, and then what each may hold, of which many share what reads them.
     _target("jpeg", "s.jpg", _vips("Q=90")),
     _target("png", "s.png", _vips("compression=1")),
-    _target("svs", "s.svs", write_svs),
+    _target("svs", "s.svs", _svs),
     _target("ndpi", "s.ndpi", _write_ndpi),
     _target("scn", "s.scn", slide_files.scn, 150),
     _target("bif", "s.bif", slide_files.bif, 150),

@@ -90,3 +90,7 @@ def write_ome_zarr(
     change(said)
     group.attrs.update(said if version == "0.4" else {"ome": said})
     return path
+
+
+def omero_of(*channels: tuple[str, str]) -> dict[str, Any]:
+    return {"channels": [{"label": label, "color": colour} for label, colour in channels]}

@@ -28,20 +28,28 @@ def steps_of(pixels: Pixels, *steps: int) -> list[Pixels]:
 
 
 def svs(
-    path: Path, pixels: Pixels, said: str = "MPP = 0.5", *, thumbnail: bool = True, beside: int = 2
+    path: Path,
+    pixels: Pixels,
+    said: str = "MPP = 0.5",
+    *,
+    thumbnail: bool = True,
+    beside: int = 2,
+    **options: Any,
 ) -> None:
     """Aperio: a baseline, a thumbnail in strips, levels, then a label and a macro."""
     about = f"{APERIO}{pixels.shape[1]}x{pixels.shape[0]} (64x64) JPEG/RGB"
     half, quarter = steps_of(pixels, 2, 4)
+    strips = {**LOSSLESS, **options}
+    tiled = {**strips, "tile": (64, 64)}
     with tifffile.TiffWriter(path) as tif:
-        tif.write(pixels, description=f"{about}|AppMag = 20|{said}", **_TILED)
+        tif.write(pixels, description=f"{about}|AppMag = 20|{said}", **tiled)
         if thumbnail:
-            tif.write(pixels[::3, ::3], description=f"{about} -> 100x70 - |{said}", **LOSSLESS)
+            tif.write(pixels[::3, ::3], description=f"{about} -> 100x70 - |{said}", **strips)
         for level in (half, quarter):
-            tif.write(level, description=f"{about} -> a level|{said}", **_TILED)
+            tif.write(level, description=f"{about} -> a level|{said}", **tiled)
         for kind, number in (("label", 1), ("macro", 9))[:beside]:
             text = f"{APERIO}{kind} 700x600"
-            tif.write(plain((600, 700)), subfiletype=number, description=text, **LOSSLESS)
+            tif.write(plain((600, 700)), subfiletype=number, description=text, **strips)
 
 
 def ndpi(
@@ -132,22 +140,33 @@ def bif(path: Path, pixels: Pixels, mpp: str = "0.5", overlap: int = 0) -> None:
             tif.write(level, description=said, extratags=xmp[1:] if not n else (), **_TILED)
 
 
-def philips(path: Path, pixels: Pixels, mm: tuple[str, str] = ("0.0005", "0.0005")) -> None:
-    """Philips: levels of whole tiles, a macro and a label; spacing of rows first, in quotes."""
+def philips(
+    path: Path, pixels: Pixels, mm: tuple[str, str] = ("0.0005", "0.0005"), tile: int = 64
+) -> None:
+    """Philips: levels padded, in black, to whole tiles; spacing of rows first, in quotes."""
     y, x = (float(size) for size in mm)
-    spacing = "".join(
-        '<DataObject ObjectType="PixelDataRepresentation"><Attribute Name="DICOM_PIXEL_SPACING">'
+    spacings = "".join(
+        '<DataObject ObjectType="PixelDataRepresentation"><Attribute Name="DICOM_PIXEL_SPACING" '
+        'Group="0x0028" Element="0x0030" PMSVR="IDoubleArray">'
         f'"{y * n}" "{x * n}"</Attribute></DataObject>'
         for n in (1, 2)
     )
-    xml = f'<DataObject ObjectType="DPUfsImport"><Attribute>{spacing}</Attribute></DataObject>'
+    xml = (
+        '<?xml version="1.0" encoding="UTF-8" ?><DataObject ObjectType="DPUfsImport"><Attribute '
+        'Name="PIM_DP_SCANNED_IMAGES" PMSVR="IDataObjectArray"><Array><DataObject '
+        'ObjectType="DPScannedImage"><Attribute Name="PIM_DP_IMAGE_TYPE" PMSVR="IString">WSI'
+        '</Attribute><Attribute Name="PIIM_PIXEL_DATA_REPRESENTATION_SEQUENCE" '
+        f'PMSVR="IDataObjectArray"><Array>{spacings}</Array></Attribute></DataObject></Array>'
+        "</Attribute></DataObject>"
+    )
     (half,) = steps_of(pixels, 2)
-    rows, columns = -half.shape[0] % 64, -half.shape[1] % 64
-    padded = np.pad(half, ((0, rows), (0, columns), (0, 0)), constant_values=255)
+    rows, columns = -half.shape[0] % tile, -half.shape[1] % tile
+    padded = np.pad(half, ((0, rows), (0, columns), (0, 0)))
     dummy = {"resolution": (10000, 10000), "resolutionunit": "CENTIMETER"}
+    tiled = {**dummy, **_TILED, "tile": (tile, tile)}
     with tifffile.TiffWriter(path, bigtiff=True) as tif:
-        tif.write(pixels, software="Philips DP v1.0", description=xml, **dummy, **_TILED)
-        tif.write(padded, subfiletype=1, description="level=1", **dummy, **_TILED)
+        tif.write(pixels, software="Philips DP v1.0", description=xml, **tiled)
+        tif.write(padded, subfiletype=1, description="level=1", **tiled)
         for name in ("Macro", "Label"):
             tif.write(plain((600, 700)), subfiletype=1, description=name, **LOSSLESS)
 

@@ -1,9 +1,8 @@
-"""Which image of a file is the slide, and at what scale; what is refused; what is read once."""
+"""Which image of a file is the slide, and at what scale; what is refused."""
 
 from __future__ import annotations
 
 import hashlib
-import os
 import struct
 import zlib
 from collections.abc import Callable
@@ -11,23 +10,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import imagecodecs
 import numpy as np
 import pytest
 import tifffile
 from numpy.typing import NDArray
 
+import slide_files as made
 from conftest import write_image
-from fuzz_images import write_pyramid, write_svs
-from napari_stenhance.errors import Cancelled, InputError
-from napari_stenhance.running.job import Event, Job, Progress
+from fuzz_images import write_pyramid
+from napari_stenhance.errors import InputError
+from napari_stenhance.running.job import Job
 from napari_stenhance.section.images.opening import image_size, open_image
-from napari_stenhance.section.images.profile import CONVERTED
 from napari_stenhance.section.pyramids import cached_pyramid
 from napari_stenhance.section.section import open_section
 from napari_stenhance.section.slide import Slide
 from napari_stenhance.storage.cache import Cache
-from napari_stenhance.storage.hashing import FileState, file_hash
+from napari_stenhance.storage.hashing import FileState
 
 Pixels = NDArray[np.uint8]
 LOSSLESS = {"photometric": "rgb", "compression": "zlib"}
@@ -73,13 +71,6 @@ def _reduced_larger_than_the_slide(path: Path, pixels: Pixels) -> None:
         tif.write(pixels, **_at(0.5))
 
 
-def _macro_first_ome(path: Path, pixels: Pixels) -> None:
-    with tifffile.TiffWriter(path, ome=True) as tif:
-        tif.write(_pixels((100, 300), 1), metadata=_size(16.0, "macro"), **LOSSLESS)
-        tif.write(pixels, tile=(64, 64), subifds=1, metadata=_size(0.5, "main"), **LOSSLESS)
-        tif.write(pixels[::2, ::2], tile=(64, 64), subfiletype=1, metadata=None, **LOSSLESS)
-
-
 def _large_label_in_ome(path: Path, pixels: Pixels) -> None:
     with tifffile.TiffWriter(path, ome=True) as tif:
         tif.write(_pixels((600, 700), 1), metadata=_size(16.0, "label image"), **LOSSLESS)
@@ -92,17 +83,6 @@ def _two_images_of_one_size_in_ome(path: Path, pixels: Pixels) -> None:
         tif.write(pixels, metadata=_size(0.5, "slide"), **LOSSLESS)
 
 
-def _svs_with_large_macro(path: Path, pixels: Pixels) -> None:
-    about = "Aperio Image Library v12.0\r\n"
-    with tifffile.TiffWriter(path) as tif:
-        said = f"{about}400x300 (64x64)|AppMag = 20|MPP = 0,5"
-        tif.write(pixels, tile=(64, 64), description=said, metadata=None, **LOSSLESS)
-        tif.write(pixels[::4, ::4], description=about, metadata=None, **LOSSLESS)
-        for number, kind in ((1, "label"), (9, "macro")):
-            beside = {"subfiletype": number, "description": f"{about}{kind} 700x600"}
-            tif.write(_pixels((600, 700), number), metadata=None, **beside, **LOSSLESS)
-
-
 @pytest.mark.parametrize(
     ("write", "name", "mpp"),
     [
@@ -110,10 +90,8 @@ def _svs_with_large_macro(path: Path, pixels: Pixels) -> None:
         (_thumbnail_first_flat, "s.tif", 0.5),
         (_flat_whose_second_page_states_nothing, "s.tif", None),
         (_reduced_larger_than_the_slide, "s.tif", 0.5),
-        (_macro_first_ome, "s.ome.tif", 0.5),
         (_large_label_in_ome, "s.ome.tif", 0.5),
         (_two_images_of_one_size_in_ome, "s.ome.tif", 0.5),
-        (_svs_with_large_macro, "s.svs", 0.5),
     ],
 )
 def test_pixels_size_and_scale_are_of_one_image(
@@ -162,23 +140,12 @@ def test_opening_a_pyramid_reads_no_more_than_its_headers(tmp_path: Path, cache:
 def test_a_nonsensical_scale_is_said_and_stops_no_given_one(
     said: str, tmp_path: Path, cache: Cache
 ) -> None:
-    write_svs(tmp_path / "s.svs", _pixels(), said)
+    made.svs(tmp_path / "s.svs", _pixels(), f"MPP = {said}")
     section = open_section(tmp_path / "s.svs", cache=cache)
     assert section.mpp is None
     assert any("cannot be right for a slide" in doubt for doubt in section.doubts)
     given = open_section(tmp_path / "s.svs", mpp=0.5, cache=cache)
     assert (given.mpp, given.need_slide().mpp_source) == (0.5, "given")
-
-
-def test_nonsense_beside_spots_stops_no_given_scale(
-    small_files: list[Path], tmp_path: Path, cache: Cache
-) -> None:
-    (tmp_path / "one.h5ad").write_bytes(small_files[0].read_bytes())
-    whole = Slide.open(small_files[0].with_name("one_he.jpg"), mpp=1, cache=cache)
-    write_svs(tmp_path / "one.svs", whole.levels[0].compute(), "0")
-    section = open_section(tmp_path / "one.h5ad", mpp=0.7, cache=cache)
-    assert section.need_slide().scale() == 0.7
-    assert any("0 µm per pixel, which cannot" in doubt for doubt in section.doubts)
 
 
 def test_pixels_that_are_not_square_have_no_scale(tmp_path: Path, cache: Cache) -> None:
@@ -191,17 +158,6 @@ def test_pixels_that_are_not_square_have_no_scale(tmp_path: Path, cache: Cache) 
         assert slide.mpp is None
         assert "not square" in slide.doubts[0]
         assert slide.with_mpp(0.5, "given").mpp == 0.5
-
-
-@pytest.mark.parametrize("codec", ["zstd", "lzma", "lzw", "packbits", "zlib", None])
-@pytest.mark.parametrize("tile", [(64, 64), None])
-def test_flat_tiffs_of_every_codec_are_read(
-    codec: str | None, tile: tuple[int, int] | None, tmp_path: Path, cache: Cache
-) -> None:
-    pixels = _pixels((700, 300))
-    path = tmp_path / "s.tif"
-    tifffile.imwrite(path, pixels, photometric="rgb", tile=tile, compression=codec)
-    np.testing.assert_array_equal(Slide.open(path, cache=cache).levels[0].compute(), pixels)
 
 
 @pytest.mark.parametrize("rows", [64, 7])
@@ -376,139 +332,3 @@ def test_absurd_and_torn_files(
     assert str(error.value).startswith(f"{path}: ")
     assert said in str(error.value)
     assert list((cache.root / "pyramids3").glob("*")) == []
-
-
-# Hashes
-
-
-def _hashed(path: Path, cache: Cache) -> tuple[str, list[Progress]]:
-    told: list[Event] = []
-    sha256 = file_hash(path, cache, Job(listener=told.append))
-    return sha256, [event for event in told if isinstance(event, Progress)]
-
-
-def _old(path: Path, content: bytes) -> None:
-    path.write_bytes(content)
-    os.utime(path, ns=(10**18, 10**18))
-
-
-def test_a_file_is_read_once_while_it_stays_as_it_is(tmp_path: Path, cache: Cache) -> None:
-    path = tmp_path / "s.bin"
-    _old(path, b"one" * 2**22)
-    first, told = _hashed(path, cache)
-    assert (told[0].stage, told[0].total, told[-1].done) == ("Reading s.bin", 3, 3)
-    # Other content with the same size and time is not read: the hash is the kept one.
-    _old(path, b"two" * 2**22)
-    assert _hashed(path, cache) == (first, [])
-    os.utime(path, ns=(10**18, 10**18 + 1))
-    again, told = _hashed(path, cache)
-    assert again != first
-    assert told
-
-
-def test_a_hash_of_a_file_that_just_changed_is_not_kept(tmp_path: Path, cache: Cache) -> None:
-    path = tmp_path / "s.bin"
-    path.write_bytes(b"one")
-    stat = path.stat()
-    first, _ = _hashed(path, cache)
-    path.write_bytes(b"two")
-    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-    assert _hashed(path, cache)[0] != first
-
-
-def test_a_hash_of_a_file_that_changes_meanwhile_is_not_kept(tmp_path: Path, cache: Cache) -> None:
-    path = tmp_path / "s.bin"
-    _old(path, b"one" * 2**22)
-
-    def change(event: Event) -> None:
-        if isinstance(event, Progress) and event.done == 1:
-            path.write_bytes(b"two" * 2**22)
-
-    file_hash(path, cache, Job(listener=change))
-    _old(path, b"six" * 2**22)
-    other = tmp_path / "t.bin"
-    _old(other, b"six" * 2**22)
-    assert file_hash(path, cache) == file_hash(other, cache)
-
-
-def test_hashing_can_be_cancelled(tmp_path: Path, cache: Cache) -> None:
-    path = tmp_path / "s.tif"
-    tifffile.imwrite(path, _pixels((2000, 2200)), photometric="rgb")
-    job, told = Job(), []
-
-    def cancel(event: Event) -> None:
-        told.append(event)
-        job.cancel()
-
-    job.listener = cancel
-    slide = Slide.open(path, cache=cache)
-    with pytest.raises(Cancelled):
-        slide.state.sha256(job)
-    assert [event.stage for event in told] == ["Reading s.tif"] * 2
-    assert told[-1].done == 1
-
-
-def test_a_kept_hash_that_is_damaged_is_no_hash(tmp_path: Path, cache: Cache) -> None:
-    path = tmp_path / "s.bin"
-    _old(path, b"one")
-    first, _ = _hashed(path, cache)
-    (kept,) = (cache.root / "hashes").iterdir()
-    short = kept.read_bytes().replace(first.encode(), first[1:].encode())
-    for content in (b"", short, b"[]", b"\xff", kept.read_bytes().replace(b"mtime", b"atime")):
-        kept.write_bytes(content)
-        assert _hashed(path, cache)[0] == first
-
-
-# Colour profiles
-
-
-def test_colours_are_converted_by_the_profile_unless_they_are_not_to_be(
-    tmp_path: Path, cache: Cache
-) -> None:
-    """Adobe RGB has sRGB's red and blue, and a greener green."""
-    wide = {"whitepoint": [0.3127, 0.329, 1], "gamma": 2.2}
-    profile = imagecodecs.cms_profile(
-        "rgb", primaries=[0.64, 0.33, 1, 0.21, 0.71, 1, 0.15, 0.06, 1], **wide
-    )
-    pixels = np.full((200, 300, 3), (128, 200, 128), np.uint8)
-    pixels[:, 150:] = 200
-    for name, options in {"flat": {}, "tiled": {"tile": (64, 64)}}.items():
-        path = tmp_path / f"{name}.tif"
-        tifffile.imwrite(path, pixels, iccprofile=profile, metadata=None, **LOSSLESS, **options)
-        slide = Slide.open(path, cache=cache)
-        # By hand: linear light of Adobe RGB (gamma 2.2) through both matrices to sRGB's curve.
-        green, grey = slide.pixels[0][:1, 0:1][0, 0], slide.pixels[0][0:1, 299:][0, 0]
-        assert np.abs(green.astype(int) - _adobe_to_srgb((128, 200, 128))).max() <= 1
-        assert np.abs(grey.astype(int) - 200).max() <= 2
-        raw = Slide.open(path, icc=False, cache=cache)
-        assert raw.pixels[0][0:1, 0:1][0, 0].tolist() == [128, 200, 128]
-        assert raw.key != slide.key
-        assert raw.conversions == ()
-        assert slide.identity()["slide_conversions"] == [CONVERTED]
-
-
-def _adobe_to_srgb(colour: tuple[int, int, int]) -> NDArray[np.int64]:
-    to_xyz = [[0.57667, 0.18556, 0.18823], [0.29734, 0.62736, 0.07529], [0.02703, 0.07069, 0.99134]]
-    to_srgb = [
-        [3.24045, -1.53714, -0.49853],
-        [-0.96927, 1.87601, 0.04156],
-        [0.05564, -0.20403, 1.05723],
-    ]
-    light = (np.array(colour) / 255) ** 2.2
-    light = np.clip(np.array(to_srgb) @ np.array(to_xyz) @ light, 0, 1)
-    curve = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
-    return np.rint(255 * curve).astype(int)
-
-
-def test_a_profile_of_srgb_changes_nothing_and_one_that_is_none_is_a_doubt(
-    tmp_path: Path, cache: Cache
-) -> None:
-    pixels = _pixels()
-    same = imagecodecs.cms_profile("srgb")
-    for profile, said in ((same, ""), (b"nothing" * 30, "colour profile is not applied")):
-        path = tmp_path / f"{len(profile)}.tif"
-        tifffile.imwrite(path, pixels, tile=(64, 64), iccprofile=profile, metadata=None, **LOSSLESS)
-        slide = Slide.open(path, cache=cache)
-        np.testing.assert_array_equal(slide.levels[0].compute(), pixels)
-        assert slide.conversions == ()
-        assert [said in doubt for doubt in slide.doubts] == [True] * bool(said)

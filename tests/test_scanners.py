@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
 
-from fuzz_images import write_svs
+import slide_files as made
 from napari_stenhance.errors import InputError
 from napari_stenhance.section.images.opening import open_image
 from napari_stenhance.section.images.tiff.tiles import TiffReader
@@ -21,11 +20,9 @@ from pixel_checks import (
     difference,
 )
 from pixel_files import (
-    Pixels,
     gradient,
     write_ndpi,
 )
-from vendor_files import write_bif, write_philips, write_qptiff, write_scn
 
 # NDPI
 
@@ -71,48 +68,15 @@ def test_an_ndpi_whose_part_is_cut_is_said(tmp_path: Path) -> None:
 # Other makers' slides
 
 
-@pytest.mark.parametrize(
-    ("write", "name", "step", "known"),
-    [
-        (write_svs, "s.svs", 4, True),
-        (write_scn, "s.scn", 4, False),
-        (write_bif, "s.bif", 2, False),
-        (write_philips, "s.tiff", 2, True),
-        (write_qptiff, "s.qptiff", 2, False),
-    ],
-)
-def test_levels_of_slides_as_their_makers_write_them(
-    write: Callable[[Path, Pixels], None], name: str, step: int, known: bool, tmp_path: Path
-) -> None:
-    pixels = np.kron(gradient(16, 24), np.ones((16, 16, 1), np.uint8))
-    write(tmp_path / name, pixels)
-    image = open_image(tmp_path / name)
-    assert image.downsamples == (1, step)
-    for n, down in enumerate((1, step)):
-        shown = image.levels[n][:, :]
-        assert difference(shown, pixels[::down, ::down]) <= 8
-        if known:
-            assert difference(shown, by_openslide(tmp_path / name, n)) <= 2
-    assert image.doubts == ()
-
-
 def test_padding_of_philips_is_not_shown(tmp_path: Path) -> None:
     """A level of 128 × 128 px lies in a tile of 256 × 256, of which the rest is black."""
     pixels = np.full((256, 256, 3), 200, np.uint8)
     pixels[:, 128:] = 100
-    write_philips(tmp_path / "s.tiff", pixels, tile=256)
+    made.philips(tmp_path / "s.tiff", pixels, tile=256)
     image = open_image(tmp_path / "s.tiff")
     coarse = image.levels[1][:, :]
     assert coarse.shape == (128, 128, 3)
     assert coarse.min() >= 98
-
-
-def test_a_bif_whose_tiles_overlap_is_refused(tmp_path: Path) -> None:
-    """Side by side, all seams would be shown twice, and places would move apart."""
-    pixels = np.kron(gradient(16, 24), np.ones((16, 16, 1), np.uint8))
-    write_bif(tmp_path / "s.bif", pixels, overlap=24)
-    with pytest.raises(InputError, match="tiles of this image overlap by up to 24 px"):
-        open_image(tmp_path / "s.bif")
 
 
 @pytest.mark.parametrize("codec", ["jpeg", "jpeg2000", "lzw", None])
@@ -144,7 +108,7 @@ def test_levels_of_one_image_may_be_stored_in_other_ways(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("length", [1, 60])
 def test_levels_of_other_shapes_are_refused(length: int, tmp_path: Path) -> None:
-    write_svs(tmp_path / "s.svs", gradient(160, 240))
+    made.svs(tmp_path / "s.svs", gradient(160, 240))
     with tifffile.TiffFile(tmp_path / "s.svs", mode="r+") as tif:
         tif.pages.first.tags["ImageLength"].overwrite(length)
     with pytest.raises(InputError, match=rf"is no smaller one of 240 × {length} px"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,11 @@ STRIP = 512
 """Rows of a strip of a decoded image."""
 DEPTHS = (8, 10, 12, 14, 16)
 """Bits of cameras and scanners, whose samples may lie in 16."""
+
+SWELLS_MOST = 50_000
+"""The most samples of plain glass that a byte becomes, whatever the codec."""
+BESIDE = re.compile(r"(?:^|[\W_])(label|macro|overview|thumbnail)(?:[ _]image)?\W*$", re.IGNORECASE)
+"""What names of images end with that are no slides; a slide may be called "label-free"."""
 
 
 class Pixels(Protocol):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_stenhance.errors import InputError
-from napari_stenhance.section.images.image import STRIP, ImageFormat, ImageSource
+from napari_stenhance.section.images.image import STRIP, SWELLS_MOST, ImageFormat, ImageSource
 from napari_stenhance.storage.reading import reading
 
 if TYPE_CHECKING:
@@ -21,8 +21,6 @@ _BOXES, _STREAM = b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51"
 _SUFFIXES = (".jp2", ".j2k", ".jpx")
 _HEADER = 2**20
 """Of a file: where boxes that describe it lie, before its colours."""
-_SWELLS = 50_000
-"""The most bytes that a byte of plain glass becomes."""
 _MEMORY_SHARE = 0.5
 _BYTES_DECODING = 6
 """Of a sample while it is decoded: 32 bits, and what is made of them."""
@@ -122,7 +120,7 @@ def _check(path: Path, header: _Header) -> None:
         msg = f"it has {samples} samples a pixel, not grey or RGB"
         raise ValueError(msg)
     pixels = header.width * header.height * samples
-    if pixels > _SWELLS * path.stat().st_size:
+    if pixels > SWELLS_MOST * path.stat().st_size:
         msg = f"it claims {size}, more than the file can hold"
         raise ValueError(msg)
     needed = pixels * _BYTES_DECODING

@@ -5,9 +5,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
+from napari_stenhance.section.images.image import STRIP
+
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import numpy as np
     from numpy.typing import NDArray
+
+    from napari_stenhance.section.images.image import Pixels
 
 
 class SlicedLevel(ABC):
@@ -54,3 +60,9 @@ class SlicedLevel(ABC):
     @abstractmethod
     def _read(self, top: int, bottom: int, left: int, right: int) -> NDArray[np.uint8]:
         """Read rows and columns, at least one of each; raises `InputError` if they are damaged."""
+
+
+def strips_of(level: Pixels) -> Iterator[NDArray[np.uint8]]:
+    """Read a level from top to bottom."""
+    for top in range(0, level.shape[0], STRIP):
+        yield level[top : top + STRIP, :]

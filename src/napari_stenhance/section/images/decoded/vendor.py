@@ -16,14 +16,12 @@ from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.section.images.decoded.samples import lay_on_white
-from napari_stenhance.section.images.image import STRIP, ImageSource, OtherImage
-from napari_stenhance.section.images.slicing import SlicedLevel
+from napari_stenhance.section.images.image import STRIP, SWELLS_MOST, ImageSource, OtherImage
+from napari_stenhance.section.images.slicing import SlicedLevel, strips_of
 from napari_stenhance.section.scale import believed_mpp
 from napari_stenhance.storage.reading import reading
 
 _CHUNK = (512, 512)
-_SWELLS = 50_000
-"""The most pixels that a byte of plain glass becomes."""
 Region = Callable[[int, int, int, int, int], NDArray[np.uint8]]
 """`region(level, left, top, width, height)` returns 8-bit RGB, or RGB and opacity."""
 
@@ -82,18 +80,13 @@ def _source(path: Path, sizes: Any, region: Region, mpp: Any, **more: Any) -> Im
     return ImageSource(
         path,
         (levels[0].shape[0], levels[0].shape[1]),
-        lambda: _strips(levels[0]),
+        lambda: strips_of(levels[0]),
         levels=levels if several else (),
         downsamples=downsamples if several else (),
         mpp=scale,
         doubts=doubts,
         **more,
     )
-
-
-def _strips(level: _RegionLevel) -> Iterator[NDArray[np.uint8]]:
-    for top in range(0, level.shape[0], STRIP):
-        yield level[top : top + STRIP, :]
 
 
 def _beside(path: Path, name: str, load: Callable[[], NDArray[Any]]) -> ImageSource:
@@ -203,7 +196,7 @@ def open_with_fastslide(path: Path, kind: str, advice: str, beside: Any = ()) ->
 
         def opened(view: Any) -> ImageSource:
             _check_colours(view, slide.dtype)
-            if not beside and math.prod(view.dimensions) > _SWELLS * path.stat().st_size:
+            if not beside and math.prod(view.dimensions) > SWELLS_MOST * path.stat().st_size:
                 msg = f"it claims {view.dimensions} px, more than the file can hold"
                 raise ValueError(msg)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -11,18 +9,17 @@ from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
-from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.section.images.decoded.samples import EXACT, Scaling, scaling_of
-from napari_stenhance.section.images.image import STRIP, ImageSource, OtherImage
+from napari_stenhance.section.images.image import BESIDE, ImageSource, OtherImage
 from napari_stenhance.section.images.ome_zarr.levels import OmeZarrLevel
 from napari_stenhance.section.images.ome_zarr.multiscale import Multiscale, read_multiscales
 from napari_stenhance.section.images.ome_zarr.node import group_attributes
+from napari_stenhance.section.images.slicing import strips_of
 from napari_stenhance.section.scale import believed_mpp
 from napari_stenhance.storage.reading import reading
 
-_BESIDE = re.compile(r"(^|[\W_])(label|macro|overview|thumbnail)([ _]image)?\W*$", re.IGNORECASE)
 _ADVICE = "export the slide as OME-Zarr 0.4 or 0.5, 8-bit RGB, or as tiled TIFF"
 _COARSEST = 2**24
 """Pixels of the coarsest level, which tells what range samples of more than 8 bits use."""
@@ -39,7 +36,7 @@ class _Image:
     @property
     def rank(self) -> tuple[bool, int]:
         height, width = self.multiscale.shape
-        return not _BESIDE.search(self.name), height * width
+        return not BESIDE.search(self.name), height * width
 
 
 def open_ome_zarr(path: Path) -> ImageSource:
@@ -210,7 +207,7 @@ def _opened(path: Path, image: _Image) -> ImageSource:
     return ImageSource(
         path,
         one.shape,
-        lambda: _strips(levels[0]),
+        lambda: strips_of(levels[0]),
         part=image.part,
         levels=levels if len(levels) > 1 else (),
         downsamples=tuple(step for _, step in kept) if len(levels) > 1 else (),
@@ -281,8 +278,3 @@ def _scale(one: Multiscale) -> tuple[float | None, tuple[str, ...]]:
     what = f"the unit {unit!r}, which is no length" if unit else "no unit"
     doubt = f"The image states a scale of {one.sides[1]:.4g} in {what}; it is not used."
     return None, (doubt,)
-
-
-def _strips(level: OmeZarrLevel) -> Iterator[NDArray[np.uint8]]:
-    for top in range(0, level.shape[0], STRIP):
-        yield level[top : top + STRIP, :]

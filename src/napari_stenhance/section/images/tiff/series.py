@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from napari_stenhance.errors import InputError
-from napari_stenhance.section.images.image import STRIP, ImageSource, OtherImage, Pixels
+from napari_stenhance.section.images.image import ImageSource, OtherImage
+from napari_stenhance.section.images.slicing import strips_of
 from napari_stenhance.section.images.tiff.images import TiffImage, whole_step
 from napari_stenhance.section.images.tiff.layouts import images_of
 from napari_stenhance.section.images.tiff.scale import stated_scale
@@ -73,7 +71,7 @@ def _opened(path: Path, file: TiffReader, at: int | None) -> ImageSource:
     return ImageSource(
         path,
         (height, width),
-        lambda: _strips(levels[0]),
+        lambda: strips_of(levels[0]),
         part=f"{image.levels[0].keyframe.index}".strip("()").replace(", ", "."),
         levels=levels if len(levels) > 1 else (),
         downsamples=tuple(_downsample((height, width), level.shape) for level in levels),
@@ -106,8 +104,3 @@ def _downsample(full: tuple[int, int], level: tuple[int, ...]) -> float:
     """Return the pixels of the full resolution for each of a level, of which sizes are rounded."""
     step = whole_step(full, (level[0], level[1]))
     return float(step) if step else max(full) / max(level[:2])
-
-
-def _strips(level: Pixels) -> Iterator[NDArray[np.uint8]]:
-    for top in range(0, level.shape[0], STRIP):
-        yield level[top : top + STRIP, :]

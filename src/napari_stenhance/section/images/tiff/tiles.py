@@ -15,7 +15,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from napari_stenhance.section.images.image import STRIP, Pixels
+from napari_stenhance.section.images.image import STRIP, SWELLS_MOST, Pixels
 from napari_stenhance.section.images.slicing import SlicedLevel
 from napari_stenhance.section.images.tiff.channels import (
     check_channels,
@@ -35,7 +35,6 @@ _KEPT = 2**24
 """A strip of more bytes is kept until another is read: an image may consist of a single one."""
 _SWELLS = {1: 1, 5: 4096, 6: 1100, 7: 1100, 8: 1100, 32773: 64, 32946: 1100}
 """The most bytes that a byte can become, by codec: of deflate, for one, 1032."""
-_SWELLS_MOST = 50_000
 _YCBCR, _ORIENTATION = 6, 274
 _SHAPE_OFF = 0.05
 """By how much the sides of a level may be longer or shorter, to each other, than the image's."""
@@ -193,7 +192,7 @@ class TiffSamples:
     def _swells(self) -> int:
         # Chroma of which each is shared by up to 16 pixels.
         shared = 3 if self._page.photometric == _YCBCR else 1
-        return shared * _SWELLS.get(int(self._page.compression), _SWELLS_MOST)
+        return shared * _SWELLS.get(int(self._page.compression), SWELLS_MOST)
 
     def read(
         self, rows: range, columns: range
