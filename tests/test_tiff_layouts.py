@@ -278,7 +278,7 @@ _SCALES = [
     # Aperio's own way is its description; tags beside it are not its.
     ("s.svs", _aperio("", **_at(0.5)), None, ""),
     ("s.svs", _aperio("|MPP = 0"), None, _NO),
-    ("s.svs", _aperio("|MPP = unknown"), None, _NO),
+    ("s.svs", _aperio("|MPP = unknown"), None, "MPP the image has a scale that is no number, "),
     ("s.ndpi", _maker(made.ndpi, 44000), 1 / 4.4, ""),
     ("s.ndpi", _maker(made.ndpi, 1), None, ""),
     ("s.ndpi", _maker(made.ndpi, 10), None, _NO),
