@@ -57,7 +57,8 @@ def test_that_there_is_no_scale_is_said_once(here: Path) -> None:
     said: list[str] = []
     job = st.Job(lambda event: said.append(event.text) if hasattr(event, "text") else None)
     for n, section in enumerate((spots, st.Section(spots=spots.copy()))):
-        found = st.domains(section, n_domains=2, out=f"{n}.stenhance.zarr", **QUICK, job=job)
+        out = f"{n}.stenhance.zarr"
+        found = st.domains(section, n_domains=2, runs=1, out=out, **QUICK, job=job)
         assert sum("scale" in doubt for doubt in found.doubts) == 1
         assert sum("scale" in text for text in said) == 1
         said.clear()

@@ -135,7 +135,7 @@ def test_transparency_is_white_at_every_level(tmp_path: Path, cache: Cache) -> N
         )
     # 255 + (value − 255) · 128 / 255
     assert _read(slide)[100, 0].tolist() == [177, 127, 255]
-    assert slide.conversions == ("transparency on white",)
+    assert slide.conversions == ("transparency laid on white",)
     stains = np.random.default_rng(1).integers(1, 255, (*SHAPE, 4), dtype=np.uint8)
     path = write_ome_zarr(tmp_path / "four.ome.zarr", stains)
     with pytest.raises(InputError, match="its fourth channel is no transparency"):
@@ -151,7 +151,7 @@ def test_sixteen_bits_are_shown_by_the_range_in_use(
     path = write_ome_zarr(tmp_path / "he.ome.zarr", stored)
     slide = Slide.open(path, cache=cache)
     assert np.abs(_read(slide).astype(int) - pixels).max() <= 1
-    assert slide.conversions == (f"samples of {bits} bits to 8",)
+    assert slide.conversions == (f"16-bit samples, 0 to {2**bits - 1}, to 8 bits",)
 
 
 def test_floats_from_0_to_1_are_colours_and_others_are_not(tmp_path: Path, cache: Cache) -> None:

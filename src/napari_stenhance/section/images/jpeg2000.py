@@ -94,7 +94,7 @@ def _open(path: Path) -> ImageSource:
         profile=header.profile,
         conversions=(
             *(("samples of more than 8 bits to 8, by the range in use",) if deep else ()),
-            *(("transparency on white",) if header.alpha else ()),
+            *(("transparency laid on white",) if header.alpha else ()),
         ),
     )
 
@@ -139,11 +139,7 @@ def _strips(path: Path, header: _Header) -> Iterator[NDArray[np.uint8]]:
     import imagecodecs
     import numpy as np
 
-    from napari_stenhance.section.images.decoded.samples import (
-        depth_in_use,
-        lay_on_white,
-        to_eight_bits,
-    )
+    from napari_stenhance.section.images.decoded.samples import Scaling, lay_on_white, scaling_of
 
     with reading(path, "this JPEG 2000", "copy it again, or export it as tiled TIFF"):
         # Colours of the kind sYCC come as RGB.
@@ -159,10 +155,12 @@ def _strips(path: Path, header: _Header) -> Iterator[NDArray[np.uint8]]:
             msg = f"it holds {math.prod(pixels.shape)} samples instead of {math.prod(expected)}"
             raise ValueError(msg)
     bits = header.depths[0]
+    top = 2.0**bits - 1
     if bits > 8 and not header.alpha:
-        bits = min(bits, depth_in_use(int(pixels.max())))
-    for top in range(0, header.height, STRIP):
-        eight = to_eight_bits(pixels[top : top + STRIP], bits)
+        top = min(top, scaling_of(pixels.dtype, 16, iter([pixels]), None).top)
+    scaling = Scaling(top, f"{bits}-bit", exact=bits == 8)
+    for row in range(0, header.height, STRIP):
+        eight = scaling.apply(pixels[row : row + STRIP])
         alpha = eight[..., -1] if header.alpha else None
         colours = eight[..., :-1] if header.alpha else eight
         rgb = np.repeat(colours, 3, axis=-1) if colours.shape[-1] == 1 else colours

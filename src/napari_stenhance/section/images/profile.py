@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from napari_stenhance.section.images.slicing import split_key
+from napari_stenhance.section.images.slicing import SlicedLevel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import numpy as np
     from numpy.typing import NDArray
+    from PIL import ImageCms
 
     from napari_stenhance.section.images.image import ImageSource, Pixels
 
@@ -55,13 +57,13 @@ class _Profile:
     """
 
     data: bytes
-    space: str = "rgb"
+    space: str = "RGB"
 
     def __post_init__(self) -> None:
-        space, needed = self.data[_SPACE], self.space.upper()
-        if space.strip() != needed.encode():
-            what = space.decode("ascii", "replace").strip() or "nothing"
-            msg = f"it is of {what}, not of {needed}"
+        space = self.data[_SPACE].strip()
+        if space != self.space.encode():
+            what = space.decode("ascii", "replace") or "nothing"
+            msg = f"it is of {what}, not of {self.space}"
             raise ValueError(msg)
 
     @cached_property
@@ -71,29 +73,32 @@ class _Profile:
 
         steps = np.linspace(0, 255, 9).astype(np.uint8)
         cube = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(27, 27, 3)
-        if self.space != "rgb":
-            return self.apply(np.concatenate([cube, cube[..., :1]], axis=-1)).size > 0
         return int(np.abs(self.apply(cube).astype(int) - cube).max()) > _SAME
+
+    @cached_property
+    def transform(self) -> ImageCms.ImageCmsTransform:
+        """What is made once, as making it takes longer than converting a tile."""
+        import imagecodecs
+        from PIL import ImageCms
+
+        # Without its cache of the last colour threads share nothing that changes.
+        flags = ImageCms.Flags.NOCACHE
+        try:
+            own = ImageCms.ImageCmsProfile(io.BytesIO(self.data))
+            srgb = ImageCms.ImageCmsProfile(io.BytesIO(imagecodecs.cms_profile("srgb")))
+            return ImageCms.buildTransform(own, srgb, self.space, "RGB", flags=flags)
+        except (ImageCms.PyCMSError, OSError) as error:
+            msg = "it is damaged"
+            raise ValueError(msg) from error
 
     def apply(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Convert pixels, (y, x, 3) uint8, or (y, x, 4) of CMYK; any thread may."""
-        import imagecodecs
         import numpy as np
+        from PIL import Image
 
-        if not pixels.size:
-            return pixels[..., :3]
-        try:
-            converted: NDArray[np.uint8] = imagecodecs.cms_transform(
-                np.ascontiguousarray(pixels),
-                self.data,
-                imagecodecs.cms_profile("srgb"),
-                colorspace=self.space,
-                outcolorspace="rgb",
-            )
-        except imagecodecs.CmsError as error:
-            msg = "it is damaged"
-            raise ValueError(msg) from error
-        return converted
+        height, width = pixels.shape[:2]
+        image = Image.frombytes(self.space, (width, height), pixels.tobytes())
+        return np.asarray(self.transform.apply(image))
 
 
 def cmyk_to_srgb(
@@ -112,8 +117,8 @@ def cmyk_to_srgb(
     if profile is None:
         return _usual_cmyk, "CMYK to sRGB", ()
     try:
-        managed = _Profile(profile, "cmyk")
-        managed.changes  # noqa: B018  it is tried
+        managed = _Profile(profile, "CMYK")
+        managed.transform  # noqa: B018  it is tried
     except ValueError as error:
         doubt = f"The image's colour profile is not applied: {error}."
         return _usual_cmyk, "CMYK to sRGB", (doubt,)
@@ -130,16 +135,12 @@ def _usual_cmyk(values: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return image.copy(interpretation="cmyk").colourspace("srgb").numpy()
 
 
-class _Managed:
+class _Managed(SlicedLevel):
     """A level whose colours are converted where it is sliced."""
 
     def __init__(self, level: Pixels, profile: _Profile) -> None:
+        super().__init__(level.shape, level.chunks)
         self._level, self._profile = level, profile
-        self.shape, self.chunks = level.shape, level.chunks
-        self.dtype, self.ndim = level.dtype, level.ndim
 
-    def __getitem__(self, key: Any) -> NDArray[np.uint8]:
-        # Colours are those of whole pixels: bands and single places are taken afterwards.
-        rows, columns, inner = split_key(key, self.shape)
-        pixels = self._level[rows.start : rows.stop, columns.start : columns.stop]
-        return self._profile.apply(pixels)[inner]
+    def _read(self, top: int, bottom: int, left: int, right: int) -> NDArray[np.uint8]:
+        return self._profile.apply(self._level[top:bottom, left:right])

@@ -1,33 +1,56 @@
-"""Keys of slices, taken apart into what is read and what is left to take of it."""
+"""Levels that are sliced as arrays are, and read in rectangles."""
 
 from __future__ import annotations
 
-from typing import Any
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
-def split_key(key: Any, shape: tuple[int, ...]) -> tuple[range, range, tuple[Any, ...]]:
-    """Take the key of a level apart, as NumPy means it.
+class SlicedLevel(ABC):
+    """A level, (y, x, 3) uint8, of which a rectangle is read.
 
     Parameters
     ----------
-    key : tuple of slice or int
-        Of rows and columns, and perhaps of colours; slices may have steps.
     shape : tuple of int
-
-    Returns
-    -------
-    rows, columns : range
-        What is asked, whose pixels from start to stop are to be read.
-    inner : tuple
-        The key of what is asked, in what was read.
+        Height and width.
+    chunk : tuple of int
+        Height and width of what is best read at once.
     """
-    keys = (*key, *(slice(None),) * (3 - len(key)))
-    rows, columns = (
-        range(n)[k] if isinstance(k, slice) else range(n)[k : k + 1 or None]
-        for k, n in zip(keys[:2], shape, strict=False)
-    )
-    inner = tuple(
-        slice(None, None, asked.step) if isinstance(k, slice) else 0
-        for k, asked in zip(keys[:2], (rows, columns), strict=True)
-    )
-    return rows, columns, (*inner, keys[2])
+
+    def __init__(self, shape: tuple[int, ...], chunk: tuple[int, ...]) -> None:
+        # napari asks formats before it needs NumPy.
+        import numpy as np
+
+        self.shape: tuple[int, ...] = (*shape[:2], 3)
+        self.chunks: tuple[int, ...] = (min(chunk[0], shape[0]), min(chunk[1], shape[1]), 3)
+        self.dtype: np.dtype[np.uint8] = np.dtype(np.uint8)
+        self.ndim = 3
+
+    def __getitem__(self, key: Any) -> NDArray[np.uint8]:
+        import numpy as np
+
+        keys = (*key, *(slice(None),) * (3 - len(key)))
+        rows, columns = (
+            range(n)[k] if isinstance(k, slice) else range(n)[k : k + 1 or None]
+            for k, n in zip(keys[:2], self.shape, strict=False)
+        )
+        top, left = rows.start, columns.start
+        bottom, right = max(rows.stop, top), max(columns.stop, left)
+        if bottom == top or right == left:
+            pixels = np.empty((bottom - top, right - left, 3), np.uint8)
+        else:
+            pixels = self._read(top, bottom, left, right)
+        # What is left of the key: steps, and axes of which one place is taken.
+        inner = (
+            slice(None, None, asked.step) if isinstance(k, slice) else 0
+            for k, asked in zip(keys, (rows, columns), strict=False)
+        )
+        return pixels[(*inner, keys[2])]
+
+    @abstractmethod
+    def _read(self, top: int, bottom: int, left: int, right: int) -> NDArray[np.uint8]:
+        """Read rows and columns, at least one of each; raises `InputError` if they are damaged."""

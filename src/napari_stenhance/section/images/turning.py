@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from napari_stenhance.section.images.slicing import split_key
+from napari_stenhance.section.images.slicing import SlicedLevel
 
 if TYPE_CHECKING:
     import numpy as np
@@ -46,27 +46,24 @@ def said_of_turn(orientation: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return (f"turned, from orientation {orientation}",), (doubt,)
 
 
-class _Turned:
+class _Turned(SlicedLevel):
     """A level of which rows and columns are exchanged or reversed where it is sliced."""
 
     def __init__(self, level: Pixels, exchanged: bool, down: bool, across: bool) -> None:
         self._level, self._exchanged, self._reversed = level, exchanged, (down, across)
-        order = (1, 0, 2) if exchanged else (0, 1, 2)
-        self.shape = tuple(level.shape[n] for n in order)
-        self.chunks = tuple(level.chunks[n] for n in order)
-        self.dtype, self.ndim = level.dtype, level.ndim
+        order = slice(1, None, -1) if exchanged else slice(2)
+        super().__init__(level.shape[:2][order], level.chunks[:2][order])
 
-    def __getitem__(self, key: Any) -> NDArray[np.uint8]:
-        rows, columns, inner = split_key(key, self.shape)
-        spans = [
-            slice(size - max(span.stop, span.start), size - span.start)
-            if back
-            else slice(span.start, max(span.stop, span.start))
-            for span, size, back in zip((rows, columns), self.shape, self._reversed, strict=False)
-        ]
+    def _read(self, top: int, bottom: int, left: int, right: int) -> NDArray[np.uint8]:
+        rows, columns = (
+            slice(size - end, size - start) if back else slice(start, end)
+            for start, end, size, back in zip(
+                (top, left), (bottom, right), self.shape, self._reversed, strict=False
+            )
+        )
         if self._exchanged:
-            pixels = self._level[spans[1], spans[0]].swapaxes(0, 1)
+            pixels = self._level[columns, rows].swapaxes(0, 1)
         else:
-            pixels = self._level[spans[0], spans[1]]
+            pixels = self._level[rows, columns]
         down, across = (slice(None, None, -1 if back else 1) for back in self._reversed)
-        return pixels[down, across][inner]
+        return pixels[down, across]

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.section.images.decoded.samples import lay_on_white
-from napari_stenhance.section.images.decoded.sliced import SlicedLevel
 from napari_stenhance.section.images.image import STRIP, ImageSource, OtherImage
+from napari_stenhance.section.images.slicing import SlicedLevel
 from napari_stenhance.section.scale import believed_mpp
 from napari_stenhance.storage.reading import reading
 
@@ -50,11 +50,12 @@ class _RegionLevel(SlicedLevel):
     """A level of a slide that a library reads in rectangles; transparency is white."""
 
     def __init__(self, path: Path, level: int, shape: tuple[int, int], region: Region) -> None:
-        super().__init__(path, "a region of the image", shape, _CHUNK)
-        self._level, self._region = level, region
+        super().__init__(shape, _CHUNK)
+        self._path, self._level, self._region = path, level, region
 
     def _read(self, top: int, bottom: int, left: int, right: int) -> NDArray[np.uint8]:
-        pixels = self._region(self._level, left, top, right - left, bottom - top)
+        with reading(self._path, "a region of the image"):
+            pixels = self._region(self._level, left, top, right - left, bottom - top)
         if pixels.shape[2] == 3:
             return np.ascontiguousarray(pixels)
         return lay_on_white(pixels[..., :3], pixels[..., 3])
@@ -177,7 +178,7 @@ def open_with_openslide(path: Path, file: Path, kind: str, advice: str, beside: 
             opened.region,
             None if None in mpp else [float(str(side)) for side in mpp],
             profile=None if profile is None else profile.tobytes(),
-            conversions=("transparency on white",),
+            conversions=("transparency laid on white",),
             others=tuple(_of_openslide(path, opened, name) for name in slide.associated_images),
             beside=tuple(beside),
             close=slide.close,

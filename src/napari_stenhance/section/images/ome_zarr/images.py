@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
-from napari_stenhance.section.images.decoded.samples import depth_in_use
+from napari_stenhance.section.images.decoded.samples import EXACT, Scaling, scaling_of
 from napari_stenhance.section.images.image import STRIP, ImageSource, OtherImage
 from napari_stenhance.section.images.ome_zarr.levels import OmeZarrLevel
 from napari_stenhance.section.images.ome_zarr.multiscale import Multiscale, read_multiscales
@@ -200,11 +200,12 @@ def _opened(path: Path, image: _Image) -> ImageSource:
     if (there := first.files_there(least)) < least:
         msg = f"of the {needed} files of its pixels {there or 'none'} are there: copy it again"
         raise ValueError(msg)
-    bits, conversions = _samples(path, one)
-    levels = tuple(OmeZarrLevel(path, one.levels[n], one.axes, bits) for n, _ in kept)
+    scaling = _scaling(path, one)
+    conversions = scaling.said
+    levels = tuple(OmeZarrLevel(path, one.levels[n], one.axes, scaling) for n, _ in kept)
     if one.colours == 4:
         _check_alpha(levels[-1])
-        conversions = (*conversions, "transparency on white")
+        conversions = (*conversions, "transparency laid on white")
     mpp, doubts = _scale(one)
     return ImageSource(
         path,
@@ -235,12 +236,12 @@ def _whole_steps(one: Multiscale) -> list[tuple[int, float]]:
     return kept
 
 
-def _samples(path: Path, one: Multiscale) -> tuple[int, tuple[str, ...]]:
-    """Return the bits of samples that are in use, 0 for floats, and what is done to them."""
+def _scaling(path: Path, one: Multiscale) -> Scaling:
+    """Choose how samples become 8 bits: by the range in use at the coarsest level."""
     dtype = one.levels[0].dtype
     if dtype == np.uint8:
-        return 8, ()
-    coarsest = OmeZarrLevel(path, one.levels[-1], one.axes, 16)
+        return EXACT
+    coarsest = OmeZarrLevel(path, one.levels[-1], one.axes, EXACT)
     height, width = coarsest.shape[:2]
     if height * width > _COARSEST:
         msg = "it has samples of more than 8 bits, and no small level that tells their range"
@@ -251,9 +252,7 @@ def _samples(path: Path, one: Multiscale) -> tuple[int, tuple[str, ...]]:
         if not (low >= 0 and high <= 1):
             msg = f"its floats go from {low:.4g} to {high:.4g}, and not from 0 to 1"
             raise ValueError(msg)
-        return 0, ("floats from 0 to 1 to 8 bits",)
-    bits = depth_in_use(int(values.max()))
-    return bits, (f"samples of {bits} bits to 8",)
+    return scaling_of(dtype, 8 * dtype.itemsize, iter([values]), None)
 
 
 def _check_alpha(level: OmeZarrLevel) -> None:

@@ -10,13 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_stenhance.section.images.decoded.samples import (
-    fraction_to_eight_bits,
-    lay_on_white,
-    to_eight_bits,
-)
-from napari_stenhance.section.images.decoded.sliced import SlicedLevel
+from napari_stenhance.section.images.decoded.samples import Scaling, lay_on_white
 from napari_stenhance.section.images.ome_zarr.node import ArrayNode
+from napari_stenhance.section.images.slicing import SlicedLevel
+from napari_stenhance.storage.reading import reading
 
 _KEPT = 2**22
 """A chunk of more bytes is kept until another is read: a level may consist of a single one."""
@@ -32,16 +29,18 @@ class OmeZarrLevel(SlicedLevel):
     level : ArrayNode
     axes : tuple of str
         Of the array; of y, x and c all is read, of others the first.
-    bits : int
-        Of the samples that are in use; of floats, which go from 0 to 1, 0.
+    scaling : Scaling
+        How its samples become 8 bits.
     """
 
-    def __init__(self, path: Path, level: ArrayNode, axes: tuple[str, ...], bits: int) -> None:
-        self._level, self._axes, self._bits = level, axes, bits
+    def __init__(
+        self, path: Path, level: ArrayNode, axes: tuple[str, ...], scaling: Scaling
+    ) -> None:
+        self._level, self._axes, self._scaling = level, axes, scaling
         lengths = dict(zip(axes, level.shape, strict=True))
         chunks = dict(zip(axes, level.chunks, strict=True))
-        part = f"a chunk of its level {level.folder.name!r}"
-        super().__init__(path, part, (lengths["y"], lengths["x"]), (chunks["y"], chunks["x"]))
+        super().__init__((lengths["y"], lengths["x"]), (chunks["y"], chunks["x"]))
+        self._path = path
         self._large = math.prod(self.chunks) > _KEPT
         self._last: tuple[tuple[int, int], NDArray[np.uint8]] | None = None
 
@@ -79,11 +78,9 @@ class OmeZarrLevel(SlicedLevel):
         return pixels
 
     def _converted(self, rows: slice, columns: slice) -> NDArray[np.uint8]:
-        values = self.samples(rows, columns)
-        if self._bits:
-            eight = to_eight_bits(values, self._bits)
-        else:
-            eight = fraction_to_eight_bits(values)
+        with reading(self._path, f"a chunk of its level {self._level.folder.name!r}"):
+            values = self.samples(rows, columns)
+        eight = self._scaling.apply(values)
         if eight.shape[-1] == 3:
             return np.ascontiguousarray(eight)
         return lay_on_white(eight[..., :3], eight[..., 3])

@@ -10,9 +10,15 @@ import numpy as np
 import pyvips
 from numpy.typing import NDArray
 
+from napari_stenhance.section.images.decoded.samples import (
+    EXACT,
+    Peek,
+    Scaling,
+    lay_on_white,
+    scaling_of,
+)
 from napari_stenhance.section.images.profile import cmyk_to_srgb
 from napari_stenhance.section.images.tiff.codecs import DECODED_TO_RGB
-from napari_stenhance.section.images.tiff.values import Peek, Scaling, scaling_of
 from napari_stenhance.section.images.tiff.ycbcr import YCbCr
 
 _WHITE_IS_0, _BLACK_IS_0, _RGB, _PALETTE, _CMYK, _YCBCR, _LAB, _ICC_LAB = 0, 1, 2, 3, 5, 6, 8, 9
@@ -91,7 +97,7 @@ def choose_colours(
 
     def on_white(values: NDArray[Any]) -> NDArray[np.uint8]:
         rgb, alpha = base(values[..., :number]), scaled.apply(values[..., number])
-        return _on_white(rgb, alpha, premultiplied=means == _PREMULTIPLIED)
+        return lay_on_white(rgb, alpha, premultiplied=means == _PREMULTIPLIED)
 
     said = (*scaling.said, *more.said, _ON_WHITE)
     return ColourConversion(on_white, said, (*more.doubts, *doubts), profile)
@@ -161,16 +167,15 @@ def _base_of(
     page: Any, kind: int, colour: Any, largest: float | None
 ) -> tuple[Scaling, _Base, _More]:
     """Choose how samples without transparency become RGB."""
-    exact = Scaling(255, "8-bit", exact=True)
     bits = int(page.bitspersample)
     if kind == _PALETTE:
         table = _palette(page, bits)
-        return exact, lambda v: table[v[..., 0]], _More(("a palette to RGB",))
+        return EXACT, lambda v: table[v[..., 0]], _More(("a palette to RGB",))
     if kind in (_LAB, _ICC_LAB):
         if bits not in (8, 16):
             msg = f"the image is Lab of {bits} bits"
             raise ValueError(msg)
-        return exact, lambda v: _from_lab(v, kind, bits), _More(("Lab to sRGB",))
+        return EXACT, lambda v: _from_lab(v, kind, bits), _More(("Lab to sRGB",))
     scaling = scaling_of(page.dtype, bits, colour, largest)
     if kind == _YCBCR and page.compression not in DECODED_TO_RGB:
         if bits != 8:
@@ -243,11 +248,3 @@ def _alpha_of(page: Any, number: int, peek: Peek) -> tuple[int | None, Scaling, 
         return _ALPHA, scaling, ()
     doubt = "Beside its colours it has a sample of unknown meaning, which is left out."
     return None, scaling, (doubt,)
-
-
-def _on_white(
-    rgb: NDArray[np.uint8], alpha: NDArray[np.uint8], *, premultiplied: bool
-) -> NDArray[np.uint8]:
-    opaque = alpha[..., None].astype(np.uint16)
-    front = rgb.astype(np.uint16) * (255 if premultiplied else opaque)
-    return np.minimum((front + (255 - opaque) * np.uint16(255) + 127) // 255, 255).astype(np.uint8)

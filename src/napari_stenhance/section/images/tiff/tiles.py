@@ -16,7 +16,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from napari_stenhance.section.images.image import STRIP, Pixels
-from napari_stenhance.section.images.slicing import split_key
+from napari_stenhance.section.images.slicing import SlicedLevel
 from napari_stenhance.section.images.tiff.channels import (
     check_channels,
     doubts_of_channel,
@@ -199,7 +199,7 @@ class TiffSamples:
     def read(
         self, rows: range, columns: range
     ) -> Iterator[tuple[tuple[slice, slice], NDArray[Any]]]:
-        """Read what is stored between the first and the last of rows and columns.
+        """Read what is stored of rows and columns, at least one of each.
 
         Yields
         ------
@@ -207,8 +207,7 @@ class TiffSamples:
             Of these rows and columns.
         values : ndarray, shape (y, x, samples)
         """
-        top, left = rows.start, columns.start
-        bottom, right = max(rows.stop, top), max(columns.stop, left)
+        top, bottom, left, right = rows.start, rows.stop, columns.start, columns.stop
         high, wide = self._tile
         for i, j in itertools.product(
             range(top // high, -(-bottom // high)), range(left // wide, -(-right // wide))
@@ -290,28 +289,18 @@ class TiffSamples:
         return np.frombuffer(data, dtype).reshape(-1, self._tile[1], self._samples)
 
 
-class TiffLevel:
+class TiffLevel(SlicedLevel):
     """A level of an image of a TIFF, (y, x, 3) uint8; tiles that the file leaves out are white."""
 
     def __init__(self, samples: TiffSamples, colours: ColourConversion) -> None:
         self._samples, self._colours = samples, colours
-        self.shape: tuple[int, ...] = (*samples.shape, 3)
-        self.chunks: tuple[int, ...] = (*samples.chunks, 3)
-        self.dtype: np.dtype[np.uint8] = np.dtype(np.uint8)
-        self.ndim = 3
+        super().__init__(samples.shape, samples.chunks)
 
-    def __getitem__(self, key: Any) -> NDArray[np.uint8]:
-        rows, columns, inner = split_key(key, self.shape)
+    def _read(self, top: int, bottom: int, left: int, right: int) -> NDArray[np.uint8]:
+        out = np.full((bottom - top, right - left, 3), 255, np.uint8)
         with reading(self._samples.path, "a tile of the image"):
-            pixels = self._read(rows, columns)
-        return pixels[inner]
-
-    def _read(self, rows: range, columns: range) -> NDArray[np.uint8]:
-        """Read all pixels between the first and the last of rows and columns."""
-        shape = (max(r.stop - r.start, 0) for r in (rows, columns))
-        out = np.full((*shape, 3), 255, np.uint8)
-        for place, values in self._samples.read(rows, columns):
-            out[place] = self._colours.convert(values)
+            for place, values in self._samples.read(range(top, bottom), range(left, right)):
+                out[place] = self._colours.convert(values)
         return out
 
 
