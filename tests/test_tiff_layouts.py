@@ -41,6 +41,12 @@ def _old_bio_formats(path: Path, pixels: Pixels) -> None:
     made.ome(path, *images, ("label image", [plain((600, 700))], _um(9)))
 
 
+def _numbered(path: Path, pixels: Pixels) -> None:
+    names = ("Label_1", "macro image #2", "Slide Preview")
+    beside = [(name, [plain((600 + n, 700))], _um(9)) for n, name in enumerate(names)]
+    made.ome(path, *beside, ("label-free 1", [pixels, *steps_of(pixels, 2)], _um(0.5)))
+
+
 def _ome(path: Path, pixels: Pixels) -> None:
     made.ome(
         path,
@@ -131,6 +137,13 @@ LAYOUTS = {
         (1, 2, 4),
     ),
     "ome": ("s.ome.tif", _ome, "OME's PhysicalSizeX", "macro image|detail|detail 2", (1, 2, 4)),
+    "ome-numbered": (
+        "s.ome.tif",
+        _numbered,
+        "OME's PhysicalSizeX",
+        "Label_1|macro image #2|Slide Preview",
+        (1, 2),
+    ),
     "ome-old": (
         "s.ome.tif",
         _old_bio_formats,

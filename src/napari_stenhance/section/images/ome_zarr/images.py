@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,14 +14,13 @@ from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.section.images.decoded.samples import EXACT, Scaling, scaling_of
-from napari_stenhance.section.images.image import STRIP, ImageSource, OtherImage
+from napari_stenhance.section.images.image import BESIDE, STRIP, ImageSource, OtherImage
 from napari_stenhance.section.images.ome_zarr.levels import OmeZarrLevel
 from napari_stenhance.section.images.ome_zarr.multiscale import Multiscale, read_multiscales
 from napari_stenhance.section.images.ome_zarr.node import group_attributes
 from napari_stenhance.section.scale import believed_mpp
 from napari_stenhance.storage.reading import reading
 
-_BESIDE = re.compile(r"(^|[\W_])(label|macro|overview|thumbnail)([ _]image)?\W*$", re.IGNORECASE)
 _ADVICE = "export the slide as OME-Zarr 0.4 or 0.5, 8-bit RGB, or as tiled TIFF"
 _COARSEST = 2**24
 """Pixels of the coarsest level, which tells what range samples of more than 8 bits use."""
@@ -39,7 +37,7 @@ class _Image:
     @property
     def rank(self) -> tuple[bool, int]:
         height, width = self.multiscale.shape
-        return not _BESIDE.search(self.name), height * width
+        return not BESIDE.search(self.name), height * width
 
 
 def open_ome_zarr(path: Path) -> ImageSource:

@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 
 from tifffile import TiffPageSeries
 
+from napari_stenhance.section.images.image import BESIDE
 from napari_stenhance.section.images.tiff.images import (
     REDUCED,
     TiffImage,
@@ -21,10 +22,6 @@ from napari_stenhance.section.images.tiff.images import (
 )
 from napari_stenhance.section.scale import as_number
 
-# At the end of a name: a slide may be called "label-free".
-_BESIDE = re.compile(
-    r"(?:^|[\W_])(label|macro|overview|thumbnail)(?:[ _]image)?\W*$", re.IGNORECASE
-)
 _NAME_LONGEST = 100
 _MACRO = 9
 _NDPI_LENS = 65421
@@ -93,7 +90,7 @@ def _name_beside(series: Any) -> str:
     description = str(series.keyframe.description)
     lines = [re.sub(r"\s*\d+\s*x\s*\d+.*$", "", line) for line in description.splitlines()[:3]]
     names = [series.name, _page_name(series), *(n for n in lines if n and len(n) <= _NAME_LONGEST)]
-    found = (_BESIDE.search(name) for name in names)
+    found = (BESIDE.search(name) for name in names)
     return next((match[1].lower() for match in found if match), "")
 
 
@@ -116,7 +113,7 @@ def _ome(tif: Any) -> list[TiffImage]:
         return one == other and not several and alike(large, small) and has_step(large, small)
 
     return [
-        replace(image, name=name, beside=bool(_BESIDE.search(name)))
+        replace(image, name=name, beside=bool(BESIDE.search(name)))
         for image in joined(images, belongs)
         for name in (names[id(image.levels[0])],)
     ]
