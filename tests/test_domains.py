@@ -450,7 +450,7 @@ def test_memory_changes_no_value_and_what_does_not_fit_is_refused(
     for wrong in (12.0, -8.0, float("nan")):
         with pytest.raises(st.InputError, match=r"no superpixels of .* choose one of 4, 8"):
             run_domains(quick(large, superpixel_um=wrong))
-    with pytest.raises(st.InputError, match="scale of its slide already"):
+    with pytest.raises(st.InputError, match="the scale of that, already"):
         run_domains(quick(large, mpp=0.5))
     with pytest.raises(st.InputError, match="Spots have no superpixels"):
         run_domains(quick(section_files[0], out=tmp_path / "x", superpixel_um=8.0))

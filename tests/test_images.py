@@ -233,6 +233,10 @@ def _beyond_png(path: Path) -> None:
     _huge_png(path, 2**31 - 1)
 
 
+def _empty(path: Path) -> None:
+    path.touch()
+
+
 def _huge_jpeg(path: Path) -> None:
     write_image(Path(f"{path}[interlace]"), _pixels())
     content = bytearray(path.read_bytes())
@@ -310,6 +314,8 @@ def _cut_pyramid(path: Path) -> None:
     ("spoil", "name", "said"),
     [
         (_huge_png, "s.png", "claims 900000 × 900000 px, more than the file can hold"),
+        (_empty, "s.svs", "cannot be read (it is empty)"),
+        (_empty, "s.jp2", "cannot be read (it is empty)"),
         (_beyond_png, "s.png", "cannot be read (it is damaged)"),
         (_huge_jpeg, "s.jpg", "claims 65000 × 65000 px, more than the file can hold"),
         (_huge_tiff, "s.tif", "it claims more pixels than the file can hold"),

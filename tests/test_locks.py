@@ -311,3 +311,10 @@ def test_a_lock_that_is_a_folder_is_a_sentence(slide: Slide, tmp_path: Path) -> 
         with pytest.raises(InputError, match=said):
             with ResultFolder.adding(tmp_path / "r", "write", clear_dead_locks=clear):
                 pytest.fail("two writers")
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs a place where none may write")
+def test_a_cache_where_no_folder_can_be_made_is_a_sentence() -> None:
+    cache = Cache(Path("/proc/nobody-writes-here"))
+    with pytest.raises(InputError, match=r"cannot be written .*STENHANCE_CACHE"):
+        cache.lock(cache.entry("k", "a"), Job()).__enter__()

@@ -233,7 +233,7 @@ def _bioformats2raw(path: Path, listed: bool, version: str = "0.4") -> dict[str,
             {"series": list(made)} if version == "0.4" else {"ome": {"series": list(made)}}
         )
         xml = '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06">{}</OME>'
-        names = ("Label image", "Scan", "Scan")
+        names = ("Label image 1", "Scan", "Scan")
         images = "".join(f'<Image ID="Image:{n}" Name="{one}"/>' for n, one in enumerate(names))
         (path / "OME" / "METADATA.ome.xml").write_text(xml.format(images), "utf-8")
     return made
@@ -249,7 +249,7 @@ def test_of_several_images_the_slide_is_the_largest_that_is_no_label(
     assert (slide.shape, slide.mpp) == ((320, 256), 0.25)
     np.testing.assert_array_equal(_read(slide), made["1"])
     others = {other.name: other.shape for other in slide.others}
-    assert others == {"Scan (2)": (100, 90), "Label image": (900, 900)}
+    assert others == {"Scan (2)": (100, 90), "Label image 1": (900, 900)}
     small = Slide.open(path, series="Scan (2)", cache=cache)
     np.testing.assert_array_equal(_read(small), made["2"])
     assert small.key != slide.key

@@ -183,9 +183,16 @@ def test_a_palette_of_8_bits_where_tiff_has_16(tmp_path: Path) -> None:
     assert difference(read_image(tmp_path / "s.tif")[0], colours.T[GREY]) == 0
 
 
+def test_a_palette_of_256_times_8_bits(tmp_path: Path) -> None:
+    colours = np.random.default_rng(0).integers(0, 256, (3, 256)).astype("u2")
+    write_flat(tmp_path / "s.tif", GREY, photometric="palette", colormap=colours * 256)
+    assert difference(read_image(tmp_path / "s.tif")[0], colours.T[GREY]) == 0
+
+
+@pytest.mark.parametrize("sign", ["u", "i"])
 @pytest.mark.parametrize("bits", [8, 16])
 @pytest.mark.parametrize("kind", ["cielab", "icclab"])
-def test_lab(kind: str, bits: int, tmp_path: Path) -> None:
+def test_lab(kind: str, bits: int, sign: str, tmp_path: Path) -> None:
     rgb = (RGB // 2 + 64).astype(np.uint8)
     lab, step = skimage.color.rgb2lab(rgb), 2 ** (bits - 8)
     chroma = np.rint(lab[..., 1:] * step).astype(f"i{bits // 8}")
@@ -194,7 +201,8 @@ def test_lab(kind: str, bits: int, tmp_path: Path) -> None:
     full = 2**bits - 1 if kind == "cielab" else 255 * step
     light = np.rint(lab[..., :1] * (full / 100))
     values = np.concatenate([light, chroma], axis=-1).astype(int).astype(f"u{bits // 8}")
-    write_flat(tmp_path / "s.tif", values, photometric=kind, **TILES)
+    # libvips says that lightness has a sign, too.
+    write_flat(tmp_path / "s.tif", values.view(f"{sign}{bits // 8}"), photometric=kind, **TILES)
     shown, image = read_image(tmp_path / "s.tif")
     assert difference(shown, rgb) <= (6 if bits == 8 else 1)
     assert image.conversions == ("Lab to sRGB",)
@@ -359,3 +367,13 @@ def test_stacks_and_fluorescence_are_refused(
     with pytest.raises(InputError) as error:
         open_image(tmp_path / name)
     assert said in str(error.value)
+
+
+@pytest.mark.parametrize(("name", "doubts"), [("DAPI", 1), ("Channel 0", 0), ("", 0)])
+def test_one_grey_channel_that_has_a_name_is_a_doubt(
+    name: str, doubts: int, tmp_path: Path
+) -> None:
+    about = {"axes": "YX", "Channel": {"Name": [name]}}
+    tifffile.imwrite(tmp_path / "s.ome.tif", GREY, photometric="minisblack", metadata=about)
+    image = open_image(tmp_path / "s.ome.tif")
+    assert [f"channel is called {name!r}" in doubt for doubt in image.doubts] == [True] * doubts

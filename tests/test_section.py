@@ -321,3 +321,13 @@ def test_bad_regions_say_so(tmp_path: Path, content: str, match: str) -> None:
         Region.read(path)
     with pytest.raises(InputError, match="no such region"):
         Region.read(tmp_path / "none.geojson")
+
+
+def test_a_picture_that_was_turned_since_is_said_to_be(
+    long: Path, tmp_path: Path, cache: Cache
+) -> None:
+    (tmp_path / "long.h5ad").write_bytes(long.read_bytes())
+    write_image(tmp_path / "long_he.png", np.full((320, 4000, 3), 255, np.uint8))
+    section = open_section(tmp_path / "long.h5ad", cache=cache)
+    assert section.slide is None
+    assert any("outside it, though not if it were turned by 90°;" in d for d in section.doubts)

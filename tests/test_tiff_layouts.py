@@ -42,6 +42,12 @@ def _old_bio_formats(path: Path, pixels: Pixels) -> None:
     made.ome(path, *images, ("label image", [plain((600, 700))], _um(9)))
 
 
+def _numbered(path: Path, pixels: Pixels) -> None:
+    names = ("Label_1", "macro image #2", "Slide Preview")
+    beside = [(name, [plain((600 + n, 700))], _um(9)) for n, name in enumerate(names)]
+    made.ome(path, *beside, ("label-free 1", [pixels, *steps_of(pixels, 2)], _um(0.5)))
+
+
 def _ome(path: Path, pixels: Pixels) -> None:
     made.ome(
         path,
@@ -132,6 +138,13 @@ LAYOUTS = {
         (1, 2, 4),
     ),
     "ome": ("s.ome.tif", _ome, "OME's PhysicalSizeX", "macro image|detail|detail 2", (1, 2, 4)),
+    "ome-numbered": (
+        "s.ome.tif",
+        _numbered,
+        "OME's PhysicalSizeX",
+        "Label_1|macro image #2|Slide Preview",
+        (1, 2),
+    ),
     "ome-old": (
         "s.ome.tif",
         _old_bio_formats,
@@ -288,7 +301,7 @@ _SCALES = [
     # Aperio's own way is its description; tags beside it are not its.
     ("s.svs", _aperio("", **_at(0.5)), None, ""),
     ("s.svs", _aperio("|MPP = 0"), None, _NO),
-    ("s.svs", _aperio("|MPP = unknown"), None, _NO),
+    ("s.svs", _aperio("|MPP = unknown"), None, "MPP the image has a scale that is no number, "),
     ("s.ndpi", _maker(made.ndpi, 44000), 1 / 4.4, ""),
     ("s.ndpi", _maker(made.ndpi, 1), None, ""),
     ("s.ndpi", _maker(made.ndpi, 10), None, _NO),

@@ -86,10 +86,13 @@ def _why_not(image: Path, found: SectionFiles, series: str | None) -> str:
         return "it holds no such image" if error.option == "series" else ""
     inside = share_inside(found.xy, shape)
     if inside < INSIDE_LEAST:
-        return (
-            f"{1 - inside:.0%} of the spots lie outside it, so their coordinates belong to "
-            "another (full-resolution) image"
-        )
+        outside = f"{1 - inside:.0%} of the spots lie outside it"
+        if share_inside(found.xy, shape[::-1]) >= INSIDE_LEAST:
+            return (
+                f"{outside}, though not if it were turned by 90°; give the image as their "
+                "positions were measured on it"
+            )
+        return f"{outside}, so their coordinates belong to another (full-resolution) image"
     return _disagreement(shape, found)[0]
 
 

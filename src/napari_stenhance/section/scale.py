@@ -82,8 +82,11 @@ def believed_mpp(
     low, high = PLAUSIBLE_MPP
     wrong = [size for size in (x, y) if not low <= size <= high]
     if wrong:
+        size = (
+            "a scale that is no number" if math.isnan(wrong[0]) else f"{wrong[0]:.4g} µm per pixel"
+        )
         doubt = (
-            f"By {source} the image has {wrong[0]:.4g} µm per pixel, which cannot be right for a "
+            f"By {source} the image has {size}, which cannot be right for a "
             f"slide ({low:g} to {high:g}); it is not used.{hint}"
         )
         return None, (doubt,)

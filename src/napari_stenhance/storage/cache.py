@@ -82,8 +82,10 @@ class Cache:
         name = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:24]
         locks = self.root / "locks"
         said = locks / f"{name}.json"
-        with writing(self.root, _ADVICE):
+        # A drive that is not there, above the cache, is no file that is gone.
+        with writing(locks, _ADVICE, scratch=locks):
             locks.mkdir(parents=True, exist_ok=True)
+        with writing(self.root, _ADVICE):
             lock = FileLock(locks / f"{name}.lock")
             _wait(lock, path, said, job)
             try:

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 
 STRIP = 512
 """Rows of a strip of a decoded image."""
+BESIDE = re.compile(
+    r"(?:^|[\W_])(label|macro|overview|thumbnail|preview)(?:[ _]image)?[\W_]*\d*\W*$", re.IGNORECASE
+)
+"""What is no slide by its name, at the end and maybe numbered: a slide may be "label-free"."""
 DEPTHS = (8, 10, 12, 14, 16)
 """Bits of cameras and scanners, whose samples may lie in 16."""
 

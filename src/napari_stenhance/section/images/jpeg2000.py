@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _BOXES, _STREAM = b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51"
+_END, _ZEROS = b"\xff\xd9", bytes(16)
 _SUFFIXES = (".jp2", ".j2k", ".jpx")
 _HEADER = 2**20
 """Of a file: where boxes that describe it lie, before its colours."""
@@ -140,7 +141,12 @@ def _strips(path: Path, header: _Header) -> Iterator[NDArray[np.uint8]]:
 
     with reading(path, "this JPEG 2000", "copy it again, or export it as tiled TIFF"):
         # Colours of the kind sYCC come as RGB.
-        pixels = np.asarray(imagecodecs.jpeg2k_decode(path.read_bytes()))
+        data = path.read_bytes()
+        # The decoder takes zeros for parts without detail.
+        if data.endswith(_ZEROS) and not data.rstrip(b"\0").endswith(_END):
+            msg = "it ends early"
+            raise ValueError(msg)
+        pixels = np.asarray(imagecodecs.jpeg2k_decode(data))
         pixels = pixels[..., None] if pixels.ndim == 2 else pixels
         expected = (header.height, header.width, len(header.depths))
         if pixels.shape != expected:

@@ -53,6 +53,9 @@ def open_image(path: Path, series: str | None = None, *, icc: bool = True) -> Im
     elif path.is_file():
         with reading(path), path.open("rb") as file:
             start = file.read(_START)
+        if not start:
+            msg = f"{path}: this image cannot be read (it is empty); copy it again."
+            raise InputError(msg)
     else:
         msg = f"{path}: there is no such image file."
         raise InputError(msg)

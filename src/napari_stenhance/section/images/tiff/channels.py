@@ -6,6 +6,8 @@ import re
 from typing import Any
 from xml.etree import ElementTree
 
+from napari_stenhance.section.scale import quoted
+
 _COLOURS = ("red", "green", "blue")
 _NAMELESS = re.compile(r"(c|ch|channel|band|sample|image|#|c:)?[\s_:#-]*[\d:/\s-]*", re.IGNORECASE)
 _GREY_KINDS = (0, 1)
@@ -56,6 +58,16 @@ def doubts_of_pages(series: Any) -> tuple[str, ...]:
     return (f"The image has {alike} pages of one size; the first is the slide.",) if alike else ()
 
 
+def doubts_of_channel(tif: Any, series: Any) -> tuple[str, ...]:
+    """Say how the one channel of a grey image is called, if its name says more than its number."""
+    if not tif.is_ome or series.keyframe.samplesperpixel != 1 or "C" in series.axes:
+        return ()
+    names, _ = _of_ome(tif, series)
+    if len(names) != 1 or _NAMELESS.fullmatch(names[0].strip()):
+        return ()
+    return (f"Its one grey channel is called {quoted(names[0])}; fluorescence is no H&E.",)
+
+
 def check_channels(tif: Any, series: Any) -> None:
     """Refuse channels that are called, or coloured, otherwise than red, green and blue.
 
@@ -88,7 +100,8 @@ def _is_plain(name: str, place: int) -> bool:
 
 def _of_ome(tif: Any, series: Any) -> tuple[list[str], list[str]]:
     """Read the names and colours of the channels of an image from OME's metadata."""
-    size = [str(series.shape[series.axes.index(axis)]) for axis in "XYC"]
+    lengths = dict(zip(series.axes, series.shape, strict=True))
+    size = [str(lengths.get(axis, 1)) for axis in "XYC"]
     for pixels in ElementTree.fromstring(tif.ome_metadata or "<none/>").iter():
         if [pixels.get(f"Size{axis}") for axis in "XYC"] == size:
             channels = [item for item in pixels if item.tag.endswith("}Channel")]

@@ -209,14 +209,16 @@ def _palette(page: Any, bits: int) -> NDArray[np.uint8]:
     if page.colormap is None or page.colormap.shape != (3, 2**bits) or page.dtype.kind not in "bu":
         msg = "the image has a palette that is not of its samples"
         raise ValueError(msg)
-    # Some write palettes of 8 bits, where TIFF has 16.
-    step = 257 if page.colormap.max() > 255 else 1
-    return np.rint(page.colormap.T / step).astype(np.uint8)
+    # Some write palettes of 8 bits, where TIFF has 16; some 256, others 257 times what they mean.
+    shift = 8 if page.colormap.max() > 255 else 0
+    return (page.colormap.T >> shift).astype(np.uint8)
 
 
 def _from_lab(values: NDArray[Any], kind: int, bits: int) -> NDArray[np.uint8]:
     """Convert Lab, relative to white, as TIFF (signed) or ICC (moved by 128) packs it."""
     steps = 2 ** (bits - 8)
+    # Some say that all samples have a sign; lightness has none.
+    values = values.astype(f"u{bits // 8}", copy=False)
     lab = np.empty(values.shape, np.float32)
     if kind == _LAB:
         lab[..., 0] = values[..., 0] * np.float32(100 / (2**bits - 1))

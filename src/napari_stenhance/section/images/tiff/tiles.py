@@ -19,6 +19,7 @@ from napari_stenhance.section.images.image import STRIP, SWELLS_MOST, Pixels
 from napari_stenhance.section.images.slicing import SlicedLevel
 from napari_stenhance.section.images.tiff.channels import (
     check_channels,
+    doubts_of_channel,
     doubts_of_pages,
     pages_of,
     significant_bits,
@@ -336,7 +337,8 @@ def levels_of(
     turned, doubts = said_of_turn(orientation)
     levels = tuple(turn(TiffLevel(one, chosen[one.kind]), orientation) for one in samples)
     conversions = (*colours.conversions, *turned)
-    doubts = (*doubts_of_pages(series[0]), *colours.doubts, *doubts)
+    pages = (*doubts_of_pages(series[0]), *doubts_of_channel(file.tif, series[0]))
+    doubts = (*pages, *colours.doubts, *doubts)
     return levels, replace(colours, conversions=conversions, doubts=doubts)
 
 
