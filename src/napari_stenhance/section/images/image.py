@@ -23,8 +23,6 @@ DEPTHS = (8, 10, 12, 14, 16)
 
 SWELLS_MOST = 50_000
 """The most samples of plain glass that a byte becomes, whatever the codec."""
-BESIDE = re.compile(r"(?:^|[\W_])(label|macro|overview|thumbnail)(?:[ _]image)?\W*$", re.IGNORECASE)
-"""What names of images end with that are no slides; a slide may be called "label-free"."""
 
 
 class Pixels(Protocol):
