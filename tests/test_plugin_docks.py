@@ -231,9 +231,17 @@ def test_a_scale_that_was_set_moves_the_section_and_keeps_what_was_drawn(
     region = person.layer("region")
     np.testing.assert_allclose(region.scale, 1.6)
     np.testing.assert_allclose(region.data[0], [(100, 100), (100, 300), (300, 300)])
+    # The field shows what was given, and the next change keeps it.
+    assert person.section.mpp.value() == 1.6
+    person.section.icc.setChecked(False)
+    person.click(person.section.again)
+    person.wait(lambda: not person.section.run_bar.busy)
+    (section,) = open_sections(person.viewer)
+    assert (section.mpp, section.need_slide().icc) == (1.6, False)
     # It was for that slide only.
     person.drop(small_files[1])
     assert [s.mpp for s in open_sections(person.viewer)] == [1.6, 0.8]
+    assert person.section.mpp.value() == 0
     # A scale that cannot be is said, and takes nothing away.
     person.section.mpp.setValue(0.01)
     person.click(person.section.again)
@@ -241,6 +249,27 @@ def test_a_scale_that_was_set_moves_the_section_and_keeps_what_was_drawn(
     assert "cannot be right" in person.section.run_bar.label.text()
     assert person.section.run_bar.label.text().endswith("give the true one (field “Scale”).")
     assert [s.mpp for s in open_sections(person.viewer)] == [1.6, 0.8]
+
+
+def test_the_dock_sets_what_is_open_not_what_failed_and_nothing_once_it_is_closed(
+    person: Person, small_files: list[Path], tmp_path: Path
+) -> None:
+    dock = person.section
+    person.drop(small_files[0])
+    words = dock.words.toPlainText()
+    person.drop(tmp_path / "nothing.svs")
+    assert "there is no such file" in dock.run_bar.label.text()
+    assert dock.words.toPlainText() == words
+    dock.mpp.setValue(1.6)
+    person.click(dock.again)
+    person.wait(lambda: not dock.run_bar.busy)
+    (section,) = open_sections(person.viewer)
+    assert (section.name, section.mpp) == ("one", 1.6)
+    person.viewer.layers.remove(person.layer("region"))
+    assert dock.again.isEnabled()
+    person.viewer.layers.clear()
+    assert not dock.again.isEnabled()
+    assert (dock.words.toPlainText(), dock.mpp.value()) == ("", 0)
 
 
 def test_a_slide_from_elsewhere_is_set_in_the_dock(
@@ -324,8 +353,15 @@ def test_images_beside_the_slide_are_shown_on_demand_and_chosen(
     for name in ("macro", "region 2"):
         dock.series.setCurrentText(name)
         for _ in range(2):
+            person.viewer.scene.camera.center = (0, 1e4, 1e4)
             person.click(dock.look)
             person.wait(lambda: not dock.run_bar.busy)
+            (looked,) = (one for one, info in our_layers(person.viewer) if info.part == name)
+            # Seen at once, also if it was hidden.
+            assert looked.visible
+            everything = person.viewer.layers.extent.world.mean(axis=0)
+            np.testing.assert_allclose(person.viewer.scene.camera.center[1:], everything, rtol=0.1)
+            looked.visible = False
     slide = person.layer("slide")
     beside = [layer for layer, _ in layers_of(person.viewer, "beside")]
     assert [layer.name for layer in beside] == [
@@ -339,12 +375,22 @@ def test_images_beside_the_slide_are_shown_on_demand_and_chosen(
     assert {str(unit) for layer in person.viewer.layers for unit in layer.units} == {"micrometer"}
     np.testing.assert_array_equal(np.asarray(beside[1].data[0])[:100, :150], pixels[:100, :150])
 
+    # The scale that is given for one image is none of another's.
+    dock.series.setCurrentText("the slide")
+    dock.mpp.setValue(1.6)
+    person.click(dock.again)
+    person.wait(lambda: not dock.run_bar.busy)
+    dock.series.setCurrentText("macro")
+    assert dock.mpp.value() == 0
+    dock.series.setCurrentText("the slide")
+    assert dock.mpp.value() == 1.6
+    dock.series.setCurrentText("region 2")
     dock.icc.setChecked(False)
     person.click(dock.again)
     person.wait(lambda: not dock.run_bar.busy)
     (section,) = open_sections(person.viewer)
     assert section.slide is not None
-    assert (section.slide.series, section.slide.icc) == ("region 2", False)
+    assert (section.slide.series, section.slide.icc, section.mpp) == ("region 2", False, 1.0)
     assert section.slide.shape == (100, 150)
     assert not list(layers_of(person.viewer, "beside"))
     assert dock.series.currentText() == "region 2"

@@ -333,8 +333,9 @@ def test_the_layer_lies_on_the_slide_and_says_its_kinds(marked: Path, cache: Cac
     at = (250 * MPP, 300 * MPP)
     assert layer.get_value(at, world=True) == 1
     assert "fault: pen" in layer.get_status(at, world=True)["value"]
-    assert f"pen {quality.shares['pen']:.1%}" in quality_legend(quality)
-    assert "bubble 0.0%" in quality_legend(quality)
+    # A colour never stands on another line than its name.
+    assert f"■</span>&nbsp;pen&nbsp;{quality.shares['pen']:.1%}" in quality_legend(quality)
+    assert "bubble&nbsp;0.0%" in quality_legend(quality)
 
 
 def test_the_dock_checks_a_slide_and_shows_its_faults(

@@ -9,6 +9,7 @@ from napari_stenhance.plugin.levels import slide_levels
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
+    from napari.layers import Layer
 
     from napari_stenhance.running.job import Job
     from napari_stenhance.section.section import Section
@@ -62,7 +63,7 @@ def beside_layer(section: Section, name: str, above: float, job: Job | None = No
     return slide_levels(image), attributes, "image"
 
 
-def shown_beside(viewer: ViewerModel, section: Section) -> list[str]:
-    """List the other images of a slide's file that are among the layers."""
+def shown_beside(viewer: ViewerModel, section: Section) -> dict[str, Layer]:
+    """Return the layers of the other images of a slide's file, by the images' names."""
     found = layers_of(viewer, BESIDE.name)
-    return [info.part for _, info in found if info.section is section]
+    return {info.part: layer for layer, info in found if info.section is section}

@@ -40,9 +40,9 @@ def quality_layer(section: Section, quality: Quality) -> LayerData:
 def quality_legend(quality: Quality) -> str:
     """Return the legend in rich text: each kind in its colour, with its share of the tissue."""
     shares = quality.shares
-    return " &nbsp; ".join(
-        f'<span style="color:{COLOURS[kind]}">■</span> {kind} '
-        + (f"{shares[kind]:.1%}" if kind in shares else "not judged")
+    return "&nbsp; ".join(
+        f'<span style="color:{COLOURS[kind]}">■</span>&nbsp;{kind}&nbsp;'
+        + (f"{shares[kind]:.1%}" if kind in shares else "not&nbsp;judged")
         for kind in KINDS
     )
 

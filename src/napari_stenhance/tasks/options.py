@@ -52,7 +52,9 @@ SECTION = ("Section", "AnnData")
 """What a section may be in Python, beside a path."""
 
 
-Mpp = Annotated[float | None, Help("Scale of slides, where files do not say.", unit="µm per pixel")]
+Mpp = Annotated[
+    float | None, Help("Scale of slides; overrides what the files say.", unit="µm per pixel")
+]
 Series = Annotated[
     str | None,
     Help(

@@ -48,6 +48,7 @@ from napari_stenhance.tasks.info import describe_result, describe_section
 from napari_stenhance.tasks.options import SlideOptions
 
 if TYPE_CHECKING:
+    from napari.layers import Layer
     from napari.viewer import Viewer
     from qtpy.QtGui import QDragEnterEvent, QDropEvent
 
@@ -93,6 +94,7 @@ class SectionWidget(QWidget):
         self._viewer = napari_viewer
         self._path: Path | None = None
         self._image: Path | None = None
+        self._mpp = 0.0
         self._opened: Section | None = None
         self._waiting: list[tuple[Path, SlideOptions, Path | None]] = []
         self.drop = _DropArea(self)
@@ -114,6 +116,7 @@ class SectionWidget(QWidget):
         self.image.setPlaceholderText("as found beside the counts")
         self.image.setClearButtonEnabled(True)
         self.image.setToolTip("The slide of a section, where it does not lie beside the counts.")
+        self.image.textChanged.connect(self._scale_of_chosen)
         self.browse_image = QPushButton("…", self)
         self.browse_image.setToolTip("Choose the slide")
         self.browse_image.clicked.connect(self._browse_image)
@@ -123,18 +126,20 @@ class SectionWidget(QWidget):
         )
         self.series.addItem(_SLIDE, None)
         self.series.currentIndexChanged.connect(self._may_look)
+        self.series.currentIndexChanged.connect(self._scale_of_chosen)
         self.look = QPushButton("Look", self)
         self.look.setToolTip(
-            "Show this image beside the slide, not to scale: a label may name the patient."
+            "Show this image left of the slide, not to scale: a label may name the patient."
         )
         self.look.setEnabled(False)
         self.look.clicked.connect(self._look_beside)
-        self.icc = QCheckBox("as the file's profile means them", self)
+        self.icc = QCheckBox("converted by the file's profile", self)
         self.icc.setToolTip("Convert colours to sRGB by the profile that the slide's file holds.")
         self.icc.setChecked(True)
         self.again = QPushButton("Set", self)
         self.again.setToolTip(
-            "Open the section again with this slide, at this scale, and with these colours"
+            "Open the section that was opened last again, with this slide, at this scale, and with "
+            "these colours"
         )
         self.again.setEnabled(False)
         self.again.clicked.connect(self._open_again)
@@ -193,14 +198,17 @@ class SectionWidget(QWidget):
         ----------
         path : Path
         options : SlideOptions, optional
-            How its slide is opened; where it does not say, the scale that the dock says, once.
+            How its slide is opened; where it does not say, at the scale that was set in the dock
+            since it last opened something.
         image : Path, optional
             The slide of a section, where it does not lie beside the counts; by default what the
             dock says, once.
         """
         options = options or SlideOptions()
         if options.mpp is None:
-            options = replace(options, mpp=self.mpp.value() or None)
+            # What the field showed before is the scale of another slide.
+            typed = self.mpp.value()
+            options = replace(options, mpp=typed if typed and typed != self._mpp else None)
         image = image or self._named_image()
         if self.run_bar.busy:
             self._waiting.append((path, options, image))
@@ -225,12 +233,11 @@ class SectionWidget(QWidget):
     def _start(
         self, path: Path, options: SlideOptions, image: Path | None, replaced: Section | None
     ) -> None:
-        self._path, self._image = path, image
         tiles = viewer_tiles(self._viewer)
         self.run_bar.start(
             f"Opening {path.name}",
             lambda job: open_layers(path, options, job, image, tiles),
-            on_done=lambda opened: self._show(*opened, replaced),
+            on_done=lambda opened: self._show(*opened, (path, options, image), replaced),
             on_end=self._open_next,
         )
 
@@ -239,13 +246,18 @@ class SectionWidget(QWidget):
             self._start(*self._waiting.pop(0), replaced=None)
 
     def _show(
-        self, layers: list[LayerData], what: Section | ResultFolder | None, old: Section | None
+        self,
+        layers: list[LayerData],
+        what: Section | ResultFolder | None,
+        how: tuple[Path, SlideOptions, Path | None],
+        old: Section | None,
     ) -> None:
         drawn = self._remove(old) if old is not None else []
-        # Slide and scale that were set are for one section: the next may have others.
-        self.mpp.setValue(0)
-        self.image.clear()
+        self._path, options, self._image = how
         self._opened = what if isinstance(what, Section) else None
+        # Slide and scale that were set are for one section: the next may have others.
+        self._show_scale(None if self._opened is None else options.mpp)
+        self.image.clear()
         self.again.setEnabled(self._opened is not None)
         self._list_series(None if self._opened is None else self._opened.slide)
         self.words.setPlainText("\n".join(_describe(what, layers)))
@@ -258,11 +270,35 @@ class SectionWidget(QWidget):
         if what is not None:
             self._show_only()
 
+    def _show_scale(self, mpp: float | None) -> None:
+        """Show the scale that was given for what is open, so that *Set* keeps it."""
+        self.mpp.setValue(mpp or 0)
+        self._mpp = self.mpp.value()
+
+    def _scale_of_chosen(self) -> None:
+        """Offer the scale that was given for the slide to no other image than that slide."""
+        slide = self._opened and self._opened.slide
+        if slide is None:
+            return
+        other = self.series.currentData() != slide.series or self._named_image() is not None
+        before, after = (self._mpp, 0.0) if other else (0.0, self._mpp)
+        if self.mpp.value() == before:
+            self.mpp.setValue(after)
+
+    def _forget(self) -> None:
+        """Describe nothing: the section that was opened last was closed."""
+        self._opened = self._path = self._image = None
+        self._show_scale(None)
+        self._list_series(None)
+        self.again.setEnabled(False)
+        self.words.clear()
+
     def _list_series(self, slide: Slide | None) -> None:
         """Offer what the file of a slide holds."""
         self.series.clear()
         self.series.addItem(_SLIDE, None)
         if slide is None:
+            self.icc.setChecked(True)
             return
         self.icc.setChecked(slide.icc)
         names = [other.name for other in slide.others]
@@ -276,18 +312,25 @@ class SectionWidget(QWidget):
         self.look.setEnabled(name is not None and slide is not None and name != slide.series)
 
     def _look_beside(self) -> None:
-        """Show an image of the slide's file beside it, if it is not shown."""
+        """Show an image of the slide's file beside it, and all of both."""
         section, name = self._opened, self.series.currentData()
         if section is None or name is None or self.run_bar.busy:
             return
         shown = shown_beside(self._viewer, section)
-        if name not in shown:
-            self.run_bar.start(
-                f"Opening {name}",
-                lambda job: beside_layer(section, name, len(shown), job),
-                on_done=lambda layer: add_layers(self._viewer, [layer]),
-                on_end=self._open_next,
-            )
+        if name in shown:
+            self._see(shown[name])
+            return
+        self.run_bar.start(
+            f"Opening {name}",
+            lambda job: beside_layer(section, name, len(shown), job),
+            on_done=lambda layer: self._see(*add_layers(self._viewer, [layer])),
+            on_end=self._open_next,
+        )
+
+    def _see(self, layer: Layer) -> None:
+        """Show a layer that may be hidden, or lie outside what the camera sees."""
+        layer.visible = True
+        self._viewer.reset_view()
 
     def _remove(self, section: Section) -> list[tuple[Any, str]]:
         """Remove the layers of a section; return what was drawn, in pixels of the slide."""
@@ -358,6 +401,11 @@ class SectionWidget(QWidget):
         self.check.setEnabled(any(info.role.name == "slide" for _, info in layers))
         if not any(info.role.name == "quality" for _, info in layers):
             self.legend.hide()
+        opened = self._opened
+        if opened is not None and not any(
+            info.section is opened or same_slide(info.section, opened) for _, info in layers
+        ):
+            self._forget()
 
     def _show_only(self) -> None:
         """Hide the slides, spots and regions of all sections but one."""
