@@ -26,6 +26,7 @@ from pixel_files import (
     write_tiff,
     ycbcr_blocks,
 )
+from vendor_slides import write_czi, write_series
 
 Write = Callable[[Path, NDArray[np.uint8]], object]
 
@@ -184,6 +185,11 @@ def _jpeg_2000(path: Path, pixels: NDArray[np.uint8]) -> None:
     path.write_bytes(imagecodecs.jpeg2k_encode(pixels, level=40, codecformat="jp2"))
 
 
+def _dicom(folder: Path) -> list[Path]:
+    write_series(folder / "series", _pixels(), "1.2.3.100", jpeg=True, tile=64)
+    return sorted((folder / "series").iterdir())
+
+
 def _zarr(version: str, **options: Any) -> Callable[[Path], list[Path]]:
     def make(folder: Path) -> list[Path]:
         write_ome_zarr(folder / "s.ome.zarr", _pixels(), version=version, **options)
@@ -236,6 +242,8 @@ TARGETS = (
         )
     ),
     Target("jpeg2000", _made("s.jp2", _jpeg_2000), _read),
+    Target("dicom", _dicom, _read),
+    _target("czi", "s.czi", write_czi),
     Target("ome-zarr-04", _zarr("0.4", compressors={"id": "zlib"}), _read, cases=100),
     Target("ome-zarr-05", _zarr("0.5"), _read, cases=100),
     Target("ome-zarr-sharded", _zarr("0.5", shards=(128, 128)), _read, cases=100),
