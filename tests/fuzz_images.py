@@ -26,6 +26,7 @@ from pixel_files import (
     write_tiff,
     ycbcr_blocks,
 )
+from vendor_slides import write_czi, write_series
 
 Write = Callable[[Path, NDArray[np.uint8]], object]
 
@@ -184,6 +185,11 @@ def _jpeg_2000(path: Path, pixels: NDArray[np.uint8]) -> None:
     path.write_bytes(imagecodecs.jpeg2k_encode(pixels, level=40, codecformat="jp2"))
 
 
+def _dicom(folder: Path) -> list[Path]:
+    write_series(folder / "series", _pixels(), "1.2.3.100", jpeg=True, tile=64)
+    return sorted((folder / "series").iterdir())
+
+
 def _zarr(version: str, **options: Any) -> Callable[[Path], list[Path]]:
     def make(folder: Path) -> list[Path]:
         write_ome_zarr(folder / "s.ome.zarr", _pixels(), version=version, **options)
@@ -206,13 +212,13 @@ TARGETS = (
     _target("png", "s.png", _vips("compression=1")),
     _target("svs", "s.svs", _svs),
     _target("ndpi", "s.ndpi", _write_ndpi),
-    _target("scn", "s.scn", slide_files.scn, 150),
-    _target("bif", "s.bif", slide_files.bif, 150),
-    _target("philips", "s.tiff", slide_files.philips, 150),
-    _target("qptiff", "s.qptiff", _qptiff, 150),
+    _target("scn", "s.scn", slide_files.scn),
+    _target("bif", "s.bif", slide_files.bif),
+    _target("philips", "s.tiff", slide_files.philips),
+    _target("qptiff", "s.qptiff", _qptiff),
     _target("ome-tiff", "s.ome.tif", _pyramid(compression="zlib", metadata=_OME)),
     _target("tiff-pyramid", "s.tif", _pyramid(compression="jpeg", **_SCALE)),
-    _target("bigtiff", "s.btf", _pyramid(compression="jpeg", bigtiff=True), 150),
+    _target("bigtiff", "s.btf", _pyramid(compression="jpeg", bigtiff=True)),
     Target("slide-flat", _made("s.tif", _flat(**_SCALE)), _read_slide, cases=60),
     # Each of its tiles takes long.
     _target("tiff-cmyk", "s.tif", _ink, 10),
@@ -236,6 +242,8 @@ TARGETS = (
         )
     ),
     Target("jpeg2000", _made("s.jp2", _jpeg_2000), _read),
+    Target("dicom", _dicom, _read),
+    _target("czi", "s.czi", write_czi),
     Target("ome-zarr-04", _zarr("0.4", compressors={"id": "zlib"}), _read, cases=100),
     Target("ome-zarr-05", _zarr("0.5"), _read, cases=100),
     Target("ome-zarr-sharded", _zarr("0.5", shards=(128, 128)), _read, cases=100),

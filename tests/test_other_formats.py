@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -15,9 +14,7 @@ import numpy as np
 import pydicom
 import pytest
 from numpy.typing import NDArray
-from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
-from pydicom.encaps import encapsulate
-from pydicom.uid import ExplicitVRLittleEndian, JPEGBaseline8Bit, generate_uid
+from pydicom.uid import generate_uid
 from pylibCZIrw import czi
 
 import napari_stenhance as st
@@ -26,6 +23,7 @@ from napari_stenhance.plugin.reader import get_reader
 from napari_stenhance.section.images.opening import open_image
 from napari_stenhance.section.slide import Slide
 from napari_stenhance.storage.cache import Cache
+from vendor_slides import write_czi, write_series
 
 Pixels = NDArray[np.uint8]
 GARBAGE = {
@@ -154,89 +152,11 @@ def test_a_truncated_jpeg_2000_is_a_sentence(zeros: int, tmp_path: Path, cache: 
 # DICOM
 
 
-def _write_dicom(
-    path: Path,
-    pixels: Pixels,
-    series: str,
-    *,
-    mpp: float = 0.5,
-    kind: Sequence[str] = ("ORIGINAL", "PRIMARY", "VOLUME", "NONE"),
-    tile: int = 128,
-    jpeg: bool = False,
-) -> None:
-    """Write an instance of a whole-slide image, tiled without gaps (TILED_FULL)."""
-    height, width = pixels.shape[:2]
-    tile = tile if "VOLUME" in kind else max(height, width)
-    down, across = -(-height // tile), -(-width // tile)
-    full = np.zeros((down * tile, across * tile, 3), np.uint8)
-    full[:height, :width] = pixels
-    size = (tile, tile) if "VOLUME" in kind else (height, width)
-    frames = [
-        full[i * tile : i * tile + size[0], j * tile : j * tile + size[1]]
-        for i in range(down)
-        for j in range(across)
-    ]
-    meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.77.1.6"
-    meta.MediaStorageSOPInstanceUID = generate_uid()
-    meta.TransferSyntaxUID = JPEGBaseline8Bit if jpeg else ExplicitVRLittleEndian
-    one = FileDataset(path, {}, file_meta=meta, preamble=b"\0" * 128)
-    one.SOPClassUID, one.SOPInstanceUID = (
-        meta.MediaStorageSOPClassUID,
-        meta.MediaStorageSOPInstanceUID,
-    )
-    one.Modality, one.ImageType = "SM", list(kind)
-    one.StudyInstanceUID, one.SeriesInstanceUID = "1.2.3.1", series
-    one.FrameOfReferenceUID = "1.2.3.2"
-    one.SamplesPerPixel, one.PlanarConfiguration = 3, 0
-    one.PhotometricInterpretation = "YBR_FULL_422" if jpeg else "RGB"
-    one.BitsAllocated = one.BitsStored = 8
-    one.HighBit, one.PixelRepresentation = 7, 0
-    one.Rows, one.Columns = size
-    one.NumberOfFrames = len(frames)
-    one.TotalPixelMatrixRows, one.TotalPixelMatrixColumns = height, width
-    one.TotalPixelMatrixFocalPlanes = one.NumberOfOpticalPaths = 1
-    one.DimensionOrganizationType = "TILED_FULL"
-    one.ImagedVolumeWidth, one.ImagedVolumeHeight = width * mpp / 1000, height * mpp / 1000
-    measures, shared = Dataset(), Dataset()
-    measures.PixelSpacing = [mpp / 1000, mpp / 1000]
-    measures.SliceThickness = 0.001
-    shared.PixelMeasuresSequence = [measures]
-    one.SharedFunctionalGroupsSequence = [shared]
-    path_of_light = Dataset()
-    path_of_light.OpticalPathIdentifier = "1"
-    one.OpticalPathSequence = [path_of_light]
-    if jpeg:
-        how = {"level": 95, "subsampling": "444"}
-        made = (imagecodecs.jpeg_encode(np.ascontiguousarray(frame), **how) for frame in frames)
-        one.PixelData = encapsulate(list(made))
-        one["PixelData"].VR = "OB"
-        one.LossyImageCompression = "01"
-    else:
-        one.PixelData = b"".join(np.ascontiguousarray(f).tobytes() for f in frames)
-        one["PixelData"].VR = "OB"
-        one.LossyImageCompression = "00"
-    one.save_as(path, enforce_file_format=True)
-
-
-def _write_series(folder: Path, pixels: Pixels, series: str, **options: Any) -> None:
-    """Write three levels and a label."""
-    folder.mkdir(exist_ok=True)
-    for step in (1, 2, 4):
-        kind = ("ORIGINAL" if step == 1 else "DERIVED", "PRIMARY", "VOLUME", "NONE")
-        file = folder / f"{series[-3:].strip('.')}_{step}.dcm"
-        level = pixels[::step, ::step]
-        _write_dicom(file, level, series, mpp=0.5 * step, kind=kind, **options)
-    label = np.full((40, 60, 3), 77, np.uint8)
-    about = ("ORIGINAL", "PRIMARY", "LABEL", "NONE")
-    _write_dicom(folder / f"{series[-3:].strip('.')}_a.dcm", label, series, kind=about)
-
-
 def test_a_dicom_series_opens_as_its_folder_or_any_of_its_files(
     tmp_path: Path, cache: Cache
 ) -> None:
     pixels, folder = _pixels((512, 768)), tmp_path / "1.2.840.7"
-    _write_series(folder, pixels, generate_uid())
+    write_series(folder, pixels, generate_uid())
     by_folder = Slide.open(folder, cache=cache)
     files = sorted(folder.iterdir())
     for slide in (by_folder, *(Slide.open(file, cache=cache) for file in files[:2])):
@@ -261,8 +181,8 @@ def test_of_two_dicom_series_in_a_folder_the_larger_is_the_slide(
     tmp_path: Path, cache: Cache
 ) -> None:
     large, small = _pixels((512, 512)), _pixels((256, 384), 1)
-    _write_series(tmp_path / "both", large, "1.2.3.100", jpeg=True)
-    _write_series(tmp_path / "both", small, "1.2.3.200")
+    write_series(tmp_path / "both", large, "1.2.3.100", jpeg=True)
+    write_series(tmp_path / "both", small, "1.2.3.200")
     slide = Slide.open(tmp_path / "both", cache=cache)
     assert slide.shape == (512, 512)
     off = np.abs(slide.pixels[0][:, :].astype(int) - large)
@@ -284,24 +204,12 @@ def test_a_folder_of_other_dicom_is_not_ours(tmp_path: Path) -> None:
 # CZI
 
 
-def _write_czi(path: Path, pixels: Pixels, *, whole: bool = True) -> Path:
-    height, width = pixels.shape[:2]
-    with czi.create_czi(str(path)) as file:
-        for top in range(0, height, 128):
-            for left in range(0, width, 128):
-                if whole or (top, left) != (128, 128):
-                    tile = pixels[top : top + 128, left : left + 128, ::-1]
-                    file.write(np.ascontiguousarray(tile), location=(left, top))
-        file.write_metadata(document_name="s", scale_x=0.25e-6, scale_y=0.25e-6)
-    return path
-
-
 def test_a_czi_has_the_pixels_and_the_scale_that_were_written(tmp_path: Path, cache: Cache) -> None:
     pixels = _pixels((384, 512))
-    slide = Slide.open(_write_czi(tmp_path / "s.czi", pixels), cache=cache)
+    slide = Slide.open(write_czi(tmp_path / "s.czi", pixels), cache=cache)
     assert (slide.shape, slide.mpp) == ((384, 512), 0.25)
     np.testing.assert_array_equal(slide.pixels[0][:, :], pixels)
-    gap = Slide.open(_write_czi(tmp_path / "gap.czi", pixels, whole=False), cache=cache)
+    gap = Slide.open(write_czi(tmp_path / "gap.czi", pixels, whole=False), cache=cache)
     expected = pixels.copy()
     expected[128:256, 128:256] = 255
     np.testing.assert_array_equal(gap.pixels[0][:, :], expected)
@@ -324,7 +232,7 @@ def _part(level: Any, at: tuple[int, int]) -> Pixels:
 
 def test_threads_read_what_one_does(tmp_path: Path) -> None:
     pixels = _pixels((512, 768))
-    _write_series(tmp_path / "dicom", pixels, generate_uid())
+    write_series(tmp_path / "dicom", pixels, generate_uid())
     level = open_image(tmp_path / "dicom").levels[0]
     places = [(y, x) for y in range(0, 512, 64) for x in range(0, 768, 64)]
     with ThreadPoolExecutor(2) as pool:
