@@ -96,12 +96,20 @@ def test_what_cannot_be_exported_is_said(tmp_path: Path, session_cache: Cache) -
         st.export(path, out, to="ome-tiff", genes="A", table="spots")
     with pytest.raises(InputError, match="Genes and runs are of a result"):
         st.export(slide, out, to="ome-tiff", genes="A")
+    table = tmp_path / "x.h5ad"
     with pytest.raises(InputError, match="this is no result"):
-        st.export(slide, out)
-    with pytest.raises(InputError, match="h5ad is written of a result; of a section, ome-tiff is"):
-        st.export(st.read(slide, cache=session_cache), out)
+        st.export(tmp_path, table)
+    for section in (slide, st.read(slide, cache=session_cache)):
+        with pytest.raises(InputError, match="written of a result; of a section, ome-tiff is"):
+            st.export(section, table)
+    # A file that is called as those of another format are would deceive what opens it.
+    with pytest.raises(InputError, match=r"x\.ome\.tif: h5ad is to be written, and this is a name"):
+        st.export(path, out, genes="A")
+    with pytest.raises(InputError, match=r"x\.h5ad: ome-tiff is to be written"):
+        st.export(path, table, to="ome-tiff", genes="A")
     job = Job()
     job.cancel()
     with pytest.raises(Cancelled):
         st.export(slide, out, to="ome-tiff", job=job, cache=session_cache)
     assert not out.exists()
+    assert not table.exists()

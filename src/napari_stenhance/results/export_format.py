@@ -98,12 +98,15 @@ class ExportFormat:
         where they were imputed, whose log1p CP10k is a layer.
     save_image : callable, optional
         `save_image(image, path, job)` writes an `ExportImage`; a format has this or `save`.
+    suffixes : tuple of str
+        Ends of names, in lower case, that nothing but this format has.
     """
 
     name: str
     title: str
     save: Callable[[ad.AnnData, Path], None] | None = None
     save_image: Callable[[ExportImage, Path, Job], None] | None = None
+    suffixes: tuple[str, ...] = ()
 
 
 def export_formats() -> dict[str, ExportFormat]:
@@ -130,6 +133,21 @@ def holds_images(to: str) -> bool:
         msg = f"{to}: there is no such format; there are {', '.join(formats)}."
         raise InputError(msg, option="to")
     return formats[to].save_image is not None
+
+
+def need_own_name(out: Path, to: str) -> None:
+    """Raise if a file is called as those of another format are.
+
+    Raises
+    ------
+    InputError
+        If it is.
+    """
+    name = out.name.lower()
+    of_name = [one.name for one in export_formats().values() if name.endswith(one.suffixes)]
+    if of_name and to not in of_name:
+        msg = f"{out}: {to} is to be written, and this is a name of {of_name[0]}: change either."
+        raise InputError(msg, option="to")
 
 
 def export_table(table: ad.AnnData, out: Path, to: str = "h5ad") -> None:

@@ -13,6 +13,7 @@ from napari_stenhance.results.export_format import (
     export_table,
     export_titles,
     holds_images,
+    need_own_name,
 )
 from napari_stenhance.running.job import Job
 from napari_stenhance.tasks.options import SECTION, Help, SlideOptions
@@ -73,11 +74,13 @@ def export(options: ExportOptions, job: Job | None = None, cache: Cache | None =
 
     job, cache = job or Job(), cache or Cache.default()
     need_free(options.out)
-    if holds_images(options.to):
+    images = holds_images(options.to)
+    need_own_name(options.out, options.to)
+    if images:
         export_image(_image(options, job, cache), options.out, options.to, job)
         return options.out
     given: object = options.result
-    if not isinstance(given, Path):
+    if not isinstance(given, Path) or given.is_file():
         msg = f"{options.to} is written of a result; of a section, ome-tiff is."
         raise InputError(msg, option="to")
     result = ResultFolder.open(given)

@@ -19,4 +19,4 @@ def _save(table: ad.AnnData, path: Path) -> None:
     save_h5ad(table, path, compression="gzip")
 
 
-EXPORT = ExportFormat("h5ad", "AnnData", _save)
+EXPORT = ExportFormat("h5ad", "AnnData", _save, suffixes=(".h5ad",))

@@ -90,4 +90,6 @@ def _tiles(image: ExportImage, level: int, stage: Stage) -> Iterator[NDArray[Any
                 stage.advance()
 
 
-EXPORT = ExportFormat("ome-tiff", "OME-TIFF of genes or a slide", save_image=_save)
+EXPORT = ExportFormat(
+    "ome-tiff", "OME-TIFF of genes or a slide", save_image=_save, suffixes=(".tif", ".tiff")
+)
