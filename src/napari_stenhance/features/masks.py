@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Callable
+from typing import Any, Literal
 
 import numpy as np
 import zarr
@@ -53,23 +54,41 @@ def find_tissue(
         If none is, or there is no such kind of mask.
     """
     key = f"{slide.key}-{mask_version(kind)}-{grid.key()}"
-    entry = cache.entry(_KIND, key)
+
+    def make() -> dict[str, NDArray[Any]]:
+        found = _MASKS[kind][0](slide, grid, job)
+        if not found.any():
+            msg = f"{slide.path}: no tissue was found on the slide; is it an H&E image?"
+            raise InputError(msg)
+        return {"tissue": found}
+
+    return cached_rasters(cache, _KIND, key, make, job)["tissue"].astype(bool)
+
+
+def cached_rasters(
+    cache: Cache, kind: str, key: str, make: Callable[[], dict[str, NDArray[Any]]], job: Job
+) -> dict[str, NDArray[np.uint8]]:
+    """Take an entry's rasters of small numbers, (rows, columns), or make them first."""
+    entry = cache.entry(kind, key)
     with cache.lock(entry, job):
-        if not cache.has(_KIND, key):
-            found = _MASKS[kind][0](slide, grid, job)
-            if not found.any():
-                msg = f"{slide.path}: no tissue was found on the slide; is it an H&E image?"
-                raise InputError(msg)
-            with cache.building(_KIND, key) as folder:
-                array = create_array(
-                    zarr.open_group(folder, mode="w"),
-                    "tissue",
-                    shape=grid.shape,
-                    chunks=(1024, 1024),
-                    dtype="u1",
-                    dimension_names=("y", "x"),
-                )
-                array[...] = found.astype("u1")
-        group = zarr.open_group(entry, mode="r")
-        mask: NDArray[np.bool_] = read_whole(open_node(group, "tissue", zarr.Array)).astype(bool)
-    return mask
+        if not cache.has(kind, key):
+            made = make()
+            with cache.building(kind, key) as folder:
+                group = zarr.open_group(folder, mode="w")
+                for name, values in made.items():
+                    array = create_array(
+                        group,
+                        name,
+                        shape=values.shape,
+                        chunks=(1024, 1024),
+                        dtype="u1",
+                        dimension_names=("y", "x"),
+                    )
+                    array[...] = values.astype("u1")
+        return read_rasters(cache, kind, key)
+
+
+def read_rasters(cache: Cache, kind: str, key: str) -> dict[str, NDArray[np.uint8]]:
+    """Read the rasters of an entry that is there."""
+    group = zarr.open_group(cache.entry(kind, key), mode="r")
+    return {name: read_whole(open_node(group, name, zarr.Array)) for name in group}

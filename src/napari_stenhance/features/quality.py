@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
 from scipy import ndimage
 
 from napari_stenhance.features.faults import bubbles, folds, pen_marks
 from napari_stenhance.features.focus import COARSEST_UM, blurred
-from napari_stenhance.features.masks import TissueKind, find_tissue, mask_version
+from napari_stenhance.features.masks import (
+    TissueKind,
+    cached_rasters,
+    find_tissue,
+    mask_version,
+    read_rasters,
+)
 from napari_stenhance.features.tissue import (
     BLACK_BELOW,
     glass_colour,
@@ -25,8 +30,6 @@ from napari_stenhance.section.grid import Grid
 from napari_stenhance.section.slide import Slide
 from napari_stenhance.section.spots import SpotGeometry
 from napari_stenhance.storage.cache import Cache
-from napari_stenhance.storage.checked import open_node, read_whole
-from napari_stenhance.storage.tiles import create_array
 
 VERSION = "quality1"
 """Of the way faults are found, in cache keys and in what identifies a run."""
@@ -147,23 +150,12 @@ def find_quality(slide: Slide, kind: TissueKind, cache: Cache, job: Job) -> Qual
     grid = Grid.over(slide, _PITCH_UM)
     tissue = find_tissue(slide, grid, kind, cache, job)
     key = _key(slide, grid, kind)
-    entry = cache.entry(_KIND, key)
-    with cache.lock(entry, job):
-        if not cache.has(_KIND, key):
-            labels, seen = _look(slide, grid, tissue, job)
-            with cache.building(_KIND, key) as folder:
-                group = zarr.open_group(folder, mode="w")
-                for name, values in (("labels", labels), ("tissue", seen.astype("u1"))):
-                    array = create_array(
-                        group,
-                        name,
-                        shape=grid.shape,
-                        chunks=(1024, 1024),
-                        dtype="u1",
-                        dimension_names=("y", "x"),
-                    )
-                    array[...] = values
-        return _read(cache, key, grid)
+
+    def make() -> dict[str, NDArray[Any]]:
+        labels, seen = _look(slide, grid, tissue, job)
+        return {"labels": labels, "tissue": seen}
+
+    return _of_rasters(grid, cached_rasters(cache, _KIND, key, make, job))
 
 
 def known_quality(slide: Slide, kind: TissueKind, cache: Cache) -> Quality | None:
@@ -172,22 +164,18 @@ def known_quality(slide: Slide, kind: TissueKind, cache: Cache) -> Quality | Non
         return None
     grid = Grid.over(slide, _PITCH_UM)
     key = _key(slide, grid, kind)
-    return _read(cache, key, grid) if cache.has(_KIND, key) else None
+    if not cache.has(_KIND, key):
+        return None
+    return _of_rasters(grid, read_rasters(cache, _KIND, key))
 
 
 def _key(slide: Slide, grid: Grid, kind: TissueKind) -> str:
     """Name an entry by the file's state, not its content: to look it up costs nothing."""
-    parts = [slide.state.key, slide.series or "", *slide.conversions]
-    pixels = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
-    return f"{pixels}-{VERSION}-{mask_version(kind)}-{grid.key()}"
+    return f"{slide.token}-{VERSION}-{mask_version(kind)}-{grid.key()}"
 
 
-def _read(cache: Cache, key: str, grid: Grid) -> Quality:
-    group = zarr.open_group(cache.entry(_KIND, key), mode="r")
-    labels, tissue = (
-        read_whole(open_node(group, name, zarr.Array)) for name in ("labels", "tissue")
-    )
-    return Quality(grid, labels.astype(np.uint8), tissue.astype(bool))
+def _of_rasters(grid: Grid, rasters: dict[str, NDArray[np.uint8]]) -> Quality:
+    return Quality(grid, rasters["labels"], rasters["tissue"].astype(bool))
 
 
 def _look(

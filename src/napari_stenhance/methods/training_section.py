@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -123,6 +124,17 @@ class TrainingSection:
     def log1p_cp10k(self, genes: Sequence[str]) -> sp.csr_array[np.float32]:
         """Return log(1 + counts per 10,000 of the spot) of some genes, (spots, genes), sparse."""
         return log1p_cp10k(self.counts_of(genes), self.library)
+
+
+def input_identity(section: Section) -> dict[str, Any]:
+    """Return what decides what is computed from a section: name, slide, scale and spots."""
+    slide = section.slide
+    return {
+        "name": section.name,
+        **({"slide_sha256": None} if slide is None else slide.identity()),
+        "mpp": section.mpp,
+        "spots_sha256": counts_hash(section),
+    }
 
 
 def counts_hash(section: Section) -> str:

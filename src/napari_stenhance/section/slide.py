@@ -169,6 +169,12 @@ class Slide:
         more = hashlib.sha256("\n".join(chosen).encode()).hexdigest()[:8] if any(chosen) else ""
         return "-".join(filter(None, (self.sha256[:32], more)))
 
+    @property
+    def token(self) -> str:
+        """What the pixels are known by where nothing is read: by the file's state."""
+        parts = (self.state.key, self.series or "", *self.conversions)
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
+
     def identity(self) -> dict[str, Any]:
         """Return what decides the pixels: the hash, and what was chosen or converted."""
         return {
@@ -179,21 +185,15 @@ class Slide:
 
     def same_as(self, other: Slide) -> bool:
         """Tell whether another slide shows the same image at the same scale, without reading it."""
-        return (self.state, self.series, self.conversions, self.mpp) == (
-            other.state,
-            other.series,
-            other.conversions,
-            other.mpp,
-        )
+        return (self.token, self.mpp) == (other.token, other.mpp)
 
     @cached_property
     def levels(self) -> tuple[da.Array, ...]:
         """The pyramid as dask arrays, for what computes lazily."""
         import dask.array as da
 
-        token = f"{self.state.key}-{self.series}-{'-'.join(self.conversions)}"
         return tuple(
-            da.from_array(level, chunks=level.chunks, name=f"{token}-{n}", asarray=False)
+            da.from_array(level, chunks=level.chunks, name=f"{self.token}-{n}", asarray=False)
             for n, level in enumerate(self.pixels)
         )
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.methods.stamgc.protocol import Domains, Slice
-from napari_stenhance.methods.training_section import counts_hash
+from napari_stenhance.methods.training_section import input_identity
 from napari_stenhance.results.domains import (
     CONFIDENCE,
     EMBEDDING,
@@ -90,13 +90,7 @@ class SpotsInput:
     @property
     def identity(self) -> dict[str, Any]:
         """Name and hashes."""
-        slide = self.section.slide
-        return {
-            "name": self.section.name,
-            **({"slide_sha256": None} if slide is None else slide.identity()),
-            "mpp": self.section.mpp,
-            "spots_sha256": counts_hash(self.section),
-        }
+        return input_identity(self.section)
 
     @property
     def doubts(self) -> tuple[str, ...]:

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from napari_stenhance.features.quality import find_quality
+from napari_stenhance.features.quality import Quality, find_quality
 from napari_stenhance.features.source import FeatureSettings
 from napari_stenhance.running.job import Job
 from napari_stenhance.section.section import Section
+
+
+def quality_doubt(section: Section, quality: Quality) -> str:
+    """Say how much of a slide is faulty, and how many of its spots are not learned from."""
+    if section.spots is None:
+        return quality.doubt(0, 0)
+    on_fault = quality.on_fault(section.spots_um(), section.geometry())
+    return quality.doubt(int(on_fault.sum()), len(on_fault))
 
 
 def quality_doubts(
@@ -27,12 +35,7 @@ def quality_doubts(
     said = []
     for section in sections:
         quality = find_quality(section.need_slide(), settings.tissue, settings.cache, job)
-        left_out, spots = 0, 0
-        if section.spots is not None:
-            on_fault = quality.on_fault(section.spots_um(), section.geometry())
-            left_out, spots = int(on_fault.sum()), len(on_fault)
-        doubt = quality.doubt(left_out, spots)
-        if doubt:
+        if doubt := quality_doubt(section, quality):
             said.append(f"{section.name}: {doubt}")
             job.note(said[-1])
     return tuple(said)

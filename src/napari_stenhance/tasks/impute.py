@@ -170,21 +170,15 @@ def _identity(
     wanted: Wanted,
 ) -> dict[str, Any]:
     """Return what decides the table: runs are the same if it is."""
-    from napari_stenhance.methods.training_section import counts_hash
+    from napari_stenhance.methods.training_section import input_identity
 
-    slide = section.slide
     return {
         "method": options.method,
         "preset": "robust",
         "recipe": method.describe(),
         "genes": list(wanted.genes) if options.genes else "all",
         "seed": options.seed,
-        "spots": {
-            "name": section.name,
-            **({"slide_sha256": None} if slide is None else slide.identity()),
-            "mpp": section.mpp,
-            "spots_sha256": counts_hash(section),
-        },
+        "spots": input_identity(section),
         "cells": {"name": cells.name, "sha256": cells.sha256(), "clusters": len(cells.groups)},
     }
 

@@ -103,12 +103,10 @@ def describe_section(section: Section, quality: Quality | None = None) -> tuple[
         )
     doubts = list(section.doubts)
     if quality is not None:
+        from napari_stenhance.tasks.faults import quality_doubt
+
         lines.append(quality.describe())
-        left_out, spots = 0, 0
-        if section.spots is not None:
-            on_fault = quality.on_fault(section.spots_um(), section.geometry())
-            left_out, spots = int(on_fault.sum()), len(on_fault)
-        doubts += filter(None, [quality.doubt(left_out, spots)])
+        doubts += filter(None, [quality_doubt(section, quality)])
     return tuple(lines + _doubts(doubts))
 
 

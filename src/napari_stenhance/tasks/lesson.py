@@ -178,7 +178,7 @@ def _identity(
     """Return what decides the weights: two runs that agree on it share a model."""
     from napari_stenhance.features.quality import VERSION
     from napari_stenhance.methods.genes import rule_of
-    from napari_stenhance.methods.training_section import counts_hash
+    from napari_stenhance.methods.training_section import input_identity
 
     # Unnamed, the usual mask makes the same runs as before there was another.
     mask = {} if options.tissue == "density" else {"tissue": options.tissue}
@@ -198,13 +198,7 @@ def _identity(
         "genes": rule_of(options.genes) or list(options.genes),
         "seed": options.seed,
         "learned_from": [
-            {
-                "name": s.name,
-                **s.need_slide().identity(),
-                "mpp": s.need_slide().scale(),
-                "spots_sha256": counts_hash(s),
-                **({} if s.library is None else {"imputed": True}),
-            }
+            {**input_identity(s), **({} if s.library is None else {"imputed": True})}
             for s in training
         ],
     }

@@ -58,14 +58,15 @@ def _open(path: Path) -> ImageSource:
     if not every:
         msg = f"{path}: this folder holds no {_KIND.split(' ', 1)[1]} that can be read; {_ADVICE}."
         raise InputError(msg)
-    opened = {files[0].stem: _open_series(path, files) for files in every.values()}
+    series = {files[0].stem: files for files in every.values()}
+    opened = {name: _open_series(path, files) for name, files in series.items()}
     name, slide = max(opened.items(), key=lambda one: math.prod(one[1].shape))
     more = []
     for other, image in opened.items():
         if other != name:
             image.close()
-            files = next(files for files in every.values() if files[0].stem == other)
-            more.append(OtherImage(other, image.shape, partial(_open_series, path, files, other)))
+            load = partial(_open_series, path, series[other], other)
+            more.append(OtherImage(other, image.shape, load))
     return replace(slide, others=(*slide.others, *more))
 
 

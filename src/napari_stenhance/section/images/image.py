@@ -18,6 +18,8 @@ BESIDE = re.compile(
     r"(?:^|[\W_])(label|macro|overview|thumbnail|preview)(?:[ _]image)?[\W_]*\d*\W*$", re.IGNORECASE
 )
 """What is no slide by its name, at the end and maybe numbered: a slide may be "label-free"."""
+ON_WHITE = "transparency laid on white"
+"""Among conversions: what identifies such pixels, whatever their format."""
 DEPTHS = (8, 10, 12, 14, 16)
 """Bits of cameras and scanners, whose samples may lie in 16."""
 
@@ -110,6 +112,11 @@ class ImageSource:
     others: tuple[OtherImage, ...] = ()
     beside: tuple[Path, ...] = ()
     close: Callable[[], None] = lambda: None
+
+
+def has_suffix(*suffixes: str) -> Callable[[Path, bytes], bool]:
+    """Make what recognises a file by the end of its name, in small letters."""
+    return lambda path, _: path.is_file() and path.name.lower().endswith(suffixes)
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_stenhance.errors import InputError
-from napari_stenhance.section.images.image import STRIP, SWELLS_MOST, ImageFormat, ImageSource
+from napari_stenhance.section.images.image import (
+    ON_WHITE,
+    STRIP,
+    SWELLS_MOST,
+    ImageFormat,
+    ImageSource,
+    has_suffix,
+)
+from napari_stenhance.section.images.memory import need_memory
 from napari_stenhance.storage.reading import reading
 
 if TYPE_CHECKING:
@@ -22,7 +29,6 @@ _END, _ZEROS = b"\xff\xd9", bytes(16)
 _SUFFIXES = (".jp2", ".j2k", ".jpx")
 _HEADER = 2**20
 """Of a file: where boxes that describe it lie, before its colours."""
-_MEMORY_SHARE = 0.5
 _BYTES_DECODING = 6
 """Of a sample while it is decoded: 32 bits, and what is made of them."""
 
@@ -92,7 +98,7 @@ def _open(path: Path) -> ImageSource:
         profile=header.profile,
         conversions=(
             *(("samples of more than 8 bits to 8, by the range in use",) if deep else ()),
-            *(("transparency laid on white",) if header.alpha else ()),
+            *((ON_WHITE,) if header.alpha else ()),
         ),
     )
 
@@ -107,8 +113,6 @@ def _check(path: Path, header: _Header) -> None:
     InputError
         If decoding it takes too much memory.
     """
-    import psutil
-
     size = f"{header.width} × {header.height} px"
     if min(header.width, header.height) < 1 or len(set(header.depths)) > 1:
         msg = f"its size, {size} of {header.depths} bits, cannot be"
@@ -124,13 +128,8 @@ def _check(path: Path, header: _Header) -> None:
     if pixels > SWELLS_MOST * path.stat().st_size:
         msg = f"it claims {size}, more than the file can hold"
         raise ValueError(msg)
-    needed = pixels * _BYTES_DECODING
-    if needed > _MEMORY_SHARE * psutil.virtual_memory().available:
-        msg = (
-            f"{path}: decoding this image takes {needed / 2**30:.1f} GB at once, since it is one "
-            "JPEG 2000; export it as tiled TIFF."
-        )
-        raise InputError(msg)
+    advice = "export it as tiled TIFF"
+    need_memory(path, pixels * _BYTES_DECODING, "one JPEG 2000", advice)
 
 
 def _strips(path: Path, header: _Header) -> Iterator[NDArray[np.uint8]]:
@@ -168,9 +167,6 @@ def _strips(path: Path, header: _Header) -> Iterator[NDArray[np.uint8]]:
 FORMAT = ImageFormat(
     "JPEG 2000",
     _SUFFIXES,
-    lambda path, start: (
-        start.startswith((_BOXES, _STREAM))
-        or (path.is_file() and path.name.lower().endswith(_SUFFIXES))
-    ),
+    lambda path, start: start.startswith((_BOXES, _STREAM)) or has_suffix(*_SUFFIXES)(path, start),
     _open,
 )

@@ -96,6 +96,6 @@ def image_size(path: Path, series: str | None = None) -> tuple[int, int]:
     InputError
         If it is missing, no image that can be read, or holds none of that name.
     """
-    image = open_image(path, series)
+    image = open_image(path, series, icc=False)
     image.close()
     return image.shape

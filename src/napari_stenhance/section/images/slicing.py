@@ -62,7 +62,7 @@ class SlicedLevel(ABC):
         """Read rows and columns, at least one of each; raises `InputError` if they are damaged."""
 
 
-def strips_of(level: Pixels) -> Iterator[NDArray[np.uint8]]:
-    """Read a level from top to bottom."""
+def strips_of(level: Pixels | NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
+    """Read a level, or pixels in memory, from top to bottom."""
     for top in range(0, level.shape[0], STRIP):
         yield level[top : top + STRIP, :]

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_stenhance.errors import InputError
-from napari_stenhance.section.images.image import DEPTHS, STRIP, ImageSource
+from napari_stenhance.section.images.image import DEPTHS, ON_WHITE, STRIP, ImageSource
+from napari_stenhance.section.images.memory import need_memory
 from napari_stenhance.section.images.turning import said_of_turn
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
 _WIDEST = 2**28 // (STRIP * 3)
 """Pixels of a row: strips of this package and of libvips are in memory at the same time."""
-_MEMORY_SHARE = 0.5
 
 
 def open_flat(path: Path, loader: str, least: Callable[[], float]) -> ImageSource:
@@ -61,7 +61,7 @@ def _said(image: pyvips.Image) -> Iterator[str]:
         managed = _profile(image) is not None
         yield "CMYK to sRGB" + (" by the file's profile" if managed else "")
     if image.hasalpha():
-        yield "transparency laid on white"
+        yield ON_WHITE
 
 
 def _profile(image: pyvips.Image) -> bytes | None:
@@ -107,8 +107,6 @@ def _check_claim(path: Path, image: pyvips.Image, least: float) -> None:
     least : float
         Bytes that the file has at least, if what it claims is so.
     """
-    import psutil
-
     size = f"{image.width} × {image.height} px"
     if least > path.stat().st_size:
         msg = (
@@ -123,13 +121,9 @@ def _check_claim(path: Path, image: pyvips.Image, least: float) -> None:
     interlaced = image.get_typeof("interlaced") != 0 and bool(image.get("interlaced"))
     # All of it is in memory while it is decoded: samples of 16 bits, for three colours.
     needed = image.width * image.height * 6
-    if (interlaced or turned) and needed > _MEMORY_SHARE * psutil.virtual_memory().available:
+    if interlaced or turned:
         why = "progressive (interlaced)" if interlaced else "turned (by its EXIF orientation)"
-        msg = (
-            f"{path}: decoding this image takes {needed / 2**30:.1f} GB at once, since it is "
-            f"{why}; export it without, or as tiled TIFF."
-        )
-        raise InputError(msg)
+        need_memory(path, needed, why, "export it without, or as tiled TIFF")
 
 
 def _strips(path: Path, loader: str) -> Iterator[NDArray[np.uint8]]:

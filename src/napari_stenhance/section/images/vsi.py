@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from napari_stenhance.section.images.image import ImageFormat, ImageSource
+from napari_stenhance.section.images.image import ImageFormat, ImageSource, has_suffix
 
 _SUFFIX = ".vsi"
 
@@ -21,7 +21,7 @@ def _open(path: Path) -> ImageSource:
 FORMAT = ImageFormat(
     "Olympus VSI",
     (_SUFFIX,),
-    lambda path, _: path.is_file() and path.name.lower().endswith(_SUFFIX),
+    has_suffix(_SUFFIX),
     _open,
     order=20,
 )

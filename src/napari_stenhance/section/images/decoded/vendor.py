@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import math
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.section.images.decoded.samples import lay_on_white
-from napari_stenhance.section.images.image import STRIP, SWELLS_MOST, ImageSource, OtherImage
+from napari_stenhance.section.images.image import ON_WHITE, SWELLS_MOST, ImageSource, OtherImage
 from napari_stenhance.section.images.slicing import SlicedLevel, strips_of
 from napari_stenhance.section.scale import believed_mpp
 from napari_stenhance.storage.reading import reading
@@ -93,12 +93,7 @@ def _beside(path: Path, name: str, load: Callable[[], NDArray[Any]]) -> ImageSou
     """Open a small image of a file, such as its label, all of it."""
     with reading(path, f"its image {name!r}"):
         pixels = np.asarray(load())[..., :3].astype(np.uint8)
-    height, width = pixels.shape[:2]
-
-    def strips() -> Iterator[NDArray[np.uint8]]:
-        return (pixels[top : top + STRIP] for top in range(0, height, STRIP))
-
-    return ImageSource(path, (height, width), strips, part=name)
+    return ImageSource(path, pixels.shape[:2], lambda: strips_of(pixels), part=name)
 
 
 class _OpenSlide:
@@ -171,7 +166,7 @@ def open_with_openslide(path: Path, file: Path, kind: str, advice: str, beside: 
             opened.region,
             None if None in mpp else [float(str(side)) for side in mpp],
             profile=None if profile is None else profile.tobytes(),
-            conversions=("transparency laid on white",),
+            conversions=(ON_WHITE,),
             others=tuple(_of_openslide(path, opened, name) for name in slide.associated_images),
             beside=tuple(beside),
             close=slide.close,

@@ -12,7 +12,7 @@ import numpy as np
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.section.images.decoded.samples import EXACT, Scaling, scaling_of
-from napari_stenhance.section.images.image import BESIDE, ImageSource, OtherImage
+from napari_stenhance.section.images.image import BESIDE, ON_WHITE, ImageSource, OtherImage
 from napari_stenhance.section.images.ome_zarr.levels import OmeZarrLevel
 from napari_stenhance.section.images.ome_zarr.multiscale import Multiscale, read_multiscales
 from napari_stenhance.section.images.ome_zarr.node import group_attributes
@@ -202,7 +202,7 @@ def _opened(path: Path, image: _Image) -> ImageSource:
     levels = tuple(OmeZarrLevel(path, one.levels[n], one.axes, scaling) for n, _ in kept)
     if one.colours == 4:
         _check_alpha(levels[-1])
-        conversions = (*conversions, "transparency laid on white")
+        conversions = (*conversions, ON_WHITE)
     mpp, doubts = _scale(one)
     return ImageSource(
         path,

@@ -17,6 +17,7 @@ from napari_stenhance.section.images.decoded.samples import (
     lay_on_white,
     scaling_of,
 )
+from napari_stenhance.section.images.image import ON_WHITE
 from napari_stenhance.section.images.profile import cmyk_to_srgb
 from napari_stenhance.section.images.tiff.codecs import DECODED_TO_RGB
 from napari_stenhance.section.images.tiff.ycbcr import YCbCr
@@ -36,7 +37,6 @@ _KINDS = {4: "a mask", 10: "ITULab", 32803: "a colour filter array", 32844: "Log
 _ALPHA, _PREMULTIPLIED = 2, 1
 _INK_SET, _LARGEST_SAMPLE = 332, 281
 _OFTEN_JFIF = (6, 7)
-_ON_WHITE = "transparency laid on white"
 _NO_ALPHA_SHARE = 0.5
 """Transparency is mostly none or all; another measurement is not."""
 
@@ -99,7 +99,7 @@ def choose_colours(
         rgb, alpha = base(values[..., :number]), scaled.apply(values[..., number])
         return lay_on_white(rgb, alpha, premultiplied=means == _PREMULTIPLIED)
 
-    said = (*scaling.said, *more.said, _ON_WHITE)
+    said = (*scaling.said, *more.said, ON_WHITE)
     return ColourConversion(on_white, said, (*more.doubts, *doubts), profile)
 
 
