@@ -157,18 +157,19 @@ def cache(tmp_path: Path) -> Cache:
     return Cache(tmp_path / "cache")
 
 
+def write_section(folder: Path, name: str, shape: tuple[int, int], seed: int = 0) -> Path:
+    """Write a synthetic section: an .h5ad, and its JPEG beside it."""
+    pixels, amounts = make_slide_pixels(shape, seed)
+    write_image(folder / f"{name}_he.jpg[Q=95]", pixels)
+    make_spots(amounts, seed).write_h5ad(folder / f"{name}.h5ad")
+    return folder / f"{name}.h5ad"
+
+
 @pytest.fixture(scope="session")
 def section_files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Two synthetic sections on disk, 1.3 × 1.1 mm: an .h5ad with its JPEG each."""
     folder = tmp_path_factory.mktemp("sections")
-    files = []
-    for seed, name in enumerate(("one", "two")):
-        pixels, amounts = make_slide_pixels((1600, 1340), seed)
-        write_image(folder / f"{name}_he.jpg[Q=95]", pixels)
-        spots = make_spots(amounts, seed)
-        spots.write_h5ad(folder / f"{name}.h5ad")
-        files.append(folder / f"{name}.h5ad")
-    return files
+    return [write_section(folder, n, (1600, 1340), seed) for seed, n in enumerate(("one", "two"))]
 
 
 @pytest.fixture(scope="session")
@@ -178,9 +179,7 @@ def small(tmp_path_factory: pytest.TempPathFactory, session_cache: Cache) -> Pat
 
     folder = tmp_path_factory.mktemp("small")
     for seed, name in enumerate(("one", "two")):
-        pixels, amounts = make_slide_pixels((800, 670), seed)
-        write_image(folder / f"{name}_he.jpg[Q=95]", pixels)
-        make_spots(amounts, seed).write_h5ad(folder / f"{name}.h5ad")
+        write_section(folder, name, (800, 670), seed)
     genes = [*(f"G{n}" for n in range(40)), *(f"NEW{n}" for n in range(4))]
     rate = np.random.default_rng(0).gamma(2, 2, (80, len(genes)))
     cells = ad.AnnData(
@@ -213,11 +212,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory, session_cache: Cache) -> Path
 @pytest.fixture(scope="session")
 def long(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A section of 3.2 × 0.3 mm: two tiles with a fifth of what the first alone could hold."""
-    folder = tmp_path_factory.mktemp("long")
-    pixels, amounts = make_slide_pixels((4000, 320), 0)
-    write_image(folder / "long_he.jpg[Q=95]", pixels)
-    make_spots(amounts, 0).write_h5ad(folder / "long.h5ad")
-    return folder / "long.h5ad"
+    return write_section(tmp_path_factory.mktemp("long"), "long", (4000, 320))
 
 
 @pytest.fixture
@@ -237,6 +232,22 @@ def make_slide(tmp_path: Path, cache: Cache) -> Callable[..., Slide]:
         return Slide.open(write_image(tmp_path / name, pixels), mpp=mpp, cache=cache)
 
     return make
+
+
+@pytest.fixture
+def bytes_read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many bytes of TIFFs were read, each time."""
+    from napari_stenhance.section.images.tiff.tiles import TiffReader
+
+    counts: list[int] = []
+    read = TiffReader.bytes_at
+
+    def counting(self: TiffReader, offset: int, count: int) -> bytes:
+        counts.append(count)
+        return read(self, offset, count)
+
+    monkeypatch.setattr(TiffReader, "bytes_at", counting)
+    return counts
 
 
 @pytest.fixture(scope="session")

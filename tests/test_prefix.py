@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from conftest import make_slide_pixels, make_spots, write_image
+from conftest import make_slide_pixels, write_image, write_section
 from napari_stenhance.errors import Cancelled, InputError
 from napari_stenhance.running.job import Job
 from napari_stenhance.section.formats.prefix.names import prefixes
@@ -340,11 +340,7 @@ def same(one: Section, other: Section) -> None:
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An `.h5ad` with its slide of 0.64 × 0.72 mm."""
-    folder = tmp_path_factory.mktemp("small")
-    pixels, amounts = make_slide_pixels((900, 800), 0)
-    write_image(folder / "one_he.jpg", pixels)
-    make_spots(amounts, 0).write_h5ad(folder / "one.h5ad")
-    return folder / "one.h5ad"
+    return write_section(tmp_path_factory.mktemp("small"), "one", (900, 800))
 
 
 def test_a_converted_section_opens_as_the_same(

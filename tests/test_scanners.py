@@ -11,7 +11,6 @@ import tifffile
 import slide_files as made
 from napari_stenhance.errors import InputError
 from napari_stenhance.section.images.opening import open_image
-from napari_stenhance.section.images.tiff.tiles import TiffReader
 from pixel_checks import (
     GREY,
     RGB,
@@ -27,25 +26,17 @@ from pixel_files import (
 # NDPI
 
 
-def test_ndpi_reads_only_the_parts_in_view(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ndpi_reads_only_the_parts_in_view(tmp_path: Path, bytes_read: list[int]) -> None:
     pixels = np.kron(gradient(32, 48), np.ones((16, 16, 1), np.uint8))
     lengths = write_ndpi(tmp_path / "s.ndpi", pixels, pixels[::2, ::2], interval=16)
     image = open_image(tmp_path / "s.ndpi")
     assert (image.shape, image.mpp, len(image.levels)) == ((512, 768), 0.5, 2)
-    counts: list[int] = []
-    read = TiffReader.bytes_at
-
-    def counting(self: TiffReader, offset: int, count: int) -> bytes:
-        counts.append(count)
-        return read(self, offset, count)
-
-    monkeypatch.setattr(TiffReader, "bytes_at", counting)
+    bytes_read.clear()
     part = image.levels[0][300:324, 260:300]
     assert difference(part, pixels[300:324, 260:300]) <= 3
     # 4 rows of parts of 8 × 128 px, of which the third column is in view.
-    assert len(counts) == 4
-    assert sum(counts) <= 4 * max(lengths)
-    monkeypatch.undo()
+    assert len(bytes_read) == 4
+    assert sum(bytes_read) <= 4 * max(lengths)
     for n, level in enumerate(image.levels):
         shown = level[:, :]
         assert difference(shown, pixels[:: 2**n, :: 2**n]) <= 3
