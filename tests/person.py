@@ -93,8 +93,12 @@ class Person:
 
     def draw(self, corners: list[tuple[float, float]]) -> None:
         self.click(self.enhance.draw)
+        drawn = self.viewer.layers.selection.active
         for corner in corners:
+            before = sum(map(len, drawn.data))
             self.click_world(*corner)
+            # A busy machine takes a click late; the next one, or Escape, must not overtake it.
+            self.wait(lambda before=before: sum(map(len, drawn.data)) > before)
         self.bot.keyClick(self.viewer.window._qt_viewer.canvas.native, Qt.Key.Key_Escape)
 
 
