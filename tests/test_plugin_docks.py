@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 import slide_files
 from napari_stenhance.cli import app
 from napari_stenhance.plugin.layer_info import layers_of, open_sections, our_layers
+from napari_stenhance.plugin.session import session_of
 from napari_stenhance.plugin.widgets import enhance as enhance_module
 from napari_stenhance.plugin.writer import write_layers
 from napari_stenhance.results.result import ResultFolder
@@ -166,7 +167,7 @@ def test_a_region_layer_that_was_deleted_comes_back_to_be_drawn_in(
     person: Person, small_files: list[Path], notifications: list[Notification]
 ) -> None:
     person.click(person.enhance.draw)
-    assert "Choose the section" in notifications[-1].message
+    assert "Open the section to draw on" in notifications[-1].message
     person.drop(small_files[0])
     person.viewer.layers.remove(person.layer("region"))
     person.click(person.enhance.draw)
@@ -200,8 +201,10 @@ def test_view_opens_what_it_is_given(
     done = CliRunner().invoke(app, ["view", *map(str, small_files), "--mpp", "0.9"])
     assert done.exit_code == 0, done.output
     assert [s.mpp for s in open_sections(viewers[0])] == [0.9, 0.9]
-    visible = {a.name for layer, a in layers_of(viewers[0], "slide") if layer.visible}
-    assert visible == {"two"}
+    # Side by side, and the last is looked at.
+    one, two = (layer.extent.world for layer, _ in layers_of(viewers[0], "slide"))
+    assert two[0][1] > one[1][1]
+    assert session_of(viewers[0]).place.name == "two"
 
 
 def test_view_says_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
