@@ -69,7 +69,7 @@ def pinned_layer(run: GeneSource, gene: str, *, visible: bool) -> LayerData:
     assert group is not None
     info = LayerInfo(GENE, run.result.name, run=run, part=gene, gene=gene)
     levels = Levels.from_arrays(open_levels(group), mean_pool)
-    title = _title(run, gene, "expression")
+    title = f"{_title(run, gene, 'expression')} · pinned"
     return image_layer(levels, run.grid, title, info, EXPRESSION, visible=visible)
 
 

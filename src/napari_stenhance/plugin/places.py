@@ -15,12 +15,14 @@ from napari_stenhance.plugin.layer_info import (
     LayerInfo,
     Place,
     info_of,
+    layer_info,
     our_layers,
     same_slide,
 )
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
+    from napari.layers import Layer
 
     from napari_stenhance.results.result import ResultFolder
     from napari_stenhance.running.job import Job
@@ -54,6 +56,15 @@ def settle(viewer: ViewerModel, data: LayerData) -> LayerData:
     moved = np.add(attributes.get("translate", (0.0, 0.0)), place.origin)
     metadata = {**attributes["metadata"], KEY: replace(info, place=place)}
     return values, {**attributes, "translate": tuple(moved), "metadata": metadata}, kind
+
+
+def settle_layer(viewer: ViewerModel, layer: Layer) -> None:
+    """Put a layer of ours that napari itself has added where its section lies."""
+    info = layer_info(layer)
+    if info is not None and info.place is None:
+        place = find_place(viewer, info) or _new_place(viewer, info)
+        layer.translate = np.add(layer.translate, place.origin)
+        layer.metadata[KEY] = replace(info, place=place)
 
 
 def find_place(viewer: ViewerModel, info: LayerInfo) -> Place | None:

@@ -43,6 +43,9 @@ def add_layers(viewer: ViewerModel, layers: Sequence[LayerData]) -> list[Layer]:
         layer = LayerClass.create(*settle(viewer, data))
         viewer.add_layer(layer)
         if info is not None:
+            # Of genes, the session says whose bar is seen.
+            if info.role.fills and not info.gene:
+                layer.colorbar.visible = True
             others = list(viewer.layers)[:-1]
             below = [n for n, other in enumerate(others) if _rank(other) <= info.role.rank]
             viewer.layers.move(len(others), max(below, default=-1) + 1)

@@ -22,7 +22,7 @@ from napari_stenhance.plugin.layer_info import (
     layers_of,
     our_layers,
 )
-from napari_stenhance.plugin.places import box_of, open_places
+from napari_stenhance.plugin.places import box_of, open_places, settle_layer
 from napari_stenhance.plugin.scene import add_layers
 from napari_stenhance.plugin.spots import colour_spots
 from napari_stenhance.results.gene_source import GeneSource
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Layer
 
+    from napari_stenhance.plugin.colours import Colours
     from napari_stenhance.results.field import What
     from napari_stenhance.results.run import Run
     from napari_stenhance.section.section import Section
@@ -105,6 +106,12 @@ class Session:
         """The current run, if it has genes."""
         return self.run if isinstance(self.run, GeneSource) else None
 
+    @property
+    def measured(self) -> Colours | None:
+        """What the spots of the current section measured; None if they are not open."""
+        layers = layers_of(self.viewer, "spots")
+        return next((info.colours for _, info in layers if info.place is self.place), None)
+
     # Opening, and looking
 
     def open(self, layers: Sequence[LayerData], run: Run | None = None) -> list[Layer]:
@@ -161,8 +168,6 @@ class Session:
         self.place = place or self.place
         self.what = what or self.what
         self.gene = self.gene if gene is None else gene
-        if self.genes is not None and self.gene not in self.genes.genes:
-            self.gene = self._first_gene(self.genes)
         self._limits_chosen = False
         self.show()
         if self.place is not before and self.place is not None:
@@ -193,6 +198,7 @@ class Session:
             Of how many pixels a side the limits are taken.
         """
         with self._quiet():
+            self._keep_to_what_is_there()
             self._show_genes(most)
             for layer, info in our_layers(self.viewer):
                 if info.role.covers and not self._is_asked_for(layer, info):
@@ -200,6 +206,14 @@ class Session:
             self._select()
             show_caption(self)
         self.changed.emit()
+
+    def _keep_to_what_is_there(self) -> None:
+        """Look at another gene where this one is in neither the run nor the spots."""
+        if self.genes is not None:
+            if self.gene not in self.genes.genes:
+                self.gene = self._first_gene(self.genes)
+        elif self.gene not in (self.measured or ()):
+            self.gene = TOTAL
 
     def _show_genes(self, most: int) -> None:
         """Show the gene in the run's image, in spots and lattices, on one scale."""
@@ -293,11 +307,22 @@ class Session:
         """Listen to a layer of ours."""
         layer = event.value
         info = layer_info(layer)
-        if info is None or not info.role.covers:
+        if info is None:
+            return
+        if info.place is None:
+            self._take_in(layer, info)
+        if not info.role.covers:
             return
         layer.events.visible.connect(self._seen)
         if info.role.fills:
             layer.events.contrast_limits.connect(self._limits_set)
+
+    def _take_in(self, layer: Layer, info: LayerInfo) -> None:
+        """Look at what napari itself has opened, through the plugin's reader."""
+        with self._quiet():
+            settle_layer(self.viewer, layer)
+        if layer.visible:
+            self.look_at(layer_info(layer).place, run=info.run)
 
     def _seen(self, event: Any) -> None:
         """Look at what the user made visible: nothing is seen that is not on the scale shown."""

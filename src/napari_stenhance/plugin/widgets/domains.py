@@ -70,7 +70,7 @@ class DomainsWidget(RunDock):
         self.form.fields["sections"].native.setMaximumHeight(_LIST_HEIGHT)
         self.source = QComboBox(self)
         self.source.setToolTip("Which domains are listed below")
-        self.source.activated.connect(self._choose)
+        self.source.currentIndexChanged.connect(self._choose)
         self.chart = CriterionChart(self)
         self.table = DomainTable(self)
         self.table.edited.connect(lambda *values: self._edit(_renamed_or_hidden, *values))

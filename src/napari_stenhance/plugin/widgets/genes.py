@@ -16,7 +16,6 @@ from qtpy.QtWidgets import (
 )
 
 from napari_stenhance.plugin.genes import pinned_layer
-from napari_stenhance.plugin.layer_info import layers_of
 from napari_stenhance.plugin.session import session_of
 from napari_stenhance.plugin.widgets.choices import relist
 from napari_stenhance.plugin.widgets.follow import follow_session
@@ -29,8 +28,6 @@ from napari_stenhance.tasks.write import WriteOptions, write
 if TYPE_CHECKING:
     from napari.viewer import Viewer
 
-    from napari_stenhance.plugin.colours import Colours
-
 
 class GenesWidget(QWidget):
     """Shows any gene of a run in its browse layer, and colours the spots by it."""
@@ -42,7 +39,7 @@ class GenesWidget(QWidget):
         self._runs: list[GeneSource | None] = []
         self.source = QComboBox(self)
         self.source.setToolTip("Genes of a run, or only those that the spots measured")
-        self.source.activated.connect(self._choose)
+        self.source.currentIndexChanged.connect(self._choose)
         self.gene = GeneBox(self)
         self.gene.setToolTip("Type a part of the name; Enter shows the gene.")
         self.gene.chosen.connect(self.show_gene)
@@ -93,7 +90,7 @@ class GenesWidget(QWidget):
         session, run = self._session, self.run
         before = self._runs
         self._runs = [one for one in session.runs() if isinstance(one, GeneSource)]
-        spots = self._spots()
+        spots = session.measured
         if spots is not None:
             self._runs.append(None)
         relist(self.source, before, self._runs, run)
@@ -114,11 +111,6 @@ class GenesWidget(QWidget):
         self.uncertainty.setEnabled(run is not None)
         self.legend.show_session(session)
         self.accuracy.setText(self._trust())
-
-    def _spots(self) -> Colours | None:
-        """Return what the spots of the current section measured."""
-        layers = layers_of(self._viewer, "spots")
-        return next((i.colours for _, i in layers if i.place is self._session.place), None)
 
     def _choose(self, index: int) -> None:
         run = self._runs[index] if 0 <= index < len(self._runs) else None
