@@ -18,9 +18,9 @@ from qtpy.QtWidgets import QApplication, QWidget
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.plugin import live as live_module
+from napari_stenhance.plugin import session as session_module
 from napari_stenhance.plugin.layer_info import layers_of
 from napari_stenhance.plugin.widgets import enhance as enhance_module
-from napari_stenhance.plugin.widgets import section as section_module
 from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.running.job import Event, Job, Progress
 from person import Person, at_work, events_of
@@ -254,7 +254,7 @@ def test_layers_that_cannot_be_added_leave_the_docks_free(
         raise ZeroDivisionError
 
     with monkeypatch.context() as broken:
-        broken.setattr(section_module, "add_layers", fail)
+        broken.setattr(session_module, "add_layers", fail)
         person.section.open(small_files[0])
         person.section.open(small_files[1])
         person.wait(lambda: not person.section.run_bar.busy)

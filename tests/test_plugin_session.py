@@ -123,7 +123,7 @@ def test_limits_are_one_whatever_sets_them(person: Person, small: Path, tmp_path
     assert session.limits == (0.5, 2.5)
     assert not np.array_equal(spots.face_color, before)
     check_truth(viewer)
-    assert "G14 predicted, log1p CP10k" in person.genes.legend.title.text()
+    assert "G14 predicted (spots: measured), log1p CP10k" in person.genes.legend.title.text()
     assert person.genes.legend.low.text() == "0.50"
     # Measured and predicted have one colormap; what is no expression has another.
     person.genes.uncertainty.setChecked(True)

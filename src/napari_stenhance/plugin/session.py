@@ -112,6 +112,27 @@ class Session:
         layers = layers_of(self.viewer, "spots")
         return next((info.colours for _, info in layers if info.place is self.place), None)
 
+    @property
+    def title(self) -> str:
+        """What the colours stand for; empty where they stand for no gene, and no counts."""
+        run, gene = self.genes, self.gene
+        if self.limits is None or (self.run is not None and run is None):
+            return ""
+        if run is None:
+            return f"{gene} measured, log1p CP10k" if gene else "total counts measured, log1p"
+        if self.what == "spread":
+            return f"uncertainty of {gene} {run.origin(gene)}, {run.unit}"
+        spots = layers_of(self.viewer, "spots")
+        over = any(layer.visible and info.place is self.place for layer, info in spots)
+        over = over and run.origin(gene) != "measured"
+        return f"{gene} {run.origin(gene)}{' (spots: measured)' if over else ''}, {run.unit}"
+
+    def _caption(self) -> str:
+        """Return the title; where napari draws no bar, as for spots, with its ends."""
+        if self.title and self.limits is not None and self.run is None:
+            return f"{self.title}: {self.limits[0]:.2f} – {self.limits[1]:.2f}"
+        return self.title
+
     # Opening, and looking
 
     def open(self, layers: Sequence[LayerData], run: Run | None = None) -> list[Layer]:
@@ -204,7 +225,7 @@ class Session:
                 if info.role.covers and not self._is_asked_for(layer, info):
                     layer.visible = False
             self._select()
-            show_caption(self)
+            show_caption(self.viewer, self._caption())
         self.changed.emit()
 
     def _keep_to_what_is_there(self) -> None:

@@ -9,7 +9,6 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QImage, QPixmap
 from qtpy.QtWidgets import QGridLayout, QLabel, QWidget
 
-from napari_stenhance.plugin.caption import caption
 from napari_stenhance.plugin.colours import DEPTH, EXPRESSION, TOTAL, UNCERTAINTY, lookup_table
 
 if TYPE_CHECKING:
@@ -40,7 +39,7 @@ class GeneLegend(QWidget):
 
     def show_session(self, session: Session) -> None:
         """Show what the colours of a session stand for; nothing if it shows none."""
-        said, limits = caption(session), session.limits
+        said, limits = session.title, session.limits
         self.setVisible(bool(said))
         if not said or limits is None:
             return
