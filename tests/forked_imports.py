@@ -17,7 +17,7 @@ import napari_stenhance.methods.pixel2gene.reference
 import napari_stenhance.section
 import napari_stenhance.tasks.inference
 import napari_stenhance.tasks.kept_model
-import napari_stenhance.tasks.lesson  # noqa: F401
+import napari_stenhance.tasks.lesson
 
 # Formats of images and tables, which are imported as they are needed.
 _section = napari_stenhance.section
