@@ -13,6 +13,7 @@ from psygnal import Signal
 from napari_stenhance.plugin.caption import show_caption
 from napari_stenhance.plugin.colours import TOTAL
 from napari_stenhance.plugin.genes import browse, browse_layer, gene_limits, set_contrast
+from napari_stenhance.plugin.images import wash_out
 from napari_stenhance.plugin.layer_info import (
     LayerData,
     LayerInfo,
@@ -25,7 +26,7 @@ from napari_stenhance.plugin.layer_info import (
 from napari_stenhance.plugin.places import box_of, open_places, settle_layer
 from napari_stenhance.plugin.scene import add_layers
 from napari_stenhance.plugin.spots import colour_spots
-from napari_stenhance.results.gene_source import GeneSource
+from napari_stenhance.results.gene_source import RELIABLE_R, GeneSource, Reliability
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -69,6 +70,8 @@ class Session:
         Whether spots are shown over the image of a run.
     limits : tuple of float, or None
         What the first and the last colour stand for, in all that shows the gene.
+    least_r : float
+        The least r given depth, on held-out spots, of a gene that is taken to be reliable.
     """
 
     changed = Signal()
@@ -80,6 +83,7 @@ class Session:
         self.gene, self.with_spots = TOTAL, True
         self.what: What = "expression"
         self.limits: tuple[float, float] | None = None
+        self.least_r = RELIABLE_R
         self._busy = self._limits_chosen = False
         viewer.layers.events.inserted.connect(self._inserted)
         viewer.layers.events.removed.connect(self._removed)
@@ -113,6 +117,14 @@ class Session:
         return next((info.colours for _, info in layers if info.place is self.place), None)
 
     @property
+    def reliability(self) -> Reliability:
+        """Whether what is shown of the gene is reliable."""
+        run = self.genes
+        if run is None:
+            return "measured"
+        return run.reliability(self.gene, self.least_r) if self.gene in run.genes else "not known"
+
+    @property
     def title(self) -> str:
         """What the colours stand for; empty where they stand for no gene, and no counts."""
         run, gene = self.genes, self.gene
@@ -120,12 +132,13 @@ class Session:
             return ""
         if run is None:
             return f"{gene} measured, log1p CP10k" if gene else "total counts measured, log1p"
+        doubt = " – not reliable" if self.reliability == "not reliable" else ""
         if self.what == "spread":
-            return f"uncertainty of {gene} {run.origin(gene)}, {run.unit}"
+            return f"uncertainty of {gene} {run.origin(gene)}, {run.unit}{doubt}"
         spots = layers_of(self.viewer, "spots")
         over = any(layer.visible and info.place is self.place for layer, info in spots)
         over = over and run.origin(gene) != "measured"
-        return f"{gene} {run.origin(gene)}{' (spots: measured)' if over else ''}, {run.unit}"
+        return f"{gene} {run.origin(gene)}{' (spots: measured)' if over else ''}, {run.unit}{doubt}"
 
     def _caption(self) -> str:
         """Return the title; where napari draws no bar, as for spots, with its ends."""
@@ -250,6 +263,8 @@ class Session:
                 ends = self.limits if shared else None
                 limits = colour_spots(layer, self.gene, ends)
                 layer.visible = True
+                if info.role.name == "lattice":
+                    wash_out(layer, washed=self.reliability == "not reliable")
                 if not runs:
                     self.limits = limits
 
@@ -284,7 +299,9 @@ class Session:
                 browse(browsed[0], self.gene, self.what, self.limits)
             else:
                 set_contrast(browsed[0], self.limits)
+        doubtful = run.reliability(self.gene, self.least_r) == "not reliable"
         for layer in (*pinned, *browsed):
+            wash_out(layer, washed=doubtful)
             layer.visible = layer is (pinned or browsed)[0]
             layer.colorbar.visible = bar and layer.visible
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QKeyEvent
 from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
+    QDoubleSpinBox,
     QFormLayout,
     QHBoxLayout,
     QLabel,
+    QLineEdit,
     QPushButton,
     QVBoxLayout,
     QWidget,
@@ -19,7 +23,8 @@ from napari_stenhance.plugin.genes import pinned_layer
 from napari_stenhance.plugin.session import session_of
 from napari_stenhance.plugin.widgets.choices import relist
 from napari_stenhance.plugin.widgets.follow import follow_session
-from napari_stenhance.plugin.widgets.gene_box import GeneBox
+from napari_stenhance.plugin.widgets.gene_rows import GeneRows
+from napari_stenhance.plugin.widgets.gene_table import GeneTable
 from napari_stenhance.plugin.widgets.legend import GeneLegend
 from napari_stenhance.plugin.widgets.run_bar import RunBar
 from napari_stenhance.results.gene_source import GeneSource
@@ -27,6 +32,24 @@ from napari_stenhance.tasks.write import WriteOptions, write
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
+
+
+class GeneSearch(QLineEdit):
+    """Where one types a part of a name; the arrow down goes on to the table."""
+
+    def __init__(self, table: GeneTable, parent: QWidget) -> None:
+        super().__init__(parent)
+        self._table = table
+        self.setPlaceholderText("type to search a gene")
+        self.setClearButtonEnabled(True)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        if event.key() not in {Qt.Key.Key_Down, Qt.Key.Key_Up}:
+            super().keyPressEvent(event)
+            return
+        self._table.setFocus()
+        if not self._table.currentIndex().isValid():
+            self._table.setCurrentIndex(self._table.genes.index(0, 0))
 
 
 class GenesWidget(QWidget):
@@ -37,12 +60,34 @@ class GenesWidget(QWidget):
         self._viewer = napari_viewer
         self._session = session_of(napari_viewer)
         self._runs: list[GeneSource | None] = []
+        self._listed: tuple[Any, ...] = ()
+        self._rows = GeneRows.of_measured(())
+        self._order: tuple[str | None, bool] = (None, False)
         self.source = QComboBox(self)
         self.source.setToolTip("Genes of a run, or only those that the spots measured")
         self.source.currentIndexChanged.connect(self._choose)
-        self.gene = GeneBox(self)
-        self.gene.setToolTip("Type a part of the name; Enter shows the gene.")
-        self.gene.chosen.connect(self.show_gene)
+        self.table = GeneTable(self)
+        self.table.chosen.connect(self.show_gene)
+        self.table.reordered.connect(self._reorder)
+        self.gene = GeneSearch(self.table, self)
+        self.gene.setToolTip("Type a part of the name; Enter shows the gene that is meant.")
+        self.gene.textChanged.connect(self._filter)
+        self.gene.returnPressed.connect(self._enter)
+        self.reliable = QCheckBox("Reliable only: r | depth from", self)
+        self.reliable.setToolTip(
+            "Hide genes that were predicted with a lower r given depth on held-out spots, and "
+            "those of which it is not known. What was measured is shown as it was, and stays."
+        )
+        self.reliable.toggled.connect(self._filter)
+        self.least = QDoubleSpinBox(self)
+        self.least.setRange(-1, 1)
+        self.least.setSingleStep(0.05)
+        self.least.setValue(self._session.least_r)
+        self.least.setToolTip(
+            "Pearson's r on held-out spots, with depth held constant: below it a gene is not "
+            "reliable, and its image is washed out."
+        )
+        self.least.valueChanged.connect(self._set_least)
         self.uncertainty = QCheckBox("Show its uncertainty", self)
         self.uncertainty.setToolTip(
             "Standard deviation over the ensemble: it ranks places, it is no interval."
@@ -64,21 +109,26 @@ class GenesWidget(QWidget):
         self.pin.setToolTip("Write this gene into the result, as an image and a layer of its own")
         self.pin.clicked.connect(self._pin)
         self.run_bar = RunBar(self)
+        self._lay_out()
+        follow_session(self, napari_viewer, self._refresh)
+
+    def _lay_out(self) -> None:
         form = QFormLayout()
         form.addRow("From", self.source)
         row = QHBoxLayout()
         row.addWidget(self.gene, 1)
         row.addWidget(self.pin)
         form.addRow("Gene", row)
+        reliable = QHBoxLayout()
+        reliable.addWidget(self.reliable)
+        reliable.addWidget(self.least)
+        reliable.addStretch(1)
         layout = QVBoxLayout(self)
         layout.addLayout(form)
-        layout.addWidget(self.accuracy)
-        layout.addWidget(self.uncertainty)
-        layout.addWidget(self.spots)
-        layout.addWidget(self.legend)
-        layout.addStretch(1)
-        layout.addWidget(self.run_bar)
-        follow_session(self, napari_viewer, self._refresh)
+        layout.addLayout(reliable)
+        layout.addWidget(self.table, 1)
+        for widget in (self.accuracy, self.uncertainty, self.spots, self.legend, self.run_bar):
+            layout.addWidget(widget)
 
     @property
     def run(self) -> GeneSource | None:
@@ -94,23 +144,56 @@ class GenesWidget(QWidget):
         if spots is not None:
             self._runs.append(None)
         relist(self.source, before, self._runs, run)
-        if run is not None:
-            # Those first that were not measured.
-            genes = sorted(run.genes, key=lambda gene: run.origin(gene) == "measured")
-        else:
-            genes = spots.genes if spots is not None else ()
-        self.gene.set_genes(genes)
-        self.gene.show_gene(session.gene)
+        self._list()
+        self.table.show_gene(session.gene)
         states = (self.uncertainty, session.what == "spread"), (self.spots, session.with_spots)
         for box, on in states:
             box.blockSignals(True)
             box.setChecked(on)
             box.blockSignals(False)
-        self.spots.setEnabled(run is not None)
-        self.pin.setEnabled(run is not None)
-        self.uncertainty.setEnabled(run is not None)
+        for widget in (self.spots, self.pin, self.uncertainty, self.reliable, self.least):
+            widget.setEnabled(run is not None)
         self.legend.show_session(session)
         self.accuracy.setText(self._trust())
+
+    def _list(self) -> None:
+        """List the genes of what is looked at, if they are not those that are listed."""
+        session, run = self._session, self.run
+        genes = run.genes if run is not None else getattr(session.measured, "genes", ())
+        listed = (None if run is None else run.key, genes, session.least_r)
+        if listed == self._listed:
+            return
+        self._listed = listed
+        if run is None:
+            self._rows = GeneRows.of_measured(genes)
+        else:
+            self._rows = GeneRows.from_run(run, session.least_r)
+        self._filter()
+
+    def _filter(self, _state: Any = None) -> None:
+        """Show those rows that are asked for."""
+        by, descending = self._order
+        seen = self._rows.order(
+            self.gene.text().strip(),
+            only_reliable=self.reliable.isChecked(),
+            by=by,
+            descending=descending,
+        )
+        self.table.show_rows(self._rows, seen, self._session.gene)
+
+    def _reorder(self, by: str | None, descending: bool) -> None:
+        self._order = by, descending
+        self._filter()
+
+    def _enter(self) -> None:
+        gene = self._rows.meant(self.gene.text().strip(), self.table.genes.seen)
+        if gene is not None:
+            self.gene.selectAll()
+            self.show_gene(gene)
+
+    def _set_least(self, least: float) -> None:
+        self._session.least_r = least
+        self._session.show()
 
     def _choose(self, index: int) -> None:
         run = self._runs[index] if 0 <= index < len(self._runs) else None
@@ -136,7 +219,11 @@ class GenesWidget(QWidget):
             return ""
         if self._session.what == "spread" and run.origin(gene) == "measured":
             return f"{gene} was measured: it has no uncertainty to be shown."
-        return run.trust(gene)
+        said = run.trust(gene)
+        if self._session.reliability != "not reliable":
+            return said
+        given = float(run.held_out_r_given_depth[run.genes.index(gene)])
+        return f"Not reliable: r given depth {given:.2f} on held-out spots. {said}"
 
     def _pin(self) -> None:
         run, gene = self.run, self._session.gene
