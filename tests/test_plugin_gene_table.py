@@ -17,6 +17,7 @@ from napari_stenhance.plugin.session import session_of
 from napari_stenhance.plugin.widgets.gene_rows import GeneRows
 from napari_stenhance.plugin.widgets.gene_table import GeneTable
 from napari_stenhance.results.result import ResultFolder
+from napari_stenhance.results.runs import FieldRun
 from person import Person, check_truth
 
 
@@ -41,7 +42,11 @@ def test_the_table_is_sorted_and_walked_and_the_row_follows(person: Person, smal
     field = ResultFolder.open(small / "one.stenhance.zarr").field("pixel2gene-stain-robust")
     r, given = field.decoder.held_out_r, field.decoder.held_out_r_given_depth
     assert _listed(person) == list(field.genes)
-    assert _listed(person, 1) == ["–" if np.isnan(v) else f"{v:.2f}" for v in r]
+    said = _listed(person, 1)
+    assert [text == "–" for text in said] == list(np.isnan(r))
+    assert "-0.00" not in said
+    for text, value in zip(said, r, strict=True):
+        assert text == "–" or float(text) == pytest.approx(value, abs=0.0051)
     assert [table.isColumnHidden(n) for n in range(6)] == [False] * 3 + [True] * 3
 
     # Numbers downwards first, then upwards, then as they came; what is not known comes last.
@@ -133,6 +138,70 @@ def test_what_is_not_reliable_is_hidden_or_washed_out(
     dock.source.setCurrentIndex(dock.source.count() - 1)
     assert not dock.reliable.isEnabled()
     assert session.reliability == "measured"
+
+
+def test_lists_and_sets_of_genes_filter_the_table(
+    person: Person, small_files: list[Path], tmp_path: Path
+) -> None:
+    person.drop(small_files[0])
+    dock = person.genes
+
+    def type_list(text: str) -> None:
+        dock.list.text.clear()
+        person.bot.keyClicks(dock.list.text, text)
+        person.bot.keyClick(dock.list.text, Qt.Key.Key_Return)
+
+    type_list("g3, G12 NOPE")
+    assert _listed(person) == ["G3", "G12"]
+    assert dock.list.said.text() == "2 of 3 genes are here. NOPE: not known."
+    person.bot.keyClicks(dock.gene, "1")
+    assert _listed(person) == ["G12"]
+    dock.gene.clear()
+    (tmp_path / "s.gmt").write_text("ONE\t\tG1\tG2\nTWO\t\tg39\n", "utf-8")
+    type_list(f"@{tmp_path / 's.gmt'}")
+    assert _listed(person) == ["G1", "G2"]
+    assert dock.list.sets.isVisibleTo(dock)
+    dock.list.sets.setCurrentIndex(1)
+    assert _listed(person) == ["G39"]
+    # Another section has the same list.
+    person.drop(small_files[1])
+    assert _listed(person) == ["G39"]
+    type_list(f"@{tmp_path / 'gone.txt'}")
+    assert "gone.txt: the list of genes cannot be read" in dock.list.said.text()
+    assert len(_listed(person)) == 40
+    type_list("G5")
+    dock.list.text.clear()
+    assert len(_listed(person)) == 40
+    assert not dock.list.said.isVisibleTo(dock)
+
+
+def test_statistics_are_computed_on_demand(person: Person, small: Path) -> None:
+    dock, table = person.genes, person.genes.table
+    person.drop(small / "one.h5ad")
+    person.drop(small / "one.stenhance.zarr")
+    run = session_of(person.viewer).genes
+    assert run is not None
+    person.click(dock.statistics)
+    person.wait(lambda: not dock.run_bar.busy)
+    expected = FieldRun(run.result, run.name).statistics
+    assert [table.isColumnHidden(n) for n in range(6)] == [False] * 5 + [True]
+    for column, values in ((3, expected.mean), (4, expected.moran)):
+        shown = np.array(_listed(person, column), float)
+        np.testing.assert_allclose(shown, values, atol=0.0051)
+    way = Qt.Orientation.Horizontal
+    assert "at 8 µm" in table.genes.headerData(3, way, Qt.ItemDataRole.ToolTipRole)
+    _sort(person, 4)
+    assert _listed(person)[0] == run.genes[int(np.argmax(expected.moran))]
+    # Of the spots, others are known once they are asked for.
+    dock.source.setCurrentIndex(dock.source.count() - 1)
+    assert table.isColumnHidden(3)
+    person.click(dock.statistics)
+    person.wait(lambda: not dock.run_bar.busy)
+    assert not table.isColumnHidden(3)
+    assert "measured" in table.genes.headerData(4, way, Qt.ItemDataRole.ToolTipRole)
+    dock.source.setCurrentIndex(0)
+    assert not table.isColumnHidden(3)
+    assert "8 µm" in table.genes.headerData(3, way, Qt.ItemDataRole.ToolTipRole)
 
 
 def test_twenty_thousand_genes_are_listed_at_once(qtbot: Any) -> None:

@@ -141,10 +141,13 @@ class Session:
         return f"{gene} {run.origin(gene)}{' (spots: measured)' if over else ''}, {run.unit}{doubt}"
 
     def _caption(self) -> str:
-        """Return the title; where napari draws no bar, as for spots, with its ends."""
+        """Return the title; where napari draws no bar, as for spots, with its ends.
+
+        What is not reliable says so on a line of its own: the title is as wide as the canvas.
+        """
         if self.title and self.limits is not None and self.run is None:
             return f"{self.title}: {self.limits[0]:.2f} – {self.limits[1]:.2f}"
-        return self.title
+        return self.title.replace(" – ", "\n")
 
     # Opening, and looking
 

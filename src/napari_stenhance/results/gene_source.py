@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from functools import cached_property
 from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_stenhance.results.field import What
+from napari_stenhance.results.gene_statistics import GeneStatistics
 from napari_stenhance.results.run import Run
 from napari_stenhance.storage.levels import Levels
 
@@ -79,6 +81,21 @@ class GeneSource(Run):
     @abstractmethod
     def held_out_r_given_depth(self) -> NDArray[np.float32]:
         """The same with the log total count of the spots held constant."""
+
+    @cached_property
+    def statistics(self) -> GeneStatistics:
+        """What can be said of every gene at once: ask only for that of a complete run."""
+        return self.compute_statistics()
+
+    @property
+    def known_statistics(self) -> GeneStatistics | None:
+        """The same if it was computed before; else None."""
+        found: GeneStatistics | None = vars(self).get("statistics")
+        return found
+
+    @abstractmethod
+    def compute_statistics(self) -> GeneStatistics:
+        """Compute what can be said of every gene at once."""
 
     @abstractmethod
     def levels(self, gene: str, what: What = "expression") -> Levels:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_stenhance.results.gene_source import GeneSource, judge
+from napari_stenhance.results.gene_statistics import GeneStatistics
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +50,20 @@ class GeneRows:
     def of_measured(cls, genes: tuple[str, ...]) -> GeneRows:
         """List genes that were measured."""
         return cls(genes, np.full(len(genes), "measured", dtype=object), {})
+
+    def with_statistics(
+        self, genes: Sequence[str], said: GeneStatistics, domains: Mapping[str, str]
+    ) -> GeneRows:
+        """Add what was computed of the same genes, in the order of their run, and their domains."""
+        order = [self.row_of[gene] for gene in genes]
+        columns = {name: np.empty(len(order)) for name in ("mean", "moran")}
+        columns["mean"][order], columns["moran"][order] = said.mean, said.moran
+        top = [domains.get(gene, "") for gene in self.genes]
+        return replace(
+            self,
+            numbers={**self.numbers, **columns},
+            domains=np.array(top, dtype=object) if any(top) else None,
+        )
 
     @cached_property
     def _folded(self) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from qtpy.QtCore import QAbstractTableModel, QModelIndex, QRectF, Qt, QTimer, Signal
-from qtpy.QtGui import QBrush, QColor, QFont, QPainter, QPalette, QPixmap
+from qtpy.QtGui import QBrush, QColor, QFont, QPainter, QPalette, QPixmap, QResizeEvent
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QApplication,
@@ -33,19 +33,21 @@ _COLUMNS = {
     "given": (
         "r | depth",
         (
-            "The same r with the log total count of the spots held constant: what is left of it is no "
-            "mere density of cells. – is not known."
+            "The same r with the log total count of the spots held constant: what is left of it is "
+            "no mere density of cells. – is not known."
         ),
     ),
     "mean": ("Mean", ""),
     "moran": ("Moran's I", ""),
-    "domain": ("Top domain", "The domain in which the gene is expressed most, in the mean"),
+    "domain": ("Top domain", ""),
 }
 _NAMES = tuple(_COLUMNS)
 _BARS = ("r", "given")
 _WIDTHS = {"gene": 92, "r": 52, "given": 60, "mean": 50, "moran": 62, "domain": 80}
 _ROW, _SWATCH = 20, 12
 _PAUSE_MS = 20
+_GREY = QColor(128, 128, 128)
+"""On light and on dark."""
 
 
 class GeneModel(QAbstractTableModel):
@@ -57,12 +59,10 @@ class GeneModel(QAbstractTableModel):
         self.seen: NDArray[np.int64] = np.zeros(0, np.int64)
         self._place: NDArray[np.int64] = self.seen
         self._tips = {name: tip for name, (_, tip) in _COLUMNS.items()}
-        self._grey = parent.palette().brush(
-            QPalette.ColorGroup.Disabled, QPalette.ColorRole.WindowText
-        )
+        self._grey = QBrush(_GREY)
         self._italic = QFont(parent.font())
         self._italic.setItalic(True)
-        self._hatched = _hatched(self._grey.color())
+        self._hatched = _hatched(_GREY)
 
     def show_rows(self, rows: GeneRows, seen: NDArray[np.int64]) -> None:
         """Show other rows."""
@@ -128,8 +128,9 @@ class GeneModel(QAbstractTableModel):
             return self.rows.genes[row]
         if name == "domain":
             return "" if self.rows.domains is None else str(self.rows.domains[row])
-        number = self.number(index)
-        return "–" if np.isnan(number) else f"{number:.2f}"
+        number = round(self.number(index), 2)
+        # No figure is "-0.00".
+        return "–" if np.isnan(number) else f"{number + 0.0:.2f}"
 
 
 class _Bars(QStyledItemDelegate):
@@ -207,7 +208,17 @@ class GeneTable(QTableView):
                 column, not (known or (name == "domain" and rows.domains is not None))
             )
         self._following = False
+        self._widen()
         self.show_gene(gene)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._widen()
+
+    def _widen(self) -> None:
+        """Give the names what numbers leave."""
+        others = sum(self.columnWidth(n) for n in range(1, len(_NAMES)))
+        self.setColumnWidth(0, max(_WIDTHS["gene"], self.viewport().width() - others))
 
     def show_gene(self, gene: str) -> None:
         """Select a gene without choosing it; none if it is not seen."""

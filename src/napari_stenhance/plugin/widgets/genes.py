@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
+import numpy as np
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QKeyEvent
 from qtpy.QtWidgets import (
@@ -19,19 +21,29 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_stenhance.plugin.colours import SpotColours
 from napari_stenhance.plugin.genes import pinned_layer
 from napari_stenhance.plugin.session import session_of
 from napari_stenhance.plugin.widgets.choices import relist
 from napari_stenhance.plugin.widgets.follow import follow_session
+from napari_stenhance.plugin.widgets.gene_list import GeneList
 from napari_stenhance.plugin.widgets.gene_rows import GeneRows
 from napari_stenhance.plugin.widgets.gene_table import GeneTable
 from napari_stenhance.plugin.widgets.legend import GeneLegend
 from napari_stenhance.plugin.widgets.run_bar import RunBar
+from napari_stenhance.results.domains import DomainRun
 from napari_stenhance.results.gene_source import GeneSource
+from napari_stenhance.results.gene_statistics import GeneStatistics, count_statistics
+from napari_stenhance.results.result import ResultFolder
+from napari_stenhance.results.runs import gene_run
 from napari_stenhance.tasks.write import WriteOptions, write
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
+
+    from napari_stenhance.plugin.colours import Colours
+    from napari_stenhance.plugin.layer_info import Place
+    from napari_stenhance.running.job import Job
 
 
 class GeneSearch(QLineEdit):
@@ -62,6 +74,8 @@ class GenesWidget(QWidget):
         self._runs: list[GeneSource | None] = []
         self._listed: tuple[Any, ...] = ()
         self._rows = GeneRows.of_measured(())
+        self._of_spots: WeakKeyDictionary[Colours, GeneStatistics] = WeakKeyDictionary()
+        self._top: WeakKeyDictionary[Place, tuple[DomainRun, dict[str, str]]] = WeakKeyDictionary()
         self._order: tuple[str | None, bool] = (None, False)
         self.source = QComboBox(self)
         self.source.setToolTip("Genes of a run, or only those that the spots measured")
@@ -73,6 +87,8 @@ class GenesWidget(QWidget):
         self.gene.setToolTip("Type a part of the name; Enter shows the gene that is meant.")
         self.gene.textChanged.connect(self._filter)
         self.gene.returnPressed.connect(self._enter)
+        self.list = GeneList(self)
+        self.list.changed.connect(self._filter)
         self.reliable = QCheckBox("Reliable only: r | depth from", self)
         self.reliable.setToolTip(
             "Hide genes that were predicted with a lower r given depth on held-out spots, and "
@@ -88,6 +104,12 @@ class GenesWidget(QWidget):
             "reliable, and its image is washed out."
         )
         self.least.valueChanged.connect(self._set_least)
+        self.statistics = QPushButton("Statistics", self)
+        self.statistics.setToolTip(
+            "Compute the mean and Moran's I of every gene, and, where domains are open, in which "
+            "of them it is expressed most."
+        )
+        self.statistics.clicked.connect(self._compute)
         self.uncertainty = QCheckBox("Show its uncertainty", self)
         self.uncertainty.setToolTip(
             "Standard deviation over the ensemble: it ranks places, it is no interval."
@@ -119,10 +141,12 @@ class GenesWidget(QWidget):
         row.addWidget(self.gene, 1)
         row.addWidget(self.pin)
         form.addRow("Gene", row)
+        form.addRow("List", self.list)
         reliable = QHBoxLayout()
         reliable.addWidget(self.reliable)
         reliable.addWidget(self.least)
         reliable.addStretch(1)
+        reliable.addWidget(self.statistics)
         layout = QVBoxLayout(self)
         layout.addLayout(form)
         layout.addLayout(reliable)
@@ -153,6 +177,7 @@ class GenesWidget(QWidget):
             box.blockSignals(False)
         for widget in (self.spots, self.pin, self.uncertainty, self.reliable, self.least):
             widget.setEnabled(run is not None)
+        self.statistics.setEnabled(bool(self._rows.genes))
         self.legend.show_session(session)
         self.accuracy.setText(self._trust())
 
@@ -160,7 +185,8 @@ class GenesWidget(QWidget):
         """List the genes of what is looked at, if they are not those that are listed."""
         session, run = self._session, self.run
         genes = run.genes if run is not None else getattr(session.measured, "genes", ())
-        listed = (None if run is None else run.key, genes, session.least_r)
+        known = self._known_statistics()
+        listed = (None if run is None else run.key, genes, session.least_r, known)
         if listed == self._listed:
             return
         self._listed = listed
@@ -168,13 +194,66 @@ class GenesWidget(QWidget):
             self._rows = GeneRows.of_measured(genes)
         else:
             self._rows = GeneRows.from_run(run, session.least_r)
+        if known is not None:
+            self._rows = self._rows.with_statistics(genes, known, self._top_domains())
+            self.table.genes.explain("mean", known.of_mean)
+            self.table.genes.explain("moran", known.of_moran)
+        self.list.find_among(self._rows)
         self._filter()
+
+    def _known_statistics(self) -> GeneStatistics | None:
+        """Return what was computed of the genes that are listed; None if nothing was."""
+        if self.run is not None:
+            return self.run.known_statistics
+        spots = self._session.measured
+        return None if spots is None else self._of_spots.get(spots)
+
+    def _top_domains(self) -> dict[str, str]:
+        """Return where each gene is expressed most, of domains that are open."""
+        place, open_runs = self._session.place, {one.key for one in self._session.runs()}
+        domains, top = (place and self._top.get(place)) or (None, {})
+        if domains is None or domains.key not in open_runs:
+            return {}
+        said = f"The domain in which the gene's mean is highest, as {domains.name} was written"
+        self.table.genes.explain("domain", said)
+        return top
+
+    def _compute(self) -> None:
+        """Compute the statistics of the genes that are listed, in a thread."""
+        run, spots, section = self.run, self._session.measured, self._session.section
+        place, domains = (
+            self._session.place,
+            [one for one in self._session.runs() if isinstance(one, DomainRun)],
+        )
+
+        def task(_job: Job) -> tuple[GeneStatistics | None, dict[str, str]]:
+            top = domains[-1].top_domains() if domains else {}
+            if run is not None:
+                # Of one that is not complete, they would change: it is refused.
+                gene_run(ResultFolder.open(run.result.path), run.name)
+                return run.statistics, top
+            if not isinstance(spots, SpotColours) or section is None or section.spots is None:
+                return None, top
+            xy = np.asarray(section.spots.obsm["spatial"])[:, :2]
+            return count_statistics(spots.counts, spots.library, xy), top
+
+        def done(found: tuple[GeneStatistics | None, dict[str, str]]) -> None:
+            said, top = found
+            if place is not None and domains:
+                self._top[place] = domains[-1], top
+            if run is None and spots is not None and said is not None:
+                self._of_spots[spots] = said
+            self._listed = ()
+            self._refresh()
+
+        self.run_bar.start("Statistics of all genes", task, on_done=done)
 
     def _filter(self, _state: Any = None) -> None:
         """Show those rows that are asked for."""
         by, descending = self._order
         seen = self._rows.order(
             self.gene.text().strip(),
+            self.list.within,
             only_reliable=self.reliable.isChecked(),
             by=by,
             descending=descending,
