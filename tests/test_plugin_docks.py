@@ -383,8 +383,8 @@ def test_images_beside_the_slide_are_shown_on_demand_and_chosen(
     ]
     # Nothing lies over the slide, or over another.
     boxes = [layer.extent.world for layer in (*beside, slide)]
-    assert max(box[1][1] for box in boxes[:2]) < boxes[2][0][1]
-    assert boxes[0][1][0] < boxes[1][0][0]
+    assert min(box[0][0] for box in boxes[:2]) > boxes[2][1][0]
+    assert boxes[0][1][1] < boxes[1][0][1]
     assert {str(unit) for layer in person.viewer.layers for unit in layer.units} == {"micrometer"}
     np.testing.assert_array_equal(np.asarray(beside[1].data[0])[:100, :150], pixels[:100, :150])
 
