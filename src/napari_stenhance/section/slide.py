@@ -55,12 +55,14 @@ class Slide:
         What the file states about the image and was not believed, or was guessed.
     series : str, optional
         Which image of the file was chosen; None if it is the file's slide.
+    called : str
+        What the file calls it.
     icc : bool
         Colours were to be converted to sRGB.
     conversions : tuple of str
         What was done to samples that are no 8-bit RGB on white, in words.
     others : tuple of OtherImage
-        What else the file holds: label, macro, other scans.
+        What else the file holds: label, macro, other scans; its slide, where another was chosen.
     """
 
     path: Path
@@ -72,6 +74,7 @@ class Slide:
     mpp_source: str
     doubts: tuple[str, ...] = ()
     series: str | None = None
+    called: str = "slide"
     icc: bool = True
     conversions: tuple[str, ...] = ()
     others: tuple[OtherImage, ...] = ()
@@ -111,7 +114,7 @@ class Slide:
         name : str, optional
             What to call the slide; by default the file's name without its suffix.
         series : str, optional
-            The name of another image of the file than its slide.
+            The name of an image of the file; by default its slide is opened.
         icc : bool
             Convert colours to sRGB by the profile that the file holds.
         cache : Cache, optional
@@ -142,7 +145,8 @@ class Slide:
             None,
             "unknown",
             doubts=image.doubts,
-            series=series,
+            series=None if image.is_slide else image.name,
+            called=image.name,
             icc=icc,
             conversions=image.conversions,
             others=image.others,

@@ -319,7 +319,8 @@ def levels_of(
     ValueError
         If they are no image in colours or grey, or claim what the file cannot hold.
     """
-    check_channels(file.tif, series[0])
+    with reading(file.path, "this image", "give the H&E slide, in brightfield"):
+        check_channels(file.tif, series[0])
     samples = [TiffSamples(file, level) for level in series]
     if len(samples) == 1:
         samples[0].check_whole()
