@@ -17,7 +17,7 @@ from napari_stenhance.section.images.image import OtherImage, Pixels
 from napari_stenhance.section.images.opening import open_image
 from napari_stenhance.section.pyramids import cached_pyramid
 from napari_stenhance.section.resample import area_average, area_weights
-from napari_stenhance.section.scale import check_mpp
+from napari_stenhance.section.scale import check_mpp, scale_doubts
 from napari_stenhance.storage.cache import Cache
 from napari_stenhance.storage.hashing import FileState
 
@@ -29,6 +29,8 @@ Box = tuple[float, float, float, float]
 
 WHITE = 255
 _GLASS_MM = 76.0
+_FAR = 0.1
+"""By how much a scale that is given may differ from what the slide's file says without doubt."""
 
 
 @dataclass(frozen=True)
@@ -152,7 +154,9 @@ class Slide:
             others=image.others,
         )
         if mpp is not None:
-            return slide.with_mpp(mpp, "given")
+            slide = slide.with_mpp(mpp, "given")
+            more = scale_doubts(image.mpp, image.mpp_source, slide.scale(), "given", _FAR)
+            return replace(slide, doubts=(*slide.doubts, *more))
         return slide if image.mpp is None else slide.with_mpp(image.mpp, image.mpp_source)
 
     @property
