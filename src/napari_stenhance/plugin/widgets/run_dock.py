@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QPushButton, QScrollArea, QVBoxLayout, QWidget
 
 from napari_stenhance.errors import StenhanceError
 from napari_stenhance.plugin.live import LiveLayers
+from napari_stenhance.plugin.session import session_of
 from napari_stenhance.plugin.widgets.form import OptionsForm
 from napari_stenhance.plugin.widgets.run_bar import RunBar
 from napari_stenhance.plugin.worker import notify_error
@@ -55,6 +56,7 @@ class RunDock(QWidget):
         self.run.setToolTip(tip)
         self.run.clicked.connect(self._run)
         self.run_bar = RunBar(self, self.form.labels)
+        self._session = session_of(viewer)
         self._live = LiveLayers(viewer, self)
 
     def _scrolled(self, *between: QWidget) -> QScrollArea:
@@ -85,6 +87,10 @@ class RunDock(QWidget):
         """
         raise NotImplementedError
 
+    def _first_gene(self) -> str:
+        """Return the gene to look at first; empty for that which the run itself shows first."""
+        return ""
+
     def _work(self, options: Any, job: Job) -> Any:
         raise NotImplementedError
 
@@ -98,6 +104,7 @@ class RunDock(QWidget):
             notify_error(error)
             return
         self.run.setEnabled(False)
+        self._live.gene = self._first_gene()
         self.run_bar.start(
             self._title,
             lambda job: self._work(options, job),
