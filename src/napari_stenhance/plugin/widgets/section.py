@@ -328,7 +328,7 @@ class SectionWidget(QWidget):
             self.icc.setChecked(True)
             return
         self.icc.setChecked(slide.icc)
-        names = [other.name for other in slide.others]
+        names = [other.name for other in slide.others if not other.is_slide]
         chosen = [] if slide.series is None else [slide.series]
         for name in (*chosen, *names):
             self.series.addItem(name, name)
