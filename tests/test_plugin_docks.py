@@ -358,7 +358,8 @@ def test_images_beside_the_slide_are_shown_on_demand_and_chosen(
     slide_files.scn(tmp_path / "s.scn", pixels)
     person.drop(tmp_path / "s.scn")
     dock = person.section
-    assert "Other images of the file: macro (300 × 900 px), region 2" in dock.words.toPlainText()
+    listed = "region 1 (600 × 400 px, the slide), macro (300 × 900 px), region 2 (150 × 100 px)"
+    assert f"Images of the file: {listed}" in dock.words.toPlainText()
     assert [dock.series.itemText(n) for n in range(3)] == ["the slide", "macro", "region 2"]
     # Nobody sees a label or a macro who did not ask for it.
     assert {info.role.name for _, info in our_layers(person.viewer)} == {"slide", "region"}
