@@ -31,11 +31,11 @@ def test_other_letters_are_taken_where_only_one_can_be_meant() -> None:
     assert found.unknown == ("NOPE",)
     assert found.unclear == ("erbb3",)
     assert found.describe() == (
-        "2 of 4 genes are here. NOPE: not known. "
+        "2 of 4 genes are here. NOPE: not among these genes. "
         "erbb3: here in several ways of writing, none of them this one."
     )
     many = match_genes([f"Z{n}" for n in range(9)], THERE).describe()
-    assert many == "0 of 9 genes are here. Z0, Z1, Z2, Z3, Z4 … (9): not known."
+    assert many == "0 of 9 genes are here. Z0, Z1, Z2, Z3, Z4 … (9): not among these genes."
 
 
 def test_files_hold_one_list_or_sets(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from qtpy.QtWidgets import QApplication, QWidget
 from napari_stenhance.plugin.session import session_of
 from napari_stenhance.plugin.widgets.gene_rows import GeneRows
 from napari_stenhance.plugin.widgets.gene_table import GeneTable
+from napari_stenhance.plugin.widgets.histogram import BINS
 from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.results.runs import FieldRun
 from person import Person, check_truth
@@ -77,6 +78,12 @@ def test_the_table_is_sorted_and_walked_and_the_row_follows(person: Person, smal
     assert shown == [down[at + 10 * step]]
     assert session.gene == down[at + 10 * step]
     check_truth(person.viewer)
+    # How often each of its values occurs, as numpy counts them.
+    values = field.image(session.gene).astype(float)
+    counted = np.histogram(values[np.isfinite(values)], BINS)[0]
+    np.testing.assert_array_equal(dock.histogram.image, counted)
+    assert dock.histogram.spots is None
+    assert dock.histogram.isVisibleTo(dock)
     # From the box, the arrow goes on to the table; with nothing chosen there, to its first row.
     other = next(gene for gene in ("G3", "G2") if gene not in session.gene)
     person.bot.keyClicks(dock.gene, other)
@@ -138,6 +145,12 @@ def test_what_is_not_reliable_is_hidden_or_washed_out(
     dock.source.setCurrentIndex(dock.source.count() - 1)
     assert not dock.reliable.isEnabled()
     assert session.reliability == "measured"
+    assert dock.histogram.image is None
+    colours = session.measured
+    assert colours is not None
+    counted = np.histogram(colours.values(best).astype(float), BINS)[0]
+    np.testing.assert_array_equal(dock.histogram.spots, counted)
+    dock.grab()
 
 
 def test_lists_and_sets_of_genes_filter_the_table(
@@ -153,7 +166,7 @@ def test_lists_and_sets_of_genes_filter_the_table(
 
     type_list("g3, G12 NOPE")
     assert _listed(person) == ["G3", "G12"]
-    assert dock.list.said.text() == "2 of 3 genes are here. NOPE: not known."
+    assert dock.list.said.text() == "2 of 3 genes are here. NOPE: not among these genes."
     person.bot.keyClicks(dock.gene, "1")
     assert _listed(person) == ["G12"]
     dock.gene.clear()

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, ref
 
 import numpy as np
+from numpy.typing import NDArray
 from psygnal import Signal
 
 from napari_stenhance.plugin.caption import show_caption
 from napari_stenhance.plugin.colours import TOTAL
-from napari_stenhance.plugin.genes import browse, browse_layer, gene_limits, set_contrast
+from napari_stenhance.plugin.genes import browse, browse_layer, gene_values, set_contrast
 from napari_stenhance.plugin.images import wash_out
 from napari_stenhance.plugin.layer_info import (
     LayerData,
@@ -23,6 +24,7 @@ from napari_stenhance.plugin.layer_info import (
     layers_of,
     our_layers,
 )
+from napari_stenhance.plugin.levels import limits as limits_of
 from napari_stenhance.plugin.places import box_of, open_places, settle_layer
 from napari_stenhance.plugin.scene import add_layers
 from napari_stenhance.plugin.spots import colour_spots
@@ -70,6 +72,8 @@ class Session:
         Whether spots are shown over the image of a run.
     limits : tuple of float, or None
         What the first and the last colour stand for, in all that shows the gene.
+    values : ndarray, or None
+        Of the gene over the tissue, from the coarse level that gave the limits; None without a run.
     least_r : float
         The least r given depth, on held-out spots, of a gene that is taken to be reliable.
     """
@@ -83,6 +87,7 @@ class Session:
         self.gene, self.with_spots = TOTAL, True
         self.what: What = "expression"
         self.limits: tuple[float, float] | None = None
+        self.values: NDArray[np.floating] | None = None
         self.least_r = RELIABLE_R
         self._busy = self._limits_chosen = False
         viewer.layers.events.inserted.connect(self._inserted)
@@ -257,7 +262,8 @@ class Session:
         run = self.genes
         runs = [] if run is None else self._mosaic(run)
         if not self._limits_chosen:
-            self.limits = gene_limits(runs[0], self.gene, self.what, most) if runs else None
+            self.values = gene_values(runs[0], self.gene, self.what, most) if runs else None
+            self.limits = None if self.values is None else limits_of(self.values)
         for one in runs:
             self._show_image(one, bar=one is runs[-1])
         for layer, info in layers_of(self.viewer, "spots", "lattice"):

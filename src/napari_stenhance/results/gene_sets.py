@@ -54,7 +54,7 @@ class Matched:
         named = len(self.genes) + len(self.unknown) + len(self.unclear)
         said = [f"{len(self.genes)} of {named} genes are here."]
         for lost, why in (
-            (self.unknown, "not known"),
+            (self.unknown, "not among these genes"),
             (self.unclear, "here in several ways of writing, none of them this one"),
         ):
             if lost:

@@ -22,7 +22,7 @@ from qtpy.QtWidgets import (
 from napari_stenhance.plugin.widgets.gene_rows import GeneRows
 
 _COLUMNS = {
-    "gene": ("Gene", "Grey italics beside a hatched swatch: predicted, but not reliably."),
+    "gene": ("", "Grey italics beside a hatched swatch: predicted, but not reliably."),
     "r": (
         "r",
         (
@@ -43,10 +43,10 @@ _COLUMNS = {
 }
 _NAMES = tuple(_COLUMNS)
 _BARS = ("r", "given")
-_WIDTHS = {"gene": 92, "r": 52, "given": 60, "mean": 50, "moran": 62, "domain": 80}
+_WIDTHS = {"gene": 92, "r": 52, "given": 70, "mean": 50, "moran": 62, "domain": 80}
 _ROW, _SWATCH = 20, 12
 _PAUSE_MS = 20
-_GREY = QColor(128, 128, 128)
+_GREY = QColor(145, 145, 145)
 """On light and on dark."""
 
 
@@ -103,7 +103,7 @@ class GeneModel(QAbstractTableModel):
             return None
         name = _NAMES[section]
         if role == Qt.ItemDataRole.DisplayRole:
-            return _COLUMNS[name][0]
+            return f"{len(self.seen)} genes" if name == "gene" else _COLUMNS[name][0]
         return self._tips[name] if role == Qt.ItemDataRole.ToolTipRole else None
 
     def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
@@ -151,7 +151,9 @@ class _Bars(QStyledItemDelegate):
             colour.setAlpha(70)
             painter.fillRect(bar, colour)
         painter.setFont(option.font)
-        painter.setPen(option.palette.color(QPalette.ColorRole.Text))
+        selected = option.state & QStyle.StateFlag.State_Selected
+        role = QPalette.ColorRole.HighlightedText if selected else QPalette.ColorRole.Text
+        painter.setPen(option.palette.color(role))
         painter.drawText(option.rect.adjusted(0, 0, -3, 0), option.displayAlignment, text)
         painter.restore()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -29,6 +30,7 @@ from napari_stenhance.plugin.widgets.follow import follow_session
 from napari_stenhance.plugin.widgets.gene_list import GeneList
 from napari_stenhance.plugin.widgets.gene_rows import GeneRows
 from napari_stenhance.plugin.widgets.gene_table import GeneTable
+from napari_stenhance.plugin.widgets.histogram import GeneHistogram
 from napari_stenhance.plugin.widgets.legend import GeneLegend
 from napari_stenhance.plugin.widgets.run_bar import RunBar
 from napari_stenhance.results.domains import DomainRun
@@ -89,10 +91,11 @@ class GenesWidget(QWidget):
         self.gene.returnPressed.connect(self._enter)
         self.list = GeneList(self)
         self.list.changed.connect(self._filter)
-        self.reliable = QCheckBox("Reliable only: r | depth from", self)
+        self.reliable = QCheckBox("Reliable: r | depth ≥", self)
         self.reliable.setToolTip(
-            "Hide genes that were predicted with a lower r given depth on held-out spots, and "
-            "those of which it is not known. What was measured is shown as it was, and stays."
+            "Reliable genes only: hide those that were predicted with a lower r given depth on "
+            "held-out spots, and those of which it is not known. What was measured is shown as it "
+            "was, and stays."
         )
         self.reliable.toggled.connect(self._filter)
         self.least = QDoubleSpinBox(self)
@@ -119,6 +122,7 @@ class GenesWidget(QWidget):
         self.spots.setToolTip("Spots, in the same colours: what was measured of this gene")
         self.spots.toggled.connect(self._show_spots)
         self.legend = GeneLegend(self)
+        self.histogram = GeneHistogram(self)
         self.accuracy = QLabel("", self)
         self.accuracy.setWordWrap(True)
         self.accuracy.setToolTip(
@@ -151,8 +155,16 @@ class GenesWidget(QWidget):
         layout.addLayout(form)
         layout.addLayout(reliable)
         layout.addWidget(self.table, 1)
-        for widget in (self.accuracy, self.uncertainty, self.spots, self.legend, self.run_bar):
-            layout.addWidget(widget)
+        layout.addWidget(self.accuracy)
+        layout.addWidget(self.uncertainty)
+        layout.addWidget(self.spots)
+        layout.addWidget(self.legend)
+        layout.addWidget(self.histogram)
+        layout.addWidget(self.run_bar)
+        walk = (self.source, self.gene, self.pin, self.list.text, self.list.browse, self.list.sets)
+        walk += (self.reliable, self.least, self.statistics, self.table, self.uncertainty)
+        for one, other in pairwise((*walk, self.spots)):
+            self.setTabOrder(one, other)
 
     @property
     def run(self) -> GeneSource | None:
@@ -179,7 +191,19 @@ class GenesWidget(QWidget):
             widget.setEnabled(run is not None)
         self.statistics.setEnabled(bool(self._rows.genes))
         self.legend.show_session(session)
+        self._count()
         self.accuracy.setText(self._trust())
+
+    def _count(self) -> None:
+        """Show how often each value of the gene occurs."""
+        session, run = self._session, self.run
+        spots, at_spots = session.measured, None
+        one_unit = run is None or (spots is not None and run.unit == spots.unit)
+        if spots is not None and one_unit and session.what == "expression":
+            at_spots = spots.values(session.gene) if session.gene in spots or run is None else None
+        shown = bool(session.title)
+        image = session.values if shown and run is not None else None
+        self.histogram.show_values(image, at_spots if shown else None, session.limits)
 
     def _list(self) -> None:
         """List the genes of what is looked at, if they are not those that are listed."""
