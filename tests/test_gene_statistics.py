@@ -16,6 +16,7 @@ from napari_stenhance.results.label_map import raster_labels
 from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.results.runs import FieldRun
 from napari_stenhance.results.summaries import Expression
+from napari_stenhance.running.job import Job
 from napari_stenhance.scoring.moran import morans_i, morans_i_of_latent, raster_links, spot_links
 from tiny_result import GENES, GRID, RUN
 
@@ -66,7 +67,7 @@ def test_counts_are_described_in_log1p_cp10k(monkeypatch: pytest.MonkeyPatch) ->
     counts = rng.poisson(2.0, (30, 5)).astype("f4")
     xy = rng.random((30, 2))
     monkeypatch.setattr("napari_stenhance.results.gene_statistics._GENES_AT_ONCE", 2)
-    said = count_statistics(sp.csc_array(counts), counts.sum(axis=1).astype(float), xy)
+    said = count_statistics(sp.csc_array(counts), counts.sum(axis=1).astype(float), xy, Job())
     values = np.log1p(counts / counts.sum(axis=1, keepdims=True) * 1e4)
     np.testing.assert_allclose(said.mean, values.mean(axis=0), rtol=1e-5)
     linked = spot_links(xy).toarray()

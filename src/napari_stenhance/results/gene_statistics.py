@@ -10,6 +10,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from napari_stenhance.results.field import GeneField
+from napari_stenhance.running.job import Job
 from napari_stenhance.scoring.moran import (
     NEAREST,
     morans_i,
@@ -108,7 +109,10 @@ def spot_statistics(
 
 
 def count_statistics(
-    counts: sp.csc_array[np.float32], library: NDArray[np.float64], xy: NDArray[np.floating]
+    counts: sp.csc_array[np.float32],
+    library: NDArray[np.float64],
+    xy: NDArray[np.floating],
+    job: Job,
 ) -> GeneStatistics:
     """Describe genes by what spots measured, in log1p CP10k.
 
@@ -119,12 +123,19 @@ def count_statistics(
     library : ndarray of float64, shape (spots,)
         Total count of each spot.
     xy : ndarray, shape (spots, 2)
+    job : Job
+        Stops between some genes and the next.
     """
-    parts = (
-        sp.csc_array(log1p_cp10k(sp.csr_array(counts[:, first : first + _GENES_AT_ONCE]), library))
-        for first in range(0, counts.shape[1], _GENES_AT_ONCE)
-    )
-    return spot_statistics(parts, xy, "measured")
+    firsts = range(0, counts.shape[1], _GENES_AT_ONCE)
+    with job.stage("Statistics of genes", len(firsts)) as stage:
+
+        def parts() -> Iterator[sp.csc_array[np.float32]]:
+            for first in firsts:
+                some = sp.csr_array(counts[:, first : first + _GENES_AT_ONCE])
+                yield sp.csc_array(log1p_cp10k(some, library))
+                stage.advance()
+
+        return spot_statistics(parts(), xy, "measured")
 
 
 def _whole(field: GeneField, level: int) -> NDArray[np.float32]:

@@ -250,7 +250,7 @@ class GenesWidget(QWidget):
             [one for one in self._session.runs() if isinstance(one, DomainRun)],
         )
 
-        def task(_job: Job) -> tuple[GeneStatistics | None, dict[str, str]]:
+        def task(job: Job) -> tuple[GeneStatistics | None, dict[str, str]]:
             top = domains[-1].top_domains() if domains else {}
             if run is not None:
                 # Of one that is not complete, they would change: it is refused.
@@ -259,7 +259,7 @@ class GenesWidget(QWidget):
             if not isinstance(spots, SpotColours) or section is None or section.spots is None:
                 return None, top
             xy = np.asarray(section.spots.obsm["spatial"])[:, :2]
-            return count_statistics(spots.counts, spots.library, xy), top
+            return count_statistics(spots.counts, spots.library, xy, job), top
 
         def done(found: tuple[GeneStatistics | None, dict[str, str]]) -> None:
             said, top = found
