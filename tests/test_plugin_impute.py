@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 from napari.layers import Layer
-from napari.utils.notifications import Notification
 
 from napari_stenhance.plugin.layer_info import layers_of
 from napari_stenhance.plugin.layers import open_layers
@@ -141,18 +140,17 @@ def test_pinned_genes_reopen_and_are_saved(person: Person, tmp_path: Path) -> No
 def test_what_is_missing_or_fails_is_one_sentence(
     person: Person,
     tmp_path: Path,
-    notifications: list[Notification],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     dock = person.impute
     person.click(dock.run)
-    assert "Choose an open section" in notifications[-1].message
+    assert "Choose an open section" in dock.run_bar.error.text()
     spots, cells = write_pair(tmp_path)
     person.drop(spots)
     person.click(dock.run)
-    assert "single cells" in notifications[-1].message
+    assert "single cells" in dock.run_bar.error.text()
     impute(person, cells, tmp_path / "r", genes="nope")
-    assert "nope: not among the genes of spots and cells" in notifications[-1].message
+    assert "nope: not among the genes of spots and cells" in dock.run_bar.error.text()
 
     def fail(_options: Any, _job: Any) -> None:
         msg = "CUDA out of memory"
@@ -160,7 +158,7 @@ def test_what_is_missing_or_fails_is_one_sentence(
 
     monkeypatch.setattr(impute_module, "impute", fail)
     impute(person, cells, tmp_path / "r")
-    assert "CUDA out of memory" in notifications[-1].message
+    assert "CUDA out of memory" in dock.run_bar.error.text()
     assert dock.run.isEnabled()
 
 

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pytest
 from napari.utils import progress
-from napari.utils.notifications import Notification
 from qtpy.QtWidgets import QApplication, QWidget
 
 from napari_stenhance.errors import InputError
@@ -67,7 +66,6 @@ def test_an_error_in_the_worker_is_one_sentence_with_details(
     person: Person,
     small_files: list[Path],
     tmp_path: Path,
-    notifications: list[Notification],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def out_of_memory(_options: Any, _job: Any) -> None:
@@ -78,17 +76,13 @@ def test_an_error_in_the_worker_is_one_sentence_with_details(
     person.drop(small_files[0])
     person.set_enhance(tmp_path / "one.stenhance.zarr")
     person.run()
-    (notification,) = notifications
-    assert "CUDA out of memory" in notification.message
-    assert "device cpu" in notification.message
-    assert "\n" not in notification.message
+    bar = person.enhance.run_bar
+    message = bar.error.text()
+    assert "CUDA out of memory" in message
+    assert "device cpu" in message
+    assert "\n" not in message
     assert person.enhance.run.isEnabled()
-    (popup,) = (
-        w for w in person.viewer.window._qt_window.findChildren(QWidget)
-        if type(w).__name__ == "NapariQtNotification"
-    )  # fmt: skip
-    (details,) = (b for b in popup.findChildren(QWidget) if getattr(b, "text", str)() == "Details")
-    person.click(details)
+    person.click(bar.details)
     (dialog,) = (w for w in QApplication.topLevelWidgets() if w.objectName() == "stenhance details")
     text = dialog.findChild(QWidget, "details").toPlainText()
     assert "Traceback" in text
@@ -216,7 +210,7 @@ def test_events_arrive_in_order_and_make_no_bar_of_napari(person: Person) -> Non
 
 @pytest.mark.parametrize("raised", [KeyError("layer"), RuntimeError("deleted"), InputError("No.")])
 def test_whatever_a_slot_raises_the_dock_comes_free_and_says_so(
-    person: Person, notifications: list[Notification], raised: Exception
+    person: Person, raised: Exception
 ) -> None:
     bar, called = person.enhance.run_bar, []
 
@@ -231,11 +225,9 @@ def test_whatever_a_slot_raises_the_dock_comes_free_and_says_so(
     person.wait(lambda: not bar.busy and not at_work(), 30)
     # Events come by the hundred: one that failed is enough said.
     assert called == ["event", "done", "end"]
-    assert len(notifications) == 3
-    for message in (bar.label.text(), *(n.message for n in notifications)):
-        assert "Traceback" not in message
-        assert "\n" not in message
-        assert message == "No." or message.startswith("Test: it could not be shown (")
+    (message,) = bar.error.text().splitlines()
+    assert "Traceback" not in message
+    assert message == "No." or message.startswith("Test: it could not be shown (")
     assert not bar.cancel.isVisible()
     ended: list[Any] = []
     bar.start("Test", stages, on_done=ended.append)
@@ -247,7 +239,6 @@ def test_layers_that_cannot_be_added_leave_the_docks_free(
     person: Person,
     small_files: list[Path],
     tmp_path: Path,
-    notifications: list[Notification],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def fail(*_values: object) -> None:
@@ -258,20 +249,21 @@ def test_layers_that_cannot_be_added_leave_the_docks_free(
         person.section.open(small_files[0])
         person.section.open(small_files[1])
         person.wait(lambda: not person.section.run_bar.busy)
-    assert [n.message.partition(":")[0] for n in notifications] == [
-        "Opening one.h5ad", "Opening two.h5ad",
-    ]  # fmt: skip
+    # What follows by itself takes nothing back.
+    said = person.section.run_bar.error.text().splitlines()
+    assert [line.partition(":")[0] for line in said] == ["Opening one.h5ad", "Opening two.h5ad"]
     person.drop(small_files[0])
     assert person.section.run_bar.label.text() == "Done."
+    assert not person.section.run_bar.error.text()
     person.set_enhance(tmp_path / "one.stenhance.zarr", "G1")
     with monkeypatch.context() as broken:
         broken.setattr(live_module, "run_layers", fail)
         person.run()
     assert person.enhance.run.isEnabled()
     assert events_of(tmp_path / "one.stenhance.zarr")[-1] == "complete"
-    assert notifications[-1].message.startswith("Enhance genes: it could not be shown (")
-    # Once for all tiles, and once at the end.
-    assert len(notifications) <= 4
+    # Once for all tiles, and once at the end; of one sentence once.
+    (said,) = person.enhance.run_bar.error.text().splitlines()
+    assert said.startswith("Enhance genes: it could not be shown (")
     # What the result holds is shown by the next run, which has nothing else to do.
     person.run()
     assert person.layer("gene", gene="G1").visible

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from napari.layers import Layer
 
     from napari_stenhance.plugin.colours import Colours
-    from napari_stenhance.results.domain_edit import DomainEdit
+    from napari_stenhance.results.edit_history import EditHistory
     from napari_stenhance.results.run import Run
     from napari_stenhance.section.grid import Grid
     from napari_stenhance.section.section import Section
@@ -65,8 +65,8 @@ class LayerInfo:
     gene : str
     colours : Colours or None
         Of a layer of spots, or of a lattice.
-    edit : DomainEdit or None
-        Of domains: as they are now, saved or not.
+    edits : EditHistory or None
+        Of domains: as they are now, saved or not, and as they were before.
     """
 
     role: Role
@@ -76,7 +76,7 @@ class LayerInfo:
     part: str = ""
     gene: str = ""
     colours: Colours | None = None
-    edit: DomainEdit | None = None
+    edits: EditHistory | None = None
 
     @property
     def of_run(self) -> tuple[Path, str, str] | None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
-from napari_stenhance.results.domain_edit import DomainEdit
+from napari_stenhance.results.domain_edit import DomainEdit, SpotLabels
 from napari_stenhance.results.domains import DomainRun
 
 
@@ -18,15 +18,22 @@ class EditHistory:
         The first is what the run has.
     at : int
         Which of them is the one now; those after it were undone.
+    spots : SpotLabels or None
+        Of a run of spots: as they were found.
     """
 
     edits: tuple[DomainEdit, ...]
     at: int = 0
+    spots: SpotLabels | None = field(default=None, compare=False)
 
     @classmethod
-    def from_run(cls, run: DomainRun) -> EditHistory:
+    def from_run(cls, run: DomainRun, spots: SpotLabels | None = None) -> EditHistory:
         """Begin with what a run has."""
-        return cls((DomainEdit.from_run(run),))
+        return cls((DomainEdit.from_run(run),), spots=spots)
+
+    def anew(self) -> EditHistory:
+        """Begin again with what the run has."""
+        return replace(self, edits=self.edits[:1], at=0)
 
     @property
     def now(self) -> DomainEdit:
@@ -42,7 +49,7 @@ class EditHistory:
         """Take a step, if it changes anything; what was undone is gone."""
         if edit.same_as(self.now):
             return self
-        return EditHistory((*self.edits[: self.at + 1], edit), self.at + 1)
+        return replace(self, edits=(*self.edits[: self.at + 1], edit), at=self.at + 1)
 
     @property
     def can_undo(self) -> bool:

@@ -17,7 +17,6 @@ from napari_stenhance.plugin.widgets.follow import follow_layers
 from napari_stenhance.plugin.widgets.gene_box import GeneBox
 from napari_stenhance.plugin.widgets.outputs import suggest_out
 from napari_stenhance.plugin.widgets.run_dock import RunDock
-from napari_stenhance.plugin.worker import notify_error
 from napari_stenhance.running.job import Job
 from napari_stenhance.section.region import Region
 from napari_stenhance.tasks.enhance import EnhanceOptions, enhance
@@ -149,7 +148,7 @@ class EnhanceWidget(RunDock):
         """Hand the region layer of the section in question to the user."""
         sections = self.form.chosen("predict") or self.form.chosen("sections")
         if not sections:
-            notify_error(InputError("Choose the section to draw on under Sections."))
+            self.run_bar.say(InputError("Choose the section to draw on under Sections."))
             return
         section = sections[0]
         # If the layer was deleted, there is a new one.

@@ -12,7 +12,6 @@ from napari_stenhance.errors import StenhanceError
 from napari_stenhance.plugin.live import LiveLayers
 from napari_stenhance.plugin.widgets.form import OptionsForm
 from napari_stenhance.plugin.widgets.run_bar import RunBar
-from napari_stenhance.plugin.worker import notify_error
 from napari_stenhance.running.job import Job
 
 if TYPE_CHECKING:
@@ -95,7 +94,7 @@ class RunDock(QWidget):
         try:
             options = self.options()
         except StenhanceError as error:
-            notify_error(error)
+            self.run_bar.say(error)
             return
         self.run.setEnabled(False)
         self.run_bar.start(
