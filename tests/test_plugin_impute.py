@@ -250,8 +250,10 @@ def test_files_are_looked_into_once_and_never_by_the_interface(
     assert all(thread is not threading.main_thread() for _, thread in looked)
     # What another file has is listed in its place.
     other = make_cells()
-    other.obs = other.obs.rename(columns={"cluster": "kind of cell"})
+    other.obs = other.obs.rename(columns={"cluster": "Cell Type"})
     other.write_h5ad(tmp_path / "other.h5ad")
     reference.value = tmp_path / "other.h5ad"
     assert "cluster" not in column.choices
-    person.wait(lambda: "kind of cell" in column.choices)
+    person.wait(lambda: "Cell Type" in column.choices)
+    # What names kinds of cells is taken, by whichever of the usual names.
+    assert column.value == "Cell Type"

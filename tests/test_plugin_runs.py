@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,13 +14,16 @@ from typing import Any
 import numpy as np
 import pytest
 from napari.utils import progress
+from napari.utils.notifications import Notification
 from qtpy.QtWidgets import QApplication, QWidget
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.plugin import live as live_module
 from napari_stenhance.plugin.layer_info import layers_of
 from napari_stenhance.plugin.widgets import enhance as enhance_module
+from napari_stenhance.plugin.widgets import run_bar as run_bar_module
 from napari_stenhance.plugin.widgets import section as section_module
+from napari_stenhance.plugin.widgets.run_bar import time_left
 from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.running.job import Event, Job, Progress
 from person import Person, at_work, events_of
@@ -267,3 +271,67 @@ def test_layers_that_cannot_be_added_leave_the_docks_free(
     # What the result holds is shown by the next run, which has nothing else to do.
     person.run()
     assert person.layer("gene", gene="G1").visible
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(-1, ""), (0, ""), (0.4, ", a few seconds left"), (4.9, ", a few seconds left"),
+     (6, ", about 5 s left"), (42, ", about 40 s left"), (100, ", about 2 min left")],
+)  # fmt: skip
+def test_time_left_is_no_more_exact_than_it_is_known(seconds: float, said: str) -> None:
+    assert time_left(seconds) == said
+
+
+def test_no_time_is_named_before_it_means_something_or_after_it_ran_out(
+    person: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_bar_module, "_MEANS_SOMETHING_S", 0.05)
+    bar, go = person.enhance.run_bar, threading.Event()
+
+    def slow(job: Job) -> None:
+        with job.stage("Training", 10) as stage:
+            stage.advance(5)
+            go.wait(30)
+
+    bar.start("Test", slow)
+    # Half of it in no time: what is left by that is soon over, and it goes on.
+    person.wait(lambda: bar.label.text() == "Training: 5 of 10")
+    person.bot.wait(100)
+    bar._clock.timeout.emit()
+    assert bar.label.text() == "Training: 5 of 10"
+    go.set()
+    person.wait(lambda: not bar.busy)
+
+
+def test_an_error_is_red_and_whole_until_the_next_action(person: Person) -> None:
+    bar = person.section.run_bar
+    path = "/" + "/".join(f"a_folder_with_a_long_name_{n}" for n in range(12))
+    bar.say(InputError(f"{path}: there is no such file; name another."))
+    text = bar.error
+    person.wait(text.isVisible)
+    assert text.text() == f"{path}: there is no such file; name another."
+    assert "color: #FF8A80" in text.styleSheet()
+    # Every line of it is seen, though no word could be broken, and it can be copied.
+    person.bot.wait(50)
+    assert text.document().documentLayout().documentSize().height() >= 4
+    assert not text.verticalScrollBar().maximum()
+    assert not text.horizontalScrollBar().maximum()
+    text.selectAll()
+    assert path in text.textCursor().selectedText()
+    said: list[str] = []
+    bar.start("Test", lambda _job: "value", on_done=said.append)
+    assert not text.isVisible()
+    person.wait(lambda: not bar.busy)
+    assert (said, text.text()) == (["value"], "")
+
+
+def test_napari_says_what_no_dock_that_is_seen_does(
+    person: Person, notifications: list[Notification]
+) -> None:
+    bar = person.enhance.run_bar
+    bar.say(InputError("Once."))
+    assert [n.message for n in notifications] == ([] if bar.isVisible() else ["Once."])
+    person.enhance.parent().hide()
+    bar.say(InputError("Twice."))
+    assert notifications[-1].message == "Twice."
+    assert bar.error.text() == "Once.\nTwice."

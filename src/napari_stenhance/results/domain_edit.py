@@ -331,8 +331,11 @@ def edit_all(
     rename: Sequence[str] = (),
     merge: Sequence[str] = (),
     hide: Sequence[str] = (),
+    recolour: Sequence[str] = (),
 ) -> DomainEdit:
-    """Apply edits that are written as text: `3=White matter` renames, `5=3` merges 5 into 3.
+    """Apply edits that are written as text.
+
+    `3=White matter` renames, `5=3` merges 5 into 3, `3=#E69F00` recolours.
 
     Raises
     ------
@@ -342,6 +345,8 @@ def edit_all(
     edit = DomainEdit.from_run(run)
     for text in merge:
         edit = edit.merge(*_pair(text, "merge"))
+    for text in recolour:
+        edit = edit.recolour(*_pair(text, "recolour"))
     for text in rename:
         edit = edit.rename(*_pair(text, "rename"))
     for text in hide:

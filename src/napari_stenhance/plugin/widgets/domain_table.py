@@ -172,4 +172,7 @@ def _texts(value: int, what: str, summary: pd.DataFrame | None) -> tuple[str, st
 def _swatch(colour: str) -> QIcon:
     pixels = QPixmap(_SWATCH, _SWATCH)
     pixels.fill(QColor(colour))
-    return QIcon(pixels)
+    icon = QIcon(pixels)
+    # A selected row shows the very colour too.
+    icon.addPixmap(pixels, QIcon.Mode.Selected)
+    return icon
