@@ -53,7 +53,9 @@ class ErrorText(QPlainTextEdit):
             layout.blockBoundingRect(block)
             block = block.next()
         lines = max(lines, round(layout.documentSize().height()))
-        self.setFixedHeight(lines * self.fontMetrics().lineSpacing() + 2 * _MARGIN + 2)
+        # What a theme puts around the text.
+        around = self.height() - self.viewport().height()
+        self.setFixedHeight(lines * self.fontMetrics().lineSpacing() + 2 * _MARGIN + 2 + around)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)

@@ -26,7 +26,7 @@ Choices = Callable[[], list[tuple[str, Any]]]
 """Lists (label, value) of what can be chosen now."""
 
 _LARGEST = 2**31 - 1
-_NONE, _BY_DEFAULT = "none", "by default"
+_NONE = "none"
 
 
 class OptionsForm:
@@ -78,6 +78,9 @@ class OptionsForm:
 
     def _widget(self, option: Option) -> ValueWidget:
         label = self.labels[option.name] = option.label
+        if option.optional and option.kind in {int, float}:
+            self._may_be_none.add(option.name)
+            label += " (0: by default)"
         shared = {
             "name": option.name,
             "label": f"{label} [{option.unit}]" if option.unit else label,
@@ -100,14 +103,10 @@ class OptionsForm:
             return FileEdit(mode=mode, value=default or "", **shared)
         if option.kind is bool:
             return CheckBox(value=bool(default), **shared)
-        if option.kind in {int, float}:
-            kind = SpinBox if option.kind is int else FloatSpinBox
-            box: ValueWidget = kind(value=default or 0, min=0, max=_LARGEST, **shared)
-            if option.optional:
-                self._may_be_none.add(option.name)
-                # At 0, the least.
-                box.native.setSpecialValueText(_BY_DEFAULT)
-            return box
+        if option.kind is int:
+            return SpinBox(value=default or 0, min=0, max=_LARGEST, **shared)
+        if option.kind is float:
+            return FloatSpinBox(value=default or 0, min=0, max=_LARGEST, **shared)
         if option.kind is str:
             return LineEdit(value=default or "", **shared)
         msg = f"{option.name}: there is no widget for {option.kind}"
