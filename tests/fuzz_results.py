@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -108,6 +109,8 @@ def read_info(folder: Path) -> Any:
 
 def _make_tiny(folder: Path) -> None:
     make_result(folder, Cache(folder / "cache"))
+    # It is copied for each target.
+    shutil.rmtree(folder / "cache")
 
 
 def _targets(name: str, read: Callable[[Path], Any], *parts: str) -> tuple[Target, Target]:

@@ -142,7 +142,7 @@ def test_edits_are_saved_beside_and_reopen_as_they_were(person: Person, tmp_path
         if about.of_run == edited.key
     ]
     assert all(layer.visible for layer, _ in shown)
-    assert dock.editor.source.currentText().endswith("stamgc-robust-edited")
+    assert dock.editor.source.currentText().startswith("stamgc-robust-edited · ")
     again = {attributes["name"]: (data, attributes) for data, attributes, _ in open_layers(out)[0]}
     for layer, _ in shown:
         data, attributes = again[layer.name]
@@ -244,7 +244,7 @@ def test_a_merged_domain_has_the_numbers_of_the_whole_before_it_is_saved(
     assert rows_of(dock.table) == after
     save(person)
     assert written(out) == after
-    assert dock.source.currentText().endswith("edited")
+    assert dock.source.currentText().startswith("stamgc-robust-edited · ")
     assert rows_of(dock.table) == after
 
 

@@ -11,7 +11,7 @@ from napari_stenhance.plugin.colours import TOTAL, SpotColours
 from napari_stenhance.plugin.crops import crop_layers
 from napari_stenhance.plugin.domains import domain_layers
 from napari_stenhance.plugin.genes import gene_layers
-from napari_stenhance.plugin.layer_info import LayerData, LayerInfo, Role, pixel_space
+from napari_stenhance.plugin.layer_info import LayerData, LayerInfo, Opened, Role, pixel_space
 from napari_stenhance.plugin.levels import slide_levels
 from napari_stenhance.plugin.regions import drawn_layers, region_layer
 from napari_stenhance.plugin.spots import SPOTS, points_layer
@@ -29,7 +29,7 @@ _OF_RUNS = (gene_layers, crop_layers, drawn_layers, domain_layers)
 """What makes the layers of a run; what a run does not have, it makes none of."""
 
 
-def section_layers(section: Section) -> list[LayerData]:
+def section_layers(section: Section, opened: Opened | None = None) -> list[LayerData]:
     """Make the layers of a section: slide, spots, and an empty one to draw regions in."""
     layers: list[LayerData] = []
     if section.slide is not None:
@@ -37,7 +37,7 @@ def section_layers(section: Section) -> list[LayerData]:
             "name": section.name,
             "rgb": True,
             "multiscale": True,
-            "metadata": LayerInfo(SLIDE, section.name, section=section).metadata(),
+            "metadata": LayerInfo(SLIDE, section.name, section=section, opened=opened).metadata(),
             **pixel_space(section.mpp),
         }
         layers.append((slide_levels(section.slide), attributes, "image"))
@@ -48,7 +48,7 @@ def section_layers(section: Section) -> list[LayerData]:
             colours.label(section.name, TOTAL),
             section.geometry(),
             section.mpp,
-            LayerInfo(SPOTS, section.name, section=section, colours=colours),
+            LayerInfo(SPOTS, section.name, section=section, opened=opened, colours=colours),
             face_color=colours.paint(TOTAL)[0],
             features={"spot": np.asarray(section.spots.obs_names, dtype=object)},
         )
@@ -118,13 +118,14 @@ def open_layers(
     from napari_stenhance.results.result import ResultFolder
     from napari_stenhance.section.section import open_section
     from napari_stenhance.storage.reading import reading
+    from napari_stenhance.tasks.options import SlideOptions
 
     if is_saved(path):
         return saved_layers(path), None
     if not ResultFolder.is_result(path):
-        how = {} if options is None else options.opening()
-        section = open_section(path, **how, image=image, job=job)
-        return section_layers(section), section
+        options = options or SlideOptions()
+        section = open_section(path, **options.opening(), image=image, job=job)
+        return section_layers(section, Opened(path, options, image)), section
     result = ResultFolder.open(path, tiles)
     with reading(path, advice=ADVICE):
         return result_layers(result, _slide_of(result, job)), result

@@ -78,6 +78,12 @@ class FileState:
         what = [self.path, self.size, self.mtime_ns, self.ends, *self.beside]
         return hashlib.sha256(json.dumps(what).encode()).hexdigest()[:32]
 
+    @property
+    def known_sha256(self) -> str | None:
+        """The SHA-256 of the content, if it was asked for before; nothing is read."""
+        known: str | None = vars(self).get("_sha256")
+        return known
+
     def sha256(self, job: Job | None = None) -> str:
         """Return the SHA-256 of the content; all of it is read, unless the cache knows it.
 
@@ -90,7 +96,7 @@ class FileState:
         Cancelled
             If the job was cancelled.
         """
-        known: str | None = vars(self).get("_sha256")
+        known = self.known_sha256
         if known is None:
             path, beside = Path(self.path), [Path(one) for one in self.beside]
             known = content_hash(path, self.cache, job, beside)

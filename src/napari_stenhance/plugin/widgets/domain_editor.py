@@ -24,12 +24,13 @@ from napari_stenhance.plugin.domains import (
     show_edits,
 )
 from napari_stenhance.plugin.layer_info import layer_info, layers_of, open_runs
-from napari_stenhance.plugin.scene import add_layers, show_instead
+from napari_stenhance.plugin.scene import add_layers
+from napari_stenhance.plugin.session import session_of
 from napari_stenhance.plugin.widgets.chart import CriterionChart
-from napari_stenhance.plugin.widgets.choices import relist
+from napari_stenhance.plugin.widgets.choices import listed_name, relist
 from napari_stenhance.plugin.widgets.domain_counts import DomainCounts
 from napari_stenhance.plugin.widgets.domain_table import DomainTable
-from napari_stenhance.plugin.widgets.follow import follow_layers
+from napari_stenhance.plugin.widgets.follow import follow_layers, follow_session
 from napari_stenhance.results.domain_edit import DomainEdit
 
 if TYPE_CHECKING:
@@ -61,10 +62,11 @@ class DomainEditor(QWidget):
     """
 
     _runs: Sequence[Run] = ()
+    _listed: Run | None = None
 
     def __init__(self, viewer: Viewer, run_bar: RunBar, parent: QWidget) -> None:
         super().__init__(parent)
-        self._viewer, self._run_bar = viewer, run_bar
+        self._viewer, self._session, self._run_bar = viewer, session_of(viewer), run_bar
         self._known: dict[Any, tuple[EditHistory, int]] = {}
         self._lost: EditHistory | None = None
         self._raster: tuple[DomainEdit, NDArray[np.uint8]] | None = None
@@ -72,7 +74,7 @@ class DomainEditor(QWidget):
         self._ending = False
         self.source = QComboBox(self)
         self.source.setToolTip("Which domains are listed below")
-        self.source.currentIndexChanged.connect(self._show_run)
+        self.source.currentIndexChanged.connect(self._choose)
         self.chart = CriterionChart(self)
         self.table = DomainTable(self)
         self.table.edited.connect(lambda *values: self._do(_renamed_or_hidden, *values))
@@ -127,14 +129,14 @@ class DomainEditor(QWidget):
 
         self.destroyed.connect(leave)
         follow_layers(self, viewer, self._list_runs)
+        follow_session(self, viewer, self._list_runs)
 
     # Which run, and how it is now
 
     @property
     def edits(self) -> EditHistory | None:
         """What was done to the run that is listed, up to the last stroke that was taken over."""
-        index = self.source.currentIndex()
-        return self._edits_of(self._runs[index]) if 0 <= index < len(self._runs) else None
+        return None if self._listed is None else self._edits_of(self._listed)
 
     @property
     def current(self) -> DomainEdit | None:
@@ -173,17 +175,33 @@ class DomainEditor(QWidget):
         return edits.do(edits.now.paint(layer.data.copy()))
 
     def _list_runs(self) -> None:
-        before, self._runs = self._runs, open_runs(self._viewer, "domains")
+        """List the domains of the section that is looked at, and show those of its run."""
         for layer, _ in layers_of(self._viewer, "painting"):
             if layer.events.set_data not in self._followed:
                 layer.events.set_data.connect(self._repainted)
                 self._followed.append(layer.events.set_data)
-        there = {run.key for run in self._runs}
+        there = {run.key for run in open_runs(self._viewer, "domains")}
         for key in [key for key in self._known if key not in there]:
             self._say_lost(*self._known.pop(key))
-        if relist(self.source, before, self._runs):
+        before = self._runs
+        self._runs = [run for run in self._session.runs() if run.kind == "labels"]
+        keys = [run.key for run in self._runs]
+        listed, looked_at = self._listed, self._session.run
+        if looked_at is not None and looked_at.key in keys:
+            listed = looked_at
+        elif listed is None or listed.key not in keys:
+            listed = self._runs[-1] if self._runs else None
+        same = (listed and listed.key) == (self._listed and self._listed.key)
+        if not same:
+            # Nothing stays dimmed that is not listed.
             self.table.choose(())
+        self._listed = listed
+        relist(self.source, before, self._runs, listed)
+        if not same or keys != [run.key for run in before]:
             self._show_run()
+
+    def _choose(self, index: int) -> None:
+        self._session.look_at(run=self._runs[index])
 
     def _say_lost(self, edits: EditHistory, changes: int) -> None:
         if changes:
@@ -211,7 +229,7 @@ class DomainEditor(QWidget):
 
     # What is shown
 
-    def _show_run(self, _index: int = 0) -> None:
+    def _show_run(self) -> None:
         edits = self.edits
         self._show_changes()
         if edits is None:
@@ -234,7 +252,8 @@ class DomainEditor(QWidget):
     def _show_changes(self) -> None:
         """Say what is not saved: where runs are listed, at the button, and at the layers."""
         shown = self.edits
-        for n, run in enumerate(self._runs):
+        listed = [run.key for run in self._runs]
+        for run in open_runs(self._viewer, "domains"):
             edits = self._edits_of(run)
             if edits is None:
                 continue
@@ -242,7 +261,8 @@ class DomainEditor(QWidget):
             changes = edits.changes + strokes
             self._known[run.key] = (edits, changes)
             said = f" ({_changes(changes)} not saved)" if changes else ""
-            self.source.setItemText(n, f"{run.result.name} · {run.name}{said}")
+            if run.key in listed:
+                self.source.setItemText(listed.index(run.key), f"{listed_name(run)}{said}")
             if edits is shown:
                 self.save.setText(f"Save {_changes(changes)}" if changes else "Save")
                 self.undo.setEnabled(edits.can_undo or strokes or self._lost is not None)
@@ -287,9 +307,8 @@ class DomainEditor(QWidget):
             self.table.choose(())
             return
         run, value = found
-        keys = [one.key for one in self._runs]
-        if run.key in keys:
-            self.source.setCurrentIndex(keys.index(run.key))
+        if run.key in [one.key for one in self._runs]:
+            self._session.look_at(run=run)
             self.table.choose((value,))
 
     # What is changed
@@ -415,14 +434,12 @@ class DomainEditor(QWidget):
         now = self._edits_of(run)
         if now is not None and now.now.same_as(edits.now):
             self._show(edits.anew())
-            for layer, _ in layers_of_domains(self._viewer, run):
-                layer.visible = False
         self.show_runs((saved,))
 
     def show_runs(self, runs: Sequence[Run]) -> None:
         """Show runs, instead of what lay where they are."""
         layers = [layer for run in runs for layer in domain_layers(run, visible=True)]
-        show_instead(self._viewer, layers)
+        self._session.open(layers, runs[-1])
 
 
 def _changes(number: int) -> str:

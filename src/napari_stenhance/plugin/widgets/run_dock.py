@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QPushButton, QScrollArea, QVBoxLayout, QWidget
 
 from napari_stenhance.errors import StenhanceError
 from napari_stenhance.plugin.live import LiveLayers
+from napari_stenhance.plugin.session import session_of
 from napari_stenhance.plugin.widgets.form import OptionsForm
 from napari_stenhance.plugin.widgets.run_bar import RunBar
 from napari_stenhance.running.job import Job
@@ -54,6 +55,7 @@ class RunDock(QWidget):
         self.run.setToolTip(tip)
         self.run.clicked.connect(self._run)
         self.run_bar = RunBar(self, self.form.labels)
+        self._session = session_of(viewer)
         self._live = LiveLayers(viewer, self)
 
     def _scrolled(self, *between: QWidget) -> QScrollArea:
@@ -84,6 +86,10 @@ class RunDock(QWidget):
         """
         raise NotImplementedError
 
+    def _first_gene(self) -> str:
+        """Return the gene to look at first; empty for that which the run itself shows first."""
+        return ""
+
     def _work(self, options: Any, job: Job) -> Any:
         raise NotImplementedError
 
@@ -97,6 +103,7 @@ class RunDock(QWidget):
             self.run_bar.say(error)
             return
         self.run.setEnabled(False)
+        self._live.gene = self._first_gene()
         self.run_bar.start(
             self._title,
             lambda job: self._work(options, job),
