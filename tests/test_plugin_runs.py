@@ -292,13 +292,14 @@ def test_no_time_is_named_before_it_means_something_or_after_it_ran_out(
 
     def slow(job: Job) -> None:
         with job.stage("Training", 10) as stage:
+            go.wait(0.2)
             stage.advance(5)
             go.wait(30)
 
     bar.start("Test", slow)
     # Half of it in no time: what is left by that is soon over, and it goes on.
-    person.wait(lambda: bar.label.text() == "Training: 5 of 10")
-    person.bot.wait(100)
+    person.wait(lambda: bar.label.text() == "Training: 5 of 10, a few seconds left", 20)
+    person.bot.wait(300)
     bar._clock.timeout.emit()
     assert bar.label.text() == "Training: 5 of 10"
     go.set()
