@@ -130,6 +130,7 @@ def edit_domains(
     rename: str | Sequence[str] = (),
     merge: str | Sequence[str] = (),
     hide: str | Sequence[str] = (),
+    recolour: str | Sequence[str] = (),
     run: str = '',
     clear_dead_locks: bool = False,
     job: Job | None = None,

@@ -41,7 +41,8 @@ Attended = Annotated[
     Literal["cells", "centroids"],
     Help(
         "What spots attend to: cells, of many those that are alike put together, or centroids, "
-        "one for each cluster."
+        "one for each cluster.",
+        label="Compare spots with",
     ),
 ]
 
@@ -79,14 +80,18 @@ class ImputeOptions(SlideOptions):
     ] = ()
     cluster_key: Annotated[
         str,
-        Help("Column of the cells that says their cluster; by default cluster, if it is there."),
+        Help(
+            "Column of the cells that says their cluster; by default cluster, if it is there.",
+            label="Cell types",
+        ),
     ] = ""
     attended: Attended = "cells"
     then: Annotated[
         Literal["pixel2gene"] | None,
         Help(
             "Enhance the imputed genes (or those that were named) from the slide, to 8 µm, with "
-            "this method, which trains as long."
+            "this method, which trains as long.",
+            label="Enhance them with",
         ),
     ] = None
     write: Written = ()

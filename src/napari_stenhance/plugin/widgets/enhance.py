@@ -17,7 +17,6 @@ from napari_stenhance.plugin.widgets.follow import follow_layers, follow_session
 from napari_stenhance.plugin.widgets.gene_box import GeneBox
 from napari_stenhance.plugin.widgets.outputs import suggest_out
 from napari_stenhance.plugin.widgets.run_dock import RunDock
-from napari_stenhance.plugin.worker import notify_error
 from napari_stenhance.running.job import Job
 from napari_stenhance.section.region import Region
 from napari_stenhance.tasks.enhance import EnhanceOptions, enhance
@@ -156,7 +155,7 @@ class EnhanceWidget(RunDock):
         """Hand the region layer of the section in question to the user."""
         section = self._session.section
         if section is None or section.slide is None:
-            notify_error(InputError("Open the section to draw on: no slide is looked at."))
+            self.run_bar.say(InputError("Open the section to draw on: no slide is looked at."))
             return
         # If the layer was deleted, there is a new one.
         add_layers(self._viewer, [region_layer(section.name, section.mpp, section=section)])

@@ -25,6 +25,11 @@ if TYPE_CHECKING:
     from napari_stenhance.results.imputed import ImputedRun
     from napari_stenhance.section.section import Section
 
+_CELL_TYPES = (
+    "cluster", "cell_type", "celltype", "cell_types", "celltypes", "annotation", "cell_ontology",
+    "leiden", "louvain",
+)  # fmt: skip
+"""Columns that say what kind a cell is, the surest first."""
 _MORE = ("method", "attended", "write", "epochs", "device", "seed", "clear_dead_locks")
 
 
@@ -82,6 +87,10 @@ class ImputeWidget(RunDock):
         if path == self._reference:
             self._clusters = columns
             self.form.refresh()
+            known = {column.casefold().replace(" ", "_"): column for column in reversed(columns)}
+            found = [known[name] for name in _CELL_TYPES if name in known]
+            if found:
+                self.form.fields["cluster_key"].value = found[0]
 
     def _refresh(self) -> None:
         self.form.refresh()

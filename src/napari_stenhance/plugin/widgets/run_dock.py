@@ -13,7 +13,6 @@ from napari_stenhance.plugin.live import LiveLayers
 from napari_stenhance.plugin.session import session_of
 from napari_stenhance.plugin.widgets.form import OptionsForm
 from napari_stenhance.plugin.widgets.run_bar import RunBar
-from napari_stenhance.plugin.worker import notify_error
 from napari_stenhance.running.job import Job
 
 if TYPE_CHECKING:
@@ -101,7 +100,7 @@ class RunDock(QWidget):
         try:
             options = self.options()
         except StenhanceError as error:
-            notify_error(error)
+            self.run_bar.say(error)
             return
         self.run.setEnabled(False)
         self._live.gene = self._first_gene()
