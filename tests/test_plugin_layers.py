@@ -112,10 +112,10 @@ def test_a_section_without_a_scale_is_shown_in_pixels(synthetic: Section) -> Non
 
 def test_a_result_shows_its_slide_genes_and_one_browse_layer(out: Path) -> None:
     viewer = ViewerModel()
-    layers, what = open_layers(out)
+    layers, what, _ = open_layers(out)
     assert isinstance(what, ResultFolder)
     add_layers(viewer, layers)
-    assert _roles(viewer) == ["slide", "browse", "gene", "gene", "region"]
+    assert _roles(viewer) == ["slide", "browse", "gene", "gene", "spots", "region"]
     visible = [layer.name for layer in viewer.layers if layer.visible]
     assert visible == ["one", "one G1 [log1p CP10k]", "one region"]
     (run,) = open_runs(viewer, "gene", "browse")
@@ -125,7 +125,7 @@ def test_a_result_shows_its_slide_genes_and_one_browse_layer(out: Path) -> None:
 def test_gene_images_lie_under_the_spots(out: Path, synthetic: Section) -> None:
     viewer = ViewerModel()
     add_layers(viewer, section_layers(synthetic))
-    add_layers(viewer, open_layers(out)[0][2:4])
+    add_layers(viewer, open_layers(out)[0][3:5])
     assert _roles(viewer) == ["slide", "gene", "gene", "spots", "region"]
 
 
@@ -158,7 +158,7 @@ def test_a_run_that_is_still_filling_can_be_looked_at_from_any_distance(
 
     def look(event: Event) -> None:
         if isinstance(event, Partial):
-            layers, _ = open_layers(event.result)
+            layers, *_ = open_layers(event.result)
             counts = [
                 np.isfinite(np.asarray(data[-1])).sum()
                 for data, attributes, _ in layers
@@ -186,7 +186,7 @@ def test_a_new_kind_of_layer_says_itself_where_it_lies_and_when_it_is_hidden(out
     viewer, (run,) = ViewerModel(), every_run(ResultFolder.open(out))
     info = LayerInfo(Role("toy", 1, fills=True), "one", run=run, part="a")
     toy = (np.ones((4, 4)), {"metadata": info.metadata(), "visible": True}, "image")
-    layers, _ = open_layers(out)
+    layers, *_ = open_layers(out)
     add_layers(viewer, [*layers, toy])
     names = [info.role.name for _, info in our_layers(viewer)]
     assert names == ["slide", "browse", "toy", "gene", "gene", "region"]

@@ -11,7 +11,7 @@ from napari_stenhance.plugin.colours import TOTAL, SpotColours
 from napari_stenhance.plugin.crops import crop_layers
 from napari_stenhance.plugin.domains import domain_layers
 from napari_stenhance.plugin.genes import gene_layers
-from napari_stenhance.plugin.layer_info import LayerData, LayerInfo, Role, pixel_space
+from napari_stenhance.plugin.layer_info import KEY, LayerData, LayerInfo, Role, pixel_space
 from napari_stenhance.plugin.levels import slide_levels
 from napari_stenhance.plugin.regions import drawn_layers, region_layer
 from napari_stenhance.plugin.spots import SPOTS, points_layer
@@ -63,16 +63,20 @@ def run_layers(run: Run, *, visible: bool = True) -> list[LayerData]:
     return [layer for make in _OF_RUNS for layer in make(run, visible=visible)]
 
 
-def result_layers(result: ResultFolder, slide: Section | None) -> list[LayerData]:
-    """Make the layers of a result: its slide, if it was found, and every run that has any.
+def result_layers(result: ResultFolder, section: Section | None) -> list[LayerData]:
+    """Make the layers of a result: its slide and spots, if found, and every run that has any.
 
-    The newest domains are visible, instead of genes; of genes, those of fields.
+    The newest domains are visible, instead of genes; of genes, those of fields. Spots are hidden
+    where anything else is to be seen.
     """
     from napari_stenhance.results.runs import FieldRun, every_run
 
-    layers = [] if slide is None else section_layers(slide)
+    layers = [] if section is None else section_layers(section)
     runs = [run for run in every_run(result) if not isinstance(run, FieldRun) or run.created]
     kinds = {run.kind for run in runs}
+    for _, attributes, _ in layers:
+        if attributes["metadata"][KEY].role is SPOTS:
+            attributes["visible"] = not runs
     first = next((kind for kind in ("labels", "fields", "imputed") if kind in kinds), None)
     for run in runs:
         # The last of all is the newest of domains, where there are any.
@@ -87,7 +91,7 @@ def open_layers(
     job: Job | None = None,
     image: Path | None = None,
     tiles: TileCache | None = None,
-) -> tuple[list[LayerData], Section | ResultFolder | None]:
+) -> tuple[list[LayerData], Section | ResultFolder | None, tuple[str, ...]]:
     """Open a section, a result, or layers that were saved.
 
     Parameters
@@ -107,6 +111,8 @@ def open_layers(
     layers : list of tuple
     opened : Section, ResultFolder or None
         None for saved layers.
+    said : tuple of str
+        What of its section a result does not find.
 
     Raises
     ------
@@ -115,41 +121,18 @@ def open_layers(
     """
     from napari_stenhance.plugin.saved import is_saved, saved_layers
     from napari_stenhance.results.attributes import ADVICE
+    from napari_stenhance.results.inputs import find_section
     from napari_stenhance.results.result import ResultFolder
     from napari_stenhance.section.section import open_section
     from napari_stenhance.storage.reading import reading
 
     if is_saved(path):
-        return saved_layers(path), None
+        return saved_layers(path), None, ()
     if not ResultFolder.is_result(path):
         how = {} if options is None else options.opening()
         section = open_section(path, **how, image=image, job=job)
-        return section_layers(section), section
+        return section_layers(section), section, ()
     result = ResultFolder.open(path, tiles)
     with reading(path, advice=ADVICE):
-        return result_layers(result, _slide_of(result, job)), result
-
-
-def _slide_of(result: ResultFolder, job: Job | None) -> Section | None:
-    """Open the slide of a result where it lay; None if another file or none is there now."""
-    from napari_stenhance.errors import InputError
-    from napari_stenhance.section.section import Section
-    from napari_stenhance.section.slide import Slide
-
-    path = result.slide_path()
-    if not result.has_slide or path is None:
-        return None
-    said = result.attributes["slide"]
-    try:
-        slide = Slide.open(
-            path,
-            name=said["name"],
-            mpp=said["mpp"],
-            series=said.get("series"),
-            icc=said.get("icc", True),
-            job=job,
-        )
-        same = slide.state.sha256(job) == said["sha256"]
-    except InputError:
-        return None
-    return Section(slide=slide) if same else None
+        found = find_section(result, job)
+        return result_layers(result, found.section), result, found.said

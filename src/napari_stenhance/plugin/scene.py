@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from napari_stenhance.plugin.colours import SpotColours
 from napari_stenhance.plugin.layer_info import (
     KEY,
     LayerData,
@@ -26,7 +29,7 @@ def add_layers(viewer: ViewerModel, layers: Sequence[LayerData]) -> list[Layer]:
     """Add layers, slides under gene images under spots, with a scale bar and colour bars.
 
     A slide that is open already, because a result brought it or because it was opened before the
-    result, is not added again.
+    result, is not added again; nor are its spots.
 
     Returns
     -------
@@ -40,9 +43,9 @@ def add_layers(viewer: ViewerModel, layers: Sequence[LayerData]) -> list[Layer]:
     for data in layers:
         layer = LayerClass.create(*data)
         info = layer_info(layer)
-        if info is not None and info.role.name in {"slide", "region"}:
-            sections = [other.section for _, other in layers_of(viewer, info.role.name)]
-            if any(same_slide(info.section, section) for section in sections):
+        if info is not None and info.role.name in {"slide", "spots", "region"}:
+            same = _same_spots if info.role.name == "spots" else _same_slides
+            if any(same(info, other) for _, other in layers_of(viewer, info.role.name)):
                 continue
         viewer.add_layer(layer)
         if info is not None:
@@ -61,6 +64,25 @@ def add_layers(viewer: ViewerModel, layers: Sequence[LayerData]) -> list[Layer]:
     if first:
         viewer.reset_view()
     return added
+
+
+def _same_slides(one: LayerInfo, other: LayerInfo) -> bool:
+    return same_slide(one.section, other.section)
+
+
+def _same_spots(one: LayerInfo, other: LayerInfo) -> bool:
+    """Tell whether two layers show the same counts at the same places."""
+    first, second = one.section, other.section
+    if first is None or second is None or first.mpp != second.mpp:
+        return False
+    if not (isinstance(one.colours, SpotColours) and isinstance(other.colours, SpotColours)):
+        return False
+    places = (section.need_spots().obsm["spatial"] for section in (first, second))
+    return (
+        one.colours.genes == other.colours.genes
+        and np.array_equal(one.colours.library, other.colours.library)
+        and np.array_equal(*places)
+    )
 
 
 def _rank(layer: Layer) -> float:

@@ -6,7 +6,7 @@ import datetime
 import json
 import platform
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -456,19 +456,6 @@ class ResultFolder:
         """Read the region of a run; None if it covers the whole slide."""
         file = self.path / FILES / "regions" / f"{run}.geojson"
         return Region.read(file) if file.exists() else None
-
-    def slide_path(self) -> Path | None:
-        """Return where the slide lay when this result was last written; None if it never was."""
-        file = self.path / FILES / "log.jsonl"
-        if not file.exists():
-            return None
-        for line in reversed(file.read_text("utf-8", errors="replace").splitlines()):
-            # Only a hint of where to look: a line that is damaged gives none.
-            with suppress(ValueError, TypeError, KeyError, RecursionError):
-                event = json.loads(line)
-                if event["event"] == "slide":
-                    return Path(event["path"])
-        return None
 
     def log(self, event: str, **content: Any) -> None:
         """Append a line to files/log.jsonl: the only file with times, host and paths."""

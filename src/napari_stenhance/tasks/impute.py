@@ -109,6 +109,7 @@ def impute(
     from napari_stenhance.results.genes import write_gene
     from napari_stenhance.results.imputed import ImputedRun, imputed_runs
     from napari_stenhance.results.imputed_table import Wanted
+    from napari_stenhance.results.inputs import log_section
     from napari_stenhance.results.result import ResultFolder
     from napari_stenhance.results.run import made_alike
     from napari_stenhance.results.tables import check_size, check_storable
@@ -145,8 +146,7 @@ def impute(
     with ResultFolder.writing(
         out, section, f"{options.method}-robust", clear_dead_locks=options.clear_dead_locks
     ) as result:
-        if result.has_slide:
-            result.log("slide", path=section.need_slide().path.resolve())
+        log_section(result, section)
         run = made_alike(imputed_runs(result), identity)
         if run is None:
             run = _run(result, identity, method, section, opened, wanted, device, job)

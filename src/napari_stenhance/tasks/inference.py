@@ -28,6 +28,7 @@ from napari_stenhance.results.genes import (
     write_gene,
     write_gene_tile,
 )
+from napari_stenhance.results.inputs import log_section
 from napari_stenhance.results.lattice import lattices
 from napari_stenhance.results.result import SUFFIX, ResultFolder
 from napari_stenhance.results.runs import FieldRun
@@ -236,7 +237,7 @@ def _predict_one(section: Section, path: Path, plan: Plan, model: Model, job: Jo
         path, slide, plan.name, clear_dead_locks=plan.clear_dead_locks
     ) as result:
         run = result.start_run(plan.name, plan.identity, provenance, features.grid)
-        result.log("slide", path=slide.path.resolve(), run=run)
+        log_section(result, section, run=run)
         if plan.region:
             result.save_region(run, plan.region)
         if _is_complete(result, run, plan):

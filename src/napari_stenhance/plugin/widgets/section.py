@@ -26,7 +26,6 @@ from qtpy.QtWidgets import (
 from napari_stenhance.features.quality import find_quality
 from napari_stenhance.plugin.beside import beside_layer, shown_beside
 from napari_stenhance.plugin.layer_info import (
-    KEY,
     LayerData,
     layer_info,
     layers_of,
@@ -249,6 +248,7 @@ class SectionWidget(QWidget):
         self,
         layers: list[LayerData],
         what: Section | ResultFolder | None,
+        said: tuple[str, ...],
         how: tuple[Path, SlideOptions, Path | None],
         old: Section | None,
     ) -> None:
@@ -260,7 +260,7 @@ class SectionWidget(QWidget):
         self.image.clear()
         self.again.setEnabled(self._opened is not None)
         self._list_series(None if self._opened is None else self._opened.slide)
-        self.words.setPlainText("\n".join(_describe(what, layers)))
+        self.words.setPlainText("\n".join([*_describe(what, layers), *said]))
         for layer in add_layers(self._viewer, layers):
             info = layer_info(layer)
             if info is not None:
@@ -428,7 +428,4 @@ def _describe(what: Section | ResultFolder | None, layers: list[LayerData]) -> l
         ]
     if isinstance(what, Section):
         return list(describe_section(what))
-    lines = list(describe_result(what))
-    if what.has_slide and not any(one[1]["metadata"][KEY].role.name == "slide" for one in layers):
-        lines.append("The slide is not where it was: open the section too, to see it underneath.")
-    return lines
+    return list(describe_result(what))
