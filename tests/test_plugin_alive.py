@@ -13,7 +13,7 @@ import pytest
 from napari_stenhance.plugin.layer_info import layers_of, open_sections
 from napari_stenhance.tasks.domains import DomainsOptions, domains
 from napari_stenhance.tasks.enhance import EnhanceOptions, enhance
-from person import Person
+from person import Person, events_of
 
 # PySide6 has no newer way to make such an event.
 pytestmark = pytest.mark.filterwarnings("ignore:Function. .QDragEnterEvent:DeprecationWarning")
@@ -112,3 +112,86 @@ def test_a_result_without_spots_says_so(person: Person, folder: Path, out: Path)
     assert not list(layers_of(person.viewer, "spots"))
     assert person.layer("slide").visible
     assert "so its spots are not" in person.section.words.toPlainText()
+
+
+# Out
+
+
+def _out(person: Person) -> Path:
+    return Path(person.enhance.form.fields["out"].value)
+
+
+def test_the_out_that_is_suggested_is_not_that_of_another_section(
+    person: Person, folder: Path, out: Path, small_files: list[Path]
+) -> None:
+    other = folder.parent / "other" / "one.h5ad"
+    other.parent.mkdir()
+    shutil.copy(small_files[1], other)
+    shutil.copy(small_files[1].with_name("two_he.jpg"), other.with_name("one_he.jpg"))
+    # Of the same shape and scale: only its content tells that it is another slide.
+    taken = other.with_name("one.stenhance.zarr")
+    shutil.copytree(out, taken)
+    person.drop(other)
+    fields = person.enhance.form.fields
+    assert _out(person) == taken
+    fields["epochs"].value, fields["device"].value = 1, "cpu"
+    person.run()
+    assert person.enhance.run_bar.label.text() == "Done."
+    found = other.with_name("one-2.stenhance.zarr")
+    assert f"Out is {found}" in person.enhance.run_bar.notes.toPlainText()
+    assert (_out(person), events_of(found)[-1]) == (found, "complete")
+    assert events_of(taken) == events_of(out)
+    # What is suggested then is the section's own.
+    person.viewer.layers.clear()
+    person.drop(other)
+    assert _out(person) == found
+    for dock in (person.impute, person.domains):
+        assert Path(dock.form.fields["out"].value) == found
+
+
+def test_out_follows_what_is_predicted_and_for_several_is_a_folder(
+    person: Person, small_files: list[Path], tmp_path: Path
+) -> None:
+    for name in ("one", "two"):
+        for file in (f"{name}.h5ad", f"{name}_he.jpg"):
+            shutil.copy(small_files[0].with_name(file), tmp_path)
+        person.drop(tmp_path / f"{name}.h5ad")
+    fields = person.enhance.form.fields
+    fields["sections"].value = ["one"]
+    assert _out(person) == tmp_path / "one.stenhance.zarr"
+    fields["predict"].value = ["two"]
+    assert _out(person) == tmp_path / "two.stenhance.zarr"
+    fields["predict"].value = []
+    fields["sections"].value = ["one", "two"]
+    assert _out(person) == tmp_path
+    # A folder of something else has the name of one.
+    (tmp_path / "two.stenhance.zarr").mkdir()
+    (tmp_path / "two.stenhance.zarr" / "thesis.txt").touch()
+    fields["sections"].value = ["one"]
+    fields["sections"].value = ["one", "two"]
+    assert _out(person) == tmp_path / "results"
+    # What the user says stays.
+    fields["out"].value = tmp_path / "mine"
+    fields["sections"].value = ["two"]
+    assert _out(person) == tmp_path / "mine"
+
+
+def test_the_out_of_another_slide_is_refused_before_anything_is_computed(
+    person: Person,
+    small_files: list[Path],
+    out: Path,
+    tmp_path: Path,
+    notifications: list[Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("STENHANCE_CACHE", str(tmp_path / "empty cache"))
+    before = events_of(out)
+    person.drop(small_files[1])
+    person.set_enhance(out, epochs=1)
+    person.run()
+    assert "the result of another slide" in notifications[-1].message
+    person.set_enhance(small_files[0] / "below" / "x.stenhance.zarr", epochs=1)
+    person.run()
+    assert "this cannot be written (it is no folder)" in notifications[-1].message
+    assert not list((tmp_path / "empty cache").rglob("features"))
+    assert events_of(out) == before

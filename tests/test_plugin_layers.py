@@ -189,7 +189,7 @@ def test_a_new_kind_of_layer_says_itself_where_it_lies_and_when_it_is_hidden(out
     layers, *_ = open_layers(out)
     add_layers(viewer, [*layers, toy])
     names = [info.role.name for _, info in our_layers(viewer)]
-    assert names == ["slide", "browse", "toy", "gene", "gene", "region"]
+    assert names == ["slide", "browse", "toy", "gene", "gene", "spots", "region"]
     (shown,) = (layer for layer, _ in layers_of(viewer, "toy", of_run=run.key))
     assert shown.colorbar.visible
     # Where others are shown instead it is hidden; itself, shown again and not added twice.

@@ -211,7 +211,7 @@ def open_inputs(options: Any, cache: Cache, job: Job) -> Sequence[DomainInput]:
     opened = [open_spots(s, options, options.image, cache, job) for s in sections]
     for section in opened:
         check_storable(section.need_spots(), section.where)
-    paths = name_outputs(options.out, [section.name for section in opened])
+    paths = name_outputs(options.out, opened)
     slices = spots_slices(opened, job)
     return [SpotsInput(*one) for one in zip(opened, paths, slices, strict=True)]
 

@@ -127,6 +127,7 @@ def impute(
     check_storable(spots, section.where)
     if options.then is not None:
         section.need_slide().scale()
+    (out,) = name_outputs(options.out, [section])
     opened = open_cells(options.reference, spots, options.cluster_key, job)
     for said in (opened.report, *opened.doubts):
         job.note(said)
@@ -142,7 +143,6 @@ def impute(
         write = named_genes(options.write, wanted.genes, "the genes of the table", "write")
     check_size(spots.n_obs, len(wanted.imputed), job, "spots", bytes_each=16)
     identity = _identity(options, method, section, opened.cells, wanted)
-    (out,) = name_outputs(options.out, [section.name])
     with ResultFolder.writing(
         out, section, f"{options.method}-robust", clear_dead_locks=options.clear_dead_locks
     ) as result:
