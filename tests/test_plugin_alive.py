@@ -9,11 +9,15 @@ from typing import Any
 import anndata as ad
 import numpy as np
 import pytest
+import zarr
 
 from napari_stenhance.plugin.layer_info import layers_of, open_sections
+from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.tasks.domains import DomainsOptions, domains
 from napari_stenhance.tasks.enhance import EnhanceOptions, enhance
 from person import Person, events_of
+
+ROLES = ("slide", "browse", "gene", "spots", "region")
 
 # PySide6 has no newer way to make such an event.
 pytestmark = pytest.mark.filterwarnings("ignore:Function. .QDragEnterEvent:DeprecationWarning")
@@ -195,3 +199,122 @@ def test_the_out_of_another_slide_is_refused_before_anything_is_computed(
     assert "this cannot be written (it is no folder)" in notifications[-1].message
     assert not list((tmp_path / "empty cache").rglob("features"))
     assert events_of(out) == before
+
+
+# Saved layers
+
+
+def _save(person: Person, path: Path) -> None:
+    """What File → Save All Layers does."""
+    assert person.viewer.layers.save(str(path), plugin="napari-stenhance") == [str(path)]
+
+
+def _opened_drawn_and_saved(person: Person, out: Path) -> Path:
+    """Open a result, look at a gene, draw a region, save all of it, and close it."""
+    person.drop(out)
+    person.type_gene("G3")
+    person.layer("region").add(np.array([[100, 100], [100, 400], [400, 300]]), shape_type="polygon")
+    person.viewer.add_points(np.ones((2, 2)), name="mine", units="micrometer")
+    person.layer("slide").opacity = 0.5
+    path = out.with_name("saved.zarr")
+    _save(person, path)
+    person.viewer.layers.clear()
+    return path
+
+
+def test_saved_layers_come_back_alive(person: Person, folder: Path, out: Path) -> None:
+    saved = _opened_drawn_and_saved(person, out)
+    pixels = zarr.open_group(saved, mode="r")["images/one/s0"]
+    assert pixels.shape == (3, 400, 335), "of the slide there is a picture, and no copy"
+    # A folder that is moved with what lies beside it finds it again.
+    moved = out.parent.with_name("moved")
+    out.parent.rename(moved)
+    person.drop(moved / saved.name)
+    roles = [info.role.name for _, info in layers_of(person.viewer, *ROLES)]
+    assert roles == ["slide", "browse", "gene", "spots", "region"]
+    assert person.layer("slide").opacity == 0.5
+    assert [layer.name for layer in person.viewer.layers][-1] == "mine"
+    (section,) = open_sections(person.viewer)
+    assert section.slide is not None
+    assert section.slide.path.is_relative_to(moved)
+    assert section.spots is not None
+    assert [s.name for s in person.enhance.form.chosen("sections")] == ["one"]
+    assert person.section.shown.currentText() == "one"
+    # Genes can be looked at, with a colour bar.
+    browse = person.layer("browse")
+    assert browse.metadata["stenhance"].gene == "G3"
+    field = ResultFolder.open(moved / out.name).field("pixel2gene-stain-robust")
+    rows, columns = field.grid.shape
+    for gene in ("G3", "G7"):
+        person.type_gene(gene)
+        np.testing.assert_allclose(
+            np.asarray(browse.data[0])[:rows, :columns], field.image(gene), rtol=1e-6
+        )
+    assert browse.colorbar.visible
+    assert "G7" in person.layer("spots").name
+    # The region is one that a run can be of.
+    person.enhance.form.fields["region"].value = person.layer("region").name
+    region = person.enhance.options().region
+    assert region.area.area == pytest.approx(45_000 * 0.8**2)
+
+
+def test_where_a_link_leads_nowhere_a_picture_is_shown(
+    person: Person, folder: Path, out: Path
+) -> None:
+    saved = _opened_drawn_and_saved(person, out)
+    shutil.rmtree(folder)
+    shutil.rmtree(out)
+    person.drop(saved)
+    assert not list(layers_of(person.viewer, *ROLES))
+    names = [layer.name for layer in person.viewer.layers]
+    assert sum(name.endswith("(only a picture of it)") for name in names) == 3
+    assert sum(name.endswith("(as saved)") for name in names) == 2
+    said = person.section.words.toPlainText()
+    assert f"{out}: the result is not there any more." in said
+    assert f"{folder / 'one.h5ad'}: the section is not there any more." in said
+    slide, *_ = person.viewer.layers
+    assert slide.extent.world[1] == pytest.approx([800 * 0.8, 670 * 0.8], rel=0.02)
+
+
+def test_another_slide_at_the_place_of_a_link_is_not_taken_for_it(
+    person: Person, folder: Path, out: Path, small_files: list[Path]
+) -> None:
+    saved = _opened_drawn_and_saved(person, out)
+    shutil.copy(small_files[1].with_name("two_he.jpg"), folder / "one_he.jpg")
+    person.drop(saved)
+    assert not list(layers_of(person.viewer, "slide", "spots"))
+    assert "this is another slide now" in person.section.words.toPlainText()
+    person.type_gene("G7")
+    assert "G7" in person.layer("browse").name
+
+
+def test_what_a_person_changed_of_domains_is_saved_as_it_is(
+    person: Person, folder: Path, out: Path
+) -> None:
+    domains(
+        DomainsOptions((folder / "one.h5ad",), out, n_domains=3, epochs=2, device="cpu", runs=1)
+    )
+    person.drop(out)
+    labels = np.asarray(person.layer("domains").data[0])
+    _save(person, out.with_name("domains.zarr"))
+    person.domains._edit(lambda edit: edit.merge(1, 2))
+    _save(person, out.with_name("edited.zarr"))
+    assert (
+        person.layer("domains").get_color(1).tolist()
+        == person.layer("domains").get_color(2).tolist()
+    )
+    person.viewer.layers.clear()
+    person.drop(out.with_name("domains.zarr"))
+    np.testing.assert_array_equal(np.asarray(person.layer("domains").data[0]), labels)
+    assert person.domains.table.rowCount() == 3
+    assert len(list(layers_of(person.viewer, "domain spots"))) == 1
+    person.viewer.layers.clear()
+    person.drop(out.with_name("edited.zarr"))
+    assert not list(layers_of(person.viewer, "domains"))
+    (edited,) = (
+        layer
+        for layer in person.viewer.layers
+        if "domains" in layer.name and layer.ndim == 2 and hasattr(layer, "get_color")
+    )
+    np.testing.assert_array_equal(np.asarray(edited.data[0]), labels)
+    assert edited.get_color(1).tolist() == edited.get_color(2).tolist()
