@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -113,10 +114,17 @@ def make_spots(amounts: NDArray[np.float64], seed: int, genes: int = 40) -> ad.A
     )
 
 
-def pytest_collection_finish() -> None:
+_FROZEN = pytest.StashKey[int]()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
     """Leave what is imported by now out of the garbage collections that follow each viewer."""
-    gc.collect()
-    gc.freeze()
+    stash = item.session.stash
+    if len(sys.modules) > stash.get(_FROZEN, 0) + 100:
+        stash[_FROZEN] = len(sys.modules)
+        gc.collect()
+        gc.freeze()
 
 
 def stain_features(slide: Slide, cache: Cache, tissue: TissueKind = "density") -> FeatureSource:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import faulthandler
+import gc
 import importlib
 import os
 import shutil
@@ -182,6 +183,8 @@ def _serve(
         except Exception:  # noqa: BLE001
             pipe.send(traceback.format_exc())
             return
+        # No collection of garbage looks through all that was imported.
+        gc.freeze()
         for seed in seeds:
             path, done = _damage(target, seed, files)
             pipe.send((seed, done))

@@ -38,12 +38,22 @@ class Forking:
 
     def __init__(self, seconds: float = 5.0) -> None:
         """Give each fork so much of the processor."""
-        folder = str(Path(hdf5.__file__).parent)
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-        self._process: Any = subprocess.Popen(
-            [sys.executable, "-P", "-c", _FORKING, folder, str(seconds)], **pipes
-        )
+        self._seconds = seconds
+        self._process: subprocess.Popen[bytes] | None = None
         self._lock, self._number = threading.Lock(), 0
+
+    def _begun(self) -> Any:
+        """Return the process that forks, which most tests do not need."""
+        if self._process is None:
+            folder = str(Path(hdf5.__file__).parent)
+            pipe = subprocess.PIPE
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-c", _FORKING, folder, str(self._seconds)],
+                stdin=pipe,
+                stdout=pipe,
+                stderr=subprocess.DEVNULL,
+            )
+        return self._process
 
     def run(self, command: list[str], **_options: Any) -> SimpleNamespace:
         """Give what follows the program's name to a fork, and return what it prints."""
@@ -51,14 +61,16 @@ class Forking:
             self._number += 1
             # That process stands where the tests began.
             asked = [self._number, str(Path(command[3]).absolute()), *command[4:]]
-            self._process.stdin.write(json.dumps(asked).encode() + b"\n")
-            self._process.stdin.flush()
-            lines = iter(self._process.stdout.readline, b"")
+            process = self._begun()
+            process.stdin.write(json.dumps(asked).encode() + b"\n")
+            process.stdin.flush()
+            lines = iter(process.stdout.readline, b"")
             mark = b"\0%d\n" % self._number
             # An answer that an interrupt kept from being read comes before.
             while next(lines) != mark:
                 pass
-            return SimpleNamespace(stdout=b"".join(iter(self._process.stdout.readline, mark)))
+            return SimpleNamespace(stdout=b"".join(iter(process.stdout.readline, mark)))
 
     def close(self) -> None:
-        self._process.communicate()
+        if self._process is not None:
+            self._process.communicate()

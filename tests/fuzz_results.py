@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,7 @@ from napari_stenhance.results.attention import written_attention
 from napari_stenhance.results.domains import domain_run
 from napari_stenhance.results.genes import gene_group, written_genes
 from napari_stenhance.results.imputed import imputed_run
-from napari_stenhance.results.inputs import slide_path
+from napari_stenhance.results.inputs import find_section, slide_path
 from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.results.runs import FieldRun
 from napari_stenhance.results.tables import open_table
@@ -48,6 +49,7 @@ def read_root(folder: Path) -> Any:
     about = [result.run_attributes(run) for run in result.runs]
     # The log is a hint without a checksum: any path, or none, may come out of it.
     slide_path(result)
+    find_section(result)
     return result.attributes, about, result.has_slide
 
 
@@ -109,6 +111,8 @@ def read_info(folder: Path) -> Any:
 
 def _make_tiny(folder: Path) -> None:
     make_result(folder, Cache(folder / "cache"))
+    # It is copied for each target.
+    shutil.rmtree(folder / "cache")
 
 
 def _targets(name: str, read: Callable[[Path], Any], *parts: str) -> tuple[Target, Target]:

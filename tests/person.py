@@ -15,7 +15,8 @@ from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QThreadPool, QUrl
 from qtpy.QtGui import QDragEnterEvent, QDropEvent
 from qtpy.QtWidgets import QApplication, QWidget
 
-from napari_stenhance.plugin.layer_info import layers_of
+from napari_stenhance.plugin.layer_info import layers_of, our_layers
+from napari_stenhance.plugin.session import session_of
 from napari_stenhance.plugin.view import add_docks
 from napari_stenhance.plugin.widgets.domains import DomainsWidget
 from napari_stenhance.plugin.widgets.enhance import EnhanceWidget
@@ -93,9 +94,38 @@ class Person:
 
     def draw(self, corners: list[tuple[float, float]]) -> None:
         self.click(self.enhance.draw)
+        drawn = self.viewer.layers.selection.active
         for corner in corners:
+            before = sum(map(len, drawn.data))
             self.click_world(*corner)
+            # A busy machine takes a click late; the next one, or Escape, must not overtake it.
+            self.wait(lambda before=before: sum(map(len, drawn.data)) > before)
         self.bot.keyClick(self.viewer.window._qt_viewer.canvas.native, Qt.Key.Key_Escape)
+
+
+def check_truth(viewer: Any) -> None:
+    """Whatever is seen is of the current section and gene, and has the limits of the bar shown."""
+    session = session_of(viewer)
+    layers = [
+        (layer, info)
+        for layer, info in our_layers(viewer)
+        if layer.visible and info.role.name in {"gene", "browse", "spots", "lattice"}
+    ]
+    for layer, info in layers:
+        assert info.place is session.place, layer
+        assert (info.gene, info.what) == (session.gene, session.what), layer
+        if info.role.fills:
+            np.testing.assert_allclose(layer.contrast_limits, session.limits, rtol=1e-6)
+        else:
+            assert session.limits is not None
+            colours = info.colours.paint(info.gene, session.limits)[0]
+            np.testing.assert_allclose(layer.face_color, colours, atol=1e-6)
+    bars = [layer for layer, info in layers if info.role.fills and layer.colorbar.visible]
+    assert len(bars) == any(info.role.fills for _, info in layers)
+    for _, info in our_layers(viewer):
+        assert info.place is not None
+    active = viewer.layers.selection.active
+    assert active is None or active.visible
 
 
 def events_of(out: Path) -> list[str]:

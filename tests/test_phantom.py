@@ -350,10 +350,10 @@ def test_correlation_in_parts() -> None:
 
 def test_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A small demo, from the command line: its scores are those of its files."""
-    brief = functools.partial(EnhanceOptions, epochs=8)
+    brief = functools.partial(EnhanceOptions, epochs=3)
     monkeypatch.setattr("napari_stenhance.tasks.enhance.EnhanceOptions", brief)
     out = tmp_path / "demo"
-    ran = run("demo", out, "--size-mm", 1.2, "--seed", SEED, "--device", "cpu")
+    ran = run("demo", out, "--size-mm", 1, "--seed", SEED, "--device", "cpu")
     section, result = out / "phantom", out / "phantom.stenhance.zarr"
     assert f"napari-stenhance view {section} {result}" in ran.output.replace("\n", "")
     split = [re.split(r"\s{2,}", line.strip()) for line in ran.output.splitlines()]
@@ -371,7 +371,7 @@ def test_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             assert rows[name][column] == pytest.approx(float(np.median(r[some])), abs=0.006)
     assert rows["nothing"][1] < 0.1
     # Again: everything is there.
-    assert "Painting" not in run("demo", out, "--size-mm", 1.2, "--seed", SEED).stderr
+    assert "Painting" not in run("demo", out, "--size-mm", 1, "--seed", SEED).stderr
     assert "something lies here" in run("demo", out, "--seed", SEED, code=2).stderr
     scores = compare_with_truth(phantom, open_section(section), opened, st.Job())
     assert scores[0].genes == 140

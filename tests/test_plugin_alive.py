@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from pathlib import Path
 from typing import Any
@@ -41,17 +42,15 @@ def out(folder: Path) -> Path:
     return path
 
 
-def _spots(person: Person) -> Any:
-    return person.layer("spots")
+def _measured(person: Person, gene: str) -> Any:
+    return person.layer("spots").metadata["stenhance"].colours.values(gene)
 
 
 def test_a_reopened_result_has_its_measured_spots(
     person: Person, folder: Path, out: Path, tmp_path: Path
 ) -> None:
     person.drop(folder / "one.h5ad")
-    measured = _spots(person)
-    person.type_gene("G3")
-    expected = np.array(measured.face_color)
+    measured, expected = person.layer("spots"), _measured(person, "G3")
     person.viewer.layers.clear()
 
     person.drop(out)
@@ -59,8 +58,11 @@ def test_a_reopened_result_has_its_measured_spots(
     assert section.slide is not None
     assert section.spots is not None
     person.type_gene("G3")
-    spots = _spots(person)
-    np.testing.assert_array_equal(spots.face_color, expected)
+    spots = person.layer("spots")
+    np.testing.assert_array_equal(_measured(person, "G3"), expected)
+    assert spots.visible
+    assert "G3" in spots.name
+    assert len(np.unique(spots.face_color, axis=0)) > 5
     np.testing.assert_array_equal(spots.data, measured.data)
     assert person.layer("gene").visible or person.layer("browse").visible
     # Docks run on it: this adds a run beside the other.
@@ -91,14 +93,13 @@ def test_other_spots_than_the_result_was_made_of_are_not_shown(
 
 
 def test_spots_whose_files_are_gone_are_those_that_domains_keep(
-    person: Person, folder: Path, out: Path
+    folder: Path, out: Path, person: Person
 ) -> None:
     domains(
         DomainsOptions((folder / "one.h5ad",), out, n_domains=3, epochs=2, device="cpu", runs=1)
     )
     person.drop(folder / "one.h5ad")
-    person.type_gene("G5")
-    expected = np.array(_spots(person).face_color)
+    expected = _measured(person, "G5")
     person.viewer.layers.clear()
     (folder / "one.h5ad").unlink()
     person.drop(out)
@@ -106,8 +107,7 @@ def test_spots_whose_files_are_gone_are_those_that_domains_keep(
     assert "those that this result keeps with its domains" in said
     (section,) = open_sections(person.viewer)
     assert section.slide is not None
-    person.type_gene("G5")
-    np.testing.assert_array_equal(_spots(person).face_color, expected)
+    np.testing.assert_array_equal(_measured(person, "G5"), expected)
 
 
 def test_a_result_without_spots_says_so(person: Person, folder: Path, out: Path) -> None:
@@ -258,6 +258,31 @@ def test_saved_layers_come_back_alive(person: Person, folder: Path, out: Path) -
     assert region.area.area == pytest.approx(45_000 * 0.8**2)
 
 
+def test_save_layers_saves_in_a_thread(person: Person, folder: Path, tmp_path: Path) -> None:
+    person.drop(folder / "one.h5ad")
+    person.viewer.add_labels(np.eye(8, dtype=np.uint8), name="mine", units=("micrometer",) * 2)
+    person.section.save_layers(tmp_path / "all")
+    assert person.section.run_bar.busy
+    person.wait(lambda: not person.section.run_bar.busy)
+    saved = zarr.open_group(tmp_path / "all.zarr", mode="r").attrs["stenhance_layers"]
+    # There is time to read the slide for its hash.
+    (section,) = saved["sections"]
+    assert (
+        section["slide"]["sha256"]
+        == hashlib.sha256((folder / "one_he.jpg").read_bytes()).hexdigest()
+    )
+    person.viewer.layers.clear()
+    person.drop(tmp_path / "all.zarr")
+    np.testing.assert_array_equal(person.viewer.layers["mine"].data, np.eye(8))
+    assert {info.role.name for _, info in layers_of(person.viewer, *ROLES)} == {
+        *("slide", "spots", "region"),
+    }
+    # What lies there is not written over.
+    person.section.save_layers(tmp_path / "all.zarr")
+    person.wait(lambda: not person.section.run_bar.busy)
+    assert "lies here already" in person.section.run_bar.label.text()
+
+
 def test_where_a_link_leads_nowhere_a_picture_is_shown(
     person: Person, folder: Path, out: Path
 ) -> None:
@@ -289,7 +314,7 @@ def test_another_slide_at_the_place_of_a_link_is_not_taken_for_it(
 
 
 def test_what_a_person_changed_of_domains_is_saved_as_it_is(
-    person: Person, folder: Path, out: Path
+    folder: Path, out: Path, person: Person
 ) -> None:
     domains(
         DomainsOptions((folder / "one.h5ad",), out, n_domains=3, epochs=2, device="cpu", runs=1)

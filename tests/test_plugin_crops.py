@@ -9,7 +9,7 @@ import pytest
 from napari.utils.notifications import Notification
 
 from napari_stenhance.plugin.layer_info import layers_of
-from person import Person, events_of
+from person import Person, check_truth, events_of
 
 # PySide6 has no newer way to make such an event.
 pytestmark = pytest.mark.filterwarnings("ignore:Function. .QDragEnterEvent:DeprecationWarning")
@@ -72,12 +72,14 @@ def test_a_run_with_a_lattice_shows_points_that_follow_the_gene(
     assert lattice.visible
     assert set(map(str, lattice.units)) == {"micrometer"}
     # What its colours mean is said at once, whatever gene is shown first.
-    assert person.genes.lattice_legend.isVisibleTo(person.genes)
+    assert person.genes.legend.isVisibleTo(person.genes)
+    check_truth(person.viewer)
     person.type_gene("G14")
-    assert lattice.name == "one lattice 2: G14 [log1p CP10k]"
+    assert lattice.name == "G14 · lattice 2 · SpaMCAF · one"
     colours = lattice.face_color.copy()
     person.type_gene("G1")
-    assert "G1 " in lattice.name
+    assert lattice.name.startswith("G1 ·")
+    check_truth(person.viewer)
     assert not np.array_equal(lattice.face_color, colours)
     # A spot's value is the field's, under it, in the same colour order.
     # One that was not predicted is clear.
@@ -92,7 +94,7 @@ def test_a_run_with_a_lattice_shows_points_that_follow_the_gene(
     person.drop(out)
     again = person.layer("lattice")
     person.type_gene("G1")
-    assert {la.name for la in person.viewer.layers} >= set(looks) - {"one spots: G1 [log1p CP10k]"}
+    assert {la.name for la in person.viewer.layers} >= set(looks) - {"G1 · measured · one"}
     np.testing.assert_array_equal(again.data, looks[again.name][1])
     np.testing.assert_array_equal(again.face_color, lattice.face_color)
     assert [la.visible for la, _ in layers_of(person.viewer, "attention")] == [False, False]

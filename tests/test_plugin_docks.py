@@ -20,11 +20,12 @@ from typer.testing import CliRunner
 import slide_files
 from napari_stenhance.cli import app
 from napari_stenhance.plugin.layer_info import layers_of, open_sections, our_layers
+from napari_stenhance.plugin.session import session_of
 from napari_stenhance.plugin.widgets import enhance as enhance_module
 from napari_stenhance.plugin.writer import write_layers
 from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.tasks.enhance import EnhanceOptions
-from person import Person
+from person import Person, check_truth
 
 # PySide6 has no newer way to make such an event.
 pytestmark = pytest.mark.filterwarnings("ignore:Function. .QDragEnterEvent:DeprecationWarning")
@@ -61,25 +62,27 @@ def _look_through(
     field = ResultFolder.open(out).field("pixel2gene-stain-robust")
     for gene in genes:
         layer = person.layer("gene", gene=gene)
-        assert "[log1p CP10k]" in layer.name
+        assert layer.name == f"{gene} · Pixel2Gene · {section.name} · pinned"
+        # The one that was typed first is seen.
+        assert layer.visible == layer.colorbar.visible == (gene == genes[0])
         shape = field.grid.shape
         expected = field.image(gene)
         found = np.asarray(layer.data[0])[: shape[0], : shape[1]]
         np.testing.assert_allclose(found, expected, rtol=1e-6)
         inside = np.percentile(expected[np.isfinite(expected)], (1, 99))
         np.testing.assert_allclose(layer.contrast_limits, inside, rtol=1e-4)
-        assert layer.colorbar.visible
 
     browse, shape = person.layer("browse"), field.grid.shape
     for gene in (*genes, other):
         person.type_gene(gene.lower())
-        assert browse.metadata["stenhance"].gene == gene
-        assert gene in browse.name
-        assert browse.visible
+        seen = [layer for layer, _ in layers_of(person.viewer, "gene", "browse") if layer.visible]
+        assert seen == [browse if gene == other else person.layer("gene", gene=gene)]
+        assert seen[0].name.startswith(f"{gene} · ")
         np.testing.assert_allclose(
-            np.asarray(browse.data[0])[: shape[0], : shape[1]], field.image(gene), rtol=1e-6
+            np.asarray(seen[0].data[0])[: shape[0], : shape[1]], field.image(gene), rtol=1e-6
         )
-        assert gene in person.layer("spots").name
+        assert person.layer("spots").name == f"{gene} · measured · {section.name}"
+        check_truth(person.viewer)
     assert "held-out" in person.genes.accuracy.text()
     person.click(person.genes.pin)
     person.wait(lambda: not person.genes.run_bar.busy)
@@ -107,15 +110,23 @@ def _look_through(
     assert np.isfinite(local).any()
     assert not np.isfinite(local[~inside]).any()
     np.testing.assert_allclose(local[inside], field.image(genes[0])[inside], rtol=1e-2)
+    # The region lies over the whole, as one picture on one scale.
+    seen = [layer for layer, _ in layers_of(person.viewer, "gene") if layer.visible]
+    assert [layer.name for layer in seen] == [
+        f"{genes[0]} · Pixel2Gene · {section.name} · pinned",
+        f"{genes[0]} · Pixel2Gene, region (2) · {section.name} · pinned",
+    ]
+    assert [layer.colorbar.visible for layer in seen] == [False, True]
+    check_truth(person.viewer)
 
     for unit in {str(u) for layer in person.viewer.layers for u in layer.units}:
         assert unit == "micrometer"
-    before = {layer.name for layer, _ in layers_of(person.viewer, "gene", "browse")}
+    before = {layer.name for layer, _ in layers_of(person.viewer, "gene")}
     person.viewer.layers.clear()
     assert not open_sections(person.viewer)
     person.drop(out)
-    after = {layer.name for layer, _ in layers_of(person.viewer, "gene", "browse")}
-    assert {n for n in before if "browse" not in n} == {n for n in after if "browse" not in n}
+    assert {layer.name for layer, _ in layers_of(person.viewer, "gene")} == before
+    check_truth(person.viewer)
     assert len(person.layer("slide").data) == 2
     for gene in genes:
         layers = layers_of(person.viewer, "gene")
@@ -166,7 +177,7 @@ def test_a_region_layer_that_was_deleted_comes_back_to_be_drawn_in(
     person: Person, small_files: list[Path], notifications: list[Notification]
 ) -> None:
     person.click(person.enhance.draw)
-    assert "Choose the section" in notifications[-1].message
+    assert "Open the section to draw on" in notifications[-1].message
     person.drop(small_files[0])
     person.viewer.layers.remove(person.layer("region"))
     person.click(person.enhance.draw)
@@ -200,8 +211,10 @@ def test_view_opens_what_it_is_given(
     done = CliRunner().invoke(app, ["view", *map(str, small_files), "--mpp", "0.9"])
     assert done.exit_code == 0, done.output
     assert [s.mpp for s in open_sections(viewers[0])] == [0.9, 0.9]
-    visible = {a.name for layer, a in layers_of(viewers[0], "slide") if layer.visible}
-    assert visible == {"two"}
+    # Side by side, and the last is looked at.
+    one, two = (layer.extent.world for layer, _ in layers_of(viewers[0], "slide"))
+    assert two[0][1] > one[1][1]
+    assert session_of(viewers[0]).place.name == "two"
 
 
 def test_view_says_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -134,7 +134,7 @@ def test_edits_are_saved_beside_and_reopen_as_they_were(
         if about.of_run == edited.key
     ]
     assert all(layer.visible for layer, _ in shown)
-    assert dock.source.currentText().endswith("stamgc-robust-edited")
+    assert dock.source.currentText().startswith("stamgc-robust-edited · ")
     again = {attributes["name"]: (data, attributes) for data, attributes, _ in open_layers(out)[0]}
     for layer, _ in shown:
         data, attributes = again[layer.name]

@@ -66,24 +66,24 @@ def test_any_gene_is_shown_where_its_spots_are(person: Person, tmp_path: Path) -
     assert not person.layer("spots").visible
     assert {str(u) for u in layer.units} == {"micrometer"}
     # Genes that were not measured come first.
-    assert genes.source.currentText() == "spots · sinca-robust"
+    assert genes.source.currentText() == "SINCA-Net · spots"
     assert [genes.gene.itemText(n) for n in (0, ONLY)] == ["X0", "G0"]
     person.type_gene("x7")
     imputed = imputed_run(ResultFolder.open(out))
     xy = imputed.table().obsm["spatial"] * 0.5
     np.testing.assert_array_equal(values_at(layer, xy), imputed.values("X7"))
-    assert layer.name == "spots imputed: X7 [log1p CP10k]"
+    assert layer.name == "X7 (imputed) · SINCA-Net · spots"
     assert layer.contrast_limits[1] <= imputed.values("X7").max()
     assert "X7 was not measured. Its spread: " in genes.accuracy.text()
     genes.uncertainty.setChecked(True)
-    assert layer.name == "spots imputed: uncertainty of X7 [log1p CP10k]"
+    assert layer.name == "uncertainty of X7 (imputed) · SINCA-Net · spots"
     np.testing.assert_array_equal(values_at(layer, xy), imputed.values("X7", "spread"))
     # What was measured has no spread.
     genes.show_gene("G5")
     assert np.isnan(values_at(layer, xy)).all()
     assert genes.accuracy.text() == "G5 was measured: it has no uncertainty to be shown."
     genes.uncertainty.setChecked(False)
-    assert layer.name == "spots measured: G5 [log1p CP10k]"
+    assert layer.name == "G5 (measured) · SINCA-Net · spots"
     r = imputed.var.loc["G5", "holdout_r"]
     assert (
         f"G5 was measured, and shown as it was; while hidden, r = {r:.2f}" in genes.accuracy.text()
@@ -106,17 +106,16 @@ def test_pinned_genes_reopen_and_are_saved(person: Person, tmp_path: Path) -> No
     person.click(genes.pin)
     person.wait(lambda: not genes.run_bar.busy)
     pinned = person.layer("gene")
-    assert pinned.name == "spots X3 (imputed) [log1p CP10k]"
+    assert pinned.name == "X3 (imputed) · SINCA-Net · spots · pinned"
     assert pinned.visible
     assert {str(u) for u in pinned.units} == {"pixel"}
     imputed = imputed_run(ResultFolder.open(out))
     xy = imputed.table().obsm["spatial"]
     np.testing.assert_array_equal(values_at(pinned, xy), imputed.values("X3"))
     # Browsed and pinned are one picture, at every level.
-    genes.show_gene("X3")
     for fine, stored in zip(person.layer("browse").data, pinned.data, strict=True):
         np.testing.assert_array_equal(np.asarray(fine), np.asarray(stored))
-    assert not pinned.visible
+    assert not person.layer("browse").visible
     again = {a["metadata"]["stenhance"].role.name: (d, a) for d, a, _ in open_layers(out)[0]}
     assert set(again) == {"spots", "browse", "gene"}
     data, attributes = again["gene"]
@@ -134,7 +133,7 @@ def test_pinned_genes_reopen_and_are_saved(person: Person, tmp_path: Path) -> No
         person.viewer.layers.remove(layer)
     assert not genes.pin.isEnabled()
     person.drop(out)
-    assert genes.source.currentText() == "spots · sinca-robust"
+    assert genes.source.currentText() == "SINCA-Net · spots"
     assert genes.gene.count() == SHARED + ONLY
 
 

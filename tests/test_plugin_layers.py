@@ -17,8 +17,9 @@ from npe2.io_utils import read_get_reader
 
 import napari_stenhance
 from napari_stenhance.errors import InputError
-from napari_stenhance.plugin.genes import browse
+from napari_stenhance.plugin.genes import BROWSE, browse
 from napari_stenhance.plugin.layer_info import (
+    KEY,
     LayerInfo,
     Role,
     layers_of,
@@ -30,7 +31,8 @@ from napari_stenhance.plugin.layers import open_layers, section_layers
 from napari_stenhance.plugin.levels import contrast, limits, shown_levels
 from napari_stenhance.plugin.reader import get_reader
 from napari_stenhance.plugin.regions import polygons_um, region_layer
-from napari_stenhance.plugin.scene import add_layers, show_instead
+from napari_stenhance.plugin.scene import add_layers
+from napari_stenhance.plugin.session import session_of
 from napari_stenhance.plugin.spots import colour_spots
 from napari_stenhance.plugin.widgets.form import OptionsForm
 from napari_stenhance.results.result import ResultFolder
@@ -40,6 +42,7 @@ from napari_stenhance.section.region import Region
 from napari_stenhance.section.section import Section
 from napari_stenhance.storage.cache import Cache
 from napari_stenhance.tasks.enhance import EnhanceOptions, enhance
+from person import check_truth
 
 MANIFEST = Path(napari_stenhance.__file__).parent / "napari.yaml"
 
@@ -89,7 +92,7 @@ def test_spots_are_coloured_by_a_gene(synthetic: Section) -> None:
     _, spots, _ = add_layers(viewer, section_layers(synthetic))
     before = spots.face_color.copy()
     colour_spots(spots, "G1")
-    assert spots.name == f"{synthetic.name} spots: G1 [log1p CP10k]"
+    assert spots.name == f"G1 · measured · {synthetic.name}"
     assert (spots.face_color != before).any()
     counts = np.asarray(synthetic.need_spots().X.todense())
     expected = np.log1p(1e4 * counts[:, 1] / counts.sum(axis=1))
@@ -114,10 +117,13 @@ def test_a_result_shows_its_slide_genes_and_one_browse_layer(out: Path) -> None:
     viewer = ViewerModel()
     layers, what, _ = open_layers(out)
     assert isinstance(what, ResultFolder)
-    add_layers(viewer, layers)
+    session_of(viewer).open(layers)
     assert _roles(viewer) == ["slide", "browse", "gene", "gene", "spots", "region"]
     visible = [layer.name for layer in viewer.layers if layer.visible]
-    assert visible == ["one", "one G1 [log1p CP10k]", "one region"]
+    names = ["G1 · Pixel2Gene · one · pinned", "G1 · measured · one"]
+    assert visible == ["one", *names, "one region"]
+    assert viewer.layers.selection.active.name == "G1 · Pixel2Gene · one · pinned"
+    check_truth(viewer)
     (run,) = open_runs(viewer, "gene", "browse")
     assert run.key == (out, "fields", "pixel2gene-stain-robust")
 
@@ -132,18 +138,18 @@ def test_gene_images_lie_under_the_spots(out: Path, synthetic: Section) -> None:
 def test_the_browse_layer_shows_any_gene_and_its_uncertainty(out: Path) -> None:
     field = ResultFolder.open(out).field("pixel2gene-stain-robust")
     data, attributes, _ = next(
-        layer for layer in open_layers(out)[0] if "browse" in layer[1]["name"]
+        layer for layer in open_layers(out)[0] if layer[1]["metadata"][KEY].role is BROWSE
     )
     layer = Image(data, **attributes)
     # Of those that were written, the first is shown.
     assert layer.metadata["stenhance"].gene == "G1"
     rows, columns = field.grid.shape
     for what, said in (
-        ("expression", "G3 [log1p CP10k]"),
-        ("spread", "uncertainty of G3 [log1p CP10k]"),
+        ("expression", "G3"),
+        ("spread", "uncertainty of G3"),
     ):
         browse(layer, "G3", what)
-        assert layer.name == f"one browse: {said}"
+        assert layer.name == f"{said} · Pixel2Gene · one"
         expected = field.image("G3", what=what)
         shown = np.asarray(layer.data[0])
         np.testing.assert_allclose(shown[:rows, :columns], expected, rtol=1e-6)
@@ -184,19 +190,20 @@ def test_a_run_that_is_still_filling_can_be_looked_at_from_any_distance(
 
 def test_a_new_kind_of_layer_says_itself_where_it_lies_and_when_it_is_hidden(out: Path) -> None:
     viewer, (run,) = ViewerModel(), every_run(ResultFolder.open(out))
+    session = session_of(viewer)
     info = LayerInfo(Role("toy", 1, fills=True), "one", run=run, part="a")
     toy = (np.ones((4, 4)), {"metadata": info.metadata(), "visible": True}, "image")
     layers, *_ = open_layers(out)
-    add_layers(viewer, [*layers, toy])
+    session.open([*layers, toy])
     names = [info.role.name for _, info in our_layers(viewer)]
     assert names == ["slide", "browse", "toy", "gene", "gene", "spots", "region"]
     (shown,) = (layer for layer, _ in layers_of(viewer, "toy", of_run=run.key))
     assert shown.colorbar.visible
-    # Where others are shown instead it is hidden; itself, shown again and not added twice.
-    show_instead(viewer, [layer for layer in layers if "browse" in layer[1]["name"]])
+    # It stays while its run is looked at, and is not added twice.
+    session.open([toy])
+    assert shown.visible
+    session.look_at_measured()
     assert not shown.visible
-    show_instead(viewer, [toy])
-    assert [layer for layer, info in our_layers(viewer) if layer.visible and info.run] == [shown]
     assert open_runs(viewer, "toy") == [run]
 
 

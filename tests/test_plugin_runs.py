@@ -18,9 +18,9 @@ from qtpy.QtWidgets import QApplication, QWidget
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.plugin import live as live_module
+from napari_stenhance.plugin import session as session_module
 from napari_stenhance.plugin.layer_info import layers_of
 from napari_stenhance.plugin.widgets import enhance as enhance_module
-from napari_stenhance.plugin.widgets import section as section_module
 from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.running.job import Event, Job, Progress
 from person import Person, at_work, events_of
@@ -160,8 +160,10 @@ def test_loops_compile_and_torch_trains_beside_a_canvas_drawn_in_software(tmp_pa
         "viewer = napari.Viewer()\n"
         "viewer.add_image(np.zeros((8, 8)))\n"
         "viewer.screenshot(flash=False)\n"
-        "from napari_stenhance.features.windows import pool_windows\n"
-        "pool_windows(np.ones((2, 21, 21, 1), np.float32))\n"
+        "from napari_stenhance.section.averaging import average\n"
+        "first, weights = np.zeros(1, np.int64), np.ones((1, 1), np.float32)\n"
+        "pixel = np.zeros((1, 3), np.uint8)\n"
+        "average(pixel, first, weights, first, weights, np.float32(255))\n"
         "viewer.screenshot(flash=False)\n"
         "from napari_stenhance.running.device import resolve_device\n"
         "resolve_device('cpu')\n"
@@ -254,7 +256,7 @@ def test_layers_that_cannot_be_added_leave_the_docks_free(
         raise ZeroDivisionError
 
     with monkeypatch.context() as broken:
-        broken.setattr(section_module, "add_layers", fail)
+        broken.setattr(session_module, "add_layers", fail)
         person.section.open(small_files[0])
         person.section.open(small_files[1])
         person.wait(lambda: not person.section.run_bar.busy)

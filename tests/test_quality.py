@@ -171,12 +171,12 @@ def test_bubbles_are_found_with_what_is_in_them(
 
 @pytest.fixture(scope="module")
 def painters() -> Callable[[float], Pixels]:
-    """Sharp tissue in the middle of one phantom, 0.6 mm wide, at any scale."""
+    """Sharp tissue in the middle of one phantom, 0.48 mm wide, at any scale."""
     anatomy = Anatomy.grow(1000, 5)
     cells = PhantomNuclei.grow(anatomy)
 
     def paint(mpp: float) -> Pixels:
-        window = slice(0, round(600 / mpp))
+        window = slice(0, round(480 / mpp))
         return Painter(anatomy, cells, mpp).paint(window, window)
 
     return paint
@@ -196,7 +196,7 @@ def test_blur_is_found_at_any_scale(
     noise = np.random.default_rng(0).normal(0, 1.2, soft.shape)
     soft = np.clip(soft + noise, 0, 255).astype(np.uint8)
     out = np.zeros(sharp.shape[:2], bool)
-    low, high = round(180 / mpp), round(500 / mpp)
+    low, high = round(140 / mpp), round(400 / mpp)
     out[low:high, low:high] = True
     slide = make_slide(np.where(out[..., None], soft, sharp), mpp, "blurred.png")
     quality = look(slide, cache)

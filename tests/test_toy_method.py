@@ -83,7 +83,9 @@ def fitted_mean(**shared):
     return FittedMean(**shared)
 
 
-METHOD = MethodEntry(name="mean", kind="genes", text="nothing but counts", make=make, load=load)
+METHOD = MethodEntry(
+    name="mean", title="Mean", kind="genes", text="nothing but counts", make=make, load=load
+)
 '''
 VERB = '''
 """Say how many spots a section has: a verb of another package."""

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from napari_stenhance.cli.interrupt import CANCELLED
+from napari_stenhance.cli.interrupt import CANCELLED, last_words
 from napari_stenhance.errors import Cancelled, InputError, StenhanceError
 from napari_stenhance.plugin.desktop import look, need_display
 from napari_stenhance.running.bars import interruptible, progress_bars, stderr_console
@@ -138,7 +138,8 @@ def exit_codes(flags: Mapping[str, str]) -> Iterator[None]:
     try:
         yield
     except Cancelled as error:
-        console.print(str(error), style="yellow", markup=False)
+        with last_words():
+            console.print(str(error), style="yellow", markup=False)
         raise typer.Exit(CANCELLED) from None
     except StenhanceError as error:
         said = error.naming(flags.get(error.option, ""))

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 CANCELLED = 130
@@ -24,3 +27,11 @@ def leave(_signal: int, _frame: FrameType | None) -> None:
         os.write(_ERRORS, _SHOW_CURSOR)
     os.write(_ERRORS, b"Cancelled.\n")
     os._exit(CANCELLED)
+
+
+@contextmanager
+def last_words() -> Iterator[None]:
+    """Let what is said now be all: Ctrl-C waits for it, and ends the process without a word."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    yield
+    signal.signal(signal.SIGINT, lambda _signal, _frame: os._exit(CANCELLED))

@@ -28,6 +28,8 @@ class MethodEntry:
     ----------
     name : str
         What it is called among the options.
+    title : str
+        What its authors call it: so layers name it.
     kind : {"genes", "imputation", "domains"}
         Which task it is for: `enhance` and `train`, `impute`, or `domains`.
     text : str
@@ -47,6 +49,7 @@ class MethodEntry:
     """
 
     name: str
+    title: str
     kind: Kind
     text: str
     make: Callable[[Any, int, torch.device], Any]

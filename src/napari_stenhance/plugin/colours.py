@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import scipy.sparse as sp
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     import anndata as ad
     import zarr
 
-COLORMAP = "viridis"
+EXPRESSION = "magma"
+"""Of a gene, measured or predicted: what lies under and over it is of one scale."""
+DEPTH, UNCERTAINTY, ATTENTION = "viridis", "cividis", "gist_earth"
 TOTAL = ""
 
 
@@ -26,6 +28,7 @@ class Colours(ABC):
     """Colours of points by any of some genes, each by itself from low to high."""
 
     genes: tuple[str, ...]
+    unit: str
 
     @cached_property
     def _column(self) -> dict[str, int]:
@@ -58,7 +61,8 @@ class Colours(ABC):
         values = self.values(gene)
         low, high = ends or limits(values[np.isfinite(values)])
         steps = np.clip((values - low) / (high - low) * 255, 0, 255)
-        rgba = lookup_table()[np.nan_to_num(steps).astype(np.uint8)]
+        table = lookup_table(DEPTH if gene == TOTAL else EXPRESSION)
+        rgba = table[np.nan_to_num(steps).astype(np.uint8)]
         rgba[np.isnan(values)] = 0
         return rgba, (low, high)
 
@@ -79,6 +83,7 @@ class SpotColours(Colours):
     genes: tuple[str, ...]
     counts: sp.csc_array[np.float32]
     library: NDArray[np.float64]
+    unit: ClassVar[str] = "log1p CP10k"
 
     @classmethod
     def from_spots(cls, spots: ad.AnnData) -> SpotColours:
@@ -95,8 +100,7 @@ class SpotColours(Colours):
 
     def label(self, name: str, gene: str) -> str:
         """Name the layer of a section's spots."""
-        what = "total counts [log1p]" if gene == TOTAL else f"{gene} [log1p CP10k]"
-        return f"{name} spots: {what}"
+        return f"{'total counts' if gene == TOTAL else gene} · measured · {name}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,12 +127,12 @@ class LatticeColours(Colours):
 
     def label(self, _name: str, gene: str) -> str:
         """Name the layer of the lattice."""
-        return f"{self.title}: {gene} [{self.unit}]"
+        return f"{gene} · {self.title}"
 
 
-def lookup_table() -> NDArray[np.float32]:
-    """Return the 256 colours of spots, from low to high, as RGBA of 0 … 1."""
+def lookup_table(colormap: str) -> NDArray[np.float32]:
+    """Return the 256 colours of a colormap, from low to high, as RGBA of 0 … 1."""
     from napari.utils.colormaps import ensure_colormap
 
-    table: NDArray[Any] = ensure_colormap(COLORMAP).map(np.linspace(0, 1, 256))
+    table: NDArray[Any] = ensure_colormap(colormap).map(np.linspace(0, 1, 256))
     return table.astype(np.float32)

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_stenhance.plugin.colours import ATTENTION as ATTENTION_COLOURS
 from napari_stenhance.plugin.colours import LatticeColours
 from napari_stenhance.plugin.genes import first_gene
-from napari_stenhance.plugin.images import image_layer, run_title
+from napari_stenhance.plugin.images import image_layer, layer_title
 from napari_stenhance.plugin.layer_info import LayerData, LayerInfo, Role
 from napari_stenhance.plugin.spots import points_layer
 from napari_stenhance.results.runs import FieldRun
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from napari_stenhance.results.run import Run
 
 ATTENTION, LATTICE = Role("attention", 3, fills=True), Role("lattice", 6)
-_COLORMAP = "cividis"
 
 
 def crop_layers(run: Run, *, visible: bool, gene: str = "") -> list[LayerData]:
@@ -52,10 +52,10 @@ def _attention_layer(run: FieldRun, crop_um: float, levels: list[zarr.Array[Any]
 
     part = f"{crop_um:g} µm"
     info = LayerInfo(ATTENTION, run.result.name, run=run, part=part)
-    title = f"{run_title(run)} attention: crops of {part}"
+    title = layer_title(f"attention to crops of {part}", run)
     # Not from 0 to 1: sizes often count for about the same, and where they do not matters.
     images = Levels.from_arrays(levels, mean_pool)
-    return image_layer(images, run.grid, title, info, _COLORMAP, visible=False)
+    return image_layer(images, run.grid, title, info, ATTENTION_COLOURS, visible=False)
 
 
 def _lattice_layer(run: FieldRun, s: int, gene: str, *, visible: bool) -> LayerData:
@@ -70,7 +70,7 @@ def _lattice_layer(run: FieldRun, s: int, gene: str, *, visible: bool) -> LayerD
     colours = LatticeColours(
         genes=tuple(read_table(group, "var").index),
         predicted=checked(open_node(group, "X", zarr.Array)),
-        title=f"{run_title(run)} lattice {s}",
+        title=layer_title(f"lattice {s}", run),
         unit=uns["stenhance_prediction"]["unit"],
     )
     diameter = float(uns["stenhance"]["spot_diameter_um"])

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from napari_stenhance.plugin.images import image_layer, run_title
+from napari_stenhance.plugin.colours import EXPRESSION, UNCERTAINTY
+from napari_stenhance.plugin.images import image_layer, layer_title
 from napari_stenhance.plugin.layer_info import KEY, LayerData, LayerInfo, Role
 from napari_stenhance.plugin.levels import contrast, shown_levels
-from napari_stenhance.plugin.scene import set_contrast
 from napari_stenhance.results.gene_source import GeneSource
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from napari_stenhance.results.run import Run
 
 BROWSE, GENE = Role("browse", 1, fills=True), Role("gene", 2, fills=True)
-_COLORMAP = "magma"
 
 
 def gene_layers(run: Run, *, visible: bool) -> list[LayerData]:
@@ -41,13 +40,23 @@ def first_gene(run: GeneSource) -> str:
     return next(iter(written_genes(run)), run.shown_first)
 
 
+def gene_limits(
+    run: GeneSource, gene: str, what: What = "expression", most: int = 1024
+) -> tuple[float, float]:
+    """Return the limits of a gene's colours: the 1st and 99th percentile over all of the tissue.
+
+    They are taken from a level of at most `most` pixels a side.
+    """
+    return contrast(shown_levels(run.levels(gene, what)), most)
+
+
 def browse_layer(run: GeneSource, gene: str, *, visible: bool) -> LayerData:
     """Make the one layer of a run that shows any gene, made when it is looked at."""
     info = LayerInfo(BROWSE, run.result.name, run=run, gene=gene)
-    title = _browse_title(run, gene, "expression")
+    title = _title(run, gene, "expression")
     # While layers are made, in a thread, what docks will say is read.
     run.trust(gene)
-    return image_layer(run.levels(gene), run.grid, title, info, _COLORMAP, visible=visible)
+    return image_layer(run.levels(gene), run.grid, title, info, EXPRESSION, visible=visible)
 
 
 def pinned_layer(run: GeneSource, gene: str, *, visible: bool) -> LayerData:
@@ -59,27 +68,33 @@ def pinned_layer(run: GeneSource, gene: str, *, visible: bool) -> LayerData:
     group = gene_group(run, gene)
     assert group is not None
     info = LayerInfo(GENE, run.result.name, run=run, part=gene, gene=gene)
-    origin = run.origin(gene)
-    said = "" if origin == "predicted" else f"({origin}) "
-    title = f"{run_title(run)} {gene} {said}[{run.unit}]"
     levels = Levels.from_arrays(open_levels(group), mean_pool)
-    return image_layer(levels, run.grid, title, info, _COLORMAP, visible=visible)
+    title = f"{_title(run, gene, 'expression')} · pinned"
+    return image_layer(levels, run.grid, title, info, EXPRESSION, visible=visible)
 
 
-def browse(layer: Image, gene: str, what: What = "expression") -> None:
-    """Show another gene, or its spread, in a browse layer."""
+def browse(
+    layer: Image, gene: str, what: What = "expression", limits: tuple[float, float] | None = None
+) -> None:
+    """Show another gene, or its spread, in a browse layer; by default in limits of its own."""
     info: LayerInfo = layer.metadata[KEY]
     assert isinstance(info.run, GeneSource)
     levels = shown_levels(info.run.levels(gene, what))
-    layer.metadata[KEY] = replace(info, gene=gene)
+    layer.metadata[KEY] = replace(info, gene=gene, what=what)
     layer.data = levels
-    set_contrast(layer, contrast(levels))
-    layer.name = _browse_title(info.run, gene, what)
+    set_contrast(layer, limits or contrast(levels))
+    layer.colormap = UNCERTAINTY if what == "spread" else EXPRESSION
+    layer.name = _title(info.run, gene, what)
 
 
-def _browse_title(run: GeneSource, gene: str, what: What) -> str:
+def set_contrast(layer: Image, limits: tuple[float, float]) -> None:
+    """Set the contrast, and let its slider reach from zero to twice that."""
+    layer.contrast_limits_range = (min(0.0, limits[0]), max(2 * limits[1], limits[1]))
+    layer.contrast_limits = limits
+
+
+def _title(run: GeneSource, gene: str, what: What) -> str:
     origin = run.origin(gene)
-    how = "browse" if origin == "predicted" else origin
-    # Before the gene: of a long name, napari's list leaves out what is right of the middle.
-    uncertainty = "uncertainty of " if what == "spread" else ""
-    return f"{run_title(run)} {how}: {uncertainty}{gene} [{run.unit}]"
+    of = "uncertainty of " if what == "spread" else ""
+    # What is predicted is the rule; what was measured, or imputed, must not be taken for it.
+    return layer_title(f"{of}{gene}{'' if origin == 'predicted' else f' ({origin})'}", run)

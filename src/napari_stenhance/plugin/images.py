@@ -4,24 +4,46 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from napari_stenhance.methods.registry import methods
 from napari_stenhance.plugin.layer_info import LayerData, LayerInfo, grid_space
 from napari_stenhance.plugin.levels import contrast, shown_levels
 
 if TYPE_CHECKING:
-    from napari_stenhance.results.gene_source import GeneSource
+    from napari_stenhance.results.run import Run
     from napari_stenhance.section.grid import Grid
     from napari_stenhance.storage.levels import Levels
 
 
-def run_title(run: GeneSource) -> str:
-    """Name a section, and the run too where its result has several."""
-    return f"{run.result.name} ({run.name})" if run.number else run.result.name
+def run_title(run: Run) -> str:
+    """Name the method of a run, that it is of a region, and which of several it is."""
+    identity = run.identity
+    method = identity.get("method", run.name)
+    # A method of another package may be gone.
+    said = next((entry.title for entry in methods() if entry.name == method), method)
+    if identity.get("preset", "robust") != "robust":
+        said += f" {identity['preset']}"
+    if identity.get("region"):
+        said += ", region"
+    number = run.name.rpartition("-")[2]
+    return f"{said} ({number})" if number.isdigit() and said != run.name else said
+
+
+def layer_title(what: str, run: Run) -> str:
+    """Name a layer of a run: what it shows comes first, for napari leaves out the middle."""
+    return f"{what} · {run_title(run)} · {run.result.name}"
 
 
 def image_layer(
-    levels: Levels, grid: Grid, title: str, info: LayerInfo, colormap: str, *, visible: bool
+    levels: Levels,
+    grid: Grid,
+    title: str,
+    info: LayerInfo,
+    colormap: str,
+    *,
+    visible: bool,
+    limits: tuple[float, float] | None = None,
 ) -> LayerData:
-    """Make a multiscale image layer of what lies on a grid."""
+    """Make a multiscale image layer of what lies on a grid; by default in limits of its own."""
     shown = shown_levels(levels)
     attributes = {
         "name": title,
@@ -29,7 +51,7 @@ def image_layer(
         "multiscale": True,
         # dask's cache would show old tiles of a run that is still being filled.
         "cache": False,
-        "contrast_limits": contrast(shown),
+        "contrast_limits": limits or contrast(shown),
         "colormap": colormap,
         "blending": "translucent",
         "opacity": 0.75,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +15,12 @@ if TYPE_CHECKING:
 
     from napari_stenhance.plugin.colours import Colours
     from napari_stenhance.results.domain_edit import DomainEdit
+    from napari_stenhance.results.field import What
     from napari_stenhance.results.run import Run
     from napari_stenhance.section.grid import Grid
     from napari_stenhance.section.section import Section
     from napari_stenhance.storage.tile_cache import TileCache
+    from napari_stenhance.tasks.options import SlideOptions
 
 KEY = "stenhance"
 LayerData = tuple[Any, dict[str, Any], str]
@@ -47,6 +49,42 @@ class Role:
 
 
 @dataclass(frozen=True, eq=False)
+class Place:
+    """Where one piece of tissue lies in the viewer: all that shows it carries the same place.
+
+    Attributes
+    ----------
+    name : str
+        Of the section, with a number where several that are open have one name.
+    origin : tuple of float
+        (y, x) in units of the world: where the section's own (0, 0) lies.
+    said : mapping
+        What a result says of its slide or spots, where a result was there first; else empty.
+    """
+
+    name: str
+    origin: tuple[float, float] = (0.0, 0.0)
+    said: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Opened:
+    """How a section was opened, so that it can be opened again otherwise.
+
+    Attributes
+    ----------
+    path : Path
+    options : SlideOptions
+    image : Path or None
+        The slide that was named.
+    """
+
+    path: Path
+    options: SlideOptions
+    image: Path | None = None
+
+
+@dataclass(frozen=True, eq=False)
 class LayerInfo:
     """What a layer shows: kept in its metadata.
 
@@ -57,26 +95,34 @@ class LayerInfo:
         Of the section.
     section : Section or None
         Of a slide, spots or region layer.
+    opened : Opened or None
+        How, of a slide or spots layer.
     run : Run or None
         Of all layers of a run; read while they are made, so that docks read nothing.
     part : str
         Which one of several: of attention, the size of crops; of a lattice, into how many parts
         steps are divided; of genes that were written, the gene.
     gene : str
+    what : {"expression", "spread"}
     colours : Colours or None
         Of a layer of spots, or of a lattice.
     edit : DomainEdit or None
         Of domains: as they are now, saved or not.
+    place : Place or None
+        Where what it shows lies in the viewer; None until it was added to one.
     """
 
     role: Role
     name: str
     section: Section | None = None
+    opened: Opened | None = None
     run: Run | None = None
     part: str = ""
     gene: str = ""
+    what: What = "expression"
     colours: Colours | None = None
     edit: DomainEdit | None = None
+    place: Place | None = None
 
     @property
     def of_run(self) -> tuple[Path, str, str] | None:
@@ -96,6 +142,12 @@ class LayerInfo:
 def layer_info(layer: Layer) -> LayerInfo | None:
     """Tell what a layer shows; None if it is not ours."""
     found = layer.metadata.get(KEY)
+    return found if isinstance(found, LayerInfo) else None
+
+
+def info_of(data: LayerData) -> LayerInfo | None:
+    """Tell what a layer shows that is yet to be added; None if it is not ours."""
+    found = data[1].get("metadata", {}).get(KEY)
     return found if isinstance(found, LayerInfo) else None
 
 

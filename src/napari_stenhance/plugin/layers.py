@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,7 +13,14 @@ from napari_stenhance.plugin.colours import TOTAL, SpotColours
 from napari_stenhance.plugin.crops import crop_layers
 from napari_stenhance.plugin.domains import domain_layers
 from napari_stenhance.plugin.genes import BROWSE, browse_layer, gene_layers
-from napari_stenhance.plugin.layer_info import KEY, LayerData, LayerInfo, Role, pixel_space
+from napari_stenhance.plugin.layer_info import (
+    KEY,
+    LayerData,
+    LayerInfo,
+    Opened,
+    Role,
+    pixel_space,
+)
 from napari_stenhance.plugin.levels import slide_levels
 from napari_stenhance.plugin.links import LinksIn
 from napari_stenhance.plugin.quality import QUALITY
@@ -28,6 +35,7 @@ if TYPE_CHECKING:
     from napari_stenhance.results.run import Run
     from napari_stenhance.running.job import Job
     from napari_stenhance.section.section import Section
+    from napari_stenhance.section.source import SectionSource
     from napari_stenhance.storage.tile_cache import TileCache
     from napari_stenhance.tasks.options import SlideOptions
 
@@ -50,13 +58,14 @@ _OF_RUNS = (gene_layers, crop_layers, drawn_layers, domain_layers)
 
 def section_layers(section: Section) -> list[LayerData]:
     """Make the layers of a section: slide, spots, and an empty one to draw regions in."""
+    opened = _opened(section.source)
     layers: list[LayerData] = []
     if section.slide is not None:
         attributes = {
             "name": section.name,
             "rgb": True,
             "multiscale": True,
-            "metadata": LayerInfo(SLIDE, section.name, section=section).metadata(),
+            "metadata": LayerInfo(SLIDE, section.name, section=section, opened=opened).metadata(),
             **pixel_space(section.mpp),
         }
         layers.append((slide_levels(section.slide), attributes, "image"))
@@ -67,7 +76,7 @@ def section_layers(section: Section) -> list[LayerData]:
             colours.label(section.name, TOTAL),
             section.geometry(),
             section.mpp,
-            LayerInfo(SPOTS, section.name, section=section, colours=colours),
+            LayerInfo(SPOTS, section.name, section=section, opened=opened, colours=colours),
             face_color=colours.paint(TOTAL)[0],
             features={"spot": np.asarray(section.spots.obs_names, dtype=object)},
         )
@@ -75,6 +84,16 @@ def section_layers(section: Section) -> list[LayerData]:
     if section.slide is not None:
         layers.append(region_layer(section.name, section.mpp, section=section))
     return layers
+
+
+def _opened(source: SectionSource | None) -> Opened | None:
+    """Return how a section can be opened again; None for one that was made in memory."""
+    from napari_stenhance.tasks.options import SlideOptions
+
+    if source is None:
+        return None
+    options = SlideOptions(mpp=source.mpp, series=source.series, icc=source.icc)
+    return Opened(source.path, options, source.image)
 
 
 def run_layers(run: Run, *, visible: bool = True) -> list[LayerData]:
@@ -142,13 +161,14 @@ def open_layers(
     from napari_stenhance.results.inputs import find_section
     from napari_stenhance.results.result import ResultFolder
     from napari_stenhance.section.section import open_section
+    from napari_stenhance.tasks.options import SlideOptions
 
     if is_saved(path):
         layers, said = _saved_layers(path, tiles, job)
         return layers, None, said
     if not ResultFolder.is_result(path):
-        how = {} if options is None else options.opening()
-        section = open_section(path, **how, image=image, job=job)
+        options = options or SlideOptions()
+        section = open_section(path, **options.opening(), image=image, job=job)
         return section_layers(section), section, ()
     result = ResultFolder.open(path, tiles)
     with reading(path, advice=ADVICE):
@@ -205,21 +225,30 @@ def _made_again(one: SavedLayer, links: LinksIn) -> tuple[LayerData | None, str]
         if section is None:
             return None, why
         if role == BESIDE.name:
-            found = [beside_layer(section, part, 0.0, links.job)]
+            data, attributes, kind = beside_layer(section, part, 0.0, links.job)
+            place = {"translate": _unplaced(one)["translate"]}
+            found = [(data, {**attributes, **place}, kind)]
         elif role == QUALITY.name:
             info = LayerInfo(QUALITY, section.name, section=section)
-            found = [(one.data, {**one.attributes, "metadata": info.metadata()}, one.kind)]
+            found = [(one.data, {**_unplaced(one), "metadata": info.metadata()}, one.kind)]
         else:
             found = section_layers(section)
     elif role == REGION.name:
         info = LayerInfo(REGION, shows["name"])
-        found = [(one.data, {**one.attributes, "metadata": info.metadata()}, one.kind)]
+        found = [(one.data, {**_unplaced(one), "metadata": info.metadata()}, one.kind)]
     for layer in found:
         info = layer[1]["metadata"][KEY]
         if (info.role.name, info.part) == (role, part):
             return layer, why
     gone = f"{one.attributes['name']}: what it showed is not there any more."
     return None, why or gone * (bool(found) or "run" in shows)
+
+
+def _unplaced(one: SavedLayer) -> dict[str, Any]:
+    """Return the attributes of a saved layer in coordinates of its section."""
+    assert one.shows is not None
+    moved = np.subtract(one.attributes.get("translate", (0.0, 0.0)), one.shows["origin"])
+    return {**one.attributes, "translate": tuple(moved)}
 
 
 def _looking_as(one: SavedLayer, made: LayerData) -> LayerData:

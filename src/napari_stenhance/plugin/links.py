@@ -47,8 +47,17 @@ class LinksOut:
     _known: dict[Any, int | None] = field(default_factory=dict)
 
     def shows(self, info: LayerInfo) -> dict[str, Any]:
-        """Say what a layer shows; without `section` and `run` where no file holds that."""
-        said = {"role": info.role.name, "name": info.name, "part": info.part, "gene": info.gene}
+        """Say what a layer shows; without `section` and `run` where no file holds that.
+
+        `origin` is where the section lies in the viewer that is saved.
+        """
+        said: dict[str, Any] = {
+            "role": info.role.name,
+            "name": info.name,
+            "part": info.part,
+            "gene": info.gene,
+            "origin": [0.0, 0.0] if info.place is None else list(info.place.origin),
+        }
         if info.run is not None:
             number = self._number(info.run.key, self.runs, lambda: self._run(info.run))
             return said if number is None else {**said, "run": number}
@@ -154,7 +163,7 @@ class LinksIn:
                     continue
                 if "spots" not in said or section.spots is None or _same_spots(section, said):
                     return section, ""
-            except InputError as error:
+            except (InputError, OSError) as error:
                 why = str(error)
                 continue
             why = f"{source.path}: the spots are others now; they are shown as they were saved."
@@ -165,9 +174,10 @@ class LinksIn:
         was = said.get("slide")
         if slide is None or was is None:
             return slide is None and was is None
-        if was["sha256"] is None:
-            return _glance_at(slide) == {key: was[key] for key in ("size", "ends")}
-        return slide.state.sha256(self.job) == was["sha256"]
+        if was["sha256"] is None and _glance_at(slide) != {k: was[k] for k in ("size", "ends")}:
+            return False
+        # Runs of the save are known to be of it by this.
+        return was["sha256"] in {None, slide.state.sha256(self.job)}
 
     def _open_run(self, said: Mapping[str, Any]) -> tuple[Run | None, str]:
         from napari_stenhance.results.result import ResultFolder

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QObject, QTimer
 
 from napari_stenhance.plugin.crops import crop_layers
+from napari_stenhance.plugin.genes import first_gene
 from napari_stenhance.plugin.layer_info import (
     KEY,
     LayerData,
@@ -16,8 +17,7 @@ from napari_stenhance.plugin.layer_info import (
     viewer_tiles,
 )
 from napari_stenhance.plugin.layers import run_layers
-from napari_stenhance.plugin.levels import contrast
-from napari_stenhance.plugin.scene import add_layers, set_contrast
+from napari_stenhance.plugin.session import session_of
 from napari_stenhance.plugin.worker import call_slot
 from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.results.runs import FieldRun
@@ -29,14 +29,23 @@ if TYPE_CHECKING:
 
 _REFRESH_MS = 300
 _PAUSE_MS = 20
-_QUICK = 256
+_QUICK, _MOST = 256, 1024
+"""Of how many pixels a side the limits are taken, while tiles come and at the end."""
 
 
 class LiveLayers(QObject):
     """Adds the layers of runs as their first tile is written, and refreshes them as more come.
 
-    A layer that the user deletes meanwhile stays deleted, and limits that the user sets stay set.
+    What is first seen of a run is looked at; what the user looks at after that, stays. A layer that
+    the user deletes meanwhile stays deleted, and limits that the user sets stay set.
+
+    Attributes
+    ----------
+    gene : str
+        The gene to look at first; empty for that which the run itself shows first.
     """
+
+    gene = ""
 
     def __init__(self, viewer: ViewerModel, parent: QObject) -> None:
         super().__init__(parent)
@@ -46,7 +55,7 @@ class LiveLayers(QObject):
         self._waiting: set[tuple[Path, str]] = set()
         self._coming: list[LayerData] = []
         self._offered: set[tuple[Any, ...]] = set()
-        self._limits: dict[Image, tuple[float, float]] = {}
+        self._session = session_of(viewer)
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.timeout.connect(self._tick)
@@ -73,7 +82,7 @@ class LiveLayers(QObject):
         finally:
             # The next job begins anew, whatever became of this one's layers.
             self._failed = False
-            for kept in (self._added, self._offered, self._limits, self._coming, self._waiting):
+            for kept in (self._added, self._offered, self._coming, self._waiting):
                 kept.clear()
 
     def _tick(self) -> None:
@@ -99,7 +108,10 @@ class LiveLayers(QObject):
             self._added.add((path, name))
             run = self._open(path, name)
             if not any(layers_of(self._viewer, "gene", "browse", of_run=run.key)):
-                layers = run_layers(run)
+                gene = self.gene if self.gene in run.genes else first_gene(run)
+                layers = run_layers(run, visible=False)
+                # What is looked at first comes first.
+                layers.sort(key=lambda layer: layer[1]["metadata"][KEY].gene != gene)
                 self._offered.update(layer[1]["metadata"][KEY].key for layer in layers)
                 self._coming += layers
 
@@ -109,15 +121,18 @@ class LiveLayers(QObject):
             run = self._open(path, name)
             if run.created:
                 known = self._offered | {info.key for _, info in our_layers(self._viewer)}
-                images = layers_of(self._viewer, "gene", "browse", of_run=run.key)
-                gene = next((info.gene for layer, info in images if layer.visible), "")
-                layers = crop_layers(run, visible=True, gene=gene)
+                layers = crop_layers(run, visible=False)
                 self._coming += [one for one in layers if one[1]["metadata"][KEY].key not in known]
 
     def _add_one(self) -> None:
-        for layer in add_layers(self._viewer, [self._coming.pop(0)]):
-            if layer.metadata[KEY].role.fills:
-                self._limits[layer] = tuple(layer.contrast_limits)
+        data = self._coming.pop(0)
+        run, gene = data[1]["metadata"][KEY].run, data[1]["metadata"][KEY].gene
+        new = not any(layers_of(self._viewer, "gene", "browse", of_run=run.key))
+        self._session.add([data])
+        if new and gene:
+            self._session.look_at(run=run, gene=gene, what="expression")
+        else:
+            self._session.show()
 
     def _reload_layers(self, *, whole: bool) -> None:
         waiting, self._waiting = self._waiting, set()
@@ -125,6 +140,9 @@ class LiveLayers(QObject):
             run = info.run
             if info.role.fills and run is not None and (run.result.path, run.name) in waiting:
                 self._reload(layer, whole=whole)
+        run = self._session.run
+        if run is not None and (run.result.path, run.name) in waiting:
+            self._session.show(_MOST if whole else _QUICK)
 
     def _reload(self, layer: Image, *, whole: bool) -> None:
         coarsest = len(layer.data) - 1
@@ -133,6 +151,3 @@ class LiveLayers(QObject):
             layer.data = layer.data_raw
         elif layer.visible:
             layer.refresh()
-        if tuple(layer.contrast_limits) == self._limits.get(layer):
-            set_contrast(layer, contrast(layer.data, 1024 if whole else _QUICK))
-            self._limits[layer] = tuple(layer.contrast_limits)

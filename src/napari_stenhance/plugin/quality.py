@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
 
     from napari_stenhance.features.quality import Quality
+    from napari_stenhance.plugin.layer_info import Place
     from napari_stenhance.section.section import Section
 
 QUALITY = Role("quality", 5)
@@ -31,7 +32,9 @@ def quality_layer(section: Section, quality: Quality) -> LayerData:
         "opacity": 0.7,
         "colormap": DirectLabelColormap(color_dict={None: np.zeros(4), 0: np.zeros(4), **colours}),
         "features": pd.DataFrame({"index": range(len(KINDS) + 1), "fault": ["", *KINDS]}),
-        "metadata": LayerInfo(QUALITY, section.name, section=section).metadata(),
+        "metadata": LayerInfo(
+            QUALITY, section.name, section=section, part=quality_legend(quality)
+        ).metadata(),
         **grid_space(quality.grid),
     }
     return quality.labels, attributes, "labels"
@@ -45,6 +48,12 @@ def quality_legend(quality: Quality) -> str:
         + (f"{shares[kind]:.1%}" if kind in shares else "not&nbsp;judged")
         for kind in KINDS
     )
+
+
+def quality_legend_of(viewer: ViewerModel, place: Place | None) -> str:
+    """Return the legend of the faults that are shown of a section; empty if none are."""
+    found = (info for _, info in layers_of(viewer, QUALITY.name) if info.place is place)
+    return next((f"{info.name}: {info.part}" for info in found), "")
 
 
 def remove_quality(viewer: ViewerModel, section: Section) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from napari_stenhance.plugin.images import run_title
+from napari_stenhance.plugin.images import layer_title
 from napari_stenhance.plugin.layer_info import LayerData, LayerInfo, Role, pixel_space
 from napari_stenhance.results.runs import FieldRun
 
@@ -25,7 +25,11 @@ _CORNERS = 64
 
 
 def region_layer(
-    name: str, mpp: float | None, region: Region | None = None, section: Section | None = None
+    name: str,
+    mpp: float | None,
+    region: Region | None = None,
+    section: Section | None = None,
+    run: Run | None = None,
 ) -> LayerData:
     """Make a layer with a slide's transform to draw polygons in, or with those of a region."""
     attributes = {
@@ -36,7 +40,7 @@ def region_layer(
         "face_color": "transparent",
         # In pixels of the slide: about three pixels of the screen when a section fills it.
         "edge_width": 20 / (mpp or 1.0),
-        "metadata": LayerInfo(REGION, name, section=section).metadata(),
+        "metadata": LayerInfo(REGION, name, section=section, run=run).metadata(),
         **pixel_space(mpp),
     }
     polygons: list[NDArray[np.float64]] = []
@@ -50,7 +54,11 @@ def drawn_layers(run: Run, *, visible: bool) -> list[LayerData]:
     """Make the layer of the region that a run is of, if it has one; it is always to be seen."""
     del visible
     region = run.result.region(run.name) if isinstance(run, FieldRun) else None
-    return [] if region is None else [region_layer(run_title(run), run.grid.mpp, region)]
+    if region is None:
+        return []
+    layer = region_layer(run.result.name, run.grid.mpp, region, run=run)
+    layer[1]["name"] = layer_title("region", run)
+    return [layer]
 
 
 def polygons_um(layer: Layer, slide: Layer) -> list[shapely.Polygon]:

@@ -61,14 +61,18 @@ def write_layers(path: str, layers: list[Layer], job: Job | None = None) -> list
         If something lies at `path`, a layer is not flat, or the disk is full or not writable.
         Nothing is left at `path` then.
     """
-    for _, attributes, _ in layers:
-        _check_flat(attributes)
+    for _, attributes, kind in layers:
+        _check_kind(attributes, kind)
     with atomic_path(Path(path), folder=True) as aside:
         _write(aside, layers, LinksOut(Path(path).absolute(), job))
     return [path]
 
 
-def _check_flat(attributes: Mapping[str, Any]) -> None:
+def _check_kind(attributes: Mapping[str, Any], kind: str) -> None:
+    if kind not in _FOLDERS:
+        msg = f"Layer {attributes['name']!r} is a layer of {kind}, which cannot be saved here; "
+        msg += "leave it out, or save it by itself in another format."
+        raise InputError(msg)
     axes = len(attributes.get("scale", (1, 1)))
     if axes != 2:
         msg = (

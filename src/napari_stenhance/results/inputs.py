@@ -103,7 +103,8 @@ def _from_files(result: ResultFolder, job: Job | None) -> tuple[Section | None, 
             return None, (f"{said} Its spots are not shown.",)
         if section.spots is None or spots in {None, counts_hash(section)}:
             return section, () if section.spots is not None else ("It has no measured spots.",)
-    except InputError as error:
+    # Paths that the log names are as they come: one may be too long to be asked for.
+    except (InputError, OSError) as error:
         return None, (f"The section cannot be opened where it was, so its spots are not: {error}",)
     said = f"{source.path}: the spots are others than when the result was made; they are not shown."
     return Section(section.slide, name=section.name, mpp=section.mpp, source=source), (said,)

@@ -58,9 +58,13 @@ class SectionSource:
             If that says no such thing.
         """
         mpp, series, icc = said.get("mpp"), said.get("series"), said.get("icc", True)
+        paths = [said["path"], *([said["image"]] if "image" in said else [])]
         if not (isinstance(icc, bool) and isinstance(series, str | None)):
             msg = "no series, or no choice of colours"
             raise TypeError(msg)
+        if any("\0" in path for path in paths):
+            msg = "no path"
+            raise ValueError(msg)
         return cls(
             path=Path(said["path"]),
             image=Path(said["image"]) if "image" in said else None,

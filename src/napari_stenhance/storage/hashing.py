@@ -104,7 +104,7 @@ class FileState:
         Cancelled
             If the job was cancelled.
         """
-        known: str | None = vars(self).get("_sha256")
+        known = self.known_sha256
         if known is None:
             path, beside = Path(self.path), [Path(one) for one in self.beside]
             known = content_hash(path, self.cache, job, beside)

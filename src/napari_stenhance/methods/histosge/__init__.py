@@ -31,6 +31,7 @@ def _load(folder: Path, device: torch.device) -> Fitted:
 
 METHOD = MethodEntry(
     name="histosge",
+    title="HisToSGE",
     kind="genes",
     text="one crop, and those around it",
     make=_make,

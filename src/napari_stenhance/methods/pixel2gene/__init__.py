@@ -42,6 +42,7 @@ def _load(folder: Path, device: torch.device) -> Fitted:
 
 METHOD = MethodEntry(
     name="pixel2gene",
+    title="Pixel2Gene",
     kind="genes",
     text="superpixels of 8 µm",
     make=_make,

@@ -33,6 +33,7 @@ def _published(options: Any, device: torch.device) -> HiddenGenes:
 
 METHOD = MethodEntry(
     name="sinca",
+    title="SINCA-Net",
     kind="imputation",
     text="spots and single cells",
     make=_make,

@@ -31,6 +31,7 @@ def _load(folder: Path, device: torch.device) -> Fitted:
 
 METHOD = MethodEntry(
     name="spamcaf",
+    title="SpaMCAF",
     kind="genes",
     text="crops of two sizes, and those around them",
     make=_make,

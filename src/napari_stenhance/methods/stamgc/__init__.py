@@ -44,6 +44,7 @@ def _make(options: Any, seed: int, device: torch.device) -> DomainMethod:
 
 METHOD = MethodEntry(
     name="stamgc",
+    title="STAMGC",
     kind="domains",
     text="spots, or superpixels of a result",
     make=_make,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
+
+from napari_stenhance.plugin.images import run_title
 
 if TYPE_CHECKING:
     from qtpy.QtWidgets import QComboBox
@@ -24,35 +26,26 @@ def named(sections: Sequence[Section]) -> list[tuple[str, Section]]:
 
 
 def relist(
-    box: QComboBox,
-    before: Sequence[Run | None],
-    now: Sequence[Run | None],
-    wanted: Callable[[Run | None], bool] = lambda _run: True,
-) -> bool:
-    """List runs anew without a signal: a new one is chosen, else what was, else the last.
+    box: QComboBox, before: Sequence[Run | None], now: Sequence[Run | None], chosen: Run | None
+) -> None:
+    """List runs anew without a signal, and show which one is chosen.
 
     Parameters
     ----------
     box : QComboBox
     before, now : sequence of runs, or None for the measured spots
         What was listed, and what is to be.
-    wanted : callable
-        Whether a run that is new is what the user wants to see.
-
-    Returns
-    -------
-    bool
-        Whether they are others than before.
+    chosen : Run or None
     """
     old, keys = ([None if run is None else run.key for run in runs] for runs in (before, now))
-    if keys == old:
-        return False
-    kept = old[box.currentIndex()] if 0 <= box.currentIndex() < len(old) else None
-    again = keys.index(kept) if kept in keys else len(keys) - 1
-    new = [n for n, run in enumerate(now) if keys[n] not in old and wanted(run)]
+    key = None if chosen is None else chosen.key
     box.blockSignals(True)
-    box.clear()
-    box.addItems([_MEASURED if run is None else f"{run.result.name} · {run.name}" for run in now])
-    box.setCurrentIndex(new[-1] if new else again)
+    if keys != old:
+        box.clear()
+        box.addItems([_MEASURED if run is None else _named(run) for run in now])
+    box.setCurrentIndex(keys.index(key) if key in keys else -1)
     box.blockSignals(False)
-    return True
+
+
+def _named(run: Run) -> str:
+    return f"{run_title(run)} · {run.result.name}"

@@ -26,11 +26,11 @@ from napari_stenhance.plugin.domains import (
     show_edit,
 )
 from napari_stenhance.plugin.layer_info import layers_of, open_runs, open_sections
-from napari_stenhance.plugin.scene import add_layers, show_instead
+from napari_stenhance.plugin.scene import add_layers
 from napari_stenhance.plugin.widgets.chart import CriterionChart
 from napari_stenhance.plugin.widgets.choices import named, relist
 from napari_stenhance.plugin.widgets.domain_table import DomainTable
-from napari_stenhance.plugin.widgets.follow import follow_layers
+from napari_stenhance.plugin.widgets.follow import follow_layers, follow_session
 from napari_stenhance.plugin.widgets.outputs import suggest_out
 from napari_stenhance.plugin.widgets.run_dock import RunDock
 from napari_stenhance.plugin.worker import notify_error
@@ -56,6 +56,7 @@ class DomainsWidget(RunDock):
     """Finds the domains of open sections or fields, and edits those that are open."""
 
     _runs: Sequence[Run] = ()
+    _listed: Run | None = None
 
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__(
@@ -69,7 +70,7 @@ class DomainsWidget(RunDock):
         self.form.fields["sections"].native.setMaximumHeight(_LIST_HEIGHT)
         self.source = QComboBox(self)
         self.source.setToolTip("Which domains are listed below")
-        self.source.currentIndexChanged.connect(self._show_run)
+        self.source.currentIndexChanged.connect(self._choose)
         self.chart = CriterionChart(self)
         self.table = DomainTable(self)
         self.table.edited.connect(lambda *values: self._edit(_renamed_or_hidden, *values))
@@ -98,6 +99,7 @@ class DomainsWidget(RunDock):
         QVBoxLayout(self).addWidget(split)
         self.form.fields["sections"].changed.connect(self._suggest)
         follow_layers(self, napari_viewer, self._refresh)
+        follow_session(self, napari_viewer, self._list_runs)
 
     # What can be chosen
 
@@ -116,7 +118,6 @@ class DomainsWidget(RunDock):
         if not had and sections.choices:
             sections.value = [sections.choices[0]]
         self._suggest()
-        self._list_runs()
 
     def _suggest(self, _value: Any = None) -> None:
         """Suggest where the result goes."""
@@ -127,9 +128,20 @@ class DomainsWidget(RunDock):
             self._suggest_out(suggest_out(sections) if sections else chosen[0])
 
     def _list_runs(self) -> None:
-        before, self._runs = self._runs, open_runs(self._viewer, "domains")
-        if relist(self.source, before, self._runs):
-            self._show_run()
+        """List the domains of the section that is looked at, and show those of its run."""
+        before = self._runs
+        self._runs = [run for run in self._session.runs() if run.kind == "labels"]
+        keys = [run.key for run in self._runs]
+        looked_at, listed = self._session.run, self._listed
+        if looked_at is not None and looked_at.key in keys:
+            self._listed = looked_at
+        elif listed is None or listed.key not in keys:
+            self._listed = self._runs[-1] if self._runs else None
+        relist(self.source, before, self._runs, self._listed)
+        self._show_run()
+
+    def _choose(self, index: int) -> None:
+        self._session.look_at(run=self._runs[index])
 
     # What is found
 
@@ -164,17 +176,16 @@ class DomainsWidget(RunDock):
     def _add(self, runs: tuple[DomainRun, ...]) -> None:
         """Show runs, instead of what lay where they are."""
         layers = [layer for run in runs for layer in domain_layers(run, visible=True)]
-        show_instead(self._viewer, layers)
+        self._session.open(layers, runs[-1])
 
     # What is changed
 
     @property
     def current(self) -> DomainEdit | None:
         """The domain run that is listed, with the changes made to it."""
-        index = self.source.currentIndex()
-        if not 0 <= index < len(self._runs):
+        if self._listed is None:
             return None
-        layers = layers_of(self._viewer, "domains", of_run=self._runs[index].key)
+        layers = layers_of(self._viewer, "domains", of_run=self._listed.key)
         return next((info.edit for _, info in layers), None)
 
     def _show_run(self, _index: int = 0) -> None:

@@ -13,7 +13,7 @@ from napari_stenhance.plugin.layer_info import layers_of, open_sections, same_sl
 from napari_stenhance.plugin.regions import polygons_um, region_layer
 from napari_stenhance.plugin.scene import add_layers
 from napari_stenhance.plugin.widgets.choices import named
-from napari_stenhance.plugin.widgets.follow import follow_layers
+from napari_stenhance.plugin.widgets.follow import follow_layers, follow_session
 from napari_stenhance.plugin.widgets.gene_box import GeneBox
 from napari_stenhance.plugin.widgets.outputs import suggest_out
 from napari_stenhance.plugin.widgets.run_dock import RunDock
@@ -49,6 +49,8 @@ _MORE = (
 class EnhanceWidget(RunDock):
     """Learns from open sections and predicts genes; layers fill in while it works."""
 
+    _section: Section | None = None
+
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__(
             napari_viewer,
@@ -83,6 +85,7 @@ class EnhanceWidget(RunDock):
         self.form.fields["method"].changed.connect(self._show_own)
         self._show_own(self.form.chosen("method"))
         follow_layers(self, napari_viewer, self._refresh, self._regions_changed)
+        follow_session(self, napari_viewer, self._follow)
 
     # What can be chosen
 
@@ -103,12 +106,16 @@ class EnhanceWidget(RunDock):
         return [(_WHOLE, None), *drawn]
 
     def _refresh(self) -> None:
-        had = bool(self.form.chosen("sections"))
         self.form.refresh()
-        sections = self.form.fields["sections"]
-        if not had and sections.choices:
-            sections.value = [sections.choices[-1]]
         self._suggest()
+
+    def _follow(self) -> None:
+        """Offer to learn from the section that is looked at, once it is another."""
+        section = self._session.section
+        if section is not self._section:
+            self._section = section
+            self.form.refresh()
+            self.form.choose("sections", section)
 
     def _regions_changed(self) -> None:
         """List the regions again; one that has just been begun is what the user wants."""
@@ -148,11 +155,10 @@ class EnhanceWidget(RunDock):
 
     def _draw(self) -> None:
         """Hand the region layer of the section in question to the user."""
-        sections = self.form.chosen("predict") or self.form.chosen("sections")
-        if not sections:
-            notify_error(InputError("Choose the section to draw on under Sections."))
+        section = self._session.section
+        if section is None or section.slide is None:
+            notify_error(InputError("Open the section to draw on: no slide is looked at."))
             return
-        section = sections[0]
         # If the layer was deleted, there is a new one.
         add_layers(self._viewer, [region_layer(section.name, section.mpp, section=section)])
         layer = next(
@@ -195,6 +201,10 @@ class EnhanceWidget(RunDock):
 
     def _goes_to(self, options: EnhanceOptions) -> Any:
         return options.predict or options.sections
+
+    def _first_gene(self) -> str:
+        """Return the gene that was typed first."""
+        return next(iter(split_genes(self.form.fields["write"].value, self.gene_box.genes)), "")
 
     def _work(self, options: EnhanceOptions, job: Job) -> Any:
         return enhance(options, job)

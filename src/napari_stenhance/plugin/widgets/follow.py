@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from napari_stenhance.plugin.layer_info import layers_of
+from napari_stenhance.plugin.session import session_of
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -56,3 +57,15 @@ def follow_layers(
 
     widget.destroyed.connect(leave)
     changed()
+
+
+def follow_session(widget: QWidget, viewer: ViewerModel, update: Callable[[], None]) -> None:
+    """Call `update` now, and whenever something else is looked at, until the widget is gone."""
+    changed = session_of(viewer).changed
+
+    def looked() -> None:
+        update()
+
+    changed.connect(looked)
+    widget.destroyed.connect(lambda: changed.disconnect(looked))
+    looked()

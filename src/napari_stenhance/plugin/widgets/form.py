@@ -112,6 +112,13 @@ class OptionsForm:
         msg = f"{option.name}: there is no widget for {option.kind}"
         raise TypeError(msg)
 
+    def choose(self, name: str, value: Any) -> None:
+        """Choose one of what a field lists, if it lists it."""
+        field = self.fields[name]
+        label = next((key for key, one in self._listed[name].items() if one is value), None)
+        if label is not None:
+            field.value = [label] if isinstance(field, Select) else label
+
     def refresh(self) -> None:
         """List again what can be chosen; what was chosen stays so while it is there."""
         for name, choices in self._choices.items():

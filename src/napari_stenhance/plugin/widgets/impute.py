@@ -10,9 +10,8 @@ from qtpy.QtWidgets import QVBoxLayout
 from napari_stenhance.errors import InputError
 from napari_stenhance.plugin.genes import gene_layers
 from napari_stenhance.plugin.layer_info import open_sections
-from napari_stenhance.plugin.scene import show_instead
 from napari_stenhance.plugin.widgets.choices import named
-from napari_stenhance.plugin.widgets.follow import follow_layers
+from napari_stenhance.plugin.widgets.follow import follow_layers, follow_session
 from napari_stenhance.plugin.widgets.outputs import suggest_out
 from napari_stenhance.plugin.widgets.run_dock import RunDock
 from napari_stenhance.plugin.worker import Outcome, Running
@@ -34,6 +33,7 @@ class ImputeWidget(RunDock):
 
     _reference = Path()
     _clusters: tuple[str, ...] = ()
+    _section: Section | None = None
 
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__(
@@ -52,6 +52,7 @@ class ImputeWidget(RunDock):
         self.form.fields["spots"].changed.connect(self._suggest)
         self.form.fields["reference"].changed.connect(self._look_at_reference)
         follow_layers(self, napari_viewer, self._refresh)
+        follow_session(self, napari_viewer, self._follow)
 
     # What can be chosen
 
@@ -85,6 +86,14 @@ class ImputeWidget(RunDock):
     def _refresh(self) -> None:
         self.form.refresh()
         self._suggest()
+
+    def _follow(self) -> None:
+        """Offer the section that is looked at, once it is another."""
+        section = self._session.section
+        if section is not self._section:
+            self._section = section
+            self.form.refresh()
+            self.form.choose("spots", section)
 
     def _suggest(self, _value: Any = None) -> None:
         section = self.form.chosen("spots")
@@ -120,4 +129,8 @@ class ImputeWidget(RunDock):
     def _done(self, run: ImputedRun, options: ImputeOptions) -> None:
         """Show a run, instead of what lay where it is; unless its genes were enhanced."""
         alone = options.then is None
-        show_instead(self._viewer, gene_layers(run, visible=alone), None if alone else "fields")
+        layers = gene_layers(run, visible=alone)
+        if alone:
+            self._session.open(layers, run)
+        else:
+            self._session.add(layers)

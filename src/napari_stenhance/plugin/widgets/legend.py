@@ -1,40 +1,55 @@
-"""A colour bar for spots, which napari cannot give to colours that are set one by one."""
+"""The colour bar of what is looked at, with a title: napari has none for points, and no titles."""
 
 from __future__ import annotations
 
-import numpy as np
-from qtpy.QtGui import QImage, QPixmap
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QWidget
+from typing import TYPE_CHECKING
 
-from napari_stenhance.plugin.colours import lookup_table
+import numpy as np
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QImage, QPixmap
+from qtpy.QtWidgets import QGridLayout, QLabel, QWidget
+
+from napari_stenhance.plugin.colours import DEPTH, EXPRESSION, TOTAL, UNCERTAINTY, lookup_table
+
+if TYPE_CHECKING:
+    from napari_stenhance.plugin.session import Session
 
 _HEIGHT = 12
 
 
-class SpotLegend(QWidget):
-    """The colours of spots, between the values that the darkest and the brightest stand for."""
+class GeneLegend(QWidget):
+    """The colours between the values that the first and the last of them stand for."""
 
-    def __init__(self, parent: QWidget, what: str) -> None:
+    def __init__(self, parent: QWidget) -> None:
         super().__init__(parent)
-        self._what = what
-        self.low, self.high = QLabel(self), QLabel(self)
-        colours = (lookup_table()[:, :3] * 255).astype(np.uint8)
-        bar = np.ascontiguousarray(np.broadcast_to(colours, (_HEIGHT, *colours.shape)))
-        image = QImage(bar.tobytes(), 256, _HEIGHT, 3 * 256, QImage.Format.Format_RGB888)
-        gradient = QLabel(self)
-        gradient.setPixmap(QPixmap.fromImage(image.copy()))
-        gradient.setScaledContents(True)
-        gradient.setFixedHeight(_HEIGHT)
-        gradient.setMinimumWidth(_HEIGHT)
-        layout = QHBoxLayout(self)
+        self.title, self.low, self.high = QLabel(self), QLabel(self), QLabel(self)
+        self.title.setWordWrap(True)
+        self._gradient = QLabel(self)
+        self._gradient.setScaledContents(True)
+        self._gradient.setFixedHeight(_HEIGHT)
+        self._gradient.setMinimumWidth(_HEIGHT)
+        layout = QGridLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self.low)
-        layout.addWidget(gradient, 1)
-        layout.addWidget(self.high)
+        layout.addWidget(self.title, 0, 0, 1, 3)
+        layout.addWidget(self.low, 1, 0)
+        layout.addWidget(self._gradient, 1, 1)
+        layout.addWidget(self.high, 1, 2, Qt.AlignmentFlag.AlignRight)
+        layout.setColumnStretch(1, 1)
         self.hide()
 
-    def show_range(self, low: float, high: float) -> None:
-        """Show the values of the first and the last colour."""
-        self.low.setText(f"{self._what} {low:.2f}")
-        self.high.setText(f"{high:.2f} log1p CP10k")
-        self.show()
+    def show_session(self, session: Session) -> None:
+        """Show what the colours of a session stand for; nothing if it shows none."""
+        said, limits = session.title, session.limits
+        self.setVisible(bool(said))
+        if not said or limits is None:
+            return
+        self.title.setText(said)
+        self.low.setText(f"{limits[0]:.2f}")
+        self.high.setText(f"{limits[1]:.2f}")
+        colormap = UNCERTAINTY if session.what == "spread" else EXPRESSION
+        if session.gene == TOTAL:
+            colormap = DEPTH
+        colours = (lookup_table(colormap)[:, :3] * 255).astype(np.uint8)
+        bar = np.ascontiguousarray(np.broadcast_to(colours, (_HEIGHT, *colours.shape)))
+        image = QImage(bar.tobytes(), 256, _HEIGHT, 3 * 256, QImage.Format.Format_RGB888)
+        self._gradient.setPixmap(QPixmap.fromImage(image.copy()))

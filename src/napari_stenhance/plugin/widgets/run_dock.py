@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QPushButton, QScrollArea, QVBoxLayout, QWidget
 
 from napari_stenhance.errors import StenhanceError
 from napari_stenhance.plugin.live import LiveLayers
+from napari_stenhance.plugin.session import session_of
 from napari_stenhance.plugin.widgets.form import OptionsForm
 from napari_stenhance.plugin.widgets.outputs import suggest_out
 from napari_stenhance.plugin.widgets.run_bar import RunBar
@@ -59,6 +60,7 @@ class RunDock(QWidget):
         self.run.setToolTip(tip)
         self.run.clicked.connect(self._run)
         self.run_bar = RunBar(self, self.form.labels)
+        self._session = session_of(viewer)
         self._live = LiveLayers(viewer, self)
 
     def _scrolled(self, *between: QWidget) -> QScrollArea:
@@ -105,6 +107,10 @@ class RunDock(QWidget):
         """
         raise NotImplementedError
 
+    def _first_gene(self) -> str:
+        """Return the gene to look at first; empty for that which the run itself shows first."""
+        return ""
+
     def _work(self, options: Any, job: Job) -> Any:
         raise NotImplementedError
 
@@ -119,6 +125,7 @@ class RunDock(QWidget):
             return
         self.run.setEnabled(False)
         is_ours = str(self.form.fields["out"].value) == self._suggested
+        self._live.gene = self._first_gene()
         self.run_bar.start(
             self._title,
             lambda job: self._work(self._settle(options, job) if is_ours else options, job),

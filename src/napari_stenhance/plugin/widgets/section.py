@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,14 +32,16 @@ from napari_stenhance.plugin.layer_info import (
     layers_of,
     open_sections,
     our_layers,
-    same_slide,
     viewer_tiles,
 )
 from napari_stenhance.plugin.layers import open_layers
-from napari_stenhance.plugin.quality import quality_layer, quality_legend, remove_quality
+from napari_stenhance.plugin.places import hash_slides, open_places
+from napari_stenhance.plugin.quality import quality_layer, quality_legend_of, remove_quality
 from napari_stenhance.plugin.scene import add_layers
-from napari_stenhance.plugin.widgets.follow import follow_layers
+from napari_stenhance.plugin.session import session_of
+from napari_stenhance.plugin.widgets.follow import follow_session
 from napari_stenhance.plugin.widgets.run_bar import RunBar
+from napari_stenhance.plugin.writer import write_layers
 from napari_stenhance.section.formats.format import section_formats
 from napari_stenhance.section.images.opening import image_suffixes
 from napari_stenhance.section.section import Section
@@ -52,11 +55,16 @@ if TYPE_CHECKING:
     from qtpy.QtGui import QDragEnterEvent, QDropEvent
 
     from napari_stenhance.features.quality import Quality
+    from napari_stenhance.plugin.layer_info import Opened, Place
     from napari_stenhance.results.result import ResultFolder
+    from napari_stenhance.running.job import Job
     from napari_stenhance.section.slide import Slide
+    from napari_stenhance.storage.tile_cache import TileCache
 
 
 _SLIDE = "the slide"
+_NO_QUESTION = QFileDialog.Option.DontConfirmOverwrite
+"""Nothing is ever overwritten: the writer says so."""
 
 
 class _DropArea(QLabel):
@@ -91,10 +99,10 @@ class SectionWidget(QWidget):
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__()
         self._viewer = napari_viewer
-        self._path: Path | None = None
-        self._image: Path | None = None
+        self._session = session_of(napari_viewer)
+        self._section: Section | None = None
+        self._words: dict[Place | None, str] = {}
         self._mpp = 0.0
-        self._opened: Section | None = None
         self._waiting: list[tuple[Path, SlideOptions, Path | None]] = []
         self.drop = _DropArea(self)
         self.drop.dropped.connect(self.open)
@@ -137,18 +145,18 @@ class SectionWidget(QWidget):
         self.icc.setChecked(True)
         self.again = QPushButton("Set", self)
         self.again.setToolTip(
-            "Open the section that was opened last again, with this slide, at this scale, and with "
+            "Open the section that is looked at again, with this slide, at this scale, and with "
             "these colours"
         )
         self.again.setEnabled(False)
         self.again.clicked.connect(self._open_again)
         self.shown = QComboBox(self)
-        self.shown.setToolTip("Which section is visible; the others are hidden, not closed.")
-        self.shown.activated.connect(self._show_only)
+        self.shown.setToolTip("Which section is looked at; the others lie beside it.")
+        self.shown.activated.connect(self._look_at)
         self.check = QPushButton("Check quality", self)
         self.check.setToolTip(
-            "Look for pen marks, blur, folds and air bubbles on the visible section's slide, and "
-            "show them as a layer; reads the whole slide, once."
+            "Look for pen marks, blur, folds and air bubbles on this section's slide, and show "
+            "them as a layer; reads the whole slide, once."
         )
         self.check.clicked.connect(self._check_quality)
         self.legend = QLabel(self)
@@ -162,11 +170,18 @@ class SectionWidget(QWidget):
         self.run_bar = RunBar(
             self, {"mpp": "Scale", "image": "Image", "series": "In its file", "icc": "Colours"}
         )
+        self.save = QPushButton("Save layers …", self)
+        self.save.setToolTip(
+            "Save all layers, to open them again as they are: links to slides, spots and results, "
+            "and copies of what no file holds."
+        )
+        self.save.clicked.connect(self._browse_save)
         buttons, slide, series, scale, visible = (QHBoxLayout() for _ in range(5))
         series.addWidget(self.series, 1)
         series.addWidget(self.look)
         buttons.addWidget(self.browse_folder)
         buttons.addWidget(self.browse_file)
+        buttons.addWidget(self.save)
         slide.addWidget(self.image, 1)
         slide.addWidget(self.browse_image)
         scale.addWidget(self.mpp, 1)
@@ -178,7 +193,7 @@ class SectionWidget(QWidget):
         form.addRow("In its file", series)
         form.addRow("Colours", self.icc)
         form.addRow("Scale", scale)
-        form.addRow("Visible", visible)
+        form.addRow("Section", visible)
         layout = QVBoxLayout(self)
         layout.addWidget(self.drop)
         layout.addLayout(buttons)
@@ -186,7 +201,7 @@ class SectionWidget(QWidget):
         layout.addWidget(self.legend)
         layout.addWidget(self.words, 1)
         layout.addWidget(self.run_bar)
-        follow_layers(self, napari_viewer, self._list_sections)
+        follow_session(self, napari_viewer, self._follow)
 
     def open(
         self, path: Path, options: SlideOptions | None = None, image: Path | None = None
@@ -216,14 +231,15 @@ class SectionWidget(QWidget):
 
     def _open_again(self) -> None:
         """Open the section that was opened last once more, with what was set."""
-        if self._path is not None and self._opened is not None and not self.run_bar.busy:
+        opened = self._opened()
+        if opened is not None and self._section is not None and not self.run_bar.busy:
             options = SlideOptions(
                 mpp=self.mpp.value() or None,
                 series=self.series.currentData(),
                 icc=self.icc.isChecked(),
             )
-            image = self._named_image() or self._image
-            self._start(self._path, options, image, replaced=self._opened)
+            image = self._named_image() or opened.image
+            self._start(opened.path, options, image, replaced=self._section)
 
     def _named_image(self) -> Path | None:
         named = self.image.text().strip()
@@ -232,11 +248,12 @@ class SectionWidget(QWidget):
     def _start(
         self, path: Path, options: SlideOptions, image: Path | None, replaced: Section | None
     ) -> None:
-        tiles = viewer_tiles(self._viewer)
+        tiles, sections = viewer_tiles(self._viewer), open_sections(self._viewer)
+        said = [place.said for place in open_places(self._viewer)]
         self.run_bar.start(
             f"Opening {path.name}",
-            lambda job: open_layers(path, options, job, image, tiles),
-            on_done=lambda opened: self._show(*opened, (path, options, image), replaced),
+            lambda job: _open(path, options, job, image, tiles, sections, said),
+            on_done=lambda opened: self._show(*opened, replaced),
             on_end=self._open_next,
         )
 
@@ -248,27 +265,55 @@ class SectionWidget(QWidget):
         self,
         layers: list[LayerData],
         what: Section | ResultFolder | None,
-        said: tuple[str, ...],
-        how: tuple[Path, SlideOptions, Path | None],
+        lacks: tuple[str, ...],
         old: Section | None,
     ) -> None:
         drawn = self._remove(old) if old is not None else []
-        self._path, options, self._image = how
-        self._opened = what if isinstance(what, Section) else None
         # Slide and scale that were set are for one section: the next may have others.
-        self._show_scale(None if self._opened is None else options.mpp)
         self.image.clear()
-        self.again.setEnabled(self._opened is not None)
-        self._list_series(None if self._opened is None else self._opened.slide)
-        self.words.setPlainText("\n".join([*_describe(what, layers), *said]))
-        for layer in add_layers(self._viewer, layers):
+        added = self._session.open(layers)
+        for layer in added:
             info = layer_info(layer)
-            if info is not None:
-                self.shown.setCurrentText(info.name)
-                if drawn and info.role.name == "region":
-                    layer.add([data for data, _ in drawn], shape_type=[kind for _, kind in drawn])
-        if what is not None:
-            self._show_only()
+            if drawn and info is not None and info.role.name == "region":
+                layer.add([data for data, _ in drawn], shape_type=[kind for _, kind in drawn])
+        place, said = self._session.place, "\n".join([*_describe(what, layers), *lacks])
+        if isinstance(what, Section) or self._section is None:
+            self._words[place] = said
+        else:
+            self._words[place] = "\n".join([*describe_section(self._section), "", said])
+        self._follow()
+
+    def _follow(self) -> None:
+        """Describe the section that is looked at, and offer what can be done with it."""
+        place, section = self._session.place, self._session.section
+        self.shown.clear()
+        places = open_places(self._viewer)
+        self.shown.addItems([one.name for one in places])
+        self.shown.setCurrentIndex(places.index(place) if place in places else -1)
+        # Saved layers, of no section, are described while there is any layer.
+        stays = {*places, *([None] if len(self._viewer.layers) else [])}
+        self._words = {one: said for one, said in self._words.items() if one in stays}
+        if place is not None and place not in self._words and section is not None:
+            self._words[place] = "\n".join(describe_section(section))
+        self.words.setPlainText(self._words.get(place, ""))
+        self.check.setEnabled(section is not None and section.slide is not None)
+        self.legend.setText(quality_legend_of(self._viewer, place))
+        self.legend.setVisible(bool(self.legend.text()))
+        if section is self._section:
+            return
+        self._section = section
+        opened = self._opened()
+        self._show_scale(None if opened is None else opened.options.mpp)
+        self._list_series(None if section is None else section.slide)
+        self.again.setEnabled(opened is not None)
+
+    def _opened(self) -> Opened | None:
+        """Return how the section was opened that is looked at."""
+        layers = layers_of(self._viewer, "slide", "spots")
+        return next((i.opened for _, i in layers if i.section is self._section), None)
+
+    def _look_at(self, index: int) -> None:
+        self._session.look_at(open_places(self._viewer)[index])
 
     def _show_scale(self, mpp: float | None) -> None:
         """Show the scale that was given for what is open, so that *Set* keeps it."""
@@ -277,21 +322,13 @@ class SectionWidget(QWidget):
 
     def _scale_of_chosen(self) -> None:
         """Offer the scale that was given for the slide to no other image than that slide."""
-        slide = self._opened and self._opened.slide
+        slide = self._section and self._section.slide
         if slide is None:
             return
         other = self.series.currentData() != slide.series or self._named_image() is not None
         before, after = (self._mpp, 0.0) if other else (0.0, self._mpp)
         if self.mpp.value() == before:
             self.mpp.setValue(after)
-
-    def _forget(self) -> None:
-        """Describe nothing: the section that was opened last was closed."""
-        self._opened = self._path = self._image = None
-        self._show_scale(None)
-        self._list_series(None)
-        self.again.setEnabled(False)
-        self.words.clear()
 
     def _list_series(self, slide: Slide | None) -> None:
         """Offer what the file of a slide holds."""
@@ -308,12 +345,12 @@ class SectionWidget(QWidget):
         self.series.setCurrentIndex(len(chosen))
 
     def _may_look(self) -> None:
-        name, slide = self.series.currentData(), self._opened and self._opened.slide
+        name, slide = self.series.currentData(), self._section and self._section.slide
         self.look.setEnabled(name is not None and slide is not None and name != slide.series)
 
     def _look_beside(self) -> None:
         """Show an image of the slide's file beside it, and all of both."""
-        section, name = self._opened, self.series.currentData()
+        section, name = self._section, self.series.currentData()
         if section is None or name is None or self.run_bar.busy:
             return
         shown = shown_beside(self._viewer, section)
@@ -344,7 +381,7 @@ class SectionWidget(QWidget):
 
     def _check_quality(self) -> None:
         """Find the faults of the visible section's slide, and show them."""
-        section = self._visible_slide()
+        section = self._section
         if section is None or section.slide is None or self.run_bar.busy:
             return
         slide = section.slide
@@ -358,18 +395,9 @@ class SectionWidget(QWidget):
     def _show_quality(self, section: Section, quality: Quality) -> None:
         remove_quality(self._viewer, section)
         add_layers(self._viewer, [quality_layer(section, quality)])
-        self.legend.setText(f"{section.name}: {quality_legend(quality)}")
-        self.legend.show()
-        self.words.setPlainText("\n".join(describe_section(section, quality)))
-
-    def _visible_slide(self) -> Section | None:
-        """Return the section that is visible, if it has a slide among the layers."""
-        name = self.shown.currentText()
-        of_name = (i.section for _, i in layers_of(self._viewer, "slide") if i.name == name)
-        found = next((section for section in of_name if section is not None), None)
-        # Of two that share a slide, that which also has spots.
-        opened = open_sections(self._viewer)
-        return next((one for one in opened if same_slide(one, found)), found)
+        if self._session.place is not None and section is self._section:
+            self._words[self._session.place] = "\n".join(describe_section(section, quality))
+        self._follow()
 
     def _browse_folder(self) -> None:
         path = QFileDialog.getExistingDirectory(self, "Open a section or a result")
@@ -383,6 +411,25 @@ class SectionWidget(QWidget):
         if path:
             self.open(Path(path))
 
+    def _browse_save(self) -> None:
+        path, _ = QFileDialog.getSaveFileName(
+            self, "Save all layers", "", "Layers (*.zarr)", options=_NO_QUESTION
+        )
+        if path:
+            self.save_layers(Path(path))
+
+    def save_layers(self, path: Path) -> None:
+        """Save all layers in a thread, with progress; as *File → Save All Layers* does at once."""
+        if self.run_bar.busy:
+            return
+        path = path if path.suffix == ".zarr" else path.with_name(f"{path.name}.zarr")
+        layers = [layer.as_layer_data_tuple() for layer in self._viewer.layers]
+        self.run_bar.start(
+            f"Saving {path.name}",
+            lambda job: write_layers(str(path), layers, job),
+            on_end=self._open_next,
+        )
+
     def _browse_image(self) -> None:
         path, _ = QFileDialog.getOpenFileName(
             self, "Choose the slide", "", _filter("Slides", *image_suffixes())
@@ -390,28 +437,20 @@ class SectionWidget(QWidget):
         if path:
             self.image.setText(path)
 
-    def _list_sections(self) -> None:
-        layers = list(our_layers(self._viewer))
-        names = dict.fromkeys(info.name for _, info in layers if info.role.name != "region")
-        before = self.shown.currentText()
-        self.shown.clear()
-        self.shown.addItems(list(names))
-        if before in names:
-            self.shown.setCurrentText(before)
-        self.check.setEnabled(any(info.role.name == "slide" for _, info in layers))
-        if not any(info.role.name == "quality" for _, info in layers):
-            self.legend.hide()
-        opened = self._opened
-        if opened is not None and not any(
-            info.section is opened or same_slide(info.section, opened) for _, info in layers
-        ):
-            self._forget()
 
-    def _show_only(self) -> None:
-        """Hide the slides, spots and regions of all sections but one."""
-        name = self.shown.currentText()
-        for layer, info in our_layers(self._viewer):
-            layer.visible = info.name == name and (info.run is None or layer.visible)
+def _open(
+    path: Path,
+    options: SlideOptions,
+    job: Job,
+    image: Path | None,
+    tiles: TileCache,
+    sections: list[Section],
+    said: list[Mapping[str, Any]],
+) -> tuple[list[LayerData], Section | ResultFolder | None, tuple[str, ...]]:
+    """Open what lies at a path, and find out with which that is open it shares a slide."""
+    layers, opened, lacks = open_layers(path, options, job, image, tiles)
+    hash_slides(opened, sections, said, job)
+    return layers, opened, lacks
 
 
 def _filter(name: str, *suffixes: str) -> str:

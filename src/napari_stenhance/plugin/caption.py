@@ -1,0 +1,24 @@
+"""The caption on the canvas, above the colour bar: what its colours, or those of spots, mean."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+
+_NAME = "stenhance_caption"
+
+
+def show_caption(viewer: ViewerModel, text: str) -> None:
+    """Write what the colours stand for; empty takes it away."""
+    from napari.components._viewer_constants import CanvasPosition
+    from napari.components.overlays import TextOverlay
+
+    canvas = viewer.canvas
+    if _NAME not in canvas.overlays:
+        position = CanvasPosition.TOP_RIGHT
+        canvas.overlays[_NAME] = TextOverlay(position=position, font_size=10, order=0)
+        canvas.overlay_tiling.top_right = "vertical"
+    canvas.overlays[_NAME].text = text
+    canvas.overlays[_NAME].visible = bool(text)

@@ -1,0 +1,431 @@
+"""What is looked at in a viewer: one section, one run and one gene, for all docks and layers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary, ref
+
+import numpy as np
+from psygnal import Signal
+
+from napari_stenhance.plugin.caption import show_caption
+from napari_stenhance.plugin.colours import TOTAL
+from napari_stenhance.plugin.genes import browse, browse_layer, gene_limits, set_contrast
+from napari_stenhance.plugin.layer_info import (
+    LayerData,
+    LayerInfo,
+    Place,
+    info_of,
+    layer_info,
+    layers_of,
+    our_layers,
+)
+from napari_stenhance.plugin.places import box_of, open_places, settle_layer
+from napari_stenhance.plugin.scene import add_layers
+from napari_stenhance.plugin.spots import colour_spots
+from napari_stenhance.results.gene_source import GeneSource
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Layer
+
+    from napari_stenhance.plugin.colours import Colours
+    from napari_stenhance.results.field import What
+    from napari_stenhance.results.run import Run
+    from napari_stenhance.section.section import Section
+
+_MARGIN = 0.95
+_SESSIONS: WeakKeyDictionary[ViewerModel, Session] = WeakKeyDictionary()
+"""Of each viewer, for napari has no place where plugins could keep it."""
+
+
+def session_of(viewer: ViewerModel) -> Session:
+    """Return the session of a viewer: one for all docks."""
+    viewer = getattr(viewer, "__wrapped__", viewer)
+    session = _SESSIONS.get(viewer)
+    if session is None:
+        session = _SESSIONS[viewer] = Session(viewer)
+    return session
+
+
+class Session:
+    """What is looked at: docks observe it, and layers follow it.
+
+    Attributes
+    ----------
+    changed : Signal
+        Emitted when anything below has changed, and layers show it.
+    place : Place or None
+        The current section.
+    run : Run or None
+        The current run, of that section; None while only what was measured is looked at.
+    gene : str
+        The current gene; empty while spots show their total counts.
+    what : {"expression", "spread"}
+        What of it is shown.
+    with_spots : bool
+        Whether spots are shown over the image of a run.
+    limits : tuple of float, or None
+        What the first and the last colour stand for, in all that shows the gene.
+    """
+
+    changed = Signal()
+
+    def __init__(self, viewer: ViewerModel) -> None:
+        self._viewer = ref(viewer)
+        self.place: Place | None = None
+        self.run: Run | None = None
+        self.gene, self.with_spots = TOTAL, True
+        self.what: What = "expression"
+        self.limits: tuple[float, float] | None = None
+        self._busy = self._limits_chosen = False
+        viewer.layers.events.inserted.connect(self._inserted)
+        viewer.layers.events.removed.connect(self._removed)
+
+    @property
+    def viewer(self) -> ViewerModel:
+        """The viewer."""
+        viewer = self._viewer()
+        assert viewer is not None
+        return viewer
+
+    @property
+    def section(self) -> Section | None:
+        """The current section, with its spots if they are open; None if only a result is."""
+        found = [
+            info.section
+            for _, info in layers_of(self.viewer, "slide", "spots")
+            if info.place is self.place and info.section is not None
+        ]
+        return next((s for s in found if s.spots is not None), found[0] if found else None)
+
+    @property
+    def genes(self) -> GeneSource | None:
+        """The current run, if it has genes."""
+        return self.run if isinstance(self.run, GeneSource) else None
+
+    @property
+    def measured(self) -> Colours | None:
+        """What the spots of the current section measured; None if they are not open."""
+        layers = layers_of(self.viewer, "spots")
+        return next((info.colours for _, info in layers if info.place is self.place), None)
+
+    @property
+    def title(self) -> str:
+        """What the colours stand for; empty where they stand for no gene, and no counts."""
+        run, gene = self.genes, self.gene
+        if self.limits is None or (self.run is not None and run is None):
+            return ""
+        if run is None:
+            return f"{gene} measured, log1p CP10k" if gene else "total counts measured, log1p"
+        if self.what == "spread":
+            return f"uncertainty of {gene} {run.origin(gene)}, {run.unit}"
+        spots = layers_of(self.viewer, "spots")
+        over = any(layer.visible and info.place is self.place for layer, info in spots)
+        over = over and run.origin(gene) != "measured"
+        return f"{gene} {run.origin(gene)}{' (spots: measured)' if over else ''}, {run.unit}"
+
+    def _caption(self) -> str:
+        """Return the title; where napari draws no bar, as for spots, with its ends."""
+        if self.title and self.limits is not None and self.run is None:
+            return f"{self.title}: {self.limits[0]:.2f} – {self.limits[1]:.2f}"
+        return self.title
+
+    # Opening, and looking
+
+    def open(self, layers: Sequence[LayerData], run: Run | None = None) -> list[Layer]:
+        """Add layers, and look at what they are of.
+
+        Parameters
+        ----------
+        layers : sequence of tuple
+        run : Run, optional
+            What of them to look at; by default the last run that is meant to be seen.
+
+        Returns
+        -------
+        list of Layer
+            Those that were added.
+        """
+        seen = [i.run for d in layers if d[1].get("visible", True) and (i := info_of(d))]
+        added = self.add(layers)
+        run = run or next((one for one in reversed(seen) if one is not None), None)
+        places = [info.place for info in map(layer_info, added) if info is not None]
+        self.look_at(places[-1] if places else None, run=run)
+        return added
+
+    def add(self, layers: Sequence[LayerData]) -> list[Layer]:
+        """Add layers of runs that are not there yet, and all others; look at nothing else."""
+        keys = {info.key for _, info in our_layers(self.viewer) if info.run is not None}
+        new = [d for d in layers if (i := info_of(d)) is None or i.run is None or i.key not in keys]
+        with self._quiet():
+            return add_layers(self.viewer, new)
+
+    def look_at(
+        self,
+        place: Place | None = None,
+        *,
+        run: Run | None = None,
+        gene: str | None = None,
+        what: What | None = None,
+    ) -> None:
+        """Look at a section, at a run, or at a gene: what is not said stays, where it can.
+
+        Parameters
+        ----------
+        place : Place, optional
+            A section, with the run of it that is seen or came last.
+        run : Run, optional
+        gene : str, optional
+        what : {"expression", "spread"}, optional
+        """
+        before = self.place
+        if run is not None:
+            place, self.run = self._place_of(run), run
+        elif place is not None and place is not before:
+            self.run = self._newest_run(place)
+        self.place = place or self.place
+        self.what = what or self.what
+        self.gene = self.gene if gene is None else gene
+        self._limits_chosen = False
+        self.show()
+        if self.place is not before and self.place is not None:
+            self.move_camera()
+
+    def look_at_measured(self, gene: str | None = None) -> None:
+        """Look at what was measured alone."""
+        self.run, self.what, self.with_spots = None, "expression", True
+        self.look_at(gene=gene)
+
+    def move_camera(self) -> None:
+        """Show all of the current section."""
+        if self.place is None:
+            return
+        viewer, box = self.viewer, box_of(self.viewer, self.place)
+        size = np.maximum(box[1] - box[0], 1e-9)
+        viewer.scene.camera.center = (0.0, *box.mean(axis=0))
+        viewer.scene.camera.zoom = _MARGIN * float(np.min(np.asarray(viewer.canvas.size) / size))
+
+    # What layers show
+
+    def show(self, most: int = 1024) -> None:
+        """Let every layer show what is looked at; hide what is not asked for.
+
+        Parameters
+        ----------
+        most : int
+            Of how many pixels a side the limits are taken.
+        """
+        with self._quiet():
+            self._keep_to_what_is_there()
+            self._show_genes(most)
+            for layer, info in our_layers(self.viewer):
+                if info.role.covers and not self._is_asked_for(layer, info):
+                    layer.visible = False
+            self._select()
+            show_caption(self.viewer, self._caption())
+        self.changed.emit()
+
+    def _keep_to_what_is_there(self) -> None:
+        """Look at another gene where this one is in neither the run nor the spots."""
+        if self.genes is not None:
+            if self.gene not in self.genes.genes:
+                self.gene = self._first_gene(self.genes)
+        elif self.gene not in (self.measured or ()):
+            self.gene = TOTAL
+
+    def _show_genes(self, most: int) -> None:
+        """Show the gene in the run's image, in spots and lattices, on one scale."""
+        run = self.genes
+        runs = [] if run is None else self._mosaic(run)
+        if not self._limits_chosen:
+            self.limits = gene_limits(runs[0], self.gene, self.what, most) if runs else None
+        for one in runs:
+            self._show_image(one, bar=one is runs[-1])
+        for layer, info in layers_of(self.viewer, "spots", "lattice"):
+            if info.place is self.place and self._is_asked_for(layer, info):
+                shared = runs[0].unit == info.colours.unit if runs else self._limits_chosen
+                ends = self.limits if shared else None
+                limits = colour_spots(layer, self.gene, ends)
+                layer.visible = True
+                if not runs:
+                    self.limits = limits
+
+    def _mosaic(self, run: GeneSource) -> list[GeneSource]:
+        """Return the runs whose images are seen together: under a region, that of the whole."""
+        if not run.identity.get("region"):
+            return [run]
+        whole = [
+            info.run
+            for _, info in layers_of(self.viewer, "browse")
+            if info.place is self.place
+            and isinstance(info.run, GeneSource)
+            and is_same_but_region(info.run, run)
+        ]
+        return [*whole[-1:], run]
+
+    def _show_image(self, run: GeneSource, *, bar: bool) -> None:
+        """Show the gene of a run: as it was written, or else made where it is looked at."""
+        pinned = [
+            layer
+            for layer, info in layers_of(self.viewer, "gene", of_run=run.key)
+            if info.gene == self.gene and self.what == "expression"
+        ]
+        browsed = [layer for layer, _ in layers_of(self.viewer, "browse", of_run=run.key)]
+        if not pinned and not browsed:
+            browsed = add_layers(self.viewer, [browse_layer(run, self.gene, visible=True)])
+        if pinned:
+            set_contrast(pinned[0], self.limits)
+        else:
+            info = layer_info(browsed[0])
+            if (info.gene, info.what) != (self.gene, self.what):
+                browse(browsed[0], self.gene, self.what, self.limits)
+            else:
+                set_contrast(browsed[0], self.limits)
+        for layer in (*pinned, *browsed):
+            layer.visible = layer is (pinned or browsed)[0]
+            layer.colorbar.visible = bar and layer.visible
+
+    def _is_asked_for(self, layer: Layer, info: LayerInfo) -> bool:
+        """Tell whether a layer shows what is looked at."""
+        if info.place is not self.place:
+            return False
+        name, run = info.role.name, self.genes
+        if name == "spots":
+            if run is None:
+                return self.run is None
+            measured = self.gene in info.colours and self.what == "expression"
+            return self.with_spots and measured
+        if name == "lattice":
+            mine = run is not None and info.of_run == run.key
+            return mine and self.with_spots and self.gene in info.colours
+        if name in {"gene", "browse"}:
+            shown = run is not None and info.of_run in [one.key for one in self._mosaic(run)]
+            return shown and layer.visible and (info.gene, info.what) == (self.gene, self.what)
+        if info.run is not None:
+            return layer.visible and self.run is not None and info.of_run == self.run.key
+        return layer.visible
+
+    def _select(self) -> None:
+        """Make active what is seen, unless the user works on something else that is."""
+        active = self.viewer.layers.selection.active
+        info = None if active is None else layer_info(active)
+        if active is not None and active.visible and (info is None or info.role.name == "region"):
+            return
+        seen = [
+            layer
+            for layer, info in our_layers(self.viewer)
+            if layer.visible and info.place is self.place and info.role.name != "region"
+        ]
+        images = [layer for layer in seen if layer_info(layer).role.fills]
+        self.viewer.layers.selection.active = (images or seen or [None])[-1]
+
+    # What the user does to layers
+
+    def _inserted(self, event: Any) -> None:
+        """Listen to a layer of ours."""
+        layer = event.value
+        info = layer_info(layer)
+        if info is None:
+            return
+        if info.place is None:
+            self._take_in(layer, info)
+        if not info.role.covers:
+            return
+        layer.events.visible.connect(self._seen)
+        if info.role.fills:
+            layer.events.contrast_limits.connect(self._limits_set)
+
+    def _take_in(self, layer: Layer, info: LayerInfo) -> None:
+        """Look at what napari itself has opened, through the plugin's reader."""
+        with self._quiet():
+            settle_layer(self.viewer, layer)
+        if layer.visible:
+            self.look_at(layer_info(layer).place, run=info.run)
+
+    def _seen(self, event: Any) -> None:
+        """Look at what the user made visible: nothing is seen that is not on the scale shown."""
+        layer = event.source
+        info = layer_info(layer)
+        if self._busy or info is None or not layer.visible:
+            return
+        if info.role.name in {"gene", "browse"}:
+            self.look_at(run=info.run, gene=info.gene, what=info.what)
+        elif info.role.name == "domains":
+            self.look_at(run=info.run)
+        elif info.role.name == "spots" and info.place is self.place:
+            self.with_spots = True
+            self.show()
+
+    def _limits_set(self, event: Any) -> None:
+        """Follow the user's limits in all that shows the gene."""
+        layer = event.source
+        info = layer_info(layer)
+        if self._busy or info is None or info.gene != self.gene or not layer.visible:
+            return
+        if info.role.name in {"gene", "browse"} and info.what == self.what:
+            self.limits, self._limits_chosen = tuple(layer.contrast_limits), True
+            self.show()
+
+    def _removed(self, event: Any) -> None:
+        """Look at something else where what was looked at was removed."""
+        if self._busy:
+            return
+        places = open_places(self.viewer)
+        if self.place not in places:
+            self.place, self.run = None, None
+            if places:
+                self.look_at(places[-1])
+                return
+            self.gene = TOTAL
+        elif self.run is not None and self._place_of(self.run) is None:
+            self.run = self._newest_run(self.place)
+            self.show()
+            return
+        self.changed.emit()
+
+    @contextmanager
+    def _quiet(self) -> Iterator[None]:
+        before, self._busy = self._busy, True
+        try:
+            yield
+        finally:
+            self._busy = before
+
+    # What there is
+
+    def runs(self) -> list[Run]:
+        """List the runs of the current section that are open, oldest first."""
+        found: dict[Any, Run] = {}
+        for _, info in layers_of(self.viewer, *_OF_RUNS):
+            if info.place is self.place and info.run is not None:
+                found.setdefault(info.of_run, info.run)
+        return list(found.values())
+
+    def _newest_run(self, place: Place) -> Run | None:
+        found = [
+            (layer.visible, n, info.run)
+            for n, (layer, info) in enumerate(layers_of(self.viewer, *_OF_RUNS))
+            if info.place is place and info.run is not None
+        ]
+        return max(found, key=lambda one: one[:2])[2] if found else None
+
+    def _place_of(self, run: Run) -> Place | None:
+        return next((i.place for _, i in our_layers(self.viewer) if i.of_run == run.key), None)
+
+    def _first_gene(self, run: GeneSource) -> str:
+        """Return the gene of a run that is shown at first: as its layers were made."""
+        layers = list(layers_of(self.viewer, "gene", "browse", of_run=run.key))
+        seen = [info.gene for layer, info in layers if layer.visible]
+        return next(iter([*seen, *(info.gene for _, info in layers)]), run.shown_first)
+
+
+_OF_RUNS = ("gene", "browse", "domains")
+
+
+def is_same_but_region(one: Run, other: Run) -> bool:
+    """Tell whether two runs learned and predict the same, one of them everywhere."""
+    first, second = ({k: v for k, v in r.identity.items() if k != "region"} for r in (one, other))
+    return not one.identity.get("region") and first == second

@@ -1,0 +1,184 @@
+"""One truth on screen: every dock and every layer is of one section, one run and one gene."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from napari_stenhance.plugin.layer_info import layers_of, our_layers
+from napari_stenhance.plugin.places import box_of, open_places
+from napari_stenhance.plugin.session import session_of
+from napari_stenhance.tasks.predict import PredictOptions, predict
+from person import Person, check_truth
+
+
+def _overlap(one: np.ndarray, other: np.ndarray) -> bool:
+    return bool((np.maximum(one[0], other[0]) < np.minimum(one[1], other[1])).all())
+
+
+def _seen(person: Person) -> list[str]:
+    """Return what the camera sees of each place: its name, if its middle is on the canvas."""
+    viewer = person.viewer
+    centre = np.array(viewer.scene.camera.center[-2:])
+    half = np.array(viewer.canvas.size) / viewer.scene.camera.zoom / 2
+    middles = {p.name: box_of(viewer, p).mean(axis=0) for p in open_places(viewer)}
+    return [name for name, at in middles.items() if (np.abs(at - centre) < half).all()]
+
+
+def test_two_sections_lie_side_by_side_and_docks_follow_the_one_that_is_looked_at(
+    person: Person, small_files: list[Path], tmp_path: Path
+) -> None:
+    viewer, session = person.viewer, session_of(person.viewer)
+    person.drop(small_files[0])
+    first = person.section.words.toPlainText()
+    person.drop(small_files[1])
+    one, two = open_places(viewer)
+    assert not _overlap(box_of(viewer, one), box_of(viewer, two))
+    # What was opened is looked at, and on screen.
+    assert session.place is two
+    assert _seen(person) == ["two"]
+    fields = person.enhance.form.fields
+    assert fields["sections"].value == ["two"]
+    assert Path(fields["out"].value).name == "two.stenhance.zarr"
+    assert person.impute.form.fields["spots"].value == "two"
+    assert "Section two" in person.section.words.toPlainText()
+
+    # A run on the first, though the second is looked at.
+    fields["sections"].value = ["one"]
+    out = tmp_path / "one.stenhance.zarr"
+    person.set_enhance(out, write="G20, G1")
+    person.run()
+    assert session.place is one
+    assert _seen(person) == ["one"]
+    assert person.section.words.toPlainText().startswith(first)
+    # It lies on its own tissue, and nowhere else; what was typed first is seen.
+    for layer, info in our_layers(viewer):
+        if info.run is not None:
+            assert info.place is one
+            assert not _overlap(layer.extent.world, box_of(viewer, two))
+    assert session.gene == "G20"
+    assert viewer.layers.selection.active is person.layer("gene", gene="G20")
+    check_truth(person.viewer)
+    # Spots over it: measured, of the same gene, in the same colours.
+    spots = {info.place: layer for layer, info in layers_of(viewer, "spots")}
+    assert spots[one].visible
+    assert not spots[two].visible
+    assert spots[one].name == "G20 · measured · one"
+
+    # Another section is another story.
+    person.section.shown.setCurrentIndex(1)
+    person.section.shown.activated.emit(1)
+    assert session.place is two
+    assert session.run is None
+    assert _seen(person) == ["two"]
+    assert person.genes.source.currentText() == "measured spots"
+    assert fields["sections"].value == ["two"]
+    check_truth(viewer)
+    person.section.shown.activated.emit(0)
+    assert session.run is not None
+    assert session.run.result.path == out
+    check_truth(viewer)
+
+
+def test_a_prediction_on_another_slide_lies_there(
+    person: Person, small_files: list[Path], small: Path, tmp_path: Path
+) -> None:
+    viewer, session = person.viewer, session_of(person.viewer)
+    for file in small_files:
+        person.drop(file)
+    out = tmp_path / "two.stenhance.zarr"
+    predict(PredictOptions(result=small / "one.stenhance.zarr", on=(small_files[1],), out=out))
+    person.drop(out)
+    one, two = open_places(viewer)
+    layer = person.layer("browse")
+    assert layer.metadata["stenhance"].place is two
+    grid = layer.metadata["stenhance"].run.grid
+    np.testing.assert_allclose(layer.translate, np.add(two.origin, grid.translate_um()))
+    assert not _overlap(layer.extent.world, box_of(viewer, one))
+    assert session.place is two
+    check_truth(viewer)
+    # The other has another result: each over its own.
+    person.drop(small / "one.stenhance.zarr")
+    layers = {info.place: la for la, info in layers_of(viewer, "browse")}
+    assert set(layers) == {one, two}
+    assert layers[one].visible
+    assert not layers[two].visible
+    assert session.place is one
+    check_truth(viewer)
+
+
+def test_limits_are_one_whatever_sets_them(person: Person, small: Path, tmp_path: Path) -> None:
+    viewer, session = person.viewer, session_of(person.viewer)
+    out = shutil.copytree(small / "one.stenhance.zarr", tmp_path / "one.stenhance.zarr")
+    person.drop(small / "one.h5ad")
+    person.drop(out)
+    person.type_gene("G14")
+    browse, spots = person.layer("browse"), person.layer("spots")
+    assert browse.contrast_limits == pytest.approx(session.limits)
+    before = spots.face_color.copy()
+    browse.contrast_limits = (0.5, 2.5)
+    assert session.limits == (0.5, 2.5)
+    assert not np.array_equal(spots.face_color, before)
+    check_truth(viewer)
+    assert "G14 predicted (spots: measured), log1p CP10k" in person.genes.legend.title.text()
+    assert person.genes.legend.low.text() == "0.50"
+    # Measured and predicted have one colormap; what is no expression has another.
+    person.genes.uncertainty.setChecked(True)
+    assert browse.colormap.name != "magma"
+    assert not spots.visible
+    assert "uncertainty of G14" in person.genes.legend.title.text()
+    check_truth(viewer)
+    person.genes.uncertainty.setChecked(False)
+    person.genes.spots.setChecked(False)
+    assert not spots.visible
+    # What is made visible by hand is looked at.
+    browse.visible = False
+    spots.visible = True
+    assert person.genes.spots.isChecked()
+    person.click(person.genes.pin)
+    person.wait(lambda: not person.genes.run_bar.busy)
+    pinned = person.layer("gene", gene="G14")
+    person.type_gene("G3")
+    assert not pinned.visible
+    pinned.visible = True
+    assert session.gene == "G14"
+    assert not browse.visible
+    check_truth(viewer)
+    # What is measured alone is in limits of its own.
+    person.genes.source.setCurrentIndex(person.genes.source.count() - 1)
+    assert not pinned.visible
+    assert "G14 measured" in person.genes.legend.title.text()
+    check_truth(viewer)
+
+
+def test_what_is_removed_is_no_longer_looked_at(person: Person, small: Path) -> None:
+    viewer, session = person.viewer, session_of(person.viewer)
+    person.drop(small / "one.stenhance.zarr")
+    person.drop(small / "two.h5ad")
+    person.section.shown.activated.emit(0)
+    person.viewer.layers.remove(person.layer("browse"))
+    assert session.run is None
+    check_truth(viewer)
+    for layer, info in list(our_layers(viewer)):
+        if info.name == "one":
+            viewer.layers.remove(layer)
+    assert session.place is not None
+    assert session.place.name == "two"
+    check_truth(viewer)
+    viewer.layers.clear()
+    assert (session.place, session.run, session.gene) == (None, None, "")
+    assert person.genes.gene.genes == ()
+
+
+def test_what_napari_opens_itself_is_looked_at_too(person: Person, small: Path) -> None:
+    viewer, session = person.viewer, session_of(person.viewer)
+    person.drop(small / "one.h5ad")
+    viewer.open(str(small / "two.h5ad"), plugin="napari-stenhance")
+    one, two = open_places(viewer)
+    assert not _overlap(box_of(viewer, one), box_of(viewer, two))
+    assert session.place is two
+    assert "Section two" in person.section.words.toPlainText()
+    check_truth(viewer)
