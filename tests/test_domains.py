@@ -21,6 +21,7 @@ from napari_stenhance.methods.decoder import Decoder
 from napari_stenhance.results.domain_edit import DomainEdit
 from napari_stenhance.results.domains import DomainRun, domain_run, domain_runs
 from napari_stenhance.results.edit_history import EditHistory
+from napari_stenhance.results.inputs import slide_path
 from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.running.job import Job
 from napari_stenhance.section.grid import Grid
@@ -315,7 +316,7 @@ def test_a_section_with_its_slide_lies_on_the_grid_of_genes(
     slide = open_section(small_files[0]).need_slide()
     assert result.grid == Grid.over(slide, 8.0)
     assert result.result.has_slide
-    assert result.result.slide_path() is not None
+    assert slide_path(result.result) is not None
 
 
 def _write_field(

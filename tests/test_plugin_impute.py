@@ -116,7 +116,7 @@ def test_pinned_genes_reopen_and_are_saved(person: Person, tmp_path: Path) -> No
         np.testing.assert_array_equal(np.asarray(fine), np.asarray(stored))
     assert not person.layer("browse").visible
     again = {a["metadata"]["stenhance"].role.name: (d, a) for d, a, _ in open_layers(out)[0]}
-    assert set(again) == {"browse", "gene"}
+    assert set(again) == {"spots", "browse", "gene"}
     data, attributes = again["gene"]
     assert attributes["name"] == pinned.name
     assert attributes["visible"]

@@ -78,8 +78,10 @@ class DomainsWidget(RunDock):
     def _suggest(self, _value: Any = None) -> None:
         """Suggest where the result goes."""
         chosen = self.form.chosen("sections")
+        sections = [one for one in chosen if not isinstance(one, Path)]
         if chosen:
-            self._suggest_out(_suggest_out(chosen))
+            # Domains of superpixels go into the result itself.
+            self._suggest_out(suggest_out(sections) if sections else chosen[0])
 
     # What is found
 
@@ -102,17 +104,11 @@ class DomainsWidget(RunDock):
             raise InputError(msg)
         return DomainsOptions(**values)
 
+    def _goes_to(self, options: DomainsOptions) -> Any:
+        return options.sections if options.out is not None else ()
+
     def _work(self, options: DomainsOptions, job: Job) -> tuple[DomainRun, ...]:
         return domains(options, job)
 
     def _done(self, runs: tuple[DomainRun, ...], _options: DomainsOptions) -> None:
         self.editor.show_runs(runs)
-
-
-def _suggest_out(chosen: tuple[Section | Path, ...]) -> Path:
-    """Name a result, or for several sections a folder of them."""
-    first = chosen[0]
-    if isinstance(first, Path):
-        return first
-    alone = suggest_out(first)
-    return alone if len(chosen) == 1 else alone.with_name("domains")

@@ -79,7 +79,8 @@ class EnhanceWidget(RunDock):
         layout.addWidget(self._scrolled(self.gene_box), 1)
         layout.addLayout(row)
         layout.addWidget(self.run_bar)
-        self.form.fields["sections"].changed.connect(self._suggest)
+        for name in ("sections", "predict"):
+            self.form.fields[name].changed.connect(self._suggest)
         self.form.fields["method"].changed.connect(self._show_own)
         self._show_own(self.form.chosen("method"))
         follow_layers(self, napari_viewer, self._refresh, self._regions_changed)
@@ -135,7 +136,7 @@ class EnhanceWidget(RunDock):
             # Run says so.
             shared = ()
         self.gene_box.set_genes(shared)
-        self._suggest_out(suggest_out(sections[0]))
+        self._suggest_out(suggest_out(self.form.chosen("predict") or sections))
 
     def _show_own(self, method: str) -> None:
         """Grey out what the method has no use for, and list its presets."""
@@ -196,6 +197,9 @@ class EnhanceWidget(RunDock):
             msg = f"{layer.name}: what is drawn has no area; draw a polygon around tissue."
             raise InputError(msg)
         return region
+
+    def _goes_to(self, options: EnhanceOptions) -> Any:
+        return options.predict or options.sections
 
     def _first_gene(self) -> str:
         """Return the gene that was typed first."""

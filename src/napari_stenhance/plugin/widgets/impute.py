@@ -107,7 +107,7 @@ class ImputeWidget(RunDock):
     def _suggest(self, _value: Any = None) -> None:
         section = self.form.chosen("spots")
         if section is not None:
-            self._suggest_out(suggest_out(section))
+            self._suggest_out(suggest_out([section]))
 
     # What is imputed
 
@@ -128,6 +128,9 @@ class ImputeWidget(RunDock):
                 msg = f"Choose the file of {what}."
                 raise InputError(msg)
         return ImputeOptions(**{**values, "cluster_key": values["cluster_key"] or ""})
+
+    def _goes_to(self, options: ImputeOptions) -> Any:
+        return [options.spots]
 
     def _work(self, options: ImputeOptions, job: Job) -> ImputedRun:
         return impute(options, job)
