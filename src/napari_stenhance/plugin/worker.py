@@ -191,7 +191,8 @@ def _defect(title: str, raised: Exception) -> StenhanceError:
 def notify_error(error: StenhanceError, details: str = "") -> None:
     """Show an error as one sentence, with the traceback behind a button."""
     actions = [("Details", lambda dialog: show_details(str(error), details, dialog.parent()))]
-    logger.error("%s\n%s", error, details)
+    # Not as an error: napari prints those, and says the sentence in the terminal itself.
+    logger.info("%s\n%s", error, details)
     notification_manager.dispatch(
         Notification(
             str(error), severity=NotificationSeverity.ERROR, actions=actions if details else ()
