@@ -193,10 +193,10 @@ def test_the_out_of_another_slide_is_refused_before_anything_is_computed(
     person.drop(small_files[1])
     person.set_enhance(out, epochs=1)
     person.run()
-    assert "the result of another slide" in notifications[-1].message
+    assert "the result of another slide" in person.enhance.run_bar.error.toPlainText()
     person.set_enhance(small_files[0] / "below" / "x.stenhance.zarr", epochs=1)
     person.run()
-    assert "this cannot be written (it is no folder)" in notifications[-1].message
+    assert "this cannot be written (it is no folder)" in person.enhance.run_bar.error.toPlainText()
     assert not list((tmp_path / "empty cache").rglob("features"))
     assert events_of(out) == before
 

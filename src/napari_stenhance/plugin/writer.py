@@ -149,7 +149,7 @@ def _counted(layers: Sequence[Layer], job: Job | None) -> Iterator[Layer]:
 
 def is_unsaved(info: LayerInfo) -> bool:
     """Tell whether a layer shows what a person changed, and no file holds."""
-    return info.role is PAINTING or (info.edit is not None and info.edit.changed)
+    return info.role is PAINTING or (info.edits is not None and info.edits.changes > 0)
 
 
 def _is_linked(info: LayerInfo, entry: Mapping[str, Any]) -> bool:
