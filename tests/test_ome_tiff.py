@@ -76,6 +76,9 @@ def test_genes_are_floats_with_their_names_and_scale(tmp_path: Path, session_cac
     assert (pixels.get("PhysicalSizeX"), pixels.get("PhysicalSizeXUnit", "µm")) == ("16.0", "µm")
     (about,) = (one.text for one in xml.iter() if one.tag.endswith("}Description"))
     assert about == f"log1p CP10k of the run {RUN}; NaN where there is nothing"
+    st.export(path, tmp_path / "one.ome.tif", to="ome-tiff", genes=GENES[:1], run=RUN)
+    with pytest.raises(InputError, match=f"its one channel is called '{GENES[0]}', .* no slides"):
+        st.read(tmp_path / "one.ome.tif", cache=session_cache)
 
 
 def test_imputed_genes_say_where_they_lie(tmp_path: Path, session_cache: Cache) -> None:

@@ -253,6 +253,16 @@ def test_of_several_images_the_slide_is_the_largest_that_is_no_label(
     small = Slide.open(path, series="Scan (2)", cache=cache)
     np.testing.assert_array_equal(_read(small), made["2"])
     assert small.key != slide.key
+    assert Slide.open(path, series="Scan", cache=cache).same_as(slide)
+    # Without the pixels of its slide, other images can still be chosen.
+    for chunk in (one for one in (path / "1").rglob("*") if one.is_file()):
+        if chunk.name not in ("zarr.json", ".zarray", ".zgroup", ".zattrs"):
+            chunk.unlink()
+    with pytest.raises(InputError, match=r"none are there.*; or choose another: Scan \(2\), Label"):
+        Slide.open(path, cache=cache)
+    small = Slide.open(path, series="Scan (2)", cache=cache)
+    np.testing.assert_array_equal(_read(small), made["2"])
+    assert [one.name for one in small.others if one.is_slide] == ["Scan"]
 
 
 def test_images_that_nothing_names_are_known_by_their_folders(tmp_path: Path, cache: Cache) -> None:

@@ -171,6 +171,12 @@ def test_a_dicom_series_opens_as_its_folder_or_any_of_its_files(
     other = files[1]
     other.write_bytes(other.read_bytes() + b"\0\0")
     assert Slide.open(files[0], cache=cache).state != before
+    assert by_folder.doubts == ()
+    (tmp_path / "part").mkdir()
+    for file in files[1:]:
+        shutil.copy(file, tmp_path / "part")
+    (doubt,) = Slide.open(tmp_path / "part", cache=cache).doubts
+    assert "says that it is a smaller copy of another" in doubt
     assert st.read(folder, cache=cache).name == "1.2.840.7"
     reader = get_reader(str(folder))
     assert reader is not None
@@ -191,6 +197,15 @@ def test_of_two_dicom_series_in_a_folder_the_larger_is_the_slide(
     assert names == {"label": (40, 60), "200_1": (256, 384)}
     other = Slide.open(tmp_path / "both", series="200_1", cache=cache)
     np.testing.assert_array_equal(other.pixels[0][:, :], small)
+    own = Slide.open(tmp_path / "both", series="100_1", cache=cache)
+    assert own.same_as(slide)
+    assert own.series is None
+    # Nobody knows how large a series is that cannot be read.
+    for damaged in (tmp_path / "both").glob("100_*"):
+        damaged.write_bytes(damaged.read_bytes()[:600])
+    with pytest.raises(InputError, match=r"a DICOM slide, .* or choose another: 200_1\.$"):
+        open_image(tmp_path / "both")
+    np.testing.assert_array_equal(open_image(tmp_path / "both", "200_1").levels[0][:, :], small)
 
 
 def test_a_folder_of_other_dicom_is_not_ours(tmp_path: Path) -> None:

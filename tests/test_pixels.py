@@ -360,11 +360,55 @@ def test_stacks_and_fluorescence_are_refused(
     assert said in str(error.value)
 
 
-@pytest.mark.parametrize(("name", "doubts"), [("DAPI", 1), ("Channel 0", 0), ("", 0)])
-def test_one_grey_channel_that_has_a_name_is_a_doubt(
-    name: str, doubts: int, tmp_path: Path
+def _one_channel(path: Path, values: NDArray[Any], **channel: Any) -> Path:
+    about = {"axes": "YX", "Channel": {key: [value] for key, value in channel.items()}}
+    tifffile.imwrite(path, values, photometric="minisblack", metadata=about)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("values", "channel", "said"),
+    [
+        (
+            GREY,
+            {"Name": "DAPI"},
+            "its one channel is called 'DAPI', and fluorescence and images of",
+        ),
+        (GREY, {"EmissionWavelength": 461}, "its one channel: fluorescence and images of genes"),
+        (GREY, {"Name": "C0", "ContrastMethod": "Fluorescence"}, "its one channel is called 'C0'"),
+        ((GREY / 255).astype("f4"), {"Name": "C3"}, "its one channel is called 'C3', and"),
+        ((GREY / 255).astype("f4"), {"Name": "ERBB2"}, "its one channel is called 'ERBB2', and"),
+    ],
+)
+def test_one_channel_of_fluorescence_or_of_a_gene_is_no_slide(
+    values: NDArray[Any], channel: dict[str, Any], said: str, tmp_path: Path
 ) -> None:
-    about = {"axes": "YX", "Channel": {"Name": [name]}}
-    tifffile.imwrite(tmp_path / "s.ome.tif", GREY, photometric="minisblack", metadata=about)
-    image = open_image(tmp_path / "s.ome.tif")
-    assert [f"channel is called {name!r}" in doubt for doubt in image.doubts] == [True] * doubts
+    path = _one_channel(tmp_path / "s.ome.tif", values, **channel)
+    with pytest.raises(InputError) as error:
+        open_image(path)
+    assert said in str(error.value)
+    assert "give the H&E slide, in brightfield" in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["Channel 0", "", "Brightfield", "TL", "gray"])
+def test_one_grey_channel_of_brightfield_is_a_slide(name: str, tmp_path: Path) -> None:
+    shown, image = read_image(_one_channel(tmp_path / "s.ome.tif", GREY, Name=name))
+    assert difference(shown, as_rgb(GREY)) == 0
+    assert image.doubts == ()
+    # Its colour may be nobody's choice.
+    image = open_image(_one_channel(tmp_path / "g.ome.tif", GREY, Color=0x00FF00FF))
+    assert image.doubts == ("Its one channel is shown in green; fluorescence is no H&E.",)
+
+
+def test_images_of_one_size_are_told_apart_by_their_pages(tmp_path: Path) -> None:
+    with tifffile.TiffWriter(tmp_path / "s.ome.tif") as tif:
+        for name, values in (("DAPI", GREY), ("bright field", 255 - GREY)):
+            about = {"axes": "YX", "Name": name, "Channel": {"Name": [name]}}
+            tif.write(values, photometric="minisblack", metadata=about)
+    # Of two that are as large, the first is the slide; the other can be chosen where it is refused.
+    with pytest.raises(InputError, match=r"'DAPI', and .*; or choose another: bright field\.$"):
+        open_image(tmp_path / "s.ome.tif")
+    other = open_image(tmp_path / "s.ome.tif", "bright field")
+    assert difference(next(other.strips()), as_rgb(255 - GREY)) == 0
+    with pytest.raises(InputError, match="its one channel is called 'DAPI'"):
+        open_image(tmp_path / "s.ome.tif", "DAPI")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,10 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication, QProgressDialog, QPushButton
 
 import napari_stenhance as st
+from napari_stenhance.errors import InputError
 from napari_stenhance.plugin import sample_data
 from napari_stenhance.plugin.layer_info import layers_of
+from napari_stenhance.plugin.worker import notify_error
 from person import Person, at_work
 
 
@@ -91,3 +94,11 @@ def test_cancel_the_sample(person: Person, empty_cache: Path) -> None:
 def test_without_a_viewer() -> None:
     layers: list[Any] = sample_data.sample_phantom()
     assert [kind for _, _, kind in layers] == ["image", "points", "shapes"]
+
+
+def test_an_error_is_not_printed_again_where_nobody_logs(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+    notify_error(InputError("s.tif: this TIFF cannot be read; copy it again."), "Traceback …")
+    assert "Traceback" not in capsys.readouterr().err

@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 
+import slide_files
 from napari_stenhance.errors import InputError
 from napari_stenhance.running.job import Job
 from napari_stenhance.section.scale import as_number
@@ -294,3 +295,20 @@ def test_fiducials_that_are_no_number_are_not_used(tmp_path: Path) -> None:
     spots.write_h5ad(tmp_path / "s.h5ad")
     run("domains", tmp_path / "s.h5ad", "--out", tmp_path / "o", "--n-domains", 4, "--runs", 1,
         "--epochs", 1, "--device", "cpu")  # fmt: skip
+
+
+def test_a_given_scale_that_is_far_from_the_files_is_doubted_and_used(
+    tmp_path: Path, cache: Cache
+) -> None:
+    path, pixels = tmp_path / "s.svs", np.full((300, 400, 3), 200, np.uint8)
+    slide_files.svs(path, pixels, "MPP = 0.5")
+    for mpp, doubts in (
+        (0.54, ()),
+        (0.46, ()),
+        (0.25, ("The image states 0.5 µm per pixel (Aperio's MPP); 0.25 (given) is used.",)),
+        (5.0, ("The image states 0.5 µm per pixel (Aperio's MPP); 5 (given) is used.",)),
+    ):
+        section = open_section(path, mpp=mpp, cache=cache)
+        assert (section.mpp, section.doubts) == (mpp, doubts)
+        assert section.need_slide().mpp_source == "given"
+    assert open_section(path, cache=cache).mpp == 0.5

@@ -92,7 +92,7 @@ def test_scales_that_disagree_are_said(tmp_path: Path, cache: Cache) -> None:
     )
     section = open_section(folder, cache=cache)
     assert section.mpp == pytest.approx(4.0, rel=1e-4)
-    assert any("states 0.5 µm per pixel; 4" in doubt for doubt in section.doubts)
+    assert any("states 0.5 µm per pixel (resolution tags); 4" in doubt for doubt in section.doubts)
 
 
 def test_only_the_image_is_read_when_spots_are_not_wanted(tmp_path: Path, cache: Cache) -> None:

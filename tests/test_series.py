@@ -48,11 +48,15 @@ def test_spots_are_placed_on_the_image_that_was_chosen(counts: Path, cache: Cach
     section = open_section(counts, series="tissue", cache=cache)
     slide = section.need_slide()
     assert (slide.shape, slide.series, section.mpp) == ((800, 670), "tissue", pytest.approx(0.8))
-    assert [other.name for other in slide.others] == ["label"]
+    assert [(other.name, other.is_slide) for other in slide.others] == [
+        ("glass", True),
+        ("label", False),
+    ]
     assert open_section(counts, cache=cache).need_slide().shape == GLASS
     assert st.read(counts, series="tissue", cache=cache).need_slide().same_as(slide)
     for chosen in ("tisue", "slide"):
-        with pytest.raises(InputError, match=f"no image '{chosen}'; .* holds label, tissue"):
+        said = rf"no image '{chosen}'; it holds glass \(1000 × 900 px, the slide\), label"
+        with pytest.raises(InputError, match=said):
             open_section(counts, series=chosen, cache=cache)
     # Most spots lie outside the label.
     with pytest.raises(InputError, match="no image 'label' that the spots fit lies there"):
@@ -76,12 +80,34 @@ def test_info_lists_what_a_file_holds(counts: Path) -> None:
 
     said = info()
     assert "1000 × 900 px, 2 levels, 9 µm per pixel (OME's PhysicalSizeX)" in said
-    assert "Other images of the file: label (200 × 300 px), tissue (670 × 800 px)" in said
+    listed = "Images of the file: glass (1000 × 900 px, the slide), label (200 × 300 px), tissue"
+    assert f"{listed} (670 × 800 px)" in said
+    assert info("--series", "glass") == said
     said = info("--series", "tissue")
     assert "Slide: 'tissue' of s.ome.tif, 670 × 800 px, 2 levels" in said
-    assert "Other images of the file: its slide, label (200 × 300 px)" in said
+    listed = "tissue (670 × 800 px, chosen), glass (1000 × 900 px, the slide), label (200"
+    assert f"Images of the file: {listed} × 300 px)" in said
     said = info("--series", "none", code=2)
-    assert "holds no image 'none'; beside its slide it holds label, tissue (--series)." in said
+    assert "holds no image 'none'; it holds glass (1000 × 900 px, the slide), label" in said
+    assert "tissue (670 × 800 px) (--series)." in said
+
+
+def test_a_slide_that_is_refused_says_which_other_can_be_chosen(tmp_path: Path) -> None:
+    planes = np.zeros((2, 300, 400), np.uint16)
+    with tifffile.TiffWriter(tmp_path / "s.ome.tif") as tif:
+        tif.write(planes, photometric="minisblack", metadata={"axes": "CYX", "Name": "IF"})
+        tif.write(planes[0, :200], photometric="minisblack", metadata={"axes": "YX", "Name": "TL"})
+    command = ["info", str(tmp_path / "s.ome.tif")]
+    for chosen in ([], ["--series", "IF"]):
+        done = CliRunner().invoke(app, [*command, *chosen])
+        assert done.exit_code == 2
+        said = " ".join(done.stderr.split())
+        assert "it has 2 channels (axes CYX), not the 3 of RGB); " in said
+        assert said.endswith("or choose another: TL (--series).")
+    done = CliRunner().invoke(app, [*command, "--series", "TL"])
+    assert "Images of the file: TL (400 × 200 px, chosen), IF (400 × 300 px, the slide)" in (
+        " ".join(done.stdout.split())
+    )
 
 
 def test_a_section_that_is_open_stays_as_it_is(counts: Path, cache: Cache) -> None:
@@ -89,6 +115,8 @@ def test_a_section_that_is_open_stays_as_it_is(counts: Path, cache: Cache) -> No
     how = {"spots": False, "slide": False, "cache": cache, "job": st.Job()}
     same = open_for(section, SlideOptions(series="tissue"), **how)
     assert same is section
+    slide = st.read(counts.with_name("s.ome.tif"), cache=cache)
+    assert open_for(slide, SlideOptions(series="glass"), **how) is slide
     for options in (SlideOptions(series="label"), SlideOptions(icc=False)):
         with pytest.raises(InputError, match="is open already"):
             open_for(section, options, **how)

@@ -211,7 +211,7 @@ def test_another_image_is_opened_by_its_name_at_its_own_scale(tmp_path: Path, ca
     assert macro.mpp is None
     assert "which cannot be right" in macro.doubts[0]
     assert len({slide.key, macro.key, Slide.open(tmp_path / "s.scn", cache=cache).key}) == 3
-    said = r"this file holds no image 'label'; beside its slide it holds macro, region 2\."
+    said = r"no image 'label'; it holds region 1 \(403 × 301 px, the slide\), macro .*, region 2 "
     with pytest.raises(InputError, match=said):
         Slide.open(tmp_path / "s.scn", series="label", cache=cache)
 
@@ -224,6 +224,14 @@ def test_stacks_and_fluorescence_are_listed_and_refused_where_they_are_chosen(
     made.qptiff(path, planes, photometric="minisblack")
     with pytest.raises(InputError, match=r"5 (samples|channels) .* not .*RGB"):
         open_image(path)
+    # Brightfield is RGB in this format: three grey pages are no colours.
+    for number, said in (
+        (3, "its channels .* are fluorescence, not red"),
+        (1, "its one channel: "),
+    ):
+        made.qptiff(path, planes[:number], photometric="minisblack")
+        with pytest.raises(InputError, match=said):
+            open_image(path)
     path = tmp_path / "planes.svs"
     with tifffile.TiffWriter(path) as tif:
         for image in (_pixels(), _pixels((100, 134)), _pixels()):

@@ -86,7 +86,8 @@ def write_series(folder: Path, pixels: Pixels, series: str, **options: Any) -> N
     """Write three levels and a label."""
     folder.mkdir(exist_ok=True)
     for step in (1, 2, 4):
-        kind = ("ORIGINAL" if step == 1 else "DERIVED", "PRIMARY", "VOLUME", "NONE")
+        derived = ("DERIVED", "PRIMARY", "VOLUME", "RESAMPLED")
+        kind = ("ORIGINAL", "PRIMARY", "VOLUME", "NONE") if step == 1 else derived
         file = folder / f"{series[-3:].strip('.')}_{step}.dcm"
         level = pixels[::step, ::step]
         write_dicom(file, level, series, mpp=0.5 * step, kind=kind, **options)

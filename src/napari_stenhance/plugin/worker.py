@@ -190,8 +190,8 @@ def _defect(title: str, raised: Exception) -> StenhanceError:
 
 
 def log_error(error: StenhanceError, details: str = "") -> None:
-    """Keep an error that a dock shows for the log."""
-    logger.error("%s\n%s", error, details)
+    """Keep an error that a user is shown for the log; not as an error: napari prints those."""
+    logger.info("%s\n%s", error, details)
 
 
 def notify_error(error: StenhanceError, details: str = "") -> None:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.section.formats.format import SectionFiles
+from napari_stenhance.section.images.image import SlideRefused
 from napari_stenhance.section.images.opening import image_size
 
 INSIDE_LEAST = 0.9
@@ -83,7 +84,8 @@ def _why_not(image: Path, found: SectionFiles, series: str | None) -> str:
     except InputError as error:
         if len(found.images) == 1:
             raise
-        return "it holds no such image" if error.option == "series" else ""
+        refused = isinstance(error, SlideRefused)
+        return "it holds no such image" if error.option == "series" and not refused else ""
     inside = share_inside(found.xy, shape)
     if inside < INSIDE_LEAST:
         outside = f"{1 - inside:.0%} of the spots lie outside it"

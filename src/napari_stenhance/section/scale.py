@@ -99,6 +99,26 @@ def believed_mpp(
     return x, ()
 
 
+def scale_doubts(
+    stated: float | None, where: str, used: float, source: str, most: float
+) -> tuple[str, ...]:
+    """Say that an image states another scale than the one that is used, if it lies far from it.
+
+    Parameters
+    ----------
+    stated, used : float
+        In micrometres per pixel; None if the image states none.
+    where, source : str
+        Where each comes from, in words.
+    most : float
+        By how much the one may differ, as a share of the other.
+    """
+    if stated is None or abs(stated / used - 1) <= most:
+        return ()
+    doubt = f"The image states {stated:.4g} µm per pixel ({where}); {used:.4g} ({source}) is used."
+    return (doubt,)
+
+
 def check_length(value: Any, where: str) -> float:
     """Return a length that can be right: a finite number, not negative.
 

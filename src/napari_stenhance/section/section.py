@@ -26,7 +26,7 @@ from napari_stenhance.section.placing import (
     place_on,
     share_inside,
 )
-from napari_stenhance.section.scale import check_mpp
+from napari_stenhance.section.scale import check_mpp, scale_doubts
 from napari_stenhance.section.slide import Slide
 from napari_stenhance.section.spots import (
     UNS_KEY,
@@ -321,14 +321,9 @@ def _assemble(
         doubts.extend(slide.doubts)
         if scale is None and slide.mpp is not None:
             scale, source = slide.mpp, slide.mpp_source
-        elif (
-            scale is not None
-            and slide.mpp is not None
-            and abs(slide.mpp / scale - 1) > _SCALES_DIFFER
-        ):
-            doubts.append(
-                f"The image states {slide.mpp:.4g} µm per pixel; {scale:.4g} ({source}) is used."
-            )
+        elif scale is not None:
+            stated = slide.mpp, slide.mpp_source
+            doubts.extend(scale_doubts(*stated, scale, source, _SCALES_DIFFER))
         if scale is not None:
             slide = slide.with_mpp(scale, source)
     if scale is not None and source.startswith("inferred"):

@@ -17,7 +17,7 @@ from napari_stenhance.section.images.image import OtherImage, Pixels
 from napari_stenhance.section.images.opening import open_image
 from napari_stenhance.section.pyramids import cached_pyramid
 from napari_stenhance.section.resample import area_average, area_weights
-from napari_stenhance.section.scale import check_mpp
+from napari_stenhance.section.scale import check_mpp, scale_doubts
 from napari_stenhance.storage.cache import Cache
 from napari_stenhance.storage.hashing import FileState
 
@@ -29,6 +29,8 @@ Box = tuple[float, float, float, float]
 
 WHITE = 255
 _GLASS_MM = 76.0
+_FAR = 0.1
+"""By how much a scale that is given may differ from what the slide's file says without doubt."""
 
 
 @dataclass(frozen=True)
@@ -55,12 +57,14 @@ class Slide:
         What the file states about the image and was not believed, or was guessed.
     series : str, optional
         Which image of the file was chosen; None if it is the file's slide.
+    called : str
+        What the file calls it.
     icc : bool
         Colours were to be converted to sRGB.
     conversions : tuple of str
         What was done to samples that are no 8-bit RGB on white, in words.
     others : tuple of OtherImage
-        What else the file holds: label, macro, other scans.
+        What else the file holds: label, macro, other scans; its slide, where another was chosen.
     """
 
     path: Path
@@ -72,6 +76,7 @@ class Slide:
     mpp_source: str
     doubts: tuple[str, ...] = ()
     series: str | None = None
+    called: str = "slide"
     icc: bool = True
     conversions: tuple[str, ...] = ()
     others: tuple[OtherImage, ...] = ()
@@ -111,7 +116,7 @@ class Slide:
         name : str, optional
             What to call the slide; by default the file's name without its suffix.
         series : str, optional
-            The name of another image of the file than its slide.
+            The name of an image of the file; by default its slide is opened.
         icc : bool
             Convert colours to sRGB by the profile that the file holds.
         cache : Cache, optional
@@ -142,13 +147,16 @@ class Slide:
             None,
             "unknown",
             doubts=image.doubts,
-            series=series,
+            series=None if image.is_slide else image.name,
+            called=image.name,
             icc=icc,
             conversions=image.conversions,
             others=image.others,
         )
         if mpp is not None:
-            return slide.with_mpp(mpp, "given")
+            slide = slide.with_mpp(mpp, "given")
+            more = scale_doubts(image.mpp, image.mpp_source, slide.scale(), "given", _FAR)
+            return replace(slide, doubts=(*slide.doubts, *more))
         return slide if image.mpp is None else slide.with_mpp(image.mpp, image.mpp_source)
 
     @property

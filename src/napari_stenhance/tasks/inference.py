@@ -116,7 +116,7 @@ def _check_open(section: Section, options: SlideOptions) -> None:
         )
         raise InputError(msg, option="mpp")
     slide = section.slide
-    if options.series not in (None, slide and slide.series):
+    if options.series not in (None, slide and slide.called):
         msg = f"{section.name}: this section is open already; choose its image where it is opened."
         raise InputError(msg, option="series")
     if not options.icc and slide is not None and slide.icc:

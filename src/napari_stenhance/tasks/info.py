@@ -120,11 +120,10 @@ def _describe_slide(slide: Slide) -> list[str]:
     else:
         sides = " × ".join(f"{n * slide.mpp / 1000:.2f}" for n in (width, height))
         lines = [f"{said}, {slide.mpp:.4g} µm per pixel ({slide.mpp_source}): {sides} mm"]
-    named = [f"{o.name} ({o.shape[1]} × {o.shape[0]} px)" for o in slide.others]
-    if slide.series is not None:
-        named.insert(0, "its slide")
-    if named:
-        lines.append(f"Other images of the file: {', '.join(named)}")
+    if slide.others:
+        which = "the slide" if slide.series is None else "chosen"
+        named = [f"{slide.called} ({width} × {height} px, {which})", *map(str, slide.others)]
+        lines.append(f"Images of the file: {', '.join(named)}")
     if slide.conversions:
         lines.append(f"Converted: {', '.join(slide.conversions)}")
     return lines

@@ -5,12 +5,18 @@ from __future__ import annotations
 import math
 import re
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from napari_stenhance.errors import InputError
-from napari_stenhance.section.images.image import ImageFormat, ImageSource, OtherImage
+from napari_stenhance.section.images.image import (
+    ImageFormat,
+    ImageSource,
+    OtherImage,
+    SlideRefused,
+)
 from napari_stenhance.storage.reading import reading
 
 _MAGIC = slice(128, 132)
@@ -59,15 +65,25 @@ def _open(path: Path) -> ImageSource:
         msg = f"{path}: this folder holds no {_KIND.split(' ', 1)[1]} that can be read; {_ADVICE}."
         raise InputError(msg)
     series = {files[0].stem: files for files in every.values()}
-    opened = {name: _open_series(path, files) for name, files in series.items()}
+    opened, refused = {}, {}
+    for name, files in series.items():
+        try:
+            opened[name] = _open_series(path, files)
+        except InputError as error:
+            refused[name] = error
+    every_other = {
+        name: OtherImage(name, image.shape, partial(_open_series, path, series[name], name))
+        for name, image in opened.items()
+    }
+    # What cannot be read may be the largest.
+    for name, why in refused.items():
+        own = OtherImage(name, (0, 0), partial(_open_series, path, series[name]))
+        raise SlideRefused.because(why, own, tuple(every_other.values()))
     name, slide = max(opened.items(), key=lambda one: math.prod(one[1].shape))
-    more = []
-    for other, image in opened.items():
-        if other != name:
-            image.close()
-            load = partial(_open_series, path, series[other], other)
-            more.append(OtherImage(other, image.shape, load))
-    return replace(slide, others=(*slide.others, *more))
+    more = [other for other in every_other.values() if other.name != name]
+    for other in more:
+        opened[other.name].close()
+    return replace(slide, name=name, others=(*slide.others, *more))
 
 
 def _open_series(path: Path, files: list[Path], part: str = "") -> ImageSource:
@@ -75,7 +91,19 @@ def _open_series(path: Path, files: list[Path], part: str = "") -> ImageSource:
 
     file = path if path in files else files[0]
     beside = () if path.is_dir() else [one for one in files if one != path]
-    return replace(open_with_openslide(path, file, _KIND, _ADVICE, beside), part=part)
+    opened = open_with_openslide(path, file, _KIND, _ADVICE, beside, _of_finest)
+    return replace(opened, part=part)
+
+
+def _of_finest(said: Mapping[str, str]) -> tuple[str, ...]:
+    """Say if the finest level is a smaller copy of another, which is not there."""
+    if said.get("dicom.ImageType[3]") != "RESAMPLED":
+        return ()
+    doubt = (
+        "The finest level that can be read says that it is a smaller copy of another: files of the "
+        "series may be missing or damaged."
+    )
+    return (doubt,)
 
 
 FORMAT = ImageFormat("DICOM", (".dcm",), _recognise, _open, order=20)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from napari_stenhance.errors import InputError
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -43,7 +45,7 @@ class Pixels(Protocol):
 
 @dataclass(frozen=True)
 class OtherImage:
-    """An image of a file that is not its slide: a label, a macro, another scan.
+    """An image of a file that is not open: a label, a macro, another scan.
 
     Attributes
     ----------
@@ -53,11 +55,57 @@ class OtherImage:
         Height and width in pixels.
     open : callable
         Opens it; raises `InputError` if it cannot be a slide.
+    is_slide : bool
+        It is the file's slide, and another image was chosen.
     """
 
     name: str
     shape: tuple[int, int]
     open: Callable[[], ImageSource]
+    is_slide: bool = False
+
+    def __str__(self) -> str:
+        height, width = self.shape
+        return f"{self.name} ({width} × {height} px{', the slide' if self.is_slide else ''})"
+
+
+class SlideRefused(InputError):
+    """A file's own slide cannot be used as it is; others of its images may be.
+
+    Parameters
+    ----------
+    message : str
+    option : str
+    own : OtherImage, optional
+        The slide, which says the same again where it is opened.
+    others : tuple of OtherImage
+        What else the file holds.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        option: str = "",
+        own: OtherImage | None = None,
+        others: tuple[OtherImage, ...] = (),
+    ) -> None:
+        super().__init__(message, option=option)
+        self.own, self.others = own, others
+
+    @classmethod
+    def because(
+        cls, error: InputError, own: OtherImage, others: tuple[OtherImage, ...]
+    ) -> SlideRefused:
+        """Add to what is wrong with a slide which other images can be chosen."""
+        sentence, option = str(error), error.option
+        if others:
+            names = ", ".join(other.name for other in others)
+            sentence, option = (
+                f"{sentence.removesuffix('.')}; or choose another: {names}.",
+                "series",
+            )
+        return cls(sentence, option=option, own=own, others=others)
 
 
 @dataclass(frozen=True)
@@ -90,6 +138,10 @@ class ImageSource:
         the pixels.
     profile : bytes, optional
         The ICC profile of the colours, as the file holds it; levels and strips do not apply it.
+    name : str
+        What the file calls the image; none of the others is called so.
+    is_slide : bool
+        It is the file's slide, and no other image that was chosen.
     others : tuple of OtherImage
         What else the file holds.
     beside : tuple of Path
@@ -109,6 +161,8 @@ class ImageSource:
     doubts: tuple[str, ...] = ()
     conversions: tuple[str, ...] = ()
     profile: bytes | None = None
+    name: str = "slide"
+    is_slide: bool = True
     others: tuple[OtherImage, ...] = ()
     beside: tuple[Path, ...] = ()
     close: Callable[[], None] = lambda: None
@@ -133,7 +187,8 @@ class ImageFormat:
         Tells from a path and the file's first 132 bytes whether it is one; of a folder there are
         none. napari waits for it: it looks at names, or the beginning of small files.
     open : callable
-        Opens one, reading no pixels; raises `InputError` if it is damaged.
+        Opens one, reading no pixels; raises `InputError` if it is damaged, `SlideRefused` if others
+        of its images may be chosen.
     order : int
         Formats are asked in ascending order, of one order ours first: what is a kind of TIFF to
         others gives less, to be asked before.

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.running.extensions import extensions
-from napari_stenhance.section.images.image import ImageFormat, ImageSource
+from napari_stenhance.section.images.image import (
+    ImageFormat,
+    ImageSource,
+    OtherImage,
+    SlideRefused,
+)
 from napari_stenhance.section.images.profile import in_srgb
 from napari_stenhance.storage.reading import reading
 
@@ -39,7 +45,7 @@ def open_image(path: Path, series: str | None = None, *, icc: bool = True) -> Im
     ----------
     path : Path
     series : str, optional
-        The name of another image of the file than its slide.
+        The name of an image of the file; by default its slide is opened.
     icc : bool
         Convert colours to sRGB by the profile that the file holds.
 
@@ -59,9 +65,7 @@ def open_image(path: Path, series: str | None = None, *, icc: bool = True) -> Im
     else:
         msg = f"{path}: there is no such image file."
         raise InputError(msg)
-    image = _known(path, start).open(path)
-    if series is not None:
-        image = _another(image, series)
+    image = _chosen(path, _known(path, start), series)
     return in_srgb(image) if icc and image.profile is not None else image
 
 
@@ -77,14 +81,29 @@ def _known(path: Path, start: bytes) -> ImageFormat:
     raise InputError(msg)
 
 
-def _another(image: ImageSource, series: str) -> ImageSource:
-    for other in image.others:
+def _chosen(path: Path, kind: ImageFormat, series: str | None) -> ImageSource:
+    """Open the image of a name, or the slide; that may be refused, and others not."""
+    try:
+        image = kind.open(path)
+    except SlideRefused as refused:
+        if refused.own is None or series in (None, refused.own.name):
+            raise
+        own, others = replace(refused.own, is_slide=True), refused.others
+    else:
+        if series in (None, image.name):
+            return image
+        own, others = (
+            OtherImage(image.name, image.shape, partial(kind.open, path), True),
+            image.others,
+        )
+    for other in others:
         if other.name == series:
-            rest = tuple(one for one in image.others if one is not other)
-            return replace(other.open(), others=rest)
-    names = ", ".join(other.name for other in image.others)
-    listed = f"beside its slide it holds {names}" if names else "its slide is the only one"
-    msg = f"{image.path}: this file holds no image {series!r}; {listed}."
+            rest = (own, *(one for one in others if one is not other))
+            return replace(other.open(), name=series, is_slide=False, others=rest)
+    listed = (
+        f"it holds {', '.join(map(str, (own, *others)))}" if others else "its slide is the only one"
+    )
+    msg = f"{path}: this file holds no image {series!r}; {listed}."
     raise InputError(msg, option="series")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,13 @@ from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.section.images.decoded.samples import lay_on_white
-from napari_stenhance.section.images.image import ON_WHITE, SWELLS_MOST, ImageSource, OtherImage
+from napari_stenhance.section.images.image import (
+    ON_WHITE,
+    SWELLS_MOST,
+    ImageSource,
+    OtherImage,
+    SlideRefused,
+)
 from napari_stenhance.section.images.slicing import SlicedLevel, strips_of
 from napari_stenhance.section.scale import believed_mpp
 from napari_stenhance.storage.reading import reading
@@ -132,7 +138,14 @@ def _of_openslide(path: Path, opened: _OpenSlide, name: str) -> OtherImage:
     return OtherImage(name, shape, partial(_beside, path, name, partial(opened.beside, name)))
 
 
-def open_with_openslide(path: Path, file: Path, kind: str, advice: str, beside: Any) -> ImageSource:
+def open_with_openslide(
+    path: Path,
+    file: Path,
+    kind: str,
+    advice: str,
+    beside: Any = (),
+    doubts: Callable[[Mapping[str, str]], tuple[str, ...]] = lambda _: (),
+) -> ImageSource:
     """Open a slide through OpenSlide.
 
     Parameters
@@ -147,6 +160,8 @@ def open_with_openslide(path: Path, file: Path, kind: str, advice: str, beside: 
         What to do if it cannot be read, such as "export it as tiled TIFF".
     beside : sequence of Path
         Other files and folders that hold its pixels.
+    doubts : callable
+        Tells from OpenSlide's properties what of the format is doubtful.
 
     Raises
     ------
@@ -160,7 +175,7 @@ def open_with_openslide(path: Path, file: Path, kind: str, advice: str, beside: 
         said = slide.properties
         mpp = [said.get(f"openslide.mpp-{axis}") for axis in "xy"]
         profile = slide.color_profile
-        return _source(
+        source = _source(
             path,
             slide.level_dimensions,
             opened.region,
@@ -171,6 +186,7 @@ def open_with_openslide(path: Path, file: Path, kind: str, advice: str, beside: 
             beside=tuple(beside),
             close=slide.close,
         )
+        return replace(source, doubts=(*source.doubts, *doubts(said)))
 
 
 def open_with_fastslide(path: Path, kind: str, advice: str, beside: Any = ()) -> ImageSource:
@@ -189,7 +205,7 @@ def open_with_fastslide(path: Path, kind: str, advice: str, beside: Any = ()) ->
             msg = "it holds no image"
             raise ValueError(msg)
 
-        def opened(view: Any) -> ImageSource:
+        def unchecked(view: Any) -> ImageSource:
             _check_colours(view, slide.dtype)
             if not beside and math.prod(view.dimensions) > SWELLS_MOST * path.stat().st_size:
                 msg = f"it claims {view.dimensions} px, more than the file can hold"
@@ -212,21 +228,29 @@ def open_with_fastslide(path: Path, kind: str, advice: str, beside: Any = ()) ->
                 close=slide.close,
             )
 
+        def opened(view: Any) -> ImageSource:
+            with reading(path, f"this file, {kind},", advice):
+                return unchecked(view)
+
         small = slide.associated_images
         names = small.keys()
-        others = [
+        own, *others = (
             OtherImage(
                 f"{view.name or 'image'} {view.index}",
                 view.dimensions[::-1],
                 partial(opened, view),
             )
-            for view in views[1:]
-        ]
+            for view in views
+        )
         for name in names:
             load = partial(_of_fastslide, small, name)
             size = small.get_dimensions(name)[::-1]
             others.append(OtherImage(name, size, partial(_beside, path, name, load)))
-        return replace(opened(views[0]), others=tuple(others))
+        try:
+            source = opened(views[0])
+        except InputError as error:
+            raise SlideRefused.because(error, own, tuple(others)) from error
+        return replace(source, name=own.name, others=tuple(others))
 
 
 def _of_fastslide(images: Any, name: str) -> NDArray[Any]:

@@ -12,7 +12,13 @@ import numpy as np
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.section.images.decoded.samples import EXACT, Scaling, scaling_of
-from napari_stenhance.section.images.image import BESIDE, ON_WHITE, ImageSource, OtherImage
+from napari_stenhance.section.images.image import (
+    BESIDE,
+    ON_WHITE,
+    ImageSource,
+    OtherImage,
+    SlideRefused,
+)
 from napari_stenhance.section.images.ome_zarr.levels import OmeZarrLevel
 from napari_stenhance.section.images.ome_zarr.multiscale import Multiscale, read_multiscales
 from napari_stenhance.section.images.ome_zarr.node import group_attributes
@@ -60,14 +66,17 @@ def open_ome_zarr(path: Path) -> ImageSource:
         slides = [image for image in images if _why_not(image) is None]
         if not slides:
             raise ValueError(_why_not(images[0]) if images else broken)
-        slide = max(slides, key=lambda image: image.rank)
-        source = _opened(path, slide)
-    others = tuple(
-        OtherImage(image.name, image.multiscale.shape, partial(_open_one, path, image))
-        for image in images
-        if image is not slide
-    )
-    return replace(source, others=others)
+    slide = max(slides, key=lambda image: image.rank)
+    others = tuple(_other(path, image) for image in images if image is not slide)
+    try:
+        source = _open_one(path, slide, "this OME-Zarr")
+    except InputError as error:
+        raise SlideRefused.because(error, _other(path, slide), others) from error
+    return replace(source, name=slide.name, others=others)
+
+
+def _other(path: Path, image: _Image) -> OtherImage:
+    return OtherImage(image.name, image.multiscale.shape, partial(_open_one, path, image))
 
 
 def is_slide(path: Path) -> bool:
@@ -182,8 +191,8 @@ def _why_not(image: _Image) -> str | None:
     return None
 
 
-def _open_one(path: Path, image: _Image) -> ImageSource:
-    with reading(path, f"its image {image.name!r}", _ADVICE):
+def _open_one(path: Path, image: _Image, part: str = "") -> ImageSource:
+    with reading(path, part or f"its image {image.name!r}", _ADVICE):
         image.multiscale.check_slide()
         return _opened(path, image)
 

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import re
 from typing import Any
-from xml.etree import ElementTree
 
+from napari_stenhance.section.images.tiff.described import Described, described
 from napari_stenhance.section.scale import quoted
 
 _COLOURS = ("red", "green", "blue")
+_BRIGHT = re.compile(
+    r"bright|transmi|gr[ea]y|h\s*(&|and|\+)\s*e|(^|[\W_])(bf|tl|he|luma|luminance|white)($|[\W_])",
+    re.IGNORECASE,
+)
+"""What a grey channel of light that went through is called."""
 _NAMELESS = re.compile(r"(c|ch|channel|band|sample|image|#|c:)?[\s_:#-]*[\d:/\s-]*", re.IGNORECASE)
 _GREY_KINDS = (0, 1)
 _AXES = {"Z": "focal planes", "T": "times", "C": "channels", "R": "positions", "L": "wavelengths"}
@@ -59,76 +64,69 @@ def doubts_of_pages(series: Any) -> tuple[str, ...]:
 
 
 def doubts_of_channel(tif: Any, series: Any) -> tuple[str, ...]:
-    """Say how the one channel of a grey image is called, if its name says more than its number."""
-    if not tif.is_ome or series.keyframe.samplesperpixel != 1 or "C" in series.axes:
+    """Say in which colour the one channel of a grey image is shown, if in any."""
+    if not _is_alone(series):
         return ()
-    names, _ = _of_ome(tif, series)
-    if len(names) != 1 or _NAMELESS.fullmatch(names[0].strip()):
-        return ()
-    return (f"Its one grey channel is called {quoted(names[0])}; fluorescence is no H&E.",)
+    colour = "".join(described(tif, series).colours[:1])
+    is_grey = colour[1:3] == colour[3:5] == colour[5:]
+    return () if is_grey else (f"Its one channel is shown in {colour}; fluorescence is no H&E.",)
+
+
+def _is_alone(series: Any) -> bool:
+    """Tell whether an image is one grey channel."""
+    return (
+        series.keyframe.samplesperpixel == 1 and not _grey_pages(series) and "C" not in series.axes
+    )
 
 
 def check_channels(tif: Any, series: Any) -> None:
-    """Refuse channels that are called, or coloured, otherwise than red, green and blue.
+    """Refuse channels that are called, or coloured, otherwise than those of brightfield.
 
     Raises
     ------
     ValueError
-        If they are, as those of fluorescence.
+        If they are, as those of fluorescence, or of images of genes.
     """
-    if "C" not in series.axes:
-        return
-    names, colours = _of_ome(tif, series) if tif.is_ome else _of_imagej(tif)
+    said = described(tif, series)
+    if "C" in series.axes:
+        _check_three(series, said)
+    elif _is_alone(series):
+        _check_one(series, said)
+
+
+def _check_three(series: Any, said: Described) -> None:
+    names, colours = [name.strip() for name in said.names], said.colours
+    told = [_tells(name, series) and not _is_colour(name, n) for n, name in enumerate(names)]
     # One name for all says what the image is, not what they are.
-    if len(set(names)) > 1 and not all(map(_is_plain, names, range(len(names)))):
-        said = ", ".join(names)
-    elif colours and colours != list(_COLOURS[: len(colours)]):
-        said = ", ".join(colours)
+    if len(set(names)) > 1 and any(told):
+        are = ", ".join(names)
+    elif colours and colours != _COLOURS[: len(colours)]:
+        are = ", ".join(colours)
+    elif said.emit and dict(zip(series.axes, series.shape, strict=True))["C"] == 3:
+        are = "fluorescence"
     else:
         return
-    msg = f"its channels (axes {series.axes}) are {said}, not red, green and blue"
+    msg = f"its channels (axes {series.axes}) are {are}, not red, green and blue"
     raise ValueError(msg)
 
 
-def _is_plain(name: str, place: int) -> bool:
-    """Tell whether a channel's name says nothing, or the colour at its place."""
-    if _NAMELESS.fullmatch(name.strip()):
-        return True
+def _check_one(series: Any, said: Described) -> None:
+    name = said.names[0].strip() if len(said.names) == 1 and said.named else ""
+    if said.emit or (_tells(name, series) and not _BRIGHT.search(name)):
+        called = f" is called {quoted(name)}, and" if name else ":"
+        msg = f"its one channel{called} fluorescence and images of genes are no slides"
+        raise ValueError(msg)
+
+
+def _tells(name: str, series: Any) -> bool:
+    """Tell whether a channel's name says more than its number; a gene may be called C3."""
+    return bool(name) and (series.dtype.kind == "f" or not _NAMELESS.fullmatch(name))
+
+
+def _is_colour(name: str, place: int) -> bool:
+    """Tell whether a channel's name says the colour at its place."""
     colour = _COLOURS[place] if place < len(_COLOURS) else "alpha"
     return bool(re.search(rf"(^|[\W_])({colour}|{colour[0]})($|[\W_\d])", name, re.IGNORECASE))
-
-
-def _of_ome(tif: Any, series: Any) -> tuple[list[str], list[str]]:
-    """Read the names and colours of the channels of an image from OME's metadata."""
-    lengths = dict(zip(series.axes, series.shape, strict=True))
-    size = [str(lengths.get(axis, 1)) for axis in "XYC"]
-    for pixels in ElementTree.fromstring(tif.ome_metadata or "<none/>").iter():
-        if [pixels.get(f"Size{axis}") for axis in "XYC"] == size:
-            channels = [item for item in pixels if item.tag.endswith("}Channel")]
-            numbers = [int(item.get("Color", -1)) & 0xFFFFFFFF for item in channels]
-            colours = [_colour(n >> 24, n >> 16 & 255, n >> 8 & 255) for n in numbers]
-            # White is what stands there if nobody chose.
-            chosen = colours if "white" not in colours else []
-            return [item.get("Name", "") for item in channels], chosen
-    return [], []
-
-
-def _of_imagej(tif: Any) -> tuple[list[str], list[str]]:
-    """Read the names and colours of the channels of an image from ImageJ's metadata."""
-    about = (tif.imagej_metadata or {}) if tif.is_imagej else {}
-    names = [re.sub(r"^c:\d+/\d+\s*-?\s*", "", str(label)) for label in about.get("Labels", ())]
-    colours = [_colour(*(int(v) for v in table[:, -1])) for table in about.get("LUTs", ())]
-    return names[:3], colours if "white" not in colours else []
-
-
-def _colour(red: int, green: int, blue: int) -> str:
-    known = {
-        (255, 0, 0): "red",
-        (0, 255, 0): "green",
-        (0, 0, 255): "blue",
-        (255, 255, 255): "white",
-    }
-    return known.get((red, green, blue), f"#{red:02x}{green:02x}{blue:02x}")
 
 
 def significant_bits(tif: Any) -> int | None:

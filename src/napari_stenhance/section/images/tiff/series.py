@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from napari_stenhance.errors import InputError
-from napari_stenhance.section.images.image import ImageSource, OtherImage
+from napari_stenhance.section.images.image import ImageSource, OtherImage, SlideRefused
 from napari_stenhance.section.images.slicing import strips_of
 from napari_stenhance.section.images.tiff.images import TiffImage, whole_step
 from napari_stenhance.section.images.tiff.layouts import images_of
@@ -50,13 +51,23 @@ def open_tiff(path: Path, at: int | None = None) -> ImageSource:
 def _opened(path: Path, file: TiffReader, at: int | None) -> ImageSource:
     with reading(path, "this TIFF"):
         images = images_of(file.tif)
-        slide = max(range(len(images)), key=lambda n: _rank(images[n]))
-        image = images[slide if at is None else at]
-        others = tuple(
-            OtherImage(name, images[n].shape, partial(open_tiff, path, n))
-            for n, name in enumerate(_names(images))
-            if n != slide
-        )
+        listed = [
+            OtherImage(name, image.shape, partial(open_tiff, path, n))
+            for n, (name, image) in enumerate(zip(_names(images), images, strict=True))
+        ]
+    if at is not None:
+        return replace(_source(path, file, images[at]), name=listed[at].name)
+    slide = max(range(len(images)), key=lambda n: _rank(images[n]))
+    others = tuple(one for n, one in enumerate(listed) if n != slide)
+    try:
+        source = _source(path, file, images[slide])
+    except InputError as error:
+        raise SlideRefused.because(error, listed[slide], others) from error
+    return replace(source, name=listed[slide].name, others=others)
+
+
+def _source(path: Path, file: TiffReader, image: TiffImage) -> ImageSource:
+    with reading(path, "this TIFF"):
         scale = stated_scale(file.tif, image)
         overlap = overlap_px(file.tif, image)
     if overlap:
@@ -80,7 +91,6 @@ def _opened(path: Path, file: TiffReader, at: int | None) -> ImageSource:
         doubts=(*scale.doubts, *colours.doubts),
         conversions=colours.conversions,
         profile=colours.profile,
-        others=others if at is None else (),
         close=file.close,
     )
 

@@ -27,6 +27,7 @@ from napari_stenhance.section.images.tiff.channels import (
 from napari_stenhance.section.images.tiff.codecs import DECODED_TO_RGB, decoder_of
 from napari_stenhance.section.images.tiff.colours import ColourConversion, choose_colours
 from napari_stenhance.section.images.tiff.headers import check_pages
+from napari_stenhance.section.images.tiff.holes import Filling, TileGrid, holes_of
 from napari_stenhance.section.images.turning import said_of_turn, turn
 from napari_stenhance.storage.reading import reading
 
@@ -93,6 +94,8 @@ class TiffSamples:
         Rows and columns that are best read at once.
     samples : int
         Values of a pixel.
+    tiles : TileGrid
+        Which of its tiles the file holds.
 
     Raises
     ------
@@ -147,7 +150,9 @@ class TiffSamples:
         if self._bytes > _LARGEST and not self._plain:
             msg = f"tiles of {self._tile[1]} × {self._tile[0]} px are too large"
             raise ValueError(msg)
-        needed = math.prod(self._grid) * (self._planes // len(self._pages))
+        planes = self._planes // len(self._pages)
+        needed = math.prod(self._grid) * planes
+        whole = np.ones(self._grid, np.bool_)
         for page in self._pages:
             if min(len(page.dataoffsets), len(page.databytecounts)) < needed:
                 msg = f"it has {len(page.dataoffsets)} of its {needed} tiles"
@@ -163,6 +168,8 @@ class TiffSamples:
             if (offsets[stored] > self._file.size - counts[stored]).any():
                 msg = "the file ends before its tiles do"
                 raise ValueError(msg)
+            whole &= stored.reshape(planes, *self._grid).all(axis=0)
+        self.tiles = TileGrid(self.shape, self._tile, whole)
 
     def check_whole(self) -> None:
         """Refuse an image that claims more than its tiles can hold, before all are decoded.
@@ -289,10 +296,15 @@ class TiffSamples:
 
 
 class TiffLevel(SlicedLevel):
-    """A level of an image of a TIFF, (y, x, 3) uint8; tiles that the file leaves out are white."""
+    """A level of an image of a TIFF, (y, x, 3) uint8.
 
-    def __init__(self, samples: TiffSamples, colours: ColourConversion) -> None:
-        self._samples, self._colours = samples, colours
+    Tiles that the file leaves out are made from the next finer level, or white where none is.
+    """
+
+    def __init__(
+        self, samples: TiffSamples, colours: ColourConversion, filling: Filling | None = None
+    ) -> None:
+        self._samples, self._colours, self._filling = samples, colours, filling
         super().__init__(samples.shape, samples.chunks)
 
     def _read(self, top: int, bottom: int, left: int, right: int) -> NDArray[np.uint8]:
@@ -300,6 +312,8 @@ class TiffLevel(SlicedLevel):
         with reading(self._samples.path, "a tile of the image"):
             for place, values in self._samples.read(range(top, bottom), range(left, right)):
                 out[place] = self._colours.convert(values)
+        if self._filling is not None:
+            self._filling.fill(out, top, left)
         return out
 
 
@@ -319,15 +333,25 @@ def levels_of(
     ValueError
         If they are no image in colours or grey, or claim what the file cannot hold.
     """
-    check_channels(file.tif, series[0])
+    with reading(file.path, "this image", "give the H&E slide, in brightfield"):
+        check_channels(file.tif, series[0])
     samples = [TiffSamples(file, level) for level in series]
     if len(samples) == 1:
         samples[0].check_whole()
     # Philips pads its levels.
     _check_shapes([one.shape for one in samples], 1.0 if file.tif.is_philips else _SHAPE_OFF)
     bits = significant_bits(file.tif)
-    # Of levels that are stored alike the coarsest tells the range of all.
-    coarsest = {one.kind: one for one in samples}
+    grids = [one.tiles for one in samples]
+    holes = holes_of(grids)
+    # Of levels that are stored alike the coarsest that is whole tells the range of all.
+    coarsest = {
+        one.kind: one
+        for kept in (
+            samples,
+            [one for one, hole in zip(samples, holes, strict=True) if not hole.any()],
+        )
+        for one in kept
+    }
     chosen = {
         kind: choose_colours(one.page, one.samples, one.peek, bits)
         for kind, one in coarsest.items()
@@ -335,11 +359,30 @@ def levels_of(
     colours = chosen[samples[0].kind]
     orientation = _orientation(file.tif, samples[0].page)
     turned, doubts = said_of_turn(orientation)
-    levels = tuple(turn(TiffLevel(one, chosen[one.kind]), orientation) for one in samples)
+    levels: list[TiffLevel] = []
+    for n, (one, hole) in enumerate(zip(samples, holes, strict=True)):
+        filling = None
+        if hole.any():
+            filling = Filling(grids[n], hole, levels[-1], grids[n - 1].step_to(grids[n]))
+        levels.append(TiffLevel(one, chosen[one.kind], filling))
     conversions = (*colours.conversions, *turned)
     pages = (*doubts_of_pages(series[0]), *doubts_of_channel(file.tif, series[0]))
-    doubts = (*pages, *colours.doubts, *doubts)
-    return levels, replace(colours, conversions=conversions, doubts=doubts)
+    doubts = (*pages, *colours.doubts, *doubts, *_doubts_of_holes(file.tif, grids, holes))
+    said = replace(colours, conversions=conversions, doubts=doubts)
+    return tuple(turn(level, orientation) for level in levels), said
+
+
+def _doubts_of_holes(
+    tif: Any, grids: Sequence[TileGrid], holes: Sequence[NDArray[np.bool_]]
+) -> Iterator[str]:
+    """Say how many tiles the file leaves out; Philips does so where nothing was scanned."""
+    missing = int((~grids[0].stored).sum())
+    if missing and not tif.is_philips:
+        yield f"The file leaves out {missing} of {grids[0].stored.size} tiles; they are white."
+    if filled := sum(int(hole.sum()) for hole in holes):
+        yield (
+            f"The file leaves out {filled} tiles of coarser levels; they are made from finer ones."
+        )
 
 
 def _check_shapes(shapes: list[tuple[int, int]], most: float) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 from xml.etree import ElementTree
 
+from napari_stenhance.section.images.tiff.described import pixels_of
 from napari_stenhance.section.images.tiff.images import TiffImage
 from napari_stenhance.section.images.tiff.layouts import philips_spacings, scn_views
 
@@ -165,23 +166,11 @@ def _imagej(tif: Any, image: TiffImage) -> VendorSize | None:
 
 
 def _ome(tif: Any, image: TiffImage) -> VendorSize | None:
-    """Find the pixels' size that OME states for an image.
-
-    The image is known by its first page; where OME does not say which that is, by its size.
-    """
-    pixels = list(ElementTree.fromstring(tif.ome_metadata).iterfind(".//{*}Pixels"))
-    height, width = image.shape
-    fitting = [p for p in pixels if (p.get("SizeX"), p.get("SizeY")) == (f"{width}", f"{height}")]
-    page = image.levels[0].keyframe.index
-    of_page = [p for p in fitting if _first_page(p) == page] or fitting
+    """Find the pixels' size that OME states for an image."""
+    of_page = pixels_of(tif, image.shape, image.levels[0].keyframe.index)
     stated = [size for p in of_page if (size := _stated_size(p)) is not None]
     # Images of one size without their pages, of different scales: nobody can tell.
     return stated[0] if stated and all(size == stated[0] for size in stated) else None
-
-
-def _first_page(pixels: ElementTree.Element) -> int | None:
-    pages = [int(d.get("IFD", 0)) for d in pixels if d.tag.endswith("}TiffData")]
-    return min(pages, default=None)
 
 
 def _stated_size(pixels: ElementTree.Element) -> VendorSize | None:
