@@ -275,6 +275,7 @@ def test_what_is_repainted_is_counted_when_the_painting_ends(
     assert not list(layers_of(person.viewer, "painting"))
     labels = person.layer("domains")
     assert labels.visible
+    assert person.viewer.layers.selection.active is labels
     assert np.asarray(labels.data[0])[tuple(place)] == new
     np.testing.assert_array_equal(spots.face_color[moved], labels.colormap.map(new))
     assert spots.features["domain"][moved] == f"Domain {new}"

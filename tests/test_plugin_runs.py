@@ -313,6 +313,10 @@ def test_an_error_is_red_and_whole_until_the_next_action(person: Person) -> None
     person.wait(text.isVisible)
     assert text.text() == f"{path}: there is no such file; name another."
     assert "color: #FF8A80" in text.styleSheet()
+    # The red that can be read on light, and back.
+    for theme, red in (("light", "#B3261E"), ("dark", "#FF8A80")):
+        person.viewer.theme = theme
+        person.wait(lambda red=red: red in text.styleSheet())
     # Every line of it is seen, though no word could be broken, and it can be copied.
     person.bot.wait(50)
     assert text.document().documentLayout().documentSize().height() >= 4
