@@ -275,6 +275,7 @@ def test_what_is_repainted_is_counted_when_the_painting_ends(
     assert not list(layers_of(person.viewer, "painting"))
     labels = person.layer("domains")
     assert labels.visible
+    assert person.viewer.layers.selection.active is labels
     assert np.asarray(labels.data[0])[tuple(place)] == new
     np.testing.assert_array_equal(spots.face_color[moved], labels.colormap.map(new))
     assert spots.features["domain"][moved] == f"Domain {new}"
@@ -447,7 +448,7 @@ def test_a_domain_that_is_clicked_is_the_row_that_is_selected(
     person.click_world(*spots.data_to_world(spots.data[last]))
     assert dock.table.chosen() == [stays]
     # Beside all of them nothing is selected, and nothing is dimmed.
-    person.click_world(*np.add(spots.data_to_world(spots.data[last]), 400))
+    person.click_world(*np.add(spots.data_to_world(spots.data[last]), (150, 0)))
     assert dock.table.chosen() == []
     assert [labels.colormap.map(v)[3] for v in range(1, 5)] == whole
     dock.table.choose((stays,))

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from napari.utils import progress
 from napari.utils.notifications import Notification
-from qtpy.QtWidgets import QApplication, QWidget
+from qtpy.QtWidgets import QApplication, QLabel, QPushButton, QWidget
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.plugin import live as live_module
@@ -44,7 +44,6 @@ def test_cancel_frees_the_interface_and_a_rerun_goes_on(
     person.set_enhance(out, "G1", epochs=6)
     bar = person.enhance.run_bar
     person.click(person.enhance.run)
-    assert not person.enhance.run.isEnabled()
     person.wait(lambda: bar.label.text().startswith("Training"))
     started = time.monotonic()
     person.click(bar.cancel)
@@ -314,6 +313,10 @@ def test_an_error_is_red_and_whole_until_the_next_action(person: Person) -> None
     person.wait(text.isVisible)
     assert text.text() == f"{path}: there is no such file; name another."
     assert "color: #FF8A80" in text.styleSheet()
+    # The red that can be read on light, and back.
+    for theme, red in (("light", "#B3261E"), ("dark", "#FF8A80")):
+        person.viewer.theme = theme
+        person.wait(lambda red=red: red in text.styleSheet())
     # Every line of it is seen, though no word could be broken, and it can be copied.
     person.bot.wait(50)
     assert text.document().documentLayout().documentSize().height() >= 4
@@ -338,3 +341,31 @@ def test_napari_says_what_no_dock_that_is_seen_does(
     bar.say(InputError("Twice."))
     assert notifications[-1].message == "Twice."
     assert bar.error.text() == "Once.\nTwice."
+
+
+def test_what_is_asked_for_meanwhile_waits_and_can_be_cancelled(person: Person) -> None:
+    bar, go, done = person.enhance.run_bar, threading.Event(), []
+
+    def first(job: Job) -> str:
+        job.note("A doubt.")
+        go.wait(30)
+        return "first"
+
+    def fails(_job: Job) -> str:
+        msg = "No such thing."
+        raise InputError(msg)
+
+    bar.start("First", first, on_done=done.append)
+    bar.start("Second", fails, named="Second, C2", on_done=done.append)
+    for name in ("third", "fourth"):
+        bar.start(name, lambda _job, name=name: name, on_done=done.append)
+    assert bar.waiting == ["Next: Second, C2", "Next: third", "Next: fourth"]
+    (row,) = (w for w, _ in bar._waiting if w.findChild(QLabel).text() == "Next: third")
+    person.click(row.findChild(QPushButton))
+    assert bar.waiting == ["Next: Second, C2", "Next: fourth"]
+    go.set()
+    person.wait(lambda: not bar.busy)
+    assert (done, bar.waiting) == (["first", "fourth"], [])
+    # What was said of those before is still there.
+    assert bar.error.text() == "No such thing."
+    assert "A doubt." in bar.notes.toPlainText()

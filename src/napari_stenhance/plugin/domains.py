@@ -293,3 +293,5 @@ def end_painting(viewer: ViewerModel, run: Run) -> None:
             viewer.layers.remove(layer)
         else:
             layer.visible = True
+            if info.role is DOMAINS:
+                viewer.layers.selection.active = layer

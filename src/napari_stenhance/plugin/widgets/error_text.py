@@ -38,8 +38,9 @@ class ErrorText(QPlainTextEdit):
 
     def _colour(self) -> None:
         """Take the red that can be read on what lies behind."""
-        behind = self.palette().color(QPalette.ColorRole.Window)
-        red = _ON_DARK if behind.lightness() < _DARK else _ON_LIGHT
+        # A theme of napari gives text its colour, and leaves what lies behind as it is.
+        text = self.parentWidget().palette().color(QPalette.ColorRole.WindowText)
+        red = _ON_DARK if text.lightness() > _DARK else _ON_LIGHT
         wanted = f"QPlainTextEdit {{ color: {red}; background: transparent; }}"
         if self.styleSheet() != wanted:
             self.setStyleSheet(wanted)

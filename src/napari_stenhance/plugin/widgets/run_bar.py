@@ -1,9 +1,10 @@
-"""What a running task shows in its dock: what it does, how far it is, time left, Cancel."""
+"""What tasks show in their dock: what runs, how far it is, time left, Cancel, and what waits."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from qtpy.QtCore import QTimer
@@ -43,7 +44,7 @@ _WHERE_OPENED = {
 
 
 class RunBar(QWidget):
-    """Runs one task at a time, and shows it.
+    """Runs one task at a time, and shows it; the next ones wait, in their order.
 
     Parameters
     ----------
@@ -70,6 +71,7 @@ class RunBar(QWidget):
         self.details.clicked.connect(self._show_details)
         self.details.hide()
         self._said: dict[str, str] = {}
+        self._waiting: list[tuple[QWidget, Callable[[], None]]] = []
         self._ending = False
         self._progress: Progress | None = None
         self._stage_began = self._told = 0.0
@@ -92,6 +94,8 @@ class RunBar(QWidget):
         for widget in (self.notes, self.error, self.details, self.label):
             layout.addWidget(widget)
         layout.addLayout(row)
+        self._queue = QVBoxLayout()
+        layout.addLayout(self._queue)
         self._show_idle("")
 
     @property
@@ -99,16 +103,25 @@ class RunBar(QWidget):
         """Whether a task is running."""
         return self._running is not None
 
+    @property
+    def waiting(self) -> list[str]:
+        """What waits, the next one first."""
+        return [row.findChild(QLabel).text() for row, _ in self._waiting]
+
     def start(
         self,
         title: str,
         task: Callable[[Job], Any],
         *,
+        named: str = "",
+        on_begin: Callable[[], None] = lambda: None,
         on_done: Callable[[Any], None] = lambda _value: None,
         on_event: Callable[[Event], None] = lambda _event: None,
         on_end: Callable[[], None] = lambda: None,
     ) -> None:
-        """Run a task in its own thread; everything handed over is called in this one.
+        """Run a task in its own thread, after what runs already.
+
+        Everything handed over is called in the interface's thread.
 
         Whatever that raises is said in a sentence, in red and once for all events, and the dock
         comes free.
@@ -118,6 +131,10 @@ class RunBar(QWidget):
         title : str
         task : callable
             `task(job)`.
+        named : str
+            What it is called where it waits; by default the title.
+        on_begin : callable
+            Called when it begins.
         on_done : callable
             Receives what the task returned.
         on_event : callable
@@ -126,6 +143,11 @@ class RunBar(QWidget):
             Called after that, and however else the task ended.
         """
         if self.busy:
+            again = partial(
+                self.start, title, task,
+                on_begin=on_begin, on_done=on_done, on_event=on_event, on_end=on_end,
+            )  # fmt: skip
+            self._wait(named or title, again)
             return
         self._on_event, self._on_done, self._on_end = on_event, on_done, on_end
         self._title, self._failed = title, False
@@ -133,8 +155,9 @@ class RunBar(QWidget):
         if not self._ending:
             # What follows by itself takes nothing back.
             self.dismiss()
-        self.notes.clear()
-        self.notes.hide()
+            self.notes.clear()
+            self.notes.hide()
+        self._call(on_begin)
         self.label.setText(f"{title} …")
         self.label.show()
         self.bar.setRange(0, 0)
@@ -148,6 +171,25 @@ class RunBar(QWidget):
         self.destroyed.connect(running.job.cancel)
         running.start()
         self._clock.start()
+
+    def _wait(self, name: str, start: Callable[[], None]) -> None:
+        """List what waits, with a button that takes it from the list."""
+        row = QWidget(self)
+        line, cancel = QHBoxLayout(row), QPushButton("Cancel", row)
+        line.setContentsMargins(0, 0, 0, 0)
+        line.addWidget(QLabel(f"Next: {name}", row), 1)
+        line.addWidget(cancel)
+        cancel.setToolTip("Do not begin this.")
+        entry = (row, start)
+        cancel.clicked.connect(lambda _on=False: self._forget(entry))
+        self._waiting.append(entry)
+        self._queue.addWidget(row)
+
+    def _forget(self, entry: tuple[QWidget, Callable[[], None]]) -> None:
+        if entry in self._waiting:
+            self._waiting.remove(entry)
+            entry[0].hide()
+            entry[0].deleteLater()
 
     def say(self, error: StenhanceError, details: str = "") -> None:
         """Show an error, whole, until the next action.
@@ -231,6 +273,10 @@ class RunBar(QWidget):
             self.say(outcome.error, outcome.details)
         self._ending = True
         self._call(self._on_end)
+        if self._waiting and not self.busy:
+            entry = self._waiting[0]
+            self._forget(entry)
+            entry[1]()
         self._ending = False
 
     def _show_idle(self, text: str) -> None:

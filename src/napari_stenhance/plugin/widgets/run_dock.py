@@ -122,18 +122,18 @@ class RunDock(QWidget):
         except StenhanceError as error:
             self.run_bar.say(error)
             return
-        self.run.setEnabled(False)
         is_ours = str(self.form.fields["out"].value) == self._suggested
-        self._live.gene = self._first_gene()
+        gene, out = self._first_gene(), options.out
         self.run_bar.start(
             self._title,
             lambda job: self._work(self._settle(options, job) if is_ours else options, job),
+            named=self._title if out is None else f"{self._title}, {Path(out).name}",
+            on_begin=lambda: setattr(self._live, "gene", gene),
             on_done=lambda made: self._done(made, options),
             on_event=self._live.receive,
             on_end=self._end,
         )
 
     def _end(self) -> None:
-        self.run.setEnabled(True)
         self._suggest()
         self._live.finish()
