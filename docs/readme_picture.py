@@ -13,7 +13,7 @@ from pathlib import Path
 import napari
 from qtpy.QtWidgets import QApplication
 
-from napari_stenhance.plugin.layer_info import layers_of
+from napari_stenhance.plugin.session import session_of
 from napari_stenhance.plugin.view import add_docks
 
 
@@ -35,13 +35,10 @@ def main(demo: Path, out: Path) -> None:
         wait(seconds=0.3)
     genes = docks["Genes"]
     genes.parent().raise_()
+    session_of(viewer).with_spots = False
     genes.show_gene("KRT8")
-    for layer, about in layers_of(viewer, "gene", "browse", "spots", "region"):
-        layer.visible = about.role.name == "browse"
-        if about.role.name == "browse":
-            # Dark ground shows the slide where the gene is absent.
-            layer.blending, layer.opacity = "translucent", 0.6
-            viewer.layers.selection.active = layer
+    # Dark ground shows the slide where the gene is absent.
+    viewer.layers.selection.active.opacity = 0.6
     viewer.scene.camera.zoom *= 2.2
     wait(seconds=3)
     viewer.screenshot(str(out), canvas_only=False, flash=False)

@@ -15,7 +15,7 @@ from napari._qt.dialogs.qt_reader_dialog import QtReaderDialog
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication
 
-from napari_stenhance.plugin.layer_info import layers_of
+from napari_stenhance.plugin.session import session_of
 from napari_stenhance.plugin.view import add_docks
 from napari_stenhance.tasks.enhance import EnhanceOptions, enhance
 
@@ -67,20 +67,13 @@ def main(data: Path, out: Path) -> None:
         section.open(path)
         wait(lambda: not section.run_bar.busy, 60)
         wait(seconds=0.3)
-    gene_layers = {a.gene: layer for layer, a in layers_of(viewer, "gene", "browse")}
-
-    def show(*visible: object) -> None:
-        for layer, about in layers_of(viewer, "gene", "browse", "spots"):
-            layer.visible = layer in visible or about.role.name in visible
-
-    show()
+    session = session_of(viewer)
+    session.look_at_measured("")
     shot("1-section", "Section")
-    genes.show_gene("ERBB2")
-    show("spots")
+    session.look_at_measured("ERBB2")
     shot("2-spots-ERBB2", "Genes")
     for number, gene in enumerate(("ERBB2", "COL1A1"), start=3):
-        show(gene_layers[gene])
-        viewer.layers.selection.active = gene_layers[gene]
+        session.look_at(run=session.runs()[0], gene=gene)
         shot(f"{number}-{gene}", "Enhance genes")
     genes.show_gene("CD74")
     viewer.scene.camera.zoom *= 4

@@ -88,9 +88,15 @@ class Person:
         offset = (np.array([y_um, x_um]) - centre) * zoom
         at = QPoint(round(native.width() / 2 + offset[1]), round(native.height() / 2 + offset[0]))
         self.bot.mouseMove(native, at)
+        # A busy machine moves late: a click before that would draw where the mouse was.
+        self.wait(lambda: self._is_at(y_um, x_um))
         self.bot.mouseClick(native, LEFT, pos=at)
         # Two clicks in less than that are a double click, which closes a polygon.
         self.bot.wait(QApplication.doubleClickInterval() + 50)
+
+    def _is_at(self, y_um: float, x_um: float) -> bool:
+        off = np.subtract(self.viewer.cursor.position[-2:], (y_um, x_um))
+        return bool((np.abs(off) * self.viewer.scene.camera.zoom < 2).all())
 
     def draw(self, corners: list[tuple[float, float]]) -> None:
         self.click(self.enhance.draw)

@@ -19,16 +19,16 @@ _HEIGHT, _GAP = 0.3, 0.03
 """Of the slide's height."""
 
 
-def beside_layer(section: Section, name: str, above: float, job: Job | None = None) -> LayerData:
-    """Make the layer of another image of a slide's file: left of the slide, and not to scale.
+def beside_layer(section: Section, name: str, left: float, job: Job | None = None) -> LayerData:
+    """Make the layer of another image of a slide's file: below the slide, and not to scale.
 
     Parameters
     ----------
     section : Section
     name : str
         Of the image, as the slide lists it.
-    above : float
-        How many others lie above it already.
+    left : float
+        Where it begins, in units of the section's layers: right of those that are shown already.
     job : Job, optional
         Receives the progress of building a pyramid.
 
@@ -48,8 +48,8 @@ def beside_layer(section: Section, name: str, above: float, job: Job | None = No
     space = pixel_space(section.mpp) | {
         "scale": (scale, scale),
         "translate": (
-            (scale - pixel) / 2 + above * (side + gap),
-            (scale - pixel) / 2 - gap - image.shape[1] * scale,
+            (scale - pixel) / 2 + slide.shape[0] * pixel + gap,
+            (scale - pixel) / 2 + left + (gap if left else 0),
         ),
     }
     info = LayerInfo(BESIDE, section.name, section=section, part=name)

@@ -47,12 +47,13 @@ class GeneBox(QSearchableComboBox):
     def _entered(self) -> None:
         """Take what was typed in other letters, or the only gene that it can mean."""
         text, completer = self.lineEdit().text(), self.completer()
+        # Left open, it would take the next click, wherever that was meant to go.
+        completer.popup().hide()
         if not text or text in self._genes:
             return
         index = self.findText(text, Qt.MatchFlag.MatchFixedString)
         if index < 0 and completer.completionCount() == 1:
             index = self.findText(completer.currentCompletion())
         if index >= 0:
-            completer.popup().hide()
             self.setCurrentIndex(index)
             self._picked(index)

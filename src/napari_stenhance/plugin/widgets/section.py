@@ -134,7 +134,7 @@ class SectionWidget(QWidget):
         self.series.currentIndexChanged.connect(self._scale_of_chosen)
         self.look = QPushButton("Look", self)
         self.look.setToolTip(
-            "Show this image left of the slide, not to scale: a label may name the patient."
+            "Show this image below the slide, not to scale: a label may name the patient."
         )
         self.look.setEnabled(False)
         self.look.clicked.connect(self._look_beside)
@@ -347,9 +347,12 @@ class SectionWidget(QWidget):
         if name in shown:
             self._see(shown[name])
             return
+        place = self._session.place
+        ends = [one.extent.world[1][1] - place.origin[1] for one in shown.values()]
+        left = max(ends, default=0.0)
         self.run_bar.start(
             f"Opening {name}",
-            lambda job: beside_layer(section, name, len(shown), job),
+            lambda job: beside_layer(section, name, left, job),
             on_done=lambda layer: self._see(*add_layers(self._viewer, [layer])),
             on_end=self._open_next,
         )
