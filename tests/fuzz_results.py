@@ -18,6 +18,7 @@ from napari_stenhance.results.attention import written_attention
 from napari_stenhance.results.domains import domain_run
 from napari_stenhance.results.genes import gene_group, written_genes
 from napari_stenhance.results.imputed import imputed_run
+from napari_stenhance.results.inputs import find_section, slide_path
 from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.results.runs import FieldRun
 from napari_stenhance.results.tables import open_table
@@ -47,7 +48,8 @@ def read_root(folder: Path) -> Any:
     result = ResultFolder.open(folder / NAME)
     about = [result.run_attributes(run) for run in result.runs]
     # The log is a hint without a checksum: any path, or none, may come out of it.
-    result.slide_path()
+    slide_path(result)
+    find_section(result)
     return result.attributes, about, result.has_slide
 
 

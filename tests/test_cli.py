@@ -12,6 +12,7 @@ from typer.testing import Result as Ran
 
 import napari_stenhance as st
 from napari_stenhance.cli import app
+from napari_stenhance.results.inputs import slide_path
 from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.section.section import open_section
 from napari_stenhance.storage.seal import json_crc32
@@ -196,7 +197,7 @@ def test_more_genes_are_written_without_computing_anything_again(
         "--write", "G3", *QUICK)  # fmt: skip
     assert (copy / "fields" / "pixel2gene-stain-robust" / "genes" / "G3").is_dir()
     events = events_of(copy)
-    assert events == ["slide", "complete"]
+    assert events == ["slide", "section", "complete"]
 
 
 def test_write_adds_gene_images_of_the_same_bytes(result: Path, tmp_path: Path) -> None:
@@ -238,7 +239,7 @@ def test_a_region_limits_the_prediction_and_reuses_the_model(
     )
     assert whole.endswith(", seed 0")
     assert inside_it.endswith(", seed 0, inside a region")
-    where = opened.slide_path()
+    where = slide_path(opened)
     assert where is not None
     assert where.name == "two_he.jpg"
     region.write_text(

@@ -18,7 +18,10 @@ import zarr
 
 import napari_stenhance as st
 from napari_stenhance.methods.decoder import Decoder
+from napari_stenhance.results.domain_edit import DomainEdit
 from napari_stenhance.results.domains import DomainRun, domain_run, domain_runs
+from napari_stenhance.results.edit_history import EditHistory
+from napari_stenhance.results.inputs import slide_path
 from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.running.job import Job
 from napari_stenhance.section.grid import Grid
@@ -313,7 +316,7 @@ def test_a_section_with_its_slide_lies_on_the_grid_of_genes(
     slide = open_section(small_files[0]).need_slide()
     assert result.grid == Grid.over(slide, 8.0)
     assert result.result.has_slide
-    assert result.result.slide_path() is not None
+    assert slide_path(result.result) is not None
 
 
 def _write_field(
@@ -383,7 +386,8 @@ def test_edits_without_napari(found: tuple[Path, Path], tmp_path: Path) -> None:
     copy = tmp_path / "copy.stenhance.zarr"
     shutil.copytree(found[1], copy)
     before = files_of(copy)
-    edit = ("edit-domains", copy, "--rename", "1=Cortex", "--merge", "4=3", "--hide", "2")
+    edit = ("edit-domains", copy, "--rename", "1=Cortex", "--merge", "4=3", "--hide", "2",
+            "--recolour", "3=#0a0b0c")  # fmt: skip
     assert "Cortex" in run(*edit).stdout
     after = files_of(copy)
     changed = [name for name in before if after[name] != before[name]]
@@ -400,6 +404,7 @@ def test_edits_without_napari(found: tuple[Path, Path], tmp_path: Path) -> None:
     assert "domain_input" not in spots.obs
     colours = edited.group.attrs["ome"]["image-label"]["colors"]  # type: ignore[index,call-overload]
     assert [c["rgba"][3] for c in colours] == [255, 0, 255]
+    assert (edited.domains[2].colour, colours[2]["rgba"]) == ("#0A0B0C", [10, 11, 12, 255])
     # Once more is nothing new; an edit of an edit is one more.
     run(*edit, "--run", "stamgc-robust")
     assert files_of(copy) == after
@@ -412,9 +417,54 @@ def test_edits_without_napari(found: tuple[Path, Path], tmp_path: Path) -> None:
         (("--merge", "1=1"), "itself"),
         (("--rename", "1"), "DOMAIN=NEW"),
         (("--rename", "1=Domain 2"), "merge them"),
+        (("--recolour", "1=red"), "write a colour as #RRGGBB"),
         (("--run", "other"), "no domain run"),
     ):
         assert said in run("edit-domains", copy, *wrong, code=2).stderr
+
+
+def test_what_an_edit_says_before_it_is_saved_is_what_is_written(
+    found: tuple[Path, Path], tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy.stenhance.zarr"
+    shutil.copytree(found[1], copy)
+    run = domain_run(ResultFolder.open(copy))
+    raster = np.asarray(run.levels[0][...])
+    edit = DomainEdit.from_run(run).merge(4, 3)
+    painted = edit.raster()
+    painted[painted == 2] = 9
+    for change in (edit, edit.paint(painted), edit.paint(painted).merge(9, 1).hide(3)):
+        said = change.summary()
+        saved = change.save()
+        pd.testing.assert_frame_equal(said, saved.summary(), check_dtype=False)
+        assert said["spots"].sum() == 196
+    # Other names and colours change no number, and what was merged is as sure as it was.
+    named = DomainEdit.from_run(run).rename(1, "Cortex").recolour(2, "#112233")
+    counts = named.save().table()
+    np.testing.assert_array_equal(counts.X, run.table().X)
+    np.testing.assert_array_equal(counts.layers["padj"], run.table().layers["padj"])
+    spots, before = edit.paint(edit.raster()).save().spots(), run.spots()
+    assert spots is not None
+    assert before is not None
+    np.testing.assert_array_equal(spots.obs["domain_confidence"], before.obs["domain_confidence"])
+    assert (raster == 4).any()
+
+
+def test_steps_are_undone_and_done_again(found: tuple[Path, Path]) -> None:
+    history = EditHistory.from_run(domain_run(ResultFolder.open(found[1])))
+    assert (history.changes, history.can_undo, history.can_redo) == (0, False, False)
+    first = history.do(history.now.rename(1, "A"))
+    second = first.do(first.now.merge(4, 3))
+    assert second.do(second.now.rename(1, "A")) is second
+    assert (second.changes, len(second.now.domains)) == (2, 3)
+    back = second.undo()
+    assert (back.now, back.changes, back.can_redo) == (first.now, 1, True)
+    assert back.redo() == second
+    assert back.undo().undo().now == history.now
+    other = back.do(back.now.hide(2))
+    assert (other.changes, other.can_redo) == (2, False)
+    # Steps that lead back leave nothing to be saved.
+    assert first.do(first.now.rename(1, "Domain 1")).changes == 0
 
 
 def test_a_real_olfactory_bulb(data: Path, tmp_path: Path) -> None:

@@ -208,6 +208,19 @@ def test_of_two_dicom_series_in_a_folder_the_larger_is_the_slide(
     np.testing.assert_array_equal(open_image(tmp_path / "both", "200_1").levels[0][:, :], small)
 
 
+def test_dicom_whose_frames_do_not_follow_each_other_is_refused(tmp_path: Path) -> None:
+    write_series(tmp_path / "s", _pixels((256, 256)), "1.2.3.100", jpeg=True)
+    file = tmp_path / "s" / "100_1.dcm"
+    content = bytearray(file.read_bytes())
+    # The item with the table of offsets: 4 of them, the second to be 0.
+    at = content.index(b"\xfe\xff\x00\xe0\x10\0\0\0") + 8
+    assert content[at : at + 4] == bytes(4) != content[at + 4 : at + 8]
+    content[at + 4 : at + 8] = bytes(4)
+    file.write_bytes(content)
+    with pytest.raises(InputError, match=r"where its frames begin, as 100_1\.dcm says, cannot be"):
+        open_image(tmp_path / "s")
+
+
 def test_a_folder_of_other_dicom_is_not_ours(tmp_path: Path) -> None:
     file = Path(pydicom.data.get_testdata_file("CT_small.dcm"))
     shutil.copy(file, tmp_path / "ct.dcm")

@@ -13,7 +13,6 @@ import napari
 import numpy as np
 import pytest
 from napari.utils import progress
-from napari.utils.notifications import Notification
 from qtpy.QtCore import Qt, QTimer
 from typer.testing import CliRunner
 
@@ -152,32 +151,32 @@ def test_c2_from_drop_to_reopening(person: Person, data: Path, tmp_path: Path) -
 
 
 def test_bad_input_is_said_where_it_happens(
-    person: Person, small_files: list[Path], tmp_path: Path, notifications: list[Notification]
+    person: Person, small_files: list[Path], tmp_path: Path
 ) -> None:
     person.click(person.enhance.run)
-    assert "at least one open section" in notifications[-1].message
+    assert "at least one open section" in person.enhance.run_bar.error.text()
     (tmp_path / "not a section").mkdir()
     person.drop(tmp_path / "not a section")
-    assert "no section that can be read" in notifications[-1].message
+    assert "no section that can be read" in person.section.run_bar.error.text()
     assert not list(person.viewer.layers)
     person.drop(small_files[0])
     person.set_enhance(tmp_path / "one.stenhance.zarr", write="NOTAGENE")
     person.run()
-    assert "NOTAGENE" in notifications[-1].message
+    assert "NOTAGENE" in person.enhance.run_bar.error.text()
     foreign = tmp_path / "foreign"
     foreign.mkdir()
     (foreign / "thesis.txt").write_text("mine")
     person.set_enhance(foreign)
     person.run()
-    assert "nothing was touched" in notifications[-1].message
+    assert "nothing was touched" in person.enhance.run_bar.error.text()
     assert [f.name for f in foreign.iterdir()] == ["thesis.txt"]
 
 
 def test_a_region_layer_that_was_deleted_comes_back_to_be_drawn_in(
-    person: Person, small_files: list[Path], notifications: list[Notification]
+    person: Person, small_files: list[Path]
 ) -> None:
     person.click(person.enhance.draw)
-    assert "Open the section to draw on" in notifications[-1].message
+    assert "Open the section to draw on" in person.enhance.run_bar.error.text()
     person.drop(small_files[0])
     person.viewer.layers.remove(person.layer("region"))
     person.click(person.enhance.draw)
@@ -189,7 +188,7 @@ def test_a_region_layer_that_was_deleted_comes_back_to_be_drawn_in(
     region.add(np.array([(1.0, 1.0), (5.0, 9.0)]), shape_type="line")
     person.enhance.form.fields["region"].value = region.name
     person.click(person.enhance.run)
-    assert "no area" in notifications[-1].message
+    assert "no area" in person.enhance.run_bar.error.text()
 
 
 def test_view_opens_what_it_is_given(
@@ -259,8 +258,8 @@ def test_a_scale_that_was_set_moves_the_section_and_keeps_what_was_drawn(
     person.section.mpp.setValue(0.01)
     person.click(person.section.again)
     person.wait(lambda: not person.section.run_bar.busy)
-    assert "cannot be right" in person.section.run_bar.label.text()
-    assert person.section.run_bar.label.text().endswith("give the true one (field “Scale”).")
+    assert "cannot be right" in person.section.run_bar.error.text()
+    assert person.section.run_bar.error.text().endswith("give the true one (field “Scale”).")
     assert [s.mpp for s in open_sections(person.viewer)] == [1.6, 0.8]
 
 
@@ -271,7 +270,7 @@ def test_the_dock_sets_what_is_open_not_what_failed_and_nothing_once_it_is_close
     person.drop(small_files[0])
     words = dock.words.toPlainText()
     person.drop(tmp_path / "nothing.svs")
-    assert "there is no such file" in dock.run_bar.label.text()
+    assert "there is no such file" in dock.run_bar.error.text()
     assert dock.words.toPlainText() == words
     dock.mpp.setValue(1.6)
     person.click(dock.again)
@@ -349,7 +348,9 @@ def test_saved_layers_are_dropped_and_opened(
     person.viewer.layers.clear()
     person.drop(tmp_path / "saved.zarr")
     assert [layer.name for layer in person.viewer.layers] == names
-    assert person.section.words.toPlainText().splitlines() == ["Saved layers: 3", *names]
+    said = person.section.words.toPlainText().splitlines()
+    assert said[0] == "Section one"
+    assert said[-4:] == ["Saved layers: 3", *names]
 
 
 def test_images_beside_the_slide_are_shown_on_demand_and_chosen(

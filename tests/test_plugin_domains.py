@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from napari.utils.notifications import Notification
 from qtpy.QtCore import Qt
+from qtpy.QtGui import QColor
 
 from napari_stenhance.plugin.domains import painting
 from napari_stenhance.plugin.layer_info import layers_of
 from napari_stenhance.plugin.layers import open_layers
 from napari_stenhance.plugin.widgets import domains as domains_module
-from napari_stenhance.plugin.widgets.domain_table import NAME, DomainTable
+from napari_stenhance.plugin.widgets.domain_editor import DomainEditor
+from napari_stenhance.plugin.widgets.domain_table import (
+    AREA,
+    COLOUR,
+    MARKERS,
+    NAME,
+    NUMBER,
+    DomainTable,
+)
 from napari_stenhance.results.domains import domain_run, domain_runs
 from napari_stenhance.results.palette import COLOURS, rgba
 from napari_stenhance.results.result import ResultFolder
-from person import Person
+from person import LEFT, Person
 from test_domains import banded, write_spots
+from test_domains import find as find_domains
 
 # PySide6 has no newer way to make such an event.
 pytestmark = pytest.mark.filterwarnings("ignore:Function. .QDragEnterEvent:DeprecationWarning")
@@ -46,7 +56,7 @@ def test_domains_are_found_in_one_set_of_colours(person: Person, tmp_path: Path)
     assert dock.run_bar.label.text() == "Done."
     labels, spots = person.layer("domains"), person.layer("domain spots")
     assert not person.layer("spots").visible
-    assert dock.table.rowCount() == 3
+    assert dock.editor.table.rowCount() == 3
     table = ResultFolder.open(tmp_path / "bands.stenhance.zarr")
     run = domain_run(table)
     for domain in run.domains:
@@ -70,44 +80,42 @@ def test_an_estimated_number_comes_with_a_chart(person: Person, tmp_path: Path) 
     dock.parent().raise_()
     run = domain_run(ResultFolder.open(tmp_path / "bands.stenhance.zarr"))
     assert run.scores
-    assert dock.chart.scores == run.scores
-    assert dock.chart.chosen == len(run.domains)
-    assert dock.chart.isVisibleTo(dock)
-    picture = dock.chart.grab().toImage()
+    assert dock.editor.chart.scores == run.scores
+    assert dock.editor.chart.chosen == len(run.domains)
+    assert dock.editor.chart.isVisibleTo(dock)
+    picture = dock.editor.chart.grab().toImage()
     assert picture.width() > 100
 
 
-def test_edits_are_saved_beside_and_reopen_as_they_were(
-    person: Person, tmp_path: Path, notifications: list[Notification]
-) -> None:
+def test_edits_are_saved_beside_and_reopen_as_they_were(person: Person, tmp_path: Path) -> None:
     person.drop(write_spots(tmp_path, banded()))
     out = tmp_path / "bands.stenhance.zarr"
     dock = find(person, out, 4)
     before = {d.value: d for d in domain_run(ResultFolder.open(out)).domains}
-    person.click(dock.save)
-    assert "Nothing was changed" in notifications[-1].message
-    rename(dock.table, 0, "Cortex")
-    rename(dock.table, 1, "Cortex")
-    assert "merge them instead" in notifications[-1].message
-    assert dock.table.item(1, NAME).text() == "Domain 2"
+    person.click(dock.editor.save)
+    assert "Nothing was changed" in dock.run_bar.error.text()
+    rename(dock.editor.table, 0, "Cortex")
+    rename(dock.editor.table, 1, "Cortex")
+    assert "merge them instead" in dock.run_bar.error.text()
+    assert dock.editor.table.item(1, NAME).text() == "Domain 2"
     for row in (2, 3):
-        dock.table.selectionModel().select(
-            dock.table.model().index(row, 0),
-            dock.table.selectionModel().SelectionFlag.Select
-            | dock.table.selectionModel().SelectionFlag.Rows,
+        dock.editor.table.selectionModel().select(
+            dock.editor.table.model().index(row, 0),
+            dock.editor.table.selectionModel().SelectionFlag.Select
+            | dock.editor.table.selectionModel().SelectionFlag.Rows,
         )
-    person.click(dock.merge)
-    assert dock.table.rowCount() == 3
-    dock.table.item(1, NAME).setCheckState(Qt.CheckState.Unchecked)
+    person.click(dock.editor.merge)
+    assert dock.editor.table.rowCount() == 3
+    dock.editor.table.item(1, NAME).setCheckState(Qt.CheckState.Unchecked)
     labels, spots = person.layer("domains"), person.layer("domain spots")
     np.testing.assert_array_equal(labels.colormap.map(4), labels.colormap.map(3))
     assert labels.colormap.map(2)[3] == 0
     np.testing.assert_array_equal(spots.shown, spots.features["label"] != 2)
     assert not labels.editable
-    dock.table.selectRow(0)
-    person.click(dock.paint)
-    assert dock.current is not None
-    brush = painting(person.viewer, dock.current.run)
+    dock.editor.table.selectRow(0)
+    person.click(dock.editor.paint)
+    assert dock.editor.current is not None
+    brush = painting(person.viewer, dock.editor.current.run)
     assert brush is not None
     assert brush.mode == "paint"
     assert brush.selected_label == 1
@@ -115,7 +123,7 @@ def test_edits_are_saved_beside_and_reopen_as_they_were(
     assert set(np.unique(brush.data)) <= {0, 1, 2, 3}
     place = np.rint(brush.world_to_data(spots.data_to_world(spots.data[5]))).astype(int)
     brush.paint(tuple(place), 9)
-    person.click(dock.save)
+    person.click(dock.editor.save)
     person.wait(lambda: not dock.run_bar.busy)
     result = ResultFolder.open(out)
     assert [r.name for r in domain_runs(result)] == ["stamgc-robust", "stamgc-robust-edited"]
@@ -134,7 +142,7 @@ def test_edits_are_saved_beside_and_reopen_as_they_were(
         if about.of_run == edited.key
     ]
     assert all(layer.visible for layer, _ in shown)
-    assert dock.source.currentText().startswith("stamgc-robust-edited · ")
+    assert dock.editor.source.currentText().startswith("stamgc-robust-edited · ")
     again = {attributes["name"]: (data, attributes) for data, attributes, _ in open_layers(out)[0]}
     for layer, _ in shown:
         data, attributes = again[layer.name]
@@ -152,12 +160,11 @@ def test_edits_are_saved_beside_and_reopen_as_they_were(
 def test_a_failure_is_one_sentence(
     person: Person,
     tmp_path: Path,
-    notifications: list[Notification],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     dock = person.domains
     person.click(dock.run)
-    assert "Choose at least one" in notifications[-1].message
+    assert "Choose at least one" in dock.run_bar.error.text()
 
     def fail(_options: Any, _job: Any) -> None:
         msg = "CUDA out of memory"
@@ -166,5 +173,299 @@ def test_a_failure_is_one_sentence(
     person.drop(write_spots(tmp_path, banded()))
     monkeypatch.setattr(domains_module, "domains", fail)
     find(person, tmp_path / "r.stenhance.zarr", 3)
-    assert "CUDA out of memory" in notifications[-1].message
+    assert "CUDA out of memory" in dock.run_bar.error.text()
     assert dock.run.isEnabled()
+
+
+@pytest.fixture(scope="module")
+def bands(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A result with four domains."""
+    folder = tmp_path_factory.mktemp("bands")
+    out = folder / "bands.stenhance.zarr"
+    find_domains(write_spots(folder, banded()), out=out, n_domains=4)
+    return out
+
+
+@pytest.fixture
+def listed(person: Person, bands: Path, tmp_path: Path) -> tuple[DomainEditor, Path]:
+    """The domains of a result of one's own in the dock, which is seen."""
+    out = tmp_path / bands.name
+    shutil.copytree(bands, out)
+    person.drop(out)
+    person.domains.parent().raise_()
+    person.wait(person.domains.isVisible)
+    return person.domains.editor, out
+
+
+def row_of(table: DomainTable, row: int) -> list[str]:
+    return [table.item(row, column).text() for column in (NAME, NUMBER, AREA, MARKERS)]
+
+
+def rows_of(table: DomainTable) -> list[list[str]]:
+    return [row_of(table, row) for row in range(table.rowCount())]
+
+
+def counted(person: Person) -> None:
+    table = person.domains.editor.table
+    person.wait(lambda: not any("…" in row for row in rows_of(table)))
+
+
+def written(out: Path) -> list[list[str]]:
+    """What the newest run says, as the table shows it."""
+    run = domain_run(ResultFolder.open(out))
+    return [
+        [str(name), str(row["spots"]), f"{row['area_mm2']:.2f}", row["markers"]]
+        for name, row in run.summary().iterrows()
+    ]
+
+
+def save(person: Person) -> None:
+    person.click(person.domains.editor.save)
+    person.wait(lambda: not person.domains.run_bar.busy)
+    assert not person.domains.run_bar.error.text()
+
+
+def test_a_merged_domain_has_the_numbers_of_the_whole_before_it_is_saved(
+    person: Person, listed: tuple[DomainEditor, Path]
+) -> None:
+    dock, out = listed
+    before = rows_of(dock.table)
+    assert before == written(out)
+    dock.table.choose((3, 4))
+    person.click(dock.merge)
+    # Sums are there at once; what needs the counts is waited for, and nothing old is shown.
+    both = str(int(before[2][1]) + int(before[3][1]))
+    assert rows_of(dock.table)[2][:2] == ["Domain 3", both]
+    assert [row[3] for row in rows_of(dock.table)] == ["…"] * 3
+    counted(person)
+    after = rows_of(dock.table)
+    assert after[2][3] not in {"", before[2][3], before[3][3]}
+    dock.table.item(0, NAME).setCheckState(Qt.CheckState.Unchecked)
+    assert rows_of(dock.table) == after
+    save(person)
+    assert written(out) == after
+    assert dock.source.currentText().startswith("stamgc-robust-edited · ")
+    assert rows_of(dock.table) == after
+
+
+def test_what_is_repainted_is_counted_when_the_painting_ends(
+    person: Person, listed: tuple[DomainEditor, Path]
+) -> None:
+    dock, out = listed
+    before = rows_of(dock.table)
+    spots = person.layer("domain spots")
+    (moved,) = np.flatnonzero(spots.features["spot"] == "s0")
+    was = int(spots.features["label"][moved])
+    new = 1 if was != 1 else 2
+    dock.table.choose((new,))
+    person.click(dock.paint)
+    assert dock.paint.text() == "End painting"
+    brush = person.layer("painting")
+    place = np.rint(brush.world_to_data(spots.data_to_world(spots.data[moved]))).astype(int)
+    brush.paint(tuple(place), new)
+    person.wait(lambda: dock.save.text() == "Save 1 change")
+    assert {text for row in rows_of(dock.table) for text in row[1:]} == {"…"}
+    # A stroke is napari's own, and so is taking it back; also from the dock.
+    person.click(dock.undo)
+    person.wait(lambda: dock.save.text() == "Save")
+    assert rows_of(dock.table) == before
+    person.click(dock.redo)
+    person.wait(lambda: dock.save.text() == "Save 1 change")
+    person.click(dock.paint)
+    assert not list(layers_of(person.viewer, "painting"))
+    labels = person.layer("domains")
+    assert labels.visible
+    assert person.viewer.layers.selection.active is labels
+    assert np.asarray(labels.data[0])[tuple(place)] == new
+    np.testing.assert_array_equal(spots.face_color[moved], labels.colormap.map(new))
+    assert spots.features["domain"][moved] == f"Domain {new}"
+    assert np.isnan(spots.features["confidence"][moved])
+    counted(person)
+    after = rows_of(dock.table)
+    assert int(after[new - 1][1]) == int(before[new - 1][1]) + 1
+    person.click(dock.undo)
+    assert rows_of(dock.table) == before
+    assert np.asarray(labels.data[0])[tuple(place)] == was
+    assert spots.features["label"][moved] == was
+    person.click(dock.redo)
+    save(person)
+    assert written(out) == after
+    run = domain_run(ResultFolder.open(out))
+    ((shown, _),) = layers_of(person.viewer, "domains", of_run=run.key)
+    rows, columns = run.grid.shape
+    pixels = np.asarray(shown.data[0])[:rows, :columns]
+    np.testing.assert_array_equal(np.asarray(run.levels[0][...]), pixels)
+    assert pixels[tuple(place)] == new
+
+
+def test_what_is_not_saved_is_seen_and_a_deleted_layer_comes_back(
+    person: Person, listed: tuple[DomainEditor, Path]
+) -> None:
+    dock, _ = listed
+    layers = [person.layer("domains"), person.layer("domain spots")]
+    names, source = [layer.name for layer in layers], dock.source.currentText()
+    rename(dock.table, 0, "Cortex")
+    dock.table.item(1, NAME).setCheckState(Qt.CheckState.Unchecked)
+    assert dock.save.text() == "Save 2 changes"
+    assert dock.source.currentText() == f"{source} (2 changes not saved)"
+    assert [layer.name for layer in layers] == [f"* {name}" for name in names]
+    rename(dock.table, 0, "Domain 1")
+    dock.table.item(1, NAME).setCheckState(Qt.CheckState.Checked)
+    # Back where it began: there is nothing to save.
+    assert (dock.save.text(), dock.source.currentText()) == ("Save", source)
+    assert [layer.name for layer in layers] == names
+    rename(dock.table, 0, "Cortex")
+    for layer in layers:
+        person.viewer.layers.remove(layer)
+    said = person.domains.run_bar.error.text()
+    assert "5 changes not saved went with the layer" in said
+    assert not dock.source.count()
+    person.click(dock.undo)
+    assert not person.domains.run_bar.error.text()
+    assert dock.table.item(0, NAME).text() == "Cortex"
+    assert person.layer("domains").name == f"* {names[0]}"
+    # A painting that is deleted is taken over.
+    person.click(dock.paint)
+    brush = person.layer("painting")
+    brush.data_setitem((np.array([0]), np.array([0])), 9)
+    person.viewer.layers.remove(brush)
+    assert dock.table.rowCount() == 5
+    assert person.layer("domains").visible
+
+
+def test_each_step_can_be_undone_and_done_again(
+    person: Person, listed: tuple[DomainEditor, Path]
+) -> None:
+    dock, _ = listed
+    labels, spots = person.layer("domains"), person.layer("domain spots")
+
+    def state() -> tuple[Any, ...]:
+        dock.table.choose(())
+        names = [row[0] for row in rows_of(dock.table)]
+        colours = labels.colormap.map(np.arange(10)).tolist()
+        return names, colours, spots.face_color.tolist(), spots.features["domain"].tolist()
+
+    def paint() -> None:
+        person.click(dock.paint)
+        brush = person.layer("painting")
+        brush.data_setitem((np.array([0]), np.array([0])), 9)
+        person.click(dock.paint)
+
+    def merge() -> None:
+        dock.table.choose((3, 4))
+        person.click(dock.merge)
+
+    steps = [
+        lambda: rename(dock.table, 0, "Cortex"),
+        lambda: dock.table.item(1, NAME).setCheckState(Qt.CheckState.Unchecked),
+        lambda: dock.table.recoloured.emit(3, "#FF00FF"),
+        merge,
+        paint,
+    ]
+    states = [state()]
+    assert not dock.undo.isEnabled()
+    for step in steps:
+        step()
+        states.append(state())
+        assert states[-1] != states[-2]
+    person.viewer.window._qt_window.activateWindow()
+    dock.table.setFocus()
+    person.wait(dock.table.hasFocus, 10)
+    for wanted in states[-2::-1]:
+        person.bot.keyClick(dock.table, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
+        assert state() == wanted
+    assert dock.save.text() == "Save"
+    assert not dock.undo.isEnabled()
+    both = Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.ShiftModifier
+    for wanted in states[1:]:
+        person.bot.keyClick(dock.table, Qt.Key.Key_Z, both)
+        assert state() == wanted
+    assert not dock.redo.isEnabled()
+    assert dock.save.text() == "Save 5 changes"
+    # Another step takes the place of what was undone.
+    person.click(dock.undo)
+    rename(dock.table, 0, "Bulb")
+    assert not dock.redo.isEnabled()
+
+
+def click_cell(person: Person, table: DomainTable, row: int, column: int) -> None:
+    place = table.visualItemRect(table.item(row, column)).center()
+    person.bot.mouseClick(table.viewport(), LEFT, pos=place)
+
+
+def test_a_swatch_is_clicked_and_its_colour_is_saved(
+    person: Person, listed: tuple[DomainEditor, Path]
+) -> None:
+    dock, out = listed
+    click_cell(person, dock.table, 1, COLOUR)
+    dialog = dock.table.dialog
+    assert dialog is not None
+    assert dialog.windowTitle() == "Colour of Domain 2"
+    assert dialog.currentColor() == QColor(COLOURS[1])
+    dialog.setCurrentColor(QColor("#12ab34"))
+    dialog.accept()
+    assert dock.table.dialog is None
+    dock.table.choose(())
+    expected = np.array(rgba("#12AB34")) / 255
+    labels, spots = person.layer("domains"), person.layer("domain spots")
+    np.testing.assert_allclose(labels.colormap.map(2), expected, atol=1e-6)
+    mine = (spots.features["label"] == 2).to_numpy()
+    np.testing.assert_allclose(spots.face_color[mine], np.tile(expected, (mine.sum(), 1)))
+    swatch = dock.table.item(1, COLOUR).icon().pixmap(8, 8).toImage()
+    # As exact as a display of 16 bits.
+    np.testing.assert_allclose(swatch.pixelColor(4, 4).getRgbF()[:3], expected[:3], atol=0.04)
+    save(person)
+    run = domain_run(ResultFolder.open(out))
+    assert [d.colour for d in run.domains] == [COLOURS[0], "#12AB34", *COLOURS[2:4]]
+    again = {attributes["name"]: attributes for _, attributes, _ in open_layers(out)[0]}
+    shown = next(a for name, a in again.items() if name.endswith("edited"))
+    np.testing.assert_allclose(shown["colormap"].map(2), expected, atol=1e-6)
+
+
+def test_a_domain_that_is_clicked_is_the_row_that_is_selected(
+    person: Person, listed: tuple[DomainEditor, Path]
+) -> None:
+    dock, _ = listed
+    labels, spots = person.layer("domains"), person.layer("domain spots")
+    whole = [labels.colormap.map(value)[3] for value in range(1, 5)]
+    last = len(spots.data) - 1
+    wanted = int(spots.features["label"][last])
+    person.click_world(*spots.data_to_world(spots.data[last]))
+    assert dock.table.chosen() == [wanted]
+    # The others step back, in labels and spots.
+    for value in range(1, 5):
+        alpha = labels.colormap.map(value)[3]
+        assert (alpha == whole[value - 1]) == (value == wanted)
+        mine = (spots.features["label"] == value).to_numpy()
+        np.testing.assert_allclose(spots.face_color[mine, 3], alpha, atol=1e-6)
+    # What was merged is where it went.
+    dock.table.choose((wanted % 4 + 1, wanted))
+    dock.table.choose(dock.table.chosen())
+    person.click(dock.merge)
+    stays = dock.table.chosen()[0]
+    dock.table.choose(())
+    assert [labels.colormap.map(v)[3] for v in range(1, 5)] == whole
+    person.click_world(*spots.data_to_world(spots.data[last]))
+    assert dock.table.chosen() == [stays]
+    # Beside all of them nothing is selected, and nothing is dimmed.
+    person.click_world(*np.add(spots.data_to_world(spots.data[last]), (150, 0)))
+    assert dock.table.chosen() == []
+    assert [labels.colormap.map(v)[3] for v in range(1, 5)] == whole
+    dock.table.choose((stays,))
+    other = next(d.value for d in dock.current.domains if d.value != stays)
+    assert labels.colormap.map(other)[3] < whole[other - 1]
+    person.bot.keyClick(dock.table, Qt.Key.Key_Escape)
+    assert [labels.colormap.map(v)[3] for v in range(1, 5)] == whole
+    # Nothing stays dimmed once the table is not seen.
+    dock.table.selectRow(0)
+    person.section.parent().raise_()
+    person.domains.parent().hide()
+    assert [labels.colormap.map(v)[3] for v in range(1, 5)] == whole
+
+
+def test_labels_are_words(person: Person) -> None:
+    assert person.domains.form.labels["n_domains"] == "Number of domains"
+    for dock in (person.domains, person.enhance, person.impute):
+        labels = list(dock.form.labels.values())
+        assert len(set(labels)) == len(labels)
+        assert not [label for label in labels if "_" in label or " um" in label]

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 from napari.layers import Layer
-from napari.utils.notifications import Notification
 
 from napari_stenhance.plugin.layer_info import layers_of
 from napari_stenhance.plugin.layers import open_layers
@@ -117,7 +116,7 @@ def test_pinned_genes_reopen_and_are_saved(person: Person, tmp_path: Path) -> No
         np.testing.assert_array_equal(np.asarray(fine), np.asarray(stored))
     assert not person.layer("browse").visible
     again = {a["metadata"]["stenhance"].role.name: (d, a) for d, a, _ in open_layers(out)[0]}
-    assert set(again) == {"browse", "gene"}
+    assert set(again) == {"spots", "browse", "gene"}
     data, attributes = again["gene"]
     assert attributes["name"] == pinned.name
     assert attributes["visible"]
@@ -140,18 +139,17 @@ def test_pinned_genes_reopen_and_are_saved(person: Person, tmp_path: Path) -> No
 def test_what_is_missing_or_fails_is_one_sentence(
     person: Person,
     tmp_path: Path,
-    notifications: list[Notification],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     dock = person.impute
     person.click(dock.run)
-    assert "Choose an open section" in notifications[-1].message
+    assert "Choose an open section" in dock.run_bar.error.text()
     spots, cells = write_pair(tmp_path)
     person.drop(spots)
     person.click(dock.run)
-    assert "single cells" in notifications[-1].message
+    assert "single cells" in dock.run_bar.error.text()
     impute(person, cells, tmp_path / "r", genes="nope")
-    assert "nope: not among the genes of spots and cells" in notifications[-1].message
+    assert "nope: not among the genes of spots and cells" in dock.run_bar.error.text()
 
     def fail(_options: Any, _job: Any) -> None:
         msg = "CUDA out of memory"
@@ -159,7 +157,7 @@ def test_what_is_missing_or_fails_is_one_sentence(
 
     monkeypatch.setattr(impute_module, "impute", fail)
     impute(person, cells, tmp_path / "r")
-    assert "CUDA out of memory" in notifications[-1].message
+    assert "CUDA out of memory" in dock.run_bar.error.text()
     assert dock.run.isEnabled()
 
 
@@ -251,8 +249,10 @@ def test_files_are_looked_into_once_and_never_by_the_interface(
     assert all(thread is not threading.main_thread() for _, thread in looked)
     # What another file has is listed in its place.
     other = make_cells()
-    other.obs = other.obs.rename(columns={"cluster": "kind of cell"})
+    other.obs = other.obs.rename(columns={"cluster": "Cell Type"})
     other.write_h5ad(tmp_path / "other.h5ad")
     reference.value = tmp_path / "other.h5ad"
     assert "cluster" not in column.choices
-    person.wait(lambda: "kind of cell" in column.choices)
+    person.wait(lambda: "Cell Type" in column.choices)
+    # What names kinds of cells is taken, by whichever of the usual names.
+    assert column.value == "Cell Type"

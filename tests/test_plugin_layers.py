@@ -115,12 +115,13 @@ def test_a_section_without_a_scale_is_shown_in_pixels(synthetic: Section) -> Non
 
 def test_a_result_shows_its_slide_genes_and_one_browse_layer(out: Path) -> None:
     viewer = ViewerModel()
-    layers, what = open_layers(out)
+    layers, what, _ = open_layers(out)
     assert isinstance(what, ResultFolder)
     session_of(viewer).open(layers)
-    assert _roles(viewer) == ["slide", "browse", "gene", "gene", "region"]
+    assert _roles(viewer) == ["slide", "browse", "gene", "gene", "spots", "region"]
     visible = [layer.name for layer in viewer.layers if layer.visible]
-    assert visible == ["one", "G1 · Pixel2Gene · one · pinned", "one region"]
+    names = ["G1 · Pixel2Gene · one · pinned", "G1 · measured · one"]
+    assert visible == ["one", *names, "one region"]
     assert viewer.layers.selection.active.name == "G1 · Pixel2Gene · one · pinned"
     check_truth(viewer)
     (run,) = open_runs(viewer, "gene", "browse")
@@ -130,7 +131,7 @@ def test_a_result_shows_its_slide_genes_and_one_browse_layer(out: Path) -> None:
 def test_gene_images_lie_under_the_spots(out: Path, synthetic: Section) -> None:
     viewer = ViewerModel()
     add_layers(viewer, section_layers(synthetic))
-    add_layers(viewer, open_layers(out)[0][2:4])
+    add_layers(viewer, open_layers(out)[0][3:5])
     assert _roles(viewer) == ["slide", "gene", "gene", "spots", "region"]
 
 
@@ -163,7 +164,7 @@ def test_a_run_that_is_still_filling_can_be_looked_at_from_any_distance(
 
     def look(event: Event) -> None:
         if isinstance(event, Partial):
-            layers, _ = open_layers(event.result)
+            layers, *_ = open_layers(event.result)
             counts = [
                 np.isfinite(np.asarray(data[-1])).sum()
                 for data, attributes, _ in layers
@@ -192,10 +193,10 @@ def test_a_new_kind_of_layer_says_itself_where_it_lies_and_when_it_is_hidden(out
     session = session_of(viewer)
     info = LayerInfo(Role("toy", 1, fills=True), "one", run=run, part="a")
     toy = (np.ones((4, 4)), {"metadata": info.metadata(), "visible": True}, "image")
-    layers, _ = open_layers(out)
+    layers, *_ = open_layers(out)
     session.open([*layers, toy])
     names = [info.role.name for _, info in our_layers(viewer)]
-    assert names == ["slide", "browse", "toy", "gene", "gene", "region"]
+    assert names == ["slide", "browse", "toy", "gene", "gene", "spots", "region"]
     (shown,) = (layer for layer, _ in layers_of(viewer, "toy", of_run=run.key))
     assert shown.colorbar.visible
     # It stays while its run is looked at, and is not added twice.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,13 +15,15 @@ import numpy as np
 import pytest
 from napari.utils import progress
 from napari.utils.notifications import Notification
-from qtpy.QtWidgets import QApplication, QWidget
+from qtpy.QtWidgets import QApplication, QLabel, QPushButton, QWidget
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.plugin import live as live_module
 from napari_stenhance.plugin import session as session_module
 from napari_stenhance.plugin.layer_info import layers_of
 from napari_stenhance.plugin.widgets import enhance as enhance_module
+from napari_stenhance.plugin.widgets import run_bar as run_bar_module
+from napari_stenhance.plugin.widgets.run_bar import time_left
 from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.running.job import Event, Job, Progress
 from person import Person, at_work, events_of
@@ -41,7 +44,6 @@ def test_cancel_frees_the_interface_and_a_rerun_goes_on(
     person.set_enhance(out, "G1", epochs=6)
     bar = person.enhance.run_bar
     person.click(person.enhance.run)
-    assert not person.enhance.run.isEnabled()
     person.wait(lambda: bar.label.text().startswith("Training"))
     started = time.monotonic()
     person.click(bar.cancel)
@@ -67,7 +69,6 @@ def test_an_error_in_the_worker_is_one_sentence_with_details(
     person: Person,
     small_files: list[Path],
     tmp_path: Path,
-    notifications: list[Notification],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def out_of_memory(_options: Any, _job: Any) -> None:
@@ -78,17 +79,13 @@ def test_an_error_in_the_worker_is_one_sentence_with_details(
     person.drop(small_files[0])
     person.set_enhance(tmp_path / "one.stenhance.zarr")
     person.run()
-    (notification,) = notifications
-    assert "CUDA out of memory" in notification.message
-    assert "device cpu" in notification.message
-    assert "\n" not in notification.message
+    bar = person.enhance.run_bar
+    message = bar.error.text()
+    assert "CUDA out of memory" in message
+    assert "device cpu" in message
+    assert "\n" not in message
     assert person.enhance.run.isEnabled()
-    (popup,) = (
-        w for w in person.viewer.window._qt_window.findChildren(QWidget)
-        if type(w).__name__ == "NapariQtNotification"
-    )  # fmt: skip
-    (details,) = (b for b in popup.findChildren(QWidget) if getattr(b, "text", str)() == "Details")
-    person.click(details)
+    person.click(bar.details)
     (dialog,) = (w for w in QApplication.topLevelWidgets() if w.objectName() == "stenhance details")
     text = dialog.findChild(QWidget, "details").toPlainText()
     assert "Traceback" in text
@@ -218,7 +215,7 @@ def test_events_arrive_in_order_and_make_no_bar_of_napari(person: Person) -> Non
 
 @pytest.mark.parametrize("raised", [KeyError("layer"), RuntimeError("deleted"), InputError("No.")])
 def test_whatever_a_slot_raises_the_dock_comes_free_and_says_so(
-    person: Person, notifications: list[Notification], raised: Exception
+    person: Person, raised: Exception
 ) -> None:
     bar, called = person.enhance.run_bar, []
 
@@ -233,11 +230,9 @@ def test_whatever_a_slot_raises_the_dock_comes_free_and_says_so(
     person.wait(lambda: not bar.busy and not at_work(), 30)
     # Events come by the hundred: one that failed is enough said.
     assert called == ["event", "done", "end"]
-    assert len(notifications) == 3
-    for message in (bar.label.text(), *(n.message for n in notifications)):
-        assert "Traceback" not in message
-        assert "\n" not in message
-        assert message == "No." or message.startswith("Test: it could not be shown (")
+    (message,) = bar.error.text().splitlines()
+    assert "Traceback" not in message
+    assert message == "No." or message.startswith("Test: it could not be shown (")
     assert not bar.cancel.isVisible()
     ended: list[Any] = []
     bar.start("Test", stages, on_done=ended.append)
@@ -249,7 +244,6 @@ def test_layers_that_cannot_be_added_leave_the_docks_free(
     person: Person,
     small_files: list[Path],
     tmp_path: Path,
-    notifications: list[Notification],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def fail(*_values: object) -> None:
@@ -260,20 +254,118 @@ def test_layers_that_cannot_be_added_leave_the_docks_free(
         person.section.open(small_files[0])
         person.section.open(small_files[1])
         person.wait(lambda: not person.section.run_bar.busy)
-    assert [n.message.partition(":")[0] for n in notifications] == [
-        "Opening one.h5ad", "Opening two.h5ad",
-    ]  # fmt: skip
+    # What follows by itself takes nothing back.
+    said = person.section.run_bar.error.text().splitlines()
+    assert [line.partition(":")[0] for line in said] == ["Opening one.h5ad", "Opening two.h5ad"]
     person.drop(small_files[0])
     assert person.section.run_bar.label.text() == "Done."
+    assert not person.section.run_bar.error.text()
     person.set_enhance(tmp_path / "one.stenhance.zarr", "G1")
     with monkeypatch.context() as broken:
         broken.setattr(live_module, "run_layers", fail)
         person.run()
     assert person.enhance.run.isEnabled()
     assert events_of(tmp_path / "one.stenhance.zarr")[-1] == "complete"
-    assert notifications[-1].message.startswith("Enhance genes: it could not be shown (")
-    # Once for all tiles, and once at the end.
-    assert len(notifications) <= 4
+    # Once for all tiles, and once at the end; of one sentence once.
+    (said,) = person.enhance.run_bar.error.text().splitlines()
+    assert said.startswith("Enhance genes: it could not be shown (")
     # What the result holds is shown by the next run, which has nothing else to do.
     person.run()
     assert person.layer("gene", gene="G1").visible
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(-1, ""), (0, ""), (0.4, ", a few seconds left"), (4.9, ", a few seconds left"),
+     (6, ", about 5 s left"), (42, ", about 40 s left"), (100, ", about 2 min left")],
+)  # fmt: skip
+def test_time_left_is_no_more_exact_than_it_is_known(seconds: float, said: str) -> None:
+    assert time_left(seconds) == said
+
+
+def test_no_time_is_named_before_it_means_something_or_after_it_ran_out(
+    person: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_bar_module, "_MEANS_SOMETHING_S", 0.05)
+    bar, go = person.enhance.run_bar, threading.Event()
+
+    def slow(job: Job) -> None:
+        with job.stage("Training", 10) as stage:
+            go.wait(0.2)
+            stage.advance(5)
+            go.wait(30)
+
+    bar.start("Test", slow)
+    # Half of it in no time: what is left by that is soon over, and it goes on.
+    person.wait(lambda: bar.label.text() == "Training: 5 of 10, a few seconds left", 20)
+    person.bot.wait(300)
+    bar._clock.timeout.emit()
+    assert bar.label.text() == "Training: 5 of 10"
+    go.set()
+    person.wait(lambda: not bar.busy)
+
+
+def test_an_error_is_red_and_whole_until_the_next_action(person: Person) -> None:
+    bar = person.section.run_bar
+    path = "/" + "/".join(f"a_folder_with_a_long_name_{n}" for n in range(12))
+    bar.say(InputError(f"{path}: there is no such file; name another."))
+    text = bar.error
+    person.wait(text.isVisible)
+    assert text.text() == f"{path}: there is no such file; name another."
+    assert "color: #FF8A80" in text.styleSheet()
+    # The red that can be read on light, and back.
+    for theme, red in (("light", "#B3261E"), ("dark", "#FF8A80")):
+        person.viewer.theme = theme
+        person.wait(lambda red=red: red in text.styleSheet())
+    # Every line of it is seen, though no word could be broken, and it can be copied.
+    person.bot.wait(50)
+    assert text.document().documentLayout().documentSize().height() >= 4
+    assert not text.verticalScrollBar().maximum()
+    assert not text.horizontalScrollBar().maximum()
+    text.selectAll()
+    assert path in text.textCursor().selectedText()
+    said: list[str] = []
+    bar.start("Test", lambda _job: "value", on_done=said.append)
+    assert not text.isVisible()
+    person.wait(lambda: not bar.busy)
+    assert (said, text.text()) == (["value"], "")
+
+
+def test_napari_says_what_no_dock_that_is_seen_does(
+    person: Person, notifications: list[Notification]
+) -> None:
+    bar = person.enhance.run_bar
+    bar.say(InputError("Once."))
+    assert [n.message for n in notifications] == ([] if bar.isVisible() else ["Once."])
+    person.enhance.parent().hide()
+    bar.say(InputError("Twice."))
+    assert notifications[-1].message == "Twice."
+    assert bar.error.text() == "Once.\nTwice."
+
+
+def test_what_is_asked_for_meanwhile_waits_and_can_be_cancelled(person: Person) -> None:
+    bar, go, done = person.enhance.run_bar, threading.Event(), []
+
+    def first(job: Job) -> str:
+        job.note("A doubt.")
+        go.wait(30)
+        return "first"
+
+    def fails(_job: Job) -> str:
+        msg = "No such thing."
+        raise InputError(msg)
+
+    bar.start("First", first, on_done=done.append)
+    bar.start("Second", fails, named="Second, C2", on_done=done.append)
+    for name in ("third", "fourth"):
+        bar.start(name, lambda _job, name=name: name, on_done=done.append)
+    assert bar.waiting == ["Next: Second, C2", "Next: third", "Next: fourth"]
+    (row,) = (w for w, _ in bar._waiting if w.findChild(QLabel).text() == "Next: third")
+    person.click(row.findChild(QPushButton))
+    assert bar.waiting == ["Next: Second, C2", "Next: fourth"]
+    go.set()
+    person.wait(lambda: not bar.busy)
+    assert (done, bar.waiting) == (["first", "fourth"], [])
+    # What was said of those before is still there.
+    assert bar.error.text() == "No such thing."
+    assert "A doubt." in bar.notes.toPlainText()

@@ -20,7 +20,7 @@ from napari.utils.colormaps import Colormap
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.plugin import pixels
-from napari_stenhance.plugin.saved import is_saved, saved_layers
+from napari_stenhance.plugin.saved import is_saved, open_saved
 from napari_stenhance.plugin.writer import write_layers
 from napari_stenhance.storage.pyramid import majority_pool, mean_pool
 
@@ -40,6 +40,11 @@ EQUAL = (
 def save(path: Path, *layers: Layer) -> Path:
     assert write_layers(str(path), [layer.as_layer_data_tuple() for layer in layers]) == [str(path)]
     return path
+
+
+def saved_layers(path: Path) -> list[tuple[Any, dict[str, Any], str]]:
+    """Open layers of which none is linked."""
+    return [(one.data, one.attributes, one.kind) for one in open_saved(path).layers]
 
 
 def reopen(path: Path) -> list[Layer]:

@@ -8,6 +8,7 @@ import imagecodecs
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
+from PIL import Image
 
 from napari_stenhance.section.images.profile import CONVERTED
 from napari_stenhance.section.slide import Slide
@@ -39,6 +40,32 @@ def test_colours_are_converted_by_the_profile_unless_they_are_not_to_be(
         assert raw.key != slide.key
         assert raw.conversions == ()
         assert slide.identity()["slide_conversions"] == [CONVERTED]
+
+
+def test_grey_is_converted_by_a_profile_of_grey(tmp_path: Path, cache: Cache) -> None:
+    profile = imagecodecs.cms_profile("gray", whitepoint=[0.3127, 0.329, 1], gamma=1.8)
+    grey = np.arange(256, dtype=np.uint8).reshape(16, 16).repeat(4, axis=0).repeat(4, axis=1)
+    options = {"photometric": "minisblack", "metadata": None, "iccprofile": profile}
+    tifffile.imwrite(tmp_path / "s.tif", grey, tile=(32, 32), **options)
+    Image.fromarray(grey).save(tmp_path / "s.png", icc_profile=profile)
+    Image.fromarray(grey).save(tmp_path / "s.jpg", icc_profile=profile, quality=100)
+    # By hand: the light of such samples on the curve of sRGB.
+    light = (np.arange(256) / 255) ** 1.8
+    curve = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
+    expected = np.rint(255 * curve)[grey]
+    for name in ("s.tif", "s.png", "s.jpg"):
+        slide = Slide.open(tmp_path / name, cache=cache)
+        shown = slide.pixels[0][:, :].astype(int)
+        # JPEG is off by one, and the curve steeper in the dark.
+        off = np.abs(shown - expected[..., None])[grey > (40 if name == "s.jpg" else 0)]
+        assert off.max() <= 2
+        assert (slide.conversions, slide.doubts) == ((CONVERTED,), ())
+        raw = Slide.open(tmp_path / name, icc=False, cache=cache).pixels[0][:, :]
+        assert np.abs(raw.astype(int) - grey[..., None]).max() <= 1
+    # Three grey pages are colours, and such a profile not theirs.
+    for _ in range(3):
+        tifffile.imwrite(tmp_path / "p.tif", grey, append=True, **options)
+    assert "it is of GRAY, not of RGB" in Slide.open(tmp_path / "p.tif", cache=cache).doubts[-1]
 
 
 def _adobe_to_srgb(colour: tuple[int, int, int]) -> NDArray[np.int64]:

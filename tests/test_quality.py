@@ -211,6 +211,31 @@ def test_blur_is_found_at_any_scale(
     assert (again.labels != quality.labels).sum() <= 2
 
 
+@pytest.mark.parametrize(("mpp", "judged"), [(0.5, True), (0.8, False)])
+def test_a_slide_that_is_blurred_everywhere_is_a_doubt(
+    mpp: float,
+    judged: bool,
+    painters: Callable[[float], Pixels],
+    make_slide: Callable[..., Slide],
+    cache: Cache,
+) -> None:
+    sharp = painters(mpp)
+    quality = look(make_slide(sharp, mpp), cache)
+    assert not quality.soft
+    assert quality.doubt(0, 0) == ""
+    soft = ndimage.gaussian_filter(sharp, (2.5 / mpp, 2.5 / mpp, 0))
+    slide = make_slide(soft, mpp, "soft.png")
+    quality = look(slide, cache)
+    assert quality.soft == judged
+    assert ("All of the tissue looks out of focus" in quality.doubt(0, 0)) == judged
+    assert ("all of it looks out of focus" in quality.describe()) == judged
+    # Kept with the mask; and of what is no worse than the rest nothing is labelled.
+    known = known_quality(slide, "density", cache)
+    assert known is not None
+    assert known.soft == judged
+    assert quality.shares["blur"] < 0.01
+
+
 def test_coarse_pixels_do_not_show_blur(
     clean: Pixels, make_slide: Callable[..., Slide], cache: Cache
 ) -> None:

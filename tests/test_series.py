@@ -141,7 +141,7 @@ def test_a_result_knows_the_image_that_it_was_made_of(
         counts.with_name("s.ome.tif"), series="tissue", out=tmp_path / "p.zarr", cache=cache
     )
     np.testing.assert_array_equal(predicted["G1"].values, result["G1"].values)
-    layers, _ = open_layers(result.path)
+    layers, *_ = open_layers(result.path)
     infos = [attributes["metadata"]["stenhance"] for _, attributes, _ in layers]
     shown = [info.section.slide.series for info in infos if info.role.name == "slide"]
     assert shown == ["tissue"]

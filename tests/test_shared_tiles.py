@@ -75,7 +75,7 @@ def test_results_in_one_viewer_share_a_cache(tiny: Path) -> None:
 
     viewer = ViewerModel()
     for _ in range(2):
-        layers, _ = open_layers(tiny, tiles=viewer_tiles(viewer))
+        layers, *_ = open_layers(tiny, tiles=viewer_tiles(viewer))
         add_layers(
             viewer, [one for one in layers if one[1]["metadata"]["stenhance"].role.name == "browse"]
         )

@@ -130,12 +130,13 @@ def edit_domains(
     rename: str | Sequence[str] = (),
     merge: str | Sequence[str] = (),
     hide: str | Sequence[str] = (),
+    recolour: str | Sequence[str] = (),
     run: str = '',
     clear_dead_locks: bool = False,
     job: Job | None = None,
     cache: Cache | None = None,
 ) -> Result:
-    """Rename, merge or hide domains, as a run beside the one they are of."""
+    """Rename, merge, hide or recolour domains, as a run beside the one they are of."""
 @overload
 def enhance(  # type: ignore[overload-overlap, unused-ignore]
     sections: str | Path | Section | AnnData | Sequence[str | Path | Section | AnnData],

@@ -23,7 +23,7 @@ from napari_stenhance.tasks.write import WriteOptions
 
 @keywords(EditDomainsOptions)
 def edit_domains(options: EditDomainsOptions, job: Job, cache: Cache) -> Result:
-    """Rename, merge or hide domains, as a run beside the one they are of.
+    """Rename, merge, hide or recolour domains, as a run beside the one they are of.
 
     Returns
     -------

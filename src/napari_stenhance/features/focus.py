@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -22,6 +24,7 @@ _COARSE_UM = (1.5, 4.0)
 _HALO_UM = 16.0
 _POOLED_UM = 24.0
 _BLURRED = 0.3
+_SHARP_LEAST, _KNOWN_UM = 0.06, 0.75
 _SEEN = 0.02
 _ABOVE_NOISE = 2.0
 _FAR_UM = 80.0
@@ -32,20 +35,36 @@ _TILE = 128
 _THREADS = 2
 
 
-def blurred(
-    slide: Slide, grid: Grid, tissue: NDArray[np.bool_], job: Job
-) -> NDArray[np.bool_] | None:
-    """Tell which tissue is out of focus.
+@dataclass(frozen=True, eq=False)
+class Focus:
+    """What of a slide is out of focus.
+
+    Attributes
+    ----------
+    soft : ndarray of bool, shape `grid.shape`
+        Tissue that is, against the rest.
+    everywhere : bool
+        The rest is, too.
+    """
+
+    soft: NDArray[np.bool_]
+    everywhere: bool = False
+
+
+def focus_of(slide: Slide, grid: Grid, tissue: NDArray[np.bool_], job: Job) -> Focus | None:
+    """Tell which tissue is out of focus, and whether all of it is.
 
     What defocus takes is the finest detail: of brightness at 1 µm per pixel, the variance of what
     is finer than 1 µm, divided by that of what lies between 1.5 and 4 µm, both pooled over 24 µm.
     Staining does not change the quotient, and neither does smooth tissue, which has less of both.
     Blurred is less than 0.3 of the slide's median; in sharp tissue it is hardly ever below 0.4.
-    What the noise of the camera would hide is not judged.
+    What the noise of the camera would hide is not judged. Where pixels are 0.75 µm or finer, a
+    median below 0.06 says that all of it is out of focus: sharp tissue has 0.2 to 0.32, and what
+    is blurred by 1.5 µm at most 0.057.
 
     Returns
     -------
-    ndarray of bool, shape `grid.shape`, or None
+    Focus or None
         None if the slide's pixels are too coarse to tell.
     """
     if slide.scale() > COARSEST_UM or not tissue.any():
@@ -65,10 +84,10 @@ def blurred(
     )
     judged = tissue & (weight > _WEIGHT)
     if not judged.any():
-        return np.zeros(grid.shape, bool)
+        return Focus(np.zeros(grid.shape, bool))
     seen = judged & (coarse > _SEEN * np.median(coarse[judged]))
     if not seen.any():
-        return np.zeros(grid.shape, bool)
+        return Focus(np.zeros(grid.shape, bool))
     usual = float(np.median(fine[seen] / coarse[seen]))
     judged = seen & (usual * coarse > _ABOVE_NOISE * noise[0])
     soft = judged & (fine < _BLURRED * usual * coarse)
@@ -80,7 +99,7 @@ def blurred(
     found: NDArray[np.bool_] = ndimage.binary_dilation(
         soft, iterations=round(_POOLED_UM / grid.pitch_um), mask=soft | (tissue & low)
     )
-    return found
+    return Focus(found, everywhere=slide.scale() <= _KNOWN_UM and usual < _SHARP_LEAST)
 
 
 def _detail(

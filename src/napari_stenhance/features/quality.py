@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from napari_stenhance.features.faults import bubbles, folds, pen_marks
-from napari_stenhance.features.focus import COARSEST_UM, blurred
+from napari_stenhance.features.focus import COARSEST_UM, focus_of
 from napari_stenhance.features.masks import (
     TissueKind,
     cached_rasters,
@@ -42,6 +42,10 @@ _KIND = "quality"
 _PITCH_UM = 8.0
 _SPOT_SHARE = 0.5
 _DOUBT_SHARE = 0.01
+_SOFT = (
+    "All of the tissue looks out of focus, as if blurred by 1.5 µm or more: look at the slide, for "
+    "nothing that is learned from it or predicted on it sees nuclei as they are."
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,11 +61,14 @@ class Quality:
         too.
     tissue : ndarray of bool, shape `grid.shape`
         The tissue, and where black ink hides it.
+    soft : bool
+        All of it looks out of focus: then nothing is labelled for what is no worse than the rest.
     """
 
     grid: Grid
     labels: NDArray[np.uint8]
     tissue: NDArray[np.bool_]
+    soft: bool = False
 
     @property
     def focus_judged(self) -> bool:
@@ -88,7 +95,8 @@ class Quality:
         """Say in one line how much of the tissue each kind of fault covers."""
         found = ", ".join(f"{share:.1%} {kind}" for kind, share in self.shares.items())
         coarse = "" if self.focus_judged else f"; {self.grid.mpp:.3g} µm pixels do not show blur"
-        return f"Quality: of {self.area_mm2:.2f} mm² of tissue {found}{coarse}"
+        soft = "; all of it looks out of focus" if self.soft else ""
+        return f"Quality: of {self.area_mm2:.2f} mm² of tissue {found}{coarse}{soft}"
 
     def on_fault(self, xy_um: NDArray[np.float64], geometry: SpotGeometry) -> NDArray[np.bool_]:
         """Tell which spots lie on a fault: with at least half of the tissue under them.
@@ -108,6 +116,8 @@ class Quality:
     def doubt(self, left_out: int, spots: int) -> str:
         """Say how much is faulty, if it is more than 1 % of the tissue or a spot lies there.
 
+        If all of it looks out of focus, that is said too.
+
         Parameters
         ----------
         left_out, spots : int
@@ -116,17 +126,18 @@ class Quality:
         Returns
         -------
         str
-            One sentence, or nothing.
+            A sentence or two, or nothing.
         """
         whole = sum(self.shares.values())
         if whole <= _DOUBT_SHARE and not left_out:
-            return ""
+            return _SOFT if self.soft else ""
         found = ", ".join(f"{share:.1%} {kind}" for kind, share in self.shares.items() if share)
         said = f"Faults of the slide cover {whole:.1%} of its tissue ({found or 'hardly any'})"
         if left_out:
             are = "spot on them is" if left_out == 1 else "spots on them are"
             said += f"; {left_out} of {spots} {are} not learned from"
-        return f"{said}; what is predicted there is not to be trusted."
+        said += "; what is predicted there is not to be trusted."
+        return f"{said} {_SOFT}" if self.soft else said
 
 
 def find_quality(slide: Slide, kind: TissueKind, cache: Cache, job: Job) -> Quality:
@@ -152,8 +163,8 @@ def find_quality(slide: Slide, kind: TissueKind, cache: Cache, job: Job) -> Qual
     key = _key(slide, grid, kind)
 
     def make() -> dict[str, NDArray[Any]]:
-        labels, seen = _look(slide, grid, tissue, job)
-        return {"labels": labels, "tissue": seen}
+        labels, seen, soft = _look(slide, grid, tissue, job)
+        return {"labels": labels, "tissue": seen, "soft": np.full((1, 1), soft)}
 
     return _of_rasters(grid, cached_rasters(cache, _KIND, key, make, job))
 
@@ -171,25 +182,27 @@ def known_quality(slide: Slide, kind: TissueKind, cache: Cache) -> Quality | Non
 
 def _key(slide: Slide, grid: Grid, kind: TissueKind) -> str:
     """Name an entry by the file's state, not its content: to look it up costs nothing."""
-    return f"{slide.token}-{VERSION}-{mask_version(kind)}-{grid.key()}"
+    # The mask is that of before; whether all is out of focus is known since.
+    return f"{slide.token}-{VERSION}.1-{mask_version(kind)}-{grid.key()}"
 
 
 def _of_rasters(grid: Grid, rasters: dict[str, NDArray[np.uint8]]) -> Quality:
-    return Quality(grid, rasters["labels"], rasters["tissue"].astype(bool))
+    soft = bool(rasters["soft"].any())
+    return Quality(grid, rasters["labels"], rasters["tissue"].astype(bool), soft)
 
 
 def _look(
     slide: Slide, grid: Grid, tissue: NDArray[np.bool_], job: Job
-) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """Return the faults, and the tissue with what black ink hides of it."""
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_], bool]:
+    """Return faults, the tissue with what black ink hides of it, and if all is out of focus."""
     pixels = thumbnail(slide, grid, f"Looking for faults of {slide.name}", job)
     glass = glass_colour(pixels, pixels.max(axis=2) >= BLACK_BELOW)
     density = np.stack([optical_density(pixels, glass, c) for c in range(3)], axis=-1)
     job.check()
     labels = np.zeros(grid.shape, np.uint8)
-    soft = blurred(slide, grid, tissue, job)
-    if soft is not None:
-        labels[soft] = _BLUR
+    focus = focus_of(slide, grid, tissue, job)
+    if focus is not None:
+        labels[focus.soft] = _BLUR
     job.check()
     labels[folds(density, tissue, grid.pitch_um)] = _FOLD
     job.check()
@@ -200,4 +213,4 @@ def _look(
     label, _ = ndimage.label(ink & ~tissue)
     beside = np.unique(label[ndimage.binary_dilation(tissue, iterations=2)])
     hidden = np.isin(label, beside[beside > 0])
-    return labels, tissue | hidden
+    return labels, tissue | hidden, focus is not None and focus.everywhere

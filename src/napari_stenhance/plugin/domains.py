@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -28,30 +28,55 @@ if TYPE_CHECKING:
     from napari.layers import Labels, Layer
     from napari.utils.colormaps import DirectLabelColormap
 
-    from napari_stenhance.results.domain_edit import DomainEdit
+    from napari_stenhance.results.domain_edit import DomainEdit, SpotLabels
+    from napari_stenhance.results.domains import DomainRun
+    from napari_stenhance.results.edit_history import EditHistory
     from napari_stenhance.results.run import Run
 
 DOMAINS, PAINTING, DOMAIN_SPOTS = Role("domains", 4), Role("painting", 5), Role("domain spots", 6)
 _BRUSH = 9
+_DIMMED = 0.15
+_UNSAVED = "* "
+"""Before the name of a layer: what comes first is still seen where names are cut."""
 
 
-def colour_table(edit: DomainEdit, *, new: bool = False) -> NDArray[np.float32]:
-    """Return the RGBA, 0 … 1, of every label; those that are no domain only if `new` is asked."""
+def colour_table(
+    edit: DomainEdit, chosen: Collection[int] = (), *, new: bool = False
+) -> NDArray[np.float32]:
+    """Return the RGBA, 0 … 1, of every label.
+
+    Parameters
+    ----------
+    edit : DomainEdit
+    chosen : collection of int
+        Domains that stand out: all others are dimmed, if there are any.
+    new : bool
+        Colour also what is no domain yet.
+
+    Returns
+    -------
+    ndarray of float32, shape (256, 4)
+    """
     table = np.zeros((LABELS_MOST + 1, 4), np.float32)
     if new:
         table[1:] = [rgba(colour_of(value)) for value in range(1, LABELS_MOST + 1)]
     for domain in edit.domains:
         table[domain.value] = rgba(domain.colour, hidden=domain.hidden)
+    if chosen:
+        others = np.setdiff1d(np.arange(len(table)), list(chosen))
+        table[others, 3] *= _DIMMED
     for old, stays in edit.merged.items():
         table[old] = table[stays]
     return table / 255
 
 
-def label_colours(edit: DomainEdit, *, new: bool = False) -> DirectLabelColormap:
+def label_colours(
+    edit: DomainEdit, chosen: Collection[int] = (), *, new: bool = False
+) -> DirectLabelColormap:
     """Return the colours of a labels layer."""
     from napari.utils.colormaps import DirectLabelColormap
 
-    table = colour_table(edit, new=new)
+    table = colour_table(edit, chosen, new=new)
     colours: dict[int | None, Any] = {value: table[value] for value in range(len(table))}
     return DirectLabelColormap(color_dict={None: np.zeros(4), **colours})
 
@@ -67,60 +92,94 @@ def label_features(edit: DomainEdit) -> pd.DataFrame:
 
 def domain_layers(run: Run, *, visible: bool) -> list[LayerData]:
     """Make the layers of a domain run: a label image, and the spots in the same colours."""
-    from napari_stenhance.results.domain_edit import DomainEdit
-    from napari_stenhance.results.domains import CONFIDENCE, LABEL, DomainRun
+    from napari_stenhance.results.domain_edit import SpotLabels
+    from napari_stenhance.results.domains import DomainRun
+    from napari_stenhance.results.edit_history import EditHistory
     from napari_stenhance.section.spots import geometry_of, positions_px
-    from napari_stenhance.storage.levels import Levels
-    from napari_stenhance.storage.pyramid import majority_pool
 
     if not isinstance(run, DomainRun):
         return []
-    edit, grid, labels = DomainEdit.from_run(run), run.grid, run.levels
-    info = LayerInfo(DOMAINS, run.result.name, run=run, edit=edit)
+    spots, grid = run.spots(), run.grid
+    edits = EditHistory.from_run(run, None if spots is None else SpotLabels.from_run(run, spots))
+    info = LayerInfo(DOMAINS, run.result.name, run=run, edits=edits)
     title = f"{run.result.name} domains: {run.name}"
-    levels = Levels.from_arrays(labels, majority_pool)
     attributes = {
         "name": title,
         "multiscale": True,
         "opacity": 0.6,
         "visible": visible,
         "metadata": info.metadata(),
-        **_label_look(edit),
+        **_label_look(edits.now),
         **grid_space(grid),
     }
-    layers: list[LayerData] = [(shown_levels(levels, labels[0].dtype, 0), attributes, "labels")]
-    spots = run.spots()
-    if spots is not None:
-        value_of = {d.name: d.value for d in run.domains}
-        features = {
-            "spot": np.asarray(spots.obs_names, dtype=object),
-            "domain": spots.obs[LABEL].astype(object).to_numpy(),
-            "confidence": spots.obs[CONFIDENCE].to_numpy(),
-            "label": np.array([value_of.get(name, 0) for name in spots.obs[LABEL].astype(object)]),
-        }
+    layers: list[LayerData] = [(_pyramid(edits.now), attributes, "labels")]
+    if spots is not None and edits.spots is not None:
         layer = points_layer(
             positions_px(spots, title),
             f"{title} (spots)",
             geometry_of(spots),
             None if grid.unit == "pixel" else grid.mpp,
             replace(info, role=DOMAIN_SPOTS),
-            features=features,
+            features=_spot_features(edits.now, edits.spots, np.asarray(spots.obs_names, object)),
             visible=visible,
             opacity=1.0,
-            **_spots_look(edit, features["label"]),
+            **_spots_look(edits.now, edits.spots),
         )
         layers.append(layer)
     return layers
 
 
-def _label_look(edit: DomainEdit, *, new: bool = False) -> dict[str, Any]:
-    return {"colormap": label_colours(edit, new=new), "features": label_features(edit)}
+def _pyramid(edit: DomainEdit) -> list[Any]:
+    """Return the levels of a label image, as it was found or painted; what was merged is not."""
+    from napari_stenhance.storage.levels import Levels, shapes_of
+    from napari_stenhance.storage.pyramid import majority_pool
+    from napari_stenhance.storage.tiles import tile_size
+
+    found = edit.run.levels
+    if edit.painted is None:
+        levels = Levels.from_arrays(found, majority_pool)
+    else:
+        size, arrays = tile_size(found[0]), [edit.painted]
+        while len(arrays) < len(found):
+            arrays.append(majority_pool(arrays[-1]))
+
+        def read(level: int, i: int, j: int) -> NDArray[np.uint8]:
+            return arrays[level][i * size : (i + 1) * size, j * size : (j + 1) * size]
+
+        levels = Levels(shapes_of(found), size, read)
+    return shown_levels(levels, found[0].dtype, 0)
 
 
-def _spots_look(edit: DomainEdit, labels: NDArray[np.int64]) -> dict[str, Any]:
+def _label_look(
+    edit: DomainEdit, chosen: Collection[int] = (), *, new: bool = False
+) -> dict[str, Any]:
+    return {"colormap": label_colours(edit, chosen, new=new), "features": label_features(edit)}
+
+
+def _spots_look(
+    edit: DomainEdit, spots: SpotLabels, chosen: Collection[int] = ()
+) -> dict[str, Any]:
     """Colour spots by their label; those of hidden domains are not shown."""
-    rgba = colour_table(edit)[labels]
+    rgba = colour_table(edit, chosen)[edit.spot_labels(spots)[0]]
     return {"face_color": rgba, "shown": rgba[:, 3] > 0}
+
+
+def _spot_features(edit: DomainEdit, spots: SpotLabels, names: NDArray[np.object_]) -> pd.DataFrame:
+    """Return what napari says of the spot under the mouse."""
+    import pandas as pd
+
+    labels, repainted = edit.spot_labels(spots)
+    called = np.full(LABELS_MOST + 1, None, object)
+    for domain in edit.domains:
+        called[domain.value] = domain.name
+    return pd.DataFrame(
+        {
+            "spot": names,
+            "domain": called[labels],
+            "confidence": np.where(repainted, np.nan, spots.confidence),
+            "label": labels,
+        }
+    )
 
 
 def layers_of_domains(viewer: ViewerModel, run: Run) -> Iterator[tuple[Layer, LayerInfo]]:
@@ -128,19 +187,72 @@ def layers_of_domains(viewer: ViewerModel, run: Run) -> Iterator[tuple[Layer, La
     return layers_of(viewer, "domains", "painting", "domain spots", of_run=run.key)
 
 
-def show_edit(viewer: ViewerModel, edit: DomainEdit) -> None:
-    """Show the domains of a run as they are now, in all its layers."""
-    for layer, info in layers_of_domains(viewer, edit.run):
-        layer.metadata[KEY] = replace(info, edit=edit)
-        if info.role is PAINTING:
-            layer.data = edit.lookup()[layer.data]
-        look = (
-            _spots_look(edit, layer.features["label"].to_numpy())
-            if info.role is DOMAIN_SPOTS
-            else _label_look(edit, new=info.role is PAINTING)
+def show_edits(viewer: ViewerModel, edits: EditHistory, chosen: Collection[int] = ()) -> None:
+    """Show the domains of a run as they are now, in all its layers; some stand out."""
+    now = edits.now
+    for layer, info in layers_of_domains(viewer, now.run):
+        before = None if info.edits is None else info.edits.now
+        layer.metadata[KEY] = replace(info, edits=edits)
+        if before is None or not before.same_labels(now):
+            if info.role is DOMAINS and (before is None or before.painted is not now.painted):
+                layer.data = _pyramid(now)
+            elif info.role is PAINTING:
+                raster = now.raster()
+                if not np.array_equal(layer.data, raster):
+                    layer.data = raster
+        if info.role is DOMAIN_SPOTS and edits.spots is not None and _renamed(before, now):
+            names = layer.features["spot"].to_numpy()
+            layer.features = _spot_features(now, edits.spots, names)
+        if info.role is not DOMAIN_SPOTS:
+            layer.features = label_features(now)
+    show_chosen(viewer, edits, chosen)
+
+
+def _renamed(before: DomainEdit | None, now: DomainEdit) -> bool:
+    """Tell whether what is said of a spot is another."""
+    return before is None or not before.same_as(now)
+
+
+def mark_unsaved(viewer: ViewerModel, run: Run, *, unsaved: bool) -> None:
+    """Say at the layers of a run whether something of it is not saved."""
+    for layer, _ in layers_of_domains(viewer, run):
+        name = layer.name.removeprefix(_UNSAVED)
+        name = f"{_UNSAVED}{name}" if unsaved else name
+        if layer.name != name:
+            layer.name = name
+
+
+def show_chosen(viewer: ViewerModel, edits: EditHistory, chosen: Collection[int]) -> None:
+    """Let some domains of a run stand out; without any, all are as they are."""
+    for layer, info in layers_of_domains(viewer, edits.now.run):
+        if info.role is not DOMAIN_SPOTS:
+            layer.colormap = label_colours(edits.now, chosen, new=info.role is PAINTING)
+        elif edits.spots is not None:
+            for name, value in _spots_look(edits.now, edits.spots, chosen).items():
+                setattr(layer, name, value)
+
+
+def domain_at(
+    viewer: ViewerModel, position: Any, view_direction: Any, dims_displayed: Any
+) -> tuple[DomainRun, int] | None:
+    """Tell which domain is seen at a point of the world, and of which run; None if none is."""
+    for layer, info in reversed(list(layers_of(viewer, "domains", "painting", "domain spots"))):
+        edits = info.edits
+        if not layer.visible or edits is None:
+            continue
+        found = layer.get_value(
+            position, view_direction=view_direction, dims_displayed=dims_displayed, world=True
         )
-        for name, value in look.items():
-            setattr(layer, name, value)
+        if info.role is DOMAINS and isinstance(found, tuple):
+            found = found[1]
+        if found is None:
+            continue
+        if info.role is DOMAIN_SPOTS:
+            found = layer.features["label"].iloc[int(found)]
+        value = int(edits.now.lookup()[int(found)])
+        if any(d.value == value and not d.hidden for d in edits.now.domains):
+            return edits.now.run, value
+    return None
 
 
 def painting(viewer: ViewerModel, run: Run) -> Labels | None:
@@ -149,10 +261,10 @@ def painting(viewer: ViewerModel, run: Run) -> Labels | None:
     return next((layer for layer, _ in found), None)
 
 
-def painting_layer(edit: DomainEdit) -> LayerData:
+def painting_layer(edits: EditHistory) -> LayerData:
     """Make a layer to repaint a run in: napari can paint no pyramid."""
-    run = edit.run
-    info = LayerInfo(PAINTING, run.result.name, run=run, edit=edit)
+    edit, run = edits.now, edits.now.run
+    info = LayerInfo(PAINTING, run.result.name, run=run, edits=edits)
     attributes = {
         "name": f"{info.name} repainted: {run.name}",
         "multiscale": False,
@@ -161,7 +273,7 @@ def painting_layer(edit: DomainEdit) -> LayerData:
         **_label_look(edit, new=True),
         **grid_space(run.grid),
     }
-    return edit.lookup()[np.asarray(run.levels[0][...])], attributes, "labels"
+    return edit.raster(), attributes, "labels"
 
 
 def begin_painting(viewer: ViewerModel, run: Run) -> None:
@@ -172,3 +284,14 @@ def begin_painting(viewer: ViewerModel, run: Run) -> None:
             viewer.layers.selection.active = layer
             layer.brush_size = _BRUSH
             layer.mode = "paint"
+
+
+def end_painting(viewer: ViewerModel, run: Run) -> None:
+    """Take the brush away, and show again what lay under it."""
+    for layer, info in layers_of_domains(viewer, run):
+        if info.role is PAINTING:
+            viewer.layers.remove(layer)
+        else:
+            layer.visible = True
+            if info.role is DOMAINS:
+                viewer.layers.selection.active = layer

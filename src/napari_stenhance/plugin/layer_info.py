@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from napari.layers import Layer
 
     from napari_stenhance.plugin.colours import Colours
-    from napari_stenhance.results.domain_edit import DomainEdit
+    from napari_stenhance.results.edit_history import EditHistory
     from napari_stenhance.results.field import What
     from napari_stenhance.results.run import Run
     from napari_stenhance.section.grid import Grid
@@ -106,8 +106,8 @@ class LayerInfo:
     what : {"expression", "spread"}
     colours : Colours or None
         Of a layer of spots, or of a lattice.
-    edit : DomainEdit or None
-        Of domains: as they are now, saved or not.
+    edits : EditHistory or None
+        Of domains: as they are now, saved or not, and as they were before.
     place : Place or None
         Where what it shows lies in the viewer; None until it was added to one.
     opacity : float or None
@@ -123,7 +123,7 @@ class LayerInfo:
     gene: str = ""
     what: What = "expression"
     colours: Colours | None = None
-    edit: DomainEdit | None = None
+    edits: EditHistory | None = None
     place: Place | None = None
     opacity: float | None = None
 

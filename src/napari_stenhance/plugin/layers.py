@@ -2,35 +2,63 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_stenhance.plugin.beside import BESIDE, beside_layer
 from napari_stenhance.plugin.colours import TOTAL, SpotColours
 from napari_stenhance.plugin.crops import crop_layers
 from napari_stenhance.plugin.domains import domain_layers
-from napari_stenhance.plugin.genes import gene_layers
-from napari_stenhance.plugin.layer_info import LayerData, LayerInfo, Opened, Role, pixel_space
+from napari_stenhance.plugin.genes import BROWSE, browse_layer, gene_layers
+from napari_stenhance.plugin.layer_info import (
+    KEY,
+    LayerData,
+    LayerInfo,
+    Opened,
+    Role,
+    pixel_space,
+)
 from napari_stenhance.plugin.levels import slide_levels
-from napari_stenhance.plugin.regions import drawn_layers, region_layer
+from napari_stenhance.plugin.links import LinksIn
+from napari_stenhance.plugin.quality import QUALITY
+from napari_stenhance.plugin.regions import REGION, drawn_layers, region_layer
+from napari_stenhance.plugin.saved import SavedLayer, is_saved, open_saved
 from napari_stenhance.plugin.spots import SPOTS, points_layer
+from napari_stenhance.results.gene_source import GeneSource
+from napari_stenhance.storage.reading import reading
 
 if TYPE_CHECKING:
     from napari_stenhance.results.result import ResultFolder
     from napari_stenhance.results.run import Run
     from napari_stenhance.running.job import Job
     from napari_stenhance.section.section import Section
+    from napari_stenhance.section.source import SectionSource
     from napari_stenhance.storage.tile_cache import TileCache
     from napari_stenhance.tasks.options import SlideOptions
 
+_EACH = ("opacity", "blending", "visible")
+_LOOK = {
+    "image": (*_EACH, "contrast_limits", "gamma", "interpolation2d", "colormap"),
+    "labels": _EACH,
+    "points": (*_EACH, "size", "symbol", "border_width", "shown", "face_color"),
+    "shapes": (
+        *_EACH,
+        *("features", "shape_type", "edge_width", "z_index", "edge_color", "face_color"),
+    ),
+}
+"""What a person may have changed of a layer that is made again."""
+_PICTURE, _AS_SAVED = " (only a picture of it)", " (as saved)"
 SLIDE = Role("slide", 0, covers=False)
 _OF_RUNS = (gene_layers, crop_layers, drawn_layers, domain_layers)
 """What makes the layers of a run; what a run does not have, it makes none of."""
 
 
-def section_layers(section: Section, opened: Opened | None = None) -> list[LayerData]:
+def section_layers(section: Section) -> list[LayerData]:
     """Make the layers of a section: slide, spots, and an empty one to draw regions in."""
+    opened = _opened(section.source)
     layers: list[LayerData] = []
     if section.slide is not None:
         attributes = {
@@ -58,21 +86,35 @@ def section_layers(section: Section, opened: Opened | None = None) -> list[Layer
     return layers
 
 
+def _opened(source: SectionSource | None) -> Opened | None:
+    """Return how a section can be opened again; None for one that was made in memory."""
+    from napari_stenhance.tasks.options import SlideOptions
+
+    if source is None:
+        return None
+    options = SlideOptions(mpp=source.mpp, series=source.series, icc=source.icc)
+    return Opened(source.path, options, source.image)
+
+
 def run_layers(run: Run, *, visible: bool = True) -> list[LayerData]:
     """Make the layers of a run: of all that it has."""
     return [layer for make in _OF_RUNS for layer in make(run, visible=visible)]
 
 
-def result_layers(result: ResultFolder, slide: Section | None) -> list[LayerData]:
-    """Make the layers of a result: its slide, if it was found, and every run that has any.
+def result_layers(result: ResultFolder, section: Section | None) -> list[LayerData]:
+    """Make the layers of a result: its slide and spots, if found, and every run that has any.
 
-    The newest domains are visible, instead of genes; of genes, those of fields.
+    The newest domains are visible, instead of genes; of genes, those of fields. Spots are hidden
+    where anything else is to be seen.
     """
     from napari_stenhance.results.runs import FieldRun, every_run
 
-    layers = [] if slide is None else section_layers(slide)
+    layers = [] if section is None else section_layers(section)
     runs = [run for run in every_run(result) if not isinstance(run, FieldRun) or run.created]
     kinds = {run.kind for run in runs}
+    for _, attributes, _ in layers:
+        if attributes["metadata"][KEY].role is SPOTS:
+            attributes["visible"] = not runs
     first = next((kind for kind in ("labels", "fields", "imputed") if kind in kinds), None)
     for run in runs:
         # The last of all is the newest of domains, where there are any.
@@ -87,7 +129,7 @@ def open_layers(
     job: Job | None = None,
     image: Path | None = None,
     tiles: TileCache | None = None,
-) -> tuple[list[LayerData], Section | ResultFolder | None]:
+) -> tuple[list[LayerData], Section | ResultFolder | None, tuple[str, ...]]:
     """Open a section, a result, or layers that were saved.
 
     Parameters
@@ -107,50 +149,123 @@ def open_layers(
     layers : list of tuple
     opened : Section, ResultFolder or None
         None for saved layers.
+    said : tuple of str
+        What of its section a result does not find, and what saved layers do not.
 
     Raises
     ------
     InputError
         If it is none of these, or cannot be used.
     """
-    from napari_stenhance.plugin.saved import is_saved, saved_layers
     from napari_stenhance.results.attributes import ADVICE
+    from napari_stenhance.results.inputs import find_section
     from napari_stenhance.results.result import ResultFolder
     from napari_stenhance.section.section import open_section
-    from napari_stenhance.storage.reading import reading
     from napari_stenhance.tasks.options import SlideOptions
 
     if is_saved(path):
-        return saved_layers(path), None
+        layers, said = _saved_layers(path, tiles, job)
+        return layers, None, said
     if not ResultFolder.is_result(path):
         options = options or SlideOptions()
         section = open_section(path, **options.opening(), image=image, job=job)
-        return section_layers(section, Opened(path, options, image)), section
+        return section_layers(section), section, ()
     result = ResultFolder.open(path, tiles)
     with reading(path, advice=ADVICE):
-        return result_layers(result, _slide_of(result, job)), result
+        found = find_section(result, job)
+        return result_layers(result, found.section), result, found.said
 
 
-def _slide_of(result: ResultFolder, job: Job | None) -> Section | None:
-    """Open the slide of a result where it lay; None if another file or none is there now."""
-    from napari_stenhance.errors import InputError
-    from napari_stenhance.section.section import Section
-    from napari_stenhance.section.slide import Slide
+def _saved_layers(
+    path: Path, tiles: TileCache | None, job: Job | None
+) -> tuple[list[LayerData], tuple[str, ...]]:
+    """Make saved layers again of what they show; where that is gone, show what was saved of it."""
+    saved = open_saved(path)
+    links = LinksIn(path.absolute(), saved.sections, saved.runs, tiles, job)
+    layers: list[LayerData] = []
+    said: list[str] = []
+    with reading(path, advice="save the layers again"):
+        for one in saved.layers:
+            made, why = _made_again(one, links)
+            said += [why] * bool(why)
+            if made is not None:
+                layers.append(_looking_as(one, made))
+            elif one.data is not None:
+                layers.append((one.data, one.attributes, one.kind))
+                if why:
+                    one.attributes["name"] += _PICTURE if one.is_picture else _AS_SAVED
+            elif one.is_picture:
+                said.append(f"{one.attributes['name']}: it has no picture, and is left out.")
+    # What is added last is looked at: runs, and not the spots that lie above them.
+    layers.sort(key=_is_of_section, reverse=True)
+    return layers, tuple(dict.fromkeys(said))
 
-    path = result.slide_path()
-    if not result.has_slide or path is None:
-        return None
-    said = result.attributes["slide"]
-    try:
-        slide = Slide.open(
-            path,
-            name=said["name"],
-            mpp=said["mpp"],
-            series=said.get("series"),
-            icc=said.get("icc", True),
-            job=job,
-        )
-        same = slide.state.sha256(job) == said["sha256"]
-    except InputError:
-        return None
-    return Section(slide=slide) if same else None
+
+def _is_of_section(layer: LayerData) -> bool:
+    info = layer[1].get("metadata", {}).get(KEY)
+    return isinstance(info, LayerInfo) and info.run is None
+
+
+def _made_again(one: SavedLayer, links: LinksIn) -> tuple[LayerData | None, str]:
+    """Make the layer that a saved one was, from what it shows; say what of that is gone."""
+    shows = one.shows
+    if shows is None:
+        return None, ""
+    role, part, gene = shows["role"], shows["part"], shows["gene"]
+    found: list[LayerData] = []
+    why = ""
+    if "run" in shows:
+        run, why = links.run(shows["run"])
+        if run is not None and role == BROWSE.name and isinstance(run, GeneSource):
+            found = [browse_layer(run, gene, visible=True)] if gene in run.genes else []
+        elif run is not None:
+            found = run_layers(run)
+    elif "section" in shows:
+        section, why = links.section(shows["section"])
+        if section is None:
+            return None, why
+        if role == BESIDE.name:
+            data, attributes, kind = beside_layer(section, part, 0.0, links.job)
+            place = {"translate": _unplaced(one)["translate"]}
+            found = [(data, {**attributes, **place}, kind)]
+        elif role == QUALITY.name:
+            info = LayerInfo(QUALITY, section.name, section=section)
+            found = [(one.data, {**_unplaced(one), "metadata": info.metadata()}, one.kind)]
+        else:
+            found = section_layers(section)
+    elif role == REGION.name:
+        info = LayerInfo(REGION, shows["name"])
+        found = [(one.data, {**_unplaced(one), "metadata": info.metadata()}, one.kind)]
+    for layer in found:
+        info = layer[1]["metadata"][KEY]
+        if (info.role.name, info.part) == (role, part):
+            return layer, why
+    gone = f"{one.attributes['name']}: what it showed is not there any more."
+    return None, why or gone * (bool(found) or "run" in shows)
+
+
+def _unplaced(one: SavedLayer) -> dict[str, Any]:
+    """Return the attributes of a saved layer in coordinates of its section."""
+    assert one.shows is not None
+    moved = np.subtract(one.attributes.get("translate", (0.0, 0.0)), one.shows["origin"])
+    return {**one.attributes, "translate": tuple(moved)}
+
+
+def _looking_as(one: SavedLayer, made: LayerData) -> LayerData:
+    """Give a layer the look that it was saved with; where it lies, its files say."""
+    data, attributes, kind = made
+    info: LayerInfo = attributes["metadata"][KEY]
+    look = {key: one.attributes[key] for key in _LOOK[kind] if key in one.attributes}
+    same = info.role is not BROWSE or one.attributes["name"] == attributes["name"]
+    if not same:
+        # It showed the uncertainty of its gene, and shows the gene again, on a scale of its own.
+        look.pop("contrast_limits", None)
+    else:
+        attributes["name"] = one.attributes["name"]
+    if kind == "shapes":
+        data = one.data
+        look["ndim"] = 2
+    elif kind == "points" and len(one.data) != len(data):
+        look = {"visible": look["visible"], "opacity": look["opacity"]}
+    metadata = replace(info, gene=one.shows["gene"] if one.shows else info.gene).metadata()
+    return data, {**attributes, **look, "metadata": metadata}, kind

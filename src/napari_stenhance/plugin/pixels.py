@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from napari_stenhance.storage.pyramid import Pool
 
 TILE = 512
+PICTURE = 512
+_PICTURE_MOST = 2048
+"""A picture of a layer is its finest level that is no larger, or its coarsest."""
 LARGE = 1024
 """Single-scale layers beyond it get coarse levels, for whoever opens the file."""
 
@@ -50,6 +53,19 @@ def write_pixels(
     describe_levels(group, arrays, _places(shapes, attributes), unit_names(attributes), name)
     if kind == "labels":
         describe_labels(group, *_labels(attributes))
+
+
+def picture_of(data: Any, attributes: Mapping[str, Any]) -> tuple[Any, dict[str, Any]] | None:
+    """Return a coarse level of an image or labels, and where it lies: a picture of the layer.
+
+    None where every level is so large that it would take a while to read it.
+    """
+    levels = list(data) if isinstance(data, Sequence) else [data]
+    level = next((one for one in levels if max(one.shape[:2]) <= PICTURE), levels[-1])
+    if max(level.shape[:2]) > _PICTURE_MOST:
+        return None
+    scale, translate = _places([levels[0].shape[:2], level.shape[:2]], attributes)[1]
+    return np.asarray(level), {**attributes, "scale": scale, "translate": translate}
 
 
 def _pool(kind: str, dtype: np.dtype[Any]) -> Pool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,8 @@ from napari_stenhance.storage.reading import reading, zarr_has
 if TYPE_CHECKING:
     import zarr
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""Since 2, what files hold is linked, not copied."""
 KEY = "stenhance_layers"
 EACH_POINT = ("size", "symbol", "border_width", "shown")
 """What may differ from point to point beside colours and features."""
@@ -24,8 +26,50 @@ def is_saved(path: Path) -> bool:
     return zarr_has(path, KEY)
 
 
-def saved_layers(path: Path) -> list[tuple[Any, dict[str, Any], str]]:
-    """Open the layers of a folder that the writer saved, bottom to top; pixels stay on disk.
+@dataclass(frozen=True)
+class SavedLayer:
+    """A layer as it was saved.
+
+    Attributes
+    ----------
+    data : object
+        As napari takes it; None of what is linked and has no picture.
+    attributes : dict
+        What gives it name, place and look.
+    kind : str
+        Its type.
+    shows : dict, or None
+        What it shows, and the numbers of its links; None of what is not ours.
+    is_picture : bool
+        Whether the data are but a picture of what was shown.
+    """
+
+    data: Any
+    attributes: dict[str, Any]
+    kind: str
+    shows: dict[str, Any] | None
+    is_picture: bool
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A folder that the writer saved.
+
+    Attributes
+    ----------
+    layers : list of SavedLayer
+        Bottom to top; pixels stay on disk.
+    sections, runs : list of dict
+        Links.
+    """
+
+    layers: list[SavedLayer]
+    sections: list[dict[str, Any]]
+    runs: list[dict[str, Any]]
+
+
+def open_saved(path: Path) -> Saved:
+    """Open a folder that the writer saved; what is linked is not looked for.
 
     Raises
     ------
@@ -46,16 +90,20 @@ def saved_layers(path: Path) -> list[tuple[Any, dict[str, Any], str]]:
         msg = f"{path}: saved in format {version}; update napari-stenhance to read it."
         raise InputError(msg)
     with reading(path, advice="save the layers again"):
-        return [_open(path, group, entry) for entry in saved["layers"]]
+        layers = [_open(path, group, entry) for entry in saved["layers"]]
+        return Saved(layers, saved.get("sections", []), saved.get("runs", []))
 
 
-def _open(
-    path: Path, group: zarr.Group, entry: Mapping[str, Any]
-) -> tuple[Any, dict[str, Any], str]:
+def _open(path: Path, group: zarr.Group, entry: Mapping[str, Any]) -> SavedLayer:
     from napari_stenhance.plugin.display import attributes_of
 
     kind, where = entry["type"], entry["path"]
     attributes = {"name": entry["name"], **attributes_of(kind, entry["display"])}
+    shows, picture = entry.get("shows"), entry.get("picture")
+    if picture is not None:
+        attributes |= {**picture, "multiscale": False}
+    if where is None:
+        return SavedLayer(None, attributes, kind, shows, is_picture=True)
     with reading(path, f"the layer {entry['name']!r} in {where}", "save it again"):
         if kind == "points":
             data = _points(group, where, attributes)
@@ -63,7 +111,7 @@ def _open(
             data = _shapes(path / where, attributes)
         else:
             data = _pixels(group, where, attributes)
-    return data, attributes, kind
+    return SavedLayer(data, attributes, kind, shows, is_picture=picture is not None)
 
 
 def _pixels(group: Any, where: str, attributes: dict[str, Any]) -> Any:

@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from napari_stenhance.plugin.colours import SpotColours
 from napari_stenhance.plugin.layer_info import (
     LayerData,
+    LayerInfo,
     info_of,
     layer_info,
     layers_of,
@@ -23,7 +27,7 @@ def add_layers(viewer: ViewerModel, layers: Sequence[LayerData]) -> list[Layer]:
     """Add layers, slides under gene images under spots, each where its section lies.
 
     A slide that is open already, because a result brought it or because it was opened before the
-    result, is not added again.
+    result, is not added again; nor are its spots.
 
     Returns
     -------
@@ -36,9 +40,9 @@ def add_layers(viewer: ViewerModel, layers: Sequence[LayerData]) -> list[Layer]:
     added: list[Layer] = []
     for data in layers:
         info = info_of(data)
-        if info is not None and info.role.name in {"slide", "region"}:
-            sections = [other.section for _, other in layers_of(viewer, info.role.name)]
-            if any(same_slide(info.section, section) for section in sections):
+        if info is not None and info.role.name in {"slide", "spots", "region"}:
+            same = _same_spots if info.role.name == "spots" else _same_slides
+            if any(same(info, other) for _, other in layers_of(viewer, info.role.name)):
                 continue
         layer = LayerClass.create(*settle(viewer, data))
         viewer.add_layer(layer)
@@ -62,6 +66,25 @@ def add_layers(viewer: ViewerModel, layers: Sequence[LayerData]) -> list[Layer]:
 def _is_looked_at(layer: Layer) -> bool:
     info = layer_info(layer)
     return info is not None and (info.role.fills or info.role.name == "slide")
+
+
+def _same_slides(one: LayerInfo, other: LayerInfo) -> bool:
+    return same_slide(one.section, other.section)
+
+
+def _same_spots(one: LayerInfo, other: LayerInfo) -> bool:
+    """Tell whether two layers show the same counts at the same places."""
+    first, second = one.section, other.section
+    if first is None or second is None or first.mpp != second.mpp:
+        return False
+    if not (isinstance(one.colours, SpotColours) and isinstance(other.colours, SpotColours)):
+        return False
+    places = (section.need_spots().obsm["spatial"] for section in (first, second))
+    return (
+        one.colours.genes == other.colours.genes
+        and np.array_equal(one.colours.library, other.colours.library)
+        and np.array_equal(*places)
+    )
 
 
 def _rank(layer: Layer) -> float:

@@ -158,8 +158,10 @@ def _log_warning(content: tuple[Any, ...]) -> None:
     logger.info("%s", content[0])
 
 
-def call_slot(title: str, slot: Callable[..., None], *values: Any) -> StenhanceError | None:
-    """Call what shows something of a task, and say what it raises: the caller must go on.
+def call_slot(
+    title: str, slot: Callable[..., None], *values: Any
+) -> tuple[StenhanceError, str] | None:
+    """Call what shows something of a task; the caller must go on, whatever it raises.
 
     Parameters
     ----------
@@ -172,14 +174,13 @@ def call_slot(title: str, slot: Callable[..., None], *values: Any) -> StenhanceE
     Returns
     -------
     StenhanceError or None
-        What was said.
+        What is to be said of it, with the traceback.
     """
     try:
         slot(*values)
     except Exception as raised:  # noqa: BLE001 - the last line before the user
         error = raised if isinstance(raised, StenhanceError) else _defect(title, raised)
-        notify_error(error, traceback.format_exc())
-        return error
+        return error, traceback.format_exc()
     return None
 
 
@@ -188,11 +189,15 @@ def _defect(title: str, raised: Exception) -> StenhanceError:
     return StenhanceError(msg + "napari-stenhance, please report it with the details.")
 
 
-def notify_error(error: StenhanceError, details: str = "") -> None:
-    """Show an error as one sentence, with the traceback behind a button."""
-    actions = [("Details", lambda dialog: show_details(str(error), details, dialog.parent()))]
-    # Not as an error: napari prints those, and says the sentence in the terminal itself.
+def log_error(error: StenhanceError, details: str = "") -> None:
+    """Keep an error that is shown for the log: as an error, a terminal would print it again."""
     logger.info("%s\n%s", error, details)
+
+
+def notify_error(error: StenhanceError, details: str = "") -> None:
+    """Show an error that no dock shows as one sentence, with the traceback behind a button."""
+    actions = [("Details", lambda dialog: show_details(str(error), details, dialog.parent()))]
+    log_error(error, details)
     notification_manager.dispatch(
         Notification(
             str(error), severity=NotificationSeverity.ERROR, actions=actions if details else ()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
+from napari_stenhance.plugin.beside import BESIDE
 from napari_stenhance.plugin.display import display_attributes, plain, plain_columns, unit_names
+from napari_stenhance.plugin.domains import PAINTING
+from napari_stenhance.plugin.layer_info import KEY as LAYER_KEY
+from napari_stenhance.plugin.layer_info import LayerInfo
+from napari_stenhance.plugin.links import LinksOut
+from napari_stenhance.plugin.quality import QUALITY
 from napari_stenhance.plugin.regions import outline
 from napari_stenhance.plugin.saved import EACH_POINT, FORMAT_VERSION, KEY
 from napari_stenhance.results.tables import write_table
@@ -21,14 +27,19 @@ if TYPE_CHECKING:
     import anndata as ad
     import pandas as pd
 
+    from napari_stenhance.running.job import Job
+
 Layer = tuple[Any, dict[str, Any], str]
 """(data, attributes, layer type), as npe2 hands them over."""
 
 _FOLDERS = {"image": "images", "labels": "labels", "points": "tables", "shapes": "files/shapes"}
 
 
-def write_layers(path: str, layers: list[Layer]) -> list[str]:
+def write_layers(path: str, layers: list[Layer], job: Job | None = None) -> list[str]:
     """Save layers, bottom to top, as one new zarr folder that reopens as it was.
+
+    What a file holds, of a section or a result, is not copied: a link says where it is and what
+    tells it, and a picture of it is kept for when it is gone.
 
     Parameters
     ----------
@@ -36,6 +47,8 @@ def write_layers(path: str, layers: list[Layer]) -> list[str]:
         Where nothing lies yet, or an empty folder.
     layers : list of tuple
         (data, attributes, layer type) of images, labels, points and shapes.
+    job : Job, optional
+        Of a thread that may take its time: receives progress, and slides are read for their hash.
 
     Returns
     -------
@@ -48,14 +61,18 @@ def write_layers(path: str, layers: list[Layer]) -> list[str]:
         If something lies at `path`, a layer is not flat, or the disk is full or not writable.
         Nothing is left at `path` then.
     """
-    for _, attributes, _ in layers:
-        _check_flat(attributes)
+    for _, attributes, kind in layers:
+        _check_kind(attributes, kind)
     with atomic_path(Path(path), folder=True) as aside:
-        _write(aside, layers)
+        _write(aside, layers, LinksOut(Path(path).absolute(), job))
     return [path]
 
 
-def _check_flat(attributes: Mapping[str, Any]) -> None:
+def _check_kind(attributes: Mapping[str, Any], kind: str) -> None:
+    if kind not in _FOLDERS:
+        msg = f"Layer {attributes['name']!r} is a layer of {kind}, which cannot be saved here; "
+        msg += "leave it out, or save it by itself in another format."
+        raise InputError(msg)
     axes = len(attributes.get("scale", (1, 1)))
     if axes != 2:
         msg = (
@@ -65,37 +82,80 @@ def _check_flat(attributes: Mapping[str, Any]) -> None:
         raise InputError(msg)
 
 
-def _write(folder: Path, layers: Sequence[Layer]) -> None:
+def _write(folder: Path, layers: Sequence[Layer], links: LinksOut) -> None:
     import zarr
 
-    from napari_stenhance.plugin.pixels import write_pixels
+    from napari_stenhance.plugin.pixels import picture_of, write_pixels
 
     root = zarr.create_group(folder)
     entries: list[dict[str, Any]] = []
     taken: set[str] = set()
-    for data, attributes, kind in layers:
+    for data, attributes, kind in _counted(layers, links.job):
         name = str(attributes.get("name") or kind)
         path = _free_path(_FOLDERS[kind], name, taken)
         look = display_attributes(kind, attributes)
+        entry: dict[str, Any] = {"name": name, "type": kind, "path": path, "display": look}
+        info = attributes.get("metadata", {}).get(LAYER_KEY)
+        if isinstance(info, LayerInfo) and not is_unsaved(info):
+            entry["shows"] = links.shows(info)
         if kind == "points":
             parent, key = path.split("/")
             write_table(root.require_group(parent), key, _points_table(data, attributes, look))
         elif kind == "shapes":
-            path += ".geojson"
+            entry["path"] = path = f"{path}.geojson"
             _write_shapes(folder / path, data, attributes, look)
         else:
-            write_pixels(root.create_group(path), name, data, kind, attributes)
             look["multiscale"] = isinstance(data, Sequence)
+            if isinstance(info, LayerInfo) and _is_linked(info, entry):
+                # Images beside the slide may name the patient: of these none is kept.
+                picture = None if info.role is BESIDE else picture_of(data, attributes)
+                if picture is None:
+                    entry["path"] = None
+                else:
+                    data, attributes = picture
+                    keys = ("scale", "translate")
+                    entry["picture"] = {key: plain(attributes[key]) for key in keys}
+            if entry["path"] is not None:
+                write_pixels(root.create_group(path), name, data, kind, attributes)
             if kind == "labels" and attributes.get("features") is not None:
                 look["features"] = plain_columns(attributes["features"])
-        entries.append({"name": name, "type": kind, "path": path, "display": look})
+        entries.append(entry)
     labels = [
-        entry["path"].removeprefix("labels/") for entry in entries if entry["type"] == "labels"
+        entry["path"].removeprefix("labels/")
+        for entry in entries
+        if entry["type"] == "labels" and entry["path"] is not None
     ]
     if labels:
         root["labels"].attrs["ome"] = {"version": "0.5", "labels": labels}
     # last: without it, a folder is no whole save
-    root.attrs[KEY] = {"format_version": FORMAT_VERSION, "layers": entries}
+    root.attrs[KEY] = {
+        "format_version": FORMAT_VERSION,
+        "layers": entries,
+        "sections": links.sections,
+        "runs": links.runs,
+    }
+
+
+def _counted(layers: Sequence[Layer], job: Job | None) -> Iterator[Layer]:
+    """Go through the layers; a job is told of each that is done."""
+    if job is None:
+        yield from layers
+        return
+    with job.stage("Saving layers", len(layers)) as stage:
+        for layer in layers:
+            yield layer
+            stage.advance()
+
+
+def is_unsaved(info: LayerInfo) -> bool:
+    """Tell whether a layer shows what a person changed, and no file holds."""
+    return info.role is PAINTING or (info.edits is not None and info.edits.changes > 0)
+
+
+def _is_linked(info: LayerInfo, entry: Mapping[str, Any]) -> bool:
+    """Tell whether a file holds the pixels of a layer."""
+    shows = entry.get("shows", {})
+    return "run" in shows or ("section" in shows and info.role is not QUALITY)
 
 
 def _free_path(folder: str, name: str, taken: set[str]) -> str:

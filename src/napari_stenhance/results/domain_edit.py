@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,14 +27,51 @@ from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.results.run import made_alike
 from napari_stenhance.results.summaries import (
     Domain,
+    Expression,
     field_expression,
     spots_expression,
     symbols_of,
 )
 from napari_stenhance.section.spots import counts_of, positions_px
 
+if TYPE_CHECKING:
+    import anndata as ad
+    import pandas as pd
+
 _EDITED = "-edited"
 _KEPT = ("seed", "device", "versions", "n_domains", "criterion", "scores", "doubts")
+
+
+@dataclass(frozen=True, eq=False)
+class SpotLabels:
+    """The domains of spots as they were found, and where the spots lie in the label image.
+
+    Attributes
+    ----------
+    labels : ndarray of int64, shape (spots,)
+        Values of domains; 0 is none.
+    confidence : ndarray of float, shape (spots,)
+    at : tuple of two ndarrays of int, shape (spots,)
+        Row and column of the pixel under each spot.
+    under : ndarray of uint8, shape (spots,)
+        What that pixel was found to be.
+    """
+
+    labels: NDArray[np.int64]
+    confidence: NDArray[np.floating[Any]]
+    at: tuple[NDArray[np.intp], NDArray[np.intp]]
+    under: NDArray[np.uint8]
+
+    @classmethod
+    def from_run(cls, run: DomainRun, spots: ad.AnnData) -> SpotLabels:
+        """Take them from the spots of a run."""
+        value_of = {d.name: d.value for d in run.domains}
+        labels = np.array([value_of.get(d, 0) for d in spots.obs[LABEL].astype(object)], np.int64)
+        grid, confidence = run.grid, spots.obs[CONFIDENCE].to_numpy(copy=True)
+        pixels = np.rint(grid.position(positions_px(spots, run.name) * grid.mpp)).astype(int)
+        row, column = np.clip(pixels, 0, np.array(grid.shape) - 1).T
+        under = np.asarray(run.levels[0][...])[row, column]
+        return cls(labels, confidence, (row, column), under)
 
 
 @dataclass(frozen=True)
@@ -64,7 +102,16 @@ class DomainEdit:
     @property
     def changed(self) -> bool:
         """Whether there is anything to save."""
-        return self != DomainEdit.from_run(self.run) or self.painted is not None
+        return not self.same_as(DomainEdit.from_run(self.run))
+
+    def same_as(self, other: DomainEdit) -> bool:
+        """Tell whether both would be written alike."""
+        return self.domains == other.domains and self.same_labels(other)
+
+    def same_labels(self, other: DomainEdit) -> bool:
+        """Tell whether everything is in the same domain in both, whatever that is called."""
+        alike = self.run.key == other.run.key and self.merged == other.merged
+        return alike and self.painted is other.painted
 
     def domain(self, which: int | str) -> Domain:
         """Find a domain by its value or name.
@@ -99,6 +146,20 @@ class DomainEdit:
     def hide(self, which: int | str, *, hidden: bool = True) -> DomainEdit:
         """Hide a domain, or show it again."""
         return self._with(replace(self.domain(which), hidden=hidden))
+
+    def recolour(self, which: int | str, colour: str) -> DomainEdit:
+        """Give a domain another colour.
+
+        Raises
+        ------
+        InputError
+            If there is no such domain, or the colour is not `#RRGGBB`.
+        """
+        old = self.domain(which)
+        if not re.fullmatch(r"#[0-9A-Fa-f]{6}", colour):
+            msg = f"{old.name} cannot be {colour}: write a colour as #RRGGBB, as in #E69F00."
+            raise InputError(msg)
+        return self._with(replace(old, colour=colour.upper()))
 
     def merge(self, which: int | str, into: int | str) -> DomainEdit:
         """Put a domain into another, whose name and colour remain.
@@ -159,12 +220,11 @@ class DomainEdit:
         InputError
             If another process is writing this result.
         """
-        run, attributes = self.run, self.run.attributes
-        before, raster = self._rasters()
+        run, raster = self.run, self.raster()
         identity = self._identity(raster)
-        found = self._spots(raster, before) if attributes["spots"] else self._superpixels(raster)
+        found = self._content(raster)
         stem = run.name.split(_EDITED)[0] + _EDITED
-        kept = {key: attributes[key] for key in _KEPT}
+        kept = {key: run.attributes[key] for key in _KEPT}
         with ResultFolder.adding(
             run.result.path, stem, clear_dead_locks=clear_dead_locks
         ) as result:
@@ -173,12 +233,39 @@ class DomainEdit:
 
     def is_saved_as(self, run: DomainRun) -> bool:
         """Tell whether a run is what saving this makes."""
-        return made_alike([run], self._identity(self._rasters()[1])) is not None
+        return made_alike([run], self._identity(self.raster())) is not None
 
-    def _rasters(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """Return the label image of the run, and what has become of it."""
-        before = np.asarray(self.run.levels[0][...])
-        return before, self.lookup()[before if self.painted is None else self.painted]
+    def summary(self) -> pd.DataFrame:
+        """Count anew how much there is of each domain and what marks it: what saving writes.
+
+        It may take a while: it reads the counts.
+        """
+        raster = self.raster()
+        pixels = np.bincount(raster.ravel(), minlength=LABELS_MOST + 1)
+        return self._content(raster).table(pixels).obs
+
+    def raster(self) -> NDArray[np.uint8]:
+        """Return what has become of the label image."""
+        painted = self.painted
+        return self.lookup()[np.asarray(self.run.levels[0][...]) if painted is None else painted]
+
+    def spot_labels(self, spots: SpotLabels) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Label spots: those whose pixel was repainted as it is now, others as they were.
+
+        Returns
+        -------
+        labels : ndarray of int64, shape (spots,)
+        repainted : ndarray of bool, shape (spots,)
+            Nobody knows how sure these are.
+        """
+        lookup = self.lookup()
+        labels = lookup[spots.labels].astype(np.int64)
+        if self.painted is None:
+            return labels, np.zeros(len(labels), bool)
+        now = lookup[self.painted[spots.at]]
+        repainted = now != lookup[spots.under]
+        labels[repainted] = now[repainted]
+        return labels, repainted
 
     def _identity(self, raster: NDArray[np.uint8]) -> dict[str, Any]:
         return {
@@ -188,27 +275,26 @@ class DomainEdit:
             "pixels_sha256": hashlib.sha256(raster.tobytes()).hexdigest(),
         }
 
-    def _spots(self, raster: NDArray[np.uint8], before: NDArray[np.uint8]) -> DomainRunContent:
-        """Label the spots: those whose pixel was repainted as it is now, others as they were."""
+    def _content(self, raster: NDArray[np.uint8]) -> DomainRunContent:
+        """Return what is written."""
+        if self.run.attributes["spots"] is None:
+            return self._superpixels(raster)
+        return self._spots(raster)
+
+    def _spots(self, raster: NDArray[np.uint8]) -> DomainRunContent:
         spots, grid = self.run.spots(), self.run.grid
         assert spots is not None
-        value_of = {d.name: d.value for d in self.run.domains}
-        old = np.array([value_of.get(name, 0) for name in spots.obs[LABEL].astype(object)])
-        labels = self.lookup()[old].astype(np.int64)
-        if self.painted is not None:
-            xy = positions_px(spots, self.run.name) * grid.mpp
-            at = np.rint(grid.position(xy)).astype(int)
-            row, column = np.clip(at, 0, np.array(grid.shape) - 1).T
-            repainted = self.painted[row, column] != before[row, column]
-            labels[repainted] = raster[row, column][repainted]
-            confidence = spots.obs[CONFIDENCE].to_numpy(copy=True)
-            confidence[repainted] = np.nan
-            spots.obs[CONFIDENCE] = confidence
+        found = SpotLabels.from_run(self.run, spots)
+        labels, repainted = self.spot_labels(found)
+        spots.obs[CONFIDENCE] = np.where(repainted, np.nan, found.confidence)
         spots.obs = spots.obs.drop(columns=[LABEL])
-        genes = tuple(self.run.table().var_names)
-        counts = counts_of(spots, genes)
-        values = [d.value for d in self.domains]
-        expression = spots_expression([(counts, labels)], genes, symbols_of(spots, genes), values)
+        expression = self._known_expression()
+        if expression is None:
+            genes = tuple(self.run.table().var_names)
+            values = [d.value for d in self.domains]
+            expression = spots_expression(
+                [(counts_of(spots, genes), labels)], genes, symbols_of(spots, genes), values
+            )
         return DomainRunContent(
             domains=self.domains,
             grid=grid,
@@ -220,16 +306,24 @@ class DomainEdit:
 
     def _superpixels(self, raster: NDArray[np.uint8]) -> DomainRunContent:
         source = self.run.attributes["field"]
-        genes = self.run.result.field(source["run"])
-        values = [d.value for d in self.domains]
+        expression = self._known_expression()
+        if expression is None:
+            genes = self.run.result.field(source["run"])
+            values = [d.value for d in self.domains]
+            expression = field_expression(genes, source["level"], raster, values)
         return DomainRunContent(
             domains=self.domains,
             grid=self.run.grid,
             label=raster_labels(raster),
-            expression=field_expression(genes, source["level"], raster, values),
+            expression=expression,
             number=np.bincount(raster.ravel(), minlength=LABELS_MOST + 1),
             field=source,
         )
+
+    def _known_expression(self) -> Expression | None:
+        """Return what the run says, which holds while everything is in the domain it was in."""
+        same = self.same_labels(DomainEdit.from_run(self.run))
+        return self.run.expression() if same else None
 
 
 def edit_all(
@@ -237,8 +331,11 @@ def edit_all(
     rename: Sequence[str] = (),
     merge: Sequence[str] = (),
     hide: Sequence[str] = (),
+    recolour: Sequence[str] = (),
 ) -> DomainEdit:
-    """Apply edits that are written as text: `3=White matter` renames, `5=3` merges 5 into 3.
+    """Apply edits that are written as text.
+
+    `3=White matter` renames, `5=3` merges 5 into 3, `3=#E69F00` recolours.
 
     Raises
     ------
@@ -248,6 +345,8 @@ def edit_all(
     edit = DomainEdit.from_run(run)
     for text in merge:
         edit = edit.merge(*_pair(text, "merge"))
+    for text in recolour:
+        edit = edit.recolour(*_pair(text, "recolour"))
     for text in rename:
         edit = edit.rename(*_pair(text, "rename"))
     for text in hide:

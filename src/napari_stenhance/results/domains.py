@@ -92,6 +92,17 @@ class DomainRun(Run):
             if mean > 0
         }
 
+    def expression(self) -> Expression:
+        """Read what is expressed in each domain."""
+        table = self.table()
+        return Expression(
+            tuple(table.var_names),
+            tuple(table.var["symbol"]),
+            np.asarray(table.X, np.float32),
+            table.layers["score"],
+            table.layers.get("padj"),
+        )
+
     def describe(self) -> list[str]:
         """Say how many domains there are, and of what."""
         unit = "µm" if self.grid.unit == "micrometer" else "px"
@@ -222,6 +233,11 @@ class DomainRunContent:
     spots: ad.AnnData | None = None
     field: Mapping[str, Any] | None = None
 
+    def table(self, pixels: NDArray[np.int64]) -> ad.AnnData:
+        """Make the table of domains, from how many pixels have each label."""
+        what = "superpixels" if self.spots is None else "spots"
+        return domain_table(self.domains, self.number, what, pixels, self.grid, self.expression)
+
 
 def write_run(
     result: ResultFolder,
@@ -260,12 +276,7 @@ def write_run(
     )
     if found.spots is not None:
         write_table(tables, str(spots), found.spots)
-    what = "superpixels" if found.spots is None else "spots"
-    write_table(
-        tables,
-        name,
-        domain_table(found.domains, found.number, what, pixels, found.grid, found.expression),
-    )
+    write_table(tables, name, found.table(pixels))
     others = [other for other in _listed(labels, proven=result.proven) if other != name]
     write_attributes(labels, {}, ome={"version": "0.5", "labels": [*others, name]})
     written = [f"labels/{name}", f"tables/{name}", *([f"tables/{spots}"] if spots else [])]

@@ -6,7 +6,7 @@ import datetime
 import json
 import platform
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,7 +42,7 @@ from napari_stenhance.storage.pyramid import any_pool, coarsen_all, create_level
 from napari_stenhance.storage.reading import reading, zarr_has
 from napari_stenhance.storage.tile_cache import TileCache
 from napari_stenhance.storage.tiles import FILES, sweep_partial
-from napari_stenhance.storage.writing import writing
+from napari_stenhance.storage.writing import need_writable, writing
 
 if TYPE_CHECKING:
     from napari_stenhance.features.masks import TissueKind
@@ -177,14 +177,22 @@ class ResultFolder:
             yield cls(path, zarr.open_group(path, mode="r+"))
 
     @classmethod
-    def need_place(cls, path: Path) -> None:
-        """Refuse a place where no result can be made or added to: something else lies there.
+    def need_place(cls, path: Path, of: Slide | Section) -> None:
+        """Refuse a place where no result of this can be made or added to; nothing is written.
 
         Raises
         ------
         InputError
-            If it does.
+            If something else lies there, that is the result of another slide or scale, or it
+            cannot be written.
         """
+        if cls.is_result(path):
+            cls.open(path)._check_same(describe_input(of))
+        cls._need_free(path)
+        need_writable(path)
+
+    @classmethod
+    def _need_free(cls, path: Path) -> None:
         if not cls.is_result(path) and not is_free(path, folder=True):
             msg = (
                 f"{path}: something that is not a result of napari-stenhance lies here; choose "
@@ -195,7 +203,7 @@ class ResultFolder:
     @classmethod
     def _create(cls, path: Path, of: Mapping[str, Any]) -> None:
         """Make a result without a run: whole, or not at all."""
-        cls.need_place(path)
+        cls._need_free(path)
         attributes = sealed({"format_version": FORMAT_VERSION, **of, "runs": []})
         try:
             with atomic_path(path, folder=True) as aside:
@@ -456,19 +464,6 @@ class ResultFolder:
         """Read the region of a run; None if it covers the whole slide."""
         file = self.path / FILES / "regions" / f"{run}.geojson"
         return Region.read(file) if file.exists() else None
-
-    def slide_path(self) -> Path | None:
-        """Return where the slide lay when this result was last written; None if it never was."""
-        file = self.path / FILES / "log.jsonl"
-        if not file.exists():
-            return None
-        for line in reversed(file.read_text("utf-8", errors="replace").splitlines()):
-            # Only a hint of where to look: a line that is damaged gives none.
-            with suppress(ValueError, TypeError, KeyError, RecursionError):
-                event = json.loads(line)
-                if event["event"] == "slide":
-                    return Path(event["path"])
-        return None
 
     def log(self, event: str, **content: Any) -> None:
         """Append a line to files/log.jsonl: the only file with times, host and paths."""

@@ -28,6 +28,7 @@ from napari_stenhance.section.placing import (
 )
 from napari_stenhance.section.scale import check_mpp, scale_doubts
 from napari_stenhance.section.slide import Slide
+from napari_stenhance.section.source import SectionSource
 from napari_stenhance.section.spots import (
     UNS_KEY,
     SpotGeometry,
@@ -72,6 +73,8 @@ class Section:
     library : ndarray of float64, shape (spots,), or None
         Total count of each spot as it was measured, where `X` holds expected counts of some genes.
         By default the sum over `X`, which is raw.
+    source : SectionSource or None
+        How it was opened from disk; None for one that was made in memory.
 
     Raises
     ------
@@ -86,6 +89,7 @@ class Section:
     doubts: tuple[str, ...] = ()
     origin: str = ""
     library: NDArray[np.float64] | None = None
+    source: SectionSource | None = None
 
     def __post_init__(self) -> None:
         """Check the parts, and that they fit together."""
@@ -262,17 +266,21 @@ def open_section(
     """
     found = _found(path, mpp, image)
     how: _How = {"series": series, "icc": icc, "cache": cache, "job": job}
+    source = None
+    if isinstance(path, str | Path):
+        named = None if image is None else Path(image)
+        source = SectionSource(Path(path), named, mpp, series, icc)
     if isinstance(found, SectionFiles):
         placed = (
             choose_image(found, series) if image is None else place_on(found, Path(image), series)
         )
-        return _assemble(found, placed, mpp, how, spots=spots)
+        return _assemble(found, placed, mpp, how, spots=spots, opened=source)
     if image is not None:
         msg = f"{found.path}: this is an image itself; name a slide only for counts."
         raise InputError(msg, option="image")
     mpp = found.mpp if mpp is None else mpp
     slide = Slide.open(found.path, mpp=mpp, name=found.name, **how)
-    return Section(slide=slide, doubts=slide.doubts)
+    return Section(slide=slide, doubts=slide.doubts, source=source)
 
 
 def _found(
@@ -306,6 +314,7 @@ def _assemble(
     how: _How,
     *,
     spots: bool,
+    opened: SectionSource | None,
 ) -> Section:
     doubts = [*found.doubts, *placed.doubts]
     if mpp is None and found.no_scale:
@@ -329,7 +338,7 @@ def _assemble(
     if scale is not None and source.startswith("inferred"):
         doubts.append(f"The scale, {scale:.4g} µm per pixel, is {source}.")
     if not spots and slide is not None:
-        return Section(slide=slide, name=found.name, mpp=scale, doubts=tuple(doubts))
+        return Section(slide=slide, name=found.name, mpp=scale, doubts=tuple(doubts), source=opened)
     table, more = found.read()
     if placed.factor != 1:
         table.obsm["spatial"] = table.obsm["spatial"] * placed.factor
@@ -344,4 +353,5 @@ def _assemble(
         mpp=scale,
         doubts=(*doubts, *more),
         origin=str(found.origin),
+        source=opened,
     )

@@ -80,8 +80,16 @@ class FileState:
 
     @property
     def known_sha256(self) -> str | None:
-        """The SHA-256 of the content, if it was asked for before; nothing is read."""
+        """The SHA-256 of the content, if it was asked for before; the content is not read.
+
+        Of a single file, also what the cache knows.
+        """
         known: str | None = vars(self).get("_sha256")
+        if known is None and not self.beside:
+            with contextlib.suppress(OSError, InputError):
+                state = _state_of(Path(self.path))
+                if (state["size"], state["mtime_ns"]) == (self.size, self.mtime_ns):
+                    known = _kept(_entry(self.cache, state), state)
         return known
 
     def sha256(self, job: Job | None = None) -> str:
@@ -195,8 +203,7 @@ def _remembered(
 ) -> str:
     """Return the hash that is kept of a state, or what `read` makes of it, of so many bytes."""
     state = look()
-    key = hashlib.sha256(json.dumps(state).encode()).hexdigest()[:32]
-    entry = cache.entry("hashes", f"{key}.json")
+    entry = _entry(cache, state)
     sha256 = _kept(entry, state)
     if sha256 is None:
         began = time.time_ns()
@@ -214,6 +221,11 @@ def _state_of(path: Path) -> dict[str, str | int]:
     with reading(path):
         stat = path.stat()
         return {"path": str(path.resolve()), "size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
+
+
+def _entry(cache: Cache, state: dict[str, str | int]) -> Path:
+    key = hashlib.sha256(json.dumps(state).encode()).hexdigest()[:32]
+    return cache.entry("hashes", f"{key}.json")
 
 
 def _kept(entry: Path, state: dict[str, str | int]) -> str | None:

@@ -162,9 +162,12 @@ def majority_pool(values: NDArray[Any]) -> NDArray[Any]:
     rows, columns = values.shape
     padded = np.pad(values, [(0, rows % 2), (0, columns % 2)], mode="edge")
     four = np.stack([padded[i::2, j::2] for i in (0, 1) for j in (0, 1)])
-    votes = (four[:, None] == four[None]).sum(axis=1)
-    winner = votes.argmax(axis=0)[None]
-    pooled: NDArray[Any] = np.take_along_axis(four, winner, axis=0)[0]
+    pooled: NDArray[Any] = four[0].copy()
+    # Most blocks are of one label: there is nothing to count.
+    mixed = (four[1:] != four[0]).any(axis=0)
+    four = four[:, mixed]
+    winner = (four[:, None] == four[None]).sum(axis=1).argmax(axis=0)[None]
+    pooled[mixed] = np.take_along_axis(four, winner, axis=0)[0]
     return pooled
 
 

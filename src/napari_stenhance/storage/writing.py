@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -53,6 +54,33 @@ def writing(
         where = inside[0] if inside else place
         msg = f"{where}: this cannot be written ({reason_of(error)}); {advice}."
         raise InputError(msg) from error
+
+
+def need_writable(place: Path, option: str = "out") -> None:
+    """Refuse, before anything is computed, a place where nobody may write; nothing is written.
+
+    Parameters
+    ----------
+    place : Path
+        A folder, or where one is to be made.
+    option : str
+        Which option names it.
+
+    Raises
+    ------
+    InputError
+        If the folder, or the nearest above it that there is, cannot be written.
+    """
+    place = place.absolute()
+    there = next((one for one in (place, *place.parents) if os.path.lexists(one)), place)
+    if not there.is_dir():
+        why = "it is no folder"
+    elif not os.access(there, os.W_OK | os.X_OK):
+        why = "permission denied"
+    else:
+        return
+    msg = f"{there}: this cannot be written ({why}); choose another place."
+    raise InputError(msg, option=option)
 
 
 def _is_at(name: Path, place: Path) -> bool:

@@ -22,6 +22,7 @@ from napari_stenhance.results.domains import (
     new_domains,
 )
 from napari_stenhance.results.field import GeneField
+from napari_stenhance.results.inputs import log_section
 from napari_stenhance.results.label_map import (
     LABELS_MOST,
     nearest_labels,
@@ -103,8 +104,7 @@ class SpotsInput:
         with ResultFolder.writing(
             self.path, self.section, run, clear_dead_locks=clear_dead_locks
         ) as result:
-            if result.has_slide:
-                result.log("slide", path=self.section.need_slide().path.resolve())
+            log_section(result, self.section)
             yield result
 
     def lay(self, found: Domains, at: int, expression: Expression | None) -> DomainRunContent:
@@ -211,7 +211,7 @@ def open_inputs(options: Any, cache: Cache, job: Job) -> Sequence[DomainInput]:
     opened = [open_spots(s, options, options.image, cache, job) for s in sections]
     for section in opened:
         check_storable(section.need_spots(), section.where)
-    paths = name_outputs(options.out, [section.name for section in opened])
+    paths = name_outputs(options.out, opened)
     slices = spots_slices(opened, job)
     return [SpotsInput(*one) for one in zip(opened, paths, slices, strict=True)]
 

@@ -36,11 +36,20 @@ Clustering = Annotated[
 ]
 Runs = Annotated[
     int | None,
-    Help("Trainings whose domains are put together; by default as the preset says: 5 or 1."),
+    Help(
+        "Trainings whose domains are put together; by default as the preset says: 5 or 1.",
+        label="Trainings",
+    ),
 ]
-Refine = Annotated[bool, Help("Give each spot the domain of most spots around it, at the end.")]
+Refine = Annotated[
+    bool, Help("Give each spot the domain of most spots around it, at the end.", label="Smooth")
+]
 Group = Annotated[
-    str, Help("A published configuration by its name (10x, MERFISH …); for reference only.")
+    str,
+    Help(
+        "A published configuration by its name (10x, MERFISH …); for reference only.",
+        label="Published setting",
+    ),
 ]
 LEAST, MOST = 2, 255
 

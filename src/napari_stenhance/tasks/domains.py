@@ -54,13 +54,16 @@ class DomainsOptions(SlideOptions):
         ),
     ] = None
     method: DomainMethodName = "stamgc"
-    n_domains: Annotated[int | None, Help("How many domains; by default, estimated.")] = None
+    n_domains: Annotated[
+        int | None, Help("How many domains; by default, estimated.", label="Number of domains")
+    ] = None
     superpixel_um: Annotated[
         float | None,
         Help(
             "Of a result: find domains of coarser superpixels, two, four, eight … times as wide as "
             "those of its run, which takes less time and memory; by default as wide.",
             unit="µm",
+            label="Superpixel",
         ),
     ] = None
     preset: DomainPreset = "robust"

@@ -1,4 +1,4 @@
-"""Rename, merge and hide domains without napari."""
+"""Rename, merge, hide and recolour domains without napari."""
 
 from __future__ import annotations
 
@@ -27,18 +27,22 @@ class EditDomainsOptions(Options):
     ] = ()
     merge: Annotated[tuple[str, ...], Help("Put a domain into another: 5=3.")] = ()
     hide: Annotated[tuple[str, ...], Help("Do not show a domain.")] = ()
+    recolour: Annotated[tuple[str, ...], Help("Give a domain another colour: 3=#E69F00.")] = ()
     run: Annotated[str, Help("Which domain run; by default the newest.")] = ""
     clear_dead_locks: ClearDeadLocks = False
 
 
 def edit_domains(options: EditDomainsOptions, job: Job | None = None) -> DomainRun:
-    """Rename, merge or hide domains, as a run beside the one they are of.
+    """Rename, merge, hide or recolour domains, as a run beside the one they are of.
 
     `napari_stenhance.edit_domains` says what comes of it, and what it raises.
     """
-    from napari_stenhance.results.domain_edit import edit_all
+    from napari_stenhance.results.domain_edit import DomainEdit, edit_all
     from napari_stenhance.results.domains import domain_run
     from napari_stenhance.results.result import ResultFolder
+
+    def edited(run: DomainRun) -> DomainEdit:
+        return edit_all(run, options.rename, options.merge, options.hide, options.recolour)
 
     job = job or Job()
     result = ResultFolder.open(options.result)
@@ -47,11 +51,11 @@ def edit_domains(options: EditDomainsOptions, job: Job | None = None) -> DomainR
     if before and not options.run:
         # The same command again, which may have been stopped at its very end: no further edit.
         with suppress(InputError):
-            same = edit_all(domain_run(result, before), options.rename, options.merge, options.hide)
+            same = edited(domain_run(result, before))
             if same.is_saved_as(run):
                 job.note(f"{result.path}: the run {run.name} is already complete.")
                 return run
-    edit = edit_all(run, options.rename, options.merge, options.hide)
+    edit = edited(run)
     with job.stage("Writing domains", 1) as stage:
         saved = edit.save(clear_dead_locks=options.clear_dead_locks)
         stage.advance()

@@ -65,7 +65,8 @@ class EnhanceOptions(SlideOptions):
         Literal[2, 3, 4] | None,
         Help(
             "Predict, with a method that sees crops, also between the spots of their array: 2, 3 "
-            "or 4 points in each step."
+            "or 4 points in each step.",
+            label="Between spots",
         ),
     ] = None
     tissue: Tissue = "density"

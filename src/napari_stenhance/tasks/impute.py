@@ -41,7 +41,8 @@ Attended = Annotated[
     Literal["cells", "centroids"],
     Help(
         "What spots attend to: cells, of many those that are alike put together, or centroids, "
-        "one for each cluster."
+        "one for each cluster.",
+        label="Compare spots with",
     ),
 ]
 
@@ -79,14 +80,18 @@ class ImputeOptions(SlideOptions):
     ] = ()
     cluster_key: Annotated[
         str,
-        Help("Column of the cells that says their cluster; by default cluster, if it is there."),
+        Help(
+            "Column of the cells that says their cluster; by default cluster, if it is there.",
+            label="Cell types",
+        ),
     ] = ""
     attended: Attended = "cells"
     then: Annotated[
         Literal["pixel2gene"] | None,
         Help(
             "Enhance the imputed genes (or those that were named) from the slide, to 8 µm, with "
-            "this method, which trains as long."
+            "this method, which trains as long.",
+            label="Enhance them with",
         ),
     ] = None
     write: Written = ()
@@ -109,6 +114,7 @@ def impute(
     from napari_stenhance.results.genes import write_gene
     from napari_stenhance.results.imputed import ImputedRun, imputed_runs
     from napari_stenhance.results.imputed_table import Wanted
+    from napari_stenhance.results.inputs import log_section
     from napari_stenhance.results.result import ResultFolder
     from napari_stenhance.results.run import made_alike
     from napari_stenhance.results.tables import check_size, check_storable
@@ -126,6 +132,7 @@ def impute(
     check_storable(spots, section.where)
     if options.then is not None:
         section.need_slide().scale()
+    (out,) = name_outputs(options.out, [section])
     opened = open_cells(options.reference, spots, options.cluster_key, job)
     for said in (opened.report, *opened.doubts):
         job.note(said)
@@ -141,12 +148,10 @@ def impute(
         write = named_genes(options.write, wanted.genes, "the genes of the table", "write")
     check_size(spots.n_obs, len(wanted.imputed), job, "spots", bytes_each=16)
     identity = _identity(options, method, section, opened.cells, wanted)
-    (out,) = name_outputs(options.out, [section.name])
     with ResultFolder.writing(
         out, section, f"{options.method}-robust", clear_dead_locks=options.clear_dead_locks
     ) as result:
-        if result.has_slide:
-            result.log("slide", path=section.need_slide().path.resolve())
+        log_section(result, section)
         run = made_alike(imputed_runs(result), identity)
         if run is None:
             run = _run(result, identity, method, section, opened, wanted, device, job)

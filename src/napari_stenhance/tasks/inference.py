@@ -28,6 +28,7 @@ from napari_stenhance.results.genes import (
     write_gene,
     write_gene_tile,
 )
+from napari_stenhance.results.inputs import log_section
 from napari_stenhance.results.lattice import lattices
 from napari_stenhance.results.result import SUFFIX, ResultFolder
 from napari_stenhance.results.runs import FieldRun
@@ -127,17 +128,18 @@ def _check_open(section: Section, options: SlideOptions) -> None:
         raise InputError(msg, option="icc")
 
 
-def name_outputs(out: Path | None, names: Sequence[str]) -> list[Path]:
-    """Name the result of each slide: `out` itself, or `<out>/<name>.stenhance.zarr` for several.
+def name_outputs(out: Path | None, sections: Sequence[Section]) -> list[Path]:
+    """Name the result of each section: `out` itself, or `<out>/<name>.stenhance.zarr` for several.
 
     Without `out`, each is `<name>.stenhance.zarr` in the working folder.
 
     Raises
     ------
     InputError
-        If two slides have the same name or one that no file can have, or `out` is a folder of
-        something else.
+        If two slides have the same name or one that no file can have, or a result cannot be
+        written there: before anything is computed.
     """
+    names = [section.name for section in sections]
     if len(names) == 1 and out is not None:
         paths = [out]
     else:
@@ -154,8 +156,8 @@ def name_outputs(out: Path | None, names: Sequence[str]) -> list[Path]:
             msg = f"{out}: this is the result of one slide; for several give another folder."
             raise InputError(msg, option="out")
         paths = [out / f"{name}{SUFFIX}" for name in names]
-    for path in paths:
-        ResultFolder.need_place(path)
+    for path, section in zip(paths, sections, strict=True):
+        ResultFolder.need_place(path, section)
     return paths
 
 
@@ -214,7 +216,7 @@ def predict_all(
     slides: Sequence[Section], out: Path | None, plan: Plan, model: Model, job: Job
 ) -> tuple[FieldRun, ...]:
     """Predict on every slide, each into its own result; go on where an earlier command stopped."""
-    outputs = name_outputs(out, [section.name for section in slides])
+    outputs = name_outputs(out, slides)
     return tuple(
         _predict_one(section, path, plan, model, job)
         for section, path in zip(slides, outputs, strict=True)
@@ -236,7 +238,7 @@ def _predict_one(section: Section, path: Path, plan: Plan, model: Model, job: Jo
         path, slide, plan.name, clear_dead_locks=plan.clear_dead_locks
     ) as result:
         run = result.start_run(plan.name, plan.identity, provenance, features.grid)
-        result.log("slide", path=slide.path.resolve(), run=run)
+        log_section(result, section, run=run)
         if plan.region:
             result.save_region(run, plan.region)
         if _is_complete(result, run, plan):

@@ -29,6 +29,8 @@ class Help:
         Classes whose objects Python may give instead of a path, such as "Section".
     choices : callable, optional
         Returns the values that there are, each with a word on it or none: what is registered.
+    label : str
+        What a dock calls it; by default the field's name in words.
     """
 
     text: str
@@ -36,6 +38,7 @@ class Help:
     positional: bool = False
     takes: tuple[str, ...] = ()
     choices: Callable[[], Mapping[str, str]] | None = None
+    label: str = ""
 
     def whole(self) -> str:
         """Return the text with the choices and the unit."""
@@ -88,15 +91,19 @@ RegionFile = Annotated[
 ]
 Epochs = Annotated[
     int | None,
-    Help("Train so long, robust at most; by default as the method and its preset say."),
+    Help(
+        "Train so long, robust at most; by default as the method and its preset say.",
+        label="Training rounds",
+    ),
 ]
 Device = Annotated[DeviceName, Help("What computes.")]
-Seed = Annotated[int, Help("Fixes every random choice.")]
+Seed = Annotated[int, Help("Fixes every random choice.", label="Random seed")]
 ClearDeadLocks = Annotated[
     bool,
     Help(
         "Write even if the result is locked by a process on another host: say so only if that "
-        "process has died."
+        "process has died.",
+        label="Write despite a lock",
     ),
 ]
 
@@ -124,6 +131,8 @@ class Option:
         Classes whose objects Python may give instead of a path.
     choices : tuple of str
         The values that there are; empty if its kind says all of it.
+    label : str
+        What a dock calls it.
     """
 
     name: str
@@ -136,6 +145,7 @@ class Option:
     positional: bool
     takes: tuple[str, ...]
     choices: tuple[str, ...]
+    label: str
 
 
 def options_of(options: type[Any]) -> Iterator[Option]:
@@ -162,6 +172,7 @@ def options_of(options: type[Any]) -> Iterator[Option]:
             positional=told.positional,
             takes=told.takes,
             choices=() if told.choices is None else tuple(told.choices()),
+            label=told.label or field.name.replace("_", " ").capitalize(),
         )
 
 

@@ -73,7 +73,13 @@ def predict_runs(
     from napari_stenhance.running.device import resolve_device
     from napari_stenhance.section.region import Region
     from napari_stenhance.storage.cache import Cache
-    from napari_stenhance.tasks.inference import Plan, note_doubts, open_for, predict_all
+    from napari_stenhance.tasks.inference import (
+        Plan,
+        name_outputs,
+        note_doubts,
+        open_for,
+        predict_all,
+    )
     from napari_stenhance.tasks.trained import Trained
     from napari_stenhance.tasks.training import run_name
 
@@ -89,6 +95,8 @@ def predict_runs(
     slides = [
         open_for(s, options, spots=False, slide=True, cache=cache, job=job) for s in options.on
     ]
+    # Before anything is computed.
+    name_outputs(options.out, slides)
     encoder = find_encoder(options.encoder or fitted.encoder)
     crops = None if fitted.crops_um is None else CropLayout(fitted.crops_um, fitted.pitch_um)
     quality = "quality" in trained.identity

@@ -40,7 +40,8 @@ EncoderName = Annotated[
     str,
     Help(
         "What turns tissue into features: stain (no weights needed), or of crops uni or timm:MODEL "
-        "(MODEL?weights=FILE names their weights), or one that another package adds, by its name."
+        "(MODEL?weights=FILE names their weights), or one that another package adds, by its name.",
+        label="Tissue features",
     ),
 ]
 Crops = Annotated[
@@ -49,6 +50,7 @@ Crops = Annotated[
         "Sides of the square crops that the method sees of each position, if it sees crops, such "
         "as 163,489; by default its own.",
         unit="µm",
+        label="Crop sizes",
     ),
 ]
 MethodName = Annotated[str, Help("What learns", choices=partial(method_choices, "genes"))]
@@ -58,6 +60,7 @@ Pitch = Annotated[
         "Side of a superpixel of what a method that sees crops predicts; by default a quarter of "
         "the spots' pitch.",
         unit="µm",
+        label="Superpixel",
     ),
 ]
 Tissue = Annotated[Literal["density", "histosweep"], Help("How tissue is told from glass.")]

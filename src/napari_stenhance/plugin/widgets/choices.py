@@ -42,10 +42,11 @@ def relist(
     box.blockSignals(True)
     if keys != old:
         box.clear()
-        box.addItems([_MEASURED if run is None else _named(run) for run in now])
+        box.addItems([_MEASURED if run is None else listed_name(run) for run in now])
     box.setCurrentIndex(keys.index(key) if key in keys else -1)
     box.blockSignals(False)
 
 
-def _named(run: Run) -> str:
+def listed_name(run: Run) -> str:
+    """Return what a run is called where it is one of several."""
     return f"{run_title(run)} · {run.result.name}"

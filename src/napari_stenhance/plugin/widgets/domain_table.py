@@ -3,69 +3,90 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import Qt, Signal
+from qtpy.QtCore import QItemSelectionModel, Qt, Signal
 from qtpy.QtGui import QColor, QIcon, QPixmap
-from qtpy.QtWidgets import QAbstractItemView, QTableWidget, QTableWidgetItem, QWidget
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QColorDialog,
+    QTableWidget,
+    QTableWidgetItem,
+    QWidget,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from napari_stenhance.results.summaries import Domain
 
-NAME, NUMBER, AREA, MARKERS = range(4)
+COLOUR, NAME, NUMBER, AREA, MARKERS = range(5)
 _SWATCH = 14
 _VALUE = Qt.ItemDataRole.UserRole
+_WAITING = "…"
+_COUNTING = "Being counted anew"
 
 
 class DomainTable(QTableWidget):
-    """One row for each domain: its box shows it, its name can be edited."""
+    """One row for each domain: its box shows it, its name and its colour can be changed."""
 
     edited = Signal(int, str, bool)
     """Value, name, and whether it is hidden."""
+    recoloured = Signal(int, str)
+    """Value and colour, `#RRGGBB`."""
 
     def __init__(self, parent: QWidget) -> None:
-        super().__init__(0, 4, parent)
+        super().__init__(0, 5, parent)
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.verticalHeader().hide()
         self._head("spots")
         self.horizontalHeader().setStretchLastSection(True)
         self.setToolTip(
-            "Double-click a name to change it; the box hides and shows; markers by Wilcoxon's "
-            "rank-sum test, for superpixels by the difference of means"
+            "Select rows to see these domains alone in full colour; Esc shows all again. Click a "
+            "colour or double-click a name to change it; the box hides and shows. Markers by "
+            "Wilcoxon's rank-sum test, for superpixels by the difference of means."
         )
+        self.dialog: QColorDialog | None = None
         self.itemChanged.connect(self._changed)
+        self.cellClicked.connect(self._clicked)
 
     def _head(self, what: str) -> None:
-        self.setHorizontalHeaderLabels(["Domain", what.capitalize(), "mm²", "Markers"])
+        self.setHorizontalHeaderLabels(["", "Domain", what.capitalize(), "mm²", "Markers"])
 
-    def show_domains(self, domains: tuple[Domain, ...], summary: pd.DataFrame) -> None:
-        """Show domains as they are now, with what was counted when they were written."""
-        what = "spots" if "spots" in summary else "superpixels"
-        counted = summary.set_index("domain")
+    def show_domains(
+        self, domains: Sequence[Domain], what: str, summary: pd.DataFrame | None
+    ) -> None:
+        """Show domains as they are now.
+
+        Parameters
+        ----------
+        domains : sequence of Domain
+        what : {"spots", "superpixels"}
+        summary : DataFrame or None
+            How much there is of each, and what marks it, by its value; markers that are None are
+            being looked for. None while all of it is being counted.
+        """
         self.blockSignals(True)
         self._head(what)
         self.setRowCount(len(domains))
         for row, domain in enumerate(domains):
+            swatch = self._cell(row, COLOUR, "", editable=False)
+            swatch.setIcon(_swatch(domain.colour))
+            swatch.setToolTip(f"{domain.colour}: click to choose another")
             name = self._cell(row, NAME, domain.name, editable=True)
-            name.setIcon(_swatch(domain.colour))
             name.setData(_VALUE, domain.value)
             name.setFlags(name.flags() | Qt.ItemFlag.ItemIsUserCheckable)
             shown = Qt.CheckState.Unchecked if domain.hidden else Qt.CheckState.Checked
             name.setCheckState(shown)
-            texts = ["", "", ""]
-            if domain.value in counted.index:
-                sizes: Any = counted.loc[domain.value]
-                area = "–" if math.isnan(sizes["area_mm2"]) else f"{sizes['area_mm2']:.2f}"
-                texts = [str(sizes[what]), area, sizes["markers"]]
             right = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+            texts = _texts(domain.value, what, summary)
             for column, text in zip((NUMBER, AREA, MARKERS), texts, strict=True):
                 cell = self._cell(row, column, text, editable=False)
-                cell.setToolTip(text)
+                cell.setToolTip(_COUNTING if text == _WAITING else text)
                 if column != MARKERS:
                     cell.setTextAlignment(right)
-        for column in (NAME, NUMBER, AREA):
+        for column in (COLOUR, NAME, NUMBER, AREA):
             self.resizeColumnToContents(column)
         self.blockSignals(False)
 
@@ -85,14 +106,73 @@ class DomainTable(QTableWidget):
         rows = sorted({index.row() for index in self.selectedIndexes()})
         return [int(self.item(row, NAME).data(_VALUE)) for row in rows]
 
+    def choose(self, values: Collection[int]) -> None:
+        """Select the rows of some domains instead of what is selected, and scroll there."""
+        if set(values) == set(self.chosen()):
+            return
+        flags = QItemSelectionModel.SelectionFlag
+        selection, model = self.selectionModel(), self.model()
+        was = self.blockSignals(True)
+        selection.clearSelection()
+        for row in range(self.rowCount()):
+            if int(self.item(row, NAME).data(_VALUE)) in values:
+                selection.select(model.index(row, NAME), flags.Select | flags.Rows)
+                self.scrollToItem(self.item(row, NAME))
+        self.blockSignals(was)
+        self.itemSelectionChanged.emit()
+
+    def keyPressEvent(self, event: Any) -> None:
+        if event.key() == Qt.Key.Key_Escape:
+            self.choose(())
+        elif event.key() == Qt.Key.Key_Return and self.currentColumn() == COLOUR:
+            self._clicked(self.currentRow(), COLOUR)
+        else:
+            super().keyPressEvent(event)
+
     def _changed(self, item: QTableWidgetItem) -> None:
         if item.column() != NAME:
             return
         hidden = item.checkState() == Qt.CheckState.Unchecked
         self.edited.emit(int(item.data(_VALUE)), item.text(), hidden)
 
+    def _clicked(self, row: int, column: int) -> None:
+        """Ask for another colour; nothing waits for the answer."""
+        if column != COLOUR or row < 0:
+            return
+        if self.dialog is not None:
+            self.dialog.close()
+        name = self.item(row, NAME)
+        value, before = int(name.data(_VALUE)), self.item(row, COLOUR).toolTip()[:7]
+        dialog = self.dialog = QColorDialog(QColor(before), self)
+        dialog.setWindowTitle(f"Colour of {name.text()}")
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.colorSelected.connect(
+            lambda colour: self.recoloured.emit(value, colour.name().upper())
+        )
+        dialog.finished.connect(self._closed)
+        dialog.open()
+
+    def _closed(self, _result: int) -> None:
+        self.dialog = None
+
+
+def _texts(value: int, what: str, summary: pd.DataFrame | None) -> tuple[str, str, str]:
+    """Return how much there is of a domain, its area and its markers, as words."""
+    if summary is None:
+        return (_WAITING,) * 3
+    counted = summary[summary["domain"] == value]
+    if not len(counted):
+        return ("",) * 3
+    sizes: Any = counted.iloc[0]
+    area = "–" if math.isnan(sizes["area_mm2"]) else f"{sizes['area_mm2']:.2f}"
+    markers = sizes["markers"]
+    return str(sizes[what]), area, markers if isinstance(markers, str) else _WAITING
+
 
 def _swatch(colour: str) -> QIcon:
     pixels = QPixmap(_SWATCH, _SWATCH)
     pixels.fill(QColor(colour))
-    return QIcon(pixels)
+    icon = QIcon(pixels)
+    # A selected row shows the very colour too.
+    icon.addPixmap(pixels, QIcon.Mode.Selected)
+    return icon

@@ -17,7 +17,6 @@ from napari_stenhance.plugin.widgets.follow import follow_layers, follow_session
 from napari_stenhance.plugin.widgets.gene_box import GeneBox
 from napari_stenhance.plugin.widgets.outputs import suggest_out
 from napari_stenhance.plugin.widgets.run_dock import RunDock
-from napari_stenhance.plugin.worker import notify_error
 from napari_stenhance.running.job import Job
 from napari_stenhance.section.region import Region
 from napari_stenhance.tasks.enhance import EnhanceOptions, enhance
@@ -80,7 +79,8 @@ class EnhanceWidget(RunDock):
         layout.addWidget(self._scrolled(self.gene_box), 1)
         layout.addLayout(row)
         layout.addWidget(self.run_bar)
-        self.form.fields["sections"].changed.connect(self._suggest)
+        for name in ("sections", "predict"):
+            self.form.fields[name].changed.connect(self._suggest)
         self.form.fields["method"].changed.connect(self._show_own)
         self._show_own(self.form.chosen("method"))
         follow_layers(self, napari_viewer, self._refresh, self._regions_changed)
@@ -136,7 +136,7 @@ class EnhanceWidget(RunDock):
             # Run says so.
             shared = ()
         self.gene_box.set_genes(shared)
-        self._suggest_out(suggest_out(sections[0]))
+        self._suggest_out(suggest_out(self.form.chosen("predict") or sections))
 
     def _show_own(self, method: str) -> None:
         """Grey out what the method has no use for, and list its presets."""
@@ -156,7 +156,7 @@ class EnhanceWidget(RunDock):
         """Hand the region layer of the section in question to the user."""
         section = self._session.section
         if section is None or section.slide is None:
-            notify_error(InputError("Open the section to draw on: no slide is looked at."))
+            self.run_bar.say(InputError("Open the section to draw on: no slide is looked at."))
             return
         # If the layer was deleted, there is a new one.
         add_layers(self._viewer, [region_layer(section.name, section.mpp, section=section)])
@@ -197,6 +197,9 @@ class EnhanceWidget(RunDock):
             msg = f"{layer.name}: what is drawn has no area; draw a polygon around tissue."
             raise InputError(msg)
         return region
+
+    def _goes_to(self, options: EnhanceOptions) -> Any:
+        return options.predict or options.sections
 
     def _first_gene(self) -> str:
         """Return the gene that was typed first."""

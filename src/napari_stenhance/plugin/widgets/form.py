@@ -77,7 +77,7 @@ class OptionsForm:
         self.refresh()
 
     def _widget(self, option: Option) -> ValueWidget:
-        label = self.labels[option.name] = option.name.replace("_", " ").capitalize()
+        label = self.labels[option.name] = option.label
         if option.optional and option.kind in {int, float}:
             self._may_be_none.add(option.name)
             label += " (0: by default)"

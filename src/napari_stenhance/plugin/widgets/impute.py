@@ -25,6 +25,11 @@ if TYPE_CHECKING:
     from napari_stenhance.results.imputed import ImputedRun
     from napari_stenhance.section.section import Section
 
+_CELL_TYPES = (
+    "cluster", "cell_type", "celltype", "cell_types", "celltypes", "annotation", "cell_ontology",
+    "leiden", "louvain",
+)  # fmt: skip
+"""Columns that say what kind a cell is, the surest first."""
 _MORE = ("method", "attended", "write", "epochs", "device", "seed", "clear_dead_locks")
 
 
@@ -82,6 +87,10 @@ class ImputeWidget(RunDock):
         if path == self._reference:
             self._clusters = columns
             self.form.refresh()
+            known = {column.casefold().replace(" ", "_"): column for column in reversed(columns)}
+            found = [known[name] for name in _CELL_TYPES if name in known]
+            if found:
+                self.form.fields["cluster_key"].value = found[0]
 
     def _refresh(self) -> None:
         self.form.refresh()
@@ -98,7 +107,7 @@ class ImputeWidget(RunDock):
     def _suggest(self, _value: Any = None) -> None:
         section = self.form.chosen("spots")
         if section is not None:
-            self._suggest_out(suggest_out(section))
+            self._suggest_out(suggest_out([section]))
 
     # What is imputed
 
@@ -119,6 +128,9 @@ class ImputeWidget(RunDock):
                 msg = f"Choose the file of {what}."
                 raise InputError(msg)
         return ImputeOptions(**{**values, "cluster_key": values["cluster_key"] or ""})
+
+    def _goes_to(self, options: ImputeOptions) -> Any:
+        return [options.spots]
 
     def _work(self, options: ImputeOptions, job: Job) -> ImputedRun:
         return impute(options, job)

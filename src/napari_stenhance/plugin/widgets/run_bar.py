@@ -1,10 +1,13 @@
-"""What a running task shows in its dock: what it does, how far it is, time left, Cancel."""
+"""What tasks show in their dock: what runs, how far it is, time left, Cancel, and what waits."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
+from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import (
     QHBoxLayout,
     QLabel,
@@ -15,12 +18,23 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_stenhance.errors import Cancelled
-from napari_stenhance.plugin.worker import Outcome, Running, call_slot, notify_error
+from napari_stenhance.errors import Cancelled, StenhanceError
+from napari_stenhance.plugin.widgets.error_text import ErrorText
+from napari_stenhance.plugin.worker import (
+    Outcome,
+    Running,
+    call_slot,
+    log_error,
+    notify_error,
+    show_details,
+)
 from napari_stenhance.running.job import Event, Job, Note, Progress
 
 _NOTES_HEIGHT = 90
-
+_TICK_MS = 1000
+_MEANS_SOMETHING_S = 2.0
+"""How long a stage must have been timed before what it says of the time left is shown."""
+_FEW_S, _ROUND_S, _MINUTES_S = 5, 5, 90
 
 _WHERE_OPENED = {
     "mpp": "field “Scale” of the dock Section",
@@ -30,7 +44,7 @@ _WHERE_OPENED = {
 
 
 class RunBar(QWidget):
-    """Runs one task at a time, and shows it.
+    """Runs one task at a time, and shows it; the next ones wait, in their order.
 
     Parameters
     ----------
@@ -51,6 +65,19 @@ class RunBar(QWidget):
         self.label = QLabel("", self)
         self.label.setWordWrap(True)
         self.bar = QProgressBar(self)
+        self.error = ErrorText(self)
+        self.details = QPushButton("Details", self)
+        self.details.setToolTip("What the program said, to be copied into a report")
+        self.details.clicked.connect(self._show_details)
+        self.details.hide()
+        self._said: dict[str, str] = {}
+        self._waiting: list[tuple[QWidget, Callable[[], None]]] = []
+        self._ending = False
+        self._progress: Progress | None = None
+        self._stage_began = self._told = 0.0
+        self._clock = QTimer(self)
+        self._clock.setInterval(_TICK_MS)
+        self._clock.timeout.connect(self._tick)
         self.cancel = QPushButton("Cancel", self)
         self.cancel.setToolTip("Stop at the next step; what was finished is kept.")
         self.cancel.clicked.connect(self._cancel)
@@ -64,9 +91,11 @@ class RunBar(QWidget):
         row.addWidget(self.cancel)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self.notes)
-        layout.addWidget(self.label)
+        for widget in (self.notes, self.error, self.details, self.label):
+            layout.addWidget(widget)
         layout.addLayout(row)
+        self._queue = QVBoxLayout()
+        layout.addLayout(self._queue)
         self._show_idle("")
 
     @property
@@ -74,24 +103,38 @@ class RunBar(QWidget):
         """Whether a task is running."""
         return self._running is not None
 
+    @property
+    def waiting(self) -> list[str]:
+        """What waits, the next one first."""
+        return [row.findChild(QLabel).text() for row, _ in self._waiting]
+
     def start(
         self,
         title: str,
         task: Callable[[Job], Any],
         *,
+        named: str = "",
+        on_begin: Callable[[], None] = lambda: None,
         on_done: Callable[[Any], None] = lambda _value: None,
         on_event: Callable[[Event], None] = lambda _event: None,
         on_end: Callable[[], None] = lambda: None,
     ) -> None:
-        """Run a task in its own thread; everything handed over is called in this one.
+        """Run a task in its own thread, after what runs already.
 
-        Whatever that raises is said in a sentence, once for all events, and the dock comes free.
+        Everything handed over is called in the interface's thread.
+
+        Whatever that raises is said in a sentence, in red and once for all events, and the dock
+        comes free.
 
         Parameters
         ----------
         title : str
         task : callable
             `task(job)`.
+        named : str
+            What it is called where it waits; by default the title.
+        on_begin : callable
+            Called when it begins.
         on_done : callable
             Receives what the task returned.
         on_event : callable
@@ -100,11 +143,21 @@ class RunBar(QWidget):
             Called after that, and however else the task ended.
         """
         if self.busy:
+            again = partial(
+                self.start, title, task,
+                on_begin=on_begin, on_done=on_done, on_event=on_event, on_end=on_end,
+            )  # fmt: skip
+            self._wait(named or title, again)
             return
         self._on_event, self._on_done, self._on_end = on_event, on_done, on_end
         self._title, self._failed = title, False
-        self.notes.clear()
-        self.notes.hide()
+        self._progress = None
+        if not self._ending:
+            # What follows by itself takes nothing back.
+            self.dismiss()
+            self.notes.clear()
+            self.notes.hide()
+        self._call(on_begin)
         self.label.setText(f"{title} …")
         self.label.show()
         self.bar.setRange(0, 0)
@@ -117,6 +170,55 @@ class RunBar(QWidget):
         # A dock that is closed while it works stops its work.
         self.destroyed.connect(running.job.cancel)
         running.start()
+        self._clock.start()
+
+    def _wait(self, name: str, start: Callable[[], None]) -> None:
+        """List what waits, with a button that takes it from the list."""
+        row = QWidget(self)
+        line, cancel = QHBoxLayout(row), QPushButton("Cancel", row)
+        line.setContentsMargins(0, 0, 0, 0)
+        line.addWidget(QLabel(f"Next: {name}", row), 1)
+        line.addWidget(cancel)
+        cancel.setToolTip("Do not begin this.")
+        entry = (row, start)
+        cancel.clicked.connect(lambda _on=False: self._forget(entry))
+        self._waiting.append(entry)
+        self._queue.addWidget(row)
+
+    def _forget(self, entry: tuple[QWidget, Callable[[], None]]) -> None:
+        if entry in self._waiting:
+            self._waiting.remove(entry)
+            entry[0].hide()
+            entry[0].deleteLater()
+
+    def say(self, error: StenhanceError, details: str = "") -> None:
+        """Show an error, whole, until the next action.
+
+        Where nobody sees the dock, napari's notification says it too.
+
+        Parameters
+        ----------
+        error : StenhanceError
+        details : str
+            The traceback, behind a button.
+        """
+        named = error.naming(self._fields.get(error.option, ""))
+        self._said[str(named)] = details
+        self.error.say("\n".join(self._said))
+        self.details.setVisible(any(self._said.values()))
+        if self.isVisible():
+            log_error(named, details)
+        else:
+            notify_error(named, details)
+
+    def dismiss(self) -> None:
+        """Take back what was said: something else is being done."""
+        self._said.clear()
+        self.error.say("")
+        self.details.hide()
+
+    def _show_details(self) -> None:
+        show_details("\n".join(self._said), "\n".join(filter(None, self._said.values())), self)
 
     def _cancel(self) -> None:
         if self._running is not None:
@@ -127,31 +229,55 @@ class RunBar(QWidget):
 
     def _receive(self, event: Event) -> None:
         if isinstance(event, Progress) and self.cancel.isEnabled():
-            left = "" if event.remaining_s is None else f", {_time(event.remaining_s)} left"
-            self.label.setText(f"{event.stage}: {event.done} of {event.total}{left}")
+            now = time.monotonic()
+            if self._progress is None or self._progress.stage != event.stage:
+                self._stage_began = now
+            self._progress, self._told = event, now
+            self._tick()
             self.bar.setRange(0, max(event.total, 1))
             self.bar.setValue(event.done)
         elif isinstance(event, Note):
             self.notes.appendPlainText(f"• {event.text}")
             self.notes.show()
         if not self._failed:
-            self._failed = call_slot(self._title, self._on_event, event) is not None
+            self._failed = self._call(self._on_event, event)
+
+    def _tick(self) -> None:
+        """Say how far it is, and how much time is left by now."""
+        event, now = self._progress, time.monotonic()
+        if event is None or not self.cancel.isEnabled():
+            return
+        left = ""
+        if event.remaining_s is not None and now - self._stage_began >= _MEANS_SOMETHING_S:
+            left = time_left(event.remaining_s - (now - self._told))
+        self.label.setText(f"{event.stage}: {event.done} of {event.total}{left}")
+
+    def _call(self, slot: Callable[..., None], *values: Any) -> bool:
+        """Call what shows something of the task; tell whether it raised, which is said."""
+        raised = call_slot(self._title, slot, *values)
+        if raised is not None:
+            self.say(*raised)
+        return raised is not None
 
     def _end(self, outcome: Outcome) -> None:
         if self._running is not None:
             self.destroyed.disconnect(self._running.job.cancel)
         self._running = None
+        self._clock.stop()
         if outcome.error is None:
-            self._show_idle("Done.")
-            raised = call_slot(self._title, self._on_done, outcome.value)
-            if raised is not None:
-                self._show_idle(str(raised))
+            self._show_idle("" if self._call(self._on_done, outcome.value) else "Done.")
+        elif isinstance(outcome.error, Cancelled):
+            self._show_idle(str(outcome.error))
         else:
-            error = outcome.error.naming(self._fields.get(outcome.error.option, ""))
-            self._show_idle(str(error))
-            if not isinstance(error, Cancelled):
-                notify_error(error, outcome.details)
-        call_slot(self._title, self._on_end)
+            self._show_idle("")
+            self.say(outcome.error, outcome.details)
+        self._ending = True
+        self._call(self._on_end)
+        if self._waiting and not self.busy:
+            entry = self._waiting[0]
+            self._forget(entry)
+            entry[1]()
+        self._ending = False
 
     def _show_idle(self, text: str) -> None:
         self.label.setText(text)
@@ -160,5 +286,12 @@ class RunBar(QWidget):
         self.cancel.hide()
 
 
-def _time(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+def time_left(seconds: float) -> str:
+    """Say how much time is left, as exactly as anybody knows; nothing where it has run out."""
+    if seconds <= 0:
+        return ""
+    if seconds < _FEW_S:
+        return ", a few seconds left"
+    if seconds < _MINUTES_S:
+        return f", about {max(round(seconds / _ROUND_S), 1) * _ROUND_S} s left"
+    return f", about {seconds / 60:.0f} min left"

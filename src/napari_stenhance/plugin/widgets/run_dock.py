@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +13,14 @@ from napari_stenhance.errors import StenhanceError
 from napari_stenhance.plugin.live import LiveLayers
 from napari_stenhance.plugin.session import session_of
 from napari_stenhance.plugin.widgets.form import OptionsForm
+from napari_stenhance.plugin.widgets.outputs import suggest_out
 from napari_stenhance.plugin.widgets.run_bar import RunBar
-from napari_stenhance.plugin.worker import notify_error
 from napari_stenhance.running.job import Job
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
+
+    from napari_stenhance.section.section import Section
 
 
 _OF_SLIDES = ("mpp", "series", "icc", "image")
@@ -77,6 +80,22 @@ class RunDock(QWidget):
             out.value = path
             self._suggested = str(out.value)
 
+    def _suggest(self) -> None:
+        """Suggest what follows from what is chosen."""
+
+    def _goes_to(self, options: Any) -> Sequence[Section]:
+        """Return the sections whose results Out is for; none if it is not asked for."""
+        raise NotImplementedError
+
+    def _settle(self, options: Any, job: Job) -> Any:
+        """Suggest again, in the worker, which may read slides to tell them from each other."""
+        sections = self._goes_to(options)
+        out = suggest_out(sections, job) if sections else options.out
+        if out == options.out:
+            return options
+        job.note(f"Out is {out}, for the result of another section lies at {options.out}.")
+        return replace(options, out=out)
+
     def options(self) -> Any:
         """Return the options as the form stands.
 
@@ -101,18 +120,20 @@ class RunDock(QWidget):
         try:
             options = self.options()
         except StenhanceError as error:
-            notify_error(error)
+            self.run_bar.say(error)
             return
-        self.run.setEnabled(False)
-        self._live.gene = self._first_gene()
+        is_ours = str(self.form.fields["out"].value) == self._suggested
+        gene, out = self._first_gene(), options.out
         self.run_bar.start(
             self._title,
-            lambda job: self._work(options, job),
+            lambda job: self._work(self._settle(options, job) if is_ours else options, job),
+            named=self._title if out is None else f"{self._title}, {Path(out).name}",
+            on_begin=lambda: setattr(self._live, "gene", gene),
             on_done=lambda made: self._done(made, options),
             on_event=self._live.receive,
             on_end=self._end,
         )
 
     def _end(self) -> None:
-        self.run.setEnabled(True)
+        self._suggest()
         self._live.finish()

@@ -27,7 +27,6 @@ from qtpy.QtWidgets import (
 from napari_stenhance.features.quality import find_quality
 from napari_stenhance.plugin.beside import beside_layer, shown_beside
 from napari_stenhance.plugin.layer_info import (
-    KEY,
     LayerData,
     layer_info,
     layers_of,
@@ -42,6 +41,7 @@ from napari_stenhance.plugin.scene import add_layers
 from napari_stenhance.plugin.session import session_of
 from napari_stenhance.plugin.widgets.follow import follow_session
 from napari_stenhance.plugin.widgets.run_bar import RunBar
+from napari_stenhance.plugin.writer import write_layers
 from napari_stenhance.section.formats.format import section_formats
 from napari_stenhance.section.images.opening import image_suffixes
 from napari_stenhance.section.section import Section
@@ -63,6 +63,8 @@ if TYPE_CHECKING:
 
 
 _SLIDE = "the slide"
+_NO_QUESTION = QFileDialog.Option.DontConfirmOverwrite
+"""Nothing is ever overwritten: the writer says so."""
 
 
 class _DropArea(QLabel):
@@ -168,11 +170,18 @@ class SectionWidget(QWidget):
         self.run_bar = RunBar(
             self, {"mpp": "Scale", "image": "Image", "series": "In its file", "icc": "Colours"}
         )
+        self.save = QPushButton("Save layers …", self)
+        self.save.setToolTip(
+            "Save all layers, to open them again as they are: links to slides, spots and results, "
+            "and copies of what no file holds."
+        )
+        self.save.clicked.connect(self._browse_save)
         buttons, slide, series, scale, visible = (QHBoxLayout() for _ in range(5))
         series.addWidget(self.series, 1)
         series.addWidget(self.look)
         buttons.addWidget(self.browse_folder)
         buttons.addWidget(self.browse_file)
+        buttons.addWidget(self.save)
         slide.addWidget(self.image, 1)
         slide.addWidget(self.browse_image)
         scale.addWidget(self.mpp, 1)
@@ -256,6 +265,7 @@ class SectionWidget(QWidget):
         self,
         layers: list[LayerData],
         what: Section | ResultFolder | None,
+        lacks: tuple[str, ...],
         old: Section | None,
     ) -> None:
         drawn = self._remove(old) if old is not None else []
@@ -266,7 +276,7 @@ class SectionWidget(QWidget):
             info = layer_info(layer)
             if drawn and info is not None and info.role.name == "region":
                 layer.add([data for data, _ in drawn], shape_type=[kind for _, kind in drawn])
-        place, said = self._session.place, "\n".join(_describe(what, layers))
+        place, said = self._session.place, "\n".join([*_describe(what, layers), *lacks])
         if isinstance(what, Section) or self._section is None:
             self._words[place] = said
         else:
@@ -404,6 +414,25 @@ class SectionWidget(QWidget):
         if path:
             self.open(Path(path))
 
+    def _browse_save(self) -> None:
+        path, _ = QFileDialog.getSaveFileName(
+            self, "Save all layers", "", "Layers (*.zarr)", options=_NO_QUESTION
+        )
+        if path:
+            self.save_layers(Path(path))
+
+    def save_layers(self, path: Path) -> None:
+        """Save all layers in a thread, with progress; as *File → Save All Layers* does at once."""
+        if self.run_bar.busy:
+            return
+        path = path if path.suffix == ".zarr" else path.with_name(f"{path.name}.zarr")
+        layers = [layer.as_layer_data_tuple() for layer in self._viewer.layers]
+        self.run_bar.start(
+            f"Saving {path.name}",
+            lambda job: write_layers(str(path), layers, job),
+            on_end=self._open_next,
+        )
+
     def _browse_image(self) -> None:
         path, _ = QFileDialog.getOpenFileName(
             self, "Choose the slide", "", _filter("Slides", *image_suffixes())
@@ -420,11 +449,11 @@ def _open(
     tiles: TileCache,
     sections: list[Section],
     said: list[Mapping[str, Any]],
-) -> tuple[list[LayerData], Section | ResultFolder | None]:
+) -> tuple[list[LayerData], Section | ResultFolder | None, tuple[str, ...]]:
     """Open what lies at a path, and find out with which that is open it shares a slide."""
-    layers, opened = open_layers(path, options, job, image, tiles)
+    layers, opened, lacks = open_layers(path, options, job, image, tiles)
     hash_slides(opened, sections, said, job)
-    return layers, opened
+    return layers, opened, lacks
 
 
 def _filter(name: str, *suffixes: str) -> str:
@@ -441,7 +470,4 @@ def _describe(what: Section | ResultFolder | None, layers: list[LayerData]) -> l
         ]
     if isinstance(what, Section):
         return list(describe_section(what))
-    lines = list(describe_result(what))
-    if what.has_slide and not any(one[1]["metadata"][KEY].role.name == "slide" for one in layers):
-        lines.append("The slide is not where it was: open the section too, to see it underneath.")
-    return lines
+    return list(describe_result(what))

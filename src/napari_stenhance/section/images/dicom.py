@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
+import struct
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
@@ -25,6 +27,9 @@ _SLIDE = b"1.2.840.10008.5.1.4.1.1.77.1.6"
 _SERIES = re.compile(rb"\x20\x00\x0e\x00UI..([0-9.]+)", re.DOTALL)
 _CLASS_WITHIN, _SERIES_WITHIN = 2**10, 2**16
 _LOOKED_AT = 4
+_ENCAPSULATED = b"\xe0\x7f\x10\x00OB\0\0\xff\xff\xff\xff\xfe\xff\x00\xe0"
+"""What pixels begin with if each frame is compressed; then comes the table of where they begin."""
+_FRAMES_WITHIN = 2**20
 _KIND, _ADVICE = "a DICOM slide", "copy all files of its series, or export it as tiled TIFF"
 
 
@@ -89,10 +94,34 @@ def _open(path: Path) -> ImageSource:
 def _open_series(path: Path, files: list[Path], part: str = "") -> ImageSource:
     from napari_stenhance.section.images.decoded.vendor import open_with_openslide
 
+    with reading(path, f"this, {_KIND},", _ADVICE):
+        for one in files:
+            _check_offsets(one)
     file = path if path in files else files[0]
     beside = () if path.is_dir() else [one for one in files if one != path]
     opened = open_with_openslide(path, file, _KIND, _ADVICE, beside, _of_finest)
     return replace(opened, part=part)
+
+
+def _check_offsets(path: Path) -> None:
+    """Refuse frames that do not follow each other: reading those ends the program.
+
+    Raises
+    ------
+    ValueError
+        If the table of where they begin, which lies before them, is damaged.
+    """
+    start = _start(path, _FRAMES_WITHIN)
+    at = start.find(_ENCAPSULATED) + len(_ENCAPSULATED)
+    if at < len(_ENCAPSULATED) or len(start) < at + 4:
+        return
+    first = at + 4
+    size = int.from_bytes(start[at:first], "little")
+    offsets = struct.unpack_from(f"<{min(size, len(start) - first) // 4}I", start, first)
+    follow = all(one < after for one, after in itertools.pairwise(offsets))
+    if offsets and not (offsets[0] == 0 and follow and offsets[-1] < path.stat().st_size):
+        msg = f"where its frames begin, as {path.name} says, cannot be"
+        raise ValueError(msg)
 
 
 def _of_finest(said: Mapping[str, str]) -> tuple[str, ...]:

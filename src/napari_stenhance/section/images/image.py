@@ -138,6 +138,8 @@ class ImageSource:
         the pixels.
     profile : bytes, optional
         The ICC profile of the colours, as the file holds it; levels and strips do not apply it.
+    grey : bool
+        It is stored as grey, where 0 is black: all three colours are that.
     name : str
         What the file calls the image; none of the others is called so.
     is_slide : bool
@@ -161,6 +163,7 @@ class ImageSource:
     doubts: tuple[str, ...] = ()
     conversions: tuple[str, ...] = ()
     profile: bytes | None = None
+    grey: bool = False
     name: str = "slide"
     is_slide: bool = True
     others: tuple[OtherImage, ...] = ()

@@ -96,6 +96,7 @@ def _open(path: Path) -> ImageSource:
         (header.height, header.width),
         lambda: _strips(path, header),
         profile=header.profile,
+        grey=len(header.depths) <= 2,
         conversions=(
             *(("samples of more than 8 bits to 8, by the range in use",) if deep else ()),
             *((ON_WHITE,) if header.alpha else ()),

@@ -31,7 +31,7 @@ def in_srgb(image: ImageSource) -> ImageSource:
     if image.profile is None:
         return image
     try:
-        profile = _Profile(image.profile)
+        profile = _Profile(image.profile, "L" if image.grey else "RGB")
         changes = profile.changes
     except ValueError as error:
         doubt = f"The image's colour profile is not applied: {error}."
@@ -48,7 +48,7 @@ def in_srgb(image: ImageSource) -> ImageSource:
 
 @dataclass(frozen=True)
 class _Profile:
-    """An ICC profile of RGB, or of CMYK, applied with perceptual intent.
+    """An ICC profile of RGB, of grey (L), or of CMYK, applied with perceptual intent.
 
     Raises
     ------
@@ -61,9 +61,10 @@ class _Profile:
 
     def __post_init__(self) -> None:
         space = self.data[_SPACE].strip()
-        if space != self.space.encode():
+        own = "GRAY" if self.space == "L" else self.space
+        if space != own.encode():
             what = space.decode("ascii", "replace") or "nothing"
-            msg = f"it is of {what}, not of {self.space}"
+            msg = f"it is of {what}, not of {own}"
             raise ValueError(msg)
 
     @cached_property
@@ -71,6 +72,9 @@ class _Profile:
         """Tell whether any colour of a coarse cube becomes another by more than a grey level."""
         import numpy as np
 
+        if self.space == "L":
+            greys = np.arange(256, dtype=np.uint8).repeat(3).reshape(1, 256, 3)
+            return int(np.abs(self.apply(greys).astype(int) - greys).max()) > _SAME
         steps = np.linspace(0, 255, 9).astype(np.uint8)
         cube = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(27, 27, 3)
         return int(np.abs(self.apply(cube).astype(int) - cube).max()) > _SAME
@@ -92,12 +96,16 @@ class _Profile:
             raise ValueError(msg) from error
 
     def apply(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Convert pixels, (y, x, 3) uint8, or (y, x, 4) of CMYK; any thread may."""
+        """Convert pixels, (y, x, 3) uint8, or (y, x, 4) of CMYK; any thread may.
+
+        Of grey all three are the same.
+        """
         import numpy as np
         from PIL import Image
 
         height, width = pixels.shape[:2]
-        image = Image.frombytes(self.space, (width, height), pixels.tobytes())
+        stored = pixels[..., 0] if self.space == "L" else pixels
+        image = Image.frombytes(self.space, (width, height), stored.tobytes())
         return np.asarray(self.transform.apply(image))
 
 

@@ -50,6 +50,7 @@ def open_flat(path: Path, loader: str, least: Callable[[], float]) -> ImageSourc
         conversions=(*_said(image), *turned),
         doubts=doubts,
         profile=None if cmyk else _profile(image),
+        grey=image.interpretation in ("b-w", "grey16"),
     )
 
 

@@ -91,8 +91,16 @@ def _source(path: Path, file: TiffReader, image: TiffImage) -> ImageSource:
         doubts=(*scale.doubts, *colours.doubts),
         conversions=colours.conversions,
         profile=colours.profile,
+        grey=_is_grey(image),
         close=file.close,
     )
+
+
+def _is_grey(image: TiffImage) -> bool:
+    """Tell whether it is one grey page, of which 0 is black; several may be its colours."""
+    page = image.levels[0].keyframe
+    several = image.in_colours or not set("IQ").isdisjoint(image.lengths)
+    return page.photometric == 1 and page.samplesperpixel in (1, 2) and not several
 
 
 def _rank(image: TiffImage) -> tuple[bool, bool, int]:

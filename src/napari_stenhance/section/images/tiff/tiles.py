@@ -152,7 +152,7 @@ class TiffSamples:
             raise ValueError(msg)
         planes = self._planes // len(self._pages)
         needed = math.prod(self._grid) * planes
-        whole = np.ones(self._grid, np.bool_)
+        every = []
         for page in self._pages:
             if min(len(page.dataoffsets), len(page.databytecounts)) < needed:
                 msg = f"it has {len(page.dataoffsets)} of its {needed} tiles"
@@ -168,8 +168,8 @@ class TiffSamples:
             if (offsets[stored] > self._file.size - counts[stored]).any():
                 msg = "the file ends before its tiles do"
                 raise ValueError(msg)
-            whole &= stored.reshape(planes, *self._grid).all(axis=0)
-        self.tiles = TileGrid(self.shape, self._tile, whole)
+            every.append(stored.reshape(planes, *self._grid).all(axis=0))
+        self.tiles = TileGrid(self.shape, self._tile, np.logical_and.reduce(every))
 
     def check_whole(self) -> None:
         """Refuse an image that claims more than its tiles can hold, before all are decoded.

@@ -1,0 +1,169 @@
+"""Where the section of a result lay, and how to open it again, if it is still what it was."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from napari_stenhance.errors import InputError
+from napari_stenhance.methods.training_section import counts_hash
+from napari_stenhance.results.domains import CONFIDENCE, EMBEDDING, LABEL, domain_runs
+from napari_stenhance.results.result import ResultFolder
+from napari_stenhance.running.job import Job
+from napari_stenhance.section.section import Section, open_section
+from napari_stenhance.section.slide import Slide
+from napari_stenhance.section.source import SectionSource
+from napari_stenhance.storage.tiles import FILES
+
+
+@dataclass(frozen=True)
+class FoundSection:
+    """The section of a result, as far as it was found.
+
+    Attributes
+    ----------
+    section : Section or None
+        With the slide, the measured spots, or both.
+    said : tuple of str
+        What is not there, and why; where spots come from that are not those of their files.
+    """
+
+    section: Section | None
+    said: tuple[str, ...] = ()
+
+
+def log_section(result: ResultFolder, section: Section, **more: Any) -> None:
+    """Write into the log where a result's slide and spots lie, and what the spots are."""
+    if result.has_slide:
+        result.log("slide", path=section.need_slide().path.resolve(), **more)
+    if section.source is not None:
+        spots = None if section.spots is None else counts_hash(section)
+        result.log("section", spots_sha256=spots, source=section.source.to_json(), **more)
+
+
+def slide_path(result: ResultFolder) -> Path | None:
+    """Return where the slide lay when a result was last written; None if it never was."""
+    for event in _events(result, "slide"):
+        with suppress(TypeError, KeyError):
+            return Path(event["path"])
+    return None
+
+
+def _events(result: ResultFolder, name: str) -> Iterator[dict[str, Any]]:
+    """Read the lines of the log of one kind, the newest first."""
+    file = result.path / FILES / "log.jsonl"
+    if not file.exists():
+        return
+    for line in reversed(file.read_text("utf-8", errors="replace").splitlines()):
+        # Only a hint of where to look: a line that is damaged gives none.
+        with suppress(ValueError, RecursionError):
+            event = json.loads(line)
+            if isinstance(event, dict) and event.get("event") == name:
+                yield event
+
+
+def find_section(result: ResultFolder, job: Job | None = None) -> FoundSection:
+    """Open the section of a result again: its slide, and the spots that were measured on it.
+
+    Spots are those of the section's files where these are what they were, or else those that a
+    domain run of the result keeps.
+    """
+    section, said = _from_files(result, job)
+    if section is None:
+        section = _slide_alone(result, job)
+        if result.has_slide and section is None:
+            gone = "Its slide is not where it was, or another lies there now"
+            said = (*said, f"{gone}: open the section too, to see it underneath.")
+    if section is None or section.spots is None:
+        kept = _kept_spots(result, section)
+        if kept is not None:
+            where = "Its measured spots are those that this result keeps with its domains."
+            return FoundSection(kept, (*said, where))
+        if not said:
+            said = ("Nothing says where its measured spots lie: open the section to see them.",)
+    return FoundSection(section, said)
+
+
+def _from_files(result: ResultFolder, job: Job | None) -> tuple[Section | None, tuple[str, ...]]:
+    """Open what the log names; say what is no longer what it was."""
+    for event in _events(result, "section"):
+        with suppress(TypeError, KeyError, ValueError):
+            source, spots = SectionSource.from_json(event["source"]), event["spots_sha256"]
+            break
+    else:
+        return None, ()
+    try:
+        section = open_section(**source.arguments(), job=job)
+        if not _is_of(result, section, job):
+            said = f"{source.path}: this is no longer the section that the result was made of."
+            return None, (f"{said} Its spots are not shown.",)
+        if section.spots is None or spots in {None, counts_hash(section)}:
+            return section, () if section.spots is not None else ("It has no measured spots.",)
+    # Paths that the log names are as they come: one may be too long to be asked for.
+    except (InputError, OSError) as error:
+        return None, (f"The section cannot be opened where it was, so its spots are not: {error}",)
+    said = f"{source.path}: the spots are others than when the result was made; they are not shown."
+    return Section(section.slide, name=section.name, mpp=section.mpp, source=source), (said,)
+
+
+def _is_of(result: ResultFolder, section: Section, job: Job | None) -> bool:
+    """Tell whether a section is what a result is of: the same slide, or spots, at its scale."""
+    if not result.has_slide:
+        said = result.attributes["spots"]
+        return section.spots is not None and (counts_hash(section), section.mpp) == (
+            said["sha256"],
+            said["mpp"],
+        )
+    said, slide = result.attributes["slide"], section.slide
+    return (
+        slide is not None
+        and (slide.mpp, slide.series) == (said["mpp"], said.get("series"))
+        and list(slide.conversions) == said.get("conversions", [])
+        and slide.state.sha256(job) == said["sha256"]
+    )
+
+
+def _slide_alone(result: ResultFolder, job: Job | None) -> Section | None:
+    """Open the slide of a result where it lay; None if another file or none is there now."""
+    path = slide_path(result)
+    if not result.has_slide or path is None:
+        return None
+    said = result.attributes["slide"]
+    try:
+        slide = Slide.open(
+            path,
+            name=said["name"],
+            mpp=said["mpp"],
+            series=said.get("series"),
+            icc=said.get("icc", True),
+            job=job,
+        )
+        section = Section(slide=slide)
+        return section if _is_of(result, section, job) else None
+    except InputError:
+        return None
+
+
+def _kept_spots(result: ResultFolder, found: Section | None) -> Section | None:
+    """Return the section with the measured spots that a domain run keeps; None if none does."""
+    for run in reversed(domain_runs(result)):
+        measured = {one.get("spots_sha256") for one in run.identity.get("found_in", ())}
+        spots = run.spots() if measured - {None} else None
+        if spots is None:
+            continue
+        before = spots.obs.get(f"{LABEL}_input")
+        spots.obs = spots.obs.drop(columns=[LABEL, CONFIDENCE, f"{LABEL}_input"], errors="ignore")
+        if before is not None:
+            spots.obs[LABEL] = before
+        spots.obsm.pop(EMBEDDING, None)
+        said = result.attributes["slide" if result.has_slide else "spots"]
+        slide = None if found is None else found.slide
+        with suppress(InputError):
+            section = Section(slide, spots, name=result.name, mpp=said["mpp"])
+            if counts_hash(section) in measured:
+                return section
+    return None
