@@ -80,9 +80,13 @@ def test_the_table_is_sorted_and_walked_and_the_row_follows(person: Person, smal
     check_truth(person.viewer)
     # How often each of its values occurs, as numpy counts them.
     values = field.image(session.gene).astype(float)
-    counted = np.histogram(values[np.isfinite(values)], BINS)[0]
-    np.testing.assert_array_equal(dock.histogram.image, counted)
-    assert dock.histogram.spots is None
+    values, colours = values[np.isfinite(values)], session.measured
+    assert colours is not None
+    at_spots = colours.values(session.gene).astype(float)
+    both = np.concatenate([values, at_spots])
+    for counts, counted in ((dock.histogram.image, values), (dock.histogram.spots, at_spots)):
+        expected = np.histogram(counted, BINS, (both.min(), both.max()))[0]
+        np.testing.assert_array_equal(counts, expected)
     assert dock.histogram.isVisibleTo(dock)
     # From the box, the arrow goes on to the table; with nothing chosen there, to its first row.
     other = next(gene for gene in ("G3", "G2") if gene not in session.gene)
@@ -180,12 +184,14 @@ def test_lists_and_sets_of_genes_filter_the_table(
     person.drop(small_files[1])
     assert _listed(person) == ["G39"]
     type_list(f"@{tmp_path / 'gone.txt'}")
-    assert "gone.txt: the list of genes cannot be read" in dock.list.said.text()
+    assert "gone.txt: the list of genes cannot be read" in dock.list.error.text()
+    assert dock.list.error.isVisibleTo(dock)
     assert len(_listed(person)) == 40
     type_list("G5")
     dock.list.text.clear()
     assert len(_listed(person)) == 40
     assert not dock.list.said.isVisibleTo(dock)
+    assert not dock.list.error.isVisibleTo(dock)
 
 
 def test_statistics_are_computed_on_demand(person: Person, small: Path) -> None:

@@ -15,6 +15,7 @@ from qtpy.QtWidgets import (
 from superqt import QSearchableComboBox
 
 from napari_stenhance.errors import InputError
+from napari_stenhance.plugin.widgets.error_text import ErrorText
 from napari_stenhance.plugin.widgets.gene_rows import GeneRows
 from napari_stenhance.results.gene_sets import GeneSet, gene_sets, match_genes
 
@@ -49,6 +50,7 @@ class GeneList(QWidget):
         self.sets.currentIndexChanged.connect(self._match)
         self.said = QLabel("", self)
         self.said.setWordWrap(True)
+        self.error = ErrorText(self)
         row = QHBoxLayout()
         row.addWidget(self.text, 1)
         row.addWidget(self.browse)
@@ -57,6 +59,7 @@ class GeneList(QWidget):
         layout.addLayout(row)
         layout.addWidget(self.sets)
         layout.addWidget(self.said)
+        layout.addWidget(self.error)
         self.sets.hide()
         self.said.hide()
 
@@ -77,13 +80,12 @@ class GeneList(QWidget):
         if text == self._read:
             return
         self._read = text
+        self._sets = ()
+        self.error.say("")
         try:
             self._sets = gene_sets(text, self._rows.genes)
         except InputError as error:
-            self._sets = ()
-            self._show(str(error))
-        else:
-            self._show("")
+            self.error.say(str(error))
         self.sets.blockSignals(True)
         self.sets.clear()
         self.sets.addItems([one.name for one in self._sets])
@@ -93,17 +95,16 @@ class GeneList(QWidget):
 
     def _match(self, _index: int = 0) -> None:
         at = max(self.sets.currentIndex(), 0)
+        said = ""
         if not self._sets:
             self.within = None
         else:
             found = match_genes(self._sets[at].genes, self._rows.genes)
             self.within = [self._rows.row_of[gene] for gene in found.genes]
-            self._show(found.describe())
+            said = found.describe()
+        self.said.setText(said)
+        self.said.setVisible(bool(said))
         self.changed.emit()
-
-    def _show(self, text: str) -> None:
-        self.said.setText(text)
-        self.said.setVisible(bool(text))
 
     def _browse(self) -> None:
         files = "Genes (*.gmt *.gmt.gz *.txt *.csv *.tsv);;All files (*)"
