@@ -67,7 +67,7 @@ class Person:
         self.wait(lambda: not self.enhance.run_bar.busy)
 
     def type_gene(self, text: str) -> None:
-        line = self.genes.gene.lineEdit()
+        line = self.genes.gene
         line.clear()
         self.bot.keyClicks(line, text)
         self.bot.keyClick(line, Qt.Key.Key_Return)

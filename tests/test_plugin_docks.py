@@ -319,12 +319,13 @@ def test_a_result_whose_slide_is_gone_says_so(
     assert roles == ["slide", "browse", "gene", "spots"]
 
 
-def test_the_gene_box_searches_as_one_types(person: Person, small_files: list[Path]) -> None:
+def test_the_table_of_genes_is_searched_as_one_types(
+    person: Person, small_files: list[Path]
+) -> None:
     person.drop(small_files[0])
-    line, completer = person.genes.gene.lineEdit(), person.genes.gene.completer()
+    line, table = person.genes.gene, person.genes.table.genes
     person.bot.keyClicks(line, "3")
-    model = completer.completionModel()
-    found = {model.index(row, 0).data() for row in range(model.rowCount())}
+    found = {table.index(row, 0).data() for row in range(table.rowCount())}
     assert found == {"G3", "G13", "G23", *(f"G{n}" for n in range(30, 40))}
     spots = person.layer("spots")
     before = spots.name

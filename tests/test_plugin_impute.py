@@ -66,7 +66,7 @@ def test_any_gene_is_shown_where_its_spots_are(person: Person, tmp_path: Path) -
     assert {str(u) for u in layer.units} == {"micrometer"}
     # Genes that were not measured come first.
     assert genes.source.currentText() == "SINCA-Net · spots"
-    assert [genes.gene.itemText(n) for n in (0, ONLY)] == ["X0", "G0"]
+    assert [genes.table.genes.gene_at(n) for n in (0, ONLY)] == ["X0", "G0"]
     person.type_gene("x7")
     imputed = imputed_run(ResultFolder.open(out))
     xy = imputed.table().obsm["spatial"] * 0.5
@@ -133,7 +133,7 @@ def test_pinned_genes_reopen_and_are_saved(person: Person, tmp_path: Path) -> No
     assert not genes.pin.isEnabled()
     person.drop(out)
     assert genes.source.currentText() == "SINCA-Net · spots"
-    assert genes.gene.count() == SHARED + ONLY
+    assert genes.table.genes.rowCount() == SHARED + ONLY
 
 
 def test_what_is_missing_or_fails_is_one_sentence(
@@ -195,7 +195,7 @@ def test_enhanced_genes_come_as_layers_too(
     assert genes.run is not None
     assert genes.run.kind == "fields"
     assert "with what was imputed" in genes.accuracy.text()
-    assert "X,2" in genes.gene.genes
+    assert "X,2" in genes.table.genes.rows.genes
     # One grid: what was imputed lies where it was enhanced.
     np.testing.assert_array_equal(lattice["X,2"].scale, enhanced["X,2"].scale)
     np.testing.assert_array_equal(lattice["X,2"].translate, enhanced["X,2"].translate)

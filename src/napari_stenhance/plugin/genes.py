@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
 
 from napari_stenhance.plugin.colours import EXPRESSION, UNCERTAINTY
 from napari_stenhance.plugin.images import image_layer, layer_title
 from napari_stenhance.plugin.layer_info import KEY, LayerData, LayerInfo, Role
-from napari_stenhance.plugin.levels import contrast, shown_levels
+from napari_stenhance.plugin.levels import contrast, shown_levels, tissue_values
 from napari_stenhance.results.gene_source import GeneSource
 
 if TYPE_CHECKING:
@@ -40,14 +42,14 @@ def first_gene(run: GeneSource) -> str:
     return next(iter(written_genes(run)), run.shown_first)
 
 
-def gene_limits(
+def gene_values(
     run: GeneSource, gene: str, what: What = "expression", most: int = 1024
-) -> tuple[float, float]:
-    """Return the limits of a gene's colours: the 1st and 99th percentile over all of the tissue.
+) -> NDArray[Any]:
+    """Return the values of a gene over all of the tissue, of which the limits are taken.
 
-    They are taken from a level of at most `most` pixels a side.
+    They are those of a level of at most `most` pixels a side.
     """
-    return contrast(shown_levels(run.levels(gene, what)), most)
+    return tissue_values(shown_levels(run.levels(gene, what)), most)
 
 
 def browse_layer(run: GeneSource, gene: str, *, visible: bool) -> LayerData:

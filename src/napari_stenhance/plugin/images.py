@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from napari_stenhance.methods.registry import methods
-from napari_stenhance.plugin.layer_info import LayerData, LayerInfo, grid_space
+from napari_stenhance.plugin.layer_info import KEY, LayerData, LayerInfo, grid_space
 from napari_stenhance.plugin.levels import contrast, shown_levels
 
 if TYPE_CHECKING:
+    from napari.layers import Layer
+
     from napari_stenhance.results.run import Run
     from napari_stenhance.section.grid import Grid
     from napari_stenhance.storage.levels import Levels
+
+_OPACITY, _WASHED = 0.75, 0.25
 
 
 def run_title(run: Run) -> str:
@@ -54,9 +59,19 @@ def image_layer(
         "contrast_limits": limits or contrast(shown),
         "colormap": colormap,
         "blending": "translucent",
-        "opacity": 0.75,
+        "opacity": _OPACITY,
         "visible": visible,
         "metadata": info.metadata(),
         **grid_space(grid),
     }
     return shown, attributes, "image"
+
+
+def wash_out(layer: Layer, *, washed: bool) -> None:
+    """Let a layer look as little to be relied on as what it shows; or give it back its opacity."""
+    info: LayerInfo = layer.metadata[KEY]
+    if washed and layer.opacity > _WASHED:
+        layer.metadata[KEY] = replace(info, opacity=layer.opacity)
+        layer.opacity = _WASHED
+    elif not washed and layer.opacity == _WASHED:
+        layer.opacity = info.opacity or _OPACITY

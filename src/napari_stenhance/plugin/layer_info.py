@@ -110,6 +110,8 @@ class LayerInfo:
         Of domains: as they are now, saved or not, and as they were before.
     place : Place or None
         Where what it shows lies in the viewer; None until it was added to one.
+    opacity : float or None
+        That it had before it was washed out.
     """
 
     role: Role
@@ -123,6 +125,7 @@ class LayerInfo:
     colours: Colours | None = None
     edits: EditHistory | None = None
     place: Place | None = None
+    opacity: float | None = None
 
     @property
     def of_run(self) -> tuple[Path, str, str] | None:

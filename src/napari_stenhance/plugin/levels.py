@@ -95,10 +95,14 @@ def shown_levels(levels: Levels, dtype: Any = np.float32, beyond: float = np.nan
 
 def contrast(levels: Sequence[da.Array], most: int = _SAMPLED) -> tuple[float, float]:
     """Return the 1st and 99th percentile over tissue, from a level of at most `most` a side."""
+    return limits(tissue_values(levels, most))
+
+
+def tissue_values(levels: Sequence[da.Array], most: int = _SAMPLED) -> NDArray[Any]:
+    """Return the values over tissue, from a level of at most `most` a side."""
     level = next((one for one in levels if max(one.shape) <= most), levels[-1])
     values = np.asarray(level)
-    values = values[np.isfinite(values)]
-    return limits(values)
+    return values[np.isfinite(values)]
 
 
 def limits(values: NDArray[Any]) -> tuple[float, float]:

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, ref
 
 import numpy as np
+from numpy.typing import NDArray
 from psygnal import Signal
 
 from napari_stenhance.plugin.caption import show_caption
 from napari_stenhance.plugin.colours import TOTAL
-from napari_stenhance.plugin.genes import browse, browse_layer, gene_limits, set_contrast
+from napari_stenhance.plugin.genes import browse, browse_layer, gene_values, set_contrast
+from napari_stenhance.plugin.images import wash_out
 from napari_stenhance.plugin.layer_info import (
     LayerData,
     LayerInfo,
@@ -22,10 +24,11 @@ from napari_stenhance.plugin.layer_info import (
     layers_of,
     our_layers,
 )
+from napari_stenhance.plugin.levels import limits as limits_of
 from napari_stenhance.plugin.places import box_of, open_places, settle_layer
 from napari_stenhance.plugin.scene import add_layers
 from napari_stenhance.plugin.spots import colour_spots
-from napari_stenhance.results.gene_source import GeneSource
+from napari_stenhance.results.gene_source import RELIABLE_R, GeneSource, Reliability
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -69,6 +72,10 @@ class Session:
         Whether spots are shown over the image of a run.
     limits : tuple of float, or None
         What the first and the last colour stand for, in all that shows the gene.
+    values : ndarray, or None
+        Of the gene over the tissue, from the coarse level that gave the limits; None without a run.
+    least_r : float
+        The least r given depth, on held-out spots, of a gene that is taken to be reliable.
     """
 
     changed = Signal()
@@ -80,6 +87,8 @@ class Session:
         self.gene, self.with_spots = TOTAL, True
         self.what: What = "expression"
         self.limits: tuple[float, float] | None = None
+        self.values: NDArray[np.floating] | None = None
+        self.least_r = RELIABLE_R
         self._busy = self._limits_chosen = False
         viewer.layers.events.inserted.connect(self._inserted)
         viewer.layers.events.removed.connect(self._removed)
@@ -113,6 +122,14 @@ class Session:
         return next((info.colours for _, info in layers if info.place is self.place), None)
 
     @property
+    def reliability(self) -> Reliability:
+        """Whether what is shown of the gene is reliable."""
+        run = self.genes
+        if run is None:
+            return "measured"
+        return run.reliability(self.gene, self.least_r) if self.gene in run.genes else "not known"
+
+    @property
     def title(self) -> str:
         """What the colours stand for; empty where they stand for no gene, and no counts."""
         run, gene = self.genes, self.gene
@@ -120,18 +137,22 @@ class Session:
             return ""
         if run is None:
             return f"{gene} measured, log1p CP10k" if gene else "total counts measured, log1p"
+        doubt = " – not reliable" if self.reliability == "not reliable" else ""
         if self.what == "spread":
-            return f"uncertainty of {gene} {run.origin(gene)}, {run.unit}"
+            return f"uncertainty of {gene} {run.origin(gene)}, {run.unit}{doubt}"
         spots = layers_of(self.viewer, "spots")
         over = any(layer.visible and info.place is self.place for layer, info in spots)
         over = over and run.origin(gene) != "measured"
-        return f"{gene} {run.origin(gene)}{' (spots: measured)' if over else ''}, {run.unit}"
+        return f"{gene} {run.origin(gene)}{' (spots: measured)' if over else ''}, {run.unit}{doubt}"
 
     def _caption(self) -> str:
-        """Return the title; where napari draws no bar, as for spots, with its ends."""
+        """Return the title; where napari draws no bar, as for spots, with its ends.
+
+        What is not reliable says so on a line of its own: the title is as wide as the canvas.
+        """
         if self.title and self.limits is not None and self.run is None:
             return f"{self.title}: {self.limits[0]:.2f} – {self.limits[1]:.2f}"
-        return self.title
+        return self.title.replace(" – ", "\n")
 
     # Opening, and looking
 
@@ -241,7 +262,8 @@ class Session:
         run = self.genes
         runs = [] if run is None else self._mosaic(run)
         if not self._limits_chosen:
-            self.limits = gene_limits(runs[0], self.gene, self.what, most) if runs else None
+            self.values = gene_values(runs[0], self.gene, self.what, most) if runs else None
+            self.limits = None if self.values is None else limits_of(self.values)
         for one in runs:
             self._show_image(one, bar=one is runs[-1])
         for layer, info in layers_of(self.viewer, "spots", "lattice"):
@@ -250,6 +272,8 @@ class Session:
                 ends = self.limits if shared else None
                 limits = colour_spots(layer, self.gene, ends)
                 layer.visible = True
+                if info.role.name == "lattice":
+                    wash_out(layer, washed=self.reliability == "not reliable")
                 if not runs:
                     self.limits = limits
 
@@ -284,7 +308,9 @@ class Session:
                 browse(browsed[0], self.gene, self.what, self.limits)
             else:
                 set_contrast(browsed[0], self.limits)
+        doubtful = run.reliability(self.gene, self.least_r) == "not reliable"
         for layer in (*pinned, *browsed):
+            wash_out(layer, washed=doubtful)
             layer.visible = layer is (pinned or browsed)[0]
             layer.colorbar.visible = bar and layer.visible
 

@@ -80,6 +80,18 @@ class DomainRun(Run):
         """Read, for each domain, how much there is of it and what marks it."""
         return read_table(self.result.group, f"tables/{self.name}/obs")
 
+    def top_domains(self) -> dict[str, str]:
+        """Name, for each gene that is expressed anywhere, the domain with the highest mean."""
+        table = self.table()
+        means, names = np.asarray(table.X), {d.value: d.name for d in self.domains}
+        best = means.argmax(axis=0)
+        values = table.obs["domain"].to_numpy()
+        return {
+            str(gene): names[int(values[row])]
+            for gene, row, mean in zip(table.var_names, best, means.max(axis=0), strict=True)
+            if mean > 0
+        }
+
     def expression(self) -> Expression:
         """Read what is expressed in each domain."""
         table = self.table()

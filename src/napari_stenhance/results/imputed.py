@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
+import scipy.sparse as sp
 import zarr
 from numpy.typing import NDArray
 
@@ -15,6 +16,7 @@ from napari_stenhance.methods.decoder import gene_index
 from napari_stenhance.results.attributes import ADVICE, KEY
 from napari_stenhance.results.field import What
 from napari_stenhance.results.gene_source import GeneSource, Origin
+from napari_stenhance.results.gene_statistics import GeneStatistics, spot_statistics
 from napari_stenhance.results.genes import written_genes
 from napari_stenhance.results.label_map import nearest_positions, reach_um, write_positions
 from napari_stenhance.results.ome import describe_image
@@ -151,6 +153,12 @@ class ImputedRun(GeneSource):
     def table(self) -> ad.AnnData:
         """Read the spots with every gene."""
         return read_table(self.result.group, f"tables/{self.name}")
+
+    def compute_statistics(self) -> GeneStatistics:
+        """Compute mean and Moran's I of every gene over the spots of the table."""
+        xy = read_table(self.result.group, f"tables/{self.name}/obsm/spatial")
+        layer = read_table(self.result.group, f"tables/{self.name}/layers/{LOG}")
+        return spot_statistics(iter([sp.csc_array(layer)]), np.asarray(xy), "measured or imputed")
 
     def trust(self, gene: str) -> str:
         """Say how far a gene can be trusted: by its r while hidden, or by that of the others."""

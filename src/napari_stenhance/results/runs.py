@@ -11,6 +11,7 @@ from napari_stenhance.methods.decoder import Decoder, Unit
 from napari_stenhance.results.domains import domain_runs
 from napari_stenhance.results.field import GeneField, What
 from napari_stenhance.results.gene_source import GeneSource, Origin
+from napari_stenhance.results.gene_statistics import GeneStatistics, field_statistics
 from napari_stenhance.results.genes import written_genes
 from napari_stenhance.results.imputed import imputed_runs
 from napari_stenhance.results.lattice import lattice_name, lattices
@@ -48,6 +49,10 @@ class FieldRun(GeneSource):
     def levels(self, gene: str, what: What = "expression") -> Levels:
         """Decode a gene, or its spread, where it is looked at."""
         return self.field.levels(gene, what)
+
+    def compute_statistics(self) -> GeneStatistics:
+        """Compute mean and Moran's I of every gene from the latent raster."""
+        return field_statistics(self.field)
 
     @property
     def held_out_r(self) -> NDArray[np.float32]:

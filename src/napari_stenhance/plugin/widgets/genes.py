@@ -2,31 +2,68 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
+import numpy as np
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QKeyEvent
 from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
+    QDoubleSpinBox,
     QFormLayout,
     QHBoxLayout,
     QLabel,
+    QLineEdit,
     QPushButton,
     QVBoxLayout,
     QWidget,
 )
 
+from napari_stenhance.plugin.colours import SpotColours
 from napari_stenhance.plugin.genes import pinned_layer
 from napari_stenhance.plugin.session import session_of
 from napari_stenhance.plugin.widgets.choices import relist
 from napari_stenhance.plugin.widgets.follow import follow_session
-from napari_stenhance.plugin.widgets.gene_box import GeneBox
+from napari_stenhance.plugin.widgets.gene_list import GeneList
+from napari_stenhance.plugin.widgets.gene_rows import GeneRows
+from napari_stenhance.plugin.widgets.gene_table import GeneTable
+from napari_stenhance.plugin.widgets.histogram import GeneHistogram
 from napari_stenhance.plugin.widgets.legend import GeneLegend
 from napari_stenhance.plugin.widgets.run_bar import RunBar
+from napari_stenhance.results.domains import DomainRun
 from napari_stenhance.results.gene_source import GeneSource
+from napari_stenhance.results.gene_statistics import GeneStatistics, count_statistics
+from napari_stenhance.results.result import ResultFolder
+from napari_stenhance.results.runs import gene_run
 from napari_stenhance.tasks.write import WriteOptions, write
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
+
+    from napari_stenhance.plugin.colours import Colours
+    from napari_stenhance.plugin.layer_info import Place
+    from napari_stenhance.running.job import Job
+
+
+class GeneSearch(QLineEdit):
+    """Where one types a part of a name; the arrow down goes on to the table."""
+
+    def __init__(self, table: GeneTable, parent: QWidget) -> None:
+        super().__init__(parent)
+        self._table = table
+        self.setPlaceholderText("type to search a gene")
+        self.setClearButtonEnabled(True)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        if event.key() not in {Qt.Key.Key_Down, Qt.Key.Key_Up}:
+            super().keyPressEvent(event)
+            return
+        self._table.setFocus()
+        if not self._table.currentIndex().isValid():
+            self._table.setCurrentIndex(self._table.genes.index(0, 0))
 
 
 class GenesWidget(QWidget):
@@ -37,12 +74,45 @@ class GenesWidget(QWidget):
         self._viewer = napari_viewer
         self._session = session_of(napari_viewer)
         self._runs: list[GeneSource | None] = []
+        self._listed: tuple[Any, ...] = ()
+        self._rows = GeneRows.of_measured(())
+        self._of_spots: WeakKeyDictionary[Colours, GeneStatistics] = WeakKeyDictionary()
+        self._top: WeakKeyDictionary[Place, tuple[DomainRun, dict[str, str]]] = WeakKeyDictionary()
+        self._order: tuple[str | None, bool] = (None, False)
         self.source = QComboBox(self)
         self.source.setToolTip("Genes of a run, or only those that the spots measured")
         self.source.currentIndexChanged.connect(self._choose)
-        self.gene = GeneBox(self)
-        self.gene.setToolTip("Type a part of the name; Enter shows the gene.")
-        self.gene.chosen.connect(self.show_gene)
+        self.table = GeneTable(self)
+        self.table.chosen.connect(self.show_gene)
+        self.table.reordered.connect(self._reorder)
+        self.gene = GeneSearch(self.table, self)
+        self.gene.setToolTip("Type a part of the name; Enter shows the gene that is meant.")
+        self.gene.textChanged.connect(self._filter)
+        self.gene.returnPressed.connect(self._enter)
+        self.list = GeneList(self)
+        self.list.changed.connect(self._filter)
+        self.reliable = QCheckBox("Reliable: r | depth ≥", self)
+        self.reliable.setToolTip(
+            "Reliable genes only: hide those that were predicted with a lower r given depth on "
+            "held-out spots, and those of which it is not known. What was measured is shown as it "
+            "was, and stays."
+        )
+        self.reliable.toggled.connect(self._filter)
+        self.least = QDoubleSpinBox(self)
+        self.least.setRange(-1, 1)
+        self.least.setSingleStep(0.05)
+        self.least.setValue(self._session.least_r)
+        self.least.setToolTip(
+            "Pearson's r on held-out spots, with depth held constant: below it a gene is not "
+            "reliable, and its image is washed out."
+        )
+        self.least.valueChanged.connect(self._set_least)
+        self.statistics = QPushButton("Statistics", self)
+        self.statistics.setToolTip(
+            "Compute the mean and Moran's I of every gene, and, where domains are open, in which "
+            "of them it is expressed most."
+        )
+        self.statistics.clicked.connect(self._compute)
         self.uncertainty = QCheckBox("Show its uncertainty", self)
         self.uncertainty.setToolTip(
             "Standard deviation over the ensemble: it ranks places, it is no interval."
@@ -52,6 +122,7 @@ class GenesWidget(QWidget):
         self.spots.setToolTip("Spots, in the same colours: what was measured of this gene")
         self.spots.toggled.connect(self._show_spots)
         self.legend = GeneLegend(self)
+        self.histogram = GeneHistogram(self)
         self.accuracy = QLabel("", self)
         self.accuracy.setWordWrap(True)
         self.accuracy.setToolTip(
@@ -64,21 +135,36 @@ class GenesWidget(QWidget):
         self.pin.setToolTip("Write this gene into the result, as an image and a layer of its own")
         self.pin.clicked.connect(self._pin)
         self.run_bar = RunBar(self)
+        self._lay_out()
+        follow_session(self, napari_viewer, self._refresh)
+
+    def _lay_out(self) -> None:
         form = QFormLayout()
         form.addRow("From", self.source)
         row = QHBoxLayout()
         row.addWidget(self.gene, 1)
         row.addWidget(self.pin)
         form.addRow("Gene", row)
+        form.addRow("List", self.list)
+        reliable = QHBoxLayout()
+        reliable.addWidget(self.reliable)
+        reliable.addWidget(self.least)
+        reliable.addStretch(1)
+        reliable.addWidget(self.statistics)
         layout = QVBoxLayout(self)
         layout.addLayout(form)
+        layout.addLayout(reliable)
+        layout.addWidget(self.table, 1)
         layout.addWidget(self.accuracy)
         layout.addWidget(self.uncertainty)
         layout.addWidget(self.spots)
         layout.addWidget(self.legend)
-        layout.addStretch(1)
+        layout.addWidget(self.histogram)
         layout.addWidget(self.run_bar)
-        follow_session(self, napari_viewer, self._refresh)
+        walk = (self.source, self.gene, self.pin, self.list.text, self.list.browse, self.list.sets)
+        walk += (self.reliable, self.least, self.statistics, self.table, self.uncertainty)
+        for one, other in pairwise((*walk, self.spots)):
+            self.setTabOrder(one, other)
 
     @property
     def run(self) -> GeneSource | None:
@@ -94,23 +180,123 @@ class GenesWidget(QWidget):
         if spots is not None:
             self._runs.append(None)
         relist(self.source, before, self._runs, run)
-        if run is not None:
-            # Those first that were not measured.
-            genes = sorted(run.genes, key=lambda gene: run.origin(gene) == "measured")
-        else:
-            genes = spots.genes if spots is not None else ()
-        self.gene.set_genes(genes)
-        self.gene.show_gene(session.gene)
+        self._list()
+        self.table.show_gene(session.gene)
         states = (self.uncertainty, session.what == "spread"), (self.spots, session.with_spots)
         for box, on in states:
             box.blockSignals(True)
             box.setChecked(on)
             box.blockSignals(False)
-        self.spots.setEnabled(run is not None)
-        self.pin.setEnabled(run is not None)
-        self.uncertainty.setEnabled(run is not None)
+        for widget in (self.spots, self.pin, self.uncertainty, self.reliable, self.least):
+            widget.setEnabled(run is not None)
+        self.statistics.setEnabled(bool(self._rows.genes))
         self.legend.show_session(session)
+        self._count()
         self.accuracy.setText(self._trust())
+
+    def _count(self) -> None:
+        """Show how often each value of the gene occurs."""
+        session, run = self._session, self.run
+        spots, at_spots = session.measured, None
+        one_unit = run is None or (spots is not None and run.unit == spots.unit)
+        if spots is not None and one_unit and session.what == "expression":
+            at_spots = spots.values(session.gene) if session.gene in spots or run is None else None
+        shown = bool(session.title)
+        image = session.values if shown and run is not None else None
+        self.histogram.show_values(image, at_spots if shown else None, session.limits)
+
+    def _list(self) -> None:
+        """List the genes of what is looked at, if they are not those that are listed."""
+        session, run = self._session, self.run
+        genes = run.genes if run is not None else getattr(session.measured, "genes", ())
+        known = self._known_statistics()
+        listed = (None if run is None else run.key, genes, session.least_r, known)
+        if listed == self._listed:
+            return
+        self._listed = listed
+        if run is None:
+            self._rows = GeneRows.of_measured(genes)
+        else:
+            self._rows = GeneRows.from_run(run, session.least_r)
+        if known is not None:
+            self._rows = self._rows.with_statistics(genes, known, self._top_domains())
+            self.table.genes.explain("mean", known.of_mean)
+            self.table.genes.explain("moran", known.of_moran)
+        self.list.find_among(self._rows)
+        self._filter()
+
+    def _known_statistics(self) -> GeneStatistics | None:
+        """Return what was computed of the genes that are listed; None if nothing was."""
+        if self.run is not None:
+            return self.run.known_statistics
+        spots = self._session.measured
+        return None if spots is None else self._of_spots.get(spots)
+
+    def _top_domains(self) -> dict[str, str]:
+        """Return where each gene is expressed most, of domains that are open."""
+        place, open_runs = self._session.place, {one.key for one in self._session.runs()}
+        domains, top = (place and self._top.get(place)) or (None, {})
+        if domains is None or domains.key not in open_runs:
+            return {}
+        said = f"The domain in which the gene's mean is highest, as {domains.name} was written"
+        self.table.genes.explain("domain", said)
+        return top
+
+    def _compute(self) -> None:
+        """Compute the statistics of the genes that are listed, in a thread."""
+        run, spots, section = self.run, self._session.measured, self._session.section
+        place, domains = (
+            self._session.place,
+            [one for one in self._session.runs() if isinstance(one, DomainRun)],
+        )
+
+        def task(job: Job) -> tuple[GeneStatistics | None, dict[str, str]]:
+            top = domains[-1].top_domains() if domains else {}
+            if run is not None:
+                # Of one that is not complete, they would change: it is refused.
+                gene_run(ResultFolder.open(run.result.path), run.name)
+                return run.statistics, top
+            if not isinstance(spots, SpotColours) or section is None or section.spots is None:
+                return None, top
+            xy = np.asarray(section.spots.obsm["spatial"])[:, :2]
+            return count_statistics(spots.counts, spots.library, xy, job), top
+
+        def done(found: tuple[GeneStatistics | None, dict[str, str]]) -> None:
+            said, top = found
+            if place is not None and domains:
+                self._top[place] = domains[-1], top
+            if run is None and spots is not None and said is not None:
+                self._of_spots[spots] = said
+            self._listed = ()
+            self._refresh()
+
+        self.run_bar.start("Statistics of all genes", task, on_done=done)
+
+    def _filter(self, _state: Any = None) -> None:
+        """Show those rows that are asked for."""
+        by, descending = self._order
+        seen = self._rows.order(
+            self.gene.text().strip(),
+            self.list.within,
+            only_reliable=self.reliable.isChecked(),
+            by=by,
+            descending=descending,
+        )
+        self.table.show_rows(self._rows, seen, self._session.gene)
+
+    def _reorder(self, by: str | None, descending: bool) -> None:
+        self._order = by, descending
+        self._filter()
+
+    def _enter(self) -> None:
+        gene = self._rows.meant(self.gene.text().strip(), self.table.genes.seen)
+        if gene is not None:
+            self.gene.selectAll()
+            self.show_gene(gene)
+
+    def _set_least(self, least: float) -> None:
+        self._session.least_r = least
+        self._session.show()
 
     def _choose(self, index: int) -> None:
         run = self._runs[index] if 0 <= index < len(self._runs) else None
@@ -136,7 +322,11 @@ class GenesWidget(QWidget):
             return ""
         if self._session.what == "spread" and run.origin(gene) == "measured":
             return f"{gene} was measured: it has no uncertainty to be shown."
-        return run.trust(gene)
+        said = run.trust(gene)
+        if self._session.reliability != "not reliable":
+            return said
+        given = float(run.held_out_r_given_depth[run.genes.index(gene)])
+        return f"Not reliable: r given depth {given:.2f} on held-out spots. {said}"
 
     def _pin(self) -> None:
         run, gene = self.run, self._session.gene

@@ -1,0 +1,129 @@
+"""What the table of genes knows of each, and which of them are seen, in which order."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_stenhance.results.gene_source import GeneSource, judge
+from napari_stenhance.results.gene_statistics import GeneStatistics
+
+
+@dataclass(frozen=True, eq=False)
+class GeneRows:
+    """Genes of a run, or of spots, and how far each can be trusted.
+
+    Attributes
+    ----------
+    genes : tuple of str
+    reliability : ndarray of str, shape (genes,)
+        As `Reliability`.
+    numbers : mapping of str to ndarray of float, shape (genes,)
+        Columns; NaN where a number is not known. A column that is not there is known of no gene.
+    domains : ndarray of str, shape (genes,), or None
+        Where each is expressed most.
+    """
+
+    genes: tuple[str, ...]
+    reliability: NDArray[Any]
+    numbers: dict[str, NDArray[np.floating]]
+    domains: NDArray[Any] | None = None
+
+    @classmethod
+    def from_run(cls, run: GeneSource, least: float) -> GeneRows:
+        """List the genes of a run, those first that were not measured."""
+        measured = np.array([run.origin(gene) == "measured" for gene in run.genes], bool)
+        order = np.argsort(measured, kind="stable")
+        given = run.held_out_r_given_depth
+        return cls(
+            tuple(run.genes[n] for n in order),
+            judge(given, measured, least)[order],
+            {"r": run.held_out_r[order], "given": given[order]},
+        )
+
+    @classmethod
+    def of_measured(cls, genes: tuple[str, ...]) -> GeneRows:
+        """List genes that were measured."""
+        return cls(genes, np.full(len(genes), "measured", dtype=object), {})
+
+    def with_statistics(
+        self, genes: Sequence[str], said: GeneStatistics, domains: Mapping[str, str]
+    ) -> GeneRows:
+        """Add what was computed of the same genes, in the order of their run, and their domains."""
+        order = [self.row_of[gene] for gene in genes]
+        columns = {name: np.empty(len(order)) for name in ("mean", "moran")}
+        columns["mean"][order], columns["moran"][order] = said.mean, said.moran
+        top = [domains.get(gene, "") for gene in self.genes]
+        return replace(
+            self,
+            numbers={**self.numbers, **columns},
+            domains=np.array(top, dtype=object) if any(top) else None,
+        )
+
+    @cached_property
+    def _folded(self) -> list[str]:
+        return [gene.casefold() for gene in self.genes]
+
+    @cached_property
+    def row_of(self) -> dict[str, int]:
+        """The row of each gene."""
+        return {gene: row for row, gene in enumerate(self.genes)}
+
+    def order(
+        self,
+        text: str = "",
+        within: Collection[int] | None = None,
+        *,
+        only_reliable: bool = False,
+        by: str | None = None,
+        descending: bool = False,
+    ) -> NDArray[np.int64]:
+        """Return which rows are seen, from the top down.
+
+        Parameters
+        ----------
+        text : str
+            A part of the name, in any letters.
+        within : collection of int, optional
+            The rows of a list; by default all.
+        only_reliable : bool
+            Leave out what was predicted not reliably, and of what it is not known.
+        by : {"gene", "r", "given", "mean", "moran", "domain"}, optional
+            What to sort by; what is not known comes last.
+        descending : bool
+        """
+        seen = np.ones(len(self.genes), bool)
+        if text:
+            text = text.casefold()
+            seen &= np.fromiter((text in gene for gene in self._folded), bool, len(seen))
+        if within is not None:
+            chosen = np.zeros(len(seen), bool)
+            chosen[list(within)] = True
+            seen &= chosen
+        if only_reliable:
+            seen &= np.isin(self.reliability.astype(str), ("reliable", "measured"))
+        rows = np.flatnonzero(seen)
+        if by is None:
+            return rows
+        if by == "gene":
+            keys = np.array([self._folded[row] for row in rows], dtype=object)
+        elif by == "domain" and self.domains is not None:
+            keys = self.domains[rows]
+        else:
+            keys = self.numbers.get(by, np.full(len(self.genes), np.nan))[rows]
+            return rows[np.argsort(-keys if descending else keys, kind="stable")]
+        placed = np.argsort(keys, kind="stable")
+        return rows[placed[::-1] if descending else placed]
+
+    def meant(self, text: str, rows: NDArray[np.int64]) -> str | None:
+        """Return the gene that was typed, in any letters, or else the only one that is seen."""
+        if text in self.row_of:
+            return text
+        exact = [row for row, gene in enumerate(self._folded) if gene == text.casefold()]
+        found = exact if exact else rows
+        return self.genes[found[0]] if text and len(found) == 1 else None
