@@ -17,7 +17,7 @@ import pyvips
 from napari_stenhance.results.result import ResultFolder
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from conftest import MPP, make_slide_pixels, make_spots, write_image
+from made_sections import MPP, make_slide_pixels, make_spots, write_image
 
 SIDES = (10_000, 40_000)
 CODE = """

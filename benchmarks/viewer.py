@@ -35,7 +35,7 @@ from napari_stenhance.storage.pyramid import mean_pool, open_levels
 from napari_stenhance.tasks.enhance import EnhanceOptions, enhance
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from conftest import make_slide_pixels, make_spots, write_image
+from made_sections import make_slide_pixels, make_spots, write_image
 
 SPOTS = 100_000
 FRAME_S = 1 / 60

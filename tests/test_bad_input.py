@@ -20,8 +20,8 @@ from PIL.Image import DecompressionBombError
 from PIL.Image import open as open_with_pillow
 
 import napari_stenhance as st
-from conftest import MPP, make_slide_pixels
 from forked import COMMAND, Program
+from made_sections import MPP, make_slide_pixels
 from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.running.job import Event, Progress
 from napari_stenhance.tasks.enhance import EnhanceOptions, enhance

@@ -12,7 +12,7 @@ import torch
 import zarr
 from typer.testing import CliRunner
 
-from conftest import write_image
+from made_sections import write_image
 from napari_stenhance.cli import app
 from napari_stenhance.errors import InputError
 from napari_stenhance.methods.registry import load_fitted

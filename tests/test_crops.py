@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import save_file
 
 import napari_stenhance as st
-from conftest import MPP
+from made_sections import MPP
 from napari_stenhance.errors import InputError
 from napari_stenhance.features.opening import open_features
 from napari_stenhance.features.registry import find_encoder

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from conftest import make_slide_pixels
+from made_sections import make_slide_pixels
 from napari_stenhance.errors import Cancelled, InputError
 from napari_stenhance.features.cropping import read_crops
 from napari_stenhance.features.encoded import CHUNK, SAMPLE, EncodedCrops

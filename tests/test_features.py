@@ -10,7 +10,7 @@ import pytest
 import torch
 from scipy import ndimage
 
-from conftest import GLASS, make_slide_pixels
+from made_sections import GLASS, make_slide_pixels
 from napari_stenhance.errors import Cancelled, InputError
 from napari_stenhance.features.encoders.stain import ENCODER, StainEncoder, stain_matrix
 from napari_stenhance.features.masks import TissueKind, find_tissue

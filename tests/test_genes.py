@@ -12,7 +12,7 @@ import pytest
 import scipy.sparse as sp
 
 import napari_stenhance as st
-from conftest import make_slide_pixels, make_spots, write_image
+from made_sections import make_slide_pixels, make_spots, write_image
 from napari_stenhance.errors import InputError
 from napari_stenhance.methods.genes import choose_genes, named_genes, rule_of, without_controls
 from napari_stenhance.methods.training_section import TrainingSection

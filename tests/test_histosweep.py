@@ -13,7 +13,7 @@ from skimage.feature import graycomatrix, graycoprops
 from skimage.filters import threshold_otsu
 from sklearn.mixture import GaussianMixture
 
-from conftest import GLASS, make_slide_pixels, make_spots, stain_features, write_image
+from made_sections import GLASS, make_slide_pixels, make_spots, stain_features, write_image
 from napari_stenhance.errors import Cancelled, InputError
 from napari_stenhance.features import histosweep
 from napari_stenhance.features.encoders.stain import StainEncoder

@@ -16,8 +16,8 @@ import tifffile
 from numpy.typing import NDArray
 
 import slide_files as made
-from conftest import write_image
 from fuzz_images import write_pyramid
+from made_sections import write_image
 from napari_stenhance.errors import InputError
 from napari_stenhance.running.job import Job
 from napari_stenhance.section.images.opening import image_size, open_image

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from conftest import make_slide_pixels
 from forked import COMMAND, Program
+from made_sections import make_slide_pixels
 from napari_stenhance.errors import Cancelled, InputError
 from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.running.job import Event, Job, Note

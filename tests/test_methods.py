@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
-from conftest import stain_features
+from made_sections import stain_features
 from napari_stenhance.errors import InputError
 from napari_stenhance.features.encoder import FeatureTile
 from napari_stenhance.features.source import FeatureSource

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from typer.testing import CliRunner
 
 import napari_stenhance as st
-from conftest import make_slide_pixels, write_image
+from made_sections import make_slide_pixels, write_image
 from napari_stenhance.cli import app
 from napari_stenhance.errors import Cancelled, InputError
 from napari_stenhance.results.result import ResultFolder

@@ -14,6 +14,7 @@ import zarr
 
 from napari_stenhance.plugin.layer_info import layers_of, open_sections
 from napari_stenhance.results.result import ResultFolder
+from napari_stenhance.section.section import open_section
 from napari_stenhance.tasks.domains import DomainsOptions, domains
 from napari_stenhance.tasks.enhance import EnhanceOptions, enhance
 from person import Person, events_of
@@ -237,6 +238,10 @@ def test_saved_layers_come_back_alive(person: Person, folder: Path, out: Path) -
     (section,) = open_sections(person.viewer)
     assert section.slide is not None
     assert section.slide.path.is_relative_to(moved)
+    # It is opened as it was: nothing that was guessed has become a given.
+    opened = open_section(moved / "section" / "one.h5ad")
+    assert section.doubts == opened.doubts
+    assert section.slide.mpp_source == opened.need_slide().mpp_source != "given"
     assert section.spots is not None
     assert [s.name for s in person.enhance.form.chosen("sections")] == ["one"]
     assert person.section.shown.currentText() == "one"

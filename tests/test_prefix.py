@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from conftest import make_slide_pixels, write_image, write_section
+from made_sections import make_slide_pixels, write_image, write_section
 from napari_stenhance.errors import Cancelled, InputError
 from napari_stenhance.running.job import Job
 from napari_stenhance.section.formats.prefix.names import prefixes

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 import napari_stenhance as st
-from conftest import GLASS, MPP, make_slide_pixels, make_spots, write_image
+from made_sections import GLASS, MPP, make_slide_pixels, make_spots, write_image
 from napari_stenhance.errors import Cancelled, InputError
 from napari_stenhance.features import focus
 from napari_stenhance.features.quality import KINDS, Quality, find_quality, known_quality

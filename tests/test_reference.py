@@ -12,7 +12,7 @@ import scipy.sparse as sp
 import torch
 from sklearn.cluster import KMeans
 
-from conftest import stain_features
+from made_sections import stain_features
 from napari_stenhance.errors import Cancelled, InputError
 from napari_stenhance.features.source import FeatureSource
 from napari_stenhance.methods.decoder import Decoder

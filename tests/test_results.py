@@ -11,7 +11,7 @@ import ome_zarr_models.v05 as ome
 import pytest
 import zarr
 
-from conftest import make_slide_pixels
+from made_sections import make_slide_pixels
 from napari_stenhance.errors import InputError
 from napari_stenhance.methods.decoder import Decoder
 from napari_stenhance.results.export_format import export_table

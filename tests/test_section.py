@@ -11,7 +11,7 @@ import pytest
 import scipy.sparse as sp
 import tifffile
 
-from conftest import make_slide_pixels, make_spots, write_image
+from made_sections import make_slide_pixels, make_spots, write_image
 from napari_stenhance.errors import InputError
 from napari_stenhance.section.footprint import Footprints
 from napari_stenhance.section.grid import Grid

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 import napari_stenhance as st
 import slide_files as made
-from conftest import make_slide_pixels, make_spots
+from made_sections import make_slide_pixels, make_spots
 from napari_stenhance.cli import app
 from napari_stenhance.errors import InputError
 from napari_stenhance.plugin.layers import open_layers

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from conftest import write_image
+from made_sections import write_image
 from napari_stenhance.errors import InputError
 from napari_stenhance.running.job import Event, Job, Progress
 from napari_stenhance.section.grid import Grid

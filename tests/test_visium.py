@@ -13,7 +13,7 @@ import pytest
 import scipy.sparse as sp
 from typer.testing import CliRunner
 
-from conftest import make_slide_pixels, write_image
+from made_sections import make_slide_pixels, write_image
 from napari_stenhance.cli import app
 from napari_stenhance.errors import InputError
 from napari_stenhance.plugin.layer_info import open_sections

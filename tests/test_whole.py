@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import make_slide_pixels
+from made_sections import make_slide_pixels
 from napari_stenhance.errors import InputError
 from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.section.slide import Slide

@@ -14,7 +14,7 @@ import scipy.sparse as sp
 import shapely
 import torch
 
-from conftest import make_slide_pixels, write_image
+from made_sections import make_slide_pixels, write_image
 from napari_stenhance.methods.decoder import Decoder
 from napari_stenhance.methods.ensemble import Ensemble
 from napari_stenhance.methods.pixel2gene.model import Pixel2GeneModel

@@ -14,7 +14,7 @@ import pytest
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from conftest import write_image
+from made_sections import write_image
 from napari_stenhance.section.section import Section
 
 if TYPE_CHECKING:

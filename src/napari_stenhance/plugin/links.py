@@ -80,7 +80,7 @@ class LinksOut:
             source = SectionSource(slide.path, None, section.mpp, slide.series, slide.icc)
         if source is None or not source.path.exists():
             return None
-        said: dict[str, Any] = {"name": section.name, "mpp": section.mpp, **source.to_json()}
+        said: dict[str, Any] = {"name": section.name, "scale": section.mpp, **source.to_json()}
         said[RELATIVE] = {
             key: self._relative(path)
             for key, path in (("path", source.path), ("image", source.image))
@@ -158,7 +158,7 @@ class LinksIn:
                 continue
             try:
                 section = open_section(**source.arguments(), job=self.job)
-                if section.mpp != said["mpp"] or not self._is_same(section.slide, said):
+                if section.mpp != said["scale"] or not self._is_same(section.slide, said):
                     why = f"{source.path}: this is another slide now, or at another scale."
                     continue
                 if "spots" not in said or section.spots is None or _same_spots(section, said):
