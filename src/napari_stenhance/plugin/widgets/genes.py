@@ -140,7 +140,14 @@ class GenesWidget(QWidget):
 
     def _lay_out(self) -> None:
         form = QFormLayout()
-        form.addRow("From", self.source)
+        # Together with a long name, the button would widen all docks, and narrow the canvas.
+        self.source.setMinimumContentsLength(8)
+        short = QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+        self.source.setSizeAdjustPolicy(short)
+        source = QHBoxLayout()
+        source.addWidget(self.source, 1)
+        source.addWidget(self.statistics)
+        form.addRow("From", source)
         row = QHBoxLayout()
         row.addWidget(self.gene, 1)
         row.addWidget(self.pin)
@@ -150,7 +157,6 @@ class GenesWidget(QWidget):
         reliable.addWidget(self.reliable)
         reliable.addWidget(self.least)
         reliable.addStretch(1)
-        reliable.addWidget(self.statistics)
         layout = QVBoxLayout(self)
         layout.addLayout(form)
         layout.addLayout(reliable)
@@ -161,8 +167,16 @@ class GenesWidget(QWidget):
         layout.addWidget(self.legend)
         layout.addWidget(self.histogram)
         layout.addWidget(self.run_bar)
-        walk = (self.source, self.gene, self.pin, self.list.text, self.list.browse, self.list.sets)
-        walk += (self.reliable, self.least, self.statistics, self.table, self.uncertainty)
+        walk = (
+            self.source,
+            self.statistics,
+            self.gene,
+            self.pin,
+            self.list.text,
+            self.list.browse,
+            self.list.sets,
+        )
+        walk += (self.reliable, self.least, self.table, self.uncertainty)
         for one, other in pairwise((*walk, self.spots)):
             self.setTabOrder(one, other)
 
