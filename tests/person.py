@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 from napari.layers import Layer
-from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QThreadPool, QUrl
-from qtpy.QtGui import QDragEnterEvent, QDropEvent
+from qtpy.QtCore import QEvent, QMimeData, QPoint, QPointF, Qt, QThreadPool, QUrl
+from qtpy.QtGui import QDragEnterEvent, QDropEvent, QMouseEvent
 from qtpy.QtWidgets import QApplication, QWidget
 
 from napari_stenhance.plugin.layer_info import layers_of, our_layers
@@ -87,8 +87,13 @@ class Person:
         centre = np.array(self.viewer.scene.camera.center[-2:])
         offset = (np.array([y_um, x_um]) - centre) * zoom
         at = QPoint(round(native.width() / 2 + offset[1]), round(native.height() / 2 + offset[0]))
-        self.bot.mouseMove(native, at)
-        # A busy machine moves late: a click before that would draw where the mouse was.
+        # Not Qt's own test of a move: that moves the one mouse of the screen, which others may use.
+        none, mouse = Qt.MouseButton.NoButton, Qt.KeyboardModifier.NoModifier
+        where = QPointF(at), QPointF(native.mapToGlobal(at))
+        QApplication.sendEvent(
+            native, QMouseEvent(QEvent.Type.MouseMove, *where, none, none, mouse)
+        )
+        # napari may take a move late: a click before that would draw where the mouse was.
         self.wait(lambda: self._is_at(y_um, x_um))
         self.bot.mouseClick(native, LEFT, pos=at)
         # Two clicks in less than that are a double click, which closes a polygon.

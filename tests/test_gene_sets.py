@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from napari_stenhance.errors import InputError
-from napari_stenhance.results.gene_sets import GeneSet, gene_sets, match_genes, read_gene_sets
+from napari_stenhance.results.gene_sets import GeneSet, find_listed, gene_sets, read_gene_sets
 
 THERE = ("ERBB2", "Erbb3", "ERBB3", "GRB7", "X,2", "B C")
 
@@ -26,7 +26,7 @@ def test_names_are_taken_apart(text: str, genes: tuple[str, ...] | None) -> None
 
 
 def test_other_letters_are_taken_where_only_one_can_be_meant() -> None:
-    found = match_genes(["grb7", "GRB7", "erbb3", "ERBB3", "NOPE"], THERE)
+    found = find_listed(["grb7", "GRB7", "erbb3", "ERBB3", "NOPE"], THERE)
     assert found.genes == ("GRB7", "ERBB3")
     assert found.unknown == ("NOPE",)
     assert found.unclear == ("erbb3",)
@@ -34,7 +34,7 @@ def test_other_letters_are_taken_where_only_one_can_be_meant() -> None:
         "2 of 4 genes are here. NOPE: not among these genes. "
         "erbb3: here in several ways of writing, none of them this one."
     )
-    many = match_genes([f"Z{n}" for n in range(9)], THERE).describe()
+    many = find_listed([f"Z{n}" for n in range(9)], THERE).describe()
     assert many == "0 of 9 genes are here. Z0, Z1, Z2, Z3, Z4 … (9): not among these genes."
 
 

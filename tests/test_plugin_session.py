@@ -154,6 +154,15 @@ def test_limits_are_one_whatever_sets_them(person: Person, small: Path, tmp_path
     assert not pinned.visible
     assert "G14 measured" in person.genes.legend.title.text()
     check_truth(viewer)
+    # What showed the gene is removed: another layer shows it, and is the active one.
+    person.genes.source.setCurrentIndex(0)
+    assert pinned.visible
+    viewer.layers.selection = {pinned}
+    viewer.layers.remove_selected()
+    assert browse.visible
+    assert browse.name.startswith("G14 · ")
+    assert viewer.layers.selection.active is browse
+    check_truth(viewer)
 
 
 def test_what_is_removed_is_no_longer_looked_at(person: Person, small: Path) -> None:

@@ -90,8 +90,10 @@ class Session:
         self.values: NDArray[np.floating] | None = None
         self.least_r = RELIABLE_R
         self._busy = self._limits_chosen = False
+        self._neighbour: Layer | None = None
         viewer.layers.events.inserted.connect(self._inserted)
         viewer.layers.events.removed.connect(self._removed)
+        viewer.layers.selection.events.changed.connect(self._selected)
 
     @property
     def viewer(self) -> ViewerModel:
@@ -399,18 +401,34 @@ class Session:
         """Look at something else where what was looked at was removed."""
         if self._busy:
             return
-        places = open_places(self.viewer)
+        layers, places = self.viewer.layers, open_places(self.viewer)
+        self._neighbour = layers[max(0, event.index - 1)] if len(layers) else None
         if self.place not in places:
             self.place, self.run = None, None
             if places:
                 self.look_at(places[-1])
                 return
             self.gene = TOTAL
-        elif self.run is not None and self._place_of(self.run) is None:
+        elif self.run is not None and self.run.key not in [run.key for run in self.runs()]:
             self.run = self._newest_run(self.place)
-            self.show()
-            return
-        self.changed.emit()
+        elif self.genes is not None:
+            self._keep_to_what_is_left(self.genes)
+        self.show()
+
+    def _keep_to_what_is_left(self, run: GeneSource) -> None:
+        """Look at a gene that still has a layer: what the user has removed stays so."""
+        left = [info for _, info in layers_of(self.viewer, "gene", "browse", of_run=run.key)]
+        genes = [info.gene for info in left]
+        if "browse" not in [info.role.name for info in left] and self.gene not in genes:
+            self.gene, self.what = genes[0], "expression"
+
+    def _selected(self, event: Any) -> None:
+        """Make active what is seen, where napari takes what lay below a layer that was removed."""
+        neighbour = self._neighbour
+        if neighbour is not None and neighbour in event.added:
+            self._neighbour = None
+            if not neighbour.visible:
+                self._select()
 
     @contextmanager
     def _quiet(self) -> Iterator[None]:

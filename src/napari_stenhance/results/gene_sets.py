@@ -32,7 +32,7 @@ class GeneSet:
 
 
 @dataclass(frozen=True)
-class Matched:
+class Listed:
     """Genes of a list, found among those that there are.
 
     Attributes
@@ -119,7 +119,7 @@ def read_gene_sets(path: Path) -> tuple[GeneSet, ...]:
     return found
 
 
-def match_genes(named: Iterable[str], there: Sequence[str]) -> Matched:
+def find_listed(named: Iterable[str], there: Sequence[str]) -> Listed:
     """Find genes as they are written, or else in other letters where only one can be meant.
 
     Parameters
@@ -140,7 +140,7 @@ def match_genes(named: Iterable[str], there: Sequence[str]) -> Matched:
             found[meant[0]] = None
         else:
             (unclear if meant else unknown).append(gene)
-    return Matched(tuple(found), tuple(unknown), tuple(unclear))
+    return Listed(tuple(found), tuple(unknown), tuple(unclear))
 
 
 def _once(genes: Iterable[str]) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from superqt import QSearchableComboBox
 from napari_stenhance.errors import InputError
 from napari_stenhance.plugin.widgets.error_text import ErrorText
 from napari_stenhance.plugin.widgets.gene_rows import GeneRows
-from napari_stenhance.results.gene_sets import GeneSet, gene_sets, match_genes
+from napari_stenhance.results.gene_sets import GeneSet, find_listed, gene_sets
 
 
 class GeneList(QWidget):
@@ -99,7 +99,7 @@ class GeneList(QWidget):
         if not self._sets:
             self.within = None
         else:
-            found = match_genes(self._sets[at].genes, self._rows.genes)
+            found = find_listed(self._sets[at].genes, self._rows.genes)
             self.within = [self._rows.row_of[gene] for gene in found.genes]
             said = found.describe()
         self.said.setText(said)

@@ -50,7 +50,7 @@ _GREY = QColor(145, 145, 145)
 """On light and on dark."""
 
 
-class GeneModel(QAbstractTableModel):
+class GeneTableModel(QAbstractTableModel):
     """What is seen of the genes, and in which order: nothing is made for a row until it is seen."""
 
     def __init__(self, parent: QWidget) -> None:
@@ -170,7 +170,7 @@ class GeneTable(QTableView):
 
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent)
-        self.genes = GeneModel(self)
+        self.genes = GeneTableModel(self)
         self.setModel(self.genes)
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
