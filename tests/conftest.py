@@ -189,8 +189,9 @@ def data() -> Path:
 
 
 @pytest.fixture
-def person(make_napari_viewer: Callable[..., Any], qtbot: Any) -> Person:
-    """Someone at a real viewer with the docks."""
+def person(tmp_path: Path, make_napari_viewer: Callable[..., Any], qtbot: Any) -> Person:
+    """Someone at a real viewer with the docks; what is shown is removed after the viewer."""
+    del tmp_path
     from person import Person
 
     viewer = make_napari_viewer(show=True)

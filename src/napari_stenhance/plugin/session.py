@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from psygnal import Signal
 
+from napari_stenhance.errors import StenhanceError
 from napari_stenhance.plugin.caption import show_caption
 from napari_stenhance.plugin.colours import TOTAL
 from napari_stenhance.plugin.genes import browse, browse_layer, gene_values, set_contrast
@@ -38,6 +40,8 @@ if TYPE_CHECKING:
     from napari_stenhance.results.field import What
     from napari_stenhance.results.run import Run
     from napari_stenhance.section.section import Section
+
+logger = logging.getLogger(__name__)
 
 _MARGIN = 0.95
 _SESSIONS: WeakKeyDictionary[ViewerModel, Session] = WeakKeyDictionary()
@@ -413,7 +417,13 @@ class Session:
             self.run = self._newest_run(self.place)
         elif self.genes is not None:
             self._keep_to_what_is_left(self.genes)
-        self.show()
+        try:
+            self.show()
+        except StenhanceError as error:
+            # What is left to look at may be gone from the disk: layers must go all the same.
+            logger.info("%s", error)
+            self.run, self.limits = None, None
+            self.changed.emit()
 
     def _keep_to_what_is_left(self, run: GeneSource) -> None:
         """Look at a gene that still has a layer: what the user has removed stays so."""
