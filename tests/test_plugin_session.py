@@ -275,6 +275,7 @@ def _journey(person: Person, first: Path, second: Path, folder: Path, genes: lis
         np.testing.assert_allclose(np.subtract(layer.translate, place.origin), at)
 
 
+@pytest.mark.slow
 def test_two_sections_from_opening_to_reopening(
     person: Person, small_files: list[Path], tmp_path: Path
 ) -> None:
