@@ -10,6 +10,7 @@ ALL = (
     "checksums",
     "stain",
     "viewer",
+    "heartbeat",
     "slides",
     "memory",
     "accuracy",

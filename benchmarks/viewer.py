@@ -41,7 +41,7 @@ SPOTS = 100_000
 FRAME_S = 1 / 60
 
 
-def _section(folder: Path) -> Path:
+def write_tissue(folder: Path) -> Path:
     """Write 9.6 × 8 mm of tissue: 25 times the synthetic section."""
     pixels, amounts = make_slide_pixels((2400, 2000), 0)
     write_image(folder / "one.jpg[Q=90]", np.tile(pixels, (5, 5, 1)))
@@ -70,7 +70,7 @@ def main() -> None:
     viewer = napari.Viewer()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        section = open_section(_section(folder), cache=Cache(folder / "pyramids"))
+        section = open_section(write_tissue(folder), cache=Cache(folder / "pyramids"))
         seconds: dict[str, float] = {}
 
         def work(job: Job, what: str) -> Any:
