@@ -19,6 +19,7 @@ from napari_stenhance.plugin.layer_info import (
     our_layers,
     same_slide,
 )
+from napari_stenhance.results.inputs import is_of
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -76,34 +77,14 @@ def find_place(viewer: ViewerModel, info: LayerInfo) -> Place | None:
         if info.section is not None and other.section is not None:
             alike = info.section is other.section or same_slide(info.section, other.section)
         elif info.section is not None:
-            alike = is_of(info.section, other.place.said)
+            alike = is_of(info.section, other.place.said, read=False)
         elif other.section is not None:
-            alike = is_of(other.section, said)
+            alike = is_of(other.section, said, read=False)
         else:
             alike = bool(said) and _same(said, _said(other) or other.place.said)
         if alike:
             return other.place
     return None
-
-
-def is_of(section: Section, said: Mapping[str, Any]) -> bool:
-    """Tell whether a result says that it is of this section; of a slide, if its hash is known."""
-    from napari_stenhance.methods.training_section import counts_hash
-
-    if "slide" in said and section.slide is not None:
-        slide, of = section.slide, said["slide"]
-        return (
-            slide.state.known_sha256 == of["sha256"]
-            and slide.series == of.get("series")
-            and slide.icc == of.get("icc", True)
-            and slide.mpp is not None
-            and bool(np.isclose(slide.mpp, of["mpp"]))
-        )
-    if "spots" in said and section.spots is not None:
-        return (
-            section.mpp == said["spots"]["mpp"] and counts_hash(section) == said["spots"]["sha256"]
-        )
-    return False
 
 
 def box_of(viewer: ViewerModel, place: Place) -> NDArray[np.float64]:
@@ -152,7 +133,7 @@ def _said(info: LayerInfo) -> Mapping[str, Any]:
 def _same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     def what(said: Mapping[str, Any]) -> list[Any]:
         parts = [said[key] for key in ("slide", "spots") if key in said]
-        return [(p["sha256"], p.get("mpp"), p.get("series"), p.get("icc", True)) for p in parts]
+        return [[p.get(key) for key in ("sha256", "mpp", "series", "conversions")] for p in parts]
 
     return what(one) == what(other) != []
 
@@ -163,7 +144,7 @@ def hash_slides(
     said: Sequence[Mapping[str, Any]],
     job: Job | None = None,
 ) -> None:
-    """Hash those slides that may be of one tissue with what was opened: `is_of` reads nothing.
+    """Hash those slides that may be of one tissue with what was opened: places read nothing.
 
     Parameters
     ----------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,7 +98,7 @@ def _from_files(result: ResultFolder, job: Job | None) -> tuple[Section | None, 
         return None, ()
     try:
         section = open_section(**source.arguments(), job=job)
-        if not _is_of(result, section, job):
+        if not is_of(section, result.attributes, job):
             said = f"{source.path}: this is no longer the section that the result was made of."
             return None, (f"{said} Its spots are not shown.",)
         if section.spots is None or spots in {None, counts_hash(section)}:
@@ -110,21 +110,33 @@ def _from_files(result: ResultFolder, job: Job | None) -> tuple[Section | None, 
     return Section(section.slide, name=section.name, mpp=section.mpp, source=source), (said,)
 
 
-def _is_of(result: ResultFolder, section: Section, job: Job | None) -> bool:
-    """Tell whether a section is what a result is of: the same slide, or spots, at its scale."""
-    if not result.has_slide:
-        said = result.attributes["spots"]
-        return section.spots is not None and (counts_hash(section), section.mpp) == (
-            said["sha256"],
-            said["mpp"],
+def is_of(
+    section: Section, root: Mapping[str, Any], job: Job | None = None, *, read: bool = True
+) -> bool:
+    """Tell whether a section is what a result is of: the same slide, or spots, at its scale.
+
+    Parameters
+    ----------
+    section : Section
+    root : mapping
+        What the result says of its slide, or of spots without one.
+    job : Job, optional
+        Receives progress while the slide is read.
+    read : bool
+        False takes a slide whose hash is not known yet for another, and reads nothing.
+    """
+    if "slide" in root:
+        said, slide = root["slide"], section.slide
+        return (
+            slide is not None
+            and (slide.mpp, slide.series) == (said["mpp"], said.get("series"))
+            and list(slide.conversions) == said.get("conversions", [])
+            and (slide.state.sha256(job) if read else slide.state.known_sha256) == said["sha256"]
         )
-    said, slide = result.attributes["slide"], section.slide
-    return (
-        slide is not None
-        and (slide.mpp, slide.series) == (said["mpp"], said.get("series"))
-        and list(slide.conversions) == said.get("conversions", [])
-        and slide.state.sha256(job) == said["sha256"]
-    )
+    if "spots" in root and section.spots is not None:
+        said = root["spots"]
+        return section.mpp == said["mpp"] and counts_hash(section) == said["sha256"]
+    return False
 
 
 def _slide_alone(result: ResultFolder, job: Job | None) -> Section | None:
@@ -143,7 +155,7 @@ def _slide_alone(result: ResultFolder, job: Job | None) -> Section | None:
             job=job,
         )
         section = Section(slide=slide)
-        return section if _is_of(result, section, job) else None
+        return section if is_of(section, result.attributes, job) else None
     except InputError:
         return None
 
