@@ -19,6 +19,7 @@ from napari_stenhance.plugin.layer_info import (
     LayerInfo,
     Opened,
     Role,
+    info_of,
     pixel_space,
 )
 from napari_stenhance.plugin.levels import slide_levels
@@ -202,8 +203,8 @@ def _saved_layers(
 
 
 def _is_of_section(layer: LayerData) -> bool:
-    info = layer[1].get("metadata", {}).get(KEY)
-    return isinstance(info, LayerInfo) and info.run is None
+    info = info_of(layer)
+    return info is not None and info.run is None
 
 
 def _made_again(one: SavedLayer, links: LinksIn) -> tuple[LayerData | None, str]:

@@ -14,8 +14,7 @@ from napari_stenhance.errors import InputError
 from napari_stenhance.plugin.beside import BESIDE
 from napari_stenhance.plugin.display import display_attributes, plain, plain_columns, unit_names
 from napari_stenhance.plugin.domains import PAINTING
-from napari_stenhance.plugin.layer_info import KEY as LAYER_KEY
-from napari_stenhance.plugin.layer_info import LayerInfo
+from napari_stenhance.plugin.layer_info import LayerInfo, info_of
 from napari_stenhance.plugin.links import LinksOut
 from napari_stenhance.plugin.quality import QUALITY
 from napari_stenhance.plugin.regions import outline
@@ -95,8 +94,8 @@ def _write(folder: Path, layers: Sequence[Layer], links: LinksOut) -> None:
         path = _free_path(_FOLDERS[kind], name, taken)
         look = display_attributes(kind, attributes)
         entry: dict[str, Any] = {"name": name, "type": kind, "path": path, "display": look}
-        info = attributes.get("metadata", {}).get(LAYER_KEY)
-        if isinstance(info, LayerInfo) and not is_unsaved(info):
+        info = info_of((data, attributes, kind))
+        if info is not None and not is_unsaved(info):
             entry["shows"] = links.shows(info)
         if kind == "points":
             parent, key = path.split("/")
@@ -106,7 +105,7 @@ def _write(folder: Path, layers: Sequence[Layer], links: LinksOut) -> None:
             _write_shapes(folder / path, data, attributes, look)
         else:
             look["multiscale"] = isinstance(data, Sequence)
-            if isinstance(info, LayerInfo) and _is_linked(info, entry):
+            if info is not None and _is_linked(info, entry):
                 # Images beside the slide may name the patient: of these none is kept.
                 picture = None if info.role is BESIDE else picture_of(data, attributes)
                 if picture is None:

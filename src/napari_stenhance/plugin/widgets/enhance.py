@@ -48,8 +48,6 @@ _MORE = (
 class EnhanceWidget(RunDock):
     """Learns from open sections and predicts genes; layers fill in while it works."""
 
-    _section: Section | None = None
-
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__(
             napari_viewer,
@@ -84,7 +82,7 @@ class EnhanceWidget(RunDock):
         self.form.fields["method"].changed.connect(self._show_own)
         self._show_own(self.form.chosen("method"))
         follow_layers(self, napari_viewer, self._refresh, self._regions_changed)
-        follow_session(self, napari_viewer, self._follow)
+        follow_session(self, napari_viewer, lambda: self._offer("sections"))
 
     # What can be chosen
 
@@ -107,14 +105,6 @@ class EnhanceWidget(RunDock):
     def _refresh(self) -> None:
         self.form.refresh()
         self._suggest()
-
-    def _follow(self) -> None:
-        """Offer to learn from the section that is looked at, once it is another."""
-        section = self._session.section
-        if section is not self._section:
-            self._section = section
-            self.form.refresh()
-            self.form.choose("sections", section)
 
     def _regions_changed(self) -> None:
         """List the regions again; one that has just been begun is what the user wants."""

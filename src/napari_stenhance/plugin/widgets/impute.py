@@ -38,7 +38,6 @@ class ImputeWidget(RunDock):
 
     _reference = Path()
     _clusters: tuple[str, ...] = ()
-    _section: Section | None = None
 
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__(
@@ -57,7 +56,7 @@ class ImputeWidget(RunDock):
         self.form.fields["spots"].changed.connect(self._suggest)
         self.form.fields["reference"].changed.connect(self._look_at_reference)
         follow_layers(self, napari_viewer, self._refresh)
-        follow_session(self, napari_viewer, self._follow)
+        follow_session(self, napari_viewer, lambda: self._offer("spots"))
 
     # What can be chosen
 
@@ -95,14 +94,6 @@ class ImputeWidget(RunDock):
     def _refresh(self) -> None:
         self.form.refresh()
         self._suggest()
-
-    def _follow(self) -> None:
-        """Offer the section that is looked at, once it is another."""
-        section = self._session.section
-        if section is not self._section:
-            self._section = section
-            self.form.refresh()
-            self.form.choose("spots", section)
 
     def _suggest(self, _value: Any = None) -> None:
         section = self.form.chosen("spots")

@@ -60,6 +60,7 @@ class RunDock(QWidget):
         self.run.clicked.connect(self._run)
         self.run_bar = RunBar(self, self.form.labels)
         self._session = session_of(viewer)
+        self._section: Section | None = None
         self._live = LiveLayers(viewer, self)
 
     def _scrolled(self, *between: QWidget) -> QScrollArea:
@@ -79,6 +80,14 @@ class RunDock(QWidget):
         if str(out.value) in {"", ".", self._suggested}:
             out.value = path
             self._suggested = str(out.value)
+
+    def _offer(self, field: str) -> None:
+        """Choose the section that is looked at in a field, once it is another."""
+        section = self._session.section
+        if section is not self._section:
+            self._section = section
+            self.form.refresh()
+            self.form.choose(field, section)
 
     def _suggest(self) -> None:
         """Suggest what follows from what is chosen."""
