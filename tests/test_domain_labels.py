@@ -10,6 +10,7 @@ import pytest
 import scipy.sparse as sp
 from scipy import stats
 
+from bands import QUICK, banded, write_spots
 from napari_stenhance.results.domains import number_domains
 from napari_stenhance.results.label_map import nearest_labels
 from napari_stenhance.scoring.markers import marker_scores
@@ -19,7 +20,6 @@ from napari_stenhance.storage.pyramid import majority_pool
 from napari_stenhance.storage.tiles import Tile
 from napari_stenhance.tasks.evaluate import EvaluateOptions, evaluate
 from test_cli import run
-from test_domains import QUICK, banded, write_spots
 
 
 def test_domains_are_numbered_by_size_whatever_they_were_called() -> None:

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import anndata as ad
 import numpy as np
 import ome_zarr_models.v05 as ome
 import pandas as pd
 import pytest
-import scipy.sparse as sp
 import zarr
 
 import napari_stenhance as st
-from napari_stenhance.methods.decoder import Decoder
+from bands import PITCH, QUICK, banded, find, quick, write_field, write_spots
 from napari_stenhance.results.domain_edit import DomainEdit
-from napari_stenhance.results.domains import DomainRun, domain_run, domain_runs
+from napari_stenhance.results.domains import domain_run, domain_runs
 from napari_stenhance.results.edit_history import EditHistory
 from napari_stenhance.results.inputs import slide_path
 from napari_stenhance.results.result import ResultFolder
@@ -27,68 +24,10 @@ from napari_stenhance.running.job import Job
 from napari_stenhance.section.grid import Grid
 from napari_stenhance.section.section import open_section
 from napari_stenhance.storage.cache import Cache
-from napari_stenhance.storage.pyramid import coarsen_all, mean_pool
-from napari_stenhance.storage.tiles import missing_tiles, write_tile
 from napari_stenhance.tasks.domains import DomainsOptions
 from napari_stenhance.tasks.domains import domains as run_domains
 from napari_stenhance.tasks.edit_domains import EditDomainsOptions, edit_domains
 from test_cli import files_of, run
-
-PITCH = 100.0
-# Enough for four bands.
-QUICK = ("--runs", 2, "--epochs", 5, "--device", "cpu", "--clustering", "kmeans")
-
-
-def banded(
-    seed: int = 0,
-    offset: tuple[float, float] = (0, 0),
-    mpp: float | None = 0.5,
-    side: int = 14,
-    genes: Sequence[int] = range(24),
-) -> ad.AnnData:
-    """Spots of a square lattice whose genes follow four bands, and say which band they are in."""
-    rng = np.random.default_rng(seed)
-    row, column = (each.ravel() for each in np.mgrid[:side, :side])
-    # Bands of different widths, so that their sizes are.
-    band = np.searchsorted([2, 5, 9], row, side="right")
-    rate = np.ones((side * side, 24))
-    for n in range(4):
-        rate[band == n, 6 * n : 6 * n + 6] = 12
-    counts = rng.poisson(rate * rng.gamma(20, 1 / 20, (side * side, 1)))
-    label = pd.Categorical([f"L{n}" for n in band])
-    spots = ad.AnnData(
-        X=sp.csr_matrix(counts[:, list(genes)].astype(np.float32)),
-        obs=pd.DataFrame(
-            {"band": label, "note": np.arange(side * side)},
-            index=[f"s{n}" for n in range(side * side)],
-        ),
-        var=pd.DataFrame(
-            {"gene_symbol": [f"SYM{n}" for n in genes]}, index=[f"G{n}" for n in genes]
-        ),
-        obsm={
-            "spatial": np.column_stack([column, row]) * PITCH / (mpp or 1) + offset,
-            "X_pca": rng.random((side * side, 3)),
-        },
-        uns={"about": {"donor": "a"}},
-    )
-    if mpp is not None:
-        spots.uns["microns_per_pixel"] = mpp
-    return spots
-
-
-def write_spots(folder: Path, spots: ad.AnnData, name: str = "bands") -> Path:
-    folder.mkdir(exist_ok=True)
-    spots.write_h5ad(folder / f"{name}.h5ad")
-    return folder / f"{name}.h5ad"
-
-
-def find(*sections: object, **options: Any) -> tuple[DomainRun, ...]:
-    return run_domains(quick(sections, **options))
-
-
-def quick(sections: object, **options: Any) -> DomainsOptions:
-    few = {"runs": 2, "epochs": 5, "device": "cpu", "clustering": "kmeans"}
-    return DomainsOptions(sections=sections, **{**few, **options})  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
@@ -319,45 +258,11 @@ def test_a_section_with_its_slide_lies_on_the_grid_of_genes(
     assert slide_path(result.result) is not None
 
 
-def _write_field(
-    out: Path, section: st.Section, cache: Cache, pitch_um: float = 8.0, size: float = 0.02
-) -> ResultFolder:
-    """Write a field as `enhance` does, but for what it predicts: three tissues in a blob."""
-    slide = section.need_slide()
-    grid = Grid.over(slide, pitch_um)
-    y, x = np.mgrid[: grid.shape[0], : grid.shape[1]]
-    tissue = ((y / grid.shape[0] - 0.5) ** 2 + (x / grid.shape[1] - 0.5) ** 2) < size
-    latent = (
-        np.stack([y // 20 % 3 == n for n in range(3)], axis=-1) + 0.1 * np.sin(x / 9)[..., None]
-    )
-    rng = np.random.default_rng(0)
-    decoder = Decoder(
-        genes=tuple(f"G{n}" for n in range(40)),
-        weights=rng.random((3, 40)).astype("f4"),
-        bias=np.ones(40, "f4"),
-        unit="log1p CP10k",
-        held_out_r=np.zeros(40, "f4"),
-        held_out_r_given_depth=np.zeros(40, "f4"),
-        spread_scale=np.ones(40, "f4"),
-    )
-    with ResultFolder.writing(out, slide, "m-e-p") as result:
-        run_name = result.start_run("m-e-p", {"seed": 0}, {"doubts": []}, grid)
-        result.write_tissue(tissue, grid)
-        field = result.create_field(run_name, decoder, grid)
-        for raster in (field.spread, field.latent):
-            for tile in missing_tiles(raster[0]):
-                here = tile.rows, tile.columns
-                write_tile(raster[0], tile, np.where(tissue[here][..., None], latent[here], np.nan))
-            coarsen_all(raster, mean_pool)
-        result.complete_run(run_name, Job())
-    return ResultFolder.open(out)
-
-
 def test_superpixels_of_a_field(
     small_files: list[Path], tmp_path: Path, session_cache: Cache
 ) -> None:
     out = tmp_path / "one.stenhance.zarr"
-    result = _write_field(out, open_section(small_files[0]), session_cache)
+    result = write_field(out, open_section(small_files[0]), session_cache)
     ran = run("domains", out, "--n-domains", 3, *QUICK)
     assert "superpixels" in ran.stdout
     (domains,) = domain_runs(ResultFolder.open(out))
@@ -478,7 +383,7 @@ def test_memory_changes_no_value_and_what_does_not_fit_is_refused(
 ) -> None:
     section = open_section(section_files[0])
     large, small = tmp_path / "large.stenhance.zarr", tmp_path / "small.stenhance.zarr"
-    field = _write_field(large, section, session_cache, 4.0, 0.004).field("m-e-p")
+    field = write_field(large, section, session_cache, 4.0, 0.004).field("m-e-p")
     assert len(field.latent) > 1
     shutil.copytree(large, small)
     with pytest.raises(st.InputError, match=r"of 4 µm take .* choose superpixels of 8 µm") as no:

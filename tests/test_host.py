@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 
+from bands import banded, write_spots
 from napari_stenhance.features.networks import EncoderNetwork
 from napari_stenhance.methods.sinca.reference.first import predict_held_out_first
 from napari_stenhance.methods.sinca.reference.training import predict_held_out
@@ -27,7 +28,6 @@ from napari_stenhance.tasks.impute import ImputeOptions, impute
 from napari_stenhance.tasks.predict import PredictOptions, predict
 from napari_stenhance.tasks.write import WriteOptions, write
 from test_cells import make_cells, make_spots
-from test_domains import banded, write_spots
 from test_sinca_reference import FIRST, TINY
 
 CPU = torch.device("cpu")

@@ -11,6 +11,8 @@ import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QColor
 
+from bands import banded, write_spots
+from bands import find as find_domains
 from napari_stenhance.plugin.domains import painting
 from napari_stenhance.plugin.layer_info import layers_of
 from napari_stenhance.plugin.layers import open_layers
@@ -28,8 +30,6 @@ from napari_stenhance.results.domains import domain_run, domain_runs
 from napari_stenhance.results.palette import COLOURS, rgba
 from napari_stenhance.results.result import ResultFolder
 from person import LEFT, Person
-from test_domains import banded, write_spots
-from test_domains import find as find_domains
 
 # PySide6 has no newer way to make such an event.
 pytestmark = pytest.mark.filterwarnings("ignore:Function. .QDragEnterEvent:DeprecationWarning")

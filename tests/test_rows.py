@@ -13,6 +13,7 @@ import pytest
 import scipy.sparse as sp
 import torch
 
+from bands import banded, find, write_field
 from napari_stenhance.methods.sinca.raster import SpotRaster
 from napari_stenhance.methods.training_section import TrainingSection
 from napari_stenhance.results.imputed import imputed_run
@@ -33,7 +34,6 @@ from napari_stenhance.tasks.export import ExportOptions, export
 from test_cells import make_cells
 from test_cells import make_spots as make_quarters
 from test_cli import run
-from test_domains import _write_field, banded, find
 
 MOVED = 30
 
@@ -174,7 +174,7 @@ def test_exports_at_spots_have_every_observation(
 ) -> None:
     slide = open_section(small_files[0], spots=False, cache=session_cache)
     out = tmp_path / "one.stenhance.zarr"
-    _write_field(out, slide, session_cache)
+    write_field(out, slide, session_cache)
     given = ad.read_h5ad(twins)
     export(ExportOptions(out, tmp_path / "x.h5ad", at_spots=twins))
     table = ad.read_h5ad(tmp_path / "x.h5ad")

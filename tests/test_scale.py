@@ -16,6 +16,7 @@ import pytest
 import scipy.sparse as sp
 
 import slide_files
+from bands import banded
 from napari_stenhance.errors import InputError
 from napari_stenhance.running.job import Job
 from napari_stenhance.section.scale import as_number
@@ -26,7 +27,6 @@ from napari_stenhance.storage.cache import Cache
 from napari_stenhance.tasks.inference import open_for
 from napari_stenhance.tasks.options import SlideOptions
 from test_cli import run
-from test_domains import banded
 
 NO_SCALES: list[Any] = [-1, 0, 0.01, 300, math.nan, math.inf, "0.5 µm", b"x", [0.5, 0.5], {}, True]
 
