@@ -13,10 +13,12 @@ from qtpy.QtCore import QEvent, Qt
 from qtpy.QtGui import QKeyEvent
 from qtpy.QtWidgets import QApplication, QWidget
 
+from napari_stenhance.plugin.colours import lookup_table
 from napari_stenhance.plugin.session import session_of
 from napari_stenhance.plugin.widgets.gene_rows import GeneRows
 from napari_stenhance.plugin.widgets.gene_table import GeneTable
 from napari_stenhance.plugin.widgets.histogram import BINS
+from napari_stenhance.results.field import GeneField
 from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.results.runs import FieldRun
 from person import Person, check_truth
@@ -88,6 +90,7 @@ def test_the_table_is_sorted_and_walked_and_the_row_follows(person: Person, smal
         expected = np.histogram(counted, BINS, (both.min(), both.max()))[0]
         np.testing.assert_array_equal(counts, expected)
     assert dock.histogram.isVisibleTo(dock)
+    _check_a_sum(person, field)
     # From the box, the arrow goes on to the table; with nothing chosen there, to its first row.
     other = next(gene for gene in ("G3", "G2") if gene not in session.gene)
     person.bot.keyClicks(dock.gene, other)
@@ -95,6 +98,49 @@ def test_the_table_is_sorted_and_walked_and_the_row_follows(person: Person, smal
     assert not table.currentIndex().isValid()
     person.bot.keyClick(dock.gene, Qt.Key.Key_Down)
     person.wait(lambda: session.gene == first)
+
+
+def _check_a_sum(person: Person, field: GeneField) -> None:
+    """Type sums of genes: image and spots show them on one scale, or the dock says why not."""
+    session, dock = session_of(person.viewer), person.genes
+    person.bot.keyClicks(dock.gene, "G39 + 2*g1")
+    # The gene that is being typed is searched, and Enter means the sum.
+    assert all("G1" in gene for gene in _listed(person))
+    person.bot.keyClicks(dock.gene, "2 - G5")
+    assert _listed(person) == ["G5"]
+    person.bot.keyClick(dock.gene, Qt.Key.Key_Return)
+    assert session.gene == "G39 + 2 * G12 - G5"
+    assert session.title.startswith("G39 + 2 * G12 - G5 predicted (spots: measured), log1p CP10k")
+    check_truth(person.viewer)
+    browse, spots, colours = person.layer("browse"), person.layer("spots"), session.measured
+    assert colours is not None
+    assert browse.visible
+    assert browse.colorbar.visible
+    assert browse.name.startswith("G39 + 2 * G12 - G5 · Pixel2Gene")
+    expected = field.image("G39") + 2 * field.image("G12") - field.image("G5")
+    shown = np.asarray(browse.data[0])[: expected.shape[0], : expected.shape[1]]
+    np.testing.assert_allclose(shown, expected, rtol=1e-4, atol=1e-4)
+    measured = colours.values("G39") + 2 * colours.values("G12") - colours.values("G5")
+    assert spots.visible
+    steps = np.clip((measured - session.limits[0]) / np.ptp(session.limits) * 255, 0, 255)
+    np.testing.assert_allclose(spots.face_color, lookup_table("magma")[steps.astype(int)])
+    assert "how well it is predicted as a whole is not known" in dock.accuracy.text()
+    assert not dock.uncertainty.isEnabled()
+    # What cannot be read is said, and what was looked at stays.
+    dock.gene.clear()
+    person.type_gene("G1 + NOPE")
+    assert dock.error.text().startswith("Gene 'NOPE' is not among these 40 genes")
+    assert session.gene == "G39 + 2 * G12 - G5"
+    dock.gene.clear()
+    assert not dock.error.isVisibleTo(dock)
+    # The uncertainty of one is not that of the other.
+    person.type_gene("G3")
+    dock.uncertainty.setChecked(True)
+    assert session.what == "spread"
+    person.type_gene("G3 - G1")
+    assert (session.what, dock.uncertainty.isChecked()) == ("expression", False)
+    check_truth(person.viewer)
+    dock.gene.clear()
 
 
 def test_what_is_not_reliable_is_hidden_or_washed_out(
@@ -178,6 +224,18 @@ def test_lists_and_sets_of_genes_filter_the_table(
     type_list(f"@{tmp_path / 's.gmt'}")
     assert _listed(person) == ["G1", "G2"]
     assert dock.list.sets.isVisibleTo(dock)
+    # Its score is the mean of its genes, by the name of the set.
+    person.click(dock.list.score)
+    session = session_of(person.viewer)
+    colours = session.measured
+    assert colours is not None
+    assert session.gene == "ONE = mean(G1, G2)"
+    assert session.title == "ONE: mean(G1, G2) measured, log1p CP10k"
+    np.testing.assert_allclose(
+        colours.values(session.gene), (colours.values("G1") + colours.values("G2")) / 2, rtol=1e-5
+    )
+    assert person.layer("spots").name == "ONE: mean(G1, G2) · measured · one"
+    check_truth(person.viewer)
     dock.list.sets.setCurrentIndex(1)
     assert _listed(person) == ["G39"]
     # Another section has the same list.
@@ -191,6 +249,7 @@ def test_lists_and_sets_of_genes_filter_the_table(
     dock.list.text.clear()
     assert len(_listed(person)) == 40
     assert not dock.list.said.isVisibleTo(dock)
+    assert not dock.list.score.isEnabled()
     assert not dock.list.error.isVisibleTo(dock)
 
 

@@ -99,4 +99,5 @@ def _title(run: GeneSource, gene: str, what: What) -> str:
     origin = run.origin(gene)
     of = "uncertainty of " if what == "spread" else ""
     # What is predicted is the rule; what was measured, or imputed, must not be taken for it.
-    return layer_title(f"{of}{gene}{'' if origin == 'predicted' else f' ({origin})'}", run)
+    shown = run.names.label(gene)
+    return layer_title(f"{of}{shown}{'' if origin == 'predicted' else f' ({origin})'}", run)

@@ -218,7 +218,7 @@ def _made_again(one: SavedLayer, links: LinksIn) -> tuple[LayerData | None, str]
     if "run" in shows:
         run, why = links.run(shows["run"])
         if run is not None and role == BROWSE.name and isinstance(run, GeneSource):
-            found = [browse_layer(run, gene, visible=True)] if gene in run.genes else []
+            found = [browse_layer(run, gene, visible=True)] if gene in run.names else []
         elif run is not None:
             found = run_layers(run)
     elif "section" in shows:

@@ -69,7 +69,7 @@ class Session:
     run : Run or None
         The current run, of that section; None while only what was measured is looked at.
     gene : str
-        The current gene; empty while spots show their total counts.
+        The current gene, or the text of a `GeneSum`; empty while spots show their total counts.
     what : {"expression", "spread"}
         What of it is shown.
     with_spots : bool
@@ -133,23 +133,31 @@ class Session:
         run = self.genes
         if run is None:
             return "measured"
-        return run.reliability(self.gene, self.least_r) if self.gene in run.genes else "not known"
+        return run.reliability(self.gene, self.least_r) if self.gene in run.names else "not known"
+
+    @property
+    def label(self) -> str:
+        """What the gene, or the sum of genes, is called in a title."""
+        source = self.genes or self.measured
+        return source.names.label(self.gene) if source and self.gene else self.gene
 
     @property
     def title(self) -> str:
         """What the colours stand for; empty where they stand for no gene, and no counts."""
-        run, gene = self.genes, self.gene
+        run = self.genes
         if self.limits is None or (self.run is not None and run is None):
             return ""
+        gene = self.label
         if run is None:
             return f"{gene} measured, log1p CP10k" if gene else "total counts measured, log1p"
         doubt = " – not reliable" if self.reliability == "not reliable" else ""
         if self.what == "spread":
-            return f"uncertainty of {gene} {run.origin(gene)}, {run.unit}{doubt}"
+            return f"uncertainty of {gene} {run.origin(self.gene)}, {run.unit}{doubt}"
         spots = layers_of(self.viewer, "spots")
         over = any(layer.visible and info.place is self.place for layer, info in spots)
-        over = over and run.origin(gene) != "measured"
-        return f"{gene} {run.origin(gene)}{' (spots: measured)' if over else ''}, {run.unit}{doubt}"
+        origin = run.origin(self.gene)
+        over = over and origin != "measured"
+        return f"{gene} {origin}{' (spots: measured)' if over else ''}, {run.unit}{doubt}"
 
     def _caption(self) -> str:
         """Return the title; where napari draws no bar, as for spots, with its ends.
@@ -258,8 +266,11 @@ class Session:
     def _keep_to_what_is_there(self) -> None:
         """Look at another gene where this one is in neither the run nor the spots."""
         if self.genes is not None:
-            if self.gene not in self.genes.genes:
+            if self.gene not in self.genes.names:
                 self.gene = self._first_gene(self.genes)
+            if self.gene not in self.genes.names.known:
+                # What genes are uncertain by does not say that of their sum.
+                self.what = "expression"
         elif self.gene not in (self.measured or ()):
             self.gene = TOTAL
 
