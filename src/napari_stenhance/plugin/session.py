@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, ref
 
@@ -12,8 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 from psygnal import Signal
 
-from napari_stenhance.errors import StenhanceError
+from napari_stenhance.errors import InputError, StenhanceError
 from napari_stenhance.plugin.caption import show_caption
+from napari_stenhance.plugin.channels import (
+    Channel,
+    caption_of,
+    choose_channels,
+    is_shown,
+    show_channels,
+)
 from napari_stenhance.plugin.colours import TOTAL
 from napari_stenhance.plugin.genes import browse, browse_layer, gene_values, set_contrast
 from napari_stenhance.plugin.images import wash_out
@@ -27,6 +35,7 @@ from napari_stenhance.plugin.layer_info import (
     our_layers,
 )
 from napari_stenhance.plugin.levels import limits as limits_of
+from napari_stenhance.plugin.mosaic import runs_seen
 from napari_stenhance.plugin.places import box_of, open_places, settle_layer
 from napari_stenhance.plugin.scene import add_layers
 from napari_stenhance.plugin.spots import colour_spots
@@ -72,6 +81,8 @@ class Session:
         The current gene, or the text of a `GeneSum`; empty while spots show their total counts.
     what : {"expression", "spread"}
         What of it is shown.
+    channels : tuple of Channel
+        Genes of the run that are shown at once, instead of that gene; empty if that is.
     with_spots : bool
         Whether spots are shown over the image of a run.
     limits : tuple of float, or None
@@ -90,6 +101,7 @@ class Session:
         self.run: Run | None = None
         self.gene, self.with_spots = TOTAL, True
         self.what: What = "expression"
+        self.channels: tuple[Channel, ...] = ()
         self.limits: tuple[float, float] | None = None
         self.values: NDArray[np.floating] | None = None
         self.least_r = RELIABLE_R
@@ -164,6 +176,8 @@ class Session:
 
         What is not reliable says so on a line of its own: the title is as wide as the canvas.
         """
+        if self.channels and self.genes is not None:
+            return caption_of(self.channels, self.genes)
         if self.title and self.limits is not None and self.run is None:
             return f"{self.title}: {self.limits[0]:.2f} – {self.limits[1]:.2f}"
         return self.title.replace(" – ", "\n")
@@ -205,6 +219,7 @@ class Session:
         run: Run | None = None,
         gene: str | None = None,
         what: What | None = None,
+        channels: tuple[Channel, ...] = (),
     ) -> None:
         """Look at a section, at a run, or at a gene: what is not said stays, where it can.
 
@@ -215,6 +230,8 @@ class Session:
         run : Run, optional
         gene : str, optional
         what : {"expression", "spread"}, optional
+        channels : tuple of Channel
+            Genes to look at at once.
         """
         before = self.place
         if run is not None:
@@ -224,10 +241,24 @@ class Session:
         self.place = place or self.place
         self.what = what or self.what
         self.gene = self.gene if gene is None else gene
-        self._limits_chosen = False
+        self._limits_chosen, self.channels = False, channels
         self.show()
         if self.place is not before and self.place is not None:
             self.move_camera()
+
+    def look_at_channels(self, genes: Sequence[str]) -> None:
+        """Look at some genes of the run at once, each in a colour of its own.
+
+        Raises
+        ------
+        InputError
+            If they are too many, or nothing but spots is looked at.
+        """
+        if self.genes is None:
+            msg = "Several genes are shown at once as images; choose a run that has them first."
+            raise InputError(msg)
+        channels = choose_channels(genes, self.channels)
+        self.look_at(gene=genes[-1], what="expression", channels=channels)
 
     def look_at_measured(self, gene: str | None = None) -> None:
         """Look at what was measured alone."""
@@ -265,6 +296,8 @@ class Session:
 
     def _keep_to_what_is_there(self) -> None:
         """Look at another gene where this one is in neither the run nor the spots."""
+        there = self.genes.names if self.genes is not None else ()
+        self.channels = tuple(one for one in self.channels if one.gene in there)
         if self.genes is not None:
             if self.gene not in self.genes.names:
                 self.gene = self._first_gene(self.genes)
@@ -277,7 +310,12 @@ class Session:
     def _show_genes(self, most: int) -> None:
         """Show the gene in the run's image, in spots and lattices, on one scale."""
         run = self.genes
-        runs = [] if run is None else self._mosaic(run)
+        if run is not None and self.channels:
+            runs = runs_seen(self.viewer, self.place, run)
+            self.values = self.limits = None
+            self.channels = show_channels(self.viewer, runs, self.channels, self.least_r, most)
+            return
+        runs = [] if run is None else runs_seen(self.viewer, self.place, run)
         if not self._limits_chosen:
             self.values = gene_values(runs[0], self.gene, self.what, most) if runs else None
             self.limits = None if self.values is None else limits_of(self.values)
@@ -293,19 +331,6 @@ class Session:
                     wash_out(layer, washed=self.reliability == "not reliable")
                 if not runs:
                     self.limits = limits
-
-    def _mosaic(self, run: GeneSource) -> list[GeneSource]:
-        """Return the runs whose images are seen together: under a region, that of the whole."""
-        if not run.identity.get("region"):
-            return [run]
-        whole = [
-            info.run
-            for _, info in layers_of(self.viewer, "browse")
-            if info.place is self.place
-            and isinstance(info.run, GeneSource)
-            and is_same_but_region(info.run, run)
-        ]
-        return [*whole[-1:], run]
 
     def _show_image(self, run: GeneSource, *, bar: bool) -> None:
         """Show the gene of a run: as it was written, or else made where it is looked at."""
@@ -336,6 +361,8 @@ class Session:
         if info.place is not self.place:
             return False
         name, run = info.role.name, self.genes
+        if name == "channel" or (self.channels and name in _OF_GENES):
+            return is_shown(info, run, self.channels)
         if name == "spots":
             if run is None:
                 return self.run is None
@@ -345,7 +372,9 @@ class Session:
             mine = run is not None and info.of_run == run.key
             return mine and self.with_spots and self.gene in info.colours
         if name in {"gene", "browse"}:
-            shown = run is not None and info.of_run in [one.key for one in self._mosaic(run)]
+            shown = run is not None and info.of_run in [
+                one.key for one in runs_seen(self.viewer, self.place, run)
+            ]
             return shown and layer.visible and (info.gene, info.what) == (self.gene, self.what)
         if info.run is not None:
             return layer.visible and self.run is not None and info.of_run == self.run.key
@@ -392,7 +421,11 @@ class Session:
         """Look at what the user made visible: nothing is seen that is not on the scale shown."""
         layer = event.source
         info = layer_info(layer)
-        if self._busy or info is None or not layer.visible:
+        if self._busy or info is None:
+            return
+        if info.role.name == "channel":
+            self._toggled(info, layer.visible)
+        if not layer.visible:
             return
         if info.role.name in {"gene", "browse"}:
             self.look_at(run=info.run, gene=info.gene, what=info.what)
@@ -402,10 +435,28 @@ class Session:
             self.with_spots = True
             self.show()
 
+    def _toggled(self, info: LayerInfo, visible: bool) -> None:
+        """Show a channel beside those that are seen, or leave it out."""
+        mine = self.run is not None and self.run.key == info.of_run
+        others = tuple(one for one in self.channels if mine and one.colour != info.part)
+        if visible:
+            channels = (*others, Channel(info.gene, info.part))
+            self.look_at(run=info.run, gene=info.gene, what="expression", channels=channels)
+        elif is_shown(info, self.genes, self.channels):
+            self.look_at(channels=others)
+
     def _limits_set(self, event: Any) -> None:
         """Follow the user's limits in all that shows the gene."""
         layer = event.source
         info = layer_info(layer)
+        if not self._busy and info is not None and is_shown(info, self.genes, self.channels):
+            limits = tuple(layer.contrast_limits)
+            self.channels = tuple(
+                replace(one, limits=limits, settled=True) if one.gene == info.gene else one
+                for one in self.channels
+            )
+            self.show()
+            return
         if self._busy or info is None or info.gene != self.gene or not layer.visible:
             return
         if info.role.name in {"gene", "browse"} and info.what == self.what:
@@ -427,6 +478,9 @@ class Session:
         elif self.run is not None and self.run.key not in [run.key for run in self.runs()]:
             self.run = self._newest_run(self.place)
         elif self.genes is not None:
+            info = layer_info(event.value)
+            if info is not None and is_shown(info, self.genes, self.channels):
+                self.channels = tuple(one for one in self.channels if one.gene != info.gene)
             self._keep_to_what_is_left(self.genes)
         try:
             self.show()
@@ -488,9 +542,4 @@ class Session:
 
 
 _OF_RUNS = ("gene", "browse", "domains")
-
-
-def is_same_but_region(one: Run, other: Run) -> bool:
-    """Tell whether two runs learned and predict the same, one of them everywhere."""
-    first, second = ({k: v for k, v in r.identity.items() if k != "region"} for r in (one, other))
-    return not one.identity.get("region") and first == second
+_OF_GENES = ("gene", "browse", "spots", "lattice")

@@ -28,6 +28,7 @@ from napari_stenhance.errors import InputError
 from napari_stenhance.plugin.colours import SpotColours
 from napari_stenhance.plugin.genes import pinned_layer
 from napari_stenhance.plugin.session import session_of
+from napari_stenhance.plugin.widgets.channel_legend import ChannelLegend
 from napari_stenhance.plugin.widgets.choices import relist
 from napari_stenhance.plugin.widgets.error_text import ErrorText
 from napari_stenhance.plugin.widgets.follow import follow_session
@@ -91,6 +92,7 @@ class GenesWidget(QWidget):
         self.source.currentIndexChanged.connect(self._choose)
         self.table = GeneTable(self)
         self.table.chosen.connect(self.show_gene)
+        self.table.together.connect(self._show_together)
         self.table.reordered.connect(self._reorder)
         self.gene = GeneSearch(self.table, self)
         self.gene.setToolTip(
@@ -135,6 +137,7 @@ class GenesWidget(QWidget):
         self.spots.setToolTip("Spots, in the same colours: what was measured of this gene")
         self.spots.toggled.connect(self._show_spots)
         self.legend = GeneLegend(self)
+        self.channels = ChannelLegend(self)
         self.histogram = GeneHistogram(self)
         self.accuracy = QLabel("", self)
         self.accuracy.setWordWrap(True)
@@ -179,6 +182,7 @@ class GenesWidget(QWidget):
         layout.addWidget(self.uncertainty)
         layout.addWidget(self.spots)
         layout.addWidget(self.legend)
+        layout.addWidget(self.channels)
         layout.addWidget(self.histogram)
         layout.addWidget(self.run_bar)
         walk = (
@@ -210,7 +214,7 @@ class GenesWidget(QWidget):
             self._runs.append(None)
         relist(self.source, before, self._runs, run)
         self._list()
-        self.table.show_gene(session.gene)
+        self.table.show_genes(self._looked_at())
         states = (self.uncertainty, session.what == "spread"), (self.spots, session.with_spots)
         for box, on in states:
             box.blockSignals(True)
@@ -218,11 +222,14 @@ class GenesWidget(QWidget):
             box.blockSignals(False)
         for widget in (self.spots, self.pin, self.uncertainty, self.reliable, self.least):
             widget.setEnabled(run is not None)
-        if run is not None and session.gene not in run.names.known:
+        if session.channels or (run is not None and session.gene not in run.names.known):
             # How uncertain a sum is does not follow from its genes.
             self.uncertainty.setEnabled(False)
+        for widget in (self.pin, self.spots):
+            widget.setEnabled(run is not None and not session.channels)
         self.statistics.setEnabled(bool(self._rows.genes))
         self.legend.show_session(session)
+        self.channels.show_session(session)
         self._count()
         self.accuracy.setText(self._trust())
 
@@ -323,7 +330,12 @@ class GenesWidget(QWidget):
         if self._is_sum:
             # Of a sum, the gene that is being typed is searched.
             seen = order(_LAST.split(text)[-1])
-        self.table.show_rows(self._rows, seen, self._session.gene)
+        self.table.show_rows(self._rows, seen, self._looked_at())
+
+    def _looked_at(self) -> list[str]:
+        """Return the genes that are looked at."""
+        channels = self._session.channels
+        return [one.gene for one in channels] if channels else [self._session.gene]
 
     def _reorder(self, by: str | None, descending: bool) -> None:
         self._order = by, descending
@@ -355,7 +367,16 @@ class GenesWidget(QWidget):
 
     def show_gene(self, gene: str) -> None:
         """Show a gene: its image, if a run is chosen, and the spots' colours."""
+        self.error.say("")
         self._session.look_at(gene=gene)
+
+    def _show_together(self, genes: list[str]) -> None:
+        """Show several genes at once, or say why that cannot be."""
+        self.error.say("")
+        try:
+            self._session.look_at_channels(genes)
+        except InputError as error:
+            self.error.say(str(error))
 
     def _show_what(self, spread: bool) -> None:
         self._session.look_at(what="spread" if spread else "expression")
@@ -366,6 +387,8 @@ class GenesWidget(QWidget):
 
     def _trust(self) -> str:
         run, gene = self.run, self._session.gene
+        if run is not None and self._session.channels:
+            return "\n".join(run.trust(one.gene) for one in self._session.channels)
         if run is None or gene not in run.names:
             return ""
         if self._session.what == "spread" and run.origin(gene) == "measured":
