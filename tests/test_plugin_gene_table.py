@@ -9,11 +9,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import shapely
 from qtpy.QtCore import QEvent, Qt
 from qtpy.QtGui import QKeyEvent
 from qtpy.QtWidgets import QApplication, QWidget
 
+from napari_stenhance.plugin import region_values
 from napari_stenhance.plugin.colours import lookup_table
+from napari_stenhance.plugin.layer_info import layers_of
+from napari_stenhance.plugin.levels import sampled_level
 from napari_stenhance.plugin.session import session_of
 from napari_stenhance.plugin.widgets.gene_rows import GeneRows
 from napari_stenhance.plugin.widgets.gene_table import GeneTable
@@ -21,7 +25,10 @@ from napari_stenhance.plugin.widgets.histogram import BINS
 from napari_stenhance.results.field import GeneField
 from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.results.runs import FieldRun
+from napari_stenhance.running.job import Job
+from napari_stenhance.section.region import Region
 from person import Person, check_truth
+from tiny_result import RUN
 
 
 def _listed(person: Person, column: int = 0) -> list[str]:
@@ -91,6 +98,7 @@ def test_the_table_is_sorted_and_walked_and_the_row_follows(person: Person, smal
         np.testing.assert_array_equal(counts, expected)
     assert dock.histogram.isVisibleTo(dock)
     _check_a_sum(person, field)
+    _check_a_region(person, field)
     # From the box, the arrow goes on to the table; with nothing chosen there, to its first row.
     other = next(gene for gene in ("G3", "G2") if gene not in session.gene)
     person.bot.keyClicks(dock.gene, other)
@@ -141,6 +149,62 @@ def _check_a_sum(person: Person, field: GeneField) -> None:
     assert (session.what, dock.uncertainty.isChecked()) == ("expression", False)
     check_truth(person.viewer)
     dock.gene.clear()
+
+
+def _check_a_region(person: Person, field: GeneField) -> None:
+    """Draw and select: the values in it are those of superpixels whose centres lie in it."""
+    session, dock, layer = session_of(person.viewer), person.genes, person.layer("region")
+    assert dock.histogram.region is None
+    assert not dock.in_region.isVisibleTo(dock)
+    mpp, grid = float(layer.scale[0]), field.grid
+    rows, columns = np.mgrid[: grid.shape[0], : grid.shape[1]]
+    y, x = (n * grid.pitch_um + (grid.pitch_um - mpp) / 2 for n in (rows, columns))
+    boxes = [(100, 100, 300, 220), (280, 90, 400, 400)]
+    inside = [(y > a) & (x > b) & (y < c) & (x < d) for a, b, c, d in boxes]
+    for a, b, c, d in boxes:
+        layer.add(np.array([[a, b], [a, d], [c, d], [c, b]]) / mpp, shape_type="polygon")
+
+    def check(gene: str, mask: np.ndarray) -> None:
+        values = field.image(gene)[mask].astype(float)
+        values = values[np.isfinite(values)]
+        said = f"mean {values.mean():.2f} of {values.size:,} superpixels"
+        person.wait(lambda: dock.in_region.text().endswith(said))
+        assert dock.histogram.isVisibleTo(dock)
+        counts = np.histogram(values, BINS, dock.histogram.range)[0]
+        np.testing.assert_array_equal(dock.histogram.region, counts)
+
+    session.look_at(gene="G5")
+    check("G5", inside[0] | inside[1])
+    dock.grab()
+    # What was of another gene, or another region, is gone at once.
+    session.look_at(gene="G7")
+    assert dock.histogram.region is None
+    check("G7", inside[0] | inside[1])
+    layer.selected_data = {1}
+    assert dock.histogram.region is None
+    check("G7", inside[1])
+    assert dock.in_region.text().startswith("one region, selected: ")
+    layer.selected_data = {0, 1}
+    layer.remove_selected()
+    assert dock.histogram.region is None
+    assert not dock.in_region.isVisibleTo(dock)
+
+
+def test_values_in_a_region_are_those_of_the_level_that_is_looked_at(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = FieldRun(ResultFolder.open(tiny), RUN)
+    assert sampled_level(run.levels("A").shapes, 50) == 1
+    monkeypatch.setattr(region_values, "sampled_level", lambda shapes: sampled_level(shapes, 50))
+    circle = shapely.Point(500, 700).buffer(230)
+    values = region_values._of_run(run, "A", "expression", Region(circle))(Job())
+    image = run.levels("A").part(1)
+    rows, columns = np.mgrid[: image.shape[0], : image.shape[1]]
+    y, x = rows * 32 + 15.5, columns * 32 + 15.5
+    inside = np.hypot(x - 500, y - 700) < 229.9
+    np.testing.assert_array_equal(values, image[inside])
+    away = Region(shapely.box(-900, -900, -800, -800))
+    assert not region_values._of_run(run, "A", "expression", away)(Job()).size
 
 
 def test_several_genes_are_seen_at_once_each_in_its_colour(
@@ -323,6 +387,20 @@ def test_lists_and_sets_of_genes_filter_the_table(
     # Another section has the same list.
     person.drop(small_files[1])
     assert _listed(person) == ["G39"]
+    # It lies beside the first; a region there has the spots that lie in it.
+    session.look_at(gene="G39")
+    section, colours = session.section, session.measured
+    assert section is not None
+    assert colours is not None
+    assert session.place is not None
+    assert session.place.origin != (0.0, 0.0)
+    xy = np.asarray(section.need_spots().obsm["spatial"])
+    corner = np.sort(xy[:, 0])[len(xy) // 2] + 1
+    region = next(la for la, i in layers_of(person.viewer, "region") if i.place is session.place)
+    region.add(np.array([[-9, -9], [-9, corner], [900, corner], [900, -9]]), shape_type="polygon")
+    inside = colours.values("G39")[xy[:, 0] < corner]
+    said = f"two region: mean {inside.mean():.2f} of {len(inside)} spots"
+    person.wait(lambda: dock.in_region.text() == said)
     type_list(f"@{tmp_path / 'gone.txt'}")
     assert "gone.txt: the list of genes cannot be read" in dock.list.error.text()
     assert dock.list.error.isVisibleTo(dock)

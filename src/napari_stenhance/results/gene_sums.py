@@ -176,7 +176,7 @@ class GeneNames:
     def lost(self, word: str) -> InputError:
         """Say that a gene is not there."""
         meant = self._alike.get(word.casefold()) or difflib.get_close_matches(word, self.known, 1)
-        hint = f"did you mean {meant[0]}?" if meant else f"{_ADVICE}."
+        hint = f"did you mean {meant[0]}?" if meant else "it was not measured or not chosen."
         return InputError(f"Gene {word!r} is not among these {len(self.known)} genes; {hint}")
 
 

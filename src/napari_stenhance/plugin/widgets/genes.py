@@ -27,11 +27,12 @@ from qtpy.QtWidgets import (
 from napari_stenhance.errors import InputError
 from napari_stenhance.plugin.colours import SpotColours
 from napari_stenhance.plugin.genes import pinned_layer
+from napari_stenhance.plugin.region_values import RegionValues
 from napari_stenhance.plugin.session import session_of
 from napari_stenhance.plugin.widgets.channel_legend import ChannelLegend
 from napari_stenhance.plugin.widgets.choices import relist
 from napari_stenhance.plugin.widgets.error_text import ErrorText
-from napari_stenhance.plugin.widgets.follow import follow_session
+from napari_stenhance.plugin.widgets.follow import follow_layers, follow_session
 from napari_stenhance.plugin.widgets.gene_list import GeneList
 from napari_stenhance.plugin.widgets.gene_rows import GeneRows
 from napari_stenhance.plugin.widgets.gene_table import GeneTable
@@ -139,6 +140,11 @@ class GenesWidget(QWidget):
         self.legend = GeneLegend(self)
         self.channels = ChannelLegend(self)
         self.histogram = GeneHistogram(self)
+        self.region = RegionValues(napari_viewer, self)
+        self.region.changed.connect(self._count)
+        self.in_region = QLabel("", self)
+        self.in_region.setWordWrap(True)
+        self.in_region.setToolTip("Of the gene that is shown, where it is drawn or selected")
         self.accuracy = QLabel("", self)
         self.accuracy.setWordWrap(True)
         self.accuracy.setToolTip(
@@ -153,6 +159,7 @@ class GenesWidget(QWidget):
         self.run_bar = RunBar(self)
         self._lay_out()
         follow_session(self, napari_viewer, self._refresh)
+        follow_layers(self, napari_viewer, self.region.follow, self.region.follow)
 
     def _lay_out(self) -> None:
         form = QFormLayout()
@@ -184,6 +191,7 @@ class GenesWidget(QWidget):
         layout.addWidget(self.legend)
         layout.addWidget(self.channels)
         layout.addWidget(self.histogram)
+        layout.addWidget(self.in_region)
         layout.addWidget(self.run_bar)
         walk = (
             self.source,
@@ -230,6 +238,7 @@ class GenesWidget(QWidget):
         self.statistics.setEnabled(bool(self._rows.genes))
         self.legend.show_session(session)
         self.channels.show_session(session)
+        self.region.follow()
         self._count()
         self.accuracy.setText(self._trust())
 
@@ -242,7 +251,10 @@ class GenesWidget(QWidget):
             at_spots = spots.values(session.gene) if session.gene in spots or run is None else None
         shown = bool(session.title)
         image = session.values if shown and run is not None else None
-        self.histogram.show_values(image, at_spots if shown else None, session.limits)
+        limits, region = session.limits, self.region
+        self.histogram.show_values(image, at_spots if shown else None, limits, region.values)
+        self.in_region.setText(region.said)
+        self.in_region.setVisible(bool(region.said))
 
     def _list(self) -> None:
         """List the genes of what is looked at, if they are not those that are listed."""
