@@ -167,7 +167,9 @@ def _check_a_region(person: Person, field: GeneField) -> None:
     def check(gene: str, mask: np.ndarray) -> None:
         values = field.image(gene)[mask].astype(float)
         values = values[np.isfinite(values)]
-        said = f"mean {values.mean():.2f} of {values.size:,} superpixels"
+        of_all = np.nanmean(field.image(gene).astype(float))
+        said = f"mean {values.mean():.2f} of {values.size:,} superpixels of 8 µm; "
+        said += f"of all {of_all:.2f}"
         person.wait(lambda: dock.in_region.text().endswith(said))
         assert dock.histogram.isVisibleTo(dock)
         counts = np.histogram(values, BINS, dock.histogram.range)[0]
@@ -197,14 +199,16 @@ def test_values_in_a_region_are_those_of_the_level_that_is_looked_at(
     assert sampled_level(run.levels("A").shapes, 50) == 1
     monkeypatch.setattr(region_values, "sampled_level", lambda shapes: sampled_level(shapes, 50))
     circle = shapely.Point(500, 700).buffer(230)
-    values = region_values._of_run(run, "A", "expression", Region(circle))(Job())
+    task = region_values._of_run(run, "A", "expression", Region(circle), 0.5)
+    values, said, _ = task(Job())
+    assert said == "superpixels of 32 µm"
     image = run.levels("A").part(1)
     rows, columns = np.mgrid[: image.shape[0], : image.shape[1]]
     y, x = rows * 32 + 15.5, columns * 32 + 15.5
     inside = np.hypot(x - 500, y - 700) < 229.9
     np.testing.assert_array_equal(values, image[inside])
     away = Region(shapely.box(-900, -900, -800, -800))
-    assert not region_values._of_run(run, "A", "expression", away)(Job()).size
+    assert not region_values._of_run(run, "A", "expression", away, 0.5)(Job())[0].size
 
 
 def test_several_genes_are_seen_at_once_each_in_its_colour(
@@ -399,7 +403,8 @@ def test_lists_and_sets_of_genes_filter_the_table(
     region = next(la for la, i in layers_of(person.viewer, "region") if i.place is session.place)
     region.add(np.array([[-9, -9], [-9, corner], [900, corner], [900, -9]]), shape_type="polygon")
     inside = colours.values("G39")[xy[:, 0] < corner]
-    said = f"two region: mean {inside.mean():.2f} of {len(inside)} spots"
+    said = f"two region: mean {inside.mean():.2f} of {len(inside)} spots; of all "
+    said += f"{colours.values('G39').mean():.2f}"
     person.wait(lambda: dock.in_region.text() == said)
     type_list(f"@{tmp_path / 'gone.txt'}")
     assert "gone.txt: the list of genes cannot be read" in dock.list.error.text()

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from napari_stenhance.running.job import Job
 
 _PAUSE_MS = 150
-_Task = Callable[["Job"], NDArray[Any]]
+_Task = Callable[["Job"], tuple[NDArray[Any], str, float]]
+"""Returns values in a region, what has them, and the mean of all there are."""
 
 
 class RegionValues(QObject):
@@ -54,7 +55,7 @@ class RegionValues(QObject):
         self.said = ""
         self._key: tuple[Any, ...] = ()
         self._task: _Task | None = None
-        self._name, self._unit = "", ""
+        self._name = ""
         self._running: Running | None = None
         self._emitters: list[Any] = [viewer.layers.selection.events.active]
         self._emitters[0].connect(self._selected)
@@ -82,9 +83,10 @@ class RegionValues(QObject):
         had, self.values, self.said = self.said, None, ""
         if found is not None and shown:
             self._name, region = found
-            self._unit = "superpixels" if run is not None else "spots"
             if run is not None:
-                self._task = _of_run(run, session.gene, session.what, region)
+                values = session.values
+                mean = np.nan if values is None else float(values.mean(dtype=float))
+                self._task = _of_run(run, session.gene, session.what, region, mean)
             else:
                 self._task = self._of_spots(region)
             self._timer.start()
@@ -132,8 +134,10 @@ class RegionValues(QObject):
             return None
         xy = np.asarray(section.spots.obsm["spatial"], float)[:, :2] * (section.mpp or 1.0)
 
-        def task(_job: Job) -> NDArray[Any]:
-            return colours.values(gene)[shapely.contains_xy(region.area, xy[:, 0], xy[:, 1])]
+        def task(_job: Job) -> tuple[NDArray[Any], str, float]:
+            values = colours.values(gene)
+            inside = shapely.contains_xy(region.area, xy[:, 0], xy[:, 1])
+            return values[inside], "spots", float(values.mean(dtype=float))
 
         return task
 
@@ -151,15 +155,15 @@ class RegionValues(QObject):
         if key is not self._key:
             self._start()
             return
-        values = outcome.value
-        if values is None:
+        if outcome.value is None:
             self.said = f"{self._name}: {outcome.error}"
-        elif not values.size:
+        elif not outcome.value[0].size:
             self.said = f"{self._name}: there is nothing in it"
         else:
-            self.values = values
-            self.said = f"{self._name}: mean {values.mean(dtype=float):.2f} of "
-            self.said += f"{values.size:,} {self._unit}"
+            self.values, what, whole = outcome.value
+            mean = self.values.mean(dtype=float)
+            self.said = f"{self._name}: mean {mean:.2f} of {self.values.size:,} {what}"
+            self.said += "" if np.isnan(whole) else f"; of all {whole:.2f}"
         self.changed.emit()
 
 
@@ -175,17 +179,19 @@ def _shapes(layer: Shapes, place: Place) -> list[shapely.Polygon]:
     return polygons
 
 
-def _of_run(run: GeneSource, gene: str, what: What, region: Region) -> _Task:
-    def task(_job: Job) -> NDArray[Any]:
+def _of_run(run: GeneSource, gene: str, what: What, region: Region, mean: float) -> _Task:
+    def task(_job: Job) -> tuple[NDArray[Any], str, float]:
         levels = run.levels(gene, what)
         level = sampled_level(levels.shapes)
         shape, pitch = levels.shapes[level], run.grid.scale_um(level)
+        unit = "µm" if run.grid.unit == "micrometer" else "px"
+        of = f"superpixels of {pitch:g} {unit}"
         inside = region.mask(replace(run.grid, pitch_um=pitch, shape=shape))
         rows, columns = (np.flatnonzero(inside.any(axis=axis)) for axis in (1, 0))
         if not len(rows):
-            return np.zeros(0, np.float32)
+            return np.zeros(0, np.float32), of, mean
         part = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
         values = levels.part(level, *part)[inside[part]]
-        return values[np.isfinite(values)]
+        return values[np.isfinite(values)], of, mean
 
     return task
