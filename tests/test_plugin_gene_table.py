@@ -153,7 +153,9 @@ def _check_a_sum(person: Person, field: GeneField) -> None:
 
 def _check_a_region(person: Person, field: GeneField) -> None:
     """Draw and select: the values in it are those of superpixels whose centres lie in it."""
-    session, dock, layer = session_of(person.viewer), person.genes, person.layer("region")
+    session, dock = session_of(person.viewer), person.genes
+    person.click(person.enhance.draw)
+    layer = person.layer("region")
     assert dock.histogram.region is None
     assert not dock.in_region.isVisibleTo(dock)
     mpp, grid = float(layer.scale[0]), field.grid
@@ -400,6 +402,7 @@ def test_lists_and_sets_of_genes_filter_the_table(
     assert session.place.origin != (0.0, 0.0)
     xy = np.asarray(section.need_spots().obsm["spatial"])
     corner = np.sort(xy[:, 0])[len(xy) // 2] + 1
+    person.click(person.enhance.draw)
     region = next(la for la, i in layers_of(person.viewer, "region") if i.place is session.place)
     region.add(np.array([[-9, -9], [-9, corner], [900, corner], [900, -9]]), shape_type="polygon")
     inside = colours.values("G39")[xy[:, 0] < corner]

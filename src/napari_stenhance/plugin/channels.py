@@ -117,13 +117,13 @@ def show_channels(
         else:
             layers[one.colour], *_ = add_layers(viewer, [channel_layer(run, one)])
     seen = {layers[one.colour] for one in shown}
-    first = True
-    for layer in viewer.layers:
-        if layer in seen:
-            # The lowest hides the slide, whose white would drown every colour.
-            layer.blending = "translucent" if first else "additive"
-            layer.visible, first = True, False
-            layer.colorbar.visible = False
+    for n, layer in enumerate(layer for layer in viewer.layers if layer in seen):
+        # The lowest hides the slide, whose white would drown every colour.
+        blending = "additive" if n else "translucent"
+        if layer.blending != blending:
+            layer.blending = blending
+        if not layer.visible:
+            layer.visible = True
     return tuple(shown)
 
 
@@ -144,10 +144,10 @@ def channel_layer(run: GeneSource, channel: Channel) -> LayerData:
     return data, {**attributes, "colormap": _colormap(channel), "opacity": 1.0}, kind
 
 
-def caption_of(channels: Sequence[Channel], run: GeneSource) -> str:
-    """Write what each colour stands for, a line each; and what all of them are of."""
+def channels_caption(channels: Sequence[Channel], run: GeneSource) -> str:
+    """Write what each colour stands for, a line each; and what all of them are."""
+    origins = dict.fromkeys(run.origin(one.gene) for one in channels)
     lines = [describe(one, run) for one in channels]
-    origins = list(dict.fromkeys(run.origin(one.gene) for one in channels))
     return "\n".join([*lines, f"{' or '.join(origins)}, {run.unit}"])
 
 
@@ -167,7 +167,9 @@ def _show(layer: Image, run: GeneSource, channel: Channel) -> None:
         layer.name = _title(run, channel)
     if tuple(layer.contrast_limits) != channel.limits:
         set_contrast(layer, channel.limits)
-    layer.colormap = _colormap(channel)
+    colormap = _colormap(channel)
+    if layer.colormap.name != colormap.name:
+        layer.colormap = colormap
 
 
 def _title(run: GeneSource, channel: Channel) -> str:

@@ -17,13 +17,19 @@ from napari_stenhance.errors import InputError, StenhanceError
 from napari_stenhance.plugin.caption import show_caption
 from napari_stenhance.plugin.channels import (
     Channel,
-    caption_of,
+    channels_caption,
     choose_channels,
     is_shown,
     show_channels,
 )
 from napari_stenhance.plugin.colours import TOTAL
-from napari_stenhance.plugin.genes import browse, browse_layer, gene_values, set_contrast
+from napari_stenhance.plugin.genes import (
+    browse,
+    browse_layer,
+    gene_title,
+    gene_values,
+    set_contrast,
+)
 from napari_stenhance.plugin.images import wash_out
 from napari_stenhance.plugin.layer_info import (
     LayerData,
@@ -35,9 +41,9 @@ from napari_stenhance.plugin.layer_info import (
     our_layers,
 )
 from napari_stenhance.plugin.levels import limits as limits_of
-from napari_stenhance.plugin.mosaic import runs_seen
 from napari_stenhance.plugin.places import box_of, open_places, settle_layer
 from napari_stenhance.plugin.scene import add_layers
+from napari_stenhance.plugin.section_runs import first_gene_of, newest_run, runs_of, runs_seen
 from napari_stenhance.plugin.spots import colour_spots
 from napari_stenhance.results.gene_source import RELIABLE_R, GeneSource, Reliability
 
@@ -155,21 +161,17 @@ class Session:
 
     @property
     def title(self) -> str:
-        """What the colours stand for; empty where they stand for no gene, and no counts."""
+        """What the colours stand for; empty where they stand for no gene, no counts, or several."""
         run = self.genes
         if self.limits is None or (self.run is not None and run is None):
             return ""
-        gene = self.label
         if run is None:
-            return f"{gene} measured, log1p CP10k" if gene else "total counts measured, log1p"
-        doubt = " – not reliable" if self.reliability == "not reliable" else ""
-        if self.what == "spread":
-            return f"uncertainty of {gene} {run.origin(self.gene)}, {run.unit}{doubt}"
+            said = f"{self.label} measured" if self.gene else "total counts measured"
+            return f"{said}, log1p{' CP10k' if self.gene else ''}"
         spots = layers_of(self.viewer, "spots")
         over = any(layer.visible and info.place is self.place for layer, info in spots)
-        origin = run.origin(self.gene)
-        over = over and origin != "measured"
-        return f"{gene} {origin}{' (spots: measured)' if over else ''}, {run.unit}{doubt}"
+        doubtful = self.reliability == "not reliable"
+        return gene_title(run, self.gene, self.what, doubtful=doubtful, over=over)
 
     def _caption(self) -> str:
         """Return the title; where napari draws no bar, as for spots, with its ends.
@@ -177,7 +179,7 @@ class Session:
         What is not reliable says so on a line of its own: the title is as wide as the canvas.
         """
         if self.channels and self.genes is not None:
-            return caption_of(self.channels, self.genes)
+            return channels_caption(self.channels, self.genes)
         if self.title and self.limits is not None and self.run is None:
             return f"{self.title}: {self.limits[0]:.2f} – {self.limits[1]:.2f}"
         return self.title.replace(" – ", "\n")
@@ -237,7 +239,7 @@ class Session:
         if run is not None:
             place, self.run = self._place_of(run), run
         elif place is not None and place is not before:
-            self.run = self._newest_run(place)
+            self.run = newest_run(self.viewer, place)
         self.place = place or self.place
         self.what = what or self.what
         self.gene = self.gene if gene is None else gene
@@ -300,7 +302,7 @@ class Session:
         self.channels = tuple(one for one in self.channels if one.gene in there)
         if self.genes is not None:
             if self.gene not in self.genes.names:
-                self.gene = self._first_gene(self.genes)
+                self.gene = first_gene_of(self.viewer, self.genes)
             if self.gene not in self.genes.names.known:
                 # What genes are uncertain by does not say that of their sum.
                 self.what = "expression"
@@ -476,7 +478,7 @@ class Session:
                 return
             self.gene = TOTAL
         elif self.run is not None and self.run.key not in [run.key for run in self.runs()]:
-            self.run = self._newest_run(self.place)
+            self.run = newest_run(self.viewer, self.place)
         elif self.genes is not None:
             info = layer_info(event.value)
             if info is not None and is_shown(info, self.genes, self.channels):
@@ -517,29 +519,10 @@ class Session:
 
     def runs(self) -> list[Run]:
         """List the runs of the current section that are open, oldest first."""
-        found: dict[Any, Run] = {}
-        for _, info in layers_of(self.viewer, *_OF_RUNS):
-            if info.place is self.place and info.run is not None:
-                found.setdefault(info.of_run, info.run)
-        return list(found.values())
-
-    def _newest_run(self, place: Place) -> Run | None:
-        found = [
-            (layer.visible, n, info.run)
-            for n, (layer, info) in enumerate(layers_of(self.viewer, *_OF_RUNS))
-            if info.place is place and info.run is not None
-        ]
-        return max(found, key=lambda one: one[:2])[2] if found else None
+        return runs_of(self.viewer, self.place)
 
     def _place_of(self, run: Run) -> Place | None:
         return next((i.place for _, i in our_layers(self.viewer) if i.of_run == run.key), None)
 
-    def _first_gene(self, run: GeneSource) -> str:
-        """Return the gene of a run that is shown at first: as its layers were made."""
-        layers = list(layers_of(self.viewer, "gene", "browse", of_run=run.key))
-        seen = [info.gene for layer, info in layers if layer.visible]
-        return next(iter([*seen, *(info.gene for _, info in layers)]), run.shown_first)
 
-
-_OF_RUNS = ("gene", "browse", "domains")
 _OF_GENES = ("gene", "browse", "spots", "lattice")
