@@ -78,6 +78,15 @@ def choose_channels(genes: Sequence[str], before: Iterable[Channel] = ()) -> tup
     return (*kept.values(), *(Channel(*each) for each in zip(new, free, strict=False)))
 
 
+def with_limits(
+    channels: Iterable[Channel], gene: str, limits: tuple[float, float]
+) -> tuple[Channel, ...]:
+    """Give one of the channels the limits that the user has set."""
+    return tuple(
+        replace(one, limits=limits, settled=True) if one.gene == gene else one for one in channels
+    )
+
+
 def show_channels(
     viewer: ViewerModel,
     runs: Sequence[GeneSource],

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, ref
 
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from psygnal import Signal
 
 from napari_stenhance.errors import InputError, StenhanceError
+from napari_stenhance.plugin.camera import make_active, move_camera
 from napari_stenhance.plugin.caption import show_caption
 from napari_stenhance.plugin.channels import (
     Channel,
@@ -21,6 +21,7 @@ from napari_stenhance.plugin.channels import (
     choose_channels,
     is_shown,
     show_channels,
+    with_limits,
 )
 from napari_stenhance.plugin.colours import TOTAL
 from napari_stenhance.plugin.genes import (
@@ -41,7 +42,7 @@ from napari_stenhance.plugin.layer_info import (
     our_layers,
 )
 from napari_stenhance.plugin.levels import limits as limits_of
-from napari_stenhance.plugin.places import box_of, open_places, settle_layer
+from napari_stenhance.plugin.places import open_places, settle_layer
 from napari_stenhance.plugin.scene import add_layers
 from napari_stenhance.plugin.section_runs import first_gene_of, newest_run, runs_of, runs_seen
 from napari_stenhance.plugin.spots import colour_spots
@@ -58,7 +59,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_MARGIN = 0.95
 _SESSIONS: WeakKeyDictionary[ViewerModel, Session] = WeakKeyDictionary()
 """Of each viewer, for napari has no place where plugins could keep it."""
 
@@ -246,7 +246,7 @@ class Session:
         self._limits_chosen, self.channels = False, channels
         self.show()
         if self.place is not before and self.place is not None:
-            self.move_camera()
+            move_camera(self.viewer, self.place)
 
     def look_at_channels(self, genes: Sequence[str]) -> None:
         """Look at some genes of the run at once, each in a colour of its own.
@@ -259,22 +259,13 @@ class Session:
         if self.genes is None:
             msg = "Several genes are shown at once as images; choose a run that has them first."
             raise InputError(msg)
-        channels = choose_channels(genes, self.channels)
-        self.look_at(gene=genes[-1], what="expression", channels=channels)
+        chosen = choose_channels(genes, self.channels)
+        self.look_at(gene=genes[-1], what="expression", channels=chosen)
 
     def look_at_measured(self, gene: str | None = None) -> None:
         """Look at what was measured alone."""
         self.run, self.what, self.with_spots = None, "expression", True
         self.look_at(gene=gene)
-
-    def move_camera(self) -> None:
-        """Show all of the current section."""
-        if self.place is None:
-            return
-        viewer, box = self.viewer, box_of(self.viewer, self.place)
-        size = np.maximum(box[1] - box[0], 1e-9)
-        viewer.scene.camera.center = (0.0, *box.mean(axis=0))
-        viewer.scene.camera.zoom = _MARGIN * float(np.min(np.asarray(viewer.canvas.size) / size))
 
     # What layers show
 
@@ -292,7 +283,7 @@ class Session:
             for layer, info in our_layers(self.viewer):
                 if info.role.covers and not self._is_asked_for(layer, info):
                     layer.visible = False
-            self._select()
+            make_active(self.viewer, self.place)
             show_caption(self.viewer, self._caption())
         self.changed.emit()
 
@@ -382,20 +373,6 @@ class Session:
             return layer.visible and self.run is not None and info.of_run == self.run.key
         return layer.visible
 
-    def _select(self) -> None:
-        """Make active what is seen, unless the user works on something else that is."""
-        active = self.viewer.layers.selection.active
-        info = None if active is None else layer_info(active)
-        if active is not None and active.visible and (info is None or info.role.name == "region"):
-            return
-        seen = [
-            layer
-            for layer, info in our_layers(self.viewer)
-            if layer.visible and info.place is self.place and info.role.name != "region"
-        ]
-        images = [layer for layer in seen if layer_info(layer).role.fills]
-        self.viewer.layers.selection.active = (images or seen or [None])[-1]
-
     # What the user does to layers
 
     def _inserted(self, event: Any) -> None:
@@ -453,10 +430,7 @@ class Session:
         info = layer_info(layer)
         if not self._busy and info is not None and is_shown(info, self.genes, self.channels):
             limits = tuple(layer.contrast_limits)
-            self.channels = tuple(
-                replace(one, limits=limits, settled=True) if one.gene == info.gene else one
-                for one in self.channels
-            )
+            self.channels = with_limits(self.channels, info.gene, limits)
             self.show()
             return
         if self._busy or info is None or info.gene != self.gene or not layer.visible:
@@ -505,7 +479,7 @@ class Session:
         if neighbour is not None and neighbour in event.added:
             self._neighbour = None
             if not neighbour.visible:
-                self._select()
+                make_active(self.viewer, self.place)
 
     @contextmanager
     def _quiet(self) -> Iterator[None]:

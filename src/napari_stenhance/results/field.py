@@ -105,7 +105,13 @@ class GeneField:
 
             def read(level: int, i: int, j: int) -> NDArray[np.float32]:
                 tile = self.tile("latent", level, i, j)
-                return _summed(self.decoder.values(tile, columns[s]) @ by[s] for s in some)
+                # Much of a slide is no tissue.
+                inside = np.isfinite(tile[..., 0])
+                total, known = np.full(inside.shape, np.nan, np.float32), tile[inside]
+                total[inside] = _summed(
+                    self.decoder.values(known, columns[s]) @ by[s] for s in some
+                )
+                return total
 
         return Levels(shapes_of(self.latent), tile_size(self.latent[0]), read)
 
