@@ -156,16 +156,13 @@ def channel_layer(run: GeneSource, channel: Channel) -> LayerData:
 def channels_caption(channels: Sequence[Channel], run: GeneSource) -> str:
     """Write what each colour stands for, a line each; and what all of them are."""
     origins = dict.fromkeys(run.origin(one.gene) for one in channels)
-    lines = [describe(one, run) for one in channels]
+    lines = []
+    for one in channels:
+        low, high = one.limits
+        doubt = ", not reliable" if one.doubtful else ""
+        name = run.names.label(one.gene)
+        lines.append(f"{name} {one.colour} {low:.2f} – {high:.2f}{doubt}")
     return "\n".join([*lines, f"{' or '.join(origins)}, {run.unit}"])
-
-
-def describe(channel: Channel, run: GeneSource) -> str:
-    """Write what a colour stands for."""
-    low, high = channel.limits
-    doubt = ", not reliable" if channel.doubtful else ""
-    name = run.names.label(channel.gene)
-    return f"{name} {channel.colour} {low:.2f} – {high:.2f}{doubt}"
 
 
 def _show(layer: Image, run: GeneSource, channel: Channel) -> None:
