@@ -70,12 +70,12 @@ class AtTheViewer(RuleBasedStateMachine):
     until: float
     done: list[str]
     untrue: list[Exception]
+    numbers: itertools.count[int]
 
     def __init__(self) -> None:
         super().__init__()
         self.viewer = self.person.viewer
         self.session = session_of(self.viewer)
-        self.numbers = itertools.count(len(list(self.results.iterdir())))
 
     # What is done
 
@@ -297,6 +297,8 @@ def soak(
 
         Machine.person, Machine.inputs, Machine.results = person, folder, results
         Machine.shown, Machine.raised, Machine.done, Machine.untrue = shown, raised, done, []
+        # What was cancelled leaves no folder to be counted.
+        Machine.numbers = itertools.count()
         Machine.until = time.monotonic() + seconds
         while time.monotonic() < Machine.until:
             start += 1
