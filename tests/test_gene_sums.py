@@ -211,8 +211,10 @@ def test_a_sum_is_written_and_exported_as_an_image(tiny: Path, tmp_path: Path) -
     st.export(path, tmp_path / "t.ome.tif", to="ome-tiff", genes="mean(A, B)", run=RUN)
     pixels = tifffile.imread(tmp_path / "t.ome.tif")
     np.testing.assert_array_equal(pixels.squeeze(), run.levels("mean(A, B)").part())
-    with pytest.raises(st.InputError, match="B - NOPE: not among the genes of the run"):
+    with pytest.raises(st.InputError, match="Gene 'NOPE' is not among these 3 genes"):
         st.write(path, genes="B - NOPE", run=RUN)
+    with pytest.raises(st.InputError, match=r"B-X \(1 of 2\): not among the genes of the run"):
+        st.write(path, genes="A,B-X", run=RUN)
     many = " + ".join(["A"] * 200)
     with pytest.raises(st.InputError, match="its name is too long for a folder"):
         st.write(path, genes=f"{many} + B", run=RUN)

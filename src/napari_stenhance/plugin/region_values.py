@@ -117,6 +117,8 @@ class RegionValues(QObject):
         if not shapes:
             return None
         region = Region.from_shapes(shapes)
+        if not region.area.area > 0:
+            return None
         some = len(shapes) < len(layer.data)
         return (f"{layer.name}, selected" if some else layer.name), region
 

@@ -118,8 +118,13 @@ class GeneSource(Run):
             If none is named, or one is not there.
         """
         texts = (given,) if isinstance(given, str) else given
-        if len(texts) == 1 and is_formula(texts[0]) and texts[0] in self.names:
-            return (self.names.find(texts[0]).text,)
+        if len(texts) == 1 and is_formula(texts[0]) and not texts[0].startswith("@"):
+            try:
+                return (self.names.find(texts[0]).text,)
+            except InputError as error:
+                # Else it may be a list, or a file, which the other sentences are for.
+                if "(" in texts[0] or any(sign in texts[0] for sign in (" + ", " - ", " * ")):
+                    raise InputError(str(error), option="genes") from None
         return named_genes(given, self.genes, genes_of(self.name))
 
     def levels(self, gene: str, what: What = "expression") -> Levels:

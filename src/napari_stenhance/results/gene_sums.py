@@ -17,7 +17,7 @@ _BREAKS = frozenset(" \t\n+-*/(),")
 _NUMBER = re.compile(r"(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?(?=[\s+\-*/(),]|$)", re.IGNORECASE)
 _MEAN = re.compile(r"mean\s*\(", re.IGNORECASE)
 _WORD = re.compile(r"[^\s+*/(),]+")
-_DEEPEST, _LONGEST, _SHOWN = 50, 2**16, 40
+_DEEPEST, _LONGEST, _SHOWN, _NEAR = 50, 2**16, 40, 0.75
 _ADVICE = "write sums and differences of genes, as 2 * A + B - C, or their mean, as mean(A, B, C)"
 
 _Value = float | dict[str, float]
@@ -175,7 +175,9 @@ class GeneNames:
 
     def lost(self, word: str) -> InputError:
         """Say that a gene is not there."""
-        meant = self._alike.get(word.casefold()) or difflib.get_close_matches(word, self.known, 1)
+        meant = self._alike.get(word.casefold()) or difflib.get_close_matches(
+            word, self.known, 1, _NEAR
+        )
         hint = f"did you mean {meant[0]}?" if meant else "it was not measured or not chosen."
         return InputError(f"Gene {word!r} is not among these {len(self.known)} genes; {hint}")
 
