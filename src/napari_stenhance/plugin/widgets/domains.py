@@ -47,6 +47,7 @@ class DomainsWidget(RunDock):
         self.editor = DomainEditor(napari_viewer, self.run_bar, self)
         above = QWidget(self)
         top = QVBoxLayout(above)
+        top.setContentsMargins(0, 0, 0, 0)
         top.addWidget(self._scrolled(), 1)
         top.addWidget(self.run)
         top.addWidget(self.run_bar)
