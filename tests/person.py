@@ -32,7 +32,10 @@ class Person:
 
     def __init__(self, viewer: Any, qtbot: Any) -> None:
         self.viewer, self.bot = viewer, qtbot
-        self.bench = workbench_of(viewer)
+        self.open_dock()
+
+    def open_dock(self) -> None:
+        self.bench = workbench_of(self.viewer)
         self.section: SectionWidget = self.bench.open("section")
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import dask.array as da
 import numpy as np
 from napari._app_model import get_app_model
 from npe2 import PluginManager
@@ -41,7 +42,9 @@ def test_the_dock_leaves_700_px_to_the_canvas_whatever_is_unfolded(
     viewer.window.resize(1280, 800)
     bench = workbench_of(viewer)
     assert [panel.made for panel in bench.panels.values()] == [None] * len(PANELS)
-    viewer.add_image(np.zeros((8, 8)))
+    # The sizes of its levels make napari's own controls as wide as they become.
+    levels = [da.zeros((60_000 >> n, 60_000 >> n, 3), np.uint8) for n in range(6)]
+    viewer.add_image(levels, multiscale=True, contrast_limits=(0, 255))
     viewer.add_points(np.zeros((1, 2)))
     for name in PANELS:
         made = bench.open(name)

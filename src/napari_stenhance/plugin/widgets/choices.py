@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from napari_stenhance.section.section import Section
 
 _MEASURED = "measured spots"
-_SHORT = 6
+_SHORT = 4
 
 
 def named(sections: Sequence[Section]) -> list[tuple[str, Section]]:

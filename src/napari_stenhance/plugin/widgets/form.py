@@ -73,6 +73,8 @@ class OptionsForm:
         }
         self.main = _rows(w for name, w in self.fields.items() if name not in more)
         self.more = QCollapsible("More options")
+        for part in (self.more, self.more.content()):
+            part.layout().setContentsMargins(0, 0, 0, 0)
         self.more.addWidget(_rows(w for name, w in self.fields.items() if name in more))
         self.refresh()
 

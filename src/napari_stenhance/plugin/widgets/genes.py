@@ -102,12 +102,10 @@ class GenesWidget(QWidget):
         self.least.setRange(-1, 1)
         self.least.setSingleStep(0.05)
         self.least.setButtonSymbols(QDoubleSpinBox.ButtonSymbols.NoButtons)
-        self.least.setPrefix("r | depth ≥ ")
-        # Its longest text would widen the dock.
-        self.least.setMinimumWidth(100)
+        self.least.setPrefix("≥ ")
         self.least.setValue(self._session.least_r)
         self.least.setToolTip(
-            "Pearson's r on held-out spots, with depth held constant: below it a gene is not "
+            "r | depth, Pearson's r on held-out spots with depth held constant: below it a gene is not "
             "reliable, and its image is washed out."
         )
         self.least.valueChanged.connect(self._set_least)

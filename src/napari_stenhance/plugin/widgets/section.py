@@ -66,7 +66,7 @@ if TYPE_CHECKING:
 _SLIDE = "the slide"
 _NO_QUESTION = QFileDialog.Option.DontConfirmOverwrite
 """Nothing is ever overwritten: the writer says so."""
-_NUMBER_WIDTH = 118
+_NUMBER_WIDTH, _BESIDE_LABELS = 100, 2
 
 
 class _DropArea(QLabel):
@@ -112,7 +112,7 @@ class SectionWidget(QWidget):
         self.browse_folder = QPushButton("Open folder …", self)
         self.browse_folder.setToolTip("A section's folder, or a result (*.stenhance.zarr)")
         self.browse_folder.clicked.connect(self._browse_folder)
-        self.browse_file = QPushButton("Open file …", self)
+        self.browse_file = QPushButton("File …", self)
         self.browse_file.setToolTip("An .h5ad with its image beside it, or a slide")
         self.browse_file.clicked.connect(self._browse_file)
         self.mpp = QDoubleSpinBox(self)
@@ -120,6 +120,7 @@ class SectionWidget(QWidget):
         self.mpp.setDecimals(4)
         self.mpp.setSingleStep(0.05)
         self.mpp.setSuffix(" µm per px")
+        self.mpp.setButtonSymbols(QDoubleSpinBox.ButtonSymbols.NoButtons)
         self.mpp.setMinimumWidth(_NUMBER_WIDTH)
         self.mpp.setSpecialValueText("as the files say")
         self.mpp.setToolTip("Scale of the full-resolution image; overrides what the files say.")
@@ -191,6 +192,7 @@ class SectionWidget(QWidget):
         slide.addWidget(self.image, 1)
         slide.addWidget(self.browse_image)
         form = QFormLayout()
+        form.setHorizontalSpacing(_BESIDE_LABELS)
         form.addRow("Image", slide)
         form.addRow("In its file", self.series)
         form.addRow("Colours", self.icc)

@@ -25,12 +25,12 @@ PANELS = {
 }
 """Title, and module and class, of each panel."""
 
-_ROOM = 320
-"""Height that an unfolded panel needs to be of use, in px."""
-_CANVAS, _LAYERS, _BETWEEN = 700, 320, 28
+_ROOM = 400
+"""Height that an unfolded panel needs at least to be of use, in px."""
+_CANVAS, _LAYERS, _BETWEEN = 700, 370, 26
 """Widths, in px: that the canvas keeps, that napari's own docks take, and of what lies between."""
-_NARROW, _WIDE = 220, 340
-_MARGINS = (4, 4, 2, 8)
+_WIDE = 340
+_MARGINS = (2, 4, 2, 8)
 
 
 class Panel(QWidget):
@@ -108,7 +108,7 @@ class Workbench(QWidget):
         session_of(viewer)
         inside = QWidget(self)
         column = self._column = QVBoxLayout(inside)
-        column.setContentsMargins(2, 2, 2, 2)
+        column.setContentsMargins(0, 2, 0, 2)
         column.setSpacing(2)
         self.panels: dict[str, Panel] = {}
         self._opened: list[str] = []
@@ -132,9 +132,9 @@ class Workbench(QWidget):
         self._opened = [one for one in self._opened if self.panels[one].is_open and one != name]
         self._opened.append(name)
         room = self._area.viewport().height()
+        panel.unfold()
         while len(self._opened) > 1 and self._height() > room:
             self.panels[self._opened.pop(0)].fold()
-        panel.unfold()
         self._share()
         return panel.made
 
@@ -146,7 +146,8 @@ class Workbench(QWidget):
     def _height(self) -> int:
         """Return how high all must be, with room for those that are opened."""
         headings = sum(panel.heading.sizeHint().height() + 2 for panel in self.panels.values())
-        return headings + len(self._opened) * _ROOM
+        made = [self.panels[name].made for name in self._opened]
+        return headings + sum(max(_ROOM, one.minimumSizeHint().height()) for one in made)
 
     def _clicked(self, name: str, on: bool) -> None:
         if on:
@@ -156,7 +157,7 @@ class Workbench(QWidget):
             self._share()
 
     def sizeHint(self) -> QSize:
-        return super().sizeHint().expandedTo(QSize(_NARROW, 2 * _ROOM))
+        return super().sizeHint().expandedTo(QSize(0, 2 * _ROOM))
 
 
 def workbench_of(viewer: Viewer) -> Workbench:
@@ -181,8 +182,8 @@ def _leave_room(dock: Any) -> None:
     window = dock.window()
     if isinstance(window, QMainWindow):
         left = window.width() - _CANVAS - _LAYERS - _BETWEEN
-        wide = min(max(left, _NARROW), _WIDE)
-        window.resizeDocks([dock], [wide], Qt.Orientation.Horizontal)
+        # It is no narrower than what lies in it.
+        window.resizeDocks([dock], [min(max(left, 1), _WIDE)], Qt.Orientation.Horizontal)
 
 
 def _maker(where: str, viewer: Viewer) -> Callable[[], QWidget]:
