@@ -1,4 +1,4 @@
-"""The lower half of the dock 'Find domains': the domains of a run, looked at and corrected."""
+"""The lower half of the panel 'Find domains': the domains of a run, looked at and corrected."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The dock 'Find domains': find spatial domains, look at them, and correct them."""
+"""The panel 'Find domains': find spatial domains, look at them, and correct them."""
 
 from __future__ import annotations
 

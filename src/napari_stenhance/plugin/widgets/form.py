@@ -16,7 +16,8 @@ from magicgui.widgets import (
     Select,
 )
 from magicgui.widgets.bases import ValueWidget
-from qtpy.QtWidgets import QComboBox, QFormLayout, QLabel, QWidget
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QComboBox, QFormLayout, QLabel, QListWidget, QWidget
 from superqt import QCollapsible
 
 from napari_stenhance.plugin.widgets.choices import elide
@@ -184,6 +185,9 @@ def _rows(widgets: Iterable[ValueWidget]) -> QWidget:
             continue
         if isinstance(native, QComboBox):
             elide(native)
+        elif isinstance(native, QListWidget):
+            native.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+            native.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         label = QLabel(widget.label, inside)
         label.setToolTip(widget.tooltip or "")
         label.setBuddy(native)

@@ -1,4 +1,4 @@
-"""The dock 'Genes': look at any gene, measured or predicted, and pin those worth keeping."""
+"""The panel 'Genes': look at any gene, measured or predicted, and pin those worth keeping."""
 
 from __future__ import annotations
 
@@ -105,8 +105,8 @@ class GenesWidget(QWidget):
         self.least.setPrefix("≥ ")
         self.least.setValue(self._session.least_r)
         self.least.setToolTip(
-            "r | depth, Pearson's r on held-out spots with depth held constant: below it a gene is not "
-            "reliable, and its image is washed out."
+            "r | depth, Pearson's r on held-out spots with depth held constant: below it a gene is "
+            "not reliable, and its image is washed out."
         )
         self.least.valueChanged.connect(self._set_least)
         self.statistics = QPushButton("Statistics", self)

@@ -1,4 +1,4 @@
-"""The dock 'Section': open a section, a slide or a result, and read what was recognised."""
+"""The panel 'Section': open a section, a slide or a result, and read what was recognised."""
 
 from __future__ import annotations
 

@@ -147,7 +147,9 @@ class Workbench(QWidget):
         """Return how high all must be, with room for those that are opened."""
         headings = sum(panel.heading.sizeHint().height() + 2 for panel in self.panels.values())
         made = [self.panels[name].made for name in self._opened]
-        return headings + sum(max(_ROOM, one.minimumSizeHint().height()) for one in made)
+        wide = self._area.viewport().width()
+        least = (one.layout().minimumHeightForWidth(wide) for one in made)
+        return headings + sum(max(_ROOM, height) for height in least)
 
     def _clicked(self, name: str, on: bool) -> None:
         if on:
