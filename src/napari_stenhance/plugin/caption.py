@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 _NAME = "stenhance_caption"
 _WIDTH = 48
 """Letters in a line: where it is longer than a small canvas is wide, its beginning is not seen."""
+_ORDER = 10**6 - 2
+"""Above all layers, with the box behind it, and before the colour bar, which has 10**6."""
 
 
 def show_caption(viewer: ViewerModel, text: str) -> None:
@@ -21,7 +23,7 @@ def show_caption(viewer: ViewerModel, text: str) -> None:
     canvas = viewer.canvas
     if _NAME not in canvas.overlays:
         position = CanvasPosition.TOP_RIGHT
-        canvas.overlays[_NAME] = TextOverlay(position=position, font_size=10, order=0)
+        canvas.overlays[_NAME] = TextOverlay(position=position, font_size=10, order=_ORDER)
         canvas.overlay_tiling.top_right = "vertical"
     lines = [textwrap.fill(line, _WIDTH) for line in text.split("\n")]
     canvas.overlays[_NAME].text = "\n".join(lines)
