@@ -39,6 +39,7 @@ from napari_stenhance.section.spots import (
     positions_px,
 )
 from napari_stenhance.section.stated import array_doubts, find_geometry, find_mpp
+from napari_stenhance.section.unread import known_by_name
 from napari_stenhance.storage.cache import Cache
 
 if TYPE_CHECKING:
@@ -302,6 +303,8 @@ def _found(
     if not path.exists():
         msg = f"{path}: there is no such file or folder."
         raise InputError(msg)
+    if known := known_by_name(path):
+        raise InputError(known)
     *names, last = (one.name for one in section_formats())
     msg = f"{path}: this is no section that can be read. Give {', '.join(names)}, or {last}."
     raise InputError(msg)
