@@ -277,7 +277,7 @@ def test_tiles_that_overlap_are_stitched_by_openslide(
         assert np.abs(off).max() <= 2
     image.close()
     monkeypatch.setitem(sys.modules, "openslide", None)
-    with pytest.raises(InputError, match="overlap by up to 16 px and have to be stitched, .*pip"):
+    with pytest.raises(InputError, match=r"overlap by up to 16 px and have to be stitched, .*pip"):
         open_image(path)
 
 

@@ -63,8 +63,8 @@ def known_by_name(path: Path) -> str:
         if packed:
             rest = f" and {len(packed) - 1} more" if len(packed) > 1 else ""
             return (
-                f"{path}: no section that can be read lies there unpacked; unpack {packed[0]}{rest} "
-                "there, each sample in a folder of its own with its counts, and give that folder."
+                f"{path}: no section that can be read lies there unpacked; unpack {packed[0]}"
+                f"{rest} there, each sample in a folder of its own with its counts, and give that folder."
             )
     for pattern, what, way in _KINDS:
         if named := next(filter(pattern.fullmatch, names), ""):

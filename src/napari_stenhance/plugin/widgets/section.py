@@ -359,9 +359,7 @@ class SectionWidget(QWidget):
         if self.mpp.value() == before:
             self.mpp.setValue(after)
 
-    def _list_series(
-        self, names: list[str], refused: str = "", chosen: str | None = None
-    ) -> None:
+    def _list_series(self, names: list[str], refused: str = "", chosen: str | None = None) -> None:
         """Offer what a file holds, beside its slide or instead of one that is refused."""
         self.series.clear()
         self.series.addItem(f"choose one of {refused}" if refused else _SLIDE, None)
