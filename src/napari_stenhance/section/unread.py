@@ -64,7 +64,8 @@ def known_by_name(path: Path) -> str:
             rest = f" and {len(packed) - 1} more" if len(packed) > 1 else ""
             return (
                 f"{path}: no section that can be read lies there unpacked; unpack {packed[0]}"
-                f"{rest} there, each sample in a folder of its own with its counts, and give that folder."
+                f"{rest} there, each sample in a folder of its own with its counts, and give that "
+                "folder."
             )
     for pattern, what, way in _KINDS:
         if named := next(filter(pattern.fullmatch, names), ""):
