@@ -124,6 +124,8 @@ def _describe_slide(slide: Slide) -> list[str]:
         which = "the slide" if slide.series is None else "chosen"
         named = [f"{slide.called} ({width} × {height} px, {which})", *map(str, slide.others)]
         lines.append(f"Images of the file: {', '.join(named)}")
+    if slide.tissue is not None:
+        lines.append(f"Tissue: as given ({slide.tissue.values.mean():.1%} of the slide)")
     if slide.conversions:
         lines.append(f"Converted: {', '.join(slide.conversions)}")
     return lines

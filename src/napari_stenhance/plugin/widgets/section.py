@@ -7,14 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import Qt, Signal
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
     QDoubleSpinBox,
     QFileDialog,
     QFormLayout,
-    QFrame,
     QHBoxLayout,
     QLabel,
     QLineEdit,
@@ -39,8 +38,10 @@ from napari_stenhance.plugin.places import hash_slides, open_places
 from napari_stenhance.plugin.quality import quality_layer, quality_legend_of, remove_quality
 from napari_stenhance.plugin.scene import add_layers
 from napari_stenhance.plugin.session import session_of
+from napari_stenhance.plugin.widgets.drop_area import DropArea
 from napari_stenhance.plugin.widgets.follow import follow_session
 from napari_stenhance.plugin.widgets.run_bar import RunBar
+from napari_stenhance.plugin.widgets.tissue_row import TissueRow
 from napari_stenhance.plugin.writer import write_layers
 from napari_stenhance.section.formats.format import section_formats
 from napari_stenhance.section.images.image import SlideRefused
@@ -53,7 +54,6 @@ from napari_stenhance.tasks.options import SlideOptions
 if TYPE_CHECKING:
     from napari.layers import Layer
     from napari.viewer import Viewer
-    from qtpy.QtGui import QDragEnterEvent, QDropEvent
 
     from napari_stenhance.errors import StenhanceError
     from napari_stenhance.features.quality import Quality
@@ -66,32 +66,6 @@ if TYPE_CHECKING:
 _SLIDE = "the slide"
 _NO_QUESTION = QFileDialog.Option.DontConfirmOverwrite
 """Nothing is ever overwritten: the writer says so."""
-
-
-class _DropArea(QLabel):
-    """Takes files and folders dropped on it."""
-
-    dropped = Signal(object)
-
-    def __init__(self, parent: QWidget) -> None:
-        super().__init__(
-            "Drop a section here: a folder, an .h5ad or a slide;\nor a result, or saved layers",
-            parent,
-        )
-        self.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        self.setFrameShape(QFrame.Shape.StyledPanel)
-        self.setMinimumHeight(72)
-        self.setAcceptDrops(True)
-
-    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
-        if any(url.isLocalFile() for url in event.mimeData().urls()):
-            event.acceptProposedAction()
-
-    def dropEvent(self, event: QDropEvent) -> None:
-        paths = [Path(u.toLocalFile()) for u in event.mimeData().urls() if u.isLocalFile()]
-        event.acceptProposedAction()
-        for path in paths:
-            self.dropped.emit(path)
 
 
 class SectionWidget(QWidget):
@@ -107,7 +81,7 @@ class SectionWidget(QWidget):
         self._waiting: list[tuple[Path, SlideOptions, Path | None]] = []
         # What was opened last, if its slide is refused, but others of its images can be chosen.
         self._refused: tuple[Path, Path | None] | None = None
-        self.drop = _DropArea(self)
+        self.drop = DropArea(self)
         self.drop.dropped.connect(self.open)
         self.browse_folder = QPushButton("Open folder …", self)
         self.browse_folder.setToolTip("A section's folder, or a result (*.stenhance.zarr)")
@@ -173,6 +147,7 @@ class SectionWidget(QWidget):
         self.run_bar = RunBar(
             self, {"mpp": "Scale", "image": "Image", "series": "In its file", "icc": "Colours"}
         )
+        self.tissue = TissueRow(napari_viewer, self.run_bar, self._open_next)
         self.save = QPushButton("Save layers …", self)
         self.save.setToolTip(
             "Save all layers, to open them again as they are: links to slides, spots and results, "
@@ -197,6 +172,7 @@ class SectionWidget(QWidget):
         form.addRow("Colours", self.icc)
         form.addRow("Scale", scale)
         form.addRow("Section", visible)
+        form.addRow("Tissue", self.tissue)
         layout = QVBoxLayout(self)
         layout.addWidget(self.drop)
         layout.addLayout(buttons)
