@@ -18,6 +18,9 @@ def test_tissue_is_edited_with_the_brush_and_the_next_run_uses_it(
 ) -> None:
     row, viewer = person.section.tissue, person.viewer
 
+    def says(state: str) -> None:
+        person.wait(lambda: row.state.text().startswith(state), 10)
+
     def shown() -> None:
         person.click(row.look)
         person.wait(lambda: not person.section.run_bar.busy)
@@ -42,12 +45,12 @@ def test_tissue_is_edited_with_the_brush_and_the_next_run_uses_it(
     # Half of it is rubbed out; undo and redo are napari's.
     layer.brush_size = found.shape[1]
     layer.paint((0, 0), 0)
-    person.wait(lambda: row.state.text().startswith("Edited"))
+    says("Edited")
     assert 0 < np.count_nonzero(layer.data) < found.sum()
     layer.undo()
-    person.wait(lambda: row.state.text().startswith("As found"))
+    says("As found")
     layer.redo()
-    person.wait(lambda: row.state.text().startswith("Edited"))
+    says("Edited")
     edited = np.asarray(layer.data) != 0
     person.run()
     assert not person.enhance.run_bar.error.text()
@@ -63,7 +66,7 @@ def test_tissue_is_edited_with_the_brush_and_the_next_run_uses_it(
 
     # An empty one is refused at the click; the found one comes back at another.
     layer.data = np.zeros_like(layer.data)
-    person.wait(lambda: row.state.text().startswith("Empty"))
+    says("Empty")
     person.click(person.enhance.run)
     assert "one: The tissue mask is empty" in person.enhance.run_bar.error.text()
     person.click(row.automatic)

@@ -119,6 +119,12 @@ def with_edited_tissue(viewer: ViewerModel, sections: tuple[Section, ...]) -> It
         yield section if mask is None else section.with_tissue(mask)
 
 
+def hide_tissue(viewer: ViewerModel) -> None:
+    """Hide every layer of tissue: what a run shows is seen in its own colours."""
+    for layer, _ in layers_of(viewer, TISSUE.name):
+        layer.visible = False
+
+
 def take_brush(viewer: ViewerModel, layer: Labels) -> None:
     """Show a layer of tissue, ready for napari's brush."""
     layer.visible = True

@@ -14,7 +14,7 @@ from napari_stenhance.methods.registry import method_entry, methods
 from napari_stenhance.plugin.layer_info import layers_of, open_sections, same_slide, slide_layer
 from napari_stenhance.plugin.regions import polygons_um, region_layer
 from napari_stenhance.plugin.scene import add_layers
-from napari_stenhance.plugin.tissue import with_edited_tissue
+from napari_stenhance.plugin.tissue import hide_tissue, with_edited_tissue
 from napari_stenhance.plugin.widgets.choices import named
 from napari_stenhance.plugin.widgets.follow import follow_layers, follow_session
 from napari_stenhance.plugin.widgets.gene_box import GeneBox
@@ -200,6 +200,11 @@ class EnhanceWidget(RunDock):
     def _first_gene(self) -> str:
         """Return the gene that was typed first."""
         return next(iter(split_genes(self.form.fields["write"].value, self.gene_box.genes)), "")
+
+    def _run(self) -> None:
+        super()._run()
+        if self.run_bar.busy:
+            hide_tissue(self._viewer)
 
     def _work(self, options: EnhanceOptions, job: Job) -> Any:
         return enhance(options, job)

@@ -88,8 +88,9 @@ class TissueRow(QWidget):
 
     def _follow_layers(self) -> None:
         for layer, _ in layers_of(self._viewer, TISSUE.name):
-            # A stroke updates the labels under it; undo, and other data, set all of them.
-            for emitter in (layer.events.labels_update, layer.events.set_data):
+            # A stroke updates the labels under it; undo sets all that are seen; or there are others.
+            events = layer.events
+            for emitter in (events.labels_update, events.set_data, events.data):
                 if emitter not in self._followed:
                     emitter.connect(self._painted)
                     self._followed.append(emitter)
