@@ -88,7 +88,7 @@ class TissueRow(QWidget):
 
     def _follow_layers(self) -> None:
         for layer, _ in layers_of(self._viewer, TISSUE.name):
-            # A stroke updates the labels under it; undo sets all that are seen; or there are others.
+            # A stroke updates what is under it, undo all that is seen; or there are others.
             events = layer.events
             for emitter in (events.labels_update, events.set_data, events.data):
                 if emitter not in self._followed:

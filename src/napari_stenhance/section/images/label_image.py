@@ -15,7 +15,7 @@ from napari_stenhance.storage.reading import reading
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _TIFF = (b"II*\0", b"II+\0", b"MM\0*", b"MM\0+")
-_MOST_PX = 2**26
+_MOST_PX = 64_000_000
 _LOSSY = {6, 7, 33003, 33004, 33005, 34712, 34892, 22610, 34934, 50001, 50002, 52546}
 """Codecs of TIFF that may change a label."""
 _ADVICE = "export the mask again, as an 8-bit PNG or TIFF"
@@ -138,7 +138,7 @@ def _check_size(height: int, width: int) -> None:
     """
     if not 0 < height * width <= _MOST_PX:
         msg = (
-            f"it has {width} × {height} px, and a mask at most {_MOST_PX // 2**20} million: one of "
+            f"it has {width} × {height} px, and a mask at most {_MOST_PX // 10**6} million: one of "
             "its pixels may be several of the slide's"
         )
         raise ValueError(msg)
