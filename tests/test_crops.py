@@ -35,6 +35,7 @@ from napari_stenhance.scoring.splits import random_part
 from napari_stenhance.section.grid import Grid
 from napari_stenhance.section.region import Region
 from napari_stenhance.section.section import open_section
+from napari_stenhance.section.sums import running_sums
 from napari_stenhance.storage.cache import Cache
 from napari_stenhance.tasks.enhance import EnhanceOptions, enhance
 from napari_stenhance.tasks.evaluate import EvaluateOptions, evaluate
@@ -460,3 +461,12 @@ def test_spots_off_the_tissue_are_evaluated_too(
     whole.extract()
     latent = fitted.latent_at(whole, Positions(section.spots_um()), Job())  # type: ignore[attr-defined]
     np.testing.assert_allclose(predicted, fitted.decoder.values(latent.mean, np.arange(2)))
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_running_sums_are_those_of_numpy(axis: int) -> None:
+    values = np.random.default_rng(0).normal(size=(7, 5, 3)).astype(np.float32)
+    sums = running_sums(values, axis)
+    assert (np.take(sums, 0, axis) == 0).all()
+    rest = np.delete(sums, 0, axis)
+    assert rest.tobytes() == np.cumsum(values, axis=axis, dtype=np.float64).tobytes()

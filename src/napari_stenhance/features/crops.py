@@ -16,6 +16,7 @@ from napari_stenhance.features.masks import find_tissue
 from napari_stenhance.features.source import CropLayout, FeatureSource
 from napari_stenhance.features.superpixels import TileFeatures
 from napari_stenhance.section.grid import Grid
+from napari_stenhance.section.sums import running_sums
 from napari_stenhance.section.tissue_mask import area_between
 
 _BLOCK = 128
@@ -151,9 +152,7 @@ class PooledCrops(CropFeatures):
         height, width = tile.tissue.shape
         # Values are 0 off the tissue, so that their sums are over the tissue.
         layers = np.concatenate([tile.values, tile.tissue[..., None]], axis=2)
-        total = np.zeros((height + 1, width + 1, layers.shape[2]))
-        np.cumsum(layers, axis=0, out=total[1:, 1:], dtype=np.float64)
-        np.cumsum(total[1:, 1:], axis=1, out=total[1:, 1:])
+        total = running_sums(running_sums(layers, 0), 1)
         parts = []
         for crop_um in self.crops.sizes_um:
             half = crop_um / 2 / self.fine.grid.pitch_um

@@ -15,6 +15,7 @@ from napari_stenhance.errors import InputError
 from napari_stenhance.section.grid import Grid
 from napari_stenhance.section.images.label_image import LabelImage, read_labels
 from napari_stenhance.section.region import Region
+from napari_stenhance.section.sums import running_sums
 
 if TYPE_CHECKING:
     from napari_stenhance.section.slide import Slide
@@ -197,7 +198,7 @@ def _half_covered(
         edges = rows[top : top + _BAND + 1]
         first = min(int(edges[0]), tissue.shape[0] - 1)
         last = min(int(np.ceil(edges[-1])) + 1, tissue.shape[0])
-        covered = area_between(tissue[first:last].astype(np.float64), edges - first, axis=0)
+        covered = area_between(tissue[first:last], edges - first, axis=0)
         covered = area_between(covered, columns, axis=1)
         # Of what lies on the slide: the last row and column may reach beyond it.
         whole = np.diff(edges)[:, None] * wide
@@ -206,11 +207,10 @@ def _half_covered(
 
 
 def area_between(
-    values: NDArray[np.float64], edges: NDArray[np.floating[Any]], axis: int
+    values: NDArray[Any], edges: NDArray[np.floating[Any]], axis: int
 ) -> NDArray[np.float64]:
     """Integrate piecewise constant values between edges along one axis; beyond them is nothing."""
-    start = np.zeros_like(np.take(values, [0], axis))
-    total = np.concatenate([start, np.cumsum(values, axis=axis)], axis=axis)
+    total = running_sums(values, axis)
     edges = np.minimum(edges, values.shape[axis])
     low = np.minimum(np.floor(edges).astype(np.int64), values.shape[axis] - 1)
     part = np.expand_dims(edges - low, tuple(n for n in range(values.ndim) if n != axis))

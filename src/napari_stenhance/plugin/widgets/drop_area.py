@@ -19,9 +19,10 @@ class DropArea(QLabel):
 
     def __init__(self, parent: QWidget) -> None:
         super().__init__(
-            "Drop a section here: a folder, an .h5ad or a slide;\nor a result, or saved layers",
+            "Drop a section here: a folder, an .h5ad or a slide; or a result, or saved layers",
             parent,
         )
+        self.setWordWrap(True)
         self.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.setFrameShape(QFrame.Shape.StyledPanel)
         self.setMinimumHeight(72)
