@@ -176,7 +176,7 @@ class SectionWidget(QWidget):
         form.addRow("Scale", self.mpp)
         form.addRow(opening)
         form.addRow("Section", self.shown)
-        form.addRow("Tissue", self.tissue)
+        form.addRow(self.tissue)
         layout = QVBoxLayout(self)
         layout.addWidget(self.drop)
         layout.addLayout(buttons)
