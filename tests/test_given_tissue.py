@@ -162,6 +162,25 @@ def test_damaged_masks_are_sentences(slide: Slide, tmp_path: Path) -> None:
         TissueMask.given(tmp_path / "cut.tif", slide)
 
 
+def test_on_coarser_superpixels_the_result_keeps_both(slide: Slide, tmp_path: Path) -> None:
+    mask, grid = TissueMask(_wanted(), Grid.over(slide)), Grid.over(slide, 16.0)
+    with ResultFolder.writing(tmp_path / "r", slide, "run") as result:
+        for number in range(2):
+            identity = {"tissue_sha256": mask.sha256} if number else {}
+            run = result.start_run("run", identity, {}, grid)
+            kind = mask.name if number else "density"
+            result.write_tissue(mask.on(grid) if number else ~mask.on(grid), grid, kind)
+        result.write_tissue(mask.values, mask.grid, mask.name)
+        names = [f"tissue-{mask.name}", f"tissue-{mask.name}-8um"]
+        assert result.tissue_names(run) == names
+        np.testing.assert_array_equal(result.tissue(run), mask.on(grid))
+        np.testing.assert_array_equal(result.given_tissue(run), mask.values)
+        np.testing.assert_array_equal(result.tissue(), ~mask.on(grid))
+        assert result.given_tissue("run") is None
+    again = TissueMask.given(tmp_path / "r" / names[1], slide)
+    assert again.sha256 == mask.sha256
+
+
 def _run(*arguments: object, code: int = 0) -> str:
     done = CliRunner().invoke(app, [str(one) for one in arguments])
     assert done.exit_code == code, done.output
@@ -189,7 +208,7 @@ def test_every_verb_uses_the_mask_and_the_result_keeps_it(here: Path) -> None:
     np.testing.assert_array_equal(result.given_tissue(run), mask)
     np.testing.assert_array_equal(np.isfinite(result.field(run).image("G1")), mask)
     assert "already complete" in _run(*command, "--tissue", "given/tissue")
-    assert f"Tissue as given: given-{sha[:12]}" in _run("info", "given")
+    assert f"Tissue as given: tissue (given-{sha[:12]})" in _run("info", "given")
     assert st.read("one.h5ad", tissue=mask).need_slide().tissue.sha256 == sha
 
     # A model predicts with a mask of the slide that it is used on, beside what was found there.

@@ -412,7 +412,7 @@ class ResultFolder:
         """Return how a run told tissue from glass: a kind, or the name of a mask it was given."""
         identity = self.run_attributes(run)["identity"]
         given = identity.get("tissue_sha256")
-        kind: str = mask_name(given) if given else identity.get("tissue", "density")
+        kind: str = mask_name(str(given)) if given else identity.get("tissue", "density")
         return kind
 
     def tissue_names(self, run: str) -> list[str]:

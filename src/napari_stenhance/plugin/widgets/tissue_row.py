@@ -54,6 +54,7 @@ class TissueRow(QWidget):
         self._viewer, self._session = viewer, session_of(viewer)
         self._run_bar, self._on_end = run_bar, on_end
         self._followed: list[Any] = []
+        self._said_of: tuple[Any, Any] = (None, None)
         self.look = QPushButton("Show tissue", self)
         self.look.setToolTip(
             "Show what of the slide counts as tissue, in superpixels of 8 µm, as a layer that "
@@ -83,8 +84,9 @@ class TissueRow(QWidget):
                 emitter.disconnect(painted)
 
         self.destroyed.connect(leave)
+        self._say()
         follow_layers(self, viewer, self._follow_layers)
-        follow_session(self, viewer, self._say)
+        follow_session(self, viewer, self._follow)
 
     def _follow_layers(self) -> None:
         for layer, _ in layers_of(self._viewer, TISSUE.name):
@@ -94,15 +96,23 @@ class TissueRow(QWidget):
                 if emitter not in self._followed:
                     emitter.connect(self._painted)
                     self._followed.append(emitter)
-        self._say()
+        self._follow()
 
     def _painted(self, _event: Any = None) -> None:
         self._settled.start()
+
+    def _follow(self) -> None:
+        """Say it of another section or layer; to compare what did not change takes long."""
+        section = self._session.section
+        said_section, said_layer = self._said_of
+        if section is not said_section or layer_of_tissue(self._viewer, section) is not said_layer:
+            self._say()
 
     def _say(self) -> None:
         """Say what the next run uses."""
         section = self._session.section
         layer = layer_of_tissue(self._viewer, section)
+        self._said_of = (section, layer)
         self.look.setEnabled(
             section is not None and section.slide is not None and section.mpp is not None
         )
