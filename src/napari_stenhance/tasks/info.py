@@ -114,7 +114,9 @@ def _describe_slide(slide: Slide) -> list[str]:
     """Describe a slide, and name what else its file holds."""
     height, width = slide.shape
     of = "" if slide.series is None else f"{slide.series!r} of "
-    said = f"Slide: {of}{slide.path.name}, {width} × {height} px, {len(slide.pixels)} levels"
+    number = len(slide.pixels)
+    levels = f"{number} level{'s' * (number > 1)}"
+    said = f"Slide: {of}{slide.path.name}, {width} × {height} px, {levels}"
     if slide.mpp is None:
         lines = [f"{said}, scale unknown"]
     else:
