@@ -61,6 +61,7 @@ class RunBar(QWidget):
         self._title, self._failed = "", False
         self._on_event: Callable[[Event], None] = lambda _event: None
         self._on_done: Callable[[Any], None] = lambda _value: None
+        self._on_error: Callable[[StenhanceError], None] = lambda _error: None
         self._on_end: Callable[[], None] = lambda: None
         self.label = QLabel("", self)
         self.label.setWordWrap(True)
@@ -117,6 +118,7 @@ class RunBar(QWidget):
         on_begin: Callable[[], None] = lambda: None,
         on_done: Callable[[Any], None] = lambda _value: None,
         on_event: Callable[[Event], None] = lambda _event: None,
+        on_error: Callable[[StenhanceError], None] = lambda _error: None,
         on_end: Callable[[], None] = lambda: None,
     ) -> None:
         """Run a task in its own thread, after what runs already.
@@ -139,17 +141,20 @@ class RunBar(QWidget):
             Receives what the task returned.
         on_event : callable
             Receives every event.
+        on_error : callable
+            Receives what stopped the task, which has been said.
         on_end : callable
             Called after that, and however else the task ended.
         """
         if self.busy:
             again = partial(
-                self.start, title, task,
-                on_begin=on_begin, on_done=on_done, on_event=on_event, on_end=on_end,
+                self.start, title, task, on_begin=on_begin,
+                on_done=on_done, on_event=on_event, on_error=on_error, on_end=on_end,
             )  # fmt: skip
             self._wait(named or title, again)
             return
         self._on_event, self._on_done, self._on_end = on_event, on_done, on_end
+        self._on_error = on_error
         self._title, self._failed = title, False
         self._progress = None
         if not self._ending:
@@ -273,6 +278,7 @@ class RunBar(QWidget):
         else:
             self._show_idle("")
             self.say(outcome.error, outcome.details)
+            self._call(self._on_error, outcome.error)
         self._ending = True
         self._call(self._on_end)
         if self._waiting and not self.busy:
