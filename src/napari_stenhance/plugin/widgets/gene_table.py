@@ -237,6 +237,12 @@ class GeneTable(QTableView):
             self.clearSelection()
         self._following = False
 
+    def step(self, rows: int) -> None:
+        """Walk some rows down, or up if negative; from nowhere, to the first."""
+        to = self.currentIndex().row() + rows if self.currentIndex().isValid() else 0
+        if 0 <= to < self.genes.rowCount():
+            self.setCurrentIndex(self.genes.index(to, 0))
+
     def keyboardSearch(self, _text: str) -> None:
         """Search nothing: the box above the table does."""
 
