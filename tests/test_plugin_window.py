@@ -66,6 +66,8 @@ def test_the_dock_leaves_700_px_to_the_canvas_whatever_is_unfolded(
         assert (window.width(), window.height()) == (1280, 800)
         assert canvas.width() >= 700
         assert not _cut_off(bench)
+        tips = " ".join(one.toolTip() for one in made.findChildren(QWidget))
+        assert not re.search(r"--\w|@FILE|\bmpp\b", tips)
         # There is room for one.
         assert [one for one, panel in bench.panels.items() if panel.is_open] == [name]
         for form in filter(None, [getattr(made, "form", None)]):

@@ -53,7 +53,8 @@ class ExportOptions(SlideOptions):
     genes: Annotated[
         tuple[str, ...],
         Help(
-            "Genes: A,B,C or @FILE; needed for superpixels and images, by default all for spots "
+            "Genes: names with commas, or @ and a file of them; needed for superpixels and images, "
+            "by default all for spots "
             "and of a run of impute."
         ),
     ] = ()

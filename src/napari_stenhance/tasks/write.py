@@ -18,7 +18,9 @@ class WriteOptions(Options):
     """Options of `write`."""
 
     result: Annotated[Path, Help("The result to write into.", positional=True, takes=("Result",))]
-    genes: Annotated[tuple[str, ...], Help("Genes to write as images: A,B,C or @FILE.")]
+    genes: Annotated[
+        tuple[str, ...], Help("Genes to write as images: names with commas, or @ and a file.")
+    ]
     run: Annotated[str, Help("Which run; by default the newest that is complete.")] = ""
     clear_dead_locks: ClearDeadLocks = False
 
