@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import dask.array as da
 import numpy as np
+import pytest
 from napari._app_model import get_app_model
+from napari._qt.dialogs.preferences_dialog import PreferencesDialog
 from napari.utils.shortcuts import default_shortcuts
 from npe2 import PluginManager
 from qtpy.QtCore import Qt
@@ -18,9 +20,13 @@ from qtpy.QtGui import QAction, QKeySequence, QShortcut
 from qtpy.QtWidgets import QAbstractScrollArea, QDockWidget, QWidget
 
 from napari_stenhance.plugin import commands
+from napari_stenhance.plugin.layer_info import viewer_tiles
 from napari_stenhance.plugin.session import session_of
 from napari_stenhance.plugin.widgets.actions import ACTIONS
 from napari_stenhance.plugin.widgets.workbench import DOCK, PANELS, workbench_of
+from napari_stenhance.storage.tile_cache import MOST_BYTES
+from napari_stenhance.tasks.enhance import EnhanceOptions
+from napari_stenhance.tasks.options import options_of
 
 if TYPE_CHECKING:
     from person import Person
@@ -208,3 +214,31 @@ def test_keys_and_the_palette_do_what_they_say(person: Person, small: Path) -> N
             at = at.nextInFocusChain()
         assert len(tops) > 1
         assert all(below > above - 20 for above, below in pairwise(tops)), (name, tops)
+
+
+def test_what_is_set_in_naparis_preferences_is_what_panels_and_tiles_begin_with(
+    person: Person, small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from napari import settings
+
+    monkeypatch.setattr(settings, "_CFG_PATH", str(tmp_path / "settings.yaml"))
+    monkeypatch.setattr(settings, "_PLUGIN_SETTINGS", {})
+    computing = settings.get_plugin_settings(PLUGIN).computing
+    defaults = {option.name: option.default for option in options_of(EnhanceOptions)}
+    assert (computing.device, computing.encoder) == (defaults["device"], defaults["encoder"])
+    assert computing.memory_gib * 1024**3 == MOST_BYTES
+    assert viewer_tiles(person.viewer).most_bytes == MOST_BYTES
+    dialog = PreferencesDialog(person.viewer.window._qt_window)
+    person.bot.addWidget(dialog)
+    pages = [dialog._list.item(n).text() for n in range(dialog._list.count())]
+    assert "stenhance" in pages
+    computing.device, computing.encoder, computing.memory_gib = "cpu", "timm:resnet18", 0.5
+    dialog.accept()
+    monkeypatch.setattr(settings, "_PLUGIN_SETTINGS", {})
+    # Read again from the file that napari wrote.
+    fields = person.enhance.form.fields
+    assert (fields["device"].value, fields["encoder"].value) == ("cpu", "timm:resnet18")
+    assert person.impute.form.fields["device"].value == "cpu"
+    assert viewer_tiles(person.viewer).most_bytes == MOST_BYTES // 2
+    with pytest.raises(ValueError, match="not one of the allowed"):
+        computing.device = "abacus"

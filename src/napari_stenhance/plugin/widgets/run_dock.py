@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QApplication, QPushButton, QVBoxLayout, QWidget
 
 from napari_stenhance.errors import StenhanceError
 from napari_stenhance.plugin.live import LiveLayers
+from napari_stenhance.plugin.preferences import preferences
 from napari_stenhance.plugin.session import session_of
 from napari_stenhance.plugin.widgets.form import OptionsForm
 from napari_stenhance.plugin.widgets.outputs import suggest_out
@@ -58,6 +59,7 @@ class RunDock(QWidget):
         super().__init__()
         self._viewer, self._title, self._suggested = viewer, title, ""
         self.form = OptionsForm(options, choices=choices, hidden=_OF_SLIDES, more=more)
+        preferences().fill(self.form.fields)
         self.run = QPushButton(title, self)
         self.run.setToolTip(tip)
         self.run.clicked.connect(self._run)
