@@ -7,10 +7,10 @@ from collections.abc import Callable
 from napari.viewer import Viewer
 
 from napari_stenhance.plugin.widgets import actions
-from napari_stenhance.plugin.widgets.workbench import Workbench, workbench_of
+from napari_stenhance.plugin.widgets.workbench import workbench_of
 
 
-def _command(act: Callable[[Workbench], None]) -> Callable[[Viewer], None]:
+def _command(act: Callable[[actions.Bench], None]) -> Callable[[Viewer], None]:
     def command(viewer: Viewer) -> None:
         act(workbench_of(viewer))
 
