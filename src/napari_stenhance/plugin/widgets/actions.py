@@ -45,7 +45,7 @@ def save_layers(bench: Bench) -> None:
     bench.open("section").save.click()
 
 
-def look(bench: Bench) -> None:
+def look_beside(bench: Bench) -> None:
     """Look at another image of the slide's file, as was chosen under *In its file*."""
     bench.open("section").look.click()
 
@@ -87,7 +87,7 @@ ACTIONS = {
     "Ctrl+.": cancel,
     "Alt+R": draw_region,
     "Ctrl+Shift+S": save_layers,
-    "Alt+I": look,
+    "Alt+I": look_beside,
     "Alt+G": search_gene,
     "Alt+Right": next_gene,
     "Alt+Left": previous_gene,
