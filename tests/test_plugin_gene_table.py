@@ -418,7 +418,7 @@ def test_lists_and_sets_of_genes_filter_the_table(
     dock.list.text.clear()
     assert len(_listed(person)) == 40
     assert not dock.list.said.isVisibleTo(dock)
-    assert not dock.list.score.isEnabled()
+    assert not dock.list.score.isVisibleTo(dock)
     assert not dock.list.error.isVisibleTo(dock)
 
 

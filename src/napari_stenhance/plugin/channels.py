@@ -185,5 +185,5 @@ def _title(run: GeneSource, channel: Channel) -> str:
 def _colormap(channel: Channel) -> Any:
     from napari.utils.colormaps import Colormap
 
-    name = f"{'pale ' if channel.doubtful else ''}{channel.colour} on black"
+    name = f"{'pale' if channel.doubtful else 'full'} {channel.colour}"
     return Colormap([[0.0, 0.0, 0.0, 1.0], [*channel.rgb, 1.0]], name=name)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from napari.layers import Image
 
     from napari_stenhance.results.field import What
+    from napari_stenhance.results.gene_source import Reliability
     from napari_stenhance.results.run import Run
 
 BROWSE, GENE = Role("browse", 1, fills=True), Role("gene", 2, fills=True)
@@ -89,10 +90,12 @@ def browse(
     layer.name = _title(info.run, gene, what)
 
 
-def gene_title(run: GeneSource, gene: str, what: What, *, doubtful: bool, over: bool) -> str:
+def gene_title(
+    run: GeneSource, gene: str, what: What, reliability: Reliability, *, over: bool
+) -> str:
     """Say what the colours of a gene of a run stand for, and, if they are over it, of its spots."""
     name, origin = run.names.label(gene), run.origin(gene)
-    doubt = " – not reliable" if doubtful else ""
+    doubt = " – not reliable" if reliability == "not reliable" else ""
     if what == "spread":
         return f"uncertainty of {name} {origin}, {run.unit}{doubt}"
     spots = " (spots: measured)" if over and origin != "measured" else ""

@@ -170,8 +170,7 @@ class Session:
             return f"{said}, log1p{' CP10k' if self.gene else ''}"
         spots = layers_of(self.viewer, "spots")
         over = any(layer.visible and info.place is self.place for layer, info in spots)
-        doubtful = self.reliability == "not reliable"
-        return gene_title(run, self.gene, self.what, doubtful=doubtful, over=over)
+        return gene_title(run, self.gene, self.what, self.reliability, over=over)
 
     def _caption(self) -> str:
         """Return the title; where napari draws no bar, as for spots, with its ends.
@@ -429,8 +428,7 @@ class Session:
         layer = event.source
         info = layer_info(layer)
         if not self._busy and info is not None and is_shown(info, self.genes, self.channels):
-            limits = tuple(layer.contrast_limits)
-            self.channels = with_limits(self.channels, info.gene, limits)
+            self.channels = with_limits(self.channels, info.gene, tuple(layer.contrast_limits))
             self.show()
             return
         if self._busy or info is None or info.gene != self.gene or not layer.visible:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import Qt
 from qtpy.QtGui import QColor, QLinearGradient, QPainter, QPaintEvent
 from qtpy.QtWidgets import QGridLayout, QLabel, QWidget
 
@@ -13,7 +12,7 @@ from napari_stenhance.plugin.channels import MOST, Channel
 if TYPE_CHECKING:
     from napari_stenhance.plugin.session import Session
 
-_HEIGHT, _WIDTH = 12, 40
+_HEIGHT = 12
 
 
 class _Gradient(QWidget):
@@ -22,7 +21,7 @@ class _Gradient(QWidget):
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent)
         self.colour = QColor(0, 0, 0)
-        self.setMinimumSize(_WIDTH, _HEIGHT)
+        self.setMinimumWidth(_HEIGHT)
         self.setFixedHeight(_HEIGHT)
 
     def paintEvent(self, _event: QPaintEvent) -> None:
@@ -42,15 +41,17 @@ class ChannelLegend(QWidget):
         self.title.setWordWrap(True)
         layout = QGridLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self.title, 0, 0, 1, 4)
-        layout.setColumnStretch(2, 1)
+        layout.addWidget(self.title, 0, 0, 1, 3)
+        layout.setColumnStretch(1, 1)
         self._lines = [
             (QLabel(self), QLabel(self), _Gradient(self), QLabel(self)) for _ in range(MOST)
         ]
-        for row, line in enumerate(self._lines, 1):
-            for column, widget in enumerate(line):
-                layout.addWidget(widget, row, column)
-            line[3].setAlignment(Qt.AlignmentFlag.AlignRight)
+        for n, (name, low, gradient, high) in enumerate(self._lines):
+            # Beside its numbers, a name would widen the dock, and narrow the canvas.
+            name.setWordWrap(True)
+            layout.addWidget(name, 2 * n + 1, 0, 1, 3)
+            for column, widget in enumerate((low, gradient, high)):
+                layout.addWidget(widget, 2 * n + 2, column)
         self.hide()
 
     @property

@@ -55,9 +55,9 @@ class GeneList(QWidget):
             "Show the score of the list: at each place the mean of its genes [log1p CP10k], those "
             "that are here. It is that of scanpy's score_genes, without control genes."
         )
-        self.score.setEnabled(False)
         self.score.clicked.connect(self._score)
         self.sets = QSearchableComboBox(self)
+        elide(self.sets)
         elide(self.sets)
         self.sets.setToolTip("Which set of the file; type to search")
         self.sets.currentIndexChanged.connect(self._match)
@@ -67,14 +67,15 @@ class GeneList(QWidget):
         row = QHBoxLayout()
         row.addWidget(self.text, 1)
         row.addWidget(self.browse)
-        row.addWidget(self.score)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addLayout(row)
         layout.addWidget(self.sets)
+        layout.addWidget(self.score)
         layout.addWidget(self.said)
         layout.addWidget(self.error)
         self.sets.hide()
+        self.score.hide()
         self.said.hide()
 
     def find_among(self, rows: GeneRows) -> None:
@@ -118,7 +119,7 @@ class GeneList(QWidget):
             said = found.describe()
         self.said.setText(said)
         self.said.setVisible(bool(said))
-        self.score.setEnabled(bool(self.within))
+        self.score.setVisible(bool(self.within))
         self.changed.emit()
 
     def _score(self) -> None:
