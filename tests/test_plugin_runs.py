@@ -44,7 +44,11 @@ def test_cancel_frees_the_interface_and_a_rerun_goes_on(
     person.drop(section_files[0])
     person.set_enhance(out, "G1", epochs=6)
     bar = person.enhance.run_bar
+    # A double click is meant as one.
     person.click(person.enhance.run)
+    person.click(person.enhance.run)
+    assert bar.busy
+    assert not bar.waiting
     person.wait(lambda: bar.label.text().startswith("Training"))
     started = time.monotonic()
     person.click(bar.cancel)
@@ -124,6 +128,9 @@ def test_closing_the_viewer_in_mid_run_keeps_what_was_finished(
     options = person.enhance.options()
     person.click(person.enhance.run)
     person.wait(lambda: person.enhance.run_bar.label.text().startswith("Extracting"))
+    # What napari shows where it asks whether to close.
+    (said,) = person.viewer.window._task_status_manager.get_status()
+    assert "Enhance genes; what is finished by then is kept" in said
     person.viewer.close()
     person.wait(lambda: not at_work(), 10)
     assert "complete" not in events_of(out)

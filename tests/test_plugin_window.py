@@ -2,18 +2,37 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
-from typing import Any
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import dask.array as da
 import numpy as np
+import pytest
 from napari._app_model import get_app_model
+from napari._qt.dialogs.preferences_dialog import PreferencesDialog
+from napari.utils.shortcuts import default_shortcuts
 from npe2 import PluginManager
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QAction, QKeySequence, QShortcut
 from qtpy.QtWidgets import QAbstractScrollArea, QDockWidget, QWidget
 
+from napari_stenhance.plugin import commands
+from napari_stenhance.plugin.layer_info import viewer_tiles
+from napari_stenhance.plugin.session import session_of
+from napari_stenhance.plugin.widgets.actions import ACTIONS
 from napari_stenhance.plugin.widgets.workbench import DOCK, PANELS, workbench_of
+from napari_stenhance.storage.tile_cache import MOST_BYTES
+from napari_stenhance.tasks.enhance import EnhanceOptions
+from napari_stenhance.tasks.options import options_of
+
+if TYPE_CHECKING:
+    from person import Person
 
 PLUGIN = "napari-stenhance"
+DOCS = Path(__file__).parents[1] / "docs"
 
 
 def _docks(viewer: Any) -> list[str]:
@@ -53,6 +72,8 @@ def test_the_dock_leaves_700_px_to_the_canvas_whatever_is_unfolded(
         assert (window.width(), window.height()) == (1280, 800)
         assert canvas.width() >= 700
         assert not _cut_off(bench)
+        tips = " ".join(one.toolTip() for one in made.findChildren(QWidget))
+        assert not re.search(r"--\w|@FILE|\bmpp\b", tips)
         # There is room for one.
         assert [one for one, panel in bench.panels.items() if panel.is_open] == [name]
         for form in filter(None, [getattr(made, "form", None)]):
@@ -99,3 +120,125 @@ def test_each_entry_of_napari_opens_its_panel_in_the_one_dock(
     qtbot.waitUntil(lambda: DOCK in viewer.window.dock_widgets)
     bench = viewer.window.dock_widgets[DOCK]
     assert [one for one, panel in bench.panels.items() if panel.is_open] == ["impute"]
+
+
+def test_keys_are_in_the_docs_and_in_the_palette_and_none_is_naparis(person: Person) -> None:
+    page = (DOCS / "napari.md").read_text("utf-8")
+    rows = page.split("| keys |")[1].split("\n\n")[0].splitlines()[2:]
+    said = [keys for row in rows for keys in re.split(", | … ", row.split("|")[1].strip())]
+    # Undo and redo are those of one panel; Alt+2 to Alt+4 are between the two that are named.
+    assert {"Ctrl+Z", "Ctrl+Shift+Z", "Alt+1", "Alt+5"} < set(said)
+    assert set(said) - {"Ctrl+Z", "Ctrl+Shift+Z", "Alt+1", "Alt+5"} == set(ACTIONS)
+    window = person.viewer.window._qt_window
+    person.bench.widget("domains")
+    ours = [short.key().toString() for short in person.bench.findChildren(QShortcut)]
+    assert sorted(ours) == sorted(
+        [*ACTIONS, *(f"Alt+{n}" for n in range(1, 6)), "Ctrl+Z", "Ctrl+Shift+Z"]
+    )
+    app = get_app_model()
+    taken = [str(key) for keys in default_shortcuts.values() for key in keys]
+    taken += [str(rule.keybinding) for rule in app.keybindings]
+    theirs = {QKeySequence(key.replace("Enter", "Return")).toString() for key in taken}
+    theirs |= {action.shortcut().toString() for action in window.findChildren(QAction)}
+    assert "Ctrl+G" in theirs
+    assert not theirs & set(ours)
+    # Alt and the letter of a menu open it.
+    mnemonics = {f"Alt+{a.text().split('&')[1][:1].upper()}" for a in window.menuBar().actions()}
+    assert len(mnemonics) > 4
+    assert not mnemonics & set(ours)
+    listed = {
+        command.id: command.python_name
+        for command in PluginManager.instance().get_manifest(PLUGIN).contributions.commands
+        if "plugin.commands:" in command.python_name
+    }
+    assert set(listed.values()) == {
+        f"napari_stenhance.plugin.commands:{act.__name__}" for act in ACTIONS.values()
+    }
+    for name, where in listed.items():
+        assert getattr(commands, where.split(":")[1]).__doc__
+        assert name in app.commands
+
+
+def test_keys_and_the_palette_do_what_they_say(person: Person, small: Path) -> None:
+    person.drop(small / "one.h5ad")
+    person.drop(small / "one.stenhance.zarr")
+    session, window = session_of(person.viewer), person.viewer.window._qt_window
+    window.activateWindow()
+    person.wait(window.isActiveWindow)
+
+    def press(key: Qt.Key, held: Qt.KeyboardModifier) -> None:
+        person.bot.keyClick(person.viewer.window._qt_viewer.canvas.native, key, held)
+
+    alt, control = Qt.KeyboardModifier.AltModifier, Qt.KeyboardModifier.ControlModifier
+    press(Qt.Key.Key_G, alt)
+    assert person.genes.isVisible()
+    person.wait(person.genes.gene.hasFocus)
+    genes = [person.genes.table.genes.gene_at(n) for n in range(3)]
+    session.look_at(gene=genes[0])
+    press(Qt.Key.Key_Right, alt)
+    person.wait(lambda: session.gene == genes[1])
+    get_app_model().commands.execute_command(f"{PLUGIN}.next_gene").result()
+    person.wait(lambda: session.gene == genes[2])
+    press(Qt.Key.Key_Left, alt)
+    person.wait(lambda: session.gene == genes[1])
+    for key, seen in (
+        (Qt.Key.Key_M, lambda: session.with_spots),
+        (Qt.Key.Key_U, lambda: session.what),
+    ):
+        before = seen()
+        press(key, alt)
+        assert seen() != before
+        press(key, alt)
+        assert seen() == before
+    press(Qt.Key.Key_2, alt)
+    assert person.bench.panels["enhance"].heading.hasFocus()
+    person.enhance.form.fields["write"].value = ""
+    person.enhance.form.fields["sections"].value = []
+    press(Qt.Key.Key_Return, control)
+    assert "Choose at least one open section" in person.enhance.run_bar.error.text()
+    person.enhance.form.fields["sections"].value = ["one"]
+    press(Qt.Key.Key_R, alt)
+    assert person.viewer.layers.selection.active.mode == "add_polygon"
+    # Tab goes down a panel, from field to field.
+    for name in PANELS:
+        made = person.bench.open(name)
+        person.wait(made.isVisible)
+        heading = person.bench.panels[name].heading
+        at, tops = heading.nextInFocusChain(), []
+        while at is not heading:
+            reached = (
+                not at.visibleRegion().isEmpty() and at.focusPolicy() & Qt.FocusPolicy.TabFocus
+            )
+            if reached and made.isAncestorOf(at):
+                tops.append(at.mapTo(made, at.rect().center()).y())
+            at = at.nextInFocusChain()
+        assert len(tops) > 1
+        assert all(below > above - 20 for above, below in pairwise(tops)), (name, tops)
+
+
+def test_what_is_set_in_naparis_preferences_is_what_panels_and_tiles_begin_with(
+    person: Person, small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from napari import settings
+
+    monkeypatch.setattr(settings, "_CFG_PATH", str(tmp_path / "settings.yaml"))
+    monkeypatch.setattr(settings, "_PLUGIN_SETTINGS", {})
+    computing = settings.get_plugin_settings(PLUGIN).computing
+    defaults = {option.name: option.default for option in options_of(EnhanceOptions)}
+    assert (computing.device, computing.encoder) == (defaults["device"], defaults["encoder"])
+    assert computing.memory_gib * 1024**3 == MOST_BYTES
+    assert viewer_tiles(person.viewer).most_bytes == MOST_BYTES
+    dialog = PreferencesDialog(person.viewer.window._qt_window)
+    person.bot.addWidget(dialog)
+    pages = [dialog._list.item(n).text() for n in range(dialog._list.count())]
+    assert "stenhance" in pages
+    computing.device, computing.encoder, computing.memory_gib = "cpu", "timm:resnet18", 0.5
+    dialog.accept()
+    monkeypatch.setattr(settings, "_PLUGIN_SETTINGS", {})
+    # Read again from the file that napari wrote.
+    fields = person.enhance.form.fields
+    assert (fields["device"].value, fields["encoder"].value) == ("cpu", "timm:resnet18")
+    assert person.impute.form.fields["device"].value == "cpu"
+    assert viewer_tiles(person.viewer).most_bytes == MOST_BYTES // 2
+    with pytest.raises(ValueError, match="not one of the allowed"):
+        computing.device = "abacus"

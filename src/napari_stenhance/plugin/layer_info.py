@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_stenhance.errors import InputError
+from napari_stenhance.plugin.preferences import preferences
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -185,7 +186,8 @@ def viewer_tiles(viewer: ViewerModel) -> TileCache:
     from napari_stenhance.storage.tile_cache import TileCache
 
     runs = (info.run for _, info in our_layers(viewer) if info.run is not None)
-    return next((run.result.tiles for run in runs), None) or TileCache()
+    there = next((run.result.tiles for run in runs), None)
+    return there or TileCache(round(preferences().memory_gib * 1024**3))
 
 
 def same_slide(one: Section | None, other: Section | None) -> bool:

@@ -60,9 +60,11 @@ class _Work:
     title: str
     task: Callable[[Job], Any]
     running: Running
+    kept: str
 
     def __repr__(self) -> str:
-        return self.title
+        """Return what napari shows where it asks whether to close its window in mid-run."""
+        return f"{self.title}; {self.kept}" if self.kept else self.title
 
     def __call__(self) -> None:
         try:
@@ -87,13 +89,21 @@ class Running(QObject):
 
     Its signals are delivered in the thread that made it, which must be that of the interface.
     The worker keeps it alive until the thread has ended.
+
+    Parameters
+    ----------
+    title : str
+    task : callable
+        `task(job)`.
+    kept : str
+        What is kept if napari is closed in mid-run: napari asks, and says it.
     """
 
     event = Signal(object)
     ended = Signal(object)
     _arrived = Signal()
 
-    def __init__(self, title: str, task: Callable[[Job], Any]) -> None:
+    def __init__(self, title: str, task: Callable[[Job], Any], kept: str = "") -> None:
         super().__init__()
         self.title = title
         self.job = Job(listener=self._tell)
@@ -102,7 +112,7 @@ class Running(QObject):
         self._delivering = False
         self._stage, self._updated = "", 0.0
         self._arrived.connect(self._deliver)
-        work = _Work(title, task, self)
+        work = _Work(title, task, self, kept)
         self._worker = create_worker(work, _worker_class=_Worker, _start_thread=False)
         self._worker.finished.connect(self._finish)
         self._worker.warned.connect(_log_warning)

@@ -27,7 +27,7 @@ class TileCache:
     """
 
     def __init__(self, most_bytes: int = MOST_BYTES) -> None:
-        self._most = most_bytes
+        self.most_bytes = most_bytes
         self._tiles: LRUCache[tuple[int, Hashable], NDArray[Any]] = LRUCache(
             most_bytes, getsizeof=lambda tile: int(tile.nbytes)
         )
@@ -58,7 +58,7 @@ class TileCache:
             tile = self._tiles.get((owner, key))
         if tile is None:
             tile, keep = read()
-            if keep and tile.nbytes <= self._most:
+            if keep and tile.nbytes <= self.most_bytes:
                 with self._lock:
                     self._tiles[owner, key] = tile
         return tile

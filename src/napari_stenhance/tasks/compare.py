@@ -40,7 +40,10 @@ class CompareOptions(SlideOptions):
     ] = None
     genes: Annotated[
         tuple[str, ...],
-        Help("Genes: A,B,C or @FILE; by default the 300 most counted of those predicted."),
+        Help(
+            "Genes: names with commas, or @ and a file of them; by default the 300 most counted of "
+            "those predicted."
+        ),
     ] = ()
     all_spots: Annotated[
         bool, Help("Also spots where the truth is 0, which the published evaluation leaves out.")

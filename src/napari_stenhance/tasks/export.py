@@ -53,8 +53,9 @@ class ExportOptions(SlideOptions):
     genes: Annotated[
         tuple[str, ...],
         Help(
-            "Genes: A,B,C or @FILE; needed for superpixels and images, by default all for spots "
-            "and of a run of impute. As an image, also a sum of genes, such as A + B - C."
+            "Genes: names with commas, or @ and a file of them; needed for superpixels and images, "
+            "by default all for spots and of a run of impute. As an image, also a sum of genes, "
+            "such as A + B - C."
         ),
     ] = ()
     run: Annotated[str, Help("Which run; by default the newest that is complete.")] = ""

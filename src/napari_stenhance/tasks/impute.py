@@ -74,7 +74,8 @@ class ImputeOptions(SlideOptions):
     genes: Annotated[
         tuple[str, ...],
         Help(
-            "Genes of the table: A,B,C or @FILE with one on each line; by default all that the "
+            "Genes of the table: names with commas, or @ and a file with one on each line; by "
+            "default all that the "
             "spots measured, and all that only the cells have."
         ),
     ] = ()

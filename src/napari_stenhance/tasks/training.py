@@ -29,12 +29,16 @@ Genes = Annotated[
     tuple[str, ...],
     Help(
         "Genes to model: all, hvg:N or seurat_v3:N (most variable), heg:N (most counted), var:N "
-        "(as iStar), A,B,C or @FILE with one on each line; by default all, or what the preset says."
+        "(as iStar), names with commas, or @ and a file with one on each line; by default all, or "
+        "what the preset says."
     ),
 ]
 Written = Annotated[
     tuple[str, ...],
-    Help("Genes to write as images: A,B,C or @FILE; any other can be shown later."),
+    Help(
+        "Genes to write as images: names with commas, or @ and a file of them; any other can be "
+        "shown later."
+    ),
 ]
 EncoderName = Annotated[
     str,

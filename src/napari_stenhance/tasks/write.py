@@ -19,7 +19,10 @@ class WriteOptions(Options):
 
     result: Annotated[Path, Help("The result to write into.", positional=True, takes=("Result",))]
     genes: Annotated[
-        tuple[str, ...], Help("Genes to write as images: A,B,C or @FILE; or a sum, as A + B - C.")
+        tuple[str, ...],
+        Help(
+            "Genes to write as images: names with commas, or @ and a file; or a sum, as A + B - C."
+        ),
     ]
     run: Annotated[str, Help("Which run; by default the newest that is complete.")] = ""
     clear_dead_locks: ClearDeadLocks = False

@@ -37,7 +37,7 @@ class GeneList(QWidget):
         self.within: list[int] | None = None
         """The rows of the list; None without one."""
         self.text = QLineEdit(self)
-        self.text.setPlaceholderText("all, or ERBB2, GRB7 …, or @FILE")
+        self.text.setPlaceholderText("all, or ERBB2, GRB7 …")
         self.text.setClearButtonEnabled(True)
         self.text.setToolTip(
             "List only these genes: names, or @ and a file with one gene on each line, or of sets "

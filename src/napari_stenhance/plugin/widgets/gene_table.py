@@ -254,6 +254,12 @@ class GeneTable(QTableView):
             self.scrollTo(at)
         self._following = False
 
+    def step(self, rows: int) -> None:
+        """Walk some rows down, or up if negative; from nowhere, to the first."""
+        to = self.currentIndex().row() + rows if self.currentIndex().isValid() else 0
+        if 0 <= to < self.genes.rowCount():
+            self.setCurrentIndex(self.genes.index(to, 0))
+
     def _places(self) -> list[int]:
         """Return the rows that are selected, from the top down."""
         return sorted(index.row() for index in self.selectionModel().selectedRows())

@@ -115,6 +115,7 @@ class RunBar(QWidget):
         task: Callable[[Job], Any],
         *,
         named: str = "",
+        kept: str = "",
         on_begin: Callable[[], None] = lambda: None,
         on_done: Callable[[Any], None] = lambda _value: None,
         on_event: Callable[[Event], None] = lambda _event: None,
@@ -135,6 +136,8 @@ class RunBar(QWidget):
             `task(job)`.
         named : str
             What it is called where it waits; by default the title.
+        kept : str
+            What is kept of it if napari is closed.
         on_begin : callable
             Called when it begins.
         on_done : callable
@@ -148,7 +151,7 @@ class RunBar(QWidget):
         """
         if self.busy:
             again = partial(
-                self.start, title, task, on_begin=on_begin,
+                self.start, title, task, kept=kept, on_begin=on_begin,
                 on_done=on_done, on_event=on_event, on_error=on_error, on_end=on_end,
             )  # fmt: skip
             self._wait(named or title, again)
@@ -169,7 +172,7 @@ class RunBar(QWidget):
         self.bar.show()
         self.cancel.setEnabled(True)
         self.cancel.show()
-        running = self._running = Running(title, task)
+        running = self._running = Running(title, task, kept)
         running.event.connect(self._receive)
         running.ended.connect(self._end)
         # A dock that is closed while it works stops its work.

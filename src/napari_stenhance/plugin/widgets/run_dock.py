@@ -7,10 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
+from qtpy.QtCore import QElapsedTimer
+from qtpy.QtWidgets import QApplication, QPushButton, QVBoxLayout, QWidget
 
 from napari_stenhance.errors import StenhanceError
 from napari_stenhance.plugin.live import LiveLayers
+from napari_stenhance.plugin.preferences import preferences
 from napari_stenhance.plugin.session import session_of
 from napari_stenhance.plugin.widgets.form import OptionsForm
 from napari_stenhance.plugin.widgets.outputs import suggest_out
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from napari_stenhance.section.section import Section
 
 
+_KEPT = "what is finished by then is kept, and the same run goes on from there"
 _OF_SLIDES = ("mpp", "series", "icc", "image")
 """What is said where a section is opened."""
 
@@ -56,9 +59,11 @@ class RunDock(QWidget):
         super().__init__()
         self._viewer, self._title, self._suggested = viewer, title, ""
         self.form = OptionsForm(options, choices=choices, hidden=_OF_SLIDES, more=more)
+        preferences().fill(self.form.fields)
         self.run = QPushButton(title, self)
         self.run.setToolTip(tip)
         self.run.clicked.connect(self._run)
+        self._clicked = QElapsedTimer()
         self.run_bar = RunBar(self, self.form.labels)
         self._session = session_of(viewer)
         self._section: Section | None = None
@@ -126,6 +131,13 @@ class RunDock(QWidget):
         """Show what was made, beyond what came while it was."""
 
     def _run(self) -> None:
+        again = (
+            self._clicked.isValid() and self._clicked.elapsed() < QApplication.doubleClickInterval()
+        )
+        self._clicked.start()
+        if again and self.run_bar.busy:
+            # The second click of two that were meant as one.
+            return
         try:
             options = self.options()
         except StenhanceError as error:
@@ -136,6 +148,7 @@ class RunDock(QWidget):
         self.run_bar.start(
             self._title,
             lambda job: self._work(self._settle(options, job) if is_ours else options, job),
+            kept=_KEPT,
             named=self._title if out is None else f"{self._title}, {Path(out).name}",
             on_begin=lambda: setattr(self._live, "gene", gene),
             on_done=lambda made: self._done(made, options),

@@ -7,10 +7,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QSize, Qt
+from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import QMainWindow, QSizePolicy, QToolButton, QVBoxLayout, QWidget
 
 from napari_stenhance.plugin.session import session_of
+from napari_stenhance.plugin.widgets.actions import ACTIONS
 from napari_stenhance.plugin.widgets.scrolling import UpDownArea
+from napari_stenhance.plugin.widgets.tab_order import order_tabs
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -24,12 +27,20 @@ PANELS = {
     "domains": ("Find domains", "domains:DomainsWidget"),
 }
 """Title, and module and class, of each panel."""
+_RUNNING = ("enhance", "impute", "domains")
 
 _ROOM = 400
 """Height that an unfolded panel needs at least to be of use, in px."""
 _CANVAS, _LAYERS, _BETWEEN = 700, 370, 26
 """Widths, in px: that the canvas keeps, that napari's own docks take, and of what lies between."""
 _WIDE = 340
+_FOCUS = """
+QPushButton:focus, QToolButton:focus, QCheckBox:focus, QComboBox:focus, QLineEdit:focus,
+QAbstractSpinBox:focus, QAbstractItemView:focus, QPlainTextEdit:focus {
+    border: 1px solid #4c93f0;
+}
+"""
+"""napari's themes do not show where the keys go; this blue is seen on dark and on light."""
 _MARGINS = (2, 4, 2, 8)
 
 
@@ -71,6 +82,7 @@ class Panel(QWidget):
             self.made.setVisible(self.is_open)
             self.made.layout().setContentsMargins(*_MARGINS)
             self._column.addWidget(self.made, 1)
+            order_tabs(self)
         return self.made
 
     def unfold(self) -> None:
@@ -121,6 +133,21 @@ class Workbench(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self._area)
+        self.setStyleSheet(_FOCUS)
+        for keys, act in ACTIONS.items():
+            self._listen(keys, lambda act=act: act(self))
+        for number, name in enumerate(PANELS, 1):
+            keys = f"Alt+{number}"
+            self.panels[name].heading.setToolTip(f"Fold or unfold; {keys} unfolds it.")
+            self._listen(keys, lambda name=name: self.reach(name))
+
+    def _listen(self, keys: str, act: Callable[[], None]) -> None:
+        QShortcut(QKeySequence(keys), self).activated.connect(act)
+
+    def reach(self, name: str) -> None:
+        """Unfold a panel, for one who uses keys: the next Tab goes into it."""
+        self.open(name)
+        self.panels[name].heading.setFocus(Qt.FocusReason.ShortcutFocusReason)
 
     def widget(self, name: str) -> Any:
         """Return the widget of a panel, which stays folded if it is."""
@@ -137,6 +164,11 @@ class Workbench(QWidget):
             self.panels[self._opened.pop(0)].fold()
         self._share()
         return panel.made
+
+    def runs(self) -> str:
+        """Return the panel that runs something and was unfolded last; the first if none was."""
+        running = [name for name in self._opened if name in _RUNNING]
+        return running[-1] if running else _RUNNING[0]
 
     def _share(self) -> None:
         """Give all height that is left to the panels that are unfolded, in equal parts."""
@@ -164,6 +196,7 @@ class Workbench(QWidget):
 
 def workbench_of(viewer: Viewer) -> Workbench:
     """Return the dock of a viewer, which is made, or shown again, if it is not there."""
+    viewer = getattr(viewer, "__wrapped__", viewer)
     docks = viewer.window.dock_widgets
     if DOCK in docks:
         bench = docks[DOCK]
