@@ -85,14 +85,17 @@ def browse(
     layer.metadata[KEY] = replace(info, gene=gene, what=what)
     layer.data = levels
     set_contrast(layer, limits or contrast(levels))
-    layer.colormap = UNCERTAINTY if what == "spread" else EXPRESSION
+    colormap = UNCERTAINTY if what == "spread" else EXPRESSION
+    if layer.colormap.name != colormap:
+        layer.colormap = colormap
     layer.name = _title(info.run, gene, what)
 
 
 def set_contrast(layer: Image, limits: tuple[float, float]) -> None:
     """Set the contrast, and let its slider reach from zero to twice that."""
     layer.contrast_limits_range = (min(0.0, limits[0]), max(2 * limits[1], limits[1]))
-    layer.contrast_limits = limits
+    if tuple(layer.contrast_limits) != limits:
+        layer.contrast_limits = limits
 
 
 def _title(run: GeneSource, gene: str, what: What) -> str:

@@ -28,7 +28,7 @@ from napari_stenhance.plugin.layer_info import (
 )
 from napari_stenhance.plugin.levels import limits as limits_of
 from napari_stenhance.plugin.places import box_of, open_places, settle_layer
-from napari_stenhance.plugin.scene import add_layers
+from napari_stenhance.plugin.scene import add_layers, show_bar, show_layer
 from napari_stenhance.plugin.spots import colour_spots
 from napari_stenhance.results.gene_source import RELIABLE_R, GeneSource, Reliability
 
@@ -250,7 +250,7 @@ class Session:
             self._show_genes(most)
             for layer, info in our_layers(self.viewer):
                 if info.role.covers and not self._is_asked_for(layer, info):
-                    layer.visible = False
+                    show_layer(layer, False)
             self._select()
             show_caption(self.viewer, self._caption())
         self.changed.emit()
@@ -277,7 +277,7 @@ class Session:
                 shared = runs[0].unit == info.colours.unit if runs else self._limits_chosen
                 ends = self.limits if shared else None
                 limits = colour_spots(layer, self.gene, ends)
-                layer.visible = True
+                show_layer(layer, True)
                 if info.role.name == "lattice":
                     wash_out(layer, washed=self.reliability == "not reliable")
                 if not runs:
@@ -317,8 +317,8 @@ class Session:
         doubtful = run.reliability(self.gene, self.least_r) == "not reliable"
         for layer in (*pinned, *browsed):
             wash_out(layer, washed=doubtful)
-            layer.visible = layer is (pinned or browsed)[0]
-            layer.colorbar.visible = bar and layer.visible
+            show_layer(layer, layer is (pinned or browsed)[0])
+            show_bar(layer, bar and layer.visible)
 
     def _is_asked_for(self, layer: Layer, info: LayerInfo) -> bool:
         """Tell whether a layer shows what is looked at."""
