@@ -58,7 +58,7 @@ _OF_RUNS = (gene_layers, crop_layers, drawn_layers, domain_layers)
 
 
 def section_layers(section: Section) -> list[LayerData]:
-    """Make the layers of a section: slide, spots, and an empty one to draw regions in."""
+    """Make the layers of a section: slide and spots."""
     opened = _opened(section.source)
     layers: list[LayerData] = []
     if section.slide is not None:
@@ -82,8 +82,6 @@ def section_layers(section: Section) -> list[LayerData]:
             features={"spot": np.asarray(section.spots.obs_names, dtype=object)},
         )
         layers.append(layer)
-    if section.slide is not None:
-        layers.append(region_layer(section.name, section.mpp, section=section))
     return layers
 
 
@@ -232,6 +230,8 @@ def _made_again(one: SavedLayer, links: LinksIn) -> tuple[LayerData | None, str]
         elif role == QUALITY.name:
             info = LayerInfo(QUALITY, section.name, section=section)
             found = [(one.data, {**_unplaced(one), "metadata": info.metadata()}, one.kind)]
+        elif role == REGION.name:
+            found = [region_layer(section.name, section.mpp, section=section)]
         else:
             found = section_layers(section)
     elif role == REGION.name:

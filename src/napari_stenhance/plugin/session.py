@@ -162,7 +162,7 @@ class Session:
 
     # Opening, and looking
 
-    def open(self, layers: Sequence[LayerData], run: Run | None = None) -> list[Layer]:
+    def open(self, layers: Sequence[LayerData], run: Run | None = None) -> None:
         """Add layers, and look at what they are of.
 
         Parameters
@@ -171,17 +171,37 @@ class Session:
         run : Run, optional
             What of them to look at; by default the last run that is meant to be seen.
 
-        Returns
-        -------
-        list of Layer
-            Those that were added.
+        """
+        for _ in self.open_in_turns(layers, run):
+            pass
+
+    def open_in_turns(self, layers: Sequence[LayerData], run: Run | None = None) -> Iterator[None]:
+        """Do as `open` does; after each layer, others have their turn.
+
+        napari takes its time for each. What is hidden where something else is to be seen is hidden
+        until all are there.
         """
         seen = [i.run for d in layers if d[1].get("visible", True) and (i := info_of(d))]
-        added = self.add(layers)
+        added: list[tuple[Layer, bool]] = []
+        for values, attributes, kind in layers:
+            info, wanted = info_of((values, attributes, kind)), attributes.get("visible", True)
+            now = wanted and info is not None and not info.role.covers
+            new = self.add([(values, {**attributes, "visible": now}, kind)])
+            added += [(layer, wanted) for layer in new]
+            yield
+        # The user may have removed some in between.
+        added = [(layer, wanted) for layer, wanted in added if layer in self.viewer.layers]
+        with self._quiet():
+            for layer, wanted in added:
+                info = layer_info(layer)
+                # Of genes, what is looked at says what is seen.
+                if wanted and (info is None or info.role.name not in _OF_GENES):
+                    show_layer(layer, True)
         run = run or next((one for one in reversed(seen) if one is not None), None)
-        places = [info.place for info in map(layer_info, added) if info is not None]
+        if run is not None and self._place_of(run) is None:
+            run = None
+        places = [info.place for layer, _ in added if (info := layer_info(layer)) is not None]
         self.look_at(places[-1] if places else None, run=run)
-        return added
 
     def add(self, layers: Sequence[LayerData]) -> list[Layer]:
         """Add layers of runs that are not there yet, and all others; look at nothing else."""
@@ -477,6 +497,7 @@ class Session:
 
 
 _OF_RUNS = ("gene", "browse", "domains")
+_OF_GENES = ("gene", "browse", "spots", "lattice")
 
 
 def is_same_but_region(one: Run, other: Run) -> bool:

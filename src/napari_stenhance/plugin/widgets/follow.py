@@ -10,6 +10,7 @@ from napari_stenhance.plugin.session import session_of
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
+    from napari.layers import Layer
     from qtpy.QtWidgets import QWidget
 
 
@@ -19,10 +20,10 @@ def follow_layers(
     update: Callable[[], None],
     drawn: Callable[[], None] = lambda: None,
 ) -> None:
-    """Call `update` now and whenever a layer comes or goes, until the widget is gone.
+    """Call `update` now and whenever there is more, less or other to choose from.
 
-    It is also called when a layer is renamed that the user may draw in, or that is not ours: what
-    else of ours is renamed only shows another gene.
+    That is when a slide, spots or what may be drawn in comes, goes or is renamed, until the widget
+    is gone; not when another gene is shown.
 
     Parameters
     ----------
@@ -35,7 +36,13 @@ def follow_layers(
     emitters = [viewer.layers.events.inserted, viewer.layers.events.removed]
     regions: list[Any] = []
 
-    def changed(_event: Any = None) -> None:
+    def is_offered(layer: Layer) -> bool:
+        info = layer_info(layer)
+        return info is None or info.role.name in {"slide", "spots", "region"}
+
+    def changed(event: Any = None) -> None:
+        if event is not None and not is_offered(event.value):
+            return
         for layer, _ in layers_of(viewer, "region"):
             if layer.events.data not in regions:
                 layer.events.data.connect(redrawn)
@@ -43,8 +50,9 @@ def follow_layers(
         update()
 
     def renamed(event: Any) -> None:
-        info = layer_info(viewer.layers[event.index])
-        if info is None or info.role.name == "region":
+        layer = viewer.layers[event.index]
+        info = layer_info(layer)
+        if is_offered(layer) and (info is None or info.role.name != "spots"):
             update()
 
     def redrawn(_event: Any = None) -> None:
