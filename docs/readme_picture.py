@@ -37,6 +37,7 @@ def main(demo: Path, out: Path) -> None:
     genes.parent().raise_()
     session_of(viewer).with_spots = False
     genes.show_gene("KRT8")
+    wait(lambda: not genes.reader.busy, 60)
     # Dark ground shows the slide where the gene is absent.
     viewer.layers.selection.active.opacity = 0.6
     viewer.scene.camera.zoom *= 2.2

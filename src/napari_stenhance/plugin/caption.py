@@ -10,11 +10,23 @@ if TYPE_CHECKING:
 _NAME = "stenhance_caption"
 
 
-def show_caption(viewer: ViewerModel, text: str) -> None:
-    """Write what the colours stand for; empty takes it away."""
+def show_caption(viewer: ViewerModel, title: str, ends: tuple[float, float] | None = None) -> None:
+    """Write what the colours stand for; empty takes it away.
+
+    Parameters
+    ----------
+    viewer : Viewer
+    title : str
+        What is not reliable says so on a line of its own: the title is as wide as the canvas.
+    ends : tuple of float, optional
+        What the first and the last colour stand for, where no bar says so.
+    """
     from napari.components._viewer_constants import CanvasPosition
     from napari.components.overlays import TextOverlay
 
+    text = title.replace(" – ", "\n")
+    if title and ends is not None:
+        text = f"{title}: {ends[0]:.2f} – {ends[1]:.2f}"
     canvas = viewer.canvas
     if _NAME not in canvas.overlays:
         position = CanvasPosition.TOP_RIGHT

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,6 +72,11 @@ class LiveLayers(QObject):
 
     def finish(self) -> None:
         """Show all that there is of every run that the job touched."""
+        for _ in self.finish_in_turns():
+            pass
+
+    def finish_in_turns(self) -> Iterator[None]:
+        """Do as `finish` does; after each layer, others have their turn."""
         self._timer.stop()
         self._waiting, self._seen = self._seen, set()
         try:
@@ -78,6 +84,7 @@ class LiveLayers(QObject):
             self._make_late_layers()
             while self._coming:
                 self._add_one()
+                yield
             self._reload_layers(whole=True)
         finally:
             # The next job begins anew, whatever became of this one's layers.
@@ -136,6 +143,8 @@ class LiveLayers(QObject):
 
     def _reload_layers(self, *, whole: bool) -> None:
         waiting, self._waiting = self._waiting, set()
+        if waiting:
+            self._session.forget_image()
         for layer, info in our_layers(self._viewer):
             run = info.run
             if info.role.fills and run is not None and (run.result.path, run.name) in waiting:

@@ -15,7 +15,7 @@ from psygnal import Signal
 from napari_stenhance.errors import StenhanceError
 from napari_stenhance.plugin.caption import show_caption
 from napari_stenhance.plugin.colours import TOTAL
-from napari_stenhance.plugin.genes import browse, browse_layer, gene_values, set_contrast
+from napari_stenhance.plugin.genes import GeneImage, browse, browse_layer, set_contrast
 from napari_stenhance.plugin.images import wash_out
 from napari_stenhance.plugin.layer_info import (
     LayerData,
@@ -26,9 +26,9 @@ from napari_stenhance.plugin.layer_info import (
     layers_of,
     our_layers,
 )
-from napari_stenhance.plugin.levels import limits as limits_of
+from napari_stenhance.plugin.mosaic import mosaic
 from napari_stenhance.plugin.places import box_of, open_places, settle_layer
-from napari_stenhance.plugin.scene import add_layers, show_bar, show_layer
+from napari_stenhance.plugin.scene import add_layers, show_all_of, show_bar, show_layer, topmost
 from napari_stenhance.plugin.spots import colour_spots
 from napari_stenhance.results.gene_source import RELIABLE_R, GeneSource, Reliability
 
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_MARGIN = 0.95
 _SESSIONS: WeakKeyDictionary[ViewerModel, Session] = WeakKeyDictionary()
 """Of each viewer, for napari has no place where plugins could keep it."""
 
@@ -93,6 +92,7 @@ class Session:
         self.limits: tuple[float, float] | None = None
         self.values: NDArray[np.floating] | None = None
         self.least_r = RELIABLE_R
+        self._image: GeneImage | None = None
         self._busy = self._limits_chosen = False
         self._neighbour: Layer | None = None
         viewer.layers.events.inserted.connect(self._inserted)
@@ -120,6 +120,11 @@ class Session:
     def genes(self) -> GeneSource | None:
         """The current run, if it has genes."""
         return self.run if isinstance(self.run, GeneSource) else None
+
+    @property
+    def scaled_by(self) -> GeneSource | None:
+        """The run whose values over the tissue give the limits; None without one."""
+        return None if self.genes is None else self._mosaic(self.genes)[0]
 
     @property
     def measured(self) -> Colours | None:
@@ -151,15 +156,6 @@ class Session:
         over = over and run.origin(gene) != "measured"
         return f"{gene} {run.origin(gene)}{' (spots: measured)' if over else ''}, {run.unit}{doubt}"
 
-    def _caption(self) -> str:
-        """Return the title; where napari draws no bar, as for spots, with its ends.
-
-        What is not reliable says so on a line of its own: the title is as wide as the canvas.
-        """
-        if self.title and self.limits is not None and self.run is None:
-            return f"{self.title}: {self.limits[0]:.2f} – {self.limits[1]:.2f}"
-        return self.title.replace(" – ", "\n")
-
     # Opening, and looking
 
     def open(self, layers: Sequence[LayerData], run: Run | None = None) -> None:
@@ -189,6 +185,10 @@ class Session:
             new = self.add([(values, {**attributes, "visible": now}, kind)])
             added += [(layer, wanted) for layer in new]
             yield
+            if wanted and info is not None and info.role.fills and new:
+                # The first bar of a layer takes napari as long as the layer.
+                show_bar(new[0], visible=True)
+                yield
         # The user may have removed some in between.
         added = [(layer, wanted) for layer, wanted in added if layer in self.viewer.layers]
         with self._quiet():
@@ -196,7 +196,7 @@ class Session:
                 info = layer_info(layer)
                 # Of genes, what is looked at says what is seen.
                 if wanted and (info is None or info.role.name not in _OF_GENES):
-                    show_layer(layer, True)
+                    show_layer(layer, visible=True)
         run = run or next((one for one in reversed(seen) if one is not None), None)
         if run is not None and self._place_of(run) is None:
             run = None
@@ -217,6 +217,7 @@ class Session:
         run: Run | None = None,
         gene: str | None = None,
         what: What | None = None,
+        read: GeneImage | None = None,
     ) -> None:
         """Look at a section, at a run, or at a gene: what is not said stays, where it can.
 
@@ -227,7 +228,10 @@ class Session:
         run : Run, optional
         gene : str, optional
         what : {"expression", "spread"}, optional
+        read : GeneImage, optional
+            The gene, if it was read before.
         """
+        self._image = read or self._image
         before = self.place
         if run is not None:
             place, self.run = self._place_of(run), run
@@ -250,10 +254,7 @@ class Session:
         """Show all of the current section."""
         if self.place is None:
             return
-        viewer, box = self.viewer, box_of(self.viewer, self.place)
-        size = np.maximum(box[1] - box[0], 1e-9)
-        viewer.scene.camera.center = (0.0, *box.mean(axis=0))
-        viewer.scene.camera.zoom = _MARGIN * float(np.min(np.asarray(viewer.canvas.size) / size))
+        show_all_of(self.viewer, box_of(self.viewer, self.place))
 
     # What layers show
 
@@ -270,9 +271,10 @@ class Session:
             self._show_genes(most)
             for layer, info in our_layers(self.viewer):
                 if info.role.covers and not self._is_asked_for(layer, info):
-                    show_layer(layer, False)
+                    show_layer(layer, visible=False)
             self._select()
-            show_caption(self.viewer, self._caption())
+            # napari draws no bar for spots.
+            show_caption(self.viewer, self.title, self.limits if self.run is None else None)
         self.changed.emit()
 
     def _keep_to_what_is_there(self) -> None:
@@ -288,8 +290,8 @@ class Session:
         run = self.genes
         runs = [] if run is None else self._mosaic(run)
         if not self._limits_chosen:
-            self.values = gene_values(runs[0], self.gene, self.what, most) if runs else None
-            self.limits = None if self.values is None else limits_of(self.values)
+            image = self._image = self._image_of(runs[0], most) if runs else None
+            self.values, self.limits = (image.values, image.limits) if image else (None, None)
         for one in runs:
             self._show_image(one, bar=one is runs[-1])
         for layer, info in layers_of(self.viewer, "spots", "lattice"):
@@ -297,24 +299,25 @@ class Session:
                 shared = runs[0].unit == info.colours.unit if runs else self._limits_chosen
                 ends = self.limits if shared else None
                 limits = colour_spots(layer, self.gene, ends)
-                show_layer(layer, True)
+                show_layer(layer, visible=True)
                 if info.role.name == "lattice":
                     wash_out(layer, washed=self.reliability == "not reliable")
                 if not runs:
                     self.limits = limits
 
+    def _image_of(self, run: GeneSource, most: int) -> GeneImage:
+        """Read the gene, unless it was."""
+        image, shown = self._image, (self.gene, self.what)
+        if image and image.most == most and image.is_of(run, *shown):
+            return image
+        return GeneImage.read(run, *shown, most)
+
+    def forget_image(self) -> None:
+        """Read the gene anew: its run has more tiles than before."""
+        self._image = None
+
     def _mosaic(self, run: GeneSource) -> list[GeneSource]:
-        """Return the runs whose images are seen together: under a region, that of the whole."""
-        if not run.identity.get("region"):
-            return [run]
-        whole = [
-            info.run
-            for _, info in layers_of(self.viewer, "browse")
-            if info.place is self.place
-            and isinstance(info.run, GeneSource)
-            and is_same_but_region(info.run, run)
-        ]
-        return [*whole[-1:], run]
+        return mosaic(self.viewer, self.place, run)
 
     def _show_image(self, run: GeneSource, *, bar: bool) -> None:
         """Show the gene of a run: as it was written, or else made where it is looked at."""
@@ -330,15 +333,17 @@ class Session:
             set_contrast(pinned[0], self.limits)
         else:
             info = layer_info(browsed[0])
-            if (info.gene, info.what) != (self.gene, self.what):
-                browse(browsed[0], self.gene, self.what, self.limits)
+            image, shown = self._image, (self.gene, self.what)
+            if (info.gene, info.what) != shown:
+                levels = image.levels if image and image.is_of(run, *shown) else None
+                browse(browsed[0], *shown, self.limits, levels)
             else:
                 set_contrast(browsed[0], self.limits)
         doubtful = run.reliability(self.gene, self.least_r) == "not reliable"
         for layer in (*pinned, *browsed):
             wash_out(layer, washed=doubtful)
-            show_layer(layer, layer is (pinned or browsed)[0])
-            show_bar(layer, bar and layer.visible)
+            show_layer(layer, visible=layer is (pinned or browsed)[0])
+            show_bar(layer, visible=bar and layer.visible)
 
     def _is_asked_for(self, layer: Layer, info: LayerInfo) -> bool:
         """Tell whether a layer shows what is looked at."""
@@ -366,13 +371,7 @@ class Session:
         info = None if active is None else layer_info(active)
         if active is not None and active.visible and (info is None or info.role.name == "region"):
             return
-        seen = [
-            layer
-            for layer, info in our_layers(self.viewer)
-            if layer.visible and info.place is self.place and info.role.name != "region"
-        ]
-        images = [layer for layer in seen if layer_info(layer).role.fills]
-        self.viewer.layers.selection.active = (images or seen or [None])[-1]
+        self.viewer.layers.selection.active = topmost(self.viewer, self.place)
 
     # What the user does to layers
 
@@ -498,9 +497,3 @@ class Session:
 
 _OF_RUNS = ("gene", "browse", "domains")
 _OF_GENES = ("gene", "browse", "spots", "lattice")
-
-
-def is_same_but_region(one: Run, other: Run) -> bool:
-    """Tell whether two runs learned and predict the same, one of them everywhere."""
-    first, second = ({k: v for k, v in r.identity.items() if k != "region"} for r in (one, other))
-    return not one.identity.get("region") and first == second

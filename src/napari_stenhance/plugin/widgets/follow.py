@@ -10,7 +10,6 @@ from napari_stenhance.plugin.session import session_of
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
-    from napari.layers import Layer
     from qtpy.QtWidgets import QWidget
 
 
@@ -20,10 +19,9 @@ def follow_layers(
     update: Callable[[], None],
     drawn: Callable[[], None] = lambda: None,
 ) -> None:
-    """Call `update` now and whenever there is more, less or other to choose from.
+    """Call `update` now and whenever a layer comes, goes or is renamed, until the widget is gone.
 
-    That is when a slide, spots or what may be drawn in comes, goes or is renamed, until the widget
-    is gone; not when another gene is shown.
+    What names itself after what it shows, as genes do, is not renamed in that sense.
 
     Parameters
     ----------
@@ -36,13 +34,7 @@ def follow_layers(
     emitters = [viewer.layers.events.inserted, viewer.layers.events.removed]
     regions: list[Any] = []
 
-    def is_offered(layer: Layer) -> bool:
-        info = layer_info(layer)
-        return info is None or info.role.name in {"slide", "spots", "region"}
-
-    def changed(event: Any = None) -> None:
-        if event is not None and not is_offered(event.value):
-            return
+    def changed(_event: Any = None) -> None:
         for layer, _ in layers_of(viewer, "region"):
             if layer.events.data not in regions:
                 layer.events.data.connect(redrawn)
@@ -50,9 +42,8 @@ def follow_layers(
         update()
 
     def renamed(event: Any) -> None:
-        layer = viewer.layers[event.index]
-        info = layer_info(layer)
-        if is_offered(layer) and (info is None or info.role.name != "spots"):
+        info = layer_info(viewer.layers[event.index])
+        if info is None or not info.role.covers:
             update()
 
     def redrawn(_event: Any = None) -> None:
