@@ -189,13 +189,21 @@ def data() -> Path:
 
 
 @pytest.fixture
-def person(tmp_path: Path, make_napari_viewer: Callable[..., Any], qtbot: Any) -> Person:
-    """Someone at a real viewer with the docks; what is shown is removed after the viewer."""
+def person(
+    tmp_path: Path, make_napari_viewer: Callable[..., Any], qtbot: Any, request: Any
+) -> Person:
+    """Someone at a real viewer with the docks; what is shown is removed after the viewer.
+
+    The canvas is drawn where a test is marked `painted`: to compile what draws each layer, in
+    software, takes as long as all else that a viewer does.
+    """
     del tmp_path
     from person import Person
 
     viewer = make_napari_viewer(show=True)
     viewer.window.resize(1400, 900)
+    painted = request.node.get_closest_marker("painted") is not None
+    viewer.window._qt_viewer.canvas.native.setUpdatesEnabled(painted)
     return Person(viewer, qtbot)
 
 

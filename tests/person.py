@@ -25,6 +25,7 @@ from napari_stenhance.plugin.widgets.impute import ImputeWidget
 from napari_stenhance.plugin.widgets.section import SectionWidget
 
 LEFT = Qt.MouseButton.LeftButton
+_DOUBLE_CLICK_MS = 100
 
 
 class Person:
@@ -32,6 +33,7 @@ class Person:
 
     def __init__(self, viewer: Any, qtbot: Any) -> None:
         self.viewer, self.bot = viewer, qtbot
+        QApplication.setDoubleClickInterval(_DOUBLE_CLICK_MS)
         self.section: SectionWidget = add_docks(viewer)
         docks = {name.split(" (")[0]: w for name, w in viewer.window.dock_widgets.items()}
         self.enhance: EnhanceWidget = docks["Enhance genes"]
@@ -98,7 +100,7 @@ class Person:
         self.wait(lambda: self._is_at(y_um, x_um))
         self.bot.mouseClick(native, LEFT, pos=at)
         # Two clicks in less than that are a double click, which closes a polygon.
-        self.bot.wait(QApplication.doubleClickInterval() + 50)
+        self.bot.wait(_DOUBLE_CLICK_MS + 50)
 
     def _is_at(self, y_um: float, x_um: float) -> bool:
         off = np.subtract(self.viewer.cursor.position[-2:], (y_um, x_um))

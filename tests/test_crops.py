@@ -21,6 +21,7 @@ from napari_stenhance.errors import InputError
 from napari_stenhance.features.opening import open_features
 from napari_stenhance.features.registry import find_encoder
 from napari_stenhance.features.source import CropLayout, FeatureSettings
+from napari_stenhance.features.sums import running_sums
 from napari_stenhance.methods.genes import choose_genes, rule_of
 from napari_stenhance.methods.hvg import seurat_v3_genes, seurat_v3_variance
 from napari_stenhance.methods.protocol import Positions
@@ -460,3 +461,12 @@ def test_spots_off_the_tissue_are_evaluated_too(
     whole.extract()
     latent = fitted.latent_at(whole, Positions(section.spots_um()), Job())  # type: ignore[attr-defined]
     np.testing.assert_allclose(predicted, fitted.decoder.values(latent.mean, np.arange(2)))
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_running_sums_are_those_of_numpy(axis: int) -> None:
+    values = np.random.default_rng(0).normal(size=(7, 5, 3)).astype(np.float32)
+    sums = running_sums(values, axis)
+    assert (np.take(sums, 0, axis) == 0).all()
+    rest = np.delete(sums, 0, axis)
+    assert rest.tobytes() == np.cumsum(values, axis=axis, dtype=np.float64).tobytes()

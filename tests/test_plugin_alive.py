@@ -225,6 +225,7 @@ def _opened_drawn_and_saved(person: Person, out: Path) -> Path:
     return path
 
 
+@pytest.mark.painted
 def test_saved_layers_come_back_alive(person: Person, folder: Path, out: Path) -> None:
     saved = _opened_drawn_and_saved(person, out)
     pixels = zarr.open_group(saved, mode="r")["images/one/s0"]

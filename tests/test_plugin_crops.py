@@ -50,6 +50,7 @@ def test_options_that_do_not_apply_are_grey_and_not_used(
     assert (options.crops, options.pitch, options.lattice) == ("", None, None)
 
 
+@pytest.mark.painted
 def test_a_run_with_a_lattice_shows_points_that_follow_the_gene(
     person: Person, small_files: list[Path], tmp_path: Path, notifications: list[Notification]
 ) -> None:

@@ -133,6 +133,7 @@ def _look_through(
         assert sorted(runs) == sorted(result.runs)
 
 
+@pytest.mark.painted
 def test_a_synthetic_section_from_drop_to_reopening(
     person: Person, small_files: list[Path], tmp_path: Path
 ) -> None:
@@ -140,6 +141,7 @@ def test_a_synthetic_section_from_drop_to_reopening(
 
 
 @pytest.mark.slow
+@pytest.mark.painted
 def test_c2_from_drop_to_reopening(person: Person, data: Path, tmp_path: Path) -> None:
     _look_through(
         person,

@@ -87,6 +87,7 @@ def test_an_estimated_number_comes_with_a_chart(person: Person, tmp_path: Path) 
     assert picture.width() > 100
 
 
+@pytest.mark.painted
 def test_edits_are_saved_beside_and_reopen_as_they_were(person: Person, tmp_path: Path) -> None:
     person.drop(write_spots(tmp_path, banded()))
     out = tmp_path / "bands.stenhance.zarr"

@@ -32,6 +32,7 @@ from person import Person, at_work, events_of
 pytestmark = pytest.mark.filterwarnings("ignore:Function. .QDragEnterEvent:DeprecationWarning")
 
 
+@pytest.mark.painted
 def test_cancel_frees_the_interface_and_a_rerun_goes_on(
     person: Person,
     section_files: list[Path],
@@ -94,6 +95,7 @@ def test_an_error_in_the_worker_is_one_sentence_with_details(
     monkeypatch.undo()
 
 
+@pytest.mark.painted
 def test_deleting_a_layer_in_mid_run(
     person: Person, small_files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -111,6 +113,7 @@ def test_deleting_a_layer_in_mid_run(
     assert [a.gene for _, a in layers_of(person.viewer, "gene")] == ["G2"]
 
 
+@pytest.mark.painted
 def test_closing_the_viewer_in_mid_run_keeps_what_was_finished(
     person: Person, section_files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

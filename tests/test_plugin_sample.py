@@ -43,6 +43,7 @@ def one_millimetre(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("one_millimetre")
+@pytest.mark.painted
 def test_open_sample(person: Person, empty_cache: Path) -> None:
     """The interface lives while the sample is made; the docks take it as any section."""
     beats: list[str] = []

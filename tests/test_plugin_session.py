@@ -32,6 +32,7 @@ def _seen(person: Person) -> list[str]:
     return [name for name, at in middles.items() if (np.abs(at - centre) < half).all()]
 
 
+@pytest.mark.painted
 def test_two_sections_lie_side_by_side_and_docks_follow_the_one_that_is_looked_at(
     person: Person, small_files: list[Path], tmp_path: Path
 ) -> None:
@@ -315,6 +316,7 @@ def _journey(person: Person, first: Path, second: Path, folder: Path, genes: lis
 
 
 @pytest.mark.slow
+@pytest.mark.painted
 def test_two_sections_from_opening_to_reopening(
     person: Person, small_files: list[Path], tmp_path: Path
 ) -> None:
@@ -322,6 +324,7 @@ def test_two_sections_from_opening_to_reopening(
 
 
 @pytest.mark.slow
+@pytest.mark.painted
 def test_c2_and_c4_from_opening_to_reopening(person: Person, data: Path, tmp_path: Path) -> None:
     her2st = data / "her2st"
     _journey(person, her2st / "C2", her2st / "C4", tmp_path, ["ERBB2", "COL1A1", "CD74"])

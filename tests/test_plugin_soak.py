@@ -303,6 +303,7 @@ def soak(
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
+@pytest.mark.painted
 def test_whatever_is_done_what_is_seen_is_true(
     person: Person, small: Path, tmp_path: Path, notifications: list[Notification]
 ) -> None:

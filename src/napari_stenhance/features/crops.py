@@ -14,6 +14,7 @@ from napari_stenhance.errors import InputError
 from napari_stenhance.features.encoder import FeatureTile
 from napari_stenhance.features.masks import find_tissue
 from napari_stenhance.features.source import CropLayout, FeatureSource
+from napari_stenhance.features.sums import running_sums
 from napari_stenhance.features.superpixels import TileFeatures
 from napari_stenhance.section.grid import Grid
 
@@ -69,8 +70,7 @@ def _integral(
     values: NDArray[np.float64], edges: NDArray[np.float64], axis: int
 ) -> NDArray[np.float64]:
     """Integrate piecewise constant values from 0 to each edge, along one axis."""
-    start = np.zeros_like(np.take(values, [0], axis))
-    total = np.concatenate([start, np.cumsum(values, axis=axis)], axis=axis)
+    total = running_sums(values, axis)
     low = np.minimum(np.floor(edges).astype(np.int64), values.shape[axis] - 1)
     part = np.expand_dims(edges - low, tuple(n for n in range(values.ndim) if n != axis))
     below, above = np.take(total, low, axis), np.take(total, low + 1, axis)
@@ -163,9 +163,7 @@ class PooledCrops(CropFeatures):
         height, width = tile.tissue.shape
         # Values are 0 off the tissue, so that their sums are over the tissue.
         layers = np.concatenate([tile.values, tile.tissue[..., None]], axis=2)
-        total = np.zeros((height + 1, width + 1, layers.shape[2]))
-        np.cumsum(layers, axis=0, out=total[1:, 1:], dtype=np.float64)
-        np.cumsum(total[1:, 1:], axis=1, out=total[1:, 1:])
+        total = running_sums(running_sums(layers, 0), 1)
         parts = []
         for crop_um in self.crops.sizes_um:
             half = crop_um / 2 / self.fine.grid.pitch_um

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_stenhance.features.encoder import FeatureTile
+from napari_stenhance.features.sums import running_sums
 from napari_stenhance.methods.training_section import TrainingSection
 from napari_stenhance.running.job import Job
 from napari_stenhance.storage.tiles import Tile, tiles_of
@@ -26,11 +27,8 @@ def half_width(width_um: float, pitch_um: float) -> int:
 def _window_sums(values: NDArray[np.float32], half: int) -> NDArray[np.float64]:
     """Sum over windows of 2 half + 1 along both axes of (y, x, …); the border is cut off."""
     width = 2 * half + 1
-    total = np.zeros((values.shape[0] + 1, *values.shape[1:]))
-    np.cumsum(values, axis=0, dtype=np.float64, out=total[1:])
-    rows = total[width:] - total[:-width]
-    total = np.zeros((rows.shape[0], rows.shape[1] + 1, *rows.shape[2:]))
-    np.cumsum(rows, axis=1, out=total[:, 1:])
+    total = running_sums(values, 0)
+    total = running_sums(total[width:] - total[:-width], 1)
     return total[:, width:] - total[:, :-width]
 
 
