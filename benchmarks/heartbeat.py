@@ -98,6 +98,8 @@ def bare(beat: Heartbeat, paths: list[Path]) -> None:
             with beat.during(f"{path.name}: napari adds {attributes['name']}"):
                 layer = viewer.add_layer(Layer.create(data, attributes, kind))
     run = layer.metadata["stenhance"].run
+    layer.visible = True
+    wait(0.5)
     with beat.during("napari shows other pixels"):
         for n in range(2, GENES + 2):
             layer.data = shown_levels(run.levels(f"G{n}"))
