@@ -25,7 +25,7 @@ from viewer import write_tissue
 from napari_stenhance.plugin.layers import open_layers
 from napari_stenhance.plugin.levels import shown_levels
 from napari_stenhance.plugin.session import session_of
-from napari_stenhance.plugin.view import add_docks
+from napari_stenhance.plugin.widgets.workbench import workbench_of
 
 TICK_MS = 5
 IDLE_S = 5.0
@@ -125,12 +125,11 @@ def measure(folder: Path) -> None:
     wait(1)
     with beat.during("idle, without docks"):
         wait(IDLE_S)
-    with beat.during("making the docks"):
-        section = add_docks(viewer)
-    docks: dict[str, Any] = {
-        key.split(" (")[0]: dock for key, dock in viewer.window.dock_widgets.items()
-    }
-    enhance, genes = docks["Enhance genes"], docks["Genes"]
+    with beat.during("making the dock"):
+        bench = workbench_of(viewer)
+        section = bench.open("section")
+    with beat.during("unfolding the other panels"):
+        enhance, _, _, genes = map(bench.open, ("enhance", "impute", "domains", "genes"))
 
     def done(bar: Any) -> None:
         wait(600, lambda: not bar.busy)

@@ -24,10 +24,10 @@ OPENING = """
 import os, sys, time
 import psutil
 import napari
-from napari_stenhance.plugin.view import add_docks
+from napari_stenhance.plugin.widgets.workbench import workbench_of
 from qtpy.QtWidgets import QApplication
 viewer = napari.Viewer()
-dock = add_docks(viewer)
+dock = workbench_of(viewer).open("section")
 viewer.add_image(__import__("numpy").zeros((64, 64, 3), "u1"), name="first")
 QApplication.processEvents()
 viewer.screenshot()

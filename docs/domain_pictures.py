@@ -11,21 +11,20 @@ from pathlib import Path
 import napari
 from screenshots import wait
 
-from napari_stenhance.plugin.view import add_docks
+from napari_stenhance.plugin.widgets.workbench import workbench_of
 
 
 def picture(path: Path, number: int, result: Path, picture: Path) -> None:
     viewer = napari.Viewer()
     viewer.window.resize(1500, 950)
-    section = add_docks(viewer)
-    docks = {name.split(" (")[0]: dock for name, dock in viewer.window.dock_widgets.items()}
-    dock = docks["Find domains"]
+    bench = workbench_of(viewer)
+    section, dock = bench.open("section"), bench.widget("domains")
     section.open(path)
     wait(lambda: not section.run_bar.busy, 60)
     wait(seconds=0.3)
     for field, value in (("n_domains", number), ("device", "cpu"), ("out", result)):
         dock.form.fields[field].value = value
-    dock.parent().raise_()
+    bench.open("domains")
     dock.run.click()
     wait(lambda: not dock.run_bar.busy, 600)
     wait()

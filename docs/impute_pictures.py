@@ -11,16 +11,15 @@ from pathlib import Path
 import napari
 from screenshots import wait
 
-from napari_stenhance.plugin.view import add_docks
+from napari_stenhance.plugin.widgets.workbench import workbench_of
 
 
 def main(path: Path, cells: Path, key: str, gene: str, out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     viewer = napari.Viewer()
     viewer.window.resize(1500, 950)
-    section = add_docks(viewer)
-    docks = {name.split(" (")[0]: dock for name, dock in viewer.window.dock_widgets.items()}
-    dock = docks["Impute genes"]
+    bench = workbench_of(viewer)
+    section, dock = bench.open("section"), bench.widget("impute")
     section.open(path)
     wait(lambda: not section.run_bar.busy, 60)
     wait(seconds=0.3)
@@ -29,12 +28,11 @@ def main(path: Path, cells: Path, key: str, gene: str, out: Path) -> None:
         ("out", out / "imputed.stenhance.zarr"),
     ):  # fmt: skip
         dock.form.fields[field].value = value
-    dock.parent().raise_()
+    bench.open("impute")
     dock.run.click()
     wait(lambda: not dock.run_bar.busy, 900)
     wait()
-    genes = docks["Genes"]
-    genes.parent().raise_()
+    genes = bench.open("genes")
     genes.show_gene(gene)
     wait()
     viewer.screenshot(str(out / "impute.png"), canvas_only=False, flash=False)

@@ -14,7 +14,7 @@ import napari
 from qtpy.QtWidgets import QApplication
 
 from napari_stenhance.plugin.session import session_of
-from napari_stenhance.plugin.view import add_docks
+from napari_stenhance.plugin.widgets.workbench import workbench_of
 
 
 def wait(until: Callable[[], bool] = lambda: False, seconds: float = 1) -> None:
@@ -27,14 +27,13 @@ def wait(until: Callable[[], bool] = lambda: False, seconds: float = 1) -> None:
 def main(demo: Path, out: Path) -> None:
     viewer = napari.Viewer()
     viewer.window.resize(1500, 900)
-    section = add_docks(viewer)
-    docks = {name.split(" (")[0]: dock for name, dock in viewer.window.dock_widgets.items()}
+    bench = workbench_of(viewer)
+    section = bench.open("section")
     for path in (demo / "phantom", demo / "phantom.stenhance.zarr"):
         section.open(path)
         wait(lambda: not section.run_bar.busy, 60)
         wait(seconds=0.3)
-    genes = docks["Genes"]
-    genes.parent().raise_()
+    genes = bench.open("genes")
     session_of(viewer).with_spots = False
     genes.show_gene("KRT8")
     wait(lambda: not genes.reader.busy, 60)

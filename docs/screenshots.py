@@ -16,7 +16,7 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication
 
 from napari_stenhance.plugin.session import session_of
-from napari_stenhance.plugin.view import add_docks
+from napari_stenhance.plugin.widgets.workbench import workbench_of
 from napari_stenhance.tasks.enhance import EnhanceOptions, enhance
 
 
@@ -53,12 +53,11 @@ def main(data: Path, out: Path) -> None:
     )
     viewer = napari.Viewer()
     viewer.window.resize(1500, 950)
-    section = add_docks(viewer)
-    docks = {name.split(" (")[0]: dock for name, dock in viewer.window.dock_widgets.items()}
-    genes = docks["Genes"]
+    bench = workbench_of(viewer)
+    section, genes = bench.open("section"), bench.widget("genes")
 
-    def shot(name: str, dock: str) -> None:
-        docks[dock].parent().raise_()
+    def shot(name: str, panel: str) -> None:
+        bench.open(panel)
         wait()
         viewer.screenshot(str(out / f"{name}.png"), canvas_only=False, flash=False)
 
@@ -69,17 +68,17 @@ def main(data: Path, out: Path) -> None:
         wait(seconds=0.3)
     session = session_of(viewer)
     session.look_at_measured("")
-    shot("1-section", "Section")
+    shot("1-section", "section")
     session.look_at_measured("ERBB2")
-    shot("2-spots-ERBB2", "Genes")
+    shot("2-spots-ERBB2", "genes")
     for number, gene in enumerate(("ERBB2", "COL1A1"), start=3):
         session.look_at(run=session.runs()[0], gene=gene)
-        shot(f"{number}-{gene}", "Enhance genes")
+        shot(f"{number}-{gene}", "enhance")
     genes.show_gene("CD74")
     viewer.scene.camera.zoom *= 4
-    shot("5-browse-CD74-close", "Genes")
+    shot("5-browse-CD74-close", "genes")
     genes.uncertainty.setChecked(True)
-    shot("6-uncertainty", "Genes")
+    shot("6-uncertainty", "genes")
     viewer.close()
 
 

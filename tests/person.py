@@ -17,29 +17,44 @@ from qtpy.QtWidgets import QApplication, QWidget
 
 from napari_stenhance.plugin.layer_info import layers_of, our_layers
 from napari_stenhance.plugin.session import session_of
-from napari_stenhance.plugin.view import add_docks
 from napari_stenhance.plugin.widgets.domains import DomainsWidget
 from napari_stenhance.plugin.widgets.enhance import EnhanceWidget
 from napari_stenhance.plugin.widgets.genes import GenesWidget
 from napari_stenhance.plugin.widgets.impute import ImputeWidget
 from napari_stenhance.plugin.widgets.section import SectionWidget
+from napari_stenhance.plugin.widgets.workbench import workbench_of
 
 LEFT = Qt.MouseButton.LeftButton
 _DOUBLE_CLICK_MS = 100
 
 
 class Person:
-    """Someone at the viewer, with its docks."""
+    """Someone at the viewer, with its dock, whose panels are made when a test asks for them."""
 
     def __init__(self, viewer: Any, qtbot: Any) -> None:
         self.viewer, self.bot = viewer, qtbot
         QApplication.setDoubleClickInterval(_DOUBLE_CLICK_MS)
-        self.section: SectionWidget = add_docks(viewer)
-        docks = {name.split(" (")[0]: w for name, w in viewer.window.dock_widgets.items()}
-        self.enhance: EnhanceWidget = docks["Enhance genes"]
-        self.impute: ImputeWidget = docks["Impute genes"]
-        self.genes: GenesWidget = docks["Genes"]
-        self.domains: DomainsWidget = docks["Find domains"]
+        self.open_dock()
+
+    def open_dock(self) -> None:
+        self.bench = workbench_of(self.viewer)
+        self.section: SectionWidget = self.bench.open("section")
+
+    @property
+    def enhance(self) -> EnhanceWidget:
+        return self.bench.widget("enhance")
+
+    @property
+    def impute(self) -> ImputeWidget:
+        return self.bench.widget("impute")
+
+    @property
+    def genes(self) -> GenesWidget:
+        return self.bench.widget("genes")
+
+    @property
+    def domains(self) -> DomainsWidget:
+        return self.bench.widget("domains")
 
     def wait(self, until: Callable[[], bool], seconds: float = 120) -> None:
         self.bot.waitUntil(until, timeout=int(seconds * 1000))

@@ -77,7 +77,7 @@ def test_domains_are_found_in_one_set_of_colours(person: Person, tmp_path: Path)
 def test_an_estimated_number_comes_with_a_chart(person: Person, tmp_path: Path) -> None:
     person.drop(write_spots(tmp_path, banded(side=5)))
     dock = find(person, tmp_path / "bands.stenhance.zarr", 0)
-    dock.parent().raise_()
+    person.bench.open("domains")
     run = domain_run(ResultFolder.open(tmp_path / "bands.stenhance.zarr"))
     assert run.scores
     assert dock.editor.chart.scores == run.scores
@@ -193,7 +193,7 @@ def listed(person: Person, bands: Path, tmp_path: Path) -> tuple[DomainEditor, P
     out = tmp_path / bands.name
     shutil.copytree(bands, out)
     person.drop(out)
-    person.domains.parent().raise_()
+    person.bench.open("domains")
     person.wait(person.domains.isVisible)
     return person.domains.editor, out
 
@@ -459,8 +459,8 @@ def test_a_domain_that_is_clicked_is_the_row_that_is_selected(
     assert [labels.colormap.map(v)[3] for v in range(1, 5)] == whole
     # Nothing stays dimmed once the table is not seen.
     dock.table.selectRow(0)
-    person.section.parent().raise_()
-    person.domains.parent().hide()
+    person.click(person.bench.panels["domains"].heading)
+    assert not dock.isVisible()
     assert [labels.colormap.map(v)[3] for v in range(1, 5)] == whole
 
 

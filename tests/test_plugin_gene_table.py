@@ -39,7 +39,8 @@ def _sort(person: Person, column: int) -> None:
 def test_the_table_is_sorted_and_walked_and_the_row_follows(person: Person, small: Path) -> None:
     session = session_of(person.viewer)
     person.drop(small / "one.stenhance.zarr")
-    dock, table = person.genes, person.genes.table
+    dock = person.bench.open("genes")
+    table = dock.table
     field = ResultFolder.open(small / "one.stenhance.zarr").field("pixel2gene-stain-robust")
     r, given = field.decoder.held_out_r, field.decoder.held_out_r_given_depth
     assert _listed(person) == list(field.genes)
@@ -195,7 +196,8 @@ def test_lists_and_sets_of_genes_filter_the_table(
 
 
 def test_statistics_are_computed_on_demand(person: Person, small: Path) -> None:
-    dock, table = person.genes, person.genes.table
+    dock = person.bench.open("genes")
+    table = dock.table
     person.drop(small / "one.h5ad")
     person.drop(small / "one.stenhance.zarr")
     run = session_of(person.viewer).genes

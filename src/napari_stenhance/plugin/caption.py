@@ -8,6 +8,8 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
 
 _NAME = "stenhance_caption"
+_ORDER = 10**6 - 2
+"""Above all layers, with the box behind it, and before the colour bar, which has 10**6."""
 
 
 def show_caption(viewer: ViewerModel, title: str, ends: tuple[float, float] | None = None) -> None:
@@ -30,7 +32,7 @@ def show_caption(viewer: ViewerModel, title: str, ends: tuple[float, float] | No
     canvas = viewer.canvas
     if _NAME not in canvas.overlays:
         position = CanvasPosition.TOP_RIGHT
-        canvas.overlays[_NAME] = TextOverlay(position=position, font_size=10, order=0)
+        canvas.overlays[_NAME] = TextOverlay(position=position, font_size=10, order=_ORDER)
         canvas.overlay_tiling.top_right = "vertical"
     canvas.overlays[_NAME].text = text
     canvas.overlays[_NAME].visible = bool(text)

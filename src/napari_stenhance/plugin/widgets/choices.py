@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from qtpy.QtWidgets import QComboBox
+
 from napari_stenhance.plugin.images import run_title
 
 if TYPE_CHECKING:
-    from qtpy.QtWidgets import QComboBox
-
     from napari_stenhance.results.run import Run
     from napari_stenhance.section.section import Section
 
 _MEASURED = "measured spots"
+_SHORT = 4
 
 
 def named(sections: Sequence[Section]) -> list[tuple[str, Section]]:
@@ -23,6 +24,12 @@ def named(sections: Sequence[Section]) -> list[tuple[str, Section]]:
         (s.name if names.count(s.name) == 1 else f"{s.name} ({n + 1})", s)
         for n, s in enumerate(sections)
     ]
+
+
+def elide(box: QComboBox) -> None:
+    """Let a box be narrower than its longest choice, which would widen the dock."""
+    box.setMinimumContentsLength(_SHORT)
+    box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
 
 
 def relist(

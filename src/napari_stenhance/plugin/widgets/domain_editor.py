@@ -1,4 +1,4 @@
-"""The lower half of the dock 'Find domains': the domains of a run, looked at and corrected."""
+"""The lower half of the panel 'Find domains': the domains of a run, looked at and corrected."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from napari_stenhance.plugin.layer_info import layer_info, layers_of, open_runs
 from napari_stenhance.plugin.scene import add_layers
 from napari_stenhance.plugin.session import session_of
 from napari_stenhance.plugin.widgets.chart import CriterionChart
-from napari_stenhance.plugin.widgets.choices import listed_name, relist
+from napari_stenhance.plugin.widgets.choices import elide, listed_name, relist
 from napari_stenhance.plugin.widgets.domain_counts import DomainCounts
 from napari_stenhance.plugin.widgets.domain_table import DomainTable
 from napari_stenhance.plugin.widgets.follow import follow_layers, follow_session
@@ -73,6 +73,7 @@ class DomainEditor(QWidget):
         self._followed: list[Any] = []
         self._ending = False
         self.source = QComboBox(self)
+        elide(self.source)
         self.source.setToolTip("Which domains are listed below")
         self.source.currentIndexChanged.connect(self._choose)
         self.chart = CriterionChart(self)
@@ -109,8 +110,8 @@ class DomainEditor(QWidget):
         buttons, column = QGridLayout(), QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         for n, button in enumerate((self.merge, self.paint, self.undo, self.redo)):
-            buttons.addWidget(button, 0, n)
-        buttons.addWidget(self.save, 1, 0, 1, 4)
+            buttons.addWidget(button, *divmod(n, 2))
+        buttons.addWidget(self.save, 2, 0, 1, 2)
         for widget in (self.source, self.chart, self.table):
             column.addWidget(widget, int(widget is self.table))
         column.addLayout(buttons)

@@ -1,4 +1,4 @@
-"""The dock 'Find domains': find spatial domains, look at them, and correct them."""
+"""The panel 'Find domains': find spatial domains, look at them, and correct them."""
 
 from __future__ import annotations
 
@@ -47,6 +47,7 @@ class DomainsWidget(RunDock):
         self.editor = DomainEditor(napari_viewer, self.run_bar, self)
         above = QWidget(self)
         top = QVBoxLayout(above)
+        top.setContentsMargins(0, 0, 0, 0)
         top.addWidget(self._scrolled(), 1)
         top.addWidget(self.run)
         top.addWidget(self.run_bar)

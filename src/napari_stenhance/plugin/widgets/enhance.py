@@ -1,4 +1,4 @@
-"""The dock 'Enhance genes': the options of the task, Run, and the layers that come of it."""
+"""The panel 'Enhance genes': the options of the task, Run, and the layers that come of it."""
 
 from __future__ import annotations
 

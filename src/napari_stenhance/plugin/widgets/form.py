@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 from magicgui.widgets import (
     CheckBox,
     ComboBox,
-    Container,
     FileEdit,
     FloatSpinBox,
     LineEdit,
     Select,
-    SpinBox,
 )
 from magicgui.widgets.bases import ValueWidget
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QComboBox, QFormLayout, QLabel, QListWidget, QWidget
 from superqt import QCollapsible
 
+from napari_stenhance.plugin.widgets.choices import elide
 from napari_stenhance.tasks.options import Option, options_of
 
 Choices = Callable[[], list[tuple[str, Any]]]
@@ -27,6 +28,7 @@ Choices = Callable[[], list[tuple[str, Any]]]
 
 _LARGEST = 2**31 - 1
 _NONE = "none"
+_NO_NUMBER, _NUMBER_WIDTH = "by default", 110
 
 
 class OptionsForm:
@@ -62,6 +64,7 @@ class OptionsForm:
     ) -> None:
         self._choices = choices
         self._may_be_none: set[str] = set()
+        self._whole = {option.name for option in options_of(options) if option.kind is int}
         self._listed: dict[str, dict[str, Any]] = {name: {} for name in choices}
         self.labels: dict[str, str] = {}
         self.fields: dict[str, ValueWidget] = {
@@ -69,21 +72,23 @@ class OptionsForm:
             for option in options_of(options)
             if option.name not in hidden
         }
-        self.main = _container(w for name, w in self.fields.items() if name not in more)
-        folded = _container(w for name, w in self.fields.items() if name in more)
+        self.main = _rows(w for name, w in self.fields.items() if name not in more)
         self.more = QCollapsible("More options")
-        self.more.addWidget(folded.native)
-        self._folded = folded
+        for part in (self.more, self.more.content()):
+            part.layout().setContentsMargins(0, 0, 0, 0)
+        self.more.addWidget(_rows(w for name, w in self.fields.items() if name in more))
         self.refresh()
 
     def _widget(self, option: Option) -> ValueWidget:
         label = self.labels[option.name] = option.label
-        if option.optional and option.kind in {int, float}:
+        may_be_none = option.optional and option.kind in {int, float}
+        if may_be_none:
             self._may_be_none.add(option.name)
-            label += " (0: by default)"
+        # What is chosen from a list is no number.
+        has_unit = option.unit and option.name not in self._choices
         shared = {
             "name": option.name,
-            "label": f"{label} [{option.unit}]" if option.unit else label,
+            "label": f"{label} [{option.unit}]" if has_unit else label,
             "tooltip": option.text,
         }
         default = None if option.default is dataclasses.MISSING else option.default
@@ -100,13 +105,13 @@ class OptionsForm:
         if option.kind is Path:
             # What is read must be there; what is written may not be yet.
             mode = "r" if option.positional else "w"
-            return FileEdit(mode=mode, value=default or "", **shared)
+            field = FileEdit(mode=mode, value=default or "", **shared)
+            field.choose_btn.text = "…"
+            return field
         if option.kind is bool:
             return CheckBox(value=bool(default), **shared)
-        if option.kind is int:
-            return SpinBox(value=default or 0, min=0, max=_LARGEST, **shared)
-        if option.kind is float:
-            return FloatSpinBox(value=default or 0, min=0, max=_LARGEST, **shared)
+        if option.kind in {int, float}:
+            return _number(option.kind, default or 0, _NO_NUMBER if may_be_none else "", shared)
         if option.kind is str:
             return LineEdit(value=default or "", **shared)
         msg = f"{option.name}: there is no widget for {option.kind}"
@@ -137,6 +142,8 @@ class OptionsForm:
         value = self.fields[name].value
         if name in self._may_be_none and value == 0:
             return None
+        if name in self._whole:
+            return int(value)
         if name not in self._choices:
             return value
         listed = self._listed[name]
@@ -149,5 +156,40 @@ class OptionsForm:
         return {name: self.chosen(name) for name in self.fields}
 
 
-def _container(widgets: Any) -> Container[Any]:
-    return Container(widgets=list(widgets), labels=True)
+def _number(kind: type, value: float, instead_of_0: str, shared: Mapping[str, Any]) -> FloatSpinBox:
+    """Make a field for a number of 0 or more, which may say something else than 0."""
+    # magicgui's own field for whole numbers cannot say anything else.
+    field = FloatSpinBox(
+        value=value, min=0, max=_LARGEST, step=1 if kind is int else None, **shared
+    )
+    native = field.native
+    if kind is int:
+        native.setDecimals(0)
+    native.setSpecialValueText(instead_of_0)
+    # As wide as its largest number, it would widen the dock.
+    native.setMinimumWidth(_NUMBER_WIDTH)
+    return field
+
+
+def _rows(widgets: Iterable[ValueWidget]) -> QWidget:
+    """Lay out fields, each below its label: side by side they would widen the dock."""
+    inside = QWidget()
+    rows = QFormLayout(inside)
+    rows.setContentsMargins(0, 0, 0, 0)
+    rows.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapAllRows)
+    rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+    for widget in widgets:
+        native = widget.native
+        if isinstance(widget, CheckBox):
+            rows.addRow(native)
+            continue
+        if isinstance(native, QComboBox):
+            elide(native)
+        elif isinstance(native, QListWidget):
+            native.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+            native.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+        label = QLabel(widget.label, inside)
+        label.setToolTip(widget.tooltip or "")
+        label.setBuddy(native)
+        rows.addRow(label, native)
+    return inside

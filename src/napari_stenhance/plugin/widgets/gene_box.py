@@ -8,6 +8,8 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QWidget
 from superqt import QSearchableComboBox
 
+from napari_stenhance.plugin.widgets.choices import elide
+
 
 class GeneBox(QSearchableComboBox):
     """A searchable list of genes; `chosen` carries the gene that the user picks."""
@@ -16,6 +18,7 @@ class GeneBox(QSearchableComboBox):
 
     def __init__(self, parent: QWidget, prompt: str = "type to search a gene") -> None:
         super().__init__(parent)
+        elide(self)
         self._genes: tuple[str, ...] = ()
         self.lineEdit().setPlaceholderText(prompt)
         self.activated.connect(self._picked)

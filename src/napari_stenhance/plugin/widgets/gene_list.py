@@ -15,6 +15,7 @@ from qtpy.QtWidgets import (
 from superqt import QSearchableComboBox
 
 from napari_stenhance.errors import InputError
+from napari_stenhance.plugin.widgets.choices import elide
 from napari_stenhance.plugin.widgets.error_text import ErrorText
 from napari_stenhance.plugin.widgets.gene_rows import GeneRows
 from napari_stenhance.results.gene_sets import GeneSet, find_listed, gene_sets
@@ -46,6 +47,7 @@ class GeneList(QWidget):
         self.browse.setToolTip("Choose a file of genes")
         self.browse.clicked.connect(self._browse)
         self.sets = QSearchableComboBox(self)
+        elide(self.sets)
         self.sets.setToolTip("Which set of the file; type to search")
         self.sets.currentIndexChanged.connect(self._match)
         self.said = QLabel("", self)

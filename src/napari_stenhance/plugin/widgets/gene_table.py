@@ -43,7 +43,7 @@ _COLUMNS = {
 }
 _NAMES = tuple(_COLUMNS)
 _BARS = ("r", "given")
-_WIDTHS = {"gene": 92, "r": 52, "given": 70, "mean": 50, "moran": 62, "domain": 80}
+_WIDTHS = {"gene": 92, "r": 44, "given": 58, "mean": 50, "moran": 62, "domain": 80}
 _ROW, _SWATCH = 20, 12
 _PAUSE_MS = 20
 _GREY = QColor(145, 145, 145)
@@ -218,7 +218,10 @@ class GeneTable(QTableView):
         self._widen()
 
     def _widen(self) -> None:
-        """Give the names what numbers leave."""
+        """Give the names what numbers leave; where that is too little, r given depth goes alone."""
+        narrow = self.viewport().width() < sum(_WIDTHS[name] for name in ("gene", *_BARS))
+        known = self.genes.rows.numbers
+        self.setColumnHidden(1, "r" not in known or (narrow and "given" in known))
         others = sum(self.columnWidth(n) for n in range(1, len(_NAMES)))
         self.setColumnWidth(0, max(_WIDTHS["gene"], self.viewport().width() - others))
 

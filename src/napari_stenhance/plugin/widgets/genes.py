@@ -1,4 +1,4 @@
-"""The dock 'Genes': look at any gene, measured or predicted, and pin those worth keeping."""
+"""The panel 'Genes': look at any gene, measured or predicted, and pin those worth keeping."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from qtpy.QtWidgets import (
 from napari_stenhance.plugin.colours import SpotColours
 from napari_stenhance.plugin.genes import pinned_layer
 from napari_stenhance.plugin.session import session_of
-from napari_stenhance.plugin.widgets.choices import relist
+from napari_stenhance.plugin.widgets.choices import elide, relist
 from napari_stenhance.plugin.widgets.follow import follow_session
 from napari_stenhance.plugin.widgets.gene_list import GeneList
 from napari_stenhance.plugin.widgets.gene_reader import GeneReader
@@ -93,7 +93,7 @@ class GenesWidget(QWidget):
         self.gene.returnPressed.connect(self._enter)
         self.list = GeneList(self)
         self.list.changed.connect(self._filter)
-        self.reliable = QCheckBox("Reliable: r | depth ≥", self)
+        self.reliable = QCheckBox("Reliable", self)
         self.reliable.setToolTip(
             "Reliable genes only: hide those that were predicted with a lower r given depth on "
             "held-out spots, and those of which it is not known. What was measured is shown as it "
@@ -103,10 +103,12 @@ class GenesWidget(QWidget):
         self.least = QDoubleSpinBox(self)
         self.least.setRange(-1, 1)
         self.least.setSingleStep(0.05)
+        self.least.setButtonSymbols(QDoubleSpinBox.ButtonSymbols.NoButtons)
+        self.least.setPrefix("≥ ")
         self.least.setValue(self._session.least_r)
         self.least.setToolTip(
-            "Pearson's r on held-out spots, with depth held constant: below it a gene is not "
-            "reliable, and its image is washed out."
+            "r | depth, Pearson's r on held-out spots with depth held constant: below it a gene is "
+            "not reliable, and its image is washed out."
         )
         self.least.valueChanged.connect(self._set_least)
         self.statistics = QPushButton("Statistics", self)
@@ -120,7 +122,7 @@ class GenesWidget(QWidget):
             "Standard deviation over the ensemble: it ranks places, it is no interval."
         )
         self.uncertainty.toggled.connect(self._show_what)
-        self.spots = QCheckBox("Show measured spots over it", self)
+        self.spots = QCheckBox("Show measured spots", self)
         self.spots.setToolTip("Spots, in the same colours: what was measured of this gene")
         self.spots.toggled.connect(self._show_spots)
         self.legend = GeneLegend(self)
@@ -142,14 +144,8 @@ class GenesWidget(QWidget):
 
     def _lay_out(self) -> None:
         form = QFormLayout()
-        # Together with a long name, the button would widen all docks, and narrow the canvas.
-        self.source.setMinimumContentsLength(8)
-        short = QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
-        self.source.setSizeAdjustPolicy(short)
-        source = QHBoxLayout()
-        source.addWidget(self.source, 1)
-        source.addWidget(self.statistics)
-        form.addRow("From", source)
+        elide(self.source)
+        form.addRow("From", self.source)
         row = QHBoxLayout()
         row.addWidget(self.gene, 1)
         row.addWidget(self.pin)
@@ -157,11 +153,11 @@ class GenesWidget(QWidget):
         form.addRow("List", self.list)
         reliable = QHBoxLayout()
         reliable.addWidget(self.reliable)
-        reliable.addWidget(self.least)
-        reliable.addStretch(1)
+        reliable.addWidget(self.least, 1)
+        form.addRow(reliable)
         layout = QVBoxLayout(self)
         layout.addLayout(form)
-        layout.addLayout(reliable)
+        layout.addWidget(self.statistics)
         layout.addWidget(self.table, 1)
         layout.addWidget(self.accuracy)
         layout.addWidget(self.uncertainty)
@@ -171,14 +167,13 @@ class GenesWidget(QWidget):
         layout.addWidget(self.run_bar)
         walk = (
             self.source,
-            self.statistics,
             self.gene,
             self.pin,
             self.list.text,
             self.list.browse,
             self.list.sets,
         )
-        walk += (self.reliable, self.least, self.table, self.uncertainty)
+        walk += (self.reliable, self.least, self.statistics, self.table, self.uncertainty)
         for one, other in pairwise((*walk, self.spots)):
             self.setTabOrder(one, other)
 

@@ -1,4 +1,4 @@
-"""The dock 'Impute genes': predict genes that were not measured; 'Genes' shows them."""
+"""The panel 'Impute genes': predict genes that were not measured; 'Genes' shows them."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class ImputeWidget(RunDock):
         super().__init__(
             napari_viewer,
             "Impute genes",
-            "Predict them, and write them to Out; the dock Genes shows them.",
+            "Predict them, and write them to Out; the panel Genes shows them.",
             ImputeOptions,
             {"spots": self._sections, "cluster_key": self._columns},
             _MORE,

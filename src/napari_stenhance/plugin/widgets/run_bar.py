@@ -37,8 +37,8 @@ _MEANS_SOMETHING_S = 2.0
 _FEW_S, _ROUND_S, _MINUTES_S = 5, 5, 90
 
 _WHERE_OPENED = {
-    "mpp": "field “Scale” of the dock Section",
-    "image": "field “Image” of the dock Section",
+    "mpp": "field “Scale” of the panel Section",
+    "image": "field “Image” of the panel Section",
 }
 """Other docks take open sections: slide and scale are given where they are opened."""
 
@@ -182,7 +182,9 @@ class RunBar(QWidget):
         row = QWidget(self)
         line, cancel = QHBoxLayout(row), QPushButton("Cancel", row)
         line.setContentsMargins(0, 0, 0, 0)
-        line.addWidget(QLabel(f"Next: {name}", row), 1)
+        label = QLabel(f"Next: {name}", row)
+        label.setWordWrap(True)
+        line.addWidget(label, 1)
         line.addWidget(cancel)
         cancel.setToolTip("Do not begin this.")
         entry = (row, start)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtWidgets import QPushButton, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
 from napari_stenhance.errors import StenhanceError
 from napari_stenhance.plugin.live import LiveLayers
@@ -15,6 +15,7 @@ from napari_stenhance.plugin.session import session_of
 from napari_stenhance.plugin.widgets.form import OptionsForm
 from napari_stenhance.plugin.widgets.outputs import suggest_out
 from napari_stenhance.plugin.widgets.run_bar import RunBar
+from napari_stenhance.plugin.widgets.scrolling import UpDownArea
 from napari_stenhance.running.job import Job
 
 if TYPE_CHECKING:
@@ -63,16 +64,15 @@ class RunDock(QWidget):
         self._section: Section | None = None
         self._live = LiveLayers(viewer, self)
 
-    def _scrolled(self, *between: QWidget) -> QScrollArea:
+    def _scrolled(self, *between: QWidget) -> UpDownArea:
         """Lay out the form, with something between what is seen and what is folded away."""
-        inside, scroll = QWidget(self), QScrollArea(self)
+        inside = QWidget(self)
         column = QVBoxLayout(inside)
-        for widget in (self.form.main.native, *between, self.form.more):
+        column.setContentsMargins(0, 0, 0, 0)
+        for widget in (self.form.main, *between, self.form.more):
             column.addWidget(widget)
         column.addStretch(1)
-        scroll.setWidgetResizable(True)
-        scroll.setWidget(inside)
-        return scroll
+        return UpDownArea(inside, self)
 
     def _suggest_out(self, path: Path) -> None:
         """Suggest where the result goes, unless the user said that."""

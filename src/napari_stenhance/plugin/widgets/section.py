@@ -1,4 +1,4 @@
-"""The dock 'Section': open a section, a slide or a result, and read what was recognised."""
+"""The panel 'Section': open a section, a slide or a result, and read what was recognised."""
 
 from __future__ import annotations
 
@@ -39,6 +39,7 @@ from napari_stenhance.plugin.quality import quality_layer, quality_legend_of, re
 from napari_stenhance.plugin.regions import open_region
 from napari_stenhance.plugin.scene import add_layers
 from napari_stenhance.plugin.session import session_of
+from napari_stenhance.plugin.widgets.choices import elide
 from napari_stenhance.plugin.widgets.follow import follow_session
 from napari_stenhance.plugin.widgets.run_bar import RunBar
 from napari_stenhance.plugin.writer import write_layers
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
 _SLIDE = "the slide"
 _NO_QUESTION = QFileDialog.Option.DontConfirmOverwrite
 """Nothing is ever overwritten: the writer says so."""
+_NUMBER_WIDTH, _BESIDE_LABELS = 100, 2
 
 
 class _DropArea(QLabel):
@@ -74,9 +76,10 @@ class _DropArea(QLabel):
 
     def __init__(self, parent: QWidget) -> None:
         super().__init__(
-            "Drop a section here: a folder, an .h5ad or a slide;\nor a result, or saved layers",
+            "Drop a section here: a folder, an .h5ad or a slide; or a result, or saved layers",
             parent,
         )
+        self.setWordWrap(True)
         self.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.setFrameShape(QFrame.Shape.StyledPanel)
         self.setMinimumHeight(72)
@@ -109,14 +112,16 @@ class SectionWidget(QWidget):
         self.browse_folder = QPushButton("Open folder …", self)
         self.browse_folder.setToolTip("A section's folder, or a result (*.stenhance.zarr)")
         self.browse_folder.clicked.connect(self._browse_folder)
-        self.browse_file = QPushButton("Open file …", self)
+        self.browse_file = QPushButton("File …", self)
         self.browse_file.setToolTip("An .h5ad with its image beside it, or a slide")
         self.browse_file.clicked.connect(self._browse_file)
         self.mpp = QDoubleSpinBox(self)
         self.mpp.setRange(0, 20)
         self.mpp.setDecimals(4)
         self.mpp.setSingleStep(0.05)
-        self.mpp.setSuffix(" µm per pixel")
+        self.mpp.setSuffix(" µm per px")
+        self.mpp.setButtonSymbols(QDoubleSpinBox.ButtonSymbols.NoButtons)
+        self.mpp.setMinimumWidth(_NUMBER_WIDTH)
         self.mpp.setSpecialValueText("as the files say")
         self.mpp.setToolTip("Scale of the full-resolution image; overrides what the files say.")
         self.image = QLineEdit(self)
@@ -140,7 +145,7 @@ class SectionWidget(QWidget):
         )
         self.look.setEnabled(False)
         self.look.clicked.connect(self._look_beside)
-        self.icc = QCheckBox("converted by the file's profile", self)
+        self.icc = QCheckBox("by its profile", self)
         self.icc.setToolTip("Convert colours to sRGB by the profile that the slide's file holds.")
         self.icc.setChecked(True)
         self.again = QPushButton("Set", self)
@@ -176,30 +181,32 @@ class SectionWidget(QWidget):
             "and copies of what no file holds."
         )
         self.save.clicked.connect(self._browse_save)
-        buttons, slide, series, scale, visible = (QHBoxLayout() for _ in range(5))
-        series.addWidget(self.series, 1)
-        series.addWidget(self.look)
+        buttons, slide, opening = (QHBoxLayout() for _ in range(3))
+        for box in (self.series, self.shown):
+            # As wide as a long name, it would widen the dock.
+            elide(box)
+        opening.addWidget(self.look)
+        opening.addWidget(self.again)
         buttons.addWidget(self.browse_folder)
         buttons.addWidget(self.browse_file)
-        buttons.addWidget(self.save)
         slide.addWidget(self.image, 1)
         slide.addWidget(self.browse_image)
-        scale.addWidget(self.mpp, 1)
-        scale.addWidget(self.again)
-        visible.addWidget(self.shown, 1)
-        visible.addWidget(self.check)
         form = QFormLayout()
+        form.setHorizontalSpacing(_BESIDE_LABELS)
         form.addRow("Image", slide)
-        form.addRow("In its file", series)
+        form.addRow("In its file", self.series)
         form.addRow("Colours", self.icc)
-        form.addRow("Scale", scale)
-        form.addRow("Section", visible)
+        form.addRow("Scale", self.mpp)
+        form.addRow(opening)
+        form.addRow("Section", self.shown)
         layout = QVBoxLayout(self)
         layout.addWidget(self.drop)
         layout.addLayout(buttons)
         layout.addLayout(form)
+        layout.addWidget(self.check)
         layout.addWidget(self.legend)
         layout.addWidget(self.words, 1)
+        layout.addWidget(self.save)
         layout.addWidget(self.run_bar)
         follow_session(self, napari_viewer, self._follow)
 

@@ -1,0 +1,199 @@
+"""The dock: panels one below the other, each made when it is first unfolded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QSize, Qt
+from qtpy.QtWidgets import QMainWindow, QSizePolicy, QToolButton, QVBoxLayout, QWidget
+
+from napari_stenhance.plugin.session import session_of
+from napari_stenhance.plugin.widgets.scrolling import UpDownArea
+
+if TYPE_CHECKING:
+    from napari.viewer import Viewer
+
+DOCK = "stenhance"
+PANELS = {
+    "section": ("Section", "section:SectionWidget"),
+    "enhance": ("Enhance genes", "enhance:EnhanceWidget"),
+    "impute": ("Impute genes", "impute:ImputeWidget"),
+    "genes": ("Genes", "genes:GenesWidget"),
+    "domains": ("Find domains", "domains:DomainsWidget"),
+}
+"""Title, and module and class, of each panel."""
+
+_ROOM = 400
+"""Height that an unfolded panel needs at least to be of use, in px."""
+_CANVAS, _LAYERS, _BETWEEN = 700, 370, 26
+"""Widths, in px: that the canvas keeps, that napari's own docks take, and of what lies between."""
+_WIDE = 340
+_MARGINS = (2, 4, 2, 8)
+
+
+class Panel(QWidget):
+    """A heading, and below it a widget that is made when it is first asked for.
+
+    Parameters
+    ----------
+    title : str
+    make : callable
+    parent : QWidget
+    """
+
+    def __init__(self, title: str, make: Callable[[], QWidget], parent: QWidget) -> None:
+        super().__init__(parent)
+        self.title, self._make = title, make
+        self.made: Any = None
+        self.heading = QToolButton(self)
+        self.heading.setText(title)
+        self.heading.setCheckable(True)
+        self.heading.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+        self.heading.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.heading.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self._column = QVBoxLayout(self)
+        self._column.setContentsMargins(0, 0, 0, 0)
+        self._column.setSpacing(0)
+        self._column.addWidget(self.heading)
+        self.fold()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is unfolded."""
+        return self.heading.isChecked()
+
+    def widget(self) -> Any:
+        """Return what lies below the heading; it is made if it was not."""
+        if self.made is None:
+            self.made = self._make()
+            self.made.setVisible(self.is_open)
+            self.made.layout().setContentsMargins(*_MARGINS)
+            self._column.addWidget(self.made, 1)
+        return self.made
+
+    def unfold(self) -> None:
+        """Show what lies below the heading."""
+        self._turn(on=True)
+        self.widget().show()
+
+    def fold(self) -> None:
+        """Hide it; it goes on with what it does."""
+        self._turn(on=False)
+        if self.made is not None:
+            self.made.hide()
+
+    def _turn(self, *, on: bool) -> None:
+        self.heading.setChecked(on)
+        self.heading.setArrowType(Qt.ArrowType.DownArrow if on else Qt.ArrowType.RightArrow)
+
+
+class Workbench(QWidget):
+    """All that the plugin offers, in one dock.
+
+    Parameters
+    ----------
+    viewer : Viewer
+
+    Attributes
+    ----------
+    panels : dict of Panel
+        By the names of `PANELS`.
+    """
+
+    def __init__(self, viewer: Viewer) -> None:
+        super().__init__()
+        # Layers are settled and followed from now on, whichever panel is opened first.
+        session_of(viewer)
+        inside = QWidget(self)
+        column = self._column = QVBoxLayout(inside)
+        column.setContentsMargins(0, 2, 0, 2)
+        column.setSpacing(2)
+        self.panels: dict[str, Panel] = {}
+        self._opened: list[str] = []
+        for name, (title, where) in PANELS.items():
+            panel = self.panels[name] = Panel(title, _maker(where, viewer), inside)
+            panel.heading.clicked.connect(lambda on, name=name: self._clicked(name, on))
+            column.addWidget(panel)
+        column.addStretch(0)
+        self._area = UpDownArea(inside, self)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self._area)
+
+    def widget(self, name: str) -> Any:
+        """Return the widget of a panel, which stays folded if it is."""
+        return self.panels[name].widget()
+
+    def open(self, name: str) -> Any:
+        """Unfold a panel, fold those for which no room is left, and return its widget."""
+        panel = self.panels[name]
+        self._opened = [one for one in self._opened if self.panels[one].is_open and one != name]
+        self._opened.append(name)
+        room = self._area.viewport().height()
+        panel.unfold()
+        while len(self._opened) > 1 and self._height() > room:
+            self.panels[self._opened.pop(0)].fold()
+        self._share()
+        return panel.made
+
+    def _share(self) -> None:
+        """Give all height that is left to the panels that are unfolded, in equal parts."""
+        for panel in self.panels.values():
+            self._column.setStretchFactor(panel, int(panel.is_open))
+
+    def _height(self) -> int:
+        """Return how high all must be, with room for those that are opened."""
+        headings = sum(panel.heading.sizeHint().height() + 2 for panel in self.panels.values())
+        made = [self.panels[name].made for name in self._opened]
+        wide = self._area.viewport().width()
+        least = (one.layout().minimumHeightForWidth(wide) for one in made)
+        return headings + sum(max(_ROOM, height) for height in least)
+
+    def _clicked(self, name: str, on: bool) -> None:
+        if on:
+            self.open(name)
+        else:
+            self.panels[name].fold()
+            self._share()
+
+    def sizeHint(self) -> QSize:
+        return super().sizeHint().expandedTo(QSize(0, 2 * _ROOM))
+
+
+def workbench_of(viewer: Viewer) -> Workbench:
+    """Return the dock of a viewer, which is made, or shown again, if it is not there."""
+    docks = viewer.window.dock_widgets
+    if DOCK in docks:
+        bench = docks[DOCK]
+        dock = bench.parent()
+        dock.show()
+        dock.raise_()
+    else:
+        bench = Workbench(viewer)
+        dock = viewer.window.add_dock_widget(
+            bench, name=DOCK, area="right", add_vertical_stretch=False
+        )
+        _leave_room(dock)
+    return bench
+
+
+def _leave_room(dock: Any) -> None:
+    """Make the dock as wide as it may be beside a canvas of some width."""
+    window = dock.window()
+    if isinstance(window, QMainWindow):
+        left = window.width() - _CANVAS - _LAYERS - _BETWEEN
+        # It is no narrower than what lies in it.
+        window.resizeDocks([dock], [min(max(left, 1), _WIDE)], Qt.Orientation.Horizontal)
+
+
+def _maker(where: str, viewer: Viewer) -> Callable[[], QWidget]:
+    module, name = where.split(":")
+
+    def make() -> QWidget:
+        made = getattr(import_module(f"napari_stenhance.plugin.widgets.{module}"), name)(viewer)
+        assert isinstance(made, QWidget)
+        return made
+
+    return make
