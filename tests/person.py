@@ -140,6 +140,8 @@ def check_truth(viewer: Any) -> None:
         for layer, info in our_layers(viewer)
         if layer.visible and info.role.name in {"gene", "browse", "spots", "lattice"}
     ]
+    _check_channels(viewer)
+    assert not (layers and session.channels)
     for layer, info in layers:
         assert info.place is session.place, layer
         assert (info.gene, info.what) == (session.gene, session.what), layer
@@ -155,6 +157,29 @@ def check_truth(viewer: Any) -> None:
         assert info.place is not None
     active = viewer.layers.selection.active
     assert active is None or active.visible
+
+
+def _check_channels(viewer: Any) -> None:
+    """Each gene that is seen with others is of the current run, in the colour and limits said."""
+    session = session_of(viewer)
+    seen = [(layer, info) for layer, info in layers_of(viewer, "channel") if layer.visible]
+    said = viewer.canvas.overlays["stenhance_caption"].text if seen else ""
+    assert {info.gene for _, info in seen} == {one.gene for one in session.channels}
+    for at, (layer, info) in enumerate(seen):
+        (one,) = (one for one in session.channels if one.gene == info.gene)
+        assert (info.of_run, info.place) == (session.run.key, session.place)
+        np.testing.assert_allclose(layer.contrast_limits, one.limits, rtol=1e-6)
+        # From black, in a colour that no other has, over what hides the slide.
+        np.testing.assert_allclose(layer.colormap.map([0, 1]), [(0, 0, 0, 1), (*one.rgb, 1)])
+        assert layer.blending == ("additive" if at else "translucent")
+        assert layer.opacity == 1
+        low, high = one.limits
+        assert f"{one.gene} {one.colour} {low:.2f} – {high:.2f}" in said
+        assert (
+            "not reliable" in session.run.reliability(one.gene, session.least_r)
+        ) == one.doubtful
+        assert not layer.colorbar.visible
+    assert len({one.colour for one in session.channels}) == len(seen)
 
 
 def events_of(out: Path) -> list[str]:

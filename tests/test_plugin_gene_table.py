@@ -9,17 +9,26 @@ from typing import Any
 
 import numpy as np
 import pytest
+import shapely
 from qtpy.QtCore import QEvent, Qt
 from qtpy.QtGui import QKeyEvent
 from qtpy.QtWidgets import QApplication, QWidget
 
+from napari_stenhance.plugin import region_values
+from napari_stenhance.plugin.colours import lookup_table
+from napari_stenhance.plugin.layer_info import layers_of
+from napari_stenhance.plugin.levels import sampled_level
 from napari_stenhance.plugin.session import session_of
 from napari_stenhance.plugin.widgets.gene_rows import GeneRows
 from napari_stenhance.plugin.widgets.gene_table import GeneTable
 from napari_stenhance.plugin.widgets.histogram import BINS
+from napari_stenhance.results.field import GeneField
 from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.results.runs import FieldRun
+from napari_stenhance.running.job import Job
+from napari_stenhance.section.region import Region
 from person import Person, check_truth
+from tiny_result import RUN
 
 
 def _listed(person: Person, column: int = 0) -> list[str]:
@@ -89,6 +98,8 @@ def test_the_table_is_sorted_and_walked_and_the_row_follows(person: Person, smal
         expected = np.histogram(counted, BINS, (both.min(), both.max()))[0]
         np.testing.assert_array_equal(counts, expected)
     assert dock.histogram.isVisibleTo(dock)
+    _check_a_sum(person, field)
+    _check_a_region(person, field)
     # From the box, the arrow goes on to the table; with nothing chosen there, to its first row.
     other = next(gene for gene in ("G3", "G2") if gene not in session.gene)
     person.bot.keyClicks(dock.gene, other)
@@ -96,6 +107,193 @@ def test_the_table_is_sorted_and_walked_and_the_row_follows(person: Person, smal
     assert not table.currentIndex().isValid()
     person.bot.keyClick(dock.gene, Qt.Key.Key_Down)
     person.wait(lambda: session.gene == first)
+
+
+def _check_a_sum(person: Person, field: GeneField) -> None:
+    """Type sums of genes: image and spots show them on one scale, or the dock says why not."""
+    session, dock = session_of(person.viewer), person.genes
+    person.bot.keyClicks(dock.gene, "G39 + 2*g1")
+    # The gene that is being typed is searched, and Enter means the sum.
+    assert all("G1" in gene for gene in _listed(person))
+    person.bot.keyClicks(dock.gene, "2 - G5")
+    assert _listed(person) == ["G5"]
+    person.bot.keyClick(dock.gene, Qt.Key.Key_Return)
+    assert session.gene == "G39 + 2 * G12 - G5"
+    assert session.title.startswith("G39 + 2 * G12 - G5 predicted (spots: measured), log1p CP10k")
+    check_truth(person.viewer)
+    browse, spots, colours = person.layer("browse"), person.layer("spots"), session.measured
+    assert colours is not None
+    assert browse.visible
+    assert browse.colorbar.visible
+    assert browse.name.startswith("G39 + 2 * G12 - G5 · Pixel2Gene")
+    expected = field.image("G39") + 2 * field.image("G12") - field.image("G5")
+    shown = np.asarray(browse.data[0])[: expected.shape[0], : expected.shape[1]]
+    np.testing.assert_allclose(shown, expected, rtol=1e-4, atol=1e-4)
+    measured = colours.values("G39") + 2 * colours.values("G12") - colours.values("G5")
+    assert spots.visible
+    steps = np.clip((measured - session.limits[0]) / np.ptp(session.limits) * 255, 0, 255)
+    np.testing.assert_allclose(spots.face_color, lookup_table("magma")[steps.astype(int)])
+    assert "how well it is predicted as a whole is not known" in dock.accuracy.text()
+    assert not dock.uncertainty.isEnabled()
+    # What cannot be read is said, and what was looked at stays.
+    dock.gene.clear()
+    person.type_gene("G1 + NOPE")
+    assert dock.error.text().startswith("Gene 'NOPE' is not among these 40 genes")
+    assert session.gene == "G39 + 2 * G12 - G5"
+    dock.gene.clear()
+    assert not dock.error.isVisibleTo(dock)
+    # The uncertainty of one is not that of the other.
+    person.type_gene("G3")
+    dock.uncertainty.setChecked(True)
+    assert session.what == "spread"
+    person.type_gene("G3 - G1")
+    assert (session.what, dock.uncertainty.isChecked()) == ("expression", False)
+    check_truth(person.viewer)
+    dock.gene.clear()
+
+
+def _check_a_region(person: Person, field: GeneField) -> None:
+    """Draw and select: the values in it are those of superpixels whose centres lie in it."""
+    session, dock = session_of(person.viewer), person.genes
+    person.click(person.enhance.draw)
+    layer = person.layer("region")
+    assert dock.histogram.region is None
+    assert not dock.in_region.isVisibleTo(dock)
+    mpp, grid = float(layer.scale[0]), field.grid
+    rows, columns = np.mgrid[: grid.shape[0], : grid.shape[1]]
+    y, x = (n * grid.pitch_um + (grid.pitch_um - mpp) / 2 for n in (rows, columns))
+    boxes = [(100, 100, 300, 220), (280, 90, 400, 400)]
+    inside = [(y > a) & (x > b) & (y < c) & (x < d) for a, b, c, d in boxes]
+    for a, b, c, d in boxes:
+        layer.add(np.array([[a, b], [a, d], [c, d], [c, b]]) / mpp, shape_type="polygon")
+
+    def check(gene: str, mask: np.ndarray) -> None:
+        values = field.image(gene)[mask].astype(float)
+        values = values[np.isfinite(values)]
+        of_all = np.nanmean(field.image(gene).astype(float))
+        said = f"mean {values.mean():.2f} of {values.size:,} superpixels of 8 µm; "
+        said += f"of all {of_all:.2f}"
+        person.wait(lambda: dock.in_region.text().endswith(said))
+        assert dock.histogram.isVisibleTo(dock)
+        counts = np.histogram(values, BINS, dock.histogram.range)[0]
+        np.testing.assert_array_equal(dock.histogram.region, counts)
+
+    session.look_at(gene="G5")
+    check("G5", inside[0] | inside[1])
+    dock.grab()
+    # What was of another gene, or another region, is gone at once.
+    session.look_at(gene="G7")
+    assert dock.histogram.region is None
+    check("G7", inside[0] | inside[1])
+    layer.selected_data = {1}
+    assert dock.histogram.region is None
+    check("G7", inside[1])
+    assert dock.in_region.text().startswith("one region, selected: ")
+    layer.selected_data = {0, 1}
+    layer.remove_selected()
+    assert dock.histogram.region is None
+    assert not dock.in_region.isVisibleTo(dock)
+
+
+def test_values_in_a_region_are_those_of_the_level_that_is_looked_at(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = FieldRun(ResultFolder.open(tiny), RUN)
+    assert sampled_level(run.levels("A").shapes, 50) == 1
+    monkeypatch.setattr(region_values, "sampled_level", lambda shapes: sampled_level(shapes, 50))
+    circle = shapely.Point(500, 700).buffer(230)
+    task = region_values._of_run(run, "A", "expression", Region(circle), 0.5)
+    values, said, _ = task(Job())
+    assert said == "superpixels of 32 µm"
+    image = run.levels("A").part(1)
+    rows, columns = np.mgrid[: image.shape[0], : image.shape[1]]
+    y, x = rows * 32 + 15.5, columns * 32 + 15.5
+    inside = np.hypot(x - 500, y - 700) < 229.9
+    np.testing.assert_array_equal(values, image[inside])
+    away = Region(shapely.box(-900, -900, -800, -800))
+    assert not region_values._of_run(run, "A", "expression", away, 0.5)(Job())[0].size
+
+
+def test_several_genes_are_seen_at_once_each_in_its_colour(
+    person: Person, small: Path, tmp_path: Path
+) -> None:
+    session, dock, table = session_of(person.viewer), person.genes, person.genes.table
+    person.drop(small / "one.stenhance.zarr")
+    run = session.genes
+    assert run is not None
+
+    def pick(*genes: str) -> None:
+        for n, gene in enumerate(genes):
+            at = table.visualRect(table.genes.index(table.genes.place_of(gene), 0)).center()
+            control = Qt.KeyboardModifier.ControlModifier
+            how = control if n else Qt.KeyboardModifier.NoModifier
+            person.bot.mouseClick(table.viewport(), Qt.MouseButton.LeftButton, how, at)
+
+    person.type_gene("G2")
+    limits = session.limits
+    dock.gene.clear()
+    table.scrollToTop()
+    pick("G1", "G2", "G3")
+    person.wait(lambda: len(session.channels) == 3)
+    check_truth(person.viewer)
+    colours = {one.gene: one.colour for one in session.channels}
+    assert colours == {"G1": "magenta", "G2": "green", "G3": "blue"}
+    layers = {gene: person.layer("channel", gene=gene) for gene in colours}
+    assert not person.layer("browse").visible
+    assert not person.layer("spots").visible
+    # Each is on the scale that it has by itself, and shows what it shows by itself.
+    assert session.channels[1].limits == pytest.approx(limits)
+    for gene, layer in layers.items():
+        expected = run.levels(gene).part()
+        shown = np.asarray(layer.data[0])[: expected.shape[0], : expected.shape[1]]
+        np.testing.assert_array_equal(shown, expected)
+    low, high = limits
+    gene, *ends, colour = dock.channels.texts[1]
+    assert (gene.partition(" ")[0], ends) == ("G2", [f"{low:.2f}", f"{high:.2f}"])
+    np.testing.assert_allclose(colour, np.multiply(session.channels[1].rgb, 255), atol=1)
+    assert not dock.legend.isVisibleTo(dock)
+    # The user's limits stay, and are said; a gene that is left out leaves the others as they are.
+    layers["G3"].contrast_limits = (0.25, 0.5)
+    check_truth(person.viewer)
+    assert dock.channels.texts[2][1:3] == ("0.25", "0.50")
+    layers["G1"].visible = False
+    check_truth(person.viewer)
+    assert [one.gene for one in session.channels] == ["G2", "G3"]
+    assert [table.genes.gene_at(row) for row in table._places()] == ["G2", "G3"]
+    person.viewer.layers.remove(layers["G2"])
+    check_truth(person.viewer)
+    layers["G1"].visible = True
+    assert {one.gene: one.colour for one in session.channels} == {"G3": "blue", "G1": "magenta"}
+    # Of those that are not reliable, the colour is pale.
+    dock.least.setValue(1)
+    check_truth(person.viewer)
+    assert all(one.doubtful for one in session.channels)
+    assert dock.channels.texts[0][0] == "G3 – not reliable"
+    dock.least.setValue(-1)
+    pick("G1", "G2", "G3", "G4", "G5")
+    person.wait(lambda: bool(dock.error.text()))
+    assert dock.error.text().startswith("5 genes: at most 4 are shown at once")
+    check_truth(person.viewer)
+    # What was saved comes back, and is seen when it is asked for.
+    path = tmp_path / "saved.zarr"
+    assert person.viewer.layers.save(str(path), plugin="napari-stenhance") == [str(path)]
+    person.viewer.layers.clear()
+    person.drop(path)
+    check_truth(person.viewer)
+    again = person.layer("channel", gene="G3")
+    assert not again.visible
+    again.visible = True
+    check_truth(person.viewer)
+    assert [one.gene for one in session.channels] == ["G3"]
+    # One gene is one gene again; and spots alone are no images.
+    pick("G2")
+    person.wait(lambda: not session.channels)
+    assert person.layer("browse").visible
+    check_truth(person.viewer)
+    dock.source.setCurrentIndex(dock.source.count() - 1)
+    pick("G1", "G2")
+    person.wait(lambda: "choose a run that has them" in dock.error.text())
+    check_truth(person.viewer)
 
 
 def test_what_is_not_reliable_is_hidden_or_washed_out(
@@ -179,11 +377,39 @@ def test_lists_and_sets_of_genes_filter_the_table(
     type_list(f"@{tmp_path / 's.gmt'}")
     assert _listed(person) == ["G1", "G2"]
     assert dock.list.sets.isVisibleTo(dock)
+    # Its score is the mean of its genes, by the name of the set.
+    person.click(dock.list.score)
+    session = session_of(person.viewer)
+    colours = session.measured
+    assert colours is not None
+    assert session.gene == "ONE = mean(G1, G2)"
+    assert session.title == "ONE: mean(G1, G2) measured, log1p CP10k"
+    np.testing.assert_allclose(
+        colours.values(session.gene), (colours.values("G1") + colours.values("G2")) / 2, rtol=1e-5
+    )
+    assert person.layer("spots").name == "ONE: mean(G1, G2) · measured · one"
+    check_truth(person.viewer)
     dock.list.sets.setCurrentIndex(1)
     assert _listed(person) == ["G39"]
     # Another section has the same list.
     person.drop(small_files[1])
     assert _listed(person) == ["G39"]
+    # It lies beside the first; a region there has the spots that lie in it.
+    session.look_at(gene="G39")
+    section, colours = session.section, session.measured
+    assert section is not None
+    assert colours is not None
+    assert session.place is not None
+    assert session.place.origin != (0.0, 0.0)
+    xy = np.asarray(section.need_spots().obsm["spatial"])
+    corner = np.sort(xy[:, 0])[len(xy) // 2] + 1
+    person.click(person.enhance.draw)
+    region = next(la for la, i in layers_of(person.viewer, "region") if i.place is session.place)
+    region.add(np.array([[-9, -9], [-9, corner], [900, corner], [900, -9]]), shape_type="polygon")
+    inside = colours.values("G39")[xy[:, 0] < corner]
+    said = f"two region: mean {inside.mean():.2f} of {len(inside)} spots; of all "
+    said += f"{colours.values('G39').mean():.2f}"
+    person.wait(lambda: dock.in_region.text() == said)
     type_list(f"@{tmp_path / 'gone.txt'}")
     assert "gone.txt: the list of genes cannot be read" in dock.list.error.text()
     assert dock.list.error.isVisibleTo(dock)
@@ -192,6 +418,7 @@ def test_lists_and_sets_of_genes_filter_the_table(
     dock.list.text.clear()
     assert len(_listed(person)) == 40
     assert not dock.list.said.isVisibleTo(dock)
+    assert not dock.list.score.isVisibleTo(dock)
     assert not dock.list.error.isVisibleTo(dock)
 
 
@@ -243,7 +470,7 @@ def test_twenty_thousand_genes_are_listed_at_once(qtbot: Any) -> None:
         took = []
         for _ in range(3):
             start = time.perf_counter()
-            table.show_rows(rows, rows.order(**keywords), "GENE77")
+            table.show_rows(rows, rows.order(**keywords), ["GENE77"])
             table.repaint()
             took.append(time.perf_counter() - start)
         # 12 ms on two busy cores.

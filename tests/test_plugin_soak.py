@@ -70,12 +70,12 @@ class AtTheViewer(RuleBasedStateMachine):
     until: float
     done: list[str]
     untrue: list[Exception]
+    numbers: itertools.count[int]
 
     def __init__(self) -> None:
         super().__init__()
         self.viewer = self.person.viewer
         self.session = session_of(self.viewer)
-        self.numbers = itertools.count(len(list(self.results.iterdir())))
 
     # What is done
 
@@ -138,6 +138,23 @@ class AtTheViewer(RuleBasedStateMachine):
         self.person.type_gene(gene.lower())
         assert self.session.gene == gene
 
+    @precondition(lambda self: len(self.listed) > 5)
+    @rule(n=anything)
+    def type_sum(self, n: int) -> None:
+        one, other = (self._any(self.listed, n + k) for k in (0, 5))
+        self._note(f"type {one} - 2 * {other}")
+        self.person.type_gene(f"{one.lower()}-2*{other}")
+        assert self.session.gene == f"{one} - 2 * {other}"
+
+    @precondition(lambda self: self.session.genes is not None and len(self.listed) > 5)
+    @rule(n=anything, number=st.integers(2, 5))
+    def together(self, n: int, number: int) -> None:
+        """Select several rows of the table: five are too many."""
+        genes = [self._any(self.listed, n + k) for k in range(number)]
+        self._note(f"see {genes} at once")
+        self.person.genes.table.together.emit(genes)
+        assert bool(self.person.genes.error.text()) == (number > 4)
+
     @precondition(lambda self: self.person.genes.uncertainty.isEnabled())
     @rule()
     def uncertainty(self) -> None:
@@ -150,11 +167,11 @@ class AtTheViewer(RuleBasedStateMachine):
         self._note("spots")
         self.person.click(self.person.genes.spots)
 
-    @precondition(lambda self: any(layers_of(self.viewer, "gene", "browse")))
+    @precondition(lambda self: any(layers_of(self.viewer, "gene", "browse", "channel")))
     @rule(n=anything, low=st.floats(0, 1), width=st.floats(0.1, 3))
     def contrast(self, n: int, low: float, width: float) -> None:
         """Move the contrast of any image, seen or not."""
-        layer, _ = self._any(list(layers_of(self.viewer, "gene", "browse")), n)
+        layer, _ = self._any(list(layers_of(self.viewer, "gene", "browse", "channel")), n)
         self._note(f"contrast of {layer.name}")
         layer.contrast_limits = (low, low + width)
 
@@ -280,6 +297,8 @@ def soak(
 
         Machine.person, Machine.inputs, Machine.results = person, folder, results
         Machine.shown, Machine.raised, Machine.done, Machine.untrue = shown, raised, done, []
+        # What was cancelled leaves no folder to be counted.
+        Machine.numbers = itertools.count()
         Machine.until = time.monotonic() + seconds
         while time.monotonic() < Machine.until:
             start += 1

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from napari_stenhance.results.domains import DomainRun
     from napari_stenhance.results.field import What
     from napari_stenhance.results.gene_source import GeneSource
+    from napari_stenhance.results.gene_sums import GeneSum
     from napari_stenhance.section.grid import Grid
 
 _OF_DOMAINS = ("method", "edited_from")
@@ -20,7 +21,7 @@ _OF_DOMAINS = ("method", "edited_from")
 
 
 def gene_image(run: GeneSource, gene: str, what: What = "expression") -> xr.DataArray:
-    """Show one gene of a run, or its spread.
+    """Show one gene of a run, or a sum of genes, or the spread of one.
 
     Raises
     ------
@@ -28,7 +29,8 @@ def gene_image(run: GeneSource, gene: str, what: What = "expression") -> xr.Data
         If there is no such gene.
     """
     values, origin = run.levels(gene, what).part(), run.origin(gene)
-    index = run.genes.index(gene)
+    found = run.names.find(gene)
+    gene, accuracy = found.text, _accuracy(run, found)
     return _image(
         values,
         run.grid,
@@ -38,12 +40,26 @@ def gene_image(run: GeneSource, gene: str, what: What = "expression") -> xr.Data
             "unit": run.unit,
             "run": run.name,
             "method": run.identity["method"],
-            **({} if origin == "predicted" else {"imputed": origin == "imputed"}),
-            "held_out_r": float(run.held_out_r[index]),
-            "held_out_r_given_depth": float(run.held_out_r_given_depth[index]),
+            **({} if origin == "predicted" else {"imputed": origin != "measured"}),
+            **accuracy,
             "doubts": list(run.doubts),
         },
     )
+
+
+def _accuracy(run: GeneSource, found: GeneSum) -> dict[str, Any]:
+    """Say how well a gene is predicted; of several, of each, as it is not known of their sum."""
+    at = [run.names.known[gene] for gene in found.genes]
+    r, given = run.held_out_r[at], run.held_out_r_given_depth[at]
+    if found.text in run.names.known:
+        return {"held_out_r": float(r[0]), "held_out_r_given_depth": float(given[0])}
+    return {
+        "weights": dict(found.weights),
+        "held_out_r": float("nan"),
+        "held_out_r_given_depth": float("nan"),
+        "held_out_r_of_genes": dict(zip(found.genes, map(float, r), strict=True)),
+        "held_out_r_given_depth_of_genes": dict(zip(found.genes, map(float, given), strict=True)),
+    }
 
 
 def label_image(run: DomainRun) -> xr.DataArray:

@@ -161,11 +161,14 @@ class Result:
         return gene in self.genes
 
     def __getitem__(self, gene: str) -> xr.DataArray:
-        """Return the image of a gene.
+        """Return the image of a gene, or of a sum of genes such as `ERBB2 + GRB7 - ALB`.
 
         Parameters
         ----------
         gene : str
+            A gene, or sums and differences of genes, which numbers may multiply or divide, and
+            `mean(A, B, C)`, the score of a set: of what `result[...]` shows of each gene. Names of
+            genes come first, as `HLA-A`.
 
         Returns
         -------
@@ -174,7 +177,8 @@ class Result:
             micrometres (pixels, where no scale is known: `x.attrs["units"]` says which), 0 is the
             centre of the slide's first pixel. NaN where nothing was predicted. Attributes: gene,
             unit, run, method, held_out_r, held_out_r_given_depth, doubts. Of an imputed gene each
-            pixel shows the nearest spot.
+            pixel shows the nearest spot. Of a sum both r are NaN, for they are not known:
+            `weights`, `held_out_r_of_genes` and `held_out_r_given_depth_of_genes` are of its genes.
 
         Raises
         ------

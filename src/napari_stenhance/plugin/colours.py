@@ -12,6 +12,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from napari_stenhance.plugin.levels import limits
+from napari_stenhance.results.gene_sums import GeneNames
 from napari_stenhance.section.spots import log1p_cp10k
 
 if TYPE_CHECKING:
@@ -31,15 +32,23 @@ class Colours(ABC):
     unit: str
 
     @cached_property
-    def _column(self) -> dict[str, int]:
-        return {gene: n for n, gene in enumerate(self.genes)}
+    def names(self) -> GeneNames:
+        """What genes and sums of them are read by."""
+        return GeneNames(self.genes)
 
     def __contains__(self, gene: str) -> bool:
-        """Tell whether there is such a gene."""
-        return gene in self._column
+        """Tell whether there is such a gene, or each of a sum."""
+        return gene in self.names
+
+    def values(self, gene: str) -> NDArray[np.float32]:
+        """Return the value of a gene, or of a sum of genes, for each point."""
+        if gene == TOTAL or gene in self.names.known:
+            return self._values(gene)
+        weights = self.names.find(gene).weights
+        return sum(np.float32(by) * self._values(one) for one, by in weights.items())
 
     @abstractmethod
-    def values(self, gene: str) -> NDArray[np.float32]:
+    def _values(self, gene: str) -> NDArray[np.float32]:
         """Return the value of a gene for each point."""
 
     @abstractmethod
@@ -91,16 +100,17 @@ class SpotColours(Colours):
         counts = sp.csc_array(spots.X, dtype=np.float32)
         return cls(tuple(spots.var_names), counts, np.asarray(counts.sum(axis=1), np.float64))
 
-    def values(self, gene: str) -> NDArray[np.float32]:
+    def _values(self, gene: str) -> NDArray[np.float32]:
         """Return log1p CP10k of a gene for each spot; for `TOTAL`, log1p of the total count."""
         if gene == TOTAL:
             return np.log1p(self.library).astype(np.float32)
-        column = sp.csr_array(self.counts[:, [self._column[gene]]])
+        column = sp.csr_array(self.counts[:, [self.names.known[gene]]])
         return np.asarray(log1p_cp10k(column, self.library).todense()).ravel()
 
     def label(self, name: str, gene: str) -> str:
         """Name the layer of a section's spots."""
-        return f"{'total counts' if gene == TOTAL else gene} · measured · {name}"
+        shown = "total counts" if gene == TOTAL else self.names.label(gene)
+        return f"{shown} · measured · {name}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,13 +131,13 @@ class LatticeColours(Colours):
     title: str
     unit: str
 
-    def values(self, gene: str) -> NDArray[np.float32]:
+    def _values(self, gene: str) -> NDArray[np.float32]:
         """Return what was predicted of a gene at each point."""
-        return np.asarray(self.predicted[:, self._column[gene]], np.float32)
+        return np.asarray(self.predicted[:, self.names.known[gene]], np.float32)
 
     def label(self, _name: str, gene: str) -> str:
         """Name the layer of the lattice."""
-        return f"{gene} · {self.title}"
+        return f"{self.names.label(gene)} · {self.title}"
 
 
 def lookup_table(colormap: str) -> NDArray[np.float32]:

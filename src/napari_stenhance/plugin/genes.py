@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from napari.layers import Image
 
     from napari_stenhance.results.field import What
+    from napari_stenhance.results.gene_source import Reliability
     from napari_stenhance.results.run import Run
 
 BROWSE, GENE = Role("browse", 1, fills=True), Role("gene", 2, fills=True)
@@ -141,6 +142,18 @@ def browse(
     layer.name = _title(info.run, gene, what)
 
 
+def gene_title(
+    run: GeneSource, gene: str, what: What, reliability: Reliability, *, over: bool
+) -> str:
+    """Say what the colours of a gene of a run stand for, and, if they are over it, of its spots."""
+    name, origin = run.names.label(gene), run.origin(gene)
+    doubt = " – not reliable" if reliability == "not reliable" else ""
+    if what == "spread":
+        return f"uncertainty of {name} {origin}, {run.unit}{doubt}"
+    spots = " (spots: measured)" if over and origin != "measured" else ""
+    return f"{name} {origin}{spots}, {run.unit}{doubt}"
+
+
 def set_contrast(layer: Image, limits: tuple[float, float]) -> None:
     """Set the contrast, and let its slider reach from zero to twice that."""
     layer.contrast_limits_range = (min(0.0, limits[0]), max(2 * limits[1], limits[1]))
@@ -152,4 +165,5 @@ def _title(run: GeneSource, gene: str, what: What) -> str:
     origin = run.origin(gene)
     of = "uncertainty of " if what == "spread" else ""
     # What is predicted is the rule; what was measured, or imputed, must not be taken for it.
-    return layer_title(f"{of}{gene}{'' if origin == 'predicted' else f' ({origin})'}", run)
+    shown = run.names.label(gene)
+    return layer_title(f"{of}{shown}{'' if origin == 'predicted' else f' ({origin})'}", run)

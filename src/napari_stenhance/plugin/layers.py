@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_stenhance.plugin.beside import BESIDE, beside_layer
+from napari_stenhance.plugin.channels import CHANNEL, COLOURS, Channel, channel_layer
 from napari_stenhance.plugin.colours import TOTAL, SpotColours
 from napari_stenhance.plugin.crops import crop_layers
 from napari_stenhance.plugin.domains import domain_layers
@@ -216,7 +217,10 @@ def _made_again(one: SavedLayer, links: LinksIn) -> tuple[LayerData | None, str]
     if "run" in shows:
         run, why = links.run(shows["run"])
         if run is not None and role == BROWSE.name and isinstance(run, GeneSource):
-            found = [browse_layer(run, gene, visible=True)] if gene in run.genes else []
+            found = [browse_layer(run, gene, visible=True)] if gene in run.names else []
+        elif run is not None and role == CHANNEL.name and isinstance(run, GeneSource):
+            known = gene in run.names and part in COLOURS
+            found = [channel_layer(run, Channel(gene, part))] if known else []
         elif run is not None:
             found = run_layers(run)
     elif "section" in shows:

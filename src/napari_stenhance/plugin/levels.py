@@ -98,6 +98,13 @@ def contrast(levels: Sequence[da.Array], most: int = _SAMPLED) -> tuple[float, f
     return limits(tissue_values(levels, most))
 
 
+def sampled_level(shapes: Sequence[tuple[int, int]], most: int = _SAMPLED) -> int:
+    """Return which level `tissue_values` reads, of levels that each halve the one before."""
+    targets = common_extent(shapes[0], [2**level for level in range(len(shapes))])
+    fits = (level for level, shape in enumerate(targets) if max(shape) <= most)
+    return next(fits, len(shapes) - 1)
+
+
 def tissue_values(levels: Sequence[da.Array], most: int = _SAMPLED) -> NDArray[Any]:
     """Return the values over tissue, from a level of at most `most` a side."""
     level = next((one for one in levels if max(one.shape) <= most), levels[-1])

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from napari_stenhance.section.section import Section
 
 REGION = Role("region", 7, covers=False)
-_COLOUR = "#00c8ff"
+REGION_COLOUR = "#00c8ff"
 _CORNERS = 64
 
 
@@ -46,7 +46,7 @@ def region_layer(
         "name": f"{name} region",
         "ndim": 2,
         "shape_type": "polygon",
-        "edge_color": _COLOUR,
+        "edge_color": REGION_COLOUR,
         "face_color": "transparent",
         # In pixels of the slide: about three pixels of the screen when a section fills it.
         "edge_width": 20 / (mpp or 1.0),

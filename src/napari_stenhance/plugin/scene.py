@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from napari_stenhance.plugin.colours import SpotColours
 from napari_stenhance.plugin.layer_info import (
@@ -15,7 +14,6 @@ from napari_stenhance.plugin.layer_info import (
     info_of,
     layer_info,
     layers_of,
-    our_layers,
     same_slide,
 )
 from napari_stenhance.plugin.places import settle
@@ -23,11 +21,6 @@ from napari_stenhance.plugin.places import settle
 if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Layer
-
-    from napari_stenhance.plugin.layer_info import Place
-
-
-_MARGIN = 0.95
 
 
 def add_layers(viewer: ViewerModel, layers: Sequence[LayerData]) -> list[Layer]:
@@ -79,24 +72,6 @@ def show_bar(layer: Layer, *, visible: bool) -> None:
     """Show or hide the colour bar of a layer, where it is not so yet."""
     if layer.colorbar.visible != visible:
         layer.colorbar.visible = visible
-
-
-def topmost(viewer: ViewerModel, place: Place | None) -> Layer | None:
-    """Return the topmost image that is seen of a place, or else the topmost layer; not regions."""
-    seen = [
-        (layer, info)
-        for layer, info in our_layers(viewer)
-        if layer.visible and info.place is place and info.role.name != "region"
-    ]
-    images = [layer for layer, info in seen if info.role.fills]
-    return (images or [layer for layer, _ in seen] or [None])[-1]
-
-
-def show_all_of(viewer: ViewerModel, box: NDArray[np.float64]) -> None:
-    """Move the camera to a box, ((top, left), (bottom, right)) in units of the world."""
-    size = np.maximum(box[1] - box[0], 1e-9)
-    viewer.scene.camera.center = (0.0, *box.mean(axis=0))
-    viewer.scene.camera.zoom = _MARGIN * float(np.min(np.asarray(viewer.canvas.size) / size))
 
 
 def _is_looked_at(layer: Layer) -> bool:

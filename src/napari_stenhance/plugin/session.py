@@ -12,10 +12,25 @@ import numpy as np
 from numpy.typing import NDArray
 from psygnal import Signal
 
-from napari_stenhance.errors import StenhanceError
+from napari_stenhance.errors import InputError, StenhanceError
+from napari_stenhance.plugin.camera import make_active, move_camera
 from napari_stenhance.plugin.caption import show_caption
+from napari_stenhance.plugin.channels import (
+    Channel,
+    channels_caption,
+    choose_channels,
+    is_shown,
+    show_channels,
+    with_limits,
+)
 from napari_stenhance.plugin.colours import TOTAL
-from napari_stenhance.plugin.genes import GeneImage, browse, browse_layer, set_contrast
+from napari_stenhance.plugin.genes import (
+    GeneImage,
+    browse,
+    browse_layer,
+    gene_title,
+    set_contrast,
+)
 from napari_stenhance.plugin.images import wash_out
 from napari_stenhance.plugin.layer_info import (
     LayerData,
@@ -26,9 +41,9 @@ from napari_stenhance.plugin.layer_info import (
     layers_of,
     our_layers,
 )
-from napari_stenhance.plugin.mosaic import mosaic
-from napari_stenhance.plugin.places import box_of, open_places, settle_layer
-from napari_stenhance.plugin.scene import add_layers, show_all_of, show_bar, show_layer, topmost
+from napari_stenhance.plugin.places import open_places, settle_layer
+from napari_stenhance.plugin.scene import add_layers, show_bar, show_layer
+from napari_stenhance.plugin.section_runs import first_gene_of, newest_run, runs_of, runs_seen
 from napari_stenhance.plugin.spots import colour_spots
 from napari_stenhance.results.gene_source import RELIABLE_R, GeneSource, Reliability
 
@@ -68,9 +83,11 @@ class Session:
     run : Run or None
         The current run, of that section; None while only what was measured is looked at.
     gene : str
-        The current gene; empty while spots show their total counts.
+        The current gene, or the text of a `GeneSum`; empty while spots show their total counts.
     what : {"expression", "spread"}
         What of it is shown.
+    channels : tuple of Channel
+        Genes of the run that are shown at once, instead of that gene; empty if that is.
     with_spots : bool
         Whether spots are shown over the image of a run.
     limits : tuple of float, or None
@@ -89,6 +106,7 @@ class Session:
         self.run: Run | None = None
         self.gene, self.with_spots = TOTAL, True
         self.what: What = "expression"
+        self.channels: tuple[Channel, ...] = ()
         self.limits: tuple[float, float] | None = None
         self.values: NDArray[np.floating] | None = None
         self.least_r = RELIABLE_R
@@ -124,7 +142,8 @@ class Session:
     @property
     def scaled_by(self) -> GeneSource | None:
         """The run whose values over the tissue give the limits; None without one."""
-        return None if self.genes is None else self._mosaic(self.genes)[0]
+        genes = self.genes
+        return None if genes is None else runs_seen(self.viewer, self.place, genes)[0]
 
     @property
     def measured(self) -> Colours | None:
@@ -138,23 +157,37 @@ class Session:
         run = self.genes
         if run is None:
             return "measured"
-        return run.reliability(self.gene, self.least_r) if self.gene in run.genes else "not known"
+        return run.reliability(self.gene, self.least_r) if self.gene in run.names else "not known"
+
+    @property
+    def label(self) -> str:
+        """What the gene, or the sum of genes, is called in a title."""
+        source = self.genes or self.measured
+        return source.names.label(self.gene) if source and self.gene else self.gene
 
     @property
     def title(self) -> str:
-        """What the colours stand for; empty where they stand for no gene, and no counts."""
-        run, gene = self.genes, self.gene
+        """What the colours stand for; empty where they stand for no gene, no counts, or several."""
+        run = self.genes
         if self.limits is None or (self.run is not None and run is None):
             return ""
         if run is None:
-            return f"{gene} measured, log1p CP10k" if gene else "total counts measured, log1p"
-        doubt = " – not reliable" if self.reliability == "not reliable" else ""
-        if self.what == "spread":
-            return f"uncertainty of {gene} {run.origin(gene)}, {run.unit}{doubt}"
+            said = f"{self.label} measured" if self.gene else "total counts measured"
+            return f"{said}, log1p{' CP10k' if self.gene else ''}"
         spots = layers_of(self.viewer, "spots")
         over = any(layer.visible and info.place is self.place for layer, info in spots)
-        over = over and run.origin(gene) != "measured"
-        return f"{gene} {run.origin(gene)}{' (spots: measured)' if over else ''}, {run.unit}{doubt}"
+        return gene_title(run, self.gene, self.what, self.reliability, over=over)
+
+    def _caption(self) -> str:
+        """Return the title; where napari draws no bar, as for spots, with its ends.
+
+        What is not reliable says so on a line of its own: the title is as wide as the canvas.
+        """
+        if self.channels and self.genes is not None:
+            return channels_caption(self.channels, self.genes)
+        if self.title and self.limits is not None and self.run is None:
+            return f"{self.title}: {self.limits[0]:.2f} – {self.limits[1]:.2f}"
+        return self.title.replace(" – ", "\n")
 
     # Opening, and looking
 
@@ -217,6 +250,7 @@ class Session:
         run: Run | None = None,
         gene: str | None = None,
         what: What | None = None,
+        channels: tuple[Channel, ...] = (),
         read: GeneImage | None = None,
     ) -> None:
         """Look at a section, at a run, or at a gene: what is not said stays, where it can.
@@ -228,6 +262,8 @@ class Session:
         run : Run, optional
         gene : str, optional
         what : {"expression", "spread"}, optional
+        channels : tuple of Channel
+            Genes to look at at once.
         read : GeneImage, optional
             The gene, if it was read before.
         """
@@ -236,25 +272,33 @@ class Session:
         if run is not None:
             place, self.run = self._place_of(run), run
         elif place is not None and place is not before:
-            self.run = self._newest_run(place)
+            self.run = newest_run(self.viewer, place)
         self.place = place or self.place
         self.what = what or self.what
         self.gene = self.gene if gene is None else gene
-        self._limits_chosen = False
+        self._limits_chosen, self.channels = False, channels
         self.show()
         if self.place is not before and self.place is not None:
-            self.move_camera()
+            move_camera(self.viewer, self.place)
+
+    def look_at_channels(self, genes: Sequence[str]) -> None:
+        """Look at some genes of the run at once, each in a colour of its own.
+
+        Raises
+        ------
+        InputError
+            If they are too many, or nothing but spots is looked at.
+        """
+        if self.genes is None:
+            msg = "Several genes are shown at once as images; choose a run that has them first."
+            raise InputError(msg)
+        chosen = choose_channels(genes, self.channels)
+        self.look_at(gene=genes[-1], what="expression", channels=chosen)
 
     def look_at_measured(self, gene: str | None = None) -> None:
         """Look at what was measured alone."""
         self.run, self.what, self.with_spots = None, "expression", True
         self.look_at(gene=gene)
-
-    def move_camera(self) -> None:
-        """Show all of the current section."""
-        if self.place is None:
-            return
-        show_all_of(self.viewer, box_of(self.viewer, self.place))
 
     # What layers show
 
@@ -272,23 +316,32 @@ class Session:
             for layer, info in our_layers(self.viewer):
                 if info.role.covers and not self._is_asked_for(layer, info):
                     show_layer(layer, visible=False)
-            self._select()
-            # napari draws no bar for spots.
-            show_caption(self.viewer, self.title, self.limits if self.run is None else None)
+            make_active(self.viewer, self.place)
+            show_caption(self.viewer, self._caption())
         self.changed.emit()
 
     def _keep_to_what_is_there(self) -> None:
         """Look at another gene where this one is in neither the run nor the spots."""
+        there = self.genes.names if self.genes is not None else ()
+        self.channels = tuple(one for one in self.channels if one.gene in there)
         if self.genes is not None:
-            if self.gene not in self.genes.genes:
-                self.gene = self._first_gene(self.genes)
+            if self.gene not in self.genes.names:
+                self.gene = first_gene_of(self.viewer, self.genes)
+            if self.gene not in self.genes.names.known:
+                # What genes are uncertain by does not say that of their sum.
+                self.what = "expression"
         elif self.gene not in (self.measured or ()):
             self.gene = TOTAL
 
     def _show_genes(self, most: int) -> None:
         """Show the gene in the run's image, in spots and lattices, on one scale."""
         run = self.genes
-        runs = [] if run is None else self._mosaic(run)
+        if run is not None and self.channels:
+            runs = runs_seen(self.viewer, self.place, run)
+            self.values = self.limits = None
+            self.channels = show_channels(self.viewer, runs, self.channels, self.least_r, most)
+            return
+        runs = [] if run is None else runs_seen(self.viewer, self.place, run)
         if not self._limits_chosen:
             image = self._image = self._image_of(runs[0], most) if runs else None
             self.values, self.limits = (image.values, image.limits) if image else (None, None)
@@ -315,9 +368,6 @@ class Session:
     def forget_image(self) -> None:
         """Read the gene anew: its run has more tiles than before."""
         self._image = None
-
-    def _mosaic(self, run: GeneSource) -> list[GeneSource]:
-        return mosaic(self.viewer, self.place, run)
 
     def _show_image(self, run: GeneSource, *, bar: bool) -> None:
         """Show the gene of a run: as it was written, or else made where it is looked at."""
@@ -350,6 +400,8 @@ class Session:
         if info.place is not self.place:
             return False
         name, run = info.role.name, self.genes
+        if name == "channel" or (self.channels and name in _OF_GENES):
+            return is_shown(info, run, self.channels)
         if name == "spots":
             if run is None:
                 return self.run is None
@@ -359,19 +411,13 @@ class Session:
             mine = run is not None and info.of_run == run.key
             return mine and self.with_spots and self.gene in info.colours
         if name in {"gene", "browse"}:
-            shown = run is not None and info.of_run in [one.key for one in self._mosaic(run)]
+            shown = run is not None and info.of_run in [
+                one.key for one in runs_seen(self.viewer, self.place, run)
+            ]
             return shown and layer.visible and (info.gene, info.what) == (self.gene, self.what)
         if info.run is not None:
             return layer.visible and self.run is not None and info.of_run == self.run.key
         return layer.visible
-
-    def _select(self) -> None:
-        """Make active what is seen, unless the user works on something else that is."""
-        active = self.viewer.layers.selection.active
-        info = None if active is None else layer_info(active)
-        if active is not None and active.visible and (info is None or info.role.name == "region"):
-            return
-        self.viewer.layers.selection.active = topmost(self.viewer, self.place)
 
     # What the user does to layers
 
@@ -400,7 +446,11 @@ class Session:
         """Look at what the user made visible: nothing is seen that is not on the scale shown."""
         layer = event.source
         info = layer_info(layer)
-        if self._busy or info is None or not layer.visible:
+        if self._busy or info is None:
+            return
+        if info.role.name == "channel":
+            self._toggled(info, layer.visible)
+        if not layer.visible:
             return
         if info.role.name in {"gene", "browse"}:
             self.look_at(run=info.run, gene=info.gene, what=info.what)
@@ -410,10 +460,24 @@ class Session:
             self.with_spots = True
             self.show()
 
+    def _toggled(self, info: LayerInfo, visible: bool) -> None:
+        """Show a channel beside those that are seen, or leave it out."""
+        mine = self.run is not None and self.run.key == info.of_run
+        others = tuple(one for one in self.channels if mine and one.colour != info.part)
+        if visible:
+            channels = (*others, Channel(info.gene, info.part))
+            self.look_at(run=info.run, gene=info.gene, what="expression", channels=channels)
+        elif is_shown(info, self.genes, self.channels):
+            self.look_at(channels=others)
+
     def _limits_set(self, event: Any) -> None:
         """Follow the user's limits in all that shows the gene."""
         layer = event.source
         info = layer_info(layer)
+        if not self._busy and info is not None and is_shown(info, self.genes, self.channels):
+            self.channels = with_limits(self.channels, info.gene, tuple(layer.contrast_limits))
+            self.show()
+            return
         if self._busy or info is None or info.gene != self.gene or not layer.visible:
             return
         if info.role.name in {"gene", "browse"} and info.what == self.what:
@@ -433,8 +497,11 @@ class Session:
                 return
             self.gene = TOTAL
         elif self.run is not None and self.run.key not in [run.key for run in self.runs()]:
-            self.run = self._newest_run(self.place)
+            self.run = newest_run(self.viewer, self.place)
         elif self.genes is not None:
+            info = layer_info(event.value)
+            if info is not None and is_shown(info, self.genes, self.channels):
+                self.channels = tuple(one for one in self.channels if one.gene != info.gene)
             self._keep_to_what_is_left(self.genes)
         try:
             self.show()
@@ -457,7 +524,7 @@ class Session:
         if neighbour is not None and neighbour in event.added:
             self._neighbour = None
             if not neighbour.visible:
-                self._select()
+                make_active(self.viewer, self.place)
 
     @contextmanager
     def _quiet(self) -> Iterator[None]:
@@ -471,29 +538,10 @@ class Session:
 
     def runs(self) -> list[Run]:
         """List the runs of the current section that are open, oldest first."""
-        found: dict[Any, Run] = {}
-        for _, info in layers_of(self.viewer, *_OF_RUNS):
-            if info.place is self.place and info.run is not None:
-                found.setdefault(info.of_run, info.run)
-        return list(found.values())
-
-    def _newest_run(self, place: Place) -> Run | None:
-        found = [
-            (layer.visible, n, info.run)
-            for n, (layer, info) in enumerate(layers_of(self.viewer, *_OF_RUNS))
-            if info.place is place and info.run is not None
-        ]
-        return max(found, key=lambda one: one[:2])[2] if found else None
+        return runs_of(self.viewer, self.place)
 
     def _place_of(self, run: Run) -> Place | None:
         return next((i.place for _, i in our_layers(self.viewer) if i.of_run == run.key), None)
 
-    def _first_gene(self, run: GeneSource) -> str:
-        """Return the gene of a run that is shown at first: as its layers were made."""
-        layers = list(layers_of(self.viewer, "gene", "browse", of_run=run.key))
-        seen = [info.gene for layer, info in layers if layer.visible]
-        return next(iter([*seen, *(info.gene for _, info in layers)]), run.shown_first)
 
-
-_OF_RUNS = ("gene", "browse", "domains")
 _OF_GENES = ("gene", "browse", "spots", "lattice")

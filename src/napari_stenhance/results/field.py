@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import reduce
 from typing import Any, Literal
 
 import numpy as np
@@ -20,6 +22,8 @@ Raster = Literal["latent", "spread"]
 What = Literal["expression", "spread"]
 """The expected value of a gene, or the standard deviation over the members of an ensemble: it
 ranks places, it is no interval."""
+_AT_ONCE = 16
+"""How many genes of a tile are decoded before they are added up."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,43 @@ class GeneField:
 
         def read(level: int, i: int, j: int) -> NDArray[np.float32]:
             return decode(self.tile(raster, level, i, j, channel), 0)
+
+        return Levels(shapes_of(self.latent), tile_size(self.latent[0]), read)
+
+    def sum_levels(self, weights: Mapping[str, float]) -> Levels:
+        """Decode some genes, and add them up, where and when they are looked at.
+
+        Parameters
+        ----------
+        weights : mapping of str to float
+            By which each gene is multiplied once it is decoded, and clipped at 0.
+
+        Raises
+        ------
+        InputError
+            If there is no such gene.
+        """
+        if self.decoder.weights is None:
+            # The raster holds genes: one is read without the others.
+            parts = [(self.levels(gene).read, weight) for gene, weight in weights.items()]
+
+            def read(level: int, i: int, j: int) -> NDArray[np.float32]:
+                return _summed(part(level, i, j) * np.float32(by) for part, by in parts)
+
+        else:
+            columns = self.decoder.indices_of(tuple(weights))
+            by = np.array(list(weights.values()), np.float32)
+            some = [slice(n, n + _AT_ONCE) for n in range(0, len(by), _AT_ONCE)]
+
+            def read(level: int, i: int, j: int) -> NDArray[np.float32]:
+                tile = self.tile("latent", level, i, j)
+                # Much of a slide is no tissue.
+                inside = np.isfinite(tile[..., 0])
+                total, known = np.full(inside.shape, np.nan, np.float32), tile[inside]
+                total[inside] = _summed(
+                    self.decoder.values(known, columns[s]) @ by[s] for s in some
+                )
+                return total
 
         return Levels(shapes_of(self.latent), tile_size(self.latent[0]), read)
 
@@ -129,3 +170,8 @@ class GeneField:
             tile = self.tile("latent", 0, int(i), int(j))
             latents[here] = tile[row[here] - i * size, column[here] - j * size]
         return latents
+
+
+def _summed(parts: Iterable[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Add arrays up, holding two at a time."""
+    return reduce(np.add, parts)

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_stenhance.errors import InputError
+from napari_stenhance.methods.genes import genes_of, named_genes
 from napari_stenhance.results.field import What
 from napari_stenhance.results.gene_statistics import GeneStatistics
+from napari_stenhance.results.gene_sums import GeneNames, is_formula
 from napari_stenhance.results.run import Run
 from napari_stenhance.storage.levels import Levels
 
-Origin = Literal["predicted", "imputed", "measured"]
+Origin = Literal["predicted", "imputed", "partly imputed", "measured"]
 Reliability = Literal["reliable", "not reliable", "not known", "measured"]
 RELIABLE_R = 0.1
 """The least r given depth, on held-out spots, of a gene that is taken to be reliable."""
@@ -46,8 +50,11 @@ def judge(
     return found
 
 
+_WORST_FIRST: tuple[Reliability, ...] = ("not reliable", "not known", "reliable", "measured")
+
+
 class GeneSource(Run):
-    """A run whose genes can be looked at."""
+    """A run whose genes can be looked at, and sums of genes, as `GeneSum` writes them."""
 
     pooled: ClassVar[bool]
     """Whether coarse levels of images that are written are means; else, as they are looked at."""
@@ -97,27 +104,99 @@ class GeneSource(Run):
     def compute_statistics(self) -> GeneStatistics:
         """Compute what can be said of every gene at once."""
 
-    @abstractmethod
-    def levels(self, gene: str, what: What = "expression") -> Levels:
-        """Show one gene, or its spread; NaN where there is nothing.
+    @cached_property
+    def names(self) -> GeneNames:
+        """What genes and sums are read by."""
+        return GeneNames(self.genes)
+
+    def named(self, given: str | Sequence[str]) -> tuple[str, ...]:
+        """Resolve genes, or a sum of them that stands by itself; see `named_genes`.
 
         Raises
         ------
         InputError
-            If there is no such gene, or its values are damaged.
+            If none is named, or one is not there.
         """
+        texts = (given,) if isinstance(given, str) else given
+        if len(texts) == 1 and is_formula(texts[0]) and not texts[0].startswith("@"):
+            try:
+                return (self.names.find(texts[0]).text,)
+            except InputError as error:
+                # Else it may be a list, or a file, which the other sentences are for.
+                if "(" in texts[0] or any(sign in texts[0] for sign in (" + ", " - ", " * ")):
+                    raise InputError(str(error), option="genes") from None
+        return named_genes(given, self.genes, genes_of(self.name))
+
+    def levels(self, gene: str, what: What = "expression") -> Levels:
+        """Show one gene or sum of genes, or the spread of a gene; NaN where there is nothing.
+
+        Raises
+        ------
+        InputError
+            If a gene is not there, or its values are damaged; if the spread is asked for of a
+            sum: that of its genes does not say it.
+        """
+        if gene in self.names.known or not is_formula(gene):
+            return self.gene_levels(gene, what)
+        found = self.names.find(gene)
+        if what == "spread":
+            msg = f"{found.label}: the spread of a sum is not known; ask for a gene's."
+            raise InputError(msg)
+        return self.sum_levels(found.weights)
 
     @abstractmethod
+    def gene_levels(self, gene: str, what: What = "expression") -> Levels:
+        """Show one gene, or its spread; see `levels`."""
+
+    @abstractmethod
+    def sum_levels(self, weights: Mapping[str, float]) -> Levels:
+        """Show the weighted sum of what is shown of some genes."""
+
     def origin(self, gene: str) -> Origin:
+        """Tell where the values of a gene, or of a sum, come from."""
+        if gene in self.names.known:
+            return self.gene_origin(gene)
+        found = {self.gene_origin(one) for one in self.names.find(gene).genes}
+        return next(iter(found)) if len(found) == 1 else "partly imputed"
+
+    @abstractmethod
+    def gene_origin(self, gene: str) -> Origin:
         """Tell where the values of a gene come from."""
 
     def reliability(self, gene: str, least: float = RELIABLE_R) -> Reliability:
-        """Tell whether what is shown of a gene is reliable; see `judge`."""
-        at = self.genes.index(gene)
-        measured = np.array([self.origin(gene) == "measured"])
-        found: Reliability = judge(self.held_out_r_given_depth[at : at + 1], measured, least)[0]
-        return found
+        """Tell whether what is shown of a gene is reliable; see `judge`.
+
+        Of a sum, that of its least reliable gene: what was predicted of held-out spots is not
+        kept, from which more could be said.
+        """
+        given, found = self.held_out_r_given_depth, set()
+        for one in self.names.find(gene).genes:
+            at, measured = self.names.known[one], self.gene_origin(one) == "measured"
+            found.add(judge(given[at : at + 1], np.array([measured]), least)[0])
+        return next(one for one in _WORST_FIRST if one in found)
+
+    def trust(self, gene: str) -> str:
+        """Say how far a gene, or a sum, can be trusted."""
+        if gene in self.names.known:
+            return self.gene_trust(gene)
+        found = self.names.find(gene)
+        said = f"{found.label}: how well it is predicted as a whole is not known"
+        predicted = [one for one in found.genes if self.gene_origin(one) != "measured"]
+        least = self.least_of(predicted)
+        if least is None:
+            more = "" if predicted else "; its genes are shown as they were measured"
+            return f"{said}{more}."
+        worst, r = least
+        return (
+            f"{said}; of its genes, {worst} has the least r given depth on held-out spots, {r:.2f}."
+        )
+
+    def least_of(self, genes: Sequence[str]) -> tuple[str, float] | None:
+        """Return which of some genes has the least r given depth, if it is known of any."""
+        given = {one: float(self.held_out_r_given_depth[self.names.known[one]]) for one in genes}
+        known = {one: r for one, r in given.items() if np.isfinite(r)}
+        return min(known.items(), key=lambda one: one[1]) if known else None
 
     @abstractmethod
-    def trust(self, gene: str) -> str:
+    def gene_trust(self, gene: str) -> str:
         """Say how far a gene can be trusted."""

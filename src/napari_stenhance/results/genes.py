@@ -9,6 +9,7 @@ from urllib.parse import quote
 import numpy as np
 import zarr
 
+from napari_stenhance.errors import InputError
 from napari_stenhance.results.attributes import ADVICE, KEY
 from napari_stenhance.results.gene_source import GeneSource
 from napari_stenhance.results.ome import describe_image
@@ -20,10 +21,21 @@ from napari_stenhance.storage.pyramid import coarsen_all, create_levels, mean_po
 from napari_stenhance.storage.reading import reading
 from napari_stenhance.storage.tiles import Tile, missing_tiles, write_tile
 
+_LONGEST = 250
+
 
 def gene_id(gene: str) -> str:
-    """Return the percent-encoded name of a gene's folder; a leading dot is encoded too."""
+    """Return the percent-encoded name of a gene's folder; a leading dot is encoded too.
+
+    Raises
+    ------
+    InputError
+        If it is longer than names of folders may be, as that of a sum of many genes.
+    """
     encoded = quote(gene, safe="")
+    if len(encoded) > _LONGEST:
+        msg = f"{gene[:40]} …: its name is too long for a folder, and no image of it is written."
+        raise InputError(msg)
     return encoded.replace(".", "%2E", 1) if encoded.startswith(".") else encoded
 
 

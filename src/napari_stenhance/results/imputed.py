@@ -79,7 +79,7 @@ class ImputedRun(GeneSource):
         """Genes that were not measured."""
         return frozenset(map(str, self.var.index[self.var[IMPUTED].to_numpy(bool)]))
 
-    def origin(self, gene: str) -> Origin:
+    def gene_origin(self, gene: str) -> Origin:
         """Tell whether a gene was imputed, or measured and is shown as it was."""
         return "imputed" if gene in self.imputed else "measured"
 
@@ -134,7 +134,7 @@ class ImputedRun(GeneSource):
             values[spots] = data[first:last]
         return values
 
-    def levels(self, gene: str, what: What = "expression") -> Levels:
+    def gene_levels(self, gene: str, what: What = "expression") -> Levels:
         """Lay a gene, or its spread, over the section: each pixel shows its nearest spot.
 
         Raises
@@ -142,12 +142,25 @@ class ImputedRun(GeneSource):
         InputError
             If the gene is not in the table, or its values are damaged.
         """
-        # A pixel without a spot, -1, takes the last.
-        values = np.append(self.values(gene, LOG if what == "expression" else SPREAD), np.nan)
+        values = self.values(gene, LOG if what == "expression" else SPREAD)
         if what == "spread" and gene not in self.imputed:
             # What was measured has no spread.
             values[:] = np.nan
-        values, index = values.astype(np.float32), Levels.from_arrays(self.index, majority_pool)
+        return self._laid_over(values)
+
+    def sum_levels(self, weights: Mapping[str, float]) -> Levels:
+        """Add genes up, and lay them over the section."""
+        values = np.zeros(self.attributes["spots"], np.float32)
+        for gene, weight in weights.items():
+            values += np.float32(weight) * self.values(gene)
+        return self._laid_over(values)
+
+    def _laid_over(self, values: NDArray[np.float32]) -> Levels:
+        # A pixel without a spot, -1, takes the last.
+        values, index = (
+            np.append(values, np.float32(np.nan)),
+            Levels.from_arrays(self.index, majority_pool),
+        )
         return replace(index, read=lambda *tile: values[index.read(*tile)])
 
     def table(self) -> ad.AnnData:
@@ -160,7 +173,7 @@ class ImputedRun(GeneSource):
         layer = read_table(self.result.group, f"tables/{self.name}/layers/{LOG}")
         return spot_statistics(iter([sp.csc_array(layer)]), np.asarray(xy), "measured or imputed")
 
-    def trust(self, gene: str) -> str:
+    def gene_trust(self, gene: str) -> str:
         """Say how far a gene can be trusted: by its r while hidden, or by that of the others."""
         row = self.var.loc[gene]
         if gene in self.imputed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 
 import numpy as np
@@ -46,9 +47,13 @@ class FieldRun(GeneSource):
         """Unit of their images."""
         return self.field.unit
 
-    def levels(self, gene: str, what: What = "expression") -> Levels:
+    def gene_levels(self, gene: str, what: What = "expression") -> Levels:
         """Decode a gene, or its spread, where it is looked at."""
         return self.field.levels(gene, what)
+
+    def sum_levels(self, weights: Mapping[str, float]) -> Levels:
+        """Decode genes, and add them up, where they are looked at."""
+        return self.field.sum_levels(weights)
 
     def compute_statistics(self) -> GeneStatistics:
         """Compute mean and Moran's I of every gene from the latent raster."""
@@ -69,7 +74,7 @@ class FieldRun(GeneSource):
         """The gene that was predicted best on held-out spots."""
         return self.genes[int(np.argmax(np.nan_to_num(self.held_out_r, nan=-np.inf)))]
 
-    def origin(self, _gene: str) -> Origin:
+    def gene_origin(self, _gene: str) -> Origin:
         """Say that all of it is predicted."""
         return "predicted"
 
@@ -83,7 +88,7 @@ class FieldRun(GeneSource):
         """Whether what it learned, and was held out from it, was imputed, not measured."""
         return any(one.get("imputed", False) for one in self.identity["learned_from"])
 
-    def trust(self, gene: str) -> str:
+    def gene_trust(self, gene: str) -> str:
         """Say how well a gene was predicted on held-out spots."""
         held_out = self.identity["recipe"].get("folds", 0) > 0
         said = said_of_held_out(self.field.decoder, gene, held_out=held_out)

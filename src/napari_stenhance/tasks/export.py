@@ -54,7 +54,7 @@ class ExportOptions(SlideOptions):
         tuple[str, ...],
         Help(
             "Genes: A,B,C or @FILE; needed for superpixels and images, by default all for spots "
-            "and of a run of impute."
+            "and of a run of impute. As an image, also a sum of genes, such as A + B - C."
         ),
     ] = ()
     run: Annotated[str, Help("Which run; by default the newest that is complete.")] = ""
@@ -103,7 +103,6 @@ def _image(options: ExportOptions, job: Job, cache: Cache) -> ExportImage:
     InputError
         If no genes are named for a result, or what is only for tables or results is.
     """
-    from napari_stenhance.methods.genes import genes_of, named_genes
     from napari_stenhance.results.result import ResultFolder
     from napari_stenhance.results.runs import gene_run
     from napari_stenhance.section.section import Section, open_section
@@ -117,7 +116,7 @@ def _image(options: ExportOptions, job: Job, cache: Cache) -> ExportImage:
         if not options.genes:
             msg = f"{options.to} of a result needs genes, whose images are written."
             raise InputError(msg, option="genes")
-        genes = named_genes(options.genes, run.genes, genes_of(run.name))
+        genes = run.named(options.genes)
         return ExportImage.from_genes(run, genes)
     if options.genes or options.run:
         msg = "Genes and runs are of a result; of a section, the slide is written: leave them out."

@@ -18,7 +18,9 @@ class WriteOptions(Options):
     """Options of `write`."""
 
     result: Annotated[Path, Help("The result to write into.", positional=True, takes=("Result",))]
-    genes: Annotated[tuple[str, ...], Help("Genes to write as images: A,B,C or @FILE.")]
+    genes: Annotated[
+        tuple[str, ...], Help("Genes to write as images: A,B,C or @FILE; or a sum, as A + B - C.")
+    ]
     run: Annotated[str, Help("Which run; by default the newest that is complete.")] = ""
     clear_dead_locks: ClearDeadLocks = False
 
@@ -28,7 +30,6 @@ def write(options: WriteOptions, job: Job | None = None) -> ResultFolder:
 
     `napari_stenhance.write` says what comes of it, and what it raises.
     """
-    from napari_stenhance.methods.genes import genes_of, named_genes
     from napari_stenhance.results.genes import write_gene
     from napari_stenhance.results.result import ResultFolder
     from napari_stenhance.results.runs import gene_run
@@ -38,6 +39,6 @@ def write(options: WriteOptions, job: Job | None = None) -> ResultFolder:
         options.result, "write", clear_dead_locks=options.clear_dead_locks
     ) as result:
         run = gene_run(result, options.run)
-        for gene in named_genes(options.genes, run.genes, genes_of(run.name)):
+        for gene in run.named(options.genes):
             write_gene(run, gene, job)
     return ResultFolder.open(options.result)

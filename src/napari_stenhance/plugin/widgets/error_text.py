@@ -28,8 +28,9 @@ class ErrorText(QPlainTextEdit):
     def say(self, text: str) -> None:
         """Show an error instead of the last one; hide if there is none."""
         self.setPlainText(text)
-        self._colour()
-        self._fit()
+        if text:
+            self._colour()
+            self._fit()
         self.setVisible(bool(text))
 
     def text(self) -> str:

@@ -19,12 +19,15 @@ from napari_stenhance.plugin.widgets.choices import elide
 from napari_stenhance.plugin.widgets.error_text import ErrorText
 from napari_stenhance.plugin.widgets.gene_rows import GeneRows
 from napari_stenhance.results.gene_sets import GeneSet, find_listed, gene_sets
+from napari_stenhance.results.gene_sums import score_of
 
 
 class GeneList(QWidget):
     """Names, or a file of them; of GMT, one of its sets is chosen."""
 
     changed = Signal()
+    scored = Signal(str)
+    """Carries the score of the list, as a `GeneSum` is written."""
 
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent)
@@ -46,7 +49,15 @@ class GeneList(QWidget):
         self.browse.setText("…")
         self.browse.setToolTip("Choose a file of genes")
         self.browse.clicked.connect(self._browse)
+        self.score = QToolButton(self)
+        self.score.setText("Score")
+        self.score.setToolTip(
+            "Show the score of the list: at each place the mean of its genes [log1p CP10k], those "
+            "that are here. It is that of scanpy's score_genes, without control genes."
+        )
+        self.score.clicked.connect(self._score)
         self.sets = QSearchableComboBox(self)
+        elide(self.sets)
         elide(self.sets)
         self.sets.setToolTip("Which set of the file; type to search")
         self.sets.currentIndexChanged.connect(self._match)
@@ -60,9 +71,11 @@ class GeneList(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addLayout(row)
         layout.addWidget(self.sets)
+        layout.addWidget(self.score)
         layout.addWidget(self.said)
         layout.addWidget(self.error)
         self.sets.hide()
+        self.score.hide()
         self.said.hide()
 
     def find_among(self, rows: GeneRows) -> None:
@@ -106,7 +119,13 @@ class GeneList(QWidget):
             said = found.describe()
         self.said.setText(said)
         self.said.setVisible(bool(said))
+        self.score.setVisible(bool(self.within))
         self.changed.emit()
+
+    def _score(self) -> None:
+        """Ask for the score of the list."""
+        name = self._sets[max(self.sets.currentIndex(), 0)].name
+        self.scored.emit(score_of([self._rows.genes[row] for row in self.within or ()], name))
 
     def _browse(self) -> None:
         files = "Genes (*.gmt *.gmt.gz *.txt *.csv *.tsv);;All files (*)"

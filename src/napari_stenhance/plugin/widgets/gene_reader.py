@@ -51,7 +51,8 @@ class GeneReader(QObject):
     def _now(self) -> tuple[Any, ...]:
         """Return what is looked at now."""
         session = self._session
-        return session.place, session.run, session.gene, session.what
+        together = tuple(one.gene for one in session.channels)
+        return session.place, session.run, session.gene, session.what, together
 
     def _read(self, run: GeneSource, gene: str, what: What) -> None:
         running = self._running = Running(gene, lambda _job: GeneImage.read(run, gene, what))

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from qtpy.QtCore import QAbstractTableModel, QModelIndex, QRectF, Qt, QTimer, Signal
+from qtpy.QtCore import (
+    QAbstractTableModel,
+    QItemSelectionModel,
+    QModelIndex,
+    QRectF,
+    Qt,
+    QTimer,
+    Signal,
+)
 from qtpy.QtGui import QBrush, QColor, QFont, QPainter, QPalette, QPixmap, QResizeEvent
 from qtpy.QtWidgets import (
     QAbstractItemView,
@@ -46,6 +55,7 @@ _BARS = ("r", "given")
 _WIDTHS = {"gene": 92, "r": 44, "given": 58, "mean": 50, "moran": 62, "domain": 80}
 _ROW, _SWATCH = 20, 12
 _PAUSE_MS = 20
+_TOGETHER = "Ctrl+click others, up to four in all, to see them at once, each in a colour."
 _GREY = QColor(145, 145, 145)
 """On light and on dark."""
 
@@ -112,7 +122,7 @@ class GeneTableModel(QAbstractTableModel):
             return self._text(index, name, int(row))
         doubtful = self.rows.reliability[row] == "not reliable"
         if role == Qt.ItemDataRole.ToolTipRole:
-            return f"{self.rows.genes[row]}: {self.rows.reliability[row]}"
+            return f"{self.rows.genes[row]}: {self.rows.reliability[row]}. {_TOGETHER}"
         if role == Qt.ItemDataRole.TextAlignmentRole and name not in {"gene", "domain"}:
             return Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
         if doubtful and role == Qt.ItemDataRole.ForegroundRole:
@@ -165,6 +175,8 @@ class GeneTable(QTableView):
     """
 
     chosen = Signal(str)
+    together = Signal(object)
+    """Several that are selected, to be shown at once."""
     reordered = Signal(object, bool)
     """By what rows are to be sorted, None for as they came, and whether downwards."""
 
@@ -173,7 +185,7 @@ class GeneTable(QTableView):
         self.genes = GeneTableModel(self)
         self.setModel(self.genes)
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
-        self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        self.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
         self.setTabKeyNavigation(False)
         self.setShowGrid(False)
         self.setWordWrap(False)
@@ -198,10 +210,10 @@ class GeneTable(QTableView):
         self._walking.setInterval(_PAUSE_MS)
         self._walking.timeout.connect(self._choose)
         self._following = False
-        self.selectionModel().currentRowChanged.connect(self._walked)
+        self.selectionModel().selectionChanged.connect(self._walked)
 
-    def show_rows(self, rows: GeneRows, seen: NDArray[np.int64], gene: str) -> None:
-        """Show some of the rows, and which gene is looked at."""
+    def show_rows(self, rows: GeneRows, seen: NDArray[np.int64], genes: Sequence[str]) -> None:
+        """Show some of the rows, and which genes are looked at."""
         self._following = True
         self.genes.show_rows(rows, seen)
         for column, name in enumerate(_NAMES):
@@ -211,7 +223,7 @@ class GeneTable(QTableView):
             )
         self._following = False
         self._widen()
-        self.show_gene(gene)
+        self.show_genes(genes)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
@@ -225,29 +237,40 @@ class GeneTable(QTableView):
         others = sum(self.columnWidth(n) for n in range(1, len(_NAMES)))
         self.setColumnWidth(0, max(_WIDTHS["gene"], self.viewport().width() - others))
 
-    def show_gene(self, gene: str) -> None:
-        """Select a gene without choosing it; none if it is not seen."""
-        place = self.genes.place_of(gene)
-        if place == self.currentIndex().row() and (place >= 0 or not self.currentIndex().isValid()):
+    def show_genes(self, genes: Sequence[str]) -> None:
+        """Select genes without choosing them; none that are not seen."""
+        places = [place for place in map(self.genes.place_of, genes) if place >= 0]
+        if sorted(places) == self._places() and (places or not self.currentIndex().isValid()):
             return
         self._walking.stop()
         self._following = True
-        self.setCurrentIndex(self.genes.index(place, 0) if place >= 0 else QModelIndex())
-        if place < 0:
-            self.clearSelection()
+        model, flag = self.selectionModel(), QItemSelectionModel.SelectionFlag
+        self.clearSelection()
+        at = self.genes.index(places[-1], 0) if places else QModelIndex()
+        model.setCurrentIndex(at, flag.NoUpdate)
+        for place in places:
+            model.select(self.genes.index(place, 0), flag.Select | flag.Rows)
+        if places:
+            self.scrollTo(at)
         self._following = False
+
+    def _places(self) -> list[int]:
+        """Return the rows that are selected, from the top down."""
+        return sorted(index.row() for index in self.selectionModel().selectedRows())
 
     def keyboardSearch(self, _text: str) -> None:
         """Search nothing: the box above the table does."""
 
-    def _walked(self, current: QModelIndex, _previous: QModelIndex) -> None:
-        if not self._following and current.isValid() and not self._walking.isActive():
+    def _walked(self) -> None:
+        if not self._following and not self._walking.isActive():
             self._walking.start()
 
     def _choose(self) -> None:
-        current = self.currentIndex()
-        if current.isValid():
-            self.chosen.emit(self.genes.gene_at(current.row()))
+        places = self._places()
+        if len(places) > 1:
+            self.together.emit([self.genes.gene_at(place) for place in places])
+        elif places:
+            self.chosen.emit(self.genes.gene_at(places[0]))
 
     def _sort(self, column: int) -> None:
         """Sort numbers downwards first, then upwards, then leave rows as they came."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
+from numpy.typing import NDArray
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QKeyEvent
 from qtpy.QtWidgets import (
@@ -22,11 +24,15 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_stenhance.errors import InputError
 from napari_stenhance.plugin.colours import SpotColours
 from napari_stenhance.plugin.genes import pinned_layer
+from napari_stenhance.plugin.region_values import RegionValues
 from napari_stenhance.plugin.session import session_of
+from napari_stenhance.plugin.widgets.channel_legend import ChannelLegend
 from napari_stenhance.plugin.widgets.choices import elide, relist
-from napari_stenhance.plugin.widgets.follow import follow_session
+from napari_stenhance.plugin.widgets.error_text import ErrorText
+from napari_stenhance.plugin.widgets.follow import follow_layers, follow_session
 from napari_stenhance.plugin.widgets.gene_list import GeneList
 from napari_stenhance.plugin.widgets.gene_reader import GeneReader
 from napari_stenhance.plugin.widgets.gene_rows import GeneRows
@@ -37,6 +43,7 @@ from napari_stenhance.plugin.widgets.run_bar import RunBar
 from napari_stenhance.results.domains import DomainRun
 from napari_stenhance.results.gene_source import GeneSource
 from napari_stenhance.results.gene_statistics import GeneStatistics, count_statistics
+from napari_stenhance.results.gene_sums import is_formula
 from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.results.runs import gene_run
 from napari_stenhance.tasks.write import WriteOptions, write
@@ -47,6 +54,7 @@ if TYPE_CHECKING:
     from napari_stenhance.plugin.colours import Colours
     from napari_stenhance.plugin.layer_info import Place
     from napari_stenhance.running.job import Job
+_LAST = re.compile(r"[+*/(,]\s*|(?:^|\s)-\s*")
 
 
 class GeneSearch(QLineEdit):
@@ -81,18 +89,26 @@ class GenesWidget(QWidget):
         self._of_spots: WeakKeyDictionary[Colours, GeneStatistics] = WeakKeyDictionary()
         self._top: WeakKeyDictionary[Place, tuple[DomainRun, dict[str, str]]] = WeakKeyDictionary()
         self._order: tuple[str | None, bool] = (None, False)
+        self._is_sum = False
         self.source = QComboBox(self)
         self.source.setToolTip("Genes of a run, or only those that the spots measured")
         self.source.currentIndexChanged.connect(self._choose)
         self.table = GeneTable(self)
         self.table.chosen.connect(self.show_gene)
+        self.table.together.connect(self._show_together)
         self.table.reordered.connect(self._reorder)
         self.gene = GeneSearch(self.table, self)
-        self.gene.setToolTip("Type a part of the name; Enter shows the gene that is meant.")
+        self.gene.setToolTip(
+            "Type a part of the name; Enter shows the gene that is meant. Or a sum of genes, such "
+            "as ERBB2 + GRB7 - ALB, 2 * A - B or mean(A, B, C): of what is shown of each."
+        )
+        self.error = ErrorText(self)
         self.gene.textChanged.connect(self._filter)
+        self.gene.textChanged.connect(lambda: self.error.say(""))
         self.gene.returnPressed.connect(self._enter)
         self.list = GeneList(self)
         self.list.changed.connect(self._filter)
+        self.list.scored.connect(self.show_gene)
         self.reliable = QCheckBox("Reliable", self)
         self.reliable.setToolTip(
             "Reliable genes only: hide those that were predicted with a lower r given depth on "
@@ -126,7 +142,13 @@ class GenesWidget(QWidget):
         self.spots.setToolTip("Spots, in the same colours: what was measured of this gene")
         self.spots.toggled.connect(self._show_spots)
         self.legend = GeneLegend(self)
+        self.channels = ChannelLegend(self)
         self.histogram = GeneHistogram(self)
+        self.region = RegionValues(napari_viewer, self)
+        self.region.changed.connect(self._count)
+        self.in_region = QLabel("", self)
+        self.in_region.setWordWrap(True)
+        self.in_region.setToolTip("Of the gene that is shown, where it is drawn or selected")
         self.accuracy = QLabel("", self)
         self.accuracy.setWordWrap(True)
         self.accuracy.setToolTip(
@@ -141,6 +163,7 @@ class GenesWidget(QWidget):
         self.run_bar = RunBar(self)
         self._lay_out()
         follow_session(self, napari_viewer, self._refresh)
+        follow_layers(self, napari_viewer, self.region.follow, self.region.follow)
 
     def _lay_out(self) -> None:
         form = QFormLayout()
@@ -150,6 +173,7 @@ class GenesWidget(QWidget):
         row.addWidget(self.gene, 1)
         row.addWidget(self.pin)
         form.addRow("Gene", row)
+        form.addRow(self.error)
         form.addRow("List", self.list)
         reliable = QHBoxLayout()
         reliable.addWidget(self.reliable)
@@ -163,7 +187,9 @@ class GenesWidget(QWidget):
         layout.addWidget(self.uncertainty)
         layout.addWidget(self.spots)
         layout.addWidget(self.legend)
+        layout.addWidget(self.channels)
         layout.addWidget(self.histogram)
+        layout.addWidget(self.in_region)
         layout.addWidget(self.run_bar)
         walk = (
             self.source,
@@ -171,6 +197,7 @@ class GenesWidget(QWidget):
             self.pin,
             self.list.text,
             self.list.browse,
+            self.list.score,
             self.list.sets,
         )
         walk += (self.reliable, self.least, self.statistics, self.table, self.uncertainty)
@@ -192,7 +219,7 @@ class GenesWidget(QWidget):
             self._runs.append(None)
         relist(self.source, before, self._runs, run)
         self._list()
-        self.table.show_gene(session.gene)
+        self.table.show_genes(self._looked_at())
         states = (self.uncertainty, session.what == "spread"), (self.spots, session.with_spots)
         for box, on in states:
             box.blockSignals(True)
@@ -200,8 +227,15 @@ class GenesWidget(QWidget):
             box.blockSignals(False)
         for widget in (self.spots, self.pin, self.uncertainty, self.reliable, self.least):
             widget.setEnabled(run is not None)
+        if session.channels or (run is not None and session.gene not in run.names.known):
+            # How uncertain a sum is does not follow from its genes.
+            self.uncertainty.setEnabled(False)
+        for widget in (self.pin, self.spots):
+            widget.setEnabled(run is not None and not session.channels)
         self.statistics.setEnabled(bool(self._rows.genes))
         self.legend.show_session(session)
+        self.channels.show_session(session)
+        self.region.follow()
         self._count()
         self.accuracy.setText(self._trust())
 
@@ -214,7 +248,10 @@ class GenesWidget(QWidget):
             at_spots = spots.values(session.gene) if session.gene in spots or run is None else None
         shown = bool(session.title)
         image = session.values if shown and run is not None else None
-        self.histogram.show_values(image, at_spots if shown else None, session.limits)
+        limits, region = session.limits, self.region
+        self.histogram.show_values(image, at_spots if shown else None, limits, region.values)
+        self.in_region.setText(region.said)
+        self.in_region.setVisible(bool(region.said))
 
     def _list(self) -> None:
         """List the genes of what is looked at, if they are not those that are listed."""
@@ -286,21 +323,42 @@ class GenesWidget(QWidget):
     def _filter(self, _state: Any = None) -> None:
         """Show those rows that are asked for."""
         by, descending = self._order
-        seen = self._rows.order(
-            self.gene.text().strip(),
-            self.list.within,
-            only_reliable=self.reliable.isChecked(),
-            by=by,
-            descending=descending,
-        )
-        self.table.show_rows(self._rows, seen, self._session.gene)
+        text = self.gene.text().strip()
+
+        def order(part: str) -> NDArray[np.int64]:
+            return self._rows.order(
+                part,
+                self.list.within,
+                only_reliable=self.reliable.isChecked(),
+                by=by,
+                descending=descending,
+            )
+
+        seen = order(text)
+        self._is_sum = not seen.size and is_formula(text)
+        if self._is_sum:
+            # Of a sum, the gene that is being typed is searched.
+            seen = order(_LAST.split(text)[-1])
+        self.table.show_rows(self._rows, seen, self._looked_at())
+
+    def _looked_at(self) -> list[str]:
+        """Return the genes that are looked at."""
+        channels = self._session.channels
+        return [one.gene for one in channels] if channels else [self._session.gene]
 
     def _reorder(self, by: str | None, descending: bool) -> None:
         self._order = by, descending
         self._filter()
 
     def _enter(self) -> None:
-        gene = self._rows.meant(self.gene.text().strip(), self.table.genes.seen)
+        text = self.gene.text().strip()
+        gene = None if self._is_sum else self._rows.meant(text, self.table.genes.seen)
+        source = self.run or self._session.measured
+        if gene is None and text and source and (self._is_sum or not len(self.table.genes.seen)):
+            try:
+                gene = source.names.find(text, any_case=True).text
+            except InputError as error:
+                self.error.say(str(error))
         if gene is not None:
             self.gene.selectAll()
             self.show_gene(gene)
@@ -318,7 +376,16 @@ class GenesWidget(QWidget):
 
     def show_gene(self, gene: str) -> None:
         """Show a gene: its image, if a run is chosen, and the spots' colours."""
+        self.error.say("")
         self.reader.look_at(gene=gene)
+
+    def _show_together(self, genes: list[str]) -> None:
+        """Show several genes at once, or say why that cannot be."""
+        self.error.say("")
+        try:
+            self._session.look_at_channels(genes)
+        except InputError as error:
+            self.error.say(str(error))
 
     def _show_what(self, spread: bool) -> None:
         self.reader.look_at(what="spread" if spread else "expression")
@@ -329,14 +396,18 @@ class GenesWidget(QWidget):
 
     def _trust(self) -> str:
         run, gene = self.run, self._session.gene
-        if run is None or gene not in run.genes:
+        if run is not None and self._session.channels:
+            return "\n".join(run.trust(one.gene) for one in self._session.channels)
+        if run is None or gene not in run.names:
             return ""
         if self._session.what == "spread" and run.origin(gene) == "measured":
             return f"{gene} was measured: it has no uncertainty to be shown."
         said = run.trust(gene)
         if self._session.reliability != "not reliable":
             return said
-        given = float(run.held_out_r_given_depth[run.genes.index(gene)])
+        if gene not in run.names.known:
+            return f"Not reliable, as one of its genes. {said}"
+        given = float(run.held_out_r_given_depth[run.names.known[gene]])
         return f"Not reliable: r given depth {given:.2f} on held-out spots. {said}"
 
     def _pin(self) -> None:

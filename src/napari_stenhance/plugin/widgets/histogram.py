@@ -1,4 +1,4 @@
-"""How often each value of the gene occurs: over the tissue, and at the measured spots."""
+"""How often each value of the gene occurs: over the tissue, at measured spots, in a region."""
 
 from __future__ import annotations
 
@@ -8,31 +8,36 @@ from qtpy.QtCore import QPointF, QRectF, Qt
 from qtpy.QtGui import QColor, QPainter, QPaintEvent, QPalette, QPen, QPolygonF
 from qtpy.QtWidgets import QWidget
 
+from napari_stenhance.plugin.regions import REGION_COLOUR
+
 BINS = 64
 _HEIGHT, _TEXT = 64, 14
+_OF_REGION = QColor(REGION_COLOUR)
 
 
 class GeneHistogram(QWidget):
-    """Filled bars for the image, a line for the spots, each as high as the widget.
+    """Filled bars for the image, a line for the spots, one for a region, as high as the widget.
 
     Attributes
     ----------
-    image, spots : ndarray of int64, shape (BINS,), or None
+    image, spots, region : ndarray of int64, shape (BINS,), or None
         How many values lie in each part of the range; None where there are none.
     range : tuple of float
-        Of the values of both.
+        Of the values of all.
     """
 
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent)
         self.image: NDArray[np.int64] | None = None
         self.spots: NDArray[np.int64] | None = None
+        self.region: NDArray[np.int64] | None = None
         self.range = (0.0, 1.0)
         self._limits: tuple[float, float] | None = None
         self.setFixedHeight(_HEIGHT)
         self.setToolTip(
             "How often each value occurs: bars over the tissue, the line at the measured spots, "
-            "each as high as its own highest. Upright lines are the first and the last colour."
+            "the blue one in the region that is drawn or selected, each as high as its own "
+            "highest. Upright lines are the first and the last colour."
         )
         self.hide()
 
@@ -41,20 +46,23 @@ class GeneHistogram(QWidget):
         image: NDArray[np.floating] | None,
         spots: NDArray[np.floating] | None,
         limits: tuple[float, float] | None,
+        region: NDArray[np.floating] | None = None,
     ) -> None:
         """Show other values, in one unit; those that are not finite are left out."""
         parts = [
-            v[np.isfinite(v)] if v is not None else np.zeros(0, np.float32) for v in (image, spots)
+            v[np.isfinite(v)] if v is not None else np.zeros(0, np.float32)
+            for v in (image, spots, region)
         ]
         seen = [v for v in parts if v.size]
         self._limits = limits
         self.setVisible(bool(seen))
         if not seen:
-            self.image = self.spots = None
+            self.image = self.spots = self.region = None
             return
         low, high = min(float(v.min()) for v in seen), max(float(v.max()) for v in seen)
         self.range = low, high if high > low else low + 1.0
-        self.image, self.spots = (self._count(v) if v.size else None for v in parts)
+        counts = [self._count(v) if v.size else None for v in parts]
+        self.image, self.spots, self.region = counts
         self.update()
 
     def _count(self, values: NDArray[np.floating]) -> NDArray[np.int64]:
@@ -72,11 +80,12 @@ class GeneHistogram(QWidget):
         if self.image is not None:
             for n, part in enumerate(self.image / max(self.image.max(), 1)):
                 painter.fillRect(QRectF(n * wide, high * (1 - part), wide, high * part), faint)
-        if self.spots is not None:
-            tops = high * (1 - self.spots / max(self.spots.max(), 1))
-            steps = [QPointF(n * wide, top) for m, top in enumerate(tops) for n in (m, m + 1)]
-            painter.setPen(QPen(text, 1))
-            painter.drawPolyline(QPolygonF(steps))
+        for counts, pen in ((self.spots, QPen(text, 1)), (self.region, QPen(_OF_REGION, 2))):
+            if counts is not None:
+                tops = high * (1 - counts / max(counts.max(), 1))
+                steps = [QPointF(n * wide, top) for m, top in enumerate(tops) for n in (m, m + 1)]
+                painter.setPen(pen)
+                painter.drawPolyline(QPolygonF(steps))
         low, top = self.range
         painter.setPen(QPen(text, 1, Qt.PenStyle.DashLine))
         for limit in self._limits or ():

@@ -44,6 +44,8 @@ class GeneLegend(QWidget):
         if not said or limits is None:
             return
         self.title.setText(said)
+        # Of a sum that is too long for a title, this is the formula.
+        self.title.setToolTip(session.gene if session.gene != session.label else "")
         self.low.setText(f"{limits[0]:.2f}")
         self.high.setText(f"{limits[1]:.2f}")
         colormap = UNCERTAINTY if session.what == "spread" else EXPRESSION

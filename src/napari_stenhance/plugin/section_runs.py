@@ -1,0 +1,61 @@
+"""Runs of a section that are open: which came last, and which are seen together."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from napari_stenhance.plugin.layer_info import Place, layers_of
+from napari_stenhance.results.gene_source import GeneSource
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+
+    from napari_stenhance.results.run import Run
+
+_ROLES = ("gene", "browse", "domains")
+
+
+def runs_of(viewer: ViewerModel, place: Place | None) -> list[Run]:
+    """List the runs of a section that are open, oldest first."""
+    found: dict[Any, Run] = {}
+    for _, info in layers_of(viewer, *_ROLES):
+        if info.place is place and info.run is not None:
+            found.setdefault(info.of_run, info.run)
+    return list(found.values())
+
+
+def newest_run(viewer: ViewerModel, place: Place | None) -> Run | None:
+    """Return the run of a section that is seen, or else came last; None if there is none."""
+    found = [
+        (layer.visible, n, info.run)
+        for n, (layer, info) in enumerate(layers_of(viewer, *_ROLES))
+        if info.place is place and info.run is not None
+    ]
+    return max(found, key=lambda one: one[:2])[2] if found else None
+
+
+def first_gene_of(viewer: ViewerModel, run: GeneSource) -> str:
+    """Return the gene of a run that is shown at first: as its layers were made."""
+    layers = list(layers_of(viewer, "gene", "browse", of_run=run.key))
+    seen = [info.gene for layer, info in layers if layer.visible]
+    return next(iter([*seen, *(info.gene for _, info in layers)]), run.shown_first)
+
+
+def runs_seen(viewer: ViewerModel, place: Place | None, run: GeneSource) -> list[GeneSource]:
+    """Return a run, under one of a region that of the whole: the first says what limits are."""
+    if not run.identity.get("region"):
+        return [run]
+    whole = [
+        info.run
+        for _, info in layers_of(viewer, "browse")
+        if info.place is place
+        and isinstance(info.run, GeneSource)
+        and is_same_but_region(info.run, run)
+    ]
+    return [*whole[-1:], run]
+
+
+def is_same_but_region(one: Run, other: Run) -> bool:
+    """Tell whether two runs learned and predict the same, one of them everywhere."""
+    first, second = ({k: v for k, v in r.identity.items() if k != "region"} for r in (one, other))
+    return not one.identity.get("region") and first == second

@@ -1,0 +1,90 @@
+"""What each colour stands for, where several genes are shown at once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtGui import QColor, QLinearGradient, QPainter, QPaintEvent
+from qtpy.QtWidgets import QGridLayout, QLabel, QWidget
+
+from napari_stenhance.plugin.channels import MOST, Channel
+
+if TYPE_CHECKING:
+    from napari_stenhance.plugin.session import Session
+
+_HEIGHT = 12
+
+
+class _Gradient(QWidget):
+    """From black to a colour."""
+
+    def __init__(self, parent: QWidget) -> None:
+        super().__init__(parent)
+        self.colour = QColor(0, 0, 0)
+        self.setMinimumWidth(_HEIGHT)
+        self.setFixedHeight(_HEIGHT)
+
+    def paintEvent(self, _event: QPaintEvent) -> None:
+        painter, gradient = QPainter(self), QLinearGradient(0, 0, self.width(), 0)
+        gradient.setColorAt(0, QColor(0, 0, 0))
+        gradient.setColorAt(1, self.colour)
+        painter.fillRect(self.rect(), gradient)
+        painter.end()
+
+
+class ChannelLegend(QWidget):
+    """A line for each channel: the gene, and its colours between the values that they stand for."""
+
+    def __init__(self, parent: QWidget) -> None:
+        super().__init__(parent)
+        self.title = QLabel("", self)
+        self.title.setWordWrap(True)
+        layout = QGridLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.title, 0, 0, 1, 3)
+        layout.setColumnStretch(1, 1)
+        self._lines = [
+            (QLabel(self), QLabel(self), _Gradient(self), QLabel(self)) for _ in range(MOST)
+        ]
+        for n, (name, low, gradient, high) in enumerate(self._lines):
+            # Beside its numbers, a name would widen the dock, and narrow the canvas.
+            name.setWordWrap(True)
+            layout.addWidget(name, 2 * n + 1, 0, 1, 3)
+            for column, widget in enumerate((low, gradient, high)):
+                layout.addWidget(widget, 2 * n + 2, column)
+        self.hide()
+
+    @property
+    def texts(self) -> list[tuple[str, str, str, tuple[int, int, int]]]:
+        """What is seen: gene, first and last value, and the last colour, of each line."""
+        return [
+            (name.text(), low.text(), high.text(), gradient.colour.getRgb()[:3])
+            for name, low, gradient, high in self._lines
+            if name.isVisibleTo(self)
+        ]
+
+    def show_session(self, session: Session) -> None:
+        """Show what the colours of a session stand for; nothing if it shows no channels."""
+        channels, run = session.channels, session.genes
+        self.setVisible(bool(channels))
+        if run is None:
+            return
+        origins = dict.fromkeys(run.origin(one.gene) for one in channels)
+        self.title.setText(f"{' or '.join(origins)}, {run.unit}; colours add up")
+        for n, line in enumerate(self._lines):
+            for widget in line:
+                widget.setVisible(n < len(channels))
+            if n < len(channels):
+                self._show(line, channels[n], run.names.label(channels[n].gene))
+
+    def _show(
+        self, line: tuple[QLabel, QLabel, _Gradient, QLabel], channel: Channel, gene: str
+    ) -> None:
+        name, low, gradient, high = line
+        doubt = "It was not predicted reliably: its colour is pale." if channel.doubtful else ""
+        name.setText(f"{gene} – not reliable" if channel.doubtful else gene)
+        name.setToolTip(doubt)
+        low.setText(f"{channel.limits[0]:.2f}")
+        high.setText(f"{channel.limits[1]:.2f}")
+        gradient.colour = QColor.fromRgbF(*channel.rgb)
+        gradient.update()
