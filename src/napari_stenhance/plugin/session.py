@@ -218,7 +218,7 @@ class Session:
             new = self.add([(values, {**attributes, "visible": now}, kind)])
             added += [(layer, wanted) for layer in new]
             yield
-            if wanted and info is not None and info.role.fills and new:
+            if wanted and new and info is not None and info.role.name in {"gene", "browse"}:
                 # The first bar of a layer takes napari as long as the layer.
                 show_bar(new[0], visible=True)
                 yield
