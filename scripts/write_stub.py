@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Literal, overload
 
 from anndata import AnnData
+from numpy import ndarray
 
 """
 _MADE = {"Compared": "tasks.compare", "DemoDone": "tasks.demo", "Score": "tasks.evaluate"}

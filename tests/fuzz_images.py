@@ -206,6 +206,10 @@ def _target(name: str, file: str, write: Write, cases: int = 300) -> Target:
     return Target(name, _made(file, write), _read, cases=cases)
 
 
+def _stitched(path: Path, pixels: NDArray[np.uint8]) -> None:
+    slide_files.stitched_bif(path, pixels, (2, 3), 32)
+
+
 TARGETS = (
     # Formats of slides, and then what each may hold, of which many share what reads them.
     _target("jpeg", "s.jpg", _vips("Q=90")),
@@ -239,6 +243,7 @@ TARGETS = (
             ("tiff-palette", "s.tif", _palette),
             ("svs-jpeg2000", "s.svs", _write_svs_jpeg_2000),
             ("ome-channels", "s.ome.tif", _planes),
+            ("bif-stitched", "s.bif", _stitched),
         )
     ),
     Target("jpeg2000", _made("s.jp2", _jpeg_2000), _read),

@@ -126,10 +126,10 @@ def _leica(name: str, sizes: list[tuple[int, int]], page: int, view: str) -> str
     return f'<image name="{name}"><pixels>{levels}</pixels><view {view} spacingZ="0" /></image>'
 
 
-def bif(path: Path, pixels: Pixels, mpp: str = "0.5", overlap: int = 0) -> None:
+def bif(path: Path, pixels: Pixels, mpp: str = "0.5") -> None:
     """Ventana: a label and a probability image first, then levels that say so."""
     scan = f"<Metadata><iScan Magnification='20' ScanRes='{mpp}' /></Metadata>"
-    joints = f'<EncodeInfo><TileJointInfo Direction="LEFT" OverlapX="{overlap}" OverlapY="0"/>'
+    joints = '<EncodeInfo><TileJointInfo Direction="LEFT" OverlapX="0" OverlapY="0"/>'
     xmp = [(700, "B", 0, text.encode(), True) for text in (scan, f"{joints}</EncodeInfo>")]
     with tifffile.TiffWriter(path, bigtiff=True) as tif:
         software = {"software": "ScanOutputManager 1.1", "extratags": xmp[:1]}
@@ -138,6 +138,83 @@ def bif(path: Path, pixels: Pixels, mpp: str = "0.5", overlap: int = 0) -> None:
         for n, level in enumerate((pixels, *steps_of(pixels, 2, 4))):
             said = f"level={n} mag={20 / 2**n} quality=90"
             tif.write(level, description=said, extratags=xmp[1:] if not n else (), **_TILED)
+
+
+_JPEG = {
+    "photometric": "rgb",
+    "compression": "jpeg",
+    "compressionargs": {"level": 98},
+    "subsampling": (1, 1),
+    "metadata": None,
+}
+
+
+def overlapping(pixels: Pixels, tiles: tuple[int, int], overlap: int, side: int = 64) -> Pixels:
+    """Cut rows × columns of tiles that overlap, and lay them side by side."""
+    step = side - overlap
+    rows = [
+        [pixels[y * step : y * step + side, x * step : x * step + side] for x in range(tiles[1])]
+        for y in range(tiles[0])
+    ]
+    return np.concatenate([np.concatenate(row, axis=1) for row in rows])
+
+
+def stitched_bif(path: Path, pixels: Pixels, tiles: tuple[int, int], overlap: int) -> None:
+    """Ventana, before its scanners stitched: tiles of 64 px, joined from below, there and back."""
+    rows, columns = tiles
+
+    def number(row: int, column: int) -> int:
+        up = rows - 1 - row
+        return up * columns + (columns - 1 - column if up % 2 else column) + 1
+
+    def joint(way: str, one: tuple[int, int], other: tuple[int, int], x: int, y: int) -> str:
+        return (
+            f'<TileJointInfo FlagJoined="1" Confidence="100" Direction="{way}" '
+            f'Tile1="{number(*one)}" Tile2="{number(*other)}" OverlapX="{x}" OverlapY="{y}"/>'
+        )
+
+    across = [
+        joint("RIGHT", (r, c), (r, c + 1), overlap, 0)
+        for r in range(rows)
+        for c in range(columns - 1)
+    ]
+    up = [
+        joint("UP", (r + 1, c), (r, c), 0, overlap) for r in range(rows - 1) for c in range(columns)
+    ]
+    said = (
+        '<EncodeInfo Ver="2"><SlideInfo/><SlideStitchInfo><ImageInfo AOIScanned="1" AOIIndex="0" '
+        f'NumRows="{rows}" NumCols="{columns}" Width="64" Height="64" Pos-X="0" Pos-Y="0">'
+        f"{''.join(across + up)}</ImageInfo></SlideStitchInfo>"
+        '<AoiOrigin><AOI0 OriginX="0" OriginY="0"/></AoiOrigin></EncodeInfo>'
+    )
+    scan = (
+        '<Metadata><iScan Magnification="20" ScanRes="0.5">'
+        '<AOI0 Left="0" Top="0" Right="1" Bottom="1"/></iScan></Metadata>'
+    )
+    xmp = [(700, "B", 0, text.encode(), True) for text in (scan, said)]
+    laid = overlapping(pixels, tiles, overlap)
+    with tifffile.TiffWriter(path, bigtiff=True) as tif:
+        tif.write(
+            plain((60, 70)), description="Label_Image", extratags=xmp[:1], software="Scan", **_JPEG
+        )
+        for n, more in enumerate((xmp[1:], [])):
+            level = laid[:: 2**n, :: 2**n]
+            text = f"level={n} mag={20 / 2**n:g} quality=98"
+            tif.write(level, description=text, extratags=more, tile=(64, 64), **_JPEG)
+
+
+def trestle(path: Path, pixels: Pixels, tiles: tuple[int, int], overlap: int) -> None:
+    """Trestle: levels of tiles that overlap, µm per pixel as if they were pixels per unit."""
+    said = f"Objective Power=20;OverlapsXY= {overlap} {overlap}"
+    tifffile.imwrite(
+        path,
+        overlapping(pixels, tiles, overlap),
+        description=said,
+        software="MedScan",
+        tile=(64, 64),
+        resolution=(0.5, 0.5),
+        **_JPEG,
+    )
 
 
 def philips(

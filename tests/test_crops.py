@@ -21,7 +21,6 @@ from napari_stenhance.errors import InputError
 from napari_stenhance.features.opening import open_features
 from napari_stenhance.features.registry import find_encoder
 from napari_stenhance.features.source import CropLayout, FeatureSettings
-from napari_stenhance.features.sums import running_sums
 from napari_stenhance.methods.genes import choose_genes, rule_of
 from napari_stenhance.methods.hvg import seurat_v3_genes, seurat_v3_variance
 from napari_stenhance.methods.protocol import Positions
@@ -36,6 +35,7 @@ from napari_stenhance.scoring.splits import random_part
 from napari_stenhance.section.grid import Grid
 from napari_stenhance.section.region import Region
 from napari_stenhance.section.section import open_section
+from napari_stenhance.section.sums import running_sums
 from napari_stenhance.storage.cache import Cache
 from napari_stenhance.tasks.enhance import EnhanceOptions, enhance
 from napari_stenhance.tasks.evaluate import EvaluateOptions, evaluate

@@ -12,6 +12,7 @@ from typing import Any
 import napari
 import numpy as np
 import pytest
+import tifffile
 from napari.utils import progress
 from qtpy.QtCore import Qt, QTimer
 from typer.testing import CliRunner
@@ -422,3 +423,35 @@ def test_images_beside_the_slide_are_shown_on_demand_and_chosen(
     (_, section) = open_sections(person.viewer)
     assert section.slide is not None
     assert (section.slide.series, section.slide.icc) == (None, True)
+
+    # Where a file's own slide is refused, its other images are offered, at no scale of the slide.
+    planes = np.zeros((2, 300, 400), np.uint16)
+    planes[0, :200] = 60000
+    with tifffile.TiffWriter(tmp_path / "IF.ome.tif") as tif:
+        tif.write(planes, photometric="minisblack", metadata={"axes": "CYX", "Name": "IF"})
+        tif.write(planes[0, :200], photometric="minisblack", metadata={"axes": "YX", "Name": "TL"})
+    listed = [dock.series.itemText(n) for n in range(dock.series.count())]
+    dock.mpp.setValue(0.4)
+    person.drop(tmp_path / "IF.ome.tif")
+    assert "or choose another: TL (field “In its file”)." in dock.run_bar.error.text()
+    offered = [dock.series.itemText(n) for n in range(dock.series.count())]
+    assert offered == ["choose one of IF.ome.tif", "TL"]
+    assert dock.mpp.value() == 0
+    dock.series.setCurrentText("TL")
+    assert not dock.look.isEnabled()
+    person.click(dock.again)
+    person.wait(lambda: not dock.run_bar.busy)
+    assert not dock.run_bar.error.isVisibleTo(dock)
+    *others, section = open_sections(person.viewer)
+    assert len(others) == 2
+    assert section.slide is not None
+    assert (section.slide.series, section.slide.shape) == ("TL", (200, 400))
+    assert [dock.series.itemText(n) for n in range(dock.series.count())] == ["the slide", "TL"]
+    # What was refused is forgotten with the next that is opened or looked at.
+    looks = [lambda: person.drop(tmp_path / "none"), lambda: dock.shown.activated.emit(1)]
+    for following in looks:
+        person.drop(tmp_path / "IF.ome.tif")
+        assert dock.series.itemText(0) == "choose one of IF.ome.tif"
+        following()
+        assert dock.series.itemText(0) == "the slide"
+    assert [dock.series.itemText(n) for n in range(dock.series.count())] == listed

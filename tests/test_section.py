@@ -205,6 +205,49 @@ def test_spots_outside_the_slide_are_refused(make_slide: Callable[..., Slide]) -
         Section(slide=slide, spots=_spots(), name="small")
 
 
+@pytest.mark.parametrize(
+    ("files", "given", "said"),
+    [
+        (("experiment.xenium", "cell_feature_matrix.h5"), "", "experiment.xenium, this is Xenium"),
+        (("outs/experiment.xenium",), "", "this is Xenium, which is not read as it is; make an An"),
+        (
+            ("binned_outputs/square_008um/filtered_feature_bc_matrix.h5",),
+            "",
+            "this is Visium HD, which is not read as it is; of one size of bins",
+        ),
+        (
+            ("spatial/tissue_positions.parquet", "filtered_feature_bc_matrix.h5"),
+            "",
+            "by tissue_positions.parquet, this is Visium HD",
+        ),
+        (
+            ("G_A_filtered_feature_bc_matrix.h5", "G_A_spatial.tar.gz", "G_B_spatial.tar.gz"),
+            "",
+            "unpack G_A_spatial.tar.gz and 1 more there",
+        ),
+        (("A.tar.gz",), "A.tar.gz", "this is an archive; unpack it"),
+        (("brain.rds",), "brain.rds", "this is an object of R"),
+        (("bin.gef",), "bin.gef", "this is Stereo-seq"),
+        (("he.vms",), "", "by he.vms, this is a slide in another format.*; export it from the"),
+        (
+            ("filtered_feature_bc_matrix.h5",),
+            "filtered_feature_bc_matrix.h5",
+            "counts without the positions of its spots.*tissue_positions, beside it",
+        ),
+    ],
+)
+def test_what_is_not_read_is_called_by_its_name_with_the_way_that_works(
+    files: tuple[str, ...], given: str, said: str, tmp_path: Path
+) -> None:
+    for name in files:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"{}")
+    with pytest.raises(InputError, match=said) as raised:
+        open_section(tmp_path / given)
+    assert str(raised.value).startswith(f"{tmp_path / given}: ")
+
+
 def test_bad_folders_and_files_say_what_is_wrong(tmp_path: Path, cache: Cache) -> None:
     with pytest.raises(InputError, match="no such file or folder"):
         open_section(tmp_path / "nothing")

@@ -259,14 +259,25 @@ def test_ndpi_beyond_4_gb_is_opened(tmp_path: Path) -> None:
     assert [other.name for other in image.others] == ["macro", "map"]
 
 
-def test_tiles_that_overlap_are_refused(tmp_path: Path) -> None:
-    made.bif(tmp_path / "s.bif", _pixels(), overlap=24)
-    with pytest.raises(InputError, match=r"overlap by up to 24 px .* export it as OME-TIFF"):
-        open_image(tmp_path / "s.bif")
-    path = tmp_path / "s.tif"
-    software = {"software": "MedScan", "tile": (64, 64), "description": "A=1;OverlapsXY= 12 16 6 8"}
-    _generic(path, (_pixels(), software))
-    with pytest.raises(InputError, match="overlap by up to 16 px"):
+@pytest.mark.parametrize(("make", "name"), [(made.stitched_bif, "s.bif"), (made.trestle, "s.tif")])
+def test_tiles_that_overlap_are_stitched_by_openslide(
+    make: Callable[..., None], name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # 3 × 4 tiles of 64 px that share 16 with the next.
+    blocks = np.random.default_rng(0).integers(60, 255, (10, 13, 3), dtype=np.uint8)
+    pixels = np.kron(blocks, np.ones((16, 16, 1), np.uint8))
+    path = tmp_path / name
+    make(path, pixels, (3, 4), 16)
+    image = open_image(path)
+    assert (image.shape, image.mpp) == ((160, 208), 0.5)
+    levels = image.levels or (np.concatenate(list(image.strips())),)
+    assert len(levels) == (2 if name == "s.bif" else 1)
+    for n, level in enumerate(levels):
+        off = np.asarray(level[:, :]).astype(int) - pixels[:: 2**n, :: 2**n]
+        assert np.abs(off).max() <= 2
+    image.close()
+    monkeypatch.setitem(sys.modules, "openslide", None)
+    with pytest.raises(InputError, match=r"overlap by up to 16 px and have to be stitched, .*pip"):
         open_image(path)
 
 

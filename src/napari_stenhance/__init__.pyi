@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Literal, overload
 
 from anndata import AnnData
+from numpy import ndarray
 
 from napari_stenhance.api.model import Model as Model
 from napari_stenhance.api.read import read as read
@@ -151,7 +152,7 @@ def enhance(  # type: ignore[overload-overlap, unused-ignore]
     crops: str = '',
     pitch: float | None = None,
     lattice: Literal[2, 3, 4] | None = None,
-    tissue: Literal['density', 'histosweep'] = 'density',
+    tissue: str | Path | ndarray = ...,
     quality: bool = True,
     preset: Literal['robust', 'reference', 'istar'] | str = 'robust',
     epochs: int | None = None,
@@ -180,7 +181,7 @@ def enhance(
     crops: str = '',
     pitch: float | None = None,
     lattice: Literal[2, 3, 4] | None = None,
-    tissue: Literal['density', 'histosweep'] = 'density',
+    tissue: str | Path | ndarray = ...,
     quality: bool = True,
     preset: Literal['robust', 'reference', 'istar'] | str = 'robust',
     epochs: int | None = None,
@@ -209,7 +210,7 @@ def enhance(  # type: ignore[overload-overlap, unused-ignore]
     crops: str = '',
     pitch: float | None = None,
     lattice: Literal[2, 3, 4] | None = None,
-    tissue: Literal['density', 'histosweep'] = 'density',
+    tissue: str | Path | ndarray = ...,
     quality: bool = True,
     preset: Literal['robust', 'reference', 'istar'] | str = 'robust',
     epochs: int | None = None,
@@ -238,7 +239,7 @@ def enhance(
     crops: str = '',
     pitch: float | None = None,
     lattice: Literal[2, 3, 4] | None = None,
-    tissue: Literal['density', 'histosweep'] = 'density',
+    tissue: str | Path | ndarray = ...,
     quality: bool = True,
     preset: Literal['robust', 'reference', 'istar'] | str = 'robust',
     epochs: int | None = None,
@@ -269,6 +270,7 @@ def evaluate(
     encoder: str = 'stain',
     crops: str = '',
     quality: bool = True,
+    tissue: str | Path | ndarray | None = None,
     attended: Literal['cells', 'centroids'] = 'cells',
     clustering: Literal['auto', 'mixture', 'kmeans', 'leiden'] = 'auto',
     runs: int | None = None,
@@ -355,6 +357,7 @@ def predict(  # type: ignore[overload-overlap, unused-ignore]
     run: str = '',
     write: str | Sequence[str] = (),
     region: str | Path | Region | None = None,
+    tissue: str | Path | ndarray | None = None,
     device: Literal['auto', 'cpu', 'cuda', 'mps'] = 'auto',
     clear_dead_locks: bool = False,
     mpp: float | None = None,
@@ -374,6 +377,7 @@ def predict(
     run: str = '',
     write: str | Sequence[str] = (),
     region: str | Path | Region | None = None,
+    tissue: str | Path | ndarray | None = None,
     device: Literal['auto', 'cpu', 'cuda', 'mps'] = 'auto',
     clear_dead_locks: bool = False,
     mpp: float | None = None,
@@ -392,7 +396,7 @@ def train(
     encoder: str = 'stain',
     crops: str = '',
     pitch: float | None = None,
-    tissue: Literal['density', 'histosweep'] = 'density',
+    tissue: str | Path | ndarray = ...,
     quality: bool = True,
     preset: Literal['robust', 'reference', 'istar'] | str = 'robust',
     epochs: int | None = None,

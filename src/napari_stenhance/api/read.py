@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from napari_stenhance.api.keywords import check_shared, working
 from napari_stenhance.errors import InputError
@@ -13,6 +13,7 @@ from napari_stenhance.section.section import Section, open_section
 
 if TYPE_CHECKING:
     import anndata as ad
+    from numpy.typing import NDArray
 
     from napari_stenhance.running.job import Job
     from napari_stenhance.storage.cache import Cache
@@ -25,6 +26,7 @@ def read(
     mpp: float | None = None,
     series: str | None = None,
     icc: bool = True,
+    tissue: str | Path | NDArray[Any] | None = None,
     name: str = "",
     job: Job | None = None,
     cache: Cache | None = None,
@@ -45,6 +47,10 @@ def read(
         The name of another image in the slide's file than its slide, as `info` lists them.
     icc : bool
         Convert colours to sRGB by the profile that the slide's file holds.
+    tissue : str, Path or ndarray
+        A mask that says what of the slide is tissue, for every verb that sees the slide: labels of
+        the whole of it at any scale, where 0 is no tissue (an array (y, x), a PNG, a TIFF, a label
+        image of an OME-Zarr), or polygons in micrometres (GeoJSON). By default tissue is found.
     name : str
         What to call it, its result too; by default as its file or image is called.
     job : Job
@@ -82,7 +88,7 @@ def read(
         if not (image is None and mpp is None and series is None and icc and not name):
             msg = f"{section.name}: this section is open already; give its path to open it anew."
             raise InputError(msg)
-        return section
+        return section if tissue is None else section.with_tissue(tissue)
     if isinstance(section, str | Path) and ResultFolder.is_result(Path(section)):
         msg = f"{section}: this is a result, and not a section; open it with Result.open."
         raise InputError(msg)
@@ -90,6 +96,8 @@ def read(
         opened = open_section(
             section, mpp=mpp, image=image, series=series, icc=icc, cache=cache, job=running
         )
+    if tissue is not None:
+        opened = opened.with_tissue(tissue)
     if not name:
         return opened
     slide = None if opened.slide is None else replace(opened.slide, name=name)

@@ -14,9 +14,10 @@ from napari_stenhance.errors import InputError
 from napari_stenhance.features.encoder import FeatureTile
 from napari_stenhance.features.masks import find_tissue
 from napari_stenhance.features.source import CropLayout, FeatureSource
-from napari_stenhance.features.sums import running_sums
 from napari_stenhance.features.superpixels import TileFeatures
 from napari_stenhance.section.grid import Grid
+from napari_stenhance.section.sums import running_sums
+from napari_stenhance.section.tissue_mask import area_between
 
 _BLOCK = 128
 _FINE_UM = 8.0
@@ -58,23 +59,11 @@ class CropFeatures(FeatureSource, ABC):
 
 def pooled_tissue(tissue: NDArray[np.bool_], fine: Grid, grid: Grid) -> NDArray[np.bool_]:
     """Tell which superpixels of a coarser grid over the same slide are at least half tissue."""
-    share = tissue.astype(np.float64)
+    share: NDArray[np.float64] = tissue.astype(np.float64)
     for axis, size in enumerate(grid.shape):
-        edges = np.minimum(np.arange(size + 1) * grid.pitch_um / fine.pitch_um, share.shape[axis])
-        share = np.diff(_integral(share, edges, axis), axis=axis)
+        share = area_between(share, np.arange(size + 1) * grid.pitch_um / fine.pitch_um, axis)
     half: NDArray[np.bool_] = share >= _TISSUE_SHARE * (grid.pitch_um / fine.pitch_um) ** 2
     return half
-
-
-def _integral(
-    values: NDArray[np.float64], edges: NDArray[np.float64], axis: int
-) -> NDArray[np.float64]:
-    """Integrate piecewise constant values from 0 to each edge, along one axis."""
-    total = running_sums(values, axis)
-    low = np.minimum(np.floor(edges).astype(np.int64), values.shape[axis] - 1)
-    part = np.expand_dims(edges - low, tuple(n for n in range(values.ndim) if n != axis))
-    below, above = np.take(total, low, axis), np.take(total, low + 1, axis)
-    return below + part * (above - below)
 
 
 def needed_around(

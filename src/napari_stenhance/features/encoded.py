@@ -56,7 +56,8 @@ class EncodedCrops(CropFeatures):
     @cached_property
     def key(self) -> str:
         """Of the cache entry of the grid."""
-        return self._key(mask_version(self.settings.tissue), self.grid.key())
+        mask = mask_version(self.slide, self.settings.tissue)
+        return self._key(mask, self.grid.key())
 
     def _key(self, *of: str) -> str:
         sizes = "+".join(f"{s:.17g}" for s in self.crops.sizes_um) + "um"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import zarr
@@ -22,6 +22,7 @@ from napari_stenhance.storage.checked import open_node, read_whole
 from napari_stenhance.storage.tiles import create_array
 
 TissueKind = Literal["density", "histosweep"]
+TISSUE_KINDS: tuple[TissueKind, ...] = get_args(TissueKind)
 _MASKS = {
     "density": (tissue_mask, f"tissue{TISSUE_VERSION}"),
     "histosweep": (histosweep_mask, f"histosweep{HISTOSWEEP_VERSION}"),
@@ -29,8 +30,8 @@ _MASKS = {
 _KIND = "tissue"
 
 
-def mask_version(kind: TissueKind) -> str:
-    """Name a kind of mask, with its version, in cache keys.
+def mask_version(slide: Slide, kind: TissueKind) -> str:
+    """Name a slide's mask in cache keys: one that was given, or a kind with its version.
 
     Raises
     ------
@@ -40,7 +41,7 @@ def mask_version(kind: TissueKind) -> str:
     if kind not in _MASKS:
         msg = f"Tissue {kind}: there is no such mask; choose one of {', '.join(_MASKS)}."
         raise InputError(msg, option="tissue")
-    return _MASKS[kind][1]
+    return _MASKS[kind][1] if slide.tissue is None else slide.tissue.name
 
 
 def find_tissue(
@@ -48,12 +49,21 @@ def find_tissue(
 ) -> NDArray[np.bool_]:
     """Tell which superpixels of a fine grid are tissue, or take it from the cache.
 
+    A mask that was given with the slide is taken as it is.
+
     Raises
     ------
     InputError
         If none is, or there is no such kind of mask.
     """
-    key = f"{slide.key}-{mask_version(kind)}-{grid.key()}"
+    version = mask_version(slide, kind)
+    if slide.tissue is not None:
+        given = slide.tissue.on(grid)
+        if not given.any():
+            msg = f"{slide.path}: the tissue mask leaves no superpixel half covered; paint more."
+            raise InputError(msg, option="tissue")
+        return given
+    key = f"{slide.key}-{version}-{grid.key()}"
 
     def make() -> dict[str, NDArray[Any]]:
         found = _MASKS[kind][0](slide, grid, job)

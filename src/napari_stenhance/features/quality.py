@@ -183,7 +183,7 @@ def known_quality(slide: Slide, kind: TissueKind, cache: Cache) -> Quality | Non
 def _key(slide: Slide, grid: Grid, kind: TissueKind) -> str:
     """Name an entry by the file's state, not its content: to look it up costs nothing."""
     # The mask is that of before; whether all is out of focus is known since.
-    return f"{slide.token}-{VERSION}.1-{mask_version(kind)}-{grid.key()}"
+    return f"{slide.token}-{VERSION}.1-{mask_version(slide, kind)}-{grid.key()}"
 
 
 def _of_rasters(grid: Grid, rasters: dict[str, NDArray[np.uint8]]) -> Quality:

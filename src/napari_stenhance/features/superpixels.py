@@ -95,7 +95,7 @@ class TileFeatures(FeatureSource):
     @cached_property
     def key(self) -> str:
         """Of the cache entry."""
-        mask = mask_version(self.settings.tissue)
+        mask = mask_version(self.slide, self.settings.tissue)
         return f"{self.slide.key}-{self.fingerprint}-{mask}-{self.grid.key()}"
 
     @property

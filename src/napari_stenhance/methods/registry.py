@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import NoneType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from napari_stenhance.errors import InputError
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 Kind = Literal["genes", "imputation", "domains"]
 _R = TypeVar("_R")
+_PLAIN = (str, int, float, tuple, Path, NoneType)
 
 
 @dataclass(frozen=True)
@@ -132,7 +134,10 @@ def refuse_given(options: Any, field: dataclasses.Field[Any], of: list[str]) -> 
     InputError
         If it was given.
     """
-    if getattr(options, field.name) != field.default:
+    given = getattr(options, field.name)
+    # Tables and arrays refuse to be compared: they were given.
+    plain = isinstance(given, _PLAIN)
+    if given != field.default if plain else given is not field.default:
         name = field.name.replace("_", " ").capitalize()
         msg = f"{name}: an option of {', '.join(of)}, not of {options.method}; leave it out."
         raise InputError(msg, option=field.name)

@@ -132,6 +132,7 @@ def input_identity(section: Section) -> dict[str, Any]:
     return {
         "name": section.name,
         **({"slide_sha256": None} if slide is None else slide.identity()),
+        **({} if slide is None or slide.tissue is None else {"tissue_sha256": slide.tissue.sha256}),
         "mpp": section.mpp,
         "spots_sha256": counts_hash(section),
     }

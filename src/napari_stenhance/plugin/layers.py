@@ -29,6 +29,7 @@ from napari_stenhance.plugin.quality import QUALITY
 from napari_stenhance.plugin.regions import REGION, drawn_layers, region_layer
 from napari_stenhance.plugin.saved import SavedLayer, is_saved, open_saved
 from napari_stenhance.plugin.spots import SPOTS, points_layer
+from napari_stenhance.plugin.tissue import TISSUE, kept_tissue
 from napari_stenhance.results.gene_source import GeneSource
 from napari_stenhance.storage.reading import reading
 
@@ -236,6 +237,8 @@ def _made_again(one: SavedLayer, links: LinksIn) -> tuple[LayerData | None, str]
             found = [(one.data, {**_unplaced(one), "metadata": info.metadata()}, one.kind)]
         elif role == REGION.name:
             found = [region_layer(section.name, section.mpp, section=section)]
+        elif role == TISSUE.name and section.slide is not None:
+            found = [kept_tissue(section, one.data, part)]
         else:
             found = section_layers(section)
     elif role == REGION.name:

@@ -19,6 +19,7 @@ from napari_stenhance.plugin.links import LinksOut
 from napari_stenhance.plugin.quality import QUALITY
 from napari_stenhance.plugin.regions import outline
 from napari_stenhance.plugin.saved import EACH_POINT, FORMAT_VERSION, KEY
+from napari_stenhance.plugin.tissue import TISSUE
 from napari_stenhance.results.tables import write_table
 from napari_stenhance.storage.atomic import atomic_path
 
@@ -154,7 +155,7 @@ def is_unsaved(info: LayerInfo) -> bool:
 def _is_linked(info: LayerInfo, entry: Mapping[str, Any]) -> bool:
     """Tell whether a file holds the pixels of a layer."""
     shows = entry.get("shows", {})
-    return "run" in shows or ("section" in shows and info.role is not QUALITY)
+    return "run" in shows or ("section" in shows and info.role not in {QUALITY, TISSUE})
 
 
 def _free_path(folder: str, name: str, taken: set[str]) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import zarr
@@ -28,24 +28,22 @@ from napari_stenhance.results.attributes import (
     write_attributes,
 )
 from napari_stenhance.results.field import GeneField
-from napari_stenhance.results.ome import describe_label, pitch_of
 from napari_stenhance.results.proof import check_run, record_files
+from napari_stenhance.results.tissue import FIRST, read_tissue, tissue_name, write_tissue
 from napari_stenhance.running.job import Job
 from napari_stenhance.section.grid import Grid
 from napari_stenhance.section.region import Region
 from napari_stenhance.section.section import Section
 from napari_stenhance.section.slide import Slide
+from napari_stenhance.section.tissue_mask import PITCH_UM, mask_name
 from napari_stenhance.storage.atomic import atomic_path, is_free, sweep
-from napari_stenhance.storage.checked import has_node, open_node, read_whole
+from napari_stenhance.storage.checked import open_node
 from napari_stenhance.storage.lock import held
-from napari_stenhance.storage.pyramid import any_pool, coarsen_all, create_levels, open_levels
+from napari_stenhance.storage.pyramid import create_levels, open_levels
 from napari_stenhance.storage.reading import reading, zarr_has
 from napari_stenhance.storage.tile_cache import TileCache
 from napari_stenhance.storage.tiles import FILES, sweep_partial
 from napari_stenhance.storage.writing import need_writable, writing
-
-if TYPE_CHECKING:
-    from napari_stenhance.features.masks import TissueKind
 
 FORMAT_VERSION = 2
 """Since 2, chunks and attributes carry checksums, and complete runs have a manifest."""
@@ -375,12 +373,11 @@ class ResultFolder:
 
     def complete_run(self, run: str, job: Job, **changes: Any) -> None:
         """Record what a run is made of, and then that it is complete."""
-        tissue = self._tissue_of(run)
         children = sorted(
             child.name for child in (self.path / "fields" / run).iterdir() if child.is_dir()
         )
         parts = [f"fields/{run}/{name}" for name in children if name != "genes"]
-        parts += [tissue, f"files/models/{run}", f"files/regions/{run}.geojson"]
+        parts += [*self.tissue_names(run), f"files/models/{run}", f"files/regions/{run}.geojson"]
         record_files(self.path, "fields", run, parts, job)
         self.update_run(run, **changes, complete=True)
 
@@ -407,51 +404,34 @@ class ResultFolder:
             self.update_run(run, field_created=True)
         return self.field(run)
 
-    def write_tissue(
-        self, tissue: NDArray[np.bool_], grid: Grid, kind: TissueKind = "density"
-    ) -> None:
-        """Write the tissue mask as a label image, once for each kind of mask and each grid."""
-        name = self._tissue_name(kind, grid.pitch_um)
-        if has_node(self.group, name) and self._label(name).attrs.get("complete"):
-            return
-        group = self.group.create_group(name, overwrite=True)
-        levels = create_levels(group, grid.shape, tile=TILE, dtype="u1")
-        levels[0][...] = tissue.astype("u1")
-        coarsen_all(levels, any_pool)
-        describe_label(group, levels, grid, {1: "tissue"})
-        if kind != "density":
-            group.attrs["kind"] = kind
-        group.attrs["complete"] = True
+    def write_tissue(self, tissue: NDArray[np.bool_], grid: Grid, kind: str = "density") -> None:
+        """Write a tissue mask as a label image; a kind is how it was found, or its own name."""
+        write_tissue(self.group, self.path, tissue, grid, kind)
 
-    def _tissue_name(self, kind: TissueKind, pitch_um: float) -> str:
-        """Name a label image: `tissue` is the first run's; other masks and grids lie beside it."""
-        if not has_node(self.group, "tissue"):
-            return "tissue"
-        first = self._label("tissue")
-        if not first.attrs.get("complete"):
-            return "tissue"
-        with reading(self.path / "tissue" / "zarr.json", advice=ADVICE):
-            first_kind, first_um = first.attrs.get("kind", "density"), pitch_of(first)
-        other_kind = "" if kind == first_kind else f"-{kind}"
-        return f"tissue{other_kind}{'' if pitch_um == first_um else f'-{pitch_um:g}um'}"
-
-    def _tissue_of(self, run: str) -> str:
-        pitch_um = Grid.from_dict(self.run_attributes(run)["grid"]).pitch_um
-        return self._tissue_name(self.tissue_kind(run), pitch_um)
-
-    def _label(self, name: str) -> zarr.Group:
-        return open_node(self.group, name, zarr.Group)
-
-    def tissue_kind(self, run: str) -> TissueKind:
-        """Return how a run told tissue from glass."""
-        kind: TissueKind = self.run_attributes(run)["identity"].get("tissue", "density")
+    def tissue_kind(self, run: str) -> str:
+        """Return how a run told tissue from glass: a kind, or the name of a mask it was given."""
+        identity = self.run_attributes(run)["identity"]
+        given = identity.get("tissue_sha256")
+        kind: str = mask_name(str(given)) if given else identity.get("tissue", "density")
         return kind
+
+    def tissue_names(self, run: str) -> list[str]:
+        """Name the label images of a run's tissue: on its grid, and as it was given."""
+        kind, attributes = self.tissue_kind(run), self.run_attributes(run)
+        pitches = [Grid.from_dict(attributes["grid"]).pitch_um]
+        pitches += [PITCH_UM] * ("tissue_sha256" in attributes["identity"])
+        names = (tissue_name(self.group, self.path, kind, pitch_um) for pitch_um in pitches)
+        return list(dict.fromkeys(names))
 
     def tissue(self, run: str | None = None) -> NDArray[np.bool_]:
         """Read the tissue mask of a run, by default the first, in the shape of the grid."""
-        group = self._label("tissue" if run is None else self._tissue_of(run))
-        mask: NDArray[np.bool_] = read_whole(open_node(group, "s0", zarr.Array)).astype(bool)
-        return mask
+        return read_tissue(self.group, FIRST if run is None else self.tissue_names(run)[0])
+
+    def given_tissue(self, run: str) -> NDArray[np.bool_] | None:
+        """Read the mask that a run was given, in superpixels of 8 µm; None if it found tissue."""
+        if "tissue_sha256" not in self.run_attributes(run)["identity"]:
+            return None
+        return read_tissue(self.group, self.tissue_names(run)[-1])
 
     def save_region(self, run: str, region: Region) -> None:
         """Write the region of a run as GeoJSON, once."""

@@ -109,6 +109,9 @@ class FieldRun(GeneSource):
             said += f"of {self.grid.pitch_um:g} µm, rank {self.field.decoder.channels}; "
             lines.append(f"{said}{len(written_genes(self))} written as images")
             lines += self._describe_held_out()
+        if "tissue_sha256" in self.identity:
+            kept = self.result.tissue_names(self.name)[-1]
+            lines.append(f"  Tissue as given: {kept} ({self.result.tissue_kind(self.name)})")
         tables = (lattice_name(self.name, s) for s in lattices(self.result, self.name))
         return [*lines, *(f"  Table {table}" for table in tables)]
 

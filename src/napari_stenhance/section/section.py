@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from copy import copy
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
@@ -39,6 +40,8 @@ from napari_stenhance.section.spots import (
     positions_px,
 )
 from napari_stenhance.section.stated import array_doubts, find_geometry, find_mpp
+from napari_stenhance.section.tissue_mask import TissueMask
+from napari_stenhance.section.unread import known_by_name
 from napari_stenhance.storage.cache import Cache
 
 if TYPE_CHECKING:
@@ -167,6 +170,26 @@ class Section:
             msg = f"{self.where}: {what} {why}".strip()
             raise InputError(msg, option="image")
         return self.slide
+
+    def with_tissue(self, mask: object) -> Section:
+        """Return the section with a mask that says what of its slide is tissue.
+
+        Parameters
+        ----------
+        mask : str, Path, ndarray or TissueMask
+            As `TissueMask.given` takes it.
+
+        Raises
+        ------
+        InputError
+            If the section has no slide or scale, or the mask cannot be used.
+        """
+        slide = self.need_slide()
+        # Nothing else changes: what was checked is not checked again.
+        masked = copy(self)
+        tissue = TissueMask.given(mask, slide)
+        object.__setattr__(masked, "slide", replace(slide, tissue=tissue))
+        return masked
 
     def need_spots(self) -> ad.AnnData:
         """Return the spots.
@@ -302,6 +325,8 @@ def _found(
     if not path.exists():
         msg = f"{path}: there is no such file or folder."
         raise InputError(msg)
+    if known := known_by_name(path):
+        raise InputError(known)
     *names, last = (one.name for one in section_formats())
     msg = f"{path}: this is no section that can be read. Give {', '.join(names)}, or {last}."
     raise InputError(msg)

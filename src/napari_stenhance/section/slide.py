@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,20 @@ WHITE = 255
 _GLASS_MM = 76.0
 _FAR = 0.1
 """By how much a scale that is given may differ from what the slide's file says without doubt."""
+
+
+class GivenTissue(Protocol):
+    """A mask of tissue, as `tissue_mask.TissueMask` is: it knows grids, which know slides."""
+
+    @property
+    def values(self) -> NDArray[np.bool_]: ...
+    @property
+    def grid(self) -> Any: ...
+    @property
+    def sha256(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    def on(self, grid: Any) -> NDArray[np.bool_]: ...
 
 
 @dataclass(frozen=True)
@@ -65,6 +79,8 @@ class Slide:
         What was done to samples that are no 8-bit RGB on white, in words.
     others : tuple of OtherImage
         What else the file holds: label, macro, other scans; its slide, where another was chosen.
+    tissue : GivenTissue, optional
+        What of it is tissue, where somebody said so; else it is found.
     """
 
     path: Path
@@ -80,6 +96,7 @@ class Slide:
     icc: bool = True
     conversions: tuple[str, ...] = ()
     others: tuple[OtherImage, ...] = ()
+    tissue: GivenTissue | None = None
 
     def __post_init__(self) -> None:
         """Refuse a scale that cannot be right."""

@@ -22,6 +22,7 @@ from napari_stenhance.tasks.options import (
     SlideOptions,
 )
 from napari_stenhance.tasks.training import (
+    DENSITY,
     Crops,
     EncoderName,
     Genes,
@@ -69,7 +70,7 @@ class EnhanceOptions(SlideOptions):
             label="Between spots",
         ),
     ] = None
-    tissue: Tissue = "density"
+    tissue: Tissue = DENSITY
     quality: Quality = True
     preset: Preset = "robust"
     epochs: Epochs = None

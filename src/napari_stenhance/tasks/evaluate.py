@@ -26,6 +26,7 @@ from napari_stenhance.tasks.options import (
     Help,
     Image,
     SlideOptions,
+    TissueMask,
     check_seed,
 )
 from napari_stenhance.tasks.training import Crops, EncoderName, Genes, Quality
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 _KINDS: tuple[Kind, ...] = ("domains", "genes", "imputation")
 _OF_KIND: dict[str, tuple[Kind, ...]] = {
     **dict.fromkeys(("truth", "n_domains"), ("domains",)),
-    **dict.fromkeys(("ratio", "encoder", "image", "quality"), ("genes",)),
+    **dict.fromkeys(("ratio", "encoder", "image", "quality", "tissue"), ("genes",)),
     "genes": ("genes", "imputation"),
     **dict.fromkeys(("reference", "folds"), ("imputation",)),
 }
@@ -91,6 +92,7 @@ class EvaluateOptions(SlideOptions):
     encoder: EncoderName = "stain"
     crops: Crops = ""
     quality: Quality = True
+    tissue: TissueMask = None
     attended: Attended = "cells"
     clustering: Clustering = "auto"
     runs: Runs = None

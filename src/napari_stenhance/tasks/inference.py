@@ -40,6 +40,7 @@ from napari_stenhance.storage.cache import Cache
 from napari_stenhance.storage.pyramid import coarsen_all, mean_pool
 from napari_stenhance.storage.tiles import missing_tiles, write_tile
 from napari_stenhance.tasks.faults import quality_doubts
+from napari_stenhance.tasks.given_tissue import with_given_tissue
 from napari_stenhance.tasks.kept_model import KeptModel
 from napari_stenhance.tasks.options import SlideOptions
 from napari_stenhance.tasks.predict_lattice import write_between
@@ -83,8 +84,8 @@ def open_for(
     Raises
     ------
     InputError
-        If it lacks spots, slide or scale, or an image, another scale or another series is given to
-        one that is open already.
+        If it lacks spots, slide or scale, an image, another scale or another series is given to
+        one that is open already, or a tissue mask is none of its slide.
     """
     if image is not None and isinstance(section, Section):
         msg = f"{section.name}: this section is open already; give its slide with a path to counts."
@@ -96,6 +97,9 @@ def open_for(
         opened = open_section(
             section, **options.opening(), image=image, spots=spots, cache=cache, job=job
         )
+    opened = with_given_tissue(opened, getattr(options, "tissue", None))
+    if opened.slide is not None and opened.slide.tissue is not None:
+        job.note(f"{opened.name}: tissue is what the mask says that was given.")
     for doubt in opened.doubts:
         job.note(f"{opened.name}: {doubt}")
     if spots:
@@ -237,7 +241,8 @@ def _predict_one(section: Section, path: Path, plan: Plan, model: Model, job: Jo
     with ResultFolder.writing(
         path, slide, plan.name, clear_dead_locks=plan.clear_dead_locks
     ) as result:
-        run = result.start_run(plan.name, plan.identity, provenance, features.grid)
+        mask = {} if slide.tissue is None else {"tissue_sha256": slide.tissue.sha256}
+        run = result.start_run(plan.name, plan.identity | mask, provenance, features.grid)
         log_section(result, section, run=run)
         if plan.region:
             result.save_region(run, plan.region)
@@ -319,7 +324,13 @@ def _fill(
         msg = f"{name}: the region holds no tissue; draw it in micrometres, on the tissue."
         raise InputError(msg)
     if not result.run_attributes(run)["complete"]:
-        result.write_tissue(features.tissue, grid, plan.features.tissue)
+        tissue = features.slide.tissue
+        if tissue is None:
+            result.write_tissue(features.tissue, grid, plan.features.tissue)
+        else:
+            # As the run uses it; and as it was given, where that differs.
+            result.write_tissue(features.tissue, grid, tissue.name)
+            result.write_tissue(tissue.values, tissue.grid, tissue.name)
         field = result.create_field(run, fitted.decoder, grid)
         _fill_tiles(result, run, field, fitted, features, wanted, halo, plan.write, job)
         for raster in (field.latent, field.spread, *written_attention(result, run).values()):

@@ -114,7 +114,9 @@ def _describe_slide(slide: Slide) -> list[str]:
     """Describe a slide, and name what else its file holds."""
     height, width = slide.shape
     of = "" if slide.series is None else f"{slide.series!r} of "
-    said = f"Slide: {of}{slide.path.name}, {width} × {height} px, {len(slide.pixels)} levels"
+    number = len(slide.pixels)
+    levels = f"{number} level{'s' * (number > 1)}"
+    said = f"Slide: {of}{slide.path.name}, {width} × {height} px, {levels}"
     if slide.mpp is None:
         lines = [f"{said}, scale unknown"]
     else:
@@ -124,6 +126,8 @@ def _describe_slide(slide: Slide) -> list[str]:
         which = "the slide" if slide.series is None else "chosen"
         named = [f"{slide.called} ({width} × {height} px, {which})", *map(str, slide.others)]
         lines.append(f"Images of the file: {', '.join(named)}")
+    if slide.tissue is not None:
+        lines.append(f"Tissue: as given ({slide.tissue.values.mean():.1%} of the slide)")
     if slide.conversions:
         lines.append(f"Converted: {', '.join(slide.conversions)}")
     return lines

@@ -114,6 +114,7 @@ def open_lesson(options: Any, job: Job, cache: Cache) -> Lesson:
     )
     from napari_stenhance.methods.registry import make_method
     from napari_stenhance.running.device import resolve_device
+    from napari_stenhance.tasks.given_tissue import need_one_slide
     from napari_stenhance.tasks.training import open_training
 
     if not options.sections:
@@ -122,6 +123,7 @@ def open_lesson(options: Any, job: Job, cache: Cache) -> Lesson:
     if options.image is not None and len(options.sections) > 1:
         msg = "One image is the slide of one section; put those of several beside their counts."
         raise InputError(msg, option="image")
+    need_one_slide(options.tissue, (*options.sections, *getattr(options, "predict", ())))
     device = resolve_device(options.device)
     method = make_method(options, options.seed, device)
     rule = rule_of(options.genes or method.genes)
@@ -156,6 +158,7 @@ def _features(
     """
     from napari_stenhance.features.registry import find_encoder
     from napari_stenhance.features.source import CropLayout, FeatureSettings
+    from napari_stenhance.tasks.given_tissue import tissue_kind
     from napari_stenhance.tasks.training import pitch_between
 
     pitch, crops = options.pitch, None
@@ -168,7 +171,12 @@ def _features(
     if method.crops_um is not None:
         crops = CropLayout(method.crops_um, pitch or pitch_between(training))
     return FeatureSettings(
-        find_encoder(options.encoder), device, cache, options.tissue, crops, options.quality
+        find_encoder(options.encoder),
+        device,
+        cache,
+        tissue_kind(options.tissue),
+        crops,
+        options.quality,
     )
 
 
@@ -181,7 +189,8 @@ def _identity(
     from napari_stenhance.methods.training_section import input_identity
 
     # Unnamed, the usual mask makes the same runs as before there was another.
-    mask = {} if options.tissue == "density" else {"tissue": options.tissue}
+    kind = features.tissue
+    mask = {} if kind == "density" else {"tissue": kind}
     quality = {"quality": VERSION} if options.quality else {}
     crops: dict[str, Any] = {}
     if features.crops is not None:

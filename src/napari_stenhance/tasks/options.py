@@ -89,6 +89,14 @@ RegionFile = Annotated[
     Path | None,
     Help("Predict only inside these polygons (GeoJSON).", unit="µm", takes=("Region",)),
 ]
+TissueMask = Annotated[
+    Path | None,
+    Help(
+        "A mask of the tissue of one slide, where 0 is none (PNG, TIFF, OME-Zarr labels, at any "
+        "scale), or polygons (GeoJSON, µm); by default tissue is found.",
+        takes=("ndarray",),
+    ),
+]
 Epochs = Annotated[
     int | None,
     Help(

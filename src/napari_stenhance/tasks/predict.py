@@ -16,6 +16,7 @@ from napari_stenhance.tasks.options import (
     Outs,
     RegionFile,
     SlideOptions,
+    TissueMask,
 )
 from napari_stenhance.tasks.training import Written
 
@@ -48,6 +49,7 @@ class PredictOptions(SlideOptions):
     run: Annotated[str, Help("Of a result: which run's model; by default the newest.")] = ""
     write: Written = ()
     region: RegionFile = None
+    tissue: TissueMask = None
     device: Device = "auto"
     clear_dead_locks: ClearDeadLocks = False
 
@@ -73,6 +75,7 @@ def predict_runs(
     from napari_stenhance.running.device import resolve_device
     from napari_stenhance.section.region import Region
     from napari_stenhance.storage.cache import Cache
+    from napari_stenhance.tasks.given_tissue import need_one_slide
     from napari_stenhance.tasks.inference import (
         Plan,
         name_outputs,
@@ -84,6 +87,7 @@ def predict_runs(
     from napari_stenhance.tasks.training import run_name
 
     job, cache = job or Job(), cache or Cache.default()
+    need_one_slide(options.tissue, options.on)
     device = resolve_device(options.device)
     region = Region.given(options.region)
     trained = Trained.open(options.result, options.run)

@@ -18,6 +18,7 @@ from napari_stenhance.tasks.options import (
     SlideOptions,
 )
 from napari_stenhance.tasks.training import (
+    DENSITY,
     Crops,
     EncoderName,
     Genes,
@@ -44,7 +45,7 @@ class TrainOptions(SlideOptions):
     encoder: EncoderName = "stain"
     crops: Crops = ""
     pitch: Pitch = None
-    tissue: Tissue = "density"
+    tissue: Tissue = DENSITY
     quality: Quality = True
     preset: Preset = "robust"
     epochs: Epochs = None

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 FORMAT_VERSION = 1
 _RECORD = "provenance.json"
-_OF_PREDICTION = ("region", "model_sha256")
+_OF_PREDICTION = ("region", "model_sha256", "tissue_sha256")
 """What a run's identity says beyond what its model learned."""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.methods.registry import method_choices, preset_choices
@@ -63,7 +63,17 @@ Pitch = Annotated[
         label="Superpixel",
     ),
 ]
-Tissue = Annotated[Literal["density", "histosweep"], Help("How tissue is told from glass.")]
+Tissue = Annotated[
+    Path,
+    Help(
+        "How tissue is told from glass: density or histosweep; or, for one slide, a mask of it, "
+        "where 0 is no tissue (PNG, TIFF, OME-Zarr labels, at any scale), or polygons (GeoJSON, "
+        "µm).",
+        takes=("ndarray",),
+    ),
+]
+DENSITY = Path("density")
+"""The usual way to tell tissue from glass."""
 Quality = Annotated[
     bool,
     Help(

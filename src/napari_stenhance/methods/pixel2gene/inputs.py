@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_stenhance.features.encoder import FeatureTile
-from napari_stenhance.features.sums import running_sums
 from napari_stenhance.methods.training_section import TrainingSection
 from napari_stenhance.running.job import Job
+from napari_stenhance.section.sums import running_sums
 from napari_stenhance.storage.tiles import Tile, tiles_of
 
 NEAR_UM = 88.0

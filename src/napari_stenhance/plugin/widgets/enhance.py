@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout
 
 from napari_stenhance.errors import InputError
+from napari_stenhance.features.masks import TISSUE_KINDS
 from napari_stenhance.methods.genes import common_genes, split_genes
 from napari_stenhance.methods.registry import method_entry, methods
 from napari_stenhance.plugin.layer_info import open_sections, slide_layer
 from napari_stenhance.plugin.regions import open_region, polygons_um, warm_drawing
+from napari_stenhance.plugin.tissue import hide_tissue, with_edited_tissue
 from napari_stenhance.plugin.widgets.choices import named
 from napari_stenhance.plugin.widgets.follow import follow_layers, follow_session
 from napari_stenhance.plugin.widgets.gene_box import GeneBox
@@ -57,6 +60,7 @@ class EnhanceWidget(RunDock):
                 "sections": self._sections_with_spots,
                 "predict": self._sections_with_slide,
                 "region": self._regions,
+                "tissue": lambda: [(kind, Path(kind)) for kind in TISSUE_KINDS],
             },
             _MORE,
         )
@@ -164,7 +168,7 @@ class EnhanceWidget(RunDock):
         Raises
         ------
         InputError
-            If no section is chosen, or the region holds nothing.
+            If no section is chosen, or the region or the tissue that was edited holds nothing.
         """
         values = self.form.values()
         if not values["sections"]:
@@ -176,6 +180,8 @@ class EnhanceWidget(RunDock):
         if values["region"] is not None:
             target = (values["predict"] or values["sections"])[0]
             values["region"] = self._region(values["region"], target)
+        for name in ("sections", "predict"):
+            values[name] = tuple(with_edited_tissue(self._viewer, values[name]))
         used = {name: v for name, v in values.items() if self.form.fields[name].enabled}
         return EnhanceOptions(**used)
 
@@ -193,6 +199,11 @@ class EnhanceWidget(RunDock):
     def _first_gene(self) -> str:
         """Return the gene that was typed first."""
         return next(iter(split_genes(self.form.fields["write"].value, self.gene_box.genes)), "")
+
+    def _run(self) -> None:
+        super()._run()
+        if self.run_bar.busy:
+            hide_tissue(self._viewer)
 
     def _work(self, options: EnhanceOptions, job: Job) -> Any:
         return enhance(options, job)

@@ -61,6 +61,7 @@ class RunBar(QWidget):
         self._title, self._failed = "", False
         self._on_event: Callable[[Event], None] = lambda _event: None
         self._on_done: Callable[[Any], Any] = lambda _value: None
+        self._on_error: Callable[[StenhanceError], None] = lambda _error: None
         self._on_end: Callable[[], None] = lambda: None
         self._steps: Iterator[None] = iter(())
         self._turn = QTimer(self)
@@ -121,6 +122,7 @@ class RunBar(QWidget):
         on_begin: Callable[[], None] = lambda: None,
         on_done: Callable[[Any], Any] = lambda _value: None,
         on_event: Callable[[Event], None] = lambda _event: None,
+        on_error: Callable[[StenhanceError], None] = lambda _error: None,
         on_end: Callable[[], None] = lambda: None,
     ) -> None:
         """Run a task in its own thread, after what runs already.
@@ -144,17 +146,20 @@ class RunBar(QWidget):
             have their turn wherever it yields, and the bar stays busy until it has ended.
         on_event : callable
             Receives every event.
+        on_error : callable
+            Receives what stopped the task, which has been said.
         on_end : callable
             Called after that, and however else the task ended.
         """
         if self.busy:
             again = partial(
-                self.start, title, task,
-                on_begin=on_begin, on_done=on_done, on_event=on_event, on_end=on_end,
+                self.start, title, task, on_begin=on_begin,
+                on_done=on_done, on_event=on_event, on_error=on_error, on_end=on_end,
             )  # fmt: skip
             self._wait(named or title, again)
             return
         self._on_event, self._on_done, self._on_end = on_event, on_done, on_end
+        self._on_error = on_error
         self._title, self._failed = title, False
         self._progress = None
         if not self._ending:
@@ -277,6 +282,7 @@ class RunBar(QWidget):
             self._show_idle(str(outcome.error))
         else:
             self.say(outcome.error, outcome.details)
+            self._call(self._on_error, outcome.error)
         self._go_on()
 
     def _shown(self, value: Any) -> Iterator[None]:

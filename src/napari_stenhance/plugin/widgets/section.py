@@ -7,14 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import Qt, Signal
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
     QDoubleSpinBox,
     QFileDialog,
     QFormLayout,
-    QFrame,
     QHBoxLayout,
     QLabel,
     QLineEdit,
@@ -40,10 +39,13 @@ from napari_stenhance.plugin.regions import open_region
 from napari_stenhance.plugin.scene import add_layers
 from napari_stenhance.plugin.session import session_of
 from napari_stenhance.plugin.widgets.choices import elide
+from napari_stenhance.plugin.widgets.drop_area import DropArea
 from napari_stenhance.plugin.widgets.follow import follow_session
 from napari_stenhance.plugin.widgets.run_bar import RunBar
+from napari_stenhance.plugin.widgets.tissue_row import TissueRow
 from napari_stenhance.plugin.writer import write_layers
 from napari_stenhance.section.formats.format import section_formats
+from napari_stenhance.section.images.image import SlideRefused
 from napari_stenhance.section.images.opening import image_suffixes
 from napari_stenhance.section.section import Section
 from napari_stenhance.storage.cache import Cache
@@ -53,13 +55,12 @@ from napari_stenhance.tasks.options import SlideOptions
 if TYPE_CHECKING:
     from napari.layers import Layer
     from napari.viewer import Viewer
-    from qtpy.QtGui import QDragEnterEvent, QDropEvent
 
+    from napari_stenhance.errors import StenhanceError
     from napari_stenhance.features.quality import Quality
     from napari_stenhance.plugin.layer_info import Opened, Place
     from napari_stenhance.results.result import ResultFolder
     from napari_stenhance.running.job import Job
-    from napari_stenhance.section.slide import Slide
     from napari_stenhance.storage.tile_cache import TileCache
 
 
@@ -67,33 +68,6 @@ _SLIDE = "the slide"
 _NO_QUESTION = QFileDialog.Option.DontConfirmOverwrite
 """Nothing is ever overwritten: the writer says so."""
 _NUMBER_WIDTH, _BESIDE_LABELS = 100, 2
-
-
-class _DropArea(QLabel):
-    """Takes files and folders dropped on it."""
-
-    dropped = Signal(object)
-
-    def __init__(self, parent: QWidget) -> None:
-        super().__init__(
-            "Drop a section here: a folder, an .h5ad or a slide; or a result, or saved layers",
-            parent,
-        )
-        self.setWordWrap(True)
-        self.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        self.setFrameShape(QFrame.Shape.StyledPanel)
-        self.setMinimumHeight(72)
-        self.setAcceptDrops(True)
-
-    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
-        if any(url.isLocalFile() for url in event.mimeData().urls()):
-            event.acceptProposedAction()
-
-    def dropEvent(self, event: QDropEvent) -> None:
-        paths = [Path(u.toLocalFile()) for u in event.mimeData().urls() if u.isLocalFile()]
-        event.acceptProposedAction()
-        for path in paths:
-            self.dropped.emit(path)
 
 
 class SectionWidget(QWidget):
@@ -107,7 +81,9 @@ class SectionWidget(QWidget):
         self._words: dict[Place | None, str] = {}
         self._mpp = 0.0
         self._waiting: list[tuple[Path, SlideOptions, Path | None]] = []
-        self.drop = _DropArea(self)
+        # What was opened last, if its slide is refused, but others of its images can be chosen.
+        self._refused: tuple[Path, Path | None] | None = None
+        self.drop = DropArea(self)
         self.drop.dropped.connect(self.open)
         self.browse_folder = QPushButton("Open folder …", self)
         self.browse_folder.setToolTip("A section's folder, or a result (*.stenhance.zarr)")
@@ -150,8 +126,8 @@ class SectionWidget(QWidget):
         self.icc.setChecked(True)
         self.again = QPushButton("Set", self)
         self.again.setToolTip(
-            "Open the section that is looked at again, with this slide, at this scale, and with "
-            "these colours"
+            "Open the section that is looked at again, or the file whose slide was refused, with "
+            "this slide, at this scale, and with these colours"
         )
         self.again.setEnabled(False)
         self.again.clicked.connect(self._open_again)
@@ -175,6 +151,7 @@ class SectionWidget(QWidget):
         self.run_bar = RunBar(
             self, {"mpp": "Scale", "image": "Image", "series": "In its file", "icc": "Colours"}
         )
+        self.tissue = TissueRow(napari_viewer, self.run_bar, self._open_next)
         self.save = QPushButton("Save layers …", self)
         self.save.setToolTip(
             "Save all layers, to open them again as they are: links to slides, spots and results, "
@@ -199,6 +176,7 @@ class SectionWidget(QWidget):
         form.addRow("Scale", self.mpp)
         form.addRow(opening)
         form.addRow("Section", self.shown)
+        form.addRow(self.tissue)
         layout = QVBoxLayout(self)
         layout.addWidget(self.drop)
         layout.addLayout(buttons)
@@ -237,16 +215,20 @@ class SectionWidget(QWidget):
             self._start(path, options, image, replaced=None)
 
     def _open_again(self) -> None:
-        """Open the section that was opened last once more, with what was set."""
-        opened = self._opened()
-        if opened is not None and self._section is not None and not self.run_bar.busy:
-            options = SlideOptions(
-                mpp=self.mpp.value() or None,
-                series=self.series.currentData(),
-                icc=self.icc.isChecked(),
-            )
-            image = self._named_image() or opened.image
-            self._start(opened.path, options, image, replaced=self._section)
+        """Open what is looked at once more, or what was refused, with what was set."""
+        opened, named = self._opened(), self._named_image()
+        if self.run_bar.busy:
+            return
+        options = SlideOptions(
+            mpp=self.mpp.value() or None,
+            series=self.series.currentData(),
+            icc=self.icc.isChecked(),
+        )
+        if self._refused is not None:
+            path, image = self._refused
+            self._start(path, options, named or image, replaced=None)
+        elif opened is not None and self._section is not None:
+            self._start(opened.path, options, named or opened.image, replaced=self._section)
 
     def _named_image(self) -> Path | None:
         named = self.image.text().strip()
@@ -257,12 +239,27 @@ class SectionWidget(QWidget):
     ) -> None:
         tiles, sections = viewer_tiles(self._viewer), open_sections(self._viewer)
         said = [place.said for place in open_places(self._viewer)]
+        if self._refused is not None:
+            self._offer_again()
         self.run_bar.start(
             f"Opening {path.name}",
             lambda job: _open(path, options, job, image, tiles, sections, said),
             on_done=lambda opened: self._show(*opened, replaced),
+            on_error=lambda error: self._offer_others(error, path, options, image),
             on_end=self._open_next,
         )
+
+    def _offer_others(
+        self, error: StenhanceError, path: Path, options: SlideOptions, image: Path | None
+    ) -> None:
+        """Offer the other images of a file whose slide is refused."""
+        if isinstance(error, SlideRefused) and error.others:
+            self._refused = path, image
+            # A scale that was given is that of the slide.
+            self._show_scale(None)
+            self._list_series([other.name for other in error.others], (image or path).name)
+            self.icc.setChecked(options.icc)
+            self.again.setEnabled(True)
 
     def _open_next(self) -> None:
         if self._waiting:
@@ -308,9 +305,16 @@ class SectionWidget(QWidget):
         if section is self._section:
             return
         self._section = section
-        opened = self._opened()
+        self._offer_again()
+
+    def _offer_again(self) -> None:
+        """Offer to open the section that is looked at with another slide, scale or colours."""
+        self._refused = None
+        opened, slide = self._opened(), self._section and self._section.slide
         self._show_scale(None if opened is None else opened.options.mpp)
-        self._list_series(None if section is None else section.slide)
+        names = [] if slide is None else [one.name for one in slide.others if not one.is_slide]
+        self._list_series(names, chosen=None if slide is None else slide.series)
+        self.icc.setChecked(slide is None or slide.icc)
         self.again.setEnabled(opened is not None)
 
     def _opened(self) -> Opened | None:
@@ -329,30 +333,25 @@ class SectionWidget(QWidget):
     def _scale_of_chosen(self) -> None:
         """Offer the scale that was given for the slide to no other image than that slide."""
         slide = self._section and self._section.slide
-        if slide is None:
+        if slide is None or self._refused is not None:
             return
         other = self.series.currentData() != slide.series or self._named_image() is not None
         before, after = (self._mpp, 0.0) if other else (0.0, self._mpp)
         if self.mpp.value() == before:
             self.mpp.setValue(after)
 
-    def _list_series(self, slide: Slide | None) -> None:
-        """Offer what the file of a slide holds."""
+    def _list_series(self, names: list[str], refused: str = "", chosen: str | None = None) -> None:
+        """Offer what a file holds, beside its slide or instead of one that is refused."""
         self.series.clear()
-        self.series.addItem(_SLIDE, None)
-        if slide is None:
-            self.icc.setChecked(True)
-            return
-        self.icc.setChecked(slide.icc)
-        names = [other.name for other in slide.others if not other.is_slide]
-        chosen = [] if slide.series is None else [slide.series]
-        for name in (*chosen, *names):
+        self.series.addItem(f"choose one of {refused}" if refused else _SLIDE, None)
+        for name in (*([] if chosen is None else [chosen]), *names):
             self.series.addItem(name, name)
-        self.series.setCurrentIndex(len(chosen))
+        self.series.setCurrentIndex(0 if chosen is None else 1)
 
     def _may_look(self) -> None:
         name, slide = self.series.currentData(), self._section and self._section.slide
-        self.look.setEnabled(name is not None and slide is not None and name != slide.series)
+        other = name is not None and slide is not None and name != slide.series
+        self.look.setEnabled(other and self._refused is None)
 
     def _look_beside(self) -> None:
         """Show an image of the slide's file beside it, and all of both."""

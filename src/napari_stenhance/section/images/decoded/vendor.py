@@ -145,6 +145,7 @@ def open_with_openslide(
     advice: str,
     beside: Any = (),
     doubts: Callable[[Mapping[str, str]], tuple[str, ...]] = lambda _: (),
+    vendors: tuple[str, ...] = (),
 ) -> ImageSource:
     """Open a slide through OpenSlide.
 
@@ -162,17 +163,24 @@ def open_with_openslide(
         Other files and folders that hold its pixels.
     doubts : callable
         Tells from OpenSlide's properties what of the format is doubtful.
+    vendors : tuple of str
+        What OpenSlide must take it for; anything, if there is none.
 
     Raises
     ------
     InputError
-        If it cannot be read, or OpenSlide is not installed.
+        If it cannot be read, OpenSlide takes it for something else, or is not installed.
     """
     library = needs_extra(path, kind, "openslide", advice)
     with reading(path, f"this file, {kind},", advice):
         opened = _OpenSlide(library, file)
         slide = opened.slide
         said = slide.properties
+        vendor = said["openslide.vendor"]
+        if vendors and vendor not in vendors:
+            slide.close()
+            msg = f"OpenSlide takes it for {vendor}"
+            raise ValueError(msg)
         mpp = [said.get(f"openslide.mpp-{axis}") for axis in "xy"]
         profile = slide.color_profile
         source = _source(

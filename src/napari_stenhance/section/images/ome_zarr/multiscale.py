@@ -102,8 +102,18 @@ class Multiscale:
         return colours == _COLOURS or len(set(colours)) == 1
 
 
-def read_multiscales(folder: Path, said: dict[str, Any]) -> tuple[Multiscale, ...]:
+def read_multiscales(
+    folder: Path, said: dict[str, Any], *, labels: bool = False
+) -> tuple[Multiscale, ...]:
     """Read the images of a group from its attributes; no pixels are read.
+
+    Parameters
+    ----------
+    folder : Path
+    said : dict
+        The attributes.
+    labels : bool
+        They are whole numbers, of any size, instead of colours.
 
     Raises
     ------
@@ -116,10 +126,12 @@ def read_multiscales(folder: Path, said: dict[str, Any]) -> tuple[Multiscale, ..
     if not isinstance(listed, list) or not listed:
         msg = "its multiscales are empty"
         raise ValueError(msg)
-    return tuple(_read_one(folder, said, one) for one in listed)
+    return tuple(_read_one(folder, said, one, labels=labels) for one in listed)
 
 
-def _read_one(folder: Path, said: dict[str, Any], one: dict[str, Any]) -> Multiscale:
+def _read_one(
+    folder: Path, said: dict[str, Any], one: dict[str, Any], *, labels: bool
+) -> Multiscale:
     zarr_format = int(said["zarr_format"])
     known = _VERSIONS[zarr_format]
     version = one.get("version", known) if zarr_format == 2 else said.get("version")
@@ -138,7 +150,7 @@ def _read_one(folder: Path, said: dict[str, Any], one: dict[str, Any]) -> Multis
     levels = []
     for dataset in datasets:
         scale = _scale(dataset.get("coordinateTransformations"), len(names))
-        levels.append(_level(folder, dataset.get("path"), zarr_format, names))
+        levels.append(_level(folder, dataset.get("path"), zarr_format, names, labels=labels))
         if len(levels) == 1:
             sides = dict(
                 zip(names, (a * b for a, b in zip(scale, whole, strict=True)), strict=True)
@@ -213,12 +225,14 @@ def _scale(transformations: Any, axes: int) -> tuple[float, ...]:
     return scale
 
 
-def _level(folder: Path, path: Any, zarr_format: int, axes: tuple[str, ...]) -> ArrayNode:
+def _level(
+    folder: Path, path: Any, zarr_format: int, axes: tuple[str, ...], *, labels: bool
+) -> ArrayNode:
     parts = Path(path).parts if isinstance(path, str) and path else ("..",)
     if ".." in parts or Path(path).is_absolute():
         msg = f"a level lies at {path!r}, which is no path in it"
         raise ValueError(msg)
-    level = ArrayNode.read(folder.joinpath(*parts), zarr_format)
+    level = ArrayNode.read(folder.joinpath(*parts), zarr_format, labels=labels)
     if len(level.shape) != len(axes):
         msg = f"the level {path!r} has {len(level.shape)} axes, and {len(axes)} are named"
         raise ValueError(msg)

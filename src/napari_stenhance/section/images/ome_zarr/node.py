@@ -22,6 +22,8 @@ _CODECS = {"blosc", "bytes", "crc32c", "gzip", "lz4", "sharding_indexed", "shuff
 """Those that hold pixels without loss; one that is named `pickle` would run what the file says."""
 _METADATA = ("zarr.json", ".zarray", ".zattrs", ".DS_Store")
 _DTYPES = {"uint8": "u1", "uint16": "u2", "float32": "f4", "float64": "f8"}
+_LABELS = {"bool": "?", "uint8": "u1", "uint16": "u2", "uint32": "u4", "uint64": "u8",
+           "int8": "i1", "int16": "i2", "int32": "i4", "int64": "i8"}  # fmt: skip
 
 
 def group_attributes(folder: Path) -> dict[str, Any]:
@@ -77,7 +79,7 @@ class ArrayNode:
     in_file : tuple of int
         What a file holds: a chunk, or a shard.
     dtype : dtype
-        Unsigned of 8 or 16 bits, or floats.
+        Unsigned of 8 or 16 bits, or floats; of labels, whole numbers.
     names : tuple of str or None
         Of the axes, where the array says them.
     """
@@ -91,7 +93,7 @@ class ArrayNode:
     names: tuple[str, ...] | None
 
     @classmethod
-    def read(cls, folder: Path, zarr_format: int) -> ArrayNode:
+    def read(cls, folder: Path, zarr_format: int, *, labels: bool = False) -> ArrayNode:
         """Read what describes an array; no chunk of it is looked at.
 
         Raises
@@ -113,13 +115,16 @@ class ArrayNode:
         shape = _lengths(said.get("shape"), "shape")
         if zarr_format == 3:
             chunks, in_file, codecs = _of_version_3(said)
-            dtype = np.dtype(_DTYPES.get(str(said.get("data_type")), "V1"))
+            kinds = _LABELS if labels else _DTYPES
+            dtype = np.dtype(kinds.get(str(said.get("data_type")), "V1"))
         else:
             chunks, in_file, codecs = _of_version_2(said)
             dtype = np.dtype(str(said.get("dtype")))
-        if dtype.newbyteorder("=") not in (np.uint8, np.uint16, np.float32, np.float64):
+        pixels = dtype.newbyteorder("=") in (np.uint8, np.uint16, np.float32, np.float64)
+        if not (dtype.kind in "bui" if labels else pixels):
             kind = said.get("data_type", said.get("dtype"))
-            msg = f"its pixels are {kind}, not 8 or 16 bits without sign, or floats"
+            wanted = "whole numbers" if labels else "8 or 16 bits without sign, or floats"
+            msg = f"its pixels are {kind}, not {wanted}"
             raise ValueError(msg)
         if foreign := sorted(set(codecs) - _CODECS):
             msg = f"its chunks are stored with {', '.join(foreign)}, which is not supported"

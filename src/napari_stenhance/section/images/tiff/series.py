@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from napari_stenhance.errors import InputError
+from napari_stenhance.section.images.decoded.vendor import open_with_openslide
 from napari_stenhance.section.images.image import ImageSource, OtherImage, SlideRefused
 from napari_stenhance.section.images.slicing import strips_of
 from napari_stenhance.section.images.tiff.images import TiffImage, whole_step
@@ -71,11 +72,8 @@ def _source(path: Path, file: TiffReader, image: TiffImage) -> ImageSource:
         scale = stated_scale(file.tif, image)
         overlap = overlap_px(file.tif, image)
     if overlap:
-        msg = (
-            f"{path}: tiles of this image overlap by up to {overlap} px and would have to be "
-            "stitched, which is not done here; export it as OME-TIFF or SVS."
-        )
-        raise InputError(msg)
+        file.close()
+        return _stitched(path, overlap)
     with reading(path, "the image", "copy it again, or export it as 8-bit RGB"):
         levels, colours = levels_of(file, image.levels)
     height, width = levels[0].shape[:2]
@@ -94,6 +92,13 @@ def _source(path: Path, file: TiffReader, image: TiffImage) -> ImageSource:
         grey=_is_grey(image),
         close=file.close,
     )
+
+
+def _stitched(path: Path, overlap: int) -> ImageSource:
+    """Open an image whose tiles overlap, which OpenSlide stitches."""
+    kind = f"an image whose tiles overlap by up to {overlap} px and have to be stitched"
+    advice = "export it as OME-TIFF or SVS"
+    return open_with_openslide(path, path, kind, advice, vendors=("ventana", "trestle"))
 
 
 def _is_grey(image: TiffImage) -> bool:
