@@ -285,8 +285,8 @@ def test_a_folder_that_is_not_ours_is_refused_at_once(content: str, tmp_path: Pa
     )
     looked, *heavy = done.stdout.split()
     assert heavy == ["False", "False"]
-    # Each format looks once or twice; none opens all that lies in it.
-    assert int(looked) < 40
+    # Each format looks once or twice; none opens thousands of files.
+    assert int(looked) < 60
 
 
 def test_napari_opens_what_is_ours_beside_another_folder_reader(
