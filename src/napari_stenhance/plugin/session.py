@@ -401,10 +401,13 @@ class Session:
             return
         if info.role.name in {"gene", "browse"}:
             self.look_at(run=info.run, gene=info.gene, what=info.what)
-        elif info.role.name == "domains":
+            return
+        self.with_spots = self.with_spots or info.role.name in {"spots", "lattice"}
+        if info.run is not None and info.role.name != "channel":
             self.look_at(run=info.run)
-        elif info.role.name == "spots" and info.place is self.place:
-            self.with_spots = True
+        elif info.place is not self.place:
+            self.look_at(info.place)
+        elif info.role.name == "spots":
             self.show()
 
     def _toggled(self, info: LayerInfo, visible: bool) -> None:
