@@ -13,6 +13,7 @@ import napari
 import numpy as np
 import pytest
 import tifffile
+from napari.layers import Layer
 from napari.utils import progress
 from qtpy.QtCore import Qt, QTimer
 from typer.testing import CliRunner
@@ -118,6 +119,7 @@ def _look_through(
     ]
     assert [layer.colorbar.visible for layer in seen] == [False, True]
     check_truth(person.viewer)
+    _check_one_picture(person, seen)
 
     for unit in {str(u) for layer in person.viewer.layers for u in layer.units}:
         assert unit == "micrometer"
@@ -132,6 +134,32 @@ def _look_through(
         layers = layers_of(person.viewer, "gene")
         runs = [a.run.name for _, a in layers if a.gene == gene and a.run is not None]
         assert sorted(runs) == sorted(result.runs)
+
+
+def _check_one_picture(person: Person, seen: list[Layer]) -> None:
+    """In a region that is seen over the whole, equal values have the colours that they had."""
+    whole, region = (np.asarray(layer.data[0]) for layer in seen)
+    assert np.isfinite(region).any()
+    assert not (np.isfinite(whole) & np.isfinite(region)).any()
+    assert seen[0].opacity == seen[1].opacity
+    person.click(person.genes.spots)
+    together = person.viewer.screenshot(flash=False).astype(int)
+    # Without the region's, the whole's image is looked at, and is all there.
+    seen[1].visible = False
+    check_truth(person.viewer)
+    assert seen[0].colorbar.visible
+    alone = person.viewer.screenshot(flash=False).astype(int)
+    assert np.isfinite(np.asarray(seen[0].data[0])[np.isfinite(region)]).all()
+    # As exact as the values of two runs, and one that is seen at all.
+    assert np.abs(together - alone).max() <= 12
+    seen[0].visible = False
+    bare = person.viewer.screenshot(flash=False).astype(int)
+    assert (np.abs(alone - bare) > 40).any()
+    seen[0].visible = True
+    seen[1].visible = True
+    assert not (np.isfinite(np.asarray(seen[0].data[0])) & np.isfinite(region)).any()
+    person.click(person.genes.spots)
+    check_truth(person.viewer)
 
 
 @pytest.mark.painted

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from napari_stenhance.results.field import What
     from napari_stenhance.results.gene_source import Reliability
     from napari_stenhance.results.run import Run
+    from napari_stenhance.storage.levels import Levels
 
 BROWSE, GENE = Role("browse", 1, fills=True), Role("gene", 2, fills=True)
 
@@ -104,16 +105,20 @@ def browse_layer(run: GeneSource, gene: str, *, visible: bool) -> LayerData:
 
 def pinned_layer(run: GeneSource, gene: str, *, visible: bool) -> LayerData:
     """Make the layer of a gene whose image the result holds: it reads from there."""
+    info = LayerInfo(GENE, run.result.name, run=run, part=gene, gene=gene)
+    title = f"{_title(run, gene, 'expression')} · pinned"
+    levels = _pinned_levels(run, gene)
+    return image_layer(levels, run.grid, title, info, EXPRESSION, visible=visible)
+
+
+def _pinned_levels(run: GeneSource, gene: str) -> Levels:
     from napari_stenhance.results.genes import gene_group
     from napari_stenhance.storage.levels import Levels
     from napari_stenhance.storage.pyramid import mean_pool, open_levels
 
     group = gene_group(run, gene)
     assert group is not None
-    info = LayerInfo(GENE, run.result.name, run=run, part=gene, gene=gene)
-    levels = Levels.from_arrays(open_levels(group), mean_pool)
-    title = f"{_title(run, gene, 'expression')} · pinned"
-    return image_layer(levels, run.grid, title, info, EXPRESSION, visible=visible)
+    return Levels.from_arrays(open_levels(group), mean_pool)
 
 
 def browse(
@@ -135,15 +140,11 @@ def browse(
     levels : list of dask arrays, optional
         If they were made before.
     """
-    import dask
-
     info: LayerInfo = layer.metadata[KEY]
     assert isinstance(info.run, GeneSource)
     levels = levels or shown_levels(info.run.levels(gene, what))
-    layer.metadata[KEY] = replace(info, gene=gene, what=what)
-    # What is in view was read before: waiting for threads takes longer than that.
-    with dask.config.set(scheduler="synchronous"):
-        layer.data = levels
+    layer.metadata[KEY] = replace(info, gene=gene, what=what, over=None)
+    _set_levels(layer, levels)
     set_contrast(layer, limits or contrast(levels))
     colormap = UNCERTAINTY if what == "spread" else EXPRESSION
     if layer.colormap.name != colormap:
@@ -161,6 +162,7 @@ def show_gene(
     *,
     washed: bool,
     bar: bool,
+    over: GeneSource | None = None,
 ) -> None:
     """Show a gene of a run: as it was written, or else made where it is looked at.
 
@@ -177,6 +179,8 @@ def show_gene(
         Whether its colours are pale.
     bar : bool
         Whether its colour bar is seen.
+    over : GeneSource, optional
+        The run of a region that is seen over it: there, this shows nothing.
     """
     pinned = [
         layer
@@ -195,10 +199,38 @@ def show_gene(
             browse(browsed[0], gene, what, limits, levels)
         else:
             set_contrast(browsed[0], limits)
+    _leave_out((pinned or browsed)[0], over)
     for layer in (*pinned, *browsed):
         wash_out(layer, washed=washed)
         show_layer(layer, visible=layer is (pinned or browsed)[0])
         show_bar(layer, visible=bar and layer.visible)
+
+
+def _leave_out(layer: Image, over: GeneSource | None) -> None:
+    """Show nothing where another run is seen over it: both are translucent."""
+    info = layer_info(layer)
+    assert info is not None
+    assert isinstance(info.run, GeneSource)
+    key = None if over is None else over.key
+    if info.over == key:
+        return
+    layer.metadata[KEY] = replace(info, over=key)
+    pinned = info.role.name == GENE.name
+    levels = (
+        _pinned_levels(info.run, info.gene) if pinned else info.run.levels(info.gene, info.what)
+    )
+    _set_levels(
+        layer,
+        shown_levels(levels, over=None if over is None else over.levels(info.gene, info.what)),
+    )
+
+
+def _set_levels(layer: Image, levels: list[da.Array]) -> None:
+    import dask
+
+    # What is in view was read before: waiting for threads takes longer than that.
+    with dask.config.set(scheduler="synchronous"):
+        layer.data = levels
 
 
 def gene_title(

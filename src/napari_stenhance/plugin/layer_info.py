@@ -113,6 +113,8 @@ class LayerInfo:
         Where what it shows lies in the viewer; None until it was added to one.
     opacity : float or None
         That it had before it was washed out.
+    over : tuple or None
+        The key of the run of a region that lies over it: it shows nothing there.
     """
 
     role: Role
@@ -127,6 +129,7 @@ class LayerInfo:
     edits: EditHistory | None = None
     place: Place | None = None
     opacity: float | None = None
+    over: tuple[Path, str, str] | None = None
 
     @property
     def of_run(self) -> tuple[Path, str, str] | None:

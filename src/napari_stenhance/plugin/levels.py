@@ -56,8 +56,23 @@ def slide_levels(slide: Slide) -> list[da.Array]:
     ]
 
 
-def shown_levels(levels: Levels, dtype: Any = np.float32, beyond: float = np.nan) -> list[da.Array]:
-    """Make dask levels whose blocks are tiles; something else lies beyond the data."""
+def shown_levels(
+    levels: Levels,
+    dtype: Any = np.float32,
+    beyond: float = np.nan,
+    over: Levels | None = None,
+) -> list[da.Array]:
+    """Make dask levels whose blocks are tiles; something else lies beyond the data.
+
+    Parameters
+    ----------
+    levels : Levels
+    dtype : dtype
+    beyond : float
+    over : Levels, optional
+        What lies over it, in the same tiles: where that has values, this has none, so that one
+        colour is not seen through another.
+    """
     import dask.array as da
 
     size, shapes = levels.tile, levels.shapes
@@ -70,6 +85,8 @@ def shown_levels(levels: Levels, dtype: Any = np.float32, beyond: float = np.nan
         )
         try:
             tile = levels.read(level, *block_id)
+            if over is not None:
+                tile = np.where(np.isfinite(over.read(level, *block_id)), beyond, tile)
         except StenhanceError as error:
             # A hole, said once: raised while napari draws, it would come again with every frame.
             if str(error) not in said:

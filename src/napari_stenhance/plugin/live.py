@@ -13,6 +13,7 @@ from napari_stenhance.plugin.genes import first_gene
 from napari_stenhance.plugin.layer_info import (
     KEY,
     LayerData,
+    LayerInfo,
     layers_of,
     our_layers,
     viewer_tiles,
@@ -33,6 +34,11 @@ _REFRESH_MS = 300
 _PAUSE_MS = 20
 _QUICK, _MOST = 256, 1024
 """Of how many pixels a side the limits are taken, while tiles come and at the end."""
+
+
+def _read_for(info: LayerInfo) -> set[tuple[Path, str]]:
+    """Return which runs a layer reads: its own, and one that it leaves room for."""
+    return {(key[0], key[2]) for key in (info.of_run, info.over) if key is not None}
 
 
 class LiveLayers(QObject):
@@ -160,7 +166,7 @@ class LiveLayers(QObject):
             self._session.forget_image()
         for layer, info in our_layers(self._viewer):
             run = info.run
-            if info.role.fills and run is not None and (run.result.path, run.name) in waiting:
+            if info.role.fills and run is not None and waiting & _read_for(info):
                 self._reload(layer, whole=whole)
         run = self._session.run
         if run is not None and (run.result.path, run.name) in waiting:

@@ -341,9 +341,10 @@ class Session:
             image = self._image = self._image_of(runs[0], most) if runs else None
             self.values, self.limits = (image.values, image.limits) if image else (None, None)
         for one in runs:
-            doubtful = one.reliability(self.gene, self.least_r) == "not reliable"
             shown = self.gene, self.what, self.limits, self._image
-            show_gene(self.viewer, one, *shown, washed=doubtful, bar=one is runs[-1])
+            doubtful, top = self.reliability == "not reliable", one is runs[-1]
+            over = None if top else runs[-1]
+            show_gene(self.viewer, one, *shown, washed=doubtful, bar=top, over=over)
         for layer, info in layers_of(self.viewer, "spots", "lattice"):
             if info.place is self.place and is_asked_for(self, layer, info):
                 shared = runs[0].unit == info.colours.unit if runs else self._limits_chosen
@@ -398,6 +399,7 @@ class Session:
         if info.role.name == "channel":
             self._toggled(info, layer.visible)
         if not layer.visible:
+            self._hidden(info)
             return
         if info.role.name in {"gene", "browse"}:
             self.look_at(run=info.run, gene=info.gene, what=info.what)
@@ -409,6 +411,14 @@ class Session:
             self.look_at(info.place)
         elif info.role.name == "spots":
             self.show()
+
+    def _hidden(self, info: LayerInfo) -> None:
+        """Show all of the whole's image where that of a region over it is hidden."""
+        run = self.genes
+        if run is not None and info.of_run == run.key and info.gene == self.gene:
+            under, shown = runs_seen(self.viewer, self.place, run)[0], not self.channels
+            if under is not run and shown and info.role.name in {"gene", "browse"}:
+                self.look_at(run=under)
 
     def _toggled(self, info: LayerInfo, visible: bool) -> None:
         """Show a channel beside those that are seen, or leave it out."""
