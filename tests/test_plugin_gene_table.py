@@ -241,6 +241,8 @@ def test_several_genes_are_seen_at_once_each_in_its_colour(
     layers = {gene: person.layer("channel", gene=gene) for gene in colours}
     assert not person.layer("browse").visible
     assert not person.layer("spots").visible
+    assert (dock.spots.isChecked(), dock.spots.isEnabled()) == (False, False)
+    assert "Several genes" in dock.spots.toolTip()
     # Each is on the scale that it has by itself, and shows what it shows by itself.
     assert session.channels[1].limits == pytest.approx(limits)
     for gene, layer in layers.items():
@@ -252,6 +254,9 @@ def test_several_genes_are_seen_at_once_each_in_its_colour(
     assert (gene.partition(" ")[0], ends) == ("G2", [f"{low:.2f}", f"{high:.2f}"])
     np.testing.assert_allclose(colour, np.multiply(session.channels[1].rgb, 255), atol=1)
     assert not dock.legend.isVisibleTo(dock)
+    # Where all are highest is no more than white; and one of the parts is full.
+    together = np.sum([one.rgb for one in session.channels], axis=0)
+    assert together.max() == pytest.approx(1)
     # The user's limits stay, and are said; a gene that is left out leaves the others as they are.
     layers["G3"].contrast_limits = (0.25, 0.5)
     check_truth(person.viewer)
@@ -264,15 +269,25 @@ def test_several_genes_are_seen_at_once_each_in_its_colour(
     check_truth(person.viewer)
     layers["G1"].visible = True
     assert {one.gene: one.colour for one in session.channels} == {"G3": "blue", "G1": "magenta"}
-    # Of those that are not reliable, the colour is pale.
+    # Of those that are not reliable, the colour is greyish, as light as it was, and hatched.
+    dock.least.setValue(-1)
+    before, luma = [one.rgb for one in session.channels], (0.2126, 0.7152, 0.0722)
     dock.least.setValue(1)
     check_truth(person.viewer)
-    assert all(one.doubtful for one in session.channels)
+    for one, full in zip(session.channels, before, strict=True):
+        assert one.doubtful
+        assert np.ptp(one.rgb) / max(one.rgb) < 0.8 < np.ptp(full) / max(full)
+        assert np.dot(one.rgb, luma) >= np.dot(full, luma) - 1e-6
     assert dock.channels.texts[0][0] == "G3 – not reliable"
+    assert all(line[2].hatched for line in dock.channels._lines[:2])
+    assert dock.accuracy.text().count("Not reliable. ") == 2
     dock.least.setValue(-1)
+    assert not dock.channels._lines[0][2].hatched
+    assert "Not reliable" not in dock.accuracy.text()
     pick("G1", "G2", "G3", "G4", "G5")
     person.wait(lambda: bool(dock.error.text()))
     assert dock.error.text().startswith("5 genes: at most 4 are shown at once")
+    assert [table.genes.gene_at(row) for row in table._places()] == ["G1", "G3"]
     check_truth(person.viewer)
     # What was saved comes back, and is seen when it is asked for.
     path = tmp_path / "saved.zarr"
@@ -293,6 +308,7 @@ def test_several_genes_are_seen_at_once_each_in_its_colour(
     dock.source.setCurrentIndex(dock.source.count() - 1)
     pick("G1", "G2")
     person.wait(lambda: "choose a run that has them" in dock.error.text())
+    assert [table.genes.gene_at(row) for row in table._places()] == [session.gene]
     check_truth(person.viewer)
 
 

@@ -141,9 +141,20 @@ def test_limits_are_one_whatever_sets_them(person: Person, small: Path, tmp_path
     assert browse.colormap.name != "magma"
     assert not spots.visible
     assert "uncertainty of G14" in person.genes.legend.title.text()
+    # The box says what is seen; where that cannot be changed, why.
+    box = person.genes.spots
+    assert (box.isChecked(), box.isEnabled()) == (False, False)
+    assert "no uncertainty" in box.toolTip()
     check_truth(viewer)
     person.genes.uncertainty.setChecked(False)
-    person.genes.spots.setChecked(False)
+    assert (box.isChecked(), box.isEnabled(), spots.visible) == (True, True, True)
+    assert "no uncertainty" not in box.toolTip()
+    spots.visible = False
+    assert not box.isChecked()
+    assert "spots" not in person.genes.legend.title.text()
+    box.setChecked(True)
+    assert spots.visible
+    box.setChecked(False)
     assert not spots.visible
     # What is made visible by hand is looked at.
     browse.visible = False
@@ -162,6 +173,7 @@ def test_limits_are_one_whatever_sets_them(person: Person, small: Path, tmp_path
     person.genes.source.setCurrentIndex(person.genes.source.count() - 1)
     assert not pinned.visible
     assert "G14 measured" in person.genes.legend.title.text()
+    assert (box.isChecked(), box.isEnabled()) == (True, False)
     check_truth(viewer)
     # What showed the gene is removed: another layer shows it, and is the active one.
     person.genes.source.setCurrentIndex(0)

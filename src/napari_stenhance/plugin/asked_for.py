@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from napari_stenhance.plugin.channels import is_shown
+from napari_stenhance.plugin.layer_info import layers_of
 from napari_stenhance.plugin.section_runs import runs_seen
 
 if TYPE_CHECKING:
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 OF_GENES = ("gene", "browse", "spots", "lattice")
 """Layers that show one gene."""
+
+
+_SPOTS = ("spots", "lattice")
 
 
 class Look(Protocol):
@@ -51,7 +55,8 @@ def is_asked_for(look: Look, layer: Layer, info: LayerInfo) -> bool:
         return look.with_spots and measured
     if name == "lattice":
         mine = run is not None and info.of_run == run.key
-        return mine and look.with_spots and look.gene in info.colours
+        measured = look.gene in info.colours and look.what == "expression"
+        return mine and look.with_spots and measured
     if name in {"gene", "browse"}:
         shown = run is not None and info.of_run in [
             one.key for one in runs_seen(look.viewer, look.place, run)
@@ -60,3 +65,28 @@ def is_asked_for(look: Look, layer: Layer, info: LayerInfo) -> bool:
     if info.run is not None:
         return layer.visible and look.run is not None and info.of_run == look.run.key
     return bool(layer.visible)
+
+
+def are_spots_seen(look: Look, *roles: str) -> bool:
+    """Tell whether spots of the section, or of a lattice over it, are seen."""
+    layers = layers_of(look.viewer, *(roles or _SPOTS))
+    return any(layer.visible and info.place is look.place for layer, info in layers)
+
+
+def why_no_spots(look: Look) -> str:
+    """Say why spots cannot be shown over what is looked at, or hidden; empty where they can."""
+    run = look.genes
+    if run is None:
+        return "Spots are shown over the image of a run, and none is looked at."
+    if look.channels:
+        return "Several genes are shown at once, and spots show one: they are hidden meanwhile."
+    if look.what == "spread":
+        return "Spots were measured: they have no uncertainty, and are hidden meanwhile."
+    found = [
+        info.colours
+        for _, info in layers_of(look.viewer, *_SPOTS)
+        if info.place is look.place and info.of_run in {None, run.key}
+    ]
+    if not any(look.gene in colours for colours in found if colours is not None):
+        return "The spots did not measure this." if found else "No spots of this section are open."
+    return ""

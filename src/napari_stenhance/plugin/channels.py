@@ -21,14 +21,15 @@ if TYPE_CHECKING:
 
 CHANNEL = Role("channel", 2, fills=True)
 COLOURS = {
-    "magenta": (1.0, 0.0, 1.0),
-    "green": (0.0, 0.85, 0.0),
-    "blue": (0.15, 0.5, 1.0),
-    "yellow": (1.0, 0.8, 0.0),
+    "magenta": (1.0, 0.0, 0.6),
+    "green": (0.0, 0.9, 0.0),
+    "blue": (0.0, 0.4, 0.8),
+    "yellow": (0.9, 0.7, 0.0),
 }
 """To be told apart where one lies alone; a place where two are high has their mixture."""
 MOST = len(COLOURS)
-_DOUBTFUL = 0.4
+_LUMA = (0.2126, 0.7152, 0.0722)
+_GREYED = 0.6
 
 
 @dataclass(frozen=True)
@@ -43,9 +44,11 @@ class Channel:
     limits : tuple of float
         The values that are black, and of its full colour.
     doubtful : bool
-        Whether it was predicted, but not reliably: its colour is pale.
+        Whether it was predicted, but not reliably: its colour is greyish, and no darker.
     settled : bool
         Whether the limits stay: those of a run that is complete, or that the user has set.
+    strength : float
+        Of its colour, at most 1: such that all that are seen add up to no more than white.
     """
 
     gene: str
@@ -53,11 +56,19 @@ class Channel:
     limits: tuple[float, float] = (0.0, 1.0)
     doubtful: bool = False
     settled: bool = False
+    strength: float = 1.0
+
+    @property
+    def hue(self) -> tuple[float, ...]:
+        """The colour at its full strength, each part of 0 … 1."""
+        full = COLOURS[self.colour]
+        grey = sum(part * by for part, by in zip(full, _LUMA, strict=True))
+        return tuple(part + _GREYED * (grey - part) for part in full) if self.doubtful else full
 
     @property
     def rgb(self) -> tuple[float, ...]:
         """The colour of the highest values, each part of 0 … 1."""
-        return tuple(part * (_DOUBTFUL if self.doubtful else 1.0) for part in COLOURS[self.colour])
+        return tuple(part * self.strength for part in self.hue)
 
 
 def choose_channels(genes: Sequence[str], before: Iterable[Channel] = ()) -> tuple[Channel, ...]:
@@ -75,6 +86,17 @@ def choose_channels(genes: Sequence[str], before: Iterable[Channel] = ()) -> tup
     free = [colour for colour in COLOURS if colour not in {one.colour for one in kept.values()}]
     new = [gene for gene in genes if gene not in kept]
     return (*kept.values(), *(Channel(*each) for each in zip(new, free, strict=False)))
+
+
+def in_balance(channels: Sequence[Channel]) -> tuple[Channel, ...]:
+    """Give all one strength, so that where all are highest there is no more than white.
+
+    Beyond that, napari cuts each part of a colour off, and mixtures could not be told apart.
+    """
+    most = max(
+        (sum(parts) for parts in zip(*(one.hue for one in channels), strict=True)), default=1
+    )
+    return tuple(replace(one, strength=1 / max(1.0, most)) for one in channels)
 
 
 def with_limits(
@@ -111,15 +133,16 @@ def show_channels(
     tuple of Channel
         With their limits.
     """
-    run, shown = runs[-1], []
+    run, read = runs[-1], []
     layers = {info.part: layer for layer, info in layers_of(viewer, "channel", of_run=run.key)}
     for one in channels:
         doubtful = run.reliability(one.gene, least_r) == "not reliable"
         limits, settled = one.limits, one.settled or runs[0].complete
         if not one.settled:
             limits = GeneImage.read(runs[0], one.gene, most=most).limits
-        one = replace(one, doubtful=doubtful, limits=limits, settled=settled)
-        shown.append(one)
+        read.append(replace(one, doubtful=doubtful, limits=limits, settled=settled))
+    shown = in_balance(read)
+    for one in shown:
         if one.colour in layers:
             _show(layers[one.colour], run, one)
         else:
@@ -132,7 +155,7 @@ def show_channels(
             layer.blending = blending
         if not layer.visible:
             layer.visible = True
-    return tuple(shown)
+    return shown
 
 
 def is_shown(info: LayerInfo, run: GeneSource | None, channels: Sequence[Channel]) -> bool:
@@ -184,5 +207,5 @@ def _title(run: GeneSource, channel: Channel) -> str:
 def _colormap(channel: Channel) -> Any:
     from napari.utils.colormaps import Colormap
 
-    name = f"{'pale' if channel.doubtful else 'full'} {channel.colour}"
+    name = f"{'greyish' if channel.doubtful else 'full'} {channel.colour} {channel.strength:.3f}"
     return Colormap([[0.0, 0.0, 0.0, 1.0], [*channel.rgb, 1.0]], name=name)

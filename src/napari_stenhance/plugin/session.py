@@ -13,12 +13,11 @@ from numpy.typing import NDArray
 from psygnal import Signal
 
 from napari_stenhance.errors import InputError, StenhanceError
-from napari_stenhance.plugin.asked_for import OF_GENES, is_asked_for
+from napari_stenhance.plugin.asked_for import OF_GENES, are_spots_seen, is_asked_for
 from napari_stenhance.plugin.camera import make_active, move_camera
-from napari_stenhance.plugin.caption import show_caption
+from napari_stenhance.plugin.caption import caption_of, show_caption
 from napari_stenhance.plugin.channels import (
     Channel,
-    channels_caption,
     choose_channels,
     is_shown,
     show_channels,
@@ -169,20 +168,8 @@ class Session:
         if run is None:
             said = f"{self.label} measured" if self.gene else "total counts measured"
             return f"{said}, log1p{' CP10k' if self.gene else ''}"
-        spots = layers_of(self.viewer, "spots")
-        over = any(layer.visible and info.place is self.place for layer, info in spots)
+        over = are_spots_seen(self, "spots")
         return gene_title(run, self.gene, self.what, self.reliability, over=over)
-
-    def _caption(self) -> str:
-        """Return the title; where napari draws no bar, as for spots, with its ends.
-
-        What is not reliable says so on a line of its own: the title is as wide as the canvas.
-        """
-        if self.channels and self.genes is not None:
-            return channels_caption(self.channels, self.genes)
-        if self.title and self.limits is not None and self.run is None:
-            return f"{self.title}: {self.limits[0]:.2f} – {self.limits[1]:.2f}"
-        return self.title.replace(" – ", "\n")
 
     # Opening, and looking
 
@@ -312,7 +299,7 @@ class Session:
                 if info.role.covers and not is_asked_for(self, layer, info):
                     show_layer(layer, visible=False)
             make_active(self.viewer, self.place)
-            show_caption(self.viewer, self._caption())
+            show_caption(self.viewer, caption_of(self))
         self.changed.emit()
 
     def _keep_to_what_is_there(self) -> None:
@@ -413,9 +400,13 @@ class Session:
             self.show()
 
     def _hidden(self, info: LayerInfo) -> None:
-        """Show all of the whole's image where that of a region over it is hidden."""
+        """Show all of the whole's image where that of a region over it is hidden; or no spots."""
         run = self.genes
-        if run is not None and info.of_run == run.key and info.gene == self.gene:
+        if info.role.name in {"spots", "lattice"} and run is not None:
+            if self.with_spots and info.place is self.place and not are_spots_seen(self):
+                self.with_spots = False
+                self.show()
+        elif run is not None and info.of_run == run.key and info.gene == self.gene:
             under, shown = runs_seen(self.viewer, self.place, run)[0], not self.channels
             if under is not run and shown and info.role.name in {"gene", "browse"}:
                 self.look_at(run=under)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtGui import QColor, QLinearGradient, QPainter, QPaintEvent
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QBrush, QColor, QLinearGradient, QPainter, QPaintEvent
 from qtpy.QtWidgets import QGridLayout, QLabel, QWidget
 
 from napari_stenhance.plugin.channels import MOST, Channel
@@ -13,14 +14,15 @@ if TYPE_CHECKING:
     from napari_stenhance.plugin.session import Session
 
 _HEIGHT = 12
+_HATCH = QColor(210, 210, 210)
 
 
 class _Gradient(QWidget):
-    """From black to a colour."""
+    """From black to a colour; hatched where the gene is not reliable, as in the table."""
 
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent)
-        self.colour = QColor(0, 0, 0)
+        self.colour, self.hatched = QColor(0, 0, 0), False
         self.setMinimumWidth(_HEIGHT)
         self.setFixedHeight(_HEIGHT)
 
@@ -29,6 +31,8 @@ class _Gradient(QWidget):
         gradient.setColorAt(0, QColor(0, 0, 0))
         gradient.setColorAt(1, self.colour)
         painter.fillRect(self.rect(), gradient)
+        if self.hatched:
+            painter.fillRect(self.rect(), QBrush(_HATCH, Qt.BrushStyle.BDiagPattern))
         painter.end()
 
 
@@ -81,10 +85,10 @@ class ChannelLegend(QWidget):
         self, line: tuple[QLabel, QLabel, _Gradient, QLabel], channel: Channel, gene: str
     ) -> None:
         name, low, gradient, high = line
-        doubt = "It was not predicted reliably: its colour is pale." if channel.doubtful else ""
+        doubt = "It was not predicted reliably: its colour is greyish." if channel.doubtful else ""
         name.setText(f"{gene} – not reliable" if channel.doubtful else gene)
         name.setToolTip(doubt)
         low.setText(f"{channel.limits[0]:.2f}")
         high.setText(f"{channel.limits[1]:.2f}")
-        gradient.colour = QColor.fromRgbF(*channel.rgb)
+        gradient.colour, gradient.hatched = QColor.fromRgbF(*channel.rgb), channel.doubtful
         gradient.update()

@@ -25,6 +25,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_stenhance.errors import InputError
+from napari_stenhance.plugin.asked_for import are_spots_seen, why_no_spots
 from napari_stenhance.plugin.colours import SpotColours
 from napari_stenhance.plugin.genes import pinned_layer
 from napari_stenhance.plugin.region_values import RegionValues
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     from napari_stenhance.plugin.colours import Colours
     from napari_stenhance.plugin.layer_info import Place
     from napari_stenhance.running.job import Job
+_OF_SPOTS = "Spots, in the same colours: what was measured of this gene"
 _LAST = re.compile(r"[+*/(,]\s*|(?:^|\s)-\s*")
 
 
@@ -139,7 +141,7 @@ class GenesWidget(QWidget):
         )
         self.uncertainty.toggled.connect(self._show_what)
         self.spots = QCheckBox("Show measured spots", self)
-        self.spots.setToolTip("Spots, in the same colours: what was measured of this gene")
+        self.spots.setToolTip(_OF_SPOTS)
         self.spots.toggled.connect(self._show_spots)
         self.legend = GeneLegend(self)
         self.channels = ChannelLegend(self)
@@ -220,18 +222,21 @@ class GenesWidget(QWidget):
         relist(self.source, before, self._runs, run)
         self._list()
         self.table.show_genes(self._looked_at())
-        states = (self.uncertainty, session.what == "spread"), (self.spots, session.with_spots)
+        seen = are_spots_seen(session)
+        states = (self.uncertainty, session.what == "spread"), (self.spots, seen)
         for box, on in states:
             box.blockSignals(True)
             box.setChecked(on)
             box.blockSignals(False)
-        for widget in (self.spots, self.pin, self.uncertainty, self.reliable, self.least):
+        for widget in (self.pin, self.uncertainty, self.reliable, self.least):
             widget.setEnabled(run is not None)
         if session.channels or (run is not None and session.gene not in run.names.known):
             # How uncertain a sum is does not follow from its genes.
             self.uncertainty.setEnabled(False)
-        for widget in (self.pin, self.spots):
-            widget.setEnabled(run is not None and not session.channels)
+        self.pin.setEnabled(run is not None and not session.channels)
+        why = why_no_spots(session)
+        self.spots.setEnabled(not why)
+        self.spots.setToolTip(why or _OF_SPOTS)
         self.statistics.setEnabled(bool(self._rows.genes))
         self.legend.show_session(session)
         self.channels.show_session(session)
@@ -386,6 +391,8 @@ class GenesWidget(QWidget):
             self._session.look_at_channels(genes)
         except InputError as error:
             self.error.say(str(error))
+            # What is selected is what is shown.
+            self.table.show_genes(self._looked_at())
 
     def _show_what(self, spread: bool) -> None:
         self.reader.look_at(what="spread" if spread else "expression")
@@ -397,7 +404,10 @@ class GenesWidget(QWidget):
     def _trust(self) -> str:
         run, gene = self.run, self._session.gene
         if run is not None and self._session.channels:
-            return "\n".join(run.trust(one.gene) for one in self._session.channels)
+            return "\n".join(
+                f"{'Not reliable. ' if one.doubtful else ''}{run.trust(one.gene)}"
+                for one in self._session.channels
+            )
         if run is None or gene not in run.names:
             return ""
         if self._session.what == "spread" and run.origin(gene) == "measured":
