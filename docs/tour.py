@@ -1,14 +1,15 @@
 """Make the pictures of the window: one story on a synthetic section, with a biologist's clicks.
 
-python docs/tour.py OUT [--size 1280x800] [--theme dark]
+python docs/tour.py FOLDER PICTURES [--size 1280x800] [--theme dark]
 
-Whatever is pressed is found by the words on it: where the window has other words than the tour, this
-fails. OUT keeps the section and its results too, so that a second call is faster.
+FOLDER keeps the section and its results, so that a second call is faster. Whatever is pressed or
+filled in is found by the words on it: where the window has other words, this fails.
 """
 
 from __future__ import annotations
 
 import argparse
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,14 +18,16 @@ from typing import Any
 import napari
 import numpy as np
 import pyvips
-from qtpy.QtWidgets import QPushButton, QApplication, QWidget
+from napari._qt.dialogs.qt_reader_dialog import QtReaderDialog
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QApplication, QCheckBox, QPushButton
 
 from napari_stenhance.phantoms.write import write_phantom
-from napari_stenhance.plugin.layer_info import layers_of
 from napari_stenhance.plugin.session import session_of
 from napari_stenhance.plugin.widgets.workbench import workbench_of
 
 SIZE_MM, SEED = 3.0, 41
+ONLY_IN_CELLS = "TACSTD2"
 MOST_BYTES = 190_000
 QUALITIES = (90, 85, 80, 75, 70, 60, 50)
 REGION = ((1050, 500), (1050, 1150), (1700, 1150), (1700, 500))
@@ -86,9 +89,33 @@ class Window:
         for label, value in values.items():
             form.fields[named[label]].value = value
 
-    def look(self, centre: tuple[float, float], zoom: float) -> None:
-        self.viewer.scene.camera.center = (0, *centre)
-        self.viewer.scene.camera.zoom = zoom
+    def tick(self, words: str, *, on: bool) -> None:
+        """Tick the one box that is seen and has these words, or take its tick away."""
+        (box,) = (
+            one for one in self.bench.findChildren(QCheckBox)
+            if one.isVisible() and one.text() == words
+        )  # fmt: skip
+        box.setChecked(on)
+
+    def readme_picture(self) -> None:
+        """Look closer, on dark ground: so the slide is seen where the gene is absent."""
+        active, camera = self.viewer.layers.selection.active, self.viewer.scene.camera
+        before = active.opacity, camera.zoom, camera.center
+        active.opacity = 0.6
+        camera.zoom *= 2
+        self.shoot("napari")
+        active.opacity, camera.zoom, camera.center = before
+
+    def choice(self, path: Path) -> None:
+        """Take a picture of what napari asks when a folder is dropped on its canvas."""
+
+        def picture() -> None:
+            (dialog,) = (w for w in QApplication.topLevelWidgets() if isinstance(w, QtReaderDialog))
+            dialog.grab().save(str(self.out / "choose-reader.png"))
+            dialog.reject()
+
+        QTimer.singleShot(1000, picture)
+        self.viewer.window._qt_viewer._qt_open([str(path)], stack=False)
 
     def shoot(self, name: str, seconds: float = 2) -> None:
         """Take a picture, with as little of its quality lost as its size allows."""
@@ -109,24 +136,27 @@ class Window:
 def _tour(window: Window, phantom: Path) -> None:
     """Follow docs/tour.md."""
     viewer, bench, session = window.viewer, window.bench, window.session
+    genes, out = bench.widget("genes"), phantom.parent / f"{phantom.name}.stenhance.zarr"
     window.open(phantom)
     window.shoot("tour-section")
-    enhance, genes = bench.open("enhance"), bench.widget("genes")
-    window.type(
-        "enhance", {"Out": window.out / "C1.stenhance.zarr", "Write": "ERBB2", "Device": "cpu"}
-    )
+    window.press("Show tissue")
+    window.finish(window.section)
+    window.shoot("tour-tissue")
+    window.type("enhance", {"Out": out, "Write": "ERBB2", "Device": "cpu"})
     window.press("Run")
-    window.finish(enhance)
+    window.finish(bench.widget("enhance"))
     window.shoot("tour-enhance")
     bench.open("genes")
-    session.with_spots = False
+    window.tick("Show measured spots", on=False)
     genes.show_gene("COL1A1")
     window.shoot("tour-genes")
+    window.readme_picture()
+    genes.least.setValue(0.2)
     genes.show_gene("ACTB")
     window.shoot("tour-doubt")
     genes.show_gene("HER2 = ERBB2 + GRB7")
     window.shoot("tour-sum")
-    genes._show_together(["ERBB2", "CD3E", "COL1A1"])
+    genes.table.together.emit(["ERBB2", "CD3E", "COL1A1"])
     window.shoot("tour-channels")
     genes.show_gene("CD3E")
     bench.open("enhance")
@@ -136,36 +166,53 @@ def _tour(window: Window, phantom: Path) -> None:
     drawn.add_polygons(np.array(REGION) / session.section.mpp)
     bench.open("genes")
     window.shoot("tour-region", seconds=4)
-    drawn.data = []
-    domains = bench.open("domains")
-    window.type("domains", {"Out": window.out / "C1.stenhance.zarr", "Device": "cpu"})
+    drawn.selected_data = {0}
+    drawn.remove_selected()
+    window.type("domains", {"Out": out, "Device": "cpu"})
     window.press("Find domains")
-    window.finish(domains)
+    window.finish(bench.widget("domains"))
     window.shoot("tour-domains")
-    bench.open("section")
-    window.press("Show tissue")
-    window.finish(window.section)
-    window.shoot("tour-tissue")
-    saved = window.out / "saved.zarr"
-    window.section.save_layers(saved)
-    window.finish(window.section)
+    with tempfile.TemporaryDirectory() as folder:
+        window.section.save_layers(Path(folder) / "C1.zarr")
+        window.finish(window.section)
+        viewer.layers.clear()
+        window.open(Path(folder) / "C1.zarr")
+        window.shoot("tour-again")
+        viewer.layers.clear()
+
+
+def _imputed(window: Window, phantom: Path) -> None:
+    """Impute what only single cells measured."""
+    viewer, out = window.viewer, phantom.parent / "imputed.stenhance.zarr"
+    window.open(phantom)
+    cells = window.bench.widget("impute").form.fields["cluster_key"]
+    window.type("impute", {"Reference": phantom / "reference.h5ad", "Out": out, "Device": "cpu"})
+    # Which columns the file has is read in a thread.
+    wait(lambda: cells.value == "cell_type", 20)
+    assert cells.value == "cell_type"
+    window.press("Impute genes")
+    window.finish(window.bench.widget("impute"))
+    genes = window.bench.open("genes")
+    window.tick("Show measured spots", on=False)
+    genes.show_gene(ONLY_IN_CELLS)
+    window.shoot("impute")
     viewer.layers.clear()
-    wait()
-    window.open(saved)
-    window.shoot("tour-again")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("out", type=Path)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("pictures", type=Path)
     parser.add_argument("--size", default="1280x800")
     parser.add_argument("--theme", default="dark")
     given = parser.parse_args()
-    given.out.mkdir(parents=True, exist_ok=True)
+    given.pictures.mkdir(parents=True, exist_ok=True)
     width, height = map(int, given.size.split("x"))
-    phantom = write_phantom(given.out / "C1", SIZE_MM, SEED).folder
-    window = Window(given.out, (width, height), given.theme)
+    phantom = write_phantom(given.folder / "C1", SIZE_MM, SEED).folder
+    window = Window(given.pictures, (width, height), given.theme)
     _tour(window, phantom)
+    _imputed(window, phantom)
+    window.choice(phantom.parent / "C1.stenhance.zarr")
     window.viewer.close()
 
 

@@ -328,8 +328,8 @@ def test_what_is_not_reliable_is_hidden_or_washed_out(
     person.type_gene(worst)
     assert browse.opacity < 0.5
     assert session.title.endswith("– not reliable")
-    said = f"Not reliable: r given depth {given[worst]:.2f} on held-out spots."
-    assert dock.accuracy.text().startswith(said)
+    assert dock.accuracy.text().startswith(f"Not reliable. {worst} on held-out spots: r = ")
+    assert dock.accuracy.text().endswith(f"with depth held constant {given[worst]:.2f}")
     # What was measured of it is as reliable as ever.
     assert person.layer("spots").opacity == pytest.approx(0.8)
     person.click(dock.pin)

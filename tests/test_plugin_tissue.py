@@ -30,6 +30,11 @@ def test_tissue_is_edited_with_the_brush_and_the_next_run_uses_it(
     shown()
     layer = person.layer("tissue")
     assert viewer.layers.selection.active is layer
+    # It lies over the slide alone, and no caption speaks of what is hidden.
+    assert not person.layer("spots").visible
+    assert not viewer.canvas.overlays["stenhance_caption"].visible
+    person.layer("spots").visible = True
+    assert viewer.canvas.overlays["stenhance_caption"].visible
     found = ResultFolder.open(small / "one.stenhance.zarr").tissue()
     np.testing.assert_array_equal(layer.data, found)
     slide = person.enhance.form.chosen("sections")[0].slide

@@ -14,7 +14,7 @@ from psygnal import Signal
 
 from napari_stenhance.errors import InputError, StenhanceError
 from napari_stenhance.plugin.camera import make_active, move_camera
-from napari_stenhance.plugin.caption import show_caption
+from napari_stenhance.plugin.caption import keep_caption_true, show_caption
 from napari_stenhance.plugin.channels import (
     Channel,
     channels_caption,
@@ -397,13 +397,13 @@ class Session:
 
     def _seen(self, event: Any) -> None:
         """Look at what the user made visible: nothing is seen that is not on the scale shown."""
-        layer = event.source
-        info = layer_info(layer)
+        layer, info = event.source, layer_info(event.source)
         if self._busy or info is None:
             return
         if info.role.name == "channel":
             self._toggled(info, layer.visible)
         if not layer.visible:
+            keep_caption_true(self.viewer)
             return
         if info.role.name in {"gene", "browse"}:
             self.look_at(run=info.run, gene=info.gene, what=info.what)

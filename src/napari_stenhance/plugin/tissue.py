@@ -16,6 +16,7 @@ from napari_stenhance.plugin.layer_info import (
     Role,
     grid_space,
     layers_of,
+    our_layers,
     same_slide,
 )
 from napari_stenhance.results.runs import FieldRun
@@ -126,7 +127,10 @@ def hide_tissue(viewer: ViewerModel) -> None:
 
 
 def take_brush(viewer: ViewerModel, layer: Labels) -> None:
-    """Show a layer of tissue, ready for napari's brush."""
+    """Show a layer of tissue over the slide alone, ready for napari's brush."""
+    for other, info in our_layers(viewer):
+        if info.role.covers and other is not layer:
+            other.visible = False
     layer.visible = True
     layer.selected_label, layer.brush_size = 1, _BRUSH
     viewer.layers.selection.active = layer

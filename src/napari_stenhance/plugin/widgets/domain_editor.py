@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
 _SETTLED_MS = 100
 _STILL_PX = 4
+_COLUMNS = 6
 _PAINT, _PAINTED = "Repaint", "End painting"
 
 
@@ -109,9 +110,10 @@ class DomainEditor(QWidget):
         self._settled.timeout.connect(self._show_changes)
         buttons, column = QGridLayout(), QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
-        for n, button in enumerate((self.merge, self.paint, self.undo, self.redo)):
-            buttons.addWidget(button, *divmod(n, 2))
-        buttons.addWidget(self.save, 2, 0, 1, 2)
+        for row, beside in enumerate(((self.merge, self.paint), (self.undo, self.redo, self.save))):
+            for n, button in enumerate(beside):
+                wide = _COLUMNS // len(beside)
+                buttons.addWidget(button, row, n * wide, 1, wide)
         for widget in (self.source, self.chart, self.table):
             column.addWidget(widget, int(widget is self.table))
         column.addLayout(buttons)

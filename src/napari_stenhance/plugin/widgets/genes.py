@@ -230,6 +230,9 @@ class GenesWidget(QWidget):
             self.uncertainty.setEnabled(False)
         for widget in (self.pin, self.spots):
             widget.setEnabled(run is not None and not session.channels)
+        for widget in (self.uncertainty, self.spots):
+            # Several genes have neither; their legend takes the room.
+            widget.setVisible(not session.channels)
         self.statistics.setEnabled(bool(self._rows.genes))
         self.legend.show_session(session)
         self.channels.show_session(session)
@@ -405,8 +408,7 @@ class GenesWidget(QWidget):
             return said
         if gene not in run.names.known:
             return f"Not reliable, as one of its genes. {said}"
-        given = float(run.held_out_r_given_depth[run.names.known[gene]])
-        return f"Not reliable: r given depth {given:.2f} on held-out spots. {said}"
+        return f"Not reliable. {said}"
 
     def _pin(self) -> None:
         run, gene = self.run, self._session.gene

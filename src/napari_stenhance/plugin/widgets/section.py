@@ -42,6 +42,7 @@ from napari_stenhance.plugin.widgets.choices import elide
 from napari_stenhance.plugin.widgets.drop_area import DropArea
 from napari_stenhance.plugin.widgets.follow import follow_session
 from napari_stenhance.plugin.widgets.run_bar import RunBar
+from napari_stenhance.plugin.widgets.scrolling import LowView
 from napari_stenhance.plugin.widgets.tissue_row import TissueRow
 from napari_stenhance.plugin.writer import write_layers
 from napari_stenhance.section.formats.format import section_formats
@@ -68,6 +69,10 @@ _SLIDE = "the slide"
 _NO_QUESTION = QFileDialog.Option.DontConfirmOverwrite
 """Nothing is ever overwritten: the writer says so."""
 _NUMBER_WIDTH, _BESIDE_LABELS = 100, 2
+
+
+class Words(LowView, QPlainTextEdit):
+    """What was recognised, to be read and copied."""
 
 
 class SectionWidget(QWidget):
@@ -145,7 +150,7 @@ class SectionWidget(QWidget):
         self.legend.setWordWrap(True)
         self.legend.setToolTip("Faults of the slide, and which share of the tissue they cover")
         self.legend.hide()
-        self.words = QPlainTextEdit(self)
+        self.words = Words(self)
         self.words.setReadOnly(True)
         self.words.setPlaceholderText("What was recognised appears here.")
         self.run_bar = RunBar(

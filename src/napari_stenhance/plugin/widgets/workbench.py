@@ -29,11 +29,12 @@ PANELS = {
 """Title, and module and class, of each panel."""
 _RUNNING = ("enhance", "impute", "domains")
 
-_ROOM = 400
+_ROOM = 480
 """Height that an unfolded panel needs at least to be of use, in px."""
 _CANVAS, _LAYERS, _BETWEEN = 700, 308, 22
 """Widths, in px: that the canvas keeps, that napari's own docks take, and of what lies between."""
-_CONTROLS, _NARROW = "layer controls", "QComboBox { min-width: 60px; }"
+_CONTROLS = "layer controls"
+_NARROW = "QComboBox { min-width: 60px; } #colormapComboBox { min-width: 85px; }"
 """napari's dock, whose boxes are else as wide as their longest choice, whatever layer is chosen."""
 _WIDE = 340
 _FOCUS = """
