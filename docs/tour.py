@@ -97,6 +97,12 @@ class Window:
         )  # fmt: skip
         box.setChecked(on)
 
+    def show(self, gene: str) -> None:
+        """Look at a gene, or a sum; it is read in a thread."""
+        genes = self.bench.open("genes")
+        genes.show_gene(gene)
+        wait(lambda: not genes.reader.busy, 60)
+
     def readme_picture(self) -> None:
         """Look closer, on dark ground: so the slide is seen where the gene is absent."""
         active, camera = self.viewer.layers.selection.active, self.viewer.scene.camera
@@ -146,19 +152,18 @@ def _tour(window: Window, phantom: Path) -> None:
     window.press("Run")
     window.finish(bench.widget("enhance"))
     window.shoot("tour-enhance")
-    bench.open("genes")
+    window.show("COL1A1")
     window.tick("Show measured spots", on=False)
-    genes.show_gene("COL1A1")
     window.shoot("tour-genes")
     window.readme_picture()
     genes.least.setValue(0.2)
-    genes.show_gene("ACTB")
+    window.show("ACTB")
     window.shoot("tour-doubt")
-    genes.show_gene("HER2 = ERBB2 + GRB7")
+    window.show("HER2 = ERBB2 + GRB7")
     window.shoot("tour-sum")
     genes.table.together.emit(["ERBB2", "CD3E", "COL1A1"])
     window.shoot("tour-channels")
-    genes.show_gene("CD3E")
+    window.show("CD3E")
     bench.open("enhance")
     window.press("Draw a region")
     drawn = viewer.layers.selection.active
@@ -192,9 +197,8 @@ def _imputed(window: Window, phantom: Path) -> None:
     assert cells.value == "cell_type"
     window.press("Impute genes")
     window.finish(window.bench.widget("impute"))
-    genes = window.bench.open("genes")
+    window.show(ONLY_IN_CELLS)
     window.tick("Show measured spots", on=False)
-    genes.show_gene(ONLY_IN_CELLS)
     window.shoot("impute")
     viewer.layers.clear()
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from psygnal import Signal
 
 from napari_stenhance.errors import InputError, StenhanceError
+from napari_stenhance.plugin.asked_for import OF_GENES, is_asked_for
 from napari_stenhance.plugin.camera import make_active, move_camera
 from napari_stenhance.plugin.caption import keep_caption_true, show_caption
 from napari_stenhance.plugin.channels import (
@@ -24,13 +25,7 @@ from napari_stenhance.plugin.channels import (
     with_limits,
 )
 from napari_stenhance.plugin.colours import TOTAL
-from napari_stenhance.plugin.genes import (
-    browse,
-    browse_layer,
-    gene_title,
-    gene_values,
-    set_contrast,
-)
+from napari_stenhance.plugin.genes import GeneImage, gene_title, show_gene
 from napari_stenhance.plugin.images import wash_out
 from napari_stenhance.plugin.layer_info import (
     LayerData,
@@ -41,9 +36,8 @@ from napari_stenhance.plugin.layer_info import (
     layers_of,
     our_layers,
 )
-from napari_stenhance.plugin.levels import limits as limits_of
 from napari_stenhance.plugin.places import open_places, settle_layer
-from napari_stenhance.plugin.scene import add_layers
+from napari_stenhance.plugin.scene import add_layers, show_bar, show_layer
 from napari_stenhance.plugin.section_runs import first_gene_of, newest_run, runs_of, runs_seen
 from napari_stenhance.plugin.spots import colour_spots
 from napari_stenhance.results.gene_source import RELIABLE_R, GeneSource, Reliability
@@ -111,6 +105,7 @@ class Session:
         self.limits: tuple[float, float] | None = None
         self.values: NDArray[np.floating] | None = None
         self.least_r = RELIABLE_R
+        self._image: GeneImage | None = None
         self._busy = self._limits_chosen = False
         self._neighbour: Layer | None = None
         viewer.layers.events.inserted.connect(self._inserted)
@@ -138,6 +133,12 @@ class Session:
     def genes(self) -> GeneSource | None:
         """The current run, if it has genes."""
         return self.run if isinstance(self.run, GeneSource) else None
+
+    @property
+    def scaled_by(self) -> GeneSource | None:
+        """The run whose values over the tissue give the limits; None without one."""
+        genes = self.genes
+        return None if genes is None else runs_seen(self.viewer, self.place, genes)[0]
 
     @property
     def measured(self) -> Colours | None:
@@ -185,7 +186,7 @@ class Session:
 
     # Opening, and looking
 
-    def open(self, layers: Sequence[LayerData], run: Run | None = None) -> list[Layer]:
+    def open(self, layers: Sequence[LayerData], run: Run | None = None) -> None:
         """Add layers, and look at what they are of.
 
         Parameters
@@ -194,17 +195,41 @@ class Session:
         run : Run, optional
             What of them to look at; by default the last run that is meant to be seen.
 
-        Returns
-        -------
-        list of Layer
-            Those that were added.
+        """
+        for _ in self.open_in_turns(layers, run):
+            pass
+
+    def open_in_turns(self, layers: Sequence[LayerData], run: Run | None = None) -> Iterator[None]:
+        """Do as `open` does; after each layer, others have their turn.
+
+        napari takes its time for each. What is hidden where something else is to be seen is hidden
+        until all are there.
         """
         seen = [i.run for d in layers if d[1].get("visible", True) and (i := info_of(d))]
-        added = self.add(layers)
+        added: list[tuple[Layer, bool]] = []
+        for values, attributes, kind in layers:
+            info, wanted = info_of((values, attributes, kind)), attributes.get("visible", True)
+            now = wanted and info is not None and not info.role.covers
+            new = self.add([(values, {**attributes, "visible": now}, kind)])
+            added += [(layer, wanted) for layer in new]
+            yield
+            if wanted and new and info is not None and info.role.name in {"gene", "browse"}:
+                # The first bar of a layer takes napari as long as the layer.
+                show_bar(new[0], visible=True)
+                yield
+        # The user may have removed some in between.
+        added = [(layer, wanted) for layer, wanted in added if layer in self.viewer.layers]
+        with self._quiet():
+            for layer, wanted in added:
+                info = layer_info(layer)
+                # Of genes, what is looked at says what is seen.
+                if wanted and (info is None or info.role.name not in OF_GENES):
+                    show_layer(layer, visible=True)
         run = run or next((one for one in reversed(seen) if one is not None), None)
-        places = [info.place for info in map(layer_info, added) if info is not None]
+        if run is not None and self._place_of(run) is None:
+            run = None
+        places = [info.place for layer, _ in added if (info := layer_info(layer)) is not None]
         self.look_at(places[-1] if places else None, run=run)
-        return added
 
     def add(self, layers: Sequence[LayerData]) -> list[Layer]:
         """Add layers of runs that are not there yet, and all others; look at nothing else."""
@@ -221,6 +246,7 @@ class Session:
         gene: str | None = None,
         what: What | None = None,
         channels: tuple[Channel, ...] = (),
+        read: GeneImage | None = None,
     ) -> None:
         """Look at a section, at a run, or at a gene: what is not said stays, where it can.
 
@@ -233,7 +259,10 @@ class Session:
         what : {"expression", "spread"}, optional
         channels : tuple of Channel
             Genes to look at at once.
+        read : GeneImage, optional
+            The gene, if it was read before.
         """
+        self._image = read or self._image
         before = self.place
         if run is not None:
             place, self.run = self._place_of(run), run
@@ -280,8 +309,8 @@ class Session:
             self._keep_to_what_is_there()
             self._show_genes(most)
             for layer, info in our_layers(self.viewer):
-                if info.role.covers and not self._is_asked_for(layer, info):
-                    layer.visible = False
+                if info.role.covers and not is_asked_for(self, layer, info):
+                    show_layer(layer, visible=False)
             make_active(self.viewer, self.place)
             show_caption(self.viewer, self._caption())
         self.changed.emit()
@@ -309,68 +338,33 @@ class Session:
             return
         runs = [] if run is None else runs_seen(self.viewer, self.place, run)
         if not self._limits_chosen:
-            self.values = gene_values(runs[0], self.gene, self.what, most) if runs else None
-            self.limits = None if self.values is None else limits_of(self.values)
+            image = self._image = self._image_of(runs[0], most) if runs else None
+            self.values, self.limits = (image.values, image.limits) if image else (None, None)
         for one in runs:
-            self._show_image(one, bar=one is runs[-1])
+            doubtful = one.reliability(self.gene, self.least_r) == "not reliable"
+            shown = self.gene, self.what, self.limits, self._image
+            show_gene(self.viewer, one, *shown, washed=doubtful, bar=one is runs[-1])
         for layer, info in layers_of(self.viewer, "spots", "lattice"):
-            if info.place is self.place and self._is_asked_for(layer, info):
+            if info.place is self.place and is_asked_for(self, layer, info):
                 shared = runs[0].unit == info.colours.unit if runs else self._limits_chosen
                 ends = self.limits if shared else None
                 limits = colour_spots(layer, self.gene, ends)
-                layer.visible = True
+                show_layer(layer, visible=True)
                 if info.role.name == "lattice":
                     wash_out(layer, washed=self.reliability == "not reliable")
                 if not runs:
                     self.limits = limits
 
-    def _show_image(self, run: GeneSource, *, bar: bool) -> None:
-        """Show the gene of a run: as it was written, or else made where it is looked at."""
-        pinned = [
-            layer
-            for layer, info in layers_of(self.viewer, "gene", of_run=run.key)
-            if info.gene == self.gene and self.what == "expression"
-        ]
-        browsed = [layer for layer, _ in layers_of(self.viewer, "browse", of_run=run.key)]
-        if not pinned and not browsed:
-            browsed = add_layers(self.viewer, [browse_layer(run, self.gene, visible=True)])
-        if pinned:
-            set_contrast(pinned[0], self.limits)
-        else:
-            info = layer_info(browsed[0])
-            if (info.gene, info.what) != (self.gene, self.what):
-                browse(browsed[0], self.gene, self.what, self.limits)
-            else:
-                set_contrast(browsed[0], self.limits)
-        doubtful = run.reliability(self.gene, self.least_r) == "not reliable"
-        for layer in (*pinned, *browsed):
-            wash_out(layer, washed=doubtful)
-            layer.visible = layer is (pinned or browsed)[0]
-            layer.colorbar.visible = bar and layer.visible
+    def _image_of(self, run: GeneSource, most: int) -> GeneImage:
+        """Read the gene, unless it was."""
+        image, shown = self._image, (self.gene, self.what)
+        if image and image.most == most and image.is_of(run, *shown):
+            return image
+        return GeneImage.read(run, *shown, most)
 
-    def _is_asked_for(self, layer: Layer, info: LayerInfo) -> bool:
-        """Tell whether a layer shows what is looked at."""
-        if info.place is not self.place:
-            return False
-        name, run = info.role.name, self.genes
-        if name == "channel" or (self.channels and name in _OF_GENES):
-            return is_shown(info, run, self.channels)
-        if name == "spots":
-            if run is None:
-                return self.run is None
-            measured = self.gene in info.colours and self.what == "expression"
-            return self.with_spots and measured
-        if name == "lattice":
-            mine = run is not None and info.of_run == run.key
-            return mine and self.with_spots and self.gene in info.colours
-        if name in {"gene", "browse"}:
-            shown = run is not None and info.of_run in [
-                one.key for one in runs_seen(self.viewer, self.place, run)
-            ]
-            return shown and layer.visible and (info.gene, info.what) == (self.gene, self.what)
-        if info.run is not None:
-            return layer.visible and self.run is not None and info.of_run == self.run.key
-        return layer.visible
+    def forget_image(self) -> None:
+        """Read the gene anew: its run has more tiles than before."""
+        self._image = None
 
     # What the user does to layers
 
@@ -495,6 +489,3 @@ class Session:
 
     def _place_of(self, run: Run) -> Place | None:
         return next((i.place for _, i in our_layers(self.viewer) if i.of_run == run.key), None)
-
-
-_OF_GENES = ("gene", "browse", "spots", "lattice")
