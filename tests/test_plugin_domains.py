@@ -419,7 +419,7 @@ def test_a_swatch_is_clicked_and_its_colour_is_saved(
     run = domain_run(ResultFolder.open(out))
     assert [d.colour for d in run.domains] == [COLOURS[0], "#12AB34", *COLOURS[2:4]]
     again = {attributes["name"]: attributes for _, attributes, _ in open_layers(out)[0]}
-    shown = next(a for name, a in again.items() if name.endswith("edited"))
+    shown = again[f"domains · {run.name} · {run.result.name}"]
     np.testing.assert_allclose(shown["colormap"].map(2), expected, atol=1e-6)
 
 

@@ -100,6 +100,8 @@ def test_the_dock_leaves_700_px_to_the_canvas_whatever_is_unfolded(
         named = re.findall(r"(?<![*\w])\*([^*\n]{1,40})\*(?!\*)", page.read_text("utf-8"))
         said = {name.replace("\\|", "|") for name in named if "→" not in name}
         assert said <= words, (page.name, said - words)
+    pictures = (DOCS / "pictures").iterdir()
+    assert not [one.name for one in pictures if one.stat().st_size > 200_000]
     viewer.window.resize(1900, 1300)
     qtbot.waitUntil(lambda: bench.height() > 1150)
     bench.open("genes")
