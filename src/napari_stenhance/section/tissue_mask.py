@@ -82,10 +82,11 @@ class TissueMask:
                 return cls(Region.read(path).mask(grid), grid)
             return cls(_laid_over(read_labels(path), slide, grid, str(path)), grid)
         values = np.asarray(mask)
-        if values.ndim != 2 or values.dtype.kind not in "bui":
+        if values.ndim != 2 or not values.size or values.dtype.kind not in "bui":
+            given = f"{values.ndim} axes of {values.dtype}" if values.size else "one of no pixel"
             msg = (
                 f"{slide.name}: a tissue mask is an array (y, x) of whole numbers or bool, and not "
-                f"{values.ndim} axes of {values.dtype}."
+                f"{given}."
             )
             raise InputError(msg, option="tissue")
         return cls(_laid_over(LabelImage(values), slide, grid, "This tissue mask"), grid)
