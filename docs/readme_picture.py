@@ -36,6 +36,7 @@ def main(demo: Path, out: Path) -> None:
     genes = bench.open("genes")
     session_of(viewer).with_spots = False
     genes.show_gene("KRT8")
+    wait(lambda: not genes.reader.busy, 60)
     # Dark ground shows the slide where the gene is absent.
     viewer.layers.selection.active.opacity = 0.6
     viewer.scene.camera.zoom *= 2.2

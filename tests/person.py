@@ -88,6 +88,7 @@ class Person:
         line.clear()
         self.bot.keyClicks(line, text)
         self.bot.keyClick(line, Qt.Key.Key_Return)
+        self.wait(lambda: not self.genes.reader.busy)
 
     def layer(self, *roles: Any, gene: str | None = None) -> Layer:
         (found,) = (

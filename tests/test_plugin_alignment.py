@@ -94,7 +94,7 @@ def test_landmarks_coincide(
 ) -> None:
     viewer = make_napari_viewer(show=True)
     viewer.window.resize(900, 700)
-    slide, spots, _ = add_layers(viewer, section_layers(section))
+    slide, spots = add_layers(viewer, section_layers(section))
     gene, browse = add_layers(viewer, result_layers(result, None))
     viewer.canvas.overlays.scale_bar.visible = False
     for layer in (browse, gene):

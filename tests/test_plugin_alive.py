@@ -215,6 +215,7 @@ def _opened_drawn_and_saved(person: Person, out: Path) -> Path:
     """Open a result, look at a gene, draw a region, save all of it, and close it."""
     person.drop(out)
     person.type_gene("G3")
+    person.click(person.enhance.draw)
     person.layer("region").add(np.array([[100, 100], [100, 400], [400, 300]]), shape_type="polygon")
     person.viewer.add_points(np.ones((2, 2)), name="mine", units="micrometer")
     person.layer("slide").opacity = 0.5
@@ -282,7 +283,7 @@ def test_save_layers_saves_in_a_thread(person: Person, folder: Path, tmp_path: P
     person.drop(tmp_path / "all.zarr")
     np.testing.assert_array_equal(person.viewer.layers["mine"].data, np.eye(8))
     assert {info.role.name for _, info in layers_of(person.viewer, *ROLES)} == {
-        *("slide", "spots", "region"),
+        *("slide", "spots"),
     }
     # What lies there is not written over.
     person.section.save_layers(tmp_path / "all.zarr")

@@ -56,7 +56,7 @@ def test_open_sample(person: Person, empty_cache: Path) -> None:
     assert len(beats) > 20
     assert _dialog() is None
     assert [layer for layer, _ in layers_of(person.viewer, "slide", "spots", "region")] == added
-    assert len(added) == 3
+    assert len(added) == 2
     slide = person.layer("slide")
     assert slide.multiscale
     assert person.viewer.canvas.overlays.scale_bar.visible
@@ -71,7 +71,7 @@ def test_open_sample(person: Person, empty_cache: Path) -> None:
     # The second time it is there.
     made = next(empty_cache.rglob("he.tif")).stat().st_mtime_ns
     person.viewer.layers.clear()
-    assert len(person.viewer.open_sample("napari-stenhance", "phantom")) == 3
+    assert len(person.viewer.open_sample("napari-stenhance", "phantom")) == 2
     assert next(empty_cache.rglob("he.tif")).stat().st_mtime_ns == made
 
 
@@ -94,7 +94,7 @@ def test_cancel_the_sample(person: Person, empty_cache: Path) -> None:
 @pytest.mark.usefixtures("empty_cache", "one_millimetre")
 def test_without_a_viewer() -> None:
     layers: list[Any] = sample_data.sample_phantom()
-    assert [kind for _, _, kind in layers] == ["image", "points", "shapes"]
+    assert [kind for _, _, kind in layers] == ["image", "points"]
 
 
 def test_an_error_is_not_printed_again_where_nobody_logs(

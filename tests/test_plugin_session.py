@@ -10,8 +10,10 @@ import pytest
 from napari.layers import Layer
 
 from napari_stenhance.plugin.layer_info import layers_of, our_layers
+from napari_stenhance.plugin.levels import limits
 from napari_stenhance.plugin.places import box_of, open_places
 from napari_stenhance.plugin.session import session_of
+from napari_stenhance.plugin.widgets import gene_reader
 from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.tasks.predict import PredictOptions, predict
 from person import Person, check_truth
@@ -164,6 +166,43 @@ def test_limits_are_one_whatever_sets_them(person: Person, small: Path, tmp_path
     assert browse.name.startswith("G14 · ")
     assert viewer.layers.selection.active is browse
     check_truth(viewer)
+
+
+def test_what_is_seen_stays_until_another_gene_was_read(
+    person: Person, small: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    viewer, session, genes = person.viewer, session_of(person.viewer), person.genes
+    person.drop(small / "one.stenhance.zarr")
+    person.type_gene("G14")
+    browse, before = person.layer("browse"), person.layer("browse").data[0]
+    looked: list[tuple[str, str]] = []
+    session.changed.connect(lambda: looked.append((session.gene, session.what)))
+    monkeypatch.setattr(gene_reader, "AT_ONCE", 0)
+    for gene in ("G3", "G5", "G7"):
+        genes.show_gene(gene)
+        assert browse.data[0] is before
+        assert "G14" in genes.legend.title.text()
+        check_truth(viewer)
+    person.wait(lambda: not genes.reader.busy)
+    # Of several, that which was asked for last; all that shows it changed at once.
+    assert looked == [("G7", "expression")]
+    field = session.genes.levels("G7").part()
+    rows, columns = field.shape
+    np.testing.assert_array_equal(np.asarray(browse.data[0])[:rows, :columns], field)
+    assert browse.contrast_limits == pytest.approx(limits(field[np.isfinite(field)]))
+    check_truth(viewer)
+    # What is looked at meanwhile stays.
+    genes.uncertainty.setChecked(True)
+    session.look_at(gene="G9")
+    person.wait(lambda: not genes.reader.busy)
+    assert looked[1:] == [("G9", "expression")]
+    assert not genes.uncertainty.isChecked()
+    check_truth(viewer)
+    # What was closed meanwhile is not shown.
+    genes.show_gene("G1")
+    viewer.layers.clear()
+    person.wait(lambda: not genes.reader.busy)
+    assert session.genes is None
 
 
 def test_what_is_removed_is_no_longer_looked_at(person: Person, small: Path) -> None:

@@ -7,10 +7,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from napari_stenhance.errors import InputError
-from napari_stenhance.plugin.genes import gene_values, set_contrast
+from napari_stenhance.plugin.genes import GeneImage, set_contrast
 from napari_stenhance.plugin.images import image_layer, layer_title
 from napari_stenhance.plugin.layer_info import KEY, LayerData, LayerInfo, Role, layers_of
-from napari_stenhance.plugin.levels import limits as limits_of
 from napari_stenhance.plugin.levels import shown_levels
 from napari_stenhance.plugin.scene import add_layers
 
@@ -118,7 +117,7 @@ def show_channels(
         doubtful = run.reliability(one.gene, least_r) == "not reliable"
         limits, settled = one.limits, one.settled or runs[0].complete
         if not one.settled:
-            limits = limits_of(gene_values(runs[0], one.gene, most=most))
+            limits = GeneImage.read(runs[0], one.gene, most=most).limits
         one = replace(one, doubtful=doubtful, limits=limits, settled=settled)
         shown.append(one)
         if one.colour in layers:

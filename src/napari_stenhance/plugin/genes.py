@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from napari_stenhance.plugin.colours import EXPRESSION, UNCERTAINTY
 from napari_stenhance.plugin.images import image_layer, layer_title
 from napari_stenhance.plugin.layer_info import KEY, LayerData, LayerInfo, Role
-from napari_stenhance.plugin.levels import contrast, shown_levels, tissue_values
+from napari_stenhance.plugin.levels import contrast, limits, shown_levels, tissue_values
 from napari_stenhance.results.gene_source import GeneSource
 
 if TYPE_CHECKING:
+    import dask.array as da
     from napari.layers import Image
 
     from napari_stenhance.results.field import What
@@ -43,14 +44,44 @@ def first_gene(run: GeneSource) -> str:
     return next(iter(written_genes(run)), run.shown_first)
 
 
-def gene_values(
-    run: GeneSource, gene: str, what: What = "expression", most: int = 1024
-) -> NDArray[Any]:
-    """Return the values of a gene over all of the tissue, of which the limits are taken.
+@dataclass(frozen=True, eq=False)
+class GeneImage:
+    """What is read of a gene before it is shown: a thread may do that.
 
-    They are those of a level of at most `most` pixels a side.
+    Attributes
+    ----------
+    run : GeneSource
+    gene : str
+    what : {"expression", "spread"}
+    most : int
+        The most pixels a side of the level that gave the values.
+    levels : list of dask arrays
+    values : ndarray
+        Over all of the tissue.
+    limits : tuple of float
+        The 1st and 99th percentile of the values.
     """
-    return tissue_values(shown_levels(run.levels(gene, what)), most)
+
+    run: GeneSource
+    gene: str
+    what: What
+    most: int
+    levels: list[da.Array]
+    values: NDArray[Any]
+    limits: tuple[float, float]
+
+    @classmethod
+    def read(
+        cls, run: GeneSource, gene: str, what: What = "expression", most: int = 1024
+    ) -> GeneImage:
+        """Read a gene of a run."""
+        levels = shown_levels(run.levels(gene, what))
+        values = tissue_values(levels, most)
+        return cls(run, gene, what, most, levels, values, limits(values))
+
+    def is_of(self, run: GeneSource, gene: str, what: What) -> bool:
+        """Tell whether this was read of a run."""
+        return self.run is run and (self.gene, self.what) == (gene, what)
 
 
 def browse_layer(run: GeneSource, gene: str, *, visible: bool) -> LayerData:
@@ -77,16 +108,37 @@ def pinned_layer(run: GeneSource, gene: str, *, visible: bool) -> LayerData:
 
 
 def browse(
-    layer: Image, gene: str, what: What = "expression", limits: tuple[float, float] | None = None
+    layer: Image,
+    gene: str,
+    what: What = "expression",
+    limits: tuple[float, float] | None = None,
+    levels: list[da.Array] | None = None,
 ) -> None:
-    """Show another gene, or its spread, in a browse layer; by default in limits of its own."""
+    """Show another gene, or its spread, in a browse layer.
+
+    Parameters
+    ----------
+    layer : Image
+    gene : str
+    what : {"expression", "spread"}
+    limits : tuple of float, optional
+        By default its own.
+    levels : list of dask arrays, optional
+        If they were made before.
+    """
+    import dask
+
     info: LayerInfo = layer.metadata[KEY]
     assert isinstance(info.run, GeneSource)
-    levels = shown_levels(info.run.levels(gene, what))
+    levels = levels or shown_levels(info.run.levels(gene, what))
     layer.metadata[KEY] = replace(info, gene=gene, what=what)
-    layer.data = levels
+    # What is in view was read before: waiting for threads takes longer than that.
+    with dask.config.set(scheduler="synchronous"):
+        layer.data = levels
     set_contrast(layer, limits or contrast(levels))
-    layer.colormap = UNCERTAINTY if what == "spread" else EXPRESSION
+    colormap = UNCERTAINTY if what == "spread" else EXPRESSION
+    if layer.colormap.name != colormap:
+        layer.colormap = colormap
     layer.name = _title(info.run, gene, what)
 
 
@@ -105,7 +157,8 @@ def gene_title(
 def set_contrast(layer: Image, limits: tuple[float, float]) -> None:
     """Set the contrast, and let its slider reach from zero to twice that."""
     layer.contrast_limits_range = (min(0.0, limits[0]), max(2 * limits[1], limits[1]))
-    layer.contrast_limits = limits
+    if tuple(layer.contrast_limits) != limits:
+        layer.contrast_limits = limits
 
 
 def _title(run: GeneSource, gene: str, what: What) -> str:

@@ -60,7 +60,7 @@ _OF_RUNS = (gene_layers, crop_layers, drawn_layers, domain_layers)
 
 
 def section_layers(section: Section) -> list[LayerData]:
-    """Make the layers of a section: slide, spots, and an empty one to draw regions in."""
+    """Make the layers of a section: slide and spots."""
     opened = _opened(section.source)
     layers: list[LayerData] = []
     if section.slide is not None:
@@ -84,8 +84,6 @@ def section_layers(section: Section) -> list[LayerData]:
             features={"spot": np.asarray(section.spots.obs_names, dtype=object)},
         )
         layers.append(layer)
-    if section.slide is not None:
-        layers.append(region_layer(section.name, section.mpp, section=section))
     return layers
 
 
@@ -237,6 +235,8 @@ def _made_again(one: SavedLayer, links: LinksIn) -> tuple[LayerData | None, str]
         elif role == QUALITY.name:
             info = LayerInfo(QUALITY, section.name, section=section)
             found = [(one.data, {**_unplaced(one), "metadata": info.metadata()}, one.kind)]
+        elif role == REGION.name:
+            found = [region_layer(section.name, section.mpp, section=section)]
         elif role == TISSUE.name and section.slide is not None:
             found = [kept_tissue(section, one.data, part)]
         else:

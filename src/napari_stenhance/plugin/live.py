@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from napari_stenhance.plugin.layer_info import (
     viewer_tiles,
 )
 from napari_stenhance.plugin.layers import run_layers
+from napari_stenhance.plugin.scene import show_bar
 from napari_stenhance.plugin.session import session_of
 from napari_stenhance.plugin.worker import call_slot
 from napari_stenhance.results.result import ResultFolder
@@ -59,6 +61,7 @@ class LiveLayers(QObject):
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.timeout.connect(self._tick)
+        self._adding: Iterator[None] | None = None
         self._failed = False
 
     def receive(self, event: Event) -> None:
@@ -71,17 +74,22 @@ class LiveLayers(QObject):
 
     def finish(self) -> None:
         """Show all that there is of every run that the job touched."""
+        for _ in self.finish_in_turns():
+            pass
+
+    def finish_in_turns(self) -> Iterator[None]:
+        """Do as `finish` does; after each layer, others have their turn."""
         self._timer.stop()
         self._waiting, self._seen = self._seen, set()
         try:
             self._make_layers()
             self._make_late_layers()
-            while self._coming:
-                self._add_one()
+            while self._step():
+                yield
             self._reload_layers(whole=True)
         finally:
             # The next job begins anew, whatever became of this one's layers.
-            self._failed = False
+            self._failed, self._adding = False, None
             for kept in (self._added, self._offered, self._coming, self._waiting):
                 kept.clear()
 
@@ -93,9 +101,8 @@ class LiveLayers(QObject):
 
     def _refresh(self) -> None:
         self._make_layers()
-        if self._coming:
+        if self._step():
             # napari takes a quarter of a second for each: the interface gets its turn between them.
-            self._add_one()
             self._timer.start(_PAUSE_MS)
         else:
             self._reload_layers(whole=False)
@@ -124,18 +131,33 @@ class LiveLayers(QObject):
                 layers = crop_layers(run, visible=False)
                 self._coming += [one for one in layers if one[1]["metadata"][KEY].key not in known]
 
-    def _add_one(self) -> None:
-        data = self._coming.pop(0)
+    def _step(self) -> bool:
+        """Add the next layer, or go on with it; tell whether there was one."""
+        if self._adding is None and not self._coming:
+            return False
+        self._adding = self._adding or self._add(self._coming.pop(0))
+        if next(self._adding, True):
+            self._adding = None
+        return True
+
+    def _add(self, data: LayerData) -> Iterator[None]:
         run, gene = data[1]["metadata"][KEY].run, data[1]["metadata"][KEY].gene
         new = not any(layers_of(self._viewer, "gene", "browse", of_run=run.key))
-        self._session.add([data])
+        added = self._session.add([data])
         if new and gene:
+            yield
+            # The first bar takes napari longer than the layer.
+            show_bar(added[0], visible=True)
+            yield
+        if new and gene and added[0] in self._viewer.layers:
             self._session.look_at(run=run, gene=gene, what="expression")
         else:
             self._session.show()
 
     def _reload_layers(self, *, whole: bool) -> None:
         waiting, self._waiting = self._waiting, set()
+        if waiting:
+            self._session.forget_image()
         for layer, info in our_layers(self._viewer):
             run = info.run
             if info.role.fills and run is not None and (run.result.path, run.name) in waiting:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,10 +10,19 @@ import shapely
 from numpy.typing import NDArray
 
 from napari_stenhance.plugin.images import layer_title
-from napari_stenhance.plugin.layer_info import LayerData, LayerInfo, Role, pixel_space
+from napari_stenhance.plugin.layer_info import (
+    LayerData,
+    LayerInfo,
+    Role,
+    layers_of,
+    pixel_space,
+    same_slide,
+)
+from napari_stenhance.plugin.scene import add_layers
 from napari_stenhance.results.runs import FieldRun
 
 if TYPE_CHECKING:
+    from napari.components import ViewerModel
     from napari.layers import Layer
 
     from napari_stenhance.results.run import Run
@@ -48,6 +58,25 @@ def region_layer(
         parts = getattr(region.area, "geoms", [region.area])
         polygons = [np.asarray(p.exterior.coords)[:-1, ::-1] / (mpp or 1.0) for p in parts]
     return polygons, attributes, "shapes"
+
+
+def open_region(viewer: ViewerModel, section: Section) -> Layer:
+    """Return the layer to draw on a section in; it is made when it is first asked for.
+
+    napari takes its time for a layer of shapes, also for an empty one.
+    """
+    add_layers(viewer, [region_layer(section.name, section.mpp, section=section)])
+    return next(
+        found for found, info in layers_of(viewer, "region") if same_slide(info.section, section)
+    )
+
+
+def warm_drawing() -> None:
+    """Let napari compile, in a thread of its own, what the first layer of shapes needs."""
+    from napari.layers import Shapes
+
+    triangle = np.eye(3)[:, :2]
+    Thread(target=Shapes, args=([triangle],), kwargs={"shape_type": "polygon"}).start()
 
 
 def drawn_layers(run: Run, *, visible: bool) -> list[LayerData]:

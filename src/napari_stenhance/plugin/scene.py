@@ -45,14 +45,13 @@ def add_layers(viewer: ViewerModel, layers: Sequence[LayerData]) -> list[Layer]:
             if any(same(info, other) for _, other in layers_of(viewer, info.role.name)):
                 continue
         layer = LayerClass.create(*settle(viewer, data))
-        viewer.add_layer(layer)
-        if info is not None:
-            # Of genes, the session says whose bar is seen.
-            if info.role.fills and not info.gene:
-                layer.colorbar.visible = True
-            others = list(viewer.layers)[:-1]
-            below = [n for n, other in enumerate(others) if _rank(other) <= info.role.rank]
-            viewer.layers.move(len(others), max(below, default=-1) + 1)
+        rank = float("inf") if info is None else info.role.rank
+        below = [n for n, other in enumerate(viewer.layers) if _rank(other) <= rank]
+        # At once where it belongs: napari draws up its scene anew for each move.
+        viewer.layers.insert(max(below, default=-1) + 1, layer)
+        # Of genes, the session says whose bar is seen.
+        if info is not None and info.role.fills and not info.gene:
+            layer.colorbar.visible = True
         added.append(layer)
     viewer.canvas.overlays.scale_bar.visible = True
     # napari makes active what is added, also what is not seen.
@@ -61,6 +60,18 @@ def add_layers(viewer: ViewerModel, layers: Sequence[LayerData]) -> list[Layer]:
     if first:
         viewer.reset_view()
     return added
+
+
+def show_layer(layer: Layer, *, visible: bool) -> None:
+    """Show or hide a layer, where it is not so yet: napari draws up its scene anew each time."""
+    if layer.visible != visible:
+        layer.visible = visible
+
+
+def show_bar(layer: Layer, *, visible: bool) -> None:
+    """Show or hide the colour bar of a layer, where it is not so yet."""
+    if layer.colorbar.visible != visible:
+        layer.colorbar.visible = visible
 
 
 def _is_looked_at(layer: Layer) -> bool:

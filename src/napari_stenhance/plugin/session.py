@@ -25,10 +25,10 @@ from napari_stenhance.plugin.channels import (
 )
 from napari_stenhance.plugin.colours import TOTAL
 from napari_stenhance.plugin.genes import (
+    GeneImage,
     browse,
     browse_layer,
     gene_title,
-    gene_values,
     set_contrast,
 )
 from napari_stenhance.plugin.images import wash_out
@@ -41,9 +41,8 @@ from napari_stenhance.plugin.layer_info import (
     layers_of,
     our_layers,
 )
-from napari_stenhance.plugin.levels import limits as limits_of
 from napari_stenhance.plugin.places import open_places, settle_layer
-from napari_stenhance.plugin.scene import add_layers
+from napari_stenhance.plugin.scene import add_layers, show_bar, show_layer
 from napari_stenhance.plugin.section_runs import first_gene_of, newest_run, runs_of, runs_seen
 from napari_stenhance.plugin.spots import colour_spots
 from napari_stenhance.results.gene_source import RELIABLE_R, GeneSource, Reliability
@@ -111,6 +110,7 @@ class Session:
         self.limits: tuple[float, float] | None = None
         self.values: NDArray[np.floating] | None = None
         self.least_r = RELIABLE_R
+        self._image: GeneImage | None = None
         self._busy = self._limits_chosen = False
         self._neighbour: Layer | None = None
         viewer.layers.events.inserted.connect(self._inserted)
@@ -138,6 +138,12 @@ class Session:
     def genes(self) -> GeneSource | None:
         """The current run, if it has genes."""
         return self.run if isinstance(self.run, GeneSource) else None
+
+    @property
+    def scaled_by(self) -> GeneSource | None:
+        """The run whose values over the tissue give the limits; None without one."""
+        genes = self.genes
+        return None if genes is None else runs_seen(self.viewer, self.place, genes)[0]
 
     @property
     def measured(self) -> Colours | None:
@@ -185,7 +191,7 @@ class Session:
 
     # Opening, and looking
 
-    def open(self, layers: Sequence[LayerData], run: Run | None = None) -> list[Layer]:
+    def open(self, layers: Sequence[LayerData], run: Run | None = None) -> None:
         """Add layers, and look at what they are of.
 
         Parameters
@@ -194,17 +200,41 @@ class Session:
         run : Run, optional
             What of them to look at; by default the last run that is meant to be seen.
 
-        Returns
-        -------
-        list of Layer
-            Those that were added.
+        """
+        for _ in self.open_in_turns(layers, run):
+            pass
+
+    def open_in_turns(self, layers: Sequence[LayerData], run: Run | None = None) -> Iterator[None]:
+        """Do as `open` does; after each layer, others have their turn.
+
+        napari takes its time for each. What is hidden where something else is to be seen is hidden
+        until all are there.
         """
         seen = [i.run for d in layers if d[1].get("visible", True) and (i := info_of(d))]
-        added = self.add(layers)
+        added: list[tuple[Layer, bool]] = []
+        for values, attributes, kind in layers:
+            info, wanted = info_of((values, attributes, kind)), attributes.get("visible", True)
+            now = wanted and info is not None and not info.role.covers
+            new = self.add([(values, {**attributes, "visible": now}, kind)])
+            added += [(layer, wanted) for layer in new]
+            yield
+            if wanted and new and info is not None and info.role.name in {"gene", "browse"}:
+                # The first bar of a layer takes napari as long as the layer.
+                show_bar(new[0], visible=True)
+                yield
+        # The user may have removed some in between.
+        added = [(layer, wanted) for layer, wanted in added if layer in self.viewer.layers]
+        with self._quiet():
+            for layer, wanted in added:
+                info = layer_info(layer)
+                # Of genes, what is looked at says what is seen.
+                if wanted and (info is None or info.role.name not in _OF_GENES):
+                    show_layer(layer, visible=True)
         run = run or next((one for one in reversed(seen) if one is not None), None)
-        places = [info.place for info in map(layer_info, added) if info is not None]
+        if run is not None and self._place_of(run) is None:
+            run = None
+        places = [info.place for layer, _ in added if (info := layer_info(layer)) is not None]
         self.look_at(places[-1] if places else None, run=run)
-        return added
 
     def add(self, layers: Sequence[LayerData]) -> list[Layer]:
         """Add layers of runs that are not there yet, and all others; look at nothing else."""
@@ -221,6 +251,7 @@ class Session:
         gene: str | None = None,
         what: What | None = None,
         channels: tuple[Channel, ...] = (),
+        read: GeneImage | None = None,
     ) -> None:
         """Look at a section, at a run, or at a gene: what is not said stays, where it can.
 
@@ -233,7 +264,10 @@ class Session:
         what : {"expression", "spread"}, optional
         channels : tuple of Channel
             Genes to look at at once.
+        read : GeneImage, optional
+            The gene, if it was read before.
         """
+        self._image = read or self._image
         before = self.place
         if run is not None:
             place, self.run = self._place_of(run), run
@@ -281,7 +315,7 @@ class Session:
             self._show_genes(most)
             for layer, info in our_layers(self.viewer):
                 if info.role.covers and not self._is_asked_for(layer, info):
-                    layer.visible = False
+                    show_layer(layer, visible=False)
             make_active(self.viewer, self.place)
             show_caption(self.viewer, self._caption())
         self.changed.emit()
@@ -309,8 +343,8 @@ class Session:
             return
         runs = [] if run is None else runs_seen(self.viewer, self.place, run)
         if not self._limits_chosen:
-            self.values = gene_values(runs[0], self.gene, self.what, most) if runs else None
-            self.limits = None if self.values is None else limits_of(self.values)
+            image = self._image = self._image_of(runs[0], most) if runs else None
+            self.values, self.limits = (image.values, image.limits) if image else (None, None)
         for one in runs:
             self._show_image(one, bar=one is runs[-1])
         for layer, info in layers_of(self.viewer, "spots", "lattice"):
@@ -318,11 +352,22 @@ class Session:
                 shared = runs[0].unit == info.colours.unit if runs else self._limits_chosen
                 ends = self.limits if shared else None
                 limits = colour_spots(layer, self.gene, ends)
-                layer.visible = True
+                show_layer(layer, visible=True)
                 if info.role.name == "lattice":
                     wash_out(layer, washed=self.reliability == "not reliable")
                 if not runs:
                     self.limits = limits
+
+    def _image_of(self, run: GeneSource, most: int) -> GeneImage:
+        """Read the gene, unless it was."""
+        image, shown = self._image, (self.gene, self.what)
+        if image and image.most == most and image.is_of(run, *shown):
+            return image
+        return GeneImage.read(run, *shown, most)
+
+    def forget_image(self) -> None:
+        """Read the gene anew: its run has more tiles than before."""
+        self._image = None
 
     def _show_image(self, run: GeneSource, *, bar: bool) -> None:
         """Show the gene of a run: as it was written, or else made where it is looked at."""
@@ -338,15 +383,17 @@ class Session:
             set_contrast(pinned[0], self.limits)
         else:
             info = layer_info(browsed[0])
-            if (info.gene, info.what) != (self.gene, self.what):
-                browse(browsed[0], self.gene, self.what, self.limits)
+            image, shown = self._image, (self.gene, self.what)
+            if (info.gene, info.what) != shown:
+                levels = image.levels if image and image.is_of(run, *shown) else None
+                browse(browsed[0], *shown, self.limits, levels)
             else:
                 set_contrast(browsed[0], self.limits)
         doubtful = run.reliability(self.gene, self.least_r) == "not reliable"
         for layer in (*pinned, *browsed):
             wash_out(layer, washed=doubtful)
-            layer.visible = layer is (pinned or browsed)[0]
-            layer.colorbar.visible = bar and layer.visible
+            show_layer(layer, visible=layer is (pinned or browsed)[0])
+            show_bar(layer, visible=bar and layer.visible)
 
     def _is_asked_for(self, layer: Layer, info: LayerInfo) -> bool:
         """Tell whether a layer shows what is looked at."""

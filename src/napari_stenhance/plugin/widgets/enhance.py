@@ -11,9 +11,8 @@ from napari_stenhance.errors import InputError
 from napari_stenhance.features.masks import TISSUE_KINDS
 from napari_stenhance.methods.genes import common_genes, split_genes
 from napari_stenhance.methods.registry import method_entry, methods
-from napari_stenhance.plugin.layer_info import layers_of, open_sections, same_slide, slide_layer
-from napari_stenhance.plugin.regions import polygons_um, region_layer
-from napari_stenhance.plugin.scene import add_layers
+from napari_stenhance.plugin.layer_info import open_sections, slide_layer
+from napari_stenhance.plugin.regions import open_region, polygons_um, warm_drawing
 from napari_stenhance.plugin.tissue import hide_tissue, with_edited_tissue
 from napari_stenhance.plugin.widgets.choices import named
 from napari_stenhance.plugin.widgets.follow import follow_layers, follow_session
@@ -86,7 +85,13 @@ class EnhanceWidget(RunDock):
         self.form.fields["method"].changed.connect(self._show_own)
         self._show_own(self.form.chosen("method"))
         follow_layers(self, napari_viewer, self._refresh, self._regions_changed)
-        follow_session(self, napari_viewer, lambda: self._offer("sections"))
+        follow_session(self, napari_viewer, self._follow)
+
+    def _follow(self) -> None:
+        if self._section is None and self._session.section is not None:
+            # Before the user can come to draw on it.
+            warm_drawing()
+        self._offer("sections")
 
     # What can be chosen
 
@@ -152,13 +157,7 @@ class EnhanceWidget(RunDock):
         if section is None or section.slide is None:
             self.run_bar.say(InputError("Open the section to draw on: no slide is looked at."))
             return
-        # If the layer was deleted, there is a new one.
-        add_layers(self._viewer, [region_layer(section.name, section.mpp, section=section)])
-        layer = next(
-            layer
-            for layer, info in layers_of(self._viewer, "region")
-            if same_slide(info.section, section)
-        )
+        layer = open_region(self._viewer, section)
         layer.visible = True
         self._viewer.layers.selection.active = layer
         layer.mode = "add_polygon"

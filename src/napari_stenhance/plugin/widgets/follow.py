@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from napari_stenhance.plugin.layer_info import layers_of
+from napari_stenhance.plugin.layer_info import layer_info, layers_of
 from napari_stenhance.plugin.session import session_of
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ def follow_layers(
 ) -> None:
     """Call `update` now and whenever a layer comes, goes or is renamed, until the widget is gone.
 
+    What names itself after what it shows, as genes do, is not renamed in that sense.
+
     Parameters
     ----------
     widget : QWidget
@@ -30,11 +32,7 @@ def follow_layers(
     drawn : callable
         Called whenever something is drawn in a region layer, or deleted from it.
     """
-    emitters = [
-        viewer.layers.events.inserted,
-        viewer.layers.events.removed,
-        viewer.layers.events.renamed,
-    ]
+    emitters = [viewer.layers.events.inserted, viewer.layers.events.removed]
     regions: list[Any] = []
 
     def changed(_event: Any = None) -> None:
@@ -44,13 +42,20 @@ def follow_layers(
                 regions.append(layer.events.data)
         update()
 
+    def renamed(event: Any) -> None:
+        info = layer_info(viewer.layers[event.index])
+        if info is None or not info.role.covers:
+            update()
+
     def redrawn(_event: Any = None) -> None:
         drawn()
 
     for emitter in emitters:
         emitter.connect(changed)
+    viewer.layers.events.renamed.connect(renamed)
 
     def leave() -> None:
+        viewer.layers.events.renamed.disconnect(renamed)
         for emitter in emitters:
             emitter.disconnect(changed)
         for emitter in regions:

@@ -34,6 +34,7 @@ from napari_stenhance.plugin.widgets.choices import elide, relist
 from napari_stenhance.plugin.widgets.error_text import ErrorText
 from napari_stenhance.plugin.widgets.follow import follow_layers, follow_session
 from napari_stenhance.plugin.widgets.gene_list import GeneList
+from napari_stenhance.plugin.widgets.gene_reader import GeneReader
 from napari_stenhance.plugin.widgets.gene_rows import GeneRows
 from napari_stenhance.plugin.widgets.gene_table import GeneTable
 from napari_stenhance.plugin.widgets.histogram import GeneHistogram
@@ -81,6 +82,7 @@ class GenesWidget(QWidget):
         super().__init__()
         self._viewer = napari_viewer
         self._session = session_of(napari_viewer)
+        self.reader = GeneReader(self._session, self)
         self._runs: list[GeneSource | None] = []
         self._listed: tuple[Any, ...] = ()
         self._rows = GeneRows.of_measured(())
@@ -375,7 +377,7 @@ class GenesWidget(QWidget):
     def show_gene(self, gene: str) -> None:
         """Show a gene: its image, if a run is chosen, and the spots' colours."""
         self.error.say("")
-        self._session.look_at(gene=gene)
+        self.reader.look_at(gene=gene)
 
     def _show_together(self, genes: list[str]) -> None:
         """Show several genes at once, or say why that cannot be."""
@@ -386,7 +388,7 @@ class GenesWidget(QWidget):
             self.error.say(str(error))
 
     def _show_what(self, spread: bool) -> None:
-        self._session.look_at(what="spread" if spread else "expression")
+        self.reader.look_at(what="spread" if spread else "expression")
 
     def _show_spots(self, on: bool) -> None:
         self._session.with_spots = on

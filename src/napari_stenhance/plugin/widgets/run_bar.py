@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -60,9 +60,13 @@ class RunBar(QWidget):
         self._running: Running | None = None
         self._title, self._failed = "", False
         self._on_event: Callable[[Event], None] = lambda _event: None
-        self._on_done: Callable[[Any], None] = lambda _value: None
+        self._on_done: Callable[[Any], Any] = lambda _value: None
         self._on_error: Callable[[StenhanceError], None] = lambda _error: None
         self._on_end: Callable[[], None] = lambda: None
+        self._steps: Iterator[None] = iter(())
+        self._turn = QTimer(self)
+        self._turn.setSingleShot(True)
+        self._turn.timeout.connect(self._step)
         self.label = QLabel("", self)
         self.label.setWordWrap(True)
         self.bar = QProgressBar(self)
@@ -117,7 +121,7 @@ class RunBar(QWidget):
         named: str = "",
         kept: str = "",
         on_begin: Callable[[], None] = lambda: None,
-        on_done: Callable[[Any], None] = lambda _value: None,
+        on_done: Callable[[Any], Any] = lambda _value: None,
         on_event: Callable[[Event], None] = lambda _event: None,
         on_error: Callable[[StenhanceError], None] = lambda _error: None,
         on_end: Callable[[], None] = lambda: None,
@@ -141,7 +145,8 @@ class RunBar(QWidget):
         on_begin : callable
             Called when it begins.
         on_done : callable
-            Receives what the task returned.
+            Receives what the task returned. If it is a generator, other events of the interface
+            have their turn wherever it yields, and the bar stays busy until it has ended.
         on_event : callable
             Receives every event.
         on_error : callable
@@ -270,18 +275,47 @@ class RunBar(QWidget):
         return raised is not None
 
     def _end(self, outcome: Outcome) -> None:
+        self._clock.stop()
+        if outcome.error is None:
+            self._steps = self._shown(outcome.value)
+            self._step()
+            return
+        self._free()
+        if isinstance(outcome.error, Cancelled):
+            self._show_idle(str(outcome.error))
+        else:
+            self.say(outcome.error, outcome.details)
+            self._call(self._on_error, outcome.error)
+        self._go_on()
+
+    def _shown(self, value: Any) -> Iterator[None]:
+        """Show what the task returned, in as many turns as that takes."""
+        steps = self._on_done(value)
+        if isinstance(steps, Iterator):
+            self.cancel.setEnabled(False)
+            self.bar.setRange(0, 0)
+            self.label.setText(f"{self._title}: showing it …")
+            yield from steps
+
+    def _step(self) -> None:
+        """Show the next part of what the task returned."""
+        ended: list[bool] = []
+        failed = self._call(lambda: ended.append(next(self._steps, True) is True))
+        if ended == [False]:
+            self._turn.start(0)
+            return
+        self._steps = iter(())
+        self._free("" if failed else "Done.")
+        self._go_on()
+
+    def _free(self, text: str = "") -> None:
         if self._running is not None:
             self.destroyed.disconnect(self._running.job.cancel)
         self._running = None
-        self._clock.stop()
-        if outcome.error is None:
-            self._show_idle("" if self._call(self._on_done, outcome.value) else "Done.")
-        elif isinstance(outcome.error, Cancelled):
-            self._show_idle(str(outcome.error))
-        else:
-            self._show_idle("")
-            self.say(outcome.error, outcome.details)
-            self._call(self._on_error, outcome.error)
+        self._show_idle(text)
+
+    def _go_on(self) -> None:
+        """Begin what waits."""
         self._ending = True
         self._call(self._on_end)
         if self._waiting and not self.busy:

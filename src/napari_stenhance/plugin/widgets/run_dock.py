@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -130,6 +130,11 @@ class RunDock(QWidget):
     def _done(self, made: Any, options: Any) -> None:
         """Show what was made, beyond what came while it was."""
 
+    def _show(self, made: Any, options: Any) -> Iterator[None]:
+        """Show all that came of a task that ended well, a layer a turn."""
+        yield from self._live.finish_in_turns()
+        self._done(made, options)
+
     def _run(self) -> None:
         again = (
             self._clicked.isValid() and self._clicked.elapsed() < QApplication.doubleClickInterval()
@@ -151,7 +156,7 @@ class RunDock(QWidget):
             kept=_KEPT,
             named=self._title if out is None else f"{self._title}, {Path(out).name}",
             on_begin=lambda: setattr(self._live, "gene", gene),
-            on_done=lambda made: self._done(made, options),
+            on_done=lambda made: self._show(made, options),
             on_event=self._live.receive,
             on_end=self._end,
         )

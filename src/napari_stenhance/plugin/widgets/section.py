@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +27,6 @@ from napari_stenhance.features.quality import find_quality
 from napari_stenhance.plugin.beside import beside_layer, shown_beside
 from napari_stenhance.plugin.layer_info import (
     LayerData,
-    layer_info,
     layers_of,
     open_sections,
     our_layers,
@@ -36,6 +35,7 @@ from napari_stenhance.plugin.layer_info import (
 from napari_stenhance.plugin.layers import open_layers
 from napari_stenhance.plugin.places import hash_slides, open_places
 from napari_stenhance.plugin.quality import quality_layer, quality_legend_of, remove_quality
+from napari_stenhance.plugin.regions import open_region
 from napari_stenhance.plugin.scene import add_layers
 from napari_stenhance.plugin.session import session_of
 from napari_stenhance.plugin.widgets.choices import elide
@@ -269,18 +269,17 @@ class SectionWidget(QWidget):
         self,
         layers: list[LayerData],
         what: Section | ResultFolder | None,
-        lacks: tuple[str, ...],
+        said: str,
         old: Section | None,
-    ) -> None:
+    ) -> Iterator[None]:
         drawn = self._remove(old) if old is not None else []
         # Slide and scale that were set are for one section: the next may have others.
         self.image.clear()
-        added = self._session.open(layers)
-        for layer in added:
-            info = layer_info(layer)
-            if drawn and info is not None and info.role.name == "region":
-                layer.add([data for data, _ in drawn], shape_type=[kind for _, kind in drawn])
-        place, said = self._session.place, "\n".join([*_describe(what, layers), *lacks])
+        yield from self._session.open_in_turns(layers)
+        if drawn and isinstance(what, Section):
+            region = open_region(self._viewer, what)
+            region.add([data for data, _ in drawn], shape_type=[kind for _, kind in drawn])
+        place = self._session.place
         if isinstance(what, Section) or self._section is None:
             self._words[place] = said
         else:
@@ -455,11 +454,11 @@ def _open(
     tiles: TileCache,
     sections: list[Section],
     said: list[Mapping[str, Any]],
-) -> tuple[list[LayerData], Section | ResultFolder | None, tuple[str, ...]]:
-    """Open what lies at a path, and find out with which that is open it shares a slide."""
+) -> tuple[list[LayerData], Section | ResultFolder | None, str]:
+    """Open what lies at a path, describe it, and find with which it shares a slide."""
     layers, opened, lacks = open_layers(path, options, job, image, tiles)
     hash_slides(opened, sections, said, job)
-    return layers, opened, lacks
+    return layers, opened, "\n".join([*_describe(opened, layers), *lacks])
 
 
 def _filter(name: str, *suffixes: str) -> str:

@@ -1,0 +1,74 @@
+"""Another gene is read in a thread: what was seen stays until all of the new one can be shown."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QObject
+
+from napari_stenhance.plugin.genes import GeneImage
+from napari_stenhance.plugin.worker import Outcome, Running
+
+if TYPE_CHECKING:
+    from napari_stenhance.plugin.session import Session
+    from napari_stenhance.results.field import What
+    from napari_stenhance.results.gene_source import GeneSource
+
+AT_ONCE = 256
+"""The most pixels a side of a raster that is read sooner than a thread has begun."""
+
+
+class GeneReader(QObject):
+    """Looks at another gene as soon as it was read; of several, at the one asked for last."""
+
+    def __init__(self, session: Session, parent: QObject) -> None:
+        super().__init__(parent)
+        self._session = session
+        self._asked: tuple[GeneSource, str, What] | None = None
+        self._seen: tuple[Any, ...] = ()
+        self._running: Running | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether a gene is being read that will be looked at."""
+        return self._asked is not None
+
+    def look_at(self, *, gene: str | None = None, what: What | None = None) -> None:
+        """Look at another gene of the current run, or at its spread.
+
+        If something else is looked at before it was read, that stays.
+        """
+        session, run = self._session, self._session.scaled_by
+        gene = session.gene if gene is None else gene
+        if run is None or gene not in run.genes or max(run.grid.shape) <= AT_ONCE:
+            self._asked = None
+            session.look_at(gene=gene, what=what)
+            return
+        self._asked, self._seen = (run, gene, what or session.what), self._now()
+        if self._running is None:
+            self._read(*self._asked)
+
+    def _now(self) -> tuple[Any, ...]:
+        """Return what is looked at now."""
+        session = self._session
+        together = tuple(one.gene for one in session.channels)
+        return session.place, session.run, session.gene, session.what, together
+
+    def _read(self, run: GeneSource, gene: str, what: What) -> None:
+        running = self._running = Running(gene, lambda _job: GeneImage.read(run, gene, what))
+        running.ended.connect(self._ended)
+        running.start()
+
+    def _ended(self, outcome: Outcome) -> None:
+        self._running = None
+        if self._asked is None or self._now() != self._seen:
+            self._asked = None
+            return
+        run, gene, what = self._asked
+        read: GeneImage | None = outcome.value
+        if outcome.error is None and (read is None or not read.is_of(run, gene, what)):
+            self._read(run, gene, what)
+            return
+        self._asked = None
+        # What could not be read is read once more, and says so where all errors of layers do.
+        self._session.look_at(gene=gene, what=what, read=read)
