@@ -17,7 +17,6 @@ from napari_stenhance.plugin.camera import make_active, move_camera
 from napari_stenhance.plugin.caption import show_caption
 from napari_stenhance.plugin.channels import (
     Channel,
-    channels_caption,
     choose_channels,
     is_shown,
     show_channels,
@@ -28,7 +27,6 @@ from napari_stenhance.plugin.genes import (
     GeneImage,
     browse,
     browse_layer,
-    gene_title,
     set_contrast,
 )
 from napari_stenhance.plugin.images import wash_out
@@ -45,6 +43,7 @@ from napari_stenhance.plugin.places import open_places, settle_layer
 from napari_stenhance.plugin.scene import add_layers, show_bar, show_layer
 from napari_stenhance.plugin.section_runs import first_gene_of, newest_run, runs_of, runs_seen
 from napari_stenhance.plugin.spots import colour_spots
+from napari_stenhance.plugin.titles import caption_of, title_of
 from napari_stenhance.results.gene_source import RELIABLE_R, GeneSource, Reliability
 
 if TYPE_CHECKING:
@@ -92,6 +91,8 @@ class Session:
         Whether spots are shown over the image of a run.
     limits : tuple of float, or None
         What the first and the last colour stand for, in all that shows the gene.
+    other_limits : tuple of float, or None
+        The same of spots whose unit is another than that of the run's image; None without any.
     values : ndarray, or None
         Of the gene over the tissue, from the coarse level that gave the limits; None without a run.
     least_r : float
@@ -108,6 +109,7 @@ class Session:
         self.what: What = "expression"
         self.channels: tuple[Channel, ...] = ()
         self.limits: tuple[float, float] | None = None
+        self.other_limits: tuple[float, float] | None = None
         self.values: NDArray[np.floating] | None = None
         self.least_r = RELIABLE_R
         self._image: GeneImage | None = None
@@ -167,27 +169,8 @@ class Session:
 
     @property
     def title(self) -> str:
-        """What the colours stand for; empty where they stand for no gene, no counts, or several."""
-        run = self.genes
-        if self.limits is None or (self.run is not None and run is None):
-            return ""
-        if run is None:
-            said = f"{self.label} measured" if self.gene else "total counts measured"
-            return f"{said}, log1p{' CP10k' if self.gene else ''}"
-        spots = layers_of(self.viewer, "spots")
-        over = any(layer.visible and info.place is self.place for layer, info in spots)
-        return gene_title(run, self.gene, self.what, self.reliability, over=over)
-
-    def _caption(self) -> str:
-        """Return the title; where napari draws no bar, as for spots, with its ends.
-
-        What is not reliable says so on a line of its own: the title is as wide as the canvas.
-        """
-        if self.channels and self.genes is not None:
-            return channels_caption(self.channels, self.genes)
-        if self.title and self.limits is not None and self.run is None:
-            return f"{self.title}: {self.limits[0]:.2f} – {self.limits[1]:.2f}"
-        return self.title.replace(" – ", "\n")
+        """What the colours stand for; empty where what is seen is no gene, no counts, or several."""
+        return title_of(self)
 
     # Opening, and looking
 
@@ -317,7 +300,11 @@ class Session:
                 if info.role.covers and not self._is_asked_for(layer, info):
                     show_layer(layer, visible=False)
             make_active(self.viewer, self.place)
-            show_caption(self.viewer, self._caption())
+        self._say()
+
+    def _say(self) -> None:
+        """Say what is seen."""
+        show_caption(self.viewer, caption_of(self))
         self.changed.emit()
 
     def _keep_to_what_is_there(self) -> None:
@@ -335,7 +322,7 @@ class Session:
 
     def _show_genes(self, most: int) -> None:
         """Show the gene in the run's image, in spots and lattices, on one scale."""
-        run = self.genes
+        run, self.other_limits = self.genes, None
         if run is not None and self.channels:
             runs = runs_seen(self.viewer, self.place, run)
             self.values = self.limits = None
@@ -357,6 +344,8 @@ class Session:
                     wash_out(layer, washed=self.reliability == "not reliable")
                 if not runs:
                     self.limits = limits
+                elif not shared:
+                    self.other_limits = limits
 
     def _image_of(self, run: GeneSource, most: int) -> GeneImage:
         """Read the gene, unless it was."""
@@ -451,6 +440,7 @@ class Session:
         if info.role.name == "channel":
             self._toggled(info, layer.visible)
         if not layer.visible:
+            self._hidden(info)
             return
         if info.role.name in {"gene", "browse"}:
             self.look_at(run=info.run, gene=info.gene, what=info.what)
@@ -459,6 +449,14 @@ class Session:
         elif info.role.name == "spots" and info.place is self.place:
             self.with_spots = True
             self.show()
+
+    def _hidden(self, info: LayerInfo) -> None:
+        """Say no more of what the user has hidden."""
+        if info.place is not self.place or info.role.name not in _OF_GENES:
+            return
+        if info.role.name == "spots" and self.run is not None:
+            self.with_spots = False
+        self._say()
 
     def _toggled(self, info: LayerInfo, visible: bool) -> None:
         """Show a channel beside those that are seen, or leave it out."""

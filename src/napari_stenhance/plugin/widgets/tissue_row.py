@@ -32,7 +32,10 @@ if TYPE_CHECKING:
     from napari_stenhance.plugin.widgets.run_bar import RunBar
 
 _SETTLED_MS = 100
-_FOUND = "As found. Napari's brush and eraser change it."
+_FOUND = (
+    "As found (density): the next run finds it so, unless its Tissue is another. Napari's brush "
+    "and eraser change it."
+)
 _EDITED = "Edited: the next run of Enhance genes uses it."
 _EMPTY = "Empty: a run is refused until some tissue is painted."
 
