@@ -94,3 +94,25 @@ def test_tissue_is_edited_with_the_brush_and_the_next_run_uses_it(
     back.undo()
     chosen = person.enhance.options().sections[0].slide.tissue
     np.testing.assert_array_equal(chosen.values, painted != 0)
+
+    # Opened at another scale, the same pixels are tissue; and automatic is as it is found there.
+    person.section.mpp.setValue(1.6)
+    person.click(person.section.again)
+    person.wait(lambda: not person.section.run_bar.busy)
+    says("Edited")
+    ((moved, _),) = layers_of(viewer, "tissue")
+    np.testing.assert_array_equal(moved.data, np.kron(painted != 0, np.ones((2, 2))))
+    np.testing.assert_allclose(moved.scale, grid.pitch_um)
+    person.click(row.automatic)
+    person.wait(lambda: not person.section.run_bar.busy)
+    says("As found")
+    assert not row.automatic.isEnabled()
+    # What was edited of another slide is left out, and that is said.
+    moved.paint((80, 60), 0)
+    says("Edited")
+    person.section.image.setText(str(small / "two_he.jpg"))
+    person.section.mpp.setValue(1.6)
+    person.click(person.section.again)
+    person.wait(lambda: not person.section.run_bar.busy)
+    assert "its tissue was of another slide, and is left out" in person.section.run_bar.error.text()
+    assert not list(layers_of(viewer, "tissue"))

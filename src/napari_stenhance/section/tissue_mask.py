@@ -103,6 +103,19 @@ class TissueMask:
         """What this mask is known by in caches and results."""
         return mask_name(self.sha256)
 
+    def at_scale_of(self, slide: Slide) -> TissueMask:
+        """Lay the mask over the same pixels of its slide, which is opened at another scale.
+
+        Raises
+        ------
+        InputError
+            If no superpixel is half covered there.
+        """
+        grid = Grid.over(slide, PITCH_UM)
+        # How many of its superpixels, which have grown with the slide, one there spans.
+        step = self.grid.mpp / grid.mpp
+        return TissueMask(_half_covered(self.values, (step, step), grid.shape), grid)
+
     def on(self, grid: Grid) -> NDArray[np.bool_]:
         """Tell which superpixels of any grid over the slide are at least half tissue.
 

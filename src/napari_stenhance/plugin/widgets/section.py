@@ -23,6 +23,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_stenhance.errors import InputError
 from napari_stenhance.features.quality import find_quality
 from napari_stenhance.plugin.beside import beside_layer, shown_beside
 from napari_stenhance.plugin.layer_info import (
@@ -38,6 +39,7 @@ from napari_stenhance.plugin.quality import quality_layer, quality_legend_of, re
 from napari_stenhance.plugin.regions import open_region
 from napari_stenhance.plugin.scene import add_layers
 from napari_stenhance.plugin.session import session_of
+from napari_stenhance.plugin.tissue import carried_tissue
 from napari_stenhance.plugin.widgets.choices import elide
 from napari_stenhance.plugin.widgets.drop_area import DropArea
 from napari_stenhance.plugin.widgets.follow import follow_session
@@ -272,6 +274,7 @@ class SectionWidget(QWidget):
         said: str,
         old: Section | None,
     ) -> Iterator[None]:
+        tissue = self._carried(old, what)
         drawn = self._remove(old) if old is not None else []
         # Slide and scale that were set are for one section: the next may have others.
         self.image.clear()
@@ -279,6 +282,7 @@ class SectionWidget(QWidget):
         if drawn and isinstance(what, Section):
             region = open_region(self._viewer, what)
             region.add([data for data, _ in drawn], shape_type=[kind for _, kind in drawn])
+        add_layers(self._viewer, tissue)
         place = self._session.place
         if isinstance(what, Section) or self._section is None:
             self._words[place] = said
@@ -376,6 +380,19 @@ class SectionWidget(QWidget):
         """Show a layer that may be hidden, or lie outside what the camera sees."""
         layer.visible = True
         self._viewer.reset_view()
+
+    def _carried(
+        self, old: Section | None, new: Section | ResultFolder | None
+    ) -> list[LayerData]:
+        """Make the layer of the tissue that was edited of a section that is opened otherwise."""
+        if old is None or not isinstance(new, Section):
+            return []
+        try:
+            layer = carried_tissue(self._viewer, old, new)
+        except InputError as error:
+            self.run_bar.say(error)
+            return []
+        return [] if layer is None else [layer]
 
     def _remove(self, section: Section) -> list[tuple[Any, str]]:
         """Remove the layers of a section; return what was drawn, in pixels of the slide."""

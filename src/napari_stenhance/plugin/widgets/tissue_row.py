@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
@@ -17,6 +16,7 @@ from napari_stenhance.plugin.tissue import (
     TISSUE,
     edited_tissue,
     found_tissue,
+    keep_found,
     layer_of_tissue,
     take_brush,
     tissue_layer,
@@ -146,5 +146,5 @@ class TissueRow(QWidget):
         )
 
     def _set(self, layer: Labels, found: NDArray[np.bool_]) -> None:
-        layer.data = found.astype(np.uint8)
+        keep_found(layer, found)
         self._say()
