@@ -493,7 +493,7 @@ class Session:
             if places:
                 self.look_at(places[-1])
                 return
-            self.gene = TOTAL
+            self.gene, self.what = TOTAL, "expression"
         elif self.run is not None and self.run.key not in [run.key for run in self.runs()]:
             self.run = newest_run(self.viewer, self.place)
         elif self.genes is not None:

@@ -437,6 +437,9 @@ class SectionWidget(QWidget):
             self.open(Path(path))
 
     def _browse_save(self) -> None:
+        if not len(self._viewer.layers):
+            self.run_bar.say(InputError("Nothing is open: there are no layers to save."))
+            return
         path, _ = QFileDialog.getSaveFileName(
             self, "Save all layers", "", "Layers (*.zarr)", options=_NO_QUESTION
         )
@@ -444,9 +447,10 @@ class SectionWidget(QWidget):
             self.save_layers(Path(path))
 
     def save_layers(self, path: Path) -> None:
-        """Save all layers in a thread, with progress; as *File → Save All Layers* does at once."""
-        if self.run_bar.busy:
-            return
+        """Save all layers in a thread, with progress; as *File → Save All Layers* does at once.
+
+        They are saved as they are now, also if something else is to end first.
+        """
         path = path if path.suffix == ".zarr" else path.with_name(f"{path.name}.zarr")
         layers = [layer.as_layer_data_tuple() for layer in self._viewer.layers]
         self.run_bar.start(
