@@ -177,7 +177,6 @@ def _check_channels(viewer: Any) -> None:
         np.testing.assert_allclose(layer.colormap.map([0, 1]), [(0, 0, 0, 1), (*one.rgb, 1)])
         assert layer.blending == ("additive" if at else "translucent")
         assert layer.opacity == 1
-        low, high = one.limits
         ends = re.search(rf"{re.escape(one.gene)} {one.colour} (\S+) – ([^\s,]+)", said)
         np.testing.assert_allclose([float(end) for end in ends.groups()], one.limits, atol=0.006)
         assert (

@@ -260,9 +260,18 @@ class Session:
         self.what = what or self.what
         self.gene = self.gene if gene is None else gene
         self._limits_chosen, self.channels = False, channels
+        if self.run is not None:
+            self._unveil()
         self.show()
         if self.place is not before and self.place is not None:
             move_camera(self.viewer, self.place)
+
+    def _unveil(self) -> None:
+        """Hide tissue that lies over images: what a run shows is seen in its own colours."""
+        with self._quiet():
+            for layer, info in layers_of(self.viewer, "tissue"):
+                if info.place is self.place:
+                    show_layer(layer, visible=False)
 
     def look_at_channels(self, genes: Sequence[str]) -> None:
         """Look at some genes of the run at once, each in a colour of its own.
@@ -282,6 +291,15 @@ class Session:
         """Look at what was measured alone."""
         self.run, self.what, self.with_spots = None, "expression", True
         self.look_at(gene=gene)
+
+    def look_at_slide(self) -> None:
+        """Hide the images of runs, so that the slide is seen; what is looked at next shows them."""
+        with self._quiet():
+            self.channels = ()
+            for layer, info in our_layers(self.viewer):
+                if info.role.fills:
+                    show_layer(layer, visible=False)
+        self._say()
 
     # What layers show
 

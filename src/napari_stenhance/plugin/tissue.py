@@ -19,6 +19,7 @@ from napari_stenhance.plugin.layer_info import (
     layers_of,
     same_slide,
 )
+from napari_stenhance.plugin.session import session_of
 from napari_stenhance.results.runs import FieldRun
 from napari_stenhance.section.grid import Grid
 from napari_stenhance.section.tissue_mask import TissueMask
@@ -123,7 +124,11 @@ def carried_tissue(viewer: ViewerModel, old: Section, new: Section) -> LayerData
     mask = edited_tissue(viewer, old)
     if mask is None:
         return None
-    if slide is None or (slide.path, slide.series, slide.shape) != (was.path, was.series, was.shape):
+    if slide is None or (slide.path, slide.series, slide.shape) != (
+        was.path,
+        was.series,
+        was.shape,
+    ):
         msg = f"{new.name}: what was edited of its tissue was of another slide, and is left out."
         raise InputError(msg)
     moved = mask.at_scale_of(slide)
@@ -164,7 +169,8 @@ def hide_tissue(viewer: ViewerModel) -> None:
 
 
 def take_brush(viewer: ViewerModel, layer: Labels) -> None:
-    """Show a layer of tissue, ready for napari's brush."""
+    """Show a layer of tissue over the slide, ready for napari's brush."""
+    session_of(viewer).look_at_slide()
     layer.visible = True
     layer.selected_label, layer.brush_size = 1, _BRUSH
     viewer.layers.selection.active = layer

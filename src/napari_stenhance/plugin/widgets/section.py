@@ -381,9 +381,7 @@ class SectionWidget(QWidget):
         layer.visible = True
         self._viewer.reset_view()
 
-    def _carried(
-        self, old: Section | None, new: Section | ResultFolder | None
-    ) -> list[LayerData]:
+    def _carried(self, old: Section | None, new: Section | ResultFolder | None) -> list[LayerData]:
         """Make the layer of the tissue that was edited of a section that is opened otherwise."""
         if old is None or not isinstance(new, Section):
             return []
