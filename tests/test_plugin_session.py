@@ -88,6 +88,12 @@ def test_two_sections_lie_side_by_side_and_docks_follow_the_one_that_is_looked_a
     assert session.run.result.path == out
     check_truth(viewer)
 
+    # So are spots that are made visible by hand, and what lay beside them is hidden.
+    spots[two].visible = True
+    assert session.place is two
+    assert not spots[one].visible
+    check_truth(viewer)
+
 
 def test_a_prediction_on_another_slide_lies_there(
     person: Person, small_files: list[Path], small: Path, tmp_path: Path

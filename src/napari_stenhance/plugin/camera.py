@@ -16,8 +16,8 @@ _MARGIN = 0.95
 
 
 def move_camera(viewer: ViewerModel, place: Place) -> None:
-    """Show all of a section."""
-    box = box_of(viewer, place)
+    """Show all of a section; a picture under its spots may reach beyond the tissue."""
+    box = box_of(viewer, place, but="picture")
     size = np.maximum(box[1] - box[0], 1e-9)
     viewer.scene.camera.center = (0.0, *box.mean(axis=0))
     viewer.scene.camera.zoom = _MARGIN * float(np.min(np.asarray(viewer.canvas.size) / size))

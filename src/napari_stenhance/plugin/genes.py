@@ -8,13 +8,22 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from napari_stenhance.plugin.colours import EXPRESSION, UNCERTAINTY
-from napari_stenhance.plugin.images import image_layer, layer_title
-from napari_stenhance.plugin.layer_info import KEY, LayerData, LayerInfo, Role
+from napari_stenhance.plugin.images import image_layer, layer_title, wash_out
+from napari_stenhance.plugin.layer_info import (
+    KEY,
+    LayerData,
+    LayerInfo,
+    Role,
+    layer_info,
+    layers_of,
+)
 from napari_stenhance.plugin.levels import contrast, limits, shown_levels, tissue_values
+from napari_stenhance.plugin.scene import add_layers, show_bar, show_layer
 from napari_stenhance.results.gene_source import GeneSource
 
 if TYPE_CHECKING:
     import dask.array as da
+    from napari.components import ViewerModel
     from napari.layers import Image
 
     from napari_stenhance.results.field import What
@@ -140,6 +149,56 @@ def browse(
     if layer.colormap.name != colormap:
         layer.colormap = colormap
     layer.name = _title(info.run, gene, what)
+
+
+def show_gene(
+    viewer: ViewerModel,
+    run: GeneSource,
+    gene: str,
+    what: What,
+    limits: tuple[float, float],
+    image: GeneImage | None,
+    *,
+    washed: bool,
+    bar: bool,
+) -> None:
+    """Show a gene of a run: as it was written, or else made where it is looked at.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+    run : GeneSource
+    gene : str
+    what : {"expression", "spread"}
+    limits : tuple of float
+    image : GeneImage or None
+        What was read before, of this gene or another.
+    washed : bool
+        Whether its colours are pale.
+    bar : bool
+        Whether its colour bar is seen.
+    """
+    pinned = [
+        layer
+        for layer, info in layers_of(viewer, "gene", of_run=run.key)
+        if info.gene == gene and what == "expression"
+    ]
+    browsed = [layer for layer, _ in layers_of(viewer, "browse", of_run=run.key)]
+    if not pinned and not browsed:
+        browsed = add_layers(viewer, [browse_layer(run, gene, visible=True)])
+    if pinned:
+        set_contrast(pinned[0], limits)
+    else:
+        info = layer_info(browsed[0])
+        if (info.gene, info.what) != (gene, what):
+            levels = image.levels if image and image.is_of(run, gene, what) else None
+            browse(browsed[0], gene, what, limits, levels)
+        else:
+            set_contrast(browsed[0], limits)
+    for layer in (*pinned, *browsed):
+        wash_out(layer, washed=washed)
+        show_layer(layer, visible=layer is (pinned or browsed)[0])
+        show_bar(layer, visible=bar and layer.visible)
 
 
 def gene_title(

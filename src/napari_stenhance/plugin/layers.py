@@ -25,6 +25,7 @@ from napari_stenhance.plugin.layer_info import (
 )
 from napari_stenhance.plugin.levels import slide_levels
 from napari_stenhance.plugin.links import LinksIn
+from napari_stenhance.plugin.picture import picture_doubts, picture_layers
 from napari_stenhance.plugin.quality import QUALITY
 from napari_stenhance.plugin.regions import REGION, drawn_layers, region_layer
 from napari_stenhance.plugin.saved import SavedLayer, is_saved, open_saved
@@ -60,9 +61,9 @@ _OF_RUNS = (gene_layers, crop_layers, drawn_layers, domain_layers)
 
 
 def section_layers(section: Section) -> list[LayerData]:
-    """Make the layers of a section: slide and spots."""
+    """Make the layers of a section: slide, or else its coarse picture, and spots."""
     opened = _opened(section.source)
-    layers: list[LayerData] = []
+    layers = picture_layers(section, opened)
     if section.slide is not None:
         attributes = {
             "name": section.name,
@@ -170,7 +171,8 @@ def open_layers(
     if not ResultFolder.is_result(path):
         options = options or SlideOptions()
         section = open_section(path, **options.opening(), image=image, job=job)
-        return section_layers(section), section, ()
+        layers = section_layers(section)
+        return layers, section, picture_doubts(section, layers)
     result = ResultFolder.open(path, tiles)
     with reading(path, advice=ADVICE):
         found = find_section(result, job)

@@ -87,13 +87,15 @@ def find_place(viewer: ViewerModel, info: LayerInfo) -> Place | None:
     return None
 
 
-def box_of(viewer: ViewerModel, place: Place) -> NDArray[np.float64]:
-    """Return ((top, left), (bottom, right)) of all that lies at a place, in units of the world."""
-    boxes = [
-        layer.extent.world
-        for layer, info in our_layers(viewer)
-        if info.place is place and len(layer.data)
-    ]
+def box_of(viewer: ViewerModel, place: Place, but: str = "") -> NDArray[np.float64]:
+    """Return ((top, left), (bottom, right)) of all that lies at a place, in units of the world.
+
+    Layers of the role `but` count only where there is nothing else.
+    """
+    here = [(i.role.name, one) for one, i in our_layers(viewer) if i.place is place]
+    there = [(name, layer) for name, layer in here if len(layer.data)]
+    boxes = [layer.extent.world for name, layer in there if name != but]
+    boxes = boxes or [layer.extent.world for _, layer in there]
     if not boxes:
         return np.array([place.origin, place.origin])
     return np.array([np.min([b[0] for b in boxes], axis=0), np.max([b[1] for b in boxes], axis=0)])

@@ -40,8 +40,7 @@ def add_layers(viewer: ViewerModel, layers: Sequence[LayerData]) -> list[Layer]:
     added: list[Layer] = []
     for data in layers:
         info = info_of(data)
-        if info is not None and info.role.name in {"slide", "spots", "region"}:
-            same = _same_spots if info.role.name == "spots" else _same_slides
+        if info is not None and (same := _SAME.get(info.role.name)) is not None:
             if any(same(info, other) for _, other in layers_of(viewer, info.role.name)):
                 continue
         layer = LayerClass.create(*settle(viewer, data))
@@ -96,6 +95,23 @@ def _same_spots(one: LayerInfo, other: LayerInfo) -> bool:
         and np.array_equal(one.colours.library, other.colours.library)
         and np.array_equal(*places)
     )
+
+
+def _same_pictures(one: LayerInfo, other: LayerInfo) -> bool:
+    """Tell whether two layers show the picture of one section."""
+    first, second = one.section, other.section
+    if first is None or second is None or first.source is None:
+        return first is second
+    return first.source == second.source
+
+
+_SAME = {
+    "slide": _same_slides,
+    "region": _same_slides,
+    "spots": _same_spots,
+    "picture": _same_pictures,
+}
+"""Of which roles a layer is added once, and what tells that it is there."""
 
 
 def _rank(layer: Layer) -> float:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from psygnal import Signal
 
 from napari_stenhance.errors import InputError, StenhanceError
+from napari_stenhance.plugin.asked_for import OF_GENES, is_asked_for
 from napari_stenhance.plugin.camera import make_active, move_camera
 from napari_stenhance.plugin.caption import show_caption
 from napari_stenhance.plugin.channels import (
@@ -23,12 +24,7 @@ from napari_stenhance.plugin.channels import (
     with_limits,
 )
 from napari_stenhance.plugin.colours import TOTAL
-from napari_stenhance.plugin.genes import (
-    GeneImage,
-    browse,
-    browse_layer,
-    set_contrast,
-)
+from napari_stenhance.plugin.genes import GeneImage, show_gene
 from napari_stenhance.plugin.images import wash_out
 from napari_stenhance.plugin.layer_info import (
     LayerData,
@@ -169,7 +165,7 @@ class Session:
 
     @property
     def title(self) -> str:
-        """What the colours stand for; empty where what is seen is no gene, no counts, or several."""
+        """What the bar stands for; empty where what is seen is no gene, no counts, or several."""
         return title_of(self)
 
     # Opening, and looking
@@ -211,7 +207,7 @@ class Session:
             for layer, wanted in added:
                 info = layer_info(layer)
                 # Of genes, what is looked at says what is seen.
-                if wanted and (info is None or info.role.name not in _OF_GENES):
+                if wanted and (info is None or info.role.name not in OF_GENES):
                     show_layer(layer, visible=True)
         run = run or next((one for one in reversed(seen) if one is not None), None)
         if run is not None and self._place_of(run) is None:
@@ -315,7 +311,7 @@ class Session:
             self._keep_to_what_is_there()
             self._show_genes(most)
             for layer, info in our_layers(self.viewer):
-                if info.role.covers and not self._is_asked_for(layer, info):
+                if info.role.covers and not is_asked_for(self, layer, info):
                     show_layer(layer, visible=False)
             make_active(self.viewer, self.place)
         self._say()
@@ -351,9 +347,11 @@ class Session:
             image = self._image = self._image_of(runs[0], most) if runs else None
             self.values, self.limits = (image.values, image.limits) if image else (None, None)
         for one in runs:
-            self._show_image(one, bar=one is runs[-1])
+            doubtful = one.reliability(self.gene, self.least_r) == "not reliable"
+            shown = self.gene, self.what, self.limits, self._image
+            show_gene(self.viewer, one, *shown, washed=doubtful, bar=one is runs[-1])
         for layer, info in layers_of(self.viewer, "spots", "lattice"):
-            if info.place is self.place and self._is_asked_for(layer, info):
+            if info.place is self.place and is_asked_for(self, layer, info):
                 shared = runs[0].unit == info.colours.unit if runs else self._limits_chosen
                 ends = self.limits if shared else None
                 limits = colour_spots(layer, self.gene, ends)
@@ -375,56 +373,6 @@ class Session:
     def forget_image(self) -> None:
         """Read the gene anew: its run has more tiles than before."""
         self._image = None
-
-    def _show_image(self, run: GeneSource, *, bar: bool) -> None:
-        """Show the gene of a run: as it was written, or else made where it is looked at."""
-        pinned = [
-            layer
-            for layer, info in layers_of(self.viewer, "gene", of_run=run.key)
-            if info.gene == self.gene and self.what == "expression"
-        ]
-        browsed = [layer for layer, _ in layers_of(self.viewer, "browse", of_run=run.key)]
-        if not pinned and not browsed:
-            browsed = add_layers(self.viewer, [browse_layer(run, self.gene, visible=True)])
-        if pinned:
-            set_contrast(pinned[0], self.limits)
-        else:
-            info = layer_info(browsed[0])
-            image, shown = self._image, (self.gene, self.what)
-            if (info.gene, info.what) != shown:
-                levels = image.levels if image and image.is_of(run, *shown) else None
-                browse(browsed[0], *shown, self.limits, levels)
-            else:
-                set_contrast(browsed[0], self.limits)
-        doubtful = run.reliability(self.gene, self.least_r) == "not reliable"
-        for layer in (*pinned, *browsed):
-            wash_out(layer, washed=doubtful)
-            show_layer(layer, visible=layer is (pinned or browsed)[0])
-            show_bar(layer, visible=bar and layer.visible)
-
-    def _is_asked_for(self, layer: Layer, info: LayerInfo) -> bool:
-        """Tell whether a layer shows what is looked at."""
-        if info.place is not self.place:
-            return False
-        name, run = info.role.name, self.genes
-        if name == "channel" or (self.channels and name in _OF_GENES):
-            return is_shown(info, run, self.channels)
-        if name == "spots":
-            if run is None:
-                return self.run is None
-            measured = self.gene in info.colours and self.what == "expression"
-            return self.with_spots and measured
-        if name == "lattice":
-            mine = run is not None and info.of_run == run.key
-            return mine and self.with_spots and self.gene in info.colours
-        if name in {"gene", "browse"}:
-            shown = run is not None and info.of_run in [
-                one.key for one in runs_seen(self.viewer, self.place, run)
-            ]
-            return shown and layer.visible and (info.gene, info.what) == (self.gene, self.what)
-        if info.run is not None:
-            return layer.visible and self.run is not None and info.of_run == self.run.key
-        return layer.visible
 
     # What the user does to layers
 
@@ -462,15 +410,20 @@ class Session:
             return
         if info.role.name in {"gene", "browse"}:
             self.look_at(run=info.run, gene=info.gene, what=info.what)
-        elif info.role.name == "domains":
+            return
+        self.with_spots = self.with_spots or info.role.name in {"spots", "lattice"}
+        if info.run is not None and info.role.name != "channel":
             self.look_at(run=info.run)
-        elif info.role.name == "spots" and info.place is self.place:
-            self.with_spots = True
+        elif info.place is not self.place:
+            self.look_at(info.place)
+        elif info.role.name == "spots":
             self.show()
+        elif info.role.name == "tissue":
+            self.look_at_slide()
 
     def _hidden(self, info: LayerInfo) -> None:
         """Say no more of what the user has hidden."""
-        if info.place is not self.place or info.role.name not in _OF_GENES:
+        if info.place is not self.place or info.role.name not in OF_GENES:
             return
         if info.role.name == "spots" and self.run is not None:
             self.with_spots = False
@@ -558,6 +511,3 @@ class Session:
 
     def _place_of(self, run: Run) -> Place | None:
         return next((i.place for _, i in our_layers(self.viewer) if i.of_run == run.key), None)
-
-
-_OF_GENES = ("gene", "browse", "spots", "lattice")

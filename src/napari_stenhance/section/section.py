@@ -20,6 +20,7 @@ from napari_stenhance.section.formats.format import (
     section_formats,
 )
 from napari_stenhance.section.formats.h5ad.spots import place_in_memory
+from napari_stenhance.section.picture import Picture, picture_in
 from napari_stenhance.section.placing import (
     INSIDE_LEAST,
     SlideMatch,
@@ -78,6 +79,8 @@ class Section:
         By default the sum over `X`, which is raw.
     source : SectionSource or None
         How it was opened from disk; None for one that was made in memory.
+    picture : Picture or None
+        A coarse one, to look at where there is no slide; by default that of `uns["spatial"]`.
 
     Raises
     ------
@@ -93,6 +96,7 @@ class Section:
     origin: str = ""
     library: NDArray[np.float64] | None = None
     source: SectionSource | None = None
+    picture: Picture | None = None
 
     def __post_init__(self) -> None:
         """Check the parts, and that they fit together."""
@@ -107,6 +111,8 @@ class Section:
         elif self.slide is not None:
             mpp = self.slide.mpp
         if self.spots is not None:
+            if self.picture is None and self.slide is None:
+                object.__setattr__(self, "picture", picture_in(self.spots.uns))
             check_counts(self.spots, self.where)
             xy = positions_px(self.spots, self.where)
             if mpp is None:
@@ -379,4 +385,5 @@ def _assemble(
         doubts=(*doubts, *more),
         origin=str(found.origin),
         source=opened,
+        picture=found.picture,
     )

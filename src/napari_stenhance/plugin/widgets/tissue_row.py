@@ -24,6 +24,7 @@ from napari_stenhance.plugin.tissue import (
 from napari_stenhance.plugin.widgets.follow import Strokes, follow_layers, follow_session
 
 if TYPE_CHECKING:
+    import numpy as np
     from napari.layers import Labels
     from napari.viewer import Viewer
     from numpy.typing import NDArray

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from napari_stenhance.section.picture import Picture
     from napari_stenhance.section.spots import SpotGeometry
 
 
@@ -45,6 +46,8 @@ class SectionFiles:
         Height and width of those pictures that are there.
     no_scale : str
         What to say if no scale is given, because the one that the files state cannot be used.
+    picture : Picture, optional
+        The finest of them, to look at where there is no slide.
     without : str
         What to say if none of the images is the slide, and none was given.
     geometry : callable, optional
@@ -65,6 +68,7 @@ class SectionFiles:
     no_scale: str = ""
     without: str = ""
     geometry: Callable[[float | None], tuple[SpotGeometry, str]] | None = None
+    picture: Picture | None = None
 
 
 @dataclass(frozen=True)

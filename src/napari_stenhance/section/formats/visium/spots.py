@@ -30,6 +30,7 @@ from napari_stenhance.section.formats.visium.tables import (
 )
 from napari_stenhance.section.formats.visium.tenx import read_matrix
 from napari_stenhance.section.images.opening import image_size, image_suffixes
+from napari_stenhance.section.picture import Picture, picture_of_file
 from napari_stenhance.section.spots import VISIUM_DIAMETER_UM, VISIUM_PITCH_UM, visium_pitch_px
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ def open_visium(path: Path) -> SectionFiles:
         pictures=pictures,
         sizes=_sizes(sample, pictures),
         without=_without(sample),
+        picture=_picture(sample, factors),
     )
 
 
@@ -115,6 +117,16 @@ def _sizes(sample: SpaceRangerSample, pictures: dict[str, float]) -> dict[str, t
             except InputError:
                 continue
     return sizes
+
+
+def _picture(sample: SpaceRangerSample, factors: dict[str, float]) -> Picture | None:
+    """Choose the finest picture that is there, with its scale factor."""
+    there = [
+        picture_of_file(sample.pictures[what], factors[key])
+        for what, key in FACTORS.items()
+        if what in sample.pictures and factors.get(key, 2.0) <= 1
+    ]
+    return max(there, key=lambda one: one.factor, default=None)
 
 
 def _without(sample: SpaceRangerSample) -> str:
