@@ -261,6 +261,8 @@ def test_what_is_repainted_is_counted_when_the_painting_ends(
     dock.table.choose((new,))
     person.click(dock.paint)
     assert dock.paint.text() == "End painting"
+    # Nothing but the stroke itself may tell of it: of a brush, napari says what is under it.
+    person.wait(lambda: not dock._settled.isActive())
     brush = person.layer("painting")
     place = np.rint(brush.world_to_data(spots.data_to_world(spots.data[moved]))).astype(int)
     brush.paint(tuple(place), new)

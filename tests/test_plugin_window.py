@@ -191,6 +191,10 @@ def test_keys_and_the_palette_do_what_they_say(person: Person, small: Path) -> N
         person.bot.keyClick(person.viewer.window._qt_viewer.canvas.native, key, held)
 
     alt, control = Qt.KeyboardModifier.AltModifier, Qt.KeyboardModifier.ControlModifier
+    # What nobody has looked at is not run, but shown.
+    press(Qt.Key.Key_Return, control)
+    assert person.bench.panels["enhance"].is_open
+    assert not person.enhance.run_bar.busy
     press(Qt.Key.Key_G, alt)
     assert person.genes.isVisible()
     person.wait(person.genes.gene.hasFocus)

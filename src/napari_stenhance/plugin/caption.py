@@ -5,8 +5,6 @@ from __future__ import annotations
 import textwrap
 from typing import TYPE_CHECKING
 
-from napari_stenhance.plugin.layer_info import our_layers
-
 if TYPE_CHECKING:
     from napari.components import ViewerModel
 
@@ -30,9 +28,3 @@ def show_caption(viewer: ViewerModel, text: str) -> None:
     lines = [textwrap.fill(line, _WIDTH) for line in text.split("\n")]
     canvas.overlays[_NAME].text = "\n".join(lines)
     canvas.overlays[_NAME].visible = bool(text)
-
-
-def keep_caption_true(viewer: ViewerModel) -> None:
-    """Take the caption away where the user has hidden all that it speaks of."""
-    if not any(layer.visible for layer, info in our_layers(viewer) if info.gene):
-        show_caption(viewer, "")

@@ -15,17 +15,16 @@ from psygnal import Signal
 from napari_stenhance.errors import InputError, StenhanceError
 from napari_stenhance.plugin.asked_for import OF_GENES, is_asked_for
 from napari_stenhance.plugin.camera import make_active, move_camera
-from napari_stenhance.plugin.caption import keep_caption_true, show_caption
+from napari_stenhance.plugin.caption import show_caption
 from napari_stenhance.plugin.channels import (
     Channel,
-    channels_caption,
     choose_channels,
     is_shown,
     show_channels,
     with_limits,
 )
 from napari_stenhance.plugin.colours import TOTAL
-from napari_stenhance.plugin.genes import GeneImage, gene_title, show_gene
+from napari_stenhance.plugin.genes import GeneImage, show_gene
 from napari_stenhance.plugin.images import wash_out
 from napari_stenhance.plugin.layer_info import (
     LayerData,
@@ -40,6 +39,7 @@ from napari_stenhance.plugin.places import open_places, settle_layer
 from napari_stenhance.plugin.scene import add_layers, show_bar, show_layer
 from napari_stenhance.plugin.section_runs import first_gene_of, newest_run, runs_of, runs_seen
 from napari_stenhance.plugin.spots import colour_spots
+from napari_stenhance.plugin.titles import caption_of, title_of
 from napari_stenhance.results.gene_source import RELIABLE_R, GeneSource, Reliability
 
 if TYPE_CHECKING:
@@ -87,6 +87,8 @@ class Session:
         Whether spots are shown over the image of a run.
     limits : tuple of float, or None
         What the first and the last colour stand for, in all that shows the gene.
+    other_limits : tuple of float, or None
+        The same of spots whose unit is another than that of the run's image; None without any.
     values : ndarray, or None
         Of the gene over the tissue, from the coarse level that gave the limits; None without a run.
     least_r : float
@@ -103,6 +105,7 @@ class Session:
         self.what: What = "expression"
         self.channels: tuple[Channel, ...] = ()
         self.limits: tuple[float, float] | None = None
+        self.other_limits: tuple[float, float] | None = None
         self.values: NDArray[np.floating] | None = None
         self.least_r = RELIABLE_R
         self._image: GeneImage | None = None
@@ -162,27 +165,8 @@ class Session:
 
     @property
     def title(self) -> str:
-        """What the colours stand for; empty where they stand for no gene, no counts, or several."""
-        run = self.genes
-        if self.limits is None or (self.run is not None and run is None):
-            return ""
-        if run is None:
-            said = f"{self.label} measured" if self.gene else "total counts measured"
-            return f"{said}, log1p{' CP10k' if self.gene else ''}"
-        spots = layers_of(self.viewer, "spots")
-        over = any(layer.visible and info.place is self.place for layer, info in spots)
-        return gene_title(run, self.gene, self.what, self.reliability, over=over)
-
-    def _caption(self) -> str:
-        """Return the title; where napari draws no bar, as for spots, with its ends.
-
-        What is not reliable says so on a line of its own: the title is as wide as the canvas.
-        """
-        if self.channels and self.genes is not None:
-            return channels_caption(self.channels, self.genes)
-        if self.title and self.limits is not None and self.run is None:
-            return f"{self.title}: {self.limits[0]:.2f} – {self.limits[1]:.2f}"
-        return self.title.replace(" – ", "\n")
+        """What the bar stands for; empty where what is seen is no gene, no counts, or several."""
+        return title_of(self)
 
     # Opening, and looking
 
@@ -272,9 +256,18 @@ class Session:
         self.what = what or self.what
         self.gene = self.gene if gene is None else gene
         self._limits_chosen, self.channels = False, channels
+        if self.run is not None:
+            self._unveil()
         self.show()
         if self.place is not before and self.place is not None:
             move_camera(self.viewer, self.place)
+
+    def _unveil(self) -> None:
+        """Hide tissue that lies over images: what a run shows is seen in its own colours."""
+        with self._quiet():
+            for layer, info in layers_of(self.viewer, "tissue"):
+                if info.place is self.place:
+                    show_layer(layer, visible=False)
 
     def look_at_channels(self, genes: Sequence[str]) -> None:
         """Look at some genes of the run at once, each in a colour of its own.
@@ -295,6 +288,15 @@ class Session:
         self.run, self.what, self.with_spots = None, "expression", True
         self.look_at(gene=gene)
 
+    def look_at_slide(self) -> None:
+        """Hide the images of runs, so that the slide is seen; what is looked at next shows them."""
+        with self._quiet():
+            self.channels = ()
+            for layer, info in our_layers(self.viewer):
+                if info.role.fills:
+                    show_layer(layer, visible=False)
+        self._say()
+
     # What layers show
 
     def show(self, most: int = 1024) -> None:
@@ -312,7 +314,11 @@ class Session:
                 if info.role.covers and not is_asked_for(self, layer, info):
                     show_layer(layer, visible=False)
             make_active(self.viewer, self.place)
-            show_caption(self.viewer, self._caption())
+        self._say()
+
+    def _say(self) -> None:
+        """Say what is seen."""
+        show_caption(self.viewer, caption_of(self))
         self.changed.emit()
 
     def _keep_to_what_is_there(self) -> None:
@@ -330,7 +336,7 @@ class Session:
 
     def _show_genes(self, most: int) -> None:
         """Show the gene in the run's image, in spots and lattices, on one scale."""
-        run = self.genes
+        run, self.other_limits = self.genes, None
         if run is not None and self.channels:
             runs = runs_seen(self.viewer, self.place, run)
             self.values = self.limits = None
@@ -354,6 +360,8 @@ class Session:
                     wash_out(layer, washed=self.reliability == "not reliable")
                 if not runs:
                     self.limits = limits
+                elif not shared:
+                    self.other_limits = limits
 
     def _image_of(self, run: GeneSource, most: int) -> GeneImage:
         """Read the gene, unless it was."""
@@ -391,21 +399,35 @@ class Session:
 
     def _seen(self, event: Any) -> None:
         """Look at what the user made visible: nothing is seen that is not on the scale shown."""
-        layer, info = event.source, layer_info(event.source)
+        layer = event.source
+        info = layer_info(layer)
         if self._busy or info is None:
             return
         if info.role.name == "channel":
             self._toggled(info, layer.visible)
         if not layer.visible:
-            keep_caption_true(self.viewer)
+            self._hidden(info)
             return
         if info.role.name in {"gene", "browse"}:
             self.look_at(run=info.run, gene=info.gene, what=info.what)
-        elif info.role.name == "domains":
+            return
+        self.with_spots = self.with_spots or info.role.name in {"spots", "lattice"}
+        if info.run is not None and info.role.name != "channel":
             self.look_at(run=info.run)
-        elif info.role.name == "spots" and info.place is self.place:
-            self.with_spots = True
+        elif info.place is not self.place:
+            self.look_at(info.place)
+        elif info.role.name == "spots":
             self.show()
+        elif info.role.name == "tissue":
+            self.look_at_slide()
+
+    def _hidden(self, info: LayerInfo) -> None:
+        """Say no more of what the user has hidden."""
+        if info.place is not self.place or info.role.name not in OF_GENES:
+            return
+        if info.role.name == "spots" and self.run is not None:
+            self.with_spots = False
+        self._say()
 
     def _toggled(self, info: LayerInfo, visible: bool) -> None:
         """Show a channel beside those that are seen, or leave it out."""
@@ -442,7 +464,7 @@ class Session:
             if places:
                 self.look_at(places[-1])
                 return
-            self.gene = TOTAL
+            self.gene, self.what = TOTAL, "expression"
         elif self.run is not None and self.run.key not in [run.key for run in self.runs()]:
             self.run = newest_run(self.viewer, self.place)
         elif self.genes is not None:

@@ -108,7 +108,7 @@ class GenesWidget(QWidget):
         self.gene.returnPressed.connect(self._enter)
         self.list = GeneList(self)
         self.list.changed.connect(self._filter)
-        self.list.scored.connect(self.show_gene)
+        self.list.scored.connect(self._show_score)
         self.reliable = QCheckBox("Reliable", self)
         self.reliable.setToolTip(
             "Reliable genes only: hide those that were predicted with a lower r given depth on "
@@ -381,6 +381,16 @@ class GenesWidget(QWidget):
         """Show a gene: its image, if a run is chosen, and the spots' colours."""
         self.error.say("")
         self.reader.look_at(gene=gene)
+
+    def _show_score(self, score: str) -> None:
+        """Show the score of the list, or say why that cannot be."""
+        source = self.run or self._session.measured
+        if source is None:
+            return
+        try:
+            self.show_gene(source.names.find(score).text)
+        except InputError as error:
+            self.error.say(str(error))
 
     def _show_together(self, genes: list[str]) -> None:
         """Show several genes at once, or say why that cannot be."""

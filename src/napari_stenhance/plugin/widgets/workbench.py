@@ -169,9 +169,9 @@ class Workbench(QWidget):
         return panel.made
 
     def runs(self) -> str:
-        """Return the panel that runs something and was unfolded last; the first if none was."""
+        """Return the panel that runs something and was unfolded last; empty if none was."""
         running = [name for name in self._opened if name in _RUNNING]
-        return running[-1] if running else _RUNNING[0]
+        return running[-1] if running else ""
 
     def _share(self) -> None:
         """Give all height that is left to the panels that are unfolded, in equal parts."""
