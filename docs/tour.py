@@ -23,6 +23,7 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication, QCheckBox, QPushButton
 
 from napari_stenhance.phantoms.write import write_phantom
+from napari_stenhance.plugin.layer_info import layers_of
 from napari_stenhance.plugin.session import session_of
 from napari_stenhance.plugin.widgets.workbench import workbench_of
 
@@ -145,6 +146,8 @@ def _tour(window: Window, phantom: Path) -> None:
     genes, out = bench.widget("genes"), phantom.parent / f"{phantom.name}.stenhance.zarr"
     window.open(phantom)
     window.shoot("tour-section")
+    for layer, _ in layers_of(viewer, "spots"):
+        layer.visible = False
     window.press("Show tissue")
     window.finish(window.section)
     window.shoot("tour-tissue")
