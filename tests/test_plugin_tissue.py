@@ -55,6 +55,7 @@ def test_tissue_is_edited_with_the_brush_and_the_next_run_uses_it(
     edited = np.asarray(layer.data) != 0
     person.run()
     assert not person.enhance.run_bar.error.text()
+    assert "its tissue is what was edited" in person.enhance.run_bar.notes.toPlainText()
     result = ResultFolder.open(out)
     (run,) = result.runs
     sha256 = TissueMask(edited, grid).sha256
