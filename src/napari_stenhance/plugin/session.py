@@ -492,8 +492,6 @@ class Session:
         finally:
             self._busy = before
 
-    # What there is
-
     def runs(self) -> list[Run]:
         """List the runs of the current section that are open, oldest first."""
         return runs_of(self.viewer, self.place)
