@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from napari_stenhance.plugin.asked_for import Look
+from napari_stenhance.plugin.asked_for import LookedAt
 from napari_stenhance.plugin.channels import channels_caption
 from napari_stenhance.plugin.genes import gene_title
 from napari_stenhance.plugin.layer_info import layers_of
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from napari_stenhance.results.gene_source import Reliability
 
 
-class Shown(Look, Protocol):
+class Shown(LookedAt, Protocol):
     """What is looked at, and how it is shown, as a session says it."""
 
     limits: tuple[float, float] | None
