@@ -95,6 +95,11 @@ def test_tissue_is_edited_with_the_brush_and_the_next_run_uses_it(
     check_truth(viewer)
     session.look_at_channels(["G1", "G2"])
     person.click(row.look)
+    # A run that fills shows what it has again and again: the brush stays in hand.
+    assert viewer.layers.selection.active is again
+    session.show()
+    assert viewer.layers.selection.active is again
+    person.click(row.look)
     assert again.visible
     assert not session.channels
     assert not [one for one, i in our_layers(viewer) if i.role.fills and one.visible]

@@ -294,5 +294,6 @@ def end_painting(viewer: ViewerModel, run: Run) -> None:
             viewer.layers.remove(layer)
         else:
             layer.visible = True
-            if info.role is DOMAINS:
-                viewer.layers.selection.active = layer
+    # What is made visible is looked at, and with it made active.
+    for layer, _ in layers_of(viewer, DOMAINS.name, of_run=run.key):
+        viewer.layers.selection.active = layer

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, ref
@@ -39,7 +39,7 @@ from napari_stenhance.plugin.places import open_places, settle_layer
 from napari_stenhance.plugin.scene import add_layers, show_bar, show_layer
 from napari_stenhance.plugin.section_runs import first_gene_of, newest_run, runs_of, runs_seen
 from napari_stenhance.plugin.spots import colour_spots
-from napari_stenhance.plugin.titles import caption_of, title_of
+from napari_stenhance.plugin.titles import caption_of, label_of, title_of
 from napari_stenhance.results.gene_source import RELIABLE_R, GeneSource, Reliability
 
 if TYPE_CHECKING:
@@ -160,8 +160,7 @@ class Session:
     @property
     def label(self) -> str:
         """What the gene, or the sum of genes, is called in a title."""
-        source = self.genes or self.measured
-        return source.names.label(self.gene) if source and self.gene else self.gene
+        return label_of(self)
 
     @property
     def title(self) -> str:
@@ -257,17 +256,11 @@ class Session:
         self.gene = self.gene if gene is None else gene
         self._limits_chosen, self.channels = False, channels
         if self.run is not None:
-            self._unveil()
+            # What a run shows is seen in its own colours, and not under tissue.
+            self._hide(lambda _, info: info.role.name == "tissue" and info.place is self.place)
         self.show()
         if self.place is not before and self.place is not None:
             move_camera(self.viewer, self.place)
-
-    def _unveil(self) -> None:
-        """Hide tissue that lies over images: what a run shows is seen in its own colours."""
-        with self._quiet():
-            for layer, info in layers_of(self.viewer, "tissue"):
-                if info.place is self.place:
-                    show_layer(layer, visible=False)
 
     def look_at_channels(self, genes: Sequence[str]) -> None:
         """Look at some genes of the run at once, each in a colour of its own.
@@ -290,12 +283,15 @@ class Session:
 
     def look_at_slide(self) -> None:
         """Hide the images of runs, so that the slide is seen; what is looked at next shows them."""
-        with self._quiet():
-            self.channels = ()
-            for layer, info in our_layers(self.viewer):
-                if info.role.fills:
-                    show_layer(layer, visible=False)
+        self.channels = ()
+        self._hide(lambda _, info: info.role.fills)
         self._say()
+
+    def _hide(self, which: Callable[[Layer, LayerInfo], bool]) -> None:
+        with self._quiet():
+            for layer, info in our_layers(self.viewer):
+                if which(layer, info):
+                    show_layer(layer, visible=False)
 
     # What layers show
 
@@ -310,9 +306,7 @@ class Session:
         with self._quiet():
             self._keep_to_what_is_there()
             self._show_genes(most)
-            for layer, info in our_layers(self.viewer):
-                if info.role.covers and not is_asked_for(self, layer, info):
-                    show_layer(layer, visible=False)
+            self._hide(lambda one, i: i.role.covers and not is_asked_for(self, one, i))
             make_active(self.viewer, self.place)
         self._say()
 
@@ -406,7 +400,10 @@ class Session:
         if info.role.name == "channel":
             self._toggled(info, layer.visible)
         if not layer.visible:
-            self._hidden(info)
+            if info.place is self.place and info.role.name in OF_GENES:
+                # No more is said of what the user has hidden.
+                self.with_spots &= self.run is None or info.role.name != "spots"
+                self._say()
             return
         if info.role.name in {"gene", "browse"}:
             self.look_at(run=info.run, gene=info.gene, what=info.what)
@@ -420,14 +417,6 @@ class Session:
             self.show()
         elif info.role.name == "tissue":
             self.look_at_slide()
-
-    def _hidden(self, info: LayerInfo) -> None:
-        """Say no more of what the user has hidden."""
-        if info.place is not self.place or info.role.name not in OF_GENES:
-            return
-        if info.role.name == "spots" and self.run is not None:
-            self.with_spots = False
-        self._say()
 
     def _toggled(self, info: LayerInfo, visible: bool) -> None:
         """Show a channel beside those that are seen, or leave it out."""
@@ -502,8 +491,6 @@ class Session:
             yield
         finally:
             self._busy = before
-
-    # What there is
 
     def runs(self) -> list[Run]:
         """List the runs of the current section that are open, oldest first."""

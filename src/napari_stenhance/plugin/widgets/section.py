@@ -452,7 +452,7 @@ class SectionWidget(QWidget):
     def save_layers(self, path: Path) -> None:
         """Save all layers in a thread, with progress; as *File → Save All Layers* does at once.
 
-        They are saved as they are now, also if something else is to end first.
+        They are those that are there now, also if something else is to end first.
         """
         path = path if path.suffix == ".zarr" else path.with_name(f"{path.name}.zarr")
         layers = [layer.as_layer_data_tuple() for layer in self._viewer.layers]
