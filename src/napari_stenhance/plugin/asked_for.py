@@ -21,11 +21,10 @@ if TYPE_CHECKING:
 OF_GENES = ("gene", "browse", "spots", "lattice")
 """Layers that show one gene."""
 
-
 _SPOTS = ("spots", "lattice")
 
 
-class Look(Protocol):
+class LookedAt(Protocol):
     """What is looked at, as a session says it."""
 
     place: Place | None
@@ -41,7 +40,7 @@ class Look(Protocol):
     def genes(self) -> GeneSource | None: ...
 
 
-def is_asked_for(look: Look, layer: Layer, info: LayerInfo) -> bool:
+def is_asked_for(look: LookedAt, layer: Layer, info: LayerInfo) -> bool:
     """Tell whether a layer shows what is looked at."""
     if info.place is not look.place:
         return False
@@ -67,13 +66,13 @@ def is_asked_for(look: Look, layer: Layer, info: LayerInfo) -> bool:
     return bool(layer.visible)
 
 
-def are_spots_seen(look: Look, *roles: str) -> bool:
+def are_spots_seen(look: LookedAt) -> bool:
     """Tell whether spots of the section, or of a lattice over it, are seen."""
-    layers = layers_of(look.viewer, *(roles or _SPOTS))
+    layers = layers_of(look.viewer, *_SPOTS)
     return any(layer.visible and info.place is look.place for layer, info in layers)
 
 
-def why_no_spots(look: Look) -> str:
+def why_no_spots(look: LookedAt) -> str:
     """Say why spots cannot be shown over what is looked at, or hidden; empty where they can."""
     run = look.genes
     if run is None:
