@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from napari.layers import Layer
 
-from napari_stenhance.plugin.layer_info import layers_of, our_layers
+from napari_stenhance.plugin.layer_info import layer_info, layers_of, our_layers
 from napari_stenhance.plugin.levels import limits
 from napari_stenhance.plugin.places import box_of, open_places
 from napari_stenhance.plugin.session import session_of
@@ -238,6 +240,50 @@ def test_what_napari_opens_itself_is_looked_at_too(person: Person, small: Path) 
     assert not _overlap(box_of(viewer, one), box_of(viewer, two))
     assert session.place is two
     assert "Section two" in person.section.words.toPlainText()
+    check_truth(viewer)
+
+
+def test_what_napari_opened_before_there_was_a_dock_is_looked_at(
+    make_napari_viewer: Callable[..., Any], qtbot: Any, small: Path
+) -> None:
+    """As from the command line: *napari --plugin napari-stenhance two.h5ad one.h5ad*."""
+    viewer = make_napari_viewer(show=True)
+    viewer.window._qt_viewer.canvas.native.setUpdatesEnabled(False)
+    for name in ("two", "one", "one"):
+        viewer.open(str(small / f"{name}.h5ad"), plugin="napari-stenhance")
+    person = Person(viewer, qtbot)
+    session = session_of(viewer)
+    two, one = open_places(viewer)
+    assert not _overlap(box_of(viewer, one), box_of(viewer, two))
+    assert session.place is one
+    assert [person.section.shown.itemText(n) for n in range(2)] == ["two", "one"]
+    assert person.section.shown.currentText() == "one"
+    assert "Section one" in person.section.words.toPlainText()
+    assert "total counts measured" in viewer.canvas.overlays["stenhance_caption"].text
+    assert person.section.again.isEnabled()
+    assert person.section.check.isEnabled()
+    assert person.section.tissue.look.isEnabled()
+    # What lay twice is there once.
+    assert len(viewer.layers) == 4
+    check_truth(viewer)
+    assert {"one", "two"} <= set(person.enhance.form.fields["sections"].choices)
+    person.drop(small / "one.stenhance.zarr")
+    run = session.genes
+    assert run is not None
+    assert session.place is one
+    check_truth(viewer)
+    person.click(person.enhance.draw)
+    assert layer_info(viewer.layers.selection.active).place is one
+    # Opened again, the slide does not lie over the prediction.
+    viewer.open(str(small / "one.h5ad"), plugin="napari-stenhance")
+    assert session.genes is run
+    assert len([i for _, i in layers_of(viewer, "slide", "spots") if i.place is one]) == 2
+    slide = next(layer for layer, i in layers_of(viewer, "slide") if i.place is one)
+    viewer.layers.remove(slide)
+    viewer.open(str(small / "one.h5ad"), plugin="napari-stenhance")
+    names = [info.role.name for _, info in our_layers(viewer) if info.place is one]
+    assert names[0] == "slide"
+    assert names.count("spots") == 1
     check_truth(viewer)
 
 

@@ -172,7 +172,8 @@ def open_layers(
         options = options or SlideOptions()
         section = open_section(path, **options.opening(), image=image, job=job)
         layers = section_layers(section)
-        return layers, section, picture_doubts(section, layers)
+        roles = [info.role for info in map(info_of, layers) if info is not None]
+        return layers, section, picture_doubts(section, roles)
     result = ResultFolder.open(path, tiles)
     with reading(path, advice=ADVICE):
         found = find_section(result, job)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, ref
@@ -36,8 +36,8 @@ from napari_stenhance.plugin.layer_info import (
     layers_of,
     our_layers,
 )
-from napari_stenhance.plugin.places import open_places, settle_layer
-from napari_stenhance.plugin.scene import add_layers, show_bar, show_layer
+from napari_stenhance.plugin.places import open_places
+from napari_stenhance.plugin.scene import add_layers, show_bar, show_layer, take_in
 from napari_stenhance.plugin.section_runs import first_gene_of, newest_run, runs_of, runs_seen
 from napari_stenhance.plugin.spots import colour_spots
 from napari_stenhance.results.gene_source import RELIABLE_R, GeneSource, Reliability
@@ -111,6 +111,7 @@ class Session:
         viewer.layers.events.inserted.connect(self._inserted)
         viewer.layers.events.removed.connect(self._removed)
         viewer.layers.selection.events.changed.connect(self._selected)
+        self._take_in(list(viewer.layers))
 
     @property
     def viewer(self) -> ViewerModel:
@@ -369,25 +370,36 @@ class Session:
     # What the user does to layers
 
     def _inserted(self, event: Any) -> None:
-        """Listen to a layer of ours."""
-        layer = event.value
-        info = layer_info(layer)
-        if info is None:
-            return
-        if info.place is None:
-            self._take_in(layer, info)
-        if not info.role.covers:
-            return
-        layer.events.visible.connect(self._seen)
-        if info.role.fills:
-            layer.events.contrast_limits.connect(self._limits_set)
+        self._take_in([event.value])
 
-    def _take_in(self, layer: Layer, info: LayerInfo) -> None:
-        """Look at what napari itself has opened, through the plugin's reader."""
-        with self._quiet():
-            settle_layer(self.viewer, layer)
-        if layer.visible:
-            self.look_at(layer_info(layer).place, run=info.run)
+    def _take_in(self, layers: Sequence[Layer]) -> None:
+        """Listen to layers of ours; look at what napari itself has opened, with our reader."""
+        seen: list[Layer] = []
+        for layer in layers:
+            info = layer_info(layer)
+            if info is None:
+                continue
+            if info.place is None:
+                with self._quiet():
+                    take_in(self.viewer, layer)
+                seen += [layer] * layer.visible
+            if info.role.covers:
+                layer.events.visible.connect(self._seen)
+                if info.role.fills:
+                    layer.events.contrast_limits.connect(self._limits_set)
+        if seen:
+            infos = [layer_info(layer) for layer in seen]
+            run = next((info.run for info in reversed(infos) if info.run is not None), None)
+            self._look_if_it_is_there(lambda: self.look_at(infos[-1].place, run=run))
+
+    def _look_if_it_is_there(self, look: Callable[[], None]) -> None:
+        """Look at something; where it is gone from the disk, docks and layers must do all else."""
+        try:
+            look()
+        except StenhanceError as error:
+            logger.info("%s", error)
+            self.run, self.limits = None, None
+            self.changed.emit()
 
     def _seen(self, event: Any) -> None:
         """Look at what the user made visible: nothing is seen that is not on the scale shown."""
@@ -453,13 +465,7 @@ class Session:
             if info is not None and is_shown(info, self.genes, self.channels):
                 self.channels = tuple(one for one in self.channels if one.gene != info.gene)
             self._keep_to_what_is_left(self.genes)
-        try:
-            self.show()
-        except StenhanceError as error:
-            # What is left to look at may be gone from the disk: layers must go all the same.
-            logger.info("%s", error)
-            self.run, self.limits = None, None
-            self.changed.emit()
+        self._look_if_it_is_there(self.show)
 
     def _keep_to_what_is_left(self, run: GeneSource) -> None:
         """Look at a gene that still has a layer: what the user has removed stays so."""

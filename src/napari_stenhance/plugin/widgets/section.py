@@ -23,6 +23,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_stenhance.errors import StenhanceError
 from napari_stenhance.features.quality import find_quality
 from napari_stenhance.plugin.beside import beside_layer, shown_beside
 from napari_stenhance.plugin.layer_info import (
@@ -33,6 +34,7 @@ from napari_stenhance.plugin.layer_info import (
     viewer_tiles,
 )
 from napari_stenhance.plugin.layers import open_layers
+from napari_stenhance.plugin.picture import picture_doubts
 from napari_stenhance.plugin.places import hash_slides, open_places
 from napari_stenhance.plugin.quality import quality_layer, quality_legend_of, remove_quality
 from napari_stenhance.plugin.regions import open_region
@@ -56,7 +58,6 @@ if TYPE_CHECKING:
     from napari.layers import Layer
     from napari.viewer import Viewer
 
-    from napari_stenhance.errors import StenhanceError
     from napari_stenhance.features.quality import Quality
     from napari_stenhance.plugin.layer_info import Opened, Place
     from napari_stenhance.results.result import ResultFolder
@@ -80,6 +81,8 @@ class SectionWidget(QWidget):
         self._section: Section | None = None
         self._words: dict[Place | None, str] = {}
         self._mpp = 0.0
+        # Of what is being opened here.
+        self._said: str | None = None
         self._waiting: list[tuple[Path, SlideOptions, Path | None]] = []
         # What was opened last, if its slide is refused, but others of its images can be chosen.
         self._refused: tuple[Path, Path | None] | None = None
@@ -275,7 +278,11 @@ class SectionWidget(QWidget):
         drawn = self._remove(old) if old is not None else []
         # Slide and scale that were set are for one section: the next may have others.
         self.image.clear()
-        yield from self._session.open_in_turns(layers)
+        self._said = said
+        try:
+            yield from self._session.open_in_turns(layers)
+        finally:
+            self._said = None
         if drawn and isinstance(what, Section):
             region = open_region(self._viewer, what)
             region.add([data for data, _ in drawn], shape_type=[kind for _, kind in drawn])
@@ -296,8 +303,8 @@ class SectionWidget(QWidget):
         # Saved layers, of no section, are described while there is any layer.
         stays = {*places, *([None] if len(self._viewer.layers) else [])}
         self._words = {one: said for one, said in self._words.items() if one in stays}
-        if place is not None and place not in self._words and section is not None:
-            self._words[place] = "\n".join(describe_section(section))
+        if place is not None and place not in self._words:
+            self._words[place] = self._said or self._recognised(place)
         self.words.setPlainText(self._words.get(place, ""))
         self.check.setEnabled(section is not None and section.slide is not None)
         self.legend.setText(quality_legend_of(self._viewer, place))
@@ -306,6 +313,21 @@ class SectionWidget(QWidget):
             return
         self._section = section
         self._offer_again()
+
+    def _recognised(self, place: Place) -> str:
+        """Describe what napari itself has opened, as what is opened here."""
+        section = self._session.section
+        said = [] if section is None else [*describe_section(section)]
+        if section is not None:
+            here = [info.role for _, info in our_layers(self._viewer) if info.place is place]
+            said += picture_doubts(section, here)
+        results = {run.result.path: run.result for run in self._session.runs()}
+        for result in results.values():
+            try:
+                said += [*([""] if said else []), *describe_result(result)]
+            except StenhanceError as error:
+                said.append(str(error))
+        return "\n".join(said)
 
     def _offer_again(self) -> None:
         """Offer to open the section that is looked at with another slide, scale or colours."""
