@@ -9,13 +9,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from napari.components import ViewerModel
 from napari.layers import Layer
 
-from napari_stenhance.plugin.layer_info import layer_info, layers_of, our_layers
+from napari_stenhance.plugin.layer_info import layer_info, layers_of, open_runs, our_layers
+from napari_stenhance.plugin.layers import open_layers
 from napari_stenhance.plugin.levels import limits
+from napari_stenhance.plugin.looks import look_of
 from napari_stenhance.plugin.places import box_of, open_places
 from napari_stenhance.plugin.session import session_of
 from napari_stenhance.plugin.widgets import gene_reader
+from napari_stenhance.plugin.writer import write_layers
 from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.tasks.predict import PredictOptions, predict
 from person import Person, check_truth
@@ -285,6 +289,53 @@ def test_what_napari_opened_before_there_was_a_dock_is_looked_at(
     assert names[0] == "slide"
     assert names.count("spots") == 1
     check_truth(viewer)
+
+
+def test_what_was_looked_at_is_looked_at_when_saved_layers_are_opened(
+    small: Path, tmp_path: Path
+) -> None:
+    viewer = ViewerModel()
+    session = session_of(viewer)
+    for name in ("one.stenhance.zarr", "two.h5ad"):
+        session.open(open_layers(small / name)[0])
+    run = open_runs(viewer, "browse")[-1]
+
+    def state() -> tuple[Any, ...]:
+        seen = {(la.name, la.visible) for la, info in our_layers(viewer)}
+        said = session.gene, session.what, session.channels, session.with_spots, session.limits
+        assert session.place is not None
+        text = viewer.canvas.overlays["stenhance_caption"].text
+        return session.place.name, session.run and session.run.key, *said, seen, text
+
+    def channels() -> None:
+        session.look_at(run=run, gene="G4")
+        session.look_at_channels(["G1", "G2", "G3"])
+        layer = next(la for la, i in layers_of(viewer, "channel") if i.gene == "G2")
+        layer.contrast_limits = (0.5, 2.5)
+
+    def spread() -> None:
+        session.with_spots = False
+        session.look_at(run=run, gene="G7", what="spread")
+        ((layer, _),) = layers_of(viewer, "browse")
+        layer.contrast_limits = (0.25, 1.5)
+
+    for n, look in enumerate((channels, lambda: session.look_at_measured("G9"), spread)):
+        look()
+        before = state()
+        assert before[0] == "one"
+        layers = [layer.as_layer_data_tuple() for layer in viewer.layers]
+        write_layers(str(tmp_path / f"{n}.zarr"), layers, look=look_of(session))
+        viewer.layers.clear()
+        saved, _, _ = open_layers(tmp_path / f"{n}.zarr")
+        if n % 2:
+            session.open(saved)
+        else:
+            # As napari itself adds them.
+            for data in saved:
+                viewer.add_layer(Layer.create(*data))
+        assert state() == before
+        check_truth(viewer)
+        run = open_runs(viewer, "browse")[-1]
 
 
 def _pixels(layer: Layer) -> np.ndarray:

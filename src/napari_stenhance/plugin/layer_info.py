@@ -113,6 +113,8 @@ class LayerInfo:
         Where what it shows lies in the viewer; None until it was added to one.
     opacity : float or None
         That it had before it was washed out.
+    look : SavedLook or None
+        Of the last of layers that were saved, until it is added to a viewer: what was looked at.
     """
 
     role: Role
@@ -127,6 +129,7 @@ class LayerInfo:
     edits: EditHistory | None = None
     place: Place | None = None
     opacity: float | None = None
+    look: Any = None
 
     @property
     def of_run(self) -> tuple[Path, str, str] | None:

@@ -15,17 +15,16 @@ from psygnal import Signal
 from napari_stenhance.errors import InputError, StenhanceError
 from napari_stenhance.plugin.asked_for import OF_GENES, is_asked_for
 from napari_stenhance.plugin.camera import make_active, move_camera
-from napari_stenhance.plugin.caption import show_caption
+from napari_stenhance.plugin.caption import caption_of, show_caption, title_of
 from napari_stenhance.plugin.channels import (
     Channel,
-    channels_caption,
     choose_channels,
     is_shown,
     show_channels,
     with_limits,
 )
 from napari_stenhance.plugin.colours import TOTAL
-from napari_stenhance.plugin.genes import GeneImage, gene_title, show_gene
+from napari_stenhance.plugin.genes import GeneImage, show_gene
 from napari_stenhance.plugin.images import wash_out
 from napari_stenhance.plugin.layer_info import (
     LayerData,
@@ -36,6 +35,7 @@ from napari_stenhance.plugin.layer_info import (
     layers_of,
     our_layers,
 )
+from napari_stenhance.plugin.looks import look_as
 from napari_stenhance.plugin.places import open_places
 from napari_stenhance.plugin.scene import add_layers, show_bar, show_layer, take_in
 from napari_stenhance.plugin.section_runs import first_gene_of, newest_run, runs_of, runs_seen
@@ -87,6 +87,8 @@ class Session:
         Whether spots are shown over the image of a run.
     limits : tuple of float, or None
         What the first and the last colour stand for, in all that shows the gene.
+    limits_chosen : bool
+        Whether the user has set them.
     values : ndarray, or None
         Of the gene over the tissue, from the coarse level that gave the limits; None without a run.
     least_r : float
@@ -106,11 +108,12 @@ class Session:
         self.values: NDArray[np.floating] | None = None
         self.least_r = RELIABLE_R
         self._image: GeneImage | None = None
-        self._busy = self._limits_chosen = False
-        self._neighbour: Layer | None = None
+        self._busy = self.limits_chosen = False
+        self._neighbour, self._new = None, None
         viewer.layers.events.inserted.connect(self._inserted)
         viewer.layers.events.removed.connect(self._removed)
         viewer.layers.selection.events.changed.connect(self._selected)
+        viewer.layers.selection.events.active.connect(self._activated)
         self._take_in(list(viewer.layers))
 
     @property
@@ -164,28 +167,7 @@ class Session:
     @property
     def title(self) -> str:
         """What the colours stand for; empty where they stand for no gene, no counts, or several."""
-        run = self.genes
-        if self.limits is None or (self.run is not None and run is None):
-            return ""
-        if run is None:
-            said = f"{self.label} measured" if self.gene else "total counts measured"
-            return f"{said}, log1p{' CP10k' if self.gene else ''}"
-        spots = layers_of(self.viewer, "spots")
-        over = any(layer.visible and info.place is self.place for layer, info in spots)
-        return gene_title(run, self.gene, self.what, self.reliability, over=over)
-
-    def _caption(self) -> str:
-        """Return the title; where napari draws no bar, as for spots, with its ends.
-
-        What is not reliable says so on a line of its own: the title is as wide as the canvas.
-        """
-        if self.channels and self.genes is not None:
-            return channels_caption(self.channels, self.genes)
-        if self.title and self.limits is not None and self.run is None:
-            return f"{self.title}: {self.limits[0]:.2f} – {self.limits[1]:.2f}"
-        return self.title.replace(" – ", "\n")
-
-    # Opening, and looking
+        return title_of(self)
 
     def open(self, layers: Sequence[LayerData], run: Run | None = None) -> None:
         """Add layers, and look at what they are of.
@@ -226,6 +208,9 @@ class Session:
                 # Of genes, what is looked at says what is seen.
                 if wanted and (info is None or info.role.name not in OF_GENES):
                     show_layer(layer, visible=True)
+        looks = [i.look for d in layers if (i := info_of(d)) is not None and i.look is not None]
+        if looks and look_as(self, looks[-1]):
+            return
         run = run or next((one for one in reversed(seen) if one is not None), None)
         if run is not None and self._place_of(run) is None:
             run = None
@@ -272,7 +257,7 @@ class Session:
         self.place = place or self.place
         self.what = what or self.what
         self.gene = self.gene if gene is None else gene
-        self._limits_chosen, self.channels = False, channels
+        self.limits_chosen, self.channels = False, channels
         self.show()
         if self.place is not before and self.place is not None:
             move_camera(self.viewer, self.place)
@@ -313,7 +298,7 @@ class Session:
                 if info.role.covers and not is_asked_for(self, layer, info):
                     show_layer(layer, visible=False)
             make_active(self.viewer, self.place)
-            show_caption(self.viewer, self._caption())
+            show_caption(self.viewer, caption_of(self))
         self.changed.emit()
 
     def _keep_to_what_is_there(self) -> None:
@@ -338,7 +323,7 @@ class Session:
             self.channels = show_channels(self.viewer, runs, self.channels, self.least_r, most)
             return
         runs = [] if run is None else runs_seen(self.viewer, self.place, run)
-        if not self._limits_chosen:
+        if not self.limits_chosen:
             image = self._image = self._image_of(runs[0], most) if runs else None
             self.values, self.limits = (image.values, image.limits) if image else (None, None)
         for one in runs:
@@ -347,7 +332,7 @@ class Session:
             show_gene(self.viewer, one, *shown, washed=doubtful, bar=one is runs[-1])
         for layer, info in layers_of(self.viewer, "spots", "lattice"):
             if info.place is self.place and is_asked_for(self, layer, info):
-                shared = runs[0].unit == info.colours.unit if runs else self._limits_chosen
+                shared = runs[0].unit == info.colours.unit if runs else self.limits_chosen
                 ends = self.limits if shared else None
                 limits = colour_spots(layer, self.gene, ends)
                 show_layer(layer, visible=True)
@@ -371,15 +356,18 @@ class Session:
 
     def _inserted(self, event: Any) -> None:
         self._take_in([event.value])
+        self._new = None if self._busy or layer_info(event.value) is None else event.value
 
     def _take_in(self, layers: Sequence[Layer]) -> None:
         """Listen to layers of ours; look at what napari itself has opened, with our reader."""
         seen: list[Layer] = []
+        look = None
         for layer in layers:
             info = layer_info(layer)
             if info is None:
                 continue
             if info.place is None:
+                look = info.look or look
                 with self._quiet():
                     take_in(self.viewer, layer)
                 seen += [layer] * layer.visible
@@ -387,6 +375,8 @@ class Session:
                 layer.events.visible.connect(self._seen)
                 if info.role.fills:
                     layer.events.contrast_limits.connect(self._limits_set)
+        if look is not None and look_as(self, look):
+            return
         if seen:
             infos = [layer_info(layer) for layer in seen]
             run = next((info.run for info in reversed(infos) if info.run is not None), None)
@@ -443,8 +433,12 @@ class Session:
         if self._busy or info is None or info.gene != self.gene or not layer.visible:
             return
         if info.role.name in {"gene", "browse"} and info.what == self.what:
-            self.limits, self._limits_chosen = tuple(layer.contrast_limits), True
-            self.show()
+            self.keep_limits(tuple(layer.contrast_limits))
+
+    def keep_limits(self, limits: tuple[float, float]) -> None:
+        """Keep the user's limits, until something else is looked at."""
+        self.limits, self.limits_chosen = limits, True
+        self.show()
 
     def _removed(self, event: Any) -> None:
         """Look at something else where what was looked at was removed."""
@@ -482,6 +476,13 @@ class Session:
             if not neighbour.visible:
                 make_active(self.viewer, self.place)
 
+    def _activated(self, event: Any) -> None:
+        """Make active what is seen, where napari takes a layer that it has added and is hidden."""
+        if event.value is not None and event.value is self._new:
+            self._new = None
+            if not event.value.visible:
+                make_active(self.viewer, self.place)
+
     @contextmanager
     def _quiet(self) -> Iterator[None]:
         before, self._busy = self._busy, True
@@ -489,8 +490,6 @@ class Session:
             yield
         finally:
             self._busy = before
-
-    # What there is
 
     def runs(self) -> list[Run]:
         """List the runs of the current section that are open, oldest first."""

@@ -23,7 +23,6 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_stenhance.errors import StenhanceError
 from napari_stenhance.features.quality import find_quality
 from napari_stenhance.plugin.beside import beside_layer, shown_beside
 from napari_stenhance.plugin.layer_info import (
@@ -34,7 +33,7 @@ from napari_stenhance.plugin.layer_info import (
     viewer_tiles,
 )
 from napari_stenhance.plugin.layers import open_layers
-from napari_stenhance.plugin.picture import picture_doubts
+from napari_stenhance.plugin.looks import look_of
 from napari_stenhance.plugin.places import hash_slides, open_places
 from napari_stenhance.plugin.quality import quality_layer, quality_legend_of, remove_quality
 from napari_stenhance.plugin.regions import open_region
@@ -43,6 +42,7 @@ from napari_stenhance.plugin.session import session_of
 from napari_stenhance.plugin.widgets.choices import elide
 from napari_stenhance.plugin.widgets.drop_area import DropArea
 from napari_stenhance.plugin.widgets.follow import follow_session
+from napari_stenhance.plugin.widgets.recognised import describe_looked_at, describe_opened
 from napari_stenhance.plugin.widgets.run_bar import RunBar
 from napari_stenhance.plugin.widgets.tissue_row import TissueRow
 from napari_stenhance.plugin.writer import write_layers
@@ -51,13 +51,14 @@ from napari_stenhance.section.images.image import SlideRefused
 from napari_stenhance.section.images.opening import image_suffixes
 from napari_stenhance.section.section import Section
 from napari_stenhance.storage.cache import Cache
-from napari_stenhance.tasks.info import describe_result, describe_section
+from napari_stenhance.tasks.info import describe_section
 from napari_stenhance.tasks.options import SlideOptions
 
 if TYPE_CHECKING:
     from napari.layers import Layer
     from napari.viewer import Viewer
 
+    from napari_stenhance.errors import StenhanceError
     from napari_stenhance.features.quality import Quality
     from napari_stenhance.plugin.layer_info import Opened, Place
     from napari_stenhance.results.result import ResultFolder
@@ -304,7 +305,7 @@ class SectionWidget(QWidget):
         stays = {*places, *([None] if len(self._viewer.layers) else [])}
         self._words = {one: said for one, said in self._words.items() if one in stays}
         if place is not None and place not in self._words:
-            self._words[place] = self._said or self._recognised(place)
+            self._words[place] = self._said or describe_looked_at(self._session)
         self.words.setPlainText(self._words.get(place, ""))
         self.check.setEnabled(section is not None and section.slide is not None)
         self.legend.setText(quality_legend_of(self._viewer, place))
@@ -313,21 +314,6 @@ class SectionWidget(QWidget):
             return
         self._section = section
         self._offer_again()
-
-    def _recognised(self, place: Place) -> str:
-        """Describe what napari itself has opened, as what is opened here."""
-        section = self._session.section
-        said = [] if section is None else [*describe_section(section)]
-        if section is not None:
-            here = [info.role for _, info in our_layers(self._viewer) if info.place is place]
-            said += picture_doubts(section, here)
-        results = {run.result.path: run.result for run in self._session.runs()}
-        for result in results.values():
-            try:
-                said += [*([""] if said else []), *describe_result(result)]
-            except StenhanceError as error:
-                said.append(str(error))
-        return "\n".join(said)
 
     def _offer_again(self) -> None:
         """Offer to open the section that is looked at with another slide, scale or colours."""
@@ -454,9 +440,10 @@ class SectionWidget(QWidget):
             return
         path = path if path.suffix == ".zarr" else path.with_name(f"{path.name}.zarr")
         layers = [layer.as_layer_data_tuple() for layer in self._viewer.layers]
+        look = look_of(self._session)
         self.run_bar.start(
             f"Saving {path.name}",
-            lambda job: write_layers(str(path), layers, job),
+            lambda job: write_layers(str(path), layers, job, look),
             on_end=self._open_next,
         )
 
@@ -480,21 +467,9 @@ def _open(
     """Open what lies at a path, describe it, and find with which it shares a slide."""
     layers, opened, lacks = open_layers(path, options, job, image, tiles)
     hash_slides(opened, sections, said, job)
-    return layers, opened, "\n".join([*_describe(opened, layers), *lacks])
+    return layers, opened, "\n".join([*describe_opened(opened, layers), *lacks])
 
 
 def _filter(name: str, *suffixes: str) -> str:
     """Say to a dialog which files to list."""
     return f"{name} ({' '.join(f'*{suffix}' for suffix in suffixes)})"
-
-
-def _describe(what: Section | ResultFolder | None, layers: list[LayerData]) -> list[str]:
-    """Say what was opened, and whether a result's slide was found."""
-    if what is None:
-        return [
-            f"Saved layers: {len(layers)}",
-            *(attributes["name"] for _, attributes, _ in layers),
-        ]
-    if isinstance(what, Section):
-        return list(describe_section(what))
-    return list(describe_result(what))
