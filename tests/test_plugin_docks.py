@@ -23,7 +23,6 @@ from napari_stenhance.cli import app
 from napari_stenhance.plugin.layer_info import layers_of, open_sections, our_layers
 from napari_stenhance.plugin.session import session_of
 from napari_stenhance.plugin.widgets import enhance as enhance_module
-from napari_stenhance.plugin.writer import write_layers
 from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.tasks.enhance import EnhanceOptions
 from person import Person, check_truth
@@ -375,14 +374,15 @@ def test_saved_layers_are_dropped_and_opened(
     person: Person, small_files: list[Path], tmp_path: Path
 ) -> None:
     person.drop(small_files[0])
+    person.type_gene("G39")
     names = [layer.name for layer in person.viewer.layers]
-    write_layers(
-        str(tmp_path / "saved.zarr"),
-        [layer.as_layer_data_tuple() for layer in person.viewer.layers],
-    )
+    person.viewer.layers.save(str(tmp_path / "saved.zarr"), plugin="napari-stenhance")
     person.viewer.layers.clear()
     person.drop(tmp_path / "saved.zarr")
     assert [layer.name for layer in person.viewer.layers] == names
+    assert "G39" in person.layer("spots").name
+    assert person.genes.gene.text() == "G39"
+    check_truth(person.viewer)
     said = person.section.words.toPlainText().splitlines()
     assert said[0] == "Section one"
     assert said[-3:] == ["Saved layers: 2", *names]

@@ -14,7 +14,7 @@ from qtpy.QtGui import QColor
 from bands import banded, write_spots
 from bands import find as find_domains
 from napari_stenhance.plugin.domains import painting
-from napari_stenhance.plugin.layer_info import layers_of
+from napari_stenhance.plugin.layer_info import layer_info, layers_of
 from napari_stenhance.plugin.layers import open_layers
 from napari_stenhance.plugin.widgets import domains as domains_module
 from napari_stenhance.plugin.widgets.domain_editor import DomainEditor
@@ -334,6 +334,59 @@ def test_what_is_not_saved_is_seen_and_a_deleted_layer_comes_back(
     person.viewer.layers.remove(brush)
     assert dock.table.rowCount() == 5
     assert person.layer("domains").visible
+
+
+def test_changes_that_are_not_saved_come_back_alive_with_saved_layers(
+    person: Person, listed: tuple[DomainEditor, Path], tmp_path: Path
+) -> None:
+    dock, out = listed
+
+    def state() -> tuple[Any, ...]:
+        labels, spots = person.layer("domains"), person.layer("domain spots")
+        table = [
+            (row[0], dock.table.item(n, NAME).checkState())
+            for n, row in enumerate(rows_of(dock.table))
+        ]
+        looks = np.asarray(labels.data[0]), spots.face_color, spots.features
+        return dock.source.currentText(), dock.save.text(), labels.name, table, *looks
+
+    def reopen() -> None:
+        person.section.save_layers(tmp_path / "layers.zarr")
+        person.wait(lambda: not person.section.run_bar.busy)
+        person.viewer.layers.clear()
+        assert not dock.source.count()
+        person.drop(tmp_path / "layers.zarr")
+        shutil.rmtree(tmp_path / "layers.zarr")
+        assert all(layer_info(layer) is not None for layer in person.viewer.layers)
+
+    rename(dock.table, 0, "Cortex")
+    person.click(dock.paint)
+    person.layer("painting").brush_size = 1
+    person.layer("painting").paint((2, 3), 9)
+    person.click(dock.paint)
+    dock.table.item(1, NAME).setCheckState(Qt.CheckState.Unchecked)
+    rename(dock.table, 0, "Core")
+    person.click(dock.undo)
+    before = state()
+    assert "(3 changes not saved)" in before[0]
+    assert before[2].startswith("* ")
+    reopen()
+    for one, other in zip(before, state(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    person.click(dock.redo)
+    assert dock.table.item(0, NAME).text() == "Core"
+    # A painting goes on where it was left.
+    person.click(dock.paint)
+    person.layer("painting").brush_size = 1
+    person.layer("painting").paint((4, 4), 11)
+    reopen()
+    assert dock.paint.text() == "End painting"
+    assert "(5 changes not saved)" in dock.source.currentText()
+    save(person)
+    edited = domain_runs(ResultFolder.open(out))[-1]
+    pixels = np.asarray(edited.levels[0][...])
+    assert (pixels[2, 3], pixels[4, 4]) == (9, 11)
+    assert [(d.name, d.hidden) for d in edited.domains][:2] == [("Core", False), ("Domain 2", True)]
 
 
 def test_each_step_can_be_undone_and_done_again(

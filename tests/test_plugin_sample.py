@@ -68,6 +68,10 @@ def test_open_sample(person: Person, empty_cache: Path) -> None:
     ]
     person.type_gene("erbb2")
     assert person.layer("spots").visible
+    # Nothing is stacked over what is open.
+    with pytest.raises(InputError, match="open already"):
+        person.viewer.open_sample("napari-stenhance", "phantom")
+    assert len(person.viewer.layers) == 2
     # The second time it is there.
     made = next(empty_cache.rglob("he.tif")).stat().st_mtime_ns
     person.viewer.layers.clear()

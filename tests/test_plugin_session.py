@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from napari.components import ViewerModel
 from napari.layers import Layer
 
 import napari_stenhance as st
-from napari_stenhance.plugin.layer_info import layers_of, our_layers
+from napari_stenhance.plugin.layer_info import layer_info, layers_of, open_runs, our_layers
+from napari_stenhance.plugin.layers import open_layers
 from napari_stenhance.plugin.levels import limits
+from napari_stenhance.plugin.looks import look_of
 from napari_stenhance.plugin.places import box_of, open_places
 from napari_stenhance.plugin.session import session_of
 from napari_stenhance.plugin.widgets import gene_reader
+from napari_stenhance.plugin.writer import write_layers
 from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.tasks.predict import PredictOptions, predict
 from person import Person, check_truth
@@ -252,6 +258,97 @@ def test_what_napari_opens_itself_is_looked_at_too(person: Person, small: Path) 
     assert session.place is two
     assert "Section two" in person.section.words.toPlainText()
     check_truth(viewer)
+
+
+def test_what_napari_opened_before_there_was_a_dock_is_looked_at(
+    make_napari_viewer: Callable[..., Any], qtbot: Any, small: Path
+) -> None:
+    """As from the command line: *napari --plugin napari-stenhance two.h5ad one.h5ad*."""
+    viewer = make_napari_viewer(show=True)
+    viewer.window._qt_viewer.canvas.native.setUpdatesEnabled(False)
+    for name in ("two", "one", "one"):
+        viewer.open(str(small / f"{name}.h5ad"), plugin="napari-stenhance")
+    person = Person(viewer, qtbot)
+    session = session_of(viewer)
+    two, one = open_places(viewer)
+    assert not _overlap(box_of(viewer, one), box_of(viewer, two))
+    assert session.place is one
+    assert [person.section.shown.itemText(n) for n in range(2)] == ["two", "one"]
+    assert person.section.shown.currentText() == "one"
+    assert "Section one" in person.section.words.toPlainText()
+    assert "total counts measured" in viewer.canvas.overlays["stenhance_caption"].text
+    assert person.section.again.isEnabled()
+    assert person.section.check.isEnabled()
+    assert person.section.tissue.look.isEnabled()
+    # What lay twice is there once.
+    assert len(viewer.layers) == 4
+    check_truth(viewer)
+    assert {"one", "two"} <= set(person.enhance.form.fields["sections"].choices)
+    person.drop(small / "one.stenhance.zarr")
+    run = session.genes
+    assert run is not None
+    assert session.place is one
+    check_truth(viewer)
+    person.click(person.enhance.draw)
+    assert layer_info(viewer.layers.selection.active).place is one
+    # Opened again, the slide does not lie over the prediction.
+    viewer.open(str(small / "one.h5ad"), plugin="napari-stenhance")
+    assert session.genes is run
+    assert len([i for _, i in layers_of(viewer, "slide", "spots") if i.place is one]) == 2
+    slide = next(layer for layer, i in layers_of(viewer, "slide") if i.place is one)
+    viewer.layers.remove(slide)
+    viewer.open(str(small / "one.h5ad"), plugin="napari-stenhance")
+    names = [info.role.name for _, info in our_layers(viewer) if info.place is one]
+    assert names[0] == "slide"
+    assert names.count("spots") == 1
+    check_truth(viewer)
+
+
+def test_what_was_looked_at_is_looked_at_when_saved_layers_are_opened(
+    small: Path, tmp_path: Path
+) -> None:
+    viewer = ViewerModel()
+    session = session_of(viewer)
+    for name in ("one.stenhance.zarr", "two.h5ad"):
+        session.open(open_layers(small / name)[0])
+    run = open_runs(viewer, "browse")[-1]
+
+    def state() -> tuple[Any, ...]:
+        seen = {(la.name, la.visible) for la, info in our_layers(viewer)}
+        said = session.gene, session.what, session.channels, session.with_spots, session.limits
+        assert session.place is not None
+        text = viewer.canvas.overlays["stenhance_caption"].text
+        return session.place.name, session.run and session.run.key, *said, seen, text
+
+    def channels() -> None:
+        session.look_at(run=run, gene="G4")
+        session.look_at_channels(["G1", "G2", "G3"])
+        layer = next(la for la, i in layers_of(viewer, "channel") if i.gene == "G2")
+        layer.contrast_limits = (0.5, 2.5)
+
+    def spread() -> None:
+        session.with_spots = False
+        session.look_at(run=run, gene="G7", what="spread")
+        ((layer, _),) = layers_of(viewer, "browse")
+        layer.contrast_limits = (0.25, 1.5)
+
+    for n, look in enumerate((channels, lambda: session.look_at_measured("G9"), spread)):
+        look()
+        before = state()
+        assert before[0] == "one"
+        layers = [layer.as_layer_data_tuple() for layer in viewer.layers]
+        write_layers(str(tmp_path / f"{n}.zarr"), layers, look=look_of(session))
+        viewer.layers.clear()
+        saved, _, _ = open_layers(tmp_path / f"{n}.zarr")
+        if n % 2:
+            session.open(saved)
+        else:
+            # As napari itself adds them.
+            for data in saved:
+                viewer.add_layer(Layer.create(*data))
+        assert state() == before
+        check_truth(viewer)
+        run = open_runs(viewer, "browse")[-1]
 
 
 def _pixels(layer: Layer) -> np.ndarray:

@@ -91,8 +91,16 @@ def label_features(edit: DomainEdit) -> pd.DataFrame:
     return pd.DataFrame({"index": [0, *names], "domain": ["", *names.values()]})
 
 
-def domain_layers(run: Run, *, visible: bool) -> list[LayerData]:
-    """Make the layers of a domain run: a label image, and the spots in the same colours."""
+def domain_layers(run: Run, *, visible: bool, edits: EditHistory | None = None) -> list[LayerData]:
+    """Make the layers of a domain run: a label image, and the spots in the same colours.
+
+    Parameters
+    ----------
+    run : Run
+    visible : bool
+    edits : EditHistory, optional
+        What was done to it.
+    """
     from napari_stenhance.results.domain_edit import SpotLabels
     from napari_stenhance.results.domains import DomainRun
     from napari_stenhance.results.edit_history import EditHistory
@@ -101,7 +109,9 @@ def domain_layers(run: Run, *, visible: bool) -> list[LayerData]:
     if not isinstance(run, DomainRun):
         return []
     spots, grid = run.spots(), run.grid
-    edits = EditHistory.from_run(run, None if spots is None else SpotLabels.from_run(run, spots))
+    if edits is None:
+        found = None if spots is None else SpotLabels.from_run(run, spots)
+        edits = EditHistory.from_run(run, found)
     info = LayerInfo(DOMAINS, run.result.name, run=run, edits=edits)
     title = layer_title("domains", run)
     attributes = {

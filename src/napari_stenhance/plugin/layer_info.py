@@ -115,6 +115,8 @@ class LayerInfo:
         That it had before it was washed out.
     over : tuple or None
         The key of the run of a region that lies over it: it shows nothing there.
+    look : SavedLook or None
+        Of the last of layers that were saved, until it is added to a viewer: what was looked at.
     """
 
     role: Role
@@ -130,6 +132,7 @@ class LayerInfo:
     place: Place | None = None
     opacity: float | None = None
     over: tuple[Path, str, str] | None = None
+    look: Any = None
 
     @property
     def of_run(self) -> tuple[Path, str, str] | None:

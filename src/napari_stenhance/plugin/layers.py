@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from napari_stenhance.plugin.beside import BESIDE, beside_layer
 from napari_stenhance.plugin.channels import CHANNEL, COLOURS, Channel, channel_layer
 from napari_stenhance.plugin.colours import TOTAL, SpotColours
 from napari_stenhance.plugin.crops import crop_layers
-from napari_stenhance.plugin.domains import domain_layers
+from napari_stenhance.plugin.domains import PAINTING, domain_layers, painting_layer
 from napari_stenhance.plugin.genes import BROWSE, browse_layer, gene_layers
 from napari_stenhance.plugin.layer_info import (
     KEY,
@@ -25,16 +26,18 @@ from napari_stenhance.plugin.layer_info import (
 )
 from napari_stenhance.plugin.levels import slide_levels
 from napari_stenhance.plugin.links import LinksIn
+from napari_stenhance.plugin.looks import look_from_json
 from napari_stenhance.plugin.picture import picture_doubts, picture_layers
 from napari_stenhance.plugin.quality import QUALITY
 from napari_stenhance.plugin.regions import REGION, drawn_layers, region_layer
-from napari_stenhance.plugin.saved import SavedLayer, is_saved, open_saved
+from napari_stenhance.plugin.saved import Saved, SavedLayer, is_saved, open_saved
 from napari_stenhance.plugin.spots import SPOTS, points_layer
 from napari_stenhance.plugin.tissue import TISSUE, kept_tissue
 from napari_stenhance.results.gene_source import GeneSource
 from napari_stenhance.storage.reading import reading
 
 if TYPE_CHECKING:
+    from napari_stenhance.results.edit_history import EditHistory
     from napari_stenhance.results.result import ResultFolder
     from napari_stenhance.results.run import Run
     from napari_stenhance.running.job import Job
@@ -172,7 +175,8 @@ def open_layers(
         options = options or SlideOptions()
         section = open_section(path, **options.opening(), image=image, job=job)
         layers = section_layers(section)
-        return layers, section, picture_doubts(section, layers)
+        roles = [info.role for info in map(info_of, layers) if info is not None]
+        return layers, section, picture_doubts(section, roles)
     result = ResultFolder.open(path, tiles)
     with reading(path, advice=ADVICE):
         found = find_section(result, job)
@@ -188,8 +192,10 @@ def _saved_layers(
     layers: list[LayerData] = []
     said: list[str] = []
     with reading(path, advice="save the layers again"):
+        edits = _saved_edits(saved, links)
+        look = None if saved.look is None else look_from_json(saved.look, links)
         for one in saved.layers:
-            made, why = _made_again(one, links)
+            made, why = _made_again(one, links, edits)
             said += [why] * bool(why)
             if made is not None:
                 layers.append(_looking_as(one, made))
@@ -201,6 +207,10 @@ def _saved_layers(
                 said.append(f"{one.attributes['name']}: it has no picture, and is left out.")
     # What is added last is looked at: runs, and not the spots that lie above them.
     layers.sort(key=_is_of_section, reverse=True)
+    last = next((data for data in reversed(layers) if info_of(data) is not None), None)
+    if last is not None:
+        metadata = last[1]["metadata"]
+        metadata[KEY] = replace(metadata[KEY], look=look)
     return layers, tuple(dict.fromkeys(said))
 
 
@@ -209,7 +219,22 @@ def _is_of_section(layer: LayerData) -> bool:
     return info is not None and info.run is None
 
 
-def _made_again(one: SavedLayer, links: LinksIn) -> tuple[LayerData | None, str]:
+def _saved_edits(saved: Saved, links: LinksIn) -> dict[int, EditHistory]:
+    """Read what was done to domains, by the numbers of runs; of those that are there."""
+    from napari_stenhance.plugin.saved_edits import read_edits
+    from napari_stenhance.results.domains import DomainRun
+
+    edits = {}
+    for number, said in enumerate(saved.runs):
+        run = links.run(number)[0] if "edits" in said else None
+        if isinstance(run, DomainRun):
+            edits[number] = read_edits(saved.group, said["edits"], run)
+    return edits
+
+
+def _made_again(
+    one: SavedLayer, links: LinksIn, edits: Mapping[int, EditHistory]
+) -> tuple[LayerData | None, str]:
     """Make the layer that a saved one was, from what it shows; say what of that is gone."""
     shows = one.shows
     if shows is None:
@@ -224,6 +249,11 @@ def _made_again(one: SavedLayer, links: LinksIn) -> tuple[LayerData | None, str]
         elif run is not None and role == CHANNEL.name and isinstance(run, GeneSource):
             known = gene in run.names and part in COLOURS
             found = [channel_layer(run, Channel(gene, part))] if known else []
+        elif run is not None and shows["run"] in edits:
+            found = domain_layers(run, visible=True, edits=edits[shows["run"]])
+            if role == PAINTING.name:
+                _, attributes, kind = painting_layer(edits[shows["run"]])
+                found = [(np.array(one.data, np.uint8), attributes, kind)]
         elif run is not None:
             found = run_layers(run)
     elif "section" in shows:
@@ -277,5 +307,5 @@ def _looking_as(one: SavedLayer, made: LayerData) -> LayerData:
         look["ndim"] = 2
     elif kind == "points" and len(one.data) != len(data):
         look = {"visible": look["visible"], "opacity": look["opacity"]}
-    metadata = replace(info, gene=one.shows["gene"] if one.shows else info.gene).metadata()
-    return data, {**attributes, **look, "metadata": metadata}, kind
+    info = replace(info, gene=one.shows["gene"] if one.shows else info.gene)
+    return data, {**attributes, **look, "metadata": info.metadata()}, kind

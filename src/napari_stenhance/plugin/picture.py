@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from napari_stenhance.errors import InputError
@@ -11,7 +11,6 @@ from napari_stenhance.plugin.layer_info import (
     LayerInfo,
     Opened,
     Role,
-    info_of,
     pixel_space,
 )
 
@@ -45,12 +44,12 @@ def picture_layers(section: Section, opened: Opened | None) -> list[LayerData]:
     return [(pixels, attributes, "image")]
 
 
-def picture_doubts(section: Section, layers: Sequence[LayerData]) -> tuple[str, ...]:
-    """Say what is to be known of a section's picture, among the layers that were made of it."""
+def picture_doubts(section: Section, roles: Collection[Role]) -> tuple[str, ...]:
+    """Say what is to be known of a section's picture, from what layers there are of it."""
     picture = section.picture
     if section.slide is not None or picture is None:
         return ()
-    if PICTURE not in [info.role for info in map(info_of, layers) if info is not None]:
+    if PICTURE not in roles:
         return (f"{picture.name}: this picture cannot be read, and is not shown.",)
     pixel = (section.mpp or 1) / picture.factor
     said = f"The picture under the spots is {picture.name}, too coarse to predict on: each of its "

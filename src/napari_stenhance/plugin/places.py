@@ -55,7 +55,7 @@ def settle(viewer: ViewerModel, data: LayerData) -> LayerData:
         return data
     place = find_place(viewer, info) or _new_place(viewer, info)
     moved = np.add(attributes.get("translate", (0.0, 0.0)), place.origin)
-    metadata = {**attributes["metadata"], KEY: replace(info, place=place)}
+    metadata = {**attributes["metadata"], KEY: replace(info, place=place, look=None)}
     return values, {**attributes, "translate": tuple(moved), "metadata": metadata}, kind
 
 
@@ -65,7 +65,7 @@ def settle_layer(viewer: ViewerModel, layer: Layer) -> None:
     if info is not None and info.place is None:
         place = find_place(viewer, info) or _new_place(viewer, info)
         layer.translate = np.add(layer.translate, place.origin)
-        layer.metadata[KEY] = replace(info, place=place)
+        layer.metadata[KEY] = replace(info, place=place, look=None)
 
 
 def find_place(viewer: ViewerModel, info: LayerInfo) -> Place | None:

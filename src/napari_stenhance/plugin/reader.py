@@ -34,9 +34,20 @@ def _is_ours(path: Path) -> bool:
 def read_layers(path: str) -> list[Any]:
     """Read the layers of a section, a result, or what the writer saved."""
     from napari import current_viewer
+    from napari.utils.notifications import show_info, show_warning
 
     from napari_stenhance.plugin.layer_info import viewer_tiles
     from napari_stenhance.plugin.layers import open_layers
+    from napari_stenhance.plugin.scene import not_open_yet
 
     viewer = current_viewer()
-    return open_layers(Path(path), tiles=None if viewer is None else viewer_tiles(viewer))[0]
+    tiles = None if viewer is None else viewer_tiles(viewer)
+    layers, _, said = open_layers(Path(path), tiles=tiles)
+    for doubt in said:
+        show_warning(doubt)
+    new: list[Any] = not_open_yet(layers)
+    if not new:
+        show_info(f"{Path(path).name} is open already.")
+        # So a reader says that there is nothing to add.
+        new = [(None,)]
+    return new

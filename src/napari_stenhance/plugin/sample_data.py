@@ -9,9 +9,11 @@ import napari
 from qtpy.QtCore import QEventLoop, Qt
 from qtpy.QtWidgets import QProgressDialog
 
+from napari_stenhance.errors import InputError
 from napari_stenhance.phantoms.phantom import VERSION
 from napari_stenhance.phantoms.write import write_phantom
 from napari_stenhance.plugin.layers import open_layers
+from napari_stenhance.plugin.scene import not_open_yet
 from napari_stenhance.plugin.worker import Outcome, Running
 from napari_stenhance.running.job import Event, Job, Progress
 from napari_stenhance.storage.cache import Cache
@@ -34,6 +36,8 @@ def sample_phantom() -> list[LayerData]:
     ------
     Cancelled
         If the user did not want to wait.
+    InputError
+        If it is open already: a second one would lie over it.
     """
     viewer = napari.current_viewer()
     if viewer is None:
@@ -71,7 +75,12 @@ def sample_phantom() -> list[LayerData]:
         raise outcome.error
     viewer.canvas.overlays.scale_bar.visible = True
     layers: list[LayerData] = outcome.value
-    return layers
+    new = not_open_yet(layers)
+    if not new:
+        # napari takes no sample of no layers.
+        msg = "The sample is open already: choose it in the panel Section."
+        raise InputError(msg)
+    return new
 
 
 def _layers(job: Job) -> list[Any]:

@@ -61,11 +61,17 @@ class Saved:
         Bottom to top; pixels stay on disk.
     sections, runs : list of dict
         Links.
+    look : dict or None
+        What was looked at, if that is saved.
+    group : zarr group
+        The folder.
     """
 
     layers: list[SavedLayer]
     sections: list[dict[str, Any]]
     runs: list[dict[str, Any]]
+    look: dict[str, Any] | None
+    group: zarr.Group
 
 
 def open_saved(path: Path) -> Saved:
@@ -91,7 +97,8 @@ def open_saved(path: Path) -> Saved:
         raise InputError(msg)
     with reading(path, advice="save the layers again"):
         layers = [_open(path, group, entry) for entry in saved["layers"]]
-        return Saved(layers, saved.get("sections", []), saved.get("runs", []))
+        sections, runs = saved.get("sections", []), saved.get("runs", [])
+        return Saved(layers, sections, runs, saved.get("look"), group)
 
 
 def _open(path: Path, group: zarr.Group, entry: Mapping[str, Any]) -> SavedLayer:

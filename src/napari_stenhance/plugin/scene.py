@@ -14,9 +14,10 @@ from napari_stenhance.plugin.layer_info import (
     info_of,
     layer_info,
     layers_of,
+    our_layers,
     same_slide,
 )
-from napari_stenhance.plugin.places import settle
+from napari_stenhance.plugin.places import settle, settle_layer
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -40,14 +41,12 @@ def add_layers(viewer: ViewerModel, layers: Sequence[LayerData]) -> list[Layer]:
     added: list[Layer] = []
     for data in layers:
         info = info_of(data)
-        if info is not None and (same := _SAME.get(info.role.name)) is not None:
-            if any(same(info, other) for _, other in layers_of(viewer, info.role.name)):
+        if info is not None:
+            if any(_is_same(info, other) for _, other in layers_of(viewer, info.role.name)):
                 continue
         layer = LayerClass.create(*settle(viewer, data))
-        rank = float("inf") if info is None else info.role.rank
-        below = [n for n, other in enumerate(viewer.layers) if _rank(other) <= rank]
         # At once where it belongs: napari draws up its scene anew for each move.
-        viewer.layers.insert(max(below, default=-1) + 1, layer)
+        viewer.layers.insert(_position(viewer, layer), layer)
         # Of genes, the session says whose bar is seen.
         if info is not None and info.role.fills and not info.gene:
             layer.colorbar.visible = True
@@ -61,6 +60,40 @@ def add_layers(viewer: ViewerModel, layers: Sequence[LayerData]) -> list[Layer]:
     return added
 
 
+def take_in(viewer: ViewerModel, layer: Layer) -> None:
+    """Do for a layer of ours that napari itself has added what `add_layers` does."""
+    settle_layer(viewer, layer)
+    at, wanted = viewer.layers.index(layer), _position(viewer, layer)
+    if wanted < at:
+        viewer.layers.move(at, wanted)
+    info = layer_info(layer)
+    if info is not None and info.role.fills and not info.gene:
+        layer.colorbar.visible = True
+    viewer.canvas.overlays.scale_bar.visible = True
+
+
+def not_open_yet(layers: Sequence[LayerData]) -> list[LayerData]:
+    """Leave out what the viewer shows already: a second slide would lie over all of the first.
+
+    Parameters
+    ----------
+    layers : sequence of tuple
+        That napari itself is about to add to the current viewer.
+    """
+    from napari import current_viewer
+
+    viewer = current_viewer()
+    if viewer is None:
+        return list(layers)
+    there = [info for _, info in our_layers(viewer)]
+    infos = map(info_of, layers)
+    return [
+        data
+        for data, info in zip(layers, infos, strict=True)
+        if info is None or not any(_is_twin(info, other) for other in there)
+    ]
+
+
 def show_layer(layer: Layer, *, visible: bool) -> None:
     """Show or hide a layer, where it is not so yet: napari draws up its scene anew each time."""
     if layer.visible != visible:
@@ -71,6 +104,12 @@ def show_bar(layer: Layer, *, visible: bool) -> None:
     """Show or hide the colour bar of a layer, where it is not so yet."""
     if layer.colorbar.visible != visible:
         layer.colorbar.visible = visible
+
+
+def _position(viewer: ViewerModel, layer: Layer) -> int:
+    """Return where a layer belongs: above all others that do not lie over it."""
+    others = [(n, other) for n, other in enumerate(viewer.layers) if other is not layer]
+    return max((n for n, other in others if _rank(other) <= _rank(layer)), default=-1) + 1
 
 
 def _is_looked_at(layer: Layer) -> bool:
@@ -103,6 +142,21 @@ def _same_pictures(one: LayerInfo, other: LayerInfo) -> bool:
     if first is None or second is None or first.source is None:
         return first is second
     return first.source == second.source
+
+
+def _is_same(one: LayerInfo, other: LayerInfo) -> bool:
+    same = _SAME.get(one.role.name)
+    return same is not None and same(one, other)
+
+
+def _is_twin(one: LayerInfo, other: LayerInfo) -> bool:
+    """Tell whether a layer shows nothing but what another one shows."""
+    if one.role.name != other.role.name:
+        return False
+    if one.role.name == "region" or (one.edits is not None and one.edits.changes):
+        # What a person drew or changed is in no other.
+        return False
+    return _is_same(one, other) or (one.run is not None and one.key == other.key)
 
 
 _SAME = {

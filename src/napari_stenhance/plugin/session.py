@@ -35,8 +35,9 @@ from napari_stenhance.plugin.layer_info import (
     layers_of,
     our_layers,
 )
-from napari_stenhance.plugin.places import open_places, settle_layer
-from napari_stenhance.plugin.scene import add_layers, show_bar, show_layer
+from napari_stenhance.plugin.looks import look_as
+from napari_stenhance.plugin.places import open_places
+from napari_stenhance.plugin.scene import add_layers, show_bar, show_layer, take_in
 from napari_stenhance.plugin.section_runs import first_gene_of, newest_run, runs_of, runs_seen
 from napari_stenhance.plugin.spots import colour_spots
 from napari_stenhance.plugin.titles import caption_of, label_of, title_of
@@ -89,6 +90,8 @@ class Session:
         What the first and the last colour stand for, in all that shows the gene.
     other_limits : tuple of float, or None
         The same of spots whose unit is another than that of the run's image; None without any.
+    limits_chosen : bool
+        Whether the user has set them.
     values : ndarray, or None
         Of the gene over the tissue, from the coarse level that gave the limits; None without a run.
     least_r : float
@@ -109,11 +112,13 @@ class Session:
         self.values: NDArray[np.floating] | None = None
         self.least_r = RELIABLE_R
         self._image: GeneImage | None = None
-        self._busy = self._limits_chosen = False
-        self._neighbour: Layer | None = None
+        self._busy = self.limits_chosen = False
+        self._neighbour, self._new = None, None
         viewer.layers.events.inserted.connect(self._inserted)
         viewer.layers.events.removed.connect(self._removed)
         viewer.layers.selection.events.changed.connect(self._selected)
+        viewer.layers.selection.events.active.connect(self._activated)
+        self._take_in(list(viewer.layers))
 
     @property
     def viewer(self) -> ViewerModel:
@@ -208,6 +213,9 @@ class Session:
                 # Of genes, what is looked at says what is seen.
                 if wanted and (info is None or info.role.name not in OF_GENES):
                     show_layer(layer, visible=True)
+        looks = [i.look for d in layers if (i := info_of(d)) is not None and i.look is not None]
+        if looks and look_as(self, looks[-1]):
+            return
         run = run or next((one for one in reversed(seen) if one is not None), None)
         if run is not None and self._place_of(run) is None:
             run = None
@@ -254,7 +262,7 @@ class Session:
         self.place = place or self.place
         self.what = what or self.what
         self.gene = self.gene if gene is None else gene
-        self._limits_chosen, self.channels = False, channels
+        self.limits_chosen, self.channels = False, channels
         if self.run is not None:
             # What a run shows is seen in its own colours, and not under tissue.
             self._hide(lambda _, info: info.role.name == "tissue" and info.place is self.place)
@@ -337,7 +345,7 @@ class Session:
             self.channels = show_channels(self.viewer, runs, self.channels, self.least_r, most)
             return
         runs = [] if run is None else runs_seen(self.viewer, self.place, run)
-        if not self._limits_chosen:
+        if not self.limits_chosen:
             image = self._image = self._image_of(runs[0], most) if runs else None
             self.values, self.limits = (image.values, image.limits) if image else (None, None)
         for one in runs:
@@ -347,7 +355,7 @@ class Session:
             show_gene(self.viewer, one, *shown, washed=doubtful, bar=top, over=over)
         for layer, info in layers_of(self.viewer, "spots", "lattice"):
             if info.place is self.place and is_asked_for(self, layer, info):
-                shared = runs[0].unit == info.colours.unit if runs else self._limits_chosen
+                shared = runs[0].unit == info.colours.unit if runs else self.limits_chosen
                 ends = self.limits if shared else None
                 limits = colour_spots(layer, self.gene, ends)
                 show_layer(layer, visible=True)
@@ -372,25 +380,41 @@ class Session:
     # What the user does to layers
 
     def _inserted(self, event: Any) -> None:
-        """Listen to a layer of ours."""
-        layer = event.value
-        info = layer_info(layer)
-        if info is None:
-            return
-        if info.place is None:
-            self._take_in(layer, info)
-        if not info.role.covers:
-            return
-        layer.events.visible.connect(self._seen)
-        if info.role.fills:
-            layer.events.contrast_limits.connect(self._limits_set)
+        self._take_in([event.value])
+        self._new = None if self._busy or layer_info(event.value) is None else event.value
 
-    def _take_in(self, layer: Layer, info: LayerInfo) -> None:
-        """Look at what napari itself has opened, through the plugin's reader."""
-        with self._quiet():
-            settle_layer(self.viewer, layer)
-        if layer.visible:
-            self.look_at(layer_info(layer).place, run=info.run)
+    def _take_in(self, layers: Sequence[Layer]) -> None:
+        """Listen to layers of ours; look at what napari itself has opened, with our reader."""
+        seen: list[Layer] = []
+        look = None
+        for layer in layers:
+            info = layer_info(layer)
+            if info is None:
+                continue
+            if info.place is None:
+                look = info.look or look
+                with self._quiet():
+                    take_in(self.viewer, layer)
+                seen += [layer] * layer.visible
+            if info.role.covers:
+                layer.events.visible.connect(self._seen)
+                if info.role.fills:
+                    layer.events.contrast_limits.connect(self._limits_set)
+        if look is not None and look_as(self, look):
+            return
+        if seen:
+            infos = [layer_info(layer) for layer in seen]
+            run = next((info.run for info in reversed(infos) if info.run is not None), None)
+            self._look_if_it_is_there(lambda: self.look_at(infos[-1].place, run=run))
+
+    def _look_if_it_is_there(self, look: Callable[[], None]) -> None:
+        """Look at something; where it is gone from the disk, docks and layers must do all else."""
+        try:
+            look()
+        except StenhanceError as error:
+            logger.info("%s", error)
+            self.run, self.limits = None, None
+            self.changed.emit()
 
     def _seen(self, event: Any) -> None:
         """Look at what the user made visible: nothing is seen that is not on the scale shown."""
@@ -450,8 +474,12 @@ class Session:
         if self._busy or info is None or info.gene != self.gene or not layer.visible:
             return
         if info.role.name in {"gene", "browse"} and info.what == self.what:
-            self.limits, self._limits_chosen = tuple(layer.contrast_limits), True
-            self.show()
+            self.keep_limits(tuple(layer.contrast_limits))
+
+    def keep_limits(self, limits: tuple[float, float]) -> None:
+        """Keep the user's limits, until something else is looked at."""
+        self.limits, self.limits_chosen = limits, True
+        self.show()
 
     def _removed(self, event: Any) -> None:
         """Look at something else where what was looked at was removed."""
@@ -472,13 +500,7 @@ class Session:
             if info is not None and is_shown(info, self.genes, self.channels):
                 self.channels = tuple(one for one in self.channels if one.gene != info.gene)
             self._keep_to_what_is_left(self.genes)
-        try:
-            self.show()
-        except StenhanceError as error:
-            # What is left to look at may be gone from the disk: layers must go all the same.
-            logger.info("%s", error)
-            self.run, self.limits = None, None
-            self.changed.emit()
+        self._look_if_it_is_there(self.show)
 
     def _keep_to_what_is_left(self, run: GeneSource) -> None:
         """Look at a gene that still has a layer: what the user has removed stays so."""
@@ -493,6 +515,13 @@ class Session:
         if neighbour is not None and neighbour in event.added:
             self._neighbour = None
             if not neighbour.visible:
+                make_active(self.viewer, self.place)
+
+    def _activated(self, event: Any) -> None:
+        """Make active what is seen, where napari takes a layer that it has added and is hidden."""
+        if event.value is not None and event.value is self._new:
+            self._new = None
+            if not event.value.visible:
                 make_active(self.viewer, self.place)
 
     @contextmanager

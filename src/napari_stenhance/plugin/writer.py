@@ -16,9 +16,11 @@ from napari_stenhance.plugin.display import display_attributes, plain, plain_col
 from napari_stenhance.plugin.domains import PAINTING
 from napari_stenhance.plugin.layer_info import LayerInfo, info_of
 from napari_stenhance.plugin.links import LinksOut
+from napari_stenhance.plugin.looks import SavedLook, look_of, look_to_json
 from napari_stenhance.plugin.quality import QUALITY
 from napari_stenhance.plugin.regions import outline
 from napari_stenhance.plugin.saved import EACH_POINT, FORMAT_VERSION, KEY
+from napari_stenhance.plugin.saved_edits import write_edits
 from napari_stenhance.plugin.tissue import TISSUE
 from napari_stenhance.results.tables import write_table
 from napari_stenhance.storage.atomic import atomic_path
@@ -35,7 +37,25 @@ Layer = tuple[Any, dict[str, Any], str]
 _FOLDERS = {"image": "images", "labels": "labels", "points": "tables", "shapes": "files/shapes"}
 
 
-def write_layers(path: str, layers: list[Layer], job: Job | None = None) -> list[str]:
+def write_viewer(path: str, layers: list[Layer]) -> list[str]:
+    """Save layers of the current viewer, and what is looked at, for napari's *File* menu.
+
+    Raises
+    ------
+    InputError
+        As `write_layers`.
+    """
+    from napari import current_viewer
+
+    from napari_stenhance.plugin.session import session_of
+
+    viewer = current_viewer()
+    return write_layers(path, layers, look=None if viewer is None else look_of(session_of(viewer)))
+
+
+def write_layers(
+    path: str, layers: list[Layer], job: Job | None = None, look: SavedLook | None = None
+) -> list[str]:
     """Save layers, bottom to top, as one new zarr folder that reopens as it was.
 
     What a file holds, of a section or a result, is not copied: a link says where it is and what
@@ -49,6 +69,8 @@ def write_layers(path: str, layers: list[Layer], job: Job | None = None) -> list
         (data, attributes, layer type) of images, labels, points and shapes.
     job : Job, optional
         Of a thread that may take its time: receives progress, and slides are read for their hash.
+    look : SavedLook, optional
+        What is looked at, to be looked at again.
 
     Returns
     -------
@@ -64,7 +86,7 @@ def write_layers(path: str, layers: list[Layer], job: Job | None = None) -> list
     for _, attributes, kind in layers:
         _check_kind(attributes, kind)
     with atomic_path(Path(path), folder=True) as aside:
-        _write(aside, layers, LinksOut(Path(path).absolute(), job))
+        _write(aside, layers, LinksOut(Path(path).absolute(), job), look)
     return [path]
 
 
@@ -82,13 +104,16 @@ def _check_kind(attributes: Mapping[str, Any], kind: str) -> None:
         raise InputError(msg)
 
 
-def _write(folder: Path, layers: Sequence[Layer], links: LinksOut) -> None:
+def _write(
+    folder: Path, layers: Sequence[Layer], links: LinksOut, looked_at: SavedLook | None
+) -> None:
     import zarr
 
     from napari_stenhance.plugin.pixels import picture_of, write_pixels
 
     root = zarr.create_group(folder)
     entries: list[dict[str, Any]] = []
+    shown: list[tuple[LayerInfo, dict[str, Any]]] = []
     taken: set[str] = set()
     for data, attributes, kind in _counted(layers, links.job):
         name = str(attributes.get("name") or kind)
@@ -96,8 +121,13 @@ def _write(folder: Path, layers: Sequence[Layer], links: LinksOut) -> None:
         look = display_attributes(kind, attributes)
         entry: dict[str, Any] = {"name": name, "type": kind, "path": path, "display": look}
         info = info_of((data, attributes, kind))
-        if info is not None and not is_unsaved(info):
-            entry["shows"] = links.shows(info)
+        if info is not None:
+            entry["shows"] = shows = links.shows(info)
+            shown.append((info, shows))
+            if "run" in shows and info.edits is not None and is_unsaved(info):
+                run = links.runs[shows["run"]]
+                if "edits" not in run:
+                    run["edits"] = write_edits(root, f"edits/{shows['run']}", info.edits)
         if kind == "points":
             parent, key = path.split("/")
             write_table(root.require_group(parent), key, _points_table(data, attributes, look))
@@ -133,6 +163,7 @@ def _write(folder: Path, layers: Sequence[Layer], links: LinksOut) -> None:
         "layers": entries,
         "sections": links.sections,
         "runs": links.runs,
+        "look": None if looked_at is None else look_to_json(looked_at, shown),
     }
 
 
@@ -155,6 +186,9 @@ def is_unsaved(info: LayerInfo) -> bool:
 def _is_linked(info: LayerInfo, entry: Mapping[str, Any]) -> bool:
     """Tell whether a file holds the pixels of a layer."""
     shows = entry.get("shows", {})
+    if is_unsaved(info):
+        # All of it stays to be seen where its result is gone.
+        return False
     return "run" in shows or ("section" in shows and info.role not in {QUALITY, TISSUE})
 
 

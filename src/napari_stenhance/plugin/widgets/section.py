@@ -34,6 +34,7 @@ from napari_stenhance.plugin.layer_info import (
     viewer_tiles,
 )
 from napari_stenhance.plugin.layers import open_layers
+from napari_stenhance.plugin.looks import look_of
 from napari_stenhance.plugin.places import hash_slides, open_places
 from napari_stenhance.plugin.quality import quality_layer, quality_legend_of, remove_quality
 from napari_stenhance.plugin.regions import open_region
@@ -43,6 +44,7 @@ from napari_stenhance.plugin.tissue import carried_tissue
 from napari_stenhance.plugin.widgets.choices import elide
 from napari_stenhance.plugin.widgets.drop_area import DropArea
 from napari_stenhance.plugin.widgets.follow import follow_session
+from napari_stenhance.plugin.widgets.recognised import describe_looked_at, describe_opened
 from napari_stenhance.plugin.widgets.run_bar import RunBar
 from napari_stenhance.plugin.widgets.scrolling import LowView
 from napari_stenhance.plugin.widgets.tissue_row import TissueRow
@@ -52,7 +54,7 @@ from napari_stenhance.section.images.image import SlideRefused
 from napari_stenhance.section.images.opening import image_suffixes
 from napari_stenhance.section.section import Section
 from napari_stenhance.storage.cache import Cache
-from napari_stenhance.tasks.info import describe_result, describe_section
+from napari_stenhance.tasks.info import describe_section
 from napari_stenhance.tasks.options import SlideOptions
 
 if TYPE_CHECKING:
@@ -87,6 +89,8 @@ class SectionWidget(QWidget):
         self._section: Section | None = None
         self._words: dict[Place | None, str] = {}
         self._mpp = 0.0
+        # Of what is being opened here.
+        self._said: str | None = None
         self._waiting: list[tuple[Path, SlideOptions, Path | None]] = []
         # What was opened last, if its slide is refused, but others of its images can be chosen.
         self._refused: tuple[Path, Path | None] | None = None
@@ -283,7 +287,11 @@ class SectionWidget(QWidget):
         drawn = self._remove(old) if old is not None else []
         # Slide and scale that were set are for one section: the next may have others.
         self.image.clear()
-        yield from self._session.open_in_turns(layers)
+        self._said = said
+        try:
+            yield from self._session.open_in_turns(layers)
+        finally:
+            self._said = None
         if drawn and isinstance(what, Section):
             region = open_region(self._viewer, what)
             region.add([data for data, _ in drawn], shape_type=[kind for _, kind in drawn])
@@ -305,8 +313,8 @@ class SectionWidget(QWidget):
         # Saved layers, of no section, are described while there is any layer.
         stays = {*places, *([None] if len(self._viewer.layers) else [])}
         self._words = {one: said for one, said in self._words.items() if one in stays}
-        if place is not None and place not in self._words and section is not None:
-            self._words[place] = "\n".join(describe_section(section))
+        if place is not None and place not in self._words:
+            self._words[place] = self._said or describe_looked_at(self._session)
         self.words.setPlainText(self._words.get(place, ""))
         self.check.setEnabled(section is not None and section.slide is not None)
         self.legend.setText(quality_legend_of(self._viewer, place))
@@ -456,9 +464,10 @@ class SectionWidget(QWidget):
         """
         path = path if path.suffix == ".zarr" else path.with_name(f"{path.name}.zarr")
         layers = [layer.as_layer_data_tuple() for layer in self._viewer.layers]
+        look = look_of(self._session)
         self.run_bar.start(
             f"Saving {path.name}",
-            lambda job: write_layers(str(path), layers, job),
+            lambda job: write_layers(str(path), layers, job, look),
             on_end=self._open_next,
         )
 
@@ -482,21 +491,9 @@ def _open(
     """Open what lies at a path, describe it, and find with which it shares a slide."""
     layers, opened, lacks = open_layers(path, options, job, image, tiles)
     hash_slides(opened, sections, said, job)
-    return layers, opened, "\n".join([*_describe(opened, layers), *lacks])
+    return layers, opened, "\n".join([*describe_opened(opened, layers), *lacks])
 
 
 def _filter(name: str, *suffixes: str) -> str:
     """Say to a dialog which files to list."""
     return f"{name} ({' '.join(f'*{suffix}' for suffix in suffixes)})"
-
-
-def _describe(what: Section | ResultFolder | None, layers: list[LayerData]) -> list[str]:
-    """Say what was opened, and whether a result's slide was found."""
-    if what is None:
-        return [
-            f"Saved layers: {len(layers)}",
-            *(attributes["name"] for _, attributes, _ in layers),
-        ]
-    if isinstance(what, Section):
-        return list(describe_section(what))
-    return list(describe_result(what))

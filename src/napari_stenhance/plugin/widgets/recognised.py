@@ -1,0 +1,44 @@
+"""What the panel 'Section' says was recognised of what is open."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from napari_stenhance.errors import StenhanceError
+from napari_stenhance.plugin.layer_info import our_layers
+from napari_stenhance.plugin.picture import picture_doubts
+from napari_stenhance.section.section import Section
+from napari_stenhance.tasks.info import describe_result, describe_section
+
+if TYPE_CHECKING:
+    from napari_stenhance.plugin.layer_info import LayerData
+    from napari_stenhance.plugin.session import Session
+    from napari_stenhance.results.result import ResultFolder
+
+
+def describe_opened(what: Section | ResultFolder | None, layers: list[LayerData]) -> list[str]:
+    """Say what was opened, and whether a result's slide was found."""
+    if what is None:
+        return [
+            f"Saved layers: {len(layers)}",
+            *(attributes["name"] for _, attributes, _ in layers),
+        ]
+    if isinstance(what, Section):
+        return list(describe_section(what))
+    return list(describe_result(what))
+
+
+def describe_looked_at(session: Session) -> str:
+    """Describe the section and the results that are looked at: napari itself has opened them."""
+    said: list[str] = []
+    section = session.section
+    if section is not None:
+        here = [info.role for _, info in our_layers(session.viewer) if info.place is session.place]
+        said = [*describe_section(section), *picture_doubts(section, here)]
+    results = {run.result.path: run.result for run in session.runs()}
+    for result in results.values():
+        try:
+            said += [*([""] if said else []), *describe_result(result)]
+        except StenhanceError as error:
+            said.append(str(error))
+    return "\n".join(said)
