@@ -10,9 +10,9 @@ from pathlib import Path
 
 import napari
 import numpy as np
-from screenshots import wait
 from skimage.io import imsave
 from skimage.util import montage
+from tour import wait
 
 from napari_stenhance.plugin.layer_info import layers_of
 from napari_stenhance.plugin.layers import result_layers

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import threading
 from collections.abc import Callable
@@ -148,8 +149,11 @@ def check_truth(viewer: Any) -> None:
         if info.role.fills:
             np.testing.assert_allclose(layer.contrast_limits, session.limits, rtol=1e-6)
         else:
-            assert session.limits is not None
-            colours = info.colours.paint(info.gene, session.limits)[0]
+            limits = session.other_limits or session.limits
+            assert limits is not None
+            alone = session.genes is None or session.genes.unit == info.colours.unit
+            assert (session.other_limits is None) == alone
+            colours = info.colours.paint(info.gene, limits)[0]
             np.testing.assert_allclose(layer.face_color, colours, atol=1e-6)
     bars = [layer for layer, info in layers if info.role.fills and layer.colorbar.visible]
     assert len(bars) == any(info.role.fills for _, info in layers)
@@ -173,8 +177,8 @@ def _check_channels(viewer: Any) -> None:
         np.testing.assert_allclose(layer.colormap.map([0, 1]), [(0, 0, 0, 1), (*one.rgb, 1)])
         assert layer.blending == ("additive" if at else "translucent")
         assert layer.opacity == 1
-        low, high = one.limits
-        assert f"{one.gene} {one.colour} {low:.2f} – {high:.2f}" in said
+        ends = re.search(rf"{re.escape(one.gene)} {one.colour} (\S+) – ([^\s,]+)", said)
+        np.testing.assert_allclose([float(end) for end in ends.groups()], one.limits, atol=0.006)
         assert (
             "not reliable" in session.run.reliability(one.gene, session.least_r)
         ) == one.doubtful

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import subprocess
 import time
 from collections.abc import Callable
@@ -253,3 +254,20 @@ def test_regions_have_finite_coordinates(value: str, tmp_path: Path) -> None:
     (tmp_path / "r.geojson").write_text(text)
     with pytest.raises(InputError, match=r"r\.geojson: this GeoJSON cannot be read"):
         Region.read(tmp_path / "r.geojson")
+
+
+def test_regions_in_pixels_are_refused_and_nowhere_is_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "r.geojson"
+    area = {"type": "Polygon", "coordinates": [[[0, 0], [4, 0], [4, 2], [0, 0]]]}
+    feature = {"type": "Feature", "geometry": area, "properties": None}
+    nowhere = {**feature, "geometry": None}
+    # As Windows' editors save it.
+    text = json.dumps({"type": "FeatureCollection", "features": [nowhere, feature]})
+    file.write_text(text, "utf-8-sig")
+    assert Region.read(file).area.area == 4
+    in_pixels = {"type": "FeatureCollection", "units": ["pixel", "pixel"], "features": [feature]}
+    of_qupath = [{**feature, "properties": {"objectType": "annotation"}}]
+    for content in (in_pixels, of_qupath, [{**feature, "id": "PathAnnotationObject"}]):
+        file.write_text(json.dumps(content), "utf-8")
+        with pytest.raises(InputError, match=r"r\.geojson: .*in pixels, and a region"):
+            Region.read(file)

@@ -121,6 +121,8 @@ def test_a_mask_of_any_scale_is_laid_over_the_slide(
         (lambda _: np.zeros((25, 21), bool), "mask is empty: nothing of the slide is tissue"),
         (lambda _: _full().astype(float), "is an array .* and not 2 axes of float64"),
         (lambda _: _full()[None], "and not 3 axes of bool"),
+        (lambda _: np.zeros((0, 0), bool), "and not one of no pixel"),
+        (lambda p: _tiff(p / "m.tif", _full() * np.float32(np.nan)), "are float32, not whole num"),
         (lambda p: p / "none.png", "there is no such mask"),
         (lambda p: _png(p / "m.png", np.ones((40, 20), np.uint8)), "no size of that slide"),
         (

@@ -271,6 +271,10 @@ def test_save_layers_saves_in_a_thread(person: Person, folder: Path, tmp_path: P
     person.viewer.add_labels(np.eye(8, dtype=np.uint8), name="mine", units=("micrometer",) * 2)
     person.section.save_layers(tmp_path / "all")
     assert person.section.run_bar.busy
+    # What is to be saved while something runs waits for it.
+    person.section.save_layers(tmp_path / "again")
+    assert person.section.run_bar.waiting == ["Next: Saving again.zarr"]
+    person.wait((tmp_path / "again.zarr" / "zarr.json").is_file)
     person.wait(lambda: not person.section.run_bar.busy)
     saved = zarr.open_group(tmp_path / "all.zarr", mode="r").attrs["stenhance_layers"]
     # There is time to read the slide for its hash.

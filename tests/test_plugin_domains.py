@@ -261,6 +261,8 @@ def test_what_is_repainted_is_counted_when_the_painting_ends(
     dock.table.choose((new,))
     person.click(dock.paint)
     assert dock.paint.text() == "End painting"
+    # Nothing but the stroke itself may tell of it: of a brush, napari says what is under it.
+    person.wait(lambda: not dock._settled.isActive())
     brush = person.layer("painting")
     place = np.rint(brush.world_to_data(spots.data_to_world(spots.data[moved]))).astype(int)
     brush.paint(tuple(place), new)
@@ -472,7 +474,7 @@ def test_a_swatch_is_clicked_and_its_colour_is_saved(
     run = domain_run(ResultFolder.open(out))
     assert [d.colour for d in run.domains] == [COLOURS[0], "#12AB34", *COLOURS[2:4]]
     again = {attributes["name"]: attributes for _, attributes, _ in open_layers(out)[0]}
-    shown = next(a for name, a in again.items() if name.endswith("edited"))
+    shown = again[f"domains · {run.name} · {run.result.name}"]
     np.testing.assert_allclose(shown["colormap"].map(2), expected, atol=1e-6)
 
 

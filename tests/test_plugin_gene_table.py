@@ -328,8 +328,8 @@ def test_what_is_not_reliable_is_hidden_or_washed_out(
     person.type_gene(worst)
     assert browse.opacity < 0.5
     assert session.title.endswith("– not reliable")
-    said = f"Not reliable: r given depth {given[worst]:.2f} on held-out spots."
-    assert dock.accuracy.text().startswith(said)
+    assert dock.accuracy.text().startswith(f"Not reliable. {worst} on held-out spots: r = ")
+    assert dock.accuracy.text().endswith(f"with depth held constant {given[worst]:.2f}")
     # What was measured of it is as reliable as ever.
     assert person.layer("spots").opacity == pytest.approx(0.8)
     person.click(dock.pin)
@@ -389,6 +389,14 @@ def test_lists_and_sets_of_genes_filter_the_table(
     )
     assert person.layer("spots").name == "ONE: mean(G1, G2) · measured · one"
     check_truth(person.viewer)
+    # One that is too long to be read is refused, and not shown as something else.
+    dock.list.scored.emit(f"mean({', '.join(['G1'] * 20_000)})")
+    assert "it is longer than 65536 letters" in dock.error.text()
+    assert session.gene == "ONE = mean(G1, G2)"
+    # Enter reads the file once more.
+    (tmp_path / "s.gmt").write_text("ONE\t\tG1\tG3\nTWO\t\tg39\n", "utf-8")
+    person.bot.keyClick(dock.list.text, Qt.Key.Key_Return)
+    assert _listed(person) == ["G1", "G3"]
     dock.list.sets.setCurrentIndex(1)
     assert _listed(person) == ["G39"]
     # Another section has the same list.

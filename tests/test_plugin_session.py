@@ -12,6 +12,7 @@ import pytest
 from napari.components import ViewerModel
 from napari.layers import Layer
 
+import napari_stenhance as st
 from napari_stenhance.plugin.layer_info import layer_info, layers_of, open_runs, our_layers
 from napari_stenhance.plugin.layers import open_layers
 from napari_stenhance.plugin.levels import limits
@@ -431,3 +432,46 @@ def test_two_sections_from_opening_to_reopening(
 def test_c2_and_c4_from_opening_to_reopening(person: Person, data: Path, tmp_path: Path) -> None:
     her2st = data / "her2st"
     _journey(person, her2st / "C2", her2st / "C4", tmp_path, ["ERBB2", "COL1A1", "CD74"])
+
+
+def test_what_is_said_is_of_what_is_seen_and_in_its_unit(person: Person, here: Path) -> None:
+    out = here / "istar.stenhance.zarr"
+    st.enhance(here / "one.h5ad", out=out, preset="istar", epochs=1, device="cpu", job=st.Job())
+    person.drop(out)
+    session = session_of(person.viewer)
+    legend = person.genes.legend
+
+    def caption() -> str:
+        overlay = person.viewer.canvas.overlays["stenhance_caption"]
+        return overlay.text.replace("\n", " ") if overlay.visible else ""
+
+    # Spots measured counts, and the image is of something else: each has a scale, and says which.
+    gene, spots = session.gene, person.layer("spots")
+    values = session.measured.values(gene)
+    low, high = np.percentile(values, (1, 99))
+    check_truth(person.viewer)
+    image = f"{gene} predicted, counts per superpixel"
+    of_spots = f"spots: {gene} measured, log1p CP10k: {low:.2f} – {high:.2f}"
+    assert caption() == f"{image} {of_spots}"
+    assert (legend.title.text(), legend.other.text()) == (image, of_spots)
+    # Numbers are as exact as what they part.
+    low, high = session.limits
+    assert high - low < 0.01
+    written = float(legend.low.text()), float(legend.high.text())
+    np.testing.assert_allclose(written, (low, high), atol=0.1 * (high - low))
+    assert written[0] < written[1]
+
+    # What is hidden by hand is not spoken of.
+    spots.visible = False
+    assert (caption(), legend.other.text()) == (image, "")
+    assert not person.genes.spots.isChecked()
+    spots.visible = True
+    person.layer("browse").visible = False
+    assert caption() == of_spots
+    assert legend.title.isHidden()
+    spots.visible = False
+    assert caption() == ""
+    assert legend.isHidden()
+    person.click(person.genes.spots)
+    check_truth(person.viewer)
+    assert caption() == f"{image} {of_spots}"

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_stenhance.plugin.layer_info import layers_of
+from napari_stenhance.plugin.layer_info import layers_of, our_layers
+from napari_stenhance.plugin.session import session_of
 from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.section.grid import Grid
 from napari_stenhance.section.tissue_mask import TissueMask
@@ -54,6 +55,7 @@ def test_tissue_is_edited_with_the_brush_and_the_next_run_uses_it(
     edited = np.asarray(layer.data) != 0
     person.run()
     assert not person.enhance.run_bar.error.text()
+    assert "its tissue is what was edited" in person.enhance.run_bar.notes.toPlainText()
     result = ResultFolder.open(out)
     (run,) = result.runs
     sha256 = TissueMask(edited, grid).sha256
@@ -82,6 +84,25 @@ def test_tissue_is_edited_with_the_brush_and_the_next_run_uses_it(
     again = person.layer("tissue")
     np.testing.assert_array_equal(np.asarray(again.data) != 0, edited)
     assert row.state.text().startswith("Edited")
+    # It lies over the slide, and over no colours that mean something.
+    session = session_of(viewer)
+    assert again.visible
+    assert not [one for one, i in our_layers(viewer) if i.role.fills and one.visible]
+    assert "predicted" not in viewer.canvas.overlays["stenhance_caption"].text
+    session.look_at(gene="G2")
+    assert not again.visible
+    assert "G2 predicted" in viewer.canvas.overlays["stenhance_caption"].text
+    check_truth(viewer)
+    session.look_at_channels(["G1", "G2"])
+    person.click(row.look)
+    # A run that fills shows what it has again and again: the brush stays in hand.
+    assert viewer.layers.selection.active is again
+    session.show()
+    assert viewer.layers.selection.active is again
+    person.click(row.look)
+    assert again.visible
+    assert not session.channels
+    assert not [one for one, i in our_layers(viewer) if i.role.fills and one.visible]
     again.paint((0, 0), 0)
     painted = np.array(again.data)
     person.section.save_layers(tmp_path / "saved.zarr")
@@ -94,3 +115,25 @@ def test_tissue_is_edited_with_the_brush_and_the_next_run_uses_it(
     back.undo()
     chosen = person.enhance.options().sections[0].slide.tissue
     np.testing.assert_array_equal(chosen.values, painted != 0)
+
+    # Opened at another scale, the same pixels are tissue; and automatic is as it is found there.
+    person.section.mpp.setValue(1.6)
+    person.click(person.section.again)
+    person.wait(lambda: not person.section.run_bar.busy)
+    says("Edited")
+    ((moved, _),) = layers_of(viewer, "tissue")
+    np.testing.assert_array_equal(moved.data, np.kron(painted != 0, np.ones((2, 2))))
+    np.testing.assert_allclose(moved.scale, grid.pitch_um)
+    person.click(row.automatic)
+    person.wait(lambda: not person.section.run_bar.busy)
+    says("As found")
+    assert not row.automatic.isEnabled()
+    # What was edited of another slide is left out, and that is said.
+    moved.paint((80, 60), 0)
+    says("Edited")
+    person.section.image.setText(str(small / "two_he.jpg"))
+    person.section.mpp.setValue(1.6)
+    person.click(person.section.again)
+    person.wait(lambda: not person.section.run_bar.busy)
+    assert "its tissue was of another slide, and is left out" in person.section.run_bar.error.text()
+    assert not list(layers_of(viewer, "tissue"))

@@ -17,7 +17,7 @@ from napari.utils.shortcuts import default_shortcuts
 from npe2 import PluginManager
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QAction, QKeySequence, QShortcut
-from qtpy.QtWidgets import QAbstractScrollArea, QDockWidget, QWidget
+from qtpy.QtWidgets import QAbstractScrollArea, QDockWidget, QTableView, QWidget
 
 from napari_stenhance.plugin import commands
 from napari_stenhance.plugin.layer_info import viewer_tiles
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 PLUGIN = "napari-stenhance"
 DOCS = Path(__file__).parents[1] / "docs"
+_NAMING = ("start", "tour", "napari")
 
 
 def _docks(viewer: Any) -> list[str]:
@@ -53,6 +54,16 @@ def _cut_off(inside: QWidget) -> list[QWidget]:
     ]
 
 
+def _words(inside: QWidget) -> set[str]:
+    """What is written on buttons, beside fields, and over the columns of tables."""
+    words = {str(inside.property("text"))}
+    if isinstance(inside, QTableView):
+        model = inside.model()
+        columns = range(model.columnCount())
+        words |= {str(model.headerData(n, Qt.Orientation.Horizontal)) for n in columns}
+    return words
+
+
 def test_the_dock_leaves_700_px_to_the_canvas_whatever_is_unfolded(
     make_napari_viewer: Callable[..., Any], qtbot: Any
 ) -> None:
@@ -71,6 +82,8 @@ def test_the_dock_leaves_700_px_to_the_canvas_whatever_is_unfolded(
         qtbot.wait(50)
         assert (window.width(), window.height()) == (1280, 800)
         assert canvas.width() >= 700
+        # napari's own docks leave it this much.
+        assert bench.width() >= 240
         assert not _cut_off(bench)
         tips = " ".join(one.toolTip() for one in made.findChildren(QWidget))
         assert not re.search(r"--\w|@FILE|\bmpp\b", tips)
@@ -81,8 +94,16 @@ def test_the_dock_leaves_700_px_to_the_canvas_whatever_is_unfolded(
             qtbot.wait(50)
             assert canvas.width() >= 700
             assert not _cut_off(bench)
-    viewer.window.resize(1900, 1060)
-    qtbot.waitUntil(lambda: bench.height() > 900)
+    # What the pages call by name is there, in the same words.
+    words = {DOCK}.union(*(_words(one) for one in bench.findChildren(QWidget)))
+    for page in (DOCS.parent / "README.md", *(DOCS / f"{name}.md" for name in _NAMING)):
+        named = re.findall(r"(?<![*\w])\*([^*\n]{1,40})\*(?!\*)", page.read_text("utf-8"))
+        said = {name.replace("\\|", "|") for name in named if "→" not in name}
+        assert said <= words, (page.name, said - words)
+    pictures = (DOCS / "pictures").iterdir()
+    assert not [one.name for one in pictures if one.stat().st_size > 200_000]
+    viewer.window.resize(1900, 1300)
+    qtbot.waitUntil(lambda: bench.height() > 1150)
     bench.open("genes")
     bench.open("domains")
     qtbot.wait(50)
@@ -170,6 +191,10 @@ def test_keys_and_the_palette_do_what_they_say(person: Person, small: Path) -> N
         person.bot.keyClick(person.viewer.window._qt_viewer.canvas.native, key, held)
 
     alt, control = Qt.KeyboardModifier.AltModifier, Qt.KeyboardModifier.ControlModifier
+    # What nobody has looked at is not run, but shown.
+    press(Qt.Key.Key_Return, control)
+    assert person.bench.panels["enhance"].is_open
+    assert not person.enhance.run_bar.busy
     press(Qt.Key.Key_G, alt)
     assert person.genes.isVisible()
     person.wait(person.genes.gene.hasFocus)

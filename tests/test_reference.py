@@ -426,6 +426,8 @@ def test_a_run_is_a_result_like_any_other(
     # Said before it is trained.
     with pytest.raises(InputError, match="G39: not chosen by hvg:12; choose more genes"):
         enhance(tmp_path / "late", write="G39")
+    # No run is left that could only be refused again: the next has its name.
+    assert ResultFolder.open(tmp_path / "late").runs == ()
 
 
 def test_a_run_goes_on_where_it_was_stopped(

@@ -4,6 +4,7 @@ import json
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import anndata as ad
 import numpy as np
@@ -16,6 +17,7 @@ from napari_stenhance.errors import InputError
 from napari_stenhance.methods.decoder import Decoder
 from napari_stenhance.results.export_format import export_table
 from napari_stenhance.results.genes import gene_group, gene_id, write_gene
+from napari_stenhance.results.inputs import find_section
 from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.results.runs import FieldRun
 from napari_stenhance.running.job import Job
@@ -24,6 +26,7 @@ from napari_stenhance.section.slide import Slide
 from napari_stenhance.storage.cache import Cache
 from napari_stenhance.storage.pyramid import coarsen_all, mean_pool
 from napari_stenhance.storage.tiles import missing_tiles, write_tile
+from napari_stenhance.tasks.info import InfoOptions, info
 
 STRANGE = "HLA-A/B .%:"
 
@@ -208,3 +211,23 @@ def test_a_table_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot be written"):
         export_table(table, tmp_path / "file" / "t.h5ad")
+
+
+def test_a_slide_that_cannot_be_opened_is_not_said_to_be_gone(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = ResultFolder.open(small / "one.stenhance.zarr")
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("STENHANCE_CACHE", str(tmp_path / "file"))
+    found = find_section(result)
+    assert found.section is None
+    (said,) = found.said
+    assert "cannot be opened where it was" in said
+    assert "this cannot be written (Not a directory)" in said
+
+
+@pytest.mark.parametrize("given", [{"mpp": 0.5}, {"series": "1"}, {"icc": False}, {"image": "i"}])
+def test_how_a_slide_is_opened_is_not_asked_of_a_result(given: dict[str, Any], small: Path) -> None:
+    with pytest.raises(InputError, match="a result says itself how its slide was opened") as raised:
+        info(InfoOptions(path=small / "one.stenhance.zarr", **given))
+    assert raised.value.option == next(iter(given))

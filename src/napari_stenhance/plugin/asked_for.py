@@ -21,7 +21,7 @@ OF_GENES = ("gene", "browse", "spots", "lattice")
 """Layers that show one gene."""
 
 
-class Look(Protocol):
+class LookedAt(Protocol):
     """What is looked at, as a session says it."""
 
     place: Place | None
@@ -37,7 +37,7 @@ class Look(Protocol):
     def genes(self) -> GeneSource | None: ...
 
 
-def is_asked_for(look: Look, layer: Layer, info: LayerInfo) -> bool:
+def is_asked_for(look: LookedAt, layer: Layer, info: LayerInfo) -> bool:
     """Tell whether a layer shows what is looked at."""
     if info.place is not look.place:
         return False

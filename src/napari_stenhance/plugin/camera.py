@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
 
 _MARGIN = 0.95
+_WORKED_ON = ("region", "tissue", "painting")
+"""Layers that the user draws and paints in."""
 
 
 def move_camera(viewer: ViewerModel, place: Place) -> None:
@@ -27,7 +29,7 @@ def make_active(viewer: ViewerModel, place: Place | None) -> None:
     """Make active what is seen, unless the user works on something else that is."""
     active = viewer.layers.selection.active
     info = None if active is None else layer_info(active)
-    if active is not None and active.visible and (info is None or info.role.name == "region"):
+    if active is not None and active.visible and (info is None or info.role.name in _WORKED_ON):
         return
     seen = [
         (layer, info)

@@ -10,7 +10,7 @@ from napari_stenhance.errors import InputError
 from napari_stenhance.plugin.genes import GeneImage, set_contrast
 from napari_stenhance.plugin.images import image_layer, layer_title
 from napari_stenhance.plugin.layer_info import KEY, LayerData, LayerInfo, Role, layers_of
-from napari_stenhance.plugin.levels import shown_levels
+from napari_stenhance.plugin.levels import said_ends, shown_levels
 from napari_stenhance.plugin.scene import add_layers
 
 if TYPE_CHECKING:
@@ -157,10 +157,10 @@ def channels_caption(channels: Sequence[Channel], run: GeneSource) -> str:
     origins = dict.fromkeys(run.origin(one.gene) for one in channels)
     lines = []
     for one in channels:
-        low, high = one.limits
+        low, high = said_ends(one.limits)
         doubt = ", not reliable" if one.doubtful else ""
         name = run.names.label(one.gene)
-        lines.append(f"{name} {one.colour} {low:.2f} – {high:.2f}{doubt}")
+        lines.append(f"{name} {one.colour} {low} – {high}{doubt}")
     return "\n".join([*lines, f"{' or '.join(origins)}, {run.unit}"])
 
 

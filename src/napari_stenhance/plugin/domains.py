@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_stenhance.plugin.images import layer_title
 from napari_stenhance.plugin.layer_info import (
     KEY,
     LayerData,
@@ -112,7 +113,7 @@ def domain_layers(run: Run, *, visible: bool, edits: EditHistory | None = None) 
         found = None if spots is None else SpotLabels.from_run(run, spots)
         edits = EditHistory.from_run(run, found)
     info = LayerInfo(DOMAINS, run.result.name, run=run, edits=edits)
-    title = f"{run.result.name} domains: {run.name}"
+    title = layer_title("domains", run)
     attributes = {
         "name": title,
         "multiscale": True,
@@ -126,7 +127,7 @@ def domain_layers(run: Run, *, visible: bool, edits: EditHistory | None = None) 
     if spots is not None and edits.spots is not None:
         layer = points_layer(
             positions_px(spots, title),
-            f"{title} (spots)",
+            layer_title("domains of spots", run),
             geometry_of(spots),
             None if grid.unit == "pixel" else grid.mpp,
             replace(info, role=DOMAIN_SPOTS),
@@ -276,7 +277,7 @@ def painting_layer(edits: EditHistory) -> LayerData:
     edit, run = edits.now, edits.now.run
     info = LayerInfo(PAINTING, run.result.name, run=run, edits=edits)
     attributes = {
-        "name": f"{info.name} repainted: {run.name}",
+        "name": layer_title("domains repainted", run),
         "multiscale": False,
         "opacity": 0.6,
         "metadata": info.metadata(),
@@ -303,5 +304,6 @@ def end_painting(viewer: ViewerModel, run: Run) -> None:
             viewer.layers.remove(layer)
         else:
             layer.visible = True
-            if info.role is DOMAINS:
-                viewer.layers.selection.active = layer
+    # What is made visible is looked at, and with it made active.
+    for layer, _ in layers_of(viewer, DOMAINS.name, of_run=run.key):
+        viewer.layers.selection.active = layer

@@ -112,6 +112,14 @@ def tissue_values(levels: Sequence[da.Array], most: int = _SAMPLED) -> NDArray[A
     return values[np.isfinite(values)]
 
 
+def said_ends(ends: tuple[float, float]) -> tuple[str, str]:
+    """Write two numbers as exactly as tells them apart."""
+    low, high = ends
+    apart = high - low
+    decimals = 2 if not 0 < apart < np.inf else int(np.clip(1 - np.floor(np.log10(apart)), 2, 8))
+    return f"{low:.{decimals}f}", f"{high:.{decimals}f}"
+
+
 def limits(values: NDArray[Any]) -> tuple[float, float]:
     """Return the 1st and 99th percentile; a range that is never empty."""
     if not values.size:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, get_args
 
-from napari_stenhance.plugin.asked_for import Look
+from napari_stenhance.plugin.asked_for import LookedAt
 from napari_stenhance.plugin.camera import move_camera
 from napari_stenhance.plugin.channels import COLOURS, Channel
 from napari_stenhance.plugin.layer_info import LayerInfo, Role, our_layers
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _ROLE = Role("look", 0)
 
 
-class Looking(Look, Protocol):
+class Looking(LookedAt, Protocol):
     """What looks, as a session does."""
 
     limits: tuple[float, float] | None

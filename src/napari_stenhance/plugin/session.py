@@ -15,7 +15,7 @@ from psygnal import Signal
 from napari_stenhance.errors import InputError, StenhanceError
 from napari_stenhance.plugin.asked_for import OF_GENES, is_asked_for
 from napari_stenhance.plugin.camera import make_active, move_camera
-from napari_stenhance.plugin.caption import caption_of, show_caption, title_of
+from napari_stenhance.plugin.caption import show_caption
 from napari_stenhance.plugin.channels import (
     Channel,
     choose_channels,
@@ -40,6 +40,7 @@ from napari_stenhance.plugin.places import open_places
 from napari_stenhance.plugin.scene import add_layers, show_bar, show_layer, take_in
 from napari_stenhance.plugin.section_runs import first_gene_of, newest_run, runs_of, runs_seen
 from napari_stenhance.plugin.spots import colour_spots
+from napari_stenhance.plugin.titles import caption_of, label_of, title_of
 from napari_stenhance.results.gene_source import RELIABLE_R, GeneSource, Reliability
 
 if TYPE_CHECKING:
@@ -89,6 +90,8 @@ class Session:
         What the first and the last colour stand for, in all that shows the gene.
     limits_chosen : bool
         Whether the user has set them.
+    other_limits : tuple of float, or None
+        The same of spots whose unit is another than that of the run's image; None without any.
     values : ndarray, or None
         Of the gene over the tissue, from the coarse level that gave the limits; None without a run.
     least_r : float
@@ -105,6 +108,7 @@ class Session:
         self.what: What = "expression"
         self.channels: tuple[Channel, ...] = ()
         self.limits: tuple[float, float] | None = None
+        self.other_limits: tuple[float, float] | None = None
         self.values: NDArray[np.floating] | None = None
         self.least_r = RELIABLE_R
         self._image: GeneImage | None = None
@@ -161,12 +165,11 @@ class Session:
     @property
     def label(self) -> str:
         """What the gene, or the sum of genes, is called in a title."""
-        source = self.genes or self.measured
-        return source.names.label(self.gene) if source and self.gene else self.gene
+        return label_of(self)
 
     @property
     def title(self) -> str:
-        """What the colours stand for; empty where they stand for no gene, no counts, or several."""
+        """What the bar stands for; empty where what is seen is no gene, no counts, or several."""
         return title_of(self)
 
     def open(self, layers: Sequence[LayerData], run: Run | None = None) -> None:
@@ -258,6 +261,9 @@ class Session:
         self.what = what or self.what
         self.gene = self.gene if gene is None else gene
         self.limits_chosen, self.channels = False, channels
+        if self.run is not None:
+            # What a run shows is seen in its own colours, and not under tissue.
+            self._hide(lambda _, info: info.role.name == "tissue" and info.place is self.place)
         self.show()
         if self.place is not before and self.place is not None:
             move_camera(self.viewer, self.place)
@@ -281,6 +287,18 @@ class Session:
         self.run, self.what, self.with_spots = None, "expression", True
         self.look_at(gene=gene)
 
+    def look_at_slide(self) -> None:
+        """Hide the images of runs, so that the slide is seen; what is looked at next shows them."""
+        self.channels = ()
+        self._hide(lambda _, info: info.role.fills)
+        self._say()
+
+    def _hide(self, which: Callable[[Layer, LayerInfo], bool]) -> None:
+        with self._quiet():
+            for layer, info in our_layers(self.viewer):
+                if which(layer, info):
+                    show_layer(layer, visible=False)
+
     # What layers show
 
     def show(self, most: int = 1024) -> None:
@@ -294,11 +312,13 @@ class Session:
         with self._quiet():
             self._keep_to_what_is_there()
             self._show_genes(most)
-            for layer, info in our_layers(self.viewer):
-                if info.role.covers and not is_asked_for(self, layer, info):
-                    show_layer(layer, visible=False)
+            self._hide(lambda one, i: i.role.covers and not is_asked_for(self, one, i))
             make_active(self.viewer, self.place)
-            show_caption(self.viewer, caption_of(self))
+        self._say()
+
+    def _say(self) -> None:
+        """Say what is seen."""
+        show_caption(self.viewer, caption_of(self))
         self.changed.emit()
 
     def _keep_to_what_is_there(self) -> None:
@@ -316,7 +336,7 @@ class Session:
 
     def _show_genes(self, most: int) -> None:
         """Show the gene in the run's image, in spots and lattices, on one scale."""
-        run = self.genes
+        run, self.other_limits = self.genes, None
         if run is not None and self.channels:
             runs = runs_seen(self.viewer, self.place, run)
             self.values = self.limits = None
@@ -340,6 +360,8 @@ class Session:
                     wash_out(layer, washed=self.reliability == "not reliable")
                 if not runs:
                     self.limits = limits
+                elif not shared:
+                    self.other_limits = limits
 
     def _image_of(self, run: GeneSource, most: int) -> GeneImage:
         """Read the gene, unless it was."""
@@ -400,6 +422,10 @@ class Session:
         if info.role.name == "channel":
             self._toggled(info, layer.visible)
         if not layer.visible:
+            if info.place is self.place and info.role.name in OF_GENES:
+                # No more is said of what the user has hidden.
+                self.with_spots &= self.run is None or info.role.name != "spots"
+                self._say()
             return
         if info.role.name in {"gene", "browse"}:
             self.look_at(run=info.run, gene=info.gene, what=info.what)
@@ -411,6 +437,8 @@ class Session:
             self.look_at(info.place)
         elif info.role.name == "spots":
             self.show()
+        elif info.role.name == "tissue":
+            self.look_at_slide()
 
     def _toggled(self, info: LayerInfo, visible: bool) -> None:
         """Show a channel beside those that are seen, or leave it out."""
@@ -451,7 +479,7 @@ class Session:
             if places:
                 self.look_at(places[-1])
                 return
-            self.gene = TOTAL
+            self.gene, self.what = TOTAL, "expression"
         elif self.run is not None and self.run.key not in [run.key for run in self.runs()]:
             self.run = newest_run(self.viewer, self.place)
         elif self.genes is not None:

@@ -11,6 +11,7 @@ import numpy as np
 from napari_stenhance.errors import InputError
 from napari_stenhance.features.masks import find_tissue
 from napari_stenhance.plugin.layer_info import (
+    KEY,
     LayerData,
     LayerInfo,
     Role,
@@ -18,6 +19,7 @@ from napari_stenhance.plugin.layer_info import (
     layers_of,
     same_slide,
 )
+from napari_stenhance.plugin.session import session_of
 from napari_stenhance.results.runs import FieldRun
 from napari_stenhance.section.grid import Grid
 from napari_stenhance.section.tissue_mask import TissueMask
@@ -102,6 +104,47 @@ def edited_tissue(viewer: ViewerModel, section: Section) -> TissueMask | None:
     return None
 
 
+def carried_tissue(viewer: ViewerModel, old: Section, new: Section) -> LayerData | None:
+    """Make the layer of tissue that was edited, for its section that was opened otherwise.
+
+    Returns
+    -------
+    tuple or None
+        None if nothing was edited.
+
+    Raises
+    ------
+    InputError
+        If its slide is another image now.
+    """
+    layer = layer_of_tissue(viewer, old)
+    was, slide = old.slide, new.slide
+    if layer is None or was is None or not np.any(layer.data):
+        return None
+    mask = edited_tissue(viewer, old)
+    if mask is None:
+        return None
+    if slide is None or (slide.path, slide.series, slide.shape) != (
+        was.path,
+        was.series,
+        was.shape,
+    ):
+        msg = f"{new.name}: what was edited of its tissue was of another slide, and is left out."
+        raise InputError(msg)
+    moved = mask.at_scale_of(slide)
+    return _layer(new, moved.values, moved.grid, "")
+
+
+def keep_found(layer: Labels, found: NDArray[np.bool_]) -> None:
+    """Take all edits back: what is found is what the layer shows."""
+    info: LayerInfo = layer.metadata[KEY]
+    assert info.section is not None
+    grid = Grid.over(info.section.need_slide())
+    part = TissueMask(found, grid).sha256 if found.any() else ""
+    layer.metadata[KEY] = replace(info, part=part)
+    layer.data = found.astype(np.uint8)
+
+
 def with_edited_tissue(viewer: ViewerModel, sections: tuple[Section, ...]) -> Iterator[Section]:
     """Give sections the tissue that was edited.
 
@@ -126,7 +169,8 @@ def hide_tissue(viewer: ViewerModel) -> None:
 
 
 def take_brush(viewer: ViewerModel, layer: Labels) -> None:
-    """Show a layer of tissue, ready for napari's brush."""
+    """Show a layer of tissue over the slide, ready for napari's brush."""
+    session_of(viewer).look_at_slide()
     layer.visible = True
     layer.selected_label, layer.brush_size = 1, _BRUSH
     viewer.layers.selection.active = layer

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from napari_stenhance.section.section import Section, open_section
 from napari_stenhance.section.slide import Slide
 from napari_stenhance.section.source import SectionSource
 from napari_stenhance.storage.tiles import FILES
+
+_NOT_SHOWN = "Its slide cannot be shown: "
 
 
 @dataclass(frozen=True)
@@ -74,10 +77,9 @@ def find_section(result: ResultFolder, job: Job | None = None) -> FoundSection:
     """
     section, said = _from_files(result, job)
     if section is None:
-        section = _slide_alone(result, job)
-        if result.has_slide and section is None:
-            gone = "Its slide is not where it was, or another lies there now"
-            said = (*said, f"{gone}: open the section too, to see it underneath.")
+        section, why = _slide_alone(result, job)
+        if why and not any(why.removeprefix(_NOT_SHOWN) in one for one in said):
+            said = (*said, why)
     if section is None or section.spots is None:
         kept = _kept_spots(result, section)
         if kept is not None:
@@ -139,11 +141,15 @@ def is_of(
     return False
 
 
-def _slide_alone(result: ResultFolder, job: Job | None) -> Section | None:
-    """Open the slide of a result where it lay; None if another file or none is there now."""
+def _slide_alone(result: ResultFolder, job: Job | None) -> tuple[Section | None, str]:
+    """Open the slide of a result where it lay, and say why it is not there; empty if it is."""
+    gone = "Its slide is not where it was, or another lies there now: open the section too, to see "
+    gone += "it underneath."
     path = slide_path(result)
-    if not result.has_slide or path is None:
-        return None
+    if not result.has_slide:
+        return None, ""
+    if path is None or not os.path.exists(path):  # noqa: PTH110 - false also of what is no path
+        return None, gone
     said = result.attributes["slide"]
     try:
         slide = Slide.open(
@@ -155,9 +161,10 @@ def _slide_alone(result: ResultFolder, job: Job | None) -> Section | None:
             job=job,
         )
         section = Section(slide=slide)
-        return section if is_of(section, result.attributes, job) else None
-    except InputError:
-        return None
+        return (section, "") if is_of(section, result.attributes, job) else (None, gone)
+    except InputError as error:
+        # Other files may lie there, or what was made of this one cannot be kept.
+        return None, f"{_NOT_SHOWN}{error}"
 
 
 def _kept_spots(result: ResultFolder, found: Section | None) -> Section | None:

@@ -367,6 +367,13 @@ class ResultFolder:
         write_attributes(self.group, self.attributes)
         return run
 
+    def forget_run(self, run: str) -> None:
+        """Take back a run that was begun, and into which nothing was written."""
+        self.attributes = {**self.attributes, "runs": [one for one in self.runs if one != run]}
+        write_attributes(self.group, self.attributes)
+        del self.group[f"fields/{run}"]
+        self._region_file(run).unlink(missing_ok=True)
+
     def update_run(self, run: str, **changes: Any) -> None:
         """Change or add provenance of a run, in one atomic write."""
         write_attributes(self.run_group(run), {**self.run_attributes(run), **changes})
@@ -435,15 +442,18 @@ class ResultFolder:
 
     def save_region(self, run: str, region: Region) -> None:
         """Write the region of a run as GeoJSON, once."""
-        file = self.path / FILES / "regions" / f"{run}.geojson"
+        file = self._region_file(run)
         if not file.exists():
             with atomic_path(file) as aside:
                 aside.write_text(region.to_json(), "utf-8")
 
     def region(self, run: str) -> Region | None:
         """Read the region of a run; None if it covers the whole slide."""
-        file = self.path / FILES / "regions" / f"{run}.geojson"
+        file = self._region_file(run)
         return Region.read(file) if file.exists() else None
+
+    def _region_file(self, run: str) -> Path:
+        return self.path / FILES / "regions" / f"{run}.geojson"
 
     def log(self, event: str, **content: Any) -> None:
         """Append a line to files/log.jsonl: the only file with times, host and paths."""

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import shapely
@@ -33,21 +34,31 @@ class Region:
         Raises
         ------
         InputError
-            If the file is missing, no GeoJSON, or holds no polygon with an area.
+            If the file is missing, no GeoJSON, says that it is in pixels, or holds no polygon with
+            an area.
         """
         path = Path(path)
         if not path.exists():
             msg = f"{path}: there is no such region file."
             raise InputError(msg)
         with reading(path, "this GeoJSON", "save the region again"):
-            content = json.loads(path.read_text("utf-8"))
+            content = json.loads(path.read_text("utf-8-sig"))
             features = content.get("features", [content]) if isinstance(content, dict) else content
-            shapes = [shape(f.get("geometry") or f) for f in features]
+            pixels = _says_pixels(content, features)
+            drawn = [f.get("geometry", f) for f in features]
+            # A feature may be nowhere.
+            shapes = [shape(one) for one in drawn if one is not None]
             for one in shapes:
                 if not (np.abs(shapely.get_coordinates(one)) < _FARTHEST_UM).all():
                     msg = f"a coordinate is not a number below {_FARTHEST_UM:g} µm"
                     raise ValueError(msg)
             region = cls.from_shapes(shapes)
+        if pixels:
+            msg = (
+                f"{path}: {pixels} its coordinates in pixels, and a region's are micrometres; "
+                "multiply them by the slide's µm per pixel, and save them as plain polygons."
+            )
+            raise InputError(msg)
         if not region.area.area > 0:
             msg = f"{path}: it holds no polygon with an area; draw one and save it again."
             raise InputError(msg)
@@ -80,3 +91,14 @@ class Region:
     def to_json(self) -> str:
         """Return the area as canonical GeoJSON, for provenance."""
         return str(shapely.to_geojson(shapely.normalize(self.area)))
+
+
+def _says_pixels(content: Any, features: Sequence[Any]) -> str:
+    """Say who wrote coordinates in pixels, as a file tells; empty where it does not."""
+    units = content.get("units", ()) if isinstance(content, dict) else ()
+    if "pixel" in units:
+        return "it says that it has"
+    # QuPath knows the scale, and writes pixels all the same.
+    kinds = [(one.get("properties") or {}).get("objectType") for one in features]
+    old = [one.get("id") == "PathAnnotationObject" for one in features]
+    return "QuPath wrote" if any(kinds) or any(old) else ""

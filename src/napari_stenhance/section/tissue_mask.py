@@ -82,10 +82,11 @@ class TissueMask:
                 return cls(Region.read(path).mask(grid), grid)
             return cls(_laid_over(read_labels(path), slide, grid, str(path)), grid)
         values = np.asarray(mask)
-        if values.ndim != 2 or values.dtype.kind not in "bui":
+        if values.ndim != 2 or not values.size or values.dtype.kind not in "bui":
+            given = f"{values.ndim} axes of {values.dtype}" if values.size else "one of no pixel"
             msg = (
                 f"{slide.name}: a tissue mask is an array (y, x) of whole numbers or bool, and not "
-                f"{values.ndim} axes of {values.dtype}."
+                f"{given}."
             )
             raise InputError(msg, option="tissue")
         return cls(_laid_over(LabelImage(values), slide, grid, "This tissue mask"), grid)
@@ -101,6 +102,19 @@ class TissueMask:
     def name(self) -> str:
         """What this mask is known by in caches and results."""
         return mask_name(self.sha256)
+
+    def at_scale_of(self, slide: Slide) -> TissueMask:
+        """Lay the mask over the same pixels of its slide, which is opened at another scale.
+
+        Raises
+        ------
+        InputError
+            If no superpixel is half covered there.
+        """
+        grid = Grid.over(slide, PITCH_UM)
+        # How many of its superpixels, which have grown with the slide, one there spans.
+        step = self.grid.mpp / grid.mpp
+        return TissueMask(_half_covered(self.values, (step, step), grid.shape), grid)
 
     def on(self, grid: Grid) -> NDArray[np.bool_]:
         """Tell which superpixels of any grid over the slide are at least half tissue.

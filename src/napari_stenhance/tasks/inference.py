@@ -242,6 +242,7 @@ def _predict_one(section: Section, path: Path, plan: Plan, model: Model, job: Jo
         path, slide, plan.name, clear_dead_locks=plan.clear_dead_locks
     ) as result:
         mask = {} if slide.tissue is None else {"tissue_sha256": slide.tissue.sha256}
+        before = result.runs
         run = result.start_run(plan.name, plan.identity | mask, provenance, features.grid)
         log_section(result, section, run=run)
         if plan.region:
@@ -249,7 +250,13 @@ def _predict_one(section: Section, path: Path, plan: Plan, model: Model, job: Jo
         if _is_complete(result, run, plan):
             job.note(f"{path}: the run {run} is already complete.")
         else:
-            _fill(result, run, section, features, plan, model, job)
+            try:
+                _fill(result, run, section, features, plan, model, job)
+            except InputError:
+                if run not in before and not result.model_folder(run).is_dir():
+                    # What was refused before anything was learned is no run that goes on.
+                    result.forget_run(run)
+                raise
             filled = FieldRun(result, run)
             for gene in plan.write:
                 write_gene(filled, gene, job)

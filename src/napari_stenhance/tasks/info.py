@@ -56,6 +56,10 @@ def info(
         if options.quality:
             msg = f"{path}: a result has no pixels; look at the quality of its slide."
             raise InputError(msg, option="quality")
+        for name in ("mpp", "series", "icc", "image"):
+            if getattr(options, name) != getattr(InfoOptions, name):
+                msg = f"{path}: a result says itself how its slide was opened; leave this out."
+                raise InputError(msg, option=name)
         result = ResultFolder.open(path)
         lines = describe_result(result)
         return (*lines, *verify_result(result, job or Job())) if options.verify else lines

@@ -8,6 +8,7 @@ from qtpy.QtGui import QColor, QLinearGradient, QPainter, QPaintEvent
 from qtpy.QtWidgets import QGridLayout, QLabel, QWidget
 
 from napari_stenhance.plugin.channels import MOST, Channel
+from napari_stenhance.plugin.levels import said_ends
 
 if TYPE_CHECKING:
     from napari_stenhance.plugin.session import Session
@@ -84,7 +85,7 @@ class ChannelLegend(QWidget):
         doubt = "It was not predicted reliably: its colour is pale." if channel.doubtful else ""
         name.setText(f"{gene} – not reliable" if channel.doubtful else gene)
         name.setToolTip(doubt)
-        low.setText(f"{channel.limits[0]:.2f}")
-        high.setText(f"{channel.limits[1]:.2f}")
+        for label, said in zip((low, high), said_ends(channel.limits), strict=True):
+            label.setText(said)
         gradient.colour = QColor.fromRgbF(*channel.rgb)
         gradient.update()

@@ -8,7 +8,7 @@ from qtpy.QtCore import QPointF, QRectF, Qt
 from qtpy.QtGui import QPainter, QPaintEvent, QPalette, QPen, QPolygonF
 from qtpy.QtWidgets import QWidget
 
-_HEIGHT = 130
+_HEIGHT = 110
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56.0, 16.0, 24.0, 24.0
 _DOT = 3.5
 _APART = 28.0

@@ -30,7 +30,7 @@ from napari_stenhance.plugin.widgets.chart import CriterionChart
 from napari_stenhance.plugin.widgets.choices import elide, listed_name, relist
 from napari_stenhance.plugin.widgets.domain_counts import DomainCounts
 from napari_stenhance.plugin.widgets.domain_table import DomainTable
-from napari_stenhance.plugin.widgets.follow import follow_layers, follow_session
+from napari_stenhance.plugin.widgets.follow import Strokes, follow_layers, follow_session
 from napari_stenhance.results.domain_edit import DomainEdit
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
 _SETTLED_MS = 100
 _STILL_PX = 4
+_COLUMNS = 6
 _PAINT, _PAINTED = "Repaint", "End painting"
 
 
@@ -70,7 +71,6 @@ class DomainEditor(QWidget):
         self._known: dict[Any, tuple[EditHistory, int]] = {}
         self._lost: EditHistory | None = None
         self._raster: tuple[DomainEdit, NDArray[np.uint8]] | None = None
-        self._followed: list[Any] = []
         self._ending = False
         self.source = QComboBox(self)
         elide(self.source)
@@ -109,26 +109,24 @@ class DomainEditor(QWidget):
         self._settled.timeout.connect(self._show_changes)
         buttons, column = QGridLayout(), QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
-        for n, button in enumerate((self.merge, self.paint, self.undo, self.redo)):
-            buttons.addWidget(button, *divmod(n, 2))
-        buttons.addWidget(self.save, 2, 0, 1, 2)
+        for row, beside in enumerate(((self.merge, self.paint), (self.undo, self.redo, self.save))):
+            for n, button in enumerate(beside):
+                wide = _COLUMNS // len(beside)
+                buttons.addWidget(button, row, n * wide, 1, wide)
         for widget in (self.source, self.chart, self.table):
             column.addWidget(widget, int(widget is self.table))
         column.addLayout(buttons)
         viewer.layers.events.removed.connect(self._removed)
         viewer.mouse_drag_callbacks.append(self._clicked)
-        removed, drags, followed = (
-            viewer.layers.events.removed, viewer.mouse_drag_callbacks, self._followed,
-        )  # fmt: skip
-        on_removed, on_click, on_painted = self._removed, self._clicked, self._repainted
+        removed, drags = viewer.layers.events.removed, viewer.mouse_drag_callbacks
+        on_removed, on_click = self._removed, self._clicked
 
         def leave() -> None:
             removed.disconnect(on_removed)
             drags.remove(on_click)
-            for emitter in followed:
-                emitter.disconnect(on_painted)
 
         self.destroyed.connect(leave)
+        self._painting = Strokes(self, self._settled.start)
         follow_layers(self, viewer, self._list_runs)
         follow_session(self, viewer, self._list_runs)
 
@@ -159,9 +157,6 @@ class DomainEditor(QWidget):
             self._raster = edit, edit.raster()
         return not np.array_equal(painted, self._raster[1])
 
-    def _repainted(self, _event: Any = None) -> None:
-        self._settled.start()
-
     def _painted(self, edits: EditHistory) -> EditHistory:
         """Take over what was painted, as one step.
 
@@ -177,10 +172,7 @@ class DomainEditor(QWidget):
 
     def _list_runs(self) -> None:
         """List the domains of the section that is looked at, and show those of its run."""
-        for layer, _ in layers_of(self._viewer, "painting"):
-            if layer.events.set_data not in self._followed:
-                layer.events.set_data.connect(self._repainted)
-                self._followed.append(layer.events.set_data)
+        self._painting.follow(layer for layer, _ in layers_of(self._viewer, "painting"))
         there = {run.key for run in open_runs(self._viewer, "domains")}
         for key in [key for key in self._known if key not in there]:
             self._say_lost(*self._known.pop(key))

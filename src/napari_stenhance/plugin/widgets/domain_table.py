@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QItemSelectionModel, Qt, Signal
-from qtpy.QtGui import QColor, QIcon, QPixmap
+from qtpy.QtGui import QColor, QIcon, QPixmap, QResizeEvent
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QColorDialog,
@@ -16,6 +16,8 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_stenhance.plugin.widgets.scrolling import LowView
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -23,12 +25,14 @@ if TYPE_CHECKING:
 
 COLOUR, NAME, NUMBER, AREA, MARKERS = range(5)
 _SWATCH = 14
+_MARKERS = 90
+"""Width that markers need at least, in px: in a narrower table areas are left out."""
 _VALUE = Qt.ItemDataRole.UserRole
 _WAITING = "…"
 _COUNTING = "Being counted anew"
 
 
-class DomainTable(QTableWidget):
+class DomainTable(LowView, QTableWidget):
     """One row for each domain: its box shows it, its name and its colour can be changed."""
 
     edited = Signal(int, str, bool)
@@ -88,7 +92,23 @@ class DomainTable(QTableWidget):
                     cell.setTextAlignment(right)
         for column in (COLOUR, NAME, NUMBER, AREA):
             self.resizeColumnToContents(column)
+        self._fit()
         self.blockSignals(False)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._fit()
+
+    def _fit(self) -> None:
+        """Leave areas out where there would be no room for markers."""
+        header = self.horizontalHeader()
+        columns = (COLOUR, NAME, NUMBER, AREA)
+        needed = sum(max(self.sizeHintForColumn(n), header.sectionSizeHint(n)) for n in columns)
+        wide = self.viewport().width()
+        self.setColumnHidden(AREA, wide < needed + _MARKERS)
+        others = sum(self.columnWidth(n) for n in columns)
+        # By itself the last column becomes wider, but not narrower.
+        self.setColumnWidth(MARKERS, max(wide - others, header.sectionSizeHint(MARKERS)))
 
     def _cell(self, row: int, column: int, text: str, *, editable: bool) -> QTableWidgetItem:
         """Set the text of a cell; it stays the one it is, because a person may be in it."""

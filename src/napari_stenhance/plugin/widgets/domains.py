@@ -54,6 +54,8 @@ class DomainsWidget(RunDock):
         split = QSplitter(Qt.Orientation.Vertical, self)
         split.addWidget(above)
         split.addWidget(self.editor)
+        # What was found takes the height that is left.
+        split.setStretchFactor(1, 1)
         QVBoxLayout(self).addWidget(split)
         self.form.fields["sections"].changed.connect(self._suggest)
         follow_layers(self, napari_viewer, self._refresh)

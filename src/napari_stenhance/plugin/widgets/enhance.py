@@ -206,4 +206,7 @@ class EnhanceWidget(RunDock):
             hide_tissue(self._viewer)
 
     def _work(self, options: EnhanceOptions, job: Job) -> Any:
+        used = (*options.sections, *options.predict)
+        for name in {s.name: None for s in used if s.need_slide().tissue is not None}:
+            job.note(f"{name}: its tissue is what was edited, whatever 'Tissue' says.")
         return enhance(options, job)

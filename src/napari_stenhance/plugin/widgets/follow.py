@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from napari_stenhance.plugin.layer_info import layer_info, layers_of
@@ -10,6 +10,7 @@ from napari_stenhance.plugin.session import session_of
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
+    from napari.layers import Labels
     from qtpy.QtWidgets import QWidget
 
 
@@ -74,3 +75,37 @@ def follow_session(widget: QWidget, viewer: ViewerModel, update: Callable[[], No
     changed.connect(looked)
     widget.destroyed.connect(lambda: changed.disconnect(looked))
     looked()
+
+
+class Strokes:
+    """Calls `painted` whenever something of layers of labels was painted, or taken back.
+
+    Parameters
+    ----------
+    widget : QWidget
+        It ends when this is gone.
+    painted : callable
+    """
+
+    def __init__(self, widget: QWidget, painted: Callable[[], None]) -> None:
+        emitters: list[Any] = []
+
+        def changed(_event: Any = None) -> None:
+            painted()
+
+        def leave() -> None:
+            for emitter in emitters:
+                emitter.disconnect(changed)
+
+        self._emitters, self._changed = emitters, changed
+        widget.destroyed.connect(leave)
+
+    def follow(self, layers: Iterable[Labels]) -> None:
+        """Follow layers, those that are new among them."""
+        for layer in layers:
+            # A stroke updates what is under it, undo all that is seen; or there are others.
+            events = layer.events
+            for emitter in (events.labels_update, events.set_data, events.data):
+                if emitter not in self._emitters:
+                    emitter.connect(self._changed)
+                    self._emitters.append(emitter)

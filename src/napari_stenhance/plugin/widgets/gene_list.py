@@ -43,6 +43,7 @@ class GeneList(QWidget):
             "List only these genes: names, or @ and a file with one gene on each line, or of sets "
             "(GMT); Enter takes them."
         )
+        self.text.returnPressed.connect(self._again)
         self.text.editingFinished.connect(self._take)
         self.text.textChanged.connect(self._cleared)
         self.browse = QToolButton(self)
@@ -88,6 +89,12 @@ class GeneList(QWidget):
     def _cleared(self, text: str) -> None:
         if not text:
             self._take()
+
+    def _again(self) -> None:
+        """Read a file once more: it may be another by now."""
+        if self.text.text().strip().startswith("@"):
+            self._read = ""
+        self._take()
 
     def _take(self) -> None:
         """Read what was typed, if it was not read before."""

@@ -29,6 +29,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_stenhance.plugin.widgets.gene_rows import GeneRows
+from napari_stenhance.plugin.widgets.scrolling import LowView
 
 _COLUMNS = {
     "gene": ("", "Grey italics beside a hatched swatch: predicted, but not reliably."),
@@ -168,7 +169,7 @@ class _Bars(QStyledItemDelegate):
         painter.restore()
 
 
-class GeneTable(QTableView):
+class GeneTable(LowView, QTableView):
     """Genes to look at; `chosen` carries the one that the user walks to, or clicks.
 
     While a key is held, only where it has come to is shown: nothing queues up.
@@ -228,6 +229,8 @@ class GeneTable(QTableView):
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
         self._widen()
+        # Where what is said of the gene takes more room, the gene is still seen.
+        self.scrollTo(self.currentIndex())
 
     def _widen(self) -> None:
         """Give the names what numbers leave; where that is too little, r given depth goes alone."""

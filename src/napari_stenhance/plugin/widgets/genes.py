@@ -108,7 +108,7 @@ class GenesWidget(QWidget):
         self.gene.returnPressed.connect(self._enter)
         self.list = GeneList(self)
         self.list.changed.connect(self._filter)
-        self.list.scored.connect(self.show_gene)
+        self.list.scored.connect(self._show_score)
         self.reliable = QCheckBox("Reliable", self)
         self.reliable.setToolTip(
             "Reliable genes only: hide those that were predicted with a lower r given depth on "
@@ -232,6 +232,9 @@ class GenesWidget(QWidget):
             self.uncertainty.setEnabled(False)
         for widget in (self.pin, self.spots):
             widget.setEnabled(run is not None and not session.channels)
+        for widget in (self.uncertainty, self.spots):
+            # Several genes have neither; their legend takes the room.
+            widget.setVisible(not session.channels)
         self.statistics.setEnabled(bool(self._rows.genes))
         self.legend.show_session(session)
         self.channels.show_session(session)
@@ -379,6 +382,16 @@ class GenesWidget(QWidget):
         self.error.say("")
         self.reader.look_at(gene=gene)
 
+    def _show_score(self, score: str) -> None:
+        """Show the score of the list, or say why that cannot be."""
+        source = self.run or self._session.measured
+        if source is None:
+            return
+        try:
+            self.show_gene(source.names.find(score).text)
+        except InputError as error:
+            self.error.say(str(error))
+
     def _show_together(self, genes: list[str]) -> None:
         """Show several genes at once, or say why that cannot be."""
         self.error.say("")
@@ -407,8 +420,7 @@ class GenesWidget(QWidget):
             return said
         if gene not in run.names.known:
             return f"Not reliable, as one of its genes. {said}"
-        given = float(run.held_out_r_given_depth[run.names.known[gene]])
-        return f"Not reliable: r given depth {given:.2f} on held-out spots. {said}"
+        return f"Not reliable. {said}"
 
     def _pin(self) -> None:
         run, gene = self.run, self._session.gene

@@ -8,6 +8,7 @@ from qtpy.QtCore import QPointF, QRectF, Qt
 from qtpy.QtGui import QColor, QPainter, QPaintEvent, QPalette, QPen, QPolygonF
 from qtpy.QtWidgets import QWidget
 
+from napari_stenhance.plugin.levels import said_ends
 from napari_stenhance.plugin.regions import REGION_COLOUR
 
 BINS = 64
@@ -94,6 +95,7 @@ class GeneHistogram(QWidget):
                 painter.drawLine(QPointF(x, 0), QPointF(x, high))
         painter.setPen(text)
         line = QRectF(0, high, self.width(), _TEXT)
-        painter.drawText(line, Qt.AlignmentFlag.AlignLeft, f"{low:.2f}")
-        painter.drawText(line, Qt.AlignmentFlag.AlignRight, f"{top:.2f}")
+        first, last = said_ends(self.range)
+        painter.drawText(line, Qt.AlignmentFlag.AlignLeft, first)
+        painter.drawText(line, Qt.AlignmentFlag.AlignRight, last)
         painter.end()

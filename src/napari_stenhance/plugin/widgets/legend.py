@@ -10,6 +10,8 @@ from qtpy.QtGui import QImage, QPixmap
 from qtpy.QtWidgets import QGridLayout, QLabel, QWidget
 
 from napari_stenhance.plugin.colours import DEPTH, EXPRESSION, TOTAL, UNCERTAINTY, lookup_table
+from napari_stenhance.plugin.levels import said_ends
+from napari_stenhance.plugin.titles import other_title_of
 
 if TYPE_CHECKING:
     from napari_stenhance.plugin.session import Session
@@ -23,7 +25,9 @@ class GeneLegend(QWidget):
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent)
         self.title, self.low, self.high = QLabel(self), QLabel(self), QLabel(self)
-        self.title.setWordWrap(True)
+        self.other = QLabel(self)
+        for words in (self.title, self.other):
+            words.setWordWrap(True)
         self._gradient = QLabel(self)
         self._gradient.setScaledContents(True)
         self._gradient.setFixedHeight(_HEIGHT)
@@ -34,20 +38,25 @@ class GeneLegend(QWidget):
         layout.addWidget(self.low, 1, 0)
         layout.addWidget(self._gradient, 1, 1)
         layout.addWidget(self.high, 1, 2, Qt.AlignmentFlag.AlignRight)
+        layout.addWidget(self.other, 2, 0, 1, 3)
         layout.setColumnStretch(1, 1)
         self.hide()
 
     def show_session(self, session: Session) -> None:
         """Show what the colours of a session stand for; nothing if it shows none."""
-        said, limits = session.title, session.limits
-        self.setVisible(bool(said))
+        said, limits, other = session.title, session.limits, other_title_of(session)
+        self.setVisible(bool(said or other))
+        self.other.setText(other)
+        self.other.setVisible(bool(other))
+        for widget in (self.title, self.low, self._gradient, self.high):
+            widget.setVisible(bool(said))
         if not said or limits is None:
             return
         self.title.setText(said)
         # Of a sum that is too long for a title, this is the formula.
         self.title.setToolTip(session.gene if session.gene != session.label else "")
-        self.low.setText(f"{limits[0]:.2f}")
-        self.high.setText(f"{limits[1]:.2f}")
+        for label, end in zip((self.low, self.high), said_ends(limits), strict=True):
+            label.setText(end)
         colormap = UNCERTAINTY if session.what == "spread" else EXPRESSION
         if session.gene == TOTAL:
             colormap = DEPTH

@@ -1,4 +1,4 @@
-"""An area that scrolls up and down, and is never narrower than what lies in it."""
+"""What scrolls: areas that are never narrower than what lies in them, and low views."""
 
 from __future__ import annotations
 
@@ -35,3 +35,16 @@ class UpDownArea(QScrollArea):
         if event.type() == QEvent.Type.LayoutRequest:
             self.updateGeometry()
         return super().eventFilter(watched, event)
+
+
+class LowView:
+    """A view that scrolls by itself: it asks for little height, and takes what is left.
+
+    Else it would ask for 192 px, and what it lies in would scroll too. Stands before Qt's class.
+    """
+
+    least_height = 120
+
+    def sizeHint(self) -> QSize:
+        hint: QSize = super().sizeHint()  # type: ignore[misc]
+        return QSize(hint.width(), self.least_height)

@@ -23,6 +23,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_stenhance.errors import InputError
 from napari_stenhance.features.quality import find_quality
 from napari_stenhance.plugin.beside import beside_layer, shown_beside
 from napari_stenhance.plugin.layer_info import (
@@ -39,11 +40,13 @@ from napari_stenhance.plugin.quality import quality_layer, quality_legend_of, re
 from napari_stenhance.plugin.regions import open_region
 from napari_stenhance.plugin.scene import add_layers
 from napari_stenhance.plugin.session import session_of
+from napari_stenhance.plugin.tissue import carried_tissue
 from napari_stenhance.plugin.widgets.choices import elide
 from napari_stenhance.plugin.widgets.drop_area import DropArea
 from napari_stenhance.plugin.widgets.follow import follow_session
 from napari_stenhance.plugin.widgets.recognised import describe_looked_at, describe_opened
 from napari_stenhance.plugin.widgets.run_bar import RunBar
+from napari_stenhance.plugin.widgets.scrolling import LowView
 from napari_stenhance.plugin.widgets.tissue_row import TissueRow
 from napari_stenhance.plugin.writer import write_layers
 from napari_stenhance.section.formats.format import section_formats
@@ -70,6 +73,10 @@ _SLIDE = "the slide"
 _NO_QUESTION = QFileDialog.Option.DontConfirmOverwrite
 """Nothing is ever overwritten: the writer says so."""
 _NUMBER_WIDTH, _BESIDE_LABELS = 100, 2
+
+
+class Words(LowView, QPlainTextEdit):
+    """What was recognised, to be read and copied."""
 
 
 class SectionWidget(QWidget):
@@ -149,7 +156,7 @@ class SectionWidget(QWidget):
         self.legend.setWordWrap(True)
         self.legend.setToolTip("Faults of the slide, and which share of the tissue they cover")
         self.legend.hide()
-        self.words = QPlainTextEdit(self)
+        self.words = Words(self)
         self.words.setReadOnly(True)
         self.words.setPlaceholderText("What was recognised appears here.")
         self.run_bar = RunBar(
@@ -276,6 +283,7 @@ class SectionWidget(QWidget):
         said: str,
         old: Section | None,
     ) -> Iterator[None]:
+        tissue = self._carried(old, what)
         drawn = self._remove(old) if old is not None else []
         # Slide and scale that were set are for one section: the next may have others.
         self.image.clear()
@@ -287,6 +295,7 @@ class SectionWidget(QWidget):
         if drawn and isinstance(what, Section):
             region = open_region(self._viewer, what)
             region.add([data for data, _ in drawn], shape_type=[kind for _, kind in drawn])
+        add_layers(self._viewer, tissue)
         place = self._session.place
         if isinstance(what, Section) or self._section is None:
             self._words[place] = said
@@ -385,6 +394,17 @@ class SectionWidget(QWidget):
         layer.visible = True
         self._viewer.reset_view()
 
+    def _carried(self, old: Section | None, new: Section | ResultFolder | None) -> list[LayerData]:
+        """Make the layer of the tissue that was edited of a section that is opened otherwise."""
+        if old is None or not isinstance(new, Section):
+            return []
+        try:
+            layer = carried_tissue(self._viewer, old, new)
+        except InputError as error:
+            self.run_bar.say(error)
+            return []
+        return [] if layer is None else [layer]
+
     def _remove(self, section: Section) -> list[tuple[Any, str]]:
         """Remove the layers of a section; return what was drawn, in pixels of the slide."""
         drawn = []
@@ -428,6 +448,9 @@ class SectionWidget(QWidget):
             self.open(Path(path))
 
     def _browse_save(self) -> None:
+        if not len(self._viewer.layers):
+            self.run_bar.say(InputError("Nothing is open: there are no layers to save."))
+            return
         path, _ = QFileDialog.getSaveFileName(
             self, "Save all layers", "", "Layers (*.zarr)", options=_NO_QUESTION
         )
@@ -435,9 +458,10 @@ class SectionWidget(QWidget):
             self.save_layers(Path(path))
 
     def save_layers(self, path: Path) -> None:
-        """Save all layers in a thread, with progress; as *File → Save All Layers* does at once."""
-        if self.run_bar.busy:
-            return
+        """Save all layers in a thread, with progress; as *File → Save All Layers* does at once.
+
+        They are those that are there now, also if something else is to end first.
+        """
         path = path if path.suffix == ".zarr" else path.with_name(f"{path.name}.zarr")
         layers = [layer.as_layer_data_tuple() for layer in self._viewer.layers]
         look = look_of(self._session)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
@@ -17,13 +16,15 @@ from napari_stenhance.plugin.tissue import (
     TISSUE,
     edited_tissue,
     found_tissue,
+    keep_found,
     layer_of_tissue,
     take_brush,
     tissue_layer,
 )
-from napari_stenhance.plugin.widgets.follow import follow_layers, follow_session
+from napari_stenhance.plugin.widgets.follow import Strokes, follow_layers, follow_session
 
 if TYPE_CHECKING:
+    import numpy as np
     from napari.layers import Labels
     from napari.viewer import Viewer
     from numpy.typing import NDArray
@@ -32,7 +33,10 @@ if TYPE_CHECKING:
     from napari_stenhance.plugin.widgets.run_bar import RunBar
 
 _SETTLED_MS = 100
-_FOUND = "As found. Napari's brush and eraser change it."
+_FOUND = (
+    "As found (density): the next run finds it so, unless its Tissue is another. Napari's brush "
+    "and eraser change it."
+)
 _EDITED = "Edited: the next run of Enhance genes uses it."
 _EMPTY = "Empty: a run is refused until some tissue is painted."
 
@@ -53,7 +57,6 @@ class TissueRow(QWidget):
         super().__init__()
         self._viewer, self._session = viewer, session_of(viewer)
         self._run_bar, self._on_end = run_bar, on_end
-        self._followed: list[Any] = []
         self._said_of: tuple[Any, Any] = (None, None)
         self.look = QPushButton("Show tissue", self)
         self.look.setToolTip(
@@ -77,29 +80,14 @@ class TissueRow(QWidget):
         row.addWidget(self.automatic)
         column.addLayout(row)
         column.addWidget(self.state)
-        followed, painted = self._followed, self._painted
-
-        def leave() -> None:
-            for emitter in followed:
-                emitter.disconnect(painted)
-
-        self.destroyed.connect(leave)
+        self._strokes = Strokes(self, self._settled.start)
         self._say()
         follow_layers(self, viewer, self._follow_layers)
         follow_session(self, viewer, self._follow)
 
     def _follow_layers(self) -> None:
-        for layer, _ in layers_of(self._viewer, TISSUE.name):
-            # A stroke updates what is under it, undo all that is seen; or there are others.
-            events = layer.events
-            for emitter in (events.labels_update, events.set_data, events.data):
-                if emitter not in self._followed:
-                    emitter.connect(self._painted)
-                    self._followed.append(emitter)
+        self._strokes.follow(layer for layer, _ in layers_of(self._viewer, TISSUE.name))
         self._follow()
-
-    def _painted(self, _event: Any = None) -> None:
-        self._settled.start()
 
     def _follow(self) -> None:
         """Say it of another section or layer; to compare what did not change takes long."""
@@ -159,5 +147,5 @@ class TissueRow(QWidget):
         )
 
     def _set(self, layer: Labels, found: NDArray[np.bool_]) -> None:
-        layer.data = found.astype(np.uint8)
+        keep_found(layer, found)
         self._say()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QSize, Qt
 from qtpy.QtGui import QKeySequence, QShortcut
-from qtpy.QtWidgets import QMainWindow, QSizePolicy, QToolButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QDockWidget, QMainWindow, QSizePolicy, QToolButton, QVBoxLayout, QWidget
 
 from napari_stenhance.plugin.session import session_of
 from napari_stenhance.plugin.widgets.actions import ACTIONS
@@ -29,10 +29,13 @@ PANELS = {
 """Title, and module and class, of each panel."""
 _RUNNING = ("enhance", "impute", "domains")
 
-_ROOM = 400
+_ROOM = 480
 """Height that an unfolded panel needs at least to be of use, in px."""
-_CANVAS, _LAYERS, _BETWEEN = 700, 370, 26
+_CANVAS, _LAYERS, _BETWEEN = 700, 308, 22
 """Widths, in px: that the canvas keeps, that napari's own docks take, and of what lies between."""
+_CONTROLS = "layer controls"
+_NARROW = "QComboBox { min-width: 60px; } #colormapComboBox { min-width: 85px; }"
+"""napari's dock, whose boxes are else as wide as their longest choice, whatever layer is chosen."""
 _WIDE = 340
 _FOCUS = """
 QPushButton:focus, QToolButton:focus, QCheckBox:focus, QComboBox:focus, QLineEdit:focus,
@@ -166,9 +169,9 @@ class Workbench(QWidget):
         return panel.made
 
     def runs(self) -> str:
-        """Return the panel that runs something and was unfolded last; the first if none was."""
+        """Return the panel that runs something and was unfolded last; empty if none was."""
         running = [name for name in self._opened if name in _RUNNING]
-        return running[-1] if running else _RUNNING[0]
+        return running[-1] if running else ""
 
     def _share(self) -> None:
         """Give all height that is left to the panels that are unfolded, in equal parts."""
@@ -213,9 +216,12 @@ def workbench_of(viewer: Viewer) -> Workbench:
 
 
 def _leave_room(dock: Any) -> None:
-    """Make the dock as wide as it may be beside a canvas of some width."""
+    """Make the dock as wide as it may be beside a canvas of some width, napari's own narrower."""
     window = dock.window()
     if isinstance(window, QMainWindow):
+        controls = window.findChild(QDockWidget, _CONTROLS)
+        if controls is not None:
+            controls.setStyleSheet(_NARROW)
         left = window.width() - _CANVAS - _LAYERS - _BETWEEN
         # It is no narrower than what lies in it.
         window.resizeDocks([dock], [min(max(left, 1), _WIDE)], Qt.Orientation.Horizontal)

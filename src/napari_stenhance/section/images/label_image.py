@@ -95,8 +95,11 @@ def _one_channel(values: NDArray[Any]) -> NDArray[Any]:
     Raises
     ------
     ValueError
-        If it has colours, or is transparent anywhere.
+        If it has colours, is transparent anywhere, or holds no whole numbers.
     """
+    if values.dtype.kind not in "bui":
+        msg = f"its pixels are {values.dtype}, not whole numbers"
+        raise ValueError(msg)
     if values.ndim == 2:
         return values
     grey = values[..., : 3 if values.shape[-1] > 2 else 1]
