@@ -66,6 +66,15 @@ def is_asked_for(look: LookedAt, layer: Layer, info: LayerInfo) -> bool:
     return bool(layer.visible)
 
 
+def under_hidden(look: LookedAt, info: LayerInfo) -> GeneSource | None:
+    """Return the whole's run where what was hidden is the image of a region over it; else None."""
+    run = look.genes
+    if run is None or look.channels or info.role.name not in {"gene", "browse"}:
+        return None
+    under = runs_seen(look.viewer, look.place, run)[0]
+    return under if under is not run and (info.of_run, info.gene) == (run.key, look.gene) else None
+
+
 def are_spots_seen(look: LookedAt) -> bool:
     """Tell whether spots of the section, or of a lattice over it, are seen."""
     layers = layers_of(look.viewer, *_SPOTS)

@@ -159,10 +159,9 @@ def show_gene(
     what: What,
     limits: tuple[float, float],
     image: GeneImage | None,
+    over: GeneSource | None,
     *,
     washed: bool,
-    bar: bool,
-    over: GeneSource | None = None,
 ) -> None:
     """Show a gene of a run: as it was written, or else made where it is looked at.
 
@@ -175,12 +174,10 @@ def show_gene(
     limits : tuple of float
     image : GeneImage or None
         What was read before, of this gene or another.
+    over : GeneSource or None
+        The run of a region that is seen over it: there, this shows nothing, and it has no bar.
     washed : bool
         Whether its colours are pale.
-    bar : bool
-        Whether its colour bar is seen.
-    over : GeneSource, optional
-        The run of a region that is seen over it: there, this shows nothing.
     """
     pinned = [
         layer
@@ -203,7 +200,7 @@ def show_gene(
     for layer in (*pinned, *browsed):
         wash_out(layer, washed=washed)
         show_layer(layer, visible=layer is (pinned or browsed)[0])
-        show_bar(layer, visible=bar and layer.visible)
+        show_bar(layer, visible=over is None and layer.visible)
 
 
 def _leave_out(layer: Image, over: GeneSource | None) -> None:

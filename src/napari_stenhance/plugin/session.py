@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from psygnal import Signal
 
 from napari_stenhance.errors import InputError, StenhanceError
-from napari_stenhance.plugin.asked_for import OF_GENES, is_asked_for
+from napari_stenhance.plugin.asked_for import OF_GENES, is_asked_for, under_hidden
 from napari_stenhance.plugin.camera import make_active, move_camera
 from napari_stenhance.plugin.caption import show_caption
 from napari_stenhance.plugin.channels import (
@@ -339,20 +339,17 @@ class Session:
     def _show_genes(self, most: int) -> None:
         """Show the gene in the run's image, in spots and lattices, on one scale."""
         run, self.other_limits = self.genes, None
-        if run is not None and self.channels:
-            runs = runs_seen(self.viewer, self.place, run)
+        runs = [] if run is None else runs_seen(self.viewer, self.place, run)
+        if runs and self.channels:
             self.values = self.limits = None
             self.channels = show_channels(self.viewer, runs, self.channels, self.least_r, most)
             return
-        runs = [] if run is None else runs_seen(self.viewer, self.place, run)
         if not self.limits_chosen:
             image = self._image = self._image_of(runs[0], most) if runs else None
             self.values, self.limits = (image.values, image.limits) if image else (None, None)
-        for one in runs:
-            shown = self.gene, self.what, self.limits, self._image
-            doubtful, top = self.reliability == "not reliable", one is runs[-1]
-            over = None if top else runs[-1]
-            show_gene(self.viewer, one, *shown, washed=doubtful, bar=top, over=over)
+        for one, over in zip(runs, (*runs[1:], None), strict=False):
+            shown = self.gene, self.what, self.limits, self._image, over
+            show_gene(self.viewer, one, *shown, washed=self.reliability == "not reliable")
         for layer, info in layers_of(self.viewer, "spots", "lattice"):
             if info.place is self.place and is_asked_for(self, layer, info):
                 shared = runs[0].unit == info.colours.unit if runs else self.limits_chosen
@@ -429,7 +426,8 @@ class Session:
                 # No more is said of what the user has hidden.
                 self.with_spots &= self.run is None or info.role.name != "spots"
                 self._say()
-                self._hidden(info)
+                if (under := under_hidden(self, info)) is not None:
+                    self.look_at(run=under)
             return
         if info.role.name in {"gene", "browse"}:
             self.look_at(run=info.run, gene=info.gene, what=info.what)
@@ -443,15 +441,6 @@ class Session:
             self.show()
         elif info.role.name == "tissue":
             self.look_at_slide()
-
-    def _hidden(self, info: LayerInfo) -> None:
-        """Show all of the whole's image where that of a region over it is hidden."""
-        run, name = self.genes, info.role.name
-        if run is None or self.channels or name not in {"gene", "browse"}:
-            return
-        under = runs_seen(self.viewer, self.place, run)[0]
-        if under is not run and (info.of_run, info.gene) == (run.key, self.gene):
-            self.look_at(run=under)
 
     def _toggled(self, info: LayerInfo, visible: bool) -> None:
         """Show a channel beside those that are seen, or leave it out."""
