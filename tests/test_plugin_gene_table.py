@@ -289,15 +289,16 @@ def test_several_genes_are_seen_at_once_each_in_its_colour(
     assert dock.error.text().startswith("5 genes: at most 4 are shown at once")
     assert [table.genes.gene_at(row) for row in table._places()] == ["G1", "G3"]
     check_truth(person.viewer)
-    # What was saved comes back, and is seen when it is asked for.
+    # What was saved comes back as it was looked at.
     path = tmp_path / "saved.zarr"
     assert person.viewer.layers.save(str(path), plugin="napari-stenhance") == [str(path)]
     person.viewer.layers.clear()
     person.drop(path)
     check_truth(person.viewer)
-    again = person.layer("channel", gene="G3")
-    assert not again.visible
-    again.visible = True
+    assert {one.gene: one.colour for one in session.channels} == {"G3": "blue", "G1": "magenta"}
+    again = person.layer("channel", gene="G1")
+    assert again.visible
+    again.visible = False
     check_truth(person.viewer)
     assert [one.gene for one in session.channels] == ["G3"]
     # One gene is one gene again; and spots alone are no images.
