@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+from weakref import ref
 
 import numpy as np
 
@@ -11,6 +13,7 @@ from napari_stenhance.plugin.places import box_of
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
+    from napari.layers import Layer
 
 _MARGIN = 0.95
 _WORKED_ON = ("region", "tissue", "painting")
@@ -38,3 +41,37 @@ def make_active(viewer: ViewerModel, place: Place | None) -> None:
     ]
     images = [layer for layer, info in seen if info.role.fills]
     viewer.layers.selection.active = [None, *(layer for layer, _ in seen), *images][-1]
+
+
+class SeenLayers:
+    """Makes active what is seen, where napari takes a layer that is hidden.
+
+    Attributes
+    ----------
+    added : Layer or None
+        The layer that napari has just added, and makes active.
+    below : Layer or None
+        That which lay below one that was just removed: napari makes it active.
+    """
+
+    def __init__(self, viewer: ViewerModel, place: Callable[[], Place | None]) -> None:
+        self._viewer, self._place = ref(viewer), place
+        self.added: Layer | None = None
+        self.below: Layer | None = None
+        viewer.layers.selection.events.changed.connect(self._selected)
+        viewer.layers.selection.events.active.connect(self._activated)
+
+    def _selected(self, event: Any) -> None:
+        if self.below is not None and self.below in event.added:
+            below, self.below = self.below, None
+            self._leave(below)
+
+    def _activated(self, event: Any) -> None:
+        if event.value is not None and event.value is self.added:
+            self.added = None
+            self._leave(event.value)
+
+    def _leave(self, layer: Layer) -> None:
+        viewer = self._viewer()
+        if viewer is not None and not layer.visible:
+            make_active(viewer, self._place())

@@ -1,4 +1,4 @@
-"""Runs of a section that are open: which came last, and which are seen together."""
+"""What of a section is open: its files, its runs, which came last, and which are seen together."""
 
 from __future__ import annotations
 
@@ -11,8 +11,28 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
 
     from napari_stenhance.results.run import Run
+    from napari_stenhance.section.section import Section
 
 _ROLES = ("gene", "browse", "domains")
+
+
+def section_at(viewer: ViewerModel, place: Place | None) -> Section | None:
+    """Return the section of a place, with its spots if they are open; None if only a result is."""
+    found = [
+        info.section
+        for _, info in layers_of(viewer, "slide", "spots")
+        if info.place is place and info.section is not None
+    ]
+    return next((s for s in found if s.spots is not None), found[0] if found else None)
+
+
+def gene_left(viewer: ViewerModel, run: GeneSource, gene: str) -> str:
+    """Return a gene, or another where it has no layer any more: what was removed stays so."""
+    left = [info for _, info in layers_of(viewer, "gene", "browse", of_run=run.key)]
+    genes = [info.gene for info in left]
+    if "browse" in [info.role.name for info in left] or gene in genes:
+        return gene
+    return genes[0]
 
 
 def runs_of(viewer: ViewerModel, place: Place | None) -> list[Run]:

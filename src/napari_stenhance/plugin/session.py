@@ -14,7 +14,7 @@ from psygnal import Signal
 
 from napari_stenhance.errors import InputError, StenhanceError
 from napari_stenhance.plugin.asked_for import OF_GENES, is_asked_for, under_hidden
-from napari_stenhance.plugin.camera import make_active, move_camera
+from napari_stenhance.plugin.camera import SeenLayers, make_active, move_camera
 from napari_stenhance.plugin.caption import show_caption
 from napari_stenhance.plugin.channels import (
     Channel,
@@ -38,7 +38,14 @@ from napari_stenhance.plugin.layer_info import (
 from napari_stenhance.plugin.looks import look_as
 from napari_stenhance.plugin.places import open_places
 from napari_stenhance.plugin.scene import add_layers, show_bar, show_layer, take_in
-from napari_stenhance.plugin.section_runs import first_gene_of, newest_run, runs_of, runs_seen
+from napari_stenhance.plugin.section_runs import (
+    first_gene_of,
+    gene_left,
+    newest_run,
+    runs_of,
+    runs_seen,
+    section_at,
+)
 from napari_stenhance.plugin.spots import colour_spots
 from napari_stenhance.plugin.titles import caption_of, label_of, title_of
 from napari_stenhance.results.gene_source import RELIABLE_R, GeneSource, Reliability
@@ -113,11 +120,9 @@ class Session:
         self.least_r = RELIABLE_R
         self._image: GeneImage | None = None
         self._busy = self.limits_chosen = False
-        self._neighbour, self._new = None, None
+        self._active = SeenLayers(viewer, lambda: self.place)
         viewer.layers.events.inserted.connect(self._inserted)
         viewer.layers.events.removed.connect(self._removed)
-        viewer.layers.selection.events.changed.connect(self._selected)
-        viewer.layers.selection.events.active.connect(self._activated)
         self._take_in(list(viewer.layers))
 
     @property
@@ -130,12 +135,7 @@ class Session:
     @property
     def section(self) -> Section | None:
         """The current section, with its spots if they are open; None if only a result is."""
-        found = [
-            info.section
-            for _, info in layers_of(self.viewer, "slide", "spots")
-            if info.place is self.place and info.section is not None
-        ]
-        return next((s for s in found if s.spots is not None), found[0] if found else None)
+        return section_at(self.viewer, self.place)
 
     @property
     def genes(self) -> GeneSource | None:
@@ -182,7 +182,6 @@ class Session:
         layers : sequence of tuple
         run : Run, optional
             What of them to look at; by default the last run that is meant to be seen.
-
         """
         for _ in self.open_in_turns(layers, run):
             pass
@@ -378,7 +377,8 @@ class Session:
 
     def _inserted(self, event: Any) -> None:
         self._take_in([event.value])
-        self._new = None if self._busy or layer_info(event.value) is None else event.value
+        ours = not self._busy and layer_info(event.value) is not None
+        self._active.added = event.value if ours else None
 
     def _take_in(self, layers: Sequence[Layer]) -> None:
         """Listen to layers of ours; look at what napari itself has opened, with our reader."""
@@ -475,7 +475,7 @@ class Session:
         if self._busy:
             return
         layers, places = self.viewer.layers, open_places(self.viewer)
-        self._neighbour = layers[max(0, event.index - 1)] if len(layers) else None
+        self._active.below = layers[max(0, event.index - 1)] if len(layers) else None
         if self.place not in places:
             self.place, self.run = None, None
             if places:
@@ -488,30 +488,10 @@ class Session:
             info = layer_info(event.value)
             if info is not None and is_shown(info, self.genes, self.channels):
                 self.channels = tuple(one for one in self.channels if one.gene != info.gene)
-            self._keep_to_what_is_left(self.genes)
+            left = gene_left(self.viewer, self.genes, self.gene)
+            if left != self.gene:
+                self.gene, self.what = left, "expression"
         self._look_if_it_is_there(self.show)
-
-    def _keep_to_what_is_left(self, run: GeneSource) -> None:
-        """Look at a gene that still has a layer: what the user has removed stays so."""
-        left = [info for _, info in layers_of(self.viewer, "gene", "browse", of_run=run.key)]
-        genes = [info.gene for info in left]
-        if "browse" not in [info.role.name for info in left] and self.gene not in genes:
-            self.gene, self.what = genes[0], "expression"
-
-    def _selected(self, event: Any) -> None:
-        """Make active what is seen, where napari takes what lay below a layer that was removed."""
-        neighbour = self._neighbour
-        if neighbour is not None and neighbour in event.added:
-            self._neighbour = None
-            if not neighbour.visible:
-                make_active(self.viewer, self.place)
-
-    def _activated(self, event: Any) -> None:
-        """Make active what is seen, where napari takes a layer that it has added and is hidden."""
-        if event.value is not None and event.value is self._new:
-            self._new = None
-            if not event.value.visible:
-                make_active(self.viewer, self.place)
 
     @contextmanager
     def _quiet(self) -> Iterator[None]:
