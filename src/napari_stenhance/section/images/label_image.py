@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.storage.reading import reading
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _TIFF = (b"II*\0", b"II+\0", b"MM\0*", b"MM\0+")
@@ -70,6 +70,7 @@ def _of_png(path: Path, start: bytes) -> NDArray[Any]:
 
 
 def _of_tiff(path: Path) -> NDArray[Any]:
+    import numpy as np
     import tifffile
 
     with tifffile.TiffFile(path) as tif:
@@ -97,6 +98,8 @@ def _one_channel(values: NDArray[Any]) -> NDArray[Any]:
     ValueError
         If it has colours, is transparent anywhere, or holds no whole numbers.
     """
+    import numpy as np
+
     if values.dtype.kind not in "bui":
         msg = f"its pixels are {values.dtype}, not whole numbers"
         raise ValueError(msg)
@@ -112,6 +115,8 @@ def _one_channel(values: NDArray[Any]) -> NDArray[Any]:
 
 def _of_ome_zarr(path: Path) -> LabelImage:
     """Read the finest level that is not too large."""
+    import numpy as np
+
     from napari_stenhance.section.images.ome_zarr.multiscale import read_multiscales
     from napari_stenhance.section.images.ome_zarr.node import group_attributes
 
