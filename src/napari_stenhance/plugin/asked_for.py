@@ -45,16 +45,15 @@ def is_asked_for(look: LookedAt, layer: Layer, info: LayerInfo) -> bool:
     if info.place is not look.place:
         return False
     name, run = info.role.name, look.genes
+    measured = name in _SPOTS and look.gene in info.colours and look.what == "expression"
     if name == "channel" or (look.channels and name in OF_GENES):
         return is_shown(info, run, look.channels)
     if name == "spots":
         if run is None:
             return look.run is None
-        measured = look.gene in info.colours and look.what == "expression"
         return look.with_spots and measured
     if name == "lattice":
         mine = run is not None and info.of_run == run.key
-        measured = look.gene in info.colours and look.what == "expression"
         return mine and look.with_spots and measured
     if name in {"gene", "browse"}:
         shown = run is not None and info.of_run in [

@@ -11,7 +11,7 @@ from napari_stenhance.plugin.genes import GeneImage, set_contrast
 from napari_stenhance.plugin.images import image_layer, layer_title
 from napari_stenhance.plugin.layer_info import KEY, LayerData, LayerInfo, Role, layers_of
 from napari_stenhance.plugin.levels import said_ends, shown_levels
-from napari_stenhance.plugin.scene import add_layers
+from napari_stenhance.plugin.scene import add_layers, show_layer
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -153,8 +153,7 @@ def show_channels(
         blending = "additive" if n else "translucent"
         if layer.blending != blending:
             layer.blending = blending
-        if not layer.visible:
-            layer.visible = True
+        show_layer(layer, visible=True)
     return shown
 
 

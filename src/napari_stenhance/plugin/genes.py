@@ -89,6 +89,14 @@ class GeneImage:
         values = tissue_values(levels, most)
         return cls(run, gene, what, most, levels, values, limits(values))
 
+    @classmethod
+    def of(
+        cls, run: GeneSource, gene: str, what: What, most: int, known: GeneImage | None
+    ) -> GeneImage:
+        """Return what is known, if it is that; else read it."""
+        same = known is not None and known.most == most and known.is_of(run, gene, what)
+        return known if same else cls.read(run, gene, what, most)
+
     def is_of(self, run: GeneSource, gene: str, what: What) -> bool:
         """Tell whether this was read of a run."""
         return self.run is run and (self.gene, self.what) == (gene, what)

@@ -53,7 +53,7 @@ def settle(viewer: ViewerModel, data: LayerData) -> LayerData:
     info = info_of(data)
     if info is None or info.place is not None:
         return data
-    place = find_place(viewer, info) or _new_place(viewer, info)
+    place = _place_for(viewer, info)
     moved = np.add(attributes.get("translate", (0.0, 0.0)), place.origin)
     metadata = {**attributes["metadata"], KEY: replace(info, place=place, look=None)}
     return values, {**attributes, "translate": tuple(moved), "metadata": metadata}, kind
@@ -63,7 +63,7 @@ def settle_layer(viewer: ViewerModel, layer: Layer) -> None:
     """Put a layer of ours that napari itself has added where its section lies."""
     info = layer_info(layer)
     if info is not None and info.place is None:
-        place = find_place(viewer, info) or _new_place(viewer, info)
+        place = _place_for(viewer, info)
         layer.translate = np.add(layer.translate, place.origin)
         layer.metadata[KEY] = replace(info, place=place, look=None)
 
@@ -101,7 +101,11 @@ def box_of(viewer: ViewerModel, place: Place, but: str = "") -> NDArray[np.float
     return np.array([np.min([b[0] for b in boxes], axis=0), np.max([b[1] for b in boxes], axis=0)])
 
 
-def _new_place(viewer: ViewerModel, info: LayerInfo) -> Place:
+def _place_for(viewer: ViewerModel, info: LayerInfo) -> Place:
+    """Return the place of what is to be shown; a new one where nothing of it is."""
+    found = find_place(viewer, info)
+    if found is not None:
+        return found
     places = open_places(viewer)
     names = {place.name for place in places}
     name, n = info.name, 1

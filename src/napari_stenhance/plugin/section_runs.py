@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from napari_stenhance.plugin.layer_info import Place, layers_of
+from napari_stenhance.plugin.layer_info import Place, layers_of, our_layers
 from napari_stenhance.results.gene_source import GeneSource
 
 if TYPE_CHECKING:
@@ -24,6 +24,11 @@ def section_at(viewer: ViewerModel, place: Place | None) -> Section | None:
         if info.place is place and info.section is not None
     ]
     return next((s for s in found if s.spots is not None), found[0] if found else None)
+
+
+def place_of(viewer: ViewerModel, run: Run) -> Place | None:
+    """Return where what a run shows lies; None if no layer shows it."""
+    return next((info.place for _, info in our_layers(viewer) if info.of_run == run.key), None)
 
 
 def gene_left(viewer: ViewerModel, run: GeneSource, gene: str) -> str:

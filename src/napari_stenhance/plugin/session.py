@@ -42,6 +42,7 @@ from napari_stenhance.plugin.section_runs import (
     first_gene_of,
     gene_left,
     newest_run,
+    place_of,
     runs_of,
     runs_seen,
     section_at,
@@ -172,8 +173,6 @@ class Session:
         """What the bar stands for; empty where what is seen is no gene, no counts, or several."""
         return title_of(self)
 
-    # Opening, and looking
-
     def open(self, layers: Sequence[LayerData], run: Run | None = None) -> None:
         """Add layers, and look at what they are of.
 
@@ -216,7 +215,7 @@ class Session:
         if looks and look_as(self, looks[-1]):
             return
         run = run or next((one for one in reversed(seen) if one is not None), None)
-        if run is not None and self._place_of(run) is None:
+        if run is not None and place_of(self.viewer, run) is None:
             run = None
         places = [info.place for layer, _ in added if (info := layer_info(layer)) is not None]
         self.look_at(places[-1] if places else None, run=run)
@@ -255,7 +254,7 @@ class Session:
         self._image = read or self._image
         before = self.place
         if run is not None:
-            place, self.run = self._place_of(run), run
+            place, self.run = place_of(self.viewer, run), run
         elif place is not None and place is not before:
             self.run = newest_run(self.viewer, place)
         self.place = place or self.place
@@ -344,7 +343,8 @@ class Session:
             self.channels = show_channels(self.viewer, runs, self.channels, self.least_r, most)
             return
         if not self.limits_chosen:
-            image = self._image = self._image_of(runs[0], most) if runs else None
+            shown = (self.gene, self.what, most)
+            image = self._image = GeneImage.of(runs[0], *shown, self._image) if runs else None
             self.values, self.limits = (image.values, image.limits) if image else (None, None)
         for one, over in zip(runs, (*runs[1:], None), strict=False):
             shown = self.gene, self.what, self.limits, self._image, over
@@ -361,13 +361,6 @@ class Session:
                     self.limits = limits
                 elif not shared:
                     self.other_limits = limits
-
-    def _image_of(self, run: GeneSource, most: int) -> GeneImage:
-        """Read the gene, unless it was."""
-        image, shown = self._image, (self.gene, self.what)
-        if image and image.most == most and image.is_of(run, *shown):
-            return image
-        return GeneImage.read(run, *shown, most)
 
     def forget_image(self) -> None:
         """Read the gene anew: its run has more tiles than before."""
@@ -504,6 +497,3 @@ class Session:
     def runs(self) -> list[Run]:
         """List the runs of the current section that are open, oldest first."""
         return runs_of(self.viewer, self.place)
-
-    def _place_of(self, run: Run) -> Place | None:
-        return next((i.place for _, i in our_layers(self.viewer) if i.of_run == run.key), None)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.section.images.opening import open_image
+from napari_stenhance.section.stated import one_library, scale_factors
 
 _FINEST_FIRST = {"hires": "tissue_hires_scalef", "lowres": "tissue_lowres_scalef"}
 _PIXELS_MOST = 10**8
@@ -56,18 +57,14 @@ def picture_in(uns: Mapping[str, Any]) -> Picture | None:
     uns : mapping
         `uns["spatial"][library]["images"]` and `…["scalefactors"]`, as scanpy writes them.
     """
-    libraries = uns.get("spatial")
-    if not isinstance(libraries, Mapping) or len(libraries) != 1:
-        return None
-    ((library, content),) = libraries.items()
-    content = content if isinstance(content, Mapping) else {}
-    images, factors = content.get("images"), content.get("scalefactors")
-    if not isinstance(images, Mapping) or not isinstance(factors, Mapping):
+    where, library = one_library(uns)
+    images, (_, factors) = library.get("images"), scale_factors(uns)
+    if not isinstance(images, Mapping):
         return None
     for which, key in _FINEST_FIRST.items():
         pixels, factor = images.get(which), _factor(factors.get(key))
         if isinstance(pixels, np.ndarray) and _is_rgb(pixels) and factor is not None:
-            name = f'uns["spatial"]["{library}"]["images"]["{which}"]'
+            name = f'{where}["images"]["{which}"]'
             return Picture(name, factor, partial(_in_8_bits, pixels))
     return None
 

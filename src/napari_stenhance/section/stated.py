@@ -41,12 +41,21 @@ def scale_factors(uns: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
 
     Empty where there is none, or several.
     """
+    where, library = one_library(uns)
+    factors = library.get("scalefactors")
+    return (f'{where}["scalefactors"]', factors) if isinstance(factors, Mapping) else ("", {})
+
+
+def one_library(uns: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+    """Return where the one library of `uns["spatial"]` lies, and what it holds.
+
+    Empty where there is none, or several.
+    """
     libraries = uns.get("spatial")
     if isinstance(libraries, Mapping) and len(libraries) == 1:
         ((name, library),) = libraries.items()
-        factors = library.get("scalefactors") if isinstance(library, Mapping) else None
-        if isinstance(factors, Mapping):
-            return f'uns["spatial"]["{name}"]["scalefactors"]', factors
+        if isinstance(library, Mapping):
+            return f'uns["spatial"]["{name}"]', library
     return "", {}
 
 
