@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +41,7 @@ from napari_stenhance.section.section import Section
 from napari_stenhance.storage.cache import Cache
 from napari_stenhance.tasks.enhance import EnhanceOptions, enhance
 from person import check_truth
+from reader_glance import glance
 
 MANIFEST = Path(napari_stenhance.__file__).parent / "napari.yaml"
 
@@ -270,23 +269,11 @@ def test_a_folder_that_is_not_ours_is_refused_at_once(content: str, tmp_path: Pa
     }[content]
     for name, text in files.items():
         (tmp_path / name).write_text(text)
-    script = (
-        "import sys\n"
-        "from napari_stenhance.plugin.reader import get_reader\n"
-        "seen = []\n"
-        "sys.addaudithook(lambda event, given: seen.append(str(given[0])) "
-        "if event in {'open', 'os.scandir', 'os.listdir'} else None)\n"
-        "assert get_reader(sys.argv[1]) is None\n"
-        "print(sum(path.startswith(sys.argv[1]) for path in seen))\n"
-        "print(*(name in sys.modules for name in ('numpy', 'zarr', 'scipy')))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script, tmp_path], capture_output=True, text=True, check=True
-    )
-    looked, *heavy = done.stdout.split()
-    assert heavy == ["False", "False", "False"]
+    found = glance(tmp_path)
+    assert not found.ours
+    assert found.heavy == ()
     # Each format looks once or twice; none opens thousands of files.
-    assert int(looked) < 60
+    assert found.looked < 60
 
 
 def test_napari_opens_what_is_ours_beside_another_folder_reader(

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import gzip
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +19,7 @@ from napari_stenhance.section.slide import Slide
 from napari_stenhance.section.spots import SpotGeometry
 from napari_stenhance.storage.cache import Cache
 from napari_stenhance.tasks.convert import ConvertOptions, convert
+from reader_glance import glance
 from test_cli import run
 
 GENES = ("A", "B", "C")
@@ -407,23 +407,11 @@ def test_a_conversion_is_whole_or_nothing(
 def test_napari_is_told_at_once_that_a_folder_is_ours(rows: int, tmp_path: Path) -> None:
     for name in TABLES:
         (tmp_path / name).write_text("id\tx\ty\n" + "a\t1\t2\n" * rows)
-    script = (
-        "import sys\n"
-        "from napari_stenhance.plugin.reader import get_reader\n"
-        "seen = []\n"
-        "sys.addaudithook(lambda event, given: seen.append(str(given[0])) "
-        "if event in {'open', 'os.scandir', 'os.listdir'} else None)\n"
-        "assert get_reader(sys.argv[1]) is not None\n"
-        "print(sum(path.startswith(sys.argv[1]) for path in seen))\n"
-        "print(*(name in sys.modules for name in ('numpy', 'zarr', 'scipy')))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script, tmp_path], capture_output=True, text=True, check=True
-    )
-    looked, *heavy = done.stdout.split()
-    assert heavy == ["False", "False", "False"]
+    found = glance(tmp_path)
+    assert found.ours
+    assert found.heavy == ()
     # However long the tables are, their first lines tell.
-    assert int(looked) < 60
+    assert found.looked < 60
 
 
 def test_a_real_section_converts_and_opens_as_the_same(
