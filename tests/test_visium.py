@@ -411,6 +411,9 @@ def test_several_samples_are_named(tmp_path: Path) -> None:
     path = _geo_several(tmp_path, known())
     with pytest.raises(InputError, match=r"several samples: GSM1_S1_filt.*h5, GSM2_S2_filt.*h5;"):
         open_section(path.parent)
+    assert open_section(path.parent, sample="GSM2_S2").name == "GSM2_S2"
+    with pytest.raises(InputError, match=r"no sample 'S2' .* there are GSM1_S1, GSM2_S2: name"):
+        open_section(path.parent, sample="S2")
     # Barcodes are the same on every slide: the positions of another sample would fit.
     for n in (1, 2):
         path.with_name(f"GSM{n}_S{n}_tissue_positions_list.csv.gz").unlink()

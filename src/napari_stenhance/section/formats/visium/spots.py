@@ -21,9 +21,7 @@ from napari_stenhance.section.formats.visium.names import (
 )
 from napari_stenhance.section.formats.visium.tables import (
     ARRAY,
-    FACTORS,
     XY,
-    check_scale,
     on_one_slide,
     read_factors,
     read_positions,
@@ -32,13 +30,14 @@ from napari_stenhance.section.formats.visium.tenx import read_matrix
 from napari_stenhance.section.images.opening import image_size, image_suffixes
 from napari_stenhance.section.picture import Picture, picture_of_file
 from napari_stenhance.section.spots import VISIUM_DIAMETER_UM, VISIUM_PITCH_UM, visium_pitch_px
+from napari_stenhance.section.stated import PICTURE_FACTORS, refuse_picture_pixels
 
 if TYPE_CHECKING:
     import anndata as ad
     import pandas as pd
 
 
-def open_visium(path: Path) -> SectionFiles:
+def open_visium(path: Path, sample: str | None = None) -> SectionFiles:
     """Find the files of a folder with counts and positions, or of one of its samples by its counts.
 
     That is an `outs` folder, the folder above it, a flat one, or that of one sample in an
@@ -51,41 +50,40 @@ def open_visium(path: Path) -> SectionFiles:
         used.
     """
     root, aggregate = roots_of(path)
-    sample = sample_in(root or aggregate or path, path if path.is_file() else None)
+    found = sample_in(root or aggregate or path, path if path.is_file() else None, sample)
     if aggregate is not None:
-        sample = one_of(sample, path)
-    everywhere, doubts = read_positions(sample.positions)
-    factors = read_factors(sample.scalefactors)
-    positions = on_one_slide(sample, everywhere, factors.get("gem_id"))
+        found = one_of(found, path)
+    everywhere, doubts = read_positions(found.positions)
+    factors = read_factors(found.scalefactors)
+    positions = on_one_slide(found, everywhere, factors.get("gem_id"))
     xy = positions[list(XY)].to_numpy(np.float64)
     pitch = visium_pitch_px(positions, xy)
-    if pitch is not None:
-        check_scale(sample, factors, pitch)
+    refuse_picture_pixels(positions, xy, factors, str(found.positions))
     mpp, source = factors.get("microns_per_pixel"), "stated in the scale factors"
     if mpp is None:
         mpp = VISIUM_PITCH_UM / pitch if pitch else None
         source = f"inferred from the Visium lattice: {pitch or 0:.1f} px = {VISIUM_PITCH_UM:g} µm"
     pictures = {
-        sample.pictures[what].name if what in sample.pictures else f"{what}.png": factors[key]
-        for what, key in FACTORS.items()
+        found.pictures[what].name if what in found.pictures else f"{what}.png": factors[key]
+        for what, key in PICTURE_FACTORS.items()
         if key in factors
     }
-    home = (path if aggregate else sample.root).resolve()
+    home = (path if aggregate else found.root).resolve()
     if home.name == "outs":
         home = home.parent
     return SectionFiles(
-        name=home.name if aggregate else sample.prefix or home.name,
-        origin=sample.counts.files[0],
-        images=_images(sample, home),
+        name=home.name if aggregate else found.prefix or home.name,
+        origin=found.counts.files[0],
+        images=_images(found, home),
         xy=xy[positions["in_tissue"].to_numpy() == 1],
         mpp=mpp,
         mpp_source=source if mpp else "unknown",
-        read=partial(_read, sample, positions, everywhere.index),
+        read=partial(_read, found, positions, everywhere.index),
         doubts=doubts,
         pictures=pictures,
-        sizes=_sizes(sample, pictures),
-        without=_without(sample),
-        picture=_picture(sample, factors),
+        sizes=_sizes(found, pictures),
+        without=_without(found),
+        picture=_picture(found, factors),
     )
 
 
@@ -123,7 +121,7 @@ def _picture(sample: SpaceRangerSample, factors: dict[str, float]) -> Picture | 
     """Choose the finest picture that is there, with its scale factor."""
     there = [
         picture_of_file(sample.pictures[what], factors[key])
-        for what, key in FACTORS.items()
+        for what, key in PICTURE_FACTORS.items()
         if what in sample.pictures and factors.get(key, 2.0) <= 1
     ]
     return max(there, key=lambda one: one.factor, default=None)

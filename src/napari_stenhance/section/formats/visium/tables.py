@@ -11,7 +11,7 @@ import numpy as np
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.section.formats.visium.names import SpaceRangerSample, sample_folders
-from napari_stenhance.section.spots import VISIUM_PITCH_UM
+from napari_stenhance.section.stated import PICTURE_FACTORS
 from napari_stenhance.section.tables.claims import opened_text, read_positions_text
 from napari_stenhance.storage.reading import reading
 
@@ -21,15 +21,7 @@ if TYPE_CHECKING:
 ARRAY = ("in_tissue", "array_row", "array_col")
 XY = ("pxl_col_in_fullres", "pxl_row_in_fullres")
 """x and y in full-resolution pixels; files hold y first."""
-FACTORS = {
-    "tissue_hires_image": "tissue_hires_scalef",
-    "tissue_lowres_image": "tissue_lowres_scalef",
-}
-"""The scale factor of each picture."""
 _COLUMNS = ("barcode", *ARRAY, *reversed(XY))
-_FIDUCIAL_UM = 105.0
-"""Measured: `fiducial_diameter_fullres` means this much, at every version and capture area."""
-_SAME_SCALE = 0.1
 _ARRAY_MOST = 2**31
 _FACTORS_MOST = 2**20
 
@@ -110,34 +102,15 @@ def read_factors(path: Path | None) -> dict[str, float]:
     with reading(path, "the scale factors", "copy the file again"):
         with opened_text(path) as file:
             content = dict(json.loads(file.read(_FACTORS_MOST)))
-        wanted = ("microns_per_pixel", "fiducial_diameter_fullres", "gem_id", *FACTORS.values())
+        wanted = (
+            "microns_per_pixel",
+            "fiducial_diameter_fullres",
+            "gem_id",
+            *PICTURE_FACTORS.values(),
+        )
         factors = {key: float(content[key]) for key in wanted if key in content}
         bad = [key for key, value in factors.items() if not 0 < value < np.inf]
         if bad:
             msg = f"{bad[0]} is {factors[bad[0]]:g}"
             raise ValueError(msg)
     return factors
-
-
-def check_scale(sample: SpaceRangerSample, factors: dict[str, float], pitch: float) -> None:
-    """Refuse positions that someone wrote in pixels of a picture.
-
-    Raises
-    ------
-    InputError
-        If their pitch is that of the fiducials times a picture's scale.
-    """
-    fiducial = factors.get("fiducial_diameter_fullres")
-    if fiducial is None:
-        return
-    # 1 where both are in full-resolution pixels.
-    ratio = pitch / VISIUM_PITCH_UM * _FIDUCIAL_UM / fiducial
-    for what, key in FACTORS.items():
-        factor = factors.get(key, 1.0)
-        if abs(ratio - 1) > _SAME_SCALE and abs(ratio / factor - 1) < _SAME_SCALE:
-            msg = (
-                f"{sample.positions}: the spots lie {pitch:.1f} px apart, where the scale factors "
-                f"imply {pitch / ratio:.1f}: these are pixels of {what}; write full-resolution "
-                "ones, as Space Ranger does."
-            )
-            raise InputError(msg)
