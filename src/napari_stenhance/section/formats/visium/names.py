@@ -12,6 +12,7 @@ from pathlib import Path
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.section.formats.format import names_in
+from napari_stenhance.section.space_ranger import PICTURE
 
 _PREFIX = r"(?P<prefix>(?:.*[_.\- ])?)"
 _H5 = re.compile(_PREFIX + r"(?P<which>filtered|raw)_feature_bc_matrix\.h5")
@@ -22,10 +23,6 @@ _TEXT = re.compile(
 _WHICH = re.compile(r"(?:^|[_.\- ])(?P<which>filtered|raw)(?:_feature_bc_matrix)?[_.\- ]$")
 _POSITIONS = re.compile(_PREFIX + r"tissue_positions(?:_list)?\.(?:csv|txt)(?:\.gz)?")
 _SCALEFACTORS = re.compile(_PREFIX + r"scalefactors_json\.json(?:\.gz)?")
-_PICTURE = re.compile(
-    _PREFIX + r"(?P<what>tissue_hires_image|tissue_lowres_image|(?:aligned|detected)_(?:tissue"
-    r"|fiducials)\w*|cytassist_image)\.\w+"
-)
 _HD = re.compile(r".*tissue_positions\.parquet|binned_outputs")
 _TELLING = re.compile("tissue_positions|scalefactors_json|binned_outputs")
 _PREFERRED = ("filtered", "", "raw")
@@ -73,11 +70,6 @@ class SpaceRangerSample:
     positions: Path
     scalefactors: Path | None = None
     pictures: dict[str, Path] = field(default_factory=dict)
-
-
-def is_picture(name: str) -> bool:
-    """Tell whether Space Ranger drew an image, so that it is not the slide."""
-    return _PICTURE.fullmatch(name) is not None
 
 
 def is_counts(name: str) -> bool:
@@ -162,7 +154,7 @@ def sample_in(root: Path, named: Path | None = None) -> SpaceRangerSample:
     # A header came with the shorter name: `tissue_positions.csv` is the newer file.
     positions.sort(key=lambda f: (f.parent == root, len(f.name)))
     factors = _belonging(files, _SCALEFACTORS, prefix, alone=alone)
-    pictures = _belonging(files, _PICTURE, prefix, alone=alone)
+    pictures = _belonging(files, PICTURE, prefix, alone=alone)
     return SpaceRangerSample(
         root=root,
         prefix=prefix,
@@ -170,7 +162,7 @@ def sample_in(root: Path, named: Path | None = None) -> SpaceRangerSample:
         counts=min(matrices[prefix], key=lambda c: (_PREFERRED.index(c.which), len(c.files))),
         positions=positions[0],
         scalefactors=factors[0] if factors else None,
-        pictures={m["what"]: f for f in pictures if (m := _PICTURE.fullmatch(f.name))},
+        pictures={m["what"]: f for f in pictures if (m := PICTURE.fullmatch(f.name))},
     )
 
 
@@ -239,7 +231,7 @@ def one_of(sample: SpaceRangerSample, folder: Path) -> SpaceRangerSample:
     """Return an aggregate with the scale factors and pictures of one of its samples."""
     files = [folder / name for name in sorted(names_in(folder))]
     factors = next(f for f in files if _SCALEFACTORS.fullmatch(f.name))
-    pictures = {m["what"]: f for f in files if (m := _PICTURE.fullmatch(f.name))}
+    pictures = {m["what"]: f for f in files if (m := PICTURE.fullmatch(f.name))}
     return replace(sample, scalefactors=factors, pictures=pictures)
 
 

@@ -12,10 +12,10 @@ import numpy as np
 import scipy.sparse as sp
 
 from napari_stenhance.errors import InputError
-from napari_stenhance.section.formats.visium.matrix_market import read_matrix_market
 from napari_stenhance.section.tables.claims import lines, opened_text
 from napari_stenhance.section.tables.counts import checked_counts, read_rows
 from napari_stenhance.section.tables.hdf5 import look_through
+from napari_stenhance.section.tables.matrix_market import read_matrix_market
 from napari_stenhance.storage.reading import reading
 
 if TYPE_CHECKING:
