@@ -70,7 +70,6 @@ def read_matrix(files: tuple[Path, ...]) -> Matrix:
         look_through(path)
     with reading(path, "the counts", _ADVICE):
         counts, barcodes, features = _read_h5(path) if len(files) == 1 else _read_text(*files)
-        counts = checked_counts(counts)
         if counts.shape != (len(barcodes), len(features)):
             rows, columns = counts.shape
             msg = (
@@ -101,7 +100,7 @@ def read_matrix(files: tuple[Path, ...]) -> Matrix:
             f"as {names[names != features['name'].to_numpy()][0]}."
         )
     genes = pd.DataFrame({"gene_id": features["id"].to_numpy()}, index=pd.Index(names))
-    return Matrix(counts.astype(np.float32), barcodes, genes, tuple(doubts))
+    return Matrix(counts.astype(np.float32, copy=False), barcodes, genes, tuple(doubts))
 
 
 def _unique_names(features: pd.DataFrame) -> tuple[Any, int]:
@@ -159,7 +158,7 @@ def _read_text(
         msg = f"{features.name}: a line has fewer than the two columns id and symbol"
         raise ValueError(msg)
     index = pd.Index([cells[0] for cells in _cells(barcodes)], dtype=object)
-    counts = read_matrix_market(matrix, (len(rows), len(index)))
+    counts = checked_counts(read_matrix_market(matrix, (len(rows), len(index))))
     table = pd.DataFrame(
         {
             "id": [row[0] for row in rows],
