@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import h5py
 import numpy as np
 import scipy.sparse as sp
+from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.section.tables.claims import lines, opened_text
@@ -34,6 +36,7 @@ class Matrix:
 
     Attributes
     ----------
+    path : Path
     counts : csr_matrix of float32, shape (barcodes, genes)
     barcodes : Index of str, unique
     genes : DataFrame
@@ -42,10 +45,34 @@ class Matrix:
     doubts : tuple of str
     """
 
+    path: Path
     counts: sp.csr_matrix
     barcodes: pd.Index
     genes: pd.DataFrame
     doubts: tuple[str, ...]
+
+    def check_placed(self, known: NDArray[np.bool_], positions: Path, some: Iterable[str]) -> None:
+        """Refuse counts of which none has a position.
+
+        Parameters
+        ----------
+        known : ndarray of bool, shape (barcodes,)
+        positions : Path
+        some : iterable of str
+            A few of the ids there.
+
+        Raises
+        ------
+        InputError
+            If `known` is nowhere true.
+        """
+        if not known.any():
+            msg = (
+                f"{self.path}: none of its barcodes (such as {', '.join(self.barcodes[:2])}) has a "
+                f"position in {positions.name} (such as {', '.join(some)}); these files do not "
+                "belong together."
+            )
+            raise InputError(msg)
 
 
 def read_matrix(files: tuple[Path, ...]) -> Matrix:
@@ -100,7 +127,7 @@ def read_matrix(files: tuple[Path, ...]) -> Matrix:
             f"as {names[names != features['name'].to_numpy()][0]}."
         )
     genes = pd.DataFrame({"gene_id": features["id"].to_numpy()}, index=pd.Index(names))
-    return Matrix(counts.astype(np.float32, copy=False), barcodes, genes, tuple(doubts))
+    return Matrix(path, counts.astype(np.float32, copy=False), barcodes, genes, tuple(doubts))
 
 
 def _unique_names(features: pd.DataFrame) -> tuple[Any, int]:

@@ -21,10 +21,9 @@ _TEXT = re.compile(
     _PREFIX + r"(?P<part>matrix\.mtx|features\.tsv|genes\.tsv|barcodes\.tsv)(?:\.gz)?"
 )
 _WHICH = re.compile(r"(?:^|[_.\- ])(?P<which>filtered|raw)(?:_feature_bc_matrix)?[_.\- ]$")
-_POSITIONS = re.compile(_PREFIX + r"tissue_positions(?:_list)?\.(?:csv|txt)(?:\.gz)?")
+_POSITIONS = re.compile(_PREFIX + r"tissue_positions(?:_list)?\.(?:(?:csv|txt)(?:\.gz)?|parquet)")
 _SCALEFACTORS = re.compile(_PREFIX + r"scalefactors_json\.json(?:\.gz)?")
-_HD = re.compile(r".*tissue_positions\.parquet|binned_outputs")
-_TELLING = re.compile("tissue_positions|scalefactors_json|binned_outputs")
+_TELLING = re.compile("tissue_positions|scalefactors_json")
 _PREFERRED = ("filtered", "", "raw")
 
 
@@ -80,7 +79,7 @@ def is_counts(name: str) -> bool:
 def root_of(path: Path) -> Path | None:
     """Find the folder that holds counts and positions of Visium spots: `path` or its `outs`.
 
-    None for anything else, Visium HD included. A folder with only a part is one too, so that
+    None for anything else. A folder with only a part is one too, so that
     whoever opens it is told what is missing.
     """
     for root in (path, path / "outs"):
@@ -88,8 +87,6 @@ def root_of(path: Path) -> Path | None:
         inner = names_in(root / "spatial") if "spatial" in names else []
         # Thousands of images may lie there: the patterns would take milliseconds.
         telling = [name for name in (*names, *inner) if _TELLING.search(name)]
-        if any(map(_HD.fullmatch, telling)):
-            continue
         if any(map(_POSITIONS.fullmatch, telling)):
             return root
         if any(map(_SCALEFACTORS.fullmatch, telling)) and _hold_counts(names):

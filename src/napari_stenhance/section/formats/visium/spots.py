@@ -10,7 +10,6 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from napari_stenhance.errors import InputError
 from napari_stenhance.section.formats.format import SectionFiles, names_in, shares_stem
 from napari_stenhance.section.formats.visium.names import (
     SpaceRangerSample,
@@ -113,13 +112,7 @@ def _read(
 
     matrix = read_matrix(sample.counts.files)
     where = matrix.barcodes.get_indexer(positions.index)
-    if (where < 0).all():
-        msg = (
-            f"{sample.counts.files[0]}: none of its barcodes (such as "
-            f"{', '.join(matrix.barcodes[:2])}) has a position in {sample.positions.name} (such as "
-            f"{', '.join(positions.index[:2])}); these files do not belong together."
-        )
-        raise InputError(msg)
+    matrix.check_placed(where >= 0, sample.positions, positions.index[:2])
     tissue = positions["in_tissue"].to_numpy() == 1
     keep, doubts = _kept(sample, where, tissue)
     lost = int((~matrix.barcodes.isin(everywhere)).sum())

@@ -13,6 +13,7 @@ from napari_stenhance.section.formats.visium.names import SpaceRangerSample, sam
 from napari_stenhance.section.space_ranger import FACTORS
 from napari_stenhance.section.spots import VISIUM_PITCH_UM
 from napari_stenhance.section.tables.claims import read_positions_text
+from napari_stenhance.section.tables.parquet import numbers_of, read_columns, texts_of
 from napari_stenhance.storage.reading import reading
 
 if TYPE_CHECKING:
@@ -33,13 +34,7 @@ def read_positions(path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
     import pandas as pd
 
     with reading(path, "the positions", "copy the file again"):
-        content = read_positions_text(path, b",")
-        # As Space Ranger decides: names hold no digit.
-        header = not re.search(rb"\d", content.readline(4096))
-        content.seek(0)
-        table = pd.read_csv(content, header=0 if header else None, dtype=str, skipinitialspace=True)
-        if not header:
-            table.columns = [*_COLUMNS, *table.columns[len(_COLUMNS) :]][: table.shape[1]]
+        table = _read_table(path)
         lacking = [name for name in _COLUMNS if name not in table]
         if lacking:
             msg = f"there is no column {lacking[0]}"
@@ -66,6 +61,25 @@ def read_positions(path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
         msg = f"{path}: no spot with coordinates is under tissue (in_tissue = 1); nothing to read."
         raise InputError(msg)
     return numbers[placed], doubts
+
+
+def _read_table(path: Path) -> pd.DataFrame:
+    """Read the columns of a table, as text where it is text."""
+    import pandas as pd
+
+    if path.suffix == ".parquet":
+        stored = read_columns(path, _COLUMNS)
+        texts = texts_of(stored["barcode"]).to_pandas()
+        numbers = {name: numbers_of(stored[name]) for name in _COLUMNS[1:]}
+        return pd.DataFrame({"barcode": texts, **numbers})
+    content = read_positions_text(path, b",")
+    # As Space Ranger decides: names hold no digit.
+    header = not re.search(rb"\d", content.readline(4096))
+    content.seek(0)
+    table = pd.read_csv(content, header=0 if header else None, dtype=str, skipinitialspace=True)
+    if not header:
+        table.columns = [*_COLUMNS, *table.columns[len(_COLUMNS) :]][: table.shape[1]]
+    return table
 
 
 def on_one_slide(
