@@ -261,7 +261,7 @@ def open_section(
 ) -> Section:
     """Open a section from a folder or a file.
 
-    Recognised is what the formats of `section.formats` say, such as a folder of Visium with the slide
+    Recognised is what the formats of `section.formats` say: a folder of Visium with the slide
     in it or beside it, an `.h5ad` with the one image beside it that shares its stem, a folder that
     holds one such `.h5ad`, prefix files by their path and prefix, and an image alone:
     docs/formats.md lists them all.

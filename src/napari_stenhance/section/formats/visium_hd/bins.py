@@ -47,7 +47,7 @@ class Bins:
     xy: NDArray[np.float64]
 
 
-def read_positions(path: Path) -> tuple[Bins, tuple[str, ...]]:
+def read_lattice(path: Path) -> tuple[Bins, tuple[str, ...]]:
     """Read where all bins lie.
 
     Raises

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from napari_stenhance.section.formats.format import SectionFiles, names_in, shares_stem
-from napari_stenhance.section.formats.visium_hd.bins import read_bins, read_positions, scale_of
+from napari_stenhance.section.formats.visium_hd.bins import read_bins, read_lattice, scale_of
 from napari_stenhance.section.formats.visium_hd.cells import (
     geometry_of_cells,
     read_cells,
@@ -46,7 +46,7 @@ def open_hd(path: Path) -> SectionFiles:
         read = partial(read_cells, files, outlines)
         geometry = partial(geometry_of_cells, outlines)
     else:
-        bins, doubts = read_positions(positions)
+        bins, doubts = read_lattice(positions)
         geometry = None
         xy = bins.xy[bins.in_tissue]
         size = factors.get("bin_size_um") or chosen.size_um
