@@ -32,15 +32,7 @@ _VISIUM_OFF_MOST = 0.1
 _TOUCHING_LEAST = 0.9
 # How far apart spots lie, in stated pitches: farther where places are empty.
 _APART = (0.5, 3.0)
-FIDUCIAL_UM = 105.0
-"""Measured: `fiducial_diameter_fullres` means this much, at every version and capture area."""
-PICTURE_FACTORS = {
-    "tissue_hires_image": "tissue_hires_scalef",
-    "tissue_lowres_image": "tissue_lowres_scalef",
-}
-"""The scale factor of each picture that Space Ranger makes."""
 _EXCHANGED = {"array_row": "array_col", "array_col": "array_row"}
-_SAME_SCALE = 0.1
 _DEFAULTS = {"spot_shape": "disc", "unit": "micrometer"}
 
 
@@ -111,43 +103,6 @@ def find_mpp(
         source = f"inferred from the Visium lattice: {pitch:.1f} px = {VISIUM_PITCH_UM:g} µm"
         return VISIUM_PITCH_UM / pitch, source
     return None, "unknown"
-
-
-def refuse_picture_pixels(
-    obs: pd.DataFrame, xy: NDArray[np.float64], factors: Mapping[str, Any], where: str
-) -> None:
-    """Refuse positions of Visium spots that someone wrote in pixels of a picture.
-
-    Parameters
-    ----------
-    obs : DataFrame
-        With the numbers of the array.
-    xy : ndarray of float64, shape (spots, 2)
-    factors : mapping
-        The scale factors.
-    where : str
-        What errors name.
-
-    Raises
-    ------
-    InputError
-        If the spots' pitch is that of the fiducials times a picture's scale.
-    """
-    pitch = visium_pitch_px(obs, xy)
-    fiducial = as_number(factors.get("fiducial_diameter_fullres"))
-    if pitch is None or fiducial is None or fiducial <= 0:
-        return
-    # 1 where both are in full-resolution pixels.
-    ratio = pitch / VISIUM_PITCH_UM * FIDUCIAL_UM / fiducial
-    for what, key in PICTURE_FACTORS.items():
-        factor = as_number(factors.get(key)) or 1.0
-        if abs(ratio - 1) > _SAME_SCALE and abs(ratio / factor - 1) < _SAME_SCALE:
-            msg = (
-                f"{where}: the spots lie {pitch:.1f} px apart, where the scale factors imply "
-                f"{pitch / ratio:.1f}: these are pixels of {what}; write full-resolution ones, as "
-                "Space Ranger does."
-            )
-            raise InputError(msg)
 
 
 def array_put_right(

@@ -19,11 +19,11 @@ from napari_stenhance.section.samples import (
     library_doubts,
     one_sample,
 )
+from napari_stenhance.section.space_ranger import refuse_picture_pixels
 from napari_stenhance.section.spots import finite_positions
 from napari_stenhance.section.stated import (
     array_put_right,
     find_mpp,
-    refuse_picture_pixels,
     scale_factors,
     stated_mpp,
 )
