@@ -29,6 +29,7 @@ from napari_stenhance.section.placing import (
     place_on,
     share_inside,
 )
+from napari_stenhance.section.raw import count_doubts
 from napari_stenhance.section.scale import check_mpp, scale_doubts
 from napari_stenhance.section.slide import Slide
 from napari_stenhance.section.source import SectionSource
@@ -42,6 +43,7 @@ from napari_stenhance.section.spots import (
     positions_px,
 )
 from napari_stenhance.section.stated import array_doubts, array_put_right, find_geometry, find_mpp
+from napari_stenhance.section.tables.features import set_aside
 from napari_stenhance.section.tissue_mask import TissueMask
 from napari_stenhance.section.unread import known_by_name
 from napari_stenhance.storage.cache import Cache
@@ -385,6 +387,7 @@ def _assemble(
     if not spots and slide is not None:
         return Section(slide=slide, name=found.name, mpp=scale, doubts=tuple(doubts), source=opened)
     table, more = found.read()
+    table, aside = set_aside(table, str(found.origin))
     if placed.factor != 1:
         table.obsm["spatial"] = table.obsm["spatial"] * placed.factor
     if found.geometry is not None:
@@ -396,7 +399,7 @@ def _assemble(
         spots=table,
         name=found.name,
         mpp=scale,
-        doubts=(*doubts, *more),
+        doubts=(*doubts, *more, *aside, *count_doubts(table)),
         origin=str(found.origin),
         source=opened,
         picture=found.picture,

@@ -162,7 +162,9 @@ def check_counts(spots: ad.AnnData, where: str) -> None:
             raise InputError(msg)
     counts = spots.X
     if counts is None:
-        msg = f"{where}: X is empty; it must hold the raw counts."
+        layers = ", ".join(f'layers["{name}"]' for name in spots.layers)
+        others = f"; there are none in {layers} either" if layers else ""
+        msg = f"{where}: X is empty; it must hold the raw counts{others}."
         raise InputError(msg)
     values = counts.data if sp.issparse(counts) else np.asarray(counts)
     bad = ~np.isfinite(values) | (values < 0)

@@ -18,8 +18,9 @@ from napari_stenhance.section.formats.h5ad.layouts import read_frame, read_matri
 from napari_stenhance.section.formats.h5ad.placed import PlacedTable
 from napari_stenhance.section.formats.h5ad.positions import PLACES
 from napari_stenhance.section.images.opening import image_suffixes
-from napari_stenhance.section.spots import are_whole
-from napari_stenhance.section.tables.counts import check_sparse, checked_counts
+from napari_stenhance.section.raw import with_raw_counts
+from napari_stenhance.section.tables.counts import check_sparse
+from napari_stenhance.section.tables.features import set_aside
 from napari_stenhance.section.tables.hdf5 import look_through
 from napari_stenhance.storage.reading import reading
 
@@ -113,7 +114,7 @@ def place_in_memory(table: ad.AnnData, name: str, sample: str | None = None) -> 
     placed = PlacedTable.among(spots.obs, spots.uns, spots.obsm, name, sample)
 
     def read() -> tuple[ad.AnnData, tuple[str, ...]]:
-        return with_raw_counts(placed.take(spots), Path(name))
+        return _counted(placed.take(spots), name)
 
     return placed.files(name, Path(name), (), read)
 
@@ -128,34 +129,14 @@ def _read(path: Path, placed: PlacedTable) -> tuple[ad.AnnData, tuple[str, ...]]
                 with reading(path, f'{where}["{name}"]', "write it again"):
                     if sp.issparse(part):
                         check_sparse(part)
-        return with_raw_counts(placed.take(spots), path)
+        return _counted(placed.take(spots), str(path))
 
 
-def with_raw_counts(spots: ad.AnnData, path: Path) -> tuple[ad.AnnData, tuple[str, ...]]:
-    """Put raw counts into X, if it has none and they lie where others keep them; say so."""
-    import anndata as ad
-
-    if spots.X is None:
-        return spots, ()
-    with reading(path, "X", "write it again"):
-        spots.X = checked_counts(spots.X)
-    if are_whole(spots.X):
-        return spots, ()
-    said = "X holds no whole numbers: the raw counts of {} are used."
-    if "counts" in spots.layers:
-        with reading(path, 'layers["counts"]', "write it again"):
-            counts = checked_counts(spots.layers["counts"])
-        if are_whole(counts):
-            spots.X = counts
-            return spots, (said.format('layers["counts"]'),)
-    if spots.raw is not None:
-        with reading(path, "raw", "write it again"):
-            counts = checked_counts(spots.raw.X)
-        if are_whole(counts):
-            kept = {"obs": spots.obs, "obsm": dict(spots.obsm), "obsp": dict(spots.obsp)}
-            raw = ad.AnnData(X=counts, var=spots.raw.var, uns=spots.uns, **kept)
-            return raw, (said.format("raw"),)
-    return spots, ()
+def _counted(spots: ad.AnnData, where: str) -> tuple[ad.AnnData, tuple[str, ...]]:
+    """Return raw counts of genes: what is none of these may be counted otherwise."""
+    genes, aside = set_aside(spots, where)
+    counted, doubts = with_raw_counts(genes, where)
+    return counted, (*aside, *doubts)
 
 
 @contextmanager
