@@ -72,9 +72,7 @@ def read_transcripts(
         X=matrix[:, seen],
         obs=pd.DataFrame({"array_row": down, "array_col": across}, index=names),
         var=pd.DataFrame(index=pd.Index(np.array(genes, dtype=object)[order][seen])),
-        obsm={
-            "spatial": place((np.column_stack([across, down]).astype(np.float64) + 0.5) * BIN_UM)
-        },
+        obsm={"spatial": place(centres * BIN_UM)},
         uns={UNS_KEY: asdict(SpotGeometry(BIN_UM, "square", BIN_UM, "micrometer"))},
     )
     doubt = (
