@@ -14,7 +14,7 @@ import imagecodecs
 LENGTH = 8
 
 
-def main() -> None:
+def _answer() -> None:
     """Answer until there is nothing more to read."""
     asked, answers = sys.stdin.buffer, sys.stdout.buffer
     while length := asked.read(LENGTH):
@@ -33,4 +33,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    _answer()
