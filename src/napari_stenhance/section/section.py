@@ -306,6 +306,8 @@ def open_section(
         named = None if image is None else Path(image)
         source = SectionSource(Path(path), named, mpp, series, icc, sample)
     if isinstance(found, SectionFiles):
+        if image is not None and found.on_image is not None:
+            found = found.on_image(Path(image))
         if found.in_um:
             found = from_um(found, mpp, None if image is None else Path(image))
         placed = (
