@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from napari_stenhance.plugin.levels import limits
 from napari_stenhance.results.gene_sums import GeneNames
+from napari_stenhance.section.gene_names import aliases_in
 from napari_stenhance.section.spots import log1p_cp10k
 
 if TYPE_CHECKING:
@@ -30,11 +32,12 @@ class Colours(ABC):
 
     genes: tuple[str, ...]
     unit: str
+    aliases: Mapping[str, str]
 
     @cached_property
     def names(self) -> GeneNames:
         """What genes and sums of them are read by."""
-        return GeneNames(self.genes)
+        return GeneNames(self.genes, self.aliases)
 
     def __contains__(self, gene: str) -> bool:
         """Tell whether there is such a gene, or each of a sum."""
@@ -87,18 +90,21 @@ class SpotColours(Colours):
         Raw.
     library : ndarray of float64, shape (spots,)
         Total count of each spot.
+    aliases : mapping of str to str
     """
 
     genes: tuple[str, ...]
     counts: sp.csc_array[np.float32]
     library: NDArray[np.float64]
+    aliases: Mapping[str, str] = field(default_factory=dict)
     unit: ClassVar[str] = "log1p CP10k"
 
     @classmethod
     def from_spots(cls, spots: ad.AnnData) -> SpotColours:
         """Take the counts of spots."""
         counts = sp.csc_array(spots.X, dtype=np.float32)
-        return cls(tuple(spots.var_names), counts, np.asarray(counts.sum(axis=1), np.float64))
+        library = np.asarray(counts.sum(axis=1), np.float64)
+        return cls(tuple(spots.var_names), counts, library, aliases_in(spots.var))
 
     def _values(self, gene: str) -> NDArray[np.float32]:
         """Return log1p CP10k of a gene for each spot; for `TOTAL`, log1p of the total count."""
@@ -130,6 +136,7 @@ class LatticeColours(Colours):
     predicted: zarr.Array[Any]
     title: str
     unit: str
+    aliases: Mapping[str, str] = field(default_factory=dict)
 
     def _values(self, gene: str) -> NDArray[np.float32]:
         """Return what was predicted of a gene at each point."""

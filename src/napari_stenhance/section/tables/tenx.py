@@ -14,6 +14,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
+from napari_stenhance.section.gene_names import unique_symbols
 from napari_stenhance.section.tables.claims import lines, opened_text
 from napari_stenhance.section.tables.counts import checked_counts, read_rows
 from napari_stenhance.section.tables.features import (
@@ -119,7 +120,9 @@ def read_matrix(files: tuple[Path, ...]) -> Matrix:
     names = features["name"].to_numpy(dtype=object, copy=True)
     # Antibodies are often called as the gene of their protein.
     names[~is_gene] = (features["id"] + " (" + features["type"] + ")")[~is_gene]
-    names[is_gene], shared = _unique_names(features[is_gene])
+    of_genes = features[is_gene]
+    called, shared = unique_symbols(list(of_genes["name"]), list(of_genes["id"]))
+    names[is_gene] = called
     if shared:
         doubts.append(
             f"{shared} genes share their symbol with another and are called SYMBOL-ID here, such "
@@ -130,14 +133,6 @@ def read_matrix(files: tuple[Path, ...]) -> Matrix:
         # Whoever opens the section sets them aside.
         genes[TYPE_COLUMNS[0]] = features["type"].to_numpy()
     return Matrix(path, counts.astype(np.float32, copy=False), barcodes, genes, tuple(doubts))
-
-
-def _unique_names(features: pd.DataFrame) -> tuple[Any, int]:
-    """Return a name for each feature, the same in any order of the features."""
-    symbols, ids = features["name"], features["id"]
-    shared = symbols.duplicated(keep=False) & (symbols != "")
-    names = symbols.where(symbols != "", ids).where(~shared, symbols + "-" + ids)
-    return names.to_numpy(dtype=object), int(shared.sum())
 
 
 def _read_h5(path: Path) -> tuple[sp.csr_matrix, pd.Index, pd.DataFrame]:
