@@ -17,7 +17,6 @@ _KINDS: tuple[tuple[re.Pattern[str], str, str], ...] = tuple(
     for names, what, way in (
         (r".*_exprmat_file\.csv(\.gz)?|.*_fov_positions_file\.csv(\.gz)?", "CosMx", _AS_H5AD),
         (r"cell_by_gene\.csv|detected_transcripts\.(csv|parquet)", "MERSCOPE", _AS_H5AD),
-        (r".+\.(gef|gem|gem\.gz)", "Stereo-seq", _AS_H5AD),
         (r".+\.(rds|rda|rdata|h5seurat)", "an object of R", _AS_H5AD),
         (r".+\.(h5mu|loom)", "a table of counts in another format", _AS_H5AD),
         (

@@ -90,8 +90,6 @@ def read_matrix(files: tuple[Path, ...]) -> Matrix:
         If a file is damaged or of another kind, its parts differ in length, a barcode occurs
         twice, or it counts no genes.
     """
-    import pandas as pd
-
     path = files[0]
     if len(files) == 1:
         look_through(path)
@@ -115,19 +113,37 @@ def read_matrix(files: tuple[Path, ...]) -> Matrix:
             f"{path}: no feature is of the type {GENES!r}, only {kinds}; give the matrix of genes."
         )
         raise InputError(msg)
-    doubts = []
+    doubts: tuple[str, ...] = ()
     if not is_gene.all():
         kinds = ", ".join(sorted(set(features.loc[~is_gene, "type"])))
-        doubts.append(f"{(~is_gene).sum()} features that are no genes ({kinds}) were left out.")
+        doubts = (f"{(~is_gene).sum()} features that are no genes ({kinds}) were left out.",)
         counts, features = counts[:, is_gene], features[is_gene]
+    genes, said = gene_table(features["id"], features["name"])
+    doubts = (*doubts, *said)
+    return Matrix(path, counts.astype(np.float32, copy=False), barcodes, genes, doubts)
+
+
+def gene_table(ids: Iterable[str], symbols: Iterable[str]) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Name genes by their symbols, or SYMBOL-ID where symbols are shared, and say so.
+
+    Returns
+    -------
+    genes : DataFrame
+        As `Matrix` has them.
+    doubts : tuple of str
+    """
+    import pandas as pd
+
+    features = pd.DataFrame({"id": list(ids), "name": list(symbols)}, dtype=object)
     names, shared = _unique_names(features)
-    if shared:
-        doubts.append(
-            f"{shared} genes share their symbol with another and are called SYMBOL-ID here, such "
-            f"as {names[names != features['name'].to_numpy()][0]}."
-        )
     genes = pd.DataFrame({"gene_id": features["id"].to_numpy()}, index=pd.Index(names))
-    return Matrix(path, counts.astype(np.float32, copy=False), barcodes, genes, tuple(doubts))
+    if not shared:
+        return genes, ()
+    doubt = (
+        f"{shared} genes share their symbol with another and are called SYMBOL-ID here, such as "
+        f"{names[names != features['name'].to_numpy()][0]}."
+    )
+    return genes, (doubt,)
 
 
 def _unique_names(features: pd.DataFrame) -> tuple[Any, int]:
