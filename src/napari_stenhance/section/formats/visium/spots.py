@@ -20,12 +20,16 @@ from napari_stenhance.section.formats.visium.names import (
 from napari_stenhance.section.formats.visium.tables import (
     ARRAY,
     XY,
-    check_scale,
     on_one_slide,
     read_positions,
 )
 from napari_stenhance.section.images.opening import image_suffixes
-from napari_stenhance.section.space_ranger import is_picture, look_at_pictures, read_factors
+from napari_stenhance.section.space_ranger import (
+    is_picture,
+    look_at_pictures,
+    read_factors,
+    refuse_picture_pixels,
+)
 from napari_stenhance.section.spots import VISIUM_DIAMETER_UM, VISIUM_PITCH_UM, visium_pitch_px
 from napari_stenhance.section.tables.tenx import read_matrix
 
@@ -34,7 +38,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def open_visium(path: Path) -> SectionFiles:
+def open_visium(path: Path, sample: str | None = None) -> SectionFiles:
     """Find the files of a folder with counts and positions, or of one of its samples by its counts.
 
     That is an `outs` folder, the folder above it, a flat one, or that of one sample in an
@@ -47,36 +51,35 @@ def open_visium(path: Path) -> SectionFiles:
         used.
     """
     root, aggregate = roots_of(path)
-    sample = sample_in(root or aggregate or path, path if path.is_file() else None)
+    found = sample_in(root or aggregate or path, path if path.is_file() else None, sample)
     if aggregate is not None:
-        sample = one_of(sample, path)
-    everywhere, doubts = read_positions(sample.positions)
-    factors = read_factors(sample.scalefactors)
-    positions = on_one_slide(sample, everywhere, factors.get("gem_id"))
+        found = one_of(found, path)
+    everywhere, doubts = read_positions(found.positions)
+    factors = read_factors(found.scalefactors)
+    positions = on_one_slide(found, everywhere, factors.get("gem_id"))
     xy = positions[list(XY)].to_numpy(np.float64)
     pitch = visium_pitch_px(positions, xy)
-    if pitch is not None:
-        check_scale(sample, factors, pitch)
+    refuse_picture_pixels(positions, xy, factors, str(found.positions))
     mpp, source = factors.get("microns_per_pixel"), "stated in the scale factors"
     if mpp is None:
         mpp = VISIUM_PITCH_UM / pitch if pitch else None
         source = f"inferred from the Visium lattice: {pitch or 0:.1f} px = {VISIUM_PITCH_UM:g} µm"
-    drawn = look_at_pictures(sample.pictures, factors)
-    home = (path if aggregate else sample.root).resolve()
+    drawn = look_at_pictures(found.pictures, factors)
+    home = (path if aggregate else found.root).resolve()
     if home.name == "outs":
         home = home.parent
     return SectionFiles(
-        name=home.name if aggregate else sample.prefix or home.name,
-        origin=sample.counts.files[0],
-        images=_images(sample, home),
+        name=home.name if aggregate else found.prefix or home.name,
+        origin=found.counts.files[0],
+        images=_images(found, home),
         xy=xy[positions["in_tissue"].to_numpy() == 1],
         mpp=mpp,
         mpp_source=source if mpp else "unknown",
-        read=partial(_read, sample, positions, everywhere.index),
+        read=partial(_read, found, positions, everywhere.index),
         doubts=doubts,
         pictures=drawn.factors,
         sizes=drawn.sizes,
-        without=_without(sample),
+        without=_without(found),
         picture=drawn.finest,
     )
 

@@ -10,8 +10,6 @@ import numpy as np
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.section.formats.visium.names import SpaceRangerSample, sample_folders
-from napari_stenhance.section.space_ranger import FACTORS
-from napari_stenhance.section.spots import VISIUM_PITCH_UM
 from napari_stenhance.section.tables.claims import read_positions_text
 from napari_stenhance.section.tables.parquet import numbers_of, read_columns, texts_of
 from napari_stenhance.storage.reading import reading
@@ -23,9 +21,6 @@ ARRAY = ("in_tissue", "array_row", "array_col")
 XY = ("pxl_col_in_fullres", "pxl_row_in_fullres")
 """x and y in full-resolution pixels; files hold y first."""
 _COLUMNS = ("barcode", *ARRAY, *reversed(XY))
-_FIDUCIAL_UM = 105.0
-"""Measured: `fiducial_diameter_fullres` means this much, at every version and capture area."""
-_SAME_SCALE = 0.1
 _ARRAY_MOST = 2**31
 
 
@@ -109,27 +104,3 @@ def on_one_slide(
         msg = f"{sample.scalefactors}: gem_id is {group:.0f}, but barcodes end in {several}."
         raise InputError(msg)
     return positions[chosen]
-
-
-def check_scale(sample: SpaceRangerSample, factors: dict[str, float], pitch: float) -> None:
-    """Refuse positions that someone wrote in pixels of a picture.
-
-    Raises
-    ------
-    InputError
-        If their pitch is that of the fiducials times a picture's scale.
-    """
-    fiducial = factors.get("fiducial_diameter_fullres")
-    if fiducial is None:
-        return
-    # 1 where both are in full-resolution pixels.
-    ratio = pitch / VISIUM_PITCH_UM * _FIDUCIAL_UM / fiducial
-    for what, key in FACTORS.items():
-        factor = factors.get(key, 1.0)
-        if abs(ratio - 1) > _SAME_SCALE and abs(ratio / factor - 1) < _SAME_SCALE:
-            msg = (
-                f"{sample.positions}: the spots lie {pitch:.1f} px apart, where the scale factors "
-                f"imply {pitch / ratio:.1f}: these are pixels of {what}; write full-resolution "
-                "ones, as Space Ranger does."
-            )
-            raise InputError(msg)
