@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 
 from napari_stenhance.errors import InputError
-from napari_stenhance.section.formats.stereo_seq.spots import open_stereo
 from napari_stenhance.section.section import Section, open_section
-from stereo_files import CHIP, GENES, binned, molecules, write_cells, write_gef, write_gem
+from stereo_files import CHIP, GENES, binned, write_cells, write_gef, write_gem
 from visium_folders import picture
 
 SHAPE = (90, 120)
@@ -49,7 +48,9 @@ def test_bins_of_a_gef_are_summed(
     section = open_section(tmp_path / f"{CHIP}.tissue.gef")
     assert section.name == f"{CHIP}-bin20"
     _check(section, 20, ids=not old)
-    assert "The bins are of 20 spots of the chip, 10 µm." in section.doubts
+    assert any("of 20 spots of the chip, 10 µm; others are" in doubt for doubt in section.doubts)
+    with pytest.raises(InputError, match="'50' is no size of bins; name one as bin50"):
+        open_section(tmp_path / f"{CHIP}.tissue.gef", sample="50")
 
 
 @pytest.mark.parametrize(("size", "there"), [(16, (1,)), (50, (1, 50)), (100, (50,))])
@@ -58,17 +59,15 @@ def test_any_size_that_the_file_can_give_is_made(
 ) -> None:
     path = tmp_path / f"{CHIP}.gef"
     write_gef(path, there)
-    found = open_stereo(path, size)
-    assert found.name == f"{CHIP}-bin{size}"
-    assert int(found.read()[0].X.sum()) == molecules()[:, 3].sum()
-    assert found.geometry is not None
-    assert found.geometry(0.5)[0].pitch_um == size / 2
+    section = open_section(path, sample=f"bin{size}")
+    assert section.name == f"{CHIP}-bin{size}"
+    _check(section, size)
 
 
 def test_a_size_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     write_gef(tmp_path / "a.gef", (50, 100))
     with pytest.raises(InputError, match="bins of 20 cannot be made of bin50, bin100; give a mult"):
-        open_stereo(tmp_path / "a.gef", 20)
+        open_section(tmp_path / "a.gef", sample="bin20")
     # The finest that is there, where 20 cannot be made.
     assert open_section(tmp_path / "a.gef").name == "a-bin50"
 
@@ -96,7 +95,7 @@ def test_cells_lie_at_their_centres(tmp_path: Path) -> None:
     assert geometry.spot_shape == "disc"
     assert geometry.spot_diameter_um == pytest.approx(np.sqrt(200 * 4 / np.pi) / 2)
     with pytest.raises(InputError, match="cells alone, and no bins"):
-        open_stereo(tmp_path / f"{CHIP}.cellbin.gef", 20)
+        open_section(tmp_path / f"{CHIP}.cellbin.gef", sample="bin20")
 
 
 @pytest.mark.parametrize(

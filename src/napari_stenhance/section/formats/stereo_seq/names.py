@@ -15,6 +15,7 @@ _GEM = re.compile(r".+\.gem(?:\.gz)?", re.IGNORECASE)
 _TEXT = re.compile(r".+\.(?:tsv|txt)(?:\.gz)?", re.IGNORECASE)
 _INSIDE = ("", "outs", "feature_expression", "outs/feature_expression")
 _LOOKED_AT = 2**14
+_BIN = re.compile(r"bin([1-9]\d{0,4})")
 
 
 def is_stereo(path: Path) -> bool:
@@ -41,6 +42,21 @@ def find_counts(path: Path) -> Path:
     names = ", ".join(str(file.relative_to(path)) for file in files)
     msg = f"{path}: several files hold counts: {names}; name the one that you mean."
     raise InputError(msg)
+
+
+def bin_size_of(path: Path, name: str) -> int:
+    """Return the size of bins that are named as bin50.
+
+    Raises
+    ------
+    InputError
+        If they are named otherwise.
+    """
+    match = _BIN.fullmatch(name)
+    if match is None:
+        msg = f"{path}: {name!r} is no size of bins; name one as bin50, of 50 spots of the chip."
+        raise InputError(msg, option="sample")
+    return int(match[1])
 
 
 def _is_named(name: str) -> bool:

@@ -113,7 +113,10 @@ def _geometry(found: StereoCounts, mpp: float | None) -> tuple[SpotGeometry, str
     unit: Literal["pixel", "micrometer"] = "pixel" if mpp is None else "micrometer"
     if found.bin_size is not None:
         side = found.bin_size * scale
-        said = f"The bins are of {found.bin_size} spots of the chip, {side:g} {short}."
+        said = (
+            f"The bins are of {found.bin_size} spots of the chip, {side:g} {short}; others are "
+            "opened by naming their size, as bin50, as the sample."
+        )
         return SpotGeometry(side, "square", side, unit), said
     pitch = nearest_distance(found.xy) * scale
     width, which = pitch, "as wide as the distance to the nearest"
