@@ -115,21 +115,38 @@ def read_matrix(files: tuple[Path, ...]) -> Matrix:
             raise ValueError(msg)
     typed = pd.DataFrame({TYPE_COLUMNS[0]: features["type"].to_numpy()}, index=features["name"])
     is_gene = need_genes(kinds_aside(typed), str(path))
-    doubts = []
-    names = features["name"].to_numpy(dtype=object, copy=True)
     # Antibodies are often called as the gene of their protein.
-    names[~is_gene] = (features["id"] + " (" + features["type"] + ")")[~is_gene]
-    names[is_gene], shared = _unique_names(features[is_gene])
-    if shared:
-        doubts.append(
-            f"{shared} genes share their symbol with another and are called SYMBOL-ID here, such "
-            f"as {names[is_gene & (names != features['name'].to_numpy())][0]}."
-        )
+    names = (features["id"] + " (" + features["type"] + ")").to_numpy(dtype=object, copy=True)
+    named, doubts = gene_table(features["id"][is_gene], features["name"][is_gene])
+    names[is_gene] = named.index
     genes = pd.DataFrame({"gene_id": features["id"].to_numpy()}, index=pd.Index(names))
     if not is_gene.all():
         # Whoever opens the section sets them aside.
         genes[TYPE_COLUMNS[0]] = features["type"].to_numpy()
-    return Matrix(path, counts.astype(np.float32, copy=False), barcodes, genes, tuple(doubts))
+    return Matrix(path, counts.astype(np.float32, copy=False), barcodes, genes, doubts)
+
+
+def gene_table(ids: Iterable[str], symbols: Iterable[str]) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Name genes by their symbols, or SYMBOL-ID where symbols are shared, and say so.
+
+    Returns
+    -------
+    genes : DataFrame
+        As `Matrix` has them.
+    doubts : tuple of str
+    """
+    import pandas as pd
+
+    features = pd.DataFrame({"id": list(ids), "name": list(symbols)}, dtype=object)
+    names, shared = _unique_names(features)
+    genes = pd.DataFrame({"gene_id": features["id"].to_numpy()}, index=pd.Index(names))
+    if not shared:
+        return genes, ()
+    doubt = (
+        f"{shared} genes share their symbol with another and are called SYMBOL-ID here, such as "
+        f"{names[names != features['name'].to_numpy()][0]}."
+    )
+    return genes, (doubt,)
 
 
 def _unique_names(features: pd.DataFrame) -> tuple[Any, int]:
