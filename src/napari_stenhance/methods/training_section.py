@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -91,22 +90,27 @@ class TrainingSection:
             )
             raise InputError(msg, option="mpp")
         rows, array_xy = places.first[keep], array_numbers(spots)
-        new = np.full(spots.n_obs, -1)
-        new[rows] = np.arange(len(rows))
-        pair = new[footprints.spot] >= 0
-        kept = Footprints(
-            new[footprints.spot[pair]], footprints.row[pair], footprints.column[pair], len(rows)
-        )
         return cls(
             name=section.name,
             genes=tuple(spots.var_names),
-            counts=counts[np.flatnonzero(keep)],
+            counts=counts if keep.all() else counts[np.flatnonzero(keep)],
             xy_um=xy_um[rows],
             spot_diameter_um=section.geometry().spot_diameter_um,
-            footprints=kept,
+            footprints=footprints.only(rows),
             features=features,
             array_xy=None if array_xy is None else array_xy[rows],
             measured=None if measured is None else measured[keep],
+        )
+
+    def only(self, spots: NDArray[np.int64]) -> TrainingSection:
+        """Return some of its spots, given in ascending order."""
+        return replace(
+            self,
+            counts=self.counts[spots],
+            xy_um=self.xy_um[spots],
+            footprints=self.footprints.only(spots),
+            array_xy=None if self.array_xy is None else self.array_xy[spots],
+            measured=None if self.measured is None else self.measured[spots],
         )
 
     @cached_property
@@ -134,20 +138,5 @@ def input_identity(section: Section) -> dict[str, Any]:
         **({"slide_sha256": None} if slide is None else slide.identity()),
         **({} if slide is None or slide.tissue is None else {"tissue_sha256": slide.tissue.sha256}),
         "mpp": section.mpp,
-        "spots_sha256": counts_hash(section),
+        "spots_sha256": section.counts_sha256,
     }
-
-
-def counts_hash(section: Section) -> str:
-    """Return the SHA-256 of ids, counts and positions of a section's spots."""
-    spots = section.need_spots()
-    counts = sp.csr_array(spots.X, dtype=np.float64)
-    counts.sum_duplicates()
-    digest = hashlib.sha256()
-    digest.update("\n".join([*spots.obs_names, "", *spots.var_names]).encode())
-    for part in (counts.data, counts.indices, counts.indptr):
-        digest.update(np.ascontiguousarray(part, dtype=np.float64).tobytes())
-    digest.update(np.ascontiguousarray(spots.obsm["spatial"], dtype=np.float64).tobytes())
-    if section.library is not None:
-        digest.update(np.ascontiguousarray(section.library, dtype=np.float64).tobytes())
-    return digest.hexdigest()

@@ -20,6 +20,8 @@ _EFFECT_SD = 0.5
 _COMPARTMENT_SHARE = 0.5
 # Low counts are lost as those of named genes are, and these are all low.
 _KEPT = 0.75
+# Positions: of a spot there are thousands of transcripts.
+_AT_ONCE = 1024
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,15 @@ class RareGenes:
             Transcripts counted of a tumour cell's named genes.
         draw : numpy Generator
         """
-        number = draw.poisson(amounts * self.load * (depth * _KEPT)[:, None])
+        parts = []
+        for low in range(0, len(amounts), _AT_ONCE):
+            some = slice(low, low + _AT_ONCE)
+            expected = amounts[some] * self.load * (depth[some] * _KEPT)[:, None]
+            parts.append(self._draw(draw.poisson(expected), draw))
+        return sp.csr_matrix(sp.vstack(parts, format="csr"))
+
+    def _draw(self, number: NDArray[np.int64], draw: np.random.Generator) -> sp.csr_matrix:
+        """Draw genes for numbers of transcripts of each state, (positions, 48)."""
         genes, positions = [], []
         for state, below in enumerate(self._below):
             of_state = number[:, state]
