@@ -15,6 +15,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from fuzz_damage import Target
+from hd_folders import write_cells, write_square
 from napari_stenhance.errors import InputError
 from napari_stenhance.section.cells import cluster_columns, open_cells
 from napari_stenhance.section.grid import Grid
@@ -136,6 +137,17 @@ def _beside(folder: Path) -> list[Path]:
     ]
 
 
+def _hd(folder: Path) -> list[Path]:
+    write_square(folder, 16)
+    spatial = folder / "square_016um" / "spatial"
+    return [spatial / name for name in ("tissue_positions.parquet", "scalefactors_json.json")]
+
+
+def _hd_cells(folder: Path) -> list[Path]:
+    write_cells(folder)
+    return [folder / "segmented_outputs" / "cell_segmentations.geojson"]
+
+
 def _anew(path: Path) -> Path:
     """Write a gzip file without the time."""
     path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes()), mtime=0))
@@ -242,6 +254,8 @@ TARGETS = (
     Target("10x-mtx", _outs(_mtx), section_value, cases=150),
     Target("10x-mtx-gz", _outs(_mtx_gz), section_value, cases=150),
     Target("visium-tables", _outs(_beside), section_value),
+    Target("visium-hd", _hd, section_value, cases=200),
+    Target("visium-hd-cells", _hd_cells, section_value, cases=100),
     Target("legacy-st", _legacy, _read_s1),
     Target("prefix", _prefix, _read_s1),
     Target("prefix-parquet", _prefix_parquet, _read_s1),

@@ -283,11 +283,10 @@ def open_section(
 ) -> Section:
     """Open a section from a folder or a file.
 
-    Recognised are a legacy ST folder (counts, positions, image), a Space Ranger folder (Visium,
-    with the slide in it or beside it), a folder of prefix files (or of such an image alone, to
-    predict on) or its path and the prefix, an
-    `.h5ad` with the one image beside it that shares its stem, a folder that holds one such
-    `.h5ad`, and an image alone.
+    Recognised is what the formats of `section.formats` say: a folder of Visium with the slide
+    in it or beside it, an `.h5ad` with the one image beside it that shares its stem, a folder that
+    holds one such `.h5ad`, prefix files by their path and prefix, and an image alone:
+    docs/formats.md lists them all.
 
     Parameters
     ----------
