@@ -56,7 +56,8 @@ def fit_basis(
     """
     many = sum(e.shape[0] for e in expressions) > EPOCH_MOST
     kind = np.float32 if many else np.float64
-    stacked = sp.csr_array(sp.vstack(expressions), dtype=kind)
+    one = expressions[0] if len(expressions) == 1 else sp.vstack(expressions)
+    stacked = sp.csr_array(one, dtype=kind)
     spots, genes = stacked.shape
     means = np.stack([np.asarray(e.mean(axis=0, dtype=np.float64)).ravel() for e in expressions])
     means = means.astype(kind)
@@ -64,12 +65,24 @@ def fit_basis(
     chosen = sp.csr_array(
         (np.ones(spots, kind), (np.arange(spots), section)), shape=(spots, len(expressions))
     )
+
+    def product(vectors: NDArray[np.floating]) -> NDArray[np.floating]:
+        found: NDArray[np.floating] = stacked @ vectors
+        for number, mean in enumerate(means @ vectors):
+            found[slice(*np.searchsorted(section, (number, number + 1)))] -= mean
+        return found
+
+    def transposed(vectors: NDArray[np.floating]) -> NDArray[np.floating]:
+        found: NDArray[np.floating] = stacked.T @ vectors
+        found -= means.T @ (chosen.T @ vectors)
+        return found
+
     centred = LinearOperator(
         stacked.shape,
-        matvec=lambda v: stacked @ v - chosen @ (means @ v),
-        rmatvec=lambda u: stacked.T @ u - means.T @ (chosen.T @ u),
-        matmat=lambda v: stacked @ v - chosen @ (means @ v),
-        rmatmat=lambda u: stacked.T @ u - means.T @ (chosen.T @ u),
+        matvec=product,
+        rmatvec=transposed,
+        matmat=product,
+        rmatmat=transposed,
         dtype=kind,
     )
     rank = min(most, spots - len(expressions), genes - 1)

@@ -5,13 +5,8 @@ Below these numbers, which sections of spots do not reach, nothing is drawn and 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
-
-from napari_stenhance.methods.training_section import TrainingSection
-from napari_stenhance.running.job import Job
 
 LEARNED_MOST = 200_000
 """Spots of all sections whose superpixels a network learns from."""
@@ -28,19 +23,3 @@ def some_of(number: int, most: int, rng: np.random.Generator) -> NDArray[np.int6
     if number <= most:
         return np.arange(number)
     return np.sort(rng.choice(number, most, replace=False))
-
-
-def drawn_sections(
-    samples: Sequence[TrainingSection], most: int, seed: int, job: Job
-) -> Sequence[TrainingSection]:
-    """Draw at most so many spots of several sections together, and say so."""
-    sizes = [len(s.xy_um) for s in samples]
-    if sum(sizes) <= most:
-        return samples
-    chosen = some_of(sum(sizes), most, np.random.default_rng(seed))
-    ends = np.cumsum(sizes)
-    job.note(f"Of {ends[-1]} spots, {most} were drawn to learn from.")
-    return [
-        sample.only(chosen[(chosen >= end - size) & (chosen < end)] - (end - size))
-        for sample, size, end in zip(samples, sizes, ends, strict=True)
-    ]

@@ -184,10 +184,14 @@ def held_out_accuracy(
 
 
 def standardise(
-    inputs: NDArray[np.float32], shift: NDArray[np.float32], scale: NDArray[np.float32], clip: float
+    inputs: NDArray[np.float32],
+    shift: NDArray[np.float32],
+    scale: NDArray[np.float32],
+    clip: float,
+    out: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float32]:
-    """Subtract, divide, cut off."""
-    standard = inputs - shift
+    """Subtract, divide, cut off; into an array that may be the inputs' own."""
+    standard: NDArray[np.float32] = np.subtract(inputs, shift, out=out)
     standard /= scale
     return np.clip(standard, -clip, clip, out=standard)
 

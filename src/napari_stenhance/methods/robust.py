@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from napari_stenhance.methods.drawing import drawn_sections
+from napari_stenhance.methods.drawing import some_of
 from napari_stenhance.methods.genes import ALL
 from napari_stenhance.methods.members import (
     Targets,
@@ -138,7 +138,7 @@ class RobustEnsemble(ABC, Generic[M]):
         """
         recipe = self.recipe
         if self.most_spots is not None:
-            samples = drawn_sections(samples, self.most_spots, self.seed, job)
+            samples = _drawn(samples, self.most_spots, self.seed, job)
         spots = require_spots(samples, recipe.folds)
         rng = np.random.default_rng(self.seed)
         expressions = [s.log1p_cp10k(genes) for s in samples]
@@ -159,3 +159,19 @@ class RobustEnsemble(ABC, Generic[M]):
         )
         spread_scale = spread_scales(seen.scores(fitted), decoder)
         return replace(fitted, decoder=replace(decoder, spread_scale=spread_scale))
+
+
+def _drawn(
+    samples: Sequence[TrainingSection], most: int, seed: int, job: Job
+) -> Sequence[TrainingSection]:
+    """Draw at most so many spots of several sections together, and say so."""
+    sizes = [len(s.xy_um) for s in samples]
+    if sum(sizes) <= most:
+        return samples
+    chosen = some_of(sum(sizes), most, np.random.default_rng(seed))
+    job.note(f"Of {sum(sizes)} spots, {most} were drawn to learn from.")
+    ends = np.cumsum(sizes)
+    return [
+        sample.only(chosen[(chosen >= end - size) & (chosen < end)] - (end - size))
+        for sample, size, end in zip(samples, sizes, ends, strict=True)
+    ]

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.features.source import FeatureSource
+from napari_stenhance.methods.drawing import some_of
+from napari_stenhance.running.job import Job
 from napari_stenhance.section.distinct import DistinctPositions
 from napari_stenhance.section.footprint import Footprints
 from napari_stenhance.section.lattice import array_numbers
@@ -61,11 +63,13 @@ class TrainingSection:
         footprints: Footprints,
         least_share: float,
         on_fault: NDArray[np.bool_] | None = None,
+        most: int | None = None,
+        job: Job | None = None,
     ) -> TrainingSection:
-        """Take the spots of a section that lie on tissue and are not empty.
+        """Take the spots of a section that lie on tissue and are not empty, and say what is left.
 
         Empty is a spot with less than `least_share` of the median count; 0 takes every spot. Those
-        on faults of the slide are left out.
+        on faults of the slide are left out. Of more than `most`, these are drawn with a fixed seed.
         """
         spots, xy_um = section.need_spots(), section.spots_um()
         places = DistinctPositions.among(xy_um)
@@ -89,6 +93,18 @@ class TrainingSection:
                 "check the scale, and that image and positions belong together."
             )
             raise InputError(msg, option="mpp")
+        job = job or Job()
+        lost, number = int((~keep).sum()), int(keep.sum())
+        if lost:
+            faulty = "" if on_fault is None or not on_fault.any() else ", on faults of the slide"
+            job.note(
+                f"{section.name}: {lost} spots off the tissue{faulty}, or nearly empty, were left "
+                "out."
+            )
+        if most is not None and number > most:
+            drawn = np.flatnonzero(keep)[some_of(number, most, np.random.default_rng(0))]
+            keep = np.isin(np.arange(len(keep)), drawn)
+            job.note(f"{section.name}: {most} of {number} spots were drawn to learn from.")
         rows, array_xy = places.first[keep], array_numbers(spots)
         return cls(
             name=section.name,
@@ -122,6 +138,8 @@ class TrainingSection:
 
     def counts_of(self, genes: Sequence[str]) -> sp.csr_array[np.float32]:
         """Return the raw counts of some genes, (spots, genes), sparse."""
+        if tuple(genes) == self.genes:
+            return self.counts
         position = {gene: n for n, gene in enumerate(self.genes)}
         return self.counts[:, [position[gene] for gene in genes]]
 

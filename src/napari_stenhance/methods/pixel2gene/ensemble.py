@@ -78,14 +78,14 @@ class Pixel2GeneEnsemble(RobustEnsemble[Pixel2GeneModel]):
         most_each = max(recipe.most_pairs // spots, recipe.schedule.superpixels_per_spot)
         inputs, spot = training_inputs(samples, most_each, rng, job)
         shift, scale = _moments(inputs, samples[0].features.dim)
-        standard = standardise(inputs, shift, scale, recipe.clip)
+        standard = standardise(inputs, shift, scale, recipe.clip, out=inputs)
         count = np.bincount(spot, minlength=spots)
         schedule = recipe.schedule.on_spots_of(int(count.max()))
         held_out = _HELD_OUT_PIXELS if schedule is recipe.schedule else int(count.max())
 
         def learner(target: torch.Tensor) -> SpotLearner:
             network = Ensemble(
-                recipe.members, inputs.shape[1], target.shape[1], recipe.hidden, recipe.dropout
+                recipe.members, standard.shape[1], target.shape[1], recipe.hidden, recipe.dropout
             )
             return SpotLearner(
                 network=network.to(self.device),
@@ -103,8 +103,8 @@ class Pixel2GeneEnsemble(RobustEnsemble[Pixel2GeneModel]):
             )
 
         def scores(fitted: Pixel2GeneModel) -> NDArray[np.float32]:
-            some = rng.choice(len(inputs), min(_CALIBRATED_ON, len(inputs)), replace=False)
-            return fitted.scores(inputs[np.sort(some)])
+            some = rng.choice(len(standard), min(_CALIBRATED_ON, len(standard)), replace=False)
+            return fitted.scores_of(standard[np.sort(some)])
 
         # Bins of one superpixel are their own means.
         means = standard if (count == 1).all() else _spot_means(standard, spot)
