@@ -321,6 +321,8 @@ def open_section(
         named = None if image is None else Path(image)
         source = SectionSource(Path(path), named, mpp, series, icc)
     if isinstance(found, SectionFiles):
+        if image is not None and found.on_image is not None:
+            found = found.on_image(Path(image))
         placed = (
             choose_image(found, series) if image is None else place_on(found, Path(image), series)
         )

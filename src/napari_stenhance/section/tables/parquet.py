@@ -65,7 +65,8 @@ def texts_of(column: Any) -> Any:
 
     Returns
     -------
-    pyarrow.ChunkedArray of string
+    pyarrow.Array or ChunkedArray of string
+        As the column is one of them.
     """
     import pyarrow as pa
 
@@ -89,4 +90,4 @@ def numbers_of(column: Any) -> NDArray[np.float64]:
     if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)):
         msg = f"a column that should hold numbers holds {kind}"
         raise ValueError(msg)
-    return np.asarray(column.cast(pa.float64()).to_numpy(), dtype=np.float64)
+    return np.asarray(column.cast(pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from napari_stenhance.errors import InputError
-from napari_stenhance.section.formats.format import names_in
+from napari_stenhance.section.formats.format import names_in, text_matrix_in
 
 _SIZE = re.compile(r"(?:.*[_.\- ])?square_(?P<um>\d+)um", re.IGNORECASE)
 _CELLS = "segmented_outputs"
@@ -20,7 +20,6 @@ _POSITIONS = re.compile(r"(?:.*[_.\- ])?tissue_positions\.parquet")
 _MATRIX = re.compile(
     r"(?:.*[_.\- ])?(?P<which>filtered|raw)_feature_(?:bc|cell)_matrix(?P<h5>\.h5)?"
 )
-_MEX = ("matrix.mtx", "features.tsv", "barcodes.tsv")
 _ABOVE = ("binned_outputs", _CELLS, "outs")
 _DEFAULT_UM = (8, 16)
 _FACTORS_MOST = 2**20
@@ -103,7 +102,7 @@ class HdFolder:
                 if match["which"] == which and match["h5"]:
                     return which, (self.folder / name,)
             for match, name in named:
-                if match["which"] == which and (files := _mex_in(self.folder / name)):
+                if match["which"] == which and (files := text_matrix_in(self.folder / name)):
                     return which, files
         kind = "cell" if self.cells else "bc"
         msg = (
@@ -111,12 +110,6 @@ class HdFolder:
             "Space Ranger writes it."
         )
         raise InputError(msg)
-
-
-def _mex_in(folder: Path) -> tuple[Path, ...]:
-    names = set(names_in(folder))
-    parts = [next((n for n in (part, f"{part}.gz") if n in names), "") for part in _MEX]
-    return tuple(folder / part for part in parts) if all(parts) else ()
 
 
 def is_hd(path: Path) -> bool:
@@ -157,7 +150,7 @@ def find(path: Path) -> HdFolder:
 def _one(folder: Path) -> HdFolder | None:
     """Return a folder of one size of bins, or of cells; None if it is neither."""
     names = names_in(folder)
-    if any(map(_OUTLINES.fullmatch, names)):
+    if any(_OUTLINES.fullmatch(name) for name in names if "cell_seg" in name):
         return HdFolder(folder, True, None)
     spatial = folder / "spatial"
     inner = names_in(spatial) if "spatial" in names else []
@@ -189,7 +182,7 @@ def _inside(root: Path) -> list[HdFolder]:
         HdFolder(folder / name, False, int(match["um"]))
         for folder, inner in ((root, names), (binned, below))
         for name in sorted(inner)
-        if (match := _SIZE.fullmatch(name)) and (folder / name).is_dir()
+        if "square" in name and (match := _SIZE.fullmatch(name)) and (folder / name).is_dir()
     ]
     found += [HdFolder(root / _CELLS, True, None)] * (_CELLS in names)
     return found or [HdFolder(binned, False, None)] * (binned.name in names)
