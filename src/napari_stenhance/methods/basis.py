@@ -10,8 +10,9 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 from scipy.sparse.linalg import LinearOperator, svds
 
-from napari_stenhance.methods.drawing import EPOCH_MOST
 
+# Spots from which on it is found by powers.
+_MANY = 50_000
 _POWERS, _BESIDE = 4, 16
 
 
@@ -54,7 +55,7 @@ def fit_basis(
     basis : GeneBasis
     scores : ndarray of float32, shape (spots of all sections, r)
     """
-    many = sum(e.shape[0] for e in expressions) > EPOCH_MOST
+    many = sum(e.shape[0] for e in expressions) > _MANY
     kind = np.float32 if many else np.float64
     one = expressions[0] if len(expressions) == 1 else sp.vstack(expressions)
     stacked = sp.csr_array(one, dtype=kind)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 LEARNED_MOST = 200_000
 """Spots of all sections whose superpixels a network learns from."""
-EPOCH_MOST = 50_000
+EPOCH_MOST = 25_000
 """Spots that an epoch goes through, drawn anew for each."""
 HELD_OUT_MOST = 5_000
 """Spots, of those that a member holds out, that stop it and say how well it predicts."""

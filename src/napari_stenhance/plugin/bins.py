@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_stenhance.plugin.layer_info import pixel_space
 from napari_stenhance.section.lattice import array_numbers
 from napari_stenhance.section.spots import positions_px
 
@@ -31,14 +30,17 @@ class BinRaster:
     ----------
     row, column : ndarray of int64, shape (bins,)
     shape : tuple of int
-    space : dict
-        Where a layer lies that shows the image: it may be turned, mirrored and sheared.
+    step : ndarray of float64, shape (2, 2)
+        What a row, and a column, is in (y, x) of full-resolution pixels, as columns.
+    corner : ndarray of float64, shape (2,)
+        Where the centre of the first row and column lies.
     """
 
     row: NDArray[np.int64]
     column: NDArray[np.int64]
     shape: tuple[int, int]
-    space: dict[str, Any]
+    step: NDArray[np.float64]
+    corner: NDArray[np.float64]
 
     @classmethod
     def of_section(cls, section: Section) -> BinRaster | None:
@@ -61,26 +63,10 @@ class BinRaster:
         off = np.abs(yx - design @ np.vstack([*steps, corner])).max()
         if not off <= _OFF_MOST * np.sqrt(abs(np.linalg.det(step))):
             return None
-        return cls(*at.T, (height, width), _space(step, corner, section.mpp))
+        return cls(*at.T, (height, width), step, corner)
 
     def image(self, values: NDArray[np.floating]) -> NDArray[np.float32]:
         """Return an image of a value for each bin; NaN where there is none."""
         pixels = np.full(self.shape, np.nan, np.float32)
         pixels[self.row, self.column] = values
         return pixels
-
-
-def _space(
-    step: NDArray[np.float64], corner: NDArray[np.float64], mpp: float | None
-) -> dict[str, Any]:
-    """Return where an image lies, given what a row and a column are in pixels of the slide."""
-    from napari.utils.transforms.transform_utils import decompose_linear_matrix
-
-    rotate, scale, shear = decompose_linear_matrix(step * (mpp or 1.0), upper_triangular=True)
-    return {
-        **pixel_space(mpp),
-        "scale": tuple(scale),
-        "rotate": rotate,
-        "shear": shear,
-        "translate": tuple(corner * (mpp or 1.0)),
-    }

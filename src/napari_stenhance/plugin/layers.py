@@ -81,7 +81,7 @@ def section_layers(section: Section) -> list[LayerData]:
         info = LayerInfo(SPOTS, section.name, section=section, opened=opened, colours=colours)
         title = colours.label(section.name, TOTAL)
         if colours.raster is not None:
-            layers.append(bins_layer(TOTAL, title, info, colours.raster))
+            layers.append(bins_layer(TOTAL, title, section.mpp, info, colours.raster))
             return layers
         layer = points_layer(
             section.spots.obsm["spatial"],

@@ -43,8 +43,14 @@ def points_layer(
     return np.asarray(xy, np.float64)[:, 1::-1], attributes, "points"
 
 
-def bins_layer(gene: str, title: str, info: LayerInfo, raster: BinRaster) -> LayerData:
-    """Make a layer of bins that are the pixels of an image."""
+def bins_layer(
+    gene: str, title: str, mpp: float | None, info: LayerInfo, raster: BinRaster
+) -> LayerData:
+    """Make a layer of bins that are the pixels of an image, turned and mirrored as they lie."""
+    from napari.utils.transforms.transform_utils import decompose_linear_matrix
+
+    px = mpp or 1.0
+    rotate, scale, shear = decompose_linear_matrix(raster.step * px, upper_triangular=True)
     assert info.colours is not None
     values = info.colours.values(gene)
     attributes = {
@@ -54,7 +60,11 @@ def bins_layer(gene: str, title: str, info: LayerInfo, raster: BinRaster) -> Lay
         "contrast_limits": info.colours.ends(values),
         "opacity": 0.8,
         "metadata": info.metadata(),
-        **raster.space,
+        **pixel_space(mpp),
+        "scale": tuple(scale),
+        "rotate": rotate,
+        "shear": shear,
+        "translate": tuple(raster.corner * px),
     }
     return raster.image(values), attributes, "image"
 
