@@ -10,7 +10,6 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 from scipy.sparse.linalg import LinearOperator, svds
 
-
 # Spots from which on it is found by powers.
 _MANY = 50_000
 _POWERS, _BESIDE = 4, 16
