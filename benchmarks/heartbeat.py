@@ -211,8 +211,11 @@ def measure(folder: Path, drawing: Drawing) -> None:
     with beat.during("making the dock"):
         bench = workbench_of(viewer)
         section = bench.open("section")
-    with beat.during("unfolding the other panels"):
-        enhance, _, _, genes = map(bench.open, ("enhance", "impute", "domains", "genes"))
+    with beat.during("unfolding the other panels, one after the other"):
+        for name in ("impute", "domains", "genes", "enhance"):
+            bench.open(name)
+            wait(0.5)
+    enhance, genes = bench.widget("enhance"), bench.widget("genes")
 
     def done(bar: Any) -> None:
         wait(600, lambda: not bar.busy)

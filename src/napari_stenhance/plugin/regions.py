@@ -60,12 +60,14 @@ def region_layer(
     return polygons, attributes, "shapes"
 
 
-def open_region(viewer: ViewerModel, section: Section) -> Layer:
+def open_region(viewer: ViewerModel, section: Section, *, to_draw: bool = False) -> Layer:
     """Return the layer to draw on a section in; it is made when it is first asked for.
 
-    napari takes its time for a layer of shapes, also for an empty one.
+    napari takes its time for a layer of shapes, also for an empty one; and for each that is made
+    active, which one to draw in is left.
     """
-    add_layers(viewer, [region_layer(section.name, section.mpp, section=section)])
+    layer = region_layer(section.name, section.mpp, section=section)
+    add_layers(viewer, [layer], active=not to_draw)
     return next(
         found for found, info in layers_of(viewer, "region") if same_slide(info.section, section)
     )

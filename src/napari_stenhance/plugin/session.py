@@ -362,9 +362,9 @@ class Session:
                 elif not shared:
                     self.other_limits = limits
 
-    def forget_image(self) -> None:
-        """Read the gene anew: its run has more tiles than before."""
-        self._image = None
+    def read_again(self, read: GeneImage | None = None) -> None:
+        """Take the gene as it was read again, or read it: its run has more tiles than before."""
+        self._image = read
 
     # What the user does to layers
 

@@ -157,7 +157,7 @@ class EnhanceWidget(RunDock):
         if section is None or section.slide is None:
             self.run_bar.say(InputError("Open the section to draw on: no slide is looked at."))
             return
-        layer = open_region(self._viewer, section)
+        layer = open_region(self._viewer, section, to_draw=True)
         layer.visible = True
         self._viewer.layers.selection.active = layer
         layer.mode = "add_polygon"
