@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -71,14 +70,6 @@ def open_region(viewer: ViewerModel, section: Section, *, to_draw: bool = False)
     return next(
         found for found, info in layers_of(viewer, "region") if same_slide(info.section, section)
     )
-
-
-def warm_drawing() -> None:
-    """Let napari compile, in a thread of its own, what the first layer of shapes needs."""
-    from napari.layers import Shapes
-
-    triangle = np.eye(3)[:, :2]
-    Thread(target=Shapes, args=([triangle],), kwargs={"shape_type": "polygon"}).start()
 
 
 def drawn_layers(run: Run, *, visible: bool) -> list[LayerData]:

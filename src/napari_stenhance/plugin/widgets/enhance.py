@@ -12,8 +12,9 @@ from napari_stenhance.features.masks import TISSUE_KINDS
 from napari_stenhance.methods.genes import common_genes, split_genes
 from napari_stenhance.methods.registry import method_entry, methods
 from napari_stenhance.plugin.layer_info import open_sections, slide_layer
-from napari_stenhance.plugin.regions import open_region, polygons_um, warm_drawing
+from napari_stenhance.plugin.regions import open_region, polygons_um
 from napari_stenhance.plugin.tissue import hide_tissue, with_edited_tissue
+from napari_stenhance.plugin.warming import warm_drawing
 from napari_stenhance.plugin.widgets.choices import named
 from napari_stenhance.plugin.widgets.follow import follow_layers, follow_session
 from napari_stenhance.plugin.widgets.gene_box import GeneBox

@@ -227,11 +227,21 @@ def _leave_room(dock: Any) -> None:
         window.resizeDocks([dock], [min(max(left, 1), _WIDE)], Qt.Orientation.Horizontal)
 
 
-def _maker(where: str, viewer: Viewer) -> Callable[[], QWidget]:
+def modules() -> list[tuple[str, str]]:
+    """List the module and the class of each panel."""
+    return [_parts(where) for _, where in PANELS.values()]
+
+
+def _parts(where: str) -> tuple[str, str]:
     module, name = where.split(":")
+    return f"napari_stenhance.plugin.widgets.{module}", name
+
+
+def _maker(where: str, viewer: Viewer) -> Callable[[], QWidget]:
+    module, name = _parts(where)
 
     def make() -> QWidget:
-        made = getattr(import_module(f"napari_stenhance.plugin.widgets.{module}"), name)(viewer)
+        made = getattr(import_module(module), name)(viewer)
         assert isinstance(made, QWidget)
         return made
 
