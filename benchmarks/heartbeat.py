@@ -173,7 +173,7 @@ def bare(beat: Heartbeat, paths: list[Path], rates: dict[str, float]) -> None:
             with beat.during(f"{path.name}: napari adds {attributes['name']}"):
                 layer = viewer.add_layer(Layer.create(data, attributes, kind))
     run = layer.metadata["stenhance"].run
-    layer.visible = True
+    layer.visible = layer.colorbar.visible = True
     wait(0.5)
     with beat.during("napari shows other pixels"):
         for n in range(2, GENES + 2):

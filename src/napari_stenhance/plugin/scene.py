@@ -163,8 +163,8 @@ def _is_twin(one: LayerInfo, other: LayerInfo) -> bool:
     """Tell whether a layer shows nothing but what another one shows."""
     if one.role.name != other.role.name:
         return False
-    if one.role.name == "region" or (one.edits is not None and one.edits.changes):
-        # What a person drew or changed is in no other.
+    if one.role.name == "region":
+        # What a person drew is in no other.
         return False
     return _is_same(one, other) or (one.run is not None and one.key == other.key)
 
