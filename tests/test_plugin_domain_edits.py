@@ -232,6 +232,7 @@ def test_changes_that_are_not_saved_come_back_alive_with_saved_layers(
     before = state()
     assert "(3 changes not saved)" in before[0]
     assert before[2].startswith("* ")
+
     # napari says it where it asks whether to close its window.
     def asked() -> list[str]:
         said = person.viewer.window._task_status_manager.get_status()
