@@ -15,6 +15,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from fuzz_damage import Target
+from hd_folders import write_cells, write_square
 from napari_stenhance.errors import InputError
 from napari_stenhance.section.cells import cluster_columns, open_cells
 from napari_stenhance.section.grid import Grid
@@ -24,6 +25,7 @@ from test_cells import make_cells, make_spots
 from test_prefix import write_files
 from test_section import write_legacy
 from visium_folders import known, write_factors, write_h5, write_mex, write_positions
+from xenium_bundles import write_bundle, write_transcripts
 
 
 def section_value(path: Path) -> Any:
@@ -136,6 +138,38 @@ def _beside(folder: Path) -> list[Path]:
     ]
 
 
+def _hd(folder: Path) -> list[Path]:
+    write_square(folder, 16)
+    spatial = folder / "square_016um" / "spatial"
+    return [spatial / name for name in ("tissue_positions.parquet", "scalefactors_json.json")]
+
+
+def _hd_cells(folder: Path) -> list[Path]:
+    write_cells(folder)
+    return [folder / "segmented_outputs" / "cell_segmentations.geojson"]
+
+
+def _xenium(folder: Path) -> list[Path]:
+    write_bundle(folder)
+    names = ("cells.parquet", "experiment.xenium", "S1_he_imagealignment.csv")
+    return [folder / name for name in names]
+
+
+def _xenium_first(folder: Path) -> list[Path]:
+    write_bundle(folder, 1, he=False)
+    return [folder / "cells.csv.gz"]
+
+
+def _transcripts(folder: Path) -> list[Path]:
+    write_bundle(folder, he=False)
+    write_transcripts(folder, "codewords")
+    return [folder / "transcripts.parquet"]
+
+
+def _read_transcripts(folder: Path) -> Any:
+    return section_value(folder / "transcripts.parquet")
+
+
 def _anew(path: Path) -> Path:
     """Write a gzip file without the time."""
     path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes()), mtime=0))
@@ -242,6 +276,11 @@ TARGETS = (
     Target("10x-mtx", _outs(_mtx), section_value, cases=150),
     Target("10x-mtx-gz", _outs(_mtx_gz), section_value, cases=150),
     Target("visium-tables", _outs(_beside), section_value),
+    Target("visium-hd", _hd, section_value, cases=200),
+    Target("visium-hd-cells", _hd_cells, section_value, cases=100),
+    Target("xenium", _xenium, section_value, cases=150),
+    Target("xenium-1", _xenium_first, section_value, cases=50),
+    Target("xenium-transcripts", _transcripts, _read_transcripts, cases=100),
     Target("legacy-st", _legacy, _read_s1),
     Target("prefix", _prefix, _read_s1),
     Target("prefix-parquet", _prefix_parquet, _read_s1),

@@ -14,6 +14,7 @@ import tifffile
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.section.images.opening import open_image
+from napari_stenhance.section.images.tiff import jpeg_xr
 from napari_stenhance.section.images.tiff.claims import claims_of
 from pixel_checks import (
     GREY,
@@ -287,6 +288,28 @@ def test_ycbcr_of_another_range_and_other_coefficients(tmp_path: Path) -> None:
     tags |= {529: ("2I", [0.2126, 0.7152, 0.0722]), 532: ("2I", [16, 235, 128, 240, 128, 240])}
     write_tiff(tmp_path / "s.tif", tags, [ycbcr.tobytes()])
     assert difference(read_image(tmp_path / "s.tif")[0], RGB) <= 3
+
+
+# JPEG XR
+
+
+def test_a_decoder_that_dies_takes_nobody_along(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoder = jpeg_xr.JpegXrDecoder()
+    data = imagecodecs.jpegxr_encode(RGB)
+    decoded = decoder.decode(data)
+    assert difference(decoded, RGB) == 0
+    with pytest.raises(ValueError, match=r"JxrlibError|WMP"):
+        decoder.decode(data[:20])
+    # Of what it had decoded before: the tile itself is well.
+    assert decoder._process is not None
+    decoder._process.kill()
+    np.testing.assert_array_equal(decoder.decode(data), decoded)
+    (tmp_path / "dies.py").write_text("import os\nos.abort()\n")
+    monkeypatch.setattr(jpeg_xr, "_PROGRAM", tmp_path / "dies.py")
+    with pytest.raises(ValueError, match="its decoder died of it"):
+        jpeg_xr.JpegXrDecoder().decode(data)
 
 
 # JPEG 2000

@@ -16,13 +16,13 @@ import pytest
 import scipy.sparse as sp
 
 from napari_stenhance.errors import InputError
-from napari_stenhance.section.formats.visium.matrix_market import read_matrix_market
 from napari_stenhance.section.region import Region
 from napari_stenhance.section.section import open_section
 from napari_stenhance.section.tables import hdf5
 from napari_stenhance.section.tables.claims import opened_text
 from napari_stenhance.section.tables.counts import StoredCounts, check_sparse, checked_counts
 from napari_stenhance.section.tables.hdf5 import look_through
+from napari_stenhance.section.tables.matrix_market import read_matrix_market
 from test_cells import make_spots
 from test_section import write_legacy
 from visium_folders import check, known, write_mex, write_outs

@@ -243,6 +243,25 @@ def test_a_czi_has_the_pixels_and_the_scale_that_were_written(tmp_path: Path, ca
     np.testing.assert_array_equal(gap.pixels[0][:, :], expected)
 
 
+def test_a_part_of_a_czi_that_claims_more_than_the_file_is_not_believed(
+    tmp_path: Path, cache: Cache
+) -> None:
+    pixels = _pixels((256, 256))
+    path = tmp_path / "s.czi"
+    with czi.create_czi(str(path)) as file:
+        for left in (0, 128):
+            tile = np.ascontiguousarray(pixels[:, left : left + 128, ::-1])
+            # A scanner's stage has its own origin.
+            file.write(tile, location=(left - 5000, 3000))
+    np.testing.assert_array_equal(Slide.open(path, cache=cache).pixels[0][:, :], pixels)
+    whole = bytearray(path.read_bytes())
+    second = whole.find(b"ZISRAWSUBBLOCK", whole.find(b"ZISRAWSUBBLOCK") + 1)
+    whole[second + 40 : second + 48] = (2**41).to_bytes(8, "little")
+    path.write_bytes(whole)
+    with pytest.raises(InputError, match=r"a part claims 2199023255\d{3} bytes"):
+        Slide.open(path, cache=cache)
+
+
 def test_a_fluorescence_czi_is_refused_with_its_channels(tmp_path: Path) -> None:
     path = tmp_path / "if.czi"
     with czi.create_czi(str(path)) as file:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import gzip
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -278,21 +277,10 @@ def test_bad_files_are_one_sentence(
     assert "\n" not in str(error.value)
 
 
-def test_parquet_without_an_engine_says_what_to_install(
-    tmp_path: Path, cache: Cache, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "pyarrow", None)
-    folder = write_files(tmp_path / "S1")
-    (folder / "cnts.parquet").write_bytes(b"PAR1")
-    with pytest.raises(InputError, match=r"cnts\.parquet: .*pip install pyarrow"):
-        open_section(folder, cache=cache)
-
-
 @pytest.mark.parametrize("index", ["named", "__index_level_0__", "spot", "none"])
 def test_parquet_tables_with_their_index_wherever_it_is(
     index: str, tmp_path: Path, cache: Cache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("pyarrow")
     import pandas as pd
 
     # Three blocks of rows.

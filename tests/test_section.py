@@ -208,18 +208,6 @@ def test_spots_outside_the_slide_are_refused(make_slide: Callable[..., Slide]) -
 @pytest.mark.parametrize(
     ("files", "given", "said"),
     [
-        (("experiment.xenium", "cell_feature_matrix.h5"), "", "experiment.xenium, this is Xenium"),
-        (("outs/experiment.xenium",), "", "this is Xenium, which is not read as it is; make an An"),
-        (
-            ("binned_outputs/square_008um/filtered_feature_bc_matrix.h5",),
-            "",
-            "this is Visium HD, which is not read as it is; of one size of bins",
-        ),
-        (
-            ("spatial/tissue_positions.parquet", "filtered_feature_bc_matrix.h5"),
-            "",
-            "by tissue_positions.parquet, this is Visium HD",
-        ),
         (
             ("G_A_filtered_feature_bc_matrix.h5", "G_A_spatial.tar.gz", "G_B_spatial.tar.gz"),
             "",

@@ -155,23 +155,24 @@ def test_positions_in_pixels_of_a_picture_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "names",
+    ("names", "is_another_assay"),
     [
-        (),
-        ("filtered_feature_bc_matrix.h5", "web_summary.html"),
-        ("filtered_feature_bc_matrix.h5", "spatial/tissue_positions.parquet", JSON),
-        ("binned_outputs/x", "spatial/tissue_positions.csv"),
-        ("cell_feature_matrix.h5", "experiment.xenium", "cells.parquet"),
-        ("matrix.mtx.gz", "features.tsv.gz", "barcodes.tsv.gz"),
-        ("spatial/notes.txt", "table.h5ad.bak"),
+        ((), False),
+        (("filtered_feature_bc_matrix.h5", "web_summary.html"), False),
+        (("binned_outputs/square_008um/spatial/tissue_positions.parquet",), True),
+        (("cell_feature_matrix.h5", "experiment.xenium", "cells.parquet"), True),
+        (("matrix.mtx.gz", "features.tsv.gz", "barcodes.tsv.gz"), False),
+        (("spatial/notes.txt", "table.h5ad.bak"), False),
     ],
 )
-def test_other_folders_are_not_taken(names: tuple[str, ...], tmp_path: Path) -> None:
+def test_other_folders_are_not_taken(
+    names: tuple[str, ...], is_another_assay: bool, tmp_path: Path
+) -> None:
     for name in names:
         write_text(tmp_path / name, "")
     assert not FORMAT.recognise(tmp_path)
     assert not FORMAT.recognise(tmp_path / "nothing")
-    assert get_reader(str(tmp_path)) is None
+    assert (get_reader(str(tmp_path)) is not None) == is_another_assay
     for file in tmp_path.rglob("*.*"):
         assert not FORMAT.recognise(file)
 

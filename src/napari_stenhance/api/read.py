@@ -36,8 +36,8 @@ def read(
     Parameters
     ----------
     section : str, Path, Section or AnnData
-        A folder or file (legacy ST, Space Ranger, `.h5ad`, prefix files, an image alone), or spots
-        in memory: raw counts in `X` (or `layers["counts"]`, `raw`), `obsm["spatial"]` = (x, y) in
+        A folder or file of an assay (docs/formats.md lists them), an image alone, or spots in
+        memory: raw counts in `X` (or `layers["counts"]`, `raw`), `obsm["spatial"]` = (x, y) in
         full-resolution pixels. A `Section` is returned as it is.
     image : str or Path
         The slide, where it does not lie beside the counts.

@@ -261,11 +261,10 @@ def open_section(
 ) -> Section:
     """Open a section from a folder or a file.
 
-    Recognised are a legacy ST folder (counts, positions, image), a Space Ranger folder (Visium,
-    with the slide in it or beside it), a folder of prefix files (or of such an image alone, to
-    predict on) or its path and the prefix, an
-    `.h5ad` with the one image beside it that shares its stem, a folder that holds one such
-    `.h5ad`, and an image alone.
+    Recognised is what the formats of `section.formats` say: a folder of Visium with the slide
+    in it or beside it, an `.h5ad` with the one image beside it that shares its stem, a folder that
+    holds one such `.h5ad`, prefix files by their path and prefix, and an image alone:
+    docs/formats.md lists them all.
 
     Parameters
     ----------
@@ -300,6 +299,8 @@ def open_section(
         named = None if image is None else Path(image)
         source = SectionSource(Path(path), named, mpp, series, icc)
     if isinstance(found, SectionFiles):
+        if image is not None and found.on_image is not None:
+            found = found.on_image(Path(image))
         placed = (
             choose_image(found, series) if image is None else place_on(found, Path(image), series)
         )

@@ -15,12 +15,6 @@ _ARCHIVE = re.compile(r".+\.(?:tar|tgz|tar\.\w+|zip|7z|rar)", re.IGNORECASE)
 _KINDS: tuple[tuple[re.Pattern[str], str, str], ...] = tuple(
     (re.compile(names, re.IGNORECASE), what, way)
     for names, what, way in (
-        (r"experiment\.xenium", "Xenium", _AS_H5AD),
-        (
-            r"binned_outputs|square_\d+um|segmented_outputs|.*tissue_positions\.parquet",
-            "Visium HD",
-            f"of one size of bins, as square_008um, {_AS_H5AD}",
-        ),
         (r".*_exprmat_file\.csv(\.gz)?|.*_fov_positions_file\.csv(\.gz)?", "CosMx", _AS_H5AD),
         (r"cell_by_gene\.csv|detected_transcripts\.(csv|parquet)", "MERSCOPE", _AS_H5AD),
         (r".+\.(gef|gem|gem\.gz)", "Stereo-seq", _AS_H5AD),

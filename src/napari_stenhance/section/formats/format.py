@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from napari_stenhance.section.picture import Picture
     from napari_stenhance.section.spots import SpotGeometry
 
+_MATRIX_PARTS = (("matrix.mtx",), ("features.tsv", "genes.tsv"), ("barcodes.tsv",))
+
 
 @dataclass(frozen=True)
 class SectionFiles:
@@ -48,6 +50,8 @@ class SectionFiles:
         What to say if no scale is given, because the one that the files state cannot be used.
     picture : Picture, optional
         The finest of them, to look at where there is no slide.
+    on_image : callable, optional
+        Places the spots on an image that the user gives, where files beside it say how.
     without : str
         What to say if none of the images is the slide, and none was given.
     geometry : callable, optional
@@ -69,6 +73,7 @@ class SectionFiles:
     without: str = ""
     geometry: Callable[[float | None], tuple[SpotGeometry, str]] | None = None
     picture: Picture | None = None
+    on_image: Callable[[Path], SectionFiles] | None = None
 
 
 @dataclass(frozen=True)
@@ -141,3 +146,13 @@ def shares_stem(name: str, stem: str) -> bool:
     """Tell whether a file's stem is the given one, or begins with it and a separator."""
     file_stem = Path(name).stem
     return file_stem == stem or (file_stem.startswith(stem) and file_stem[len(stem)] in "_-. ")
+
+
+def text_matrix_in(folder: Path) -> tuple[Path, ...]:
+    """Return a folder's matrix, features and barcodes, plain or gzipped; none if one is missing."""
+    names = set(names_in(folder))
+    found = [
+        next((n for one in part for n in (one, f"{one}.gz") if n in names), "")
+        for part in _MATRIX_PARTS
+    ]
+    return tuple(folder / name for name in found) if all(found) else ()

@@ -110,17 +110,41 @@ def checked_counts(matrix: Any) -> Any:
 def read_rows(group: Any, shape: tuple[int, int]) -> sp.csr_matrix:
     """Read a matrix whose rows lie in the datasets data, indices and indptr of an HDF5 group.
 
+    Parameters
+    ----------
+    group : h5py.Group
+    shape : tuple of int
+
+    Returns
+    -------
+    csr_matrix of float32
+        Of a large one, nothing else is ever held whole.
+
     Raises
     ------
     ValueError
-        If it is damaged.
+        If it is damaged, or holds what is no count.
     """
-    check_entries(group["data"], group["indices"])
-    indptr = group["indptr"][:]
-    check_pointers(indptr, shape[0], len(group["data"]))
-    matrix = sp.csr_matrix(shape)
-    matrix.data, matrix.indices, matrix.indptr = group["data"][:], group["indices"][:], indptr
-    return checked_counts(matrix)
+    values, indices = group["data"], group["indices"]
+    check_entries(values, indices)
+    indptr, number = group["indptr"][:], len(values)
+    check_pointers(indptr, shape[0], number)
+    kind = np.int32 if max(*shape, number) < 2**31 else np.int64
+    data, across = np.empty(number, np.float32), np.empty(number, kind)
+    for first in range(0, number, _AT_ONCE):
+        part = slice(first, first + _AT_ONCE)
+        block, place = values[part], indices[part]
+        if not 0 <= place.min() <= place.max() < shape[1]:
+            msg = "an index lies outside the matrix"
+            raise ValueError(msg)
+        large = (block > COUNT_MOST) & np.isfinite(block)
+        if large.any():
+            msg = f"{block[large][0]:g} is no count"
+            raise ValueError(msg)
+        data[part], across[part] = block, place
+    counts = sp.csr_matrix((data, across, indptr.astype(kind)), shape=shape)
+    counts.sum_duplicates()
+    return counts
 
 
 @dataclass(frozen=True)

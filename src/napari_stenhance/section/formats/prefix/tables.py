@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.sparse as sp
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from napari_stenhance.errors import InputError
 from napari_stenhance.section.tables.claims import read_positions_text
 from napari_stenhance.section.tables.counts import checked_counts
+from napari_stenhance.section.tables.parquet import open_parquet
 from napari_stenhance.storage.reading import reading
 
 if TYPE_CHECKING:
@@ -20,11 +21,6 @@ if TYPE_CHECKING:
 
 _ID_COLUMNS = ("__index_level_0__", "spot")
 _CELLS_AT_ONCE = 2**22
-_CELLS_MOST = 1000
-"""Counts that a byte of Parquet holds at most: long runs of zeros are one number."""
-_POSITIONS_MOST = 16
-"""Positions: they differ, but those of a lattice repeat their steps."""
-_SMALL = 2**20
 
 
 def read_locations(path: Path) -> tuple[list[str] | None, NDArray[np.float64]]:
@@ -44,9 +40,7 @@ def read_locations(path: Path) -> tuple[list[str] | None, NDArray[np.float64]]:
     """
     with reading(path, "the positions", "each line must be an id, x and y"):
         is_parquet = path.suffix == ".parquet"
-        table = (
-            _parquet(path, _POSITIONS_MOST).read().to_pandas() if is_parquet else _read_text(path)
-        )
+        table = open_parquet(path).read().to_pandas() if is_parquet else _read_text(path)
         ids = _take_ids(table)
         missing = [name for name in ("x", "y") if name not in table.columns]
         if missing:
@@ -92,21 +86,6 @@ def _read_text(path: Path) -> pd.DataFrame:
     )
 
 
-def _parquet(path: Path, most: int) -> Any:
-    """Open a Parquet file, if it states no more cells than so many for each of its bytes."""
-    try:
-        from pyarrow import parquet
-    except ImportError as error:
-        msg = f"{path}: reading Parquet needs pyarrow: pip install pyarrow, or write it as .tsv."
-        raise InputError(msg) from error
-    file = parquet.ParquetFile(path)
-    cells = file.metadata.num_rows * max(1, file.metadata.num_columns)
-    if cells > _SMALL + most * path.stat().st_size:
-        msg = f"it claims {file.metadata.num_rows} rows, which it cannot hold"
-        raise ValueError(msg)
-    return file
-
-
 def _check_numbers(table: pd.DataFrame) -> None:
     """Refuse columns that pandas would make numbers of, though they are none, such as times."""
     for name, kind in table.dtypes.items():
@@ -142,7 +121,7 @@ def read_parquet(path: Path) -> tuple[list[str] | None, list[str], sp.csr_matrix
     """
     blocks, ids, genes = [], [], []
     with reading(path, "the counts", "all columns but ids must be numbers"):
-        file = _parquet(path, _CELLS_MOST)
+        file = open_parquet(path)
         rows = max(1, _CELLS_AT_ONCE // max(1, file.metadata.num_columns))
         for batch in file.iter_batches(batch_size=rows):
             table = batch.to_pandas()

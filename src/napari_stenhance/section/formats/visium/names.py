@@ -12,6 +12,7 @@ from pathlib import Path
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.section.formats.format import names_in
+from napari_stenhance.section.space_ranger import PICTURE
 
 _PREFIX = r"(?P<prefix>(?:.*[_.\- ])?)"
 _H5 = re.compile(_PREFIX + r"(?P<which>filtered|raw)_feature_bc_matrix\.h5")
@@ -20,14 +21,9 @@ _TEXT = re.compile(
     _PREFIX + r"(?P<part>matrix\.mtx|features\.tsv|genes\.tsv|barcodes\.tsv)(?:\.gz)?"
 )
 _WHICH = re.compile(r"(?:^|[_.\- ])(?P<which>filtered|raw)(?:_feature_bc_matrix)?[_.\- ]$")
-_POSITIONS = re.compile(_PREFIX + r"tissue_positions(?:_list)?\.(?:csv|txt)(?:\.gz)?")
+_POSITIONS = re.compile(_PREFIX + r"tissue_positions(?:_list)?\.(?:(?:csv|txt)(?:\.gz)?|parquet)")
 _SCALEFACTORS = re.compile(_PREFIX + r"scalefactors_json\.json(?:\.gz)?")
-_PICTURE = re.compile(
-    _PREFIX + r"(?P<what>tissue_hires_image|tissue_lowres_image|(?:aligned|detected)_(?:tissue"
-    r"|fiducials)\w*|cytassist_image)\.\w+"
-)
-_HD = re.compile(r".*tissue_positions\.parquet|binned_outputs")
-_TELLING = re.compile("tissue_positions|scalefactors_json|binned_outputs")
+_TELLING = re.compile("tissue_positions|scalefactors_json")
 _PREFERRED = ("filtered", "", "raw")
 
 
@@ -75,11 +71,6 @@ class SpaceRangerSample:
     pictures: dict[str, Path] = field(default_factory=dict)
 
 
-def is_picture(name: str) -> bool:
-    """Tell whether Space Ranger drew an image, so that it is not the slide."""
-    return _PICTURE.fullmatch(name) is not None
-
-
 def is_counts(name: str) -> bool:
     """Tell whether a file holds counts and so names a sample."""
     return bool(_H5.fullmatch(name) or _TEXT.fullmatch(name))
@@ -88,7 +79,7 @@ def is_counts(name: str) -> bool:
 def root_of(path: Path) -> Path | None:
     """Find the folder that holds counts and positions of Visium spots: `path` or its `outs`.
 
-    None for anything else, Visium HD included. A folder with only a part is one too, so that
+    None for anything else. A folder with only a part is one too, so that
     whoever opens it is told what is missing.
     """
     for root in (path, path / "outs"):
@@ -96,8 +87,6 @@ def root_of(path: Path) -> Path | None:
         inner = names_in(root / "spatial") if "spatial" in names else []
         # Thousands of images may lie there: the patterns would take milliseconds.
         telling = [name for name in (*names, *inner) if _TELLING.search(name)]
-        if any(map(_HD.fullmatch, telling)):
-            continue
         if any(map(_POSITIONS.fullmatch, telling)):
             return root
         if any(map(_SCALEFACTORS.fullmatch, telling)) and _hold_counts(names):
@@ -162,7 +151,7 @@ def sample_in(root: Path, named: Path | None = None) -> SpaceRangerSample:
     # A header came with the shorter name: `tissue_positions.csv` is the newer file.
     positions.sort(key=lambda f: (f.parent == root, len(f.name)))
     factors = _belonging(files, _SCALEFACTORS, prefix, alone=alone)
-    pictures = _belonging(files, _PICTURE, prefix, alone=alone)
+    pictures = _belonging(files, PICTURE, prefix, alone=alone)
     return SpaceRangerSample(
         root=root,
         prefix=prefix,
@@ -170,7 +159,7 @@ def sample_in(root: Path, named: Path | None = None) -> SpaceRangerSample:
         counts=min(matrices[prefix], key=lambda c: (_PREFERRED.index(c.which), len(c.files))),
         positions=positions[0],
         scalefactors=factors[0] if factors else None,
-        pictures={m["what"]: f for f in pictures if (m := _PICTURE.fullmatch(f.name))},
+        pictures={m["what"]: f for f in pictures if (m := PICTURE.fullmatch(f.name))},
     )
 
 
@@ -239,7 +228,7 @@ def one_of(sample: SpaceRangerSample, folder: Path) -> SpaceRangerSample:
     """Return an aggregate with the scale factors and pictures of one of its samples."""
     files = [folder / name for name in sorted(names_in(folder))]
     factors = next(f for f in files if _SCALEFACTORS.fullmatch(f.name))
-    pictures = {m["what"]: f for f in files if (m := _PICTURE.fullmatch(f.name))}
+    pictures = {m["what"]: f for f in files if (m := PICTURE.fullmatch(f.name))}
     return replace(sample, scalefactors=factors, pictures=pictures)
 
 

@@ -10,28 +10,24 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from napari_stenhance.errors import InputError
 from napari_stenhance.section.formats.format import SectionFiles, names_in, shares_stem
 from napari_stenhance.section.formats.visium.names import (
     SpaceRangerSample,
-    is_picture,
     one_of,
     roots_of,
     sample_in,
 )
 from napari_stenhance.section.formats.visium.tables import (
     ARRAY,
-    FACTORS,
     XY,
     check_scale,
     on_one_slide,
-    read_factors,
     read_positions,
 )
-from napari_stenhance.section.formats.visium.tenx import read_matrix
-from napari_stenhance.section.images.opening import image_size, image_suffixes
-from napari_stenhance.section.picture import Picture, picture_of_file
+from napari_stenhance.section.images.opening import image_suffixes
+from napari_stenhance.section.space_ranger import is_picture, look_at_pictures, read_factors
 from napari_stenhance.section.spots import VISIUM_DIAMETER_UM, VISIUM_PITCH_UM, visium_pitch_px
+from napari_stenhance.section.tables.tenx import read_matrix
 
 if TYPE_CHECKING:
     import anndata as ad
@@ -65,11 +61,7 @@ def open_visium(path: Path) -> SectionFiles:
     if mpp is None:
         mpp = VISIUM_PITCH_UM / pitch if pitch else None
         source = f"inferred from the Visium lattice: {pitch or 0:.1f} px = {VISIUM_PITCH_UM:g} µm"
-    pictures = {
-        sample.pictures[what].name if what in sample.pictures else f"{what}.png": factors[key]
-        for what, key in FACTORS.items()
-        if key in factors
-    }
+    drawn = look_at_pictures(sample.pictures, factors)
     home = (path if aggregate else sample.root).resolve()
     if home.name == "outs":
         home = home.parent
@@ -82,10 +74,10 @@ def open_visium(path: Path) -> SectionFiles:
         mpp_source=source if mpp else "unknown",
         read=partial(_read, sample, positions, everywhere.index),
         doubts=doubts,
-        pictures=pictures,
-        sizes=_sizes(sample, pictures),
+        pictures=drawn.factors,
+        sizes=drawn.sizes,
         without=_without(sample),
-        picture=_picture(sample, factors),
+        picture=drawn.finest,
     )
 
 
@@ -107,28 +99,6 @@ def _images(sample: SpaceRangerSample, home: Path) -> tuple[Path, ...]:
     )
 
 
-def _sizes(sample: SpaceRangerSample, pictures: dict[str, float]) -> dict[str, tuple[int, int]]:
-    """Read the sizes of the pictures that are there; a damaged one only says nothing."""
-    sizes = {}
-    for file in sample.pictures.values():
-        if file.name in pictures:
-            try:
-                sizes[file.name] = image_size(file)
-            except InputError:
-                continue
-    return sizes
-
-
-def _picture(sample: SpaceRangerSample, factors: dict[str, float]) -> Picture | None:
-    """Choose the finest picture that is there, with its scale factor."""
-    there = [
-        picture_of_file(sample.pictures[what], factors[key])
-        for what, key in FACTORS.items()
-        if what in sample.pictures and factors.get(key, 2.0) <= 1
-    ]
-    return max(there, key=lambda one: one.factor, default=None)
-
-
 def _without(sample: SpaceRangerSample) -> str:
     seen = ", ".join(sorted(f.name for f in sample.pictures.values()))
     only = f"only pictures that Space Ranger made ({seen})" if seen else "no picture either"
@@ -142,13 +112,7 @@ def _read(
 
     matrix = read_matrix(sample.counts.files)
     where = matrix.barcodes.get_indexer(positions.index)
-    if (where < 0).all():
-        msg = (
-            f"{sample.counts.files[0]}: none of its barcodes (such as "
-            f"{', '.join(matrix.barcodes[:2])}) has a position in {sample.positions.name} (such as "
-            f"{', '.join(positions.index[:2])}); these files do not belong together."
-        )
-        raise InputError(msg)
+    matrix.check_placed(where >= 0, sample.positions, positions.index[:2])
     tissue = positions["in_tissue"].to_numpy() == 1
     keep, doubts = _kept(sample, where, tissue)
     lost = int((~matrix.barcodes.isin(everywhere)).sum())

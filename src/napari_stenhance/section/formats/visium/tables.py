@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,8 +10,10 @@ import numpy as np
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.section.formats.visium.names import SpaceRangerSample, sample_folders
+from napari_stenhance.section.space_ranger import FACTORS
 from napari_stenhance.section.spots import VISIUM_PITCH_UM
-from napari_stenhance.section.tables.claims import opened_text, read_positions_text
+from napari_stenhance.section.tables.claims import read_positions_text
+from napari_stenhance.section.tables.parquet import numbers_of, read_columns, texts_of
 from napari_stenhance.storage.reading import reading
 
 if TYPE_CHECKING:
@@ -21,17 +22,11 @@ if TYPE_CHECKING:
 ARRAY = ("in_tissue", "array_row", "array_col")
 XY = ("pxl_col_in_fullres", "pxl_row_in_fullres")
 """x and y in full-resolution pixels; files hold y first."""
-FACTORS = {
-    "tissue_hires_image": "tissue_hires_scalef",
-    "tissue_lowres_image": "tissue_lowres_scalef",
-}
-"""The scale factor of each picture."""
 _COLUMNS = ("barcode", *ARRAY, *reversed(XY))
 _FIDUCIAL_UM = 105.0
 """Measured: `fiducial_diameter_fullres` means this much, at every version and capture area."""
 _SAME_SCALE = 0.1
 _ARRAY_MOST = 2**31
-_FACTORS_MOST = 2**20
 
 
 def read_positions(path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
@@ -39,13 +34,7 @@ def read_positions(path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
     import pandas as pd
 
     with reading(path, "the positions", "copy the file again"):
-        content = read_positions_text(path, b",")
-        # As Space Ranger decides: names hold no digit.
-        header = not re.search(rb"\d", content.readline(4096))
-        content.seek(0)
-        table = pd.read_csv(content, header=0 if header else None, dtype=str, skipinitialspace=True)
-        if not header:
-            table.columns = [*_COLUMNS, *table.columns[len(_COLUMNS) :]][: table.shape[1]]
+        table = _read_table(path)
         lacking = [name for name in _COLUMNS if name not in table]
         if lacking:
             msg = f"there is no column {lacking[0]}"
@@ -72,6 +61,25 @@ def read_positions(path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
         msg = f"{path}: no spot with coordinates is under tissue (in_tissue = 1); nothing to read."
         raise InputError(msg)
     return numbers[placed], doubts
+
+
+def _read_table(path: Path) -> pd.DataFrame:
+    """Read the columns of a table, as text where it is text."""
+    import pandas as pd
+
+    if path.suffix == ".parquet":
+        stored = read_columns(path, _COLUMNS)
+        texts = texts_of(stored["barcode"]).to_pandas()
+        numbers = {name: numbers_of(stored[name]) for name in _COLUMNS[1:]}
+        return pd.DataFrame({"barcode": texts, **numbers})
+    content = read_positions_text(path, b",")
+    # As Space Ranger decides: names hold no digit.
+    header = not re.search(rb"\d", content.readline(4096))
+    content.seek(0)
+    table = pd.read_csv(content, header=0 if header else None, dtype=str, skipinitialspace=True)
+    if not header:
+        table.columns = [*_COLUMNS, *table.columns[len(_COLUMNS) :]][: table.shape[1]]
+    return table
 
 
 def on_one_slide(
@@ -101,22 +109,6 @@ def on_one_slide(
         msg = f"{sample.scalefactors}: gem_id is {group:.0f}, but barcodes end in {several}."
         raise InputError(msg)
     return positions[chosen]
-
-
-def read_factors(path: Path | None) -> dict[str, float]:
-    """Read the positive numbers among the scale factors; none without the file."""
-    if path is None:
-        return {}
-    with reading(path, "the scale factors", "copy the file again"):
-        with opened_text(path) as file:
-            content = dict(json.loads(file.read(_FACTORS_MOST)))
-        wanted = ("microns_per_pixel", "fiducial_diameter_fullres", "gem_id", *FACTORS.values())
-        factors = {key: float(content[key]) for key in wanted if key in content}
-        bad = [key for key, value in factors.items() if not 0 < value < np.inf]
-        if bad:
-            msg = f"{bad[0]} is {factors[bad[0]]:g}"
-            raise ValueError(msg)
-    return factors
 
 
 def check_scale(sample: SpaceRangerSample, factors: dict[str, float], pitch: float) -> None:

@@ -197,8 +197,27 @@ def open_with_openslide(
         return replace(source, doubts=(*source.doubts, *doubts(said)))
 
 
-def open_with_fastslide(path: Path, kind: str, advice: str, beside: Any = ()) -> ImageSource:
+def open_with_fastslide(
+    path: Path,
+    kind: str,
+    advice: str,
+    beside: Any = (),
+    check: Callable[[float, float, float, float, float], None] | None = None,
+) -> ImageSource:
     """Open a slide through fastslide; of several images the largest.
+
+    Parameters
+    ----------
+    path : Path
+    kind : str
+        What it is, with its article.
+    advice : str
+        What to do if it cannot be read.
+    beside : sequence of Path
+        Other files and folders that hold its pixels.
+    check : callable, optional
+        Raises if what the file says of a region must not be believed: left, top, right and bottom
+        in full-resolution pixels, and how many of those a pixel of its level has along a side.
 
     Raises
     ------
@@ -222,6 +241,10 @@ def open_with_fastslide(path: Path, kind: str, advice: str, beside: Any = ()) ->
             def region(
                 level: int, left: int, top: int, width: int, height: int
             ) -> NDArray[np.uint8]:
+                if check is not None:
+                    step = view.dimensions[0] / view.level_dimensions[level][0]
+                    right, bottom = (left + width) * step, (top + height) * step
+                    check(left * step, top * step, right, bottom, step)
                 image = view.read_region((left, top), level, (width, height))
                 return np.asarray(image.numpy(), np.uint8).reshape(height, width, -1)
 

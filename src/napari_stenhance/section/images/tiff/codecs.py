@@ -15,6 +15,7 @@ from napari_stenhance.section.images.tiff.headers import (
     size_of_jpeg,
     size_of_jpeg_2000,
 )
+from napari_stenhance.section.images.tiff.jpeg_xr import JpegXrDecoder
 from napari_stenhance.section.images.tiff.ycbcr import Subsampled, full_range_to_rgb
 
 Decode = Callable[[bytes, int, Any], NDArray[Any]]
@@ -45,6 +46,8 @@ def decoder_of(page: Any, tile: tuple[int, int]) -> Decode:
         return _Jpeg(page, tile).decode
     if codec in JPEG_2000:
         return _Jpeg2000(page, tile).decode
+    if codec in _JPEG_XR:
+        return _JpegXr(page, tile).decode
     if page.photometric == _YCBCR and codec not in DECODED_TO_RGB:
         subsampled = Subsampled.of(page, tile)
         if subsampled.factors != (1, 1):
@@ -53,12 +56,8 @@ def decoder_of(page: Any, tile: tuple[int, int]) -> Decode:
     page.decode  # noqa: B018  made here, not by several threads at the same time
 
     def decode(data: bytes, index: int, _: Any) -> NDArray[Any]:
-        for size in claims_of(codec, data):
-            _check_size(size, tile)
+        _check_claims(codec, data, tile)
         if (end := _END.get(codec)) is not None and not data.rstrip(b"\0").endswith(end):
-            msg = "it ends early"
-            raise ValueError(msg)
-        if codec in _JPEG_XR and length_of_jpeg_xr(data) > len(data):
             msg = "it ends early"
             raise ValueError(msg)
         decoded: NDArray[Any] = page.decode(data, index)[0]
@@ -147,6 +146,25 @@ class _Jpeg2000:
         if self._ycbcr and not subsampled and not stated and tile.shape[-1] == 3:
             tile = full_range_to_rgb(tile)
         return tile
+
+
+class _JpegXr:
+    """JPEG XR, of which a decoder may die."""
+
+    def __init__(self, page: Any, tile: tuple[int, int]) -> None:
+        self._page, self._tile, self._decoder = page, tile, JpegXrDecoder()
+
+    def decode(self, data: bytes, index: int, _: Any) -> NDArray[Any]:
+        _check_claims(int(self._page.compression), data, self._tile)
+        if length_of_jpeg_xr(data) > len(data):
+            msg = "it ends early"
+            raise ValueError(msg)
+        return _in_tile(self._decoder.decode(data), self._page, self._tile, index)
+
+
+def _check_claims(codec: int, data: bytes, tile: tuple[int, int]) -> None:
+    for size in claims_of(codec, data):
+        _check_size(size, tile)
 
 
 def _check_size(claimed: tuple[int, int] | None, tile: tuple[int, int]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 import h5py
 import numpy as np
 import scipy.sparse as sp
+from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
-from napari_stenhance.section.formats.visium.matrix_market import read_matrix_market
 from napari_stenhance.section.tables.claims import lines, opened_text
 from napari_stenhance.section.tables.counts import checked_counts, read_rows
 from napari_stenhance.section.tables.hdf5 import look_through
+from napari_stenhance.section.tables.matrix_market import read_matrix_market
 from napari_stenhance.storage.reading import reading
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ class Matrix:
 
     Attributes
     ----------
+    path : Path
     counts : csr_matrix of float32, shape (barcodes, genes)
     barcodes : Index of str, unique
     genes : DataFrame
@@ -42,10 +45,34 @@ class Matrix:
     doubts : tuple of str
     """
 
+    path: Path
     counts: sp.csr_matrix
     barcodes: pd.Index
     genes: pd.DataFrame
     doubts: tuple[str, ...]
+
+    def check_placed(self, known: NDArray[np.bool_], positions: Path, some: Iterable[str]) -> None:
+        """Refuse counts of which none has a position.
+
+        Parameters
+        ----------
+        known : ndarray of bool, shape (barcodes,)
+        positions : Path
+        some : iterable of str
+            A few of the ids there.
+
+        Raises
+        ------
+        InputError
+            If `known` is nowhere true.
+        """
+        if not known.any():
+            msg = (
+                f"{self.path}: none of its barcodes (such as {', '.join(self.barcodes[:2])}) has a "
+                f"position in {positions.name} (such as {', '.join(some)}); these files do not "
+                "belong together."
+            )
+            raise InputError(msg)
 
 
 def read_matrix(files: tuple[Path, ...]) -> Matrix:
@@ -70,7 +97,6 @@ def read_matrix(files: tuple[Path, ...]) -> Matrix:
         look_through(path)
     with reading(path, "the counts", _ADVICE):
         counts, barcodes, features = _read_h5(path) if len(files) == 1 else _read_text(*files)
-        counts = checked_counts(counts)
         if counts.shape != (len(barcodes), len(features)):
             rows, columns = counts.shape
             msg = (
@@ -101,7 +127,7 @@ def read_matrix(files: tuple[Path, ...]) -> Matrix:
             f"as {names[names != features['name'].to_numpy()][0]}."
         )
     genes = pd.DataFrame({"gene_id": features["id"].to_numpy()}, index=pd.Index(names))
-    return Matrix(counts.astype(np.float32), barcodes, genes, tuple(doubts))
+    return Matrix(path, counts.astype(np.float32, copy=False), barcodes, genes, tuple(doubts))
 
 
 def _unique_names(features: pd.DataFrame) -> tuple[Any, int]:
@@ -159,7 +185,7 @@ def _read_text(
         msg = f"{features.name}: a line has fewer than the two columns id and symbol"
         raise ValueError(msg)
     index = pd.Index([cells[0] for cells in _cells(barcodes)], dtype=object)
-    counts = read_matrix_market(matrix, (len(rows), len(index)))
+    counts = checked_counts(read_matrix_market(matrix, (len(rows), len(index))))
     table = pd.DataFrame(
         {
             "id": [row[0] for row in rows],
