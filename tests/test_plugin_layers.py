@@ -124,7 +124,7 @@ def test_very_many_bins_are_an_image_that_lies_where_they_do(turned: float) -> N
     section = Section(spots=spots, name="HD", mpp=0.5)
     viewer = ViewerModel()
     session = session_of(viewer)
-    session.open(section_layers(section))
+    open_at_once(session, section_layers(section))
     (layer,) = viewer.layers
     assert isinstance(layer, Image)
     assert layer.data.shape == (240, 260)
