@@ -108,7 +108,7 @@ def test_measured_and_imputed_genes_are_found_by_their_ids() -> None:
     section = open_section(spots)
     measured = section.need_spots()
     assert list(measured.var_names) == symbols
-    assert SpotColours.from_spots(measured).names.find(ensembl(5)).text == "G5"
+    assert SpotColours.from_section(section).names.find(ensembl(5)).text == "G5"
     cells = make_cells()
     assert opened(cells, measured).cells.genes == opened(cells, make_spots(side=6)).cells.genes
 

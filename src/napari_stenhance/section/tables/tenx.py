@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -116,23 +117,39 @@ def read_matrix(files: tuple[Path, ...]) -> Matrix:
             raise ValueError(msg)
     typed = pd.DataFrame({TYPE_COLUMNS[0]: features["type"].to_numpy()}, index=features["name"])
     is_gene = need_genes(kinds_aside(typed), str(path))
-    doubts = []
-    names = features["name"].to_numpy(dtype=object, copy=True)
     # Antibodies are often called as the gene of their protein.
-    names[~is_gene] = (features["id"] + " (" + features["type"] + ")")[~is_gene]
-    of_genes = features[is_gene]
-    called, shared = unique_symbols(list(of_genes["name"]), list(of_genes["id"]))
-    names[is_gene] = called
-    if shared:
-        doubts.append(
-            f"{shared} genes share their symbol with another and are called SYMBOL-ID here, such "
-            f"as {names[is_gene & (names != features['name'].to_numpy())][0]}."
-        )
+    names = (features["id"] + " (" + features["type"] + ")").to_numpy(dtype=object, copy=True)
+    named, doubts = gene_table(features["id"][is_gene], features["name"][is_gene])
+    names[is_gene] = named.index
     genes = pd.DataFrame({"gene_id": features["id"].to_numpy()}, index=pd.Index(names))
     if not is_gene.all():
         # Whoever opens the section sets them aside.
         genes[TYPE_COLUMNS[0]] = features["type"].to_numpy()
-    return Matrix(path, counts.astype(np.float32, copy=False), barcodes, genes, tuple(doubts))
+    return Matrix(path, counts.astype(np.float32, copy=False), barcodes, genes, doubts)
+
+
+def gene_table(ids: Iterable[str], symbols: Iterable[str]) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Name genes by their symbols, or SYMBOL-ID where symbols are shared, and say so.
+
+    Returns
+    -------
+    genes : DataFrame
+        As `Matrix` has them.
+    doubts : tuple of str
+    """
+    import pandas as pd
+
+    known, called = list(ids), list(symbols)
+    names, shared = unique_symbols(called, known)
+    genes = pd.DataFrame({"gene_id": np.array(known, object)}, index=pd.Index(names, dtype=object))
+    if not shared:
+        return genes, ()
+    other = next(new for new, old in zip(names, called, strict=True) if old and new != old)
+    doubt = (
+        f"{shared} genes share their symbol with another and are called SYMBOL-ID here, such as "
+        f"{other}."
+    )
+    return genes, (doubt,)
 
 
 def _read_h5(path: Path) -> tuple[sp.csr_matrix, pd.Index, pd.DataFrame]:
@@ -165,6 +182,12 @@ def _texts(dataset: Any) -> Any:
     if len(dataset.shape) != 1:
         msg = f"{dataset.name} has the shape {dataset.shape}"
         raise ValueError(msg)
+    if dataset.dtype.kind == "S":
+        # Mostly there are none, and all are turned at once: barcodes come by the hundred thousand.
+        fixed = dataset[:]
+        with suppress(UnicodeDecodeError):
+            if b"&#" not in fixed.tobytes():
+                return fixed.astype("U").astype(object)
     texts = dataset.asstr("utf-8", "replace")[:]
     return np.array(
         [_REFERENCE.sub(lambda m: chr(int(m[1])), t) if "&#" in t else t for t in texts],
