@@ -29,6 +29,7 @@ from napari_stenhance.plugin.layer_info import (
 )
 from napari_stenhance.plugin.layers import open_layers, section_layers
 from napari_stenhance.plugin.levels import contrast, limits, shown_levels
+from napari_stenhance.plugin.opening import open_at_once
 from napari_stenhance.plugin.reader import get_reader
 from napari_stenhance.plugin.regions import open_region, polygons_um, region_layer
 from napari_stenhance.plugin.scene import add_layers
@@ -123,7 +124,7 @@ def test_very_many_bins_are_an_image_that_lies_where_they_do(turned: float) -> N
     section = Section(spots=spots, name="HD", mpp=0.5)
     viewer = ViewerModel()
     session = session_of(viewer)
-    session.open(section_layers(section))
+    open_at_once(session, section_layers(section))
     (layer,) = viewer.layers
     assert isinstance(layer, Image)
     assert layer.data.shape == (240, 260)
@@ -160,7 +161,7 @@ def test_a_result_shows_its_slide_genes_and_one_browse_layer(out: Path) -> None:
     viewer = ViewerModel()
     layers, what, _ = open_layers(out)
     assert isinstance(what, ResultFolder)
-    session_of(viewer).open(layers)
+    open_at_once(session_of(viewer), layers)
     assert _roles(viewer) == ["slide", "browse", "gene", "gene", "spots"]
     visible = [layer.name for layer in viewer.layers if layer.visible]
     names = ["G1 · Pixel2Gene · one · pinned", "G1 · measured · one"]
@@ -237,13 +238,13 @@ def test_a_new_kind_of_layer_says_itself_where_it_lies_and_when_it_is_hidden(out
     info = LayerInfo(Role("toy", 1, fills=True), "one", run=run, part="a")
     toy = (np.ones((4, 4)), {"metadata": info.metadata(), "visible": True}, "image")
     layers, *_ = open_layers(out)
-    session.open([*layers, toy])
+    open_at_once(session, [*layers, toy])
     names = [info.role.name for _, info in our_layers(viewer)]
     assert names == ["slide", "browse", "toy", "gene", "gene", "spots"]
     (shown,) = (layer for layer, _ in layers_of(viewer, "toy", of_run=run.key))
     assert shown.colorbar.visible
     # It stays while its run is looked at, and is not added twice.
-    session.open([toy])
+    open_at_once(session, [toy])
     assert shown.visible
     session.look_at_measured()
     assert not shown.visible

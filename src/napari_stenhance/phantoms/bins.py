@@ -58,7 +58,7 @@ class MeasuredBins:
         return draw_bins(true, tile, self.truth)[kept]
 
 
-def bin_ids(at: NDArray[np.int64]) -> NDArray[np.bytes_]:
+def space_ranger_ids(at: NDArray[np.int64]) -> NDArray[np.bytes_]:
     """Name bins of 8 µm, given as (row, column), as Space Ranger does."""
     row, column = np.char.zfill(at.astype("S5"), 5).T
     return np.char.add(np.char.add(np.char.add(np.char.add(b"s_008um_", row), b"_"), column), b"-1")
@@ -115,5 +115,5 @@ class BinsFile:
         if not len(at):
             return
         self._counts.append(counts)
-        self._ids[self._written : self._written + len(at)] = bin_ids(at)
+        self._ids[self._written : self._written + len(at)] = space_ranger_ids(at)
         self._written += len(at)

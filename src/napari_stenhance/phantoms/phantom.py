@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from napari_stenhance.errors import InputError
 from napari_stenhance.phantoms.genes import NAMED, Program
 from napari_stenhance.phantoms.rare import RareGenes
-from napari_stenhance.phantoms.truth import log1p_cp10k
+from napari_stenhance.phantoms.truth import logged
 from napari_stenhance.section.formats.phantom import MANIFEST
 
 CELLS = "cells.h5ad"
@@ -167,7 +167,7 @@ class Phantom:
             )
             weights = self._rare.of_states[:, chosen[chosen >= named] - named]
             rates = np.moveaxis(amounts @ weights, -1, 0)
-            values[chosen >= named] = log1p_cp10k(rates, library)
+            values[chosen >= named] = logged(rates, library)
         return values
 
     def _raster(self, name: str) -> zarr.Array[Any]:

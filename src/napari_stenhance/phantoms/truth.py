@@ -45,10 +45,10 @@ class TrueTile(NamedTuple):
 
     def log1p_cp10k(self) -> NDArray[np.float32]:
         """Return log(1 + transcripts per 10,000) of the named genes, as `rates`."""
-        return log1p_cp10k(self.rates, self.library[:, None])
+        return logged(self.rates, self.library[:, None])
 
 
-def log1p_cp10k(rates: NDArray[np.float32], library: NDArray[np.float32]) -> NDArray[np.float32]:
+def logged(rates: NDArray[np.float32], library: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return log(1 + transcripts per 10,000 of the library)."""
     return np.log1p(rates * (1e4 / np.maximum(library, 1e-12)))
 

@@ -14,7 +14,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from napari_stenhance.phantoms.anatomy import MPP, PITCH_UM
-from napari_stenhance.phantoms.bins import MeasuredBins, bin_ids
+from napari_stenhance.phantoms.bins import MeasuredBins, space_ranger_ids
 from napari_stenhance.storage.hdf5 import new_hdf5
 
 SQUARES = Path("binned_outputs") / "square_008um"
@@ -64,7 +64,7 @@ class VisiumHDFolder:
         truth, matrix = bins.truth, self._matrix
         names = [*truth.program.measured, *truth.rare.names]
         for name, values in (
-            ("barcodes", bin_ids(bins.every())),
+            ("barcodes", space_ranger_ids(bins.every())),
             ("indptr", np.array(self._begins, np.int64)),
             ("shape", np.array([len(names), len(self._begins) - 1], np.int32)),
         ):
@@ -90,7 +90,7 @@ def _write_places(spatial: Path, bins: MeasuredBins) -> None:
     # Pixels count from the corner of the first one.
     centre = [(along + 0.5) * side for along in (row, column)]
     columns: dict[str, NDArray[Any]] = {
-        "barcode": bin_ids(np.column_stack([row, column])).astype(str),
+        "barcode": space_ranger_ids(np.column_stack([row, column])).astype(str),
         "in_tissue": bins.mask.ravel().astype(np.uint8),
         "array_row": row.astype(np.uint32),
         "array_col": column.astype(np.uint32),

@@ -102,7 +102,9 @@ def _opened(source: SectionSource | None) -> Opened | None:
 
     if source is None:
         return None
-    options = SlideOptions(mpp=source.mpp, series=source.series, icc=source.icc)
+    options = SlideOptions(
+        mpp=source.mpp, series=source.series, icc=source.icc, sample=source.sample
+    )
     return Opened(source.path, options, source.image)
 
 
