@@ -142,7 +142,7 @@ def test_the_out_that_is_suggested_is_not_that_of_another_section(
     assert _out(person) == taken
     fields["epochs"].value, fields["device"].value = 1, "cpu"
     person.run()
-    assert person.enhance.run_bar.label.text() == "Done."
+    assert person.enhance.run_bar.label.text().startswith("Done.\npixel2gene-stain-robust is in ")
     found = other.with_name("one-2.stenhance.zarr")
     assert f"Out is {found}" in person.enhance.run_bar.notes.toPlainText()
     assert (_out(person), events_of(found)[-1]) == (found, "complete")

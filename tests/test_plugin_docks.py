@@ -57,7 +57,7 @@ def _look_through(
     busy, waiting = np.diff(ticks, axis=0).max(axis=0)
     assert busy < 2, "the interface froze"
     assert waiting < 12, "the interface froze"
-    assert person.enhance.run_bar.label.text() == "Done."
+    assert person.enhance.run_bar.label.text().startswith("Done.\npixel2gene-stain-robust is in ")
     assert [p.desc for p in progress._all_instances] == []
     field = ResultFolder.open(out).field("pixel2gene-stain-robust")
     for gene in genes:

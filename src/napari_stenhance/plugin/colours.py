@@ -30,6 +30,8 @@ class Colours(ABC):
 
     genes: tuple[str, ...]
     unit: str
+    kind: ClassVar[str]
+    """Whether values were measured or predicted."""
 
     @cached_property
     def names(self) -> GeneNames:
@@ -55,10 +57,25 @@ class Colours(ABC):
     def label(self, name: str, gene: str) -> str:
         """Name a layer of a section after what colours it."""
 
+    def said(self, gene: str) -> str:
+        """Say what the values of a gene, or of a sum, are of, with their unit."""
+        shown = "total counts, log1p" if gene == TOTAL else self.names.label(gene)
+        return shown if gene == TOTAL else f"{shown} {self.kind}, {self.unit}"
+
     def paint(
-        self, gene: str, ends: tuple[float, float] | None = None
+        self,
+        gene: str,
+        ends: tuple[float, float] | None = None,
+        values: NDArray[np.float32] | None = None,
     ) -> tuple[NDArray[np.float32], tuple[float, float]]:
         """Colour the points by a gene, by default from its 1st to its 99th percentile.
+
+        Parameters
+        ----------
+        gene : str
+        ends : tuple of float, optional
+        values : ndarray, optional
+            Of the gene, if they were read before.
 
         Returns
         -------
@@ -67,7 +84,7 @@ class Colours(ABC):
         ends : tuple of float
             The values that the first and the last colour stand for.
         """
-        values = self.values(gene)
+        values = self.values(gene) if values is None else values
         low, high = ends or limits(values[np.isfinite(values)])
         steps = np.clip((values - low) / (high - low) * 255, 0, 255)
         table = lookup_table(DEPTH if gene == TOTAL else EXPRESSION)
@@ -93,6 +110,7 @@ class SpotColours(Colours):
     counts: sp.csc_array[np.float32]
     library: NDArray[np.float64]
     unit: ClassVar[str] = "log1p CP10k"
+    kind: ClassVar[str] = "measured"
 
     @classmethod
     def from_spots(cls, spots: ad.AnnData) -> SpotColours:
@@ -130,6 +148,7 @@ class LatticeColours(Colours):
     predicted: zarr.Array[Any]
     title: str
     unit: str
+    kind: ClassVar[str] = "predicted"
 
     def _values(self, gene: str) -> NDArray[np.float32]:
         """Return what was predicted of a gene at each point."""

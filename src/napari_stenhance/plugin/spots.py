@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from napari_stenhance.section.spots import SpotGeometry
 
 SPOTS = Role("spots", 6)
+SPOT = "spot"
+"""The column of the names of spots."""
 
 
 def points_layer(
@@ -48,6 +50,17 @@ def colour_spots(
     info: LayerInfo = layer.metadata[KEY]
     assert info.colours is not None
     layer.metadata[KEY] = replace(info, gene=gene)
-    layer.face_color, ends = info.colours.paint(gene, ends)
+    values = info.colours.values(gene)
+    layer.face_color, ends = info.colours.paint(gene, ends, values)
+    _say_values(layer, info.colours.said(gene), values)
     layer.name = info.colours.label(info.name, gene)
     return ends
+
+
+def _say_values(layer: Points, name: str, values: NDArray[np.float32]) -> None:
+    """Let napari say the value of the spot under the mouse, under the name of what it is of."""
+    table = layer.features
+    others = [column for column in table.columns if column != SPOT]
+    # In place: napari would look up the kinds of all columns anew.
+    table.drop(columns=others, inplace=True)
+    table[name] = np.round(values, 2)
