@@ -22,9 +22,8 @@ import slide_files
 from napari_stenhance.cli import app
 from napari_stenhance.plugin.layer_info import layers_of, open_sections, our_layers
 from napari_stenhance.plugin.session import session_of
-from napari_stenhance.plugin.widgets import enhance as enhance_module
 from napari_stenhance.results.result import ResultFolder
-from napari_stenhance.tasks.enhance import EnhanceOptions
+from napari_stenhance.tasks.enhance import EnhanceOptions, enhance
 from person import Person, check_truth
 
 # PySide6 has no newer way to make such an event.
@@ -342,7 +341,7 @@ def test_a_result_whose_slide_is_gone_says_so(
         shutil.copy(file, moved)
     out = tmp_path / "one.stenhance.zarr"
     options = EnhanceOptions((moved / "one.h5ad",), out, write="G1", epochs=1, device="cpu")
-    enhance_module.enhance(options)
+    enhance(options)
     shutil.rmtree(moved)
     person.drop(out)
     assert "open the section too" in person.section.words.toPlainText()
