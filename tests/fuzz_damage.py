@@ -236,7 +236,8 @@ def _in_attribute(item: Any, key: str, rng: np.random.Generator) -> str:
         return f"attribute {key} removed, which was {old}"
     if isinstance(old, np.ndarray) and old.dtype.kind in "iu" and rng.random() < 0.6:
         new = old.copy()
-        new[rng.integers(len(new))] = HUGE[rng.integers(len(HUGE))] if rng.random() < 0.5 else 3
+        huge = np.array(HUGE[rng.integers(len(HUGE))]).astype(new.dtype)
+        new[rng.integers(len(new))] = huge if rng.random() < 0.5 else 3
     else:
         choices = (*HUGE, "text", "csr_matrix", "categorical", "", 0.5, [], [1], [1, 2, 3], ["a"])
         new = choices[rng.integers(len(choices))]
@@ -311,6 +312,14 @@ def _in_values(item: Any, values: Any, rng: np.random.Generator) -> str | None:
         for key, value in about.items():
             item.attrs[key] = value
         return f"{len(fewer)} values, which were {len(flat)}"
+    if values.dtype.names:
+        # A table: one field of one row.
+        field = str(rng.choice(values.dtype.names))
+        one = flat[field]
+        new = np.array(HUGE[rng.integers(len(HUGE))] if one.dtype.kind in "iu" else b"\xff")
+        one[at] = new.astype(one.dtype)
+        item[...] = flat.reshape(values.shape)
+        return f"{field} of row {at} is {one[at]!r}"
     if values.dtype.kind in "iu":
         limits = np.iinfo(values.dtype)
         choices = [n for n in (*HUGE, 0, 1, 7) if limits.min <= n <= limits.max]

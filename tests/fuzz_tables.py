@@ -21,7 +21,10 @@ from napari_stenhance.section.cells import cluster_columns, open_cells
 from napari_stenhance.section.grid import Grid
 from napari_stenhance.section.region import Region
 from napari_stenhance.section.section import open_section
+from stereo_files import write_cells as write_cell_gef
+from stereo_files import write_gef, write_gem
 from test_cells import make_cells, make_spots
+from test_flat_files import write_cosmx, write_curio, write_merscope, write_slide_seq
 from test_prefix import write_files
 from test_section import write_legacy
 from visium_folders import known, write_factors, write_h5, write_mex, write_positions
@@ -170,6 +173,49 @@ def _read_transcripts(folder: Path) -> Any:
     return section_value(folder / "transcripts.parquet")
 
 
+def _gef(folder: Path) -> list[Path]:
+    write_gef(folder / "a.gef")
+    return [folder / "a.gef"]
+
+
+def _cell_gef(folder: Path) -> list[Path]:
+    write_cell_gef(folder / "a.gef")
+    return [folder / "a.gef"]
+
+
+def _gem(folder: Path) -> list[Path]:
+    write_gem(folder / "a.gem.gz")
+    return [folder / "a.gem.gz"]
+
+
+def _read_gef(folder: Path) -> Any:
+    return section_value(folder / "a.gef")
+
+
+def _read_gem(folder: Path) -> Any:
+    return section_value(folder / "a.gem.gz")
+
+
+def _cosmx(folder: Path) -> list[Path]:
+    write_cosmx(folder, area=True)
+    return sorted(folder.iterdir())
+
+
+def _merscope(folder: Path) -> list[Path]:
+    write_merscope(folder)
+    return sorted(file for file in folder.rglob("*") if file.is_file())
+
+
+def _beads(folder: Path) -> list[Path]:
+    write_slide_seq(folder)
+    return sorted(folder.iterdir())
+
+
+def _curio(folder: Path) -> list[Path]:
+    write_curio(folder)
+    return sorted(folder.iterdir())
+
+
 def _anew(path: Path) -> Path:
     """Write a gzip file without the time."""
     path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes()), mtime=0))
@@ -281,6 +327,13 @@ TARGETS = (
     Target("xenium", _xenium, section_value, cases=150),
     Target("xenium-1", _xenium_first, section_value, cases=50),
     Target("xenium-transcripts", _transcripts, _read_transcripts, cases=100),
+    Target("stereo-gef", _gef, _read_gef, cases=100),
+    Target("stereo-cells", _cell_gef, _read_gef, cases=100),
+    Target("stereo-gem", _gem, _read_gem, cases=100),
+    Target("cosmx", _cosmx, section_value),
+    Target("merscope", _merscope, section_value),
+    Target("slide-seq", _beads, section_value, cases=200),
+    Target("curio", _curio, section_value, cases=100),
     Target("legacy-st", _legacy, _read_s1),
     Target("prefix", _prefix, _read_s1),
     Target("prefix-parquet", _prefix_parquet, _read_s1),

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import anndata as ad
 import numpy as np
 import pytest
+import scipy.sparse as sp
 import shapely
 from napari.components import ViewerModel
 from napari.layers import Image, Shapes
@@ -39,6 +41,7 @@ from napari_stenhance.results.runs import every_run
 from napari_stenhance.running.job import Event, Job, Partial
 from napari_stenhance.section.region import Region
 from napari_stenhance.section.section import Section
+from napari_stenhance.section.spots import SpotGeometry
 from napari_stenhance.storage.cache import Cache
 from napari_stenhance.tasks.enhance import EnhanceOptions, enhance
 from person import check_truth
@@ -105,6 +108,43 @@ def test_spots_are_coloured_by_a_gene(synthetic: Section) -> None:
     brightness = spots.face_color[:, :3] @ [0.2, 0.7, 0.1]
     order = np.argsort(expected)
     assert brightness[order[-10:]].min() > brightness[order[:10]].max()
+
+
+@pytest.mark.parametrize("turned", [0.0, 0.03, 2.0])
+def test_very_many_bins_are_an_image_that_lies_where_they_do(turned: float) -> None:
+    """One pixel a bin, turned and mirrored as they are; a place that was not measured is clear."""
+    rng = np.random.default_rng(0)
+    at = np.argwhere(rng.random((240, 260)) < 0.9) + (7, 11)
+    steps = np.array([[np.cos(turned), -np.sin(turned)], [np.sin(turned), np.cos(turned)]])
+    xy = at @ (16.0 * steps * (1, -1)).T + (9000, 4000)
+    counts = rng.poisson(2.0, (len(at), 3)).astype(np.float32)
+    spots = ad.AnnData(sp.csr_matrix(counts), obsm={"spatial": xy}, uns={})
+    spots.obs[["array_row", "array_col"]] = at
+    spots.uns["stenhance"] = vars(SpotGeometry(8.0, "square", 8.0, "micrometer"))
+    section = Section(spots=spots, name="HD", mpp=0.5)
+    viewer = ViewerModel()
+    session = session_of(viewer)
+    open_at_once(session, section_layers(section))
+    (layer,) = viewer.layers
+    assert isinstance(layer, Image)
+    assert layer.data.shape == (240, 260)
+    assert layer.name == "total counts · measured · HD"
+    log_total = np.log1p(counts.sum(axis=1))
+    world = xy[:, ::-1] * 0.5
+    for n in (0, 77, len(at) - 1):
+        pixel = layer.world_to_data(world[n])
+        np.testing.assert_allclose(pixel, at[n] - (7, 11), atol=1e-6)
+        assert layer.get_value(world[n], world=True) == pytest.approx(log_total[n])
+    assert np.isnan(layer.data).sum() == 240 * 260 - len(at)
+    session.look_at(gene="2")
+    assert layer.name == "2 · measured · HD"
+    cp10k = np.log1p(1e4 * counts[:, 2] / np.maximum(counts.sum(axis=1), 1))
+    shown = layer.data[at[:, 0] - 7, at[:, 1] - 11]
+    np.testing.assert_allclose(shown, cp10k, rtol=1e-5)
+    assert session.limits == tuple(layer.contrast_limits) == limits(cp10k)
+    # Cells, which lie anyhow, are points.
+    spots.obsm["spatial"] = xy + rng.normal(0, 8, xy.shape)
+    assert section_layers(Section(spots=spots, name="HD", mpp=0.5))[0][2] == "points"
 
 
 def test_a_section_without_a_scale_is_shown_in_pixels(synthetic: Section) -> None:

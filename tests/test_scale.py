@@ -28,7 +28,7 @@ from napari_stenhance.tasks.inference import open_for
 from napari_stenhance.tasks.options import SlideOptions
 from test_cli import run
 
-NO_SCALES: list[Any] = [-1, 0, 0.01, 300, math.nan, math.inf, "0.5 µm", b"x", [0.5, 0.5], {}, True]
+NO_SCALES: list[Any] = [-1, 0, 0.01, 300, math.nan, math.inf, "0.5 mm", b"x", [0.5, 0.9], {}, True]
 
 
 def spots_at(
@@ -68,6 +68,12 @@ def test_a_number_is_one_finite_number() -> None:
         assert as_number(value) is None
 
 
+def test_a_scale_may_be_text_or_one_for_each_side() -> None:
+    for said in ("2.76 um", "2,76 µm / px", "2.76 microns per pixel", np.array([2.76, 2.76]),
+                 [2.76, "2.76"], np.array(["2.76", "2.76"], object), b"2.76um"):  # fmt: skip
+        assert Section(spots=spots_at(square(4), {"microns_per_pixel": said})).mpp == 2.76
+
+
 @pytest.mark.parametrize("mpp", NO_SCALES, ids=str)
 def test_no_door_takes_a_scale_that_cannot_be_right(
     mpp: Any, tmp_path: Path, make_slide: Callable[..., Slide]
@@ -89,7 +95,7 @@ def test_no_door_takes_a_scale_that_cannot_be_right(
         assert caught.value.option == "mpp"
 
 
-@pytest.mark.parametrize("mpp", ["2.76 um", np.array([2.76, 2.76]), math.nan, -2.0, 300.0], ids=str)
+@pytest.mark.parametrize("mpp", ["2.76 mm", np.array([2.76, 0.5]), math.nan], ids=str)
 def test_a_stated_scale_that_is_none_is_named_and_another_helps(
     mpp: Any, tmp_path: Path, small_files: list[Path]
 ) -> None:
@@ -269,7 +275,7 @@ def test_cells_are_no_squares() -> None:
     assert not are_bins(np.zeros((5, 2)), 0)
 
 
-def test_array_numbers_that_are_none_are_said_and_not_used() -> None:
+def test_array_numbers_that_are_none_or_exchanged_are_said_and_put_right() -> None:
     xy, numbers = visium()
     text = {**numbers, "array_row": np.array(["NA", *map(str, numbers["array_row"][1:])], object)}
     missing = {**numbers, "array_col": pd.array([None, *numbers["array_col"][1:]], "Int64")}
@@ -279,14 +285,19 @@ def test_array_numbers_that_are_none_are_said_and_not_used() -> None:
             d.startswith("array_row and array_col are not numbers for every")
             for d in section.doubts
         )
-        assert Section(spots=spots_at(xy, obs=wrong)).mpp is None
+        # The others tell the scale, but not if more than a few lack theirs.
+        assert Section(spots=spots_at(xy, obs=wrong)).mpp == pytest.approx(2.0)
+    few = {**numbers, "array_row": np.array([*["NA"] * 11, *numbers["array_row"][11:]], object)}
+    assert Section(spots=spots_at(xy, obs=few)).mpp is None
     # Numbers as text are numbers.
     words = {name: pd.Categorical(values.astype(str)) for name, values in numbers.items()}
     assert Section(spots=spots_at(xy, obs=words)).mpp == pytest.approx(2.0)
     exchanged = {"array_row": numbers["array_col"], "array_col": numbers["array_row"]}
     section = Section(spots=spots_at(xy, obs=exchanged))
-    assert section.mpp is None
-    assert any("seem to be exchanged" in doubt for doubt in section.doubts)
+    assert section.mpp == pytest.approx(2.0)
+    assert section.geometry() == SpotGeometry(55, "disc", 100, "micrometer")
+    assert any("are exchanged, as spots lie nearer" in doubt for doubt in section.doubts)
+    assert list(section.need_spots().obs["array_row"]) == list(numbers["array_row"])
 
 
 def test_fiducials_that_are_no_number_are_not_used(tmp_path: Path) -> None:

@@ -215,7 +215,6 @@ def test_spots_outside_the_slide_are_refused(make_slide: Callable[..., Slide]) -
         ),
         (("A.tar.gz",), "A.tar.gz", "this is an archive; unpack it"),
         (("brain.rds",), "brain.rds", "this is an object of R"),
-        (("bin.gef",), "bin.gef", "this is Stereo-seq"),
         (("he.vms",), "", "by he.vms, this is a slide in another format.*; export it from the"),
         (
             ("filtered_feature_bc_matrix.h5",),

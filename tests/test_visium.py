@@ -171,8 +171,11 @@ def test_every_layout_opens_exactly(layout: str, tmp_path: Path) -> None:
 
 
 def test_what_is_left_out_or_renamed_is_said(tmp_path: Path) -> None:
-    doubts = open_section(write_outs(tmp_path / "S1", known())).doubts
-    assert "1 features that are no genes (Antibody Capture) were left out." in doubts
+    section = open_section(write_outs(tmp_path / "S1", known()))
+    doubts, spots = section.doubts, section.need_spots()
+    assert any("1 features that are no genes (Antibody Capture) are not" in d for d in doubts)
+    assert list(spots.uns["not_genes"].index) == ["CD3 (Antibody Capture)"]
+    assert spots.obsm["not_genes"].shape == (spots.n_obs, 1)
     assert any("2 genes share their symbol" in d and "as TBCE-ENSG02." in d for d in doubts)
     assert any("(tissue_hires_image.png)" in d for d in doubts)
 
@@ -411,6 +414,9 @@ def test_several_samples_are_named(tmp_path: Path) -> None:
     path = _geo_several(tmp_path, known())
     with pytest.raises(InputError, match=r"several samples: GSM1_S1_filt.*h5, GSM2_S2_filt.*h5;"):
         open_section(path.parent)
+    assert open_section(path.parent, sample="GSM2_S2").name == "GSM2_S2"
+    with pytest.raises(InputError, match=r"no sample 'S2' .* there are GSM1_S1, GSM2_S2: name"):
+        open_section(path.parent, sample="S2")
     # Barcodes are the same on every slide: the positions of another sample would fit.
     for n in (1, 2):
         path.with_name(f"GSM{n}_S{n}_tissue_positions_list.csv.gz").unlink()

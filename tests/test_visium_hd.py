@@ -45,8 +45,14 @@ def test_of_a_whole_run_the_bins_of_8_um_are_opened(tmp_path: Path) -> None:
     assert section.name == "S1"
     assert (
         "Of this run the bins of 8 µm were opened (square_008um); segmented_outputs, square_002um, "
-        "square_016um can be opened by their folders."
+        "square_016um can be opened by their folders, or as its samples."
     ) in section.doubts
+    coarse = open_section(tmp_path / "S1", sample="square_016um")
+    assert coarse.name == "S1-16um"
+    assert coarse.geometry().pitch_um == 16
+    assert not any("Of this run" in doubt for doubt in coarse.doubts)
+    with pytest.raises(InputError, match="no sample 'square_024um' by its folder; there"):
+        open_section(tmp_path / "S1", sample="square_024um")
     assert section.picture is not None
     assert section.picture.factor == HIRES
     assert get_reader(str(tmp_path / "S1")) is not None

@@ -35,6 +35,7 @@ def compare(
     mpp: float | None = None,
     series: str | None = None,
     icc: bool = True,
+    sample: str | None = None,
     job: Job | None = None,
     cache: Cache | None = None,
 ) -> tuple[Compared, ...]:
@@ -47,6 +48,7 @@ def convert(
     mpp: float | None = None,
     series: str | None = None,
     icc: bool = True,
+    sample: str | None = None,
     job: Job | None = None,
     cache: Cache | None = None,
 ) -> Path:
@@ -82,6 +84,7 @@ def domains(  # type: ignore[overload-overlap, unused-ignore]
     mpp: float | None = None,
     series: str | None = None,
     icc: bool = True,
+    sample: str | None = None,
     job: Job | None = None,
     cache: Cache | None = None,
 ) -> Result:
@@ -107,6 +110,7 @@ def domains(
     mpp: float | None = None,
     series: str | None = None,
     icc: bool = True,
+    sample: str | None = None,
     job: Job | None = None,
     cache: Cache | None = None,
 ) -> list[Result]:
@@ -121,6 +125,7 @@ def downsample(
     mpp: float | None = None,
     series: str | None = None,
     icc: bool = True,
+    sample: str | None = None,
     job: Job | None = None,
     cache: Cache | None = None,
 ) -> Path:
@@ -163,6 +168,7 @@ def enhance(  # type: ignore[overload-overlap, unused-ignore]
     mpp: float | None = None,
     series: str | None = None,
     icc: bool = True,
+    sample: str | None = None,
     job: Job | None = None,
     cache: Cache | None = None,
 ) -> Result:
@@ -192,6 +198,7 @@ def enhance(
     mpp: float | None = None,
     series: str | None = None,
     icc: bool = True,
+    sample: str | None = None,
     job: Job | None = None,
     cache: Cache | None = None,
 ) -> list[Result]:
@@ -221,6 +228,7 @@ def enhance(  # type: ignore[overload-overlap, unused-ignore]
     mpp: float | None = None,
     series: str | None = None,
     icc: bool = True,
+    sample: str | None = None,
     job: Job | None = None,
     cache: Cache | None = None,
 ) -> Result:
@@ -250,6 +258,7 @@ def enhance(
     mpp: float | None = None,
     series: str | None = None,
     icc: bool = True,
+    sample: str | None = None,
     job: Job | None = None,
     cache: Cache | None = None,
 ) -> list[Result]:
@@ -282,6 +291,7 @@ def evaluate(
     mpp: float | None = None,
     series: str | None = None,
     icc: bool = True,
+    sample: str | None = None,
     job: Job | None = None,
     cache: Cache | None = None,
 ) -> tuple[Score, ...]:
@@ -298,6 +308,7 @@ def export(
     mpp: float | None = None,
     series: str | None = None,
     icc: bool = True,
+    sample: str | None = None,
     job: Job | None = None,
     cache: Cache | None = None,
 ) -> Path:
@@ -321,6 +332,7 @@ def impute(
     mpp: float | None = None,
     series: str | None = None,
     icc: bool = True,
+    sample: str | None = None,
     job: Job | None = None,
     cache: Cache | None = None,
 ) -> Result:
@@ -334,6 +346,7 @@ def info(
     mpp: float | None = None,
     series: str | None = None,
     icc: bool = True,
+    sample: str | None = None,
     job: Job | None = None,
     cache: Cache | None = None,
 ) -> tuple[str, ...]:
@@ -342,6 +355,7 @@ def phantom(
     out: str | Path,
     *,
     size_mm: float = 4.0,
+    genes: int = 200,
     seed: int = 0,
     job: Job | None = None,
     cache: Cache | None = None,
@@ -363,6 +377,7 @@ def predict(  # type: ignore[overload-overlap, unused-ignore]
     mpp: float | None = None,
     series: str | None = None,
     icc: bool = True,
+    sample: str | None = None,
     job: Job | None = None,
     cache: Cache | None = None,
 ) -> Result:
@@ -383,6 +398,7 @@ def predict(
     mpp: float | None = None,
     series: str | None = None,
     icc: bool = True,
+    sample: str | None = None,
     job: Job | None = None,
     cache: Cache | None = None,
 ) -> list[Result]:
@@ -406,6 +422,7 @@ def train(
     mpp: float | None = None,
     series: str | None = None,
     icc: bool = True,
+    sample: str | None = None,
     job: Job | None = None,
     cache: Cache | None = None,
 ) -> Model:

@@ -26,6 +26,7 @@ def read(
     mpp: float | None = None,
     series: str | None = None,
     icc: bool = True,
+    sample: str | None = None,
     tissue: str | Path | NDArray[Any] | None = None,
     name: str = "",
     job: Job | None = None,
@@ -47,6 +48,8 @@ def read(
         The name of another image in the slide's file than its slide, as `info` lists them.
     icc : bool
         Convert colours to sRGB by the profile that the slide's file holds.
+    sample : str
+        Which sample of a file or folder that holds several, each on a slide of its own.
     tissue : str, Path or ndarray
         A mask that says what of the slide is tissue, for every verb that sees the slide: labels of
         the whole of it at any scale, where 0 is no tissue (an array (y, x), a PNG, a TIFF, a label
@@ -85,7 +88,8 @@ def read(
         msg = f"The image is given by its path, and not as {type(given).__name__}: save it first."
         raise InputError(msg, option="image")
     if isinstance(section, Section):
-        if not (image is None and mpp is None and series is None and icc and not name):
+        asked = (image, mpp, series, sample)
+        if not (all(one is None for one in asked) and icc and not name):
             msg = f"{section.name}: this section is open already; give its path to open it anew."
             raise InputError(msg)
         return section if tissue is None else section.with_tissue(tissue)
@@ -94,7 +98,14 @@ def read(
         raise InputError(msg)
     with working(job) as running:
         opened = open_section(
-            section, mpp=mpp, image=image, series=series, icc=icc, cache=cache, job=running
+            section,
+            mpp=mpp,
+            image=image,
+            series=series,
+            icc=icc,
+            sample=sample,
+            cache=cache,
+            job=running,
         )
     if tissue is not None:
         opened = opened.with_tissue(tissue)

@@ -16,9 +16,12 @@ from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.running.job import Job
+from napari_stenhance.section.formats.h5ad.layouts import read_frame
 from napari_stenhance.section.formats.h5ad.spots import NO_ANNDATA, PUBLISHED_CELLS, ids_as_they_are
 from napari_stenhance.section.matching import match_genes
+from napari_stenhance.section.raw import NOT_WHOLE, layers_to_ask, no_counts
 from napari_stenhance.section.tables.counts import StoredCounts
+from napari_stenhance.section.tables.features import kinds_aside, listed_kinds, need_genes
 from napari_stenhance.section.tables.hdf5 import look_through
 from napari_stenhance.storage.reading import reading
 
@@ -29,8 +32,8 @@ if TYPE_CHECKING:
 CLUSTER = "cluster"
 """Column of the cells that is taken unless another is named, as in the published layout."""
 _UNLABELLED = "no label"
-_PLACES = (("X", "var"), ("layers/counts", "var"), ("raw/X", "raw/var"))
-"""Where counts may lie, and what names their genes."""
+_PARTS = ("X", "layers", "obs", "raw/X", "raw/var", "var")
+_ROWS = 500
 
 
 @dataclass(frozen=True)
@@ -109,14 +112,18 @@ def open_cells(
     """
     job = job or Job()
     with _opened(reference) as (where, name, parts):
-        place = _raw_place(parts, where)
+        place, held = _raw_place(parts, where)
         stored = StoredCounts.from_group(parts[place[0]])
-        obs, var = _frame(parts["obs"]), _frame(parts[place[1]])
+        obs, var = (_frame(parts[part], parts.get("uns")) for part in ("obs", place[1]))
         if stored.shape != (len(obs), len(var)):
             msg = f"{place[0]} has shape {stored.shape}, not {(len(obs), len(var))}"
             raise ValueError(msg)
         groups, group, doubts = _clusters(obs, cluster_key, where)
-        matched = match_genes(spots.var, var, where)
+        kinds = kinds_aside(var)
+        genes = need_genes(kinds, where)
+        matched = match_genes(spots.var, var[genes], where)
+        named = np.full(len(var), "", dtype=object)
+        named[genes] = matched.names
 
         def bad(row: int, column: int, value: float) -> InputError:
             return InputError(
@@ -124,12 +131,18 @@ def open_cells(
                 f"{value:g}; counts must be whole numbers and not negative: give the raw counts."
             )
 
-        kept = np.array([bool(name) for name in matched.names])
+        kept = np.array([bool(name) for name in named])
         column = np.where(kept, np.cumsum(kept) - 1, -1)
         with job.stage(f"Reading the cells of {name}", 100) as stage:
             counts = stored.read(column, int(kept.sum()), bad, stage)
     if place[0] != "X":
-        doubts.append(f"X holds no whole numbers: the raw counts of {place[0]} are used.")
+        doubts.append(f"X holds {held}: the raw counts of {place[0]} are used.")
+    elif held:
+        doubts.append(f"X holds {held}, so these are no raw counts, which impute needs.")
+    if not genes.all():
+        doubts.append(
+            f"{(~genes).sum()} features that are no genes ({listed_kinds(kinds)}) were left out."
+        )
     filled = np.diff(counts.indptr) > 0
     if not filled.any():
         msg = f"{where}: there are no counts in its {len(obs)} cells; give the raw counts."
@@ -140,8 +153,8 @@ def open_cells(
         pointers = np.concatenate([counts.indptr[:1], counts.indptr[1:][filled]])
         shape = (int(filled.sum()), counts.shape[1])
         counts = sp.csr_array((counts.data, counts.indices, pointers), shape=shape, copy=False)
-    genes = tuple(gene for gene in matched.names if gene)
-    cells = CellReference(name, genes, counts, groups, None if group is None else group[filled])
+    names = tuple(gene for gene in matched.names if gene)
+    cells = CellReference(name, names, counts, groups, None if group is None else group[filled])
     return OpenedCells(
         cells, matched.report, tuple(f"{name}: {d}" for d in (*doubts, *matched.doubts))
     )
@@ -183,8 +196,7 @@ def _opened(reference: Path | ad.AnnData) -> Iterator[tuple[str, str, dict[str, 
     """Give where the cells are from, their name, and the parts that are there."""
     if not isinstance(reference, Path):
         parts: dict[str, Any] = {"X": reference.X, "obs": reference.obs, "var": reference.var}
-        if "counts" in reference.layers:
-            parts["layers/counts"] = reference.layers["counts"]
+        parts |= {f"layers/{name}": part for name, part in reference.layers.items()}
         if reference.raw is not None:
             parts |= {"raw/X": reference.raw.X, "raw/var": reference.raw.var}
         parts = {name: part for name, part in parts.items() if part is not None}
@@ -193,23 +205,41 @@ def _opened(reference: Path | ad.AnnData) -> Iterator[tuple[str, str, dict[str, 
         return
     path = _file_of(reference)
     name = path.parent.name if path.name == PUBLISHED_CELLS else path.stem
-    names = sorted({"obs", *(name for place in _PLACES for name in place)})
-    look_through(path, tuple(names))
+    look_through(path, (*_PARTS, "uns"))
     with reading(path, *NO_ANNDATA), h5py.File(path, "r") as file:
-        yield str(path), name, {part: file[part] for part in names if part in file}
+        held = {part: file[part] for part in _PARTS if part in file and part != "layers"}
+        held |= {f"layers/{layer}": file["layers"][layer] for layer in file.get("layers", ())}
+        yield str(path), name, {**held, "uns": file.get("uns")}
 
 
-def _raw_place(parts: dict[str, Any], where: str) -> tuple[str, str]:
+def _raw_place(parts: dict[str, Any], where: str) -> tuple[tuple[str, str], str]:
     """Find raw counts, and what names their genes.
+
+    Returns
+    -------
+    place : tuple of str
+        Of the counts, and of `var`.
+    held : str
+        What X holds, if it is no counts; or what is taken holds, where nothing else is counts.
 
     Raises
     ------
     InputError
         If there are none.
     """
-    for place in _PLACES:
-        if place[0] in parts and StoredCounts.from_group(parts[place[0]]).look_whole():
-            return place
+    layers = layers_to_ask(p.removeprefix("layers/") for p in parts if p.startswith("layers/"))
+    places = [("X", "var"), *((f"layers/{n}", "var") for n in layers), ("raw/X", "raw/var")]
+    held = {
+        place: _held(parts[place[0]], is_layer=place[0].startswith("layers/"))
+        for place in places
+        if place[0] in parts
+    }
+    for place, what in held.items():
+        if not what:
+            return place, held.get(places[0], "nothing")
+    for place, what in held.items():
+        if what != NOT_WHOLE:
+            return place, what
     msg = (
         f'{where}: neither X nor layers["counts"] nor raw holds raw counts, which are whole '
         "numbers; give the cells as they were counted, not normalised."
@@ -217,14 +247,24 @@ def _raw_place(parts: dict[str, Any], where: str) -> tuple[str, str]:
     raise InputError(msg)
 
 
-def _frame(part: Any) -> pd.DataFrame:
-    import anndata as ad
+def _held(part: Any, *, is_layer: bool) -> str:
+    """Say what a matrix holds if it is no raw counts, by its first rows."""
+    try:
+        stored = StoredCounts.from_group(part)
+    except ValueError:
+        if not is_layer:
+            raise
+        # Of texts, or another kind of table.
+        return NOT_WHOLE
+    if not stored.look_whole():
+        return NOT_WHOLE
+    rows = stored.first_rows(_ROWS)
+    return "" if rows is None else no_counts(rows)
 
-    if not isinstance(part, h5py.Group):
-        return part
+
+def _frame(part: Any, uns: Any = None) -> pd.DataFrame:
     with ids_as_they_are():
-        frame: pd.DataFrame = ad.io.read_elem(part)
-    return frame
+        return read_frame(part, uns)
 
 
 def _clusters(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from napari_stenhance.errors import InputError
 from napari_stenhance.section.formats.format import SectionFiles
 from napari_stenhance.section.images.image import SlideRefused
-from napari_stenhance.section.images.opening import image_size
+from napari_stenhance.section.images.opening import image_size, open_image
 
 INSIDE_LEAST = 0.9
 """The share of spots that must lie inside their slide."""
@@ -43,6 +43,41 @@ def share_inside(xy: NDArray[np.float64], shape: tuple[int, int]) -> float:
     height, width = shape
     inside = (xy >= -0.5).all(axis=1) & (xy[:, 0] <= width - 0.5) & (xy[:, 1] <= height - 0.5)
     return float(inside.mean()) if len(inside) else 1.0
+
+
+def from_um(found: SectionFiles, mpp: float | None, image: Path | None) -> SectionFiles:
+    """Turn positions in micrometres into pixels: of the scale that is given, stated, or a slide's.
+
+    Raises
+    ------
+    InputError
+        If there is a slide, and nothing says its scale.
+    """
+    if mpp is not None:
+        return found.in_pixels(mpp, "given")
+    if found.mpp is not None:
+        return found.in_pixels(found.mpp, found.mpp_source)
+    images = found.images if image is None else (image,)
+    if not images:
+        return found.in_pixels(1.0, "as positions are in µm, without a slide")
+    stated = {_stated_mpp(one) for one in images}
+    if len(stated) > 1 or None in stated:
+        names = ", ".join(one.name for one in images)
+        msg = (
+            f"{found.origin}: positions are in µm, and nothing says how many µm a pixel of {names} "
+            "has; give the scale."
+        )
+        raise InputError(msg, option="mpp")
+    (scale,) = stated
+    return found.in_pixels(scale or 1.0, "stated in the image")
+
+
+def _stated_mpp(image: Path) -> float | None:
+    source = open_image(image)
+    try:
+        return source.mpp
+    finally:
+        source.close()
 
 
 def choose_image(found: SectionFiles, series: str | None = None) -> SlideMatch:

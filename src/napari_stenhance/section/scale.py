@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,11 @@ from napari_stenhance.errors import InputError
 PLAUSIBLE_MPP = (0.05, 20.0)
 _LONGEST = 40
 _SQUARE = 0.01
+_IN_UM = re.compile(
+    r"\s*([0-9]*[.,]?[0-9]+(?:e[+-]?\d+)?)\s*(?:[µμu]m|microns?|micromet(?:er|re)s?)"
+    r"(?:\s*(?:/|per|\^-1)?\s*(?:px|pixels?))?\s*",
+    re.IGNORECASE,
+)
 
 
 def as_number(value: object) -> float | None:
@@ -27,13 +33,26 @@ def as_number(value: object) -> float | None:
     return number if alone and math.isfinite(number) else None
 
 
+def _plain_mpp(mpp: Any) -> float | None:
+    """Return a scale that is stated as a number, as text with its unit, or once for each side."""
+    if isinstance(mpp, (bytes, np.bytes_)):
+        mpp = mpp.decode("utf-8", "replace")
+    if isinstance(mpp, str) and (match := _IN_UM.fullmatch(mpp)):
+        return as_number(match[1].replace(",", "."))
+    if isinstance(mpp, (list, tuple, np.ndarray)) and len(mpp) == 2:
+        first, second = map(_plain_mpp, mpp)
+        same = first is not None and second is not None and abs(first - second) <= _SQUARE * first
+        return first if same else None
+    return as_number(mpp)
+
+
 def check_mpp(mpp: Any, where: str) -> float:
     """Return a scale that can be right, in micrometres per pixel.
 
     Parameters
     ----------
     mpp : object
-        What was given or stated.
+        What was given or stated: a number, also as text ("0.5 µm/px") or twice, for both sides.
     where : str
         The file, the field or the section that errors name.
 
@@ -43,7 +62,7 @@ def check_mpp(mpp: Any, where: str) -> float:
         If it is not one number from 0.05 to 20.
     """
     low, high = PLAUSIBLE_MPP
-    number = as_number(mpp)
+    number = _plain_mpp(mpp)
     if number is None:
         msg = (
             f"{where}: a scale of {quoted(mpp)} is no number; it must be one, in µm per pixel "

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from copy import copy
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
@@ -26,9 +29,11 @@ from napari_stenhance.section.placing import (
     INSIDE_LEAST,
     SlideMatch,
     choose_image,
+    from_um,
     place_on,
     share_inside,
 )
+from napari_stenhance.section.raw import count_doubts
 from napari_stenhance.section.scale import check_mpp, scale_doubts
 from napari_stenhance.section.slide import Slide
 from napari_stenhance.section.source import SectionSource
@@ -41,7 +46,8 @@ from napari_stenhance.section.spots import (
     nearest_distance,
     positions_px,
 )
-from napari_stenhance.section.stated import array_doubts, find_geometry, find_mpp
+from napari_stenhance.section.stated import array_doubts, array_put_right, find_geometry, find_mpp
+from napari_stenhance.section.tables.features import set_aside
 from napari_stenhance.section.tissue_mask import TissueMask
 from napari_stenhance.section.unread import known_by_name
 from napari_stenhance.storage.cache import Cache
@@ -54,6 +60,7 @@ _NO_SCALE = (
     "are not known."
 )
 _SCALES_DIFFER = 0.03
+_HASHED_AT_ONCE = 2**20
 
 
 @dataclass(frozen=True)
@@ -116,17 +123,18 @@ class Section:
                 object.__setattr__(self, "picture", picture_in(self.spots.uns))
             check_counts(self.spots, self.where)
             xy = positions_px(self.spots, self.where)
+            obs, turned = array_put_right(self.spots.obs, xy)
             if mpp is None:
-                mpp, source = find_mpp(self.spots, xy, self.where)
+                mpp, source = find_mpp(obs, self.spots.uns, xy, self.where)
                 if mpp is not None and self.slide is not None:
                     object.__setattr__(self, "slide", self.slide.with_mpp(mpp, source))
                 if source.startswith("inferred"):
                     doubts = (*doubts, f"The scale, {mpp:.4g} µm per pixel, is {source}.")
             if self.slide is not None:
                 self._check_inside(xy)
-            geometry, more = find_geometry(self.spots, xy, mpp, self.where)
-            doubts = (*doubts, *_shared(xy), *array_doubts(self.spots.obs, xy), *more)
-            object.__setattr__(self, "spots", attach(self.spots, geometry))
+            geometry, more = find_geometry(obs, self.spots.uns, xy, mpp, self.where)
+            doubts = (*doubts, *_shared(xy), *turned, *array_doubts(obs), *more)
+            object.__setattr__(self, "spots", attach(self.spots, geometry, obs))
         if self.slide is not None and mpp is not None and self.slide.mpp != mpp:
             object.__setattr__(self, "slide", self.slide.with_mpp(mpp, "given"))
         if mpp is None:
@@ -224,6 +232,24 @@ class Section:
         fits = (geometry.unit == "micrometer") == (self.mpp is not None)
         return xy, geometry.pitch_um if fits and geometry.pitch_um > 0 else nearest_distance(xy)
 
+    @cached_property
+    def counts_sha256(self) -> str:
+        """The SHA-256 of ids, counts and positions of the spots, which stay as they are."""
+        spots = self.need_spots()
+        counts = sp.csr_array(spots.X)
+        if not counts.has_canonical_format:
+            counts = sp.csr_array(counts, dtype=np.float64, copy=True)
+            counts.sum_duplicates()
+        parts = [counts.data, counts.indices, counts.indptr, np.asarray(spots.obsm["spatial"])]
+        if self.library is not None:
+            parts.append(self.library)
+        digest = hashlib.sha256("\n".join([*spots.obs_names, "", *spots.var_names]).encode())
+        for part in parts:
+            for low in range(0, len(part), _HASHED_AT_ONCE):
+                some = part[low : low + _HASHED_AT_ONCE]
+                digest.update(np.ascontiguousarray(some, dtype=np.float64).data)
+        return digest.hexdigest()
+
     def geometry(self) -> SpotGeometry:
         """Return the spots' diameter, shape and pitch."""
         return geometry_of(self.need_spots())
@@ -257,6 +283,7 @@ def open_section(
     image: str | Path | None = None,
     series: str | None = None,
     icc: bool = True,
+    sample: str | None = None,
     spots: bool = True,
     cache: Cache | None = None,
     job: Job | None = None,
@@ -281,6 +308,8 @@ def open_section(
         The name of another image in the slide's file than its slide.
     icc : bool
         Convert colours to sRGB by the profile that the slide's file holds.
+    sample : str, optional
+        The one to open, where a file or folder holds several samples.
     spots : bool
         False reads only the slide and its scale: counts are not even parsed.
     cache : Cache, optional
@@ -292,17 +321,19 @@ def open_section(
     ------
     InputError
         If nothing is there, it is not recognised, its parts do not fit together, or the scale
-        cannot be right.
+        cannot be right; `SeveralSamples` if it holds several, and none is named.
     """
-    found = _found(path, mpp, image)
+    found = _found(path, mpp, image, sample)
     how: _How = {"series": series, "icc": icc, "cache": cache, "job": job}
     source = None
     if isinstance(path, str | Path):
         named = None if image is None else Path(image)
-        source = SectionSource(Path(path), named, mpp, series, icc)
+        source = SectionSource(Path(path), named, mpp, series, icc, sample)
     if isinstance(found, SectionFiles):
         if image is not None and found.on_image is not None:
             found = found.on_image(Path(image))
+        if found.in_um:
+            found = from_um(found, mpp, None if image is None else Path(image))
         placed = (
             choose_image(found, series) if image is None else place_on(found, Path(image), series)
         )
@@ -316,7 +347,10 @@ def open_section(
 
 
 def _found(
-    path: str | Path | ad.AnnData, mpp: float | None, image: str | Path | None
+    path: str | Path | ad.AnnData,
+    mpp: float | None,
+    image: str | Path | None,
+    sample: str | None,
 ) -> SectionFiles | SlideFile:
     """Ask the formats what lies at a path; spots in memory are taken as they are."""
     if not isinstance(path, str | Path):
@@ -325,12 +359,17 @@ def _found(
         if not isinstance(path, ad.AnnData):
             msg = f"A section is a path, a Section or an AnnData, and no {type(path).__name__}."
             raise InputError(msg)
-        return place_in_memory(path, "spots" if image is None else Path(image).stem)
+        return place_in_memory(path, "spots" if image is None else Path(image).stem, sample)
     path = Path(path)
     if mpp is not None:
         check_mpp(mpp, str(path))
     if (found := format_of(path)) is not None:
-        return found.open(path)
+        if sample is None:
+            return found.open(path)
+        if found.open_sample is None:
+            msg = f"{path}: this is one section alone; name no sample of it."
+            raise InputError(msg, option="sample")
+        return found.open_sample(path, sample)
     if not path.exists():
         msg = f"{path}: there is no such file or folder."
         raise InputError(msg)
@@ -374,6 +413,7 @@ def _assemble(
     if not spots and slide is not None:
         return Section(slide=slide, name=found.name, mpp=scale, doubts=tuple(doubts), source=opened)
     table, more = found.read()
+    table, aside = set_aside(table, str(found.origin))
     if placed.factor != 1:
         table.obsm["spatial"] = table.obsm["spatial"] * placed.factor
     if found.geometry is not None:
@@ -385,7 +425,7 @@ def _assemble(
         spots=table,
         name=found.name,
         mpp=scale,
-        doubts=(*doubts, *more),
+        doubts=(*doubts, *more, *aside, *count_doubts(table)),
         origin=str(found.origin),
         source=opened,
         picture=found.picture,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-_KEYS = ("path", "image", "mpp", "series", "icc")
+_KEYS = ("path", "image", "mpp", "series", "icc", "sample")
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,8 @@ class SectionSource:
         The scale that was given.
     series : str or None
     icc : bool
+    sample : str or None
+        Which of several samples was chosen.
     """
 
     path: Path
@@ -31,6 +33,7 @@ class SectionSource:
     mpp: float | None = None
     series: str | None = None
     icc: bool = True
+    sample: str | None = None
 
     def __post_init__(self) -> None:
         """Name files wherever the process goes; a link stays one, its name may be what counts."""
@@ -44,7 +47,7 @@ class SectionSource:
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON; what is usual is left out."""
-        usual = {"image": None, "mpp": None, "series": None, "icc": True}
+        usual = {"image": None, "mpp": None, "series": None, "icc": True, "sample": None}
         said = {key: value for key, value in self.arguments().items() if value != usual.get(key)}
         return {key: str(v) if isinstance(v, Path) else v for key, v in said.items()}
 
@@ -58,9 +61,13 @@ class SectionSource:
             If that says no such thing.
         """
         mpp, series, icc = said.get("mpp"), said.get("series"), said.get("icc", True)
+        sample = said.get("sample")
         paths = [said["path"], *([said["image"]] if "image" in said else [])]
         if not (isinstance(icc, bool) and isinstance(series, str | None)):
             msg = "no series, or no choice of colours"
+            raise TypeError(msg)
+        if not isinstance(sample, str | None):
+            msg = "no sample"
             raise TypeError(msg)
         if any("\0" in path for path in paths):
             msg = "no path"
@@ -71,4 +78,5 @@ class SectionSource:
             mpp=None if mpp is None else float(mpp),
             series=series,
             icc=icc,
+            sample=sample,
         )

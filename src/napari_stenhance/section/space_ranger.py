@@ -8,13 +8,17 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.section.tables.claims import opened_text
 from napari_stenhance.storage.reading import reading
 
 if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+
     from napari_stenhance.section.picture import Picture
 
 FACTORS = {
@@ -28,6 +32,9 @@ PICTURE = re.compile(
 )
 """Names of what Space Ranger draws."""
 _FACTORS_MOST = 2**20
+_FIDUCIAL_UM = 105.0
+"""Measured: `fiducial_diameter_fullres` means this much, at every version and capture area."""
+_SAME_SCALE = 0.1
 
 
 def is_picture(name: str) -> bool:
@@ -55,12 +62,61 @@ def read_factors(path: Path | None, *more: str) -> dict[str, float]:
         with opened_text(path) as file:
             content = dict(json.loads(file.read(_FACTORS_MOST)))
         known = ("microns_per_pixel", "fiducial_diameter_fullres", "gem_id", *FACTORS.values())
-        factors = {key: float(content[key]) for key in (*known, *more) if key in content}
+        # What R writes: a list of one, and null for what is not known.
+        factors = {
+            key: float(_alone(content[key]))
+            for key in (*known, *more)
+            if content.get(key) not in (None, "NA", [None], ["NA"], {})
+        }
         bad = [key for key, value in factors.items() if not 0 < value < math.inf]
         if bad:
             msg = f"{bad[0]} is {factors[bad[0]]:g}"
             raise ValueError(msg)
     return factors
+
+
+def refuse_picture_pixels(
+    obs: pd.DataFrame, xy: NDArray[np.float64], factors: Mapping[str, object], where: str
+) -> None:
+    """Refuse positions of Visium spots that someone wrote in pixels of a picture.
+
+    Parameters
+    ----------
+    obs : DataFrame
+        With the numbers of the array.
+    xy : ndarray of float64, shape (spots, 2)
+    factors : mapping
+        The scale factors.
+    where : str
+        What errors name.
+
+    Raises
+    ------
+    InputError
+        If the spots' pitch is that of the fiducials times a picture's scale.
+    """
+    from napari_stenhance.section.scale import as_number
+    from napari_stenhance.section.spots import VISIUM_PITCH_UM, visium_pitch_px
+
+    pitch = visium_pitch_px(obs, xy)
+    fiducial = as_number(factors.get("fiducial_diameter_fullres"))
+    if pitch is None or fiducial is None or fiducial <= 0:
+        return
+    # 1 where both are in full-resolution pixels.
+    ratio = pitch / VISIUM_PITCH_UM * _FIDUCIAL_UM / fiducial
+    for what, key in FACTORS.items():
+        factor = as_number(factors.get(key)) or 1.0
+        if abs(ratio - 1) > _SAME_SCALE and abs(ratio / factor - 1) < _SAME_SCALE:
+            msg = (
+                f"{where}: the spots lie {pitch:.1f} px apart, where the scale factors imply "
+                f"{pitch / ratio:.1f}: these are pixels of {what}; write full-resolution ones, as "
+                "Space Ranger does."
+            )
+            raise InputError(msg)
+
+
+def _alone(value: Any) -> Any:
+    return value[0] if isinstance(value, list) and len(value) == 1 else value
 
 
 @dataclass(frozen=True)

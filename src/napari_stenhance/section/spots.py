@@ -34,7 +34,10 @@ Unit = Literal["micrometer", "pixel"]
 _LOG_MOST = 20.0
 # Of the pitch: spots of a Visium lattice lie no nearer, however it was bent or rounded.
 _NEAREST_LEAST = 0.8
+# Of the spots: a few may have lost their numbers.
+_NUMBERED_LEAST = 0.9
 _LATTICE_SPOTS, _LATTICE_NEIGHBOURS = 2000, 8
+_ROWS_AT_ONCE = 2**14
 # Of a pitch, along each axis: 0 on a square lattice, 0.25 anywhere.
 _OFF_LATTICE_MOST = 0.15
 
@@ -118,12 +121,24 @@ def positions_px(spots: ad.AnnData, where: str) -> NDArray[np.float64]:
     if xy.ndim != 2 or xy.shape[1] < 2:
         msg = f'{where}: obsm["spatial"] has shape {xy.shape}; it must be spots × 2 (x, y).'
         raise InputError(msg)
-    xy = xy[:, :2]
+    return finite_positions(xy[:, :2], spots.obs_names, where)
+
+
+def finite_positions(
+    xy: NDArray[np.float64], names: Sequence[str], where: str
+) -> NDArray[np.float64]:
+    """Return positions that are all finite.
+
+    Raises
+    ------
+    InputError
+        If one is not; names its spot.
+    """
     lost = np.flatnonzero(~np.isfinite(xy).all(axis=1))
     if len(lost):
         msg = (
-            f'{where}: obsm["spatial"] of spot {spots.obs_names[lost[0]]} (and {len(lost) - 1} '
-            "others) is not a number; remove these spots."
+            f"{where}: the position of spot {names[lost[0]]} (and {len(lost) - 1} others) is not a "
+            "number; remove these spots."
         )
         raise InputError(msg)
     return xy
@@ -148,7 +163,9 @@ def check_counts(spots: ad.AnnData, where: str) -> None:
             raise InputError(msg)
     counts = spots.X
     if counts is None:
-        msg = f"{where}: X is empty; it must hold the raw counts."
+        layers = ", ".join(f'layers["{name}"]' for name in spots.layers)
+        others = f"; there are none in {layers} either" if layers else ""
+        msg = f"{where}: X is empty; it must hold the raw counts{others}."
         raise InputError(msg)
     values = counts.data if sp.issparse(counts) else np.asarray(counts)
     bad = ~np.isfinite(values) | (values < 0)
@@ -197,10 +214,13 @@ def check_raw(spots: ad.AnnData, where: str) -> None:
     raise InputError(msg)
 
 
-def array_columns(obs: pd.DataFrame, names: Sequence[str]) -> NDArray[np.float64] | None:
+def array_columns(
+    obs: pd.DataFrame, names: Sequence[str], *, whole: bool = True
+) -> NDArray[np.float64] | None:
     """Return columns that number an array, (spots, columns).
 
     None where they are missing, or not finite numbers for every spot: text such as "NA" is none.
+    What is not `whole` may lack numbers, which are NaN, for a few.
     """
     import pandas as pd
 
@@ -218,7 +238,11 @@ def array_columns(obs: pd.DataFrame, names: Sequence[str]) -> NDArray[np.float64
     except (TypeError, ValueError):
         # Such as lists, or missing values among whole numbers.
         return None
-    return numbers if np.isfinite(numbers).all() else None
+    known = np.isfinite(numbers).all(axis=1)
+    if known.all():
+        return numbers
+    numbers[~known] = np.nan
+    return None if whole or known.mean() < _NUMBERED_LEAST else numbers
 
 
 def visium_pitch_px(obs: pd.DataFrame, xy: NDArray[np.float64]) -> float | None:
@@ -229,9 +253,11 @@ def visium_pitch_px(obs: pd.DataFrame, xy: NDArray[np.float64]) -> float | None:
     apart in files of Space Ranger 3, not √3 / 2. Numbers that put spots farther apart than they lie
     are not Visium's: their rows and columns may be exchanged.
     """
-    numbers = array_columns(obs, ("array_row", "array_col"))
+    numbers = array_columns(obs, ("array_row", "array_col"), whole=False)
     if numbers is None:
         return None
+    known = np.isfinite(numbers).all(axis=1)
+    numbers, xy = numbers[known], xy[known]
     row, column = numbers.T
     if ((row + column) % 2).any() or len(set(row % 2)) < 2:
         return None
@@ -297,13 +323,15 @@ def are_bins(xy: NDArray[np.float64], pitch: float) -> bool:
     return bool(np.size(off) and np.mean(off) <= _OFF_LATTICE_MOST)
 
 
-def attach(spots: ad.AnnData, geometry: SpotGeometry) -> ad.AnnData:
-    """Return the spots with `uns["stenhance"]` set; matrices are shared, not copied."""
+def attach(
+    spots: ad.AnnData, geometry: SpotGeometry, obs: pd.DataFrame | None = None
+) -> ad.AnnData:
+    """Return the spots with `uns["stenhance"]` set, and `obs`; matrices are shared, not copied."""
     import anndata as ad
 
     return ad.AnnData(
         X=spots.X,
-        obs=spots.obs,
+        obs=spots.obs if obs is None else obs,
         var=spots.var,
         obsm=dict(spots.obsm),
         varm=dict(spots.varm),
@@ -332,5 +360,13 @@ def log1p_cp10k(
     library : ndarray, shape (spots,)
         Total count of each spot over all genes; a spot without counts stays 0.
     """
+    counts = sp.csr_array(counts)
     per_count = 1e4 / np.maximum(library, 1)
-    return sp.csr_array(sp.csr_array(counts.multiply(per_count[:, None])).log1p(), dtype=np.float32)
+    data = np.empty(len(counts.data), np.float32)
+    # Of a million bins, a second copy in double precision would be the most that is held.
+    for low in range(0, len(per_count), _ROWS_AT_ONCE):
+        ends = counts.indptr[low : low + _ROWS_AT_ONCE + 1]
+        some = slice(int(ends[0]), int(ends[-1]))
+        each = np.repeat(per_count[low : low + _ROWS_AT_ONCE], np.diff(ends))
+        data[some] = np.log1p(counts.data[some] * each)
+    return sp.csr_array((data, counts.indices, counts.indptr), shape=counts.shape)

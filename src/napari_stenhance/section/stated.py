@@ -25,7 +25,6 @@ from napari_stenhance.section.spots import (
 )
 
 if TYPE_CHECKING:
-    import anndata as ad
     import pandas as pd
 
 _VISIUM_OFF_MOST = 0.1
@@ -33,6 +32,7 @@ _VISIUM_OFF_MOST = 0.1
 _TOUCHING_LEAST = 0.9
 # How far apart spots lie, in stated pitches: farther where places are empty.
 _APART = (0.5, 3.0)
+_EXCHANGED = {"array_row": "array_col", "array_col": "array_row"}
 _DEFAULTS = {"spot_shape": "disc", "unit": "micrometer"}
 
 
@@ -59,7 +59,28 @@ def one_library(uns: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
     return "", {}
 
 
-def find_mpp(spots: ad.AnnData, xy: NDArray[np.float64], where: str) -> tuple[float | None, str]:
+def stated_mpp(uns: Mapping[str, Any], where: str) -> tuple[float | None, str]:
+    """Find the scale that an AnnData states, and say where, in words.
+
+    Raises
+    ------
+    InputError
+        If what it states cannot be a scale.
+    """
+    at, factors = scale_factors(uns)
+    for field, among, key in (
+        ('uns["microns_per_pixel"]', uns, "microns_per_pixel"),
+        ('uns["microns_per_fullres_pixel"]', uns, "microns_per_fullres_pixel"),
+        (f'{at}["microns_per_pixel"]', factors, "microns_per_pixel"),
+    ):
+        if among.get(key) is not None:
+            return check_mpp(among[key], f"{where}: {field}"), "stated in uns"
+    return None, "unknown"
+
+
+def find_mpp(
+    obs: pd.DataFrame, uns: Mapping[str, Any], xy: NDArray[np.float64], where: str
+) -> tuple[float | None, str]:
     """Find the scale that an AnnData states, or that its Visium lattice implies.
 
     Returns
@@ -74,40 +95,52 @@ def find_mpp(spots: ad.AnnData, xy: NDArray[np.float64], where: str) -> tuple[fl
     InputError
         If what it states cannot be a scale.
     """
-    at, factors = scale_factors(spots.uns)
-    for field, among, key in (
-        ('uns["microns_per_pixel"]', spots.uns, "microns_per_pixel"),
-        ('uns["microns_per_fullres_pixel"]', spots.uns, "microns_per_fullres_pixel"),
-        (f'{at}["microns_per_pixel"]', factors, "microns_per_pixel"),
-    ):
-        if among.get(key) is not None:
-            return check_mpp(among[key], f"{where}: {field}"), "stated in uns"
-    pitch = visium_pitch_px(spots.obs, xy)
+    mpp, source = stated_mpp(uns, where)
+    if mpp is not None:
+        return mpp, source
+    pitch = visium_pitch_px(obs, xy)
     if pitch is not None:
         source = f"inferred from the Visium lattice: {pitch:.1f} px = {VISIUM_PITCH_UM:g} µm"
         return VISIUM_PITCH_UM / pitch, source
     return None, "unknown"
 
 
-def array_doubts(obs: pd.DataFrame, xy: NDArray[np.float64]) -> tuple[str, ...]:
-    """Say which columns that should number the spots' array do not."""
-    doubts = [
-        f"{names[1]} and {names[0]} are not numbers for every spot, and are not used."
-        for names in ARRAY_COLUMNS
-        if set(names) <= set(obs.columns) and array_columns(obs, names) is None
-    ]
+def array_put_right(
+    obs: pd.DataFrame, xy: NDArray[np.float64]
+) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Call rows and columns of Visium's array what they are, where a converter exchanged them."""
     if visium_pitch_px(obs, xy) is None:
-        exchanged = {"array_row": "array_col", "array_col": "array_row"}
-        if visium_pitch_px(obs.rename(columns=exchanged), xy) is not None:
-            doubts.append(
-                "array_row and array_col seem to be exchanged, as spots lie nearer to each other "
-                "than their numbers say: no scale is inferred from them."
+        right = obs.rename(columns=_EXCHANGED)
+        if visium_pitch_px(right, xy) is not None:
+            doubt = (
+                "array_row and array_col are exchanged, as spots lie nearer to each other than "
+                "their numbers say: each is taken for the other."
             )
+            return right, (doubt,)
+    return obs, ()
+
+
+def array_doubts(obs: pd.DataFrame) -> tuple[str, ...]:
+    """Say which columns that should number the spots' array do not."""
+    doubts = []
+    for names in ARRAY_COLUMNS:
+        if not set(names) <= set(obs.columns) or array_columns(obs, names) is not None:
+            continue
+        some = array_columns(obs, names, whole=False)
+        for_what = "and are not used"
+        if some is not None:
+            lost = int(np.isnan(some).any(axis=1).sum())
+            for_what = f"but for all but {lost}: those tell the scale, and nothing else"
+        doubts.append(f"{names[1]} and {names[0]} are not numbers for every spot, {for_what}.")
     return tuple(doubts)
 
 
 def find_geometry(
-    spots: ad.AnnData, xy: NDArray[np.float64], mpp: float | None, where: str
+    obs: pd.DataFrame,
+    uns: Mapping[str, Any],
+    xy: NDArray[np.float64],
+    mpp: float | None,
+    where: str,
 ) -> tuple[SpotGeometry, tuple[str, ...]]:
     """Work out diameter, shape and pitch from what the spots state, else from their lattice.
 
@@ -124,9 +157,9 @@ def find_geometry(
     """
     nearest = nearest_distance(xy)
     try:
-        geometry, doubts = _known(spots, mpp, nearest)
+        geometry, doubts = _known(uns, mpp, nearest)
         if geometry is None:
-            geometry, more = _worked_out(spots, xy, mpp, nearest)
+            geometry, more = _worked_out(obs, uns, xy, mpp, nearest)
             doubts = (*doubts, *more)
     except InputError as error:
         msg = f"{where}: {error}"
@@ -135,10 +168,10 @@ def find_geometry(
 
 
 def _known(
-    spots: ad.AnnData, mpp: float | None, nearest: float
+    uns: Mapping[str, Any], mpp: float | None, nearest: float
 ) -> tuple[SpotGeometry | None, tuple[str, ...]]:
     """Take `uns["stenhance"]`, if it says enough."""
-    known = spots.uns.get(UNS_KEY)
+    known = uns.get(UNS_KEY)
     if known is None:
         return None, ()
     names = [field.name for field in fields(SpotGeometry)]
@@ -155,10 +188,13 @@ def _known(
 
 
 def _worked_out(
-    spots: ad.AnnData, xy: NDArray[np.float64], mpp: float | None, nearest: float
+    obs: pd.DataFrame,
+    uns: Mapping[str, Any],
+    xy: NDArray[np.float64],
+    mpp: float | None,
+    nearest: float,
 ) -> tuple[SpotGeometry, tuple[str, ...]]:
     """Take what is stated elsewhere, else the assay's, else a guess."""
-    uns = spots.uns
     at, factors = scale_factors(uns)
     full = factors.get("spot_diameter_fullres")
     full = 0.0 if full is None else check_length(full, f'{at}["spot_diameter_fullres"]')
@@ -172,7 +208,7 @@ def _worked_out(
         return SpotGeometry(nearest / 2, "disc", nearest, "pixel"), (_guessed(nearest, "px"),)
     pitch = stated["spot_pitch_um"] or nearest * mpp
     diameter, doubts = stated["spot_diameter_um"] or full * mpp, []
-    visium = None if stated["spot_diameter_um"] else visium_pitch_px(spots.obs, xy)
+    visium = None if stated["spot_diameter_um"] else visium_pitch_px(obs, xy)
     if visium is not None and abs(visium * mpp / VISIUM_PITCH_UM - 1) <= _VISIUM_OFF_MOST:
         # What Space Ranger calls the diameter is 60 to 70 µm, wider than what is printed.
         other = f"; spot_diameter_fullres, {diameter:.4g} µm, is not" if full else ""

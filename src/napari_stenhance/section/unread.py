@@ -11,13 +11,22 @@ _AS_H5AD = (
     "make an AnnData of its raw counts, with the positions in pixels of the H&E image as "
     'obsm["spatial"], and give that as .h5ad with the H&E beside it'
 )
+_COSMX = "put its counts, …_exprMat_file.csv, and …_metadata_file.csv beside it"
+_MERSCOPE = "put the counts of its cells, cell_by_gene.csv, and cell_metadata.csv beside it"
 _ARCHIVE = re.compile(r".+\.(?:tar|tgz|tar\.\w+|zip|7z|rar)", re.IGNORECASE)
 _KINDS: tuple[tuple[re.Pattern[str], str, str], ...] = tuple(
     (re.compile(names, re.IGNORECASE), what, way)
     for names, what, way in (
-        (r".*_exprmat_file\.csv(\.gz)?|.*_fov_positions_file\.csv(\.gz)?", "CosMx", _AS_H5AD),
-        (r"cell_by_gene\.csv|detected_transcripts\.(csv|parquet)", "MERSCOPE", _AS_H5AD),
-        (r".+\.(gef|gem|gem\.gz)", "Stereo-seq", _AS_H5AD),
+        (
+            r".*_fov_positions_file\.csv(\.gz)?",
+            "CosMx without its counts",
+            "put …_exprMat_file.csv and …_metadata_file.csv beside it",
+        ),
+        (
+            r"detected_transcripts\.(csv|parquet)",
+            "MERSCOPE without counts of cells",
+            "put cell_by_gene.csv and cell_metadata.csv beside it",
+        ),
         (r".+\.(rds|rda|rdata|h5seurat)", "an object of R", _AS_H5AD),
         (r".+\.(h5mu|loom)", "a table of counts in another format", _AS_H5AD),
         (

@@ -34,6 +34,7 @@ from napari_stenhance.results.result import SUFFIX, ResultFolder
 from napari_stenhance.results.runs import FieldRun
 from napari_stenhance.running.device import describe_device
 from napari_stenhance.running.job import Job, Partial
+from napari_stenhance.section.formats.format import holds_samples
 from napari_stenhance.section.region import Region
 from napari_stenhance.section.section import Section, open_section
 from napari_stenhance.storage.cache import Cache
@@ -94,9 +95,11 @@ def open_for(
         _check_open(section, options)
         opened = section
     else:
-        opened = open_section(
-            section, **options.opening(), image=image, spots=spots, cache=cache, job=job
-        )
+        how = options.opening()
+        if not spots and not holds_samples(section):
+            # What is predicted on need not hold several, as what was learned from does.
+            how["sample"] = None
+        opened = open_section(section, **how, image=image, spots=spots, cache=cache, job=job)
     opened = with_given_tissue(opened, getattr(options, "tissue", None))
     if opened.slide is not None and opened.slide.tissue is not None:
         job.note(f"{opened.name}: tissue is what the mask says that was given.")
@@ -124,6 +127,9 @@ def _check_open(section: Section, options: SlideOptions) -> None:
     if options.series not in (None, slide and slide.called):
         msg = f"{section.name}: this section is open already; choose its image where it is opened."
         raise InputError(msg, option="series")
+    if options.sample not in (None, section.source and section.source.sample):
+        msg = f"{section.name}: this section is open already; choose the sample where it is opened."
+        raise InputError(msg, option="sample")
     if not options.icc and slide is not None and slide.icc:
         msg = (
             f"{section.name}: this section is open already, with its colours converted to sRGB; "

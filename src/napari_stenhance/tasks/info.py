@@ -57,7 +57,7 @@ def info(
         if options.quality:
             msg = f"{path}: a result has no pixels; look at the quality of its slide."
             raise InputError(msg, option="quality")
-        for name in ("mpp", "series", "icc", "image"):
+        for name in ("mpp", "series", "icc", "sample", "image"):
             if getattr(options, name) != getattr(InfoOptions, name):
                 msg = f"{path}: a result says itself how its slide was opened; leave this out."
                 raise InputError(msg, option=name)

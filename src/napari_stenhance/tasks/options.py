@@ -66,6 +66,10 @@ Series = Annotated[
     ),
 ]
 Icc = Annotated[bool, Help("Convert colours to sRGB by the profile that the slide's file holds.")]
+Sample = Annotated[
+    str | None,
+    Help("Which sample of a file or folder that holds several, each on a slide of its own."),
+]
 Image = Annotated[
     Path | None,
     Help("The slide, where it does not lie beside the counts; for one section."),
@@ -220,10 +224,11 @@ class SlideOptions(Options):
     mpp: Mpp = None
     series: Series = None
     icc: Icc = True
+    sample: Sample = None
 
     def opening(self) -> dict[str, Any]:
         """Return the keywords of `open_section` that say it."""
-        return {"mpp": self.mpp, "series": self.series, "icc": self.icc}
+        return {"mpp": self.mpp, "series": self.series, "icc": self.icc, "sample": self.sample}
 
 
 def check_seed(seed: object, option: str) -> None:

@@ -94,7 +94,7 @@ class StainEncoder:
         return by_scale.reshape(rows, columns, self.dim)
 
 
-def prepare(job: Job) -> None:
+def _prepare(job: Job) -> None:
     """Compile the loops over pixels, once after installing; else load what was compiled then."""
     from napari_stenhance.features.moments import are_loops_ready
 
@@ -110,5 +110,5 @@ ENCODER = Encoder(
     "stain",
     lambda: f"stain{VERSION}",
     superpixels=lambda slide: StainEncoder(slide.scale()),
-    prepare=prepare,
+    prepare=_prepare,
 )

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 _KEPT = "what is finished by then is kept, and the same run goes on from there"
-_OF_SLIDES = ("mpp", "series", "icc", "image")
+_OF_SLIDES = ("mpp", "series", "icc", "sample", "image")
 """What is said where a section is opened."""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,6 +54,8 @@ class SectionFiles:
         Places the spots on an image that the user gives, where files beside it say how.
     without : str
         What to say if none of the images is the slide, and none was given.
+    in_um : bool
+        Positions, those that `read` returns too, are in micrometres from the corner of the slide.
     geometry : callable, optional
         Works out the spots' size from the micrometres per pixel that are used in the end, or None;
         returns it and what there is to doubt about it. Without it, the spots say, or their lattice.
@@ -72,8 +74,19 @@ class SectionFiles:
     no_scale: str = ""
     without: str = ""
     geometry: Callable[[float | None], tuple[SpotGeometry, str]] | None = None
+    in_um: bool = False
     picture: Picture | None = None
     on_image: Callable[[Path], SectionFiles] | None = None
+
+    def in_pixels(self, mpp: float, source: str) -> SectionFiles:
+        """Return it with its positions in pixels of a scale, instead of micrometres."""
+
+        def read() -> tuple[ad.AnnData, tuple[str, ...]]:
+            table, doubts = self.read()
+            table.obsm["spatial"] = table.obsm["spatial"] / mpp
+            return table, doubts
+
+        return replace(self, xy=self.xy / mpp, read=read, mpp=mpp, mpp_source=source, in_um=False)
 
 
 @dataclass(frozen=True)
@@ -108,6 +121,9 @@ class SectionFormat:
     open : callable
         Finds the parts of what was recognised, and reads what is needed to place the spots; raises
         `InputError` if a part is missing or cannot be used.
+    open_sample : callable, optional
+        Opens the one sample of that name of what was recognised, where a path may hold several;
+        `open` raises `SeveralSamples` there.
     suffixes : tuple of str
         What names of files end with that are such sections by themselves, for dialogs.
     order : int
@@ -118,6 +134,7 @@ class SectionFormat:
     name: str
     recognise: Callable[[Path], bool]
     open: Callable[[Path], SectionFiles | SlideFile]
+    open_sample: Callable[[Path, str], SectionFiles] | None = None
     suffixes: tuple[str, ...] = ()
     order: int = 50
 
@@ -131,6 +148,14 @@ def section_formats() -> tuple[SectionFormat, ...]:
 def format_of(path: Path) -> SectionFormat | None:
     """Find the format of what lies at a path; None if it is no section."""
     return next((one for one in section_formats() if one.recognise(path)), None)
+
+
+def holds_samples(path: object) -> bool:
+    """Tell whether what lies at a path, or a table in memory, may hold several samples."""
+    if not isinstance(path, Path):
+        return True
+    found = format_of(path)
+    return found is not None and found.open_sample is not None
 
 
 def names_in(folder: Path) -> list[str]:

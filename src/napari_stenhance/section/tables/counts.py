@@ -228,6 +228,20 @@ class StoredCounts:
             yield values, *pair, last / lines
             first = last
 
+    def first_rows(self, number: int) -> Any:
+        """Return some rows, (rows, genes), ndarray or sparse; None where columns are stored."""
+        number = min(number, self.shape[0])
+        if self.kind == "dense":
+            return np.asarray(self.values[:number])
+        if self.kind == "csc" or self.indptr is None:
+            return None
+        pointers = self.indptr[: number + 1]
+        part = slice(0, int(pointers[-1]))
+        values, indices = np.asarray(self.values[part]), np.asarray(self.indices[part])
+        rows = sp.csr_array((values, indices, pointers), shape=(number, self.shape[1]))
+        rows.check_format(full_check=True)
+        return rows
+
     def look_whole(self) -> bool:
         """Tell from the first counts whether they are whole numbers."""
         for values, _, _, _ in self._blocks():

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def read_frame(path: Path, texts: Iterable[str] = ()) -> pd.DataFrame:
+def read_cell_table(path: Path, texts: Iterable[str] = ()) -> pd.DataFrame:
     """Read a table with a header.
 
     Parameters

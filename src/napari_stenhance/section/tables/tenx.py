@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,12 @@ from numpy.typing import NDArray
 from napari_stenhance.errors import InputError
 from napari_stenhance.section.tables.claims import lines, opened_text
 from napari_stenhance.section.tables.counts import checked_counts, read_rows
+from napari_stenhance.section.tables.features import (
+    GENES,
+    TYPE_COLUMNS,
+    kinds_aside,
+    need_genes,
+)
 from napari_stenhance.section.tables.hdf5 import look_through
 from napari_stenhance.section.tables.matrix_market import read_matrix_market
 from napari_stenhance.storage.reading import reading
@@ -23,7 +30,6 @@ from napari_stenhance.storage.reading import reading
 if TYPE_CHECKING:
     import pandas as pd
 
-GENES = "Gene Expression"
 _ADVICE = "copy or export the matrix again"
 _LEGACY = {"barcodes", "data", "genes", "gene_names", "indices", "indptr", "shape"}
 _COLUMNS_MOST = 16
@@ -32,16 +38,16 @@ _REFERENCE = re.compile(r"&#(\d+);")
 
 @dataclass(frozen=True)
 class Matrix:
-    """Raw counts of genes.
+    """Raw counts of genes, and of features that are none.
 
     Attributes
     ----------
     path : Path
-    counts : csr_matrix of float32, shape (barcodes, genes)
+    counts : csr_matrix of float32, shape (barcodes, features)
     barcodes : Index of str, unique
     genes : DataFrame
         Its index is the symbol where that is unique, else `SYMBOL-ID`; `gene_id` the vendor's id,
-        mostly Ensembl's.
+        mostly Ensembl's. `feature_types` is there if not all are genes.
     doubts : tuple of str
     """
 
@@ -76,7 +82,7 @@ class Matrix:
 
 
 def read_matrix(files: tuple[Path, ...]) -> Matrix:
-    """Read the genes of a matrix.
+    """Read the features of a matrix.
 
     Parameters
     ----------
@@ -108,26 +114,40 @@ def read_matrix(files: tuple[Path, ...]) -> Matrix:
         if len(twice):
             msg = f"the barcode {twice[0]} occurs more than once"
             raise ValueError(msg)
-    is_gene = (features["type"] == GENES).to_numpy()
-    if not is_gene.any():
-        kinds = ", ".join(sorted(set(features["type"])))
-        msg = (
-            f"{path}: no feature is of the type {GENES!r}, only {kinds}; give the matrix of genes."
-        )
-        raise InputError(msg)
-    doubts = []
-    if not is_gene.all():
-        kinds = ", ".join(sorted(set(features.loc[~is_gene, "type"])))
-        doubts.append(f"{(~is_gene).sum()} features that are no genes ({kinds}) were left out.")
-        counts, features = counts[:, is_gene], features[is_gene]
-    names, shared = _unique_names(features)
-    if shared:
-        doubts.append(
-            f"{shared} genes share their symbol with another and are called SYMBOL-ID here, such "
-            f"as {names[names != features['name'].to_numpy()][0]}."
-        )
+    typed = pd.DataFrame({TYPE_COLUMNS[0]: features["type"].to_numpy()}, index=features["name"])
+    is_gene = need_genes(kinds_aside(typed), str(path))
+    # Antibodies are often called as the gene of their protein.
+    names = (features["id"] + " (" + features["type"] + ")").to_numpy(dtype=object, copy=True)
+    named, doubts = gene_table(features["id"][is_gene], features["name"][is_gene])
+    names[is_gene] = named.index
     genes = pd.DataFrame({"gene_id": features["id"].to_numpy()}, index=pd.Index(names))
-    return Matrix(path, counts.astype(np.float32, copy=False), barcodes, genes, tuple(doubts))
+    if not is_gene.all():
+        # Whoever opens the section sets them aside.
+        genes[TYPE_COLUMNS[0]] = features["type"].to_numpy()
+    return Matrix(path, counts.astype(np.float32, copy=False), barcodes, genes, doubts)
+
+
+def gene_table(ids: Iterable[str], symbols: Iterable[str]) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Name genes by their symbols, or SYMBOL-ID where symbols are shared, and say so.
+
+    Returns
+    -------
+    genes : DataFrame
+        As `Matrix` has them.
+    doubts : tuple of str
+    """
+    import pandas as pd
+
+    features = pd.DataFrame({"id": list(ids), "name": list(symbols)}, dtype=object)
+    names, shared = _unique_names(features)
+    genes = pd.DataFrame({"gene_id": features["id"].to_numpy()}, index=pd.Index(names))
+    if not shared:
+        return genes, ()
+    doubt = (
+        f"{shared} genes share their symbol with another and are called SYMBOL-ID here, such as "
+        f"{names[names != features['name'].to_numpy()][0]}."
+    )
+    return genes, (doubt,)
 
 
 def _unique_names(features: pd.DataFrame) -> tuple[Any, int]:
@@ -168,6 +188,12 @@ def _texts(dataset: Any) -> Any:
     if len(dataset.shape) != 1:
         msg = f"{dataset.name} has the shape {dataset.shape}"
         raise ValueError(msg)
+    if dataset.dtype.kind == "S":
+        # Mostly there are none, and all are turned at once: barcodes come by the hundred thousand.
+        fixed = dataset[:]
+        with suppress(UnicodeDecodeError):
+            if b"&#" not in fixed.tobytes():
+                return fixed.astype("U").astype(object)
     texts = dataset.asstr("utf-8", "replace")[:]
     return np.array(
         [_REFERENCE.sub(lambda m: chr(int(m[1])), t) if "&#" in t else t for t in texts],

@@ -13,12 +13,12 @@ def _recognise(path: Path) -> bool:
     return path.suffix.lower() == ".h5ad" and path.is_file()
 
 
-def _open(path: Path) -> SectionFiles:
+def _open(path: Path, sample: str | None = None) -> SectionFiles:
     from napari_stenhance.section.formats.h5ad.spots import open_h5ad
 
-    return open_h5ad(path)
+    return open_h5ad(path, sample)
 
 
 FORMAT = SectionFormat(
-    "an .h5ad with its image beside it", _recognise, _open, suffixes=(".h5ad",), order=90
+    "an .h5ad with its image beside it", _recognise, _open, _open, suffixes=(".h5ad",), order=90
 )

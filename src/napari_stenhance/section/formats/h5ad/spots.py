@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import h5py
-import numpy as np
 import scipy.sparse as sp
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.section.formats.format import SectionFiles, shares_stem
+from napari_stenhance.section.formats.h5ad.layouts import read_frame, read_matrices
+from napari_stenhance.section.formats.h5ad.placed import PlacedTable
+from napari_stenhance.section.formats.h5ad.positions import PLACES
 from napari_stenhance.section.images.opening import image_suffixes
-from napari_stenhance.section.spots import are_whole, positions_px
-from napari_stenhance.section.stated import find_mpp
-from napari_stenhance.section.tables.counts import check_sparse, checked_counts
+from napari_stenhance.section.raw import with_raw_counts
+from napari_stenhance.section.tables.counts import check_sparse
+from napari_stenhance.section.tables.features import set_aside
 from napari_stenhance.section.tables.hdf5 import look_through
 from napari_stenhance.storage.reading import reading
 
@@ -31,16 +33,21 @@ NO_ANNDATA = ("this AnnData file", "write it again")
 """What `reading` says of an `.h5ad`."""
 
 
-def _images_beside(path: Path) -> tuple[Path, ...]:
-    """List the images whose stem is the file's, or begins with it and a separator."""
-    return tuple(
-        f
-        for f in sorted(path.parent.iterdir())
-        if f.name.lower().endswith(image_suffixes()) and shares_stem(f.name, path.stem)
-    )
+def _images_beside(path: Path, sample: str | None = None) -> tuple[Path, ...]:
+    """List the images whose stem is the file's, or begins with it and a separator.
+
+    Of one of several samples, those that are called as it is, if there are any.
+    """
+    images = [f for f in sorted(path.parent.iterdir()) if f.name.lower().endswith(image_suffixes())]
+    beside = tuple(f for f in images if shares_stem(f.name, path.stem))
+    if sample is None:
+        return beside
+    stems = [f"{path.stem}{between}{sample}" for between in "_-. "]
+    own = tuple(f for f in images if any(shares_stem(f.name, stem) for stem in (sample, *stems)))
+    return own or beside
 
 
-def open_h5ad(path: Path) -> SectionFiles:
+def open_h5ad(path: Path, sample: str | None = None) -> SectionFiles:
     """Find the spots of an `.h5ad`, or of a folder that holds just one, or spots and their cells.
 
     Raises
@@ -49,7 +56,7 @@ def open_h5ad(path: Path) -> SectionFiles:
         If a folder holds several, or the file cannot be read.
     """
     if (path / PUBLISHED_SPOTS).is_file():
-        return place_h5ad(path / PUBLISHED_SPOTS, path.name, ())
+        return place_h5ad(path / PUBLISHED_SPOTS, path.name, (), sample)
     if path.is_dir():
         inside = sorted(path.glob("*.h5ad"))
         if len(inside) > 1:
@@ -57,59 +64,37 @@ def open_h5ad(path: Path) -> SectionFiles:
             msg = f"{path}: the folder holds several sections: {names}; name the one you mean."
             raise InputError(msg)
         (path,) = inside
-    return place_h5ad(path, path.stem, _images_beside(path))
+    return place_h5ad(path, path.stem, _images_beside(path, sample), sample)
 
 
-def place_h5ad(path: Path, name: str, images: tuple[Path, ...]) -> SectionFiles:
+def place_h5ad(
+    path: Path, name: str, images: tuple[Path, ...], sample: str | None = None
+) -> SectionFiles:
     """Read what is needed to place the spots of an `.h5ad` on its slide.
 
     Raises
     ------
     InputError
-        If the file cannot be read, or holds no positions.
+        If the file cannot be read, holds no positions, or several samples of which none is named.
     """
     import anndata as ad
 
     look_through(path)
-    with reading(path, *NO_ANNDATA):
-        with h5py.File(path, "r") as file, ids_as_they_are():
-            spots = ad.AnnData(
-                obs=ad.io.read_elem(file["obs"]),
-                uns=ad.io.read_elem(file["uns"]) if "uns" in file else {},
-                obsm={"spatial": np.asarray(file["obsm/spatial"])}
-                if "obsm/spatial" in file
-                else {},
-            )
-            doubts = _place_by_columns(spots)
-        return _placed(spots, name, path, images, partial(_read, path), doubts)
+    with reading(path, *NO_ANNDATA), h5py.File(path, "r") as file, ids_as_they_are():
+        uns = ad.io.read_elem(file["uns"]) if "uns" in file else {}
+        obs = read_frame(file["obs"], file.get("uns"))
+        obsm = read_matrices(file["obsm"], PLACES) if "obsm" in file else {}
+    placed = PlacedTable.among(obs, uns, obsm, str(path), sample)
+    return placed.files(name, path, images, partial(_read, path, placed))
 
 
-def _placed(
-    spots: ad.AnnData,
-    name: str,
-    origin: Path,
-    images: tuple[Path, ...],
-    read: Callable[[], tuple[ad.AnnData, tuple[str, ...]]],
-    doubts: tuple[str, ...],
-) -> SectionFiles:
-    """Find positions and scale of spots, of which the counts are read later."""
-    xy = positions_px(spots, str(origin))
-    mpp, source, no_scale = None, "unknown", ""
-    try:
-        mpp, source = find_mpp(spots, xy, str(origin))
-    except InputError as error:
-        # The user may give another.
-        no_scale = str(error)
-    return SectionFiles(name, origin, images, xy, mpp, source, read, doubts, no_scale=no_scale)
-
-
-def place_in_memory(table: ad.AnnData, name: str) -> SectionFiles:
+def place_in_memory(table: ad.AnnData, name: str, sample: str | None = None) -> SectionFiles:
     """Look at an AnnData of the user's as at a file of the same content; it stays as it is.
 
     Raises
     ------
     InputError
-        If it holds no positions.
+        If it holds no positions, or several samples of which none is named.
     """
     import anndata as ad
 
@@ -126,11 +111,15 @@ def place_in_memory(table: ad.AnnData, name: str) -> SectionFiles:
         )
         if whole.raw is not None:
             spots.raw = whole.raw.to_adata()
-    doubts = _place_by_columns(spots)
-    return _placed(spots, name, Path(name), (), lambda: _with_raw_counts(spots, Path(name)), doubts)
+    placed = PlacedTable.among(spots.obs, spots.uns, spots.obsm, name, sample)
+
+    def read() -> tuple[ad.AnnData, tuple[str, ...]]:
+        return _counted(placed.take(spots), name)
+
+    return placed.files(name, Path(name), (), read)
 
 
-def _read(path: Path) -> tuple[ad.AnnData, tuple[str, ...]]:
+def _read(path: Path, placed: PlacedTable) -> tuple[ad.AnnData, tuple[str, ...]]:
     import anndata as ad
 
     with reading(path, *NO_ANNDATA), ids_as_they_are():
@@ -140,43 +129,14 @@ def _read(path: Path) -> tuple[ad.AnnData, tuple[str, ...]]:
                 with reading(path, f'{where}["{name}"]', "write it again"):
                     if sp.issparse(part):
                         check_sparse(part)
-        _place_by_columns(spots)
-        return _with_raw_counts(spots, path)
+        return _counted(placed.take(spots), str(path))
 
 
-def _place_by_columns(spots: ad.AnnData) -> tuple[str, ...]:
-    """Take positions from `obs["x"]` and `obs["y"]` where they are nowhere else; say so."""
-    if "spatial" in spots.obsm or not {"x", "y"} <= set(spots.obs.columns):
-        return ()
-    spots.obsm["spatial"] = spots.obs[["x", "y"]].to_numpy(np.float64)
-    return ('Positions are obs["x"] and obs["y"], as there is no obsm["spatial"].',)
-
-
-def _with_raw_counts(spots: ad.AnnData, path: Path) -> tuple[ad.AnnData, tuple[str, ...]]:
-    """Put raw counts into X, if it has none and they lie where others keep them; say so."""
-    import anndata as ad
-
-    if spots.X is None:
-        return spots, ()
-    with reading(path, "X", "write it again"):
-        spots.X = checked_counts(spots.X)
-    if are_whole(spots.X):
-        return spots, ()
-    said = "X holds no whole numbers: the raw counts of {} are used."
-    if "counts" in spots.layers:
-        with reading(path, 'layers["counts"]', "write it again"):
-            counts = checked_counts(spots.layers["counts"])
-        if are_whole(counts):
-            spots.X = counts
-            return spots, (said.format('layers["counts"]'),)
-    if spots.raw is not None:
-        with reading(path, "raw", "write it again"):
-            counts = checked_counts(spots.raw.X)
-        if are_whole(counts):
-            kept = {"obs": spots.obs, "obsm": dict(spots.obsm), "obsp": dict(spots.obsp)}
-            raw = ad.AnnData(X=counts, var=spots.raw.var, uns=spots.uns, **kept)
-            return raw, (said.format("raw"),)
-    return spots, ()
+def _counted(spots: ad.AnnData, where: str) -> tuple[ad.AnnData, tuple[str, ...]]:
+    """Return raw counts of genes: what is none of these may be counted otherwise."""
+    genes, aside = set_aside(spots, where)
+    counted, doubts = with_raw_counts(genes, where)
+    return counted, (*aside, *doubts)
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from napari_stenhance.section.formats.format import SectionFiles
 from napari_stenhance.section.formats.prefix import names as named
 from napari_stenhance.section.formats.prefix.tables import read_locations, read_parquet
 from napari_stenhance.section.scale import PLAUSIBLE_MPP
+from napari_stenhance.section.several import SeveralSamples
 from napari_stenhance.section.spots import (
     BIN_PITCH_MOST_UM,
     SpotGeometry,
@@ -35,7 +36,7 @@ _WIDER = 1.1
 """Positions may be rounded to pixels, so a spot may seem this much wider than the pitch."""
 
 
-def open_prefix(path: Path) -> SectionFiles:
+def open_prefix(path: Path, sample: str | None = None) -> SectionFiles:
     """Find the files of a folder's one prefix, or of `folder/prefix`.
 
     Raises
@@ -45,12 +46,17 @@ def open_prefix(path: Path) -> SectionFiles:
         cannot be read.
     """
     folder, names, found = named.named_by(path, named.prefixes)
+    if sample is not None:
+        meant = [prefix for prefix in found if sample in (prefix, named.name_of(prefix, folder))]
+        if len(meant) != 1:
+            raise SeveralSamples.named(str(folder), "by their prefixes", found, sample)
+        found = meant
     if len(found) > 1:
         msg = (
             f"{folder}: the folder holds several sections, of the prefixes "
             f"{', '.join(map(repr, found))}; name the one you mean, such as {folder / found[-1]}."
         )
-        raise InputError(msg)
+        raise SeveralSamples(msg, samples=found)
     (prefix,) = found
     doubts: list[str] = []
 

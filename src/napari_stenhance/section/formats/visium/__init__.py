@@ -8,15 +8,16 @@ from napari_stenhance.section.formats.format import SectionFiles, SectionFormat
 from napari_stenhance.section.formats.visium.names import roots_of
 
 
-def _open(path: Path) -> SectionFiles:
+def _open(path: Path, sample: str | None = None) -> SectionFiles:
     from napari_stenhance.section.formats.visium.spots import open_visium
 
-    return open_visium(path)
+    return open_visium(path, sample)
 
 
 FORMAT = SectionFormat(
     "a Space Ranger folder (filtered_feature_bc_matrix.h5, spatial/)",
     lambda path: any(roots_of(path)),
+    _open,
     _open,
     order=30,
 )

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.section.formats.format import names_in
+from napari_stenhance.section.several import SeveralSamples
 from napari_stenhance.section.space_ranger import PICTURE
 
 _PREFIX = r"(?P<prefix>(?:.*[_.\- ])?)"
@@ -107,7 +108,9 @@ def _bare(prefix: str) -> str:
     return cut.rstrip("_.- ")
 
 
-def sample_in(root: Path, named: Path | None = None) -> SpaceRangerSample:
+def sample_in(
+    root: Path, named: Path | None = None, sample: str | None = None
+) -> SpaceRangerSample:
     """Sort the files of a folder that `root_of` found.
 
     Parameters
@@ -115,11 +118,14 @@ def sample_in(root: Path, named: Path | None = None) -> SpaceRangerSample:
     root : Path
     named : Path, optional
         A file of counts: of the samples in the folder, the one that it belongs to is meant.
+    sample : str, optional
+        The prefix of the one that is meant.
 
     Raises
     ------
     InputError
-        If counts or positions are missing, or several samples lie there and none is named.
+        If counts or positions are missing; `SeveralSamples` if several lie there, and none is
+        named.
     """
     matrices = _matrices(root)
     if not matrices:
@@ -132,10 +138,14 @@ def sample_in(root: Path, named: Path | None = None) -> SpaceRangerSample:
     if named is not None:
         matrices = {p: [c for c in found if named in c.files] for p, found in matrices.items()}
     prefixes = sorted(prefix for prefix, found in matrices.items() if found)
+    if sample is not None:
+        if sample not in prefixes:
+            raise SeveralSamples.named(str(root), "by their names", prefixes, sample)
+        prefixes = [sample]
     if len(prefixes) != 1:
         several = ", ".join(matrices[p][0].files[0].name for p in prefixes)
         msg = f"{root}: the folder holds several samples: {several}; name the one that you mean."
-        raise InputError(msg)
+        raise SeveralSamples(msg, samples=prefixes)
     (prefix,) = prefixes
     alone = len(matrices) == 1
     spatial = root / "spatial"

@@ -20,12 +20,16 @@ from napari_stenhance.section.formats.visium.names import (
 from napari_stenhance.section.formats.visium.tables import (
     ARRAY,
     XY,
-    check_scale,
     on_one_slide,
     read_positions,
 )
 from napari_stenhance.section.images.opening import image_suffixes
-from napari_stenhance.section.space_ranger import is_picture, look_at_pictures, read_factors
+from napari_stenhance.section.space_ranger import (
+    is_picture,
+    look_at_pictures,
+    read_factors,
+    refuse_picture_pixels,
+)
 from napari_stenhance.section.spots import VISIUM_DIAMETER_UM, VISIUM_PITCH_UM, visium_pitch_px
 from napari_stenhance.section.tables.tenx import read_matrix
 
@@ -34,7 +38,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def open_visium(path: Path) -> SectionFiles:
+_NUMBER = r"-\d+$"
+
+
+def open_visium(path: Path, sample: str | None = None) -> SectionFiles:
     """Find the files of a folder with counts and positions, or of one of its samples by its counts.
 
     That is an `outs` folder, the folder above it, a flat one, or that of one sample in an
@@ -47,36 +54,35 @@ def open_visium(path: Path) -> SectionFiles:
         used.
     """
     root, aggregate = roots_of(path)
-    sample = sample_in(root or aggregate or path, path if path.is_file() else None)
+    found = sample_in(root or aggregate or path, path if path.is_file() else None, sample)
     if aggregate is not None:
-        sample = one_of(sample, path)
-    everywhere, doubts = read_positions(sample.positions)
-    factors = read_factors(sample.scalefactors)
-    positions = on_one_slide(sample, everywhere, factors.get("gem_id"))
+        found = one_of(found, path)
+    everywhere, doubts = read_positions(found.positions)
+    factors = read_factors(found.scalefactors)
+    positions = on_one_slide(found, everywhere, factors.get("gem_id"))
     xy = positions[list(XY)].to_numpy(np.float64)
     pitch = visium_pitch_px(positions, xy)
-    if pitch is not None:
-        check_scale(sample, factors, pitch)
+    refuse_picture_pixels(positions, xy, factors, str(found.positions))
     mpp, source = factors.get("microns_per_pixel"), "stated in the scale factors"
     if mpp is None:
         mpp = VISIUM_PITCH_UM / pitch if pitch else None
         source = f"inferred from the Visium lattice: {pitch or 0:.1f} px = {VISIUM_PITCH_UM:g} µm"
-    drawn = look_at_pictures(sample.pictures, factors)
-    home = (path if aggregate else sample.root).resolve()
+    drawn = look_at_pictures(found.pictures, factors)
+    home = (path if aggregate else found.root).resolve()
     if home.name == "outs":
         home = home.parent
     return SectionFiles(
-        name=home.name if aggregate else sample.prefix or home.name,
-        origin=sample.counts.files[0],
-        images=_images(sample, home),
+        name=home.name if aggregate else found.prefix or home.name,
+        origin=found.counts.files[0],
+        images=_images(found, home),
         xy=xy[positions["in_tissue"].to_numpy() == 1],
         mpp=mpp,
         mpp_source=source if mpp else "unknown",
-        read=partial(_read, sample, positions, everywhere.index),
+        read=partial(_read, found, positions, everywhere.index),
         doubts=doubts,
         pictures=drawn.factors,
         sizes=drawn.sizes,
-        without=_without(sample),
+        without=_without(found),
         picture=drawn.finest,
     )
 
@@ -111,6 +117,7 @@ def _read(
     import anndata as ad
 
     matrix = read_matrix(sample.counts.files)
+    positions, everywhere, numbered = _alike(positions, everywhere, matrix.barcodes)
     where = matrix.barcodes.get_indexer(positions.index)
     matrix.check_placed(where >= 0, sample.positions, positions.index[:2])
     tissue = positions["in_tissue"].to_numpy() == 1
@@ -136,7 +143,27 @@ def _read(
         obsm={"spatial": rows[list(XY)].to_numpy(np.float64)},
         uns={"spot_diameter_um": VISIUM_DIAMETER_UM, "spot_pitch_um": VISIUM_PITCH_UM},
     )
-    return spots, (*matrix.doubts, *doubts)
+    return spots, (*matrix.doubts, *numbered, *doubts)
+
+
+def _alike(
+    positions: pd.DataFrame, everywhere: pd.Index, barcodes: pd.Index
+) -> tuple[pd.DataFrame, pd.Index, tuple[str, ...]]:
+    """Match barcodes of which some lost the number at their end, where no others match."""
+    import pandas as pd
+
+    # Another number is another sample.
+    numbered = [names.str.contains(_NUMBER).any() for names in (everywhere, barcodes)]
+    if all(numbered) or positions.index.isin(barcodes).any():
+        return positions, everywhere, ()
+    bare = pd.Series(barcodes, index=barcodes.str.replace(_NUMBER, "", regex=True))
+    short = everywhere.str.replace(_NUMBER, "", regex=True)
+    if not bare.index.is_unique or not short.is_unique or not short.isin(bare.index).any():
+        return positions, everywhere, ()
+    names = pd.Series(bare.reindex(short).to_numpy(), index=everywhere)
+    names = names.where(names.notna(), everywhere.to_series())
+    doubt = "Barcodes of counts and positions match only without the -1 at their end, as they do."
+    return positions.set_axis(pd.Index(names.reindex(positions.index))), pd.Index(names), (doubt,)
 
 
 def _kept(

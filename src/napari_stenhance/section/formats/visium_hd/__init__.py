@@ -8,15 +8,16 @@ from napari_stenhance.section.formats.format import SectionFiles, SectionFormat
 from napari_stenhance.section.formats.visium_hd.names import is_hd
 
 
-def _open(path: Path) -> SectionFiles:
+def _open(path: Path, part: str | None = None) -> SectionFiles:
     from napari_stenhance.section.formats.visium_hd.spots import open_hd
 
-    return open_hd(path)
+    return open_hd(path, part)
 
 
 FORMAT = SectionFormat(
     "a Visium HD folder (binned_outputs/, one of its square_…um, or segmented_outputs)",
     is_hd,
+    _open,
     _open,
     order=25,
 )

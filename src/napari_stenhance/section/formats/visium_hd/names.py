@@ -12,6 +12,7 @@ from pathlib import Path
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.section.formats.format import names_in, text_matrix_in
+from napari_stenhance.section.several import SeveralSamples
 
 _SIZE = re.compile(r"(?:.*[_.\- ])?square_(?P<um>\d+)um", re.IGNORECASE)
 _CELLS = "segmented_outputs"
@@ -23,6 +24,7 @@ _MATRIX = re.compile(
 _ABOVE = ("binned_outputs", _CELLS, "outs")
 _DEFAULT_UM = (8, 16)
 _FACTORS_MOST = 2**20
+_HOW = "by its folder"
 CORNER = 0.5
 """Pixels are counted from the corner of the first here, and from its centre in a section."""
 
@@ -119,16 +121,24 @@ def is_hd(path: Path) -> bool:
     return path.is_dir() and (_one(path) is not None or any(map(_inside, (path, path / "outs"))))
 
 
-def find(path: Path) -> HdFolder:
+def find(path: Path, part: str | None = None) -> HdFolder:
     """Find what is meant by a path that `is_hd` took: of a whole run, the bins of 8 µm.
+
+    Parameters
+    ----------
+    path : Path
+    part : str, optional
+        The folder that is meant, such as square_016um.
 
     Raises
     ------
     InputError
-        If the folder of bins is empty.
+        If the folder of bins is empty, or none is called so.
     """
     one = _one(path.parent if path.is_file() else path)
     if one is not None:
+        if part not in {None, one.folder.name}:
+            raise SeveralSamples.named(str(path), _HOW, (one.folder.name,), part)
         return one
     every = next(inside for root in (path, path / "outs") if (inside := _inside(root)))
     sizes = [folder for folder in every if folder.size_um is not None]
@@ -139,11 +149,15 @@ def find(path: Path) -> HdFolder:
             -(f.size_um or 0),
         )
     )
-    chosen = (sizes or every)[0]
+    named = [folder for folder in every if folder.folder.name == part]
+    if part is not None and not named:
+        parts = [folder.folder.name for folder in every]
+        raise SeveralSamples.named(str(path), _HOW, parts, part)
+    chosen = (named or sizes or every)[0]
     if chosen.folder.name == "binned_outputs":
         msg = f"{chosen.folder}: there are no bins in it (square_008um); copy the whole folder."
         raise InputError(msg)
-    others = tuple(sorted(f.folder.name for f in every if f is not chosen))
+    others = () if named else tuple(sorted(f.folder.name for f in every if f is not chosen))
     return HdFolder(chosen.folder, chosen.cells, chosen.size_um, others)
 
 

@@ -22,15 +22,21 @@ from napari_stenhance.section.space_ranger import (
 )
 
 
-def open_hd(path: Path) -> SectionFiles:
+def open_hd(path: Path, part: str | None = None) -> SectionFiles:
     """Find bins or cells, their scale and pictures.
+
+    Parameters
+    ----------
+    path : Path
+    part : str, optional
+        The folder that is meant of a whole run, such as square_016um.
 
     Raises
     ------
     InputError
         If a part is missing, or cannot be used.
     """
-    chosen = find(path)
+    chosen = find(path, part)
     which, files = chosen.counts()
     positions = chosen.positions()
     factors = read_factors(
@@ -57,7 +63,7 @@ def open_hd(path: Path) -> SectionFiles:
         taken = "the cells" if chosen.cells else f"the bins of {chosen.size_um} µm"
         said = (
             f"Of this run {taken} were opened ({chosen.folder.name}); {', '.join(chosen.others)} "
-            "can be opened by their folders."
+            "can be opened by their folders, or as its samples."
         )
         doubts = (*doubts, said)
     return SectionFiles(

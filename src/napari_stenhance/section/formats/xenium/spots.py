@@ -26,7 +26,7 @@ from napari_stenhance.section.formats.xenium.bundle import (
     table_of_cells,
 )
 from napari_stenhance.section.formats.xenium.transcripts import BIN_UM, read_transcripts
-from napari_stenhance.section.tables.frames import finite_columns, read_frame
+from napari_stenhance.section.tables.frames import finite_columns, read_cell_table
 from napari_stenhance.section.tables.tenx import read_matrix
 from napari_stenhance.storage.reading import reading
 
@@ -94,7 +94,7 @@ def _on(he: HePlace | None, without: str, root: Path, *, transcripts: bool) -> S
 def _read_cells(path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """Read the table of cells by their ids; those without a position are left out."""
     with reading(path, "the cells", "copy the bundle again"):
-        cells = read_frame(path, (_ID,))
+        cells = read_cell_table(path, (_ID,))
         if _ID not in cells:
             msg = f"there is no column {_ID}, only {', '.join(map(str, cells.columns[:12]))}"
             raise ValueError(msg)

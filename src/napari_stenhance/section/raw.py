@@ -1,0 +1,126 @@
+"""Raw counts: where an AnnData keeps them, and what whole numbers show that they are none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from napari_stenhance.section.spots import are_whole
+from napari_stenhance.section.tables.counts import checked_counts
+from napari_stenhance.storage.reading import reading
+
+if TYPE_CHECKING:
+    import anndata as ad
+
+_LAYERS = ("counts", "raw_counts", "raw", "count", "counts_raw", "umi", "umis", "umi_counts")
+NOT_WHOLE = "no whole numbers"
+_ROWS = 2000
+# Of spots: of fewer nothing is concluded.
+_ROWS_LEAST = 20
+# Entries that would be 2 or more, if genes were counted as often as they are found.
+_TWICE_LEAST = 20
+# Of the mean: totals of what is counted vary by as much as they are, at least.
+_VARIES_LEAST, _TOTAL_LEAST = 0.2, 100
+_LISTED_MOST = 8
+
+
+def layers_to_ask(names: Iterable[str]) -> list[str]:
+    """Order layers: first those that are called as raw counts are."""
+    by_name = sorted(names)
+    called = [n for wanted in _LAYERS for n in by_name if n.lower() == wanted]
+    return [*called, *(n for n in by_name if n not in called)]
+
+
+def no_counts(matrix: Any) -> str:
+    """Say what a matrix holds if it is no raw counts; nothing if it may be.
+
+    Whole numbers are looked at in some rows: those of single molecules are neither 0 and 1 alone,
+    where genes are found often, nor the same in sum everywhere.
+
+    Parameters
+    ----------
+    matrix : ndarray or sparse matrix, shape (spots, genes)
+        Finite numbers.
+    """
+    if not are_whole(matrix):
+        return NOT_WHOLE
+    rows = matrix.shape[0]
+    if rows < _ROWS_LEAST:
+        return ""
+    some = sp.csr_array(matrix[:: -(-rows // _ROWS)], dtype=np.float64)
+    if not some.nnz or some.data.min() < 0:
+        return ""
+    number = some.shape[0]
+    if some.data.max() == 1:
+        found = np.bincount(some.indices[some.data > 0], minlength=some.shape[1]) / number
+        rate = -np.log1p(-np.minimum(found, 1 - 0.5 / number))
+        if (number * (1 - np.exp(-rate) * (1 + rate))).sum() >= _TWICE_LEAST:
+            return "0 and 1 alone"
+    total = some.sum(axis=1)
+    total = total[total > 0]
+    mean = float(total.mean()) if len(total) >= _ROWS_LEAST else 0.0
+    if (
+        mean >= _TOTAL_LEAST
+        and total.var() < _VARIES_LEAST * mean
+        and len(np.unique(some.data)) > 2
+    ):
+        return f"about the same total, {float(f'{mean:.3g}'):,.0f}, in every row"
+    return ""
+
+
+def with_raw_counts(spots: ad.AnnData, where: str) -> tuple[ad.AnnData, tuple[str, ...]]:
+    """Put raw counts into X, if it has none and they lie where others keep them; say so."""
+    import anndata as ad
+
+    held = "nothing"
+    if spots.X is not None:
+        with reading(where, "X", "write it again"):
+            spots.X = checked_counts(spots.X)
+        held = no_counts(spots.X)
+    if not held:
+        return spots, ()
+    said = f"X holds {held}: the raw counts of {{}} are used."
+    for name in layers_to_ask(spots.layers):
+        place = f'layers["{name}"]'
+        with reading(where, place, "write it again"):
+            if not _is_numbers(spots.layers[name]):
+                continue
+            counts = checked_counts(spots.layers[name])
+        if not no_counts(counts):
+            spots.X = counts
+            return spots, (said.format(place),)
+    if spots.raw is not None:
+        with reading(where, "raw", "write it again"):
+            counts = checked_counts(spots.raw.X)
+        if not no_counts(counts):
+            kept = {"obs": spots.obs, "obsm": dict(spots.obsm), "obsp": dict(spots.obsp)}
+            raw = ad.AnnData(X=counts, var=spots.raw.var, uns=spots.uns, **kept)
+            return raw, (said.format("raw"),)
+    return spots, ()
+
+
+def _is_numbers(matrix: Any) -> bool:
+    values = matrix.data if sp.issparse(matrix) else np.asarray(matrix)
+    return bool(values.dtype.kind in "iuf")
+
+
+def count_doubts(spots: ad.AnnData) -> tuple[str, ...]:
+    """Say that X holds no raw counts, and which other tables there are."""
+    if spots.X is None or not (held := no_counts(spots.X)):
+        return ()
+    doubt = (
+        f"X holds {held}, so these are no raw counts, which enhance, impute and domains need"
+        f"{other_tables(spots.layers, spots.raw is not None)}."
+    )
+    return (doubt,)
+
+
+def other_tables(layers: Sequence[str] | Any, has_raw: bool) -> str:
+    """Name what else a table holds, in which no counts were found."""
+    there = [*(f'layers["{name}"]' for name in sorted(layers)), *(["raw"] if has_raw else [])]
+    if not there:
+        return ""
+    return f"; neither are {', '.join(there[:_LISTED_MOST])}"

@@ -1,0 +1,237 @@
+"""Several samples in one table, each in pixels of a slide of its own: told apart, never merged."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from napari_stenhance.errors import InputError
+from napari_stenhance.section.distinct import DistinctPositions
+from napari_stenhance.section.several import SeveralSamples
+from napari_stenhance.section.spots import ARRAY_COLUMNS, array_columns
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_NAMED = re.compile(
+    r"(library|lib|sample|batch|slide|section|slice|capture_area|array|dataset|donor|patient"
+    r"|subject|specimen|replicate|rep|orig|image|puck|tissue_section|region)"
+    r"(_?(id|ids|name|names|key|no|number|nr|ident))?"
+)
+"""Columns that may say of which sample a spot is; only where it lies proves it."""
+_GROUPS_MOST = 1000
+# Of the spots: as many must be numbered, or lie, as only spots of two samples do.
+_SHARE_LEAST = 0.05
+# Of the distance to the nearest of its own sample: spots of one lattice lie no nearer.
+_NEARER = 0.75
+_LOOKED_AT = 20_000
+# Spots that share a number: of more slides than that there is a column; of none it is the row.
+_ALIKE_MOST = 64
+
+
+@dataclass(frozen=True)
+class SampleColumn:
+    """What tells the samples of a table apart.
+
+    Attributes
+    ----------
+    column : str
+        Of `obs`.
+    names : tuple of str
+        In the order in which they first occur.
+    of : ndarray of int64, shape (spots,)
+        The sample of each spot, an index into `names`.
+    """
+
+    column: str
+    names: tuple[str, ...]
+    of: NDArray[np.int64]
+
+    @property
+    def how(self) -> str:
+        """What tells them apart, in words."""
+        return f'by obs["{self.column}"]'
+
+
+def choose_sample(
+    obs: pd.DataFrame,
+    uns: Mapping[str, Any],
+    xy: NDArray[np.float64],
+    where: str,
+    wanted: str | None = None,
+) -> NDArray[np.bool_] | None:
+    """Find the spots of the one sample that is meant; None if all are of one.
+
+    Parameters
+    ----------
+    obs : DataFrame
+    uns : mapping
+        Its "spatial" may name the libraries.
+    xy : ndarray of float64, shape (spots, 2)
+    where : str
+        What errors name.
+    wanted : str, optional
+        The sample's name.
+
+    Raises
+    ------
+    SeveralSamples
+        If there are several, and none is named, or another.
+    InputError
+        If nothing tells them apart, or there is one alone of another name.
+    """
+    libraries = _libraries(uns)
+    columns = _columns(obs, libraries)
+    linked = [one for one in columns if libraries and set(one.names) <= libraries]
+    proven = [
+        one
+        for one in columns
+        if len(one.names) > 1
+        and ((one in linked and len(libraries) > 1) or _lie_apart(one, obs, xy))
+    ]
+    # Patients have several samples: the finest is what lies on one slide.
+    proven.sort(key=lambda one: (-len(one.names), one not in linked))
+    if wanted is None:
+        if proven:
+            raise SeveralSamples.named(where, proven[0].how, proven[0].names, None)
+        _refuse_untold(obs, xy, where)
+        return None
+    named = [one for one in (*proven, *linked, *columns) if wanted in one.names]
+    if named:
+        return np.asarray(named[0].of == named[0].names.index(wanted))
+    if proven:
+        raise SeveralSamples.named(where, proven[0].how, proven[0].names, wanted)
+    if libraries == {wanted}:
+        return None
+    msg = f"{where}: this is one sample alone, and not called {wanted!r}; name no sample of it."
+    raise InputError(msg, option="sample")
+
+
+def one_sample(
+    obs: pd.DataFrame, uns: Mapping[str, Any], wanted: str | None = None
+) -> Mapping[str, Any]:
+    """Return `uns` with the library of the one sample alone in its "spatial"."""
+    libraries = _libraries(uns)
+    if len(libraries) < 2:
+        return uns
+    said = {one.names[0] for one in _columns(obs, libraries) if len(one.names) == 1} | {wanted}
+    known = [name for name in uns["spatial"] if name in said]
+    if len(known) != 1:
+        return uns
+    return {**uns, "spatial": {known[0]: uns["spatial"][known[0]]}}
+
+
+def library_doubts(uns: Mapping[str, Any]) -> tuple[str, ...]:
+    """Say that nothing of several libraries is used, where nothing says whose the spots are."""
+    libraries = sorted(_libraries(uns))
+    if len(libraries) < 2:
+        return ()
+    doubt = (
+        f'uns["spatial"] holds several libraries ({", ".join(libraries[:12])}), and no '
+        "column of obs says whose the spots are: none of them is used."
+    )
+    return (doubt,)
+
+
+def file_name(name: str) -> str:
+    """Write a sample's name so that a file can be called so."""
+    return re.sub(r"[^\w.+-]+", "_", name).strip("._") or "sample"
+
+
+def _libraries(uns: Mapping[str, Any]) -> set[str]:
+    spatial = uns.get("spatial")
+    if not isinstance(spatial, Mapping):
+        return set()
+    return {str(key) for key, library in spatial.items() if isinstance(library, Mapping)}
+
+
+def _columns(obs: pd.DataFrame, libraries: set[str]) -> list[SampleColumn]:
+    """List the columns that may name samples: by what they are called, or as the libraries are."""
+    import pandas as pd
+
+    found = []
+    for column in obs.columns:
+        name = re.sub(r"[^a-z0-9]+", "_", str(column).lower()).strip("_")
+        called = _NAMED.fullmatch(name) is not None
+        if not (called or libraries) or pd.api.types.is_float_dtype(obs[column]):
+            continue
+        try:
+            codes, values = pd.factorize(obs[column], use_na_sentinel=False)
+        except TypeError:
+            # Such as lists.
+            continue
+        if 0 < len(values) <= min(_GROUPS_MOST, max(1, len(obs) // 2)):
+            names = tuple(map(str, values))
+            if called or set(names) <= libraries:
+                found.append(SampleColumn(str(column), names, codes.astype(np.int64)))
+    return found
+
+
+def _array_places(obs: pd.DataFrame) -> NDArray[np.complex128] | None:
+    """Return where each spot is on the array that it was printed on; None if nothing says."""
+    for names in ARRAY_COLUMNS:
+        numbers = array_columns(obs, names)
+        if numbers is not None:
+            return np.rint(numbers) @ np.array([1, 1j])
+    return None
+
+
+def _lie_apart(sample: SampleColumn, obs: pd.DataFrame, xy: NDArray[np.float64]) -> bool:
+    """Tell whether spots of two samples are numbered alike, or lie as those of one never do."""
+    places = _array_places(obs)
+    if places is not None:
+        alone = len(np.unique(places))
+        both = len(np.unique(np.column_stack([places, sample.of]), axis=0))
+        if both - alone >= max(2, _SHARE_LEAST * len(places)) and both == len(places):
+            return True
+    return _overlap(sample, xy)
+
+
+def _overlap(sample: SampleColumn, xy: NDArray[np.float64]) -> bool:
+    """Tell whether spots lie nearer to those of another sample than to any of their own."""
+    trees, rows = [], []
+    for group in range(len(sample.names)):
+        some = np.flatnonzero(sample.of == group)
+        rows.append(some)
+        trees.append(cKDTree(xy[some[DistinctPositions.among(xy[some]).first]]))
+    step = -(-len(xy) // _LOOKED_AT)
+    near, seen = 0, 0
+    for group, some in enumerate(rows):
+        own = trees[group]
+        if own.n < 2:
+            continue
+        within = float(np.median(own.query(own.data[::step], k=2)[0][:, 1]))
+        looked = xy[some[::step]]
+        close = np.zeros(len(looked), bool)
+        low, high = own.mins - within, own.maxes + within
+        for other, tree in enumerate(trees):
+            apart = (tree.mins > high).any() or (tree.maxes < low).any()
+            if other != group and not apart:
+                most = _NEARER * within
+                close |= np.isfinite(tree.query(looked, distance_upper_bound=most)[0])
+        near, seen = near + int(close.sum()), seen + len(looked)
+    return seen > 0 and near >= max(2, _SHARE_LEAST * seen)
+
+
+def _refuse_untold(obs: pd.DataFrame, xy: NDArray[np.float64], where: str) -> None:
+    """Refuse places of one array that are numbered twice, where no column tells them apart."""
+    names = ARRAY_COLUMNS[0]
+    numbers = array_columns(obs, names)
+    if numbers is None:
+        return
+    # Cells of one spot share its number and its position: these are of one slide.
+    different = np.unique(np.column_stack([numbers, xy]), axis=0)[:, :2]
+    number = np.unique(different, axis=0, return_counts=True)[1]
+    if number.max() <= _ALIKE_MOST and (number > 1).sum() >= max(2, _SHARE_LEAST * len(number)):
+        msg = (
+            f"{where}: {names[1]} and {names[0]} number {(number > 1).sum()} places twice or more, "
+            "as those of several slides are, and no column of obs tells these apart; add one, "
+            'such as "library_id", or give each sample as a table of its own.'
+        )
+        raise InputError(msg)
