@@ -60,16 +60,16 @@ def test_obsm_may_be_a_table_or_sparse(obsm: Any, tmp_path: Path) -> None:
 
 def test_other_names_are_found_and_said() -> None:
     for spots, how in (
-        (table(X_spatial=XY), 'obsm["X_spatial"], in pixels'),
+        (table(X_spatial=XY), 'obsm["X_spatial"], as full-resolution pixels'),
         (
             table({"imagerow": XY[:, 1], "imagecol": XY[:, 0]}),
             'obs["imagecol"] and obs["imagerow"]',
         ),
         (
             table({"pxl_row_in_fullres": XY[:, 1], "pxl_col_in_fullres": XY[:, 0].astype(str)}),
-            'obs["pxl_col_in_fullres"] and obs["pxl_row_in_fullres"], in pixels',
+            'obs["pxl_col_in_fullres"] and obs["pxl_row_in_fullres"], as full-resolution pixels',
         ),
-        (table({"x": XY[:, 0], "y": XY[:, 1]}), 'obs["x"] and obs["y"], in pixels'),
+        (table({"x": XY[:, 0], "y": XY[:, 1]}), 'obs["x"] and obs["y"], as full-resolution pixels'),
     ):
         section = open_section(spots, mpp=2.0)
         np.testing.assert_array_equal(at(section), XY)

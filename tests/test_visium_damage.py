@@ -92,7 +92,7 @@ JSON = "spatial/scalefactors_json.json"
         (_remove(H5), r"S1: there are positions of Visium spots, but no counts"),
         (_put(CSV, b""), r"tissue_positions\.csv: the positions cannot be read"),
         (_change(CSV, ",60.0\n", ",here\n"), r"positions\.csv: .*'here'"),
-        (_change(CSV, "in_tissue,", "tissue,"), r"positions\.csv: .*no column in_tissue"),
+        (_change(CSV, "in_tissue,", "here,"), r"csv: .*no column in_tissue, only barcode, here"),
         (_change(CSV, ",1,2,4,", ",1,,4,"), r"positions\.csv: .*a line lacks its barcode"),
         (_change(CSV, ",1,", ",0,"), r"positions\.csv: no spot .* under tissue"),
         (_change(CSV, "-1,", "-3,"), r"matrix\.h5: none of its barcodes .*-1\) has a position"),

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.section.tables.claims import opened_text
@@ -62,7 +62,12 @@ def read_factors(path: Path | None, *more: str) -> dict[str, float]:
         with opened_text(path) as file:
             content = dict(json.loads(file.read(_FACTORS_MOST)))
         known = ("microns_per_pixel", "fiducial_diameter_fullres", "gem_id", *FACTORS.values())
-        factors = {key: float(content[key]) for key in (*known, *more) if key in content}
+        # What R writes: a list of one, and null for what is not known.
+        factors = {
+            key: float(_alone(content[key]))
+            for key in (*known, *more)
+            if content.get(key) not in (None, "NA", [None], ["NA"], {})
+        }
         bad = [key for key, value in factors.items() if not 0 < value < math.inf]
         if bad:
             msg = f"{bad[0]} is {factors[bad[0]]:g}"
@@ -108,6 +113,10 @@ def refuse_picture_pixels(
                 "Space Ranger does."
             )
             raise InputError(msg)
+
+
+def _alone(value: Any) -> Any:
+    return value[0] if isinstance(value, list) and len(value) == 1 else value
 
 
 @dataclass(frozen=True)

@@ -84,8 +84,8 @@ def need_genes(kinds: NDArray[Any], where: str) -> NDArray[np.bool_]:
     genes = np.asarray(kinds == "")
     if len(genes) and not genes.any():
         msg = (
-            f"{where}: none of its {len(genes)} features is a gene ({listed_kinds(kinds)}); give "
-            "the table of genes."
+            f"{where}: none of its {len(genes)} features is a gene, there are only "
+            f"{listed_kinds(kinds)}; give the table of genes."
         )
         raise InputError(msg)
     return genes

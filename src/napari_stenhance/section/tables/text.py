@@ -37,10 +37,12 @@ def read_counts(path: Path) -> tuple[list[str], list[str], sp.csr_matrix]:
     with reading(path, "the counts", "each line must be a spot id and counts"):
         with opened_text(path) as file:
             text = lines(file)
-            header = next(csv.reader([next(text, "")], delimiter="\t"), [])
-            for block in _blocks(text):
+            names = next(text, "")
+            separator = _separator(names)
+            header = next(csv.reader([names], delimiter=separator), [])
+            for block in _blocks(text, separator):
                 ids += [spot.strip('"') for spot, _, _ in block]
-                blocks.append(sp.csr_matrix(_numbers(block)))
+                blocks.append(sp.csr_matrix(_numbers(block, separator)))
         if not blocks:
             msg = "there is no line below the header"
             raise ValueError(msg)
@@ -55,14 +57,19 @@ def read_counts(path: Path) -> tuple[list[str], list[str], sp.csr_matrix]:
     return ids, genes, counts
 
 
-def _blocks(text: Iterator[str]) -> Iterator[list[tuple[str, str, str]]]:
-    """Cut lines at their first tab, some megabytes at once, whatever the header says of them."""
+def _separator(names: str) -> str:
+    """Tell by the line of names what separates cells: a tab, or as Excel and others write."""
+    return "\t" if "\t" in names else max(",;", key=names.count)
+
+
+def _blocks(text: Iterator[str], separator: str) -> Iterator[list[tuple[str, str, str]]]:
+    """Cut lines at their first separator, some megabytes at once, whatever is said of them."""
     block: list[tuple[str, str, str]] = []
     held = 0
     for line in text:
         if not line.strip():
             continue
-        block.append(line.partition("\t"))
+        block.append(line.partition(separator))
         held += len(line)
         if held > _TEXT_AT_ONCE:
             yield block
@@ -71,15 +78,15 @@ def _blocks(text: Iterator[str]) -> Iterator[list[tuple[str, str, str]]]:
         yield block
 
 
-def _numbers(lines: list[tuple[str, str, str]]) -> NDArray[np.float32]:
+def _numbers(lines: list[tuple[str, str, str]], separator: str) -> NDArray[np.float32]:
     cells = [cells or "nothing" for _, _, cells in lines]
-    counted = [line.count("\t") + 1 for line in cells]
+    counted = [line.count(separator) + 1 for line in cells]
     for (spot, _, _), other in zip(lines, counted, strict=True):
         if other != counted[0]:
             msg = f"spot {spot} has {other} counts, but {lines[0][0]} has {counted[0]}"
             raise ValueError(msg)
     try:
-        return np.loadtxt(cells, np.float32, comments=None, delimiter="\t", ndmin=2)
+        return np.loadtxt(cells, np.float32, comments=None, delimiter=separator, ndmin=2)
     except ValueError as error:
         msg = f"{str(error).rstrip('.')}, where row 0 is spot {lines[0][0]}"
         raise ValueError(msg) from error

@@ -36,6 +36,7 @@ _LIKELY = re.compile(
     r"(^|[^a-z])(x|y|row|col|column|pixel|px|pxl|coord|coords|centroid|spatial|pos|position"
     r"|imagerow|imagecol)([^a-z]|$)"
 )
+_AS_PIXELS, _IN_UM = "as full-resolution pixels", "in µm"
 _WIDEST = 16
 _STEP_MOST = 2.0
 _NAMED_MOST = 8
@@ -77,9 +78,9 @@ def find_positions(obs: pd.DataFrame, obsm: Mapping[str, Any], where: str) -> Fo
     """
     for key in PLACES:
         if key in obsm:
-            said = () if key == PLACES[0] else (_said(f'obsm["{key}"]', ", in pixels"),)
+            said = () if key == PLACES[0] else (_said(f'obsm["{key}"]', _AS_PIXELS),)
             return FoundPositions(_matrix(obsm[key], f'{where}: obsm["{key}"]'), doubts=said)
-    for pairs, unit in ((_PIXELS, "pixels"), (_MICROMETRES, "µm")):
+    for pairs, unit in ((_PIXELS, _AS_PIXELS), (_MICROMETRES, _IN_UM)):
         for pair in pairs:
             xy = _columns(obs, pair, where)
             if xy is None:
@@ -87,7 +88,7 @@ def find_positions(obs: pd.DataFrame, obsm: Mapping[str, Any], where: str) -> Fo
             if pair == ("x", "y"):
                 _refuse_numbers(obs, xy, where)
             how = f'obs["{pair[0]}"] and obs["{pair[1]}"]'
-            return FoundPositions(xy, unit == "µm", (_said(how, f", in {unit}"),))
+            return FoundPositions(xy, unit == _IN_UM, (_said(how, unit),))
     for pair in _EITHER:
         if set(pair) <= set(obs.columns):
             msg = (
@@ -103,7 +104,7 @@ def find_positions(obs: pd.DataFrame, obsm: Mapping[str, Any], where: str) -> Fo
 
 
 def _said(how: str, unit: str) -> str:
-    return f'Positions are {how}{unit}, as there is no obsm["spatial"].'
+    return f'Positions are {how}, {unit}, as there is no obsm["spatial"].'
 
 
 def _matrix(part: Any, where: str) -> NDArray[np.float64]:

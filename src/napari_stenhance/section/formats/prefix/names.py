@@ -13,8 +13,8 @@ from napari_stenhance.errors import InputError
 from napari_stenhance.section.formats.format import names_in
 from napari_stenhance.storage.reading import reading
 
-COUNTS = ("cnts.parquet", "cnts.tsv", "cnts.tsv.gz")
-LOCATIONS = ("locs-raw.tsv", "locs-raw.parquet")
+COUNTS = ("cnts.parquet", "cnts.tsv", "cnts.tsv.gz", "cnts.csv", "cnts.csv.gz")
+LOCATIONS = ("locs-raw.tsv", "locs-raw.parquet", "locs-raw.csv")
 IMAGES = tuple(
     f"he-raw{suffix}"
     for suffix in (".jpg", ".png", ".tiff", ".tif", ".btf", ".ome.tiff", ".ome.tif")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,8 +10,8 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
-from napari_stenhance.section.tables.claims import read_positions_text
 from napari_stenhance.section.tables.counts import checked_counts
+from napari_stenhance.section.tables.exported import numbers_in, read_exported
 from napari_stenhance.section.tables.parquet import open_parquet
 from napari_stenhance.storage.reading import reading
 
@@ -62,28 +61,14 @@ def read_locations(path: Path) -> tuple[list[str] | None, NDArray[np.float64]]:
 
 
 def _read_text(path: Path) -> pd.DataFrame:
+    """Read x and y, and the ids of rows, which are whatever comes first and is neither."""
     import pandas as pd
 
-    content = read_positions_text(path, b"\t")
-    first = [content.readline().decode("utf-8-sig") for _ in range(2)]
-    header, line = next(csv.reader(first[:1], delimiter="\t"), []), first[1].split("\t")
-    content.seek(0)
-    # As R writes it, the header does not name the column of ids.
-    names = ["", *header] if len(line) == len(header) + 1 else header
-    if names and names[0] not in ("x", "y"):
-        names = [_ID_COLUMNS[0], *names[1:]]
-    return pd.read_csv(
-        content,
-        sep="\t",
-        header=None,
-        skiprows=1,
-        names=names,
-        usecols=[name for name in names if name in ("x", "y", _ID_COLUMNS[0])],
-        dtype={_ID_COLUMNS[0]: str},
-        keep_default_na=False,
-        float_precision="round_trip",
-        encoding="utf-8-sig",
-    )
+    table = read_exported(path)
+    columns = {name: numbers_in(table[name]) for name in ("x", "y") if name in table}
+    if table.columns[0] not in ("x", "y"):
+        columns[_ID_COLUMNS[0]] = table.iloc[:, 0].to_numpy()
+    return pd.DataFrame(columns)
 
 
 def _check_numbers(table: pd.DataFrame) -> None:

@@ -38,6 +38,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+_NUMBER = r"-\d+$"
+
+
 def open_visium(path: Path, sample: str | None = None) -> SectionFiles:
     """Find the files of a folder with counts and positions, or of one of its samples by its counts.
 
@@ -114,6 +117,7 @@ def _read(
     import anndata as ad
 
     matrix = read_matrix(sample.counts.files)
+    positions, everywhere, numbered = _alike(positions, everywhere, matrix.barcodes)
     where = matrix.barcodes.get_indexer(positions.index)
     matrix.check_placed(where >= 0, sample.positions, positions.index[:2])
     tissue = positions["in_tissue"].to_numpy() == 1
@@ -139,7 +143,27 @@ def _read(
         obsm={"spatial": rows[list(XY)].to_numpy(np.float64)},
         uns={"spot_diameter_um": VISIUM_DIAMETER_UM, "spot_pitch_um": VISIUM_PITCH_UM},
     )
-    return spots, (*matrix.doubts, *doubts)
+    return spots, (*matrix.doubts, *numbered, *doubts)
+
+
+def _alike(
+    positions: pd.DataFrame, everywhere: pd.Index, barcodes: pd.Index
+) -> tuple[pd.DataFrame, pd.Index, tuple[str, ...]]:
+    """Match barcodes of which some lost the number at their end, where no others match."""
+    import pandas as pd
+
+    # Another number is another sample.
+    numbered = [names.str.contains(_NUMBER).any() for names in (everywhere, barcodes)]
+    if all(numbered) or positions.index.isin(barcodes).any():
+        return positions, everywhere, ()
+    bare = pd.Series(barcodes, index=barcodes.str.replace(_NUMBER, "", regex=True))
+    short = everywhere.str.replace(_NUMBER, "", regex=True)
+    if not bare.index.is_unique or not short.is_unique or not short.isin(bare.index).any():
+        return positions, everywhere, ()
+    names = pd.Series(bare.reindex(short).to_numpy(), index=everywhere)
+    names = names.where(names.notna(), everywhere.to_series())
+    doubt = "Barcodes of counts and positions match only without the -1 at their end, as they do."
+    return positions.set_axis(pd.Index(names.reindex(positions.index))), pd.Index(names), (doubt,)
 
 
 def _kept(

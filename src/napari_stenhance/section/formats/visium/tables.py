@@ -10,7 +10,12 @@ import numpy as np
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.section.formats.visium.names import SpaceRangerSample, sample_folders
-from napari_stenhance.section.tables.claims import read_positions_text
+from napari_stenhance.section.tables.exported import (
+    ROW_NAMES,
+    numbers_in,
+    read_exported,
+    renamed,
+)
 from napari_stenhance.section.tables.parquet import numbers_of, read_columns, texts_of
 from napari_stenhance.storage.reading import reading
 
@@ -21,6 +26,23 @@ ARRAY = ("in_tissue", "array_row", "array_col")
 XY = ("pxl_col_in_fullres", "pxl_row_in_fullres")
 """x and y in full-resolution pixels; files hold y first."""
 _COLUMNS = ("barcode", *ARRAY, *reversed(XY))
+_OTHER_NAMES = {
+    ROW_NAMES: "barcode",
+    "barcodes": "barcode",
+    "cell": "barcode",
+    "spot": "barcode",
+    "tissue": "in_tissue",
+    "row": "array_row",
+    "col": "array_col",
+    "imagerow": "pxl_row_in_fullres",
+    "imagecol": "pxl_col_in_fullres",
+    "pxl_row_in_full_res": "pxl_row_in_fullres",
+    "pxl_col_in_full_res": "pxl_col_in_fullres",
+}
+"""What R's packages call the columns, and what lost its capital letters."""
+_OTHER_NAMES |= {name: name for name in _COLUMNS}
+_NUMBERED = re.compile(r"(V|X|Var|Column)?[._ ]?\d+", re.IGNORECASE)
+_NAMED_MOST = 12
 _ARRAY_MOST = 2**31
 
 
@@ -28,14 +50,16 @@ def read_positions(path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """Read the positions of all spots, by barcode, with or without a header."""
     import pandas as pd
 
-    with reading(path, "the positions", "copy the file again"):
+    with reading(path, "the positions", f"its columns must be {', '.join(_COLUMNS)}"):
         table = _read_table(path)
         lacking = [name for name in _COLUMNS if name not in table]
         if lacking:
-            msg = f"there is no column {lacking[0]}"
+            there = ", ".join(map(str, table.columns[:_NAMED_MOST]))
+            msg = f"there is no column {lacking[0]}, only {there}"
             raise ValueError(msg)
         numbers = table[list(_COLUMNS[1:])].astype(np.float64)
-        if not np.isfinite(numbers[list(ARRAY)].to_numpy()).all() or table["barcode"].isna().any():
+        nameless = table["barcode"].isin(["", None]).any()
+        if not np.isfinite(numbers[list(ARRAY)].to_numpy()).all() or nameless:
             msg = "a line lacks its barcode, in_tissue, array_row or array_col"
             raise ValueError(msg)
         if (numbers[list(ARRAY)].abs() > _ARRAY_MOST).to_numpy().any():
@@ -67,13 +91,14 @@ def _read_table(path: Path) -> pd.DataFrame:
         texts = texts_of(stored["barcode"]).to_pandas()
         numbers = {name: numbers_of(stored[name]) for name in _COLUMNS[1:]}
         return pd.DataFrame({"barcode": texts, **numbers})
-    content = read_positions_text(path, b",")
-    # As Space Ranger decides: names hold no digit.
-    header = not re.search(rb"\d", content.readline(4096))
-    content.seek(0)
-    table = pd.read_csv(content, header=0 if header else None, dtype=str, skipinitialspace=True)
-    if not header:
+    table = renamed(read_exported(path), _OTHER_NAMES)
+    if all(_NUMBERED.fullmatch(str(name)) for name in table.columns[1:]):
+        # Without a header, or with one of R's (V1, V2, …), columns come in Space Ranger's order.
+        if table.columns[0] in (ROW_NAMES, "barcode") and table.shape[1] > len(_COLUMNS):
+            table = table.iloc[:, 1:]
         table.columns = [*_COLUMNS, *table.columns[len(_COLUMNS) :]][: table.shape[1]]
+    for name in set(_COLUMNS[1:]) & set(table.columns):
+        table[name] = numbers_in(table[name])
     return table
 
 
