@@ -208,11 +208,7 @@ def test_spots_outside_the_slide_are_refused(make_slide: Callable[..., Slide]) -
 @pytest.mark.parametrize(
     ("files", "given", "said"),
     [
-        (
-            ("G_A_filtered_feature_bc_matrix.h5", "G_A_spatial.tar.gz", "G_B_spatial.tar.gz"),
-            "",
-            "unpack G_A_spatial.tar.gz and 1 more there",
-        ),
+        (("A_xenium.tar.gz", "B_xenium.tar.gz"), "", "unpack A_xenium.tar.gz and 1 more there"),
         (("A.tar.gz",), "A.tar.gz", "this is an archive; unpack it"),
         (("brain.rds",), "brain.rds", "this is an object of R"),
         (("he.vms",), "", "by he.vms, this is a slide in another format.*; export it from the"),
