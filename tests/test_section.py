@@ -218,7 +218,7 @@ def test_a_legacy_table_may_lie_on_its_side(named: bool, tmp_path: Path, cache: 
     edit_counts(tmp_path / "S1", turn)
     spots = open_section(tmp_path / "S1", cache=cache).need_spots()
     assert list(spots.obs_names) == list(upright.obs_names)
-    assert list(spots.var_names) == list(upright.var_names) == GENES
+    assert list(spots.var_names) == list(upright.var_names) == list(GENES)
     np.testing.assert_array_equal(spots.X.toarray(), upright.X.toarray())
     np.testing.assert_array_equal(spots.obsm["spatial"], upright.obsm["spatial"])
 
