@@ -13,6 +13,7 @@ ALL = (
     "heartbeat",
     "slides",
     "memory",
+    "bins",
     "accuracy",
     "crops",
     "domains",

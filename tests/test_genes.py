@@ -157,7 +157,7 @@ def test_options_take_a_name_or_any_sequence(given: Any) -> None:
     assert isinstance(hash(options.genes), int)
 
 
-def test_one_note_says_how_many_controls_were_left_out(tmp_path: Path) -> None:
+def test_controls_are_set_aside_and_said_once(tmp_path: Path) -> None:
     pixels, amounts = make_slide_pixels((800, 670), 0)
     write_image(tmp_path / "one.png", pixels)
     spots = make_spots(amounts, 0)
@@ -182,19 +182,17 @@ def test_one_note_says_how_many_controls_were_left_out(tmp_path: Path) -> None:
 
     table = ad.read_h5ad(tmp_path / "one.h5ad")
     assert modelled("all") == tuple(table.var_names[5:])
-    assert [n for n in notes if "control" in n] == [
-        "5 control features (blanks, negative controls …) are not modelled."
-    ]
+    said = "5 features that are no genes (controls by their names) are not counted: they are set"
+    assert [n for n in notes if "control" in n] == [f'one: {said} aside, as obsm["not_genes"].']
     totals = np.asarray(table.X.sum(axis=0)).ravel()[5:]
     most = np.argsort(-totals, kind="stable")[:3]
     assert modelled("heg:3") == tuple(table.var_names[5:][most])
-    assert modelled("G7,BLANK_0001") == ("G7", "BLANK_0001")
+    assert modelled("G7,G9") == ("G7", "G9")
     runs = ResultFolder.open(tmp_path / "r.stenhance.zarr").runs
     # However genes are named, it is the same run.
-    (tmp_path / "genes").write_text("G7\nBLANK_0001\n")
-    for given in (["G7", "BLANK_0001"], f"@{tmp_path / 'genes'}", " G7, BLANK_0001"):
-        assert modelled(given) == ("G7", "BLANK_0001")
+    (tmp_path / "genes").write_text("G7\nG9\n")
+    for given in (["G7", "G9"], f"@{tmp_path / 'genes'}", " G7, G9"):
+        assert modelled(given) == ("G7", "G9")
         assert ResultFolder.open(tmp_path / "r.stenhance.zarr").runs == runs
-    assert not [n for n in notes if "control" in n]
     with pytest.raises(InputError, match=r"BLANK_0001: not among .*control features apart"):
         modelled("all", write="BLANK_0001")

@@ -28,7 +28,7 @@ from napari_stenhance.methods.pixel2gene.learner import SpotSchedule
 from napari_stenhance.methods.pixel2gene.model import Pixel2GeneModel
 from napari_stenhance.methods.rank import CHOICES, NO_SIGNAL
 from napari_stenhance.methods.registry import load_fitted, make_method
-from napari_stenhance.methods.training_section import TrainingSection, counts_hash
+from napari_stenhance.methods.training_section import TrainingSection
 from napari_stenhance.running.job import Job
 from napari_stenhance.scoring.metrics import gene_accuracy, pearson
 from napari_stenhance.scoring.splits import block_folds
@@ -110,7 +110,7 @@ def test_empty_spots_are_not_learned_from(synthetic: Section, sample: TrainingSe
         len(TrainingSection.from_section(section, sample.features, under, 0.05).xy_um)
         == len(sample.xy_um) - 1
     )
-    assert counts_hash(section) != counts_hash(synthetic)
+    assert section.counts_sha256 != synthetic.counts_sha256
 
 
 def test_spots_off_the_tissue_are_refused(synthetic: Section, sample: TrainingSection) -> None:
@@ -356,7 +356,7 @@ def test_a_sample_reads_dense_counts_too(synthetic: Section, sample: TrainingSec
     )
     spots.obs_names = synthetic.need_spots().obs_names
     dense = replace(synthetic, spots=spots)
-    assert counts_hash(dense) == counts_hash(synthetic)
+    assert dense.counts_sha256 == synthetic.counts_sha256
     got = TrainingSection.from_section(dense, sample.features, sample.footprints, 0.05)
     assert (got.counts != sample.counts).nnz == 0
 

@@ -196,7 +196,10 @@ def test_what_is_not_saved_is_seen_and_a_deleted_layer_comes_back(
 
 
 def test_changes_that_are_not_saved_come_back_alive_with_saved_layers(
-    person: Person, listed: tuple[DomainEditor, Path], tmp_path: Path
+    person: Person,
+    listed: tuple[DomainEditor, Path],
+    tmp_path: Path,
+    notifications: list[Any],
 ) -> None:
     dock, out = listed
 
@@ -229,11 +232,34 @@ def test_changes_that_are_not_saved_come_back_alive_with_saved_layers(
     before = state()
     assert "(3 changes not saved)" in before[0]
     assert before[2].startswith("* ")
+
+    # napari says it where it asks whether to close its window.
+    def asked() -> list[str]:
+        said = person.viewer.window._task_status_manager.get_status()
+        return [one for one in said if "will be lost" in one]
+
+    assert "domains of bands: 3 changes will be lost" in asked()[0]
     reopen()
     for one, other in zip(before, state(), strict=True):
         np.testing.assert_array_equal(one, other)
     person.click(dock.redo)
     assert dock.table.item(0, NAME).text() == "Core"
+    assert len(asked()) == 1
+    person.click(dock.undo)
+    # Opened over the run as it is in the result, the changes are done to it; others stay.
+    person.section.save_layers(tmp_path / "saved.zarr")
+    person.wait(lambda: not person.section.run_bar.busy)
+    while asked():
+        person.click(dock.undo)
+    person.drop(tmp_path / "saved.zarr")
+    for one, other in zip(before, state(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    rename(dock.table, 2, "Other")
+    person.drop(tmp_path / "saved.zarr")
+    assert "left out, for the domains that are open have others" in notifications[-1].message
+    assert (dock.table.item(0, NAME).text(), dock.table.item(2, NAME).text()) == ("Cortex", "Other")
+    person.click(dock.undo)
+    rename(dock.table, 0, "Core")
     # A painting goes on where it was left.
     person.click(dock.paint)
     person.layer("painting").brush_size = 1

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import anndata as ad
 import numpy as np
 import pytest
+import scipy.sparse as sp
 import shapely
 from napari.components import ViewerModel
 from napari.layers import Image, Shapes
@@ -27,6 +29,7 @@ from napari_stenhance.plugin.layer_info import (
 )
 from napari_stenhance.plugin.layers import open_layers, section_layers
 from napari_stenhance.plugin.levels import contrast, limits, shown_levels
+from napari_stenhance.plugin.opening import open_at_once
 from napari_stenhance.plugin.reader import get_reader
 from napari_stenhance.plugin.regions import open_region, polygons_um, region_layer
 from napari_stenhance.plugin.scene import add_layers
@@ -38,6 +41,7 @@ from napari_stenhance.results.runs import every_run
 from napari_stenhance.running.job import Event, Job, Partial
 from napari_stenhance.section.region import Region
 from napari_stenhance.section.section import Section
+from napari_stenhance.section.spots import SpotGeometry
 from napari_stenhance.storage.cache import Cache
 from napari_stenhance.tasks.enhance import EnhanceOptions, enhance
 from person import check_truth
@@ -106,6 +110,43 @@ def test_spots_are_coloured_by_a_gene(synthetic: Section) -> None:
     assert brightness[order[-10:]].min() > brightness[order[:10]].max()
 
 
+@pytest.mark.parametrize("turned", [0.0, 0.03, 2.0])
+def test_very_many_bins_are_an_image_that_lies_where_they_do(turned: float) -> None:
+    """One pixel a bin, turned and mirrored as they are; a place that was not measured is clear."""
+    rng = np.random.default_rng(0)
+    at = np.argwhere(rng.random((240, 260)) < 0.9) + (7, 11)
+    steps = np.array([[np.cos(turned), -np.sin(turned)], [np.sin(turned), np.cos(turned)]])
+    xy = at @ (16.0 * steps * (1, -1)).T + (9000, 4000)
+    counts = rng.poisson(2.0, (len(at), 3)).astype(np.float32)
+    spots = ad.AnnData(sp.csr_matrix(counts), obsm={"spatial": xy}, uns={})
+    spots.obs[["array_row", "array_col"]] = at
+    spots.uns["stenhance"] = vars(SpotGeometry(8.0, "square", 8.0, "micrometer"))
+    section = Section(spots=spots, name="HD", mpp=0.5)
+    viewer = ViewerModel()
+    session = session_of(viewer)
+    open_at_once(session, section_layers(section))
+    (layer,) = viewer.layers
+    assert isinstance(layer, Image)
+    assert layer.data.shape == (240, 260)
+    assert layer.name == "total counts · measured · HD"
+    log_total = np.log1p(counts.sum(axis=1))
+    world = xy[:, ::-1] * 0.5
+    for n in (0, 77, len(at) - 1):
+        pixel = layer.world_to_data(world[n])
+        np.testing.assert_allclose(pixel, at[n] - (7, 11), atol=1e-6)
+        assert layer.get_value(world[n], world=True) == pytest.approx(log_total[n])
+    assert np.isnan(layer.data).sum() == 240 * 260 - len(at)
+    session.look_at(gene="2")
+    assert layer.name == "2 · measured · HD"
+    cp10k = np.log1p(1e4 * counts[:, 2] / np.maximum(counts.sum(axis=1), 1))
+    shown = layer.data[at[:, 0] - 7, at[:, 1] - 11]
+    np.testing.assert_allclose(shown, cp10k, rtol=1e-5)
+    assert session.limits == tuple(layer.contrast_limits) == limits(cp10k)
+    # Cells, which lie anyhow, are points.
+    spots.obsm["spatial"] = xy + rng.normal(0, 8, xy.shape)
+    assert section_layers(Section(spots=spots, name="HD", mpp=0.5))[0][2] == "points"
+
+
 def test_a_section_without_a_scale_is_shown_in_pixels(synthetic: Section) -> None:
     spots = synthetic.need_spots().copy()
     spots.uns = {}
@@ -120,7 +161,7 @@ def test_a_result_shows_its_slide_genes_and_one_browse_layer(out: Path) -> None:
     viewer = ViewerModel()
     layers, what, _ = open_layers(out)
     assert isinstance(what, ResultFolder)
-    session_of(viewer).open(layers)
+    open_at_once(session_of(viewer), layers)
     assert _roles(viewer) == ["slide", "browse", "gene", "gene", "spots"]
     visible = [layer.name for layer in viewer.layers if layer.visible]
     names = ["G1 · Pixel2Gene · one · pinned", "G1 · measured · one"]
@@ -197,13 +238,13 @@ def test_a_new_kind_of_layer_says_itself_where_it_lies_and_when_it_is_hidden(out
     info = LayerInfo(Role("toy", 1, fills=True), "one", run=run, part="a")
     toy = (np.ones((4, 4)), {"metadata": info.metadata(), "visible": True}, "image")
     layers, *_ = open_layers(out)
-    session.open([*layers, toy])
+    open_at_once(session, [*layers, toy])
     names = [info.role.name for _, info in our_layers(viewer)]
     assert names == ["slide", "browse", "toy", "gene", "gene", "spots"]
     (shown,) = (layer for layer, _ in layers_of(viewer, "toy", of_run=run.key))
     assert shown.colorbar.visible
     # It stays while its run is looked at, and is not added twice.
-    session.open([toy])
+    open_at_once(session, [toy])
     assert shown.visible
     session.look_at_measured()
     assert not shown.visible

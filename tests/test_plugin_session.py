@@ -17,6 +17,7 @@ from napari_stenhance.plugin.layer_info import layer_info, layers_of, open_runs,
 from napari_stenhance.plugin.layers import open_layers
 from napari_stenhance.plugin.levels import limits
 from napari_stenhance.plugin.looks import look_of
+from napari_stenhance.plugin.opening import open_at_once
 from napari_stenhance.plugin.places import box_of, open_places
 from napari_stenhance.plugin.session import session_of
 from napari_stenhance.plugin.widgets import gene_reader
@@ -310,7 +311,7 @@ def test_what_was_looked_at_is_looked_at_when_saved_layers_are_opened(
     viewer = ViewerModel()
     session = session_of(viewer)
     for name in ("one.stenhance.zarr", "two.h5ad"):
-        session.open(open_layers(small / name)[0])
+        open_at_once(session, open_layers(small / name)[0])
     run = open_runs(viewer, "browse")[-1]
 
     def state() -> tuple[Any, ...]:
@@ -341,7 +342,7 @@ def test_what_was_looked_at_is_looked_at_when_saved_layers_are_opened(
         viewer.layers.clear()
         saved, _, _ = open_layers(tmp_path / f"{n}.zarr")
         if n % 2:
-            session.open(saved)
+            open_at_once(session, saved)
         else:
             # As napari itself adds them.
             for data in saved:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -22,7 +23,10 @@ from qtpy.QtWidgets import QAbstractScrollArea, QDockWidget, QTableView, QWidget
 from napari_stenhance.plugin import commands
 from napari_stenhance.plugin.layer_info import viewer_tiles
 from napari_stenhance.plugin.session import session_of
+from napari_stenhance.plugin.widgets import workbench
 from napari_stenhance.plugin.widgets.actions import ACTIONS
+from napari_stenhance.plugin.widgets.entries import SectionEntry
+from napari_stenhance.plugin.widgets.preparing import is_prepared
 from napari_stenhance.plugin.widgets.workbench import DOCK, PANELS, workbench_of
 from napari_stenhance.storage.tile_cache import MOST_BYTES
 from napari_stenhance.tasks.enhance import EnhanceOptions
@@ -116,9 +120,19 @@ def test_the_dock_leaves_700_px_to_the_canvas_whatever_is_unfolded(
 
 
 def test_each_entry_of_napari_opens_its_panel_in_the_one_dock(
-    make_napari_viewer: Callable[..., Any], qtbot: Any
+    make_napari_viewer: Callable[..., Any], qtbot: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     viewer = make_napari_viewer(show=True)
+    # As after napari's start: what the dock needs is imported in a thread, and that is said.
+    monkeypatch.delitem(sys.modules, workbench.__name__)
+    viewer.window.add_plugin_dock_widget(PLUGIN, "Section")
+    assert not is_prepared()
+    (entry,) = viewer.window._qt_window.findChildren(SectionEntry)
+    qtbot.waitUntil(lambda: "Preparing" in entry.words.text() and entry.words.isVisible())
+    qtbot.waitUntil(lambda: _docks(viewer) == [DOCK])
+    assert is_prepared()
+    viewer.window.remove_dock_widget(viewer.window.dock_widgets[DOCK])
+    monkeypatch.undo()
     entries = PluginManager.instance().get_manifest(PLUGIN).contributions.widgets
     shown = {entry.command: entry.display_name for entry in entries}
     assert shown == {f"{PLUGIN}.{name}": title for name, (title, _) in PANELS.items()}

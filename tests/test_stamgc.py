@@ -156,7 +156,9 @@ def test_blocks_give_the_dense_values_and_gradients() -> None:
         assert float((own - slope).abs().max() / slope.abs().max()) < 1e-5
 
 
-def test_drawn_spots_stand_for_all() -> None:
+@pytest.mark.parametrize("anchors", [20_000, 700])
+def test_drawn_spots_stand_for_all(anchors: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("napari_stenhance.methods.stamgc.losses.ANCHORS_MOST", anchors)
     embedding, graph, label = scattered(2500)
     pairs = Pairs.from_graph(graph, label, CPU)
     torch.manual_seed(0)
@@ -180,6 +182,22 @@ def test_a_spot_without_neighbours_is_no_anchor() -> None:
     graph = sp.csr_array(np.array([[0, 1, 0], [1, 0, 0], [0, 0, 0]], np.float32))
     pairs = Pairs.from_graph(graph, np.array([0, 1, 1]), CPU)
     assert np.isfinite(float(regional_loss(torch.rand(3, 4), pairs)))
+
+
+def test_drawn_anchors_are_those_with_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The estimate's gradient is that of the exact loss, in the mean over draws."""
+    monkeypatch.setattr("napari_stenhance.methods.stamgc.losses.ANCHORS_MOST", 300)
+    embedding, graph, label = scattered(500)
+    kept = graph.tolil()
+    kept[:40], kept[:, :40] = 0, 0
+    pairs = Pairs.from_graph(sp.csr_array(kept.tocsr()), label, CPU)
+    embedding.requires_grad_(True)
+    torch.manual_seed(0)
+    for loss in (regional_loss, topological_loss):
+        (wanted,) = torch.autograd.grad(loss(embedding, pairs), embedding)
+        draws = [torch.autograd.grad(loss(embedding, pairs, 400), embedding)[0] for _ in range(60)]
+        mean = torch.stack(draws).mean(dim=0)
+        assert float(torch.corrcoef(torch.stack([mean.ravel(), wanted.ravel()]))[0, 1]) > 0.9
 
 
 # Genes and clusters

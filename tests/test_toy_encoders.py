@@ -32,7 +32,12 @@ class ToyColours:
         rows, columns = (n // 8 for n in pixels.shape[:2])
         return pixels.reshape(rows, 8, columns, 8, 3).mean(axis=(1, 3)).astype(np.float32)
 
-ENCODER = Encoder("toycolours", lambda: "toycolours1", superpixels=lambda slide: ToyColours())
+ENCODER = Encoder(
+    "toycolours",
+    lambda: "toycolours1",
+    superpixels=lambda slide: ToyColours(),
+    prepare=lambda job: job.note("Toys are wound up."),
+)
 '''
 CROPS = '''
 """The mean and the spread of the colours of crops."""
@@ -89,8 +94,12 @@ def test_superpixels_of_another_package(small_files: list[Path], tmp_path: Path)
     one, two = small_files
     out = tmp_path / "one.stenhance.zarr"
     command = ("enhance", one, "--encoder", "toycolours", "--out", out, *QUICK)
-    assert "Toys see colours only." in run(*command)
-    assert "already complete" in run(*command)
+    said, again = run(*command), run(*command)
+    assert "Toys see colours only." in said
+    assert "already complete" in again
+    # Only where anything is encoded.
+    assert "Toys are wound up." in said
+    assert "wound up" not in again
     result = st.Result.open(out)
     image = result["G0"]
     assert result.runs == ("pixel2gene-toycolours-robust",)

@@ -41,6 +41,7 @@ class MeanExpression:
     crops_um = None
     halo_um = 0.0
     least_share = 0.0
+    most_spots = None
     genes = "all"
 
     def describe(self):

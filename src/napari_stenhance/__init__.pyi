@@ -355,6 +355,7 @@ def phantom(
     out: str | Path,
     *,
     size_mm: float = 4.0,
+    genes: int = 200,
     seed: int = 0,
     job: Job | None = None,
     cache: Cache | None = None,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_stenhance.running.compiled import compiled
+from napari_stenhance.running.compiled import compiled, is_ready
 
 SIDE_PX = 8
 REACH_PX = 36
@@ -62,6 +62,11 @@ def superpixel_moments(
         strip = pixels[:, left * SIDE_PX : right * SIDE_PX + _EDGE].reshape(len(pixels), -1)
         _strip_moments(strip, density_of, unmix, levels, kernels, spans, moments[:, :, left:right])
     return moments
+
+
+def are_loops_ready() -> bool:
+    """Tell whether this process has compiled the loops, or loaded what was compiled before."""
+    return is_ready(_strip_moments)
 
 
 @compiled

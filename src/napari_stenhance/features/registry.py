@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import torch
 
     from napari_stenhance.features.encoder import CropEncoder, SuperpixelEncoder
+    from napari_stenhance.running.job import Job
     from napari_stenhance.section.slide import Slide
 
 PACKAGE = "napari_stenhance.features.encoders"
@@ -33,12 +34,15 @@ class Encoder:
         Makes the encoder of superpixels for a slide. Averaged, they serve as features of crops.
     crops : callable or None
         Makes the encoder of crops for a device.
+    prepare : callable or None
+        Does, as a stage of a job, what the first tile of a process would else wait for.
     """
 
     name: str
     identity: Callable[[], str]
     superpixels: Callable[[Slide], SuperpixelEncoder] | None = None
     crops: Callable[[torch.device], CropEncoder] | None = None
+    prepare: Callable[[Job], None] | None = None
 
     @property
     def title(self) -> str:

@@ -141,6 +141,8 @@ class TileFeatures(FeatureSource):
             missing = [t for t in tiles if not is_done(values, t.index)]
             probe = None if is_done(moments, (0,)) else FeatureStats.over(mask, self.encoder)
             if missing:
+                if self.settings.encoder.prepare is not None:
+                    self.settings.encoder.prepare(self.job)
                 boxes = [self._tissue_box(t) for t in missing]
                 doing = f"Extracting {self.encoder.name} features of {self.slide.name}"
                 with self.job.stage(doing, len(tiles)) as stage:

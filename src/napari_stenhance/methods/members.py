@@ -18,6 +18,7 @@ from napari_stenhance.scoring.metrics import GeneAccuracy, gene_accuracy, over_s
 from napari_stenhance.scoring.splits import block_folds
 
 _GENES_AT_ONCE = 1000
+_VALUES_AT_ONCE = 2**24
 
 
 def require_spots(samples: Sequence[TrainingSection], folds: int) -> int:
@@ -171,22 +172,28 @@ def held_out_accuracy(
         scores = predicted[offset : offset + expression.shape[0]]
         seen = np.isfinite(scores).all(axis=1)
         offset += expression.shape[0]
-        columns = sp.csc_array(expression)
+        columns = sp.csc_array(expression[np.flatnonzero(seen)])
+        at_once = min(_GENES_AT_ONCE, max(_VALUES_AT_ONCE // max(seen.sum(), 1), 1))
         parts = []
-        for low in range(0, genes, _GENES_AT_ONCE):
-            some = slice(low, low + _GENES_AT_ONCE)
-            measured = columns[:, some].toarray()[seen]
+        for low in range(0, genes, at_once):
+            some = slice(low, low + at_once)
+            measured = columns[:, some].toarray()
             parts.append(gene_accuracy(scores[seen] @ weights[:, some], measured, depth[seen]))
         sections.append(GeneAccuracy(*map(np.concatenate, zip(*parts, strict=True))))
     return over_sections(sections)
 
 
 def standardise(
-    inputs: NDArray[np.float32], shift: NDArray[np.float32], scale: NDArray[np.float32], clip: float
+    inputs: NDArray[np.float32],
+    shift: NDArray[np.float32],
+    scale: NDArray[np.float32],
+    clip: float,
+    out: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float32]:
-    """Subtract, divide, cut off."""
-    standard: NDArray[np.float32] = np.clip((inputs - shift) / scale, -clip, clip)
-    return standard
+    """Subtract, divide, cut off; into an array that may be the inputs' own."""
+    standard: NDArray[np.float32] = np.subtract(inputs, shift, out=out)
+    standard /= scale
+    return np.clip(standard, -clip, clip, out=standard)
 
 
 def spread_scales(scores: NDArray[np.float32], decoder: Decoder) -> NDArray[np.float32]:

@@ -133,6 +133,11 @@ class Method(Protocol):
         ...
 
     @property
+    def most_spots(self) -> int | None:
+        """How many spots it learns from at most, drawn where there are more; None for all."""
+        ...
+
+    @property
     def genes(self) -> str:
         """Which genes it models where none are chosen; see `choose_genes`."""
         ...

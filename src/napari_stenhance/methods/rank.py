@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sklearn.linear_model import Ridge
 
 from napari_stenhance.methods.basis import GeneBasis
+from napari_stenhance.methods.drawing import JUDGED_MOST, some_of
 from napari_stenhance.methods.genes import variance
 from napari_stenhance.scoring.metrics import pearson
 
@@ -62,11 +63,19 @@ def choose_rank(
     folds : ndarray of int64, shape (spots,)
         Which block fold each spot belongs to.
     seed : int
-        Shuffles spots.
+        Shuffles spots, and draws those that judge where there are very many.
     """
     ranks = [rank for rank in CHOICES if rank < scores.shape[1]] + [scores.shape[1]]
     if not image_predicts(inputs, expressions, folds, seed):
         return Rank(ranks[0], (NO_SIGNAL,))
+    drawn = some_of(len(inputs), JUDGED_MOST, np.random.default_rng(seed))
+    if len(drawn) < len(inputs):
+        ends = np.cumsum([e.shape[0] for e in expressions])
+        inputs, scores, folds = inputs[drawn], scores[drawn], folds[drawn]
+        expressions = [
+            expression[drawn[(drawn >= end - expression.shape[0]) & (drawn < end)] - end]
+            for expression, end in zip(expressions, ends, strict=True)
+        ]
     judged = np.argsort(-variance(expressions), kind="stable")[:_JUDGED_GENES]
     measured = [sp.csc_array(e)[:, judged].toarray() for e in expressions]
     best = np.zeros(len(ranks))

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from napari_stenhance.methods.drawing import some_of
 from napari_stenhance.methods.genes import ALL
 from napari_stenhance.methods.members import (
     Targets,
@@ -69,12 +70,15 @@ class SeenSpots(Generic[L, M]):
         attributes of `GeneModel`, and `score_scale`.
     scores : callable
         Returns what each member of a model says of some inputs, (members, n, r).
+    schedule : Schedule
+        How they are trained on these.
     """
 
     means: NDArray[np.float32]
     learner: Callable[[torch.Tensor], L]
     model: Callable[..., M]
     scores: Callable[[M], NDArray[np.float32]]
+    schedule: Schedule
 
 
 @dataclass(frozen=True)
@@ -107,6 +111,11 @@ class RobustEnsemble(ABC, Generic[M]):
         """Which genes it models where none are chosen: all."""
         return ALL
 
+    @property
+    def most_spots(self) -> int | None:
+        """How many spots it learns from; None for all."""
+        return None
+
     def describe(self) -> dict[str, Any]:
         """Return the hyperparameters as provenance."""
         return asdict(self.recipe)
@@ -128,6 +137,8 @@ class RobustEnsemble(ABC, Generic[M]):
             If the device fails.
         """
         recipe = self.recipe
+        if self.most_spots is not None:
+            samples = _drawn(samples, self.most_spots, self.seed, job)
         spots = require_spots(samples, recipe.folds)
         rng = np.random.default_rng(self.seed)
         expressions = [s.log1p_cp10k(genes) for s in samples]
@@ -137,7 +148,7 @@ class RobustEnsemble(ABC, Generic[M]):
         targets = Targets.of(expressions, seen.means, fold, self.seed)
         with inference_errors("Training"), seeded(self.seed, self.device):
             learner = seen.learner(torch.tensor(targets.outputs).to(self.device))
-            predicted = train_ensemble(learner, held_out, recipe.schedule, rng, job)
+            predicted = train_ensemble(learner, held_out, seen.schedule, rng, job)
         depths = [s.library for s in samples]
         decoder = targets.decoder(genes, predicted, expressions, depths)
         fitted = seen.model(
@@ -148,3 +159,19 @@ class RobustEnsemble(ABC, Generic[M]):
         )
         spread_scale = spread_scales(seen.scores(fitted), decoder)
         return replace(fitted, decoder=replace(decoder, spread_scale=spread_scale))
+
+
+def _drawn(
+    samples: Sequence[TrainingSection], most: int, seed: int, job: Job
+) -> Sequence[TrainingSection]:
+    """Draw at most so many spots of several sections together, and say so."""
+    sizes = [len(s.xy_um) for s in samples]
+    if sum(sizes) <= most:
+        return samples
+    chosen = some_of(sum(sizes), most, np.random.default_rng(seed))
+    job.note(f"Of {sum(sizes)} spots, {most} were drawn to learn from.")
+    ends = np.cumsum(sizes)
+    return [
+        sample.only(chosen[(chosen >= end - size) & (chosen < end)] - (end - size))
+        for sample, size, end in zip(samples, sizes, ends, strict=True)
+    ]

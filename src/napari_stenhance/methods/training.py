@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from napari_stenhance.methods.drawing import EPOCH_MOST, HELD_OUT_MOST, some_of
 from napari_stenhance.running.job import Job
 
 WARM_UP_STEPS = 20
@@ -82,6 +83,8 @@ def train_ensemble(
 ) -> NDArray[np.float32]:
     """Train every member on the spots it does not hold out; keep each at its best epoch.
 
+    Of very many spots, those of an epoch, and those that judge it, are drawn (`drawing`).
+
     Parameters
     ----------
     learner : Learner
@@ -95,14 +98,16 @@ def train_ensemble(
     Returns
     -------
     ndarray of float32, shape (spots, outputs)
-        Held-out predictions: for each spot the mean of the members that held it out; NaN if none.
+        Held-out predictions: for each spot the mean of the members that held it out; NaN if none,
+        or if it was not drawn.
     """
     device = learner.target.device
     spots = len(learner.target)
     learned = [np.setdiff1d(np.arange(spots), held) for held in held_out]
+    held_out = [held[some_of(len(held), HELD_OUT_MOST, rng)] for held in held_out]
     shortest = min(len(spots_of) for spots_of in learned)
     batch = min(schedule.spots_per_step, shortest)
-    steps = max(shortest // batch, schedule.steps_per_epoch)
+    steps = max(min(shortest, EPOCH_MOST) // batch, schedule.steps_per_epoch)
     optimiser = torch.optim.AdamW(
         [
             {"params": learner.decayed, "weight_decay": schedule.weight_decay},

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -14,6 +13,8 @@ from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.features.source import FeatureSource
+from napari_stenhance.methods.drawing import some_of
+from napari_stenhance.running.job import Job
 from napari_stenhance.section.distinct import DistinctPositions
 from napari_stenhance.section.footprint import Footprints
 from napari_stenhance.section.lattice import array_numbers
@@ -62,11 +63,13 @@ class TrainingSection:
         footprints: Footprints,
         least_share: float,
         on_fault: NDArray[np.bool_] | None = None,
+        most: int | None = None,
+        job: Job | None = None,
     ) -> TrainingSection:
-        """Take the spots of a section that lie on tissue and are not empty.
+        """Take the spots of a section that lie on tissue and are not empty, and say what is left.
 
         Empty is a spot with less than `least_share` of the median count; 0 takes every spot. Those
-        on faults of the slide are left out.
+        on faults of the slide are left out. Of more than `most`, these are drawn with a fixed seed.
         """
         spots, xy_um = section.need_spots(), section.spots_um()
         places = DistinctPositions.among(xy_um)
@@ -90,23 +93,40 @@ class TrainingSection:
                 "check the scale, and that image and positions belong together."
             )
             raise InputError(msg, option="mpp")
+        job = job or Job()
+        lost, number = int((~keep).sum()), int(keep.sum())
+        if lost:
+            faulty = "" if on_fault is None or not on_fault.any() else ", on faults of the slide"
+            job.note(
+                f"{section.name}: {lost} spots off the tissue{faulty}, or nearly empty, were left "
+                "out."
+            )
+        if most is not None and number > most:
+            drawn = np.flatnonzero(keep)[some_of(number, most, np.random.default_rng(0))]
+            keep = np.isin(np.arange(len(keep)), drawn)
+            job.note(f"{section.name}: {most} of {number} spots were drawn to learn from.")
         rows, array_xy = places.first[keep], array_numbers(spots)
-        new = np.full(spots.n_obs, -1)
-        new[rows] = np.arange(len(rows))
-        pair = new[footprints.spot] >= 0
-        kept = Footprints(
-            new[footprints.spot[pair]], footprints.row[pair], footprints.column[pair], len(rows)
-        )
         return cls(
             name=section.name,
             genes=tuple(spots.var_names),
-            counts=counts[np.flatnonzero(keep)],
+            counts=counts if keep.all() else counts[np.flatnonzero(keep)],
             xy_um=xy_um[rows],
             spot_diameter_um=section.geometry().spot_diameter_um,
-            footprints=kept,
+            footprints=footprints.only(rows),
             features=features,
             array_xy=None if array_xy is None else array_xy[rows],
             measured=None if measured is None else measured[keep],
+        )
+
+    def only(self, spots: NDArray[np.int64]) -> TrainingSection:
+        """Return some of its spots, given in ascending order."""
+        return replace(
+            self,
+            counts=self.counts[spots],
+            xy_um=self.xy_um[spots],
+            footprints=self.footprints.only(spots),
+            array_xy=None if self.array_xy is None else self.array_xy[spots],
+            measured=None if self.measured is None else self.measured[spots],
         )
 
     @cached_property
@@ -118,6 +138,8 @@ class TrainingSection:
 
     def counts_of(self, genes: Sequence[str]) -> sp.csr_array[np.float32]:
         """Return the raw counts of some genes, (spots, genes), sparse."""
+        if tuple(genes) == self.genes:
+            return self.counts
         position = {gene: n for n, gene in enumerate(self.genes)}
         return self.counts[:, [position[gene] for gene in genes]]
 
@@ -134,20 +156,5 @@ def input_identity(section: Section) -> dict[str, Any]:
         **({"slide_sha256": None} if slide is None else slide.identity()),
         **({} if slide is None or slide.tissue is None else {"tissue_sha256": slide.tissue.sha256}),
         "mpp": section.mpp,
-        "spots_sha256": counts_hash(section),
+        "spots_sha256": section.counts_sha256,
     }
-
-
-def counts_hash(section: Section) -> str:
-    """Return the SHA-256 of ids, counts and positions of a section's spots."""
-    spots = section.need_spots()
-    counts = sp.csr_array(spots.X, dtype=np.float64)
-    counts.sum_duplicates()
-    digest = hashlib.sha256()
-    digest.update("\n".join([*spots.obs_names, "", *spots.var_names]).encode())
-    for part in (counts.data, counts.indices, counts.indptr):
-        digest.update(np.ascontiguousarray(part, dtype=np.float64).tobytes())
-    digest.update(np.ascontiguousarray(spots.obsm["spatial"], dtype=np.float64).tobytes())
-    if section.library is not None:
-        digest.update(np.ascontiguousarray(section.library, dtype=np.float64).tobytes())
-    return digest.hexdigest()

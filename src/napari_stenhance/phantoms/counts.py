@@ -12,7 +12,8 @@ from napari_stenhance.phantoms.anatomy import DOMAINS, GLASS, NECROSIS, Anatomy
 from napari_stenhance.phantoms.cells import PhantomNuclei
 from napari_stenhance.phantoms.genes import CELL_TYPES, Program
 from napari_stenhance.phantoms.noise import generator
-from napari_stenhance.phantoms.truth import TrueTile
+from napari_stenhance.phantoms.rare import RareGenes
+from napari_stenhance.phantoms.truth import TrueTile, Truth
 from napari_stenhance.section.footprint import Footprints
 from napari_stenhance.section.grid import Grid
 from napari_stenhance.section.spots import VISIUM_DIAMETER_UM, VISIUM_PITCH_UM, SpotGeometry
@@ -39,23 +40,46 @@ def measured_columns(anatomy: Anatomy) -> int:
     return int(np.searchsorted(tissue, MEASURED_SHARE * tissue[-1]))
 
 
-def draw_counts(rates: NDArray[np.floating], draw: np.random.Generator) -> NDArray[np.float32]:
+def draw_depth(positions: int, draw: np.random.Generator) -> NDArray[np.float64]:
+    """Draw how deeply each position is counted, about 1, (positions,)."""
+    return np.exp(draw.normal(0, _DEPTH_SD, positions))
+
+
+def draw_counts(
+    rates: NDArray[np.floating], depth: NDArray[np.float64], draw: np.random.Generator
+) -> NDArray[np.float32]:
     """Draw counts of expected transcripts, (positions, genes).
 
     Each position has its own depth; counts are negative binomial, and some of the low ones are
     lost.
     """
-    depth = np.exp(draw.normal(0, _DEPTH_SD, (len(rates), 1)))
-    mean = np.asarray(rates, np.float64) * depth
+    mean = np.asarray(rates, np.float64) * depth[:, None]
     counts = draw.poisson(mean * draw.gamma(_SHAPE, 1 / _SHAPE, mean.shape))
     counts[draw.random(mean.shape) < _DROPOUT * np.exp(-mean)] = 0
     return counts.astype(np.float32)
 
 
-def draw_bins(true: TrueTile, tile: Tile, genes: int, seed: int) -> sp.csr_matrix:
-    """Count the first `genes` genes in every tissue superpixel of a tile: 8 µm bins."""
+def draw_bins(true: TrueTile, tile: Tile, truth: Truth) -> sp.csr_matrix:
+    """Count the genes that are measured in every tissue superpixel of a tile: 8 µm bins."""
+    genes, seed = len(truth.program.measured), truth.anatomy.seed
     draw = generator(seed, "bins", *tile.index)
-    return sp.csr_matrix(draw_counts(true.rates[:, :genes] * _BIN_DEPTH, draw))
+    depth = draw_depth(len(true.rates), draw)
+    named = sp.csr_matrix(draw_counts(true.rates[:, :genes] * _BIN_DEPTH, depth, draw))
+    rare = generator(seed, "rare bins", *tile.index)
+    return _with_rare(named, true.amounts, depth * _BIN_DEPTH, truth.rare, rare)
+
+
+def _with_rare(
+    named: sp.csr_matrix,
+    amounts: NDArray[np.floating],
+    depth: NDArray[np.float64],
+    rare: RareGenes,
+    draw: np.random.Generator,
+) -> sp.csr_matrix:
+    """Put counts of rare genes, if there are any, behind those of the named ones."""
+    if not rare.number:
+        return named
+    return sp.csr_matrix(sp.hstack([named, rare.draw(amounts, depth, draw)], format="csr"))
 
 
 @dataclass
@@ -70,6 +94,9 @@ class SpotSums:
     array : ndarray of int64, shape (spots, 2)
         `array_row` and `array_col` as Visium counts them.
     rates : ndarray of float64, shape (spots, genes)
+        Of the named genes.
+    amounts : ndarray of float64, shape (spots, 48)
+        Of each state, for the rare ones.
     """
 
     grid: Grid
@@ -77,9 +104,10 @@ class SpotSums:
     array: NDArray[np.int64]
     under: Footprints
     rates: NDArray[np.float64] = field(repr=False)
+    amounts: NDArray[np.float64] = field(repr=False)
 
     @classmethod
-    def over(cls, anatomy: Anatomy, grid: Grid, genes: int) -> SpotSums:
+    def over(cls, anatomy: Anatomy, grid: Grid, program: Program) -> SpotSums:
         """Lay the lattice over the measured part, and keep the spots that lie on tissue."""
         right_um = measured_columns(anatomy) * grid.pitch_um - VISIUM_DIAMETER_UM / 2
         bottom_um = grid.shape[0] * grid.pitch_um - VISIUM_DIAMETER_UM / 2
@@ -100,7 +128,8 @@ class SpotSums:
         keep = on_tissue >= _IN_TISSUE_LEAST * whole
         array, xy = array[keep], xy[keep]
         under = Footprints.under(grid, xy, SPOT_GEOMETRY, tissue)
-        return cls(grid, xy, array, under, np.zeros((len(xy), genes)))
+        sums = (np.zeros((len(xy), n)) for n in (len(program.measured), program.states))
+        return cls(grid, xy, array, under, *sums)
 
     def add(self, true: TrueTile, tile: Tile) -> None:
         """Add what a tile has under the spots."""
@@ -115,16 +144,21 @@ class SpotSums:
             shape=(len(self.xy_um), len(true.rates)),
         )
         self.rates += sums @ true.rates[:, : self.rates.shape[1]].astype(np.float64)
+        self.amounts += sums @ true.amounts.astype(np.float64)
 
-    def draw(self, seed: int) -> sp.csr_matrix:
+    def draw(self, seed: int, rare: RareGenes) -> sp.csr_matrix:
         """Count, once every tile was added."""
-        return sp.csr_matrix(draw_counts(self.rates * _SPOT_DEPTH, generator(seed, "spots")))
+        draw = generator(seed, "spots")
+        depth = draw_depth(len(self.rates), draw)
+        named = sp.csr_matrix(draw_counts(self.rates * _SPOT_DEPTH, depth, draw))
+        draw = generator(seed, "rare spots")
+        return _with_rare(named, self.amounts, depth * _SPOT_DEPTH, rare, draw)
 
 
 def draw_reference(
-    cells: PhantomNuclei, program: Program, seed: int
+    cells: PhantomNuclei, program: Program, rare: RareGenes, seed: int
 ) -> tuple[sp.csr_matrix, NDArray[np.int64]]:
-    """Count single cells of each type, all genes; return counts and the cells' types.
+    """Count single cells of each type, all genes, rare ones last; return counts and cells' types.
 
     Of each type, living cells of the section are drawn, so that compartments are mixed as they
     are there. Types that the section lacks are left out.
@@ -142,5 +176,9 @@ def draw_reference(
     amounts[np.arange(len(picked)), state] = 1
     fields = draw.standard_normal((len(picked), program.of_fields.shape[0]), np.float32)
     noise = draw.standard_normal((len(picked), program.noisy), np.float32)
-    counts = draw_counts(program.rates(amounts, fields, noise) * _CELL_DEPTH, draw)
-    return sp.csr_matrix(counts), state // len(DOMAINS)
+    depth = draw_depth(len(picked), draw)
+    rates = program.rates(amounts, fields, noise) * _CELL_DEPTH
+    named = sp.csr_matrix(draw_counts(rates, depth, draw))
+    draw = generator(seed, "rare reference")
+    counts = _with_rare(named, amounts, depth * _CELL_DEPTH, rare, draw)
+    return counts, state // len(DOMAINS)

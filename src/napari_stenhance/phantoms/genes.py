@@ -64,6 +64,8 @@ PAX5 BLK VPREB3 FCRLA SPIB
 ITGAM MSR1 FCGR3A CD86 VSIG4
 CIDEA AOC3 ADIRF SLC7A10 PLIN5
 """
+NAMED = 200
+"""How many named genes spots and bins measure."""
 FOLLOWS = ("cell type", "cell type and compartment", "smooth field", "nothing")
 
 _CYCLING = CELL_TYPES.index("cycling tumour")
@@ -204,8 +206,3 @@ class Program:
         first = self.follows.index("smooth field")
         rates[..., first : first + gain.shape[-1]] = load * self.share * np.exp(gain)
         return rates
-
-    def log1p_cp10k(self, rates: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return log(1 + transcripts per 10,000 of the measured genes)."""
-        library = rates[..., : len(self.measured)].sum(axis=-1, keepdims=True)
-        return np.log1p(rates * (1e4 / np.maximum(library, 1e-12)))

@@ -14,11 +14,15 @@ import zarr
 from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
+from napari_stenhance.phantoms.genes import NAMED, Program
+from napari_stenhance.phantoms.rare import RareGenes
+from napari_stenhance.phantoms.truth import logged
 from napari_stenhance.section.formats.phantom import MANIFEST
 
 CELLS = "cells.h5ad"
 REFERENCE = "reference.h5ad"
 TRUTH = "truth.zarr"
+VISIUM_HD = "visium_hd"
 VERSION = 1
 
 
@@ -33,7 +37,8 @@ class Phantom:
     folder : Path
         `he.tif` (the slide, its right part unmeasured), `spots.h5ad` (as Visium: 55 µm at 100 µm),
         `bins.h5ad` (8 µm), `cells.h5ad` (types, nuclei and their outlines), `reference.h5ad`
-        (single cells with their types), `truth.zarr`.
+        (single cells with their types), `truth.zarr`; with rare genes also `visium_hd`, the bins as
+        Space Ranger writes them.
     seed : int
     size_mm : float
         Side of the slide.
@@ -41,6 +46,8 @@ class Phantom:
         Micrometres per pixel.
     pitch_um : float
         Side of a superpixel of the truth's grid, whose corner is the slide's.
+    measured_genes : int
+        How many spots and bins measure: the 200 named ones, and rare ones beside them.
     """
 
     folder: Path
@@ -48,6 +55,7 @@ class Phantom:
     size_mm: float
     mpp: float
     pitch_um: float
+    measured_genes: int = NAMED
 
     @classmethod
     def open(cls, folder: str | Path) -> Phantom:
@@ -79,21 +87,29 @@ class Phantom:
             "size_mm": self.size_mm,
             "mpp": self.mpp,
             "pitch_um": self.pitch_um,
+            "measured_genes": self.measured_genes,
         }
 
     @cached_property
     def _truth(self) -> zarr.Group:
         return zarr.open_group(self.folder / TRUTH, mode="r")
 
+    @cached_property
+    def _rare(self) -> RareGenes:
+        return RareGenes(self.measured_genes - NAMED, Program())
+
     @property
     def genes(self) -> tuple[str, ...]:
-        """All genes: the 200 that spots and bins measure, then 40 that only single cells do."""
-        return tuple(self._truth.attrs["genes"])  # type: ignore[arg-type]
+        """All genes: the 200 named that spots and bins measure, 40 that only single cells do, rare.
+
+        Rare ones, if there are any, are measured by all three.
+        """
+        return (*self._truth.attrs["genes"], *self._rare.names)  # type: ignore[misc]
 
     @property
     def follows(self) -> tuple[str, ...]:
         """What each gene follows: cell type, cell type and compartment, smooth field, nothing."""
-        return tuple(self._truth.attrs["follows"])  # type: ignore[arg-type]
+        return (*self._truth.attrs["follows"], *self._rare.follows)  # type: ignore[misc]
 
     @property
     def domains(self) -> tuple[str, ...]:
@@ -103,7 +119,7 @@ class Phantom:
     @cached_property
     def domain(self) -> NDArray[np.uint8]:
         """The compartment of each superpixel, shape (rows, columns)."""
-        return np.asarray(self._truth["domain"][...])  # type: ignore[index]
+        return np.asarray(self._raster("domain")[...])
 
     @cached_property
     def measured(self) -> NDArray[np.bool_]:
@@ -138,6 +154,23 @@ class Phantom:
         if lost:
             msg = f"{self.folder}: the phantom has no gene {lost[0]!r}."
             raise InputError(msg)
-        chosen = np.array([position[gene] for gene in genes])
-        values = self._truth["expression"].oindex[chosen, rows, columns]  # type: ignore[union-attr]
-        return np.asarray(values, np.float32)
+        chosen = np.array([position[gene] for gene in genes], np.intp)
+        named = len(position) - self._rare.number
+        values = np.empty((len(chosen), *self.domain[rows, columns].shape), np.float32)
+        values[chosen < named] = self._raster("expression").oindex[
+            chosen[chosen < named], rows, columns
+        ]
+        if (chosen >= named).any():
+            amounts, library = (
+                np.asarray(self._raster(name)[rows, columns], np.float32)
+                for name in ("amounts", "library")
+            )
+            weights = self._rare.of_states[:, chosen[chosen >= named] - named]
+            rates = np.moveaxis(amounts @ weights, -1, 0)
+            values[chosen >= named] = logged(rates, library)
+        return values
+
+    def _raster(self, name: str) -> zarr.Array[Any]:
+        raster = self._truth[name]
+        assert isinstance(raster, zarr.Array)
+        return raster

@@ -11,6 +11,8 @@ from napari_stenhance.phantoms.anatomy import DOMAINS, MPP, Anatomy
 from napari_stenhance.phantoms.cells import OUTLINE_POINTS, PhantomNuclei
 from napari_stenhance.phantoms.counts import SPOT_GEOMETRY, SpotSums, draw_reference
 from napari_stenhance.phantoms.genes import CELL_TYPES, Program
+from napari_stenhance.phantoms.rare import RareGenes
+from napari_stenhance.phantoms.truth import Truth
 from napari_stenhance.section.spots import UNS_KEY, SpotGeometry
 
 if TYPE_CHECKING:
@@ -25,14 +27,13 @@ def uns_of(geometry: SpotGeometry) -> dict[str, Any]:
     return {"microns_per_pixel": MPP, UNS_KEY: vars(geometry).copy()}
 
 
-def var_of(program: Program, genes: tuple[str, ...]) -> pd.DataFrame:
-    """Name genes, and what each follows."""
+def var_of(program: Program, genes: tuple[str, ...], rare: RareGenes) -> pd.DataFrame:
+    """Name genes, rare ones last, and what each follows."""
     import pandas as pd
 
-    follows = dict(zip(program.genes, program.follows, strict=True))
-    return pd.DataFrame(
-        {"follows": pd.Categorical([follows[g] for g in genes])}, index=pd.Index(genes)
-    )
+    known = dict(zip(program.genes, program.follows, strict=True))
+    follows = [*(known[g] for g in genes), *rare.follows]
+    return pd.DataFrame({"follows": pd.Categorical(follows)}, index=pd.Index([*genes, *rare.names]))
 
 
 def categories(codes: NDArray[np.integer[Any]], names: tuple[str, ...]) -> pd.Categorical[str]:
@@ -48,14 +49,15 @@ def _names(
     return categories(anatomy.domain[row, column], DOMAINS)
 
 
-def spots_table(spots: SpotSums, anatomy: Anatomy, program: Program, seed: int) -> ad.AnnData:
+def spots_table(spots: SpotSums, truth: Truth) -> ad.AnnData:
     """Count the spots, once every tile was added to their sums."""
     import anndata as ad
     import pandas as pd
 
+    anatomy = truth.anatomy
     at = np.clip(np.rint(spots.grid.position(spots.xy_um)).astype(int), 0, anatomy.shape[0] - 1)
     return ad.AnnData(
-        X=spots.draw(seed),
+        X=spots.draw(anatomy.seed, truth.rare),
         obs=pd.DataFrame(
             {
                 "in_tissue": 1,
@@ -65,7 +67,7 @@ def spots_table(spots: SpotSums, anatomy: Anatomy, program: Program, seed: int) 
             },
             index=pd.Index([f"{row}x{column}" for row, column in spots.array]),
         ),
-        var=var_of(program, program.measured),
+        var=var_of(truth.program, truth.program.measured, truth.rare),
         obsm={"spatial": spots.xy_um / MPP},
         uns=uns_of(SPOT_GEOMETRY),
     )
@@ -100,17 +102,18 @@ def cells_table(cells: PhantomNuclei) -> ad.AnnData:
     )
 
 
-def reference_table(cells: PhantomNuclei, program: Program, seed: int) -> ad.AnnData:
+def reference_table(truth: Truth) -> ad.AnnData:
     """Count single cells of every type."""
     import anndata as ad
     import pandas as pd
 
-    counts, kind = draw_reference(cells, program, seed)
+    program, rare = truth.program, truth.rare
+    counts, kind = draw_reference(truth.cells, program, rare, truth.anatomy.seed)
     return ad.AnnData(
         X=counts,
         obs=pd.DataFrame(
             {"cell_type": categories(kind, CELL_TYPES)},
             index=pd.Index([f"reference{n}" for n in range(len(kind))]),
         ),
-        var=var_of(program, program.genes),
+        var=var_of(program, program.genes, rare),
     )

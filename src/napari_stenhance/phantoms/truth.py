@@ -13,6 +13,7 @@ from napari_stenhance.phantoms.anatomy import DOMAINS, GLASS, PITCH_UM, Anatomy
 from napari_stenhance.phantoms.cells import MIX, PhantomNuclei
 from napari_stenhance.phantoms.genes import CELL_TYPES, Program
 from napari_stenhance.phantoms.noise import generator
+from napari_stenhance.phantoms.rare import RareGenes
 from napari_stenhance.storage.tiles import Tile
 
 # A cell's transcripts lie around its centre, as wide as a cell.
@@ -29,12 +30,27 @@ class TrueTile(NamedTuple):
     Attributes
     ----------
     tissue : ndarray of bool, shape of the tile
-    rates : ndarray of float32, shape (tissue superpixels, genes)
+    amounts : ndarray of float32, shape (tissue superpixels, 48)
+        How much of each state there is.
+    rates : ndarray of float32, shape (tissue superpixels, named genes)
         Expected transcripts, relative to those of a tumour cell.
+    library : ndarray of float32, shape (tissue superpixels,)
+        Those of all genes that are measured, rare ones too.
     """
 
     tissue: NDArray[np.bool_]
+    amounts: NDArray[np.float32]
     rates: NDArray[np.float32]
+    library: NDArray[np.float32]
+
+    def log1p_cp10k(self) -> NDArray[np.float32]:
+        """Return log(1 + transcripts per 10,000) of the named genes, as `rates`."""
+        return logged(self.rates, self.library[:, None])
+
+
+def logged(rates: NDArray[np.float32], library: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return log(1 + transcripts per 10,000 of the library)."""
+    return np.log1p(rates * (1e4 / np.maximum(library, 1e-12)))
 
 
 @dataclass(frozen=True)
@@ -44,6 +60,7 @@ class Truth:
     anatomy: Anatomy
     cells: PhantomNuclei
     program: Program
+    rare: RareGenes
 
     def tile(self, tile: Tile) -> TrueTile:
         """Return expected transcripts in a tile of the 8 µm grid."""
@@ -55,7 +72,11 @@ class Truth:
         )
         fields = np.moveaxis(self.anatomy.fields[:, *here], 0, -1)
         amounts = self._amounts(tile)[tissue] + self._ambient[domain[tissue]]
-        return TrueTile(tissue, self.program.rates(amounts, fields[tissue], noise[tissue]))
+        rates = self.program.rates(amounts, fields[tissue], noise[tissue])
+        library = rates[:, : len(self.program.measured)].sum(axis=1)
+        if self.rare.number:
+            library += amounts @ self.rare.load
+        return TrueTile(tissue, amounts, rates, library)
 
     @property
     def _ambient(self) -> NDArray[np.float32]:

@@ -11,13 +11,15 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from napari_stenhance.plugin.bins import BinRaster
 from napari_stenhance.plugin.levels import limits
 from napari_stenhance.results.gene_sums import GeneNames
 from napari_stenhance.section.spots import log1p_cp10k
 
 if TYPE_CHECKING:
-    import anndata as ad
     import zarr
+
+    from napari_stenhance.section.section import Section
 
 EXPRESSION = "magma"
 """Of a gene, measured or predicted: what lies under and over it is of one scale."""
@@ -68,43 +70,61 @@ class Colours(ABC):
             The values that the first and the last colour stand for.
         """
         values = self.values(gene)
-        low, high = ends or limits(values[np.isfinite(values)])
+        low, high = self.ends(values, ends)
         steps = np.clip((values - low) / (high - low) * 255, 0, 255)
-        table = lookup_table(DEPTH if gene == TOTAL else EXPRESSION)
+        table = lookup_table(colormap_of(gene))
         rgba = table[np.nan_to_num(steps).astype(np.uint8)]
         rgba[np.isnan(values)] = 0
         return rgba, (low, high)
 
+    @staticmethod
+    def ends(
+        values: NDArray[np.float32], ends: tuple[float, float] | None = None
+    ) -> tuple[float, float]:
+        """Return the values of the first and last colour: the 1st and 99th percentile, or these."""
+        return ends or limits(values[np.isfinite(values)])
+
+
+def colormap_of(gene: str) -> str:
+    """Name the colormap of what was measured of a gene, or of the total."""
+    return DEPTH if gene == TOTAL else EXPRESSION
+
 
 @dataclass(frozen=True, eq=False)
 class SpotColours(Colours):
-    """Counts of a section by column, so that a gene's spots are found at once.
+    """Counts of a section, of which a gene's are found at once.
 
     Attributes
     ----------
     genes : tuple of str
-    counts : csc_array of float32, shape (spots, genes)
-        Raw.
+    counts : csr_array or csc_array, shape (spots, genes)
+        Raw, and as the section has them: of a million bins a second copy is a gigabyte.
     library : ndarray of float64, shape (spots,)
         Total count of each spot.
+    raster : BinRaster or None
+        Of bins that are shown as an image.
     """
 
     genes: tuple[str, ...]
-    counts: sp.csc_array[np.float32]
+    counts: sp.csr_array[Any] | sp.csc_array[Any]
     library: NDArray[np.float64]
+    raster: BinRaster | None = None
     unit: ClassVar[str] = "log1p CP10k"
 
     @classmethod
-    def from_spots(cls, spots: ad.AnnData) -> SpotColours:
-        """Take the counts of spots."""
-        counts = sp.csc_array(spots.X, dtype=np.float32)
-        return cls(tuple(spots.var_names), counts, np.asarray(counts.sum(axis=1), np.float64))
+    def from_section(cls, section: Section) -> SpotColours:
+        """Take the counts of a section's spots."""
+        spots = section.need_spots()
+        by_gene = sp.issparse(spots.X) and spots.X.format == "csc"
+        counts = sp.csc_array(spots.X) if by_gene else sp.csr_array(spots.X)
+        library = np.asarray(counts.sum(axis=1, dtype=np.float64))
+        return cls(tuple(spots.var_names), counts, library, BinRaster.of_section(section))
 
     def _values(self, gene: str) -> NDArray[np.float32]:
         """Return log1p CP10k of a gene for each spot; for `TOTAL`, log1p of the total count."""
         if gene == TOTAL:
             return np.log1p(self.library).astype(np.float32)
-        column = sp.csr_array(self.counts[:, [self.names.known[gene]]])
+        column = sp.csr_array(self.counts[:, [self.names.known[gene]]], dtype=np.float32)
         return np.asarray(log1p_cp10k(column, self.library).todense()).ravel()
 
     def label(self, name: str, gene: str) -> str:

@@ -31,7 +31,7 @@ from napari_stenhance.plugin.picture import picture_doubts, picture_layers
 from napari_stenhance.plugin.quality import QUALITY
 from napari_stenhance.plugin.regions import REGION, drawn_layers, region_layer
 from napari_stenhance.plugin.saved import Saved, SavedLayer, is_saved, open_saved
-from napari_stenhance.plugin.spots import SPOTS, points_layer
+from napari_stenhance.plugin.spots import SPOTS, bins_layer, points_layer
 from napari_stenhance.plugin.tissue import TISSUE, kept_tissue
 from napari_stenhance.results.gene_source import GeneSource
 from napari_stenhance.storage.reading import reading
@@ -77,13 +77,18 @@ def section_layers(section: Section) -> list[LayerData]:
         }
         layers.append((slide_levels(section.slide), attributes, "image"))
     if section.spots is not None:
-        colours = SpotColours.from_spots(section.spots)
+        colours = SpotColours.from_section(section)
+        info = LayerInfo(SPOTS, section.name, section=section, opened=opened, colours=colours)
+        title = colours.label(section.name, TOTAL)
+        if colours.raster is not None:
+            layers.append(bins_layer(TOTAL, title, section.mpp, info, colours.raster))
+            return layers
         layer = points_layer(
             section.spots.obsm["spatial"],
-            colours.label(section.name, TOTAL),
+            title,
             section.geometry(),
             section.mpp,
-            LayerInfo(SPOTS, section.name, section=section, opened=opened, colours=colours),
+            info,
             face_color=colours.paint(TOTAL)[0],
             features={"spot": np.asarray(section.spots.obs_names, dtype=object)},
         )

@@ -124,8 +124,12 @@ def sampled_level(shapes: Sequence[tuple[int, int]], most: int = _SAMPLED) -> in
 
 def tissue_values(levels: Sequence[da.Array], most: int = _SAMPLED) -> NDArray[Any]:
     """Return the values over tissue, from a level of at most `most` a side."""
+    import dask
+
     level = next((one for one in levels if max(one.shape) <= most), levels[-1])
-    values = np.asarray(level)
+    # Threads of dask's own would wait for those of a run that has the processor.
+    with dask.config.set(scheduler="synchronous"):
+        values = np.asarray(level)
     return values[np.isfinite(values)]
 
 

@@ -38,6 +38,7 @@ def read_layers(path: str) -> list[Any]:
 
     from napari_stenhance.plugin.layer_info import viewer_tiles
     from napari_stenhance.plugin.layers import open_layers
+    from napari_stenhance.plugin.opening import take_over_edits
     from napari_stenhance.plugin.scene import not_open_yet
 
     viewer = current_viewer()
@@ -45,6 +46,8 @@ def read_layers(path: str) -> list[Any]:
     layers, _, said = open_layers(Path(path), tiles=tiles)
     for doubt in said:
         show_warning(doubt)
+    if viewer is not None:
+        take_over_edits(viewer, layers)
     new: list[Any] = not_open_yet(layers)
     if not new:
         show_info(f"{Path(path).name} is open already.")

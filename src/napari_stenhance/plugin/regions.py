@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -60,23 +59,17 @@ def region_layer(
     return polygons, attributes, "shapes"
 
 
-def open_region(viewer: ViewerModel, section: Section) -> Layer:
+def open_region(viewer: ViewerModel, section: Section, *, to_draw: bool = False) -> Layer:
     """Return the layer to draw on a section in; it is made when it is first asked for.
 
-    napari takes its time for a layer of shapes, also for an empty one.
+    napari takes its time for a layer of shapes, also for an empty one; and for each that is made
+    active, which one to draw in is left.
     """
-    add_layers(viewer, [region_layer(section.name, section.mpp, section=section)])
+    layer = region_layer(section.name, section.mpp, section=section)
+    add_layers(viewer, [layer], active=not to_draw)
     return next(
         found for found, info in layers_of(viewer, "region") if same_slide(info.section, section)
     )
-
-
-def warm_drawing() -> None:
-    """Let napari compile, in a thread of its own, what the first layer of shapes needs."""
-    from napari.layers import Shapes
-
-    triangle = np.eye(3)[:, :2]
-    Thread(target=Shapes, args=([triangle],), kwargs={"shape_type": "polygon"}).start()
 
 
 def drawn_layers(run: Run, *, visible: bool) -> list[LayerData]:

@@ -10,13 +10,8 @@ from qtpy.QtCore import QEventLoop, Qt
 from qtpy.QtWidgets import QProgressDialog
 
 from napari_stenhance.errors import InputError
-from napari_stenhance.phantoms.phantom import VERSION
-from napari_stenhance.phantoms.write import write_phantom
-from napari_stenhance.plugin.layers import open_layers
-from napari_stenhance.plugin.scene import not_open_yet
 from napari_stenhance.plugin.worker import Outcome, Running
 from napari_stenhance.running.job import Event, Job, Progress
-from napari_stenhance.storage.cache import Cache
 
 if TYPE_CHECKING:
     from napari_stenhance.plugin.layer_info import LayerData
@@ -24,6 +19,7 @@ if TYPE_CHECKING:
 SIZE_MM = 2.0
 SEED = 1
 _TITLE = "Making the sample"
+_FIRST = "preparing, once after each start of napari"
 
 
 def sample_phantom() -> list[LayerData]:
@@ -43,7 +39,7 @@ def sample_phantom() -> list[LayerData]:
     if viewer is None:
         return _layers(Job())
     running = Running(_TITLE, _layers)
-    dialog = QProgressDialog(_TITLE, "Cancel", 0, 0, viewer.window._qt_window)
+    dialog = QProgressDialog(f"{_TITLE}: {_FIRST}", "Cancel", 0, 0, viewer.window._qt_window)
     dialog.setObjectName("stenhance sample")
     dialog.setWindowModality(Qt.WindowModality.WindowModal)
     dialog.setMinimumDuration(300)
@@ -53,7 +49,7 @@ def sample_phantom() -> list[LayerData]:
 
     def tell(event: Event) -> None:
         if isinstance(event, Progress):
-            dialog.setLabelText(event.stage)
+            dialog.setLabelText(f"{_TITLE}: {event.stage.lower()}")
             dialog.setMaximum(event.total)
             dialog.setValue(event.done)
 
@@ -73,6 +69,8 @@ def sample_phantom() -> list[LayerData]:
     (outcome,) = outcomes
     if outcome.error is not None:
         raise outcome.error
+    from napari_stenhance.plugin.scene import not_open_yet
+
     viewer.canvas.overlays.scale_bar.visible = True
     layers: list[LayerData] = outcome.value
     new = not_open_yet(layers)
@@ -84,6 +82,14 @@ def sample_phantom() -> list[LayerData]:
 
 
 def _layers(job: Job) -> list[Any]:
+    # Here, in the thread: to import all this takes seconds.
+    from napari_stenhance.phantoms.phantom import VERSION
+    from napari_stenhance.phantoms.write import write_phantom
+    from napari_stenhance.plugin.layers import open_layers
+    from napari_stenhance.plugin.warming import warm_layers
+    from napari_stenhance.storage.cache import Cache
+
+    warm_layers()
     cache = Cache.default()
     folder = cache.entry("phantoms", f"v{VERSION}-{SIZE_MM:g}mm-seed{SEED}") / "phantom"
     with cache.lock(folder, job):

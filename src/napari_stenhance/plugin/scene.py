@@ -24,11 +24,20 @@ if TYPE_CHECKING:
     from napari.layers import Layer
 
 
-def add_layers(viewer: ViewerModel, layers: Sequence[LayerData]) -> list[Layer]:
+def add_layers(
+    viewer: ViewerModel, layers: Sequence[LayerData], *, active: bool = True
+) -> list[Layer]:
     """Add layers, slides under gene images under spots, each where its section lies.
 
     A slide that is open already, because a result brought it or because it was opened before the
     result, is not added again; nor are its spots.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+    layers : sequence of tuple
+    active : bool
+        Whether that of them is made active, or stays it, which is seen; else what napari makes so.
 
     Returns
     -------
@@ -37,7 +46,7 @@ def add_layers(viewer: ViewerModel, layers: Sequence[LayerData]) -> list[Layer]:
     """
     from napari.layers import Layer as LayerClass
 
-    first, active = not len(viewer.layers), viewer.layers.selection.active
+    first, before = not len(viewer.layers), viewer.layers.selection.active
     added: list[Layer] = []
     for data in layers:
         info = info_of(data)
@@ -52,9 +61,10 @@ def add_layers(viewer: ViewerModel, layers: Sequence[LayerData]) -> list[Layer]:
             layer.colorbar.visible = True
         added.append(layer)
     viewer.canvas.overlays.scale_bar.visible = True
-    # napari makes active what is added, also what is not seen.
-    seen = [layer for layer in added if layer.visible and _is_looked_at(layer)]
-    viewer.layers.selection.active = seen[-1] if seen else active
+    if active:
+        # napari makes active what is added, also what is not seen.
+        seen = [layer for layer in added if layer.visible and _is_looked_at(layer)]
+        viewer.layers.selection.active = seen[-1] if seen else before
     if first:
         viewer.reset_view()
     return added
@@ -153,8 +163,8 @@ def _is_twin(one: LayerInfo, other: LayerInfo) -> bool:
     """Tell whether a layer shows nothing but what another one shows."""
     if one.role.name != other.role.name:
         return False
-    if one.role.name == "region" or (one.edits is not None and one.edits.changes):
-        # What a person drew or changed is in no other.
+    if one.role.name == "region":
+        # What a person drew is in no other.
         return False
     return _is_same(one, other) or (one.run is not None and one.key == other.key)
 

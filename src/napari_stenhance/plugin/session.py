@@ -37,7 +37,7 @@ from napari_stenhance.plugin.layer_info import (
 )
 from napari_stenhance.plugin.looks import look_as
 from napari_stenhance.plugin.places import open_places
-from napari_stenhance.plugin.scene import add_layers, show_bar, show_layer, take_in
+from napari_stenhance.plugin.scene import add_layers, show_layer, take_in
 from napari_stenhance.plugin.section_runs import (
     first_gene_of,
     gene_left,
@@ -173,58 +173,11 @@ class Session:
         """What the bar stands for; empty where what is seen is no gene, no counts, or several."""
         return title_of(self)
 
-    def open(self, layers: Sequence[LayerData], run: Run | None = None) -> None:
-        """Add layers, and look at what they are of.
-
-        Parameters
-        ----------
-        layers : sequence of tuple
-        run : Run, optional
-            What of them to look at; by default the last run that is meant to be seen.
-        """
-        for _ in self.open_in_turns(layers, run):
-            pass
-
-    def open_in_turns(self, layers: Sequence[LayerData], run: Run | None = None) -> Iterator[None]:
-        """Do as `open` does; after each layer, others have their turn.
-
-        napari takes its time for each. What is hidden where something else is to be seen is hidden
-        until all are there.
-        """
-        seen = [i.run for d in layers if d[1].get("visible", True) and (i := info_of(d))]
-        added: list[tuple[Layer, bool]] = []
-        for values, attributes, kind in layers:
-            info, wanted = info_of((values, attributes, kind)), attributes.get("visible", True)
-            now = wanted and info is not None and not info.role.covers
-            new = self.add([(values, {**attributes, "visible": now}, kind)])
-            added += [(layer, wanted) for layer in new]
-            yield
-            if wanted and new and info is not None and info.role.name in {"gene", "browse"}:
-                # The first bar of a layer takes napari as long as the layer.
-                show_bar(new[0], visible=True)
-                yield
-        # The user may have removed some in between.
-        added = [(layer, wanted) for layer, wanted in added if layer in self.viewer.layers]
-        with self._quiet():
-            for layer, wanted in added:
-                info = layer_info(layer)
-                # Of genes, what is looked at says what is seen.
-                if wanted and (info is None or info.role.name not in OF_GENES):
-                    show_layer(layer, visible=True)
-        looks = [i.look for d in layers if (i := info_of(d)) is not None and i.look is not None]
-        if looks and look_as(self, looks[-1]):
-            return
-        run = run or next((one for one in reversed(seen) if one is not None), None)
-        if run is not None and place_of(self.viewer, run) is None:
-            run = None
-        places = [info.place for layer, _ in added if (info := layer_info(layer)) is not None]
-        self.look_at(places[-1] if places else None, run=run)
-
     def add(self, layers: Sequence[LayerData]) -> list[Layer]:
         """Add layers of runs that are not there yet, and all others; look at nothing else."""
         keys = {info.key for _, info in our_layers(self.viewer) if info.run is not None}
         new = [d for d in layers if (i := info_of(d)) is None or i.run is None or i.key not in keys]
-        with self._quiet():
+        with self.quiet():
             return add_layers(self.viewer, new)
 
     def look_at(
@@ -294,7 +247,7 @@ class Session:
         self._say()
 
     def _hide(self, which: Callable[[Layer, LayerInfo], bool]) -> None:
-        with self._quiet():
+        with self.quiet():
             for layer, info in our_layers(self.viewer):
                 if which(layer, info):
                     show_layer(layer, visible=False)
@@ -309,7 +262,7 @@ class Session:
         most : int
             Of how many pixels a side the limits are taken.
         """
-        with self._quiet():
+        with self.quiet():
             self._keep_to_what_is_there()
             self._show_genes(most)
             self._hide(lambda one, i: i.role.covers and not is_asked_for(self, one, i))
@@ -362,9 +315,9 @@ class Session:
                 elif not shared:
                     self.other_limits = limits
 
-    def forget_image(self) -> None:
-        """Read the gene anew: its run has more tiles than before."""
-        self._image = None
+    def read_again(self, read: GeneImage | None = None) -> None:
+        """Take the gene as it was read again, or read it: its run has more tiles than before."""
+        self._image = read
 
     # What the user does to layers
 
@@ -383,7 +336,7 @@ class Session:
                 continue
             if info.place is None:
                 look = info.look or look
-                with self._quiet():
+                with self.quiet():
                     take_in(self.viewer, layer)
                 seen += [layer] * layer.visible
             if info.role.covers:
@@ -487,7 +440,8 @@ class Session:
         self._look_if_it_is_there(self.show)
 
     @contextmanager
-    def _quiet(self) -> Iterator[None]:
+    def quiet(self) -> Iterator[None]:
+        """Change layers without looking at what is changed."""
         before, self._busy = self._busy, True
         try:
             yield

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_stenhance.plugin.colours import colormap_of
 from napari_stenhance.plugin.layer_info import KEY, LayerData, LayerInfo, Role, pixel_space
 
 if TYPE_CHECKING:
-    from napari.layers import Points
+    from napari.layers import Image, Points
 
+    from napari_stenhance.plugin.bins import BinRaster
     from napari_stenhance.section.spots import SpotGeometry
 
 SPOTS = Role("spots", 6)
@@ -41,13 +43,46 @@ def points_layer(
     return np.asarray(xy, np.float64)[:, 1::-1], attributes, "points"
 
 
+def bins_layer(
+    gene: str, title: str, mpp: float | None, info: LayerInfo, raster: BinRaster
+) -> LayerData:
+    """Make a layer of bins that are the pixels of an image, turned and mirrored as they lie."""
+    from napari.utils.transforms.transform_utils import decompose_linear_matrix
+
+    px = mpp or 1.0
+    rotate, scale, shear = decompose_linear_matrix(raster.step * px, upper_triangular=True)
+    assert info.colours is not None
+    values = info.colours.values(gene)
+    attributes = {
+        "name": title,
+        "rgb": False,
+        "colormap": colormap_of(gene),
+        "contrast_limits": info.colours.ends(values),
+        "opacity": 0.8,
+        "metadata": info.metadata(),
+        **pixel_space(mpp),
+        "scale": tuple(scale),
+        "rotate": rotate,
+        "shear": shear,
+        "translate": tuple(raster.corner * px),
+    }
+    return raster.image(values), attributes, "image"
+
+
 def colour_spots(
-    layer: Points, gene: str, ends: tuple[float, float] | None = None
+    layer: Points | Image, gene: str, ends: tuple[float, float] | None = None
 ) -> tuple[float, float]:
-    """Colour spots, or a lattice, by a gene; return what the first and last colour mean."""
+    """Colour spots, bins or a lattice by a gene; return what the first and last colour mean."""
     info: LayerInfo = layer.metadata[KEY]
     assert info.colours is not None
     layer.metadata[KEY] = replace(info, gene=gene)
-    layer.face_color, ends = info.colours.paint(gene, ends)
+    raster = getattr(info.colours, "raster", None)
+    if raster is None:
+        layer.face_color, ends = info.colours.paint(gene, ends)
+    else:
+        values = info.colours.values(gene)
+        ends = info.colours.ends(values, ends)
+        layer.data, layer.colormap = raster.image(values), colormap_of(gene)
+        layer.contrast_limits = ends
     layer.name = info.colours.label(info.name, gene)
     return ends

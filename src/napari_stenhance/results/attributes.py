@@ -9,7 +9,6 @@ from typing import Any
 import zarr
 
 from napari_stenhance.errors import InputError
-from napari_stenhance.methods.training_section import counts_hash
 from napari_stenhance.section.grid import Grid
 from napari_stenhance.section.section import Section
 from napari_stenhance.section.slide import Slide
@@ -111,7 +110,7 @@ def describe_input(of: Slide | Section) -> dict[str, Any]:
         return {
             "spots": {
                 "name": of.name,
-                "sha256": counts_hash(of),
+                "sha256": of.counts_sha256,
                 "mpp": of.mpp,
                 "unit": "pixel" if of.mpp is None else "micrometer",
             }

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from napari_stenhance.errors import InputError
-from napari_stenhance.methods.training_section import counts_hash
 from napari_stenhance.results.domains import CONFIDENCE, EMBEDDING, LABEL, domain_runs
 from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.running.job import Job
@@ -44,7 +43,7 @@ def log_section(result: ResultFolder, section: Section, **more: Any) -> None:
     if result.has_slide:
         result.log("slide", path=section.need_slide().path.resolve(), **more)
     if section.source is not None:
-        spots = None if section.spots is None else counts_hash(section)
+        spots = None if section.spots is None else section.counts_sha256
         result.log("section", spots_sha256=spots, source=section.source.to_json(), **more)
 
 
@@ -103,7 +102,7 @@ def _from_files(result: ResultFolder, job: Job | None) -> tuple[Section | None, 
         if not is_of(section, result.attributes, job):
             said = f"{source.path}: this is no longer the section that the result was made of."
             return None, (f"{said} Its spots are not shown.",)
-        if section.spots is None or spots in {None, counts_hash(section)}:
+        if section.spots is None or spots in {None, section.counts_sha256}:
             return section, () if section.spots is not None else ("It has no measured spots.",)
     # Paths that the log names are as they come: one may be too long to be asked for.
     except (InputError, OSError) as error:
@@ -137,7 +136,7 @@ def is_of(
         )
     if "spots" in root and section.spots is not None:
         said = root["spots"]
-        return section.mpp == said["mpp"] and counts_hash(section) == said["sha256"]
+        return section.mpp == said["mpp"] and section.counts_sha256 == said["sha256"]
     return False
 
 
@@ -183,6 +182,6 @@ def _kept_spots(result: ResultFolder, found: Section | None) -> Section | None:
         slide = None if found is None else found.slide
         with suppress(InputError):
             section = Section(slide, spots, name=result.name, mpp=said["mpp"])
-            if counts_hash(section) in measured:
+            if section.counts_sha256 in measured:
                 return section
     return None

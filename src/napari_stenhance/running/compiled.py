@@ -22,3 +22,8 @@ def compiled(function: Callable[P, R]) -> Callable[P, R]:
     except RuntimeError:
         # Neither folder can be written: each process compiles anew.
         return numba.njit(nogil=True)(function)
+
+
+def is_ready(function: Callable[..., object]) -> bool:
+    """Tell whether a function of `compiled` has been called in this process: it is fast now."""
+    return bool(getattr(function, "signatures", ()))

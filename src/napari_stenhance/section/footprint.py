@@ -62,6 +62,13 @@ class Footprints:
         """Return how many superpixels each spot has, shape (n_spots,)."""
         return np.bincount(self.spot, minlength=self.n_spots)
 
+    def only(self, spots: NDArray[np.int64]) -> Footprints:
+        """Return the pairs of some spots, given in ascending order and numbered anew."""
+        new = np.full(self.n_spots, -1)
+        new[spots] = np.arange(len(spots))
+        kept = new[self.spot] >= 0
+        return Footprints(new[self.spot[kept]], self.row[kept], self.column[kept], len(spots))
+
     def with_nearest(
         self, grid: Grid, xy_um: NDArray[np.float64], tissue: NDArray[np.bool_]
     ) -> Footprints:

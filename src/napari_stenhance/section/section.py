@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from copy import copy
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
@@ -56,6 +59,7 @@ _NO_SCALE = (
     "are not known."
 )
 _SCALES_DIFFER = 0.03
+_HASHED_AT_ONCE = 2**20
 
 
 @dataclass(frozen=True)
@@ -225,6 +229,24 @@ class Section:
         # Spots may state their size in micrometres where the slide's scale is not known.
         fits = (geometry.unit == "micrometer") == (self.mpp is not None)
         return xy, geometry.pitch_um if fits and geometry.pitch_um > 0 else nearest_distance(xy)
+
+    @cached_property
+    def counts_sha256(self) -> str:
+        """The SHA-256 of ids, counts and positions of the spots, which stay as they are."""
+        spots = self.need_spots()
+        counts = sp.csr_array(spots.X)
+        if not counts.has_canonical_format:
+            counts = sp.csr_array(counts, dtype=np.float64, copy=True)
+            counts.sum_duplicates()
+        parts = [counts.data, counts.indices, counts.indptr, np.asarray(spots.obsm["spatial"])]
+        if self.library is not None:
+            parts.append(self.library)
+        digest = hashlib.sha256("\n".join([*spots.obs_names, "", *spots.var_names]).encode())
+        for part in parts:
+            for low in range(0, len(part), _HASHED_AT_ONCE):
+                some = part[low : low + _HASHED_AT_ONCE]
+                digest.update(np.ascontiguousarray(some, dtype=np.float64).data)
+        return digest.hexdigest()
 
     def geometry(self) -> SpotGeometry:
         """Return the spots' diameter, shape and pitch."""

@@ -37,6 +37,7 @@ _NEAREST_LEAST = 0.8
 # Of the spots: a few may have lost their numbers.
 _NUMBERED_LEAST = 0.9
 _LATTICE_SPOTS, _LATTICE_NEIGHBOURS = 2000, 8
+_ROWS_AT_ONCE = 2**14
 # Of a pitch, along each axis: 0 on a square lattice, 0.25 anywhere.
 _OFF_LATTICE_MOST = 0.15
 
@@ -359,5 +360,13 @@ def log1p_cp10k(
     library : ndarray, shape (spots,)
         Total count of each spot over all genes; a spot without counts stays 0.
     """
+    counts = sp.csr_array(counts)
     per_count = 1e4 / np.maximum(library, 1)
-    return sp.csr_array(sp.csr_array(counts.multiply(per_count[:, None])).log1p(), dtype=np.float32)
+    data = np.empty(len(counts.data), np.float32)
+    # Of a million bins, a second copy in double precision would be the most that is held.
+    for low in range(0, len(per_count), _ROWS_AT_ONCE):
+        ends = counts.indptr[low : low + _ROWS_AT_ONCE + 1]
+        some = slice(int(ends[0]), int(ends[-1]))
+        each = np.repeat(per_count[low : low + _ROWS_AT_ONCE], np.diff(ends))
+        data[some] = np.log1p(counts.data[some] * each)
+    return sp.csr_array((data, counts.indices, counts.indptr), shape=counts.shape)

@@ -19,6 +19,13 @@ class PhantomOptions(Options):
 
     out: Annotated[Path, Help("The folder to make.", positional=True)]
     size_mm: Annotated[float, Help("Side of the slide, 1 to 20.", unit="mm")] = 4.0
+    genes: Annotated[
+        int,
+        Help(
+            "How many genes spots and bins measure, 200 to 40,000; with more than 200, bins are "
+            "also written as a Visium HD folder."
+        ),
+    ] = 200
     seed: Annotated[int, Help("Decides anatomy, stain and counts.")] = 0
 
 
@@ -29,4 +36,4 @@ def phantom(options: PhantomOptions, job: Job | None = None) -> Phantom:
     """
     from napari_stenhance.phantoms.write import write_phantom
 
-    return write_phantom(options.out, options.size_mm, options.seed, job)
+    return write_phantom(options.out, options.size_mm, options.seed, job, genes=options.genes)

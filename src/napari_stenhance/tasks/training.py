@@ -144,7 +144,6 @@ def take_sample(
 
     from napari_stenhance.features.opening import open_features
     from napari_stenhance.methods.training_section import TrainingSection
-    from napari_stenhance.section.distinct import DistinctPositions
     from napari_stenhance.section.footprint import Footprints
 
     features = open_features(section.need_slide(), settings, job)
@@ -159,16 +158,9 @@ def take_sample(
     near = None if whole else under.mask(grid.shape, math.ceil(method.halo_um / grid.pitch_um))
     features.extract(near)
     on_tissue = Footprints.under(grid, xy_um, geometry, mask)
-    sample = TrainingSection.from_section(
-        section, features, on_tissue, method.least_share, on_fault
+    return TrainingSection.from_section(
+        section, features, on_tissue, method.least_share, on_fault, method.most_spots, job
     )
-    lost = len(DistinctPositions.among(xy_um).first) - len(sample.xy_um)
-    if lost:
-        faulty = "" if on_fault is None or not on_fault.any() else ", on faults of the slide"
-        job.note(
-            f"{section.name}: {lost} spots off the tissue{faulty}, or nearly empty, were left out."
-        )
-    return sample
 
 
 def spots_on_faults(section: Section, settings: FeatureSettings, job: Job) -> NDArray[np.bool_]:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_stenhance.features.registry import Encoder
+
+if TYPE_CHECKING:
+    from napari_stenhance.running.job import Job
 
 SIGMAS_UM = (1.0, 2.0, 4.0, 8.0)
 VERSION = 2
@@ -90,6 +94,21 @@ class StainEncoder:
         return by_scale.reshape(rows, columns, self.dim)
 
 
+def _prepare(job: Job) -> None:
+    """Compile the loops over pixels, once after installing; else load what was compiled then."""
+    from napari_stenhance.features.moments import are_loops_ready
+
+    if are_loops_ready():
+        return
+    with job.stage("Preparing stain features, long only once after installing", 1) as stage:
+        # Of more superpixels than make one strip: those of whole slides do.
+        StainEncoder(1.0).encode(np.zeros((240, 592, 3), np.uint8))
+        stage.advance()
+
+
 ENCODER = Encoder(
-    "stain", lambda: f"stain{VERSION}", superpixels=lambda slide: StainEncoder(slide.scale())
+    "stain",
+    lambda: f"stain{VERSION}",
+    superpixels=lambda slide: StainEncoder(slide.scale()),
+    prepare=_prepare,
 )

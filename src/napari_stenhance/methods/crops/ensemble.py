@@ -78,4 +78,5 @@ class CropEnsemble(RobustEnsemble[CropModel]):
             learner=learner,
             model=model,
             scores=lambda fitted: fitted.scores(seen)[0],
+            schedule=self.recipe.schedule,
         )

@@ -11,6 +11,7 @@ import scipy.sparse as sp
 import torch
 from numpy.typing import NDArray
 
+from napari_stenhance.methods.drawing import LEARNED_MOST
 from napari_stenhance.methods.ensemble import Ensemble
 from napari_stenhance.methods.members import standardise
 from napari_stenhance.methods.pixel2gene.inputs import FAR_UM, training_inputs
@@ -21,6 +22,7 @@ from napari_stenhance.methods.training_section import TrainingSection
 from napari_stenhance.running.job import Job
 
 _CALIBRATED_ON = 2048
+_HELD_OUT_PIXELS = 32
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,11 @@ class Pixel2GeneEnsemble(RobustEnsemble[Pixel2GeneModel]):
         """How far around a spot's superpixels features are needed, in micrometres."""
         return FAR_UM / 2
 
+    @property
+    def most_spots(self) -> int:
+        """A superpixel is learned from once: of very many bins, some say as much as all."""
+        return LEARNED_MOST
+
     def see(
         self, samples: Sequence[TrainingSection], rng: np.random.Generator, job: Job
     ) -> SeenSpots[SpotLearner, Pixel2GeneModel]:
@@ -71,19 +78,23 @@ class Pixel2GeneEnsemble(RobustEnsemble[Pixel2GeneModel]):
         most_each = max(recipe.most_pairs // spots, recipe.schedule.superpixels_per_spot)
         inputs, spot = training_inputs(samples, most_each, rng, job)
         shift, scale = _moments(inputs, samples[0].features.dim)
-        standard = standardise(inputs, shift, scale, recipe.clip)
+        standard = standardise(inputs, shift, scale, recipe.clip, out=inputs)
+        count = np.bincount(spot, minlength=spots)
+        schedule = recipe.schedule.on_spots_of(int(count.max()))
+        held_out = _HELD_OUT_PIXELS if schedule is recipe.schedule else int(count.max())
 
         def learner(target: torch.Tensor) -> SpotLearner:
             network = Ensemble(
-                recipe.members, inputs.shape[1], target.shape[1], recipe.hidden, recipe.dropout
+                recipe.members, standard.shape[1], target.shape[1], recipe.hidden, recipe.dropout
             )
             return SpotLearner(
                 network=network.to(self.device),
                 inputs=torch.from_numpy(standard).to(self.device),
                 first=torch.from_numpy(np.searchsorted(spot, np.arange(spots))).to(self.device),
-                count=torch.from_numpy(np.bincount(spot, minlength=spots)).to(self.device),
+                count=torch.from_numpy(count).to(self.device),
                 target=target,
-                superpixels_per_spot=recipe.schedule.superpixels_per_spot,
+                superpixels_per_spot=schedule.superpixels_per_spot,
+                held_out_superpixels=held_out,
             )
 
         def model(learned: SpotLearner, **shared: Any) -> Pixel2GeneModel:
@@ -92,10 +103,12 @@ class Pixel2GeneEnsemble(RobustEnsemble[Pixel2GeneModel]):
             )
 
         def scores(fitted: Pixel2GeneModel) -> NDArray[np.float32]:
-            some = rng.choice(len(inputs), min(_CALIBRATED_ON, len(inputs)), replace=False)
-            return fitted.scores(inputs[np.sort(some)])
+            some = rng.choice(len(standard), min(_CALIBRATED_ON, len(standard)), replace=False)
+            return fitted.scores_of(standard[np.sort(some)])
 
-        return SeenSpots(_spot_means(standard, spot), learner, model, scores)
+        # Bins of one superpixel are their own means.
+        means = standard if (count == 1).all() else _spot_means(standard, spot)
+        return SeenSpots(means, learner, model, scores, schedule)
 
 
 def _spot_means(inputs: NDArray[np.float32], spot: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -108,7 +121,8 @@ def _moments(
     inputs: NDArray[np.float32], dim: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Standardise the context; the features themselves are standardised for each slide."""
-    shift = inputs.mean(axis=0, dtype=np.float64)
-    scale = inputs.std(axis=0, dtype=np.float64)
+    columns = [inputs[:, low : low + dim] for low in range(0, inputs.shape[1], dim)]
+    shift = np.concatenate([part.mean(axis=0, dtype=np.float64) for part in columns])
+    scale = np.concatenate([part.std(axis=0, dtype=np.float64) for part in columns])
     shift[:dim], scale[:dim] = 0, 1
     return shift.astype(np.float32), np.where(scale > 0, scale, 1).astype(np.float32)

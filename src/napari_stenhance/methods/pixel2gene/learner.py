@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from napari_stenhance.methods.ensemble import Ensemble
 from napari_stenhance.methods.training import Schedule
-
-_HELD_OUT_PIXELS = 32
 
 
 @dataclass(frozen=True)
@@ -24,6 +22,18 @@ class SpotSchedule(Schedule):
     """
 
     superpixels_per_spot: int = 16
+
+    def on_spots_of(self, superpixels: int) -> SpotSchedule:
+        """Return how to train on spots of at most so many superpixels.
+
+        Bins have one, or few: none is drawn twice, and a step goes through more of them, so that it
+        sees as many superpixels.
+        """
+        if superpixels >= self.superpixels_per_spot:
+            return self
+        each = max(superpixels, 1)
+        more = self.spots_per_step * self.superpixels_per_spot // each
+        return replace(self, superpixels_per_spot=each, spots_per_step=more)
 
 
 @dataclass(frozen=True)
@@ -40,6 +50,8 @@ class SpotLearner:
     target : Tensor of float32, shape (spots, outputs)
     superpixels_per_spot : int
         Drawn at each step.
+    held_out_superpixels : int
+        Spread evenly over a spot that is held out.
     """
 
     network: Ensemble
@@ -48,6 +60,7 @@ class SpotLearner:
     count: Tensor
     target: Tensor
     superpixels_per_spot: int
+    held_out_superpixels: int
 
     @property
     def decayed(self) -> list[Tensor]:
@@ -71,8 +84,8 @@ class SpotLearner:
 
     def outputs(self, spots: Tensor) -> Tensor:
         """Predict spots from superpixels spread evenly over each."""
-        even = torch.arange(_HELD_OUT_PIXELS, device=self.inputs.device) + 0.5
-        return self._outputs(spots, (even / _HELD_OUT_PIXELS).expand(*spots.shape, -1))
+        even = torch.arange(self.held_out_superpixels, device=self.inputs.device) + 0.5
+        return self._outputs(spots, (even / len(even)).expand(*spots.shape, -1))
 
     def _outputs(self, spots: Tensor, picks: Tensor) -> Tensor:
         """Average over superpixels, (members, spots, picks), given as fractions in [0, 1)."""

@@ -74,12 +74,15 @@ class Pixel2GeneModel(GeneModel):
 
     def scores(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return each member's scores, (members, n, r), of raw inputs (n, channels)."""
+        return self.scores_of(standardise(inputs, self.shift, self.scale, self.clip))
+
+    def scores_of(self, standard: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return each member's scores, (members, n, r), of standardised inputs (n, channels)."""
         device = self.network.weights[0].device
         members = self.network.weights[0].shape[0]
         widest = max(w.shape[2] for w in self.network.weights)
         # Fixed slices: matrix products of another size may differ in the last bit.
         at_once = _SLICE_BYTES // (4 * members * widest)
-        standard = standardise(inputs, self.shift, self.scale, self.clip)
         parts = []
         with torch.inference_mode(), inference_errors("Prediction"):
             for low in range(0, len(standard), at_once):

@@ -7,6 +7,7 @@ formulas; or estimated from randomly drawn spots.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,8 @@ from torch.nn.functional import normalize, softplus
 
 _PAIRS = 2_000_000
 """Pairs in a block: 8 MB for each array of them."""
+ANCHORS_MOST = 20_000
+"""Spots that stand for all at one end of a pair, where those at the other end are drawn."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ def topological_loss(embedding: Tensor, pairs: Pairs, drawn: int | None = None) 
     pairs : Pairs
     drawn : int, optional
         Estimate softplus over all pairs from so many spots drawn at random, without bias; by
-        default exact.
+        default exact. Of more than 20,000 spots, so many are drawn for the other end.
     """
     unit = normalize(embedding, dim=1)
     n = len(unit)
@@ -76,7 +79,8 @@ def topological_loss(embedding: Tensor, pairs: Pairs, drawn: int | None = None) 
     if drawn is None:
         return _MeanSoftplus.apply(unit) - on_edges
     columns = torch.randint(n, (drawn,), device=unit.device)
-    return softplus(unit @ _rows(unit, columns).T).mean() - on_edges
+    anchors = unit if n <= ANCHORS_MOST else _rows(unit, _some(n, unit.device))
+    return softplus(anchors @ _rows(unit, columns).T).mean() - on_edges
 
 
 def regional_loss(embedding: Tensor, pairs: Pairs, drawn: int | None = None) -> Tensor:
@@ -89,18 +93,33 @@ def regional_loss(embedding: Tensor, pairs: Pairs, drawn: int | None = None) -> 
     drawn : int, optional
         Estimate the denominator of each anchor from so many spots of other pseudo-labels; by
         default exact. Its logarithm is then too small by cv² / (2 · drawn) on average, where cv,
-        the coefficient of variation of exp(s), is below 0.5.
+        the coefficient of variation of exp(s), is below 0.5. Of more than 20,000 anchors, so many
+        are drawn.
     """
     unit = normalize(embedding, dim=1)
     first, second = pairs.ends
     near = (_rows(unit, first) * _rows(unit, second)).sum(dim=1).exp()
     numerator = unit.new_zeros(len(unit)).index_add(0, first, near)
+    order, anchors, ordered = pairs.order, pairs.anchors, _rows(unit, pairs.order)
     if drawn is None:
-        denominator = _LogOthers.apply(_rows(unit, pairs.order), pairs.runs)
+        denominator = _LogOthers.apply(ordered, pairs.runs)
+    elif len(unit) <= ANCHORS_MOST:
+        denominator = _log_others_drawn(ordered, ordered, pairs.runs, pairs.runs, drawn)
     else:
-        denominator = _log_others_drawn(_rows(unit, pairs.order), pairs.runs, drawn)
-    in_order = unit.new_empty(len(unit)).index_copy(0, pairs.order, denominator)
-    return (in_order[pairs.anchors] - numerator[pairs.anchors].log()).mean()
+        at = _some(len(unit), unit.device)
+        ends = torch.searchsorted(at, torch.tensor(pairs.runs, device=at.device)).tolist()
+        denominator = _log_others_drawn(_rows(ordered, at), ordered, ends, pairs.runs, drawn)
+        order = order[at]
+        chosen = torch.zeros(len(unit), dtype=torch.bool, device=at.device)
+        chosen[order] = True
+        anchors = anchors[chosen[anchors]]
+    in_order = unit.new_empty(len(unit)).index_copy(0, order, denominator)
+    return (in_order[anchors] - numerator[anchors].log()).mean()
+
+
+def _some(n: int, device: torch.device) -> Tensor:
+    """Draw as many as may stand for n spots, ascending."""
+    return torch.randperm(n, device=device)[:ANCHORS_MOST].sort().values
 
 
 def _rows(unit: Tensor, at: Tensor) -> Tensor:
@@ -174,14 +193,24 @@ def _blocks(
     return found
 
 
-def _log_others_drawn(unit: Tensor, runs: tuple[tuple[int, int], ...], drawn: int) -> Tensor:
-    """Estimate `_LogOthers` from spots drawn anew, the same for all anchors of one label."""
+def _log_others_drawn(
+    anchors: Tensor,
+    unit: Tensor,
+    ends: Sequence[Sequence[int]],
+    runs: Sequence[tuple[int, int]],
+    drawn: int,
+) -> Tensor:
+    """Estimate `_LogOthers` from spots drawn anew, the same for all anchors of one label.
+
+    Anchors are some or all of the spots, sorted by label as these; `ends` are to them what `runs`
+    are to all.
+    """
     n = len(unit)
     parts = []
-    for first, last in runs:
+    for (begin, end), (first, last) in zip(ends, runs, strict=True):
         others = n - (last - first)
         columns = torch.randint(others, (drawn,), device=unit.device)
         columns = torch.where(columns >= first, columns + (last - first), columns)
-        mean = (unit[first:last] @ _rows(unit, columns).T).exp().mean(dim=1)
+        mean = (anchors[begin:end] @ _rows(unit, columns).T).exp().mean(dim=1)
         parts.append(mean.log() + float(np.log(others)))
     return torch.cat(parts)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from qtpy.QtGui import QHideEvent, QKeySequence, QShortcut
 from qtpy.QtWidgets import QComboBox, QGridLayout, QPushButton, QVBoxLayout, QWidget
 
 from napari_stenhance.errors import InputError, StenhanceError
+from napari_stenhance.plugin.closing import ClosingNotes
 from napari_stenhance.plugin.domains import (
     begin_painting,
     domain_at,
@@ -24,6 +25,7 @@ from napari_stenhance.plugin.domains import (
     show_edits,
 )
 from napari_stenhance.plugin.layer_info import layer_info, layers_of, open_runs
+from napari_stenhance.plugin.opening import open_at_once
 from napari_stenhance.plugin.scene import add_layers
 from napari_stenhance.plugin.session import session_of
 from napari_stenhance.plugin.widgets.chart import CriterionChart
@@ -48,6 +50,9 @@ _COLUMNS = 6
 _PAINT, _PAINTED = "Repaint", "End painting"
 
 
+_LOST = " will be lost; Save in the panel Find domains, or Save layers, keeps them"
+
+
 class DomainEditor(QWidget):
     """Lists the domains of open runs, and changes them; what was changed can be undone.
 
@@ -69,6 +74,7 @@ class DomainEditor(QWidget):
         super().__init__(parent)
         self._viewer, self._session, self._run_bar = viewer, session_of(viewer), run_bar
         self._known: dict[Any, tuple[EditHistory, int]] = {}
+        self._closing = ClosingNotes(viewer)
         self._lost: EditHistory | None = None
         self._raster: tuple[DomainEdit, NDArray[np.uint8]] | None = None
         self._ending = False
@@ -190,7 +196,10 @@ class DomainEditor(QWidget):
             self.table.choose(())
         self._listed = listed
         relist(self.source, before, self._runs, listed)
-        if not same or keys != [run.key for run in before]:
+        known = self._known.get(listed.key) if listed is not None else None
+        # A save may have brought other changes of what is open.
+        other = known is not None and known[0] is not self.edits
+        if not same or other or keys != [run.key for run in before]:
             self._show_run()
 
     def _choose(self, index: int) -> None:
@@ -246,6 +255,7 @@ class DomainEditor(QWidget):
         """Say what is not saved: where runs are listed, at the button, and at the layers."""
         shown = self.edits
         listed = [run.key for run in self._runs]
+        lost: dict[Hashable, str] = {}
         for run in open_runs(self._viewer, "domains"):
             edits = self._edits_of(run)
             if edits is None:
@@ -254,6 +264,8 @@ class DomainEditor(QWidget):
             changes = edits.changes + strokes
             self._known[run.key] = (edits, changes)
             said = f" ({_changes(changes)} not saved)" if changes else ""
+            if changes:
+                lost[run.key] = f"domains of {run.result.name}: {_changes(changes)}{_LOST}"
             if run.key in listed:
                 self.source.setItemText(listed.index(run.key), f"{listed_name(run)}{said}")
             if edits is shown:
@@ -261,6 +273,7 @@ class DomainEditor(QWidget):
                 self.undo.setEnabled(edits.can_undo or strokes or self._lost is not None)
                 self.redo.setEnabled(edits.can_redo or painting(self._viewer, run) is not None)
             mark_unsaved(self._viewer, run, unsaved=bool(changes))
+        self._closing.say(lost)
         for button in (self.merge, self.paint, self.save):
             button.setEnabled(shown is not None)
         if shown is None:
@@ -432,7 +445,7 @@ class DomainEditor(QWidget):
     def show_runs(self, runs: Sequence[Run]) -> None:
         """Show runs, instead of what lay where they are."""
         layers = [layer for run in runs for layer in domain_layers(run, visible=True)]
-        self._session.open(layers, runs[-1])
+        open_at_once(self._session, layers, runs[-1])
 
 
 def _changes(number: int) -> str:

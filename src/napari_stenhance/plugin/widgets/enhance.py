@@ -12,8 +12,9 @@ from napari_stenhance.features.masks import TISSUE_KINDS
 from napari_stenhance.methods.genes import common_genes, split_genes
 from napari_stenhance.methods.registry import method_entry, methods
 from napari_stenhance.plugin.layer_info import open_sections, slide_layer
-from napari_stenhance.plugin.regions import open_region, polygons_um, warm_drawing
+from napari_stenhance.plugin.regions import open_region, polygons_um
 from napari_stenhance.plugin.tissue import hide_tissue, with_edited_tissue
+from napari_stenhance.plugin.warming import warm_drawing
 from napari_stenhance.plugin.widgets.choices import named
 from napari_stenhance.plugin.widgets.follow import follow_layers, follow_session
 from napari_stenhance.plugin.widgets.gene_box import GeneBox
@@ -157,7 +158,7 @@ class EnhanceWidget(RunDock):
         if section is None or section.slide is None:
             self.run_bar.say(InputError("Open the section to draw on: no slide is looked at."))
             return
-        layer = open_region(self._viewer, section)
+        layer = open_region(self._viewer, section, to_draw=True)
         layer.visible = True
         self._viewer.layers.selection.active = layer
         layer.mode = "add_polygon"

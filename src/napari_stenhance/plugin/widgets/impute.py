@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QVBoxLayout
 from napari_stenhance.errors import InputError
 from napari_stenhance.plugin.genes import gene_layers
 from napari_stenhance.plugin.layer_info import open_sections
+from napari_stenhance.plugin.opening import open_at_once
 from napari_stenhance.plugin.widgets.choices import named
 from napari_stenhance.plugin.widgets.follow import follow_layers, follow_session
 from napari_stenhance.plugin.widgets.outputs import suggest_out
@@ -131,6 +132,6 @@ class ImputeWidget(RunDock):
         alone = options.then is None
         layers = gene_layers(run, visible=alone)
         if alone:
-            self._session.open(layers, run)
+            open_at_once(self._session, layers, run)
         else:
             self._session.add(layers)

@@ -35,6 +35,7 @@ from napari_stenhance.plugin.layer_info import (
 )
 from napari_stenhance.plugin.layers import open_layers
 from napari_stenhance.plugin.looks import look_of
+from napari_stenhance.plugin.opening import open_in_turns
 from napari_stenhance.plugin.places import hash_slides, open_places
 from napari_stenhance.plugin.quality import quality_layer, quality_legend_of, remove_quality
 from napari_stenhance.plugin.regions import open_region
@@ -289,7 +290,7 @@ class SectionWidget(QWidget):
         self.image.clear()
         self._said = said
         try:
-            yield from self._session.open_in_turns(layers)
+            yield from open_in_turns(self._session, layers)
         finally:
             self._said = None
         if drawn and isinstance(what, Section):

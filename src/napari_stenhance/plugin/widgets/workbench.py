@@ -10,8 +10,10 @@ from qtpy.QtCore import QSize, Qt
 from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import QDockWidget, QMainWindow, QSizePolicy, QToolButton, QVBoxLayout, QWidget
 
+from napari_stenhance.plugin.layer_info import layers_of
 from napari_stenhance.plugin.session import session_of
 from napari_stenhance.plugin.widgets.actions import ACTIONS
+from napari_stenhance.plugin.widgets.follow import follow_layers
 from napari_stenhance.plugin.widgets.scrolling import UpDownArea
 from napari_stenhance.plugin.widgets.tab_order import order_tabs
 
@@ -137,12 +139,19 @@ class Workbench(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self._area)
         self.setStyleSheet(_FOCUS)
+        follow_layers(self, viewer, lambda: self._watch_edits(viewer))
         for keys, act in ACTIONS.items():
             self._listen(keys, lambda act=act: act(self))
         for number, name in enumerate(PANELS, 1):
             keys = f"Alt+{number}"
             self.panels[name].heading.setToolTip(f"Fold or unfold; {keys} unfolds it.")
             self._listen(keys, lambda name=name: self.reach(name))
+
+    def _watch_edits(self, viewer: Viewer) -> None:
+        """Make the panel that says what is not saved, where saved layers brought such changes."""
+        edits = (info.edits for _, info in layers_of(viewer, "domains"))
+        if any(one is not None and one.changes for one in edits):
+            self.widget("domains")
 
     def _listen(self, keys: str, act: Callable[[], None]) -> None:
         QShortcut(QKeySequence(keys), self).activated.connect(act)
@@ -227,11 +236,21 @@ def _leave_room(dock: Any) -> None:
         window.resizeDocks([dock], [min(max(left, 1), _WIDE)], Qt.Orientation.Horizontal)
 
 
-def _maker(where: str, viewer: Viewer) -> Callable[[], QWidget]:
+def modules() -> list[tuple[str, str]]:
+    """List the module and the class of each panel."""
+    return [_parts(where) for _, where in PANELS.values()]
+
+
+def _parts(where: str) -> tuple[str, str]:
     module, name = where.split(":")
+    return f"napari_stenhance.plugin.widgets.{module}", name
+
+
+def _maker(where: str, viewer: Viewer) -> Callable[[], QWidget]:
+    module, name = _parts(where)
 
     def make() -> QWidget:
-        made = getattr(import_module(f"napari_stenhance.plugin.widgets.{module}"), name)(viewer)
+        made = getattr(import_module(module), name)(viewer)
         assert isinstance(made, QWidget)
         return made
 

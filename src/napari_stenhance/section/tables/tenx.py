@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -187,6 +188,12 @@ def _texts(dataset: Any) -> Any:
     if len(dataset.shape) != 1:
         msg = f"{dataset.name} has the shape {dataset.shape}"
         raise ValueError(msg)
+    if dataset.dtype.kind == "S":
+        # Mostly there are none, and all are turned at once: barcodes come by the hundred thousand.
+        fixed = dataset[:]
+        with suppress(UnicodeDecodeError):
+            if b"&#" not in fixed.tobytes():
+                return fixed.astype("U").astype(object)
     texts = dataset.asstr("utf-8", "replace")[:]
     return np.array(
         [_REFERENCE.sub(lambda m: chr(int(m[1])), t) if "&#" in t else t for t in texts],

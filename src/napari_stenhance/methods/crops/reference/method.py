@@ -56,6 +56,10 @@ class CropReference:
         return 0.0
 
     @property
+    def most_spots(self) -> None:
+        """It learns from all, as published."""
+
+    @property
     def least_share(self) -> float:
         """Every spot is learned from."""
         return 0.0

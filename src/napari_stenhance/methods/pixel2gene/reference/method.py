@@ -65,6 +65,10 @@ class Pixel2GeneReference:
         return math.inf
 
     @property
+    def most_spots(self) -> None:
+        """It learns from all, as published."""
+
+    @property
     def least_share(self) -> float:
         """Every spot: the published filter is the recipe's own."""
         return 0.0

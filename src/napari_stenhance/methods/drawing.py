@@ -1,0 +1,25 @@
+"""What is drawn of more spots than learning needs: bins and cells come by the hundred thousand.
+
+Below these numbers, which sections of spots do not reach, nothing is drawn and all is learned from.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+LEARNED_MOST = 200_000
+"""Spots of all sections whose superpixels a network learns from."""
+EPOCH_MOST = 25_000
+"""Spots that an epoch goes through, drawn anew for each."""
+HELD_OUT_MOST = 5_000
+"""Spots, of those that a member holds out, that stop it and say how well it predicts."""
+JUDGED_MOST = 25_000
+"""Spots on which the rank of the gene basis is chosen."""
+
+
+def some_of(number: int, most: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Draw at most so many of `number`, ascending; all, and nothing from `rng`, if they are few."""
+    if number <= most:
+        return np.arange(number)
+    return np.sort(rng.choice(number, most, replace=False))

@@ -1,0 +1,72 @@
+"""Bins as an image: very many squares that touch are slow as points, and look the same."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_stenhance.section.lattice import array_numbers
+from napari_stenhance.section.spots import positions_px
+
+if TYPE_CHECKING:
+    from napari_stenhance.section.section import Section
+
+AS_IMAGE = 50_000
+"""Bins of a section from which on they are an image."""
+# Of a bin's side: where it lies at most from where its row and column put it.
+_OFF_MOST = 0.25
+# Pixels of the image for each bin: where most are empty it would be large, and show little.
+_EMPTY_MOST = 16
+
+
+@dataclass(frozen=True, eq=False)
+class BinRaster:
+    """Where bins lie in an image of one pixel each.
+
+    Attributes
+    ----------
+    row, column : ndarray of int64, shape (bins,)
+    shape : tuple of int
+    step : ndarray of float64, shape (2, 2)
+        What a row, and a column, is in (y, x) of full-resolution pixels, as columns.
+    corner : ndarray of float64, shape (2,)
+        Where the centre of the first row and column lies.
+    """
+
+    row: NDArray[np.int64]
+    column: NDArray[np.int64]
+    shape: tuple[int, int]
+    step: NDArray[np.float64]
+    corner: NDArray[np.float64]
+
+    @classmethod
+    def of_section(cls, section: Section) -> BinRaster | None:
+        """Lay the bins of a section on rows and columns; None where it has few, or no such."""
+        spots, geometry = section.need_spots(), section.geometry()
+        numbers = array_numbers(spots)
+        if geometry.spot_shape != "square" or spots.n_obs < AS_IMAGE or numbers is None:
+            return None
+        at = np.rint(numbers[:, ::-1]).astype(np.int64)
+        at -= at.min(axis=0)
+        height, width = (int(n) + 1 for n in at.max(axis=0))
+        if height * width > _EMPTY_MOST * len(at):
+            return None
+        if np.bincount(at @ (width, 1), minlength=height * width).max() > 1:
+            return None
+        yx = positions_px(spots, section.name)[:, ::-1]
+        design = np.column_stack([at, np.ones(len(at))])
+        (*steps, corner), *_ = np.linalg.lstsq(design, yx, rcond=None)
+        step = np.array(steps).T
+        off = np.abs(yx - design @ np.vstack([*steps, corner])).max()
+        if not off <= _OFF_MOST * np.sqrt(abs(np.linalg.det(step))):
+            return None
+        return cls(*at.T, (height, width), step, corner)
+
+    def image(self, values: NDArray[np.floating]) -> NDArray[np.float32]:
+        """Return an image of a value for each bin; NaN where there is none."""
+        pixels = np.full(self.shape, np.nan, np.float32)
+        pixels[self.row, self.column] = values
+        return pixels

@@ -1,0 +1,110 @@
+"""Very many spots: bins and cells, of which as many are drawn as learning needs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+import torch
+
+from made_sections import stain_features
+from napari_stenhance.methods.basis import fit_basis
+from napari_stenhance.methods.pixel2gene.learner import SpotSchedule
+from napari_stenhance.methods.robust import _drawn
+from napari_stenhance.methods.training import Schedule, train_ensemble
+from napari_stenhance.methods.training_section import TrainingSection
+from napari_stenhance.running.job import Event, Job, Note
+from napari_stenhance.section.footprint import Footprints
+from napari_stenhance.section.section import Section
+from napari_stenhance.storage.cache import Cache
+
+
+def test_of_very_many_spots_some_are_drawn_to_learn_from(
+    synthetic: Section, session_cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each with its own counts, place and superpixels; and an epoch, and what judges it, draw."""
+    said: list[Event] = []
+    features = stain_features(synthetic.need_slide(), session_cache)
+    under = Footprints.under(
+        features.grid, synthetic.spots_um(), synthetic.geometry(), features.tissue
+    )
+    every = TrainingSection.from_section(synthetic, features, under, 0.05)
+    drawn = TrainingSection.from_section(
+        synthetic, features, under, 0.05, most=40, job=Job(said.append)
+    )
+    assert [e.text for e in said if isinstance(e, Note)][-1] == (
+        f"{synthetic.name}: 40 of {len(every.xy_um)} spots were drawn to learn from."
+    )
+    again = {tuple(xy): n for n, xy in enumerate(every.xy_um)}
+    rows = np.array([again[tuple(xy)] for xy in drawn.xy_um])
+    assert len(rows) == 40
+    assert (np.diff(rows) > 0).all()
+    assert (drawn.counts != every.counts[rows]).nnz == 0
+    np.testing.assert_array_equal(drawn.library, every.library[rows])
+    for n in (0, 39):
+        mine, theirs = drawn.footprints.spot == n, every.footprints.spot == rows[n]
+        for axis in ("row", "column"):
+            of_both = getattr(drawn.footprints, axis)[mine], getattr(every.footprints, axis)[theirs]
+            np.testing.assert_array_equal(*of_both)
+    # Of two sections together, as many.
+    both = _drawn([drawn, drawn.only(np.arange(20))], 30, 1, Job())
+    assert sum(len(s.xy_um) for s in both) == 30
+    assert {tuple(xy) for xy in both[1].xy_um} <= {tuple(xy) for xy in drawn.xy_um[:20]}
+    # What is held out and not drawn is neither learned from nor predicted.
+    monkeypatch.setattr("napari_stenhance.methods.training.HELD_OUT_MOST", 3)
+    monkeypatch.setattr("napari_stenhance.methods.training.EPOCH_MOST", 16)
+    learner = _Means(torch.zeros(40, 1))
+    held_out = [np.arange(0, 10), np.arange(20, 30)]
+    schedule = Schedule(epochs=3, steps_per_epoch=1, spots_per_step=8)
+    predicted = train_ensemble(learner, held_out, schedule, np.random.default_rng(0), Job())
+    known = np.flatnonzero(np.isfinite(predicted[:, 0]))
+    assert len(known) == 6
+    assert set(known) <= set(held_out[0]) | set(held_out[1])
+    # Two steps of eight an epoch.
+    assert len(learner.seen) == 6
+    for member, held in enumerate(held_out):
+        assert not {int(n) for batch in learner.seen for n in batch[member]} & set(held.tolist())
+
+
+class _Means:
+    """A learner of one number, which remembers what it saw."""
+
+    def __init__(self, target: torch.Tensor) -> None:
+        self.target, self.value = target, torch.zeros(2, 1, requires_grad=True)
+        self.decayed, self.plain, self.seen = [self.value], [], list[torch.Tensor]()
+
+    def train(self, mode: bool) -> None:
+        pass
+
+    def loss(self, spots: torch.Tensor) -> torch.Tensor:
+        self.seen.append(spots)
+        return (self.outputs(spots) - self.target[spots]).square().mean(dim=(1, 2))
+
+    def outputs(self, spots: torch.Tensor) -> torch.Tensor:
+        return self.value[:, None].expand(*spots.shape, 1)
+
+
+def test_a_step_sees_as_many_superpixels_of_bins_as_of_spots() -> None:
+    schedule = SpotSchedule()
+    assert schedule.on_spots_of(16) is schedule
+    bins = schedule.on_spots_of(1)
+    assert (bins.superpixels_per_spot, bins.spots_per_step) == (1, 1024)
+    assert schedule.on_spots_of(4).spots_per_step == 256
+
+
+def test_of_very_many_spots_the_basis_is_found_by_powers_and_is_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rng = np.random.default_rng(0)
+    shared = rng.standard_normal((900, 5)) * (6, 5, 4, 3, 2)
+    values = shared @ rng.standard_normal((5, 120)) / 10 + 0.3 * rng.standard_normal((900, 120))
+    whole = sp.csr_array(np.maximum(values, 0).astype(np.float32))
+    parts = [whole[:300], whole[300:]]
+    exact, scores = fit_basis(parts, 12, seed=0)
+    monkeypatch.setattr("napari_stenhance.methods.basis._MANY", 800)
+    found, other = fit_basis(parts, 12, seed=0)
+    np.testing.assert_allclose(found.axes @ found.axes.T, np.eye(12), atol=1e-5)
+    np.testing.assert_allclose(found.mean, exact.mean, rtol=1e-6)
+    # What is signal is the same, axis by axis and with its sign; noise may differ.
+    np.testing.assert_allclose((found.axes[:5] * exact.axes[:5]).sum(axis=1), 1, atol=1e-4)
+    np.testing.assert_allclose(other[:, :5], scores[:, :5], atol=0.02)
