@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,6 @@ from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
     QDoubleSpinBox,
-    QFileDialog,
     QFormLayout,
     QHBoxLayout,
     QLabel,
@@ -33,26 +32,29 @@ from napari_stenhance.plugin.layer_info import (
     our_layers,
     viewer_tiles,
 )
-from napari_stenhance.plugin.layers import open_layers
 from napari_stenhance.plugin.looks import look_of
 from napari_stenhance.plugin.opening import open_in_turns
-from napari_stenhance.plugin.places import hash_slides, open_places
+from napari_stenhance.plugin.places import open_places
 from napari_stenhance.plugin.quality import quality_layer, quality_legend_of, remove_quality
 from napari_stenhance.plugin.regions import open_region
 from napari_stenhance.plugin.scene import add_layers
 from napari_stenhance.plugin.session import session_of
 from napari_stenhance.plugin.tissue import carried_tissue
 from napari_stenhance.plugin.widgets.choices import elide
+from napari_stenhance.plugin.widgets.dialogs import (
+    ask_for_folder,
+    ask_for_section,
+    ask_for_slide,
+    ask_where_to_save,
+)
 from napari_stenhance.plugin.widgets.drop_area import DropArea
 from napari_stenhance.plugin.widgets.follow import follow_session
-from napari_stenhance.plugin.widgets.recognised import describe_looked_at, describe_opened
+from napari_stenhance.plugin.widgets.recognised import describe_looked_at, open_described
 from napari_stenhance.plugin.widgets.run_bar import RunBar
 from napari_stenhance.plugin.widgets.scrolling import LowView
 from napari_stenhance.plugin.widgets.tissue_row import TissueRow
 from napari_stenhance.plugin.writer import write_layers
-from napari_stenhance.section.formats.format import section_formats
 from napari_stenhance.section.images.image import SlideRefused
-from napari_stenhance.section.images.opening import image_suffixes
 from napari_stenhance.section.section import Section
 from napari_stenhance.storage.cache import Cache
 from napari_stenhance.tasks.info import describe_section
@@ -66,13 +68,9 @@ if TYPE_CHECKING:
     from napari_stenhance.features.quality import Quality
     from napari_stenhance.plugin.layer_info import Opened, Place
     from napari_stenhance.results.result import ResultFolder
-    from napari_stenhance.running.job import Job
-    from napari_stenhance.storage.tile_cache import TileCache
 
 
 _SLIDE = "the slide"
-_NO_QUESTION = QFileDialog.Option.DontConfirmOverwrite
-"""Nothing is ever overwritten: the writer says so."""
 _NUMBER_WIDTH, _BESIDE_LABELS = 100, 2
 
 
@@ -255,7 +253,7 @@ class SectionWidget(QWidget):
             self._offer_again()
         self.run_bar.start(
             f"Opening {path.name}",
-            lambda job: _open(path, options, job, image, tiles, sections, said),
+            lambda job: open_described(path, options, job, image, tiles, sections, said),
             on_done=lambda opened: self._show(*opened, replaced),
             on_error=lambda error: self._offer_others(error, path, options, image),
             on_end=self._open_next,
@@ -437,26 +435,19 @@ class SectionWidget(QWidget):
         self._follow()
 
     def _browse_folder(self) -> None:
-        path = QFileDialog.getExistingDirectory(self, "Open a section or a result")
-        if path:
-            self.open(Path(path))
+        if path := ask_for_folder(self):
+            self.open(path)
 
     def _browse_file(self) -> None:
-        of_sections = (suffix for one in section_formats() for suffix in one.suffixes)
-        files = _filter("Sections and slides", *of_sections, *image_suffixes())
-        path, _ = QFileDialog.getOpenFileName(self, "Open a section or a slide", "", files)
-        if path:
-            self.open(Path(path))
+        if path := ask_for_section(self):
+            self.open(path)
 
     def _browse_save(self) -> None:
         if not len(self._viewer.layers):
             self.run_bar.say(InputError("Nothing is open: there are no layers to save."))
             return
-        path, _ = QFileDialog.getSaveFileName(
-            self, "Save all layers", "", "Layers (*.zarr)", options=_NO_QUESTION
-        )
-        if path:
-            self.save_layers(Path(path))
+        if path := ask_where_to_save(self):
+            self.save_layers(path)
 
     def save_layers(self, path: Path) -> None:
         """Save all layers in a thread, with progress; as *File → Save All Layers* does at once.
@@ -473,28 +464,5 @@ class SectionWidget(QWidget):
         )
 
     def _browse_image(self) -> None:
-        path, _ = QFileDialog.getOpenFileName(
-            self, "Choose the slide", "", _filter("Slides", *image_suffixes())
-        )
-        if path:
-            self.image.setText(path)
-
-
-def _open(
-    path: Path,
-    options: SlideOptions,
-    job: Job,
-    image: Path | None,
-    tiles: TileCache,
-    sections: list[Section],
-    said: list[Mapping[str, Any]],
-) -> tuple[list[LayerData], Section | ResultFolder | None, str]:
-    """Open what lies at a path, describe it, and find with which it shares a slide."""
-    layers, opened, lacks = open_layers(path, options, job, image, tiles)
-    hash_slides(opened, sections, said, job)
-    return layers, opened, "\n".join([*describe_opened(opened, layers), *lacks])
-
-
-def _filter(name: str, *suffixes: str) -> str:
-    """Say to a dialog which files to list."""
-    return f"{name} ({' '.join(f'*{suffix}' for suffix in suffixes)})"
+        if path := ask_for_slide(self):
+            self.image.setText(str(path))
