@@ -12,6 +12,8 @@ from napari_stenhance.storage.reading import zarr_has
 
 _OURS = ("stenhance", "stenhance_layers")
 """Attributes that a result and saved layers carry."""
+_TABLE = "encoding-type"
+"""What a table of spots carries."""
 
 
 def get_reader(path: str | list[str]) -> Callable[[str], list[Any]] | None:
@@ -29,7 +31,9 @@ def _is_ours(path: Path) -> bool:
         # Such as a SpatialData store, of which no image is the slide by itself.
         return image.is_slide(path) or holds_spots(path)
     # Other zarr folders are no sections.
-    return not (path / "zarr.json").is_file() and format_of(path) is not None
+    if (path / "zarr.json").is_file() and not zarr_has(path, _TABLE):
+        return False
+    return format_of(path) is not None
 
 
 def read_layers(path: str) -> list[Any]:

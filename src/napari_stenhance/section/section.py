@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from copy import copy
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -23,12 +24,14 @@ from napari_stenhance.section.formats.format import (
     section_formats,
 )
 from napari_stenhance.section.formats.h5ad.spots import place_in_memory
+from napari_stenhance.section.gene_names import by_symbols
 from napari_stenhance.section.picture import Picture, picture_in
 from napari_stenhance.section.placing import (
     INSIDE_LEAST,
     SlideMatch,
     choose_image,
     from_um,
+    picture_as_slide,
     place_on,
     share_inside,
 )
@@ -59,6 +62,7 @@ _NO_SCALE = (
     "are not known."
 )
 _SCALES_DIFFER = 0.03
+_KEPT = re.compile(r'uns.*\["(\w+)"\]')
 _HASHED_AT_ONCE = 2**20
 
 
@@ -181,6 +185,8 @@ class Section:
         if self.slide is None:
             why = " ".join(self.doubts)
             what = "this section has no slide, and the task needs one; give its image."
+            if self.picture is not None and (kept := _KEPT.fullmatch(self.picture.name)):
+                what += f" Its picture {kept[1]} can serve as one, though it is coarse: name it so."
             msg = f"{self.where}: {what} {why}".strip()
             raise InputError(msg, option="image")
         return self.slide
@@ -301,7 +307,8 @@ def open_section(
     mpp : float, optional
         Micrometres per full-resolution pixel, where the files do not say or are wrong.
     image : str or Path, optional
-        The slide, where it does not lie beside the counts.
+        The slide, where it does not lie beside the counts; "hires" or "lowres", the picture of
+        that name that an AnnData keeps.
     series : str, optional
         The name of another image in the slide's file than its slide.
     icc : bool
@@ -328,6 +335,9 @@ def open_section(
         named = None if image is None else Path(image)
         source = SectionSource(Path(path), named, mpp, series, icc, sample)
     if isinstance(found, SectionFiles):
+        kept = None if image is None else picture_as_slide(found, Path(image), cache)
+        if kept is not None:
+            found, image = kept, kept.images[0]
         if image is not None and found.on_image is not None:
             found = found.on_image(Path(image))
         if found.in_um:
@@ -412,6 +422,7 @@ def _assemble(
         return Section(slide=slide, name=found.name, mpp=scale, doubts=tuple(doubts), source=opened)
     table, more = found.read()
     table, aside = set_aside(table, str(found.origin))
+    table, named = by_symbols(table)
     if placed.factor != 1:
         table.obsm["spatial"] = table.obsm["spatial"] * placed.factor
     if found.geometry is not None:
@@ -423,7 +434,7 @@ def _assemble(
         spots=table,
         name=found.name,
         mpp=scale,
-        doubts=(*doubts, *more, *aside, *count_doubts(table)),
+        doubts=(*doubts, *more, *aside, *named, *count_doubts(table)),
         origin=str(found.origin),
         source=opened,
         picture=found.picture,

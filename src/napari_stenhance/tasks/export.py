@@ -191,7 +191,6 @@ def _of_run(options: ExportOptions, result: ResultFolder, job: Job, cache: Cache
     InputError
         If a section is named for an imputation, or no genes are for superpixels.
     """
-    from napari_stenhance.methods.genes import genes_of, named_genes
     from napari_stenhance.results.imputed import ImputedRun, imputed_runs
     from napari_stenhance.results.imputed_table import only_genes
     from napari_stenhance.results.predictions import at_spots, at_superpixels
@@ -204,7 +203,7 @@ def _of_run(options: ExportOptions, result: ResultFolder, job: Job, cache: Cache
         run = next(iter(reversed(imputed_runs(result))), run)
     genes = None
     if options.genes:
-        genes = named_genes(options.genes, run.genes, genes_of(run.name))
+        genes = run.named(options.genes)
     if isinstance(run, ImputedRun):
         if options.at_spots is not None:
             msg = "A run of impute holds its own spots already; leave their section out."
