@@ -130,7 +130,8 @@ def place_in_memory(table: ad.AnnData, name: str, sample: str | None = None) -> 
     placed = PlacedTable.among(spots.obs, spots.uns, spots.obsm, name, sample)
 
     def read() -> tuple[ad.AnnData, tuple[str, ...]]:
-        return _counted(placed.take(spots), name)
+        with ids_as_they_are():
+            return _counted(placed.take(spots), name)
 
     return placed.files(name, Path(name), (), read)
 
