@@ -28,7 +28,7 @@ from test_cells import make_cells, make_spots
 from test_flat_files import write_cosmx, write_curio, write_merscope, write_slide_seq
 from test_prefix import write_files
 from test_section import write_legacy
-from test_spatialdata import write_store
+from test_spatialdata import write_store as write_spatialdata
 from visium_folders import known, write_factors, write_h5, write_mex, write_positions
 from xenium_bundles import write_bundle, write_transcripts
 
@@ -237,11 +237,9 @@ def _curio(folder: Path) -> list[Path]:
 
 
 def _spatialdata(folder: Path) -> list[Path]:
-    write_store(folder / "s.zarr")
-    inside = (folder / "s.zarr").rglob("*")
-    return sorted(
-        f for f in inside if f.is_file() and "cells" not in str(f) and "dapi" not in str(f)
-    )
+    write_spatialdata(folder / "s.zarr")
+    files = [file for file in (folder / "s.zarr").rglob("*") if file.is_file()]
+    return sorted(f for f in files if not {"cells", "cells_table", "dapi"} & set(f.parts))
 
 
 def _read_spatialdata(folder: Path) -> Any:
