@@ -292,7 +292,9 @@ def test_a_result_holds_runs_of_every_kind(here: Path) -> None:
     assert np.isnan(filled.spread("G1")).all()
     assert (filled.spread("NEW0").max() > 0).item()
     assert (result.spread("G1").max() > 0).item()
-    with pytest.raises(st.InputError, match=r"not among the 40 .* or not chosen\.$"):
+    with pytest.raises(
+        st.InputError, match=r"not among these 40 .* or not chosen\. The table of genes lists"
+    ):
         opened["NEW0"]
     with pytest.raises(st.InputError, match=r"did you mean G1\?$"):
         opened["g1"]

@@ -166,7 +166,7 @@ def test_the_same_command_is_complete_and_other_options_are_another_run(
     measured = newest.table()[:, "G2"].X.toarray().ravel()
     np.testing.assert_array_equal(measured, make_spots()[:, "G2"].X.toarray().ravel())
     text = run("info", copy).output
-    assert "Imputed sinca-robust-2: 1 genes from Dataset7, 1 as measured, of 144 spots" in text
+    assert "Imputed sinca-robust-2: 1 gene from Dataset7, 1 as measured, of 144 spots" in text
     run("write", copy, "--genes", "X3", "--run", "sinca-robust")
     assert written_genes(imputed_run(ResultFolder.open(copy), "sinca-robust")) == (
         "X1",

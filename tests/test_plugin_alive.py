@@ -11,9 +11,14 @@ import anndata as ad
 import numpy as np
 import pytest
 import zarr
+from napari.components import ViewerModel
 
+from napari_stenhance.plugin.genes import show_gene
 from napari_stenhance.plugin.layer_info import layers_of, open_sections
+from napari_stenhance.plugin.layers import open_layers
+from napari_stenhance.plugin.writer import write_layers
 from napari_stenhance.results.result import ResultFolder
+from napari_stenhance.results.runs import field_runs
 from napari_stenhance.section.section import open_section
 from napari_stenhance.tasks.domains import DomainsOptions, domains
 from napari_stenhance.tasks.enhance import EnhanceOptions, enhance
@@ -142,7 +147,7 @@ def test_the_out_that_is_suggested_is_not_that_of_another_section(
     assert _out(person) == taken
     fields["epochs"].value, fields["device"].value = 1, "cpu"
     person.run()
-    assert person.enhance.run_bar.label.text() == "Done."
+    assert person.enhance.run_bar.label.text().startswith("Done.\npixel2gene-stain-robust is in ")
     found = other.with_name("one-2.stenhance.zarr")
     assert f"Out is {found}" in person.enhance.run_bar.notes.toPlainText()
     assert (_out(person), events_of(found)[-1]) == (found, "complete")
@@ -311,6 +316,28 @@ def test_where_a_link_leads_nowhere_a_picture_is_shown(
     assert f"{folder / 'one.h5ad'}: the section is not there any more." in said
     slide, *_ = person.viewer.layers
     assert slide.extent.world[1] == pytest.approx([800 * 0.8, 670 * 0.8], rel=0.02)
+
+
+def test_a_picture_of_a_whole_has_no_hole_where_the_run_of_a_region_was(
+    small: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "one.stenhance.zarr"
+    shutil.copytree(small / "one.stenhance.zarr", out)
+    (run,) = field_runs(ResultFolder.open(out))
+    shown = run.levels("G3").part(0)
+    viewer = ViewerModel()
+    # Nothing is seen of it, where it is taken for the run of a region over itself.
+    show_gene(viewer, run, "G3", "expression", (0, 1), None, run, washed=False)
+    (layer,) = (one for one, _ in layers_of(viewer, "browse"))
+    assert np.isnan(np.asarray(layer.data[0])).all()
+    write_layers(str(tmp_path / "saved.zarr"), [layer.as_layer_data_tuple()])
+    shutil.rmtree(out)
+    ((picture, attributes, _),), _, _ = open_layers(tmp_path / "saved.zarr")
+    np.testing.assert_allclose(
+        np.asarray(picture)[np.isfinite(picture)], shown[np.isfinite(shown)], rtol=1e-6
+    )
+    # It lay over another, through which it would be seen.
+    assert not attributes["visible"]
 
 
 def test_another_slide_at_the_place_of_a_link_is_not_taken_for_it(

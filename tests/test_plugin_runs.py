@@ -26,6 +26,7 @@ from napari_stenhance.plugin.widgets import run_bar as run_bar_module
 from napari_stenhance.plugin.widgets.run_bar import time_left
 from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.running.job import Event, Job, Progress
+from napari_stenhance.tasks.enhance import enhance
 from person import Person, at_work, events_of
 
 # PySide6 has no newer way to make such an event.
@@ -80,7 +81,7 @@ def test_an_error_in_the_worker_is_one_sentence_with_details(
         msg = "CUDA out of memory. Tried to allocate 20.00 GiB.\nmore of it"
         raise RuntimeError(msg)
 
-    monkeypatch.setattr(enhance_module, "enhance", out_of_memory)
+    monkeypatch.setattr(enhance_module, "enhance_runs", out_of_memory)
     person.drop(small_files[0])
     person.set_enhance(tmp_path / "one.stenhance.zarr")
     person.run()
@@ -112,7 +113,7 @@ def test_deleting_a_layer_in_mid_run(
     person.wait(lambda: any(layers_of(person.viewer, "gene")))
     person.viewer.layers.remove(person.layer("gene", gene="G1"))
     person.wait(lambda: not person.enhance.run_bar.busy)
-    assert person.enhance.run_bar.label.text() == "Done."
+    assert person.enhance.run_bar.label.text().startswith("Done.\npixel2gene-stain-robust is in ")
     assert events_of(out)[-1] == "complete"
     assert [a.gene for _, a in layers_of(person.viewer, "gene")] == ["G2"]
 
@@ -137,7 +138,7 @@ def test_closing_the_viewer_in_mid_run_keeps_what_was_finished(
     # What was finished is there, and is not computed again.
     features = {f: f.stat().st_mtime_ns for f in (tmp_path / "empty cache").rglob("c/*/*/*")}
     assert features
-    enhance_module.enhance(options)
+    enhance(options)
     assert {f: f.stat().st_mtime_ns for f in features} == features
     assert events_of(out)[-1] == "complete"
 

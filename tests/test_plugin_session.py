@@ -456,7 +456,7 @@ def test_what_is_said_is_of_what_is_seen_and_in_its_unit(person: Person, here: P
 
     def caption() -> str:
         overlay = person.viewer.canvas.overlays["stenhance_caption"]
-        return overlay.text.replace("\n", " ") if overlay.visible else ""
+        return " ".join(overlay.text.split()) if overlay.visible else ""
 
     # Spots measured counts, and the image is of something else: each has a scale, and says which.
     gene, spots = session.gene, person.layer("spots")

@@ -244,7 +244,8 @@ def test_keys_and_the_palette_do_what_they_say(person: Person, small: Path) -> N
         person.wait(made.isVisible)
         heading = person.bench.panels[name].heading
         at, tops = heading.nextInFocusChain(), []
-        while at is not heading:
+        # No further round: PySide6 keeps what has been gone through, and napari's own with it.
+        while not tops or made.isAncestorOf(at):
             reached = (
                 not at.visibleRegion().isEmpty() and at.focusPolicy() & Qt.FocusPolicy.TabFocus
             )

@@ -17,6 +17,7 @@ from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.results.run import Run
 from napari_stenhance.results.runs import every_run, gene_run
 from napari_stenhance.results.tables import read_table
+from napari_stenhance.running.numbers import counted
 
 if TYPE_CHECKING:
     import anndata as ad
@@ -360,10 +361,10 @@ class Result:
     def _summary(self) -> list[str]:
         said = []
         if any(isinstance(run, GeneSource) for run in self._runs):
-            said.append(f"{len(self.genes)} genes of {self._of_genes.name}")
+            said.append(f"{counted(len(self.genes), 'gene')} of {self._of_genes.name}")
         if any(isinstance(run, DomainRun) for run in self._runs):
             run = self._of_domains
-            said.append(f"{len(run.domains)} domains of {run.name}")
+            said.append(f"{counted(len(run.domains), 'domain')} of {run.name}")
         return said or ["nothing is complete"]
 
 

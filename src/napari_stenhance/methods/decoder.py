@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -16,6 +17,8 @@ from napari_stenhance.storage.checked import has_node, open_node, read_whole
 from napari_stenhance.storage.tiles import create_array
 
 Unit = Literal["log1p CP10k", "counts per superpixel"]
+_NEAREST, _NEAR = 3, 0.7
+"""How many names are offered for one that is not there, and how much alike they must be."""
 
 
 @dataclass(frozen=True)
@@ -214,7 +217,27 @@ def gene_index(gene: str, genes: tuple[str, ...], otherwise: str) -> int:
     try:
         return genes.index(gene)
     except ValueError:
-        alike = [g for g in genes if g.lower() == str(gene).lower()]
-        hint = f"did you mean {alike[0]}?" if alike else otherwise
-        msg = f"Gene {gene!r} is not among the {len(genes)} genes of this run; {hint}"
-        raise InputError(msg) from None
+        raise no_such_gene(gene, genes, otherwise) from None
+
+
+def no_such_gene(gene: str, genes: Collection[str], otherwise: str) -> InputError:
+    """Say that a gene is not among some, and which may be meant.
+
+    Parameters
+    ----------
+    gene : str
+    genes : collection of str
+    otherwise : str
+        What to say where none is called alike.
+    """
+    word = str(gene).casefold()
+    near = [one for one in genes if one.casefold() == word][:_NEAREST]
+    near = near or difflib.get_close_matches(str(gene), genes, _NEAREST, _NEAR)
+    near = near or sorted(one for one in genes if word and one.casefold().startswith(word))
+    if near:
+        *others, last = near[:_NEAREST]
+        hint = f"did you mean {', '.join(others)}{' or ' * bool(others)}{last}?"
+    else:
+        hint = f"{otherwise} The table of genes lists those that are here."
+    here = f"among these {len(genes)} genes" if len(genes) != 1 else "the one gene that is here"
+    return InputError(f"Gene {gene!r} is not {here}; {hint}")

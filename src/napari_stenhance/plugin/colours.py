@@ -35,6 +35,8 @@ class Colours(ABC):
     genes: tuple[str, ...]
     unit: str
     aliases: Mapping[str, str]
+    kind: ClassVar[str]
+    """Whether values were measured or predicted."""
 
     @cached_property
     def names(self) -> GeneNames:
@@ -60,10 +62,25 @@ class Colours(ABC):
     def label(self, name: str, gene: str) -> str:
         """Name a layer of a section after what colours it."""
 
+    def said(self, gene: str) -> str:
+        """Say what the values of a gene, or of a sum, are of, with their unit."""
+        shown = "total counts, log1p" if gene == TOTAL else self.names.label(gene)
+        return shown if gene == TOTAL else f"{shown} {self.kind}, {self.unit}"
+
     def paint(
-        self, gene: str, ends: tuple[float, float] | None = None
+        self,
+        gene: str,
+        ends: tuple[float, float] | None = None,
+        values: NDArray[np.float32] | None = None,
     ) -> tuple[NDArray[np.float32], tuple[float, float]]:
         """Colour the points by a gene, by default from its 1st to its 99th percentile.
+
+        Parameters
+        ----------
+        gene : str
+        ends : tuple of float, optional
+        values : ndarray, optional
+            Of the gene, if they were read before.
 
         Returns
         -------
@@ -72,7 +89,7 @@ class Colours(ABC):
         ends : tuple of float
             The values that the first and the last colour stand for.
         """
-        values = self.values(gene)
+        values = self.values(gene) if values is None else values
         low, high = self.ends(values, ends)
         steps = np.clip((values - low) / (high - low) * 255, 0, 255)
         table = lookup_table(colormap_of(gene))
@@ -115,6 +132,7 @@ class SpotColours(Colours):
     raster: BinRaster | None = None
     aliases: Mapping[str, str] = field(default_factory=dict)
     unit: ClassVar[str] = "log1p CP10k"
+    kind: ClassVar[str] = "measured"
 
     @classmethod
     def from_section(cls, section: Section) -> SpotColours:
@@ -157,6 +175,7 @@ class LatticeColours(Colours):
     title: str
     unit: str
     aliases: Mapping[str, str] = field(default_factory=dict)
+    kind: ClassVar[str] = "predicted"
 
     def _values(self, gene: str) -> NDArray[np.float32]:
         """Return what was predicted of a gene at each point."""

@@ -220,14 +220,21 @@ def _leave_out(layer: Image, over: GeneSource | None) -> None:
     if info.over == key:
         return
     layer.metadata[KEY] = replace(info, over=key)
+    _set_levels(layer, _levels_of(info, over))
+
+
+def whole_levels(info: LayerInfo) -> list[da.Array]:
+    """Return what a layer shows, without room for the run of a region that is seen over it."""
+    return _levels_of(info, None)
+
+
+def _levels_of(info: LayerInfo, over: GeneSource | None) -> list[da.Array]:
+    assert isinstance(info.run, GeneSource)
     pinned = info.role.name == GENE.name
     levels = (
         _pinned_levels(info.run, info.gene) if pinned else info.run.levels(info.gene, info.what)
     )
-    _set_levels(
-        layer,
-        shown_levels(levels, over=None if over is None else over.levels(info.gene, info.what)),
-    )
+    return shown_levels(levels, over=None if over is None else over.levels(info.gene, info.what))
 
 
 def _set_levels(layer: Image, levels: list[da.Array]) -> None:

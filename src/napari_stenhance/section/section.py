@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.running.job import Job
+from napari_stenhance.running.numbers import counted
 from napari_stenhance.section.distinct import DistinctPositions
 from napari_stenhance.section.formats.format import (
     SectionFiles,
@@ -156,7 +157,8 @@ class Section:
         if self.slide is not None:
             parts.append(f"slide {self.slide.path.name!r}")
         if self.spots is not None:
-            parts.append(f"{self.spots.n_obs} spots × {self.spots.n_vars} genes")
+            spots, genes = self.spots.shape
+            parts.append(f"{counted(spots, 'spot')} × {counted(genes, 'gene')}")
         parts.append("scale unknown" if self.mpp is None else f"{self.mpp:.4g} µm per pixel")
         number = len(self.doubts)
         parts += [f"{number} doubt{'s' * (number > 1)}"] * (number > 0)

@@ -30,6 +30,7 @@ from napari_stenhance.plugin.worker import (
 )
 from napari_stenhance.running.job import Event, Job, Note, Progress
 
+_DONE = "Done."
 _NOTES_HEIGHT = 90
 _TICK_MS = 1000
 _MEANS_SOMETHING_S = 2.0
@@ -51,6 +52,11 @@ class RunBar(QWidget):
     parent : QWidget
     labels : mapping, optional
         What the dock calls the fields that errors name.
+
+    Attributes
+    ----------
+    done : str
+        What is said of the task that runs once it has ended well.
     """
 
     def __init__(self, parent: QWidget, labels: Mapping[str, str] | None = None) -> None:
@@ -58,7 +64,7 @@ class RunBar(QWidget):
         quoted = {name: f"field “{label}”" for name, label in (labels or {}).items()}
         self._fields = {**_WHERE_OPENED, **quoted}
         self._running: Running | None = None
-        self._title, self._failed = "", False
+        self._title, self._failed, self.done = "", False, _DONE
         self._on_event: Callable[[Event], None] = lambda _event: None
         self._on_done: Callable[[Any], Any] = lambda _value: None
         self._on_error: Callable[[StenhanceError], None] = lambda _error: None
@@ -163,7 +169,7 @@ class RunBar(QWidget):
             return
         self._on_event, self._on_done, self._on_end = on_event, on_done, on_end
         self._on_error = on_error
-        self._title, self._failed = title, False
+        self._title, self._failed, self.done = title, False, _DONE
         self._progress = None
         if not self._ending:
             # What follows by itself takes nothing back.
@@ -305,7 +311,7 @@ class RunBar(QWidget):
             self._turn.start(0)
             return
         self._steps = iter(())
-        self._free("" if failed else "Done.")
+        self._free("" if failed else self.done)
         self._go_on()
 
     def _free(self, text: str = "") -> None:
