@@ -20,18 +20,18 @@ if TYPE_CHECKING:
 
 PLACES = ("spatial", "X_spatial")
 """Keys of `obsm` that hold positions, in pixels of the full-resolution image."""
-_PIXELS = (
+PIXELS = (
     ("pxl_col_in_fullres", "pxl_row_in_fullres"),
     ("imagecol", "imagerow"),
     ("x", "y"),
 )
-_MICROMETRES = (
+MICROMETRES = (
     ("x_centroid", "y_centroid"),
     ("center_x", "center_y"),
     ("x_um", "y_um"),
 )
 # Some write the row as x: nothing tells whose names these are.
-_EITHER = (("pixel_x", "pixel_y"), ("x_pixel", "y_pixel"))
+EITHER = (("pixel_x", "pixel_y"), ("x_pixel", "y_pixel"))
 _LIKELY = re.compile(
     r"(^|[^a-z])(x|y|row|col|column|pixel|px|pxl|coord|coords|centroid|spatial|pos|position"
     r"|imagerow|imagecol)([^a-z]|$)"
@@ -80,7 +80,7 @@ def find_positions(obs: pd.DataFrame, obsm: Mapping[str, Any], where: str) -> Fo
         if key in obsm:
             said = () if key == PLACES[0] else (_said(f'obsm["{key}"]', _AS_PIXELS),)
             return FoundPositions(_matrix(obsm[key], f'{where}: obsm["{key}"]'), doubts=said)
-    for pairs, unit in ((_PIXELS, _AS_PIXELS), (_MICROMETRES, _IN_UM)):
+    for pairs, unit in ((PIXELS, _AS_PIXELS), (MICROMETRES, _IN_UM)):
         for pair in pairs:
             xy = _columns(obs, pair, where)
             if xy is None:
@@ -89,7 +89,7 @@ def find_positions(obs: pd.DataFrame, obsm: Mapping[str, Any], where: str) -> Fo
                 _refuse_numbers(obs, xy, where)
             how = f'obs["{pair[0]}"] and obs["{pair[1]}"]'
             return FoundPositions(xy, unit == _IN_UM, (_said(how, unit),))
-    for pair in _EITHER:
+    for pair in EITHER:
         if set(pair) <= set(obs.columns):
             msg = (
                 f'{where}: obs["{pair[0]}"] and obs["{pair[1]}"] look like positions, but some '
@@ -112,7 +112,7 @@ def _matrix(part: Any, where: str) -> NDArray[np.float64]:
     import pandas as pd
 
     if isinstance(part, pd.DataFrame):
-        for pair in _PIXELS:
+        for pair in PIXELS:
             if set(pair) <= set(part.columns):
                 part = part[list(pair)]
                 break
