@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from napari.utils import progress
 from napari.utils.notifications import Notification
-from qtpy.QtWidgets import QApplication, QLabel, QPushButton, QWidget
+from qtpy.QtWidgets import QApplication, QWidget
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.plugin import live as live_module
@@ -372,12 +372,24 @@ def test_what_is_asked_for_meanwhile_waits_and_can_be_cancelled(person: Person) 
     for name in ("third", "fourth"):
         bar.start(name, lambda _job, name=name: name, on_done=done.append)
     assert bar.waiting == ["Next: Second, C2", "Next: third", "Next: fourth"]
-    (row,) = (w for w, _ in bar._waiting if w.findChild(QLabel).text() == "Next: third")
-    person.click(row.findChild(QPushButton))
+    # One list says what runs and waits in all panels, whether or not they are unfolded.
+    person.section.run_bar.start("Other", lambda job: (go.wait(30), job.check()))
+    jobs = person.bench.jobs
+    assert not person.enhance.isVisible()
+    assert jobs.isVisible()
+    queue = ("First …", "Next: Second, C2", "Next: third", "Next: fourth")
+    assert jobs.said == ["Section: Other …", *(f"Enhance genes: {said}" for said in queue)]
+    person.click(jobs.cancel(3))
     assert bar.waiting == ["Next: Second, C2", "Next: fourth"]
+    assert [said for said in jobs.said if "third" in said] == []
+    person.click(jobs.cancel(0))
+    assert jobs.said[0] == "Section: Stopping after this step …"
+    assert not jobs.cancel(0).isEnabled()
     go.set()
-    person.wait(lambda: not bar.busy)
+    person.wait(lambda: not bar.busy and not person.section.run_bar.busy)
     assert (done, bar.waiting) == (["first", "fourth"], [])
+    assert person.section.run_bar.label.text().startswith("The job was cancelled")
+    assert not jobs.isVisible()
     # What was said of those before is still there.
     assert bar.error.text() == "No such thing."
     assert "A doubt." in bar.notes.toPlainText()

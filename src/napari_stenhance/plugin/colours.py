@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from napari_stenhance.plugin.bins import BinRaster
 from napari_stenhance.plugin.levels import limits
+from napari_stenhance.plugin.preferences import preferences
 from napari_stenhance.results.gene_sums import GeneNames
 from napari_stenhance.section.gene_names import aliases_in
 from napari_stenhance.section.spots import log1p_cp10k
@@ -21,10 +22,11 @@ from napari_stenhance.section.spots import log1p_cp10k
 if TYPE_CHECKING:
     import zarr
 
+    from napari_stenhance.results.field import What
     from napari_stenhance.section.section import Section
 
-EXPRESSION = "magma"
-"""Of a gene, measured or predicted: what lies under and over it is of one scale."""
+PREFERRED = ("magma", "inferno", "plasma", "turbo")
+"""Of a gene, measured or predicted, one of these: what lies under and over it is of one scale."""
 DEPTH, UNCERTAINTY, ATTENTION = "viridis", "cividis", "gist_earth"
 TOTAL = ""
 
@@ -105,9 +107,17 @@ class Colours(ABC):
         return ends or limits(values[np.isfinite(values)])
 
 
-def colormap_of(gene: str) -> str:
-    """Name the colormap of what was measured of a gene, or of the total."""
-    return DEPTH if gene == TOTAL else EXPRESSION
+def colormap_of(gene: str, what: What = "expression") -> str:
+    """Name the colormap of a gene, measured or predicted, of its uncertainty, or of the total."""
+    if what == "spread":
+        return UNCERTAINTY
+    return DEPTH if gene == TOTAL else _of_expression()
+
+
+@cache
+def _of_expression() -> str:
+    """Return what the user prefers, from napari's start on: all that shows a gene has one."""
+    return preferences().colours
 
 
 @dataclass(frozen=True, eq=False)

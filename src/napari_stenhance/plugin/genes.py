@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from napari_stenhance.plugin.colours import EXPRESSION, UNCERTAINTY
+from napari_stenhance.plugin.colours import colormap_of
 from napari_stenhance.plugin.images import image_layer, layer_title, wash_out
 from napari_stenhance.plugin.layer_info import (
     KEY,
@@ -108,7 +108,7 @@ def browse_layer(run: GeneSource, gene: str, *, visible: bool) -> LayerData:
     title = _title(run, gene, "expression")
     # While layers are made, in a thread, what docks will say is read.
     run.trust(gene)
-    return image_layer(run.levels(gene), run.grid, title, info, EXPRESSION, visible=visible)
+    return image_layer(run.levels(gene), run.grid, title, info, colormap_of(gene), visible=visible)
 
 
 def pinned_layer(run: GeneSource, gene: str, *, visible: bool) -> LayerData:
@@ -116,7 +116,7 @@ def pinned_layer(run: GeneSource, gene: str, *, visible: bool) -> LayerData:
     info = LayerInfo(GENE, run.result.name, run=run, part=gene, gene=gene)
     title = f"{_title(run, gene, 'expression')} · pinned"
     levels = _pinned_levels(run, gene)
-    return image_layer(levels, run.grid, title, info, EXPRESSION, visible=visible)
+    return image_layer(levels, run.grid, title, info, colormap_of(gene), visible=visible)
 
 
 def _pinned_levels(run: GeneSource, gene: str) -> Levels:
@@ -154,7 +154,7 @@ def browse(
     layer.metadata[KEY] = replace(info, gene=gene, what=what, over=None)
     _set_levels(layer, levels)
     set_contrast(layer, limits or contrast(levels))
-    colormap = UNCERTAINTY if what == "spread" else EXPRESSION
+    colormap = colormap_of(gene, what)
     if layer.colormap.name != colormap:
         layer.colormap = colormap
     layer.name = _title(info.run, gene, what)

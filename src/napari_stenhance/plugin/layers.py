@@ -11,7 +11,7 @@ import numpy as np
 
 from napari_stenhance.plugin.beside import BESIDE, beside_layer
 from napari_stenhance.plugin.channels import CHANNEL, COLOURS, Channel, channel_layer
-from napari_stenhance.plugin.colours import TOTAL, SpotColours
+from napari_stenhance.plugin.colours import PREFERRED, TOTAL, SpotColours
 from napari_stenhance.plugin.crops import crop_layers
 from napari_stenhance.plugin.domains import PAINTING, domain_layers, painting_layer
 from napari_stenhance.plugin.genes import BROWSE, browse_layer, gene_layers
@@ -320,6 +320,9 @@ def _looking_as(one: SavedLayer, made: LayerData) -> LayerData:
     data, attributes, kind = made
     info: LayerInfo = attributes["metadata"][KEY]
     look = {key: one.attributes[key] for key in _LOOK[kind] if key in one.attributes}
+    if info.gene and look.get("colormap") in PREFERRED:
+        # Nobody chose it for this layer: all that shows the gene has that of now.
+        del look["colormap"]
     same = info.role is not BROWSE or one.attributes["name"] == attributes["name"]
     if not same:
         # It showed the uncertainty of its gene, and shows the gene again, on a scale of its own.

@@ -44,8 +44,10 @@ def read_layers(path: str) -> list[Any]:
     from napari_stenhance.plugin.layer_info import viewer_tiles
     from napari_stenhance.plugin.layers import open_layers
     from napari_stenhance.plugin.opening import take_over_edits
+    from napari_stenhance.plugin.preferences import use_cache_folder
     from napari_stenhance.plugin.scene import not_open_yet
 
+    use_cache_folder()
     viewer = current_viewer()
     tiles = None if viewer is None else viewer_tiles(viewer)
     layers, _, said = open_layers(Path(path), tiles=tiles)

@@ -12,7 +12,6 @@ from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
     QDoubleSpinBox,
-    QFileDialog,
     QFormLayout,
     QHBoxLayout,
     QLabel,
@@ -42,6 +41,12 @@ from napari_stenhance.plugin.scene import add_layers
 from napari_stenhance.plugin.session import session_of
 from napari_stenhance.plugin.tissue import carried_tissue
 from napari_stenhance.plugin.widgets.choices import elide
+from napari_stenhance.plugin.widgets.dialogs import (
+    ask_for_folder,
+    ask_for_section,
+    ask_for_slide,
+    ask_where_to_save,
+)
 from napari_stenhance.plugin.widgets.drop_area import DropArea
 from napari_stenhance.plugin.widgets.follow import follow_session
 from napari_stenhance.plugin.widgets.recognised import describe_looked_at, open_described
@@ -50,9 +55,7 @@ from napari_stenhance.plugin.widgets.sample_box import SampleBox
 from napari_stenhance.plugin.widgets.scrolling import LowView
 from napari_stenhance.plugin.widgets.tissue_row import TissueRow
 from napari_stenhance.plugin.writer import write_layers
-from napari_stenhance.section.formats.format import section_formats
 from napari_stenhance.section.images.image import SlideRefused
-from napari_stenhance.section.images.opening import image_suffixes
 from napari_stenhance.section.section import Section
 from napari_stenhance.section.several import SeveralSamples
 from napari_stenhance.storage.cache import Cache
@@ -70,8 +73,6 @@ if TYPE_CHECKING:
 
 
 _SLIDE = "the slide"
-_NO_QUESTION = QFileDialog.Option.DontConfirmOverwrite
-"""Nothing is ever overwritten: the writer says so."""
 _NUMBER_WIDTH, _BESIDE_LABELS = 100, 2
 
 
@@ -451,26 +452,19 @@ class SectionWidget(QWidget):
         self._follow()
 
     def _browse_folder(self) -> None:
-        path = QFileDialog.getExistingDirectory(self, "Open a section or a result")
-        if path:
-            self.open(Path(path))
+        if path := ask_for_folder(self):
+            self.open(path)
 
     def _browse_file(self) -> None:
-        of_sections = (suffix for one in section_formats() for suffix in one.suffixes)
-        files = _filter("Sections and slides", *of_sections, *image_suffixes())
-        path, _ = QFileDialog.getOpenFileName(self, "Open a section or a slide", "", files)
-        if path:
-            self.open(Path(path))
+        if path := ask_for_section(self):
+            self.open(path)
 
     def _browse_save(self) -> None:
         if not len(self._viewer.layers):
             self.run_bar.say(InputError("Nothing is open: there are no layers to save."))
             return
-        path, _ = QFileDialog.getSaveFileName(
-            self, "Save all layers", "", "Layers (*.zarr)", options=_NO_QUESTION
-        )
-        if path:
-            self.save_layers(Path(path))
+        if path := ask_where_to_save(self):
+            self.save_layers(path)
 
     def save_layers(self, path: Path) -> None:
         """Save all layers in a thread, with progress; as *File → Save All Layers* does at once.
@@ -487,13 +481,5 @@ class SectionWidget(QWidget):
         )
 
     def _browse_image(self) -> None:
-        path, _ = QFileDialog.getOpenFileName(
-            self, "Choose the slide", "", _filter("Slides", *image_suffixes())
-        )
-        if path:
-            self.image.setText(path)
-
-
-def _filter(name: str, *suffixes: str) -> str:
-    """Say to a dialog which files to list."""
-    return f"{name} ({' '.join(f'*{suffix}' for suffix in suffixes)})"
+        if path := ask_for_slide(self):
+            self.image.setText(str(path))
