@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from napari_stenhance.section.formats.spatialdata.placing import Way, ways_of
 from napari_stenhance.section.tables.parquet import open_parquet
-from napari_stenhance.section.tables.zarr_store import check_store
-from napari_stenhance.section.tables.zarr_table import zarr_attributes
+from napari_stenhance.section.tables.zarr_table import look_through_zarr, zarr_attributes
 
 _ROUND = 4 / np.pi
 
@@ -73,7 +72,7 @@ def _circles_of_old(folder: Path, ways: dict[str, Way]) -> Shapes:
     import zarr
     from zarr.storage import LocalStore
 
-    check_store(folder)
+    look_through_zarr(folder)
     group = zarr.open_group(LocalStore(folder, read_only=True), mode="r", use_consolidated=False)
     if "radius" not in group:
         msg = "polygons of the first version of SpatialData are not read: write the store again"
