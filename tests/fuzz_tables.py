@@ -7,7 +7,7 @@ import json
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import anndata as ad
 import numpy as np
@@ -23,6 +23,7 @@ from napari_stenhance.section.region import Region
 from napari_stenhance.section.section import open_section
 from stereo_files import write_cells as write_cell_gef
 from stereo_files import write_gef, write_gem
+from test_anndata_layouts import write_old, write_store
 from test_cells import make_cells, make_spots
 from test_flat_files import write_cosmx, write_curio, write_merscope, write_slide_seq
 from test_prefix import write_files
@@ -100,6 +101,24 @@ def _in_raw(spots: ad.AnnData) -> None:
 
 def _read_h5ad(folder: Path) -> Any:
     return section_value(folder / "s.h5ad")
+
+
+def _old_h5ad(folder: Path) -> list[Path]:
+    return [write_old(folder / "s.h5ad", make_spots(side=8))]
+
+
+def _zarr(version: Literal[2, 3]) -> Callable[[Path], list[Path]]:
+    def make(folder: Path) -> list[Path]:
+        write_store(folder / "s.zarr", make_spots(side=8), version)
+        parts = ("X", "obs", "var", "obsm/spatial")
+        files = (f for part in parts for f in sorted((folder / "s.zarr" / part).rglob("*")))
+        return [file for file in files if file.is_file()]
+
+    return make
+
+
+def _read_zarr(folder: Path) -> Any:
+    return section_value(folder / "s.zarr")
 
 
 def _outs(matrix: Callable[[Path], list[Path]]) -> Callable[[Path], list[Path]]:
@@ -317,6 +336,9 @@ TARGETS = (
             ("gzip", _plain, {"compression": "gzip"}),
         )
     ),
+    Target("h5ad-old", _old_h5ad, _read_h5ad, cases=50),
+    Target("anndata-zarr-2", _zarr(2), _read_zarr, cases=100),
+    Target("anndata-zarr-3", _zarr(3), _read_zarr, cases=100),
     Target("10x-h5", _outs(_tenx), section_value, cases=150),
     Target("10x-h5-old", _outs(_old_tenx), section_value, cases=150),
     Target("10x-mtx", _outs(_mtx), section_value, cases=150),

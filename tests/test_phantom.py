@@ -344,6 +344,22 @@ def test_bins_are_written_as_space_ranger_writes_visium_hd(transcriptome: Phanto
     )
 
 
+def test_visium_hd_is_read_as_the_table_of_bins_is(transcriptome: Phantom) -> None:
+    """Reader and writer were made apart, from one description of the format."""
+    folder = transcriptome.folder
+    hd = open_section(folder / "visium_hd", image=folder / "he.tif")
+    ours = open_section(folder / "bins.h5ad")
+    spots, bins = hd.need_spots(), ours.need_spots()
+    assert list(spots.obs_names) == list(bins.obs_names)
+    assert list(spots.var_names) == list(bins.var_names)
+    assert (spots.X != bins.X).nnz == 0
+    assert np.abs(spots.obsm["spatial"] - bins.obsm["spatial"]).max() < 1e-9
+    assert hd.mpp == ours.mpp
+    assert hd.geometry() == ours.geometry()
+    for name in ("array_row", "array_col"):
+        assert (spots.obs[name].to_numpy() == bins.obs[name].to_numpy()).all()
+
+
 def test_reference_matches(phantom: Phantom) -> None:
     reference = ad.read_h5ad(phantom.folder / "reference.h5ad")
     assert list(reference.var_names) == list(phantom.genes)

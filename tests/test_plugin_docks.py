@@ -25,6 +25,7 @@ from napari_stenhance.plugin.session import session_of
 from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.tasks.enhance import EnhanceOptions, enhance
 from person import Person, check_truth
+from test_samples import lattice, two
 
 # PySide6 has no newer way to make such an event.
 pytestmark = pytest.mark.filterwarnings("ignore:Function. .QDragEnterEvent:DeprecationWarning")
@@ -482,3 +483,21 @@ def test_images_beside_the_slide_are_shown_on_demand_and_chosen(
         following()
         assert dock.series.itemText(0) == "the slide"
     assert [dock.series.itemText(n) for n in range(dock.series.count())] == listed
+
+    # Of several samples in a table one is chosen, and then another in its stead.
+    two((7, 3), sample=["A", "B"]).write_h5ad(tmp_path / "both.h5ad")
+    before = len(list(open_sections(person.viewer)))
+    assert not dock.sample.isVisibleTo(dock)
+    person.drop(tmp_path / "both.h5ad")
+    assert "A, B; name the sample to open (field “Sample”)." in dock.run_bar.error.text()
+    assert dock.sample.isVisibleTo(dock)
+    assert [dock.sample.itemText(n) for n in range(dock.sample.count())] == ["choose one", "A", "B"]
+    for name, shift in (("B", (7, 3)), ("A", (0, 0))):
+        dock.sample.setCurrentText(name)
+        person.click(dock.again)
+        person.wait(lambda: not dock.run_bar.busy)
+        *others, section = open_sections(person.viewer)
+        assert (section.name, len(others)) == (f"both-{name}", before)
+        np.testing.assert_array_equal(section.need_spots().obsm["spatial"], lattice(at=shift))
+        assert [dock.sample.itemText(n) for n in range(dock.sample.count())] == ["A", "B"]
+        assert dock.sample.currentText() == name

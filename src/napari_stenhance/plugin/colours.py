@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -15,6 +16,7 @@ from napari_stenhance.plugin.bins import BinRaster
 from napari_stenhance.plugin.levels import limits
 from napari_stenhance.plugin.preferences import preferences
 from napari_stenhance.results.gene_sums import GeneNames
+from napari_stenhance.section.gene_names import aliases_in
 from napari_stenhance.section.spots import log1p_cp10k
 
 if TYPE_CHECKING:
@@ -34,13 +36,14 @@ class Colours(ABC):
 
     genes: tuple[str, ...]
     unit: str
+    aliases: Mapping[str, str]
     kind: ClassVar[str]
     """Whether values were measured or predicted."""
 
     @cached_property
     def names(self) -> GeneNames:
         """What genes and sums of them are read by."""
-        return GeneNames(self.genes)
+        return GeneNames(self.genes, self.aliases)
 
     def __contains__(self, gene: str) -> bool:
         """Tell whether there is such a gene, or each of a sum."""
@@ -128,6 +131,7 @@ class SpotColours(Colours):
         Raw, and as the section has them: of a million bins a second copy is a gigabyte.
     library : ndarray of float64, shape (spots,)
         Total count of each spot.
+    aliases : mapping of str to str
     raster : BinRaster or None
         Of bins that are shown as an image.
     """
@@ -136,6 +140,7 @@ class SpotColours(Colours):
     counts: sp.csr_array[Any] | sp.csc_array[Any]
     library: NDArray[np.float64]
     raster: BinRaster | None = None
+    aliases: Mapping[str, str] = field(default_factory=dict)
     unit: ClassVar[str] = "log1p CP10k"
     kind: ClassVar[str] = "measured"
 
@@ -146,7 +151,8 @@ class SpotColours(Colours):
         by_gene = sp.issparse(spots.X) and spots.X.format == "csc"
         counts = sp.csc_array(spots.X) if by_gene else sp.csr_array(spots.X)
         library = np.asarray(counts.sum(axis=1, dtype=np.float64))
-        return cls(tuple(spots.var_names), counts, library, BinRaster.of_section(section))
+        raster, aliases = BinRaster.of_section(section), aliases_in(spots.var)
+        return cls(tuple(spots.var_names), counts, library, raster, aliases)
 
     def _values(self, gene: str) -> NDArray[np.float32]:
         """Return log1p CP10k of a gene for each spot; for `TOTAL`, log1p of the total count."""
@@ -178,6 +184,7 @@ class LatticeColours(Colours):
     predicted: zarr.Array[Any]
     title: str
     unit: str
+    aliases: Mapping[str, str] = field(default_factory=dict)
     kind: ClassVar[str] = "predicted"
 
     def _values(self, gene: str) -> NDArray[np.float32]:

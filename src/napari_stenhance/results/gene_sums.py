@@ -10,6 +10,7 @@ from math import isclose, isfinite
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.methods.decoder import no_such_gene
+from napari_stenhance.section.gene_names import gene_meant
 
 NAMED = " = "
 """Between what someone calls a sum, and its formula."""
@@ -95,6 +96,8 @@ class GeneNames:
     Parameters
     ----------
     genes : iterable of str
+    aliases : mapping of str to str, optional
+        What else they are called, as ids beside symbols; see `aliases_of`.
 
     Attributes
     ----------
@@ -102,11 +105,12 @@ class GeneNames:
         The place of each.
     """
 
-    def __init__(self, genes: Iterable[str]) -> None:
+    def __init__(self, genes: Iterable[str], aliases: Mapping[str, str] | None = None) -> None:
         self.known: dict[str, int] = {}
         for n, gene in enumerate(genes):
             self.known.setdefault(gene, n)
-        self._longest = max(map(len, self.known), default=0)
+        self._aliases = aliases or {}
+        self._longest = max(map(len, (*self.known, *self._aliases)), default=0)
         self._alike: dict[str, list[str]] = {}
         for gene in self.known:
             self._alike.setdefault(gene.casefold(), []).append(gene)
@@ -169,7 +173,7 @@ class GeneNames:
         for end in range(min(len(text), at + self._longest), at, -1):
             if end < len(text) and text[end] not in _BREAKS:
                 continue
-            found = [text[at:end]]
+            found = [self.meant(text[at:end])]
             if found[0] not in self.known:
                 found = self._alike.get(found[0].casefold(), []) if any_case else []
             if len(found) > 1:
@@ -178,6 +182,10 @@ class GeneNames:
             if found:
                 return found[0], end
         return None
+
+    def meant(self, name: str) -> str:
+        """Return the gene that is called so; the name itself if none is."""
+        return gene_meant(name, self.known, self._aliases)
 
     def lost(self, word: str) -> InputError:
         """Say that a gene is not there."""

@@ -25,6 +25,7 @@ from napari_stenhance.results.result import TILE, ResultFolder, free_name
 from napari_stenhance.results.run import run_of
 from napari_stenhance.results.tables import read_table, write_table
 from napari_stenhance.running.numbers import counted
+from napari_stenhance.section.gene_names import aliases_in
 from napari_stenhance.section.grid import Grid
 from napari_stenhance.storage.checked import checked, folder_of, has_node, open_node
 from napari_stenhance.storage.levels import Levels
@@ -74,6 +75,11 @@ class ImputedRun(GeneSource):
     def genes(self) -> tuple[str, ...]:
         """Genes of the table."""
         return tuple(map(str, self.var.index))
+
+    @cached_property
+    def aliases(self) -> Mapping[str, str]:
+        """Which gene each id, or symbol, means that the spots' table had beside its names."""
+        return aliases_in(self.var)
 
     @cached_property
     def imputed(self) -> frozenset[str]:

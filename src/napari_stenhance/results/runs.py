@@ -43,6 +43,11 @@ class FieldRun(GeneSource):
         """Genes that the field can show."""
         return self.field.genes
 
+    @cached_property
+    def aliases(self) -> Mapping[str, str]:
+        """Which gene each id, or symbol, means that the measured table had beside its names."""
+        return self.field.decoder.aliases
+
     @property
     def unit(self) -> Unit:
         """Unit of their images."""

@@ -24,6 +24,7 @@ from napari_stenhance.section.formats.format import (
     section_formats,
 )
 from napari_stenhance.section.formats.h5ad.spots import place_in_memory
+from napari_stenhance.section.gene_names import by_symbols
 from napari_stenhance.section.picture import Picture, picture_in
 from napari_stenhance.section.placing import (
     INSIDE_LEAST,
@@ -414,6 +415,7 @@ def _assemble(
         return Section(slide=slide, name=found.name, mpp=scale, doubts=tuple(doubts), source=opened)
     table, more = found.read()
     table, aside = set_aside(table, str(found.origin))
+    table, named = by_symbols(table)
     if placed.factor != 1:
         table.obsm["spatial"] = table.obsm["spatial"] * placed.factor
     if found.geometry is not None:
@@ -425,7 +427,7 @@ def _assemble(
         spots=table,
         name=found.name,
         mpp=scale,
-        doubts=(*doubts, *more, *aside, *count_doubts(table)),
+        doubts=(*doubts, *more, *aside, *named, *count_doubts(table)),
         origin=str(found.origin),
         source=opened,
         picture=found.picture,

@@ -28,7 +28,7 @@ FACTORS = {
 """The scale factor of each picture."""
 PICTURE = re.compile(
     r"(?P<prefix>(?:.*[_.\- ])?)(?P<what>tissue_hires_image|tissue_lowres_image"
-    r"|(?:aligned|detected)_(?:tissue|fiducials)\w*|cytassist_image)\.\w+"
+    r"|(?:aligned|detected)_(?:tissue|fiducials)\w*|cytassist_image)\.\w+(?:\.gz)?"
 )
 """Names of what Space Ranger draws."""
 _FACTORS_MOST = 2**20

@@ -121,7 +121,7 @@ class GeneList(QWidget):
         if not self._sets:
             self.within = None
         else:
-            found = find_listed(self._sets[at].genes, self._rows.genes)
+            found = find_listed(self._sets[at].genes, self._rows.genes, self._rows.aliases)
             self.within = [self._rows.row_of[gene] for gene in found.genes]
             said = found.describe()
         self.said.setText(said)

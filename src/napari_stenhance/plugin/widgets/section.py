@@ -51,11 +51,13 @@ from napari_stenhance.plugin.widgets.drop_area import DropArea
 from napari_stenhance.plugin.widgets.follow import follow_session
 from napari_stenhance.plugin.widgets.recognised import describe_looked_at, open_described
 from napari_stenhance.plugin.widgets.run_bar import RunBar
+from napari_stenhance.plugin.widgets.sample_box import SampleBox
 from napari_stenhance.plugin.widgets.scrolling import LowView
 from napari_stenhance.plugin.widgets.tissue_row import TissueRow
 from napari_stenhance.plugin.writer import write_layers
 from napari_stenhance.section.images.image import SlideRefused
 from napari_stenhance.section.section import Section
+from napari_stenhance.section.several import SeveralSamples
 from napari_stenhance.storage.cache import Cache
 from napari_stenhance.tasks.info import describe_section
 from napari_stenhance.tasks.options import SlideOptions
@@ -125,6 +127,7 @@ class SectionWidget(QWidget):
         self.series.addItem(_SLIDE, None)
         self.series.currentIndexChanged.connect(self._may_look)
         self.series.currentIndexChanged.connect(self._scale_of_chosen)
+        self.sample = SampleBox(self)
         self.look = QPushButton("Look", self)
         self.look.setToolTip(
             "Show this image below the slide, not to scale: a label may name the patient."
@@ -159,7 +162,14 @@ class SectionWidget(QWidget):
         self.words.setReadOnly(True)
         self.words.setPlaceholderText("What was recognised appears here.")
         self.run_bar = RunBar(
-            self, {"mpp": "Scale", "image": "Image", "series": "In its file", "icc": "Colours"}
+            self,
+            {
+                "mpp": "Scale",
+                "image": "Image",
+                "series": "In its file",
+                "icc": "Colours",
+                "sample": "Sample",
+            },
         )
         self.tissue = TissueRow(napari_viewer, self.run_bar, self._open_next)
         self.save = QPushButton("Save layers …", self)
@@ -181,6 +191,7 @@ class SectionWidget(QWidget):
         form = QFormLayout()
         form.setHorizontalSpacing(_BESIDE_LABELS)
         form.addRow("Image", slide)
+        self.sample.add_to(form)
         form.addRow("In its file", self.series)
         form.addRow("Colours", self.icc)
         form.addRow("Scale", self.mpp)
@@ -233,6 +244,7 @@ class SectionWidget(QWidget):
             mpp=self.mpp.value() or None,
             series=self.series.currentData(),
             icc=self.icc.isChecked(),
+            sample=self.sample.chosen(),
         )
         if self._refused is not None:
             path, image = self._refused
@@ -262,14 +274,18 @@ class SectionWidget(QWidget):
     def _offer_others(
         self, error: StenhanceError, path: Path, options: SlideOptions, image: Path | None
     ) -> None:
-        """Offer the other images of a file whose slide is refused."""
-        if isinstance(error, SlideRefused) and error.others:
+        """Offer the other images of a file whose slide is refused, or the samples in it."""
+        several = isinstance(error, SeveralSamples) and bool(error.samples)
+        if several:
+            self.sample.offer(path, error.samples)
+        if several or (isinstance(error, SlideRefused) and error.others):
             self._refused = path, image
+            self.icc.setChecked(options.icc)
+            self.again.setEnabled(True)
+        if isinstance(error, SlideRefused) and error.others:
             # A scale that was given is that of the slide.
             self._show_scale(None)
             self._list_series([other.name for other in error.others], (image or path).name)
-            self.icc.setChecked(options.icc)
-            self.again.setEnabled(True)
 
     def _open_next(self) -> None:
         if self._waiting:
@@ -331,6 +347,7 @@ class SectionWidget(QWidget):
         names = [] if slide is None else [one.name for one in slide.others if not one.is_slide]
         self._list_series(names, chosen=None if slide is None else slide.series)
         self.icc.setChecked(slide is None or slide.icc)
+        self.sample.show_opened(opened)
         self.again.setEnabled(opened is not None)
 
     def _opened(self) -> Opened | None:

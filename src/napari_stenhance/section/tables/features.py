@@ -35,6 +35,11 @@ _CONTROLS = "controls by their names"
 _KINDS_MOST = 6
 
 
+def is_control(name: str) -> bool:
+    """Tell by its name alone whether a feature is a control: of what stands for no gene."""
+    return _CONTROL.fullmatch(name) is not None
+
+
 def feature_types(var: pd.DataFrame) -> list[str]:
     """Return what each feature is said to be; empty where nothing says."""
     for column in TYPE_COLUMNS:
@@ -58,7 +63,7 @@ def kinds_aside(var: pd.DataFrame) -> NDArray[Any]:
     kinds = []
     for kind, name in zip(types, map(str, var.index), strict=True):
         if not kind:
-            kinds.append(_CONTROLS if _CONTROL.fullmatch(name) else "")
+            kinds.append(_CONTROLS if is_control(name) else "")
         elif named:
             kinds.append("" if kind.lower() == GENES.lower() else kind)
         else:
