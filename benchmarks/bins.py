@@ -37,9 +37,11 @@ _OPEN = """
 import sys
 from napari.components import ViewerModel
 from napari_stenhance.plugin.layers import open_layers
+from napari_stenhance.plugin.opening import open_at_once
 from napari_stenhance.plugin.session import session_of
 from pathlib import Path
-session_of(ViewerModel()).open(open_layers(Path(sys.argv[1]), image=Path(sys.argv[2]))[0])
+layers = open_layers(Path(sys.argv[1]), image=Path(sys.argv[2]))[0]
+open_at_once(session_of(ViewerModel()), layers)
 """
 _ENHANCE = """
 import sys

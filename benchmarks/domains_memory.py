@@ -32,7 +32,7 @@ counts = sp.csr_array(sp.vstack([
 names = tuple(f"G{i}" for i in range(500))
 made = peak_gb()
 started = time.perf_counter()
-Robust(0, torch.device("cpu")).find([Slice("cells", xy, 10.0, names, counts)], 8, Job())
+StamgcEnsemble(0, torch.device("cpu")).find([Slice("cells", xy, 10.0, names, counts)], 8, Job())
 peak = peak_gb()
 print(time.perf_counter() - started, peak, made)
 """

@@ -28,6 +28,7 @@ from test_cells import make_cells, make_spots
 from test_flat_files import write_cosmx, write_curio, write_merscope, write_slide_seq
 from test_prefix import write_files
 from test_section import write_legacy
+from test_spatialdata import write_store as write_spatialdata
 from visium_folders import known, write_factors, write_h5, write_mex, write_positions
 from xenium_bundles import write_bundle, write_transcripts
 
@@ -235,6 +236,20 @@ def _curio(folder: Path) -> list[Path]:
     return sorted(folder.iterdir())
 
 
+def _spatialdata(folder: Path) -> list[Path]:
+    write_spatialdata(folder / "s.zarr")
+    inside = (folder / "s.zarr").rglob("*")
+    return sorted(
+        f for f in inside if f.is_file() and "cells" not in str(f) and "dapi" not in str(f)
+    )
+
+
+def _read_spatialdata(folder: Path) -> Any:
+    with warnings.catch_warnings(action="ignore"):
+        section = open_section(folder / "s.zarr", sample="spots", mpp=0.5)
+    return spots_value(section.need_spots()), section.mpp
+
+
 def _anew(path: Path) -> Path:
     """Write a gzip file without the time."""
     path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes()), mtime=0))
@@ -356,6 +371,7 @@ TARGETS = (
     Target("merscope", _merscope, section_value),
     Target("slide-seq", _beads, section_value, cases=200),
     Target("curio", _curio, section_value, cases=100),
+    Target("spatialdata", _spatialdata, _read_spatialdata),
     Target("legacy-st", _legacy, _read_s1),
     Target("prefix", _prefix, _read_s1),
     Target("prefix-parquet", _prefix_parquet, _read_s1),

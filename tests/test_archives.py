@@ -101,7 +101,7 @@ def test_a_damaged_archive_is_one_sentence(content: bytes, tmp_path: Path) -> No
     (tmp_path / "A_spatial.tar.gz").write_bytes(content)
     with pytest.raises(InputError, match=r"A_spatial\.tar\.gz: this archive|no positions"):
         open_section(tmp_path)
-    assert not list((tmp_path / "cache" / "unpacked").glob("*/*"))
+    assert not list((tmp_path / "cache" / "unpacked").glob("*/*/*"))
 
 
 def test_an_archive_leads_nowhere_else(tmp_path: Path) -> None:

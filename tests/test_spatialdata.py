@@ -13,9 +13,9 @@ import pytest
 import scipy.sparse as sp
 import shapely
 import zarr
+from PIL import Image
 
 import napari_stenhance as st
-from made_sections import make_slide_pixels, write_image
 from napari_stenhance.errors import InputError
 from napari_stenhance.plugin.reader import get_reader
 from napari_stenhance.section.section import Section, open_section
@@ -161,7 +161,7 @@ def test_what_cannot_be_placed_is_one_sentence(tmp_path: Path) -> None:
         open_section(path, sample="cells")
 
 
-def _section(tmp_path: Path, *, bins: bool) -> Section:
+def make_section(tmp_path: Path, *, bins: bool) -> Section:
     rng = np.random.default_rng(2)
     side = 16 if bins else 60
     xy = np.stack(np.meshgrid(np.arange(6), np.arange(5)), -1).reshape(-1, 2) * side + 40.25
@@ -171,13 +171,13 @@ def _section(tmp_path: Path, *, bins: bool) -> Section:
         var=pd.DataFrame({"gene_id": list("WXYZ")}, index=list("ABCD")),
         obsm={"spatial": xy},
     )
-    image = write_image(tmp_path / "he.png", make_slide_pixels((300, 420), 0)[0])
-    return st.read(table, image=image, mpp=0.5)
+    Image.fromarray(rng.integers(90, 255, (300, 420, 3), np.uint8)).save(tmp_path / "he.png")
+    return st.read(table, image=tmp_path / "he.png", mpp=0.5)
 
 
 @pytest.mark.parametrize("bins", [False, True])
 def test_a_section_that_is_written_comes_back_the_same(bins: bool, tmp_path: Path) -> None:
-    section = _section(tmp_path, bins=bins)
+    section = make_section(tmp_path, bins=bins)
     out = st.export(section, to="spatialdata", out=tmp_path / "S1.sdata.zarr")
     back = open_section(out)
     spots, there = section.need_spots(), back.need_spots()

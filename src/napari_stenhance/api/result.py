@@ -240,6 +240,41 @@ class Result:
         run = self._chosen or self._of_genes
         return table_of(run, at, [genes] if isinstance(genes, str) else genes)
 
+    def to_spatialdata(
+        self,
+        genes: str | Sequence[str] | None = None,
+        at: str | Path | Section | ad.AnnData | None = None,
+        out: str | Path | None = None,
+    ) -> Any:
+        """Write a SpatialData store and open it with spatialdata (the extra of that name).
+
+        Parameters
+        ----------
+        genes : str or sequence of str
+            One gene, or several, whose images are written.
+        at : str, Path, Section or AnnData
+            Spots whose predictions are written as a table, as `to_anndata` makes it. An imputation
+            and domains have their own.
+        out : str or Path
+            The store; by default `NAME.sdata.zarr` in the working folder. Nothing is overwritten.
+
+        Returns
+        -------
+        spatialdata.SpatialData
+            Lazy: it reads from `out`. Its system "global" is in micrometres.
+
+        Raises
+        ------
+        InputError
+            If spatialdata is not installed, neither genes nor spots are named, a gene is not there,
+            or something lies at `out`.
+        """
+        from napari_stenhance.api.spatialdata import run_as_spatialdata
+
+        run = self._chosen or self._of_genes
+        named = [genes] if isinstance(genes, str) else genes
+        return run_as_spatialdata(run, named, at, None if out is None else Path(out))
+
     # Domains
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from copy import copy
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -31,6 +32,7 @@ from napari_stenhance.section.placing import (
     SlideMatch,
     choose_image,
     from_um,
+    picture_as_slide,
     place_on,
     share_inside,
 )
@@ -61,6 +63,7 @@ _NO_SCALE = (
     "are not known."
 )
 _SCALES_DIFFER = 0.03
+_KEPT = re.compile(r'uns.*\["(\w+)"\]')
 _HASHED_AT_ONCE = 2**20
 
 
@@ -184,6 +187,8 @@ class Section:
         if self.slide is None:
             why = " ".join(self.doubts)
             what = "this section has no slide, and the task needs one; give its image."
+            if self.picture is not None and (kept := _KEPT.fullmatch(self.picture.name)):
+                what += f" Its picture {kept[1]} can serve as one, though it is coarse: name it so."
             msg = f"{self.where}: {what} {why}".strip()
             raise InputError(msg, option="image")
         return self.slide
@@ -304,7 +309,8 @@ def open_section(
     mpp : float, optional
         Micrometres per full-resolution pixel, where the files do not say or are wrong.
     image : str or Path, optional
-        The slide, where it does not lie beside the counts.
+        The slide, where it does not lie beside the counts; "hires" or "lowres", the picture of
+        that name that an AnnData keeps.
     series : str, optional
         The name of another image in the slide's file than its slide.
     icc : bool
@@ -331,6 +337,9 @@ def open_section(
         named = None if image is None else Path(image)
         source = SectionSource(Path(path), named, mpp, series, icc, sample)
     if isinstance(found, SectionFiles):
+        kept = None if image is None else picture_as_slide(found, Path(image), cache)
+        if kept is not None:
+            found, image = kept, kept.images[0]
         if image is not None and found.on_image is not None:
             found = found.on_image(Path(image))
         if found.in_um:

@@ -171,7 +171,7 @@ def _whole(
     run = gene_run(result, options.run)
     imputed = isinstance(run, ImputedRun)
     image = None
-    if options.genes and not imputed:
+    if options.genes:
         image = ExportImage.from_genes(run, run.named(options.genes))
     if options.at_spots is None and not imputed:
         if image is None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from napari_stenhance.errors import InputError
 from napari_stenhance.section.formats.format import SectionFiles
 from napari_stenhance.section.formats.h5ad.positions import find_positions
+from napari_stenhance.section.picture import picture_in
 from napari_stenhance.section.samples import (
     choose_sample,
     file_name,
@@ -131,6 +132,7 @@ class PlacedTable:
             self.doubts,
             no_scale=no_scale,
             in_um=self.in_um,
+            picture=picture_in(self.uns),
         )
 
     def take(self, spots: ad.AnnData) -> ad.AnnData:

@@ -61,11 +61,14 @@ def _entry(path: Path) -> Iterator[tuple[Path, Path | None]]:
     key = hashlib.sha256(told.encode()).hexdigest()[:32]
     cache = Cache.default()
     folder = cache.entry(_KIND, key)
+    # Sentences about what lies in it then name the archive.
+    inner = folder / path.name
     if folder.is_dir():
-        yield folder, None
+        yield inner, None
         return
     with cache.building(_KIND, key) as aside, reading(path, "this archive", _ADVICE):
-        yield folder, aside
+        (aside / path.name).mkdir()
+        yield inner, aside / path.name
 
 
 def _copy(file: BinaryIO, to: Path) -> None:
