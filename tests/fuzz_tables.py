@@ -7,7 +7,7 @@ import json
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import anndata as ad
 import numpy as np
@@ -23,12 +23,17 @@ from napari_stenhance.section.region import Region
 from napari_stenhance.section.section import open_section
 from stereo_files import write_cells as write_cell_gef
 from stereo_files import write_gef, write_gem
+from test_anndata_layouts import write_old, write_store
 from test_cells import make_cells, make_spots
 from test_flat_files import write_cosmx, write_curio, write_merscope, write_slide_seq
+from test_plain_tables import frame, write
 from test_prefix import write_files
 from test_section import write_legacy
+from test_spatialdata import write_store as write_spatialdata
 from visium_folders import known, write_factors, write_h5, write_mex, write_positions
 from xenium_bundles import write_bundle, write_transcripts
+
+PLAIN = ("a.csv", "a.txt", "a.parquet")
 
 
 def section_value(path: Path) -> Any:
@@ -100,6 +105,24 @@ def _in_raw(spots: ad.AnnData) -> None:
 
 def _read_h5ad(folder: Path) -> Any:
     return section_value(folder / "s.h5ad")
+
+
+def _old_h5ad(folder: Path) -> list[Path]:
+    return [write_old(folder / "s.h5ad", make_spots(side=8))]
+
+
+def _zarr(version: Literal[2, 3]) -> Callable[[Path], list[Path]]:
+    def make(folder: Path) -> list[Path]:
+        write_store(folder / "s.zarr", make_spots(side=8), version)
+        parts = ("X", "obs", "var", "obsm/spatial")
+        files = (f for part in parts for f in sorted((folder / "s.zarr" / part).rglob("*")))
+        return [file for file in files if file.is_file()]
+
+    return make
+
+
+def _read_zarr(folder: Path) -> Any:
+    return section_value(folder / "s.zarr")
 
 
 def _outs(matrix: Callable[[Path], list[Path]]) -> Callable[[Path], list[Path]]:
@@ -216,6 +239,24 @@ def _curio(folder: Path) -> list[Path]:
     return sorted(folder.iterdir())
 
 
+def _spatialdata(folder: Path) -> list[Path]:
+    write_spatialdata(folder / "s.zarr")
+    files = [file for file in (folder / "s.zarr").rglob("*") if file.is_file()]
+    return sorted(f for f in files if not {"cells", "cells_table", "dapi"} & set(f.parts))
+
+
+def _read_spatialdata(folder: Path) -> Any:
+    with warnings.catch_warnings(action="ignore"):
+        section = open_section(folder / "s.zarr", sample="spots", mpp=0.5)
+    return spots_value(section.need_spots()), section.mpp
+
+
+def _plain(name: str) -> tuple[Callable[[Path], list[Path]], Callable[[Path], Any]]:
+    return lambda folder: [write(frame(), folder / name)], lambda folder: section_value(
+        folder / name
+    )
+
+
 def _anew(path: Path) -> Path:
     """Write a gzip file without the time."""
     path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes()), mtime=0))
@@ -317,6 +358,9 @@ TARGETS = (
             ("gzip", _plain, {"compression": "gzip"}),
         )
     ),
+    Target("h5ad-old", _old_h5ad, _read_h5ad, cases=25),
+    Target("anndata-zarr-2", _zarr(2), _read_zarr, cases=50),
+    Target("anndata-zarr-3", _zarr(3), _read_zarr, cases=50),
     Target("10x-h5", _outs(_tenx), section_value, cases=150),
     Target("10x-h5-old", _outs(_old_tenx), section_value, cases=150),
     Target("10x-mtx", _outs(_mtx), section_value, cases=150),
@@ -334,6 +378,8 @@ TARGETS = (
     Target("merscope", _merscope, section_value),
     Target("slide-seq", _beads, section_value, cases=200),
     Target("curio", _curio, section_value, cases=100),
+    Target("spatialdata", _spatialdata, _read_spatialdata),
+    *(Target(f"plain-{name[2:]}", *_plain(name), cases=100) for name in PLAIN),
     Target("legacy-st", _legacy, _read_s1),
     Target("prefix", _prefix, _read_s1),
     Target("prefix-parquet", _prefix_parquet, _read_s1),

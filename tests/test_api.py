@@ -270,6 +270,7 @@ def test_what_no_file_can_be_called_names_no_result(here: Path) -> None:
 # Results
 
 
+@pytest.mark.slow
 def test_a_result_holds_runs_of_every_kind(here: Path) -> None:
     job = st.Job()
     result = st.enhance("one.h5ad", out="all.stenhance.zarr", **QUICK, job=job)
@@ -292,7 +293,9 @@ def test_a_result_holds_runs_of_every_kind(here: Path) -> None:
     assert np.isnan(filled.spread("G1")).all()
     assert (filled.spread("NEW0").max() > 0).item()
     assert (result.spread("G1").max() > 0).item()
-    with pytest.raises(st.InputError, match=r"not among the 40 .* or not chosen\.$"):
+    with pytest.raises(
+        st.InputError, match=r"not among these 40 .* or not chosen\. The table of genes lists"
+    ):
         opened["NEW0"]
     with pytest.raises(st.InputError, match=r"did you mean G1\?$"):
         opened["g1"]
@@ -446,6 +449,7 @@ def test_another_thread_works_without_signals(here: Path) -> None:
 # Documentation
 
 
+@pytest.mark.slow
 def test_the_examples_of_the_docstrings_run(
     here: Path, phantom: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -80,6 +80,8 @@ def test_a_sum_is_read_by_the_names_of_genes(
     [
         ("", "nothing|not understood at its end"),
         ("ERBB2 + GBR7", "Gene 'GBR7' is not among these 12 genes; did you mean GRB7"),
+        ("NOPE + ALB", "not measured or not chosen. The table of genes lists those that are here."),
+        ("ALB = ERBB2 + GRB7", "ALB is a gene: give the sum ERBB2 [+] GRB7 another name"),
         ("erbb2 + ALB", "Gene 'erbb2' is not .* did you mean ERBB2"),
         ("ERBB2 ALB", "not understood at 'ALB'; write sums"),
         ("ERBB2 +", "not understood at its end"),
@@ -122,7 +124,8 @@ def test_titles_are_short_and_say_what_is_shown() -> None:
     assert names.find("X = GENE1 - GENE2").label == "X: GENE1 - GENE2"
     assert names.find(score_of(["GENE1"])).label == "GENE1"
     # A set that is called like a gene is not taken for it.
-    assert names.find(score_of(genes[:2], "GENE1")).label == "GENE1: mean(GENE0, GENE1)"
+    called = names.find(score_of(genes[:2], "GENE1", names.known))
+    assert called.label == "GENE1 (set): mean(GENE0, GENE1)"
 
 
 def test_runs_and_spots_show_one_formula(tiny: Path) -> None:

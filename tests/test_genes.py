@@ -55,10 +55,10 @@ def test_the_most_counted_genes_come_in_the_order_of_their_counts() -> None:
 
 @pytest.mark.parametrize("spec", ["all", "hvg:9", "heg:9"])
 def test_no_rule_chooses_control_features(spec: str) -> None:
-    genes = ("BLANKET", "blank_1", "A", *CONTROLS, "NEGCONTROLPROBE1", "B")
+    genes = ("BLANKET", "BLNK", "A", *CONTROLS, "NEGR1", "B")
     rng = np.random.default_rng(0)
     sample = sample_of(genes, rng.poisson(50, (20, len(genes))))
-    kept = ("blank_1", "A", "NEGCONTROLPROBE1", "B")
+    kept = ("BLANKET", "BLNK", "A", "NEGR1", "B")
     assert without_controls(genes) == kept
     assert sorted(choose_genes(spec, [sample])) == sorted(kept)
     # Who names one, wants it.

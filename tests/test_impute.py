@@ -166,7 +166,7 @@ def test_the_same_command_is_complete_and_other_options_are_another_run(
     measured = newest.table()[:, "G2"].X.toarray().ravel()
     np.testing.assert_array_equal(measured, make_spots()[:, "G2"].X.toarray().ravel())
     text = run("info", copy).output
-    assert "Imputed sinca-robust-2: 1 genes from Dataset7, 1 as measured, of 144 spots" in text
+    assert "Imputed sinca-robust-2: 1 gene from Dataset7, 1 as measured, of 144 spots" in text
     run("write", copy, "--genes", "X3", "--run", "sinca-robust")
     assert written_genes(imputed_run(ResultFolder.open(copy), "sinca-robust")) == (
         "X1",
@@ -305,6 +305,7 @@ def test_a_cancelled_job_leaves_no_run(tmp_path: Path) -> None:
     assert imputed_runs(ResultFolder.open(tmp_path / "r")) == ()
 
 
+@pytest.mark.slow
 def test_then_imputed_genes_are_enhanced(small_files: list[Path], tmp_path: Path) -> None:
     cells = make_cells()
     out = tmp_path / "one.stenhance.zarr"

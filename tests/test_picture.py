@@ -11,11 +11,13 @@ from napari.components import ViewerModel
 from numpy.typing import NDArray
 
 from made_sections import write_image
+from napari_stenhance.errors import InputError
 from napari_stenhance.plugin.layer_info import layers_of
 from napari_stenhance.plugin.layers import open_layers, section_layers
 from napari_stenhance.plugin.scene import add_layers
 from napari_stenhance.section.picture import picture_in
 from napari_stenhance.section.section import Section, open_section
+from napari_stenhance.storage.cache import Cache
 from visium_folders import HIRES, SHAPE, known, picture, write_outs
 
 
@@ -93,6 +95,35 @@ def test_an_anndata_keeps_its_picture(pixels: NDArray[np.generic], seen: int) ->
     read = section.picture.read()
     assert (read.dtype, read.shape) == (np.uint8, (8, 8, 3))
     assert (read == seen).all()
+
+
+def test_the_picture_that_is_kept_serves_as_the_slide_where_it_is_named(
+    tmp_path: Path, cache: Cache
+) -> None:
+    xy = np.column_stack([np.tile(np.arange(6), 5), np.repeat(np.arange(5), 6)]) * 250.0 + 200
+    values = np.random.default_rng(0).integers(0, 256, (130, 160, 3))
+    spots = ad.AnnData(np.arange(90.0).reshape(30, 3), obsm={"spatial": xy})
+    factors = {"tissue_hires_scalef": 0.1, "microns_per_pixel": 0.4}
+    spots.uns["spatial"] = {"S1": {"images": {"hires": values / 255}, "scalefactors": factors}}
+    spots.write_h5ad(tmp_path / "s.h5ad")
+    alone = open_section(tmp_path / "s.h5ad", cache=cache)
+    assert alone.slide is None
+    with pytest.raises(InputError, match=r"Its picture hires can serve as one, though .* coarse"):
+        alone.need_slide()
+    section = open_section(tmp_path / "s.h5ad", image="hires", cache=cache)
+    slide = section.need_slide()
+    np.testing.assert_array_equal(slide.pixels[0][:, :], values)
+    assert section.mpp == slide.mpp == 4.0
+    np.testing.assert_allclose(section.need_spots().obsm["spatial"], xy * 0.1)
+    assert section.geometry().pitch_um == pytest.approx(100)
+    (doubt,) = (d for d in section.doubts if "serves as the slide" in d)
+    assert "though it is coarse: it has 0.1 of the pixels of the full-resolution image" in doubt
+    # It is found again, and where there is a file of that name, the file is meant.
+    assert section.source is not None
+    again = open_section(**section.source.arguments(), cache=cache)
+    assert again.need_slide().path == slide.path
+    with pytest.raises(InputError, match="lowres"):
+        open_section(tmp_path / "s.h5ad", image="lowres", cache=cache)
 
 
 @pytest.mark.parametrize("factor", [0, -1, np.nan, np.inf, 2, "much", None, [0.1, 0.2]])

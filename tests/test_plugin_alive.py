@@ -11,9 +11,14 @@ import anndata as ad
 import numpy as np
 import pytest
 import zarr
+from napari.components import ViewerModel
 
+from napari_stenhance.plugin.genes import show_gene
 from napari_stenhance.plugin.layer_info import layers_of, open_sections
+from napari_stenhance.plugin.layers import open_layers
+from napari_stenhance.plugin.writer import write_layers
 from napari_stenhance.results.result import ResultFolder
+from napari_stenhance.results.runs import field_runs
 from napari_stenhance.section.section import open_section
 from napari_stenhance.tasks.domains import DomainsOptions, domains
 from napari_stenhance.tasks.enhance import EnhanceOptions, enhance
@@ -93,6 +98,7 @@ def test_other_spots_than_the_result_was_made_of_are_not_shown(
     )
 
 
+@pytest.mark.slow
 def test_spots_whose_files_are_gone_are_those_that_domains_keep(
     folder: Path, out: Path, person: Person
 ) -> None:
@@ -142,7 +148,7 @@ def test_the_out_that_is_suggested_is_not_that_of_another_section(
     assert _out(person) == taken
     fields["epochs"].value, fields["device"].value = 1, "cpu"
     person.run()
-    assert person.enhance.run_bar.label.text() == "Done."
+    assert person.enhance.run_bar.label.text().startswith("Done.\npixel2gene-stain-robust is in ")
     found = other.with_name("one-2.stenhance.zarr")
     assert f"Out is {found}" in person.enhance.run_bar.notes.toPlainText()
     assert (_out(person), events_of(found)[-1]) == (found, "complete")
@@ -266,6 +272,7 @@ def test_saved_layers_come_back_alive(person: Person, folder: Path, out: Path) -
     assert region.area.area == pytest.approx(45_000 * 0.8**2)
 
 
+@pytest.mark.slow
 def test_save_layers_saves_in_a_thread(person: Person, folder: Path, tmp_path: Path) -> None:
     person.drop(folder / "one.h5ad")
     person.viewer.add_labels(np.eye(8, dtype=np.uint8), name="mine", units=("micrometer",) * 2)
@@ -295,6 +302,7 @@ def test_save_layers_saves_in_a_thread(person: Person, folder: Path, tmp_path: P
     assert "lies here already" in person.section.run_bar.error.text()
 
 
+@pytest.mark.slow
 def test_where_a_link_leads_nowhere_a_picture_is_shown(
     person: Person, folder: Path, out: Path
 ) -> None:
@@ -313,6 +321,29 @@ def test_where_a_link_leads_nowhere_a_picture_is_shown(
     assert slide.extent.world[1] == pytest.approx([800 * 0.8, 670 * 0.8], rel=0.02)
 
 
+def test_a_picture_of_a_whole_has_no_hole_where_the_run_of_a_region_was(
+    small: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "one.stenhance.zarr"
+    shutil.copytree(small / "one.stenhance.zarr", out)
+    (run,) = field_runs(ResultFolder.open(out))
+    shown = run.levels("G3").part(0)
+    viewer = ViewerModel()
+    # Nothing is seen of it, where it is taken for the run of a region over itself.
+    show_gene(viewer, run, "G3", "expression", (0, 1), None, run, washed=False)
+    (layer,) = (one for one, _ in layers_of(viewer, "browse"))
+    assert np.isnan(np.asarray(layer.data[0])).all()
+    write_layers(str(tmp_path / "saved.zarr"), [layer.as_layer_data_tuple()])
+    shutil.rmtree(out)
+    ((picture, attributes, _),), _, _ = open_layers(tmp_path / "saved.zarr")
+    np.testing.assert_allclose(
+        np.asarray(picture)[np.isfinite(picture)], shown[np.isfinite(shown)], rtol=1e-6
+    )
+    # It lay over another, through which it would be seen.
+    assert not attributes["visible"]
+
+
+@pytest.mark.slow
 def test_another_slide_at_the_place_of_a_link_is_not_taken_for_it(
     person: Person, folder: Path, out: Path, small_files: list[Path]
 ) -> None:
@@ -325,6 +356,7 @@ def test_another_slide_at_the_place_of_a_link_is_not_taken_for_it(
     assert "G7" in person.layer("browse").name
 
 
+@pytest.mark.slow
 def test_what_a_person_changed_of_domains_is_saved_as_it_is(
     folder: Path, out: Path, person: Person
 ) -> None:

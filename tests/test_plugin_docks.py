@@ -22,10 +22,10 @@ import slide_files
 from napari_stenhance.cli import app
 from napari_stenhance.plugin.layer_info import layers_of, open_sections, our_layers
 from napari_stenhance.plugin.session import session_of
-from napari_stenhance.plugin.widgets import enhance as enhance_module
 from napari_stenhance.results.result import ResultFolder
-from napari_stenhance.tasks.enhance import EnhanceOptions
+from napari_stenhance.tasks.enhance import EnhanceOptions, enhance
 from person import Person, check_truth
+from test_samples import lattice, two
 
 # PySide6 has no newer way to make such an event.
 pytestmark = pytest.mark.filterwarnings("ignore:Function. .QDragEnterEvent:DeprecationWarning")
@@ -57,7 +57,7 @@ def _look_through(
     busy, waiting = np.diff(ticks, axis=0).max(axis=0)
     assert busy < 2, "the interface froze"
     assert waiting < 12, "the interface froze"
-    assert person.enhance.run_bar.label.text() == "Done."
+    assert person.enhance.run_bar.label.text().startswith("Done.\npixel2gene-stain-robust is in ")
     assert [p.desc for p in progress._all_instances] == []
     field = ResultFolder.open(out).field("pixel2gene-stain-robust")
     for gene in genes:
@@ -222,6 +222,7 @@ def test_a_region_layer_that_was_deleted_comes_back_to_be_drawn_in(
     assert "no area" in person.enhance.run_bar.error.text()
 
 
+@pytest.mark.slow
 def test_view_opens_what_it_is_given(
     small_files: list[Path], make_napari_viewer: Callable[..., Any], qtbot: Any,
     monkeypatch: pytest.MonkeyPatch,
@@ -261,6 +262,7 @@ def test_view_says_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         assert "no display" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_scale_that_was_set_moves_the_section_and_keeps_what_was_drawn(
     person: Person, small_files: list[Path]
 ) -> None:
@@ -333,6 +335,7 @@ def test_a_slide_from_elsewhere_is_set_in_the_dock(
     assert person.section.image.text() == ""
 
 
+@pytest.mark.slow
 def test_a_result_whose_slide_is_gone_says_so(
     person: Person, small_files: list[Path], tmp_path: Path
 ) -> None:
@@ -342,7 +345,7 @@ def test_a_result_whose_slide_is_gone_says_so(
         shutil.copy(file, moved)
     out = tmp_path / "one.stenhance.zarr"
     options = EnhanceOptions((moved / "one.h5ad",), out, write="G1", epochs=1, device="cpu")
-    enhance_module.enhance(options)
+    enhance(options)
     shutil.rmtree(moved)
     person.drop(out)
     assert "open the section too" in person.section.words.toPlainText()
@@ -388,6 +391,7 @@ def test_saved_layers_are_dropped_and_opened(
     assert said[-3:] == ["Saved layers: 2", *names]
 
 
+@pytest.mark.slow
 def test_images_beside_the_slide_are_shown_on_demand_and_chosen(
     person: Person, tmp_path: Path
 ) -> None:
@@ -483,3 +487,21 @@ def test_images_beside_the_slide_are_shown_on_demand_and_chosen(
         following()
         assert dock.series.itemText(0) == "the slide"
     assert [dock.series.itemText(n) for n in range(dock.series.count())] == listed
+
+    # Of several samples in a table one is chosen, and then another in its stead.
+    two((7, 3), sample=["A", "B"]).write_h5ad(tmp_path / "both.h5ad")
+    before = len(list(open_sections(person.viewer)))
+    assert not dock.sample.isVisibleTo(dock)
+    person.drop(tmp_path / "both.h5ad")
+    assert "A, B; name the sample to open (field “Sample”)." in dock.run_bar.error.text()
+    assert dock.sample.isVisibleTo(dock)
+    assert [dock.sample.itemText(n) for n in range(dock.sample.count())] == ["choose one", "A", "B"]
+    for name, shift in (("B", (7, 3)), ("A", (0, 0))):
+        dock.sample.setCurrentText(name)
+        person.click(dock.again)
+        person.wait(lambda: not dock.run_bar.busy)
+        *others, section = open_sections(person.viewer)
+        assert (section.name, len(others)) == (f"both-{name}", before)
+        np.testing.assert_array_equal(section.need_spots().obsm["spatial"], lattice(at=shift))
+        assert [dock.sample.itemText(n) for n in range(dock.sample.count())] == ["A", "B"]
+        assert dock.sample.currentText() == name

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from napari.utils import progress
 from napari.utils.notifications import Notification
-from qtpy.QtWidgets import QApplication, QLabel, QPushButton, QWidget
+from qtpy.QtWidgets import QApplication, QWidget
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.plugin import live as live_module
@@ -26,6 +26,7 @@ from napari_stenhance.plugin.widgets import run_bar as run_bar_module
 from napari_stenhance.plugin.widgets.run_bar import time_left
 from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.running.job import Event, Job, Progress
+from napari_stenhance.tasks.enhance import enhance
 from person import Person, at_work, events_of
 
 # PySide6 has no newer way to make such an event.
@@ -80,7 +81,7 @@ def test_an_error_in_the_worker_is_one_sentence_with_details(
         msg = "CUDA out of memory. Tried to allocate 20.00 GiB.\nmore of it"
         raise RuntimeError(msg)
 
-    monkeypatch.setattr(enhance_module, "enhance", out_of_memory)
+    monkeypatch.setattr(enhance_module, "enhance_runs", out_of_memory)
     person.drop(small_files[0])
     person.set_enhance(tmp_path / "one.stenhance.zarr")
     person.run()
@@ -99,6 +100,7 @@ def test_an_error_in_the_worker_is_one_sentence_with_details(
     monkeypatch.undo()
 
 
+@pytest.mark.slow
 @pytest.mark.painted
 def test_deleting_a_layer_in_mid_run(
     person: Person, small_files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -112,7 +114,7 @@ def test_deleting_a_layer_in_mid_run(
     person.wait(lambda: any(layers_of(person.viewer, "gene")))
     person.viewer.layers.remove(person.layer("gene", gene="G1"))
     person.wait(lambda: not person.enhance.run_bar.busy)
-    assert person.enhance.run_bar.label.text() == "Done."
+    assert person.enhance.run_bar.label.text().startswith("Done.\npixel2gene-stain-robust is in ")
     assert events_of(out)[-1] == "complete"
     assert [a.gene for _, a in layers_of(person.viewer, "gene")] == ["G2"]
 
@@ -137,11 +139,12 @@ def test_closing_the_viewer_in_mid_run_keeps_what_was_finished(
     # What was finished is there, and is not computed again.
     features = {f: f.stat().st_mtime_ns for f in (tmp_path / "empty cache").rglob("c/*/*/*")}
     assert features
-    enhance_module.enhance(options)
+    enhance(options)
     assert {f: f.stat().st_mtime_ns for f in features} == features
     assert events_of(out)[-1] == "complete"
 
 
+@pytest.mark.slow
 def test_closing_the_dock_stops_its_work(
     person: Person, section_files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -161,6 +164,7 @@ def test_closing_the_dock_stops_its_work(
     assert person.section.run_bar.label.text() == "Done."
 
 
+@pytest.mark.slow
 def test_loops_compile_and_torch_trains_beside_a_canvas_drawn_in_software(tmp_path: Path) -> None:
     """triton's LLVM and Mesa's in one process end in a segmentation fault; numba's must not."""
     script = (
@@ -251,6 +255,7 @@ def test_whatever_a_slot_raises_the_dock_comes_free_and_says_so(
     assert (ended, bar.label.text()) == (["value"], "Done.")
 
 
+@pytest.mark.slow
 def test_layers_that_cannot_be_added_leave_the_docks_free(
     person: Person,
     small_files: list[Path],
@@ -371,12 +376,24 @@ def test_what_is_asked_for_meanwhile_waits_and_can_be_cancelled(person: Person) 
     for name in ("third", "fourth"):
         bar.start(name, lambda _job, name=name: name, on_done=done.append)
     assert bar.waiting == ["Next: Second, C2", "Next: third", "Next: fourth"]
-    (row,) = (w for w, _ in bar._waiting if w.findChild(QLabel).text() == "Next: third")
-    person.click(row.findChild(QPushButton))
+    # One list says what runs and waits in all panels, whether or not they are unfolded.
+    person.section.run_bar.start("Other", lambda job: (go.wait(30), job.check()))
+    jobs = person.bench.jobs
+    assert not person.enhance.isVisible()
+    assert jobs.isVisible()
+    queue = ("First …", "Next: Second, C2", "Next: third", "Next: fourth")
+    assert jobs.said == ["Section: Other …", *(f"Enhance genes: {said}" for said in queue)]
+    person.click(jobs.cancel(3))
     assert bar.waiting == ["Next: Second, C2", "Next: fourth"]
+    assert [said for said in jobs.said if "third" in said] == []
+    person.click(jobs.cancel(0))
+    assert jobs.said[0] == "Section: Stopping after this step …"
+    assert not jobs.cancel(0).isEnabled()
     go.set()
-    person.wait(lambda: not bar.busy)
+    person.wait(lambda: not bar.busy and not person.section.run_bar.busy)
     assert (done, bar.waiting) == (["first", "fourth"], [])
+    assert person.section.run_bar.label.text().startswith("The job was cancelled")
+    assert not jobs.isVisible()
     # What was said of those before is still there.
     assert bar.error.text() == "No such thing."
     assert "A doubt." in bar.notes.toPlainText()

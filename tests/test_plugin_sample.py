@@ -42,6 +42,7 @@ def one_millimetre(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sample_data, "SIZE_MM", 1.0)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("one_millimetre")
 @pytest.mark.painted
 def test_open_sample(person: Person, empty_cache: Path) -> None:
@@ -66,8 +67,15 @@ def test_open_sample(person: Person, empty_cache: Path) -> None:
     assert "phantom" in [
         person.section.shown.itemText(n) for n in range(person.section.shown.count())
     ]
+    # What lies in the cache may be deleted with it: no result is suggested to go there.
+    assert empty_cache not in Path(person.enhance.form.fields["out"].value).parents
     person.type_gene("erbb2")
-    assert person.layer("spots").visible
+    spots = person.layer("spots")
+    assert spots.visible
+    # The spot under the mouse says its value.
+    status = spots.get_status(spots.data_to_world(spots.data[7]), world=True)
+    value = spots.metadata["stenhance"].colours.values("ERBB2")[7]
+    assert f"ERBB2 measured, log1p CP10k: {value:.2f}" in status["value"] + str(status)
     # Nothing is stacked over what is open.
     with pytest.raises(InputError, match="open already"):
         person.viewer.open_sample("napari-stenhance", "phantom")

@@ -205,14 +205,28 @@ def test_spots_outside_the_slide_are_refused(make_slide: Callable[..., Slide]) -
         Section(slide=slide, spots=_spots(), name="small")
 
 
+@pytest.mark.parametrize("named", [True, False])
+def test_a_legacy_table_may_lie_on_its_side(named: bool, tmp_path: Path, cache: Cache) -> None:
+    upright = open_section(write_legacy(tmp_path / "S1", image=False), cache=cache).need_spots()
+
+    def turn(text: str) -> str:
+        cells = zip(*(line.split("\t") for line in text.splitlines()), strict=True)
+        header, *lines = ("\t".join(row) for row in cells)
+        # R leaves the name of the first column out.
+        return "\n".join([header if named else header.lstrip("\t"), *lines]) + "\n"
+
+    edit_counts(tmp_path / "S1", turn)
+    spots = open_section(tmp_path / "S1", cache=cache).need_spots()
+    assert list(spots.obs_names) == list(upright.obs_names)
+    assert list(spots.var_names) == list(upright.var_names) == list(GENES)
+    np.testing.assert_array_equal(spots.X.toarray(), upright.X.toarray())
+    np.testing.assert_array_equal(spots.obsm["spatial"], upright.obsm["spatial"])
+
+
 @pytest.mark.parametrize(
     ("files", "given", "said"),
     [
-        (
-            ("G_A_filtered_feature_bc_matrix.h5", "G_A_spatial.tar.gz", "G_B_spatial.tar.gz"),
-            "",
-            "unpack G_A_spatial.tar.gz and 1 more there",
-        ),
+        (("A_xenium.tar.gz", "B_xenium.tar.gz"), "", "unpack A_xenium.tar.gz and 1 more there"),
         (("A.tar.gz",), "A.tar.gz", "this is an archive; unpack it"),
         (("brain.rds",), "brain.rds", "this is an object of R"),
         (("he.vms",), "", "by he.vms, this is a slide in another format.*; export it from the"),

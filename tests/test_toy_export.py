@@ -68,8 +68,8 @@ def test_a_format_of_another_package_is_one_as_any_other(
     ran = CliRunner().invoke(app, [*command, str(tmp_path / "x"), "--to", "xlsx"])
     assert ran.exit_code == 2
     assert "xlsx" in ran.stderr
-    assert "h5ad, ome-tiff, csv" in ran.stderr
-    with pytest.raises(st.InputError, match="h5ad, ome-tiff, csv"):
+    assert "h5ad, ome-tiff, spatialdata, csv" in ran.stderr
+    with pytest.raises(st.InputError, match="h5ad, ome-tiff, spatialdata, csv"):
         st.export(imputed, tmp_path / "x", to="xlsx")
     assert not (tmp_path / "x").exists()
 
@@ -80,4 +80,5 @@ def test_help_lists_what_there_is(toy: Path) -> None:
         [*command, "export", "--help"], capture_output=True, text=True, check=True
     )
     said = " ".join(done.stdout.replace("│", " ").split())
-    assert "ome-tiff (OME-TIFF of genes or a slide), csv (a table of text)." in said
+    listed = "spatialdata (SpatialData of a section or a run), csv (a table of text)."
+    assert f"ome-tiff (OME-TIFF of genes or a slide), {listed}" in said

@@ -300,7 +300,7 @@ def export(
     result: str | Path | Result | Section | AnnData,
     out: str | Path,
     *,
-    to: Literal['h5ad', 'ome-tiff'] | str = 'h5ad',
+    to: Literal['h5ad', 'ome-tiff', 'spatialdata'] | str = 'h5ad',
     at_spots: str | Path | Section | AnnData | None = None,
     table: str = '',
     genes: str | Sequence[str] = (),

@@ -14,6 +14,7 @@ from napari_stenhance.api.keywords import as_method, keywords
 from napari_stenhance.api.predicting import predict
 from napari_stenhance.api.tables import by_gene
 from napari_stenhance.running.job import Job
+from napari_stenhance.running.numbers import counted
 from napari_stenhance.storage.cache import Cache
 from napari_stenhance.tasks.train import TrainOptions
 from napari_stenhance.tasks.trained import Trained, copy_trained
@@ -116,7 +117,7 @@ class Model:
 
     def __repr__(self) -> str:
         learned = ", ".join(s["name"] for s in self._trained.identity["learned_from"])
-        return f"<Model {self.method}: {len(self.genes)} genes, learned from {learned}>"
+        return f"<Model {self.method}: {counted(len(self.genes), 'gene')}, learned from {learned}>"
 
 
 @keywords(TrainOptions, may_omit=("out",))

@@ -41,7 +41,8 @@ def read(
         memory: raw counts in `X` (or `layers["counts"]`, `raw`), `obsm["spatial"]` = (x, y) in
         full-resolution pixels. A `Section` is returned as it is.
     image : str or Path
-        The slide, where it does not lie beside the counts.
+        The slide, where it does not lie beside the counts; "hires" or "lowres", the coarse picture
+        that an AnnData keeps.
     mpp : float
         Micrometres per full-resolution pixel, where nothing states it, or states it wrongly.
     series : str

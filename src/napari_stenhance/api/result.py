@@ -17,6 +17,7 @@ from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.results.run import Run
 from napari_stenhance.results.runs import every_run, gene_run
 from napari_stenhance.results.tables import read_table
+from napari_stenhance.running.numbers import counted
 
 if TYPE_CHECKING:
     import anndata as ad
@@ -239,6 +240,41 @@ class Result:
         run = self._chosen or self._of_genes
         return table_of(run, at, [genes] if isinstance(genes, str) else genes)
 
+    def to_spatialdata(
+        self,
+        genes: str | Sequence[str] | None = None,
+        at: str | Path | Section | ad.AnnData | None = None,
+        out: str | Path | None = None,
+    ) -> Any:
+        """Write a SpatialData store and open it with spatialdata (the extra of that name).
+
+        Parameters
+        ----------
+        genes : str or sequence of str
+            One gene, or several, whose images are written.
+        at : str, Path, Section or AnnData
+            Spots whose predictions are written as a table, as `to_anndata` makes it. An imputation
+            and domains have their own.
+        out : str or Path
+            The store; by default `NAME.sdata.zarr` in the working folder. Nothing is overwritten.
+
+        Returns
+        -------
+        spatialdata.SpatialData
+            Lazy: it reads from `out`. Its system "global" is in micrometres.
+
+        Raises
+        ------
+        InputError
+            If spatialdata is not installed, neither genes nor spots are named, a gene is not there,
+            or something lies at `out`.
+        """
+        from napari_stenhance.api.spatialdata import run_as_spatialdata
+
+        run = self._chosen or self._of_genes
+        named = [genes] if isinstance(genes, str) else genes
+        return run_as_spatialdata(run, named, at, None if out is None else Path(out))
+
     # Domains
 
     @property
@@ -325,10 +361,10 @@ class Result:
     def _summary(self) -> list[str]:
         said = []
         if any(isinstance(run, GeneSource) for run in self._runs):
-            said.append(f"{len(self.genes)} genes of {self._of_genes.name}")
+            said.append(f"{counted(len(self.genes), 'gene')} of {self._of_genes.name}")
         if any(isinstance(run, DomainRun) for run in self._runs):
             run = self._of_domains
-            said.append(f"{len(run.domains)} domains of {run.name}")
+            said.append(f"{counted(len(run.domains), 'domain')} of {run.name}")
         return said or ["nothing is complete"]
 
 

@@ -7,12 +7,13 @@ from rich.console import Console
 from rich.table import Table
 
 from napari_stenhance.cli.command import Verb
+from napari_stenhance.running.numbers import counted
 from napari_stenhance.tasks.compare import Compared, CompareOptions, compare
 
 
 def _show(done: tuple[Compared, ...]) -> None:
     table = Table(
-        title=f"Agreement with the full counts, median over {len(done[0].genes)} genes",
+        title=f"Agreement with the full counts, median over {counted(len(done[0].genes), 'gene')}",
         title_justify="left",
         box=box.SIMPLE_HEAD,
     )

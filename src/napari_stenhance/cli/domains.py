@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from napari_stenhance.cli.command import Verb
+from napari_stenhance.running.numbers import counted
 from napari_stenhance.tasks.domains import DomainsOptions, domains
 
 
@@ -31,7 +32,7 @@ def show_runs(runs: Any) -> None:
         Console(highlight=False).print(shown)
     if runs and runs[0].scores:
         scores = Table(
-            title=f"{runs[0].chosen} domains, by {runs[0].criterion}",
+            title=f"{counted(runs[0].chosen, 'domain')}, by {runs[0].criterion}",
             title_justify="left",
             box=box.SIMPLE,
         )

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from napari_stenhance.cli.command import Verb
+from napari_stenhance.running.numbers import counted
 from napari_stenhance.tasks.impute import ImputeOptions, impute
 
 _BEST = 5
@@ -22,7 +23,7 @@ def _show(run: Any) -> None:
 
     imputed, r = run.var[IMPUTED], run.var[HOLDOUT_R].dropna()
     typer.echo(
-        f"{int(imputed.sum())} genes imputed, {int((~imputed).sum())} as measured, for "
+        f"{counted(int(imputed.sum()), 'gene')} imputed, {int((~imputed).sum())} as measured, for "
         f"{run.attributes['spots']} spots."
     )
     if len(r):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -11,10 +12,13 @@ import zarr
 from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
+from napari_stenhance.section.gene_names import aliases_of
 from napari_stenhance.storage.checked import has_node, open_node, read_whole
 from napari_stenhance.storage.tiles import create_array
 
 Unit = Literal["log1p CP10k", "counts per superpixel"]
+_NEAREST, _NEAR = 3, 0.7
+"""How many names are offered for one that is not there, and how much alike they must be."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,8 @@ class Decoder:
     spread_scale : ndarray of float32, shape (genes,)
         Brings √(weights² · variance), which ignores covariances, to the members' true standard
         deviation on held-out blocks.
+    other_names : tuple of str
+        What else each gene is called, as its id; nothing where that is not known.
     doubts : tuple of str
         What held-out blocks say against trusting any of it.
     """
@@ -51,6 +57,12 @@ class Decoder:
     held_out_r_given_depth: NDArray[np.float32]
     spread_scale: NDArray[np.float32]
     doubts: tuple[str, ...] = ()
+    other_names: tuple[str, ...] = ()
+
+    @property
+    def aliases(self) -> dict[str, str]:
+        """Which gene each other name means."""
+        return aliases_of(self.genes, self.other_names)
 
     @property
     def channels(self) -> int:
@@ -108,22 +120,23 @@ class Decoder:
             held_out_r_given_depth=self.held_out_r_given_depth[one],
             spread_scale=self.spread_scale[one],
             doubts=self.doubts,
+            other_names=self.other_names[one],
         )
         return decoder, index if self.weights is None else None
 
     def write(self, group: zarr.Group) -> None:
         """Write `w` (if there are weights), `b`, gene names and held-out accuracy as arrays."""
-        width = max(len(g.encode()) for g in self.genes)
-        names = np.array([g.encode() for g in self.genes], dtype=f"S{width}")
-        letters = names.view("u1").reshape(len(names), width)
-        for name, values, axes in (
+        others = [("other_names", _letters(self.other_names), ("gene", "utf8"))]
+        arrays: tuple[tuple[str, NDArray[Any], tuple[str, ...]], ...] = (
             *([] if self.weights is None else [("w", self.weights, ("latent", "gene"))]),
             ("b", self.bias, ("gene",)),
             ("held_out_r", self.held_out_r, ("gene",)),
             ("held_out_r_given_depth", self.held_out_r_given_depth, ("gene",)),
             ("spread_scale", self.spread_scale, ("gene",)),
-            ("genes", letters, ("gene", "utf8")),
-        ):
+            ("genes", _letters(self.genes), ("gene", "utf8")),
+            *(others if self.other_names else []),
+        )
+        for name, values, axes in arrays:
             array = create_array(
                 group,
                 name,
@@ -148,13 +161,15 @@ class Decoder:
         """
         kept = ("b", "held_out_r", "spread_scale", "genes")
         # Those that not every result has.
-        more = [name for name in ("w", "held_out_r_given_depth") if has_node(group, name)]
+        optional = ("w", "held_out_r_given_depth", "other_names")
+        more = [name for name in optional if has_node(group, name)]
         arrays = {name: _read(group, name) for name in (*kept, *more)}
         weights = arrays.pop("w", None)
-        letters = arrays.pop("genes")
-        names = np.ascontiguousarray(letters).view(f"S{letters.shape[1]}").ravel()
+        names = _words(arrays.pop("genes"))
+        others = _words(arrays.pop("other_names")) if "other_names" in arrays else names[:0]
         unit = str(group.attrs["unit"])
         fits = all(values.shape == names.shape for values in arrays.values())
+        fits = fits and len(others) in (0, len(names))
         if weights is not None:
             fits = fits and weights.ndim == 2 and weights.shape[1:] == names.shape
         if not fits or unit not in get_args(Unit):
@@ -171,7 +186,19 @@ class Decoder:
             ),
             spread_scale=arrays["spread_scale"],
             doubts=tuple(group.attrs.get("doubts", ())),  # type: ignore[arg-type]
+            other_names=tuple(name.decode() for name in others),
         )
+
+
+def _letters(names: Sequence[str]) -> NDArray[np.uint8]:
+    """Write names as bytes, one a row."""
+    width = max((len(name.encode()) for name in names), default=1) or 1
+    return np.array([n.encode() for n in names], dtype=f"S{width}").view("u1").reshape(-1, width)
+
+
+def _words(letters: NDArray[Any]) -> NDArray[np.bytes_]:
+    words: NDArray[np.bytes_] = np.ascontiguousarray(letters).view(f"S{letters.shape[1]}").ravel()
+    return words
 
 
 def _read(group: zarr.Group, name: str) -> NDArray[Any]:
@@ -190,7 +217,27 @@ def gene_index(gene: str, genes: tuple[str, ...], otherwise: str) -> int:
     try:
         return genes.index(gene)
     except ValueError:
-        alike = [g for g in genes if g.lower() == str(gene).lower()]
-        hint = f"did you mean {alike[0]}?" if alike else otherwise
-        msg = f"Gene {gene!r} is not among the {len(genes)} genes of this run; {hint}"
-        raise InputError(msg) from None
+        raise no_such_gene(gene, genes, otherwise) from None
+
+
+def no_such_gene(gene: str, genes: Collection[str], otherwise: str) -> InputError:
+    """Say that a gene is not among some, and which may be meant.
+
+    Parameters
+    ----------
+    gene : str
+    genes : collection of str
+    otherwise : str
+        What to say where none is called alike.
+    """
+    word = str(gene).casefold()
+    near = [one for one in genes if one.casefold() == word][:_NEAREST]
+    near = near or difflib.get_close_matches(str(gene), genes, _NEAREST, _NEAR)
+    near = near or sorted(one for one in genes if word and one.casefold().startswith(word))
+    if near:
+        *others, last = near[:_NEAREST]
+        hint = f"did you mean {', '.join(others)}{' or ' * bool(others)}{last}?"
+    else:
+        hint = f"{otherwise} The table of genes lists those that are here."
+    here = f"among these {len(genes)} genes" if len(genes) != 1 else "the one gene that is here"
+    return InputError(f"Gene {gene!r} is not {here}; {hint}")

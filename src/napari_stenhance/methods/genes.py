@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,19 +14,12 @@ from numpy.typing import NDArray
 from napari_stenhance.errors import InputError
 from napari_stenhance.methods.hvg import seurat_v3_variance
 from napari_stenhance.methods.training_section import TrainingSection
+from napari_stenhance.section.gene_names import gene_meant
+from napari_stenhance.section.tables.features import is_control
 from napari_stenhance.storage.reading import reading
 
 ALL = "all"
 HVG, HEG, VAR, SEURAT = "hvg:", "heg:", "var:", "seurat_v3:"
-CONTROLS = (
-    "BLANK",
-    "NegControlCodeword",
-    "NegControlProbe",
-    "UnassignedCodeword",
-    "DeprecatedCodeword",
-)
-"""How the names of control features begin: of probes and codewords that stand for no gene."""
-
 EVERYWHERE = "the genes that every training section measured"
 _NUMBER = re.compile("[0-9]{1,9}")
 COUNTED_ABOVE = 20
@@ -37,7 +30,11 @@ MOST_MAPS = 3000
 
 
 def named_genes(
-    given: str | Sequence[str], there: Sequence[str], where: str, option: str = "genes"
+    given: str | Sequence[str],
+    there: Sequence[str],
+    where: str,
+    option: str = "genes",
+    aliases: Mapping[str, str] | None = None,
 ) -> tuple[str, ...]:
     """Resolve genes that someone named against those that are there.
 
@@ -51,6 +48,8 @@ def named_genes(
         What these are, such as "the genes of the model", for the sentence.
     option : str
         The field in which they were given.
+    aliases : mapping of str to str, optional
+        What else they are called, as ids beside symbols; see `aliases_of`.
 
     Returns
     -------
@@ -62,9 +61,10 @@ def named_genes(
     InputError
         If none is named, one is not there, or a file cannot be read.
     """
-    known = frozenset(there)
+    known, others = frozenset(there), aliases or {}
     texts = (given,) if isinstance(given, str) else given
-    genes = tuple(dict.fromkeys(gene for text in texts for gene in _listed(text, known)))
+    listed = (gene for text in texts for gene in _listed(text, known))
+    genes = tuple(dict.fromkeys(gene_meant(gene, known, others) for gene in listed))
     if not genes:
         msg = f"{', '.join(texts) or 'Genes'}: no gene is named; write A,B,C or @FILE."
         raise InputError(msg, option=option)
@@ -156,8 +156,8 @@ def common_genes(measured: Sequence[tuple[str, Sequence[str]]]) -> tuple[str, ..
 
 
 def without_controls(genes: Sequence[str]) -> tuple[str, ...]:
-    """Leave out control features, which `CONTROLS` tells by their names."""
-    return tuple(gene for gene in genes if not gene.startswith(CONTROLS))
+    """Leave out control features, which their names tell: not every table says types."""
+    return tuple(gene for gene in genes if not is_control(gene))
 
 
 def require_few(genes: Sequence[str], preset: str) -> None:

@@ -132,6 +132,7 @@ def _decoder_parts(decoder: Decoder) -> tuple[Tensors, dict[str, Any]]:
         "unit": decoder.unit,
         "genes": list(decoder.genes),
         "doubts": list(decoder.doubts),
+        **({"other_names": list(decoder.other_names)} if decoder.other_names else {}),
     }
 
 
@@ -147,4 +148,5 @@ def _decoder_of(tensors: Tensors, config: dict[str, Any]) -> Decoder:
         held_out_r_given_depth=tensors.get("held_out_r_given_depth", unknown),
         spread_scale=tensors["spread_scale"],
         doubts=tuple(config.get("doubts", ())),
+        other_names=tuple(config.get("other_names", ())),
     )

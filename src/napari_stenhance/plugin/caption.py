@@ -9,6 +9,9 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
 
 _NAME = "stenhance_caption"
+_BEFORE = "  "
+"""Before each line: napari takes lines for narrower than they are drawn, by a few hundredths, and
+they would begin outside the box behind them."""
 _WIDTH = 48
 """Letters in a line: where it is longer than a small canvas is wide, its beginning is not seen."""
 _ORDER = 10**6 - 2
@@ -25,6 +28,6 @@ def show_caption(viewer: ViewerModel, text: str) -> None:
         position = CanvasPosition.TOP_RIGHT
         canvas.overlays[_NAME] = TextOverlay(position=position, font_size=10, order=_ORDER)
         canvas.overlay_tiling.top_right = "vertical"
-    lines = [textwrap.fill(line, _WIDTH) for line in text.split("\n")]
-    canvas.overlays[_NAME].text = "\n".join(lines)
+    lines = [part for line in text.split("\n") for part in textwrap.wrap(line, _WIDTH)]
+    canvas.overlays[_NAME].text = "\n".join(f"{_BEFORE}{line}" for line in lines)
     canvas.overlays[_NAME].visible = bool(text)

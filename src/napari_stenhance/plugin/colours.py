@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -13,16 +14,19 @@ from numpy.typing import NDArray
 
 from napari_stenhance.plugin.bins import BinRaster
 from napari_stenhance.plugin.levels import limits
+from napari_stenhance.plugin.preferences import preferences
 from napari_stenhance.results.gene_sums import GeneNames
+from napari_stenhance.section.gene_names import aliases_in
 from napari_stenhance.section.spots import log1p_cp10k
 
 if TYPE_CHECKING:
     import zarr
 
+    from napari_stenhance.results.field import What
     from napari_stenhance.section.section import Section
 
-EXPRESSION = "magma"
-"""Of a gene, measured or predicted: what lies under and over it is of one scale."""
+PREFERRED = ("magma", "inferno", "plasma", "turbo")
+"""Of a gene, measured or predicted, one of these: what lies under and over it is of one scale."""
 DEPTH, UNCERTAINTY, ATTENTION = "viridis", "cividis", "gist_earth"
 TOTAL = ""
 
@@ -32,11 +36,14 @@ class Colours(ABC):
 
     genes: tuple[str, ...]
     unit: str
+    aliases: Mapping[str, str]
+    kind: ClassVar[str]
+    """Whether values were measured or predicted."""
 
     @cached_property
     def names(self) -> GeneNames:
         """What genes and sums of them are read by."""
-        return GeneNames(self.genes)
+        return GeneNames(self.genes, self.aliases)
 
     def __contains__(self, gene: str) -> bool:
         """Tell whether there is such a gene, or each of a sum."""
@@ -57,10 +64,25 @@ class Colours(ABC):
     def label(self, name: str, gene: str) -> str:
         """Name a layer of a section after what colours it."""
 
+    def said(self, gene: str) -> str:
+        """Say what the values of a gene, or of a sum, are of, with their unit."""
+        shown = "total counts, log1p" if gene == TOTAL else self.names.label(gene)
+        return shown if gene == TOTAL else f"{shown} {self.kind}, {self.unit}"
+
     def paint(
-        self, gene: str, ends: tuple[float, float] | None = None
+        self,
+        gene: str,
+        ends: tuple[float, float] | None = None,
+        values: NDArray[np.float32] | None = None,
     ) -> tuple[NDArray[np.float32], tuple[float, float]]:
         """Colour the points by a gene, by default from its 1st to its 99th percentile.
+
+        Parameters
+        ----------
+        gene : str
+        ends : tuple of float, optional
+        values : ndarray, optional
+            Of the gene, if they were read before.
 
         Returns
         -------
@@ -69,7 +91,7 @@ class Colours(ABC):
         ends : tuple of float
             The values that the first and the last colour stand for.
         """
-        values = self.values(gene)
+        values = self.values(gene) if values is None else values
         low, high = self.ends(values, ends)
         steps = np.clip((values - low) / (high - low) * 255, 0, 255)
         table = lookup_table(colormap_of(gene))
@@ -85,9 +107,17 @@ class Colours(ABC):
         return ends or limits(values[np.isfinite(values)])
 
 
-def colormap_of(gene: str) -> str:
-    """Name the colormap of what was measured of a gene, or of the total."""
-    return DEPTH if gene == TOTAL else EXPRESSION
+def colormap_of(gene: str, what: What = "expression") -> str:
+    """Name the colormap of a gene, measured or predicted, of its uncertainty, or of the total."""
+    if what == "spread":
+        return UNCERTAINTY
+    return DEPTH if gene == TOTAL else _of_expression()
+
+
+@cache
+def _of_expression() -> str:
+    """Return what the user prefers, from napari's start on: all that shows a gene has one."""
+    return preferences().colours
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,6 +131,7 @@ class SpotColours(Colours):
         Raw, and as the section has them: of a million bins a second copy is a gigabyte.
     library : ndarray of float64, shape (spots,)
         Total count of each spot.
+    aliases : mapping of str to str
     raster : BinRaster or None
         Of bins that are shown as an image.
     """
@@ -109,7 +140,9 @@ class SpotColours(Colours):
     counts: sp.csr_array[Any] | sp.csc_array[Any]
     library: NDArray[np.float64]
     raster: BinRaster | None = None
+    aliases: Mapping[str, str] = field(default_factory=dict)
     unit: ClassVar[str] = "log1p CP10k"
+    kind: ClassVar[str] = "measured"
 
     @classmethod
     def from_section(cls, section: Section) -> SpotColours:
@@ -118,7 +151,8 @@ class SpotColours(Colours):
         by_gene = sp.issparse(spots.X) and spots.X.format == "csc"
         counts = sp.csc_array(spots.X) if by_gene else sp.csr_array(spots.X)
         library = np.asarray(counts.sum(axis=1, dtype=np.float64))
-        return cls(tuple(spots.var_names), counts, library, BinRaster.of_section(section))
+        raster, aliases = BinRaster.of_section(section), aliases_in(spots.var)
+        return cls(tuple(spots.var_names), counts, library, raster, aliases)
 
     def _values(self, gene: str) -> NDArray[np.float32]:
         """Return log1p CP10k of a gene for each spot; for `TOTAL`, log1p of the total count."""
@@ -150,6 +184,8 @@ class LatticeColours(Colours):
     predicted: zarr.Array[Any]
     title: str
     unit: str
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    kind: ClassVar[str] = "predicted"
 
     def _values(self, gene: str) -> NDArray[np.float32]:
         """Return what was predicted of a gene at each point."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from napari_stenhance.plugin.colours import EXPRESSION, UNCERTAINTY
+from napari_stenhance.plugin.colours import colormap_of
 from napari_stenhance.plugin.images import image_layer, layer_title, wash_out
 from napari_stenhance.plugin.layer_info import (
     KEY,
@@ -108,7 +108,7 @@ def browse_layer(run: GeneSource, gene: str, *, visible: bool) -> LayerData:
     title = _title(run, gene, "expression")
     # While layers are made, in a thread, what docks will say is read.
     run.trust(gene)
-    return image_layer(run.levels(gene), run.grid, title, info, EXPRESSION, visible=visible)
+    return image_layer(run.levels(gene), run.grid, title, info, colormap_of(gene), visible=visible)
 
 
 def pinned_layer(run: GeneSource, gene: str, *, visible: bool) -> LayerData:
@@ -116,7 +116,7 @@ def pinned_layer(run: GeneSource, gene: str, *, visible: bool) -> LayerData:
     info = LayerInfo(GENE, run.result.name, run=run, part=gene, gene=gene)
     title = f"{_title(run, gene, 'expression')} · pinned"
     levels = _pinned_levels(run, gene)
-    return image_layer(levels, run.grid, title, info, EXPRESSION, visible=visible)
+    return image_layer(levels, run.grid, title, info, colormap_of(gene), visible=visible)
 
 
 def _pinned_levels(run: GeneSource, gene: str) -> Levels:
@@ -154,7 +154,7 @@ def browse(
     layer.metadata[KEY] = replace(info, gene=gene, what=what, over=None)
     _set_levels(layer, levels)
     set_contrast(layer, limits or contrast(levels))
-    colormap = UNCERTAINTY if what == "spread" else EXPRESSION
+    colormap = colormap_of(gene, what)
     if layer.colormap.name != colormap:
         layer.colormap = colormap
     layer.name = _title(info.run, gene, what)
@@ -220,14 +220,21 @@ def _leave_out(layer: Image, over: GeneSource | None) -> None:
     if info.over == key:
         return
     layer.metadata[KEY] = replace(info, over=key)
+    _set_levels(layer, _levels_of(info, over))
+
+
+def whole_levels(info: LayerInfo) -> list[da.Array]:
+    """Return what a layer shows, without room for the run of a region that is seen over it."""
+    return _levels_of(info, None)
+
+
+def _levels_of(info: LayerInfo, over: GeneSource | None) -> list[da.Array]:
+    assert isinstance(info.run, GeneSource)
     pinned = info.role.name == GENE.name
     levels = (
         _pinned_levels(info.run, info.gene) if pinned else info.run.levels(info.gene, info.what)
     )
-    _set_levels(
-        layer,
-        shown_levels(levels, over=None if over is None else over.levels(info.gene, info.what)),
-    )
+    return shown_levels(levels, over=None if over is None else over.levels(info.gene, info.what))
 
 
 def _set_levels(layer: Image, levels: list[da.Array]) -> None:

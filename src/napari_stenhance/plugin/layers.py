@@ -11,7 +11,7 @@ import numpy as np
 
 from napari_stenhance.plugin.beside import BESIDE, beside_layer
 from napari_stenhance.plugin.channels import CHANNEL, COLOURS, Channel, channel_layer
-from napari_stenhance.plugin.colours import TOTAL, SpotColours
+from napari_stenhance.plugin.colours import PREFERRED, TOTAL, SpotColours
 from napari_stenhance.plugin.crops import crop_layers
 from napari_stenhance.plugin.domains import PAINTING, domain_layers, painting_layer
 from napari_stenhance.plugin.genes import BROWSE, browse_layer, gene_layers
@@ -57,6 +57,7 @@ _LOOK = {
     ),
 }
 """What a person may have changed of a layer that is made again."""
+_KEY_OF_RUN = ("path", "kind", "name")
 _PICTURE, _AS_SAVED = " (only a picture of it)", " (as saved)"
 SLIDE = Role("slide", 0, covers=False)
 _OF_RUNS = (gene_layers, crop_layers, drawn_layers, domain_layers)
@@ -207,6 +208,8 @@ def _saved_layers(
             if made is not None:
                 layers.append(_looking_as(one, made))
             elif one.data is not None:
+                if _lay_over(one, saved):
+                    one.attributes["visible"] = False
                 layers.append((one.data, one.attributes, one.kind))
                 if why:
                     one.attributes["name"] += _PICTURE if one.is_picture else _AS_SAVED
@@ -219,6 +222,20 @@ def _saved_layers(
         metadata = last[1]["metadata"]
         metadata[KEY] = replace(metadata[KEY], look=look)
     return layers, tuple(dict.fromkeys(said))
+
+
+def _lay_over(one: SavedLayer, saved: Saved) -> bool:
+    """Tell whether what is but a picture was of the run of a region, seen over that of the whole.
+
+    As pictures, both would be seen at one place, each through the other.
+    """
+    if one.shows is None or "run" not in one.shows:
+        return False
+    run = saved.runs[one.shows["run"]]
+    return any(
+        other.shows is not None and other.shows.get("over") == [run[k] for k in _KEY_OF_RUN]
+        for other in saved.layers
+    )
 
 
 def _is_of_section(layer: LayerData) -> bool:
@@ -303,6 +320,9 @@ def _looking_as(one: SavedLayer, made: LayerData) -> LayerData:
     data, attributes, kind = made
     info: LayerInfo = attributes["metadata"][KEY]
     look = {key: one.attributes[key] for key in _LOOK[kind] if key in one.attributes}
+    if info.gene and look.get("colormap") in PREFERRED:
+        # Nobody chose it for this layer: all that shows the gene has that of now.
+        del look["colormap"]
     same = info.role is not BROWSE or one.attributes["name"] == attributes["name"]
     if not same:
         # It showed the uncertainty of its gene, and shows the gene again, on a scale of its own.

@@ -59,6 +59,9 @@ class LinksOut:
             "origin": [0.0, 0.0] if info.place is None else list(info.place.origin),
         }
         if info.run is not None:
+            if info.over is not None:
+                # Of pictures, only one can be seen where two lie: that of the whole.
+                said["over"] = [str(info.over[0].absolute()), *info.over[1:]]
             number = self._number(info.run.key, self.runs, lambda: self._run(info.run))
             return said if number is None else {**said, "run": number}
         section = info.section

@@ -6,12 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from napari_stenhance.section.formats.format import format_of
+from napari_stenhance.section.formats.format import format_of, holds_spots
 from napari_stenhance.section.images.opening import folder_format
 from napari_stenhance.storage.reading import zarr_has
 
 _OURS = ("stenhance", "stenhance_layers")
 """Attributes that a result and saved layers carry."""
+_TABLE = "encoding-type"
+"""What a table of spots carries."""
 
 
 def get_reader(path: str | list[str]) -> Callable[[str], list[Any]] | None:
@@ -26,9 +28,12 @@ def _is_ours(path: Path) -> bool:
         return True
     image = folder_format(path)
     if image is not None:
-        return image.is_slide(path)
+        # Such as a SpatialData store, of which no image is the slide by itself.
+        return image.is_slide(path) or holds_spots(path)
     # Other zarr folders are no sections.
-    return not (path / "zarr.json").is_file() and format_of(path) is not None
+    if (path / "zarr.json").is_file() and not zarr_has(path, _TABLE):
+        return False
+    return format_of(path) is not None
 
 
 def read_layers(path: str) -> list[Any]:
@@ -39,8 +44,10 @@ def read_layers(path: str) -> list[Any]:
     from napari_stenhance.plugin.layer_info import viewer_tiles
     from napari_stenhance.plugin.layers import open_layers
     from napari_stenhance.plugin.opening import take_over_edits
+    from napari_stenhance.plugin.preferences import use_cache_folder
     from napari_stenhance.plugin.scene import not_open_yet
 
+    use_cache_folder()
     viewer = current_viewer()
     tiles = None if viewer is None else viewer_tiles(viewer)
     layers, _, said = open_layers(Path(path), tiles=tiles)

@@ -10,6 +10,7 @@ from qtpy.QtCore import QEventLoop, Qt
 from qtpy.QtWidgets import QProgressDialog
 
 from napari_stenhance.errors import InputError
+from napari_stenhance.plugin.preferences import use_cache_folder
 from napari_stenhance.plugin.worker import Outcome, Running
 from napari_stenhance.running.job import Event, Job, Progress
 
@@ -35,6 +36,7 @@ def sample_phantom() -> list[LayerData]:
     InputError
         If it is open already: a second one would lie over it.
     """
+    use_cache_folder()
     viewer = napari.current_viewer()
     if viewer is None:
         return _layers(Job())

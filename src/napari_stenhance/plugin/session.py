@@ -37,6 +37,7 @@ from napari_stenhance.plugin.layer_info import (
 )
 from napari_stenhance.plugin.looks import look_as
 from napari_stenhance.plugin.places import open_places
+from napari_stenhance.plugin.preferences import use_cache_folder
 from napari_stenhance.plugin.scene import add_layers, show_layer, take_in
 from napari_stenhance.plugin.section_runs import (
     first_gene_of,
@@ -71,6 +72,7 @@ def session_of(viewer: ViewerModel) -> Session:
     viewer = getattr(viewer, "__wrapped__", viewer)
     session = _SESSIONS.get(viewer)
     if session is None:
+        use_cache_folder()
         session = _SESSIONS[viewer] = Session(viewer)
     return session
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from napari_stenhance.section.spots import SpotGeometry
 
 SPOTS = Role("spots", 6)
+SPOT = "spot"
+"""The column of the names of spots."""
 
 
 def points_layer(
@@ -76,13 +78,22 @@ def colour_spots(
     info: LayerInfo = layer.metadata[KEY]
     assert info.colours is not None
     layer.metadata[KEY] = replace(info, gene=gene)
-    raster = getattr(info.colours, "raster", None)
+    values, raster = info.colours.values(gene), getattr(info.colours, "raster", None)
     if raster is None:
-        layer.face_color, ends = info.colours.paint(gene, ends)
+        layer.face_color, ends = info.colours.paint(gene, ends, values)
+        _say_values(layer, info.colours.said(gene), values)
     else:
-        values = info.colours.values(gene)
         ends = info.colours.ends(values, ends)
         layer.data, layer.colormap = raster.image(values), colormap_of(gene)
         layer.contrast_limits = ends
     layer.name = info.colours.label(info.name, gene)
     return ends
+
+
+def _say_values(layer: Points, name: str, values: NDArray[np.float32]) -> None:
+    """Let napari say the value of the spot under the mouse, under the name of what it is of."""
+    table = layer.features
+    others = [column for column in table.columns if column != SPOT]
+    # In place: napari would look up the kinds of all columns anew.
+    table.drop(columns=others, inplace=True)
+    table[name] = np.round(values, 2)

@@ -109,6 +109,7 @@ def _write(
 ) -> None:
     import zarr
 
+    from napari_stenhance.plugin.genes import whole_levels
     from napari_stenhance.plugin.pixels import picture_of, write_pixels
 
     root = zarr.create_group(folder)
@@ -137,6 +138,9 @@ def _write(
         else:
             look["multiscale"] = isinstance(data, Sequence)
             if info is not None and _is_linked(info, entry):
+                if info.over is not None:
+                    # The picture has no hole where the run of a region was seen.
+                    data = whole_levels(info)
                 # Images beside the slide may name the patient: of these none is kept.
                 picture = None if info.role is BESIDE else picture_of(data, attributes)
                 if picture is None:

@@ -19,6 +19,7 @@ from napari_stenhance.results.result import TILE, ResultFolder, free_name
 from napari_stenhance.results.run import Run, run_of
 from napari_stenhance.results.summaries import Domain, Expression, domain_table
 from napari_stenhance.results.tables import read_table, write_table
+from napari_stenhance.running.numbers import counted
 from napari_stenhance.section.grid import Grid
 from napari_stenhance.storage.checked import folder_of, has_node, open_node
 from napari_stenhance.storage.pyramid import open_levels
@@ -109,7 +110,7 @@ class DomainRun(Run):
         chosen = f", their number by {self.criterion}" if self.criterion else ""
         of = "superpixels" if self.attributes["spots"] is None else "spots"
         rows, columns = self.grid.shape
-        said = f"Domains {self.name}: {len(self.domains)} domains{chosen}, of {of}, on "
+        said = f"Domains {self.name}: {counted(len(self.domains), 'domain')}{chosen}, of {of}, on "
         return [f"{said}{rows} × {columns} pixels of {self.grid.pitch_um:g} {unit}"]
 
 

@@ -82,6 +82,9 @@ class ExportImage:
         return cls(name, about, tuple(genes), levels[0].shapes, read, um, origin)
 
 
+WholeSaver = Callable[["ExportImage | None", "ad.AnnData | None", "float | None", Path, Job], None]
+
+
 @dataclass(frozen=True)
 class ExportFormat:
     """A format of files that hold a table, or images.
@@ -98,6 +101,9 @@ class ExportFormat:
         where they were imputed, whose log1p CP10k is a layer.
     save_image : callable, optional
         `save_image(image, path, job)` writes an `ExportImage`; a format has this or `save`.
+    save_whole : callable, optional
+        Instead of either: `save_whole(image, table, mpp, path, job)` writes a folder of both, or of
+        the one that is not None; positions of the table are in pixels of `mpp` micrometres.
     suffixes : tuple of str
         Ends of names, in lower case, that nothing but this format has.
     """
@@ -106,6 +112,7 @@ class ExportFormat:
     title: str
     save: Callable[[ad.AnnData, Path], None] | None = None
     save_image: Callable[[ExportImage, Path, Job], None] | None = None
+    save_whole: WholeSaver | None = None
     suffixes: tuple[str, ...] = ()
 
 
@@ -133,6 +140,17 @@ def holds_images(to: str) -> bool:
         msg = f"{to}: there is no such format; there are {', '.join(formats)}."
         raise InputError(msg, option="to")
     return formats[to].save_image is not None
+
+
+def holds_both(to: str) -> bool:
+    """Tell whether a format holds an image and a table in a folder.
+
+    Raises
+    ------
+    InputError
+        If there is no such format.
+    """
+    return not holds_images(to) and export_formats()[to].save_whole is not None
 
 
 def need_own_name(out: Path, to: str) -> None:
@@ -188,3 +206,30 @@ def export_image(image: ExportImage, out: Path, to: str, job: Job) -> None:
         raise InputError(msg, option="to")
     with atomic_path(out) as aside:
         save(image, aside, job)
+
+
+def export_whole(
+    image: ExportImage | None,
+    table: ad.AnnData | None,
+    mpp: float | None,
+    out: Path,
+    to: str,
+    job: Job,
+) -> None:
+    """Write an image and a table into a folder, whole or not at all; either may be missing.
+
+    Raises
+    ------
+    InputError
+        If there is no such format, something lies at `out`, or its folder cannot be written.
+    Cancelled
+        If the job was cancelled; nothing is left behind.
+    """
+    from napari_stenhance.storage.atomic import atomic_path
+
+    save = export_formats()[to].save_whole if holds_both(to) else None
+    if save is None:
+        msg = f"{to}: this format does not hold an image and a table."
+        raise InputError(msg, option="to")
+    with atomic_path(out, folder=True) as aside:
+        save(image, table, mpp, aside, job)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.methods.genes import split_genes
+from napari_stenhance.section.gene_names import gene_meant
 from napari_stenhance.section.tables.claims import opened_text
 from napari_stenhance.storage.reading import reading
 
@@ -119,13 +120,17 @@ def read_gene_sets(path: Path) -> tuple[GeneSet, ...]:
     return found
 
 
-def find_listed(named: Iterable[str], there: Sequence[str]) -> Listed:
+def find_listed(
+    named: Iterable[str], there: Sequence[str], aliases: Mapping[str, str] | None = None
+) -> Listed:
     """Find genes as they are written, or else in other letters where only one can be meant.
 
     Parameters
     ----------
     named : iterable of str
     there : sequence of str
+    aliases : mapping of str to str, optional
+        What else they are called, as ids beside symbols; see `aliases_of`.
     """
     known = frozenset(there)
     alike: dict[str, list[str]] = {}
@@ -134,7 +139,8 @@ def find_listed(named: Iterable[str], there: Sequence[str]) -> Listed:
     found: dict[str, None] = {}
     unknown: list[str] = []
     unclear: list[str] = []
-    for gene in named:
+    for written in named:
+        gene = gene_meant(written, known, aliases or {})
         meant = [gene] if gene in known else alike.get(gene.casefold(), [])
         if len(meant) == 1:
             found[meant[0]] = None

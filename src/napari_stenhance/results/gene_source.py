@@ -107,7 +107,12 @@ class GeneSource(Run):
     @cached_property
     def names(self) -> GeneNames:
         """What genes and sums are read by."""
-        return GeneNames(self.genes)
+        return GeneNames(self.genes, self.aliases)
+
+    @property
+    def aliases(self) -> Mapping[str, str]:
+        """Which gene each other name means, as ids beside symbols."""
+        return {}
 
     def named(self, given: str | Sequence[str]) -> tuple[str, ...]:
         """Resolve genes, or a sum of them that stands by itself; see `named_genes`.
@@ -125,7 +130,7 @@ class GeneSource(Run):
                 # Else it may be a list, or a file, which the other sentences are for.
                 if "(" in texts[0] or any(sign in texts[0] for sign in (" + ", " - ", " * ")):
                     raise InputError(str(error), option="genes") from None
-        return named_genes(given, self.genes, genes_of(self.name))
+        return named_genes(given, self.genes, genes_of(self.name), aliases=self.aliases)
 
     def levels(self, gene: str, what: What = "expression") -> Levels:
         """Show one gene or sum of genes, or the spread of a gene; NaN where there is nothing.
@@ -136,6 +141,7 @@ class GeneSource(Run):
             If a gene is not there, or its values are damaged; if the spread is asked for of a
             sum: that of its genes does not say it.
         """
+        gene = self.names.meant(gene)
         if gene in self.names.known or not is_formula(gene):
             return self.gene_levels(gene, what)
         found = self.names.find(gene)

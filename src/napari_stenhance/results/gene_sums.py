@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import isclose, isfinite
 
 from napari_stenhance.errors import InputError
+from napari_stenhance.methods.decoder import no_such_gene
+from napari_stenhance.section.gene_names import gene_meant
 
 NAMED = " = "
 """Between what someone calls a sum, and its formula."""
@@ -17,7 +18,7 @@ _BREAKS = frozenset(" \t\n+-*/(),")
 _NUMBER = re.compile(r"(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?(?=[\s+\-*/(),]|$)", re.IGNORECASE)
 _MEAN = re.compile(r"mean\s*\(", re.IGNORECASE)
 _WORD = re.compile(r"[^\s+*/(),]+")
-_DEEPEST, _LONGEST, _SHOWN, _NEAR = 50, 2**16, 40, 0.75
+_DEEPEST, _LONGEST, _SHOWN = 50, 2**16, 40
 _ADVICE = "write sums and differences of genes, as 2 * A + B - C, or their mean, as mean(A, B, C)"
 
 _Value = float | dict[str, float]
@@ -68,7 +69,7 @@ def is_formula(text: str) -> bool:
     return NAMED in text or any(sign in text for sign in "+-*/(")
 
 
-def score_of(genes: Sequence[str], name: str = "") -> str:
+def score_of(genes: Sequence[str], name: str = "", known: Container[str] = ()) -> str:
     """Write the score of a set of genes as a sum; see `GeneSum`.
 
     Parameters
@@ -77,9 +78,12 @@ def score_of(genes: Sequence[str], name: str = "") -> str:
         One or more.
     name : str
         Of the set.
+    known : container of str
+        Genes: a set that is called like one of them is called a set.
     """
     formula = genes[0] if len(genes) == 1 else f"mean({', '.join(genes)})"
     called = " ".join(name.split())
+    called += " (set)" * (called in known)
     return f"{called}{NAMED}{formula}" if called else formula
 
 
@@ -92,6 +96,8 @@ class GeneNames:
     Parameters
     ----------
     genes : iterable of str
+    aliases : mapping of str to str, optional
+        What else they are called, as ids beside symbols; see `aliases_of`.
 
     Attributes
     ----------
@@ -99,11 +105,12 @@ class GeneNames:
         The place of each.
     """
 
-    def __init__(self, genes: Iterable[str]) -> None:
+    def __init__(self, genes: Iterable[str], aliases: Mapping[str, str] | None = None) -> None:
         self.known: dict[str, int] = {}
         for n, gene in enumerate(genes):
             self.known.setdefault(gene, n)
-        self._longest = max(map(len, self.known), default=0)
+        self._aliases = aliases or {}
+        self._longest = max(map(len, (*self.known, *self._aliases)), default=0)
         self._alike: dict[str, list[str]] = {}
         for gene in self.known:
             self._alike.setdefault(gene.casefold(), []).append(gene)
@@ -149,6 +156,9 @@ class GeneNames:
         name, named, formula = text.rpartition(NAMED)
         reader = _Reader(formula, self, any_case=any_case)
         weights = {gene: weight for gene, weight in reader.read().items() if weight}
+        if name.strip() in self.known and weights != {name.strip(): 1.0}:
+            msg = f"{name.strip()} is a gene: give the sum {formula.strip()[:_SHOWN]} another name."
+            raise InputError(msg)
         if not weights or not all(map(isfinite, weights.values())):
             left = "its numbers are too large" if weights else "nothing is left of it"
             msg = f"{text[:_SHOWN]}: {left}; {_ADVICE}."
@@ -163,7 +173,7 @@ class GeneNames:
         for end in range(min(len(text), at + self._longest), at, -1):
             if end < len(text) and text[end] not in _BREAKS:
                 continue
-            found = [text[at:end]]
+            found = [self.meant(text[at:end])]
             if found[0] not in self.known:
                 found = self._alike.get(found[0].casefold(), []) if any_case else []
             if len(found) > 1:
@@ -173,13 +183,13 @@ class GeneNames:
                 return found[0], end
         return None
 
+    def meant(self, name: str) -> str:
+        """Return the gene that is called so; the name itself if none is."""
+        return gene_meant(name, self.known, self._aliases)
+
     def lost(self, word: str) -> InputError:
         """Say that a gene is not there."""
-        meant = self._alike.get(word.casefold()) or difflib.get_close_matches(
-            word, self.known, 1, _NEAR
-        )
-        hint = f"did you mean {meant[0]}?" if meant else "it was not measured or not chosen."
-        return InputError(f"Gene {word!r} is not among these {len(self.known)} genes; {hint}")
+        return no_such_gene(word, self.known, "it was not measured or not chosen.")
 
 
 class _Reader:

@@ -24,6 +24,8 @@ from napari_stenhance.results.proof import check_run
 from napari_stenhance.results.result import TILE, ResultFolder, free_name
 from napari_stenhance.results.run import run_of
 from napari_stenhance.results.tables import read_table, write_table
+from napari_stenhance.running.numbers import counted
+from napari_stenhance.section.gene_names import aliases_in
 from napari_stenhance.section.grid import Grid
 from napari_stenhance.storage.checked import checked, folder_of, has_node, open_node
 from napari_stenhance.storage.levels import Levels
@@ -73,6 +75,11 @@ class ImputedRun(GeneSource):
     def genes(self) -> tuple[str, ...]:
         """Genes of the table."""
         return tuple(map(str, self.var.index))
+
+    @cached_property
+    def aliases(self) -> Mapping[str, str]:
+        """Which gene each id, or symbol, means that the spots' table had beside its names."""
+        return aliases_in(self.var)
 
     @cached_property
     def imputed(self) -> frozenset[str]:
@@ -190,11 +197,16 @@ class ImputedRun(GeneSource):
         r = self.var[HOLDOUT_R].median()
         return "" if np.isnan(r) else f" {words.format(r)}"
 
+    @property
+    def how_well(self) -> str:
+        """How well it imputes genes that were hidden, in words."""
+        return self._median("Of hidden genes, median r {:.2f}").strip()
+
     def describe(self) -> list[str]:
         """Say what was imputed, and how well."""
         cells, number = self.identity["cells"]["name"], len(self.imputed)
         known = self._median("of hidden genes, median r {:.2f}")
-        said = f"Imputed {self.name}: {number} genes from {cells}, "
+        said = f"Imputed {self.name}: {counted(number, 'gene')} from {cells}, "
         said += f"{len(self.genes) - number} as measured, of {self.attributes['spots']} spots"
         said += f"{known and ';'}{known}; {len(written_genes(self))} written as images"
         return [said, f"  {self.attributes['matched']}"]

@@ -22,6 +22,7 @@ from napari_stenhance.results.imputed import (
 )
 from napari_stenhance.running.job import Job
 from napari_stenhance.section.cells import CellReference
+from napari_stenhance.section.gene_names import aliases_in
 from napari_stenhance.section.spots import attach, counts_of, geometry_of
 
 if TYPE_CHECKING:
@@ -69,7 +70,8 @@ class Wanted:
             measured = tuple(map(str, spots.var_names))
             return cls(measured + only, measured, only)
         every = (*map(str, spots.var_names), *only)
-        named = named_genes(given, every, "the genes of spots and cells")
+        aliases = aliases_in(spots.var)
+        named = named_genes(given, every, "the genes of spots and cells", aliases=aliases)
         measured = tuple(gene for gene in named if gene in ours)
         return cls(named, measured, tuple(gene for gene in named if gene not in ours))
 

@@ -43,6 +43,11 @@ class Run(ABC):
         """What tells it from all others."""
         return self.result.path, self.kind, self.name
 
+    @property
+    def how_well(self) -> str:
+        """How well it predicts what was held out, in words; empty where that is not known."""
+        return ""
+
     @cached_property
     def group(self) -> zarr.Group:
         """Where its rasters lie."""

@@ -18,6 +18,7 @@ from napari_stenhance.results.imputed import imputed_runs
 from napari_stenhance.results.lattice import lattice_name, lattices
 from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.results.run import Run, run_of
+from napari_stenhance.running.numbers import counted
 from napari_stenhance.storage.levels import Levels
 
 
@@ -41,6 +42,11 @@ class FieldRun(GeneSource):
     def genes(self) -> tuple[str, ...]:
         """Genes that the field can show."""
         return self.field.genes
+
+    @cached_property
+    def aliases(self) -> Mapping[str, str]:
+        """Which gene each id, or symbol, means that the measured table had beside its names."""
+        return self.field.decoder.aliases
 
     @property
     def unit(self) -> Unit:
@@ -105,22 +111,27 @@ class FieldRun(GeneSource):
         lines = [f"{said}seed {self.attributes['seed']}{inside}"]
         if self.created:
             rows, columns = self.grid.shape
-            said = f"  {len(self.genes)} genes in {self.unit}, on {rows} × {columns} superpixels "
-            said += f"of {self.grid.pitch_um:g} µm, rank {self.field.decoder.channels}; "
+            said = f"  {counted(len(self.genes), 'gene')} in {self.unit}, on {rows} × {columns} "
+            said += (
+                f"superpixels of {self.grid.pitch_um:g} µm, rank {self.field.decoder.channels}; "
+            )
             lines.append(f"{said}{len(written_genes(self))} written as images")
-            lines += self._describe_held_out()
+            lines += [f"  {self.how_well}"] * bool(self.how_well)
         if "tissue_sha256" in self.identity:
             kept = self.result.tissue_names(self.name)[-1]
             lines.append(f"  Tissue as given: {kept} ({self.result.tissue_kind(self.name)})")
         tables = (lattice_name(self.name, s) for s in lattices(self.result, self.name))
         return [*lines, *(f"  Table {table}" for table in tables)]
 
-    def _describe_held_out(self) -> list[str]:
+    @property
+    def how_well(self) -> str:
+        """How well it predicts held-out spots, in words."""
         r, given = (v[np.isfinite(v)] for v in (self.held_out_r, self.held_out_r_given_depth))
         if not len(r):
-            return []
+            return ""
         beyond = f", with depth held constant {np.median(given):.2f}" if len(given) else ""
-        return [f"  On held-out spots, of {len(r)} genes: median r {np.median(r):.2f}{beyond}"]
+        genes = counted(len(r), "gene")
+        return f"On held-out spots, of {genes}: median r {np.median(r):.2f}{beyond}"
 
 
 def said_of_held_out(decoder: Decoder, gene: str, *, held_out: bool) -> str:

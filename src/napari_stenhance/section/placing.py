@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,8 @@ from napari_stenhance.errors import InputError
 from napari_stenhance.section.formats.format import SectionFiles
 from napari_stenhance.section.images.image import SlideRefused
 from napari_stenhance.section.images.opening import image_size, open_image
+from napari_stenhance.storage.atomic import atomic_path
+from napari_stenhance.storage.cache import Cache
 
 INSIDE_LEAST = 0.9
 """The share of spots that must lie inside their slide."""
@@ -78,6 +81,39 @@ def _stated_mpp(image: Path) -> float | None:
         return source.mpp
     finally:
         source.close()
+
+
+def picture_as_slide(found: SectionFiles, image: Path, cache: Cache | None) -> SectionFiles | None:
+    """Take the picture that a table keeps as the slide, where it is named: "hires", "lowres".
+
+    Parameters
+    ----------
+    found : SectionFiles
+    image : Path
+        What was given as the slide.
+    cache : Cache or None
+        Where its pixels are written, so that it is a file as others are; by default the user's.
+
+    Returns
+    -------
+    SectionFiles or None
+        With the file as its only image, and its scale factor; None if no such picture is meant.
+    """
+    picture = found.picture
+    if picture is None or image.exists() or not picture.name.endswith(f'["{image.name}"]'):
+        return None
+    import tifffile
+
+    pixels = picture.read()
+    digest = hashlib.sha256(f"{pixels.shape}".encode() + np.ascontiguousarray(pixels).data)
+    file = (cache or Cache.default()).entry(
+        "pictures", f"{digest.hexdigest()[:16]}-{image.name}.tif"
+    )
+    if not file.is_file():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_path(file) as aside:
+            tifffile.imwrite(aside, pixels, photometric="rgb", compression="zlib")
+    return replace(found, images=(file,), pictures={file.name: picture.factor}, sizes={})
 
 
 def choose_image(found: SectionFiles, series: str | None = None) -> SlideMatch:

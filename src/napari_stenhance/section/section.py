@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from copy import copy
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.running.job import Job
+from napari_stenhance.running.numbers import counted
 from napari_stenhance.section.distinct import DistinctPositions
 from napari_stenhance.section.formats.format import (
     SectionFiles,
@@ -23,12 +25,14 @@ from napari_stenhance.section.formats.format import (
     section_formats,
 )
 from napari_stenhance.section.formats.h5ad.spots import place_in_memory
+from napari_stenhance.section.gene_names import by_symbols
 from napari_stenhance.section.picture import Picture, picture_in
 from napari_stenhance.section.placing import (
     INSIDE_LEAST,
     SlideMatch,
     choose_image,
     from_um,
+    picture_as_slide,
     place_on,
     share_inside,
 )
@@ -59,6 +63,7 @@ _NO_SCALE = (
     "are not known."
 )
 _SCALES_DIFFER = 0.03
+_KEPT = re.compile(r'uns.*\["(\w+)"\]')
 _HASHED_AT_ONCE = 2**20
 
 
@@ -132,7 +137,7 @@ class Section:
             if self.slide is not None:
                 self._check_inside(xy)
             geometry, more = find_geometry(obs, self.spots.uns, xy, mpp, self.where)
-            doubts = (*doubts, *_shared(xy), *turned, *array_doubts(obs), *more)
+            doubts = (*doubts, *_shared(xy), *turned, *array_doubts(obs, xy), *more)
             object.__setattr__(self, "spots", attach(self.spots, geometry, obs))
         if self.slide is not None and mpp is not None and self.slide.mpp != mpp:
             object.__setattr__(self, "slide", self.slide.with_mpp(mpp, "given"))
@@ -152,7 +157,8 @@ class Section:
         if self.slide is not None:
             parts.append(f"slide {self.slide.path.name!r}")
         if self.spots is not None:
-            parts.append(f"{self.spots.n_obs} spots × {self.spots.n_vars} genes")
+            spots, genes = self.spots.shape
+            parts.append(f"{counted(spots, 'spot')} × {counted(genes, 'gene')}")
         parts.append("scale unknown" if self.mpp is None else f"{self.mpp:.4g} µm per pixel")
         number = len(self.doubts)
         parts += [f"{number} doubt{'s' * (number > 1)}"] * (number > 0)
@@ -181,6 +187,8 @@ class Section:
         if self.slide is None:
             why = " ".join(self.doubts)
             what = "this section has no slide, and the task needs one; give its image."
+            if self.picture is not None and (kept := _KEPT.fullmatch(self.picture.name)):
+                what += f" Its picture {kept[1]} can serve as one, though it is coarse: name it so."
             msg = f"{self.where}: {what} {why}".strip()
             raise InputError(msg, option="image")
         return self.slide
@@ -301,7 +309,8 @@ def open_section(
     mpp : float, optional
         Micrometres per full-resolution pixel, where the files do not say or are wrong.
     image : str or Path, optional
-        The slide, where it does not lie beside the counts.
+        The slide, where it does not lie beside the counts; "hires" or "lowres", the picture of
+        that name that an AnnData keeps.
     series : str, optional
         The name of another image in the slide's file than its slide.
     icc : bool
@@ -328,6 +337,9 @@ def open_section(
         named = None if image is None else Path(image)
         source = SectionSource(Path(path), named, mpp, series, icc, sample)
     if isinstance(found, SectionFiles):
+        kept = None if image is None else picture_as_slide(found, Path(image), cache)
+        if kept is not None:
+            found, image = kept, kept.images[0]
         if image is not None and found.on_image is not None:
             found = found.on_image(Path(image))
         if found.in_um:
@@ -373,8 +385,11 @@ def _found(
         raise InputError(msg)
     if known := known_by_name(path):
         raise InputError(known)
-    *names, last = (one.name for one in section_formats())
-    msg = f"{path}: this is no section that can be read. Give {', '.join(names)}, or {last}."
+    *names, last = (one.name.partition(" (")[0] for one in section_formats())
+    msg = (
+        f"{path}: this is no section that can be read. Give {', '.join(names)}, or {last}: "
+        "docs/formats.md lists their files."
+    )
     raise InputError(msg)
 
 
@@ -412,6 +427,7 @@ def _assemble(
         return Section(slide=slide, name=found.name, mpp=scale, doubts=tuple(doubts), source=opened)
     table, more = found.read()
     table, aside = set_aside(table, str(found.origin))
+    table, named = by_symbols(table)
     if placed.factor != 1:
         table.obsm["spatial"] = table.obsm["spatial"] * placed.factor
     if found.geometry is not None:
@@ -423,7 +439,7 @@ def _assemble(
         spots=table,
         name=found.name,
         mpp=scale,
-        doubts=(*doubts, *more, *aside, *count_doubts(table)),
+        doubts=(*doubts, *more, *aside, *named, *count_doubts(table)),
         origin=str(found.origin),
         source=opened,
         picture=found.picture,

@@ -30,12 +30,15 @@ ARRAY_COLUMNS = (("array_col", "array_row"), ("array_x", "array_y"))
 """Columns of `obs` that number the array that spots were printed on: Visium's, legacy ST's."""
 Shape = Literal["disc", "square"]
 Unit = Literal["micrometer", "pixel"]
+_AT_ONCE = 2**22
 # log(1 + 10,000) is 9.2: no logarithm of counts comes near.
 _LOG_MOST = 20.0
 # Of the pitch: spots of a Visium lattice lie no nearer, however it was bent or rounded.
 _NEAREST_LEAST = 0.8
 # Of the spots: a few may have lost their numbers.
 _NUMBERED_LEAST = 0.9
+# Of a step of the array, half of the spots lie no farther from where their numbers put them.
+_OFF_ARRAY_MOST = 0.5
 _LATTICE_SPOTS, _LATTICE_NEIGHBOURS = 2000, 8
 _NEAREST_SPOTS = 50_000
 _ROWS_AT_ONCE = 2**14
@@ -190,8 +193,10 @@ def check_counts(spots: ad.AnnData, where: str) -> None:
 
 def are_whole(counts: Any) -> bool:
     """Tell whether all counts, sparse or not, are whole numbers."""
-    values = counts.data if sp.issparse(counts) else np.asarray(counts)
-    return bool((values == np.rint(values)).all())
+    values = (counts.data if sp.issparse(counts) else np.asarray(counts)).reshape(-1)
+    # Of many bins a copy of all would be large.
+    parts = (values[first : first + _AT_ONCE] for first in range(0, len(values), _AT_ONCE))
+    return all(bool((part == np.rint(part)).all()) for part in parts)
 
 
 def check_raw(spots: ad.AnnData, where: str) -> None:
@@ -282,11 +287,35 @@ def square_pitch_px(array_xy: NDArray[np.float64], xy: NDArray[np.float64]) -> f
 def _lattice_affine(
     lattice: NDArray[np.float64], xy: NDArray[np.float64]
 ) -> NDArray[np.float64] | None:
-    """Fit positions to a lattice; return the steps (x, y) along its two directions."""
+    """Fit positions to a lattice; return the steps (x, y) along its two directions.
+
+    None where they do not lie on it, or nothing can be fitted.
+    """
+    steps, off = _fitted(lattice, xy)
+    return steps if off <= _OFF_ARRAY_MOST else None
+
+
+def off_their_array(numbers: NDArray[np.float64], xy: NDArray[np.float64]) -> bool:
+    """Tell whether spots lie elsewhere than their numbers on an array, (spots, 2), put them.
+
+    Of very many, some are asked; those without numbers are not.
+    """
+    known = np.flatnonzero(np.isfinite(numbers).all(axis=1))
+    some = known[:: max(len(known) // _NEAREST_SPOTS, 1)]
+    return _fitted(numbers[some], xy[some])[1] > _OFF_ARRAY_MOST
+
+
+def _fitted(
+    lattice: NDArray[np.float64], xy: NDArray[np.float64]
+) -> tuple[NDArray[np.float64] | None, float]:
+    """Fit positions to a lattice: its two steps, and how many of them positions lie off it."""
     if len(xy) < 4 or np.linalg.matrix_rank(lattice - lattice.mean(axis=0)) < 2:
-        return None
+        return None, 0.0
     design = np.column_stack([lattice, np.ones(len(lattice))])
-    return np.asarray(np.linalg.lstsq(design, xy, rcond=None)[0][:2], dtype=np.float64)
+    fit = np.asarray(np.linalg.lstsq(design, xy, rcond=None)[0], dtype=np.float64)
+    off = float(np.median(np.hypot(*(xy - design @ fit).T)))
+    step = float(np.hypot(*fit[:2].T).min())
+    return fit[:2], off / step if step else 0.0
 
 
 def nearest_distance(xy: NDArray[np.float64]) -> float:

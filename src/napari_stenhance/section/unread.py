@@ -11,8 +11,6 @@ _AS_H5AD = (
     "make an AnnData of its raw counts, with the positions in pixels of the H&E image as "
     'obsm["spatial"], and give that as .h5ad with the H&E beside it'
 )
-_COSMX = "put its counts, …_exprMat_file.csv, and …_metadata_file.csv beside it"
-_MERSCOPE = "put the counts of its cells, cell_by_gene.csv, and cell_metadata.csv beside it"
 _ARCHIVE = re.compile(r".+\.(?:tar|tgz|tar\.\w+|zip|7z|rar)", re.IGNORECASE)
 _KINDS: tuple[tuple[re.Pattern[str], str, str], ...] = tuple(
     (re.compile(names, re.IGNORECASE), what, way)

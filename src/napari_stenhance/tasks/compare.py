@@ -132,12 +132,13 @@ def _genes(truth: Section, modelled: Sequence[str], asked: Sequence[str]) -> tup
     import numpy as np
 
     from napari_stenhance.methods.genes import named_genes, without_controls
+    from napari_stenhance.section.gene_names import aliases_in
 
     spots = truth.need_spots()
     both = set(modelled) & set(spots.var_names)
     if asked:
         where = f"the genes that were predicted and are counted in {truth.where}"
-        return named_genes(asked, sorted(both), where)
+        return named_genes(asked, sorted(both), where, aliases=aliases_in(spots.var))
     total = np.asarray(spots.X.sum(axis=0)).ravel()
     order = np.argsort(-total, kind="stable")
     counted = without_controls([str(spots.var_names[n]) for n in order if total[n]])

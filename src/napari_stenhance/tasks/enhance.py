@@ -117,7 +117,8 @@ def enhance_runs(
     ] or lesson.sections
     write: tuple[str, ...] = ()
     if options.write:
-        write = named_genes(options.write, lesson.measured, lesson.measured_where, "write")
+        where = lesson.measured_where
+        write = named_genes(options.write, lesson.measured, where, "write", lesson.aliases)
     learned, device = lesson.identity, lesson.features.device
     kept = KeptModel.from_training(learned, cache)
     plan = Plan(

@@ -12,6 +12,8 @@ from napari_stenhance.results.export_format import (
     export_image,
     export_table,
     export_titles,
+    export_whole,
+    holds_both,
     holds_images,
     need_own_name,
 )
@@ -80,6 +82,9 @@ def export(options: ExportOptions, job: Job | None = None, cache: Cache | None =
     if images:
         export_image(_image(options, job, cache), options.out, options.to, job)
         return options.out
+    if holds_both(options.to):
+        export_whole(*_whole(options, job, cache), options.out, options.to, job)
+        return options.out
     given: object = options.result
     if not isinstance(given, Path) or given.is_file():
         msg = f"{options.to} is written of a result; of a section, ome-tiff is."
@@ -132,6 +137,52 @@ def _image(options: ExportOptions, job: Job, cache: Cache) -> ExportImage:
     return ExportImage.from_slide(section.need_slide())
 
 
+def _whole(
+    options: ExportOptions, job: Job, cache: Cache
+) -> tuple[ExportImage | None, ad.AnnData | None, float | None]:
+    """Make image and table of a section, or genes' images and the table at spots of a run.
+
+    Raises
+    ------
+    InputError
+        If a run is to be written without genes and without spots.
+    """
+    from napari_stenhance.results.imputed import ImputedRun
+    from napari_stenhance.results.result import ResultFolder
+    from napari_stenhance.results.runs import gene_run
+    from napari_stenhance.section.section import Section, open_section
+
+    given: object = options.result
+    if not isinstance(given, Path) or not ResultFolder.is_result(given):
+        if options.genes or options.run or options.table or options.at_spots is not None:
+            msg = (
+                "Genes, runs, tables and their spots are of a result; of a section all is written."
+            )
+            raise InputError(msg, option="genes" if options.genes else "run")
+        if isinstance(given, Section):
+            section = given
+        else:
+            section = open_section(options.result, **options.opening(), cache=cache, job=job)
+        for doubt in section.doubts:
+            job.note(f"{section.name}: {doubt}")
+        image = None if section.slide is None else ExportImage.from_slide(section.slide)
+        return image, section.spots, section.mpp
+    result = ResultFolder.open(given)
+    run = gene_run(result, options.run)
+    imputed = isinstance(run, ImputedRun)
+    image = None
+    if options.genes:
+        image = ExportImage.from_genes(run, run.named(options.genes))
+    if options.at_spots is None and not imputed:
+        if image is None:
+            msg = f"{options.to} of a run needs genes, whose images are written, or spots."
+            raise InputError(msg, option="genes")
+        return image, None, None
+    table = _of_run(options, result, job, cache)
+    of = result.attributes.get("slide") or result.attributes["spots"]
+    return image, table, of["mpp"]
+
+
 def _of_run(options: ExportOptions, result: ResultFolder, job: Job, cache: Cache) -> ad.AnnData:
     """Make the table of a run: of an imputation its own, else one of predictions.
 
@@ -140,7 +191,6 @@ def _of_run(options: ExportOptions, result: ResultFolder, job: Job, cache: Cache
     InputError
         If a section is named for an imputation, or no genes are for superpixels.
     """
-    from napari_stenhance.methods.genes import genes_of, named_genes
     from napari_stenhance.results.imputed import ImputedRun, imputed_runs
     from napari_stenhance.results.imputed_table import only_genes
     from napari_stenhance.results.predictions import at_spots, at_superpixels
@@ -153,7 +203,7 @@ def _of_run(options: ExportOptions, result: ResultFolder, job: Job, cache: Cache
         run = next(iter(reversed(imputed_runs(result))), run)
     genes = None
     if options.genes:
-        genes = named_genes(options.genes, run.genes, genes_of(run.name))
+        genes = run.named(options.genes)
     if isinstance(run, ImputedRun):
         if options.at_spots is not None:
             msg = "A run of impute holds its own spots already; leave their section out."

@@ -121,6 +121,7 @@ def impute(
     from napari_stenhance.results.tables import check_size, check_storable
     from napari_stenhance.running.device import resolve_device
     from napari_stenhance.section.cells import open_cells
+    from napari_stenhance.section.gene_names import aliases_in
     from napari_stenhance.storage.cache import Cache
     from napari_stenhance.tasks.domain_options import open_spots
     from napari_stenhance.tasks.inference import name_outputs
@@ -146,7 +147,9 @@ def impute(
     wanted = Wanted.from_genes(options.genes, spots, opened.cells)
     write: tuple[str, ...] = ()
     if options.write:
-        write = named_genes(options.write, wanted.genes, "the genes of the table", "write")
+        write = named_genes(
+            options.write, wanted.genes, "the genes of the table", "write", aliases_in(spots.var)
+        )
     check_size(spots.n_obs, len(wanted.imputed), job, "spots", bytes_each=16)
     identity = _identity(options, method, section, opened.cells, wanted)
     with ResultFolder.writing(

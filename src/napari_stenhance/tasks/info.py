@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.running.job import Job
+from napari_stenhance.running.numbers import counted
 from napari_stenhance.tasks.options import SECTION, Help, Image, SlideOptions
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ def describe_section(section: Section, quality: Quality | None = None) -> tuple[
         geometry = section.geometry()
         unit = "µm" if geometry.unit == "micrometer" else "px"
         lines.append(
-            f"Spots: {section.spots.n_obs} × {section.spots.n_vars} genes; "
+            f"Spots: {section.spots.n_obs} × {counted(section.spots.n_vars, 'gene')}; "
             f"{geometry.spot_shape}s of {geometry.spot_diameter_um:g} {unit} at a pitch of "
             f"{geometry.pitch_um:g} {unit}"
         )

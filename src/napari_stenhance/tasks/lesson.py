@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from napari_stenhance.errors import InputError
@@ -38,6 +39,8 @@ class Lesson:
         What these are, for sentences.
     identity : dict
         What decides the weights: two runs that agree on it share a model.
+    aliases : mapping of str to str
+        Which gene each id, or symbol, means that the sections have beside their names.
     """
 
     method: Method
@@ -47,6 +50,7 @@ class Lesson:
     measured: tuple[str, ...]
     measured_where: str
     identity: dict[str, Any]
+    aliases: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def doubts(self) -> tuple[str, ...]:
@@ -94,7 +98,15 @@ class Lesson:
         controls = len(shared) - len(without_controls(shared))
         if controls and rule_of(self.genes):
             job.note(f"{controls} control features (blanks, negative controls …) are not modelled.")
-        return self.method.fit(samples, genes, job)
+        fitted = self.method.fit(samples, genes, job)
+        called = {gene: other for other, gene in self.aliases.items()}
+        others = tuple(called.get(gene, "") for gene in genes) if called else ()
+        if others:
+            fitted = copy(fitted)
+            # Frozen, but made here and seen by nobody yet.
+            decoder = replace(fitted.decoder, other_names=others)
+            object.__setattr__(fitted, "decoder", decoder)
+        return fitted
 
 
 def open_lesson(options: Any, job: Job, cache: Cache) -> Lesson:
@@ -114,6 +126,7 @@ def open_lesson(options: Any, job: Job, cache: Cache) -> Lesson:
     )
     from napari_stenhance.methods.registry import make_method
     from napari_stenhance.running.device import resolve_device
+    from napari_stenhance.section.gene_names import aliases_in
     from napari_stenhance.tasks.given_tissue import need_one_slide
     from napari_stenhance.tasks.training import open_training
 
@@ -130,8 +143,12 @@ def open_lesson(options: Any, job: Job, cache: Cache) -> Lesson:
     sections = tuple(open_training(s, options, options.image, cache, job) for s in options.sections)
     features = _features(options, method, sections, device, cache)
     measured = common_genes([(s.name, list(s.need_spots().var_names)) for s in sections])
+    aliases: dict[str, str] = {}
+    for section in sections:
+        aliases |= aliases_in(section.need_spots().var)
     if rule is None:
-        genes, where = named_genes(options.genes, measured, EVERYWHERE), "the genes to model"
+        genes = named_genes(options.genes, measured, EVERYWHERE, aliases=aliases)
+        where = "the genes to model"
         measured = genes
     else:
         genes, where = (rule,), f"{EVERYWHERE} (control features apart)"
@@ -139,7 +156,7 @@ def open_lesson(options: Any, job: Job, cache: Cache) -> Lesson:
     # A file of genes is read once: what it says now, this run models.
     options = replace(options, genes=genes)
     identity = _identity(options, method, features, sections)
-    return Lesson(method, sections, features, genes, measured, where, identity)
+    return Lesson(method, sections, features, genes, measured, where, identity, aliases)
 
 
 def _features(

@@ -72,7 +72,10 @@ Sample = Annotated[
 ]
 Image = Annotated[
     Path | None,
-    Help("The slide, where it does not lie beside the counts; for one section."),
+    Help(
+        "The slide, where it does not lie beside the counts; hires or lowres, the picture that an "
+        "AnnData keeps; for one section."
+    ),
 ]
 Learned = Annotated[
     tuple[Path, ...],

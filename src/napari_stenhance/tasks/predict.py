@@ -95,7 +95,9 @@ def predict_runs(
     note_doubts(fitted, job)
     write: tuple[str, ...] = ()
     if options.write:
-        write = named_genes(options.write, fitted.decoder.genes, trained.genes_of, "write")
+        write = named_genes(
+            options.write, fitted.decoder.genes, trained.genes_of, "write", fitted.decoder.aliases
+        )
     slides = [
         open_for(s, options, spots=False, slide=True, cache=cache, job=job) for s in options.on
     ]

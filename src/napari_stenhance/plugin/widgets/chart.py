@@ -8,6 +8,8 @@ from qtpy.QtCore import QPointF, QRectF, Qt
 from qtpy.QtGui import QPainter, QPaintEvent, QPalette, QPen, QPolygonF
 from qtpy.QtWidgets import QWidget
 
+from napari_stenhance.running.numbers import counted
+
 _HEIGHT = 110
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56.0, 16.0, 24.0, 24.0
 _DOT = 3.5
@@ -28,7 +30,7 @@ class CriterionChart(QWidget):
     def show_scores(self, criterion: str, scores: Sequence[tuple[int, float]], chosen: int) -> None:
         """Show other scores; without any, nothing."""
         self.scores, self.chosen = tuple(scores), chosen
-        self._title = f"{chosen} domains, by {criterion}"
+        self._title = f"{counted(chosen, 'domain')}, by {criterion}"
         self.setToolTip(f"{criterion} for each number of domains that was tried; more is better.")
         self.setVisible(bool(self.scores))
         self.update()

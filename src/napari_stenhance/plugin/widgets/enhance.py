@@ -22,7 +22,7 @@ from napari_stenhance.plugin.widgets.outputs import suggest_out
 from napari_stenhance.plugin.widgets.run_dock import RunDock
 from napari_stenhance.running.job import Job
 from napari_stenhance.section.region import Region
-from napari_stenhance.tasks.enhance import EnhanceOptions, enhance
+from napari_stenhance.tasks.enhance import EnhanceOptions, enhance_runs
 
 if TYPE_CHECKING:
     from napari.layers import Shapes
@@ -210,4 +210,4 @@ class EnhanceWidget(RunDock):
         used = (*options.sections, *options.predict)
         for name in {s.name: None for s in used if s.need_slide().tissue is not None}:
             job.note(f"{name}: its tissue is what was edited, whatever 'Tissue' says.")
-        return enhance(options, job)
+        return enhance_runs(options, job)

@@ -121,7 +121,7 @@ class GeneList(QWidget):
         if not self._sets:
             self.within = None
         else:
-            found = find_listed(self._sets[at].genes, self._rows.genes)
+            found = find_listed(self._sets[at].genes, self._rows.genes, self._rows.aliases)
             self.within = [self._rows.row_of[gene] for gene in found.genes]
             said = found.describe()
         self.said.setText(said)
@@ -132,7 +132,8 @@ class GeneList(QWidget):
     def _score(self) -> None:
         """Ask for the score of the list."""
         name = self._sets[max(self.sets.currentIndex(), 0)].name
-        self.scored.emit(score_of([self._rows.genes[row] for row in self.within or ()], name))
+        genes = [self._rows.genes[row] for row in self.within or ()]
+        self.scored.emit(score_of(genes, name, self._rows.row_of))
 
     def _browse(self) -> None:
         files = "Genes (*.gmt *.gmt.gz *.txt *.csv *.tsv);;All files (*)"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -27,12 +27,15 @@ class GeneRows:
         Columns; NaN where a number is not known. A column that is not there is known of no gene.
     domains : ndarray of str, shape (genes,), or None
         Where each is expressed most.
+    aliases : mapping of str to str
+        Which gene an id means, or a symbol, beside its name.
     """
 
     genes: tuple[str, ...]
     reliability: NDArray[Any]
     numbers: dict[str, NDArray[np.floating]]
     domains: NDArray[Any] | None = None
+    aliases: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def from_run(cls, run: GeneSource, least: float) -> GeneRows:
@@ -44,12 +47,16 @@ class GeneRows:
             tuple(run.genes[n] for n in order),
             judge(given, measured, least)[order],
             {"r": run.held_out_r[order], "given": given[order]},
+            aliases=run.aliases,
         )
 
     @classmethod
-    def of_measured(cls, genes: tuple[str, ...]) -> GeneRows:
+    def of_measured(
+        cls, genes: tuple[str, ...], aliases: Mapping[str, str] | None = None
+    ) -> GeneRows:
         """List genes that were measured."""
-        return cls(genes, np.full(len(genes), "measured", dtype=object), {})
+        said = np.full(len(genes), "measured", dtype=object)
+        return cls(genes, said, {}, aliases=aliases or {})
 
     def with_statistics(
         self, genes: Sequence[str], said: GeneStatistics, domains: Mapping[str, str]
@@ -70,6 +77,15 @@ class GeneRows:
         return [gene.casefold() for gene in self.genes]
 
     @cached_property
+    def _searched(self) -> list[str]:
+        """What each gene is called, in all ways."""
+        called = list(self._folded)
+        for other, gene in self.aliases.items():
+            if gene in self.row_of:
+                called[self.row_of[gene]] += f"\n{other.casefold()}"
+        return called
+
+    @cached_property
     def row_of(self) -> dict[str, int]:
         """The row of each gene."""
         return {gene: row for row, gene in enumerate(self.genes)}
@@ -88,7 +104,7 @@ class GeneRows:
         Parameters
         ----------
         text : str
-            A part of the name, in any letters.
+            A part of the name, or of the id, in any letters.
         within : collection of int, optional
             The rows of a list; by default all.
         only_reliable : bool
@@ -100,7 +116,7 @@ class GeneRows:
         seen = np.ones(len(self.genes), bool)
         if text:
             text = text.casefold()
-            seen &= np.fromiter((text in gene for gene in self._folded), bool, len(seen))
+            seen &= np.fromiter((text in called for called in self._searched), bool, len(seen))
         if within is not None:
             chosen = np.zeros(len(seen), bool)
             chosen[list(within)] = True

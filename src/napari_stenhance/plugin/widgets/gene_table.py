@@ -30,6 +30,7 @@ from qtpy.QtWidgets import (
 
 from napari_stenhance.plugin.widgets.gene_rows import GeneRows
 from napari_stenhance.plugin.widgets.scrolling import LowView
+from napari_stenhance.running.numbers import counted
 
 _COLUMNS = {
     "gene": ("", "Grey italics beside a hatched swatch: predicted, but not reliably."),
@@ -114,7 +115,7 @@ class GeneTableModel(QAbstractTableModel):
             return None
         name = _NAMES[section]
         if role == Qt.ItemDataRole.DisplayRole:
-            return f"{len(self.seen)} genes" if name == "gene" else _COLUMNS[name][0]
+            return counted(len(self.seen), "gene") if name == "gene" else _COLUMNS[name][0]
         return self._tips[name] if role == Qt.ItemDataRole.ToolTipRole else None
 
     def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:

@@ -271,7 +271,7 @@ class GenesWidget(QWidget):
             return
         self._listed = listed
         if run is None:
-            self._rows = GeneRows.of_measured(genes)
+            self._rows = GeneRows.of_measured(genes, getattr(session.measured, "aliases", {}))
         else:
             self._rows = GeneRows.from_run(run, session.least_r)
         if known is not None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.results.result import SUFFIX, ResultFolder
+from napari_stenhance.storage.cache import default_root
 
 if TYPE_CHECKING:
     from napari_stenhance.running.job import Job
@@ -20,8 +21,8 @@ _MOST = 100
 def suggest_out(sections: Sequence[Section], job: Job | None = None) -> Path:
     """Name where the results of sections can go: a result, or for several a folder of them.
 
-    That is beside the first section, or at home where nothing can be written there. Where the
-    result of another section has the name, it is the next that is free.
+    That is beside the first section, or at home where nothing can be written there, or kept. Where
+    the result of another section has the name, it is the next that is free.
 
     Parameters
     ----------
@@ -56,7 +57,9 @@ def _beside(section: Section) -> Path:
     else:
         lies = Path(section.origin) if section.slide is None else section.slide.path
     folder = lies.absolute().parent
-    return folder if folder.is_dir() and os.access(folder, os.W_OK) else Path.home()
+    # What lies in the cache, as a sample does, may be deleted with it.
+    kept = default_root().absolute() not in folder.parents
+    return folder if kept and folder.is_dir() and os.access(folder, os.W_OK) else Path.home()
 
 
 def _takes(place: Path, section: Section, job: Job | None) -> bool:

@@ -1,19 +1,27 @@
-"""What the panel 'Section' says was recognised of what is open."""
+"""What the panel 'Section' says was recognised of what it opens, and of what is open."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from napari_stenhance.errors import StenhanceError
 from napari_stenhance.plugin.layer_info import our_layers
+from napari_stenhance.plugin.layers import open_layers
 from napari_stenhance.plugin.picture import picture_doubts
+from napari_stenhance.plugin.places import hash_slides
 from napari_stenhance.section.section import Section
 from napari_stenhance.tasks.info import describe_result, describe_section
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
     from napari_stenhance.plugin.layer_info import LayerData
     from napari_stenhance.plugin.session import Session
     from napari_stenhance.results.result import ResultFolder
+    from napari_stenhance.running.job import Job
+    from napari_stenhance.storage.tile_cache import TileCache
+    from napari_stenhance.tasks.options import SlideOptions
 
 
 def describe_opened(what: Section | ResultFolder | None, layers: list[LayerData]) -> list[str]:
@@ -42,3 +50,18 @@ def describe_looked_at(session: Session) -> str:
         except StenhanceError as error:
             said.append(str(error))
     return "\n".join(said)
+
+
+def open_described(
+    path: Path,
+    options: SlideOptions,
+    job: Job,
+    image: Path | None,
+    tiles: TileCache,
+    sections: list[Section],
+    said: list[Mapping[str, Any]],
+) -> tuple[list[LayerData], Section | ResultFolder | None, str]:
+    """Open what lies at a path, describe it, and find with which it shares a slide."""
+    layers, opened, lacks = open_layers(path, options, job, image, tiles)
+    hash_slides(opened, sections, said, job)
+    return layers, opened, "\n".join([*describe_opened(opened, layers), *lacks])

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
-from qtpy.QtCore import QTimer
+from qtpy.QtCore import QTimer, Signal
 from qtpy.QtWidgets import (
     QHBoxLayout,
     QLabel,
@@ -30,6 +30,7 @@ from napari_stenhance.plugin.worker import (
 )
 from napari_stenhance.running.job import Event, Job, Note, Progress
 
+_DONE = "Done."
 _NOTES_HEIGHT = 90
 _TICK_MS = 1000
 _MEANS_SOMETHING_S = 2.0
@@ -51,14 +52,23 @@ class RunBar(QWidget):
     parent : QWidget
     labels : mapping, optional
         What the dock calls the fields that errors name.
+
+    Attributes
+    ----------
+    done : str
+        What is said of the task that runs once it has ended well.
+    changed : Signal
+        Emitted when something else runs or waits, or when it is said how far it is.
     """
+
+    changed = Signal()
 
     def __init__(self, parent: QWidget, labels: Mapping[str, str] | None = None) -> None:
         super().__init__(parent)
         quoted = {name: f"field “{label}”" for name, label in (labels or {}).items()}
         self._fields = {**_WHERE_OPENED, **quoted}
         self._running: Running | None = None
-        self._title, self._failed = "", False
+        self._title, self._failed, self.done = "", False, _DONE
         self._on_event: Callable[[Event], None] = lambda _event: None
         self._on_done: Callable[[Any], Any] = lambda _value: None
         self._on_error: Callable[[StenhanceError], None] = lambda _error: None
@@ -76,7 +86,7 @@ class RunBar(QWidget):
         self.details.clicked.connect(self._show_details)
         self.details.hide()
         self._said: dict[str, str] = {}
-        self._waiting: list[tuple[QWidget, Callable[[], None]]] = []
+        self._waiting: list[tuple[QWidget, Callable[[], None], Callable[[], None]]] = []
         self._ending = False
         self._progress: Progress | None = None
         self._stage_began = self._told = 0.0
@@ -111,7 +121,16 @@ class RunBar(QWidget):
     @property
     def waiting(self) -> list[str]:
         """What waits, the next one first."""
-        return [row.findChild(QLabel).text() for row, _ in self._waiting]
+        return [row.findChild(QLabel).text() for row, *_ in self._waiting]
+
+    @property
+    def jobs(self) -> list[tuple[str, Callable[[], None] | None]]:
+        """What runs and what waits, with what stops it, if that is possible."""
+        running = self.cancel.click if self.cancel.isEnabled() else None
+        return [
+            *([(self.label.text(), running)] * self.busy),
+            *((row.findChild(QLabel).text(), stop) for row, _, stop in self._waiting),
+        ]
 
     def start(
         self,
@@ -163,7 +182,7 @@ class RunBar(QWidget):
             return
         self._on_event, self._on_done, self._on_end = on_event, on_done, on_end
         self._on_error = on_error
-        self._title, self._failed = title, False
+        self._title, self._failed, self.done = title, False, _DONE
         self._progress = None
         if not self._ending:
             # What follows by itself takes nothing back.
@@ -184,6 +203,7 @@ class RunBar(QWidget):
         self.destroyed.connect(running.job.cancel)
         running.start()
         self._clock.start()
+        self.changed.emit()
 
     def _wait(self, name: str, start: Callable[[], None]) -> None:
         """List what waits, with a button that takes it from the list."""
@@ -195,16 +215,18 @@ class RunBar(QWidget):
         line.addWidget(label, 1)
         line.addWidget(cancel)
         cancel.setToolTip("Do not begin this.")
-        entry = (row, start)
-        cancel.clicked.connect(lambda _on=False: self._forget(entry))
-        self._waiting.append(entry)
+        cancel.clicked.connect(lambda _on=False: self._forget(row))
+        self._waiting.append((row, start, lambda: self._forget(row)))
         self._queue.addWidget(row)
+        self.changed.emit()
 
-    def _forget(self, entry: tuple[QWidget, Callable[[], None]]) -> None:
-        if entry in self._waiting:
-            self._waiting.remove(entry)
-            entry[0].hide()
-            entry[0].deleteLater()
+    def _forget(self, row: QWidget) -> None:
+        left = [entry for entry in self._waiting if entry[0] is not row]
+        if len(left) < len(self._waiting):
+            self._waiting = left
+            row.hide()
+            row.deleteLater()
+            self.changed.emit()
 
     def say(self, error: StenhanceError, details: str = "") -> None:
         """Show an error, whole, until the next action.
@@ -241,6 +263,7 @@ class RunBar(QWidget):
             self.cancel.setEnabled(False)
             self.bar.setRange(0, 0)
             self.label.setText("Stopping after this step …")
+            self.changed.emit()
 
     def _receive(self, event: Event) -> None:
         if isinstance(event, Progress) and self.cancel.isEnabled():
@@ -266,6 +289,7 @@ class RunBar(QWidget):
         if event.remaining_s is not None and now - self._stage_began >= _MEANS_SOMETHING_S:
             left = time_left(event.remaining_s - (now - self._told))
         self.label.setText(f"{event.stage}: {event.done} of {event.total}{left}")
+        self.changed.emit()
 
     def _call(self, slot: Callable[..., None], *values: Any) -> bool:
         """Call what shows something of the task; tell whether it raised, which is said."""
@@ -295,6 +319,7 @@ class RunBar(QWidget):
             self.cancel.setEnabled(False)
             self.bar.setRange(0, 0)
             self.label.setText(f"{self._title}: showing it …")
+            self.changed.emit()
             yield from steps
 
     def _step(self) -> None:
@@ -305,7 +330,7 @@ class RunBar(QWidget):
             self._turn.start(0)
             return
         self._steps = iter(())
-        self._free("" if failed else "Done.")
+        self._free("" if failed else self.done)
         self._go_on()
 
     def _free(self, text: str = "") -> None:
@@ -313,15 +338,16 @@ class RunBar(QWidget):
             self.destroyed.disconnect(self._running.job.cancel)
         self._running = None
         self._show_idle(text)
+        self.changed.emit()
 
     def _go_on(self) -> None:
         """Begin what waits."""
         self._ending = True
         self._call(self._on_end)
         if self._waiting and not self.busy:
-            entry = self._waiting[0]
-            self._forget(entry)
-            entry[1]()
+            row, start, _ = self._waiting[0]
+            self._forget(row)
+            start()
         self._ending = False
 
     def _show_idle(self, text: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +24,7 @@ from napari_stenhance.running.job import Job
 if TYPE_CHECKING:
     from napari.viewer import Viewer
 
+    from napari_stenhance.results.run import Run
     from napari_stenhance.section.section import Section
 
 
@@ -134,6 +136,8 @@ class RunDock(QWidget):
         """Show all that came of a task that ended well, a layer a turn."""
         yield from self._live.finish_in_turns()
         self._done(made, options)
+        runs: tuple[Run, ...] = made if isinstance(made, tuple) else (made,)
+        self.run_bar.done = "\n".join(["Done.", *(line for run in runs for line in _ended(run))])
 
     def _run(self) -> None:
         again = (
@@ -164,3 +168,11 @@ class RunDock(QWidget):
     def _end(self) -> None:
         self._suggest()
         self._live.finish()
+
+
+def _ended(run: Run) -> list[str]:
+    """Say where a run lies, in letters that may be broken into lines, and how good it is."""
+    path, home = run.result.path.absolute(), Path.home()
+    said = f"~{os.sep}{path.relative_to(home)}" if path.is_relative_to(home) else str(path)
+    broken = said.replace(os.sep, f"{os.sep}\u200b")
+    return [f"{run.name} is in {broken}.", *([f"{run.how_well}."] * bool(run.how_well))]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,6 @@ from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
     QDoubleSpinBox,
-    QFileDialog,
     QFormLayout,
     QHBoxLayout,
     QLabel,
@@ -33,27 +32,32 @@ from napari_stenhance.plugin.layer_info import (
     our_layers,
     viewer_tiles,
 )
-from napari_stenhance.plugin.layers import open_layers
 from napari_stenhance.plugin.looks import look_of
 from napari_stenhance.plugin.opening import open_in_turns
-from napari_stenhance.plugin.places import hash_slides, open_places
+from napari_stenhance.plugin.places import open_places
 from napari_stenhance.plugin.quality import quality_layer, quality_legend_of, remove_quality
 from napari_stenhance.plugin.regions import open_region
 from napari_stenhance.plugin.scene import add_layers
 from napari_stenhance.plugin.session import session_of
 from napari_stenhance.plugin.tissue import carried_tissue
 from napari_stenhance.plugin.widgets.choices import elide
+from napari_stenhance.plugin.widgets.dialogs import (
+    ask_for_folder,
+    ask_for_section,
+    ask_for_slide,
+    ask_where_to_save,
+)
 from napari_stenhance.plugin.widgets.drop_area import DropArea
 from napari_stenhance.plugin.widgets.follow import follow_session
-from napari_stenhance.plugin.widgets.recognised import describe_looked_at, describe_opened
+from napari_stenhance.plugin.widgets.recognised import describe_looked_at, open_described
 from napari_stenhance.plugin.widgets.run_bar import RunBar
+from napari_stenhance.plugin.widgets.sample_box import SampleBox
 from napari_stenhance.plugin.widgets.scrolling import LowView
 from napari_stenhance.plugin.widgets.tissue_row import TissueRow
 from napari_stenhance.plugin.writer import write_layers
-from napari_stenhance.section.formats.format import section_formats
 from napari_stenhance.section.images.image import SlideRefused
-from napari_stenhance.section.images.opening import image_suffixes
 from napari_stenhance.section.section import Section
+from napari_stenhance.section.several import SeveralSamples
 from napari_stenhance.storage.cache import Cache
 from napari_stenhance.tasks.info import describe_section
 from napari_stenhance.tasks.options import SlideOptions
@@ -66,13 +70,9 @@ if TYPE_CHECKING:
     from napari_stenhance.features.quality import Quality
     from napari_stenhance.plugin.layer_info import Opened, Place
     from napari_stenhance.results.result import ResultFolder
-    from napari_stenhance.running.job import Job
-    from napari_stenhance.storage.tile_cache import TileCache
 
 
 _SLIDE = "the slide"
-_NO_QUESTION = QFileDialog.Option.DontConfirmOverwrite
-"""Nothing is ever overwritten: the writer says so."""
 _NUMBER_WIDTH, _BESIDE_LABELS = 100, 2
 
 
@@ -127,6 +127,7 @@ class SectionWidget(QWidget):
         self.series.addItem(_SLIDE, None)
         self.series.currentIndexChanged.connect(self._may_look)
         self.series.currentIndexChanged.connect(self._scale_of_chosen)
+        self.sample = SampleBox(self)
         self.look = QPushButton("Look", self)
         self.look.setToolTip(
             "Show this image below the slide, not to scale: a label may name the patient."
@@ -161,7 +162,14 @@ class SectionWidget(QWidget):
         self.words.setReadOnly(True)
         self.words.setPlaceholderText("What was recognised appears here.")
         self.run_bar = RunBar(
-            self, {"mpp": "Scale", "image": "Image", "series": "In its file", "icc": "Colours"}
+            self,
+            {
+                "mpp": "Scale",
+                "image": "Image",
+                "series": "In its file",
+                "icc": "Colours",
+                "sample": "Sample",
+            },
         )
         self.tissue = TissueRow(napari_viewer, self.run_bar, self._open_next)
         self.save = QPushButton("Save layers …", self)
@@ -183,6 +191,7 @@ class SectionWidget(QWidget):
         form = QFormLayout()
         form.setHorizontalSpacing(_BESIDE_LABELS)
         form.addRow("Image", slide)
+        self.sample.add_to(form)
         form.addRow("In its file", self.series)
         form.addRow("Colours", self.icc)
         form.addRow("Scale", self.mpp)
@@ -235,6 +244,7 @@ class SectionWidget(QWidget):
             mpp=self.mpp.value() or None,
             series=self.series.currentData(),
             icc=self.icc.isChecked(),
+            sample=self.sample.chosen(),
         )
         if self._refused is not None:
             path, image = self._refused
@@ -255,7 +265,7 @@ class SectionWidget(QWidget):
             self._offer_again()
         self.run_bar.start(
             f"Opening {path.name}",
-            lambda job: _open(path, options, job, image, tiles, sections, said),
+            lambda job: open_described(path, options, job, image, tiles, sections, said),
             on_done=lambda opened: self._show(*opened, replaced),
             on_error=lambda error: self._offer_others(error, path, options, image),
             on_end=self._open_next,
@@ -264,14 +274,18 @@ class SectionWidget(QWidget):
     def _offer_others(
         self, error: StenhanceError, path: Path, options: SlideOptions, image: Path | None
     ) -> None:
-        """Offer the other images of a file whose slide is refused."""
-        if isinstance(error, SlideRefused) and error.others:
+        """Offer the other images of a file whose slide is refused, or the samples in it."""
+        several = isinstance(error, SeveralSamples) and bool(error.samples)
+        if several:
+            self.sample.offer(path, error.samples)
+        if several or (isinstance(error, SlideRefused) and error.others):
             self._refused = path, image
+            self.icc.setChecked(options.icc)
+            self.again.setEnabled(True)
+        if isinstance(error, SlideRefused) and error.others:
             # A scale that was given is that of the slide.
             self._show_scale(None)
             self._list_series([other.name for other in error.others], (image or path).name)
-            self.icc.setChecked(options.icc)
-            self.again.setEnabled(True)
 
     def _open_next(self) -> None:
         if self._waiting:
@@ -333,6 +347,7 @@ class SectionWidget(QWidget):
         names = [] if slide is None else [one.name for one in slide.others if not one.is_slide]
         self._list_series(names, chosen=None if slide is None else slide.series)
         self.icc.setChecked(slide is None or slide.icc)
+        self.sample.show_opened(opened)
         self.again.setEnabled(opened is not None)
 
     def _opened(self) -> Opened | None:
@@ -437,26 +452,19 @@ class SectionWidget(QWidget):
         self._follow()
 
     def _browse_folder(self) -> None:
-        path = QFileDialog.getExistingDirectory(self, "Open a section or a result")
-        if path:
-            self.open(Path(path))
+        if path := ask_for_folder(self):
+            self.open(path)
 
     def _browse_file(self) -> None:
-        of_sections = (suffix for one in section_formats() for suffix in one.suffixes)
-        files = _filter("Sections and slides", *of_sections, *image_suffixes())
-        path, _ = QFileDialog.getOpenFileName(self, "Open a section or a slide", "", files)
-        if path:
-            self.open(Path(path))
+        if path := ask_for_section(self):
+            self.open(path)
 
     def _browse_save(self) -> None:
         if not len(self._viewer.layers):
             self.run_bar.say(InputError("Nothing is open: there are no layers to save."))
             return
-        path, _ = QFileDialog.getSaveFileName(
-            self, "Save all layers", "", "Layers (*.zarr)", options=_NO_QUESTION
-        )
-        if path:
-            self.save_layers(Path(path))
+        if path := ask_where_to_save(self):
+            self.save_layers(path)
 
     def save_layers(self, path: Path) -> None:
         """Save all layers in a thread, with progress; as *File → Save All Layers* does at once.
@@ -473,28 +481,5 @@ class SectionWidget(QWidget):
         )
 
     def _browse_image(self) -> None:
-        path, _ = QFileDialog.getOpenFileName(
-            self, "Choose the slide", "", _filter("Slides", *image_suffixes())
-        )
-        if path:
-            self.image.setText(path)
-
-
-def _open(
-    path: Path,
-    options: SlideOptions,
-    job: Job,
-    image: Path | None,
-    tiles: TileCache,
-    sections: list[Section],
-    said: list[Mapping[str, Any]],
-) -> tuple[list[LayerData], Section | ResultFolder | None, str]:
-    """Open what lies at a path, describe it, and find with which it shares a slide."""
-    layers, opened, lacks = open_layers(path, options, job, image, tiles)
-    hash_slides(opened, sections, said, job)
-    return layers, opened, "\n".join([*describe_opened(opened, layers), *lacks])
-
-
-def _filter(name: str, *suffixes: str) -> str:
-    """Say to a dialog which files to list."""
-    return f"{name} ({' '.join(f'*{suffix}' for suffix in suffixes)})"
+        if path := ask_for_slide(self):
+            self.image.setText(str(path))

@@ -14,6 +14,7 @@ from napari_stenhance.plugin.layer_info import layers_of
 from napari_stenhance.plugin.session import session_of
 from napari_stenhance.plugin.widgets.actions import ACTIONS
 from napari_stenhance.plugin.widgets.follow import follow_layers
+from napari_stenhance.plugin.widgets.job_list import JobList
 from napari_stenhance.plugin.widgets.scrolling import UpDownArea
 from napari_stenhance.plugin.widgets.tab_order import order_tabs
 
@@ -117,6 +118,8 @@ class Workbench(QWidget):
     ----------
     panels : dict of Panel
         By the names of `PANELS`.
+    jobs : JobList
+        What runs and waits, in all of them.
     """
 
     def __init__(self, viewer: Viewer) -> None:
@@ -127,17 +130,20 @@ class Workbench(QWidget):
         column = self._column = QVBoxLayout(inside)
         column.setContentsMargins(0, 2, 0, 2)
         column.setSpacing(2)
+        self.jobs = JobList(self)
         self.panels: dict[str, Panel] = {}
         self._opened: list[str] = []
         for name, (title, where) in PANELS.items():
-            panel = self.panels[name] = Panel(title, _maker(where, viewer), inside)
+            made = self._listing(title, _maker(where, viewer))
+            panel = self.panels[name] = Panel(title, made, inside)
             panel.heading.clicked.connect(lambda on, name=name: self._clicked(name, on))
             column.addWidget(panel)
         column.addStretch(0)
         self._area = UpDownArea(inside, self)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self._area)
+        layout.addWidget(self._area, 1)
+        layout.addWidget(self.jobs)
         self.setStyleSheet(_FOCUS)
         follow_layers(self, viewer, lambda: self._watch_edits(viewer))
         for keys, act in ACTIONS.items():
@@ -146,6 +152,16 @@ class Workbench(QWidget):
             keys = f"Alt+{number}"
             self.panels[name].heading.setToolTip(f"Fold or unfold; {keys} unfolds it.")
             self._listen(keys, lambda name=name: self.reach(name))
+
+    def _listing(self, title: str, make: Callable[[], Any]) -> Callable[[], QWidget]:
+        """List what a panel runs, once it is made."""
+
+        def made() -> QWidget:
+            widget: QWidget = make()
+            self.jobs.follow(title, widget.run_bar)
+            return widget
+
+        return made
 
     def _watch_edits(self, viewer: Viewer) -> None:
         """Make the panel that says what is not saved, where saved layers brought such changes."""

@@ -126,6 +126,8 @@ class SectionFormat:
         `open` raises `SeveralSamples` there.
     suffixes : tuple of str
         What names of files end with that are such sections by themselves, for dialogs.
+    image_alone : bool
+        Such sections hold no spots.
     order : int
         Formats are asked in ascending order, of one order ours first: those that go by definite
         names (below 50), and last those that take whatever `.h5ad` or image lies in a folder.
@@ -136,6 +138,7 @@ class SectionFormat:
     open: Callable[[Path], SectionFiles | SlideFile]
     open_sample: Callable[[Path, str], SectionFiles] | None = None
     suffixes: tuple[str, ...] = ()
+    image_alone: bool = False
     order: int = 50
 
 
@@ -148,6 +151,12 @@ def section_formats() -> tuple[SectionFormat, ...]:
 def format_of(path: Path) -> SectionFormat | None:
     """Find the format of what lies at a path; None if it is no section."""
     return next((one for one in section_formats() if one.recognise(path)), None)
+
+
+def holds_spots(path: Path) -> bool:
+    """Tell whether what lies at a path is a section with spots."""
+    found = format_of(path)
+    return found is not None and not found.image_alone
 
 
 def holds_samples(path: object) -> bool:

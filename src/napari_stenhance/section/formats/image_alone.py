@@ -20,4 +20,4 @@ def _open(path: Path) -> SlideFile:
     return SlideFile(path, path.stem if named else path.name)
 
 
-FORMAT = SectionFormat("an image", _recognise, _open, order=0)
+FORMAT = SectionFormat("an image", _recognise, _open, image_alone=True, order=0)

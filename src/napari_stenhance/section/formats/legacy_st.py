@@ -32,12 +32,19 @@ def _tables_in(folder: Path) -> dict[str, list[Path]]:
     """Tell tables by the columns of positions and labels, and by the spot ids of counts."""
     files = [folder / n for n in sorted(names_in(folder)) if n.lower().endswith(_TABLES)]
     heads = {file: _head(file) for file in files if file.is_file()}
-    counts = [f for f, head in heads.items() if head[1] and _SPOT_ID.match(head[1][0])]
+    counts = [f for f, head in heads.items() if _names_spots(*head)]
     return {
         "counts": [f for f in counts if "pixel_x" not in heads[f][0]],
         "positions": [f for f, head in heads.items() if set(_POSITIONS) <= set(head[0])],
         "labels": [f for f, head in heads.items() if set(_LABELS) <= set(head[0])],
     }
+
+
+def _names_spots(header: list[str], line: list[str]) -> bool:
+    """Tell whether lines are spots, or columns, as of a table that lies on its side."""
+    across = [cell for cell in header[1:] if _SPOT_ID.match(cell.strip('"'))]
+    lines = bool(line) and _SPOT_ID.match(line[0].strip('"')) is not None
+    return lines or (len(across) > 1 and len(across) == len(header) - 1)
 
 
 def _head(path: Path) -> list[list[str]]:
@@ -146,6 +153,9 @@ def _read(
 
     positions, _ = _read_positions(positions_path)
     ids, genes, counts = read_counts(counts_path)
+    if not any(map(_SPOT_ID.match, ids)) and any(map(_SPOT_ID.match, genes)):
+        # A line for each gene.
+        ids, genes, counts = genes, ids, counts.T.tocsr()
     matches = [_SPOT_ID.match(i) for i in ids]
     keys = [
         f"{round(float(m[1]))}x{round(float(m[2]))}" if m else i

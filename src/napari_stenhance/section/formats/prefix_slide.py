@@ -27,5 +27,6 @@ FORMAT = SectionFormat(
     "a folder with the image of prefix files alone (he-raw.jpg)",
     lambda path: len(named_by(path, slides_alone)[2]) == 1,
     _open,
+    image_alone=True,
     order=95,
 )

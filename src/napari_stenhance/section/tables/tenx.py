@@ -15,6 +15,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
+from napari_stenhance.section.gene_names import unique_symbols
 from napari_stenhance.section.tables.claims import lines, opened_text
 from napari_stenhance.section.tables.counts import checked_counts, read_rows
 from napari_stenhance.section.tables.features import (
@@ -138,24 +139,17 @@ def gene_table(ids: Iterable[str], symbols: Iterable[str]) -> tuple[pd.DataFrame
     """
     import pandas as pd
 
-    features = pd.DataFrame({"id": list(ids), "name": list(symbols)}, dtype=object)
-    names, shared = _unique_names(features)
-    genes = pd.DataFrame({"gene_id": features["id"].to_numpy()}, index=pd.Index(names))
+    known, called = list(ids), list(symbols)
+    names, shared = unique_symbols(called, known)
+    genes = pd.DataFrame({"gene_id": np.array(known, object)}, index=pd.Index(names, dtype=object))
     if not shared:
         return genes, ()
+    other = next(new for new, old in zip(names, called, strict=True) if old and new != old)
     doubt = (
         f"{shared} genes share their symbol with another and are called SYMBOL-ID here, such as "
-        f"{names[names != features['name'].to_numpy()][0]}."
+        f"{other}."
     )
     return genes, (doubt,)
-
-
-def _unique_names(features: pd.DataFrame) -> tuple[Any, int]:
-    """Return a name for each feature, the same in any order of the features."""
-    symbols, ids = features["name"], features["id"]
-    shared = symbols.duplicated(keep=False) & (symbols != "")
-    names = symbols.where(symbols != "", ids).where(~shared, symbols + "-" + ids)
-    return names.to_numpy(dtype=object), int(shared.sum())
 
 
 def _read_h5(path: Path) -> tuple[sp.csr_matrix, pd.Index, pd.DataFrame]:

@@ -1,15 +1,16 @@
-"""An `.h5ad` of spots, with the one image beside it that shares its stem."""
+"""An AnnData of spots, `.h5ad` or `.zarr`, with the one image beside it that shares its stem."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from napari_stenhance.section.formats.format import SectionFiles, SectionFormat
+from napari_stenhance.section.tables.zarr_table import is_anndata
 
 
 def _recognise(path: Path) -> bool:
     if path.is_dir():
-        return any(path.glob("*.h5ad"))
+        return is_anndata(path) or any(path.glob("*.h5ad"))
     return path.suffix.lower() == ".h5ad" and path.is_file()
 
 
@@ -20,5 +21,10 @@ def _open(path: Path, sample: str | None = None) -> SectionFiles:
 
 
 FORMAT = SectionFormat(
-    "an .h5ad with its image beside it", _recognise, _open, _open, suffixes=(".h5ad",), order=90
+    "an .h5ad or an AnnData .zarr with its image beside it",
+    _recognise,
+    _open,
+    _open,
+    suffixes=(".h5ad",),
+    order=90,
 )

@@ -16,7 +16,7 @@ def read_frame(part: Any, uns: Any = None) -> pd.DataFrame:
 
     Parameters
     ----------
-    part : h5py.Group, h5py.Dataset or DataFrame
+    part : h5py.Group, h5py.Dataset, zarr.Group or DataFrame
         A table in memory is returned as it is.
     uns : h5py.Group, optional
         Before 0.7 it holds what categories are called.
@@ -24,8 +24,13 @@ def read_frame(part: Any, uns: Any = None) -> pd.DataFrame:
     import anndata as ad
     import pandas as pd
 
+    if isinstance(part, pd.DataFrame):
+        return part
     if not isinstance(part, h5py.Dataset):
-        frame: pd.DataFrame = ad.io.read_elem(part) if isinstance(part, h5py.Group) else part
+        frame = ad.io.read_elem(part)
+        if not isinstance(frame, pd.DataFrame):
+            msg = f"{part.name} is no table"
+            raise ValueError(msg)
         return frame
     records = part[()]
     if records.dtype.names is None or records.ndim != 1:

@@ -1,13 +1,13 @@
-"""An `.h5ad` of spots, with the one image beside it that shares its stem."""
+"""An AnnData of spots, `.h5ad` or `.zarr`, with the one image beside it that shares its stem."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import h5py
 import scipy.sparse as sp
@@ -16,12 +16,13 @@ from napari_stenhance.errors import InputError
 from napari_stenhance.section.formats.format import SectionFiles, shares_stem
 from napari_stenhance.section.formats.h5ad.layouts import read_frame, read_matrices
 from napari_stenhance.section.formats.h5ad.placed import PlacedTable
-from napari_stenhance.section.formats.h5ad.positions import PLACES
 from napari_stenhance.section.images.opening import image_suffixes
+from napari_stenhance.section.positions import PLACES
 from napari_stenhance.section.raw import with_raw_counts
 from napari_stenhance.section.tables.counts import check_sparse
 from napari_stenhance.section.tables.features import set_aside
 from napari_stenhance.section.tables.hdf5 import look_through
+from napari_stenhance.section.tables.zarr_table import is_anndata, look_through_zarr
 from napari_stenhance.storage.reading import reading
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def _images_beside(path: Path, sample: str | None = None) -> tuple[Path, ...]:
 
 
 def open_h5ad(path: Path, sample: str | None = None) -> SectionFiles:
-    """Find the spots of an `.h5ad`, or of a folder that holds just one, or spots and their cells.
+    """Find the spots of an `.h5ad` or `.zarr`, of a folder with one, or with spots and their cells.
 
     Raises
     ------
@@ -57,7 +58,7 @@ def open_h5ad(path: Path, sample: str | None = None) -> SectionFiles:
     """
     if (path / PUBLISHED_SPOTS).is_file():
         return place_h5ad(path / PUBLISHED_SPOTS, path.name, (), sample)
-    if path.is_dir():
+    if path.is_dir() and not is_anndata(path):
         inside = sorted(path.glob("*.h5ad"))
         if len(inside) > 1:
             names = ", ".join(f.name for f in inside)
@@ -79,13 +80,28 @@ def place_h5ad(
     """
     import anndata as ad
 
-    look_through(path)
-    with reading(path, *NO_ANNDATA), h5py.File(path, "r") as file, ids_as_they_are():
+    with _opened(path) as file, ids_as_they_are():
         uns = ad.io.read_elem(file["uns"]) if "uns" in file else {}
+        uns = uns if isinstance(uns, Mapping) else {}
         obs = read_frame(file["obs"], file.get("uns"))
         obsm = read_matrices(file["obsm"], PLACES) if "obsm" in file else {}
     placed = PlacedTable.among(obs, uns, obsm, str(path), sample)
     return placed.files(name, path, images, partial(_read, path, placed))
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """Open a table in HDF5 or zarr, looked through before anything of it is read."""
+    if path.is_file():
+        look_through(path)
+        with reading(path, *NO_ANNDATA), h5py.File(path, "r") as file:
+            yield file
+        return
+    import zarr
+
+    with reading(path, *NO_ANNDATA):
+        look_through_zarr(path)
+        yield zarr.open_group(path, mode="r", use_consolidated=False)
 
 
 def place_in_memory(table: ad.AnnData, name: str, sample: str | None = None) -> SectionFiles:
@@ -114,7 +130,8 @@ def place_in_memory(table: ad.AnnData, name: str, sample: str | None = None) -> 
     placed = PlacedTable.among(spots.obs, spots.uns, spots.obsm, name, sample)
 
     def read() -> tuple[ad.AnnData, tuple[str, ...]]:
-        return _counted(placed.take(spots), name)
+        with ids_as_they_are():
+            return _counted(placed.take(spots), name)
 
     return placed.files(name, Path(name), (), read)
 
@@ -122,8 +139,8 @@ def place_in_memory(table: ad.AnnData, name: str, sample: str | None = None) -> 
 def _read(path: Path, placed: PlacedTable) -> tuple[ad.AnnData, tuple[str, ...]]:
     import anndata as ad
 
-    with reading(path, *NO_ANNDATA), ids_as_they_are():
-        spots = ad.read_h5ad(path)
+    with _opened(path) as file, ids_as_they_are():
+        spots = ad.read_h5ad(path) if isinstance(file, h5py.File) else ad.read_zarr(file)
         for where in ("layers", "obsm", "obsp", "varm", "varp"):
             for name, part in getattr(spots, where).items():
                 with reading(path, f'{where}["{name}"]', "write it again"):
@@ -144,4 +161,10 @@ def ids_as_they_are() -> Iterator[None]:
     """Keep anndata's advice on ids that are not unique from the user, who is told in a sentence."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "(Observation|Variable) names are not unique")
+        # Files of before 0.7, which open all the same.
+        for old in (
+            "Element '.*' was written without encoding",
+            "'/.*' was written with a very old",
+        ):
+            warnings.filterwarnings("ignore", old)
         yield

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.section.formats.format import names_in
+from napari_stenhance.section.formats.visium.archive import gunzipped, unpacked
 from napari_stenhance.section.several import SeveralSamples
 from napari_stenhance.section.space_ranger import PICTURE
 
@@ -24,7 +25,8 @@ _TEXT = re.compile(
 _WHICH = re.compile(r"(?:^|[_.\- ])(?P<which>filtered|raw)(?:_feature_bc_matrix)?[_.\- ]$")
 _POSITIONS = re.compile(_PREFIX + r"tissue_positions(?:_list)?\.(?:(?:csv|txt)(?:\.gz)?|parquet)")
 _SCALEFACTORS = re.compile(_PREFIX + r"scalefactors_json\.json(?:\.gz)?")
-_TELLING = re.compile("tissue_positions|scalefactors_json")
+_PACKED = re.compile(_PREFIX + r"spatial\.(?:tar\.gz|tgz|tar|zip)")
+_TELLING = re.compile(r"tissue_positions|scalefactors_json|spatial\.(?:t|zip)")
 _PREFERRED = ("filtered", "", "raw")
 
 
@@ -77,6 +79,11 @@ def is_counts(name: str) -> bool:
     return bool(_H5.fullmatch(name) or _TEXT.fullmatch(name))
 
 
+def is_beside(name: str) -> bool:
+    """Tell whether a file holds positions, scale factors or a picture."""
+    return any(pattern.fullmatch(name) for pattern in (_POSITIONS, _SCALEFACTORS, PICTURE))
+
+
 def root_of(path: Path) -> Path | None:
     """Find the folder that holds counts and positions of Visium spots: `path` or its `outs`.
 
@@ -90,7 +97,8 @@ def root_of(path: Path) -> Path | None:
         telling = [name for name in (*names, *inner) if _TELLING.search(name)]
         if any(map(_POSITIONS.fullmatch, telling)):
             return root
-        if any(map(_SCALEFACTORS.fullmatch, telling)) and _hold_counts(names):
+        told = any(map(_SCALEFACTORS.fullmatch, telling)) or any(map(_PACKED.fullmatch, telling))
+        if told and _hold_counts(names):
             return root
     return None
 
@@ -150,7 +158,18 @@ def sample_in(
     alone = len(matrices) == 1
     spatial = root / "spatial"
     files = [(f, name) for f in (spatial, root) for name in sorted(names_in(f))]
-    positions = _belonging(files, _POSITIONS, prefix, alone=alone)
+    positions, factors, pictures = (
+        _belonging(files, pattern, prefix, alone=alone)
+        for pattern in (_POSITIONS, _SCALEFACTORS, PICTURE)
+    )
+    if not positions and (packed := _belonging(files, _PACKED, prefix, alone=alone)):
+        # Whatever its files are called, they are of this sample.
+        inner = unpacked(packed[0], is_beside)
+        inside = [inner / name for name in sorted(names_in(inner))]
+        positions, factors, pictures = (
+            [file for file in inside if pattern.fullmatch(file.name)]
+            for pattern in (_POSITIONS, _SCALEFACTORS, PICTURE)
+        )
     if not positions:
         wanted = f"{prefix}_" if prefix else "spatial/"
         msg = (
@@ -160,8 +179,6 @@ def sample_in(
         raise InputError(msg)
     # A header came with the shorter name: `tissue_positions.csv` is the newer file.
     positions.sort(key=lambda f: (f.parent == root, len(f.name)))
-    factors = _belonging(files, _SCALEFACTORS, prefix, alone=alone)
-    pictures = _belonging(files, PICTURE, prefix, alone=alone)
     return SpaceRangerSample(
         root=root,
         prefix=prefix,
@@ -169,7 +186,11 @@ def sample_in(
         counts=min(matrices[prefix], key=lambda c: (_PREFERRED.index(c.which), len(c.files))),
         positions=positions[0],
         scalefactors=factors[0] if factors else None,
-        pictures={m["what"]: f for f in pictures if (m := PICTURE.fullmatch(f.name))},
+        pictures={
+            match["what"]: gunzipped(file) if file.suffix == ".gz" else file
+            for file in pictures
+            if (match := PICTURE.fullmatch(file.name))
+        },
     )
 
 

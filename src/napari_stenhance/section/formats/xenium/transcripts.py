@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from napari_stenhance.errors import InputError
 from napari_stenhance.section.spots import UNS_KEY, SpotGeometry
 from napari_stenhance.section.tables.binned import BinnedCounts
+from napari_stenhance.section.tables.features import is_control
 from napari_stenhance.section.tables.parquet import numbers_of, open_parquet, texts_of
 from napari_stenhance.storage.reading import reading
 
@@ -23,14 +24,6 @@ BIN_UM = 8.0
 QUALITY_LEAST = 20.0
 _COLUMNS = ("feature_name", "x_location", "y_location", "qv")
 _GENE_CATEGORIES = ("predesigned_gene", "custom_gene")
-_CONTROLS = (
-    "NegControl",
-    "antisense_",
-    "BLANK_",
-    "UnassignedCodeword_",
-    "DeprecatedCodeword_",
-    "Intergenic_Region_",
-)
 _AT_ONCE = 2**20
 
 
@@ -104,7 +97,7 @@ def _summed(path: Path) -> tuple[BinnedCounts, dict[str, int], tuple[int, int, i
             words = [str(word) for word in names.dictionary.to_pylist()]
             word = names.indices.to_numpy(zero_copy_only=False)
             good = quality >= QUALITY_LEAST
-            gene = np.array([not word.startswith(_CONTROLS) for word in words], bool)[word]
+            gene = np.array([not is_control(w) for w in words], bool)[word]
             if kind == "is_gene":
                 gene = numbers_of(batch[kind]) == 1
             elif kind:

@@ -108,8 +108,8 @@ def _refuse_others(path: Path, said: dict[str, Any]) -> None:
         images = _folders(path / "images")
         which = f" ({', '.join(images)})" if images else ""
         msg = (
-            f"{path}: this is a SpatialData store, which is not read as a whole; give one of its "
-            f"images{which} in {path / 'images'} as the slide, and its table as .h5ad."
+            f"{path}: this is a SpatialData store, of which a table and its shapes are read, or "
+            f"one image; give one of its images{which} in {path / 'images'} as the slide."
         )
     else:
         return

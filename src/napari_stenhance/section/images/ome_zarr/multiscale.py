@@ -11,6 +11,7 @@ from typing import Any
 from napari_stenhance.section.images.ome_zarr.node import ArrayNode
 
 _VERSIONS = {2: "0.4", 3: "0.5"}
+_SPATIALDATA = "-dev-spatialdata"
 _KINDS = ("time", "channel", "space")
 _MICROMETRES = {
     "angstrom": 1e-4, "nanometer": 1e-3, "micrometer": 1.0, "micron": 1.0, "µm": 1.0, "um": 1.0,
@@ -135,8 +136,9 @@ def _read_one(
     zarr_format = int(said["zarr_format"])
     known = _VERSIONS[zarr_format]
     version = one.get("version", known) if zarr_format == 2 else said.get("version")
-    # SpatialData writes 0.4 into zarr 3 in one of its versions, and says so in the multiscale.
-    if version != known:
+    # What SpatialData writes differs in how images are placed in its coordinate systems alone. It
+    # writes 0.4 into zarr 3 in one of its versions, and says so in the multiscale.
+    if str(version).removesuffix(_SPATIALDATA) != known:
         msg = f"it is OME-Zarr {version} in zarr {zarr_format}, and 0.4 in 2 and 0.5 in 3 are read"
         raise ValueError(msg)
     axes = _axes(one.get("axes"))
@@ -145,7 +147,7 @@ def _read_one(
     if not isinstance(datasets, list) or not datasets:
         msg = "it lists no levels"
         raise ValueError(msg)
-    overall = one.get("coordinateTransformations") or []
+    overall = [t for t in one.get("coordinateTransformations") or () if "output" not in t]
     whole = _scale(overall, len(names)) if overall else (1.0,) * len(names)
     levels = []
     for dataset in datasets:

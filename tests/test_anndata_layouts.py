@@ -1,0 +1,146 @@
+"""AnnData on disk, from 0.5 to today: HDF5 of every age, zarr 2 and 3."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Literal
+
+import anndata as ad
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+import zarr
+
+from made_sections import write_image
+from napari_stenhance.errors import InputError
+from napari_stenhance.plugin.reader import get_reader
+from napari_stenhance.section.cells import open_cells
+from napari_stenhance.section.section import open_section
+from test_cells import make_cells, make_spots
+
+
+def write_old(path: Path, table: ad.AnnData, *, sparse: bool = True) -> Path:
+    """Write as anndata did before 0.7: tables are records, categories lie in `uns`."""
+    with h5py.File(path, "w") as file:
+        if sparse:
+            group = file.create_group("X")
+            group.attrs["h5sparse_format"] = b"csr"
+            group.attrs["h5sparse_shape"] = np.array(table.shape)
+            counts = sp.csr_matrix(table.X)
+            group["data"], group["indices"] = counts.data, counts.indices
+            group["indptr"] = counts.indptr
+        else:
+            file["X"] = np.asarray(sp.csr_matrix(table.X).todense())
+        for part, frame in (("obs", table.obs), ("var", table.var)):
+            columns = {"index": frame.index.to_numpy().astype("S")}
+            for name, column in frame.items():
+                if isinstance(column.dtype, pd.CategoricalDtype):
+                    columns[str(name)] = column.cat.codes.to_numpy()
+                    file[f"uns/{name}_categories"] = column.cat.categories.to_numpy().astype("S")
+                else:
+                    kind = "S" if column.dtype == object else column.dtype
+                    columns[str(name)] = column.to_numpy().astype(kind)
+            records = np.zeros(len(frame), [(n, v.dtype) for n, v in columns.items()])
+            for name, values in columns.items():
+                records[name] = values
+            file[part] = records
+        if "spatial" in table.obsm:
+            file["obsm"] = np.array(
+                list(zip(table.obsm["spatial"], strict=True)), [("spatial", "f8", (2,))]
+            )
+        file["uns/microns_per_pixel"] = 0.5
+    return path
+
+
+def write_store(path: Path, table: ad.AnnData, version: Literal[2, 3]) -> None:
+    group = zarr.open_group(path, mode="w", zarr_format=version)
+    with ad.settings.override(auto_shard_zarr_v3=False):
+        ad.io.write_elem(group, "/", table)
+
+
+def table() -> ad.AnnData:
+    spots = make_spots(side=6)
+    spots.obs["kind"] = pd.Categorical(["b", "a", "c"] * 12)
+    spots.obs["words"] = ["é", "x"] * 18
+    return spots
+
+
+def check(path: Path) -> None:
+    wanted = table()
+    section = open_section(path)
+    spots = section.need_spots()
+    assert section.name == "s"
+    assert section.mpp == 0.5
+    assert list(spots.obs_names) == list(wanted.obs_names)
+    assert list(spots.var_names) == list(wanted.var_names)
+    np.testing.assert_array_equal(sp.csr_matrix(spots.X).toarray(), wanted.X.toarray())
+    np.testing.assert_array_equal(spots.obsm["spatial"], wanted.obsm["spatial"])
+    assert list(spots.obs["kind"]) == list(wanted.obs["kind"])
+
+
+@pytest.mark.parametrize("sparse", [True, False])
+def test_tables_of_before_anndata_07_open(sparse: bool, tmp_path: Path) -> None:
+    old = table()
+    del old.obs["words"]
+    check(write_old(tmp_path / "s.h5ad", old, sparse=sparse))
+
+
+def test_cells_of_before_anndata_07_open(tmp_path: Path) -> None:
+    cells = make_cells(number=40)
+    right = open_cells(cells, make_spots(side=4), "cluster").cells
+    write_old(tmp_path / "cells.h5ad", cells)
+    found = open_cells(tmp_path / "cells.h5ad", make_spots(side=4), "cluster").cells
+    assert found.genes == right.genes
+    assert found.groups == right.groups
+    np.testing.assert_array_equal(found.counts.toarray(), right.counts.toarray())
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_zarr_is_a_section_with_the_image_beside_it(version: Literal[2, 3], tmp_path: Path) -> None:
+    write_store(tmp_path / "s.zarr", table(), version)
+    check(tmp_path / "s.zarr")
+    assert get_reader(str(tmp_path / "s.zarr")) is not None
+    write_image(tmp_path / "s_he.png", np.full((1200, 1250, 3), 200, np.uint8))
+    spots = table()
+    spots.obsm["spatial"] = spots.obsm["spatial"] + [0, 1100]
+    shutil.rmtree(tmp_path / "s.zarr")
+    write_store(tmp_path / "s.zarr", spots, version)
+    assert open_section(tmp_path / "s.zarr").need_slide().path.name == "s_he.png"
+
+
+def change(path: Path, **said: object) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text()), **said}))
+
+
+def test_what_a_store_claims_is_doubted_before_it_is_read(tmp_path: Path) -> None:
+    write_store(tmp_path / "whole.zarr", table(), 2)
+
+    def refused(match: str) -> None:
+        with pytest.raises(InputError, match=match) as said:
+            open_section(tmp_path / "s.zarr")
+        assert "s.zarr: this AnnData file cannot be read" in str(said.value)
+
+    def anew() -> Path:
+        shutil.rmtree(tmp_path / "s.zarr", ignore_errors=True)
+        return Path(shutil.copytree(tmp_path / "whole.zarr", tmp_path / "s.zarr"))
+
+    store = anew()
+    change(store / "obs" / "words" / ".zarray", filters=[{"id": "pickle", "protocol": 5}])
+    refused("words is stored with pickle, which is not supported")
+    store = anew()
+    change(store / "obsm" / "spatial" / ".zarray", shape=[10**9, 2])
+    refused(r"spatial claims \[1000000000, 2\] values, which \d+ bytes cannot hold")
+    store = anew()
+    change(store / "obsm" / "spatial" / ".zarray", chunks=[10**9, 2])
+    refused(r"spatial claims \[36, 2\] values")
+    store = anew()
+    chunk = store / "X" / "data" / "0"
+    chunk.write_bytes(chunk.read_bytes()[:40])
+    refused("X/data/0 is damaged: it claims")
+    store = anew()
+    (store / "varp" / "elsewhere").symlink_to(tmp_path / "whole.zarr" / "var")
+    refused("varp/elsewhere is a link")

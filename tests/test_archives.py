@@ -1,0 +1,121 @@
+"""GEO's archives as they are downloaded: what is packed is read where it lies."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from napari_stenhance.errors import InputError
+from napari_stenhance.plugin.reader import get_reader
+from napari_stenhance.section.section import open_section
+from visium_folders import HIRES, Known, check, known, picture, write_h5, write_mex, write_outs
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STENHANCE_CACHE", str(tmp_path / "cache"))
+
+
+def pack(folder: Path, name: str, what: Known, above: str = "spatial/") -> Path:
+    """Write the folder spatial of a sample as an archive, with what is of no use here, too."""
+    outs = write_outs(folder / "made" / name, what, header=False)
+    (outs / "spatial" / "detected_tissue_image.jpg").write_bytes(b"\0")
+    (outs / "spatial" / "notes.txt").write_text("of no use")
+    path = folder / "GSE1" / name
+    path.parent.mkdir(exist_ok=True)
+    files = sorted((outs / "spatial").iterdir())
+    if name.endswith(".zip"):
+        with zipfile.ZipFile(path, "w") as packed:
+            for file in files:
+                packed.write(file, f"{above}{file.name}")
+    else:
+        with tarfile.open(path, "w:gz" if name.endswith("gz") else "w") as archive:
+            for file in files:
+                archive.add(file, f"{above}{file.name}")
+    return path
+
+
+@pytest.mark.parametrize("ending", ["spatial.tar.gz", "spatial.tgz", "spatial.tar", "spatial.zip"])
+def test_positions_in_an_archive_are_read(ending: str, tmp_path: Path) -> None:
+    what = known()
+    pack(tmp_path, f"GSM1_A_{ending}", what, above="A/outs/spatial/GSM1_A_")
+    root = tmp_path / "GSE1"
+    write_h5(root / "GSM1_A_filtered_feature_bc_matrix.h5", what)
+    section = open_section(root)
+    check(section, what)
+    assert section.name == "GSM1_A"
+    assert section.picture is not None
+    assert section.picture.factor == HIRES
+    assert section.picture.read().shape == (130, 150, 3)
+    assert get_reader(str(root)) is not None
+    # What is unpacked lies in the cache, and nothing but that.
+    inside = sorted(f.name for f in (tmp_path / "cache" / "unpacked").rglob("*") if f.is_file())
+    assert not any("notes" in name for name in inside)
+    assert sorted(f.name for f in root.iterdir()) == [
+        "GSM1_A_filtered_feature_bc_matrix.h5",
+        f"GSM1_A_{ending}",
+    ]
+
+
+def test_of_several_samples_each_has_its_own_archive(tmp_path: Path) -> None:
+    first, second = known(), known(group=2)
+    root = tmp_path / "GSE1"
+    for name, what in (("GSM1_A", first), ("GSM2_B", second)):
+        pack(tmp_path, f"{name}_spatial.tar.gz", what)
+        write_mex(root, what, prefix=f"{name}_")
+    with pytest.raises(InputError, match="several samples"):
+        open_section(root)
+    check(open_section(root, sample="GSM2_B"), second)
+    check(open_section(root, sample="GSM1_A"), first)
+    # Another archive of the same name is unpacked anew.
+    (tmp_path / "made").rename(tmp_path / "old")
+    turned = known(turn=30, shift=(300, 50))
+    pack(tmp_path, "GSM1_A_spatial.tar.gz", turned)
+    check(open_section(root, sample="GSM1_A"), turned)
+
+
+def test_a_gzipped_picture_is_looked_at(tmp_path: Path) -> None:
+    what = known()
+    outs = write_outs(tmp_path / "S1", what)
+    drawn = outs / "spatial" / "tissue_hires_image.png"
+    drawn.with_name("tissue_hires_image.png.gz").write_bytes(gzip.compress(drawn.read_bytes()))
+    drawn.unlink()
+    section = open_section(outs)
+    check(section, what)
+    assert section.picture is not None
+    assert section.picture.read().shape == (130, 150, 3)
+    # And it tells whether an image is the slide.
+    picture(tmp_path / "S1" / "other.tif", shape=(540, 640))
+    doubts = open_section(outs).doubts
+    assert any("does not agree with tissue_hires_image.png" in doubt for doubt in doubts)
+
+
+@pytest.mark.parametrize("content", [b"\0", b"", gzip.compress(b"\0" * 2000), b"PK\x03\x04"])
+def test_a_damaged_archive_is_one_sentence(content: bytes, tmp_path: Path) -> None:
+    write_h5(tmp_path / "A_filtered_feature_bc_matrix.h5", known())
+    (tmp_path / "A_spatial.tar.gz").write_bytes(content)
+    with pytest.raises(InputError, match=r"A_spatial\.tar\.gz: this archive|no positions"):
+        open_section(tmp_path)
+    assert not list((tmp_path / "cache" / "unpacked").glob("*/*/*"))
+
+
+def test_an_archive_leads_nowhere_else(tmp_path: Path) -> None:
+    write_h5(tmp_path / "A_filtered_feature_bc_matrix.h5", known())
+    with tarfile.open(tmp_path / "A_spatial.tar.gz", "w:gz") as archive:
+        for name in ("../../tissue_positions.csv", "/tissue_positions_list.csv"):
+            info = tarfile.TarInfo(name)
+            info.size = 1
+            archive.addfile(info, io.BytesIO(b"x"))
+        link = tarfile.TarInfo("spatial/scalefactors_json.json")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/hostname"
+        archive.addfile(link)
+    with pytest.raises(InputError):
+        open_section(tmp_path)
+    inside = [f.name for f in (tmp_path / "cache" / "unpacked").rglob("*") if f.is_file()]
+    assert sorted(inside) == ["tissue_positions.csv", "tissue_positions_list.csv"]
+    assert not (tmp_path / "tissue_positions.csv").exists()
