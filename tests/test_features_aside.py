@@ -30,6 +30,9 @@ def test_the_type_decides_and_names_where_there_is_none() -> None:
     ]
     assert kinds("A", "B", feature_type=["protein_coding", "lncRNA"]) == ["", ""]
     assert kinds("A", "B", feature_biotype=["gene", "spike-in"]) == ["", "spike-in"]
+    assert kinds("A", "B", Modality=["rna", "protein"]) == ["", "protein"]
+    assert kinds("A", "B", Feature_Types=["GEX", "ADT"]) == ["", "ADT"]
+    assert kinds("A", "B", CodeClass=["Endogenous", "Negative"]) == ["", "Negative"]
     assert kinds("A", "BLANK_0006", feature_types=[gene, None]) == ["", "controls by their names"]
     controls = ["NegControlProbe_00042", "NegControlCodeword_0500", "antisense_PROKR2", "BLANK_6",
                 "Blank-12", "UnassignedCodeword_0001", "DeprecatedCodeword_0002", "NegPrb3",

@@ -46,6 +46,31 @@ def test_genes_are_called_by_their_symbols_where_there_are_any(column: str) -> N
     assert f'called by var["{column}"]; 2 that share one are called SYMBOL-ID' in doubt
 
 
+@pytest.mark.filterwarnings("ignore:Variable names")
+def test_symbols_that_genes_share_are_told_apart_by_the_ids_beside_them() -> None:
+    symbols = ["TBCE", "ACTB", "nan", "TBCE", "nan"]
+    ids = [ensembl(n) for n in range(5)]
+    counts = np.arange(20.0).reshape(4, 5)
+    table = ad.AnnData(
+        counts, var=pd.DataFrame({"gene_ids": ids}, index=symbols),
+        obsm={"spatial": np.eye(4)[:, :2] * 90}, uns={"microns_per_pixel": 0.5},
+    )  # fmt: skip
+    section = open_section(table)
+    spots = section.need_spots()
+    names = [f"TBCE-{ids[0]}", "ACTB", ids[2], f"TBCE-{ids[3]}", ids[4]]
+    assert list(spots.var_names) == names
+    np.testing.assert_array_equal(spots[:, ids[2]].X.toarray()[:, 0], counts[:, 2])
+    assert (
+        "2 genes share their symbol with another and are called SYMBOL-ID, 2 have none and "
+        'are called by their id, by var["gene_ids"].'
+    ) in section.doubts
+    assert list(table.var_names) == symbols
+    # Ids that do not tell them apart are none.
+    table.var["gene_ids"] = "ENSG00000000001"
+    with pytest.raises(st.InputError, match="gene id 'TBCE' occurs more than once"):
+        open_section(table)
+
+
 def test_what_is_called_by_symbols_already_or_has_none_stays() -> None:
     for kept in (
         pd.DataFrame({"gene_ids": [ensembl(1), ensembl(2)]}, index=["ACTB", "KRT8"]),

@@ -144,7 +144,16 @@ def test_spots_off_tissue_are_left_out_as_of_space_ranger() -> None:
         np.testing.assert_array_equal(at(section), XY[3:])
         assert section.need_spots().X[0, 0] == 6
         assert "3 spots off the tissue (in_tissue = 0) were left out." in section.doubts
+    for said in (["yes", "no"], ["T", "F"]):
+        on = np.where(np.arange(20) % 7 == 6, said[1], said[0])
+        assert open_section(table({"in_tissue": on}, spatial=XY)).need_spots().n_obs == 18
+    odd = open_section(table({"in_tissue": ["in", "out"] * 10}, spatial=XY))
+    assert odd.need_spots().n_obs == 20
+    assert "in_tissue holds in, out, and not 1 and 0 alone: spots off the tissue are kept." in (
+        odd.doubts
+    )
     every = open_section(table({"in_tissue": 0}, spatial=XY))
+    assert "By in_tissue no spot lies on tissue: all are kept." in every.doubts
     assert every.need_spots().n_obs == 20
 
 

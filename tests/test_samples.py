@@ -140,6 +140,29 @@ def test_arrays_that_nothing_tells_apart_are_refused() -> None:
     assert choose_sample(twice.obs, {}, np.tile(lattice(), (2, 1)), "here") is None
 
 
+def test_a_column_of_any_name_or_the_ids_tell_samples_apart_that_cannot_be_one() -> None:
+    row, column = (axis.ravel() for axis in np.mgrid[:6, :6])
+    numbers = {"array_row": np.tile(row, 2), "array_col": np.tile(2 * column + row % 2, 2)}
+    # Lattices that cross say so by themselves, and numbers that are there twice.
+    for at, more in (((7, 3), {}), ((5000, 0), numbers)):
+        spots = two(at, mouse=["M1", "M2"])
+        spots.obs = spots.obs.assign(cluster=np.arange(72) % 5, **more)
+        with pytest.raises(SeveralSamples, match=r'obs\["mouse"\], .*: M1, M2;'):
+            open_section(spots)
+        one = open_section(spots, sample="M2")
+        np.testing.assert_array_equal(one.need_spots().obsm["spatial"], lattice(at=at))
+        del spots.obs["mouse"]
+        spots.obs_names = [f"AAAC{n % 36}-{1 + n // 36}" for n in range(72)]
+        with pytest.raises(SeveralSamples, match=r"by the ends of their ids, .*: 1, 2;"):
+            open_section(spots)
+        assert open_section(spots, sample="2").need_spots().X[0, 0] == 37
+    # Clusters of spots of one lattice, of cells, and spots at one place are no samples.
+    random = np.random.default_rng(0)
+    for xy in (lattice(12), random.uniform(0, 900, (144, 2)), np.tile(lattice(), (4, 1))):
+        kinds = table(xy, cluster=random.integers(0, 3, 144), half=np.arange(144) % 2)
+        assert open_section(kinds).need_spots().n_obs == 144
+
+
 def test_a_sample_is_named_at_every_door(tmp_path: Path, cache: Cache) -> None:
     two((7, 3), sample=["A/1", "B"]).write_h5ad(tmp_path / "both.h5ad")
     for name, value in (("both_he", 200), ("both_B", 150)):

@@ -70,7 +70,8 @@ def test_a_number_is_one_finite_number() -> None:
 
 def test_a_scale_may_be_text_or_one_for_each_side() -> None:
     for said in ("2.76 um", "2,76 µm / px", "2.76 microns per pixel", np.array([2.76, 2.76]),
-                 [2.76, "2.76"], np.array(["2.76", "2.76"], object), b"2.76um"):  # fmt: skip
+                 [2.76, "2.76"], np.array(["2.76", "2.76"], object), b"2.76um", "2,76",
+                 np.array(2.76)):  # fmt: skip
         assert Section(spots=spots_at(square(4), {"microns_per_pixel": said})).mpp == 2.76
 
 
@@ -298,6 +299,19 @@ def test_array_numbers_that_are_none_or_exchanged_are_said_and_put_right() -> No
     assert section.geometry() == SpotGeometry(55, "disc", 100, "micrometer")
     assert any("are exchanged, as spots lie nearer" in doubt for doubt in section.doubts)
     assert list(section.need_spots().obs["array_row"]) == list(numbers["array_row"])
+
+
+def test_numbers_of_other_spots_tell_no_scale_and_are_said() -> None:
+    xy, numbers = visium()
+    order = np.random.default_rng(0).permutation(len(xy))
+    mixed = Section(spots=spots_at(xy[order], obs=numbers))
+    assert mixed.mpp is None
+    assert any("put spots elsewhere than their positions" in doubt for doubt in mixed.doubts)
+    # A few that were exchanged, and slides that are bent, are no such thing.
+    xy[[3, 60]] = xy[[60, 3]]
+    bent = Section(spots=spots_at(xy + 10 * np.sin(xy / 300), obs=numbers))
+    assert bent.mpp == pytest.approx(2.0, rel=0.1)
+    assert not any("elsewhere" in doubt for doubt in bent.doubts)
 
 
 def test_fiducials_that_are_no_number_are_not_used(tmp_path: Path) -> None:

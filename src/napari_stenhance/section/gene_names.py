@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 GENE_ID = "gene_id"
 """The column of `var` that keeps the ids of genes that are called by their symbols."""
 _ENSEMBL = re.compile(r"(ENS[A-Z]*G\d{6,})(\.\d+)?(_PAR_Y)?")
+_ID_COLUMNS = (GENE_ID, "gene_ids", "ensembl_id", "ensembl_ids")
 _MOSTLY = 0.5
+# What a table calls genes that have no symbol, once it was written.
+_NO_SYMBOL = {"", "nan", "None", "<NA>"}
 
 
 def _texts(column: pd.Series[str]) -> list[str]:
@@ -49,7 +52,9 @@ def unique_symbols(symbols: Sequence[str], ids: Sequence[str]) -> tuple[list[str
 
 
 def by_symbols(spots: ad.AnnData) -> tuple[ad.AnnData, tuple[str, ...]]:
-    """Call genes by their symbols, where they are called by Ensembl's ids and have them.
+    """Call genes by their symbols: where they are called by Ensembl's ids and have them.
+
+    Where genes share a symbol already, or lack one, the ids beside these tell them apart.
 
     Returns
     -------
@@ -59,7 +64,7 @@ def by_symbols(spots: ad.AnnData) -> tuple[ad.AnnData, tuple[str, ...]]:
     """
     ids = list(map(str, spots.var_names))
     if not _are_ids(ids):
-        return spots, ()
+        return _told_apart(spots, ids)
     for column in NAME_COLUMNS:
         if column not in spots.var:
             continue
@@ -67,14 +72,38 @@ def by_symbols(spots: ad.AnnData) -> tuple[ad.AnnData, tuple[str, ...]]:
         if _are_ids(symbols) or sum(map(bool, symbols)) <= _MOSTLY * len(symbols):
             continue
         names, shared = unique_symbols(symbols, ids)
-        var = spots.var.copy()
-        var[GENE_ID] = ids
-        var.index = type(var.index)(names)
-        spots.var = var
+        _rename(spots, names, ids)
         more = f"; {shared} that share one are called SYMBOL-ID" if shared else ""
         doubt = f'Genes are called by var["{column}"]{more}; their ids are understood, too.'
         return spots, (doubt,)
     return spots, ()
+
+
+def _told_apart(spots: ad.AnnData, symbols: list[str]) -> tuple[ad.AnnData, tuple[str, ...]]:
+    """Call genes that share a symbol by their ids as well, where a column has these."""
+    if spots.var_names.is_unique:
+        return spots, ()
+    for column in (name for name in _ID_COLUMNS if name in spots.var):
+        ids = _texts(spots.var[column])
+        if "" in ids or len(set(ids)) < len(ids):
+            continue
+        known = ["" if symbol in _NO_SYMBOL else symbol for symbol in symbols]
+        names, shared = unique_symbols(known, ids)
+        _rename(spots, names, ids)
+        lost = known.count("")
+        said = (
+            f"{shared} genes share their symbol with another and are called SYMBOL-ID",
+            f"{lost} have none and are called by their id" if lost else "",
+        )
+        return spots, (f'{", ".join(filter(None, said))}, by var["{column}"].',)
+    return spots, ()
+
+
+def _rename(spots: ad.AnnData, names: list[str], ids: list[str]) -> None:
+    var = spots.var.copy()
+    var[GENE_ID] = ids
+    var.index = type(var.index)(names)
+    spots.var = var
 
 
 def other_names(var: pd.DataFrame) -> tuple[str, ...]:

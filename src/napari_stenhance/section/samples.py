@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +33,10 @@ _NEARER = 0.75
 _LOOKED_AT = 20_000
 # Spots that share a number: of more slides than that there is a column; of none it is the row.
 _ALIKE_MOST = 64
+_SPOTS_MOST = 50_000
+# Of the distance to the nearest: three neighbours and more lie so near on a lattice of one slide.
+_RING = 1.3
+_IDS = {"beginnings": r"^([^_:.-]+)[_:.-]", "ends": r"[_:.-]([^_:.-]+)$"}
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,11 @@ class SampleColumn:
     @property
     def how(self) -> str:
         """What tells them apart, in words."""
-        return f'by obs["{self.column}"]'
+        return (
+            f"by the {self.column} of their ids"
+            if self.column in _IDS
+            else (f'by obs["{self.column}"]')
+        )
 
 
 def choose_sample(
@@ -97,6 +105,8 @@ def choose_sample(
     ]
     # Patients have several samples: the finest is what lies on one slide.
     proven.sort(key=lambda one: (-len(one.names), one not in linked))
+    if not proven:
+        proven = _called_otherwise(obs, xy)
     if wanted is None:
         if proven:
             raise SeveralSamples.named(where, proven[0].how, proven[0].names, None)
@@ -220,18 +230,85 @@ def _overlap(sample: SampleColumn, xy: NDArray[np.float64]) -> bool:
     return seen > 0 and near >= max(2, _SHARE_LEAST * seen)
 
 
-def _refuse_untold(obs: pd.DataFrame, xy: NDArray[np.float64], where: str) -> None:
-    """Refuse places of one array that are numbered twice, where no column tells them apart."""
-    names = ARRAY_COLUMNS[0]
-    numbers = array_columns(obs, names)
+def _called_otherwise(obs: pd.DataFrame, xy: NDArray[np.float64]) -> list[SampleColumn]:
+    """Find the column of any name, or the part of ids, that separates arrays or lattices.
+
+    Only where spots cannot be of one slide, and by what no cluster of spots does.
+    """
+    twice, places = _numbered_twice(obs, xy), _array_places(obs)
+    if not twice and (places is not None or len(xy) > _SPOTS_MOST or _on_one_lattice(xy)):
+        return []
+    found = []
+    for one in _any_columns(obs):
+        if places is not None and twice:
+            spot = np.column_stack([places.real, places.imag, one.of])
+            at = len(np.unique(np.column_stack([spot, xy]), axis=0))
+            apart = at == len(np.unique(spot, axis=0))
+        else:
+            apart = _lattices_cross(one, xy)
+        if apart:
+            found.append(one)
+    return sorted(found, key=lambda one: len(one.names))[:1]
+
+
+def _any_columns(obs: pd.DataFrame) -> Iterator[SampleColumn]:
+    """List what could name samples: columns with a few values, and the parts of ids."""
+    import pandas as pd
+
+    ids = pd.Series(obs.index.astype(str))
+    parts = {name: ids.str.extract(pattern, expand=False) for name, pattern in _IDS.items()}
+    for name, column in [*((str(c), obs[c]) for c in obs.columns), *parts.items()]:
+        if pd.api.types.is_float_dtype(column):
+            continue
+        try:
+            codes, values = pd.factorize(column, use_na_sentinel=False)
+        except TypeError:
+            continue
+        if 1 < len(values) <= min(_ALIKE_MOST, len(obs) // 4):
+            yield SampleColumn(name, tuple(map(str, values)), codes.astype(np.int64))
+
+
+def _on_one_lattice(xy: NDArray[np.float64]) -> bool:
+    """Tell whether most spots have several neighbours that are all about as near."""
+    places = xy[DistinctPositions.among(xy).first]
+    if len(places) < 5:
+        return True
+    near = cKDTree(places).query(places[:: -(-len(places) // _LOOKED_AT)], k=4)[0][:, 1:]
+    return bool(np.median(near[:, 2] / near[:, 0]) <= _RING)
+
+
+def _lattices_cross(sample: SampleColumn, xy: NDArray[np.float64]) -> bool:
+    """Tell whether spots lie nearer to another's than any two of one sample do: all of them."""
+    first = DistinctPositions.among(xy).first
+    of, places = sample.of[first], xy[first]
+    groups = [places[of == group] for group in range(len(sample.names))]
+    own = [cKDTree(some).query(some, k=2)[0][:, 1] for some in groups if len(some) > 1]
+    if not own:
+        return False
+    least = _NEARER * float(np.quantile(np.concatenate(own), 0.01))
+    near = cKDTree(places).query(places, k=2)[0][:, 1] < least
+    return int(near.sum()) >= max(2, _SHARE_LEAST * len(places))
+
+
+def _numbered_twice(obs: pd.DataFrame, xy: NDArray[np.float64]) -> int:
+    """Count the places of one array that are numbered twice or more, as those of several are."""
+    numbers = array_columns(obs, ARRAY_COLUMNS[0])
     if numbers is None:
-        return
+        return 0
     # Cells of one spot share its number and its position: these are of one slide.
     different = np.unique(np.column_stack([numbers, xy]), axis=0)[:, :2]
     number = np.unique(different, axis=0, return_counts=True)[1]
-    if number.max() <= _ALIKE_MOST and (number > 1).sum() >= max(2, _SHARE_LEAST * len(number)):
+    twice = int((number > 1).sum())
+    alike = number.max() <= _ALIKE_MOST and twice >= max(2, _SHARE_LEAST * len(number))
+    return twice if alike else 0
+
+
+def _refuse_untold(obs: pd.DataFrame, xy: NDArray[np.float64], where: str) -> None:
+    """Refuse places of one array that are numbered twice, where no column tells them apart."""
+    if twice := _numbered_twice(obs, xy):
+        names = ARRAY_COLUMNS[0]
         msg = (
-            f"{where}: {names[1]} and {names[0]} number {(number > 1).sum()} places twice or more, "
+            f"{where}: {names[1]} and {names[0]} number {twice} places twice or more, "
             "as those of several slides are, and no column of obs tells these apart; add one, "
             'such as "library_id", or give each sample as a table of its own.'
         )

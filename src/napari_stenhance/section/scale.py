@@ -14,8 +14,8 @@ PLAUSIBLE_MPP = (0.05, 20.0)
 _LONGEST = 40
 _SQUARE = 0.01
 _IN_UM = re.compile(
-    r"\s*([0-9]*[.,]?[0-9]+(?:e[+-]?\d+)?)\s*(?:[µμu]m|microns?|micromet(?:er|re)s?)"
-    r"(?:\s*(?:/|per|\^-1)?\s*(?:px|pixels?))?\s*",
+    r"\s*([0-9]*[.,]?[0-9]+(?:e[+-]?\d+)?)\s*(?:(?:[µμu]m|microns?|micromet(?:er|re)s?)"
+    r"(?:\s*(?:/|per|\^-1)?\s*(?:px|pixels?))?)?\s*",
     re.IGNORECASE,
 )
 
@@ -39,7 +39,7 @@ def _plain_mpp(mpp: Any) -> float | None:
         mpp = mpp.decode("utf-8", "replace")
     if isinstance(mpp, str) and (match := _IN_UM.fullmatch(mpp)):
         return as_number(match[1].replace(",", "."))
-    if isinstance(mpp, (list, tuple, np.ndarray)) and len(mpp) == 2:
+    if isinstance(mpp, (list, tuple, np.ndarray)) and np.shape(mpp)[:1] == (2,):
         first, second = map(_plain_mpp, mpp)
         same = first is not None and second is not None and abs(first - second) <= _SQUARE * first
         return first if same else None

@@ -137,7 +137,7 @@ class Section:
             if self.slide is not None:
                 self._check_inside(xy)
             geometry, more = find_geometry(obs, self.spots.uns, xy, mpp, self.where)
-            doubts = (*doubts, *_shared(xy), *turned, *array_doubts(obs), *more)
+            doubts = (*doubts, *_shared(xy), *turned, *array_doubts(obs, xy), *more)
             object.__setattr__(self, "spots", attach(self.spots, geometry, obs))
         if self.slide is not None and mpp is not None and self.slide.mpp != mpp:
             object.__setattr__(self, "slide", self.slide.with_mpp(mpp, "given"))

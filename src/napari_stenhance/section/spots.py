@@ -37,6 +37,8 @@ _LOG_MOST = 20.0
 _NEAREST_LEAST = 0.8
 # Of the spots: a few may have lost their numbers.
 _NUMBERED_LEAST = 0.9
+# Of a step of the array, half of the spots lie no farther from where their numbers put them.
+_OFF_ARRAY_MOST = 0.5
 _LATTICE_SPOTS, _LATTICE_NEIGHBOURS = 2000, 8
 _NEAREST_SPOTS = 50_000
 _ROWS_AT_ONCE = 2**14
@@ -285,11 +287,35 @@ def square_pitch_px(array_xy: NDArray[np.float64], xy: NDArray[np.float64]) -> f
 def _lattice_affine(
     lattice: NDArray[np.float64], xy: NDArray[np.float64]
 ) -> NDArray[np.float64] | None:
-    """Fit positions to a lattice; return the steps (x, y) along its two directions."""
+    """Fit positions to a lattice; return the steps (x, y) along its two directions.
+
+    None where they do not lie on it, or nothing can be fitted.
+    """
+    steps, off = _fitted(lattice, xy)
+    return steps if off <= _OFF_ARRAY_MOST else None
+
+
+def off_their_array(numbers: NDArray[np.float64], xy: NDArray[np.float64]) -> bool:
+    """Tell whether spots lie elsewhere than their numbers on an array, (spots, 2), put them.
+
+    Of very many, some are asked; those without numbers are not.
+    """
+    known = np.flatnonzero(np.isfinite(numbers).all(axis=1))
+    some = known[:: max(len(known) // _NEAREST_SPOTS, 1)]
+    return _fitted(numbers[some], xy[some])[1] > _OFF_ARRAY_MOST
+
+
+def _fitted(
+    lattice: NDArray[np.float64], xy: NDArray[np.float64]
+) -> tuple[NDArray[np.float64] | None, float]:
+    """Fit positions to a lattice: its two steps, and how many of them positions lie off it."""
     if len(xy) < 4 or np.linalg.matrix_rank(lattice - lattice.mean(axis=0)) < 2:
-        return None
+        return None, 0.0
     design = np.column_stack([lattice, np.ones(len(lattice))])
-    return np.asarray(np.linalg.lstsq(design, xy, rcond=None)[0][:2], dtype=np.float64)
+    fit = np.asarray(np.linalg.lstsq(design, xy, rcond=None)[0], dtype=np.float64)
+    off = float(np.median(np.hypot(*(xy - design @ fit).T)))
+    step = float(np.hypot(*fit[:2].T).min())
+    return fit[:2], off / step if step else 0.0
 
 
 def nearest_distance(xy: NDArray[np.float64]) -> float:

@@ -21,6 +21,7 @@ from napari_stenhance.section.spots import (
     are_bins,
     array_columns,
     nearest_distance,
+    off_their_array,
     visium_pitch_px,
 )
 
@@ -120,11 +121,19 @@ def array_put_right(
     return obs, ()
 
 
-def array_doubts(obs: pd.DataFrame) -> tuple[str, ...]:
-    """Say which columns that should number the spots' array do not."""
+def array_doubts(obs: pd.DataFrame, xy: NDArray[np.float64]) -> tuple[str, ...]:
+    """Say which columns that should number the spots' array do not, or put spots elsewhere."""
     doubts = []
     for names in ARRAY_COLUMNS:
-        if not set(names) <= set(obs.columns) or array_columns(obs, names) is not None:
+        if not set(names) <= set(obs.columns):
+            continue
+        numbers = array_columns(obs, names)
+        if numbers is not None:
+            if off_their_array(numbers, xy):
+                doubts.append(
+                    f"{names[1]} and {names[0]} put spots elsewhere than their positions: one of "
+                    "them may be of other spots, as where tables are joined by the order of rows."
+                )
             continue
         some = array_columns(obs, names, whole=False)
         for_what = "and are not used"

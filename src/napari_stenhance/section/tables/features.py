@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
 GENES = "Gene Expression"
-TYPE_COLUMNS = ("feature_types", "feature_type", "feature_biotype")
-"""Columns of `var` that say what a feature is, as 10x software, scanpy and archives write them."""
+TYPE_COLUMNS = ("feature_types", "feature_type", "feature_biotype", "modality", "codeclass")
+"""Columns of `var`, in any letters, that say what a feature is, as 10x, scanpy and others do."""
 ASIDE = "not_genes"
 """The key of `obsm` that holds what is no gene, and of `uns` that names its columns."""
 _NO_GENE = re.compile(
     r"antibod|antigen|crispr|guide|multiplexing|hashtag|control|codeword|blank|spike"
-    r"|^protein(?![ _-]?coding)|^custom$",
+    r"|^adt$|^hto$|^negative|^protein(?![ _-]?coding)|^custom$",
     re.IGNORECASE,
 )
 _CONTROL = re.compile(
@@ -42,9 +42,10 @@ def is_control(name: str) -> bool:
 
 def feature_types(var: pd.DataFrame) -> list[str]:
     """Return what each feature is said to be; empty where nothing says."""
+    columns = {str(name).lower(): name for name in var.columns}
     for column in TYPE_COLUMNS:
-        if column in var:
-            said = var[column].astype(object)
+        if column in columns:
+            said = var[columns[column]].astype(object)
             return [str(t).strip() for t in said.where(said.notna(), "")]
     return [""] * len(var)
 

@@ -33,7 +33,11 @@ if TYPE_CHECKING:
     import anndata as ad
     import pandas as pd
 
-_ON_TISSUE = {"1": True, "1.0": True, "true": True, "0": False, "0.0": False, "false": False}
+_ON_TISSUE = {
+    **dict.fromkeys(("1", "1.0", "true", "t", "yes", "y"), True),
+    **dict.fromkeys(("0", "0.0", "false", "f", "no", "n"), False),
+}
+_VALUES_MOST = 4
 
 
 @dataclass(frozen=True)
@@ -85,8 +89,7 @@ class PlacedTable:
             number = f"{len(found.xy)} positions for {len(obs)} spots"
             msg = f"{where}: there are {number}; write it again."
             raise InputError(msg)
-        rows = _on_tissue(obs)
-        off = int((~rows).sum())
+        rows, tissue = _on_tissue(obs)
         finite_positions(found.xy[rows], list(obs.index[rows]), where)
         chosen = choose_sample(obs[rows], uns, found.xy[rows], where, sample)
         if chosen is not None:
@@ -94,8 +97,7 @@ class PlacedTable:
         obs, xy = obs[rows], found.xy[rows]
         obs, _ = array_put_right(obs, xy)
         uns = one_sample(obs, uns, sample)
-        left = (f"{off} spots off the tissue (in_tissue = 0) were left out.",) if off else ()
-        doubts = (*found.doubts, *left, *library_doubts(uns))
+        doubts = (*found.doubts, *tissue, *library_doubts(uns))
         return cls(obs, uns, xy, found.in_um, None if rows.all() else rows, sample, doubts)
 
     def files(
@@ -144,14 +146,25 @@ class PlacedTable:
         return spots
 
 
-def _on_tissue(obs: pd.DataFrame) -> NDArray[np.bool_]:
-    """Tell which spots lie on tissue, by `in_tissue`; all where it says nothing."""
+def _on_tissue(obs: pd.DataFrame) -> tuple[NDArray[np.bool_], tuple[str, ...]]:
+    """Tell which spots lie on tissue, by `in_tissue`, and what there is to say of it.
+
+    All do where it says nothing that can be understood, or that none does.
+    """
     import pandas as pd
 
     every = np.ones(len(obs), bool)
     if "in_tissue" not in obs:
-        return every
+        return every, ()
     codes, values = pd.factorize(obs["in_tissue"].astype(object), use_na_sentinel=False)
     said = [_ON_TISSUE.get(str(value).strip().lower()) for value in values]
-    on = np.array([value is True for value in said])[codes]
-    return on if on.any() and None not in said else every
+    if None in said:
+        some = ", ".join(map(str, values[:_VALUES_MOST]))
+        doubt = f"in_tissue holds {some}, and not 1 and 0 alone: spots off the tissue are kept."
+        return every, (doubt,)
+    on = np.array(said, dtype=bool)[codes]
+    if not on.any():
+        return every, ("By in_tissue no spot lies on tissue: all are kept.",)
+    off = int((~on).sum())
+    left = (f"{off} spots off the tissue (in_tissue = 0) were left out.",) if off else ()
+    return on, left
