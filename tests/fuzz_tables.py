@@ -351,9 +351,9 @@ TARGETS = (
             ("gzip", _plain, {"compression": "gzip"}),
         )
     ),
-    Target("h5ad-old", _old_h5ad, _read_h5ad, cases=50),
-    Target("anndata-zarr-2", _zarr(2), _read_zarr, cases=100),
-    Target("anndata-zarr-3", _zarr(3), _read_zarr, cases=100),
+    Target("h5ad-old", _old_h5ad, _read_h5ad, cases=25),
+    Target("anndata-zarr-2", _zarr(2), _read_zarr, cases=50),
+    Target("anndata-zarr-3", _zarr(3), _read_zarr, cases=50),
     Target("10x-h5", _outs(_tenx), section_value, cases=150),
     Target("10x-h5-old", _outs(_old_tenx), section_value, cases=150),
     Target("10x-mtx", _outs(_mtx), section_value, cases=150),

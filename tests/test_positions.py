@@ -45,11 +45,13 @@ def at(section: Section) -> np.ndarray:
         frame(imagerow=XY[:, 1], imagecol=XY[:, 0]),
         frame(pxl_row_in_fullres=XY[:, 1], pxl_col_in_fullres=XY[:, 0]),
         frame(a=XY[:, 0], b=XY[:, 1]),
+        frame(y=XY[:, 1], x=XY[:, 0]),
+        frame(row=XY[:, 1], col=XY[:, 0]),
         sp.csr_matrix(XY),
         sp.csc_matrix(XY),
         np.column_stack([XY, np.zeros(20)]),
     ],
-    ids=["x-y", "seurat", "visium", "others", "csr", "csc", "three"],
+    ids=["x-y", "seurat", "visium", "others", "y-x", "row-col", "csr", "csc", "three"],
 )
 def test_obsm_may_be_a_table_or_sparse(obsm: Any, tmp_path: Path) -> None:
     np.testing.assert_array_equal(at(open_section(table(spatial=obsm), mpp=2.0)), XY)
@@ -69,7 +71,7 @@ def test_other_names_are_found_and_said() -> None:
             table({"pxl_row_in_fullres": XY[:, 1], "pxl_col_in_fullres": XY[:, 0].astype(str)}),
             'obs["pxl_col_in_fullres"] and obs["pxl_row_in_fullres"], as full-resolution pixels',
         ),
-        (table({"x": XY[:, 0], "y": XY[:, 1]}), 'obs["x"] and obs["y"], as full-resolution pixels'),
+        (table({"X": XY[:, 0], "Y": XY[:, 1]}), 'obs["X"] and obs["Y"], as full-resolution pixels'),
     ):
         section = open_section(spots, mpp=2.0)
         np.testing.assert_array_equal(at(section), XY)
@@ -85,6 +87,15 @@ def test_positions_in_um_become_pixels_of_the_slide(tmp_path: Path, cache: Cache
     given = open_section(spots, mpp=0.5)
     np.testing.assert_array_equal(at(given), XY * 2)
     assert given.geometry().pitch_um == 50
+    # As squidpy writes it: obsm holds the very numbers of these columns.
+    copied = table({"x_centroid": XY[:, 0], "y_centroid": XY[:, 1]}, spatial=XY)
+    for same in (copied, table(spatial=frame(y_centroid=XY[:, 1], x_centroid=XY[:, 0]))):
+        np.testing.assert_array_equal(at(open_section(same, mpp=0.5)), XY * 2)
+        assert any(
+            "in µm, as x_centroid and y_centroid are" in d for d in open_section(same).doubts
+        )
+    copied.obsm["spatial"] = XY * 2
+    np.testing.assert_array_equal(at(open_section(copied, mpp=0.5)), XY * 2)
     spots.uns["microns_per_pixel"] = 2.0
     np.testing.assert_array_equal(at(open_section(spots)), XY / 2)
     # A slide that says its scale is asked, one that does not is asked for.
@@ -159,6 +170,13 @@ def test_pixels_of_a_picture_beside_scale_factors_are_refused() -> None:
         return ad.AnnData(np.ones((64, 2)), obs=obs, obsm={"spatial": xy}, uns=uns)
 
     assert open_section(spots(full)).mpp == pytest.approx(0.5)
+    for printed in (120.0, 130.0, 140.0):
+        factors = {"spot_diameter_fullres": printed, "tissue_hires_scalef": 0.2}
+        assert open_section(spots(full)).mpp == pytest.approx(0.5)
+        with pytest.raises(InputError, match=r"these are pixels of tissue_hires"):
+            open_section(spots(full * 0.2))
+    factors = {"fiducial_diameter_fullres": 210.0, "tissue_hires_scalef": 0.2,
+               "tissue_lowres_scalef": 0.06}  # fmt: skip
     for factor, name in ((0.2, "hires"), (0.06, "lowres")):
         with pytest.raises(InputError, match=f"imply 200.0: these are pixels of tissue_{name}"):
             open_section(spots(full * factor))

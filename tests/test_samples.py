@@ -67,6 +67,9 @@ def test_overlapping_samples_are_told_apart_by_their_column(
     with pytest.raises(SeveralSamples, match=r"no sample 'C' .*there are A, B: name one"):
         open_section(spots, sample="C")
     assert spots.n_obs == 72
+    numbered = two(at, batch=[0.0, 1.0])
+    with pytest.raises(SeveralSamples, match=r"0\.0, 1\.0;"):
+        open_section(numbered)
 
 
 def test_parts_of_one_slide_are_one_section() -> None:

@@ -25,7 +25,7 @@ _NAMED = re.compile(
     r"(_?(id|ids|name|names|key|no|number|nr|ident))?"
 )
 """Columns that may say of which sample a spot is; only where it lies proves it."""
-_GROUPS_MOST = 1000
+_GROUPS_MOST, _NUMBERS_MOST = 1000, 64
 # Of the spots: as many must be numbered, or lie, as only spots of two samples do.
 _SHARE_LEAST = 0.05
 # Of the distance to the nearest of its own sample: spots of one lattice lie no nearer.
@@ -169,14 +169,15 @@ def _columns(obs: pd.DataFrame, libraries: set[str]) -> list[SampleColumn]:
     for column in obs.columns:
         name = re.sub(r"[^a-z0-9]+", "_", str(column).lower()).strip("_")
         called = _NAMED.fullmatch(name) is not None
-        if not (called or libraries) or pd.api.types.is_float_dtype(obs[column]):
+        if not (called or libraries):
             continue
         try:
             codes, values = pd.factorize(obs[column], use_na_sentinel=False)
         except TypeError:
             # Such as lists.
             continue
-        if 0 < len(values) <= min(_GROUPS_MOST, max(1, len(obs) // 2)):
+        number = _NUMBERS_MOST if pd.api.types.is_float_dtype(obs[column]) else _GROUPS_MOST
+        if 0 < len(values) <= min(number, max(1, len(obs) // 2)):
             names = tuple(map(str, values))
             if called or set(names) <= libraries:
                 found.append(SampleColumn(str(column), names, codes.astype(np.int64)))

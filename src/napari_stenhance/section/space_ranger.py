@@ -34,6 +34,7 @@ PICTURE = re.compile(
 _FACTORS_MOST = 2**20
 _FIDUCIAL_UM = 105.0
 """Measured: `fiducial_diameter_fullres` means this much, at every version and capture area."""
+_SPOT_UM = 65.0
 _SAME_SCALE = 0.1
 
 
@@ -99,14 +100,19 @@ def refuse_picture_pixels(
     from napari_stenhance.section.spots import VISIUM_PITCH_UM, visium_pitch_px
 
     pitch = visium_pitch_px(obs, xy)
-    fiducial = as_number(factors.get("fiducial_diameter_fullres"))
-    if pitch is None or fiducial is None or fiducial <= 0:
+    printed, off = as_number(factors.get("fiducial_diameter_fullres")), _SAME_SCALE
+    micrometres = _FIDUCIAL_UM
+    if printed is None:
+        # Of the spots, it means 60 to 70 µm.
+        printed, off = as_number(factors.get("spot_diameter_fullres")), 2 * _SAME_SCALE
+        micrometres = _SPOT_UM
+    if pitch is None or printed is None or printed <= 0:
         return
     # 1 where both are in full-resolution pixels.
-    ratio = pitch / VISIUM_PITCH_UM * _FIDUCIAL_UM / fiducial
+    ratio = pitch / VISIUM_PITCH_UM * micrometres / printed
     for what, key in FACTORS.items():
         factor = as_number(factors.get(key)) or 1.0
-        if abs(ratio - 1) > _SAME_SCALE and abs(ratio / factor - 1) < _SAME_SCALE:
+        if abs(ratio - 1) > off and abs(ratio / factor - 1) < off:
             msg = (
                 f"{where}: the spots lie {pitch:.1f} px apart, where the scale factors imply "
                 f"{pitch / ratio:.1f}: these are pixels of {what}; write full-resolution ones, as "

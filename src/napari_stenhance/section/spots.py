@@ -30,6 +30,7 @@ ARRAY_COLUMNS = (("array_col", "array_row"), ("array_x", "array_y"))
 """Columns of `obs` that number the array that spots were printed on: Visium's, legacy ST's."""
 Shape = Literal["disc", "square"]
 Unit = Literal["micrometer", "pixel"]
+_AT_ONCE = 2**22
 # log(1 + 10,000) is 9.2: no logarithm of counts comes near.
 _LOG_MOST = 20.0
 # Of the pitch: spots of a Visium lattice lie no nearer, however it was bent or rounded.
@@ -192,8 +193,10 @@ def check_counts(spots: ad.AnnData, where: str) -> None:
 
 def are_whole(counts: Any) -> bool:
     """Tell whether all counts, sparse or not, are whole numbers."""
-    values = counts.data if sp.issparse(counts) else np.asarray(counts)
-    return bool((values == np.rint(values)).all())
+    values = (counts.data if sp.issparse(counts) else np.asarray(counts)).reshape(-1)
+    # Of many bins a copy of all would be large.
+    parts = (values[first : first + _AT_ONCE] for first in range(0, len(values), _AT_ONCE))
+    return all(bool((part == np.rint(part)).all()) for part in parts)
 
 
 def check_raw(spots: ad.AnnData, where: str) -> None:

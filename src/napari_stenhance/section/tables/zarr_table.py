@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from napari_stenhance.section.tables.counts import check_sparse
 
 if TYPE_CHECKING:
     import anndata as ad
@@ -21,6 +21,8 @@ _CODECS = {
 _ITEM_BYTES, _RATIO, _FREE_BYTES = 16, 32_768, 64 * 1024**2
 _CHUNK_MOST = 2**30
 _METADATA_MOST = 2**24
+_FILES_MOST = 1_000_000
+_BLOSC, _BLOSC_HEADER, _BLOSC_MOST = "blosc", 16, 2**31
 
 
 def zarr_attributes(folder: Path) -> dict[str, Any]:
@@ -35,6 +37,11 @@ def zarr_attributes(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def is_anndata(folder: Path) -> bool:
+    """Tell, from one small file, whether a folder is a zarr group that holds an AnnData."""
+    return zarr_attributes(folder).get("encoding-type") == "anndata"
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -60,6 +67,8 @@ def read_zarr_table(folder: Path) -> ad.AnnData:
     import zarr
     from zarr.storage import LocalStore
 
+    from napari_stenhance.section.tables.counts import check_sparse
+
     look_through_zarr(folder)
     store = LocalStore(folder, read_only=True)
     table = ad.io.read_elem(zarr.open_group(store, mode="r", use_consolidated=False))
@@ -81,12 +90,14 @@ def look_through_zarr(folder: Path) -> None:
     ValueError
         If one does.
     """
+    _refuse_links(folder)
     for file in (*folder.rglob("zarr.json"), *folder.rglob(".zarray")):
         said = _json(file)
         if said.get("node_type", "array") != "array" or "shape" not in said:
             continue
         where = file.parent.relative_to(folder)
-        if foreign := sorted(set(_codecs(said)) - _CODECS):
+        codecs = set(_codecs(said))
+        if foreign := sorted(codecs - _CODECS):
             msg = f"{where} is stored with {', '.join(foreign)}, which is not supported"
             raise ValueError(msg)
         grid = said.get("chunk_grid", {}).get("configuration", {})
@@ -98,6 +109,37 @@ def look_through_zarr(folder: Path) -> None:
         most = held * _RATIO + _FREE_BYTES
         if math.prod(lengths[0]) * _ITEM_BYTES > most or math.prod(lengths[1]) > _CHUNK_MOST:
             msg = f"{where} claims {lengths[0]} values, which {held} bytes cannot hold"
+            raise ValueError(msg)
+        if _BLOSC in codecs:
+            _check_blosc(file.parent, where, sharded="sharding_indexed" in codecs)
+
+
+def _refuse_links(folder: Path) -> None:
+    """Refuse links: they may lead to whatever the user can read."""
+    seen = 0
+    for here, folders, files in os.walk(folder):
+        seen += len(folders) + len(files)
+        if seen > _FILES_MOST:
+            msg = f"it holds more than {_FILES_MOST} files"
+            raise ValueError(msg)
+        if linked := next((n for n in (*folders, *files) if Path(here, n).is_symlink()), None):
+            msg = f"{Path(here, linked).relative_to(folder)} is a link, which is not followed"
+            raise ValueError(msg)
+
+
+def _check_blosc(array: Path, where: Path, *, sharded: bool) -> None:
+    """Check the headers of chunks: Blosc reads and writes as many bytes as they say."""
+    if sharded:
+        msg = f"{where} is stored with Blosc in shards, which is not supported"
+        raise ValueError(msg)
+    for file in array.rglob("*"):
+        if file.is_dir() or file.name.startswith(".z") or file.name == "zarr.json":
+            continue
+        with file.open("rb") as stream:
+            header = stream.read(_BLOSC_HEADER)
+        decoded, _, length = struct.unpack("<3I", header[4:].ljust(12, b"\0"))
+        if length != file.stat().st_size or decoded > _BLOSC_MOST:
+            msg = f"{where}/{file.name} is damaged: it claims {length} bytes for {decoded}"
             raise ValueError(msg)
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from napari_stenhance.section.formats.format import SectionFiles, SectionFormat
-from napari_stenhance.section.tables.zarr_store import is_anndata_store
+from napari_stenhance.section.tables.zarr_table import is_anndata
 
 
 def _recognise(path: Path) -> bool:
     if path.is_dir():
-        return is_anndata_store(path) or any(path.glob("*.h5ad"))
+        return is_anndata(path) or any(path.glob("*.h5ad"))
     return path.suffix.lower() == ".h5ad" and path.is_file()
 
 

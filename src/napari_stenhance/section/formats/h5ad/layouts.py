@@ -27,7 +27,10 @@ def read_frame(part: Any, uns: Any = None) -> pd.DataFrame:
     if isinstance(part, pd.DataFrame):
         return part
     if not isinstance(part, h5py.Dataset):
-        frame: pd.DataFrame = ad.io.read_elem(part)
+        frame = ad.io.read_elem(part)
+        if not isinstance(frame, pd.DataFrame):
+            msg = f"{part.name} is no table"
+            raise ValueError(msg)
         return frame
     records = part[()]
     if records.dtype.names is None or records.ndim != 1:

@@ -20,16 +20,20 @@ if TYPE_CHECKING:
 
 PLACES = ("spatial", "X_spatial")
 """Keys of `obsm` that hold positions, in pixels of the full-resolution image."""
+_PLAIN = ("x", "y")
 _PIXELS = (
     ("pxl_col_in_fullres", "pxl_row_in_fullres"),
     ("imagecol", "imagerow"),
-    ("x", "y"),
+    ("centerx_global_px", "centery_global_px"),
+    _PLAIN,
 )
 _MICROMETRES = (
     ("x_centroid", "y_centroid"),
     ("center_x", "center_y"),
     ("x_um", "y_um"),
 )
+# Of a table of positions, where nothing else can be meant.
+_OF_TABLE = (("col", "row"), ("column", "row"), ("x_coord", "y_coord"))
 # Some write the row as x: nothing tells whose names these are.
 _EITHER = (("pixel_x", "pixel_y"), ("x_pixel", "y_pixel"))
 _LIKELY = re.compile(
@@ -78,21 +82,21 @@ def find_positions(obs: pd.DataFrame, obsm: Mapping[str, Any], where: str) -> Fo
     """
     for key in PLACES:
         if key in obsm:
-            said = () if key == PLACES[0] else (_said(f'obsm["{key}"]', _AS_PIXELS),)
-            return FoundPositions(_matrix(obsm[key], f'{where}: obsm["{key}"]'), doubts=said)
+            return _in_matrix(obs, obsm[key], key, where)
     for pairs, unit in ((_PIXELS, _AS_PIXELS), (_MICROMETRES, _IN_UM)):
         for pair in pairs:
-            xy = _columns(obs, pair, where)
-            if xy is None:
+            named = _named(obs, pair)
+            if named is None:
                 continue
-            if pair == ("x", "y"):
-                _refuse_numbers(obs, xy, where)
-            how = f'obs["{pair[0]}"] and obs["{pair[1]}"]'
+            xy = _columns(obs, named, where)
+            if pair == _PLAIN:
+                _refuse_numbers(obs, xy, named, where)
+            how = f'obs["{named[0]}"] and obs["{named[1]}"]'
             return FoundPositions(xy, unit == _IN_UM, (_said(how, unit),))
     for pair in _EITHER:
-        if set(pair) <= set(obs.columns):
+        if (named := _named(obs, pair)) is not None:
             msg = (
-                f'{where}: obs["{pair[0]}"] and obs["{pair[1]}"] look like positions, but some '
+                f'{where}: obs["{named[0]}"] and obs["{named[1]}"] look like positions, but some '
                 f"programs call the row x, and nothing says which is meant; {_ADVICE}."
             )
             raise InputError(msg)
@@ -107,14 +111,38 @@ def _said(how: str, unit: str) -> str:
     return f'Positions are {how}, {unit}, as there is no obsm["spatial"].'
 
 
+def _in_matrix(obs: pd.DataFrame, part: Any, key: str, where: str) -> FoundPositions:
+    """Take positions of `obsm`: in µm where its table, or columns with the same numbers, say so."""
+    xy = _matrix(part, f'{where}: obsm["{key}"]')
+    said = () if key == PLACES[0] else (_said(f'obsm["{key}"]', _AS_PIXELS),)
+    for pair in _MICROMETRES:
+        named = _named(part, pair) if hasattr(part, "columns") else None
+        same = _named(obs, pair)
+        if named is None and same is not None and len(obs) == len(xy):
+            named = same if np.array_equal(_columns(obs, same, where), xy) else None
+        if named is not None:
+            doubt = (
+                f'Positions are obsm["{key}"], in µm, as {named[0]} and {named[1]} are: they are '
+                "taken to begin at the corner of the slide."
+            )
+            return FoundPositions(xy, in_um=True, doubts=(doubt,))
+    return FoundPositions(xy, doubts=said)
+
+
+def _named(table: pd.DataFrame, pair: tuple[str, str]) -> tuple[str, str] | None:
+    """Return what two columns are called that have such names, in any letters."""
+    names = {str(name).lower(): name for name in table.columns}
+    return (names[pair[0]], names[pair[1]]) if set(pair) <= set(names) else None
+
+
 def _matrix(part: Any, where: str) -> NDArray[np.float64]:
     """Return (x, y) of whatever holds them; a table may name which is which."""
     import pandas as pd
 
     if isinstance(part, pd.DataFrame):
-        for pair in _PIXELS:
-            if set(pair) <= set(part.columns):
-                part = part[list(pair)]
+        for pair in (*_PIXELS, *_MICROMETRES, *_OF_TABLE):
+            if (named := _named(part, pair)) is not None:
+                part = part[list(named)]
                 break
         if len({*part.columns[:2]} & {"row", "col", "imagerow", "imagecol"}) == 1:
             msg = f"{where} has the columns {', '.join(map(str, part.columns))}; call them x and y."
@@ -138,12 +166,10 @@ def _matrix(part: Any, where: str) -> NDArray[np.float64]:
         raise InputError(msg) from error
 
 
-def _columns(obs: pd.DataFrame, pair: tuple[str, str], where: str) -> NDArray[np.float64] | None:
-    """Return the numbers of two columns; None where they are missing."""
+def _columns(obs: pd.DataFrame, pair: tuple[str, str], where: str) -> NDArray[np.float64]:
+    """Return the numbers of two columns."""
     import pandas as pd
 
-    if not set(pair) <= set(obs.columns):
-        return None
     try:
         numbers = [pd.to_numeric(obs[name].astype(object)).to_numpy(np.float64) for name in pair]
     except (TypeError, ValueError) as error:
@@ -152,7 +178,9 @@ def _columns(obs: pd.DataFrame, pair: tuple[str, str], where: str) -> NDArray[np
     return np.column_stack(numbers)
 
 
-def _refuse_numbers(obs: pd.DataFrame, xy: NDArray[np.float64], where: str) -> None:
+def _refuse_numbers(
+    obs: pd.DataFrame, xy: NDArray[np.float64], named: tuple[str, str], where: str
+) -> None:
     """Refuse `x` and `y` that number the array that spots were printed on."""
     finite = xy[np.isfinite(xy).all(axis=1)]
     known = [array_columns(obs, names) for names in ARRAY_COLUMNS]
@@ -161,7 +189,7 @@ def _refuse_numbers(obs: pd.DataFrame, xy: NDArray[np.float64], where: str) -> N
     whole = len(finite) > 2 and bool((finite == np.rint(finite)).all())
     if same or (whole and 0 < nearest_distance(finite) <= _STEP_MOST):
         msg = (
-            f'{where}: obs["x"] and obs["y"] number the array, from {finite.min():g} to '
-            f"{finite.max():g}, and are no pixels of the slide; {_ADVICE}."
+            f'{where}: obs["{named[0]}"] and obs["{named[1]}"] number the array, from '
+            f"{finite.min():g} to {finite.max():g}, and are no pixels of the slide; {_ADVICE}."
         )
         raise InputError(msg)

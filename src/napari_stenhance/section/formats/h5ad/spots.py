@@ -22,7 +22,7 @@ from napari_stenhance.section.raw import with_raw_counts
 from napari_stenhance.section.tables.counts import check_sparse
 from napari_stenhance.section.tables.features import set_aside
 from napari_stenhance.section.tables.hdf5 import look_through
-from napari_stenhance.section.tables.zarr_store import check_store, is_anndata_store
+from napari_stenhance.section.tables.zarr_table import is_anndata, look_through_zarr
 from napari_stenhance.storage.reading import reading
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def open_h5ad(path: Path, sample: str | None = None) -> SectionFiles:
     """
     if (path / PUBLISHED_SPOTS).is_file():
         return place_h5ad(path / PUBLISHED_SPOTS, path.name, (), sample)
-    if path.is_dir() and not is_anndata_store(path):
+    if path.is_dir() and not is_anndata(path):
         inside = sorted(path.glob("*.h5ad"))
         if len(inside) > 1:
             names = ", ".join(f.name for f in inside)
@@ -100,7 +100,7 @@ def _opened(path: Path) -> Iterator[Any]:
     import zarr
 
     with reading(path, *NO_ANNDATA):
-        check_store(path)
+        look_through_zarr(path)
         yield zarr.open_group(path, mode="r", use_consolidated=False)
 
 
@@ -130,7 +130,8 @@ def place_in_memory(table: ad.AnnData, name: str, sample: str | None = None) -> 
     placed = PlacedTable.among(spots.obs, spots.uns, spots.obsm, name, sample)
 
     def read() -> tuple[ad.AnnData, tuple[str, ...]]:
-        return _counted(placed.take(spots), name)
+        with ids_as_they_are():
+            return _counted(placed.take(spots), name)
 
     return placed.files(name, Path(name), (), read)
 

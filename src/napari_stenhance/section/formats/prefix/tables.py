@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.section.tables.counts import checked_counts
-from napari_stenhance.section.tables.exported import numbers_in, read_exported
+from napari_stenhance.section.tables.exported import numbers_in, read_exported, renamed
 from napari_stenhance.section.tables.parquet import open_parquet
 from napari_stenhance.storage.reading import reading
 
@@ -64,7 +64,7 @@ def _read_text(path: Path) -> pd.DataFrame:
     """Read x and y, and the ids of rows, which are whatever comes first and is neither."""
     import pandas as pd
 
-    table = read_exported(path)
+    table = renamed(read_exported(path), {"x": "x", "y": "y"})
     columns = {name: numbers_in(table[name]) for name in ("x", "y") if name in table}
     if table.columns[0] not in ("x", "y"):
         columns[_ID_COLUMNS[0]] = table.iloc[:, 0].to_numpy()
