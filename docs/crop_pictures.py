@@ -1,4 +1,4 @@
-"""Make the picture of what HisToSGE predicts of an olfactory bulb: each written gene by itself.
+"""Make the picture of what HisToSGE predicts of a synthetic section: each written gene by itself.
 
 python docs/crop_pictures.py RESULT OUT     a result of histosge with four genes written
 """

@@ -203,7 +203,7 @@ def person(
     viewer = make_napari_viewer(show=True)
     viewer.window.resize(1400, 900)
     painted = request.node.get_closest_marker("painted") is not None
-    viewer.window._qt_viewer.canvas.native.setUpdatesEnabled(painted)
+    viewer.window._qt_window.setUpdatesEnabled(painted)
     return Person(viewer, qtbot)
 
 

@@ -26,11 +26,14 @@ from stereo_files import write_gef, write_gem
 from test_anndata_layouts import write_old, write_store
 from test_cells import make_cells, make_spots
 from test_flat_files import write_cosmx, write_curio, write_merscope, write_slide_seq
+from test_plain_tables import frame, write
 from test_prefix import write_files
 from test_section import write_legacy
 from test_spatialdata import write_store as write_spatialdata
 from visium_folders import known, write_factors, write_h5, write_mex, write_positions
 from xenium_bundles import write_bundle, write_transcripts
+
+PLAIN = ("a.csv", "a.txt", "a.parquet")
 
 
 def section_value(path: Path) -> Any:
@@ -238,16 +241,20 @@ def _curio(folder: Path) -> list[Path]:
 
 def _spatialdata(folder: Path) -> list[Path]:
     write_spatialdata(folder / "s.zarr")
-    inside = (folder / "s.zarr").rglob("*")
-    return sorted(
-        f for f in inside if f.is_file() and "cells" not in str(f) and "dapi" not in str(f)
-    )
+    files = [file for file in (folder / "s.zarr").rglob("*") if file.is_file()]
+    return sorted(f for f in files if not {"cells", "cells_table", "dapi"} & set(f.parts))
 
 
 def _read_spatialdata(folder: Path) -> Any:
     with warnings.catch_warnings(action="ignore"):
         section = open_section(folder / "s.zarr", sample="spots", mpp=0.5)
     return spots_value(section.need_spots()), section.mpp
+
+
+def _plain(name: str) -> tuple[Callable[[Path], list[Path]], Callable[[Path], Any]]:
+    return lambda folder: [write(frame(), folder / name)], lambda folder: section_value(
+        folder / name
+    )
 
 
 def _anew(path: Path) -> Path:
@@ -372,6 +379,7 @@ TARGETS = (
     Target("slide-seq", _beads, section_value, cases=200),
     Target("curio", _curio, section_value, cases=100),
     Target("spatialdata", _spatialdata, _read_spatialdata),
+    *(Target(f"plain-{name[2:]}", *_plain(name), cases=100) for name in PLAIN),
     Target("legacy-st", _legacy, _read_s1),
     Target("prefix", _prefix, _read_s1),
     Target("prefix-parquet", _prefix_parquet, _read_s1),

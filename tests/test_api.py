@@ -270,6 +270,7 @@ def test_what_no_file_can_be_called_names_no_result(here: Path) -> None:
 # Results
 
 
+@pytest.mark.slow
 def test_a_result_holds_runs_of_every_kind(here: Path) -> None:
     job = st.Job()
     result = st.enhance("one.h5ad", out="all.stenhance.zarr", **QUICK, job=job)
@@ -448,6 +449,7 @@ def test_another_thread_works_without_signals(here: Path) -> None:
 # Documentation
 
 
+@pytest.mark.slow
 def test_the_examples_of_the_docstrings_run(
     here: Path, phantom: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -51,6 +51,7 @@ def test_spots_bring_along_what_can_be_stored(here: Path) -> None:
     assert not Path("i.stenhance.zarr").exists()
 
 
+@pytest.mark.slow
 def test_that_there_is_no_scale_is_said_once(here: Path) -> None:
     spots = ad.read_h5ad("one.h5ad")
     spots.uns.clear()

@@ -250,6 +250,7 @@ def test_a_region_limits_the_prediction_and_reuses_the_model(
     assert "holds no tissue" in ran.stderr
 
 
+@pytest.mark.slow
 def test_without_predict_each_section_gets_its_own_result(
     small_files: list[Path], tmp_path: Path
 ) -> None:

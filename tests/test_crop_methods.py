@@ -178,6 +178,7 @@ def test_places_between_spots_share_a_number() -> None:
     np.testing.assert_array_equal(array_codes(places), [[3, 4], [2, 4], [0, 0], [511, 511]])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["histosge", "spamcaf"])
 def test_reference_learns_predicts_and_is_saved(
     method: str, synthetic: Section, session_cache: Cache, tmp_path: Path

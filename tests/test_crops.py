@@ -153,6 +153,7 @@ def made(small_files: list[Path], session_cache: Cache, tmp_path_factory: Any) -
     return out
 
 
+@pytest.mark.slow
 def test_fields_lie_on_a_coarse_grid_over_the_tissue(made: Path) -> None:
     result = ResultFolder.open(made)
     assert result.runs == (SPAMCAF, HISTOSGE)
@@ -364,6 +365,7 @@ def test_evaluate_hides_spots_and_says_what_must_be_beaten(
     assert scores[1].values["PCC all"] > scores[1].values["PCC"] + 0.1
 
 
+@pytest.mark.slow
 def test_evaluate_superpixels_too(section_files: list[Path]) -> None:
     options = EvaluateOptions(
         section_files[0], method="pixel2gene", genes="hvg:10", epochs=8, device="cpu"

@@ -76,6 +76,7 @@ def test_what_differs_between_sections_marks_nothing() -> None:
     assert abs(pooled).max() > 5
 
 
+@pytest.mark.slow
 def test_evaluate_says_how_well_the_truth_is_met(tmp_path: Path) -> None:
     spots = banded()
     spots.obs["band"] = spots.obs["band"].astype(object)

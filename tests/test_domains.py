@@ -123,6 +123,7 @@ def test_the_summary_counts_and_names_markers(found: tuple[Path, Path]) -> None:
     assert table.shape == (4, 24)
 
 
+@pytest.mark.slow
 def test_the_same_command_is_complete_and_other_options_are_another_run(
     found: tuple[Path, Path], tmp_path: Path
 ) -> None:
@@ -220,6 +221,7 @@ def test_without_a_scale_lengths_are_in_pixels(tmp_path: Path) -> None:
     assert spots.uns["stenhance"]["unit"] == "pixel"
 
 
+@pytest.mark.slow
 def test_several_sections_share_names_and_colours(tmp_path: Path) -> None:
     one = write_spots(tmp_path, banded(0), "one")
     # Another lattice, and a gene that was not measured there.
@@ -258,6 +260,7 @@ def test_a_section_with_its_slide_lies_on_the_grid_of_genes(
     assert slide_path(result.result) is not None
 
 
+@pytest.mark.slow
 def test_superpixels_of_a_field(
     small_files: list[Path], tmp_path: Path, session_cache: Cache
 ) -> None:
@@ -328,6 +331,7 @@ def test_edits_without_napari(found: tuple[Path, Path], tmp_path: Path) -> None:
         assert said in run("edit-domains", copy, *wrong, code=2).stderr
 
 
+@pytest.mark.slow
 def test_what_an_edit_says_before_it_is_saved_is_what_is_written(
     found: tuple[Path, Path], tmp_path: Path
 ) -> None:
@@ -378,6 +382,7 @@ def test_a_real_olfactory_bulb(data: Path, tmp_path: Path) -> None:
     assert result.grid.unit == "micrometer"
 
 
+@pytest.mark.slow
 def test_memory_changes_no_value_and_what_does_not_fit_is_refused(
     section_files: list[Path], tmp_path: Path, session_cache: Cache
 ) -> None:

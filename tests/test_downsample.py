@@ -102,6 +102,7 @@ def test_agreement_is_what_the_published_evaluation_computes() -> None:
     assert nothing["rmse"] > 0
 
 
+@pytest.mark.slow
 def test_enhanced_counts_come_closer_to_the_full_ones(
     section_files: list[Path], tmp_path: Path
 ) -> None:

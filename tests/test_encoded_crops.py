@@ -170,6 +170,7 @@ def test_a_part_costs_a_part_and_changes_no_value(slide: Slide, tmp_path: Path) 
     assert len(encoder.seen) < 2 * (SAMPLE + 36 + 6 * CHUNK) < 2 * tissue.sum()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["cells", "positions"])
 def test_what_was_stopped_goes_on(slide: Slide, tmp_path: Path, what: str) -> None:
     job, encoder, steps = Job(), Counting(), list[Progress]()
@@ -273,6 +274,7 @@ def test_any_encoder_opens_as_a_map(opened: Callable[..., FeatureSource], encode
         assert f"Encoding crops of slide with {name}" in stages
 
 
+@pytest.mark.slow
 def test_two_encoders_do_not_share_an_entry(opened: Callable[..., FeatureSource]) -> None:
     keys = {opened(e).key for e in ("stain", RANDOM_VIT, f"{RANDOM_VIT}&channels=bgr", RANDOM_CNN)}
     keys |= {opened(RANDOM_VIT, tissue="histosweep").key}

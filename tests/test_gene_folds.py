@@ -126,6 +126,7 @@ def test_genes_are_chosen_and_the_library_stays(pair: tuple[Any, CellReference])
             keep_genes(spots, cells, spec)
 
 
+@pytest.mark.slow
 def test_evaluate_compares_on_the_command_line(tmp_path: Path) -> None:
     spots, cells = write_pair(tmp_path)
     command = ("evaluate", spots, "--method", "sinca", "--reference", cells, "--device", "cpu")

@@ -125,6 +125,7 @@ def test_published_imputation() -> None:
     stays(lambda: predict_held_out_first(*inputs, FIRST, **options))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("preset", ["robust", "reference"])
 def test_domains(preset: str, tmp_path: Path) -> None:
     section = write_spots(tmp_path, banded())

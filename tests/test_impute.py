@@ -305,6 +305,7 @@ def test_a_cancelled_job_leaves_no_run(tmp_path: Path) -> None:
     assert imputed_runs(ResultFolder.open(tmp_path / "r")) == ()
 
 
+@pytest.mark.slow
 def test_then_imputed_genes_are_enhanced(small_files: list[Path], tmp_path: Path) -> None:
     cells = make_cells()
     out = tmp_path / "one.stenhance.zarr"

@@ -98,6 +98,7 @@ def test_other_spots_than_the_result_was_made_of_are_not_shown(
     )
 
 
+@pytest.mark.slow
 def test_spots_whose_files_are_gone_are_those_that_domains_keep(
     folder: Path, out: Path, person: Person
 ) -> None:
@@ -271,6 +272,7 @@ def test_saved_layers_come_back_alive(person: Person, folder: Path, out: Path) -
     assert region.area.area == pytest.approx(45_000 * 0.8**2)
 
 
+@pytest.mark.slow
 def test_save_layers_saves_in_a_thread(person: Person, folder: Path, tmp_path: Path) -> None:
     person.drop(folder / "one.h5ad")
     person.viewer.add_labels(np.eye(8, dtype=np.uint8), name="mine", units=("micrometer",) * 2)
@@ -300,6 +302,7 @@ def test_save_layers_saves_in_a_thread(person: Person, folder: Path, tmp_path: P
     assert "lies here already" in person.section.run_bar.error.text()
 
 
+@pytest.mark.slow
 def test_where_a_link_leads_nowhere_a_picture_is_shown(
     person: Person, folder: Path, out: Path
 ) -> None:
@@ -340,6 +343,7 @@ def test_a_picture_of_a_whole_has_no_hole_where_the_run_of_a_region_was(
     assert not attributes["visible"]
 
 
+@pytest.mark.slow
 def test_another_slide_at_the_place_of_a_link_is_not_taken_for_it(
     person: Person, folder: Path, out: Path, small_files: list[Path]
 ) -> None:
@@ -352,6 +356,7 @@ def test_another_slide_at_the_place_of_a_link_is_not_taken_for_it(
     assert "G7" in person.layer("browse").name
 
 
+@pytest.mark.slow
 def test_what_a_person_changed_of_domains_is_saved_as_it_is(
     folder: Path, out: Path, person: Person
 ) -> None:

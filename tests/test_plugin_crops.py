@@ -50,6 +50,7 @@ def test_options_that_do_not_apply_are_grey_and_not_used(
     assert (options.crops, options.pitch, options.lattice) == ("", None, None)
 
 
+@pytest.mark.slow
 @pytest.mark.painted
 def test_a_run_with_a_lattice_shows_points_that_follow_the_gene(
     person: Person, small_files: list[Path], tmp_path: Path, notifications: list[Notification]
@@ -101,6 +102,7 @@ def test_a_run_with_a_lattice_shows_points_that_follow_the_gene(
     assert [la.visible for la, _ in layers_of(person.viewer, "attention")] == [False, False]
 
 
+@pytest.mark.slow
 def test_a_lattice_asked_for_later_comes_without_training_again(
     person: Person, small_files: list[Path], tmp_path: Path
 ) -> None:

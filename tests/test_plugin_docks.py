@@ -222,6 +222,7 @@ def test_a_region_layer_that_was_deleted_comes_back_to_be_drawn_in(
     assert "no area" in person.enhance.run_bar.error.text()
 
 
+@pytest.mark.slow
 def test_view_opens_what_it_is_given(
     small_files: list[Path], make_napari_viewer: Callable[..., Any], qtbot: Any,
     monkeypatch: pytest.MonkeyPatch,
@@ -261,6 +262,7 @@ def test_view_says_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         assert "no display" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_scale_that_was_set_moves_the_section_and_keeps_what_was_drawn(
     person: Person, small_files: list[Path]
 ) -> None:
@@ -333,6 +335,7 @@ def test_a_slide_from_elsewhere_is_set_in_the_dock(
     assert person.section.image.text() == ""
 
 
+@pytest.mark.slow
 def test_a_result_whose_slide_is_gone_says_so(
     person: Person, small_files: list[Path], tmp_path: Path
 ) -> None:
@@ -388,6 +391,7 @@ def test_saved_layers_are_dropped_and_opened(
     assert said[-3:] == ["Saved layers: 2", *names]
 
 
+@pytest.mark.slow
 def test_images_beside_the_slide_are_shown_on_demand_and_chosen(
     person: Person, tmp_path: Path
 ) -> None:

@@ -160,6 +160,7 @@ def test_what_is_repainted_is_counted_when_the_painting_ends(
     assert pixels[tuple(place)] == new
 
 
+@pytest.mark.slow
 def test_what_is_not_saved_is_seen_and_a_deleted_layer_comes_back(
     person: Person, listed: tuple[DomainEditor, Path]
 ) -> None:
@@ -195,6 +196,7 @@ def test_what_is_not_saved_is_seen_and_a_deleted_layer_comes_back(
     assert person.layer("domains").visible
 
 
+@pytest.mark.slow
 def test_changes_that_are_not_saved_come_back_alive_with_saved_layers(
     person: Person,
     listed: tuple[DomainEditor, Path],
@@ -274,6 +276,7 @@ def test_changes_that_are_not_saved_come_back_alive_with_saved_layers(
     assert [(d.name, d.hidden) for d in edited.domains][:2] == [("Core", False), ("Domain 2", True)]
 
 
+@pytest.mark.slow
 def test_each_step_can_be_undone_and_done_again(
     person: Person, listed: tuple[DomainEditor, Path]
 ) -> None:
@@ -334,6 +337,7 @@ def click_cell(person: Person, table: DomainTable, row: int, column: int) -> Non
     person.bot.mouseClick(table.viewport(), LEFT, pos=place)
 
 
+@pytest.mark.slow
 def test_a_swatch_is_clicked_and_its_colour_is_saved(
     person: Person, listed: tuple[DomainEditor, Path]
 ) -> None:
@@ -363,6 +367,7 @@ def test_a_swatch_is_clicked_and_its_colour_is_saved(
     np.testing.assert_allclose(shown["colormap"].map(2), expected, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_domain_that_is_clicked_is_the_row_that_is_selected(
     person: Person, listed: tuple[DomainEditor, Path]
 ) -> None:

@@ -195,6 +195,7 @@ def _check_a_region(person: Person, field: GeneField) -> None:
     assert not dock.in_region.isVisibleTo(dock)
 
 
+@pytest.mark.slow
 def test_values_in_a_region_are_those_of_the_level_that_is_looked_at(
     tiny: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -214,6 +215,7 @@ def test_values_in_a_region_are_those_of_the_level_that_is_looked_at(
     assert not region_values._of_run(run, "A", "expression", away, 0.5)(Job())[0].size
 
 
+@pytest.mark.slow
 def test_what_is_not_reliable_is_hidden_or_washed_out(
     person: Person, small: Path, tmp_path: Path
 ) -> None:

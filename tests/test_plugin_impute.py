@@ -48,6 +48,7 @@ def values_at(layer: Layer, xy: np.ndarray) -> np.ndarray:
     return np.asarray(layer.data[0])[row, column]
 
 
+@pytest.mark.slow
 def test_any_gene_is_shown_where_its_spots_are(person: Person, tmp_path: Path) -> None:
     spots, cells = write_pair(tmp_path)
     person.drop(spots)
@@ -95,6 +96,7 @@ def test_any_gene_is_shown_where_its_spots_are(person: Person, tmp_path: Path) -
     assert layer.visible
 
 
+@pytest.mark.slow
 def test_pinned_genes_reopen_and_are_saved(person: Person, tmp_path: Path) -> None:
     spots, cells = write_pair(tmp_path, mpp=None)
     person.drop(spots)
@@ -175,6 +177,7 @@ def test_cancel_stops_it(person: Person, tmp_path: Path) -> None:
     assert not (tmp_path / "r").exists()
 
 
+@pytest.mark.slow
 def test_enhanced_genes_come_as_layers_too(
     person: Person, small_files: list[Path], tmp_path: Path
 ) -> None:

@@ -201,6 +201,7 @@ def test_the_browse_layer_shows_any_gene_and_its_uncertainty(out: Path) -> None:
         np.testing.assert_allclose(layer.contrast_limits, limits(expected[expected >= 0]))
 
 
+@pytest.mark.slow
 def test_a_run_that_is_still_filling_can_be_looked_at_from_any_distance(
     long: Path, session_cache: Cache, tmp_path: Path
 ) -> None:

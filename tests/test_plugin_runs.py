@@ -100,6 +100,7 @@ def test_an_error_in_the_worker_is_one_sentence_with_details(
     monkeypatch.undo()
 
 
+@pytest.mark.slow
 @pytest.mark.painted
 def test_deleting_a_layer_in_mid_run(
     person: Person, small_files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -143,6 +144,7 @@ def test_closing_the_viewer_in_mid_run_keeps_what_was_finished(
     assert events_of(out)[-1] == "complete"
 
 
+@pytest.mark.slow
 def test_closing_the_dock_stops_its_work(
     person: Person, section_files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -162,6 +164,7 @@ def test_closing_the_dock_stops_its_work(
     assert person.section.run_bar.label.text() == "Done."
 
 
+@pytest.mark.slow
 def test_loops_compile_and_torch_trains_beside_a_canvas_drawn_in_software(tmp_path: Path) -> None:
     """triton's LLVM and Mesa's in one process end in a segmentation fault; numba's must not."""
     script = (
@@ -252,6 +255,7 @@ def test_whatever_a_slot_raises_the_dock_comes_free_and_says_so(
     assert (ended, bar.label.text()) == (["value"], "Done.")
 
 
+@pytest.mark.slow
 def test_layers_that_cannot_be_added_leave_the_docks_free(
     person: Person,
     small_files: list[Path],

@@ -231,6 +231,7 @@ def test_what_is_seen_stays_until_another_gene_was_read(
     assert session.genes is None
 
 
+@pytest.mark.slow
 def test_what_is_removed_is_no_longer_looked_at(person: Person, small: Path) -> None:
     viewer, session = person.viewer, session_of(person.viewer)
     person.drop(small / "one.stenhance.zarr")
@@ -261,6 +262,7 @@ def test_what_napari_opens_itself_is_looked_at_too(person: Person, small: Path) 
     check_truth(viewer)
 
 
+@pytest.mark.slow
 def test_what_napari_opened_before_there_was_a_dock_is_looked_at(
     make_napari_viewer: Callable[..., Any], qtbot: Any, small: Path
 ) -> None:
@@ -305,6 +307,7 @@ def test_what_napari_opened_before_there_was_a_dock_is_looked_at(
     check_truth(viewer)
 
 
+@pytest.mark.slow
 def test_what_was_looked_at_is_looked_at_when_saved_layers_are_opened(
     small: Path, tmp_path: Path
 ) -> None:
@@ -447,6 +450,7 @@ def test_c2_and_c4_from_opening_to_reopening(person: Person, data: Path, tmp_pat
     _journey(person, her2st / "C2", her2st / "C4", tmp_path, ["ERBB2", "COL1A1", "CD74"])
 
 
+@pytest.mark.slow
 def test_what_is_said_is_of_what_is_seen_and_in_its_unit(person: Person, here: Path) -> None:
     out = here / "istar.stenhance.zarr"
     st.enhance(here / "one.h5ad", out=out, preset="istar", epochs=1, device="cpu", job=st.Job())

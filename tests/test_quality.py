@@ -182,6 +182,7 @@ def painters() -> Callable[[float], Pixels]:
     return paint
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mpp", [0.25, 0.8])
 def test_blur_is_found_at_any_scale(
     mpp: float,
@@ -363,6 +364,7 @@ def test_the_layer_lies_on_the_slide_and_says_its_kinds(marked: Path, cache: Cac
     assert "bubble&nbsp;0.0%" in quality_legend(quality)
 
 
+@pytest.mark.slow
 def test_the_dock_checks_a_slide_and_shows_its_faults(
     marked: Path, person: Person, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

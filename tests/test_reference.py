@@ -405,6 +405,7 @@ def enhance(section_files: list[Path]) -> Callable[..., ResultFolder]:
     return run
 
 
+@pytest.mark.slow
 def test_a_run_is_a_result_like_any_other(
     enhance: Callable[..., ResultFolder], tmp_path: Path
 ) -> None:
@@ -430,6 +431,7 @@ def test_a_run_is_a_result_like_any_other(
     assert ResultFolder.open(tmp_path / "late").runs == ()
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_where_it_was_stopped(
     enhance: Callable[..., ResultFolder], tmp_path: Path
 ) -> None:

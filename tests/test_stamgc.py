@@ -304,6 +304,7 @@ def test_robust_finds_the_stripes() -> None:
     np.testing.assert_array_equal(found.embedding[0], again.embedding[0])
 
 
+@pytest.mark.slow
 def test_robust_estimates_how_many() -> None:
     s, truth = stripes(side=9, depth=3)
     found = StamgcEnsemble(0, CPU, QUICK).find([s], None, Job())

@@ -379,6 +379,7 @@ def test_commands_take_the_slide(tmp_path: Path) -> None:
     assert done.exit_code == 2
 
 
+@pytest.mark.slow
 def test_enhance_learns_on_a_slide_that_is_given(tmp_path: Path) -> None:
     outs = write_outs(tmp_path / "S1", known())
     (outs / "spatial" / "tissue_hires_image.png").unlink()

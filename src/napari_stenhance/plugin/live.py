@@ -148,11 +148,11 @@ class LiveLayers(QObject):
         more = run is not None and (run.result.path, run.name) in self._waiting
         looked_at = (run, session.gene, session.what) if run is not None and more else None
         making = self._making = Running("Layers", lambda _job: _make(new, gene, looked_at))
-        making.ended.connect(lambda outcome: self._end_making(making, outcome))
+        making.ended.connect(self._end_making)
         making.start()
 
-    def _end_making(self, making: Running, outcome: Outcome) -> None:
-        if making is not self._making:
+    def _end_making(self, outcome: Outcome) -> None:
+        if self.sender() is not self._making:
             # The job has ended meanwhile, and made them itself.
             return
         self._making = None

@@ -385,8 +385,11 @@ def _found(
         raise InputError(msg)
     if known := known_by_name(path):
         raise InputError(known)
-    *names, last = (one.name for one in section_formats())
-    msg = f"{path}: this is no section that can be read. Give {', '.join(names)}, or {last}."
+    *names, last = (one.name.partition(" (")[0] for one in section_formats())
+    msg = (
+        f"{path}: this is no section that can be read. Give {', '.join(names)}, or {last}: "
+        "docs/formats.md lists their files."
+    )
     raise InputError(msg)
 
 

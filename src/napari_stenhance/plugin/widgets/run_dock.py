@@ -172,5 +172,7 @@ class RunDock(QWidget):
 
 def _ended(run: Run) -> list[str]:
     """Say where a run lies, in letters that may be broken into lines, and how good it is."""
-    path = str(run.result.path).replace(os.sep, f"{os.sep}\u200b")
-    return [f"{run.name} is in {path}.", *([f"{run.how_well}."] * bool(run.how_well))]
+    path, home = run.result.path.absolute(), Path.home()
+    said = f"~{os.sep}{path.relative_to(home)}" if path.is_relative_to(home) else str(path)
+    broken = said.replace(os.sep, f"{os.sep}\u200b")
+    return [f"{run.name} is in {broken}.", *([f"{run.how_well}."] * bool(run.how_well))]

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.section.formats.format import SectionFiles
-from napari_stenhance.section.formats.h5ad.positions import find_positions
 from napari_stenhance.section.picture import picture_in
+from napari_stenhance.section.positions import find_positions
 from napari_stenhance.section.samples import (
     choose_sample,
     file_name,

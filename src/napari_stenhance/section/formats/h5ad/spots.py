@@ -16,8 +16,8 @@ from napari_stenhance.errors import InputError
 from napari_stenhance.section.formats.format import SectionFiles, shares_stem
 from napari_stenhance.section.formats.h5ad.layouts import read_frame, read_matrices
 from napari_stenhance.section.formats.h5ad.placed import PlacedTable
-from napari_stenhance.section.formats.h5ad.positions import PLACES
 from napari_stenhance.section.images.opening import image_suffixes
+from napari_stenhance.section.positions import PLACES
 from napari_stenhance.section.raw import with_raw_counts
 from napari_stenhance.section.tables.counts import check_sparse
 from napari_stenhance.section.tables.features import set_aside

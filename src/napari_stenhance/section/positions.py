@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 PLACES = ("spatial", "X_spatial")
 """Keys of `obsm` that hold positions, in pixels of the full-resolution image."""
 _PLAIN = ("x", "y")
-_PIXELS = (
+PIXELS = (
     ("pxl_col_in_fullres", "pxl_row_in_fullres"),
     ("imagecol", "imagerow"),
     ("centerx_global_px", "centery_global_px"),
     _PLAIN,
 )
-_MICROMETRES = (
+MICROMETRES = (
     ("x_centroid", "y_centroid"),
     ("center_x", "center_y"),
     ("x_um", "y_um"),
@@ -35,7 +35,7 @@ _MICROMETRES = (
 # Of a table of positions, where nothing else can be meant.
 _OF_TABLE = (("col", "row"), ("column", "row"), ("x_coord", "y_coord"))
 # Some write the row as x: nothing tells whose names these are.
-_EITHER = (("pixel_x", "pixel_y"), ("x_pixel", "y_pixel"))
+EITHER = (("pixel_x", "pixel_y"), ("x_pixel", "y_pixel"))
 _LIKELY = re.compile(
     r"^s?dim[xy]$|[xy]_?coord|spatial_?[12]$|(^|[^a-z])(x|y|row|col|column|pixel|px|pxl|coord|coords|centroid|spatial|pos|position"
     r"|imagerow|imagecol)([^a-z]|$)"
@@ -86,7 +86,7 @@ def find_positions(obs: pd.DataFrame, obsm: Mapping[str, Any], where: str) -> Fo
     for key in PLACES:
         if key in obsm:
             return _in_matrix(obs, obsm[key], key, where)
-    for pairs, unit in ((_PIXELS, _AS_PIXELS), (_MICROMETRES, _IN_UM)):
+    for pairs, unit in ((PIXELS, _AS_PIXELS), (MICROMETRES, _IN_UM)):
         for pair in pairs:
             named = _named(obs, pair)
             if named is None:
@@ -96,7 +96,7 @@ def find_positions(obs: pd.DataFrame, obsm: Mapping[str, Any], where: str) -> Fo
                 _refuse_numbers(obs, xy, named, where)
             how = f'obs["{named[0]}"] and obs["{named[1]}"]'
             return FoundPositions(xy, unit == _IN_UM, (_said(how, unit),))
-    for pair in _EITHER:
+    for pair in EITHER:
         if (named := _named(obs, pair)) is not None:
             msg = (
                 f'{where}: obs["{named[0]}"] and obs["{named[1]}"] look like positions, but some '
@@ -119,7 +119,7 @@ def _in_matrix(obs: pd.DataFrame, part: Any, key: str, where: str) -> FoundPosit
     """Take positions of `obsm`: in µm where its table, or columns with the same numbers, say so."""
     xy = _matrix(part, f'{where}: obsm["{key}"]')
     said = () if key == PLACES[0] else (_said(f'obsm["{key}"]', _AS_PIXELS),)
-    for pair in _MICROMETRES:
+    for pair in MICROMETRES:
         named = _named(part, pair) if hasattr(part, "columns") else None
         same = _named(obs, pair)
         if named is None and same is not None and len(obs) == len(xy):
@@ -151,7 +151,7 @@ def _matrix(part: Any, where: str) -> NDArray[np.float64]:
     import pandas as pd
 
     if isinstance(part, pd.DataFrame):
-        for pair in (*_PIXELS, *_MICROMETRES, *_OF_TABLE):
+        for pair in (*PIXELS, *MICROMETRES, *_OF_TABLE):
             if (named := _named(part, pair)) is not None:
                 part = part[list(named)]
                 break
