@@ -44,6 +44,7 @@ WAYS: dict[str, Callable[[list[list[str]]], bytes]] = {
     "decimal commas": lambda r: joined(
         [NAMES, *([c.replace(".", ",") for c in x] for x in r)], ";"
     ),
+    "Excel's own line": lambda r: b"sep=;\n" + joined([NAMES, *r], ";"),
     "tabs": lambda r: joined([NAMES, *r], "\t"),
     "quoted": lambda r: joined([NAMES, *r], quoting=csv.QUOTE_ALL),
     "one column": lambda r: joined([[joined([x]).decode().strip()] for x in [NAMES, *r]]),
@@ -147,3 +148,16 @@ def test_cells_are_read_as_they_are_written(tmp_path: Path) -> None:
     file.write_text("a,b\n1,2,3,4\n1,2\n")
     with pytest.raises(ValueError, match="fields"):
         read_exported(file)
+
+
+def test_a_comma_of_thousands_is_none_of_decimals() -> None:
+    for cells, right in (
+        (["1,234", "987"], [1234, 987]),
+        (["1,234", "1,234,567"], [1234, 1234567]),
+        (["1,234.5", "12,345"], [1234.5, 12345]),
+        (["1,234", "0,5"], [1.234, 0.5]),
+        (["1,234", "1234,567", "7"], [1.234, 1234.567, 7]),
+    ):
+        np.testing.assert_array_equal(numbers_in(pd.Series(cells)), right)
+    with pytest.raises(ValueError, match=r"12,345 may be 12\.345 or 12345: write numbers without"):
+        numbers_in(pd.Series(["12,345", "1,234"]))

@@ -127,10 +127,35 @@ def test_what_is_no_position_is_refused_with_the_columns_that_are_there() -> Non
     names = {"array_row": numbers["y"], "spatial1": XY[:, 0], "layer": 1, "X_coord": XY[:, 1]}
     with pytest.raises(InputError, match=r"is missing; there are .*array_row.*X_coord"):
         open_section(table(names, X_pca=XY))
+    with pytest.raises(InputError, match=r"there are obs\[.sdimx.\], obs\[.sdimy.\]; write"):
+        open_section(table({"sdimx": XY[:, 0], "sdimy": XY[:, 1]}))
+    with pytest.raises(InputError, match=r"cells without positions are a reference for impute"):
+        open_section(table(X_umap=XY))
     with pytest.raises(InputError, match=r'obs\["x"\] and obs\["y"\] are no numbers'):
         open_section(table({"x": ["left"] * 20, "y": XY[:, 1]}))
     with pytest.raises(InputError, match=r"imagerow, b; call them x and y"):
         open_section(table(spatial=frame(imagerow=XY[:, 1], b=XY[:, 0])))
+
+
+def test_positions_that_number_the_array_have_no_place_on_a_slide(
+    tmp_path: Path, cache: Cache
+) -> None:
+    numbers = np.column_stack([np.tile(np.arange(5), 4), np.repeat(np.arange(4), 5)])
+    printed = {"array_x": numbers[:, 0], "array_y": numbers[:, 1]}
+    for spots in (table(spatial=numbers), table(printed, spatial=numbers + 0.1)):
+        spots.write_h5ad(tmp_path / "s.h5ad")
+        section = open_section(tmp_path / "s.h5ad")
+        np.testing.assert_array_equal(at(section), spots.obsm["spatial"])
+        assert any('obsm["spatial"] numbers the array, from 0' in d for d in section.doubts)
+    write_image(tmp_path / "s.png", np.full((400, 600, 3), 200, np.uint8))
+    section = open_section(tmp_path / "s.h5ad", cache=cache, mpp=0.5)
+    assert section.slide is None
+    assert any("s.png was left out: obsm" in doubt for doubt in section.doubts)
+    with pytest.raises(InputError, match=r"no pixels of a slide; write positions in pixels of s"):
+        open_section(tmp_path / "s.h5ad", cache=cache, mpp=0.5, image=tmp_path / "s.png")
+    # Bins of one pixel lie farther.
+    far = open_section(table(spatial=numbers + 5000))
+    assert not any("numbers the array" in doubt for doubt in far.doubts)
 
 
 def test_spots_off_tissue_are_left_out_as_of_space_ranger() -> None:

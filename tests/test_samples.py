@@ -159,7 +159,7 @@ def test_a_column_of_any_name_or_the_ids_tell_samples_apart_that_cannot_be_one()
     # Clusters of spots of one lattice, of cells, and spots at one place are no samples.
     random = np.random.default_rng(0)
     for xy in (lattice(12), random.uniform(0, 900, (144, 2)), np.tile(lattice(), (4, 1))):
-        kinds = table(xy, cluster=random.integers(0, 3, 144), half=np.arange(144) % 2)
+        kinds = table(xy, cluster=random.integers(0, 3, 144), fine=random.integers(0, 20, 144))
         assert open_section(kinds).need_spots().n_obs == 144
 
 

@@ -150,6 +150,8 @@ def choose_image(found: SectionFiles, series: str | None = None) -> SlideMatch:
 
 
 def _why_not(image: Path, found: SectionFiles, series: str | None) -> str:
+    if found.no_pixels:
+        return found.no_pixels
     try:
         shape = image_size(image, series)
     except InputError as error:
@@ -202,6 +204,9 @@ def place_on(found: SectionFiles, image: Path, series: str | None = None) -> Sli
         If it cannot be read, holds no image of that name, or is not the image that the positions
         belong to.
     """
+    if found.no_pixels:
+        msg = f"{found.origin}: {found.no_pixels}; write positions in pixels of {image.name}."
+        raise InputError(msg)
     shape = image_size(image, series)
     name = next((n for n in found.pictures if image.name.endswith(n)), None)
     factor = found.pictures[name] if name else 1.0

@@ -37,12 +37,12 @@ _OF_TABLE = (("col", "row"), ("column", "row"), ("x_coord", "y_coord"))
 # Some write the row as x: nothing tells whose names these are.
 EITHER = (("pixel_x", "pixel_y"), ("x_pixel", "y_pixel"))
 _LIKELY = re.compile(
-    r"(^|[^a-z])(x|y|row|col|column|pixel|px|pxl|coord|coords|centroid|spatial|pos|position"
+    r"^s?dim[xy]$|[xy]_?coord|spatial_?[12]$|(^|[^a-z])(x|y|row|col|column|pixel|px|pxl|coord|coords|centroid|spatial|pos|position"
     r"|imagerow|imagecol)([^a-z]|$)"
 )
 _AS_PIXELS, _IN_UM = "as full-resolution pixels", "in µm"
 _WIDEST = 16
-_STEP_MOST = 2.0
+_STEP_MOST, _ARRAY_MOST = 2.0, 1000
 _NAMED_MOST = 8
 _ADVICE = 'write (x, y) in pixels of the full-resolution image as obsm["spatial"]'
 
@@ -57,11 +57,14 @@ class FoundPositions:
     in_um : bool
         In micrometres, and not in full-resolution pixels.
     doubts : tuple of str
+    no_pixels : str
+        What they are, if they have no place on a slide.
     """
 
     xy: NDArray[np.float64]
     in_um: bool = False
     doubts: tuple[str, ...] = ()
+    no_pixels: str = ""
 
 
 def find_positions(obs: pd.DataFrame, obsm: Mapping[str, Any], where: str) -> FoundPositions:
@@ -101,9 +104,10 @@ def find_positions(obs: pd.DataFrame, obsm: Mapping[str, Any], where: str) -> Fo
             )
             raise InputError(msg)
     likely = [f'obs["{c}"]' for c in obs.columns if _LIKELY.search(str(c).lower())]
+    cells = "" if likely else "; single cells without positions are a reference for impute"
     likely += [f'obsm["{key}"]' for key in obsm]
     there = f"; there are {', '.join(likely[:_NAMED_MOST])}" if likely else ""
-    msg = f'{where}: obsm["spatial"] is missing{there}; {_ADVICE}.'
+    msg = f'{where}: obsm["spatial"] is missing{there}; {_ADVICE}{cells}.'
     raise InputError(msg)
 
 
@@ -126,6 +130,13 @@ def _in_matrix(obs: pd.DataFrame, part: Any, key: str, where: str) -> FoundPosit
                 "taken to begin at the corner of the slide."
             )
             return FoundPositions(xy, in_um=True, doubts=(doubt,))
+    finite = xy[np.isfinite(xy).all(axis=1)]
+    if len(finite) and finite.max() <= _ARRAY_MOST and _number_the_array(obs, xy):
+        numbers = (
+            f'obsm["{key}"] numbers the array, from {finite.min():g} to {finite.max():g}, and '
+            "holds no pixels of a slide"
+        )
+        return FoundPositions(xy, doubts=(*said, f"{numbers}."), no_pixels=numbers)
     return FoundPositions(xy, doubts=said)
 
 
@@ -182,14 +193,20 @@ def _refuse_numbers(
     obs: pd.DataFrame, xy: NDArray[np.float64], named: tuple[str, str], where: str
 ) -> None:
     """Refuse `x` and `y` that number the array that spots were printed on."""
-    finite = xy[np.isfinite(xy).all(axis=1)]
-    known = [array_columns(obs, names) for names in ARRAY_COLUMNS]
-    same = any(n is not None and (np.abs(np.rint(n) - xy) < 0.5).all() for n in known)
-    # One or two apart, as nothing in pixels of a slide is.
-    whole = len(finite) > 2 and bool((finite == np.rint(finite)).all())
-    if same or (whole and 0 < nearest_distance(finite) <= _STEP_MOST):
+    if _number_the_array(obs, xy):
+        finite = xy[np.isfinite(xy).all(axis=1)]
         msg = (
             f'{where}: obs["{named[0]}"] and obs["{named[1]}"] number the array, from '
             f"{finite.min():g} to {finite.max():g}, and are no pixels of the slide; {_ADVICE}."
         )
         raise InputError(msg)
+
+
+def _number_the_array(obs: pd.DataFrame, xy: NDArray[np.float64]) -> bool:
+    known = [array_columns(obs, names) for names in ARRAY_COLUMNS]
+    if any(n is not None and (np.abs(np.rint(n) - xy) < 0.5).all() for n in known):
+        return True
+    finite = xy[np.isfinite(xy).all(axis=1)]
+    # One or two apart, as nothing in pixels of a slide is.
+    whole = len(finite) > 2 and bool((finite == np.rint(finite)).all())
+    return whole and 0 < nearest_distance(finite) <= _STEP_MOST

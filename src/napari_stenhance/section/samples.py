@@ -278,13 +278,13 @@ def _on_one_lattice(xy: NDArray[np.float64]) -> bool:
 
 
 def _lattices_cross(sample: SampleColumn, xy: NDArray[np.float64]) -> bool:
-    """Tell whether spots lie nearer to another's than any two of one sample do: all of them."""
+    """Tell whether each sample lies on a lattice, and spots nearer to another's than its step."""
     first = DistinctPositions.among(xy).first
     of, places = sample.of[first], xy[first]
     groups = [places[of == group] for group in range(len(sample.names))]
-    own = [cKDTree(some).query(some, k=2)[0][:, 1] for some in groups if len(some) > 1]
-    if not own:
+    if not all(len(some) > 4 and _on_one_lattice(some) for some in groups):
         return False
+    own = [cKDTree(some).query(some, k=2)[0][:, 1] for some in groups]
     least = _NEARER * float(np.quantile(np.concatenate(own), 0.01))
     near = cKDTree(places).query(places, k=2)[0][:, 1] < least
     return int(near.sum()) >= max(2, _SHARE_LEAST * len(places))

@@ -51,6 +51,8 @@ class SectionFiles:
         Height and width of those pictures that are there.
     no_scale : str
         What to say if no scale is given, because the one that the files state cannot be used.
+    no_pixels : str
+        Why positions have no place on a slide, where they are no pixels of one.
     picture : Picture, optional
         The finest of them, to look at where there is no slide.
     on_image : callable, optional
@@ -75,6 +77,7 @@ class SectionFiles:
     pictures: Mapping[str, float] = field(default_factory=dict)
     sizes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     no_scale: str = ""
+    no_pixels: str = ""
     without: str = ""
     geometry: Callable[[float | None], tuple[SpotGeometry, str]] | None = None
     in_um: bool = False

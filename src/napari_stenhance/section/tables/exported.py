@@ -25,6 +25,10 @@ ROW_NAMES = ""
 """What the column of row names is called, which R and pandas leave without a name."""
 _SEPARATORS = (",", ";", "\t")
 _NUMBER = re.compile(r"\s*[-+]?(\d+([.,]\d*)?|[.,]\d+)(e[-+]?\d+)?\s*", re.IGNORECASE)
+# 1,234 is one of them, or the other.
+_DECIMAL_COMMA = r"[-+]?\d*,\d+"
+_THOUSANDS = r"[-+]?[1-9]\d{0,2}(,\d{3})+(\.\d*)?"
+_SEP_LINE = re.compile(r"\s*sep=.\r?\n", re.IGNORECASE)
 _MISSING = ("", "na", "nan", "null", "none")
 _TRUTH = {"true": "1", "false": "0"}
 
@@ -45,6 +49,8 @@ def read_exported(path: Path) -> pd.DataFrame:
     import pandas as pd
 
     text = _decoded(read_positions_text(path, b",").getvalue())
+    # Excel's own line, which names the separator.
+    text = _SEP_LINE.sub("", text, count=1) if _SEP_LINE.match(text) else text
     first = next(filter(str.strip, text.splitlines()), "")
     separator = _separator(first)
     if separator is None:
@@ -96,18 +102,30 @@ def renamed(table: pd.DataFrame, names: Mapping[str, str]) -> pd.DataFrame:
 def numbers_in(column: pd.Series[str]) -> NDArray[np.float64]:
     """Read a column of numbers; TRUE and FALSE are 1 and 0, what is missing is NaN.
 
+    A comma is that of decimals, or where no cell can be such and another is whole, of thousands.
+
     Raises
     ------
     ValueError
-        If a cell is none.
+        If a cell is none, or nothing says which of both commas are.
     """
     import numpy as np
 
     words = {**dict.fromkeys(_MISSING, "nan"), **_TRUTH}
     values = column.astype(object).str.strip()
     values = values.where(~values.str.lower().isin(words), values.str.lower().map(words))
-    if values.str.fullmatch(r"[-+]?\d*,\d+").any():
-        values = values.str.replace(",", ".", regex=False)
+    commas = values[values.str.contains(",", regex=False, na=False)]
+    if len(commas):
+        if not commas.str.fullmatch(_THOUSANDS).all():
+            values = values.str.replace(",", ".", regex=False)
+        elif values.str.fullmatch(r"[-+]?\d{1,3}").any() or not (
+            commas.str.fullmatch(_DECIMAL_COMMA).all()
+        ):
+            values = values.str.replace(",", "", regex=False)
+        else:
+            either = " or ".join(commas.iloc[0].replace(",", mark) for mark in (".", ""))
+            msg = f"{commas.iloc[0]} may be {either}: write numbers without such commas"
+            raise ValueError(msg)
     return np.asarray(values, dtype=np.float64)
 
 

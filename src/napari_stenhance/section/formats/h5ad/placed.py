@@ -58,6 +58,8 @@ class PlacedTable:
         None for all.
     sample : str or None
     doubts : tuple of str
+    no_pixels : str
+        As `FoundPositions` has it.
     """
 
     obs: pd.DataFrame
@@ -67,6 +69,7 @@ class PlacedTable:
     rows: NDArray[np.bool_] | None
     sample: str | None
     doubts: tuple[str, ...]
+    no_pixels: str = ""
 
     @classmethod
     def among(
@@ -98,7 +101,8 @@ class PlacedTable:
         obs, _ = array_put_right(obs, xy)
         uns = one_sample(obs, uns, sample)
         doubts = (*found.doubts, *tissue, *library_doubts(uns))
-        return cls(obs, uns, xy, found.in_um, None if rows.all() else rows, sample, doubts)
+        some = None if rows.all() else rows
+        return cls(obs, uns, xy, found.in_um, some, sample, doubts, found.no_pixels)
 
     def files(
         self,
@@ -133,6 +137,7 @@ class PlacedTable:
             read,
             self.doubts,
             no_scale=no_scale,
+            no_pixels=self.no_pixels,
             in_um=self.in_um,
             picture=picture_in(self.uns),
         )
