@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -9,8 +12,10 @@ import torch
 
 from made_sections import stain_features
 from napari_stenhance.methods.basis import fit_basis
+from napari_stenhance.methods.decoder import Decoder
 from napari_stenhance.methods.pixel2gene.learner import SpotSchedule
 from napari_stenhance.methods.robust import _drawn
+from napari_stenhance.methods.shallow import SAID, Proportions
 from napari_stenhance.methods.training import Schedule, train_ensemble
 from napari_stenhance.methods.training_section import TrainingSection
 from napari_stenhance.running.job import Event, Job, Note
@@ -108,3 +113,50 @@ def test_of_very_many_spots_the_basis_is_found_by_powers_and_is_the_same(
     # What is signal is the same, axis by axis and with its sign; noise may differ.
     np.testing.assert_allclose((found.axes[:5] * exact.axes[:5]).sum(axis=1), 1, atol=1e-4)
     np.testing.assert_allclose(other[:, :5], scores[:, :5], atol=0.02)
+
+
+def test_of_shallow_bins_proportions_are_modelled() -> None:
+    """A gene that is a larger share where less is counted is higher there; log1p says lower."""
+    rng = np.random.default_rng(0)
+    bins, number, some = 800, 20_000, 100
+    depth = np.repeat([400, 60], bins // 2)
+    row = np.repeat(np.arange(bins), depth)
+    # The first genes are a tenth of all where much is counted, and a fifth where little is.
+    share = np.where(row < bins // 2, 0.1, 0.2)
+    column = rng.integers(some, number, len(row))
+    column = np.where(rng.random(len(row)) < share, rng.integers(some, size=len(row)), column)
+    counts = sp.csr_array((np.ones(len(row), np.float32), (row, column)), shape=(bins, number))
+    counts.sum_duplicates()
+    genes = tuple(map(str, range(number)))
+    nothing: Any = None
+    sample = TrainingSection(
+        "bins", genes, counts, np.zeros((bins, 2)), 8.0, nothing, nothing, shallow=True
+    )
+    proportions = Proportions.among([sample], genes)
+    assert proportions is not None
+    assert Proportions.among([sample, replace(sample, shallow=False)], genes) is None
+    scaled = proportions.of_section(sample, genes)
+    of_halves = [
+        [float(e[half][:, :some].mean()) for half in (slice(0, bins // 2), slice(bins // 2, bins))]
+        for e in (scaled, sample.log1p_cp10k(genes))
+    ]
+    (dense, thin), (log_dense, log_thin) = of_halves
+    assert thin / dense == pytest.approx(2, rel=0.05)
+    assert log_thin < log_dense
+    # Decoded, the mean is the gene's log1p CP10k, and what lies near it is, to first order.
+    mean, noise = np.array([0.5, 80.0]), np.array([3.0, 20.0])
+    nan = np.full(2, np.nan, np.float32)
+    ours = Decoder(
+        ("A", "B"),
+        np.ones((1, 2), np.float32),
+        (mean / noise).astype(np.float32),
+        "log1p CP10k",
+        nan,
+        nan,
+        np.ones(2, np.float32),
+    )
+    decoder = Proportions(noise).decoded(ours)
+    assert decoder.doubts == (SAID,)
+    for score in (0.0, 0.001, -0.001):
+        values = decoder.values(np.array([score], np.float32), np.arange(2))
+        np.testing.assert_allclose(values, np.log1p(mean + score * noise), atol=1e-5)

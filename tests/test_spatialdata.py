@@ -137,6 +137,24 @@ def test_a_system_in_micrometres_is_the_scale(tmp_path: Path) -> None:
     np.testing.assert_allclose(section.need_spots().obsm["spatial"], XY, rtol=0, atol=1e-9)
 
 
+def test_circles_of_the_first_version_are_arrays(tmp_path: Path) -> None:
+    write_store(tmp_path / "S1.zarr", version=2)
+    path = tmp_path / "S1.zarr" / "shapes" / "spots"
+    frame = pd.read_parquet(path / "shapes.parquet")
+    (path / "shapes.parquet").unlink()
+    group = zarr.open_group(path, mode="r+")
+    centres = shapely.from_wkb(frame["geometry"].to_numpy())
+    parts = {"coords": shapely.get_coordinates(centres), "Index": frame.index.to_numpy()}
+    for name, values in {**parts, "radius": frame["radius"].to_numpy()}.items():
+        group.create_array(name, data=values)
+    section = open_section(tmp_path / "S1.zarr", sample="spots", mpp=0.5)
+    np.testing.assert_allclose(section.need_spots().obsm["spatial"], XY, rtol=0, atol=1e-9)
+    assert section.geometry().spot_diameter_um == pytest.approx(3.0)
+    del group["radius"]
+    with pytest.raises(InputError, match="polygons of the first version of SpatialData are not"):
+        open_section(tmp_path / "S1.zarr", sample="spots", mpp=0.5)
+
+
 def test_rows_without_a_shape_are_left_out_and_counted(tmp_path: Path) -> None:
     write_store(tmp_path / "S1.zarr")
     path = tmp_path / "S1.zarr" / "shapes" / "spots" / "shapes.parquet"
@@ -214,3 +232,27 @@ def test_genes_and_spots_of_a_run_are_written(here: Path) -> None:
     )
     with pytest.raises(InputError, match="needs genes, whose images are written, or spots"):
         st.export(result, to="spatialdata", out=here / "s.sdata.zarr")
+
+
+def test_cells_that_are_labels_lie_where_their_table_says(tmp_path: Path) -> None:
+    path = tmp_path / "S1.zarr"
+    write_store(path)
+    root = zarr.open_group(path)
+    ways = [_way("yx", "scale", scale=[4.0, 4.0])]
+    axes = [{"name": n, "type": "space"} for n in "yx"]
+    one = {"axes": axes, "datasets": [], "coordinateTransformations": ways}
+    root.create_group("labels/mask").attrs["ome"] = {"multiscales": [one]}
+    table = root["tables/cells_table"]
+    table.attrs["region"] = "mask"
+    with ad.settings.override(auto_shard_zarr_v3=False):
+        ad.io.write_elem(table["obs"], "region", pd.Categorical(["mask"] * 5))
+    with pytest.raises(
+        InputError, match="labels mask, and does not say where they lie; write their"
+    ):
+        open_section(path, sample="mask")
+    # In pixels of the labels, twice as wide as those of the image.
+    with ad.settings.override(auto_shard_zarr_v3=False):
+        ad.io.write_elem(table["obsm"], "spatial", (XY + 0.5) / 2 - 0.5)
+    section = open_section(path, sample="mask", mpp=0.5)
+    np.testing.assert_allclose(section.need_spots().obsm["spatial"], XY, rtol=0, atol=1e-9)
+    assert any("Cells are the labels mask: their positions" in doubt for doubt in section.doubts)

@@ -18,8 +18,17 @@ JUDGED_MOST = 25_000
 """Spots on which the rank of the gene basis is chosen."""
 
 
-def some_of(number: int, most: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Draw at most so many of `number`, ascending; all, and nothing from `rng`, if they are few."""
+def some_of(
+    number: int,
+    most: int,
+    rng: np.random.Generator,
+    weights: NDArray[np.float64] | None = None,
+) -> NDArray[np.int64]:
+    """Draw at most so many of `number`, ascending; all, and nothing from `rng`, if they are few.
+
+    With weights, those of more weight are drawn more often.
+    """
     if number <= most:
         return np.arange(number)
-    return np.sort(rng.choice(number, most, replace=False))
+    share = None if weights is None else weights / weights.sum()
+    return np.sort(rng.choice(number, most, replace=False, p=share))

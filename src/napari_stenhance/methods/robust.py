@@ -21,6 +21,7 @@ from napari_stenhance.methods.members import (
     spread_scales,
 )
 from napari_stenhance.methods.saved import GeneModel, learned_through
+from napari_stenhance.methods.shallow import Proportions
 from napari_stenhance.methods.training import Learner, Schedule, train_ensemble
 from napari_stenhance.methods.training_section import TrainingSection
 from napari_stenhance.running.device import inference_errors
@@ -141,7 +142,11 @@ class RobustEnsemble(ABC, Generic[M]):
             samples = _drawn(samples, self.most_spots, self.seed, job)
         spots = require_spots(samples, recipe.folds)
         rng = np.random.default_rng(self.seed)
-        expressions = [s.log1p_cp10k(genes) for s in samples]
+        proportions = Proportions.among(samples, genes)
+        expressions = [
+            s.log1p_cp10k(genes) if proportions is None else proportions.of_section(s, genes)
+            for s in samples
+        ]
         seen = self.see(samples, rng, job)
         held_out = draw_held_out(samples, recipe.members, recipe.folds, recipe.block_um, rng)
         fold = fold_of(held_out[: recipe.folds], spots)
@@ -151,6 +156,8 @@ class RobustEnsemble(ABC, Generic[M]):
             predicted = train_ensemble(learner, held_out, seen.schedule, rng, job)
         depths = [s.library for s in samples]
         decoder = targets.decoder(genes, predicted, expressions, depths)
+        if proportions is not None:
+            decoder = proportions.decoded(decoder)
         fitted = seen.model(
             learner,
             decoder=decoder,

@@ -21,6 +21,9 @@ from napari_stenhance.section.lattice import array_numbers
 from napari_stenhance.section.section import Section
 from napari_stenhance.section.spots import log1p_cp10k
 
+_SHALLOW = 0.02
+"""Of all genes and spots: what is counted at all. Of spots of Visium it is more."""
+
 
 @dataclass(frozen=True)
 class TrainingSection:
@@ -43,6 +46,8 @@ class TrainingSection:
         (column, row) on the array that the spots were printed on, if the section knows it.
     measured : ndarray of float64, shape (spots,), or None
         Total count of each spot, where `counts` are not all that was measured.
+    shallow : bool
+        Whether fewer than one gene in fifty is counted in a spot, of all spots of the section.
     """
 
     name: str
@@ -54,6 +59,7 @@ class TrainingSection:
     features: FeatureSource
     array_xy: NDArray[np.float64] | None = None
     measured: NDArray[np.float64] | None = None
+    shallow: bool = False
 
     @classmethod
     def from_section(
@@ -93,7 +99,7 @@ class TrainingSection:
                 "check the scale, and that image and positions belong together."
             )
             raise InputError(msg, option="mpp")
-        job = job or Job()
+        job, shallow = job or Job(), _are_shallow(counts)
         lost, number = int((~keep).sum()), int(keep.sum())
         if lost:
             faulty = "" if on_fault is None or not on_fault.any() else ", on faults of the slide"
@@ -102,7 +108,10 @@ class TrainingSection:
                 "out."
             )
         if most is not None and number > most:
-            drawn = np.flatnonzero(keep)[some_of(number, most, np.random.default_rng(0))]
+            # Of shallow ones, those that count more say more.
+            weights = library[keep] if shallow else None
+            chosen = some_of(number, most, np.random.default_rng(0), weights)
+            drawn = np.flatnonzero(keep)[chosen]
             keep = np.isin(np.arange(len(keep)), drawn)
             job.note(f"{section.name}: {most} of {number} spots were drawn to learn from.")
         rows, array_xy = places.first[keep], array_numbers(spots)
@@ -116,6 +125,7 @@ class TrainingSection:
             features=features,
             array_xy=None if array_xy is None else array_xy[rows],
             measured=None if measured is None else measured[keep],
+            shallow=shallow,
         )
 
     def only(self, spots: NDArray[np.int64]) -> TrainingSection:
@@ -146,6 +156,10 @@ class TrainingSection:
     def log1p_cp10k(self, genes: Sequence[str]) -> sp.csr_array[np.float32]:
         """Return log(1 + counts per 10,000 of the spot) of some genes, (spots, genes), sparse."""
         return log1p_cp10k(self.counts_of(genes), self.library)
+
+
+def _are_shallow(counts: sp.csr_array[np.float32]) -> bool:
+    return counts.nnz < _SHALLOW * counts.shape[0] * counts.shape[1]
 
 
 def input_identity(section: Section) -> dict[str, Any]:

@@ -52,7 +52,10 @@ class DistinctPositions:
         add = sp.csr_array(
             (np.ones(number, np.float32), (self.of, np.arange(number))), (len(self.first), number)
         )
-        return sp.csr_array(add @ counts)
+        summed = sp.csr_array(add @ counts)
+        # A product has its columns in no order, and sums of floats depend on theirs.
+        summed.sort_indices()
+        return summed
 
     def totals(self, values: NDArray[Any]) -> NDArray[np.float64]:
         """Sum one value of each observation over its place, (places,)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,8 +69,11 @@ class Pixel2GeneModel(GeneModel):
         shape = (*tissue.shape, self.decoder.channels)
         mean, variance = (np.full(shape, np.nan, np.float32) for _ in range(2))
         if tissue.any():
-            outputs = self.scores(inputs_of(tile, self.pitch_um))
-            mean[tissue], variance[tissue] = outputs.mean(axis=0), outputs.var(axis=0, ddof=1)
+            inputs = inputs_of(tile, self.pitch_um)
+            standard = standardise(inputs, self.shift, self.scale, self.clip, out=inputs)
+            # Of a large tile, all members' scores are the most that is ever held.
+            moments = [(p.mean(axis=0), p.var(axis=0, ddof=1)) for p in self._slices(standard)]
+            mean[tissue], variance[tissue] = map(np.concatenate, zip(*moments, strict=True))
         return Latent(mean, variance)
 
     def scores(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -78,18 +82,20 @@ class Pixel2GeneModel(GeneModel):
 
     def scores_of(self, standard: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return each member's scores, (members, n, r), of standardised inputs (n, channels)."""
+        return np.concatenate(list(self._slices(standard)), axis=1)
+
+    def _slices(self, standard: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
+        """Yield each member's scores of some standardised inputs after others."""
         device = self.network.weights[0].device
         members = self.network.weights[0].shape[0]
         widest = max(w.shape[2] for w in self.network.weights)
         # Fixed slices: matrix products of another size may differ in the last bit.
         at_once = _SLICE_BYTES // (4 * members * widest)
-        parts = []
-        with torch.inference_mode(), inference_errors("Prediction"):
-            for low in range(0, len(standard), at_once):
+        for low in range(0, len(standard), at_once):
+            with torch.inference_mode(), inference_errors("Prediction"):
                 part = torch.from_numpy(standard[low : low + at_once]).to(device)
-                outputs = self.network(part.expand(members, *part.shape))
-                parts.append(outputs.cpu().numpy())
-        return np.concatenate(parts, axis=1) * np.float32(self.score_scale)
+                outputs = self.network(part.expand(members, *part.shape)).cpu().numpy()
+            yield outputs * np.float32(self.score_scale)
 
     def parts(self) -> tuple[Tensors, dict[str, Any]]:
         """Return networks and settings, as they are saved."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from napari_stenhance.section.picture import Picture
     from napari_stenhance.section.spots import SpotGeometry
 
+_LISTED: ContextVar[dict[Path, list[str]] | None] = ContextVar("listed", default=None)
+"""What was listed while formats are asked one after another about the same folder."""
 _MATRIX_PARTS = (("matrix.mtx",), ("features.tsv", "genes.tsv"), ("barcodes.tsv",))
 
 
@@ -153,7 +156,11 @@ def section_formats() -> tuple[SectionFormat, ...]:
 
 def format_of(path: Path) -> SectionFormat | None:
     """Find the format of what lies at a path; None if it is no section."""
-    return next((one for one in section_formats() if one.recognise(path)), None)
+    token = _LISTED.set({})
+    try:
+        return next((one for one in section_formats() if one.recognise(path)), None)
+    finally:
+        _LISTED.reset(token)
 
 
 def holds_spots(path: Path) -> bool:
@@ -172,11 +179,17 @@ def holds_samples(path: object) -> bool:
 
 def names_in(folder: Path) -> list[str]:
     """List the names in a folder but hidden ones; none if it cannot be listed."""
+    listed = _LISTED.get()
+    if listed is not None and folder in listed:
+        return listed[folder]
     try:
         with os.scandir(folder) as entries:
-            return [entry.name for entry in entries if not entry.name.startswith(".")]
+            names = [entry.name for entry in entries if not entry.name.startswith(".")]
     except OSError:
-        return []
+        names = []
+    if listed is not None:
+        listed[folder] = names
+    return names
 
 
 def shares_stem(name: str, stem: str) -> bool:
