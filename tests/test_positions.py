@@ -205,3 +205,12 @@ def test_pixels_of_a_picture_beside_scale_factors_are_refused() -> None:
     for factor, name in ((0.2, "hires"), (0.06, "lowres")):
         with pytest.raises(InputError, match=f"imply 200.0: these are pixels of tissue_{name}"):
             open_section(spots(full * factor))
+
+
+def test_a_folder_of_sections_names_those_in_it(tmp_path: Path) -> None:
+    for name in ("C2", "B1", "notes"):
+        (tmp_path / name).mkdir()
+    for name in ("C2", "B1"):
+        table(spatial=XY).write_h5ad(tmp_path / name / "spots.h5ad")
+    with pytest.raises(InputError, match=r"no section itself, but holds some: B1, C2; name one"):
+        open_section(tmp_path)
