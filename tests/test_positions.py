@@ -60,6 +60,14 @@ def test_obsm_may_be_a_table_or_sparse(obsm: Any, tmp_path: Path) -> None:
         np.testing.assert_array_equal(at(open_section(tmp_path / "s.h5ad", mpp=2.0)), XY)
 
 
+def test_a_third_column_that_varies_is_said_to_be_left_out() -> None:
+    layers = np.column_stack([XY, np.arange(20) % 3])
+    section = open_section(table(spatial=layers), mpp=2.0)
+    np.testing.assert_array_equal(at(section), XY)
+    said = 'obsm["spatial"] has 3 columns: the first two are x and y, and the third, which varies, '
+    assert f"{said}is not used." in section.doubts
+
+
 def test_other_names_are_found_and_said() -> None:
     for spots, how in (
         (table(X_spatial=XY), 'obsm["X_spatial"], as full-resolution pixels'),
