@@ -143,3 +143,24 @@ def test_a_column_with_what_is_no_count_is_named_as_no_gene(tmp_path: Path) -> N
     with pytest.raises(InputError, match="this table cannot be read") as error:
         open_section(tmp_path / "a.csv", mpp=0.5)
     assert "\n" not in str(error.value)
+
+
+def test_samples_and_spots_off_the_tissue_are_left_out_as_of_an_anndata(tmp_path: Path) -> None:
+    xy = np.column_stack([a.ravel() for a in np.mgrid[:4, :5]]) * 50.0
+    one = pd.DataFrame({"sample": "A", "x": xy[:, 0], "y": xy[:, 1], "in_tissue": 1})
+    one["ACTB"] = np.arange(20)
+    other = one.assign(sample="B", x=xy[:, 0] + 7, ACTB=one["ACTB"] + 100)
+    other.loc[:2, "in_tissue"] = 0
+    path = tmp_path / "both.csv"
+    pd.concat([one, other]).to_csv(path)
+    with pytest.raises(InputError, match=r'told apart by obs\["sample"\], .*: A, B;'):
+        open_section(path)
+    section = open_section(path, sample="B")
+    spots = section.need_spots()
+    np.testing.assert_array_equal(spots.X.toarray().ravel(), np.arange(103, 120))
+    np.testing.assert_array_equal(spots.obsm["spatial"], xy[3:] + [7, 0])
+    assert "3 spots off the tissue (in_tissue = 0) were left out." in section.doubts
+    logs = one.assign(ACTB=np.log1p(one["ACTB"]))
+    logs.to_csv(path)
+    with pytest.raises(InputError, match=r"holds whole numbers of 0 and more; give .* raw counts"):
+        open_section(path)

@@ -60,6 +60,14 @@ def test_obsm_may_be_a_table_or_sparse(obsm: Any, tmp_path: Path) -> None:
         np.testing.assert_array_equal(at(open_section(tmp_path / "s.h5ad", mpp=2.0)), XY)
 
 
+def test_a_third_column_that_varies_is_said_to_be_left_out() -> None:
+    layers = np.column_stack([XY, np.arange(20) % 3])
+    section = open_section(table(spatial=layers), mpp=2.0)
+    np.testing.assert_array_equal(at(section), XY)
+    said = 'obsm["spatial"] has 3 columns: the first two are x and y, and the third, which varies, '
+    assert f"{said}is not used." in section.doubts
+
+
 def test_other_names_are_found_and_said() -> None:
     for spots, how in (
         (table(X_spatial=XY), 'obsm["X_spatial"], as full-resolution pixels'),
@@ -205,3 +213,12 @@ def test_pixels_of_a_picture_beside_scale_factors_are_refused() -> None:
     for factor, name in ((0.2, "hires"), (0.06, "lowres")):
         with pytest.raises(InputError, match=f"imply 200.0: these are pixels of tissue_{name}"):
             open_section(spots(full * factor))
+
+
+def test_a_folder_of_sections_names_those_in_it(tmp_path: Path) -> None:
+    for name in ("C2", "B1", "notes"):
+        (tmp_path / name).mkdir()
+    for name in ("C2", "B1"):
+        table(spatial=XY).write_h5ad(tmp_path / name / "spots.h5ad")
+    with pytest.raises(InputError, match=r"no section itself, but holds some: B1, C2; name one"):
+        open_section(tmp_path)

@@ -143,7 +143,7 @@ def test_a_section_that_is_open_has_its_scale(cache: Cache) -> None:
     assert caught.value.option == "mpp"
 
 
-GEOMETRY = {"spot_diameter_um": 80.0, "spot_shape": "disc", "pitch_um": 4.0, "unit": "micrometer"}
+GEOMETRY = {"spot_diameter_um": 3.0, "spot_shape": "disc", "pitch_um": 4.0, "unit": "micrometer"}
 
 
 @pytest.mark.parametrize(
@@ -226,6 +226,13 @@ def test_the_diameter_that_is_stated_is_taken() -> None:
     bins = Section(spots=spots_at(square(29.2), hd)).geometry()
     assert bins.spot_shape == "square"
     assert bins.spot_diameter_um == bins.pitch_um == pytest.approx(8, rel=1e-3)
+
+
+def test_spots_that_are_wider_than_they_lie_apart_are_said() -> None:
+    factors = {"scalefactors": {"spot_diameter_fullres": 65.0}}
+    for step, said in ((10.0, True), (100.0, False)):
+        section = Section(spots=spots_at(square(step=step), {"spatial": {"lib": factors}}))
+        assert any("65 px wide, but lie 10 px apart" in d for d in section.doubts) is said
 
 
 def test_a_diameter_that_is_guessed_is_said() -> None:

@@ -118,7 +118,12 @@ def _said(how: str, unit: str) -> str:
 def _in_matrix(obs: pd.DataFrame, part: Any, key: str, where: str) -> FoundPositions:
     """Take positions of `obsm`: in µm where its table, or columns with the same numbers, say so."""
     xy = _matrix(part, f'{where}: obsm["{key}"]')
-    said = () if key == PLACES[0] else (_said(f'obsm["{key}"]', _AS_PIXELS),)
+    said: tuple[str, ...] = () if key == PLACES[0] else (_said(f'obsm["{key}"]', _AS_PIXELS),)
+    if isinstance(part, np.ndarray) and part.shape[1] > 2 and (part[1:, 2] != part[:1, 2]).any():
+        more = (
+            f'obsm["{key}"] has {part.shape[1]} columns: the first two are x and y, and the third'
+        )
+        said = (*said, f"{more}, which varies, is not used.")
     for pair in MICROMETRES:
         named = _named(part, pair) if hasattr(part, "columns") else None
         same = _named(obs, pair)

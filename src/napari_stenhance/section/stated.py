@@ -33,6 +33,8 @@ _VISIUM_OFF_MOST = 0.1
 _TOUCHING_LEAST = 0.9
 # How far apart spots lie, in stated pitches: farther where places are empty.
 _APART = (0.5, 3.0)
+# Of the distance to the nearest: discs of spots do not overlap, those of cells a little.
+_OVERLAP_MOST = 2.0
 _EXCHANGED = {"array_row": "array_col", "array_col": "array_row"}
 _DEFAULTS = {"spot_shape": "disc", "unit": "micrometer"}
 
@@ -265,9 +267,15 @@ def _unlike(geometry: SpotGeometry, nearest: float, mpp: float | None) -> tuple[
     if (in_um and mpp is None) or not nearest or not geometry.pitch_um:
         return ()
     apart = nearest * (mpp or 1.0) if in_um else nearest
-    if _APART[0] <= apart / geometry.pitch_um <= _APART[1]:
-        return ()
     unit = "µm" if in_um else "px"
+    if _APART[0] <= apart / geometry.pitch_um <= _APART[1]:
+        if geometry.spot_diameter_um > _OVERLAP_MOST * apart:
+            doubt = (
+                f"The spots are stated to be {geometry.spot_diameter_um:.4g} {unit} wide, but lie "
+                f"{apart:.4g} {unit} apart: their positions may be pixels of a smaller picture."
+            )
+            return (doubt,)
+        return ()
     doubt = (
         f"The spots' pitch should be {geometry.pitch_um:.4g} {unit}, but the nearest of them lie "
         f"{apart:.4g} {unit} apart: check the scale."

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from napari_stenhance.section.formats.format import names_in
+from napari_stenhance.section.formats.format import format_of, names_in
 
 _AS_H5AD = (
     "make an AnnData of its raw counts, with the positions in pixels of the H&E image as "
     'obsm["spatial"], and give that as .h5ad with the H&E beside it'
 )
+_LISTED_MOST, _LOOKED_AT = 8, 50
 _ARCHIVE = re.compile(r".+\.(?:tar|tgz|tar\.\w+|zip|7z|rar)", re.IGNORECASE)
 _KINDS: tuple[tuple[re.Pattern[str], str, str], ...] = tuple(
     (re.compile(names, re.IGNORECASE), what, way)
@@ -71,4 +72,14 @@ def known_by_name(path: Path) -> str:
     for pattern, what, way in _KINDS:
         if named := next(filter(pattern.fullmatch, names), ""):
             return f"{path}: by {named}, this is {what}, which is not read as it is; {way}."
+    inside = [] if path.is_file() else _sections_in(path)
+    if inside:
+        listed = ", ".join(inside[:_LISTED_MOST]) + (" …" if len(inside) > _LISTED_MOST else "")
+        return f"{path}: this is no section itself, but holds some: {listed}; name one of them."
     return ""
+
+
+def _sections_in(folder: Path) -> list[str]:
+    """List the folders in a folder that are sections, of a few that are looked at."""
+    names = sorted(name for name in names_in(folder) if (folder / name).is_dir())
+    return [name for name in names[:_LOOKED_AT] if format_of(folder / name) is not None]

@@ -56,12 +56,14 @@ def _recognise(path: Path) -> bool:
     return _X.search(line) is not None
 
 
-def _open(path: Path) -> SectionFiles:
-    """Read the table, whose columns say what they are."""
+def _open(path: Path, sample: str | None = None) -> SectionFiles:
+    """Read the table, whose columns say what they are, or the one sample of it."""
     import numpy as np
     import pandas as pd
 
-    from napari_stenhance.section.positions import EITHER, MICROMETRES, PIXELS
+    from napari_stenhance.section.placed import PlacedTable
+    from napari_stenhance.section.positions import EITHER, MICROMETRES, PIXELS, FoundPositions
+    from napari_stenhance.section.samples import file_name
     from napari_stenhance.section.spots import nearest_distance
     from napari_stenhance.section.tables.frames import finite_columns
     from napari_stenhance.section.tables.plain import header_of, read_plain_table
@@ -99,7 +101,10 @@ def _open(path: Path) -> SectionFiles:
         table = read_plain_table(path, is_said)
         xy = finite_columns(table.said, placed)
     if not table.genes:
-        msg = f"{path}: no column of it counts a gene; give the table that holds counts, too."
+        msg = (
+            f"{path}: no column of it counts a gene, as none but those of places and ids holds "
+            "whole numbers of 0 and more; give a table of raw counts."
+        )
         raise InputError(msg)
     said = [str(name) for name in table.said]
     ids = next((name for name in said if name.lower() in _IDS), None)
@@ -126,29 +131,34 @@ def _open(path: Path) -> SectionFiles:
     if not there.all():
         doubts.append(f"{(~there).sum()} rows without a position were left out.")
     rows = np.flatnonzero(there)
+    obs = pd.DataFrame(table.said[more]).set_axis(index).iloc[rows]
+    placed_rows = PlacedTable.at(obs, {}, FoundPositions(xy[rows], in_um), str(path), sample)
+    if placed_rows.rows is not None:
+        rows = rows[placed_rows.rows]
 
     def read() -> tuple[ad.AnnData, tuple[str, ...]]:
         import anndata as ad
 
         spots = ad.AnnData(
             X=table.counts[rows],
-            obs=table.said[more].set_axis(index).iloc[rows],
+            obs=placed_rows.obs,
             var=pd.DataFrame(index=pd.Index(table.genes)),
-            obsm={"spatial": xy[rows]},
+            obsm={"spatial": placed_rows.xy},
         )
         return spots, ()
 
     stem = re.sub(r"\.(?:csv|tsv|txt|parquet)(?:\.gz)?$", "", path.name, flags=re.IGNORECASE)
     images = [n for n in sorted(names_in(path.parent)) if n.lower().endswith(image_suffixes())]
+    called = stem if sample is None else f"{stem}-{file_name(sample)}"
     return SectionFiles(
-        name=stem,
+        name=called,
         origin=path,
         images=tuple(path.parent / name for name in images if shares_stem(name, stem)),
-        xy=xy[rows],
+        xy=placed_rows.xy,
         mpp=None,
         mpp_source="unknown",
         read=read,
-        doubts=tuple(doubts),
+        doubts=(*doubts, *placed_rows.doubts),
         in_um=in_um,
     )
 
@@ -160,6 +170,7 @@ def _listed(names: list[str]) -> str:
 FORMAT = SectionFormat(
     "a table with columns x and y and a column for each gene (.csv, .tsv or .parquet)",
     _recognise,
+    _open,
     _open,
     suffixes=(".csv", ".tsv", ".parquet", ".csv.gz", ".tsv.gz"),
     order=93,

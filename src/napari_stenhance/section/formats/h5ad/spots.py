@@ -15,8 +15,9 @@ import scipy.sparse as sp
 from napari_stenhance.errors import InputError
 from napari_stenhance.section.formats.format import SectionFiles, shares_stem
 from napari_stenhance.section.formats.h5ad.layouts import read_frame, read_matrices
-from napari_stenhance.section.formats.h5ad.placed import PlacedTable
+from napari_stenhance.section.formats.h5ad.placed import section_files
 from napari_stenhance.section.images.opening import image_suffixes
+from napari_stenhance.section.placed import PlacedTable
 from napari_stenhance.section.positions import PLACES
 from napari_stenhance.section.raw import with_raw_counts
 from napari_stenhance.section.tables.counts import check_sparse
@@ -86,7 +87,7 @@ def place_h5ad(
         obs = read_frame(file["obs"], file.get("uns"))
         obsm = read_matrices(file["obsm"], PLACES) if "obsm" in file else {}
     placed = PlacedTable.among(obs, uns, obsm, str(path), sample)
-    return placed.files(name, path, images, partial(_read, path, placed))
+    return section_files(placed, name, path, images, partial(_read, path, placed))
 
 
 @contextmanager
@@ -133,7 +134,7 @@ def place_in_memory(table: ad.AnnData, name: str, sample: str | None = None) -> 
         with ids_as_they_are():
             return _counted(placed.take(spots), name)
 
-    return placed.files(name, Path(name), (), read)
+    return section_files(placed, name, Path(name), (), read)
 
 
 def _read(path: Path, placed: PlacedTable) -> tuple[ad.AnnData, tuple[str, ...]]:
