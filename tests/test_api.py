@@ -270,7 +270,6 @@ def test_what_no_file_can_be_called_names_no_result(here: Path) -> None:
 # Results
 
 
-@pytest.mark.slow
 def test_a_result_holds_runs_of_every_kind(here: Path) -> None:
     job = st.Job()
     result = st.enhance("one.h5ad", out="all.stenhance.zarr", **QUICK, job=job)

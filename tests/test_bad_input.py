@@ -257,7 +257,6 @@ def test_no_permission(folder: Path) -> None:
     assert "this cannot be written" in error
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows limits no sizes of files")
 def test_a_full_disk(little: Path, tmp_path: Path) -> None:
     """The failure is the system's own: a limit on the size of files."""

@@ -401,7 +401,7 @@ def test_runs_of_every_kind_are_listed_and_what_has_genes_is_looked_at_alike(pat
         part = levels.part(0, slice(60, 70), slice(10, 70))
         np.testing.assert_array_equal(part, levels.part()[60:70, 10:70])
         assert run.levels("B", "spread").shapes == levels.shapes
-        with pytest.raises(InputError, match=r"Gene 'b' is not among the 3 .* did you mean B\?"):
+        with pytest.raises(InputError, match=r"Gene 'b' is not among these 3 .* did you mean B\?"):
             run.levels("b")
     with pytest.raises(InputError, match=rf"no run with genes 'x'; there are: {IMPUTED}, {RUN}"):
         gene_run(result, "x")

@@ -80,7 +80,7 @@ def test_unknown_genes_are_refused_with_a_hint(make_field: Callable[..., GeneFie
     field = make_field()
     with pytest.raises(InputError, match="did you mean gène 1"):
         field.image("GÈNE 1")
-    with pytest.raises(InputError, match="not among the 6 genes"):
+    with pytest.raises(InputError, match="not among these 6 genes"):
         field.image("XYZ")
 
 

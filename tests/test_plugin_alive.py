@@ -98,7 +98,6 @@ def test_other_spots_than_the_result_was_made_of_are_not_shown(
     )
 
 
-@pytest.mark.slow
 def test_spots_whose_files_are_gone_are_those_that_domains_keep(
     folder: Path, out: Path, person: Person
 ) -> None:
@@ -356,7 +355,6 @@ def test_another_slide_at_the_place_of_a_link_is_not_taken_for_it(
     assert "G7" in person.layer("browse").name
 
 
-@pytest.mark.slow
 def test_what_a_person_changed_of_domains_is_saved_as_it_is(
     folder: Path, out: Path, person: Person
 ) -> None:

@@ -12,7 +12,6 @@ from napari_stenhance.plugin.session import session_of
 from person import Person, check_truth
 
 
-@pytest.mark.slow
 def test_several_genes_are_seen_at_once_each_in_its_colour(
     person: Person, small: Path, tmp_path: Path
 ) -> None:

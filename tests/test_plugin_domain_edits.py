@@ -337,7 +337,6 @@ def click_cell(person: Person, table: DomainTable, row: int, column: int) -> Non
     person.bot.mouseClick(table.viewport(), LEFT, pos=place)
 
 
-@pytest.mark.slow
 def test_a_swatch_is_clicked_and_its_colour_is_saved(
     person: Person, listed: tuple[DomainEditor, Path]
 ) -> None:

@@ -42,7 +42,6 @@ def rename(table: DomainTable, row: int, name: str) -> None:
     table.item(row, NAME).setText(name)
 
 
-@pytest.mark.slow
 def test_domains_are_found_in_one_set_of_colours(person: Person, tmp_path: Path) -> None:
     person.drop(write_spots(tmp_path, banded()))
     dock = find(person, tmp_path / "bands.stenhance.zarr", 3)
@@ -81,7 +80,6 @@ def test_an_estimated_number_comes_with_a_chart(person: Person, tmp_path: Path) 
     assert picture.width() > 100
 
 
-@pytest.mark.slow
 @pytest.mark.painted
 def test_edits_are_saved_beside_and_reopen_as_they_were(person: Person, tmp_path: Path) -> None:
     person.drop(write_spots(tmp_path, banded()))

@@ -48,7 +48,6 @@ def values_at(layer: Layer, xy: np.ndarray) -> np.ndarray:
     return np.asarray(layer.data[0])[row, column]
 
 
-@pytest.mark.slow
 def test_any_gene_is_shown_where_its_spots_are(person: Person, tmp_path: Path) -> None:
     spots, cells = write_pair(tmp_path)
     person.drop(spots)

@@ -42,7 +42,6 @@ def one_millimetre(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sample_data, "SIZE_MM", 1.0)
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("one_millimetre")
 @pytest.mark.painted
 def test_open_sample(person: Person, empty_cache: Path) -> None:

@@ -231,7 +231,6 @@ def test_what_is_seen_stays_until_another_gene_was_read(
     assert session.genes is None
 
 
-@pytest.mark.slow
 def test_what_is_removed_is_no_longer_looked_at(person: Person, small: Path) -> None:
     viewer, session = person.viewer, session_of(person.viewer)
     person.drop(small / "one.stenhance.zarr")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from napari_stenhance.plugin.layer_info import layers_of, our_layers
 from napari_stenhance.plugin.session import session_of
@@ -15,7 +14,6 @@ from napari_stenhance.section.tissue_mask import TissueMask
 from person import Person, check_truth
 
 
-@pytest.mark.slow
 def test_tissue_is_edited_with_the_brush_and_the_next_run_uses_it(
     person: Person, small_files: list[Path], small: Path, tmp_path: Path
 ) -> None:

@@ -45,7 +45,6 @@ def _assert_same(whole: Path, killed: Path, *, tiles: int) -> None:
     assert len(_tiles(whole)) == tiles
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_killed_in_every_stage(long: Path, small: Path, tmp_path: Path) -> None:
     command = ("enhance", small / "one.h5ad", "--predict", long,
