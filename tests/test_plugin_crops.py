@@ -102,7 +102,6 @@ def test_a_run_with_a_lattice_shows_points_that_follow_the_gene(
     assert [la.visible for la, _ in layers_of(person.viewer, "attention")] == [False, False]
 
 
-@pytest.mark.slow
 def test_a_lattice_asked_for_later_comes_without_training_again(
     person: Person, small_files: list[Path], tmp_path: Path
 ) -> None:

@@ -422,7 +422,7 @@ def test_a_run_is_a_result_like_any_other(
     written = result.run_group(run)["genes/G1/s0"]
     np.testing.assert_array_equal(written[...], image)
     assert (field.image("G1", what="spread")[tissue] > 0).all()
-    with pytest.raises(InputError, match="not among the 12 genes"):
+    with pytest.raises(InputError, match="not among these 12 genes"):
         field.image("G39")
     # Said before it is trained.
     with pytest.raises(InputError, match="G39: not chosen by hvg:12; choose more genes"):

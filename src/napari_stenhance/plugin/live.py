@@ -211,7 +211,8 @@ class LiveLayers(QObject):
         assert run is not None
         new = not any(layers_of(self._viewer, "gene", "browse", of_run=run.key))
         added = self._session.add([data])
-        if gene:
+        # Points of a lattice have no bar of their own.
+        if gene and data[2] == "image":
             yield
             # The first bar takes napari longer than the layer: that of a layer which may be seen
             # next is made before, too.
