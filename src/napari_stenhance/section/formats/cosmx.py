@@ -101,9 +101,12 @@ def _place(name: str, counts: Path) -> SectionFiles:
 
 def _read_cells(path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """Read the table of cells by fov and number: numbers begin anew in each."""
-    import numpy as np
-
-    from napari_stenhance.section.tables.frames import finite_columns, read_cell_table
+    from napari_stenhance.section.tables.frames import (
+        check_ids,
+        finite_columns,
+        read_cell_table,
+        with_position,
+    )
 
     with reading(path, "the cells", "export it again from AtoMx"):
         cells = read_cell_table(path, _KEY)
@@ -111,17 +114,8 @@ def _read_cells(path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
         cells[numbers] = finite_columns(cells, numbers)
         finite_columns(cells, _KEY)
         cells.index = _ids(cells["fov"], cells["cell_ID"])
-        if not cells.index.is_unique:
-            msg = f"the cell {cells.index[cells.index.duplicated()][0]} occurs more than once"
-            raise ValueError(msg)
-    placed = np.isfinite(cells[list(_XY)].to_numpy(np.float64)).all(axis=1)
-    if not placed.any():
-        msg = f"{path}: no cell has a position."
-        raise InputError(msg)
-    if placed.all():
-        return cells, ()
-    doubt = f"{path.name}: {(~placed).sum()} cells without a position were left out."
-    return cells.iloc[np.flatnonzero(placed)], (doubt,)
+        check_ids(cells.index)
+    return with_position(cells, _XY, path)
 
 
 def _ids(fov: pd.Series[str], cell: pd.Series[str]) -> pd.Index:

@@ -79,10 +79,14 @@ def _open(path: Path) -> SectionFiles:
 
 
 def _read_cells(path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    import numpy as np
     import pandas as pd
 
-    from napari_stenhance.section.tables.frames import finite_columns, read_cell_table
+    from napari_stenhance.section.tables.frames import (
+        check_ids,
+        finite_columns,
+        read_cell_table,
+        with_position,
+    )
 
     with reading(path, "the cells", "export it again"):
         cells = read_cell_table(path, _IDS)
@@ -92,17 +96,8 @@ def _read_cells(path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
             raise ValueError(msg)
         cells[list(_XY)] = finite_columns(cells, _XY)
         cells = cells.set_axis(pd.Index(cells[ids].astype(str), name=None)).drop(columns=ids)
-        if not cells.index.is_unique:
-            msg = f"the cell {cells.index[cells.index.duplicated()][0]} occurs more than once"
-            raise ValueError(msg)
-    placed = np.isfinite(cells[list(_XY)].to_numpy(np.float64)).all(axis=1)
-    if not placed.any():
-        msg = f"{path}: no cell has a position."
-        raise InputError(msg)
-    if placed.all():
-        return cells, ()
-    doubt = f"{path.name}: {(~placed).sum()} cells without a position were left out."
-    return cells.iloc[np.flatnonzero(placed)], (doubt,)
+        check_ids(cells.index)
+    return with_position(cells, _XY, path)
 
 
 def _read_matrix(path: Path) -> NDArray[np.float64]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_stenhance.errors import InputError
 from napari_stenhance.section.tables.claims import read_positions_text
 from napari_stenhance.section.tables.parquet import open_parquet
 
@@ -92,3 +93,40 @@ def finite_columns(frame: pd.DataFrame, names: Iterable[str]) -> NDArray[np.floa
             values = numbers
         found.append(values.to_numpy(np.float64))
     return np.column_stack(found)
+
+
+def check_ids(ids: pd.Index) -> None:
+    """Refuse ids of cells of which one occurs more than once, as a ValueError."""
+    if not ids.is_unique:
+        msg = f"the cell {ids[ids.duplicated()][0]} occurs more than once"
+        raise ValueError(msg)
+
+
+def with_position(
+    cells: pd.DataFrame, columns: Sequence[str], path: Path
+) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Leave out the cells without a position, and say so.
+
+    Parameters
+    ----------
+    cells : DataFrame
+    columns : sequence of str
+        Where they lie: numbers, or NaN.
+    path : Path
+        The table, for sentences.
+
+    Raises
+    ------
+    InputError
+        If no cell has a position.
+    """
+    import numpy as np
+
+    placed = np.isfinite(cells[list(columns)].to_numpy(np.float64)).all(axis=1)
+    if not placed.any():
+        msg = f"{path}: no cell has a position."
+        raise InputError(msg)
+    if placed.all():
+        return cells, ()
+    doubt = f"{path.name}: {(~placed).sum()} cells without a position were left out."
+    return cells.iloc[np.flatnonzero(placed)], (doubt,)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_stenhance.errors import InputError
 from napari_stenhance.section.formats.format import SectionFiles
 from napari_stenhance.section.formats.xenium.alignment import (
     HePlace,
@@ -26,7 +25,12 @@ from napari_stenhance.section.formats.xenium.bundle import (
     table_of_cells,
 )
 from napari_stenhance.section.formats.xenium.transcripts import BIN_UM, read_transcripts
-from napari_stenhance.section.tables.frames import finite_columns, read_cell_table
+from napari_stenhance.section.tables.frames import (
+    check_ids,
+    finite_columns,
+    read_cell_table,
+    with_position,
+)
 from napari_stenhance.section.tables.tenx import read_matrix
 from napari_stenhance.storage.reading import reading
 
@@ -101,17 +105,8 @@ def _read_cells(path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
         xy = finite_columns(cells, _XY)
         cells[list(_XY)] = xy
         cells = cells.set_index(_ID)
-        if not cells.index.is_unique:
-            msg = f"the cell {cells.index[cells.index.duplicated()][0]} occurs more than once"
-            raise ValueError(msg)
-    placed = np.isfinite(xy).all(axis=1)
-    if not placed.any():
-        msg = f"{path}: no cell has a position."
-        raise InputError(msg)
-    if placed.all():
-        return cells, ()
-    doubt = f"{path.name}: {(~placed).sum()} cells without a position were left out."
-    return cells.iloc[np.flatnonzero(placed)], (doubt,)
+        check_ids(cells.index)
+    return with_position(cells, _XY, path)
 
 
 def _read(
