@@ -5,6 +5,8 @@ Below these numbers, which sections of spots do not reach, nothing is drawn and 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -32,3 +34,13 @@ def some_of(
         return np.arange(number)
     share = None if weights is None else weights / weights.sum()
     return np.sort(rng.choice(number, most, replace=False, p=share))
+
+
+def of_each(drawn: NDArray[np.int64], sizes: Sequence[int]) -> list[NDArray[np.int64]]:
+    """Split what was drawn of several sections together: which of each, numbered within it."""
+    ends = np.cumsum(sizes)
+    cuts = np.searchsorted(drawn, ends[:-1])
+    return [
+        part - (end - size)
+        for part, end, size in zip(np.split(drawn, cuts), ends, sizes, strict=True)
+    ]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sklearn.linear_model import Ridge
 
 from napari_stenhance.methods.basis import GeneBasis
-from napari_stenhance.methods.drawing import JUDGED_MOST, some_of
+from napari_stenhance.methods.drawing import JUDGED_MOST, of_each, some_of
 from napari_stenhance.methods.genes import variance
 from napari_stenhance.scoring.metrics import pearson
 
@@ -70,12 +70,9 @@ def choose_rank(
         return Rank(ranks[0], (NO_SIGNAL,))
     drawn = some_of(len(inputs), JUDGED_MOST, np.random.default_rng(seed))
     if len(drawn) < len(inputs):
-        ends = np.cumsum([e.shape[0] for e in expressions])
         inputs, scores, folds = inputs[drawn], scores[drawn], folds[drawn]
-        expressions = [
-            expression[drawn[(drawn >= end - expression.shape[0]) & (drawn < end)] - end]
-            for expression, end in zip(expressions, ends, strict=True)
-        ]
+        parts = of_each(drawn, [e.shape[0] for e in expressions])
+        expressions = [e[part] for e, part in zip(expressions, parts, strict=True)]
     judged = np.argsort(-variance(expressions), kind="stable")[:_JUDGED_GENES]
     measured = [sp.csc_array(e)[:, judged].toarray() for e in expressions]
     best = np.zeros(len(ranks))

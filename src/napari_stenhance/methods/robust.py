@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from napari_stenhance.methods.drawing import some_of
+from napari_stenhance.methods.drawing import of_each, some_of
 from napari_stenhance.methods.genes import ALL
 from napari_stenhance.methods.members import (
     Targets,
@@ -177,8 +177,4 @@ def _drawn(
         return samples
     chosen = some_of(sum(sizes), most, np.random.default_rng(seed))
     job.note(f"Of {sum(sizes)} spots, {most} were drawn to learn from.")
-    ends = np.cumsum(sizes)
-    return [
-        sample.only(chosen[(chosen >= end - size) & (chosen < end)] - (end - size))
-        for sample, size, end in zip(samples, sizes, ends, strict=True)
-    ]
+    return [s.only(part) for s, part in zip(samples, of_each(chosen, sizes), strict=True)]
