@@ -199,3 +199,8 @@ def at_work() -> bool:
                 return True
             frame = frame.f_back  # type: ignore[assignment]
     return QThreadPool.globalInstance().activeThreadCount() > 0
+
+
+def overlap(one: Any, other: Any) -> bool:
+    """Tell whether two boxes, each (2, 2) of its least and its greatest corner, overlap."""
+    return bool((np.maximum(one[0], other[0]) < np.minimum(one[1], other[1])).all())

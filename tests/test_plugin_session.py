@@ -22,13 +22,8 @@ from napari_stenhance.plugin.places import box_of, open_places
 from napari_stenhance.plugin.session import session_of
 from napari_stenhance.plugin.widgets import gene_reader
 from napari_stenhance.plugin.writer import write_layers
-from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.tasks.predict import PredictOptions, predict
-from person import Person, check_truth
-
-
-def _overlap(one: np.ndarray, other: np.ndarray) -> bool:
-    return bool((np.maximum(one[0], other[0]) < np.minimum(one[1], other[1])).all())
+from person import Person, check_truth, overlap
 
 
 def _seen(person: Person) -> list[str]:
@@ -49,7 +44,7 @@ def test_two_sections_lie_side_by_side_and_docks_follow_the_one_that_is_looked_a
     first = person.section.words.toPlainText()
     person.drop(small_files[1])
     one, two = open_places(viewer)
-    assert not _overlap(box_of(viewer, one), box_of(viewer, two))
+    assert not overlap(box_of(viewer, one), box_of(viewer, two))
     # What was opened is looked at, and on screen.
     assert session.place is two
     assert _seen(person) == ["two"]
@@ -71,7 +66,7 @@ def test_two_sections_lie_side_by_side_and_docks_follow_the_one_that_is_looked_a
     for layer, info in our_layers(viewer):
         if info.run is not None:
             assert info.place is one
-            assert not _overlap(layer.extent.world, box_of(viewer, two))
+            assert not overlap(layer.extent.world, box_of(viewer, two))
     assert session.gene == "G20"
     assert viewer.layers.selection.active is person.layer("gene", gene="G20")
     check_truth(person.viewer)
@@ -116,7 +111,7 @@ def test_a_prediction_on_another_slide_lies_there(
     assert layer.metadata["stenhance"].place is two
     grid = layer.metadata["stenhance"].run.grid
     np.testing.assert_allclose(layer.translate, np.add(two.origin, grid.translate_um()))
-    assert not _overlap(layer.extent.world, box_of(viewer, one))
+    assert not overlap(layer.extent.world, box_of(viewer, one))
     assert session.place is two
     check_truth(viewer)
     # The other has another result: each over its own.
@@ -255,7 +250,7 @@ def test_what_napari_opens_itself_is_looked_at_too(person: Person, small: Path) 
     person.drop(small / "one.h5ad")
     viewer.open(str(small / "two.h5ad"), plugin="napari-stenhance")
     one, two = open_places(viewer)
-    assert not _overlap(box_of(viewer, one), box_of(viewer, two))
+    assert not overlap(box_of(viewer, one), box_of(viewer, two))
     assert session.place is two
     assert "Section two" in person.section.words.toPlainText()
     check_truth(viewer)
@@ -273,7 +268,7 @@ def test_what_napari_opened_before_there_was_a_dock_is_looked_at(
     person = Person(viewer, qtbot)
     session = session_of(viewer)
     two, one = open_places(viewer)
-    assert not _overlap(box_of(viewer, one), box_of(viewer, two))
+    assert not overlap(box_of(viewer, one), box_of(viewer, two))
     assert session.place is one
     assert [person.section.shown.itemText(n) for n in range(2)] == ["two", "one"]
     assert person.section.shown.currentText() == "one"
@@ -352,111 +347,6 @@ def test_what_was_looked_at_is_looked_at_when_saved_layers_are_opened(
         assert state() == before
         check_truth(viewer)
         run = open_runs(viewer, "browse")[-1]
-
-
-def _pixels(layer: Layer) -> np.ndarray:
-    return np.asarray(layer.data[0])
-
-
-def _seen(viewer: Any, layer: Layer) -> np.ndarray:
-    """The pixels of a gene, with those of a region's run where the whole leaves them to that."""
-    pixels, info = _pixels(layer), layer_info(layer)
-    assert info is not None
-    for region, about in layers_of(viewer, "gene"):
-        if about.gene == info.gene and about.of_run == info.over:
-            pixels = np.where(np.isnan(_pixels(region)), pixels, _pixels(region))
-    return pixels
-
-
-def _journey(person: Person, first: Path, second: Path, folder: Path, genes: list[str]) -> None:
-    """Open two, run on one, browse, run a region, apply to the other, and open both anew."""
-    viewer, session = person.viewer, session_of(person.viewer)
-    for path in (first, second):
-        person.drop(path)
-    one, two = open_places(viewer)
-    fields = person.enhance.form.fields
-    fields["sections"].value = [one.name]
-    out = folder / "one.stenhance.zarr"
-    person.set_enhance(out, write=", ".join(genes[:2]))
-    person.run()
-    assert (session.place, session.gene) == (one, genes[0])
-    check_truth(viewer)
-    person.type_gene(genes[2])
-    check_truth(viewer)
-    whole = session.genes
-    assert whole is not None
-    field = ResultFolder.open(out).field(whole.name)
-    shape = field.grid.shape
-    np.testing.assert_allclose(
-        _pixels(person.layer("browse"))[: shape[0], : shape[1]], field.image(genes[2]), rtol=1e-6
-    )
-
-    # A region of it: one picture with the whole.
-    top, left = one.origin
-    height, width = box_of(viewer, one)[1] - box_of(viewer, one)[0]
-    person.draw(
-        [(top + a * height, left + b * width) for a, b in ((0.4, 0.4), (0.4, 0.6), (0.6, 0.5))]
-    )
-    person.run()
-    assert session.run is not None
-    assert session.run.name == f"{whole.name}-2"
-    check_truth(viewer)
-    shown = [i.run.name for la, i in layers_of(viewer, "gene", "browse") if la.visible and i.run]
-    assert shown == [whole.name, f"{whole.name}-2"]
-
-    # The other section, with what was learned.
-    fields["predict"].value = [two.name]
-    fields["region"].value = fields["region"].choices[0]
-    other = folder / "two.stenhance.zarr"
-    fields["out"].value = other
-    person.run()
-    assert session.place is two
-    assert [place.name for place in open_places(viewer)] == [one.name, two.name]
-    check_truth(viewer)
-    for layer, info in our_layers(viewer):
-        if info.run is not None:
-            place = one if info.run.result.path == out else two
-            assert info.place is place
-            assert not _overlap(layer.extent.world, box_of(viewer, two if place is one else one))
-    before = {
-        (info.place.name, la.name): (
-            _seen(viewer, la),
-            tuple(np.subtract(la.translate, info.place.origin)),
-        )
-        for la, info in layers_of(viewer, "gene")
-        if info.place is not None
-    }
-    viewer.layers.clear()
-    assert open_places(viewer) == []
-    for path in (second, other, out, first):
-        person.drop(path)
-    assert [place.name for place in open_places(viewer)] == [two.name, one.name]
-    check_truth(viewer)
-    after = [
-        ((info.place.name, la.name), la, info.place)
-        for la, info in layers_of(viewer, "gene")
-        if info.place is not None
-    ]
-    assert {key for key, _, _ in after} == set(before)
-    for key, layer, place in after:
-        pixels, at = before[key]
-        np.testing.assert_array_equal(_seen(viewer, layer), pixels)
-        np.testing.assert_allclose(np.subtract(layer.translate, place.origin), at)
-
-
-@pytest.mark.slow
-@pytest.mark.painted
-def test_two_sections_from_opening_to_reopening(
-    person: Person, small_files: list[Path], tmp_path: Path
-) -> None:
-    _journey(person, *small_files, tmp_path, ["G20", "G1", "G3"])
-
-
-@pytest.mark.slow
-@pytest.mark.painted
-def test_c2_and_c4_from_opening_to_reopening(person: Person, data: Path, tmp_path: Path) -> None:
-    her2st = data / "her2st"
-    _journey(person, her2st / "C2", her2st / "C4", tmp_path, ["ERBB2", "COL1A1", "CD74"])
 
 
 @pytest.mark.slow
