@@ -153,11 +153,15 @@ class RobustEnsemble(ABC, Generic[M]):
         targets = Targets.of(expressions, seen.means, fold, self.seed)
         with inference_errors("Training"), seeded(self.seed, self.device):
             learner = seen.learner(torch.tensor(targets.outputs).to(self.device))
-            predicted = train_ensemble(learner, held_out, seen.schedule, rng, job)
-        depths = [s.library for s in samples]
-        decoder = targets.decoder(genes, predicted, expressions, depths)
-        if proportions is not None:
-            decoder = proportions.decoded(decoder)
+            predicted = train_ensemble(
+                learner, held_out, seen.schedule, rng, job, judge_all=proportions is not None
+            )
+        if proportions is None:
+            depths = [s.library for s in samples]
+            decoder = targets.decoder(genes, predicted, expressions, depths)
+        else:
+            judged = proportions.in_squares(samples, predicted, expressions)
+            decoder = proportions.decoded(targets.decoder(genes, *judged))
         fitted = seen.model(
             learner,
             decoder=decoder,
