@@ -58,9 +58,14 @@ class Proportions:
 
     @classmethod
     def among(cls, samples: Sequence[TrainingSection], genes: Sequence[str]) -> Proportions | None:
-        """Measure the noise of genes; None if not all sections are shallow."""
+        """Do as `of` does; None if not all sections are shallow."""
         if not all(sample.shallow for sample in samples):
             return None
+        return cls.of(samples, genes)
+
+    @classmethod
+    def of(cls, samples: Sequence[TrainingSection], genes: Sequence[str]) -> Proportions:
+        """Measure the noise of genes."""
         counted = np.sum(
             [s.counts_of(genes).sum(axis=0, dtype=np.float64) for s in samples], axis=0
         )
@@ -103,7 +108,7 @@ class Proportions:
         for sample, scores, expression in zip(
             samples, np.split(predicted, cuts), expressions, strict=True
         ):
-            seen = np.flatnonzero(np.isfinite(scores).all(axis=1))
+            seen = np.flatnonzero(np.isfinite(scores).all(axis=1) & (sample.library > 0))
             place = np.floor(sample.xy_um[seen] / SQUARE_UM).astype(np.int64)
             _, square = np.unique(place, axis=0, return_inverse=True)
             square, library = square.ravel(), sample.library[seen]
