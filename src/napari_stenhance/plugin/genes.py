@@ -240,9 +240,16 @@ def _levels_of(info: LayerInfo, over: GeneSource | None) -> list[da.Array]:
 def _set_levels(layer: Image, levels: list[da.Array]) -> None:
     import dask
 
+    level, corners = layer.data_level, layer.corner_pixels
     # What is in view was read before: waiting for threads takes longer than that.
     with dask.config.set(scheduler="synchronous"):
-        layer.data = levels
+        if not layer.visible or level == len(levels) - 1:
+            layer.data = levels
+            return
+        # napari would draw the coarsest level, and with the next frame what is in view.
+        with layer.events.set_data.blocker():
+            layer.data = levels
+        layer.corner_pixels, layer.data_level = corners, level
 
 
 def gene_title(
@@ -259,8 +266,11 @@ def gene_title(
 
 def set_contrast(layer: Image, limits: tuple[float, float]) -> None:
     """Set the contrast, and let its slider reach from zero to twice that."""
-    layer.contrast_limits_range = (min(0.0, limits[0]), max(2 * limits[1], limits[1]))
-    if tuple(layer.contrast_limits) != limits:
+    same = tuple(layer.contrast_limits) == limits
+    # napari would clip what is there to the range, and draw the bar for it once more.
+    with layer.events.contrast_limits.blocker():
+        layer.contrast_limits_range = (min(0.0, limits[0]), max(2 * limits[1], limits[1]))
+    if not same:
         layer.contrast_limits = limits
 
 
