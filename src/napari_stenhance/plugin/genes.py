@@ -55,6 +55,34 @@ def first_gene(run: GeneSource) -> str:
 
 
 @dataclass(frozen=True, eq=False)
+class View:
+    """What of a layer is in view.
+
+    Attributes
+    ----------
+    level : int
+    corners : ndarray of int, shape (2, 2)
+        The first and the last pixel of that level, (y, x).
+    """
+
+    level: int
+    corners: NDArray[Any]
+
+    @classmethod
+    def of(cls, viewer: ViewerModel, run: GeneSource) -> View | None:
+        """Return what is in view of the image of a run; None if it has none that is seen."""
+        layers = layers_of(viewer, "gene", "browse", of_run=run.key)
+        seen = (layer for layer, _ in layers if layer.visible)
+        return next((cls(one.data_level, one.corner_pixels.copy()) for one in seen), None)
+
+    def read(self, levels: list[da.Array]) -> None:
+        """Compute it, so that what keeps its tiles has these."""
+        (top, left), (bottom, right) = self.corners
+        part = levels[self.level][top : bottom + 1, left : right + 1]
+        part.compute(scheduler="synchronous")
+
+
+@dataclass(frozen=True, eq=False)
 class GeneImage:
     """What is read of a gene before it is shown: a thread may do that.
 
@@ -82,11 +110,18 @@ class GeneImage:
 
     @classmethod
     def read(
-        cls, run: GeneSource, gene: str, what: What = "expression", most: int = 1024
+        cls,
+        run: GeneSource,
+        gene: str,
+        what: What = "expression",
+        most: int = 1024,
+        view: View | None = None,
     ) -> GeneImage:
-        """Read a gene of a run."""
-        levels = shown_levels(run.levels(gene, what))
+        """Read a gene of a run, and what of it is in view."""
+        levels = shown_levels(run.levels(gene, what), kept=run.complete)
         values = tissue_values(levels, most)
+        if view is not None:
+            view.read(levels)
         return cls(run, gene, what, most, levels, values, limits(values))
 
     @classmethod
@@ -187,6 +222,8 @@ def show_gene(
     washed : bool
         Whether its colours are pale.
     """
+    import dask
+
     pinned = [
         layer
         for layer, info in layers_of(viewer, "gene", of_run=run.key)
@@ -204,11 +241,26 @@ def show_gene(
             browse(browsed[0], gene, what, limits, levels)
         else:
             set_contrast(browsed[0], limits)
-    _leave_out((pinned or browsed)[0], over)
-    for layer in (*pinned, *browsed):
-        wash_out(layer, washed=washed)
-        show_layer(layer, visible=layer is (pinned or browsed)[0])
-        show_bar(layer, visible=over is None and layer.visible)
+    shown, *others = *pinned, *browsed
+    _leave_out(shown, over)
+    if not shown.visible:
+        # Else napari would read the coarsest level first.
+        view = next((one for one in others if one.visible), shown)
+        shown.corner_pixels, shown.data_level = view.corner_pixels, view.data_level
+    # Waiting for threads takes longer than what is in view.
+    with dask.config.set(scheduler="synchronous"):
+        for layer in (shown, *others):
+            wash_out(layer, washed=washed)
+            show_layer(layer, visible=layer is shown)
+            show_bar(layer, visible=over is None and layer.visible)
+
+
+def make_bar(viewer: ViewerModel, run: GeneSource, gene: str) -> None:
+    """Let napari make the bar of a gene that is pinned: that takes it as long as all else of it."""
+    for layer, info in layers_of(viewer, GENE.name, of_run=run.key):
+        if info.gene == gene and not layer.visible:
+            show_bar(layer, visible=True)
+            show_bar(layer, visible=False)
 
 
 def _leave_out(layer: Image, over: GeneSource | None) -> None:

@@ -175,12 +175,19 @@ class Session:
         """What the bar stands for; empty where what is seen is no gene, no counts, or several."""
         return title_of(self)
 
-    def add(self, layers: Sequence[LayerData]) -> list[Layer]:
-        """Add layers of runs that are not there yet, and all others; look at nothing else."""
+    def add(self, layers: Sequence[LayerData], *, active: bool = True) -> list[Layer]:
+        """Add layers of runs that are not there yet, and all others; look at nothing else.
+
+        Parameters
+        ----------
+        layers : sequence of tuple
+        active : bool
+            As in `add_layers`.
+        """
         keys = {info.key for _, info in our_layers(self.viewer) if info.run is not None}
         new = [d for d in layers if (i := info_of(d)) is None or i.run is None or i.key not in keys]
         with self.quiet():
-            return add_layers(self.viewer, new)
+            return add_layers(self.viewer, new, active=active)
 
     def look_at(
         self,
