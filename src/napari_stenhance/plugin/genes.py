@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from napari_stenhance.plugin.colours import colormap_of
-from napari_stenhance.plugin.images import image_layer, layer_title, wash_out
+from napari_stenhance.plugin.images import image_layer, layer_title, set_colormap, wash_out
 from napari_stenhance.plugin.layer_info import (
     KEY,
     LayerData,
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import dask.array as da
     from napari.components import ViewerModel
     from napari.layers import Image
+    from napari.utils.colormaps import Colormap
 
     from napari_stenhance.results.field import What
     from napari_stenhance.results.gene_source import Reliability
@@ -189,9 +190,6 @@ def browse(
     layer.metadata[KEY] = replace(info, gene=gene, what=what, over=None)
     _set_levels(layer, levels)
     set_contrast(layer, limits or contrast(levels))
-    colormap = colormap_of(gene, what)
-    if layer.colormap.name != colormap:
-        layer.colormap = colormap
     layer.name = _title(info.run, gene, what)
 
 
@@ -204,6 +202,7 @@ def show_gene(
     image: GeneImage | None,
     over: GeneSource | None,
     *,
+    colormap: Colormap,
     washed: bool,
 ) -> None:
     """Show a gene of a run: as it was written, or else made where it is looked at.
@@ -219,6 +218,7 @@ def show_gene(
         What was read before, of this gene or another.
     over : GeneSource or None
         The run of a region that is seen over it: there, this shows nothing, and it has no bar.
+    colormap : Colormap
     washed : bool
         Whether its colours are pale.
     """
@@ -243,6 +243,7 @@ def show_gene(
             set_contrast(browsed[0], limits)
     shown, *others = *pinned, *browsed
     _leave_out(shown, over)
+    set_colormap(shown, colormap)
     if not shown.visible:
         # Else napari would read the coarsest level first.
         view = next((one for one in others if one.visible), shown)
