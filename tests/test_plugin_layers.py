@@ -98,7 +98,7 @@ def test_spots_are_coloured_by_a_gene(synthetic: Section) -> None:
     viewer = ViewerModel()
     _, spots = add_layers(viewer, section_layers(synthetic))
     before = spots.face_color.copy()
-    colour_spots(spots, "G1")
+    colour_spots(spots, "G1", None, "magma")
     assert spots.name == f"G1 · measured · {synthetic.name}"
     assert (spots.face_color != before).any()
     counts = np.asarray(synthetic.need_spots().X.todense())
@@ -142,6 +142,12 @@ def test_very_many_bins_are_an_image_that_lies_where_they_do(turned: float) -> N
     shown = layer.data[at[:, 0] - 7, at[:, 1] - 11]
     np.testing.assert_allclose(shown, cp10k, rtol=1e-5)
     assert session.limits == tuple(layer.contrast_limits) == limits(cp10k)
+    # What is set by hand is what docks say, and, of colours, what comes next has.
+    layer.contrast_limits, layer.colormap = (1, 3), "turbo"
+    assert (session.limits, session.colormap.name) == ((1, 3), "turbo")
+    session.look_at(gene="1")
+    assert layer.colormap.name == "turbo"
+    assert session.limits == tuple(layer.contrast_limits) != (1, 3)
     # Cells, which lie anyhow, are points.
     spots.obsm["spatial"] = xy + rng.normal(0, 8, xy.shape)
     assert section_layers(Section(spots=spots, name="HD", mpp=0.5))[0][2] == "points"
