@@ -143,7 +143,13 @@ def test_limits_are_one_whatever_sets_them(person: Person, small: Path, tmp_path
     browse.colormap = "turbo"
     check_truth(viewer)
     before = spots.face_color.copy()
+    # The mouse rests where it was: napari would go on to say what lay under it.
+    at = browse.extent.world.mean(axis=0)
+    viewer.cursor.position = tuple(at)
+    viewer.status = browse.get_status(at, world=True)
     person.type_gene("G3")
+    assert viewer.status["layer_name"] == browse.name == "G3 · Pixel2Gene · one"
+    assert viewer.status["value"].endswith(f"{browse.get_value(at, world=True)[1]:.3g}")
     assert browse.colormap.name == session.colormap.name == "turbo"
     assert not np.array_equal(spots.face_color, before)
     check_truth(viewer)

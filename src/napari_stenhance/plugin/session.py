@@ -14,7 +14,7 @@ from psygnal import Signal
 
 from napari_stenhance.errors import InputError, StenhanceError
 from napari_stenhance.plugin.asked_for import OF_GENES, is_asked_for, under_hidden
-from napari_stenhance.plugin.camera import SeenLayers, make_active, move_camera
+from napari_stenhance.plugin.camera import SeenLayers, make_active, move_camera, say_value
 from napari_stenhance.plugin.caption import show_caption
 from napari_stenhance.plugin.channels import (
     Channel,
@@ -293,6 +293,7 @@ class Session:
     def _say(self) -> None:
         """Say what is seen."""
         show_caption(self.viewer, caption_of(self))
+        say_value(self.viewer)
         self.changed.emit()
 
     def _keep_to_what_is_there(self) -> None:

@@ -34,7 +34,7 @@ from napari_stenhance.plugin.widgets.domain_counts import DomainCounts
 from napari_stenhance.plugin.widgets.domain_table import DomainTable
 from napari_stenhance.plugin.widgets.follow import Strokes, follow_layers, follow_session
 from napari_stenhance.results.domain_edit import DomainEdit
-from napari_stenhance.running.numbers import counted
+from napari_stenhance.running.numbers import agree, counted
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -51,7 +51,7 @@ _COLUMNS = 6
 _PAINT, _PAINTED = "Repaint", "End painting"
 
 
-_LOST = " will be lost; Save in the panel Find domains, or Save layers, keeps them"
+_LOST = "will be lost; Save in the panel Find domains, or Save layers, keeps"
 
 
 class DomainEditor(QWidget):
@@ -266,7 +266,8 @@ class DomainEditor(QWidget):
             self._known[run.key] = (edits, changes)
             said = f" ({counted(changes, 'change')} not saved)" if changes else ""
             if changes:
-                lost[run.key] = f"domains of {run.result.name}: {counted(changes, 'change')}{_LOST}"
+                what = f"{counted(changes, 'change')} {_LOST} {agree(changes, 'it', 'them')}"
+                lost[run.key] = f"domains of {run.result.name}: {what}"
             if run.key in listed:
                 self.source.setItemText(listed.index(run.key), f"{listed_name(run)}{said}")
             if edits is shown:
