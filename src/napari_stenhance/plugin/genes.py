@@ -77,7 +77,9 @@ class View:
         return next((cls(one.data_level, one.corner_pixels.copy()) for one in seen), None)
 
     def read(self, levels: list[da.Array]) -> None:
-        """Compute it, so that what keeps its tiles has these."""
+        """Compute it, so that what keeps its tiles has these; nothing of other levels."""
+        if self.level >= len(levels):
+            return
         (top, left), (bottom, right) = self.corners
         part = levels[self.level][top : bottom + 1, left : right + 1]
         part.compute(scheduler="synchronous")
@@ -246,7 +248,8 @@ def show_gene(
     set_colormap(shown, colormap)
     if not shown.visible:
         # Else napari would read the coarsest level first.
-        view = next((one for one in others if one.visible), shown)
+        seen = (one for one in others if one.visible and len(one.data) == len(shown.data))
+        view = next(seen, shown)
         shown.corner_pixels, shown.data_level = view.corner_pixels, view.data_level
     # Waiting for threads takes longer than what is in view.
     with dask.config.set(scheduler="synchronous"):
