@@ -15,6 +15,7 @@ from napari_stenhance.methods.decoder import Decoder
 from napari_stenhance.methods.rank import CHOICES, choose_rank
 from napari_stenhance.methods.squares import Squares
 from napari_stenhance.methods.training_section import TrainingSection
+from napari_stenhance.running.numbers import agree, counted
 from napari_stenhance.scoring.metrics import GeneAccuracy, gene_accuracy, over_sections
 from napari_stenhance.scoring.splits import block_folds
 
@@ -33,8 +34,9 @@ def require_spots(samples: Sequence[TrainingSection], folds: int) -> int:
     spots = sum(len(s.xy_um) for s in samples)
     if spots < 2 * folds:
         msg = (
-            f"{', '.join(s.name for s in samples)}: only {spots} spots lie on tissue and have "
-            f"counts; at least {2 * folds} are needed to train and to hold out."
+            f"{', '.join(s.name for s in samples)}: only {counted(spots, 'spot')} "
+            f"{agree(spots, 'lies on tissue and has', 'lie on tissue and have')} counts; at least "
+            f"{2 * folds} are needed to train and to hold out."
         )
         raise InputError(msg)
     return spots
