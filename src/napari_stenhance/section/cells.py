@@ -20,7 +20,7 @@ from napari_stenhance.running.numbers import agree, counted
 from napari_stenhance.section.formats.h5ad.layouts import read_frame
 from napari_stenhance.section.formats.h5ad.spots import NO_ANNDATA, PUBLISHED_CELLS, ids_as_they_are
 from napari_stenhance.section.matching import match_genes
-from napari_stenhance.section.raw import NOT_WHOLE, layers_to_ask, no_counts
+from napari_stenhance.section.raw import NOT_WHOLE, TRUTH, layers_to_ask, no_counts
 from napari_stenhance.section.tables.counts import StoredCounts
 from napari_stenhance.section.tables.features import kinds_aside, listed_kinds, need_genes
 from napari_stenhance.section.tables.hdf5 import look_through
@@ -246,7 +246,7 @@ def _raw_place(parts: dict[str, Any], where: str) -> tuple[tuple[str, str], str]
         if not what:
             return place, held.get(places[0], "nothing")
     for place, what in held.items():
-        if what != NOT_WHOLE:
+        if what not in (NOT_WHOLE, TRUTH):
             return place, what
     msg = (
         f'{where}: neither X nor layers["counts"] nor raw holds raw counts, which are whole '
@@ -257,6 +257,8 @@ def _raw_place(parts: dict[str, Any], where: str) -> tuple[tuple[str, str], str]
 
 def _held(part: Any, *, is_layer: bool) -> str:
     """Say what a matrix holds if it is no raw counts, by its first rows."""
+    if _are_truths(part):
+        return TRUTH
     try:
         stored = StoredCounts.from_group(part)
     except ValueError:
@@ -268,6 +270,11 @@ def _held(part: Any, *, is_layer: bool) -> str:
         return NOT_WHOLE
     rows = stored.first_rows(_ROWS)
     return "" if rows is None else no_counts(rows)
+
+
+def _are_truths(part: Any) -> bool:
+    values = part.get("data") if isinstance(part, h5py.Group) else part
+    return getattr(values, "dtype", None) == bool
 
 
 def _frame(part: Any, uns: Any = None) -> pd.DataFrame:
