@@ -61,6 +61,25 @@ def test_a_table_opens_with_its_columns_found_by_name(name: str, tmp_path: Path)
     assert said in section.doubts
 
 
+@pytest.mark.parametrize("coding", ["utf-16", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("name", ["a.txt", "a.csv.gz"])
+def test_unicode_text_of_excel_opens(name: str, coding: str, tmp_path: Path) -> None:
+    path = write(frame().replace("tumour", "Tumör"), tmp_path / name)
+    text = gzip.decompress(path.read_bytes()) if name.endswith(".gz") else path.read_bytes()
+    mark = "" if coding == "utf-16" else "\ufeff"
+    text = (mark + text.decode("utf-8-sig").replace(";", "\t").replace("\n", "\r\n")).encode(coding)
+    path.write_bytes(gzip.compress(text, mtime=0) if name.endswith(".gz") else text)
+    spots = open_section(path, mpp=0.5).need_spots()
+    assert list(spots.obs_names) == IDS
+    np.testing.assert_array_equal(spots.X.toarray(), COUNTS)
+    np.testing.assert_array_equal(spots.obsm["spatial"], XY)
+    assert list(spots.obs["kind"]) == ["Tumör", "stroma", "Tumör", "fat"]
+    assert list(spots.obs["density"]) == [0.5, 1.5, 2.0, 3.0]
+    path.write_bytes(gzip.compress(text[:-1], mtime=0) if name.endswith(".gz") else text[:-1])
+    with pytest.raises(InputError, match="this table cannot be read"):
+        open_section(path, mpp=0.5)
+
+
 @pytest.mark.parametrize(
     ("x", "y", "um"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import io
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ LINE_MOST = 2**24
 """Bytes of a line: a count for each of a million genes."""
 POSITIONS_MOST = 2**28
 """Bytes of a table of positions: five million spots."""
+_DECODED_AT_ONCE = 2**16
 COLUMNS_MOST = 10_000
 """Columns of a table of positions."""
 
@@ -49,9 +51,30 @@ class _Bounded(io.RawIOBase):
         return int(number)
 
 
+class _Utf8(io.RawIOBase):
+    """A text of UTF-16, as Excel's "Unicode text" is, as one of UTF-8."""
+
+    def __init__(self, stream: io.BufferedReader) -> None:
+        self.stream, self.held = stream, b""
+        self.decoder = codecs.getincrementaldecoder("utf-16")()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]
+        while not self.held:
+            block = self.stream.read(_DECODED_AT_ONCE)
+            self.held = self.decoder.decode(block, final=not block).encode()
+            if not block:
+                break
+        number = min(len(buffer), len(self.held))
+        buffer[:number], self.held = self.held[:number], self.held[number:]
+        return number
+
+
 @contextmanager
 def opened_text(path: Path) -> Iterator[BinaryIO]:
-    """Open a text, gzipped by its name or not, as bytes.
+    """Open a text, gzipped by its name or not, as bytes; those of UTF-16 become UTF-8.
 
     Raises
     ------
@@ -60,10 +83,15 @@ def opened_text(path: Path) -> Iterator[BinaryIO]:
     """
     if path.suffix != ".gz":
         with path.open("rb") as file:
-            yield file
+            yield _as_utf8(file)
         return
     with gzip.open(path) as stream, io.BufferedReader(_Bounded(stream, path)) as bounded:  # type: ignore[type-var,arg-type]
-        yield bounded
+        yield _as_utf8(bounded)  # type: ignore[arg-type]
+
+
+def _as_utf8(file: io.BufferedReader) -> BinaryIO:
+    marked = file.peek(2).startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return io.BufferedReader(_Utf8(file)) if marked else file  # type: ignore[type-var,arg-type]
 
 
 def lines(file: BinaryIO) -> Iterator[str]:

@@ -6,7 +6,6 @@ are told by the first line, as nobody who opens such a file again can see them.
 
 from __future__ import annotations
 
-import codecs
 import csv
 import io
 import re
@@ -48,7 +47,8 @@ def read_exported(path: Path) -> pd.DataFrame:
     """
     import pandas as pd
 
-    text = _decoded(read_positions_text(path, b",").getvalue())
+    content = read_positions_text(path, b",").getvalue()
+    text = content.decode("utf-8", "replace").removeprefix("\ufeff")
     # Excel's own line, which names the separator.
     text = _SEP_LINE.sub("", text, count=1) if _SEP_LINE.match(text) else text
     first = next(filter(str.strip, text.splitlines()), "")
@@ -127,17 +127,6 @@ def numbers_in(column: pd.Series[str]) -> NDArray[np.float64]:
             msg = f"{commas.iloc[0]} may be {either}: write numbers without such commas"
             raise ValueError(msg)
     return np.asarray(values, dtype=np.float64)
-
-
-def _decoded(content: bytes) -> str:
-    for mark, encoding in (
-        (codecs.BOM_UTF8, "utf-8-sig"),
-        (codecs.BOM_UTF16_LE, "utf-16"),
-        (codecs.BOM_UTF16_BE, "utf-16"),
-    ):
-        if content.startswith(mark):
-            return content.decode(encoding)
-    return content.decode("utf-8", "replace")
 
 
 def _separator(line: str) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 _BLOCK = 2**24
 _CELLS_AT_ONCE = 2**22
 _SEPARATORS = ("\t", ";", ",")
+_LINES_ASKED = 64
+_DECIMAL_COMMA = re.compile(r"[-+]?\d*,\d+")
+_THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2},\d{3}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,11 +144,21 @@ def _is_whole(column: Any) -> bool:
     )
 
 
-def _has_commas(path: Path) -> bool:
-    """Tell whether the numbers of the first line below the header are written with commas."""
+def _has_commas(path: Path, separator: str) -> bool:
+    """Tell by the first lines below the header whether numbers are written with decimal commas.
+
+    Between tabs 1,234 may be a thousand.
+    """
     with opened_text(path) as file:
         _first_line(file)
-        return b"," in file.readline(LINE_MOST)
+        for _ in range(_LINES_ASKED):
+            line = file.readline(LINE_MOST).decode("utf-8", "replace").strip("\r\n")
+            for cell in line.split(separator):
+                bare = cell.strip().strip('"')
+                sure = separator == ";" or not _THOUSANDS.fullmatch(bare)
+                if sure and _DECIMAL_COMMA.fullmatch(bare):
+                    return True
+    return False
 
 
 @contextmanager
@@ -160,7 +174,7 @@ def _batches(path: Path, names: list[str], genes: set[str] | None) -> Iterator[I
     with opened_text(path) as text:
         line = _first_line(text)
         _, separator = _split(line)
-        decimal = "," if separator == ";" and _has_commas(path) else "."
+        decimal = "," if separator != "," and _has_commas(path, separator) else "."
         # By number: names may be anything.
         keys = [str(n) for n in range(len(names))]
         kinds = {k: pa.float32() for k, n in zip(keys, names, strict=True) if genes and n in genes}
