@@ -166,6 +166,60 @@ def test_positions_that_number_the_array_have_no_place_on_a_slide(
     assert not any("numbers the array" in doubt for doubt in far.doubts)
 
 
+def test_x_and_y_that_were_exchanged_are_put_right_where_the_slide_shows_it(
+    tmp_path: Path, cache: Cache
+) -> None:
+    where = XY + [300, 0]
+    numbers = {"array_x": np.tile(np.arange(5), 4), "array_y": np.repeat(np.arange(4), 5)}
+    named = {"pxl_col_in_fullres": where[:, 0], "pxl_row_in_fullres": where[:, 1]}
+    tissue = np.full((600, 600, 3), 240, np.uint8)
+    for x, y in where.astype(int):
+        tissue[y - 9 : y + 9, x - 9 : x + 9] = (180, 110, 160)
+    write_image(tmp_path / "wide.png", tissue[:250])
+    write_image(tmp_path / "square.png", tissue)
+    # Turned and mirrored, a slide is as positions say that seem exchanged.
+    write_image(tmp_path / "mirrored.png", np.ascontiguousarray(tissue.transpose(1, 0, 2)))
+    write_image(tmp_path / "grey.png", np.full((600, 600, 3), 200, np.uint8))
+    for obs, why in (
+        (numbers, "array_x grows along y and array_y along x"),
+        (named, 'obs["pxl_col_in_fullres"] is y and obs["pxl_row_in_fullres"] x'),
+    ):
+        right, wrong = table(obs, spatial=where), table(obs, spatial=where[:, ::-1].copy())
+
+        def opened(spots: ad.AnnData, name: str) -> Section:
+            return open_section(spots, mpp=2.0, image=tmp_path / f"{name}.png", cache=cache)
+
+        for name, proof in (("wide", "inside wide.png"), ("square", "on tissue")):
+            section = opened(wrong, name)
+            np.testing.assert_array_equal(at(section), where)
+            said = f"are exchanged, and put right: {why}, and only so do spots lie {proof}."
+            assert f"x and y of the positions {said}" in section.doubts
+            section = opened(right, name)
+            np.testing.assert_array_equal(at(section), where)
+            assert not any("exchanged" in doubt for doubt in section.doubts)
+        section = opened(wrong, "mirrored")
+        np.testing.assert_array_equal(at(section), where[:, ::-1])
+        assert not any("exchanged" in doubt for doubt in section.doubts)
+        for untold in (opened(wrong, "grey"), open_section(wrong, mpp=2.0)):
+            np.testing.assert_array_equal(at(untold), where[:, ::-1])
+            assert any(d.startswith(f"{why}: x and y of the posit") for d in untold.doubts)
+
+
+def test_positions_that_contradict_each_other_are_said_to() -> None:
+    said = 'obsm["X_spatial"] holds other positions than obsm["spatial"]: it is not used.'
+    for other, differs in (
+        (XY, False),
+        (XY * 0.1 + 7, False),
+        (XY[:, ::-1].copy(), True),
+        (XY[::-1].copy(), True),
+        (XY * [1, -1], True),
+        (np.full((20, 2), "a"), True),
+    ):
+        section = open_section(table(spatial=XY, X_spatial=other), mpp=2.0)
+        np.testing.assert_array_equal(at(section), XY)
+        assert (said in section.doubts) == differs
+
+
 def test_spots_off_tissue_are_left_out_as_of_space_ranger() -> None:
     for off in (0, "0", False, "FALSE"):
         said = [off] * 3 + [1 if off in (0, "0") else True] * 17

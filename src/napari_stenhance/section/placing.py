@@ -164,8 +164,8 @@ def _why_not(image: Path, found: SectionFiles, series: str | None) -> str:
         outside = f"{1 - inside:.0%} of the spots lie outside it"
         if share_inside(found.xy, shape[::-1]) >= INSIDE_LEAST:
             return (
-                f"{outside}, though not if it were turned by 90°; give the image as their "
-                "positions were measured on it"
+                f"{outside}, though not if it were turned by 90°, or x and y exchanged; give the "
+                "image as their positions were measured on it, or these as (x, y)"
             )
         return f"{outside}, so their coordinates belong to another (full-resolution) image"
     return _disagreement(shape, found)[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +12,12 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
-from napari_stenhance.section.spots import ARRAY_COLUMNS, array_columns, nearest_distance
+from napari_stenhance.section.spots import (
+    ARRAY_COLUMNS,
+    array_columns,
+    nearest_distance,
+    numbered_across,
+)
 from napari_stenhance.section.tables.counts import check_sparse
 
 if TYPE_CHECKING:
@@ -85,7 +90,13 @@ def find_positions(obs: pd.DataFrame, obsm: Mapping[str, Any], where: str) -> Fo
     """
     for key in PLACES:
         if key in obsm:
-            return _in_matrix(obs, obsm[key], key, where)
+            found = _in_matrix(obs, obsm[key], key, where)
+            others = [k for k in PLACES if k != key and k in obsm and _others(found, obsm[k])]
+            more = (
+                f'obsm["{k}"] holds other positions than obsm["{key}"]: it is not used.'
+                for k in others
+            )
+            return replace(found, doubts=(*found.doubts, *more))
     for pairs, unit in ((PIXELS, _AS_PIXELS), (MICROMETRES, _IN_UM)):
         for pair in pairs:
             named = _named(obs, pair)
@@ -109,6 +120,25 @@ def find_positions(obs: pd.DataFrame, obsm: Mapping[str, Any], where: str) -> Fo
     there = f"; there are {', '.join(likely[:_NAMED_MOST])}" if likely else ""
     msg = f'{where}: obsm["spatial"] is missing{there}; {_ADVICE}{cells}.'
     raise InputError(msg)
+
+
+def says_exchanged(obs: pd.DataFrame, xy: NDArray[np.float64]) -> str:
+    """Say what contradicts that positions are (x, y), and not (y, x); nothing if nothing does.
+
+    Neither proves it: slides may be mirrored, and names of columns be exchanged.
+    """
+    if names := numbered_across(obs, xy):
+        return f"{names[0]} grows along y and {names[1]} along x"
+    from pandas.api.types import is_numeric_dtype
+
+    for pair in (*PIXELS, *MICROMETRES):
+        named = _named(obs, pair)
+        if named is None or not all(map(is_numeric_dtype, (obs[name] for name in named))):
+            continue
+        known = obs[list(named)].to_numpy(np.float64)
+        if np.array_equal(known, xy[:, ::-1]) and not np.array_equal(known, xy):
+            return f'obs["{named[0]}"] is y and obs["{named[1]}"] x'
+    return ""
 
 
 def _said(how: str, unit: str) -> str:
@@ -143,6 +173,23 @@ def _in_matrix(obs: pd.DataFrame, part: Any, key: str, where: str) -> FoundPosit
         )
         return FoundPositions(xy, doubts=(*said, f"{numbers}."), no_pixels=numbers)
     return FoundPositions(xy, doubts=said)
+
+
+def _others(found: FoundPositions, part: Any) -> bool:
+    """Tell whether a matrix holds other positions, not only these at another scale."""
+    try:
+        other = _matrix(part, "")
+    except InputError:
+        return True
+    known = np.isfinite(found.xy).all(axis=1)
+    if len(other) != len(known) or not np.isfinite(other[known]).all():
+        return True
+    xy, other = found.xy[known], other[known]
+    from_middle = xy - xy.mean(axis=0) if len(xy) else xy
+    size = float((from_middle**2).sum())
+    scale = float((from_middle * other).sum()) / size if size else 1.0
+    off = other - other.mean(axis=0) - scale * from_middle if len(xy) else other
+    return bool(scale <= 0 or np.abs(off).max(initial=0) > scale * nearest_distance(xy) / 2)
 
 
 def _named(table: pd.DataFrame, pair: tuple[str, str]) -> tuple[str, str] | None:

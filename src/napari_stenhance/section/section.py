@@ -18,6 +18,7 @@ from napari_stenhance.errors import InputError
 from napari_stenhance.running.job import Job
 from napari_stenhance.running.numbers import agree, counted
 from napari_stenhance.section.distinct import DistinctPositions
+from napari_stenhance.section.exchanged import inside_alone, on_tissue
 from napari_stenhance.section.formats.format import (
     SectionFiles,
     SlideFile,
@@ -345,6 +346,7 @@ def open_section(
             found = found.on_image(Path(image))
         if found.in_um:
             found = from_um(found, mpp, None if image is None else Path(image))
+        found = inside_alone(found, found.images if image is None else (Path(image),), series)
         placed = (
             choose_image(found, series) if image is None else place_on(found, Path(image), series)
         )
@@ -403,7 +405,7 @@ def _assemble(
     spots: bool,
     opened: SectionSource | None,
 ) -> Section:
-    doubts = [*found.doubts, *placed.doubts]
+    doubts = [*placed.doubts]
     if mpp is None and found.no_scale:
         raise InputError(found.no_scale, option="mpp")
     scale, source = (mpp, "given") if mpp is not None else (found.mpp, found.mpp_source)
@@ -424,6 +426,8 @@ def _assemble(
             slide = slide.with_mpp(scale, source)
     if scale is not None and source.startswith("inferred"):
         doubts.append(f"The scale, {scale:.4g} µm per pixel, is {source}.")
+    found = on_tissue(found, slide, placed.factor)
+    doubts = [*found.doubts, *doubts]
     if not spots and slide is not None:
         return Section(slide=slide, name=found.name, mpp=scale, doubts=tuple(doubts), source=opened)
     table, more = found.read()

@@ -307,6 +307,23 @@ def off_their_array(numbers: NDArray[np.float64], xy: NDArray[np.float64]) -> bo
     return _fitted(numbers[some], xy[some])[1] > _OFF_ARRAY_MOST
 
 
+def numbered_across(obs: pd.DataFrame, xy: NDArray[np.float64]) -> tuple[str, ...]:
+    """Name the columns that number the array, if its columns grow along y, and its rows along x.
+
+    So they do where x and y were exchanged, and on slides that are turned and mirrored.
+    """
+    for names in ARRAY_COLUMNS:
+        numbers = array_columns(obs, names)
+        if numbers is not None:
+            steps, off = _fitted(numbers, xy)
+            if steps is None or off > _OFF_ARRAY_MOST:
+                return ()
+            (column_x, column_y), (row_x, row_y) = steps
+            across = column_y > 2 * abs(column_x) and row_x > 2 * abs(row_y)
+            return names if across else ()
+    return ()
+
+
 def _fitted(
     lattice: NDArray[np.float64], xy: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64] | None, float]:

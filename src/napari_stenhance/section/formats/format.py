@@ -61,6 +61,8 @@ class SectionFiles:
         What to say if none of the images is the slide, and none was given.
     in_um : bool
         Positions, those that `read` returns too, are in micrometres from the corner of the slide.
+    may_be_exchanged : str
+        What says that x is y, and y x, unless the slide is mirrored.
     geometry : callable, optional
         Works out the spots' size from the micrometres per pixel that are used in the end, or None;
         returns it and what there is to doubt about it. Without it, the spots say, or their lattice.
@@ -81,6 +83,7 @@ class SectionFiles:
     without: str = ""
     geometry: Callable[[float | None], tuple[SpotGeometry, str]] | None = None
     in_um: bool = False
+    may_be_exchanged: str = ""
     picture: Picture | None = None
     on_image: Callable[[Path], SectionFiles] | None = None
 

@@ -11,6 +11,7 @@ from napari_stenhance.section.formats.format import SectionFiles
 from napari_stenhance.section.picture import picture_in
 from napari_stenhance.section.placed import PlacedTable
 from napari_stenhance.section.samples import file_name
+from napari_stenhance.section.positions import says_exchanged
 from napari_stenhance.section.space_ranger import refuse_picture_pixels
 from napari_stenhance.section.stated import find_mpp, scale_factors, stated_mpp
 
@@ -53,5 +54,6 @@ def section_files(
         no_scale=no_scale,
         no_pixels=placed.no_pixels,
         in_um=placed.in_um,
+        may_be_exchanged=says_exchanged(placed.obs, placed.xy),
         picture=picture_in(placed.uns),
     )
