@@ -74,9 +74,13 @@ def test_overlapping_samples_are_told_apart_by_their_column(
 
 def test_parts_of_one_slide_are_one_section() -> None:
     beside = two((6 * PITCH, 0), sample=["A", "B"])
-    assert open_section(beside).need_spots().n_obs == 72
+    whole = open_section(beside)
+    assert whole.need_spots().n_obs == 72
+    assert any(d.startswith('obs["sample"] names several samples, A, B: as') for d in whole.doubts)
     # One of them may be asked for all the same.
-    assert open_section(beside, sample="B").need_spots().n_obs == 36
+    part = open_section(beside, sample="B")
+    assert part.need_spots().n_obs == 36
+    assert not any("several samples" in d for d in part.doubts)
     # Classes that mix on one lattice are no samples.
     mixed = table(lattice(12), region=np.arange(144) % 3)
     assert open_section(mixed).need_spots().n_obs == 144
@@ -87,6 +91,18 @@ def test_parts_of_one_slide_are_one_section() -> None:
     halves.obs["batch"] = np.where(np.arange(400) < 200, "one", "other")
     with pytest.raises(SeveralSamples, match=r"one, other"):
         open_section(halves)
+
+
+def test_libraries_beside_each_other_are_asked_for() -> None:
+    """Each is of an area of its own, though neither an array nor `uns` says so."""
+    beside = two((3000, 0), library_id=["A", "B"])
+    with pytest.raises(SeveralSamples, match=r'obs\["library_id"\] names .*: A, B; name') as said:
+        open_section(beside)
+    assert (said.value.option, said.value.samples) == ("sample", ("A", "B"))
+    one = open_section(beside, sample="B").need_spots()
+    np.testing.assert_array_equal(one.obsm["spatial"], lattice(at=(3000, 0)))
+    beside.obs["library_id"] = "A"
+    assert open_section(beside).need_spots().n_obs == 72
 
 
 def test_the_finest_column_tells_them_apart_and_others_do_not_matter() -> None:

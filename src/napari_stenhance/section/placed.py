@@ -16,6 +16,7 @@ from napari_stenhance.section.samples import (
     choose_sample,
     library_doubts,
     one_sample,
+    side_by_side,
 )
 from napari_stenhance.section.spots import finite_positions
 from napari_stenhance.section.stated import array_put_right
@@ -109,7 +110,8 @@ class PlacedTable:
         obs, xy = obs[rows], found.xy[rows]
         obs, _ = array_put_right(obs, xy)
         uns = one_sample(obs, uns, sample)
-        doubts = (*found.doubts, *tissue, *library_doubts(uns))
+        together = side_by_side(obs) if sample is None else ()
+        doubts = (*found.doubts, *tissue, *library_doubts(uns), *together)
         some = None if rows.all() else rows
         return cls(obs, uns, xy, found.in_um, some, sample, doubts, found.no_pixels)
 

@@ -13,7 +13,7 @@ from scipy.spatial import cKDTree
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.section.distinct import DistinctPositions
-from napari_stenhance.section.several import SeveralSamples
+from napari_stenhance.section.several import SeveralSamples, some_of
 from napari_stenhance.section.spots import ARRAY_COLUMNS, array_columns
 
 if TYPE_CHECKING:
@@ -25,6 +25,9 @@ _NAMED = re.compile(
     r"(_?(id|ids|name|names|key|no|number|nr|ident))?"
 )
 """Columns that may say of which sample a spot is; only where it lies proves it."""
+# A library is of one area of capture, which has a picture of its own.
+_LIBRARY = re.compile(r"library([_. ]?(id|name))?")
+_SAMPLE = re.compile(r"sample([_. ]?(id|name))?")
 _GROUPS_MOST, _NUMBERS_MOST = 1000, 64
 # Of the spots: as many must be numbered, or lie, as only spots of two samples do.
 _SHARE_LEAST = 0.05
@@ -111,6 +114,12 @@ def choose_sample(
         if proven:
             raise SeveralSamples.named(where, proven[0].how, proven[0].names, None)
         _refuse_untold(obs, xy, where)
+        for one in _several_called(columns, _LIBRARY):
+            msg = (
+                f'{where}: obs["{one.column}"] names several samples: {some_of(one.names)}; name '
+                "the sample to open, or take that column out if all lie on one slide."
+            )
+            raise SeveralSamples(msg, samples=one.names)
         return None
     named = [one for one in (*proven, *linked, *columns) if wanted in one.names]
     if named:
@@ -121,6 +130,19 @@ def choose_sample(
         return None
     msg = f"{where}: this is one sample alone, and not called {wanted!r}; name no sample of it."
     raise InputError(msg, option="sample")
+
+
+def side_by_side(obs: pd.DataFrame) -> tuple[str, ...]:
+    """Say which samples are opened as one section, as nothing but a column tells them apart."""
+    return tuple(
+        f'obs["{one.column}"] names several samples, {some_of(one.names)}: as they lie beside each '
+        "other, they are opened as of one slide; name one to open it alone."
+        for one in _several_called(_columns(obs, set()), _SAMPLE)
+    )
+
+
+def _several_called(columns: list[SampleColumn], called: re.Pattern[str]) -> list[SampleColumn]:
+    return [one for one in columns if len(one.names) > 1 and called.fullmatch(one.column.lower())]
 
 
 def one_sample(

@@ -42,9 +42,7 @@ class SeveralSamples(InputError):
         wanted : str or None
             A name that is not among them.
         """
-        listed = ", ".join(samples[:_NAMES_MOST])
-        rest = len(samples) - _NAMES_MOST
-        listed += f" and {rest} more" if rest > 0 else ""
+        listed = some_of(samples)
         if wanted is not None:
             msg = f"{where}: there is no sample {wanted!r} {how}; there are {listed}: name one."
         else:
@@ -53,3 +51,10 @@ class SeveralSamples(InputError):
                 f"of its own: {listed}; name the sample to open."
             )
         return cls(msg, samples=samples)
+
+
+def some_of(samples: Sequence[str]) -> str:
+    """List names, a dozen at most, for a sentence."""
+    listed = ", ".join(samples[:_NAMES_MOST])
+    rest = len(samples) - _NAMES_MOST
+    return listed + (f" and {rest} more" if rest > 0 else "")
