@@ -34,11 +34,29 @@ def test_the_type_decides_and_names_where_there_is_none() -> None:
     assert kinds("A", "B", Feature_Types=["GEX", "ADT"]) == ["", "ADT"]
     assert kinds("A", "B", CodeClass=["Endogenous", "Negative"]) == ["", "Negative"]
     assert kinds("A", "BLANK_0006", feature_types=[gene, None]) == ["", "controls by their names"]
+    # Of other spellings; a column of that name may say something else of genes.
+    others = ["Ab", "isotype", "TotalSeq-B", "Cell Surface Protein", "negprobe", "neg", "prot",
+              "Unassigned", "Peaks", "genomic_control", "CITE-seq", "NEG_PRB"]  # fmt: skip
+    for column in ("type", "Feature Type", "feature.class", "probe_type", "assay"):
+        for other in others:
+            assert kinds("A", "B", **{column: ["gene", other]}) == ["", other]
+            assert kinds("A", "B", **{column: ["gene_expression", other]}) == ["", other]
+    assert kinds("A", "ERCC-00130", type=["marker", "other"]) == ["", "controls by their names"]
+    assert kinds("A", "B", "C", gene_type=["lncRNA", "protein_coding", "antisense"]) == [""] * 3
+    assert kinds("A", "B", feature_types=["gene", "gene"], type=["rna", "ADT"]) == ["", "ADT"]
+    assert kinds("E1", "E2", feature_name=["CD3E", "CD3_TotalSeqB"]) == [
+        "",
+        "antibodies by their names",
+    ]
+    antibodies = ["CD3-TotalSeqC", "ADT_CD4", "HTO-1", "Hashtag_2", "CD8.TotalSeqA.x"]
+    assert set(kinds(*antibodies)) == {"antibodies by their names"}
     controls = ["NegControlProbe_00042", "NegControlCodeword_0500", "antisense_PROKR2", "BLANK_6",
                 "Blank-12", "UnassignedCodeword_0001", "DeprecatedCodeword_0002", "NegPrb3",
-                "Intergenic_Region_9", "Negative1", "SystemControl7", "ERCC-00130"]  # fmt: skip
+                "Intergenic_Region_9", "Negative1", "SystemControl7", "ERCC-00130", "blank3",
+                "GenomicControlProbe_1", "negative_control_2", "Neg_Probe_3", "NegCtrl4"]  # fmt: skip
     assert set(kinds(*controls)) == {"controls by their names"}
-    genes = ["ERCC1", "BLNK", "NEGR1", "ASIP", "CTRL", "FALSE", "Nell1", "SYSTEM"]
+    genes = ["ERCC1", "BLNK", "NEGR1", "ASIP", "CTRL", "FALSE", "Nell1", "SYSTEM", "Htr1a",
+             "ADTRP", "BLANK", "SURF1"]  # fmt: skip
     assert set(kinds(*genes)) == {""}
 
 

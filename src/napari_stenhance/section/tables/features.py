@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,22 +18,41 @@ if TYPE_CHECKING:
     import pandas as pd
 
 GENES = "Gene Expression"
-TYPE_COLUMNS = ("feature_types", "feature_type", "feature_biotype", "modality", "codeclass")
-"""Columns of `var`, in any letters, that say what a feature is, as 10x, scanpy and others do."""
+TYPE_COLUMNS = (
+    "feature_types",
+    "feature_type",
+    "feature_biotype",
+    "modality",
+    "codeclass",
+    "feature_class",
+    "probe_type",
+    "target_type",
+    "gene_type",
+    "assay",
+    "type",
+)
+"""Columns of `var` that may say what a feature is, as 10x and others do; letters tell them."""
 ASIDE = "not_genes"
 """The key of `obsm` that holds what is no gene, and of `uns` that names its columns."""
 _NO_GENE = re.compile(
-    r"antibod|antigen|crispr|guide|multiplexing|hashtag|control|codeword|blank|spike"
-    r"|^adt$|^hto$|^negative|^protein(?![ _-]?coding)|^custom$",
+    r"antibod|antigen|crispr|guide|multiplexing|hashtag|control|codeword|blank|spike|isotype"
+    r"|total[ _-]?seq|cite[ _-]?seq|surface|^abs?$|^adts?$|^htos?$|^neg(?:ative|$|[ _-]?(?:prb|probe|ctrl))"
+    r"|^prot$|protein(?![ _-]?coding)|^(?:un|de)(?:assigned|precated)|false ?code|^peaks?$|^atac"
+    r"|^custom$",
     re.IGNORECASE,
 )
 _CONTROL = re.compile(
-    r"NegControl(Probe|Codeword)?[_-].*|(Un|De)(assigned|precated)Codeword[_-].*|antisense_.*"
-    r"|BLANK[_-].*|Intergenic_Region_.*|NegPrb\d*|Negative\d+|SystemControl\d+|FalseCode\d+"
+    r"Neg(ative)?[_-]?(Control|Ctrl)[_-]?(Probe|Codeword)?[_-]?.*|Neg_?Probe[_-]?.*"
+    r"|GenomicControl(Probe)?[_-].*|(Un|De)(assigned|precated)Codeword[_-].*|antisense_.*"
+    r"|BLANK([_-].*|\d+)|Intergenic_Region_.*|NegPrb\d*|Negative\d+|SystemControl\d+|FalseCode\d+"
     r"|ERCC-\d{5}",
     re.IGNORECASE,
 )
-_CONTROLS = "controls by their names"
+_ANTIBODY = re.compile(
+    r".+[_.-]Total_?Seq[A-D]?([_.-].*)?|(ADT|HTO)[_-].+|hash_?tag[_ -]?\d+.*", re.IGNORECASE
+)
+_CONTROLS, _ANTIBODIES = "controls by their names", "antibodies by their names"
+_NAME_COLUMNS = ("feature_name", "gene_name", "gene_symbol", "gene_symbols", "symbol", "name")
 _KINDS_MOST = 6
 
 
@@ -43,12 +63,33 @@ def is_control(name: str) -> bool:
 
 def feature_types(var: pd.DataFrame) -> list[str]:
     """Return what each feature is said to be; empty where nothing says."""
-    columns = {str(name).lower(): name for name in var.columns}
-    for column in TYPE_COLUMNS:
+    columns = {_letters(name): name for name in var.columns}
+    for column in map(_letters, TYPE_COLUMNS):
         if column in columns:
             said = var[columns[column]].astype(object)
-            return [str(t).strip() for t in said.where(said.notna(), "")]
+            kinds = [str(t).strip() for t in said.where(said.notna(), "")]
+            # Others say something else of genes.
+            if any(_is_gene(kind) or _NO_GENE.search(kind) for kind in set(kinds)):
+                return kinds
     return [""] * len(var)
+
+
+def _letters(name: object) -> str:
+    return re.sub(r"[\W_]+", "", str(name)).lower()
+
+
+def _is_gene(kind: str) -> bool:
+    return _letters(kind) == _letters(GENES)
+
+
+def _by_name(names: Iterable[str]) -> str:
+    """Say what a feature is that has these names, if it is no gene."""
+    for name in names:
+        if is_control(name):
+            return _CONTROLS
+        if _ANTIBODY.fullmatch(name):
+            return _ANTIBODIES
+    return ""
 
 
 def kinds_aside(var: pd.DataFrame) -> NDArray[Any]:
@@ -61,13 +102,14 @@ def kinds_aside(var: pd.DataFrame) -> NDArray[Any]:
     ndarray of str, shape (features,)
     """
     types = feature_types(var)
-    named = any(kind.lower() == GENES.lower() for kind in types)
+    named = any(map(_is_gene, set(types)))
+    names = [var.index.astype(str), *(var[c].astype(str) for c in _NAME_COLUMNS if c in var)]
     kinds = []
-    for kind, name in zip(types, map(str, var.index), strict=True):
+    for kind, *called in zip(types, *names, strict=True):
         if not kind:
-            kinds.append(_CONTROLS if is_control(name) else "")
+            kinds.append(_by_name(called))
         elif named:
-            kinds.append("" if kind.lower() == GENES.lower() else kind)
+            kinds.append("" if _is_gene(kind) else kind)
         else:
             kinds.append(kind if _NO_GENE.search(kind) else "")
     return np.array(kinds, dtype=object)
