@@ -53,7 +53,8 @@ def test_the_type_decides_and_names_where_there_is_none() -> None:
     controls = ["NegControlProbe_00042", "NegControlCodeword_0500", "antisense_PROKR2", "BLANK_6",
                 "Blank-12", "UnassignedCodeword_0001", "DeprecatedCodeword_0002", "NegPrb3",
                 "Intergenic_Region_9", "Negative1", "SystemControl7", "ERCC-00130", "blank3",
-                "GenomicControlProbe_1", "negative_control_2", "Neg_Probe_3", "NegCtrl4"]  # fmt: skip
+                "GenomicControlProbe_1", "negative_control_2", "Neg_Probe_3",
+                "NegCtrl4"]  # fmt: skip
     assert set(kinds(*controls)) == {"controls by their names"}
     genes = ["ERCC1", "BLNK", "NEGR1", "ASIP", "CTRL", "FALSE", "Nell1", "SYSTEM", "Htr1a",
              "ADTRP", "BLANK", "SURF1"]  # fmt: skip

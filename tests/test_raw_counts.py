@@ -52,7 +52,9 @@ def test_rounded_logarithms_are_told_from_shallow_counts(depth: int, log: Any) -
 
 
 @pytest.mark.parametrize("layer", ["counts", "raw_counts", "UMI", "something"])
-@pytest.mark.parametrize("wrong", ["log", "rounded", "binary", "empty", "scaled", "truth", "residuals"])
+@pytest.mark.parametrize(
+    "wrong", ["log", "rounded", "binary", "empty", "scaled", "truth", "residuals"]
+)
 def test_the_layer_that_holds_counts_is_taken_and_said(layer: str, wrong: str) -> None:
     spots = make_spots(side=6)
     counts = spots.X.toarray()

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
+from scipy.spatial import cKDTree
 
 import slide_files
 from bands import banded
@@ -25,6 +26,7 @@ from napari_stenhance.section.slide import Slide
 from napari_stenhance.section.spots import SpotGeometry, are_bins, geometry_of
 from napari_stenhance.storage.cache import Cache
 from napari_stenhance.tasks.inference import open_for
+from napari_stenhance.tasks.info import describe_section
 from napari_stenhance.tasks.options import SlideOptions
 from test_cli import run
 
@@ -246,6 +248,29 @@ def test_a_diameter_that_is_guessed_is_said() -> None:
     assert "half of their pitch, 50 px" in pixels
     (bins,) = Section(spots=spots_at(square(16)), mpp=0.5).doubts
     assert "squares of their pitch, 8 µm" in bins
+
+
+def test_cells_are_called_cells_at_any_scale(tmp_path: Path) -> None:
+    xy = np.random.default_rng(0).uniform(0, 2000, (400, 2))
+    apart = float(np.median(cKDTree(xy).query(xy, k=2)[0][:, 1]))
+    for mpp, unit in ((None, "px"), (0.1, "µm"), (2.0, "µm")):
+        section = Section(spots=spots_at(xy), mpp=mpp)
+        wide = apart * (mpp or 1)
+        assert section.geometry().spot_diameter_um == pytest.approx(wide)
+        assert section.geometry().spot_shape == "disc"
+        assert any(f"as cells do: discs as wide as the distance to the nearest, {wide:.4g} {unit}"
+                   in doubt for doubt in section.doubts)  # fmt: skip
+        line = describe_section(section)[2]
+        assert line.startswith("Cells, or beads, as they lie on no lattice: 400 × ")
+        assert line.endswith(f"discs of {wide:g} {unit}, the nearest {wide:g} {unit} away in "
+                             "the median")  # fmt: skip
+    # Printed spots, and those of a lattice with many empty places, are none.
+    rng = np.random.default_rng(1)
+    for spots in (square(50, side=20) + rng.normal(0, 4, (400, 2)),
+                  square(50, side=60)[rng.random(3600) < 0.25]):  # fmt: skip
+        line = describe_section(Section(spots=spots_at(spots)))[2]
+        assert line.startswith("Spots: ")
+        assert "at a pitch of" in line
 
 
 def test_visium_spots_are_as_wide_as_they_are_printed() -> None:

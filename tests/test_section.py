@@ -374,4 +374,6 @@ def test_a_picture_that_was_turned_since_is_said_to_be(
     write_image(tmp_path / "long_he.png", np.full((320, 4000, 3), 255, np.uint8))
     section = open_section(tmp_path / "long.h5ad", cache=cache)
     assert section.slide is None
-    assert any("though not if it were turned by 90°, or x and y exchanged;" in d for d in section.doubts)
+    assert any(
+        "though not if it were turned by 90°, or x and y exchanged;" in d for d in section.doubts
+    )

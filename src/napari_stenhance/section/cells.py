@@ -274,7 +274,7 @@ def _held(part: Any, *, is_layer: bool) -> str:
 
 def _are_truths(part: Any) -> bool:
     values = part.get("data") if isinstance(part, h5py.Group) else part
-    return getattr(values, "dtype", None) == bool
+    return str(getattr(values, "dtype", "")) == "bool"
 
 
 def _frame(part: Any, uns: Any = None) -> pd.DataFrame:

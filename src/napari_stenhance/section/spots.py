@@ -40,6 +40,9 @@ _NEAREST_LEAST = 0.8
 _NUMBERED_LEAST = 0.9
 # Of a step of the array, half of the spots lie no farther from where their numbers put them.
 _OFF_ARRAY_MOST = 0.5
+# Of the distance to the nearest: as much may it differ, for that share of spots of a lattice.
+_ALIKE, _ALIKE_LEAST = 0.15, 0.5
+_ANYHOW_LEAST = 30
 _LATTICE_SPOTS, _LATTICE_NEIGHBOURS = 2000, 8
 _NEAREST_SPOTS = 50_000
 _ROWS_AT_ONCE = 2**14
@@ -374,6 +377,23 @@ def are_bins(xy: NDArray[np.float64], pitch: float) -> bool:
     turned = (turned[:, 1:] * (turned[:, :1].conj() / ahead[:, None]))[ahead < 1.25]
     off = [np.abs(part - np.rint(part)) for part in (turned.real, turned.imag)]
     return bool(np.size(off) and np.mean(off) <= _OFF_LATTICE_MOST)
+
+
+def lie_anyhow(obs: pd.DataFrame, xy: NDArray[np.float64]) -> bool:
+    """Tell whether observations lie on no lattice, as cells and beads do.
+
+    On a lattice, printed or with empty places, most are as far from the nearest as most others.
+    Of few nothing is concluded, nor of those that an array numbers.
+    """
+    if any(array_columns(obs, names) is not None for names in ARRAY_COLUMNS):
+        return False
+    places = xy[DistinctPositions.among(xy).first]
+    if len(places) < _ANYHOW_LEAST:
+        return False
+    some = places[:: max(len(places) // _NEAREST_SPOTS, 1)]
+    apart = cKDTree(places).query(some, k=2)[0][:, 1]
+    alike = np.abs(apart / np.median(apart) - 1) < _ALIKE
+    return float(alike.mean()) < _ALIKE_LEAST
 
 
 def attach(

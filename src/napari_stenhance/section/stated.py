@@ -20,6 +20,7 @@ from napari_stenhance.section.spots import (
     SpotGeometry,
     are_bins,
     array_columns,
+    lie_anyhow,
     nearest_distance,
     off_their_array,
     visium_pitch_px,
@@ -216,6 +217,8 @@ def _worked_out(
     if mpp is None:
         if full or not nearest:
             return SpotGeometry(full, "disc", nearest, "pixel"), ()
+        if lie_anyhow(obs, xy):
+            return SpotGeometry(nearest, "disc", nearest, "pixel"), (_anyhow(nearest, "px"),)
         return SpotGeometry(nearest / 2, "disc", nearest, "pixel"), (_guessed(nearest, "px"),)
     pitch = stated["spot_pitch_um"] or nearest * mpp
     diameter, doubts = stated["spot_diameter_um"] or full * mpp, []
@@ -243,16 +246,20 @@ def _worked_out(
             f"The size of the bins is not stated: squares of their pitch, {pitch:.4g} µm, are "
             "taken."
         )
-    elif 0 < pitch <= BIN_PITCH_MOST_UM:
+    elif 0 < pitch <= BIN_PITCH_MOST_UM or (pitch and lie_anyhow(obs, xy)):
         diameter, shape = pitch, "disc"
-        doubts.append(
-            "The size of the spots is not stated, and they lie on no square lattice, as cells do: "
-            f"discs as wide as the distance to the nearest, {pitch:.4g} µm, are taken."
-        )
+        doubts.append(_anyhow(pitch, "µm"))
     else:
         diameter, shape = pitch / 2, "disc"
         doubts += [_guessed(pitch, "µm")] if pitch else []
     return SpotGeometry(diameter, shape, pitch, "micrometer"), tuple(doubts)  # type: ignore[arg-type]
+
+
+def _anyhow(apart: float, unit: str) -> str:
+    return (
+        "The size of the spots is not stated, and they lie on no square lattice, as cells do: "
+        f"discs as wide as the distance to the nearest, {apart:.4g} {unit}, are taken."
+    )
 
 
 def _guessed(pitch: float, unit: str) -> str:

@@ -94,6 +94,8 @@ def _doubts(doubts: tuple[str, ...] | list[str]) -> list[str]:
 
 def describe_section(section: Section, quality: Quality | None = None) -> tuple[str, ...]:
     """Describe a section, and the faults of its slide if they are known, one fact in each line."""
+    from napari_stenhance.section.spots import lie_anyhow, positions_px
+
     lines = [f"Section {section.name}"]
     lines += ["Slide: none"] if section.slide is None else _describe_slide(section.slide)
     if section.spots is None:
@@ -101,10 +103,14 @@ def describe_section(section: Section, quality: Quality | None = None) -> tuple[
     else:
         geometry = section.geometry()
         unit = "µm" if geometry.unit == "micrometer" else "px"
+        spots = section.spots
+        anyhow = lie_anyhow(spots.obs, positions_px(spots, section.name))
+        what = "Cells, or beads, as they lie on no lattice" if anyhow else "Spots"
+        apart = f"{geometry.pitch_um:g} {unit}"
         lines.append(
-            f"Spots: {section.spots.n_obs} × {counted(section.spots.n_vars, 'gene')}; "
-            f"{geometry.spot_shape}s of {geometry.spot_diameter_um:g} {unit} at a pitch of "
-            f"{geometry.pitch_um:g} {unit}"
+            f"{what}: {spots.n_obs} × {counted(spots.n_vars, 'gene')}; "
+            f"{geometry.spot_shape}s of {geometry.spot_diameter_um:g} {unit}"
+            + (f", the nearest {apart} away in the median" if anyhow else f" at a pitch of {apart}")
         )
     doubts = list(section.doubts)
     if quality is not None:

@@ -36,7 +36,8 @@ ASIDE = "not_genes"
 """The key of `obsm` that holds what is no gene, and of `uns` that names its columns."""
 _NO_GENE = re.compile(
     r"antibod|antigen|crispr|guide|multiplexing|hashtag|control|codeword|blank|spike|isotype"
-    r"|total[ _-]?seq|cite[ _-]?seq|surface|^abs?$|^adts?$|^htos?$|^neg(?:ative|$|[ _-]?(?:prb|probe|ctrl))"
+    r"|total[ _-]?seq|cite[ _-]?seq|surface|^abs?$|^adts?$|^htos?$"
+    r"|^neg(?:ative|$|[ _-]?(?:prb|probe|ctrl))"
     r"|^prot$|protein(?![ _-]?coding)|^(?:un|de)(?:assigned|precated)|false ?code|^peaks?$|^atac"
     r"|^custom$",
     re.IGNORECASE,

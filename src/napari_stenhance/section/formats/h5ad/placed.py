@@ -10,8 +10,8 @@ from napari_stenhance.errors import InputError
 from napari_stenhance.section.formats.format import SectionFiles
 from napari_stenhance.section.picture import picture_in
 from napari_stenhance.section.placed import PlacedTable
-from napari_stenhance.section.samples import file_name
 from napari_stenhance.section.positions import says_exchanged
+from napari_stenhance.section.samples import file_name
 from napari_stenhance.section.space_ranger import refuse_picture_pixels
 from napari_stenhance.section.stated import find_mpp, scale_factors, stated_mpp
 
