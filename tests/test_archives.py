@@ -13,6 +13,7 @@ import pytest
 from napari_stenhance.errors import InputError
 from napari_stenhance.plugin.reader import get_reader
 from napari_stenhance.section.section import open_section
+from napari_stenhance.section.several import SeveralSamples
 from visium_folders import HIRES, Known, check, known, picture, write_h5, write_mex, write_outs
 
 
@@ -68,8 +69,9 @@ def test_of_several_samples_each_has_its_own_archive(tmp_path: Path) -> None:
     for name, what in (("GSM1_A", first), ("GSM2_B", second)):
         pack(tmp_path, f"{name}_spatial.tar.gz", what)
         write_mex(root, what, prefix=f"{name}_")
-    with pytest.raises(InputError, match="several samples"):
+    with pytest.raises(SeveralSamples, match=r"samples: GSM1_A, GSM2_B; name the sample") as said:
         open_section(root)
+    assert (said.value.option, said.value.samples) == ("sample", ("GSM1_A", "GSM2_B"))
     check(open_section(root, sample="GSM2_B"), second)
     check(open_section(root, sample="GSM1_A"), first)
     # Another archive of the same name is unpacked anew.
@@ -77,6 +79,48 @@ def test_of_several_samples_each_has_its_own_archive(tmp_path: Path) -> None:
     turned = known(turn=30, shift=(300, 50))
     pack(tmp_path, "GSM1_A_spatial.tar.gz", turned)
     check(open_section(root, sample="GSM1_A"), turned)
+
+
+def raw_tar(folder: Path, *files: Path) -> Path:
+    path = folder / "GSE12345_RAW.tar"
+    with tarfile.open(path, "w") as archive:
+        for file in files:
+            archive.add(file, file.name)
+    return path
+
+
+def test_the_archive_of_a_series_opens_as_it_is_downloaded(tmp_path: Path) -> None:
+    first, second = known(), known(group=2)
+    root = tmp_path / "GSE1"
+    for name, what in (("GSM1_A", first), ("GSM2_B", second)):
+        pack(tmp_path, f"{name}_spatial.tar.gz", what)
+        write_mex(root, what, prefix=f"{name}_")
+    (root / "GSM1_A_notes.txt").write_text("of no use")
+    path = raw_tar(tmp_path, *sorted(root.iterdir()))
+    with pytest.raises(SeveralSamples, match=r"samples: GSM1_A, GSM2_B; name the sample") as said:
+        open_section(path)
+    assert said.value.samples == ("GSM1_A", "GSM2_B")
+    assert f"{path.name}: there are several" in str(said.value)
+    section = open_section(path, sample="GSM2_B")
+    check(section, second)
+    assert section.name == "GSM2_B"
+    check(open_section(path, sample="GSM1_A"), first)
+    inside = [f.name for f in (tmp_path / "cache" / "unpacked").rglob("*")]
+    assert "GSM1_A_notes.txt" not in inside
+    # One sample alone needs no name.
+    path = raw_tar(tmp_path, *(file for file in sorted(root.iterdir()) if "GSM1" in file.name))
+    check(open_section(path), first)
+
+
+def test_an_archive_of_a_series_without_visium_says_what_it_holds(tmp_path: Path) -> None:
+    (tmp_path / "GSM1_counts.csv").write_text("a,b")
+    path = raw_tar(tmp_path, tmp_path / "GSM1_counts.csv")
+    said = r"which holds GSM1_counts\.csv; unpack it \(tar -xf GSE12345_RAW\.tar\), and give"
+    with pytest.raises(InputError, match=said):
+        open_section(path)
+    path.write_bytes(path.read_bytes()[:700])
+    with pytest.raises(InputError, match=r"this archive cannot be read|holds nothing"):
+        open_section(path)
 
 
 def test_a_gzipped_picture_is_looked_at(tmp_path: Path) -> None:

@@ -227,7 +227,11 @@ def test_a_legacy_table_may_lie_on_its_side(named: bool, tmp_path: Path, cache: 
     ("files", "given", "said"),
     [
         (("A_xenium.tar.gz", "B_xenium.tar.gz"), "", "unpack A_xenium.tar.gz and 1 more there"),
-        (("A.tar.gz",), "A.tar.gz", "this is an archive; unpack it"),
+        (
+            ("A.tar.gz",),
+            "A.tar.gz",
+            r"this is an archive; unpack it \(tar -xf A.tar.gz\), and give",
+        ),
         (("brain.rds",), "brain.rds", "this is an object of R"),
         (("he.vms",), "", "by he.vms, this is a slide in another format.*; export it from the"),
         (

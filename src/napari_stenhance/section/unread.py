@@ -13,6 +13,7 @@ _AS_H5AD = (
 )
 _LISTED_MOST, _LOOKED_AT = 8, 50
 _ARCHIVE = re.compile(r".+\.(?:tar|tgz|tar\.\w+|zip|7z|rar)", re.IGNORECASE)
+_TAR = re.compile(r".+\.(?:tar|tgz|tar\.\w+)", re.IGNORECASE)
 _KINDS: tuple[tuple[re.Pattern[str], str, str], ...] = tuple(
     (re.compile(names, re.IGNORECASE), what, way)
     for names, what, way in (
@@ -58,7 +59,8 @@ def known_by_name(path: Path) -> str:
     if path.is_file():
         names = [path.name]
         if _ARCHIVE.fullmatch(path.name):
-            return f"{path}: this is an archive; unpack it, and give the folder."
+            how = f" (tar -xf {path.name})" if _TAR.fullmatch(path.name) else ""
+            return f"{path}: this is an archive; unpack it{how}, and give the folder."
     else:
         names = [path.name, *names_in(path), *names_in(path / "outs"), *names_in(path / "spatial")]
         packed = sorted(filter(_ARCHIVE.fullmatch, names_in(path)))

@@ -16,6 +16,7 @@ from napari_stenhance.storage.reading import reading
 _KIND = "unpacked"
 _FILE_MOST = 2**29
 _MEMBERS_MOST = 10_000
+_TOTAL_MOST = 2**35
 _ADVICE = "download it again, or unpack it beside the counts"
 
 
@@ -29,10 +30,26 @@ def unpacked(path: Path, wanted: Callable[[str], bool]) -> Path:
     """
     with _entry(path) as (folder, aside):
         if aside is not None:
+            left = _TOTAL_MOST
             for name, file in _members(path):
                 if wanted(name) and not (aside / name).exists():
-                    _copy(file, aside / name)
+                    left -= _copy(file, aside / name)
+                    if left < 0:
+                        msg = f"its files are larger than {_TOTAL_MOST} bytes"
+                        raise ValueError(msg)
     return folder
+
+
+def names_of(path: Path) -> list[str]:
+    """List the files of an archive, without folders.
+
+    Raises
+    ------
+    InputError
+        If it is damaged.
+    """
+    with reading(path, "this archive", _ADVICE):
+        return [name for name, _ in _members(path)]
 
 
 def gunzipped(path: Path) -> Path:
@@ -71,7 +88,8 @@ def _entry(path: Path) -> Iterator[tuple[Path, Path | None]]:
         yield inner, aside / path.name
 
 
-def _copy(file: BinaryIO, to: Path) -> None:
+def _copy(file: BinaryIO, to: Path) -> int:
+    """Write a file aside, and return its size."""
     with to.open("wb") as out:
         left = _FILE_MOST
         while block := file.read(2**20):
@@ -80,6 +98,7 @@ def _copy(file: BinaryIO, to: Path) -> None:
                 msg = f"{to.name} is larger than {_FILE_MOST} bytes"
                 raise ValueError(msg)
             out.write(block)
+    return _FILE_MOST - left
 
 
 def _members(path: Path) -> Iterator[tuple[str, BinaryIO]]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from napari_stenhance.errors import InputError
 from napari_stenhance.section.formats.format import names_in
 from napari_stenhance.section.formats.visium.archive import gunzipped, unpacked
-from napari_stenhance.section.several import SeveralSamples
+from napari_stenhance.section.several import SeveralSamples, some_of
 from napari_stenhance.section.space_ranger import PICTURE
 
 _PREFIX = r"(?P<prefix>(?:.*[_.\- ])?)"
@@ -84,6 +84,11 @@ def is_beside(name: str) -> bool:
     return any(pattern.fullmatch(name) for pattern in (_POSITIONS, _SCALEFACTORS, PICTURE))
 
 
+def is_of_sample(name: str) -> bool:
+    """Tell whether a file, packed or not, is of use for a sample."""
+    return is_counts(name) or is_beside(name) or _PACKED.fullmatch(name) is not None
+
+
 def root_of(path: Path) -> Path | None:
     """Find the folder that holds counts and positions of Visium spots: `path` or its `outs`.
 
@@ -146,14 +151,15 @@ def sample_in(
     if named is not None:
         matrices = {p: [c for c in found if named in c.files] for p, found in matrices.items()}
     prefixes = sorted(prefix for prefix, found in matrices.items() if found)
+    # One without a prefix is called by its counts.
+    names = [prefix or matrices[prefix][0].files[0].name for prefix in prefixes]
     if sample is not None:
-        if sample not in prefixes:
-            raise SeveralSamples.named(str(root), "by their names", prefixes, sample)
-        prefixes = [sample]
+        if sample not in names:
+            raise SeveralSamples.named(str(root), "by their names", names, sample)
+        prefixes = [prefixes[names.index(sample)]]
     if len(prefixes) != 1:
-        several = ", ".join(matrices[p][0].files[0].name for p in prefixes)
-        msg = f"{root}: the folder holds several samples: {several}; name the one that you mean."
-        raise SeveralSamples(msg, samples=prefixes)
+        msg = f"{root}: there are several samples: {some_of(names)}; name the sample to open."
+        raise SeveralSamples(msg, samples=names)
     (prefix,) = prefixes
     alone = len(matrices) == 1
     spatial = root / "spatial"
