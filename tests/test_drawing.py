@@ -11,14 +11,21 @@ import scipy.sparse as sp
 import torch
 
 from made_sections import stain_features
+from made_stripes import stripes
 from napari_stenhance.methods.basis import fit_basis
 from napari_stenhance.methods.decoder import Decoder
 from napari_stenhance.methods.pixel2gene.learner import SpotSchedule
 from napari_stenhance.methods.robust import _drawn
 from napari_stenhance.methods.shallow import SAID, Proportions
+from napari_stenhance.methods.stamgc.ensemble import StamgcEnsemble
+from napari_stenhance.methods.stamgc.learning import SomeSpots
+from napari_stenhance.methods.stamgc.network import StamgcResidualEncoder
+from napari_stenhance.methods.stamgc.recipe import StamgcRecipe
+from napari_stenhance.methods.stamgc.smoothing import Smoothed, smooth_slices
 from napari_stenhance.methods.training import Schedule, train_ensemble
 from napari_stenhance.methods.training_section import TrainingSection
 from napari_stenhance.running.job import Event, Job, Note
+from napari_stenhance.scoring.agreement import agreement
 from napari_stenhance.section.footprint import Footprints
 from napari_stenhance.section.section import Section
 from napari_stenhance.storage.cache import Cache
@@ -160,3 +167,66 @@ def test_of_shallow_bins_proportions_are_modelled() -> None:
     for score in (0.0, 0.001, -0.001):
         values = decoder.values(np.array([score], np.float32), np.arange(2))
         np.testing.assert_allclose(values, np.log1p(mean + score * noise), atol=1e-5)
+
+
+def _few_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let 400 spots be as many to STAMGC as cells by the hundred thousand."""
+    for module in ("expression", "learning", "smoothing"):
+        monkeypatch.setattr(f"napari_stenhance.methods.stamgc.{module}.DOMAINS_MOST", 100)
+    monkeypatch.setattr("napari_stenhance.methods.stamgc.smoothing.WINDOW_MOST", 25)
+    monkeypatch.setattr("napari_stenhance.methods.stamgc.graph._ROWS_AT_ONCE", 150)
+    monkeypatch.setattr("napari_stenhance.methods.stamgc.clustering._LEAST_STARTS", 10)
+    monkeypatch.setattr("napari_stenhance.methods.stamgc.clustering._START_SPOTS", 0)
+
+
+def test_of_very_many_spots_domains_learn_from_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every spot has its domain, the same each time; each network has windows of its own."""
+    s, truth = stripes()
+    recipe = StamgcRecipe(epochs=3, runs=2, clustering="kmeans")
+    find = StamgcEnsemble(0, torch.device("cpu"), recipe).find
+    _few_are_many(monkeypatch)
+    seen: list[np.ndarray] = []
+    some_spots = SomeSpots.of
+
+    def spy(smoothed: Smoothed, at: np.ndarray, device: torch.device) -> SomeSpots:
+        seen.append(at)
+        return some_spots(smoothed, at, device)
+
+    monkeypatch.setattr(SomeSpots, "of", spy)
+    found = find([s, s], 3, Job())
+    # Of two slices, 400 spots each: a network learns from four windows of 25, and embeds all.
+    learned, embedded = seen[0], seen[1:9]
+    assert len(learned) == 100
+    np.testing.assert_array_equal(np.sort(np.concatenate(embedded)), np.arange(800))
+    assert {len(at) for at in embedded} == {100}
+    assert not np.array_equal(learned, seen[9])
+    for labels in found.labels:
+        assert agreement(labels, truth.astype(object))["ARI"] > 0.9
+    assert found.embedding[1].shape == (400, recipe.axes)
+    again = find([s, s], 3, Job())
+    np.testing.assert_array_equal(found.embedding, again.embedding)
+    np.testing.assert_array_equal(found.labels, again.labels)
+
+
+def test_windows_of_spots_are_seen_as_the_whole_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of what two convolutions see of a spot is cut off where its window ends."""
+    s, _ = stripes()
+    cpu, recipe = torch.device("cpu"), StamgcRecipe()
+    whole = smooth_slices([s], recipe, 0)
+    _few_are_many(monkeypatch)
+    cut = smooth_slices([s], recipe, 0)
+    assert abs(cut.spread - whole.spread).max() < 1e-7
+    assert cut.averaged == pytest.approx(whole.averaged, rel=0.05)
+    # Axes are found another way, and the same but for their sign.
+    r = np.corrcoef(cut.smooth[:, 0], whole.smooth[:, 0])[0, 1]
+    assert abs(r) > 0.999
+    assert sorted(map(len, cut.windows)) == [25] * 16
+    torch.manual_seed(0)
+    network = StamgcResidualEncoder(8).eval()
+    torch.nn.init.normal_(network.second.weight)
+    every, some = np.arange(400), np.sort(np.concatenate(cut.windows[3:5]))
+    with torch.no_grad():
+        wanted = SomeSpots.of(cut, every, cpu).seen_by(network)
+        found = SomeSpots.of(cut, some, cpu).seen_by(network)
+    for ours, theirs in zip(found, wanted, strict=True):
+        torch.testing.assert_close(ours, theirs[torch.tensor(some)])

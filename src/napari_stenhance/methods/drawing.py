@@ -18,6 +18,10 @@ HELD_OUT_MOST = 5_000
 """Spots, of those that a member holds out, that stop it and say how well it predicts."""
 JUDGED_MOST = 25_000
 """Spots on which the rank of the gene basis is chosen."""
+DOMAINS_MOST = 20_000
+"""Spots that a network of domains learns from, drawn for each: windows of neighbours."""
+WINDOW_MOST = 1_000
+"""Spots of such a window."""
 
 
 def some_of(
@@ -44,3 +48,22 @@ def of_each(drawn: NDArray[np.int64], sizes: Sequence[int]) -> list[NDArray[np.i
         part - (end - size)
         for part, end, size in zip(np.split(drawn, cuts), ends, sizes, strict=True)
     ]
+
+
+def windows(xy: NDArray[np.float64], most: int) -> list[NDArray[np.int64]]:
+    """Cut positions into windows of near ones, halving along the longer side until they are small.
+
+    Returns
+    -------
+    list of ndarray of int64
+        Indices of positions; near windows follow each other, and differ in size by one at most.
+    """
+    parts = [np.arange(len(xy))]
+    while len(parts[0]) > most:
+        halves = []
+        for part in parts:
+            axis = int(np.ptp(xy[part], axis=0).argmax())
+            ordered = part[np.argsort(xy[part, axis], kind="stable")]
+            halves += np.array_split(ordered, 2)
+        parts = halves
+    return parts

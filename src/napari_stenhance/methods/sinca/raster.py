@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from torch import Tensor
 
+from napari_stenhance.methods import drawing
 from napari_stenhance.section.distinct import DistinctPositions
 
 _SIDES = (1.0, 0.87, 0.75)
@@ -86,21 +87,14 @@ def _closed_up(index: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def windows(xy: NDArray[np.float64], most: int) -> NDArray[np.int64]:
-    """Cut spots into windows of near ones, halving along the longer side until they are small.
+    """Cut spots into windows of near ones.
 
     Returns
     -------
     ndarray of int64, shape (windows, at most `most`)
         Indices of spots; −1 fills up windows that have fewer.
     """
-    parts = [np.arange(len(xy))]
-    while len(parts[0]) > most:
-        halves = []
-        for part in parts:
-            axis = int(np.ptp(xy[part], axis=0).argmax())
-            ordered = part[np.argsort(xy[part, axis], kind="stable")]
-            halves += np.array_split(ordered, 2)
-        parts = halves
+    parts = drawing.windows(xy, most)
     filled = np.full((len(parts), max(len(part) for part in parts)), -1, np.int64)
     for n, part in enumerate(parts):
         filled[n, : len(part)] = part
