@@ -171,9 +171,9 @@ def test_of_shallow_bins_proportions_are_modelled() -> None:
 
 def _few_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let 400 spots be as many to STAMGC as cells by the hundred thousand."""
-    for module in ("expression", "learning", "smoothing"):
-        monkeypatch.setattr(f"napari_stenhance.methods.stamgc.{module}.DOMAINS_MOST", 100)
-    monkeypatch.setattr("napari_stenhance.methods.stamgc.smoothing.WINDOW_MOST", 25)
+    for module in ("drawing", "stamgc.expression", "stamgc.learning", "stamgc.smoothing"):
+        monkeypatch.setattr(f"napari_stenhance.methods.{module}.WHOLE_MOST", 100)
+    monkeypatch.setattr("napari_stenhance.methods.drawing.WINDOW_MOST", 25)
     monkeypatch.setattr("napari_stenhance.methods.stamgc.graph._ROWS_AT_ONCE", 150)
     monkeypatch.setattr("napari_stenhance.methods.stamgc.clustering._LEAST_STARTS", 10)
     monkeypatch.setattr("napari_stenhance.methods.stamgc.clustering._START_SPOTS", 0)

@@ -16,12 +16,12 @@ from torch.nn.functional import normalize
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.methods.sinca import training
+from napari_stenhance.methods.sinca.layout import SpotLayout
 from napari_stenhance.methods.sinca.metacells import Attended, Metacells
 from napari_stenhance.methods.sinca.network import SincaNet, waves
 from napari_stenhance.methods.sinca.raster import SpotRaster, windows
 from napari_stenhance.methods.sinca.training import (
     SincaSchedule,
-    SpotLayout,
     Values,
     correlation_of_genes,
     predict_shares,

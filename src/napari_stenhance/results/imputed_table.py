@@ -11,7 +11,7 @@ import scipy.sparse as sp
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.methods.genes import named_genes
-from napari_stenhance.methods.sinca.protocol import FittedImputation, SpotCounts
+from napari_stenhance.methods.sinca.protocol import FittedImputation, SpotCounts, genes_at_once
 from napari_stenhance.results.imputed import (
     COMPOSITION,
     HOLDOUT_R,
@@ -28,9 +28,6 @@ from napari_stenhance.section.spots import attach, counts_of, geometry_of
 if TYPE_CHECKING:
     import anndata as ad
     import pandas as pd
-
-# Fixed, and not by memory: how much is predicted at once may change the last bit of a value.
-_GENES_AT_ONCE = 512
 
 
 @dataclass(frozen=True)
@@ -193,10 +190,11 @@ def _matrices(
     indices[first:].reshape(imputed, number)[:] = np.arange(number)
     position = {gene: n for n, gene in enumerate(cells.genes)}
     columns = np.array([position[gene] for gene in wanted.imputed], np.int64)
-    starts = range(0, imputed, _GENES_AT_ONCE)
+    at_once = genes_at_once(number)
+    starts = range(0, imputed, at_once)
     with job.stage("Imputing genes", len(starts)) as stage:
         for at in starts:
-            part = slice(at, at + _GENES_AT_ONCE)
+            part = slice(at, at + at_once)
             predicted = fitted.impute(columns[part])
             tail["X"][part] = predicted.share.T * seen.library
             tail[LOG][part] = np.log1p(1e4 * predicted.share.T)

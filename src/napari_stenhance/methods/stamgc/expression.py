@@ -11,7 +11,7 @@ from sklearn.decomposition import PCA
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.methods.basis import fit_basis
-from napari_stenhance.methods.drawing import DOMAINS_MOST
+from napari_stenhance.methods.drawing import WHOLE_MOST
 from napari_stenhance.methods.genes import variance
 from napari_stenhance.methods.hvg import seurat_v3_genes
 from napari_stenhance.methods.stamgc.protocol import Slice
@@ -124,7 +124,7 @@ def _scores(
     """
     sizes = [len(v) if isinstance(v, np.ndarray) else v.shape[0] for v in values]
     sparse = [v for v in values if not isinstance(v, np.ndarray)]
-    if sum(sizes) > DOMAINS_MOST and sparse:
+    if sum(sizes) > WHOLE_MOST and sparse:
         scores = fit_basis(sparse, axes, seed)[1]
     else:
         together = sp.csr_array(sp.vstack(sparse)) if sparse else np.concatenate(values)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from napari_stenhance.methods.drawing import DOMAINS_MOST
+from napari_stenhance.methods.drawing import WHOLE_MOST, some_windows
 from napari_stenhance.methods.stamgc.graph import to_torch
 from napari_stenhance.methods.stamgc.losses import Pairs, regional_loss, topological_loss
 from napari_stenhance.methods.stamgc.network import StamgcResidualEncoder
@@ -93,7 +92,7 @@ def learn(
     -------
     ndarray of float32, shape (n, axes)
     """
-    at = _drawn(smoothed.windows, rng)
+    at = np.sort(np.concatenate(some_windows(smoothed.windows, rng)))
     pairs = Pairs.from_graph(sp.csr_array(smoothed.graph[at][:, at]), pseudo[at], device)
     spots = SomeSpots.of(smoothed, at, device)
     network = StamgcResidualEncoder(smoothed.smooth.shape[1]).to(device)
@@ -122,17 +121,8 @@ def _embedded(
     """Embed all spots, as many windows at once as learning sees."""
     found = np.empty_like(smoothed.smooth)
     every = smoothed.windows
-    at_once = max(DOMAINS_MOST // len(every[0]), 1)
+    at_once = max(WHOLE_MOST // len(every[0]), 1)
     for first in range(0, len(every), at_once):
         at = np.concatenate(every[first : first + at_once])
         found[at] = SomeSpots.of(smoothed, at, device).seen_by(network)[0].cpu().numpy()
     return found
-
-
-def _drawn(windows: Sequence[NDArray[np.int64]], rng: np.random.Generator) -> NDArray[np.int64]:
-    """Draw windows of as many spots as may be learned from, ascending; all of few spots."""
-    if len(windows) == 1:
-        return windows[0]
-    order = rng.permutation(len(windows))
-    number = np.searchsorted(np.cumsum([len(windows[n]) for n in order]), DOMAINS_MOST, "right")
-    return np.sort(np.concatenate([windows[n] for n in order[: max(int(number), 1)]]))

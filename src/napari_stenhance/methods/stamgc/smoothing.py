@@ -10,13 +10,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
-from napari_stenhance.methods.drawing import (
-    DOMAINS_MOST,
-    WINDOW_MOST,
-    of_each,
-    some_of,
-    windows,
-)
+from napari_stenhance.methods.drawing import WHOLE_MOST, of_each, some_of, windows_of
 from napari_stenhance.methods.stamgc.expression import has_counts, principal_scores
 from napari_stenhance.methods.stamgc.graph import (
     best_width,
@@ -96,7 +90,7 @@ def smooth_slices(slices: Sequence[Slice], recipe: StamgcRecipe, seed: int) -> S
         spread=blocks(spreads),
         graph=blocks(graphs),
         averaged=_averaged(spreads, rng),
-        windows=_windows(slices),
+        windows=windows_of([s.xy for s in slices]),
     )
 
 
@@ -105,21 +99,9 @@ def _averaged(spreads: Sequence[sp.csr_array[np.float32]], rng: np.random.Genera
     sizes = [spread.shape[0] for spread in spreads]
     counts = []
     for spread, some in zip(
-        spreads, of_each(some_of(sum(sizes), DOMAINS_MOST, rng), sizes), strict=True
+        spreads, of_each(some_of(sum(sizes), WHOLE_MOST, rng), sizes), strict=True
     ):
         rows = spread if len(some) == spread.shape[0] else sp.csr_array(spread[some])
         weights = sp.csr_array(rows @ spread)
         counts.append(1 / np.asarray(weights.power(2).sum(axis=1)).ravel())
     return float(np.concatenate(counts).mean())
-
-
-def _windows(slices: Sequence[Slice]) -> tuple[NDArray[np.int64], ...]:
-    sizes = [len(s.xy) for s in slices]
-    if sum(sizes) <= DOMAINS_MOST:
-        return (np.arange(sum(sizes)),)
-    before = np.cumsum([0, *sizes])
-    return tuple(
-        first + window
-        for first, s in zip(before, slices, strict=False)
-        for window in windows(s.xy, WINDOW_MOST)
-    )
