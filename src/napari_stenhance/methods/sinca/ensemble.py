@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from sklearn.decomposition import PCA
 
-from napari_stenhance.methods.drawing import WHOLE_MOST, some_windows, windows_of
+from napari_stenhance.methods.drawing import WHOLE_MOST, some_of, some_windows, windows_of
 from napari_stenhance.methods.sinca.layout import SpotLayout
 from napari_stenhance.methods.sinca.metacells import Attended, Metacells
 from napari_stenhance.methods.sinca.model import SincaMember, SincaModel
@@ -99,7 +99,7 @@ class SincaEnsemble:
         )
         counted = enough_counts(spots)
         every = windows_of([spots.xy])
-        looked_at = np.concatenate(some_windows(every, np.random.default_rng(self.seed)))
+        looked_at = some_of(len(counted), WHOLE_MOST, np.random.default_rng(self.seed))
         standard = Standard.among(
             spots.only(looked_at), counted[looked_at], units, recipe.genes, recipe.clip, self.device
         )
