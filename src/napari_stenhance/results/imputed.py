@@ -18,15 +18,12 @@ from napari_stenhance.results.field import What
 from napari_stenhance.results.gene_source import GeneSource, Origin
 from napari_stenhance.results.gene_statistics import GeneStatistics, spot_statistics
 from napari_stenhance.results.genes import written_genes
-from napari_stenhance.results.label_map import nearest_positions, reach_um, write_positions
-from napari_stenhance.results.ome import describe_image
 from napari_stenhance.results.proof import check_run
-from napari_stenhance.results.result import TILE, ResultFolder, free_name
+from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.results.run import run_of
-from napari_stenhance.results.tables import read_table, write_table
+from napari_stenhance.results.tables import read_table
 from napari_stenhance.running.numbers import counted
 from napari_stenhance.section.gene_names import aliases_in
-from napari_stenhance.section.grid import Grid
 from napari_stenhance.storage.checked import checked, folder_of, has_node, open_node
 from napari_stenhance.storage.levels import Levels
 from napari_stenhance.storage.pyramid import majority_pool, open_levels
@@ -234,43 +231,3 @@ def imputed_run(result: ResultFolder, name: str = "") -> ImputedRun:
         If there is none, or none of that name.
     """
     return run_of(result, imputed_runs(result), name, "imputation", "impute")
-
-
-def write_imputation(
-    result: ResultFolder,
-    stem: str,
-    identity: Mapping[str, Any],
-    provenance: Mapping[str, Any],
-    table: ad.AnnData,
-    xy: NDArray[np.float64],
-    grid: Grid,
-) -> ImputedRun:
-    """Write a run beside those that are there; what a killed process left is replaced.
-
-    Parameters
-    ----------
-    result : ResultFolder
-        Open for writing.
-    stem : str
-        `<method>-<preset>`.
-    identity : mapping
-        Options and inputs; runs are the same if it is.
-    provenance : mapping
-        What else to record.
-    table : AnnData
-        Spots with every gene; matrices are stored by gene.
-    xy : ndarray of float64, shape (spots, 2)
-        Where the spots lie in the world.
-    grid : Grid
-        Of the images.
-    """
-    done = imputed_runs(result)
-    name = free_name(stem, {run.name for run in done})
-    # The whole is remade, so that no image of a killed run is taken for one of this.
-    group = result.group.require_group("imputed").create_group(name, overwrite=True)
-    write_table(result.group.require_group("tables"), name, table)
-    index = group.create_group("index")
-    levels = write_positions(index, grid.shape, nearest_positions(xy, grid, reach_um(xy)), TILE)
-    describe_image(index, levels, grid)
-    parts = [f"imputed/{name}", f"tables/{name}"]
-    return ImputedRun(result, name).finish(parts, identity, grid, **provenance, number=len(done))

@@ -158,9 +158,11 @@ class SincaModel:
             source = self.units.log1p_cp10k(some)
             predicted = np.stack([member.predict(source) for member in self.members])
             level = self._attention @ self.units.share(some) * np.float32(self.per_library)
-            pattern = np.expm1(predicted)
             mean = np.expm1(predicted.mean(axis=0))
             scale = level / np.maximum(mean.mean(axis=0), np.float32(1e-12))
             share[:, here] = mean * scale
-            spread[:, here] = np.log1p(pattern * scale * _PER).std(axis=0)
+            for first in range(0, spots, _SPOTS_AT_ONCE):
+                rows = slice(first, first + _SPOTS_AT_ONCE)
+                pattern = np.expm1(predicted[:, rows]) * scale * _PER
+                spread[rows, here] = np.log1p(pattern).std(axis=0)
         return Imputed(share, spread)
