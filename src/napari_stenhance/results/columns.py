@@ -10,8 +10,8 @@ import zarr
 from numpy.typing import NDArray
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
-_CHUNK = 2**20
-"""Values; what is written at once is a whole number of chunks."""
+_LEAST_CHUNK = 2**18
+"""Values. What is written at once is a whole number of chunks, of which each is a column or more."""
 
 
 class ColumnWriter:
@@ -29,8 +29,9 @@ class ColumnWriter:
         self._group = parent.create_group(key, overwrite=True)
         self._rows = rows
         self._lengths: list[NDArray[np.int64]] = []
-        self._data = _Growing(self._group, "data", np.dtype(np.float32))
-        self._indices = _Growing(self._group, "indices", np.dtype(np.int32))
+        chunk = max(rows, _LEAST_CHUNK)
+        self._data = _Growing(self._group, "data", np.dtype(np.float32), chunk)
+        self._indices = _Growing(self._group, "indices", np.dtype(np.int32), chunk)
 
     def add(self, columns: sp.csc_array[np.float32]) -> None:
         """Write the next columns; what is stored of them is stored, zeros too."""
@@ -54,17 +55,18 @@ class ColumnWriter:
 class _Growing:
     """An array that grows by whole chunks."""
 
-    def __init__(self, group: zarr.Group, key: str, dtype: np.dtype[Any]) -> None:
+    def __init__(self, group: zarr.Group, key: str, dtype: np.dtype[Any], chunk: int) -> None:
         self._array = group.create_array(
-            key, shape=(0,), chunks=(_CHUNK,), dtype=dtype, compressors=_compressors()
+            key, shape=(0,), chunks=(chunk,), dtype=dtype, compressors=_compressors()
         )
-        self._dtype, self._kept, self._held = dtype, list[NDArray[Any]](), 0
+        self._dtype, self._chunk = dtype, chunk
+        self._kept, self._held = list[NDArray[Any]](), 0
 
     def add(self, values: NDArray[Any]) -> None:
         self._kept.append(values.astype(self._dtype, copy=False))
         self._held += len(values)
-        if self._held >= _CHUNK:
-            self._write(self._held - self._held % _CHUNK)
+        if self._held >= self._chunk:
+            self._write(self._held - self._held % self._chunk)
 
     def close(self) -> None:
         self._write(self._held)
@@ -73,8 +75,8 @@ class _Growing:
         values = np.concatenate([np.zeros(0, self._dtype), *self._kept])
         first = self._array.shape[0]
         self._array.resize((first + number,))
-        for low in range(0, number, _CHUNK):
-            high = min(low + _CHUNK, number)
+        for low in range(0, number, self._chunk):
+            high = min(low + self._chunk, number)
             self._array[first + low : first + high] = values[low:high]
         self._kept, self._held = [values[number:].copy()], self._held - number
 

@@ -13,6 +13,7 @@ import zarr
 from numpy.typing import NDArray
 
 from napari_stenhance.methods.decoder import gene_index
+from napari_stenhance.methods.sinca.protocol import genes_at_once
 from napari_stenhance.results.attributes import ADVICE, KEY
 from napari_stenhance.results.field import What
 from napari_stenhance.results.gene_source import GeneSource, Origin
@@ -123,20 +124,28 @@ class ImputedRun(GeneSource):
         InputError
             If the gene is not in the table, or its values are damaged.
         """
-        column, where = self.index_of(gene), f"tables/{self.name}/layers/{layer}"
+        column = self.index_of(gene)
+        values = np.zeros(self.attributes["spots"], np.float32)
+        found = self._columns(layer, column, column + 1, f"the gene {gene}")
+        values[found.indices] = found.data
+        return values
+
+    def _columns(self, layer: Layer, first: int, last: int, what: str) -> sp.csc_array[np.float32]:
+        """Read some genes, (spots, genes)."""
+        where, spots = f"tables/{self.name}/layers/{layer}", int(self.attributes["spots"])
         stored = open_node(self.result.group, where, zarr.Group)
         indptr, indices, data = (
             checked(open_node(stored, name, zarr.Array)) for name in ("indptr", "indices", "data")
         )
-        with reading(self.result.path / where, f"the gene {gene}", ADVICE):
-            first, last = (int(n) for n in indptr[column : column + 2])  # type: ignore[union-attr]
-            values = np.zeros(self.attributes["spots"], np.float32)
-            spots = np.asarray(indices[first:last])
-            if len(spots) and spots.min() < 0:
+        with reading(self.result.path / where, what, ADVICE):
+            ends = np.asarray(indptr[first : last + 1], np.int64)
+            part = slice(int(ends[0]), int(ends[-1]))
+            rows = np.asarray(indices[part])
+            if len(rows) and (rows.min() < 0 or rows.max() >= spots):
                 msg = "it names spots that there are not"
                 raise ValueError(msg)
-            values[spots] = data[first:last]
-        return values
+            columns = (np.asarray(data[part]), rows, ends - ends[0])
+            return sp.csc_array(columns, shape=(spots, last - first))
 
     def gene_levels(self, gene: str, what: What = "expression") -> Levels:
         """Lay a gene, or its spread, over the section: each pixel shows its nearest spot.
@@ -174,8 +183,12 @@ class ImputedRun(GeneSource):
     def compute_statistics(self) -> GeneStatistics:
         """Compute mean and Moran's I of every gene over the spots of the table."""
         xy = read_table(self.result.group, f"tables/{self.name}/obsm/spatial")
-        layer = read_table(self.result.group, f"tables/{self.name}/layers/{LOG}")
-        return spot_statistics(iter([sp.csc_array(layer)]), np.asarray(xy), "measured or imputed")
+        at_once, every = genes_at_once(int(self.attributes["spots"])), len(self.genes)
+        parts = (
+            self._columns(LOG, first, min(first + at_once, every), "its genes")
+            for first in range(0, every, at_once)
+        )
+        return spot_statistics(parts, np.asarray(xy), "measured or imputed")
 
     def gene_trust(self, gene: str) -> str:
         """Say how far a gene can be trusted: by its r while hidden, or by that of the others."""
