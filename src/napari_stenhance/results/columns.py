@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
 _LEAST_CHUNK = 2**18
-"""Values. What is written at once is a whole number of chunks, of which each is a column or more."""
+"""Values; a chunk may hold a whole column, and whole chunks are written."""
 
 
 class ColumnWriter:

@@ -15,7 +15,7 @@ from napari_stenhance.section.cells import CellReference
 
 # Fixed, and not by memory: how much is predicted at once may change the last bit of a value.
 GENES_AT_ONCE = 512
-_VALUES_AT_ONCE = 2**26
+_VALUES_AT_ONCE = 2**25
 
 
 def genes_at_once(spots: int) -> int:
