@@ -232,7 +232,10 @@ def test_of_very_many_spots_domains_learn_from_windows(monkeypatch: pytest.Monke
         return some_spots(smoothed, at, device)
 
     monkeypatch.setattr(SomeSpots, "of", spy)
-    found = find([s, s], 3, Job())
+    said: list[Event] = []
+    found = find([s, s], 3, Job(said.append))
+    (note,) = (e.text for e in said if isinstance(e, Note))
+    assert note.startswith("stripes, stripes: of 800 spots each network learns from 100 at most")
     # Of two slices, 400 spots each: a network learns from four windows of 25, and embeds all.
     learned, embedded = seen[0], seen[1:9]
     assert len(learned) == 100

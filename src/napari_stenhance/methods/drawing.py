@@ -73,6 +73,14 @@ def windows_of(xys: Sequence[NDArray[np.float64]]) -> tuple[NDArray[np.int64], .
     )
 
 
+def said_of(name: str, spots: int) -> str:
+    """Say that networks learn from windows of so many spots."""
+    return (
+        f"{name}: of {spots} spots each network learns from {WHOLE_MOST} at most, windows of near "
+        "ones that are drawn for it."
+    )
+
+
 def some_windows(
     every: Sequence[NDArray[np.int64]], rng: np.random.Generator
 ) -> list[NDArray[np.int64]]:

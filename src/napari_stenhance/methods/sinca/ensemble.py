@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from sklearn.decomposition import PCA
 
-from napari_stenhance.methods.drawing import WHOLE_MOST, some_of, some_windows, windows_of
+from napari_stenhance.methods.drawing import WHOLE_MOST, said_of, some_of, some_windows, windows_of
 from napari_stenhance.methods.sinca.layout import SpotLayout
 from napari_stenhance.methods.sinca.metacells import Attended, Metacells
 from napari_stenhance.methods.sinca.model import SincaMember, SincaModel
@@ -99,6 +99,8 @@ class SincaEnsemble:
         )
         counted = enough_counts(spots)
         every = windows_of([spots.xy])
+        if len(every) > 1:
+            job.note(said_of(spots.name, len(counted)))
         looked_at = some_of(len(counted), WHOLE_MOST, np.random.default_rng(self.seed))
         standard = Standard.among(
             spots.only(looked_at), counted[looked_at], units, recipe.genes, recipe.clip, self.device

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from napari_stenhance.errors import InputError
+from napari_stenhance.methods.drawing import said_of
 from napari_stenhance.methods.stamgc.clustering import cluster, consensus, information, majority
 from napari_stenhance.methods.stamgc.graph import neighbours
 from napari_stenhance.methods.stamgc.learning import learn
@@ -49,6 +50,8 @@ class StamgcEnsemble:
             smoothed = smooth_slices(slices, recipe, self.seed)
             stage.advance()
         spots = len(smoothed.smooth)
+        if len(smoothed.windows) > 1:
+            job.note(said_of(", ".join(s.name for s in slices), spots))
         if n_domains is not None and not 1 < n_domains <= spots // 2:
             msg = f"Of {spots} spots there can be 2 to {spots // 2} domains, not {n_domains}."
             raise InputError(msg, option="n_domains")
