@@ -22,6 +22,7 @@ ALL = (
     "sinca_leak",
     "imputation",
     "imputation_truth",
+    "imputation_memory",
 )
 
 
