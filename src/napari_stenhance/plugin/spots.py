@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_stenhance.plugin.colours import colormap_of
+from napari_stenhance.plugin.images import set_colormap
 from napari_stenhance.plugin.layer_info import KEY, LayerData, LayerInfo, Role, pixel_space
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def bins_layer(
 
 
 def colour_spots(
-    layer: Points | Image, gene: str, ends: tuple[float, float] | None = None
+    layer: Points | Image, gene: str, ends: tuple[float, float] | None, colormap: Any
 ) -> tuple[float, float]:
     """Colour spots, bins or a lattice by a gene; return what the first and last colour mean."""
     info: LayerInfo = layer.metadata[KEY]
@@ -80,11 +81,12 @@ def colour_spots(
     layer.metadata[KEY] = replace(info, gene=gene)
     values, raster = info.colours.values(gene), getattr(info.colours, "raster", None)
     if raster is None:
-        layer.face_color, ends = info.colours.paint(gene, ends, values)
+        layer.face_color, ends = info.colours.paint(gene, ends, values, colormap)
         _say_values(layer, info.colours.said(gene), values)
     else:
         ends = info.colours.ends(values, ends)
-        layer.data, layer.colormap = raster.image(values), colormap_of(gene)
+        layer.data = raster.image(values)
+        set_colormap(layer, colormap)
         layer.contrast_limits = ends
     layer.name = info.colours.label(info.name, gene)
     return ends

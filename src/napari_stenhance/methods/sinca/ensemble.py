@@ -97,13 +97,18 @@ class SincaEnsemble:
         units = Metacells.from_cells(
             cells, spots.columns, self.attended, recipe.units, self.seed, job
         )
-        counted = enough_counts(spots)
+        with_counts = enough_counts(spots)
         every = windows_of([spots.xy])
         if len(every) > 1:
-            job.note(said_of(spots.name, len(counted)))
-        looked_at = some_of(len(counted), WHOLE_MOST, np.random.default_rng(self.seed))
+            job.note(said_of(spots.name, len(with_counts)))
+        looked_at = some_of(len(with_counts), WHOLE_MOST, np.random.default_rng(self.seed))
         standard = Standard.among(
-            spots.only(looked_at), counted[looked_at], units, recipe.genes, recipe.clip, self.device
+            spots.only(looked_at),
+            with_counts[looked_at],
+            units,
+            recipe.genes,
+            recipe.clip,
+            self.device,
         )
         chosen = standard.chosen
         whole = SpotLayout.of(spots.xy, recipe.window, self.device)
@@ -118,10 +123,10 @@ class SincaEnsemble:
                 rng = np.random.default_rng([self.seed, number])
                 some = some_windows(every, rng)
                 at = np.concatenate(some)
-                values = standard.values(spots.only(at), counted[at])
+                values = standard.values(spots.only(at), with_counts[at])
                 place = whole if len(every) == 1 else whole.only(spots.xy, some, recipe.window)
                 learned = values.only(np.flatnonzero(fold != number))
-                enough = torch.tensor(np.flatnonzero(counted[at]), device=self.device)
+                enough = torch.tensor(np.flatnonzero(with_counts[at]), device=self.device)
                 with seeded(1000 * self.seed + number, self.device):
                     network = SincaNet(self._axes(learned, enough), recipe.parts).to(self.device)
                     train_sinca_member(
@@ -139,16 +144,16 @@ class SincaEnsemble:
                 else:
                     genes = np.flatnonzero(fold != number)
                     blocks = (
-                        standard.seen(spots.only(rows), counted[rows])[:, genes]
+                        standard.seen(spots.only(rows), with_counts[rows])[:, genes]
                         for rows in np.array_split(
-                            np.arange(len(counted)), -(-len(counted) // WHOLE_MOST)
+                            np.arange(len(with_counts)), -(-len(with_counts) // WHOLE_MOST)
                         )
                     )
                     members.append(
                         SincaMember(network, *see_many(network, blocks, learned.cells, whole))
                     )
         return SincaModel.from_members(
-            tuple(members), units, spots, hidden_from, counted, job, self.seed
+            tuple(members), units, spots, hidden_from, with_counts, job, self.seed
         )
 
     def _axes(self, learned: Values, enough: torch.Tensor) -> torch.Tensor:

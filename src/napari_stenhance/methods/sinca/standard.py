@@ -15,6 +15,7 @@ from napari_stenhance.methods.genes import variance
 from napari_stenhance.methods.sinca.metacells import Metacells
 from napari_stenhance.methods.sinca.protocol import SpotCounts
 from napari_stenhance.methods.sinca.training import Values
+from napari_stenhance.running.numbers import agree, counted
 from napari_stenhance.section.spots import log1p_cp10k
 
 LEAST_SHARED = 10
@@ -59,7 +60,7 @@ class Standard:
     def among(
         cls,
         spots: SpotCounts,
-        counted: NDArray[np.bool_],
+        with_counts: NDArray[np.bool_],
         units: Metacells,
         genes: int,
         clip: float,
@@ -71,7 +72,7 @@ class Standard:
         ----------
         spots : SpotCounts
             Those that are looked at.
-        counted : ndarray of bool, shape (spots,)
+        with_counts : ndarray of bool, shape (spots,)
             Which of them have enough counts.
         units : Metacells
         genes : int
@@ -85,12 +86,13 @@ class Standard:
             If too few genes vary.
         """
         metacells = sp.csr_array(units.counts[:, spots.columns])
-        seen = [_of_shared(spots.counts)[np.flatnonzero(counted)], _of_shared(metacells)]
+        seen = [_of_shared(spots.counts)[np.flatnonzero(with_counts)], _of_shared(metacells)]
         spread = [variance([sp.csr_array(one)]) for one in seen]
         varies = np.flatnonzero((spread[0] > 0) & (spread[1] > 0))
         if len(varies) < LEAST_SHARED:
             msg = (
-                f"{spots.name}: only {len(varies)} genes that the cells have too differ between "
+                f"{spots.name}: only {counted(len(varies), 'gene')} that the cells have too "
+                f"{agree(len(varies), 'differs', 'differ')} between "
                 f"spots and between cells; at least {LEAST_SHARED} are needed to learn from."
             )
             raise InputError(msg)
@@ -106,22 +108,22 @@ class Standard:
         on = (torch.tensor(part, dtype=torch.float32, device=device) for part in (cells, source))
         return cls(chosen, mean, deviation, clip, *on)
 
-    def seen(self, spots: SpotCounts, counted: NDArray[np.bool_]) -> NDArray[np.float32]:
+    def seen(self, spots: SpotCounts, with_counts: NDArray[np.bool_]) -> NDArray[np.float32]:
         """Return the genes of spots as they are seen, (spots, genes), dense.
 
         A spot nearly without counts says nothing of its own; those around it do.
         """
         dense = _of_shared(spots.counts)[:, self.chosen].toarray()
         seen = _standardised(dense, self.mean, self.deviation, self.clip)
-        seen[~counted] = 0
+        seen[~with_counts] = 0
         return seen
 
-    def values(self, spots: SpotCounts, counted: NDArray[np.bool_]) -> Values:
+    def values(self, spots: SpotCounts, with_counts: NDArray[np.bool_]) -> Values:
         """Return what training sees of spots and units."""
         target = log1p_cp10k(sp.csr_array(spots.counts[:, self.chosen]), spots.library).toarray()
         on = (
             torch.tensor(part, dtype=torch.float32, device=self.cells.device)
-            for part in (self.seen(spots, counted), target)
+            for part in (self.seen(spots, with_counts), target)
         )
         seen, measured = on
         return Values(seen, self.cells, measured, self.source)

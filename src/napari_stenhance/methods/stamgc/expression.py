@@ -15,6 +15,7 @@ from napari_stenhance.methods.drawing import WHOLE_MOST
 from napari_stenhance.methods.genes import variance
 from napari_stenhance.methods.hvg import seurat_v3_genes
 from napari_stenhance.methods.stamgc.protocol import Slice
+from napari_stenhance.running.numbers import counted
 from napari_stenhance.section.spots import log1p_cp10k
 
 _CLIP = 10.0
@@ -106,8 +107,8 @@ def _values(
     spread = variance(logs)
     if not (spread > 0).any():
         msg = (
-            f"{slices[0].name}: counts per 10,000 of its {len(spread)} genes do not differ "
-            "between spots; domains need at least two genes that vary."
+            f"{slices[0].name}: counts per 10,000 of its {counted(len(spread), 'gene')} do "
+            "not differ between spots; domains need at least two genes that vary."
         )
         raise InputError(msg)
     chosen = np.sort(np.argsort(-spread, kind="stable")[:genes])
