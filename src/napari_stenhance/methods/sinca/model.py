@@ -156,7 +156,9 @@ class SincaModel:
             some = columns[at : at + at_once]
             here = slice(at, at + len(some))
             source = self.units.log1p_cp10k(some)
-            predicted = np.stack([member.predict(source) for member in self.members])
+            predicted = np.empty((len(self.members), spots, len(some)), np.float32)
+            for number, member in enumerate(self.members):
+                predicted[number] = member.predict(source)
             level = self._attention @ self.units.share(some) * np.float32(self.per_library)
             mean = np.expm1(predicted.mean(axis=0))
             scale = level / np.maximum(mean.mean(axis=0), np.float32(1e-12))
