@@ -13,6 +13,7 @@ from napari_stenhance.errors import InputError
 from napari_stenhance.methods.basis import GeneBasis, fit_basis
 from napari_stenhance.methods.decoder import Decoder
 from napari_stenhance.methods.rank import CHOICES, choose_rank
+from napari_stenhance.methods.squares import Squares
 from napari_stenhance.methods.training_section import TrainingSection
 from napari_stenhance.running.numbers import agree, counted
 from napari_stenhance.scoring.metrics import GeneAccuracy, gene_accuracy, over_sections
@@ -49,6 +50,8 @@ class Targets:
     ----------
     basis : GeneBasis
         With as many axes as features can predict.
+    whole : GeneBasis
+        With all axes that were looked at.
     outputs : ndarray of float32, shape (spots of all sections, r)
         Scores of unit mean square length: learning rates then suit any data.
     scale : float
@@ -58,6 +61,7 @@ class Targets:
     """
 
     basis: GeneBasis
+    whole: GeneBasis
     outputs: NDArray[np.float32]
     scale: float
     doubts: tuple[str, ...]
@@ -69,8 +73,9 @@ class Targets:
         means: NDArray[np.float32],
         fold: NDArray[np.int64],
         seed: int,
+        squares: Squares | None = None,
     ) -> Targets:
-        """Fit the basis of log1p CP10k, and choose its rank by the standardised mean inputs.
+        """Fit the basis of expression, and choose its rank by the standardised mean inputs.
 
         Parameters
         ----------
@@ -79,13 +84,27 @@ class Targets:
         fold : ndarray of int64, shape (spots of all sections,)
             Which spatial fold each spot belongs to.
         seed : int
+        squares : Squares, optional
+            Of shallow spots, whose expressions are proportions: a spot counts for as much as was
+            counted in it, and the rank is chosen over squares.
         """
-        basis, scores = fit_basis(expressions, CHOICES[-1], seed)
-        rank = choose_rank(means, scores, basis, expressions, fold, seed)
-        basis = replace(basis, axes=basis.axes[: rank.axes])
+        precision = None if squares is None else squares.precision
+        basis, scores = fit_basis(expressions, CHOICES[-1], seed, precision)
+        if squares is None:
+            rank = choose_rank(means, scores, basis, expressions, fold, seed)
+        else:
+            rank = choose_rank(
+                squares.mean_of(means),
+                squares.mean_of(scores),
+                basis,
+                squares.of_sections(expressions),
+                squares.apart,
+                seed,
+            )
+        whole, basis = basis, replace(basis, axes=basis.axes[: rank.axes])
         scores = scores[:, : rank.axes]
         scale = float(np.sqrt(np.square(scores, dtype=np.float64).sum(axis=1).mean())) or 1.0
-        return cls(basis, scores / np.float32(scale), scale, rank.doubts)
+        return cls(basis, whole, scores / np.float32(scale), scale, rank.doubts)
 
     def decoder(
         self,
