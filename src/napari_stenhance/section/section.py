@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from copy import copy
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -32,6 +31,7 @@ from napari_stenhance.section.placing import (
     SlideMatch,
     choose_image,
     from_um,
+    kept_picture,
     picture_as_slide,
     place_on,
     share_inside,
@@ -49,7 +49,13 @@ from napari_stenhance.section.spots import (
     nearest_distance,
     positions_px,
 )
-from napari_stenhance.section.stated import array_doubts, array_put_right, find_geometry, find_mpp
+from napari_stenhance.section.stated import (
+    array_doubts,
+    array_put_right,
+    find_geometry,
+    find_mpp,
+    on_picture,
+)
 from napari_stenhance.section.tables.features import set_aside
 from napari_stenhance.section.tissue_mask import TissueMask
 from napari_stenhance.section.unread import known_by_name
@@ -63,7 +69,6 @@ _NO_SCALE = (
     "are not known."
 )
 _SCALES_DIFFER = 0.03
-_KEPT = re.compile(r'uns.*\["(\w+)"\]')
 _HASHED_AT_ONCE = 2**20
 
 
@@ -187,8 +192,8 @@ class Section:
         if self.slide is None:
             why = " ".join(self.doubts)
             what = "this section has no slide, and the task needs one; give its image."
-            if self.picture is not None and (kept := _KEPT.fullmatch(self.picture.name)):
-                what += f" Its picture {kept[1]} can serve as one, though it is coarse: name it so."
+            if self.picture is not None and (kept := self.picture.called):
+                what += f" Its picture {kept} can serve as one, though it is coarse: name it so."
             msg = f"{self.where}: {what} {why}".strip()
             raise InputError(msg, option="image")
         return self.slide
@@ -337,16 +342,19 @@ def open_section(
         named = None if image is None else Path(image)
         source = SectionSource(Path(path), named, mpp, series, icc, sample)
     if isinstance(found, SectionFiles):
-        kept = None if image is None else picture_as_slide(found, Path(image), cache)
-        if kept is not None:
-            found, image = kept, kept.images[0]
+        pictured = None if image is None else picture_as_slide(found, Path(image), cache)
+        if pictured is not None:
+            found, image = pictured, pictured.images[0]
         if image is not None and found.on_image is not None:
             found = found.on_image(Path(image))
         if found.in_um:
             found = from_um(found, mpp, None if image is None else Path(image))
-        placed = (
-            choose_image(found, series) if image is None else place_on(found, Path(image), series)
-        )
+        if image is not None:
+            placed = place_on(found, Path(image), series)
+        else:
+            placed = choose_image(found, series)
+            if placed.image is None and (kept := kept_picture(found, mpp, cache)) is not None:
+                placed = replace(kept, doubts=(*placed.doubts, *kept.doubts))
         return _assemble(found, placed, mpp, how, spots=spots, opened=source)
     if image is not None:
         msg = f"{found.path}: this is an image itself; name a slide only for counts."
@@ -429,7 +437,9 @@ def _assemble(
     table, aside = set_aside(table, str(found.origin))
     table, named = by_symbols(table)
     if placed.factor != 1:
-        table.obsm["spatial"] = table.obsm["spatial"] * placed.factor
+        # Corners of the images lie on each other, not the centres of their first pixels.
+        table.obsm["spatial"] = (table.obsm["spatial"] + 0.5) * placed.factor - 0.5
+        table.uns = on_picture(table.uns, placed.factor, scale)
     if found.geometry is not None:
         geometry, doubt = found.geometry(scale)
         table.uns[UNS_KEY] = asdict(geometry)
