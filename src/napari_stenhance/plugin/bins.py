@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,6 +65,29 @@ class BinRaster:
         if not off <= _OFF_MOST * np.sqrt(abs(np.linalg.det(step))):
             return None
         return cls(*at.T, (height, width), step, corner)
+
+    @cached_property
+    def _number(self) -> NDArray[np.int64]:
+        """Which bin each pixel is; -1 where there is none."""
+        number = np.full(self.shape, -1)
+        number[self.row, self.column] = np.arange(len(self.row))
+        return number
+
+    def place(self, mpp: float) -> dict[str, Any]:
+        """Return where the image lies, turned and mirrored as bins are: attributes of its layer."""
+        from napari.utils.transforms.transform_utils import decompose_linear_matrix
+
+        rotate, scale, shear = decompose_linear_matrix(self.step * mpp, upper_triangular=True)
+        first = tuple(self.corner * mpp)
+        return {"scale": tuple(scale), "rotate": rotate, "shear": shear, "translate": first}
+
+    def under(self, yx: NDArray[np.float64], _level: int) -> NDArray[np.int64]:
+        """Return which bin is seen at a place, in pixels of the image."""
+        row, column = np.rint(yx).astype(int)
+        if not (0 <= row < self.shape[0] and 0 <= column < self.shape[1]):
+            return np.empty(0, np.int64)
+        found = self._number[row, column]
+        return np.array([found] if found >= 0 else [], np.int64)
 
     def image(self, values: NDArray[np.floating]) -> NDArray[np.float32]:
         """Return an image of a value for each bin; NaN where there is none."""

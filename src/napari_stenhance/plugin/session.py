@@ -48,7 +48,7 @@ from napari_stenhance.plugin.section_runs import (
     runs_seen,
     section_at,
 )
-from napari_stenhance.plugin.spots import colour_spots
+from napari_stenhance.plugin.spots import colour_spots, is_raster, say_under_mouse
 from napari_stenhance.plugin.titles import caption_of, label_of, title_of
 from napari_stenhance.results.gene_source import RELIABLE_R, GeneSource, Reliability
 
@@ -336,6 +336,8 @@ class Session:
             info = layer_info(layer)
             if info is None:
                 continue
+            if is_raster(info):
+                say_under_mouse(layer)
             if info.place is None:
                 look = info.look or look
                 with self.quiet():
@@ -343,7 +345,7 @@ class Session:
                 seen += [layer] * layer.visible
             if info.role.covers:
                 layer.events.visible.connect(self._seen)
-                if info.role.fills:
+                if info.role.fills or is_raster(info):
                     layer.events.contrast_limits.connect(self._limits_set)
         if look is not None and look_as(self, look):
             return
@@ -410,7 +412,8 @@ class Session:
             return
         if self._busy or info is None or info.gene != self.gene or not layer.visible:
             return
-        if info.role.name in {"gene", "browse"} and info.what == self.what:
+        shared = is_raster(info) and self.other_limits is None
+        if shared or (info.role.name in {"gene", "browse"} and info.what == self.what):
             self.keep_limits(tuple(layer.contrast_limits))
 
     def keep_limits(self, limits: tuple[float, float]) -> None:

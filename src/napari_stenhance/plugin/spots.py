@@ -1,20 +1,20 @@
-"""Spots, and what lies between them, as layers of points."""
+"""Spots, and what lies between them, as layers of points; very many of them as an image."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+from weakref import ref
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_stenhance.plugin.colours import colormap_of
+from napari_stenhance.plugin.colours import SpotColours, colormap_of
 from napari_stenhance.plugin.layer_info import KEY, LayerData, LayerInfo, Role, pixel_space
 
 if TYPE_CHECKING:
     from napari.layers import Image, Points
 
-    from napari_stenhance.plugin.bins import BinRaster
     from napari_stenhance.section.spots import SpotGeometry
 
 SPOTS = Role("spots", 6)
@@ -45,16 +45,16 @@ def points_layer(
     return np.asarray(xy, np.float64)[:, 1::-1], attributes, "points"
 
 
-def bins_layer(
-    gene: str, title: str, mpp: float | None, info: LayerInfo, raster: BinRaster
-) -> LayerData:
-    """Make a layer of bins that are the pixels of an image, turned and mirrored as they lie."""
-    from napari.utils.transforms.transform_utils import decompose_linear_matrix
+def is_raster(info: LayerInfo) -> bool:
+    """Tell whether a layer is an image of bins or cells."""
+    return isinstance(info.colours, SpotColours) and info.colours.raster is not None
 
-    px = mpp or 1.0
-    rotate, scale, shear = decompose_linear_matrix(raster.step * px, upper_triangular=True)
-    assert info.colours is not None
-    values = info.colours.values(gene)
+
+def raster_layer(gene: str, title: str, mpp: float | None, info: LayerInfo) -> LayerData:
+    """Make a layer of bins or cells that are an image, as they lie."""
+    assert isinstance(info.colours, SpotColours)
+    assert info.colours.raster is not None
+    values, raster = info.colours.values(gene), info.colours.raster
     attributes = {
         "name": title,
         "rgb": False,
@@ -63,10 +63,7 @@ def bins_layer(
         "opacity": 0.8,
         "metadata": info.metadata(),
         **pixel_space(mpp),
-        "scale": tuple(scale),
-        "rotate": rotate,
-        "shear": shear,
-        "translate": tuple(raster.corner * px),
+        **raster.place(mpp or 1.0),
     }
     return raster.image(values), attributes, "image"
 
@@ -78,16 +75,57 @@ def colour_spots(
     info: LayerInfo = layer.metadata[KEY]
     assert info.colours is not None
     layer.metadata[KEY] = replace(info, gene=gene)
-    values, raster = info.colours.values(gene), getattr(info.colours, "raster", None)
-    if raster is None:
+    values = info.colours.values(gene)
+    if not is_raster(info):
         layer.face_color, ends = info.colours.paint(gene, ends, values)
         _say_values(layer, info.colours.said(gene), values)
     else:
         ends = info.colours.ends(values, ends)
-        layer.data, layer.colormap = raster.image(values), colormap_of(gene)
-        layer.contrast_limits = ends
+        if info.gene != gene:
+            layer.data, layer.colormap = info.colours.raster.image(values), colormap_of(gene)
+        if tuple(layer.contrast_limits) != ends:
+            layer.contrast_limits = ends
     layer.name = info.colours.label(info.name, gene)
     return ends
+
+
+def say_under_mouse(layer: Image) -> None:
+    """Let napari say which bin or cell of an image is under the mouse, as it does of spots."""
+    of = ref(layer)
+
+    def get_status(position: Any = None, **how: Any) -> dict[str, str]:
+        image = of()
+        if image is None:
+            return {}
+        status = type(image).get_status(image, position, **how)
+        said = "" if position is None else _said_under(image, position, **how)
+        if said:
+            status["value"] = said
+            status["coordinates"] = f"{status['coords']}: {said}"
+        return status
+
+    layer.get_status = get_status
+
+
+def _said_under(layer: Image, position: Any, *, world: bool = False, **how: Any) -> str:
+    """Say the value of what is seen, and of which bin or cell it is; empty where there is none."""
+    info: LayerInfo = layer.metadata[KEY]
+    colours, section = info.colours, info.section
+    assert isinstance(colours, SpotColours)
+    assert colours.raster is not None
+    assert section is not None
+    yx = np.asarray(layer.world_to_data(position) if world else position)[-2:]
+    seen = colours.raster.under(yx, layer.data_level)
+    if not len(seen):
+        return ""
+    value = layer.get_value(position, world=world, **how)
+    value = value[1] if isinstance(value, tuple) else value
+    if value is None:
+        return ""
+    said = f"{colours.said(info.gene)}: {value:.2f}"
+    if len(seen) > 1:
+        return f"{said} in the mean of {len(seen)} cells"
+    return f"{SPOT}: {section.need_spots().obs_names[seen[0]]}, {said}"
 
 
 def _say_values(layer: Points, name: str, values: NDArray[np.float32]) -> None:

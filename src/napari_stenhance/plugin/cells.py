@@ -1,0 +1,231 @@
+"""Very many cells as a pyramid: each by itself where zoomed in, else means of those in a pixel.
+
+Of 500,000 points napari draws every one in every frame, and seen whole they hide each other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from napari_stenhance.plugin.bins import AS_IMAGE
+from napari_stenhance.section.spots import nearest_distance, positions_px
+from napari_stenhance.storage.levels import Levels
+from napari_stenhance.storage.tile_cache import TileCache
+
+if TYPE_CHECKING:
+    from napari_stenhance.section.section import Section
+
+_TILE = 512
+_COARSEST = 512
+_DRAWN = 4
+"""Levels on which each cell is drawn; pixels of the next are as wide as cells lie apart."""
+_PIXELS_MOST = 2**22
+"""On the finest level of means: where cells are few for the room, its pixels are wider."""
+_KEPT_BYTES = 2**28
+
+
+@dataclass(frozen=True, eq=False)
+class LazyLevel:
+    """A level that is read where it is sliced.
+
+    dask would take longer to list its tiles than those in view take to be drawn, for each gene.
+    """
+
+    levels: Levels
+    level: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.levels.shapes[self.level]
+
+    @property
+    def ndim(self) -> int:
+        """Of an image."""
+        return 2
+
+    @property
+    def size(self) -> int:
+        """Of pixels."""
+        return self.shape[0] * self.shape[1]
+
+    @property
+    def dtype(self) -> np.dtype[np.float32]:
+        """Of its values."""
+        return np.dtype(np.float32)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, key: Any) -> Any:
+        key = (*key, slice(None)) if isinstance(key, tuple) else (key, slice(None), slice(None))
+        spans, within = [], []
+        for at, n in zip(key[:2], self.shape, strict=True):
+            if isinstance(at, slice):
+                start, stop, step = at.indices(n)
+                spans.append(slice(start, max(start, stop)))
+                within.append(slice(None, None, step))
+            else:
+                one = int(at) % n
+                spans.append(slice(one, one + 1))
+                within.append(0)
+        return self.levels.part(self.level, *spans)[tuple(within)]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return self[:].astype(dtype or self.dtype, copy=False)
+
+
+@dataclass(frozen=True, eq=False)
+class CellRaster:
+    """Where cells lie in a pyramid: drawn on its fine levels, tile by tile, when these are seen.
+
+    Attributes
+    ----------
+    yx : ndarray of float64, shape (cells, 2)
+        Centres in full-resolution pixels.
+    radius : float
+        Of the disc that each cell is drawn as, or half the side of a square.
+    square : bool
+    pixel : float
+        The width of a pixel of the finest level.
+    corner : ndarray of float64, shape (2,)
+        The outer corner of its first pixel.
+    shapes : tuple of tuple of int
+        (rows, columns) of each level, finest first.
+    """
+
+    yx: NDArray[np.float64]
+    radius: float
+    square: bool
+    pixel: float
+    corner: NDArray[np.float64]
+    shapes: tuple[tuple[int, int], ...]
+    _by_row: NDArray[np.int64]
+    _tiles: TileCache = field(default_factory=partial(TileCache, _KEPT_BYTES))
+    _means: dict[int, sp.csr_array[np.float32]] = field(default_factory=dict)
+
+    @classmethod
+    def of_section(cls, section: Section) -> CellRaster | None:
+        """Lay out the cells of a section; None where there are few, or none lie apart."""
+        spots = section.need_spots()
+        if spots.n_obs < AS_IMAGE:
+            return None
+        yx = positions_px(spots, section.name)[:, ::-1]
+        geometry = section.geometry()
+        apart, width = nearest_distance(yx), geometry.spot_diameter_um
+        if geometry.unit == "micrometer":
+            width /= section.mpp or 1.0
+        if not apart:
+            return None
+        radius = (width or apart) / 2
+        low, high = yx.min(axis=0) - radius, yx.max(axis=0) + radius
+        shared = max(apart, float(np.sqrt(np.prod(high - low) / _PIXELS_MOST)))
+        rows, columns = (int(n) + 1 for n in (high - low) // shared)
+        halvings = max(int(np.ceil(np.log2(max(rows, columns) / _COARSEST))), 0)
+        whole = 2**halvings
+        shape = np.array([-(-rows // whole), -(-columns // whole)]) * whole * 2**_DRAWN
+        each = [shape // 2**n for n in range(_DRAWN + halvings + 1)]
+        shapes = tuple((int(rows), int(columns)) for rows, columns in each)
+        square, pixel = geometry.spot_shape == "square", shared / 2**_DRAWN
+        made = cls(yx, radius, square, pixel, low, shapes, np.argsort(yx[:, 0]))
+        for level in range(_DRAWN, len(shapes)):
+            made._means[level] = made._shared(level)
+        return made
+
+    def place(self, mpp: float) -> dict[str, Any]:
+        """Return where the image lies, as attributes of its layer."""
+        first = (self.corner + self.pixel / 2) * mpp
+        return {"scale": (self.pixel * mpp,) * 2, "translate": tuple(first), "multiscale": True}
+
+    def image(self, values: NDArray[np.floating]) -> list[LazyLevel]:
+        """Return the levels of an image of a value for each cell; NaN where there is none."""
+        known = np.append(np.asarray(values, np.float32), np.float32(np.nan))
+        whole: dict[int, NDArray[np.float32]] = {}
+
+        def read(level: int, i: int, j: int) -> NDArray[np.float32]:
+            if level < _DRAWN:
+                return known[self.drawn(level, i, j)]
+            if level not in whole:
+                whole[level] = self._mean(level, known[:-1])
+            return whole[level][i * _TILE : (i + 1) * _TILE, j * _TILE : (j + 1) * _TILE]
+
+        levels = Levels(self.shapes, _TILE, read)
+        return [LazyLevel(levels, level) for level in range(len(self.shapes))]
+
+    def under(self, yx: NDArray[np.float64], level: int) -> NDArray[np.int64]:
+        """Return which cells are seen at a place, in pixels of the finest level, on a level."""
+        (row, column), (rows, columns) = (
+            np.floor((yx + 0.5) / 2**level).astype(int),
+            self.shapes[level],
+        )
+        if not (0 <= row < rows and 0 <= column < columns):
+            return np.empty(0, np.int64)
+        if level >= _DRAWN:
+            means, at = self._means[level], row * columns + column
+            return means.indices[means.indptr[at] : means.indptr[at + 1]].astype(np.int64)
+        tile = self.drawn(level, row // _TILE, column // _TILE)
+        found = tile[row % _TILE, column % _TILE]
+        return np.array([found] if found >= 0 else [], np.int64)
+
+    def drawn(self, level: int, i: int, j: int) -> NDArray[np.int32]:
+        """Return which cell is seen in each pixel of a tile; -1 where none is."""
+        return self._tiles.get(0, (level, i, j), lambda: (self._draw(level, i, j), True))
+
+    def _draw(self, level: int, i: int, j: int) -> NDArray[np.int32]:
+        pixel, (rows, columns) = self.pixel * 2**level, self.shapes[level]
+        top, left = i * _TILE, j * _TILE
+        shape = min(_TILE, rows - top), min(_TILE, columns - left)
+        tile = np.full(shape, -1, np.int32)
+        low = self.corner + np.array([top, left]) * pixel
+        cells = self._near(low, low + np.array(shape) * pixel)
+        # In pixels of the tile, whose centres are whole numbers.
+        at, radius = (self.yx[cells] - low) / pixel - 0.5, self.radius / pixel
+        reach = np.arange(-int(radius + 1), int(radius + 1) + 1)
+        dy, dx = (d.ravel() for d in np.meshgrid(reach, reach, indexing="ij"))
+        nearest = np.rint(at).astype(np.int64)
+        row, column = nearest[:, :1] + dy, nearest[:, 1:] + dx
+        off = np.abs(row - at[:, :1]), np.abs(column - at[:, 1:])
+        inside = np.maximum(*off) <= radius if self.square else np.hypot(*off) <= radius
+        inside |= (dy == 0) & (dx == 0)
+        inside &= (row >= 0) & (row < shape[0]) & (column >= 0) & (column < shape[1])
+        of = np.nonzero(inside)[0]
+        tile[row[inside], column[inside]] = cells[of]
+        return tile
+
+    def _near(self, low: NDArray[np.float64], high: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Return the cells of which something may lie in a box."""
+        edge = self.radius + self.pixel
+        ends = low[0] - edge, high[0] + edge
+        first, last = np.searchsorted(self.yx[:, 0], ends, sorter=self._by_row)
+        cells = self._by_row[first:last]
+        x = self.yx[cells, 1]
+        return cells[(x >= low[1] - edge) & (x <= high[1] + edge)]
+
+    def _shared(self, level: int) -> sp.csr_array[np.float32]:
+        """Say which cells reach into each pixel of a level, each row as a mean."""
+        pixel, (rows, columns) = self.pixel * 2**level, self.shapes[level]
+        edges = np.array([-self.radius, 0.0, self.radius])
+        y, x = (
+            np.clip(np.int64((self.yx[:, n, None] + edges - self.corner[n]) / pixel), 0, most - 1)
+            for n, most in enumerate((rows, columns))
+        )
+        pixels = (y[:, :, None] * columns + x[:, None, :]).reshape(len(self.yx), -1)
+        pixels.sort(axis=1)
+        new = np.column_stack([np.ones(len(pixels), bool), np.diff(pixels, axis=1) > 0])
+        cells, number = np.nonzero(new)[0], pixels[new]
+        share = 1 / np.bincount(number, minlength=rows * columns)[number]
+        return sp.csr_array(
+            (share.astype(np.float32), (number, cells)), shape=(rows * columns, len(self.yx))
+        )
+
+    def _mean(self, level: int, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        means = self._means[level]
+        image = means @ values
+        image[np.diff(means.indptr) == 0] = np.nan
+        return image.reshape(self.shapes[level])
