@@ -14,7 +14,6 @@ from napari.components import ViewerModel
 from napari.layers import Image, Shapes
 from npe2 import PluginManifest
 from npe2.io_utils import read_get_reader
-from scipy.spatial import cKDTree
 
 import napari_stenhance
 from napari_stenhance.errors import InputError
@@ -148,57 +147,6 @@ def test_very_many_bins_are_an_image_that_lies_where_they_do(turned: float) -> N
     # The user's limits are what the session, and with it everything of the gene, goes by.
     layer.contrast_limits = (0.5, 3.0)
     assert session.limits == (0.5, 3.0)
-
-
-def test_very_many_cells_are_an_image_of_each_where_zoomed_in_and_else_of_means() -> None:
-    rng = np.random.default_rng(0)
-    at = np.argwhere(np.ones((225, 225))) * 20.0 + rng.uniform(-9, 9, (225**2, 2))
-    xy = at[:, ::-1] + (3000, 500)
-    counts = rng.poisson(2.0, (len(at), 3)).astype(np.float32)
-    spots = ad.AnnData(sp.csr_matrix(counts), obsm={"spatial": xy})
-    spots.obs_names = [f"cell {n}" for n in range(len(at))]
-    spots.uns["stenhance"] = vars(SpotGeometry(4.0, "disc", 8.0, "micrometer"))
-    viewer = ViewerModel()
-    session = session_of(viewer)
-    open_at_once(session, section_layers(Section(spots=spots, name="cells", mpp=0.5)))
-    session.look_at(gene="2")
-    (layer,) = viewer.layers
-    assert isinstance(layer, Image)
-    assert layer.name == "2 · measured · cells"
-    value = np.log1p(1e4 * counts[:, 2] / np.maximum(counts.sum(axis=1), 1))
-    assert session.limits == tuple(layer.contrast_limits) == pytest.approx(limits(value))
-    # On the finest level each is a disc of its width, in µm, over the others or under them.
-    fine, world = np.asarray(layer.data[0]), xy[:, ::-1] * 0.5
-    pixel = layer.scale[0]
-    drawn = np.isfinite(fine).sum() * pixel**2
-    assert 0.9 < drawn / (len(at) * np.pi * 2.0**2) < 1
-    apart = cKDTree(world).query(world, k=2)[0][:, 1]
-    alone = np.flatnonzero(apart > 4.5)
-    for n in alone[[0, 77, -1]]:
-        for dy, dx in ((0, 0), (1.7, 0), (-1.2, 1.2)):
-            row, column = np.rint(layer.world_to_data(world[n] + (dy, dx))).astype(int)
-            assert fine[row, column] == pytest.approx(value[n])
-        row, column = np.rint(layer.world_to_data(world[n] + (2.3, 0))).astype(int)
-        assert np.isnan(fine[row, column]) or apart[n] < 4.5
-    # On a coarse one a pixel is the mean of the cells that reach into it.
-    coarse = np.asarray(layer.data[-1])
-    width = pixel * 2 ** (len(layer.data) - 1)
-    shared = np.floor((world[np.argmin(apart)] - layer.translate + pixel / 2) / width).astype(int)
-    low = layer.translate - pixel / 2 + width * shared
-    nearest = np.clip(world, low, low + width)
-    inside = np.abs(world - nearest).max(axis=1) < 2.0
-    assert inside.sum() > 1
-    assert coarse[tuple(shared)] == pytest.approx(value[inside].mean())
-    # Under the mouse.
-    layer.data_level = layer.metadata["stenhance"].colours.raster.shapes.index(coarse.shape)
-    said = layer.get_status(low + width / 2, world=True)["value"]
-    mean = f"{value[inside].mean():.2f} in the mean of {inside.sum()} cells"
-    assert said == f"2 measured, log1p CP10k: {mean}"
-    layer.data_level = 0
-    layer.corner_pixels = np.array([[0, 0], fine.shape])
-    layer.refresh()
-    said = layer.get_status(world[alone[77]], world=True)["value"]
-    assert said == f"spot: cell {alone[77]}, 2 measured, log1p CP10k: {value[alone[77]]:.2f}"
 
 
 def test_a_section_without_a_scale_is_shown_in_pixels(synthetic: Section) -> None:

@@ -13,12 +13,14 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from napari_stenhance.errors import InputError
 from napari_stenhance.plugin.bins import AS_IMAGE
 from napari_stenhance.section.spots import nearest_distance, positions_px
 from napari_stenhance.storage.levels import Levels
 from napari_stenhance.storage.tile_cache import TileCache
 
 if TYPE_CHECKING:
+    from napari_stenhance.section.outlines import CellOutlines
     from napari_stenhance.section.section import Section
 
 _TILE = 512
@@ -28,6 +30,10 @@ _DRAWN = 4
 _PIXELS_MOST = 2**22
 """On the finest level of means: where cells are few for the room, its pixels are wider."""
 _KEPT_BYTES = 2**28
+_OUTLINED = 2
+"""Levels on which outlines are drawn: on coarser ones a cell is too small to have a form."""
+_WIDEST = 4
+"""Diameters of the usual cell: an outline that reaches farther from the centre is not believed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,6 +104,9 @@ class CellRaster:
         The outer corner of its first pixel.
     shapes : tuple of tuple of int
         (rows, columns) of each level, finest first.
+    outlines : CellOutlines or None
+        Of those that have one around their centre, in the order of the cells.
+    doubts : tuple of str
     """
 
     yx: NDArray[np.float64]
@@ -106,36 +115,40 @@ class CellRaster:
     pixel: float
     corner: NDArray[np.float64]
     shapes: tuple[tuple[int, int], ...]
+    outlines: CellOutlines | None
+    doubts: tuple[str, ...]
     _by_row: NDArray[np.int64]
     _tiles: TileCache = field(default_factory=partial(TileCache, _KEPT_BYTES))
     _means: dict[int, sp.csr_array[np.float32]] = field(default_factory=dict)
 
     @classmethod
     def of_section(cls, section: Section) -> CellRaster | None:
-        """Lay out the cells of a section; None where there are few, or none lie apart."""
-        spots = section.need_spots()
-        if spots.n_obs < AS_IMAGE:
+        """Lay out the cells of a section; None where they are few, and nothing outlines them."""
+        spots, geometry = section.need_spots(), section.geometry()
+        square = geometry.spot_shape == "square"
+        drawn = section.outlines is not None and not square
+        if spots.n_obs < AS_IMAGE and not drawn:
             return None
         yx = positions_px(spots, section.name)[:, ::-1]
-        geometry = section.geometry()
         apart, width = nearest_distance(yx), geometry.spot_diameter_um
         if geometry.unit == "micrometer":
             width /= section.mpp or 1.0
         if not apart:
             return None
         radius = (width or apart) / 2
+        outlines, doubts = _outlines(section, yx, _WIDEST * 2 * radius) if drawn else (None, ())
         low, high = yx.min(axis=0) - radius, yx.max(axis=0) + radius
+        if outlines is not None:
+            low = np.minimum(low, outlines.xy.min(axis=0)[::-1])
+            high = np.maximum(high, outlines.xy.max(axis=0)[::-1])
         shared = max(apart, float(np.sqrt(np.prod(high - low) / _PIXELS_MOST)))
-        rows, columns = (int(n) + 1 for n in (high - low) // shared)
-        halvings = max(int(np.ceil(np.log2(max(rows, columns) / _COARSEST))), 0)
-        whole = 2**halvings
-        shape = np.array([-(-rows // whole), -(-columns // whole)]) * whole * 2**_DRAWN
-        each = [shape // 2**n for n in range(_DRAWN + halvings + 1)]
-        shapes = tuple((int(rows), int(columns)) for rows, columns in each)
-        square, pixel = geometry.spot_shape == "square", shared / 2**_DRAWN
-        made = cls(yx, radius, square, pixel, low, shapes, np.argsort(yx[:, 0]))
+        shapes = _shapes((high - low) / shared)
+        by_row, pixel = np.argsort(yx[:, 0]), shared / 2**_DRAWN
+        made = cls(yx, radius, square, pixel, low, shapes, outlines, doubts, by_row)
         for level in range(_DRAWN, len(shapes)):
             made._means[level] = made._shared(level)
+        # In the thread that opens it: what draws is loaded, or compiled, once.
+        made.drawn(0, 0, 0)
         return made
 
     def place(self, mpp: float) -> dict[str, Any]:
@@ -178,6 +191,9 @@ class CellRaster:
         return self._tiles.get(0, (level, i, j), lambda: (self._draw(level, i, j), True))
 
     def _draw(self, level: int, i: int, j: int) -> NDArray[np.int32]:
+        # Here, because numba takes a third of a second to load.
+        from napari_stenhance.plugin.cell_drawing import draw_discs, draw_outlines, set_apart
+
         pixel, (rows, columns) = self.pixel * 2**level, self.shapes[level]
         top, left = i * _TILE, j * _TILE
         shape = min(_TILE, rows - top), min(_TILE, columns - left)
@@ -186,21 +202,22 @@ class CellRaster:
         cells = self._near(low, low + np.array(shape) * pixel)
         # In pixels of the tile, whose centres are whole numbers.
         at, radius = (self.yx[cells] - low) / pixel - 0.5, self.radius / pixel
-        reach = np.arange(-int(radius + 1), int(radius + 1) + 1)
-        dy, dx = (d.ravel() for d in np.meshgrid(reach, reach, indexing="ij"))
-        nearest = np.rint(at).astype(np.int64)
-        row, column = nearest[:, :1] + dy, nearest[:, 1:] + dx
-        off = np.abs(row - at[:, :1]), np.abs(column - at[:, 1:])
-        inside = np.maximum(*off) <= radius if self.square else np.hypot(*off) <= radius
-        inside |= (dy == 0) & (dx == 0)
-        inside &= (row >= 0) & (row < shape[0]) & (column >= 0) & (column < shape[1])
-        of = np.nonzero(inside)[0]
-        tile[row[inside], column[inside]] = cells[of]
+        if self.outlines is None or level >= _OUTLINED:
+            draw_discs(tile, at, radius, self.square, cells)
+            return tile
+        without = self.outlines.corners[cells] == 0
+        draw_discs(tile, at[without], radius, self.square, cells[without])
+        # Of a cell with an outline the disc is no more than its middle, so that none is lost.
+        draw_discs(tile, at[~without], 0.0, self.square, cells[~without])
+        within = self.outlines.taken(cells)
+        corners = (within.xy[:, ::-1] - low) / pixel - 0.5
+        draw_outlines(tile, corners, within.first, cells)
+        set_apart(tile)
         return tile
 
     def _near(self, low: NDArray[np.float64], high: NDArray[np.float64]) -> NDArray[np.int64]:
         """Return the cells of which something may lie in a box."""
-        edge = self.radius + self.pixel
+        edge = self.radius * (1 if self.outlines is None else 2 * _WIDEST) + self.pixel
         ends = low[0] - edge, high[0] + edge
         first, last = np.searchsorted(self.yx[:, 0], ends, sorter=self._by_row)
         cells = self._by_row[first:last]
@@ -229,3 +246,48 @@ class CellRaster:
         image = means @ values
         image[np.diff(means.indptr) == 0] = np.nan
         return image.reshape(self.shapes[level])
+
+
+def _shapes(size: NDArray[np.float64]) -> tuple[tuple[int, int], ...]:
+    """Return the (rows, columns) of all levels, each exactly half of the one before.
+
+    Parameters
+    ----------
+    size : ndarray of float64, shape (2,)
+        In pixels of the first level of means.
+    """
+    halvings = max(int(np.ceil(np.log2(size.max() / _COARSEST))), 0)
+    coarsest = np.ceil(size / 2**halvings).astype(int)
+    each = [coarsest * 2**n for n in reversed(range(halvings + _DRAWN + 1))]
+    return tuple((int(rows), int(columns)) for rows, columns in each)
+
+
+def _outlines(
+    section: Section, yx: NDArray[np.float64], reach: float
+) -> tuple[CellOutlines | None, tuple[str, ...]]:
+    """Read the outlines of cells; one that does not lie around its cell is none, and is said."""
+    assert section.outlines is not None
+    try:
+        outlines = section.outlines()
+    except InputError as error:
+        return None, (f"{error} Cells are shown as dots.",)
+    some = outlines.corners > 2
+    low, high = np.full((2, len(yx), 2), np.nan)
+    at = outlines.first[:-1][some]
+    if len(at):
+        # Of cells without corners nothing lies between where these begin.
+        low[some] = np.minimum.reduceat(outlines.xy, at)[:, ::-1]
+        high[some] = np.maximum.reduceat(outlines.xy, at)[:, ::-1]
+    with np.errstate(invalid="ignore"):
+        around = (low <= yx) & (yx <= high) & (yx - low <= reach) & (high - yx <= reach)
+    good = around.all(axis=1)
+    lost, off = int((~some).sum()), int((some & ~good).sum())
+    doubts = []
+    if lost:
+        doubts.append(f"{lost} of {len(yx)} cells have no outline, and are shown as dots.")
+    if off:
+        doubts.append(
+            f"The outlines of {off} of {len(yx)} cells do not lie around their positions, or reach "
+            "much farther than others: these are shown as dots."
+        )
+    return outlines.only(good) if good.any() else None, tuple(doubts)

@@ -31,7 +31,13 @@ from napari_stenhance.plugin.picture import picture_doubts, picture_layers
 from napari_stenhance.plugin.quality import QUALITY
 from napari_stenhance.plugin.regions import REGION, drawn_layers, region_layer
 from napari_stenhance.plugin.saved import Saved, SavedLayer, is_saved, open_saved
-from napari_stenhance.plugin.spots import SPOTS, is_raster, points_layer, raster_layer
+from napari_stenhance.plugin.spots import (
+    SPOTS,
+    is_raster,
+    points_layer,
+    raster_doubts,
+    raster_layer,
+)
 from napari_stenhance.plugin.tissue import TISSUE, kept_tissue
 from napari_stenhance.results.gene_source import GeneSource
 from napari_stenhance.storage.reading import reading
@@ -184,7 +190,8 @@ def open_layers(
         section = open_section(path, **options.opening(), image=image, job=job)
         layers = section_layers(section)
         roles = [info.role for info in map(info_of, layers) if info is not None]
-        return layers, section, picture_doubts(section, roles)
+        said = [*picture_doubts(section, roles), *raster_doubts(map(info_of, layers))]
+        return layers, section, tuple(said)
     result = ResultFolder.open(path, tiles)
     with reading(path, advice=ADVICE):
         found = find_section(result, job)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from weakref import ref
@@ -10,7 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_stenhance.plugin.colours import SpotColours, colormap_of
-from napari_stenhance.plugin.layer_info import KEY, LayerData, LayerInfo, Role, pixel_space
+from napari_stenhance.plugin.layer_info import (
+    KEY,
+    LayerData,
+    LayerInfo,
+    Role,
+    pixel_space,
+)
 
 if TYPE_CHECKING:
     from napari.layers import Image, Points
@@ -48,6 +55,12 @@ def points_layer(
 def is_raster(info: LayerInfo) -> bool:
     """Tell whether a layer is an image of bins or cells."""
     return isinstance(info.colours, SpotColours) and info.colours.raster is not None
+
+
+def raster_doubts(infos: Iterable[LayerInfo | None]) -> tuple[str, ...]:
+    """Say of which cells that are seen no outline is, where there are any."""
+    rasters = [info.colours.raster for info in infos if info is not None and is_raster(info)]
+    return tuple(doubt for raster in rasters for doubt in getattr(raster, "doubts", ()))
 
 
 def raster_layer(gene: str, title: str, mpp: float | None, info: LayerInfo) -> LayerData:

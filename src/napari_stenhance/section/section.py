@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from copy import copy
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
@@ -64,6 +65,8 @@ from napari_stenhance.storage.cache import Cache
 if TYPE_CHECKING:
     import anndata as ad
 
+    from napari_stenhance.section.outlines import CellOutlines
+
 _NO_SCALE = (
     "The scale is unknown: give it, in µm per pixel; without one, lengths are in pixels, and areas "
     "are not known."
@@ -96,6 +99,9 @@ class Section:
         By default the sum over `X`, which is raw.
     source : SectionSource or None
         How it was opened from disk; None for one that was made in memory.
+    outlines : callable or None
+        Reads the outlines of the cells that the spots are, in their order, where the files have
+        them; raises `InputError` if they cannot be read.
     picture : Picture or None
         A coarse one, to look at where there is no slide; by default that of `uns["spatial"]`.
 
@@ -114,6 +120,7 @@ class Section:
     library: NDArray[np.float64] | None = None
     source: SectionSource | None = None
     picture: Picture | None = None
+    outlines: Callable[[], CellOutlines] | None = None
 
     def __post_init__(self) -> None:
         """Check the parts, and that they fit together."""
@@ -437,9 +444,11 @@ def _assemble(
     table, aside = set_aside(table, str(found.origin))
     table, named = by_symbols(table)
     if placed.factor != 1:
-        # Corners of the images lie on each other, not the centres of their first pixels.
-        table.obsm["spatial"] = (table.obsm["spatial"] + 0.5) * placed.factor - 0.5
+        table.obsm["spatial"] = _on_picture(table.obsm["spatial"], placed.factor)
         table.uns = on_picture(table.uns, placed.factor, scale)
+    outlines = None
+    if found.outlines is not None:
+        outlines = partial(_outlines, found.outlines, list(table.obs_names), placed.factor)
     if found.geometry is not None:
         geometry, doubt = found.geometry(scale)
         table.uns[UNS_KEY] = asdict(geometry)
@@ -453,4 +462,16 @@ def _assemble(
         origin=str(found.origin),
         source=opened,
         picture=found.picture,
+        outlines=outlines,
     )
+
+
+def _on_picture(xy: NDArray[np.float64], factor: float) -> NDArray[np.float64]:
+    """Place positions on a smaller picture: corners lie on each other, not centres of pixels."""
+    return (xy + 0.5) * factor - 0.5
+
+
+def _outlines(read: Callable[[], CellOutlines], ids: list[str], factor: float) -> CellOutlines:
+    """Read the outlines of some cells, on the image that serves as their slide."""
+    found = read().of(ids)
+    return found if factor == 1 else found.moved(lambda xy: _on_picture(xy, factor))

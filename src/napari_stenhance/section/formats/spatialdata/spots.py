@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -84,7 +84,10 @@ def open_spatialdata(path: Path, sample: str | None = None) -> SectionFiles:
     if not known.all():
         lost = f"{(~known).sum()} of {len(known)} rows have no shape and were left out."
         doubts = (*doubts, lost)
-        table = table[known].copy()
+        table, instances = table[known].copy(), instances[known]
+    polygons = shapes.polygons
+    if polygons is not None:
+        polygons = replace(polygons.of(list(instances)), ids=list(table.obs_names))
     mpp, source = find_mpp(table.obs, table.uns, xy, str(path))
     way: Any = own if own is not None else (lambda at: at)
     if own is not None:
@@ -104,6 +107,7 @@ def open_spatialdata(path: Path, sample: str | None = None) -> SectionFiles:
         doubts=doubts,
         without="None of the store's images is a slide that lies in the spots' coordinate system.",
         geometry=_geometry_of(table, shapes, placed, own),
+        outlines=None if polygons is None else lambda: polygons.moved(lambda at: way(at) - _CORNER),
     )
 
 
