@@ -41,7 +41,8 @@ from napari_stenhance.plugin.opening import open_at_once
 from napari_stenhance.plugin.session import session_of
 from pathlib import Path
 layers = open_layers(Path(sys.argv[1]), image=Path(sys.argv[2]))[0]
-open_at_once(session_of(ViewerModel()), layers)
+viewer = ViewerModel()
+open_at_once(session_of(viewer), layers)
 """
 _ENHANCE = """
 import sys
@@ -83,7 +84,7 @@ def _timed(code: str, *arguments: Path) -> tuple[float, float]:
         [sys.executable, "-c", code + _PEAK, *map(str, arguments)],
         env={**os.environ, "STENHANCE_CACHE": str(arguments[-1].parent / "cache")},
         check=True,
-        capture_output=True,
+        stdout=subprocess.PIPE,
         text=True,
     )
     return time.monotonic() - started, float(ran.stdout.split()[-1])

@@ -67,6 +67,15 @@ def test_of_very_many_spots_some_are_drawn_to_learn_from(
     assert set(known) <= set(held_out[0]) | set(held_out[1])
     # Two steps of eight an epoch.
     assert len(learner.seen) == 6
+    every_held = train_ensemble(
+        _Means(torch.zeros(40, 1)),
+        held_out,
+        schedule,
+        np.random.default_rng(0),
+        Job(),
+        judge_all=True,
+    )
+    assert np.flatnonzero(np.isfinite(every_held[:, 0])).tolist() == [*range(10), *range(20, 30)]
     for member, held in enumerate(held_out):
         assert not {int(n) for batch in learner.seen for n in batch[member]} & set(held.tolist())
 
@@ -143,6 +152,28 @@ def test_of_shallow_bins_proportions_are_modelled() -> None:
     (dense, thin), (log_dense, log_thin) = of_halves
     assert thin / dense == pytest.approx(2, rel=0.05)
     assert log_thin < log_dense
+    # Judged in squares of 64 µm: what was counted there, and the mean of what was predicted.
+    xy_um = np.repeat([[10.0, 10.0], [63.0, 1.0], [65.0, 1.0], [10.0, 130.0]], bins // 4, axis=0)
+    held = rng.random(bins) < 0.5
+    predicted = np.where(held[:, None], rng.standard_normal((bins, 2)), np.nan).astype(np.float32)
+    judged = proportions.in_squares([replace(sample, xy_um=xy_um)], predicted, [scaled])
+    square = np.repeat([0, 0, 1, 2], bins // 4)
+    # Ascending by x, then y.
+    for at, of in enumerate((0, 2, 1)):
+        here = held & (square == of)
+        together = counts[np.flatnonzero(here)].sum(axis=0)
+        assert judged.depths[0][at] == together.sum()
+        np.testing.assert_allclose(
+            judged.expressions[0][[at]].toarray()[0],
+            1e4 * together / together.sum() / proportions.noise,
+            rtol=1e-4,
+        )
+        np.testing.assert_allclose(
+            judged.predicted[at],
+            np.average(predicted[here], axis=0, weights=sample.library[here]),
+            rtol=1e-4,
+            atol=1e-6,
+        )
     # Decoded, the mean is the gene's log1p CP10k, and what lies near it is, to first order.
     mean, noise = np.array([0.5, 80.0]), np.array([3.0, 20.0])
     nan = np.full(2, np.nan, np.float32)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -108,6 +108,16 @@ class FittedCrops(Protocol):
 
     def latent_at(self, features: FeatureSource, positions: Positions, job: Job) -> Latent:
         """Predict positions, whether or not they lie on tissue."""
+        ...
+
+
+@runtime_checkable
+class FittedHere(Protocol):
+    """What a method says besides that predicts the slide it has learned from, and no other."""
+
+    @property
+    def slide(self) -> Mapping[str, Any]:
+        """Identity of that slide."""
         ...
 
 

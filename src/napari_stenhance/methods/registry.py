@@ -43,6 +43,8 @@ class MethodEntry:
         `load(folder, device)`: what a method of genes saved, as a `Fitted`.
     presets : tuple of str
         How it can be trained.
+    own_section : tuple of str
+        Presets that predict nothing but the one section that was learned from.
     options : tuple of str
         Options that not every method of its kind has: others refuse them.
     published : callable, optional
@@ -57,6 +59,7 @@ class MethodEntry:
     make: Callable[[Any, int, torch.device], Any]
     load: Callable[[Path, torch.device], Fitted] | None = None
     presets: tuple[str, ...] = ("robust",)
+    own_section: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
     published: Callable[[Any, torch.device], Any] | None = None
 
@@ -77,6 +80,13 @@ class MethodEntry:
             pairs = "; ".join(f"{m.name}: {', '.join(m.presets)}" for m in methods(self.kind))
             msg = f"Method {self.name} with preset {preset}: there is no such pair; there are "
             raise InputError(f"{msg}{pairs}.", option="preset")
+        several = len(getattr(options, "sections", ())) > 1
+        if preset in self.own_section and (several or getattr(options, "predict", None)):
+            msg = (
+                f"Preset {preset}: it takes the counts of the section that it predicts; give one "
+                f"section and no other slides, or choose {self.presets[0]}."
+            )
+            raise InputError(msg, option="preset")
         if epochs is not None and epochs < 1:
             msg = f"{epochs} epochs: a method must train for at least one epoch."
             raise InputError(msg, option="epochs")

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from napari_stenhance.methods.basis import GeneBasis
 from napari_stenhance.methods.drawing import of_each, some_of
 from napari_stenhance.methods.genes import ALL
 from napari_stenhance.methods.members import (
@@ -83,6 +84,30 @@ class SeenSpots(Generic[L, M]):
 
 
 @dataclass(frozen=True)
+class Learned(Generic[M]):
+    """What an ensemble learned, for what builds on it.
+
+    Attributes
+    ----------
+    model : GeneModel
+    basis : GeneBasis
+        With as many axes as features can predict.
+    held_out : ndarray of float32, shape (spots of all sections, r)
+        Scores of spots by members that held them out; NaN where none did, or was asked.
+    mean_depth : float
+        Counts of a spot, on average.
+    proportions : Proportions or None
+        None where log1p CP10k is what was learned.
+    """
+
+    model: M
+    basis: GeneBasis
+    held_out: NDArray[np.float32]
+    mean_depth: float
+    proportions: Proportions | None
+
+
+@dataclass(frozen=True)
 class RobustEnsemble(ABC, Generic[M]):
     """Base of methods with preset `robust`: `Method`.
 
@@ -137,12 +162,24 @@ class RobustEnsemble(ABC, Generic[M]):
         InferenceError
             If the device fails.
         """
+        return self.learn(samples, genes, job).model
+
+    def learn(
+        self,
+        samples: Sequence[TrainingSection],
+        genes: Sequence[str],
+        job: Job,
+        *,
+        proportional: bool = False,
+    ) -> Learned[M]:
+        """Do as `fit` does, and return all that was learned; proportions, if these are wanted."""
         recipe = self.recipe
         if self.most_spots is not None:
             samples = _drawn(samples, self.most_spots, self.seed, job)
         spots = require_spots(samples, recipe.folds)
         rng = np.random.default_rng(self.seed)
-        proportions = Proportions.among(samples, genes)
+        make = Proportions.of if proportional else Proportions.among
+        proportions = make(samples, genes)
         expressions = [
             s.log1p_cp10k(genes) if proportions is None else proportions.of_section(s, genes)
             for s in samples
@@ -153,11 +190,15 @@ class RobustEnsemble(ABC, Generic[M]):
         targets = Targets.of(expressions, seen.means, fold, self.seed)
         with inference_errors("Training"), seeded(self.seed, self.device):
             learner = seen.learner(torch.tensor(targets.outputs).to(self.device))
-            predicted = train_ensemble(learner, held_out, seen.schedule, rng, job)
-        depths = [s.library for s in samples]
-        decoder = targets.decoder(genes, predicted, expressions, depths)
-        if proportions is not None:
-            decoder = proportions.decoded(decoder)
+            predicted = train_ensemble(
+                learner, held_out, seen.schedule, rng, job, judge_all=proportions is not None
+            )
+        if proportions is None:
+            depths = [s.library for s in samples]
+            decoder = targets.decoder(genes, predicted, expressions, depths)
+        else:
+            judged = proportions.in_squares(samples, predicted, expressions)
+            decoder = proportions.decoded(targets.decoder(genes, *judged))
         fitted = seen.model(
             learner,
             decoder=decoder,
@@ -165,7 +206,13 @@ class RobustEnsemble(ABC, Generic[M]):
             **learned_through(self.encoder, samples[0].features.grid.pitch_um),
         )
         spread_scale = spread_scales(seen.scores(fitted), decoder)
-        return replace(fitted, decoder=replace(decoder, spread_scale=spread_scale))
+        return Learned(
+            replace(fitted, decoder=replace(decoder, spread_scale=spread_scale)),
+            targets.basis,
+            predicted * np.float32(targets.scale),
+            float(np.concatenate([s.library for s in samples]).mean()),
+            proportions,
+        )
 
 
 def _drawn(
@@ -175,6 +222,10 @@ def _drawn(
     sizes = [len(s.xy_um) for s in samples]
     if sum(sizes) <= most:
         return samples
-    chosen = some_of(sum(sizes), most, np.random.default_rng(seed))
+    weights = None
+    if all(s.shallow for s in samples):
+        # Those that count more say more.
+        weights = np.concatenate([s.library for s in samples])
+    chosen = some_of(sum(sizes), most, np.random.default_rng(seed), weights)
     job.note(f"Of {sum(sizes)} spots, {most} were drawn to learn from.")
     return [s.only(part) for s, part in zip(samples, of_each(chosen, sizes), strict=True)]

@@ -80,6 +80,8 @@ def train_ensemble(
     schedule: Schedule,
     rng: np.random.Generator,
     job: Job,
+    *,
+    judge_all: bool = False,
 ) -> NDArray[np.float32]:
     """Train every member on the spots it does not hold out; keep each at its best epoch.
 
@@ -94,6 +96,8 @@ def train_ensemble(
     schedule : Schedule
     rng : numpy Generator
     job : Job
+    judge_all : bool
+        Predict at the end all spots that are held out, and not only those that are drawn.
 
     Returns
     -------
@@ -104,7 +108,7 @@ def train_ensemble(
     device = learner.target.device
     spots = len(learner.target)
     learned = [np.setdiff1d(np.arange(spots), held) for held in held_out]
-    held_out = [held[some_of(len(held), HELD_OUT_MOST, rng)] for held in held_out]
+    drawn = [held[some_of(len(held), HELD_OUT_MOST, rng)] for held in held_out]
     shortest = min(len(spots_of) for spots_of in learned)
     batch = min(schedule.spots_per_step, shortest)
     steps = max(min(shortest, EPOCH_MOST) // batch, schedule.steps_per_epoch)
@@ -117,7 +121,7 @@ def train_ensemble(
     )
     parameters = [*learner.decayed, *learner.plain]
     best = [p.detach().clone() for p in parameters]
-    best_loss = torch.full((len(held_out),), torch.inf, device=device)
+    best_loss = torch.full((len(drawn),), torch.inf, device=device)
     since_better = 0
     taken = 0
     with job.stage("Training", schedule.epochs) as stage:
@@ -135,7 +139,7 @@ def train_ensemble(
                 loss.backward()
                 optimiser.step()
                 job.check()
-            loss_now = _held_out_loss(learner, held_out)
+            loss_now = _held_out_loss(learner, drawn)
             better = loss_now < best_loss
             best_loss = torch.where(better, loss_now, best_loss)
             for kept, parameter in zip(best, parameters, strict=True):
@@ -149,7 +153,7 @@ def train_ensemble(
         for kept, parameter in zip(best, parameters, strict=True):
             parameter.copy_(kept)
     learner.train(False)
-    return _held_out_predictions(learner, held_out)
+    return _held_out_predictions(learner, held_out if judge_all else drawn)
 
 
 def _shuffled(spots: NDArray[np.int64], length: int, rng: np.random.Generator) -> NDArray[np.int64]:

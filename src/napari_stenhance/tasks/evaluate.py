@@ -187,7 +187,7 @@ def _genes(
     if not 0 < options.ratio < 1:
         msg = f"Ratio {options.ratio:g}: write the share of the spots to learn from, as 0.5."
         raise InputError(msg, option="ratio")
-    if options.method == "pixel2gene" and options.preset != "robust":
+    if options.method == "pixel2gene" and options.preset in {"reference", "istar"}:
         msg = (
             f"Preset {options.preset}: pixel2gene then predicts counts of superpixels, and here "
             "log1p CP10k of spots is compared; choose robust, or use compare."

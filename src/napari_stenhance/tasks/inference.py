@@ -19,7 +19,7 @@ from scipy import ndimage
 from napari_stenhance.errors import InputError
 from napari_stenhance.features.opening import open_features
 from napari_stenhance.features.source import FeatureSettings, FeatureSource
-from napari_stenhance.methods.protocol import Fitted
+from napari_stenhance.methods.protocol import Fitted, FittedHere
 from napari_stenhance.methods.registry import load_fitted
 from napari_stenhance.results.attention import write_attention_tile, written_attention
 from napari_stenhance.results.genes import (
@@ -312,6 +312,12 @@ def _fill(
     if _is_filled(result, run, plan):
         return
     fitted = model(result, run)
+    if isinstance(fitted, FittedHere) and fitted.slide != features.slide.identity():
+        msg = (
+            f"{section.name}: this model holds the counts of the section that it learned from, and "
+            "predicts that alone; use one that was learned with preset robust."
+        )
+        raise InputError(msg, option="model")
     seen = [f"{section.name}: {doubt}" for doubt in features.doubts]
     for doubt in seen:
         job.note(doubt)

@@ -88,8 +88,9 @@ Quality = Annotated[
 Preset = Annotated[
     str,
     Help(
-        "How the method is trained, robust so that it predicts held-out data best, the others as "
-        "published, with at most 3,000 genes",
+        "How the method is trained, robust so that the image predicts held-out data best, blended "
+        "with the counts around each superpixel too, the others as published, with at most 3,000 "
+        "genes",
         choices=partial(preset_choices, "genes"),
     ),
 ]

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def _make(options: Any, seed: int, device: torch.device) -> Method:
-    if options.preset == "robust":
+    if options.preset in {"robust", "blended"}:
         from napari_stenhance.methods.pixel2gene.ensemble import (
             Pixel2GeneEnsemble,
             Pixel2GeneRecipe,
@@ -22,7 +22,12 @@ def _make(options: Any, seed: int, device: torch.device) -> Method:
         from napari_stenhance.methods.pixel2gene.learner import SpotSchedule
 
         recipe = Pixel2GeneRecipe(schedule=with_epochs(SpotSchedule(), options.epochs))
-        return Pixel2GeneEnsemble(options.encoder, seed, device, recipe)
+        image = Pixel2GeneEnsemble(options.encoder, seed, device, recipe)
+        if options.preset == "robust":
+            return image
+        from napari_stenhance.methods.pixel2gene.blended.method import Pixel2GeneBlend
+
+        return Pixel2GeneBlend(image)
     from napari_stenhance.methods.pixel2gene.reference.method import Pixel2GeneReference
     from napari_stenhance.methods.pixel2gene.reference.recipe import ISTAR, PIXEL2GENE
 
@@ -31,12 +36,16 @@ def _make(options: Any, seed: int, device: torch.device) -> Method:
 
 
 def _load(folder: Path, device: torch.device) -> Fitted:
+    from napari_stenhance.methods.pixel2gene.blended.model import BlendedModel
     from napari_stenhance.methods.pixel2gene.model import Pixel2GeneModel
     from napari_stenhance.methods.pixel2gene.reference.model import Pixel2GeneReferenceModel
     from napari_stenhance.methods.saved import read_config
 
-    if read_config(folder)["preset"] == "robust":
+    preset = read_config(folder)["preset"]
+    if preset == "robust":
         return Pixel2GeneModel.load(folder, device)
+    if preset == "blended":
+        return BlendedModel.load(folder, device)
     return Pixel2GeneReferenceModel.load(folder, device)
 
 
@@ -47,5 +56,6 @@ METHOD = MethodEntry(
     text="superpixels of 8 µm",
     make=_make,
     load=_load,
-    presets=("robust", "reference", "istar"),
+    presets=("robust", "blended", "reference", "istar"),
+    own_section=("blended",),
 )

@@ -124,26 +124,37 @@ class Pixel2GeneModel(GeneModel):
         """
 
         def make(tensors: Tensors, config: dict[str, Any]) -> Pixel2GeneModel:
-            layers = sum(name.startswith("weight") for name in tensors)
-            weights = [tensors[f"weight{n}"] for n in range(layers)]
-            network = Ensemble(
-                weights[0].shape[0],
-                weights[0].shape[1],
-                weights[-1].shape[2],
-                [w.shape[2] for w in weights[:-1]],
-                drop=0.0,
-            )
-            with torch.no_grad():
-                for n, (w, b) in enumerate(zip(network.weights, network.biases, strict=True)):
-                    w.copy_(torch.from_numpy(weights[n]))
-                    b.copy_(torch.from_numpy(tensors[f"bias{n}"]))
-            return cls(
-                **shared_parts(tensors, config),
-                network=network.to(device).eval(),
-                shift=tensors["shift"],
-                scale=tensors["scale"],
-                clip=config["clip"],
-                score_scale=config["score_scale"],
-            )
+            return cls.of_parts(tensors, config, shared_parts(tensors, config), device)
 
         return load_model(folder, make)
+
+    @classmethod
+    def of_parts(
+        cls,
+        tensors: Tensors,
+        config: dict[str, Any],
+        shared: dict[str, Any],
+        device: torch.device,
+    ) -> Pixel2GeneModel:
+        """Make the model of its `parts`, and what it shares with others."""
+        layers = sum(name.startswith("weight") for name in tensors)
+        weights = [tensors[f"weight{n}"] for n in range(layers)]
+        network = Ensemble(
+            weights[0].shape[0],
+            weights[0].shape[1],
+            weights[-1].shape[2],
+            [w.shape[2] for w in weights[:-1]],
+            drop=0.0,
+        )
+        with torch.no_grad():
+            for n, (w, b) in enumerate(zip(network.weights, network.biases, strict=True)):
+                w.copy_(torch.from_numpy(weights[n]))
+                b.copy_(torch.from_numpy(tensors[f"bias{n}"]))
+        return cls(
+            **shared,
+            network=network.to(device).eval(),
+            shift=tensors["shift"],
+            scale=tensors["scale"],
+            clip=config["clip"],
+            score_scale=config["score_scale"],
+        )
