@@ -17,8 +17,8 @@ from napari_stenhance.plugin.layer_info import info_of
 from napari_stenhance.plugin.layers import section_layers
 from napari_stenhance.plugin.levels import limits
 from napari_stenhance.plugin.opening import open_at_once
+from napari_stenhance.plugin.rasters import raster_doubts
 from napari_stenhance.plugin.session import session_of
-from napari_stenhance.plugin.spots import raster_doubts
 from napari_stenhance.section.outlines import CellOutlines
 from napari_stenhance.section.section import Section
 from napari_stenhance.section.spots import SpotGeometry
@@ -64,7 +64,7 @@ def test_very_many_cells_are_an_image_of_each_where_zoomed_in_and_else_of_means(
     assert inside.sum() > 1
     assert coarse[tuple(shared)] == pytest.approx(value[inside].mean())
     # Under the mouse.
-    layer.data_level = layer.metadata["stenhance"].colours.raster.shapes.index(coarse.shape)
+    layer.data_level = layer.metadata["stenhance"].raster.shapes.index(coarse.shape)
     said = layer.get_status(low + width / 2, world=True)["value"]
     mean = f"{value[inside].mean():.2f} in the mean of {inside.sum()} cells"
     assert said == f"2 measured, log1p CP10k: {mean}"

@@ -5,6 +5,7 @@ Of 500,000 points napari draws every one in every frame, and seen whole they hid
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -20,8 +21,10 @@ from napari_stenhance.storage.levels import Levels
 from napari_stenhance.storage.tile_cache import TileCache
 
 if TYPE_CHECKING:
+    import anndata as ad
+
     from napari_stenhance.section.outlines import CellOutlines
-    from napari_stenhance.section.section import Section
+    from napari_stenhance.section.spots import SpotGeometry
 
 _TILE = 512
 _COARSEST = 512
@@ -45,6 +48,7 @@ class LazyLevel:
 
     levels: Levels
     level: int
+    dtype: np.dtype[Any]
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -61,11 +65,6 @@ class LazyLevel:
         """Of pixels."""
         return self.shape[0] * self.shape[1]
 
-    @property
-    def dtype(self) -> np.dtype[np.float32]:
-        """Of its values."""
-        return np.dtype(np.float32)
-
     def __len__(self) -> int:
         return self.shape[0]
 
@@ -81,7 +80,8 @@ class LazyLevel:
                 one = int(at) % n
                 spans.append(slice(one, one + 1))
                 within.append(0)
-        return self.levels.part(self.level, *spans)[tuple(within)]
+        part = self.levels.part(self.level, *spans)
+        return part[tuple(within)].astype(self.dtype, copy=False)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return self[:].astype(dtype or self.dtype, copy=False)
@@ -122,21 +122,39 @@ class CellRaster:
     _means: dict[int, sp.csr_array[np.float32]] = field(default_factory=dict)
 
     @classmethod
-    def of_section(cls, section: Section) -> CellRaster | None:
-        """Lay out the cells of a section; None where they are few, and nothing outlines them."""
-        spots, geometry = section.need_spots(), section.geometry()
+    def of_spots(
+        cls,
+        spots: ad.AnnData,
+        geometry: SpotGeometry,
+        mpp: float | None,
+        where: str,
+        read: Callable[[], CellOutlines] | None = None,
+    ) -> CellRaster | None:
+        """Lay out cells; None where they are few, and nothing outlines them.
+
+        Parameters
+        ----------
+        spots : AnnData
+        geometry : SpotGeometry
+        mpp : float or None
+            Micrometres per pixel of their positions.
+        where : str
+            What errors name.
+        read : callable, optional
+            Reads their outlines.
+        """
         square = geometry.spot_shape == "square"
-        drawn = section.outlines is not None and not square
-        if spots.n_obs < AS_IMAGE and not drawn:
+        drawn = None if square else read
+        if spots.n_obs < AS_IMAGE and drawn is None:
             return None
-        yx = positions_px(spots, section.name)[:, ::-1]
+        yx = positions_px(spots, where)[:, ::-1]
         apart, width = nearest_distance(yx), geometry.spot_diameter_um
         if geometry.unit == "micrometer":
-            width /= section.mpp or 1.0
+            width /= mpp or 1.0
         if not apart:
             return None
         radius = (width or apart) / 2
-        outlines, doubts = _outlines(section, yx, _WIDEST * 2 * radius) if drawn else (None, ())
+        outlines, doubts = _outlines(drawn, yx, _WIDEST * 2 * radius) if drawn else (None, ())
         low, high = yx.min(axis=0) - radius, yx.max(axis=0) + radius
         if outlines is not None:
             low = np.minimum(low, outlines.xy.min(axis=0)[::-1])
@@ -168,8 +186,38 @@ class CellRaster:
                 whole[level] = self._mean(level, known[:-1])
             return whole[level][i * _TILE : (i + 1) * _TILE, j * _TILE : (j + 1) * _TILE]
 
-        levels = Levels(self.shapes, _TILE, read)
-        return [LazyLevel(levels, level) for level in range(len(self.shapes))]
+        return self._levels(read, np.float32)
+
+    def labels(self, values: NDArray[np.integer]) -> list[LazyLevel]:
+        """Return the levels of an image of a label for each cell; 0 where there is none.
+
+        Of cells that share a pixel, the label that most have.
+        """
+        known = np.append(np.asarray(values, np.uint8), np.uint8(0))
+        whole: dict[int, NDArray[np.uint8]] = {}
+
+        def read(level: int, i: int, j: int) -> NDArray[np.uint8]:
+            if level < _DRAWN:
+                return known[self.drawn(level, i, j)]
+            if level not in whole:
+                whole[level] = self._most(level, known[:-1])
+            return whole[level][i * _TILE : (i + 1) * _TILE, j * _TILE : (j + 1) * _TILE]
+
+        return self._levels(read, np.uint8)
+
+    def _levels(self, read: Callable[[int, int, int], NDArray[Any]], kind: Any) -> list[LazyLevel]:
+        levels, dtype = Levels(self.shapes, _TILE, read), np.dtype(kind)
+        return [LazyLevel(levels, level, dtype) for level in range(len(self.shapes))]
+
+    def _most(self, level: int, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        means, found = self._means[level], np.unique(labels[labels > 0])
+        share = np.zeros(means.shape[0], np.float32)
+        image = np.zeros(means.shape[0], np.uint8)
+        for label in found:
+            of = means @ (labels == label).astype(np.float32)
+            image[of > share] = label
+            share = np.maximum(share, of)
+        return image.reshape(self.shapes[level])
 
     def under(self, yx: NDArray[np.float64], level: int) -> NDArray[np.int64]:
         """Return which cells are seen at a place, in pixels of the finest level, on a level."""
@@ -263,12 +311,11 @@ def _shapes(size: NDArray[np.float64]) -> tuple[tuple[int, int], ...]:
 
 
 def _outlines(
-    section: Section, yx: NDArray[np.float64], reach: float
+    read: Callable[[], CellOutlines], yx: NDArray[np.float64], reach: float
 ) -> tuple[CellOutlines | None, tuple[str, ...]]:
     """Read the outlines of cells; one that does not lie around its cell is none, and is said."""
-    assert section.outlines is not None
     try:
-        outlines = section.outlines()
+        outlines = read()
     except InputError as error:
         return None, (f"{error} Cells are shown as dots.",)
     some = outlines.corners > 2

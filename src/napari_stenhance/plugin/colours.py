@@ -12,8 +12,6 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from napari_stenhance.plugin.bins import BinRaster
-from napari_stenhance.plugin.cells import CellRaster
 from napari_stenhance.plugin.levels import limits
 from napari_stenhance.plugin.preferences import preferences
 from napari_stenhance.results.gene_sums import GeneNames
@@ -133,14 +131,11 @@ class SpotColours(Colours):
     library : ndarray of float64, shape (spots,)
         Total count of each spot.
     aliases : mapping of str to str
-    raster : BinRaster, CellRaster or None
-        Of bins or cells that are shown as an image.
     """
 
     genes: tuple[str, ...]
     counts: sp.csr_array[Any] | sp.csc_array[Any]
     library: NDArray[np.float64]
-    raster: BinRaster | CellRaster | None = None
     aliases: Mapping[str, str] = field(default_factory=dict)
     unit: ClassVar[str] = "log1p CP10k"
     kind: ClassVar[str] = "measured"
@@ -152,9 +147,7 @@ class SpotColours(Colours):
         by_gene = sp.issparse(spots.X) and spots.X.format == "csc"
         counts = sp.csc_array(spots.X) if by_gene else sp.csr_array(spots.X)
         library = np.asarray(counts.sum(axis=1, dtype=np.float64))
-        raster = BinRaster.of_section(section) or CellRaster.of_section(section)
-        aliases = aliases_in(spots.var)
-        return cls(tuple(spots.var_names), counts, library, raster, aliases)
+        return cls(tuple(spots.var_names), counts, library, aliases_in(spots.var))
 
     def _values(self, gene: str) -> NDArray[np.float32]:
         """Return log1p CP10k of a gene for each spot; for `TOTAL`, log1p of the total count."""

@@ -29,15 +29,10 @@ from napari_stenhance.plugin.links import LinksIn
 from napari_stenhance.plugin.looks import look_from_json
 from napari_stenhance.plugin.picture import picture_doubts, picture_layers
 from napari_stenhance.plugin.quality import QUALITY
+from napari_stenhance.plugin.rasters import raster_doubts, raster_of
 from napari_stenhance.plugin.regions import REGION, drawn_layers, region_layer
 from napari_stenhance.plugin.saved import Saved, SavedLayer, is_saved, open_saved
-from napari_stenhance.plugin.spots import (
-    SPOTS,
-    is_raster,
-    points_layer,
-    raster_doubts,
-    raster_layer,
-)
+from napari_stenhance.plugin.spots import SPOTS, points_layer, raster_layer
 from napari_stenhance.plugin.tissue import TISSUE, kept_tissue
 from napari_stenhance.results.gene_source import GeneSource
 from napari_stenhance.storage.reading import reading
@@ -85,9 +80,16 @@ def section_layers(section: Section) -> list[LayerData]:
         layers.append((slide_levels(section.slide), attributes, "image"))
     if section.spots is not None:
         colours = SpotColours.from_section(section)
-        info = LayerInfo(SPOTS, section.name, section=section, opened=opened, colours=colours)
+        info = LayerInfo(
+            SPOTS,
+            section.name,
+            section=section,
+            opened=opened,
+            colours=colours,
+            raster=raster_of(section),
+        )
         title = colours.label(section.name, TOTAL)
-        if colours.raster is not None:
+        if info.raster is not None:
             layers.append(raster_layer(TOTAL, title, section.mpp, info))
             return layers
         layer = points_layer(
@@ -342,6 +344,6 @@ def _looking_as(one: SavedLayer, made: LayerData) -> LayerData:
     elif kind == "points" and len(one.data) != len(data):
         look = {"visible": look["visible"], "opacity": look["opacity"]}
     info = replace(info, gene=one.shows["gene"] if one.shows else info.gene)
-    if is_raster(info) and info.gene in info.colours:
-        data = info.colours.raster.image(info.colours.values(info.gene))
+    if info.raster is not None and info.colours is not None and info.gene in info.colours:
+        data = info.raster.image(info.colours.values(info.gene))
     return data, {**attributes, **look, "metadata": info.metadata()}, kind

@@ -24,6 +24,7 @@ from napari_stenhance.plugin.channels import (
     with_limits,
 )
 from napari_stenhance.plugin.colours import TOTAL
+from napari_stenhance.plugin.domains import said_of_domains
 from napari_stenhance.plugin.genes import GeneImage, show_gene
 from napari_stenhance.plugin.images import wash_out
 from napari_stenhance.plugin.layer_info import (
@@ -38,6 +39,7 @@ from napari_stenhance.plugin.layer_info import (
 from napari_stenhance.plugin.looks import look_as
 from napari_stenhance.plugin.places import open_places
 from napari_stenhance.plugin.preferences import use_cache_folder
+from napari_stenhance.plugin.rasters import say_under_mouse
 from napari_stenhance.plugin.scene import add_layers, show_layer, take_in
 from napari_stenhance.plugin.section_runs import (
     first_gene_of,
@@ -48,7 +50,7 @@ from napari_stenhance.plugin.section_runs import (
     runs_seen,
     section_at,
 )
-from napari_stenhance.plugin.spots import colour_spots, is_raster, say_under_mouse
+from napari_stenhance.plugin.spots import colour_spots, said_of_spots
 from napari_stenhance.plugin.titles import caption_of, label_of, title_of
 from napari_stenhance.results.gene_source import RELIABLE_R, GeneSource, Reliability
 
@@ -336,8 +338,8 @@ class Session:
             info = layer_info(layer)
             if info is None:
                 continue
-            if is_raster(info):
-                say_under_mouse(layer)
+            if info.raster is not None:
+                say_under_mouse(layer, said_of_spots if info.edits is None else said_of_domains)
             if info.place is None:
                 look = info.look or look
                 with self.quiet():
@@ -345,7 +347,7 @@ class Session:
                 seen += [layer] * layer.visible
             if info.role.covers:
                 layer.events.visible.connect(self._seen)
-                if info.role.fills or is_raster(info):
+                if info.role.fills or (info.raster is not None and info.colours is not None):
                     layer.events.contrast_limits.connect(self._limits_set)
         if look is not None and look_as(self, look):
             return
@@ -412,7 +414,7 @@ class Session:
             return
         if self._busy or info is None or info.gene != self.gene or not layer.visible:
             return
-        shared = is_raster(info) and self.other_limits is None
+        shared = info.raster is not None and self.other_limits is None
         if shared or (info.role.name in {"gene", "browse"} and info.what == self.what):
             self.keep_limits(tuple(layer.contrast_limits))
 

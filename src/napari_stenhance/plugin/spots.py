@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
-from weakref import ref
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,22 +50,11 @@ def points_layer(
     return np.asarray(xy, np.float64)[:, 1::-1], attributes, "points"
 
 
-def is_raster(info: LayerInfo) -> bool:
-    """Tell whether a layer is an image of bins or cells."""
-    return isinstance(info.colours, SpotColours) and info.colours.raster is not None
-
-
-def raster_doubts(infos: Iterable[LayerInfo | None]) -> tuple[str, ...]:
-    """Say of which cells that are seen no outline is, where there are any."""
-    rasters = [info.colours.raster for info in infos if info is not None and is_raster(info)]
-    return tuple(doubt for raster in rasters for doubt in getattr(raster, "doubts", ()))
-
-
 def raster_layer(gene: str, title: str, mpp: float | None, info: LayerInfo) -> LayerData:
     """Make a layer of bins or cells that are an image, as they lie."""
-    assert isinstance(info.colours, SpotColours)
-    assert info.colours.raster is not None
-    values, raster = info.colours.values(gene), info.colours.raster
+    assert info.colours is not None
+    assert info.raster is not None
+    values = info.colours.values(gene)
     attributes = {
         "name": title,
         "rgb": False,
@@ -76,9 +63,9 @@ def raster_layer(gene: str, title: str, mpp: float | None, info: LayerInfo) -> L
         "opacity": 0.8,
         "metadata": info.metadata(),
         **pixel_space(mpp),
-        **raster.place(mpp or 1.0),
+        **info.raster.place(mpp or 1.0),
     }
-    return raster.image(values), attributes, "image"
+    return info.raster.image(values), attributes, "image"
 
 
 def colour_spots(
@@ -89,56 +76,27 @@ def colour_spots(
     assert info.colours is not None
     layer.metadata[KEY] = replace(info, gene=gene)
     values = info.colours.values(gene)
-    if not is_raster(info):
+    if info.raster is None:
         layer.face_color, ends = info.colours.paint(gene, ends, values)
         _say_values(layer, info.colours.said(gene), values)
     else:
         ends = info.colours.ends(values, ends)
         if info.gene != gene:
-            layer.data, layer.colormap = info.colours.raster.image(values), colormap_of(gene)
+            layer.data, layer.colormap = info.raster.image(values), colormap_of(gene)
         if tuple(layer.contrast_limits) != ends:
             layer.contrast_limits = ends
     layer.name = info.colours.label(info.name, gene)
     return ends
 
 
-def say_under_mouse(layer: Image) -> None:
-    """Let napari say which bin or cell of an image is under the mouse, as it does of spots."""
-    of = ref(layer)
-
-    def get_status(position: Any = None, **how: Any) -> dict[str, str]:
-        image = of()
-        if image is None:
-            return {}
-        status = type(image).get_status(image, position, **how)
-        said = "" if position is None else _said_under(image, position, **how)
-        if said:
-            status["value"] = said
-            status["coordinates"] = f"{status['coords']}: {said}"
-        return status
-
-    layer.get_status = get_status
-
-
-def _said_under(layer: Image, position: Any, *, world: bool = False, **how: Any) -> str:
-    """Say the value of what is seen, and of which bin or cell it is; empty where there is none."""
-    info: LayerInfo = layer.metadata[KEY]
-    colours, section = info.colours, info.section
-    assert isinstance(colours, SpotColours)
-    assert colours.raster is not None
-    assert section is not None
-    yx = np.asarray(layer.world_to_data(position) if world else position)[-2:]
-    seen = colours.raster.under(yx, layer.data_level)
-    if not len(seen):
-        return ""
-    value = layer.get_value(position, world=world, **how)
-    value = value[1] if isinstance(value, tuple) else value
-    if value is None:
-        return ""
-    said = f"{colours.said(info.gene)}: {value:.2f}"
+def said_of_spots(info: LayerInfo, seen: NDArray[np.int64], value: float) -> str:
+    """Say the value that is seen, and of which bin or cell it is."""
+    assert isinstance(info.colours, SpotColours)
+    assert info.section is not None
+    said = f"{info.colours.said(info.gene)}: {value:.2f}"
     if len(seen) > 1:
         return f"{said} in the mean of {len(seen)} cells"
-    return f"{SPOT}: {section.need_spots().obs_names[seen[0]]}, {said}"
+    return f"{SPOT}: {info.section.need_spots().obs_names[seen[0]]}, {said}"
 
 
 def _say_values(layer: Points, name: str, values: NDArray[np.float32]) -> None:

@@ -9,7 +9,7 @@ from napari_stenhance.plugin.layer_info import our_layers
 from napari_stenhance.plugin.layers import open_layers
 from napari_stenhance.plugin.picture import picture_doubts
 from napari_stenhance.plugin.places import hash_slides
-from napari_stenhance.plugin.spots import raster_doubts
+from napari_stenhance.plugin.rasters import raster_doubts
 from napari_stenhance.section.section import Section
 from napari_stenhance.tasks.info import describe_result, describe_section
 
