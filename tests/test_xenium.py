@@ -5,14 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.plugin.reader import get_reader
 from napari_stenhance.section.section import Section, open_section
 from visium_folders import picture
-from xenium_bundles import HE_SHAPE, PIXEL, TURN, Cells, write_bundle, write_transcripts
+from xenium_bundles import (
+    HE_SHAPE,
+    PIXEL,
+    SQUARE,
+    TURN,
+    Cells,
+    write_boundaries,
+    write_bundle,
+    write_transcripts,
+)
 
 ALIGNMENT = "S1_he_imagealignment.csv"
 
@@ -50,24 +58,13 @@ def test_cells_lie_on_the_h_and_e_by_its_matrix(version: int, tmp_path: Path) ->
 def test_cells_have_the_outlines_of_their_corners(version: int, tmp_path: Path) -> None:
     root = tmp_path / "S1"
     cells = write_bundle(root, version)
-    square = np.array([(-2, -1), (2, -1), (2, 1), (-2, 1), (-2, -1)])
-    # The first cell has none, the last two polygons, and those of cells stand in another order.
-    order = [*range(len(cells.ids) - 1, 0, -1), len(cells.ids) - 1]
-    um = np.concatenate([cells.um[n] + square for n in order[:-1]] + [square[:4]])
-    table = pd.DataFrame({"vertex_x": um[:, 0], "vertex_y": um[:, 1]})
-    of = np.r_[np.repeat(order[:-1], 5), [order[-1]] * 4]
-    table.insert(0, "cell_id", np.array(cells.ids)[of])
-    if version > 1:
-        table["label_id"] = np.repeat(np.arange(1, len(order) + 1), [5] * (len(order) - 1) + [4])
-        table.to_parquet(root / "cell_boundaries.parquet", index=False)
-    else:
-        table.to_csv(root / "cell_boundaries.csv.gz", index=False)
+    table = write_boundaries(root, cells, version)
     section = open_section(root)
     assert section.outlines is not None
     outlines = section.outlines()
     assert list(outlines.ids) == cells.ids
     assert list(outlines.corners) == [0, *[5] * (len(cells.ids) - 1)]
-    there = Cells(cells.ids, cells.um[7] + square, cells.counts).he_xy()
+    there = Cells(cells.ids, cells.um[7] + SQUARE, cells.counts).he_xy()
     np.testing.assert_allclose(outlines.xy[30:35], there, atol=1e-3)
     table.drop(columns="vertex_y").to_parquet(root / "cell_boundaries.parquet", index=False)
     with pytest.raises(InputError, match=r"cell_boundaries.*outlines.*no column vertex_y"):
