@@ -25,7 +25,13 @@ from stereo_files import write_cells as write_cell_gef
 from stereo_files import write_gef, write_gem
 from test_anndata_layouts import write_old, write_store
 from test_cells import make_cells, make_spots
-from test_flat_files import write_cosmx, write_curio, write_merscope, write_slide_seq
+from test_flat_files import (
+    write_cosmx,
+    write_curio,
+    write_merscope,
+    write_merscope_outlines,
+    write_slide_seq,
+)
 from test_plain_tables import frame, write
 from test_prefix import write_files
 from test_section import write_legacy
@@ -242,6 +248,7 @@ def _cosmx(folder: Path) -> list[Path]:
 
 def _merscope(folder: Path) -> list[Path]:
     write_merscope(folder)
+    write_merscope_outlines(folder)
     return sorted(file for file in folder.rglob("*") if file.is_file())
 
 
