@@ -47,44 +47,59 @@ def draw_discs(
 @compiled
 def draw_outlines(
     tile: NDArray[np.int32],
-    yx: NDArray[np.float64],
+    xy: NDArray[np.float32],
     first: NDArray[np.int64],
     cells: NDArray[np.int64],
+    corner: NDArray[np.float64],
+    pixel: float,
 ) -> None:
-    """Write each cell into the pixels whose centres lie in its polygon.
+    """Write some cells into the pixels whose centres lie in their polygons.
 
     Parameters
     ----------
     tile : ndarray of int32, shape (rows, columns)
-    yx : ndarray of float64, shape (corners, 2)
-        Of all polygons, one after another; the centre of the first pixel is (0, 0).
-    first : ndarray of int64, shape (cells + 1,)
+    xy : ndarray of float32, shape (corners, 2)
+        Of the polygons of all cells, one after another.
+    first : ndarray of int64, shape (all cells + 1,)
         Where each begins; one without corners is none.
-    cells : ndarray of int64, shape (cells,)
-        What is written.
+    cells : ndarray of int64
+        Numbers of those that are drawn, which are written.
+    corner : ndarray of float64, shape (2,)
+        The (y, x) of the tile's outer corner.
+    pixel : float
+        The width of a pixel, in the unit of `xy`.
     """
     rows, columns = tile.shape
-    crossings = np.empty(max(np.max(np.diff(first)), 1) if len(cells) else 1, np.float64)
-    for n in range(len(cells)):
-        begin, end = first[n], first[n + 1]
-        if end == begin:
+    most = 1
+    for cell in cells:
+        most = max(most, first[cell + 1] - first[cell])
+    y, x, crossings = np.empty(most), np.empty(most), np.empty(most)
+    for cell in cells:
+        begin, corners = first[cell], first[cell + 1] - first[cell]
+        if corners == 0:
             continue
-        low, high = yx[begin:end, 0].min(), yx[begin:end, 0].max()
+        for n in range(corners):
+            y[n] = (xy[begin + n, 1] - corner[0]) / pixel - 0.5
+            x[n] = (xy[begin + n, 0] - corner[1]) / pixel - 0.5
+        low, high = y[:corners].min(), y[:corners].max()
         for row in range(max(ceil(low), 0), min(ceil(high), rows)):
             # A row is crossed by edges that begin on one side of it, and end on the other.
             number = 0
-            for at in range(begin, end):
-                after = at + 1 if at + 1 < end else begin
-                y0, y1 = yx[at, 0], yx[after, 0]
-                if (y0 <= row) != (y1 <= row):
-                    x0, x1 = yx[at, 1], yx[after, 1]
-                    crossings[number] = x0 + (row - y0) * (x1 - x0) / (y1 - y0)
+            for n in range(corners):
+                after = n + 1 if n + 1 < corners else 0
+                if (y[n] <= row) != (y[after] <= row):
+                    at = x[n] + (row - y[n]) * (x[after] - x[n]) / (y[after] - y[n])
+                    # Mostly there are two: each goes to its place among those before it.
+                    place = number
+                    while place > 0 and crossings[place - 1] > at:
+                        crossings[place] = crossings[place - 1]
+                        place -= 1
+                    crossings[place] = at
                     number += 1
-            crossed = np.sort(crossings[:number])
             for pair in range(0, number, 2):
-                left, right = ceil(crossed[pair]), ceil(crossed[pair + 1])
+                left, right = ceil(crossings[pair]), ceil(crossings[pair + 1])
                 for column in range(max(left, 0), min(right, columns)):
-                    tile[row, column] = cells[n]
+                    tile[row, column] = cell
 
 
 @compiled

@@ -253,13 +253,12 @@ class CellRaster:
         if self.outlines is None or level >= _OUTLINED:
             draw_discs(tile, at, radius, self.square, cells)
             return tile
-        without = self.outlines.corners[cells] == 0
+        outlines = self.outlines
+        without = outlines.first[cells] == outlines.first[cells + 1]
         draw_discs(tile, at[without], radius, self.square, cells[without])
         # Of a cell with an outline the disc is no more than its middle, so that none is lost.
         draw_discs(tile, at[~without], 0.0, self.square, cells[~without])
-        within = self.outlines.taken(cells)
-        corners = (within.xy[:, ::-1] - low) / pixel - 0.5
-        draw_outlines(tile, corners, within.first, cells)
+        draw_outlines(tile, outlines.xy, outlines.first, cells, low, pixel)
         set_apart(tile)
         return tile
 

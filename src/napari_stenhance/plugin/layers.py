@@ -29,7 +29,7 @@ from napari_stenhance.plugin.links import LinksIn
 from napari_stenhance.plugin.looks import look_from_json
 from napari_stenhance.plugin.picture import picture_doubts, picture_layers
 from napari_stenhance.plugin.quality import QUALITY
-from napari_stenhance.plugin.rasters import raster_doubts, raster_of
+from napari_stenhance.plugin.rasters import raster_doubts, raster_of_section
 from napari_stenhance.plugin.regions import REGION, drawn_layers, region_layer
 from napari_stenhance.plugin.saved import Saved, SavedLayer, is_saved, open_saved
 from napari_stenhance.plugin.spots import SPOTS, points_layer, raster_layer
@@ -86,7 +86,7 @@ def section_layers(section: Section) -> list[LayerData]:
             section=section,
             opened=opened,
             colours=colours,
-            raster=raster_of(section),
+            raster=raster_of_section(section),
         )
         title = colours.label(section.name, TOTAL)
         if info.raster is not None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from napari_stenhance.section.section import Section
 
 
-def raster_of(section: Section) -> BinRaster | CellRaster | None:
+def raster_of_section(section: Section) -> BinRaster | CellRaster | None:
     """Lay out the bins or cells of a section; None where they are shown as points."""
     return raster_of_spots(section.need_spots(), section.mpp, section.name, section)
 

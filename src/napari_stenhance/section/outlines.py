@@ -71,24 +71,24 @@ class CellOutlines:
         """Keep the polygon with most corners of each cell."""
         order = np.argsort(-self.corners, kind="stable")
         _, kept = np.unique(np.asarray(self.ids, str)[order], return_index=True)
-        return self if len(kept) == len(order) else self.taken(np.sort(order[kept]))
+        return self if len(kept) == len(order) else self._taken(np.sort(order[kept]))
 
     def of(self, ids: Sequence[str]) -> CellOutlines:
         """Return those of some cells, in their order; none where there is none."""
         import pandas as pd
 
         at = pd.Index(np.asarray(self.ids, object)).get_indexer(pd.Index(ids))
-        return replace(self.taken(at), ids=ids)
+        return replace(self._taken(at), ids=ids)
 
     def only(self, kept: NDArray[np.bool_]) -> CellOutlines:
         """Return them for the same cells, but for some none."""
-        return replace(self.taken(np.where(kept, np.arange(len(kept)), -1)), ids=self.ids)
+        return replace(self._taken(np.where(kept, np.arange(len(kept)), -1)), ids=self.ids)
 
     def moved(self, place: Callable[[NDArray[np.float64]], NDArray[np.float64]]) -> CellOutlines:
         """Return them where their (x, y) are taken to."""
         return replace(self, xy=place(self.xy.astype(np.float64)).astype(np.float32))
 
-    def taken(self, at: NDArray[np.integer]) -> CellOutlines:
+    def _taken(self, at: NDArray[np.integer]) -> CellOutlines:
         """Return those of some cells, by their numbers; none where that is below 0."""
         number = np.where(at < 0, 0, self.corners[at]) if len(self.ids) else np.zeros(len(at), int)
         first = np.r_[0, np.cumsum(number)].astype(np.int64)
