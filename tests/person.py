@@ -148,12 +148,13 @@ def check_truth(viewer: Any) -> None:
         assert (info.gene, info.what) == (session.gene, session.what), layer
         if info.role.fills:
             np.testing.assert_allclose(layer.contrast_limits, session.limits, rtol=1e-6)
+            assert layer.colormap.same_colors(session.colormap)
         else:
             limits = session.other_limits or session.limits
             assert limits is not None
             alone = session.genes is None or session.genes.unit == info.colours.unit
             assert (session.other_limits is None) == alone
-            colours = info.colours.paint(info.gene, limits)[0]
+            colours = info.colours.paint(info.gene, limits, colormap=session.colormap)[0]
             np.testing.assert_allclose(layer.face_color, colours, atol=1e-6)
     bars = [layer for layer, info in layers if info.role.fills and layer.colorbar.visible]
     assert len(bars) == any(info.role.fills for _, info in layers)

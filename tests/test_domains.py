@@ -235,7 +235,7 @@ def test_several_sections_share_names_and_colours(tmp_path: Path) -> None:
         "one.stenhance.zarr", "two.stenhance.zarr"
     ]  # fmt: skip
     assert runs[0].domains == runs[1].domains
-    assert any("1 genes that not every section measured" in note for note in notes)
+    assert any("1 gene that not every section measured" in note for note in notes)
     named = []
     for each in runs:
         spots = each.spots()

@@ -16,6 +16,7 @@ from napari_stenhance.methods.decoder import Decoder
 from napari_stenhance.methods.pixel2gene.learner import SpotSchedule
 from napari_stenhance.methods.robust import _drawn
 from napari_stenhance.methods.shallow import SAID, Proportions
+from napari_stenhance.methods.squares import Squares
 from napari_stenhance.methods.training import Schedule, train_ensemble
 from napari_stenhance.methods.training_section import TrainingSection
 from napari_stenhance.running.job import Event, Job, Note
@@ -73,7 +74,7 @@ def test_of_very_many_spots_some_are_drawn_to_learn_from(
         schedule,
         np.random.default_rng(0),
         Job(),
-        judge_all=True,
+        np.ones(40),
     )
     assert np.flatnonzero(np.isfinite(every_held[:, 0])).tolist() == [*range(10), *range(20, 30)]
     for member, held in enumerate(held_out):
@@ -124,6 +125,35 @@ def test_of_very_many_spots_the_basis_is_found_by_powers_and_is_the_same(
     np.testing.assert_allclose(other[:, :5], scores[:, :5], atol=0.02)
 
 
+def test_what_is_measured_more_precisely_counts_for_more() -> None:
+    """Of proportions: rows of which much was counted have little noise, and find the axes."""
+    rng = np.random.default_rng(0)
+    precision = np.repeat([3.6, 0.4], (100, 500)).astype(np.float64)
+    precision /= precision.mean()
+    signal = rng.standard_normal((600, 1)) @ rng.standard_normal((1, 300)) / 8
+    noise = rng.standard_normal((600, 300)) / np.sqrt(precision)[:, None]
+    values = sp.csr_array((signal + noise + 2).astype(np.float32))
+    true = np.linalg.svd(signal)[2][0]
+    found = {}
+    for weights in (None, [precision]):
+        basis, scores = fit_basis([values], 3, 0, weights)
+        np.testing.assert_allclose(basis.axes @ basis.axes.T, np.eye(3), atol=1e-5)
+        np.testing.assert_allclose(scores, (values - basis.mean) @ basis.axes.T, atol=1e-3)
+        found[weights is None] = abs(float(basis.axes[0] @ true))
+    assert found[False] > found[True] + 0.02
+    np.testing.assert_allclose(
+        basis.mean, np.average(values.toarray(), axis=0, weights=precision), rtol=1e-5
+    )
+    # They are drawn more often, as much as they count for.
+    learner = _Means(torch.zeros(600, 1))
+    schedule = Schedule(epochs=5, steps_per_epoch=20, spots_per_step=100)
+    held = [np.arange(0, 600, 6), np.arange(1, 600, 6)]
+    train_ensemble(learner, held, schedule, rng, Job(), precision)
+    drawn = torch.cat(learner.seen, dim=1).numpy()
+    share = (drawn < 100).mean()
+    assert share == pytest.approx(precision[:100].sum() / precision.sum(), abs=0.03)
+
+
 def test_of_shallow_bins_proportions_are_modelled() -> None:
     """A gene that is a larger share where less is counted is higher there; log1p says lower."""
     rng = np.random.default_rng(0)
@@ -156,24 +186,30 @@ def test_of_shallow_bins_proportions_are_modelled() -> None:
     xy_um = np.repeat([[10.0, 10.0], [63.0, 1.0], [65.0, 1.0], [10.0, 130.0]], bins // 4, axis=0)
     held = rng.random(bins) < 0.5
     predicted = np.where(held[:, None], rng.standard_normal((bins, 2)), np.nan).astype(np.float32)
-    judged = proportions.in_squares([replace(sample, xy_um=xy_um)], predicted, [scaled])
+    placed = replace(sample, xy_um=xy_um)
+    squares = Squares.of([placed], np.zeros(bins, np.int64), held)
+    (measured,) = squares.of_sections([scaled])
+    said = squares.mean_of(predicted)
     square = np.repeat([0, 0, 1, 2], bins // 4)
     # Ascending by x, then y.
     for at, of in enumerate((0, 2, 1)):
         here = held & (square == of)
         together = counts[np.flatnonzero(here)].sum(axis=0)
-        assert judged.depths[0][at] == together.sum()
+        assert squares.depths[0][at] == together.sum()
         np.testing.assert_allclose(
-            judged.expressions[0][[at]].toarray()[0],
+            measured[[at]].toarray()[0],
             1e4 * together / together.sum() / proportions.noise,
             rtol=1e-4,
         )
         np.testing.assert_allclose(
-            judged.predicted[at],
+            said[at],
             np.average(predicted[here], axis=0, weights=sample.library[here]),
             rtol=1e-4,
             atol=1e-6,
         )
+    # What is told apart is not brought together, be it in one square.
+    told = np.arange(bins) % 2
+    assert Squares.of([placed], told).apart.tolist() == [0, 1] * 3
     # Decoded, the mean is the gene's log1p CP10k, and what lies near it is, to first order.
     mean, noise = np.array([0.5, 80.0]), np.array([3.0, 20.0])
     nan = np.full(2, np.nan, np.float32)

@@ -56,7 +56,7 @@ def test_cosmx_lies_upright_and_its_background_is_no_cell(gz: str, tmp_path: Pat
         spots.obsm["spatial"], [[10.5, 30], [11.5, 20], [12.5, 10], [13.5, 0]]
     )
     assert section.mpp == 0.120280945
-    assert "1 rows of counts in no cell (cell_ID 0) were left out." in section.doubts
+    assert "1 row of counts in no cell (cell_ID 0) was left out." in section.doubts
     assert any("is inferred: that of today's instruments" in doubt for doubt in section.doubts)
     assert get_reader(str(tmp_path / "run")) is not None
 

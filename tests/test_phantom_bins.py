@@ -11,7 +11,9 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 
+from napari_stenhance.phantoms.genes import Program
 from napari_stenhance.phantoms.phantom import Phantom
+from napari_stenhance.phantoms.rare import RareGenes
 from napari_stenhance.phantoms.write import write_phantom
 from napari_stenhance.section.section import open_section
 
@@ -52,6 +54,12 @@ def test_rare_genes_are_counted_as_their_truth_says(transcriptome: Phantom) -> N
         table = ad.read_h5ad(phantom.folder / name)
         assert list(table.var_names) == genes
         assert table[:, rare].X.sum() > 0.1 * table.X.sum()
+
+
+def test_a_tile_of_glass_has_no_bins_and_all_genes() -> None:
+    nothing = np.zeros((0, 48))
+    drawn = RareGenes(600, Program()).draw(nothing, nothing[:, 0], np.random.default_rng(0))
+    assert (drawn.shape, drawn.nnz) == ((0, 600), 0)
 
 
 def test_bins_are_written_as_space_ranger_writes_visium_hd(transcriptome: Phantom) -> None:

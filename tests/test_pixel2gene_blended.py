@@ -18,7 +18,7 @@ from napari_stenhance.errors import InputError
 from napari_stenhance.methods.pixel2gene.blended.counted import WIDTHS_UM, SpotWindow, halves
 from napari_stenhance.methods.pixel2gene.blended.method import Pixel2GeneBlend
 from napari_stenhance.methods.pixel2gene.blended.model import BlendedModel
-from napari_stenhance.methods.pixel2gene.blended.surroundings import Surroundings, choose_widths
+from napari_stenhance.methods.pixel2gene.blended.surroundings import Surroundings, told_axes
 from napari_stenhance.methods.pixel2gene.ensemble import Pixel2GeneEnsemble
 from napari_stenhance.methods.registry import load_fitted
 from napari_stenhance.methods.training_section import TrainingSection
@@ -57,31 +57,37 @@ def test_each_axis_is_smoothed_as_what_is_hidden_asks_for() -> None:
     rng = np.random.default_rng(0)
     y, x = np.mgrid[:_SIDE, :_SIDE]
     fine, coarse = 2 * np.sign(np.sin(x * np.pi / 4)), 0.1 * np.cos(y * np.pi / _SIDE)
-    truth = np.stack([fine.ravel(), coarse.ravel()], axis=1)
+    # And one of which there is nothing to tell.
+    truth = np.stack([fine.ravel(), 0 * fine.ravel(), coarse.ravel()], axis=1)
     eye = sp.csr_array(sp.eye_array(_SIDE**2, dtype=np.float32))
     window = SpotWindow(0, 0, (_SIDE, _SIDE), eye)
     dealt = [_counted(truth, depth, rng) for depth in (30, 10)]
     masses, libraries = (np.stack(part) for part in zip(*dealt, strict=True))
-    chosen, noise = choose_widths(window, masses, libraries, _PITCH_UM)
+    told = told_axes(window, masses, libraries, _PITCH_UM)
+    axes, chosen, noise = told
+    assert axes.tolist() == [0, 2]
+    truth = truth[:, axes]
     assert WIDTHS_UM[chosen[0]] <= 12
     assert WIDTHS_UM[chosen[1]] >= 32
     # Of one transcript: what was put in, and what smoothing leaves out of the fine structure.
     assert noise[1] == pytest.approx(1, abs=0.1)
-    around = Surroundings.of(window, masses[0], libraries[0], chosen, noise, _PITCH_UM)
+    around = Surroundings.of(window, masses[0], libraries[0], told, _PITCH_UM)
     row, column = y.ravel(), x.ravel()
-    nothing = np.zeros((_SIDE**2, 2), np.float32)
+    nothing = np.zeros((_SIDE**2, 1), np.float32)
     mean, variance = around.beside(row, column, nothing, nothing)
-    inside = ((row > 12) & (row < 47) & (column > 12) & (column < 47))[:, None]
     r = [np.corrcoef(mean[:, n], truth[:, n])[0, 1] for n in range(2)]
     assert min(r) > 0.9
-    error = (mean - truth)[inside.ravel(), 1]
-    # Beside its noise it is drawn to the mean by a twentieth, and smoothed.
-    assert np.sqrt(variance[inside.ravel(), 1].mean()) == pytest.approx(error.std(), rel=0.5)
+    # The variance is that of what chance has added.
+    without = (np.insert(truth, 1, 0, axis=1) * libraries[0][:, None]).astype(np.float32)
+    exact = Surroundings.of(window, without, libraries[0], told, _PITCH_UM)
+    error = mean - exact.beside(row, column, nothing, nothing)[0]
+    assert np.sqrt(variance[:, 1].mean()) == pytest.approx(error[:, 1].std(), rel=0.25)
     # Where nothing was counted, and off the window, the image's word holds.
     said = np.full((2, 2), 7, np.float32)
     far = np.array([10_000, -5])
     for part in around.beside(far, far, said, said):
-        np.testing.assert_array_equal(part, said)
+        # Of the third axis the image says nothing.
+        np.testing.assert_array_equal(part, [[7, 0]] * 2)
 
 
 def _wave(x: Any, y: Any, spots: np.ndarray[Any, Any]) -> Any:
@@ -127,7 +133,7 @@ def test_a_blend_shows_what_the_image_does_not(blended: st.Result, small: Path) 
     near &= here.ravel()
     assert near.sum() > 500
     truth = np.log1p(_wave(x, y, spots))[near]
-    assert np.corrcoef(wave.values.ravel()[near], truth)[0, 1] > 0.6
+    assert np.corrcoef(wave.values.ravel()[near], truth)[0, 1] > 0.5
     held = blended.held_out_r
     assert held[[f"W{n}" for n in range(10)]].median() > 0.5
     (said,) = [doubt for doubt in blended.doubts if "Blended" in doubt]

@@ -123,7 +123,7 @@ def test_rows_without_a_position_and_tables_without_genes(tmp_path: Path) -> Non
     table.loc[1, "x"] = np.nan
     section = open_section(write(table, tmp_path / "a.csv"), mpp=0.5)
     np.testing.assert_array_equal(section.need_spots().X.toarray(), COUNTS[[0, 2, 3]])
-    assert "1 rows without a position were left out." in section.doubts
+    assert "1 row without a position was left out." in section.doubts
     with pytest.raises(InputError, match="no column of it counts a gene"):
         open_section(write(frame()[["barcode", "x", "y", "kind"]], tmp_path / "b.csv"), mpp=0.5)
     with pytest.raises(InputError, match="this table cannot be read"):

@@ -76,8 +76,8 @@ def test_very_many_cells_are_an_image_of_each_where_zoomed_in_and_else_of_means(
 
 
 OFF = (
-    "The outlines of 1 of 36 cells do not lie around their positions, or reach much farther than "
-    "others: these are shown as dots."
+    "1 of 36 cells is shown as a dot: the outline does not lie around the position, or reaches much "
+    "farther than usual."
 )
 
 
@@ -105,7 +105,7 @@ def test_cells_with_outlines_are_drawn_by_them_however_few_they_are() -> None:
     section, _ = _few(shapes)
     layers = section_layers(section)
     assert raster_doubts(map(info_of, layers)) == (
-        "1 of 36 cells have no outline, and are shown as dots.",
+        "1 of 36 cells has no outline, and is shown as a dot.",
         OFF,
     )
     viewer = ViewerModel()

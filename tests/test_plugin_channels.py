@@ -55,7 +55,9 @@ def test_several_genes_are_seen_at_once_each_in_its_colour(
     # Where all are highest is no more than white; and one of the parts is full.
     together = np.sum([one.rgb for one in session.channels], axis=0)
     assert together.max() == pytest.approx(1)
+    # A channel keeps the colour that is said of it.
     # The user's limits stay, and are said; a gene that is left out leaves the others as they are.
+    layers["G3"].colormap = "viridis"
     layers["G3"].contrast_limits = (0.25, 0.5)
     check_truth(person.viewer)
     assert dock.channels.texts[2][1:3] == ("0.25", "0.50")

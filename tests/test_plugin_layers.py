@@ -17,7 +17,7 @@ from npe2.io_utils import read_get_reader
 
 import napari_stenhance
 from napari_stenhance.errors import InputError
-from napari_stenhance.plugin.genes import BROWSE, browse
+from napari_stenhance.plugin.genes import BROWSE, View, browse
 from napari_stenhance.plugin.layer_info import (
     KEY,
     LayerInfo,
@@ -43,6 +43,7 @@ from napari_stenhance.section.region import Region
 from napari_stenhance.section.section import Section
 from napari_stenhance.section.spots import SpotGeometry
 from napari_stenhance.storage.cache import Cache
+from napari_stenhance.storage.levels import Levels
 from napari_stenhance.tasks.enhance import EnhanceOptions, enhance
 from person import check_truth
 from reader_glance import glance
@@ -98,7 +99,7 @@ def test_spots_are_coloured_by_a_gene(synthetic: Section) -> None:
     viewer = ViewerModel()
     _, spots = add_layers(viewer, section_layers(synthetic))
     before = spots.face_color.copy()
-    colour_spots(spots, "G1")
+    colour_spots(spots, "G1", None, "magma")
     assert spots.name == f"G1 · measured · {synthetic.name}"
     assert (spots.face_color != before).any()
     counts = np.asarray(synthetic.need_spots().X.todense())
@@ -144,9 +145,12 @@ def test_very_many_bins_are_an_image_that_lies_where_they_do(turned: float) -> N
     assert session.limits == tuple(layer.contrast_limits) == limits(cp10k)
     status = layer.get_status(world[77], world=True)["value"]
     assert status == f"spot: 77, 2 measured, log1p CP10k: {cp10k[77]:.2f}"
-    # The user's limits are what the session, and with it everything of the gene, goes by.
-    layer.contrast_limits = (0.5, 3.0)
-    assert session.limits == (0.5, 3.0)
+    # What is set by hand is what docks say, and, of colours, what comes next has.
+    layer.contrast_limits, layer.colormap = (1, 3), "turbo"
+    assert (session.limits, session.colormap.name) == ((1, 3), "turbo")
+    session.look_at(gene="1")
+    assert layer.colormap.name == "turbo"
+    assert session.limits == tuple(layer.contrast_limits) != (1, 3)
 
 
 def test_a_section_without_a_scale_is_shown_in_pixels(synthetic: Section) -> None:
@@ -267,6 +271,45 @@ def test_levels_have_names_of_their_own(out: Path) -> None:
     first, second = (shown_levels(field.levels("G1"))[0] for _ in range(2))
     assert first.name != second.name
     assert contrast([first]) == contrast([second])
+
+
+def test_another_gene_is_drawn_once_of_what_was_read_before(out: Path) -> None:
+    read: list[tuple[int, int, int]] = []
+
+    def levels(value: float) -> Levels:
+        def tile(*at: int) -> Any:
+            read.append(at)
+            return np.full((256, 256), value + at[0], np.float32)
+
+        return Levels(((512, 512), (256, 256)), 256, tile)
+
+    run = every_run(ResultFolder.open(out))[0]
+    info = LayerInfo(BROWSE, "one", run=run, gene="G1")
+    layer = Image(shown_levels(levels(0)), multiscale=True, metadata=info.metadata(), cache=False)
+    layer.corner_pixels, layer.data_level = np.array([(0, 0), (255, 511)]), 0
+    view, drawn, told = View(0, layer.corner_pixels), [], []
+    made = shown_levels(levels(5), kept=True)
+    read.clear()
+    view.read(made)
+    assert sorted(read) == [(0, 0, 0), (0, 0, 1)]
+    layer.events.set_data.connect(lambda _event: drawn.append(layer.data_level))
+    layer.events.contrast_limits.connect(lambda _event: told.append(tuple(layer.contrast_limits)))
+    read.clear()
+    browse(layer, "G3", "expression", (1.0, 7.0), made)
+    assert (drawn, told) == ([0], [(1.0, 7.0)])
+    assert layer.get_value((10, 300)) == (0, 5.0)
+    # Only the thumbnail's level is read anew; and, of what is still being filled, all.
+    assert {level for level, _, _ in read} == {1}
+    read.clear()
+    filling = shown_levels(levels(5))
+    view.read(filling)
+    view.read(filling)
+    assert len(read) == 4
+    # The coarsest level is drawn once, too.
+    layer.data_level = 1
+    drawn.clear()
+    browse(layer, "G4", "expression", (1.0, 7.0), shown_levels(levels(2)))
+    assert (drawn, layer.get_value((10, 300))) == ([1], (1, 3.0))
 
 
 def test_drawn_shapes_become_polygons_in_micrometres(synthetic: Section) -> None:

@@ -139,9 +139,24 @@ def test_limits_are_one_whatever_sets_them(person: Person, small: Path, tmp_path
     check_truth(viewer)
     assert "G14 predicted (spots: measured), log1p CP10k" in person.genes.legend.title.text()
     assert person.genes.legend.low.text() == "0.50"
-    # Measured and predicted have one colormap; what is no expression has another.
+    # Measured and predicted have one colormap, also one that is set by hand, for any gene.
+    browse.colormap = "turbo"
+    check_truth(viewer)
+    before = spots.face_color.copy()
+    # The mouse rests where it was: napari would go on to say what lay under it.
+    at = browse.extent.world.mean(axis=0)
+    viewer.cursor.position = tuple(at)
+    viewer.status = browse.get_status(at, world=True)
+    person.type_gene("G3")
+    assert viewer.status["layer_name"] == browse.name == "G3 · Pixel2Gene · one"
+    assert viewer.status["value"].endswith(f"{browse.get_value(at, world=True)[1]:.3g}")
+    assert browse.colormap.name == session.colormap.name == "turbo"
+    assert not np.array_equal(spots.face_color, before)
+    check_truth(viewer)
+    person.type_gene("G14")
+    # What is no expression has another.
     person.genes.uncertainty.setChecked(True)
-    assert browse.colormap.name != "magma"
+    assert browse.colormap.name == "cividis"
     assert not spots.visible
     assert "uncertainty of G14" in person.genes.legend.title.text()
     # The box says what is seen; where that cannot be changed, why.
@@ -314,6 +329,7 @@ def test_what_was_looked_at_is_looked_at_when_saved_layers_are_opened(
     def state() -> tuple[Any, ...]:
         seen = {(la.name, la.visible) for la, info in our_layers(viewer)}
         said = session.gene, session.what, session.channels, session.with_spots, session.limits
+        said += (session.colormap.name,)
         assert session.place is not None
         text = viewer.canvas.overlays["stenhance_caption"].text
         return session.place.name, session.run and session.run.key, *said, seen, text
@@ -328,7 +344,8 @@ def test_what_was_looked_at_is_looked_at_when_saved_layers_are_opened(
         session.with_spots = False
         session.look_at(run=run, gene="G7", what="spread")
         ((layer, _),) = layers_of(viewer, "browse")
-        layer.contrast_limits = (0.25, 1.5)
+        layer.contrast_limits, layer.colormap = (0.25, 1.5), "twilight"
+        assert session.colormap.name == "twilight"
 
     for n, look in enumerate((channels, lambda: session.look_at_measured("G9"), spread)):
         look()
@@ -337,6 +354,7 @@ def test_what_was_looked_at_is_looked_at_when_saved_layers_are_opened(
         layers = [layer.as_layer_data_tuple() for layer in viewer.layers]
         write_layers(str(tmp_path / f"{n}.zarr"), layers, look=look_of(session))
         viewer.layers.clear()
+        session.colormaps.clear()
         saved, _, _ = open_layers(tmp_path / f"{n}.zarr")
         if n % 2:
             open_at_once(session, saved)

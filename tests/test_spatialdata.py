@@ -166,7 +166,7 @@ def test_rows_without_a_shape_are_left_out_and_counted(tmp_path: Path) -> None:
     pd.read_parquet(path).drop(index=[11]).to_parquet(path)
     section = open_section(tmp_path / "S1.zarr", sample="spots")
     np.testing.assert_array_equal(section.need_spots().X.toarray(), COUNTS[[0, 2, 3, 4]])
-    assert "1 of 5 rows have no shape and were left out." in section.doubts
+    assert "1 of 5 rows has no shape and was left out." in section.doubts
 
 
 def test_what_cannot_be_placed_is_one_sentence(tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ def test_holes_of_coarse_levels_are_made_from_finer_ones(suffix: str, tmp_path: 
     # Whatever part is asked for.
     np.testing.assert_array_equal(image.levels[2][10:50, 60:101], quarter[10:50, 60:101])
     assert image.doubts == (
-        "The file leaves out 1 of 80 tiles; they are white.",
+        "The file leaves out 1 of 80 tiles; it is white.",
         "The file leaves out 21 tiles of coarser levels; they are made from finer ones.",
     )
     if suffix == "svs":

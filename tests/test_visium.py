@@ -173,7 +173,7 @@ def test_every_layout_opens_exactly(layout: str, tmp_path: Path) -> None:
 def test_what_is_left_out_or_renamed_is_said(tmp_path: Path) -> None:
     section = open_section(write_outs(tmp_path / "S1", known()))
     doubts, spots = section.doubts, section.need_spots()
-    assert any("1 features that are no genes (Antibody Capture) are not" in d for d in doubts)
+    assert any("1 feature that is no gene (Antibody Capture) is not" in d for d in doubts)
     assert list(spots.uns["not_genes"].index) == ["CD3 (Antibody Capture)"]
     assert spots.obsm["not_genes"].shape == (spots.n_obs, 1)
     assert any("2 genes share their symbol" in d and "as TBCE-ENSG02." in d for d in doubts)
@@ -219,7 +219,7 @@ def test_of_a_raw_matrix_alone_the_spots_under_tissue_are_kept(tmp_path: Path) -
     what.counts = np.vstack([what.counts[1:], np.zeros((1, len(FEATURES)), np.int64)])
     check(section, what)
     assert any("no filtered matrix" in d and "68 spots under tissue" in d for d in section.doubts)
-    assert "1 spots under tissue are not in the raw matrix: they count 0." in section.doubts
+    assert "1 spot under tissue is not in the raw matrix: it counts 0." in section.doubts
 
 
 def test_a_matrix_that_does_not_say_what_it_holds_is_cut_to_the_tissue(tmp_path: Path) -> None:
@@ -250,8 +250,8 @@ def test_counts_and_positions_that_lack_each_other_are_left_out(tmp_path: Path) 
     write_h5(outs / "filtered_feature_bc_matrix.h5", what)
     section = open_section(outs)
     check(section, what)
-    assert "1 spots under tissue are not among the counts and were left out." in section.doubts
-    assert "tissue_positions.csv: 1 spots without coordinates were left out." in section.doubts
+    assert "1 spot under tissue is not among the counts and was left out." in section.doubts
+    assert "tissue_positions.csv: 1 spot without coordinates was left out." in section.doubts
     write_h5(outs / "filtered_feature_bc_matrix.h5", known())
     assert "2 of 68 barcodes have no position and were left out." in open_section(outs).doubts
 

@@ -148,7 +148,7 @@ def test_bins_without_coordinates_or_positions_are_left_out_and_counted(tmp_path
     section = open_section(tmp_path / "S1")
     assert list(section.need_spots().obs_names) == bins.barcodes[2:]
     np.testing.assert_array_equal(section.need_spots().X.toarray(), bins.counts[2:, :5])
-    assert "tissue_positions.parquet: 1 bins without coordinates were left out." in section.doubts
+    assert "tissue_positions.parquet: 1 bin without coordinates was left out." in section.doubts
     number = len(bins.barcodes)
     assert f"2 of {number} barcodes have no position and were left out." in section.doubts
 
@@ -167,7 +167,7 @@ def test_segmented_cells_lie_at_the_centres_of_their_outlines(tmp_path: Path) ->
     assert (geometry.spot_shape, geometry.unit) == ("disc", "micrometer")
     # A disc of 48 px² = 12 µm²; the point beside the cells changes no median.
     assert geometry.spot_diameter_um == pytest.approx(np.sqrt(12 * 4 / np.pi))
-    assert "1 of 12 cells have no outline and were left out." in section.doubts
+    assert "1 of 12 cells has no outline and was left out." in section.doubts
     assert section.outlines is not None
     outlines = section.outlines()
     assert list(outlines.ids) == ids

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from napari_stenhance.errors import InputError
 from napari_stenhance.results.domains import DomainRun, domain_runs
 from napari_stenhance.results.imputed import ImputedRun, imputed_runs
+from napari_stenhance.running.numbers import agree
 
 if TYPE_CHECKING:
     import anndata as ad
@@ -67,7 +68,8 @@ def _with_domains(run: DomainRun, genes: Sequence[str] | None) -> ad.AnnData:
     lost = [gene for gene in genes if gene not in spots.var_names]
     if lost:
         said = ", ".join(lost[:5])
-        msg = f"{run.result.path}: {said} were not measured at the spots of {run.name}."
+        msg = f"{run.result.path}: {said} {agree(len(lost), 'was', 'were')} not measured at the "
+        msg += f"spots of {run.name}."
         raise InputError(msg)
     return spots[:, list(genes)].copy()
 

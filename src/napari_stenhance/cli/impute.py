@@ -24,7 +24,7 @@ def _show(run: Any) -> None:
     imputed, r = run.var[IMPUTED], run.var[HOLDOUT_R].dropna()
     typer.echo(
         f"{counted(int(imputed.sum()), 'gene')} imputed, {int((~imputed).sum())} as measured, for "
-        f"{run.attributes['spots']} spots."
+        f"{counted(run.attributes['spots'], 'spot')}."
     )
     if len(r):
         typer.echo(f"While hidden, {len(r)} measured genes: median r {r.median():.2f}.")

@@ -33,7 +33,10 @@ class GeneBasis:
 
 
 def fit_basis(
-    expressions: Sequence[sp.csr_array[np.float32]], most: int, seed: int
+    expressions: Sequence[sp.csr_array[np.float32]],
+    most: int,
+    seed: int,
+    precision: Sequence[NDArray[np.float64]] | None = None,
 ) -> tuple[GeneBasis, NDArray[np.float32]]:
     """Fit the truncated SVD of several sections, each centred on its own mean.
 
@@ -44,10 +47,12 @@ def fit_basis(
     Parameters
     ----------
     expressions : sequence of csr_array, each (spots, genes)
-        log1p CP10k.
+        log1p CP10k, or proportions.
     most : int
         The largest rank; also kept below the number of spots and of genes.
     seed : int
+    precision : sequence of ndarray of float64, each (spots,), optional
+        What each spot counts for, 1 on average: over its variance. By default all count the same.
 
     Returns
     -------
@@ -59,20 +64,37 @@ def fit_basis(
     one = expressions[0] if len(expressions) == 1 else sp.vstack(expressions)
     stacked = sp.csr_array(one, dtype=kind)
     spots, genes = stacked.shape
-    means = np.stack([np.asarray(e.mean(axis=0, dtype=np.float64)).ravel() for e in expressions])
-    means = means.astype(kind)
+    if precision is None:
+        weight: NDArray[np.float64] = np.ones(spots)
+        each = [np.asarray(e.mean(axis=0, dtype=np.float64)).ravel() for e in expressions]
+        mean = np.asarray(stacked.mean(axis=0, dtype=np.float64)).ravel()
+    else:
+        weight = np.concatenate(precision)
+        each = [p @ e / p.sum() for e, p in zip(expressions, precision, strict=True)]
+        mean = weight @ stacked / weight.sum()
+    means: NDArray[np.floating] = np.stack(each).astype(kind)
+    root: NDArray[np.floating] = np.sqrt(weight).astype(kind)
     section = np.repeat(np.arange(len(expressions)), [e.shape[0] for e in expressions])
     chosen = sp.csr_array(
         (np.ones(spots, kind), (np.arange(spots), section)), shape=(spots, len(expressions))
     )
 
-    def product(vectors: NDArray[np.floating]) -> NDArray[np.floating]:
+    def scored(vectors: NDArray[np.floating]) -> NDArray[np.floating]:
         found: NDArray[np.floating] = stacked @ vectors
-        for number, mean in enumerate(means @ vectors):
-            found[slice(*np.searchsorted(section, (number, number + 1)))] -= mean
+        for number, centre in enumerate(means @ vectors):
+            found[slice(*np.searchsorted(section, (number, number + 1)))] -= centre
         return found
 
+    def weighed(vectors: NDArray[np.floating]) -> NDArray[np.floating]:
+        if precision is None:
+            return vectors
+        return vectors * root.reshape(-1, *[1] * (vectors.ndim - 1))
+
+    def product(vectors: NDArray[np.floating]) -> NDArray[np.floating]:
+        return weighed(scored(vectors))
+
     def transposed(vectors: NDArray[np.floating]) -> NDArray[np.floating]:
+        vectors = weighed(vectors)
         found: NDArray[np.floating] = stacked.T @ vectors
         found -= means.T @ (chosen.T @ vectors)
         return found
@@ -94,8 +116,7 @@ def fit_basis(
         axes *= np.sign(axes[np.arange(rank), np.abs(axes).argmax(axis=1)])[:, None]
         # A gene that is nowhere has no part in them; rounding would leave 1e-17, never the same.
         axes[:, np.bincount(stacked.indices[stacked.data != 0], minlength=genes) == 0] = 0
-    scores = centred.matmat(axes.T)
-    mean = np.asarray(stacked.mean(axis=0, dtype=np.float64)).ravel()
+    scores = scored(axes.T)
     return GeneBasis(axes.astype(np.float32), mean.astype(np.float32)), scores.astype(np.float32)
 
 

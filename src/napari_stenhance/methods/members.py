@@ -13,7 +13,9 @@ from napari_stenhance.errors import InputError
 from napari_stenhance.methods.basis import GeneBasis, fit_basis
 from napari_stenhance.methods.decoder import Decoder
 from napari_stenhance.methods.rank import CHOICES, choose_rank
+from napari_stenhance.methods.squares import Squares
 from napari_stenhance.methods.training_section import TrainingSection
+from napari_stenhance.running.numbers import agree, counted
 from napari_stenhance.scoring.metrics import GeneAccuracy, gene_accuracy, over_sections
 from napari_stenhance.scoring.splits import block_folds
 
@@ -32,8 +34,9 @@ def require_spots(samples: Sequence[TrainingSection], folds: int) -> int:
     spots = sum(len(s.xy_um) for s in samples)
     if spots < 2 * folds:
         msg = (
-            f"{', '.join(s.name for s in samples)}: only {spots} spots lie on tissue and have "
-            f"counts; at least {2 * folds} are needed to train and to hold out."
+            f"{', '.join(s.name for s in samples)}: only {counted(spots, 'spot')} "
+            f"{agree(spots, 'lies on tissue and has', 'lie on tissue and have')} counts; at least "
+            f"{2 * folds} are needed to train and to hold out."
         )
         raise InputError(msg)
     return spots
@@ -47,6 +50,8 @@ class Targets:
     ----------
     basis : GeneBasis
         With as many axes as features can predict.
+    whole : GeneBasis
+        With all axes that were looked at.
     outputs : ndarray of float32, shape (spots of all sections, r)
         Scores of unit mean square length: learning rates then suit any data.
     scale : float
@@ -56,6 +61,7 @@ class Targets:
     """
 
     basis: GeneBasis
+    whole: GeneBasis
     outputs: NDArray[np.float32]
     scale: float
     doubts: tuple[str, ...]
@@ -67,8 +73,9 @@ class Targets:
         means: NDArray[np.float32],
         fold: NDArray[np.int64],
         seed: int,
+        squares: Squares | None = None,
     ) -> Targets:
-        """Fit the basis of log1p CP10k, and choose its rank by the standardised mean inputs.
+        """Fit the basis of expression, and choose its rank by the standardised mean inputs.
 
         Parameters
         ----------
@@ -77,13 +84,27 @@ class Targets:
         fold : ndarray of int64, shape (spots of all sections,)
             Which spatial fold each spot belongs to.
         seed : int
+        squares : Squares, optional
+            Of shallow spots, whose expressions are proportions: a spot counts for as much as was
+            counted in it, and the rank is chosen over squares.
         """
-        basis, scores = fit_basis(expressions, CHOICES[-1], seed)
-        rank = choose_rank(means, scores, basis, expressions, fold, seed)
-        basis = replace(basis, axes=basis.axes[: rank.axes])
+        precision = None if squares is None else squares.precision
+        basis, scores = fit_basis(expressions, CHOICES[-1], seed, precision)
+        if squares is None:
+            rank = choose_rank(means, scores, basis, expressions, fold, seed)
+        else:
+            rank = choose_rank(
+                squares.mean_of(means),
+                squares.mean_of(scores),
+                basis,
+                squares.of_sections(expressions),
+                squares.apart,
+                seed,
+            )
+        whole, basis = basis, replace(basis, axes=basis.axes[: rank.axes])
         scores = scores[:, : rank.axes]
         scale = float(np.sqrt(np.square(scores, dtype=np.float64).sum(axis=1).mean())) or 1.0
-        return cls(basis, scores / np.float32(scale), scale, rank.doubts)
+        return cls(basis, whole, scores / np.float32(scale), scale, rank.doubts)
 
     def decoder(
         self,

@@ -23,6 +23,7 @@ from napari_stenhance.methods.members import (
 )
 from napari_stenhance.methods.saved import GeneModel, learned_through
 from napari_stenhance.methods.shallow import Proportions
+from napari_stenhance.methods.squares import Squares
 from napari_stenhance.methods.training import Learner, Schedule, train_ensemble
 from napari_stenhance.methods.training_section import TrainingSection
 from napari_stenhance.running.device import inference_errors
@@ -92,6 +93,8 @@ class Learned(Generic[M]):
     model : GeneModel
     basis : GeneBasis
         With as many axes as features can predict.
+    whole : GeneBasis
+        The same, and the axes after them.
     held_out : ndarray of float32, shape (spots of all sections, r)
         Scores of spots by members that held them out; NaN where none did, or was asked.
     mean_depth : float
@@ -102,6 +105,7 @@ class Learned(Generic[M]):
 
     model: M
     basis: GeneBasis
+    whole: GeneBasis
     held_out: NDArray[np.float32]
     mean_depth: float
     proportions: Proportions | None
@@ -187,17 +191,19 @@ class RobustEnsemble(ABC, Generic[M]):
         seen = self.see(samples, rng, job)
         held_out = draw_held_out(samples, recipe.members, recipe.folds, recipe.block_um, rng)
         fold = fold_of(held_out[: recipe.folds], spots)
-        targets = Targets.of(expressions, seen.means, fold, self.seed)
+        squares = None if proportions is None else Squares.of(samples, fold)
+        precision = None if squares is None else np.concatenate(squares.precision)
+        targets = Targets.of(expressions, seen.means, fold, self.seed, squares)
         with inference_errors("Training"), seeded(self.seed, self.device):
             learner = seen.learner(torch.tensor(targets.outputs).to(self.device))
-            predicted = train_ensemble(
-                learner, held_out, seen.schedule, rng, job, judge_all=proportions is not None
-            )
+            predicted = train_ensemble(learner, held_out, seen.schedule, rng, job, precision)
         if proportions is None:
             depths = [s.library for s in samples]
             decoder = targets.decoder(genes, predicted, expressions, depths)
         else:
-            judged = proportions.in_squares(samples, predicted, expressions)
+            known = np.all(np.isfinite(predicted), axis=1)
+            held = Squares.of(samples, fold, known)
+            judged = held.mean_of(predicted), held.of_sections(expressions), held.depths
             decoder = proportions.decoded(targets.decoder(genes, *judged))
         fitted = seen.model(
             learner,
@@ -209,6 +215,7 @@ class RobustEnsemble(ABC, Generic[M]):
         return Learned(
             replace(fitted, decoder=replace(decoder, spread_scale=spread_scale)),
             targets.basis,
+            targets.whole,
             predicted * np.float32(targets.scale),
             float(np.concatenate([s.library for s in samples]).mean()),
             proportions,

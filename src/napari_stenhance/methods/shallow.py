@@ -9,39 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from napari_stenhance.methods.decoder import Decoder
+from napari_stenhance.methods.squares import SQUARE_UM
 from napari_stenhance.methods.training_section import TrainingSection
 
-SQUARE_UM = 64.0
-"""Side of the squares over which it is judged how well shallow spots are predicted."""
 SAID = (
     "So few genes are counted in each of these spots that their proportions are modelled: what is "
     "shown is log1p CP10k to first order about each gene's mean, and held-out r compares squares "
     f"of {SQUARE_UM:g} µm."
 )
-
-
-class Judged(NamedTuple):
-    """What was predicted of what was held out, beside what was measured.
-
-    Attributes
-    ----------
-    predicted : ndarray of float32, shape (places of all sections, r)
-        Scores on the gene basis; NaN where no member held a place out.
-    expressions : sequence of csr_array, each (places, genes)
-    depths : sequence of ndarray of float64, each (places,)
-        Total counts.
-    """
-
-    predicted: NDArray[np.float32]
-    expressions: Sequence[sp.csr_array[np.float32]]
-    depths: Sequence[NDArray[np.float64]]
 
 
 @dataclass(frozen=True)
@@ -80,44 +62,6 @@ class Proportions:
         row = np.repeat(1e4 / np.maximum(sample.library, 1), np.diff(counts.indptr))
         data = (counts.data * row / self.noise[counts.indices]).astype(np.float32)
         return sp.csr_array((data, counts.indices, counts.indptr), shape=counts.shape)
-
-    @staticmethod
-    def in_squares(
-        samples: Sequence[TrainingSection],
-        predicted: NDArray[np.float32],
-        expressions: Sequence[sp.csr_array[np.float32]],
-    ) -> Judged:
-        """Bring held-out spots together in squares of 64 µm: of one spot, what is counted is noise.
-
-        Parameters
-        ----------
-        samples : sequence of TrainingSection
-        predicted : ndarray of float32, shape (spots of all sections, r)
-            NaN where no member held a spot out.
-        expressions : sequence of csr_array, each (spots, genes)
-            Proportions of each section, as `of_section` returns them.
-
-        Returns
-        -------
-        Judged
-            Of the spots that were held out: their counts together, and the mean of what was
-            predicted, each spot by as much as it counts.
-        """
-        cuts = np.cumsum([len(s.xy_um) for s in samples])[:-1]
-        parts = []
-        for sample, scores, expression in zip(
-            samples, np.split(predicted, cuts), expressions, strict=True
-        ):
-            seen = np.flatnonzero(np.isfinite(scores).all(axis=1) & (sample.library > 0))
-            place = np.floor(sample.xy_um[seen] / SQUARE_UM).astype(np.int64)
-            _, square = np.unique(place, axis=0, return_inverse=True)
-            square, library = square.ravel(), sample.library[seen]
-            depth = np.bincount(square, library)
-            share = (library / depth[square]).astype(np.float32)
-            mean = sp.csr_array((share, (square, np.arange(len(seen)))))
-            parts.append((mean @ scores[seen], sp.csr_array(mean @ expression[seen]), depth))
-        of_squares, measured, depths = zip(*parts, strict=True)
-        return Judged(np.concatenate(of_squares), measured, depths)
 
     def decoded(self, decoder: Decoder) -> Decoder:
         """Return a decoder of log1p CP10k, to first order about each gene's mean, given ours."""

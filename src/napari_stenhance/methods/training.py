@@ -80,8 +80,7 @@ def train_ensemble(
     schedule: Schedule,
     rng: np.random.Generator,
     job: Job,
-    *,
-    judge_all: bool = False,
+    precision: NDArray[np.float64] | None = None,
 ) -> NDArray[np.float32]:
     """Train every member on the spots it does not hold out; keep each at its best epoch.
 
@@ -96,8 +95,9 @@ def train_ensemble(
     schedule : Schedule
     rng : numpy Generator
     job : Job
-    judge_all : bool
-        Predict at the end all spots that are held out, and not only those that are drawn.
+    precision : ndarray of float64, shape (spots,), optional
+        What each spot counts for, in learning and in stopping. Where it is given, all spots that
+        are held out are predicted in the end, and not only those that are drawn.
 
     Returns
     -------
@@ -127,7 +127,7 @@ def train_ensemble(
     with job.stage("Training", schedule.epochs) as stage:
         for epoch in range(schedule.epochs):
             learner.train(True)
-            orders = [_shuffled(spots_of, steps * batch, rng) for spots_of in learned]
+            orders = [_ordered(spots_of, steps * batch, rng, precision) for spots_of in learned]
             order = torch.from_numpy(np.stack(orders)).to(device)
             for step in range(steps):
                 taken += 1
@@ -139,7 +139,7 @@ def train_ensemble(
                 loss.backward()
                 optimiser.step()
                 job.check()
-            loss_now = _held_out_loss(learner, drawn)
+            loss_now = _held_out_loss(learner, drawn, precision)
             better = loss_now < best_loss
             best_loss = torch.where(better, loss_now, best_loss)
             for kept, parameter in zip(best, parameters, strict=True):
@@ -153,11 +153,22 @@ def train_ensemble(
         for kept, parameter in zip(best, parameters, strict=True):
             parameter.copy_(kept)
     learner.train(False)
-    return _held_out_predictions(learner, held_out if judge_all else drawn)
+    return _held_out_predictions(learner, drawn if precision is None else held_out)
 
 
-def _shuffled(spots: NDArray[np.int64], length: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Go through spots in random order, again and again, for `length` draws."""
+def _ordered(
+    spots: NDArray[np.int64],
+    length: int,
+    rng: np.random.Generator,
+    precision: NDArray[np.float64] | None,
+) -> NDArray[np.int64]:
+    """Go through spots in random order, again and again, for `length` draws.
+
+    Where some count for more than others, they are drawn as much more often.
+    """
+    if precision is not None:
+        share = precision[spots] / precision[spots].sum()
+        return rng.choice(spots, length, p=share)
     rounds = -(-length // len(spots))
     return np.concatenate([rng.permutation(spots) for _ in range(rounds)])[:length]
 
@@ -177,9 +188,14 @@ def _predict_held_out(
     return torch.cat(parts, dim=1), padded, real.to(device)
 
 
-def _held_out_loss(learner: Learner, held_out: list[NDArray[np.int64]]) -> Tensor:
+def _held_out_loss(
+    learner: Learner, held_out: list[NDArray[np.int64]], precision: NDArray[np.float64] | None
+) -> Tensor:
     outputs, spots, real = _predict_held_out(learner, held_out)
     error = (outputs - learner.target[spots]).square().sum(dim=2)
+    if precision is not None:
+        weight = torch.from_numpy(precision.astype(np.float32)).to(spots.device)[spots] * real
+        return (error * weight).sum(dim=1) / weight.sum(dim=1)
     return (error * real).sum(dim=1) / real.sum(dim=1)
 
 

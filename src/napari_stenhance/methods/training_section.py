@@ -15,6 +15,7 @@ from napari_stenhance.errors import InputError
 from napari_stenhance.features.source import FeatureSource
 from napari_stenhance.methods.drawing import some_of
 from napari_stenhance.running.job import Job
+from napari_stenhance.running.numbers import counted, left_out
 from napari_stenhance.section.distinct import DistinctPositions
 from napari_stenhance.section.footprint import Footprints
 from napari_stenhance.section.lattice import array_numbers
@@ -95,25 +96,23 @@ class TrainingSection:
             keep &= ~on_fault[places.first]
         if not keep.any():
             msg = (
-                f"{section.where}: none of the {spots.n_obs} spots lies on tissue and has counts; "
-                "check the scale, and that image and positions belong together."
+                f"{section.where}: none of the {counted(spots.n_obs, 'spot')} lies on tissue and "
+                "has counts; check the scale, and that image and positions belong together."
             )
             raise InputError(msg, option="mpp")
         job, shallow = job or Job(), _are_shallow(counts)
         lost, number = int((~keep).sum()), int(keep.sum())
         if lost:
             faulty = "" if on_fault is None or not on_fault.any() else ", on faults of the slide"
-            job.note(
-                f"{section.name}: {lost} spots off the tissue{faulty}, or nearly empty, were left "
-                "out."
-            )
+            which = f"off the tissue{faulty}, or nearly empty,"
+            job.note(f"{section.name}: {left_out(lost, 'spot', which)}")
         if most is not None and number > most:
             # Of shallow ones, those that count more say more.
             weights = library[keep] if shallow else None
             chosen = some_of(number, most, np.random.default_rng(0), weights)
             drawn = np.flatnonzero(keep)[chosen]
             keep = np.isin(np.arange(len(keep)), drawn)
-            job.note(f"{section.name}: {most} of {number} spots were drawn to learn from.")
+            job.note(f"{section.name}: {counted(most, 'spot', number)} were drawn to learn from.")
         rows, array_xy = places.first[keep], array_numbers(spots)
         return cls(
             name=section.name,

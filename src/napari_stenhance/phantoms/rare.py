@@ -99,7 +99,8 @@ class RareGenes:
         draw : numpy Generator
         """
         parts = []
-        for low in range(0, len(amounts), _AT_ONCE):
+        # A tile may hold no tissue.
+        for low in range(0, max(len(amounts), 1), _AT_ONCE):
             some = slice(low, low + _AT_ONCE)
             expected = amounts[some] * self.load * (depth[some] * _KEPT)[:, None]
             parts.append(self._draw(draw.poisson(expected), draw))

@@ -43,6 +43,13 @@ def make_active(viewer: ViewerModel, place: Place | None) -> None:
     viewer.layers.selection.active = [None, *(layer for layer, _ in seen), *images][-1]
 
 
+def say_value(viewer: ViewerModel) -> None:
+    """Let the status bar say what is under the mouse now: napari says it when the mouse moves."""
+    active = viewer.layers.selection.active
+    if active is not None and isinstance(viewer.status, dict) and viewer.dims.ndisplay == 2:
+        viewer.status = active.get_status(viewer.cursor.position, world=True)
+
+
 class SeenLayers:
     """Makes active what is seen, where napari takes a layer that is hidden.
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.plugin.bins import AS_IMAGE
+from napari_stenhance.running.numbers import agree, counted
 from napari_stenhance.section.spots import nearest_distance, positions_px
 from napari_stenhance.storage.levels import Levels
 from napari_stenhance.storage.tile_cache import TileCache
@@ -33,6 +34,7 @@ _DRAWN = 4
 _PIXELS_MOST = 2**22
 """On the finest level of means: where cells are few for the room, its pixels are wider."""
 _KEPT_BYTES = 2**28
+_DOTS = "have no outline, and are shown as dots"
 _OUTLINED = 2
 """Levels on which outlines are drawn: on coarser ones a cell is too small to have a form."""
 _WIDEST = 4
@@ -330,10 +332,12 @@ def _outlines(
     lost, off = int((~some).sum()), int((some & ~good).sum())
     doubts = []
     if lost:
-        doubts.append(f"{lost} of {len(yx)} cells have no outline, and are shown as dots.")
+        said = agree(lost, "has no outline, and is shown as a dot", _DOTS)
+        doubts.append(f"{counted(lost, 'cell', len(yx))} {said}.")
     if off:
+        said = f"{agree(off, 'is shown as a dot', 'are shown as dots')}: the outline does not lie"
         doubts.append(
-            f"The outlines of {off} of {len(yx)} cells do not lie around their positions, or reach "
-            "much farther than others: these are shown as dots."
+            f"{counted(off, 'cell', len(yx))} {said} around the position, or reaches much farther "
+            "than usual."
         )
     return outlines.only(good) if good.any() else None, tuple(doubts)

@@ -1,4 +1,4 @@
-"""What is not saved is said where napari asks whether to close its window."""
+"""What is not saved, or not done, is said where napari's window is closed."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ from collections.abc import Hashable, Mapping
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from napari._qt.dialogs.confirm_close_dialog import ConfirmCloseDialog
 from napari.utils.task_status import Status
+from qtpy.QtCore import QEvent, QObject
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
 
 
 class ClosingNotes:
-    """Sentences among those of tasks that are at work, which napari lists in that question.
+    """Sentences among those of tasks that are at work, which napari lists where it asks.
 
     Parameters
     ----------
@@ -37,3 +39,33 @@ class ClosingNotes:
             else:
                 continue
             self._said[key] = told, text
+
+
+class ClosingQuestion(QObject):
+    """Lists these sentences where a menu or a key closes the window, as its frame's button does.
+
+    napari itself asks there, if at all, without them. A script that closes the viewer is not asked.
+
+    Parameters
+    ----------
+    viewer : Viewer
+    """
+
+    def __init__(self, viewer: Viewer) -> None:
+        self._window = getattr(viewer, "__wrapped__", viewer).window
+        super().__init__(self._window._qt_window)
+        self._window._qt_window.installEventFilter(self)
+
+    def eventFilter(self, window: QObject, event: QEvent) -> bool:
+        """Keep the window open if the user wants that."""
+        if event.type() != QEvent.Type.Close or event.spontaneous():
+            return False
+        said = self._window._task_status_manager.get_status()
+        # Where a script closes the viewer, the canvas is closed first.
+        if not said or self._window._qt_viewer.isHidden():
+            return False
+        question = ConfirmCloseDialog(window, extra_info="\n".join(said), display_checkbox=False)
+        if question.exec() == ConfirmCloseDialog.DialogCode.Accepted:
+            return False
+        event.ignore()
+        return True

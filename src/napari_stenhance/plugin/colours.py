@@ -28,6 +28,8 @@ PREFERRED = ("magma", "inferno", "plasma", "turbo")
 """Of a gene, measured or predicted, one of these: what lies under and over it is of one scale."""
 DEPTH, UNCERTAINTY, ATTENTION = "viridis", "cividis", "gist_earth"
 TOTAL = ""
+KINDS = ("expression", "uncertainty", "total counts")
+"""What is shown in one colormap each, whatever shows it."""
 
 
 class Colours(ABC):
@@ -73,6 +75,7 @@ class Colours(ABC):
         gene: str,
         ends: tuple[float, float] | None = None,
         values: NDArray[np.float32] | None = None,
+        colormap: Any = None,
     ) -> tuple[NDArray[np.float32], tuple[float, float]]:
         """Colour the points by a gene, by default from its 1st to its 99th percentile.
 
@@ -82,6 +85,8 @@ class Colours(ABC):
         ends : tuple of float, optional
         values : ndarray, optional
             Of the gene, if they were read before.
+        colormap : Colormap, optional
+            By default what the user prefers.
 
         Returns
         -------
@@ -93,7 +98,7 @@ class Colours(ABC):
         values = self.values(gene) if values is None else values
         low, high = self.ends(values, ends)
         steps = np.clip((values - low) / (high - low) * 255, 0, 255)
-        table = lookup_table(colormap_of(gene))
+        table = lookup_table(colormap or colormap_of(gene))
         rgba = table[np.nan_to_num(steps).astype(np.uint8)]
         rgba[np.isnan(values)] = 0
         return rgba, (low, high)
@@ -106,11 +111,16 @@ class Colours(ABC):
         return ends or limits(values[np.isfinite(values)])
 
 
+def kind_of(gene: str, what: What = "expression") -> str:
+    """Return which of `KINDS` is shown: a gene, its uncertainty, or the total."""
+    gene_or_total = "total counts" if gene == TOTAL else "expression"
+    return "uncertainty" if what == "spread" else gene_or_total
+
+
 def colormap_of(gene: str, what: What = "expression") -> str:
     """Name the colormap of a gene, measured or predicted, of its uncertainty, or of the total."""
-    if what == "spread":
-        return UNCERTAINTY
-    return DEPTH if gene == TOTAL else _of_expression()
+    kind = kind_of(gene, what)
+    return {"uncertainty": UNCERTAINTY, "total counts": DEPTH}.get(kind) or _of_expression()
 
 
 @cache
@@ -201,7 +211,7 @@ def _column(counts: sp.csr_array[Any] | sp.csc_array[Any], number: int) -> sp.cs
     return sp.csr_array(values, shape=(counts.shape[0], 1))
 
 
-def lookup_table(colormap: str) -> NDArray[np.float32]:
+def lookup_table(colormap: Any) -> NDArray[np.float32]:
     """Return the 256 colours of a colormap, from low to high, as RGBA of 0 … 1."""
     from napari.utils.colormaps import ensure_colormap
 

@@ -54,7 +54,7 @@ def display_attributes(kind: str, attributes: Mapping[str, Any]) -> dict[str, An
         if matrix is not None and not np.array_equal(matrix, identity):
             look[key] = plain(np.asarray(matrix))
     if kind in {"image", "labels"} and "colormap" in attributes:
-        read = _image_colormap if kind == "image" else _label_colormap
+        read = image_colormap if kind == "image" else _label_colormap
         look["colormap"] = read(attributes["colormap"])
     return look
 
@@ -76,7 +76,7 @@ def direct_colours(colormap: Any) -> dict[int | None, Any] | None:
     return dict(colormap) if isinstance(colormap, Mapping) else None
 
 
-def _image_colormap(colormap: Any) -> Any:
+def image_colormap(colormap: Any) -> Any:
     """Return a name that every napari knows, or else the colours themselves."""
     from napari.utils.colormaps import ALL_COLORMAPS, Colormap
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from napari_stenhance.plugin.colours import colormap_of
-from napari_stenhance.plugin.images import image_layer, layer_title, wash_out
+from napari_stenhance.plugin.images import image_layer, layer_title, set_colormap, wash_out
 from napari_stenhance.plugin.layer_info import (
     KEY,
     LayerData,
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import dask.array as da
     from napari.components import ViewerModel
     from napari.layers import Image
+    from napari.utils.colormaps import Colormap
 
     from napari_stenhance.results.field import What
     from napari_stenhance.results.gene_source import Reliability
@@ -55,6 +56,36 @@ def first_gene(run: GeneSource) -> str:
 
 
 @dataclass(frozen=True, eq=False)
+class View:
+    """What of a layer is in view.
+
+    Attributes
+    ----------
+    level : int
+    corners : ndarray of int, shape (2, 2)
+        The first and the last pixel of that level, (y, x).
+    """
+
+    level: int
+    corners: NDArray[Any]
+
+    @classmethod
+    def of(cls, viewer: ViewerModel, run: GeneSource) -> View | None:
+        """Return what is in view of the image of a run; None if it has none that is seen."""
+        layers = layers_of(viewer, "gene", "browse", of_run=run.key)
+        seen = (layer for layer, _ in layers if layer.visible)
+        return next((cls(one.data_level, one.corner_pixels.copy()) for one in seen), None)
+
+    def read(self, levels: list[da.Array]) -> None:
+        """Compute it, so that what keeps its tiles has these; nothing of other levels."""
+        if self.level >= len(levels):
+            return
+        (top, left), (bottom, right) = self.corners
+        part = levels[self.level][top : bottom + 1, left : right + 1]
+        part.compute(scheduler="synchronous")
+
+
+@dataclass(frozen=True, eq=False)
 class GeneImage:
     """What is read of a gene before it is shown: a thread may do that.
 
@@ -82,11 +113,18 @@ class GeneImage:
 
     @classmethod
     def read(
-        cls, run: GeneSource, gene: str, what: What = "expression", most: int = 1024
+        cls,
+        run: GeneSource,
+        gene: str,
+        what: What = "expression",
+        most: int = 1024,
+        view: View | None = None,
     ) -> GeneImage:
-        """Read a gene of a run."""
-        levels = shown_levels(run.levels(gene, what))
+        """Read a gene of a run, and what of it is in view."""
+        levels = shown_levels(run.levels(gene, what), kept=run.complete)
         values = tissue_values(levels, most)
+        if view is not None:
+            view.read(levels)
         return cls(run, gene, what, most, levels, values, limits(values))
 
     @classmethod
@@ -154,9 +192,6 @@ def browse(
     layer.metadata[KEY] = replace(info, gene=gene, what=what, over=None)
     _set_levels(layer, levels)
     set_contrast(layer, limits or contrast(levels))
-    colormap = colormap_of(gene, what)
-    if layer.colormap.name != colormap:
-        layer.colormap = colormap
     layer.name = _title(info.run, gene, what)
 
 
@@ -169,6 +204,7 @@ def show_gene(
     image: GeneImage | None,
     over: GeneSource | None,
     *,
+    colormap: Colormap,
     washed: bool,
 ) -> None:
     """Show a gene of a run: as it was written, or else made where it is looked at.
@@ -184,9 +220,12 @@ def show_gene(
         What was read before, of this gene or another.
     over : GeneSource or None
         The run of a region that is seen over it: there, this shows nothing, and it has no bar.
+    colormap : Colormap
     washed : bool
         Whether its colours are pale.
     """
+    import dask
+
     pinned = [
         layer
         for layer, info in layers_of(viewer, "gene", of_run=run.key)
@@ -204,11 +243,28 @@ def show_gene(
             browse(browsed[0], gene, what, limits, levels)
         else:
             set_contrast(browsed[0], limits)
-    _leave_out((pinned or browsed)[0], over)
-    for layer in (*pinned, *browsed):
-        wash_out(layer, washed=washed)
-        show_layer(layer, visible=layer is (pinned or browsed)[0])
-        show_bar(layer, visible=over is None and layer.visible)
+    shown, *others = *pinned, *browsed
+    _leave_out(shown, over)
+    set_colormap(shown, colormap)
+    if not shown.visible:
+        # Else napari would read the coarsest level first.
+        seen = (one for one in others if one.visible and len(one.data) == len(shown.data))
+        view = next(seen, shown)
+        shown.corner_pixels, shown.data_level = view.corner_pixels, view.data_level
+    # Waiting for threads takes longer than what is in view.
+    with dask.config.set(scheduler="synchronous"):
+        for layer in (shown, *others):
+            wash_out(layer, washed=washed)
+            show_layer(layer, visible=layer is shown)
+            show_bar(layer, visible=over is None and layer.visible)
+
+
+def make_bar(viewer: ViewerModel, run: GeneSource, gene: str) -> None:
+    """Let napari make the bar of a gene that is pinned: that takes it as long as all else of it."""
+    for layer, info in layers_of(viewer, GENE.name, of_run=run.key):
+        if info.gene == gene and not layer.visible:
+            show_bar(layer, visible=True)
+            show_bar(layer, visible=False)
 
 
 def _leave_out(layer: Image, over: GeneSource | None) -> None:
@@ -240,9 +296,16 @@ def _levels_of(info: LayerInfo, over: GeneSource | None) -> list[da.Array]:
 def _set_levels(layer: Image, levels: list[da.Array]) -> None:
     import dask
 
+    level, corners = layer.data_level, layer.corner_pixels
     # What is in view was read before: waiting for threads takes longer than that.
     with dask.config.set(scheduler="synchronous"):
-        layer.data = levels
+        if not layer.visible or level == len(levels) - 1:
+            layer.data = levels
+            return
+        # napari would draw the coarsest level, and with the next frame what is in view.
+        with layer.events.set_data.blocker():
+            layer.data = levels
+        layer.corner_pixels, layer.data_level = corners, level
 
 
 def gene_title(
@@ -259,8 +322,11 @@ def gene_title(
 
 def set_contrast(layer: Image, limits: tuple[float, float]) -> None:
     """Set the contrast, and let its slider reach from zero to twice that."""
-    layer.contrast_limits_range = (min(0.0, limits[0]), max(2 * limits[1], limits[1]))
-    if tuple(layer.contrast_limits) != limits:
+    same = tuple(layer.contrast_limits) == limits
+    # napari would clip what is there to the range, and draw the bar for it once more.
+    with layer.events.contrast_limits.blocker():
+        layer.contrast_limits_range = (min(0.0, limits[0]), max(2 * limits[1], limits[1]))
+    if not same:
         layer.contrast_limits = limits
 
 

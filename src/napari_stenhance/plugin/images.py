@@ -10,7 +10,8 @@ from napari_stenhance.plugin.layer_info import KEY, LayerData, LayerInfo, grid_s
 from napari_stenhance.plugin.levels import contrast, shown_levels
 
 if TYPE_CHECKING:
-    from napari.layers import Layer
+    from napari.layers import Image, Layer
+    from napari.utils.colormaps import Colormap
 
     from napari_stenhance.results.run import Run
     from napari_stenhance.section.grid import Grid
@@ -65,6 +66,12 @@ def image_layer(
         **grid_space(grid),
     }
     return shown, attributes, "image"
+
+
+def set_colormap(layer: Image, colormap: Colormap) -> None:
+    """Show a layer in other colours, where it is not so yet: napari draws up its bar anew."""
+    if layer.colormap.name != colormap.name or not layer.colormap.same_colors(colormap):
+        layer.colormap = colormap
 
 
 def wash_out(layer: Layer, *, washed: bool) -> None:

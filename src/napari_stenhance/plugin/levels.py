@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from napari_stenhance.storage.levels import Levels
 
 _SAMPLED = 1024
+_KEPT = 64
+"""Tiles of a gene, of a quarter of a megabyte."""
 
 
 def common_extent(shape: tuple[int, int], factors: Sequence[int]) -> list[tuple[int, int]]:
@@ -61,6 +64,8 @@ def shown_levels(
     dtype: Any = np.float32,
     beyond: float = np.nan,
     over: Levels | None = None,
+    *,
+    kept: bool = False,
 ) -> list[da.Array]:
     """Make dask levels whose blocks are tiles; something else lies beyond the data.
 
@@ -72,6 +77,8 @@ def shown_levels(
     over : Levels, optional
         What lies over it, in the same tiles: where that has values, this has none, so that one
         colour is not seen through another.
+    kept : bool
+        Whether the tiles that were read last are kept; not of what is still being filled.
     """
     import dask.array as da
 
@@ -96,9 +103,10 @@ def shown_levels(
         pad = [(0, rows - tile.shape[0]), (0, columns - tile.shape[1])]
         return np.pad(tile, pad, constant_values=beyond)
 
+    read = lru_cache(_KEPT)(block) if kept else block
     return [
         da.map_blocks(
-            block,
+            read,
             level,
             chunks=tuple((size,) * (n // size) + ((n % size,) if n % size else ()) for n in target),
             dtype=dtype,

@@ -9,12 +9,16 @@ from typing import TYPE_CHECKING, Any, Protocol, get_args
 from napari_stenhance.plugin.asked_for import LookedAt
 from napari_stenhance.plugin.camera import move_camera
 from napari_stenhance.plugin.channels import COLOURS, Channel
+from napari_stenhance.plugin.colours import KINDS
+from napari_stenhance.plugin.display import image_colormap
 from napari_stenhance.plugin.layer_info import LayerInfo, Role, our_layers
 from napari_stenhance.plugin.places import find_place
 from napari_stenhance.plugin.section_runs import runs_of
 from napari_stenhance.results.field import What
 
 if TYPE_CHECKING:
+    from napari.utils.colormaps import Colormap
+
     from napari_stenhance.plugin.links import LinksIn
     from napari_stenhance.results.run import Run
 
@@ -26,6 +30,7 @@ class Looking(LookedAt, Protocol):
 
     limits: tuple[float, float] | None
     limits_chosen: bool
+    colormaps: dict[str, Colormap]
 
     def look_at(self, *, gene: str, what: What, channels: tuple[Channel, ...]) -> None: ...
     def keep_limits(self, limits: tuple[float, float]) -> None: ...
@@ -46,6 +51,8 @@ class SavedLook:
     with_spots : bool
     limits : tuple of float, or None
         That the user has set.
+    colormaps : mapping of str to Colormap
+        Those that the user has set, by what is shown in them, of `KINDS`.
     """
 
     of: LayerInfo
@@ -55,6 +62,7 @@ class SavedLook:
     channels: tuple[Channel, ...]
     with_spots: bool
     limits: tuple[float, float] | None
+    colormaps: Mapping[str, Colormap]
 
 
 def look_of(session: Looking) -> SavedLook | None:
@@ -65,7 +73,7 @@ def look_of(session: Looking) -> SavedLook | None:
         return None
     limits = session.limits if session.limits_chosen else None
     said = session.gene, session.what, session.channels, session.with_spots
-    return SavedLook(of, session.run, *said, limits)
+    return SavedLook(of, session.run, *said, limits, dict(session.colormaps))
 
 
 def look_as(session: Looking, look: SavedLook) -> bool:
@@ -77,6 +85,7 @@ def look_as(session: Looking, look: SavedLook) -> bool:
     moved = place is not session.place
     session.place, session.run = place, None if look.run is None else runs[look.run.key]
     session.with_spots = look.with_spots
+    session.colormaps.update(look.colormaps)
     session.look_at(gene=look.gene, what=look.what, channels=look.channels)
     if look.limits is not None and not session.channels:
         session.keep_limits(look.limits)
@@ -117,6 +126,7 @@ def look_to_json(
         ],
         "with_spots": look.with_spots,
         "limits": None if look.limits is None else list(look.limits),
+        "colormaps": {kind: image_colormap(one) for kind, one in look.colormaps.items()},
     }
 
 
@@ -155,7 +165,18 @@ def look_from_json(said: Mapping[str, Any], links: LinksIn) -> SavedLook | None:
         tuple(channels),
         bool(said["with_spots"]),
         None if said["limits"] is None else _limits(said["limits"]),
+        # Before, none was kept.
+        {kind: _colormap(kind, one) for kind, one in said.get("colormaps", {}).items()},
     )
+
+
+def _colormap(kind: str, said: Any) -> Colormap:
+    from napari.utils.colormaps import Colormap, ensure_colormap
+
+    if kind not in KINDS:
+        msg = f"nothing of the kind {kind!r} is shown in colours"
+        raise ValueError(msg)
+    return ensure_colormap(said if isinstance(said, str) else Colormap(**said))
 
 
 def _limits(values: Any) -> tuple[float, float]:

@@ -46,10 +46,12 @@ def open_in_turns(
     take_over_edits(session.viewer, layers)
     seen = [i.run for d in layers if d[1].get("visible", True) and (i := info_of(d))]
     added: list[tuple[Layer, bool]] = []
+    active = session.viewer.layers.selection.active
     for values, attributes, kind in layers:
         info, wanted = info_of((values, attributes, kind)), attributes.get("visible", True)
         now = wanted and info is not None and not info.role.covers
-        new = session.add([(values, {**attributes, "visible": now}, kind)])
+        # To make a layer active takes napari a tenth of all: once, in the end, is enough.
+        new = session.add([(values, {**attributes, "visible": now}, kind)], active=False)
         added += [(layer, wanted) for layer in new]
         yield
         if wanted and new and info is not None and info.role.name in {"gene", "browse"}:
@@ -59,6 +61,8 @@ def open_in_turns(
     # The user may have removed some in between.
     added = [(layer, wanted) for layer, wanted in added if layer in session.viewer.layers]
     with session.quiet():
+        if active is not None and active in session.viewer.layers:
+            session.viewer.layers.selection.active = active
         for layer, wanted in added:
             info = layer_info(layer)
             # Of genes, what is looked at says what is seen.

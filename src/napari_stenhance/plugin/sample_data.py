@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import napari
-from qtpy.QtCore import QEventLoop, Qt
+from qtpy.QtCore import QEventLoop, Qt, QTimer
 from qtpy.QtWidgets import QProgressDialog
 
 from napari_stenhance.errors import InputError
@@ -27,7 +27,8 @@ def sample_phantom() -> list[LayerData]:
     """Return the layers of a 2 mm phantom; it is made first where the cache lacks it.
 
     napari wants the layers at once. So this waits, in a thread of its own, behind a window that
-    shows the progress and can cancel; napari goes on drawing meanwhile.
+    shows the progress and can cancel; napari goes on drawing meanwhile. In a viewer, all but the
+    last layer are added here, a layer a turn, and the last is returned.
 
     Raises
     ------
@@ -66,21 +67,27 @@ def sample_phantom() -> list[LayerData]:
     if not outcomes:
         loop.exec()
     dialog.canceled.disconnect(running.cancel)
-    dialog.close()
-    dialog.deleteLater()
-    (outcome,) = outcomes
-    if outcome.error is not None:
-        raise outcome.error
-    from napari_stenhance.plugin.scene import not_open_yet
+    try:
+        (outcome,) = outcomes
+        if outcome.error is not None:
+            raise outcome.error
+        from napari_stenhance.plugin.opening import open_in_turns
+        from napari_stenhance.plugin.scene import not_open_yet
+        from napari_stenhance.plugin.session import session_of
 
-    viewer.canvas.overlays.scale_bar.visible = True
-    layers: list[LayerData] = outcome.value
-    new = not_open_yet(layers)
-    if not new:
-        # napari takes no sample of no layers.
-        msg = "The sample is open already: choose it in the panel Section."
-        raise InputError(msg)
-    return new
+        viewer.canvas.overlays.scale_bar.visible = True
+        new = not_open_yet(outcome.value)
+        if not new:
+            # napari takes no sample of no layers.
+            msg = "The sample is open already: choose it in the panel Section."
+            raise InputError(msg)
+        for _ in open_in_turns(session_of(viewer), new[:-1]):
+            QTimer.singleShot(0, loop.quit)
+            loop.exec()
+    finally:
+        dialog.close()
+        dialog.deleteLater()
+    return new[-1:]
 
 
 def _layers(job: Job) -> list[Any]:

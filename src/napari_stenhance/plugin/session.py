@@ -14,7 +14,7 @@ from psygnal import Signal
 
 from napari_stenhance.errors import InputError, StenhanceError
 from napari_stenhance.plugin.asked_for import OF_GENES, is_asked_for, under_hidden
-from napari_stenhance.plugin.camera import SeenLayers, make_active, move_camera
+from napari_stenhance.plugin.camera import SeenLayers, make_active, move_camera, say_value
 from napari_stenhance.plugin.caption import show_caption
 from napari_stenhance.plugin.channels import (
     Channel,
@@ -23,7 +23,7 @@ from napari_stenhance.plugin.channels import (
     show_channels,
     with_limits,
 )
-from napari_stenhance.plugin.colours import TOTAL
+from napari_stenhance.plugin.colours import TOTAL, colormap_of, kind_of
 from napari_stenhance.plugin.domains import said_of_domains
 from napari_stenhance.plugin.genes import GeneImage, show_gene
 from napari_stenhance.plugin.images import wash_out
@@ -57,6 +57,7 @@ from napari_stenhance.results.gene_source import RELIABLE_R, GeneSource, Reliabi
 if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Layer
+    from napari.utils.colormaps import Colormap
 
     from napari_stenhance.plugin.colours import Colours
     from napari_stenhance.results.field import What
@@ -104,6 +105,8 @@ class Session:
         The same of spots whose unit is another than that of the run's image; None without any.
     limits_chosen : bool
         Whether the user has set them.
+    colormaps : dict of Colormap
+        Those that the user has set, by what is shown in them, of `KINDS`.
     values : ndarray, or None
         Of the gene over the tissue, from the coarse level that gave the limits; None without a run.
     least_r : float
@@ -123,6 +126,7 @@ class Session:
         self.other_limits: tuple[float, float] | None = None
         self.values: NDArray[np.floating] | None = None
         self.least_r = RELIABLE_R
+        self.colormaps: dict[str, Colormap] = {}
         self._image: GeneImage | None = None
         self._busy = self.limits_chosen = False
         self._active = SeenLayers(viewer, lambda: self.place)
@@ -168,6 +172,14 @@ class Session:
         return run.reliability(self.gene, self.least_r) if self.gene in run.names else "not known"
 
     @property
+    def colormap(self) -> Colormap:
+        """The colours of all that shows the gene, or its uncertainty, or total counts."""
+        from napari.utils.colormaps import ensure_colormap
+
+        chosen = self.colormaps.get(kind_of(self.gene, self.what))
+        return chosen or ensure_colormap(colormap_of(self.gene, self.what))
+
+    @property
     def label(self) -> str:
         """What the gene, or the sum of genes, is called in a title."""
         return label_of(self)
@@ -177,12 +189,19 @@ class Session:
         """What the bar stands for; empty where what is seen is no gene, no counts, or several."""
         return title_of(self)
 
-    def add(self, layers: Sequence[LayerData]) -> list[Layer]:
-        """Add layers of runs that are not there yet, and all others; look at nothing else."""
+    def add(self, layers: Sequence[LayerData], *, active: bool = True) -> list[Layer]:
+        """Add layers of runs that are not there yet, and all others; look at nothing else.
+
+        Parameters
+        ----------
+        layers : sequence of tuple
+        active : bool
+            As in `add_layers`.
+        """
         keys = {info.key for _, info in our_layers(self.viewer) if info.run is not None}
         new = [d for d in layers if (i := info_of(d)) is None or i.run is None or i.key not in keys]
         with self.quiet():
-            return add_layers(self.viewer, new)
+            return add_layers(self.viewer, new, active=active)
 
     def look_at(
         self,
@@ -276,6 +295,7 @@ class Session:
     def _say(self) -> None:
         """Say what is seen."""
         show_caption(self.viewer, caption_of(self))
+        say_value(self.viewer)
         self.changed.emit()
 
     def _keep_to_what_is_there(self) -> None:
@@ -303,17 +323,18 @@ class Session:
             shown = (self.gene, self.what, most)
             image = self._image = GeneImage.of(runs[0], *shown, self._image) if runs else None
             self.values, self.limits = (image.values, image.limits) if image else (None, None)
+        washed = self.reliability == "not reliable"
         for one, over in zip(runs, (*runs[1:], None), strict=False):
             shown = self.gene, self.what, self.limits, self._image, over
-            show_gene(self.viewer, one, *shown, washed=self.reliability == "not reliable")
+            show_gene(self.viewer, one, *shown, colormap=self.colormap, washed=washed)
         for layer, info in layers_of(self.viewer, "spots", "lattice"):
             if info.place is self.place and is_asked_for(self, layer, info):
                 shared = runs[0].unit == info.colours.unit if runs else self.limits_chosen
                 ends = self.limits if shared else None
-                limits = colour_spots(layer, self.gene, ends)
+                limits = colour_spots(layer, self.gene, ends, self.colormap)
                 show_layer(layer, visible=True)
                 if info.role.name == "lattice":
-                    wash_out(layer, washed=self.reliability == "not reliable")
+                    wash_out(layer, washed=washed)
                 if not runs:
                     self.limits = limits
                 elif not shared:
@@ -347,8 +368,9 @@ class Session:
                 seen += [layer] * layer.visible
             if info.role.covers:
                 layer.events.visible.connect(self._seen)
-                if info.role.fills or (info.raster is not None and info.colours is not None):
+                if hasattr(layer, "contrast_limits"):
                     layer.events.contrast_limits.connect(self._limits_set)
+                    layer.events.colormap.connect(self._colours_set)
         if look is not None and look_as(self, look):
             return
         if seen:
@@ -414,9 +436,22 @@ class Session:
             return
         if self._busy or info is None or info.gene != self.gene or not layer.visible:
             return
-        shared = info.raster is not None and self.other_limits is None
-        if shared or (info.role.name in {"gene", "browse"} and info.what == self.what):
+        if info.role.name == "spots" and self.other_limits is not None:
+            # The limits are those of the image of a run, in another unit.
+            self.show()
+        elif info.role.name in OF_GENES and info.what == self.what:
             self.keep_limits(tuple(layer.contrast_limits))
+
+    def _colours_set(self, event: Any) -> None:
+        """Follow the user's colours in all that shows the like; a channel keeps its own."""
+        layer = event.source
+        info = layer_info(layer)
+        if self._busy or info is None:
+            return
+        if info.role.name in OF_GENES:
+            self.colormaps[kind_of(info.gene, info.what)] = layer.colormap
+        if info.role.name in {*OF_GENES, "channel"}:
+            self.show()
 
     def keep_limits(self, limits: tuple[float, float]) -> None:
         """Keep the user's limits, until something else is looked at."""

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_stenhance.plugin.colours import SpotColours, colormap_of
+from napari_stenhance.plugin.images import set_colormap
 from napari_stenhance.plugin.layer_info import (
     KEY,
     LayerData,
@@ -69,7 +70,7 @@ def raster_layer(gene: str, title: str, mpp: float | None, info: LayerInfo) -> L
 
 
 def colour_spots(
-    layer: Points | Image, gene: str, ends: tuple[float, float] | None = None
+    layer: Points | Image, gene: str, ends: tuple[float, float] | None, colormap: Any
 ) -> tuple[float, float]:
     """Colour spots, bins or a lattice by a gene; return what the first and last colour mean."""
     info: LayerInfo = layer.metadata[KEY]
@@ -77,12 +78,13 @@ def colour_spots(
     layer.metadata[KEY] = replace(info, gene=gene)
     values = info.colours.values(gene)
     if info.raster is None:
-        layer.face_color, ends = info.colours.paint(gene, ends, values)
+        layer.face_color, ends = info.colours.paint(gene, ends, values, colormap)
         _say_values(layer, info.colours.said(gene), values)
     else:
         ends = info.colours.ends(values, ends)
         if info.gene != gene:
-            layer.data, layer.colormap = info.raster.image(values), colormap_of(gene)
+            layer.data = info.raster.image(values)
+        set_colormap(layer, colormap)
         if tuple(layer.contrast_limits) != ends:
             layer.contrast_limits = ends
     layer.name = info.colours.label(info.name, gene)

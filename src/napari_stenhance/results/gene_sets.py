@@ -8,6 +8,7 @@ from pathlib import Path
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.methods.genes import split_genes
+from napari_stenhance.running.numbers import agree, counted
 from napari_stenhance.section.gene_names import gene_meant
 from napari_stenhance.section.tables.claims import opened_text
 from napari_stenhance.storage.reading import reading
@@ -53,7 +54,8 @@ class Listed:
     def describe(self) -> str:
         """Say how many were found, and which were not."""
         named = len(self.genes) + len(self.unknown) + len(self.unclear)
-        said = [f"{len(self.genes)} of {named} genes are here."]
+        here = len(self.genes)
+        said = [f"{counted(here, 'gene', named)} {agree(here, 'is', 'are')} here."]
         for lost, why in (
             (self.unknown, "not among these genes"),
             (self.unclear, "here in several ways of writing, none of them this one"),

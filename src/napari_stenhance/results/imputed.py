@@ -207,7 +207,8 @@ class ImputedRun(GeneSource):
         cells, number = self.identity["cells"]["name"], len(self.imputed)
         known = self._median("of hidden genes, median r {:.2f}")
         said = f"Imputed {self.name}: {counted(number, 'gene')} from {cells}, "
-        said += f"{len(self.genes) - number} as measured, of {self.attributes['spots']} spots"
+        said += f"{len(self.genes) - number} as measured, of "
+        said += counted(self.attributes["spots"], "spot")
         said += f"{known and ';'}{known}; {len(written_genes(self))} written as images"
         return [said, f"  {self.attributes['matched']}"]
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.running.job import Job
+from napari_stenhance.running.numbers import agree, counted
 from napari_stenhance.section.formats.h5ad.layouts import read_frame
 from napari_stenhance.section.formats.h5ad.spots import NO_ANNDATA, PUBLISHED_CELLS, ids_as_they_are
 from napari_stenhance.section.matching import match_genes
@@ -140,15 +141,22 @@ def open_cells(
     elif held:
         doubts.append(f"X holds {held}, so these are no raw counts, which impute needs.")
     if not genes.all():
+        others = int((~genes).sum())
+        no_genes = agree(others, "that is no gene", "that are no genes")
         doubts.append(
-            f"{(~genes).sum()} features that are no genes ({listed_kinds(kinds)}) were left out."
+            f"{counted(others, 'feature')} {no_genes} ({listed_kinds(kinds)}) "
+            f"{agree(others, 'was', 'were')} left out."
         )
     filled = np.diff(counts.indptr) > 0
     if not filled.any():
-        msg = f"{where}: there are no counts in its {len(obs)} cells; give the raw counts."
+        msg = (
+            f"{where}: there are no counts in its {counted(len(obs), 'cell')}; give the raw counts."
+        )
         raise InputError(msg)
     if not filled.all():
-        doubts.append(f"{int((~filled).sum())} of {len(filled)} cells have no counts: left out.")
+        empty = int((~filled).sum())
+        said = counted(empty, "cell", len(filled))
+        doubts.append(f"{said} {agree(empty, 'has', 'have')} no counts: left out.")
         # Empty rows hold nothing, so that only where rows begin changes.
         pointers = np.concatenate([counts.indptr[:1], counts.indptr[1:][filled]])
         shape = (int(filled.sum()), counts.shape[1])
@@ -295,7 +303,9 @@ def _clusters(
         raise InputError(msg, option="cluster_key")
     doubts = []
     if not known.all():
+        without = int((~known).sum())
         doubts.append(
-            f"{int((~known).sum())} cells have no {key}: they are a cluster of their own."
+            f"{counted(without, 'cell')} {agree(without, 'has', 'have')} no {key}: "
+            f"{agree(without, 'it is a cluster of its', 'they are a cluster of their')} own."
         )
     return tuple(map(str, groups)), group.astype(np.int64), doubts

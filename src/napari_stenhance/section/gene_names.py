@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_stenhance.running.numbers import agree, counted
 from napari_stenhance.section.matching import NAME_COLUMNS
 
 if TYPE_CHECKING:
@@ -73,7 +74,11 @@ def by_symbols(spots: ad.AnnData) -> tuple[ad.AnnData, tuple[str, ...]]:
             continue
         names, shared = unique_symbols(symbols, ids)
         _rename(spots, names, ids)
-        more = f"; {shared} that share one are called SYMBOL-ID" if shared else ""
+        more = (
+            f"; {shared} that {agree(shared, 'shares one is', 'share one are')} called SYMBOL-ID"
+            if shared
+            else ""
+        )
         doubt = f'Genes are called by var["{column}"]{more}; their ids are understood, too.'
         return spots, (doubt,)
     return spots, ()
@@ -91,11 +96,14 @@ def _told_apart(spots: ad.AnnData, symbols: list[str]) -> tuple[ad.AnnData, tupl
         names, shared = unique_symbols(known, ids)
         _rename(spots, names, ids)
         lost = known.count("")
-        said = (
-            f"{shared} genes share their symbol with another and are called SYMBOL-ID",
-            f"{lost} have none and are called by their id" if lost else "",
-        )
-        return spots, (f'{", ".join(filter(None, said))}, by var["{column}"].',)
+        said = f"{counted(shared, 'gene')} {agree(shared, 'shares its', 'share their')} symbol "
+        said += f"with another and {agree(shared, 'is', 'are')} called SYMBOL-ID"
+        if lost:
+            id_of = agree(
+                lost, "has none and is called by its", "have none and are called by their"
+            )
+            said += f", {lost} {id_of} id"
+        return spots, (f'{said}, by var["{column}"].',)
     return spots, ()
 
 

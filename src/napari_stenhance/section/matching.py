@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from napari_stenhance.errors import InputError
+from napari_stenhance.running.numbers import agree, counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -77,7 +78,8 @@ def match_genes(spots: pd.DataFrame, cells: pd.DataFrame, where: str) -> Matched
                     best, how, fold = number, (one, other), folded
     if best < LEAST_SHARED:
         msg = (
-            f"{where}: only {best} of its {len(cells)} genes ({_some(cells.index)}) are among the "
+            f"{where}: only {best} of its {counted(len(cells), 'gene')} ({_some(cells.index)}) "
+            f"{agree(best, 'is', 'are')} among the "
             f"{len(spots)} of the spots ({_some(spots.index)}), and at least {LEAST_SHARED} are "
             "needed; give cells of the same species, with the same kind of gene ids or symbols."
         )
@@ -98,7 +100,11 @@ def match_genes(spots: pd.DataFrame, cells: pd.DataFrame, where: str) -> Matched
     report = (
         f"{best} of the {len(spots)} genes of the spots are among the {len(cells)} of the cells, "
         f"matched {_say(how)}{' in other letters' * fold}; "
-        + (f"{len(only)} are only in the cells ({_some(only)})." if only else "no others are.")
+        + (
+            f"{len(only)} {agree(len(only), 'is', 'are')} only in the cells ({_some(only)})."
+            if only
+            else "no others are."
+        )
     )
     return Matched(tuple(names), report, tuple(_doubts(keys, names, fold=fold)))
 

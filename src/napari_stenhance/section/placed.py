@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
+from napari_stenhance.running.numbers import left_out
 from napari_stenhance.section.positions import FoundPositions, find_positions
 from napari_stenhance.section.samples import (
     choose_sample,
@@ -141,5 +142,5 @@ def _on_tissue(obs: pd.DataFrame) -> tuple[NDArray[np.bool_], tuple[str, ...]]:
     if not on.any():
         return every, ("By in_tissue no spot lies on tissue: all are kept.",)
     off = int((~on).sum())
-    left = (f"{off} spots off the tissue (in_tissue = 0) were left out.",) if off else ()
+    left = (left_out(off, "spot", "off the tissue (in_tissue = 0)"),) if off else ()
     return on, left

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.running.job import Job
-from napari_stenhance.running.numbers import counted
+from napari_stenhance.running.numbers import agree, counted
 from napari_stenhance.section.distinct import DistinctPositions
 from napari_stenhance.section.formats.format import (
     SectionFiles,
@@ -278,9 +278,10 @@ def _shared(xy: NDArray[np.float64]) -> tuple[str, ...]:
     places = DistinctPositions.among(xy)
     if places.all_differ:
         return ()
+    again = len(xy) - len(places.first)
     doubt = (
-        f"{len(xy) - len(places.first)} of {len(xy)} spots lie at the very position of another: "
-        "what learns from positions sums their counts; tables keep every spot."
+        f"{counted(again, 'spot', len(xy))} {agree(again, 'lies', 'lie')} at the very position of "
+        "another: what learns from positions sums their counts; tables keep every spot."
     )
     return (doubt,)
 

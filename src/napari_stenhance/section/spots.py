@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from napari_stenhance.errors import InputError
+from napari_stenhance.running.numbers import counted
 from napari_stenhance.section.distinct import DistinctPositions
 from napari_stenhance.section.scale import check_length, quoted
 
@@ -158,7 +159,8 @@ def check_counts(spots: ad.AnnData, where: str) -> None:
         no spots.
     """
     if spots.n_obs == 0 or spots.n_vars == 0:
-        msg = f"{where}: there are {spots.n_obs} spots and {spots.n_vars} genes; nothing to learn."
+        found = f"{counted(spots.n_obs, 'spot')} and {counted(spots.n_vars, 'gene')}"
+        msg = f"{where}: there are {found}; nothing to learn."
         raise InputError(msg)
     for ids, what in ((spots.obs_names, "spot"), (spots.var_names, "gene")):
         if not ids.is_unique:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from napari_stenhance.errors import InputError
 from napari_stenhance.methods.registry import make_method, method_choices, preset_choices
 from napari_stenhance.running.job import Job
+from napari_stenhance.running.numbers import agree, counted
 from napari_stenhance.tasks.options import Help, SlideOptions
 
 if TYPE_CHECKING:
@@ -104,7 +105,10 @@ def spots_slices(sections: Sequence[Section], job: Job) -> tuple[Slice, ...]:
         raise InputError(msg)
     dropped = max(s.need_spots().n_vars for s in sections) - len(genes)
     if dropped:
-        job.note(f"{dropped} genes that not every section measured, or controls, are left out.")
+        job.note(
+            f"{counted(dropped, 'gene')} that not every section measured, or controls, "
+            f"{agree(dropped, 'is', 'are')} left out."
+        )
     slices = []
     for section in sections:
         spots = section.need_spots()

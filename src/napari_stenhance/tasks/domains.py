@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.running.job import Job
+from napari_stenhance.running.numbers import agree, counted
 from napari_stenhance.tasks.domain_options import (
     Clustering,
     DomainMethodName,
@@ -100,7 +101,8 @@ def domains(
     for one in seen:
         if len(one.slice.xy) <= (options.n_domains or LEAST):
             msg = (
-                f"{one.slice.name}: {len(one.slice.xy)} positions are too few for "
+                f"{one.slice.name}: {counted(few := len(one.slice.xy), 'position')} "
+                f"{agree(few, 'is', 'are')} too few for "
                 f"{options.n_domains or LEAST} domains; ask for fewer, or give other spots."
             )
             raise InputError(msg)

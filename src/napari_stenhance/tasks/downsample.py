@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from napari_stenhance.running.job import Job
+from napari_stenhance.running.numbers import agree, counted
 from napari_stenhance.tasks.options import SECTION, Help, SlideOptions
 
 if TYPE_CHECKING:
@@ -50,7 +51,11 @@ def downsample(
     export_table(thinned, options.out)
     before, after = float(spots.X.sum()), float(thinned.X.sum())
     empty = int((thinned.X.sum(axis=1) == 0).sum())
-    left = f"; {empty} of {thinned.n_obs} spots have none" if empty else ""
+    left = (
+        f"; {counted(empty, 'spot', thinned.n_obs)} {agree(empty, 'has', 'have')} none"
+        if empty
+        else ""
+    )
     job.note(f"{after:.0f} of {before:.0f} counts were kept ({after / before:.1%}){left}.")
     if section.slide is not None:
         job.note(f"Its slide is still {section.slide.path}: give it to enhance as the image.")

@@ -18,6 +18,7 @@ from napari_stenhance.results.export_format import (
     need_own_name,
 )
 from napari_stenhance.running.job import Job
+from napari_stenhance.running.numbers import agree, counted
 from napari_stenhance.tasks.options import SECTION, Help, SlideOptions
 
 if TYPE_CHECKING:
@@ -218,5 +219,8 @@ def _of_run(options: ExportOptions, result: ResultFolder, job: Job, cache: Cache
     table = at_spots(result, run.name, section, genes)
     off = int((table.obs["superpixels"] == 0).sum())
     if off:
-        job.note(f"{off} spots lie off the tissue mask and got the nearest prediction.")
+        job.note(
+            f"{counted(off, 'spot')} {agree(off, 'lies', 'lie')} off the tissue mask and got the "
+            "nearest prediction."
+        )
     return table

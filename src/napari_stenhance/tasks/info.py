@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.running.job import Job
-from napari_stenhance.running.numbers import counted
+from napari_stenhance.running.numbers import agree, counted
 from napari_stenhance.tasks.options import SECTION, Help, Image, SlideOptions
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ def verify_result(result: ResultFolder, job: Job) -> tuple[str, ...]:
     for run in every_run(result):
         if run.complete:
             number = verify_run(result.path, run.kind, run.name, job, proven=result.proven)
-            right = f"{number} files are what was written"
+            right = f"{counted(number, 'file')} {agree(number, 'is', 'are')} what was written"
             lines.append(f"Verified {run.name}: {right if number else _UNSAID}.")
     return tuple(lines) or ("Nothing to verify: no run is complete.",)
 

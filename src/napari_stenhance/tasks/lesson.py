@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from napari_stenhance.errors import InputError
+from napari_stenhance.running.numbers import agree, counted
 
 if TYPE_CHECKING:
     import torch
@@ -94,10 +95,16 @@ class Lesson:
         shared = common_genes([(s.name, s.genes) for s in samples])
         dropped = max(len(s.genes) for s in samples) - len(shared)
         if dropped:
-            job.note(f"{dropped} genes that not every section measured are not modelled.")
+            job.note(
+                f"{counted(dropped, 'gene')} that not every section measured "
+                f"{agree(dropped, 'is', 'are')} not modelled."
+            )
         controls = len(shared) - len(without_controls(shared))
         if controls and rule_of(self.genes):
-            job.note(f"{controls} control features (blanks, negative controls …) are not modelled.")
+            job.note(
+                f"{counted(controls, 'control feature')} (blanks, negative controls …) "
+                f"{agree(controls, 'is', 'are')} not modelled."
+            )
         fitted = self.method.fit(samples, genes, job)
         called = {gene: other for other, gene in self.aliases.items()}
         others = tuple(called.get(gene, "") for gene in genes) if called else ()

@@ -12,6 +12,7 @@ from napari_stenhance.results.lattice import lattice_table, write_lattice
 from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.results.tables import check_size
 from napari_stenhance.running.job import Job
+from napari_stenhance.running.numbers import agree, counted
 from napari_stenhance.section.distinct import DistinctPositions
 from napari_stenhance.section.lattice import SpotLattice
 from napari_stenhance.section.section import Section
@@ -50,8 +51,9 @@ def write_between(
     left = int((points.is_measured & ~on_tissue).sum())
     if left:
         job.note(
-            f"{section.name}: {left} spots lie off the tissue that is predicted; their rows in the "
-            "table of the lattice are empty (NaN)."
+            f"{section.name}: {counted(left, 'spot')} {agree(left, 'lies', 'lie')} off the tissue "
+            f"that is predicted; {agree(left, 'its row', 'their rows')} in the table of the "
+            f"lattice {agree(left, 'is', 'are')} empty (NaN)."
         )
     with job.stage(f"Predicting between the spots of {section.name}", 1) as stage:
         # Observations that share a position get what is predicted there, once.

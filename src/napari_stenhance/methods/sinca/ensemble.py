@@ -27,6 +27,7 @@ from napari_stenhance.methods.sinca.training import (
 )
 from napari_stenhance.running.device import inference_errors
 from napari_stenhance.running.job import Job
+from napari_stenhance.running.numbers import agree, counted
 from napari_stenhance.running.random import seeded
 from napari_stenhance.section.cells import CellReference
 from napari_stenhance.section.spots import log1p_cp10k
@@ -104,7 +105,7 @@ class SincaEnsemble:
         units = Metacells.from_cells(
             cells, spots.columns, self.attended, recipe.units, self.seed, job
         )
-        values, chosen, counted = self._values(spots, units)
+        values, chosen, with_counts = self._values(spots, units)
         place = SpotLayout(
             torch.tensor(waves(spots.xy), device=self.device),
             SpotRaster.from_positions(spots.xy, self.device),
@@ -114,7 +115,7 @@ class SincaEnsemble:
         # Genes that are not learned from are hidden from all: any member may be asked.
         hidden_from = np.arange(len(spots.columns)) % recipe.members
         hidden_from[chosen] = fold
-        enough = torch.tensor(np.flatnonzero(counted), device=self.device)
+        enough = torch.tensor(np.flatnonzero(with_counts), device=self.device)
         members = []
         total = recipe.members * recipe.schedule.epochs
         with job.stage("Training", total) as stage, inference_errors("Training"):
@@ -133,7 +134,7 @@ class SincaEnsemble:
                         stage,
                     )
                 members.append(SincaMember(network, *see_all(network, learned, place)))
-        return SincaModel.from_members(tuple(members), units, spots, hidden_from, counted, job)
+        return SincaModel.from_members(tuple(members), units, spots, hidden_from, with_counts, job)
 
     def _values(
         self, spots: SpotCounts, units: Metacells
@@ -144,17 +145,21 @@ class SincaEnsemble:
         targets count all that a spot has, as the result does.
         """
         shared = np.asarray(spots.counts.sum(axis=1), np.float64).ravel()
-        counted = shared > _LEAST_SHARE * np.median(shared)
+        with_counts = shared > _LEAST_SHARE * np.median(shared)
         metacells = sp.csr_array(units.counts[:, spots.columns])
         seen = [
             log1p_cp10k(counts, np.asarray(counts.sum(axis=1), np.float64).ravel())
             for counts in (spots.counts, metacells)
         ]
-        spread = [variance([sp.csr_array(seen[0][np.flatnonzero(counted)])]), variance([seen[1]])]
+        spread = [
+            variance([sp.csr_array(seen[0][np.flatnonzero(with_counts)])]),
+            variance([seen[1]]),
+        ]
         varies = np.flatnonzero((spread[0] > 0) & (spread[1] > 0))
         if len(varies) < LEAST_SHARED:
             msg = (
-                f"{spots.name}: only {len(varies)} genes that the cells have too differ between "
+                f"{spots.name}: only {counted(len(varies), 'gene')} that the cells have too "
+                f"{agree(len(varies), 'differs', 'differ')} between "
                 f"spots and between cells; at least {LEAST_SHARED} are needed to learn from."
             )
             raise InputError(msg)
@@ -162,21 +167,21 @@ class SincaEnsemble:
         chosen = np.sort(varies[np.argsort(rank, kind="stable")[: self.recipe.genes]])
         clip = self.recipe.clip
         dense = [one[:, chosen].toarray() for one in seen]
-        of = [dense[0][counted], dense[1]]
+        of = [dense[0][with_counts], dense[1]]
         # Rounding may give a constant gene a variance, but no standard deviation.
         standard = [
             np.clip((d - o.mean(axis=0)) / np.maximum(o.std(axis=0), _SMALL), -clip, clip)
             for d, o in zip(dense, of, strict=True)
         ]
         # A spot nearly without counts says nothing of its own; those around it do.
-        standard[0][~counted] = 0
+        standard[0][~with_counts] = 0
         target = log1p_cp10k(sp.csr_array(spots.counts[:, chosen]), spots.library).toarray()
         source = units.log1p_cp10k(spots.columns[chosen])
         tensors = (
             torch.tensor(part, dtype=torch.float32, device=self.device)
             for part in (*standard, target, source)
         )
-        return Values(*tensors), chosen, counted
+        return Values(*tensors), chosen, with_counts
 
     def _axes(self, learned: Values, enough: torch.Tensor) -> torch.Tensor:
         """Return principal axes of spots and cells together, filled up with zeros."""

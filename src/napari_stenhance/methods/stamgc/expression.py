@@ -13,6 +13,7 @@ from napari_stenhance.errors import InputError
 from napari_stenhance.methods.genes import variance
 from napari_stenhance.methods.hvg import seurat_v3_genes
 from napari_stenhance.methods.stamgc.protocol import Slice
+from napari_stenhance.running.numbers import counted
 from napari_stenhance.section.spots import log1p_cp10k
 
 _CLIP = 10.0
@@ -92,7 +93,8 @@ def principal_scores(slices: Sequence[Slice], genes: int, axes: int) -> NDArray[
         spread = variance(logs)
         if not (spread > 0).any():
             msg = (
-                f"{slices[0].name}: counts per 10,000 of its {len(spread)} genes do not differ "
+                f"{slices[0].name}: counts per 10,000 of its {counted(len(spread), 'gene')} do not "
+                "differ "
                 "between spots; domains need at least two genes that vary."
             )
             raise InputError(msg)

@@ -34,6 +34,7 @@ from napari_stenhance.plugin.widgets.domain_counts import DomainCounts
 from napari_stenhance.plugin.widgets.domain_table import DomainTable
 from napari_stenhance.plugin.widgets.follow import Strokes, follow_layers, follow_session
 from napari_stenhance.results.domain_edit import DomainEdit
+from napari_stenhance.running.numbers import agree, counted
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -50,7 +51,7 @@ _COLUMNS = 6
 _PAINT, _PAINTED = "Repaint", "End painting"
 
 
-_LOST = " will be lost; Save in the panel Find domains, or Save layers, keeps them"
+_LOST = "will be lost; Save in the panel Find domains, or Save layers, keeps"
 
 
 class DomainEditor(QWidget):
@@ -210,8 +211,8 @@ class DomainEditor(QWidget):
             self._lost = edits
             run = edits.now.run
             msg = (
-                f"{run.result.name}, {run.name}: {_changes(changes)} not saved went with the layer "
-                "that was removed; Undo brings both back."
+                f"{run.result.name}, {run.name}: {counted(changes, 'change')} not saved went with "
+                "the layer that was removed; Undo brings both back."
             )
             self._run_bar.say(InputError(msg))
 
@@ -263,13 +264,14 @@ class DomainEditor(QWidget):
             strokes = self._strokes(edits)
             changes = edits.changes + strokes
             self._known[run.key] = (edits, changes)
-            said = f" ({_changes(changes)} not saved)" if changes else ""
+            said = f" ({counted(changes, 'change')} not saved)" if changes else ""
             if changes:
-                lost[run.key] = f"domains of {run.result.name}: {_changes(changes)}{_LOST}"
+                what = f"{counted(changes, 'change')} {_LOST} {agree(changes, 'it', 'them')}"
+                lost[run.key] = f"domains of {run.result.name}: {what}"
             if run.key in listed:
                 self.source.setItemText(listed.index(run.key), f"{listed_name(run)}{said}")
             if edits is shown:
-                self.save.setText(f"Save {_changes(changes)}" if changes else "Save")
+                self.save.setText(f"Save {counted(changes, 'change')}" if changes else "Save")
                 self.undo.setEnabled(edits.can_undo or strokes or self._lost is not None)
                 self.redo.setEnabled(edits.can_redo or painting(self._viewer, run) is not None)
             mark_unsaved(self._viewer, run, unsaved=bool(changes))
@@ -446,10 +448,6 @@ class DomainEditor(QWidget):
         """Show runs, instead of what lay where they are."""
         layers = [layer for run in runs for layer in domain_layers(run, visible=True)]
         open_at_once(self._session, layers, runs[-1])
-
-
-def _changes(number: int) -> str:
-    return f"{number} change" if number == 1 else f"{number} changes"
 
 
 def _renamed_or_hidden(edit: DomainEdit, value: int, name: str, hidden: bool) -> DomainEdit:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject
 
-from napari_stenhance.plugin.genes import GeneImage
+from napari_stenhance.plugin.genes import GeneImage, View, make_bar
 from napari_stenhance.plugin.worker import Outcome, Running
 
 if TYPE_CHECKING:
@@ -55,7 +55,11 @@ class GeneReader(QObject):
         return session.place, session.run, session.gene, session.what, together
 
     def _read(self, run: GeneSource, gene: str, what: What) -> None:
-        running = self._running = Running(gene, lambda _job: GeneImage.read(run, gene, what))
+        view = View.of(self._session.viewer, run)
+        # In a turn of its own, before what is seen changes.
+        make_bar(self._session.viewer, run, gene)
+        running = Running(gene, lambda _job: GeneImage.read(run, gene, what, view=view))
+        self._running = running
         running.ended.connect(self._ended)
         running.start()
 

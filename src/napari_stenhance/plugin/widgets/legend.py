@@ -9,7 +9,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QImage, QPixmap
 from qtpy.QtWidgets import QGridLayout, QLabel, QWidget
 
-from napari_stenhance.plugin.colours import colormap_of, lookup_table
+from napari_stenhance.plugin.colours import lookup_table
 from napari_stenhance.plugin.levels import said_ends
 from napari_stenhance.plugin.titles import other_title_of
 
@@ -57,8 +57,7 @@ class GeneLegend(QWidget):
         self.title.setToolTip(session.gene if session.gene != session.label else "")
         for label, end in zip((self.low, self.high), said_ends(limits), strict=True):
             label.setText(end)
-        colormap = colormap_of(session.gene, session.what)
-        colours = (lookup_table(colormap)[:, :3] * 255).astype(np.uint8)
+        colours = (lookup_table(session.colormap)[:, :3] * 255).astype(np.uint8)
         bar = np.ascontiguousarray(np.broadcast_to(colours, (_HEIGHT, *colours.shape)))
         image = QImage(bar.tobytes(), 256, _HEIGHT, 3 * 256, QImage.Format.Format_RGB888)
         self._gradient.setPixmap(QPixmap.fromImage(image.copy()))

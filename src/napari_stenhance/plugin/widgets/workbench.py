@@ -10,6 +10,7 @@ from qtpy.QtCore import QSize, Qt
 from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import QDockWidget, QMainWindow, QSizePolicy, QToolButton, QVBoxLayout, QWidget
 
+from napari_stenhance.plugin.closing import ClosingQuestion
 from napari_stenhance.plugin.layer_info import layers_of
 from napari_stenhance.plugin.session import session_of
 from napari_stenhance.plugin.widgets.actions import ACTIONS
@@ -145,6 +146,7 @@ class Workbench(QWidget):
         layout.addWidget(self._area, 1)
         layout.addWidget(self.jobs)
         self.setStyleSheet(_FOCUS)
+        self._closing = ClosingQuestion(viewer)
         follow_layers(self, viewer, lambda: self._watch_edits(viewer))
         for keys, act in ACTIONS.items():
             self._listen(keys, lambda act=act: act(self))

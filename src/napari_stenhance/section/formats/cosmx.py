@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_stenhance.errors import InputError
+from napari_stenhance.running.numbers import lacking, left_out
 from napari_stenhance.section.formats.format import SectionFiles, SectionFormat, names_in
 from napari_stenhance.section.several import SeveralSamples
 from napari_stenhance.storage.reading import reading
@@ -153,10 +154,11 @@ def _read(
         )
         raise InputError(msg)
     if not inside.all():
-        doubts.append(f"{(~inside).sum()} rows of counts in no cell (cell_ID 0) were left out.")
+        outside = int((~inside).sum())
+        doubts.append(left_out(outside, "row", "of counts in no cell (cell_ID 0)"))
     lost = int((inside & ~known).sum())
     if lost:
-        doubts.append(f"{lost} of {inside.sum()} cells have no position and were left out.")
+        doubts.append(lacking(lost, "cell", int(inside.sum()), "position"))
     rows = cells.iloc[at[known]]
     uns = {}
     if "Area.um2" in rows and (rows["Area.um2"] > 0).any():

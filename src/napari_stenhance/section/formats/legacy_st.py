@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_stenhance.errors import InputError
+from napari_stenhance.running.numbers import lacking, left_out
 from napari_stenhance.section.formats.format import SectionFiles, SectionFormat, names_in
 from napari_stenhance.section.images.opening import image_suffixes
 from napari_stenhance.section.tables.claims import LINE_MOST, opened_text, read_positions_text
@@ -107,7 +108,8 @@ def _read_positions(path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
     whole = np.isfinite(table[list(_POSITIONS)].to_numpy()).all(axis=1)
     doubts: tuple[str, ...] = ()
     if not whole.all():
-        doubts = (f"{path.name}: {int((~whole).sum())} spots without coordinates were left out.",)
+        lost = int((~whole).sum())
+        doubts = (f"{path.name}: {left_out(lost, 'spot', 'without coordinates')}",)
         table = table.loc[whole]
     keys = zip(table["x"].round().astype(int), table["y"].round().astype(int), strict=True)
     table.index = pd.Index([f"{x}x{y}" for x, y in keys])
@@ -170,10 +172,8 @@ def _read(
         )
         raise InputError(msg)
     doubts: tuple[str, ...] = ()
-    if len(both) < len(ids):
-        doubts = (
-            f"{len(ids) - len(both)} of {len(ids)} spots have no position and were left out.",
-        )
+    if lost := len(ids) - len(both):
+        doubts = (lacking(lost, "spot", len(ids), "position"),)
     rows = positions.loc[[keys[n] for n in both]]
     spots = ad.AnnData(
         X=counts[both],

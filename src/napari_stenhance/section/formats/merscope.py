@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_stenhance.errors import InputError
+from napari_stenhance.running.numbers import lacking
 from napari_stenhance.section.formats.format import SectionFiles, SectionFormat, names_in
 from napari_stenhance.section.images.opening import image_suffixes
 from napari_stenhance.storage.reading import reading
@@ -164,7 +165,7 @@ def _read(
         )
         raise InputError(msg)
     if not known.all():
-        doubts = (f"{(~known).sum()} of {len(known)} cells have no position and were left out.",)
+        doubts = (lacking(int((~known).sum()), "cell", len(known), "position"),)
     rows = cells.iloc[at[known]]
     spots = ad.AnnData(
         X=wide.counts if known.all() else wide.counts[known],

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_stenhance.errors import InputError
+from napari_stenhance.running.numbers import left_out
 from napari_stenhance.section.formats.format import (
     SectionFiles,
     SectionFormat,
@@ -129,7 +130,7 @@ def _open(path: Path, sample: str | None = None) -> SectionFiles:
         + (f", and no genes are {_listed(more)}." if more else ".")
     ]
     if not there.all():
-        doubts.append(f"{(~there).sum()} rows without a position were left out.")
+        doubts.append(left_out(int((~there).sum()), "row", "without a position"))
     rows = np.flatnonzero(there)
     obs = pd.DataFrame(table.said[more]).set_axis(index).iloc[rows]
     placed_rows = PlacedTable.at(obs, {}, FoundPositions(xy[rows], in_um), str(path), sample)

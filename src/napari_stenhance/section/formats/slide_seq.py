@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_stenhance.errors import InputError
+from napari_stenhance.running.numbers import agree, counted, lacking
 from napari_stenhance.section.formats.format import SectionFiles, SectionFormat, names_in
 from napari_stenhance.section.several import SeveralSamples
 from napari_stenhance.storage.reading import reading
@@ -170,10 +171,12 @@ def _read(
     with reading(path, "the counts", _ADVICE):
         ids, genes, counts = _counts(puck.counts)
         if len(set(genes)) < len(genes):
-            msg = f"{len(genes) - len(set(genes))} genes occur more than once"
+            twice = len(genes) - len(set(genes))
+            msg = f"{counted(twice, 'gene')} {agree(twice, 'occurs', 'occur')} more than once"
             raise ValueError(msg)
         if len(set(ids)) < len(ids):
-            msg = f"{len(ids) - len(set(ids))} barcodes occur more than once"
+            twice = len(ids) - len(set(ids))
+            msg = f"{counted(twice, 'barcode')} {agree(twice, 'occurs', 'occur')} more than once"
             raise ValueError(msg)
     at = pd.Index(placed).get_indexer(pd.Index(ids))
     if (at < 0).all():
@@ -189,7 +192,8 @@ def _read(
         )
         raise InputError(msg)
     if not known.all():
-        doubts = (f"{(~known).sum()} of {len(known)} beads have no position and were left out.",)
+        lost = int((~known).sum())
+        doubts = (lacking(lost, "bead", len(known), "position"),)
     spots = ad.AnnData(
         X=counts[known],
         obs=pd.DataFrame(index=pd.Index(ids)[known]),

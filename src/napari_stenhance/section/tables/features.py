@@ -10,6 +10,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
+from napari_stenhance.running.numbers import agree, counted
 
 if TYPE_CHECKING:
     import anndata as ad
@@ -90,7 +91,7 @@ def need_genes(kinds: NDArray[Any], where: str) -> NDArray[np.bool_]:
     genes = np.asarray(kinds == "")
     if len(genes) and not genes.any():
         msg = (
-            f"{where}: none of its {len(genes)} features is a gene, there are only "
+            f"{where}: none of its {counted(len(genes), 'feature')} is a gene, there are only "
             f"{listed_kinds(kinds)}; give the table of genes."
         )
         raise InputError(msg)
@@ -118,7 +119,10 @@ def set_aside(spots: ad.AnnData, where: str) -> tuple[ad.AnnData, tuple[str, ...
         return spots, ()
     kept = spots[:, genes].copy()
     kept.uns[ASIDE] = spots.var[~genes].assign(kind=kinds[~genes]).astype(str)
-    said = f"{(~genes).sum()} features that are no genes ({listed_kinds(kinds)}) are not counted"
+    others = int((~genes).sum())
+    no_genes = agree(others, "that is no gene", "that are no genes")
+    said = f"{counted(others, 'feature')} {no_genes} ({listed_kinds(kinds)}) "
+    said += f"{agree(others, 'is', 'are')} not counted"
     if spots.X is None:
         return kept, (f"{said}.",)
     kept.obsm[ASIDE] = sp.csr_matrix(spots.X[:, np.flatnonzero(~genes)])

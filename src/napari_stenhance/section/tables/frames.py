@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_stenhance.errors import InputError
+from napari_stenhance.running.numbers import left_out
 from napari_stenhance.section.tables.claims import read_positions_text
 from napari_stenhance.section.tables.parquet import open_parquet
 
@@ -128,5 +129,6 @@ def with_position(
         raise InputError(msg)
     if placed.all():
         return cells, ()
-    doubt = f"{path.name}: {(~placed).sum()} cells without a position were left out."
+    lost = int((~placed).sum())
+    doubt = f"{path.name}: {left_out(lost, 'cell', 'without a position')}"
     return cells.iloc[np.flatnonzero(placed)], (doubt,)

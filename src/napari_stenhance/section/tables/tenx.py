@@ -15,6 +15,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
+from napari_stenhance.running.numbers import agree, counted
 from napari_stenhance.section.gene_names import unique_symbols
 from napari_stenhance.section.tables.claims import lines, opened_text
 from napari_stenhance.section.tables.counts import checked_counts, read_rows
@@ -146,8 +147,8 @@ def gene_table(ids: Iterable[str], symbols: Iterable[str]) -> tuple[pd.DataFrame
         return genes, ()
     other = next(new for new, old in zip(names, called, strict=True) if old and new != old)
     doubt = (
-        f"{shared} genes share their symbol with another and are called SYMBOL-ID here, such as "
-        f"{other}."
+        f"{counted(shared, 'gene')} {agree(shared, 'shares its', 'share their')} symbol with "
+        f"another and {agree(shared, 'is', 'are')} called SYMBOL-ID here, such as {other}."
     )
     return genes, (doubt,)
 

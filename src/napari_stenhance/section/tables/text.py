@@ -11,6 +11,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
+from napari_stenhance.running.numbers import counted
 from napari_stenhance.section.tables.claims import lines, opened_text
 from napari_stenhance.section.tables.counts import checked_counts
 from napari_stenhance.storage.reading import reading
@@ -51,7 +52,8 @@ def read_counts(path: Path) -> tuple[list[str], list[str], sp.csr_matrix]:
     genes = header if len(header) == counts.shape[1] and header[0] else header[1:]
     if len(genes) != counts.shape[1]:
         msg = (
-            f"{path}: the header names {len(genes)} genes, but lines hold {counts.shape[1]} counts."
+            f"{path}: the header names {counted(len(genes), 'gene')}, but lines hold "
+            f"{counted(counts.shape[1], 'count')}."
         )
         raise InputError(msg)
     return ids, genes, counts

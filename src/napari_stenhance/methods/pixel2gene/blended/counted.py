@@ -129,7 +129,9 @@ class Depths:
         return cls(kernels, around, least)
 
 
-def telling_width(seen: Raster, hidden: Raster, hidden_depth: Raster, depths: Depths) -> int:
+def telling_width(
+    seen: Raster, hidden: Raster, hidden_depth: Raster, depths: Depths
+) -> tuple[int, Raster]:
     """Find the Gaussian that tells best what is hidden from what is seen; of one axis.
 
     Parameters
@@ -140,10 +142,22 @@ def telling_width(seen: Raster, hidden: Raster, hidden_depth: Raster, depths: De
         Number of hidden transcripts.
     depths : Depths
         Of what is seen.
+
+    Returns
+    -------
+    which : int
+        Of `WIDTHS_UM`.
+    guess : ndarray of float32, shape (rows, columns)
+        What it says.
     """
-    missed = []
-    for weights, around, least in zip(depths.kernels, depths.around, depths.least, strict=True):
-        guess = spread_by(seen, weights) / (around + np.float32(least))
-        # Σ depth (score − guess)², but for what is the same of all.
-        missed.append(float((hidden_depth * guess**2 - 2 * hidden * guess).sum(dtype=np.float64)))
-    return int(np.argmin(missed))
+    guesses = (
+        spread_by(seen, weights) / (around + np.float32(least))
+        for weights, around, least in zip(depths.kernels, depths.around, depths.least, strict=True)
+    )
+    # Σ depth (score − guess)², but for what is the same of all.
+    missed = (
+        (float((hidden_depth * guess**2 - 2 * hidden * guess).sum(dtype=np.float64)), n, guess)
+        for n, guess in enumerate(guesses)
+    )
+    _, which, guess = min(missed, key=lambda one: one[0])
+    return which, guess

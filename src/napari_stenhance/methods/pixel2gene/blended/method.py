@@ -22,11 +22,12 @@ from napari_stenhance.methods.pixel2gene.blended.counted import (
     halves,
 )
 from napari_stenhance.methods.pixel2gene.blended.model import BlendedModel
-from napari_stenhance.methods.pixel2gene.blended.surroundings import Surroundings, choose_widths
+from napari_stenhance.methods.pixel2gene.blended.surroundings import Surroundings, told_axes
 from napari_stenhance.methods.pixel2gene.ensemble import Pixel2GeneEnsemble
 from napari_stenhance.methods.pixel2gene.model import Pixel2GeneModel
 from napari_stenhance.methods.robust import Learned
-from napari_stenhance.methods.shallow import SQUARE_UM, Proportions
+from napari_stenhance.methods.shallow import SAID, Proportions
+from napari_stenhance.methods.squares import SQUARE_UM, Squares
 from napari_stenhance.methods.training_section import TrainingSection
 from napari_stenhance.running.job import Job
 
@@ -158,13 +159,12 @@ def _blend(
     genes, grid = learned.model.decoder.genes, sample.features.grid
     masses, libraries = _sums(sample, learned, seed)
     window = SpotWindow.around(sample)
-    chosen, noise = choose_widths(window, masses, libraries, grid.pitch_um)
-    seen = Surroundings.of(window, masses[0], libraries[0], chosen, noise, grid.pitch_um)
+    told = told_axes(window, masses, libraries, grid.pitch_um)
+    seen = Surroundings.of(window, masses[0], libraries[0], told, grid.pitch_um)
     counted = _under_spots(seen, hidden, learned.held_out)
-    blend = _Blend.weighing(hidden, genes, learned, counted)
-    every = Surroundings.of(
-        window, masses.sum(axis=0), libraries.sum(axis=0), chosen, noise, grid.pitch_um
-    )
+    blend = _Blend.weighing(hidden, genes, learned, (seen, counted))
+    masses, libraries = masses.sum(axis=0), libraries.sum(axis=0)
+    every = Surroundings.of(window, masses, libraries, told, grid.pitch_um)
     decoder = blend.decoder(hidden, learned, counted)
     return BlendedModel(
         image=learned.model,
@@ -189,12 +189,12 @@ def _sums(
     libraries : ndarray of float64, shape (2, spots)
         How many transcripts they are.
     """
-    axes = learned.basis.axes[:_MOST_AXES]
+    axes = learned.whole.axes[:_MOST_AXES]
     position = {gene: n for n, gene in enumerate(sample.genes)}
     modelled = [position[gene] for gene in learned.model.decoder.genes]
     vectors = np.zeros((len(sample.genes), len(axes)), np.float32)
     vectors[modelled] = (axes * (1e4 / _proportions(learned).noise)).T
-    mean = (axes @ learned.basis.mean).astype(np.float32)
+    mean = (axes @ learned.whole.mean).astype(np.float32)
     masses = np.empty((2, sample.counts.shape[0], len(axes)), np.float32)
     libraries = np.empty(masses.shape[:2])
     for rows, *both in halves(sample.counts, seed):
@@ -213,7 +213,7 @@ def _under_spots(
     Where little is, what the image says of the spot takes its place.
     """
     under = spots.footprints
-    said = image[under.spot, : around.noise.size]
+    said = image[under.spot]
     there = around.beside(under.row, under.column, said, np.zeros_like(said))[0]
     ones = np.ones(len(under.spot), np.float32)
     together = sp.csr_array((ones, (under.spot, np.arange(len(ones)))))
@@ -242,17 +242,18 @@ class _Blend:
         hidden: TrainingSection,
         genes: Sequence[str],
         learned: Learned[Pixel2GeneModel],
-        counted: NDArray[np.float32],
+        around: tuple[Surroundings, NDArray[np.float32]],
     ) -> _Blend:
         """Weigh by the transcripts that neither has seen: least squares, for each gene.
 
         Of a gene that little is counted of, the weight is drawn towards that of all genes together.
+        An axis that the counts tell nothing of is left to the image.
         """
         basis, noise = learned.basis, _proportions(learned).noise
-        axes = counted.shape[1]
-        weights = basis.axes[:axes].astype(np.float64)
+        seen, counted = around
+        weights = learned.whole.axes[seen.axes].astype(np.float64)
         image, library = learned.held_out, hidden.library[:, None]
-        away = (counted - image[:, :axes]).astype(np.float32)
+        away = (counted - seen.of_image(image)).astype(np.float32)
         together = hidden.counts_of(genes).T @ away
         # Σ (counted − depth · what the image says) · how far the counts are from the image.
         of_hidden = np.einsum("gk,kg->g", together.astype(np.float64), weights * (1e4 / noise))
@@ -266,9 +267,9 @@ class _Blend:
         common = np.clip(gained.sum() / max(length.sum(), 1e-12), 0, 1)
         prior = learned.mean_depth / _WEIGHTS_DIFFER**2
         share = np.clip((gained + prior * common) / (length + prior), 0, 1)
-        of_both = np.concatenate(
-            [weights * (1 - share), basis.axes[axes:], weights * share]
-        ).astype(np.float32)
+        both_tell = np.isin(np.arange(len(basis.axes)), seen.axes)[:, None]
+        of_image = basis.axes * (1 - share * both_tell)
+        of_both = np.concatenate([of_image, weights * share]).astype(np.float32)
         return cls(share, GeneBasis(of_both, basis.mean))
 
     def decoder(
@@ -281,9 +282,9 @@ class _Blend:
         proportions, old = _proportions(learned), learned.model.decoder
         latent = np.concatenate([learned.held_out, counted], axis=1)
         measured = [proportions.of_section(hidden, old.genes)]
-        judged = proportions.in_squares([hidden], latent, measured)
+        squares = Squares.of([hidden], np.zeros(len(latent), np.int64))
         accuracy = held_out_accuracy(
-            judged.predicted, self.basis, judged.expressions, judged.depths
+            squares.mean_of(latent), self.basis, squares.of_sections(measured), squares.depths
         )
         decoder = Decoder(
             genes=old.genes,
@@ -293,12 +294,13 @@ class _Blend:
             held_out_r=accuracy.r.astype(np.float32),
             held_out_r_given_depth=accuracy.r_given_depth.astype(np.float32),
             spread_scale=old.spread_scale,
-            doubts=old.doubts,
         )
+        # What is modelled, and judged, is said with the blend.
+        doubts = [doubt for doubt in old.doubts if doubt != SAID]
         said = (
             "Blended with what the spots around each superpixel count, of the median gene to "
             f"{np.median(self.share):.0%}: no longer the published method, which sees the image "
             "alone. What is shown is log1p CP10k to first order about each gene's mean; held-out r "
             f"compares squares of {SQUARE_UM:g} µm, of transcripts that were hidden."
         )
-        return replace(proportions.decoded(decoder), doubts=(*old.doubts, said))
+        return replace(proportions.decoded(decoder), doubts=(*doubts, said))

@@ -70,9 +70,7 @@ class BlendedModel(GeneModel):
         first = (self.pitch_um - self.mpp) / 2
         at = np.rint((tile.centre_um[tile.core][tissue] - first) / self.pitch_um).astype(np.int64)
         counted = [np.full((*tissue.shape, axes), np.nan, np.float32) for _ in range(2)]
-        parts = self.around.beside(
-            at[:, 1], at[:, 0], said.mean[tissue][:, :axes], said.variance[tissue][:, :axes]
-        )
+        parts = self.around.beside(at[:, 1], at[:, 0], said.mean[tissue], said.variance[tissue])
         for whole, part in zip(counted, parts, strict=True):
             whole[tissue] = part
         return Latent(
@@ -107,7 +105,9 @@ class BlendedModel(GeneModel):
             around = Surroundings(origin=tuple(config["origin"]), **arrays)
             shared = shared_parts(tensors, config)
             decoder = shared["decoder"]
-            of_image = replace(decoder, weights=decoder.weights[: -around.noise.size])
+            of_image = replace(
+                decoder, weights=decoder.weights[: len(decoder.weights) - around.noise.size]
+            )
             image = Pixel2GeneModel.of_parts(
                 tensors, config, {**shared, "decoder": of_image}, device
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,26 @@ from napari_stenhance.methods.pixel2gene.blended.counted import (
     telling_width,
 )
 
+_DEVIATIONS = 4.0
+
+
+class ToldAxes(NamedTuple):
+    """Axes of the gene basis that what is counted tells something of.
+
+    Attributes
+    ----------
+    axes : ndarray of int64, shape (k,)
+        Of the basis, ascending.
+    chosen : ndarray of int64, shape (k,)
+        Which Gaussian of `WIDTHS_UM` tells most of each.
+    noise : ndarray of float32, shape (k,)
+        Variance of a single transcript's score about what its surroundings say.
+    """
+
+    axes: NDArray[np.int64]
+    chosen: NDArray[np.int64]
+    noise: NDArray[np.float32]
+
 
 @dataclass(frozen=True)
 class Surroundings:
@@ -24,6 +45,8 @@ class Surroundings:
     ----------
     origin : tuple of int
         Row and column of the first superpixel on the grid.
+    axes : ndarray of int64, shape (axes,)
+        Of the gene basis.
     scores : ndarray of float16, shape (rows, columns, axes)
         0, the mean of all spots, where nothing was counted.
     depth : ndarray of float32, shape (rows, columns, axes that differ in width)
@@ -39,6 +62,7 @@ class Surroundings:
     """
 
     origin: tuple[int, int]
+    axes: NDArray[np.int64]
     scores: NDArray[np.float16]
     depth: Raster
     crowd: Raster
@@ -52,8 +76,7 @@ class Surroundings:
         window: SpotWindow,
         masses: NDArray[np.float32],
         library: NDArray[np.float64],
-        chosen: NDArray[np.int64],
-        noise: NDArray[np.float32],
+        told: ToldAxes,
         pitch_um: float,
     ) -> Surroundings:
         """Smooth what spots counted, each axis with its own Gaussian.
@@ -61,32 +84,38 @@ class Surroundings:
         Parameters
         ----------
         window : SpotWindow
-        masses : ndarray of float32, shape (spots, axes)
+        masses : ndarray of float32, shape (spots, axes of the basis)
             Sum of the scores of a spot's transcripts.
         library : ndarray of float64, shape (spots,)
-        chosen : ndarray of int64, shape (axes,)
-            Which Gaussian of `WIDTHS_UM`.
-        noise : ndarray of float32, shape (axes,)
+        told : ToldAxes
         pitch_um : float
         """
         transcripts = window.raster(library)
         depths = Depths.of(transcripts, pitch_um)
-        used, width = np.unique(chosen, return_inverse=True)
-        scores = np.zeros((*window.shape, masses.shape[1]), np.float16)
-        for axis, which in enumerate(chosen):
+        used, width = np.unique(told.chosen, return_inverse=True)
+        scores = np.zeros((*window.shape, len(told.axes)), np.float16)
+        for n, (axis, which) in enumerate(zip(told.axes, told.chosen, strict=True)):
             around = depths.around[which]
             total = spread_by(window.raster(masses[:, axis]), depths.kernels[which])
-            scores[..., axis] = np.divide(total, around, out=np.zeros_like(total), where=around > 0)
+            scores[..., n] = np.divide(total, around, out=np.zeros_like(total), where=around > 0)
         crowd = [spread_by(transcripts, depths.kernels[which] ** 2) for which in used]
         return cls(
             (window.row, window.column),
+            told.axes,
             scores,
-            np.stack([depths.around[which] for which in used], axis=-1),
-            np.stack(crowd, axis=-1),
+            _stacked([depths.around[which] for which in used], window.shape),
+            _stacked(crowd, window.shape),
             np.array([depths.least[which] for which in used], np.float32),
             width,
-            noise,
+            told.noise,
         )
+
+    def of_image(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return what the image says, (n, r), along these axes: 0 beyond the r that it predicts."""
+        said = np.zeros((len(scores), len(self.axes)), np.float32)
+        there = self.axes < scores.shape[1]
+        said[:, there] = scores[:, self.axes[there]]
+        return said
 
     def beside(
         self,
@@ -100,9 +129,10 @@ class Surroundings:
         Parameters
         ----------
         row, column : ndarray of int64, shape (n,)
-        mean, variance : ndarray of float32, shape (n, axes)
+        mean, variance : ndarray of float32, shape (n, r)
             What the image says, which holds where nothing was counted.
         """
+        mean, variance = self.of_image(mean), self.of_image(variance)
         row, column = row - self.origin[0], column - self.origin[1]
         rows, columns, axes = self.scores.shape
         inside = (row >= 0) & (row < rows) & (column >= 0) & (column < columns)
@@ -118,13 +148,17 @@ class Surroundings:
         return of_both, spread + (1 - share) ** 2 * variance
 
 
-def choose_widths(
+def _stacked(rasters: list[Raster], shape: tuple[int, int]) -> Raster:
+    return np.stack(rasters, axis=-1) if rasters else np.zeros((*shape, 0), np.float32)
+
+
+def told_axes(
     window: SpotWindow,
     masses: NDArray[np.float32],
     libraries: NDArray[np.float64],
     pitch_um: float,
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Choose the Gaussian of each axis by what is hidden.
+) -> ToldAxes:
+    """Find the axes of which what is seen tells what is hidden, and the Gaussian of each.
 
     Parameters
     ----------
@@ -134,24 +168,24 @@ def choose_widths(
     libraries : ndarray of float64, shape (2, spots)
         Their number.
     pitch_um : float
-
-    Returns
-    -------
-    chosen : ndarray of int64, shape (axes,)
-    noise : ndarray of float32, shape (axes,)
-        Variance of a single transcript's score about what its surroundings say.
     """
     seen_depth, hidden_depth = (window.raster(library) for library in libraries)
     depths = Depths.of(seen_depth, pitch_um)
     counted = hidden_depth > 0
-    chosen, noise = [], []
-    for ours, theirs in zip(*masses.transpose(0, 2, 1), strict=True):
-        seen_here, hidden_here = window.raster(ours), window.raster(theirs)
-        which = telling_width(seen_here, hidden_here, hidden_depth, depths)
-        around = depths.around[which] + np.float32(depths.least[which])
-        guess = spread_by(seen_here, depths.kernels[which])[counted] / around[counted]
-        number = hidden_depth[counted]
+    number = hidden_depth[counted]
+    kept, chosen, noise = [], [], []
+    for axis, (ours, theirs) in enumerate(zip(*masses.transpose(0, 2, 1), strict=True)):
+        hidden = window.raster(theirs)
+        which, guess = telling_width(window.raster(ours), hidden, hidden_depth, depths)
+        said, guess = hidden[counted], guess[counted]
         # The variance of a mean of n transcripts is that of one over n.
-        noise.append(float((number * (hidden_here[counted] / number - guess) ** 2).mean()))
-        chosen.append(which)
-    return np.array(chosen, np.int64), np.array(noise, np.float32)
+        variance = float((number * (said / number - guess) ** 2).mean(dtype=np.float64))
+        together = float((said * guess).sum(dtype=np.float64))
+        by_chance = variance * float((number * guess**2).sum(dtype=np.float64))
+        if together > _DEVIATIONS * by_chance**0.5:
+            kept.append(axis)
+            chosen.append(which)
+            noise.append(variance)
+    return ToldAxes(
+        np.array(kept, np.int64), np.array(chosen, np.int64), np.array(noise, np.float32)
+    )

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
+from napari_stenhance.running.numbers import agree, counted
 from napari_stenhance.section.formats.format import SectionFiles
 from napari_stenhance.section.formats.prefix import names as named
 from napari_stenhance.section.formats.prefix.tables import read_locations, read_parquet
@@ -195,7 +196,10 @@ def _match(
         at = where.get_indexer(pd.Index(ids))
         kept = np.flatnonzero(at >= 0)
         if len(kept):
-            left = f"; {rows - len(kept)} of {rows} rows have none" if len(kept) < rows else ""
+            lost = rows - len(kept)
+            left = (
+                f"; {counted(lost, 'row', rows)} {agree(lost, 'has', 'have')} none" if lost else ""
+            )
             doubt = (
                 f"{path.name} and {locations.name} list their spots differently: rows are matched "
                 f"by id{left}."
@@ -203,8 +207,9 @@ def _match(
             return kept, at[kept], (doubt,)
     if rows != positions:
         msg = (
-            f"{path}: there are {rows} rows of counts, but {positions} positions in "
-            f"{locations.name}, and no ids that both share; these files do not belong together."
+            f"{path}: there are {counted(rows, 'row')} of counts, but "
+            f"{counted(positions, 'position')} in {locations.name}, and no ids that both share; "
+            "these files do not belong together."
         )
         raise InputError(msg)
     doubt = (

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
+from napari_stenhance.running.numbers import lacking
 from napari_stenhance.section.formats.format import SectionFiles, names_in
 from napari_stenhance.section.formats.spatialdata.placing import Way, ways_of
 from napari_stenhance.section.formats.spatialdata.shapes import Shapes, read_shapes
@@ -82,7 +83,7 @@ def open_spatialdata(path: Path, sample: str | None = None) -> SectionFiles:
     place = _place(table, shapes, instances, path)
     known, xy = place
     if not known.all():
-        lost = f"{(~known).sum()} of {len(known)} rows have no shape and were left out."
+        lost = lacking(int((~known).sum()), "row", len(known), "shape")
         doubts = (*doubts, lost)
         table, instances = table[known].copy(), instances[known]
     polygons = shapes.polygons

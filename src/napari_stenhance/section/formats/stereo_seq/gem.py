@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
+from napari_stenhance.running.numbers import left_out
 from napari_stenhance.section.formats.stereo_seq.molecules import (
     BIN_DEFAULT,
     StereoCounts,
@@ -109,7 +110,7 @@ def _read(
     if cell:
         ids, xy, counts, lost = cells.counted(len(genes))
         if lost:
-            doubts = (*doubts, f"{lost} molecules in no cell were left out.")
+            doubts = (*doubts, left_out(lost, "molecule", "in no cell"))
         return StereoCounts(ids, xy, counts, table, None, None, offset, doubts=doubts)
     row, column, counts = binned.matrix(names)
     centres = np.column_stack([column, row]) * size + (size - 1) / 2

@@ -10,6 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from napari_stenhance.running.numbers import agree, counted, lacking
 from napari_stenhance.section.formats.format import SectionFiles, names_in, shares_stem
 from napari_stenhance.section.formats.visium.names import (
     SpaceRangerSample,
@@ -124,9 +125,7 @@ def _read(
     keep, doubts = _kept(sample, where, tissue)
     lost = int((~matrix.barcodes.isin(everywhere)).sum())
     if lost:
-        doubts.append(
-            f"{lost} of {len(matrix.barcodes)} barcodes have no position and were left out."
-        )
+        doubts.append(lacking(lost, "barcode", len(matrix.barcodes), "position"))
     rows, where = positions[keep], where[keep]
     # In the matrix's order; spots without any count, which a raw matrix leaves out, come last.
     order = np.argsort(np.where(where < 0, len(matrix.barcodes), where), kind="stable")
@@ -185,8 +184,14 @@ def _kept(
             "(in_tissue = 1) were kept."
         )
         if empty:
-            doubts.append(f"{empty} spots under tissue are not in the raw matrix: they count 0.")
+            said = agree(
+                empty,
+                "is not in the raw matrix: it counts",
+                "are not in the raw matrix: they count",
+            )
+            doubts.append(f"{counted(empty, 'spot')} under tissue {said} 0.")
         return tissue, doubts
     if empty:
-        doubts.append(f"{empty} spots under tissue are not among the counts and were left out.")
+        said = agree(empty, "is not among the counts and was", "are not among the counts and were")
+        doubts.append(f"{counted(empty, 'spot')} under tissue {said} left out.")
     return where >= 0, doubts

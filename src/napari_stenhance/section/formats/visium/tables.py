@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_stenhance.errors import InputError
+from napari_stenhance.running.numbers import left_out
 from napari_stenhance.section.formats.visium.names import SpaceRangerSample, sample_folders
 from napari_stenhance.section.tables.exported import (
     ROW_NAMES,
@@ -75,7 +76,8 @@ def read_positions(path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
     placed = np.isfinite(numbers[list(XY)].to_numpy()).all(axis=1)
     doubts: tuple[str, ...] = ()
     if not placed.all():
-        doubts = (f"{path.name}: {(~placed).sum()} spots without coordinates were left out.",)
+        lost = int((~placed).sum())
+        doubts = (f"{path.name}: {left_out(lost, 'spot', 'without coordinates')}",)
     if not (numbers["in_tissue"] == 1)[placed].any():
         msg = f"{path}: no spot with coordinates is under tissue (in_tissue = 1); nothing to read."
         raise InputError(msg)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
+from napari_stenhance.running.numbers import agree, counted, lacking, left_out
 from napari_stenhance.section.formats.visium_hd.names import CORNER
 from napari_stenhance.section.spots import UNS_KEY, SpotGeometry, square_pitch_px
 from napari_stenhance.section.tables.parquet import numbers_of, read_columns, texts_of
@@ -73,13 +74,14 @@ def read_lattice(path: Path) -> tuple[Bins, tuple[str, ...]]:
         # As Space Ranger writes them; else they are counted, which takes a second.
         twice = 0 if ascending else len(barcodes) - pc.count_distinct(barcodes).as_py()
         if twice:
-            msg = f"{twice} barcodes occur more than once"
+            msg = f"{counted(twice, 'barcode')} {agree(twice, 'occurs', 'occur')} more than once"
             raise ValueError(msg)
         bins = Bins(path, barcodes, numbers[:, 1:].astype(np.int32), numbers[:, 0] == 1, xy)
     placed = np.isfinite(xy).all(axis=1)
     doubts: tuple[str, ...] = ()
     if not placed.all():
-        doubts = (f"{path.name}: {(~placed).sum()} bins without coordinates were left out.",)
+        lost = int((~placed).sum())
+        doubts = (f"{path.name}: {left_out(lost, 'bin', 'without coordinates')}",)
         kept = barcodes.filter(placed), bins.array[placed], bins.in_tissue[placed], xy[placed]
         bins = Bins(path, *kept)
     if not bins.in_tissue.any():
@@ -139,7 +141,7 @@ def read_bins(
         )
     if not known.all():
         lost = int((~known).sum())
-        doubts.append(f"{lost} of {len(known)} barcodes have no position and were left out.")
+        doubts.append(lacking(lost, "barcode", len(known), "position"))
     if not keep.any():
         msg = f"{files[0]}: none of its bins is under tissue (in_tissue = 1)."
         raise InputError(msg)

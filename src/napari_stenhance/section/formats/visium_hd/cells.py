@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
+from napari_stenhance.running.numbers import agree, counted, lacking, left_out
 from napari_stenhance.section.formats.visium_hd.names import CORNER
 from napari_stenhance.section.outlines import CellOutlines
 from napari_stenhance.section.spots import SpotGeometry, nearest_distance
@@ -77,13 +78,15 @@ def read_outlines(path: Path) -> tuple[Outlines, tuple[str, ...]]:
     if not ids:
         msg = f"{path}: there are no outlines of cells in it."
         raise InputError(msg)
-    if len(set(ids)) < len(ids):
-        msg = f"{path}: {len(ids) - len(set(ids))} cells have more than one outline; copy it again."
+    if twice := len(ids) - len(set(ids)):
+        has = agree(twice, "has", "have")
+        msg = f"{path}: {counted(twice, 'cell')} {has} more than one outline; copy it again."
         raise InputError(msg)
     placed = np.isfinite(xy).all(axis=1)
     if placed.all():
         return Outlines(path, ids, xy, area, drawn), ()
-    doubt = f"{path.name}: {(~placed).sum()} cells without coordinates were left out."
+    lost = int((~placed).sum())
+    doubt = f"{path.name}: {left_out(lost, 'cell', 'without coordinates')}"
     kept = [ids[n] for n in np.flatnonzero(placed)]
     return Outlines(path, kept, xy[placed], area[placed], drawn), (doubt,)
 
@@ -140,7 +143,7 @@ def read_cells(files: tuple[Path, ...], outlines: Outlines) -> tuple[ad.AnnData,
     counts = matrix.counts
     if not known.all():
         lost = int((~known).sum())
-        doubts.append(f"{lost} of {len(known)} cells have no outline and were left out.")
+        doubts.append(lacking(lost, "cell", len(known), "outline"))
         counts, at = counts[known], at[known]
     spots = ad.AnnData(
         X=counts,

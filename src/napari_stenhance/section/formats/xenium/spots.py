@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_stenhance.running.numbers import lacking
 from napari_stenhance.section.formats.format import SectionFiles
 from napari_stenhance.section.formats.xenium.alignment import (
     HePlace,
@@ -127,7 +128,7 @@ def _read(
     counts = matrix.counts
     if not known.all():
         lost = int((~known).sum())
-        doubts.append(f"{lost} of {len(known)} cells have no position and were left out.")
+        doubts.append(lacking(lost, "cell", len(known), "position"))
         counts, at = counts[known], at[known]
     table = cells.iloc[at]
     width = 0.0

@@ -15,6 +15,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
+from napari_stenhance.running.numbers import agree, counted
 from napari_stenhance.section.images.image import STRIP, SWELLS_MOST, Pixels
 from napari_stenhance.section.images.slicing import SlicedLevel
 from napari_stenhance.section.images.tiff.channels import (
@@ -378,10 +379,14 @@ def _doubts_of_holes(
     """Say how many tiles the file leaves out; Philips does so where nothing was scanned."""
     missing = int((~grids[0].stored).sum())
     if missing and not tif.is_philips:
-        yield f"The file leaves out {missing} of {grids[0].stored.size} tiles; they are white."
+        yield (
+            f"The file leaves out {counted(missing, 'tile', grids[0].stored.size)}; "
+            f"{agree(missing, 'it is', 'they are')} white."
+        )
     if filled := sum(int(hole.sum()) for hole in holes):
         yield (
-            f"The file leaves out {filled} tiles of coarser levels; they are made from finer ones."
+            f"The file leaves out {counted(filled, 'tile')} of coarser levels; "
+            f"{agree(filled, 'it is', 'they are')} made from finer ones."
         )
 
 
