@@ -76,8 +76,8 @@ def test_very_many_cells_are_an_image_of_each_where_zoomed_in_and_else_of_means(
 
 
 OFF = (
-    "1 of 36 cells is shown as a dot: the outline does not lie around the position, or reaches much "
-    "farther than usual."
+    "1 of 36 cells is shown as a dot: the outline does not lie around the position, or reaches "
+    "much farther than usual."
 )
 
 
