@@ -10,6 +10,7 @@ ALL = (
     "checksums",
     "stain",
     "viewer",
+    "cells",
     "heartbeat",
     "slides",
     "memory",
