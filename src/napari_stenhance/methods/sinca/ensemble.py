@@ -15,7 +15,7 @@ from napari_stenhance.methods.sinca.metacells import Attended, Metacells
 from napari_stenhance.methods.sinca.model import SincaMember, SincaModel
 from napari_stenhance.methods.sinca.network import Parts, SincaNet
 from napari_stenhance.methods.sinca.protocol import SpotCounts
-from napari_stenhance.methods.sinca.standard import Standard, enough_counts
+from napari_stenhance.methods.sinca.standard import StandardGenes, counted_well
 from napari_stenhance.methods.sinca.training import (
     SincaSchedule,
     Values,
@@ -97,12 +97,12 @@ class SincaEnsemble:
         units = Metacells.from_cells(
             cells, spots.columns, self.attended, recipe.units, self.seed, job
         )
-        with_counts = enough_counts(spots)
+        with_counts = counted_well(spots)
         every = windows_of([spots.xy])
         if len(every) > 1:
             job.note(said_of(spots.name, len(with_counts)))
         looked_at = some_of(len(with_counts), WHOLE_MOST, np.random.default_rng(self.seed))
-        standard = Standard.among(
+        standard = StandardGenes.among(
             spots.only(looked_at),
             with_counts[looked_at],
             units,

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from napari_stenhance.methods import drawing
 from napari_stenhance.methods.sinca.network import waves
-from napari_stenhance.methods.sinca.raster import SpotRaster, filled_up, windows
+from napari_stenhance.methods.sinca.raster import SpotRaster, filled_up, raster_windows
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class SpotLayout:
         return cls(
             torch.tensor(waves(xy), device=device),
             SpotRaster.from_positions(xy, device),
-            torch.tensor(windows(xy, most), device=device),
+            torch.tensor(raster_windows(xy, most), device=device),
         )
 
     def only(

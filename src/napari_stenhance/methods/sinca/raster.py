@@ -103,7 +103,7 @@ def _closed_up(index: NDArray[np.int64]) -> NDArray[np.int64]:
     return closed
 
 
-def windows(xy: NDArray[np.float64], most: int) -> NDArray[np.int64]:
+def raster_windows(xy: NDArray[np.float64], most: int) -> NDArray[np.int64]:
     """Cut spots into windows of near ones.
 
     Returns

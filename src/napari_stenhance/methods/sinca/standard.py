@@ -23,7 +23,7 @@ _LEAST_SHARE = 0.05
 _SMALL = np.float32(1e-6)
 
 
-def enough_counts(spots: SpotCounts) -> NDArray[np.bool_]:
+def counted_well(spots: SpotCounts) -> NDArray[np.bool_]:
     """Tell which spots have more than 5 % of the median count of the shared genes."""
     shared = np.asarray(spots.counts.sum(axis=1), np.float64).ravel()
     enough: NDArray[np.bool_] = shared > _LEAST_SHARE * np.median(shared)
@@ -31,7 +31,7 @@ def enough_counts(spots: SpotCounts) -> NDArray[np.bool_]:
 
 
 @dataclass(frozen=True)
-class Standard:
+class StandardGenes:
     """Genes that are learned from, standardised.
 
     CP10k of what is seen counts the shared genes alone, so that spots and cells are alike; targets
@@ -65,7 +65,7 @@ class Standard:
         genes: int,
         clip: float,
         device: torch.device,
-    ) -> Standard:
+    ) -> StandardGenes:
         """Choose genes, and standardise them in the units.
 
         Parameters
