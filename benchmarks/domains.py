@@ -20,10 +20,11 @@ from numpy.typing import NDArray
 from sklearn.metrics import adjusted_rand_score
 from sklearn.mixture import GaussianMixture
 
-from napari_stenhance.methods.stamgc.ensemble import StamgcEnsemble, StamgcRecipe
+from napari_stenhance.methods.stamgc.ensemble import StamgcEnsemble
 from napari_stenhance.methods.stamgc.expression import principal_scores
 from napari_stenhance.methods.stamgc.graph import neighbours
 from napari_stenhance.methods.stamgc.protocol import Slice
+from napari_stenhance.methods.stamgc.recipe import StamgcRecipe
 from napari_stenhance.methods.stamgc.reference import StamgcReference
 from napari_stenhance.running.job import Job
 from napari_stenhance.section.section import Section, open_section
@@ -80,7 +81,7 @@ def reference(group: str) -> Find:
 
 def smoothed(slices: list[Slice], number: int, seed: int) -> Labels:
     """Mean of a spot and its six neighbours on 20 principal axes; one mixture, tied covariance."""
-    scores = principal_scores(slices, 3000, 20)
+    scores = principal_scores(slices, 3000, 20, 0)
     cuts = np.cumsum([len(s.xy) for s in slices])[:-1]
     means = [
         (part + part[neighbours(s.xy, 6)].sum(axis=1)) / 7

@@ -10,6 +10,7 @@ ALL = (
     "checksums",
     "stain",
     "viewer",
+    "cells",
     "heartbeat",
     "slides",
     "memory",
@@ -22,6 +23,7 @@ ALL = (
     "sinca_leak",
     "imputation",
     "imputation_truth",
+    "imputation_memory",
 )
 
 

@@ -20,18 +20,24 @@ from napari_stenhance.errors import InputError
 from napari_stenhance.section.cells import cluster_columns, open_cells
 from napari_stenhance.section.grid import Grid
 from napari_stenhance.section.region import Region
-from napari_stenhance.section.section import open_section
+from napari_stenhance.section.section import Section, open_section
 from stereo_files import write_cells as write_cell_gef
 from stereo_files import write_gef, write_gem
 from test_anndata_layouts import write_old, write_store
 from test_cells import make_cells, make_spots
-from test_flat_files import write_cosmx, write_curio, write_merscope, write_slide_seq
+from test_flat_files import (
+    write_cosmx,
+    write_curio,
+    write_merscope,
+    write_merscope_outlines,
+    write_slide_seq,
+)
 from test_plain_tables import frame, write
 from test_prefix import write_files
 from test_section import write_legacy
 from test_spatialdata import write_store as write_spatialdata
 from visium_folders import known, write_factors, write_h5, write_mex, write_positions
-from xenium_bundles import write_bundle, write_transcripts
+from xenium_bundles import write_boundaries, write_bundle, write_transcripts
 
 PLAIN = ("a.csv", "a.txt", "a.parquet")
 
@@ -40,7 +46,18 @@ def section_value(path: Path) -> Any:
     """Open a section, see that its spots agree with themselves, and return all they say."""
     with warnings.catch_warnings(action="ignore"):
         section = open_section(path, mpp=0.5)
-    return spots_value(section.need_spots()), section.mpp
+        drawn = outlines_value(section)
+    return spots_value(section.need_spots()), section.mpp, drawn
+
+
+def outlines_value(section: Section) -> Any:
+    if section.outlines is None:
+        return None
+    outlines = section.outlines()
+    assert list(outlines.ids) == list(section.need_spots().obs_names)
+    assert (outlines.corners >= 0).all()
+    assert outlines.first[[0, -1]].tolist() == [0, len(outlines.xy)]
+    return outlines.first, outlines.xy
 
 
 def spots_value(spots: ad.AnnData) -> Any:
@@ -176,14 +193,19 @@ def _hd_cells(folder: Path) -> list[Path]:
 
 
 def _xenium(folder: Path) -> list[Path]:
-    write_bundle(folder)
-    names = ("cells.parquet", "experiment.xenium", "S1_he_imagealignment.csv")
+    write_boundaries(folder, write_bundle(folder))
+    names = (
+        "cells.parquet",
+        "cell_boundaries.parquet",
+        "experiment.xenium",
+        "S1_he_imagealignment.csv",
+    )
     return [folder / name for name in names]
 
 
 def _xenium_first(folder: Path) -> list[Path]:
-    write_bundle(folder, 1, he=False)
-    return [folder / "cells.csv.gz"]
+    write_boundaries(folder, write_bundle(folder, 1, he=False), 1)
+    return [folder / "cells.csv.gz", folder / "cell_boundaries.csv.gz"]
 
 
 def _transcripts(folder: Path) -> list[Path]:
@@ -226,6 +248,7 @@ def _cosmx(folder: Path) -> list[Path]:
 
 def _merscope(folder: Path) -> list[Path]:
     write_merscope(folder)
+    write_merscope_outlines(folder)
     return sorted(file for file in folder.rglob("*") if file.is_file())
 
 

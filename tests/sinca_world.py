@@ -11,15 +11,12 @@ import torch
 from torch import Tensor
 
 from napari_stenhance.methods.sinca.ensemble import SincaEnsemble, SincaRecipe
+from napari_stenhance.methods.sinca.layout import SpotLayout
 from napari_stenhance.methods.sinca.metacells import Attended
 from napari_stenhance.methods.sinca.model import SincaModel
-from napari_stenhance.methods.sinca.network import Parts, SincaNet, waves
+from napari_stenhance.methods.sinca.network import Parts, SincaNet
 from napari_stenhance.methods.sinca.protocol import SpotCounts
-from napari_stenhance.methods.sinca.raster import SpotRaster, windows
-from napari_stenhance.methods.sinca.training import (
-    SincaSchedule,
-    SpotLayout,
-)
+from napari_stenhance.methods.sinca.training import SincaSchedule
 from napari_stenhance.running.job import Job
 from napari_stenhance.section.cells import CellReference
 
@@ -131,9 +128,7 @@ def at_random(*shape: int) -> Tensor:
 
 
 def place_of(xy: np.ndarray, most: int = 512) -> SpotLayout:
-    return SpotLayout(
-        torch.tensor(waves(xy)), SpotRaster.from_positions(xy, CPU), torch.tensor(windows(xy, most))
-    )
+    return SpotLayout.of(xy, most, CPU)
 
 
 def network_of(genes: int, *, begun: bool = True, **parts: Any) -> SincaNet:

@@ -11,18 +11,33 @@ import scipy.sparse as sp
 import torch
 
 from made_sections import stain_features
+from made_stripes import stripes
 from napari_stenhance.methods.basis import fit_basis
 from napari_stenhance.methods.decoder import Decoder
+from napari_stenhance.methods.drawing import windows
 from napari_stenhance.methods.pixel2gene.learner import SpotSchedule
 from napari_stenhance.methods.robust import _drawn
 from napari_stenhance.methods.shallow import SAID, Proportions
+from napari_stenhance.methods.sinca import ensemble
+from napari_stenhance.methods.sinca.layout import SpotLayout
+from napari_stenhance.methods.sinca.network import SincaNet
+from napari_stenhance.methods.sinca.training import Values, see_all, see_many
 from napari_stenhance.methods.squares import Squares
+from napari_stenhance.methods.stamgc.ensemble import StamgcEnsemble
+from napari_stenhance.methods.stamgc.learning import SomeSpots
+from napari_stenhance.methods.stamgc.network import StamgcResidualEncoder
+from napari_stenhance.methods.stamgc.recipe import StamgcRecipe
+from napari_stenhance.methods.stamgc.smoothing import Smoothed, smooth_slices
 from napari_stenhance.methods.training import Schedule, train_ensemble
 from napari_stenhance.methods.training_section import TrainingSection
 from napari_stenhance.running.job import Event, Job, Note
+from napari_stenhance.scoring.agreement import agreement
+from napari_stenhance.scoring.metrics import pearson
 from napari_stenhance.section.footprint import Footprints
 from napari_stenhance.section.section import Section
 from napari_stenhance.storage.cache import Cache
+from sinca_world import QUICK as QUICK_IMPUTATION
+from sinca_world import fit, lattice, network_of, world
 
 
 def test_of_very_many_spots_some_are_drawn_to_learn_from(
@@ -227,3 +242,120 @@ def test_of_shallow_bins_proportions_are_modelled() -> None:
     for score in (0.0, 0.001, -0.001):
         values = decoder.values(np.array([score], np.float32), np.arange(2))
         np.testing.assert_allclose(values, np.log1p(mean + score * noise), atol=1e-5)
+
+
+def _few_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let 400 spots be as many to STAMGC as cells by the hundred thousand."""
+    for module in ("drawing", "stamgc.expression", "stamgc.learning", "stamgc.smoothing"):
+        monkeypatch.setattr(f"napari_stenhance.methods.{module}.WHOLE_MOST", 100)
+    monkeypatch.setattr("napari_stenhance.methods.drawing.WINDOW_MOST", 25)
+    monkeypatch.setattr("napari_stenhance.methods.stamgc.graph._ROWS_AT_ONCE", 150)
+    monkeypatch.setattr("napari_stenhance.methods.stamgc.clustering._LEAST_STARTS", 10)
+    monkeypatch.setattr("napari_stenhance.methods.stamgc.clustering._START_SPOTS", 0)
+
+
+def test_of_very_many_spots_domains_learn_from_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every spot has its domain, the same each time; each network has windows of its own."""
+    s, truth = stripes()
+    recipe = StamgcRecipe(epochs=3, runs=2, clustering="kmeans")
+    find = StamgcEnsemble(0, torch.device("cpu"), recipe).find
+    _few_are_many(monkeypatch)
+    seen: list[np.ndarray] = []
+    some_spots = SomeSpots.of
+
+    def spy(smoothed: Smoothed, at: np.ndarray, device: torch.device) -> SomeSpots:
+        seen.append(at)
+        return some_spots(smoothed, at, device)
+
+    monkeypatch.setattr(SomeSpots, "of", spy)
+    said: list[Event] = []
+    found = find([s, s], 3, Job(said.append))
+    (note,) = (e.text for e in said if isinstance(e, Note))
+    assert note.startswith("stripes, stripes: of 800 spots each network learns from 100 at most")
+    # Of two slices, 400 spots each: a network learns from four windows of 25, and embeds all.
+    learned, embedded = seen[0], seen[1:9]
+    assert len(learned) == 100
+    np.testing.assert_array_equal(np.sort(np.concatenate(embedded)), np.arange(800))
+    assert {len(at) for at in embedded} == {100}
+    assert not np.array_equal(learned, seen[9])
+    for labels in found.labels:
+        assert agreement(labels, truth.astype(object))["ARI"] > 0.9
+    assert found.embedding[1].shape == (400, recipe.axes)
+    again = find([s, s], 3, Job())
+    np.testing.assert_array_equal(found.embedding, again.embedding)
+    np.testing.assert_array_equal(found.labels, again.labels)
+
+
+def test_windows_of_spots_are_seen_as_the_whole_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of what two convolutions see of a spot is cut off where its window ends."""
+    s, _ = stripes()
+    cpu, recipe = torch.device("cpu"), StamgcRecipe()
+    whole = smooth_slices([s], recipe, 0)
+    _few_are_many(monkeypatch)
+    cut = smooth_slices([s], recipe, 0)
+    assert abs(cut.spread - whole.spread).max() < 1e-7
+    assert cut.averaged == pytest.approx(whole.averaged, rel=0.05)
+    # Axes are found another way, and the same but for their sign.
+    r = np.corrcoef(cut.smooth[:, 0], whole.smooth[:, 0])[0, 1]
+    assert abs(r) > 0.999
+    assert sorted(map(len, cut.windows)) == [25] * 16
+    torch.manual_seed(0)
+    network = StamgcResidualEncoder(8).eval()
+    torch.nn.init.normal_(network.second.weight)
+    every, some = np.arange(400), np.sort(np.concatenate(cut.windows[3:5]))
+    with torch.no_grad():
+        wanted = SomeSpots.of(cut, every, cpu).seen_by(network)
+        found = SomeSpots.of(cut, some, cpu).seen_by(network)
+    for ours, theirs in zip(found, wanted, strict=True):
+        torch.testing.assert_close(ours, theirs[torch.tensor(some)])
+
+
+def test_of_very_many_spots_an_imputation_learns_from_windows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """All spots are imputed, the same each time, from networks that saw a quarter of them."""
+    w = world(side=20)
+    exact = fit(w, QUICK_IMPUTATION)
+    for module in ("drawing", "sinca.ensemble"):
+        monkeypatch.setattr(f"napari_stenhance.methods.{module}.WHOLE_MOST", 100)
+    monkeypatch.setattr("napari_stenhance.methods.drawing.WINDOW_MOST", 25)
+    monkeypatch.setattr("napari_stenhance.methods.sinca.model.JUDGED_MOST", 300)
+    monkeypatch.setattr("napari_stenhance.methods.sinca.protocol._VALUES_AT_ONCE", 4_000)
+    seen: list[int] = []
+    train = ensemble.train_sinca_member
+
+    def spy(network: SincaNet, learned: Values, *rest: Any) -> None:
+        seen.append(len(learned.spots))
+        train(network, learned, *rest)
+
+    monkeypatch.setattr(ensemble, "train_sinca_member", spy)
+    found, again = fit(w, QUICK_IMPUTATION), fit(w, QUICK_IMPUTATION)
+    assert seen == [100] * 4
+    share = found.composition()
+    assert pearson(share, w.mixture).min() > pearson(exact.composition(), w.mixture).min() - 0.05
+    assert np.nanmedian(found.held_out_r) > np.nanmedian(exact.held_out_r) - 0.05
+    for one, other in zip(found.impute(w.unmeasured), again.impute(w.unmeasured), strict=True):
+        assert one.shape == (400, len(w.unmeasured))
+        np.testing.assert_array_equal(one, other)
+
+
+def test_windows_of_an_imputation_see_nothing_of_each_other() -> None:
+    """Nor does it matter that genes come block by block."""
+    xy, cpu = lattice("square", 20), torch.device("cpu")
+    whole = SpotLayout.of(xy, 16, cpu)
+    drawn = [part for n, part in enumerate(windows(xy, 25)) if n in (3, 9, 12)]
+    some = whole.only(xy, drawn, 16)
+    rng = np.random.default_rng(0)
+    every, cells = (torch.tensor(rng.random((n, 12)), dtype=torch.float32) for n in (400, 30))
+    network = network_of(12, begun=False)
+    at = np.concatenate(drawn)
+    blocks = np.array_split(every[torch.tensor(at)].numpy(), 4)
+    before, keys = see_many(network, blocks, cells, some)
+    learned = Values(every[torch.tensor(at)], cells, every, cells)
+    for one, other in zip(see_all(network, learned, some), (before, keys), strict=True):
+        torch.testing.assert_close(one, other)
+    changed = [blocks[0] + 1, *blocks[1:]]
+    after = see_many(network, changed, cells, some)[0]
+    same = (after == before).all(dim=1).numpy()
+    assert not same[:25].any()
+    assert same[25:].all()

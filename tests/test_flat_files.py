@@ -6,7 +6,9 @@ import gzip
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+import shapely
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.plugin.reader import get_reader
@@ -105,6 +107,36 @@ def test_merscope_lies_in_pixels_of_its_mosaic(tmp_path: Path) -> None:
     np.testing.assert_allclose(spots.obsm["spatial"], um * 9.25 + (400, 300))
     assert section.mpp == pytest.approx(1 / 9.25)
     assert list(spots.obs["volume"]) == [300.5] * 4
+
+
+def write_merscope_outlines(folder: Path) -> None:
+    """Write squares of 2 µm, of all but the last cell, on three planes of growing width."""
+    um = [(-20 + 10 * n, -5 + n) for n in range(3)]
+    shapes = [
+        shapely.MultiPolygon([shapely.box(x - r, y - r, x + r, y + r)])
+        for r in (0.5, 1, 2)
+        for x, y in um[::-1]
+    ]
+    table = {"EntityID": IDS[2::-1] * 3, "ZIndex": np.repeat([2, 3, 4], 3)}
+    frame = pd.DataFrame({**table, "Geometry": list(shapely.to_wkb(shapes))})
+    frame.to_parquet(folder / "cell_boundaries.parquet", index=False)
+
+
+@pytest.mark.parametrize("transform", [True, False])
+def test_merscope_has_the_outlines_of_its_middle_plane(transform: bool, tmp_path: Path) -> None:
+    write_merscope(tmp_path / "r", transform=transform)
+    assert open_section(tmp_path / "r").outlines is None
+    write_merscope_outlines(tmp_path / "r")
+    section = open_section(tmp_path / "r", mpp=None if transform else 0.25)
+    outlines = section.outlines()
+    assert list(outlines.ids) == IDS
+    assert list(outlines.corners) == [5, 5, 5, 0]
+    rings = outlines.xy.reshape(3, 5, 2)
+    xy = section.need_spots().obsm["spatial"][:3]
+    np.testing.assert_allclose(np.abs(rings - xy[:, None]), 9.25 if transform else 4.0, rtol=1e-5)
+    (tmp_path / "r" / "cell_boundaries.parquet").write_bytes(b"PAR1")
+    with pytest.raises(InputError, match=r"boundaries\.parquet: the outlines of cells cannot be"):
+        section.outlines()
 
 
 def test_merscope_without_its_transform_lies_in_micrometres(tmp_path: Path) -> None:

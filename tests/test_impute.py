@@ -411,10 +411,43 @@ def test_a_hundred_thousand_cells_fit_into_six_gigabytes(kind: str, tmp_path: Pa
     assert imputed_run(ResultFolder.open(tmp_path / "r")).genes == ("X1", "X2")
 
 
-def test_by_gene_on_disk(made: tuple[Path, Path]) -> None:
+def test_by_gene_on_disk(made: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """One gene is read without the others: the table is stored by column."""
     _, out = made
     raw = zarr.open_group(out, mode="r")["tables/sinca-robust"]
     for part in ("X", "layers/log1p_cp10k", "layers/spread"):
         assert raw[part].attrs["encoding-type"] == "csc_matrix"  # type: ignore[index,union-attr]
-    assert isinstance(imputed_run(ResultFolder.open(out)).table().X, sp.csc_matrix | sp.csc_array)
+    run = imputed_run(ResultFolder.open(out))
+    table = run.table()
+    assert isinstance(table.X, sp.csc_matrix | sp.csc_array)
+    # Nor are statistics made of all genes at once.
+    monkeypatch.setattr("napari_stenhance.methods.sinca.protocol.GENES_AT_ONCE", 5)
+    log = table.layers["log1p_cp10k"].toarray()
+    np.testing.assert_allclose(run.compute_statistics().mean, log.mean(axis=0), rtol=1e-5)
+    np.testing.assert_array_equal(run.values(run.genes[-1]), log[:, -1])
+
+
+def test_a_table_is_written_as_its_genes_come(
+    made: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In whatever order they are asked for, some at a time: no value depends on it."""
+    folder, out = made
+    monkeypatch.setattr("napari_stenhance.methods.sinca.protocol.GENES_AT_ONCE", 3)
+    monkeypatch.setattr("napari_stenhance.results.imputed_table._MEASURED_AT_ONCE", 4)
+    monkeypatch.setattr("napari_stenhance.results.columns._LEAST_CHUNK", 200)
+    new, old = [f"X{n}" for n in range(ONLY)], list(make_spots().var_names[:20])
+    genes = (*new[:5], *old[:9], new[7], old[12], *new[10:], *old[13:])
+    pair = folder / "Spatial_count.h5ad", folder / "scRNA_count_cluster.h5ad"
+    run = impute(quick(*pair, tmp_path / "r", genes=genes))
+    whole, found = imputed_run(ResultFolder.open(out)).table(), run.table()
+    assert tuple(found.var_names) == run.genes == genes
+    at = whole.var_names.get_indexer(genes)
+    for name in (None, "log1p_cp10k", "spread"):
+        ours, theirs = (t.X if name is None else t.layers[name] for t in (found, whole))
+        np.testing.assert_allclose(ours.toarray(), theirs[:, at].toarray(), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(found.var["spread"], whole.var["spread"].iloc[at], rtol=1e-4)
+    assert run.shown_first in genes
+    assert run.shown_first in run.imputed
+    for gene in (genes[4], genes[5], genes[-1]):
+        column = found.layers["log1p_cp10k"][:, [genes.index(gene)]].toarray()[:, 0]
+        np.testing.assert_array_equal(run.values(gene), column)

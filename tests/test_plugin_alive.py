@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import zarr
 from napari.components import ViewerModel
+from napari.utils.colormaps import ensure_colormap
 
 from napari_stenhance.plugin.genes import show_gene
 from napari_stenhance.plugin.layer_info import layers_of, open_sections
@@ -329,7 +330,8 @@ def test_a_picture_of_a_whole_has_no_hole_where_the_run_of_a_region_was(
     shown = run.levels("G3").part(0)
     viewer = ViewerModel()
     # Nothing is seen of it, where it is taken for the run of a region over itself.
-    show_gene(viewer, run, "G3", "expression", (0, 1), None, run, washed=False)
+    look = {"colormap": ensure_colormap("magma"), "washed": False}
+    show_gene(viewer, run, "G3", "expression", (0, 1), None, run, **look)
     (layer,) = (one for one, _ in layers_of(viewer, "browse"))
     assert np.isnan(np.asarray(layer.data[0])).all()
     write_layers(str(tmp_path / "saved.zarr"), [layer.as_layer_data_tuple()])

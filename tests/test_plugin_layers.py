@@ -17,7 +17,7 @@ from npe2.io_utils import read_get_reader
 
 import napari_stenhance
 from napari_stenhance.errors import InputError
-from napari_stenhance.plugin.genes import BROWSE, View, browse
+from napari_stenhance.plugin.genes import BROWSE, View, _is_whole, browse
 from napari_stenhance.plugin.layer_info import (
     KEY,
     LayerInfo,
@@ -143,15 +143,14 @@ def test_very_many_bins_are_an_image_that_lies_where_they_do(turned: float) -> N
     shown = layer.data[at[:, 0] - 7, at[:, 1] - 11]
     np.testing.assert_allclose(shown, cp10k, rtol=1e-5)
     assert session.limits == tuple(layer.contrast_limits) == limits(cp10k)
+    status = layer.get_status(world[77], world=True)["value"]
+    assert status == f"spot: 77, 2 measured, log1p CP10k: {cp10k[77]:.2f}"
     # What is set by hand is what docks say, and, of colours, what comes next has.
     layer.contrast_limits, layer.colormap = (1, 3), "turbo"
     assert (session.limits, session.colormap.name) == ((1, 3), "turbo")
     session.look_at(gene="1")
     assert layer.colormap.name == "turbo"
     assert session.limits == tuple(layer.contrast_limits) != (1, 3)
-    # Cells, which lie anyhow, are points.
-    spots.obsm["spatial"] = xy + rng.normal(0, 8, xy.shape)
-    assert section_layers(Section(spots=spots, name="HD", mpp=0.5))[0][2] == "points"
 
 
 def test_a_section_without_a_scale_is_shown_in_pixels(synthetic: Section) -> None:
@@ -306,6 +305,9 @@ def test_another_gene_is_drawn_once_of_what_was_read_before(out: Path) -> None:
     view.read(filling)
     view.read(filling)
     assert len(read) == 4
+    # What was opened while it was filled may have come to its end since.
+    vars(run)["attributes"] = {**run.attributes, "complete": False}
+    assert _is_whole(run)
     # The coarsest level is drawn once, too.
     layer.data_level = 1
     drawn.clear()

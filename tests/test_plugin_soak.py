@@ -175,6 +175,14 @@ class AtTheViewer(RuleBasedStateMachine):
         self._note(f"contrast of {layer.name}")
         layer.contrast_limits = (low, low + width)
 
+    @precondition(lambda self: any(layers_of(self.viewer, "gene", "browse", "channel")))
+    @rule(n=anything, colours=st.sampled_from(["turbo", "viridis", "twilight"]))
+    def colours(self, n: int, colours: str) -> None:
+        """Choose other colours for any image, seen or not."""
+        layer, _ = self._any(list(layers_of(self.viewer, "gene", "browse", "channel")), n)
+        self._note(f"{colours} for {layer.name}")
+        layer.colormap = colours
+
     @precondition(lambda self: len(self.viewer.layers))
     @rule(n=anything)
     def toggle(self, n: int) -> None:

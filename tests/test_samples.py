@@ -113,7 +113,7 @@ def test_the_finest_column_tells_them_apart_and_others_do_not_matter() -> None:
     assert open_section(table(xy, **obs), sample="c").need_spots().n_obs == 36
 
 
-def test_each_sample_has_the_scale_and_picture_of_its_library() -> None:
+def test_each_sample_has_the_scale_and_picture_of_its_library(cache: Cache) -> None:
     def library(value: int, factor: float) -> dict[str, Any]:
         return {
             "images": {"hires": np.full((60, 50, 3), value, np.uint8)},
@@ -126,11 +126,14 @@ def test_each_sample_has_the_scale_and_picture_of_its_library() -> None:
     spots.uns["spatial"] = {"one": library(10, 0.5), "other": library(20, 0.8)}
     with pytest.raises(SeveralSamples, match=r'obs\["where"\]'):
         open_section(spots)
-    for name, mpp, value in (("one", 0.5, 10), ("other", 0.8, 20)):
-        section = open_section(spots, sample=name)
-        assert section.mpp == mpp
-        assert section.picture is not None
-        assert (section.picture.read() == value).all()
+    one = open_section(spots, sample="one", cache=cache)
+    assert one.mpp == 0.5 / 0.2
+    assert (one.need_slide().pixels[0][:, :] == 10).all()
+    # Its spots do not lie on its picture, which is no slide of theirs.
+    other = open_section(spots, sample="other", cache=cache)
+    assert (other.slide, other.mpp) == (None, 0.8)
+    assert other.picture is not None
+    assert (other.picture.read() == 20).all()
     # A part of a table keeps all the libraries; the column says which is its own.
     part = spots[spots.obs["where"] == "other"].copy()
     assert open_section(part).mpp == 0.8

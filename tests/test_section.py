@@ -197,6 +197,9 @@ def test_positions_must_be_there_and_finite() -> None:
     spots.obsm["spatial"][2, 1] = np.nan
     with pytest.raises(InputError, match="spot 2"):
         Section(spots=spots)
+    spots.obsm["spatial"][2] = [-1e300, 5]
+    with pytest.raises(InputError, match=r"spot 2 lies at \(-1e\+300, 5\), and no image reaches"):
+        Section(spots=spots)
 
 
 def test_spots_outside_the_slide_are_refused(make_slide: Callable[..., Slide]) -> None:

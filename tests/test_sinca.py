@@ -154,7 +154,8 @@ def test_columns_may_come_in_parts(
     w, found = learned
     columns = np.random.default_rng(0).permutation(76)
     whole = found.impute(columns)
-    monkeypatch.setattr("napari_stenhance.methods.sinca.model._GENES_AT_ONCE", 7)
+    monkeypatch.setattr("napari_stenhance.methods.sinca.protocol.GENES_AT_ONCE", 7)
+    monkeypatch.setattr("napari_stenhance.methods.sinca.model.GENES_AT_ONCE", 7)
     monkeypatch.setattr("napari_stenhance.methods.sinca.model._SPOTS_AT_ONCE", 50)
     parts = [found.impute(some) for some in np.array_split(columns, 5)]
     again = fit(w, ENOUGH)

@@ -16,12 +16,12 @@ from torch.nn.functional import normalize
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.methods.sinca import training
+from napari_stenhance.methods.sinca.layout import SpotLayout
 from napari_stenhance.methods.sinca.metacells import Attended, Metacells
 from napari_stenhance.methods.sinca.network import SincaNet, waves
-from napari_stenhance.methods.sinca.raster import SpotRaster, windows
+from napari_stenhance.methods.sinca.raster import SpotRaster, raster_windows
 from napari_stenhance.methods.sinca.training import (
     SincaSchedule,
-    SpotLayout,
     Values,
     correlation_of_genes,
     predict_shares,
@@ -222,7 +222,7 @@ def test_spots_of_one_position_do_not_shrink_the_pitch() -> None:
 
 @pytest.mark.parametrize(("spots", "most"), [(1, 8), (8, 8), (9, 8), (397, 32), (400, 50)])
 def test_each_spot_is_in_one_window(spots: int, most: int) -> None:
-    found = windows(np.random.default_rng(0).random((spots, 2)), most)
+    found = raster_windows(np.random.default_rng(0).random((spots, 2)), most)
     assert found.shape[1] <= most
     listed = np.sort(found.ravel())
     np.testing.assert_array_equal(listed[listed >= 0], np.arange(spots))
@@ -232,11 +232,11 @@ def test_each_spot_is_in_one_window(spots: int, most: int) -> None:
 
 def test_windows_hold_near_spots() -> None:
     xy = lattice("square", 20)
-    extent = [np.ptp(xy[w[w >= 0]], axis=0).max() for w in windows(xy, 32)]
+    extent = [np.ptp(xy[w[w >= 0]], axis=0).max() for w in raster_windows(xy, 32)]
     assert len(extent) == 16
     assert max(extent) <= 5, "of squares of five"
     long = np.column_stack([np.zeros(64), np.arange(64.0)])
-    np.testing.assert_array_equal(windows(long, 16), np.arange(64).reshape(4, 16))
+    np.testing.assert_array_equal(raster_windows(long, 16), np.arange(64).reshape(4, 16))
 
 
 # The network

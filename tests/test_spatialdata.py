@@ -127,6 +127,11 @@ def test_what_a_table_annotates_lies_on_the_image(which: str, version: int, tmp_
     # A radius of 1.5 units, of which a pixel is half of one: 2 · 1.5 · 4 / 2 px.
     width = 6.0 if which == "spots" else np.sqrt(8 * 4 / np.pi)
     assert section.geometry().spot_diameter_um == pytest.approx(width * 0.5)
+    assert (section.outlines is None) == (which == "spots")
+    if section.outlines is not None:
+        # Boxes of 2 × 4 units are 4 × 2 px when they are mirrored.
+        ring = section.outlines().xy.reshape(5, 5, 2) - XY[:, None]
+        np.testing.assert_allclose(np.abs(ring), np.tile((2, 1), (5, 5, 1)), atol=1e-4)
     assert get_reader(str(tmp_path / "S1.zarr")) is not None
 
 

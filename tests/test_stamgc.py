@@ -12,11 +12,12 @@ import scipy.sparse as sp
 import torch
 from torch.nn.functional import normalize, softplus
 
+from made_stripes import stripes
 from napari_stenhance.errors import InputError
 from napari_stenhance.methods.hvg import seurat_v3_genes, seurat_v3_variance
 from napari_stenhance.methods.registry import make_method
 from napari_stenhance.methods.stamgc.clustering import cluster, consensus, fit_mixture, majority
-from napari_stenhance.methods.stamgc.ensemble import StamgcEnsemble, StamgcRecipe
+from napari_stenhance.methods.stamgc.ensemble import StamgcEnsemble
 from napari_stenhance.methods.stamgc.expression import published_features
 from napari_stenhance.methods.stamgc.graph import (
     best_width,
@@ -30,6 +31,7 @@ from napari_stenhance.methods.stamgc.groups import GROUPS
 from napari_stenhance.methods.stamgc.losses import Pairs, regional_loss, topological_loss
 from napari_stenhance.methods.stamgc.network import StamgcEncoder, StamgcResidualEncoder
 from napari_stenhance.methods.stamgc.protocol import Slice
+from napari_stenhance.methods.stamgc.recipe import StamgcRecipe
 from napari_stenhance.methods.stamgc.reference import StamgcReference, stitched
 from napari_stenhance.running.job import Job
 from napari_stenhance.scoring.agreement import agreement
@@ -42,22 +44,6 @@ QUICK = StamgcRecipe(epochs=5, runs=2)
 def edges(graph: sp.csr_array) -> set[tuple[int, int]]:
     pairs = sp.coo_array(graph)
     return {(int(a), int(b)) for a, b in zip(pairs.row, pairs.col, strict=True) if a < b}
-
-
-def stripes(
-    side: int = 20, domains: int = 3, genes: int = 60, depth: float = 1.0, seed: int = 0
-) -> tuple[Slice, np.ndarray]:
-    """A square of spots in stripes; each stripe has marker genes, each gene its own level."""
-    rng = np.random.default_rng(seed)
-    row, column = (a.ravel() for a in np.indices((side, side)))
-    truth = column * domains // side
-    level = rng.gamma(1.0, 1.0, genes) * depth
-    marker = np.arange(genes) % domains
-    rate = level * np.where(marker == truth[:, None], 4.0, 1.0)
-    counts = sp.csr_array(rng.poisson(rate).astype(np.float32))
-    xy = np.column_stack([column, row]) * 100.0
-    names = tuple(f"G{n}" for n in range(genes))
-    return Slice("stripes", xy, 100.0, names, counts=counts), truth
 
 
 # The published formulas (vectors worked out by hand)
@@ -318,7 +304,8 @@ def test_the_network_starts_as_smoothing() -> None:
     torch.manual_seed(0)
     network = StamgcResidualEncoder(8).eval()
     raw, smooth = torch.rand(30, 8), torch.rand(30, 8)
-    embedding, _, rebuilt = network(raw, smooth, torch.eye(30).to_sparse_coo())
+    itself = torch.eye(30).to_sparse_coo()
+    embedding, _, rebuilt = network(raw, smooth, itself, itself)
     torch.testing.assert_close(embedding, smooth)
     torch.testing.assert_close(rebuilt, smooth)
 

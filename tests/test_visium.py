@@ -325,7 +325,7 @@ def test_the_hires_picture_serves_only_where_it_is_named(tmp_path: Path, cache: 
     section = open_section(outs, image=hires, cache=cache)
     assert section.mpp == pytest.approx(100 / PITCH / HIRES, rel=1e-9)
     np.testing.assert_array_equal(
-        section.need_spots().obsm["spatial"], what.xy[what.rows()] * HIRES
+        section.need_spots().obsm["spatial"], (what.xy[what.rows()] + 0.5) * HIRES - 0.5
     )
     assert section.geometry().spot_diameter_um == 55
     assert any("tissue_hires_image.png serves as the slide, though it is coarse" in d

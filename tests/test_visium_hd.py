@@ -168,6 +168,12 @@ def test_segmented_cells_lie_at_the_centres_of_their_outlines(tmp_path: Path) ->
     # A disc of 48 px² = 12 µm²; the point beside the cells changes no median.
     assert geometry.spot_diameter_um == pytest.approx(np.sqrt(12 * 4 / np.pi))
     assert "1 of 12 cells has no outline and was left out." in section.doubts
+    assert section.outlines is not None
+    outlines = section.outlines()
+    assert list(outlines.ids) == ids
+    assert (outlines.corners == 7).all()
+    ring = np.array([(0, 0), (8, 0), (8, 4), (4, 4), (4, 8), (0, 8), (0, 0)])
+    np.testing.assert_allclose(outlines.xy[14:21], ring + xy[2] - 10 / 3 - 0.5, atol=1e-3)
     # Where there are no bins, the run is its cells.
     assert open_section(tmp_path / "S1").name == "S1-cells"
 

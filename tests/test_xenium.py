@@ -11,7 +11,16 @@ from napari_stenhance.errors import InputError
 from napari_stenhance.plugin.reader import get_reader
 from napari_stenhance.section.section import Section, open_section
 from visium_folders import picture
-from xenium_bundles import HE_SHAPE, PIXEL, TURN, Cells, write_bundle, write_transcripts
+from xenium_bundles import (
+    HE_SHAPE,
+    PIXEL,
+    SQUARE,
+    TURN,
+    Cells,
+    write_boundaries,
+    write_bundle,
+    write_transcripts,
+)
 
 ALIGNMENT = "S1_he_imagealignment.csv"
 
@@ -43,6 +52,23 @@ def test_cells_lie_on_the_h_and_e_by_its_matrix(version: int, tmp_path: Path) ->
     assert obs["nucleus_area"].isna().sum() == 6
     assert "x_centroid" not in obs
     assert get_reader(str(tmp_path / "S1")) is not None
+
+
+@pytest.mark.parametrize("version", [1, 2, 3])
+def test_cells_have_the_outlines_of_their_corners(version: int, tmp_path: Path) -> None:
+    root = tmp_path / "S1"
+    cells = write_bundle(root, version)
+    table = write_boundaries(root, cells, version)
+    section = open_section(root)
+    assert section.outlines is not None
+    outlines = section.outlines()
+    assert list(outlines.ids) == cells.ids
+    assert list(outlines.corners) == [0, *[5] * (len(cells.ids) - 1)]
+    there = Cells(cells.ids, cells.um[7] + SQUARE, cells.counts).he_xy()
+    np.testing.assert_allclose(outlines.xy[30:35], there, atol=1e-3)
+    table.drop(columns="vertex_y").to_parquet(root / "cell_boundaries.parquet", index=False)
+    with pytest.raises(InputError, match=r"cell_boundaries.*outlines.*no column vertex_y"):
+        open_section(root).outlines()
 
 
 def test_keypoints_are_fitted(tmp_path: Path) -> None:

@@ -22,7 +22,8 @@ from napari_stenhance.results.attention import write_attention_tile, written_att
 from napari_stenhance.results.domains import DomainRunContent, new_domains, write_run
 from napari_stenhance.results.field import GeneField
 from napari_stenhance.results.genes import write_gene
-from napari_stenhance.results.imputed import write_imputation
+from napari_stenhance.results.imputed_table import GeneColumns, ImputedTable
+from napari_stenhance.results.imputed_writing import write_imputation
 from napari_stenhance.results.label_map import raster_labels
 from napari_stenhance.results.lattice import write_lattice
 from napari_stenhance.results.result import ResultFolder
@@ -200,23 +201,22 @@ def _add_domains(result: ResultFolder) -> None:
 
 def _add_imputed(result: ResultFolder) -> None:
     spots = make_spots()
-    layer = sp.csc_matrix(np.log1p(spots.X.toarray()))
-    table = ad.AnnData(
-        X=sp.csc_matrix(spots.X),
+    counts = sp.csc_array(spots.X, dtype=np.float32)
+    layer = sp.csc_array(np.log1p(counts.toarray()))
+    frame = ad.AnnData(
         obs=spots.obs,
         var=pd.DataFrame(
             {
                 "imputed": [True, True, False],
                 "holdout_r": [np.nan, np.nan, 0.25],
-                "spread": [0.5, 0.25, np.nan],
             },
             index=list(GENES),
         ),
         obsm=dict(spots.obsm),
-        layers={"log1p_cp10k": layer, "spread": layer.copy()},
     )
+    table = ImputedTable(frame, [GeneColumns(counts, layer, layer)])
     about = {"seed": 0, "device": "cpu", "versions": {}, "matched": "3 genes match."}
-    about |= {"first": "A", "spots": 40, "doubts": []}
+    about |= {"doubts": []}
     identity = {"method": "sinca", "cells": {"name": "cells"}}
     run = write_imputation(
         result, IMPUTED, identity, about, table, np.asarray(spots.obsm["spatial"]), GRID

@@ -24,6 +24,9 @@ FEATURES = (
 # H&E px to morphology px: turned by 90°, mirrored, and 1.6 times as fine.
 TURN = np.array([[0.0, 1.6, 40.0], [1.6, 0.0, 25.0], [0.0, 0.0, 1.0]])
 
+# The outline of every cell, in µm around it.
+SQUARE = np.array([(-2, -1), (2, -1), (2, 1), (-2, 1), (-2, -1)])
+
 
 @dataclass
 class Cells:
@@ -80,6 +83,22 @@ def write_bundle(folder: Path, version: int = 3, *, he: bool = True) -> Cells:
         lines = [",".join(map(repr, map(float, row))) for row in TURN]
         (folder / "S1_he_imagealignment.csv").write_text("\n".join(lines) + "\n")
     return cells
+
+
+def write_boundaries(folder: Path, cells: Cells, version: int = 3) -> pd.DataFrame:
+    """Write the corners of cells in another order: the first has none, the last two polygons."""
+    order = [*range(len(cells.ids) - 1, 0, -1), len(cells.ids) - 1]
+    um = np.concatenate([cells.um[n] + SQUARE for n in order[:-1]] + [SQUARE[:4]])
+    table = pd.DataFrame({"vertex_x": um[:, 0], "vertex_y": um[:, 1]})
+    number = [5] * (len(order) - 1) + [4]
+    table.insert(0, "cell_id", np.array(cells.ids)[np.repeat(order, number)])
+    if version > 1:
+        table["label_id"] = np.repeat(np.arange(1, len(order) + 1), number)
+        table.to_parquet(folder / "cell_boundaries.parquet", index=False)
+    else:
+        text = table.to_csv(index=False).encode()
+        (folder / "cell_boundaries.csv.gz").write_bytes(gzip.compress(text, mtime=0))
+    return table
 
 
 def write_transcripts(folder: Path, kind: str) -> dict[tuple[int, int, str], int]:

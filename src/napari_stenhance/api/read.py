@@ -42,7 +42,8 @@ def read(
         full-resolution pixels. A `Section` is returned as it is.
     image : str or Path
         The slide, where it does not lie beside the counts; "hires" or "lowres", the coarse picture
-        that an AnnData keeps.
+        that an AnnData keeps, which serves without being named if no other slide is there and its
+        pixels are no wider than 8 µm.
     mpp : float
         Micrometres per full-resolution pixel, where nothing states it, or states it wrongly.
     series : str

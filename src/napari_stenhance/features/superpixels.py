@@ -89,8 +89,15 @@ class TileFeatures(FeatureSource):
 
     @property
     def doubts(self) -> tuple[str, ...]:
-        """What the encoder says of the slide."""
-        return self.encoder.doubts()
+        """What the encoder says of the slide, and if superpixels are narrower than its pixels."""
+        pixel, pitch = self.slide.scale(), self.encoder.pitch_um
+        if pixel <= pitch:
+            return self.encoder.doubts()
+        doubt = (
+            f"Superpixels of {pitch:g} µm are narrower than the pixels of the slide, {pixel:.3g} "
+            "µm: what is predicted changes no finer than these do."
+        )
+        return (doubt, *self.encoder.doubts())
 
     @cached_property
     def key(self) -> str:

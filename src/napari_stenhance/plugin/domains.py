@@ -17,9 +17,11 @@ from napari_stenhance.plugin.layer_info import (
     Role,
     grid_space,
     layers_of,
+    pixel_space,
 )
 from napari_stenhance.plugin.levels import shown_levels
-from napari_stenhance.plugin.spots import points_layer
+from napari_stenhance.plugin.rasters import raster_of_spots
+from napari_stenhance.plugin.spots import SPOT, points_layer
 from napari_stenhance.results.label_map import LABELS_MOST
 from napari_stenhance.results.palette import colour_of, rgba
 
@@ -125,13 +127,28 @@ def domain_layers(run: Run, *, visible: bool, edits: EditHistory | None = None) 
     }
     layers: list[LayerData] = [(_pyramid(edits.now), attributes, "labels")]
     if spots is not None and edits.spots is not None:
+        mpp = None if grid.unit == "pixel" else grid.mpp
+        raster = raster_of_spots(spots, mpp, title)
+        info = replace(info, role=DOMAIN_SPOTS, raster=raster)
+        if raster is not None:
+            labels = raster.labels(edits.now.spot_labels(edits.spots)[0])
+            attributes = {
+                **attributes,
+                "name": layer_title("domains of spots", run),
+                "opacity": 1.0,
+                "metadata": info.metadata(),
+                **pixel_space(mpp),
+                **raster.place(mpp or 1.0),
+                "multiscale": True,
+            }
+            return [*layers, (labels, attributes, "labels")]
         layer = points_layer(
             positions_px(spots, title),
             layer_title("domains of spots", run),
             geometry_of(spots),
-            None if grid.unit == "pixel" else grid.mpp,
-            replace(info, role=DOMAIN_SPOTS),
-            features=_spot_features(edits.now, edits.spots, np.asarray(spots.obs_names, object)),
+            mpp,
+            info,
+            features=_spot_features(edits.now, edits.spots),
             visible=visible,
             opacity=1.0,
             **_spots_look(edits.now, edits.spots),
@@ -175,7 +192,7 @@ def _spots_look(
     return {"face_color": rgba, "shown": rgba[:, 3] > 0}
 
 
-def _spot_features(edit: DomainEdit, spots: SpotLabels, names: NDArray[np.object_]) -> pd.DataFrame:
+def _spot_features(edit: DomainEdit, spots: SpotLabels) -> pd.DataFrame:
     """Return what napari says of the spot under the mouse."""
     import pandas as pd
 
@@ -185,7 +202,7 @@ def _spot_features(edit: DomainEdit, spots: SpotLabels, names: NDArray[np.object
         called[domain.value] = domain.name
     return pd.DataFrame(
         {
-            "spot": names,
+            "spot": spots.names,
             "domain": called[labels],
             "confidence": np.where(repainted, np.nan, spots.confidence),
             "label": labels,
@@ -211,10 +228,11 @@ def show_edits(viewer: ViewerModel, edits: EditHistory, chosen: Collection[int] 
                 raster = now.raster()
                 if not np.array_equal(layer.data, raster):
                     layer.data = raster
-        if info.role is DOMAIN_SPOTS and edits.spots is not None and _renamed(before, now):
-            names = layer.features["spot"].to_numpy()
-            layer.features = _spot_features(now, edits.spots, names)
-        if info.role is not DOMAIN_SPOTS:
+            elif info.raster is not None and edits.spots is not None:
+                layer.data = info.raster.labels(now.spot_labels(edits.spots)[0])
+        if _are_points(info) and edits.spots is not None and _renamed(before, now):
+            layer.features = _spot_features(now, edits.spots)
+        if not _are_points(info):
             layer.features = label_features(now)
     show_chosen(viewer, edits, chosen)
 
@@ -222,6 +240,26 @@ def show_edits(viewer: ViewerModel, edits: EditHistory, chosen: Collection[int] 
 def _renamed(before: DomainEdit | None, now: DomainEdit) -> bool:
     """Tell whether what is said of a spot is another."""
     return before is None or not before.same_as(now)
+
+
+def _are_points(info: LayerInfo) -> bool:
+    return info.role is DOMAIN_SPOTS and info.raster is None
+
+
+def said_of_domains(info: LayerInfo, seen: NDArray[np.int64], value: int) -> str:
+    """Say the domain that is seen, of which bin or cell it is, and how sure that is."""
+    assert info.edits is not None
+    assert info.edits.spots is not None
+    now, spots = info.edits.now, info.edits.spots
+    names = {domain.value: domain.name for domain in now.domains}
+    if len(seen) > 1:
+        name = names.get(int(now.lookup()[value]), "none")
+        return f"domain: {name}, of most of {len(seen)} cells"
+    # On a coarse level what is shown is that of most bins around.
+    (one,), (labels, repainted) = seen, now.spot_labels(spots)
+    said = f"{SPOT}: {spots.names[one]}, domain: {names.get(int(labels[one]), 'none')}"
+    sure = spots.confidence[one]
+    return said if repainted[one] or np.isnan(sure) else f"{said}, confidence: {sure:.2f}"
 
 
 def mark_unsaved(viewer: ViewerModel, run: Run, *, unsaved: bool) -> None:
@@ -236,7 +274,7 @@ def mark_unsaved(viewer: ViewerModel, run: Run, *, unsaved: bool) -> None:
 def show_chosen(viewer: ViewerModel, edits: EditHistory, chosen: Collection[int]) -> None:
     """Let some domains of a run stand out; without any, all are as they are."""
     for layer, info in layers_of_domains(viewer, edits.now.run):
-        if info.role is not DOMAIN_SPOTS:
+        if not _are_points(info):
             layer.colormap = label_colours(edits.now, chosen, new=info.role is PAINTING)
         elif edits.spots is not None:
             for name, value in _spots_look(edits.now, edits.spots, chosen).items():
@@ -254,11 +292,11 @@ def domain_at(
         found = layer.get_value(
             position, view_direction=view_direction, dims_displayed=dims_displayed, world=True
         )
-        if info.role is DOMAINS and isinstance(found, tuple):
+        if isinstance(found, tuple):
             found = found[1]
         if found is None:
             continue
-        if info.role is DOMAIN_SPOTS:
+        if _are_points(info):
             found = layer.features["label"].iloc[int(found)]
         value = int(edits.now.lookup()[int(found)])
         if any(d.value == value and not d.hidden for d in edits.now.domains):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
+from napari_stenhance.errors import InputError
 from napari_stenhance.plugin.colours import colormap_of
 from napari_stenhance.plugin.images import image_layer, layer_title, set_colormap, wash_out
 from napari_stenhance.plugin.layer_info import (
@@ -121,7 +122,8 @@ class GeneImage:
         view: View | None = None,
     ) -> GeneImage:
         """Read a gene of a run, and what of it is in view."""
-        levels = shown_levels(run.levels(gene, what), kept=run.complete)
+        kept = view is not None and _is_whole(run)
+        levels = shown_levels(run.levels(gene, what), kept=kept)
         values = tissue_values(levels, most)
         if view is not None:
             view.read(levels)
@@ -138,6 +140,19 @@ class GeneImage:
     def is_of(self, run: GeneSource, gene: str, what: What) -> bool:
         """Tell whether this was read of a run."""
         return self.run is run and (self.gene, self.what) == (gene, what)
+
+
+def _is_whole(run: GeneSource) -> bool:
+    """Tell whether all of a run is there, also where it ended after it was opened; in a thread."""
+    from napari_stenhance.results.result import ResultFolder
+    from napari_stenhance.results.runs import gene_run
+
+    if not run.complete:
+        try:
+            gene_run(ResultFolder.open(run.result.path), run.name)
+        except InputError:
+            return False
+    return True
 
 
 def browse_layer(run: GeneSource, gene: str, *, visible: bool) -> LayerData:

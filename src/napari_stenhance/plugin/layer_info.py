@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Layer
 
+    from napari_stenhance.plugin.bins import BinRaster
+    from napari_stenhance.plugin.cells import CellRaster
     from napari_stenhance.plugin.colours import Colours
     from napari_stenhance.results.edit_history import EditHistory
     from napari_stenhance.results.field import What
@@ -107,6 +109,8 @@ class LayerInfo:
     what : {"expression", "spread"}
     colours : Colours or None
         Of a layer of spots, or of a lattice.
+    raster : BinRaster, CellRaster or None
+        Of bins or cells that are an image instead of points.
     edits : EditHistory or None
         Of domains: as they are now, saved or not, and as they were before.
     place : Place or None
@@ -128,6 +132,7 @@ class LayerInfo:
     gene: str = ""
     what: What = "expression"
     colours: Colours | None = None
+    raster: BinRaster | CellRaster | None = None
     edits: EditHistory | None = None
     place: Place | None = None
     opacity: float | None = None

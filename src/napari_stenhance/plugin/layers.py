@@ -29,9 +29,10 @@ from napari_stenhance.plugin.links import LinksIn
 from napari_stenhance.plugin.looks import look_from_json
 from napari_stenhance.plugin.picture import picture_doubts, picture_layers
 from napari_stenhance.plugin.quality import QUALITY
+from napari_stenhance.plugin.rasters import raster_doubts, raster_of_section
 from napari_stenhance.plugin.regions import REGION, drawn_layers, region_layer
 from napari_stenhance.plugin.saved import Saved, SavedLayer, is_saved, open_saved
-from napari_stenhance.plugin.spots import SPOTS, bins_layer, points_layer
+from napari_stenhance.plugin.spots import SPOTS, points_layer, raster_layer
 from napari_stenhance.plugin.tissue import TISSUE, kept_tissue
 from napari_stenhance.results.gene_source import GeneSource
 from napari_stenhance.storage.reading import reading
@@ -79,10 +80,17 @@ def section_layers(section: Section) -> list[LayerData]:
         layers.append((slide_levels(section.slide), attributes, "image"))
     if section.spots is not None:
         colours = SpotColours.from_section(section)
-        info = LayerInfo(SPOTS, section.name, section=section, opened=opened, colours=colours)
+        info = LayerInfo(
+            SPOTS,
+            section.name,
+            section=section,
+            opened=opened,
+            colours=colours,
+            raster=raster_of_section(section),
+        )
         title = colours.label(section.name, TOTAL)
-        if colours.raster is not None:
-            layers.append(bins_layer(TOTAL, title, section.mpp, info, colours.raster))
+        if info.raster is not None:
+            layers.append(raster_layer(TOTAL, title, section.mpp, info))
             return layers
         layer = points_layer(
             section.spots.obsm["spatial"],
@@ -184,7 +192,8 @@ def open_layers(
         section = open_section(path, **options.opening(), image=image, job=job)
         layers = section_layers(section)
         roles = [info.role for info in map(info_of, layers) if info is not None]
-        return layers, section, picture_doubts(section, roles)
+        said = [*picture_doubts(section, roles), *raster_doubts(map(info_of, layers))]
+        return layers, section, tuple(said)
     result = ResultFolder.open(path, tiles)
     with reading(path, advice=ADVICE):
         found = find_section(result, job)
@@ -335,4 +344,6 @@ def _looking_as(one: SavedLayer, made: LayerData) -> LayerData:
     elif kind == "points" and len(one.data) != len(data):
         look = {"visible": look["visible"], "opacity": look["opacity"]}
     info = replace(info, gene=one.shows["gene"] if one.shows else info.gene)
+    if info.raster is not None and info.colours is not None and info.gene in info.colours:
+        data = info.raster.image(info.colours.values(info.gene))
     return data, {**attributes, **look, "metadata": info.metadata()}, kind

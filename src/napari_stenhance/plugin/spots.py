@@ -1,4 +1,4 @@
-"""Spots, and what lies between them, as layers of points."""
+"""Spots, and what lies between them, as layers of points; very many of them as an image."""
 
 from __future__ import annotations
 
@@ -8,14 +8,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_stenhance.plugin.colours import colormap_of
+from napari_stenhance.plugin.colours import SpotColours, colormap_of
 from napari_stenhance.plugin.images import set_colormap
-from napari_stenhance.plugin.layer_info import KEY, LayerData, LayerInfo, Role, pixel_space
+from napari_stenhance.plugin.layer_info import (
+    KEY,
+    LayerData,
+    LayerInfo,
+    Role,
+    pixel_space,
+)
 
 if TYPE_CHECKING:
     from napari.layers import Image, Points
 
-    from napari_stenhance.plugin.bins import BinRaster
     from napari_stenhance.section.spots import SpotGeometry
 
 SPOTS = Role("spots", 6)
@@ -46,15 +51,10 @@ def points_layer(
     return np.asarray(xy, np.float64)[:, 1::-1], attributes, "points"
 
 
-def bins_layer(
-    gene: str, title: str, mpp: float | None, info: LayerInfo, raster: BinRaster
-) -> LayerData:
-    """Make a layer of bins that are the pixels of an image, turned and mirrored as they lie."""
-    from napari.utils.transforms.transform_utils import decompose_linear_matrix
-
-    px = mpp or 1.0
-    rotate, scale, shear = decompose_linear_matrix(raster.step * px, upper_triangular=True)
+def raster_layer(gene: str, title: str, mpp: float | None, info: LayerInfo) -> LayerData:
+    """Make a layer of bins or cells that are an image, as they lie."""
     assert info.colours is not None
+    assert info.raster is not None
     values = info.colours.values(gene)
     attributes = {
         "name": title,
@@ -64,12 +64,9 @@ def bins_layer(
         "opacity": 0.8,
         "metadata": info.metadata(),
         **pixel_space(mpp),
-        "scale": tuple(scale),
-        "rotate": rotate,
-        "shear": shear,
-        "translate": tuple(raster.corner * px),
+        **info.raster.place(mpp or 1.0),
     }
-    return raster.image(values), attributes, "image"
+    return info.raster.image(values), attributes, "image"
 
 
 def colour_spots(
@@ -79,17 +76,29 @@ def colour_spots(
     info: LayerInfo = layer.metadata[KEY]
     assert info.colours is not None
     layer.metadata[KEY] = replace(info, gene=gene)
-    values, raster = info.colours.values(gene), getattr(info.colours, "raster", None)
-    if raster is None:
+    values = info.colours.values(gene)
+    if info.raster is None:
         layer.face_color, ends = info.colours.paint(gene, ends, values, colormap)
         _say_values(layer, info.colours.said(gene), values)
     else:
         ends = info.colours.ends(values, ends)
-        layer.data = raster.image(values)
+        if info.gene != gene:
+            layer.data = info.raster.image(values)
         set_colormap(layer, colormap)
-        layer.contrast_limits = ends
+        if tuple(layer.contrast_limits) != ends:
+            layer.contrast_limits = ends
     layer.name = info.colours.label(info.name, gene)
     return ends
+
+
+def said_of_spots(info: LayerInfo, seen: NDArray[np.int64], value: float) -> str:
+    """Say the value that is seen, and of which bin or cell it is."""
+    assert isinstance(info.colours, SpotColours)
+    assert info.section is not None
+    said = f"{info.colours.said(info.gene)}: {value:.2f}"
+    if len(seen) > 1:
+        return f"{said} in the mean of {len(seen)} cells"
+    return f"{SPOT}: {info.section.need_spots().obs_names[seen[0]]}, {said}"
 
 
 def _say_values(layer: Points, name: str, values: NDArray[np.float32]) -> None:

@@ -48,6 +48,7 @@ class SpotLabels:
 
     Attributes
     ----------
+    names : ndarray of object, shape (spots,)
     labels : ndarray of int64, shape (spots,)
         Values of domains; 0 is none.
     confidence : ndarray of float, shape (spots,)
@@ -57,6 +58,7 @@ class SpotLabels:
         What that pixel was found to be.
     """
 
+    names: NDArray[np.object_]
     labels: NDArray[np.int64]
     confidence: NDArray[np.floating[Any]]
     at: tuple[NDArray[np.intp], NDArray[np.intp]]
@@ -71,7 +73,8 @@ class SpotLabels:
         pixels = np.rint(grid.position(positions_px(spots, run.name) * grid.mpp)).astype(int)
         row, column = np.clip(pixels, 0, np.array(grid.shape) - 1).T
         under = np.asarray(run.levels[0][...])[row, column]
-        return cls(labels, confidence, (row, column), under)
+        names = np.asarray(spots.obs_names, dtype=object)
+        return cls(names, labels, confidence, (row, column), under)
 
 
 @dataclass(frozen=True)

@@ -13,20 +13,18 @@ import zarr
 from numpy.typing import NDArray
 
 from napari_stenhance.methods.decoder import gene_index
+from napari_stenhance.methods.sinca.protocol import genes_at_once
 from napari_stenhance.results.attributes import ADVICE, KEY
 from napari_stenhance.results.field import What
 from napari_stenhance.results.gene_source import GeneSource, Origin
 from napari_stenhance.results.gene_statistics import GeneStatistics, spot_statistics
 from napari_stenhance.results.genes import written_genes
-from napari_stenhance.results.label_map import nearest_positions, reach_um, write_positions
-from napari_stenhance.results.ome import describe_image
 from napari_stenhance.results.proof import check_run
-from napari_stenhance.results.result import TILE, ResultFolder, free_name
+from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.results.run import run_of
-from napari_stenhance.results.tables import read_table, write_table
+from napari_stenhance.results.tables import read_table
 from napari_stenhance.running.numbers import counted
 from napari_stenhance.section.gene_names import aliases_in
-from napari_stenhance.section.grid import Grid
 from napari_stenhance.storage.checked import checked, folder_of, has_node, open_node
 from napari_stenhance.storage.levels import Levels
 from napari_stenhance.storage.pyramid import majority_pool, open_levels
@@ -126,20 +124,28 @@ class ImputedRun(GeneSource):
         InputError
             If the gene is not in the table, or its values are damaged.
         """
-        column, where = self.index_of(gene), f"tables/{self.name}/layers/{layer}"
+        column = self.index_of(gene)
+        values = np.zeros(self.attributes["spots"], np.float32)
+        found = self._columns(layer, column, column + 1, f"the gene {gene}")
+        values[found.indices] = found.data
+        return values
+
+    def _columns(self, layer: Layer, first: int, last: int, what: str) -> sp.csc_array[np.float32]:
+        """Read some genes, (spots, genes)."""
+        where, spots = f"tables/{self.name}/layers/{layer}", int(self.attributes["spots"])
         stored = open_node(self.result.group, where, zarr.Group)
         indptr, indices, data = (
             checked(open_node(stored, name, zarr.Array)) for name in ("indptr", "indices", "data")
         )
-        with reading(self.result.path / where, f"the gene {gene}", ADVICE):
-            first, last = (int(n) for n in indptr[column : column + 2])  # type: ignore[union-attr]
-            values = np.zeros(self.attributes["spots"], np.float32)
-            spots = np.asarray(indices[first:last])
-            if len(spots) and spots.min() < 0:
+        with reading(self.result.path / where, what, ADVICE):
+            ends = np.asarray(indptr[first : last + 1], np.int64)
+            part = slice(int(ends[0]), int(ends[-1]))
+            rows = np.asarray(indices[part])
+            if len(rows) and (rows.min() < 0 or rows.max() >= spots):
                 msg = "it names spots that there are not"
                 raise ValueError(msg)
-            values[spots] = data[first:last]
-        return values
+            columns = (np.asarray(data[part]), rows, ends - ends[0])
+            return sp.csc_array(columns, shape=(spots, last - first))
 
     def gene_levels(self, gene: str, what: What = "expression") -> Levels:
         """Lay a gene, or its spread, over the section: each pixel shows its nearest spot.
@@ -177,8 +183,12 @@ class ImputedRun(GeneSource):
     def compute_statistics(self) -> GeneStatistics:
         """Compute mean and Moran's I of every gene over the spots of the table."""
         xy = read_table(self.result.group, f"tables/{self.name}/obsm/spatial")
-        layer = read_table(self.result.group, f"tables/{self.name}/layers/{LOG}")
-        return spot_statistics(iter([sp.csc_array(layer)]), np.asarray(xy), "measured or imputed")
+        at_once, every = genes_at_once(int(self.attributes["spots"])), len(self.genes)
+        parts = (
+            self._columns(LOG, first, min(first + at_once, every), "its genes")
+            for first in range(0, every, at_once)
+        )
+        return spot_statistics(parts, np.asarray(xy), "measured or imputed")
 
     def gene_trust(self, gene: str) -> str:
         """Say how far a gene can be trusted: by its r while hidden, or by that of the others."""
@@ -235,43 +245,3 @@ def imputed_run(result: ResultFolder, name: str = "") -> ImputedRun:
         If there is none, or none of that name.
     """
     return run_of(result, imputed_runs(result), name, "imputation", "impute")
-
-
-def write_imputation(
-    result: ResultFolder,
-    stem: str,
-    identity: Mapping[str, Any],
-    provenance: Mapping[str, Any],
-    table: ad.AnnData,
-    xy: NDArray[np.float64],
-    grid: Grid,
-) -> ImputedRun:
-    """Write a run beside those that are there; what a killed process left is replaced.
-
-    Parameters
-    ----------
-    result : ResultFolder
-        Open for writing.
-    stem : str
-        `<method>-<preset>`.
-    identity : mapping
-        Options and inputs; runs are the same if it is.
-    provenance : mapping
-        What else to record.
-    table : AnnData
-        Spots with every gene; matrices are stored by gene.
-    xy : ndarray of float64, shape (spots, 2)
-        Where the spots lie in the world.
-    grid : Grid
-        Of the images.
-    """
-    done = imputed_runs(result)
-    name = free_name(stem, {run.name for run in done})
-    # The whole is remade, so that no image of a killed run is taken for one of this.
-    group = result.group.require_group("imputed").create_group(name, overwrite=True)
-    write_table(result.group.require_group("tables"), name, table)
-    index = group.create_group("index")
-    levels = write_positions(index, grid.shape, nearest_positions(xy, grid, reach_um(xy)), TILE)
-    describe_image(index, levels, grid)
-    parts = [f"imputed/{name}", f"tables/{name}"]
-    return ImputedRun(result, name).finish(parts, identity, grid, **provenance, number=len(done))

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
+from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.methods.genes import named_genes
-from napari_stenhance.methods.sinca.protocol import FittedImputation, SpotCounts
+from napari_stenhance.methods.sinca.protocol import (
+    FittedImputation,
+    Imputed,
+    SpotCounts,
+    genes_at_once,
+)
 from napari_stenhance.results.imputed import (
     COMPOSITION,
     HOLDOUT_R,
@@ -29,8 +35,7 @@ if TYPE_CHECKING:
     import anndata as ad
     import pandas as pd
 
-# Fixed, and not by memory: how much is predicted at once may change the last bit of a value.
-_GENES_AT_ONCE = 512
+_MEASURED_AT_ONCE = 2_000
 
 
 @dataclass(frozen=True)
@@ -76,6 +81,32 @@ class Wanted:
         return cls(named, measured, tuple(gene for gene in named if gene not in ours))
 
 
+class GeneColumns(NamedTuple):
+    """Some genes of a table, (spots, genes) each: counts, log1p CP10k, and its spread."""
+
+    counts: sp.csc_array[np.float32]
+    log: sp.csc_array[np.float32]
+    spread: sp.csc_array[np.float32]
+
+
+@dataclass(frozen=True)
+class ImputedTable:
+    """Measured and imputed genes in one table, some genes at a time.
+
+    Attributes
+    ----------
+    frame : AnnData
+        All but the matrices. `obsm["cell_composition"]`, where clusters are known, says how much
+        each spot attends to each (`uns` names them). What belongs to spots is kept; layers and
+        `varm`, which imputed genes lack, are not.
+    columns : iterable of GeneColumns
+        Genes in the order of the table. Counts of imputed genes are those to be expected.
+    """
+
+    frame: ad.AnnData
+    columns: Iterable[GeneColumns]
+
+
 def imputed_table(
     spots: ad.AnnData,
     seen: SpotCounts,
@@ -84,7 +115,7 @@ def imputed_table(
     wanted: Wanted,
     provenance: dict[str, Any],
     job: Job,
-) -> ad.AnnData:
+) -> ImputedTable:
     """Put measured and imputed genes into one table.
 
     Parameters
@@ -98,50 +129,26 @@ def imputed_table(
     provenance : dict
         Kept as `uns["stenhance_imputation"]`.
     job : Job
-
-    Returns
-    -------
-    AnnData
-        `X` is counts, of imputed genes those to be expected; `layers` hold log1p CP10k and, of
-        imputed genes, its spread; `obsm["cell_composition"]`, where clusters are known, how much
-        each spot attends to each (`uns` names them). Matrices are by gene, so that one is read
-        without the others. What belongs to spots is kept; layers and `varm`, which imputed genes
-        lack, are not.
     """
     import anndata as ad
     import pandas as pd
 
-    order = [*wanted.measured, *wanted.imputed]
-    counts, log, spread = _matrices(spots, seen, cells, fitted, wanted, job)
-    number = len(wanted.measured)
-    mean = np.full(number + len(wanted.imputed), np.nan, np.float32)
-    total = np.asarray(spread.sum(axis=0, dtype=np.float64)).ravel()
-    mean[number:] = total[number:] / spots.n_obs
     held_out = pd.DataFrame(
         {HOLDOUT_R: fitted.held_out_r, HOLDOUT_R_GIVEN_DEPTH: fitted.held_out_r_given_depth},
         index=[cells.genes[n] for n in seen.columns],
-    ).reindex(order)
-    var = _var(spots.var, order)
-    var[IMPUTED] = np.arange(len(order)) >= number
+    ).reindex(wanted.genes)
+    var = _var(spots.var, wanted.genes)
+    var[IMPUTED] = np.isin(wanted.genes, wanted.imputed)
     for name, values in held_out.items():
         var[name] = values.to_numpy(np.float32)
-    var[SPREAD] = mean
     kept = attach(spots, geometry_of(spots))
     obsm, uns = dict(kept.obsm), {**kept.uns, "stenhance_imputation": provenance}
     if fitted.groups:
         # No data frame: names of clusters may hold what names of columns in files may not.
         obsm[COMPOSITION] = fitted.composition()
         uns[COMPOSITION] = np.array(fitted.groups, dtype=object)
-    table = ad.AnnData(
-        X=counts,
-        obs=kept.obs,
-        var=var,
-        obsm=obsm,
-        obsp=dict(kept.obsp),
-        uns=uns,
-        layers={LOG: log, SPREAD: spread},
-    )
-    return table if tuple(order) == wanted.genes else only_genes(table, wanted.genes)
+    frame = ad.AnnData(obs=kept.obs, var=var, obsm=obsm, obsp=dict(kept.obsp), uns=uns)
+    return ImputedTable(frame, _columns(spots, seen, cells, fitted, wanted, job))
 
 
 def only_genes(table: ad.AnnData, genes: Sequence[str]) -> ad.AnnData:
@@ -160,57 +167,71 @@ def only_genes(table: ad.AnnData, genes: Sequence[str]) -> ad.AnnData:
     )
 
 
-def shown_first(table: ad.AnnData) -> str:
-    """Choose the gene to look at first: of imputed ones, if there are any, the most variable."""
-    log = table.layers[LOG]
-    mean, square = (np.asarray(x.mean(axis=0)).ravel() for x in (log, log.multiply(log)))
-    new = table.var[IMPUTED].to_numpy(bool)
-    variance = np.where(new | ~new.any(), square - mean**2, -1)
-    return str(table.var_names[int(np.argmax(variance))])
-
-
-def _matrices(
+def _columns(
     spots: ad.AnnData,
     seen: SpotCounts,
     cells: CellReference,
     fitted: FittedImputation,
     wanted: Wanted,
     job: Job,
-) -> tuple[sp.csc_matrix, sp.csc_matrix, sp.csc_matrix]:
-    """Fill counts, log1p CP10k and its spread, measured genes first; each number is held once."""
-    number, imputed = spots.n_obs, len(wanted.imputed)
-    measured = sp.csc_array(counts_of(spots, wanted.measured))
-    measured.sum_duplicates()
-    first, size = measured.nnz, measured.nnz + number * imputed
-    kind = np.int32 if size < 2**31 else np.int64
-    data = {name: np.empty(size, np.float32) for name in ("X", LOG)}
-    indices = np.empty(size, kind)
-    spread = np.empty((imputed, number), np.float32)
-    data["X"][:first], indices[:first] = measured.data, measured.indices
-    per_count = 1e4 / np.maximum(seen.library, 1)
-    data[LOG][:first] = np.log1p(measured.data * per_count[measured.indices])
-    tail = {name: values[first:].reshape(imputed, number) for name, values in data.items()}
-    indices[first:].reshape(imputed, number)[:] = np.arange(number)
+) -> Iterator[GeneColumns]:
+    """Predict what is imputed, as many genes at once as fit, beside what was measured."""
+    number, imputed = spots.n_obs, set(wanted.imputed)
     position = {gene: n for n, gene in enumerate(cells.genes)}
-    columns = np.array([position[gene] for gene in wanted.imputed], np.int64)
-    starts = range(0, imputed, _GENES_AT_ONCE)
-    with job.stage("Imputing genes", len(starts)) as stage:
-        for at in starts:
-            part = slice(at, at + _GENES_AT_ONCE)
-            predicted = fitted.impute(columns[part])
-            tail["X"][part] = predicted.share.T * seen.library
-            tail[LOG][part] = np.log1p(1e4 * predicted.share.T)
-            spread[part] = predicted.spread.T
+    per_count = 1e4 / np.maximum(seen.library, 1)
+    parts = _parts(wanted.genes, imputed, genes_at_once(number))
+    with job.stage("Imputing genes", len(parts)) as stage:
+        for part in parts:
+            measured = [gene for gene in part if gene not in imputed]
+            new = [gene for gene in part if gene in imputed]
+            counts = sp.csc_array(counts_of(spots, measured))
+            counts.sum_duplicates()
+            log = counts.copy()
+            log.data = np.log1p(counts.data * per_count[counts.indices]).astype(np.float32)
+            found = GeneColumns(counts, log, sp.csc_array(counts.shape, dtype=np.float32))
+            if new:
+                at = np.array([position[gene] for gene in new], np.int64)
+                found = _beside(found, fitted.impute(at), seen.library)
+            order = {gene: n for n, gene in enumerate([*measured, *new])}
+            if list(order) != list(part):
+                chosen = [order[gene] for gene in part]
+                found = GeneColumns(*(sp.csc_array(one[:, chosen]) for one in found))
+            yield found
             stage.advance()
-    ends = first + number * np.arange(1, imputed + 1)
-    indptr = np.concatenate([measured.indptr, ends]).astype(kind)
-    none = np.zeros(len(wanted.measured) + 1)
-    spread_ends = np.concatenate([none, ends - first]).astype(kind)
-    shape = (number, len(wanted.measured) + imputed)
-    return (
-        sp.csc_matrix((data["X"], indices, indptr), shape, copy=False),
-        sp.csc_matrix((data[LOG], indices, indptr), shape, copy=False),
-        sp.csc_matrix((spread.ravel(), indices[first:], spread_ends), shape, copy=False),
+
+
+def _parts(genes: Sequence[str], imputed: Container[str], at_once: int) -> list[list[str]]:
+    """Cut genes, in order, after every so many imputed or measured ones."""
+    parts, here = [list[str]()], [0, 0]
+    for gene in genes:
+        kind = int(gene in imputed)
+        if here[kind] == (at_once if kind else _MEASURED_AT_ONCE):
+            parts.append([])
+            here = [0, 0]
+        parts[-1].append(gene)
+        here[kind] += 1
+    return parts
+
+
+def _beside(measured: GeneColumns, predicted: Imputed, library: NDArray[np.float64]) -> GeneColumns:
+    """Put predicted genes after measured ones."""
+    number, genes = predicted.share.shape
+    share = predicted.share.T
+    counts, log = np.empty((2, genes, number), np.float32)
+    np.multiply(share, library, out=counts, casting="same_kind")
+    np.multiply(share, np.float32(1e4), out=log)
+    np.log1p(log, out=log)
+    rows = np.tile(np.arange(number, dtype=np.int32), genes)
+    ends = np.arange(genes + 1) * number
+    # What is predicted is everywhere; it may be zero, and is stored nevertheless.
+    new = (
+        sp.csc_array((values.ravel(), rows, ends), shape=(number, genes))
+        for values in (counts, log, predicted.spread.T)
+    )
+    if not measured.counts.shape[1]:
+        return GeneColumns(*new)
+    return GeneColumns(
+        *(sp.csc_array(sp.hstack(pair, format="csc")) for pair in zip(measured, new, strict=True))
     )
 
 

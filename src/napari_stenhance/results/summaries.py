@@ -114,7 +114,7 @@ def spots_expression(
     total, size = np.zeros((len(values), len(genes))), np.zeros(len(values))
     for counts, labels in sections:
         group = index[labels]
-        inside = counts[group >= 0]
+        inside = counts if (group >= 0).all() else counts[group >= 0]
         group = group[group >= 0]
         expression = log1p_cp10k(inside, np.asarray(inside.sum(axis=1), np.float64).ravel())
         member = sp.csr_array(

@@ -56,12 +56,17 @@ def write_table(group: zarr.Group, key: str, table: ad.AnnData) -> None:
     Unsharded: so that every part is written with little memory, and anndata does not warn. A
     checksum follows each chunk.
     """
+    table.obs, table.var = storable(table.obs), storable(table.var)
+    write_part(group, key, table)
+
+
+def write_part(group: zarr.Group, key: str, part: Any) -> None:
+    """Write a table, or a part of one that can be stored as it is; what is there is replaced."""
     import anndata
 
-    table.obs, table.var = storable(table.obs), storable(table.var)
     compressors = (ZstdCodec(), Crc32cCodec())
     with anndata.settings.override(auto_shard_zarr_v3=False):
-        anndata.io.write_elem(group, key, table, dataset_kwargs={"compressors": compressors})
+        anndata.io.write_elem(group, key, part, dataset_kwargs={"compressors": compressors})
 
 
 def storable(frame: pd.DataFrame) -> pd.DataFrame:

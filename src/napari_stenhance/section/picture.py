@@ -24,7 +24,7 @@ _WHITE = 255
 class Picture:
     """A picture that was made smaller than the slide.
 
-    Nothing is predicted on it: a cell is one of its pixels, or less.
+    A cell is one of its pixels, or less: nothing is predicted on it unless it serves as the slide.
 
     Attributes
     ----------
@@ -35,11 +35,17 @@ class Picture:
     read : callable
         Returns its pixels, (height, width, 3) uint8 RGB; raises `InputError` if they cannot be
         read.
+    shape : tuple of int, or None
+        Its height and width, where they are known before it is read.
+    called : str
+        By what it is given as the slide, where a table keeps it: "hires", "lowres".
     """
 
     name: str
     factor: float
     read: Callable[[], NDArray[np.uint8]]
+    shape: tuple[int, int] | None = None
+    called: str = ""
 
 
 def picture_of_file(path: Path, factor: float) -> Picture:
@@ -65,7 +71,8 @@ def picture_in(uns: Mapping[str, Any]) -> Picture | None:
         pixels, factor = images.get(which), _factor(factors.get(key))
         if isinstance(pixels, np.ndarray) and _is_rgb(pixels) and factor is not None:
             name = f'{where}["images"]["{which}"]'
-            return Picture(name, factor, partial(_in_8_bits, pixels))
+            height, width = pixels.shape[:2]
+            return Picture(name, factor, partial(_in_8_bits, pixels), (height, width), which)
     return None
 
 

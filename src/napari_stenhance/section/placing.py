@@ -13,11 +13,14 @@ from napari_stenhance.errors import InputError
 from napari_stenhance.section.formats.format import SectionFiles
 from napari_stenhance.section.images.image import SlideRefused
 from napari_stenhance.section.images.opening import image_size, open_image
+from napari_stenhance.section.picture import Picture
 from napari_stenhance.storage.atomic import atomic_path
 from napari_stenhance.storage.cache import Cache
 
 INSIDE_LEAST = 0.9
 """The share of spots that must lie inside their slide."""
+# A superpixel: what is coarser shows nothing of it, and is the slide only where it is named.
+_SERVES_MOST_UM = 8.0
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,11 @@ def from_um(found: SectionFiles, mpp: float | None, image: Path | None) -> Secti
         return found.in_pixels(found.mpp, found.mpp_source)
     images = found.images if image is None else (image,)
     if not images:
-        return found.in_pixels(1.0, "as positions are in µm, without a slide")
+        placed = found.in_pixels(1.0, "as positions are in µm, without a slide")
+        if found.picture is None:
+            return placed
+        doubt = f"{found.picture.name} cannot be laid under the spots: its scale is not stated."
+        return replace(placed, picture=None, doubts=(*placed.doubts, doubt))
     stated = {_stated_mpp(one) for one in images}
     if len(stated) > 1 or None in stated:
         names = ", ".join(one.name for one in images)
@@ -100,20 +107,58 @@ def picture_as_slide(found: SectionFiles, image: Path, cache: Cache | None) -> S
         With the file as its only image, and its scale factor; None if no such picture is meant.
     """
     picture = found.picture
-    if picture is None or image.exists() or not picture.name.endswith(f'["{image.name}"]'):
+    if picture is None or image.exists() or picture.called != image.name:
         return None
+    file = _kept_file(picture, cache)
+    return replace(found, images=(file,), pictures={file.name: picture.factor}, sizes={})
+
+
+def kept_picture(found: SectionFiles, mpp: float | None, cache: Cache | None) -> SlideMatch | None:
+    """Take the picture that a table keeps as the slide, where there is no other.
+
+    Parameters
+    ----------
+    found : SectionFiles
+    mpp : float or None
+        Micrometres per full-resolution pixel that were given.
+    cache : Cache or None
+        As of `picture_as_slide`.
+
+    Returns
+    -------
+    SlideMatch or None
+        None if there is none that can: positions lie outside it, or are no pixels; its scale is
+        not known, or so coarse that one of its pixels is wider than a superpixel.
+    """
+    picture, scale = found.picture, found.mpp if mpp is None else mpp
+    if picture is None or picture.shape is None or scale is None or found.no_pixels:
+        return None
+    pixel = scale / picture.factor
+    inside = share_inside(found.xy * picture.factor, picture.shape)
+    if pixel > _SERVES_MOST_UM or inside < INSIDE_LEAST:
+        return None
+    doubt = (
+        f"There is no slide: {picture.name} serves as one, though it is coarse, with pixels of "
+        f"{pixel:.3g} µm, {picture.factor:.4g} of those of the full-resolution image along each "
+        "side; positions were scaled. Give the slide to see cells."
+    )
+    return SlideMatch(_kept_file(picture, cache), picture.factor, (doubt,))
+
+
+def _kept_file(picture: Picture, cache: Cache | None) -> Path:
+    """Write a picture that a table keeps into the cache, once; return its file."""
     import tifffile
 
     pixels = picture.read()
     digest = hashlib.sha256(f"{pixels.shape}".encode() + np.ascontiguousarray(pixels).data)
     file = (cache or Cache.default()).entry(
-        "pictures", f"{digest.hexdigest()[:16]}-{image.name}.tif"
+        "pictures", f"{digest.hexdigest()[:16]}-{picture.called}.tif"
     )
     if not file.is_file():
         file.parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(file) as aside:
             tifffile.imwrite(aside, pixels, photometric="rgb", compression="zlib")
-    return replace(found, images=(file,), pictures={file.name: picture.factor}, sizes={})
+    return file
 
 
 def choose_image(found: SectionFiles, series: str | None = None) -> SlideMatch:

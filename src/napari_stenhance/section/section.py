@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import re
+from collections.abc import Callable
 from copy import copy
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
@@ -33,6 +33,7 @@ from napari_stenhance.section.placing import (
     SlideMatch,
     choose_image,
     from_um,
+    kept_picture,
     picture_as_slide,
     place_on,
     share_inside,
@@ -50,7 +51,13 @@ from napari_stenhance.section.spots import (
     nearest_distance,
     positions_px,
 )
-from napari_stenhance.section.stated import array_doubts, array_put_right, find_geometry, find_mpp
+from napari_stenhance.section.stated import (
+    array_doubts,
+    array_put_right,
+    find_geometry,
+    find_mpp,
+    on_picture,
+)
 from napari_stenhance.section.tables.features import set_aside
 from napari_stenhance.section.tissue_mask import TissueMask
 from napari_stenhance.section.unread import known_by_name
@@ -59,12 +66,13 @@ from napari_stenhance.storage.cache import Cache
 if TYPE_CHECKING:
     import anndata as ad
 
+    from napari_stenhance.section.outlines import CellOutlines
+
 _NO_SCALE = (
     "The scale is unknown: give it, in µm per pixel; without one, lengths are in pixels, and areas "
     "are not known."
 )
 _SCALES_DIFFER = 0.03
-_KEPT = re.compile(r'uns.*\["(\w+)"\]')
 _HASHED_AT_ONCE = 2**20
 
 
@@ -92,6 +100,9 @@ class Section:
         By default the sum over `X`, which is raw.
     source : SectionSource or None
         How it was opened from disk; None for one that was made in memory.
+    outlines : callable or None
+        Reads the outlines of the cells that the spots are, in their order, where the files have
+        them; raises `InputError` if they cannot be read.
     picture : Picture or None
         A coarse one, to look at where there is no slide; by default that of `uns["spatial"]`.
 
@@ -110,6 +121,7 @@ class Section:
     library: NDArray[np.float64] | None = None
     source: SectionSource | None = None
     picture: Picture | None = None
+    outlines: Callable[[], CellOutlines] | None = None
 
     def __post_init__(self) -> None:
         """Check the parts, and that they fit together."""
@@ -188,8 +200,8 @@ class Section:
         if self.slide is None:
             why = " ".join(self.doubts)
             what = "this section has no slide, and the task needs one; give its image."
-            if self.picture is not None and (kept := _KEPT.fullmatch(self.picture.name)):
-                what += f" Its picture {kept[1]} can serve as one, though it is coarse: name it so."
+            if self.picture is not None and (kept := self.picture.called):
+                what += f" Its picture {kept} can serve as one, though it is coarse: name it so."
             msg = f"{self.where}: {what} {why}".strip()
             raise InputError(msg, option="image")
         return self.slide
@@ -339,17 +351,20 @@ def open_section(
         named = None if image is None else Path(image)
         source = SectionSource(Path(path), named, mpp, series, icc, sample)
     if isinstance(found, SectionFiles):
-        kept = None if image is None else picture_as_slide(found, Path(image), cache)
-        if kept is not None:
-            found, image = kept, kept.images[0]
+        pictured = None if image is None else picture_as_slide(found, Path(image), cache)
+        if pictured is not None:
+            found, image = pictured, pictured.images[0]
         if image is not None and found.on_image is not None:
             found = found.on_image(Path(image))
         if found.in_um:
             found = from_um(found, mpp, None if image is None else Path(image))
         found = inside_alone(found, found.images if image is None else (Path(image),), series)
-        placed = (
-            choose_image(found, series) if image is None else place_on(found, Path(image), series)
-        )
+        if image is not None:
+            placed = place_on(found, Path(image), series)
+        else:
+            placed = choose_image(found, series)
+            if placed.image is None and (kept := kept_picture(found, mpp, cache)) is not None:
+                placed = replace(kept, doubts=(*placed.doubts, *kept.doubts))
         return _assemble(found, placed, mpp, how, spots=spots, opened=source)
     if image is not None:
         msg = f"{found.path}: this is an image itself; name a slide only for counts."
@@ -434,7 +449,11 @@ def _assemble(
     table, aside = set_aside(table, str(found.origin))
     table, named = by_symbols(table)
     if placed.factor != 1:
-        table.obsm["spatial"] = table.obsm["spatial"] * placed.factor
+        table.obsm["spatial"] = _on_picture(table.obsm["spatial"], placed.factor)
+        table.uns = on_picture(table.uns, placed.factor, scale)
+    outlines = None
+    if found.outlines is not None:
+        outlines = partial(_outlines, found.outlines, list(table.obs_names), placed.factor)
     if found.geometry is not None:
         geometry, doubt = found.geometry(scale)
         table.uns[UNS_KEY] = asdict(geometry)
@@ -448,4 +467,16 @@ def _assemble(
         origin=str(found.origin),
         source=opened,
         picture=found.picture,
+        outlines=outlines,
     )
+
+
+def _on_picture(xy: NDArray[np.float64], factor: float) -> NDArray[np.float64]:
+    """Place positions on a smaller picture: corners lie on each other, not centres of pixels."""
+    return (xy + 0.5) * factor - 0.5
+
+
+def _outlines(read: Callable[[], CellOutlines], ids: list[str], factor: float) -> CellOutlines:
+    """Read the outlines of some cells, on the image that serves as their slide."""
+    found = read().of(ids)
+    return found if factor == 1 else found.moved(lambda xy: _on_picture(xy, factor))

@@ -32,6 +32,8 @@ ARRAY_COLUMNS = (("array_col", "array_row"), ("array_x", "array_y"))
 Shape = Literal["disc", "square"]
 Unit = Literal["micrometer", "pixel"]
 _AT_ONCE = 2**22
+# Pixels, or micrometres; the squares of what lies far beyond are no numbers.
+_FARTHEST = 1e9
 # log(1 + 10,000) is 9.2: no logarithm of counts comes near.
 _LOG_MOST = 20.0
 # Of the pitch: spots of a Visium lattice lie no nearer, however it was bent or rounded.
@@ -135,7 +137,7 @@ def positions_px(spots: ad.AnnData, where: str) -> NDArray[np.float64]:
 def finite_positions(
     xy: NDArray[np.float64], names: Sequence[str], where: str
 ) -> NDArray[np.float64]:
-    """Return positions that are all finite.
+    """Return positions that are all finite, and of which squares are.
 
     Raises
     ------
@@ -143,10 +145,18 @@ def finite_positions(
         If one is not; names its spot.
     """
     lost = np.flatnonzero(~np.isfinite(xy).all(axis=1))
+    far = np.flatnonzero((np.abs(xy) > _FARTHEST).any(axis=1))
     if len(lost):
         msg = (
             f"{where}: the position of spot {names[lost[0]]} (and {len(lost) - 1} others) is not a "
             "number; remove these spots."
+        )
+        raise InputError(msg)
+    if len(far):
+        x, y = xy[far[0]]
+        msg = (
+            f"{where}: spot {names[far[0]]} lies at ({x:.3g}, {y:.3g}), and no image reaches there"
+            "; remove it, or correct its position."
         )
         raise InputError(msg)
     return xy
@@ -416,9 +426,16 @@ def attach(
 
 
 def counts_of(spots: ad.AnnData, genes: Sequence[str]) -> sp.csr_array[np.float32]:
-    """Return the counts of some genes, shape (spots, genes)."""
+    """Return the counts of some genes, shape (spots, genes): of all genes those of the table."""
     columns = spots.var_names.get_indexer(list(genes))
-    return sp.csr_array(sp.csc_array(spots.X)[:, columns], dtype=np.float32)
+    counts = spots.X
+    if sp.issparse(counts) and counts.format == "csr" and counts.has_sorted_indices:
+        # Of a million bins a copy is a gigabyte.
+        if np.array_equal(columns, np.arange(spots.n_vars)):
+            return sp.csr_array(counts, dtype=np.float32)
+        if (np.diff(columns) > 0).all() and columns.min(initial=0) >= 0:
+            return sp.csr_array(sp.csr_array(counts)[:, columns], dtype=np.float32)
+    return sp.csr_array(sp.csc_array(counts)[:, columns], dtype=np.float32)
 
 
 def log1p_cp10k(

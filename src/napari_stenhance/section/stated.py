@@ -37,6 +37,9 @@ _APART = (0.5, 3.0)
 # Of the distance to the nearest: discs of spots do not overlap, those of cells a little.
 _OVERLAP_MOST = 2.0
 _EXCHANGED = {"array_row": "array_col", "array_col": "array_row"}
+_SCALES = ("microns_per_pixel", "microns_per_fullres_pixel")
+# In `scalefactors`: pixels that the rest of them count in, for each one of the published image.
+_COUNTED_IN = "stenhance_factor"
 _DEFAULTS = {"spot_shape": "disc", "unit": "micrometer"}
 
 
@@ -73,9 +76,9 @@ def stated_mpp(uns: Mapping[str, Any], where: str) -> tuple[float | None, str]:
     """
     at, factors = scale_factors(uns)
     for field, among, key in (
-        ('uns["microns_per_pixel"]', uns, "microns_per_pixel"),
-        ('uns["microns_per_fullres_pixel"]', uns, "microns_per_fullres_pixel"),
-        (f'{at}["microns_per_pixel"]', factors, "microns_per_pixel"),
+        (f'uns["{_SCALES[0]}"]', uns, _SCALES[0]),
+        (f'uns["{_SCALES[1]}"]', uns, _SCALES[1]),
+        (f'{at}["{_SCALES[0]}"]', factors, _SCALES[0]),
     ):
         if among.get(key) is not None:
             return check_mpp(among[key], f"{where}: {field}"), "stated in uns"
@@ -290,7 +293,49 @@ def _unlike(geometry: SpotGeometry, nearest: float, mpp: float | None) -> tuple[
     return (doubt,)
 
 
+def on_picture(uns: Mapping[str, Any], factor: float, mpp: float | None) -> dict[str, Any]:
+    """Restate sizes in full-resolution pixels in those of a picture that serves as the slide.
+
+    Parameters
+    ----------
+    uns : mapping
+    factor : float
+        Pixels of the picture for each full-resolution pixel.
+    mpp : float or None
+        Micrometres per pixel of the picture, to be stated instead of what is.
+
+    Returns
+    -------
+    dict
+        As of a table whose full-resolution image is the picture.
+    """
+    changed = {key: value for key, value in uns.items() if key not in _SCALES}
+    if mpp is not None:
+        changed[_SCALES[0]] = mpp
+    _, factors = scale_factors(uns)
+    if factors:
+        ((name, library),) = uns["spatial"].items()
+        said: dict[str, Any] = {_COUNTED_IN: factor * _counted_in(factors)}
+        for key, value in factors.items():
+            number = as_number(value)
+            if number is None or key in {*_SCALES, _COUNTED_IN}:
+                continue
+            by = factor if key.endswith("_fullres") else 1 / factor
+            said[key] = number * by if key.endswith(("_fullres", "_scalef")) else value
+        changed["spatial"] = {name: {**library, "scalefactors": said}}
+    return changed
+
+
+def _counted_in(factors: Mapping[str, Any]) -> float:
+    return as_number(factors.get(_COUNTED_IN)) or 1.0
+
+
 def fiducial_px(uns: Mapping[str, Any]) -> float | None:
-    """Return the diameter of Visium's fiducials in pixels, as it is published: a whole number."""
-    pixels = as_number(scale_factors(uns)[1].get("fiducial_diameter_fullres"))
-    return None if pixels is None or pixels < 1 else float(int(pixels))
+    """Return the diameter of Visium's fiducials in pixels, as it is published: a whole number.
+
+    Where a picture serves as the slide, it is that number in pixels of the picture.
+    """
+    _, factors = scale_factors(uns)
+    pixels, counted_in = as_number(factors.get("fiducial_diameter_fullres")), _counted_in(factors)
+    whole = 0 if pixels is None else int(round(pixels / counted_in, 9))
+    return whole * counted_in if whole else None

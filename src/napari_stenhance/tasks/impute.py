@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from napari_stenhance.storage.cache import Cache
 
 _PIXELS_IN_PITCH = 8
+# What five members predict of a gene that is worked on, and what is made of it.
+_BYTES_EACH = 48
 
 Attended = Annotated[
     Literal["cells", "centroids"],
@@ -112,6 +114,7 @@ def impute(
     """
     from napari_stenhance.methods.genes import named_genes
     from napari_stenhance.methods.registry import make_method
+    from napari_stenhance.methods.sinca.protocol import genes_at_once
     from napari_stenhance.results.genes import write_gene
     from napari_stenhance.results.imputed import ImputedRun, imputed_runs
     from napari_stenhance.results.imputed_table import Wanted
@@ -150,7 +153,8 @@ def impute(
         write = named_genes(
             options.write, wanted.genes, "the genes of the table", "write", aliases_in(spots.var)
         )
-    check_size(spots.n_obs, len(wanted.imputed), job, "spots", bytes_each=16)
+    at_once = min(len(wanted.imputed), genes_at_once(spots.n_obs))
+    check_size(spots.n_obs, at_once, job, "spots", bytes_each=_BYTES_EACH)
     identity = _identity(options, method, section, opened.cells, wanted)
     with ResultFolder.writing(
         out, section, f"{options.method}-robust", clear_dead_locks=options.clear_dead_locks
@@ -203,8 +207,8 @@ def _run(
     job: Job,
 ) -> ImputedRun:
     """Learn, fill the table, and write it."""
-    from napari_stenhance.results.imputed import write_imputation
-    from napari_stenhance.results.imputed_table import imputed_table, shown_first
+    from napari_stenhance.results.imputed_table import imputed_table
+    from napari_stenhance.results.imputed_writing import write_imputation
     from napari_stenhance.results.label_map import pixel_um, reach_um
     from napari_stenhance.running.device import describe_device, inference_errors
     from napari_stenhance.section.grid import Grid
@@ -218,9 +222,6 @@ def _run(
         "matched": opened.report,
         "seed": identity["seed"],
     }
-    with inference_errors("Imputing genes"):
-        fitted = method.fit(seen, cells, job)
-        table = imputed_table(section.need_spots(), seen, cells, fitted, wanted, description, job)
     slide, mpp = section.slide, section.mpp
     grid = (
         Grid.around(seen.xy, seen.pitch / _PIXELS_IN_PITCH, reach_um(seen.xy), mpp)
@@ -232,15 +233,13 @@ def _run(
         "device": describe_device(device),
         "versions": versions(),
         "matched": opened.report,
-        "first": shown_first(table),
-        "spots": section.need_spots().n_obs,
         "doubts": [*(f"{section.name}: {d}" for d in section.doubts), *opened.doubts],
     }
-    with job.stage("Writing the table", 1) as stage:
-        name = f"{identity['method']}-robust"
-        run = write_imputation(result, name, identity, provenance, table, seen.xy, grid)
-        stage.advance()
-    return run
+    name = f"{identity['method']}-robust"
+    with inference_errors("Imputing genes"):
+        fitted = method.fit(seen, cells, job)
+        table = imputed_table(section.need_spots(), seen, cells, fitted, wanted, description, job)
+        return write_imputation(result, name, identity, provenance, table, seen.xy, grid)
 
 
 def see_shared(section: Section, cells: CellReference) -> SpotCounts:

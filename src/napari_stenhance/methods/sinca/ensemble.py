@@ -6,35 +6,27 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 import torch
-from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
-from napari_stenhance.errors import InputError
-from napari_stenhance.methods.genes import variance
+from napari_stenhance.methods.drawing import WHOLE_MOST, said_of, some_of, some_windows, windows_of
+from napari_stenhance.methods.sinca.layout import SpotLayout
 from napari_stenhance.methods.sinca.metacells import Attended, Metacells
 from napari_stenhance.methods.sinca.model import SincaMember, SincaModel
-from napari_stenhance.methods.sinca.network import Parts, SincaNet, waves
+from napari_stenhance.methods.sinca.network import Parts, SincaNet
 from napari_stenhance.methods.sinca.protocol import SpotCounts
-from napari_stenhance.methods.sinca.raster import SpotRaster, windows
+from napari_stenhance.methods.sinca.standard import StandardGenes, counted_well
 from napari_stenhance.methods.sinca.training import (
     SincaSchedule,
-    SpotLayout,
     Values,
     see_all,
+    see_many,
     train_sinca_member,
 )
 from napari_stenhance.running.device import inference_errors
 from napari_stenhance.running.job import Job
-from napari_stenhance.running.numbers import agree, counted
 from napari_stenhance.running.random import seeded
 from napari_stenhance.section.cells import CellReference
-from napari_stenhance.section.spots import log1p_cp10k
-
-LEAST_SHARED = 10
-_LEAST_SHARE = 0.05
-_SMALL = np.float32(1e-6)
 
 
 @dataclass(frozen=True)
@@ -105,22 +97,36 @@ class SincaEnsemble:
         units = Metacells.from_cells(
             cells, spots.columns, self.attended, recipe.units, self.seed, job
         )
-        values, chosen, with_counts = self._values(spots, units)
-        place = SpotLayout(
-            torch.tensor(waves(spots.xy), device=self.device),
-            SpotRaster.from_positions(spots.xy, self.device),
-            torch.tensor(windows(spots.xy, recipe.window), device=self.device),
+        with_counts = counted_well(spots)
+        every = windows_of([spots.xy])
+        if len(every) > 1:
+            job.note(said_of(spots.name, len(with_counts)))
+        looked_at = some_of(len(with_counts), WHOLE_MOST, np.random.default_rng(self.seed))
+        standard = StandardGenes.among(
+            spots.only(looked_at),
+            with_counts[looked_at],
+            units,
+            recipe.genes,
+            recipe.clip,
+            self.device,
         )
+        chosen = standard.chosen
+        whole = SpotLayout.of(spots.xy, recipe.window, self.device)
         fold = np.random.default_rng(self.seed).permutation(len(chosen)) % recipe.members
         # Genes that are not learned from are hidden from all: any member may be asked.
         hidden_from = np.arange(len(spots.columns)) % recipe.members
         hidden_from[chosen] = fold
-        enough = torch.tensor(np.flatnonzero(with_counts), device=self.device)
         members = []
         total = recipe.members * recipe.schedule.epochs
         with job.stage("Training", total) as stage, inference_errors("Training"):
             for number in range(recipe.members):
+                rng = np.random.default_rng([self.seed, number])
+                some = some_windows(every, rng)
+                at = np.concatenate(some)
+                values = standard.values(spots.only(at), with_counts[at])
+                place = whole if len(every) == 1 else whole.only(spots.xy, some, recipe.window)
                 learned = values.only(np.flatnonzero(fold != number))
+                enough = torch.tensor(np.flatnonzero(with_counts[at]), device=self.device)
                 with seeded(1000 * self.seed + number, self.device):
                     network = SincaNet(self._axes(learned, enough), recipe.parts).to(self.device)
                     train_sinca_member(
@@ -130,58 +136,25 @@ class SincaEnsemble:
                         enough,
                         place,
                         recipe.schedule,
-                        np.random.default_rng([self.seed, number]),
+                        rng,
                         stage,
                     )
-                members.append(SincaMember(network, *see_all(network, learned, place)))
-        return SincaModel.from_members(tuple(members), units, spots, hidden_from, with_counts, job)
-
-    def _values(
-        self, spots: SpotCounts, units: Metacells
-    ) -> tuple[Values, NDArray[np.int64], NDArray[np.bool_]]:
-        """Choose genes, and standardise them in spots and in units.
-
-        CP10k of what is seen counts the shared genes alone, so that spots and cells are alike;
-        targets count all that a spot has, as the result does.
-        """
-        shared = np.asarray(spots.counts.sum(axis=1), np.float64).ravel()
-        with_counts = shared > _LEAST_SHARE * np.median(shared)
-        metacells = sp.csr_array(units.counts[:, spots.columns])
-        seen = [
-            log1p_cp10k(counts, np.asarray(counts.sum(axis=1), np.float64).ravel())
-            for counts in (spots.counts, metacells)
-        ]
-        spread = [
-            variance([sp.csr_array(seen[0][np.flatnonzero(with_counts)])]),
-            variance([seen[1]]),
-        ]
-        varies = np.flatnonzero((spread[0] > 0) & (spread[1] > 0))
-        if len(varies) < LEAST_SHARED:
-            msg = (
-                f"{spots.name}: only {counted(len(varies), 'gene')} that the cells have too "
-                f"{agree(len(varies), 'differs', 'differ')} between "
-                f"spots and between cells; at least {LEAST_SHARED} are needed to learn from."
-            )
-            raise InputError(msg)
-        rank = sum(np.argsort(np.argsort(-s[varies], kind="stable")) for s in spread)
-        chosen = np.sort(varies[np.argsort(rank, kind="stable")[: self.recipe.genes]])
-        clip = self.recipe.clip
-        dense = [one[:, chosen].toarray() for one in seen]
-        of = [dense[0][with_counts], dense[1]]
-        # Rounding may give a constant gene a variance, but no standard deviation.
-        standard = [
-            np.clip((d - o.mean(axis=0)) / np.maximum(o.std(axis=0), _SMALL), -clip, clip)
-            for d, o in zip(dense, of, strict=True)
-        ]
-        # A spot nearly without counts says nothing of its own; those around it do.
-        standard[0][~with_counts] = 0
-        target = log1p_cp10k(sp.csr_array(spots.counts[:, chosen]), spots.library).toarray()
-        source = units.log1p_cp10k(spots.columns[chosen])
-        tensors = (
-            torch.tensor(part, dtype=torch.float32, device=self.device)
-            for part in (*standard, target, source)
+                if len(every) == 1:
+                    members.append(SincaMember(network, *see_all(network, learned, place)))
+                else:
+                    genes = np.flatnonzero(fold != number)
+                    blocks = (
+                        standard.seen(spots.only(rows), with_counts[rows])[:, genes]
+                        for rows in np.array_split(
+                            np.arange(len(with_counts)), -(-len(with_counts) // WHOLE_MOST)
+                        )
+                    )
+                    members.append(
+                        SincaMember(network, *see_many(network, blocks, learned.cells, whole))
+                    )
+        return SincaModel.from_members(
+            tuple(members), units, spots, hidden_from, with_counts, job, self.seed
         )
-        return Values(*tensors), chosen, with_counts
 
     def _axes(self, learned: Values, enough: torch.Tensor) -> torch.Tensor:
         """Return principal axes of spots and cells together, filled up with zeros."""

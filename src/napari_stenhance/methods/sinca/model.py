@@ -10,16 +10,21 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from napari_stenhance.methods.drawing import JUDGED_MOST, some_of
 from napari_stenhance.methods.sinca.metacells import Metacells
 from napari_stenhance.methods.sinca.network import SincaNet
-from napari_stenhance.methods.sinca.protocol import Imputed, SpotCounts
+from napari_stenhance.methods.sinca.protocol import (
+    GENES_AT_ONCE,
+    Imputed,
+    SpotCounts,
+    genes_at_once,
+)
 from napari_stenhance.methods.sinca.training import predict_shares
 from napari_stenhance.running.job import Job
 from napari_stenhance.scoring.metrics import gene_accuracy
 from napari_stenhance.section.spots import log1p_cp10k
 
 _SPOTS_AT_ONCE = 1024
-_GENES_AT_ONCE = 512
 _PER = np.float32(1e4)
 
 
@@ -32,12 +37,15 @@ class SincaMember:
     keys: Tensor
 
     @torch.inference_mode()
-    def predict(self, source: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Predict genes of all spots, (spots, genes), from their values in the cells."""
+    def predict(
+        self, source: NDArray[np.float32], at: NDArray[np.int64] | None = None
+    ) -> NDArray[np.float32]:
+        """Predict genes of spots, by default of all, (spots, genes), from their values in cells."""
         values = torch.tensor(source, device=self.keys.device)
+        spots = self.spots if at is None else self.spots[torch.tensor(at, device=values.device)]
         parts = [
             predict_shares(self.network, some, self.keys, values).cpu()
-            for some in self.spots.split(_SPOTS_AT_ONCE)
+            for some in spots.split(_SPOTS_AT_ONCE)
         ]
         return np.asarray(torch.cat(parts).numpy())
 
@@ -82,6 +90,7 @@ class SincaModel:
         hidden_from: NDArray[np.int64],
         counted: NDArray[np.bool_],
         job: Job,
+        seed: int,
     ) -> SincaModel:
         """Score members on what was hidden from them, and compare the libraries of both.
 
@@ -95,24 +104,27 @@ class SincaModel:
         counted : ndarray of bool, shape (spots,)
             Spots with enough counts to be compared with.
         job : Job
+        seed : int
+            Draws the spots that judge, of very many.
         """
+        drawn = some_of(len(counted), JUDGED_MOST, np.random.default_rng(seed))
+        judged = spots.only(drawn)
+        enough = counted[drawn]
         attention = np.mean([member.mean_attention() for member in members], axis=0)
         r, given_depth = np.full((2, len(spots.columns)), np.nan, np.float32)
         of_cells = 0.0
         parts = [
-            (member, genes[at : at + _GENES_AT_ONCE])
+            (member, genes[at : at + GENES_AT_ONCE])
             for number, member in enumerate(members)
             for genes in [np.flatnonzero(hidden_from == number)]
-            for at in range(0, len(genes), _GENES_AT_ONCE)
+            for at in range(0, len(genes), GENES_AT_ONCE)
         ]
         with job.stage("Scoring hidden genes", len(parts)) as stage:
             for member, genes in parts:
                 columns = spots.columns[genes]
-                predicted = member.predict(units.log1p_cp10k(columns))[counted]
-                measured = log1p_cp10k(sp.csr_array(spots.counts[:, genes]), spots.library)
-                found = gene_accuracy(
-                    predicted, measured.toarray()[counted], spots.library[counted]
-                )
+                predicted = member.predict(units.log1p_cp10k(columns), drawn)[enough]
+                measured = log1p_cp10k(sp.csr_array(judged.counts[:, genes]), judged.library)
+                found = gene_accuracy(predicted, measured.toarray()[enough], judged.library[enough])
                 varies = np.ptp(predicted, axis=0) > 0
                 r[genes] = np.where(varies, found.r, np.nan)
                 given_depth[genes] = np.where(varies, found.r_given_depth, np.nan)
@@ -139,15 +151,20 @@ class SincaModel:
         spots = len(self.members[0].spots)
         share = np.empty((spots, len(columns)), np.float32)
         spread = np.empty_like(share)
-        for at in range(0, len(columns), _GENES_AT_ONCE):
-            some = columns[at : at + _GENES_AT_ONCE]
+        at_once = genes_at_once(spots)
+        for at in range(0, len(columns), at_once):
+            some = columns[at : at + at_once]
             here = slice(at, at + len(some))
             source = self.units.log1p_cp10k(some)
-            predicted = np.stack([member.predict(source) for member in self.members])
+            predicted = np.empty((len(self.members), spots, len(some)), np.float32)
+            for number, member in enumerate(self.members):
+                predicted[number] = member.predict(source)
             level = self._attention @ self.units.share(some) * np.float32(self.per_library)
-            pattern = np.expm1(predicted)
             mean = np.expm1(predicted.mean(axis=0))
             scale = level / np.maximum(mean.mean(axis=0), np.float32(1e-12))
             share[:, here] = mean * scale
-            spread[:, here] = np.log1p(pattern * scale * _PER).std(axis=0)
+            for first in range(0, spots, _SPOTS_AT_ONCE):
+                rows = slice(first, first + _SPOTS_AT_ONCE)
+                pattern = np.expm1(predicted[:, rows]) * scale * _PER
+                spread[rows, here] = np.log1p(pattern).std(axis=0)
         return Imputed(share, spread)

@@ -19,6 +19,8 @@ from torch.nn.functional import normalize, relu, scaled_dot_product_attention
 from napari_stenhance.methods.sinca.raster import SpotRaster
 
 _WAVES = (1.0, 2.0, 4.0)
+# More than learning ever sees.
+_WINDOWS_AT_ONCE = 128
 
 
 @dataclass(frozen=True)
@@ -113,15 +115,23 @@ class SincaNet(nn.Module):
         windows : Tensor of int64
             See `raster.windows`.
         """
-        scale = self.parts.width**0.5
-        axes = self.axes * seen[:, None]
-        keys = normalize(cells @ axes, dim=1) * scale
-        values = normalize(spots @ axes, dim=1) * scale + self.position(where)
+        keys = self.projected(cells, seen)
+        return self.placed(self.projected(spots, seen), keys, where, raster, windows), keys
+
+    def projected(self, rows: Tensor, seen: Tensor) -> Tensor:
+        """Project spots or cells, each for itself, (…, width)."""
+        return normalize(rows @ (self.axes * seen[:, None]), dim=1) * self.parts.width**0.5
+
+    def placed(
+        self, values: Tensor, keys: Tensor, where: Tensor, raster: SpotRaster, windows: Tensor
+    ) -> Tensor:
+        """Let projected spots see where they are, those around them, and the cells."""
+        values = values + self.position(where)
         if self.parts.convolution:
             values = values + self._around(values, raster)
         if self.parts.reference:
             values = values + self._across(values, keys)
-        return self._along(values, windows), keys
+        return self._along(values, windows)
 
     def _around(self, values: Tensor, raster: SpotRaster) -> Tensor:
         """Look at the spots around: two convolutions on the raster of the whole section."""
@@ -141,15 +151,19 @@ class SincaNet(nn.Module):
 
     def _along(self, values: Tensor, windows: Tensor) -> Tensor:
         """Attend to the other spots of a window."""
-        nobody = windows < 0
-        rows = values.index_select(0, windows.clamp(min=0).flatten())
-        rows = self.among(
-            rows.unflatten(0, tuple(windows.shape)),
-            src_key_padding_mask=nobody if bool(nobody.any()) else None,
-        )
+        rows = torch.cat([self._among(values, some) for some in windows.split(_WINDOWS_AT_ONCE)])
         # Each spot is in one window: sorted by spot, after those that are nobody.
         back = torch.argsort(windows.flatten(), stable=True)[-len(values) :]
         return rows.flatten(0, 1).index_select(0, back)
+
+    def _among(self, values: Tensor, windows: Tensor) -> Tensor:
+        nobody = windows < 0
+        rows = values.index_select(0, windows.clamp(min=0).flatten())
+        among: Tensor = self.among(
+            rows.unflatten(0, tuple(windows.shape)),
+            src_key_padding_mask=nobody if bool(nobody.any()) else None,
+        )
+        return among
 
     def attention(self, spots: Tensor, keys: Tensor) -> Tensor:
         """Return what each spot is made of: weights of the cells that sum to 1, (spots, cells)."""

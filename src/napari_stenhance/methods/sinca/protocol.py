@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -12,6 +12,15 @@ from numpy.typing import NDArray
 
 from napari_stenhance.running.job import Job
 from napari_stenhance.section.cells import CellReference
+
+# Fixed, and not by memory: how much is predicted at once may change the last bit of a value.
+GENES_AT_ONCE = 512
+_VALUES_AT_ONCE = 2**25
+
+
+def genes_at_once(spots: int) -> int:
+    """Return of how many genes all of so many spots are predicted at once."""
+    return min(GENES_AT_ONCE, max(_VALUES_AT_ONCE // spots, 1))
 
 
 @dataclass(frozen=True)
@@ -39,6 +48,15 @@ class SpotCounts:
     counts: sp.csr_array[np.float32]
     library: NDArray[np.float64]
     columns: NDArray[np.int64]
+
+    def only(self, spots: NDArray[np.int64]) -> SpotCounts:
+        """Keep some spots."""
+        return replace(
+            self,
+            xy=self.xy[spots],
+            counts=sp.csr_array(self.counts[spots]),
+            library=self.library[spots],
+        )
 
 
 @dataclass(frozen=True)

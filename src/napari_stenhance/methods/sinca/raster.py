@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from torch import Tensor
 
+from napari_stenhance.methods import drawing
 from napari_stenhance.section.distinct import DistinctPositions
 
 _SIDES = (1.0, 0.87, 0.75)
@@ -61,6 +63,22 @@ class SpotRaster:
         number.index_add_(0, place, torch.ones(len(xy), device=device))
         return cls(place, number, (rows, columns))
 
+    def only(self, windows: Sequence[NDArray[np.int64]]) -> SpotRaster:
+        """Lay some windows of spots side by side, so far apart that none sees another."""
+        rows, columns, right = [], [], 0
+        for window in windows:
+            place = self.place[torch.tensor(window, device=self.place.device)]
+            row, column = (at - at.min() for at in (place // self.shape[1], place % self.shape[1]))
+            rows.append(row)
+            columns.append(column + right)
+            right = int(columns[-1].max()) + 1 + _REACH
+        row, column = torch.cat(rows), torch.cat(columns)
+        shape = (int(row.max()) + 1, int(column.max()) + 1)
+        place = row * shape[1] + column
+        number = torch.zeros(shape[0] * shape[1], device=place.device)
+        number.index_add_(0, place, torch.ones(len(place), device=place.device))
+        return SpotRaster(place, number, shape)
+
     @property
     def occupied(self) -> Tensor:
         """1 where there is a spot, else 0, (1, 1, rows, columns)."""
@@ -85,22 +103,19 @@ def _closed_up(index: NDArray[np.int64]) -> NDArray[np.int64]:
     return closed
 
 
-def windows(xy: NDArray[np.float64], most: int) -> NDArray[np.int64]:
-    """Cut spots into windows of near ones, halving along the longer side until they are small.
+def raster_windows(xy: NDArray[np.float64], most: int) -> NDArray[np.int64]:
+    """Cut spots into windows of near ones.
 
     Returns
     -------
     ndarray of int64, shape (windows, at most `most`)
         Indices of spots; −1 fills up windows that have fewer.
     """
-    parts = [np.arange(len(xy))]
-    while len(parts[0]) > most:
-        halves = []
-        for part in parts:
-            axis = int(np.ptp(xy[part], axis=0).argmax())
-            ordered = part[np.argsort(xy[part, axis], kind="stable")]
-            halves += np.array_split(ordered, 2)
-        parts = halves
+    return filled_up(drawing.windows(xy, most))
+
+
+def filled_up(parts: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
+    """Put windows into one array, in which −1 fills up those that have fewer spots."""
     filled = np.full((len(parts), max(len(part) for part in parts)), -1, np.int64)
     for n, part in enumerate(parts):
         filled[n, : len(part)] = part

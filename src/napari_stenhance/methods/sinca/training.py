@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import softplus
 
+from napari_stenhance.methods.sinca.layout import SpotLayout
 from napari_stenhance.methods.sinca.network import SincaNet
-from napari_stenhance.methods.sinca.raster import SpotRaster
 from napari_stenhance.running.job import Stage
 
 _SMALL = 1e-6
@@ -46,15 +47,6 @@ class SincaSchedule:
     seen: tuple[float, float] = (0.5, 0.9)
     spots: int = 1024
     genes: int = 256
-
-
-@dataclass(frozen=True)
-class SpotLayout:
-    """Where the spots of a section are, as a network sees it."""
-
-    waves: Tensor
-    raster: SpotRaster
-    windows: Tensor
 
 
 @dataclass(frozen=True)
@@ -199,6 +191,20 @@ def see_all(network: SincaNet, learned: Values, place: SpotLayout) -> tuple[Tens
         learned.spots, learned.cells, seen, place.waves, place.raster, place.windows
     )
     return spots, keys
+
+
+@torch.inference_mode()
+def see_many(
+    network: SincaNet, blocks: Iterable[NDArray[np.float32]], cells: Tensor, place: SpotLayout
+) -> tuple[Tensor, Tensor]:
+    """Return the same of very many spots, whose genes, as they are seen, come block by block."""
+    network.eval()
+    seen = torch.ones(cells.shape[1], device=cells.device)
+    keys = network.projected(cells, seen)
+    values = torch.cat(
+        [network.projected(torch.tensor(block, device=cells.device), seen) for block in blocks]
+    )
+    return network.placed(values, keys, place.waves, place.raster, place.windows), keys
 
 
 @torch.inference_mode()

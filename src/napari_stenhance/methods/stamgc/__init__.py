@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 def _make(options: Any, seed: int, device: torch.device) -> DomainMethod:
     """Clustering, runs and refine are options of `robust`, group one of `reference`."""
-    from napari_stenhance.methods.stamgc.ensemble import StamgcEnsemble, StamgcRecipe
+    from napari_stenhance.methods.stamgc.ensemble import StamgcEnsemble
+    from napari_stenhance.methods.stamgc.recipe import StamgcRecipe
     from napari_stenhance.methods.stamgc.reference import StamgcReference
 
     if options.runs is not None and options.runs < 1:

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
 from napari_stenhance.errors import InputError
+from napari_stenhance.methods.basis import fit_basis
+from napari_stenhance.methods.drawing import WHOLE_MOST
 from napari_stenhance.methods.genes import variance
 from napari_stenhance.methods.hvg import seurat_v3_genes
 from napari_stenhance.methods.stamgc.protocol import Slice
@@ -63,7 +65,9 @@ def has_counts(s: Slice) -> NDArray[np.bool_]:
     return library > _LEAST_SHARE * np.median(library)
 
 
-def principal_scores(slices: Sequence[Slice], genes: int, axes: int) -> NDArray[np.float32]:
+def principal_scores(
+    slices: Sequence[Slice], genes: int, axes: int, seed: int
+) -> NDArray[np.float32]:
     """Return scores on the principal axes of log1p CP10k of the genes that vary most.
 
     Sparse: no matrix of spots × genes is made. Each slice is centred on its own mean: what all of
@@ -80,31 +84,51 @@ def principal_scores(slices: Sequence[Slice], genes: int, axes: int) -> NDArray[
         If no gene varies.
     """
     kept = [has_counts(s) for s in slices]
-    latents = [s.latent for s in slices if s.latent is not None]
-    if latents:
-        values = np.concatenate(latents)
-    else:
-        parts = [
-            sp.csr_array(s.counts[np.flatnonzero(k)])
-            for s, k in zip(slices, kept, strict=True)
-            if s.counts is not None
-        ]
-        logs = [log1p_cp10k(c, np.asarray(c.sum(axis=1), np.float64).ravel()) for c in parts]
-        spread = variance(logs)
-        if not (spread > 0).any():
-            msg = (
-                f"{slices[0].name}: counts per 10,000 of its {counted(len(spread), 'gene')} do not "
-                "differ "
-                "between spots; domains need at least two genes that vary."
-            )
-            raise InputError(msg)
-        chosen = np.sort(np.argsort(-spread, kind="stable")[:genes])
-        values = sp.csr_array(sp.vstack([log[:, chosen] for log in logs]))
-    axes = min(axes, values.shape[1], values.shape[0] - 1)
-    scores = PCA(axes, svd_solver="covariance_eigh").fit_transform(values)
-    cuts = np.cumsum([k.sum() for k in kept])[:-1]
+    found = _scores(_values(slices, kept, genes), axes, seed)
     every = []
-    for part, k in zip(np.split(scores, cuts), kept, strict=True):
-        every.append(np.zeros((len(k), axes), np.float32))
+    for part, k in zip(found, kept, strict=True):
+        every.append(np.zeros((len(k), part.shape[1]), np.float32))
         every[-1][k] = part - part.mean(axis=0)
     return np.concatenate(every)
+
+
+def _values(
+    slices: Sequence[Slice], kept: Sequence[NDArray[np.bool_]], genes: int
+) -> Sequence[sp.csr_array[np.float32] | NDArray[np.float32]]:
+    """Return latents, or log1p CP10k of the genes that vary most, of the spots that are kept."""
+    latents = [s.latent for s in slices if s.latent is not None]
+    if latents:
+        return latents
+    logs = []
+    for s, k in zip(slices, kept, strict=True):
+        assert s.counts is not None
+        counts = s.counts if k.all() else sp.csr_array(s.counts[np.flatnonzero(k)])
+        logs.append(log1p_cp10k(counts, np.asarray(counts.sum(axis=1), np.float64).ravel()))
+    spread = variance(logs)
+    if not (spread > 0).any():
+        msg = (
+            f"{slices[0].name}: counts per 10,000 of its {counted(len(spread), 'gene')} do "
+            "not differ between spots; domains need at least two genes that vary."
+        )
+        raise InputError(msg)
+    chosen = np.sort(np.argsort(-spread, kind="stable")[:genes])
+    return [sp.csr_array(log[:, chosen]) for log in logs]
+
+
+def _scores(
+    values: Sequence[sp.csr_array[np.float32] | NDArray[np.float32]], axes: int, seed: int
+) -> list[NDArray[np.float32]]:
+    """Return the scores of each slice on the principal axes of all.
+
+    Of more than 20,000 spots their counts are not multiplied gene by gene: sparse as they are, that
+    would take longer than all the rest.
+    """
+    sizes = [len(v) if isinstance(v, np.ndarray) else v.shape[0] for v in values]
+    sparse = [v for v in values if not isinstance(v, np.ndarray)]
+    if sum(sizes) > WHOLE_MOST and sparse:
+        scores = fit_basis(sparse, axes, seed)[1]
+    else:
+        together = sp.csr_array(sp.vstack(sparse)) if sparse else np.concatenate(values)
+        axes = min(axes, together.shape[1], together.shape[0] - 1)
+        scores = PCA(axes, svd_solver="covariance_eigh").fit_transform(together)
+    return np.split(scores, np.cumsum(sizes)[:-1])

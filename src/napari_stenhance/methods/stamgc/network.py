@@ -116,9 +116,13 @@ class StamgcResidualEncoder(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(
-        self, features: Tensor, smooth: Tensor, spread: Tensor
+        self, features: Tensor, smooth: Tensor, first: Tensor, second: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the embedding, that of the branches, and the reconstruction of `smooth`."""
-        hidden = self.dropout(self.first(features, spread).relu())
-        embedding = self.skip(smooth) + self.second(hidden, spread)
+        """Return the embedding, that of the branches, and the reconstruction of `smooth`.
+
+        `first` spreads from all that is known to what the second convolution, by `second`, spreads
+        to the spots; of all spots together both are the same.
+        """
+        hidden = self.dropout(self.first(features, first).relu())
+        embedding = self.skip(smooth) + self.second(hidden, second)
         return embedding, self.branches(embedding), self.decoder(embedding)

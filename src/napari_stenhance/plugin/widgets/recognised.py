@@ -9,6 +9,7 @@ from napari_stenhance.plugin.layer_info import our_layers
 from napari_stenhance.plugin.layers import open_layers
 from napari_stenhance.plugin.picture import picture_doubts
 from napari_stenhance.plugin.places import hash_slides
+from napari_stenhance.plugin.rasters import raster_doubts
 from napari_stenhance.section.section import Section
 from napari_stenhance.tasks.info import describe_result, describe_section
 
@@ -41,8 +42,9 @@ def describe_looked_at(session: Session) -> str:
     said: list[str] = []
     section = session.section
     if section is not None:
-        here = [info.role for _, info in our_layers(session.viewer) if info.place is session.place]
-        said = [*describe_section(section), *picture_doubts(section, here)]
+        here = [info for _, info in our_layers(session.viewer) if info.place is session.place]
+        pictures = picture_doubts(section, [info.role for info in here])
+        said = [*describe_section(section), *pictures, *raster_doubts(here)]
     results = {run.result.path: run.result for run in session.runs()}
     for result in results.values():
         try:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from napari_stenhance.section.outlines import CellOutlines
     from napari_stenhance.section.picture import Picture
     from napari_stenhance.section.spots import SpotGeometry
 
@@ -59,6 +60,8 @@ class SectionFiles:
         Places the spots on an image that the user gives, where files beside it say how.
     without : str
         What to say if none of the images is the slide, and none was given.
+    outlines : callable, optional
+        Reads the outlines of cells, by their ids, where positions lie.
     in_um : bool
         Positions, those that `read` returns too, are in micrometres from the corner of the slide.
     may_be_exchanged : str
@@ -86,6 +89,7 @@ class SectionFiles:
     may_be_exchanged: str = ""
     picture: Picture | None = None
     on_image: Callable[[Path], SectionFiles] | None = None
+    outlines: Callable[[], CellOutlines] | None = None
 
     def in_pixels(self, mpp: float, source: str) -> SectionFiles:
         """Return it with its positions in pixels of a scale, instead of micrometres."""
@@ -95,7 +99,16 @@ class SectionFiles:
             table.obsm["spatial"] = table.obsm["spatial"] / mpp
             return table, doubts
 
-        return replace(self, xy=self.xy / mpp, read=read, mpp=mpp, mpp_source=source, in_um=False)
+        drawn = self.outlines
+        return replace(
+            self,
+            xy=self.xy / mpp,
+            read=read,
+            mpp=mpp,
+            mpp_source=source,
+            in_um=False,
+            outlines=None if drawn is None else lambda: drawn().moved(lambda xy: xy / mpp),
+        )
 
 
 @dataclass(frozen=True)

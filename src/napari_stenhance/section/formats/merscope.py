@@ -19,8 +19,11 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
+    from napari_stenhance.section.outlines import CellOutlines
+
 _COUNTS = re.compile(r"(?:.*[_.\- ])?cell_by_gene\.csv(?:\.gz)?", re.IGNORECASE)
 _CELLS = re.compile(r"(?:.*[_.\- ])?cell_metadata\.csv(?:\.gz)?", re.IGNORECASE)
+_OUTLINES = re.compile(r"(?:.*[_.\- ])?cell_boundaries\.parquet", re.IGNORECASE)
 _TO_PIXELS = "micron_to_mosaic_pixel_transform.csv"
 _XY = ("center_x", "center_y")
 _IDS = ("Unnamed: 0", "EntityID", "cell_id", "cell")
@@ -58,7 +61,12 @@ def _open(path: Path) -> SectionFiles:
     if found is None:
         said = f"images/{_TO_PIXELS} is missing: positions are micrometres, not pixels of an image."
         doubts = (*doubts, said)
-    xy = um @ matrix[:2, :2].T + matrix[:2, 2]
+
+    def to_pixels(at: NDArray[np.float64]) -> NDArray[np.float64]:
+        placed: NDArray[np.float64] = at @ matrix[:2, :2].T + matrix[:2, 2]
+        return placed
+
+    xy, drawn = to_pixels(um), _named(folder, _OUTLINES)
     images = [
         f / n
         for f in reversed(folders)
@@ -75,6 +83,7 @@ def _open(path: Path) -> SectionFiles:
         read=partial(_read, counts[0], tables[0], cells, xy),
         doubts=doubts,
         in_um=found is None,
+        outlines=None if not drawn else lambda: _read_outlines(drawn[0]).moved(to_pixels),
         without="No H&E was found: give one that was registered to the mosaic images.",
     )
 
@@ -99,6 +108,24 @@ def _read_cells(path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
         cells = cells.set_axis(pd.Index(cells[ids].astype(str), name=None)).drop(columns=ids)
         check_ids(cells.index)
     return with_position(cells, _XY, path)
+
+
+def _read_outlines(path: Path) -> CellOutlines:
+    """Read polygons by the ids of cells, in µm: those of the middle plane, as z was imaged."""
+    import numpy as np
+    import shapely
+
+    from napari_stenhance.section.outlines import CellOutlines
+    from napari_stenhance.section.tables.parquet import numbers_of, read_columns, texts_of
+
+    with reading(path, "the outlines of cells", "export it again"):
+        table = read_columns(path, ("EntityID", "ZIndex", "Geometry"))
+        ids = np.asarray(texts_of(table["EntityID"]).to_pylist(), object)
+        plane = numbers_of(table["ZIndex"])
+        planes = np.unique(plane)
+        middle = plane == planes[len(planes) // 2]
+        shapes = shapely.from_wkb(np.asarray(table["Geometry"].to_pylist(), object)[middle])
+        return CellOutlines.from_shapes(ids[middle], shapes)
 
 
 def _read_matrix(path: Path) -> NDArray[np.float64]:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_stenhance.section.formats.spatialdata.placing import Way, ways_of
+from napari_stenhance.section.outlines import CellOutlines
 from napari_stenhance.section.tables.parquet import open_parquet
 from napari_stenhance.section.tables.zarr_table import look_through_zarr, zarr_attributes
 
@@ -29,6 +30,8 @@ class Shapes:
     side : float
         Of a square of the median area; 0 for circles.
     ways : dict of str to Way
+    polygons : CellOutlines or None
+        By the ids, in units of the element.
     """
 
     ids: list[str]
@@ -36,6 +39,7 @@ class Shapes:
     width: float
     side: float
     ways: dict[str, Way]
+    polygons: CellOutlines | None = None
 
 
 def read_shapes(folder: Path) -> Shapes:
@@ -64,7 +68,8 @@ def read_shapes(folder: Path) -> Shapes:
         width = 2 * float(np.nanmedian(frame["radius"].to_numpy(np.float64)))
         return Shapes(ids, xy, width, 0.0, ways)
     area = float(np.nanmedian(shapely.area(outlines)))
-    return Shapes(ids, xy, float(np.sqrt(area * _ROUND)), float(np.sqrt(area)), ways)
+    polygons = CellOutlines.from_shapes(ids, outlines)
+    return Shapes(ids, xy, float(np.sqrt(area * _ROUND)), float(np.sqrt(area)), ways, polygons)
 
 
 def _circles_of_old(folder: Path, ways: dict[str, Way]) -> Shapes:

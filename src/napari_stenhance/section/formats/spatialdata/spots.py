@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -85,7 +85,10 @@ def open_spatialdata(path: Path, sample: str | None = None) -> SectionFiles:
     if not known.all():
         lost = lacking(int((~known).sum()), "row", len(known), "shape")
         doubts = (*doubts, lost)
-        table = table[known].copy()
+        table, instances = table[known].copy(), instances[known]
+    polygons = shapes.polygons
+    if polygons is not None:
+        polygons = replace(polygons.of(list(instances)), ids=list(table.obs_names))
     mpp, source = find_mpp(table.obs, table.uns, xy, str(path))
     way: Any = own if own is not None else (lambda at: at)
     if own is not None:
@@ -105,6 +108,7 @@ def open_spatialdata(path: Path, sample: str | None = None) -> SectionFiles:
         doubts=doubts,
         without="None of the store's images is a slide that lies in the spots' coordinate system.",
         geometry=_geometry_of(table, shapes, placed, own),
+        outlines=None if polygons is None else lambda: polygons.moved(lambda at: way(at) - _CORNER),
     )
 
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from napari_stenhance.errors import InputError
 from napari_stenhance.running.numbers import agree, counted, lacking, left_out
 from napari_stenhance.section.formats.visium_hd.names import CORNER
+from napari_stenhance.section.outlines import CellOutlines
 from napari_stenhance.section.spots import SpotGeometry, nearest_distance
 from napari_stenhance.section.tables.tenx import read_matrix
 from napari_stenhance.storage.reading import reading
@@ -43,12 +44,14 @@ class Outlines:
         Centroids, in full-resolution pixels.
     area : ndarray of float64, shape (cells,)
         In square pixels.
+    drawn : CellOutlines
     """
 
     path: Path
     ids: list[str]
     xy: NDArray[np.float64]
     area: NDArray[np.float64]
+    drawn: CellOutlines
 
 
 def read_outlines(path: Path) -> tuple[Outlines, tuple[str, ...]]:
@@ -71,6 +74,7 @@ def read_outlines(path: Path) -> tuple[Outlines, tuple[str, ...]]:
             msg = "an outline is empty"
             raise ValueError(msg)
         area = shapely.area(shapes)
+        drawn = CellOutlines.from_shapes(ids, shapes).moved(lambda xy: xy - CORNER)
     if not ids:
         msg = f"{path}: there are no outlines of cells in it."
         raise InputError(msg)
@@ -80,11 +84,11 @@ def read_outlines(path: Path) -> tuple[Outlines, tuple[str, ...]]:
         raise InputError(msg)
     placed = np.isfinite(xy).all(axis=1)
     if placed.all():
-        return Outlines(path, ids, xy, area), ()
+        return Outlines(path, ids, xy, area, drawn), ()
     lost = int((~placed).sum())
     doubt = f"{path.name}: {left_out(lost, 'cell', 'without coordinates')}"
     kept = [ids[n] for n in np.flatnonzero(placed)]
-    return Outlines(path, kept, xy[placed], area[placed]), (doubt,)
+    return Outlines(path, kept, xy[placed], area[placed], drawn), (doubt,)
 
 
 def _features(text: str) -> Iterator[dict[str, Any]]:

@@ -51,9 +51,10 @@ def open_hd(path: Path, part: str | None = None) -> SectionFiles:
         xy = outlines.xy
         read = partial(read_cells, files, outlines)
         geometry = partial(geometry_of_cells, outlines)
+        polygons = outlines.drawn
     else:
         bins, doubts = read_lattice(positions)
-        geometry = None
+        geometry, polygons = None, None
         xy = bins.xy[bins.in_tissue]
         size = factors.get("bin_size_um") or chosen.size_um
         if mpp is None and size:
@@ -80,6 +81,7 @@ def open_hd(path: Path, part: str | None = None) -> SectionFiles:
         without=_without(drawn.finest is not None),
         geometry=geometry,
         picture=drawn.finest,
+        outlines=None if polygons is None else lambda: polygons,
     )
 
 

@@ -15,6 +15,7 @@ PIXEL_UM = 0.2125
 """Of the morphology images of every instrument so far."""
 _MATRIX = "cell_feature_matrix"
 _CELLS = ("cells.parquet", "cells.csv.gz", "cells.csv")
+_OUTLINES = ("cell_boundaries.parquet", "cell_boundaries.csv.gz", "cell_boundaries.csv")
 _MANIFEST_MOST = 2**22
 
 
@@ -75,6 +76,11 @@ def counts_of_cells(root: Path) -> tuple[Path, ...]:
     what = f"unpack {packed}" if packed else f"copy {_MATRIX}.h5 there"
     msg = f"{root}: this Xenium bundle has no counts of cells; {what}."
     raise InputError(msg)
+
+
+def outlines_of_cells(root: Path) -> Path | None:
+    """Return the table of the corners of cells; None where there is none."""
+    return next((root / name for name in _OUTLINES if (root / name).is_file()), None)
 
 
 def table_of_cells(root: Path) -> Path:

@@ -21,10 +21,12 @@ from napari_stenhance.section.formats.xenium.bundle import (
     TRANSCRIPTS,
     counts_of_cells,
     home_of,
+    outlines_of_cells,
     pixel_size,
     root_of_xenium,
     table_of_cells,
 )
+from napari_stenhance.section.formats.xenium.outlines import read_corners
 from napari_stenhance.section.formats.xenium.transcripts import BIN_UM, read_transcripts
 from napari_stenhance.section.tables.frames import (
     check_ids,
@@ -77,6 +79,7 @@ def _on(he: HePlace | None, without: str, root: Path, *, transcripts: bool) -> S
             )
         scale = size * he.pixel
     place: Any = he.place if he is not None else np.asarray
+    drawn = outlines_of_cells(root)
     read = (
         partial(read_transcripts, origin, lambda um: place(um / size))
         if transcripts
@@ -93,6 +96,9 @@ def _on(he: HePlace | None, without: str, root: Path, *, transcripts: bool) -> S
         doubts=doubts,
         without=without,
         on_image=lambda image: _on(he_place(image), "", root, transcripts=transcripts),
+        outlines=None
+        if transcripts or drawn is None
+        else lambda: read_corners(drawn).moved(lambda um: place(um / size)),
     )
 
 
