@@ -47,7 +47,7 @@ def on_tissue(found: SectionFiles, slide: Slide | None, factor: float) -> Sectio
     if slide is not None:
         pixels = slide.pixels[-1]
         if np.prod(pixels.shape) <= _PIXELS_MOST:
-            image, scale = np.asarray(pixels[:]), factor / slide.downsamples[-1]
+            image, scale = np.asarray(pixels[:, :]), factor / slide.downsamples[-1]
             given, other = (_light(image, xy * scale) for xy in (found.xy, found.xy[:, ::-1]))
             darker = given - other
     if darker > _DARKER_LEAST:

@@ -181,7 +181,7 @@ def _others(found: FoundPositions, part: Any) -> bool:
         other = _matrix(part, "")
     except InputError:
         return True
-    known = np.isfinite(found.xy).all(axis=1)
+    known: NDArray[np.bool_] = np.asarray(np.isfinite(found.xy).all(axis=1))
     if len(other) != len(known) or not np.isfinite(other[known]).all():
         return True
     xy, other = found.xy[known], other[known]

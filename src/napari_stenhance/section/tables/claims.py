@@ -86,7 +86,7 @@ def opened_text(path: Path) -> Iterator[BinaryIO]:
             yield _as_utf8(file)
         return
     with gzip.open(path) as stream, io.BufferedReader(_Bounded(stream, path)) as bounded:  # type: ignore[type-var,arg-type]
-        yield _as_utf8(bounded)  # type: ignore[arg-type]
+        yield _as_utf8(bounded)
 
 
 def _as_utf8(file: io.BufferedReader) -> BinaryIO:
