@@ -45,6 +45,8 @@ def _set(spots: ad.AnnData, row: int, column: int, value: float) -> None:
 
 def _swap(spots: ad.AnnData) -> None:
     spots.obsm["spatial"] = np.asarray(spots.obsm["spatial"])[:, ::-1]
+    # Numbers of the array would tell, and it would be put right.
+    spots.obs = spots.obs.drop(columns=["array_x", "array_y"])
 
 
 def _hires(spots: ad.AnnData) -> None:

@@ -13,7 +13,7 @@ from scipy.spatial import cKDTree
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.section.distinct import DistinctPositions
-from napari_stenhance.section.several import SeveralSamples, some_of
+from napari_stenhance.section.several import SeveralSamples, listed_samples
 from napari_stenhance.section.spots import ARRAY_COLUMNS, array_columns
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def choose_sample(
         _refuse_untold(obs, xy, where)
         for one in _several_called(columns, _LIBRARY):
             msg = (
-                f'{where}: obs["{one.column}"] names several samples: {some_of(one.names)}; name '
+                f'{where}: obs["{one.column}"] names several samples: {listed_samples(one.names)}; name '
                 "the sample to open, or take that column out if all lie on one slide."
             )
             raise SeveralSamples(msg, samples=one.names)
@@ -135,7 +135,7 @@ def choose_sample(
 def side_by_side(obs: pd.DataFrame) -> tuple[str, ...]:
     """Say which samples are opened as one section, as nothing but a column tells them apart."""
     return tuple(
-        f'obs["{one.column}"] names several samples, {some_of(one.names)}: as they lie beside each '
+        f'obs["{one.column}"] names several samples, {listed_samples(one.names)}: as they lie beside each '
         "other, they are opened as of one slide; name one to open it alone."
         for one in _several_called(_columns(obs, set()), _SAMPLE)
     )

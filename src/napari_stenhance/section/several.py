@@ -42,7 +42,7 @@ class SeveralSamples(InputError):
         wanted : str or None
             A name that is not among them.
         """
-        listed = some_of(samples)
+        listed = listed_samples(samples)
         if wanted is not None:
             msg = f"{where}: there is no sample {wanted!r} {how}; there are {listed}: name one."
         else:
@@ -53,7 +53,7 @@ class SeveralSamples(InputError):
         return cls(msg, samples=samples)
 
 
-def some_of(samples: Sequence[str]) -> str:
+def listed_samples(samples: Sequence[str]) -> str:
     """List names, a dozen at most, for a sentence."""
     listed = ", ".join(samples[:_NAMES_MOST])
     rest = len(samples) - _NAMES_MOST

@@ -86,12 +86,12 @@ def opened_text(path: Path) -> Iterator[BinaryIO]:
             yield _as_utf8(file)
         return
     with gzip.open(path) as stream, io.BufferedReader(_Bounded(stream, path)) as bounded:  # type: ignore[type-var,arg-type]
-        yield _as_utf8(bounded)
+        yield _as_utf8(bounded)  # type: ignore[arg-type]
 
 
 def _as_utf8(file: io.BufferedReader) -> BinaryIO:
     marked = file.peek(2).startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    return io.BufferedReader(_Utf8(file)) if marked else file  # type: ignore[type-var,arg-type]
+    return io.BufferedReader(_Utf8(file)) if marked else file  # type: ignore[type-var]
 
 
 def lines(file: BinaryIO) -> Iterator[str]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from napari_stenhance.errors import InputError
 from napari_stenhance.section.formats.format import names_in
 from napari_stenhance.section.formats.visium.archive import gunzipped, unpacked
-from napari_stenhance.section.several import SeveralSamples, some_of
+from napari_stenhance.section.several import SeveralSamples, listed_samples
 from napari_stenhance.section.space_ranger import PICTURE
 
 _PREFIX = r"(?P<prefix>(?:.*[_.\- ])?)"
@@ -158,7 +158,9 @@ def sample_in(
             raise SeveralSamples.named(str(root), "by their names", names, sample)
         prefixes = [prefixes[names.index(sample)]]
     if len(prefixes) != 1:
-        msg = f"{root}: there are several samples: {some_of(names)}; name the sample to open."
+        msg = (
+            f"{root}: there are several samples: {listed_samples(names)}; name the sample to open."
+        )
         raise SeveralSamples(msg, samples=names)
     (prefix,) = prefixes
     alone = len(matrices) == 1
