@@ -116,8 +116,8 @@ def choose_sample(
         _refuse_untold(obs, xy, where)
         for one in _several_called(columns, _LIBRARY):
             msg = (
-                f'{where}: obs["{one.column}"] names several samples: {listed_samples(one.names)}; name '
-                "the sample to open, or take that column out if all lie on one slide."
+                f'{where}: obs["{one.column}"] names several samples: {listed_samples(one.names)}; '
+                "name the sample to open, or take that column out if all lie on one slide."
             )
             raise SeveralSamples(msg, samples=one.names)
         return None
@@ -135,8 +135,8 @@ def choose_sample(
 def side_by_side(obs: pd.DataFrame) -> tuple[str, ...]:
     """Say which samples are opened as one section, as nothing but a column tells them apart."""
     return tuple(
-        f'obs["{one.column}"] names several samples, {listed_samples(one.names)}: as they lie beside each '
-        "other, they are opened as of one slide; name one to open it alone."
+        f'obs["{one.column}"] names several samples, {listed_samples(one.names)}: as they lie '
+        "beside each other, they are opened as of one slide; name one to open it alone."
         for one in _several_called(_columns(obs, set()), _SAMPLE)
     )
 
