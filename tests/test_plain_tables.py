@@ -61,6 +61,16 @@ def test_a_table_opens_with_its_columns_found_by_name(name: str, tmp_path: Path)
     assert said in section.doubts
 
 
+def test_lines_before_the_header_are_none_of_the_table(tmp_path: Path) -> None:
+    path = write(frame(), tmp_path / "a.txt")
+    text = path.read_text("utf-8-sig")
+    for before in ("sep=;\n", "\ufeffsep=;\n", "# made by hand\n# twice\n"):
+        path.write_text(before + text, "utf-8")
+        spots = open_section(path, mpp=0.5).need_spots()
+        np.testing.assert_array_equal(spots.X.toarray(), COUNTS)
+        np.testing.assert_array_equal(spots.obsm["spatial"], XY)
+
+
 @pytest.mark.parametrize("coding", ["utf-16", "utf-16-le", "utf-16-be"])
 @pytest.mark.parametrize("name", ["a.txt", "a.csv.gz"])
 def test_unicode_text_of_excel_opens(name: str, coding: str, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from napari_stenhance.section.formats.format import (
     shares_stem,
 )
 from napari_stenhance.section.images.opening import image_suffixes
-from napari_stenhance.section.tables.claims import opened_text
+from napari_stenhance.section.tables.claims import header_line, opened_text
 from napari_stenhance.storage.reading import reading
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def _recognise(path: Path) -> bool:
         return False
     try:
         with reading(path), opened_text(path) as file:
-            line = file.readline(2**22)
+            line = header_line(file)
     except InputError:
         return False
     return _X.search(line) is not None

@@ -94,6 +94,14 @@ def _as_utf8(file: io.BufferedReader) -> BinaryIO:
     return io.BufferedReader(_Utf8(file)) if marked else file  # type: ignore[type-var]
 
 
+def header_line(file: BinaryIO) -> bytes:
+    """Read the line that names columns: after comments, and Excel's that names the separator."""
+    before = (b"#", b"sep=", codecs.BOM_UTF8 + b"#", codecs.BOM_UTF8 + b"sep=")
+    while (line := file.readline(LINE_MOST)).startswith(before):
+        pass
+    return line
+
+
 def lines(file: BinaryIO) -> Iterator[str]:
     r"""Read the lines of a UTF-8 text without their ends; a mark before the first is no text.
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import scipy.sparse as sp
 
-from napari_stenhance.section.tables.claims import LINE_MOST, opened_text
+from napari_stenhance.section.tables.claims import LINE_MOST, header_line, opened_text
 from napari_stenhance.section.tables.counts import checked_counts
 from napari_stenhance.section.tables.parquet import open_parquet
 
@@ -56,13 +56,7 @@ def header_of(path: Path) -> list[str]:
         with open_parquet(path) as file:
             return list(file.schema_arrow.names)
     with opened_text(path) as file:
-        return _split(_first_line(file))[0]
-
-
-def _first_line(file: Any) -> bytes:
-    while (line := file.readline(LINE_MOST)).startswith(b"#"):
-        pass
-    return bytes(line)
+        return _split(header_line(file))[0]
 
 
 def _split(line: bytes) -> tuple[list[str], str]:
@@ -150,7 +144,7 @@ def _has_commas(path: Path, separator: str) -> bool:
     Between tabs 1,234 may be a thousand.
     """
     with opened_text(path) as file:
-        _first_line(file)
+        header_line(file)
         for _ in range(_LINES_ASKED):
             line = file.readline(LINE_MOST).decode("utf-8", "replace").strip("\r\n")
             for cell in line.split(separator):
@@ -172,7 +166,7 @@ def _batches(path: Path, names: list[str], genes: set[str] | None) -> Iterator[I
             yield file.iter_batches(max(1, _CELLS_AT_ONCE // max(1, len(names))))
         return
     with opened_text(path) as text:
-        line = _first_line(text)
+        line = header_line(text)
         _, separator = _split(line)
         decimal = "," if separator != "," and _has_commas(path, separator) else "."
         # By number: names may be anything.
