@@ -317,7 +317,7 @@ def _fill(
             f"{section.name}: this model holds the counts of the section that it learned from, and "
             "predicts that alone; use one that was learned with preset robust."
         )
-        raise InputError(msg, option="model")
+        raise InputError(msg, option="result")
     seen = [f"{section.name}: {doubt}" for doubt in features.doubts]
     for doubt in seen:
         job.note(doubt)
