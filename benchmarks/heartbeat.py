@@ -171,7 +171,14 @@ def bare(beat: Heartbeat, paths: list[Path], rates: dict[str, float]) -> None:
         wait(0.5)
         for data, attributes, kind in open_layers(path)[0]:
             with beat.during(f"{path.name}: napari adds {attributes['name']}"):
+                viewer.add_layer(Layer.create(data, attributes, kind))
+        viewer.layers.clear()
+        wait(0.5)
+        # Idle but for the end, as ours is: a percentile of beats depends on how many are idle.
+        with beat.during(f"napari opens {path.name}, a layer a turn"):
+            for data, attributes, kind in open_layers(path)[0]:
                 layer = viewer.add_layer(Layer.create(data, attributes, kind))
+                wait(0)
     run = layer.metadata["stenhance"].run
     layer.visible = layer.colorbar.visible = True
     wait(0.5)
@@ -258,11 +265,11 @@ def measure(folder: Path, drawing: Drawing) -> None:
     viewer.close()
     alone = Heartbeat(drawing)
     same = {
-        "opening a section, for the second time": "one.h5ad",
-        "running, with tiles arriving": "one.stenhance.zarr",
-        f"browsing {GENES} genes": "napari shows other pixels",
-        "drawing a region": "napari adds shapes",
-        "opening the result again": "one.stenhance.zarr",
+        "opening a section, for the second time": ("one.h5ad", "napari opens one.h5ad"),
+        "running, with tiles arriving": ("one.stenhance.zarr",) * 2,
+        f"browsing {GENES} genes": ("napari shows other pixels",) * 2,
+        "drawing a region": ("napari adds shapes",) * 2,
+        "opening the result again": ("one.stenhance.zarr", "napari opens one.stenhance.zarr"),
     }
     rates = {what: beat.rows[what].frames / beat.rows[what].seconds for what in same}
     bare(alone, [path, out], rates)
@@ -274,10 +281,10 @@ def measure(folder: Path, drawing: Drawing) -> None:
         "| longest slot | napari alone | beyond that |"
     )
     print("|---|---|---|---|---|---|---|")
-    for what, other in same.items():
-        ours, base = beat.rows[what], alone.joined(other)
+    for what, (one_a_time, at_once) in same.items():
+        ours, base = beat.rows[what], alone.joined(one_a_time)
         draws = alone.rows[f"napari only draws, as often as {what}"]
-        p99s = (np.percentile(one.late, 99) for one in (ours, base, draws))
+        p99s = (np.percentile(one.late, 99) for one in (ours, alone.joined(at_once), draws))
         slot, of_it = ours.worked.max(), base.worked.max()
         print(
             f"| {what} | {' | '.join(f'{p99:.0f}' for p99 in p99s)} | {slot:.0f} | {of_it:.0f} "
