@@ -195,8 +195,17 @@ def bare(beat: Heartbeat, paths: list[Path], rates: dict[str, float]) -> None:
                 canvas.update()
                 wait(1 / rate)
     with beat.during("napari adds shapes"):
-        viewer.add_shapes(ndim=2)
+        shapes = viewer.add_shapes(ndim=2)
+        wait(0.5)
+        draw_polygon(shapes, (1000, 1000))
     viewer.close()
+
+
+def draw_polygon(layer: Any, shape: tuple[int, int]) -> None:
+    """Draw as a user does who has clicked the last corner."""
+    corners = np.array([(0.3, 0.3), (0.3, 0.6), (0.6, 0.6), (0.6, 0.3)])
+    layer.add(corners * shape, shape_type="polygon")
+    layer.mode = "pan_zoom"
 
 
 def main() -> None:
@@ -253,10 +262,7 @@ def measure(folder: Path, drawing: Drawing) -> None:
         enhance.draw.click()
         wait(0.5)
         layer = viewer.layers.selection.active
-        height, width = session.section.slide.shape
-        corners = np.array([(0.3, 0.3), (0.3, 0.6), (0.6, 0.6), (0.6, 0.3)])
-        layer.add(corners * (height, width), shape_type="polygon")
-        layer.mode = "pan_zoom"
+        draw_polygon(layer, session.section.slide.shape)
     viewer.layers.clear()
     wait(1)
     with beat.during("opening the result again"):
