@@ -109,7 +109,7 @@ def test_predictions_follow_the_slide_that_was_not_measured(
     assert predicted.uns["stenhance_prediction"]["unit"] == "log1p CP10k"
     assert predicted.var["held_out_r"].notna().all()
     assert predicted.var["held_out_r_given_depth"].notna().all()
-    assert "On held-out spots, of 40 genes: median r 0." in run("info", result).stdout
+    assert "On what was held out, of 40 genes: median r 0." in run("info", result).stdout
     run("export", result, "--at-spots", small_files[1], "--out", out, code=2)
 
 

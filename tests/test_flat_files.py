@@ -13,6 +13,7 @@ import shapely
 from napari_stenhance.errors import InputError
 from napari_stenhance.plugin.reader import get_reader
 from napari_stenhance.section.section import open_section
+from napari_stenhance.tasks.info import describe_section
 
 COUNTS = np.array([[1, 0, 2], [0, 5, 0], [3, 3, 3], [0, 0, 700]])
 GENES = ["ACTB", "EPCAM", "KRT8"]
@@ -129,6 +130,10 @@ def test_merscope_has_the_outlines_of_its_middle_plane(transform: bool, tmp_path
     write_merscope_outlines(tmp_path / "r")
     section = open_section(tmp_path / "r", mpp=None if transform else 0.25)
     outlines = section.outlines()
+    # They are known to be cells, however regularly they lie.
+    said = describe_section(section)[2]
+    assert said.startswith("Cells: 4 × 3 genes; ")
+    assert said.endswith(" of 10.05 µm, the nearest 10.05 µm away in the median")
     assert list(outlines.ids) == IDS
     assert list(outlines.corners) == [5, 5, 5, 0]
     rings = outlines.xy.reshape(3, 5, 2)

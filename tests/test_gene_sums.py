@@ -176,7 +176,7 @@ def test_a_sum_is_no_more_to_be_trusted_than_its_genes(tiny: Path) -> None:
     said = field.trust("A + B")
     assert said == (
         "A + B: how well it is predicted as a whole is not known; of its genes, B has the least r "
-        "given depth on held-out spots, 0.12."
+        "given depth on what was held out, 0.12."
     )
     assert field.origin("A + B") == "predicted"
     assert [imputed.origin(text) for text in ("A + B", "A + C/c", "2 * C/c")] == [

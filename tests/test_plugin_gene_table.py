@@ -248,7 +248,7 @@ def test_what_is_not_reliable_is_hidden_or_washed_out(
     person.type_gene(worst)
     assert browse.opacity < 0.5
     assert session.title.endswith("– not reliable")
-    assert dock.accuracy.text().startswith(f"Not reliable. {worst} on held-out spots: r = ")
+    assert dock.accuracy.text().startswith(f"Not reliable. {worst} on what was held out: r = ")
     assert dock.accuracy.text().endswith(f"with depth held constant {given[worst]:.2f}")
     # What was measured of it is as reliable as ever.
     assert person.layer("spots").opacity == pytest.approx(0.8)

@@ -262,7 +262,7 @@ def test_cells_are_called_cells_at_any_scale(tmp_path: Path) -> None:
                    in doubt for doubt in section.doubts)  # fmt: skip
         line = describe_section(section)[2]
         assert line.startswith("Cells, or beads, as they lie on no lattice: 400 × ")
-        assert line.endswith(f"discs of {wide:g} {unit}, the nearest {wide:g} {unit} away in "
+        assert line.endswith(f"discs of {wide:.4g} {unit}, the nearest {wide:.4g} {unit} away in "
                              "the median")  # fmt: skip
     # Printed spots, and those of a lattice with many empty places, are none.
     rng = np.random.default_rng(1)
@@ -282,6 +282,10 @@ def test_visium_spots_are_as_wide_as_they_are_printed() -> None:
     scale, size = section.doubts
     assert "inferred" in scale
     assert "it is 55 µm; spot_diameter_fullres, 65 µm, is not" in size
+    # One that says the same is not set against it.
+    same = scale_factors(spot_diameter_fullres=27.5, fiducial_diameter_fullres=52.5)
+    (_, size) = Section(spots=spots_at(xy, same, numbers)).doubts
+    assert size.endswith("Visium by their lattice: it is 55 µm.")
     # With a scale that the lattice contradicts, the positions are believed.
     other = Section(spots=spots_at(xy, uns, numbers), mpp=0.5)
     assert other.geometry().spot_diameter_um == 16.25

@@ -194,7 +194,8 @@ class GeneSource(Run):
             return f"{said}{more}."
         worst, r = least
         return (
-            f"{said}; of its genes, {worst} has the least r given depth on held-out spots, {r:.2f}."
+            f"{said}; of its genes, {worst} has the least r given depth on what was held out, "
+            f"{r:.2f}."
         )
 
     def least_of(self, genes: Sequence[str]) -> tuple[str, float] | None:

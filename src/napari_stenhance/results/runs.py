@@ -99,7 +99,7 @@ class FieldRun(GeneSource):
         held_out = self.identity["recipe"].get("folds", 0) > 0
         said = said_of_held_out(self.field.decoder, gene, held_out=held_out)
         against = " (of an imputed gene: with what was imputed)" if self.learned_imputed else ""
-        return f"{gene} on held-out spots: {said}{against}"
+        return f"{gene} on what was held out: {said}{against}"
 
     def describe(self) -> list[str]:
         """Say what it learned from, and what was predicted how well."""
@@ -125,13 +125,13 @@ class FieldRun(GeneSource):
 
     @property
     def how_well(self) -> str:
-        """How well it predicts held-out spots, in words."""
+        """How well it predicts what was held out (spots, squares or transcripts), in words."""
         r, given = (v[np.isfinite(v)] for v in (self.held_out_r, self.held_out_r_given_depth))
         if not len(r):
             return ""
         beyond = f", with depth held constant {np.median(given):.2f}" if len(given) else ""
         genes = counted(len(r), "gene")
-        return f"On held-out spots, of {genes}: median r {np.median(r):.2f}{beyond}"
+        return f"On what was held out, of {genes}: median r {np.median(r):.2f}{beyond}"
 
 
 def said_of_held_out(decoder: Decoder, gene: str, *, held_out: bool) -> str:

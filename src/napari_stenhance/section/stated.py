@@ -228,7 +228,9 @@ def _worked_out(
     visium = None if stated["spot_diameter_um"] else visium_pitch_px(obs, xy)
     if visium is not None and abs(visium * mpp / VISIUM_PITCH_UM - 1) <= _VISIUM_OFF_MOST:
         # What Space Ranger calls the diameter is 60 to 70 µm, wider than what is printed.
-        other = f"; spot_diameter_fullres, {diameter:.4g} µm, is not" if full else ""
+        said = f"{diameter:.4g}"
+        differs = full and said != f"{VISIUM_DIAMETER_UM:g}"
+        other = f"; spot_diameter_fullres, {said} µm, is not" if differs else ""
         doubt = (
             f"The spots' diameter is taken from the assay, Visium by their lattice: it is "
             f"{VISIUM_DIAMETER_UM:g} µm{other}."

@@ -104,12 +104,14 @@ def describe_section(section: Section, quality: Quality | None = None) -> tuple[
         geometry = section.geometry()
         unit = "µm" if geometry.unit == "micrometer" else "px"
         spots = section.spots
-        anyhow = lie_anyhow(spots.obs, positions_px(spots, section.name))
+        cells = section.outlines is not None
+        anyhow = cells or lie_anyhow(spots.obs, positions_px(spots, section.name))
         what = "Cells, or beads, as they lie on no lattice" if anyhow else "Spots"
-        apart = f"{geometry.pitch_um:g} {unit}"
+        what = "Cells" if cells else what
+        apart = f"{geometry.pitch_um:.4g} {unit}"
         lines.append(
             f"{what}: {spots.n_obs} × {counted(spots.n_vars, 'gene')}; "
-            f"{geometry.spot_shape}s of {geometry.spot_diameter_um:g} {unit}"
+            f"{geometry.spot_shape}s of {geometry.spot_diameter_um:.4g} {unit}"
             + (f", the nearest {apart} away in the median" if anyhow else f" at a pitch of {apart}")
         )
     doubts = list(section.doubts)

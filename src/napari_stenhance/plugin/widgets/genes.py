@@ -114,8 +114,8 @@ class GenesWidget(QWidget):
         self.reliable = QCheckBox("Reliable", self)
         self.reliable.setToolTip(
             "Reliable genes only: hide those that were predicted with a lower r given depth on "
-            "held-out spots, and those of which it is not known. What was measured is shown as it "
-            "was, and stays."
+            "what was held out, and those of which it is not known. What was measured is shown as "
+            "it was, and stays."
         )
         self.reliable.toggled.connect(self._filter)
         self.least = QDoubleSpinBox(self)
@@ -125,8 +125,8 @@ class GenesWidget(QWidget):
         self.least.setPrefix("≥ ")
         self.least.setValue(self._session.least_r)
         self.least.setToolTip(
-            "r | depth, Pearson's r on held-out spots with depth held constant: below it a gene is "
-            "not reliable, and its image is washed out."
+            "r | depth, Pearson's r on what was held out, with depth held constant: below it a "
+            "gene is not reliable, and its image is washed out."
         )
         self.least.valueChanged.connect(self._set_least)
         self.statistics = QPushButton("Statistics", self)
