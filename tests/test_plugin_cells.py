@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import anndata as ad
 import numpy as np
 import pytest
@@ -13,8 +15,8 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from napari_stenhance.errors import InputError
-from napari_stenhance.plugin.layer_info import info_of
-from napari_stenhance.plugin.layers import section_layers
+from napari_stenhance.plugin.layer_info import info_of, layers_of
+from napari_stenhance.plugin.layers import open_layers, section_layers
 from napari_stenhance.plugin.levels import limits
 from napari_stenhance.plugin.opening import open_at_once
 from napari_stenhance.plugin.rasters import raster_doubts
@@ -22,6 +24,23 @@ from napari_stenhance.plugin.session import session_of
 from napari_stenhance.section.outlines import CellOutlines
 from napari_stenhance.section.section import Section
 from napari_stenhance.section.spots import SpotGeometry
+
+
+def test_an_image_of_cells_does_not_cover_what_is_predicted(
+    small: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("napari_stenhance.plugin.cells.AS_IMAGE", 1)
+    viewer = ViewerModel()
+    session = session_of(viewer)
+    open_at_once(session, open_layers(small / "one.stenhance.zarr")[0])
+    ((spots, info),) = layers_of(viewer, "spots")
+    assert info.raster is not None
+    assert not spots.visible
+    assert any(layer.visible for layer, _ in layers_of(viewer, "gene", "browse"))
+    # It is seen where it is asked for, also of another gene.
+    session.with_spots = True
+    session.look_at(run=session.run, gene="G3")
+    assert spots.visible
 
 
 def test_very_many_cells_are_an_image_of_each_where_zoomed_in_and_else_of_means() -> None:

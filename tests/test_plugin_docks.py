@@ -76,7 +76,7 @@ def _look_through(
         )
         assert person.layer("spots").name == f"{gene} · measured · {section.name}"
         check_truth(person.viewer)
-    assert "held-out" in person.genes.accuracy.text()
+    assert "held out" in person.genes.accuracy.text()
     person.click(person.genes.pin)
     person.wait(lambda: not person.genes.run_bar.busy)
     assert person.layer("gene", gene=other).visible
@@ -121,7 +121,7 @@ def _look_through(
     person.drop(out)
     assert {layer.name for layer, _ in layers_of(person.viewer, "gene")} == before
     check_truth(person.viewer)
-    assert len(person.layer("slide").data) == 2
+    assert len(person.layer("slide").data) == len(section.slide.levels)
     for gene in genes:
         layers = layers_of(person.viewer, "gene")
         runs = [a.run.name for _, a in layers if a.gene == gene and a.run is not None]

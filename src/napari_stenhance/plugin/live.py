@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QObject, QTimer
 
 from napari_stenhance.plugin.crops import crop_layers
-from napari_stenhance.plugin.genes import GeneImage, first_gene
+from napari_stenhance.plugin.genes import GENE, GeneImage, first_gene, set_contrast
 from napari_stenhance.plugin.layer_info import (
     KEY,
     LayerData,
@@ -20,6 +20,7 @@ from napari_stenhance.plugin.layer_info import (
     viewer_tiles,
 )
 from napari_stenhance.plugin.layers import run_layers
+from napari_stenhance.plugin.levels import contrast
 from napari_stenhance.plugin.scene import show_bar
 from napari_stenhance.plugin.session import session_of
 from napari_stenhance.plugin.worker import Outcome, Running, call_slot
@@ -249,6 +250,9 @@ class LiveLayers(QObject):
         if whole or layer.data_level == coarsest:
             # napari keeps the coarsest level of a 2-D pyramid; only new data makes it look again.
             layer.data = layer.data_raw
+            if whole and not layer.visible and layer.metadata[KEY].role == GENE:
+                # Its first tile gave its limits; what is seen has those of the session.
+                set_contrast(layer, contrast(layer.data))
         elif layer.visible:
             layer.refresh()
 

@@ -230,7 +230,12 @@ class Session:
         self._image = read or self._image
         before = self.place
         if run is not None:
-            place, self.run = place_of(self.viewer, run), run
+            place, before_it = place_of(self.viewer, run), self.run
+            self.run = run
+            if run is not before_it:
+                # Where bins and cells are an image, nothing would be seen of what lies below.
+                spots = (info for _, info in layers_of(self.viewer, "spots"))
+                self.with_spots &= not any(i.raster and i.place is place for i in spots)
         elif place is not None and place is not before:
             self.run = newest_run(self.viewer, place)
         self.place = place or self.place

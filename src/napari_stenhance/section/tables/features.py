@@ -169,4 +169,4 @@ def set_aside(spots: ad.AnnData, where: str) -> tuple[ad.AnnData, tuple[str, ...
     if spots.X is None:
         return kept, (f"{said}.",)
     kept.obsm[ASIDE] = sp.csr_matrix(spots.X[:, np.flatnonzero(~genes)])
-    return kept, (f'{said}: they are set aside, as obsm["{ASIDE}"].',)
+    return kept, (f'{said}, but set aside as obsm["{ASIDE}"].',)
