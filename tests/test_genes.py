@@ -182,8 +182,8 @@ def test_controls_are_set_aside_and_said_once(tmp_path: Path) -> None:
 
     table = ad.read_h5ad(tmp_path / "one.h5ad")
     assert modelled("all") == tuple(table.var_names[5:])
-    said = "5 features that are no genes (controls by their names) are not counted: they are set"
-    assert [n for n in notes if "control" in n] == [f'one: {said} aside, as obsm["not_genes"].']
+    said = "5 features that are no genes (controls by their names) are not counted, but set"
+    assert [n for n in notes if "control" in n] == [f'one: {said} aside as obsm["not_genes"].']
     totals = np.asarray(table.X.sum(axis=0)).ravel()[5:]
     most = np.argsort(-totals, kind="stable")[:3]
     assert modelled("heg:3") == tuple(table.var_names[5:][most])
