@@ -78,13 +78,6 @@ class SpotWindow:
         spread: Raster = (self.share @ values.astype(np.float32)).reshape(self.shape)
         return spread
 
-    def of_spots(self, raster: Raster) -> NDArray[np.float32]:
-        """Return the mean over each spot's superpixels, (spots,)."""
-        pairs = self.share.T
-        weight = np.asarray(pairs.sum(axis=1)).ravel()
-        mean: NDArray[np.float32] = (pairs @ raster.ravel()) / weight
-        return mean
-
 
 def kernel(width: float) -> NDArray[np.float32]:
     """Return a Gaussian that sums to 1; its width in superpixels."""
