@@ -33,11 +33,14 @@ class NetworkEntry:
         Regular expression of the names that it answers to.
     network : callable
         Returns what is known of the network of such a name.
+    networks : tuple of EncoderNetwork
+        Those that can be listed.
     """
 
     name: str
     pattern: str
     network: Callable[[str], EncoderNetwork]
+    networks: tuple[EncoderNetwork, ...] = ()
 
     def chosen(self, name: str, options: Mapping[str, str]) -> Encoder | None:
         """Return the encoder of that name with its options, if it is one of these.
@@ -51,6 +54,13 @@ class NetworkEntry:
             return None
         choice = NetworkChoice(name, self.network, **_taken(name, options))
         return Encoder(choice.portable, choice.identity, crops=choice.make)
+
+
+def networks_entry(*networks: EncoderNetwork) -> NetworkEntry:
+    """Register networks that are known by name."""
+    by_name = {network.name: network for network in networks}
+    pattern = "|".join(re.escape(name) for name in by_name)
+    return NetworkEntry(", ".join(by_name), pattern, by_name.__getitem__, networks)
 
 
 def _taken(name: str, options: Mapping[str, str]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,11 +26,7 @@ Channels = Literal["rgb", "bgr"]
 
 
 class TimmEncoder:
-    """A network of timm as a `CropEncoder`.
-
-    A vision transformer's vector is its class token after the last norm; without a class token, or
-    if it was trained to be pooled, the mean of its patch tokens. Other networks pool as they were
-    trained to, most by the mean over their last map.
+    """A network of timm as a `CropEncoder`; which vector is a crop's is the network's to say.
 
     Attributes
     ----------
@@ -61,11 +57,11 @@ class TimmEncoder:
         """
         import torch
 
-        model: Any = network.build()
+        model = network.build()
         if weights is not None:
             load_weights(model, weights, trained=network.trained)
-        self.name, self.side_px = network.name, network.side_px
-        self.dim = int(model.head_hidden_size)
+        self.name, self.side_px, self._network = network.name, network.side_px, network
+        self.dim = network.width(model)
         self.batch = 1 if device.type == "cpu" else _BATCH
         self._identity, self._device, self._channels = identity, device, channels
         self._statistics = network.mean, network.std
@@ -136,20 +132,7 @@ class TimmEncoder:
             pixels = torch.from_numpy(crops).to(self._device).permute(0, 3, 1, 2)
             if self._channels == "bgr":
                 pixels = pixels.flip(1)
-            vectors = _pooled(self._model, (pixels.float() / 255 - self._mean) / self._std)
+            standardised = (pixels.float() / 255 - self._mean) / self._std
+            vectors = self._network.vectors(self._model, standardised)
             values: NDArray[np.float32] = vectors.float().cpu().numpy()
         return values
-
-
-def _pooled(model: Any, pictures: torch.Tensor) -> torch.Tensor:
-    """Return one vector for each picture."""
-    import torch
-
-    if not hasattr(model, "num_prefix_tokens"):
-        return model(pictures)
-    tokens = model.forward_features(pictures)
-    # What follows pooling in networks that were trained to be pooled; their tokens are not normed.
-    after = getattr(model, "fc_norm", None) or torch.nn.Identity()
-    if getattr(model, "cls_token", None) is not None and isinstance(after, torch.nn.Identity):
-        return tokens[:, 0]
-    return after(tokens[:, model.num_prefix_tokens :].mean(dim=1))
