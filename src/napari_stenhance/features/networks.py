@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from napari_stenhance.features.positions import Resizing
 from napari_stenhance.running.device import keep_out_triton
 from napari_stenhance.running.random import seeded
 
@@ -18,7 +19,6 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 HALF = (0.5, 0.5, 0.5)
 
 Vector = Literal["as trained", "class and mean"]
-Positions = Literal["antialias", "plain", "dino"]
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,8 @@ class EncoderNetwork:
         Whether its blocks are gated, which timm must be told, too.
     vector : {"as trained", "class and mean"}
         What stands for a picture; see `vectors`.
-    positions : {"antialias", "plain", "dino"}
-        How its table of positions is resampled for pictures of another size: as timm does, as
-        transformers do, or as DINO did, with a tenth of a row more.
+    resizing : {"smooth", "plain", "dino"}
+        How its table of positions is resized for pictures of another size.
     repos, files : tuple of str
         Where weights lie on Hugging Face, in the order in which they are looked for.
     page : str
@@ -84,7 +83,7 @@ class EncoderNetwork:
     options: Mapping[str, Any] = field(default_factory=dict)
     swiglu: bool = False
     vector: Vector = "as trained"
-    positions: Positions = "antialias"
+    resizing: Resizing = "smooth"
     repos: tuple[str, ...] = ()
     files: tuple[str, ...] = FILES
     page: str = ""

@@ -17,7 +17,7 @@ HIPT_256 = EncoderNetwork(
         "Chen et al., Scaling vision transformers to gigapixel images via hierarchical "
         "self-supervised learning, CVPR 2022, 16144-16155, arXiv:2206.02647"
     ),
-    positions="dino",
+    resizing="dino",
     files=("vit256_small_dino.pth",),
     page="https://github.com/mahmoodlab/HIPT",
     sha256={

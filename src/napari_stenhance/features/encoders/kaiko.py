@@ -66,7 +66,7 @@ MIDNIGHT = EncoderNetwork(
         "magnitude less data, MICCAI 2025, LNCS 15967:573-583, arXiv:2504.05186"
     ),
     vector="class and mean",
-    positions="plain",
+    resizing="plain",
     repos=("kaiko-ai/midnight",),
     parameters=1_136_479_232,
     half=True,

@@ -19,7 +19,7 @@ PHIKON = EncoderNetwork(
         "Filiot et al., Scaling self-supervised learning for histopathology with masked image "
         "modeling, medRxiv 2023.07.21.23292757 (2023)"
     ),
-    positions="plain",
+    resizing="plain",
     # The second is a copy as timm lays it out.
     repos=("owkin/phikon", "1aurent/vit_base_patch16_224.owkin_pancancer"),
     parameters=85_798_656,
