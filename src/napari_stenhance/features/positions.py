@@ -10,8 +10,8 @@ if TYPE_CHECKING:
 Resizing = Literal["smooth", "plain", "dino"]
 """How a family of networks resizes its tables, all of them bicubically.
 
-"smooth" filters as timm does; "plain" does not, as networks of transformers; "dino" does not either,
-and takes the new table to be a tenth of a position longer, as the first DINO did.
+"smooth" filters as timm does; "plain" does not, as networks of transformers; "dino" does not,
+either, and takes the new table to be a tenth of a position longer, as the first DINO did.
 """
 _DINO_LONGER = 0.1
 
