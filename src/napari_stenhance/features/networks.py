@@ -64,8 +64,6 @@ class EncoderNetwork:
         How large the file is, where it holds more than parameters of four bytes.
     gated : bool
         Whether access to the weights must be asked for.
-    half : bool
-        Whether half precision is known to do on a GPU.
     trained : bool
         Whether to refuse weights that were never trained, as of a checkpoint of the first step.
     """
@@ -91,7 +89,6 @@ class EncoderNetwork:
     parameters: int = 0
     file_bytes: int = 0
     gated: bool = False
-    half: bool = False
     trained: bool = False
 
     @property

@@ -20,7 +20,6 @@ H_OPTIMUS_0 = EncoderNetwork(
     repos=("bioptimus/H-optimus-0",),
     files=("pytorch_model.bin", "model.safetensors"),
     parameters=1_134_774_272,
-    half=True,
     trained=True,
 )
 H_OPTIMUS_1 = replace(

@@ -32,7 +32,6 @@ GIGAPATH = EncoderNetwork(
     files=("pytorch_model.bin", "model.safetensors"),
     parameters=1_134_953_984,
     gated=True,
-    half=True,
     trained=True,
 )
 ENCODER = networks_entry(GIGAPATH)

@@ -22,7 +22,6 @@ GPFM = EncoderNetwork(
     repos=("majiabo/GPFM",),
     files=("GPFM.pth",),
     parameters=303_227_904,
-    half=True,
     trained=True,
 )
 ENCODER = networks_entry(GPFM)

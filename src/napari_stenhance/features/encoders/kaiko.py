@@ -69,7 +69,6 @@ MIDNIGHT = EncoderNetwork(
     resizing="plain",
     repos=("kaiko-ai/midnight",),
     parameters=1_136_479_232,
-    half=True,
     trained=True,
 )
 ENCODER = networks_entry(KAIKO_S16, KAIKO_S8, KAIKO_B16, KAIKO_B8, KAIKO_L14, MIDNIGHT)

@@ -24,7 +24,6 @@ UNI = EncoderNetwork(
     files=("pytorch_model.bin", "model.safetensors"),
     parameters=303_350_784,
     gated=True,
-    half=True,
     trained=True,
 )
 UNI2_H = EncoderNetwork(
@@ -51,7 +50,6 @@ UNI2_H = EncoderNetwork(
     files=("pytorch_model.bin", "model.safetensors"),
     parameters=681_394_176,
     gated=True,
-    half=True,
     trained=True,
 )
 ENCODER = networks_entry(UNI, UNI2_H)

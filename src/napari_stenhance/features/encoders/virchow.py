@@ -26,7 +26,6 @@ VIRCHOW = EncoderNetwork(
     repos=("paige-ai/Virchow",),
     parameters=631_229_184,
     gated=True,
-    half=True,
     trained=True,
 )
 VIRCHOW2 = replace(
