@@ -20,7 +20,7 @@ from napari_stenhance.errors import InferenceError, InputError
 from napari_stenhance.features.cropping import Crops
 from napari_stenhance.features.encoder import CropEncoder
 from napari_stenhance.features.encoders.uni import UNI
-from napari_stenhance.features.forward import Colours, Forward, Output
+from napari_stenhance.features.forward import Forward, Normalisation, Output
 from napari_stenhance.features.networks import EncoderNetwork
 from napari_stenhance.features.opening import open_features
 from napari_stenhance.features.registry import find_encoder
@@ -414,7 +414,7 @@ def test_a_vector_depends_on_its_crop_only(spec: str) -> None:
 
 
 def forward(output: Output, **more: Any) -> Forward:
-    colours = Colours((0.5,) * 3, (0.5,) * 3)
+    colours = Normalisation((0.5,) * 3, (0.5,) * 3)
     about: Any = {"precisions": ("float32",), **more}
     return Forward(torch.nn.Flatten, "toy", 4, colours, CPU, output, **about)
 

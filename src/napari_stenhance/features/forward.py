@@ -29,7 +29,7 @@ _IN_FLIGHT = 3
 
 
 @dataclass(frozen=True)
-class Colours:
+class Normalisation:
     """How a network sees red, green and blue.
 
     Attributes
@@ -59,7 +59,7 @@ class Forward:
         Of the encoder, in sentences.
     side_px : int
         Of a crop.
-    colours : Colours
+    colours : Normalisation
     device : torch.device
     output : callable
         What is asked of the network.
@@ -86,7 +86,7 @@ class Forward:
         load: Callable[[], torch.nn.Module],
         name: str,
         side_px: int,
-        colours: Colours,
+        colours: Normalisation,
         device: torch.device,
         output: Output,
         precisions: Sequence[Precision] = (),

@@ -19,7 +19,10 @@ from napari_stenhance.storage.reading import reading
 if TYPE_CHECKING:
     import torch
 
-_OPTIONS = "weights=FILE, pretrained=false, channels=rgb or bgr, and precision=float32, bfloat16 or float16"
+_CHOICES = {"channels": ("rgb", "bgr"), "precision": ("float32", "bfloat16", "float16")}
+_OPTIONS = "weights=FILE, pretrained=false, " + ", ".join(
+    f"{key}={' or '.join(values)}" for key, values in _CHOICES.items()
+)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_stenhance.features.cropping import Crops
-from napari_stenhance.features.forward import Colours, Forward, Precision
+from napari_stenhance.features.forward import Forward, Normalisation, Precision
 from napari_stenhance.features.networks import EncoderNetwork
 from napari_stenhance.features.weights import load_weights
 
@@ -63,7 +63,7 @@ class TimmEncoder:
             self.dim = network.width(model)
             return model
 
-        colours = Colours(network.mean, network.std, channels == "bgr")
+        colours = Normalisation(network.mean, network.std, channels == "bgr")
         precisions = () if precision is None else (precision,)
         self._forward = Forward(
             load, self.name, self.side_px, colours, device, network.vectors, precisions
