@@ -185,6 +185,8 @@ def test_weights_that_are_not_here_are_asked_for() -> None:
             InputError, match=r"hf download timm/test_vit.r160_in1k model.safetensors"
         ):
             make("timm:test_vit")
+        with pytest.raises(InputError, match=r"fetch vit256_.* from https://github.*HIPT and give"):
+            make("hipt-256")
         with pytest.raises(InputError, match=r"cannot be read \(No such file"):
             make("uni?weights=/no/such/file.bin")
         with pytest.raises(InputError, match="this file of weights cannot be read"):
@@ -200,6 +202,15 @@ def expected(arch: str, weights: dict[str, torch.Tensor], crops: NDArray[np.uint
     pictures = (torch.from_numpy(crops).permute(0, 3, 1, 2) / 255 - mean) / std
     with torch.inference_mode():
         return model, model.forward_features(pictures)
+
+
+def test_a_file_of_the_name_of_a_published_one_must_be_that_one(tmp_path: Path) -> None:
+    torch.save(state(), tmp_path / "vit256_small_dino.pth")
+    with pytest.raises(InputError, match=r"not the file .* SHA-256 .* instead of 6960cd5a8657dc8b"):
+        identity(f"hipt-256?weights={tmp_path / 'vit256_small_dino.pth'}")
+    (tmp_path / "vit256_small_dino.pth").rename(tmp_path / "mine.pth")
+    own = identity(f"hipt-256?weights={tmp_path / 'mine.pth'}")
+    assert own.endswith(file_hash(tmp_path / "mine.pth")[:16])
 
 
 WRAPPED = ("plain", "heads", "teacher", "nested")
@@ -310,6 +321,10 @@ def damaged(path: Path, kind: str) -> str:
             save_file(weights, path)
             path.write_bytes(path.read_bytes()[:-1000])
             return "the weights are damaged"
+        case "half a zip" | "half a safetensors":
+            (save_file if "safetensors" in kind else torch.save)(weights, path)  # type: ignore[operator]
+            path.write_bytes(path.read_bytes()[:400_000])
+            return r"damaged.* \(400,000 bytes of at least 599,552\); fetch"
         case "cut zip":
             torch.save(weights, path)
             path.write_bytes(path.read_bytes()[:-1000])
@@ -346,7 +361,16 @@ class Danger:
     [
         *("missing", "unexpected", "shape", "other network", "nan", "empty", "list"),
         *("pointer", "page", "message", "text", "nothing"),
-        *("cut safetensors", "cut zip", "cut pickle", "spoilt zip", "code in a zip", "code"),
+        *(
+            "half a zip",
+            "half a safetensors",
+            "cut safetensors",
+            "cut zip",
+            "cut pickle",
+            "spoilt zip",
+            "code in a zip",
+            "code",
+        ),
     ],
 )
 def test_files_that_are_no_such_weights_are_refused(tmp_path: Path, kind: str) -> None:

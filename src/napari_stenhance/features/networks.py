@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from napari_stenhance.features.positions import Resizing
+from napari_stenhance.features.weights import load_weights
 from napari_stenhance.running.device import keep_out_triton
 from napari_stenhance.running.random import seeded
 
@@ -115,6 +117,28 @@ class EncoderNetwork:
         if hasattr(model, "set_input_size") and hasattr(model, "num_prefix_tokens"):
             model.set_input_size(img_size=side_px or self.side_px)
         return model.eval()
+
+    def load(self, weights: Path | None, side_px: int | None = None) -> torch.nn.Module:
+        """Build it with weights from a file; None for random ones.
+
+        Raises
+        ------
+        InputError
+            If the file is missing, damaged, unsafe, or does not fit.
+        """
+        if weights is None:
+            return self.build(side_px)
+        keep_out_triton()
+        import torch
+        from timm.models.vision_transformer import VisionTransformer
+
+        with torch.device("meta"):
+            model = self.build(side_px)
+        # Without random weights, which take time; others have tensors that no file gives.
+        if type(model) is not VisionTransformer:
+            model = self.build(side_px)
+        load_weights(model, weights, trained=self.trained, resizing=self.resizing)
+        return model
 
     def _gated(self) -> dict[str, Any]:
         if not self.swiglu:

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from napari_stenhance.features.cropping import Crops
 from napari_stenhance.features.forward import Forward, Normalisation, Precision
 from napari_stenhance.features.networks import EncoderNetwork
-from napari_stenhance.features.weights import load_weights
 
 if TYPE_CHECKING:
     import torch
@@ -57,9 +56,7 @@ class TimmEncoder:
         self.name, self.side_px, self.dim = network.name, network.side_px, 0
 
         def load() -> torch.nn.Module:
-            model = network.build()
-            if weights is not None:
-                load_weights(model, weights, trained=network.trained)
+            model = network.load(weights)
             self.dim = network.width(model)
             return model
 
