@@ -180,11 +180,12 @@ class TileFeatures(FeatureSource):
         """Read and encode boxes ahead in threads, and yield them in order."""
         encoder = self.encoder
         halo_um = encoder.halo_px * encoder.mpp
+        slide = self.slide.keeping_tiles(self.job.memory_bytes // 4)
 
         def read(box: tuple[slice, slice]) -> NDArray[np.uint8]:
             x0, y0, x1, y1 = self.grid.box_um(*box)
             around = x0 - halo_um, y0 - halo_um, x1 + halo_um, y1 + halo_um
-            return self.slide.read(around, encoder.mpp)
+            return slide.read(around, encoder.mpp)
 
         def encode(pixels: NDArray[np.uint8]) -> NDArray[np.float16]:
             with inference_errors(f"Encoding with {encoder.name}"):
