@@ -21,6 +21,7 @@ from napari_stenhance.features.registry import Encoder
 
 class ToyColours:
     name, dim, pitch_um, mpp, window_px, halo_px = "toycolours", 3, 16.0, 2.0, 8, 0
+    at_once = None
 
     def fingerprint(self):
         return "toycolours1"
@@ -45,7 +46,7 @@ import numpy as np
 from napari_stenhance.features.registry import Encoder
 
 class ToyCrops:
-    name, dim, side_px, batch = "toycrops", 6, 8, 32
+    name, dim, side_px, batch, at_once = "toycrops", 6, 8, 32, None
 
     def fingerprint(self):
         return "toycrops1"
@@ -54,6 +55,7 @@ class ToyCrops:
         return ()
 
     def encode(self, crops):
+        crops = np.asarray(crops)
         parts = crops.mean(axis=(1, 2)), crops.std(axis=(1, 2))
         return np.concatenate(parts, axis=1).astype(np.float32)
 
@@ -128,4 +130,4 @@ def test_crops_of_another_package(small_files: list[Path], tmp_path: Path) -> No
 
 def test_what_there_is_is_listed(small_files: list[Path], tmp_path: Path) -> None:
     said = run("enhance", small_files[0], "--encoder", "toy", "--out", tmp_path / "x", code=2)
-    assert "choose one of stain, timm:MODEL, uni, toycolours, toycrops" in " ".join(said.split())
+    assert "virchow, virchow2, toycolours, toycrops (--encoder)." in " ".join(said.split())

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_stenhance.errors import InputError
+from napari_stenhance.features.forward import Precision
 from napari_stenhance.features.networks import SEED, EncoderNetwork
 from napari_stenhance.features.registry import Encoder
 from napari_stenhance.features.vit import VERSION, Channels, TimmEncoder
@@ -18,7 +19,10 @@ from napari_stenhance.storage.reading import reading
 if TYPE_CHECKING:
     import torch
 
-_OPTIONS = "weights=FILE, pretrained=false and channels=rgb or bgr"
+_CHOICES = {"channels": ("rgb", "bgr"), "precision": ("float32", "bfloat16", "float16")}
+_OPTIONS = "weights=FILE, pretrained=false, " + ", ".join(
+    f"{key}={' or '.join(values)}" for key, values in _CHOICES.items()
+)
 
 
 @dataclass(frozen=True)
@@ -33,11 +37,14 @@ class NetworkEntry:
         Regular expression of the names that it answers to.
     network : callable
         Returns what is known of the network of such a name.
+    networks : tuple of EncoderNetwork
+        Those that can be listed.
     """
 
     name: str
     pattern: str
     network: Callable[[str], EncoderNetwork]
+    networks: tuple[EncoderNetwork, ...] = ()
 
     def chosen(self, name: str, options: Mapping[str, str]) -> Encoder | None:
         """Return the encoder of that name with its options, if it is one of these.
@@ -53,6 +60,13 @@ class NetworkEntry:
         return Encoder(choice.portable, choice.identity, crops=choice.make)
 
 
+def networks_entry(*networks: EncoderNetwork) -> NetworkEntry:
+    """Register networks that are known by name."""
+    by_name = {network.name: network for network in networks}
+    pattern = "|".join(re.escape(name) for name in by_name)
+    return NetworkEntry(", ".join(by_name), pattern, by_name.__getitem__, networks)
+
+
 def _taken(name: str, options: Mapping[str, str]) -> dict[str, Any]:
     """Take the options of a network."""
     taken: dict[str, Any] = {}
@@ -62,7 +76,7 @@ def _taken(name: str, options: Mapping[str, str]) -> dict[str, Any]:
                 taken[key] = Path(value).expanduser()
         elif (key, value) == ("pretrained", "false"):
             taken[key] = False
-        elif key == "channels" and value in ("rgb", "bgr"):
+        elif value in _CHOICES.get(key, ()):
             taken[key] = value
         else:
             msg = f"Encoder {name}: {key}={value} is no option; there are {_OPTIONS}."
@@ -88,6 +102,8 @@ class NetworkChoice:
         False for random weights, of which no others are like these.
     channels : {"rgb", "bgr"}
         "bgr" gives the network red for blue, as the published programs did by mistake.
+    precision : {"float32", "bfloat16", "float16"}, optional
+        What is computed in; by default what the device has in hardware.
     """
 
     name: str
@@ -95,12 +111,14 @@ class NetworkChoice:
     weights: Path | None = None
     pretrained: bool = True
     channels: Channels = "rgb"
+    precision: Precision | None = None
 
     @property
     def portable(self) -> str:
         """The name with its options, but for the path of the weights."""
         options = [] if self.pretrained else ["pretrained=false"]
         options += [] if self.channels == "rgb" else [f"channels={self.channels}"]
+        options += [] if self.precision is None else [f"precision={self.precision}"]
         return self.name + ("?" + "&".join(options) if options else "")
 
     def identity(self) -> str:
@@ -127,10 +145,10 @@ class NetworkChoice:
         network = self.network(self.name)
         weights = self._file(network)
         identity = self._identity(network, weights)
-        return TimmEncoder(network, identity, device, weights, self.channels)
+        return TimmEncoder(network, identity, device, weights, self.channels, self.precision)
 
     def _identity(self, network: EncoderNetwork, weights: Path | None) -> str:
-        which = f"random{SEED}" if weights is None else weights_hash(weights)[:16]
+        which = f"random{SEED}" if weights is None else _published(network, weights)[:16]
         colours = "" if self.channels == "rgb" else f"-{self.channels}"
         return f"{network.name}-v{VERSION}-{which}{colours}"
 
@@ -145,6 +163,19 @@ class NetworkChoice:
         return found
 
 
+def _published(network: EncoderNetwork, weights: Path) -> str:
+    """Return the hash of a file; of the name of a published one it must be that one."""
+    found, known = weights_hash(weights), network.sha256.get(weights.name)
+    if known is not None and found != known:
+        msg = (
+            f"{weights}: this is not the file of this name that was published for {network.name} "
+            f"(its SHA-256 is {found[:16]}… instead of {known[:16]}…); fetch it again, or give "
+            "weights of your own another name."
+        )
+        raise InputError(msg)
+    return found
+
+
 def _advice(network: EncoderNetwork) -> str:
     """Say how weights are fetched, which this program never does by itself."""
     given = (
@@ -152,7 +183,8 @@ def _advice(network: EncoderNetwork) -> str:
         "weights, for trials)."
     )
     if not network.repos:
-        return given
+        where = f"fetch {network.files[0]} from {network.page} and " if network.page else ""
+        return f"{where}{given}"
     repo, file = network.repos[0], network.files[0]
     gate = f"ask for access at https://huggingface.co/{repo} and " if network.gated else ""
     return (

@@ -177,19 +177,24 @@ class TileFeatures(FeatureSource):
         return spans[0], spans[1]
 
     def _encode_ahead(self, boxes: Sequence[tuple[slice, slice]]) -> Iterator[NDArray[np.float16]]:
-        """Read and encode boxes in as many threads as may compute, and yield them in order."""
+        """Read and encode boxes ahead in threads, and yield them in order."""
         encoder = self.encoder
         halo_um = encoder.halo_px * encoder.mpp
+        slide = self.slide.keeping_tiles(self.job.memory_bytes // 4)
 
-        def encode(box: tuple[slice, slice]) -> NDArray[np.float16]:
+        def read(box: tuple[slice, slice]) -> NDArray[np.uint8]:
             x0, y0, x1, y1 = self.grid.box_um(*box)
             around = x0 - halo_um, y0 - halo_um, x1 + halo_um, y1 + halo_um
-            pixels = self.slide.read(around, encoder.mpp)
+            return slide.read(around, encoder.mpp)
+
+        def encode(pixels: NDArray[np.uint8]) -> NDArray[np.float16]:
             with inference_errors(f"Encoding with {encoder.name}"):
                 return encoder.encode(pixels).astype(np.float16)
 
         workers = max(min(threads(), self.job.memory_bytes // _TILE_BYTES), 1)
-        return prefetch(encode, boxes, workers)
+        if encoder.at_once is None:
+            return prefetch(lambda box: encode(read(box)), boxes, workers)
+        return prefetch(encode, prefetch(read, boxes, workers), encoder.at_once)
 
     def _finish(self, probe: FeatureStats, values: zarr.Array[Any]) -> None:
         """Take what the probe still lacks from tiles of earlier runs, or encode it by itself."""
