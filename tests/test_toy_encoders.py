@@ -35,7 +35,7 @@ class ToyColours:
 ENCODER = Encoder(
     "toycolours",
     lambda: "toycolours1",
-    superpixels=lambda slide: ToyColours(),
+    superpixels=lambda device: lambda slide: ToyColours(),
     prepare=lambda job: job.note("Toys are wound up."),
 )
 '''

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_stenhance.errors import InputError
+from napari_stenhance.features.dense import DenseEncoder, DenseNetwork
 from napari_stenhance.features.networks import SEED, EncoderNetwork
 from napari_stenhance.features.registry import Encoder
 from napari_stenhance.features.vit import VERSION, Channels, TimmEncoder
@@ -18,12 +19,14 @@ from napari_stenhance.storage.reading import reading
 if TYPE_CHECKING:
     import torch
 
+    from napari_stenhance.section.slide import Slide
+
 _OPTIONS = "weights=FILE, pretrained=false and channels=rgb or bgr"
 
 
 @dataclass(frozen=True)
 class NetworkEntry:
-    """A network, or a family of them, as `ENCODER`; encodes crops.
+    """A network, or a family of them, as `ENCODER`; encodes crops and superpixels.
 
     Attributes
     ----------
@@ -50,7 +53,7 @@ class NetworkEntry:
         if not re.fullmatch(self.pattern, name):
             return None
         choice = NetworkChoice(name, self.network, **_taken(name, options))
-        return Encoder(choice.portable, choice.identity, crops=choice.make)
+        return Encoder(choice.portable, choice.identity, choice.dense, choice.make)
 
 
 def _taken(name: str, options: Mapping[str, str]) -> dict[str, Any]:
@@ -128,6 +131,13 @@ class NetworkChoice:
         weights = self._file(network)
         identity = self._identity(network, weights)
         return TimmEncoder(network, identity, device, weights, self.channels)
+
+    def dense(self, device: torch.device) -> Callable[[Slide], DenseEncoder]:
+        """Build the network and load its weights, as `make` does, for the superpixels of slides."""
+        network = self.network(self.name)
+        weights = self._file(network)
+        identity = self._identity(network, weights)
+        return DenseNetwork(network, identity, device, weights, self.channels).on
 
     def _identity(self, network: EncoderNetwork, weights: Path | None) -> str:
         which = f"random{SEED}" if weights is None else weights_hash(weights)[:16]

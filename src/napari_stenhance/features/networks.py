@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from napari_stenhance.features.positions import Resizing
 from napari_stenhance.running.device import keep_out_triton
 from napari_stenhance.running.random import seeded
 
@@ -42,6 +43,10 @@ class EncoderNetwork:
         Whether half precision is known to do on a GPU.
     trained : bool
         Whether to refuse weights that were never trained, as of a checkpoint of the first step.
+    mpp : float
+        Micrometres per pixel that it was trained on; superpixels are read at it.
+    resizing : {"smooth", "plain", "dino"}
+        How its table of positions is resized for pictures of another size.
     """
 
     name: str
@@ -56,6 +61,8 @@ class EncoderNetwork:
     gated: bool = False
     half: bool = False
     trained: bool = False
+    mpp: float = 0.5
+    resizing: Resizing = "smooth"
 
     def build(self) -> torch.nn.Module:
         """Build it with random weights, always the same, and without a classifier."""

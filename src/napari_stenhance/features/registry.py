@@ -31,7 +31,8 @@ class Encoder:
         Names weights and version, apart from what a slide's scale changes; raises `InputError` if
         the weights are not here.
     superpixels : callable or None
-        Makes the encoder of superpixels for a slide. Averaged, they serve as features of crops.
+        Loads onto a device what a run needs, once, and returns what makes the encoder of
+        superpixels of each slide. Averaged, they serve as features of crops.
     crops : callable or None
         Makes the encoder of crops for a device.
     prepare : callable or None
@@ -40,7 +41,7 @@ class Encoder:
 
     name: str
     identity: Callable[[], str]
-    superpixels: Callable[[Slide], SuperpixelEncoder] | None = None
+    superpixels: Callable[[torch.device], Callable[[Slide], SuperpixelEncoder]] | None = None
     crops: Callable[[torch.device], CropEncoder] | None = None
     prepare: Callable[[Job], None] | None = None
 

@@ -43,7 +43,7 @@ Written = Annotated[
 EncoderName = Annotated[
     str,
     Help(
-        "What turns tissue into features: stain (no weights needed), or of crops uni or timm:MODEL "
+        "What turns tissue into features: stain (no weights needed), uni or timm:MODEL "
         "(MODEL?weights=FILE names their weights), or one that another package adds, by its name.",
         label="Tissue features",
     ),
