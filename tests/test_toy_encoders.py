@@ -21,6 +21,7 @@ from napari_stenhance.features.registry import Encoder
 
 class ToyColours:
     name, dim, pitch_um, mpp, window_px, halo_px = "toycolours", 3, 16.0, 2.0, 8, 0
+    at_once = None
 
     def fingerprint(self):
         return "toycolours1"
@@ -45,7 +46,7 @@ import numpy as np
 from napari_stenhance.features.registry import Encoder
 
 class ToyCrops:
-    name, dim, side_px, batch = "toycrops", 6, 8, 32
+    name, dim, side_px, batch, at_once = "toycrops", 6, 8, 32, None
 
     def fingerprint(self):
         return "toycrops1"
@@ -54,6 +55,7 @@ class ToyCrops:
         return ()
 
     def encode(self, crops):
+        crops = np.asarray(crops)
         parts = crops.mean(axis=(1, 2)), crops.std(axis=(1, 2))
         return np.concatenate(parts, axis=1).astype(np.float32)
 

@@ -5,6 +5,7 @@ import hashlib
 import pickle
 import socket
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,10 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 
 from napari_stenhance.errors import InferenceError, InputError
+from napari_stenhance.features.cropping import Crops
 from napari_stenhance.features.encoder import CropEncoder
 from napari_stenhance.features.encoders.uni import UNI
+from napari_stenhance.features.forward import Forward, Normalisation, Output
 from napari_stenhance.features.networks import EncoderNetwork
 from napari_stenhance.features.registry import find_encoder
 from napari_stenhance.features.vit import TimmEncoder
@@ -113,6 +116,10 @@ def crop_encoder(spec: str) -> CropEncoder:
     return make(CPU)
 
 
+def encoded(encoder: CropEncoder, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+    return encoder.encode(Crops.from_array(crops))
+
+
 def identity(spec: str) -> str:
     return find_encoder(spec).identity()
 
@@ -126,11 +133,11 @@ def test_names_for_runs_and_models(tmp_path: Path) -> None:
     assert titles == ["stain", "uni", "timm-test_vit"]
     assert identity("stain") == "stain2"
     content = file_hash(tmp_path / "w.safetensors")[:16]
-    assert identity(given) == f"{VIT}-v1-{content}-bgr"
-    assert identity("timm:test_vit?pretrained=false") == f"{VIT}-v1-random0"
+    assert identity(given) == f"{VIT}-v2-{content}-bgr"
+    assert identity("timm:test_vit?pretrained=false") == f"{VIT}-v2-random0"
     # Other weights under the same name.
     save_file(state(seed=6), tmp_path / "w.safetensors")
-    assert identity(given) == f"{VIT}-v1-{file_hash(tmp_path / 'w.safetensors')[:16]}-bgr"
+    assert identity(given) == f"{VIT}-v2-{file_hash(tmp_path / 'w.safetensors')[:16]}-bgr"
     assert content not in identity(given)
 
 
@@ -232,10 +239,10 @@ def test_weights_are_read_from_a_file(tmp_path: Path, file: str, kind: str) -> N
         save_file(content, path)
     else:
         torch.save(content, path, _use_new_zipfile_serialization=file == "zip")
-    encoder = crop_encoder(f"{VIT}?weights={path}")
+    encoder = crop_encoder(f"{VIT}?weights={path}&precision=float32")
     crops = noise(3)
     _, tokens = expected("test_vit", weights, crops)
-    np.testing.assert_allclose(encoder.encode(crops), tokens[:, 0], atol=1e-5)
+    np.testing.assert_allclose(encoded(encoder, crops), tokens[:, 0], atol=1e-5)
 
 
 @pytest.mark.parametrize("layout", ["safetensors", "bin"])
@@ -247,10 +254,10 @@ def test_weights_are_found_in_the_hub_cache(tmp_path: Path, hub: Path, layout: s
         save_file(weights, path)
     name = {"safetensors": "model.safetensors", "bin": "pytorch_model.bin"}[layout]
     found = put_in_hub(hub, "timm/test_vit.r160_in1k", name, path)
-    encoder = crop_encoder("timm:test_vit")
+    encoder = crop_encoder("timm:test_vit?precision=float32")
     _, tokens = expected("test_vit", weights, noise(2))
-    np.testing.assert_allclose(encoder.encode(noise(2)), tokens[:, 0], atol=1e-5)
-    assert identity("timm:test_vit") == f"{VIT}-v1-{file_hash(found)[:16]}"
+    np.testing.assert_allclose(encoded(encoder, noise(2)), tokens[:, 0], atol=1e-5)
+    assert identity("timm:test_vit") == f"{VIT}-v2-{file_hash(found)[:16]}"
 
 
 @pytest.mark.parametrize("repo", ["MahmoodLab/UNI", "MahmoodLab/uni"])
@@ -258,7 +265,7 @@ def test_uni_is_found_under_either_spelling(tmp_path: Path, hub: Path, repo: str
     path = tmp_path / "weights"
     torch.save(state(), path)
     found = put_in_hub(hub, repo, "pytorch_model.bin", path)
-    assert identity("uni") == f"uni-v1-{file_hash(found)[:16]}"
+    assert identity("uni") == f"uni-v2-{file_hash(found)[:16]}"
 
 
 def damaged(path: Path, kind: str) -> str:
@@ -381,7 +388,7 @@ ARCHS = ("test_vit", "test_vit2", "test_vit3", "eva02_tiny_patch14_224", "test_r
 def test_vectors_are_those_of_timm(tmp_path: Path, arch: str) -> None:
     weights = state(arch)
     save_file(weights, tmp_path / "w")
-    encoder = crop_encoder(f"timm:{arch}?weights={tmp_path / 'w'}")
+    encoder = crop_encoder(f"timm:{arch}?weights={tmp_path / 'w'}&precision=float32")
     crops = noise(3, encoder.side_px)
     model, features = expected(arch, weights, crops)
     with torch.inference_mode():
@@ -395,35 +402,81 @@ def test_vectors_are_those_of_timm(tmp_path: Path, arch: str) -> None:
         }[arch]()
     assert encoder.dim == vectors.shape[1]
     assert float(vectors.std(dim=0).mean()) > 1e-4  # crops differ, so that this test can fail
-    np.testing.assert_allclose(encoder.encode(crops), vectors, atol=1e-5)
+    np.testing.assert_allclose(encoded(encoder, crops), vectors, atol=1e-5)
 
 
 @pytest.mark.parametrize("spec", [RANDOM_VIT, RANDOM_CNN])
 def test_a_vector_depends_on_its_crop_only(spec: str) -> None:
     encoder, crops = crop_encoder(spec), noise(11)
-    together = encoder.encode(crops)
+    together = encoded(encoder, crops)
     assert together.shape == (11, encoder.dim)
     assert together.dtype == np.float32
-    np.testing.assert_array_equal(encoder.encode(crops[::-1]), together[::-1])
-    np.testing.assert_array_equal(encoder.encode(crops[4:5]), together[4:5])
-    np.testing.assert_array_equal(crop_encoder(spec).encode(crops), together)
-    assert encoder.encode(crops[:0]).shape == (0, encoder.dim)
+    np.testing.assert_array_equal(encoded(encoder, crops[::-1]), together[::-1])
+    np.testing.assert_array_equal(encoded(encoder, crops[4:5]), together[4:5])
+    np.testing.assert_array_equal(encoded(crop_encoder(spec), crops), together)
+    assert encoded(encoder, crops[:0]).shape == (0, encoder.dim)
     assert len(np.unique(together, axis=0)) == 11
 
 
-def test_parts_of_a_batch_are_padded() -> None:
-    encoder, crops = crop_encoder(RANDOM_VIT), noise(11)
-    alone = encoder.encode(crops)
-    encoder.batch = 4  # type: ignore[misc]  # as on a GPU
-    np.testing.assert_allclose(encoder.encode(crops), alone, atol=1e-6)
-    np.testing.assert_array_equal(encoder.encode(crops)[8:], encoder.encode(crops[8:]))
+def forward(output: Output, **more: Any) -> Forward:
+    colours = Normalisation((0.5,) * 3, (0.5,) * 3)
+    about: Any = {"precisions": ("float32",), **more}
+    return Forward(torch.nn.Flatten, "toy", 4, colours, CPU, output, **about)
+
+
+def test_memory_that_does_not_do_halves_the_batch() -> None:
+    tried = []
+
+    def mean(_: Any, pictures: torch.Tensor) -> torch.Tensor:
+        tried.append(len(pictures))
+        if len(pictures) > 2:
+            raise torch.OutOfMemoryError
+        return pictures.mean(dim=(2, 3))
+
+    crops = noise(11, 4)
+    toy = forward(mean)
+    assert toy.batch == 8
+    found = toy(Crops.from_array(crops))
+    np.testing.assert_allclose(found, crops.mean(axis=(1, 2)) / 127.5 - 1, atol=1e-6)
+    assert toy.batch == 2
+    # Nothing is done twice, and what comes next starts with what does.
+    assert tried == [8, 4, *[2] * 6]
+    tried.clear()
+    np.testing.assert_array_equal(toy(Crops.from_array(crops[:3])), found[:3])
+    assert tried == [2, 2]
+
+
+def test_memory_that_does_not_do_for_one_is_said() -> None:
+    def fail(_: Any, pictures: torch.Tensor) -> torch.Tensor:
+        msg = f"out of memory with {len(pictures)}"
+        raise torch.OutOfMemoryError(msg)
+
+    with pytest.raises(InferenceError, match=r"Encoding with toy failed .* out of memory with 1"):
+        forward(fail)(Crops.from_array(noise(3, 4)))
+
+
+def test_half_precision_that_overflows_is_not_used() -> None:
+    def large(_: Any, pictures: torch.Tensor) -> torch.Tensor:
+        return (pictures * 1e30).mean(dim=(2, 3)) * 1e5
+
+    both: Any = ("float16", "float32")
+    assert forward(large, precisions=both).precision == "float32"
+    assert forward(lambda _, p: p.mean(dim=(2, 3)), precisions=both).precision == "float16"
+
+
+def test_half_precision_is_near_and_has_an_entry_of_its_own() -> None:
+    crops = noise(5)
+    one, half = (crop_encoder(f"{RANDOM_VIT}&precision={p}") for p in ("float32", "bfloat16"))
+    assert one.fingerprint() != half.fingerprint()
+    exact, near = encoded(one, crops), encoded(half, crops)
+    assert 1e-5 < np.linalg.norm(near - exact) / np.linalg.norm(exact) < 0.03
 
 
 def test_swapped_colours_are_those_of_swapped_pixels() -> None:
     crops = noise(2)
     rgb, bgr = (crop_encoder(f"{RANDOM_VIT}&channels={c}") for c in ("rgb", "bgr"))
-    np.testing.assert_array_equal(bgr.encode(crops), rgb.encode(crops[..., ::-1]))
-    assert not np.array_equal(bgr.encode(crops), rgb.encode(crops))
+    np.testing.assert_array_equal(encoded(bgr, crops), encoded(rgb, crops[..., ::-1]))
+    assert not np.array_equal(encoded(bgr, crops), encoded(rgb, crops))
     assert bgr.fingerprint() != rgb.fingerprint()
     assert rgb.fingerprint() == crop_encoder(RANDOM_VIT).fingerprint()
     assert rgb.fingerprint() != crop_encoder(RANDOM_CNN).fingerprint()
@@ -450,20 +503,57 @@ def test_what_is_not_a_number_is_refused() -> None:
     encoder = crop_encoder(RANDOM_VIT)
     assert isinstance(encoder, TimmEncoder)
     with torch.no_grad():
-        encoder._model.norm.bias[0] = torch.inf
+        encoder._forward._model.norm.bias[0] = torch.inf
     with pytest.raises(InferenceError, match="not a number"):
-        encoder.encode(noise(1))
+        encoded(encoder, noise(1))
+
+
+@pytest.fixture
+def cuda() -> torch.device:
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device here")
+    return torch.device("cuda")
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("half", [False, True])
-def test_a_gpu_agrees_with_the_cpu(half: bool) -> None:
-    if not torch.cuda.is_available():
-        pytest.skip("no CUDA device here")
-    network = replace(UNI, half=half, options=UNI.options | {"depth": 4})
-    crops = noise(40, 224)
-    cpu, gpu = (TimmEncoder(network, "x", torch.device(d), None) for d in ("cpu", "cuda"))
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("arch", ["vit", "resnet"])
+def test_a_gpu_agrees_with_the_cpu(cuda: torch.device, arch: str, precision: Any) -> None:
+    network = replace(UNI, options=UNI.options | {"depth": 4})
+    if arch == "resnet":
+        network = EncoderNetwork(
+            "x", "resnet18", 224, UNI.mean, UNI.std, licence="none", options={}
+        )
+    crops = noise(300, 224)
+    cpu, gpu = (
+        TimmEncoder(network, "x", device, None, precision=p)
+        for device, p in ((CPU, "float32"), (cuda, precision))
+    )
     assert cpu.fingerprint() != gpu.fingerprint()
-    one, two = cpu.encode(crops), gpu.encode(crops)
-    np.testing.assert_allclose(two, one, atol=0.02 if half else 1e-3)
-    np.testing.assert_allclose(gpu.encode(crops[35:]), two[35:], atol=1e-3)
+    one, two = encoded(cpu, crops[-40:]), encoded(gpu, crops)
+    error = np.linalg.norm(two[-40:] - one) / np.linalg.norm(one)
+    assert error < (0.02 if precision == "bfloat16" else 1e-4)
+    # A batch that is filled up, and one by several threads.
+    np.testing.assert_array_equal(encoded(gpu, crops[256:]), two[256:])
+    with ThreadPoolExecutor(4) as pool:
+        for again in pool.map(lambda _: encoded(gpu, crops), range(8)):
+            np.testing.assert_array_equal(again, two)
+
+
+@pytest.mark.gpu
+def test_a_gpu_that_is_full_takes_fewer_at_a_time(cuda: torch.device) -> None:
+    network = replace(UNI, options=UNI.options | {"depth": 2})
+    crops = noise(300, 224)
+    gpu = TimmEncoder(network, "x", cuda, None)
+    whole = encoded(gpu, crops)
+    assert gpu.batch == 256
+    total = torch.cuda.get_device_properties(cuda).total_memory
+    small = TimmEncoder(network, "x", cuda, None)
+    torch.cuda.empty_cache()
+    torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved(cuda) + 4e8) / total)
+    try:
+        part = encoded(small, crops)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert small.batch < 256
+    assert np.linalg.norm(part - whole) / np.linalg.norm(whole) < 1e-2

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_stenhance.errors import InferenceError, InputError
+from napari_stenhance.features.cropping import Block, Crops
+from napari_stenhance.features.forward import Forward, Normalisation, Precision
 from napari_stenhance.features.networks import EncoderNetwork
 from napari_stenhance.features.positions import resize_positions
 from napari_stenhance.features.vit import VERSION, Channels
 from napari_stenhance.features.weights import load_weights
-from napari_stenhance.running.device import inference_errors
 from napari_stenhance.section.resample import area_weights
 
 if TYPE_CHECKING:
@@ -121,6 +121,7 @@ class DenseNetwork:
         device: torch.device,
         weights: Path | None,
         channels: Channels = "rgb",
+        precision: Precision | None = None,
     ) -> None:
         """Build the network and load its weights; None for random ones.
 
@@ -133,101 +134,76 @@ class DenseNetwork:
         """
         import torch
 
-        model: Any = network.build()
-        if weights is not None:
-            load_weights(model, weights, trained=network.trained)
-        has_tokens = hasattr(model, "num_prefix_tokens") and hasattr(model, "set_input_size")
+        # Of no bytes: only to see how it is made.
+        with torch.device("meta"):
+            plan: Any = network.build()
+        has_tokens = hasattr(plan, "num_prefix_tokens") and hasattr(plan, "set_input_size")
         side_context = _OF_LAYERS
         if has_tokens:
-            large = model.patch_embed.patch_size[0] >= _LARGE_PATCH
+            large = plan.patch_embed.patch_size[0] >= _LARGE_PATCH
             side_context = _OF_LARGE_PATCHES if large else _OF_SMALL_PATCHES
         layout = WindowLayout.around(*side_context, network.mpp)
-        if has_tokens:
-            resize_positions(model, layout.side_px, network.resizing)
-            self._map = _tokens(model)
-        else:
-            self._map = _stage(model, network.name, layout)
-        patch, cell_px = self._map.patch_px, layout.window_px / layout.rows
-        shares = area_weights(
-            layout.halo_px / patch, cell_px / patch, layout.rows, 0, layout.side_px // patch
-        )
+        side_px = layout.side_px
+        self._map = _tokens(plan, layout) if has_tokens else _stage(plan, network.name, layout)
+        self._taps = _taps(layout, self._map.patch_px, device)
+
+        def load() -> Any:
+            model: Any = network.build()
+            if weights is not None:
+                load_weights(model, weights, trained=network.trained)
+            if has_tokens:
+                resize_positions(model, side_px, network.resizing)
+            elif hasattr(model, "set_input_size"):
+                model.set_input_size(img_size=(side_px, side_px))
+            return model
+
         self.name, self.dim, self.layout = network.name, self._map.dim, layout
-        self.patch_um = patch * layout.mpp
-        self._settings = [identity, network.mean, network.std, channels, network.resizing]
-        self._swapped, self._device, self._lock = channels == "bgr", device, threading.Lock()
-        with inference_errors(f"Loading {self.name}"):
-            self._model = model.to(device)
-            self._mean, self._std = (
-                torch.tensor(s, device=device).view(1, 3, 1, 1) for s in (network.mean, network.std)
-            )
-            # A tap without weight, as the second where patches are superpixels, is left out.
-            self._taps = [
-                (
-                    torch.from_numpy(np.minimum(shares.first + tap, layout.side_px // patch - 1)),
-                    torch.from_numpy(shares.weights[:, tap]),
-                )
-                for tap in np.flatnonzero(shares.weights.any(axis=0))
-            ]
-            self._taps = [(at.to(device), share.to(device)) for at, share in self._taps]
+        self.patch_um = self._map.patch_px * layout.mpp
+        colours = Normalisation(network.mean, network.std, channels == "bgr")
+        precisions = () if precision is None else (precision,)
+        self._forward = Forward(load, self.name, side_px, colours, device, self._cells, precisions)
+        seen = side_px, layout.window_px, layout.mpp, network.resizing
+        self._settings = [VERSION, "dense", identity, *seen, network.mean, network.std, channels]
+        self._device = device
 
     def on(self, slide: Slide) -> DenseEncoder:
         """Return the encoder of a slide."""
         return DenseEncoder(self, slide.scale())
+
+    @property
+    def batch(self) -> int:
+        """How many squares go through the network at a time; fewer take as long."""
+        return self._forward.batch
+
+    @property
+    def at_once(self) -> int:
+        """How many threads keep the device busy."""
+        return self._forward.at_once
 
     def fingerprint(self) -> str:
         """Identify weights, settings, and whatever else may change a bit of a vector."""
         import timm
         import torch
 
-        seen = ["dense", self.layout.side_px, self.layout.window_px, self.layout.mpp]
-        machine = [self._device.type, timm.__version__, torch.__version__]
-        text = json.dumps([VERSION, *self._settings, *seen, *machine])
+        batch = self.batch if self._device.type == "cpu" else None
+        machine = [self._device.type, self._forward.precision, batch]
+        text = json.dumps([self._settings, machine, timm.__version__, torch.__version__])
         name = self.name.replace(":", "-")
         return f"{name}-dense-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
-    def windows(self, pixels: NDArray[np.uint8], corners: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Encode the windows of squares, (n, rows, rows, dim).
-
-        Parameters
-        ----------
-        pixels : ndarray of uint8, shape (y, x, 3)
-        corners : ndarray of int64, shape (n, 2)
-            Row and column of each square's first pixel.
+    def encode(self, squares: Crops) -> NDArray[np.float32]:
+        """Encode the windows in the middle of squares, (n, rows, rows, dim).
 
         Raises
         ------
         InferenceError
             If the device fails, or returns what is not a number or too large a one.
         """
-        found = np.empty((len(corners), *2 * (self.layout.rows,), self.dim), np.float32)
-        side = self.layout.side_px
-        # One thread computes, and the others read ahead.
-        with self._lock, inference_errors(f"Encoding with {self.name}"):
-            for n, (y, x) in enumerate(corners.tolist()):
-                found[n] = self._window(pixels[y : y + side, x : x + side])
-        # A comparison with what is not a number is false.
-        if not (np.abs(found) <= _LARGEST).all():
-            msg = (
-                f"{self.name} returned what is not a number, or too large a one, on this device; "
-                "try the device cpu."
-            )
+        found = self._forward(squares)
+        if np.abs(found).max() > _LARGEST:
+            msg = f"{self.name} returned too large a number on this device; try the device cpu."
             raise InferenceError(msg, option="device")
         return found
-
-    def _window(self, square: NDArray[np.uint8]) -> NDArray[np.float32]:
-        import torch
-
-        # TensorFloat-32, which torch allows itself in convolutions, rounds to three digits.
-        exact = torch.backends.cudnn.flags(
-            enabled=True, benchmark=False, deterministic=True, allow_tf32=False
-        )
-        with torch.inference_mode(), exact:
-            picture = torch.from_numpy(square[None].copy()).to(self._device).permute(0, 3, 1, 2)
-            if self._swapped:
-                picture = picture.flip(1)
-            cells = self._cells(self._model, (picture.float() / 255 - self._mean) / self._std)
-            values: NDArray[np.float32] = cells[0].cpu().numpy()
-        return values
 
     def _cells(self, model: Any, pictures: torch.Tensor) -> torch.Tensor:
         """Average patches over superpixels, down and along."""
@@ -241,22 +217,41 @@ class DenseNetwork:
         return cells
 
 
-def _tokens(model: Any) -> PatchMap:
-    """Take the patch tokens of a vision transformer, without those before them."""
+def _taps(
+    layout: WindowLayout, patch_px: int, device: torch.device
+) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """List the first patch under each superpixel, and the next ones, each with its share.
+
+    One without a share, as the second where patches are superpixels, is left out.
+    """
     import torch
 
-    prefix, (rows, columns) = model.num_prefix_tokens, model.patch_embed.grid_size
-    # Of networks that were trained to be pooled; their tokens are not normed before.
-    after = getattr(model, "fc_norm", None) or torch.nn.Identity()
+    patches, cell = layout.side_px // patch_px, layout.window_px / layout.rows / patch_px
+    shares = area_weights(layout.halo_px / patch_px, cell, layout.rows, 0, patches)
+    return [
+        (
+            torch.from_numpy(np.minimum(shares.first + tap, patches - 1)).to(device),
+            torch.from_numpy(shares.weights[:, tap]).to(device),
+        )
+        for tap in np.flatnonzero(shares.weights.any(axis=0))
+    ]
+
+
+def _tokens(plan: Any, layout: WindowLayout) -> PatchMap:
+    """Take the patch tokens of a vision transformer, without those before them."""
+    patch = int(plan.patch_embed.patch_size[0])
+    rows = layout.side_px // patch
 
     def read(model: Any, pictures: torch.Tensor) -> torch.Tensor:
-        tokens: torch.Tensor = after(model.forward_features(pictures)[:, prefix:])
-        return tokens.unflatten(1, (rows, columns))
+        tokens = model.forward_features(pictures)[:, model.num_prefix_tokens :]
+        # Of networks that were trained to be pooled; their tokens are not normed before.
+        after = getattr(model, "fc_norm", None)
+        return (tokens if after is None else after(tokens)).unflatten(1, (rows, rows))
 
-    return PatchMap(int(model.num_features), int(model.patch_embed.patch_size[0]), read)
+    return PatchMap(int(plan.num_features), patch, read)
 
 
-def _stage(model: Any, name: str, layout: WindowLayout) -> PatchMap:
+def _stage(plan: Any, name: str, layout: WindowLayout) -> PatchMap:
     """Take the last stage whose patches are no larger than superpixels.
 
     Raises
@@ -266,14 +261,14 @@ def _stage(model: Any, name: str, layout: WindowLayout) -> PatchMap:
     """
     import torch
 
-    stages = list(getattr(model, "feature_info", ()))
+    stages = list(getattr(plan, "feature_info", ()))
     fine = [n for n, s in enumerate(stages) if s["reduction"] * layout.mpp <= PITCH_UM * 1.01]
     side = layout.side_px
     msg = (
         f"Encoder {name}: this network gives no map of features for pictures of {side} × {side} "
         "pixels; choose another, or a method that sees crops: histosge or spamcaf."
     )
-    if not fine or not hasattr(model, "forward_intermediates"):
+    if not fine or not hasattr(plan, "forward_intermediates"):
         raise InputError(msg, option="encoder")
 
     def read(model: Any, pictures: torch.Tensor) -> torch.Tensor:
@@ -283,10 +278,10 @@ def _stage(model: Any, name: str, layout: WindowLayout) -> PatchMap:
         return found.permute(0, 2, 3, 1)
 
     try:
-        if hasattr(model, "set_input_size"):
-            model.set_input_size(img_size=(side, side))
+        if hasattr(plan, "set_input_size"):
+            plan.set_input_size(img_size=(side, side))
         with torch.inference_mode():
-            shape = read(model, torch.zeros(1, 3, side, side)).shape
+            shape = read(plan, torch.zeros(1, 3, side, side, device="meta")).shape
     except (AssertionError, RuntimeError) as error:
         raise InputError(msg, option="encoder") from error
     patch = side // shape[1]
@@ -297,7 +292,7 @@ def _stage(model: Any, name: str, layout: WindowLayout) -> PatchMap:
 
 @dataclass(frozen=True)
 class DenseEncoder:
-    """A network as the `SuperpixelEncoder` of a slide.
+    """A network as the `WindowEncoder` of a slide.
 
     Attributes
     ----------
@@ -356,10 +351,31 @@ class DenseEncoder:
             )
         return tuple(doubts)
 
+    @property
+    def batch(self) -> int:
+        """How many windows go through the network at a time; fewer take as long."""
+        return self.network.batch
+
+    @property
+    def at_once(self) -> int:
+        """How many threads keep the device busy."""
+        return self.network.at_once
+
+    @property
+    def side_px(self) -> int:
+        """Side of the squares around windows."""
+        return self.network.layout.side_px
+
+    def encode_windows(self, squares: Crops) -> NDArray[np.float32]:
+        """Encode the windows in the middle of squares, (n, rows, rows, dim)."""
+        return self.network.encode(squares)
+
     def encode(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Encode whole windows with their halo, (y, x, 3), into (rows, columns, dim)."""
         window_px, cells = self.window_px, self.network.layout.rows
         down, along = ((n - 2 * self.halo_px) // window_px for n in pixels.shape[:2])
         corners = np.indices((down, along)).reshape(2, -1).T * window_px
-        found = self.network.windows(pixels, corners).reshape(down, along, cells, cells, -1)
-        return np.moveaxis(found, 2, 1).reshape(down * cells, along * cells, -1)
+        block = Block(pixels, corners, np.arange(len(corners)))
+        found = self.encode_windows(Crops(self.side_px, (block,), len(corners)))
+        tiled = np.moveaxis(found.reshape(down, along, cells, cells, -1), 2, 1)
+        return tiled.reshape(down * cells, along * cells, -1)

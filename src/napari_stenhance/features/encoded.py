@@ -12,7 +12,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from napari_stenhance.features.cropping import read_crops
+from napari_stenhance.features.cropping import Crops, read_crops
 from napari_stenhance.features.crops import CropFeatures
 from napari_stenhance.features.encoder import CropEncoder
 from napari_stenhance.features.masks import mask_version
@@ -22,11 +22,11 @@ from napari_stenhance.storage.cache import still_there
 from napari_stenhance.storage.checked import CheckedArray, checked, open_node
 from napari_stenhance.storage.tiles import create_array, is_done, sweep_partial
 
-CHUNK = 32
+CHUNK = 64
 SAMPLE = 512
-# Entries of "crops" have no checksums.
-_KIND = "crops2"
-_BLOCK = 8
+# Entries of "crops" have no checksums, those of "crops2" other chunks.
+_KIND = "crops3"
+_BLOCK = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,26 +126,41 @@ class EncodedCrops(CropFeatures):
         if not missing:
             return
         total, left = (sum(c.stop - c.start for c in some) for some in (chunks, missing))
-        sizes_um, side = self.crops.sizes_um, self.encoder.side_px
+        encoder, sizes_um, side = self.encoder, self.crops.sizes_um, self.encoder.side_px
+        # Chunks that fill a batch go through the network together.
+        step = max(encoder.batch // CHUNK, 1)
+        groups = [missing[i : i + step] for i in range(0, len(missing), step)]
 
-        def read(chunk: slice) -> list[NDArray[np.uint8]]:
-            return [read_crops(self.slide, xy_um[chunk], size, side) for size in sizes_um]
+        def read(group: list[slice]) -> list[Crops]:
+            xy = np.concatenate([xy_um[chunk] for chunk in group])
+            return [read_crops(self.slide, xy, size, side) for size in sizes_um]
 
         # What is read, and about as much again while it is averaged.
-        chunk_bytes = 2 * CHUNK * len(sizes_um) * side**2 * 3
-        workers = max(min(threads(), self.job.memory_bytes // chunk_bytes), 1)
-        doing = f"Encoding crops of {self.slide.name} with {self.encoder.name}"
+        group_bytes = 2 * step * CHUNK * len(sizes_um) * side**2 * 3
+        workers = max(min(threads(), self.job.memory_bytes // group_bytes), 1)
+        doing = f"Encoding crops of {self.slide.name} with {encoder.name}"
         with self.job.stage(doing, total) as stage:
             stage.skip(total - left)
-            for chunk, crops in zip(missing, prefetch(read, missing, workers), strict=True):
-                values[chunk] = np.concatenate([self._encode(c) for c in crops], axis=1)
-                stage.advance(chunk.stop - chunk.start)
+            encoded = prefetch(
+                self._encode, prefetch(read, groups, workers), encoder.at_once or workers
+            )
+            for group, vectors in zip(groups, encoded, strict=True):
+                start = 0
+                for chunk in group:
+                    stop = start + chunk.stop - chunk.start
+                    values[chunk] = vectors[start:stop]
+                    start = stop
+                stage.advance(len(vectors))
 
-    def _encode(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def _encode(self, crops: list[Crops]) -> NDArray[np.float32]:
+        """Encode the crops of all sizes around the same positions, (n, dim)."""
+        return np.concatenate([self._of_size(c) for c in crops], axis=1)
+
+    def _of_size(self, crops: Crops) -> NDArray[np.float32]:
         parts = []
-        for start in range(0, len(crops), self.encoder.batch):
+        for part in crops.parts(self.encoder.batch):
             self.job.check()
-            parts.append(self.encoder.encode(crops[start : start + self.encoder.batch]))
+            parts.append(self.encoder.encode(part))
         return np.concatenate(parts)
 
     @cached_property

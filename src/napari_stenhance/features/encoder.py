@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
+
+from napari_stenhance.features.cropping import Crops
 
 
 class SuperpixelEncoder(Protocol):
@@ -45,6 +47,11 @@ class SuperpixelEncoder(Protocol):
         """A value depends on nothing outside its window and this many pixels around it."""
         ...
 
+    @property
+    def at_once(self) -> int | None:
+        """How many threads may call `encode` at once; None for as many as compute."""
+        ...
+
     def fingerprint(self) -> str:
         """Identify weights and settings: the key of the cache."""
         ...
@@ -57,8 +64,27 @@ class SuperpixelEncoder(Protocol):
         """Encode whole windows with their halo, (y, x, 3), into (rows, columns, dim).
 
         The halo lies around all of them together, and no superpixels are made of it. Values are
-        kept as float16, so below 65,504. Several threads call it at once.
+        kept as float16, so below 65,504.
         """
+        ...
+
+
+@runtime_checkable
+class WindowEncoder(SuperpixelEncoder, Protocol):
+    """Sees each window by itself, in a square of pixels: those of several tiles fill a batch."""
+
+    @property
+    def side_px(self) -> int:
+        """Side of the square, the window and its halo."""
+        ...
+
+    @property
+    def batch(self) -> int:
+        """How many windows are encoded at a time; fewer take as long."""
+        ...
+
+    def encode_windows(self, squares: Crops) -> NDArray[np.float32]:
+        """Encode windows into (n, rows, columns, dim)."""
         ...
 
 
@@ -85,6 +111,11 @@ class CropEncoder(Protocol):
         """How many crops go through the network at a time; fewer take as long."""
         ...
 
+    @property
+    def at_once(self) -> int | None:
+        """How many threads may call `encode` at once; None for as many as compute."""
+        ...
+
     def fingerprint(self) -> str:
         """Identify weights and settings: the key of the cache."""
         ...
@@ -93,8 +124,11 @@ class CropEncoder(Protocol):
         """Say what makes features of crops of that size on such a slide less trustworthy."""
         ...
 
-    def encode(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Encode crops, (n, side_px, side_px, 3), into (n, dim)."""
+    def encode(self, crops: Crops) -> NDArray[np.float32]:
+        """Encode crops into (n, dim).
+
+        `numpy.asarray(crops)` is the array of them, (n, side_px, side_px, 3) of uint8.
+        """
         ...
 
 

@@ -44,7 +44,8 @@ class FeatureStats:
     @classmethod
     def over(cls, tissue: NDArray[np.bool_], encoder: SuperpixelEncoder) -> FeatureStats:
         """Draw from the tissue."""
-        side = max(_SIDE, window_rows(encoder))
+        window = window_rows(encoder)
+        side = -(-_SIDE // window) * window
         rows, columns = (-(-n // side) for n in tissue.shape)
         padded = np.zeros((rows * side, columns * side), bool)
         padded[: tissue.shape[0], : tissue.shape[1]] = tissue

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.features.dense import DenseEncoder, DenseNetwork
+from napari_stenhance.features.forward import Precision
 from napari_stenhance.features.networks import SEED, EncoderNetwork
 from napari_stenhance.features.registry import Encoder
 from napari_stenhance.features.vit import VERSION, Channels, TimmEncoder
@@ -21,7 +22,10 @@ if TYPE_CHECKING:
 
     from napari_stenhance.section.slide import Slide
 
-_OPTIONS = "weights=FILE, pretrained=false and channels=rgb or bgr"
+_CHOICES = {"channels": ("rgb", "bgr"), "precision": ("float32", "bfloat16", "float16")}
+_OPTIONS = "weights=FILE, pretrained=false, " + ", ".join(
+    f"{key}={' or '.join(values)}" for key, values in _CHOICES.items()
+)
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,7 @@ def _taken(name: str, options: Mapping[str, str]) -> dict[str, Any]:
                 taken[key] = Path(value).expanduser()
         elif (key, value) == ("pretrained", "false"):
             taken[key] = False
-        elif key == "channels" and value in ("rgb", "bgr"):
+        elif value in _CHOICES.get(key, ()):
             taken[key] = value
         else:
             msg = f"Encoder {name}: {key}={value} is no option; there are {_OPTIONS}."
@@ -91,6 +95,8 @@ class NetworkChoice:
         False for random weights, of which no others are like these.
     channels : {"rgb", "bgr"}
         "bgr" gives the network red for blue, as the published programs did by mistake.
+    precision : {"float32", "bfloat16", "float16"}, optional
+        What is computed in; by default what the device has in hardware.
     """
 
     name: str
@@ -98,12 +104,14 @@ class NetworkChoice:
     weights: Path | None = None
     pretrained: bool = True
     channels: Channels = "rgb"
+    precision: Precision | None = None
 
     @property
     def portable(self) -> str:
         """The name with its options, but for the path of the weights."""
         options = [] if self.pretrained else ["pretrained=false"]
         options += [] if self.channels == "rgb" else [f"channels={self.channels}"]
+        options += [] if self.precision is None else [f"precision={self.precision}"]
         return self.name + ("?" + "&".join(options) if options else "")
 
     def identity(self) -> str:
@@ -130,14 +138,14 @@ class NetworkChoice:
         network = self.network(self.name)
         weights = self._file(network)
         identity = self._identity(network, weights)
-        return TimmEncoder(network, identity, device, weights, self.channels)
+        return TimmEncoder(network, identity, device, weights, self.channels, self.precision)
 
     def dense(self, device: torch.device) -> Callable[[Slide], DenseEncoder]:
         """Build the network and load its weights, as `make` does, for the superpixels of slides."""
         network = self.network(self.name)
         weights = self._file(network)
         identity = self._identity(network, weights)
-        return DenseNetwork(network, identity, device, weights, self.channels).on
+        return DenseNetwork(network, identity, device, weights, self.channels, self.precision).on
 
     def _identity(self, network: EncoderNetwork, weights: Path | None) -> str:
         which = f"random{SEED}" if weights is None else weights_hash(weights)[:16]

@@ -12,10 +12,11 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from napari_stenhance.features.encoder import SuperpixelEncoder, window_rows
+from napari_stenhance.features.encoder import SuperpixelEncoder, WindowEncoder, window_rows
 from napari_stenhance.features.feature_stats import FeatureStats
 from napari_stenhance.features.masks import find_tissue, mask_version
 from napari_stenhance.features.source import FeatureSource
+from napari_stenhance.features.window_batches import encode_windows
 from napari_stenhance.running.device import inference_errors, threads
 from napari_stenhance.running.prefetch import prefetch
 from napari_stenhance.section.grid import Grid
@@ -183,19 +184,27 @@ class TileFeatures(FeatureSource):
         return spans[0], spans[1]
 
     def _encode_ahead(self, boxes: Sequence[tuple[slice, slice]]) -> Iterator[NDArray[np.float16]]:
-        """Read and encode boxes in as many threads as may compute, and yield them in order."""
+        """Read and encode boxes ahead in threads, and yield them in order."""
         encoder = self.encoder
         halo_um = encoder.halo_px * encoder.mpp
+        workers = max(min(threads(), self.job.memory_bytes // _TILE_BYTES), 1)
+        if isinstance(encoder, WindowEncoder):
+            return encode_windows(
+                encoder, self.slide, self.grid, self.tissue, boxes, workers, self.job
+            )
 
-        def encode(box: tuple[slice, slice]) -> NDArray[np.float16]:
+        def read(box: tuple[slice, slice]) -> NDArray[np.uint8]:
             x0, y0, x1, y1 = self.grid.box_um(*box)
             around = x0 - halo_um, y0 - halo_um, x1 + halo_um, y1 + halo_um
-            pixels = self.slide.read(around, encoder.mpp)
+            return self.slide.read(around, encoder.mpp)
+
+        def encode(pixels: NDArray[np.uint8]) -> NDArray[np.float16]:
             with inference_errors(f"Encoding with {encoder.name}"):
                 return encoder.encode(pixels).astype(np.float16)
 
-        workers = max(min(threads(), self.job.memory_bytes // _TILE_BYTES), 1)
-        return prefetch(encode, boxes, workers)
+        if encoder.at_once is None:
+            return prefetch(lambda box: encode(read(box)), boxes, workers)
+        return prefetch(encode, prefetch(read, boxes, workers), encoder.at_once)
 
     def _finish(self, probe: FeatureStats, values: zarr.Array[Any]) -> None:
         """Take what the probe still lacks from tiles of earlier runs, or encode it by itself."""

@@ -10,16 +10,15 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_stenhance.errors import InferenceError
-from napari_stenhance.features.networks import SEED, EncoderNetwork
+from napari_stenhance.features.cropping import Crops
+from napari_stenhance.features.forward import Forward, Normalisation, Precision
+from napari_stenhance.features.networks import EncoderNetwork
 from napari_stenhance.features.weights import load_weights
-from napari_stenhance.running.device import inference_errors
 
 if TYPE_CHECKING:
     import torch
 
-VERSION = 1
-_BATCH = 32
+VERSION = 2
 _MAGNIFIED = 1.5
 
 Channels = Literal["rgb", "bgr"]
@@ -37,9 +36,8 @@ class TimmEncoder:
     name : str
     dim : int
     side_px : int
-    batch : int
-        Crops go through the network so many at a time: one on a CPU, so that company changes no
-        bit of a vector; more would gain a tenth there.
+    batch, at_once : int
+        See `Forward`.
     """
 
     def __init__(
@@ -49,6 +47,7 @@ class TimmEncoder:
         device: torch.device,
         weights: Path | None,
         channels: Channels = "rgb",
+        precision: Precision | None = None,
     ) -> None:
         """Build the network and load its weights; None for random ones.
 
@@ -59,37 +58,40 @@ class TimmEncoder:
         InferenceError
             If the device cannot hold the network.
         """
-        import torch
+        self.name, self.side_px, self.dim = network.name, network.side_px, 0
 
-        model: Any = network.build()
-        if weights is not None:
-            load_weights(model, weights, trained=network.trained)
-        self.name, self.side_px = network.name, network.side_px
-        self.dim = int(model.head_hidden_size)
-        self.batch = 1 if device.type == "cpu" else _BATCH
-        self._identity, self._device, self._channels = identity, device, channels
-        self._statistics = network.mean, network.std
-        self._half = network.half and device.type == "cuda"
-        with inference_errors(f"Loading {self.name}"):
-            self._model = model.to(device)
-            self._mean, self._std = (
-                torch.tensor(s, device=device).view(1, 3, 1, 1) for s in self._statistics
-            )
-            if self._half:
-                noise = np.random.default_rng(SEED).integers(
-                    0, 256, (self.side_px, self.side_px, 3)
-                )
-                self._half = bool(np.isfinite(self._vectors(noise[None].astype(np.uint8))).all())
+        def load() -> Any:
+            model: Any = network.build()
+            if weights is not None:
+                load_weights(model, weights, trained=network.trained)
+            self.dim = int(model.head_hidden_size)
+            return model
+
+        colours = Normalisation(network.mean, network.std, channels == "bgr")
+        precisions = () if precision is None else (precision,)
+        self._forward = Forward(load, self.name, self.side_px, colours, device, _pooled, precisions)
+        self._settings = [VERSION, identity, self.side_px, network.mean, network.std, channels]
+        self._device = device
+
+    @property
+    def batch(self) -> int:
+        """How many crops go through the network at a time; fewer take as long."""
+        return self._forward.batch
+
+    @property
+    def at_once(self) -> int:
+        """How many threads keep the device busy."""
+        return self._forward.at_once
 
     def fingerprint(self) -> str:
         """Identify weights, settings, and whatever else may change a bit of a vector."""
         import timm
         import torch
 
-        precision = "half" if self._half else "single"
-        settings = [VERSION, self._identity, self.side_px, self._statistics, self._channels]
-        machine = [self._device.type, precision, timm.__version__, torch.__version__]
-        text = json.dumps([settings, machine])
+        batch = self.batch if self._device.type == "cpu" else None
+        machine = [self._device.type, self._forward.precision, batch]
+        versions = [timm.__version__, torch.__version__]
+        text = json.dumps([self._settings, machine, versions])
         return f"{self.name.replace(':', '-')}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
     def doubts(self, mpp: float, crop_um: float) -> tuple[str, ...]:
@@ -103,42 +105,15 @@ class TimmEncoder:
         )
         return (doubt,)
 
-    def encode(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Encode crops, (n, side_px, side_px, 3), into (n, dim).
+    def encode(self, crops: Crops) -> NDArray[np.float32]:
+        """Encode crops into (n, dim).
 
         Raises
         ------
         InferenceError
             If the device fails, or returns what is not a number.
         """
-        values = np.empty((len(crops), self.dim), np.float32)
-        for start in range(0, len(crops), self.batch):
-            part = crops[start : start + self.batch]
-            # Always as many: kernels, and with them the last bits, depend on it.
-            full = np.zeros((self.batch, *crops.shape[1:]), np.uint8)
-            full[: len(part)] = part
-            with inference_errors(f"Encoding with {self.name}"):
-                values[start : start + len(part)] = self._vectors(full)[: len(part)]
-        if not np.isfinite(values).all():
-            msg = f"{self.name} returned what is not a number on this device; try the device cpu."
-            raise InferenceError(msg, option="device")
-        return values
-
-    def _vectors(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-        import torch
-
-        # TensorFloat-32, which torch allows itself in convolutions, rounds to three digits.
-        exact = torch.backends.cudnn.flags(
-            enabled=True, benchmark=False, deterministic=True, allow_tf32=False
-        )
-        half = torch.autocast(self._device.type, torch.float16, enabled=self._half)
-        with torch.inference_mode(), exact, half:
-            pixels = torch.from_numpy(crops).to(self._device).permute(0, 3, 1, 2)
-            if self._channels == "bgr":
-                pixels = pixels.flip(1)
-            vectors = _pooled(self._model, (pixels.float() / 255 - self._mean) / self._std)
-            values: NDArray[np.float32] = vectors.float().cpu().numpy()
-        return values
+        return self._forward(crops) if len(crops) else np.empty((0, self.dim), np.float32)
 
 
 def _pooled(model: Any, pictures: torch.Tensor) -> torch.Tensor:

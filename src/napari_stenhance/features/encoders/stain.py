@@ -57,6 +57,7 @@ class StainEncoder:
     mpp: float = 1.0
     window_px: int = 8
     halo_px: int = 116
+    at_once: None = None
 
     @cached_property
     def sigmas_um(self) -> tuple[float, ...]:
