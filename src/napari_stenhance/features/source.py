@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -66,6 +66,11 @@ class FeatureSettings:
     tissue: TissueKind = "density"
     crops: CropLayout | None = None
     quality: bool = False
+
+    @cached_property
+    def parts(self) -> tuple[FeatureSettings, ...]:
+        """Those of each encoder of several."""
+        return tuple(replace(self, encoder=part) for part in self.encoder.parts)
 
     @cached_property
     def superpixel_encoder(self) -> Callable[[Slide], SuperpixelEncoder]:
