@@ -20,7 +20,6 @@ from napari_stenhance.errors import InferenceError, InputError
 from napari_stenhance.features.cropping import Crops
 from napari_stenhance.features.dense import DenseEncoder, DenseNetwork
 from napari_stenhance.features.networks import EncoderNetwork
-from napari_stenhance.features.positions import Resizing, resize_positions
 from napari_stenhance.features.registry import find_encoder
 from napari_stenhance.features.source import FeatureSettings
 from napari_stenhance.features.superpixels import TileFeatures
@@ -137,31 +136,6 @@ def test_an_odd_scale_still_has_whole_windows() -> None:
     torch.testing.assert_close(
         averaged(encoder.network, torch.ones(28, 28, 3)), torch.ones(cells, cells, 3)
     )
-
-
-@pytest.mark.parametrize(
-    ("resizing", "as_published"),
-    [
-        ("smooth", {"size": (28, 28), "antialias": True}),
-        ("plain", {"size": (28, 28)}),
-        ("dino", {"scale_factor": (28.1 / 14, 28.1 / 14)}),
-    ],
-)
-def test_tables_of_positions_are_resized_as_their_family_does(
-    resizing: Resizing, as_published: dict[str, Any]
-) -> None:
-    model: Any = timm.create_model("test_vit", pretrained=False, img_size=224).eval()
-    torch.manual_seed(0)
-    with torch.no_grad():
-        model.pos_embed.normal_()
-    before = model.pos_embed[0].detach().clone()
-    resize_positions(model, 448, resizing)
-    after = model.pos_embed[0].detach()
-    torch.testing.assert_close(after[:1], before[:1])  # the class token's
-    table = before[1:].T.reshape(1, 64, 14, 14)
-    expected = torch.nn.functional.interpolate(table, mode="bicubic", **as_published)
-    torch.testing.assert_close(after[1:], expected[0].flatten(1).T)
-    assert model.forward_features(torch.rand(1, 3, 448, 448)).shape == (1, 785, 64)
 
 
 def over(

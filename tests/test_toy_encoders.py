@@ -134,4 +134,6 @@ def test_crops_of_another_package(small_files: list[Path], tmp_path: Path) -> No
 
 def test_what_there_is_is_listed(small_files: list[Path], tmp_path: Path) -> None:
     said = run("enhance", small_files[0], "--encoder", "toy", "--out", tmp_path / "x", code=2)
-    assert "choose one of stain, timm:MODEL, uni, toycolours, toycrops" in " ".join(said.split())
+    assert "virchow, virchow2, toycolours, toycrops, or join some with + (--encoder)." in " ".join(
+        said.split()
+    )

@@ -20,9 +20,7 @@ from napari_stenhance.errors import InferenceError, InputError
 from napari_stenhance.features.cropping import Block, Crops
 from napari_stenhance.features.forward import Forward, Normalisation, Precision
 from napari_stenhance.features.networks import EncoderNetwork
-from napari_stenhance.features.positions import resize_positions
 from napari_stenhance.features.vit import VERSION, Channels
-from napari_stenhance.features.weights import load_weights
 from napari_stenhance.section.resample import area_weights
 
 if TYPE_CHECKING:
@@ -148,12 +146,8 @@ class DenseNetwork:
         self._taps = _taps(layout, self._map.patch_px, device)
 
         def load() -> Any:
-            model: Any = network.build()
-            if weights is not None:
-                load_weights(model, weights, trained=network.trained)
-            if has_tokens:
-                resize_positions(model, side_px, network.resizing)
-            elif hasattr(model, "set_input_size"):
+            model: Any = network.load(weights, side_px)
+            if not has_tokens and hasattr(model, "set_input_size"):
                 model.set_input_size(img_size=(side_px, side_px))
             return model
 

@@ -40,11 +40,14 @@ class NetworkEntry:
         Regular expression of the names that it answers to.
     network : callable
         Returns what is known of the network of such a name.
+    networks : tuple of EncoderNetwork
+        Those that can be listed.
     """
 
     name: str
     pattern: str
     network: Callable[[str], EncoderNetwork]
+    networks: tuple[EncoderNetwork, ...] = ()
 
     def chosen(self, name: str, options: Mapping[str, str]) -> Encoder | None:
         """Return the encoder of that name with its options, if it is one of these.
@@ -58,6 +61,13 @@ class NetworkEntry:
             return None
         choice = NetworkChoice(name, self.network, **_taken(name, options))
         return Encoder(choice.portable, choice.identity, choice.dense, choice.make)
+
+
+def networks_entry(*networks: EncoderNetwork) -> NetworkEntry:
+    """Register networks that are known by name."""
+    by_name = {network.name: network for network in networks}
+    pattern = "|".join(re.escape(name) for name in by_name)
+    return NetworkEntry(", ".join(by_name), pattern, by_name.__getitem__, networks)
 
 
 def _taken(name: str, options: Mapping[str, str]) -> dict[str, Any]:
@@ -148,7 +158,7 @@ class NetworkChoice:
         return DenseNetwork(network, identity, device, weights, self.channels, self.precision).on
 
     def _identity(self, network: EncoderNetwork, weights: Path | None) -> str:
-        which = f"random{SEED}" if weights is None else weights_hash(weights)[:16]
+        which = f"random{SEED}" if weights is None else _published(network, weights)[:16]
         colours = "" if self.channels == "rgb" else f"-{self.channels}"
         return f"{network.name}-v{VERSION}-{which}{colours}"
 
@@ -163,6 +173,19 @@ class NetworkChoice:
         return found
 
 
+def _published(network: EncoderNetwork, weights: Path) -> str:
+    """Return the hash of a file; of the name of a published one it must be that one."""
+    found, known = weights_hash(weights), network.sha256.get(weights.name)
+    if known is not None and found != known:
+        msg = (
+            f"{weights}: this is not the file of this name that was published for {network.name} "
+            f"(its SHA-256 is {found[:16]}… instead of {known[:16]}…); fetch it again, or give "
+            "weights of your own another name."
+        )
+        raise InputError(msg)
+    return found
+
+
 def _advice(network: EncoderNetwork) -> str:
     """Say how weights are fetched, which this program never does by itself."""
     given = (
@@ -170,7 +193,8 @@ def _advice(network: EncoderNetwork) -> str:
         "weights, for trials)."
     )
     if not network.repos:
-        return given
+        where = f"fetch {network.files[0]} from {network.page} and " if network.page else ""
+        return f"{where}{given}"
     repo, file = network.repos[0], network.files[0]
     gate = f"ask for access at https://huggingface.co/{repo} and " if network.gated else ""
     return (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from napari_stenhance.features.cropping import Crops
 from napari_stenhance.features.forward import Forward, Normalisation, Precision
 from napari_stenhance.features.networks import EncoderNetwork
-from napari_stenhance.features.weights import load_weights
 
 if TYPE_CHECKING:
     import torch
@@ -25,11 +24,7 @@ Channels = Literal["rgb", "bgr"]
 
 
 class TimmEncoder:
-    """A network of timm as a `CropEncoder`.
-
-    A vision transformer's vector is its class token after the last norm; without a class token, or
-    if it was trained to be pooled, the mean of its patch tokens. Other networks pool as they were
-    trained to, most by the mean over their last map.
+    """A network of timm as a `CropEncoder`; which vector is a crop's is the network's to say.
 
     Attributes
     ----------
@@ -60,16 +55,16 @@ class TimmEncoder:
         """
         self.name, self.side_px, self.dim = network.name, network.side_px, 0
 
-        def load() -> Any:
-            model: Any = network.build()
-            if weights is not None:
-                load_weights(model, weights, trained=network.trained)
-            self.dim = int(model.head_hidden_size)
+        def load() -> torch.nn.Module:
+            model = network.load(weights)
+            self.dim = network.width(model)
             return model
 
         colours = Normalisation(network.mean, network.std, channels == "bgr")
         precisions = () if precision is None else (precision,)
-        self._forward = Forward(load, self.name, self.side_px, colours, device, _pooled, precisions)
+        self._forward = Forward(
+            load, self.name, self.side_px, colours, device, network.vectors, precisions
+        )
         self._settings = [VERSION, identity, self.side_px, network.mean, network.std, channels]
         self._device = device
 
@@ -114,17 +109,3 @@ class TimmEncoder:
             If the device fails, or returns what is not a number.
         """
         return self._forward(crops) if len(crops) else np.empty((0, self.dim), np.float32)
-
-
-def _pooled(model: Any, pictures: torch.Tensor) -> torch.Tensor:
-    """Return one vector for each picture."""
-    import torch
-
-    if not hasattr(model, "num_prefix_tokens"):
-        return model(pictures)
-    tokens = model.forward_features(pictures)
-    # What follows pooling in networks that were trained to be pooled; their tokens are not normed.
-    after = getattr(model, "fc_norm", None) or torch.nn.Identity()
-    if getattr(model, "cls_token", None) is not None and isinstance(after, torch.nn.Identity):
-        return tokens[:, 0]
-    return after(tokens[:, model.num_prefix_tokens :].mean(dim=1))

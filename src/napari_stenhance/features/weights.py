@@ -7,12 +7,13 @@ to the last key, since a network with some random weights predicts without a com
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_stenhance.errors import InputError
+from napari_stenhance.features.layouts import fit_positions, timm_layout
+from napari_stenhance.features.positions import Resizing
 from napari_stenhance.storage.hashing import file_hash
 
 if TYPE_CHECKING:
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
 
 _POINTER = b"version https://git-lfs.github.com/spec/v1"
 _WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model", "teacher")
-_PREFIXES = re.compile(r"^((module|_orig_mod|backbone|visual\.trunk|trunk)\.)+")
-# Of training and classification; dropped where the network has no such part.
-_HEADS = ("head", "fc.", "classifier.", "dino_head", "ibot_head", "mask_token")
 _SHOWN = 5
 
 
@@ -58,16 +56,21 @@ def weights_hash(path: Path) -> str:
     return file_hash(path)
 
 
-def load_weights(model: torch.nn.Module, path: Path, *, trained: bool) -> None:
+def load_weights(
+    model: torch.nn.Module, path: Path, *, trained: bool, resizing: Resizing = "smooth"
+) -> None:
     """Read weights into a network, whose every parameter and buffer they must give.
 
     Parameters
     ----------
     model : torch.nn.Module
+        Its parameters may be on the device "meta", where they take no memory: then they are made.
     path : Path
-        A `.safetensors`, or what `torch.save` wrote.
+        A `.safetensors`, or what `torch.save` wrote, with the names of timm, transformers or Meta.
     trained : bool
         Whether to refuse a vision transformer that was saved before it was trained.
+    resizing : {"smooth", "plain", "dino"}
+        How a table of positions for pictures of another size is resized.
 
     Raises
     ------
@@ -75,11 +78,8 @@ def load_weights(model: torch.nn.Module, path: Path, *, trained: bool) -> None:
         If the file is missing, damaged, unsafe, or holds other weights.
     """
     expected = model.state_dict()
-    state = {
-        k if k in expected else _PREFIXES.sub("", k, count=1): v
-        for k, v in _tensors(_read(path)).items()
-    }
-    state = {k: v for k, v in state.items() if k in expected or not k.startswith(_HEADS)}
+    state = timm_layout(_tensors(_read(path, _fewest_bytes(expected))), expected)
+    fit_positions(state, model, resizing)
     wrong = {
         "missing": [k for k in expected if k not in state],
         "unexpected": [k for k in state if k not in expected],
@@ -100,7 +100,22 @@ def load_weights(model: torch.nn.Module, path: Path, *, trained: bool) -> None:
     if trained and _untrained(state):
         msg = f"{path}: these weights were never trained; give the file that was published."
         raise InputError(msg)
-    model.load_state_dict(state, strict=True)
+    model.load_state_dict(_copies(state, expected), strict=True, assign=True)
+
+
+def _copies(state: State, expected: State) -> State:
+    """Take tensors out of a file that may be gone tomorrow, into memory that torch has aligned."""
+    import torch
+
+    return {
+        key: torch.empty(value.shape, dtype=expected[key].dtype).copy_(value)
+        for key, value in state.items()
+    }
+
+
+def _fewest_bytes(expected: State) -> int:
+    """Say how large a file of weights is at least: in half precision, with few positions."""
+    return sum(2 * v.numel() for k, v in expected.items() if k != "pos_embed")
 
 
 def _some(names: Sequence[str]) -> str:
@@ -123,7 +138,7 @@ def _start(path: Path) -> bytes:
         raise InputError(msg) from error
 
 
-def _read(path: Path) -> Any:
+def _read(path: Path, fewest_bytes: int) -> Any:
     """Read whatever the file holds, if it is a file of weights."""
     start = _start(path)
     if start.startswith(_POINTER):
@@ -135,9 +150,9 @@ def _read(path: Path) -> Any:
         raise InputError(msg)
     # The first eight bytes are a length, and may look like anything.
     if start[8:9] == b"{":
-        return _read_safetensors(path)
+        return _read_safetensors(path, fewest_bytes)
     if start.startswith((b"PK\x03\x04", b"\x80")):
-        return _read_torch(path, zipped=start.startswith(b"PK"))
+        return _read_torch(path, fewest_bytes, zipped=start.startswith(b"PK"))
     if start.lstrip().startswith((b"<", b"{")):
         msg = (
             f"{path}: this is a web page or a message that was saved instead of the weights; "
@@ -148,18 +163,19 @@ def _read(path: Path) -> Any:
     raise InputError(msg)
 
 
-def _read_safetensors(path: Path) -> State:
+def _read_safetensors(path: Path, fewest_bytes: int) -> State:
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, framework="pt") as file:
             return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
-        msg = f"{path}: the weights are damaged ({error}); fetch the file again."
+        cut = _too_few(path, fewest_bytes)
+        msg = f"{path}: the weights are damaged ({cut or error}); fetch the file again."
         raise InputError(msg) from error
 
 
-def _read_torch(path: Path, *, zipped: bool) -> Any:
+def _read_torch(path: Path, fewest_bytes: int, *, zipped: bool) -> Any:
     import torch
 
     try:
@@ -170,12 +186,19 @@ def _read_torch(path: Path, *, zipped: bool) -> Any:
         unsafe = _unsafe(path)
         wrong = f"is not safe to load, as it wants to run {_some(unsafe)}"
         if not unsafe:
-            wrong = f"is damaged, or holds more than tensors ({type(error).__name__})"
+            cut = _too_few(path, fewest_bytes)
+            wrong = f"is damaged, or holds more than tensors ({cut or type(error).__name__})"
         msg = (
             f"{path}: this file {wrong}; fetch it again, or convert it to safetensors where you "
             "trust it."
         )
         raise InputError(msg) from error
+
+
+def _too_few(path: Path, fewest_bytes: int) -> str:
+    """Say that a file is smaller than these weights can be."""
+    size = path.stat().st_size
+    return f"{size:,} bytes of at least {fewest_bytes:,}" if size < fewest_bytes else ""
 
 
 def _unsafe(path: Path) -> list[str]:
