@@ -65,7 +65,7 @@ def score(samples: Samples, left_out: str, seed: int) -> tuple[float, float]:
     chosen = [g for g in np.argsort(-spread)[:HVG] if genes[g] in shared]
     measured = test.log1p_cp10k([genes[g] for g in chosen]).toarray()
     depth = test.counts_of(test.genes).sum(axis=1)
-    fitted = Pixel2GeneEnsemble("any", seed, CPU).fit(training, genes, Job())
+    fitted = Pixel2GeneEnsemble("stain", seed, CPU).fit(training, genes, Job())
     inputs, spot = training_inputs([test], EVERY, np.random.default_rng(0), Job())
     scores = spot_means(fitted.scores(inputs).mean(axis=0), spot)
     predicted = (scores @ fitted.decoder.weights + fitted.decoder.bias)[:, chosen]
