@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from napari_stenhance.features.positions import Resizing
-from napari_stenhance.features.weights import load_weights
+from napari_stenhance.features.weights import in_hub_cache, load_weights
 from napari_stenhance.running.device import keep_out_triton
 from napari_stenhance.running.random import seeded
 
@@ -97,6 +97,10 @@ class EncoderNetwork:
     def size_bytes(self) -> int:
         """About how much there is to fetch; 0 if that is not known."""
         return self.file_bytes or 4 * self.parameters
+
+    def here(self) -> Path | None:
+        """Find its weights on this machine, without asking the network."""
+        return in_hub_cache(self.repos, self.files)
 
     def build(self, side_px: int | None = None) -> torch.nn.Module:
         """Build it with random weights, always the same, and without a classifier.
