@@ -9,6 +9,7 @@ ALL = (
     "decode",
     "checksums",
     "stain",
+    "engine",
     "viewer",
     "cells",
     "heartbeat",

@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import re
+import tarfile
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -153,8 +154,10 @@ def _with(content: bytes, where: slice, run: bytes) -> bytes:
     return content[: where.start] + run + content[where.stop :]
 
 
-def inside_gzip(content: bytes, rng: np.random.Generator) -> tuple[bytes, str] | None:
-    """Damage what a gzip file holds, and give that its right checksum."""
+def inside(content: bytes, rng: np.random.Generator) -> tuple[bytes, str] | None:
+    """Damage what a gzip or tar file holds, and give that its right checksum."""
+    if content[257:262] == b"ustar":
+        return _inside_tar(content, rng)
     if content[:2] != b"\x1f\x8b":
         return None
     if rng.random() < 0.02:
@@ -166,6 +169,51 @@ def inside_gzip(content: bytes, rng: np.random.Generator) -> tuple[bytes, str] |
         return None
     inner, done = damaged(plain, rng)
     return gzip.compress(inner or b"", 1, mtime=0), f"inside gzip: {done}"
+
+
+_KINDS = (
+    *(tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.DIRTYPE, tarfile.CHRTYPE),
+    *(tarfile.GNUTYPE_SPARSE, tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE, b"Z"),
+)
+
+
+def _inside_tar(content: bytes, rng: np.random.Generator) -> tuple[bytes, str] | None:
+    """Damage one file of an archive, or what its header says of it."""
+    buffer = io.BytesIO()
+    try:
+        with tarfile.open(fileobj=io.BytesIO(content)) as archive:
+            files = [(m, archive.extractfile(m)) for m in archive.getmembers() if m.isfile()]
+            packed = [(member, file.read()) for member, file in files if file is not None]
+        at = int(rng.integers(len(packed)))
+        member, inner = packed[at]
+        name, what = member.name, rng.random()
+        if what < 0.6:
+            changed, done = damaged(inner, rng)
+            if changed is None:
+                del packed[at]
+            else:
+                member.size, packed[at] = len(changed), (member, changed)
+        elif what < 0.7:
+            member.type = _KINDS[rng.integers(len(_KINDS))]
+            member.linkname = ("/etc/hostname", "../../x", name, "")[rng.integers(4)]
+            done = f"of type {member.type!r}, to {member.linkname!r}"
+        elif what < 0.8:
+            member.size = HUGE[rng.integers(len(HUGE) - 2)]
+            done = f"of {member.size} bytes, which were {len(inner)}"
+        elif what < 0.9:
+            above = ("../../", "/", "a/../../b/", "..\\", "x" * 200 + "/", "")[rng.integers(6)]
+            ends = ("", ".gz", "/", "\0", "\n", "é" * 60, ".tar")[rng.integers(7)]
+            member.name = above + name + ends
+            done = f"called {member.name[:40]!r}"
+        else:
+            packed.append(packed[int(rng.integers(len(packed)))])
+            done = f"and {packed[-1][0].name} once more"
+        for member, inner in packed:
+            buffer.write(member.tobuf(tarfile.GNU_FORMAT))
+            buffer.write(inner.ljust(-(-len(inner) // 512) * 512, b"\0"))
+    except (OSError, ValueError, tarfile.TarError):
+        return None
+    return buffer.getvalue() + bytes(1024), f"inside tar: {name}: {done}"
 
 
 def in_json(content: bytes, rng: np.random.Generator) -> tuple[bytes, str] | None:
@@ -405,7 +453,7 @@ _CHANCES: tuple[tuple[Damage | None, float], ...] = (
     (None, 0.05),
     # Only where they apply; else another is drawn.
     (claim_in_text, 4),
-    (inside_gzip, 8),
+    (inside, 8),
     (in_json, 8),
     (in_hdf5, 12),
     (in_parquet, 4),

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
+import shutil
+import tarfile
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -42,10 +45,10 @@ from xenium_bundles import write_boundaries, write_bundle, write_transcripts
 PLAIN = ("a.csv", "a.txt", "a.parquet")
 
 
-def section_value(path: Path) -> Any:
+def section_value(path: Path, sample: str | None = None) -> Any:
     """Open a section, see that its spots agree with themselves, and return all they say."""
     with warnings.catch_warnings(action="ignore"):
-        section = open_section(path, mpp=0.5)
+        section = open_section(path, mpp=0.5, sample=sample)
         drawn = outlines_value(section)
     return spots_value(section.need_spots()), section.mpp, drawn
 
@@ -262,22 +265,64 @@ def _curio(folder: Path) -> list[Path]:
     return sorted(folder.iterdir())
 
 
-def _spatialdata(folder: Path) -> list[Path]:
-    write_spatialdata(folder / "s.zarr")
-    files = [file for file in (folder / "s.zarr").rglob("*") if file.is_file()]
-    return sorted(f for f in files if not {"cells", "cells_table", "dapi"} & set(f.parts))
+def _spatialdata(*others: str) -> Callable[[Path], list[Path]]:
+    def make(folder: Path) -> list[Path]:
+        write_spatialdata(folder / "s.zarr")
+        files = [file for file in (folder / "s.zarr").rglob("*") if file.is_file()]
+        return sorted(f for f in files if not set(others) & set(f.parts))
+
+    return make
 
 
-def _read_spatialdata(folder: Path) -> Any:
-    with warnings.catch_warnings(action="ignore"):
-        section = open_section(folder / "s.zarr", sample="spots", mpp=0.5)
-    return spots_value(section.need_spots()), section.mpp
+def _read_spatialdata(sample: str) -> Callable[[Path], Any]:
+    return lambda folder: section_value(folder / "s.zarr", sample=sample)
 
 
-def _plain(name: str) -> tuple[Callable[[Path], list[Path]], Callable[[Path], Any]]:
+def _table(name: str) -> tuple[Callable[[Path], list[Path]], Callable[[Path], Any]]:
     return lambda folder: [write(frame(), folder / name)], lambda folder: section_value(
         folder / name
     )
+
+
+def _utf_16(folder: Path) -> list[Path]:
+    path = write(frame(), folder / "a.txt")
+    path.write_bytes(path.read_bytes().decode("utf-8-sig").encode("utf-16"))
+    return [path]
+
+
+def _read_utf_16(folder: Path) -> Any:
+    return section_value(folder / "a.txt")
+
+
+def _raw_tar(folder: Path) -> list[Path]:
+    root = folder / "made"
+    what = known()
+    write_positions(root / "spatial" / "tissue_positions_list.csv", what, header=False)
+    write_factors(root / "spatial" / "scalefactors_json.json")
+    write_mex(root / "counts", what, prefix="GSM1_A_")
+    inner = io.BytesIO()
+    with tarfile.open(fileobj=inner, mode="w") as archive:
+        for file in sorted((root / "spatial").iterdir()):
+            archive.addfile(_member(f"spatial/{file.name}", file.read_bytes()), file.open("rb"))
+    packed = {f.name: _anew(f).read_bytes() for f in sorted((root / "counts").iterdir())}
+    packed["GSM1_A_spatial.tar.gz"] = gzip.compress(inner.getvalue(), mtime=0)
+    shutil.rmtree(root)
+    with tarfile.open(folder / "GSE1_RAW.tar", "w") as archive:
+        for name, content in packed.items():
+            archive.addfile(_member(name, content), io.BytesIO(content))
+    return [folder / "GSE1_RAW.tar"]
+
+
+def _member(name: str, content: bytes) -> tarfile.TarInfo:
+    member = tarfile.TarInfo(name)
+    member.size = len(content)
+    return member
+
+
+def _read_raw_tar(folder: Path) -> Any:
+    value = section_value(folder / "GSE1_RAW.tar")
+    assert sorted(file.name for file in folder.iterdir()) == ["GSE1_RAW.tar"]
+    return value
 
 
 def _anew(path: Path) -> Path:
@@ -388,6 +433,7 @@ TARGETS = (
     Target("10x-h5-old", _outs(_old_tenx), section_value, cases=150),
     Target("10x-mtx", _outs(_mtx), section_value, cases=150),
     Target("10x-mtx-gz", _outs(_mtx_gz), section_value, cases=150),
+    Target("raw-tar", _raw_tar, _read_raw_tar, cases=150),
     Target("visium-tables", _outs(_beside), section_value),
     Target("visium-hd", _hd, section_value, cases=200),
     Target("visium-hd-cells", _hd_cells, section_value, cases=100),
@@ -401,8 +447,21 @@ TARGETS = (
     Target("merscope", _merscope, section_value),
     Target("slide-seq", _beads, section_value, cases=200),
     Target("curio", _curio, section_value, cases=100),
-    Target("spatialdata", _spatialdata, _read_spatialdata),
-    *(Target(f"plain-{name[2:]}", *_plain(name), cases=100) for name in PLAIN),
+    Target(
+        "spatialdata",
+        _spatialdata("cells", "cells_table", "dapi"),
+        _read_spatialdata("spots"),
+        cases=200,
+    ),
+    # With outlines.
+    Target(
+        "spatialdata-cells",
+        _spatialdata("spots", "spots_table", "dapi", "he"),
+        _read_spatialdata("cells"),
+        cases=100,
+    ),
+    *(Target(f"plain-{name[2:]}", *_table(name), cases=75) for name in PLAIN),
+    Target("plain-utf-16", _utf_16, _read_utf_16, cases=75),
     Target("legacy-st", _legacy, _read_s1),
     Target("prefix", _prefix, _read_s1),
     Target("prefix-parquet", _prefix_parquet, _read_s1),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import tracemalloc
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import anndata as ad
 import h5py
@@ -14,12 +15,14 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 import zarr
+from numcodecs.vlen import VLenUTF8
 
 from made_sections import write_image
 from napari_stenhance.errors import InputError
 from napari_stenhance.plugin.reader import get_reader
 from napari_stenhance.section.cells import open_cells
 from napari_stenhance.section.section import open_section
+from napari_stenhance.storage.checked_texts import check_texts
 from test_cells import make_cells, make_spots
 
 
@@ -144,3 +147,69 @@ def test_what_a_store_claims_is_doubted_before_it_is_read(tmp_path: Path) -> Non
     store = anew()
     (store / "varp" / "elsewhere").symlink_to(tmp_path / "whole.zarr" / "var")
     refused("varp/elsewhere is a link")
+
+
+def without_compression(folder: Path) -> Path:
+    """Write an array of texts so that its one chunk shows what it claims, and return that."""
+    array = zarr.open_array(folder, mode="r")
+    content = VLenUTF8().encode(np.asarray(array[...]).astype(object))
+    if array.metadata.zarr_format == 2:
+        change(folder / ".zarray", compressor=None)
+    else:
+        change(folder / "zarr.json", codecs=[{"name": "vlen-utf8", "configuration": {}}])
+    chunk = folder / array.metadata.encode_chunk_key((0,))
+    chunk.write_bytes(content)
+    return chunk
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_the_number_of_texts_is_checked_before_room_is_made_for_them(
+    version: Literal[2, 3], tmp_path: Path
+) -> None:
+    store = tmp_path / "s.zarr"
+    write_store(store, table(), version)
+    chunk = without_compression(store / "obs" / "words")
+    check(store)
+    content = chunk.read_bytes()
+    for number in (3 * 10**7, 35, 0):
+        chunk.write_bytes(number.to_bytes(4, "little") + content[4:])
+        tracemalloc.start()
+        with pytest.raises(InputError) as said:
+            open_section(store)
+        assert tracemalloc.get_traced_memory()[1] < 5e7
+        tracemalloc.stop()
+        claimed = f"obs/words is damaged: a chunk claims {number} texts, and should hold 36"
+        assert f"s.zarr: this AnnData file cannot be read ({claimed})" in str(said.value)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "options"),
+    [
+        (np.dtypes.StringDType(), {"shards": (4,)}),
+        ("variable_length_bytes", {}),
+        (np.dtypes.StringDType(), {"zarr_format": 2}),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:The data type")
+def test_texts_are_counted_wherever_they_stand(
+    dtype: Any, options: dict[str, Any], tmp_path: Path
+) -> None:
+    options = {"shape": (4,), "chunks": (2,), "compressors": None, "dtype": dtype, **options}
+    array = zarr.create_array(tmp_path / "a", **options)
+    kind = bytes if dtype == "variable_length_bytes" else str
+    array[...] = np.array([kind(), *map(kind, [b"x", b"yz", b""])], object)
+    if "zarr_format" in options:
+        # What stands for the compressor is read as the last of the filters is.
+        change(tmp_path / "a" / ".zarray", filters=None, compressor={"id": "vlen-utf8"})
+        array = zarr.open_array(tmp_path / "a", mode="r")
+    check_texts(array)
+    chunk = next(f for f in sorted(tmp_path.rglob("*")) if f.name == "0" and f.is_file())
+    content = chunk.read_bytes()
+    for number in (3, 10**9):
+        chunk.write_bytes(number.to_bytes(4, "little") + content[4:])
+        with pytest.raises(ValueError, match=f"a chunk claims {number} texts, and should hold 2"):
+            check_texts(array)
+    if "shards" not in options:
+        chunk.write_bytes(content[:8])
+        with pytest.raises(ValueError, match="claims 2 texts, which 8 bytes cannot hold"):
+            check_texts(array)

@@ -36,6 +36,7 @@ from napari_stenhance.storage.manifest import (
 from napari_stenhance.storage.pyramid import create_levels
 from napari_stenhance.storage.tiles import create_array
 from napari_stenhance.tasks.info import InfoOptions, info
+from test_anndata_layouts import without_compression
 from tiny_result import (
     DOMAINS,
     GRID,
@@ -140,6 +141,13 @@ def test_tables_are_refused_where_they_are_damaged(path: Path) -> None:
     _flip(path / f"tables/{RUN}-lattice2/X/c/0/0", -6)
     with pytest.raises(InputError, match=rf"tables/{RUN}-lattice2: this cannot be read"):
         open_table(result, f"{RUN}-lattice2")
+    # Room for as many texts as it claims would be made at once.
+    chunk = without_compression(path / "tables" / DOMAINS / "obs" / "_index")
+    content = chunk.read_bytes()
+    open_table(result, DOMAINS)
+    chunk.write_bytes((10**9).to_bytes(4, "little") + content[4:])
+    with pytest.raises(InputError, match="obs/_index is damaged: a chunk claims 1000000000 texts"):
+        open_table(result, DOMAINS)
 
 
 # Manifests

@@ -155,6 +155,10 @@ def test_a_blend_predicts_one_section_alone(here: Path, blended: st.Result) -> N
         st.enhance("one.h5ad", predict="two.h5ad", out=here / "out", preset="blended")
     with pytest.raises(InputError, match="holds the counts of the section that it learned from"):
         st.predict(blended, "two.h5ad", out=here / "two.stenhance.zarr", device="cpu")
+    # At another scale its counts would lie elsewhere on the tissue.
+    with pytest.raises(InputError, match=r"counted its spots at .* this is the same slide") as said:
+        st.predict(blended, "one.h5ad", mpp=2 * MPP, out=here / "b.stenhance.zarr", device="cpu")
+    assert said.value.option == "mpp"
     assert not (here / "out").exists()
     counts = sp.csr_array(np.ones((20, 1), np.float32))
     nothing: Any = None

@@ -120,6 +120,11 @@ class FittedHere(Protocol):
         """Identity of that slide."""
         ...
 
+    @property
+    def mpp(self) -> float:
+        """Its micrometres per pixel, by which what was counted was laid on superpixels."""
+        ...
+
 
 class Method(Protocol):
     """A published method with its options."""

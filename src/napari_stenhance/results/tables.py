@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import math
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import scipy.sparse as sp
@@ -14,6 +11,7 @@ from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.results.attributes import ADVICE
+from napari_stenhance.section.tables.zarr_table import look_through_zarr
 from napari_stenhance.storage.checked import folder_of
 from napari_stenhance.storage.reading import reading, reason_of
 
@@ -23,12 +21,6 @@ if TYPE_CHECKING:
 
     from napari_stenhance.results.result import ResultFolder
     from napari_stenhance.running.job import Job
-
-# Zstandard makes at most a block of 128 KiB of 4 bytes.
-_RATIO = 32_768
-# A column of zeros is not written at all, so a little may be claimed of nothing.
-_FREE_BYTES = 64 * 1024**2
-_ITEM_BYTES = 16
 
 _PARTS = ("layers", "obsm", "varm", "obsp", "varp", "uns")
 
@@ -127,7 +119,7 @@ def read_table(group: zarr.Group, key: str) -> Any:
 
     folder = folder_of(group) / key
     with reading(folder, advice=ADVICE):
-        _check_claims(folder)
+        look_through_zarr(folder)
         element = anndata.io.read_elem(group[key])
         if isinstance(element, anndata.AnnData):
             for matrix in (element.X, *element.layers.values()):
@@ -144,24 +136,6 @@ def _sorted(content: dict[str, Any]) -> dict[str, Any]:
         key: _sorted(value) if isinstance(value, dict) else value
         for key, value in sorted(content.items())
     }
-
-
-def _check_claims(folder: Path) -> None:
-    """Check that the arrays of a table claim no more than their chunks can hold.
-
-    Raises
-    ------
-    ValueError
-        If one does.
-    """
-    for file in folder.rglob("zarr.json"):
-        shape = json.loads(file.read_text("utf-8")).get("shape", [])
-        held = sum(f.stat().st_size for f in (file.parent / "c").rglob("*") if f.is_file())
-        if math.prod(shape) * _ITEM_BYTES > held * _RATIO + _FREE_BYTES:
-            msg = (
-                f"{file.relative_to(folder)} claims {shape} values, which {held} bytes cannot hold"
-            )
-            raise ValueError(msg)
 
 
 def open_table(result: ResultFolder, name: str) -> ad.AnnData:

@@ -22,6 +22,7 @@ from zarr.core.array import AsyncArray
 from zarr.storage import LocalStore
 
 from napari_stenhance.errors import InputError, StenhanceError
+from napari_stenhance.storage.checked_texts import checked_numbers
 from napari_stenhance.storage.reading import reading, reason_of
 
 MOST_BYTES = 256 * 1024**2
@@ -155,7 +156,7 @@ def checked(array: zarr.Array[Any]) -> CheckedArray:
         )
         raise InputError(msg)
     metadata: Any = array.metadata
-    codecs = tuple(map(_checked_codec, metadata.codecs))
+    codecs = tuple(checked_numbers(map(_checked_codec, metadata.codecs)))
     plain = AsyncArray(
         replace(metadata, codecs=codecs), array.store_path, {"write_empty_chunks": True}
     )

@@ -299,6 +299,28 @@ def saved_model(
     return None
 
 
+def _check_here(fitted: FittedHere, features: FeatureSource, name: str) -> None:
+    """Refuse another section than a model has counted, and the same at another scale.
+
+    Raises
+    ------
+    InputError
+        If it is one.
+    """
+    if fitted.slide != features.slide.identity():
+        msg = (
+            f"{name}: this model holds the counts of the section that it learned from, and "
+            "predicts that alone; use one that was learned with preset robust."
+        )
+        raise InputError(msg, option="result")
+    if not math.isclose(fitted.mpp, features.grid.mpp):
+        msg = (
+            f"{name}: this model counted its spots at {fitted.mpp:g} µm per pixel, and this is "
+            f"the same slide at {features.grid.mpp:g}; give it the same scale, or learn anew."
+        )
+        raise InputError(msg, option="mpp")
+
+
 def _fill(
     result: ResultFolder,
     run: str,
@@ -312,12 +334,8 @@ def _fill(
     if _is_filled(result, run, plan):
         return
     fitted = model(result, run)
-    if isinstance(fitted, FittedHere) and fitted.slide != features.slide.identity():
-        msg = (
-            f"{section.name}: this model holds the counts of the section that it learned from, and "
-            "predicts that alone; use one that was learned with preset robust."
-        )
-        raise InputError(msg, option="result")
+    if isinstance(fitted, FittedHere):
+        _check_here(fitted, features, section.name)
     seen = [f"{section.name}: {doubt}" for doubt in features.doubts]
     for doubt in seen:
         job.note(doubt)

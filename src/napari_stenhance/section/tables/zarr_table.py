@@ -8,7 +8,9 @@ import os
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
+
+from napari_stenhance.storage.reading import reason_of
 
 if TYPE_CHECKING:
     import anndata as ad
@@ -18,11 +20,16 @@ _CODECS = {
     *("vlen-bytes", "vlen-utf8", "zlib", "zstd", "numcodecs.shuffle", "numcodecs.zlib"),
 }
 """Those that only hold values; one that is named `pickle` would run what the file says."""
-_ITEM_BYTES, _RATIO, _FREE_BYTES = 16, 32_768, 64 * 1024**2
+_ITEM_BYTES = 16
+_RATIO = 32_768
+"""Zstandard makes at most a block of 128 KiB of 4 bytes."""
+_FREE_BYTES = 64 * 1024**2
+"""A column of zeros may not be written at all, so a little may be claimed of nothing."""
 _CHUNK_MOST = 2**30
 _METADATA_MOST = 2**24
 _FILES_MOST = 1_000_000
 _BLOSC, _BLOSC_HEADER, _BLOSC_MOST = "blosc", 16, 2**31
+_TEXTS = {"vlen-bytes", "vlen-utf8"}
 
 
 def zarr_attributes(folder: Path) -> dict[str, Any]:
@@ -112,6 +119,8 @@ def look_through_zarr(folder: Path) -> None:
             raise ValueError(msg)
         if _BLOSC in codecs:
             _check_blosc(file.parent, where, sharded="sharding_indexed" in codecs)
+        if codecs & _TEXTS:
+            _check_texts(file, where)
 
 
 def _refuse_links(folder: Path) -> None:
@@ -141,6 +150,22 @@ def _check_blosc(array: Path, where: Path, *, sharded: bool) -> None:
         if length != file.stat().st_size or decoded > _BLOSC_MOST:
             msg = f"{where}/{file.name} is damaged: it claims {length} bytes for {decoded}"
             raise ValueError(msg)
+
+
+def _check_texts(file: Path, where: Path) -> None:
+    """Check how many texts chunks say that they hold: as many are made room for."""
+    import zarr
+    from zarr.storage import LocalStore
+
+    from napari_stenhance.storage.checked_texts import check_texts
+
+    version: Literal[2, 3] = 3 if file.name == "zarr.json" else 2
+    store = LocalStore(file.parent, read_only=True)
+    try:
+        check_texts(zarr.open_array(store, mode="r", zarr_format=version))
+    except Exception as error:
+        msg = f"{where} is damaged: {reason_of(error)}"
+        raise ValueError(msg) from error
 
 
 def _codecs(said: dict[str, Any]) -> Iterator[str]:
