@@ -190,17 +190,18 @@ class TileFeatures(FeatureSource):
     def _encode_ahead(self, boxes: Sequence[tuple[slice, slice]]) -> Iterator[NDArray[np.float16]]:
         """Read and encode boxes ahead in threads, and yield them in order."""
         encoder, cache = self.encoder, self.settings.cache
+        slide = self.slide.keeping_tiles(self.job.memory_bytes // 4)
         workers = max(min(threads(), self.job.memory_bytes // _TILE_BYTES), 1)
         if isinstance(encoder, SlideEncoder):
             return encoder.encode_tiles(
-                TileRequest(self.slide, self.grid, self.tissue, boxes, workers, cache, self.job)
+                TileRequest(slide, self.grid, self.tissue, boxes, workers, cache, self.job)
             )
         halo_um = encoder.halo_px * encoder.mpp
 
         def read(box: tuple[slice, slice]) -> NDArray[np.uint8]:
             x0, y0, x1, y1 = self.grid.box_um(*box)
             around = x0 - halo_um, y0 - halo_um, x1 + halo_um, y1 + halo_um
-            return self.slide.read(around, encoder.mpp)
+            return slide.read(around, encoder.mpp)
 
         def encode(pixels: NDArray[np.uint8]) -> NDArray[np.float16]:
             with inference_errors(f"Encoding with {encoder.name}"):
