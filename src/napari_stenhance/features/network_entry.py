@@ -9,15 +9,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_stenhance.errors import InputError
+from napari_stenhance.features.dense import DenseEncoder, DenseNetwork
 from napari_stenhance.features.forward import Precision
 from napari_stenhance.features.networks import SEED, EncoderNetwork
-from napari_stenhance.features.registry import Encoder
+from napari_stenhance.features.registry import PACKAGE, Encoder
 from napari_stenhance.features.vit import VERSION, Channels, TimmEncoder
-from napari_stenhance.features.weights import in_hub_cache, weights_hash
+from napari_stenhance.features.weights import weights_hash
+from napari_stenhance.running.extensions import extensions
 from napari_stenhance.storage.reading import reading
 
 if TYPE_CHECKING:
     import torch
+
+    from napari_stenhance.section.slide import Slide
 
 _CHOICES = {"channels": ("rgb", "bgr"), "precision": ("float32", "bfloat16", "float16")}
 _OPTIONS = "weights=FILE, pretrained=false, " + ", ".join(
@@ -27,7 +31,7 @@ _OPTIONS = "weights=FILE, pretrained=false, " + ", ".join(
 
 @dataclass(frozen=True)
 class NetworkEntry:
-    """A network, or a family of them, as `ENCODER`; encodes crops.
+    """A network, or a family of them, as `ENCODER`; encodes crops and superpixels.
 
     Attributes
     ----------
@@ -57,7 +61,7 @@ class NetworkEntry:
         if not re.fullmatch(self.pattern, name):
             return None
         choice = NetworkChoice(name, self.network, **_taken(name, options))
-        return Encoder(choice.portable, choice.identity, crops=choice.make)
+        return Encoder(choice.portable, choice.identity, choice.dense, choice.make)
 
 
 def networks_entry(*networks: EncoderNetwork) -> NetworkEntry:
@@ -65,6 +69,23 @@ def networks_entry(*networks: EncoderNetwork) -> NetworkEntry:
     by_name = {network.name: network for network in networks}
     pattern = "|".join(re.escape(name) for name in by_name)
     return NetworkEntry(", ".join(by_name), pattern, by_name.__getitem__, networks)
+
+
+def find_network(name: str) -> EncoderNetwork:
+    """Return what is known of the network of a name, of those that have weights.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    entries = [e for e in extensions(PACKAGE, "ENCODER") if isinstance(e, NetworkEntry)]
+    for entry in entries:
+        if re.fullmatch(entry.pattern, name):
+            return entry.network(name)
+    listed = ", ".join(entry.name for entry in entries)
+    msg = f"{name}: there is no such encoder with weights; choose one of {listed}."
+    raise InputError(msg, option="name")
 
 
 def _taken(name: str, options: Mapping[str, str]) -> dict[str, Any]:
@@ -147,6 +168,13 @@ class NetworkChoice:
         identity = self._identity(network, weights)
         return TimmEncoder(network, identity, device, weights, self.channels, self.precision)
 
+    def dense(self, device: torch.device) -> Callable[[Slide], DenseEncoder]:
+        """Build the network and load its weights, as `make` does, for the superpixels of slides."""
+        network = self.network(self.name)
+        weights = self._file(network)
+        identity = self._identity(network, weights)
+        return DenseNetwork(network, identity, device, weights, self.channels, self.precision).on
+
     def _identity(self, network: EncoderNetwork, weights: Path | None) -> str:
         which = f"random{SEED}" if weights is None else _published(network, weights)[:16]
         colours = "" if self.channels == "rgb" else f"-{self.channels}"
@@ -156,7 +184,7 @@ class NetworkChoice:
         """Find the file of weights; None if random ones were asked for."""
         if not self.pretrained:
             return None
-        found = self.weights or in_hub_cache(network.repos, network.files)
+        found = self.weights or network.here()
         if found is None:
             msg = f"Encoder {self.name}: its weights are not on this machine; {_advice(network)}"
             raise InputError(msg, option="encoder")
@@ -177,16 +205,17 @@ def _published(network: EncoderNetwork, weights: Path) -> str:
 
 
 def _advice(network: EncoderNetwork) -> str:
-    """Say how weights are fetched, which this program never does by itself."""
+    """Say how weights are fetched, which happens only when it is asked for."""
     given = (
         f"give a file as {network.name}?weights=FILE ({network.name}?pretrained=false has random "
         "weights, for trials)."
     )
+    if network.extra:
+        return f"install them with `{network.install}`, or {given}"
     if not network.repos:
         where = f"fetch {network.files[0]} from {network.page} and " if network.page else ""
         return f"{where}{given}"
-    repo, file = network.repos[0], network.files[0]
-    gate = f"ask for access at https://huggingface.co/{repo} and " if network.gated else ""
     return (
-        f"{gate}fetch them with `hf download {repo} {file}` (licence {network.licence}), or {given}"
+        f"`napari-stenhance weights {network.name}` says what they ask for and fetches them, or "
+        f"{given}"
     )
