@@ -11,6 +11,7 @@ from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.results.attributes import ADVICE
+from napari_stenhance.section.tables.layers import named_layers
 from napari_stenhance.section.tables.zarr_table import look_through_zarr
 from napari_stenhance.storage.checked import folder_of
 from napari_stenhance.storage.reading import reading, reason_of
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from napari_stenhance.results.result import ResultFolder
     from napari_stenhance.running.job import Job
 
-_PARTS = ("layers", "obsm", "varm", "obsp", "varp", "uns")
+_PARTS = ("obsm", "varm", "obsp", "varp", "uns")
 
 
 def check_size(
@@ -122,10 +123,11 @@ def read_table(group: zarr.Group, key: str) -> Any:
         look_through_zarr(folder)
         element = anndata.io.read_elem(group[key])
         if isinstance(element, anndata.AnnData):
-            for matrix in (element.X, *element.layers.values()):
+            for matrix in (element.X, *named_layers(element).values()):
                 if sp.issparse(matrix):
                     matrix.check_format(full_check=True)
             # A folder lists what is in it in any order, and an export would be written in that.
+            element.layers = _sorted(named_layers(element))
             for part in _PARTS:
                 setattr(element, part, _sorted(dict(getattr(element, part))))
     return element

@@ -24,6 +24,7 @@ from napari_stenhance.section.raw import NOT_WHOLE, TRUTH, layers_to_ask, no_cou
 from napari_stenhance.section.tables.counts import StoredCounts
 from napari_stenhance.section.tables.features import kinds_aside, listed_kinds, need_genes
 from napari_stenhance.section.tables.hdf5 import look_through
+from napari_stenhance.section.tables.layers import named_layers
 from napari_stenhance.storage.reading import reading
 
 if TYPE_CHECKING:
@@ -204,7 +205,7 @@ def _opened(reference: Path | ad.AnnData) -> Iterator[tuple[str, str, dict[str, 
     """Give where the cells are from, their name, and the parts that are there."""
     if not isinstance(reference, Path):
         parts: dict[str, Any] = {"X": reference.X, "obs": reference.obs, "var": reference.var}
-        parts |= {f"layers/{name}": part for name, part in reference.layers.items()}
+        parts |= {f"layers/{name}": part for name, part in named_layers(reference).items()}
         if reference.raw is not None:
             parts |= {"raw/X": reference.raw.X, "raw/var": reference.raw.var}
         parts = {name: part for name, part in parts.items() if part is not None}

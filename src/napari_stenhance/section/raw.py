@@ -11,6 +11,7 @@ import scipy.sparse as sp
 from napari_stenhance.errors import InputError
 from napari_stenhance.section.spots import are_whole
 from napari_stenhance.section.tables.counts import checked_counts
+from napari_stenhance.section.tables.layers import named_layers
 from napari_stenhance.storage.reading import reading
 
 if TYPE_CHECKING:
@@ -126,12 +127,13 @@ def with_raw_counts(spots: ad.AnnData, where: str) -> tuple[ad.AnnData, tuple[st
     if not held:
         return spots, ()
     said = f"X holds {held}: the raw counts of {{}} are used."
-    for name in layers_to_ask(spots.layers):
+    layers = named_layers(spots)
+    for name in layers_to_ask(layers):
         place = f'layers["{name}"]'
         with reading(where, place, "write it again"):
-            if not _is_numbers(spots.layers[name]):
+            if not _is_numbers(layers[name]):
                 continue
-            counts = checked_counts(spots.layers[name])
+            counts = checked_counts(layers[name])
         if not no_counts(counts):
             spots.X = counts
             return spots, (said.format(place),)
@@ -145,7 +147,7 @@ def with_raw_counts(spots: ad.AnnData, where: str) -> tuple[ad.AnnData, tuple[st
             raw = ad.AnnData(X=counts, var=spots.raw.var, uns=spots.uns, **kept)
             return raw, (said.format("raw"),)
     if held == TRUTH:
-        others = other_tables(spots.layers, spots.raw is not None)
+        others = other_tables(layers, spots.raw is not None)
         msg = f"{where}: X holds {held}, which are no counts{others}; put the raw counts into X."
         raise InputError(msg)
     return spots, ()
@@ -162,7 +164,7 @@ def count_doubts(spots: ad.AnnData) -> tuple[str, ...]:
         return ()
     doubt = (
         f"X holds {held}, so these are no raw counts, which enhance, impute and domains need"
-        f"{other_tables(spots.layers, spots.raw is not None)}."
+        f"{other_tables(named_layers(spots), spots.raw is not None)}."
     )
     return (doubt,)
 

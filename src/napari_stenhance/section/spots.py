@@ -15,6 +15,7 @@ from napari_stenhance.errors import InputError
 from napari_stenhance.running.numbers import counted
 from napari_stenhance.section.distinct import DistinctPositions
 from napari_stenhance.section.scale import check_length, quoted
+from napari_stenhance.section.tables.layers import named_layers
 
 if TYPE_CHECKING:
     import anndata as ad
@@ -184,7 +185,7 @@ def check_counts(spots: ad.AnnData, where: str) -> None:
             raise InputError(msg)
     counts = spots.X
     if counts is None:
-        layers = ", ".join(f'layers["{name}"]' for name in spots.layers)
+        layers = ", ".join(f'layers["{name}"]' for name in named_layers(spots))
         others = f"; there are none in {layers} either" if layers else ""
         msg = f"{where}: X is empty; it must hold the raw counts{others}."
         raise InputError(msg)
@@ -428,7 +429,7 @@ def attach(
         varm=dict(spots.varm),
         obsp=dict(spots.obsp),
         varp=dict(spots.varp),
-        layers=dict(spots.layers),
+        layers=named_layers(spots),
         uns={**spots.uns, UNS_KEY: asdict(geometry)},
     )
 

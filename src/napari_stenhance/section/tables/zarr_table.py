@@ -75,6 +75,7 @@ def read_zarr_table(folder: Path) -> ad.AnnData:
     from zarr.storage import LocalStore
 
     from napari_stenhance.section.tables.counts import check_sparse
+    from napari_stenhance.section.tables.layers import named_layers
 
     look_through_zarr(folder)
     store = LocalStore(folder, read_only=True)
@@ -82,7 +83,7 @@ def read_zarr_table(folder: Path) -> ad.AnnData:
     if not isinstance(table, ad.AnnData):
         msg = "it is no AnnData"
         raise ValueError(msg)
-    parts = (table.obsm, table.obsp, table.varm, table.varp, table.layers)
+    parts = (table.obsm, table.obsp, table.varm, table.varp, named_layers(table))
     for matrix in (table.X, *(one for part in parts for one in part.values())):
         if sp.issparse(matrix):
             check_sparse(matrix)

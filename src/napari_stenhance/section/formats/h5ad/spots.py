@@ -23,6 +23,7 @@ from napari_stenhance.section.raw import with_raw_counts
 from napari_stenhance.section.tables.counts import check_sparse
 from napari_stenhance.section.tables.features import set_aside
 from napari_stenhance.section.tables.hdf5 import look_through
+from napari_stenhance.section.tables.layers import named_layers
 from napari_stenhance.section.tables.zarr_table import is_anndata, look_through_zarr
 from napari_stenhance.storage.reading import reading
 
@@ -124,7 +125,7 @@ def place_in_memory(table: ad.AnnData, name: str, sample: str | None = None) -> 
             obsm=dict(whole.obsm),
             obsp=dict(whole.obsp),
             uns=dict(whole.uns),
-            layers=dict(whole.layers),
+            layers=named_layers(whole),
         )
         if whole.raw is not None:
             spots.raw = whole.raw.to_adata()
@@ -143,7 +144,8 @@ def _read(path: Path, placed: PlacedTable) -> tuple[ad.AnnData, tuple[str, ...]]
     with _opened(path) as file, ids_as_they_are():
         spots = ad.read_h5ad(path) if isinstance(file, h5py.File) else ad.read_zarr(file)
         for where in ("layers", "obsm", "obsp", "varm", "varp"):
-            for name, part in getattr(spots, where).items():
+            parts = named_layers(spots) if where == "layers" else getattr(spots, where)
+            for name, part in parts.items():
                 with reading(path, f'{where}["{name}"]', "write it again"):
                     if sp.issparse(part):
                         check_sparse(part)
