@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import sys
 import tarfile
 import zipfile
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.plugin.reader import get_reader
+from napari_stenhance.section.formats.visium.archive import unpacked
 from napari_stenhance.section.section import open_section
 from napari_stenhance.section.several import SeveralSamples
 from visium_folders import HIRES, Known, check, known, picture, write_h5, write_mex, write_outs
@@ -121,6 +123,65 @@ def test_an_archive_of_a_series_without_visium_says_what_it_holds(tmp_path: Path
     path.write_bytes(path.read_bytes()[:700])
     with pytest.raises(InputError, match=r"this archive cannot be read|holds nothing"):
         open_section(path)
+
+
+def _tar(path: Path, files: dict[str, bytes]) -> Path:
+    with tarfile.open(path, "w") as archive:
+        for name, content in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return path
+
+
+def test_two_samples_in_folders_of_a_series_are_not_mixed(tmp_path: Path) -> None:
+    what = known()
+    pack(tmp_path, "spatial.tar.gz", what)
+    write_mex(tmp_path / "GSE1", what)
+    files = {f.name: f.read_bytes() for f in sorted((tmp_path / "GSE1").iterdir())}
+    path = _tar(
+        tmp_path / "GSE1_RAW.tar",
+        # What a Mac leaves beside each is none of them.
+        {f"{of}{name}": b for of in ("A/", "A/._") for name, b in files.items()},
+    )
+    check(open_section(path), what)
+    _tar(path, {f"{of}/{name}": b for of in "AB" for name, b in files.items()})
+    said = r"holds A/barcodes\.tsv\.gz and B/barcodes\.tsv\.gz, so which .* unpack it, and open the"
+    with pytest.raises(InputError, match=said):
+        open_section(path)
+
+
+@pytest.mark.parametrize("above", ["..\\..\\", "C:", "C:\\temp\\", "/tmp/", "../"])
+def test_no_name_in_an_archive_leads_out_of_it_on_any_system(above: str, tmp_path: Path) -> None:
+    path = _tar(tmp_path / "GSE1_RAW.tar", {f"{above}GSM1_barcodes.tsv": b"x"})
+    assert [f.name for f in unpacked(path, lambda name: True).iterdir()] == ["GSM1_barcodes.tsv"]
+    assert sorted(f.name for f in tmp_path.iterdir()) == ["GSE1_RAW.tar", "cache"]
+
+
+def test_names_in_an_archive_are_shown_in_one_line(tmp_path: Path) -> None:
+    path = _tar(tmp_path / "GSE1_RAW.tar", {"a\nb\x1b[31m.csv": b"x"})
+    with pytest.raises(InputError, match=r"which holds a\?b\?\[31m\.csv; unpack it"):
+        open_section(path)
+    _tar(path, {f"GSM1_{'a' * 300}_barcodes.tsv": b"x"})
+    with pytest.raises(InputError, match="name of one of its files is longer than 255 bytes"):
+        open_section(path)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limit on the size of files")
+def test_a_full_disk_is_no_fault_of_the_archive(tmp_path: Path) -> None:
+    import resource
+
+    path = _tar(tmp_path / "GSE1_RAW.tar", {"GSM1_barcodes.tsv": bytes(10**6)})
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
+        with pytest.raises(
+            InputError, match=r"this cannot be written \(File too large\); free some"
+        ):
+            open_section(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not list((tmp_path / "cache" / "unpacked").iterdir())
 
 
 def test_a_gzipped_picture_is_looked_at(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from napari_stenhance.features.opening import open_features
 from napari_stenhance.features.registry import Encoder, find_encoder
 from napari_stenhance.features.source import CropLayout, FeatureSettings, FeatureSource
 from napari_stenhance.running.job import Event, Job, Note, Progress
+from napari_stenhance.section.images.image import Pixels
 from napari_stenhance.section.slide import Slide
 from napari_stenhance.storage.cache import Cache
 
@@ -171,6 +173,37 @@ def test_a_part_costs_a_part_and_changes_no_value(slide: Slide, tmp_path: Path) 
             part.superpixels(row, column, raw=raw), whole.superpixels(row, column, raw=raw)
         )
     assert len(encoder.seen) < 2 * (SAMPLE + 36 + 5 * CHUNK) < 2 * tissue.sum()
+
+
+def test_a_tile_of_the_slide_is_decoded_once(slide: Slide, cache: Cache) -> None:
+    class Watched:
+        """A level that lists what of it is read."""
+
+        def __init__(self, level: Pixels) -> None:
+            self.level, self.read = level, list[tuple[int, int]]()
+            self.shape, self.dtype, self.ndim = level.shape, level.dtype, level.ndim
+            self.chunks = (128, 128, 3)
+
+        def __getitem__(self, key: Any) -> NDArray[np.uint8]:
+            rows, columns = (range(n)[k] for n, k in zip(self.shape, key, strict=False))
+            assert max(len(rows), len(columns)) <= 128
+            self.read.append((rows[0] // 128, columns[0] // 128))
+            return self.level[key]
+
+    plain = over(slide, cache, Counting(), Job())
+    levels = tuple(Watched(level) for level in slide.pixels)
+    watched = replace(slide, pixels=levels)
+    # Found in the cache, so that nothing else reads the levels.
+    assert watched.key == slide.key
+    layout = CropLayout(SIZES, 25.0)
+    settings = FeatureSettings(plain.settings.encoder, CPU, cache, crops=layout)
+    source = EncodedCrops(watched, settings, Job(), layout)
+    xy = np.random.default_rng(4).uniform(200, 700, (300, 2))
+    values = source.at(xy, raw=True)
+    for size, part in zip(SIZES, np.split(values, 2, axis=1), strict=True):
+        np.testing.assert_array_equal(part[:, 3:], direct(slide, xy, size, 16)[:, -1, -1])
+    read = [(n, tile) for n, level in enumerate(levels) for tile in level.read]
+    assert len(read) == len(set(read)) > 12
 
 
 @pytest.mark.slow

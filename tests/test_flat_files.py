@@ -139,7 +139,17 @@ def test_merscope_has_the_outlines_of_its_middle_plane(transform: bool, tmp_path
     rings = outlines.xy.reshape(3, 5, 2)
     xy = section.need_spots().obsm["spatial"][:3]
     np.testing.assert_allclose(np.abs(rings - xy[:, None]), 9.25 if transform else 4.0, rtol=1e-5)
-    (tmp_path / "r" / "cell_boundaries.parquet").write_bytes(b"PAR1")
+    # A cell that the middle plane does not cut has the outline of the plane next to it.
+    path = tmp_path / "r" / "cell_boundaries.parquet"
+    table = pd.read_parquet(path)
+    table.drop(index=[3, 6]).to_parquet(path, index=False)
+    again = section.outlines()
+    assert list(again.corners) == [5, 5, 5, 0]
+    np.testing.assert_array_equal(again.xy[:10], outlines.xy[:10])
+    np.testing.assert_allclose(again.xy[10:] - xy[2], (outlines.xy[10:] - xy[2]) / 2, rtol=1e-5)
+    table[:0].to_parquet(path, index=False)
+    assert not section.outlines().corners.any()
+    path.write_bytes(b"PAR1")
     with pytest.raises(InputError, match=r"boundaries\.parquet: the outlines of cells cannot be"):
         section.outlines()
 

@@ -43,6 +43,22 @@ def test_area_weights_are_the_overlaps(start: float, step: float, count: int, si
             assert weights[k, j] == pytest.approx(overlap / step, abs=1e-4)
 
 
+def test_pixels_that_need_no_averaging_are_as_they_are(make_slide: MakeSlide) -> None:
+    pixels = _noise((90, 70))
+    slide = make_slide(pixels, mpp=0.5)
+    x0, y0 = 10 * 0.5 - 0.25, 20 * 0.5 - 0.25
+    inside = slide.read((x0, y0, x0 + 15, y0 + 20), 0.5)
+    np.testing.assert_array_equal(inside, pixels[20:60, 10:40])
+    inside[:] = 0  # the caller's own
+    np.testing.assert_array_equal(slide.read((x0, y0, x0 + 15, y0 + 20), 0.5)[0, 0], pixels[20, 10])
+    beyond = slide.read((x0, y0, x0 + 50, y0 + 20), 0.5)
+    np.testing.assert_array_equal(beyond[:, :60], pixels[20:60, 10:])
+    assert (beyond[:, 60:] == 255).all()
+    between = slide.read((x0 + 0.25, y0, x0 + 15.25, y0 + 20), 0.5).astype(float)
+    mean = (pixels[20:60, 10:40].astype(float) + pixels[20:60, 11:41]) / 2
+    np.testing.assert_allclose(between, mean, atol=0.51)
+
+
 @pytest.mark.parametrize("suffix", [".png", ".tif", ".jpg[Q=100]"])
 def test_a_flat_image_gets_a_pyramid_once(tmp_path: Path, cache: Cache, suffix: str) -> None:
     pixels = np.kron(_noise((80, 65)), np.ones((16, 16, 1), np.uint8))

@@ -167,6 +167,22 @@ def test_rows_without_a_shape_are_left_out_and_counted(tmp_path: Path) -> None:
     section = open_section(tmp_path / "S1.zarr", sample="spots")
     np.testing.assert_array_equal(section.need_spots().X.toarray(), COUNTS[[0, 2, 3, 4]])
     assert "1 of 5 rows has no shape and was left out." in section.doubts
+    path = tmp_path / "S1.zarr" / "shapes" / "cells" / "shapes.parquet"
+    whole = pd.read_parquet(path)
+    nowhere = [shapely.to_wkb(shapely.Polygon()), None, *whole["geometry"][2:]]
+    whole.assign(geometry=nowhere).to_parquet(path)
+    section = open_section(tmp_path / "S1.zarr", sample="cells", mpp=0.5)
+    spots = section.need_spots()
+    assert list(spots.obs_names) == list(section.outlines().ids) == ["cells0", "cells1", "cells2"]
+    np.testing.assert_allclose(spots.obsm["spatial"], XY[:3], rtol=0, atol=1e-9)
+    assert "2 of 5 rows have no shape and were left out." in section.doubts
+    for none in (whole[:0], whole.assign(geometry=nowhere[:2] * 2 + nowhere[:1])):
+        none.to_parquet(path)
+        with pytest.raises(InputError, match="element that the table annotates holds no shapes"):
+            open_section(tmp_path / "S1.zarr", sample="cells", mpp=0.5)
+    path.unlink()
+    with pytest.raises(InputError, match=r"there is no shapes\.parquet in it"):
+        open_section(tmp_path / "S1.zarr", sample="cells", mpp=0.5)
 
 
 def test_what_cannot_be_placed_is_one_sentence(tmp_path: Path) -> None:
@@ -178,6 +194,12 @@ def test_what_cannot_be_placed_is_one_sentence(tmp_path: Path) -> None:
     attributes.write_text(json.dumps(said))
     with pytest.raises(InputError, match="placed by 'displacements', which is not supported"):
         open_section(path, sample="spots")
+    attributes = path / "shapes" / "cells" / "zarr.json"
+    said = json.loads(attributes.read_text())
+    said["attributes"]["coordinateTransformations"][0]["affine"][0][2] = 1e300
+    attributes.write_text(json.dumps(said))
+    with pytest.raises(InputError, match=r"cells_table: spot cells0 lies at \(5e\+299, "):
+        open_section(path, sample="cells", mpp=0.5)
     for file in (path / "tables" / "cells_table" / "X" / "data").glob("c/*"):
         file.write_bytes(b"\0")
     with pytest.raises(InputError, match="this table cannot be read"):

@@ -36,7 +36,7 @@ class ToyColours:
 ENCODER = Encoder(
     "toycolours",
     lambda: "toycolours1",
-    superpixels=lambda slide: ToyColours(),
+    superpixels=lambda device: lambda slide: ToyColours(),
     prepare=lambda job: job.note("Toys are wound up."),
 )
 '''
@@ -107,6 +107,10 @@ def test_superpixels_of_another_package(small_files: list[Path], tmp_path: Path)
     assert result.runs == ("pixel2gene-toycolours-robust",)
     assert float(np.diff(image.x)[0]) == pytest.approx(16.0)
     assert np.isfinite(image).any()
+    with pytest.raises(
+        InputError, match=r"stain makes superpixels of 8 µm and toycolours of 16 µm"
+    ):
+        st.enhance(one, out=tmp_path / "x.stenhance.zarr", encoder="stain+toycolours", epochs=1)
     run("predict", out, "--on", two, "--out", tmp_path / "two.stenhance.zarr")
     run("enhance", one, "--method", "histosge", "--pitch", 75, "--encoder", "toycolours",
         "--out", out, *QUICK)  # fmt: skip
@@ -130,4 +134,6 @@ def test_crops_of_another_package(small_files: list[Path], tmp_path: Path) -> No
 
 def test_what_there_is_is_listed(small_files: list[Path], tmp_path: Path) -> None:
     said = run("enhance", small_files[0], "--encoder", "toy", "--out", tmp_path / "x", code=2)
-    assert "virchow, virchow2, toycolours, toycrops (--encoder)." in " ".join(said.split())
+    assert "virchow, virchow2, toycolours, toycrops, or join some with + (--encoder)." in " ".join(
+        said.split()
+    )

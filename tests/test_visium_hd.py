@@ -176,6 +176,21 @@ def test_segmented_cells_lie_at_the_centres_of_their_outlines(tmp_path: Path) ->
     np.testing.assert_allclose(outlines.xy[14:21], ring + xy[2] - 10 / 3 - 0.5, atol=1e-3)
     # Where there are no bins, the run is its cells.
     assert open_section(tmp_path / "S1").name == "S1-cells"
+    # GeoJSON may say that a feature has no geometry, or an empty one; others stay.
+    drawn = tmp_path / "S1" / "segmented_outputs" / "cell_segmentations.geojson"
+    said = json.loads(drawn.read_text())
+    said["features"][3]["geometry"] = None
+    said["features"][4]["geometry"] = {"type": "Polygon", "coordinates": []}
+    drawn.write_text(json.dumps(said))
+    section = open_section(tmp_path / "S1")
+    kept = [*ids[:3], *ids[5:]]
+    assert list(section.need_spots().obs_names) == list(section.outlines().ids) == kept
+    assert f"{drawn.name}: 2 cells without coordinates were left out." in section.doubts
+    for feature in said["features"]:
+        feature["geometry"] = None
+    drawn.write_text(json.dumps(said))
+    with pytest.raises(InputError, match="outlines of cells in it have no coordinates"):
+        open_section(tmp_path / "S1")
 
 
 @pytest.mark.parametrize(

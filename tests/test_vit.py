@@ -22,14 +22,10 @@ from napari_stenhance.features.encoder import CropEncoder
 from napari_stenhance.features.encoders.uni import UNI
 from napari_stenhance.features.forward import Forward, Normalisation, Output
 from napari_stenhance.features.networks import EncoderNetwork
-from napari_stenhance.features.opening import open_features
 from napari_stenhance.features.registry import find_encoder
-from napari_stenhance.features.source import FeatureSettings
 from napari_stenhance.features.vit import TimmEncoder
 from napari_stenhance.features.weights import load_weights
-from napari_stenhance.running.job import Job
 from napari_stenhance.section.slide import Slide
-from napari_stenhance.storage.cache import Cache
 from napari_stenhance.storage.hashing import file_hash
 
 MakeSlide = Callable[..., Slide]
@@ -145,13 +141,6 @@ def test_names_for_runs_and_models(tmp_path: Path) -> None:
     save_file(state(seed=6), tmp_path / "w.safetensors")
     assert identity(given) == f"{VIT}-v2-{file_hash(tmp_path / 'w.safetensors')[:16]}-bgr"
     assert content not in identity(given)
-
-
-def test_an_encoder_of_crops_makes_no_superpixels(make_slide: MakeSlide, cache: Cache) -> None:
-    settings = FeatureSettings(find_encoder("uni"), CPU, cache)
-    features = open_features(make_slide(noise(1)[0]), settings, Job())
-    with pytest.raises(InputError, match=r"uni: it encodes crops.*such as stain.*histosge or"):
-        _ = features.grid
 
 
 # --- networks and their weights ------------------------------------------------------------------

@@ -86,11 +86,11 @@ def write_bundle(folder: Path, version: int = 3, *, he: bool = True) -> Cells:
 
 
 def write_boundaries(folder: Path, cells: Cells, version: int = 3) -> pd.DataFrame:
-    """Write the corners of cells in another order: the first has none, the last two polygons."""
-    order = [*range(len(cells.ids) - 1, 0, -1), len(cells.ids) - 1]
-    um = np.concatenate([cells.um[n] + SQUARE for n in order[:-1]] + [SQUARE[:4]])
+    """Write the corners of cells in another order: the first has two, the last two polygons."""
+    order = [*range(len(cells.ids) - 1, 0, -1), len(cells.ids) - 1, 0]
+    um = np.concatenate([cells.um[n] + SQUARE for n in order[:-2]] + [SQUARE[:4], SQUARE[:2]])
     table = pd.DataFrame({"vertex_x": um[:, 0], "vertex_y": um[:, 1]})
-    number = [5] * (len(order) - 1) + [4]
+    number = [5] * (len(order) - 2) + [4, 2]
     table.insert(0, "cell_id", np.array(cells.ids)[np.repeat(order, number)])
     if version > 1:
         table["label_id"] = np.repeat(np.arange(1, len(order) + 1), number)

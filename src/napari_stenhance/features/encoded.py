@@ -130,10 +130,11 @@ class EncodedCrops(CropFeatures):
         # Chunks that fill a batch go through the network together.
         step = max(encoder.batch // CHUNK, 1)
         groups = [missing[i : i + step] for i in range(0, len(missing), step)]
+        slide = self.slide.keeping_tiles(self.job.memory_bytes // 4)
 
         def read(group: list[slice]) -> list[Crops]:
             xy = np.concatenate([xy_um[chunk] for chunk in group])
-            return [read_crops(self.slide, xy, size, side) for size in sizes_um]
+            return [read_crops(slide, xy, size, side) for size in sizes_um]
 
         # What is read, and about as much again while it is averaged.
         group_bytes = 2 * step * CHUNK * len(sizes_um) * side**2 * 3

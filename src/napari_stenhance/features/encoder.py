@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,6 +66,25 @@ class SuperpixelEncoder(Protocol):
         The halo lies around all of them together, and no superpixels are made of it. Values are
         kept as float16, so below 65,504.
         """
+        ...
+
+
+@runtime_checkable
+class WindowEncoder(SuperpixelEncoder, Protocol):
+    """Sees each window by itself, in a square of pixels: those of several tiles fill a batch."""
+
+    @property
+    def side_px(self) -> int:
+        """Side of the square, the window and its halo."""
+        ...
+
+    @property
+    def batch(self) -> int:
+        """How many windows are encoded at a time; fewer take as long."""
+        ...
+
+    def encode_windows(self, squares: Crops) -> NDArray[np.float32]:
+        """Encode windows into (n, rows, columns, dim)."""
         ...
 
 

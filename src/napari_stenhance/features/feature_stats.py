@@ -11,6 +11,7 @@ from napari_stenhance.features.encoder import SuperpixelEncoder, window_rows
 
 MOST = 4096
 _SIDE = 4
+_BLOCKS = 64
 Box = tuple[slice, slice]
 
 
@@ -20,8 +21,9 @@ class FeatureStats:
 
     They are drawn with a fixed seed over the whole mask, whatever part of it is extracted, in
     blocks of 4 × 4 (or of one window): a superpixel costs little more with its neighbours than
-    alone. Most are found in the tiles that are extracted anyway; since values do not depend on
-    what they are encoded with, it does not matter where each comes from.
+    alone. Of large windows 64 are looked into, since fewer would not do for a slide. Most are found
+    in the tiles that are extracted anyway; since values do not depend on what they are encoded
+    with, it does not matter where each comes from.
 
     Attributes
     ----------
@@ -42,18 +44,22 @@ class FeatureStats:
     @classmethod
     def over(cls, tissue: NDArray[np.bool_], encoder: SuperpixelEncoder) -> FeatureStats:
         """Draw from the tissue."""
-        side = max(_SIDE, window_rows(encoder))
+        window = window_rows(encoder)
+        side = -(-_SIDE // window) * window
         rows, columns = (-(-n // side) for n in tissue.shape)
         padded = np.zeros((rows * side, columns * side), bool)
         padded[: tissue.shape[0], : tissue.shape[1]] = tissue
         of_block = padded.reshape(rows, side, columns, side)
         blocks = np.argwhere(of_block.any(axis=(1, 3)))
-        most = max(MOST // side**2, 1)
+        draw = np.random.default_rng(0)
+        most = max(MOST // side**2, _BLOCKS)
         if len(blocks) > most:
-            drawn = np.random.default_rng(0).choice(len(blocks), most, replace=False)
-            blocks = blocks[np.sort(drawn)]
+            blocks = blocks[np.sort(draw.choice(len(blocks), most, replace=False))]
         block, y, x = np.nonzero(of_block[blocks[:, 0], :, blocks[:, 1]])
         row, column = blocks[block, 0] * side + y, blocks[block, 1] * side + x
+        if len(row) > MOST:
+            kept = np.sort(draw.choice(len(row), MOST, replace=False))
+            row, column = row[kept], column[kept]
         values = np.zeros((len(row), encoder.dim), np.float16)
         return cls(row, column, side, values, np.zeros(len(row), bool))
 

@@ -25,6 +25,8 @@ Output = Callable[[Any, "torch.Tensor"], "torch.Tensor"]
 _BATCH = {"cuda": 256, "mps": 32}
 _ON_CPU, _SMALL = 8, 50_000_000
 """How many a processor takes at a time; of a network with more parameters, one."""
+_SIDE = 224
+"""Of larger crops, as many as have the pixels of so many of this side."""
 _IN_FLIGHT = 3
 
 
@@ -109,7 +111,8 @@ class Forward:
                 model: Any = load()
                 parameters = sum(p.numel() for p in model.parameters())
                 on_cpu = _ON_CPU if parameters <= _SMALL else 1
-                self.batch = _BATCH.get(device.type, on_cpu)
+                share = min((_SIDE / side_px) ** 2, 1)
+                self.batch = max(int(_BATCH.get(device.type, on_cpu) * share), 1)
                 self._dtype: torch.dtype = getattr(torch, self.precision)
                 self._model = model.to(device, self._dtype)
                 self._convolves = not hasattr(model, "num_prefix_tokens")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_stenhance.errors import InputError
+from napari_stenhance.features.dense import DenseEncoder, DenseNetwork
 from napari_stenhance.features.forward import Precision
 from napari_stenhance.features.networks import SEED, EncoderNetwork
 from napari_stenhance.features.registry import PACKAGE, Encoder
@@ -20,6 +21,8 @@ from napari_stenhance.storage.reading import reading
 if TYPE_CHECKING:
     import torch
 
+    from napari_stenhance.section.slide import Slide
+
 _CHOICES = {"channels": ("rgb", "bgr"), "precision": ("float32", "bfloat16", "float16")}
 _OPTIONS = "weights=FILE, pretrained=false, " + ", ".join(
     f"{key}={' or '.join(values)}" for key, values in _CHOICES.items()
@@ -28,7 +31,7 @@ _OPTIONS = "weights=FILE, pretrained=false, " + ", ".join(
 
 @dataclass(frozen=True)
 class NetworkEntry:
-    """A network, or a family of them, as `ENCODER`; encodes crops.
+    """A network, or a family of them, as `ENCODER`; encodes crops and superpixels.
 
     Attributes
     ----------
@@ -58,7 +61,7 @@ class NetworkEntry:
         if not re.fullmatch(self.pattern, name):
             return None
         choice = NetworkChoice(name, self.network, **_taken(name, options))
-        return Encoder(choice.portable, choice.identity, crops=choice.make)
+        return Encoder(choice.portable, choice.identity, choice.dense, choice.make)
 
 
 def networks_entry(*networks: EncoderNetwork) -> NetworkEntry:
@@ -164,6 +167,13 @@ class NetworkChoice:
         weights = self._file(network)
         identity = self._identity(network, weights)
         return TimmEncoder(network, identity, device, weights, self.channels, self.precision)
+
+    def dense(self, device: torch.device) -> Callable[[Slide], DenseEncoder]:
+        """Build the network and load its weights, as `make` does, for the superpixels of slides."""
+        network = self.network(self.name)
+        weights = self._file(network)
+        identity = self._identity(network, weights)
+        return DenseNetwork(network, identity, device, weights, self.channels, self.precision).on
 
     def _identity(self, network: EncoderNetwork, weights: Path | None) -> str:
         which = f"random{SEED}" if weights is None else _published(network, weights)[:16]

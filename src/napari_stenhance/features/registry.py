@@ -31,22 +31,28 @@ class Encoder:
         Names weights and version, apart from what a slide's scale changes; raises `InputError` if
         the weights are not here.
     superpixels : callable or None
-        Makes the encoder of superpixels for a slide. Averaged, they serve as features of crops.
+        Loads onto a device what a run needs, once, and returns what makes the encoder of
+        superpixels of each slide. Averaged, they serve as features of crops.
     crops : callable or None
         Makes the encoder of crops for a device.
     prepare : callable or None
         Does, as a stage of a job, what the first tile of a process would else wait for.
+    parts : tuple of Encoder
+        Those that it is made of, whose vectors are joined; it then makes none itself.
     """
 
     name: str
     identity: Callable[[], str]
-    superpixels: Callable[[Slide], SuperpixelEncoder] | None = None
+    superpixels: Callable[[torch.device], Callable[[Slide], SuperpixelEncoder]] | None = None
     crops: Callable[[torch.device], CropEncoder] | None = None
     prepare: Callable[[Job], None] | None = None
+    parts: tuple[Encoder, ...] = ()
 
     @property
     def title(self) -> str:
-        """A short name for runs and files: `stain`, `uni`, `timm-resnet18`."""
+        """A short name for runs and files: `stain`, `uni`, `timm-resnet18`, `stain+uni`."""
+        if self.parts:
+            return "+".join(part.title for part in self.parts)
         return self.name.partition("?")[0].partition(".")[0].replace(":", "-")
 
     def chosen(self, name: str, options: Mapping[str, str]) -> Encoder | None:
@@ -64,26 +70,58 @@ class Encoder:
 
 
 def find_encoder(text: str) -> Encoder:
-    """Find the encoder that the option `encoder` names, `NAME[?key=value&...]`.
+    """Find what the option `encoder` names, `NAME[?key=value&...]`, or several joined by `+`.
 
     Raises
     ------
     InputError
         If there is no such encoder, or no such option of it.
     """
-    name, _, given = text.partition("?")
+    parts = [_find_one(one, text) for one in _split(text)]
+    if len(parts) == 1:
+        return parts[0]
+    names = [part.name for part in parts]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        msg = f"Encoder {text}: {twice} is given twice; give it once."
+        raise InputError(msg, option="encoder")
+    return Encoder(
+        "+".join(names), lambda: "+".join(part.identity() for part in parts), parts=tuple(parts)
+    )
+
+
+def _split(text: str) -> list[str]:
+    """Split at each `+`, but for those in the value of an option, as in the name of a file."""
+    parts: list[str] = []
+    for piece in text.split("+"):
+        name = piece.partition("?")[0]
+        if parts and "?" in parts[-1] and _entry_of(name, {}) is None:
+            parts[-1] += f"+{piece}"
+        else:
+            parts.append(piece)
+    return parts
+
+
+def _find_one(one: str, text: str) -> Encoder:
+    name, _, given = one.partition("?")
     options: dict[str, str] = {}
     for option in given.split("&") if given else []:
         key, _, value = option.partition("=")
         if key in options:
-            msg = f"Encoder {text}: {key} is given twice; give it once."
+            msg = f"Encoder {one}: {key} is given twice; give it once."
             raise InputError(msg, option="encoder")
         options[key] = value
-    entries = extensions(PACKAGE, "ENCODER")
-    for entry in entries:
-        found: Encoder | None = entry.chosen(name, options)
-        if found is not None:
-            return found
-    listed = ", ".join(entry.name for entry in entries)
-    msg = f"Encoder {text}: there is no such encoder; choose one of {listed}."
-    raise InputError(msg, option="encoder")
+    found = _entry_of(name, options)
+    if found is None:
+        listed = ", ".join(entry.name for entry in extensions(PACKAGE, "ENCODER"))
+        msg = (
+            f"Encoder {one or text}: there is no such encoder; choose one of {listed}, or join "
+            "some with +."
+        )
+        raise InputError(msg, option="encoder")
+    return found
+
+
+def _entry_of(name: str, options: Mapping[str, str]) -> Encoder | None:
+    chosen = (entry.chosen(name, options) for entry in extensions(PACKAGE, "ENCODER"))
+    return next((found for found in chosen if found is not None), None)

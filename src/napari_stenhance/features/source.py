@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_stenhance.features.encoder import CropEncoder, FeatureTile
+from napari_stenhance.errors import InputError
+from napari_stenhance.features.encoder import CropEncoder, FeatureTile, SuperpixelEncoder
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import torch
 
     from napari_stenhance.features.masks import TissueKind
@@ -63,6 +66,30 @@ class FeatureSettings:
     tissue: TissueKind = "density"
     crops: CropLayout | None = None
     quality: bool = False
+
+    @cached_property
+    def parts(self) -> tuple[FeatureSettings, ...]:
+        """Those of each encoder of several."""
+        return tuple(replace(self, encoder=part) for part in self.encoder.parts)
+
+    @cached_property
+    def superpixel_encoder(self) -> Callable[[Slide], SuperpixelEncoder]:
+        """What makes the encoder of each slide, loaded once.
+
+        Raises
+        ------
+        InputError
+            If the encoder makes no superpixels.
+        """
+        load = self.encoder.superpixels
+        if load is None:
+            msg = (
+                f"Encoder {self.encoder.name}: it encodes crops, and the method sees superpixels; "
+                "choose an encoder of these, such as stain, or a method that sees crops: histosge "
+                "or spamcaf."
+            )
+            raise InputError(msg, option="encoder")
+        return load(self.device)
 
     @cached_property
     def crop_encoder(self) -> CropEncoder:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,11 +12,11 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from napari_stenhance.errors import InputError
-from napari_stenhance.features.encoder import SuperpixelEncoder, window_rows
+from napari_stenhance.features.encoder import SuperpixelEncoder, WindowEncoder, window_rows
 from napari_stenhance.features.feature_stats import FeatureStats
 from napari_stenhance.features.masks import find_tissue, mask_version
 from napari_stenhance.features.source import FeatureSource
+from napari_stenhance.features.window_batches import encode_windows
 from napari_stenhance.running.device import inference_errors, threads
 from napari_stenhance.running.prefetch import prefetch
 from napari_stenhance.section.grid import Grid
@@ -36,6 +37,8 @@ TILE = 128
 _KIND = "features2"
 # What a thread holds while it encodes a tile: pixels as stored, maps, features.
 _TILE_BYTES = 64 * 1024**2
+# Of a tile of the cache: 128² superpixels of `stain`.
+_CHUNK_BYTES = 5 * 1024**2
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +50,8 @@ class TileFeatures(FeatureSource):
     Attributes
     ----------
     side : int
-        Of a tile in superpixels, where the entry is new.
+        Of a tile in superpixels at most, where the entry is new. Tiles are of whole windows, and
+        smaller where vectors are long.
     """
 
     side: int = TILE
@@ -61,15 +65,7 @@ class TileFeatures(FeatureSource):
         InputError
             If the encoder makes no superpixels, or the slide's scale is unknown.
         """
-        make = self.settings.encoder.superpixels
-        if make is None:
-            msg = (
-                f"Encoder {self.settings.encoder.name}: it encodes crops, and the method sees "
-                "superpixels; choose an encoder of these, such as stain, or a method that sees "
-                "crops: histosge or spamcaf."
-            )
-            raise InputError(msg, option="encoder")
-        return make(self.slide)
+        return self.settings.superpixel_encoder(self.slide)
 
     @cached_property
     def grid(self) -> Grid:
@@ -117,12 +113,23 @@ class TileFeatures(FeatureSource):
         with cache.lock(entry, self.job):
             if not cache.has(_KIND, self.key):
                 with cache.building(_KIND, self.key) as folder:
-                    _create(zarr.open_group(folder, mode="w"), self.grid.shape, self.dim, self.side)
+                    _create(
+                        zarr.open_group(folder, mode="w"),
+                        self.grid.shape,
+                        self.dim,
+                        self._tile_side(),
+                    )
             group = zarr.open_group(entry, mode="r+")
         values, moments = (
             checked(open_node(group, name, zarr.Array)) for name in ("values", "moments")
         )
         return values, moments
+
+    def _tile_side(self) -> int:
+        """Return how many superpixels a tile of a new entry spans along an axis."""
+        most = min(self.side, math.isqrt(_CHUNK_BYTES // (2 * self.dim)))
+        step = window_rows(self.encoder)
+        return max(most // step, 1) * step
 
     @cached_property
     def moments(self) -> NDArray[np.float64]:
@@ -180,17 +187,20 @@ class TileFeatures(FeatureSource):
         """Read and encode boxes ahead in threads, and yield them in order."""
         encoder = self.encoder
         halo_um = encoder.halo_px * encoder.mpp
+        slide = self.slide.keeping_tiles(self.job.memory_bytes // 4)
+        workers = max(min(threads(), self.job.memory_bytes // _TILE_BYTES), 1)
+        if isinstance(encoder, WindowEncoder):
+            return encode_windows(encoder, slide, self.grid, self.tissue, boxes, workers, self.job)
 
         def read(box: tuple[slice, slice]) -> NDArray[np.uint8]:
             x0, y0, x1, y1 = self.grid.box_um(*box)
             around = x0 - halo_um, y0 - halo_um, x1 + halo_um, y1 + halo_um
-            return self.slide.read(around, encoder.mpp)
+            return slide.read(around, encoder.mpp)
 
         def encode(pixels: NDArray[np.uint8]) -> NDArray[np.float16]:
             with inference_errors(f"Encoding with {encoder.name}"):
                 return encoder.encode(pixels).astype(np.float16)
 
-        workers = max(min(threads(), self.job.memory_bytes // _TILE_BYTES), 1)
         if encoder.at_once is None:
             return prefetch(lambda box: encode(read(box)), boxes, workers)
         return prefetch(encode, prefetch(read, boxes, workers), encoder.at_once)

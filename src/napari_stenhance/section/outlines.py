@@ -37,6 +37,8 @@ class CellOutlines:
     ) -> CellOutlines:
         """Take corners that each say their cell; those of a polygon follow each other.
 
+        One of fewer than three corners is none.
+
         Parameters
         ----------
         ids : sequence of str
@@ -47,7 +49,8 @@ class CellOutlines:
         new = (np.diff(of, prepend=-1) != 0) | (np.diff(polygon, prepend=polygon[:1]) != 0)
         first = np.r_[np.flatnonzero(new), len(of)].astype(np.int64)
         names = np.asarray(ids, object)[of[new]]
-        return cls(names, xy.astype(np.float32), first).largest()
+        runs = cls(names, _corners(xy), first)
+        return runs._taken(np.flatnonzero(runs.corners > 2)).largest()
 
     @classmethod
     def from_shapes(cls, ids: Sequence[str], shapes: Any) -> CellOutlines:
@@ -60,7 +63,7 @@ class CellOutlines:
         xy, ring = shapely.get_coordinates(rings, return_index=True)
         first = np.searchsorted(ring, np.arange(len(rings) + 1))
         names = np.asarray(ids, object)[of[polygon]]
-        return cls(names, xy.astype(np.float32), first.astype(np.int64)).largest()
+        return cls(names, _corners(xy), first.astype(np.int64)).largest()
 
     @property
     def corners(self) -> NDArray[np.int64]:
@@ -86,7 +89,7 @@ class CellOutlines:
 
     def moved(self, place: Callable[[NDArray[np.float64]], NDArray[np.float64]]) -> CellOutlines:
         """Return them where their (x, y) are taken to."""
-        return replace(self, xy=place(self.xy.astype(np.float64)).astype(np.float32))
+        return replace(self, xy=_corners(place(self.xy.astype(np.float64))))
 
     def _taken(self, at: NDArray[np.integer]) -> CellOutlines:
         """Return those of some cells, by their numbers; none where that is below 0."""
@@ -96,3 +99,9 @@ class CellOutlines:
         taken = np.repeat(self.first[np.maximum(at, 0)], number) + step
         ids = np.asarray(self.ids, object)[at] if len(self.ids) else ()
         return CellOutlines(ids, self.xy[taken], first)
+
+
+def _corners(xy: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Take corners as they are kept; one that no image reaches is infinitely far."""
+    with np.errstate(over="ignore"):
+        return xy.astype(np.float32)

@@ -23,6 +23,13 @@ class AreaWeights:
     first: NDArray[np.int64]
     weights: NDArray[np.float32]
 
+    def as_they_are(self) -> slice | None:
+        """Return which pixels the intervals are, where each is one pixel and all follow in turn."""
+        if not len(self.first) or (self.weights[:, 0] != 1).any():
+            return None
+        low, high = int(self.first[0]), int(self.first[-1]) + 1
+        return slice(low, high) if high - low == len(self.first) else None
+
 
 def area_weights(start: float, step: float, count: int, first: int, last: int) -> AreaWeights:
     """Weights that average unit pixels over `count` intervals of length `step` from `start`.
@@ -49,6 +56,9 @@ def area_average(
     pixels: NDArray[np.uint8], rows: AreaWeights, columns: AreaWeights, outside: int
 ) -> NDArray[np.uint8]:
     """Average an image (y, x, 3) with weights for each axis; what has no weight is `outside`."""
+    plain = rows.as_they_are(), columns.as_they_are()
+    if None not in plain:
+        return pixels[plain].copy()
     # Here, because numba takes a third of a second to load.
     from napari_stenhance.section.averaging import average
 

@@ -14,12 +14,14 @@ from numpy.typing import NDArray
 from napari_stenhance.errors import InputError
 from napari_stenhance.running.job import Job
 from napari_stenhance.section.images.image import OtherImage, Pixels
+from napari_stenhance.section.images.kept import KeptLevel
 from napari_stenhance.section.images.opening import open_image
 from napari_stenhance.section.pyramids import cached_pyramid
 from napari_stenhance.section.resample import area_average, area_weights
 from napari_stenhance.section.scale import check_mpp, scale_doubts
 from napari_stenhance.storage.cache import Cache
 from napari_stenhance.storage.hashing import FileState
+from napari_stenhance.storage.tile_cache import TileCache
 
 if TYPE_CHECKING:
     import dask.array as da
@@ -245,6 +247,17 @@ class Slide:
             )
             raise InputError(msg)
         return replace(self, mpp=mpp, mpp_source=source)
+
+    def keeping_tiles(self, most_bytes: int) -> Slide:
+        """Return the slide, decoding a tile once for regions that are read one after the other.
+
+        Parameters
+        ----------
+        most_bytes : int
+            What tiles take at most; they are kept as long as what is returned.
+        """
+        cache = TileCache(most_bytes)
+        return replace(self, pixels=tuple(KeptLevel(level, cache) for level in self.pixels))
 
     def scale(self) -> float:
         """Return `mpp`.

@@ -43,8 +43,9 @@ Written = Annotated[
 EncoderName = Annotated[
     str,
     Help(
-        "What turns tissue into features: stain (no weights needed), or of crops uni or timm:MODEL "
-        "(MODEL?weights=FILE names their weights), or one that another package adds, by its name.",
+        "What turns tissue into features: stain (no weights needed), uni or timm:MODEL "
+        "(MODEL?weights=FILE names their weights), or one that another package adds, by its name; "
+        "stain+uni joins two.",
         label="Tissue features",
     ),
 ]

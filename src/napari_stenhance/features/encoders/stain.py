@@ -110,6 +110,6 @@ def _prepare(job: Job) -> None:
 ENCODER = Encoder(
     "stain",
     lambda: f"stain{VERSION}",
-    superpixels=lambda slide: StainEncoder(slide.scale()),
+    superpixels=lambda _device: lambda slide: StainEncoder(slide.scale()),
     prepare=_prepare,
 )

@@ -111,7 +111,7 @@ def _read_cells(path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
 
 
 def _read_outlines(path: Path) -> CellOutlines:
-    """Read polygons by the ids of cells, in µm: those of the middle plane, as z was imaged."""
+    """Read polygons by the ids of cells, in µm, on the plane that is nearest to the middle one."""
     import numpy as np
     import shapely
 
@@ -121,11 +121,13 @@ def _read_outlines(path: Path) -> CellOutlines:
     with reading(path, "the outlines of cells", "export it again"):
         table = read_columns(path, ("EntityID", "ZIndex", "Geometry"))
         ids = np.asarray(texts_of(table["EntityID"]).to_pylist(), object)
-        plane = numbers_of(table["ZIndex"])
-        planes = np.unique(plane)
-        middle = plane == planes[len(planes) // 2]
-        shapes = shapely.from_wkb(np.asarray(table["Geometry"].to_pylist(), object)[middle])
-        return CellOutlines.from_shapes(ids[middle], shapes)
+        planes, plane = np.unique(numbers_of(table["ZIndex"]), return_inverse=True)
+        drawn = np.asarray(table["Geometry"].to_pylist(), object)
+        some = np.flatnonzero(np.not_equal(drawn, None))
+        nearest = some[np.argsort(np.abs(plane[some] - len(planes) // 2), kind="stable")]
+        _, first = np.unique(ids[nearest].astype(str), return_index=True)
+        chosen = nearest[first]
+        return CellOutlines.from_shapes(ids[chosen], shapely.from_wkb(drawn[chosen]))
 
 
 def _read_matrix(path: Path) -> NDArray[np.float64]:

@@ -62,14 +62,22 @@ def read_shapes(folder: Path) -> Shapes:
     frame = table.to_pandas()
     outlines = shapely.from_wkb(frame["geometry"].to_numpy(dtype=object))
     centres = shapely.centroid(outlines)
-    xy = np.column_stack([shapely.get_x(centres), shapely.get_y(centres)])
+    there = ~(shapely.is_missing(centres) | shapely.is_empty(centres))
+    xy = np.full((len(frame), 2), np.nan)
+    xy[there] = shapely.get_coordinates(centres[there])
     ids = [str(one) for one in frame.index]
     if "radius" in frame:
-        width = 2 * float(np.nanmedian(frame["radius"].to_numpy(np.float64)))
+        width = 2 * _usual(frame["radius"].to_numpy(np.float64))
         return Shapes(ids, xy, width, 0.0, ways)
-    area = float(np.nanmedian(shapely.area(outlines)))
+    area = _usual(shapely.area(outlines))
     polygons = CellOutlines.from_shapes(ids, outlines)
     return Shapes(ids, xy, float(np.sqrt(area * _ROUND)), float(np.sqrt(area)), ways, polygons)
+
+
+def _usual(sizes: NDArray[np.float64]) -> float:
+    """Return the median of what has a size; 0 where nothing has."""
+    known = sizes[np.isfinite(sizes) & (sizes > 0)]
+    return float(np.median(known)) if len(known) else 0.0
 
 
 def _circles_of_old(folder: Path, ways: dict[str, Way]) -> Shapes:
@@ -79,6 +87,9 @@ def _circles_of_old(folder: Path, ways: dict[str, Way]) -> Shapes:
 
     look_through_zarr(folder)
     group = zarr.open_group(LocalStore(folder, read_only=True), mode="r", use_consolidated=False)
+    if "coords" not in group:
+        msg = "there is no shapes.parquet in it"
+        raise ValueError(msg)
     if "radius" not in group:
         msg = "polygons of the first version of SpatialData are not read: write the store again"
         raise ValueError(msg)
@@ -88,4 +99,4 @@ def _circles_of_old(folder: Path, ways: dict[str, Way]) -> Shapes:
     if xy.shape != (len(ids), 2):
         msg = f"there are {len(ids)} circles at {xy.shape} coordinates"
         raise ValueError(msg)
-    return Shapes(ids, xy, 2 * float(np.nanmedian(radius)), 0.0, ways)
+    return Shapes(ids, xy, 2 * _usual(radius), 0.0, ways)

@@ -23,6 +23,7 @@ from napari_stenhance.section.spots import (
     UNS_KEY,
     SpotGeometry,
     are_bins,
+    finite_positions,
     nearest_distance,
     visium_pitch_px,
 )
@@ -96,7 +97,7 @@ def open_spatialdata(path: Path, sample: str | None = None) -> SectionFiles:
             mpp = mpp / own.scale
         elif own.unit_um is not None:
             mpp, source = own.unit_um, "stated by the store's coordinate system"
-    placed = way(xy) - _CORNER
+    placed = finite_positions(way(xy) - _CORNER, list(table.obs_names), str(region.table))
     return SectionFiles(
         name=name if sample is None else f"{name}-{sample}",
         origin=region.table,
@@ -209,6 +210,11 @@ def _place(
     index = pd.Index(shapes.ids)
     if not index.is_unique:
         msg = f"{path}: the shape {index[index.duplicated()][0]} occurs more than once."
+        raise InputError(msg)
+    if not np.isfinite(shapes.xy).any():
+        msg = (
+            f"{path}: the element that the table annotates holds no shapes; write the store again."
+        )
         raise InputError(msg)
     at = index.get_indexer(pd.Index(instances))
     known = (at >= 0) & np.isfinite(shapes.xy[np.maximum(at, 0)]).all(axis=1)

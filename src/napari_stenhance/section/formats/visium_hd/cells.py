@@ -68,11 +68,10 @@ def read_outlines(path: Path) -> tuple[Outlines, tuple[str, ...]]:
         ids, shapes = [], []
         for feature in _features(path.read_text("utf-8-sig")):
             ids.append(_barcode(feature["properties"]["cell_id"]))
-            shapes.append(shapely.geometry.shape(feature["geometry"]))
-        xy = shapely.get_coordinates(shapely.centroid(shapes)) - CORNER
-        if len(xy) != len(ids):
-            msg = "an outline is empty"
-            raise ValueError(msg)
+            shapes.append(_shape(feature["geometry"]))
+        centres = shapely.centroid(shapes)
+        xy = np.full((len(ids), 2), np.nan)
+        xy[~shapely.is_empty(centres)] = shapely.get_coordinates(centres) - CORNER
         area = shapely.area(shapes)
         drawn = CellOutlines.from_shapes(ids, shapes).moved(lambda xy: xy - CORNER)
     if not ids:
@@ -87,6 +86,9 @@ def read_outlines(path: Path) -> tuple[Outlines, tuple[str, ...]]:
         return Outlines(path, ids, xy, area, drawn), ()
     lost = int((~placed).sum())
     doubt = f"{path.name}: {left_out(lost, 'cell', 'without coordinates')}"
+    if not placed.any():
+        msg = f"{path}: the outlines of cells in it have no coordinates; copy the file again."
+        raise InputError(msg)
     kept = [ids[n] for n in np.flatnonzero(placed)]
     return Outlines(path, kept, xy[placed], area[placed], drawn), (doubt,)
 
@@ -104,6 +106,13 @@ def _features(text: str) -> Iterator[dict[str, Any]]:
             return
         feature, at = decoder.raw_decode(text, at)
         yield feature
+
+
+def _shape(geometry: Any) -> Any:
+    """Return a shape of shapely's; GeoJSON calls what is none null."""
+    import shapely
+
+    return shapely.Polygon() if geometry is None else shapely.geometry.shape(geometry)
 
 
 def _barcode(cell: object) -> str:

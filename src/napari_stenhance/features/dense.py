@@ -1,0 +1,375 @@
+"""Networks as encoders of superpixels: the features of their patches, averaged over the grid.
+
+A network sees squares that overlap, laid from the slide's pixel (0, 0). Of each only the middle,
+its window, is kept: patches at a border know one side of their surroundings only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_stenhance.errors import InferenceError, InputError
+from napari_stenhance.features.cropping import Block, Crops
+from napari_stenhance.features.forward import Forward, Normalisation, Precision
+from napari_stenhance.features.networks import EncoderNetwork
+from napari_stenhance.features.vit import VERSION, Channels
+from napari_stenhance.section.resample import area_weights
+
+if TYPE_CHECKING:
+    import torch
+
+    from napari_stenhance.section.slide import Slide
+
+PITCH_UM = 8.0
+_MAGNIFIED = 1.5
+_LARGEST = np.finfo(np.float16).max
+
+
+@dataclass(frozen=True)
+class WindowLayout:
+    """What a network sees at a time, and what of it is kept.
+
+    Attributes
+    ----------
+    side_px : int
+        Of a square.
+    mpp : float
+        Micrometres per pixel; within a hundredth of what was asked for, so that a window is of
+        whole pixels.
+    rows : int
+        Superpixels along each side of a window, the middle of a square.
+    window_px : int
+    """
+
+    side_px: int
+    mpp: float
+    rows: int
+    window_px: int
+
+    @classmethod
+    def around(cls, side_px: int, context_px: int, mpp: float) -> WindowLayout:
+        """Lay the widest window that has at least so much context on every side."""
+        rows = int((side_px - 2 * context_px) * mpp / PITCH_UM + 1e-6)
+        window_px = round(rows * PITCH_UM / mpp)
+        return cls(side_px, rows * PITCH_UM / window_px, rows, window_px)
+
+    @property
+    def halo_px(self) -> int:
+        """How far squares reach beyond their windows."""
+        return -(-(self.side_px - self.window_px) // 2)
+
+
+# Of a square in pixels, side and context: half of what is computed is kept. 28 × 28 patches of 16
+# pixels lie in such a square, and their table of positions is enlarged twofold. Of smaller patches
+# there would be too many, and the largest networks have them: they see what they were trained on.
+_OF_LARGE_PATCHES = 448, 64
+_OF_SMALL_PATCHES = 224, 32
+# Layers of convolutions know no positions; their paddings fit sides that are multiples of 32.
+_OF_LAYERS = 512, 64
+_LARGE_PATCH = 16
+
+
+@dataclass(frozen=True)
+class PatchMap:
+    """How the features of places are taken from a network.
+
+    Attributes
+    ----------
+    dim : int
+        Their length.
+    patch_px : int
+        Side of what each stands for, in pixels.
+    read : callable
+        Takes the network and pictures, (n, 3, side, side), and returns (n, rows, columns, dim).
+    """
+
+    dim: int
+    patch_px: int
+    read: Callable[[Any, torch.Tensor], torch.Tensor]
+
+
+class DenseNetwork:
+    """A network of timm that encodes superpixels of 8 µm on a device.
+
+    A vision transformer's features are its patch tokens after the last norm; those of other
+    networks are the map of the last stage that is no coarser than superpixels. Where patches are
+    no superpixels, they are averaged by the area that they share with each.
+
+    Attributes
+    ----------
+    name : str
+    dim : int
+    layout : WindowLayout
+    patch_um : float
+        Side of what a vector stands for before it is averaged.
+    """
+
+    def __init__(
+        self,
+        network: EncoderNetwork,
+        identity: str,
+        device: torch.device,
+        weights: Path | None,
+        channels: Channels = "rgb",
+        precision: Precision | None = None,
+    ) -> None:
+        """Build the network and load its weights; None for random ones.
+
+        Raises
+        ------
+        InputError
+            If the weights do not fit, or the network has no features of places.
+        InferenceError
+            If the device cannot hold the network.
+        """
+        import torch
+
+        # Of no bytes: only to see how it is made.
+        with torch.device("meta"):
+            plan: Any = network.build()
+        has_tokens = hasattr(plan, "num_prefix_tokens") and hasattr(plan, "set_input_size")
+        side_context = _OF_LAYERS
+        if has_tokens:
+            large = plan.patch_embed.patch_size[0] >= _LARGE_PATCH
+            side_context = _OF_LARGE_PATCHES if large else _OF_SMALL_PATCHES
+        layout = WindowLayout.around(*side_context, network.mpp)
+        side_px = layout.side_px
+        self._map = _tokens(plan, layout) if has_tokens else _stage(plan, network.name, layout)
+        self._taps = _taps(layout, self._map.patch_px, device)
+
+        def load() -> Any:
+            model: Any = network.load(weights, side_px)
+            if not has_tokens and hasattr(model, "set_input_size"):
+                model.set_input_size(img_size=(side_px, side_px))
+            return model
+
+        self.name, self.dim, self.layout = network.name, self._map.dim, layout
+        self.patch_um = self._map.patch_px * layout.mpp
+        colours = Normalisation(network.mean, network.std, channels == "bgr")
+        precisions = () if precision is None else (precision,)
+        self._forward = Forward(load, self.name, side_px, colours, device, self._cells, precisions)
+        seen = side_px, layout.window_px, layout.mpp, network.resizing
+        self._settings = [VERSION, "dense", identity, *seen, network.mean, network.std, channels]
+        self._device = device
+
+    def on(self, slide: Slide) -> DenseEncoder:
+        """Return the encoder of a slide."""
+        return DenseEncoder(self, slide.scale())
+
+    @property
+    def batch(self) -> int:
+        """How many squares go through the network at a time; fewer take as long."""
+        return self._forward.batch
+
+    @property
+    def at_once(self) -> int:
+        """How many threads keep the device busy."""
+        return self._forward.at_once
+
+    def fingerprint(self) -> str:
+        """Identify weights, settings, and whatever else may change a bit of a vector."""
+        import timm
+        import torch
+
+        batch = self.batch if self._device.type == "cpu" else None
+        machine = [self._device.type, self._forward.precision, batch]
+        text = json.dumps([self._settings, machine, timm.__version__, torch.__version__])
+        name = self.name.replace(":", "-")
+        return f"{name}-dense-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+    def encode(self, squares: Crops) -> NDArray[np.float32]:
+        """Encode the windows in the middle of squares, (n, rows, rows, dim).
+
+        Raises
+        ------
+        InferenceError
+            If the device fails, or returns what is not a number or too large a one.
+        """
+        found = self._forward(squares)
+        if np.abs(found).max() > _LARGEST:
+            msg = f"{self.name} returned too large a number on this device; try the device cpu."
+            raise InferenceError(msg, option="device")
+        return found
+
+    def _cells(self, model: Any, pictures: torch.Tensor) -> torch.Tensor:
+        """Average patches over superpixels, down and along."""
+        import torch
+
+        cells = self._map.read(model, pictures).float()
+        for axis in (1, 2):
+            shape = [-1 if n == axis else 1 for n in range(4)]
+            parts = [cells.index_select(axis, at) * w.view(shape) for at, w in self._taps]
+            cells = torch.stack(parts).sum(dim=0) if len(parts) > 1 else parts[0]
+        return cells
+
+
+def _taps(
+    layout: WindowLayout, patch_px: int, device: torch.device
+) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """List the first patch under each superpixel, and the next ones, each with its share.
+
+    One without a share, as the second where patches are superpixels, is left out.
+    """
+    import torch
+
+    patches, cell = layout.side_px // patch_px, layout.window_px / layout.rows / patch_px
+    shares = area_weights(layout.halo_px / patch_px, cell, layout.rows, 0, patches)
+    return [
+        (
+            torch.from_numpy(np.minimum(shares.first + tap, patches - 1)).to(device),
+            torch.from_numpy(shares.weights[:, tap]).to(device),
+        )
+        for tap in np.flatnonzero(shares.weights.any(axis=0))
+    ]
+
+
+def _tokens(plan: Any, layout: WindowLayout) -> PatchMap:
+    """Take the patch tokens of a vision transformer, without those before them."""
+    patch = int(plan.patch_embed.patch_size[0])
+    rows = layout.side_px // patch
+
+    def read(model: Any, pictures: torch.Tensor) -> torch.Tensor:
+        tokens = model.forward_features(pictures)[:, model.num_prefix_tokens :]
+        # Of networks that were trained to be pooled; their tokens are not normed before.
+        after = getattr(model, "fc_norm", None)
+        return (tokens if after is None else after(tokens)).unflatten(1, (rows, rows))
+
+    return PatchMap(int(plan.num_features), patch, read)
+
+
+def _stage(plan: Any, name: str, layout: WindowLayout) -> PatchMap:
+    """Take the last stage whose patches are no larger than superpixels.
+
+    Raises
+    ------
+    InputError
+        If the network has none, or does not see such pictures.
+    """
+    import torch
+
+    stages = list(getattr(plan, "feature_info", ()))
+    fine = [n for n, s in enumerate(stages) if s["reduction"] * layout.mpp <= PITCH_UM * 1.01]
+    side = layout.side_px
+    msg = (
+        f"Encoder {name}: this network gives no map of features for pictures of {side} × {side} "
+        "pixels; choose another, or a method that sees crops: histosge or spamcaf."
+    )
+    if not fine or not hasattr(plan, "forward_intermediates"):
+        raise InputError(msg, option="encoder")
+
+    def read(model: Any, pictures: torch.Tensor) -> torch.Tensor:
+        (found,) = model.forward_intermediates(
+            pictures, indices=[fine[-1]], stop_early=True, intermediates_only=True
+        )
+        return found.permute(0, 2, 3, 1)
+
+    try:
+        if hasattr(plan, "set_input_size"):
+            plan.set_input_size(img_size=(side, side))
+        with torch.inference_mode():
+            shape = read(plan, torch.zeros(1, 3, side, side, device="meta")).shape
+    except (AssertionError, RuntimeError) as error:
+        raise InputError(msg, option="encoder") from error
+    patch = side // shape[1]
+    if shape[1:3] != (side // patch, side // patch):
+        raise InputError(msg, option="encoder")
+    return PatchMap(shape[3], patch, read)
+
+
+@dataclass(frozen=True)
+class DenseEncoder:
+    """A network as the `WindowEncoder` of a slide.
+
+    Attributes
+    ----------
+    network : DenseNetwork
+    slide_mpp : float
+        Micrometres per pixel of the slide.
+    """
+
+    network: DenseNetwork
+    slide_mpp: float
+    pitch_um: float = PITCH_UM
+
+    @property
+    def name(self) -> str:
+        """Of the network."""
+        return self.network.name
+
+    @property
+    def dim(self) -> int:
+        """Length of a feature vector."""
+        return self.network.dim
+
+    @property
+    def mpp(self) -> float:
+        """Micrometres per pixel that the network sees."""
+        return self.network.layout.mpp
+
+    @property
+    def window_px(self) -> int:
+        """Side of what is kept of a square."""
+        return self.network.layout.window_px
+
+    @property
+    def halo_px(self) -> int:
+        """How far squares reach beyond their windows."""
+        return self.network.layout.halo_px
+
+    def fingerprint(self) -> str:
+        """Identify weights and settings."""
+        return self.network.fingerprint()
+
+    def doubts(self) -> tuple[str, ...]:
+        """Say that the slide has too few pixels, or that patches are wider than superpixels."""
+        doubts = []
+        times = self.slide_mpp / self.mpp
+        if times > _MAGNIFIED:
+            doubts.append(
+                f"The slide is magnified {times:.1f} times, to the {self.mpp:.3g} µm per pixel "
+                f"that {self.name} sees: it has only {self.slide_mpp:.3g} µm per pixel."
+            )
+        patch_um = self.network.patch_um
+        if patch_um > self.pitch_um * 1.01:
+            doubts.append(
+                f"{self.name} sees patches of {patch_um:.3g} µm, wider than superpixels: what is "
+                "predicted changes no finer than these do."
+            )
+        return tuple(doubts)
+
+    @property
+    def batch(self) -> int:
+        """How many windows go through the network at a time; fewer take as long."""
+        return self.network.batch
+
+    @property
+    def at_once(self) -> int:
+        """How many threads keep the device busy."""
+        return self.network.at_once
+
+    @property
+    def side_px(self) -> int:
+        """Side of the squares around windows."""
+        return self.network.layout.side_px
+
+    def encode_windows(self, squares: Crops) -> NDArray[np.float32]:
+        """Encode the windows in the middle of squares, (n, rows, rows, dim)."""
+        return self.network.encode(squares)
+
+    def encode(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Encode whole windows with their halo, (y, x, 3), into (rows, columns, dim)."""
+        window_px, cells = self.window_px, self.network.layout.rows
+        down, along = ((n - 2 * self.halo_px) // window_px for n in pixels.shape[:2])
+        corners = np.indices((down, along)).reshape(2, -1).T * window_px
+        block = Block(pixels, corners, np.arange(len(corners)))
+        found = self.encode_windows(Crops(self.side_px, (block,), len(corners)))
+        tiled = np.moveaxis(found.reshape(down, along, cells, cells, -1), 2, 1)
+        return tiled.reshape(down * cells, along * cells, -1)
