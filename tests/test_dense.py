@@ -17,8 +17,8 @@ from safetensors.torch import save_file
 import napari_stenhance as st
 from made_sections import make_slide_pixels
 from napari_stenhance.errors import InferenceError, InputError
-from napari_stenhance.features.cropping import Crops
-from napari_stenhance.features.dense import DenseEncoder, DenseNetwork
+from napari_stenhance.features.cropping import Block, Crops
+from napari_stenhance.features.dense import DenseEncoder, DenseNetwork, plan_windows
 from napari_stenhance.features.networks import EncoderNetwork
 from napari_stenhance.features.registry import find_encoder
 from napari_stenhance.features.source import FeatureSettings
@@ -26,6 +26,7 @@ from napari_stenhance.features.superpixels import TileFeatures
 from napari_stenhance.running.job import Job
 from napari_stenhance.section.slide import Slide
 from napari_stenhance.storage.cache import Cache
+from test_networks import cards
 
 MakeSlide = Callable[..., Slide]
 CPU = torch.device("cpu")
@@ -38,6 +39,15 @@ def network(arch: str, mpp: float = 0.5, **options: Any) -> EncoderNetwork:
 
 def encoder_of(of: EncoderNetwork, weights: Path | None = None, mpp: float = 0.5) -> DenseEncoder:
     return DenseEncoder(DenseNetwork(of, "a1", CPU, weights, precision="float32"), mpp)
+
+
+def encoded(encoder: DenseEncoder, pixels: NDArray[np.uint8], windows: int) -> NDArray[np.float32]:
+    """Encode windows that lie in a line, (rows, windows · rows, dim)."""
+    layout = encoder.network.layout
+    corners = np.column_stack([np.zeros(windows, np.int64), np.arange(windows) * layout.window_px])
+    block = Block(pixels, corners, np.arange(windows))
+    found = encoder.network.encode(Crops(layout.side_px, (block,), windows))
+    return np.moveaxis(found, 0, 1).reshape(layout.rows, -1, encoder.dim)
 
 
 def noise(shape: tuple[int, int], seed: int = 0) -> NDArray[np.uint8]:
@@ -90,10 +100,10 @@ def test_superpixels_are_the_patches_of_timm(
     model = weights_of(of, tmp_path / "w")
     encoder = encoder_of(of, tmp_path / "w")
     window = side - 2 * halo
-    assert (encoder.window_px, encoder.halo_px) == (window, halo)
+    assert (encoder.window_px, encoder.network.layout.halo_px) == (window, halo)
     assert encoder.pitch_um * cells == pytest.approx(window * encoder.mpp)
     pixels = noise((side, side + window))
-    values = encoder.encode(pixels)
+    values = encoded(encoder, pixels, 2)
     assert values.shape == (cells, 2 * cells, encoder.dim)
     for n in (0, 1):
         patches = of_timm(model, pixels[:, n * window : n * window + side])
@@ -130,8 +140,8 @@ def test_an_odd_scale_still_has_whole_windows() -> None:
     assert encoder.mpp == pytest.approx(0.57, rel=0.01)
     cells = encoder.network.layout.rows
     assert encoder.window_px * encoder.mpp == pytest.approx(8 * cells, abs=1e-9)
-    side = encoder.window_px + 2 * encoder.halo_px
-    assert encoder.encode(noise((side, side))).shape == (cells, cells, 64)
+    side = encoder.network.layout.side_px
+    assert encoded(encoder, noise((side, side)), 1).shape == (cells, cells, 64)
     # Shares sum to 1, up to the border.
     torch.testing.assert_close(
         averaged(encoder.network, torch.ones(28, 28, 3)), torch.ones(cells, cells, 3)
@@ -159,13 +169,13 @@ def test_two_tile_sizes_give_the_same_superpixels(
 ) -> None:
     slide = make_slide(make_slide_pixels((700, 500), 2)[0], mpp=0.8)
     counts: list[int] = []
-    encode = DenseEncoder.encode_windows
+    encode = DenseNetwork.encode
 
-    def counting(self: DenseEncoder, squares: Crops) -> NDArray[np.float32]:
+    def counting(self: DenseNetwork, squares: Crops) -> NDArray[np.float32]:
         counts.append(len(squares))
         return encode(self, squares)
 
-    monkeypatch.setattr(DenseEncoder, "encode_windows", counting)
+    monkeypatch.setattr(DenseNetwork, "encode", counting)
     one = over(slide, Cache(tmp_path / "a"), VIT, side=20)
     # Glass is left out, and batches are filled over the borders of tiles.
     windows = {(y // 20, x // 20) for y, x in np.argwhere(one.tissue).tolist()}
@@ -195,7 +205,7 @@ def test_networks_without_places_and_values_without_end_are_said() -> None:
         with torch.no_grad():
             encoder.network._forward._model.norm.bias[0] = wrong
         with pytest.raises(InferenceError, match=f"a returned {said} on this device"):
-            encoder.encode(noise((448, 448)))
+            encoded(encoder, noise((448, 448)), 1)
     wide = encoder_of(network("test_vit", patch_size=32, img_size=224))
     (doubt,) = wide.doubts()
     assert "patches of 16 µm, wider than superpixels" in doubt
@@ -209,3 +219,18 @@ def test_pixel2gene_learns_from_a_network(small: Path, tmp_path: Path) -> None:
     assert result.runs == ("pixel2gene-timm-test_vit-robust",)
     assert float(np.diff(result["G0"].x)[0]) == pytest.approx(8.0)
     assert np.isfinite(result["G20"]).any()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(cards()))
+def test_every_known_network_has_superpixels(name: str) -> None:
+    """Without memory: what it is laid out for, and the shape of what is taken from it."""
+    card = cards()[name]
+    layout, patches = plan_windows(card)
+    assert layout.mpp == card.mpp
+    assert layout.rows * 8 == layout.window_px * layout.mpp
+    with torch.device("meta"):
+        model = card.build(layout.side_px)
+        found = patches.read(model, torch.empty(1, 3, layout.side_px, layout.side_px))
+    side = layout.side_px // patches.patch_px
+    assert found.shape == (1, side, side, patches.dim)

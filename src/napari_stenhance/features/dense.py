@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,10 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_stenhance.errors import InferenceError, InputError
-from napari_stenhance.features.cropping import Block, Crops
+from napari_stenhance.features.cropping import Crops
+from napari_stenhance.features.encoder import TileRequest
 from napari_stenhance.features.forward import Forward, Normalisation, Precision
 from napari_stenhance.features.networks import EncoderNetwork
 from napari_stenhance.features.vit import VERSION, Channels
+from napari_stenhance.features.window_batches import WindowLayout, encode_windows
 from napari_stenhance.section.resample import area_weights
 
 if TYPE_CHECKING:
@@ -31,40 +33,6 @@ if TYPE_CHECKING:
 PITCH_UM = 8.0
 _MAGNIFIED = 1.5
 _LARGEST = np.finfo(np.float16).max
-
-
-@dataclass(frozen=True)
-class WindowLayout:
-    """What a network sees at a time, and what of it is kept.
-
-    Attributes
-    ----------
-    side_px : int
-        Of a square.
-    mpp : float
-        Micrometres per pixel; within a hundredth of what was asked for, so that a window is of
-        whole pixels.
-    rows : int
-        Superpixels along each side of a window, the middle of a square.
-    window_px : int
-    """
-
-    side_px: int
-    mpp: float
-    rows: int
-    window_px: int
-
-    @classmethod
-    def around(cls, side_px: int, context_px: int, mpp: float) -> WindowLayout:
-        """Lay the widest window that has at least so much context on every side."""
-        rows = int((side_px - 2 * context_px) * mpp / PITCH_UM + 1e-6)
-        window_px = round(rows * PITCH_UM / mpp)
-        return cls(side_px, rows * PITCH_UM / window_px, rows, window_px)
-
-    @property
-    def halo_px(self) -> int:
-        """How far squares reach beyond their windows."""
-        return -(-(self.side_px - self.window_px) // 2)
 
 
 # Of a square in pixels, side and context: half of what is computed is kept. 28 × 28 patches of 16
@@ -130,24 +98,13 @@ class DenseNetwork:
         InferenceError
             If the device cannot hold the network.
         """
-        import torch
-
-        # Of no bytes: only to see how it is made.
-        with torch.device("meta"):
-            plan: Any = network.build()
-        has_tokens = hasattr(plan, "num_prefix_tokens") and hasattr(plan, "set_input_size")
-        side_context = _OF_LAYERS
-        if has_tokens:
-            large = plan.patch_embed.patch_size[0] >= _LARGE_PATCH
-            side_context = _OF_LARGE_PATCHES if large else _OF_SMALL_PATCHES
-        layout = WindowLayout.around(*side_context, network.mpp)
+        layout, self._map = plan_windows(network)
         side_px = layout.side_px
-        self._map = _tokens(plan, layout) if has_tokens else _stage(plan, network.name, layout)
         self._taps = _taps(layout, self._map.patch_px, device)
 
         def load() -> Any:
             model: Any = network.load(weights, side_px)
-            if not has_tokens and hasattr(model, "set_input_size"):
+            if not _has_tokens(model) and hasattr(model, "set_input_size"):
                 model.set_input_size(img_size=(side_px, side_px))
             return model
 
@@ -209,6 +166,32 @@ class DenseNetwork:
             parts = [cells.index_select(axis, at) * w.view(shape) for at, w in self._taps]
             cells = torch.stack(parts).sum(dim=0) if len(parts) > 1 else parts[0]
         return cells
+
+
+def plan_windows(network: EncoderNetwork) -> tuple[WindowLayout, PatchMap]:
+    """Lay out what a network sees at a time, and say what is taken from it.
+
+    Raises
+    ------
+    InputError
+        If it has no features of places.
+    """
+    import torch
+
+    # Of no bytes: only to see how it is made.
+    with torch.device("meta"):
+        plan: Any = network.build()
+    if not _has_tokens(plan):
+        layout = WindowLayout.around(*_OF_LAYERS, network.mpp, PITCH_UM)
+        return layout, _stage(plan, network.name, layout)
+    large = plan.patch_embed.patch_size[0] >= _LARGE_PATCH
+    side_context = _OF_LARGE_PATCHES if large else _OF_SMALL_PATCHES
+    layout = WindowLayout.around(*side_context, network.mpp, PITCH_UM)
+    return layout, _tokens(plan, layout)
+
+
+def _has_tokens(model: Any) -> bool:
+    return hasattr(model, "num_prefix_tokens") and hasattr(model, "set_input_size")
 
 
 def _taps(
@@ -286,7 +269,7 @@ def _stage(plan: Any, name: str, layout: WindowLayout) -> PatchMap:
 
 @dataclass(frozen=True)
 class DenseEncoder:
-    """A network as the `WindowEncoder` of a slide.
+    """A network as the `SlideEncoder` of a slide.
 
     Attributes
     ----------
@@ -319,11 +302,6 @@ class DenseEncoder:
         """Side of what is kept of a square."""
         return self.network.layout.window_px
 
-    @property
-    def halo_px(self) -> int:
-        """How far squares reach beyond their windows."""
-        return self.network.layout.halo_px
-
     def fingerprint(self) -> str:
         """Identify weights and settings."""
         return self.network.fingerprint()
@@ -345,31 +323,9 @@ class DenseEncoder:
             )
         return tuple(doubts)
 
-    @property
-    def batch(self) -> int:
-        """How many windows go through the network at a time; fewer take as long."""
-        return self.network.batch
-
-    @property
-    def at_once(self) -> int:
-        """How many threads keep the device busy."""
-        return self.network.at_once
-
-    @property
-    def side_px(self) -> int:
-        """Side of the squares around windows."""
-        return self.network.layout.side_px
-
-    def encode_windows(self, squares: Crops) -> NDArray[np.float32]:
-        """Encode the windows in the middle of squares, (n, rows, rows, dim)."""
-        return self.network.encode(squares)
-
-    def encode(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Encode whole windows with their halo, (y, x, 3), into (rows, columns, dim)."""
-        window_px, cells = self.window_px, self.network.layout.rows
-        down, along = ((n - 2 * self.halo_px) // window_px for n in pixels.shape[:2])
-        corners = np.indices((down, along)).reshape(2, -1).T * window_px
-        block = Block(pixels, corners, np.arange(len(corners)))
-        found = self.encode_windows(Crops(self.side_px, (block,), len(corners)))
-        tiled = np.moveaxis(found.reshape(down, along, cells, cells, -1), 2, 1)
-        return tiled.reshape(down * cells, along * cells, -1)
+    def encode_tiles(self, request: TileRequest) -> Iterator[NDArray[np.float16]]:
+        """Yield the superpixels of each rectangle, (rows, columns, dim); 0 without tissue."""
+        network = self.network
+        return encode_windows(
+            request, network.layout, network.encode, network.batch, network.at_once
+        )

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_stenhance.features.cropping import Crops
 
+if TYPE_CHECKING:
+    from napari_stenhance.running.job import Job
+    from napari_stenhance.section.grid import Grid
+    from napari_stenhance.section.slide import Slide
+    from napari_stenhance.storage.cache import Cache
 
-class SuperpixelEncoder(Protocol):
-    """Turns whole windows of pixels into feature vectors of superpixels.
+
+class TileEncoder(Protocol):
+    """Turns windows of a slide into feature vectors of superpixels.
 
     A window, `window_px` × `mpp`, holds a whole number of superpixels along each side.
     """
@@ -42,6 +49,18 @@ class SuperpixelEncoder(Protocol):
         """Side of a window; windows lie on one lattice anchored at the slide's pixel (0, 0)."""
         ...
 
+    def fingerprint(self) -> str:
+        """Identify weights and settings: the key of the cache."""
+        ...
+
+    def doubts(self) -> tuple[str, ...]:
+        """Say what about this slide makes the features less trustworthy, one sentence each."""
+        ...
+
+
+class SuperpixelEncoder(TileEncoder, Protocol):
+    """Turns whole windows of pixels into feature vectors of superpixels."""
+
     @property
     def halo_px(self) -> int:
         """A value depends on nothing outside its window and this many pixels around it."""
@@ -50,14 +69,6 @@ class SuperpixelEncoder(Protocol):
     @property
     def at_once(self) -> int | None:
         """How many threads may call `encode` at once; None for as many as compute."""
-        ...
-
-    def fingerprint(self) -> str:
-        """Identify weights and settings: the key of the cache."""
-        ...
-
-    def doubts(self) -> tuple[str, ...]:
-        """Say what about this slide makes the features less trustworthy, one sentence each."""
         ...
 
     def encode(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -69,22 +80,41 @@ class SuperpixelEncoder(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class TileRequest:
+    """Rectangles of a slide whose superpixels are asked for.
+
+    Attributes
+    ----------
+    slide : Slide
+    grid : Grid
+        Of the encoder's pitch.
+    tissue : ndarray of bool
+        On the grid; of the rest nobody asks.
+    boxes : sequence of (rows, columns)
+        Slices of the grid, of whole windows; they may reach beyond it.
+    workers : int
+        Threads that may read.
+    cache : Cache
+    job : Job
+        Looked at between batches.
+    """
+
+    slide: Slide
+    grid: Grid
+    tissue: NDArray[np.bool_]
+    boxes: Sequence[tuple[slice, slice]]
+    workers: int
+    cache: Cache
+    job: Job
+
+
 @runtime_checkable
-class WindowEncoder(SuperpixelEncoder, Protocol):
-    """Sees each window by itself, in a square of pixels: those of several tiles fill a batch."""
+class SlideEncoder(TileEncoder, Protocol):
+    """Reads a slide by itself: as it fills its batches, or sees more than what lies around."""
 
-    @property
-    def side_px(self) -> int:
-        """Side of the square, the window and its halo."""
-        ...
-
-    @property
-    def batch(self) -> int:
-        """How many windows are encoded at a time; fewer take as long."""
-        ...
-
-    def encode_windows(self, squares: Crops) -> NDArray[np.float32]:
-        """Encode windows into (n, rows, columns, dim)."""
+    def encode_tiles(self, request: TileRequest) -> Iterator[NDArray[np.float16]]:
+        """Yield the superpixels of each rectangle, (rows, columns, dim); 0 without tissue."""
         ...
 
 
@@ -153,6 +183,6 @@ class FeatureTile:
     core: tuple[slice, slice]
 
 
-def window_rows(encoder: SuperpixelEncoder) -> int:
+def window_rows(encoder: TileEncoder) -> int:
     """Return how many superpixels a window spans along an axis."""
     return round(encoder.window_px * encoder.mpp / encoder.pitch_um)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_stenhance.features.encoder import SuperpixelEncoder, window_rows
+from napari_stenhance.features.encoder import TileEncoder, window_rows
 
 MOST = 4096
 _SIDE = 4
@@ -42,7 +42,7 @@ class FeatureStats:
     taken: NDArray[np.bool_]
 
     @classmethod
-    def over(cls, tissue: NDArray[np.bool_], encoder: SuperpixelEncoder) -> FeatureStats:
+    def over(cls, tissue: NDArray[np.bool_], encoder: TileEncoder) -> FeatureStats:
         """Draw from the tissue."""
         window = window_rows(encoder)
         side = -(-_SIDE // window) * window

@@ -12,9 +12,11 @@ from napari_stenhance.running.extensions import extensions
 if TYPE_CHECKING:
     import torch
 
-    from napari_stenhance.features.encoder import CropEncoder, SuperpixelEncoder
+    from napari_stenhance.features.encoder import CropEncoder, SlideEncoder, SuperpixelEncoder
     from napari_stenhance.running.job import Job
     from napari_stenhance.section.slide import Slide
+
+    AnyEncoder = SuperpixelEncoder | SlideEncoder
 
 PACKAGE = "napari_stenhance.features.encoders"
 
@@ -43,7 +45,7 @@ class Encoder:
 
     name: str
     identity: Callable[[], str]
-    superpixels: Callable[[torch.device], Callable[[Slide], SuperpixelEncoder]] | None = None
+    superpixels: Callable[[torch.device], Callable[[Slide], AnyEncoder]] | None = None
     crops: Callable[[torch.device], CropEncoder] | None = None
     prepare: Callable[[Job], None] | None = None
     parts: tuple[Encoder, ...] = ()

@@ -11,7 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
-from napari_stenhance.features.encoder import CropEncoder, FeatureTile, SuperpixelEncoder
+from napari_stenhance.features.encoder import (
+    CropEncoder,
+    FeatureTile,
+    SlideEncoder,
+    SuperpixelEncoder,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,7 +78,7 @@ class FeatureSettings:
         return tuple(replace(self, encoder=part) for part in self.encoder.parts)
 
     @cached_property
-    def superpixel_encoder(self) -> Callable[[Slide], SuperpixelEncoder]:
+    def superpixel_encoder(self) -> Callable[[Slide], SuperpixelEncoder | SlideEncoder]:
         """What makes the encoder of each slide, loaded once.
 
         Raises

@@ -12,11 +12,15 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from napari_stenhance.features.encoder import SuperpixelEncoder, WindowEncoder, window_rows
+from napari_stenhance.features.encoder import (
+    SlideEncoder,
+    SuperpixelEncoder,
+    TileRequest,
+    window_rows,
+)
 from napari_stenhance.features.feature_stats import FeatureStats
 from napari_stenhance.features.masks import find_tissue, mask_version
 from napari_stenhance.features.source import FeatureSource
-from napari_stenhance.features.window_batches import encode_windows
 from napari_stenhance.running.device import inference_errors, threads
 from napari_stenhance.running.prefetch import prefetch
 from napari_stenhance.section.grid import Grid
@@ -57,7 +61,7 @@ class TileFeatures(FeatureSource):
     side: int = TILE
 
     @cached_property
-    def encoder(self) -> SuperpixelEncoder:
+    def encoder(self) -> SuperpixelEncoder | SlideEncoder:
         """Of this slide.
 
         Raises
@@ -185,12 +189,14 @@ class TileFeatures(FeatureSource):
 
     def _encode_ahead(self, boxes: Sequence[tuple[slice, slice]]) -> Iterator[NDArray[np.float16]]:
         """Read and encode boxes ahead in threads, and yield them in order."""
-        encoder = self.encoder
-        halo_um = encoder.halo_px * encoder.mpp
+        encoder, cache = self.encoder, self.settings.cache
         slide = self.slide.keeping_tiles(self.job.memory_bytes // 4)
         workers = max(min(threads(), self.job.memory_bytes // _TILE_BYTES), 1)
-        if isinstance(encoder, WindowEncoder):
-            return encode_windows(encoder, slide, self.grid, self.tissue, boxes, workers, self.job)
+        if isinstance(encoder, SlideEncoder):
+            return encoder.encode_tiles(
+                TileRequest(slide, self.grid, self.tissue, boxes, workers, cache, self.job)
+            )
+        halo_um = encoder.halo_px * encoder.mpp
 
         def read(box: tuple[slice, slice]) -> NDArray[np.uint8]:
             x0, y0, x1, y1 = self.grid.box_um(*box)

@@ -2,79 +2,106 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_stenhance.features.cropping import Block, Crops
-from napari_stenhance.features.encoder import WindowEncoder, window_rows
-from napari_stenhance.running.job import Job
+from napari_stenhance.features.encoder import TileRequest
 from napari_stenhance.running.prefetch import prefetch
-from napari_stenhance.section.grid import Grid
-from napari_stenhance.section.slide import Slide
 
 Box = tuple[slice, slice]
 
 
-def encode_windows(
-    encoder: WindowEncoder,
-    slide: Slide,
-    grid: Grid,
-    tissue: NDArray[np.bool_],
-    boxes: Sequence[Box],
-    workers: int,
-    job: Job,
-) -> Iterator[NDArray[np.float16]]:
-    """Yield the superpixels of each box, (rows, columns, dim); 0 in windows without tissue.
+@dataclass(frozen=True)
+class WindowLayout:
+    """What a network sees at a time, and what of it is kept.
 
-    Windows without tissue are not encoded, and those of as many boxes as fill a batch go through
-    the network together, while the next ones are read.
+    Attributes
+    ----------
+    side_px : int
+        Of a square.
+    mpp : float
+        Micrometres per pixel; within a hundredth of what was asked for, so that a window is of
+        whole pixels.
+    rows : int
+        Superpixels along each side of a window, the middle of a square.
+    window_px : int
+    """
+
+    side_px: int
+    mpp: float
+    rows: int
+    window_px: int
+
+    @classmethod
+    def around(cls, side_px: int, context_px: int, mpp: float, pitch_um: float) -> WindowLayout:
+        """Lay the widest window that has at least so much context on every side."""
+        rows = int((side_px - 2 * context_px) * mpp / pitch_um + 1e-6)
+        window_px = round(rows * pitch_um / mpp)
+        return cls(side_px, rows * pitch_um / window_px, rows, window_px)
+
+    @property
+    def halo_px(self) -> int:
+        """How far squares reach beyond their windows."""
+        return -(-(self.side_px - self.window_px) // 2)
+
+
+def encode_windows(
+    request: TileRequest,
+    layout: WindowLayout,
+    encode: Callable[[Crops], NDArray[np.float32]],
+    batch: int,
+    at_once: int,
+) -> Iterator[NDArray[np.float16]]:
+    """Yield the superpixels of each rectangle, (rows, columns, dim); 0 in windows without tissue.
+
+    Windows without tissue are not encoded, and those of as many rectangles as fill a batch go
+    through the network together, while the next ones are read.
 
     Parameters
     ----------
-    encoder : WindowEncoder
-    slide : Slide
-    grid : Grid
-        Of the encoder's pitch.
-    tissue : ndarray of bool
-        On the grid.
-    boxes : sequence of (rows, columns)
-        Of whole windows; they may reach beyond the grid.
-    workers : int
-        Threads that read.
-    job : Job
-        Looked at between batches.
+    request : TileRequest
+    layout : WindowLayout
+    encode : callable
+        Encodes the windows in the middle of squares, (n, rows, rows, dim).
+    batch : int
+        How many it takes at a time.
+    at_once : int
+        How many threads may call it.
     """
-    rows, halo_um = window_rows(encoder), encoder.halo_px * encoder.mpp
-    held = [_windows(tissue, box, rows) for box in boxes]
-    groups = _grouped([len(windows) for windows in held], encoder.batch)
+    rows, halo_um = layout.rows, layout.halo_px * layout.mpp
+    boxes, slide, job = request.boxes, request.slide, request.job
+    held = [_windows(request.tissue, box, rows) for box in boxes]
+    groups = _grouped([len(windows) for windows in held], batch)
 
     def read(group: range) -> tuple[range, Crops]:
         blocks, count = [], 0
         for n in group:
-            x0, y0, x1, y1 = grid.box_um(*boxes[n])
+            x0, y0, x1, y1 = request.grid.box_um(*boxes[n])
             around = x0 - halo_um, y0 - halo_um, x1 + halo_um, y1 + halo_um
             place = np.arange(count, count + len(held[n]))
-            pixels = slide.read(around, encoder.mpp)
-            blocks.append(Block(pixels, held[n] * encoder.window_px, place))
+            pixels = slide.read(around, layout.mpp)
+            blocks.append(Block(pixels, held[n] * layout.window_px, place))
             count += len(place)
-        return group, Crops(encoder.side_px, tuple(blocks), count)
+        return group, Crops(layout.side_px, tuple(blocks), count)
 
-    def encode(group_squares: tuple[range, Crops]) -> list[NDArray[np.float16]]:
+    def encode_group(group_squares: tuple[range, Crops]) -> list[NDArray[np.float16]]:
         group, squares = group_squares
         parts = []
-        for part in squares.parts(encoder.batch):
+        for part in squares.parts(batch):
             job.check()
-            parts.append(encoder.encode_windows(part).astype(np.float16))
+            parts.append(encode(part).astype(np.float16))
         found, features, start = np.concatenate(parts), [], 0
         for n in group:
             features.append(_tiled(found[start : start + len(held[n])], held[n], boxes[n]))
             start += len(held[n])
         return features
 
-    reading = prefetch(read, groups, workers)
-    for features in prefetch(encode, reading, encoder.at_once or workers):
+    reading = prefetch(read, groups, request.workers)
+    for features in prefetch(encode_group, reading, at_once):
         yield from features
 
 
