@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from typer.testing import CliRunner
 
 import napari_stenhance as st
@@ -48,6 +49,9 @@ class Hub(ThreadingHTTPServer):
         self.refusal: tuple[int, str] | None = None
         self.at_most = 1 << 40
         """A connection breaks after so many bytes."""
+        self.stays_silent = threading.Event()
+        """Unless this is set, a connection that is to break says nothing more instead."""
+        self.stays_silent.set()
         self.has_ranges = True
         self.asked: list[tuple[str, str, str | None]] = []
         self.tokens: list[str | None] = []
@@ -91,6 +95,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if body:
             self.wfile.write(content[: hub.at_most])
+            self.wfile.flush()
+            hub.stays_silent.wait(30)
             self.close_connection = len(content) > hub.at_most
 
 
@@ -114,7 +120,7 @@ def ranges(hub: Hub) -> list[str | None]:
 
 
 def partials(tmp_path: Path) -> list[Path]:
-    return [p for p in (tmp_path / "hub").rglob("*stenhance*") if p.is_file()]
+    return [p for p in (tmp_path / "hub").rglob("*stenhance*") if p.suffix == ".partial"]
 
 
 def run(*arguments: object, code: int = 0) -> Any:
@@ -225,6 +231,33 @@ def test_what_was_cancelled_goes_on_from_there(hub: Hub, tmp_path: Path) -> None
     assert ranges(hub) == [None, f"bytes={size}-"]
 
 
+def test_a_connection_that_falls_silent_is_left(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DOWNLOAD_TIMEOUT", 0.2)
+    hub.at_most = 1_300_000
+    hub.stays_silent.clear()
+    job = Job()
+    job.listener = lambda event: job.cancel() if len(ranges(hub)) == 2 else None
+    with pytest.raises(Cancelled, match="what came is kept"):
+        fetch_weights(NETWORK, job)
+    hub.stays_silent.set()
+    assert len(ranges(hub)) == 2
+    assert partials(tmp_path)[0].stat().st_size > hub.at_most // 2
+
+
+def test_two_processes_do_not_fetch_the_same(hub: Hub, tmp_path: Path) -> None:
+    blobs = tmp_path / "hub" / "models--someone--tiny" / "blobs"
+    blobs.mkdir(parents=True)
+    with (
+        FileLock(blobs / f"{SHA256}.stenhance.partial.lock"),
+        pytest.raises(StenhanceError, match="Another process is fetching the weights of tiny"),
+    ):
+        fetch_weights(NETWORK, Job())
+    assert ranges(hub) == []
+    assert fetch_weights(NETWORK, Job()).read_bytes() == CONTENT
+
+
 def test_a_server_that_begins_anew_is_followed(hub: Hub, tmp_path: Path) -> None:
     hub.at_most, hub.has_ranges = 1_300_000, False
     with pytest.raises(StenhanceError, match=r"cannot be reached .* goes on from there"):
@@ -240,7 +273,7 @@ def test_a_server_that_begins_anew_is_followed(hub: Hub, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("refusal", "sentence"),
     [
-        ((403, "GatedRepo"), r"granted: ask for it at https://huggingface.co/someone/tiny, then"),
+        ((403, "GatedRepo"), r"granted: ask for it at http://127.0.0.1:.*/someone/tiny, then"),
         ((401, "GatedRepo"), "`hf auth login`, or set HF_TOKEN to your token"),
         ((401, "RepoNotFound"), "someone/tiny is not there, or not for everybody"),
         (
@@ -262,7 +295,7 @@ def test_what_hugging_face_refuses_is_said(
 def test_without_a_network(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     template = "http://127.0.0.1:9/{repo_id}/resolve/{revision}/{filename}"
     monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
-    with pytest.raises(StenhanceError, match=r"gone/tiny cannot be reached \(.*refused"):
+    with pytest.raises(StenhanceError, match=r"gone/tiny cannot be reached \(.*refused.*try again"):
         fetch_weights(NETWORK, Job())
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(StenhanceError, match="HF_HUB_OFFLINE is set"):
@@ -280,7 +313,7 @@ def test_what_is_too_large_for_the_disk_is_not_begun(hub: Hub, tmp_path: Path) -
 
 def test_what_came_wrong_is_thrown_away(hub: Hub, tmp_path: Path) -> None:
     hub.content = CONTENT[:-1] + bytes([CONTENT[-1] ^ 1])
-    with pytest.raises(StenhanceError, match=r"not what https://huggingface.co/someone/tiny says"):
+    with pytest.raises(StenhanceError, match="not what someone/tiny on Hugging Face says"):
         fetch_weights(NETWORK, Job())
     assert partials(tmp_path) == []
     hub.content = CONTENT + b"more"

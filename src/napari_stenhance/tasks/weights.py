@@ -84,7 +84,8 @@ def weights(options: WeightsOptions, job: Job | None = None) -> tuple[EncoderWei
         if options.yes:
             msg = "Name the encoder whose weights are to be fetched."
             raise InputError(msg, option="name")
-        return tuple(sorted(_all(), key=lambda one: not one.here))
+        # What needs no weights comes first.
+        return tuple(sorted(_all(), key=lambda one: (not one.here, one.path is not None)))
     from napari_stenhance.features.fetching import fetch_weights
     from napari_stenhance.features.network_entry import find_network
 
