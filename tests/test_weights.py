@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -309,6 +310,25 @@ def test_what_is_too_large_for_the_disk_is_not_begun(hub: Hub, tmp_path: Path) -
         fetch_weights(NETWORK, Job())
     assert ranges(hub) == []
     assert partials(tmp_path) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limit on the size of files")
+def test_a_disk_that_is_full_in_the_middle_is_said(hub: Hub, tmp_path: Path) -> None:
+    import resource
+
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, limits[1]))
+        with pytest.raises(InputError, match=r"cannot be written \(File too large\); free some"):
+            fetch_weights(NETWORK, Job())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    # What was written by then is kept.
+    (partial,) = partials(tmp_path)
+    size = partial.stat().st_size
+    assert 1_000_000 < size <= 2_000_000
+    assert fetch_weights(NETWORK, Job()).read_bytes() == CONTENT
+    assert ranges(hub) == [None, f"bytes={size}-"]
 
 
 def test_what_came_wrong_is_thrown_away(hub: Hub, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.running.job import Job
@@ -56,6 +56,8 @@ class EncoderWeights:
         installed.
     install : str
         The command that installs them, if a package holds them.
+    needs : str
+        What an encoder that is made of several files, or of another package, says that it lacks.
     page : str
         The web page of the weights, with the licence.
     citation : str
@@ -71,6 +73,7 @@ class EncoderWeights:
     size_bytes: int = 0
     fetched: bool = False
     install: str = ""
+    needs: str = ""
     page: str = ""
     citation: str = ""
 
@@ -89,33 +92,48 @@ def weights(options: WeightsOptions, job: Job | None = None) -> tuple[EncoderWei
     from napari_stenhance.features.fetching import fetch_weights
     from napari_stenhance.features.network_entry import find_network
 
+    for entry in _entries():
+        if entry.name == options.name and not _is_of_networks(entry):
+            one = _other(entry)
+            if options.yes and one.needs:
+                raise InputError(one.needs, option="name")
+            return (one,)
     network = find_network(options.name)
     if options.yes:
         fetch_weights(network, job or Job())
     return (_of(network),)
 
 
-def _all() -> list[EncoderWeights]:
-    from napari_stenhance.features.network_entry import NetworkEntry
+def _entries() -> tuple[Any, ...]:
     from napari_stenhance.features.registry import PACKAGE
     from napari_stenhance.running.extensions import extensions
 
+    return extensions(PACKAGE, "ENCODER")
+
+
+def _is_of_networks(entry: object) -> bool:
+    from napari_stenhance.features.network_entry import NetworkEntry
+
+    return isinstance(entry, NetworkEntry)
+
+
+def _all() -> list[EncoderWeights]:
     found = []
-    for entry in extensions(PACKAGE, "ENCODER"):
-        if isinstance(entry, NetworkEntry):
-            found += [_of(network) for network in entry.networks]
-        else:
-            found.append(EncoderWeights(entry.name, _is_usable(entry)))
+    for entry in _entries():
+        of_networks = _is_of_networks(entry)
+        found += [_of(network) for network in entry.networks] if of_networks else [_other(entry)]
     return found
 
 
-def _is_usable(entry: object) -> bool:
-    """Tell whether an encoder that is no network of ours has all that it needs."""
+def _other(entry: Any) -> EncoderWeights:
+    """Tell whether an encoder that is not just a network has all that it needs."""
     try:
-        entry.identity()  # type: ignore[attr-defined]
-    except InputError:
-        return False
-    return True
+        encoder = entry.chosen(entry.name, {})
+        if encoder is not None:
+            encoder.identity()
+    except InputError as error:
+        return EncoderWeights(entry.name, here=False, needs=str(error))
+    return EncoderWeights(entry.name, here=True)
 
 
 def _of(network: EncoderNetwork) -> EncoderWeights:
