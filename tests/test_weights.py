@@ -6,6 +6,7 @@ import hashlib
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
 from pathlib import Path
@@ -54,6 +55,8 @@ class Hub(ThreadingHTTPServer):
         """Unless this is set, a connection that is to break says nothing more instead."""
         self.stays_silent.set()
         self.has_ranges = True
+        self.elsewhere = ""
+        """Where the file really lies, on another server."""
         self.asked: list[tuple[str, str, str | None]] = []
         self.tokens: list[str | None] = []
 
@@ -87,6 +90,15 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Length", "0")
             self.end_headers()
             return
+        if hub.elsewhere:
+            self.send_response(302)
+            self.send_header("Location", hub.elsewhere)
+            self.send_header("X-Repo-Commit", COMMIT)
+            self.send_header("X-Linked-Etag", f'"{hub.etag}"')
+            self.send_header("X-Linked-Size", str(hub.size))
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
         start = int(given[6:-1]) if given and hub.has_ranges else 0
         content = hub.content[start:]
         self.send_response(206 if start else 200)
@@ -101,19 +113,25 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = len(content) > hub.at_most
 
 
+@contextmanager
+def serving(server: Hub) -> Iterator[Hub]:
+    with server:
+        threading.Thread(target=lambda: server.serve_forever(0.02), daemon=True).start()
+        yield server
+        server.shutdown()
+
+
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(tmp_path / "token"))
     monkeypatch.delenv("HF_TOKEN", raising=False)
-    with Hub() as server:
+    with serving(Hub()) as server:
         url = f"http://127.0.0.1:{server.server_port}"
         monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", url)
         template = url + "/{repo_id}/resolve/{revision}/{filename}"
         monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
-        threading.Thread(target=lambda: server.serve_forever(0.02), daemon=True).start()
         yield server
-        server.shutdown()
 
 
 def ranges(hub: Hub) -> list[str | None]:
@@ -200,6 +218,17 @@ def test_weights_are_fetched_once(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> 
     (found,) = st.weights("timm:test_vit", yes=True)
     assert (found.here, found.path) == (True, path)
     assert hub.asked == []
+
+
+def test_the_token_stays_with_hugging_face(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which has large files lie on other servers."""
+    monkeypatch.setenv("HF_TOKEN", "hf_mine")
+    with serving(Hub()) as other:
+        hub.elsewhere = f"http://127.0.0.1:{other.server_port}/someone/tiny/resolve/main/{hub.file}"
+        assert fetch_weights(NETWORK, Job()).read_bytes() == CONTENT
+    assert set(hub.tokens) == {"Bearer hf_mine"}
+    assert [(command, given) for command, _, given in other.asked] == [("GET", None)]
+    assert other.tokens == [None]
 
 
 def test_a_connection_that_breaks_is_made_anew(hub: Hub, tmp_path: Path) -> None:
@@ -302,6 +331,14 @@ def test_without_a_network(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(StenhanceError, match="HF_HUB_OFFLINE is set"):
         fetch_weights(NETWORK, Job())
     assert hub.asked == []
+
+
+def test_a_name_that_leads_out_of_the_cache_is_refused(hub: Hub, tmp_path: Path) -> None:
+    hub.etag = "../../../../evil"
+    with pytest.raises(StenhanceError, match=r"someone/tiny/pytorch_model.bin what cannot be"):
+        fetch_weights(NETWORK, Job())
+    assert ranges(hub) == []
+    assert not list(tmp_path.rglob("*evil*"))
 
 
 def test_what_is_too_large_for_the_disk_is_not_begun(hub: Hub, tmp_path: Path) -> None:

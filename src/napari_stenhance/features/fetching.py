@@ -25,6 +25,7 @@ from napari_stenhance.storage.writing import writing
 
 _CHUNK = 2**18
 _MB = 1e6
+_NAME = re.compile(r"[0-9A-Za-z_-]+")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _GOES_ON = "what came is kept, and fetching again goes on from there"
 
@@ -108,8 +109,10 @@ def _find(network: EncoderNetwork) -> _Remote:
         except _NoRepo as error:
             missing = str(error)
             continue
-        if not (about.etag and about.commit_hash and about.size):
-            msg = f"What answers for Hugging Face says too little of {repo}/{file} to fetch it."
+        # Files and folders are called by these.
+        named = all(_NAME.fullmatch(one or "") for one in (about.etag, about.commit_hash))
+        if not (named and about.etag and about.commit_hash and about.size):
+            msg = f"What answers for Hugging Face says of {repo}/{file} what cannot be; nothing is fetched."
             raise StenhanceError(msg)
         url = hf_hub_url(repo, file, revision=about.commit_hash)
         return _Remote(repo, file, url, about.etag, about.size)
