@@ -112,7 +112,9 @@ def _find(network: EncoderNetwork) -> _Remote:
         # Files and folders are called by these.
         named = all(_NAME.fullmatch(one or "") for one in (about.etag, about.commit_hash))
         if not (named and about.etag and about.commit_hash and about.size):
-            msg = f"What answers for Hugging Face says of {repo}/{file} what cannot be; nothing is fetched."
+            msg = (
+                f"What is said of {constants.ENDPOINT}/{repo}/{file} cannot be; nothing is fetched."
+            )
             raise StenhanceError(msg)
         url = hf_hub_url(repo, file, revision=about.commit_hash)
         return _Remote(repo, file, url, about.etag, about.size)
@@ -153,6 +155,8 @@ def _asking(repo: str, advice: str = "try again when there is a network") -> Ite
         msg = "HF_HUB_OFFLINE is set, so that nothing may be fetched; unset it."
         raise StenhanceError(msg) from error
     except Exception as error:  # which library asks differs from version to version
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # of the disk
         msg = f"{page} cannot be reached ({reason_of(error)}); {advice}."
         raise StenhanceError(msg) from error
 
