@@ -189,7 +189,10 @@ def test_what_weights_ask_for_is_said_and_nothing_is_fetched(hub: Hub) -> None:
     ):
         assert part in said
     by_hand = run("weights", "hipt-256").stdout
-    assert "from https://github.com/mahmoodlab/HIPT; then use it as hipt-256?weights=" in by_hand
+    assert (
+        "MB\nEncoder hipt-256: its weights are not on this machine; fetch vit256_small" in by_hand
+    )
+    assert "give them as hipt?weights=FILE&weights4k=FILE" in run("weights", "hipt").stdout
     assert "see its model card" not in run("weights", "timm:resnet18").stdout
     assert hub.asked == []
     run("weights", "--yes", code=2)
@@ -423,7 +426,7 @@ def test_the_panel_says_what_an_encoder_costs_and_fetches_it(hub: Hub, qtbot: An
         assert not box.fetch.isVisible()
     field.value = "hipt-256"
     assert (box.about.isVisible(), box.fetch.isVisible()) == (True, False)
-    assert "Fetch it by hand, and write hipt-256?weights=FILE" in box.about.text()
+    assert "fetch vit256_small_dino.pth from https://github.com" in box.about.text()
 
     field.value = "stain+h-optimus-1"
     box.fetch.click()

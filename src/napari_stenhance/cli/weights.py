@@ -45,9 +45,8 @@ def _lines(one: EncoderWeights) -> Iterator[str]:
     """Say all of one encoder."""
     where = one.path or ("on this machine" if one.here else "not on this machine")
     yield f"{one.name}: {where}"
-    if one.needs:
-        yield one.needs
     if not one.licence:
+        yield from filter(None, [one.needs])
         return
     yield f"licence: {one.licence} ({one.page or 'see its model card'})"
     yield f"commercial use: {_COMMERCIAL[one.commercial]}"
@@ -66,7 +65,7 @@ def _lines(one: EncoderWeights) -> Iterator[str]:
     elif one.fetched:
         yield f"to accept and fetch: napari-stenhance weights {one.name} --yes"
     else:
-        yield f"to fetch: from {one.page}; then use it as {one.name}?weights=FILE"
+        yield one.needs
 
 
 VERB = Verb(WeightsOptions, weights, _show)

@@ -52,12 +52,12 @@ class EncoderWeights:
     size_bytes : int
         About how much is to be fetched; 0 if nobody knows.
     fetched : bool
-        Whether `weights` can fetch them; else they are fetched from the page, by hand, or
-        installed.
+        Whether `weights` can fetch them; else they are installed, or fetched by hand.
     install : str
         The command that installs them, if a package holds them.
     needs : str
-        What an encoder that is made of several files, or of another package, says that it lacks.
+        What an encoder that can only be fetched by hand, or is of another package, says that it
+        lacks.
     page : str
         The web page of the weights, with the licence.
     citation : str
@@ -93,7 +93,7 @@ def weights(options: WeightsOptions, job: Job | None = None) -> tuple[EncoderWei
     from napari_stenhance.features.network_entry import find_network
 
     for entry in _entries():
-        if entry.name == options.name and not _is_of_networks(entry):
+        if entry.name == options.name and not hasattr(entry, "networks"):
             one = _other(entry)
             if options.yes and one.needs:
                 raise InputError(one.needs, option="name")
@@ -111,33 +111,36 @@ def _entries() -> tuple[Any, ...]:
     return extensions(PACKAGE, "ENCODER")
 
 
-def _is_of_networks(entry: object) -> bool:
-    from napari_stenhance.features.network_entry import NetworkEntry
-
-    return isinstance(entry, NetworkEntry)
-
-
 def _all() -> list[EncoderWeights]:
     found = []
     for entry in _entries():
-        of_networks = _is_of_networks(entry)
+        of_networks = hasattr(entry, "networks")
         found += [_of(network) for network in entry.networks] if of_networks else [_other(entry)]
     return found
 
 
 def _other(entry: Any) -> EncoderWeights:
     """Tell whether an encoder that is not just a network has all that it needs."""
+    needs = _lacks(entry)
+    return EncoderWeights(entry.name, here=not needs, needs=needs)
+
+
+def _lacks(entry: Any) -> str:
+    """Return what an encoder says that it lacks; of a family, nothing."""
     try:
         encoder = entry.chosen(entry.name, {})
         if encoder is not None:
             encoder.identity()
     except InputError as error:
-        return EncoderWeights(entry.name, here=False, needs=str(error))
-    return EncoderWeights(entry.name, here=True)
+        return str(error)
+    return ""
 
 
 def _of(network: EncoderNetwork) -> EncoderWeights:
+    from napari_stenhance.features.registry import find_encoder
+
     path = network.here()
+    by_hand = path is None and not (network.repos or network.install)
     repo = f"https://huggingface.co/{network.repos[0]}" if network.repos else ""
     return EncoderWeights(
         name=network.name,
@@ -150,6 +153,7 @@ def _of(network: EncoderNetwork) -> EncoderWeights:
         size_bytes=network.size_bytes,
         fetched=bool(network.repos),
         install=network.install,
+        needs=_lacks(find_encoder(network.name)) if by_hand else "",
         page=network.page or repo,
         citation=network.citation,
     )

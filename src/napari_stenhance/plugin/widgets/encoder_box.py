@@ -139,8 +139,6 @@ class EncoderBox(QWidget):
         if one is not None:
             how = f" Get it with: {one.install}" if one.install else ""
             page = f" {_link(one.page, 'Its page')}." if one.page else ""
-            if not (one.fetched or one.install):
-                how = f" Fetch it by hand, and write {one.name}?weights=FILE."
             said = f"{one.name} is not on this machine: {_cost(one)}.{how}{page}"
             self.about.setText(html.escape(one.needs) if one.needs else said)
 
