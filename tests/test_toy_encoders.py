@@ -61,6 +61,16 @@ class ToyCrops:
 
 ENCODER = Encoder("toycrops", lambda: "toycrops1", crops=lambda device: ToyCrops())
 '''
+LACKING = '''
+"""An encoder that lacks something."""
+from napari_stenhance.errors import InputError
+from napari_stenhance.features.registry import Encoder
+
+def identity():
+    raise InputError("Encoder toyweights: it lacks a toy; buy one.")
+
+ENCODER = Encoder("toyweights", identity)
+'''
 QUICK = ("--genes", "G0,G20", "--epochs", "2", "--device", "cpu")
 
 
@@ -71,12 +81,14 @@ def _toys(
     folder = tmp_path_factory.mktemp("toys")
     (folder / "toy_superpixel_encoder.py").write_text(SUPERPIXELS, "utf-8")
     (folder / "toy_crop_encoder.py").write_text(CROPS, "utf-8")
+    (folder / "toy_lacking_encoder.py").write_text(LACKING, "utf-8")
     info = folder / "toy_encoders-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Name: toy-encoders\nVersion: 1.0\n", "utf-8")
     (info / "entry_points.txt").write_text(
         "[napari_stenhance.features.encoders]\n"
-        "colours = toy_superpixel_encoder:ENCODER\ncrops = toy_crop_encoder:ENCODER\n",
+        "colours = toy_superpixel_encoder:ENCODER\ncrops = toy_crop_encoder:ENCODER\n"
+        "lacking = toy_lacking_encoder:ENCODER\n",
         "utf-8",
     )
     monkeypatch.syspath_prepend(folder)
@@ -132,8 +144,21 @@ def test_crops_of_another_package(small_files: list[Path], tmp_path: Path) -> No
         st.enhance(one, out=tmp_path / "x.stenhance.zarr", encoder="toycrops", epochs=1)
 
 
+def test_what_another_package_says_that_it_lacks_is_listed() -> None:
+    found = {one.name: one for one in st.weights()}
+    assert found["toycolours"].here
+    lacking = "Encoder toyweights: it lacks a toy; buy one."
+    assert (found["toyweights"].here, found["toyweights"].needs) == (False, lacking)
+    assert [one.here for one in st.weights("toycrops")] == [True]
+    ran = CliRunner().invoke(app, ["weights", "toyweights"])
+    assert ran.stdout.splitlines() == ["toyweights: not on this machine", lacking]
+    with pytest.raises(InputError, match="it lacks a toy"):
+        st.weights("toyweights", yes=True)
+
+
 def test_what_there_is_is_listed(small_files: list[Path], tmp_path: Path) -> None:
     said = run("enhance", small_files[0], "--encoder", "toy", "--out", tmp_path / "x", code=2)
-    assert "virchow, virchow2, toycolours, toycrops, or join some with + (--encoder)." in " ".join(
-        said.split()
+    assert (
+        "virchow2, toycolours, toycrops, toyweights, or join some with + (--encoder)."
+        in " ".join(said.split())
     )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
 from pathlib import Path
@@ -12,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from typer.testing import CliRunner
 
 import napari_stenhance as st
@@ -48,7 +51,12 @@ class Hub(ThreadingHTTPServer):
         self.refusal: tuple[int, str] | None = None
         self.at_most = 1 << 40
         """A connection breaks after so many bytes."""
+        self.stays_silent = threading.Event()
+        """Unless this is set, a connection that is to break says nothing more instead."""
+        self.stays_silent.set()
         self.has_ranges = True
+        self.elsewhere = ""
+        """Where the file really lies, on another server."""
         self.asked: list[tuple[str, str, str | None]] = []
         self.tokens: list[str | None] = []
 
@@ -82,6 +90,15 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Length", "0")
             self.end_headers()
             return
+        if hub.elsewhere:
+            self.send_response(302)
+            self.send_header("Location", hub.elsewhere)
+            self.send_header("X-Repo-Commit", COMMIT)
+            self.send_header("X-Linked-Etag", f'"{hub.etag}"')
+            self.send_header("X-Linked-Size", str(hub.size))
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
         start = int(given[6:-1]) if given and hub.has_ranges else 0
         content = hub.content[start:]
         self.send_response(206 if start else 200)
@@ -91,7 +108,17 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if body:
             self.wfile.write(content[: hub.at_most])
+            self.wfile.flush()
+            hub.stays_silent.wait(30)
             self.close_connection = len(content) > hub.at_most
+
+
+@contextmanager
+def serving(server: Hub) -> Iterator[Hub]:
+    with server:
+        threading.Thread(target=lambda: server.serve_forever(0.02), daemon=True).start()
+        yield server
+        server.shutdown()
 
 
 @pytest.fixture
@@ -99,14 +126,12 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(tmp_path / "token"))
     monkeypatch.delenv("HF_TOKEN", raising=False)
-    with Hub() as server:
+    with serving(Hub()) as server:
         url = f"http://127.0.0.1:{server.server_port}"
         monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", url)
         template = url + "/{repo_id}/resolve/{revision}/{filename}"
         monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
-        threading.Thread(target=lambda: server.serve_forever(0.02), daemon=True).start()
         yield server
-        server.shutdown()
 
 
 def ranges(hub: Hub) -> list[str | None]:
@@ -114,7 +139,7 @@ def ranges(hub: Hub) -> list[str | None]:
 
 
 def partials(tmp_path: Path) -> list[Path]:
-    return [p for p in (tmp_path / "hub").rglob("*stenhance*") if p.is_file()]
+    return [p for p in (tmp_path / "hub").rglob("*stenhance*") if p.suffix == ".partial"]
 
 
 def run(*arguments: object, code: int = 0) -> Any:
@@ -164,7 +189,10 @@ def test_what_weights_ask_for_is_said_and_nothing_is_fetched(hub: Hub) -> None:
     ):
         assert part in said
     by_hand = run("weights", "hipt-256").stdout
-    assert "from https://github.com/mahmoodlab/HIPT; then use it as hipt-256?weights=" in by_hand
+    assert (
+        "MB\nEncoder hipt-256: its weights are not on this machine; fetch vit256_small" in by_hand
+    )
+    assert "give them as hipt?weights=FILE&weights4k=FILE" in run("weights", "hipt").stdout
     assert "see its model card" not in run("weights", "timm:resnet18").stdout
     assert hub.asked == []
     run("weights", "--yes", code=2)
@@ -193,6 +221,17 @@ def test_weights_are_fetched_once(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> 
     (found,) = st.weights("timm:test_vit", yes=True)
     assert (found.here, found.path) == (True, path)
     assert hub.asked == []
+
+
+def test_the_token_stays_with_hugging_face(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which has large files lie on other servers."""
+    monkeypatch.setenv("HF_TOKEN", "hf_mine")
+    with serving(Hub()) as other:
+        hub.elsewhere = f"http://127.0.0.1:{other.server_port}/someone/tiny/resolve/main/{hub.file}"
+        assert fetch_weights(NETWORK, Job()).read_bytes() == CONTENT
+    assert set(hub.tokens) == {"Bearer hf_mine"}
+    assert [(command, given) for command, _, given in other.asked] == [("GET", None)]
+    assert other.tokens == [None]
 
 
 def test_a_connection_that_breaks_is_made_anew(hub: Hub, tmp_path: Path) -> None:
@@ -225,6 +264,33 @@ def test_what_was_cancelled_goes_on_from_there(hub: Hub, tmp_path: Path) -> None
     assert ranges(hub) == [None, f"bytes={size}-"]
 
 
+def test_a_connection_that_falls_silent_is_left(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DOWNLOAD_TIMEOUT", 0.2)
+    hub.at_most = 1_300_000
+    hub.stays_silent.clear()
+    job = Job()
+    job.listener = lambda event: job.cancel() if len(ranges(hub)) == 2 else None
+    with pytest.raises(Cancelled, match="what came is kept"):
+        fetch_weights(NETWORK, job)
+    hub.stays_silent.set()
+    assert len(ranges(hub)) == 2
+    assert partials(tmp_path)[0].stat().st_size > hub.at_most // 2
+
+
+def test_two_processes_do_not_fetch_the_same(hub: Hub, tmp_path: Path) -> None:
+    blobs = tmp_path / "hub" / "models--someone--tiny" / "blobs"
+    blobs.mkdir(parents=True)
+    with (
+        FileLock(blobs / f"{SHA256}.stenhance.partial.lock"),
+        pytest.raises(StenhanceError, match="Another process is fetching the weights of tiny"),
+    ):
+        fetch_weights(NETWORK, Job())
+    assert ranges(hub) == []
+    assert fetch_weights(NETWORK, Job()).read_bytes() == CONTENT
+
+
 def test_a_server_that_begins_anew_is_followed(hub: Hub, tmp_path: Path) -> None:
     hub.at_most, hub.has_ranges = 1_300_000, False
     with pytest.raises(StenhanceError, match=r"cannot be reached .* goes on from there"):
@@ -240,7 +306,7 @@ def test_a_server_that_begins_anew_is_followed(hub: Hub, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("refusal", "sentence"),
     [
-        ((403, "GatedRepo"), r"granted: ask for it at https://huggingface.co/someone/tiny, then"),
+        ((403, "GatedRepo"), r"granted: ask for it at http://127.0.0.1:.*/someone/tiny, then"),
         ((401, "GatedRepo"), "`hf auth login`, or set HF_TOKEN to your token"),
         ((401, "RepoNotFound"), "someone/tiny is not there, or not for everybody"),
         (
@@ -262,12 +328,22 @@ def test_what_hugging_face_refuses_is_said(
 def test_without_a_network(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     template = "http://127.0.0.1:9/{repo_id}/resolve/{revision}/{filename}"
     monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
-    with pytest.raises(StenhanceError, match=r"gone/tiny cannot be reached \(.*refused"):
+    with pytest.raises(StenhanceError, match=r"gone/tiny cannot be reached \(.*refused.*try again"):
         fetch_weights(NETWORK, Job())
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(StenhanceError, match="HF_HUB_OFFLINE is set"):
         fetch_weights(NETWORK, Job())
     assert hub.asked == []
+
+
+def test_a_name_that_leads_out_of_the_cache_is_refused(hub: Hub, tmp_path: Path) -> None:
+    hub.etag = "../../../../evil"
+    with pytest.raises(
+        StenhanceError, match=r"someone/tiny/pytorch_model.bin cannot be; nothing is"
+    ):
+        fetch_weights(NETWORK, Job())
+    assert ranges(hub) == []
+    assert not list(tmp_path.rglob("*evil*"))
 
 
 def test_what_is_too_large_for_the_disk_is_not_begun(hub: Hub, tmp_path: Path) -> None:
@@ -278,9 +354,28 @@ def test_what_is_too_large_for_the_disk_is_not_begun(hub: Hub, tmp_path: Path) -
     assert partials(tmp_path) == []
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="no limit on the size of files")
+def test_a_disk_that_is_full_in_the_middle_is_said(hub: Hub, tmp_path: Path) -> None:
+    import resource
+
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, limits[1]))
+        with pytest.raises(InputError, match=r"cannot be written \(File too large\); free some"):
+            fetch_weights(NETWORK, Job())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    # What was written by then is kept.
+    (partial,) = partials(tmp_path)
+    size = partial.stat().st_size
+    assert 1_000_000 < size <= 2_000_000
+    assert fetch_weights(NETWORK, Job()).read_bytes() == CONTENT
+    assert ranges(hub) == [None, f"bytes={size}-"]
+
+
 def test_what_came_wrong_is_thrown_away(hub: Hub, tmp_path: Path) -> None:
     hub.content = CONTENT[:-1] + bytes([CONTENT[-1] ^ 1])
-    with pytest.raises(StenhanceError, match=r"not what https://huggingface.co/someone/tiny says"):
+    with pytest.raises(StenhanceError, match="not what someone/tiny on Hugging Face says"):
         fetch_weights(NETWORK, Job())
     assert partials(tmp_path) == []
     hub.content = CONTENT + b"more"
@@ -331,7 +426,7 @@ def test_the_panel_says_what_an_encoder_costs_and_fetches_it(hub: Hub, qtbot: An
         assert not box.fetch.isVisible()
     field.value = "hipt-256"
     assert (box.about.isVisible(), box.fetch.isVisible()) == (True, False)
-    assert "Fetch it by hand, and write hipt-256?weights=FILE" in box.about.text()
+    assert "fetch vit256_small_dino.pth from https://github.com" in box.about.text()
 
     field.value = "stain+h-optimus-1"
     box.fetch.click()

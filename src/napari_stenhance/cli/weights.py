@@ -30,7 +30,8 @@ def _show(found: tuple[EncoderWeights, ...]) -> None:
         access = "on request" if one.gated else "open" if one.fetched else "by hand"
         access = "by pip" if one.install else access
         size = f"{one.size_bytes / 1e6:,.0f}" if one.size_bytes else ""
-        table.add_row(one.name, size, one.licence, _COMMERCIAL[one.commercial], access)
+        commercial = _COMMERCIAL[one.commercial] if one.licence else ""
+        table.add_row(one.name, size, one.licence, commercial, access)
     Console(highlight=False).print(table)
     typer.echo(
         "Terms, and how to fetch one: napari-stenhance weights NAME; timm:MODEL is any of timm's."
@@ -42,7 +43,11 @@ _COMMERCIAL = {True: "allowed", False: "no", None: "see the licence"}
 
 def _lines(one: EncoderWeights) -> Iterator[str]:
     """Say all of one encoder."""
-    yield f"{one.name}: {one.path or 'not on this machine'}"
+    where = one.path or ("on this machine" if one.here else "not on this machine")
+    yield f"{one.name}: {where}"
+    if not one.licence:
+        yield from filter(None, [one.needs])
+        return
     yield f"licence: {one.licence} ({one.page or 'see its model card'})"
     yield f"commercial use: {_COMMERCIAL[one.commercial]}"
     if one.terms:
@@ -60,7 +65,7 @@ def _lines(one: EncoderWeights) -> Iterator[str]:
     elif one.fetched:
         yield f"to accept and fetch: napari-stenhance weights {one.name} --yes"
     else:
-        yield f"to fetch: from {one.page}; then use it as {one.name}?weights=FILE"
+        yield one.needs
 
 
 VERB = Verb(WeightsOptions, weights, _show)

@@ -25,6 +25,7 @@ from napari_stenhance.storage.writing import writing
 
 _CHUNK = 2**18
 _MB = 1e6
+_NAME = re.compile(r"[0-9A-Za-z_-]+")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _GOES_ON = "what came is kept, and fetching again goes on from there"
 
@@ -94,7 +95,7 @@ def _unwatched() -> Iterator[None]:
 
 def _find(network: EncoderNetwork) -> _Remote:
     """Ask where a network's weights are: the first of its files in the first of its places."""
-    from huggingface_hub import get_hf_file_metadata, hf_hub_url
+    from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url
     from huggingface_hub.errors import EntryNotFoundError
 
     missing = ""
@@ -103,13 +104,17 @@ def _find(network: EncoderNetwork) -> _Remote:
             with _asking(repo):
                 about = get_hf_file_metadata(hf_hub_url(repo, file))
         except EntryNotFoundError:
-            missing = f"https://huggingface.co/{repo} holds none of {', '.join(network.files)}"
+            missing = f"{constants.ENDPOINT}/{repo} holds none of {', '.join(network.files)}"
             continue
         except _NoRepo as error:
             missing = str(error)
             continue
-        if not (about.etag and about.commit_hash and about.size):
-            msg = f"What answers for Hugging Face says too little of {repo}/{file} to fetch it."
+        # Files and folders are called by these.
+        named = all(_NAME.fullmatch(one or "") for one in (about.etag, about.commit_hash))
+        if not (named and about.etag and about.commit_hash and about.size):
+            msg = (
+                f"What is said of {constants.ENDPOINT}/{repo}/{file} cannot be; nothing is fetched."
+            )
             raise StenhanceError(msg)
         url = hf_hub_url(repo, file, revision=about.commit_hash)
         return _Remote(repo, file, url, about.etag, about.size)
@@ -122,8 +127,9 @@ class _NoRepo(StenhanceError):
 
 
 @contextmanager
-def _asking(repo: str) -> Iterator[None]:
+def _asking(repo: str, advice: str = "try again when there is a network") -> Iterator[None]:
     """Turn whatever a request to Hugging Face raises into a sentence."""
+    from huggingface_hub import constants
     from huggingface_hub.errors import (
         EntryNotFoundError,
         GatedRepoError,
@@ -131,7 +137,7 @@ def _asking(repo: str) -> Iterator[None]:
         RepositoryNotFoundError,
     )
 
-    page = f"https://huggingface.co/{repo}"
+    page = f"{constants.ENDPOINT}/{repo}"
     try:
         yield
     except (StenhanceError, EntryNotFoundError):
@@ -149,7 +155,9 @@ def _asking(repo: str) -> Iterator[None]:
         msg = "HF_HUB_OFFLINE is set, so that nothing may be fetched; unset it."
         raise StenhanceError(msg) from error
     except Exception as error:  # which library asks differs from version to version
-        msg = f"{page} cannot be reached ({reason_of(error)}); {_GOES_ON}."
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # of the disk
+        msg = f"{page} cannot be reached ({reason_of(error)}); {advice}."
         raise StenhanceError(msg) from error
 
 
@@ -161,6 +169,7 @@ def _fetch(network: EncoderNetwork, remote: _Remote, blob: Path, job: Job) -> No
     from filelock import FileLock, Timeout
 
     partial = blob.with_name(f"{blob.name}.stenhance.partial")
+    # Not removed: another process may wait for the file that one looks at.
     lock = FileLock(f"{partial}.lock", blocking=False)
     try:
         lock.acquire()
@@ -176,6 +185,7 @@ def _fetch(network: EncoderNetwork, remote: _Remote, blob: Path, job: Job) -> No
             while file.tell() < remote.size:
                 before = file.tell()
                 try:
+                    job.check()
                     _append(file, remote, stage)
                 except Cancelled:
                     msg = f"Fetching the weights of {network.name} was cancelled; {_GOES_ON}."
@@ -191,7 +201,6 @@ def _fetch(network: EncoderNetwork, remote: _Remote, blob: Path, job: Job) -> No
         partial.replace(blob)
     finally:
         lock.release()
-        Path(lock.lock_file).unlink(missing_ok=True)
 
 
 def _need_space(partial: Path, size: int) -> None:
@@ -222,14 +231,17 @@ def _append(file: BinaryIO, remote: _Remote, stage: Stage) -> None:
 
 def _chunks(remote: _Remote, start: int) -> Generator[tuple[int, bytes], None, None]:
     """Yield what comes, and where in the file it belongs: a server may begin at 0 again."""
+    from huggingface_hub import constants
     from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
 
     headers = {**build_hf_headers(), "Accept-Encoding": "identity"}
+    # A connection that brings nothing for so long is made anew, and a job may be cancelled then.
+    timeout = constants.HF_HUB_DOWNLOAD_TIMEOUT
     if start:
         headers["Range"] = f"bytes={start}-"
     with (
-        _asking(remote.repo),
-        get_session().stream("GET", remote.url, headers=headers) as response,
+        _asking(remote.repo, _GOES_ON),
+        get_session().stream("GET", remote.url, headers=headers, timeout=timeout) as response,
     ):
         hf_raise_for_status(response)
         at = start if response.status_code == 206 else 0
@@ -246,7 +258,7 @@ def _check(partial: Path, network: EncoderNetwork, remote: _Remote, job: Job) ->
     if known and any(file_hash(partial, job=job) != one for one in known):
         partial.unlink()
         msg = (
-            f"What came of {remote.file} is not what https://huggingface.co/{remote.repo} says "
-            "that it holds; it was thrown away: fetch it again."
+            f"What came of {remote.file} is not what {remote.repo} on Hugging Face says that it "
+            "holds; it was thrown away: fetch it again."
         )
         raise StenhanceError(msg)

@@ -43,9 +43,9 @@ Written = Annotated[
 EncoderName = Annotated[
     str,
     Help(
-        "What turns tissue into features: stain (no weights needed), uni or timm:MODEL "
-        "(MODEL?weights=FILE names their weights), or one that another package adds, by its name; "
-        "stain+uni joins two.",
+        "What turns tissue into features: stain (no weights needed), efficientnet, uni or another "
+        "that the command weights lists, timm:MODEL (NAME?weights=FILE names their weights), or "
+        "one that another package adds, by its name; stain+uni joins two.",
         label="Tissue features",
     ),
 ]

@@ -52,10 +52,12 @@ class EncoderWeights:
     size_bytes : int
         About how much is to be fetched; 0 if nobody knows.
     fetched : bool
-        Whether `weights` can fetch them; else they are fetched from the page, by hand, or
-        installed.
+        Whether `weights` can fetch them; else they are installed, or fetched by hand.
     install : str
         The command that installs them, if a package holds them.
+    needs : str
+        What an encoder that can only be fetched by hand, or is of another package, says that it
+        lacks.
     page : str
         The web page of the weights, with the licence.
     citation : str
@@ -71,6 +73,7 @@ class EncoderWeights:
     size_bytes: int = 0
     fetched: bool = False
     install: str = ""
+    needs: str = ""
     page: str = ""
     citation: str = ""
 
@@ -84,40 +87,60 @@ def weights(options: WeightsOptions, job: Job | None = None) -> tuple[EncoderWei
         if options.yes:
             msg = "Name the encoder whose weights are to be fetched."
             raise InputError(msg, option="name")
-        return tuple(sorted(_all(), key=lambda one: not one.here))
+        # What needs no weights comes first.
+        return tuple(sorted(_all(), key=lambda one: (not one.here, one.path is not None)))
     from napari_stenhance.features.fetching import fetch_weights
     from napari_stenhance.features.network_entry import find_network
 
+    for entry in _entries():
+        if entry.name == options.name and not hasattr(entry, "networks"):
+            one = _other(entry)
+            if options.yes and one.needs:
+                raise InputError(one.needs, option="name")
+            return (one,)
     network = find_network(options.name)
     if options.yes:
         fetch_weights(network, job or Job())
     return (_of(network),)
 
 
-def _all() -> list[EncoderWeights]:
+def _entries() -> tuple[Any, ...]:
     from napari_stenhance.features.registry import PACKAGE
     from napari_stenhance.running.extensions import extensions
 
+    return extensions(PACKAGE, "ENCODER")
+
+
+def _all() -> list[EncoderWeights]:
     found = []
-    for entry in extensions(PACKAGE, "ENCODER"):
-        if hasattr(entry, "networks"):
-            found += [_of(network) for network in entry.networks]
-        else:
-            found.append(EncoderWeights(entry.name, _is_usable(entry)))
+    for entry in _entries():
+        of_networks = hasattr(entry, "networks")
+        found += [_of(network) for network in entry.networks] if of_networks else [_other(entry)]
     return found
 
 
-def _is_usable(entry: Any) -> bool:
-    """Tell whether an encoder that is no network of ours has all that it needs."""
+def _other(entry: Any) -> EncoderWeights:
+    """Tell whether an encoder that is not just a network has all that it needs."""
+    needs = _lacks(entry)
+    return EncoderWeights(entry.name, here=not needs, needs=needs)
+
+
+def _lacks(entry: Any) -> str:
+    """Return what an encoder says that it lacks; of a family, nothing."""
     try:
-        entry.chosen(entry.name, {}).identity()
-    except InputError:
-        return False
-    return True
+        encoder = entry.chosen(entry.name, {})
+        if encoder is not None:
+            encoder.identity()
+    except InputError as error:
+        return str(error)
+    return ""
 
 
 def _of(network: EncoderNetwork) -> EncoderWeights:
+    from napari_stenhance.features.registry import find_encoder
+
     path = network.here()
+    by_hand = path is None and not (network.repos or network.install)
     repo = f"https://huggingface.co/{network.repos[0]}" if network.repos else ""
     return EncoderWeights(
         name=network.name,
@@ -130,6 +153,7 @@ def _of(network: EncoderNetwork) -> EncoderWeights:
         size_bytes=network.size_bytes,
         fetched=bool(network.repos),
         install=network.install,
+        needs=_lacks(find_encoder(network.name)) if by_hand else "",
         page=network.page or repo,
         citation=network.citation,
     )

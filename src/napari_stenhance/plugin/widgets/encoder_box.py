@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+
 from magicgui.widgets import LineEdit
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtGui import QShowEvent
@@ -102,7 +104,8 @@ class EncoderBox(QWidget):
             heading = self.list.model().item(self.list.count() - 1)
             heading.setFlags(Qt.ItemFlag.NoItemFlags)
             for one in some:
-                self.list.addItem(one.name if here else f"{one.name} ({_cost(one)})", one.name)
+                cost = "" if here else _cost(one)
+                self.list.addItem(f"{one.name} ({cost})" if cost else one.name, one.name)
         self._describe()
 
     def _choose(self, index: int) -> None:
@@ -136,9 +139,8 @@ class EncoderBox(QWidget):
         if one is not None:
             how = f" Get it with: {one.install}" if one.install else ""
             page = f" {_link(one.page, 'Its page')}." if one.page else ""
-            if not (one.fetched or one.install):
-                how = f" Fetch it by hand, and write {one.name}?weights=FILE."
-            self.about.setText(f"{one.name} is not on this machine: {_cost(one)}.{how}{page}")
+            said = f"{one.name} is not on this machine: {_cost(one)}.{how}{page}"
+            self.about.setText(html.escape(one.needs) if one.needs else said)
 
     def _ask(self) -> None:
         """Show what the weights ask for, and fetch them if that is accepted."""
