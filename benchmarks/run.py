@@ -17,6 +17,7 @@ ALL = (
     "memory",
     "bins",
     "accuracy",
+    "encoders",
     "crops",
     "domains",
     "domains_memory",

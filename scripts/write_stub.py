@@ -24,7 +24,12 @@ from anndata import AnnData
 from numpy import ndarray
 
 """
-_MADE = {"Compared": "tasks.compare", "DemoDone": "tasks.demo", "Score": "tasks.evaluate"}
+_MADE = {
+    "Compared": "tasks.compare",
+    "DemoDone": "tasks.demo",
+    "EncoderWeights": "tasks.weights",
+    "Score": "tasks.evaluate",
+}
 
 
 def stub() -> str:

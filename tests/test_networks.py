@@ -51,6 +51,8 @@ PUBLISHED = {
     "dinov3-s": (256, 384, 5, 256, IMAGENET, 21586944, 162, "7f907afb74cd"),
     "dinov3-b": (256, 768, 5, 256, IMAGENET, 85641216, 162, None),
     "dinov3-l": (256, 1024, 5, 256, IMAGENET, 303079424, 318, None),
+    # Of 4,652,008 parameters, the others are its classifier's.
+    "efficientnet": (224, 1280, None, None, HALF, 3371008, 294, None),
     "resnet50": (224, 2048, None, None, IMAGENET, 23508032, 318, "e1a41511a976"),
 }
 

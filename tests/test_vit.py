@@ -163,15 +163,13 @@ def test_weights_that_are_not_here_are_asked_for() -> None:
         with pytest.raises(InputError) as uni:
             make("uni")
         for part in (
-            "ask for access at https://huggingface.co/MahmoodLab/UNI",
-            "`hf download MahmoodLab/UNI pytorch_model.bin`",
-            "CC-BY-NC-ND-4.0",
+            "`napari-stenhance weights uni` says what they ask for and fetches them",
             "uni?weights=FILE",
             "uni?pretrained=false",
         ):
             assert part in str(uni.value)
         with pytest.raises(
-            InputError, match=r"hf download timm/test_vit.r160_in1k model.safetensors"
+            InputError, match=r"napari-stenhance weights timm:test_vit.r160_in1k. says"
         ):
             make("timm:test_vit")
         with pytest.raises(InputError, match=r"fetch vit256_.* from https://github.*HIPT and give"):

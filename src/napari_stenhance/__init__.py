@@ -17,6 +17,7 @@ _HOMES = {
         "export",
         "info",
         "phantom",
+        "weights",
         "write",
     ),
     "api.model": ("Model", "train"),

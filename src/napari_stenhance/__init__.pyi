@@ -23,6 +23,7 @@ from napari_stenhance.storage.cache import Cache as Cache
 from napari_stenhance.tasks.compare import Compared
 from napari_stenhance.tasks.demo import DemoDone
 from napari_stenhance.tasks.evaluate import Score
+from napari_stenhance.tasks.weights import EncoderWeights
 
 def compare(
     result: str | Path | Result,
@@ -427,6 +428,14 @@ def train(
     cache: Cache | None = None,
 ) -> Model:
     """Learn gene expression from sections, to predict other slides later."""
+def weights(
+    name: str | None = None,
+    *,
+    yes: bool = False,
+    job: Job | None = None,
+    cache: Cache | None = None,
+) -> tuple[EncoderWeights, ...]:
+    """List encoders, those on this machine first; or fetch the weights of one."""
 def write(
     result: str | Path | Result,
     genes: str | Sequence[str],

@@ -18,6 +18,7 @@ from napari_stenhance.tasks.evaluate import EvaluateOptions, Score
 from napari_stenhance.tasks.export import ExportOptions
 from napari_stenhance.tasks.info import InfoOptions
 from napari_stenhance.tasks.phantom import PhantomOptions
+from napari_stenhance.tasks.weights import EncoderWeights, WeightsOptions
 from napari_stenhance.tasks.write import WriteOptions
 
 
@@ -232,6 +233,39 @@ def info(options: InfoOptions, job: Job, cache: Cache) -> tuple[str, ...]:
     from napari_stenhance.tasks.info import info as task
 
     return task(options, job, cache)
+
+
+@keywords(WeightsOptions)
+def weights(options: WeightsOptions, job: Job, cache: Cache) -> tuple[EncoderWeights, ...]:
+    """List encoders, those on this machine first; or fetch the weights of one.
+
+    Weights go to the cache of Hugging Face, which says where it is and who is signed in. They are
+    never fetched otherwise; what came of a fetch that broke off is gone on from.
+
+    Returns
+    -------
+    tuple of EncoderWeights
+        Of each its name, whether it is here, its licence, whether access to it must be asked for,
+        its size and its web page.
+
+    Raises
+    ------
+    StenhanceError
+        If Hugging Face cannot be reached, or grants no access; if the disk is full.
+    InputError
+        If there is no such encoder.
+    Cancelled
+        If the job was cancelled; what came is kept.
+
+    Examples
+    --------
+    >>> (uni,) = st.weights("uni")
+    >>> uni.licence
+    'CC-BY-NC-ND-4.0'
+    """
+    from napari_stenhance.tasks.weights import weights as task
+
+    return task(options, job)
 
 
 @keywords(PhantomOptions)

@@ -19,7 +19,7 @@ _PREFIXES = re.compile(
     r"^((module|_orig_mod|backbone|visual\.trunk|trunk|vit|dinov2|dinov2_with_registers)\.)+"
 )
 # Of training and classification; dropped where the network has no such part.
-_HEADS = ("head", "fc.", "classifier.", "dino_head", "ibot_head", "mask_token", "pooler.")
+_HEADS = ("head", "fc.", "classifier.", "dino_head", "ibot_head", "mask_token", "pooler.", "_fc.")
 _RENAMED = tuple(
     (re.compile(pattern), name)
     for pattern, name in (
@@ -58,12 +58,27 @@ def timm_layout(state: State, expected: Collection[str]) -> State:
     expected : collection of str
         The names that the network has: these are left as they are.
     """
+    if "_conv_stem.weight" in state:
+        return _in_order(state, expected)
     named = {key if key in expected else _name(key): value for key, value in state.items()}
     for key in [key for key in named if _QUERY.match(key)]:
         parts = [key.replace(".query.", f".{part}.") for part in ("query", "key", "value")]
         if all(part in named for part in parts):
             named[key.replace(".query.", ".qkv.")] = _joined([named.pop(part) for part in parts])
     return {k: v for k, v in named.items() if k in expected or not k.startswith(_HEADS)}
+
+
+def _in_order(state: State, expected: Collection[str]) -> State:
+    """Name the tensors of an EfficientNet of another program, which has them in timm's order.
+
+    Its blocks are numbered through, and timm's within stages. Where the kinds of tensors do not
+    follow each other as timm's do, names are left as they are.
+    """
+    body = [key for key in state if not key.startswith(_HEADS)]
+    kinds = [[key.rpartition(".")[2] for key in keys] for keys in (body, expected)]
+    if kinds[0] != kinds[1]:
+        return state
+    return {ours: state[theirs] for ours, theirs in zip(expected, body, strict=True)}
 
 
 def _name(key: str) -> str:

@@ -12,9 +12,10 @@ from napari_stenhance.errors import InputError
 from napari_stenhance.features.dense import DenseEncoder, DenseNetwork
 from napari_stenhance.features.forward import Precision
 from napari_stenhance.features.networks import SEED, EncoderNetwork
-from napari_stenhance.features.registry import Encoder
+from napari_stenhance.features.registry import PACKAGE, Encoder
 from napari_stenhance.features.vit import VERSION, Channels, TimmEncoder
-from napari_stenhance.features.weights import in_hub_cache, weights_hash
+from napari_stenhance.features.weights import weights_hash
+from napari_stenhance.running.extensions import extensions
 from napari_stenhance.storage.reading import reading
 
 if TYPE_CHECKING:
@@ -68,6 +69,23 @@ def networks_entry(*networks: EncoderNetwork) -> NetworkEntry:
     by_name = {network.name: network for network in networks}
     pattern = "|".join(re.escape(name) for name in by_name)
     return NetworkEntry(", ".join(by_name), pattern, by_name.__getitem__, networks)
+
+
+def find_network(name: str) -> EncoderNetwork:
+    """Return what is known of the network of a name, of those that have weights.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    entries = [e for e in extensions(PACKAGE, "ENCODER") if isinstance(e, NetworkEntry)]
+    for entry in entries:
+        if re.fullmatch(entry.pattern, name):
+            return entry.network(name)
+    listed = ", ".join(entry.name for entry in entries)
+    msg = f"{name}: there is no such encoder with weights; choose one of {listed}."
+    raise InputError(msg, option="name")
 
 
 def _taken(name: str, options: Mapping[str, str]) -> dict[str, Any]:
@@ -170,7 +188,7 @@ class NetworkChoice:
         """Find the file of weights; None if random ones were asked for."""
         if not self.pretrained:
             return None
-        found = self.weights or in_hub_cache(network.repos, network.files)
+        found = self.weights or network.here()
         if found is None:
             msg = f"Encoder {self.name}: its weights are not on this machine; {_advice(network)}"
             raise InputError(msg, option="encoder")
@@ -191,16 +209,17 @@ def published_hash(name: str, sha256: Mapping[str, str], weights: Path) -> str:
 
 
 def _advice(network: EncoderNetwork) -> str:
-    """Say how weights are fetched, which this program never does by itself."""
+    """Say how weights are fetched, which happens only when it is asked for."""
     given = (
         f"give a file as {network.name}?weights=FILE ({network.name}?pretrained=false has random "
         "weights, for trials)."
     )
+    if network.extra:
+        return f"install them with `{network.install}`, or {given}"
     if not network.repos:
         where = f"fetch {network.files[0]} from {network.page} and " if network.page else ""
         return f"{where}{given}"
-    repo, file = network.repos[0], network.files[0]
-    gate = f"ask for access at https://huggingface.co/{repo} and " if network.gated else ""
     return (
-        f"{gate}fetch them with `hf download {repo} {file}` (licence {network.licence}), or {given}"
+        f"`napari-stenhance weights {network.name}` says what they ask for and fetches them, or "
+        f"{given}"
     )

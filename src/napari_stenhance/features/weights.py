@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +42,15 @@ def in_hub_cache(repos: Sequence[str], files: Sequence[str]) -> Path | None:
             found = try_to_load_from_cache(repo, file)
             if isinstance(found, str):
                 return Path(found)
+    return None
+
+
+def in_package(package: str, file: str) -> Path | None:
+    """Find a file of an installed package, whose code is not run."""
+    found = find_spec(package)
+    for folder in (found.submodule_search_locations or ()) if found else ():
+        if (Path(folder) / file).is_file():
+            return Path(folder) / file
     return None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.running.numbers import lacking
@@ -120,10 +120,10 @@ def _read_outlines(path: Path) -> CellOutlines:
 
     with reading(path, "the outlines of cells", "export it again"):
         table = read_columns(path, ("EntityID", "ZIndex", "Geometry"))
-        ids = np.asarray(texts_of(table["EntityID"]).to_pylist(), object)
+        ids: Any = np.asarray(texts_of(table["EntityID"]).to_pylist(), object)
         planes, plane = np.unique(numbers_of(table["ZIndex"]), return_inverse=True)
         drawn = np.asarray(table["Geometry"].to_pylist(), object)
-        some = np.flatnonzero(np.not_equal(drawn, None))
+        some = np.flatnonzero(table["Geometry"].is_valid().to_numpy())
         nearest = some[np.argsort(np.abs(plane[some] - len(planes) // 2), kind="stable")]
         _, first = np.unique(ids[nearest].astype(str), return_index=True)
         chosen = nearest[first]
