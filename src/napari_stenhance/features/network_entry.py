@@ -79,10 +79,14 @@ def find_network(name: str) -> EncoderNetwork:
     InputError
         If there is none.
     """
-    entries = [e for e in extensions(PACKAGE, "ENCODER") if isinstance(e, NetworkEntry)]
+    entries = [e for e in extensions(PACKAGE, "ENCODER") if hasattr(e, "networks")]
     for entry in entries:
-        if re.fullmatch(entry.pattern, name):
+        if isinstance(entry, NetworkEntry) and re.fullmatch(entry.pattern, name):
             return entry.network(name)
+        for network in entry.networks:
+            if network.name == name:
+                found: EncoderNetwork = network
+                return found
     listed = ", ".join(entry.name for entry in entries)
     msg = f"{name}: there is no such encoder with weights; choose one of {listed}."
     raise InputError(msg, option="name")

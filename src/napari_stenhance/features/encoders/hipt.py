@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -92,9 +92,17 @@ class HiptChoice:
 
 
 class HiptEntry:
-    """HIPT as `ENCODER`."""
+    """HIPT as `ENCODER`; `networks` is how it is listed."""
 
     name = "hipt"
+    networks = (
+        replace(
+            HIPT_256,
+            name="hipt",
+            terms=f"Two files are needed, {HIPT_256.files[0]} and {_SECOND}.",
+            file_bytes=HIPT_256.file_bytes + 395_710_078,
+        ),
+    )
 
     def chosen(self, name: str, options: Mapping[str, str]) -> Encoder | None:
         """Return the encoder with its options, if it is this one.
