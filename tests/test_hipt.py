@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from scipy.ndimage import uniform_filter
 
 from made_sections import make_slide_pixels
 from napari_stenhance.errors import InputError
@@ -129,6 +130,13 @@ def test_superpixels_are_as_published(
     assert values.shape == (*found.grid.shape, 579)
     np.testing.assert_allclose(values[tissue], expected[tissue], atol=4e-3)
     assert np.median(expected[tissue].std(axis=0)) > 0.02  # so that this test can fail
+    _, smooth = features(slide, tmp_path / "s", networks, legacy_edges=True, smooth=True)
+    averaged = published(networks, pixels)
+    for low, high, width in ((0, 192, 16), (192, 576, 4)):
+        averaged[..., low:high] = uniform_filter(averaged[..., low:high], (width, width, 0))
+    averaged = averaged[: values.shape[0], : values.shape[1]]
+    np.testing.assert_allclose(smooth[tissue], averaged[tissue], atol=4e-3)
+    assert np.abs(smooth - values)[tissue, :576].max() > 0.1
     # With as many squares as there are, nothing is lost at the edges.
     _, whole = features(slide, tmp_path / "b", networks)
     inner = tissue.copy()
@@ -169,6 +177,12 @@ def test_one_shift_is_each_square_once_whatever_the_tiles(
     other, again = features(slide, tmp_path / "b", networks, side=16, shifts=1)
     np.testing.assert_array_equal(values, again)
     np.testing.assert_array_equal(found.moments, other.moments)
+    smooth, again = (
+        features(slide, tmp_path / cache, networks, side, shifts=1, smooth=True)[1]
+        for cache, side in (("a", 128), ("b", 16))
+    )
+    np.testing.assert_array_equal(smooth, again)
+    assert not np.array_equal(smooth, values)
     row, column = np.argwhere(found.tissue)[-1]
     padded = np.pad(pixels, ((0, 256), (0, 256), (0, 0)), constant_values=255)
     top, left = row // 16 * 256, column // 16 * 256
@@ -184,6 +198,8 @@ def test_names_options_and_weights(tmp_path: Path, make_slide: MakeSlide) -> Non
     assert trial.identity() == "hipt-v1-random0-4"
     legacy = find_encoder("stain+hipt?pretrained=false&legacy_edges=true")
     assert legacy.identity() == "stain2+hipt-v1-random0-16-legacy"
+    smooth = find_encoder("hipt?smooth=true&pretrained=false")
+    assert smooth.identity() == "hipt-v1-random0-16-smooth"
     with pytest.raises(InputError, match=r"fetch vit256_small_dino.pth and vit4k_xs_dino.pth from"):
         find_encoder("hipt").identity()
     for wrong, said in (

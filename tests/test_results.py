@@ -72,6 +72,10 @@ def test_a_result_is_created_opened_and_continued(
     with ResultFolder.writing(path, slide, "m-e-p") as result:
         assert result.start_run("m-e-p", {"genes": ["A"], "seed": 0}, {}, grid) == run
         assert result.start_run("m-e-p", {"genes": ["B"], "seed": 0}, {}, grid) == "m-e-p-2"
+        # Predicted from long vectors, in small tiles.
+        sides = [result.create_field(r, _decoder(), grid, 600).latent[0].chunks[0]
+                 for r in (run, "m-e-p-2")]  # fmt: skip
+        assert sides == [256, 128]
     result = ResultFolder.open(path)
     assert result.runs == ("m-e-p", "m-e-p-2")
     assert result.attributes["slide"]["sha256"] == slide.sha256

@@ -23,6 +23,7 @@ import numpy as np
 import zarr
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.features.cropping import Block, Crops
@@ -54,6 +55,8 @@ _REGION = 16
 _TOKEN, _CONTEXT, _DIM = 384, 192, 579
 _KIND, _TILE = "hipt1", 8
 _MAGNIFIED = 1.5
+_SMOOTH_CONTEXT, _SMOOTH_PATCHES = 16, 4
+Box = tuple[slice, slice]
 
 HIPT_256 = EncoderNetwork(
     name="hipt-256",
@@ -171,12 +174,15 @@ class HiptEncoder:
     legacy_edges : bool
         As published, where squares begin on the slide only and sums of fewer are divided by as
         many, the last 256 pixels are 0, and beyond the slide its last pixels are repeated.
+    smooth : bool
+        Whether context is averaged over 16 × 16 superpixels and patches over 4 × 4, as iStar does.
     """
 
     networks: HiptNetworks
     slide_mpp: float
     shifts: int = 4
     legacy_edges: bool = False
+    smooth: bool = False
     name: str = "hipt"
     dim: int = _DIM
     pitch_um: float = PITCH_UM
@@ -189,6 +195,9 @@ class HiptEncoder:
 
     def fingerprint(self) -> str:
         """Identify weights and settings."""
+        return self._of_context() + ("-smooth" if self.smooth else "")
+
+    def _of_context(self) -> str:
         legacy = "-legacy" if self.legacy_edges else ""
         return f"{self.networks.fingerprint()}-{self.shifts**2}{legacy}"
 
@@ -208,24 +217,83 @@ class HiptEncoder:
         context = self.context(request)
         margin = SIDE_PX - self.window_px
 
-        def read(box: tuple[slice, slice]) -> NDArray[np.uint8]:
+        def read(box: Box) -> NDArray[np.uint8]:
             return _pixels(
                 request,
                 [CELL_PX * s.start - margin for s in box],
                 [CELL_PX * s.stop + margin for s in box],
             )
 
-        pixels = prefetch(read, request.boxes, request.workers)
-        for box, seen in zip(request.boxes, pixels, strict=True):
-            yield self._tile(request, box, seen, context)
+        wide = [self._widened(request, box) for box in request.boxes]
+        pixels = prefetch(read, wide, request.workers)
+        for box, wider, seen in zip(request.boxes, wide, pixels, strict=True):
+            found = np.empty((*(s.stop - s.start for s in box), _DIM), np.float32)
+            found[..., :_CONTEXT] = self._context_in(request, box, context)
+            patches = self._patches(request, wider, seen)
+            if self.smooth:
+                patches = self._mean(request, box, patches, wider, _SMOOTH_PATCHES)
+            found[..., _CONTEXT : _CONTEXT + _TOKEN] = patches
+            found[..., _CONTEXT + _TOKEN :] = _colours(seen, box, wider, margin)
+            yield found.astype(np.float16)
 
-    def _tile(
+    def _widened(self, request: TileRequest, box: Box) -> Box:
+        """Add what superpixels are averaged with, in whole windows of the slide."""
+        if not self.smooth:
+            return box
+        step = CELLS // self.shifts
+        low = (max(s.start - step, 0) for s in box)
+        high = (min(s.stop + step, n) for s, n in zip(box, self._extent(request), strict=True))
+        rows, columns = (slice(*ends) for ends in zip(low, high, strict=True))
+        return rows, columns
+
+    def _extent(self, request: TileRequest) -> list[int]:
+        """Return how many superpixels whole windows span along each axis of the slide."""
+        step = CELLS // self.shifts
+        return [-(-n // step) * step for n in request.grid.shape]
+
+    def _context_in(
+        self, request: TileRequest, box: Box, context: NDArray[np.float16]
+    ) -> NDArray[np.float32]:
+        """Spread the context of steps over the superpixels of a rectangle."""
+        step = CELLS // self.shifts
+        if self.smooth:
+            whole = slice(0, context.shape[0] * step), slice(0, context.shape[1] * step)
+            return self._mean(request, box, context, whole, _SMOOTH_CONTEXT, step)
+        here = context[tuple(slice(s.start // step, s.stop // step) for s in box)]
+        return here.repeat(step, axis=0).repeat(step, axis=1).astype(np.float32)
+
+    def _mean(
         self,
         request: TileRequest,
-        box: tuple[slice, slice],
-        pixels: NDArray[np.uint8],
-        context: NDArray[np.float16],
-    ) -> NDArray[np.float16]:
+        box: Box,
+        values: NDArray[Any],
+        known: Box,
+        width: int,
+        step: int = 1,
+    ) -> NDArray[np.float32]:
+        """Average values of the superpixels of `known`, or of steps of them, over a rectangle.
+
+        Over as many before as from a superpixel on, as OpenCV does for even widths; the border is
+        mirrored.
+        """
+        mean = values
+        for axis, size in enumerate(self._extent(request)):
+            at = np.arange(box[axis].start - width // 2, box[axis].stop + width // 2 - 1)
+            beyond = at >= size
+            at = np.where(at < 0, -1 - at, np.where(beyond, 2 * size - 1 - at, at))
+            mean = np.take(mean, (at - known[axis].start) // step, axis=axis).astype(np.float32)
+            if self.legacy_edges:
+                # The border lies far behind what is 0 there.
+                np.moveaxis(mean, axis, 0)[beyond] = 0
+            count = box[axis].stop - box[axis].start
+            # One by one, so that no value hangs on where a rectangle begins.
+            parts = [np.moveaxis(mean, axis, 0)[n : n + count] for n in range(width)]
+            mean = np.moveaxis(sum(parts[1:], parts[0]) / np.float32(width), 0, axis)
+        return mean
+
+    def _patches(
+        self, request: TileRequest, box: Box, pixels: NDArray[np.uint8]
+    ) -> NDArray[np.float32]:
         """Average the patches of all squares that cover superpixels, given pixels with a margin."""
         rows_of, step = CELLS // self.shifts, self.window_px
         shape = [s.stop - s.start for s in box]
@@ -242,25 +310,21 @@ class HiptEncoder:
             ):
                 total[y : y + CELLS, x : x + CELLS] += patches
             start += len(part)
-        found = np.empty((*shape, _DIM), np.float32)
-        blocks = tuple(slice(s.start // rows_of, s.stop // rows_of) for s in box)
-        found[..., :_CONTEXT] = context[blocks].repeat(rows_of, axis=0).repeat(rows_of, axis=1)
-        patches = total[margin : margin + shape[0], margin : margin + shape[1]] / self.shifts**2
-        patches[~np.logical_and.outer(*self._kept(request, box))] = 0
-        found[..., _CONTEXT : _CONTEXT + _TOKEN] = patches
-        low, (high, right) = CELL_PX * margin, (CELL_PX * (margin + n) for n in shape)
-        inner = pixels[low:high, low:right].reshape(shape[0], CELL_PX, shape[1], CELL_PX, 3)
-        colours = inner.mean(axis=(1, 3), dtype=np.float64)
-        found[..., _CONTEXT + _TOKEN :] = colours / 255
-        return found.astype(np.float16)
+        mean: NDArray[np.float32] = (
+            total[margin : margin + shape[0], margin : margin + shape[1]] / self.shifts**2
+        )
+        mean[~np.logical_and.outer(*self._kept(request, box))] = 0
+        return mean
 
-    def _held(self, request: TileRequest, box: tuple[slice, slice]) -> NDArray[np.bool_]:
+    def _held(self, request: TileRequest, box: Box) -> NDArray[np.bool_]:
         """Tell which squares that reach a rectangle cover tissue of it, by where they begin."""
         rows_of = CELLS // self.shifts
         margin = CELLS - rows_of
         shape = [s.stop - s.start for s in box]
         here = np.zeros([n + 2 * margin for n in shape], bool)
         known = request.tissue[box]
+        if self.smooth:
+            known = ndimage.maximum_filter(known, size=_SMOOTH_PATCHES + 1)
         here[margin : margin + known.shape[0], margin : margin + known.shape[1]] = known
         covers = sliding_window_view(here, (CELLS, CELLS))[::rows_of, ::rows_of].any(axis=(2, 3))
         first = (s.start // rows_of for s in box)
@@ -279,9 +343,7 @@ class HiptEncoder:
             return np.ones(len(at), bool)
         return (at >= 0) & (at < _whole_squares(request, axis) * self.shifts - self.shifts)
 
-    def _kept(
-        self, request: TileRequest, box: tuple[slice, slice]
-    ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    def _kept(self, request: TileRequest, box: Box) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         """Tell which rows and columns are not set to 0."""
         kept = []
         for axis, span in enumerate(box):
@@ -306,7 +368,7 @@ class HiptEncoder:
                 f"takes {SIDE_PX * MPP:g} µm off; leave legacy_edges out."
             )
             raise InputError(msg, option="encoder")
-        key = f"{slide.key}-{self.fingerprint()}-{request.grid.key()}"
+        key = f"{slide.key}-{self._of_context()}-{request.grid.key()}"
         steps = [-(-n * self.shifts // CELLS) for n in request.grid.shape]
         entry = cache.entry(_KIND, key)
         with cache.lock(entry, request.job):
@@ -409,6 +471,17 @@ def _pixels(request: TileRequest, low: Sequence[int], high: Sequence[int]) -> ND
     corner = request.grid.corner_um
     (y0, x0), (y1, x1) = ([corner + n * MPP for n in at] for at in (low, high))
     return request.slide.read((x0, y0, x1, y1), MPP)
+
+
+def _colours(
+    pixels: NDArray[np.uint8], box: Box, wider: Box, margin_px: int
+) -> NDArray[np.float64]:
+    """Average red, green and blue, from 0 to 1, over each superpixel of a rectangle."""
+    low = [margin_px + CELL_PX * (b.start - w.start) for b, w in zip(box, wider, strict=True)]
+    rows, columns = (s.stop - s.start for s in box)
+    inner = pixels[low[0] :, low[1] :][: rows * CELL_PX, : columns * CELL_PX]
+    cells = inner.reshape(rows, CELL_PX, columns, CELL_PX, 3)
+    return cells.mean(axis=(1, 3), dtype=np.float64) / 255
 
 
 def _create(group: zarr.Group, steps: Sequence[int], shifts: int) -> None:

@@ -393,15 +393,24 @@ class ResultFolder:
         with atomic_path(self.model_folder(run), folder=True) as aside:
             save(aside)
 
-    def create_field(self, run: str, decoder: Decoder, grid: Grid) -> GeneField:
-        """Make the rasters and the decoder of a run, or open them if they are there."""
+    def create_field(self, run: str, decoder: Decoder, grid: Grid, dim: int = 0) -> GeneField:
+        """Make the rasters and the decoder of a run, or open them if they are there.
+
+        Parameters
+        ----------
+        run : str
+        decoder : Decoder
+        grid : Grid
+        dim : int
+            Length of the feature vectors that it is predicted from: of long ones tiles are small.
+        """
         group = self.run_group(run)
         if not self.run_attributes(run).get("field_created", False):
             for name in ("latent", "spread"):
                 create_levels(
                     group.create_group(name, overwrite=True),
                     grid.shape,
-                    tile=_field_tile(decoder, grid),
+                    tile=_field_tile(max(decoder.channels, dim), grid),
                     dtype="f2",
                     channels=decoder.channels,
                     apart=decoder.weights is None,
@@ -465,12 +474,12 @@ class ResultFolder:
             out.write(json.dumps(line, default=str) + "\n")
 
 
-def _field_tile(decoder: Decoder, grid: Grid) -> int:
+def _field_tile(channels: int, grid: Grid) -> int:
     """Size tiles so that one takes little memory, and little time to predict."""
     if grid.pitch_um > _COARSE_UM:
         # Methods that see crops: they look far around each of few superpixels.
         return _TILE_COARSE
-    return TILE if decoder.channels <= _DEEP else _TILE_DEEP
+    return TILE if channels <= _DEEP else _TILE_DEEP
 
 
 def free_name(stem: str, taken: Collection[str]) -> str:

@@ -368,7 +368,7 @@ def _fill(
             # As the run uses it; and as it was given, where that differs.
             result.write_tissue(features.tissue, grid, tissue.name)
             result.write_tissue(tissue.values, tissue.grid, tissue.name)
-        field = result.create_field(run, fitted.decoder, grid)
+        field = result.create_field(run, fitted.decoder, grid, features.dim)
         _fill_tiles(result, run, field, fitted, features, wanted, halo, plan.write, job)
         for raster in (field.latent, field.spread, *written_attention(result, run).values()):
             coarsen_all(raster, mean_pool)

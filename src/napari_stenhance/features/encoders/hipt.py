@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,11 +25,12 @@ _SHA256 = {
     **HIPT_256.sha256,
     _SECOND: "2b0bd9e9a602a35f2bb3f76da39d2b53a91f23fc3f115dc59a63267d95ad2b7b",
 }
+_FLAGS = (("pretrained", "false"), ("legacy_edges", "true"), ("smooth", "true"))
 _SHIFTS = {"1": 1, "4": 2, "16": 4}
 _PRECISIONS = ("float32", "bfloat16", "float16")
 _OPTIONS = (
     "weights=FILE and weights4k=FILE, pretrained=false, shifts=1 or 4 or 16, legacy_edges=true, "
-    f"precision={' or '.join(_PRECISIONS)}"
+    f"smooth=true, precision={' or '.join(_PRECISIONS)}"
 )
 
 
@@ -44,7 +44,7 @@ class HiptChoice:
         Of the first and the second network; None for random ones.
     shifts : int
         See `HiptEncoder`.
-    legacy_edges : bool
+    legacy_edges, smooth : bool
     precision : {"float32", "bfloat16", "float16"}, optional
         What the first network computes in; by default what the device has in hardware.
     given : tuple of str
@@ -54,6 +54,7 @@ class HiptChoice:
     weights: tuple[Path, Path] | None
     shifts: int
     legacy_edges: bool
+    smooth: bool
     precision: Precision | None
     given: tuple[str, ...]
 
@@ -73,8 +74,8 @@ class HiptChoice:
         which = f"random{SEED}"
         if self.weights is not None:
             which = "-".join(published_hash("hipt", _SHA256, w)[:16] for w in self.weights)
-        edges = "-legacy" if self.legacy_edges else ""
-        return f"hipt-v{VERSION}-{which}-{self.shifts**2}{edges}"
+        more = ("-legacy" if self.legacy_edges else "") + ("-smooth" if self.smooth else "")
+        return f"hipt-v{VERSION}-{which}-{self.shifts**2}{more}"
 
     def load(self, device: torch.device) -> Callable[[Slide], HiptEncoder]:
         """Load both networks, for the superpixels of slides.
@@ -87,8 +88,9 @@ class HiptChoice:
             If the device cannot hold the networks.
         """
         networks = HiptNetworks(self.identity(), device, self.weights, self.precision)
-        make = partial(HiptEncoder, shifts=self.shifts, legacy_edges=self.legacy_edges)
-        return lambda slide: make(networks, slide.scale())
+        return lambda slide: HiptEncoder(
+            networks, slide.scale(), self.shifts, self.legacy_edges, self.smooth
+        )
 
 
 class HiptEntry:
@@ -119,7 +121,7 @@ class HiptEntry:
             if key in ("weights", "weights4k") and value:
                 with reading(value, "the weights", "name a file that is there"):
                     taken[key] = Path(value).expanduser()
-            elif (key, value) in (("pretrained", "false"), ("legacy_edges", "true")) or (
+            elif (key, value) in _FLAGS or (
                 value in {"shifts": tuple(_SHIFTS), "precision": _PRECISIONS}.get(key, ())
             ):
                 taken[key] = value
@@ -139,7 +141,9 @@ class HiptEntry:
             raise InputError(msg, option="encoder")
         weights = (files[0], files[1]) if files else None
         given = tuple(f"{k}={v}" for k, v in sorted(taken.items()))
-        choice = HiptChoice(weights, shifts, legacy, taken.get("precision"), given)
+        choice = HiptChoice(
+            weights, shifts, legacy, "smooth" in taken, taken.get("precision"), given
+        )
         if weights is not None or "pretrained" in taken:
             return Encoder(choice.portable, choice.identity, choice.load)
         return Encoder(choice.portable, _missing, _missing)

@@ -16,6 +16,8 @@ from napari_stenhance.storage.tiles import Tile, tiles_of
 NEAR_UM = 88.0
 FAR_UM = 480.0
 _TILE = 256
+# Of vectors so long that a tile of them would take a gigabyte and more, a quarter of one.
+_LONG = 512
 _SLICE = 24
 
 
@@ -108,7 +110,8 @@ def _inputs_under(
     halo = round(FAR_UM / 2 / grid.pitch_um)
     number = np.full(grid.shape, -1, dtype=np.int64)
     tiles: list[tuple[Tile, NDArray[np.intp]]] = []
-    for tile in tiles_of(grid.shape, _TILE):
+    side = _TILE if sample.features.dim <= _LONG else _TILE // 2
+    for tile in tiles_of(grid.shape, side):
         here = np.flatnonzero(
             (row >= tile.rows.start)
             & (row < tile.rows.stop)

@@ -72,7 +72,7 @@ def tissue_clusters(
     """Cluster the tissue of a slide by its features; return the cluster at superpixels (n, 2).
 
     The features are raw, as the encoder made them. The published program smooths HIPT's channels
-    first, which is defined for HIPT alone.
+    for this alone, which is defined for HIPT only.
     """
     row, column = np.nonzero(features.tissue)
     if len(row) > most:
