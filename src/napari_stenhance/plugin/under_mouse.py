@@ -1,4 +1,4 @@
-"""What the status bar says of a layer of ours: what is under the mouse, and nothing where nothing is."""
+"""What the status bar says is under the mouse in a layer of ours; nothing where nothing is."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def _said(layer: Any, position: Any, *, world: bool = False, **how: Any) -> str:
 
 
 def _over(info: LayerInfo, level: int) -> str:
-    """Say how wide the square is that a value stands for, where the level that is seen is coarse."""
+    """Say how wide the square is that a value of a coarse level stands for."""
     if not level or info.run is None:
         return ""
     grid = info.run.grid
