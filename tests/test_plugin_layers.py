@@ -35,6 +35,7 @@ from napari_stenhance.plugin.regions import open_region, polygons_um, region_lay
 from napari_stenhance.plugin.scene import add_layers
 from napari_stenhance.plugin.session import session_of
 from napari_stenhance.plugin.spots import colour_spots
+from napari_stenhance.plugin.under_mouse import say_under_mouse
 from napari_stenhance.plugin.widgets.form import OptionsForm
 from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.results.runs import every_run
@@ -313,6 +314,33 @@ def test_another_gene_is_drawn_once_of_what_was_read_before(out: Path) -> None:
     drawn.clear()
     browse(layer, "G4", "expression", (1.0, 7.0), shown_levels(levels(2)))
     assert (drawn, layer.get_value((10, 300))) == ([1], (1, 3.0))
+    # There, the status bar says how much of the tissue a value stands for.
+    say_under_mouse(layer)
+    said = layer.get_status((10, 300))["value"]
+    assert said == f"G4 predicted, log1p CP10k: 3 over {run.grid.pitch_um * 2:g} µm"
+
+
+def test_what_is_under_the_mouse_is_said_of_all_that_a_result_holds(tiny: Path) -> None:
+    viewer = ViewerModel()
+    open_at_once(session_of(viewer), open_layers(tiny)[0])
+    read = set()
+    for layer, info in our_layers(viewer):
+        if info.role.name in {"gene", "attention", "domains"}:
+            layer.visible = True
+            data = np.asarray(layer.data[layer.data_level])
+            at = np.argwhere(data > 0)[-1]
+            there = layer.data_to_world(at * layer.downsample_factors[layer.data_level] + 0.5)
+            said = layer.get_status(there, world=True)["value"]
+            read.add(said.replace(f"{data[tuple(at)]:.3g}", "_"))
+            nothing = layer.get_status(layer.data_to_world((-9, -9)), world=True)
+            assert (nothing["value"], nothing["coordinates"]) == ("", nothing["coords"])
+    values = "log1p CP10k: _ over 32 µm"
+    assert read == {
+        f"C/c predicted, {values}",
+        f"A imputed, {values}",
+        "attention to crops of 112 µm: _ over 32 µm",
+        "domain: Domain _",
+    }
 
 
 def test_drawn_shapes_become_polygons_in_micrometres(synthetic: Section) -> None:

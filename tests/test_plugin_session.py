@@ -149,7 +149,12 @@ def test_limits_are_one_whatever_sets_them(person: Person, small: Path, tmp_path
     viewer.status = browse.get_status(at, world=True)
     person.type_gene("G3")
     assert viewer.status["layer_name"] == browse.name == "G3 · Pixel2Gene · one"
-    assert viewer.status["value"].endswith(f"{browse.get_value(at, world=True)[1]:.3g}")
+    value = f"{browse.get_value(at, world=True)[1]:.3g}"
+    assert viewer.status["value"] == f"G3 predicted, log1p CP10k: {value}"
+    # Where nothing is, nothing is said: no level of a pyramid, and no "nan".
+    lost = np.argwhere(np.isnan(np.asarray(browse.data[0])))[0]
+    nowhere = browse.data_to_world(lost), at + 10**6
+    assert {browse.get_status(one, world=True)["value"] for one in nowhere} == {""}
     assert browse.colormap.name == session.colormap.name == "turbo"
     assert not np.array_equal(spots.face_color, before)
     check_truth(viewer)

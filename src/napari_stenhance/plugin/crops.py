@@ -58,6 +58,11 @@ def _attention_layer(run: FieldRun, crop_um: float, levels: list[zarr.Array[Any]
     return image_layer(images, run.grid, title, info, ATTENTION_COLOURS, visible=False)
 
 
+def said_of_attention(info: LayerInfo, value: float) -> str:
+    """Say how much a size of crop counted, as is seen."""
+    return f"attention to crops of {info.part}: {value:.3g}"
+
+
 def _lattice_layer(run: FieldRun, s: int, gene: str, *, visible: bool) -> LayerData:
     import zarr
 

@@ -247,6 +247,15 @@ def _are_points(info: LayerInfo) -> bool:
     return info.role is DOMAIN_SPOTS and info.raster is None
 
 
+def said_of_domain(info: LayerInfo, value: int) -> str:
+    """Say the domain that is seen; nothing where none is."""
+    assert info.edits is not None
+    now = info.edits.now
+    seen = {domain.value: domain.name for domain in now.domains if not domain.hidden}
+    name = seen.get(int(now.lookup()[value]), "")
+    return f"domain: {name}" if name else ""
+
+
 def said_of_domains(info: LayerInfo, seen: NDArray[np.int64], value: int) -> str:
     """Say the domain that is seen, of which bin or cell it is, and how sure that is."""
     assert info.edits is not None

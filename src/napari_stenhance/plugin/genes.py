@@ -335,6 +335,13 @@ def gene_title(
     return f"{name} {origin}{spots}, {run.unit}{doubt}"
 
 
+def said_of_gene(info: LayerInfo, value: float) -> str:
+    """Say the value of a gene that is seen, and whether it was predicted."""
+    assert isinstance(info.run, GeneSource)
+    said = gene_title(info.run, info.gene, info.what, "not known", over=False)
+    return f"{said}: {value:.3g}"
+
+
 def set_contrast(layer: Image, limits: tuple[float, float]) -> None:
     """Set the contrast, and let its slider reach from zero to twice that."""
     same = tuple(layer.contrast_limits) == limits

@@ -32,12 +32,14 @@ from napari_stenhance.plugin.quality import QUALITY
 from napari_stenhance.plugin.rasters import raster_doubts, raster_of_section
 from napari_stenhance.plugin.regions import REGION, drawn_layers, region_layer
 from napari_stenhance.plugin.saved import Saved, SavedLayer, is_saved, open_saved
+from napari_stenhance.plugin.saved_edits import RunKey, kept_edits, read_edits
 from napari_stenhance.plugin.spots import SPOTS, points_layer, raster_layer
 from napari_stenhance.plugin.tissue import TISSUE, kept_tissue
 from napari_stenhance.results.gene_source import GeneSource
 from napari_stenhance.storage.reading import reading
 
 if TYPE_CHECKING:
+    from napari_stenhance.results.domain_edit import DomainEdit
     from napari_stenhance.results.edit_history import EditHistory
     from napari_stenhance.results.result import ResultFolder
     from napari_stenhance.results.run import Run
@@ -226,6 +228,8 @@ def _saved_layers(
                     one.attributes["name"] += _PICTURE if one.is_picture else _AS_SAVED
             elif one.is_picture:
                 said.append(f"{one.attributes['name']}: it has no picture, and is left out.")
+    kept = kept_edits(layers)
+    layers = [_kept(data, kept) for data in layers]
     # What is added last is looked at: runs, and not the spots that lie above them.
     layers.sort(key=_is_of_section, reverse=True)
     last = next((data for data in reversed(layers) if info_of(data) is not None), None)
@@ -256,7 +260,6 @@ def _is_of_section(layer: LayerData) -> bool:
 
 def _saved_edits(saved: Saved, links: LinksIn) -> dict[int, EditHistory]:
     """Read what was done to domains, by the numbers of runs; of those that are there."""
-    from napari_stenhance.plugin.saved_edits import read_edits
     from napari_stenhance.results.domains import DomainRun
 
     edits = {}
@@ -265,6 +268,15 @@ def _saved_edits(saved: Saved, links: LinksIn) -> dict[int, EditHistory]:
         if isinstance(run, DomainRun):
             edits[number] = read_edits(saved.group, said["edits"], run)
     return edits
+
+
+def _kept(data: LayerData, kept: Mapping[RunKey, DomainEdit]) -> LayerData:
+    """Let domains know that a save holds them as they are."""
+    info = info_of(data)
+    if info is not None and info.edits is not None and info.of_run in kept:
+        edits = replace(info.edits, kept=kept[info.of_run])
+        data[1]["metadata"][KEY] = replace(info, edits=edits)
+    return data
 
 
 def _made_again(

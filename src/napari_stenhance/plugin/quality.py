@@ -40,6 +40,11 @@ def quality_layer(section: Section, quality: Quality) -> LayerData:
     return quality.labels, attributes, "labels"
 
 
+def said_of_fault(_info: LayerInfo, value: int) -> str:
+    """Say which fault is seen; nothing where there is none."""
+    return f"fault: {KINDS[value - 1]}" if value else ""
+
+
 def quality_legend(quality: Quality) -> str:
     """Return the legend in rich text: each kind in its colour, with its share of the tissue."""
     shares = quality.shares

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import asdict, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_stenhance.errors import InputError
+from napari_stenhance.plugin.domains import DOMAINS, PAINTING
+from napari_stenhance.plugin.layer_info import KEY, LayerData, info_of, our_layers
 from napari_stenhance.results.domain_edit import DomainEdit, SpotLabels
 from napari_stenhance.results.domains import DomainRun
 from napari_stenhance.results.edit_history import EditHistory
@@ -17,6 +21,9 @@ from napari_stenhance.results.summaries import Domain
 
 if TYPE_CHECKING:
     import zarr
+    from napari.components import ViewerModel
+
+RunKey = tuple[Path, str, str]
 
 
 def write_edits(folder: zarr.Group, where: str, edits: EditHistory) -> dict[str, Any]:
@@ -47,6 +54,32 @@ def write_edits(folder: zarr.Group, where: str, edits: EditHistory) -> dict[str,
         domains = [asdict(domain) for domain in edit.domains]
         steps.append({"domains": domains, "merged": sorted(edit.merged.items()), "painted": number})
     return {"where": where, "steps": steps, "at": edits.at}
+
+
+def kept_edits(layers: Iterable[LayerData]) -> dict[RunKey, DomainEdit]:
+    """Return the domains of each run as layers hold them that are saved, with what was painted."""
+    infos = [(data[0], info) for data in layers if (info := info_of(data)) is not None]
+    kept = {
+        info.of_run: info.edits.now
+        for _, info in infos
+        if info.role is DOMAINS and info.edits is not None and info.of_run is not None
+    }
+    for pixels, info in infos:
+        if info.role is PAINTING and info.of_run in kept:
+            edit = kept[info.of_run]
+            if not np.array_equal(pixels, edit.raster()):
+                # A label that can be no domain is said where the painting ends.
+                with suppress(InputError):
+                    kept[info.of_run] = edit.paint(pixels)
+    return kept
+
+
+def keep_edits(viewer: ViewerModel, kept: Mapping[RunKey, DomainEdit]) -> None:
+    """Remember, at the layers of domains, what of them was saved."""
+    for layer, info in our_layers(viewer):
+        if info.edits is not None and info.of_run in kept:
+            edits = replace(info.edits, kept=kept[info.of_run])
+            layer.metadata[KEY] = replace(info, edits=edits)
 
 
 def read_edits(folder: zarr.Group, said: Mapping[str, Any], run: DomainRun) -> EditHistory:

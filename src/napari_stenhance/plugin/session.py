@@ -24,7 +24,6 @@ from napari_stenhance.plugin.channels import (
     with_limits,
 )
 from napari_stenhance.plugin.colours import TOTAL, colormap_of, kind_of
-from napari_stenhance.plugin.domains import said_of_domains
 from napari_stenhance.plugin.genes import GeneImage, show_gene
 from napari_stenhance.plugin.images import wash_out
 from napari_stenhance.plugin.layer_info import (
@@ -39,7 +38,6 @@ from napari_stenhance.plugin.layer_info import (
 from napari_stenhance.plugin.looks import look_as
 from napari_stenhance.plugin.places import open_places
 from napari_stenhance.plugin.preferences import use_cache_folder
-from napari_stenhance.plugin.rasters import say_under_mouse
 from napari_stenhance.plugin.scene import add_layers, show_layer, take_in
 from napari_stenhance.plugin.section_runs import (
     first_gene_of,
@@ -50,8 +48,9 @@ from napari_stenhance.plugin.section_runs import (
     runs_seen,
     section_at,
 )
-from napari_stenhance.plugin.spots import colour_spots, said_of_spots
+from napari_stenhance.plugin.spots import colour_spots
 from napari_stenhance.plugin.titles import caption_of, label_of, title_of
+from napari_stenhance.plugin.under_mouse import say_under_mouse
 from napari_stenhance.results.gene_source import RELIABLE_R, GeneSource, Reliability
 
 if TYPE_CHECKING:
@@ -364,8 +363,7 @@ class Session:
             info = layer_info(layer)
             if info is None:
                 continue
-            if info.raster is not None:
-                say_under_mouse(layer, said_of_spots if info.edits is None else said_of_domains)
+            say_under_mouse(layer)
             if info.place is None:
                 look = info.look or look
                 with self.quiet():

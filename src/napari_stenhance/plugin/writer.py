@@ -20,7 +20,7 @@ from napari_stenhance.plugin.looks import SavedLook, look_of, look_to_json
 from napari_stenhance.plugin.quality import QUALITY
 from napari_stenhance.plugin.regions import outline
 from napari_stenhance.plugin.saved import EACH_POINT, FORMAT_VERSION, KEY
-from napari_stenhance.plugin.saved_edits import write_edits
+from napari_stenhance.plugin.saved_edits import keep_edits, kept_edits, write_edits
 from napari_stenhance.plugin.tissue import TISSUE
 from napari_stenhance.results.tables import write_table
 from napari_stenhance.storage.atomic import atomic_path
@@ -28,6 +28,7 @@ from napari_stenhance.storage.atomic import atomic_path
 if TYPE_CHECKING:
     import anndata as ad
     import pandas as pd
+    from napari.layers import Layer as NapariLayer
 
     from napari_stenhance.running.job import Job
 
@@ -50,7 +51,20 @@ def write_viewer(path: str, layers: list[Layer]) -> list[str]:
     from napari_stenhance.plugin.session import session_of
 
     viewer = current_viewer()
-    return write_layers(path, layers, look=None if viewer is None else look_of(session_of(viewer)))
+    if viewer is None:
+        return write_layers(path, layers)
+    session = session_of(viewer)
+    written = write_layers(path, layers, look=look_of(session))
+    keep_edits(session.viewer, kept_edits(layers))
+    session.changed.emit()
+    return written
+
+
+def as_it_is(layer: NapariLayer) -> Layer:
+    """Return what is saved of a layer; what may be painted in meanwhile, as it is now."""
+    data, attributes, kind = layer.as_layer_data_tuple()
+    is_painted = kind == "labels" and isinstance(data, np.ndarray)
+    return data.copy() if is_painted else data, attributes, kind
 
 
 def write_layers(

@@ -118,8 +118,10 @@ class DomainEdit:
 
     def same_labels(self, other: DomainEdit) -> bool:
         """Tell whether everything is in the same domain in both, whatever that is called."""
-        alike = self.run.key == other.run.key and self.merged == other.merged
-        return alike and self.painted is other.painted
+        if self.run.key != other.run.key or self.merged != other.merged:
+            return False
+        one, two = self.painted, other.painted
+        return one is two or (one is not None and two is not None and np.array_equal(one, two))
 
     def domain(self, which: int | str) -> Domain:
         """Find a domain by its value or name.

@@ -20,11 +20,14 @@ class EditHistory:
         Which of them is the one now; those after it were undone.
     spots : SpotLabels or None
         Of a run of spots: as they were found.
+    kept : DomainEdit or None
+        The domains as layers hold them that were saved; that is not the result.
     """
 
     edits: tuple[DomainEdit, ...]
     at: int = 0
     spots: SpotLabels | None = field(default=None, compare=False)
+    kept: DomainEdit | None = field(default=None, compare=False)
 
     @classmethod
     def from_run(cls, run: DomainRun, spots: SpotLabels | None = None) -> EditHistory:

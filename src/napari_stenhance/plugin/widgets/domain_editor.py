@@ -197,9 +197,11 @@ class DomainEditor(QWidget):
             self.table.choose(())
         self._listed = listed
         relist(self.source, before, self._runs, listed)
-        known = self._known.get(listed.key) if listed is not None else None
-        # A save may have brought other changes of what is open.
-        other = known is not None and known[0] is not self.edits
+        # A save may have brought other changes of what is open, or keeps them.
+        other = any(
+            run.key in self._known and self._known[run.key][0] is not self._edits_of(run)
+            for run in open_runs(self._viewer, "domains")
+        )
         if not same or other or keys != [run.key for run in before]:
             self._show_run()
 
@@ -265,7 +267,7 @@ class DomainEditor(QWidget):
             changes = edits.changes + strokes
             self._known[run.key] = (edits, changes)
             said = f" ({counted(changes, 'change')} not saved)" if changes else ""
-            if changes:
+            if changes and not self._is_kept(edits):
                 what = f"{counted(changes, 'change')} {_LOST} {agree(changes, 'it', 'them')}"
                 lost[run.key] = f"domains of {run.result.name}: {what}"
             if run.key in listed:
@@ -286,6 +288,13 @@ class DomainEditor(QWidget):
         open_ = painting(self._viewer, shown.now.run) is not None
         self.paint.setText(_PAINTED if open_ else _PAINT)
         self._show_table()
+
+    def _is_kept(self, edits: EditHistory) -> bool:
+        """Tell whether layers that were saved hold a run as it is now, with what was painted."""
+        try:
+            return edits.kept is not None and edits.kept.same_as(self._painted(edits).now)
+        except InputError:
+            return False
 
     def _show_chosen(self) -> None:
         edits = self.edits

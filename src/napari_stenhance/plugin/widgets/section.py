@@ -37,6 +37,7 @@ from napari_stenhance.plugin.opening import open_in_turns
 from napari_stenhance.plugin.places import open_places
 from napari_stenhance.plugin.quality import quality_layer, quality_legend_of, remove_quality
 from napari_stenhance.plugin.regions import open_region
+from napari_stenhance.plugin.saved_edits import keep_edits, kept_edits
 from napari_stenhance.plugin.scene import add_layers
 from napari_stenhance.plugin.session import session_of
 from napari_stenhance.plugin.tissue import carried_tissue
@@ -54,7 +55,7 @@ from napari_stenhance.plugin.widgets.run_bar import RunBar
 from napari_stenhance.plugin.widgets.sample_box import SampleBox
 from napari_stenhance.plugin.widgets.scrolling import LowView
 from napari_stenhance.plugin.widgets.tissue_row import TissueRow
-from napari_stenhance.plugin.writer import write_layers
+from napari_stenhance.plugin.writer import as_it_is, write_layers
 from napari_stenhance.section.images.image import SlideRefused
 from napari_stenhance.section.section import Section
 from napari_stenhance.section.several import SeveralSamples
@@ -472,11 +473,17 @@ class SectionWidget(QWidget):
         They are those that are there now, also if something else is to end first.
         """
         path = path if path.suffix == ".zarr" else path.with_name(f"{path.name}.zarr")
-        layers = [layer.as_layer_data_tuple() for layer in self._viewer.layers]
-        look = look_of(self._session)
+        layers = [as_it_is(layer) for layer in self._viewer.layers]
+        look, kept = look_of(self._session), kept_edits(layers)
+
+        def saved(_written: list[str]) -> None:
+            keep_edits(self._viewer, kept)
+            self._session.changed.emit()
+
         self.run_bar.start(
             f"Saving {path.name}",
             lambda job: write_layers(str(path), layers, job, look),
+            on_done=saved,
             on_end=self._open_next,
         )
 
