@@ -433,7 +433,7 @@ TARGETS = (
     Target("10x-h5-old", _outs(_old_tenx), section_value, cases=150),
     Target("10x-mtx", _outs(_mtx), section_value, cases=150),
     Target("10x-mtx-gz", _outs(_mtx_gz), section_value, cases=150),
-    Target("raw-tar", _raw_tar, _read_raw_tar, cases=150),
+    Target("raw-tar", _raw_tar, _read_raw_tar, cases=75),
     Target("visium-tables", _outs(_beside), section_value),
     Target("visium-hd", _hd, section_value, cases=200),
     Target("visium-hd-cells", _hd_cells, section_value, cases=100),

@@ -45,7 +45,7 @@ def write_old(path: Path, table: ad.AnnData, *, sparse: bool = True) -> Path:
                     columns[str(name)] = column.cat.codes.to_numpy()
                     file[f"uns/{name}_categories"] = column.cat.categories.to_numpy().astype("S")
                 else:
-                    kind = "S" if column.dtype == object else column.dtype
+                    kind = column.dtype if pd.api.types.is_numeric_dtype(column) else "S"
                     columns[str(name)] = column.to_numpy().astype(kind)
             records = np.zeros(len(frame), [(n, v.dtype) for n, v in columns.items()])
             for name, values in columns.items():
@@ -132,8 +132,8 @@ def test_what_a_store_claims_is_doubted_before_it_is_read(tmp_path: Path) -> Non
         return Path(shutil.copytree(tmp_path / "whole.zarr", tmp_path / "s.zarr"))
 
     store = anew()
-    change(store / "obs" / "words" / ".zarray", filters=[{"id": "pickle", "protocol": 5}])
-    refused("words is stored with pickle, which is not supported")
+    change(texts(store / "obs" / "words") / ".zarray", filters=[{"id": "pickle", "protocol": 5}])
+    refused(r"obs/words\S* is stored with pickle, which is not supported")
     store = anew()
     change(store / "obsm" / "spatial" / ".zarray", shape=[10**9, 2])
     refused(r"spatial claims \[1000000000, 2\] values, which \d+ bytes cannot hold")
@@ -149,8 +149,14 @@ def test_what_a_store_claims_is_doubted_before_it_is_read(tmp_path: Path) -> Non
     refused("varp/elsewhere is a link")
 
 
+def texts(folder: Path) -> Path:
+    """Return the array of a column of texts: since pandas 3 a mask may lie beside it."""
+    return folder / "values" if (folder / "values").is_dir() else folder
+
+
 def without_compression(folder: Path) -> Path:
-    """Write an array of texts so that its one chunk shows what it claims, and return that."""
+    """Write texts so that their one chunk shows what it claims, and return that."""
+    folder = texts(folder)
     array = zarr.open_array(folder, mode="r")
     content = VLenUTF8().encode(np.asarray(array[...]).astype(object))
     if array.metadata.zarr_format == 2:
@@ -178,7 +184,8 @@ def test_the_number_of_texts_is_checked_before_room_is_made_for_them(
             open_section(store)
         assert tracemalloc.get_traced_memory()[1] < 5e7
         tracemalloc.stop()
-        claimed = f"obs/words is damaged: a chunk claims {number} texts, and should hold 36"
+        where = texts(store / "obs" / "words").relative_to(store)
+        claimed = f"{where} is damaged: a chunk claims {number} texts, and should hold 36"
         assert f"s.zarr: this AnnData file cannot be read ({claimed})" in str(said.value)
 
 

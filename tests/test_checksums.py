@@ -146,7 +146,7 @@ def test_tables_are_refused_where_they_are_damaged(path: Path) -> None:
     content = chunk.read_bytes()
     open_table(result, DOMAINS)
     chunk.write_bytes((10**9).to_bytes(4, "little") + content[4:])
-    with pytest.raises(InputError, match="obs/_index is damaged: a chunk claims 1000000000 texts"):
+    with pytest.raises(InputError, match=r"obs/_index\S* is damaged: a chunk claims 10{9} texts"):
         open_table(result, DOMAINS)
 
 
@@ -160,7 +160,7 @@ def test_what_is_missing_or_cut_short_is_named_when_a_run_is_opened(path: Path) 
         f"tables/{RUN}-lattice2/X/c/0/0": lambda: ResultFolder.open(path).field(RUN),
         "tissue/s0/c/0/0": lambda: ResultFolder.open(path).field(RUN),
         f"labels/{DOMAINS}/s0/c/0/0": lambda: domain_run(ResultFolder.open(path)),
-        "tables/spots/obs/_index/c/0": lambda: domain_run(ResultFolder.open(path)),
+        "tables/spots/obsm/spatial/c/0/0": lambda: domain_run(ResultFolder.open(path)),
         f"imputed/{IMPUTED}/index/s1/c/0/0": lambda: imputed_run(ResultFolder.open(path)),
         f"imputed/{IMPUTED}/genes/A/s0/c/0/0": lambda: imputed_run(ResultFolder.open(path)),
     }

@@ -24,6 +24,7 @@ from napari_stenhance.section.scale import as_number
 
 _NAME_LONGEST = 100
 _MACRO = 9
+_APERIO = "Aperio "
 _NDPI_LENS = 65421
 _NDPI_BESIDE = {-1.0: "macro", -2.0: "map"}
 _NUMBERED = re.compile(r"[\W_]*(?:resolution|series|image|level)?[\W_]*\d*\W*$", re.IGNORECASE)
@@ -43,7 +44,7 @@ def images_of(tif: Any) -> list[TiffImage]:
     """
     layouts: tuple[tuple[bool, Callable[[Any], list[TiffImage]]], ...] = (
         (tif.is_ome, _ome),
-        (tif.is_svs, _svs),
+        (is_aperio(tif), _svs),
         (tif.is_scn, _scn),
         (tif.is_qpi, _qptiff),
         (tif.is_ndpi, _ndpi),
@@ -130,7 +131,14 @@ def _one(page: Any) -> tuple[Any, ...]:
 def _stacked(pages: list[Any], axis: str) -> Any:
     """Make a level of pages of one shape; of one, it has no axis more."""
     first = pages[0]
+    if len(pages) == 1:
+        return TiffPageSeries(pages, first.shape, first.dtype, first.axes)
     return TiffPageSeries(pages, (len(pages), *first.shape), first.dtype, axis + first.axes)
+
+
+def is_aperio(tif: Any) -> bool:
+    """Tell whether a file is an SVS; some versions of tifffile take none without tiles for one."""
+    return bool(tif.is_svs) or str(tif.pages.first.description).startswith(_APERIO)
 
 
 def _svs(tif: Any) -> list[TiffImage]:

@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 
 from napari_stenhance.section.images.tiff.described import pixels_of
 from napari_stenhance.section.images.tiff.images import TiffImage
-from napari_stenhance.section.images.tiff.layouts import philips_spacings, scn_views
+from napari_stenhance.section.images.tiff.layouts import is_aperio, philips_spacings, scn_views
 
 _INCH = 25400.0
 _MICROMETRES = {
@@ -77,7 +77,7 @@ def vendor_size(tif: Any, image: TiffImage) -> VendorSize | None:
     """
     ways: tuple[tuple[bool, Callable[[Any, TiffImage], VendorSize | None]], ...] = (
         (tif.is_ome, _ome),
-        (tif.is_svs, _aperio),
+        (is_aperio(tif), _aperio),
         (tif.is_scn, _leica),
         (tif.is_qpi, _perkin_elmer),
         (tif.is_ndpi, lambda *_: None),
