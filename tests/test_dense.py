@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 
 import napari_stenhance as st
 from made_sections import make_slide_pixels
-from napari_stenhance.errors import InferenceError, InputError
+from napari_stenhance.errors import Cancelled, InferenceError, InputError
 from napari_stenhance.features.cropping import Block, Crops
 from napari_stenhance.features.dense import DenseEncoder, DenseNetwork, plan_windows
 from napari_stenhance.features.networks import EncoderNetwork
@@ -148,11 +148,9 @@ def test_an_odd_scale_still_has_whole_windows() -> None:
     )
 
 
-def over(
-    slide: Slide, cache: Cache, encoder: str, side: int = 128, needed: Any = None
-) -> TileFeatures:
+def over(slide: Slide, cache: Cache, encoder: str, side: int = 128) -> TileFeatures:
     features = TileFeatures(slide, FeatureSettings(find_encoder(encoder), CPU, cache), Job(), side)
-    features.extract(needed)
+    features.extract()
     return features
 
 
@@ -185,14 +183,27 @@ def test_two_tile_sizes_give_the_same_superpixels(
     assert (one._arrays[0].chunks[0], two._arrays[0].chunks[0]) == (20, 70)  # the second in one
     np.testing.assert_array_equal(raw(one), raw(two))
     np.testing.assert_array_equal(one.moments, two.moments)
-    needed = np.zeros(one.grid.shape, bool)
-    needed[30:34, 30:34] = True
-    part = over(slide, Cache(tmp_path / "c"), VIT, side=20, needed=needed)
-    np.testing.assert_array_equal(raw(part)[30:34, 30:34], raw(one)[30:34, 30:34])
-    np.testing.assert_array_equal(part.moments, one.moments)
     assert raw(one)[one.tissue].std(axis=0).min() > 1e-3
     (doubt,) = one.doubts
     assert "magnified 1.6 times, to the 0.5 µm per pixel" in doubt
+
+
+def test_cancel_is_heard_between_batches(
+    make_slide: MakeSlide, cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slide = make_slide(make_slide_pixels((700, 500), 2)[0], mpp=0.8)
+    features = TileFeatures(slide, FeatureSettings(find_encoder(VIT), CPU, cache), Job())
+    encode, counts = DenseNetwork.encode, []
+
+    def cancelling(self: DenseNetwork, squares: Crops) -> NDArray[np.float32]:
+        counts.append(len(squares))
+        features.job.cancel()
+        return encode(self, squares)
+
+    monkeypatch.setattr(DenseNetwork, "encode", cancelling)
+    with pytest.raises(Cancelled):
+        features.extract()
+    assert counts == [2]
 
 
 def test_networks_without_places_and_values_without_end_are_said() -> None:
