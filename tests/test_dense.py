@@ -19,6 +19,7 @@ from made_sections import make_slide_pixels
 from napari_stenhance.errors import Cancelled, InferenceError, InputError
 from napari_stenhance.features.cropping import Block, Crops
 from napari_stenhance.features.dense import DenseEncoder, DenseNetwork, plan_windows
+from napari_stenhance.features.forward import Precision
 from napari_stenhance.features.networks import EncoderNetwork
 from napari_stenhance.features.registry import find_encoder
 from napari_stenhance.features.source import FeatureSettings
@@ -222,6 +223,24 @@ def test_networks_without_places_and_values_without_end_are_said() -> None:
     wide = encoder_of(network("test_vit", patch_size=32, img_size=224))
     (doubt,) = wide.doubts()
     assert "patches of 16 µm, wider than superpixels" in doubt
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_gpu_agrees_with_the_cpu(precision: Precision) -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device here")
+    of = network("test_vit", patch_size=14, img_size=224)
+    cpu, gpu = (
+        DenseNetwork(of, "a1", torch.device(device), None, precision=kind)
+        for device, kind in (("cpu", "float32"), ("cuda", precision))
+    )
+    assert cpu.fingerprint() != gpu.fingerprint()
+    squares = Crops.from_array(np.stack([noise((224, 224), seed) for seed in range(5)]))
+    expected = cpu.encode(squares)
+    found = gpu.encode(squares)
+    np.testing.assert_allclose(found, expected, atol=1e-3 if precision == "float32" else 0.1)
+    np.testing.assert_array_equal(gpu.encode(squares), found)
 
 
 def test_pixel2gene_learns_from_a_network(small: Path, tmp_path: Path) -> None:

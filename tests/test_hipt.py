@@ -234,3 +234,17 @@ def test_names_options_and_weights(tmp_path: Path, make_slide: MakeSlide) -> Non
             make_slide(make_slide_pixels((250, 250), 2)[0], mpp=0.5), tmp_path, loaded,
             legacy_edges=True,
         )  # fmt: skip
+
+
+@pytest.mark.gpu
+def test_a_gpu_agrees_with_the_cpu(
+    make_slide: MakeSlide, tmp_path: Path, networks: HiptNetworks, pixels: NDArray[np.uint8]
+) -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device here")
+    slide = make_slide(pixels[:430, :400], mpp=0.5)
+    there = HiptNetworks("test", torch.device("cuda"), None, "float32", SHALLOW)
+    assert there.fingerprint() != networks.fingerprint()
+    _, expected = features(slide, tmp_path / "a", networks, shifts=2)
+    _, found = features(slide, tmp_path / "b", there, shifts=2)
+    np.testing.assert_allclose(found, expected, atol=5e-3)
