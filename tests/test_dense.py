@@ -16,9 +16,10 @@ from safetensors.torch import save_file
 
 import napari_stenhance as st
 from made_sections import make_slide_pixels
-from napari_stenhance.errors import InferenceError, InputError
+from napari_stenhance.errors import Cancelled, InferenceError, InputError
 from napari_stenhance.features.cropping import Block, Crops
 from napari_stenhance.features.dense import DenseEncoder, DenseNetwork, plan_windows
+from napari_stenhance.features.forward import Precision
 from napari_stenhance.features.networks import EncoderNetwork
 from napari_stenhance.features.registry import find_encoder
 from napari_stenhance.features.source import FeatureSettings
@@ -148,11 +149,9 @@ def test_an_odd_scale_still_has_whole_windows() -> None:
     )
 
 
-def over(
-    slide: Slide, cache: Cache, encoder: str, side: int = 128, needed: Any = None
-) -> TileFeatures:
+def over(slide: Slide, cache: Cache, encoder: str, side: int = 128) -> TileFeatures:
     features = TileFeatures(slide, FeatureSettings(find_encoder(encoder), CPU, cache), Job(), side)
-    features.extract(needed)
+    features.extract()
     return features
 
 
@@ -185,21 +184,36 @@ def test_two_tile_sizes_give_the_same_superpixels(
     assert (one._arrays[0].chunks[0], two._arrays[0].chunks[0]) == (20, 70)  # the second in one
     np.testing.assert_array_equal(raw(one), raw(two))
     np.testing.assert_array_equal(one.moments, two.moments)
-    needed = np.zeros(one.grid.shape, bool)
-    needed[30:34, 30:34] = True
-    part = over(slide, Cache(tmp_path / "c"), VIT, side=20, needed=needed)
-    np.testing.assert_array_equal(raw(part)[30:34, 30:34], raw(one)[30:34, 30:34])
-    np.testing.assert_array_equal(part.moments, one.moments)
     assert raw(one)[one.tissue].std(axis=0).min() > 1e-3
     (doubt,) = one.doubts
     assert "magnified 1.6 times, to the 0.5 µm per pixel" in doubt
 
 
+def test_cancel_is_heard_between_batches(
+    make_slide: MakeSlide, cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slide = make_slide(make_slide_pixels((700, 500), 2)[0], mpp=0.8)
+    features = TileFeatures(slide, FeatureSettings(find_encoder(VIT), CPU, cache), Job())
+    encode, counts = DenseNetwork.encode, []
+
+    def cancelling(self: DenseNetwork, squares: Crops) -> NDArray[np.float32]:
+        counts.append(len(squares))
+        features.job.cancel()
+        return encode(self, squares)
+
+    monkeypatch.setattr(DenseNetwork, "encode", cancelling)
+    with pytest.raises(Cancelled):
+        features.extract()
+    assert counts == [2]
+
+
 def test_networks_without_places_and_values_without_end_are_said() -> None:
-    load = find_encoder("timm:pit_ti_224?pretrained=false").superpixels
-    assert load is not None
-    with pytest.raises(InputError, match=r"no map of features for pictures of 512 × 512 pixels"):
-        load(CPU)
+    # The second only shows when it is run: it looks into tables of places.
+    for name in ("pit_ti_224", "mvitv2_tiny"):
+        load = find_encoder(f"timm:{name}?pretrained=false").superpixels
+        assert load is not None
+        with pytest.raises(InputError, match=r"no map of features for pictures of 512 × 512 pix"):
+            load(CPU)
     encoder = encoder_of(network("test_vit"))
     for wrong, said in ((torch.nan, "what is not a number"), (1e5, "too large a number")):
         with torch.no_grad():
@@ -209,6 +223,24 @@ def test_networks_without_places_and_values_without_end_are_said() -> None:
     wide = encoder_of(network("test_vit", patch_size=32, img_size=224))
     (doubt,) = wide.doubts()
     assert "patches of 16 µm, wider than superpixels" in doubt
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_gpu_agrees_with_the_cpu(precision: Precision) -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device here")
+    of = network("test_vit", patch_size=14, img_size=224)
+    cpu, gpu = (
+        DenseNetwork(of, "a1", torch.device(device), None, precision=kind)
+        for device, kind in (("cpu", "float32"), ("cuda", precision))
+    )
+    assert cpu.fingerprint() != gpu.fingerprint()
+    squares = Crops.from_array(np.stack([noise((224, 224), seed) for seed in range(5)]))
+    expected = cpu.encode(squares)
+    found = gpu.encode(squares)
+    np.testing.assert_allclose(found, expected, atol=1e-3 if precision == "float32" else 0.1)
+    np.testing.assert_array_equal(gpu.encode(squares), found)
 
 
 def test_pixel2gene_learns_from_a_network(small: Path, tmp_path: Path) -> None:

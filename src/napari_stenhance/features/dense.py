@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     import torch
 
     from napari_stenhance.section.slide import Slide
+
+    Read = Callable[[Any, torch.Tensor], torch.Tensor]
 
 PITCH_UM = 8.0
 _MAGNIFIED = 1.5
@@ -61,7 +64,7 @@ class PatchMap:
 
     dim: int
     patch_px: int
-    read: Callable[[Any, torch.Tensor], torch.Tensor]
+    read: Read
 
 
 class DenseNetwork:
@@ -104,8 +107,10 @@ class DenseNetwork:
 
         def load() -> Any:
             model: Any = network.load(weights, side_px)
-            if not _has_tokens(model) and hasattr(model, "set_input_size"):
-                model.set_input_size(img_size=(side_px, side_px))
+            if not _has_tokens(model):
+                # Without memory, tables of places are not looked into.
+                with _refusing(network, side_px):
+                    _seen(model, self._map.read, side_px, "cpu")
             return model
 
         self.name, self.dim, self.layout = network.name, self._map.dim, layout
@@ -181,13 +186,43 @@ def plan_windows(network: EncoderNetwork) -> tuple[WindowLayout, PatchMap]:
     # Of no bytes: only to see how it is made.
     with torch.device("meta"):
         plan: Any = network.build()
-    if not _has_tokens(plan):
-        layout = WindowLayout.around(*_OF_LAYERS, network.mpp, PITCH_UM)
-        return layout, _stage(plan, network.name, layout)
-    large = plan.patch_embed.patch_size[0] >= _LARGE_PATCH
-    side_context = _OF_LARGE_PATCHES if large else _OF_SMALL_PATCHES
-    layout = WindowLayout.around(*side_context, network.mpp, PITCH_UM)
-    return layout, _tokens(plan, layout)
+    side, context = _OF_LAYERS
+    if _has_tokens(plan):
+        embed = plan.patch_embed
+        patch = embed.img_size[0] // embed.grid_size[0]
+        side, context = _OF_LARGE_PATCHES if patch >= _LARGE_PATCH else _OF_SMALL_PATCHES
+        side = side // patch * patch
+    layout = WindowLayout.around(side, context, network.mpp, PITCH_UM)
+    with _refusing(network, side):
+        read = _tokens if _has_tokens(plan) else _stage(plan, network.mpp)
+        _, rows, columns, dim = _seen(plan, read, side, "meta").shape
+        if rows != columns or side % rows:
+            msg = f"{rows} × {columns} places in {side} pixels"
+            raise ValueError(msg)
+    return layout, PatchMap(dim, side // rows, read)
+
+
+@contextmanager
+def _refusing(network: EncoderNetwork, side: int) -> Iterator[None]:
+    """Say that a network has no features of places, whatever it raises of such pictures."""
+    try:
+        yield
+    except (AssertionError, IndexError, RuntimeError, ValueError) as error:
+        msg = (
+            f"Encoder {network.name}: this network gives no map of features for pictures of {side} "
+            f"× {side} pixels; choose another, or a method that sees crops: histosge or spamcaf."
+        )
+        raise InputError(msg, option="encoder") from error
+
+
+def _seen(model: Any, read: Read, side: int, device: str) -> torch.Tensor:
+    """Show a network an empty picture, and return its map."""
+    import torch
+
+    if hasattr(model, "set_input_size"):
+        model.set_input_size(img_size=(side, side))
+    with torch.inference_mode():
+        return read(model, torch.zeros(1, 3, side, side, device=device))
 
 
 def _has_tokens(model: Any) -> bool:
@@ -214,39 +249,28 @@ def _taps(
     ]
 
 
-def _tokens(plan: Any, layout: WindowLayout) -> PatchMap:
+def _tokens(model: Any, pictures: torch.Tensor) -> torch.Tensor:
     """Take the patch tokens of a vision transformer, without those before them."""
-    patch = int(plan.patch_embed.patch_size[0])
-    rows = layout.side_px // patch
-
-    def read(model: Any, pictures: torch.Tensor) -> torch.Tensor:
-        tokens = model.forward_features(pictures)[:, model.num_prefix_tokens :]
-        # Of networks that were trained to be pooled; their tokens are not normed before.
-        after = getattr(model, "fc_norm", None)
-        return (tokens if after is None else after(tokens)).unflatten(1, (rows, rows))
-
-    return PatchMap(int(plan.num_features), patch, read)
+    tokens = model.forward_features(pictures)[:, model.num_prefix_tokens :]
+    # Of networks that were trained to be pooled; their tokens are not normed before.
+    after = getattr(model, "fc_norm", None)
+    found: torch.Tensor = tokens if after is None else after(tokens)
+    return found.unflatten(1, model.patch_embed.grid_size)
 
 
-def _stage(plan: Any, name: str, layout: WindowLayout) -> PatchMap:
+def _stage(plan: Any, mpp: float) -> Read:
     """Take the last stage whose patches are no larger than superpixels.
 
     Raises
     ------
-    InputError
-        If the network has none, or does not see such pictures.
+    ValueError
+        If there is none.
     """
-    import torch
-
     stages = list(getattr(plan, "feature_info", ()))
-    fine = [n for n, s in enumerate(stages) if s["reduction"] * layout.mpp <= PITCH_UM * 1.01]
-    side = layout.side_px
-    msg = (
-        f"Encoder {name}: this network gives no map of features for pictures of {side} × {side} "
-        "pixels; choose another, or a method that sees crops: histosge or spamcaf."
-    )
+    fine = [n for n, s in enumerate(stages) if s["reduction"] * mpp <= PITCH_UM * 1.01]
     if not fine or not hasattr(plan, "forward_intermediates"):
-        raise InputError(msg, option="encoder")
+        msg = "no such stage"
+        raise ValueError(msg)
 
     def read(model: Any, pictures: torch.Tensor) -> torch.Tensor:
         (found,) = model.forward_intermediates(
@@ -254,17 +278,7 @@ def _stage(plan: Any, name: str, layout: WindowLayout) -> PatchMap:
         )
         return found.permute(0, 2, 3, 1)
 
-    try:
-        if hasattr(plan, "set_input_size"):
-            plan.set_input_size(img_size=(side, side))
-        with torch.inference_mode():
-            shape = read(plan, torch.zeros(1, 3, side, side, device="meta")).shape
-    except (AssertionError, RuntimeError) as error:
-        raise InputError(msg, option="encoder") from error
-    patch = side // shape[1]
-    if shape[1:3] != (side // patch, side // patch):
-        raise InputError(msg, option="encoder")
-    return PatchMap(shape[3], patch, read)
+    return read
 
 
 @dataclass(frozen=True)

@@ -310,9 +310,8 @@ class HiptEncoder:
             ):
                 total[y : y + CELLS, x : x + CELLS] += patches
             start += len(part)
-        mean: NDArray[np.float32] = (
-            total[margin : margin + shape[0], margin : margin + shape[1]] / self.shifts**2
-        )
+        mean = total[margin : margin + shape[0], margin : margin + shape[1]]
+        mean /= np.float32(self.shifts**2)
         mean[~np.logical_and.outer(*self._kept(request, box))] = 0
         return mean
 
