@@ -102,9 +102,10 @@ def test_the_archive_of_a_series_opens_as_it_is_downloaded(tmp_path: Path) -> No
     with pytest.raises(SeveralSamples, match=r"samples: GSM1_A, GSM2_B; name the sample") as said:
         open_section(path)
     assert said.value.samples == ("GSM1_A", "GSM2_B")
-    assert f"{path.name}: there are several" in str(said.value)
+    assert str(said.value).startswith(f"{path}: there are several")
     section = open_section(path, sample="GSM2_B")
     check(section, second)
+    assert section.origin == str(path)
     assert section.name == "GSM2_B"
     check(open_section(path, sample="GSM1_A"), first)
     inside = [f.name for f in (tmp_path / "cache" / "unpacked").rglob("*")]

@@ -167,7 +167,10 @@ def test_stacks_and_fluorescence_are_refused_with_their_axes(
         ({"ome": {"version": "0.5", "plate": {}}}, "is a plate of wells, and no slide"),
         ({"ome": {"version": "0.5", "well": {}}}, "is a plate of wells, and no slide"),
         ({"ome": {"version": "0.5", "labels": ["a"]}}, "holds labels, and no slide"),
-        ({"spatialdata_attrs": {"version": "0.2"}}, "is a SpatialData store"),
+        (
+            {"spatialdata_attrs": {"version": "0.2"}},
+            "SpatialData store without a table or an image; give",
+        ),
         ({"ome": {"version": "0.5", "bioformats2raw.layout": 3}}, "it holds no image"),
     ],
 )
@@ -196,7 +199,7 @@ def test_the_images_of_a_spatialdata_store_are_named_and_open(tmp_path: Path, ca
     zarr.open_group(store, mode="w").attrs["spatialdata_attrs"] = {"version": "0.2"}
     pixels = make_pixels()
     write_ome_zarr(store / "images" / "he", pixels, unit=None, mpp=(1, 1))
-    with pytest.raises(InputError, match=r"its images \(he\) in .*images as the slide"):
+    with pytest.raises(InputError, match=r"give a slide of its images \(he\) in .*images\."):
         st.read(store, cache=cache)
     slide = st.read(store / "images" / "he", mpp=0.5, cache=cache).need_slide()
     np.testing.assert_array_equal(slide.pixels[0][:, :], pixels)

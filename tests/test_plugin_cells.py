@@ -85,13 +85,15 @@ def test_very_many_cells_are_an_image_of_each_where_zoomed_in_and_else_of_means(
     # Under the mouse.
     layer.data_level = layer.metadata["stenhance"].raster.shapes.index(coarse.shape)
     said = layer.get_status(low + width / 2, world=True)["value"]
-    mean = f"{value[inside].mean():.2f} in the mean of {inside.sum()} cells"
+    mean = f"{value[inside].mean():.2f} in the mean of {inside.sum()} cells or beads"
     assert said == f"2 measured, log1p CP10k: {mean}"
     layer.data_level = 0
     layer.corner_pixels = np.array([[0, 0], fine.shape])
     layer.refresh()
     said = layer.get_status(world[alone[77]], world=True)["value"]
-    assert said == f"spot: cell {alone[77]}, 2 measured, log1p CP10k: {value[alone[77]]:.2f}"
+    assert (
+        said == f"cell or bead: cell {alone[77]}, 2 measured, log1p CP10k: {value[alone[77]]:.2f}"
+    )
 
 
 OFF = (

@@ -105,7 +105,8 @@ def test_domains_of_very_many_spots_are_an_image_that_follows_what_is_done_to_th
         np.testing.assert_array_equal(layer.colormap.map(value), whole.colormap.map(value))
     said = layer.get_status(world[0], world=True)["value"]
     sure = spots.obs["domain_confidence"].iloc[0]
-    assert said == f"spot: s0, domain: {spots.obs['domain'].iloc[0]}, confidence: {sure:.2f}"
+    word = "bin" if of == "bins" else "spot"
+    assert said == f"{word}: s0, domain: {spots.obs['domain'].iloc[0]}, confidence: {sure:.2f}"
     where = world[0], None, [0, 1]
     assert domain_at(viewer, *where) == (now.run, value_of[spots.obs["domain"].iloc[0]])
     # What is merged, hidden and repainted is so here too.

@@ -145,7 +145,7 @@ def test_very_many_bins_are_an_image_that_lies_where_they_do(turned: float) -> N
     np.testing.assert_allclose(shown, cp10k, rtol=1e-5)
     assert session.limits == tuple(layer.contrast_limits) == limits(cp10k)
     status = layer.get_status(world[77], world=True)["value"]
-    assert status == f"spot: 77, 2 measured, log1p CP10k: {cp10k[77]:.2f}"
+    assert status == f"bin: 77, 2 measured, log1p CP10k: {cp10k[77]:.2f}"
     # What is set by hand is what docks say, and, of colours, what comes next has.
     layer.contrast_limits, layer.colormap = (1, 3), "turbo"
     assert (session.limits, session.colormap.name) == ((1, 3), "turbo")

@@ -264,6 +264,22 @@ def test_cells_are_called_cells_at_any_scale(tmp_path: Path) -> None:
         assert line.startswith("Cells, or beads, as they lie on no lattice: 400 × ")
         assert line.endswith(f"discs of {wide:.4g} {unit}, the nearest {wide:.4g} {unit} away in "
                              "the median")  # fmt: skip
+    # Nor do cells that keep their distance from each other, for their rows lead nowhere.
+    kept: list[Any] = []
+    for one in np.random.default_rng(2).uniform(0, 2000, (6000, 2)):
+        if not kept or (np.hypot(*(np.array(kept) - one).T) > 80).all():
+            kept.append(one)
+    line = describe_section(Section(spots=spots_at(np.array(kept))))[2]
+    assert line.startswith("Cells, or beads, as they lie on no lattice: ")
+    # However they lie, what assays of cells write of each tells.
+    cells = spots_at(square(50, side=20))
+    cells.obs["cell_area"] = 30.0
+    section = Section(spots=cells, mpp=1.0)
+    line = describe_section(section)[2]
+    assert section.observed == "cell"
+    assert line.startswith("Cells: 400 × ")
+    assert line.endswith("the nearest 50 µm away in the median")
+    assert describe_section(Section(spots=spots_at(square(8)), mpp=1.0))[2].startswith("Bins: 64 ×")
     # Printed spots, and those of a lattice with many empty places, are none.
     rng = np.random.default_rng(1)
     for spots in (square(50, side=20) + rng.normal(0, 4, (400, 2)),

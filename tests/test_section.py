@@ -103,6 +103,14 @@ def test_only_the_image_is_read_when_spots_are_not_wanted(tmp_path: Path, cache:
     assert section.mpp == pytest.approx(4.0, rel=1e-4)
 
 
+def test_an_id_that_numbers_no_array_has_no_position(tmp_path: Path) -> None:
+    folder = write_legacy(tmp_path / "S1", image=False)
+    edit_counts(folder, lambda text: text.replace("\n4x4\t", f"\n{'9' * 400}x3\t"))
+    section = open_section(folder)
+    assert section.need_spots().n_obs == 19
+    assert "1 of 20 spots has no position and was left out." in section.doubts
+
+
 def test_an_image_of_another_scale_is_left_out_and_said(tmp_path: Path, cache: Cache) -> None:
     folder = write_legacy(tmp_path / "S1", pitch=900.0)
     section = open_section(folder, cache=cache)

@@ -259,6 +259,11 @@ def test_genes_and_spots_of_a_run_are_written(here: Path) -> None:
     )
     with pytest.raises(InputError, match="needs genes, whose images are written, or spots"):
         st.export(result, to="spatialdata", out=here / "s.sdata.zarr")
+    # Of genes alone there is no slide to give, nor a table.
+    out = st.export(result, to="spatialdata", genes=gene, out=here / "g.sdata.zarr")
+    said = r"without a table, and none of its images \(image\) is a slide.*; give the slide,"
+    with pytest.raises(InputError, match=said):
+        open_section(out)
 
 
 def test_cells_that_are_labels_lie_where_their_table_says(tmp_path: Path) -> None:

@@ -290,6 +290,85 @@ def test_what_came_wrong_is_thrown_away(hub: Hub, tmp_path: Path) -> None:
     assert fetch_weights(NETWORK, Job()).read_bytes() == CONTENT
 
 
+# --- in the panel ---------------------------------------------------------------------------------
+
+
+def test_the_panel_says_what_an_encoder_costs_and_fetches_it(hub: Hub, qtbot: Any) -> None:
+    from magicgui.widgets import LineEdit
+    from qtpy.QtWidgets import QMessageBox, QVBoxLayout, QWidget
+
+    from napari_stenhance.plugin.widgets.encoder_box import EncoderBox
+    from napari_stenhance.plugin.widgets.run_bar import RunBar
+
+    hub.repo = "bioptimus/H-optimus-1"
+    hub.file = "model.safetensors"
+    panel, field = QWidget(), LineEdit(value="stain")
+    qtbot.addWidget(panel)
+    run_bar = RunBar(panel, {"encoder": "Tissue features"})
+    box = EncoderBox(panel, field, run_bar)
+    column = QVBoxLayout(panel)
+    for widget in (field.native, box, run_bar):
+        column.addWidget(widget)
+    panel.show()
+    qtbot.waitUntil(lambda: box.list.count() > 1, timeout=20_000)
+    listed = [box.list.itemText(n) for n in range(box.list.count())]
+    here, away = listed.index("— on this machine —"), listed.index("— to be fetched —")
+    assert here < listed.index("stain") < away
+    uni = listed.index("uni (CC-BY-NC-ND-4.0, 1,213 MB, on request)")
+    assert uni > away
+    assert (box.about.isVisible(), box.fetch.isVisible()) == (False, False)
+
+    # A heading is no choice; an encoder is, and one that is joined to another.
+    box.list.activated.emit(away)
+    assert field.value == "stain"
+    box.list.activated.emit(uni)
+    assert field.value == "uni"
+    field.value = "stain+h-optimus-1?channels=bgr"
+    assert "h-optimus-1 is not on this machine: CC-BY-NC-ND-4.0, 4,539 MB" in box.about.text()
+    assert (box.about.isVisible(), box.fetch.isVisible()) == (True, True)
+    for given in ("uni?weights=/w.bin", "uni?pretrained=false", "nothing of that name"):
+        field.value = given
+        assert not box.fetch.isVisible()
+    field.value = "hipt-256"
+    assert (box.about.isVisible(), box.fetch.isVisible()) == (True, False)
+    assert "Fetch it by hand, and write hipt-256?weights=FILE" in box.about.text()
+
+    field.value = "stain+h-optimus-1"
+    box.fetch.click()
+    question = box.findChild(QMessageBox)
+    for part in (
+        "CC-BY-NC-ND-4.0, no commercial use",
+        "terms reach models that were trained on its output",
+        "https://huggingface.co/bioptimus/H-optimus-1",
+        "hf auth login",
+        "Bioptimus, H-optimus-1 (2025)",
+        "4,539 MB",
+    ):
+        assert part in question.informativeText()
+    question.button(QMessageBox.StandardButton.Cancel).click()
+    assert not run_bar.busy
+    assert hub.asked == []
+    box.fetch.click()
+    question = box.findChildren(QMessageBox)[-1]
+    (accept,) = (b for b in question.buttons() if b.text() == "Accept and fetch")
+    accept.click()
+    qtbot.waitUntil(lambda: not run_bar.busy and not box.fetch.isVisible(), timeout=20_000)
+    assert run_bar.label.text() == "The weights of h-optimus-1 are on this machine."
+    assert find_network("h-optimus-1").here() is not None
+    listed = [box.list.itemText(n) for n in range(box.list.count())]
+    assert listed.index("h-optimus-1") < listed.index("— to be fetched —")
+
+    # What goes wrong is said in the panel.
+    field.value = "uni"
+    box.fetch.click()
+    accept = next(
+        b for b in box.findChildren(QMessageBox)[-1].buttons() if b.text() == "Accept and fetch"
+    )
+    accept.click()
+    qtbot.waitUntil(lambda: not run_bar.busy, timeout=20_000)
+    assert "is not there, or not for everybody" in run_bar.error.text()
+
+
 @pytest.mark.network
 def test_weights_are_fetched_from_hugging_face(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

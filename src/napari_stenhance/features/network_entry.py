@@ -79,10 +79,14 @@ def find_network(name: str) -> EncoderNetwork:
     InputError
         If there is none.
     """
-    entries = [e for e in extensions(PACKAGE, "ENCODER") if isinstance(e, NetworkEntry)]
+    entries = [e for e in extensions(PACKAGE, "ENCODER") if hasattr(e, "networks")]
     for entry in entries:
-        if re.fullmatch(entry.pattern, name):
+        if isinstance(entry, NetworkEntry) and re.fullmatch(entry.pattern, name):
             return entry.network(name)
+        for network in entry.networks:
+            if network.name == name:
+                found: EncoderNetwork = network
+                return found
     listed = ", ".join(entry.name for entry in entries)
     msg = f"{name}: there is no such encoder with weights; choose one of {listed}."
     raise InputError(msg, option="name")
@@ -176,7 +180,11 @@ class NetworkChoice:
         return DenseNetwork(network, identity, device, weights, self.channels, self.precision).on
 
     def _identity(self, network: EncoderNetwork, weights: Path | None) -> str:
-        which = f"random{SEED}" if weights is None else _published(network, weights)[:16]
+        which = (
+            f"random{SEED}"
+            if weights is None
+            else published_hash(network.name, network.sha256, weights)[:16]
+        )
         colours = "" if self.channels == "rgb" else f"-{self.channels}"
         return f"{network.name}-v{VERSION}-{which}{colours}"
 
@@ -191,12 +199,12 @@ class NetworkChoice:
         return found
 
 
-def _published(network: EncoderNetwork, weights: Path) -> str:
+def published_hash(name: str, sha256: Mapping[str, str], weights: Path) -> str:
     """Return the hash of a file; of the name of a published one it must be that one."""
-    found, known = weights_hash(weights), network.sha256.get(weights.name)
+    found, known = weights_hash(weights), sha256.get(weights.name)
     if known is not None and found != known:
         msg = (
-            f"{weights}: this is not the file of this name that was published for {network.name} "
+            f"{weights}: this is not the file of this name that was published for {name} "
             f"(its SHA-256 is {found[:16]}… instead of {known[:16]}…); fetch it again, or give "
             "weights of your own another name."
         )

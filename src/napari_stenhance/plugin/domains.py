@@ -21,9 +21,10 @@ from napari_stenhance.plugin.layer_info import (
 )
 from napari_stenhance.plugin.levels import shown_levels
 from napari_stenhance.plugin.rasters import raster_of_spots
-from napari_stenhance.plugin.spots import SPOT, points_layer
+from napari_stenhance.plugin.spots import points_layer
 from napari_stenhance.results.label_map import LABELS_MOST
 from napari_stenhance.results.palette import colour_of, rgba
+from napari_stenhance.section.observed import several
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -202,7 +203,7 @@ def _spot_features(edit: DomainEdit, spots: SpotLabels) -> pd.DataFrame:
         called[domain.value] = domain.name
     return pd.DataFrame(
         {
-            "spot": spots.names,
+            spots.observed: spots.names,
             "domain": called[labels],
             "confidence": np.where(repainted, np.nan, spots.confidence),
             "label": labels,
@@ -263,10 +264,10 @@ def said_of_domains(info: LayerInfo, seen: NDArray[np.int64], value: int) -> str
     names = {domain.value: domain.name for domain in now.domains}
     if len(seen) > 1:
         name = names.get(int(now.lookup()[value]), "none")
-        return f"domain: {name}, of most of {len(seen)} cells"
+        return f"domain: {name}, of most of {len(seen)} {several(spots.observed)}"
     # On a coarse level what is shown is that of most bins around.
     (one,), (labels, repainted) = seen, now.spot_labels(spots)
-    said = f"{SPOT}: {spots.names[one]}, domain: {names.get(int(labels[one]), 'none')}"
+    said = f"{spots.observed}: {spots.names[one]}, domain: {names.get(int(labels[one]), 'none')}"
     sure = spots.confidence[one]
     return said if repainted[one] or np.isnan(sure) else f"{said}, confidence: {sure:.2f}"
 

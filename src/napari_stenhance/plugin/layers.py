@@ -91,6 +91,8 @@ def section_layers(section: Section) -> list[LayerData]:
             raster=raster_of_section(section),
         )
         title = colours.label(section.name, TOTAL)
+        # Of very many it takes a while: here, in the thread that opens them.
+        observed = section.observed
         if info.raster is not None:
             layers.append(raster_layer(TOTAL, title, section.mpp, info))
             return layers
@@ -101,7 +103,7 @@ def section_layers(section: Section) -> list[LayerData]:
             section.mpp,
             info,
             face_color=colours.paint(TOTAL)[0],
-            features={"spot": np.asarray(section.spots.obs_names, dtype=object)},
+            features={observed: np.asarray(section.spots.obs_names, dtype=object)},
         )
         layers.append(layer)
     return layers

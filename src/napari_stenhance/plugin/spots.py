@@ -17,6 +17,7 @@ from napari_stenhance.plugin.layer_info import (
     Role,
     pixel_space,
 )
+from napari_stenhance.section.observed import several
 
 if TYPE_CHECKING:
     from napari.layers import Image, Points
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from napari_stenhance.section.spots import SpotGeometry
 
 SPOTS = Role("spots", 6)
-SPOT = "spot"
-"""The column of the names of spots."""
 
 
 def points_layer(
@@ -95,16 +94,17 @@ def said_of_spots(info: LayerInfo, seen: NDArray[np.int64], value: float) -> str
     """Say the value that is seen, and of which bin or cell it is."""
     assert isinstance(info.colours, SpotColours)
     assert info.section is not None
-    said = f"{info.colours.said(info.gene)}: {value:.2f}"
+    said, observed = f"{info.colours.said(info.gene)}: {value:.2f}", info.section.observed
     if len(seen) > 1:
-        return f"{said} in the mean of {len(seen)} cells"
-    return f"{SPOT}: {info.section.need_spots().obs_names[seen[0]]}, {said}"
+        return f"{said} in the mean of {len(seen)} {several(observed)}"
+    return f"{observed}: {info.section.need_spots().obs_names[seen[0]]}, {said}"
 
 
 def _say_values(layer: Points, name: str, values: NDArray[np.float32]) -> None:
     """Let napari say the value of the spot under the mouse, under the name of what it is of."""
     table = layer.features
-    others = [column for column in table.columns if column != SPOT]
+    # The first says which spot it is.
+    others = list(table.columns[1:])
     # In place: napari would look up the kinds of all columns anew.
     table.drop(columns=others, inplace=True)
     table[name] = np.round(values, 2)

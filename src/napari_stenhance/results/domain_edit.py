@@ -32,6 +32,7 @@ from napari_stenhance.results.summaries import (
     spots_expression,
     symbols_of,
 )
+from napari_stenhance.section.observed import Observed, observed_in
 from napari_stenhance.section.spots import counts_of, positions_px
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ class SpotLabels:
         Row and column of the pixel under each spot.
     under : ndarray of uint8, shape (spots,)
         What that pixel was found to be.
+    observed : str
+        What one of them is, in a word.
     """
 
     names: NDArray[np.object_]
@@ -63,6 +66,7 @@ class SpotLabels:
     confidence: NDArray[np.floating[Any]]
     at: tuple[NDArray[np.intp], NDArray[np.intp]]
     under: NDArray[np.uint8]
+    observed: Observed
 
     @classmethod
     def from_run(cls, run: DomainRun, spots: ad.AnnData) -> SpotLabels:
@@ -74,7 +78,8 @@ class SpotLabels:
         row, column = np.clip(pixels, 0, np.array(grid.shape) - 1).T
         under = np.asarray(run.levels[0][...])[row, column]
         names = np.asarray(spots.obs_names, dtype=object)
-        return cls(names, labels, confidence, (row, column), under)
+        observed = observed_in(spots, run.name)
+        return cls(names, labels, confidence, (row, column), under, observed)
 
 
 @dataclass(frozen=True)

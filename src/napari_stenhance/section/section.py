@@ -27,6 +27,7 @@ from napari_stenhance.section.formats.format import (
 )
 from napari_stenhance.section.formats.h5ad.spots import place_in_memory
 from napari_stenhance.section.gene_names import by_symbols
+from napari_stenhance.section.observed import Observed, observed_in
 from napari_stenhance.section.picture import Picture, picture_in
 from napari_stenhance.section.placing import (
     INSIDE_LEAST,
@@ -272,6 +273,11 @@ class Section:
     def geometry(self) -> SpotGeometry:
         """Return the spots' diameter, shape and pitch."""
         return geometry_of(self.need_spots())
+
+    @cached_property
+    def observed(self) -> Observed:
+        """What one of its spots is, in a word."""
+        return "cell" if self.outlines is not None else observed_in(self.need_spots(), self.name)
 
 
 def _shared(xy: NDArray[np.float64]) -> tuple[str, ...]:

@@ -94,7 +94,7 @@ def _doubts(doubts: tuple[str, ...] | list[str]) -> list[str]:
 
 def describe_section(section: Section, quality: Quality | None = None) -> tuple[str, ...]:
     """Describe a section, and the faults of its slide if they are known, one fact in each line."""
-    from napari_stenhance.section.spots import lie_anyhow, positions_px
+    from napari_stenhance.section.observed import several
 
     lines = [f"Section {section.name}"]
     lines += ["Slide: none"] if section.slide is None else _describe_slide(section.slide)
@@ -103,16 +103,16 @@ def describe_section(section: Section, quality: Quality | None = None) -> tuple[
     else:
         geometry = section.geometry()
         unit = "µm" if geometry.unit == "micrometer" else "px"
-        spots = section.spots
-        cells = section.outlines is not None
-        anyhow = cells or lie_anyhow(spots.obs, positions_px(spots, section.name))
-        what = "Cells, or beads, as they lie on no lattice" if anyhow else "Spots"
-        what = "Cells" if cells else what
-        apart = f"{geometry.pitch_um:.4g} {unit}"
+        spots, apart = section.spots, f"{geometry.pitch_um:.4g} {unit}"
+        what = several(section.observed).capitalize()
+        far = f" at a pitch of {apart}"
+        if section.observed in ("cell", "cell or bead"):
+            far = f", the nearest {apart} away in the median"
+        if section.observed == "cell or bead":
+            what = "Cells, or beads, as they lie on no lattice"
         lines.append(
             f"{what}: {spots.n_obs} × {counted(spots.n_vars, 'gene')}; "
-            f"{geometry.spot_shape}s of {geometry.spot_diameter_um:.4g} {unit}"
-            + (f", the nearest {apart} away in the median" if anyhow else f" at a pitch of {apart}")
+            f"{geometry.spot_shape}s of {geometry.spot_diameter_um:.4g} {unit}{far}"
         )
     doubts = list(section.doubts)
     if quality is not None:

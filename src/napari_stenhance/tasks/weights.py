@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.running.job import Job
@@ -95,23 +95,22 @@ def weights(options: WeightsOptions, job: Job | None = None) -> tuple[EncoderWei
 
 
 def _all() -> list[EncoderWeights]:
-    from napari_stenhance.features.network_entry import NetworkEntry
     from napari_stenhance.features.registry import PACKAGE
     from napari_stenhance.running.extensions import extensions
 
     found = []
     for entry in extensions(PACKAGE, "ENCODER"):
-        if isinstance(entry, NetworkEntry):
+        if hasattr(entry, "networks"):
             found += [_of(network) for network in entry.networks]
         else:
             found.append(EncoderWeights(entry.name, _is_usable(entry)))
     return found
 
 
-def _is_usable(entry: object) -> bool:
+def _is_usable(entry: Any) -> bool:
     """Tell whether an encoder that is no network of ours has all that it needs."""
     try:
-        entry.identity()  # type: ignore[attr-defined]
+        entry.chosen(entry.name, {}).identity()
     except InputError:
         return False
     return True

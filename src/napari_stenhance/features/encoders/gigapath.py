@@ -12,9 +12,9 @@ GIGAPATH = EncoderNetwork(
     side_px=224,
     mean=IMAGENET_MEAN,
     std=IMAGENET_STD,
-    licence="Apache-2.0",
+    licence="Apache-2.0, for research only",
     commercial=False,
-    terms="Its page asks that it be used for research only, and not be deployed.",
+    terms="Its page asks that it not be deployed.",
     citation=(
         "Xu et al., A whole-slide foundation model for digital pathology from real-world data, "
         "Nature 630:181-188 (2024)"

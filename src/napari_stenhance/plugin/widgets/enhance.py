@@ -16,6 +16,7 @@ from napari_stenhance.plugin.regions import open_region, polygons_um
 from napari_stenhance.plugin.tissue import hide_tissue, with_edited_tissue
 from napari_stenhance.plugin.warming import warm_drawing
 from napari_stenhance.plugin.widgets.choices import named
+from napari_stenhance.plugin.widgets.encoder_box import EncoderBox
 from napari_stenhance.plugin.widgets.follow import follow_layers, follow_session
 from napari_stenhance.plugin.widgets.gene_box import GeneBox
 from napari_stenhance.plugin.widgets.outputs import suggest_out
@@ -71,6 +72,8 @@ class EnhanceWidget(RunDock):
         self.gene_box = GeneBox(self, "type to add a gene to Write")
         self.gene_box.setToolTip("Type to search; a gene that you choose is added to 'Write'.")
         self.gene_box.chosen.connect(self._add_gene)
+        self.encoder_box = EncoderBox(self, self.form.fields["encoder"], self.run_bar)
+        self.form.add_below("encoder", self.encoder_box)
         self.draw = QPushButton("Draw a region", self)
         self.draw.setToolTip("Click corners on the slide; press Esc or double-click to close it.")
         self.draw.clicked.connect(self._draw)

@@ -117,6 +117,13 @@ class OptionsForm:
         msg = f"{option.name}: there is no widget for {option.kind}"
         raise TypeError(msg)
 
+    def add_below(self, name: str, widget: QWidget) -> None:
+        """Lay out something that helps with a field below it."""
+        native = self.fields[name].native
+        rows = native.parentWidget().layout()
+        row, _ = rows.getWidgetPosition(native)
+        rows.insertRow(row + 1, widget)
+
     def choose(self, name: str, value: Any) -> None:
         """Choose one of what a field lists, if it lists it."""
         field = self.fields[name]

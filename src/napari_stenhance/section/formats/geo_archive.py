@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.section.formats.format import SectionFiles, SectionFormat
+
+if TYPE_CHECKING:
+    import anndata as ad
 
 _NAME = re.compile(r"GSE\d+_RAW\b.*\.tar", re.IGNORECASE)
 _LISTED_MOST = 6
@@ -37,7 +44,26 @@ def _open(path: Path, sample: str | None = None) -> SectionFiles:
             f"{listed or 'nothing'}; unpack it (tar -xf {path.name}), and give what is one section."
         )
         raise InputError(msg)
-    return open_visium(folder, sample)
+
+    with _naming(path, folder):
+        found = open_visium(folder, sample)
+
+    def read() -> tuple[ad.AnnData, tuple[str, ...]]:
+        with _naming(path, folder):
+            return found.read()
+
+    # What errors name.
+    return replace(found, origin=path, read=read)
+
+
+@contextmanager
+def _naming(path: Path, folder: Path) -> Iterator[None]:
+    """Let sentences name the archive, not the folder of the cache that it is unpacked into."""
+    try:
+        yield
+    except InputError as error:
+        error.args = (str(error).replace(str(folder), str(path)),)
+        raise
 
 
 FORMAT = SectionFormat(

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import anndata as ad
     import pandas as pd
 
-_SPOT_ID = re.compile(r"(\d+(?:\.\d+)?)[x_](\d+(?:\.\d+)?)$")
+_SPOT_ID = re.compile(r"(\d{1,9}(?:\.\d+)?)[x_](\d{1,9}(?:\.\d+)?)$")
 _TABLES = (".tsv", ".tsv.gz", ".txt", ".txt.gz")
 _LABELS = ("x", "y", "label")
 _POSITIONS = ("x", "y", "new_x", "new_y", "pixel_x", "pixel_y")

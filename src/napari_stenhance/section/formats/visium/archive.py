@@ -101,17 +101,17 @@ def _entry(path: Path) -> Iterator[tuple[Path, Path | None]]:
 def _copy(path: Path, file: BinaryIO, to: Path, most: int) -> int:
     """Write a file of an archive aside, and return its size."""
     with to.open("wb") as out:
-        for block in _blocks(path, file, most):
+        for block in _blocks(path, to.name, file, most):
             out.write(block)
     return to.stat().st_size
 
 
-def _blocks(path: Path, file: BinaryIO, most: int) -> Iterator[bytes]:
+def _blocks(path: Path, name: str, file: BinaryIO, most: int) -> Iterator[bytes]:
     with reading(path, "this archive", _ADVICE):
         while block := file.read(2**20):
             most -= len(block)
             if most < 0:
-                msg = "what it holds is larger than files of a sample are"
+                msg = f"with {_shown(name)} it is larger than such archives are"
                 raise ValueError(msg)
             yield block
 

@@ -105,15 +105,27 @@ def _refuse_others(path: Path, said: dict[str, Any]) -> None:
     elif "image-label" in said or ("labels" in said and "multiscales" not in said):
         msg = f"{path}: this OME-Zarr holds labels, and no slide; give the image they belong to."
     elif "spatialdata_attrs" in said and "multiscales" not in said:
-        images = _folders(path / "images")
-        which = f" ({', '.join(images)})" if images else ""
-        msg = (
-            f"{path}: this is a SpatialData store, of which a table and its shapes are read, or "
-            f"one image; give one of its images{which} in {path / 'images'} as the slide."
-        )
+        msg = f"{path}: {_said_of_store(path)}"
     else:
         return
     raise InputError(msg)
+
+
+def _said_of_store(path: Path) -> str:
+    images = _folders(path / "images")
+    slides = [name for name in images if is_slide(path / "images" / name)]
+    if slides:
+        return (
+            "this is a SpatialData store, of which a table and its shapes are read, or one image; "
+            f"give a slide of its images ({', '.join(slides)}) in {path / 'images'}."
+        )
+    told = " or an image"
+    if images:
+        told = f", and none of its images ({', '.join(images)}) is a slide, of 8-bit colours"
+    return (
+        f"this is a SpatialData store without a table{told}; give the slide, or the result whose "
+        "genes were exported."
+    )
 
 
 def _folders(path: Path) -> list[str]:
