@@ -285,7 +285,23 @@ def test_a_slide_from_elsewhere_is_set_in_the_dock(
     person.wait(lambda: not person.section.run_bar.busy)
     (section,) = open_sections(person.viewer)
     assert section.need_slide().path.name == "one_he.jpg"
+    # The field says whose slide it is, Set keeps it, and no other section takes it.
+    assert person.section.image.text() == str(section.need_slide().path)
+    person.section.mpp.setValue(1.6)
+    person.click(person.section.again)
+    person.wait(lambda: not person.section.run_bar.busy)
+    (section,) = open_sections(person.viewer)
+    assert (section.need_slide().path.name, section.mpp) == ("one_he.jpg", 1.6)
+    person.drop(shutil.copyfile(counts, tmp_path / "others.h5ad"))
     assert person.section.image.text() == ""
+    assert [one.slide is None for one in open_sections(person.viewer)] == [False, True]
+    person.section.shown.activated.emit(0)
+    assert person.section.image.text() == str(section.need_slide().path)
+    # Without it, the slide is the one beside the counts: here there is none.
+    person.section.image.clear()
+    person.click(person.section.again)
+    person.wait(lambda: not person.section.run_bar.busy)
+    assert {one.slide for one in open_sections(person.viewer)} == {None}
 
 
 @pytest.mark.slow

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 from napari.layers import Labels
+from napari.settings import get_settings
 from qtpy.QtCore import Qt, QTimer
-from qtpy.QtGui import QColor
+from qtpy.QtGui import QCloseEvent, QColor
 from qtpy.QtWidgets import QApplication, QLabel
 
 from bands import banded, write_spots
@@ -179,8 +180,36 @@ def asked(person: Person) -> list[str]:
     return [one for one in said if "will be lost" in one]
 
 
+class FrameClose(QCloseEvent):
+    """What the button of a window's frame sends."""
+
+    def spontaneous(self) -> bool:
+        return True
+
+
+def refused(person: Person, way: str) -> list[str]:
+    """Close the window, by a key's action or its frame, but no; return what was asked."""
+    window, questions = person.viewer.window._qt_window, []
+
+    def refuse() -> None:
+        question = QApplication.activeModalWidget()
+        questions.append("".join(label.text() for label in question.findChildren(QLabel)))
+        question.cancel_btn.click()
+
+    QTimer.singleShot(0, refuse)
+    if way == "frame":
+        QApplication.sendEvent(window, FrameClose())
+    else:
+        window.close(quit_app=way == "Ctrl+Q", confirm_need=True)
+    assert window.isVisible()
+    return questions
+
+
 def test_what_is_repainted_is_counted_when_the_painting_ends(
-    person: Person, listed: tuple[DomainEditor, Path], tmp_path: Path
+    person: Person,
+    listed: tuple[DomainEditor, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     dock, out = listed
     before = rows_of(dock.table)
@@ -205,9 +234,15 @@ def test_what_is_repainted_is_counted_when_the_painting_ends(
     person.click(dock.redo)
     person.wait(lambda: dock.save.text() == "Save 1 change")
     # Closing asks about it until layers are saved, from napari's menu too, which keep it.
-    assert len(asked(person)) == 1
+    (said,) = asked(person)
+    monkeypatch.setattr(get_settings().application, "confirm_close_window", True)
+    for way in ("Ctrl+W", "Ctrl+Q", "frame"):
+        (question,) = refused(person, way)
+        assert said in question, way
     person.viewer.layers.save(str(tmp_path / "layers.zarr"), plugin="napari-stenhance")
     assert asked(person) == []
+    (question,) = refused(person, "Ctrl+W")
+    assert "lost" not in question
     person.click(dock.paint)
     assert asked(person) == []
     assert not list(layers_of(person.viewer, "painting"))
@@ -313,16 +348,8 @@ def test_changes_that_are_not_saved_come_back_alive_with_saved_layers(
 
     assert "domains of bands: 3 changes will be lost" in asked(person)[0]
     # And where a menu or a key closes it, for which napari has no sentences; nothing is lost yet.
-    window, questions = person.viewer.window._qt_window, []
-
-    def refuse() -> None:
-        question = QApplication.activeModalWidget()
-        questions.extend(label.text() for label in question.findChildren(QLabel))
-        question.cancel_btn.click()
-
-    QTimer.singleShot(0, refuse)
-    assert not window.close()
-    assert "domains of bands: 3 changes will be lost" in "".join(questions)
+    (question,) = refused(person, "Ctrl+W")
+    assert "domains of bands: 3 changes will be lost" in question
     assert state()[2] == before[2]
     reopen()
     for one, other in zip(before, state(), strict=True):

@@ -148,6 +148,8 @@ def test_limits_are_one_whatever_sets_them(person: Person, small: Path, tmp_path
     viewer.cursor.position = tuple(at)
     viewer.status = browse.get_status(at, world=True)
     person.type_gene("G3")
+    # Caption and bar are in their places before napari draws: it would draw all of it again.
+    assert not viewer.window._qt_viewer.canvas._needs_overlay_position_update
     assert viewer.status["layer_name"] == browse.name == "G3 · Pixel2Gene · one"
     value = f"{browse.get_value(at, world=True)[1]:.3g}"
     assert viewer.status["value"] == f"G3 predicted, log1p CP10k: {value}"

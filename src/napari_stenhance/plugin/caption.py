@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
+    from napari.viewer import Viewer
 
 _NAME = "stenhance_caption"
 _BEFORE = "  "
@@ -31,3 +32,12 @@ def show_caption(viewer: ViewerModel, text: str) -> None:
     lines = [part for line in text.split("\n") for part in textwrap.wrap(line, _WIDTH)]
     canvas.overlays[_NAME].text = "\n".join(f"{_BEFORE}{line}" for line in lines)
     canvas.overlays[_NAME].visible = bool(text)
+
+
+def place_overlays(viewer: Viewer) -> None:
+    """Let the caption and bars that changed lie where they belong before they are drawn.
+
+    napari finds a place for them while it draws, and draws all of its canvas once more for that.
+    """
+    viewer = getattr(viewer, "__wrapped__", viewer)
+    viewer.window._qt_viewer.canvas._update_overlay_canvas_positions()

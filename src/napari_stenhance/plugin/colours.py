@@ -51,7 +51,23 @@ class Colours(ABC):
         return gene in self.names
 
     def values(self, gene: str) -> NDArray[np.float32]:
-        """Return the value of a gene, or of a sum of genes, for each point."""
+        """Return the value of a gene, or of a sum of genes, for each point; not to be changed.
+
+        What was asked for last is kept: layers, histogram and regions ask for one gene.
+        """
+        found = self._last.get(gene)
+        if found is None:
+            found = self._values_of(gene)
+            found.flags.writeable = False
+            self._last.clear()
+            self._last[gene] = found
+        return found
+
+    @cached_property
+    def _last(self) -> dict[str, NDArray[np.float32]]:
+        return {}
+
+    def _values_of(self, gene: str) -> NDArray[np.float32]:
         if gene == TOTAL or gene in self.names.known:
             return self._values(gene)
         weights = self.names.find(gene).weights

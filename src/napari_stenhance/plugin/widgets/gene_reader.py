@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from napari_stenhance.plugin.session import Session
     from napari_stenhance.results.field import What
     from napari_stenhance.results.gene_source import GeneSource
+    from napari_stenhance.running.job import Job
 
 AT_ONCE = 256
 """The most pixels a side of a raster that is read sooner than a thread has begun."""
@@ -58,8 +59,15 @@ class GeneReader(QObject):
         view = View.of(self._session.viewer, run)
         # In a turn of its own, before what is seen changes.
         make_bar(self._session.viewer, run, gene)
-        running = Running(gene, lambda _job: GeneImage.read(run, gene, what, view=view))
-        self._running = running
+        spots = self._session.measured
+
+        def read(_job: Job) -> GeneImage:
+            if spots is not None and gene in spots:
+                # They keep what is asked for last.
+                spots.values(gene)
+            return GeneImage.read(run, gene, what, view=view)
+
+        running = self._running = Running(gene, read)
         running.ended.connect(self._ended)
         running.start()
 

@@ -90,12 +90,12 @@ class SectionWidget(QWidget):
         self._session = session_of(napari_viewer)
         self._section: Section | None = None
         self._words: dict[Place | None, str] = {}
-        self._mpp = 0.0
+        self._mpp, self._image = 0.0, ""  # of what is open
         # Of what is being opened here.
         self._said: str | None = None
         self._waiting: list[tuple[Path, SlideOptions, Path | None]] = []
         # What was opened last, if its slide is refused, but others of its images can be chosen.
-        self._refused: tuple[Path, Path | None] | None = None
+        self._refused: Path | None = None
         self.drop = DropArea(self)
         self.drop.dropped.connect(self.open)
         self.browse_folder = QPushButton("Open folder …", self)
@@ -230,7 +230,8 @@ class SectionWidget(QWidget):
             # What the field showed before is the scale of another slide.
             typed = self.mpp.value()
             options = replace(options, mpp=typed if typed and typed != self._mpp else None)
-        image = image or self._named_image()
+        if image is None and self.image.text().strip() != self._image:
+            image = self._named_image()
         if self.run_bar.busy:
             self._waiting.append((path, options, image))
         else:
@@ -248,10 +249,9 @@ class SectionWidget(QWidget):
             sample=self.sample.chosen(),
         )
         if self._refused is not None:
-            path, image = self._refused
-            self._start(path, options, named or image, replaced=None)
+            self._start(self._refused, options, named, replaced=None)
         elif opened is not None and self._section is not None:
-            self._start(opened.path, options, named or opened.image, replaced=self._section)
+            self._start(opened.path, options, named, replaced=self._section)
 
     def _named_image(self) -> Path | None:
         named = self.image.text().strip()
@@ -280,7 +280,8 @@ class SectionWidget(QWidget):
         if several:
             self.sample.offer(path, error.samples)
         if several or (isinstance(error, SlideRefused) and error.others):
-            self._refused = path, image
+            self._refused = path
+            self._show_image(image)
             self.icc.setChecked(options.icc)
             self.again.setEnabled(True)
         if isinstance(error, SlideRefused) and error.others:
@@ -301,8 +302,6 @@ class SectionWidget(QWidget):
     ) -> Iterator[None]:
         tissue = self._carried(old, what)
         drawn = self._remove(old) if old is not None else []
-        # Slide and scale that were set are for one section: the next may have others.
-        self.image.clear()
         self._said = said
         try:
             yield from open_in_turns(self._session, layers)
@@ -318,6 +317,8 @@ class SectionWidget(QWidget):
         else:
             self._words[place] = "\n".join([*describe_section(self._section), "", said])
         self._follow()
+        # What was set is for one section: the next may have another slide and scale.
+        self._offer_again()
 
     def _follow(self) -> None:
         """Describe the section that is looked at, and offer what can be done with it."""
@@ -344,6 +345,7 @@ class SectionWidget(QWidget):
         """Offer to open the section that is looked at with another slide, scale or colours."""
         self._refused = None
         opened, slide = self._opened(), self._section and self._section.slide
+        self._show_image(None if opened is None else opened.image)
         self._show_scale(None if opened is None else opened.options.mpp)
         names = [] if slide is None else [one.name for one in slide.others if not one.is_slide]
         self._list_series(names, chosen=None if slide is None else slide.series)
@@ -359,6 +361,11 @@ class SectionWidget(QWidget):
     def _look_at(self, index: int) -> None:
         self._session.look_at(open_places(self._viewer)[index])
 
+    def _show_image(self, image: Path | None) -> None:
+        """Show the slide that was named for what is open, so that *Set* keeps it."""
+        self._image = "" if image is None else str(image)
+        self.image.setText(self._image)
+
     def _show_scale(self, mpp: float | None) -> None:
         """Show the scale that was given for what is open, so that *Set* keeps it."""
         self.mpp.setValue(mpp or 0)
@@ -369,7 +376,8 @@ class SectionWidget(QWidget):
         slide = self._section and self._section.slide
         if slide is None or self._refused is not None:
             return
-        other = self.series.currentData() != slide.series or self._named_image() is not None
+        named = self.image.text().strip() != self._image
+        other = named or self.series.currentData() != slide.series
         before, after = (self._mpp, 0.0) if other else (0.0, self._mpp)
         if self.mpp.value() == before:
             self.mpp.setValue(after)

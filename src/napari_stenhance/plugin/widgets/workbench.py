@@ -10,11 +10,12 @@ from qtpy.QtCore import QSize, Qt
 from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import QDockWidget, QMainWindow, QSizePolicy, QToolButton, QVBoxLayout, QWidget
 
+from napari_stenhance.plugin.caption import place_overlays
 from napari_stenhance.plugin.closing import ClosingQuestion
 from napari_stenhance.plugin.layer_info import layers_of
 from napari_stenhance.plugin.session import session_of
 from napari_stenhance.plugin.widgets.actions import ACTIONS
-from napari_stenhance.plugin.widgets.follow import follow_layers
+from napari_stenhance.plugin.widgets.follow import follow_layers, follow_session
 from napari_stenhance.plugin.widgets.job_list import JobList
 from napari_stenhance.plugin.widgets.scrolling import UpDownArea
 from napari_stenhance.plugin.widgets.tab_order import order_tabs
@@ -148,6 +149,7 @@ class Workbench(QWidget):
         self.setStyleSheet(_FOCUS)
         self._closing = ClosingQuestion(viewer)
         follow_layers(self, viewer, lambda: self._watch_edits(viewer))
+        follow_session(self, viewer, lambda: place_overlays(viewer))
         for keys, act in ACTIONS.items():
             self._listen(keys, lambda act=act: act(self))
         for number, name in enumerate(PANELS, 1):
