@@ -207,13 +207,22 @@ def test_cancel_is_heard_between_batches(
     assert counts == [2]
 
 
-def test_networks_without_places_and_values_without_end_are_said() -> None:
-    # The second only shows when it is run: it looks into tables of places.
-    for name in ("pit_ti_224", "mvitv2_tiny"):
-        load = find_encoder(f"timm:{name}?pretrained=false").superpixels
-        assert load is not None
-        with pytest.raises(InputError, match=r"no map of features for pictures of 512 × 512 pix"):
-            load(CPU)
+@pytest.mark.parametrize(
+    "name",
+    [
+        "pit_ti_224",
+        # Shows only when it is run that it looks into tables of places.
+        pytest.param("mvitv2_tiny", marks=pytest.mark.slow),
+    ],
+)
+def test_a_network_without_places_is_said(name: str) -> None:
+    load = find_encoder(f"timm:{name}?pretrained=false").superpixels
+    assert load is not None
+    with pytest.raises(InputError, match=r"no map of features for pictures of 512 × 512 pixels"):
+        load(CPU)
+
+
+def test_values_without_end_and_wide_patches_are_said() -> None:
     encoder = encoder_of(network("test_vit"))
     for wrong, said in ((torch.nan, "what is not a number"), (1e5, "too large a number")):
         with torch.no_grad():
