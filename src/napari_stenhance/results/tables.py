@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from napari_stenhance.results.result import ResultFolder
     from napari_stenhance.running.job import Job
 
-_PARTS = ("obsm", "varm", "obsp", "varp", "uns")
+_PARTS = ("layers", "obsm", "varm", "obsp", "varp", "uns")
 
 
 def check_size(
@@ -127,16 +127,16 @@ def read_table(group: zarr.Group, key: str) -> Any:
                 if sp.issparse(matrix):
                     matrix.check_format(full_check=True)
             # A folder lists what is in it in any order, and an export would be written in that.
-            element.layers = _sorted(named_layers(element))
             for part in _PARTS:
                 setattr(element, part, _sorted(dict(getattr(element, part))))
     return element
 
 
 def _sorted(content: dict[str, Any]) -> dict[str, Any]:
+    # X may be among the layers, called None, and stays there.
     return {
-        key: _sorted(value) if isinstance(value, dict) else value
-        for key, value in sorted(content.items())
+        key: _sorted(content[key]) if isinstance(content[key], dict) else content[key]
+        for key in sorted(content, key=lambda key: (key is not None, key or ""))
     }
 
 

@@ -6,14 +6,14 @@ import itertools
 import math
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
 from napari_stenhance.section.images.slicing import SlicedLevel
-from napari_stenhance.storage.tile_cache import TileCache
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from napari_stenhance.section.images.image import Pixels
+    from napari_stenhance.storage.tile_cache import TileCache
 
 _LARGEST = 2**22
 """Bytes of a tile: strips as wide as a slide are read in parts, and few of them could be kept."""
@@ -34,6 +34,9 @@ class KeptLevel(SlicedLevel):
         self._level, self._cache, self._owner = level, cache, cache.owner(self)
 
     def _read(self, top: int, bottom: int, left: int, right: int) -> NDArray[np.uint8]:
+        # Whether a folder is ours is asked of all modules here, and of none that is slow to import.
+        import numpy as np
+
         if math.prod(self.chunks) > _LARGEST:
             return self._level[top:bottom, left:right]
         out = np.empty((bottom - top, right - left, 3), np.uint8)
