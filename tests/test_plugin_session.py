@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from napari.components import ViewerModel
 from napari.layers import Layer
 
 import napari_stenhance as st
+from napari_stenhance.plugin.genes import GeneImage
 from napari_stenhance.plugin.layer_info import layer_info, layers_of, open_runs, our_layers
 from napari_stenhance.plugin.layers import open_layers
 from napari_stenhance.plugin.levels import limits
@@ -124,11 +126,23 @@ def test_a_prediction_on_another_slide_lies_there(
     check_truth(viewer)
 
 
-def test_limits_are_one_whatever_sets_them(person: Person, small: Path, tmp_path: Path) -> None:
+def test_limits_are_one_whatever_sets_them(
+    person: Person, small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     viewer, session = person.viewer, session_of(person.viewer)
     out = shutil.copytree(small / "one.stenhance.zarr", tmp_path / "one.stenhance.zarr")
     person.drop(small / "one.h5ad")
+    readers: list[bool] = []
+    read = GeneImage.read
+
+    def reading(*args: Any, **how: Any) -> GeneImage:
+        readers.append(threading.current_thread() is threading.main_thread())
+        return read(*args, **how)
+
+    monkeypatch.setattr(GeneImage, "read", reading)
     person.drop(out)
+    # What is seen first is read in the thread that opens it, and nowhere else.
+    assert readers == [False]
     person.type_gene("G14")
     browse, spots = person.layer("browse"), person.layer("spots")
     assert browse.contrast_limits == pytest.approx(session.limits)

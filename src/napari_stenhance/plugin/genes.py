@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from napari_stenhance.plugin.layer_info import (
     LayerData,
     LayerInfo,
     Role,
+    info_of,
     layer_info,
     layers_of,
 )
@@ -153,6 +155,24 @@ def _is_whole(run: GeneSource) -> bool:
         except InputError:
             return False
     return True
+
+
+def read_first(layers: Sequence[LayerData], looked_at: str) -> GeneImage | None:
+    """Read the gene that is looked at once layers are added; None where that is of no run.
+
+    Parameters
+    ----------
+    layers : sequence of tuple
+    looked_at : str
+        The gene that is looked at now: it stays, if what is added has it.
+    """
+    infos = [info for data in layers if data[1].get("visible", True) and (info := info_of(data))]
+    run = next((info.run for info in reversed(infos) if info.run is not None), None)
+    if not isinstance(run, GeneSource):
+        return None
+    genes = [looked_at] if looked_at in run.names else []
+    genes += [info.gene for info in infos if info.run is run and info.role in {GENE, BROWSE}]
+    return GeneImage.read(run, genes[0]) if genes else None
 
 
 def browse_layer(run: GeneSource, gene: str, *, visible: bool) -> LayerData:

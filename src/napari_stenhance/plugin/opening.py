@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Layer
 
+    from napari_stenhance.plugin.genes import GeneImage
     from napari_stenhance.plugin.session import Session
     from napari_stenhance.results.run import Run
 
@@ -29,7 +30,10 @@ def open_at_once(session: Session, layers: Sequence[LayerData], run: Run | None 
 
 
 def open_in_turns(
-    session: Session, layers: Sequence[LayerData], run: Run | None = None
+    session: Session,
+    layers: Sequence[LayerData],
+    run: Run | None = None,
+    read: GeneImage | None = None,
 ) -> Iterator[None]:
     """Add layers, and look at what they are of; after each layer, others have their turn.
 
@@ -42,6 +46,8 @@ def open_in_turns(
     layers : sequence of tuple
     run : Run, optional
         What of them to look at; by default the last run that is meant to be seen.
+    read : GeneImage, optional
+        Its gene, if a thread has read it.
     """
     take_over_edits(session.viewer, layers)
     seen = [i.run for d in layers if d[1].get("visible", True) and (i := info_of(d))]
@@ -75,7 +81,7 @@ def open_in_turns(
     if run is not None and place_of(session.viewer, run) is None:
         run = None
     places = [info.place for layer, _ in added if (info := layer_info(layer)) is not None]
-    session.look_at(places[-1] if places else None, run=run)
+    session.look_at(places[-1] if places else None, run=run, read=read)
 
 
 def take_over_edits(viewer: ViewerModel, layers: Sequence[LayerData]) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from napari_stenhance.errors import StenhanceError
+from napari_stenhance.plugin.genes import read_first
 from napari_stenhance.plugin.layer_info import our_layers
 from napari_stenhance.plugin.layers import open_layers
 from napari_stenhance.plugin.picture import picture_doubts
@@ -17,12 +19,34 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from napari_stenhance.plugin.genes import GeneImage
     from napari_stenhance.plugin.layer_info import LayerData
     from napari_stenhance.plugin.session import Session
     from napari_stenhance.results.result import ResultFolder
     from napari_stenhance.running.job import Job
     from napari_stenhance.storage.tile_cache import TileCache
     from napari_stenhance.tasks.options import SlideOptions
+
+
+@dataclass(frozen=True)
+class Described:
+    """What was opened.
+
+    Attributes
+    ----------
+    layers : list of tuple
+    what : Section, ResultFolder or None
+        None for saved layers.
+    said : str
+        What was recognised.
+    read : GeneImage or None
+        The gene that will be seen of a run.
+    """
+
+    layers: list[LayerData]
+    what: Section | ResultFolder | None
+    said: str
+    read: GeneImage | None
 
 
 def describe_opened(what: Section | ResultFolder | None, layers: list[LayerData]) -> list[str]:
@@ -62,8 +86,13 @@ def open_described(
     tiles: TileCache,
     sections: list[Section],
     said: list[Mapping[str, Any]],
-) -> tuple[list[LayerData], Section | ResultFolder | None, str]:
-    """Open what lies at a path, describe it, and find with which it shares a slide."""
+    gene: str,
+) -> Described:
+    """Open what lies at a path, describe it, and find with which it shares a slide.
+
+    The gene that is looked at now is read of what was opened, if it is there; else another.
+    """
     layers, opened, lacks = open_layers(path, options, job, image, tiles)
     hash_slides(opened, sections, said, job)
-    return layers, opened, "\n".join([*describe_opened(opened, layers), *lacks])
+    described = "\n".join([*describe_opened(opened, layers), *lacks])
+    return Described(layers, opened, described, read_first(layers, gene))

@@ -70,6 +70,7 @@ if TYPE_CHECKING:
     from napari_stenhance.errors import StenhanceError
     from napari_stenhance.features.quality import Quality
     from napari_stenhance.plugin.layer_info import Opened, Place
+    from napari_stenhance.plugin.widgets.recognised import Described
     from napari_stenhance.results.result import ResultFolder
 
 
@@ -261,13 +262,13 @@ class SectionWidget(QWidget):
         self, path: Path, options: SlideOptions, image: Path | None, replaced: Section | None
     ) -> None:
         tiles, sections = viewer_tiles(self._viewer), open_sections(self._viewer)
-        said = [place.said for place in open_places(self._viewer)]
+        said, gene = [one.said for one in open_places(self._viewer)], self._session.gene
         if self._refused is not None:
             self._offer_again()
         self.run_bar.start(
             f"Opening {path.name}",
-            lambda job: open_described(path, options, job, image, tiles, sections, said),
-            on_done=lambda opened: self._show(*opened, replaced),
+            lambda job: open_described(path, options, job, image, tiles, sections, said, gene),
+            on_done=lambda opened: self._show(opened, replaced),
             on_error=lambda error: self._offer_others(error, path, options, image),
             on_end=self._open_next,
         )
@@ -293,18 +294,13 @@ class SectionWidget(QWidget):
         if self._waiting:
             self._start(*self._waiting.pop(0), replaced=None)
 
-    def _show(
-        self,
-        layers: list[LayerData],
-        what: Section | ResultFolder | None,
-        said: str,
-        old: Section | None,
-    ) -> Iterator[None]:
+    def _show(self, opened: Described, old: Section | None) -> Iterator[None]:
+        what, said = opened.what, opened.said
         tissue = self._carried(old, what)
         drawn = self._remove(old) if old is not None else []
         self._said = said
         try:
-            yield from open_in_turns(self._session, layers)
+            yield from open_in_turns(self._session, opened.layers, read=opened.read)
         finally:
             self._said = None
         if drawn and isinstance(what, Section):
