@@ -130,7 +130,7 @@ class EncodedCrops(CropFeatures):
         # Chunks that fill a batch go through the network together.
         step = max(encoder.batch // CHUNK, 1)
         groups = [missing[i : i + step] for i in range(0, len(missing), step)]
-        slide = self.slide.keeping_tiles(self.job.memory_bytes // 4)
+        slide = self.slide.keeping_tiles(self.job.memory_bytes // 8)
 
         def read(group: list[slice]) -> list[Crops]:
             xy = np.concatenate([xy_um[chunk] for chunk in group])

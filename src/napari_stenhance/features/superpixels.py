@@ -190,7 +190,7 @@ class TileFeatures(FeatureSource):
     def _encode_ahead(self, boxes: Sequence[tuple[slice, slice]]) -> Iterator[NDArray[np.float16]]:
         """Read and encode boxes ahead in threads, and yield them in order."""
         encoder, cache = self.encoder, self.settings.cache
-        slide = self.slide.keeping_tiles(self.job.memory_bytes // 4)
+        slide = self.slide.keeping_tiles(self.job.memory_bytes // 8)
         workers = max(min(threads(), self.job.memory_bytes // _TILE_BYTES), 1)
         if isinstance(encoder, SlideEncoder):
             return encoder.encode_tiles(
