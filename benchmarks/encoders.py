@@ -1,7 +1,8 @@
 """Pixel2Gene `robust` on what several encoders see, one of three sections left out.
 
 Mean over 250 genes, as in `accuracy`, of Pearson's r and of r with log depth held constant. The
-floor is a vision transformer that was never trained.
+floor is a vision transformer that was never trained. An hour on one core: `STENHANCE_ENCODERS` may
+name some of them.
 """
 
 from __future__ import annotations

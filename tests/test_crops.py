@@ -437,9 +437,6 @@ def test_a_network_encodes_the_crops(small_files: list[Path], tmp_path: Path) ->
     ran = run("predict", out, "--on", small_files[0], "--out", tmp_path / "x",
               "--encoder", "stain", "--device", "cpu", code=2)  # fmt: skip
     assert "the model learned from timm:test_vit" in ran.stderr
-    assert "it encodes crops, and the method sees superpixels" in run(
-        "enhance", small_files[0], "--encoder", encoder, "--out", tmp_path / "y", code=2
-    ).stderr  # fmt: skip
 
 
 def test_spots_off_the_tissue_are_evaluated_too(

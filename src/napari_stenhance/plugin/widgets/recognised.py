@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Described:
+class OpenedPath:
     """What was opened.
 
     Attributes
@@ -87,7 +87,7 @@ def open_described(
     sections: list[Section],
     said: list[Mapping[str, Any]],
     gene: str,
-) -> Described:
+) -> OpenedPath:
     """Open what lies at a path, describe it, and find with which it shares a slide.
 
     The gene that is looked at now is read of what was opened, if it is there; else another.
@@ -95,4 +95,4 @@ def open_described(
     layers, opened, lacks = open_layers(path, options, job, image, tiles)
     hash_slides(opened, sections, said, job)
     described = "\n".join([*describe_opened(opened, layers), *lacks])
-    return Described(layers, opened, described, read_first(layers, gene))
+    return OpenedPath(layers, opened, described, read_first(layers, gene))

@@ -70,7 +70,7 @@ if TYPE_CHECKING:
     from napari_stenhance.errors import StenhanceError
     from napari_stenhance.features.quality import Quality
     from napari_stenhance.plugin.layer_info import Opened, Place
-    from napari_stenhance.plugin.widgets.recognised import Described
+    from napari_stenhance.plugin.widgets.recognised import OpenedPath
     from napari_stenhance.results.result import ResultFolder
 
 
@@ -294,7 +294,7 @@ class SectionWidget(QWidget):
         if self._waiting:
             self._start(*self._waiting.pop(0), replaced=None)
 
-    def _show(self, opened: Described, old: Section | None) -> Iterator[None]:
+    def _show(self, opened: OpenedPath, old: Section | None) -> Iterator[None]:
         what, said = opened.what, opened.said
         tissue = self._carried(old, what)
         drawn = self._remove(old) if old is not None else []
