@@ -125,6 +125,7 @@ class Person:
     def draw(self, corners: list[tuple[float, float]]) -> None:
         self.click(self.enhance.draw)
         drawn = self.viewer.layers.selection.active
+        self.wait(lambda: drawn.mode == "add_polygon")
         for corner in corners:
             before = sum(map(len, drawn.data))
             self.click_world(*corner)

@@ -205,7 +205,7 @@ def test_a_region_layer_that_was_deleted_comes_back_to_be_drawn_in(
     person.viewer.layers.remove(person.layer("region"))
     person.click(person.enhance.draw)
     region = person.layer("region")
-    assert region.mode == "add_polygon"
+    person.wait(lambda: region.mode == "add_polygon")
     np.testing.assert_allclose(region.scale, 0.8)
     person.click(person.enhance.draw)
     assert person.layer("region") is region

@@ -240,7 +240,8 @@ def test_keys_and_the_palette_do_what_they_say(person: Person, small: Path) -> N
     assert "Choose at least one open section" in person.enhance.run_bar.error.text()
     person.enhance.form.fields["sections"].value = ["one"]
     press(Qt.Key.Key_R, alt)
-    assert person.viewer.layers.selection.active.mode == "add_polygon"
+    region = person.viewer.layers.selection.active
+    person.wait(lambda: region.mode == "add_polygon")
     # Tab goes down a panel, from field to field.
     for name in PANELS:
         made = person.bench.open(name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout
 
 from napari_stenhance.errors import InputError
@@ -164,7 +165,8 @@ class EnhanceWidget(RunDock):
         layer = open_region(self._viewer, section, to_draw=True)
         layer.visible = True
         self._viewer.layers.selection.active = layer
-        layer.mode = "add_polygon"
+        # In a turn of its own: adding the layer has taken this one.
+        QTimer.singleShot(0, lambda: setattr(layer, "mode", "add_polygon"))
 
     def options(self) -> EnhanceOptions:
         """Return the options as the form stands.
