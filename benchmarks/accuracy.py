@@ -52,10 +52,12 @@ Predict = Callable[
 ]
 
 
-def load(name: str, folder: Path) -> tuple[TrainingSection, TrainingSection]:
+def load(
+    name: str, folder: Path, encoder: str = "stain"
+) -> tuple[TrainingSection, TrainingSection]:
     """Return a section to learn from, and one to be judged on, with all of its spots."""
     section = open_section(folder / name)
-    settings = FeatureSettings(find_encoder("stain"), CPU, Cache.default())
+    settings = FeatureSettings(find_encoder(encoder), CPU, Cache.default())
     features = open_features(section.need_slide(), settings, Job())
     features.extract()
     under = Footprints.under(features.grid, section.spots_um(), section.geometry(), features.tissue)
@@ -123,12 +125,13 @@ def without_context() -> Iterator[None]:
         yield
 
 
-def score(
+def predicted_and_measured(
     predict: Predict,
     samples: dict[str, tuple[TrainingSection, TrainingSection]],
     left_out: str,
     seed: int,
-) -> float:
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return both of the most variable genes in the spots of the section left out."""
     training = [samples[name][0] for name in sorted(SECTIONS) if name != left_out]
     test = samples[left_out][1]
     genes = common_genes([(s.name, s.genes) for s in training])
@@ -136,7 +139,16 @@ def score(
     shared = set(test.genes)
     chosen = [g for g in np.argsort(-spread)[:HVG] if genes[g] in shared]
     measured = test.log1p_cp10k([genes[g] for g in chosen]).toarray()
-    predicted = predict(training, test, genes, seed)[:, chosen]
+    return predict(training, test, genes, seed)[:, chosen], measured
+
+
+def score(
+    predict: Predict,
+    samples: dict[str, tuple[TrainingSection, TrainingSection]],
+    left_out: str,
+    seed: int,
+) -> float:
+    predicted, measured = predicted_and_measured(predict, samples, left_out, seed)
     return float(np.nan_to_num(pearson(predicted, measured)).sum() / HVG)
 
 

@@ -6,8 +6,6 @@ its window, is kept: patches at a border know one side of their surroundings onl
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -120,7 +118,6 @@ class DenseNetwork:
         self._forward = Forward(load, self.name, side_px, colours, device, self._cells, precisions)
         seen = side_px, layout.window_px, layout.mpp, network.resizing
         self._settings = [VERSION, "dense", identity, *seen, network.mean, network.std, channels]
-        self._device = device
 
     def on(self, slide: Slide) -> DenseEncoder:
         """Return the encoder of a slide."""
@@ -138,14 +135,7 @@ class DenseNetwork:
 
     def fingerprint(self) -> str:
         """Identify weights, settings, and whatever else may change a bit of a vector."""
-        import timm
-        import torch
-
-        batch = self.batch if self._device.type == "cpu" else None
-        machine = [self._device.type, self._forward.precision, batch]
-        text = json.dumps([self._settings, machine, timm.__version__, torch.__version__])
-        name = self.name.replace(":", "-")
-        return f"{name}-dense-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+        return f"{self.name.replace(':', '-')}-dense-{self._forward.digest(*self._settings)}"
 
     def encode(self, squares: Crops) -> NDArray[np.float32]:
         """Encode the windows in the middle of squares, (n, rows, rows, dim).

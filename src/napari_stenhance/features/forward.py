@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -129,6 +131,21 @@ class Forward:
         )
         with _inference():
             return bool(self._values(noise.to(self._device)).isfinite().all())
+
+    def digest(self, *settings: object) -> str:
+        """Identify settings, and what of this machine may change a bit: 16 hexadecimal digits.
+
+        Parameters
+        ----------
+        *settings : object
+            As JSON takes them.
+        """
+        import timm
+        import torch
+
+        batch = self.batch if self._device.type == "cpu" else None
+        machine = [self._device.type, self.precision, batch, timm.__version__, torch.__version__]
+        return hashlib.sha256(json.dumps([*settings, machine]).encode()).hexdigest()[:16]
 
     def __call__(self, crops: Crops) -> NDArray[np.float32]:
         """Return what the network makes of crops, (n, …).

@@ -12,8 +12,6 @@ learning, CVPR 2022, 16144-16155, arXiv:2206.02647
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -150,13 +148,7 @@ class HiptNetworks:
 
     def fingerprint(self) -> str:
         """Identify weights, settings, and whatever else may change a bit of a vector."""
-        import timm
-        import torch
-
-        batch = self.classes.batch if self._device.type == "cpu" else None
-        machine = [self._device.type, self.classes.precision, batch]
-        text = json.dumps([VERSION, self._identity, machine, timm.__version__, torch.__version__])
-        return f"hipt-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+        return f"hipt-{self.classes.digest(VERSION, self._identity)}"
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -66,7 +64,6 @@ class TimmEncoder:
             load, self.name, self.side_px, colours, device, network.vectors, precisions
         )
         self._settings = [VERSION, identity, self.side_px, network.mean, network.std, channels]
-        self._device = device
 
     @property
     def batch(self) -> int:
@@ -80,14 +77,7 @@ class TimmEncoder:
 
     def fingerprint(self) -> str:
         """Identify weights, settings, and whatever else may change a bit of a vector."""
-        import timm
-        import torch
-
-        batch = self.batch if self._device.type == "cpu" else None
-        machine = [self._device.type, self._forward.precision, batch]
-        versions = [timm.__version__, torch.__version__]
-        text = json.dumps([self._settings, machine, versions])
-        return f"{self.name.replace(':', '-')}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+        return f"{self.name.replace(':', '-')}-{self._forward.digest(*self._settings)}"
 
     def doubts(self, mpp: float, crop_um: float) -> tuple[str, ...]:
         """Say that the slide has too few pixels for such crops."""
