@@ -6,12 +6,13 @@ along.
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import sys
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -122,10 +123,9 @@ def _be(
     for number, path in enumerate(paths, 1):
         with path.open("ab") as file:
             os.dup2(file.fileno(), number)
-    if largest_file is not None:
-        _limit(largest_file)
     try:
-        exec(code, {"__name__": "__main__"})
+        with no_file_beyond(largest_file):
+            exec(code, {"__name__": "__main__"})
         ended = 0
     except SystemExit as end:
         ended = end.code if isinstance(end.code, int) else int(end.code is not None)
@@ -137,10 +137,23 @@ def _be(
         os._exit(ended)
 
 
-def _limit(largest_file: int) -> None:
-    """Let larger writes fail: the failure is the system's own."""
-    import resource
-    import signal
+@contextlib.contextmanager
+def no_file_beyond(size: int | None) -> Iterator[None]:
+    """Let writes beyond so many bytes fail: the failure is the system's own.
 
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
+    Meanwhile Python keeps nothing that it compiles: it takes half a write for a whole one, and what
+    imports that later would fail.
+    """
+    if size is None:
+        yield
+        return
+    import resource
+
+    limits, compiled = resource.getrlimit(resource.RLIMIT_FSIZE), sys.dont_write_bytecode
+    sys.dont_write_bytecode = True
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        sys.dont_write_bytecode = compiled

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from forked import no_file_beyond
 from napari_stenhance.errors import InputError
 from napari_stenhance.plugin.reader import get_reader
 from napari_stenhance.section.formats.visium.archive import unpacked
@@ -170,18 +171,10 @@ def test_names_in_an_archive_are_shown_in_one_line(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no limit on the size of files")
 def test_a_full_disk_is_no_fault_of_the_archive(tmp_path: Path) -> None:
-    import resource
-
     path = _tar(tmp_path / "GSE1_RAW.tar", {"GSM1_barcodes.tsv": bytes(10**6)})
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    try:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
-        with pytest.raises(
-            InputError, match=r"this cannot be written \(File too large\); free some"
-        ):
-            open_section(path)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    full = r"this cannot be written \(File too large\); free some"
+    with no_file_beyond(10_000), pytest.raises(InputError, match=full):
+        open_section(path)
     assert not list((tmp_path / "cache" / "unpacked").iterdir())
 
 

@@ -18,6 +18,7 @@ from filelock import FileLock
 from typer.testing import CliRunner
 
 import napari_stenhance as st
+from forked import no_file_beyond
 from napari_stenhance.cli import app
 from napari_stenhance.errors import Cancelled, InputError, StenhanceError
 from napari_stenhance.features.fetching import fetch_weights
@@ -356,15 +357,9 @@ def test_what_is_too_large_for_the_disk_is_not_begun(hub: Hub, tmp_path: Path) -
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no limit on the size of files")
 def test_a_disk_that_is_full_in_the_middle_is_said(hub: Hub, tmp_path: Path) -> None:
-    import resource
-
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    try:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, limits[1]))
-        with pytest.raises(InputError, match=r"cannot be written \(File too large\); free some"):
-            fetch_weights(NETWORK, Job())
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    full = r"cannot be written \(File too large\); free some"
+    with no_file_beyond(2_000_000), pytest.raises(InputError, match=full):
+        fetch_weights(NETWORK, Job())
     # What was written by then is kept.
     (partial,) = partials(tmp_path)
     size = partial.stat().st_size
