@@ -295,9 +295,12 @@ def show_gene(
 
 
 def make_bar(viewer: ViewerModel, run: GeneSource, gene: str) -> None:
-    """Let napari make the bar of a gene that is pinned: that takes it as long as all else of it."""
-    for layer, info in layers_of(viewer, GENE.name, of_run=run.key):
-        if info.gene == gene and not layer.visible:
+    """Let napari make the bar of a layer that will be seen: that takes it longer than all else."""
+    layers = list(layers_of(viewer, GENE.name, BROWSE.name, of_run=run.key))
+    pinned = [layer for layer, info in layers if info.role is GENE and info.gene == gene]
+    browsed = [layer for layer, info in layers if info.role is BROWSE]
+    for layer in pinned or browsed:
+        if not layer.visible:
             show_bar(layer, visible=True)
             show_bar(layer, visible=False)
 
