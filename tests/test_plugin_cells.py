@@ -29,7 +29,7 @@ from napari_stenhance.section.spots import SpotGeometry
 def test_an_image_of_cells_does_not_cover_what_is_predicted(
     small: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("napari_stenhance.plugin.cells.AS_IMAGE", 1)
+    monkeypatch.setattr("napari_stenhance.plugin.cells.CELLS_AS_IMAGE", 1)
     viewer = ViewerModel()
     session = session_of(viewer)
     open_at_once(session, open_layers(small / "one.stenhance.zarr")[0])

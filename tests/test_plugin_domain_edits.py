@@ -69,7 +69,7 @@ def listed(person: Person, bands: Path, tmp_path: Path) -> tuple[DomainEditor, P
 def test_domains_of_very_many_spots_are_an_image_that_follows_what_is_done_to_them(
     bands: Path, of: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(f"napari_stenhance.plugin.{of}.AS_IMAGE", 100)
+    monkeypatch.setattr(f"napari_stenhance.plugin.{of}.{of.upper()}_AS_IMAGE", 100)
     viewer = ViewerModel()
     layers, _, _ = open_layers(bands)
     if of == "bins":

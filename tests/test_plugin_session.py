@@ -262,6 +262,21 @@ def test_what_is_seen_stays_until_another_gene_was_read(
     assert session.genes is None
 
 
+def test_a_gene_of_very_many_spots_is_read_in_a_thread(
+    person: Person, small: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session, genes = session_of(person.viewer), person.genes
+    person.drop(small / "one.h5ad")
+    monkeypatch.setattr(gene_reader, "SPOTS_AT_ONCE", 0)
+    for gene in ("G3", "G5", "G7"):
+        genes.show_gene(gene)
+        assert session.gene == ""
+    person.wait(lambda: not genes.reader.busy)
+    assert session.gene == "G7"
+    assert "G7" in person.layer("spots").name
+    check_truth(person.viewer)
+
+
 def test_what_is_removed_is_no_longer_looked_at(person: Person, small: Path) -> None:
     viewer, session = person.viewer, session_of(person.viewer)
     person.drop(small / "one.stenhance.zarr")

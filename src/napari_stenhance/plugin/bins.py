@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from napari_stenhance.section.spots import SpotGeometry
 
-AS_IMAGE = 50_000
-"""Bins of a section from which on they are an image."""
+BINS_AS_IMAGE = 10_000
+"""Bins of a section from which on they are an image: as points they flicker, some px wide."""
 # Of a bin's side: where it lies at most from where its row and column put it.
 _OFF_MOST = 0.25
 # Pixels of the image for each bin: where most are empty it would be large, and show little.
@@ -49,7 +49,7 @@ class BinRaster:
     def of_spots(cls, spots: ad.AnnData, geometry: SpotGeometry, where: str) -> BinRaster | None:
         """Lay bins on rows and columns; None where there are few, or no such."""
         numbers = array_numbers(spots)
-        if geometry.spot_shape != "square" or spots.n_obs < AS_IMAGE or numbers is None:
+        if geometry.spot_shape != "square" or spots.n_obs < BINS_AS_IMAGE or numbers is None:
             return None
         at = np.rint(numbers[:, ::-1]).astype(np.int64)
         at -= at.min(axis=0)

@@ -15,7 +15,6 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
-from napari_stenhance.plugin.bins import AS_IMAGE
 from napari_stenhance.running.numbers import agree, counted
 from napari_stenhance.section.spots import nearest_distance, positions_px
 from napari_stenhance.storage.levels import Levels
@@ -27,6 +26,8 @@ if TYPE_CHECKING:
     from napari_stenhance.section.outlines import CellOutlines
     from napari_stenhance.section.spots import SpotGeometry
 
+CELLS_AS_IMAGE = 50_000
+"""Cells of a section from which on they are an image, also if they have no outlines."""
 _TILE = 512
 _COARSEST = 512
 _DRAWN = 4
@@ -147,7 +148,7 @@ class CellRaster:
         """
         square = geometry.spot_shape == "square"
         drawn = None if square else read
-        if spots.n_obs < AS_IMAGE and drawn is None:
+        if spots.n_obs < CELLS_AS_IMAGE and drawn is None:
             return None
         yx = positions_px(spots, where)[:, ::-1]
         apart, width = nearest_distance(yx), geometry.spot_diameter_um

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 AT_ONCE = 256
 """The most pixels a side of a raster that is read sooner than a thread has begun."""
+SPOTS_AT_ONCE = 50_000
+"""The most spots of which that holds."""
 
 
 class GeneReader(QObject):
@@ -25,7 +27,8 @@ class GeneReader(QObject):
     def __init__(self, session: Session, parent: QObject) -> None:
         super().__init__(parent)
         self._session = session
-        self._asked: tuple[GeneSource, str, What] | None = None
+        self._asked: tuple[GeneSource | None, str, What] | None = None
+        self._reading = self._asked
         self._seen: tuple[Any, ...] = ()
         self._running: Running | None = None
 
@@ -35,19 +38,27 @@ class GeneReader(QObject):
         return self._asked is not None
 
     def look_at(self, *, gene: str | None = None, what: What | None = None) -> None:
-        """Look at another gene of the current run, or at its spread.
+        """Look at another gene of the current run, or at its spread, or at one that was measured.
 
         If something else is looked at before it was read, that stays.
         """
         session, run = self._session, self._session.scaled_by
         gene = session.gene if gene is None else gene
-        if run is None or gene not in run.genes or max(run.grid.shape) <= AT_ONCE:
+        if self._is_read_at_once(run, gene):
             self._asked = None
             session.look_at(gene=gene, what=what)
             return
         self._asked, self._seen = (run, gene, what or session.what), self._now()
         if self._running is None:
-            self._read(*self._asked)
+            self._read()
+
+    def _is_read_at_once(self, run: GeneSource | None, gene: str) -> bool:
+        if run is not None:
+            return gene not in run.genes or max(run.grid.shape) <= AT_ONCE
+        spots, section = self._session.measured, self._session.section
+        if spots is None or section is None or section.spots is None:
+            return True
+        return gene not in spots.names.known or section.spots.n_obs <= SPOTS_AT_ONCE
 
     def _now(self) -> tuple[Any, ...]:
         """Return what is looked at now."""
@@ -55,17 +66,22 @@ class GeneReader(QObject):
         together = tuple(one.gene for one in session.channels)
         return session.place, session.run, session.gene, session.what, together
 
-    def _read(self, run: GeneSource, gene: str, what: What) -> None:
-        view = View.of(self._session.viewer, run)
-        # In a turn of its own, before what is seen changes.
-        make_bar(self._session.viewer, run, gene)
+    def _read(self) -> None:
+        """Read what was asked for last."""
+        assert self._asked is not None
+        run, gene, what = self._reading = self._asked
+        view = None
+        if run is not None:
+            view = View.of(self._session.viewer, run)
+            # In a turn of its own, before what is seen changes.
+            make_bar(self._session.viewer, run, gene)
         spots = self._session.measured
 
-        def read(_job: Job) -> GeneImage:
+        def read(_job: Job) -> GeneImage | None:
             if spots is not None and gene in spots:
                 # They keep what is asked for last.
                 spots.values(gene)
-            return GeneImage.read(run, gene, what, view=view)
+            return None if run is None else GeneImage.read(run, gene, what, view=view)
 
         running = self._running = Running(gene, read)
         running.ended.connect(self._ended)
@@ -76,11 +92,9 @@ class GeneReader(QObject):
         if self._asked is None or self._now() != self._seen:
             self._asked = None
             return
-        run, gene, what = self._asked
-        read: GeneImage | None = outcome.value
-        if outcome.error is None and (read is None or not read.is_of(run, gene, what)):
-            self._read(run, gene, what)
+        if outcome.error is None and self._asked is not self._reading:
+            self._read()
             return
-        self._asked = None
+        (_, gene, what), self._asked = self._asked, None
         # What could not be read is read once more, and says so where all errors of layers do.
-        self._session.look_at(gene=gene, what=what, read=read)
+        self._session.look_at(gene=gene, what=what, read=outcome.value)
