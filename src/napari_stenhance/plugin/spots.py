@@ -103,8 +103,7 @@ def said_of_spots(info: LayerInfo, seen: NDArray[np.int64], value: float) -> str
 def _say_values(layer: Points, name: str, values: NDArray[np.float32]) -> None:
     """Let napari say the value of the spot under the mouse, under the name of what it is of."""
     table = layer.features
-    # The first says which spot it is.
-    others = list(table.columns[1:])
-    # In place: napari would look up the kinds of all columns anew.
-    table.drop(columns=others, inplace=True)
+    # In place: napari would look up the kinds of all columns anew. The first says which spot it is.
+    for other in table.columns[1:]:
+        del table[other]
     table[name] = np.round(values, 2)
