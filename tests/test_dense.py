@@ -226,8 +226,8 @@ def test_values_without_end_and_wide_patches_are_said() -> None:
     encoder = encoder_of(network("test_vit"))
     for wrong, said in ((torch.nan, "what is not a number"), (1e5, "too large a number")):
         with torch.no_grad():
-            encoder.network._forward._model.norm.bias[0] = wrong
-        with pytest.raises(InferenceError, match=f"a returned {said} on this device"):
+            encoder.network._forward.replicas[0].model.norm.bias[0] = wrong
+        with pytest.raises(InferenceError, match=f"a returned {said}, computed in"):
             encoded(encoder, noise((448, 448)), 1)
     wide = encoder_of(network("test_vit", patch_size=32, img_size=224))
     (doubt,) = wide.doubts()

@@ -459,6 +459,6 @@ def test_what_is_not_a_number_is_refused() -> None:
     encoder = crop_encoder(RANDOM_VIT)
     assert isinstance(encoder, TimmEncoder)
     with torch.no_grad():
-        encoder._forward._model.norm.bias[0] = torch.inf
+        encoder._forward.replicas[0].model.norm.bias[0] = torch.inf
     with pytest.raises(InferenceError, match="not a number"):
         encoded(encoder, noise(1))

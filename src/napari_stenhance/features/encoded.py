@@ -40,7 +40,7 @@ class EncodedCrops(CropFeatures):
     @property
     def encoder(self) -> CropEncoder:
         """On the device of the run."""
-        return self.settings.crop_encoder
+        return self.settings.crop_encoder[0]
 
     @property
     def fingerprint(self) -> str:
@@ -50,8 +50,9 @@ class EncodedCrops(CropFeatures):
     @property
     def doubts(self) -> tuple[str, ...]:
         """What the encoder says of such crops of the slide."""
-        mpp = self.slide.scale()
-        return tuple(d for size in self.crops.sizes_um for d in self.encoder.doubts(mpp, size))
+        mpp, (encoder, where) = self.slide.scale(), self.settings.crop_encoder
+        of_sizes = (d for size in self.crops.sizes_um for d in encoder.doubts(mpp, size))
+        return (*of_sizes, *where)
 
     @cached_property
     def key(self) -> str:

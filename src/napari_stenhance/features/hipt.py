@@ -26,10 +26,11 @@ from scipy import ndimage
 from napari_stenhance.errors import InputError
 from napari_stenhance.features.cropping import Block, Crops
 from napari_stenhance.features.encoder import TileRequest
-from napari_stenhance.features.forward import Forward, Normalisation, Precision
+from napari_stenhance.features.forward import Forward, Precision
 from napari_stenhance.features.networks import HALF, SEED, EncoderNetwork
+from napari_stenhance.features.replica import Normalisation
 from napari_stenhance.features.weights import load_weights
-from napari_stenhance.running.device import inference_errors, keep_out_triton
+from napari_stenhance.running.device import devices_like, inference_errors, keep_out_triton
 from napari_stenhance.running.prefetch import prefetch
 from napari_stenhance.running.random import seeded
 from napari_stenhance.storage.checked import CheckedArray, checked, open_node
@@ -120,7 +121,7 @@ class HiptNetworks:
                 "hipt",
                 SIDE_PX,
                 Normalisation(network.mean, network.std),
-                device,
+                devices_like(device),
                 output,
                 () if precision is None else (precision,),
             )

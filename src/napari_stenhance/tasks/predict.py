@@ -106,7 +106,9 @@ def predict_runs(
     encoder = find_encoder(options.encoder or fitted.encoder)
     crops = None if fitted.crops_um is None else CropLayout(fitted.crops_um, fitted.pitch_um)
     quality = "quality" in trained.identity
-    features = FeatureSettings(encoder, device, cache, trained.tissue, crops, quality)
+    features = FeatureSettings(
+        encoder, device, cache, trained.tissue, crops, quality, or_cpu=options.device == "auto"
+    )
     for section in slides:
         grid = open_features(section.need_slide(), features, job).grid
         here = encoder.identity(), grid.pitch_um
