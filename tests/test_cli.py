@@ -248,6 +248,7 @@ def test_a_region_limits_the_prediction_and_reuses_the_model(
     ran = run("enhance", small_files[0], "--predict", small_files[1], "--out", copy,
               "--region", region, *QUICK, code=2)  # fmt: skip
     assert "holds no tissue" in ran.stderr
+    assert "Training" not in ran.stderr
 
 
 @pytest.mark.slow

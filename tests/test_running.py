@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from napari_stenhance.errors import Cancelled, InferenceError, InputError
+from napari_stenhance.errors import Cancelled, DeviceMemoryError, InferenceError, InputError
 from napari_stenhance.running.device import inference_errors, resolve_device
 from napari_stenhance.running.job import Event, Job, Progress
 
@@ -37,7 +37,10 @@ def test_cancel_stops_at_the_next_step() -> None:
 def test_runtime_errors_become_errors_that_threads_do_not_swallow() -> None:
     with pytest.raises(InferenceError, match="out of memory") as caught, inference_errors("Test"):
         raise RuntimeError("CUDA out of memory. Tried …")
+    assert isinstance(caught.value, DeviceMemoryError)
     assert not isinstance(caught.value, RuntimeError)
+    with pytest.raises(InferenceError, match="RuntimeError"), inference_errors("Test"):
+        raise RuntimeError
     assert not issubclass(Cancelled, RuntimeError)
 
 

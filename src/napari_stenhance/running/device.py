@@ -118,7 +118,7 @@ def inference_errors(doing: str) -> Iterator[None]:
         yield
     except RuntimeError as error:
         kind = DeviceMemoryError if is_full(error) else InferenceError
-        short = str(error).strip().splitlines()[0]
+        short = (str(error).strip() or type(error).__name__).splitlines()[0]
         msg = (
             f"{doing} failed on this device: {short}. Try the device cpu, or close other programs."
         )

@@ -236,6 +236,7 @@ def predict_all(
 def _predict_one(section: Section, path: Path, plan: Plan, model: Model, job: Job) -> FieldRun:
     slide = section.need_slide()
     features = open_features(slide, plan.features, job)
+    grid = features.grid  # what it refuses is said before anything is written
     doubts = (*plan.doubts, *(f"{section.name}: {d}" for d in section.doubts))
     provenance = {
         "seed": plan.seed,
@@ -249,7 +250,7 @@ def _predict_one(section: Section, path: Path, plan: Plan, model: Model, job: Jo
     ) as result:
         mask = {} if slide.tissue is None else {"tissue_sha256": slide.tissue.sha256}
         before = result.runs
-        run = result.start_run(plan.name, plan.identity | mask, provenance, features.grid)
+        run = result.start_run(plan.name, plan.identity | mask, provenance, grid)
         log_section(result, section, run=run)
         if plan.region:
             result.save_region(run, plan.region)
@@ -333,6 +334,13 @@ def _fill(
     """Predict what a run still lacks: tiles, coarse levels, a lattice."""
     if _is_filled(result, run, plan):
         return
+    grid = features.grid
+    inside = plan.region.mask(grid) if plan.region else None
+    wanted = features.tissue if inside is None else features.tissue & inside
+    if not wanted.any():
+        name = features.slide.name
+        msg = f"{name}: the region holds no tissue; draw it in micrometres, on the tissue."
+        raise InputError(msg, option="region")
     fitted = model(result, run)
     if isinstance(fitted, FittedHere):
         _check_here(fitted, features, section.name)
@@ -350,16 +358,9 @@ def _fill(
             result.save_model(run, fitted.save)
     for gene in plan.write:
         fitted.decoder.index_of(gene)
-    grid = features.grid
-    inside = plan.region.mask(grid) if plan.region else None
     halo = math.ceil(fitted.halo_um / grid.pitch_um)
     needed = None if inside is None else ndimage.maximum_filter(inside, size=2 * halo + 1)
     features.extract(needed)
-    wanted = features.tissue if inside is None else features.tissue & inside
-    if not wanted.any():
-        name = features.slide.name
-        msg = f"{name}: the region holds no tissue; draw it in micrometres, on the tissue."
-        raise InputError(msg)
     if not result.run_attributes(run)["complete"]:
         tissue = features.slide.tissue
         if tissue is None:
