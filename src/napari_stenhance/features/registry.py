@@ -121,8 +121,8 @@ def _find_one(one: str, text: str) -> Encoder:
         near = get_close_matches(name.lower(), listed.split(", "), 2)
         meant = f"did you mean {' or '.join(near)}? Choose" if near else "choose"
         msg = (
-            f"Encoder {one or text or repr(text)}: there is no such encoder; {meant} one of {listed}, or "
-            "join some with +."
+            f"Encoder {one or text or repr(text)}: there is no such encoder; {meant} one of "
+            f"{listed}, or join some with +."
         )
         raise InputError(msg, option="encoder")
     return found
