@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from napari_stenhance.errors import InputError
-from napari_stenhance.features.cropping import Block, Crops
+from napari_stenhance.features.cropping import Block, Crops, encode_crops
 from napari_stenhance.features.encoder import TileRequest
 from napari_stenhance.features.forward import Forward, Precision
 from napari_stenhance.features.networks import HALF, SEED, EncoderNetwork
@@ -397,11 +397,9 @@ class HiptEncoder:
         with request.job.stage(doing, len(missing)) as stage:
             squares = prefetch(read, missing, request.workers)
             for tile, crops in zip(missing, squares, strict=True):
-                found = []
-                for part in crops.parts(self.networks.classes.batch):
-                    request.job.check()
-                    found.append(self.networks.classes(part))
-                write_tile(classes, tile, np.concatenate(found).reshape(*tile.shape, _TOKEN))
+                see = self.networks.classes
+                found = encode_crops(see, crops, see.batch, request.job)
+                write_tile(classes, tile, found.reshape(*tile.shape, _TOKEN))
                 stage.advance()
 
     def _among_all(self, request: TileRequest, classes: NDArray[np.float32]) -> NDArray[np.float16]:

@@ -27,8 +27,11 @@ def timm_network(name: str) -> EncoderNetwork:
     except RuntimeError:  # no such tag
         known = None
     if known is None:
-        near = get_close_matches(model, list_pretrained(), 3)
-        meant = f" (near are {', '.join(near)})" if near else ""
+        # Those of the name with another tag, else of a name like it.
+        near = list_pretrained(f"{model.partition('.')[0]}.*") or get_close_matches(
+            model, list_pretrained()
+        )
+        meant = f" (near are {', '.join(near[:3])})" if near else ""
         msg = (
             f"Encoder {name}: timm has no such model{meant}; `python -c 'import timm; "
             "print(*timm.list_models(pretrained=True))'` lists those there are."
