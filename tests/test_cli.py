@@ -296,6 +296,16 @@ def test_predict_refuses_a_model_of_other_features(
     assert not (tmp_path / "o").exists()
 
 
+def test_predict_refuses_an_encoder_that_is_not_the_models(
+    result: Path, small_files: list[Path], tmp_path: Path
+) -> None:
+    other = "timm:test_vit?pretrained=false"
+    ran = run("predict", result, "--on", small_files[0], "--out", tmp_path / "o",
+              "--encoder", other, code=2)  # fmt: skip
+    assert "give the encoder, and the weights, of the model (--encoder)." in ran.stderr
+    assert not (tmp_path / "o").exists()
+
+
 def test_info_says_what_it_is(result: Path, small_files: list[Path], tmp_path: Path) -> None:
     text = run("info", small_files[0]).output
     assert "Section one" in text

@@ -109,7 +109,7 @@ def _split(text: str) -> list[str]:
 def _find_one(one: str, text: str) -> Encoder:
     name, _, given = one.partition("?")
     options: dict[str, str] = {}
-    for option in given.split("&") if given else []:
+    for option in filter(None, given.split("&")):
         key, _, value = option.partition("=")
         if key in options:
             msg = f"Encoder {one}: {key} is given twice; give it once."

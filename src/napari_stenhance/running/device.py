@@ -55,7 +55,7 @@ def devices_like(device: torch.device) -> tuple[torch.device, ...]:
     """
     import torch
 
-    if device.type != "cuda" or device.index is not None:
+    if str(device) != "cuda":
         return (device,)
     names = [torch.cuda.get_device_name(n) for n in range(torch.cuda.device_count())]
     return tuple(torch.device("cuda", n) for n, name in enumerate(names) if name == names[0])

@@ -113,12 +113,14 @@ def predict_runs(
         grid = open_features(section.need_slide(), features, job).grid
         here = encoder.identity(), grid.pitch_um
         if here != (fitted.encoder_identity, fitted.pitch_um):
+            maker, advice = "this version", "train it again with enhance"
+            if options.encoder:
+                maker, advice = "this encoder", "give the encoder, and the weights, of the model"
             msg = (
                 f"{options.result}: the model learned from {fitted.encoder_identity} features at "
-                f"{fitted.pitch_um:g} µm, and this version makes {here[0]} at {here[1]:g} µm; "
-                "train it again with enhance."
+                f"{fitted.pitch_um:g} µm, and {maker} makes {here[0]} at {here[1]:g} µm; {advice}."
             )
-            raise InputError(msg)
+            raise InputError(msg, option="encoder" if options.encoder else "")
     identity = {
         **trained.identity,
         "model_sha256": trained.sha256(cache, job),
