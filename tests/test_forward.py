@@ -15,6 +15,7 @@ import torch
 
 from napari_stenhance.errors import DeviceMemoryError, InferenceError
 from napari_stenhance.features.cropping import Crops
+from napari_stenhance.features.dense import DenseNetwork
 from napari_stenhance.features.encoders.uni import UNI
 from napari_stenhance.features.forward import Forward
 from napari_stenhance.features.networks import EncoderNetwork
@@ -22,9 +23,11 @@ from napari_stenhance.features.registry import Encoder
 from napari_stenhance.features.replica import Normalisation, Output
 from napari_stenhance.features.source import CropLayout, FeatureSettings
 from napari_stenhance.features.vit import TimmEncoder
+from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.running.device import devices_like
 from napari_stenhance.running.prefetch import prefetch
 from napari_stenhance.storage.cache import Cache
+from test_cli import run
 from test_vit import CPU, encoded, noise
 
 
@@ -135,6 +138,30 @@ def test_what_does_not_fit_goes_to_the_cpu_if_that_was_left_to_us(
     _, (doubt,) = getattr(replace(settings, or_cpu=True), what)
     assert doubt == "The memory of the GPU is too small for toy: it ran on the CPU."
     assert asked == ["cuda", "cuda", "cpu"]
+
+
+def test_the_result_says_that_a_network_went_to_the_cpu(
+    small_files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load = DenseNetwork.__init__
+    failed = []
+
+    def full_at_first(self: DenseNetwork, *about: Any) -> None:
+        if not failed:
+            failed.append(about)
+            msg = "Loading toy failed on this device: CUDA out of memory"
+            raise DeviceMemoryError(msg)
+        load(self, *about)
+
+    monkeypatch.setattr(DenseNetwork, "__init__", full_at_first)
+    learn = ("enhance", small_files[0], "--encoder", "timm:test_vit?pretrained=false",
+             "--epochs", 1, "--out", tmp_path / "r")  # fmt: skip
+    assert "CUDA out of memory" in run(*learn, "--device", "cpu", code=1).stderr
+    failed.clear()
+    said = "The memory of the GPU is too small for timm:test_vit?pretrained=false: it ran on the"
+    assert said in run(*learn, "--device", "auto").stderr
+    result = ResultFolder.open(tmp_path / "r")
+    assert any(said in doubt for doubt in result.run_attributes(result.runs[0])["doubts"])
 
 
 def test_half_precision_that_overflows_is_not_used() -> None:
