@@ -40,7 +40,7 @@ from napari_stenhance.section.section import Section, open_section
 from napari_stenhance.storage.cache import Cache
 from napari_stenhance.storage.pyramid import coarsen_all, mean_pool
 from napari_stenhance.storage.tiles import missing_tiles, write_tile
-from napari_stenhance.tasks.faults import quality_doubts
+from napari_stenhance.tasks.faults import feature_doubts, quality_doubts
 from napari_stenhance.tasks.given_tissue import with_given_tissue
 from napari_stenhance.tasks.kept_model import KeptModel
 from napari_stenhance.tasks.options import SlideOptions
@@ -344,12 +344,11 @@ def _fill(
     fitted = model(result, run)
     if isinstance(fitted, FittedHere):
         _check_here(fitted, features, section.name)
-    seen = [f"{section.name}: {doubt}" for doubt in features.doubts]
-    for doubt in seen:
-        job.note(doubt)
     of_slides = [s.need_slide() for s in plan.learned_from]
     new = not any(slide.same_as(features.slide) for slide in of_slides)
     sections = (*plan.learned_from, *([section] if new else []))
+    sources = [open_features(slide, plan.features, job) for slide in of_slides]
+    seen = feature_doubts(sections, [*sources, *([features] if new else [])], job)
     faults = quality_doubts(sections, plan.features, job)
     doubts = [*result.run_attributes(run)["doubts"], *faults, *seen, *fitted.decoder.doubts]
     result.update_run(run, doubts=list(dict.fromkeys(doubts)))
