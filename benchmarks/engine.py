@@ -110,7 +110,7 @@ def bare(encoder: Any, device: torch.device) -> tuple[float, int]:
         def once(pictures: torch.Tensor = pictures) -> int:
             with torch.inference_mode():
                 for _ in range(8 if device.type == "cuda" else 1):
-                    forward._model.forward_features(pictures)
+                    forward.replicas[0].model.forward_features(pictures)
             if device.type == "cuda":
                 torch.cuda.synchronize()
             return len(pictures) * (8 if device.type == "cuda" else 1)

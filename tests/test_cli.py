@@ -248,6 +248,7 @@ def test_a_region_limits_the_prediction_and_reuses_the_model(
     ran = run("enhance", small_files[0], "--predict", small_files[1], "--out", copy,
               "--region", region, *QUICK, code=2)  # fmt: skip
     assert "holds no tissue" in ran.stderr
+    assert "Training" not in ran.stderr
 
 
 @pytest.mark.slow
@@ -292,6 +293,16 @@ def test_predict_refuses_a_model_of_other_features(
     config.write_text(json.dumps({**changed, "crc32": json_crc32(changed)}))
     ran = run("predict", copy, "--on", small_files[0], "--out", tmp_path / "o", code=2)
     assert "the model learned from" in ran.stderr
+    assert not (tmp_path / "o").exists()
+
+
+def test_predict_refuses_an_encoder_that_is_not_the_models(
+    result: Path, small_files: list[Path], tmp_path: Path
+) -> None:
+    other = "timm:test_vit?pretrained=false"
+    ran = run("predict", result, "--on", small_files[0], "--out", tmp_path / "o",
+              "--encoder", other, code=2)  # fmt: skip
+    assert "give the encoder, and the weights, of the model (--encoder)." in ran.stderr
     assert not (tmp_path / "o").exists()
 
 

@@ -32,6 +32,7 @@ def test_names_and_identities_are_joined(tmp_path: Path) -> None:
     assert both.name == "stain+timm:test_vit?pretrained=false"
     assert both.title == "stain+timm-test_vit"
     assert both.identity() == "+".join(find_encoder(one).identity() for one in ("stain", VIT))
+    assert find_encoder(f"stain + {VIT}").name == both.name
     # A file's name may hold a +, and what follows it is no encoder.
     save_file({"a": torch.zeros(1)}, tmp_path / "a+b.bin")
     there = find_encoder(f"timm:test_vit?weights={tmp_path / 'a+b.bin'}+stain")

@@ -302,6 +302,7 @@ def test_a_saved_model_predicts_other_slides(
         (("--method", "stamgc"), "there are histosge, pixel2gene, spamcaf (--method)."),
         (("--method", "histosge", "--crops", "10,x"), "Crops 10,x: write different sides"),
         (("--method", "histosge", "--pitch", 0), "Pitch 0: write a length"),
+        (("--method", "histosge", "--pitch", 0.01), "superpixels, more than 100,000,000; choose"),
         (
             ("--method", "histosge", "--lattice", 2, "--predict", "two"),
             "or the other slides (--lattice).",

@@ -24,9 +24,11 @@ from napari_stenhance.features.networks import EncoderNetwork
 from napari_stenhance.features.registry import find_encoder
 from napari_stenhance.features.source import FeatureSettings
 from napari_stenhance.features.superpixels import TileFeatures
+from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.running.job import Job
 from napari_stenhance.section.slide import Slide
 from napari_stenhance.storage.cache import Cache
+from napari_stenhance.tasks.trained import Trained
 from test_networks import cards
 
 MakeSlide = Callable[..., Slide]
@@ -226,8 +228,8 @@ def test_values_without_end_and_wide_patches_are_said() -> None:
     encoder = encoder_of(network("test_vit"))
     for wrong, said in ((torch.nan, "what is not a number"), (1e5, "too large a number")):
         with torch.no_grad():
-            encoder.network._forward._model.norm.bias[0] = wrong
-        with pytest.raises(InferenceError, match=f"a returned {said} on this device"):
+            encoder.network._forward.replicas[0].model.norm.bias[0] = wrong
+        with pytest.raises(InferenceError, match=f"a returned {said}, computed in"):
             encoded(encoder, noise((448, 448)), 1)
     wide = encoder_of(network("test_vit", patch_size=32, img_size=224))
     (doubt,) = wide.doubts()
@@ -253,13 +255,22 @@ def test_a_gpu_agrees_with_the_cpu(precision: Precision) -> None:
 
 
 def test_pixel2gene_learns_from_a_network(small: Path, tmp_path: Path) -> None:
+    how: Any = {"encoder": VIT, "genes": ["G0", "G20"], "epochs": 2, "device": "cpu"}
     result = st.enhance(
-        small / "one.h5ad", out=tmp_path / "one.stenhance.zarr", encoder=VIT, genes=["G0", "G20"],
-        epochs=2, device="cpu",
-    )  # fmt: skip
+        small / "one.h5ad", predict=small / "two.h5ad", out=tmp_path / "two.stenhance.zarr", **how
+    )
+    st.train(small / "one.h5ad", out=tmp_path / "model", **how)
     assert result.runs == ("pixel2gene-timm-test_vit-robust",)
     assert float(np.diff(result["G0"].x)[0]) == pytest.approx(8.0)
     assert np.isfinite(result["G20"]).any()
+    # What is doubted of a slide that was learned from is a doubt about all that comes of it.
+    of_run = ResultFolder.open(result.path).run_attributes(result.runs[0])["doubts"]
+    for name, doubts in (
+        ("one", of_run),
+        ("two", of_run),
+        ("one", Trained.open(tmp_path / "model").doubts),
+    ):
+        assert any(doubt.startswith(f"{name}: The slide is magnified 1.6") for doubt in doubts)
 
 
 @pytest.mark.slow

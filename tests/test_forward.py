@@ -2,27 +2,39 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from napari_stenhance.errors import InferenceError
+from napari_stenhance.errors import DeviceMemoryError, InferenceError
 from napari_stenhance.features.cropping import Crops
+from napari_stenhance.features.dense import DenseNetwork
 from napari_stenhance.features.encoders.uni import UNI
-from napari_stenhance.features.forward import Forward, Normalisation, Output
+from napari_stenhance.features.forward import Forward
 from napari_stenhance.features.networks import EncoderNetwork
+from napari_stenhance.features.registry import Encoder
+from napari_stenhance.features.replica import Normalisation, Output
+from napari_stenhance.features.source import CropLayout, FeatureSettings
 from napari_stenhance.features.vit import TimmEncoder
+from napari_stenhance.results.result import ResultFolder
+from napari_stenhance.running.device import devices_like
+from napari_stenhance.running.prefetch import prefetch
+from napari_stenhance.storage.cache import Cache
+from test_cli import run
 from test_vit import CPU, encoded, noise
 
 
-def forward(output: Output, **more: Any) -> Forward:
+def forward(output: Output, devices: Sequence[torch.device] = (CPU,), **more: Any) -> Forward:
     colours = Normalisation((0.5,) * 3, (0.5,) * 3)
     about: Any = {"precisions": ("float32",), **more}
-    return Forward(torch.nn.Flatten, "toy", 4, colours, CPU, output, **about)
+    return Forward(torch.nn.Flatten, "toy", 4, colours, devices, output, **about)
 
 
 def test_memory_that_does_not_do_halves_the_batch() -> None:
@@ -54,6 +66,102 @@ def test_memory_that_does_not_do_for_one_is_said() -> None:
 
     with pytest.raises(InferenceError, match=r"Encoding with toy failed .* out of memory with 1"):
         forward(fail)(Crops.from_array(noise(3, 4)))
+
+
+def test_memory_that_does_not_do_may_be_said_in_words() -> None:
+    """Apple's GPUs, and CUDA's libraries, have no class for it."""
+
+    def mean(_: Any, pictures: torch.Tensor) -> torch.Tensor:
+        if len(pictures) > 4:
+            msg = "MPS backend out of memory (MPS allocated: 1.00 GB)"
+            raise RuntimeError(msg)
+        return pictures.mean(dim=(2, 3))
+
+    toy = forward(mean)
+    assert len(toy(Crops.from_array(noise(8, 4)))) == 8
+    assert toy.batch == 4
+
+
+def test_a_gpu_that_cannot_take_one_picture_is_known_before_anything_is_encoded() -> None:
+    def fail(*_: Any) -> torch.Tensor:
+        raise torch.OutOfMemoryError
+
+    with pytest.raises(DeviceMemoryError, match="Loading toy failed"):
+        forward(fail, [torch.device("meta")])
+
+
+def test_batches_are_shared_out_and_keep_their_order() -> None:
+    # Nobody passes who is alone.
+    both, copies = threading.Barrier(2, timeout=60), set()
+
+    def mean(model: Any, pictures: torch.Tensor) -> torch.Tensor:
+        copies.add(id(model))
+        both.wait()
+        return pictures.mean(dim=(2, 3))
+
+    toy, crops = forward(mean, [CPU, CPU]), noise(64, 4)
+    assert toy.at_once == 2
+    parts = Crops.from_array(crops).parts(toy.batch)
+    found = np.concatenate(list(prefetch(toy, parts, toy.at_once)))
+    np.testing.assert_allclose(found, crops.mean(axis=(1, 2)) / 127.5 - 1, atol=1e-6)
+    assert copies == {id(replica.model) for replica in toy.replicas}
+    assert len(copies) == 2
+
+
+def test_gpus_that_are_alike_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ["H100", "H100", "T4"]
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    monkeypatch.setattr(torch.cuda, "get_device_name", names.__getitem__)
+    assert [d.index for d in devices_like(torch.device("cuda"))] == [0, 1]
+    assert devices_like(torch.device("cuda:2")) == (torch.device("cuda:2"),)
+    assert devices_like(CPU) == (CPU,)
+
+
+@pytest.mark.parametrize("crops", [CropLayout((112.0,), 25.0), None])
+def test_what_does_not_fit_goes_to_the_cpu_if_that_was_left_to_us(
+    crops: CropLayout | None, tmp_path: Path
+) -> None:
+    asked = []
+
+    def load(device: torch.device) -> Any:
+        asked.append(device.type)
+        if device.type != "cpu":
+            msg = "Loading toy failed"
+            raise DeviceMemoryError(msg)
+        return lambda _slide: "encoder"
+
+    toy = Encoder("toy", lambda: "toy", superpixels=load, crops=load)
+    settings = FeatureSettings(toy, torch.device("cuda"), Cache(tmp_path), crops=crops)
+    what = "crop_encoder" if crops else "superpixel_encoder"
+    with pytest.raises(DeviceMemoryError):
+        getattr(settings, what)
+    _, (doubt,) = getattr(replace(settings, or_cpu=True), what)
+    assert doubt == "The memory of the GPU is too small for toy: it ran on the CPU."
+    assert asked == ["cuda", "cuda", "cpu"]
+
+
+def test_the_result_says_that_a_network_went_to_the_cpu(
+    small_files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load = DenseNetwork.__init__
+    failed = []
+
+    def full_at_first(self: DenseNetwork, *about: Any) -> None:
+        if not failed:
+            failed.append(about)
+            msg = "Loading toy failed on this device: CUDA out of memory"
+            raise DeviceMemoryError(msg)
+        load(self, *about)
+
+    monkeypatch.setattr(DenseNetwork, "__init__", full_at_first)
+    learn = ("enhance", small_files[0], "--encoder", "timm:test_vit?pretrained=false",
+             "--epochs", 1, "--out", tmp_path / "r")  # fmt: skip
+    assert "CUDA out of memory" in run(*learn, "--device", "cpu", code=1).stderr
+    failed.clear()
+    said = "The memory of the GPU is too small for timm:test_vit?pretrained=false: it ran on the"
+    assert said in run(*learn, "--device", "auto").stderr
+    result = ResultFolder.open(tmp_path / "r")
+    assert any(said in doubt for doubt in result.run_attributes(result.runs[0])["doubts"])
 
 
 def test_half_precision_that_overflows_is_not_used() -> None:

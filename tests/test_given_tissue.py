@@ -232,9 +232,12 @@ def test_every_verb_uses_the_mask_and_the_result_keeps_it(here: Path) -> None:
     # What a mask is of is said before anything is computed.
     _png(here / "wrong.png", mask[:, :-9].astype(np.uint8))
     _png(here / "empty.png", np.zeros_like(mask, np.uint8))
+    far = [[9e5, 9e5], [9.1e5, 9e5], [9.1e5, 9.1e5], [9e5, 9e5]]
+    (here / "far.geojson").write_text(json.dumps({"type": "Polygon", "coordinates": [far]}))
     for name, said in (
         ("wrong.png", "which is no size of that slide"),
         ("empty.png", "The tissue mask is empty"),
+        ("far.geojson", "no superpixel of one has its centre in these polygons"),
         ("umi", "no such mask; give its file, or how tissue is found: density or histosweep"),
     ):
         assert f"{said}" in _run(*command, "--tissue", name, code=2)

@@ -74,7 +74,7 @@ def features(
 
 def run_first(networks: HiptNetworks, squares: list[NDArray[np.uint8]]) -> NDArray[np.float32]:
     """What timm makes of squares: class token and patches, (n, 257, 384)."""
-    model = networks.tokens._model
+    model = networks.tokens.replicas[0].model
     pictures = torch.from_numpy(np.stack(squares)).permute(0, 3, 1, 2) / 255
     with torch.inference_mode():
         found: NDArray[np.float32] = model.forward_features((pictures - 0.5) / 0.5).numpy()
@@ -220,7 +220,7 @@ def test_names_options_and_weights(tmp_path: Path, make_slide: MakeSlide) -> Non
     resized = torch.nn.functional.interpolate(
         table.T.reshape(1, 384, 14, 14), scale_factor=(16.1 / 14,) * 2, mode="bicubic"
     )
-    own: Any = loaded.tokens._model
+    own: Any = loaded.tokens.replicas[0].model
     torch.testing.assert_close(own.pos_embed[0, 1:], resized[0].flatten(1).T)
     torch.testing.assert_close(loaded._context.phi[0].bias, context.phi[0].bias + 0.01)
     (tmp_path / "vit256_small_dino.pth").write_bytes(first.read_bytes())

@@ -16,7 +16,8 @@ from scipy import ndimage
 import napari_stenhance as st
 from made_sections import GLASS, MPP, make_slide_pixels, make_spots, write_image
 from napari_stenhance.errors import Cancelled, InputError
-from napari_stenhance.features import focus
+from napari_stenhance.features import bands, focus
+from napari_stenhance.features.bands import farther_than
 from napari_stenhance.features.quality import KINDS, Quality, find_quality, known_quality
 from napari_stenhance.phantoms.anatomy import Anatomy
 from napari_stenhance.phantoms.cells import PhantomNuclei
@@ -167,6 +168,34 @@ def test_bubbles_are_found_with_what_is_in_them(
     quality = look(make_slide(pixels, MPP), cache)
     assert min(agreement(quality, "bubble", away < 215, MPP)) > 0.9
     assert quality.shares["pen"] == quality.shares["fold"] == 0
+
+
+def test_rasters_in_bands_are_those_of_the_whole(
+    clean: Pixels, make_slide: Callable[..., Slide], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    y, x = np.mgrid[: clean.shape[0], : clean.shape[1]]
+    ring = np.exp(-(((np.hypot(y - 800, x - 700) - 200) / 15) ** 2))[..., None]
+    shape = clean.shape[:2]
+    seen = set()
+    for name, pixels in {
+        "ink": inked(clean, INKS["black"], band(shape, (300, 100), (500, 1200), 220)),
+        "fold": thicker(clean, band(shape, (500, 350), (1100, 950), 80), 2),
+        "bubble": np.clip(clean * (1 - 0.75 * ring), 0, 255).astype(np.uint8),
+    }.items():
+        slide, found = make_slide(pixels, MPP, f"{name}.png"), []
+        for rows in (10_000, 24):
+            monkeypatch.setattr(bands, "_ROWS", rows)
+            found.append(look(slide, Cache(tmp_path / str(rows))))
+        whole, cut = found
+        np.testing.assert_array_equal(cut.labels, whole.labels)
+        np.testing.assert_array_equal(cut.tissue, whole.tissue)
+        seen |= set(np.unique(whole.labels).tolist())
+    assert seen >= {0, 1, 3, 4}
+    mask = np.random.default_rng(0).random((90, 40)) < 0.002
+    expected = ndimage.distance_transform_edt(~mask) * 8.0 > 80.0
+    assert expected.any()
+    np.testing.assert_array_equal(farther_than(80.0, mask, 8.0), expected)
+    assert farther_than(80.0, np.zeros((30, 9), bool), 8.0).all()
 
 
 @pytest.fixture(scope="module")

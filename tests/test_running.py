@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import platform
 import subprocess
 import sys
 
+import numpy as np
+import psutil
 import pytest
 
-from napari_stenhance.errors import Cancelled, InferenceError, InputError
+from napari_stenhance.errors import Cancelled, DeviceMemoryError, InferenceError, InputError
 from napari_stenhance.running.device import inference_errors, resolve_device
 from napari_stenhance.running.job import Event, Job, Progress
 
@@ -37,7 +40,10 @@ def test_cancel_stops_at_the_next_step() -> None:
 def test_runtime_errors_become_errors_that_threads_do_not_swallow() -> None:
     with pytest.raises(InferenceError, match="out of memory") as caught, inference_errors("Test"):
         raise RuntimeError("CUDA out of memory. Tried …")
+    assert isinstance(caught.value, DeviceMemoryError)
     assert not isinstance(caught.value, RuntimeError)
+    with pytest.raises(InferenceError, match="RuntimeError"), inference_errors("Test"):
+        raise RuntimeError
     assert not issubclass(Cancelled, RuntimeError)
 
 
@@ -81,3 +87,15 @@ def test_the_command_line_shows_help_without_heavy_imports() -> None:
         "assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="this library of C keeps nothing")
+def test_memory_that_was_freed_is_given_back_at_the_end_of_a_stage() -> None:
+    process = psutil.Process()
+    with Job().stage("Work", 1):
+        # Small enough for the heap, where what lies between others stays when it is freed.
+        arrays = [np.ones(12_000) for _ in range(2_000)]
+        kept = arrays[::10]
+        del arrays
+        before = process.memory_info().rss
+    assert before - process.memory_info().rss > 0.5 * 9 * kept[0].nbytes * len(kept)

@@ -81,8 +81,9 @@ def noise(n: int, side: int = 160, seed: int = 0) -> NDArray[np.uint8]:
     [
         (
             "resnet18",
-            "no such encoder; choose one of h-optimus-0, .*, stain, timm:MODEL, uni, ",
+            "no such encoder; did you mean resnet50. Choose one of h-optimus-0, .*, stain, timm:M",
         ),
+        ("Uni", "did you mean uni or uni2-h"),
         ("timm:a?weights=~nobody-of-that-name/x", "the weights cannot be read"),
         ("timm:", "no such encoder"),
         ("timm:hf-hub:someone/model", "no such encoder"),
@@ -104,7 +105,7 @@ def test_what_is_no_encoder_is_said(spec: str, sentence: str) -> None:
 
 @pytest.mark.parametrize("model", ["resnet1800", "resnet18.no_such_tag"])
 def test_an_unknown_model_of_timm_is_said(model: str) -> None:
-    with pytest.raises(InputError, match=rf"timm:{model}: timm has no such model"):
+    with pytest.raises(InputError, match=rf"{model}: timm has no such model .near are resnet"):
         crop_encoder(f"timm:{model}?pretrained=false")
 
 
@@ -273,6 +274,10 @@ def damaged(path: Path, kind: str) -> str:
         case "other network":
             save_file(state("test_resnet"), path)
             return "weights are of another network: .* missing .* unexpected"
+        case "quantised":
+            weights["norm.weight"] = weights["norm.weight"].to(torch.int8)
+            save_file(weights, path)
+            return r"whole numbers where this network has fractions \(norm.weight\)"
         case "nan":
             weights["norm.bias"][3] = float("nan")
             save_file(weights, path)
@@ -342,7 +347,7 @@ class Danger:
 @pytest.mark.parametrize(
     "kind",
     [
-        *("missing", "unexpected", "shape", "other network", "nan", "empty", "list"),
+        *("missing", "unexpected", "shape", "other network", "quantised", "nan", "empty", "list"),
         *("pointer", "page", "message", "text", "nothing"),
         *(
             "half a zip",
@@ -459,6 +464,6 @@ def test_what_is_not_a_number_is_refused() -> None:
     encoder = crop_encoder(RANDOM_VIT)
     assert isinstance(encoder, TimmEncoder)
     with torch.no_grad():
-        encoder._forward._model.norm.bias[0] = torch.inf
+        encoder._forward.replicas[0].model.norm.bias[0] = torch.inf
     with pytest.raises(InferenceError, match="not a number"):
         encoded(encoder, noise(1))

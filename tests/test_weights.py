@@ -198,8 +198,10 @@ def test_what_weights_ask_for_is_said_and_nothing_is_fetched(hub: Hub) -> None:
     assert hub.asked == []
     run("weights", "--yes", code=2)
     assert "uni, uni2-h" in run("weights", "unu", code=2).stderr
-    with pytest.raises(StenhanceError, match="not on Hugging Face; fetch vit256_small"):
+    with pytest.raises(InputError, match=r"fetch vit256_small.* hipt-256.weights=FILE"):
         st.weights("hipt-256", yes=True)
+    with pytest.raises(InputError, match=r"give them as hipt.weights=FILE&weights4k=FILE"):
+        st.weights("hipt", yes=True)
     with pytest.raises(InputError, match="Name the encoder"):
         st.weights(yes=True)
 

@@ -47,5 +47,9 @@ class InferenceError(StenhanceError):
     """
 
 
+class DeviceMemoryError(InferenceError):
+    """The memory of the device is too small, even for the least that can be computed at a time."""
+
+
 class Cancelled(StenhanceError):
     """The user cancelled the job; what was finished is kept."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from napari_stenhance.running.job import Job
 from napari_stenhance.section.slide import Slide
 
 _SPAN = 4
@@ -88,6 +89,27 @@ class Crops:
                     here = block.corners[held], block.place[held] - start
                     blocks.append(Block(block.pixels, *here))
             yield Crops(self.side, tuple(blocks), stop - start)
+
+
+def encode_crops(
+    encode: Callable[[Crops], NDArray[np.float32]], crops: Crops, batch: int, job: Job
+) -> NDArray[np.float32]:
+    """Encode crops, at most a batch at a time, and look at the job before each.
+
+    Returns
+    -------
+    ndarray of float32, shape (n, …)
+
+    Raises
+    ------
+    Cancelled
+        If the job was cancelled.
+    """
+    parts = []
+    for part in crops.parts(batch):
+        job.check()
+        parts.append(encode(part))
+    return np.concatenate(parts)
 
 
 def read_crops(slide: Slide, xy_um: NDArray[np.float64], size_um: float, side: int) -> Crops:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,6 +23,7 @@ from napari_stenhance.section.tissue_mask import area_between
 _BLOCK = 128
 _FINE_UM = 8.0
 _TISSUE_SHARE = 0.5
+_MOST = 100_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,8 +41,23 @@ class CropFeatures(FeatureSource, ABC):
 
     @cached_property
     def grid(self) -> Grid:
-        """Of the superpixels around whose centres crops lie."""
-        return Grid.over(self.slide, self.crops.pitch_um)
+        """Of the superpixels around whose centres crops lie.
+
+        Raises
+        ------
+        InputError
+            If there are too many.
+        """
+        grid = Grid.over(self.slide, self.crops.pitch_um)
+        number = math.prod(grid.shape)
+        if number > _MOST:
+            least = grid.pitch_um * math.sqrt(number / _MOST)
+            msg = (
+                f"{self.slide.path}: at a pitch of {grid.pitch_um:g} µm the slide has {number:,} "
+                f"superpixels, more than {_MOST:,}; choose a pitch of {least:.2g} µm or more."
+            )
+            raise InputError(msg, option="pitch")
+        return grid
 
     @cached_property
     def tissue(self) -> NDArray[np.bool_]:

@@ -15,13 +15,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_stenhance.errors import InferenceError, InputError
+from napari_stenhance.errors import InputError
 from napari_stenhance.features.cropping import Crops
 from napari_stenhance.features.encoder import TileRequest
-from napari_stenhance.features.forward import Forward, Normalisation, Precision
+from napari_stenhance.features.forward import Forward, Precision
 from napari_stenhance.features.networks import EncoderNetwork
+from napari_stenhance.features.replica import Normalisation
 from napari_stenhance.features.vit import VERSION, Channels
 from napari_stenhance.features.window_batches import WindowLayout, encode_windows
+from napari_stenhance.running.device import devices_like
 from napari_stenhance.section.resample import area_weights
 
 if TYPE_CHECKING:
@@ -101,7 +103,11 @@ class DenseNetwork:
         """
         layout, self._map = plan_windows(network)
         side_px = layout.side_px
-        self._taps = _taps(layout, self._map.patch_px, device)
+        devices = devices_like(device)
+        taps = _taps(layout, self._map.patch_px)
+        on_devices = ([(at.to(d), share.to(d)) for at, share in taps] for d in devices)
+        # By the device of the copy of the network that is asked.
+        self._taps = {there[0][0].device: there for there in on_devices}
 
         def load() -> Any:
             model: Any = network.load(weights, side_px)
@@ -115,7 +121,7 @@ class DenseNetwork:
         self.patch_um = self._map.patch_px * layout.mpp
         colours = Normalisation(network.mean, network.std, channels == "bgr")
         precisions = () if precision is None else (precision,)
-        self._forward = Forward(load, self.name, side_px, colours, device, self._cells, precisions)
+        self._forward = Forward(load, self.name, side_px, colours, devices, self._cells, precisions)
         seen = side_px, layout.window_px, layout.mpp, network.resizing
         self._settings = [VERSION, "dense", identity, *seen, network.mean, network.std, channels]
 
@@ -147,8 +153,7 @@ class DenseNetwork:
         """
         found = self._forward(squares)
         if np.abs(found).max() > _LARGEST:
-            msg = f"{self.name} returned too large a number on this device; try the device cpu."
-            raise InferenceError(msg, option="device")
+            raise self._forward.refusal("too large a number")
         return found
 
     def _cells(self, model: Any, pictures: torch.Tensor) -> torch.Tensor:
@@ -156,9 +161,10 @@ class DenseNetwork:
         import torch
 
         cells = self._map.read(model, pictures).float()
+        taps = self._taps[cells.device]
         for axis in (1, 2):
             shape = [-1 if n == axis else 1 for n in range(4)]
-            parts = [cells.index_select(axis, at) * w.view(shape) for at, w in self._taps]
+            parts = [cells.index_select(axis, at) * w.view(shape) for at, w in taps]
             cells = torch.stack(parts).sum(dim=0) if len(parts) > 1 else parts[0]
         return cells
 
@@ -219,9 +225,7 @@ def _has_tokens(model: Any) -> bool:
     return hasattr(model, "num_prefix_tokens") and hasattr(model, "set_input_size")
 
 
-def _taps(
-    layout: WindowLayout, patch_px: int, device: torch.device
-) -> list[tuple[torch.Tensor, torch.Tensor]]:
+def _taps(layout: WindowLayout, patch_px: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """List the first patch under each superpixel, and the next ones, each with its share.
 
     One without a share, as the second where patches are superpixels, is left out.
@@ -232,8 +236,8 @@ def _taps(
     shares = area_weights(layout.halo_px / patch_px, cell, layout.rows, 0, patches)
     return [
         (
-            torch.from_numpy(np.minimum(shares.first + tap, patches - 1)).to(device),
-            torch.from_numpy(shares.weights[:, tap]).to(device),
+            torch.from_numpy(np.minimum(shares.first + tap, patches - 1)),
+            torch.from_numpy(shares.weights[:, tap]),
         )
         for tap in np.flatnonzero(shares.weights.any(axis=0))
     ]

@@ -12,7 +12,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from napari_stenhance.features.cropping import Crops, read_crops
+from napari_stenhance.features.cropping import Crops, encode_crops, read_crops
 from napari_stenhance.features.crops import CropFeatures
 from napari_stenhance.features.encoder import CropEncoder
 from napari_stenhance.features.masks import mask_version
@@ -40,7 +40,7 @@ class EncodedCrops(CropFeatures):
     @property
     def encoder(self) -> CropEncoder:
         """On the device of the run."""
-        return self.settings.crop_encoder
+        return self.settings.crop_encoder[0]
 
     @property
     def fingerprint(self) -> str:
@@ -50,8 +50,9 @@ class EncodedCrops(CropFeatures):
     @property
     def doubts(self) -> tuple[str, ...]:
         """What the encoder says of such crops of the slide."""
-        mpp = self.slide.scale()
-        return tuple(d for size in self.crops.sizes_um for d in self.encoder.doubts(mpp, size))
+        mpp, (encoder, where) = self.slide.scale(), self.settings.crop_encoder
+        of_sizes = (d for size in self.crops.sizes_um for d in encoder.doubts(mpp, size))
+        return (*of_sizes, *where)
 
     @cached_property
     def key(self) -> str:
@@ -155,14 +156,8 @@ class EncodedCrops(CropFeatures):
 
     def _encode(self, crops: list[Crops]) -> NDArray[np.float32]:
         """Encode the crops of all sizes around the same positions, (n, dim)."""
-        return np.concatenate([self._of_size(c) for c in crops], axis=1)
-
-    def _of_size(self, crops: Crops) -> NDArray[np.float32]:
-        parts = []
-        for part in crops.parts(self.encoder.batch):
-            self.job.check()
-            parts.append(self.encoder.encode(part))
-        return np.concatenate(parts)
+        encode, batch = self.encoder.encode, self.encoder.batch
+        return np.concatenate([encode_crops(encode, c, batch, self.job) for c in crops], axis=1)
 
     @cached_property
     def _values(self) -> CheckedArray:

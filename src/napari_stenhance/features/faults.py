@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 from skimage import measure, morphology
 
-from napari_stenhance.features.tissue import BLACK_BELOW
+from napari_stenhance.features.bands import bands, gaussian_reach
+from napari_stenhance.features.tissue import BLACK_BELOW, optical_density
 
 _SMOOTH_UM = 8.0
 _STROKE_UM = 48.0
@@ -50,7 +53,7 @@ _BUBBLE_LEAST_UM = 120.0
 
 
 def pen_marks(
-    pixels: NDArray[np.uint8], density: NDArray[np.float32], pitch_um: float
+    pixels: NDArray[np.uint8], glass: NDArray[np.float32], pitch_um: float
 ) -> NDArray[np.bool_]:
     """Tell where a slide was written on, by colours that haematoxylin and eosin never make.
 
@@ -62,8 +65,8 @@ def pen_marks(
     ----------
     pixels : ndarray of uint8, shape (rows, columns, 3)
         One for each superpixel.
-    density : ndarray of float32, shape (rows, columns, 3)
-        Optical, against the slide's glass.
+    glass : ndarray of float32, shape (3,)
+        The colour of the slide's glass.
     pitch_um : float
         Side of a superpixel.
 
@@ -71,7 +74,17 @@ def pen_marks(
     -------
     ndarray of bool, shape (rows, columns)
     """
-    smooth = _smoothed(density, _SMOOTH_UM / pitch_um)
+    ink, painted = np.zeros(pixels.shape[:2], bool), _painted_black(pixels)
+    for rows, smooth in _smooth_densities(pixels, glass, _SMOOTH_UM / pitch_um):
+        coloured, grey = _ink_coloured(smooth)
+        ink[rows] = coloured | (grey & ~painted[rows])
+    ink = morphology.opening(ink, _disk(_STROKE_UM / 2, pitch_um))
+    ink = morphology.remove_small_objects(ink, max_size=_number(_SMALLEST_MM2, pitch_um))
+    return _grown(ink, _SOFT_EDGE_UM, pitch_um)
+
+
+def _ink_coloured(smooth: NDArray[np.float32]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Tell from densities, (rows, columns, 3), what has a colour of ink, and what is as grey."""
     red, green, blue = np.moveaxis(smooth, -1, 0)
     total = red + green + blue
     coloured = (red - green > _COOL_BY * total) & (total > 3 * _INK_DENSITY)
@@ -94,15 +107,15 @@ def pen_marks(
         & (total > 3 * _INK_DENSITY)
     )
     grey = (smooth.min(axis=-1) > _GREY * smooth.max(axis=-1)) & (total > 3 * _GREY_DENSITY)
-    ink = coloured | (grey & ~_painted_black(pixels))
-    ink = morphology.opening(ink, _disk(_STROKE_UM / 2, pitch_um))
-    ink = morphology.remove_small_objects(ink, max_size=_number(_SMALLEST_MM2, pitch_um))
-    return _grown(ink, _SOFT_EDGE_UM, pitch_um)
+    return coloured, grey
 
 
 def _painted_black(pixels: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Tell what is black because a program cut the tissue out: one value, where ink has many."""
-    label, _ = ndimage.label(pixels.max(axis=2) < BLACK_BELOW)
+    black = pixels.max(axis=2) < BLACK_BELOW
+    if not black.any():
+        return black
+    label, _ = ndimage.label(black)
     still = (pixels == np.roll(pixels, 1, axis=1)).all(axis=2)
     size = np.bincount(label.ravel())
     share = np.bincount(label.ravel(), still.ravel()) / np.maximum(size, 1)
@@ -113,7 +126,10 @@ def _painted_black(pixels: NDArray[np.uint8]) -> NDArray[np.bool_]:
 
 
 def folds(
-    density: NDArray[np.float32], tissue: NDArray[np.bool_], pitch_um: float
+    pixels: NDArray[np.uint8],
+    glass: NDArray[np.float32],
+    tissue: NDArray[np.bool_],
+    pitch_um: float,
 ) -> NDArray[np.bool_]:
     """Tell where tissue lies on itself: long ridges, as thick as twice what lies at both sides.
 
@@ -124,7 +140,8 @@ def folds(
 
     Parameters
     ----------
-    density : ndarray of float32, shape (rows, columns, 3)
+    pixels, glass
+        As of `pen_marks`.
     tissue : ndarray of bool, shape (rows, columns)
     pitch_um : float
 
@@ -137,30 +154,37 @@ def folds(
 
     if not tissue.any():
         return np.zeros(tissue.shape, bool)
-    smooth = _smoothed(density, _SMOOTH_UM / pitch_um)
+    smooth = np.empty(pixels.shape, np.float32)
+    for rows, found in _smooth_densities(pixels, glass, _SMOOTH_UM / pitch_um):
+        smooth[rows] = found
     total = smooth.mean(axis=-1)
     usual = float(np.median(total[tissue]))
     dense = tissue & (total > _FOLD_DENSITY * usual)
     halves = tuple(um / pitch_um for um in _FOLD_HALVES_UM)
     factor = ridge_factor(smooth, tissue, dense, halves)
+    del smooth
     # What belongs to a ridge rises less at its borders than on its crest.
     label = measure.label(factor > _FOLD_BORDER, connectivity=2)
-    found, reach = np.zeros(tissue.shape, bool), round(_FOLD_HALVES_UM[0] / pitch_um)
+    folded, reach = np.zeros(tissue.shape, bool), round(_FOLD_HALVES_UM[0] / pitch_um)
     flat = total[tissue & (factor <= _FOLD_BORDER)]
     darkest = max(_FOLD_DARK * usual, float(np.quantile(flat, _FOLD_RANK)) if flat.size else 0)
-    for ridge in measure.regionprops(label, np.stack([factor, total], axis=-1)):
+    for ridge in measure.regionprops(label):
+        values = np.stack([factor[ridge.slice], total[ridge.slice]], axis=-1)[ridge.image]
+        steepest, darkness = float(values[:, 0].max()), values.mean(axis=0)[1]
         long_enough = np.hypot(*ridge.image.shape) * pitch_um >= _FOLD_SHORTEST_UM
-        steep, dark = ridge.intensity_max[0] > _FOLD_CREST, ridge.intensity_mean[1] > darkest
+        steep, dark = steepest > _FOLD_CREST, darkness > darkest
         if long_enough and steep and dark:
             # The flanks of a wide fold are as dark as its crest.
             box = tuple(slice(max(s.start - reach, 0), s.stop + reach) for s in ridge.slice)
             crest = label[box] == ridge.label
-            flank = dense[box] & (total[box] > _FOLD_FLANK * ridge.intensity_mean[1])
-            found[box] |= ndimage.binary_dilation(crest, iterations=reach, mask=flank | crest)
-    return found
+            flank = dense[box] & (total[box] > _FOLD_FLANK * darkness)
+            folded[box] |= ndimage.binary_dilation(crest, iterations=reach, mask=flank | crest)
+    return folded
 
 
-def bubbles(density: NDArray[np.float32], pitch_um: float) -> NDArray[np.bool_]:
+def bubbles(
+    pixels: NDArray[np.uint8], glass: NDArray[np.float32], pitch_um: float
+) -> NDArray[np.bool_]:
     """Tell where air lies under the cover glass: inside thin grey rings.
 
     At its rim light is refracted away, all colours alike, where stains absorb blue far less. A ring
@@ -168,26 +192,32 @@ def bubbles(density: NDArray[np.float32], pitch_um: float) -> NDArray[np.bool_]:
 
     Parameters
     ----------
-    density : ndarray of float32, shape (rows, columns, 3)
+    pixels, glass
+        As of `pen_marks`.
     pitch_um : float
 
     Returns
     -------
     ndarray of bool, shape (rows, columns)
     """
-    red, green, blue = np.moveaxis(density, -1, 0)
-    total = density.sum(axis=-1)
-    rim = (blue - np.maximum(0.65 * red, 0.55 * green) > _RING_GREY) & (total > 3 * _RING_DENSITY)
-    rim &= red > _RING_RED * total
+    rim = np.empty(pixels.shape[:2], bool)
+    for band in bands(len(rim)):
+        density = _densities(pixels[band.rows], glass)
+        red, green, blue = np.moveaxis(density, -1, 0)
+        total = density.sum(axis=-1)
+        grey = blue - np.maximum(0.65 * red, 0.55 * green) > _RING_GREY
+        rim[band.rows] = grey & (total > 3 * _RING_DENSITY) & (red > _RING_RED * total)
     rim = morphology.closing(rim, _disk(2 * pitch_um, pitch_um))
     label = measure.label(rim, connectivity=2)
     found = np.zeros(rim.shape, bool)
-    inside = ndimage.distance_transform_edt(np.pad(rim, 1))[1:-1, 1:-1]
     side = _BUBBLE_LEAST_UM / pitch_um
     for ring in measure.regionprops(label):
         box = ring.slice
-        half = float((inside[box] * ring.image).max())
-        if min(ring.image.shape) < side or (2 * half - 1) * pitch_um > _RING_WIDEST_UM:
+        if min(ring.image.shape) < side:
+            continue
+        # Next to it nothing else is rim: all would be one.
+        half = float(ndimage.distance_transform_edt(np.pad(ring.image, 1)).max())
+        if (2 * half - 1) * pitch_um > _RING_WIDEST_UM:
             continue
         around = ring.coords - (np.array(ring.bbox[:2]) + ring.bbox[2:]) / 2 + 0.5
         radius = np.hypot(*around.T)
@@ -198,9 +228,18 @@ def bubbles(density: NDArray[np.float32], pitch_um: float) -> NDArray[np.bool_]:
     return found
 
 
-def _smoothed(density: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
-    smooth: NDArray[np.float32] = ndimage.gaussian_filter(density, (sigma, sigma, 0))
-    return smooth
+def _densities(pixels: NDArray[np.uint8], glass: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.stack([optical_density(pixels, glass, c) for c in range(3)], axis=-1)
+
+
+def _smooth_densities(
+    pixels: NDArray[np.uint8], glass: NDArray[np.float32], sigma: float
+) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+    """Yield rows, and their optical densities after a Gaussian, (rows, columns, 3)."""
+    for band in bands(len(pixels), gaussian_reach(sigma)):
+        density = _densities(pixels[band.around], glass)
+        smooth: NDArray[np.float32] = ndimage.gaussian_filter(density, (sigma, sigma, 0))
+        yield band.rows, smooth[band.inner]
 
 
 def _disk(radius_um: float, pitch_um: float) -> NDArray[np.uint8]:

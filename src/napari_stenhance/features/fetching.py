@@ -57,11 +57,8 @@ def fetch_weights(network: EncoderNetwork, job: Job) -> Path:
     if found is not None:
         return found
     if not network.repos:
-        where = f"fetch {network.files[0]} from {network.page}" if network.page else "find a file"
-        how = f"{where}, and give it as {network.name}?weights=FILE"
-        if network.install:
-            how = f"install them with `{network.install}`"
-        msg = f"The weights of {network.name} are not on Hugging Face; {how}."
+        how = f"; install them with `{network.install}`" if network.install else ""
+        msg = f"The weights of {network.name} are not on Hugging Face{how}."
         raise StenhanceError(msg)
     from huggingface_hub import constants, hf_hub_download
     from huggingface_hub.file_download import repo_folder_name

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from skimage import morphology
 
+from napari_stenhance.features.bands import bands, farther_than, gaussian_reach
 from napari_stenhance.running.job import Job
 from napari_stenhance.running.prefetch import prefetch
 from napari_stenhance.section.grid import Grid
@@ -70,19 +71,14 @@ def focus_of(slide: Slide, grid: Grid, tissue: NDArray[np.bool_], job: Job) -> F
     if slide.scale() > COARSEST_UM or not tissue.any():
         return None
     fine, coarse = _detail(slide, grid, tissue, job)
-    far = ndimage.distance_transform_edt(~tissue) * grid.pitch_um
-    glass = (far > _FAR_UM) & (fine >= 0)
+    glass = farther_than(_FAR_UM, tissue, grid.pitch_um) & (fine >= 0)
     noise = [float(np.median(each[glass])) if glass.any() else 0.0 for each in (fine, coarse)]
-    sigma = _POOLED_UM / grid.pitch_um
-    raw = [np.maximum(each - of, 0) for each, of in zip((fine, coarse), noise, strict=True)]
+    raw = fine, coarse
     # Its outline against glass is detail of its own.
-    inner = ndimage.distance_transform_edt(tissue) * grid.pitch_um > _RIM_UM
-    weight = np.maximum(ndimage.gaussian_filter(inner.astype(np.float32), sigma), 1e-3)
-    fine, coarse = (
-        np.maximum(ndimage.gaussian_filter(each * inner, sigma) / weight - of_camera, 0)
-        for each, of_camera in zip((fine, coarse), noise, strict=True)
-    )
+    inner = farther_than(_RIM_UM, ~tissue, grid.pitch_um)
+    fine, coarse, weight = _smoothed_detail(raw, inner, noise, _POOLED_UM / grid.pitch_um)
     judged = tissue & (weight > _WEIGHT)
+    del weight
     if not judged.any():
         return Focus(np.zeros(grid.shape, bool))
     seen = judged & (coarse > _SEEN * np.median(coarse[judged]))
@@ -91,6 +87,8 @@ def focus_of(slide: Slide, grid: Grid, tissue: NDArray[np.bool_], job: Job) -> F
     usual = float(np.median(fine[seen] / coarse[seen]))
     judged = seen & (usual * coarse > _ABOVE_NOISE * noise[0])
     soft = judged & (fine < _BLURRED * usual * coarse)
+    for each, of_camera in zip(raw, noise, strict=True):
+        np.maximum(np.subtract(each, of_camera, out=each), 0, out=each)
     low = raw[0] < _BLURRED * usual * np.maximum(raw[1], 1e-3)
     smallest = max(int(_SMALLEST_MM2 * 1e6 / grid.pitch_um**2), 1)
     soft = morphology.opening(soft, morphology.disk(round(_POOLED_UM / grid.pitch_um)))
@@ -100,6 +98,24 @@ def focus_of(slide: Slide, grid: Grid, tissue: NDArray[np.bool_], job: Job) -> F
         soft, iterations=round(_POOLED_UM / grid.pitch_um), mask=soft | (tissue & low)
     )
     return Focus(found, everywhere=slide.scale() <= _KNOWN_UM and usual < _SHARP_LEAST)
+
+
+def _smoothed_detail(
+    raw: tuple[NDArray[np.float32], NDArray[np.float32]],
+    inner: NDArray[np.bool_],
+    noise: list[float],
+    sigma: float,
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    """Average fine and coarse detail over inner tissue, without noise; and what is averaged."""
+    fine, coarse, weight = (np.empty(inner.shape, np.float32) for _ in range(3))
+    for band in bands(len(inner), gaussian_reach(sigma)):
+        here = inner[band.around]
+        share = np.maximum(ndimage.gaussian_filter(here.astype(np.float32), sigma), 1e-3)
+        weight[band.rows] = share[band.inner]
+        for each, smooth, of_camera in zip(raw, (fine, coarse), noise, strict=True):
+            found = ndimage.gaussian_filter(each[band.around] * here, sigma) / share
+            smooth[band.rows] = np.maximum(found - of_camera, 0)[band.inner]
+    return fine, coarse, weight
 
 
 def _detail(

@@ -24,12 +24,13 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from napari_stenhance.errors import InputError
-from napari_stenhance.features.cropping import Block, Crops
+from napari_stenhance.features.cropping import Block, Crops, encode_crops
 from napari_stenhance.features.encoder import TileRequest
-from napari_stenhance.features.forward import Forward, Normalisation, Precision
+from napari_stenhance.features.forward import Forward, Precision
 from napari_stenhance.features.networks import HALF, SEED, EncoderNetwork
+from napari_stenhance.features.replica import Normalisation
 from napari_stenhance.features.weights import load_weights
-from napari_stenhance.running.device import inference_errors, keep_out_triton
+from napari_stenhance.running.device import devices_like, inference_errors, keep_out_triton
 from napari_stenhance.running.prefetch import prefetch
 from napari_stenhance.running.random import seeded
 from napari_stenhance.storage.checked import CheckedArray, checked, open_node
@@ -120,7 +121,7 @@ class HiptNetworks:
                 "hipt",
                 SIDE_PX,
                 Normalisation(network.mean, network.std),
-                device,
+                devices_like(device),
                 output,
                 () if precision is None else (precision,),
             )
@@ -396,11 +397,9 @@ class HiptEncoder:
         with request.job.stage(doing, len(missing)) as stage:
             squares = prefetch(read, missing, request.workers)
             for tile, crops in zip(missing, squares, strict=True):
-                found = []
-                for part in crops.parts(self.networks.classes.batch):
-                    request.job.check()
-                    found.append(self.networks.classes(part))
-                write_tile(classes, tile, np.concatenate(found).reshape(*tile.shape, _TOKEN))
+                see = self.networks.classes
+                found = encode_crops(see, crops, see.batch, request.job)
+                write_tile(classes, tile, found.reshape(*tile.shape, _TOKEN))
                 stage.advance()
 
     def _among_all(self, request: TileRequest, classes: NDArray[np.float32]) -> NDArray[np.float16]:

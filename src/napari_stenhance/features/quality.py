@@ -21,7 +21,6 @@ from napari_stenhance.features.masks import (
 from napari_stenhance.features.tissue import (
     BLACK_BELOW,
     glass_colour,
-    optical_density,
     thumbnail,
 )
 from napari_stenhance.running.job import Job
@@ -197,17 +196,16 @@ def _look(
     """Return faults, the tissue with what black ink hides of it, and if all is out of focus."""
     pixels = thumbnail(slide, grid, f"Looking for faults of {slide.name}", job)
     glass = glass_colour(pixels, pixels.max(axis=2) >= BLACK_BELOW)
-    density = np.stack([optical_density(pixels, glass, c) for c in range(3)], axis=-1)
     job.check()
     labels = np.zeros(grid.shape, np.uint8)
     focus = focus_of(slide, grid, tissue, job)
     if focus is not None:
         labels[focus.soft] = _BLUR
     job.check()
-    labels[folds(density, tissue, grid.pitch_um)] = _FOLD
+    labels[folds(pixels, glass, tissue, grid.pitch_um)] = _FOLD
     job.check()
-    labels[bubbles(density, grid.pitch_um)] = _BUBBLE
-    ink = pen_marks(pixels, density, grid.pitch_um)
+    labels[bubbles(pixels, glass, grid.pitch_um)] = _BUBBLE
+    ink = pen_marks(pixels, glass, grid.pitch_um)
     labels[ink] = _PEN
     # Black ink is no tissue to a mask: what touches tissue hides some.
     label, _ = ndimage.label(ink & ~tissue)

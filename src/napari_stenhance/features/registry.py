@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from napari_stenhance.errors import InputError
@@ -96,18 +97,19 @@ def _split(text: str) -> list[str]:
     """Split at each `+`, but for those in the value of an option, as in the name of a file."""
     parts: list[str] = []
     for piece in text.split("+"):
-        name = piece.partition("?")[0]
+        name = piece.partition("?")[0].strip()
         if parts and "?" in parts[-1] and _entry_of(name, {}) is None:
             parts[-1] += f"+{piece}"
         else:
-            parts.append(piece)
+            # The end of a name of a file is left as it is.
+            parts.append(piece.lstrip() if "?" in piece else piece.strip())
     return parts
 
 
 def _find_one(one: str, text: str) -> Encoder:
     name, _, given = one.partition("?")
     options: dict[str, str] = {}
-    for option in given.split("&") if given else []:
+    for option in filter(None, given.split("&")):
         key, _, value = option.partition("=")
         if key in options:
             msg = f"Encoder {one}: {key} is given twice; give it once."
@@ -116,9 +118,11 @@ def _find_one(one: str, text: str) -> Encoder:
     found = _entry_of(name, options)
     if found is None:
         listed = ", ".join(entry.name for entry in extensions(PACKAGE, "ENCODER"))
+        near = get_close_matches(name.lower(), listed.split(", "), 2)
+        meant = f"did you mean {' or '.join(near)}? Choose" if near else "choose"
         msg = (
-            f"Encoder {one or text}: there is no such encoder; choose one of {listed}, or join "
-            "some with +."
+            f"Encoder {one or text or repr(text)}: there is no such encoder; {meant} one of "
+            f"{listed}, or join some with +."
         )
         raise InputError(msg, option="encoder")
     return found

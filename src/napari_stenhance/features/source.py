@@ -5,12 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_stenhance.errors import InputError
+from napari_stenhance.errors import DeviceMemoryError, InputError
 from napari_stenhance.features.encoder import (
     CropEncoder,
     FeatureTile,
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from napari_stenhance.section.grid import Grid
     from napari_stenhance.section.slide import Slide
     from napari_stenhance.storage.cache import Cache
+
+Loaded = TypeVar("Loaded")
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,8 @@ class FeatureSettings:
         None where superpixels of the encoder are seen.
     quality : bool
         Whether spots on faults of a slide are left out of learning.
+    or_cpu : bool
+        Whether a network that the memory of the device does not hold may run on the CPU.
     """
 
     encoder: Encoder
@@ -71,6 +75,7 @@ class FeatureSettings:
     tissue: TissueKind = "density"
     crops: CropLayout | None = None
     quality: bool = False
+    or_cpu: bool = False
 
     @cached_property
     def parts(self) -> tuple[FeatureSettings, ...]:
@@ -78,8 +83,10 @@ class FeatureSettings:
         return tuple(replace(self, encoder=part) for part in self.encoder.parts)
 
     @cached_property
-    def superpixel_encoder(self) -> Callable[[Slide], SuperpixelEncoder | SlideEncoder]:
-        """What makes the encoder of each slide, loaded once.
+    def superpixel_encoder(
+        self,
+    ) -> tuple[Callable[[Slide], SuperpixelEncoder | SlideEncoder], tuple[str, ...]]:
+        """What makes the encoder of each slide, loaded once; and doubts about where it runs.
 
         Raises
         ------
@@ -94,13 +101,26 @@ class FeatureSettings:
                 "or spamcaf."
             )
             raise InputError(msg, option="encoder")
-        return load(self.device)
+        return self._loaded(load)
 
     @cached_property
-    def crop_encoder(self) -> CropEncoder:
-        """The encoder on the device, made once, of an encoder that encodes crops."""
+    def crop_encoder(self) -> tuple[CropEncoder, tuple[str, ...]]:
+        """The same of an encoder that encodes crops, for all slides."""
         assert self.encoder.crops is not None
-        return self.encoder.crops(self.device)
+        return self._loaded(self.encoder.crops)
+
+    def _loaded(self, load: Callable[[torch.device], Loaded]) -> tuple[Loaded, tuple[str, ...]]:
+        """Load an encoder where it fits."""
+        import torch
+
+        try:
+            return load(self.device), ()
+        except DeviceMemoryError:
+            if not self.or_cpu:
+                raise
+        # Only here is nothing of it left on the device.
+        doubt = f"The memory of the GPU is too small for {self.encoder.name}: it ran on the CPU."
+        return load(torch.device("cpu")), (doubt,)
 
 
 @dataclass(frozen=True, eq=False)

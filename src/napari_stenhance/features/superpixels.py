@@ -60,7 +60,7 @@ class TileFeatures(FeatureSource):
 
     side: int = TILE
 
-    @cached_property
+    @property
     def encoder(self) -> SuperpixelEncoder | SlideEncoder:
         """Of this slide.
 
@@ -69,7 +69,12 @@ class TileFeatures(FeatureSource):
         InputError
             If the encoder makes no superpixels, or the slide's scale is unknown.
         """
-        return self.settings.superpixel_encoder(self.slide)
+        return self._loaded[0]
+
+    @cached_property
+    def _loaded(self) -> tuple[SuperpixelEncoder | SlideEncoder, tuple[str, ...]]:
+        make, doubts = self.settings.superpixel_encoder
+        return make(self.slide), doubts
 
     @cached_property
     def grid(self) -> Grid:
@@ -90,14 +95,15 @@ class TileFeatures(FeatureSource):
     @property
     def doubts(self) -> tuple[str, ...]:
         """What the encoder says of the slide, and if superpixels are narrower than its pixels."""
-        pixel, pitch = self.slide.scale(), self.encoder.pitch_um
+        encoder, where = self._loaded
+        pixel, pitch = self.slide.scale(), encoder.pitch_um
         if pixel <= pitch:
-            return self.encoder.doubts()
+            return (*encoder.doubts(), *where)
         doubt = (
             f"Superpixels of {pitch:g} µm are narrower than the pixels of the slide, {pixel:.3g} "
             "µm: what is predicted changes no finer than these do."
         )
-        return (doubt, *self.encoder.doubts())
+        return (doubt, *encoder.doubts(), *where)
 
     @cached_property
     def key(self) -> str:

@@ -8,6 +8,7 @@ from scipy import ndimage
 from skimage import morphology
 from skimage.filters import threshold_otsu
 
+from napari_stenhance.features.bands import bands, gaussian_reach
 from napari_stenhance.running.job import Job
 from napari_stenhance.section.grid import Grid
 from napari_stenhance.section.slide import Slide
@@ -48,18 +49,11 @@ def tissue_mask(slide: Slide, grid: Grid, job: Job) -> NDArray[np.bool_]:
         return np.zeros(grid.shape, dtype=bool)
     lit = ~ink
     glass = glass_colour(pixels, lit)
-    # Channel by channel: this is the one step that holds the whole grid.
-    density = np.zeros(grid.shape, np.float32)
-    for channel in range(3):
-        density += optical_density(pixels, glass, channel) / 3
-    density[ink] = 0
-    sigma = SMOOTH_UM / grid.pitch_um
-    # Averaged over what is lit, so that ink does not thin the tissue beside it.
-    weight = ndimage.gaussian_filter(lit.astype(np.float32), sigma)
-    density = ndimage.gaussian_filter(density, sigma) / np.maximum(weight, 1e-3)
+    density = _smoothed_density(pixels, glass, lit, SMOOTH_UM / grid.pitch_um)
     if np.ptp(density[lit]) == 0:
         return np.zeros(grid.shape, dtype=bool)
     mask = (density > OTSU_SHARE * threshold_otsu(density[lit])) & lit
+    del density
     mask = ndimage.binary_opening(mask, _disk(OPEN_UM, grid))
     # Padded, because closing erodes what touches the edge of the slide.
     reach = _disk(CLOSE_UM, grid)
@@ -84,6 +78,22 @@ def optical_density(
     of_value = np.log10((glass[channel] + 1) / np.arange(1, 257, dtype=np.float32))
     density: NDArray[np.float32] = np.maximum(of_value, 0).astype(np.float32)[pixels[..., channel]]
     return density
+
+
+def _smoothed_density(
+    pixels: NDArray[np.uint8], glass: NDArray[np.float32], lit: NDArray[np.bool_], sigma: float
+) -> NDArray[np.float32]:
+    """Average the density of what is lit, so that ink does not thin the tissue beside it."""
+    smooth = np.empty(lit.shape, np.float32)
+    for band in bands(len(lit), gaussian_reach(sigma)):
+        density = np.zeros(lit[band.around].shape, np.float32)
+        for channel in range(3):
+            density += optical_density(pixels[band.around], glass, channel) / 3
+        density[~lit[band.around]] = 0
+        weight = ndimage.gaussian_filter(lit[band.around].astype(np.float32), sigma)
+        found = ndimage.gaussian_filter(density, sigma) / np.maximum(weight, 1e-3)
+        smooth[band.rows] = found[band.inner]
+    return smooth
 
 
 def _stained(

@@ -9,8 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_stenhance.features.cropping import Crops
-from napari_stenhance.features.forward import Forward, Normalisation, Precision
+from napari_stenhance.features.forward import Forward, Precision
 from napari_stenhance.features.networks import EncoderNetwork
+from napari_stenhance.features.replica import Normalisation
+from napari_stenhance.running.device import devices_like
 
 if TYPE_CHECKING:
     import torch
@@ -61,7 +63,13 @@ class TimmEncoder:
         colours = Normalisation(network.mean, network.std, channels == "bgr")
         precisions = () if precision is None else (precision,)
         self._forward = Forward(
-            load, self.name, self.side_px, colours, device, network.vectors, precisions
+            load,
+            self.name,
+            self.side_px,
+            colours,
+            devices_like(device),
+            network.vectors,
+            precisions,
         )
         self._settings = [VERSION, identity, self.side_px, network.mean, network.std, channels]
 

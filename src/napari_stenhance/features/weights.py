@@ -103,6 +103,15 @@ def load_weights(
         found = "; ".join(f"{len(w)} {kind} ({_some(w)})" for kind, w in wrong.items() if w)
         msg = f"{path}: these weights are of another network: {found}; give the file of this one."
         raise InputError(msg)
+    coded = [
+        k for k, v in state.items() if expected[k].is_floating_point() and not v.is_floating_point()
+    ]
+    if coded:
+        msg = (
+            f"{path}: weights are whole numbers where this network has fractions "
+            f"({_some(coded)}), as if they were quantised; give those that were not."
+        )
+        raise InputError(msg)
     broken = [k for k, v in state.items() if v.is_floating_point() and not v.isfinite().all()]
     if broken:
         msg = f"{path}: weights are not finite numbers ({_some(broken)}); fetch the file again."
@@ -169,7 +178,10 @@ def _read(path: Path, fewest_bytes: int) -> Any:
             "fetch the file again, signed in if access to it must be granted."
         )
         raise InputError(msg)
-    msg = f"{path}: this is neither a safetensors file nor one that torch.save wrote."
+    msg = (
+        f"{path}: this is neither a safetensors file nor one that torch.save wrote; "
+        "give one of these."
+    )
     raise InputError(msg)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_stenhance.features.cropping import Block, Crops
+from napari_stenhance.features.cropping import Block, Crops, encode_crops
 from napari_stenhance.features.encoder import TileRequest
 from napari_stenhance.running.prefetch import prefetch
 
@@ -90,11 +90,8 @@ def encode_windows(
 
     def encode_group(group_squares: tuple[range, Crops]) -> list[NDArray[np.float16]]:
         group, squares = group_squares
-        parts = []
-        for part in squares.parts(batch):
-            job.check()
-            parts.append(encode(part).astype(np.float16))
-        found, features, start = np.concatenate(parts), [], 0
+        found = encode_crops(encode, squares, batch, job).astype(np.float16)
+        features, start = [], 0
         for n in group:
             features.append(_tiled(found[start : start + len(held[n])], held[n], boxes[n]))
             start += len(held[n])

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from napari_stenhance.errors import InferenceError, InputError
+from napari_stenhance.errors import DeviceMemoryError, InferenceError, InputError
 
 if TYPE_CHECKING:
     import torch
@@ -45,6 +45,22 @@ def resolve_device(name: DeviceName) -> torch.device:
     return torch.device(name)
 
 
+def devices_like(device: torch.device) -> tuple[torch.device, ...]:
+    """List a device and those of this machine that are just like it: GPUs of the same name.
+
+    Parameters
+    ----------
+    device : torch.device
+        One that has a number stands for itself.
+    """
+    import torch
+
+    if str(device) != "cuda":
+        return (device,)
+    names = [torch.cuda.get_device_name(n) for n in range(torch.cuda.device_count())]
+    return tuple(torch.device("cuda", n) for n, name in enumerate(names) if name == names[0])
+
+
 def keep_out_triton() -> None:
     """Keep torch's optimisers from loading triton into a process that draws with Mesa's LLVM.
 
@@ -75,20 +91,35 @@ def threads() -> int:
     return torch.get_num_threads()
 
 
+def is_full(error: RuntimeError) -> bool:
+    """Tell whether a GPU's memory did not do.
+
+    PyTorch has a class for it, but CUDA's libraries and Apple's GPUs say so in words only.
+    """
+    import torch
+
+    said = str(error)
+    full = "out of memory" in said or "ALLOC_FAILED" in said
+    return full or isinstance(error, torch.OutOfMemoryError)
+
+
 @contextmanager
 def inference_errors(doing: str) -> Iterator[None]:
     """Turn torch's RuntimeErrors (out of memory is one) into an error that threads do not swallow.
 
     Raises
     ------
+    DeviceMemoryError
+        From one that says that a GPU's memory did not do.
     InferenceError
-        From any RuntimeError in the block.
+        From any other RuntimeError in the block.
     """
     try:
         yield
     except RuntimeError as error:
-        short = str(error).strip().splitlines()[0]
+        kind = DeviceMemoryError if is_full(error) else InferenceError
+        short = (str(error).strip() or type(error).__name__).splitlines()[0]
         msg = (
             f"{doing} failed on this device: {short}. Try the device cpu, or close other programs."
         )
-        raise InferenceError(msg, option="device") from error
+        raise kind(msg, option="device") from error

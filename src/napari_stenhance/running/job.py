@@ -12,9 +12,12 @@ from pathlib import Path
 import psutil
 
 from napari_stenhance.errors import Cancelled
+from napari_stenhance.running.memory import give_back
 
 _MEMORY_SHARE = 0.25
 _MEMORY_MOST = 2 * 1024**3
+_GIVEN_BACK_S = 5.0
+"""How often memory that was freed is given back while a stage lasts."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,7 @@ class Stage:
         self._job, self._name, self._total = job, name, total
         self._done = 0
         self._timed = 0
-        self._started = time.monotonic()
+        self._started = self._gave_back = time.monotonic()
         self._report()
 
     def advance(self, steps: int = 1) -> None:
@@ -78,6 +81,9 @@ class Stage:
         self._done += steps
         self._timed += steps
         self._report()
+        if time.monotonic() - self._gave_back > _GIVEN_BACK_S:
+            give_back()
+            self._gave_back = time.monotonic()
         self._job.check()
 
     def skip(self, steps: int = 1) -> None:
@@ -146,3 +152,4 @@ class Job:
         """Enter a named stage of `total` steps."""
         self.check()
         yield Stage(self, name, total)
+        give_back()

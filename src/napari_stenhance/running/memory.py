@@ -1,10 +1,23 @@
-"""How much memory this process took."""
+"""How much memory this process took, and giving back what it no longer needs."""
 
 from __future__ import annotations
 
+import ctypes
 import sys
 
 import psutil
+
+
+def give_back() -> None:
+    """Give the system what was freed: glibc keeps arrays of a few megabytes for the next ones.
+
+    Of a large slide there are many, in several threads, and what is kept grows with it.
+    """
+    if sys.platform == "linux":
+        # Other libraries of C have no such function, and no need of one.
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)
 
 
 def peak_gb() -> float:

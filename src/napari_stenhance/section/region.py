@@ -19,6 +19,7 @@ from napari_stenhance.section.grid import Grid
 from napari_stenhance.storage.reading import reading
 
 _FARTHEST_UM = 1e9
+_BAND = 256
 
 
 @dataclass(frozen=True)
@@ -83,9 +84,12 @@ class Region:
         rows = np.arange(max(low[0], 0), min(high[0], grid.shape[0]))
         columns = np.arange(max(low[1], 0), min(high[1], grid.shape[1]))
         if len(rows) and len(columns):
-            centres = grid.centres_um(rows[:, None], columns[None, :])
-            inside = shapely.contains_xy(self.area, centres[..., 0], centres[..., 1])
-            mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] = inside
+            # By bands: of a whole slide the centres alone would be gigabytes.
+            for top in range(0, len(rows), _BAND):
+                band = rows[top : top + _BAND]
+                centres = grid.centres_um(band[:, None], columns[None, :])
+                inside = shapely.contains_xy(self.area, centres[..., 0], centres[..., 1])
+                mask[band[0] : band[-1] + 1, columns[0] : columns[-1] + 1] = inside
         return mask
 
     def to_json(self) -> str:

@@ -79,7 +79,14 @@ class TissueMask:
         if isinstance(mask, str | Path):
             path = Path(mask)
             if path.suffix.lower() in {".geojson", ".json"} and path.is_file():
-                return cls(Region.read(path).mask(grid), grid)
+                values = Region.read(path).mask(grid)
+                if not values.any():
+                    msg = (
+                        f"{path}: no superpixel of {slide.name} has its centre in these polygons; "
+                        "draw them in micrometres, on the slide."
+                    )
+                    raise InputError(msg, option="tissue")
+                return cls(values, grid)
             return cls(_laid_over(read_labels(path), slide, grid, str(path)), grid)
         values = np.asarray(mask)
         if values.ndim != 2 or not values.size or values.dtype.kind not in "bui":

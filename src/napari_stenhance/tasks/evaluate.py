@@ -198,7 +198,12 @@ def _genes(
     sizes_um = methods[0].crops_um
     crops = None if sizes_um is None else CropLayout(sizes_um, pitch_between([section]))
     features = FeatureSettings(
-        find_encoder(options.encoder), device, cache, crops=crops, quality=options.quality
+        find_encoder(options.encoder),
+        device,
+        cache,
+        crops=crops,
+        quality=options.quality,
+        or_cpu=options.device == "auto",
     )
     quality_doubts([section], features, job)
     scores = []

@@ -1,11 +1,11 @@
-"""What faults of slides mean for what is learned, and for what is predicted."""
+"""What is to be doubted of slides: their faults, and what their encoder says of them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from napari_stenhance.features.quality import Quality, find_quality
-from napari_stenhance.features.source import FeatureSettings
+from napari_stenhance.features.source import FeatureSettings, FeatureSource
 from napari_stenhance.running.job import Job
 from napari_stenhance.section.section import Section
 
@@ -16,6 +16,20 @@ def quality_doubt(section: Section, quality: Quality) -> str:
         return quality.doubt(0, 0)
     on_fault = quality.on_fault(section.spots_um(), section.geometry())
     return quality.doubt(int(on_fault.sum()), len(on_fault))
+
+
+def feature_doubts(
+    sections: Sequence[Section], sources: Sequence[FeatureSource], job: Job
+) -> tuple[str, ...]:
+    """Say what makes the features of slides less trustworthy, and whose slide each is."""
+    said = tuple(
+        f"{section.name}: {doubt}"
+        for section, source in zip(sections, sources, strict=True)
+        for doubt in source.doubts
+    )
+    for doubt in said:
+        job.note(doubt)
+    return said
 
 
 def quality_doubts(

@@ -40,7 +40,7 @@ from napari_stenhance.section.section import Section, open_section
 from napari_stenhance.storage.cache import Cache
 from napari_stenhance.storage.pyramid import coarsen_all, mean_pool
 from napari_stenhance.storage.tiles import missing_tiles, write_tile
-from napari_stenhance.tasks.faults import quality_doubts
+from napari_stenhance.tasks.faults import feature_doubts, quality_doubts
 from napari_stenhance.tasks.given_tissue import with_given_tissue
 from napari_stenhance.tasks.kept_model import KeptModel
 from napari_stenhance.tasks.options import SlideOptions
@@ -236,6 +236,7 @@ def predict_all(
 def _predict_one(section: Section, path: Path, plan: Plan, model: Model, job: Job) -> FieldRun:
     slide = section.need_slide()
     features = open_features(slide, plan.features, job)
+    grid = features.grid  # what it refuses is said before anything is written
     doubts = (*plan.doubts, *(f"{section.name}: {d}" for d in section.doubts))
     provenance = {
         "seed": plan.seed,
@@ -249,7 +250,7 @@ def _predict_one(section: Section, path: Path, plan: Plan, model: Model, job: Jo
     ) as result:
         mask = {} if slide.tissue is None else {"tissue_sha256": slide.tissue.sha256}
         before = result.runs
-        run = result.start_run(plan.name, plan.identity | mask, provenance, features.grid)
+        run = result.start_run(plan.name, plan.identity | mask, provenance, grid)
         log_section(result, section, run=run)
         if plan.region:
             result.save_region(run, plan.region)
@@ -333,15 +334,21 @@ def _fill(
     """Predict what a run still lacks: tiles, coarse levels, a lattice."""
     if _is_filled(result, run, plan):
         return
+    grid = features.grid
+    inside = plan.region.mask(grid) if plan.region else None
+    wanted = features.tissue if inside is None else features.tissue & inside
+    if not wanted.any():
+        name = features.slide.name
+        msg = f"{name}: the region holds no tissue; draw it in micrometres, on the tissue."
+        raise InputError(msg, option="region")
     fitted = model(result, run)
     if isinstance(fitted, FittedHere):
         _check_here(fitted, features, section.name)
-    seen = [f"{section.name}: {doubt}" for doubt in features.doubts]
-    for doubt in seen:
-        job.note(doubt)
     of_slides = [s.need_slide() for s in plan.learned_from]
     new = not any(slide.same_as(features.slide) for slide in of_slides)
     sections = (*plan.learned_from, *([section] if new else []))
+    sources = [open_features(slide, plan.features, job) for slide in of_slides]
+    seen = feature_doubts(sections, [*sources, *([features] if new else [])], job)
     faults = quality_doubts(sections, plan.features, job)
     doubts = [*result.run_attributes(run)["doubts"], *faults, *seen, *fitted.decoder.doubts]
     result.update_run(run, doubts=list(dict.fromkeys(doubts)))
@@ -350,16 +357,9 @@ def _fill(
             result.save_model(run, fitted.save)
     for gene in plan.write:
         fitted.decoder.index_of(gene)
-    grid = features.grid
-    inside = plan.region.mask(grid) if plan.region else None
     halo = math.ceil(fitted.halo_um / grid.pitch_um)
     needed = None if inside is None else ndimage.maximum_filter(inside, size=2 * halo + 1)
     features.extract(needed)
-    wanted = features.tissue if inside is None else features.tissue & inside
-    if not wanted.any():
-        name = features.slide.name
-        msg = f"{name}: the region holds no tissue; draw it in micrometres, on the tissue."
-        raise InputError(msg)
     if not result.run_attributes(run)["complete"]:
         tissue = features.slide.tissue
         if tissue is None:

@@ -201,6 +201,7 @@ def _features(
         tissue_kind(options.tissue),
         crops,
         options.quality,
+        or_cpu=options.device == "auto",
     )
 
 

@@ -106,17 +106,21 @@ def predict_runs(
     encoder = find_encoder(options.encoder or fitted.encoder)
     crops = None if fitted.crops_um is None else CropLayout(fitted.crops_um, fitted.pitch_um)
     quality = "quality" in trained.identity
-    features = FeatureSettings(encoder, device, cache, trained.tissue, crops, quality)
+    features = FeatureSettings(
+        encoder, device, cache, trained.tissue, crops, quality, or_cpu=options.device == "auto"
+    )
     for section in slides:
         grid = open_features(section.need_slide(), features, job).grid
         here = encoder.identity(), grid.pitch_um
         if here != (fitted.encoder_identity, fitted.pitch_um):
+            maker, advice = "this version", "train it again with enhance"
+            if options.encoder:
+                maker, advice = "this encoder", "give the encoder, and the weights, of the model"
             msg = (
                 f"{options.result}: the model learned from {fitted.encoder_identity} features at "
-                f"{fitted.pitch_um:g} µm, and this version makes {here[0]} at {here[1]:g} µm; "
-                "train it again with enhance."
+                f"{fitted.pitch_um:g} µm, and {maker} makes {here[0]} at {here[1]:g} µm; {advice}."
             )
-            raise InputError(msg)
+            raise InputError(msg, option="encoder" if options.encoder else "")
     identity = {
         **trained.identity,
         "model_sha256": trained.sha256(cache, job),

@@ -59,9 +59,10 @@ def train(options: TrainOptions, job: Job | None = None, cache: Cache | None = N
 
     `napari_stenhance.train` says what comes of it, and what it raises.
     """
+    from napari_stenhance.features.opening import open_features
     from napari_stenhance.running.device import describe_device
     from napari_stenhance.storage.cache import Cache
-    from napari_stenhance.tasks.faults import quality_doubts
+    from napari_stenhance.tasks.faults import feature_doubts, quality_doubts
     from napari_stenhance.tasks.inference import note_doubts, versions
     from napari_stenhance.tasks.kept_model import KeptModel
     from napari_stenhance.tasks.lesson import open_lesson
@@ -75,12 +76,14 @@ def train(options: TrainOptions, job: Job | None = None, cache: Cache | None = N
     kept = KeptModel.from_training(lesson.identity, cache)
     fitted = kept.load(lesson.features.device, job) or lesson.fit(job)
     note_doubts(fitted, job)
+    sources = [open_features(s.need_slide(), lesson.features, job) for s in lesson.sections]
+    seen = feature_doubts(lesson.sections, sources, job)
     faults = quality_doubts(lesson.sections, lesson.features, job)
     provenance = {
         "seed": options.seed,
         "device": describe_device(lesson.features.device),
         "versions": versions(),
-        "doubts": list(dict.fromkeys([*lesson.doubts, *faults, *fitted.decoder.doubts])),
+        "doubts": list(dict.fromkeys([*lesson.doubts, *faults, *seen, *fitted.decoder.doubts])),
     }
     with kept.unless_saved(fitted):
         return save_trained(options.out, lesson.identity, provenance, fitted.save)

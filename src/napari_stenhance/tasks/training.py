@@ -147,11 +147,11 @@ def take_sample(
     from napari_stenhance.features.opening import open_features
     from napari_stenhance.methods.training_section import TrainingSection
     from napari_stenhance.section.footprint import Footprints
+    from napari_stenhance.tasks.faults import feature_doubts
 
     features = open_features(section.need_slide(), settings, job)
     xy_um, geometry = section.spots_um(), section.geometry()
-    for doubt in features.doubts:
-        job.note(f"{section.name}: {doubt}")
+    feature_doubts([section], [features], job)
     on_fault = spots_on_faults(section, settings, job) if settings.quality else None
     grid, mask = features.grid, features.tissue
     _check_order(section, grid, mask)

@@ -99,8 +99,12 @@ def weights(options: WeightsOptions, job: Job | None = None) -> tuple[EncoderWei
                 raise InputError(one.needs, option="name")
             return (one,)
     network = find_network(options.name)
-    if options.yes:
-        fetch_weights(network, job or Job())
+    one = _of(network)
+    if not options.yes:
+        return (one,)
+    if one.needs:
+        raise InputError(one.needs, option="name")
+    fetch_weights(network, job or Job())
     return (_of(network),)
 
 

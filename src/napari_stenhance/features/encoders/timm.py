@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
+
 from napari_stenhance.errors import InputError
 from napari_stenhance.features.network_entry import NetworkEntry
 from napari_stenhance.features.networks import FILES, EncoderNetwork
@@ -17,7 +19,7 @@ def timm_network(name: str) -> EncoderNetwork:
         If there is none.
     """
     keep_out_triton()
-    from timm.models import get_pretrained_cfg, is_model
+    from timm.models import get_pretrained_cfg, is_model, list_pretrained
 
     model = name.removeprefix("timm:")
     try:
@@ -25,8 +27,13 @@ def timm_network(name: str) -> EncoderNetwork:
     except RuntimeError:  # no such tag
         known = None
     if known is None:
+        # Those of the name with another tag, else of a name like it.
+        near = list_pretrained(f"{model.partition('.')[0]}.*") or get_close_matches(
+            model, list_pretrained()
+        )
+        meant = f" (near are {', '.join(near[:3])})" if near else ""
         msg = (
-            f"Encoder {name}: timm has no such model; `python -c 'import timm; "
+            f"Encoder {name}: timm has no such model{meant}; `python -c 'import timm; "
             "print(*timm.list_models(pretrained=True))'` lists those there are."
         )
         raise InputError(msg, option="encoder")

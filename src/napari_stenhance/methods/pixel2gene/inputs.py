@@ -108,7 +108,6 @@ def _inputs_under(
     grid = sample.features.grid
     inputs = np.empty((len(row), 4 * sample.features.dim), np.float32)
     halo = round(FAR_UM / 2 / grid.pitch_um)
-    number = np.full(grid.shape, -1, dtype=np.int64)
     tiles: list[tuple[Tile, NDArray[np.intp]]] = []
     side = _TILE if sample.features.dim <= _LONG else _TILE // 2
     for tile in tiles_of(grid.shape, side):
@@ -125,8 +124,9 @@ def _inputs_under(
             seen = sample.features.tile(tile.rows, tile.columns, halo)
             tissue = sample.features.tissue[tile.rows, tile.columns]
             values = inputs_of(seen, grid.pitch_um)
-            window = number[tile.rows, tile.columns]
-            window[tissue] = np.arange(len(values))
-            inputs[here] = values[number[row[here], column[here]]]
+            number = np.full(tile.shape, -1)
+            number[tissue] = np.arange(len(values))
+            at = row[here] - tile.rows.start, column[here] - tile.columns.start
+            inputs[here] = values[number[at]]
             stage.advance()
     return inputs
