@@ -10,11 +10,11 @@ from napari_stenhance.storage.cache import Cache
 from napari_stenhance.tasks.summarise import SummariseOptions
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from pandas import DataFrame
 
 
 @keywords(SummariseOptions)
-def summarise(options: SummariseOptions, job: Job, cache: Cache) -> pd.DataFrame:
+def summarise(options: SummariseOptions, job: Job, cache: Cache) -> DataFrame:
     """Say in numbers what is in regions, cells or domains: predicted, and measured.
 
     Returns

@@ -206,7 +206,7 @@ def similarity_levels(field: GeneField, cover: RegionCover, area: int) -> Levels
         msg = "Nothing is predicted in this region; draw it on the tissue that was predicted."
         raise InputError(msg)
     towards = metric @ (inside.mean - middle)
-    length = float(np.sqrt(max((inside.mean - middle) @ towards, 0)))
+    length = float(np.sqrt(max(float((inside.mean - middle) @ towards), 0.0)))
     if not length > 0:
         msg = "This region is predicted as the mean of the tissue; nothing is like it alone."
         raise InputError(msg)

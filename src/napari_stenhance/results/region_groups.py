@@ -58,7 +58,7 @@ def lay_domains(
         part = np.asarray(labels[top : top + labels.chunks[0]])
         pixels += np.bincount(part.ravel(), minlength=256)
     scale = np.nan if domains.grid.unit == "pixel" else pitch**2
-    area = pixels[[one.value for one in every]] * scale
+    area = (pixels[[one.value for one in every]] * scale).astype(np.float64)
     cover = RegionCover.of_domains(domains, run.grid, _tile_of(run), job)
     spots = None
     if measured is not None:

@@ -271,7 +271,7 @@ class MarkerTests:
         return cls(q[0].astype(np.float64), z[0].astype(np.float64))
 
 
-def numbers_of(
+def group_numbers(
     run: GeneSource,
     groups: RegionGroups,
     genes: Sequence[str],
@@ -329,7 +329,7 @@ def compared_numbers(
     Returns
     -------
     DataFrame
-        As that of `numbers_of`, with differences and effects.
+        As that of `group_numbers`, with differences and effects.
     """
     import pandas as pd
 

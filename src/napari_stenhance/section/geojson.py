@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -61,7 +62,7 @@ def read_features(path: Path, mpp: float | None = None) -> Features:
         msg = f"{path}: there is no such region file."
         raise InputError(msg)
     with reading(path, "this GeoJSON", _ADVICE):
-        content = json.loads(path.read_text("utf-8-sig"))
+        content = _loaded(path.read_text("utf-8-sig"))
         found = content.get("features", [content]) if isinstance(content, dict) else content
         pixels, of_qupath = _in_pixels(content, found)
         drawn = [one.get("geometry", one) for one in found]
@@ -69,17 +70,20 @@ def read_features(path: Path, mpp: float | None = None) -> Features:
         some = [n for n, one in enumerate(drawn) if one is not None]
         areas = _shapes([drawn[n] for n in some])
     doubts: tuple[str, ...] = ()
-    if pixels and mpp is None:
+    if not pixels:
+        mpp = None
+    elif mpp is None:
         who = "QuPath wrote" if of_qupath else "it says that it has"
         msg = (
             f"{path}: {who} its coordinates in pixels, and a region's are micrometres; "
             "multiply them by the slide's µm per pixel, and save them as plain polygons."
         )
         raise InputError(msg)
-    if pixels:
+    if mpp is not None:
+        width = mpp
         # Ours are counted from the centre of the first pixel.
         corner = 0.5 if of_qupath else 0.0
-        areas = shapely.transform(areas, lambda px: (px - corner) * mpp)
+        areas = shapely.transform(areas, lambda px: (px - corner) * width)
         by = "QuPath wrote its" if of_qupath else "Its"
         doubts = (f"{path.name}: {by} coordinates in pixels; at {mpp:g} µm they are in µm here.",)
     kept = shapely.area(areas) > 0
@@ -119,6 +123,17 @@ def features_text(
     ]
     unit = {"units": ["micrometer", "micrometer"]} if mpp is None else {}
     return json.dumps({"type": "FeatureCollection", **unit, "features": features})
+
+
+def _loaded(text: str) -> Any:
+    """Read JSON; of the millions of lists that corners are none is garbage to be looked for."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        return json.loads(text)
+    finally:
+        if was:
+            gc.enable()
 
 
 def _in_pixels(content: Any, features: Sequence[Any]) -> tuple[bool, bool]:
@@ -176,7 +191,7 @@ def _polygons(coordinates: Sequence[Sequence[Any]]) -> NDArray[np.object_]:
     polygons = np.full(len(coordinates), shapely.Polygon(), dtype=object)
     if rings:
         of_corner = np.repeat(np.arange(len(rings)), [len(ring) for ring in rings])
-        made = shapely.linearrings(np.concatenate(rings), indices=of_corner)
+        made: Any = shapely.linearrings(np.concatenate(rings), indices=of_corner)
         shapely.polygons(made, indices=of_ring, out=polygons)
     return polygons
 

@@ -83,7 +83,7 @@ def summarise(
         REST,
         as_measurements,
         compared_numbers,
-        numbers_of,
+        group_numbers,
     )
     from napari_stenhance.results.result import ResultFolder
     from napari_stenhance.results.runs import gene_run
@@ -102,7 +102,7 @@ def summarise(
     measured = _measured(options, result, job, cache)
     groups, regions = _groups(options, run, measured, job)
     if not options.top and not options.against:
-        table = numbers_of(run, groups, genes, measured, job)
+        table = group_numbers(run, groups, genes, measured, job)
     else:
         against = None
         if options.against not in ("", REST):
