@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from napari_stenhance.results.region_cover import RegionCover
 from napari_stenhance.results.region_numbers import MeasuredSpots, RegionGroups
 from napari_stenhance.running.job import Job
+from napari_stenhance.section.grid import Grid
 
 if TYPE_CHECKING:
     from napari_stenhance.results.domains import DomainRun
@@ -20,13 +21,17 @@ if TYPE_CHECKING:
 
 
 def lay_regions(
-    run: GeneSource, regions: NamedRegions, measured: MeasuredSpots | None, what: str, job: Job
+    run: GeneSource | None,
+    regions: NamedRegions,
+    measured: MeasuredSpots | None,
+    what: str,
+    job: Job,
 ) -> RegionGroups:
-    """Lay regions, or cells, over a run.
+    """Lay regions, or cells, over a run; without one, among spots alone.
 
     Parameters
     ----------
-    run : GeneSource
+    run : GeneSource or None
     regions : NamedRegions
     measured : MeasuredSpots or None
     what : str
@@ -34,9 +39,14 @@ def lay_regions(
     job : Job
     """
     area = shapely.area(regions.areas)
-    if run.grid.unit == "pixel":
+    mpp = None if measured is None else measured.section.mpp
+    if run is not None:
+        mpp = None if run.grid.unit == "pixel" else run.grid.mpp
+        cover = RegionCover.under(regions.areas, run.grid, _tile_of(run), job)
+    else:
+        cover = RegionCover(len(regions), Grid(1.0, (1, 1), 1.0), 1, ())
+    if mpp is None:
         area = np.full(len(regions), np.nan)
-    cover = RegionCover.under(regions.areas, run.grid, _tile_of(run), job)
     spots = None
     if measured is not None:
         tree = shapely.STRtree(regions.areas)

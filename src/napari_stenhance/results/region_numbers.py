@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from napari_stenhance.results.gene_source import GeneSource
+    from napari_stenhance.section.named_regions import NamedRegions
     from napari_stenhance.section.section import Section
 
 REST = "rest"
@@ -180,6 +181,10 @@ class RegionGroups:
     cover: RegionCover
     spots: sp.csr_array[np.bool_] | None
 
+    def named(self, regions: NamedRegions) -> RegionGroups:
+        """Return the same with the names of the same regions, which may have changed."""
+        return replace(self, names=regions.names, kinds=regions.kinds)
+
     def number_of(self, name: str) -> int:
         """Find the group that is called so.
 
@@ -272,13 +277,13 @@ class MarkerTests:
 
 
 def group_numbers(
-    run: GeneSource,
+    run: GeneSource | None,
     groups: RegionGroups,
     genes: Sequence[str],
     measured: MeasuredSpots | None,
     job: Job,
 ) -> pd.DataFrame:
-    """Say how much of some genes there is in each group.
+    """Say how much of some genes there is in each group; without a run, what was measured alone.
 
     Returns
     -------
@@ -290,7 +295,10 @@ def group_numbers(
     tables = []
     with job.stage("Numbers of regions", len(genes)) as stage:
         for gene in genes:
-            (found,) = covered_moments(run.levels(gene), groups.cover, None)
+            nothing = np.zeros(len(groups.names))
+            found = Moments(nothing, nothing, nothing)
+            if run is not None:
+                (found,) = covered_moments(run.levels(gene), groups.cover, None)
             of_spots = _spots_moments(groups, measured, gene)
             columns = {
                 **_same_of_all(run, groups, gene),
@@ -305,7 +313,7 @@ def group_numbers(
 
 
 def compared_numbers(
-    run: GeneSource,
+    run: GeneSource | None,
     groups: RegionGroups,
     chosen: Sequence[tuple[int, Sequence[str]]],
     against: int | None,
@@ -316,7 +324,8 @@ def compared_numbers(
 
     Parameters
     ----------
-    run : GeneSource
+    run : GeneSource or None
+        None where only what was measured is compared.
     groups : RegionGroups
     chosen : sequence of tuple
         Numbers of groups, each with its genes.
@@ -345,11 +354,16 @@ def compared_numbers(
                 tests = MarkerTests.between(measured, inside, others)
             for gene in genes:
                 job.check()
-                levels = run.levels(gene)
-                if against is None:
+                nothing = np.zeros(1)
+                found = rest = Moments(nothing, nothing, nothing)
+                if run is None:
+                    pass
+                elif against is None:
+                    levels = run.levels(gene)
                     (found,) = covered_moments(levels, one.cover, None)
                     rest = whole_moments(levels).without(found)
                 else:
+                    levels = run.levels(gene)
                     pair = groups.cover.chosen([group, against])
                     sums, shared = covered_moments(levels, pair, 0)
                     found, rest = sums.at(0), sums.at(1).without(shared.at(1))
@@ -384,7 +398,7 @@ def _one_of(groups: RegionGroups, group: int) -> RegionGroups:
     )
 
 
-def _same_of_all(run: GeneSource, groups: RegionGroups, gene: str) -> dict[str, Any]:
+def _same_of_all(run: GeneSource | None, groups: RegionGroups, gene: str) -> dict[str, Any]:
     """Return the columns that say what numbers are of."""
     kinds = {"class": list(groups.kinds)} if any(groups.kinds) else {}
     return {
@@ -392,10 +406,10 @@ def _same_of_all(run: GeneSource, groups: RegionGroups, gene: str) -> dict[str, 
         "number": [n + 1 for n in groups.numbers],
         **kinds,
         "area_um2": groups.area_um2,
-        "gene": run.names.label(gene),
-        "origin": run.origin(gene),
-        "reliability": run.reliability(gene),
-        "unit": run.unit,
+        "gene": gene if run is None else run.names.label(gene),
+        "origin": "" if run is None else run.origin(gene),
+        "reliability": "" if run is None else run.reliability(gene),
+        "unit": "" if run is None else run.unit,
     }
 
 

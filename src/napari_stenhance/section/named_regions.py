@@ -153,6 +153,17 @@ class NamedRegions:
                 said["measurements"] = numbers
             yield said
 
+    def chosen(self, rows: Sequence[int]) -> Self:
+        """Return some of them, in this order."""
+        return replace(
+            self,
+            names=tuple(self.names[n] for n in rows),
+            areas=self.areas[list(rows)],
+            kinds=tuple(self.kinds[n] for n in rows),
+            colours=tuple(self.colours[n] for n in rows),
+            measurements=tuple(self.measurements[n] for n in rows),
+        )
+
     def with_measurements(self, measurements: Sequence[Mapping[str, float]]) -> Self:
         """Return them with numbers beside those that they have; of one name, the new."""
         joined = zip(self.measurements, measurements, strict=True)
