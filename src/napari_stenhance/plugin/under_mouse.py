@@ -7,6 +7,7 @@ from weakref import ref
 
 import numpy as np
 
+from napari_stenhance.plugin.cell_means import said_of_cells
 from napari_stenhance.plugin.crops import said_of_attention
 from napari_stenhance.plugin.domains import said_of_domain, said_of_domains
 from napari_stenhance.plugin.genes import said_of_gene
@@ -18,7 +19,11 @@ from napari_stenhance.plugin.spots import said_of_spots
 if TYPE_CHECKING:
     from napari.layers import Layer
 
-_OF_SEVERAL = {"spots": said_of_spots, "domain spots": said_of_domains}
+_OF_SEVERAL = {
+    "spots": said_of_spots,
+    "domain spots": said_of_domains,
+    "cells": said_of_cells,
+}
 """Says it of bins or cells that are an image, of which several may share a pixel."""
 _OF_ONE = {
     "browse": said_of_gene,

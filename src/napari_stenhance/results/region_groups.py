@@ -44,7 +44,7 @@ def lay_regions(
         mpp = None if run.grid.unit == "pixel" else run.grid.mpp
         cover = RegionCover.under(regions.areas, run.grid, _tile_of(run), job)
     else:
-        cover = RegionCover(len(regions), Grid(1.0, (1, 1), 1.0), 1, ())
+        cover = _no_cover(len(regions))
     if mpp is None:
         area = np.full(len(regions), np.nan)
     spots = None
@@ -57,7 +57,7 @@ def lay_regions(
 
 
 def lay_domains(
-    run: GeneSource, domains: DomainRun, measured: MeasuredSpots | None, job: Job
+    run: GeneSource | None, domains: DomainRun, measured: MeasuredSpots | None, job: Job
 ) -> RegionGroups:
     """Lay domains over a run; a spot is of the domain that was found for it, or that it lies in."""
     every, pitch = domains.domains, domains.grid.pitch_um
@@ -69,7 +69,9 @@ def lay_domains(
         pixels += np.bincount(part.ravel(), minlength=256)
     scale = np.nan if domains.grid.unit == "pixel" else pitch**2
     area = (pixels[[one.value for one in every]] * scale).astype(np.float64)
-    cover = RegionCover.of_domains(domains, run.grid, _tile_of(run), job)
+    cover = _no_cover(len(every))
+    if run is not None:
+        cover = RegionCover.of_domains(domains, run.grid, _tile_of(run), job)
     spots = None
     if measured is not None:
         domain = _domain_of_spots(domains, measured)
@@ -78,6 +80,11 @@ def lay_domains(
     names = tuple(one.name for one in every)
     kinds, numbers = ("",) * len(names), tuple(range(len(names)))
     return RegionGroups("domain", names, kinds, numbers, area, cover, spots)
+
+
+def _no_cover(number: int) -> RegionCover:
+    """Return the cover of some areas where there is no superpixel."""
+    return RegionCover(number, Grid(1.0, (1, 1), 1.0), 1, ())
 
 
 def _tile_of(run: GeneSource) -> int:

@@ -141,9 +141,8 @@ class NamedRegions:
         ):
             said: dict[str, Any] = {"objectType": "annotation"} if for_qupath else {}
             said["name"] = name
-            # QuPath draws an annotation in the colour of its class.
-            if kind or (for_qupath and colour):
-                said["classification"] = {"name": kind or name}
+            if kind:
+                said["classification"] = {"name": kind}
             if colour:
                 rgb = [int(colour[n : n + 2], 16) for n in (1, 3, 5)]
                 said.get("classification", {})["color"] = rgb

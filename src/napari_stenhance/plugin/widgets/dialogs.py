@@ -43,6 +43,12 @@ def ask_for_regions(parent: QWidget) -> Path | None:
     return _path(QFileDialog.getOpenFileName(parent, "Open regions", "", files)[0])
 
 
+def ask_for_cells(parent: QWidget) -> Path | None:
+    """Ask for a file of outlines of cells."""
+    files = "Outlines of cells (*.geojson *.json)"
+    return _path(QFileDialog.getOpenFileName(parent, "Open cells", "", files)[0])
+
+
 def ask_where_to_save_regions(parent: QWidget) -> tuple[Path, bool] | None:
     """Ask where regions are to be saved, and whether for QuPath."""
     kinds = "Regions in µm (*.geojson)", "For QuPath, in pixels (*.geojson)"

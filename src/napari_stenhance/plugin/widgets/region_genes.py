@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 _COLUMNS = {
     "gene": ("Gene", "Click it to look at it. In grey italics: predicted, but not reliably."),
-    "difference": ("Δ predicted", "Difference of means over superpixels, in the run's unit."),
+    "difference": ("Pred. Δ", "Difference of means over superpixels, in the run's unit."),
     "effect": (
         "Effect",
         "That difference in standard deviations (Cohen's d). There is no p of predictions.",
     ),
-    "measured_difference": ("Δ measured", "Difference of means over spots, log1p CP10k."),
+    "measured_difference": ("Meas. Δ", "Difference of means over spots, log1p CP10k."),
     "q": (
-        "q measured",
+        "q",
         (
             "Of spots: Wilcoxon's rank-sum test, adjusted over all measured genes (Benjamini and "
             "Hochberg). – where fewer than 3 spots lie on either side."
@@ -31,7 +31,7 @@ _COLUMNS = {
     ),
 }
 _NAMES = tuple(_COLUMNS)
-_WIDTHS = (80, 68, 44, 70, 70)
+_WIDTHS = (72, 54, 44, 56, 46)
 _ROW = 20
 _GREY = QColor(145, 145, 145)
 

@@ -24,17 +24,16 @@ if TYPE_CHECKING:
 
 COLUMNS = {
     "name": ("Region", "Double-click to rename it."),
+    "mean": ("Predicted", "Mean ± standard deviation of the gene over the superpixels in it."),
+    "measured_mean": ("Measured", "Mean ± standard deviation of the gene over the spots in it."),
+    "spots": ("Spots", "Measured spots whose centre lies in it."),
     "area_um2": ("mm²", "Area of what is drawn."),
     "superpixels": ("Pixels", "Superpixels whose centre lies in it, where anything is predicted."),
-    "mean": ("Mean", "Mean of the gene over these superpixels: predicted, or imputed."),
-    "sd": ("SD", "Standard deviation over these superpixels."),
-    "spots": ("Spots", "Measured spots whose centre lies in it."),
-    "measured_mean": ("Measured", "Mean of the gene over these spots, measured, log1p CP10k."),
-    "measured_sd": ("SD", "Standard deviation over these spots."),
 }
 """Heading and tooltip of each column."""
 _NAMES = tuple(COLUMNS)
-_WIDTHS = (78, 42, 46, 42, 36, 40, 60, 36)
+_SPREAD = {"mean": "sd", "measured_mean": "measured_sd"}
+_WIDTHS = (60, 86, 86, 38, 42, 46)
 _WHOLE = {"superpixels", "spots"}
 _ROW = 20
 _PAUSE_MS = 20
@@ -51,7 +50,7 @@ class RegionTableModel(QAbstractTableModel):
         super().__init__(parent)
         self.names: list[str] = []
         self._columns: dict[str, Any] = {}
-        self._waiting = False
+        self._waiting, self._origin = False, "predicted"
 
     def show_names(self, names: Sequence[str]) -> None:
         """List other regions, of which nothing is known yet."""
@@ -61,8 +60,13 @@ class RegionTableModel(QAbstractTableModel):
 
     def show_numbers(self, numbers: pd.DataFrame | None) -> None:
         """Show what was counted, a row for each region; None where nothing can be."""
-        known = {} if numbers is None else {n: numbers[n].to_numpy() for n in _NAMES[1:]}
+        names = (*_NAMES[1:], *_SPREAD.values())
+        known = {} if numbers is None else {n: numbers[n].to_numpy() for n in names}
         self._columns, self._waiting = known, False
+        if numbers is not None and len(numbers):
+            # Of an imputation, what is shown may be imputed or measured.
+            self._origin = str(numbers["origin"].iloc[0]) or "predicted"
+            self.headerDataChanged.emit(Qt.Orientation.Horizontal, 1, 1)
         if self.names:
             last = self.index(len(self.names) - 1, len(_NAMES) - 1)
             self.dataChanged.emit(self.index(0, 1), last)
@@ -86,6 +90,7 @@ class RegionTableModel(QAbstractTableModel):
         if way != Qt.Orientation.Horizontal:
             return None
         heading, tip = COLUMNS[_NAMES[section]]
+        heading = self._origin.capitalize() if _NAMES[section] == "mean" else heading
         said = {Qt.ItemDataRole.DisplayRole: heading, Qt.ItemDataRole.ToolTipRole: tip}
         return said.get(role)
 
@@ -122,8 +127,11 @@ class RegionTableModel(QAbstractTableModel):
             return "–"
         if name == "area_um2":
             return f"{number / _UM2_PER_MM2:.3g}"
+        if name in _WHOLE:
+            return f"{number:.0f}"
         # No figure is "-0.00".
-        return f"{number:.0f}" if name in _WHOLE else f"{round(number, 2) + 0.0:.2f}"
+        said, spread = f"{round(number, 2) + 0.0:.2f}", self._columns[_SPREAD[name]][row]
+        return said if np.isnan(spread) else f"{said} ± {spread:.2f}"
 
 
 class RegionTable(LowView, QTableView):

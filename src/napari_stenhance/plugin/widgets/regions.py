@@ -20,44 +20,38 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_stenhance.errors import InputError, StenhanceError
+from napari_stenhance.errors import InputError
+from napari_stenhance.plugin.cell_means import CellMeans, cells_layer
 from napari_stenhance.plugin.drawn import add_regions, drawn_regions, name_new, set_names
-from napari_stenhance.plugin.layer_info import layers_of, open_sections
-from napari_stenhance.plugin.live import LiveLayers
+from napari_stenhance.plugin.layer_info import KEY, layers_of
 from napari_stenhance.plugin.regions import begin_drawing, open_region
 from napari_stenhance.plugin.scene import show_layer
 from napari_stenhance.plugin.session import session_of
-from napari_stenhance.plugin.similar import similarity_layer
-from napari_stenhance.plugin.widgets.counting import Counted, RegionCounts
+from napari_stenhance.plugin.widgets.choices import narrow
+from napari_stenhance.plugin.widgets.counting import Counted, Counts, RegionCounts
 from napari_stenhance.plugin.widgets.dialogs import (
+    ask_for_cells,
     ask_for_regions,
     ask_where_to_save_regions,
     ask_where_to_save_table,
 )
 from napari_stenhance.plugin.widgets.follow import follow_layers, follow_session
-from napari_stenhance.plugin.widgets.outputs import suggest_out
-from napari_stenhance.plugin.widgets.region_genes import RegionGenes
+from napari_stenhance.plugin.widgets.region_questions import RegionQuestions
 from napari_stenhance.plugin.widgets.region_table import RegionTable
 from napari_stenhance.plugin.widgets.run_bar import RunBar
-from napari_stenhance.plugin.widgets.run_dock import said_of_end
+from napari_stenhance.results.domains import DomainRun
 from napari_stenhance.results.region_numbers import as_measurements
-from napari_stenhance.results.region_top import top_numbers
-from napari_stenhance.results.runs import FieldRun
 from napari_stenhance.running.numbers import counted
 from napari_stenhance.section.named_regions import NamedRegions
 from napari_stenhance.storage.atomic import atomic_path
-from napari_stenhance.tasks.predict import PredictOptions, predict_runs
 
 if TYPE_CHECKING:
     from napari.layers import Shapes
     from napari.viewer import Viewer
 
     from napari_stenhance.running.job import Job
-    from napari_stenhance.section.section import Section
 
-_TOP = 25
-_REST = "the rest of the tissue"
-_HERE = "This slide, in the selected regions"
+_DRAWN = "Drawn regions"
 _PAUSE_MS = 100
 
 
@@ -77,7 +71,6 @@ class RegionsWidget(QWidget):
         self.run_bar = RunBar(self)
         self.counts = RegionCounts(self._session, self)
         self.counts.changed.connect(self._show_counts)
-        self._live = LiveLayers(napari_viewer, self)
         self.draw = self._button("Draw", "Click corners; Esc or a double click closes it.")
         self.draw.clicked.connect(lambda: self._draw("add_polygon"))
         self.lasso = self._button("Lasso", "Hold the button and draw around it, as with a brush.")
@@ -90,6 +83,11 @@ class RegionsWidget(QWidget):
         self.open.clicked.connect(self._ask_open)
         self.save = self._button("Save …", "GeoJSON: in µm, or for QuPath, with the numbers below.")
         self.save.clicked.connect(self._ask_save)
+        self.what = QComboBox(self)
+        self.what.setToolTip("What is listed: drawn regions, domains that were found, or cells.")
+        self.what.currentIndexChanged.connect(self._read)
+        self.cells = self._button("Cells …", "Outlines of cells: GeoJSON of QuPath, StarDist …")
+        self.cells.clicked.connect(self._ask_cells)
         self.title = QLabel("", self)
         self.title.setWordWrap(True)
         self.table = RegionTable(self)
@@ -100,25 +98,7 @@ class RegionsWidget(QWidget):
         delete.activated.connect(self._delete)
         self.export = self._button("Numbers as CSV …", "Write this table, of every region.")
         self.export.clicked.connect(self._ask_export)
-        self.against = QComboBox(self)
-        self.against.setToolTip("What the selected region is compared with.")
-        self.top = self._button("Top genes", "Genes that are highest in the selected region.")
-        self.top.clicked.connect(self._find_top)
-        self.top_title = QLabel("", self)
-        self.top_title.setWordWrap(True)
-        self.genes = RegionGenes(self)
-        self.genes.chosen.connect(self._look_at)
-        self.genes.show_numbers(None)
-        self.where = QComboBox(self)
-        self.where.setToolTip("Where the model of the run that is shown predicts.")
-        self.predict = self._button(
-            "Predict", "Apply the model that is shown; genes come as layers"
-        )
-        self.predict.clicked.connect(self._predict)
-        self.similar = self._button(
-            "Find like this", "Show where all genes are predicted to be as in the selected regions."
-        )
-        self.similar.clicked.connect(self._find_similar)
+        self.questions = RegionQuestions(napari_viewer, self, self)
         self._lay_out()
         self._pause = QTimer(self)
         self._pause.setSingleShot(True)
@@ -140,27 +120,14 @@ class RegionsWidget(QWidget):
         for n, button in enumerate(every):
             buttons.addWidget(button, n // 3, n % 3)
         column.addLayout(buttons)
+        listed = QHBoxLayout()
+        listed.addWidget(narrow(self.what), 1)
+        listed.addWidget(self.cells)
+        column.addLayout(listed)
         column.addWidget(self.title)
         column.addWidget(self.table, 2)
         column.addWidget(self.export)
-        for label, box, button in (
-            ("Against", self.against, self.top),
-            ("On", self.where, self.predict),
-        ):
-            row = QHBoxLayout()
-            row.addWidget(QLabel(label, self))
-            row.addWidget(box, 1)
-            row.addWidget(button)
-            column.addLayout(row)
-            if button is self.top:
-                column.addWidget(self.top_title)
-                column.addWidget(self.genes, 3)
-            # A long name must not widen the dock.
-            box.setSizeAdjustPolicy(
-                QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
-            )
-            box.setMinimumContentsLength(8)
-        column.addWidget(self.similar)
+        column.addWidget(self.questions, 3)
         column.addWidget(self.run_bar)
 
     # What is listed
@@ -177,14 +144,14 @@ class RegionsWidget(QWidget):
         if layer is not self._layer:
             self._layer, self._known = layer, 0 if layer is None else len(layer.data)
             self._regions = None
-            self.genes.show_numbers(None)
-            self.top_title.setText("")
+            self.questions.forget()
         if layer is not None:
             chosen = layer.selected_data.events.items_changed
             if chosen not in self._emitters:
                 self._emitters.append(chosen)
                 chosen.connect(self._selected)
-        self._list_targets()
+        self.questions.list_targets()
+        self._list_kinds()
         if self._regions is None:
             self._read()
         else:
@@ -201,24 +168,57 @@ class RegionsWidget(QWidget):
 
     def _read(self) -> None:
         layer, place = self._layer, self._session.place
-        before = [] if self._regions is None else list(self._regions.names)
         if layer is None or place is None:
-            self._regions, self._shapes, names = None, np.zeros(0, np.int64), []
+            self._regions, self._shapes = None, np.zeros(0, np.int64)
         else:
             if len(layer.data) > self._known:
                 name_new(layer, self._known)
             self._known = len(layer.data)
             self._regions, self._shapes = drawn_regions(layer, place)
-            names = list(self._regions.names)
-        if names != before or self.table.regions.names != names:
+        names = _names_of(self._listed)
+        if self.table.regions.names != names:
             self.table.show_names(names)
-            self._list_others()
-        if layer is not None:
-            self._selected()
+            self.questions.forget()
+            self.questions.list_others()
+        self._selected()
         self._count()
 
+    @property
+    def _listed(self) -> Counts | None:
+        """What is listed: domains or cells that were chosen, or else what is drawn."""
+        chosen: DomainRun | CellMeans | None = self.what.currentData()
+        return self._regions if chosen is None else chosen
+
+    @property
+    def _are_drawn(self) -> bool:
+        """Whether the rows are those of shapes."""
+        return self.what.currentData() is None
+
+    def _list_kinds(self) -> None:
+        """List what there is to be listed of what is looked at."""
+        place = self._session.place
+        found: list[tuple[str, Any]] = [(_DRAWN, None)]
+        runs = [run for run in self._session.runs() if isinstance(run, DomainRun)]
+        found += [(f"Domains {run.name}", run) for run in runs]
+        for _, info in layers_of(self._viewer, "cells"):
+            if info.place is place and isinstance(info.colours, CellMeans):
+                found.append((f"Cells of {info.colours.file}", info.colours))
+        before = [(self.what.itemText(n), self.what.itemData(n)) for n in range(self.what.count())]
+        if len(before) == len(found) and all(
+            a == c and b is d for (a, b), (c, d) in zip(before, found, strict=True)
+        ):
+            return
+        chosen = self.what.currentText()
+        self.what.blockSignals(True)
+        self.what.clear()
+        for text, one in found:
+            self.what.addItem(text, one)
+        self.what.setCurrentIndex(max(self.what.findText(chosen), 0))
+        self.what.blockSignals(False)
+        self._read()
+
     def _count(self) -> None:
-        self.counts.follow(self._regions)
+        self.counts.follow(self._listed)
         self._show_counts()
 
     def _show_counts(self) -> None:
@@ -230,8 +230,9 @@ class RegionsWidget(QWidget):
         self.title.setText(self._title(found))
         some = bool(self.table.regions.names)
         self.export.setEnabled(found is not None)
-        for button in (self.save, self.delete, self.top, self.similar):
-            button.setEnabled(some)
+        self.questions.enable(some=some, drawn=self._are_drawn)
+        for button in (self.save, self.delete):
+            button.setEnabled(some and self._are_drawn)
         self.undo.setEnabled(self._deleted is not None and self._deleted[0] is self._layer)
 
     def _title(self, found: Counted | None) -> str:
@@ -241,44 +242,11 @@ class RegionsWidget(QWidget):
             return str(self.counts.error)
         return "Counting …" if found is None else found.said
 
-    def _list_others(self) -> None:
-        """List what the selected region can be compared with."""
-        chosen = self.against.currentText()
-        self.against.clear()
-        self.against.addItems([_REST, *self.table.regions.names[:_MOST_LISTED]])
-        self.against.setCurrentIndex(max(self.against.findText(chosen), 0))
-
-    def _list_targets(self) -> None:
-        """List slides to predict on."""
-        targets: list[tuple[str, tuple[Section, bool] | None]] = [(_HERE, None)]
-        for section in open_sections(self._viewer):
-            if section.slide is None or section is self._session.section:
-                continue
-            targets.append((f"{section.name}, the whole slide", (section, False)))
-            if self._drawn_on(section) is not None:
-                targets.append((f"{section.name}, in its regions", (section, True)))
-        if [text for text, _ in targets] == [
-            self.where.itemText(n) for n in range(self.where.count())
-        ]:
-            return
-        chosen = self.where.currentText()
-        self.where.clear()
-        for text, target in targets:
-            self.where.addItem(text, target)
-        self.where.setCurrentIndex(max(self.where.findText(chosen), 0))
-
-    def _drawn_on(self, section: Section) -> NamedRegions | None:
-        for layer, info in layers_of(self._viewer, "region"):
-            if info.section is section and info.place is not None and len(layer.data):
-                regions, _ = drawn_regions(layer, info.place)
-                return regions if len(regions) else None
-        return None
-
     # Row and shape
 
     def _chosen(self) -> None:
         """Select on the slide what is selected in the table."""
-        if self._layer is None:
+        if self._layer is None or not self._are_drawn:
             return
         self._busy = True
         self._viewer.layers.selection.active = self._layer
@@ -289,21 +257,21 @@ class RegionsWidget(QWidget):
 
     def _selected(self, *_items: Any) -> None:
         """Select in the table what is selected on the slide."""
-        if self._busy or self._layer is None or not len(self._shapes):
+        if self._busy or self._layer is None or not self._are_drawn or not len(self._shapes):
             return
         chosen = set(self._layer.selected_data)
         self.table.choose([row for row, n in enumerate(self._shapes) if int(n) in chosen])
 
     def _renamed(self, row: int, name: str) -> None:
-        assert self._layer is not None
-        assert self._regions is not None
+        if self._layer is None or self._regions is None or not self._are_drawn:
+            return
         self._busy = True
         set_names(self._layer, [name], [int(self._shapes[row])])
         self._busy = False
         names = list(self._regions.names)
         names[row] = name
         self._regions = replace(self._regions, names=tuple(names))
-        self._list_others()
+        self.questions.list_others()
         self._count()
 
     def _draw(self, mode: str) -> None:
@@ -315,7 +283,7 @@ class RegionsWidget(QWidget):
 
     def _delete(self) -> None:
         rows = self.table.rows()
-        if self._layer is None or self._regions is None or not rows:
+        if self._layer is None or self._regions is None or not rows or not self._are_drawn:
             return
         self._deleted = self._layer, self._regions.chosen(rows)
         self._layer.selected_data = {int(self._shapes[row]) for row in rows}
@@ -336,7 +304,7 @@ class RegionsWidget(QWidget):
         finally:
             self._busy = False
 
-    def _chosen_regions(self) -> NamedRegions:
+    def chosen_regions(self) -> NamedRegions:
         """Return the regions that are selected; where there is one, it needs no click.
 
         Raises
@@ -344,27 +312,13 @@ class RegionsWidget(QWidget):
         InputError
             If none is.
         """
-        rows = self.table.rows()
+        rows = self.table.rows() if self._are_drawn else []
         if self._regions is not None and len(self._regions) == 1:
             rows = [0]
         if self._regions is None or not rows:
-            msg = "Select a region in the table first."
+            msg = f"Select one of the {_DRAWN.lower()} in the table first."
             raise InputError(msg)
         return self._regions.chosen(rows)
-
-    def _field_run(self) -> FieldRun:
-        """Return the run that is looked at.
-
-        Raises
-        ------
-        InputError
-            If it predicts nothing from a slide.
-        """
-        run = self._session.run
-        if not isinstance(run, FieldRun):
-            msg = "Look at genes that were predicted from a slide first: choose a run in Genes."
-            raise InputError(msg)
-        return run
 
     # Files
 
@@ -398,6 +352,43 @@ class RegionsWidget(QWidget):
             self.run_bar.done = f"{counted(len(read), 'region')} of {path.name}."
 
         self.run_bar.start(f"Regions of {path.name}", task, on_done=done)
+
+    def _ask_cells(self) -> None:
+        path = ask_for_cells(self)
+        if path is not None:
+            self.open_cells(path)
+
+    def open_cells(self, path: Path) -> None:
+        """Show cells of a file, coloured by the mean of the gene in each."""
+        run, gene = self._session.genes, self._session.gene
+        if run is None:
+            msg = "Look at genes of a run first: cells are coloured by what is predicted in them."
+            self.run_bar.say(InputError(msg))
+            return
+
+        def task(job: Job) -> Any:
+            with job.stage("Reading cells", 1) as stage:
+                read = NamedRegions.read_cells(path, run.grid.mpp)
+                stage.advance()
+            for doubt in read.doubts:
+                job.note(doubt)
+            return cells_layer(run, read, path.name, gene, job)
+
+        def done(layer: Any) -> Iterator[None]:
+            for old, info in list(layers_of(self._viewer, "cells", of_run=run.key)):
+                if info.part == path.name:
+                    self._viewer.layers.remove(old)
+            (added,) = self._session.add([layer])
+            yield
+            self._session.with_spots = True
+            with self._session.quiet():
+                show_layer(added, visible=True)
+            self._session.show()
+            colours = layer[1]["metadata"][KEY].colours
+            self.what.setCurrentIndex(self.what.findText(f"Cells of {path.name}"))
+            self.run_bar.done = f"{counted(len(colours.cells), 'cell')} of {path.name}."
+
+        self.run_bar.start(f"Cells of {path.name}", task, on_done=done)
 
     def _ask_save(self) -> None:
         asked = ask_where_to_save_regions(self)
@@ -442,113 +433,10 @@ class RegionsWidget(QWidget):
 
         self.run_bar.start(f"Writing {path.name}", task, on_done=done)
 
-    # What is asked of a region
 
-    def _look_at(self, gene: str) -> None:
-        self._session.look_at(gene=gene)
-
-    def _find_top(self) -> None:
-        """Find the genes that are highest in the selected region."""
-        found, rows = self.counts.found, self.table.rows()
-        rows = [0] if len(self.table.regions.names) == 1 else rows
-        if found is None or len(rows) != 1:
-            self.run_bar.say(InputError("Select one region in the table first."))
-            return
-        row, other = rows[0], self.against.currentIndex() - 1
-        if other == row:
-            self.run_bar.say(InputError("Choose another region to compare it with."))
-            return
-        name, against = self.table.regions.names[row], None if other < 0 else other
-        of = _REST if against is None else self.table.regions.names[against]
-
-        def done(numbers: Any) -> None:
-            self.genes.show_numbers(numbers)
-            self.top_title.setText(_said_of_top(numbers, name, of))
-            self.run_bar.done = f"{counted(len(numbers), 'gene')} of {name}."
-
-        def task(job: Job) -> Any:
-            return top_numbers(found.run, found.groups, row, against, found.measured, _TOP, job)
-
-        self.run_bar.start(f"Top genes of {name}", task, on_done=done)
-
-    def _find_similar(self) -> None:
-        """Show where it is as in the selected regions."""
-        try:
-            run, regions = self._field_run(), self._chosen_regions()
-        except StenhanceError as error:
-            self.run_bar.say(error)
-            return
-        name = " and ".join(regions.names[:3]) + " …" * (len(regions) > 3)
-
-        def done(layer: Any) -> None:
-            self._forget_similar(run, name)
-            (added,) = self._session.add([layer])
-            # By itself, over the slide: another colour over a gene's would be read as neither.
-            self._session.look_at_slide()
-            with self._session.quiet():
-                show_layer(added, visible=True)
-
-        self.run_bar.start(
-            f"Like {name}", lambda job: similarity_layer(run, regions, name, job), on_done=done
-        )
-
-    def _forget_similar(self, run: FieldRun, name: str) -> None:
-        """Remove the layer of a region that was drawn otherwise before."""
-        for layer, info in list(layers_of(self._viewer, "similarity", of_run=run.key)):
-            if info.part == name:
-                self._viewer.layers.remove(layer)
-
-    def _predict(self) -> None:
-        """Predict with the model of the run that is looked at."""
-        try:
-            run, target = self._field_run(), self.where.currentData()
-            section, regions = self._session.section, None
-            if target is None:
-                regions = self._chosen_regions()
-            else:
-                section, inside = target
-                regions = self._drawn_on(section) if inside else None
-            if section is None or section.slide is None:
-                msg = "Open the slide first: what is predicted is seen on it."
-                raise InputError(msg)
-        except StenhanceError as error:
-            self.run_bar.say(error)
-            return
-        here = target is None
-        region = None if regions is None else regions.united()
-
-        def task(job: Job) -> Any:
-            out = run.result.path if here else suggest_out([section], job)
-            options = PredictOptions(
-                result=run.result.path, on=(section,), out=out, run=run.name, region=region
-            )
-            return predict_runs(options, job)
-
-        def done(runs: Any) -> Iterator[None]:
-            yield from self._live.finish_in_turns()
-            self.run_bar.done = "\n".join(["Done.", *(s for r in runs for s in said_of_end(r))])
-
-        gene = self._session.gene
-        self.run_bar.start(
-            f"Predict on {section.name}",
-            task,
-            kept="what is finished by then is kept, and the same run goes on from there",
-            on_begin=lambda: setattr(self._live, "gene", gene),
-            on_done=done,
-            on_event=self._live.receive,
-            on_end=self._live.finish,
-        )
-
-
-_MOST_LISTED = 1000
-
-
-def _said_of_top(numbers: Any, name: str, of: str) -> str:
-    if not len(numbers):
-        return f"No gene is higher in {name} than in {of}."
-    row = numbers.iloc[0]
-    spots = f"{row['spots']:.0f} spots" if np.isfinite(row["spots"]) else "no spots"
-    return (
-        f"Higher in {name} than in {of}: predicted over {row['superpixels']} superpixels, which "
-        f"are no measurements; measured at {spots}."
-    )
+def _names_of(listed: Counts | None) -> list[str]:
+    if isinstance(listed, DomainRun):
+        return [one.name for one in listed.domains]
+    if isinstance(listed, CellMeans):
+        return list(listed.cells.names)
+    return [] if listed is None else list(listed.names)
