@@ -319,6 +319,24 @@ def test_like_a_region_is_what_deviates_from_the_mean_as_it_does(regions: Path) 
     assert image[known][mask].mean() > image[known][~mask].mean()
 
 
+def test_a_region_of_qupath_is_predicted_in_where_it_was_drawn(here: Path) -> None:
+    section = st.read("one.h5ad")
+    ring = square(300, 300, 200)
+    feature = {
+        "type": "Feature",
+        "geometry": {"type": "Polygon", "coordinates": [ring]},
+        "properties": {"objectType": "annotation", "name": "Here"},
+    }
+    file = write(here / "qupath.geojson", [feature])
+    notes: list[str] = []
+    job = st.Job(lambda event: notes.append(event.text) if hasattr(event, "text") else None)
+    given = {"on": "one.h5ad", "region": file, "out": "part.stenhance.zarr", "device": "cpu"}
+    made = st.predict("one.stenhance.zarr", **given, job=job)
+    low, high = (299.5 * section.mpp, 499.5 * section.mpp)
+    assert made.folder.region(made.run_name).area.bounds == pytest.approx((low, low, high, high))
+    assert sum("QuPath wrote its coordinates in pixels" in note for note in notes) == 1
+
+
 def test_the_command_writes_the_table_and_qupath_s_annotations(regions: Path) -> None:
     ran = command(
         "summarise",

@@ -16,7 +16,7 @@ from napari_stenhance.results.region_cover import RegionCover
 from napari_stenhance.running.job import Job
 from napari_stenhance.scoring.markers import marker_scores
 from napari_stenhance.section.gene_names import aliases_in
-from napari_stenhance.section.spots import log1p_cp10k
+from napari_stenhance.section.spots import counts_of, log1p_cp10k
 from napari_stenhance.storage.levels import Levels
 from napari_stenhance.storage.tiles import tiles_of
 
@@ -125,14 +125,13 @@ class MeasuredSpots:
         self.section = section
         self.genes = tuple(map(str, spots.var_names))
         self.names = GeneNames(self.genes, aliases_in(spots.var))
-        self.counts = sp.csc_array(spots.X, dtype=np.float32)
         given = section.library
         self.library = np.asarray(
-            self.counts.sum(axis=1, dtype=np.float64) if given is None else given, np.float64
+            spots.X.sum(axis=1, dtype=np.float64) if given is None else given, np.float64
         ).ravel()
 
     def __len__(self) -> int:
-        return int(self.counts.shape[0])
+        return len(self.library)
 
     @property
     def xy_um(self) -> NDArray[np.float64]:
@@ -141,8 +140,8 @@ class MeasuredSpots:
 
     def columns(self, genes: Sequence[str], spots: Any = slice(None)) -> sp.csc_array[np.float32]:
         """Return log1p CP10k of some genes, by default at every spot."""
-        at = [self.names.known[gene] for gene in genes]
-        counts = sp.csr_array(self.counts[:, at])[spots]
+        # As the section has them: of a million bins a second copy is a gigabyte.
+        counts = counts_of(self.section.need_spots(), genes)[spots]
         return sp.csc_array(log1p_cp10k(counts, self.library[spots]))
 
     def values(self, gene: str) -> NDArray[np.float64] | None:
@@ -343,7 +342,7 @@ def compared_numbers(
     import pandas as pd
 
     other = REST if against is None else groups.names[against]
-    tables = []
+    tables, whole = [], dict[str, Moments]()
     with job.stage("Comparing regions", len(chosen)) as stage:
         for group, genes in chosen:
             one = _one_of(groups, group)
@@ -361,7 +360,9 @@ def compared_numbers(
                 elif against is None:
                     levels = run.levels(gene)
                     (found,) = covered_moments(levels, one.cover, None)
-                    rest = whole_moments(levels).without(found)
+                    if gene not in whole:
+                        whole[gene] = whole_moments(levels)
+                    rest = whole[gene].without(found)
                 else:
                     levels = run.levels(gene)
                     pair = groups.cover.chosen([group, against])

@@ -111,8 +111,10 @@ def summarise(
         table = compared_numbers(run, groups, chosen, against, measured, job)
     if options.top and len(table):
         # Found by what is not clipped at 0, listed by what is shown.
-        by = {"by": ["number", "effect"], "ascending": [True, False]}
-        table = table.sort_values(**by, kind="stable", ignore_index=True)
+        ways = [True, False]
+        table = table.sort_values(
+            ["number", "effect"], ascending=ways, kind="stable", ignore_index=True
+        )
     if options.csv is not None:
         with atomic_path(options.csv) as aside:
             table.to_csv(aside, index=False)

@@ -150,6 +150,7 @@ class RegionCounts(QObject):
         numbers = group_numbers(run, groups, (asked,), measured, job)
         if gene == TOTAL:
             numbers[["mean", "sd", "measured_mean", "measured_sd"]] = np.nan
+            numbers[["gene", "origin", "reliability", "unit", "measured_unit"]] = ""
         return Counted(run, gene, groups, measured, numbers)
 
     def _ended(self, key: tuple[Any, ...], outcome: Outcome) -> None:

@@ -27,8 +27,10 @@ from napari_stenhance.running.numbers import counted
 from napari_stenhance.tasks.predict import PredictOptions, predict_runs
 
 if TYPE_CHECKING:
+    from napari.layers import Shapes
     from napari.viewer import Viewer
 
+    from napari_stenhance.plugin.layer_info import Place
     from napari_stenhance.plugin.widgets.counting import RegionCounts
     from napari_stenhance.plugin.widgets.region_table import RegionTable
     from napari_stenhance.plugin.widgets.run_bar import RunBar
@@ -126,7 +128,7 @@ class RegionQuestions(QWidget):
             if section.slide is None or section is self._session.section:
                 continue
             targets.append((f"{section.name}, the whole slide", (section, False)))
-            if self._drawn_on(section) is not None:
+            if any(True for _ in _drawn_in(self._viewer, section)):
                 targets.append((f"{section.name}, in its regions", (section, True)))
         if [text for text, _ in targets] == [
             self.where.itemText(n) for n in range(self.where.count())
@@ -139,10 +141,10 @@ class RegionQuestions(QWidget):
         self.where.setCurrentIndex(max(self.where.findText(chosen), 0))
 
     def _drawn_on(self, section: Section) -> NamedRegions | None:
-        for layer, info in layers_of(self._viewer, "region"):
-            if info.section is section and info.place is not None and len(layer.data):
-                regions, _ = drawn_regions(layer, info.place)
-                return regions if len(regions) else None
+        for layer, place in _drawn_in(self._viewer, section):
+            regions, _ = drawn_regions(layer, place)
+            if len(regions):
+                return regions
         return None
 
     def _field_run(self) -> FieldRun:
@@ -274,3 +276,10 @@ def _said_of_top(numbers: Any, name: str, of: str) -> str:
         f"Higher in {name} than in {of}: predicted over {row['superpixels']} superpixels, which "
         f"are no measurements; measured at {spots}."
     )
+
+
+def _drawn_in(viewer: Viewer, section: Section) -> Iterator[tuple[Shapes, Place]]:
+    """List the layers in which something is drawn on a section."""
+    for layer, info in layers_of(viewer, "region"):
+        if info.section is section and info.place is not None and len(layer.data):
+            yield layer, info.place

@@ -50,11 +50,12 @@ class RegionTableModel(QAbstractTableModel):
         super().__init__(parent)
         self.names: list[str] = []
         self._columns: dict[str, Any] = {}
-        self._waiting, self._origin = False, "predicted"
+        self._waiting, self._origin, self._what = False, "predicted", "region"
 
-    def show_names(self, names: Sequence[str]) -> None:
-        """List other regions, of which nothing is known yet."""
+    def show_names(self, names: Sequence[str], what: str) -> None:
+        """List other regions, cells or domains, of which nothing is known yet."""
         self.beginResetModel()
+        self._what = what
         self.names, self._columns, self._waiting = list(names), {}, True
         self.endResetModel()
 
@@ -90,13 +91,15 @@ class RegionTableModel(QAbstractTableModel):
         if way != Qt.Orientation.Horizontal:
             return None
         heading, tip = COLUMNS[_NAMES[section]]
-        heading = self._origin.capitalize() if _NAMES[section] == "mean" else heading
+        said = {"name": self._what, "mean": self._origin}.get(_NAMES[section], "")
+        heading = said.capitalize() or heading
         said = {Qt.ItemDataRole.DisplayRole: heading, Qt.ItemDataRole.ToolTipRole: tip}
         return said.get(role)
 
     def flags(self, index: QModelIndex) -> Any:
         flags = super().flags(index)
-        return flags | Qt.ItemFlag.ItemIsEditable if index.column() == 0 else flags
+        named = index.column() == 0 and self._what == "region"
+        return flags | Qt.ItemFlag.ItemIsEditable if named else flags
 
     def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
         if role in {Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.EditRole}:
@@ -104,7 +107,7 @@ class RegionTableModel(QAbstractTableModel):
         if role == Qt.ItemDataRole.TextAlignmentRole and index.column():
             return Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
         if role == Qt.ItemDataRole.ToolTipRole and not index.column():
-            return f"{self.names[index.row()]}: double-click to rename it."
+            return self.names[index.row()]
         return None
 
     def setData(self, index: QModelIndex, value: Any, role: int = Qt.ItemDataRole.EditRole) -> bool:
@@ -163,11 +166,11 @@ class RegionTable(LowView, QTableView):
         self._pause.timeout.connect(self.chosen)
         self.selectionModel().selectionChanged.connect(self._selected)
 
-    def show_names(self, names: Sequence[str]) -> None:
-        """List other regions; those rows stay selected that are there."""
-        rows = [row for row in self.rows() if row < len(names)]
+    def show_names(self, names: Sequence[str], what: str = "region") -> None:
+        """List others; of regions those rows stay selected that are there."""
+        rows = [row for row in self.rows() if row < len(names) and what == "region"]
         self._following = True
-        self.regions.show_names(names)
+        self.regions.show_names(names, what)
         self._following = False
         self.choose(rows)
 

@@ -177,7 +177,7 @@ class RegionsWidget(QWidget):
             self._regions, self._shapes = drawn_regions(layer, place)
         names = _names_of(self._listed)
         if self.table.regions.names != names:
-            self.table.show_names(names)
+            self.table.show_names(names, _what_of(self._listed))
             self.questions.forget()
             self.questions.list_others()
         self._selected()
@@ -432,6 +432,12 @@ class RegionsWidget(QWidget):
             self.run_bar.done = f"Written to {path}."
 
         self.run_bar.start(f"Writing {path.name}", task, on_done=done)
+
+
+def _what_of(listed: Counts | None) -> str:
+    if isinstance(listed, DomainRun):
+        return "domain"
+    return "cell" if isinstance(listed, CellMeans) else "region"
 
 
 def _names_of(listed: Counts | None) -> list[str]:
