@@ -22,6 +22,7 @@ from typing import Literal, overload
 
 from anndata import AnnData
 from numpy import ndarray
+from pandas import DataFrame
 
 """
 _MADE = {

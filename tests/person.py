@@ -22,6 +22,7 @@ from napari_stenhance.plugin.widgets.domains import DomainsWidget
 from napari_stenhance.plugin.widgets.enhance import EnhanceWidget
 from napari_stenhance.plugin.widgets.genes import GenesWidget
 from napari_stenhance.plugin.widgets.impute import ImputeWidget
+from napari_stenhance.plugin.widgets.regions import RegionsWidget
 from napari_stenhance.plugin.widgets.section import SectionWidget
 from napari_stenhance.plugin.widgets.workbench import workbench_of
 
@@ -56,6 +57,10 @@ class Person:
     @property
     def domains(self) -> DomainsWidget:
         return self.bench.widget("domains")
+
+    @property
+    def regions(self) -> RegionsWidget:
+        return self.bench.widget("regions")
 
     def wait(self, until: Callable[[], bool], seconds: float = 120) -> None:
         self.bot.waitUntil(until, timeout=int(seconds * 1000))

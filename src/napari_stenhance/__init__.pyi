@@ -5,6 +5,7 @@ from typing import Literal, overload
 
 from anndata import AnnData
 from numpy import ndarray
+from pandas import DataFrame
 
 from napari_stenhance.api.model import Model as Model
 from napari_stenhance.api.read import read as read
@@ -16,6 +17,7 @@ from napari_stenhance.errors import StenhanceError as StenhanceError
 from napari_stenhance.phantoms.phantom import Phantom as Phantom
 from napari_stenhance.running.job import Job as Job
 from napari_stenhance.section.grid import Grid as Grid
+from napari_stenhance.section.named_regions import NamedRegions as NamedRegions
 from napari_stenhance.section.region import Region as Region
 from napari_stenhance.section.section import Section as Section
 from napari_stenhance.section.slide import Slide as Slide
@@ -404,6 +406,27 @@ def predict(
     cache: Cache | None = None,
 ) -> list[Result]:
     """Predict every gene of a model that has learned, on other slides."""
+def summarise(
+    result: str | Path | Result,
+    *,
+    regions: str | Path | NamedRegions | Region | None = None,
+    cells: str | Path | NamedRegions | None = None,
+    domains: str = '',
+    genes: str | Sequence[str] = (),
+    top: int = 0,
+    against: str = '',
+    section: str | Path | Section | AnnData | None = None,
+    csv: str | Path | None = None,
+    qupath: str | Path | None = None,
+    run: str = '',
+    mpp: float | None = None,
+    series: str | None = None,
+    icc: bool = True,
+    sample: str | None = None,
+    job: Job | None = None,
+    cache: Cache | None = None,
+) -> DataFrame:
+    """Say in numbers what is in regions, cells or domains: predicted, and measured."""
 def train(
     sections: str | Path | Section | AnnData | Sequence[str | Path | Section | AnnData],
     *,

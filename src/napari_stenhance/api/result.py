@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_stenhance.api.images import gene_image, label_image
+from napari_stenhance.api.keywords import as_method
+from napari_stenhance.api.summarising import summarise
 from napari_stenhance.api.tables import by_gene, table_of
 from napari_stenhance.errors import InputError
 from napari_stenhance.results.domains import CONFIDENCE, LABEL, DomainRun, domain_run
@@ -274,6 +276,8 @@ class Result:
         run = self._chosen or self._of_genes
         named = [genes] if isinstance(genes, str) else genes
         return run_as_spatialdata(run, named, at, None if out is None else Path(out))
+
+    summarise = as_method(summarise)
 
     # Domains
 

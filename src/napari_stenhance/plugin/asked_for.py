@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from napari_stenhance.results.gene_source import GeneSource
     from napari_stenhance.results.run import Run
 
-OF_GENES = ("gene", "browse", "spots", "lattice")
+OF_SPOTS = ("spots", "lattice", "cells")
+"""Layers that show one gene at spots, between them, or in cells."""
+OF_GENES = ("gene", "browse", *OF_SPOTS)
 """Layers that show one gene."""
-
-_SPOTS = ("spots", "lattice")
 
 
 class LookedAt(Protocol):
@@ -45,14 +45,14 @@ def is_asked_for(look: LookedAt, layer: Layer, info: LayerInfo) -> bool:
     if info.place is not look.place:
         return False
     name, run = info.role.name, look.genes
-    measured = name in _SPOTS and look.gene in info.colours and look.what == "expression"
+    measured = name in OF_SPOTS and look.gene in info.colours and look.what == "expression"
     if name == "channel" or (look.channels and name in OF_GENES):
         return is_shown(info, run, look.channels)
     if name == "spots":
         if run is None:
             return look.run is None
         return look.with_spots and measured
-    if name == "lattice":
+    if name in {"lattice", "cells"}:
         mine = run is not None and info.of_run == run.key
         return mine and look.with_spots and measured
     if name in {"gene", "browse"}:
@@ -76,7 +76,7 @@ def under_hidden(look: LookedAt, info: LayerInfo) -> GeneSource | None:
 
 def are_spots_seen(look: LookedAt) -> bool:
     """Tell whether spots of the section, or of a lattice over it, are seen."""
-    layers = layers_of(look.viewer, *_SPOTS)
+    layers = layers_of(look.viewer, *OF_SPOTS)
     return any(layer.visible and info.place is look.place for layer, info in layers)
 
 
@@ -91,7 +91,7 @@ def why_no_spots(look: LookedAt) -> str:
         return "Spots were measured: they have no uncertainty, and are hidden meanwhile."
     found = [
         info.colours
-        for _, info in layers_of(look.viewer, *_SPOTS)
+        for _, info in layers_of(look.viewer, *OF_SPOTS)
         if info.place is look.place and info.of_run in {None, run.key}
     ]
     if not any(look.gene in colours for colours in found if colours is not None):

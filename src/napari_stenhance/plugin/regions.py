@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import shapely
 from numpy.typing import NDArray
+from qtpy.QtCore import QTimer
 
 from napari_stenhance.plugin.images import layer_title
 from napari_stenhance.plugin.layer_info import (
@@ -70,6 +71,15 @@ def open_region(viewer: ViewerModel, section: Section, *, to_draw: bool = False)
     return next(
         found for found, info in layers_of(viewer, "region") if same_slide(info.section, section)
     )
+
+
+def begin_drawing(viewer: ViewerModel, section: Section, mode: str = "add_polygon") -> None:
+    """Hand the layer to draw on a section in to the user, with a tool of napari's."""
+    layer = open_region(viewer, section, to_draw=True)
+    layer.visible = True
+    viewer.layers.selection.active = layer
+    # In a turn of its own: adding the layer has taken this one.
+    QTimer.singleShot(0, lambda: setattr(layer, "mode", mode))
 
 
 def drawn_layers(run: Run, *, visible: bool) -> list[LayerData]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from psygnal import Signal
 
 from napari_stenhance.errors import InputError, StenhanceError
-from napari_stenhance.plugin.asked_for import OF_GENES, is_asked_for, under_hidden
+from napari_stenhance.plugin.asked_for import OF_GENES, OF_SPOTS, is_asked_for, under_hidden
 from napari_stenhance.plugin.camera import SeenLayers, make_active, move_camera, say_value
 from napari_stenhance.plugin.caption import show_caption
 from napari_stenhance.plugin.channels import (
@@ -331,13 +331,13 @@ class Session:
         for one, over in zip(runs, (*runs[1:], None), strict=False):
             shown = self.gene, self.what, self.limits, self._image, over
             show_gene(self.viewer, one, *shown, colormap=self.colormap, washed=washed)
-        for layer, info in layers_of(self.viewer, "spots", "lattice"):
+        for layer, info in layers_of(self.viewer, *OF_SPOTS):
             if info.place is self.place and is_asked_for(self, layer, info):
                 shared = runs[0].unit == info.colours.unit if runs else self.limits_chosen
                 ends = self.limits if shared else None
                 limits = colour_spots(layer, self.gene, ends, self.colormap)
                 show_layer(layer, visible=True)
-                if info.role.name == "lattice":
+                if info.role.name != "spots":
                     wash_out(layer, washed=washed)
                 if not runs:
                     self.limits = limits
@@ -409,7 +409,7 @@ class Session:
         if info.role.name in {"gene", "browse"}:
             self.look_at(run=info.run, gene=info.gene, what=info.what)
             return
-        self.with_spots = self.with_spots or info.role.name in {"spots", "lattice"}
+        self.with_spots = self.with_spots or info.role.name in OF_SPOTS
         if info.run is not None and info.role.name != "channel":
             self.look_at(run=info.run)
         elif info.place is not self.place:

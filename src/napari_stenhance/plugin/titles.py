@@ -42,7 +42,7 @@ def title_of(shown: Shown) -> str:
     if shown.limits is None or (shown.run is not None and run is None):
         return ""
     over = _seen(shown, "spots") and shown.other_limits is None
-    if run is not None and _seen(shown, "gene", "browse", "lattice"):
+    if run is not None and _seen(shown, "gene", "browse", "lattice", "cells"):
         return gene_title(run, shown.gene, shown.what, shown.reliability, over=over)
     if not over or spots is None:
         return ""

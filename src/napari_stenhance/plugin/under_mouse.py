@@ -7,17 +7,23 @@ from weakref import ref
 
 import numpy as np
 
+from napari_stenhance.plugin.cell_means import said_of_cells
 from napari_stenhance.plugin.crops import said_of_attention
 from napari_stenhance.plugin.domains import said_of_domain, said_of_domains
 from napari_stenhance.plugin.genes import said_of_gene
 from napari_stenhance.plugin.layer_info import LayerInfo, layer_info
 from napari_stenhance.plugin.quality import said_of_fault
+from napari_stenhance.plugin.similar import said_of_similarity
 from napari_stenhance.plugin.spots import said_of_spots
 
 if TYPE_CHECKING:
     from napari.layers import Layer
 
-_OF_SEVERAL = {"spots": said_of_spots, "domain spots": said_of_domains}
+_OF_SEVERAL = {
+    "spots": said_of_spots,
+    "domain spots": said_of_domains,
+    "cells": said_of_cells,
+}
 """Says it of bins or cells that are an image, of which several may share a pixel."""
 _OF_ONE = {
     "browse": said_of_gene,
@@ -27,6 +33,7 @@ _OF_ONE = {
     "domains": said_of_domain,
     "painting": said_of_domain,
     "quality": said_of_fault,
+    "similarity": said_of_similarity,
     "tissue": lambda _info, value: "tissue" if value else "",
 }
 """Says it of a value; where napari alone says the level of a pyramid, and a value that is none."""

@@ -61,8 +61,9 @@ class TissueMask:
         Parameters
         ----------
         mask : str, Path, ndarray or TissueMask
-            A GeoJSON file of polygons in micrometres; or labels of the whole slide at any scale,
-            where 0 is no tissue: a PNG, a TIFF, a label image of an OME-Zarr, or an array (y, x).
+            A GeoJSON file of polygons, in micrometres or as QuPath writes them; or labels of the
+            whole slide at any scale, where 0 is no tissue: a PNG, a TIFF, a label image of an
+            OME-Zarr, or an array (y, x).
         slide : Slide
 
         Raises
@@ -79,7 +80,7 @@ class TissueMask:
         if isinstance(mask, str | Path):
             path = Path(mask)
             if path.suffix.lower() in {".geojson", ".json"} and path.is_file():
-                values = Region.read(path).mask(grid)
+                values = Region.read(path, grid.mpp).mask(grid)
                 if not values.any():
                     msg = (
                         f"{path}: no superpixel of {slide.name} has its centre in these polygons; "

@@ -95,13 +95,13 @@ def enhance_runs(
 ) -> tuple[FieldRun, ...]:
     """Do what `enhance` does, and say which run of each result it made or found complete."""
     from napari_stenhance.methods.genes import named_genes
-    from napari_stenhance.section.region import Region
     from napari_stenhance.storage.cache import Cache
     from napari_stenhance.tasks.inference import (
         Plan,
         note_doubts,
         open_for,
         predict_all,
+        region_of,
         saved_model,
     )
     from napari_stenhance.tasks.kept_model import KeptModel
@@ -109,12 +109,12 @@ def enhance_runs(
     from napari_stenhance.tasks.training import run_name
 
     job, cache = job or Job(), cache or Cache.default()
-    region = Region.given(options.region)
     lesson = open_lesson(options, job, cache)
     _check_lattice(options, lesson)
     slides = [
         open_for(s, options, spots=False, slide=True, cache=cache, job=job) for s in options.predict
     ] or lesson.sections
+    region = region_of(options.region, slides, job)
     write: tuple[str, ...] = ()
     if options.write:
         where = lesson.measured_where

@@ -35,6 +35,7 @@ from napari_stenhance.results.runs import FieldRun
 from napari_stenhance.running.device import describe_device
 from napari_stenhance.running.job import Job, Partial
 from napari_stenhance.section.formats.format import holds_samples
+from napari_stenhance.section.named_regions import NamedRegions
 from napari_stenhance.section.region import Region
 from napari_stenhance.section.section import Section, open_section
 from napari_stenhance.storage.cache import Cache
@@ -216,6 +217,23 @@ def note_doubts(fitted: Fitted, job: Job) -> None:
     """Say what a model doubts of itself."""
     for doubt in fitted.decoder.doubts:
         job.note(doubt)
+
+
+def region_of(given: Path | Region | None, slides: Sequence[Section], job: Job) -> Region | None:
+    """Take the region to predict in: pixels, as QuPath writes them, by the scale of the slides.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, or is in pixels and the slides have several scales.
+    """
+    if given is None or isinstance(given, Region):
+        return given
+    scales = {section.need_slide().scale() for section in slides}
+    regions = NamedRegions.read(given, scales.pop() if len(scales) == 1 else None)
+    for doubt in regions.doubts:
+        job.note(doubt)
+    return regions.united()
 
 
 Model = Callable[[ResultFolder, str], Fitted]

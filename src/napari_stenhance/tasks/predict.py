@@ -73,7 +73,6 @@ def predict_runs(
     from napari_stenhance.features.source import CropLayout, FeatureSettings
     from napari_stenhance.methods.genes import named_genes
     from napari_stenhance.running.device import resolve_device
-    from napari_stenhance.section.region import Region
     from napari_stenhance.storage.cache import Cache
     from napari_stenhance.tasks.given_tissue import need_one_slide
     from napari_stenhance.tasks.inference import (
@@ -82,6 +81,7 @@ def predict_runs(
         note_doubts,
         open_for,
         predict_all,
+        region_of,
     )
     from napari_stenhance.tasks.trained import Trained
     from napari_stenhance.tasks.training import run_name
@@ -89,7 +89,6 @@ def predict_runs(
     job, cache = job or Job(), cache or Cache.default()
     need_one_slide(options.tissue, options.on)
     device = resolve_device(options.device)
-    region = Region.given(options.region)
     trained = Trained.open(options.result, options.run)
     fitted = trained.load(device)
     note_doubts(fitted, job)
@@ -101,6 +100,7 @@ def predict_runs(
     slides = [
         open_for(s, options, spots=False, slide=True, cache=cache, job=job) for s in options.on
     ]
+    region = region_of(options.region, slides, job)
     # Before anything is computed.
     name_outputs(options.out, slides)
     encoder = find_encoder(options.encoder or fitted.encoder)

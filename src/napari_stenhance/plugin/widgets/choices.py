@@ -57,3 +57,11 @@ def relist(
 def listed_name(run: Run) -> str:
     """Return what a run is called where it is one of several."""
     return f"{run_title(run)} · {run.result.name}"
+
+
+def narrow(box: QComboBox) -> QComboBox:
+    """Let a box be narrower than what it lists: a long name must not widen the dock."""
+    policy = QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+    box.setSizeAdjustPolicy(policy)
+    box.setMinimumContentsLength(4)
+    return box

@@ -37,6 +37,33 @@ def ask_where_to_save(parent: QWidget) -> Path | None:
     return _path(QFileDialog.getSaveFileName(parent, title, "", files, options=_NO_QUESTION)[0])
 
 
+def ask_for_regions(parent: QWidget) -> Path | None:
+    """Ask for a file of regions."""
+    files = "Regions (*.geojson *.json)"
+    return _path(QFileDialog.getOpenFileName(parent, "Open regions", "", files)[0])
+
+
+def ask_for_cells(parent: QWidget) -> Path | None:
+    """Ask for a file of outlines of cells."""
+    files = "Outlines of cells (*.geojson *.json)"
+    return _path(QFileDialog.getOpenFileName(parent, "Open cells", "", files)[0])
+
+
+def ask_where_to_save_regions(parent: QWidget) -> tuple[Path, bool] | None:
+    """Ask where regions are to be saved, and whether for QuPath."""
+    kinds = "Regions in µm (*.geojson)", "For QuPath, in pixels (*.geojson)"
+    chosen, kind = QFileDialog.getSaveFileName(
+        parent, "Save regions", "", ";;".join(kinds), options=_NO_QUESTION
+    )
+    return (Path(chosen), kind == kinds[1]) if chosen else None
+
+
+def ask_where_to_save_table(parent: QWidget) -> Path | None:
+    """Ask where a table is to be saved."""
+    title, files = "Save the numbers", "Tables (*.csv)"
+    return _path(QFileDialog.getSaveFileName(parent, title, "", files, options=_NO_QUESTION)[0])
+
+
 def _path(chosen: str) -> Path | None:
     return Path(chosen) if chosen else None
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout
 
 from napari_stenhance.errors import InputError
@@ -13,7 +12,7 @@ from napari_stenhance.features.masks import TISSUE_KINDS
 from napari_stenhance.methods.genes import common_genes, split_genes
 from napari_stenhance.methods.registry import method_entry, methods
 from napari_stenhance.plugin.layer_info import open_sections, slide_layer
-from napari_stenhance.plugin.regions import open_region, polygons_um
+from napari_stenhance.plugin.regions import begin_drawing, polygons_um
 from napari_stenhance.plugin.tissue import hide_tissue, with_edited_tissue
 from napari_stenhance.plugin.warming import warm_drawing
 from napari_stenhance.plugin.widgets.choices import named
@@ -162,11 +161,7 @@ class EnhanceWidget(RunDock):
         if section is None or section.slide is None:
             self.run_bar.say(InputError("Open the section to draw on: no slide is looked at."))
             return
-        layer = open_region(self._viewer, section, to_draw=True)
-        layer.visible = True
-        self._viewer.layers.selection.active = layer
-        # In a turn of its own: adding the layer has taken this one.
-        QTimer.singleShot(0, lambda: setattr(layer, "mode", "add_polygon"))
+        begin_drawing(self._viewer, section)
 
     def options(self) -> EnhanceOptions:
         """Return the options as the form stands.

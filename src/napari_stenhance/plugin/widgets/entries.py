@@ -93,3 +93,9 @@ class DomainsEntry(_Entry):
     """Opens the panel 'Find domains'."""
 
     panel = "domains"
+
+
+class RegionsEntry(_Entry):
+    """Opens the panel 'Regions'."""
+
+    panel = "regions"

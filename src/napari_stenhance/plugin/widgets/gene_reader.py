@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject
 
+from napari_stenhance.plugin.asked_for import OF_SPOTS
 from napari_stenhance.plugin.genes import GeneImage, View, make_bar
+from napari_stenhance.plugin.layer_info import layers_of
 from napari_stenhance.plugin.worker import Outcome, Running
 
 if TYPE_CHECKING:
@@ -75,12 +77,14 @@ class GeneReader(QObject):
             view = View.of(self._session.viewer, run)
             # In a turn of its own, before what is seen changes.
             make_bar(self._session.viewer, run, gene)
-        spots = self._session.measured
+        layers = layers_of(self._session.viewer, *OF_SPOTS)
+        points = [info.colours for _, info in layers if info.place is self._session.place]
 
         def read(_job: Job) -> GeneImage | None:
-            if spots is not None and gene in spots:
-                # They keep what is asked for last.
-                spots.values(gene)
+            for colours in points:
+                if colours is not None and gene in colours:
+                    # They keep what is asked for last.
+                    colours.values(gene)
             return None if run is None else GeneImage.read(run, gene, what, view=view)
 
         running = self._running = Running(gene, read)

@@ -137,7 +137,9 @@ class RunDock(QWidget):
         yield from self._live.finish_in_turns()
         self._done(made, options)
         runs: tuple[Run, ...] = made if isinstance(made, tuple) else (made,)
-        self.run_bar.done = "\n".join(["Done.", *(line for run in runs for line in _ended(run))])
+        self.run_bar.done = "\n".join(
+            ["Done.", *(line for run in runs for line in said_of_end(run))]
+        )
 
     def _run(self) -> None:
         again = (
@@ -170,7 +172,7 @@ class RunDock(QWidget):
         self._live.finish()
 
 
-def _ended(run: Run) -> list[str]:
+def said_of_end(run: Run) -> list[str]:
     """Say where a run lies, in letters that may be broken into lines, and how good it is."""
     path, home = run.result.path.absolute(), Path.home()
     said = f"~{os.sep}{path.relative_to(home)}" if path.is_relative_to(home) else str(path)

@@ -1,0 +1,285 @@
+"""What is asked of regions: their top genes, what is like them, and a prediction in them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+
+from napari_stenhance.errors import InputError, StenhanceError
+from napari_stenhance.plugin.asked_for import OF_SPOTS
+from napari_stenhance.plugin.drawn import drawn_regions
+from napari_stenhance.plugin.layer_info import layers_of, open_sections
+from napari_stenhance.plugin.live import LiveLayers
+from napari_stenhance.plugin.scene import show_layer
+from napari_stenhance.plugin.session import session_of
+from napari_stenhance.plugin.similar import similarity_layer
+from napari_stenhance.plugin.widgets.choices import narrow
+from napari_stenhance.plugin.widgets.gene_reader import GeneReader
+from napari_stenhance.plugin.widgets.outputs import suggest_out
+from napari_stenhance.plugin.widgets.region_genes import RegionGenes
+from napari_stenhance.plugin.widgets.run_dock import said_of_end
+from napari_stenhance.results.region_top import top_numbers
+from napari_stenhance.results.runs import FieldRun
+from napari_stenhance.running.numbers import counted
+from napari_stenhance.tasks.predict import PredictOptions, predict_runs
+
+if TYPE_CHECKING:
+    from napari.layers import Shapes
+    from napari.viewer import Viewer
+
+    from napari_stenhance.plugin.layer_info import Place
+    from napari_stenhance.plugin.widgets.counting import RegionCounts
+    from napari_stenhance.plugin.widgets.region_table import RegionTable
+    from napari_stenhance.plugin.widgets.run_bar import RunBar
+    from napari_stenhance.running.job import Job
+    from napari_stenhance.section.named_regions import NamedRegions
+    from napari_stenhance.section.section import Section
+
+_TOP = 25
+_REST = "the rest of the tissue"
+_HERE = "This slide, in the selected regions"
+_MOST_LISTED = 1000
+
+
+class RegionList(Protocol):
+    """What the panel knows of the regions that it lists."""
+
+    table: RegionTable
+    counts: RegionCounts
+    run_bar: RunBar
+
+    def chosen_regions(self) -> NamedRegions:
+        """Return the drawn regions that are selected."""
+
+
+class RegionQuestions(QWidget):
+    """Asks of what is selected in a list of regions.
+
+    Parameters
+    ----------
+    viewer : Viewer
+    listed : RegionList
+    parent : QWidget
+    """
+
+    def __init__(self, viewer: Viewer, listed: RegionList, parent: QWidget) -> None:
+        super().__init__(parent)
+        self._viewer, self._session, self._listed = viewer, session_of(viewer), listed
+        self._live = LiveLayers(viewer, self)
+        self.reader = GeneReader(self._session, self)
+        self.against = QComboBox(self)
+        self.against.setToolTip("What the selected region is compared with.")
+        self.top = QPushButton("Top genes", self)
+        self.top.setToolTip("Genes that are highest in the selected region.")
+        self.top.clicked.connect(self._find_top)
+        self.title = QLabel("", self)
+        self.title.setWordWrap(True)
+        self.genes = RegionGenes(self)
+        self.genes.chosen.connect(self._look_at)
+        self.where = QComboBox(self)
+        self.where.setToolTip("Where the model of the run that is shown predicts.")
+        self.predict = QPushButton("Predict", self)
+        self.predict.setToolTip("Apply the model that is shown; its genes come as layers.")
+        self.predict.clicked.connect(self._predict)
+        self.similar = QPushButton("Find like this", self)
+        self.similar.setToolTip(
+            "Show where all genes are predicted to be as in the selected regions."
+        )
+        self.similar.clicked.connect(self._find_similar)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        rows = ("Against", self.against, self.top), ("On", self.where, self.predict)
+        for label, box, button in rows:
+            row = QHBoxLayout()
+            row.addWidget(QLabel(label, self))
+            row.addWidget(narrow(box), 1)
+            row.addWidget(button)
+            column.addLayout(row)
+            if button is self.top:
+                column.addWidget(self.title)
+                column.addWidget(self.genes, 1)
+        column.addWidget(self.similar)
+        self.forget()
+
+    def forget(self) -> None:
+        """Show no genes: other regions are listed."""
+        self.genes.show_numbers(None)
+        self.title.setText("")
+
+    def enable(self, *, some: bool, drawn: bool) -> None:
+        """Let be asked what can be: of drawn regions alone, what is like them."""
+        self.top.setEnabled(some)
+        self.similar.setEnabled(some and drawn)
+
+    def list_others(self) -> None:
+        """List what the selected region can be compared with."""
+        chosen = self.against.currentText()
+        self.against.clear()
+        self.against.addItems([_REST, *self._listed.table.regions.names[:_MOST_LISTED]])
+        self.against.setCurrentIndex(max(self.against.findText(chosen), 0))
+
+    def list_targets(self) -> None:
+        """List slides to predict on."""
+        targets: list[tuple[str, tuple[Section, bool] | None]] = [(_HERE, None)]
+        for section in open_sections(self._viewer):
+            if section.slide is None or section is self._session.section:
+                continue
+            targets.append((f"{section.name}, the whole slide", (section, False)))
+            if any(True for _ in _drawn_in(self._viewer, section)):
+                targets.append((f"{section.name}, in its regions", (section, True)))
+        if [text for text, _ in targets] == [
+            self.where.itemText(n) for n in range(self.where.count())
+        ]:
+            return
+        chosen = self.where.currentText()
+        self.where.clear()
+        for text, target in targets:
+            self.where.addItem(text, target)
+        self.where.setCurrentIndex(max(self.where.findText(chosen), 0))
+
+    def _drawn_on(self, section: Section) -> NamedRegions | None:
+        for layer, place in _drawn_in(self._viewer, section):
+            regions, _ = drawn_regions(layer, place)
+            if len(regions):
+                return regions
+        return None
+
+    def _field_run(self) -> FieldRun:
+        """Return the run that is looked at.
+
+        Raises
+        ------
+        InputError
+            If it predicts nothing from a slide.
+        """
+        run = self._session.run
+        if not isinstance(run, FieldRun):
+            msg = "Look at genes that were predicted from a slide first: choose a run in Genes."
+            raise InputError(msg)
+        return run
+
+    def _look_at(self, gene: str) -> None:
+        self.reader.look_at(gene=gene)
+
+    def _find_top(self) -> None:
+        """Find the genes that are highest in the selected region."""
+        found, rows = self._listed.counts.found, self._listed.table.rows()
+        rows = [0] if len(self._listed.table.regions.names) == 1 else rows
+        if found is None or len(rows) != 1:
+            self._listed.run_bar.say(InputError("Select one region in the table first."))
+            return
+        row, other = rows[0], self.against.currentIndex() - 1
+        if other == row:
+            self._listed.run_bar.say(InputError("Choose another region to compare it with."))
+            return
+        name, against = self._listed.table.regions.names[row], None if other < 0 else other
+        of = _REST if against is None else self._listed.table.regions.names[against]
+
+        def done(numbers: Any) -> None:
+            self.genes.show_numbers(numbers)
+            self.title.setText(_said_of_top(numbers, name, of))
+            self._listed.run_bar.done = f"{counted(len(numbers), 'gene')} of {name}."
+
+        def task(job: Job) -> Any:
+            return top_numbers(found.run, found.groups, row, against, found.measured, _TOP, job)
+
+        self._listed.run_bar.start(f"Top genes of {name}", task, on_done=done)
+
+    def _find_similar(self) -> None:
+        """Show where it is as in the selected regions."""
+        try:
+            run, regions = self._field_run(), self._listed.chosen_regions()
+        except StenhanceError as error:
+            self._listed.run_bar.say(error)
+            return
+        name = " and ".join(regions.names[:3]) + " …" * (len(regions) > 3)
+
+        def done(layer: Any) -> None:
+            self._forget_similar(run, name)
+            (added,) = self._session.add([layer])
+            # By itself, over the slide: another colour over a gene's would be read as neither.
+            self._session.look_at_slide()
+            with self._session.quiet():
+                for one, _ in layers_of(self._viewer, *OF_SPOTS):
+                    show_layer(one, visible=False)
+                show_layer(added, visible=True)
+            self._viewer.layers.selection.active = added
+            self._listed.run_bar.done = (
+                f"Green: all genes are predicted as in {name}; white: unlike it; pink: the other "
+                "way round. Look at a gene to see it again."
+            )
+
+        self._listed.run_bar.start(
+            f"Like {name}", lambda job: similarity_layer(run, regions, name, job), on_done=done
+        )
+
+    def _forget_similar(self, run: FieldRun, name: str) -> None:
+        """Remove the layer of a region that was drawn otherwise before."""
+        for layer, info in list(layers_of(self._viewer, "similarity", of_run=run.key)):
+            if info.part == name:
+                self._viewer.layers.remove(layer)
+
+    def _predict(self) -> None:
+        """Predict with the model of the run that is looked at."""
+        try:
+            run, target = self._field_run(), self.where.currentData()
+            section, regions = self._session.section, None
+            if target is None:
+                regions = self._listed.chosen_regions()
+            else:
+                section, inside = target
+                regions = self._drawn_on(section) if inside else None
+            if section is None or section.slide is None:
+                msg = "Open the slide first: what is predicted is seen on it."
+                raise InputError(msg)
+        except StenhanceError as error:
+            self._listed.run_bar.say(error)
+            return
+        here = target is None
+        region = None if regions is None else regions.united()
+
+        def task(job: Job) -> Any:
+            out = run.result.path if here else suggest_out([section], job)
+            options = PredictOptions(
+                result=run.result.path, on=(section,), out=out, run=run.name, region=region
+            )
+            return predict_runs(options, job)
+
+        def done(runs: Any) -> Iterator[None]:
+            yield from self._live.finish_in_turns()
+            if self._session.run is not run and gene in (self._session.genes or run).names:
+                self._look_at(gene)
+            self._listed.run_bar.done = "\n".join(
+                ["Done.", *(s for r in runs for s in said_of_end(r))]
+            )
+
+        gene = self._session.gene
+        self._listed.run_bar.start(
+            f"Predict on {section.name}",
+            task,
+            kept="what is finished by then is kept, and the same run goes on from there",
+            on_done=done,
+            on_event=self._live.receive,
+            on_end=self._live.finish,
+        )
+
+
+def _said_of_top(numbers: Any, name: str, of: str) -> str:
+    if not len(numbers):
+        return f"No gene is higher in {name} than in {of}."
+    row = numbers.iloc[0]
+    spots = f"{row['spots']:.0f} spots" if np.isfinite(row["spots"]) else "no spots"
+    return (
+        f"Higher in {name} than in {of}: predicted over {row['superpixels']} superpixels, which "
+        f"are no measurements; measured at {spots}."
+    )
+
+
+def _drawn_in(viewer: Viewer, section: Section) -> Iterator[tuple[Shapes, Place]]:
+    """List the layers in which something is drawn on a section."""
+    for layer, info in layers_of(viewer, "region"):
+        if info.section is section and info.place is not None and len(layer.data):
+            yield layer, info.place

@@ -1,0 +1,219 @@
+"""Polygons in GeoJSON, ours and QuPath's: many at once, into micrometres of the world and back."""
+
+from __future__ import annotations
+
+import gc
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from shapely.geometry import shape
+
+from napari_stenhance.errors import InputError
+from napari_stenhance.running.numbers import agree, counted
+from napari_stenhance.storage.reading import reading
+
+_FARTHEST_UM = 1e9
+_DECIMALS = 9
+"""Of a pixel: what is lost on the way to micrometres and back is less."""
+_ADVICE = "save the region again"
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """The features of a GeoJSON file that have an area.
+
+    Attributes
+    ----------
+    areas : ndarray of object, shape (features,)
+        Polygons and multi-polygons, valid, in micrometres.
+    said : tuple of mapping
+        What the file says of each: a feature without its geometry.
+    doubts : tuple of str
+    """
+
+    areas: NDArray[np.object_]
+    said: tuple[Mapping[str, Any], ...]
+    doubts: tuple[str, ...]
+
+
+def read_features(path: Path, mpp: float | None = None) -> Features:
+    """Read the polygons of a file.
+
+    Parameters
+    ----------
+    path : Path
+    mpp : float, optional
+        Micrometres per pixel of the slide, by which coordinates in pixels are converted. QuPath
+        counts pixels from the outer corner of the first, whose centre is 0 µm here.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, no GeoJSON, in pixels of an unknown width, or holds no polygon with
+        an area.
+    """
+    if not path.exists():
+        msg = f"{path}: there is no such region file."
+        raise InputError(msg)
+    with reading(path, "this GeoJSON", _ADVICE):
+        content = _loaded(path.read_text("utf-8-sig"))
+        found = content.get("features", [content]) if isinstance(content, dict) else content
+        pixels, of_qupath = _in_pixels(content, found)
+        drawn = [one.get("geometry", one) for one in found]
+        # A feature may be nowhere.
+        some = [n for n, one in enumerate(drawn) if one is not None]
+        areas = _shapes([drawn[n] for n in some])
+    doubts: tuple[str, ...] = ()
+    if not pixels:
+        mpp = None
+    elif mpp is None:
+        who = "QuPath wrote" if of_qupath else "it says that it has"
+        msg = (
+            f"{path}: {who} its coordinates in pixels, and a region's are micrometres; "
+            "multiply them by the slide's µm per pixel, and save them as plain polygons."
+        )
+        raise InputError(msg)
+    if mpp is not None:
+        width = mpp
+        # Ours are counted from the centre of the first pixel.
+        corner = 0.5 if of_qupath else 0.0
+        areas = shapely.transform(areas, lambda px: (px - corner) * width)
+        by = "QuPath wrote its" if of_qupath else "Its"
+        doubts = (f"{path.name}: {by} coordinates in pixels; at {mpp:g} µm they are in µm here.",)
+    kept = shapely.area(areas) > 0
+    if not kept.any():
+        msg = f"{path}: it holds no polygon with an area; draw one and save it again."
+        raise InputError(msg)
+    lost = len(found) - int(kept.sum())
+    if lost:
+        verb = agree(lost, "has no area and was", "have no area and were")
+        doubts += (f"{path.name}: {counted(lost, 'feature', len(found))} {verb} left out.",)
+    said = tuple(
+        {key: value for key, value in found[some[n]].items() if key != "geometry"}
+        for n in np.flatnonzero(kept)
+    )
+    return Features(areas[kept], said, doubts)
+
+
+def features_text(
+    areas: NDArray[np.object_], said: Iterable[Mapping[str, Any]], mpp: float | None = None
+) -> str:
+    """Write polygons as a collection of features.
+
+    Parameters
+    ----------
+    areas : ndarray of object
+        In micrometres.
+    said : iterable of mapping
+        The properties of each.
+    mpp : float, optional
+        Write pixels of this width, as QuPath counts them; by default micrometres.
+    """
+    if mpp is not None:
+        areas = shapely.transform(areas, lambda um: np.round(um / mpp + 0.5, _DECIMALS))
+    features = [
+        {"type": "Feature", "geometry": _written(area), "properties": dict(properties)}
+        for area, properties in zip(areas, said, strict=True)
+    ]
+    unit = {"units": ["micrometer", "micrometer"]} if mpp is None else {}
+    return json.dumps({"type": "FeatureCollection", **unit, "features": features})
+
+
+def _loaded(text: str) -> Any:
+    """Read JSON; of the millions of lists that corners are none is garbage to be looked for."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        return json.loads(text)
+    finally:
+        if was:
+            gc.enable()
+
+
+def _in_pixels(content: Any, features: Sequence[Any]) -> tuple[bool, bool]:
+    """Tell whether coordinates are in pixels, as a file tells, and whether they are QuPath's."""
+    units = content.get("units", ()) if isinstance(content, dict) else ()
+    if "pixel" in units:
+        return True, False
+    # QuPath knows the scale, and writes pixels all the same.
+    new = any((one.get("properties") or {}).get("objectType") for one in features)
+    old = any(str(one.get("id", "")).startswith("Path") for one in features)
+    return new or old, new or old
+
+
+def _shapes(geometries: Sequence[Mapping[str, Any]]) -> NDArray[np.object_]:
+    """Make shapes of GeoJSON's; what crosses itself is mended, and what has no area is empty."""
+    areas = np.full(len(geometries), None, dtype=object)
+    plain = [n for n, one in enumerate(geometries) if one["type"] == "Polygon"]
+    several = [n for n, one in enumerate(geometries) if one["type"] == "MultiPolygon"]
+    if plain:
+        areas[plain] = _polygons([geometries[n]["coordinates"] for n in plain])
+    if several:
+        parts = [geometries[n]["coordinates"] for n in several]
+        of = np.repeat(np.arange(len(parts)), [len(one) for one in parts])
+        polygons = _polygons([polygon for one in parts for polygon in one])
+        areas[several] = shapely.multipolygons(polygons, indices=of, out=_empty(len(parts)))
+    for n in {*range(len(geometries))} - {*plain, *several}:
+        areas[n] = shape(geometries[n])
+    if not (np.abs(shapely.get_coordinates(areas)) < _FARTHEST_UM).all():
+        msg = f"a coordinate is not a number below {_FARTHEST_UM:g} µm"
+        raise ValueError(msg)
+    wrong = ~shapely.is_valid(areas)
+    areas[wrong] = shapely.make_valid(areas[wrong])
+    mixed = ~np.isin(shapely.get_type_id(areas), (_POLYGON, _MULTIPOLYGON))
+    for n in np.flatnonzero(mixed):
+        areas[n] = _only_areas(areas[n])
+    return areas
+
+
+_POLYGON = int(shapely.GeometryType.POLYGON)
+_MULTIPOLYGON = int(shapely.GeometryType.MULTIPOLYGON)
+
+
+def _empty(number: int) -> NDArray[np.object_]:
+    return np.full(number, shapely.MultiPolygon(), dtype=object)
+
+
+def _polygons(coordinates: Sequence[Sequence[Any]]) -> NDArray[np.object_]:
+    """Make polygons of lists of rings, all at once: of which the first is the outer one."""
+    # Of fewer than three corners nothing has an area, nor what lies in it.
+    kept = [
+        [ring for ring in one if len(ring) > 2] if _has_outer(one) else [] for one in coordinates
+    ]
+    rings = [np.asarray(ring, np.float64)[:, :2] for one in kept for ring in one]
+    of_ring = np.repeat(np.arange(len(kept)), [len(one) for one in kept])
+    polygons = np.full(len(coordinates), shapely.Polygon(), dtype=object)
+    if rings:
+        of_corner = np.repeat(np.arange(len(rings)), [len(ring) for ring in rings])
+        made: Any = shapely.linearrings(np.concatenate(rings), indices=of_corner)
+        shapely.polygons(made, indices=of_ring, out=polygons)
+    return polygons
+
+
+def _has_outer(rings: Sequence[Any]) -> bool:
+    return bool(rings) and len(rings[0]) > 2
+
+
+def _only_areas(mixed: Any) -> Any:
+    """Keep the polygons of a collection, or of what a mended one left."""
+    parts = shapely.get_parts(mixed)
+    while (shapely.get_type_id(parts) > _POLYGON).any():
+        parts = shapely.get_parts(parts)
+    return shapely.union_all(parts[shapely.get_type_id(parts) == _POLYGON])
+
+
+def _written(area: Any) -> dict[str, Any]:
+    """Write a polygon, or several, with their holes, as GeoJSON has them."""
+    polygons = [
+        [np.asarray(ring.coords).tolist() for ring in (part.exterior, *part.interiors)]
+        for part in shapely.get_parts(area)
+    ]
+    if shapely.get_type_id(area) == _POLYGON:
+        return {"type": "Polygon", "coordinates": polygons[0]}
+    return {"type": "MultiPolygon", "coordinates": polygons}

@@ -1,0 +1,216 @@
+"""Say in numbers what is in regions, cells or domains of a result."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from napari_stenhance.errors import InputError
+from napari_stenhance.running.job import Job
+from napari_stenhance.tasks.options import SECTION, Help, SlideOptions
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from napari_stenhance.results.gene_source import GeneSource
+    from napari_stenhance.results.region_numbers import MeasuredSpots, RegionGroups
+    from napari_stenhance.results.result import ResultFolder
+    from napari_stenhance.section.named_regions import NamedRegions
+    from napari_stenhance.storage.cache import Cache
+
+
+@dataclass(frozen=True)
+class SummariseOptions(SlideOptions):
+    """Options of `summarise`; regions may also be `NamedRegions`, the section a `Section`."""
+
+    result: Annotated[Path, Help("The result to summarise.", positional=True, takes=("Result",))]
+    regions: Annotated[
+        Path | None,
+        Help(
+            "Regions: GeoJSON in µm, or as QuPath writes it, in pixels of the slide.",
+            takes=("NamedRegions", "Region"),
+        ),
+    ] = None
+    cells: Annotated[
+        Path | None,
+        Help(
+            "Outlines of cells: GeoJSON, as QuPath, StarDist or CellViT write it.",
+            takes=("NamedRegions",),
+        ),
+    ] = None
+    domains: Annotated[str, Help("Domains: the name of their run in this result.")] = ""
+    genes: Annotated[
+        tuple[str, ...],
+        Help("Genes: names with commas, or @ and a file of them; or a sum, such as A + B - C."),
+    ] = ()
+    top: Annotated[
+        int,
+        Help("Instead of genes: so many that are predicted most above the rest in each region."),
+    ] = 0
+    against: Annotated[
+        str,
+        Help(
+            "Compare with the region, cell or domain of this name, or with rest: all of the tissue "
+            "that is not in it."
+        ),
+    ] = ""
+    section: Annotated[
+        Path | None,
+        Help(
+            "The section with the measured spots, if it lies no longer where it lay.", takes=SECTION
+        ),
+    ] = None
+    csv: Annotated[Path | None, Help("The table to write; nothing is overwritten.")] = None
+    qupath: Annotated[
+        Path | None,
+        Help(
+            "Write the regions for QuPath, too, with these numbers as measurements (GeoJSON); "
+            "nothing is overwritten."
+        ),
+    ] = None
+    run: Annotated[str, Help("Which run; by default the newest that is complete.")] = ""
+
+
+def summarise(
+    options: SummariseOptions, job: Job | None = None, cache: Cache | None = None
+) -> pd.DataFrame:
+    """Say in numbers what is in regions, cells or domains of a result.
+
+    `napari_stenhance.summarise` says what comes of it, and what it raises.
+    """
+    from napari_stenhance.results.region_numbers import (
+        REST,
+        as_measurements,
+        compared_numbers,
+        group_numbers,
+    )
+    from napari_stenhance.results.result import ResultFolder
+    from napari_stenhance.results.runs import gene_run
+    from napari_stenhance.storage.atomic import atomic_path, need_free
+    from napari_stenhance.storage.cache import Cache
+
+    job, cache = job or Job(), cache or Cache.default()
+    _check(options)
+    for out in (options.csv, options.qupath):
+        if out is not None:
+            need_free(out)
+    result = ResultFolder.open(options.result)
+    run = gene_run(result, options.run)
+    # Each by itself, for among several a sum is not looked for.
+    genes = tuple(dict.fromkeys(gene for text in options.genes for gene in run.named(text)))
+    measured = _measured(options, result, job, cache)
+    groups, regions = _groups(options, run, measured, job)
+    if not options.top and not options.against:
+        table = group_numbers(run, groups, genes, measured, job)
+    else:
+        against = None
+        if options.against not in ("", REST):
+            against = groups.number_of(options.against)
+        chosen = _chosen(options, run, groups, against, genes, job)
+        table = compared_numbers(run, groups, chosen, against, measured, job)
+    if options.top and len(table):
+        # Found by what is not clipped at 0, listed by what is shown.
+        ways = [True, False]
+        table = table.sort_values(
+            ["number", "effect"], ascending=ways, kind="stable", ignore_index=True
+        )
+    if options.csv is not None:
+        with atomic_path(options.csv) as aside:
+            table.to_csv(aside, index=False)
+        table.attrs["csv"] = str(options.csv)
+    if options.qupath is not None and regions is not None:
+        numbers = as_measurements(table, len(regions))
+        regions.with_measurements(numbers).write(options.qupath, run.grid.mpp)
+    return table
+
+
+def _check(options: SummariseOptions) -> None:
+    """Refuse what does not say of what, or of which genes.
+
+    Raises
+    ------
+    InputError
+        If not one of regions, cells and domains is named, or neither genes nor how many.
+    """
+    named = [options.regions is not None, options.cells is not None, bool(options.domains)]
+    if sum(named) != 1:
+        msg = "Name one of these: a file of regions, a file of cells, or a run of domains."
+        raise InputError(msg, option="regions")
+    if bool(options.genes) == bool(options.top):
+        msg = "Name the genes, or say how many that are highest in each region; not both."
+        raise InputError(msg, option="genes")
+    if options.top < 0:
+        msg = f"There can be no {options.top} genes; say how many."
+        raise InputError(msg, option="top")
+    if options.qupath is not None and options.domains:
+        msg = "Domains are no outlines; only regions and cells are written for QuPath."
+        raise InputError(msg, option="qupath")
+
+
+def _measured(
+    options: SummariseOptions, result: ResultFolder, job: Job, cache: Cache
+) -> MeasuredSpots | None:
+    """Open the spots that were measured on this slide, or say why there are none.
+
+    Raises
+    ------
+    InputError
+        If a section is named that is another.
+    """
+    from napari_stenhance.results.inputs import find_section, is_of
+    from napari_stenhance.results.region_numbers import MeasuredSpots
+    from napari_stenhance.tasks.inference import open_for
+
+    if options.section is not None:
+        section = open_for(options.section, options, spots=True, slide=False, cache=cache, job=job)
+        if section.slide is not None and not is_of(section, result.attributes, job):
+            msg = f"{section.name}: its slide is not the one of this result ({result.name})."
+            raise InputError(msg, option="section")
+        return MeasuredSpots(section)
+    found = find_section(result, job)
+    for said in found.said:
+        job.note(f"{result.name}: {said}")
+    if found.section is None or found.section.spots is None:
+        job.note(f"{result.name}: without measured spots, only predicted numbers are given.")
+        return None
+    return MeasuredSpots(found.section)
+
+
+def _groups(
+    options: SummariseOptions, run: GeneSource, measured: MeasuredSpots | None, job: Job
+) -> tuple[RegionGroups, NamedRegions | None]:
+    from napari_stenhance.results.domains import domain_run
+    from napari_stenhance.results.region_groups import lay_domains, lay_regions
+    from napari_stenhance.section.named_regions import NamedRegions
+    from napari_stenhance.section.region import Region
+
+    if options.domains:
+        return lay_domains(run, domain_run(run.result, options.domains), measured, job), None
+    given: object = options.regions if options.cells is None else options.cells
+    if isinstance(given, Region):
+        given = NamedRegions.from_region(given)
+    if not isinstance(given, NamedRegions):
+        read = NamedRegions.read if options.cells is None else NamedRegions.read_cells
+        given = read(str(given), run.grid.mpp)
+    for doubt in given.doubts:
+        job.note(doubt)
+    what = "region" if options.cells is None else "cell"
+    return lay_regions(run, given, measured, what, job), given
+
+
+def _chosen(
+    options: SummariseOptions,
+    run: GeneSource,
+    groups: RegionGroups,
+    against: int | None,
+    genes: tuple[str, ...],
+    job: Job,
+) -> list[tuple[int, tuple[str, ...]]]:
+    """Choose groups, all but the one that others are compared with, and the genes of each."""
+    from napari_stenhance.results.region_genes import top_genes
+
+    compared = [n for n in range(len(groups.names)) if n != against]
+    if not options.top:
+        return [(n, genes) for n in compared]
+    return [(n, top_genes(run, groups, n, against, options.top, job)) for n in compared]

@@ -1,0 +1,375 @@
+"""The panel 'Regions': from what is drawn, or opened, to numbers, genes, predictions and files."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import shapely
+from qtpy.QtCore import Qt
+
+import napari_stenhance as st
+from napari_stenhance.plugin.drawn import add_regions, drawn_regions
+from napari_stenhance.plugin.layer_info import Place, layer_info, layers_of
+from napari_stenhance.plugin.regions import region_layer
+from napari_stenhance.plugin.session import session_of
+from napari_stenhance.plugin.widgets.region_table import RegionTable
+from napari_stenhance.results.result import ResultFolder
+from napari_stenhance.results.runs import gene_run
+from napari_stenhance.section.named_regions import NamedRegions
+from person import Person, check_truth
+from test_regions import qupath, write
+
+NESTS = ((150, 160), (150, 330), (330, 330), (330, 160))
+"""Corners (y, x) in µm."""
+
+
+def _texts(person: Person, column: int) -> list[str]:
+    model = person.regions.table.regions
+    return [model.index(row, column).data() for row in range(model.rowCount())]
+
+
+def _counted(person: Person, number: int) -> None:
+    person.wait(
+        lambda: (
+            person.regions.counts.found is not None
+            and len(person.regions.counts.found.numbers) == number
+        )
+    )
+
+
+def _done(person: Person) -> None:
+    person.wait(lambda: not person.regions.run_bar.busy)
+    assert not person.regions.run_bar.error.text()
+
+
+@pytest.fixture
+def result(small: Path, tmp_path: Path) -> Path:
+    shutil.copytree(small / "one.stenhance.zarr", tmp_path / "one.stenhance.zarr")
+    return tmp_path / "one.stenhance.zarr"
+
+
+def test_a_region_that_is_drawn_has_the_numbers_of_summarise_and_can_be_predicted(
+    person: Person, result: Path, tmp_path: Path
+) -> None:
+    session = session_of(person.viewer)
+    person.drop(result)
+    regions = person.bench.open("regions")
+    assert regions.title.text().startswith("Draw a region")
+    session.look_at(gene="G3")
+    person.click(regions.draw)
+    drawn = person.layer("region")
+    person.wait(lambda: drawn.mode == "add_polygon")
+    for corner in NESTS:
+        before = sum(map(len, drawn.data))
+        person.click_world(*corner)
+        person.wait(lambda before=before: sum(map(len, drawn.data)) > before)
+    person.bot.keyClick(person.viewer.window._qt_viewer.canvas.native, Qt.Key.Key_Escape)
+    person.wait(lambda: _texts(person, 0) == ["Region 1"])
+    _counted(person, 1)
+    # Renamed in the table, and it is so on the slide.
+    model = regions.table.regions
+    assert model.setData(model.index(0, 0), "Nest")
+    assert drawn.features["name"].tolist() == ["Nest"]
+    _counted(person, 1)
+
+    regions.save_file(tmp_path / "nest.geojson")
+    _done(person)
+    assert NamedRegions.read(tmp_path / "nest.geojson").names == ("Nest",)
+    numbers = st.summarise(result, regions=tmp_path / "nest.geojson", genes="G3")
+    pd.testing.assert_frame_equal(regions.counts.found.numbers, numbers, rtol=1e-9)
+    row = numbers.iloc[0]
+    assert row["superpixels"] > 50
+    assert _texts(person, 1) == [f"{row['mean']:.2f} ± {row['sd']:.2f}"]
+    assert _texts(person, 3) == [str(row["spots"])]
+    assert _texts(person, 5) == [str(row["superpixels"])]
+    assert regions.title.text() == "G3, mean ± SD, log1p CP10k."
+    # Another gene, another number; of total counts, none.
+    session.look_at(gene="G5")
+    person.wait(lambda: regions.counts.found is not None and regions.counts.found.gene == "G5")
+    image = gene_run(ResultFolder.open(result)).levels("G5").part()
+    mask = st.Region.read(tmp_path / "nest.geojson").mask(session.run.grid)
+    inside = image[mask & np.isfinite(image)]
+    assert _texts(person, 1) == [f"{inside.mean():.2f} ± {inside.std(ddof=1):.2f}"]
+
+    regions.export_numbers(tmp_path / "numbers.csv")
+    _done(person)
+    assert pd.read_csv(tmp_path / "numbers.csv")["gene"].tolist() == ["G5"]
+
+    # Top genes: those of summarise, and a click looks at one.
+    person.click(regions.questions.top)
+    _done(person)
+    top = st.summarise(result, regions=tmp_path / "nest.geojson", top=25)
+    pd.testing.assert_frame_equal(regions.questions.genes.genes.numbers, top, rtol=1e-9)
+    assert "which are no measurements" in regions.questions.title.text()
+    regions.questions.genes.setCurrentIndex(regions.questions.genes.genes.index(2, 0))
+    person.wait(lambda: session.gene == top["gene"][2])
+
+    # Predicted there, with the model of the run that is shown, as a run of its own.
+    person.click(regions.questions.predict)
+    _done(person)
+    runs = ResultFolder.open(result).runs
+    assert len(runs) == 2
+    part = gene_run(ResultFolder.open(result), runs[1])
+    assert session.run.key == part.key
+    assert session.gene == top["gene"][2]
+    gene = session.gene
+    whole = gene_run(ResultFolder.open(result), runs[0]).levels(gene).part()
+    np.testing.assert_allclose(
+        part.levels(gene).part()[mask & np.isfinite(whole)],
+        whole[mask & np.isfinite(whole)],
+        rtol=1e-2,
+        atol=1e-3,
+    )
+    check_truth(person.viewer)
+
+
+def test_the_model_that_is_shown_predicts_on_another_slide_in_its_region(
+    person: Person, small: Path, result: Path, tmp_path: Path
+) -> None:
+    for name in ("two.h5ad", "two_he.jpg"):
+        shutil.copy(small / name, tmp_path / name)
+    session = session_of(person.viewer)
+    person.drop(tmp_path / "two.h5ad")
+    regions = person.bench.open("regions")
+    other = session.section
+    area = np.array([shapely.box(150, 150, 330, 330)], dtype=object)
+    NamedRegions(("There",), area).write(tmp_path / "there.geojson")
+    regions.open_file(tmp_path / "there.geojson")
+    _done(person)
+    person.bench.open("section")
+    person.drop(result)
+    person.bench.open("regions")
+    said = [regions.questions.where.itemText(n) for n in range(regions.questions.where.count())]
+    assert said[1:] == [f"{other.name}, the whole slide", f"{other.name}, in its regions"]
+    regions.questions.where.setCurrentIndex(2)
+    person.click(regions.questions.predict)
+    _done(person)
+    made = ResultFolder.open(tmp_path / f"{other.name}.stenhance.zarr")
+    (run,) = made.runs
+    assert made.region(run).area.equals(area[0])
+    assert session.run.key[2] == run
+    image = gene_run(made).levels("G1").part()
+    assert np.isfinite(image).any()
+    assert not np.isfinite(image[~made.region(run).mask(made.field(run).grid)]).any()
+    assert "is in" in regions.run_bar.label.text()
+
+
+def test_regions_of_qupath_are_listed_chosen_deleted_and_brought_back(
+    person: Person, result: Path, tmp_path: Path
+) -> None:
+    session = session_of(person.viewer)
+    person.drop(result)
+    regions = person.bench.open("regions")
+    file = write(tmp_path / "q.geojson", qupath())
+    regions.open_file(file)
+    _done(person)
+    layer = person.layer("region")
+    assert _texts(person, 0) == ["Nest 1", "Stroma", "Region 3"]
+    read = NamedRegions.read(file, session.section.mpp)
+    shown, _ = drawn_regions(layer, layer_info(layer).place)
+    for name in ("names", "kinds", "colours", "measurements"):
+        assert getattr(shown, name) == getattr(read, name)
+    # Holes and parts, too.
+    for one, other in zip(shown.areas, read.areas, strict=True):
+        assert one.symmetric_difference(other).area < 1e-6
+    _counted(person, 3)
+
+    # Row and shape: the one selects the other.
+    regions.table.selectRow(1)
+    person.wait(lambda: set(layer.selected_data) == {1})
+    layer.selected_data = {0, 2}
+    person.wait(lambda: regions.table.rows() == [0, 2])
+
+    regions.save_file(tmp_path / "back.geojson", for_qupath=True)
+    _done(person)
+    back = NamedRegions.read(tmp_path / "back.geojson", session.section.mpp)
+    assert (back.names, back.kinds, back.colours) == (read.names, read.kinds, read.colours)
+    assert back.measurements[1]["Num Detections"] == 12
+    numbers = regions.counts.found.numbers
+    said = f"{session.gene} predicted mean, log1p CP10k"
+    assert back.measurements[0][said] == pytest.approx(numbers["mean"][0])
+
+    person.click(regions.delete)
+    assert _texts(person, 0) == ["Stroma"]
+    person.click(regions.undo)
+    assert _texts(person, 0) == ["Stroma", "Nest 1", "Region 3"]
+    _counted(person, 3)
+    again, _ = drawn_regions(layer, layer_info(layer).place)
+    assert again.areas[1].symmetric_difference(read.areas[0]).area < 1e-6
+
+
+def test_what_is_like_a_region_is_a_layer_of_its_own(
+    person: Person, result: Path, tmp_path: Path
+) -> None:
+    session = session_of(person.viewer)
+    person.drop(result)
+    regions = person.bench.open("regions")
+    area = np.array([shapely.box(150, 150, 330, 330)], dtype=object)
+    NamedRegions(("Nest",), area).write(tmp_path / "nest.geojson")
+    regions.open_file(tmp_path / "nest.geojson")
+    _done(person)
+    person.click(regions.questions.similar)
+    _done(person)
+    layer = person.layer("similarity")
+    assert layer.visible
+    assert layer.name.startswith("similarity to Nest · ")
+    image = np.asarray(layer.data[0])[: session.run.grid.shape[0], : session.run.grid.shape[1]]
+    mask = st.Region(area[0]).mask(session.run.grid)
+    known = np.isfinite(image)
+    assert np.abs(image[known]).max() <= 1 + 1e-5
+    assert image[mask & known].mean() > image[~mask & known].mean()
+    # Nothing else is seen through it; the gene comes back when it is asked for.
+    seen = [one for one, _ in layers_of(person.viewer, "browse", "gene", "spots") if one.visible]
+    assert seen == []
+    session.look_at(gene="G2")
+    assert person.layer("browse").visible
+    # The same region again replaces it.
+    person.click(regions.questions.similar)
+    _done(person)
+    assert len(list(layers_of(person.viewer, "similarity"))) == 1
+
+
+def test_what_cannot_be_done_is_said(person: Person, small: Path, tmp_path: Path) -> None:
+    regions = person.bench.open("regions")
+    person.click(regions.draw)
+    assert "Open the section to draw on" in regions.run_bar.error.text()
+    person.click(regions.questions.predict)
+    assert "Look at genes that were predicted" in regions.run_bar.error.text()
+    person.bench.open("section")
+    person.drop(small / "one.h5ad")
+    person.bench.open("regions")
+    write(tmp_path / "bad.geojson", {"type": "FeatureCollection", "features": []})
+    regions.open_file(tmp_path / "bad.geojson")
+    person.wait(lambda: not regions.run_bar.busy)
+    assert "it holds no polygon with an area" in regions.run_bar.error.text()
+    # Spots alone: what they measured, and nothing predicted.
+    area = np.array([shapely.box(100, 100, 400, 400)], dtype=object)
+    NamedRegions(("All",), area).write(tmp_path / "all.geojson")
+    regions.open_file(tmp_path / "all.geojson")
+    _done(person)
+    session_of(person.viewer).look_at_measured("G1")
+    person.wait(lambda: regions.counts.found is not None and regions.counts.found.gene == "G1")
+    assert _texts(person, 1) == ["–"]
+    assert _texts(person, 2)[0] != "–"
+
+
+def test_ten_thousand_regions_are_listed_without_lag(qtbot) -> None:
+    table = RegionTable(None)
+    qtbot.addWidget(table)
+    table.show()
+    number = 10_000
+    numbers = pd.DataFrame(
+        {
+            name: np.arange(number, dtype=float)
+            for name in ("area_um2", "superpixels", "mean", "sd", "spots", "measured_mean")
+        }
+    ).assign(measured_sd=np.nan, origin="predicted")
+    began = time.perf_counter()
+    table.show_names([f"Cell {n}" for n in range(number)])
+    table.regions.show_numbers(numbers)
+    table.choose([9_000])
+    table.grab()
+    assert time.perf_counter() - began < 0.5
+    assert table.rows() == [9_000]
+    assert table.regions.index(9_000, 2).data() == "9000.00"
+
+
+def test_shapes_keep_holes_and_parts() -> None:
+    from napari.layers import Shapes
+
+    ring = shapely.box(0, 0, 100, 100).difference(shapely.box(20, 20, 40, 40))
+    other = shapely.box(200, 0, 250, 50).difference(shapely.box(210, 10, 220, 20))
+    both = shapely.union_all([ring, other])
+    data, attributes, _ = region_layer("one", 0.5)
+    layer = Shapes(data, **attributes)
+    place = Place("one", (0.0, 0.0))
+    areas = np.array([ring, both, shapely.box(5, 5, 9, 9)], dtype=object)
+    add_regions(layer, NamedRegions(("a", "b", "c"), areas), 0.5)
+    shown, at = drawn_regions(layer, place)
+    assert at.tolist() == [0, 1, 2]
+    assert shapely.equals(shown.areas, areas).all()
+
+
+def test_cells_of_a_file_are_coloured_and_listed_by_the_gene_that_is_looked_at(
+    person: Person, result: Path, tmp_path: Path
+) -> None:
+    session = session_of(person.viewer)
+    person.drop(result)
+    regions = person.bench.open("regions")
+    rng = np.random.default_rng(0)
+    at = rng.uniform(150, 400, (400, 2))
+    cells = shapely.buffer(shapely.points(at), rng.uniform(3, 7, 400), quad_segs=4)
+    NamedRegions(tuple(f"c{n}" for n in range(400)), cells).write(tmp_path / "cells.geojson")
+    session.look_at(gene="G2")
+    regions.open_cells(tmp_path / "cells.geojson")
+    _done(person)
+    layer = person.layer("cells")
+    assert layer.visible
+    assert layer.name == f"G2 · cells of cells.geojson · {session.run.result.name}"
+    assert regions.what.currentText() == "Cells of cells.geojson"
+    _counted(person, 400)
+    expected = st.summarise(result, cells=tmp_path / "cells.geojson", genes="G2")
+    numbers = regions.counts.found.numbers
+    np.testing.assert_allclose(numbers["mean"], expected["mean"], rtol=1e-6)
+    assert _texts(person, 0)[:2] == ["c0", "c1"]
+    # What is seen of a cell is its mean, also of the next gene.
+    for gene in ("G2", "G5"):
+        session.look_at(gene=gene)
+        assert layer.name.startswith(f"{gene} · cells")
+        means = st.summarise(result, cells=tmp_path / "cells.geojson", genes=gene)["mean"]
+        info = layer_info(layer)
+        np.testing.assert_allclose(info.colours.values(gene), means, rtol=1e-5)
+        y, x = at[7, ::-1] + info.place.origin
+        row, column = np.rint(layer.world_to_data((y, x))).astype(int)
+        seen = float(np.asarray(layer.data[0][row, column]))
+        assert np.isclose(seen, means, rtol=1e-5).any()
+        assert tuple(layer.contrast_limits) == session.limits
+    layer.data_level = 0
+    layer.corner_pixels = np.array([[0, 0], layer.data[0].shape])
+    layer.refresh()
+    said = layer.get_status(np.array([y, x]), world=True)["value"]
+    assert "G5 predicted, mean in each cell, log1p CP10k: " in said
+    assert not regions.delete.isEnabled()
+    regions.what.setCurrentIndex(0)
+    assert _texts(person, 0) == []
+
+
+def test_domains_are_listed_as_regions_are(person: Person, tiny: Path) -> None:
+    person.drop(tiny)
+    regions = person.bench.open("regions")
+    session = session_of(person.viewer)
+    run = next(run for run in session.runs() if run.kind == "fields")
+    session.look_at(run=run, gene="A")
+    said = [regions.what.itemText(n) for n in range(regions.what.count())]
+    at = next(n for n, text in enumerate(said) if text.startswith("Domains "))
+    regions.what.setCurrentIndex(at)
+    domains = regions.what.currentData()
+    _counted(person, len(domains.domains))
+    expected = st.summarise(tiny, domains=domains.name, genes="A", run=run.name)
+    np.testing.assert_allclose(regions.counts.found.numbers["mean"], expected["mean"])
+    assert _texts(person, 0) == [one.name for one in domains.domains]
+
+
+@pytest.mark.slow
+def test_half_a_million_cells_take_another_gene_s_colours_in_a_tenth_of_a_second(
+    small: Path,
+) -> None:
+    from napari_stenhance.plugin.cell_means import cells_layer
+
+    run = gene_run(ResultFolder.open(small / "one.stenhance.zarr"))
+    rng = np.random.default_rng(0)
+    xy = rng.uniform(0, 500, (500_000, 2))
+    cells = shapely.buffer(shapely.points(xy), 0.3, quad_segs=2)
+    regions = NamedRegions(tuple(map(str, range(len(xy)))), cells)
+    _, attributes, _ = cells_layer(run, regions, "many", "G1", st.Job())
+    info = attributes["metadata"]["stenhance"]
+    began = time.perf_counter()
+    values = info.colours.values("G2")
+    image = info.raster.image(values)
+    _ = np.asarray(image[-1])
+    assert time.perf_counter() - began < 0.3
