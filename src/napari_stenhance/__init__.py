@@ -24,6 +24,7 @@ _HOMES = {
     "api.predicting": ("domains", "enhance", "impute", "predict"),
     "api.read": ("read",),
     "api.result": ("Result",),
+    "api.showing": ("figure", "script"),
     "errors": ("Cancelled", "InferenceError", "InputError", "StenhanceError"),
     "phantoms.phantom": ("Phantom",),
     "running.job": ("Job",),

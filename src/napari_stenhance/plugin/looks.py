@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, Protocol, get_args
 
 from napari_stenhance.plugin.asked_for import LookedAt
 from napari_stenhance.plugin.camera import move_camera
-from napari_stenhance.plugin.channels import COLOURS, Channel
 from napari_stenhance.plugin.colours import KINDS
 from napari_stenhance.plugin.display import image_colormap
 from napari_stenhance.plugin.layer_info import LayerInfo, Role, our_layers
 from napari_stenhance.plugin.places import find_place
 from napari_stenhance.plugin.section_runs import runs_of
+from napari_stenhance.results.channels import COLOURS, Channel
 from napari_stenhance.results.field import What
 
 if TYPE_CHECKING:
