@@ -152,7 +152,7 @@ def test_a_session_of_enhancing_is_repeated(here: Path, python: bool) -> None:
     )
     for part in (box(100, 100, 400, 300), box(50, 200, 300, 400)):
         st.predict(result, on="one.h5ad", out=result.path, region=part, write="G2", device="cpu")
-    st.write(result, ["G3", "mean(G1, G4)"])
+    st.write(result, "mean(G1, G4)")
     as_child(st.script(result, python=python), python=python)
     again = Path("again/one.stenhance.zarr")
     assert files_of(again) == files_of(result.path)
@@ -175,6 +175,6 @@ def test_a_session_of_imputing_is_repeated(here: Path, python: bool) -> None:
     filled = st.impute(
         "one.h5ad", "cells.h5ad", out="i.stenhance.zarr", then="pixel2gene", write="NEW0", **QUICK
     )
-    st.domains(filled, n_domains=2, superpixel_um=32, runs=1, **QUICK)
+    st.domains(filled, n_domains=2, runs=1, **QUICK)
     as_child(st.script(filled, python=python), python=python)
     assert files_of(Path("again/one.stenhance.zarr")) == files_of(filled.path)

@@ -7,7 +7,7 @@ from pathlib import Path
 from napari_stenhance.api.keywords import keywords
 from napari_stenhance.running.job import Job
 from napari_stenhance.storage.cache import Cache
-from napari_stenhance.tasks.figure import FigureOptions
+from napari_stenhance.tasks.figure_options import FigureOptions
 from napari_stenhance.tasks.script import ScriptOptions
 
 
@@ -31,8 +31,8 @@ def script(options: ScriptOptions, job: Job, cache: Cache) -> str:
 
     Examples
     --------
-    >>> print(st.script("one.stenhance.zarr", python=True).splitlines()[-6])
-    st.enhance(
+    >>> st.script("one.stenhance.zarr").splitlines()[-1].split()[:2]
+    ['napari-stenhance', 'enhance']
     """
     from napari_stenhance.tasks.script import script as task
 

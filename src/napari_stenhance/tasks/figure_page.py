@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
-from napari_stenhance.tasks.figure import FigureOptions
+from napari_stenhance.tasks.figure_options import FigureOptions
 from napari_stenhance.tasks.figure_panels import FigurePanel, FigureSource, columns_of
 
 if TYPE_CHECKING:
@@ -39,8 +39,9 @@ _SETTINGS: dict[str, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "napari-stenhance",
     "pdf.fonttype": 42,
+    "text.parse_math": False,
 }
-"""Text stays text in SVG and PDF, and a file has the same bytes each time."""
+"""Text stays text in SVG and PDF, also a name with a $; a file has the same bytes each time."""
 _UNDATED = {
     ".png": {},
     ".svg": {"Date": None},
@@ -55,13 +56,16 @@ class _Layout:
     width: float
     height: float
     panel: tuple[float, float]
-    step: tuple[float, float]
+    beside: tuple[float, ...]
+    """Room for the legends of each column."""
+    step: float
+    """From row to row."""
     top: float
 
     def place(self, row: int, column: int) -> tuple[float, float]:
         """Return the lower left corner of a panel."""
-        x = _EDGE_MM + column * self.step[0]
-        return x, self.height - self.top - row * self.step[1] - self.panel[1]
+        before = sum(self.beside[:column]) + column * (self.panel[0] + _BESIDE_MM)
+        return _EDGE_MM + before, self.height - self.top - row * self.step - self.panel[1]
 
     def inside(self, x: float, y: float, width: float, height: float) -> Any:
         """Return a rectangle as matplotlib takes it: in parts of the page."""
@@ -73,8 +77,10 @@ def _settings() -> Iterator[None]:
     """Draw as everywhere, whatever a user's matplotlibrc says."""
     import matplotlib
 
-    usual = {k: v for k, v in matplotlib.rcParamsDefault.items() if "backend" not in k}
-    with matplotlib.rc_context({**usual, **_SETTINGS}):
+    settings: Any = dict(matplotlib.rcParamsDefault.items())
+    # Which backend a window is drawn by is not ours.
+    settings = {key: value for key, value in settings.items() if "backend" not in key}
+    with matplotlib.rc_context(settings | _SETTINGS):
         yield
 
 
@@ -112,7 +118,8 @@ def draw_page(
         for r, row in enumerate(rows):
             for c, panel in enumerate(row):
                 if panel is not None:
-                    _draw(page, panel, layout, layout.place(r, c), source)
+                    title = _wrapped(panel.title, layout.panel[0] + layout.beside[c])
+                    _draw(page, panel, title, layout, layout.place(r, c), source)
         for n, line in enumerate(reversed(footer)):
             y = (_EDGE_MM + n * _LINE_MM) / layout.height
             page.text(_EDGE_MM / layout.width, y, line, fontsize=_SMALL_PT, color="0.3")
@@ -132,21 +139,22 @@ def _lay_out(
     options: FigureOptions,
     footer: int,
 ) -> _Layout:
-    panels = [panel for row in rows for panel in row if panel is not None]
-    beside = max(_beside_mm(panel) for panel in panels)
-    panel_width = (options.width_mm - 2 * _EDGE_MM - (columns - 1) * _BESIDE_MM) / columns - beside
+    places = [(c, panel) for row in rows for c, panel in enumerate(row) if panel is not None]
+    beside = tuple(max(_beside_mm(p) for c, p in places if c == n) for n in range(columns))
+    between = (columns - 1) * _BESIDE_MM
+    panel_width = (options.width_mm - 2 * _EDGE_MM - between - sum(beside)) / columns
     if panel_width < _PANEL_LEAST_MM:
         msg = f"{options.width_mm:g} mm are too narrow for {columns} panels beside each other and "
         msg += "their legends; make the figure wider, or draw fewer."
         raise InputError(msg, option="width_mm")
     x0, y0, x1, y1 = source.box
     panel_height = panel_width * (y1 - y0) / (x1 - x0)
-    titles = max(len(_wrapped(panel.title, panel_width + beside)) for panel in panels)
+    titles = max(len(_wrapped(panel.title, panel_width + beside[c])) for c, panel in places)
     above = titles * _LINE_MM + 1
-    step = panel_width + beside + _BESIDE_MM, above + panel_height + _BELOW_MM
-    height = 2 * _EDGE_MM + len(rows) * step[1] + footer * _LINE_MM
-    top = _EDGE_MM + above
-    return _Layout(options.width_mm, height, (panel_width, panel_height), step, top)
+    step = above + panel_height + _BELOW_MM
+    height = 2 * _EDGE_MM + len(rows) * step + footer * _LINE_MM
+    size = panel_width, panel_height
+    return _Layout(options.width_mm, height, size, beside, step, _EDGE_MM + above)
 
 
 def _beside_mm(panel: FigurePanel) -> float:
@@ -155,7 +163,7 @@ def _beside_mm(panel: FigurePanel) -> float:
         return _BAR_SPACE_MM
     if not panel.legend:
         return 0.0
-    longest = max(len(name) for _, name in panel.legend)
+    longest = max(len(name) for _, name in panel.legend) + 1
     room = _BAR_MM + 2 * _BAR_GAP_MM + longest * _LETTER_MM * _SMALL_PT / _TEXT_PT
     return min(max(room, _LEGEND_LEAST_MM), _LEGEND_MOST_MM)
 
@@ -189,12 +197,12 @@ def _ended(sentence: str) -> str:
 def _draw(
     page: Figure,
     panel: FigurePanel,
+    title: Sequence[str],
     layout: _Layout,
     corner: tuple[float, float],
     source: FigureSource,
 ) -> None:
-    x, y = corner
-    width, height = layout.panel
+    (x, y), (width, height) = corner, layout.panel
     axes = page.add_axes(layout.inside(x, y, width, height))
     x0, y0, x1, y1 = source.box
     axes.set(xlim=(x0, x1), ylim=(y1, y0), xticks=(), yticks=(), facecolor="white")
@@ -218,8 +226,7 @@ def _draw(
         _draw_spots(axes, panel)
     if source.outlines is not None:
         _draw_outlines(axes, source)
-    lines = _wrapped(panel.title, width + _beside_mm(panel))
-    for n, line in enumerate(reversed(lines)):
+    for n, line in enumerate(reversed(title)):
         at = (y + height + 1 + n * _LINE_MM) / layout.height
         page.text(x / layout.width, at, line, fontsize=_TEXT_PT)
     _draw_scale_bar(page, layout, corner, source)
@@ -248,7 +255,7 @@ def _draw_spots(axes: Axes, panel: FigurePanel) -> None:
     size = spots.diameter or _nearest(spots.xy) / 2
     if spots.square:
         half = size / 2 * np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]])
-        axes.add_collection(PolyCollection(spots.xy[:, None, :] + half, **look))
+        axes.add_collection(PolyCollection(list(spots.xy[:, None, :] + half), **look))
         return
     sizes = np.full(len(spots.xy), size)
     axes.add_collection(

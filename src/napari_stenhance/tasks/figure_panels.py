@@ -26,12 +26,12 @@ from napari_stenhance.section.section import Section
 from napari_stenhance.section.slide import Box
 from napari_stenhance.section.spots import SpotGeometry, counts_of, log1p_cp10k
 from napari_stenhance.storage.levels import Levels
-from napari_stenhance.tasks.figure import (
+from napari_stenhance.tasks.figure_options import (
     OF_A_GENE,
     FigureOptions,
     box_in,
-    read_numbers,
     panels_of,
+    read_numbers,
 )
 
 UNCERTAINTY = "cividis"
@@ -212,13 +212,15 @@ class FigureSource:
         if kind == "he":
             return FigurePanel(f"{self.result.name}, H&E", image=self._slide())
         under = self._slide() if self.options.background == "he" else None
-        panel = {
+        of_a_gene = {
             "measured": self._measured,
             "predicted": self._predicted,
             "uncertainty": self._uncertainty,
-            "domains": lambda _gene: self._domains(),
-            "together": lambda _gene: self._together(),
-        }[kind](gene)
+        }
+        if kind in of_a_gene:
+            panel = of_a_gene[kind](gene)
+        else:
+            panel = self._domains() if kind == "domains" else self._together()
         if under is None or kind == "together":
             return panel
         return replace(panel, under=under, opacity=min(panel.opacity, _OVER_SLIDE))

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from napari_stenhance.results.inputs import logged_events
 from napari_stenhance.results.result import ResultFolder
+from napari_stenhance.section.region import Region
 from napari_stenhance.section.section import Section
 from napari_stenhance.tasks.given_tissue import given_mask
 from napari_stenhance.tasks.options import Option, options_of
@@ -77,9 +81,15 @@ def _is_default(value: Any, option: Option) -> bool:
 
 def _plain(option: Option, value: Any) -> Any:
     if option.name == "region":
-        return {"kept": "region"}
+        region = Region.given(value)
+        assert region is not None
+        return {"kept": "region", "sha256": _hash(region.to_json().encode())}
     if option.name == "tissue":
-        return str(value) if given_mask(value) is None else {"kept": "tissue"}
+        mask = given_mask(value)
+        if mask is None:
+            return str(value)
+        which = mask.read_bytes() if isinstance(mask, Path) and mask.is_file() else _bytes_of(mask)
+        return {"kept": "tissue", "sha256": _hash(which)}
     if isinstance(value, Section):
         tissue = None if value.slide is None else value.slide.tissue
         return {
@@ -96,6 +106,15 @@ def _plain(option: Option, value: Any) -> Any:
     if isinstance(value, str):
         return _with_absolute(value)
     return value if isinstance(value, int | float) else {"made_in_python": type(value).__name__}
+
+
+def _hash(content: bytes) -> str:
+    """Tell one region, or mask, from another: they are kept, but not here."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def _bytes_of(mask: Any) -> bytes:
+    return str(mask.absolute()).encode() if isinstance(mask, Path) else np.asarray(mask).tobytes()
 
 
 def _with_absolute(text: str) -> str:

@@ -46,13 +46,13 @@ class SectionAgain:
     name : str
         What it was called; empty where opening it gives that name.
     source : SectionSource
-    tissue : Path or None
-        Its tissue, where that was given.
+    tissue : Path, str or None
+        Its tissue, where that was given; a text in angle brackets if that is nowhere.
     """
 
     name: str
     source: SectionSource
-    tissue: Path | None = None
+    tissue: Path | str | None = None
 
     @property
     def opening(self) -> dict[str, Any]:
@@ -205,9 +205,9 @@ class _Reading:
             return self._of_result(step, str(value["result"]))
         if "section" in value:
             return self._section(step, value)
-        if value == {"kept": "region"}:
+        if value.get("kept") == "region":
             return self._kept_region(step)
-        if value == {"kept": "tissue"}:
+        if value.get("kept") == "tissue":
             shas = {run.identity.get("tissue_sha256") for run in self.runs} - {None}
             return self._kept_tissue(step, next(iter(shas), None))
         kind = value.get("made_in_python", "?")
