@@ -343,10 +343,13 @@ def _now(section: Section) -> dict[str, Any]:
 
 def _provenance(run: Run) -> str:
     """Say what decided the bytes of a run, beside what was asked for."""
-    said = run.attributes
-    versions = said.get("versions") or {}
-    listed = ", ".join(f"{name} {number}" for name, number in versions.items())
-    return f"{run.name}: seed {said.get('seed')}, on {said.get('device')}, with {listed}"
+    return f"{run.name}: seed {run.attributes.get('seed')}, on {run.attributes.get('device')}"
+
+
+def said_versions(run: Run) -> str:
+    """Say with which versions a run was made."""
+    versions = run.attributes.get("versions") or {}
+    return ", ".join(f"{name} {number}" for name, number in versions.items())
 
 
 def said_inputs(run: Run) -> Iterator[str]:

@@ -19,8 +19,8 @@ _AGAIN = Path("again")
 _COMMAND, _FLAG, _MARK = "napari-stenhance", "--", "# "
 _INDENT = "    "
 _MAY_DIFFER = (
-    "The same versions on the same kind of processor make the same bytes, but for the log; a GPU, "
-    "or other versions, may change the last digits."
+    "The same versions, on the same kind of processor with as many threads (OMP_NUM_THREADS), make "
+    "the same bytes, but for the log; a GPU, or other versions, may change the last digits."
 )
 _ONLY_PYTHON = (
     "Sections were opened each in its own way, which options of one command cannot say; Python can."
@@ -78,14 +78,17 @@ def _in_python(repeating: Repeating) -> Iterator[str]:
 def _about(repeating: Repeating) -> Iterator[str]:
     """Say what this is, where it was read, and what it does not repeat."""
     from napari_stenhance.results.runs import every_run
-    from napari_stenhance.tasks.repeating import said_inputs
+    from napari_stenhance.tasks.repeating import said_inputs, said_versions
 
     result = repeating.result
     yield f"Repeats what was done to {result.path.absolute()}, the result of {result.name}."
     yield f"It makes {repeating.out}; where that is complete already, nothing is done."
     yield _MAY_DIFFER
-    for said in dict.fromkeys(said for run in every_run(result) for said in said_inputs(run)):
+    runs = every_run(result)
+    for said in dict.fromkeys(said for run in runs for said in said_inputs(run)):
         yield f"Made of {said}"
+    for said in dict.fromkeys(filter(None, map(said_versions, runs))):
+        yield f"Made with {said}"
     for lacking in repeating.lacking:
         yield f"Not repeated: {lacking}"
     if not repeating.steps:
