@@ -105,6 +105,8 @@ class Session:
         Of the gene over the tissue, from the coarse level that gave the limits; None without a run.
     least_r : float
         The least r given depth, on held-out spots, of a gene that is taken to be reliable.
+    panels : tuple of str
+        Which panels of the dock are unfolded, the last one last: the dock unfolds these.
     """
 
     changed = Signal()
@@ -120,6 +122,7 @@ class Session:
         self.other_limits: tuple[float, float] | None = None
         self.values: NDArray[np.floating] | None = None
         self.least_r = RELIABLE_R
+        self.panels: tuple[str, ...] = ()
         self.colormaps: dict[str, Colormap] = {}
         self._image: GeneImage | None = None
         self._busy = self.limits_chosen = False
