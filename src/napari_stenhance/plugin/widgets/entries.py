@@ -93,3 +93,9 @@ class DomainsEntry(_Entry):
     """Opens the panel 'Find domains'."""
 
     panel = "domains"
+
+
+class CompareEntry(_Entry):
+    """Opens the panel 'Compare'."""
+
+    panel = "compare"

@@ -30,6 +30,7 @@ PANELS = {
     "impute": ("Impute genes", "impute:ImputeWidget"),
     "genes": ("Genes", "genes:GenesWidget"),
     "domains": ("Find domains", "domains:DomainsWidget"),
+    "compare": ("Compare", "compare:CompareWidget"),
 }
 """Title, and module and class, of each panel."""
 _RUNNING = ("enhance", "impute", "domains")
