@@ -197,7 +197,7 @@ def test_more_genes_are_written_without_computing_anything_again(
         "--write", "G3", *QUICK)  # fmt: skip
     assert (copy / "fields" / "pixel2gene-stain-robust" / "genes" / "G3").is_dir()
     events = events_of(copy)
-    assert events == ["slide", "section", "complete"]
+    assert events == ["slide", "section", "command", "complete"]
 
 
 def test_write_adds_gene_images_of_the_same_bytes(result: Path, tmp_path: Path) -> None:

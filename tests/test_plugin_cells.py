@@ -17,10 +17,10 @@ from scipy.spatial import cKDTree
 from napari_stenhance.errors import InputError
 from napari_stenhance.plugin.layer_info import info_of, layers_of
 from napari_stenhance.plugin.layers import open_layers, section_layers
-from napari_stenhance.plugin.levels import limits
 from napari_stenhance.plugin.opening import open_at_once
 from napari_stenhance.plugin.rasters import raster_doubts
 from napari_stenhance.plugin.session import session_of
+from napari_stenhance.results.scale import limits
 from napari_stenhance.section.outlines import CellOutlines
 from napari_stenhance.section.section import Section
 from napari_stenhance.section.spots import SpotGeometry

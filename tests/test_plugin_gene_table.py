@@ -17,7 +17,6 @@ from qtpy.QtWidgets import QApplication, QWidget
 from napari_stenhance.plugin import region_values
 from napari_stenhance.plugin.colours import lookup_table
 from napari_stenhance.plugin.layer_info import layers_of
-from napari_stenhance.plugin.levels import sampled_level
 from napari_stenhance.plugin.session import session_of
 from napari_stenhance.plugin.widgets.gene_rows import GeneRows
 from napari_stenhance.plugin.widgets.gene_table import GeneTable
@@ -25,6 +24,7 @@ from napari_stenhance.plugin.widgets.histogram import BINS
 from napari_stenhance.results.field import GeneField
 from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.results.runs import FieldRun
+from napari_stenhance.results.scale import sampled_level
 from napari_stenhance.running.job import Job
 from napari_stenhance.section.region import Region
 from person import Person, check_truth

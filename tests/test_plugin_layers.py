@@ -28,7 +28,7 @@ from napari_stenhance.plugin.layer_info import (
     our_layers,
 )
 from napari_stenhance.plugin.layers import open_layers, section_layers
-from napari_stenhance.plugin.levels import contrast, limits, shown_levels
+from napari_stenhance.plugin.levels import contrast, shown_levels
 from napari_stenhance.plugin.opening import open_at_once
 from napari_stenhance.plugin.reader import get_reader
 from napari_stenhance.plugin.regions import open_region, polygons_um, region_layer
@@ -39,6 +39,7 @@ from napari_stenhance.plugin.under_mouse import say_under_mouse
 from napari_stenhance.plugin.widgets.form import OptionsForm
 from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.results.runs import every_run
+from napari_stenhance.results.scale import limits
 from napari_stenhance.running.job import Event, Job, Partial
 from napari_stenhance.section.region import Region
 from napari_stenhance.section.section import Section

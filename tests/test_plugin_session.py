@@ -17,13 +17,13 @@ import napari_stenhance as st
 from napari_stenhance.plugin.genes import GeneImage
 from napari_stenhance.plugin.layer_info import layer_info, layers_of, open_runs, our_layers
 from napari_stenhance.plugin.layers import open_layers
-from napari_stenhance.plugin.levels import limits
 from napari_stenhance.plugin.looks import look_of
 from napari_stenhance.plugin.opening import open_at_once
 from napari_stenhance.plugin.places import box_of, open_places
 from napari_stenhance.plugin.session import session_of
 from napari_stenhance.plugin.widgets import gene_reader
 from napari_stenhance.plugin.writer import write_layers
+from napari_stenhance.results.scale import limits
 from napari_stenhance.tasks.predict import PredictOptions, predict
 from person import Person, check_truth, overlap
 

@@ -25,6 +25,7 @@ _HOMES = {
     "api.read": ("read",),
     "api.result": ("Result",),
     "api.summarising": ("summarise",),
+    "api.showing": ("figure", "script"),
     "errors": ("Cancelled", "InferenceError", "InputError", "StenhanceError"),
     "phantoms.phantom": ("Phantom",),
     "running.job": ("Job",),

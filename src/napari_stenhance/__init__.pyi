@@ -316,6 +316,25 @@ def export(
     cache: Cache | None = None,
 ) -> Path:
     """Write predictions to a file: at spots or superpixels, as a table or images; or a slide."""
+def figure(
+    result: str | Path | Result,
+    out: str | Path,
+    *,
+    genes: str | Sequence[str] = (),
+    panels: str | Sequence[str] = (),
+    run: str = '',
+    box: str = '',
+    outlines: str | Path | Region | None = None,
+    limits: str = '',
+    colormap: str = 'magma',
+    background: Literal['white', 'he'] = 'white',
+    reliable: float = 0.1,
+    dpi: int = 300,
+    width_mm: float = 180.0,
+    job: Job | None = None,
+    cache: Cache | None = None,
+) -> Path:
+    """Draw genes, the slide and domains of a result as a figure for print: PNG, SVG or PDF."""
 def impute(
     spots: str | Path | Section | AnnData,
     reference: str | Path | AnnData,
@@ -406,6 +425,15 @@ def predict(
     cache: Cache | None = None,
 ) -> list[Result]:
     """Predict every gene of a model that has learned, on other slides."""
+def script(
+    result: str | Path | Result,
+    *,
+    out: str | Path = ...,
+    python: bool = False,
+    job: Job | None = None,
+    cache: Cache | None = None,
+) -> str:
+    """Write down the commands, or the Python, that repeat the runs of a result."""
 def summarise(
     result: str | Path | Result,
     *,

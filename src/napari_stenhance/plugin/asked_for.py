@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Layer
 
-    from napari_stenhance.plugin.channels import Channel
     from napari_stenhance.plugin.layer_info import LayerInfo, Place
+    from napari_stenhance.results.channels import Channel
     from napari_stenhance.results.field import What
     from napari_stenhance.results.gene_source import GeneSource
     from napari_stenhance.results.run import Run

@@ -12,9 +12,9 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from napari_stenhance.plugin.levels import limits
 from napari_stenhance.plugin.preferences import preferences
 from napari_stenhance.results.gene_sums import GeneNames
+from napari_stenhance.results.scale import limits
 from napari_stenhance.section.gene_names import aliases_in
 from napari_stenhance.section.spots import log1p_cp10k
 

@@ -20,9 +20,10 @@ from napari_stenhance.plugin.layer_info import (
     layer_info,
     layers_of,
 )
-from napari_stenhance.plugin.levels import contrast, limits, shown_levels, tissue_values
+from napari_stenhance.plugin.levels import contrast, shown_levels, tissue_values
 from napari_stenhance.plugin.scene import add_layers, show_bar, show_layer
 from napari_stenhance.results.gene_source import GeneSource
+from napari_stenhance.results.scale import limits
 
 if TYPE_CHECKING:
     import dask.array as da

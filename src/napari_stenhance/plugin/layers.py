@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_stenhance.plugin.beside import BESIDE, beside_layer
-from napari_stenhance.plugin.channels import CHANNEL, COLOURS, Channel, channel_layer
+from napari_stenhance.plugin.channels import CHANNEL, channel_layer
 from napari_stenhance.plugin.colours import PREFERRED, TOTAL, SpotColours
 from napari_stenhance.plugin.crops import crop_layers
 from napari_stenhance.plugin.domains import PAINTING, domain_layers, painting_layer
@@ -35,6 +35,7 @@ from napari_stenhance.plugin.saved import Saved, SavedLayer, is_saved, open_save
 from napari_stenhance.plugin.saved_edits import RunKey, kept_edits, read_edits
 from napari_stenhance.plugin.spots import SPOTS, points_layer, raster_layer
 from napari_stenhance.plugin.tissue import TISSUE, kept_tissue
+from napari_stenhance.results.channels import COLOURS, Channel
 from napari_stenhance.results.gene_source import GeneSource
 from napari_stenhance.storage.reading import reading
 

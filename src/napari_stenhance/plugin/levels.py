@@ -17,6 +17,7 @@ from napari.utils.notifications import show_warning
 from numpy.typing import NDArray
 
 from napari_stenhance.errors import StenhanceError
+from napari_stenhance.results.scale import SAMPLED, common_extent, limits
 from napari_stenhance.section.slide import WHITE
 
 if TYPE_CHECKING:
@@ -25,15 +26,8 @@ if TYPE_CHECKING:
     from napari_stenhance.section.slide import Slide
     from napari_stenhance.storage.levels import Levels
 
-_SAMPLED = 1024
 _KEPT = 64
 """Tiles of a gene, of a quarter of a megabyte."""
-
-
-def common_extent(shape: tuple[int, int], factors: Sequence[int]) -> list[tuple[int, int]]:
-    """Return the shape of each level when all cover the same extent, none less than its data."""
-    rows, columns = (-(-n // max(factors)) * max(factors) for n in shape)
-    return [(rows // factor, columns // factor) for factor in factors]
 
 
 def slide_levels(slide: Slide) -> list[da.Array]:
@@ -118,19 +112,12 @@ def shown_levels(
     ]
 
 
-def contrast(levels: Sequence[da.Array], most: int = _SAMPLED) -> tuple[float, float]:
+def contrast(levels: Sequence[da.Array], most: int = SAMPLED) -> tuple[float, float]:
     """Return the 1st and 99th percentile over tissue, from a level of at most `most` a side."""
     return limits(tissue_values(levels, most))
 
 
-def sampled_level(shapes: Sequence[tuple[int, int]], most: int = _SAMPLED) -> int:
-    """Return which level `tissue_values` reads, of levels that each halve the one before."""
-    targets = common_extent(shapes[0], [2**level for level in range(len(shapes))])
-    fits = (level for level, shape in enumerate(targets) if max(shape) <= most)
-    return next(fits, len(shapes) - 1)
-
-
-def tissue_values(levels: Sequence[da.Array], most: int = _SAMPLED) -> NDArray[Any]:
+def tissue_values(levels: Sequence[da.Array], most: int = SAMPLED) -> NDArray[Any]:
     """Return the values over tissue, from a level of at most `most` a side."""
     import dask
 
@@ -139,19 +126,3 @@ def tissue_values(levels: Sequence[da.Array], most: int = _SAMPLED) -> NDArray[A
     with dask.config.set(scheduler="synchronous"):
         values = np.asarray(level)
     return values[np.isfinite(values)]
-
-
-def said_ends(ends: tuple[float, float]) -> tuple[str, str]:
-    """Write two numbers as exactly as tells them apart."""
-    low, high = ends
-    apart = high - low
-    decimals = 2 if not 0 < apart < np.inf else int(np.clip(1 - np.floor(np.log10(apart)), 2, 8))
-    return f"{low:.{decimals}f}", f"{high:.{decimals}f}"
-
-
-def limits(values: NDArray[Any]) -> tuple[float, float]:
-    """Return the 1st and 99th percentile; a range that is never empty."""
-    if not values.size:
-        return 0.0, 1.0
-    low, high = (float(v) for v in np.percentile(values, (1, 99)))
-    return (low, high) if high > low else (low, low + max(abs(low) * 1e-3, 1e-3))

@@ -6,17 +6,21 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, get_args
 
+import numpy as np
+
 from napari_stenhance.plugin.asked_for import LookedAt
 from napari_stenhance.plugin.camera import move_camera
-from napari_stenhance.plugin.channels import COLOURS, Channel
 from napari_stenhance.plugin.colours import KINDS
 from napari_stenhance.plugin.display import image_colormap
-from napari_stenhance.plugin.layer_info import LayerInfo, Role, our_layers
+from napari_stenhance.plugin.layer_info import LayerInfo, Place, Role, our_layers
 from napari_stenhance.plugin.places import find_place
 from napari_stenhance.plugin.section_runs import runs_of
+from napari_stenhance.results.channels import COLOURS, Channel
 from napari_stenhance.results.field import What
+from napari_stenhance.results.gene_source import RELIABLE_R
 
 if TYPE_CHECKING:
+    from napari.components import ViewerModel
     from napari.utils.colormaps import Colormap
 
     from napari_stenhance.plugin.links import LinksIn
@@ -31,9 +35,39 @@ class Looking(LookedAt, Protocol):
     limits: tuple[float, float] | None
     limits_chosen: bool
     colormaps: dict[str, Colormap]
+    least_r: float
+    panels: tuple[str, ...]
 
     def look_at(self, *, gene: str, what: What, channels: tuple[Channel, ...]) -> None: ...
     def keep_limits(self, limits: tuple[float, float]) -> None: ...
+
+
+@dataclass(frozen=True)
+class SavedCamera:
+    """Where the camera stood.
+
+    Attributes
+    ----------
+    centre : tuple of float
+        (y, x) from where the section lies, in units of the world.
+    zoom : float
+        Pixels of the screen for each of these.
+    """
+
+    centre: tuple[float, float]
+    zoom: float
+
+    @classmethod
+    def of(cls, viewer: ViewerModel, place: Place) -> SavedCamera:
+        """Read where the camera of a viewer stands."""
+        camera = viewer.scene.camera
+        y, x = (float(n) for n in np.subtract(camera.center[-2:], place.origin))
+        return cls((y, x), float(camera.zoom))
+
+    def move(self, viewer: ViewerModel, place: Place) -> None:
+        """Let the camera of a viewer stand there."""
+        viewer.scene.camera.center = (0.0, *np.add(self.centre, place.origin))
+        viewer.scene.camera.zoom = self.zoom
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +87,11 @@ class SavedLook:
         That the user has set.
     colormaps : mapping of str to Colormap
         Those that the user has set, by what is shown in them, of `KINDS`.
+    least_r : float
+        Of a gene that is taken to be reliable.
+    camera : SavedCamera or None
+    panels : tuple of str
+        Which were unfolded, the last one last.
     """
 
     of: LayerInfo
@@ -63,6 +102,9 @@ class SavedLook:
     with_spots: bool
     limits: tuple[float, float] | None
     colormaps: Mapping[str, Colormap]
+    least_r: float = RELIABLE_R
+    camera: SavedCamera | None = None
+    panels: tuple[str, ...] = ()
 
 
 def look_of(session: Looking) -> SavedLook | None:
@@ -73,7 +115,16 @@ def look_of(session: Looking) -> SavedLook | None:
         return None
     limits = session.limits if session.limits_chosen else None
     said = session.gene, session.what, session.channels, session.with_spots
-    return SavedLook(of, session.run, *said, limits, dict(session.colormaps))
+    return SavedLook(
+        of,
+        session.run,
+        *said,
+        limits,
+        dict(session.colormaps),
+        session.least_r,
+        SavedCamera.of(session.viewer, session.place),
+        session.panels,
+    )
 
 
 def look_as(session: Looking, look: SavedLook) -> bool:
@@ -84,12 +135,15 @@ def look_as(session: Looking, look: SavedLook) -> bool:
         return False
     moved = place is not session.place
     session.place, session.run = place, None if look.run is None else runs[look.run.key]
-    session.with_spots = look.with_spots
+    session.with_spots, session.least_r = look.with_spots, look.least_r
+    session.panels = look.panels or session.panels
     session.colormaps.update(look.colormaps)
     session.look_at(gene=look.gene, what=look.what, channels=look.channels)
     if look.limits is not None and not session.channels:
         session.keep_limits(look.limits)
-    if moved:
+    if look.camera is not None:
+        look.camera.move(session.viewer, place)
+    elif moved:
         move_camera(session.viewer, place)
     return True
 
@@ -127,6 +181,11 @@ def look_to_json(
         "with_spots": look.with_spots,
         "limits": None if look.limits is None else list(look.limits),
         "colormaps": {kind: image_colormap(one) for kind, one in look.colormaps.items()},
+        "least_r": look.least_r,
+        "camera": None
+        if look.camera is None
+        else {"centre": list(look.camera.centre), "zoom": look.camera.zoom},
+        "panels": list(look.panels),
     }
 
 
@@ -167,7 +226,20 @@ def look_from_json(said: Mapping[str, Any], links: LinksIn) -> SavedLook | None:
         None if said["limits"] is None else _limits(said["limits"]),
         # Before, none was kept.
         {kind: _colormap(kind, one) for kind, one in said.get("colormaps", {}).items()},
+        float(said.get("least_r", RELIABLE_R)),
+        _camera(said.get("camera")),
+        tuple(map(str, said.get("panels", ()))),
     )
+
+
+def _camera(said: Any) -> SavedCamera | None:
+    if said is None:
+        return None
+    y, x, zoom = (float(n) for n in (*said["centre"], said["zoom"]))
+    if not np.isfinite((y, x)).all() or not 0 < zoom < np.inf:
+        msg = f"no camera stands at {y}, {x} with a zoom of {zoom}"
+        raise ValueError(msg)
+    return SavedCamera((y, x), zoom)
 
 
 def _colormap(kind: str, said: Any) -> Colormap:

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_stenhance.plugin.layer_info import Place, layers_of
-from napari_stenhance.plugin.levels import sampled_level
 from napari_stenhance.plugin.regions import outline
 from napari_stenhance.plugin.session import session_of
 from napari_stenhance.plugin.worker import Outcome, Running
+from napari_stenhance.results.scale import sampled_level
 from napari_stenhance.section.region import Region
 
 if TYPE_CHECKING:

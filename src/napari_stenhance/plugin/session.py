@@ -16,13 +16,7 @@ from napari_stenhance.errors import InputError, StenhanceError
 from napari_stenhance.plugin.asked_for import OF_GENES, OF_SPOTS, is_asked_for, under_hidden
 from napari_stenhance.plugin.camera import SeenLayers, make_active, move_camera, say_value
 from napari_stenhance.plugin.caption import show_caption
-from napari_stenhance.plugin.channels import (
-    Channel,
-    choose_channels,
-    is_shown,
-    show_channels,
-    with_limits,
-)
+from napari_stenhance.plugin.channels import is_shown, show_channels
 from napari_stenhance.plugin.colours import TOTAL, colormap_of, kind_of
 from napari_stenhance.plugin.genes import GeneImage, show_gene
 from napari_stenhance.plugin.images import wash_out
@@ -51,6 +45,7 @@ from napari_stenhance.plugin.section_runs import (
 from napari_stenhance.plugin.spots import colour_spots
 from napari_stenhance.plugin.titles import caption_of, label_of, title_of
 from napari_stenhance.plugin.under_mouse import say_under_mouse
+from napari_stenhance.results.channels import Channel, choose_channels, with_limits
 from napari_stenhance.results.gene_source import RELIABLE_R, GeneSource, Reliability
 
 if TYPE_CHECKING:
@@ -110,6 +105,8 @@ class Session:
         Of the gene over the tissue, from the coarse level that gave the limits; None without a run.
     least_r : float
         The least r given depth, on held-out spots, of a gene that is taken to be reliable.
+    panels : tuple of str
+        Which panels of the dock are unfolded, the last one last: the dock unfolds these.
     """
 
     changed = Signal()
@@ -125,6 +122,7 @@ class Session:
         self.other_limits: tuple[float, float] | None = None
         self.values: NDArray[np.floating] | None = None
         self.least_r = RELIABLE_R
+        self.panels: tuple[str, ...] = ()
         self.colormaps: dict[str, Colormap] = {}
         self._image: GeneImage | None = None
         self._busy = self.limits_chosen = False

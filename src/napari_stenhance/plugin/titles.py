@@ -8,7 +8,7 @@ from napari_stenhance.plugin.asked_for import LookedAt
 from napari_stenhance.plugin.channels import channels_caption
 from napari_stenhance.plugin.genes import gene_title
 from napari_stenhance.plugin.layer_info import layers_of
-from napari_stenhance.plugin.levels import said_ends
+from napari_stenhance.results.scale import said_ends
 
 if TYPE_CHECKING:
     from napari_stenhance.plugin.colours import Colours

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.plugin.beside import BESIDE
+from napari_stenhance.plugin.comparison import COMPARED
 from napari_stenhance.plugin.display import display_attributes, plain, plain_columns, unit_names
 from napari_stenhance.plugin.domains import PAINTING
 from napari_stenhance.plugin.layer_info import LayerInfo, info_of
@@ -108,6 +109,9 @@ def _check_kind(attributes: Mapping[str, Any], kind: str) -> None:
     if kind not in _FOLDERS:
         msg = f"Layer {attributes['name']!r} is a layer of {kind}, which cannot be saved here; "
         msg += "leave it out, or save it by itself in another format."
+        raise InputError(msg)
+    if COMPARED in attributes.get("metadata", {}):
+        msg = "What is compared is not saved: press End in the panel Compare, and save then."
         raise InputError(msg)
     axes = len(attributes.get("scale", (1, 1)))
     if axes != 2:

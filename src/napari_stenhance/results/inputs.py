@@ -49,14 +49,14 @@ def log_section(result: ResultFolder, section: Section, **more: Any) -> None:
 
 def slide_path(result: ResultFolder) -> Path | None:
     """Return where the slide lay when a result was last written; None if it never was."""
-    for event in _events(result, "slide"):
+    for event in logged_events(result, "slide"):
         with suppress(TypeError, KeyError):
             return Path(event["path"])
     return None
 
 
-def _events(result: ResultFolder, name: str) -> Iterator[dict[str, Any]]:
-    """Read the lines of the log of one kind, the newest first."""
+def logged_events(result: ResultFolder, name: str) -> Iterator[dict[str, Any]]:
+    """Read the lines of the log of one kind, the newest first; what is damaged is left out."""
     file = result.path / FILES / "log.jsonl"
     if not file.exists():
         return
@@ -91,7 +91,7 @@ def find_section(result: ResultFolder, job: Job | None = None) -> FoundSection:
 
 def _from_files(result: ResultFolder, job: Job | None) -> tuple[Section | None, tuple[str, ...]]:
     """Open what the log names; say what is no longer what it was."""
-    for event in _events(result, "section"):
+    for event in logged_events(result, "section"):
         with suppress(TypeError, KeyError, ValueError):
             source, spots = SectionSource.from_json(event["source"]), event["spots_sha256"]
             break

@@ -93,6 +93,7 @@ def domains(
     from napari_stenhance.tasks.domain_inputs import expression_of_spots, open_inputs
     from napari_stenhance.tasks.domain_options import LEAST, make_domain_method
     from napari_stenhance.tasks.inference import versions
+    from napari_stenhance.tasks.recorded import log_command, recorded
 
     job, cache = job or Job(), cache or Cache.default()
     device = resolve_device(options.device)
@@ -115,7 +116,7 @@ def domains(
         "found_in": [one.identity for one in seen],
     }
     identities = [{**together, "this": n} for n in range(len(seen))]
-    stem = f"{options.method}-{options.preset}"
+    stem, command = f"{options.method}-{options.preset}", recorded("domains", options)
     with ExitStack() as stack:
         results = [
             stack.enter_context(one.writing(stem, clear_dead_locks=options.clear_dead_locks))
@@ -126,8 +127,10 @@ def domains(
             for result, identity in zip(results, identities, strict=True)
         ]
         done = [run for run in runs if run is not None]
-        for run in done:
-            job.note(f"{run.result.path}: the run {run.name} is already complete.")
+        for one, run in zip(seen, runs, strict=True):
+            if run is not None:
+                job.note(f"{run.result.path}: the run {run.name} is already complete.")
+                log_command(run.result, command, one.slice.name, run.name)
         if len(done) == len(seen):
             return tuple(done)
         with inference_errors("Finding domains"):
@@ -146,12 +149,13 @@ def domains(
             expression = expression_of_spots(seen, found)
             for n, (one, result) in enumerate(zip(seen, results, strict=True)):
                 if runs[n] is None:
-                    runs[n] = write_run(
+                    made = runs[n] = write_run(
                         result,
                         stem,
                         identities[n],
                         {**provenance, "doubts": list(one.doubts)},
                         one.lay(found, n, expression),
                     )
+                    log_command(result, command, one.slice.name, made.name)
                 stage.advance()
     return tuple(run for run in runs if run is not None)

@@ -40,6 +40,7 @@ def edit_domains(options: EditDomainsOptions, job: Job | None = None) -> DomainR
     from napari_stenhance.results.domain_edit import DomainEdit, edit_all
     from napari_stenhance.results.domains import domain_run
     from napari_stenhance.results.result import ResultFolder
+    from napari_stenhance.tasks.recorded import log_command, recorded
 
     def edited(run: DomainRun) -> DomainEdit:
         return edit_all(run, options.rename, options.merge, options.hide, options.recolour)
@@ -58,5 +59,6 @@ def edit_domains(options: EditDomainsOptions, job: Job | None = None) -> DomainR
     edit = edited(run)
     with job.stage("Writing domains", 1) as stage:
         saved = edit.save(clear_dead_locks=options.clear_dead_locks)
+        log_command(saved.result, recorded("edit_domains", options), result.name, saved.name)
         stage.advance()
     return saved

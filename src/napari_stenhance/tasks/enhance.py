@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from napari_stenhance.results.runs import FieldRun
     from napari_stenhance.storage.cache import Cache
     from napari_stenhance.tasks.lesson import Lesson
+    from napari_stenhance.tasks.recorded import Command
 
 
 @dataclass(frozen=True)
@@ -91,9 +92,15 @@ def enhance(
 
 
 def enhance_runs(
-    options: EnhanceOptions, job: Job | None = None, cache: Cache | None = None
+    options: EnhanceOptions,
+    job: Job | None = None,
+    cache: Cache | None = None,
+    command: Command | None = None,
 ) -> tuple[FieldRun, ...]:
-    """Do what `enhance` does, and say which run of each result it made or found complete."""
+    """Do what `enhance` does, and say which run of each result it made or found complete.
+
+    What another task asks for is recorded as the `command` that it was given itself.
+    """
     from napari_stenhance.methods.genes import named_genes
     from napari_stenhance.storage.cache import Cache
     from napari_stenhance.tasks.inference import (
@@ -106,6 +113,7 @@ def enhance_runs(
     )
     from napari_stenhance.tasks.kept_model import KeptModel
     from napari_stenhance.tasks.lesson import open_lesson
+    from napari_stenhance.tasks.recorded import recorded
     from napari_stenhance.tasks.training import run_name
 
     job, cache = job or Job(), cache or Cache.default()
@@ -133,6 +141,7 @@ def enhance_runs(
         lattice=options.lattice,
         clear_dead_locks=options.clear_dead_locks,
         keeping=kept,
+        command=command or recorded("enhance", options),
     )
     fitted: list[Fitted] = []
 

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from napari_stenhance.section.cells import CellReference, OpenedCells
     from napari_stenhance.section.section import Section
     from napari_stenhance.storage.cache import Cache
+    from napari_stenhance.tasks.recorded import Command
 
 _PIXELS_IN_PITCH = 8
 # What five members predict of a gene that is worked on, and what is made of it.
@@ -128,9 +129,10 @@ def impute(
     from napari_stenhance.storage.cache import Cache
     from napari_stenhance.tasks.domain_options import open_spots
     from napari_stenhance.tasks.inference import name_outputs
+    from napari_stenhance.tasks.recorded import log_command, recorded
 
     job, cache = job or Job(), cache or Cache.default()
-    device = resolve_device(options.device)
+    command, device = recorded("impute", options), resolve_device(options.device)
     method = make_method(options, options.seed, device)
     section = open_spots(options.spots, options, options.image, cache, job)
     spots = section.need_spots()
@@ -165,13 +167,13 @@ def impute(
             run = _run(result, identity, method, section, opened, wanted, device, job)
         else:
             job.note(f"{result.path}: the run {run.name} is already complete.")
+        log_command(result, command, section.name, run.name)
         for gene in write:
             write_gene(run, gene, job)
     if options.then is not None:
         genes = wanted.genes if options.genes else wanted.imputed
-        _enhance(
-            options, out, section, run, genes, [g for g in write if g in set(genes)], job, cache
-        )
+        written = [g for g in write if g in set(genes)]
+        _enhance(options, out, section, run, genes, written, command, job, cache)
     return ImputedRun(ResultFolder.open(out), run.name)
 
 
@@ -270,6 +272,7 @@ def _enhance(
     run: ImputedRun,
     genes: Sequence[str],
     write: Sequence[str],
+    command: Command,
     job: Job,
     cache: Cache,
 ) -> None:
@@ -280,7 +283,7 @@ def _enhance(
 
     from napari_stenhance.results.imputed_table import only_genes
     from napari_stenhance.section.section import Section
-    from napari_stenhance.tasks.enhance import EnhanceOptions, enhance
+    from napari_stenhance.tasks.enhance import EnhanceOptions, enhance_runs
 
     spots, table = section.need_spots(), only_genes(run.table(), genes)
     expected = Section(
@@ -298,7 +301,7 @@ def _enhance(
         ),
         library=np.asarray(spots.X.sum(axis=1), np.float64).ravel(),
     )
-    enhance(
+    enhance_runs(
         EnhanceOptions(
             sections=(expected,),  # type: ignore[arg-type]
             out=out,
@@ -310,4 +313,5 @@ def _enhance(
         ),
         job,
         cache,
+        command,
     )

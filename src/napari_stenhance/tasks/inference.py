@@ -8,7 +8,7 @@ import platform
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,6 +46,7 @@ from napari_stenhance.tasks.given_tissue import with_given_tissue
 from napari_stenhance.tasks.kept_model import KeptModel
 from napari_stenhance.tasks.options import SlideOptions
 from napari_stenhance.tasks.predict_lattice import write_between
+from napari_stenhance.tasks.recorded import Command, log_command
 
 if TYPE_CHECKING:
     import torch
@@ -198,6 +199,8 @@ class Plan:
         The user's word that no process of another host writes the results any more.
     keeping : KeptModel or None
         Where a model that was just trained is kept if a result has no room for it.
+    command : dict
+        What was asked for, as `recorded` writes it.
     """
 
     name: str
@@ -211,6 +214,7 @@ class Plan:
     clear_dead_locks: bool = False
     keeping: KeptModel | None = None
     learned_from: tuple[Section, ...] = ()
+    command: Command = field(default_factory=dict)
 
 
 def note_doubts(fitted: Fitted, job: Job) -> None:
@@ -270,6 +274,7 @@ def _predict_one(section: Section, path: Path, plan: Plan, model: Model, job: Jo
         before = result.runs
         run = result.start_run(plan.name, plan.identity | mask, provenance, grid)
         log_section(result, section, run=run)
+        log_command(result, plan.command, section.name, run)
         if plan.region:
             result.save_region(run, plan.region)
         if _is_complete(result, run, plan):

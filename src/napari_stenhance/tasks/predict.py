@@ -83,6 +83,7 @@ def predict_runs(
         predict_all,
         region_of,
     )
+    from napari_stenhance.tasks.recorded import recorded
     from napari_stenhance.tasks.trained import Trained
     from napari_stenhance.tasks.training import run_name
 
@@ -135,5 +136,6 @@ def predict_runs(
         region=region,
         write=write,
         clear_dead_locks=options.clear_dead_locks,
+        command=recorded("predict", options),
     )
     return predict_all(slides, options.out, plan, lambda _result, _run: fitted, job)

@@ -36,6 +36,7 @@ def write(options: WriteOptions, job: Job | None = None) -> ResultFolder:
     from napari_stenhance.results.genes import write_gene
     from napari_stenhance.results.result import ResultFolder
     from napari_stenhance.results.runs import gene_run
+    from napari_stenhance.tasks.recorded import log_command, recorded
 
     job = job or Job()
     with ResultFolder.adding(
@@ -44,4 +45,5 @@ def write(options: WriteOptions, job: Job | None = None) -> ResultFolder:
         run = gene_run(result, options.run)
         for gene in run.named(options.genes):
             write_gene(run, gene, job)
+        log_command(result, recorded("write", options), result.name)
     return ResultFolder.open(options.result)

@@ -8,8 +8,8 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QBrush, QColor, QLinearGradient, QPainter, QPaintEvent
 from qtpy.QtWidgets import QGridLayout, QLabel, QWidget
 
-from napari_stenhance.plugin.channels import MOST, Channel
-from napari_stenhance.plugin.levels import said_ends
+from napari_stenhance.results.channels import MOST, Channel
+from napari_stenhance.results.scale import said_ends
 
 if TYPE_CHECKING:
     from napari_stenhance.plugin.session import Session

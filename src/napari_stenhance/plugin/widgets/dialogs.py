@@ -64,6 +64,13 @@ def ask_where_to_save_table(parent: QWidget) -> Path | None:
     return _path(QFileDialog.getSaveFileName(parent, title, "", files, options=_NO_QUESTION)[0])
 
 
+def ask_for_figure(parent: QWidget) -> Path | None:
+    """Ask where a figure is to be drawn; one whose name has no suffix is a PNG."""
+    title, files = "Draw a figure", "Figures (*.png *.svg *.pdf)"
+    path = _path(QFileDialog.getSaveFileName(parent, title, "", files, options=_NO_QUESTION)[0])
+    return path if path is None or path.suffix else path.with_suffix(".png")
+
+
 def _path(chosen: str) -> Path | None:
     return Path(chosen) if chosen else None
 

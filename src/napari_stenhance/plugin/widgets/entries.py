@@ -99,3 +99,9 @@ class RegionsEntry(_Entry):
     """Opens the panel 'Regions'."""
 
     panel = "regions"
+
+
+class CompareEntry(_Entry):
+    """Opens the panel 'Compare'."""
+
+    panel = "compare"

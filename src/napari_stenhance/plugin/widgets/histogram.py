@@ -8,8 +8,8 @@ from qtpy.QtCore import QPointF, QRectF, Qt
 from qtpy.QtGui import QColor, QPainter, QPaintEvent, QPalette, QPen, QPolygonF
 from qtpy.QtWidgets import QWidget
 
-from napari_stenhance.plugin.levels import said_ends
 from napari_stenhance.plugin.regions import REGION_COLOUR
+from napari_stenhance.results.scale import said_ends
 
 BINS = 64
 _HEIGHT, _TEXT = 64, 14

@@ -10,8 +10,8 @@ from qtpy.QtGui import QImage, QPixmap
 from qtpy.QtWidgets import QGridLayout, QLabel, QWidget
 
 from napari_stenhance.plugin.colours import lookup_table
-from napari_stenhance.plugin.levels import said_ends
 from napari_stenhance.plugin.titles import other_title_of
+from napari_stenhance.results.scale import said_ends
 
 if TYPE_CHECKING:
     from napari_stenhance.plugin.session import Session

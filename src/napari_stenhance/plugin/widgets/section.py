@@ -50,6 +50,7 @@ from napari_stenhance.plugin.widgets.dialogs import (
 )
 from napari_stenhance.plugin.widgets.drop_area import DropArea
 from napari_stenhance.plugin.widgets.follow import follow_session
+from napari_stenhance.plugin.widgets.hand_on import HandOnRow
 from napari_stenhance.plugin.widgets.recognised import describe_looked_at, open_described
 from napari_stenhance.plugin.widgets.run_bar import RunBar
 from napari_stenhance.plugin.widgets.sample_box import SampleBox
@@ -207,7 +208,8 @@ class SectionWidget(QWidget):
         layout.addWidget(self.check)
         layout.addWidget(self.legend)
         layout.addWidget(self.words, 1)
-        layout.addWidget(self.save)
+        self.hand_on = HandOnRow(napari_viewer, self.run_bar, self._open_next, self.save)
+        layout.addWidget(self.hand_on)
         layout.addWidget(self.run_bar)
         follow_session(self, napari_viewer, self._follow)
 

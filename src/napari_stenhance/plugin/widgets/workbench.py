@@ -31,6 +31,7 @@ PANELS = {
     "genes": ("Genes", "genes:GenesWidget"),
     "domains": ("Find domains", "domains:DomainsWidget"),
     "regions": ("Regions", "regions:RegionsWidget"),
+    "compare": ("Compare", "compare:CompareWidget"),
 }
 """Title, and module and class, of each panel."""
 _RUNNING = ("enhance", "impute", "domains")
@@ -128,7 +129,7 @@ class Workbench(QWidget):
     def __init__(self, viewer: Viewer) -> None:
         super().__init__()
         # Layers are settled and followed from now on, whichever panel is opened first.
-        session_of(viewer)
+        self._session = session_of(viewer)
         inside = QWidget(self)
         column = self._column = QVBoxLayout(inside)
         column.setContentsMargins(0, 2, 0, 2)
@@ -150,7 +151,7 @@ class Workbench(QWidget):
         self.setStyleSheet(_FOCUS)
         self._closing = ClosingQuestion(viewer)
         follow_layers(self, viewer, lambda: self._watch_edits(viewer))
-        follow_session(self, viewer, lambda: place_overlays(viewer))
+        follow_session(self, viewer, lambda: self._follow(viewer))
         for keys, act in ACTIONS.items():
             self._listen(keys, lambda act=act: act(self))
         for number, name in enumerate(PANELS, 1):
@@ -174,6 +175,20 @@ class Workbench(QWidget):
         if any(one is not None and one.changes for one in edits):
             self.widget("domains")
 
+    def _follow(self, viewer: Viewer) -> None:
+        """Unfold the panels that were, where saved layers say so."""
+        place_overlays(viewer)
+        panels = [name for name in self._session.panels if name in self.panels]
+        if panels and panels != self._unfolded():
+            for name in set(self._unfolded()) - set(panels):
+                self.panels[name].fold()
+            for name in panels:
+                self.open(name)
+
+    def _unfolded(self) -> list[str]:
+        """Name the panels that are unfolded, the last one last."""
+        return [name for name in self._opened if self.panels[name].is_open]
+
     def _listen(self, keys: str, act: Callable[[], None]) -> None:
         QShortcut(QKeySequence(keys), self).activated.connect(act)
 
@@ -189,7 +204,7 @@ class Workbench(QWidget):
     def open(self, name: str) -> Any:
         """Unfold a panel, fold those for which no room is left, and return its widget."""
         panel = self.panels[name]
-        self._opened = [one for one in self._opened if self.panels[one].is_open and one != name]
+        self._opened = [one for one in self._unfolded() if one != name]
         self._opened.append(name)
         room = self._area.viewport().height()
         panel.unfold()
@@ -205,6 +220,7 @@ class Workbench(QWidget):
 
     def _share(self) -> None:
         """Give all height that is left to the panels that are unfolded, in equal parts."""
+        self._session.panels = tuple(self._unfolded())
         for panel in self.panels.values():
             self._column.setStretchFactor(panel, int(panel.is_open))
 

@@ -1,0 +1,473 @@
+"""One gene twice, side by side on one scale: measured and predicted, two runs, or two sections."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_stenhance.errors import InputError
+from napari_stenhance.plugin.colours import Colours
+from napari_stenhance.plugin.genes import gene_title
+from napari_stenhance.plugin.images import image_layer, run_title
+from napari_stenhance.plugin.layer_info import (
+    LayerData,
+    LayerInfo,
+    Place,
+    Role,
+    layers_of,
+    pixel_space,
+)
+from napari_stenhance.plugin.levels import slide_levels
+from napari_stenhance.plugin.looks import SavedCamera
+from napari_stenhance.plugin.places import box_of, open_places
+from napari_stenhance.plugin.section_runs import runs_of, section_at
+from napari_stenhance.plugin.spots import points_layer, raster_layer
+from napari_stenhance.results.gene_source import GeneSource
+from napari_stenhance.results.predictions import at_spots
+from napari_stenhance.results.runs import FieldRun
+from napari_stenhance.results.scale import gene_limits, limits, said_ends, sampled_level
+from napari_stenhance.storage.levels import Levels
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Layer
+    from napari.utils.colormaps import Colormap
+
+    from napari_stenhance.plugin.bins import BinRaster
+    from napari_stenhance.plugin.cells import CellRaster
+    from napari_stenhance.running.job import Job
+    from napari_stenhance.section.section import Section
+
+COMPARED = "stenhance_compared"
+"""In the metadata of layers that are there only while something is compared."""
+_SIDE = Role("compared", 0, covers=False)
+_DIVERGING = ((0.02, 0.19, 0.38, 1.0), (0.97, 0.97, 0.97, 1.0), (0.4, 0.0, 0.12, 1.0))
+_DRAWN = 4000
+"""Superpixels of two runs that a chart shows."""
+_FAR = 95
+"""The percentile of what both are apart by, from which on the difference has its last colour."""
+_ON_SLIDE, _GAP, _FONT, _FILLED = 2, 0.02, 8, 0.9
+
+
+@dataclass(frozen=True, eq=False)
+class ComparedSide:
+    """What can be seen on one side.
+
+    Attributes
+    ----------
+    title : str
+    place : Place
+    section : Section or None
+    run : GeneSource or None
+        None for what the spots measured.
+    colours : Colours or None
+        Of the spots.
+    raster : BinRaster, CellRaster or None
+        Of bins and cells that are an image.
+    """
+
+    title: str
+    place: Place
+    section: Section | None
+    run: GeneSource | None = None
+    colours: Colours | None = None
+    raster: BinRaster | CellRaster | None = None
+
+    @property
+    def unit(self) -> str:
+        """Unit of its values."""
+        return self.run.unit if self.run is not None else _colours(self).unit
+
+    def has(self, gene: str) -> bool:
+        """Tell whether it can show a gene."""
+        return gene in self.run.names if self.run is not None else gene in _colours(self)
+
+    def is_same(self, other: ComparedSide | None) -> bool:
+        """Tell whether another shows the same."""
+        if other is None or self.place is not other.place:
+            return False
+        keys = [None if one.run is None else one.run.key for one in (self, other)]
+        return keys[0] == keys[1]
+
+    def said(self, gene: str, least_r: float) -> str:
+        """Say what is seen."""
+        if self.run is None:
+            return f"{_colours(self).said(gene)} · {self.place.name}"
+        reliability = self.run.reliability(gene, least_r)
+        title = gene_title(self.run, gene, "expression", reliability, over=False)
+        # Views are narrow: of two runs that which differs comes early.
+        what, _, unit = title.partition(", ")
+        return f"{what} · {run_title(self.run)}, {unit} · {self.place.name}"
+
+    def scale(self, gene: str) -> tuple[float, float]:
+        """Return the scale that it has by itself."""
+        if self.run is not None:
+            return gene_limits(self.run, gene)
+        values = _colours(self).values(gene)
+        return limits(values[np.isfinite(values)])
+
+
+def _colours(side: ComparedSide) -> Colours:
+    assert side.colours is not None
+    return side.colours
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """What was read of a comparison.
+
+    Attributes
+    ----------
+    left, right : ComparedSide
+    gene : str
+    limits : tuple of float
+        Of both.
+    x, y : ndarray of float32, shape (n,)
+        Their values at the same places; empty where there are none.
+    r : float
+        Pearson's, of these.
+    of : str
+        What these places are.
+    difference : ndarray, Levels or None
+        Left less right: at the spots, or as an image; None where places differ.
+    far : float
+        The value of the last colour of the difference; minus that is the first.
+    """
+
+    left: ComparedSide
+    right: ComparedSide
+    gene: str
+    limits: tuple[float, float]
+    x: NDArray[np.float32]
+    y: NDArray[np.float32]
+    r: float
+    of: str
+    difference: NDArray[np.float32] | Levels | None
+    far: float
+
+    @classmethod
+    def read(cls, left: ComparedSide, right: ComparedSide, gene: str, job: Job) -> Comparison:
+        """Read both sides; a thread does.
+
+        Raises
+        ------
+        InputError
+            If one does not have the gene, they are the same, or in different units.
+        """
+        _check(left, right, gene)
+        with job.stage("Comparing", 1) as stage:
+            scales = [side.scale(gene) for side in (left, right)]
+            # What was predicted has the scale that it has everywhere, and spots follow it.
+            ruled = [s for side, s in zip((left, right), scales, strict=True) if side.run]
+            low, high = zip(*(ruled or scales), strict=True)
+            x, y, of, difference = _paired(left, right, gene)
+            known = np.isfinite(x) & np.isfinite(y)
+            x, y = x[known], y[known]
+            stage.advance()
+        varies = len(x) > 1 and min(np.ptp(x), np.ptp(y)) > 0
+        r = float(np.corrcoef(x, y)[0, 1]) if varies else float("nan")
+        far = float(np.percentile(np.abs(x - y), _FAR)) if len(x) else 1.0
+        both = min(low), max(high)
+        return cls(left, right, gene, both, x, y, r, of, difference, far or 1.0)
+
+    @property
+    def said(self) -> str:
+        """Say how alike both are."""
+        if not len(self.x):
+            return self.of
+        known = "r is not known" if np.isnan(self.r) else f"r = {self.r:.2f}"
+        return f"{known} over {self.of}"
+
+
+def sides_of(viewer: ViewerModel, place: Place | None) -> list[ComparedSide]:
+    """List what can be compared: of the section that is looked at first, then of others."""
+    places = open_places(viewer)
+    if place in places:
+        places = [place, *(one for one in places if one is not place)]
+    found = []
+    for one in places:
+        section, named = section_at(viewer, one), f" · {one.name}" if len(places) > 1 else ""
+        for _, info in layers_of(viewer, "spots"):
+            if info.place is one and info.colours is not None:
+                title = f"measured{named}"
+                found.append(ComparedSide(title, one, section, None, info.colours, info.raster))
+        runs = (run for run in runs_of(viewer, one) if isinstance(run, GeneSource))
+        found += [ComparedSide(f"{run_title(run)}{named}", one, section, run) for run in runs]
+    return found
+
+
+def _check(left: ComparedSide, right: ComparedSide, gene: str) -> None:
+    if left.is_same(right):
+        msg = f"{left.title}: it is on both sides; choose another for one of them."
+        raise InputError(msg)
+    for side in (left, right):
+        if not side.has(gene):
+            msg = f"{gene or 'Total counts'}: not to be had of {side.title}; choose another gene."
+            raise InputError(msg)
+    if left.unit != right.unit:
+        msg = (
+            f"{left.title} is in {left.unit}, {right.title} in {right.unit}: there is no scale on "
+            "which both could be compared."
+        )
+        raise InputError(msg)
+
+
+def _paired(
+    left: ComparedSide, right: ComparedSide, gene: str
+) -> tuple[NDArray[np.float32], NDArray[np.float32], str, Any]:
+    """Return the values of both at the same places, what these are, and the difference."""
+    nothing = np.zeros(0, np.float32)
+    if left.place is not right.place:
+        return nothing, nothing, "Two sections have no places in common.", None
+    runs = [side.run for side in (left, right)]
+    if runs[0] is not None and runs[1] is not None:
+        return _paired_runs(runs[0], runs[1], gene)
+    measured, predicted = (left, right) if runs[0] is None else (right, left)
+    run, section = predicted.run, measured.section
+    if run is None or section is None or not isinstance(run, FieldRun) or section.slide is None:
+        return nothing, nothing, "What was imputed lies on the spots themselves.", None
+    values = _colours(measured).values(gene)
+    of_run = np.zeros(len(values), np.float32)
+    for one, weight in run.names.find(gene).weights.items():
+        table = at_spots(run.result, run.name, section, [one])
+        of_run += np.float32(weight) * np.asarray(table.X, np.float32).ravel()
+    seen = {one.get("spots_sha256") for one in run.identity["learned_from"]}
+    learned = section.counts_sha256 in seen
+    of = f"{len(values)} spots, {'which it learned from' if learned else 'which it did not see'}"
+    x, y = (values, of_run) if measured is left else (of_run, values)
+    return x, y, of, x - y
+
+
+def _paired_runs(one: GeneSource, other: GeneSource, gene: str) -> Any:
+    nothing = np.zeros(0, np.float32)
+    first, second = one.levels(gene), other.levels(gene)
+    if one.grid != other.grid or first.tile != second.tile:
+        return nothing, nothing, "Their superpixels are not the same.", None
+    level = sampled_level(first.shapes)
+    x, y = (levels.part(level).ravel() for levels in (first, second))
+    both = np.flatnonzero(np.isfinite(x) & np.isfinite(y))
+    chosen = both[:: max(len(both) // _DRAWN, 1)]
+    of = f"{len(chosen)} superpixels of {one.grid.scale_um(level):g} µm"
+
+    def read(level: int, i: int, j: int) -> NDArray[np.float32]:
+        return first.read(level, i, j) - second.read(level, i, j)
+
+    return x[chosen], y[chosen], of, Levels(first.shapes, first.tile, read)
+
+
+# Layers
+
+
+def comparison_layers(
+    comparison: Comparison, colormap: Colormap, least_r: float, *, difference: bool
+) -> tuple[list[list[LayerData]], int]:
+    """Make the layers of a comparison.
+
+    Returns
+    -------
+    views : list of list of tuple
+        Those of each view, from left to right, from the bottom up.
+    number : int
+        How many each has.
+    """
+    sides = [comparison.left, comparison.right]
+    slides = [side.section.slide if side.section is not None else None for side in sides]
+    under = all(slide is not None for slide in slides)
+    views = []
+    for side in sides:
+        layer = _side_layer(side, comparison, colormap, least_r)
+        views.append([*([_slide_layer(side)] if under else []), layer])
+    if difference and comparison.difference is not None:
+        layer = _difference_layer(comparison)
+        # White, where both are the same, would not be told from glass.
+        hidden = [_hidden(_slide_layer(sides[0]))] if under else []
+        views.append([*hidden, layer])
+    return [[_at_one_place(layer, comparison.left.place) for layer in view] for view in views], (
+        _ON_SLIDE if under else 1
+    )
+
+
+def _at_one_place(layer: LayerData, place: Place) -> LayerData:
+    """Lay a layer over the left section, whichever it is of: one camera sees all."""
+    data, attributes, kind = layer
+    translate = np.add(attributes.get("translate", (0.0, 0.0)), place.origin)
+    return data, {**attributes, "translate": tuple(translate), "metadata": {COMPARED: True}}, kind
+
+
+def _hidden(layer: LayerData) -> LayerData:
+    return layer[0], {**layer[1], "visible": False}, layer[2]
+
+
+def _slide_layer(side: ComparedSide) -> LayerData:
+    assert side.section is not None
+    slide = side.section.need_slide()
+    attributes = {"name": side.section.name, "rgb": True, "multiscale": True}
+    return slide_levels(slide), {**attributes, **pixel_space(side.section.mpp)}, "image"
+
+
+def _side_layer(
+    side: ComparedSide, comparison: Comparison, colormap: Colormap, least_r: float
+) -> LayerData:
+    gene, ends = comparison.gene, comparison.limits
+    info = LayerInfo(_SIDE, side.place.name, gene=gene, colours=side.colours, raster=side.raster)
+    title = side.said(gene, least_r)
+    if side.run is not None:
+        data, attributes, kind = image_layer(
+            side.run.levels(gene), side.run.grid, title, info, "gray", visible=True, limits=ends
+        )
+        return data, {**attributes, "colormap": colormap}, kind
+    assert side.section is not None
+    said = f"{title}: {' – '.join(said_ends(ends))}"
+    if side.raster is not None:
+        data, attributes, kind = raster_layer(gene, said, side.section.mpp, info)
+        return data, {**attributes, "contrast_limits": ends, "colormap": colormap}, kind
+    return points_layer(
+        side.section.need_spots().obsm["spatial"],
+        said,
+        side.section.geometry(),
+        side.section.mpp,
+        info,
+        face_color=_colours(side).paint(gene, ends, colormap=colormap)[0],
+    )
+
+
+def _difference_layer(comparison: Comparison) -> LayerData:
+    """Make the layer of left less right, white where both are the same."""
+    from napari.utils.colormaps import Colormap
+
+    left, right, far = comparison.left, comparison.right, comparison.far
+    colours = Colormap(_DIVERGING, name="stenhance difference")
+    what = f"{comparison.gene}: {left.title} − {right.title}, {left.unit}"
+    low, high = said_ends((-far, far))
+    info = LayerInfo(_SIDE, left.place.name, gene=comparison.gene)
+    if isinstance(comparison.difference, Levels):
+        run = left.run
+        assert run is not None
+        data, attributes, kind = image_layer(
+            comparison.difference, run.grid, what, info, "gray", visible=True, limits=(-far, far)
+        )
+        return data, {**attributes, "colormap": colours, "opacity": 1.0}, kind
+    side = left if left.run is None else right
+    assert side.section is not None
+    assert comparison.difference is not None
+    share = np.clip((comparison.difference + far) / (2 * far), 0, 1)
+    painted = np.asarray(colours.map(np.nan_to_num(share, nan=0.5)), np.float32)
+    painted[~np.isfinite(share)] = 0
+    return points_layer(
+        side.section.need_spots().obsm["spatial"],
+        f"{what}: {low} (blue) – {high} (red)",
+        side.section.geometry(),
+        side.section.mpp,
+        info,
+        face_color=painted,
+    )
+
+
+class ComparedView:
+    """A viewer that shows a comparison, and nothing else meanwhile.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+    quiet : callable
+        Gives a context in which layers change without being looked at.
+    """
+
+    def __init__(self, viewer: ViewerModel, quiet: Callable[[], Any]) -> None:
+        self._viewer, self._quiet = viewer, quiet
+        self._before: Mapping[Layer, bool] = {}
+        self._camera: SavedCamera | None = None
+        self._place: Place | None = None
+
+    @property
+    def layers(self) -> list[Layer]:
+        """The layers of the comparison."""
+        return [layer for layer in self._viewer.layers if COMPARED in layer.metadata]
+
+    @property
+    def is_on(self) -> bool:
+        """Whether something is compared."""
+        return bool(self.layers)
+
+    def show(self, views: list[list[LayerData]], number: int, place: Place) -> Iterator[None]:
+        """Show views beside each other, a layer a turn; what was seen before is hidden.
+
+        Parameters
+        ----------
+        views : list of list of tuple
+            Layers of each, from the bottom up.
+        number : int
+            How many each has.
+        place : Place
+            Where all of them lie.
+        """
+        from napari.layers import Layer as LayerClass
+
+        grid = self._viewer.canvas.grid
+        new = self._camera is None
+        if new:
+            self._camera, self._place = SavedCamera.of(self._viewer, place), place
+        self._remove()
+        self.hide_others()
+        # The first view is made of the layers on top: so what lies below does not count.
+        for view in reversed(views):
+            for data in view:
+                layer = LayerClass.create(*data)
+                with self._quiet():
+                    self._viewer.layers.append(layer)
+                    if data is view[-1]:
+                        self._title(layer)
+                yield
+        grid.shape, grid.stride, grid.spacing = (1, -1), -number, _GAP
+        grid.enabled = True
+        if new:
+            self._fit(place, len(views))
+
+    def _fit(self, place: Place, views: int) -> None:
+        """Let each view show all spots of the section, or all of it."""
+        spots = [one for one, info in layers_of(self._viewer, "spots") if info.place is place]
+        low, high = spots[0].extent.world if spots else box_of(self._viewer, place)
+        height, width = self._viewer.canvas.size
+        room = np.array((height, width / views - _GAP * width))
+        camera = self._viewer.scene.camera
+        camera.center = (0.0, *((low + high) / 2))
+        camera.zoom = _FILLED * float(np.min(room / np.maximum(high - low, 1e-9)))
+
+    @staticmethod
+    def _title(layer: Layer) -> None:
+        """Write over a view what it shows, and below it its colours."""
+        layer.name_overlay.font_size, layer.name_overlay.visible = _FONT, True
+        if type(layer).__name__ == "Image":
+            layer.colorbar.position, layer.colorbar.visible = "bottom_left", True
+
+    def hide_others(self) -> None:
+        """Hide what is not compared; what was seen of it is shown again in the end."""
+        with self._quiet():
+            for layer in self._viewer.layers:
+                if COMPARED in layer.metadata:
+                    continue
+                if layer not in self._before:
+                    self._before = {**self._before, layer: layer.visible}
+                layer.visible = False
+
+    def end(self) -> None:
+        """Remove the comparison, and show what was seen before."""
+        grid = self._viewer.canvas.grid
+        grid.enabled, grid.stride, grid.shape, grid.spacing = False, 1, (-1, -1), 0
+        self._remove()
+        with self._quiet():
+            for layer, visible in self._before.items():
+                if layer in self._viewer.layers:
+                    layer.visible = visible
+        if self._camera is not None and self._place is not None:
+            self._camera.move(self._viewer, self._place)
+        self._before, self._camera = {}, None
+
+    def _remove(self) -> None:
+        with self._quiet():
+            for layer in self.layers:
+                self._viewer.layers.remove(layer)

@@ -1,0 +1,167 @@
+"""The panel 'Compare': a gene measured and predicted, of two runs or sections, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QFormLayout,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_stenhance.errors import InputError
+from napari_stenhance.plugin.caption import show_caption
+from napari_stenhance.plugin.comparison import (
+    ComparedSide,
+    ComparedView,
+    Comparison,
+    comparison_layers,
+    sides_of,
+)
+from napari_stenhance.plugin.session import session_of
+from napari_stenhance.plugin.widgets.choices import elide
+from napari_stenhance.plugin.widgets.follow import follow_layers, follow_session
+from napari_stenhance.plugin.widgets.run_bar import RunBar
+from napari_stenhance.plugin.widgets.scatter import ScatterChart
+
+if TYPE_CHECKING:
+    from napari.viewer import Viewer
+
+
+class CompareWidget(QWidget):
+    """Shows the gene that is looked at twice, in views that move together."""
+
+    def __init__(self, napari_viewer: Viewer) -> None:
+        super().__init__()
+        self._viewer, self._session = napari_viewer, session_of(napari_viewer)
+        self._sides: list[ComparedSide] = []
+        self._shown: Comparison | None = None
+        self._view = ComparedView(self._session.viewer, self._session.quiet)
+        self.left, self.right = QComboBox(self), QComboBox(self)
+        for box, where in ((self.left, "left"), (self.right, "right")):
+            elide(box)
+            box.setToolTip(f"What is seen on the {where}: of the gene that is looked at")
+        self.difference = QCheckBox("Left less right, as a third view", self)
+        self.difference.setToolTip(
+            "Blue where the left is less, red where it is more, white where both are the same."
+        )
+        self.run = QPushButton("Compare", self)
+        self.run.setToolTip("Show both beside each other, on one scale; they move together.")
+        self.run.clicked.connect(self.compare)
+        self.end = QPushButton("End", self)
+        self.end.setToolTip("Show again what was seen before.")
+        self.end.clicked.connect(self.leave)
+        self.words = QLabel(self)
+        self.words.setWordWrap(True)
+        self.chart = ScatterChart(self)
+        self.run_bar = RunBar(self)
+        form, row, layout = QFormLayout(), QHBoxLayout(), QVBoxLayout(self)
+        form.addRow("Left", self.left)
+        form.addRow("Right", self.right)
+        row.addWidget(self.run, 1)
+        row.addWidget(self.end)
+        layout.addLayout(form)
+        layout.addWidget(self.difference)
+        layout.addLayout(row)
+        layout.addWidget(self.words)
+        layout.addWidget(self.chart)
+        layout.addStretch(1)
+        layout.addWidget(self.run_bar)
+        self.end.setEnabled(False)
+        follow_layers(self, napari_viewer, self._list)
+        follow_session(self, napari_viewer, self._follow)
+
+    @property
+    def comparing(self) -> bool:
+        """Whether a comparison is seen."""
+        return self._view.is_on
+
+    def _list(self) -> None:
+        """List what can be compared; what was chosen stays, if it is there."""
+        if self._shown is not None and not self.comparing and not self.run_bar.busy:
+            # The user has removed its layers.
+            self.leave()
+            return
+        sides = sides_of(self._session.viewer, self._session.place)
+        if [s.title for s in sides] == [s.title for s in self._sides] and all(
+            one.is_same(other) for one, other in zip(sides, self._sides, strict=True)
+        ):
+            return
+        chosen = [self._chosen(box) for box in (self.left, self.right)]
+        self._sides = sides
+        for n, (box, before) in enumerate(zip((self.left, self.right), chosen, strict=True)):
+            box.clear()
+            box.addItems([side.title for side in sides])
+            same = next((i for i, side in enumerate(sides) if side.is_same(before)), None)
+            box.setCurrentIndex(min(n, len(sides) - 1) if same is None else same)
+        self.run.setEnabled(len(sides) > 1)
+
+    def _chosen(self, box: QComboBox) -> ComparedSide | None:
+        at = box.currentIndex()
+        return self._sides[at] if 0 <= at < len(self._sides) else None
+
+    def _follow(self) -> None:
+        """Compare the gene that is looked at now; end it where another section is."""
+        if not self.comparing:
+            self._list()
+            return
+        shown = self._shown
+        if shown is None or self._session.place is not shown.left.place:
+            self.leave()
+            return
+        self._view.hide_others()
+        show_caption(self._session.viewer, "")
+        if self._session.gene != shown.gene and not self.run_bar.busy:
+            self.compare()
+
+    def compare(self) -> None:
+        """Show both sides, in a thread and then a layer a turn."""
+        left, right = self._chosen(self.left), self._chosen(self.right)
+        if self.run_bar.busy:
+            return
+        if left is None or right is None:
+            self.run_bar.say(InputError("Open a section with spots, or a result: nothing is here."))
+            return
+        gene = self._session.gene
+        self.run_bar.start(
+            f"Comparing {gene}",
+            lambda job: Comparison.read(left, right, gene, job),
+            on_done=self._show,
+        )
+
+    def _show(self, comparison: Comparison) -> Iterator[None]:
+        session = self._session
+        made = comparison_layers(
+            comparison, session.colormap, session.least_r, difference=self.difference.isChecked()
+        )
+        yield
+        self._shown = comparison
+        yield from self._view.show(*made, comparison.left.place)
+        show_caption(session.viewer, "")
+        names = comparison.left.title, comparison.right.title
+        r = "" if np.isnan(comparison.r) else f"r = {comparison.r:.2f}"
+        self.chart.show_values(comparison.x, comparison.y, names, r)
+        lacking = self.difference.isChecked() and comparison.difference is None
+        said = [comparison.of if lacking else comparison.said]
+        # Over narrow views not all of it is seen.
+        self.words.setText("\n".join([*(view[-1][1]["name"] for view in made[0]), *said]))
+        self.end.setEnabled(True)
+        self.run_bar.done = ""
+
+    def leave(self) -> None:
+        """Show again what was seen before."""
+        self._view.end()
+        self._shown = None
+        self.chart.hide()
+        self.words.setText("")
+        self.end.setEnabled(False)
+        self._session.show()
+        self._list()

@@ -1,0 +1,124 @@
+"""A gene twice, side by side: the views, their one scale, what is between them, and the end."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import napari_stenhance as st
+from napari_stenhance.plugin.comparison import COMPARED
+from napari_stenhance.plugin.session import session_of
+from napari_stenhance.results.scale import gene_limits
+from person import Person, check_truth
+
+
+def _compare(person: Person, left: str, right: str, *, difference: bool = False) -> Any:
+    panel = person.bench.open("compare")
+    panel.left.setCurrentText(left)
+    panel.right.setCurrentText(right)
+    panel.difference.setChecked(difference)
+    person.click(panel.run)
+    person.wait(lambda: not panel.run_bar.busy)
+    return panel
+
+
+def _views(person: Person) -> list[Any]:
+    """The layer on top of each view, from left to right."""
+    viewer = person.viewer
+    shown = {}
+    for n, layer in enumerate(viewer.layers):
+        if layer.visible:
+            assert COMPARED in layer.metadata, layer
+            shown[viewer.canvas.grid.position(n, viewer.layers)] = layer
+    return [shown[at] for at in sorted(shown)]
+
+
+def _visible(person: Person) -> list[tuple[str, bool]]:
+    return [(layer.name, layer.visible) for layer in person.viewer.layers]
+
+
+def test_measured_and_predicted_lie_side_by_side(person: Person, here: Path) -> None:
+    session = session_of(person.viewer)
+    person.drop(here / "one.stenhance.zarr")
+    session.look_at(gene="G20")
+    camera = person.viewer.scene.camera
+    before, stood = _visible(person), [*camera.center, camera.zoom]
+    panel = _compare(person, "measured", "Pixel2Gene", difference=True)
+    spots, image, apart = _views(person)
+    result = st.Result.open("one.stenhance.zarr")
+    section = st.read("one.h5ad")
+    measured = section.need_spots()
+    share = measured[:, "G20"].X.toarray().ravel() / np.asarray(measured.X.sum(axis=1)).ravel()
+    predicted = result.to_anndata(at=section, genes="G20").X.ravel()
+    np.testing.assert_allclose(panel.chart.x, np.log1p(1e4 * share), rtol=1e-5)
+    np.testing.assert_allclose(panel.chart.y, predicted, rtol=1e-5)
+    r = np.corrcoef(panel.chart.x, panel.chart.y)[0, 1]
+    assert f"r = {r:.2f} over {len(predicted)} spots, which it learned from" in panel.words.text()
+    limits = gene_limits(session.genes, "G20")
+    np.testing.assert_allclose(image.contrast_limits, limits, rtol=1e-6)
+    colours = session.measured.paint("G20", limits, colormap=session.colormap)[0]
+    np.testing.assert_allclose(spots.face_color, colours, atol=1e-6)
+    assert (spots.name.split(",")[0], image.name.split(" ·")[0]) == (
+        "G20 measured",
+        "G20 predicted" + " – not reliable" * (session.reliability == "not reliable"),
+    )
+    # Red where more was measured than predicted.
+    more = panel.chart.x - panel.chart.y
+    reddish = apart.face_color[:, 0] > apart.face_color[:, 2]
+    assert reddish[more > 0.2].all()
+    assert not reddish[more < -0.2].any()
+
+    # Another gene is compared too; what is compared is not saved; in the end all is as it was.
+    session.look_at(gene="G1")
+    person.wait(lambda: not panel.run_bar.busy and panel._shown.gene == "G1")
+    assert _views(person)[0].name.startswith("G1 measured")
+    person.section.save_layers(here / "no.zarr")
+    person.wait(lambda: not person.section.run_bar.busy)
+    assert "press End in the panel Compare" in person.section.run_bar.error.text()
+    session.look_at(gene="G20")
+    person.wait(lambda: not panel.run_bar.busy and panel._shown.gene == "G20")
+    person.click(panel.end)
+    assert _visible(person) == before
+    np.testing.assert_allclose([*camera.center, camera.zoom], stood)
+    assert not person.viewer.canvas.grid.enabled
+    check_truth(person.viewer)
+    panel = _compare(person, "measured", "measured")
+    assert "it is on both sides" in panel.run_bar.error.text()
+
+
+@pytest.mark.slow
+def test_two_runs_and_two_sections(person: Person, here: Path) -> None:
+    session = session_of(person.viewer)
+    path = here / "both.stenhance.zarr"
+    shutil.copytree(Path("one.stenhance.zarr").resolve(), path)
+    other = st.enhance("one.h5ad", out=path, epochs=2, device="cpu", seed=1)
+    person.drop(path)
+    session.look_at(gene="G20")
+    panel = _compare(person, "Pixel2Gene", "Pixel2Gene (2)", difference=True)
+    first, second, apart = _views(person)
+    assert tuple(first.contrast_limits) == tuple(second.contrast_limits)
+    one, two = (
+        st.Result.open(path).run(name)["G20"]
+        for name in ("pixel2gene-stain-robust", other.run_name)
+    )
+    shape = one.shape
+    np.testing.assert_allclose(
+        np.asarray(apart.data[0])[: shape[0], : shape[1]], one - two, atol=1e-6
+    )
+    assert apart.contrast_limits[0] == -apart.contrast_limits[1]
+    inside = np.isfinite(one.to_numpy())
+    r = np.corrcoef(one.to_numpy()[inside], two.to_numpy()[inside])[0, 1]
+    assert f"r = {r:.2f} over" in panel.words.text()
+    person.click(panel.end)
+
+    person.drop(here / "two.h5ad")
+    session.look_at_measured("G20")
+    panel = _compare(person, "measured · two", "measured · one")
+    left, right = _views(person)
+    assert "Two sections have no places in common." in panel.words.text()
+    # Both lie where the left section lies, so that one camera sees both.
+    np.testing.assert_allclose(left.translate, right.translate)
