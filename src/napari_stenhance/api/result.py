@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from napari_stenhance.api.images import gene_image, label_image
 from napari_stenhance.api.keywords import as_method
-from napari_stenhance.api.summarising import summarise
 from napari_stenhance.api.showing import figure, script
+from napari_stenhance.api.summarising import summarise
 from napari_stenhance.api.tables import by_gene, table_of
 from napari_stenhance.errors import InputError
 from napari_stenhance.results.domains import CONFIDENCE, LABEL, DomainRun, domain_run

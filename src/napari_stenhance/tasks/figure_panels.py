@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -178,7 +179,9 @@ class FigureSource:
         grid = None if first is None else first.grid
         unit = "micrometer" if grid is None else grid.unit
         box = box_in(options.box) or _whole(result, run, section, grid)
-        outlines = Region.given(options.outlines)
+        given, scaled = options.outlines, grid or section
+        mpp = None if scaled is None else scaled.mpp
+        outlines = Region.read(given, mpp) if isinstance(given, Path) else given
         return cls(result, options, kinds, run, found, section, genes, box, unit, outlines)
 
     # Panels
