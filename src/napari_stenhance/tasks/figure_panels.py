@@ -264,12 +264,13 @@ class FigureSource:
         run = self.run
         assert run is not None
         doubt = ", not reliable" if self._washed(gene) else ""
+        of = f"{run.names.label(gene)} {run.origin(gene)}{doubt}"
         return FigurePanel(
-            f"uncertainty of {run.names.label(gene)} {run.origin(gene)}{doubt}",
+            f"uncertainty of {of} (sd of the ensemble)",
             image=self._raster(run.levels(gene, "spread"), run.grid),
             colormap=UNCERTAINTY,
             limits=gene_limits(run, gene, "spread"),
-            unit=f"{run.unit}, sd of the ensemble",
+            unit=run.unit,
             opacity=_WASHED if doubt else _OPAQUE,
         )
 
