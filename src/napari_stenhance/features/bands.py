@@ -77,3 +77,24 @@ def farther_than(um: float, mask: NDArray[np.bool_], pitch_um: float) -> NDArray
             distance = ndimage.distance_transform_edt(~near)[band.inner]
             far[band.rows] = distance * pitch_um > um
     return far
+
+
+def without_specks(mask: NDArray[np.bool_], largest: int) -> NDArray[np.bool_]:
+    """Leave out what hangs together, along rows and columns, in no more superpixels than that.
+
+    Parameters
+    ----------
+    mask : ndarray of bool, shape (rows, columns)
+    largest : int
+    """
+    label = np.empty(mask.shape, np.int32)
+    number = ndimage.label(mask, output=label)
+    size = np.zeros(number + 1, np.int64)
+    for band in bands(len(mask)):
+        np.add.at(size, *np.unique(label[band.rows], return_counts=True))
+    kept = size > largest
+    kept[0] = False
+    found = np.empty(mask.shape, bool)
+    for band in bands(len(mask)):
+        found[band.rows] = kept[label[band.rows]]
+    return found

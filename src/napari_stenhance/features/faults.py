@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from skimage import measure, morphology
 
-from napari_stenhance.features.bands import bands, gaussian_reach
+from napari_stenhance.features.bands import bands, gaussian_reach, without_specks
 from napari_stenhance.features.tissue import BLACK_BELOW, optical_density
 
 _SMOOTH_UM = 8.0
@@ -79,7 +79,7 @@ def pen_marks(
         coloured, grey = _ink_coloured(smooth)
         ink[rows] = coloured | (grey & ~painted[rows])
     ink = morphology.opening(ink, _disk(_STROKE_UM / 2, pitch_um))
-    ink = morphology.remove_small_objects(ink, max_size=_number(_SMALLEST_MM2, pitch_um))
+    ink = without_specks(ink, _number(_SMALLEST_MM2, pitch_um))
     return _grown(ink, _SOFT_EDGE_UM, pitch_um)
 
 

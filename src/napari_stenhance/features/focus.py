@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from skimage import morphology
 
-from napari_stenhance.features.bands import bands, farther_than, gaussian_reach
+from napari_stenhance.features.bands import bands, farther_than, gaussian_reach, without_specks
 from napari_stenhance.running.job import Job
 from napari_stenhance.running.prefetch import prefetch
 from napari_stenhance.section.grid import Grid
@@ -72,27 +72,30 @@ def focus_of(slide: Slide, grid: Grid, tissue: NDArray[np.bool_], job: Job) -> F
         return None
     fine, coarse = _detail(slide, grid, tissue, job)
     glass = farther_than(_FAR_UM, tissue, grid.pitch_um) & (fine >= 0)
-    noise = [float(np.median(each[glass])) if glass.any() else 0.0 for each in (fine, coarse)]
+    noise = [_median(each[glass]) if glass.any() else 0.0 for each in (fine, coarse)]
     raw = fine, coarse
     # Its outline against glass is detail of its own.
     inner = farther_than(_RIM_UM, ~tissue, grid.pitch_um)
-    fine, coarse, weight = _smoothed_detail(raw, inner, noise, _POOLED_UM / grid.pitch_um)
-    judged = tissue & (weight > _WEIGHT)
-    del weight
+    fine, coarse, known = _smoothed_detail(raw, inner, noise, _POOLED_UM / grid.pitch_um)
+    judged = tissue & known
     if not judged.any():
         return Focus(np.zeros(grid.shape, bool))
-    seen = judged & (coarse > _SEEN * np.median(coarse[judged]))
+    seen = judged & (coarse > _SEEN * np.float32(_median(coarse[judged])))
     if not seen.any():
         return Focus(np.zeros(grid.shape, bool))
-    usual = float(np.median(fine[seen] / coarse[seen]))
-    judged = seen & (usual * coarse > _ABOVE_NOISE * noise[0])
-    soft = judged & (fine < _BLURRED * usual * coarse)
-    for each, of_camera in zip(raw, noise, strict=True):
-        np.maximum(np.subtract(each, of_camera, out=each), 0, out=each)
-    low = raw[0] < _BLURRED * usual * np.maximum(raw[1], 1e-3)
+    ratio = fine[seen]
+    ratio /= coarse[seen]
+    usual = _median(ratio)
+    soft, low = np.empty((2, *grid.shape), bool)
+    for rows in (band.rows for band in bands(len(tissue))):
+        judged = seen[rows] & (usual * coarse[rows] > _ABOVE_NOISE * noise[0])
+        soft[rows] = judged & (fine[rows] < _BLURRED * usual * coarse[rows])
+        here = [np.maximum(each[rows] - of, 0) for each, of in zip(raw, noise, strict=True)]
+        low[rows] = here[0] < _BLURRED * usual * np.maximum(here[1], 1e-3)
+    del fine, coarse, raw
     smallest = max(int(_SMALLEST_MM2 * 1e6 / grid.pitch_um**2), 1)
     soft = morphology.opening(soft, morphology.disk(round(_POOLED_UM / grid.pitch_um)))
-    soft = morphology.remove_small_objects(soft, max_size=smallest)
+    soft = without_specks(soft, smallest)
     # Sharp detail beside it, of which there is far more, has hidden its border.
     found: NDArray[np.bool_] = ndimage.binary_dilation(
         soft, iterations=round(_POOLED_UM / grid.pitch_um), mask=soft | (tissue & low)
@@ -105,17 +108,23 @@ def _smoothed_detail(
     inner: NDArray[np.bool_],
     noise: list[float],
     sigma: float,
-) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-    """Average fine and coarse detail over inner tissue, without noise; and what is averaged."""
-    fine, coarse, weight = (np.empty(inner.shape, np.float32) for _ in range(3))
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]:
+    """Average fine and coarse detail over inner tissue, without noise; and tell where it is."""
+    fine, coarse = (np.empty(inner.shape, np.float32) for _ in range(2))
+    known = np.empty(inner.shape, bool)
     for band in bands(len(inner), gaussian_reach(sigma)):
         here = inner[band.around]
         share = np.maximum(ndimage.gaussian_filter(here.astype(np.float32), sigma), 1e-3)
-        weight[band.rows] = share[band.inner]
+        known[band.rows] = share[band.inner] > _WEIGHT
         for each, smooth, of_camera in zip(raw, (fine, coarse), noise, strict=True):
             found = ndimage.gaussian_filter(each[band.around] * here, sigma) / share
             smooth[band.rows] = np.maximum(found - of_camera, 0)[band.inner]
-    return fine, coarse, weight
+    return fine, coarse, known
+
+
+def _median(values: NDArray[np.float32]) -> float:
+    """Return the median of values that nobody needs in their order any more."""
+    return float(np.median(values, overwrite_input=True))
 
 
 def _detail(

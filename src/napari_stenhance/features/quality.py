@@ -208,6 +208,8 @@ def _look(
     ink = pen_marks(pixels, glass, grid.pitch_um)
     labels[ink] = _PEN
     # Black ink is no tissue to a mask: what touches tissue hides some.
+    if not ink.any():
+        return labels, tissue, focus is not None and focus.everywhere
     label, _ = ndimage.label(ink & ~tissue)
     beside = np.unique(label[ndimage.binary_dilation(tissue, iterations=2)])
     hidden = np.isin(label, beside[beside > 0])

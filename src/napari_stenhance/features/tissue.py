@@ -8,7 +8,7 @@ from scipy import ndimage
 from skimage import morphology
 from skimage.filters import threshold_otsu
 
-from napari_stenhance.features.bands import bands, gaussian_reach
+from napari_stenhance.features.bands import bands, gaussian_reach, without_specks
 from napari_stenhance.running.job import Job
 from napari_stenhance.section.grid import Grid
 from napari_stenhance.section.slide import Slide
@@ -61,8 +61,8 @@ def tissue_mask(slide: Slide, grid: Grid, job: Job) -> NDArray[np.bool_]:
     mask = ndimage.binary_closing(np.pad(mask, margin, mode="edge"), reach)
     mask = mask[margin:-margin, margin:-margin] & lit
     smallest = max(int(SMALLEST_UM2 / grid.pitch_um**2), 1)
-    mask = morphology.remove_small_objects(mask, max_size=smallest)
-    mask = morphology.remove_small_holes(mask, max_size=smallest) & lit
+    mask = without_specks(mask, smallest)
+    mask = ~without_specks(~mask, smallest) & lit
     return _stained(mask, pixels, glass)
 
 
