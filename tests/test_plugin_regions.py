@@ -105,7 +105,7 @@ def test_a_region_that_is_drawn_has_the_numbers_of_summarise_and_can_be_predicte
     _done(person)
     top = st.summarise(result, regions=tmp_path / "nest.geojson", top=25)
     pd.testing.assert_frame_equal(regions.questions.genes.genes.numbers, top, rtol=1e-9)
-    assert "which are no measurements" in regions.questions.title.text()
+    assert "(no measurements)" in regions.questions.title.text()
     regions.questions.genes.setCurrentIndex(regions.questions.genes.genes.index(2, 0))
     person.wait(lambda: session.gene == top["gene"][2])
 
@@ -226,8 +226,15 @@ def test_what_is_like_a_region_is_a_layer_of_its_own(
     # Nothing else is seen through it; the gene comes back when it is asked for.
     seen = [one for one, _ in layers_of(person.viewer, "browse", "gene", "spots") if one.visible]
     assert seen == []
+    said = person.viewer.canvas.overlays["stenhance_caption"].text
+    assert "similarity to Nest, predicted" in said
     session.look_at(gene="G2")
     assert person.layer("browse").visible
+    assert not layer.visible
+    # Its eye shows it again, by itself.
+    layer.visible = True
+    assert not person.layer("browse").visible
+    assert layer.visible
     # The same region again replaces it.
     person.click(regions.questions.similar)
     _done(person)

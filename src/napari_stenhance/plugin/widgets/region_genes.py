@@ -31,7 +31,7 @@ _COLUMNS = {
     ),
 }
 _NAMES = tuple(_COLUMNS)
-_WIDTHS = (72, 54, 44, 56, 46)
+_WIDTHS = (64, 50, 42, 50, 40)
 _ROW = 20
 _GREY = QColor(145, 145, 145)
 

@@ -9,11 +9,9 @@ import numpy as np
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_stenhance.errors import InputError, StenhanceError
-from napari_stenhance.plugin.asked_for import OF_SPOTS
 from napari_stenhance.plugin.drawn import drawn_regions
 from napari_stenhance.plugin.layer_info import layers_of, open_sections
 from napari_stenhance.plugin.live import LiveLayers
-from napari_stenhance.plugin.scene import show_layer
 from napari_stenhance.plugin.session import session_of
 from napari_stenhance.plugin.similar import similarity_layer
 from napari_stenhance.plugin.widgets.choices import narrow
@@ -200,12 +198,7 @@ class RegionQuestions(QWidget):
         def done(layer: Any) -> None:
             self._forget_similar(run, name)
             (added,) = self._session.add([layer])
-            # By itself, over the slide: another colour over a gene's would be read as neither.
-            self._session.look_at_slide()
-            with self._session.quiet():
-                for one, _ in layers_of(self._viewer, *OF_SPOTS):
-                    show_layer(one, visible=False)
-                show_layer(added, visible=True)
+            self._session.look_at_slide(added)
             self._viewer.layers.selection.active = added
             self._listed.run_bar.done = (
                 f"Green: all genes are predicted as in {name}; white: unlike it; pink: the other "
@@ -273,8 +266,8 @@ def _said_of_top(numbers: Any, name: str, of: str) -> str:
     row = numbers.iloc[0]
     spots = f"{row['spots']:.0f} spots" if np.isfinite(row["spots"]) else "no spots"
     return (
-        f"Higher in {name} than in {of}: predicted over {row['superpixels']} superpixels, which "
-        f"are no measurements; measured at {spots}."
+        f"{name} against {of}: predicted over {row['superpixels']} superpixels (no measurements), "
+        f"measured at {spots}."
     )
 
 
