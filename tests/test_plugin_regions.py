@@ -221,6 +221,8 @@ def test_what_is_like_a_region_is_a_layer_of_its_own(
     image = np.asarray(layer.data[0])[: session.run.grid.shape[0], : session.run.grid.shape[1]]
     mask = st.Region(area[0]).mask(session.run.grid)
     known = np.isfinite(image)
+    alike = st.Result.open(result).similar_to(tmp_path / "nest.geojson").to_numpy()
+    np.testing.assert_allclose(image, alike, atol=1e-5)
     assert np.abs(image[known]).max() <= 1 + 1e-5
     assert image[mask & known].mean() > image[~mask & known].mean()
     # Nothing else is seen through it; the gene comes back when it is asked for.

@@ -17,7 +17,7 @@ import shapely
 import napari_stenhance as st
 from napari_stenhance.results.domains import domain_run
 from napari_stenhance.results.region_cover import RegionCover
-from napari_stenhance.results.region_genes import gene_effects, similarity_levels
+from napari_stenhance.results.region_genes import gene_effects
 from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.results.runs import FieldRun, gene_run
 from napari_stenhance.section.grid import Grid
@@ -305,8 +305,8 @@ def test_top_genes_are_those_with_the_highest_effect(regions: Path) -> None:
 def test_like_a_region_is_what_deviates_from_the_mean_as_it_does(regions: Path) -> None:
     field = gene_run(ResultFolder.open("one.stenhance.zarr")).field
     read = NamedRegions.read(regions)
-    cover = RegionCover.under(read.areas, field.grid, 256, st.Job())
-    image = similarity_levels(field, cover, 0).part()
+    nest = st.Region(read.areas[0])
+    image = st.Result.open("one.stenhance.zarr").similar_to(nest).to_numpy()
     latent = field.tile("latent", 0, 0, 0).astype(float)
     values = latent @ field.decoder.weights.astype(float)
     known = np.isfinite(latent[..., 0])

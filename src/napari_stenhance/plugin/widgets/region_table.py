@@ -28,7 +28,10 @@ COLUMNS = {
     "measured_mean": ("Measured", "Mean ± standard deviation of the gene over the spots in it."),
     "spots": ("Spots", "Measured spots whose centre lies in it."),
     "area_um2": ("mm²", "Area of what is drawn."),
-    "superpixels": ("Superpixels", "Superpixels whose centre lies in it, where anything is predicted."),
+    "superpixels": (
+        "Superpixels",
+        "Those whose centre lies in it, where anything is predicted.",
+    ),
 }
 """Heading and tooltip of each column."""
 _NAMES = tuple(COLUMNS)
