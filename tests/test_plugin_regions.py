@@ -15,7 +15,7 @@ from qtpy.QtCore import Qt
 import napari_stenhance as st
 from napari_stenhance.plugin.drawn import add_regions, drawn_regions
 from napari_stenhance.plugin.layer_info import Place, layer_info, layers_of
-from napari_stenhance.plugin.regions import region_layer
+from napari_stenhance.plugin.regions import polygons_um, region_layer
 from napari_stenhance.plugin.session import session_of
 from napari_stenhance.plugin.widgets.region_table import RegionTable
 from napari_stenhance.results.result import ResultFolder
@@ -289,7 +289,7 @@ def test_ten_thousand_regions_are_listed_without_lag(qtbot) -> None:
 
 
 def test_shapes_keep_holes_and_parts() -> None:
-    from napari.layers import Shapes
+    from napari.layers import Image, Shapes
 
     ring = shapely.box(0, 0, 100, 100).difference(shapely.box(20, 20, 40, 40))
     other = shapely.box(200, 0, 250, 50).difference(shapely.box(210, 10, 220, 20))
@@ -302,6 +302,9 @@ def test_shapes_keep_holes_and_parts() -> None:
     shown, at = drawn_regions(layer, place)
     assert at.tolist() == [0, 1, 2]
     assert shapely.equals(shown.areas, areas).all()
+    # The same for whoever predicts in them.
+    slide = Image(np.zeros((9, 9)), scale=(0.5, 0.5))
+    assert shapely.equals(polygons_um(layer, slide), areas).all()
 
 
 def test_cells_of_a_file_are_coloured_and_listed_by_the_gene_that_is_looked_at(
