@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from napari_stenhance.running.job import Job
 
 _DRAWN = "Drawn regions"
-_PAUSE_MS = 100
+_PAUSE_MS, _AT_ONCE = 100, 1000
 
 
 class RegionsWidget(QWidget):
@@ -346,7 +346,10 @@ class RegionsWidget(QWidget):
             layer = open_region(self._viewer, section, to_draw=True)
             yield
             self._layer = layer
-            self._add(layer, read)
+            # napari takes its time for each shape: others have their turn between some.
+            for first in range(0, len(read), _AT_ONCE):
+                self._add(layer, read.chosen(range(first, min(first + _AT_ONCE, len(read)))))
+                yield
             self._regions = None
             self._follow()
             self.run_bar.done = f"{counted(len(read), 'region')} of {path.name}."
