@@ -351,6 +351,28 @@ def test_cells_of_a_file_are_coloured_and_listed_by_the_gene_that_is_looked_at(
     assert _texts(person, 0) == []
 
 
+def test_a_layer_of_labels_is_outlined_as_cells(person: Person, result: Path) -> None:
+    session = session_of(person.viewer)
+    person.drop(result)
+    regions = person.bench.open("regions")
+    labels = np.zeros((60, 60), np.int32)
+    labels[10:20, 10:30], labels[40:45, 40:45] = 4, 9
+    where = {"scale": (6.0, 6.0), "translate": (60.0, 90.0), "units": ("micrometer",) * 2}
+    person.viewer.add_labels(labels, name="stardist", **where)
+    at = regions.what.findText("Labels stardist …")
+    regions.what.setCurrentIndex(at)
+    _done(person)
+    _counted(person, 2)
+    assert _texts(person, 0) == ["Cell 4", "Cell 9"]
+    # The centre of the first pixel lies at its translation.
+    area = shapely.box(87 + 60, 57 + 60, 87 + 180, 57 + 120)
+    assert regions.what.currentData().cells.areas[0].equals(area)
+    inside = st.Region(area).mask(session.run.grid)
+    image = gene_run(ResultFolder.open(result)).levels(session.gene).part()
+    mean = image[inside & np.isfinite(image)].mean()
+    assert regions.counts.found.numbers["mean"][0] == pytest.approx(mean, rel=1e-5)
+
+
 def test_domains_are_listed_as_regions_are(person: Person, tiny: Path) -> None:
     person.drop(tiny)
     regions = person.bench.open("regions")
