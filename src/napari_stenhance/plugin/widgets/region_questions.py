@@ -200,10 +200,8 @@ class RegionQuestions(QWidget):
             (added,) = self._session.add([layer])
             self._session.look_at_slide(added)
             self._viewer.layers.selection.active = added
-            self._listed.run_bar.done = (
-                f"Green: all genes are predicted as in {name}; white: unlike it; pink: the other "
-                "way round. Look at a gene to see it again."
-            )
+            said = f"Green is predicted like {name}, pink is its opposite. "
+            self._listed.run_bar.done = f"{said}Look at a gene to see it again."
 
         self._listed.run_bar.start(
             f"Like {name}", lambda job: similarity_layer(run, regions, name, job), on_done=done
