@@ -54,7 +54,7 @@ def result(small: Path, tmp_path: Path) -> Path:
 
 
 def test_a_region_that_is_drawn_has_the_numbers_of_summarise_and_can_be_predicted(
-    person: Person, result: Path, tmp_path: Path
+    person: Person, result: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     session = session_of(person.viewer)
     person.drop(result)
@@ -106,6 +106,13 @@ def test_a_region_that_is_drawn_has_the_numbers_of_summarise_and_can_be_predicte
     top = st.summarise(result, regions=tmp_path / "nest.geojson", top=25)
     pd.testing.assert_frame_equal(regions.questions.genes.genes.numbers, top, rtol=1e-9)
     assert "(no measurements)" in regions.questions.title.text()
+    monkeypatch.setattr(
+        "napari_stenhance.plugin.widgets.region_questions.ask_where_to_save_table",
+        lambda _parent: tmp_path / "top.csv",
+    )
+    person.click(regions.questions.export)
+    _done(person)
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "top.csv"), top, check_dtype=False)
     regions.questions.genes.setCurrentIndex(regions.questions.genes.genes.index(2, 0))
     person.wait(lambda: session.gene == top["gene"][2])
 

@@ -15,6 +15,7 @@ from napari_stenhance.plugin.live import LiveLayers
 from napari_stenhance.plugin.session import session_of
 from napari_stenhance.plugin.similar import similarity_layer
 from napari_stenhance.plugin.widgets.choices import narrow
+from napari_stenhance.plugin.widgets.dialogs import ask_where_to_save_table
 from napari_stenhance.plugin.widgets.gene_reader import GeneReader
 from napari_stenhance.plugin.widgets.outputs import suggest_out
 from napari_stenhance.plugin.widgets.region_genes import RegionGenes
@@ -25,6 +26,9 @@ from napari_stenhance.running.numbers import counted
 from napari_stenhance.tasks.predict import PredictOptions, predict_runs
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pandas as pd
     from napari.layers import Shapes
     from napari.viewer import Viewer
 
@@ -52,6 +56,9 @@ class RegionList(Protocol):
     def chosen_regions(self) -> NamedRegions:
         """Return the drawn regions that are selected."""
 
+    def write_table(self, path: Path, numbers: pd.DataFrame) -> None:
+        """Write a table, in a thread."""
+
 
 class RegionQuestions(QWidget):
     """Asks of what is selected in a list of regions.
@@ -77,6 +84,9 @@ class RegionQuestions(QWidget):
         self.title.setWordWrap(True)
         self.genes = RegionGenes(self)
         self.genes.chosen.connect(self._look_at)
+        self.export = QPushButton("Genes as CSV …", self)
+        self.export.setToolTip("Write the table of these genes, as summarise does.")
+        self.export.clicked.connect(self._ask_export)
         self.where = QComboBox(self)
         self.where.setToolTip("Where the model of the run that is shown predicts.")
         self.predict = QPushButton("Predict", self)
@@ -99,13 +109,23 @@ class RegionQuestions(QWidget):
             if button is self.top:
                 column.addWidget(self.title)
                 column.addWidget(self.genes, 1)
+                column.addWidget(self.export)
         column.addWidget(self.similar)
         self.forget()
 
     def forget(self) -> None:
         """Show no genes: other regions are listed."""
-        self.genes.show_numbers(None)
-        self.title.setText("")
+        self._show(None, "")
+
+    def _show(self, numbers: pd.DataFrame | None, said: str) -> None:
+        self.genes.show_numbers(numbers)
+        self.export.setVisible(numbers is not None)
+        self.title.setText(said)
+
+    def _ask_export(self) -> None:
+        path, numbers = ask_where_to_save_table(self), self.genes.genes.numbers
+        if path is not None and numbers is not None:
+            self._listed.write_table(path, numbers)
 
     def enable(self, *, some: bool, drawn: bool) -> None:
         """Let be asked what can be: of drawn regions alone, what is like them."""
@@ -177,8 +197,7 @@ class RegionQuestions(QWidget):
         of = _REST if against is None else self._listed.table.regions.names[against]
 
         def done(numbers: Any) -> None:
-            self.genes.show_numbers(numbers)
-            self.title.setText(_said_of_top(numbers, name, of))
+            self._show(numbers, _said_of_top(numbers, name, of))
             self._listed.run_bar.done = f"{counted(len(numbers), 'gene')} of {name}."
 
         def task(job: Job) -> Any:

@@ -47,6 +47,7 @@ from napari_stenhance.section.named_regions import NamedRegions
 from napari_stenhance.storage.atomic import atomic_path
 
 if TYPE_CHECKING:
+    import pandas as pd
     from napari.layers import Labels, Shapes
     from napari.viewer import Viewer
 
@@ -452,13 +453,15 @@ class RegionsWidget(QWidget):
 
     def export_numbers(self, path: Path) -> None:
         """Write the table of all regions, as `summarise` writes it."""
-        found = self.counts.found
-        if found is None:
-            return
+        if self.counts.found is not None:
+            self.write_table(path, self.counts.found.numbers)
+
+    def write_table(self, path: Path, numbers: pd.DataFrame) -> None:
+        """Write a table, in a thread."""
 
         def write() -> None:
             with atomic_path(path) as aside:
-                found.numbers.to_csv(aside, index=False)
+                numbers.to_csv(aside, index=False)
 
         self._write(path, write)
 
