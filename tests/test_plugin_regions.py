@@ -15,7 +15,7 @@ from qtpy.QtCore import Qt
 import napari_stenhance as st
 from napari_stenhance.plugin.drawn import add_regions, drawn_regions
 from napari_stenhance.plugin.layer_info import Place, layer_info, layers_of
-from napari_stenhance.plugin.regions import region_layer
+from napari_stenhance.plugin.regions import polygons_um, region_layer
 from napari_stenhance.plugin.session import session_of
 from napari_stenhance.plugin.widgets.region_table import RegionTable
 from napari_stenhance.results.result import ResultFolder
@@ -54,7 +54,7 @@ def result(small: Path, tmp_path: Path) -> Path:
 
 
 def test_a_region_that_is_drawn_has_the_numbers_of_summarise_and_can_be_predicted(
-    person: Person, result: Path, tmp_path: Path
+    person: Person, result: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     session = session_of(person.viewer)
     person.drop(result)
@@ -105,7 +105,14 @@ def test_a_region_that_is_drawn_has_the_numbers_of_summarise_and_can_be_predicte
     _done(person)
     top = st.summarise(result, regions=tmp_path / "nest.geojson", top=25)
     pd.testing.assert_frame_equal(regions.questions.genes.genes.numbers, top, rtol=1e-9)
-    assert "which are no measurements" in regions.questions.title.text()
+    assert "(no measurements)" in regions.questions.title.text()
+    monkeypatch.setattr(
+        "napari_stenhance.plugin.widgets.region_questions.ask_where_to_save_table",
+        lambda _parent: tmp_path / "top.csv",
+    )
+    person.click(regions.questions.export)
+    _done(person)
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "top.csv"), top, check_dtype=False)
     regions.questions.genes.setCurrentIndex(regions.questions.genes.genes.index(2, 0))
     person.wait(lambda: session.gene == top["gene"][2])
 
@@ -221,13 +228,22 @@ def test_what_is_like_a_region_is_a_layer_of_its_own(
     image = np.asarray(layer.data[0])[: session.run.grid.shape[0], : session.run.grid.shape[1]]
     mask = st.Region(area[0]).mask(session.run.grid)
     known = np.isfinite(image)
+    alike = st.Result.open(result).similar_to(tmp_path / "nest.geojson").to_numpy()
+    np.testing.assert_allclose(image, alike, atol=1e-5)
     assert np.abs(image[known]).max() <= 1 + 1e-5
     assert image[mask & known].mean() > image[~mask & known].mean()
     # Nothing else is seen through it; the gene comes back when it is asked for.
     seen = [one for one, _ in layers_of(person.viewer, "browse", "gene", "spots") if one.visible]
     assert seen == []
+    said = person.viewer.canvas.overlays["stenhance_caption"].text
+    assert "similarity to Nest, predicted" in said
     session.look_at(gene="G2")
     assert person.layer("browse").visible
+    assert not layer.visible
+    # Its eye shows it again, by itself.
+    layer.visible = True
+    assert not person.layer("browse").visible
+    assert layer.visible
     # The same region again replaces it.
     person.click(regions.questions.similar)
     _done(person)
@@ -280,7 +296,7 @@ def test_ten_thousand_regions_are_listed_without_lag(qtbot) -> None:
 
 
 def test_shapes_keep_holes_and_parts() -> None:
-    from napari.layers import Shapes
+    from napari.layers import Image, Shapes
 
     ring = shapely.box(0, 0, 100, 100).difference(shapely.box(20, 20, 40, 40))
     other = shapely.box(200, 0, 250, 50).difference(shapely.box(210, 10, 220, 20))
@@ -293,6 +309,9 @@ def test_shapes_keep_holes_and_parts() -> None:
     shown, at = drawn_regions(layer, place)
     assert at.tolist() == [0, 1, 2]
     assert shapely.equals(shown.areas, areas).all()
+    # The same for whoever predicts in them.
+    slide = Image(np.zeros((9, 9)), scale=(0.5, 0.5))
+    assert shapely.equals(polygons_um(layer, slide), areas).all()
 
 
 def test_cells_of_a_file_are_coloured_and_listed_by_the_gene_that_is_looked_at(
@@ -337,6 +356,28 @@ def test_cells_of_a_file_are_coloured_and_listed_by_the_gene_that_is_looked_at(
     assert not regions.delete.isEnabled()
     regions.what.setCurrentIndex(0)
     assert _texts(person, 0) == []
+
+
+def test_a_layer_of_labels_is_outlined_as_cells(person: Person, result: Path) -> None:
+    session = session_of(person.viewer)
+    person.drop(result)
+    regions = person.bench.open("regions")
+    labels = np.zeros((60, 60), np.int32)
+    labels[10:20, 10:30], labels[40:45, 40:45] = 4, 9
+    where = {"scale": (6.0, 6.0), "translate": (60.0, 90.0), "units": ("micrometer",) * 2}
+    person.viewer.add_labels(labels, name="stardist", **where)
+    at = regions.what.findText("Labels stardist …")
+    regions.what.setCurrentIndex(at)
+    _done(person)
+    _counted(person, 2)
+    assert _texts(person, 0) == ["Cell 4", "Cell 9"]
+    # The centre of the first pixel lies at its translation.
+    area = shapely.box(87 + 60, 57 + 60, 87 + 180, 57 + 120)
+    assert regions.what.currentData().cells.areas[0].equals(area)
+    inside = st.Region(area).mask(session.run.grid)
+    image = gene_run(ResultFolder.open(result)).levels(session.gene).part()
+    mean = image[inside & np.isfinite(image)].mean()
+    assert regions.counts.found.numbers["mean"][0] == pytest.approx(mean, rel=1e-5)
 
 
 def test_domains_are_listed_as_regions_are(person: Person, tiny: Path) -> None:

@@ -12,12 +12,13 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
+import pyvips
 import shapely
 
 import napari_stenhance as st
 from napari_stenhance.results.domains import domain_run
 from napari_stenhance.results.region_cover import RegionCover
-from napari_stenhance.results.region_genes import gene_effects, similarity_levels
+from napari_stenhance.results.region_genes import gene_effects
 from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.results.runs import FieldRun, gene_run
 from napari_stenhance.section.grid import Grid
@@ -305,8 +306,8 @@ def test_top_genes_are_those_with_the_highest_effect(regions: Path) -> None:
 def test_like_a_region_is_what_deviates_from_the_mean_as_it_does(regions: Path) -> None:
     field = gene_run(ResultFolder.open("one.stenhance.zarr")).field
     read = NamedRegions.read(regions)
-    cover = RegionCover.under(read.areas, field.grid, 256, st.Job())
-    image = similarity_levels(field, cover, 0).part()
+    nest = st.Region(read.areas[0])
+    image = st.Result.open("one.stenhance.zarr").similar_to(nest).to_numpy()
     latent = field.tile("latent", 0, 0, 0).astype(float)
     values = latent @ field.decoder.weights.astype(float)
     known = np.isfinite(latent[..., 0])
@@ -410,3 +411,24 @@ def test_domains_have_numbers_too(tiny: Path) -> None:
         assert row.superpixels == len(values)
         if len(values):
             assert row.mean == pytest.approx(values.mean(), rel=1e-4)
+
+
+def test_cells_may_be_labels_of_the_slide_at_any_scale(here: Path) -> None:
+    section = st.read("one.h5ad")
+    height, width = section.need_slide().shape
+    labels = np.zeros((height // 5, width // 5), np.uint16)
+    labels[40:60, 50:80], labels[60:70, 50:60], labels[90:93, 100:103] = 3, 3, 700
+    pyvips.Image.new_from_array(labels).write_to_file("labels.tif")
+    table = st.summarise("one.stenhance.zarr", cells="labels.tif", genes="G1").set_index("cell")
+    assert table.index.tolist() == ["Cell 3", "Cell 700"]
+    pixel = 5 * section.mpp
+    np.testing.assert_allclose(table["area_um2"], [700 * pixel**2, 9 * pixel**2], rtol=1e-6)
+    predicted, at = superpixels()
+    row, column = np.floor((at[:, ::-1] + section.mpp / 2) / pixel).astype(int).T
+    inside = labels[np.minimum(row, labels.shape[0] - 1), np.minimum(column, labels.shape[1] - 1)]
+    assert table.loc["Cell 3", "superpixels"] == (inside == 3).sum()
+    mean = predicted["G1"][inside == 3].mean()
+    assert table.loc["Cell 3", "mean"] == pytest.approx(mean, rel=1e-5)
+    pyvips.Image.new_from_array(labels[:, :50]).write_to_file("half.tif")
+    ran = command("summarise", "one.stenhance.zarr", "--cells", "half.tif", "--genes", "G1", code=2)
+    assert "which is no size of this slide" in ran.stderr

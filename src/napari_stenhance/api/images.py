@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_stenhance.results.region_genes import similarity_levels
+from napari_stenhance.running.job import Job
+
 if TYPE_CHECKING:
     import xarray as xr
     from numpy.typing import NDArray
@@ -15,6 +18,7 @@ if TYPE_CHECKING:
     from napari_stenhance.results.gene_source import GeneSource
     from napari_stenhance.results.gene_sums import GeneSum
     from napari_stenhance.section.grid import Grid
+    from napari_stenhance.section.region import Region
 
 _OF_DOMAINS = ("method", "edited_from")
 """What a domain run says of how it was made: by a method, or by hand from another run."""
@@ -45,6 +49,13 @@ def gene_image(run: GeneSource, gene: str, what: What = "expression") -> xr.Data
             "doubts": list(run.doubts),
         },
     )
+
+
+def similarity_image(run: GeneSource, region: Region) -> xr.DataArray:
+    """Show how like a region each superpixel of a run is predicted to be."""
+    values = similarity_levels(run, region, Job()).part()
+    said = {"run": run.name, "unit": "cosine", "doubts": list(run.doubts)}
+    return _image(values, run.grid, "similarity", said)
 
 
 def _accuracy(run: GeneSource, found: GeneSum) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_stenhance.api.images import gene_image, label_image
+from napari_stenhance.api.images import gene_image, label_image, similarity_image
 from napari_stenhance.api.keywords import as_method
 from napari_stenhance.api.showing import figure, script
 from napari_stenhance.api.summarising import summarise
@@ -21,6 +21,7 @@ from napari_stenhance.results.run import Run
 from napari_stenhance.results.runs import every_run, gene_run
 from napari_stenhance.results.tables import read_table
 from napari_stenhance.running.numbers import counted
+from napari_stenhance.section.region import Region
 
 if TYPE_CHECKING:
     import anndata as ad
@@ -279,6 +280,32 @@ class Result:
         return run_as_spatialdata(run, named, at, None if out is None else Path(out))
 
     summarise = as_method(summarise)
+
+    def similar_to(self, region: str | Path | Region) -> xr.DataArray:
+        """Return how like a region each superpixel is predicted to be, over all genes.
+
+        Parameters
+        ----------
+        region : str, Path or Region
+            GeoJSON, of whose polygons all are taken as one.
+
+        Returns
+        -------
+        DataArray of float32, dims (y, x)
+            The cosine between two differences from the tissue's mean, of what is predicted before
+            it is clipped at 0: that of a superpixel, and that of the region. 1 is alike, 0 unlike,
+            -1 the opposite; NaN where nothing was predicted.
+
+        Raises
+        ------
+        InputError
+            If the region cannot be read, nothing is predicted in it, it is as the tissue's mean, or
+            the run has no gene field.
+        """
+        run = self._of_genes
+        if not isinstance(region, Region):
+            region = Region.read(region, run.grid.mpp)
+        return similarity_image(run, region)
 
     # Domains
 

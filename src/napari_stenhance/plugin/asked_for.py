@@ -60,6 +60,9 @@ def is_asked_for(look: LookedAt, layer: Layer, info: LayerInfo) -> bool:
             one.key for one in runs_seen(look.viewer, look.place, run)
         ]
         return shown and layer.visible and (info.gene, info.what) == (look.gene, look.what)
+    if name == "similarity":
+        # It is looked at by itself: over a gene neither could be read.
+        return False
     if info.run is not None:
         return layer.visible and look.run is not None and info.of_run == look.run.key
     return bool(layer.visible)

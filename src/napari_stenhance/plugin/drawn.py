@@ -10,7 +10,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from napari_stenhance.plugin.regions import REGION_COLOUR, outline
+from napari_stenhance.plugin.regions import REGION_COLOUR, area_of, outline
 from napari_stenhance.section.named_regions import NamedRegions
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def drawn_regions(layer: Shapes, place: Place) -> tuple[NamedRegions, NDArray[np
     areas = np.empty(len(shapes), dtype=object)
     for at, n in enumerate(shapes):
         world = outline(kinds[n], corners[n])[:, -2:] @ to_world.T + moved - place.origin
-        areas[at] = _area(world[:, ::-1])
+        areas[at] = area_of(world[:, ::-1])
     kept = shapely.area(areas) > 0
     at = np.array(shapes, np.int64)[kept]
     said = _said(layer.features, at)
@@ -53,33 +53,6 @@ def _to_world(layer: Shapes) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     zero = np.asarray(layer.data_to_world((0.0, 0.0)))[-2:]
     ends = [np.asarray(layer.data_to_world(unit))[-2:] - zero for unit in ((1.0, 0.0), (0.0, 1.0))]
     return np.column_stack(ends), zero
-
-
-def _area(xy: NDArray[np.float64]) -> Any:
-    """Make the area of a shape: rings that begin and end at its first corner, or one ring."""
-    rings = _rings(xy)
-    if len(rings) == 1:
-        area = shapely.Polygon(rings[0])
-        return area if area.is_valid else shapely.make_valid(area)
-    # A ring within another is a hole in it, as napari fills them.
-    area = shapely.Polygon()
-    for ring in rings:
-        area = area.symmetric_difference(shapely.make_valid(shapely.Polygon(ring)))
-    return area
-
-
-def _rings(xy: NDArray[np.float64]) -> list[NDArray[np.float64]]:
-    """Take apart what `shape_of` joined; of another shape, the one ring that it is."""
-    home = np.flatnonzero((xy == xy[0]).all(axis=1))
-    parts = [xy[begin:end] for begin, end in zip(home, [*home[1:], len(xy)], strict=True)]
-    rings = [part for part in parts if len(part) > 2]
-    if len(home) < 3 or not all(_is_closed(part[1:]) for part in rings[1:]):
-        return [xy]
-    return [rings[0], *(part[1:] for part in rings[1:])]
-
-
-def _is_closed(ring: NDArray[np.float64]) -> bool:
-    return len(ring) > 3 and bool((ring[0] == ring[-1]).all())
 
 
 def shape_of(area: Any) -> NDArray[np.float64]:

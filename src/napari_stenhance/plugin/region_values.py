@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_stenhance.plugin.layer_info import Place, layers_of
-from napari_stenhance.plugin.regions import outline
+from napari_stenhance.plugin.regions import area_of, outline
 from napari_stenhance.plugin.session import session_of
 from napari_stenhance.plugin.worker import Outcome, Running
 from napari_stenhance.results.scale import sampled_level
@@ -169,7 +169,7 @@ class RegionValues(QObject):
         self.changed.emit()
 
 
-def _shapes(layer: Shapes, place: Place) -> list[shapely.Polygon]:
+def _shapes(layer: Shapes, place: Place) -> list[Any]:
     """Return what is selected of a layer, or else all of it, in micrometres of its section."""
     chosen = sorted(layer.selected_data) or range(len(layer.data))
     polygons = []
@@ -177,7 +177,7 @@ def _shapes(layer: Shapes, place: Place) -> list[shapely.Polygon]:
         kind, corners = layer.shape_type[n], layer.data[n]
         if kind not in {"line", "path"} and len(corners) >= 3:
             world = np.array([layer.data_to_world(p[-2:]) for p in outline(kind, corners)])
-            polygons.append(shapely.Polygon((world - place.origin)[:, ::-1]))
+            polygons.append(area_of((world - place.origin)[:, ::-1]))
     return polygons
 
 

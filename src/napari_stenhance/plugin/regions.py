@@ -93,7 +93,7 @@ def drawn_layers(run: Run, *, visible: bool) -> list[LayerData]:
     return [layer]
 
 
-def polygons_um(layer: Layer, slide: Layer) -> list[shapely.Polygon]:
+def polygons_um(layer: Layer, slide: Layer) -> list[Any]:
     """Return what was drawn in a shapes layer as polygons in micrometres of a slide.
 
     Rectangles and ellipses count; lines and paths, which have no area, do not.
@@ -105,7 +105,7 @@ def polygons_um(layer: Layer, slide: Layer) -> list[shapely.Polygon]:
             continue
         world = [layer.data_to_world(p[-2:]) for p in outline(kind, corners)]
         pixels = [slide.world_to_data(p) for p in world]
-        polygons.append(shapely.Polygon(np.asarray(pixels)[:, ::-1] * mpp))
+        polygons.append(area_of(np.asarray(pixels)[:, ::-1] * mpp))
     return polygons
 
 
@@ -117,3 +117,30 @@ def outline(kind: str, vertices: Any) -> NDArray[np.float64]:
     turn = np.linspace(0, 2 * np.pi, _CORNERS, endpoint=False)[:, None]
     across, along = (corners[1] - corners[0]) / 2, (corners[3] - corners[0]) / 2
     return corners.mean(axis=0) + np.cos(turn) * across + np.sin(turn) * along
+
+
+def area_of(xy: NDArray[np.float64]) -> Any:
+    """Make the area of a shape: rings that begin and end at its first corner, or one ring."""
+    rings = _rings(xy)
+    if len(rings) == 1:
+        area = shapely.Polygon(rings[0])
+        return area if area.is_valid else shapely.make_valid(area)
+    # A ring within another is a hole in it, as napari fills them.
+    area = shapely.Polygon()
+    for ring in rings:
+        area = area.symmetric_difference(shapely.make_valid(shapely.Polygon(ring)))
+    return area
+
+
+def _rings(xy: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+    """Take apart what `drawn.shape_of` joined; of another shape, the one ring that it is."""
+    home = np.flatnonzero((xy == xy[0]).all(axis=1))
+    parts = [xy[begin:end] for begin, end in zip(home, [*home[1:], len(xy)], strict=True)]
+    rings = [part for part in parts if len(part) > 2]
+    if len(home) < 3 or not all(_is_closed(part[1:]) for part in rings[1:]):
+        return [xy]
+    return [rings[0], *(part[1:] for part in rings[1:])]
+
+
+def _is_closed(ring: NDArray[np.float64]) -> bool:
+    return len(ring) > 3 and bool((ring[0] == ring[-1]).all())

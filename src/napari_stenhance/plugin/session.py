@@ -265,10 +265,10 @@ class Session:
         self.run, self.what, self.with_spots = None, "expression", True
         self.look_at(gene=gene)
 
-    def look_at_slide(self) -> None:
-        """Hide the images of runs, so that the slide is seen; what is looked at next shows them."""
-        self.channels = ()
-        self._hide(lambda _, info: info.role.fills)
+    def look_at_slide(self, under: Layer | None = None) -> None:
+        """Hide the images of runs, so that the slide is seen; for a layer over it, spots too."""
+        self.channels, over = (), () if under is None else OF_SPOTS
+        self._hide(lambda one, i: one is not under and (i.role.fills or i.role.name in over))
         self._say()
 
     def _hide(self, which: Callable[[Layer, LayerInfo], bool]) -> None:
@@ -397,7 +397,7 @@ class Session:
         if info.role.name == "channel":
             self._toggled(info, layer.visible)
         if not layer.visible:
-            if info.place is self.place and info.role.name in OF_GENES:
+            if info.place is self.place and info.role.name in {*OF_GENES, "similarity"}:
                 # No more is said of what the user has hidden.
                 self.with_spots &= self.run is None or info.role.name != "spots"
                 self._say()
@@ -406,6 +406,9 @@ class Session:
             return
         if info.role.name in {"gene", "browse"}:
             self.look_at(run=info.run, gene=info.gene, what=info.what)
+            return
+        if info.role.name == "similarity":
+            self.look_at_slide(layer)
             return
         self.with_spots = self.with_spots or info.role.name in OF_SPOTS
         if info.run is not None and info.role.name != "channel":

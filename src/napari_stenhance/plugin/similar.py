@@ -6,14 +6,12 @@ from typing import TYPE_CHECKING
 
 from napari_stenhance.plugin.images import image_layer, layer_title
 from napari_stenhance.plugin.layer_info import LayerData, LayerInfo, Role
-from napari_stenhance.results.region_cover import RegionCover
 from napari_stenhance.results.region_genes import similarity_levels
-from napari_stenhance.section.named_regions import NamedRegions
-from napari_stenhance.storage.tiles import tile_size
 
 if TYPE_CHECKING:
     from napari_stenhance.results.runs import FieldRun
     from napari_stenhance.running.job import Job
+    from napari_stenhance.section.named_regions import NamedRegions
 
 SIMILAR = Role("similarity", 3, fills=True)
 COLOURS = "PiYG"
@@ -28,10 +26,7 @@ def similarity_layer(run: FieldRun, regions: NamedRegions, name: str, job: Job) 
     InputError
         If nothing is predicted in them, or they are as the mean of the tissue.
     """
-    tile = tile_size(run.field.latent[0])
-    one = NamedRegions.from_region(regions.united(), name)
-    cover = RegionCover.under(one.areas, run.grid, tile, job)
-    levels = similarity_levels(run.field, cover, 0)
+    levels = similarity_levels(run, regions.united(), job)
     info = LayerInfo(SIMILAR, run.result.name, run=run, part=name)
     title = layer_title(f"similarity to {name}", run)
     return image_layer(levels, run.grid, title, info, COLOURS, visible=True, limits=(-1.0, 1.0))

@@ -63,6 +63,9 @@ def caption_of(shown: Shown) -> str:
 
     What is not reliable says so on a line of its own: the title is as wide as the canvas.
     """
+    for layer, info in layers_of(shown.viewer, "similarity"):
+        if layer.visible and info.place is shown.place:
+            return f"similarity to {info.part}, predicted\n1 alike, 0 unlike, -1 opposite"
     if shown.channels and shown.genes is not None:
         return channels_caption(shown.channels, shown.genes)
     said = title_of(shown)

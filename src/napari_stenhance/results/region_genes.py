@@ -19,6 +19,7 @@ from napari_stenhance.storage.tiles import tile_size, tiles_of
 
 if TYPE_CHECKING:
     from napari_stenhance.results.gene_source import GeneSource
+    from napari_stenhance.section.region import Region
 
 
 @dataclass(frozen=True)
@@ -173,34 +174,42 @@ def top_genes(
     return tuple(run.genes[n] for n in order if effects[n] > 0)
 
 
-def similarity_levels(field: GeneField, cover: RegionCover, area: int) -> Levels:
-    """Say of each superpixel how like an area it is predicted to be, over all genes.
+def similarity_levels(run: GeneSource, region: Region, job: Job) -> Levels:
+    """Say of each superpixel how like a region it is predicted to be, over all genes.
 
     The cosine between two differences from the tissue's mean: that of what is predicted of a
-    superpixel, before it is clipped at 0, and that of the mean of the area. It is 1 where genes
-    deviate from the tissue's mean as they do in the area, 0 where unlike, -1 where they deviate the
-    other way round. It follows from the latent, whatever the number of genes.
+    superpixel, before it is clipped at 0, and that of the mean of the region. It is 1 where genes
+    deviate from the tissue's mean as they do in the region, 0 where unlike, -1 where they deviate
+    the other way round. It follows from the latent, whatever the number of genes.
 
     Parameters
     ----------
-    field : GeneField
-    cover : RegionCover
-    area : int
+    run : GeneSource
+        One that predicted a gene field.
+    region : Region
+    job : Job
 
     Returns
     -------
     Levels
-        On the grid of the field; NaN where nothing was predicted.
+        On the grid of the run; NaN where nothing was predicted.
 
     Raises
     ------
     InputError
-        If nothing is predicted in the area, or it is just as the tissue's mean.
+        If the run has no gene field, nothing is predicted in the region, or it is just as the
+        tissue's mean.
     """
+    if not isinstance(run, FieldRun):
+        msg = f"{run.name}: what is alike is found in what was predicted from a slide."
+        raise InputError(msg)
+    field, areas = run.field, np.empty(1, dtype=object)
+    areas[0] = region.area
+    cover = RegionCover.under(areas, field.grid, tile_size(field.latent[0]), job)
     weights = field.decoder.weights
     r = field.decoder.channels
     metric = np.eye(r) if weights is None else weights.astype(np.float64) @ weights.T
-    inside = LatentMoments.inside(field, cover, area)
+    inside = LatentMoments.inside(field, cover, 0)
     middle = LatentMoments.inside(field, cover, None).mean
     if not inside.number:
         msg = "Nothing is predicted in this region; draw it on the tissue that was predicted."

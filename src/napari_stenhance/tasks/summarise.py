@@ -35,7 +35,8 @@ class SummariseOptions(SlideOptions):
     cells: Annotated[
         Path | None,
         Help(
-            "Outlines of cells: GeoJSON, as QuPath, StarDist or CellViT write it.",
+            "Cells: outlines (GeoJSON of QuPath, StarDist or CellViT), or labels of the whole "
+            "slide at any scale (PNG, TIFF, OME-Zarr).",
             takes=("NamedRegions",),
         ),
     ] = None
@@ -182,6 +183,7 @@ def _groups(
 ) -> tuple[RegionGroups, NamedRegions | None]:
     from napari_stenhance.results.domains import domain_run
     from napari_stenhance.results.region_groups import lay_domains, lay_regions
+    from napari_stenhance.section.cell_labels import open_cells
     from napari_stenhance.section.named_regions import NamedRegions
     from napari_stenhance.section.region import Region
 
@@ -191,8 +193,11 @@ def _groups(
     if isinstance(given, Region):
         given = NamedRegions.from_region(given)
     if not isinstance(given, NamedRegions):
-        read = NamedRegions.read if options.cells is None else NamedRegions.read_cells
-        given = read(str(given), run.grid.mpp)
+        path, mpp, of = Path(str(given)), run.grid.mpp, run.result.attributes.get("slide")
+        if options.cells is None:
+            given = NamedRegions.read(path, mpp)
+        else:
+            given = open_cells(path, None if of is None else tuple(of["shape"]), mpp, job)
     for doubt in given.doubts:
         job.note(doubt)
     what = "region" if options.cells is None else "cell"

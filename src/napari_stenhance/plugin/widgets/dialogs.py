@@ -45,7 +45,7 @@ def ask_for_regions(parent: QWidget) -> Path | None:
 
 def ask_for_cells(parent: QWidget) -> Path | None:
     """Ask for a file of outlines of cells."""
-    files = "Outlines of cells (*.geojson *.json)"
+    files = _filter("Cells", ".geojson", ".json", ".png", ".tif", ".tiff")
     return _path(QFileDialog.getOpenFileName(parent, "Open cells", "", files)[0])
 
 

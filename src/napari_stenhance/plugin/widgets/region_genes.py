@@ -31,7 +31,7 @@ _COLUMNS = {
     ),
 }
 _NAMES = tuple(_COLUMNS)
-_WIDTHS = (72, 54, 44, 56, 46)
+_WIDTHS = (62, 50, 40, 50, 38)
 _ROW = 20
 _GREY = QColor(145, 145, 145)
 
@@ -89,7 +89,10 @@ class RegionGenesModel(QAbstractTableModel):
 def _number(name: str, value: float) -> str:
     if np.isnan(value):
         return "–"
-    return f"{value:.2g}" if name == "q" else f"{round(value, 2) + 0.0:+.2f}"
+    if name == "q":
+        return f"{value:.2g}"
+    said = round(value, 2) + 0.0
+    return f"{said:.2f}" if name == "effect" else f"{said:+.2f}"
 
 
 class RegionGenes(LowView, QTableView):

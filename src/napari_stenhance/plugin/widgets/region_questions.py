@@ -9,14 +9,13 @@ import numpy as np
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_stenhance.errors import InputError, StenhanceError
-from napari_stenhance.plugin.asked_for import OF_SPOTS
 from napari_stenhance.plugin.drawn import drawn_regions
 from napari_stenhance.plugin.layer_info import layers_of, open_sections
 from napari_stenhance.plugin.live import LiveLayers
-from napari_stenhance.plugin.scene import show_layer
 from napari_stenhance.plugin.session import session_of
 from napari_stenhance.plugin.similar import similarity_layer
 from napari_stenhance.plugin.widgets.choices import narrow
+from napari_stenhance.plugin.widgets.dialogs import ask_where_to_save_table
 from napari_stenhance.plugin.widgets.gene_reader import GeneReader
 from napari_stenhance.plugin.widgets.outputs import suggest_out
 from napari_stenhance.plugin.widgets.region_genes import RegionGenes
@@ -27,6 +26,9 @@ from napari_stenhance.running.numbers import counted
 from napari_stenhance.tasks.predict import PredictOptions, predict_runs
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pandas as pd
     from napari.layers import Shapes
     from napari.viewer import Viewer
 
@@ -54,6 +56,9 @@ class RegionList(Protocol):
     def chosen_regions(self) -> NamedRegions:
         """Return the drawn regions that are selected."""
 
+    def write_table(self, path: Path, numbers: pd.DataFrame) -> None:
+        """Write a table, in a thread."""
+
 
 class RegionQuestions(QWidget):
     """Asks of what is selected in a list of regions.
@@ -79,6 +84,9 @@ class RegionQuestions(QWidget):
         self.title.setWordWrap(True)
         self.genes = RegionGenes(self)
         self.genes.chosen.connect(self._look_at)
+        self.export = QPushButton("Genes as CSV …", self)
+        self.export.setToolTip("Write the table of these genes, as summarise does.")
+        self.export.clicked.connect(self._ask_export)
         self.where = QComboBox(self)
         self.where.setToolTip("Where the model of the run that is shown predicts.")
         self.predict = QPushButton("Predict", self)
@@ -101,13 +109,23 @@ class RegionQuestions(QWidget):
             if button is self.top:
                 column.addWidget(self.title)
                 column.addWidget(self.genes, 1)
+                column.addWidget(self.export)
         column.addWidget(self.similar)
         self.forget()
 
     def forget(self) -> None:
         """Show no genes: other regions are listed."""
-        self.genes.show_numbers(None)
-        self.title.setText("")
+        self._show(None, "")
+
+    def _show(self, numbers: pd.DataFrame | None, said: str) -> None:
+        self.genes.show_numbers(numbers)
+        self.export.setVisible(numbers is not None)
+        self.title.setText(said)
+
+    def _ask_export(self) -> None:
+        path, numbers = ask_where_to_save_table(self), self.genes.genes.numbers
+        if path is not None and numbers is not None:
+            self._listed.write_table(path, numbers)
 
     def enable(self, *, some: bool, drawn: bool) -> None:
         """Let be asked what can be: of drawn regions alone, what is like them."""
@@ -179,8 +197,7 @@ class RegionQuestions(QWidget):
         of = _REST if against is None else self._listed.table.regions.names[against]
 
         def done(numbers: Any) -> None:
-            self.genes.show_numbers(numbers)
-            self.title.setText(_said_of_top(numbers, name, of))
+            self._show(numbers, _said_of_top(numbers, name, of))
             self._listed.run_bar.done = f"{counted(len(numbers), 'gene')} of {name}."
 
         def task(job: Job) -> Any:
@@ -200,17 +217,10 @@ class RegionQuestions(QWidget):
         def done(layer: Any) -> None:
             self._forget_similar(run, name)
             (added,) = self._session.add([layer])
-            # By itself, over the slide: another colour over a gene's would be read as neither.
-            self._session.look_at_slide()
-            with self._session.quiet():
-                for one, _ in layers_of(self._viewer, *OF_SPOTS):
-                    show_layer(one, visible=False)
-                show_layer(added, visible=True)
+            self._session.look_at_slide(added)
             self._viewer.layers.selection.active = added
-            self._listed.run_bar.done = (
-                f"Green: all genes are predicted as in {name}; white: unlike it; pink: the other "
-                "way round. Look at a gene to see it again."
-            )
+            said = f"Green is predicted like {name}, pink is its opposite. "
+            self._listed.run_bar.done = f"{said}Look at a gene to see it again."
 
         self._listed.run_bar.start(
             f"Like {name}", lambda job: similarity_layer(run, regions, name, job), on_done=done
@@ -273,8 +283,8 @@ def _said_of_top(numbers: Any, name: str, of: str) -> str:
     row = numbers.iloc[0]
     spots = f"{row['spots']:.0f} spots" if np.isfinite(row["spots"]) else "no spots"
     return (
-        f"Higher in {name} than in {of}: predicted over {row['superpixels']} superpixels, which "
-        f"are no measurements; measured at {spots}."
+        f"{name} against {of}: predicted over {row['superpixels']} superpixels (no measurements), "
+        f"measured at {spots}."
     )
 
 

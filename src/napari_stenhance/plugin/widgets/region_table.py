@@ -28,12 +28,15 @@ COLUMNS = {
     "measured_mean": ("Measured", "Mean ± standard deviation of the gene over the spots in it."),
     "spots": ("Spots", "Measured spots whose centre lies in it."),
     "area_um2": ("mm²", "Area of what is drawn."),
-    "superpixels": ("Pixels", "Superpixels whose centre lies in it, where anything is predicted."),
+    "superpixels": (
+        "Superpixels",
+        "Those whose centre lies in it, where anything is predicted.",
+    ),
 }
 """Heading and tooltip of each column."""
 _NAMES = tuple(COLUMNS)
 _SPREAD = {"mean": "sd", "measured_mean": "measured_sd"}
-_WIDTHS = (60, 86, 86, 38, 42, 46)
+_WIDTHS = (60, 86, 86, 38, 42, 72)
 _WHOLE = {"superpixels", "spots"}
 _ROW = 20
 _PAUSE_MS = 20

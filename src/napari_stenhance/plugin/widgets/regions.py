@@ -23,7 +23,7 @@ from qtpy.QtWidgets import (
 from napari_stenhance.errors import InputError
 from napari_stenhance.plugin.cell_means import CellMeans, cells_layer
 from napari_stenhance.plugin.drawn import add_regions, drawn_regions, name_new, set_names
-from napari_stenhance.plugin.layer_info import KEY, layers_of
+from napari_stenhance.plugin.layer_info import KEY, layer_info, layers_of
 from napari_stenhance.plugin.regions import begin_drawing, open_region
 from napari_stenhance.plugin.scene import show_layer
 from napari_stenhance.plugin.session import session_of
@@ -42,17 +42,19 @@ from napari_stenhance.plugin.widgets.run_bar import RunBar
 from napari_stenhance.results.domains import DomainRun
 from napari_stenhance.results.region_numbers import as_measurements
 from napari_stenhance.running.numbers import counted
+from napari_stenhance.section.cell_labels import cells_of_labels, open_cells
 from napari_stenhance.section.named_regions import NamedRegions
 from napari_stenhance.storage.atomic import atomic_path
 
 if TYPE_CHECKING:
-    from napari.layers import Shapes
+    import pandas as pd
+    from napari.layers import Labels, Shapes
     from napari.viewer import Viewer
 
     from napari_stenhance.running.job import Job
 
 _DRAWN = "Drawn regions"
-_PAUSE_MS = 100
+_PAUSE_MS, _AT_ONCE = 100, 1000
 
 
 class RegionsWidget(QWidget):
@@ -85,8 +87,8 @@ class RegionsWidget(QWidget):
         self.save.clicked.connect(self._ask_save)
         self.what = QComboBox(self)
         self.what.setToolTip("What is listed: drawn regions, domains that were found, or cells.")
-        self.what.currentIndexChanged.connect(self._read)
-        self.cells = self._button("Cells …", "Outlines of cells: GeoJSON of QuPath, StarDist …")
+        self.what.currentIndexChanged.connect(self._list_chosen)
+        self.cells = self._button("Cells …", "Outlines (GeoJSON), or labels of the slide.")
         self.cells.clicked.connect(self._ask_cells)
         self.title = QLabel("", self)
         self.title.setWordWrap(True)
@@ -194,6 +196,17 @@ class RegionsWidget(QWidget):
         """Whether the rows are those of shapes."""
         return self.what.currentData() is None
 
+    def _list_chosen(self) -> None:
+        """List what was chosen; labels are outlined first."""
+        layer = next(
+            (one for one in _labels_in(self._viewer) if one is self.what.currentData()), None
+        )
+        if layer is not None:
+            self.what.setCurrentIndex(0)
+            self.outline_labels(layer)
+        else:
+            self._read()
+
     def _list_kinds(self) -> None:
         """List what there is to be listed of what is looked at."""
         place = self._session.place
@@ -203,6 +216,7 @@ class RegionsWidget(QWidget):
         for _, info in layers_of(self._viewer, "cells"):
             if info.place is place and isinstance(info.colours, CellMeans):
                 found.append((f"Cells of {info.colours.file}", info.colours))
+        found += [(f"Labels {one.name} …", one) for one in _labels_in(self._viewer)]
         before = [(self.what.itemText(n), self.what.itemData(n)) for n in range(self.what.count())]
         if len(before) == len(found) and all(
             a == c and b is d for (a, b), (c, d) in zip(before, found, strict=True)
@@ -346,7 +360,10 @@ class RegionsWidget(QWidget):
             layer = open_region(self._viewer, section, to_draw=True)
             yield
             self._layer = layer
-            self._add(layer, read)
+            # napari takes its time for each shape: others have their turn between some.
+            for first in range(0, len(read), _AT_ONCE):
+                self._add(layer, read.chosen(range(first, min(first + _AT_ONCE, len(read)))))
+                yield
             self._regions = None
             self._follow()
             self.run_bar.done = f"{counted(len(read), 'region')} of {path.name}."
@@ -360,23 +377,47 @@ class RegionsWidget(QWidget):
 
     def open_cells(self, path: Path) -> None:
         """Show cells of a file, coloured by the mean of the gene in each."""
-        run, gene = self._session.genes, self._session.gene
+        run = self._session.genes
         if run is None:
             msg = "Look at genes of a run first: cells are coloured by what is predicted in them."
             self.run_bar.say(InputError(msg))
             return
 
-        def task(job: Job) -> Any:
-            with job.stage("Reading cells", 1) as stage:
-                read = NamedRegions.read_cells(path, run.grid.mpp)
-                stage.advance()
+        def task(job: Job) -> NamedRegions:
+            of = run.result.attributes.get("slide")
+            shape = None if of is None else tuple(of["shape"])
+            read = open_cells(path, shape, run.grid.mpp, job)
             for doubt in read.doubts:
                 job.note(doubt)
-            return cells_layer(run, read, path.name, gene, job)
+            return read
+
+        self._show_cells(path.name, task)
+
+    def outline_labels(self, layer: Labels) -> None:
+        """Show the cells that a layer of labels holds, as those of a file."""
+        place, run = self._session.place, self._session.genes
+        turned = layer.ndim != 2 or layer.multiscale or np.any(layer.rotate != np.eye(2))
+        if turned or np.any(layer.shear) or place is None or run is None:
+            msg = f"{layer.name}: cells are outlined from one flat layer of labels, not turned, "
+            self.run_bar.say(InputError(msg + "that lies over what was predicted."))
+            return
+        values, sides = np.asarray(layer.data), tuple(map(float, layer.scale))
+        corner = np.subtract(layer.translate, place.origin) - np.divide(layer.scale, 2)
+        at = float(corner[0]), float(corner[1])
+        self._show_cells(
+            layer.name, lambda job: cells_of_labels(values, sides, at, layer.name, job)
+        )
+
+    def _show_cells(self, name: str, read: Callable[[Job], NamedRegions]) -> None:
+        run, gene = self._session.genes, self._session.gene
+        assert run is not None
+
+        def task(job: Job) -> Any:
+            return cells_layer(run, read(job), name, gene, job)
 
         def done(layer: Any) -> Iterator[None]:
             for old, info in list(layers_of(self._viewer, "cells", of_run=run.key)):
-                if info.part == path.name:
+                if info.part == name:
                     self._viewer.layers.remove(old)
             (added,) = self._session.add([layer])
             yield
@@ -385,10 +426,10 @@ class RegionsWidget(QWidget):
                 show_layer(added, visible=True)
             self._session.show()
             colours = layer[1]["metadata"][KEY].colours
-            self.what.setCurrentIndex(self.what.findText(f"Cells of {path.name}"))
-            self.run_bar.done = f"{counted(len(colours.cells), 'cell')} of {path.name}."
+            self.what.setCurrentIndex(self.what.findText(f"Cells of {name}"))
+            self.run_bar.done = f"{counted(len(colours.cells), 'cell')} of {name}."
 
-        self.run_bar.start(f"Cells of {path.name}", task, on_done=done)
+        self.run_bar.start(f"Cells of {name}", task, on_done=done)
 
     def _ask_save(self) -> None:
         asked = ask_where_to_save_regions(self)
@@ -412,13 +453,15 @@ class RegionsWidget(QWidget):
 
     def export_numbers(self, path: Path) -> None:
         """Write the table of all regions, as `summarise` writes it."""
-        found = self.counts.found
-        if found is None:
-            return
+        if self.counts.found is not None:
+            self.write_table(path, self.counts.found.numbers)
+
+    def write_table(self, path: Path, numbers: pd.DataFrame) -> None:
+        """Write a table, in a thread."""
 
         def write() -> None:
             with atomic_path(path) as aside:
-                found.numbers.to_csv(aside, index=False)
+                numbers.to_csv(aside, index=False)
 
         self._write(path, write)
 
@@ -432,6 +475,13 @@ class RegionsWidget(QWidget):
             self.run_bar.done = f"Written to {path}."
 
         self.run_bar.start(f"Writing {path.name}", task, on_done=done)
+
+
+def _labels_in(viewer: Viewer) -> list[Labels]:
+    """List layers of labels that are none of ours."""
+    from napari.layers import Labels
+
+    return [one for one in viewer.layers if isinstance(one, Labels) and layer_info(one) is None]
 
 
 def _what_of(listed: Counts | None) -> str:
