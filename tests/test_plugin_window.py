@@ -166,14 +166,14 @@ def test_keys_are_in_the_docs_and_in_the_palette_and_none_is_naparis(person: Per
     page = (DOCS / "napari.md").read_text("utf-8")
     rows = page.split("| keys |")[1].split("\n\n")[0].splitlines()[2:]
     said = [keys for row in rows for keys in re.split(", | … ", row.split("|")[1].strip())]
-    # Undo and redo are those of one panel; Alt+2 to Alt+4 are between the two that are named.
+    # Undo and redo are those of one panel; Alt+2 to Alt+5 are between the two that are named.
     assert {"Ctrl+Z", "Ctrl+Shift+Z", "Alt+1", "Alt+6"} < set(said)
     assert set(said) - {"Ctrl+Z", "Ctrl+Shift+Z", "Alt+1", "Alt+6"} == set(ACTIONS)
     window = person.viewer.window._qt_window
     person.bench.widget("domains")
     ours = [short.key().toString() for short in person.bench.findChildren(QShortcut)]
     assert sorted(ours) == sorted(
-        [*ACTIONS, *(f"Alt+{n}" for n in range(1, 6)), "Ctrl+Z", "Ctrl+Shift+Z"]
+        [*ACTIONS, *(f"Alt+{n}" for n in range(1, 7)), "Ctrl+Z", "Ctrl+Shift+Z"]
     )
     app = get_app_model()
     taken = [str(key) for keys in default_shortcuts.values() for key in keys]

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 COMPARED = "stenhance_compared"
 """In the metadata of layers that are there only while something is compared."""
 _SIDE = Role("compared", 0, covers=False)
-_DIVERGING = ((0.02, 0.19, 0.38, 1.0), (0.97, 0.97, 0.97, 1.0), (0.4, 0.0, 0.12, 1.0))
+_DIVERGING = ((0.13, 0.4, 0.95, 1.0), (0.97, 0.97, 0.97, 1.0), (0.9, 0.15, 0.15, 1.0))
 _DRAWN = 4000
 """Superpixels of two runs that a chart shows."""
 _FAR = 95

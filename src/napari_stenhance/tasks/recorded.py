@@ -88,8 +88,7 @@ def _plain(option: Option, value: Any) -> Any:
         mask = given_mask(value)
         if mask is None:
             return str(value)
-        which = mask.read_bytes() if isinstance(mask, Path) and mask.is_file() else _bytes_of(mask)
-        return {"kept": "tissue", "sha256": _hash(which)}
+        return {"kept": "tissue", "sha256": _hash(_state_of(mask))}
     if isinstance(value, Section):
         tissue = None if value.slide is None else value.slide.tissue
         return {
@@ -113,8 +112,11 @@ def _hash(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _bytes_of(mask: Any) -> bytes:
-    return str(mask.absolute()).encode() if isinstance(mask, Path) else np.asarray(mask).tobytes()
+def _state_of(mask: Any) -> bytes:
+    if not isinstance(mask, Path):
+        return np.asarray(mask).tobytes()
+    state = mask.stat() if mask.exists() else None
+    return f"{mask.absolute()} {state and (state.st_size, state.st_mtime_ns)}".encode()
 
 
 def _with_absolute(text: str) -> str:

@@ -49,9 +49,10 @@ class CompareWidget(QWidget):
         for box, where in ((self.left, "left"), (self.right, "right")):
             elide(box)
             box.setToolTip(f"What is seen on the {where}: of the gene that is looked at")
-        self.difference = QCheckBox("Left less right, as a third view", self)
+        self.difference = QCheckBox("Left less right", self)
         self.difference.setToolTip(
-            "Blue where the left is less, red where it is more, white where both are the same."
+            "A third view: blue where the left is less, red where it is more, white where both are "
+            "the same."
         )
         self.run = QPushButton("Compare", self)
         self.run.setToolTip("Show both beside each other, on one scale; they move together.")
