@@ -141,7 +141,7 @@ def enhance_runs(
         lattice=options.lattice,
         clear_dead_locks=options.clear_dead_locks,
         keeping=kept,
-        command=command or recorded("enhance", options),
+        command=command or recorded("enhance", options, region),
     )
     fitted: list[Fitted] = []
 

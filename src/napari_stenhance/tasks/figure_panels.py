@@ -178,7 +178,9 @@ class FigureSource:
         grid = None if first is None else first.grid
         unit = "micrometer" if grid is None else grid.unit
         box = box_in(options.box) or _whole(result, run, section, grid)
-        outlines = Region.given(options.outlines)
+        outlines: Any = options.outlines
+        if outlines is not None and not isinstance(outlines, Region):
+            outlines = Region.read(outlines)
         return cls(result, options, kinds, run, found, section, genes, box, unit, outlines)
 
     # Panels

@@ -132,6 +132,6 @@ def predict_runs(
         region=region,
         write=write,
         clear_dead_locks=options.clear_dead_locks,
-        command=recorded("predict", options),
+        command=recorded("predict", options, region),
     )
     return predict_all(slides, options.out, plan, lambda _result, _run: fitted, job)

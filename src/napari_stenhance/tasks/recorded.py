@@ -7,16 +7,18 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_stenhance.results.inputs import logged_events
 from napari_stenhance.results.result import ResultFolder
-from napari_stenhance.section.region import Region
 from napari_stenhance.section.section import Section
 from napari_stenhance.tasks.given_tissue import given_mask
 from napari_stenhance.tasks.options import Option, options_of
+
+if TYPE_CHECKING:
+    from napari_stenhance.section.region import Region
 
 _EVENT = "command"
 _NOT_KEPT = ("clear_dead_locks",)
@@ -53,19 +55,31 @@ class RecordedCommand:
     runs: tuple[str, ...]
 
 
-def recorded(verb: str, options: Any) -> Command:
+def recorded(verb: str, options: Any, region: Region | None = None) -> Command:
     """Write down what a task is asked for, as JSON.
 
     Paths are absolute. An open section is how it was opened; what was
     made in Python and lies nowhere is the name of its type. A region or a mask is one that the
     result itself keeps.
+
+    Parameters
+    ----------
+    verb : str
+        Name of the task.
+    options : dataclass
+    region : Region, optional
+        What the options' region was read as.
     """
     given = {}
     for option in options_of(type(options)):
         value = getattr(options, option.name)
         if option.name in _NOT_KEPT:
             continue
-        if option.several:
+        if option.name == "region":
+            if region is not None:
+                kept = {"kept": "region", "sha256": _hash(region.to_json().encode())}
+                given[option.name] = kept
+        elif option.several:
             if len(value):
                 given[option.name] = [_plain(option, one) for one in value]
         elif not _is_default(value, option):
@@ -80,10 +94,6 @@ def _is_default(value: Any, option: Option) -> bool:
 
 
 def _plain(option: Option, value: Any) -> Any:
-    if option.name == "region":
-        region = Region.given(value)
-        assert region is not None
-        return {"kept": "region", "sha256": _hash(region.to_json().encode())}
     if option.name == "tissue":
         mask = given_mask(value)
         if mask is None:
