@@ -70,7 +70,7 @@ def recorded(verb: str, options: Any, region: Region | None = None) -> Command:
     region : Region, optional
         What the options' region was read as.
     """
-    given = {}
+    given: dict[str, Any] = {}
     for option in options_of(type(options)):
         value = getattr(options, option.name)
         if option.name in _NOT_KEPT:
