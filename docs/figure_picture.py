@@ -10,7 +10,7 @@ from PIL import Image
 import napari_stenhance as st
 
 PICTURES = Path(__file__).parent / "pictures"
-WIDTH, SIZE_MM, GENE = 1400, 3.0, "ERBB2"
+WIDTH, SIZE_MM, GENE = 900, 3.0, "ERBB2"
 
 
 def main() -> None:
@@ -25,7 +25,7 @@ def main() -> None:
         )
         with Image.open(file) as image:
             small = image.convert("RGB").resize((WIDTH, round(image.height / image.width * WIDTH)))
-            small.save(PICTURES / "figure.jpg", quality=88, optimize=True)
+            small.save(PICTURES / "figure.jpg", quality=80, optimize=True)
 
 
 if __name__ == "__main__":

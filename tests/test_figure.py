@@ -144,6 +144,7 @@ def test_outlines_are_drawn(here: Path) -> None:
     ("options", "said"),
     [
         ({"out": "f.jpg"}, r"ends in .png, .svg, .pdf"),
+        ({"out": "one-G1.png"}, "beside one.h5ad it would be taken for the slide"),
         ({"panels": "he,cells"}, "Panel cells: there is no such panel"),
         ({"genes": "NONE"}, "NONE"),
         ({"box": "1,2,3"}, "Box 1,2,3: write X0,Y0,X1,Y1"),

@@ -10,8 +10,12 @@ import numpy as np
 import pytest
 
 import napari_stenhance as st
-from napari_stenhance.plugin.comparison import COMPARED
+from napari_stenhance.plugin.colours import SpotColours
+from napari_stenhance.plugin.comparison import COMPARED, ComparedSide, Comparison
+from napari_stenhance.plugin.layer_info import Place
 from napari_stenhance.plugin.session import session_of
+from napari_stenhance.results.result import ResultFolder
+from napari_stenhance.results.runs import gene_run
 from napari_stenhance.results.scale import gene_limits
 from person import Person, check_truth
 
@@ -41,6 +45,30 @@ def _visible(person: Person) -> list[tuple[str, bool]]:
     return [(layer.name, layer.visible) for layer in person.viewer.layers]
 
 
+def test_what_is_read_of_two_sides_and_what_cannot_be(here: Path) -> None:
+    section, place = st.read("one.h5ad"), Place("one")
+    run = gene_run(ResultFolder.open("one.stenhance.zarr"))
+    measured = ComparedSide("measured", place, section, colours=SpotColours.from_section(section))
+    predicted = ComparedSide("Pixel2Gene", place, section, run)
+    found = Comparison.read(predicted, measured, "G1 + G2", st.Job())
+    assert found.limits == gene_limits(run, "G1 + G2")
+    np.testing.assert_allclose(found.y, measured.colours.values("G1 + G2"))  # type: ignore[union-attr]
+    assert found.r == pytest.approx(np.corrcoef(found.x, found.y)[0, 1])
+    assert found.said.endswith(f"over {section.need_spots().n_obs} spots, which it learned from")
+    np.testing.assert_allclose(found.difference, found.x - found.y)
+    other = ComparedSide("measured", Place("two"), section, colours=measured.colours)
+    apart = Comparison.read(measured, other, "G1", st.Job())
+    assert (len(apart.x), apart.difference) == (0, None)
+    for left, right, gene, said in (
+        (measured, measured, "G1", "it is on both sides"),
+        (measured, predicted, "NONE", "NONE: not to be had of measured"),
+        (measured, predicted, "", "Total counts: not to be had of measured"),
+    ):
+        with pytest.raises(st.InputError, match=said):
+            Comparison.read(left, right, gene, st.Job())
+
+
+@pytest.mark.slow
 def test_measured_and_predicted_lie_side_by_side(person: Person, here: Path) -> None:
     session = session_of(person.viewer)
     person.drop(here / "one.stenhance.zarr")
@@ -81,7 +109,10 @@ def test_measured_and_predicted_lie_side_by_side(person: Person, here: Path) -> 
     assert "press End in the panel Compare" in person.section.run_bar.error.text()
     session.look_at(gene="G20")
     person.wait(lambda: not panel.run_bar.busy and panel._shown.gene == "G20")
+    again = _views(person)[0]
+    np.testing.assert_allclose(again.face_color, colours, atol=1e-6)
     person.click(panel.end)
+    person.wait(lambda: not panel._view.layers)
     assert _visible(person) == before
     np.testing.assert_allclose([*camera.center, camera.zoom], stood)
     assert not person.viewer.canvas.grid.enabled

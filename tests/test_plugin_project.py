@@ -80,6 +80,14 @@ def test_a_project_comes_back_as_it_was(person: Person, here: Path) -> None:
     camera.center = (0.0, 210.0, 260.0)
     person.bench.open("genes")
     before, seen = _state(person), _seen(person)
+    compare = person.bench.widget("compare")
+    compare.compare()
+    person.wait(lambda: not compare.run_bar.busy)
+    assert not np.array_equal(_seen(person), seen)
+    compare.leave()
+    person.wait(lambda: len(viewer.layers) == len(before["layers"]))
+    assert _state(person) == before
+    np.testing.assert_array_equal(_seen(person), seen)
     _save_and_reopen(person, here / "mine.zarr")
     check_truth(viewer)
     assert _state(person) == before

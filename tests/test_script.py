@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import shutil
@@ -110,6 +111,32 @@ def test_a_run_that_says_nothing_of_its_command_is_named(tiny: Path) -> None:
     text = run("script", tiny).output
     assert text.count("# Not repeated: ") == 3
     assert "# There is nothing to repeat." in text
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"sections": 5},
+        {"sections": [{"section": 3, "source": "x"}]},
+        {"sections": ["/\0"], "write": [["a", {"b": 1}]]},
+        {"sections": [{"result": None}], "region": {"kept": "region"}, "epochs": "$(touch gone)"},
+        {"sections": ["/" + 300 * "x"], "nothing": 1},
+    ],
+)
+def test_a_damaged_log_is_said_and_does_nothing(
+    tiny: Path, tmp_path: Path, options: dict[str, object]
+) -> None:
+    path = tmp_path / "tiny.stenhance.zarr"
+    shutil.copytree(tiny, path)
+    event = {"event": "command", "verb": "enhance", "options": options, "result": str(path)}
+    with (path / "files" / "log.jsonl").open("a", encoding="utf-8") as log:
+        log.write(json.dumps({**event, "name": "tiny", "run": "pixel2gene-stain-robust"}) + "\n")
+        log.write(json.dumps({**event, "verb": "rm -rf", "name": "tiny", "run": ""}) + "\n")
+        log.write(json.dumps({**event, "run": 3}) + "\n")
+    for python in (False, True):
+        text = st.script(path, python=python)
+        assert "damaged in the log" in text or "Cannot be repeated" in text
+        assert not [line for line in text.splitlines() if line.startswith(("napari", "st.", "rm"))]
 
 
 @pytest.mark.slow

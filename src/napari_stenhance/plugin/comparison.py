@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.plugin.colours import Colours
-from napari_stenhance.plugin.genes import gene_title
-from napari_stenhance.plugin.images import image_layer, run_title
+from napari_stenhance.plugin.genes import gene_title, set_contrast
+from napari_stenhance.plugin.images import image_layer, run_title, set_colormap
 from napari_stenhance.plugin.layer_info import (
     LayerData,
     LayerInfo,
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 COMPARED = "stenhance_compared"
 """In the metadata of layers that are there only while something is compared."""
 _SIDE = Role("compared", 0, covers=False)
-_DIVERGING = ((0.02, 0.19, 0.38, 1.0), (0.97, 0.97, 0.97, 1.0), (0.4, 0.0, 0.12, 1.0))
+_DIVERGING = ((0.13, 0.4, 0.95, 1.0), (0.97, 0.97, 0.97, 1.0), (0.9, 0.15, 0.15, 1.0))
 _DRAWN = 4000
 """Superpixels of two runs that a chart shows."""
 _FAR = 95
@@ -391,7 +391,7 @@ class ComparedView:
     @property
     def is_on(self) -> bool:
         """Whether something is compared."""
-        return bool(self.layers)
+        return self._camera is not None
 
     def show(self, views: list[list[LayerData]], number: int, place: Place) -> Iterator[None]:
         """Show views beside each other, a layer a turn; what was seen before is hidden.
@@ -411,8 +411,10 @@ class ComparedView:
         new = self._camera is None
         if new:
             self._camera, self._place = SavedCamera.of(self._viewer, place), place
-        self._remove()
         self.hide_others()
+        for _ in self.layers:
+            self.remove_one()
+            yield
         # The first view is made of the layers on top: so what lies below does not count.
         for view in reversed(views):
             for data in view:
@@ -426,6 +428,24 @@ class ComparedView:
         grid.enabled = True
         if new:
             self._fit(place, len(views))
+
+    def show_another(self, views: list[list[LayerData]]) -> Iterator[None]:
+        """Show another gene in the views that are there: to remove a layer takes napari long."""
+        tops = iter([view[-1] for view in reversed(views)])
+        for layer in self.layers:
+            if not layer.name_overlay.visible:
+                # A slide, which stays.
+                continue
+            data, attributes, kind = next(tops)
+            with self._quiet():
+                layer.name = attributes["name"]
+                if kind == "points":
+                    layer.face_color = attributes["face_color"]
+                else:
+                    layer.data = data
+                    set_contrast(layer, attributes["contrast_limits"])
+                    set_colormap(layer, attributes["colormap"])
+            yield
 
     def _fit(self, place: Place, views: int) -> None:
         """Let each view show all spots of the section, or all of it."""
@@ -455,11 +475,12 @@ class ComparedView:
                 layer.visible = False
 
     def end(self) -> None:
-        """Remove the comparison, and show what was seen before."""
+        """Hide the comparison, whose layers may then be removed, and show what was seen before."""
         grid = self._viewer.canvas.grid
-        grid.enabled, grid.stride, grid.shape, grid.spacing = False, 1, (-1, -1), 0
-        self._remove()
         with self._quiet():
+            for layer in self.layers:
+                layer.visible = False
+            grid.enabled, grid.stride, grid.shape, grid.spacing = False, 1, (-1, -1), 0
             for layer, visible in self._before.items():
                 if layer in self._viewer.layers:
                     layer.visible = visible
@@ -467,7 +488,8 @@ class ComparedView:
             self._camera.move(self._viewer, self._place)
         self._before, self._camera = {}, None
 
-    def _remove(self) -> None:
+    def remove_one(self) -> None:
+        """Remove one layer of the comparison: after each, others should have their turn."""
         with self._quiet():
-            for layer in self.layers:
+            for layer in self.layers[:1]:
                 self._viewer.layers.remove(layer)

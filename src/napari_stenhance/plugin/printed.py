@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_stenhance.errors import InputError
+from napari_stenhance.plugin.comparison import COMPARED
 from napari_stenhance.plugin.layer_info import Place, layers_of, slide_layer
 from napari_stenhance.plugin.places import box_of
 from napari_stenhance.plugin.regions import polygons_um
@@ -30,6 +31,10 @@ def view_as_figure(session: Session, out: Path) -> FigureOptions:
     InputError
         If nothing of a result is seen.
     """
+    if any(COMPARED in layer.metadata for layer in session.viewer.layers):
+        msg = "A figure is drawn of what is seen without the comparison: press End in the panel "
+        msg += "Compare. It shows what was measured beside what was predicted, if spots are shown."
+        raise InputError(msg)
     genes, panels = _genes_and_panels(session)
     found = _seen_domains(session)
     if found is not None:

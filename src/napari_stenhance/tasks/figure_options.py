@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.results.gene_source import RELIABLE_R
+from napari_stenhance.section.formats.format import shares_stem
 from napari_stenhance.tasks.options import Help, Options
 
 if TYPE_CHECKING:
@@ -100,6 +101,12 @@ def check_figure(options: FigureOptions) -> None:
     if options.out.suffix.lower() not in SUFFIXES:
         msg = f"{options.out}: a figure is a file that ends in {', '.join(SUFFIXES)}."
         raise InputError(msg, option="out")
+    for spots in _spots_beside(options.out):
+        msg = (
+            f"{options.out}: beside {spots.name} it would be taken for the slide of these spots; "
+            "choose another name, or another folder."
+        )
+        raise InputError(msg, option="out")
     if not 1 <= options.dpi <= _DPI_MOST:
         msg = f"{options.dpi} pixels per inch: choose 1 to {_DPI_MOST}."
         raise InputError(msg, option="dpi")
@@ -109,6 +116,14 @@ def check_figure(options: FigureOptions) -> None:
     if options.colormap not in colormaps:
         msg = f"Colormap {options.colormap}: matplotlib has none of that name; viridis is one."
         raise InputError(msg, option="colormap")
+
+
+def _spots_beside(out: Path) -> list[Path]:
+    """List the tables beside a picture that are known to take it for their slide, by its name."""
+    if out.suffix.lower() != ".png" or not out.parent.is_dir():
+        return []
+    tables = (one for one in out.parent.iterdir() if one.suffix.lower() in {".h5ad", ".zarr"})
+    return [one for one in tables if shares_stem(out.name, one.stem)]
 
 
 def panels_of(options: FigureOptions) -> tuple[str, ...]:

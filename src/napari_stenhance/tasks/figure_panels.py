@@ -251,8 +251,10 @@ class FigureSource:
         assert run is not None
         washed = self._washed(gene)
         doubt = ", not reliable" if washed else ""
+        # An imputation is of the spots: its image shows each where it is the nearest.
+        where = ", nearest spot" if run.kind == "imputed" else ""
         return FigurePanel(
-            f"{run.names.label(gene)} {run.origin(gene)}{doubt}",
+            f"{run.names.label(gene)} {run.origin(gene)}{where}{doubt}",
             image=self._raster(run.levels(gene), run.grid),
             colormap=self.options.colormap,
             limits=self._scale(gene),

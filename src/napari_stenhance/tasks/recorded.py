@@ -59,21 +59,29 @@ def recorded(verb: str, options: Any, region: Region | None = None) -> Command:
     """Write down what a task is asked for, as JSON.
 
     Paths are absolute. An open section is how it was opened; what was
-    made in Python and lies nowhere is the name of its type. A region, here as it was read, or a
-    mask is one that the result itself keeps.
+    made in Python and lies nowhere is the name of its type. A region or a mask is one that the
+    result itself keeps.
+
+    Parameters
+    ----------
+    verb : str
+        Name of the task.
+    options : dataclass
+    region : Region, optional
+        What the options' region was read as.
     """
-    given: Command = {}
+    given: dict[str, Any] = {}
     for option in options_of(type(options)):
         value = getattr(options, option.name)
         if option.name in _NOT_KEPT:
             continue
-        if option.several:
+        if option.name == "region":
+            if region is not None:
+                kept = {"kept": "region", "sha256": _hash(region.to_json().encode())}
+                given[option.name] = kept
+        elif option.several:
             if len(value):
                 given[option.name] = [_plain(option, one) for one in value]
-        elif option.name == "region":
-            if region is not None:
-                kept = _hash(region.to_json().encode())
-                given[option.name] = {"kept": "region", "sha256": kept}
         elif not _is_default(value, option):
             given[option.name] = _plain(option, value)
     return {"verb": verb, "options": given}
@@ -90,8 +98,7 @@ def _plain(option: Option, value: Any) -> Any:
         mask = given_mask(value)
         if mask is None:
             return str(value)
-        which = mask.read_bytes() if isinstance(mask, Path) and mask.is_file() else _bytes_of(mask)
-        return {"kept": "tissue", "sha256": _hash(which)}
+        return {"kept": "tissue", "sha256": _hash(_state_of(mask))}
     if isinstance(value, Section):
         tissue = None if value.slide is None else value.slide.tissue
         return {
@@ -115,8 +122,11 @@ def _hash(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _bytes_of(mask: Any) -> bytes:
-    return str(mask.absolute()).encode() if isinstance(mask, Path) else np.asarray(mask).tobytes()
+def _state_of(mask: Any) -> bytes:
+    if not isinstance(mask, Path):
+        return np.asarray(mask).tobytes()
+    state = mask.stat() if mask.exists() else None
+    return f"{mask.absolute()} {state and (state.st_size, state.st_mtime_ns)}".encode()
 
 
 def _with_absolute(text: str) -> str:

@@ -121,15 +121,19 @@ class Repeating:
         commands = [c for c in recorded_commands(result) if c.verb in VERBS]
         runs = {run.name: run for run in every_run(result)}
         name = commands[-1].name if commands else result.name
-        out, steps = folder / f"{name}{SUFFIX}", []
+        out, steps, damaged = folder / f"{name}{SUFFIX}", [], []
         with job.stage("Reading what the runs were made of", len(commands)) as stage:
             for command in commands:
                 made = [runs[name] for name in command.runs if name in runs]
-                steps.append(_Reading(result, out, command, made, cache, job).step())
+                # The log is text, which proves nothing of itself.
+                try:
+                    steps.append(_Reading(result, out, command, made, cache, job).step())
+                except (TypeError, ValueError, KeyError, AttributeError, OSError):
+                    damaged.append(f"{command.verb}: what was asked for is damaged in the log.")
                 stage.advance()
         told = {name for command in commands for name in command.runs}
         lacking = [_untold(run) for run in runs.values() if run.name not in told]
-        return cls(result, out, tuple(steps), tuple(lacking))
+        return cls(result, out, tuple(steps), (*damaged, *lacking))
 
 
 def _untold(run: Run) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
+from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
@@ -44,14 +45,19 @@ class CompareWidget(QWidget):
         self._viewer, self._session = napari_viewer, session_of(napari_viewer)
         self._sides: list[ComparedSide] = []
         self._shown: Comparison | None = None
+        self._shown_difference = False
         self._view = ComparedView(self._session.viewer, self._session.quiet)
+        self._turn = QTimer(self)
+        self._turn.setSingleShot(True)
+        self._turn.timeout.connect(self._clear)
         self.left, self.right = QComboBox(self), QComboBox(self)
         for box, where in ((self.left, "left"), (self.right, "right")):
             elide(box)
             box.setToolTip(f"What is seen on the {where}: of the gene that is looked at")
-        self.difference = QCheckBox("Left less right, as a third view", self)
+        self.difference = QCheckBox("Left less right", self)
         self.difference.setToolTip(
-            "Blue where the left is less, red where it is more, white where both are the same."
+            "A third view: blue where the left is less, red where it is more, white where both are "
+            "the same."
         )
         self.run = QPushButton("Compare", self)
         self.run.setToolTip("Show both beside each other, on one scale; they move together.")
@@ -86,7 +92,7 @@ class CompareWidget(QWidget):
 
     def _list(self) -> None:
         """List what can be compared; what was chosen stays, if it is there."""
-        if self._shown is not None and not self.comparing and not self.run_bar.busy:
+        if self.comparing and not self._view.layers and not self.run_bar.busy:
             # The user has removed its layers.
             self.leave()
             return
@@ -139,17 +145,25 @@ class CompareWidget(QWidget):
 
     def _show(self, comparison: Comparison) -> Iterator[None]:
         session = self._session
-        made = comparison_layers(
-            comparison, session.colormap, session.least_r, difference=self.difference.isChecked()
-        )
+        wanted = self.difference.isChecked()
+        made = comparison_layers(comparison, session.colormap, session.least_r, difference=wanted)
         yield
-        self._shown = comparison
-        yield from self._view.show(*made, comparison.left.place)
+        before, self._shown = self._shown, comparison
+        alike = before is not None and self.comparing and self._shown_difference == wanted
+        self._shown_difference = wanted
+        if (
+            alike
+            and before.left.is_same(comparison.left)
+            and before.right.is_same(comparison.right)
+        ):
+            yield from self._view.show_another(made[0])
+        else:
+            yield from self._view.show(*made, comparison.left.place)
         show_caption(session.viewer, "")
         names = comparison.left.title, comparison.right.title
         r = "" if np.isnan(comparison.r) else f"r = {comparison.r:.2f}"
         self.chart.show_values(comparison.x, comparison.y, names, r)
-        lacking = self.difference.isChecked() and comparison.difference is None
+        lacking = wanted and comparison.difference is None
         said = [comparison.of if lacking else comparison.said]
         # Over narrow views not all of it is seen.
         self.words.setText("\n".join([*(view[-1][1]["name"] for view in made[0]), *said]))
@@ -165,3 +179,10 @@ class CompareWidget(QWidget):
         self.end.setEnabled(False)
         self._session.show()
         self._list()
+        self._turn.start(0)
+
+    def _clear(self) -> None:
+        """Remove the layers of a comparison that has ended, one a turn."""
+        if self._view.layers and not self.comparing and not self.run_bar.busy:
+            self._view.remove_one()
+            self._turn.start(0)
