@@ -293,6 +293,7 @@ class RegionsWidget(QWidget):
         if section is None:
             self.run_bar.say(InputError("Open the section to draw on: none is looked at."))
             return
+        self.what.setCurrentIndex(0)
         begin_drawing(self._viewer, section, mode)
 
     def _delete(self) -> None:
@@ -365,6 +366,7 @@ class RegionsWidget(QWidget):
                 self._add(layer, read.chosen(range(first, min(first + _AT_ONCE, len(read)))))
                 yield
             self._regions = None
+            self.what.setCurrentIndex(0)
             self._follow()
             self.run_bar.done = f"{counted(len(read), 'region')} of {path.name}."
 
