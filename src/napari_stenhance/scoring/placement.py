@@ -39,8 +39,8 @@ _NEAR_UM = 300.0
 
 
 @dataclass(frozen=True, eq=False)
-class Way:
-    """What may be done to positions so that they lie where they belong.
+class Displacement:
+    """What may be done to positions, so that they lie where they belong.
 
     Attributes
     ----------
@@ -65,12 +65,12 @@ class Way:
 
 
 @dataclass(frozen=True, eq=False)
-class WayFit:
+class PlacementFit:
     """How well spots fit in one way.
 
     Attributes
     ----------
-    way : Way
+    way : Displacement
     on_tissue : float
         Share of the spots whose centre lies on tissue.
     r : float
@@ -79,7 +79,7 @@ class WayFit:
         left out.
     """
 
-    way: Way
+    way: Displacement
     on_tissue: float
     r: float
 
@@ -90,19 +90,19 @@ class Placement:
 
     Attributes
     ----------
-    fits : tuple of WayFit
+    fits : tuple of PlacementFit
         As stated first.
     """
 
-    fits: tuple[WayFit, ...]
+    fits: tuple[PlacementFit, ...]
 
     @property
-    def stated(self) -> WayFit:
+    def stated(self) -> PlacementFit:
         """As the files say."""
         return self.fits[0]
 
     @property
-    def best(self) -> WayFit:
+    def best(self) -> PlacementFit:
         """The way that fits best: as stated, unless another fits clearly better.
 
         That other way has nearly all spots on tissue and no fewer than before, predicts what they
@@ -121,7 +121,7 @@ class Placement:
         )
         return best if clear else self.stated
 
-    def ranked(self, number: int) -> list[WayFit]:
+    def ranked(self, number: int) -> list[PlacementFit]:
         """Return what is stated, the best, and others that fit well; none near another."""
         best = self.best
         others = sorted(self.fits, key=lambda one: (one is best, one.r * one.on_tissue))[::-1]
@@ -139,7 +139,7 @@ class Placement:
         return self.best is not self.stated
 
 
-def _apart_um(one: Way, other: Way) -> float:
+def _apart_um(one: Displacement, other: Displacement) -> float:
     """Return how far two ways place spots from each other that only move; else infinite."""
     if not np.array_equal(one.matrix[:, :2], other.matrix[:, :2]):
         return np.inf
@@ -203,7 +203,7 @@ def _measured(spots: ad.AnnData, chosen: NDArray[np.intp]) -> NDArray[np.float64
     return np.column_stack([np.log1p(library), values @ axes[:, ::-1][:, :_AXES]])
 
 
-def _turns(width: float, height: float) -> Iterator[Way]:
+def _turns(width: float, height: float) -> Iterator[Displacement]:
     """List what may happen to an image, undone, in the frame of the slide."""
     for name, matrix in (
         ("as stated", [[1, 0, 0], [0, 1, 0]]),
@@ -215,25 +215,25 @@ def _turns(width: float, height: float) -> Iterator[Way]:
         ("turned by 90° counter-clockwise", [[0, 1, 0], [-1, 0, height]]),
         ("x and y exchanged, and turned by 180°", [[0, -1, width], [-1, 0, height]]),
     ):
-        yield Way(name, np.array(matrix, np.float64))
+        yield Displacement(name, np.array(matrix, np.float64))
 
 
-def _scales(section: Section) -> Iterator[Way]:
+def _scales(section: Section) -> Iterator[Displacement]:
     """List scales: half, twice, and that of pixels of a smaller picture."""
     small = 1.0 if section.picture is None else section.picture.factor
     for factor in dict.fromkeys((*_FACTORS, small, 1 / small)):
         if factor != 1:
-            yield Way(f"scaled by {factor:.4g}", factor * np.eye(2, 3))
+            yield Displacement(f"scaled by {factor:.4g}", factor * np.eye(2, 3))
 
 
-def _moves(around: tuple[float, ...], step: float, reach: float) -> Iterator[Way]:
+def _moves(around: tuple[float, ...], step: float, reach: float) -> Iterator[Displacement]:
     """List shifts around one, but for none at all."""
     steps = np.arange(-reach, reach + step / 2, step)
     for dx in steps + around[0]:
         for dy in steps + around[1]:
             if dx or dy:
                 name = f"moved by {dx:+.0f} µm in x and {dy:+.0f} µm in y"
-                yield Way(name, np.array([[1, 0, dx], [0, 1, dy]]))
+                yield Displacement(name, np.array([[1, 0, dx], [0, 1, dy]]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -276,7 +276,9 @@ class StainLook:
                 values += [mean, np.sqrt(np.maximum(squares - mean**2, 0))]
         return cls(grid, tissue, np.stack(values, axis=-1))
 
-    def fit(self, way: Way, xy_um: NDArray[np.float64], measured: NDArray[np.float64]) -> WayFit:
+    def fit(
+        self, way: Displacement, xy_um: NDArray[np.float64], measured: NDArray[np.float64]
+    ) -> PlacementFit:
         """Tell how well spots fit in one way."""
         xy = way(xy_um)
         at = np.rint(self.grid.position(xy)).astype(np.int64)
@@ -287,7 +289,7 @@ class StainLook:
         seen[on_tissue, :-1] = self.values[tuple(at[on_tissue].T)]
         seen[:, -1] = on_tissue
         r = _predicted_r(seen, measured, _folds(xy))
-        return WayFit(way, float(on_tissue.mean()), r)
+        return PlacementFit(way, float(on_tissue.mean()), r)
 
 
 def _folds(xy: NDArray[np.float64]) -> NDArray[np.int64]:

@@ -12,7 +12,7 @@ from napari_stenhance.running.job import Job
 from napari_stenhance.tasks.options import SECTION, Help, Image, SlideOptions
 
 if TYPE_CHECKING:
-    from napari_stenhance.scoring.placement import Placement, WayFit
+    from napari_stenhance.scoring.placement import Placement, PlacementFit
     from napari_stenhance.storage.cache import Cache
 
 
@@ -68,7 +68,7 @@ class Diagnosis:
             f"in pixels, {self._formula(best)}."
         )
 
-    def _formula(self, fit: WayFit) -> str:
+    def _formula(self, fit: PlacementFit) -> str:
         said = []
         for name, (by_x, by_y, more) in zip("xy", self.matrix_px(fit), strict=True):
             terms = [f"{_factor(by)}{old}" for by, old in ((by_x, "x"), (by_y, "y")) if by]
@@ -77,7 +77,7 @@ class Diagnosis:
             said.append(f"new {name} = {' + '.join(terms)}".replace("+ -", "− "))
         return ", ".join(said)
 
-    def matrix_px(self, fit: WayFit) -> list[list[float]]:
+    def matrix_px(self, fit: PlacementFit) -> list[list[float]]:
         """Return new (x, y) of old (x, y, 1), in full-resolution pixels."""
         matrix = fit.way.matrix.copy()
         matrix[:, 2] /= self.mpp
@@ -108,7 +108,7 @@ def _factor(by: float) -> str:
     return {1.0: "", -1.0: "−"}.get(by, f"{by:.6g} ")
 
 
-def _evidence(fit: WayFit) -> str:
+def _evidence(fit: PlacementFit) -> str:
     return f"{fit.on_tissue:.0%} of them on tissue, r {fit.r:.2f}"
 
 
