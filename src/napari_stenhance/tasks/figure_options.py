@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from napari_stenhance.errors import InputError
-from napari_stenhance.results.gene_source import RELIABLE_R
+from napari_stenhance.scoring.metrics import RELIABLE_R
 from napari_stenhance.section.formats.format import shares_stem
 from napari_stenhance.tasks.options import Help, Options
 

@@ -90,7 +90,7 @@ def _number(name: str, value: float) -> str:
     if np.isnan(value):
         return "–"
     if name == "q":
-        return f"{value:.2g}"
+        return "<.001" if value < 0.001 else f"{value:.2g}"
     said = round(value, 2) + 0.0
     return f"{said:.2f}" if name == "effect" else f"{said:+.2f}"
 
