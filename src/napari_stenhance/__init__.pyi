@@ -339,7 +339,7 @@ def figure(
     run: str = '',
     box: str = '',
     outlines: str | Path | Region | None = None,
-    limits: str = '',
+    limits: str | Sequence[str] = (),
     colormap: str = 'magma',
     background: Literal['white', 'he'] = 'white',
     reliable: float = 0.1,
