@@ -52,7 +52,7 @@ def top_numbers(
         raise InputError(msg)
     table = compared_numbers(run, groups, [(group, genes)], against, measured, job)
     # Found by what is not clipped at 0, listed by what is shown.
-    by = "effect" if isinstance(run, FieldRun) else "measured_effect"
+    by = "difference" if isinstance(run, FieldRun) else "measured_effect"
     if not len(table):
         return table
     return table.sort_values(by, ascending=False, kind="stable", ignore_index=True)

@@ -114,7 +114,7 @@ def summarise(
         # Found by what is not clipped at 0, listed by what is shown.
         ways = [True, False]
         table = table.sort_values(
-            ["number", "effect"], ascending=ways, kind="stable", ignore_index=True
+            ["number", "difference"], ascending=ways, kind="stable", ignore_index=True
         )
     if options.csv is not None:
         with atomic_path(options.csv) as aside:
