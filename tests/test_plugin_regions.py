@@ -133,6 +133,9 @@ def test_a_region_that_is_drawn_has_the_numbers_of_summarise_and_can_be_predicte
         atol=1e-3,
     )
     check_truth(person.viewer)
+    # The numbers of other regions are not lost by that: they are of the whole.
+    person.wait(lambda: regions.counts.found is not None)
+    assert regions.counts.found.run.name == runs[0]
 
 
 def test_the_model_that_is_shown_predicts_on_another_slide_in_its_region(
@@ -394,6 +397,13 @@ def test_domains_are_listed_as_regions_are(person: Person, tiny: Path) -> None:
     expected = st.summarise(tiny, domains=domains.name, genes="A", run=run.name)
     np.testing.assert_allclose(regions.counts.found.numbers["mean"], expected["mean"])
     assert _texts(person, 0) == [one.name for one in domains.domains]
+    # While domains are looked at, which have no genes, what is predicted is there as well.
+    session.look_at(run=domains)
+    assert session.genes is None
+    person.wait(lambda: regions.counts.found is not None)
+    assert regions.counts.found.run.key == run.key
+    numbers = regions.counts.found.numbers
+    np.testing.assert_array_equal(numbers["superpixels"], expected["superpixels"])
 
 
 @pytest.mark.slow
