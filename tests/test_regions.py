@@ -301,6 +301,26 @@ def test_top_genes_are_those_that_differ_most(regions: Path) -> None:
     assert list(table.loc["nest", "gene"]) == [field.genes[n] for n in np.argsort(-by_hand)[:5]]
 
 
+def test_what_lies_nowhere_and_of_which_run_numbers_are_is_said(here: Path) -> None:
+    path = here / "own.stenhance.zarr"
+    shutil.copytree(Path("one.stenhance.zarr").resolve(), path)
+    away = NamedRegions.from_region(st.Region(shapely.box(9000, 9000, 9100, 9100)), "away")
+    away.write(Path("away.geojson"))
+    notes: list[str] = []
+    job = st.Job(lambda event: notes.append(str(getattr(event, "text", ""))))
+    table = st.summarise(path, regions="away.geojson", top=3, job=job)
+    # Columns are there where no gene is.
+    assert (len(table), table.columns[0]) == (0, "region")
+    assert {"gene", "difference", "q"} <= {*table.columns}
+    st.summarise(path, regions="away.geojson", genes="G1", job=job)
+    assert any("1 of 1 region lies where nothing is predicted. Is the file in" in n for n in notes)
+    part = st.Region(shapely.box(100, 100, 400, 300))
+    st.predict(path, on="one.h5ad", out=path, region=part, device="cpu")
+    notes.clear()
+    st.summarise(path, regions=part, genes="G1", job=job)
+    assert any("the newest run, predicted in a region alone" in n for n in notes)
+
+
 def test_like_a_region_is_what_deviates_from_the_mean_as_it_does(regions: Path) -> None:
     field = gene_run(ResultFolder.open("one.stenhance.zarr")).field
     read = NamedRegions.read(regions)

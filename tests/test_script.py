@@ -168,6 +168,16 @@ def test_no_name_is_taken_for_a_command(here: Path) -> None:
     compile(st.script(result, python=True), "script", "exec")
 
 
+def test_what_was_predicted_on_a_section_that_was_open_is_a_command_too(here: Path) -> None:
+    path = here / "own.stenhance.zarr"
+    shutil.copytree(Path("one.stenhance.zarr").resolve(), path)
+    part = box(100, 100, 400, 300)
+    st.predict(path, on=st.read("one.h5ad"), out=path, region=part, device="cpu")
+    (command,) = (one for one in st.script(path).splitlines() if " predict " in one)
+    assert f" predict again/one.stenhance.zarr --on {here / 'one.h5ad'} --out" in command
+    assert "Cannot be repeated" not in st.script(path)
+
+
 # Three sessions, done again by processes of their own
 
 
