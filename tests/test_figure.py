@@ -150,6 +150,7 @@ def test_outlines_are_drawn(here: Path) -> None:
         ({"box": "1,2,3"}, "Box 1,2,3: write X0,Y0,X1,Y1"),
         ({"box": "9000,9000,9100,9100", "panels": "predicted"}, "nothing of the result lies there"),
         ({"limits": "3,1"}, "write LOW,HIGH"),
+        ({"limits": "0,inf"}, "write LOW,HIGH"),
         ({"dpi": 0}, "choose 1 to 1200"),
         ({"dpi": 1200, "width_mm": 900.0, "panels": "predicted"}, "million pixels"),
         ({"width_mm": 30.0, "panels": "predicted,measured,uncertainty"}, "too narrow"),
