@@ -23,6 +23,7 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication, QCheckBox, QPushButton
 
 from napari_stenhance.phantoms.write import write_phantom
+from napari_stenhance.plugin.comparison import COMPARED
 from napari_stenhance.plugin.layer_info import layers_of
 from napari_stenhance.plugin.session import session_of
 from napari_stenhance.plugin.widgets.workbench import workbench_of
@@ -174,6 +175,12 @@ def _tour(window: Window, phantom: Path) -> None:
     drawn.add_polygons(np.array(REGION) / session.section.mpp)
     bench.open("genes")
     window.shoot("tour-region", seconds=4)
+    regions = bench.open("regions")
+    wait(seconds=3)
+    regions.table.selectRow(0)
+    window.press("Top genes")
+    window.finish(regions)
+    window.shoot("tour-regions")
     drawn.selected_data = {0}
     drawn.remove_selected()
     window.type("domains", {"Out": out, "Device": "cpu"})
@@ -187,7 +194,8 @@ def _tour(window: Window, phantom: Path) -> None:
     window.finish(bench.widget("compare"))
     window.shoot("tour-compare")
     window.press("End")
-    wait(seconds=3)
+    # Its layers go one a turn.
+    wait(lambda: not any(COMPARED in layer.metadata for layer in viewer.layers), 60)
     with tempfile.TemporaryDirectory() as folder:
         window.section.save_layers(Path(folder) / "C1.zarr")
         window.finish(window.section)

@@ -28,6 +28,7 @@ from pandas import DataFrame
 _MADE = {
     "Compared": "tasks.compare",
     "DemoDone": "tasks.demo",
+    "Diagnosis": "tasks.doctor",
     "EncoderWeights": "tasks.weights",
     "Score": "tasks.evaluate",
 }

@@ -91,6 +91,16 @@ def test_colours_in_the_picture_are_those_of_the_bar(here: Path) -> None:
     assert len(wanted & seen) > 0.9 * len(wanted)
 
 
+def test_each_gene_may_have_limits(source: Callable[..., FigureSource]) -> None:
+    rows = source(genes="G1,G2", panels="predicted", limits=("0,4", "1,2")).rows(Job())
+    assert [row[0] and row[0].limits for row in rows] == [(0, 4), (1, 2)]
+    ((panel,),) = source(genes="G1,G2", panels="together", limits="0,4").rows(Job())
+    assert panel is not None
+    assert [name.split(" ", 2)[2] for _, name in panel.legend] == [
+        "0.00 – 4.00, not reliable" if "not" in name else "0.00 – 4.00" for _, name in panel.legend
+    ]
+
+
 def test_an_unreliable_gene_is_washed_out_and_said_so(source: Callable[..., FigureSource]) -> None:
     ((good,),) = source(genes="G1", panels="predicted", reliable=-1.0).rows(Job())
     ((bad,),) = source(genes="G1", panels="predicted", reliable=1.0).rows(Job())
@@ -151,6 +161,7 @@ def test_outlines_are_drawn(here: Path) -> None:
         ({"box": "9000,9000,9100,9100", "panels": "predicted"}, "nothing of the result lies there"),
         ({"limits": "3,1"}, "write LOW,HIGH"),
         ({"limits": "0,inf"}, "write LOW,HIGH"),
+        ({"limits": ["0,1", "0,2", "0,3"], "genes": "G1,G2"}, "3 pairs of limits for 2 genes"),
         ({"dpi": 0}, "choose 1 to 1200"),
         ({"dpi": 1200, "width_mm": 900.0, "panels": "predicted"}, "million pixels"),
         ({"width_mm": 30.0, "panels": "predicted,measured,uncertainty"}, "too narrow"),

@@ -109,6 +109,10 @@ def test_measured_and_predicted_lie_side_by_side(person: Person, here: Path) -> 
     assert "press End in the panel Compare" in person.section.run_bar.error.text()
     session.look_at(gene="G20")
     person.wait(lambda: not panel.run_bar.busy and panel._shown.gene == "G20")
+    person.layer("browse").colormap = "viridis"
+    person.wait(lambda: not panel.run_bar.busy and _views(person)[1].colormap.name == "viridis")
+    person.layer("browse").colormap = "magma"
+    person.wait(lambda: not panel.run_bar.busy and _views(person)[1].colormap.name == "magma")
     again = _views(person)[0]
     np.testing.assert_allclose(again.face_color, colours, atol=1e-6)
     person.click(panel.end)

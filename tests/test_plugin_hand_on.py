@@ -37,7 +37,7 @@ def test_a_figure_and_a_script_of_what_is_seen(person: Person, here: Path) -> No
     assert "G20 measured" in texts
     assert any(text.startswith("G20 predicted") for text in texts)
     options = view_as_figure(session, here / "f.png")
-    assert (options.limits, options.background, options.box) == ("0.5,2.5", "he", "")
+    assert (options.limits, options.background, options.box) == (("0.5,2.5",), "he", "")
 
     # A part of it: what is in view, and nothing else.
     camera = person.viewer.scene.camera
@@ -57,6 +57,8 @@ def test_a_figure_and_a_script_of_what_is_seen(person: Person, here: Path) -> No
     session.look_at_channels(["G1", "G2"])
     options = view_as_figure(session, here / "f.png")
     assert (options.genes, options.panels) == (("G1", "G2"), ("together",))
+    shown = [tuple(map(float, pair.split(","))) for pair in options.limits]
+    np.testing.assert_allclose(shown, [one.limits for one in session.channels])
 
     for action, python in ((row.as_commands, False), (row.as_python, True)):
         action.trigger()

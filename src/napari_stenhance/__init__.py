@@ -11,6 +11,7 @@ _HOMES = {
         "compare",
         "convert",
         "demo",
+        "doctor",
         "downsample",
         "edit_domains",
         "evaluate",

@@ -24,6 +24,7 @@ from napari_stenhance.section.slide import Slide as Slide
 from napari_stenhance.storage.cache import Cache as Cache
 from napari_stenhance.tasks.compare import Compared
 from napari_stenhance.tasks.demo import DemoDone
+from napari_stenhance.tasks.doctor import Diagnosis
 from napari_stenhance.tasks.evaluate import Score
 from napari_stenhance.tasks.weights import EncoderWeights
 
@@ -66,6 +67,19 @@ def demo(
     cache: Cache | None = None,
 ) -> DemoDone:
     """Make a phantom, predict its genes, and compare with the known truth."""
+def doctor(
+    section: str | Path | Section | AnnData,
+    *,
+    image: str | Path | None = None,
+    json: bool = False,
+    mpp: float | None = None,
+    series: str | None = None,
+    icc: bool = True,
+    sample: str | None = None,
+    job: Job | None = None,
+    cache: Cache | None = None,
+) -> Diagnosis:
+    """Tell whether spots lie where they belong on their slide, or fit better in another way."""
 @overload
 def domains(  # type: ignore[overload-overlap, unused-ignore]
     sections: str | Path | Section | AnnData | Result,

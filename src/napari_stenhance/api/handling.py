@@ -12,6 +12,7 @@ from napari_stenhance.storage.cache import Cache
 from napari_stenhance.tasks.compare import Compared, CompareOptions
 from napari_stenhance.tasks.convert import ConvertOptions
 from napari_stenhance.tasks.demo import DemoDone, DemoOptions
+from napari_stenhance.tasks.doctor import Diagnosis, DoctorOptions
 from napari_stenhance.tasks.downsample import DownsampleOptions
 from napari_stenhance.tasks.edit_domains import EditDomainsOptions
 from napari_stenhance.tasks.evaluate import EvaluateOptions, Score
@@ -316,5 +317,36 @@ def demo(options: DemoOptions, job: Job, cache: Cache) -> DemoDone:
         If the job was cancelled; what was finished is kept.
     """
     from napari_stenhance.tasks.demo import demo as task
+
+    return task(options, job, cache)
+
+
+@keywords(DoctorOptions)
+def doctor(options: DoctorOptions, job: Job, cache: Cache) -> Diagnosis:
+    """Tell whether spots lie where they belong on their slide, or fit better in another way.
+
+    Tried are the flips and turns of the slide, x and y exchanged, half and twice the scale, and
+    shifts of up to a millimetre. Evidence is how many spots lie on tissue, and how well the colours
+    of the stain under them predict their depth and expression, on parts that were left out: a way
+    is named only where both say so, and clearly. Nothing is changed.
+
+    Returns
+    -------
+    Diagnosis
+        `is_well`, `said`, and in `placement` all ways with `on_tissue` and `r`.
+
+    Raises
+    ------
+    InputError
+        If there are no spots, no slide, no scale or no tissue.
+    Cancelled
+        If the job was cancelled.
+
+    Examples
+    --------
+    >>> st.doctor("one.h5ad").placement.stated.way.name
+    'as stated'
+    """
+    from napari_stenhance.tasks.doctor import doctor as task
 
     return task(options, job, cache)

@@ -54,12 +54,15 @@ class Verb:
         Prints what the task returned.
     made : callable, optional
         Returns which paths the flag --view opens when the task is done; without it, no such flag.
+    code : callable
+        Returns the exit code for what the task returned; by default 0.
     """
 
     options: type[Any]
     task: Callable[[Any, Job], Any]
     show: Callable[[Any], None] = show_paths
     made: Callable[[Any], list[Path]] | None = None
+    code: Callable[[Any], int] = lambda _done: 0
 
     @property
     def name(self) -> str:
@@ -79,6 +82,8 @@ class Verb:
                 self.show(done)
                 if view and self.made is not None:
                     look(self.made(done))
+            if code := self.code(done):
+                raise typer.Exit(code)
 
         parameters = [_parameter(option) for option in options_of(self.options)]
         if self.made is not None:

@@ -17,7 +17,7 @@ from napari_stenhance.plugin.places import find_place
 from napari_stenhance.plugin.section_runs import runs_of
 from napari_stenhance.results.channels import COLOURS, Channel
 from napari_stenhance.results.field import What
-from napari_stenhance.results.gene_source import RELIABLE_R
+from napari_stenhance.scoring.metrics import RELIABLE_R
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel

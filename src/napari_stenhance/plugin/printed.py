@@ -44,7 +44,7 @@ def view_as_figure(session: Session, out: Path) -> FigureOptions:
         msg = "A figure is drawn of what a result shows: open one, or run something, and look at "
         msg += "a gene or at domains."
         raise InputError(msg)
-    colormap, chosen = session.colormap.name, session.limits_chosen and not session.channels
+    colormap = session.colormap.name
     return FigureOptions(
         result=run.result.path,
         out=out,
@@ -53,7 +53,7 @@ def view_as_figure(session: Session, out: Path) -> FigureOptions:
         run=run.name,
         box=_box(session, session.place),
         outlines=_outlines(session),  # type: ignore[arg-type]
-        limits="" if session.limits is None or not chosen else _said(session.limits),
+        limits=_limits(session),
         colormap=colormap if _is_known(colormap) else FigureOptions.colormap,
         background="he" if _is_seen(session, "slide") else "white",
         reliable=session.least_r,
@@ -125,6 +125,14 @@ def _is_known(colormap: str) -> bool:
     from matplotlib import colormaps
 
     return colormap in colormaps
+
+
+def _limits(session: Session) -> tuple[str, ...]:
+    """Return the scales of the window: those of genes together, or that which the user has set."""
+    if session.channels:
+        return tuple(_said(one.limits) for one in session.channels)
+    chosen = session.limits if session.limits_chosen else None
+    return () if chosen is None else (_said(chosen),)
 
 
 def _said(limits: tuple[float, float]) -> str:

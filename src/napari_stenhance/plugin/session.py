@@ -46,7 +46,8 @@ from napari_stenhance.plugin.spots import colour_spots
 from napari_stenhance.plugin.titles import caption_of, label_of, title_of
 from napari_stenhance.plugin.under_mouse import say_under_mouse
 from napari_stenhance.results.channels import Channel, choose_channels, with_limits
-from napari_stenhance.results.gene_source import RELIABLE_R, GeneSource, Reliability
+from napari_stenhance.results.gene_source import GeneSource, Reliability
+from napari_stenhance.scoring.metrics import RELIABLE_R
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel

@@ -16,12 +16,11 @@ from napari_stenhance.results.field import What
 from napari_stenhance.results.gene_statistics import GeneStatistics
 from napari_stenhance.results.gene_sums import GeneNames, is_formula
 from napari_stenhance.results.run import Run
+from napari_stenhance.scoring.metrics import RELIABLE_R
 from napari_stenhance.storage.levels import Levels
 
 Origin = Literal["predicted", "imputed", "partly imputed", "measured"]
 Reliability = Literal["reliable", "not reliable", "not known", "measured"]
-RELIABLE_R = 0.1
-"""The least r given depth, on held-out spots, of a gene that is taken to be reliable."""
 
 
 def judge(

@@ -8,6 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+RELIABLE_R = 0.1
+"""The least r given depth, on held-out spots, of a gene that is taken to be reliable."""
 _TINY = 1e-6
 
 

@@ -18,7 +18,7 @@ _JSON = {".geojson", ".json"}
 _AT_ONCE = 1000
 
 
-def open_cells(path: Path, shape: tuple[int, int] | None, mpp: float, job: Job) -> NamedRegions:
+def cells_of_file(path: Path, shape: tuple[int, int] | None, mpp: float, job: Job) -> NamedRegions:
     """Read cells of a slide: outlines as GeoJSON, or labels of the whole slide at any scale.
 
     Parameters

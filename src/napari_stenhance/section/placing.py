@@ -161,7 +161,9 @@ def _kept_file(picture: Picture, cache: Cache | None) -> Path:
     return file
 
 
-def choose_image(found: SectionFiles, series: str | None = None) -> SlideMatch:
+def choose_image(
+    found: SectionFiles, series: str | None = None, *, outside: bool = False
+) -> SlideMatch:
     """Choose the one image that the positions fit, by the sizes that headers state.
 
     Parameters
@@ -169,13 +171,15 @@ def choose_image(found: SectionFiles, series: str | None = None) -> SlideMatch:
     found : SectionFiles
     series : str, optional
         The name of another image in its file than the slide.
+    outside : bool
+        Take the only image also if spots lie outside it.
 
     Raises
     ------
     InputError
         If they fit several, the only image cannot be read, or none is of that name.
     """
-    why_not = {image: _why_not(image, found, series) for image in found.images}
+    why_not = {image: _why_not(image, found, series, outside=outside) for image in found.images}
     fitting = [image for image, why in why_not.items() if not why]
     if len(fitting) > 1:
         names = ", ".join(image.name for image in fitting)
@@ -194,7 +198,7 @@ def choose_image(found: SectionFiles, series: str | None = None) -> SlideMatch:
     return SlideMatch(None, doubts=(*doubts, *filter(None, [found.without])))
 
 
-def _why_not(image: Path, found: SectionFiles, series: str | None) -> str:
+def _why_not(image: Path, found: SectionFiles, series: str | None, *, outside: bool) -> str:
     if found.no_pixels:
         return found.no_pixels
     try:
@@ -205,14 +209,14 @@ def _why_not(image: Path, found: SectionFiles, series: str | None) -> str:
         refused = isinstance(error, SlideRefused)
         return "it holds no such image" if error.option == "series" and not refused else ""
     inside = share_inside(found.xy, shape)
-    if inside < INSIDE_LEAST:
-        outside = f"{1 - inside:.0%} of the spots lie outside it"
+    if inside < INSIDE_LEAST and not (outside and len(found.images) == 1):
+        how_many = f"{1 - inside:.0%} of the spots lie outside it"
         if share_inside(found.xy, shape[::-1]) >= INSIDE_LEAST:
             return (
-                f"{outside}, though not if it were turned by 90°, or x and y exchanged; give the "
+                f"{how_many}, though not if it were turned by 90°, or x and y exchanged; give the "
                 "image as their positions were measured on it, or these as (x, y)"
             )
-        return f"{outside}, so their coordinates belong to another (full-resolution) image"
+        return f"{how_many}, so their coordinates belong to another (full-resolution) image"
     return _disagreement(shape, found)[0]
 
 
@@ -240,8 +244,12 @@ def _disagreement(shape: tuple[int, int], found: SectionFiles) -> tuple[str, boo
     return "", False
 
 
-def place_on(found: SectionFiles, image: Path, series: str | None = None) -> SlideMatch:
+def place_on(
+    found: SectionFiles, image: Path, series: str | None = None, *, outside: bool = False
+) -> SlideMatch:
     """Take the image that the user gave; a picture made from the slide gets scaled positions.
+
+    Where `outside`, also if spots lie outside it.
 
     Raises
     ------
@@ -256,7 +264,7 @@ def place_on(found: SectionFiles, image: Path, series: str | None = None) -> Sli
     name = next((n for n in found.pictures if image.name.endswith(n)), None)
     factor = found.pictures[name] if name else 1.0
     inside = share_inside(found.xy * factor, shape)
-    if inside < INSIDE_LEAST:
+    if inside < INSIDE_LEAST and not outside:
         msg = (
             f"{image}: {1 - inside:.0%} of the spots lie outside this image of {shape[1]} × "
             f"{shape[0]} px; give the full-resolution image that their positions belong to."

@@ -106,6 +106,9 @@ class Section:
         them; raises `InputError` if they cannot be read.
     picture : Picture or None
         A coarse one, to look at where there is no slide; by default that of `uns["spatial"]`.
+    outside : bool
+        Whether most spots may lie outside the slide, because another way to place them is looked
+        for.
 
     Raises
     ------
@@ -123,6 +126,7 @@ class Section:
     source: SectionSource | None = None
     picture: Picture | None = None
     outlines: Callable[[], CellOutlines] | None = None
+    outside: bool = False
 
     def __post_init__(self) -> None:
         """Check the parts, and that they fit together."""
@@ -148,7 +152,7 @@ class Section:
                     object.__setattr__(self, "slide", self.slide.with_mpp(mpp, source))
                 if source.startswith("inferred"):
                     doubts = (*doubts, f"The scale, {mpp:.4g} µm per pixel, is {source}.")
-            if self.slide is not None:
+            if self.slide is not None and not self.outside:
                 self._check_inside(xy)
             geometry, more = find_geometry(obs, self.spots.uns, xy, mpp, self.where)
             doubts = (*doubts, *_shared(xy), *turned, *array_doubts(obs, xy), *more)
@@ -311,6 +315,7 @@ def open_section(
     icc: bool = True,
     sample: str | None = None,
     spots: bool = True,
+    outside: bool = False,
     cache: Cache | None = None,
     job: Job | None = None,
 ) -> Section:
@@ -339,6 +344,8 @@ def open_section(
         The one to open, where a file or folder holds several samples.
     spots : bool
         False reads only the slide and its scale: counts are not even parsed.
+    outside : bool
+        True opens it also if most spots lie outside the slide.
     cache : Cache, optional
         Where pyramids lie; by default the user's.
     job : Job, optional
@@ -366,12 +373,12 @@ def open_section(
             found = from_um(found, mpp, None if image is None else Path(image))
         found = inside_alone(found, found.images if image is None else (Path(image),), series)
         if image is not None:
-            placed = place_on(found, Path(image), series)
+            placed = place_on(found, Path(image), series, outside=outside)
         else:
-            placed = choose_image(found, series)
+            placed = choose_image(found, series, outside=outside)
             if placed.image is None and (kept := kept_picture(found, mpp, cache)) is not None:
                 placed = replace(kept, doubts=(*placed.doubts, *kept.doubts))
-        return _assemble(found, placed, mpp, how, spots=spots, opened=source)
+        return _assemble(found, placed, mpp, how, spots=spots, outside=outside, opened=source)
     if image is not None:
         msg = f"{found.path}: this is an image itself; name a slide only for counts."
         raise InputError(msg, option="image")
@@ -424,6 +431,7 @@ def _assemble(
     how: _How,
     *,
     spots: bool,
+    outside: bool,
     opened: SectionSource | None,
 ) -> Section:
     doubts = [*placed.doubts]
@@ -474,6 +482,7 @@ def _assemble(
         source=opened,
         picture=found.picture,
         outlines=outlines,
+        outside=outside,
     )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from napari_stenhance.errors import InputError
-from napari_stenhance.results.gene_source import RELIABLE_R
+from napari_stenhance.scoring.metrics import RELIABLE_R
 from napari_stenhance.section.formats.format import shares_stem
 from napari_stenhance.tasks.options import Help, Options
 
@@ -68,12 +68,12 @@ class FigureOptions(Options):
         Help("Draw the outlines of these polygons (GeoJSON).", unit="µm", takes=("Region",)),
     ] = None
     limits: Annotated[
-        str,
+        tuple[str, ...],
         Help(
-            "What the first and the last colour of a gene stand for: LOW,HIGH; by default the 1st "
-            "and 99th percentile of its image over the tissue."
+            "What the first and the last colour of a gene stand for: LOW,HIGH, once for all genes "
+            "or once for each; by default the 1st and 99th percentile of its image over the tissue."
         ),
-    ] = ""
+    ] = ()
     colormap: Annotated[str, Help("Colours of genes, by their name in matplotlib.")] = "magma"
     background: Annotated[
         Literal["white", "he"], Help("What lies under spots, images and domains.")
@@ -166,6 +166,26 @@ def read_numbers(text: str, count: int, option: str) -> tuple[float, ...] | None
         msg = f"{option.capitalize()} {text}: write {names}, where the first is less than the last."
         raise InputError(msg, option=option)
     return numbers
+
+
+def limits_in(texts: tuple[str, ...], genes: tuple[str, ...]) -> dict[str, tuple[float, float]]:
+    """Read the scales that were given for genes; of those that are not in it none was.
+
+    Raises
+    ------
+    InputError
+        If one is none, or they are others than one for all genes or one for each.
+    """
+    if len(texts) > 1 and len(texts) != len(genes):
+        msg = f"{len(texts)} pairs of limits for {len(genes)} genes: give one for all, or one for "
+        raise InputError(f"{msg}each.", option="limits")
+    pairs = [read_numbers(text, 2, "limits") for text in texts]
+    each = pairs * len(genes) if len(pairs) == 1 else pairs
+    return {
+        gene: (pair[0], pair[1])
+        for gene, pair in zip(genes, each, strict=False)
+        if pair is not None
+    }
 
 
 def box_in(text: str) -> Box | None:

@@ -31,8 +31,8 @@ from napari_stenhance.tasks.figure_options import (
     OF_A_GENE,
     FigureOptions,
     box_in,
+    limits_in,
     panels_of,
-    read_numbers,
 )
 
 UNCERTAINTY = "cividis"
@@ -178,6 +178,8 @@ class FigureSource:
         first = run or found
         grid = None if first is None else first.grid
         unit = "micrometer" if grid is None else grid.unit
+        # Before anything is read.
+        limits_in(options.limits, genes)
         box = box_in(options.box) or _whole(result, run, section, grid)
         given, scaled = options.outlines, grid or section
         mpp = None if scaled is None else scaled.mpp
@@ -235,9 +237,9 @@ class FigureSource:
 
     def _scale(self, gene: str) -> tuple[float, float]:
         """Return the one scale on which a gene is drawn."""
-        chosen = read_numbers(self.options.limits, 2, "limits")
+        chosen = limits_in(self.options.limits, self.genes).get(gene)
         if chosen is not None:
-            return chosen[0], chosen[1]
+            return chosen
         if self.run is not None:
             return gene_limits(self.run, gene)
         return limits(self._spots(gene).values)
@@ -315,7 +317,7 @@ class FigureSource:
         channels = in_balance(
             replace(
                 one,
-                limits=gene_limits(run, one.gene),
+                limits=self._scale(one.gene),
                 doubtful=self._washed(one.gene),
             )
             for one in choose_channels(self.genes)

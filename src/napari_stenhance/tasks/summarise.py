@@ -201,7 +201,7 @@ def _groups(
 ) -> tuple[RegionGroups, NamedRegions | None]:
     from napari_stenhance.results.domains import domain_run
     from napari_stenhance.results.region_groups import lay_domains, lay_regions
-    from napari_stenhance.section.cell_labels import open_cells
+    from napari_stenhance.section.cell_labels import cells_of_file
     from napari_stenhance.section.named_regions import NamedRegions
     from napari_stenhance.section.region import Region
 
@@ -215,7 +215,7 @@ def _groups(
         if options.cells is None:
             given = NamedRegions.read(path, mpp)
         else:
-            given = open_cells(path, None if of is None else tuple(of["shape"]), mpp, job)
+            given = cells_of_file(path, None if of is None else tuple(of["shape"]), mpp, job)
     for doubt in given.doubts:
         job.note(doubt)
     what = "region" if options.cells is None else "cell"

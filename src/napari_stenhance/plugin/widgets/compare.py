@@ -50,7 +50,7 @@ class CompareWidget(QWidget):
         # What was looked at when sides were listed last, and when they were compared.
         self._listed_at: Place | None = None
         self._compared_at: Place | None = None
-        self._shown_difference = False
+        self._shown_difference, self._looked = False, ("", "", 0.0)
         self._view = ComparedView(self._session.viewer, self._session.quiet)
         self._turn = QTimer(self)
         self._turn.setSingleShot(True)
@@ -134,8 +134,17 @@ class CompareWidget(QWidget):
             return
         self._view.hide_others()
         show_caption(self._session.viewer, "")
-        if self._session.gene != shown.gene and not self.run_bar.busy:
+        self._catch_up()
+
+    def _catch_up(self) -> None:
+        """Compare once more where something else is looked at than what was compared."""
+        if self.comparing and self._looked_at() != self._looked:
             self.compare()
+
+    def _looked_at(self) -> tuple[str, str, float]:
+        """Return what of the session a comparison shows."""
+        session = self._session
+        return session.gene, session.colormap.name, session.least_r
 
     def compare(self) -> None:
         """Show both sides, in a thread and then a layer a turn."""
@@ -145,11 +154,13 @@ class CompareWidget(QWidget):
         if left is None or right is None:
             self.run_bar.say(InputError("Open a section with spots, or a result: nothing is here."))
             return
+        self._looked = self._looked_at()
         gene = self._session.gene
         self.run_bar.start(
             f"Comparing {gene}",
             lambda job: Comparison.read(left, right, gene, job),
             on_done=self._show,
+            on_end=self._catch_up,
         )
 
     def _show(self, comparison: Comparison) -> Iterator[None]:

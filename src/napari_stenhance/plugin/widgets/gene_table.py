@@ -18,18 +18,15 @@ from qtpy.QtCore import (
 )
 from qtpy.QtGui import QBrush, QColor, QFont, QPainter, QPalette, QPixmap, QResizeEvent
 from qtpy.QtWidgets import (
-    QAbstractItemView,
     QApplication,
-    QHeaderView,
     QStyle,
     QStyledItemDelegate,
     QStyleOptionViewItem,
-    QTableView,
     QWidget,
 )
 
 from napari_stenhance.plugin.widgets.gene_rows import GeneRows
-from napari_stenhance.plugin.widgets.scrolling import LowView
+from napari_stenhance.plugin.widgets.scrolling import RowTable
 from napari_stenhance.running.numbers import counted
 
 _COLUMNS = {
@@ -55,7 +52,7 @@ _COLUMNS = {
 _NAMES = tuple(_COLUMNS)
 _BARS = ("r", "given")
 _WIDTHS = {"gene": 92, "r": 44, "given": 58, "mean": 50, "moran": 62, "domain": 80}
-_ROW, _SWATCH = 20, 12
+_SWATCH = 12
 _PAUSE_MS = 20
 _TOGETHER = "Ctrl+click others, up to four in all, to see them at once, each in a colour."
 _GREY = QColor(145, 145, 145)
@@ -170,7 +167,7 @@ class _Bars(QStyledItemDelegate):
         painter.restore()
 
 
-class GeneTable(LowView, QTableView):
+class GeneTable(RowTable):
     """Genes to look at; `chosen` carries the one that the user walks to, or clicks.
 
     While a key is held, only where it has come to is shown: nothing queues up.
@@ -185,26 +182,14 @@ class GeneTable(LowView, QTableView):
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent)
         self.genes = GeneTableModel(self)
-        self.setModel(self.genes)
-        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
-        self.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
-        self.setTabKeyNavigation(False)
-        self.setShowGrid(False)
-        self.setWordWrap(False)
-        self.verticalHeader().hide()
-        # Heights that are asked of each row would take longer than all else.
-        self.verticalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
-        self.verticalHeader().setDefaultSectionSize(_ROW)
+        self._list(self.genes, (_WIDTHS[name] for name in _NAMES))
         header = self.horizontalHeader()
         header.setSectionsClickable(True)
-        header.setHighlightSections(False)
-        header.setMinimumSectionSize(24)
         header.sectionClicked.connect(self._sort)
         self._sorted_by: str | None = None
         self._descending = False
         bars = _Bars(self)
         for column, name in enumerate(_NAMES):
-            self.setColumnWidth(column, _WIDTHS[name])
             if name in _BARS:
                 self.setItemDelegateForColumn(column, bars)
         self._walking = QTimer(self)

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from qtpy.QtCore import QAbstractTableModel, QModelIndex, Qt, Signal
 from qtpy.QtGui import QBrush, QColor, QFont
-from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
+from qtpy.QtWidgets import QAbstractItemView, QWidget
 
-from napari_stenhance.plugin.widgets.scrolling import LowView
+from napari_stenhance.plugin.widgets.scrolling import RowTable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,7 +32,6 @@ _COLUMNS = {
 }
 _NAMES = tuple(_COLUMNS)
 _WIDTHS = (62, 50, 40, 50, 38)
-_ROW = 20
 _GREY = QColor(145, 145, 145)
 
 
@@ -90,12 +89,12 @@ def _number(name: str, value: float) -> str:
     if np.isnan(value):
         return "–"
     if name == "q":
-        return f"{value:.2g}"
+        return "<.001" if value < 0.001 else f"{value:.2g}"
     said = round(value, 2) + 0.0
     return f"{said:.2f}" if name == "effect" else f"{said:+.2f}"
 
 
-class RegionGenes(LowView, QTableView):
+class RegionGenes(RowTable):
     """Top genes; `chosen` carries the one that is clicked or walked to."""
 
     chosen = Signal(str)
@@ -103,17 +102,8 @@ class RegionGenes(LowView, QTableView):
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent)
         self.genes = RegionGenesModel(self)
-        self.setModel(self.genes)
-        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self._list(self.genes, _WIDTHS)
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
-        self.setTabKeyNavigation(False)
-        self.setShowGrid(False)
-        self.verticalHeader().hide()
-        self.verticalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
-        self.verticalHeader().setDefaultSectionSize(_ROW)
-        self.horizontalHeader().setHighlightSections(False)
-        for column, width in enumerate(_WIDTHS):
-            self.setColumnWidth(column, width)
         self.selectionModel().currentRowChanged.connect(self._walked)
 
     def show_numbers(self, numbers: pd.DataFrame | None) -> None:

@@ -15,9 +15,9 @@ from qtpy.QtCore import (
     QTimer,
     Signal,
 )
-from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
+from qtpy.QtWidgets import QWidget
 
-from napari_stenhance.plugin.widgets.scrolling import LowView
+from napari_stenhance.plugin.widgets.scrolling import RowTable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,7 +38,6 @@ _NAMES = tuple(COLUMNS)
 _SPREAD = {"mean": "sd", "measured_mean": "measured_sd"}
 _WIDTHS = (60, 86, 86, 38, 42, 72)
 _WHOLE = {"superpixels", "spots"}
-_ROW = 20
 _PAUSE_MS = 20
 _UM2_PER_MM2 = 1e6
 _WAITING = "…"
@@ -140,7 +139,7 @@ class RegionTableModel(QAbstractTableModel):
         return said if np.isnan(spread) else f"{said} ± {spread:.2f}"
 
 
-class RegionTable(LowView, QTableView):
+class RegionTable(RowTable):
     """Regions to choose; `chosen` is emitted when others are selected by the user."""
 
     chosen = Signal()
@@ -148,20 +147,7 @@ class RegionTable(LowView, QTableView):
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent)
         self.regions = RegionTableModel(self)
-        self.setModel(self.regions)
-        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
-        self.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
-        self.setTabKeyNavigation(False)
-        self.setShowGrid(False)
-        self.setWordWrap(False)
-        self.verticalHeader().hide()
-        # Heights that are asked of each row would take longer than all else.
-        self.verticalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
-        self.verticalHeader().setDefaultSectionSize(_ROW)
-        self.horizontalHeader().setHighlightSections(False)
-        self.horizontalHeader().setMinimumSectionSize(24)
-        for column, width in enumerate(_WIDTHS):
-            self.setColumnWidth(column, width)
+        self._list(self.regions, _WIDTHS)
         self._following = False
         self._pause = QTimer(self)
         self._pause.setSingleShot(True)

@@ -42,7 +42,7 @@ from napari_stenhance.plugin.widgets.run_bar import RunBar
 from napari_stenhance.results.domains import DomainRun
 from napari_stenhance.results.region_numbers import as_measurements
 from napari_stenhance.running.numbers import counted
-from napari_stenhance.section.cell_labels import cells_of_labels, open_cells
+from napari_stenhance.section.cell_labels import cells_of_file, cells_of_labels
 from napari_stenhance.section.named_regions import NamedRegions
 from napari_stenhance.storage.atomic import atomic_path
 
@@ -293,6 +293,7 @@ class RegionsWidget(QWidget):
         if section is None:
             self.run_bar.say(InputError("Open the section to draw on: none is looked at."))
             return
+        self.what.setCurrentIndex(0)
         begin_drawing(self._viewer, section, mode)
 
     def _delete(self) -> None:
@@ -365,6 +366,7 @@ class RegionsWidget(QWidget):
                 self._add(layer, read.chosen(range(first, min(first + _AT_ONCE, len(read)))))
                 yield
             self._regions = None
+            self.what.setCurrentIndex(0)
             self._follow()
             self.run_bar.done = f"{counted(len(read), 'region')} of {path.name}."
 
@@ -386,7 +388,7 @@ class RegionsWidget(QWidget):
         def task(job: Job) -> NamedRegions:
             of = run.result.attributes.get("slide")
             shape = None if of is None else tuple(of["shape"])
-            read = open_cells(path, shape, run.grid.mpp, job)
+            read = cells_of_file(path, shape, run.grid.mpp, job)
             for doubt in read.doubts:
                 job.note(doubt)
             return read

@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
-from qtpy.QtCore import QEvent, QObject, QSize, Qt
-from qtpy.QtWidgets import QFrame, QScrollArea, QWidget
+from collections.abc import Iterable
+
+from qtpy.QtCore import QAbstractItemModel, QEvent, QObject, QSize, Qt
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QFrame,
+    QHeaderView,
+    QScrollArea,
+    QTableView,
+    QWidget,
+)
+
+_ROW, _NARROWEST = 20, 24
 
 
 class UpDownArea(QScrollArea):
@@ -48,3 +59,24 @@ class LowView:
     def sizeHint(self) -> QSize:
         hint: QSize = super().sizeHint()  # type: ignore[misc]
         return QSize(hint.width(), self.least_height)
+
+
+class RowTable(LowView, QTableView):
+    """A low table of rows that are a line each, and chosen whole."""
+
+    def _list(self, model: QAbstractItemModel, widths: Iterable[int]) -> None:
+        """Show a model, with columns of these widths, in px."""
+        self.setModel(model)
+        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
+        self.setTabKeyNavigation(False)
+        self.setShowGrid(False)
+        self.setWordWrap(False)
+        self.verticalHeader().hide()
+        # Heights that are asked of each row would take longer than all else.
+        self.verticalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
+        self.verticalHeader().setDefaultSectionSize(_ROW)
+        self.horizontalHeader().setHighlightSections(False)
+        self.horizontalHeader().setMinimumSectionSize(_NARROWEST)
+        for column, width in enumerate(widths):
+            self.setColumnWidth(column, width)

@@ -1,0 +1,140 @@
+"""Tell whether spots lie where they belong on their slide, or fit better in another way."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from napari_stenhance.errors import InputError
+from napari_stenhance.running.job import Job
+from napari_stenhance.tasks.options import SECTION, Help, Image, SlideOptions
+
+if TYPE_CHECKING:
+    from napari_stenhance.scoring.placement import Placement, PlacementFit
+    from napari_stenhance.storage.cache import Cache
+
+
+@dataclass(frozen=True)
+class DoctorOptions(SlideOptions):
+    """Options of `doctor`; the section may also be a `Section` object."""
+
+    section: Annotated[
+        Path, Help("The section whose spots are looked at.", positional=True, takes=SECTION)
+    ]
+    image: Image = None
+    json: Annotated[bool, Help("Print all ways that were tried, as JSON.")] = False
+
+
+@dataclass(frozen=True, eq=False)
+class Diagnosis:
+    """Whether spots lie where they belong.
+
+    Attributes
+    ----------
+    section : str
+        Its name.
+    mpp : float
+        Micrometres per full-resolution pixel.
+    placement : Placement
+        All ways that were tried, and how well each fits.
+    as_json : bool
+        Whether it is to be printed so.
+    """
+
+    section: str
+    mpp: float
+    placement: Placement
+    as_json: bool = False
+
+    @property
+    def is_well(self) -> bool:
+        """Whether no other way fits clearly better than what is stated."""
+        return not self.placement.is_clear
+
+    @property
+    def said(self) -> str:
+        """What was found, in a sentence or two."""
+        stated, best = self.placement.stated, self.placement.best
+        if self.is_well:
+            return (
+                f"{self.section}: no other way to place the spots fits clearly better than what is "
+                f"stated ({_evidence(stated)})."
+            )
+        return (
+            f"{self.section}: the spots fit clearly better {best.way.name} ({_evidence(best)}) "
+            f"than as stated ({_evidence(stated)}). Look at both, and write positions as they fit: "
+            f"in pixels, {self._formula(best)}."
+        )
+
+    def _formula(self, fit: PlacementFit) -> str:
+        said = []
+        for name, (by_x, by_y, more) in zip("xy", self.matrix_px(fit), strict=True):
+            terms = [f"{_factor(by)}{old}" for by, old in ((by_x, "x"), (by_y, "y")) if by]
+            if more:
+                terms.append(f"{more:.6g}")
+            said.append(f"new {name} = {' + '.join(terms)}".replace("+ -", "− "))
+        return ", ".join(said)
+
+    def matrix_px(self, fit: PlacementFit) -> list[list[float]]:
+        """Return new (x, y) of old (x, y, 1), in full-resolution pixels."""
+        matrix = fit.way.matrix.copy()
+        matrix[:, 2] /= self.mpp
+        return [[float(v) for v in row] for row in matrix]
+
+    def to_json(self) -> str:
+        """Return all ways that were tried, as JSON."""
+        best = self.placement.best
+        ways = [
+            {
+                "name": fit.way.name,
+                "matrix_px": self.matrix_px(fit),
+                "on_tissue": fit.on_tissue,
+                "r": fit.r,
+            }
+            for fit in self.placement.fits
+        ]
+        said: dict[str, Any] = {
+            "section": self.section,
+            "fits_as_stated": self.is_well,
+            "best": best.way.name,
+            "ways": ways,
+        }
+        return json.dumps(said, indent=1)
+
+
+def _factor(by: float) -> str:
+    return {1.0: "", -1.0: "−"}.get(by, f"{by:.6g} ")
+
+
+def _evidence(fit: PlacementFit) -> str:
+    return f"{fit.on_tissue:.0%} of them on tissue, r {fit.r:.2f}"
+
+
+def doctor(options: DoctorOptions, job: Job | None = None, cache: Cache | None = None) -> Diagnosis:
+    """Tell whether spots lie where they belong on their slide, or fit better in another way.
+
+    `napari_stenhance.doctor` says what comes of it, and what it raises.
+    """
+    from napari_stenhance.scoring.placement import judge_placement
+    from napari_stenhance.section.section import Section, open_section
+    from napari_stenhance.storage.cache import Cache
+
+    job, cache = job or Job(), cache or Cache.default()
+    section: Any = options.section
+    if not isinstance(section, Section):
+        how = options.opening()
+        section = open_section(
+            section, **how, image=options.image, outside=True, cache=cache, job=job
+        )
+    for doubt in section.doubts:
+        job.note(f"{section.name}: {doubt}")
+    if section.slide is None:
+        msg = (
+            f"{section.where}: it has no slide on which its spots could lie; name the image that "
+            "belongs to it."
+        )
+        raise InputError(msg, option="image")
+    placement = judge_placement(section, cache, job)
+    return Diagnosis(section.name, section.slide.scale(), placement, options.json)

@@ -1,0 +1,115 @@
+"""Spots that lie elsewhere than they belong are found, and where they belong is named."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import anndata as ad
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from typer.testing import CliRunner
+
+import napari_stenhance as st
+from made_sections import MPP, make_slide_pixels, make_spots, write_image
+from napari_stenhance.cli import app
+
+SHAPE = (2000, 2400)
+HEIGHT, WIDTH = SHAPE[0] - 1, SHAPE[1] - 1
+SHIFT = 200 / MPP
+
+
+@pytest.fixture(scope="module")
+def true(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A section whose spots lie where they belong."""
+    folder = tmp_path_factory.mktemp("doctor")
+    pixels, amounts = make_slide_pixels(SHAPE, 1)
+    write_image(folder / "true.jpg[Q=90]", pixels)
+    make_spots(amounts, 1).write_h5ad(folder / "true.h5ad")
+    return folder / "true.h5ad"
+
+
+def displaced(true: Path, to: Path, x: tuple[float, ...], y: tuple[float, ...]) -> Path:
+    """Write the section with positions that are `(x, y, 1)` times these."""
+    spots = ad.read_h5ad(true)
+    xy = np.asarray(spots.obsm["spatial"], float)
+    old = np.column_stack([xy, np.ones(len(xy))])
+    spots.obsm["spatial"] = old @ np.array([x, y]).T
+    spots.write_h5ad(to)
+    return to
+
+
+def diagnose(true: Path, spots: Path) -> st.Diagnosis:
+    return st.doctor(spots, image=true.with_suffix(".jpg"), mpp=MPP)
+
+
+def test_spots_that_lie_where_they_belong_are_well(true: Path) -> None:
+    found = st.doctor(true, mpp=MPP)
+    assert found.is_well
+    assert found.placement.best is found.placement.stated
+    assert found.placement.stated.on_tissue > 0.9
+    assert "no other way" in found.said
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "name"),
+    [
+        ((-1, 0, WIDTH), (0, 1, 0), "mirrored left to right"),
+        ((0, -1, HEIGHT), (-1, 0, WIDTH), "x and y exchanged, and turned by 180°"),
+        ((0, -1, HEIGHT), (1, 0, 0), "turned by 90° counter-clockwise"),
+        ((2, 0, 0), (0, 2, 0), "scaled by 0.5"),
+        ((1, 0, SHIFT), (0, 1, 0), "moved by -200 µm in x and +0 µm in y"),
+    ],
+)
+def test_where_they_belong_is_named(
+    true: Path, tmp_path: Path, x: tuple[float, ...], y: tuple[float, ...], name: str
+) -> None:
+    spots = displaced(true, tmp_path / "spots.h5ad", x, y)
+    found = diagnose(true, spots)
+    assert not found.is_well
+    best = found.placement.best
+    where: NDArray[np.float64] = np.asarray(ad.read_h5ad(spots).obsm["spatial"], float)
+    matrix = np.array(found.matrix_px(best))
+    put_right = where @ matrix[:, :2].T + matrix[:, 2]
+    off = np.abs(put_right - ad.read_h5ad(true).obsm["spatial"]).max()
+    assert off * MPP < 40
+    if "moved" not in name:
+        assert best.way.name == name
+        assert off < 1e-6
+    assert best.way.name in found.said
+
+
+def test_counts_that_the_stain_does_not_tell_are_no_reason(true: Path, tmp_path: Path) -> None:
+    """Of spots that were dealt out anew nothing fits, and nothing is offered."""
+    spots = ad.read_h5ad(true)
+    xy = np.asarray(spots.obsm["spatial"])
+    for seed in range(3):
+        dealt = spots[np.random.default_rng(seed).permutation(spots.n_obs)].copy()
+        dealt.obsm["spatial"] = xy
+        dealt.write_h5ad(tmp_path / f"{seed}.h5ad")
+        assert diagnose(true, tmp_path / f"{seed}.h5ad").is_well
+
+
+def test_the_command_ends_with_what_it_found(true: Path, tmp_path: Path) -> None:
+    turned = displaced(true, tmp_path / "s.h5ad", (-1, 0, WIDTH), (0, -1, HEIGHT))
+    common = ["--image", str(true.with_suffix(".jpg")), "--mpp", str(MPP)]
+    well = CliRunner().invoke(app, ["doctor", str(true), *common])
+    assert well.exit_code == 0, well.output
+    ill = CliRunner().invoke(app, ["doctor", str(turned), *common])
+    assert ill.exit_code == 1
+    assert "turned by 180°" in ill.stdout
+    assert f"new x = −x + {WIDTH}, new y = −y + {HEIGHT}" in ill.stdout.replace("\n", " ")
+    printed = CliRunner().invoke(app, ["doctor", str(turned), *common, "--json"])
+    said = json.loads(printed.stdout)
+    assert (said["fits_as_stated"], said["best"]) == (False, "turned by 180°")
+    assert said["ways"][0]["name"] == "as stated"
+    alone = CliRunner().invoke(app, ["doctor", str(turned), "--mpp", str(MPP)])
+    assert alone.exit_code == 2
+    assert "name the image" in alone.output
+
+
+def test_spots_outside_are_refused_but_by_the_doctor(true: Path, tmp_path: Path) -> None:
+    twice = displaced(true, tmp_path / "s.h5ad", (2, 0, 0), (0, 2, 0))
+    with pytest.raises(st.InputError, match="lie outside"):
+        st.read(twice, image=true.with_suffix(".jpg"), mpp=MPP)
