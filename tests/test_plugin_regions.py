@@ -274,6 +274,18 @@ def test_what_cannot_be_done_is_said(person: Person, small: Path, tmp_path: Path
     session_of(person.viewer).look_at_measured("G1")
     person.wait(lambda: regions.counts.found is not None and regions.counts.found.gene == "G1")
     assert _texts(person, 1) == ["–"]
+    nest = np.array([shapely.box(100, 100, 300, 300)], dtype=object)
+    NamedRegions(("Nest",), nest).write(tmp_path / "nest.geojson")
+    regions.open_file(tmp_path / "nest.geojson")
+    _done(person)
+    regions.table.selectRow(1)
+    person.wait(lambda: regions.counts.found is not None)
+    person.click(regions.questions.top)
+    _done(person)
+    said = regions.questions.title.text()
+    assert said.startswith("Nest against the rest of the tissue: measured at ")
+    # Most different first, as Wilcoxon's test has it.
+    assert regions.questions.genes.genes.numbers["q"].is_monotonic_increasing
     assert _texts(person, 2)[0] != "–"
 
 
