@@ -89,6 +89,10 @@ def test_what_cannot_be_repeated_is_said(here: Path) -> None:
     assert "# Cannot be repeated: sections: it was made in Python (AnnData)" in text
     assert not list(commands_in(text))
     compile(st.script(result, python=True), "script", "exec")
+    given = st.read(spots, mpp=0.7)
+    text = st.script(st.domains(given, n_domains=2, runs=1, out="g.stenhance.zarr", **QUICK))
+    assert f"# Cannot be repeated: {given.name}: this section was made in Python, and" in text
+    assert not list(commands_in(text))
 
     shutil.copy("one.h5ad", "mine.h5ad")
     found = st.domains("mine.h5ad", n_domains=2, runs=1, out="m.stenhance.zarr", **QUICK)

@@ -242,11 +242,10 @@ class _Reading:
 
     def _section(self, step: Step, said: Mapping[str, Any]) -> Any:
         name = str(said["section"])
-        try:
-            source = SectionSource.from_json(said["source"])
-        except (TypeError, KeyError, ValueError):
+        if said["source"] is None:
             step.lacking.append(f"{name}: this section was made in Python, and lies in no file.")
             return f"<section {name}>"
+        source = SectionSource.from_json(said["source"])
         sha = said.get("tissue_sha256")
         tissue = None if sha is None else self._kept_tissue(step, sha)
         return SectionAgain(name, source, tissue)
