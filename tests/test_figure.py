@@ -160,6 +160,7 @@ def test_outlines_are_drawn(here: Path) -> None:
         ({"box": "1,2,3"}, "Box 1,2,3: write X0,Y0,X1,Y1"),
         ({"box": "9000,9000,9100,9100", "panels": "predicted"}, "nothing of the result lies there"),
         ({"limits": "3,1"}, "write LOW,HIGH"),
+        ({"limits": "0,inf"}, "write LOW,HIGH"),
         ({"limits": ["0,1", "0,2", "0,3"], "genes": "G1,G2"}, "3 pairs of limits for 2 genes"),
         ({"dpi": 0}, "choose 1 to 1200"),
         ({"dpi": 1200, "width_mm": 900.0, "panels": "predicted"}, "million pixels"),

@@ -133,6 +133,9 @@ def test_a_region_that_is_drawn_has_the_numbers_of_summarise_and_can_be_predicte
         atol=1e-3,
     )
     check_truth(person.viewer)
+    # The numbers of other regions are not lost by that: they are of the whole.
+    person.wait(lambda: regions.counts.found is not None)
+    assert regions.counts.found.run.name == runs[0]
 
 
 def test_the_model_that_is_shown_predicts_on_another_slide_in_its_region(
@@ -271,6 +274,18 @@ def test_what_cannot_be_done_is_said(person: Person, small: Path, tmp_path: Path
     session_of(person.viewer).look_at_measured("G1")
     person.wait(lambda: regions.counts.found is not None and regions.counts.found.gene == "G1")
     assert _texts(person, 1) == ["–"]
+    nest = np.array([shapely.box(100, 100, 300, 300)], dtype=object)
+    NamedRegions(("Nest",), nest).write(tmp_path / "nest.geojson")
+    regions.open_file(tmp_path / "nest.geojson")
+    _done(person)
+    regions.table.selectRow(1)
+    person.wait(lambda: regions.counts.found is not None)
+    person.click(regions.questions.top)
+    _done(person)
+    said = regions.questions.title.text()
+    assert said.startswith("Nest against the rest of the tissue: measured at ")
+    # Most different first, as Wilcoxon's test has it.
+    assert regions.questions.genes.genes.numbers["q"].is_monotonic_increasing
     assert _texts(person, 2)[0] != "–"
 
 
@@ -394,6 +409,13 @@ def test_domains_are_listed_as_regions_are(person: Person, tiny: Path) -> None:
     expected = st.summarise(tiny, domains=domains.name, genes="A", run=run.name)
     np.testing.assert_allclose(regions.counts.found.numbers["mean"], expected["mean"])
     assert _texts(person, 0) == [one.name for one in domains.domains]
+    # While domains are looked at, which have no genes, what is predicted is there as well.
+    session.look_at(run=domains)
+    assert session.genes is None
+    person.wait(lambda: regions.counts.found is not None)
+    assert regions.counts.found.run.key == run.key
+    numbers = regions.counts.found.numbers
+    np.testing.assert_array_equal(numbers["superpixels"], expected["superpixels"])
 
 
 @pytest.mark.slow

@@ -18,7 +18,7 @@ import shapely
 import napari_stenhance as st
 from napari_stenhance.results.domains import domain_run
 from napari_stenhance.results.region_cover import RegionCover
-from napari_stenhance.results.region_genes import gene_effects
+from napari_stenhance.results.region_genes import gene_differences
 from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.results.runs import FieldRun, gene_run
 from napari_stenhance.section.grid import Grid
@@ -279,28 +279,46 @@ def test_a_region_is_compared_with_the_rest_and_with_another(regions: Path) -> N
         st.summarise("one.stenhance.zarr", regions=regions, genes="G1", against="nst")
 
 
-def test_top_genes_are_those_with_the_highest_effect(regions: Path) -> None:
+def test_top_genes_are_those_that_differ_most(regions: Path) -> None:
     result = st.Result.open("one.stenhance.zarr")
     table = result.summarise(regions=regions, top=5).set_index("region")
-    effects = table.loc["nest", "effect"].to_numpy()
-    assert len(effects) == 5
-    assert (effects > 0).all()
+    differences = table.loc["nest", "difference"].to_numpy()
+    assert len(differences) == 5
+    assert (differences > 0).all()
+    assert (np.diff(differences) <= 0).all()
     # As of all genes that are not clipped, counted by hand.
     field = gene_run(result.folder).field
     read = NamedRegions.read(regions)
     cover = RegionCover.under(read.areas, field.grid, 256, st.Job())
-    found = gene_effects(field, cover, 0, None, st.Job())
+    found = gene_differences(field, cover, 0, None, st.Job())
     latent = field.tile("latent", 0, 0, 0).astype(float)
     values = latent @ field.decoder.weights + field.decoder.bias
     mask = st.Region(read.areas[0]).mask(field.grid)
     known = np.isfinite(latent[..., 0])
     one, other = values[mask & known], values[~mask & known]
-    pooled = (len(one) - 1) * one.var(axis=0, ddof=1) + (len(other) - 1) * other.var(axis=0, ddof=1)
-    by_hand = (one.mean(axis=0) - other.mean(axis=0)) / np.sqrt(
-        pooled / (len(one) + len(other) - 2)
-    )
+    by_hand = one.mean(axis=0) - other.mean(axis=0)
     np.testing.assert_allclose(found, by_hand, rtol=1e-6)
     assert list(table.loc["nest", "gene"]) == [field.genes[n] for n in np.argsort(-by_hand)[:5]]
+
+
+def test_what_lies_nowhere_and_of_which_run_numbers_are_is_said(here: Path) -> None:
+    path = here / "own.stenhance.zarr"
+    shutil.copytree(Path("one.stenhance.zarr").resolve(), path)
+    away = NamedRegions.from_region(st.Region(shapely.box(9000, 9000, 9100, 9100)), "away")
+    away.write(Path("away.geojson"))
+    notes: list[str] = []
+    job = st.Job(lambda event: notes.append(str(getattr(event, "text", ""))))
+    table = st.summarise(path, regions="away.geojson", top=3, job=job)
+    # Columns are there where no gene is.
+    assert (len(table), table.columns[0]) == (0, "region")
+    assert {"gene", "difference", "q"} <= {*table.columns}
+    st.summarise(path, regions="away.geojson", genes="G1", job=job)
+    assert any("1 of 1 region lies where nothing is predicted. Is the file in" in n for n in notes)
+    part = st.Region(shapely.box(100, 100, 400, 300))
+    st.predict(path, on="one.h5ad", out=path, region=part, device="cpu")
+    notes.clear()
+    st.summarise(path, regions=part, genes="G1", job=job)
+    assert any("the newest run, predicted in a region alone" in n for n in notes)
 
 
 def test_like_a_region_is_what_deviates_from_the_mean_as_it_does(regions: Path) -> None:

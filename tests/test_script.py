@@ -89,6 +89,10 @@ def test_what_cannot_be_repeated_is_said(here: Path) -> None:
     assert "# Cannot be repeated: sections: it was made in Python (AnnData)" in text
     assert not list(commands_in(text))
     compile(st.script(result, python=True), "script", "exec")
+    given = st.read(spots, mpp=0.7)
+    text = st.script(st.domains(given, n_domains=2, runs=1, out="g.stenhance.zarr", **QUICK))
+    assert f"# Cannot be repeated: {given.name}: this section was made in Python, and" in text
+    assert not list(commands_in(text))
 
     shutil.copy("one.h5ad", "mine.h5ad")
     found = st.domains("mine.h5ad", n_domains=2, runs=1, out="m.stenhance.zarr", **QUICK)
@@ -166,6 +170,16 @@ def test_no_name_is_taken_for_a_command(here: Path) -> None:
     assert Path("asked-for").read_text() == str(here / odd)
     assert not list(here.glob("gone*"))
     compile(st.script(result, python=True), "script", "exec")
+
+
+def test_what_was_predicted_on_a_section_that_was_open_is_a_command_too(here: Path) -> None:
+    path = here / "own.stenhance.zarr"
+    shutil.copytree(Path("one.stenhance.zarr").resolve(), path)
+    part = box(100, 100, 400, 300)
+    st.predict(path, on=st.read("one.h5ad"), out=path, region=part, device="cpu")
+    (command,) = (one for one in st.script(path).splitlines() if " predict " in one)
+    assert f" predict again/one.stenhance.zarr --on {here / 'one.h5ad'} --out" in command
+    assert "Cannot be repeated" not in st.script(path)
 
 
 # Three sessions, done again by processes of their own

@@ -292,11 +292,15 @@ def show_gene(
         for layer in (shown, *others):
             wash_out(layer, washed=washed)
             show_layer(layer, visible=layer is shown)
-            show_bar(layer, visible=over is None and layer.visible)
+            # In a grid, as views are compared in, napari fails at a bar that it has not drawn yet.
+            if not viewer.canvas.grid.enabled:
+                show_bar(layer, visible=over is None and layer.visible)
 
 
 def make_bar(viewer: ViewerModel, run: GeneSource, gene: str) -> None:
     """Let napari make the bar of a layer that will be seen: that takes it longer than all else."""
+    if viewer.canvas.grid.enabled:
+        return
     layers = list(layers_of(viewer, GENE.name, BROWSE.name, of_run=run.key))
     pinned = [layer for layer, info in layers if info.role is GENE and info.gene == gene]
     browsed = [layer for layer, info in layers if info.role is BROWSE]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from napari_stenhance.plugin.colours import TOTAL
 from napari_stenhance.plugin.layer_info import Place, layers_of, our_layers
 from napari_stenhance.results.gene_source import GeneSource
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from napari_stenhance.section.section import Section
 
 _ROLES = ("gene", "browse", "domains")
+_MODEL = "model_sha256"
 
 
 def section_at(viewer: ViewerModel, place: Place | None) -> Section | None:
@@ -80,7 +82,30 @@ def runs_seen(viewer: ViewerModel, place: Place | None, run: GeneSource) -> list
     return [*whole[-1:], run]
 
 
+def run_counted(
+    viewer: ViewerModel, place: Place | None, run: Run | None, gene: str
+) -> GeneSource | None:
+    """Return the run that is counted in regions where another is looked at; None without one.
+
+    Where that is of a region, it is that of the whole, which predicts the same in it; and over
+    domains, which have no genes, what came last of those that have the gene, fields before
+    imputations, as `summarise` has it.
+    """
+    if run is None or isinstance(run, GeneSource):
+        return None if run is None else runs_seen(viewer, place, run)[0]
+    others = [one for one in runs_of(viewer, place) if isinstance(one, GeneSource)]
+    known = [one for one in others if one.complete and (gene == TOTAL or gene in one.names)]
+    known.sort(key=lambda one: one.kind == "fields")
+    return run_counted(viewer, place, known[-1], gene) if known else None
+
+
 def is_same_but_region(one: Run, other: Run) -> bool:
     """Tell whether two runs learned and predict the same, one of them everywhere."""
-    first, second = ({k: v for k, v in r.identity.items() if k != "region"} for r in (one, other))
+    other_than = {"region"}
+    if not (_MODEL in one.identity and _MODEL in other.identity):
+        # The run that learned does not name its own model, which was then applied to a region.
+        other_than.add(_MODEL)
+    first, second = (
+        {k: v for k, v in run.identity.items() if k not in other_than} for run in (one, other)
+    )
     return not one.identity.get("region") and first == second

@@ -23,73 +23,62 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class LatentMoments:
-    """Number, sum and sum of products of the latents of some superpixels.
+class LatentSums:
+    """Number and sum of the latents of some superpixels.
 
     Attributes
     ----------
     number : int
     total : ndarray of float64, shape (r,)
-    products : ndarray of float64, shape (r, r)
     """
 
     number: int
     total: NDArray[np.float64]
-    products: NDArray[np.float64]
 
     @classmethod
-    def of(cls, latents: NDArray[np.floating]) -> LatentMoments:
+    def of(cls, latents: NDArray[np.floating]) -> LatentSums:
         """Add up latents (superpixels, r); those that were not predicted are none."""
         known = latents[np.isfinite(latents[:, 0])].astype(np.float64)
-        return cls(len(known), known.sum(axis=0), known.T @ known)
+        return cls(len(known), known.sum(axis=0))
 
     @classmethod
-    def inside(cls, field: GeneField, cover: RegionCover, area: int | None) -> LatentMoments:
+    def inside(cls, field: GeneField, cover: RegionCover, area: int | None) -> LatentSums:
         """Add up those of an area, or of all of the field."""
         r = field.decoder.channels
-        moments = cls(0, np.zeros(r), np.zeros((r, r)))
+        sums = cls(0, np.zeros(r))
         if area is None:
             for tile in tiles_of(field.grid.shape, tile_size(field.latent[0])):
-                moments = moments + cls.of(field.tile("latent", 0, *tile.index).reshape(-1, r))
-            return moments
+                sums = sums + cls.of(field.tile("latent", 0, *tile.index).reshape(-1, r))
+            return sums
         for part in cover.tiles:
             here = part.place[part.area == area]
             if len(here):
                 latents = field.tile("latent", 0, *part.tile.index).reshape(-1, r)
-                moments = moments + cls.of(latents[here])
-        return moments
+                sums = sums + cls.of(latents[here])
+        return sums
 
-    def __add__(self, other: LatentMoments) -> LatentMoments:
-        return LatentMoments(
-            self.number + other.number, self.total + other.total, self.products + other.products
-        )
+    def __add__(self, other: LatentSums) -> LatentSums:
+        return LatentSums(self.number + other.number, self.total + other.total)
 
-    def without(self, other: LatentMoments) -> LatentMoments:
+    def without(self, other: LatentSums) -> LatentSums:
         """Take away what is also in others."""
-        return LatentMoments(
-            self.number - other.number, self.total - other.total, self.products - other.products
-        )
+        return LatentSums(self.number - other.number, self.total - other.total)
 
     @property
     def mean(self) -> NDArray[np.float64]:
         """The mean latent."""
         return self.total / max(self.number, 1)
 
-    def squares_of_genes(self, weights: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Return the sum of squares about the mean of each gene, before it is clipped at 0."""
-        about = self.products - np.outer(self.total, self.mean)
-        squares: NDArray[np.float64] = np.einsum("rg,rg->g", about @ weights, weights)
-        return np.maximum(squares, 0)
 
-
-def gene_effects(
+def gene_differences(
     field: GeneField, cover: RegionCover, area: int, against: int | None, job: Job
 ) -> NDArray[np.float64]:
-    """Return by how many standard deviations each gene is predicted higher in an area.
+    """Return how much higher the mean of each gene is predicted in an area than elsewhere.
 
-    The difference of means in pooled standard deviations (Cohen's d). Where a decoder has weights,
-    of values before they are clipped at 0: both follow from the latent, whatever the number of
-    genes. It ranks genes; superpixels are no independent measurements, and no p follows from it.
+    Where a decoder has weights, of values before they are clipped at 0: it follows from the latent,
+    whatever the number of genes. Genes are ranked by this and not by the effect, in standard
+    deviations: all genes follow from a few smooth rasters, so that one that was counted at two
+    spots differs by as many standard deviations as a marker, and by a thousandth of its height.
 
     Parameters
     ----------
@@ -103,30 +92,28 @@ def gene_effects(
     Returns
     -------
     ndarray of float64, shape (genes,)
-        NaN where a gene does not vary, or there is nothing on either side.
+        In the field's unit; NaN where there is nothing on either side.
     """
     if field.decoder.weights is None:
-        return _effects_of_each(field, cover, area, against, job)
-    inside = LatentMoments.inside(field, cover, area)
+        return _differences_of_each(field, cover, area, against, job)
+    inside = LatentSums.inside(field, cover, area)
     if against is None:
-        rest = LatentMoments.inside(field, cover, None).without(inside)
+        rest = LatentSums.inside(field, cover, None).without(inside)
     else:
         both = _shared(cover, area, against)
-        rest = LatentMoments.inside(field, cover, against)
-        rest = rest.without(LatentMoments.inside(field, both, 0))
-    weights = field.decoder.weights.astype(np.float64)
-    freedom = inside.number + rest.number - 2
-    if min(inside.number, rest.number) < 1 or freedom < 1:
+        rest = LatentSums.inside(field, cover, against)
+        rest = rest.without(LatentSums.inside(field, both, 0))
+    if min(inside.number, rest.number) < 1:
         return np.full(len(field.genes), np.nan)
-    squares = inside.squares_of_genes(weights) + rest.squares_of_genes(weights)
-    return _divided((inside.mean - rest.mean) @ weights, np.sqrt(squares / freedom))
+    difference: NDArray[np.float64] = (inside.mean - rest.mean) @ field.decoder.weights
+    return difference
 
 
-def _effects_of_each(
+def _differences_of_each(
     field: GeneField, cover: RegionCover, area: int, against: int | None, job: Job
 ) -> NDArray[np.float64]:
     """Compare gene by gene: a raster that holds genes has as many channels."""
-    effects = np.full(len(field.genes), np.nan)
+    differences = np.full(len(field.genes), np.nan)
     pair = cover.chosen([area] if against is None else [area, against])
     with job.stage("Comparing genes", len(field.genes)) as stage:
         for n, gene in enumerate(field.genes):
@@ -137,9 +124,9 @@ def _effects_of_each(
                 rest = whole_moments(levels).without(found)
             else:
                 rest = sums[0].at(1).without(sums[1].at(1))
-            effects[n] = found.compared(rest)[1][0]
+            differences[n] = found.compared(rest)[0][0]
             stage.advance()
-    return effects
+    return differences
 
 
 def _shared(cover: RegionCover, area: int, other: int) -> RegionCover:
@@ -169,9 +156,9 @@ def top_genes(
     if not isinstance(run, FieldRun):
         msg = f"{run.name}: top genes are found in what was predicted from a slide; name genes."
         raise InputError(msg, option="genes")
-    effects = gene_effects(run.field, groups.cover, group, against, job)
-    order = np.argsort(-np.nan_to_num(effects, nan=-np.inf), kind="stable")[:number]
-    return tuple(run.genes[n] for n in order if effects[n] > 0)
+    higher = gene_differences(run.field, groups.cover, group, against, job)
+    order = np.argsort(-np.nan_to_num(higher, nan=-np.inf), kind="stable")[:number]
+    return tuple(run.genes[n] for n in order if higher[n] > 0)
 
 
 def similarity_levels(run: GeneSource, region: Region, job: Job) -> Levels:
@@ -209,8 +196,8 @@ def similarity_levels(run: GeneSource, region: Region, job: Job) -> Levels:
     weights = field.decoder.weights
     r = field.decoder.channels
     metric = np.eye(r) if weights is None else weights.astype(np.float64) @ weights.T
-    inside = LatentMoments.inside(field, cover, 0)
-    middle = LatentMoments.inside(field, cover, None).mean
+    inside = LatentSums.inside(field, cover, 0)
+    middle = LatentSums.inside(field, cover, None).mean
     if not inside.number:
         msg = "Nothing is predicted in this region; draw it on the tissue that was predicted."
         raise InputError(msg)

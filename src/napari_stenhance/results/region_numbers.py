@@ -33,6 +33,12 @@ _FEWEST = 3
 """Spots on each side, below which nothing is tested."""
 _SHOWN = 10
 MEASURED_UNIT = "log1p CP10k"
+_COMPARED = (
+    *("number", "area_um2", "gene", "origin", "reliability", "unit", "superpixels", "mean", "sd"),
+    *("against", "difference", "effect", "spots", "measured_mean", "measured_sd"),
+    *("measured_unit", "measured_difference", "measured_effect", "q"),
+)
+"""Columns of a comparison, also where no gene is compared."""
 
 
 @dataclass(frozen=True)
@@ -383,7 +389,9 @@ def compared_numbers(
                 }
                 tables.append(pd.DataFrame(columns))
             stage.advance()
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+    if not tables:
+        return pd.DataFrame(columns=[groups.what, *_COMPARED])
+    return pd.concat(tables, ignore_index=True)
 
 
 def _one_of(groups: RegionGroups, group: int) -> RegionGroups:

@@ -51,8 +51,7 @@ def top_numbers(
         msg = "Nothing was predicted or measured here; open its spots, or a result."
         raise InputError(msg)
     table = compared_numbers(run, groups, [(group, genes)], against, measured, job)
-    # Found by what is not clipped at 0, listed by what is shown.
-    by = "effect" if isinstance(run, FieldRun) else "measured_effect"
-    if not len(table):
+    if not isinstance(run, FieldRun) or not len(table):
         return table
-    return table.sort_values(by, ascending=False, kind="stable", ignore_index=True)
+    # Found by what is not clipped at 0, listed by what is shown.
+    return table.sort_values("difference", ascending=False, kind="stable", ignore_index=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from napari_stenhance.errors import DeviceMemoryError, InferenceError, InputError
+from napari_stenhance.running.numbers import counted
 
 if TYPE_CHECKING:
     import torch
@@ -80,7 +81,7 @@ def describe_device(device: torch.device) -> str:
     if device.type == "cuda":
         return f"cuda ({torch.cuda.get_device_name(device)})"
     if device.type == "cpu":
-        return f"cpu ({torch.get_num_threads()} threads)"
+        return f"cpu ({counted(torch.get_num_threads(), 'thread')})"
     return device.type
 
 

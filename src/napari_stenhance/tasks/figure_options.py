@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -160,7 +161,7 @@ def read_numbers(text: str, count: int, option: str) -> tuple[float, ...] | None
         numbers = ()
     half = count // 2
     ascending = all(low < high for low, high in zip(numbers, numbers[half:], strict=False))
-    if len(numbers) != count or not ascending:
+    if len(numbers) != count or not ascending or not all(map(math.isfinite, numbers)):
         names = "X0,Y0,X1,Y1" if count == _CORNERS else "LOW,HIGH"
         msg = f"{option.capitalize()} {text}: write {names}, where the first is less than the last."
         raise InputError(msg, option=option)

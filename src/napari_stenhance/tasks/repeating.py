@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -34,7 +34,7 @@ _LEARNED = {"enhance": "learned_from", "impute": "spots", "domains": "found_in"}
 """Where a run's identity says what the sections were."""
 _SECTIONS = ("sections", "spots")
 _OPENING = ("mpp", "series", "icc", "sample", "image")
-_HASHES = (("spots_sha256", "spots"), ("slide_sha256", "slide"), ("mpp", "scale"))
+_HASHES = {"spots_sha256": "spots", "slide_sha256": "slide", "mpp": "scale"}
 
 
 @dataclass(frozen=True)
@@ -242,11 +242,10 @@ class _Reading:
 
     def _section(self, step: Step, said: Mapping[str, Any]) -> Any:
         name = str(said["section"])
-        try:
-            source = SectionSource.from_json(said["source"])
-        except (TypeError, KeyError, ValueError):
+        if said["source"] is None:
             step.lacking.append(f"{name}: this section was made in Python, and lies in no file.")
             return f"<section {name}>"
+        source = SectionSource.from_json(said["source"])
         sha = said.get("tissue_sha256")
         tissue = None if sha is None else self._kept_tissue(step, sha)
         return SectionAgain(name, source, tissue)
@@ -273,6 +272,9 @@ class _Reading:
 
     def _check_inputs(self, step: Step) -> None:
         """Open what was learned from, and compare it with what the run says that it was."""
+        if self.command.verb == "predict":
+            self._check_slides(step)
+            return
         key = _LEARNED.get(self.command.verb)
         field_ = next((name for name in _SECTIONS if name in step.values), None)
         if key is None or field_ is None or not self.runs:
@@ -292,8 +294,23 @@ class _Reading:
         ]
         step.values[field_] = named if isinstance(given, list) else named[0]
 
+    def _check_slides(self, step: Step) -> None:
+        """Open what was predicted on; one slide is compared with that of the result."""
+        given = step.values.get("on", [])
+        sections = given if isinstance(given, list) else [given]
+        of = self.result.attributes.get("slide") if len(sections) == 1 else None
+        then = {} if of is None else {"slide_sha256": of.get("sha256"), "mpp": of.get("mpp")}
+        named = [self._checked(step, one, then, step.values, tuple(then)) for one in sections]
+        if sections:
+            step.values["on"] = named if isinstance(given, list) else named[0]
+
     def _checked(
-        self, step: Step, given: Any, then: dict[str, Any], values: Mapping[str, Any]
+        self,
+        step: Step,
+        given: Any,
+        then: dict[str, Any],
+        values: Mapping[str, Any],
+        compared: Collection[str] = tuple(_HASHES),
     ) -> Any:
         """Say what of a section is not as it was; return it, with a name only if it needs one."""
         if isinstance(given, SectionAgain):
@@ -313,16 +330,13 @@ class _Reading:
             return given
         changed = [
             word
-            for word, field_ in (
-                ("spots", "spots_sha256"),
-                ("slide", "slide_sha256"),
-                ("scale", "mpp"),
-            )
-            if field_ in now and now[field_] != then.get(field_)
+            for field_, word in _HASHES.items()
+            if field_ in compared and field_ in now and now[field_] != then.get(field_)
         ]
         if changed:
             what = " and ".join(changed)
-            step.lacking.append(f"{how['path']}: {what} are not what the run was made of.")
+            verb = "is" if changed[0] != "spots" and len(changed) == 1 else "are"
+            step.lacking.append(f"{how['path']}: {what} {verb} not what the run was made of.")
         if isinstance(given, SectionAgain) and section.name == given.name:
             return SectionAgain("", given.source, given.tissue)
         return given

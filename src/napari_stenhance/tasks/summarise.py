@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.running.job import Job
+from napari_stenhance.running.numbers import agree, counted
 from napari_stenhance.tasks.options import SECTION, Help, SlideOptions
 
 if TYPE_CHECKING:
@@ -98,6 +99,10 @@ def summarise(
             need_free(out)
     result = ResultFolder.open(options.result)
     run = gene_run(result, options.run)
+    if not options.run and run.identity.get("region"):
+        job.note(
+            f"{run.name}, the newest run, predicted in a region alone; name another to read it."
+        )
     # Each by itself, for among several a sum is not looked for.
     genes = tuple(dict.fromkeys(gene for text in options.genes for gene in run.named(text)))
     measured = _measured(options, result, job, cache)
@@ -114,8 +119,10 @@ def summarise(
         # Found by what is not clipped at 0, listed by what is shown.
         ways = [True, False]
         table = table.sort_values(
-            ["number", "effect"], ascending=ways, kind="stable", ignore_index=True
+            ["number", "difference"], ascending=ways, kind="stable", ignore_index=True
         )
+    if regions is not None:
+        _note_lost(table, groups.what, len(regions), job)
     if options.csv is not None:
         with atomic_path(options.csv) as aside:
             table.to_csv(aside, index=False)
@@ -147,6 +154,17 @@ def _check(options: SummariseOptions) -> None:
     if options.qupath is not None and options.domains:
         msg = "Domains are no outlines; only regions and cells are written for QuPath."
         raise InputError(msg, option="qupath")
+
+
+def _note_lost(table: pd.DataFrame, what: str, number: int, job: Job) -> None:
+    """Say how many lie where nothing is predicted: their numbers are empty, which looks like 0."""
+    lost = int((table.groupby("number")["superpixels"].max() == 0).sum())
+    if lost:
+        lie = agree(lost, "lies", "lie")
+        note = f"{counted(lost, what, number)} {lie} where nothing is predicted."
+        if lost == number:
+            note += " Is the file in pixels? Only µm, and pixels as QuPath writes them, are known."
+        job.note(note)
 
 
 def _measured(

@@ -36,6 +36,8 @@ from napari_stenhance.plugin.widgets.scatter import ScatterChart
 if TYPE_CHECKING:
     from napari.viewer import Viewer
 
+    from napari_stenhance.plugin.layer_info import Place
+
 
 class CompareWidget(QWidget):
     """Shows the gene that is looked at twice, in views that move together."""
@@ -45,6 +47,9 @@ class CompareWidget(QWidget):
         self._viewer, self._session = napari_viewer, session_of(napari_viewer)
         self._sides: list[ComparedSide] = []
         self._shown: Comparison | None = None
+        # What was looked at when sides were listed last, and when they were compared.
+        self._listed_at: Place | None = None
+        self._compared_at: Place | None = None
         self._shown_difference, self._looked = False, ("", "", 0.0)
         self._view = ComparedView(self._session.viewer, self._session.quiet)
         self._turn = QTimer(self)
@@ -91,19 +96,23 @@ class CompareWidget(QWidget):
         return self._view.is_on
 
     def _list(self) -> None:
-        """List what can be compared; what was chosen stays, if it is there."""
+        """List what can be compared; what was chosen of this section stays, if it is there."""
         if self.comparing and not self._view.layers and not self.run_bar.busy:
             # The user has removed its layers.
             self.leave()
             return
-        sides = sides_of(self._session.viewer, self._session.place)
+        place = self._session.place
+        sides = sides_of(self._session.viewer, place)
+        moved, self._listed_at = place is not self._listed_at, place
         if [s.title for s in sides] == [s.title for s in self._sides] and all(
             one.is_same(other) for one, other in zip(sides, self._sides, strict=True)
         ):
             return
-        chosen = [self._chosen(box) for box in (self.left, self.right)]
+        boxes = self.left, self.right
+        # Of another section that is looked at now, what is listed first.
+        chosen = [None if moved else self._chosen(box) for box in boxes]
         self._sides = sides
-        for n, (box, before) in enumerate(zip((self.left, self.right), chosen, strict=True)):
+        for n, (box, before) in enumerate(zip(boxes, chosen, strict=True)):
             box.clear()
             box.addItems([side.title for side in sides])
             same = next((i for i, side in enumerate(sides) if side.is_same(before)), None)
@@ -120,7 +129,7 @@ class CompareWidget(QWidget):
             self._list()
             return
         shown = self._shown
-        if shown is None or self._session.place is not shown.left.place:
+        if shown is None or self._session.place is not self._compared_at:
             self.leave()
             return
         self._view.hide_others()
@@ -160,6 +169,7 @@ class CompareWidget(QWidget):
         made = comparison_layers(comparison, session.colormap, session.least_r, difference=wanted)
         yield
         before, self._shown = self._shown, comparison
+        self._compared_at = session.place
         alike = before is not None and self.comparing and self._shown_difference == wanted
         self._shown_difference = wanted
         if (

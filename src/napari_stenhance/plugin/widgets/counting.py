@@ -11,6 +11,7 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from napari_stenhance.errors import StenhanceError
 from napari_stenhance.plugin.cell_means import CellMeans
 from napari_stenhance.plugin.colours import TOTAL
+from napari_stenhance.plugin.section_runs import run_counted
 from napari_stenhance.plugin.worker import Outcome, Running
 from napari_stenhance.results.domains import DomainRun
 from napari_stenhance.results.region_groups import lay_domains, lay_regions
@@ -93,7 +94,7 @@ class RegionCounts(QObject):
 
     def follow(self, what: Counts | None) -> None:
         """Count these, if anything of them, or what is looked at, is another."""
-        session, run = self._session, self._session.genes
+        session, run = self._session, self._run()
         if what is None or (isinstance(what, NamedRegions) and not len(what)):
             key: tuple[Any, ...] = ()
         else:
@@ -108,13 +109,17 @@ class RegionCounts(QObject):
         if key:
             self._timer.start()
 
+    def _run(self) -> GeneSource | None:
+        session = self._session
+        return run_counted(session.viewer, session.place, session.run, session.gene)
+
     def _start(self) -> None:
         """Count, once what was counted before has come to an end."""
         what = self._counted
         if self._running is not None or what is None or not self._key:
             return
         session, key = self._session, self._key
-        run, gene, section = session.genes, session.gene, session.section
+        run, gene, section = self._run(), session.gene, session.section
         running = self._running = Running(
             "Numbers of regions", lambda job: self._count(run, gene, what, section, job)
         )

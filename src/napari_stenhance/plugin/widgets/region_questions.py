@@ -175,7 +175,10 @@ class RegionQuestions(QWidget):
         """
         run = self._session.run
         if not isinstance(run, FieldRun):
-            msg = "Look at genes that were predicted from a slide first: choose a run in Genes."
+            msg = (
+                "Look at genes that were predicted from a slide first: choose the run in Genes, or "
+                "its section in Section; where its model is to predict, say under On."
+            )
             raise InputError(msg)
         return run
 
@@ -282,10 +285,8 @@ def _said_of_top(numbers: Any, name: str, of: str) -> str:
         return f"No gene is higher in {name} than in {of}."
     row = numbers.iloc[0]
     spots = f"{row['spots']:.0f} spots" if np.isfinite(row["spots"]) else "no spots"
-    return (
-        f"{name} against {of}: predicted over {row['superpixels']} superpixels (no measurements), "
-        f"measured at {spots}."
-    )
+    over = f"predicted over {row['superpixels']} superpixels (no measurements), "
+    return f"{name} against {of}: {over if row['superpixels'] else ''}measured at {spots}."
 
 
 def _drawn_in(viewer: Viewer, section: Section) -> Iterator[tuple[Shapes, Place]]:

@@ -36,7 +36,7 @@ COLUMNS = {
 """Heading and tooltip of each column."""
 _NAMES = tuple(COLUMNS)
 _SPREAD = {"mean": "sd", "measured_mean": "measured_sd"}
-_WIDTHS = (60, 86, 86, 38, 42, 72)
+_WIDTHS = (76, 80, 80, 38, 42, 72)
 _WHOLE = {"superpixels", "spots"}
 _PAUSE_MS = 20
 _UM2_PER_MM2 = 1e6
