@@ -68,6 +68,15 @@ def test_what_is_read_of_two_sides_and_what_cannot_be(here: Path) -> None:
             Comparison.read(left, right, gene, st.Job())
 
 
+def test_once_there_is_a_choice_both_sides_differ(person: Person, here: Path) -> None:
+    person.drop(here / "one.h5ad")
+    panel = person.bench.open("compare")
+    assert not panel.run.isEnabled()
+    person.drop(here / "one.stenhance.zarr")
+    assert panel.run.isEnabled()
+    assert (panel.left.currentText(), panel.right.currentText()) == ("measured", "Pixel2Gene")
+
+
 @pytest.mark.slow
 def test_measured_and_predicted_lie_side_by_side(person: Person, here: Path) -> None:
     session = session_of(person.viewer)

@@ -109,8 +109,9 @@ class CompareWidget(QWidget):
         ):
             return
         boxes = self.left, self.right
-        # Of another section that is looked at now, what is listed first.
-        chosen = [None if moved else self._chosen(box) for box in boxes]
+        # Of another section, and where there was no choice before, what is listed first.
+        anew = moved or len(self._sides) < 2
+        chosen = [None if anew else self._chosen(box) for box in boxes]
         self._sides = sides
         for n, (box, before) in enumerate(zip(boxes, chosen, strict=True)):
             box.clear()

@@ -31,7 +31,7 @@ _COLUMNS = {
     ),
 }
 _NAMES = tuple(_COLUMNS)
-_WIDTHS = (62, 50, 40, 50, 38)
+_WIDTHS = (58, 46, 40, 48, 48)
 _GREY = QColor(145, 145, 145)
 
 
