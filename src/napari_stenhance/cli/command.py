@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
 
 from napari_stenhance.cli.interrupt import CANCELLED, last_words
 from napari_stenhance.errors import Cancelled, InputError, StenhanceError
@@ -32,12 +33,22 @@ _VIEW = inspect.Parameter(
 )
 
 console = stderr_console()
+_WIDE = 120
 
 
 def show_paths(done: Any) -> None:
     """Print where what was made lies: one thing or several, or paths."""
     for one in done if isinstance(done, tuple) else (done,):
         typer.echo(getattr(one, "path", one))
+
+
+def print_table(*parts: Any) -> None:
+    """Print tables and texts; where nobody's terminal folds lines, they are as long as they are."""
+    out = Console(highlight=False)
+    if not out.is_terminal:
+        out = Console(highlight=False, width=_WIDE)
+    for part in parts:
+        out.print(part)
 
 
 @dataclass(frozen=True)

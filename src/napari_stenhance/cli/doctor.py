@@ -6,22 +6,18 @@ from typing import Any
 
 import typer
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
-from napari_stenhance.cli.command import Verb
+from napari_stenhance.cli.command import Verb, print_table
 from napari_stenhance.tasks.doctor import DoctorOptions, doctor
 
-_SHOWN, _WIDE = 6, 120
+_SHOWN = 6
 
 
 def _show(found: Any) -> None:
     if found.as_json:
         typer.echo(found.to_json())
         return
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=_WIDE)
     table = Table(box=box.SIMPLE, padding=0)
     for column in ("spots", "on tissue", "r"):
         table.add_column(column, justify="left" if column == "spots" else "right")
@@ -29,7 +25,7 @@ def _show(found: Any) -> None:
     for fit in found.placement.ranked(_SHOWN):
         values = fit.way.name, f"{fit.on_tissue:.0%}", f"{fit.r:.2f}"
         table.add_row(*values, style="bold" if fit is best else "")
-    console.print(table)
+    print_table(table)
     typer.echo(found.said)
 
 

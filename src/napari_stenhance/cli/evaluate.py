@@ -6,10 +6,9 @@ import statistics
 from typing import Any
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
-from napari_stenhance.cli.command import Verb
+from napari_stenhance.cli.command import Verb, print_table
 from napari_stenhance.tasks.evaluate import EvaluateOptions, evaluate
 
 _NOTES = {
@@ -19,21 +18,16 @@ _NOTES = {
 }
 
 _PUBLISHED = " (published)"
-_WIDE = 120
 
 
 def _show(scores: Any) -> None:
     names = list(scores[0].values)
     as_published = [name for name in names if name.endswith(_PUBLISHED)]
     measured = [name for name in names if name not in as_published]
-    # Where nobody's terminal folds lines, they are as long as they are.
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=_WIDE)
-    console.print(_table(scores, measured))
+    print_table(_table(scores, measured))
     if as_published:
-        console.print("The published program's figures, by what they are:")
-        console.print(_table(scores, as_published))
+        said = "The published program's figures, by what they are:"
+        print_table(said, _table(scores, as_published))
 
 
 def _table(scores: Any, names: list[str]) -> Table:

@@ -79,7 +79,12 @@ def under_hidden(look: LookedAt, info: LayerInfo) -> GeneSource | None:
 
 def are_spots_seen(look: LookedAt) -> bool:
     """Tell whether spots of the section, or of a lattice over it, are seen."""
-    layers = layers_of(look.viewer, *OF_SPOTS)
+    return is_seen(look, *OF_SPOTS)
+
+
+def is_seen(look: LookedAt, *roles: str) -> bool:
+    """Tell whether any layer of the section with some roles is seen."""
+    layers = layers_of(look.viewer, *roles)
     return any(layer.visible and info.place is look.place for layer, info in layers)
 
 

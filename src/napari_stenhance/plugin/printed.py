@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_stenhance.errors import InputError
+from napari_stenhance.plugin.asked_for import is_seen
 from napari_stenhance.plugin.comparison import COMPARED
 from napari_stenhance.plugin.layer_info import Place, layers_of, slide_layer
 from napari_stenhance.plugin.places import box_of
@@ -55,7 +56,7 @@ def view_as_figure(session: Session, out: Path) -> FigureOptions:
         outlines=_outlines(session),  # type: ignore[arg-type]
         limits=_limits(session),
         colormap=colormap if _is_known(colormap) else FigureOptions.colormap,
-        background="he" if _is_seen(session, "slide") else "white",
+        background="he" if is_seen(session, "slide") else "white",
         reliable=session.least_r,
     )
 
@@ -74,16 +75,11 @@ def _genes_and_panels(session: Session) -> tuple[tuple[str, ...], list[str]]:
         return (), []
     if session.channels:
         return tuple(one.gene for one in session.channels), ["together"]
-    if not _is_seen(session, "gene", "browse"):
+    if not is_seen(session, "gene", "browse"):
         return (), []
     shown = ["uncertainty"] if session.what == "spread" else ["predicted"]
-    measured = session.what == "expression" and _is_seen(session, "spots")
+    measured = session.what == "expression" and is_seen(session, "spots")
     return (session.gene,), [*(["measured"] if measured else []), *shown]
-
-
-def _is_seen(session: Session, *roles: str) -> bool:
-    layers = layers_of(session.viewer, *roles)
-    return any(layer.visible and info.place is session.place for layer, info in layers)
 
 
 def _seen_domains(session: Session) -> DomainRun | None:

@@ -70,13 +70,14 @@ class RegionTableModel(QAbstractTableModel):
             # Of an imputation, what is shown may be imputed or measured.
             self._origin = str(numbers["origin"].iloc[0]) or "predicted"
             self.headerDataChanged.emit(Qt.Orientation.Horizontal, 1, 1)
-        if self.names:
-            last = self.index(len(self.names) - 1, len(_NAMES) - 1)
-            self.dataChanged.emit(self.index(0, 1), last)
+        self._tell_numbers()
 
     def wait(self) -> None:
         """Say that numbers are being counted anew."""
         self._waiting = True
+        self._tell_numbers()
+
+    def _tell_numbers(self) -> None:
         if self.names:
             last = self.index(len(self.names) - 1, len(_NAMES) - 1)
             self.dataChanged.emit(self.index(0, 1), last)
