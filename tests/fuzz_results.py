@@ -20,7 +20,7 @@ from napari_stenhance.results.genes import gene_group, written_genes
 from napari_stenhance.results.imputed import imputed_run
 from napari_stenhance.results.inputs import find_section, slide_path
 from napari_stenhance.results.result import ResultFolder
-from napari_stenhance.results.runs import FieldRun
+from napari_stenhance.results.runs import FieldRun, field_run
 from napari_stenhance.results.tables import open_table
 from napari_stenhance.running.job import Job
 from napari_stenhance.storage.cache import Cache
@@ -55,7 +55,7 @@ def read_root(folder: Path) -> Any:
 
 def read_field(folder: Path) -> Any:
     result = ResultFolder.open(folder / NAME)
-    field = result.field(result.latest_run())
+    field = field_run(result).field
     images = [field.image(g, level) for g in field.genes for level in range(len(field.latent))]
     spread = field.image("A", what="spread")
     at = field.latent_of(np.array([3, 80]), np.array([5, 60]))

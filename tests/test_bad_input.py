@@ -23,6 +23,7 @@ import napari_stenhance as st
 from forked import COMMAND, Program
 from made_sections import MPP, make_slide_pixels
 from napari_stenhance.results.result import ResultFolder
+from napari_stenhance.results.runs import field_run
 from napari_stenhance.running.job import Event, Progress
 from napari_stenhance.tasks.enhance import EnhanceOptions, enhance
 from test_cli import run
@@ -243,7 +244,7 @@ def test_one_gene(little: Path, tmp_path: Path) -> None:
     run("enhance", little, "--out", tmp_path / "r", "--genes", "G1", "--epochs", 2,
         "--device", "cpu")  # fmt: skip
     result = ResultFolder.open(tmp_path / "r")
-    image = result.field(result.latest_run()).image("G1")
+    image = field_run(result).field.image("G1")
     assert np.nanstd(image) > 0
 
 
@@ -299,7 +300,7 @@ def test_a_cache_that_is_deleted_in_mid_run(kind: str, little: Path, tmp_path: P
         None,
         st.Cache(tmp_path / "other"),
     )
-    run_name = result.latest_run()
+    run_name = field_run(result).name
     for gene in result.field(run_name).genes:
         image = result.field(run_name).image(gene)
         np.testing.assert_array_equal(image, fresh[0].field(run_name).image(gene))

@@ -14,6 +14,7 @@ import napari_stenhance as st
 from napari_stenhance.cli import app
 from napari_stenhance.results.inputs import slide_path
 from napari_stenhance.results.result import ResultFolder
+from napari_stenhance.results.runs import field_run
 from napari_stenhance.section.section import open_section
 from napari_stenhance.storage.seal import json_crc32
 from napari_stenhance.storage.tiles import missing_tiles
@@ -330,7 +331,7 @@ def test_sections_made_in_python(small_files: list[Path], tmp_path: Path) -> Non
         ),
         job,
     )
-    assert result.field(result.latest_run()).genes == ("G1", "G2", "G3")
+    assert field_run(result).field.genes == ("G1", "G2", "G3")
 
 
 def test_bad_input_is_one_sentence_and_exit_code_2(small_files: list[Path], tmp_path: Path) -> None:

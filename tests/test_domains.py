@@ -20,6 +20,7 @@ from napari_stenhance.results.domains import domain_run, domain_runs
 from napari_stenhance.results.edit_history import EditHistory
 from napari_stenhance.results.inputs import slide_path
 from napari_stenhance.results.result import ResultFolder
+from napari_stenhance.results.runs import field_run
 from napari_stenhance.running.job import Job
 from napari_stenhance.section.grid import Grid
 from napari_stenhance.section.section import open_section
@@ -270,7 +271,7 @@ def test_superpixels_of_a_field(
     assert "superpixels" in ran.stdout
     (domains,) = domain_runs(ResultFolder.open(out))
     assert domains.spots() is None
-    field = result.field(result.latest_run())
+    field = field_run(result).field
     assert domains.grid == field.grid
     pixels = np.asarray(domains.levels[0][...])
     np.testing.assert_array_equal(pixels > 0, np.isfinite(field.image("G1")))

@@ -18,6 +18,7 @@ import napari_stenhance as st
 from forked import Program
 from made_sections import make_slide_pixels
 from napari_stenhance.errors import InputError
+from napari_stenhance.results.runs import field_run
 from napari_stenhance.running.job import Event, Note, Progress
 from napari_stenhance.section.slide import Slide
 from napari_stenhance.storage.cache import Cache
@@ -160,7 +161,7 @@ def test_a_model_that_cannot_be_saved_is_kept(
     assert [e for e in events if isinstance(e, Progress) and e.stage == "Training"] == []
     notes = [event.text for event in events if isinstance(event, Note)]
     assert f"The model was trained already, and kept in {kept}." in notes
-    model = result.model_folder(result.latest_run())
+    model = result.model_folder(field_run(result).name)
     assert (model / "weights.safetensors").read_bytes() == trained
     assert not kept.exists()
 

@@ -30,6 +30,7 @@ from napari_stenhance.phantoms.paint import Painter
 from napari_stenhance.phantoms.phantom import Phantom
 from napari_stenhance.phantoms.write import write_phantom
 from napari_stenhance.results.result import ResultFolder
+from napari_stenhance.results.runs import field_run
 from napari_stenhance.running.job import Event, Progress
 from napari_stenhance.scoring.metrics import PearsonSums, pearson
 from napari_stenhance.section.section import open_section
@@ -361,7 +362,7 @@ def test_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert [rows[name][0] for name in (OF_CELLS, *FOLLOWS)] == [140, 60, 80, 30, 30]
     # The same by another way: whole images, all at once.
     phantom, opened = Phantom.open(section), ResultFolder.open(result)
-    field = opened.field(opened.latest_run())
+    field = field_run(opened).field
     images = np.stack([field.image(g) for g in phantom.genes[:200]])
     truth = phantom.expression(phantom.genes[:200])
     here = np.isfinite(images[0]) & (phantom.domain > 0)

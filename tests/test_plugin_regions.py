@@ -116,26 +116,44 @@ def test_a_region_that_is_drawn_has_the_numbers_of_summarise_and_can_be_predicte
     regions.questions.genes.setCurrentIndex(regions.questions.genes.genes.index(2, 0))
     person.wait(lambda: session.gene == top["gene"][2])
 
-    # Predicted there, with the model of the run that is shown, as a run of its own.
+    # The run that is shown predicts the whole slide already.
+    person.click(regions.questions.predict)
+    assert "has predicted all of one already" in regions.run_bar.error.text()
+    assert ResultFolder.open(result).runs == (session.run.name,)
+
+
+def test_a_model_that_predicted_one_region_predicts_another(
+    person: Person, small: Path, result: Path, tmp_path: Path
+) -> None:
+    session = session_of(person.viewer)
+    areas = np.array([shapely.box(50, 50, 230, 230), shapely.box(240, 60, 400, 230)], dtype=object)
+    NamedRegions(("Here",), areas[:1]).write(tmp_path / "here.geojson")
+    made = st.predict(
+        result, small / "one.h5ad", region=tmp_path / "here.geojson", out=tmp_path / "part"
+    )
+    person.drop(made.path)
+    regions = person.bench.open("regions")
+    NamedRegions(("There",), areas[1:]).write(tmp_path / "there.geojson")
+    regions.open_file(tmp_path / "there.geojson")
+    _done(person)
+    gene = session.gene
     person.click(regions.questions.predict)
     _done(person)
-    runs = ResultFolder.open(result).runs
+    runs = ResultFolder.open(made.path).runs
     assert len(runs) == 2
-    part = gene_run(ResultFolder.open(result), runs[1])
+    part = gene_run(ResultFolder.open(made.path))
     assert session.run.key == part.key
-    assert session.gene == top["gene"][2]
-    gene = session.gene
-    whole = gene_run(ResultFolder.open(result), runs[0]).levels(gene).part()
+    assert part.name == runs[1]
+    assert session.gene == gene
+    mask = part.result.region(part.name).mask(part.grid)
+    whole = gene_run(ResultFolder.open(result)).levels(gene).part()
+    seen = part.levels(gene).part()
+    assert np.isfinite(seen[mask]).any()
+    assert not np.isfinite(seen[~mask]).any()
     np.testing.assert_allclose(
-        part.levels(gene).part()[mask & np.isfinite(whole)],
-        whole[mask & np.isfinite(whole)],
-        rtol=1e-2,
-        atol=1e-3,
+        seen[mask & np.isfinite(whole)], whole[mask & np.isfinite(whole)], rtol=1e-2, atol=1e-3
     )
     check_truth(person.viewer)
-    # The numbers of other regions are not lost by that: they are of the whole.
-    person.wait(lambda: regions.counts.found is not None)
-    assert regions.counts.found.run.name == runs[0]
 
 
 def test_the_model_that_is_shown_predicts_on_another_slide_in_its_region(
@@ -157,6 +175,8 @@ def test_the_model_that_is_shown_predicts_on_another_slide_in_its_region(
     said = [regions.questions.where.itemText(n) for n in range(regions.questions.where.count())]
     assert said[1:] == [f"{other.name}, the whole slide", f"{other.name}, in its regions"]
     regions.questions.where.setCurrentIndex(2)
+    into = tmp_path / f"{other.name}.stenhance.zarr"
+    assert regions.questions.into.text() == f"Written to {into}"
     person.click(regions.questions.predict)
     _done(person)
     made = ResultFolder.open(tmp_path / f"{other.name}.stenhance.zarr")

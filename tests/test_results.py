@@ -19,7 +19,7 @@ from napari_stenhance.results.export_format import export_table
 from napari_stenhance.results.genes import gene_group, gene_id, write_gene
 from napari_stenhance.results.inputs import find_section
 from napari_stenhance.results.result import ResultFolder
-from napari_stenhance.results.runs import FieldRun
+from napari_stenhance.results.runs import FieldRun, field_run
 from napari_stenhance.running.job import Job
 from napari_stenhance.section.grid import Grid
 from napari_stenhance.section.slide import Slide
@@ -96,7 +96,7 @@ def test_a_result_is_created_opened_and_continued(
     assert older.doubts == ()
     assert np.isfinite(field.image("A")[:, 10:256]).all()
     with pytest.raises(InputError, match="no run in this result is complete"):
-        result.latest_run()
+        field_run(result)
     with pytest.raises(InputError, match="there are: m-e-p, m-e-p-2"):
         result.field("other")
 

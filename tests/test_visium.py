@@ -18,6 +18,7 @@ from napari_stenhance.cli import app
 from napari_stenhance.errors import InputError
 from napari_stenhance.plugin.layer_info import open_sections
 from napari_stenhance.plugin.reader import get_reader
+from napari_stenhance.results.runs import field_run
 from napari_stenhance.section.section import open_section
 from napari_stenhance.storage.cache import Cache
 from napari_stenhance.tasks.enhance import EnhanceOptions, enhance
@@ -390,7 +391,7 @@ def test_enhance_learns_on_a_slide_that_is_given(tmp_path: Path) -> None:
     (result,) = enhance(options)
     assert result.attributes["slide"]["name"] == "S1"
     assert result.attributes["slide"]["mpp"] == pytest.approx(2.5, rel=1e-9)
-    field = result.field(result.latest_run())
+    field = field_run(result).field
     assert set(field.genes) == set(NAMES)
     assert np.isfinite(field.image("TBCE-ENSG02")).any()
 

@@ -34,7 +34,7 @@ class Model:
         Where it lies: the folder of a model, or a result. One that `train` made without `out` lies
         among temporary files, and goes when the object does: `save` it to keep it.
     run_name : str
-        Of a result: which run's model; empty for the newest.
+        Of a result: which run's model; empty for the newest of the whole slide.
 
     Examples
     --------

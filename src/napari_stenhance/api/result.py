@@ -38,7 +38,7 @@ class Result:
 
     Genes are those of one run, domains those of another: the run that made this object, or that
     `run` chose, where it has genes or domains; else the newest that is complete. Gene fields come
-    before imputed tables.
+    before imputed tables, and those of the whole slide before those of a region.
 
     Attributes
     ----------

@@ -28,7 +28,7 @@ def run_title(run: Run) -> str:
     said = next((entry.title for entry in methods() if entry.name == method), method)
     if identity.get("preset", "robust") != "robust":
         said += f" {identity['preset']}"
-    if identity.get("region"):
+    if run.in_region:
         said += ", region"
     number = run.name.rpartition("-")[2]
     return f"{said} ({number})" if number.isdigit() and said != run.name else said

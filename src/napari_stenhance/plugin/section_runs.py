@@ -70,7 +70,7 @@ def first_gene_of(viewer: ViewerModel, run: GeneSource) -> str:
 
 def runs_seen(viewer: ViewerModel, place: Place | None, run: GeneSource) -> list[GeneSource]:
     """Return a run, under one of a region that of the whole: the first says what limits are."""
-    if not run.identity.get("region"):
+    if not run.in_region:
         return [run]
     whole = [
         info.run
@@ -108,4 +108,4 @@ def is_same_but_region(one: Run, other: Run) -> bool:
     first, second = (
         {k: v for k, v in run.identity.items() if k not in other_than} for run in (one, other)
     )
-    return not one.identity.get("region") and first == second
+    return not one.in_region and first == second

@@ -283,20 +283,6 @@ class ResultFolder:
             raise InputError(msg)
         return open_node(self.group, f"fields/{run}", zarr.Group)
 
-    def latest_run(self) -> str:
-        """Return the newest run that is complete.
-
-        Raises
-        ------
-        InputError
-            If there is none.
-        """
-        for run in reversed(self.runs):
-            if self.run_attributes(run)["complete"]:
-                return run
-        msg = f"{self.path}: no run in this result is complete; run the same command again."
-        raise InputError(msg)
-
     def field(self, run: str) -> GeneField:
         """Open the gene field of a run.
 

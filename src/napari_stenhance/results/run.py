@@ -77,6 +77,11 @@ class Run(ABC):
         return identity
 
     @property
+    def in_region(self) -> bool:
+        """Whether it predicted inside a region alone."""
+        return bool(self.identity.get("region"))
+
+    @property
     def doubts(self) -> tuple[str, ...]:
         """What was guessed or left out, or makes it less to be trusted."""
         return tuple(self.attributes.get("doubts", ()))
@@ -111,15 +116,15 @@ R = TypeVar("R", bound=Run)
 
 
 def run_of(result: ResultFolder, runs: Sequence[R], name: str, what: str, maker: str) -> R:
-    """Return a complete run by its name, by default the newest.
+    """Return a complete run by its name, by default the last.
 
     Parameters
     ----------
     result : ResultFolder
     runs : sequence of runs
-        Oldest first.
+        As a rule oldest first.
     name : str
-        Empty for the newest.
+        Empty for the last.
     what, maker : str
         What such a run is called, and the command that makes one.
 

@@ -106,7 +106,7 @@ class FieldRun(GeneSource):
         state = "complete" if self.complete else "not complete: run the same command again"
         learned = ", ".join(one["name"] for one in self.identity["learned_from"])
         what = "imputed genes of " if self.learned_imputed else ""
-        inside = ", inside a region" if self.identity.get("region") else ""
+        inside = ", inside a region" if self.in_region else ""
         said = f"Run {self.name} ({state}): learned from {what}{learned}, "
         lines = [f"{said}seed {self.attributes['seed']}{inside}"]
         if self.created:
@@ -158,13 +158,29 @@ def every_run(result: ResultFolder) -> tuple[Run, ...]:
     return (*field_runs(result), *imputed_runs(result), *domain_runs(result))
 
 
-def gene_run(result: ResultFolder, name: str = "") -> GeneSource:
-    """Open a run that has genes; by default the newest gene field, or else the newest imputation.
+def field_run(result: ResultFolder, name: str = "") -> FieldRun:
+    """Open a gene field; by default the newest of the whole slide, or else that of a region.
 
     Raises
     ------
     InputError
         If there is none that is complete, or none of that name.
     """
-    runs = (*imputed_runs(result), *field_runs(result))
+    return run_of(result, _whole_last(result), name, "gene field", "enhance")
+
+
+def gene_run(result: ResultFolder, name: str = "") -> GeneSource:
+    """Open a run that has genes; by default as `field_run`, or else the newest imputation.
+
+    Raises
+    ------
+    InputError
+        If there is none that is complete, or none of that name.
+    """
+    runs = (*imputed_runs(result), *_whole_last(result))
     return run_of(result, runs, name, "run with genes", "enhance or impute")
+
+
+def _whole_last(result: ResultFolder) -> list[FieldRun]:
+    """List gene fields by how soon they are taken unasked: one of a region is a part of others."""
+    return sorted(field_runs(result), key=lambda run: not run.in_region)

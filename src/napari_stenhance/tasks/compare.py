@@ -48,7 +48,7 @@ class CompareOptions(SlideOptions):
     all_spots: Annotated[
         bool, Help("Also spots where the truth is 0, which the published evaluation leaves out.")
     ] = False
-    run: Annotated[str, Help("Which run; by default the newest that is complete.")] = ""
+    run: Annotated[str, Help("Which run; by default the newest of the whole slide.")] = ""
 
 
 @dataclass(frozen=True)
@@ -89,13 +89,14 @@ def compare(
 
     from napari_stenhance.results.predictions import at_spots
     from napari_stenhance.results.result import ResultFolder
+    from napari_stenhance.results.runs import field_run
     from napari_stenhance.scoring.maps import MEASURES, map_agreement, square_lattice
     from napari_stenhance.storage.cache import Cache
     from napari_stenhance.tasks.inference import open_for
 
     job, cache = job or Job(), cache or Cache.default()
     result = ResultFolder.open(options.result)
-    run = options.run or result.latest_run()
+    run = field_run(result, options.run).name
     given = (options.truth,) if options.measured is None else (options.truth, options.measured)
     truth, *measured = (
         open_for(path, options, spots=True, slide=False, cache=cache, job=job) for path in given

@@ -113,6 +113,7 @@ def compare_with_truth(
     import numpy as np
     import scipy.sparse as sp
 
+    from napari_stenhance.results.runs import field_run
     from napari_stenhance.scoring.baselines import Interpolation
     from napari_stenhance.scoring.metrics import PearsonSums
     from napari_stenhance.section.spots import log1p_cp10k
@@ -123,7 +124,7 @@ def compare_with_truth(
     counts = sp.csr_array(spots.X)
     library = np.asarray(counts.sum(axis=1), np.float64).ravel()
     interpolate = Interpolation(section.spots_um(), log1p_cp10k(counts, library).toarray())
-    field = result.field(result.latest_run())
+    field = field_run(result).field
     chosen = field.decoder.indices_of(genes)
     sums = {
         (part, by): PearsonSums(len(genes)) for part in (True, False) for by in ("model", "spots")

@@ -31,6 +31,7 @@ from napari_stenhance.results.label_map import (
     reach_um,
 )
 from napari_stenhance.results.result import ResultFolder
+from napari_stenhance.results.runs import field_run
 from napari_stenhance.results.summaries import (
     Expression,
     field_expression,
@@ -241,9 +242,9 @@ def _see_fields(options: Any, job: Job) -> Sequence[DomainInput]:
 
 
 def _see_field(result: ResultFolder, superpixel_um: float | None, job: Job) -> FieldInput:
-    """Read the latents of the newest run, at the level whose superpixels are so wide."""
-    run = result.latest_run()
-    field = result.field(run)
+    """Read the latents of the field taken unasked, at the level whose superpixels are so wide."""
+    opened = field_run(result)
+    run, field = opened.name, opened.field
     widths = [field.grid.scale_um(level) for level in range(len(field.latent))]
     level = 0 if superpixel_um is None else _level_of(superpixel_um, widths, result)
     _check_memory(int(result.tissue(run).sum()), field, level, result, job)

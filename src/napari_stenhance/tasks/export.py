@@ -61,7 +61,7 @@ class ExportOptions(SlideOptions):
             "such as A + B - C."
         ),
     ] = ()
-    run: Annotated[str, Help("Which run; by default the newest that is complete.")] = ""
+    run: Annotated[str, Help("Which run; by default the newest of the whole slide.")] = ""
 
 
 def export(options: ExportOptions, job: Job | None = None, cache: Cache | None = None) -> Path:

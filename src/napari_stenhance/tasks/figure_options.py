@@ -54,7 +54,7 @@ class FigureOptions(Options):
         ),
     ] = ()
     run: Annotated[
-        str, Help("Whose genes, or domains; by default the newest that is complete.")
+        str, Help("Whose genes, or domains; by default the newest of the whole slide.")
     ] = ""
     box: Annotated[
         str,

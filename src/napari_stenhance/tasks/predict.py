@@ -46,7 +46,9 @@ class PredictOptions(SlideOptions):
         str,
         Help("The model's encoder and where its weights lie, as uni?weights=FILE, if it has any."),
     ] = ""
-    run: Annotated[str, Help("Of a result: which run's model; by default the newest.")] = ""
+    run: Annotated[
+        str, Help("Of a result: which run's model; by default the newest of the whole slide.")
+    ] = ""
     write: Written = ()
     region: RegionFile = None
     tissue: TissueMask = None

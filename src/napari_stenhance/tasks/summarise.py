@@ -71,7 +71,7 @@ class SummariseOptions(SlideOptions):
             "nothing is overwritten."
         ),
     ] = None
-    run: Annotated[str, Help("Which run; by default the newest that is complete.")] = ""
+    run: Annotated[str, Help("Which run; by default the newest of the whole slide.")] = ""
 
 
 def summarise(
@@ -99,10 +99,8 @@ def summarise(
             need_free(out)
     result = ResultFolder.open(options.result)
     run = gene_run(result, options.run)
-    if not options.run and run.identity.get("region"):
-        job.note(
-            f"{run.name}, the newest run, predicted in a region alone; name another to read it."
-        )
+    if not options.run and run.in_region:
+        job.note(f"{run.name} predicted in a region alone, as no run here did for the whole slide.")
     # Each by itself, for among several a sum is not looked for.
     genes = tuple(dict.fromkeys(gene for text in options.genes for gene in run.named(text)))
     measured = _measured(options, result, job, cache)

@@ -13,6 +13,7 @@ from napari_stenhance.errors import InputError
 from napari_stenhance.methods.genes import genes_of
 from napari_stenhance.methods.registry import load_fitted
 from napari_stenhance.results.result import ResultFolder
+from napari_stenhance.results.runs import field_run
 from napari_stenhance.storage.atomic import atomic_path
 from napari_stenhance.storage.hashing import file_hash
 from napari_stenhance.storage.reading import reading
@@ -60,7 +61,7 @@ class Trained:
         ----------
         path : Path
         run : str
-            Of a result; by default the newest that is complete.
+            Of a result; by default the newest of the whole slide.
 
         Raises
         ------
@@ -69,8 +70,8 @@ class Trained:
         """
         if ResultFolder.is_result(path):
             result = ResultFolder.open(path)
-            name = run or result.latest_run()
-            attributes = result.run_attributes(name)
+            opened = field_run(result, run)
+            name, attributes = opened.name, opened.attributes
             learned = {k: v for k, v in attributes["identity"].items() if k not in _OF_PREDICTION}
             return cls(result.model_folder(name), learned, _provenance(attributes), genes_of(name))
         file = path / _RECORD

@@ -24,7 +24,7 @@ class WriteOptions(Options):
             "Genes to write as images: names with commas, or @ and a file; or a sum, as A + B - C."
         ),
     ]
-    run: Annotated[str, Help("Which run; by default the newest that is complete.")] = ""
+    run: Annotated[str, Help("Which run; by default the newest of the whole slide.")] = ""
     clear_dead_locks: ClearDeadLocks = False
 
 

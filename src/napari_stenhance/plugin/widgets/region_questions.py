@@ -110,7 +110,12 @@ class RegionQuestions(QWidget):
                 column.addWidget(self.title)
                 column.addWidget(self.genes, 1)
                 column.addWidget(self.export)
+        self.into = QLabel("", self)
+        self.into.setWordWrap(True)
+        self.where.currentIndexChanged.connect(self._say_into)
+        column.addWidget(self.into)
         column.addWidget(self.similar)
+        self._say_into()
         self.forget()
 
     def forget(self) -> None:
@@ -157,6 +162,13 @@ class RegionQuestions(QWidget):
         for text, target in targets:
             self.where.addItem(text, target)
         self.where.setCurrentIndex(max(self.where.findText(chosen), 0))
+
+    def _say_into(self) -> None:
+        """Say where the prediction of another slide is written; the worker looks once more."""
+        target = self.where.currentData()
+        said = "" if target is None else f"Written to {suggest_out([target[0]])}"
+        self.into.setText(said)
+        self.into.setVisible(bool(said))
 
     def _drawn_on(self, section: Section) -> NamedRegions | None:
         for layer, place in _drawn_in(self._viewer, section):
@@ -242,6 +254,7 @@ class RegionQuestions(QWidget):
             section, regions = self._session.section, None
             if target is None:
                 regions = self._listed.chosen_regions()
+                _need_more_than(run)
             else:
                 section, inside = target
                 regions = self._drawn_on(section) if inside else None
@@ -278,6 +291,15 @@ class RegionQuestions(QWidget):
             on_event=self._live.receive,
             on_end=self._live.finish,
         )
+
+
+def _need_more_than(run: FieldRun) -> None:
+    if not run.in_region:
+        msg = (
+            f"This model has predicted all of {run.result.name} already: in its regions nothing "
+            "else would come of it. Choose another slide under On."
+        )
+        raise InputError(msg)
 
 
 def _said_of_top(numbers: Any, name: str, of: str) -> str:
