@@ -185,7 +185,7 @@ def test_a_folder_that_is_not_ours_and_other_bad_input(
     assert "2 to 255" in sentence(section, "--out", new, "--n-domains", 1)
     assert "too few" in sentence(section, "--out", new, "--n-domains", 200)
     assert "result of spots without a slide (bands)" in sentence(small_files[0], "--out", out)
-    assert "no run in this result is complete" in sentence(out)
+    assert "there is no gene field" in sentence(out)
     assert "together" in sentence(section, out, "--out", new)
     logged = banded()
     logged.X = logged.X.log1p()

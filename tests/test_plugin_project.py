@@ -15,7 +15,7 @@ from napari_stenhance.plugin.session import session_of
 from person import Person, check_truth
 
 
-def _seen(person: Person) -> np.ndarray:
+def canvas_pixels(person: Person) -> np.ndarray:
     """The pixels of the canvas, once they stay as they are."""
     for _ in range(5):
         QApplication.processEvents()
@@ -29,7 +29,7 @@ def _seen(person: Person) -> np.ndarray:
         before = now
 
 
-def _state(person: Person) -> dict[str, Any]:
+def state_of(person: Person) -> dict[str, Any]:
     session, viewer = session_of(person.viewer), person.viewer
     camera = viewer.scene.camera
     assert session.place is not None
@@ -39,7 +39,10 @@ def _state(person: Person) -> dict[str, Any]:
         "limits": session.limits,
         "least r": session.least_r,
         "colours": session.colormap.name,
-        "camera": np.round([*camera.center[-2:], camera.zoom], 6).tolist(),
+        # Sections lie beside each other, and find their places anew.
+        "camera": np.round(
+            [*np.subtract(camera.center[-2:], session.place.origin), camera.zoom], 6
+        ).tolist(),
         "panels": [name for name, panel in person.bench.panels.items() if panel.is_open],
         "layers": [(layer.name, layer.visible) for layer in viewer.layers],
         "drawn": [
@@ -49,7 +52,7 @@ def _state(person: Person) -> dict[str, Any]:
     }
 
 
-def _save_and_reopen(person: Person, path: Path) -> None:
+def save_and_reopen(person: Person, path: Path) -> None:
     person.section.save_layers(path)
     person.wait(lambda: not person.section.run_bar.busy)
     assert path.is_dir()
@@ -79,21 +82,21 @@ def test_a_project_comes_back_as_it_was(person: Person, here: Path) -> None:
     camera.zoom *= 1.7
     camera.center = (0.0, 210.0, 260.0)
     person.bench.open("genes")
-    before, seen = _state(person), _seen(person)
+    before, seen = state_of(person), canvas_pixels(person)
     compare = person.bench.widget("compare")
     compare.compare()
     person.wait(lambda: not compare.run_bar.busy)
-    assert not np.array_equal(_seen(person), seen)
+    assert not np.array_equal(canvas_pixels(person), seen)
     compare.leave()
     person.wait(lambda: len(viewer.layers) == len(before["layers"]))
-    assert _state(person) == before
-    np.testing.assert_array_equal(_seen(person), seen)
-    _save_and_reopen(person, here / "mine.zarr")
+    assert state_of(person) == before
+    np.testing.assert_array_equal(canvas_pixels(person), seen)
+    save_and_reopen(person, here / "mine.zarr")
     check_truth(viewer)
-    assert _state(person) == before
-    np.testing.assert_array_equal(_seen(person), seen)
+    assert state_of(person) == before
+    np.testing.assert_array_equal(canvas_pixels(person), seen)
     camera.zoom *= 1.01
-    assert not np.array_equal(_seen(person), seen)
+    assert not np.array_equal(canvas_pixels(person), seen)
     # Links, not copies: what is seen is in the files that were there.
     saved = sum(f.stat().st_size for f in (here / "mine.zarr").rglob("*") if f.is_file())
     linked = sum(f.stat().st_size for f in (here / "one.stenhance.zarr").rglob("*") if f.is_file())
@@ -112,9 +115,9 @@ def test_a_save_without_camera_and_panels_opens_too(person: Person, here: Path) 
     for key in ("camera", "panels", "least_r"):
         del said["attributes"]["stenhance_layers"]["look"][key]
     file.write_text(json.dumps(said), "utf-8")
-    before = _state(person)["looked at"]
+    before = state_of(person)["looked at"]
     person.viewer.layers.clear()
     person.section.open(path)
     person.wait(lambda: not person.section.run_bar.busy)
     assert person.section.run_bar.error.text() == ""
-    assert _state(person)["looked at"] == before
+    assert state_of(person)["looked at"] == before

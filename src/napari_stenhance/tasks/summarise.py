@@ -100,7 +100,7 @@ def summarise(
     result = ResultFolder.open(options.result)
     run = gene_run(result, options.run)
     if not options.run and run.in_region:
-        job.note(f"{run.name} predicted in a region alone, as no run here did for the whole slide.")
+        job.note(f"{run.name} predicted in a region alone; no run here did in the whole slide.")
     # Each by itself, for among several a sum is not looked for.
     genes = tuple(dict.fromkeys(gene for text in options.genes for gene in run.named(text)))
     measured = _measured(options, result, job, cache)

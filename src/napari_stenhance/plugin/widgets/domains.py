@@ -12,7 +12,7 @@ from napari_stenhance.errors import InputError
 from napari_stenhance.plugin.layer_info import open_runs, open_sections
 from napari_stenhance.plugin.widgets.choices import named
 from napari_stenhance.plugin.widgets.domain_editor import DomainEditor
-from napari_stenhance.plugin.widgets.follow import follow_layers
+from napari_stenhance.plugin.widgets.follow import follow_layers, follow_session
 from napari_stenhance.plugin.widgets.outputs import suggest_out
 from napari_stenhance.plugin.widgets.run_dock import RunDock
 from napari_stenhance.running.job import Job
@@ -59,6 +59,7 @@ class DomainsWidget(RunDock):
         QVBoxLayout(self).addWidget(split)
         self.form.fields["sections"].changed.connect(self._suggest)
         follow_layers(self, napari_viewer, self._refresh)
+        follow_session(self, napari_viewer, lambda: self._offer("sections"))
 
     # What can be chosen
 
