@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 import pyvips
 import shapely
+import xarray as xr
 
 import napari_stenhance as st
 from napari_stenhance.results.domains import domain_run
@@ -314,11 +315,20 @@ def test_what_lies_nowhere_and_of_which_run_numbers_are_is_said(here: Path) -> N
     assert {"gene", "difference", "q"} <= {*table.columns}
     st.summarise(path, regions="away.geojson", genes="G1", job=job)
     assert any("1 of 1 region lies where nothing is predicted. Is the file in" in n for n in notes)
+    # One of a region is a part of others, and is taken unasked only where no other is there.
     part = st.Region(shapely.box(100, 100, 400, 300))
+    whole = st.Result.open(path)["G1"]
     st.predict(path, on="one.h5ad", out=path, region=part, device="cpu")
+    assert len(st.Result.open(path).runs) == 2
+    xr.testing.assert_equal(st.Result.open(path)["G1"], whole)
+    alone = "predicted in a region alone"
     notes.clear()
     st.summarise(path, regions=part, genes="G1", job=job)
-    assert any("the newest run, predicted in a region alone" in n for n in notes)
+    assert not any(alone in n for n in notes)
+    new = here / "new.stenhance.zarr"
+    st.predict(path, on="one.h5ad", out=new, region=part, device="cpu")
+    st.summarise(new, regions=part, genes="G1", job=job)
+    assert any(alone in n for n in notes)
 
 
 def test_like_a_region_is_what_deviates_from_the_mean_as_it_does(regions: Path) -> None:
