@@ -34,7 +34,7 @@ from napari_stenhance.running.job import Job
 from napari_stenhance.scoring.metrics import pearson
 from napari_stenhance.section.section import Section, open_section
 from napari_stenhance.storage.cache import Cache
-from napari_stenhance.tasks.recovery import predict_spots, recover
+from napari_stenhance.tasks.gene_evaluation import predict_spots, recover
 from napari_stenhance.tasks.train import TrainOptions
 from napari_stenhance.tasks.training import pitch_between, take_sample
 

@@ -39,7 +39,7 @@ from napari_stenhance.section.sums import running_sums
 from napari_stenhance.storage.cache import Cache
 from napari_stenhance.tasks.enhance import EnhanceOptions, enhance
 from napari_stenhance.tasks.evaluate import EvaluateOptions, evaluate
-from napari_stenhance.tasks.recovery import predict_spots
+from napari_stenhance.tasks.gene_evaluation import predict_spots
 from napari_stenhance.tasks.train import TrainOptions
 from napari_stenhance.tasks.training import take_sample
 from test_cli import events_of, files_of, run

@@ -86,7 +86,7 @@ def map_agreement(
     values[0] = np.clip(values[0], 0, values[1].max())
     measured = dict.fromkeys(MEASURES, float("nan"))
     if lattice is not None:
-        measured["ssim"] = _ssim(values, lattice)
+        measured["ssim"] = ssim(values, lattice)
     valid = np.isfinite(values).all(axis=0)
     values = values[:, valid if all_spots else valid & (values[1] != 0)]
     if values.shape[1] < 2:
@@ -105,7 +105,20 @@ def map_agreement(
     }
 
 
-def _ssim(values: NDArray[np.float64], lattice: Lattice) -> float:
+def ssim(values: NDArray[np.float64], lattice: Lattice) -> float:
+    """Compare the structure of two maps, each over its largest value; 0 where there are no spots.
+
+    Parameters
+    ----------
+    values : ndarray of float64, shape (2, spots)
+    lattice : tuple of ndarray of int64
+        Row and column of the spots.
+
+    Returns
+    -------
+    float
+        NaN on fewer than seven rows or columns.
+    """
     row, column = lattice
     maps = np.zeros((2, row.max() + 1, column.max() + 1))
     if min(maps.shape[1:]) < _SSIM_WINDOW:

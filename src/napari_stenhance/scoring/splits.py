@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 
 def block_folds(
@@ -42,6 +43,29 @@ def block_folds(
         filled[fold_of_block[b]] += size[b]
     fold: NDArray[np.int64] = fold_of_block[member.ravel()]
     return fold
+
+
+def beyond(
+    xy_um: NDArray[np.float64], held_out: NDArray[np.bool_], buffer_um: float
+) -> NDArray[np.bool_]:
+    """Mark positions that are not held out, nor nearer than a buffer to any that is.
+
+    Parameters
+    ----------
+    xy_um : ndarray of float64, shape (n, 2)
+    held_out : ndarray of bool, shape (n,)
+    buffer_um : float
+        In micrometres; 0 leaves every other position.
+
+    Returns
+    -------
+    ndarray of bool, shape (n,)
+    """
+    if not held_out.any():
+        return ~held_out
+    away, _ = cKDTree(xy_um[held_out]).query(xy_um)
+    far: NDArray[np.bool_] = ~held_out & (away >= buffer_um)
+    return far
 
 
 def random_part(number: int, share: float, seed: int) -> NDArray[np.bool_]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -38,22 +39,36 @@ if TYPE_CHECKING:
 
     from napari_stenhance.section.section import Section
     from napari_stenhance.storage.cache import Cache
+    from napari_stenhance.tasks.gene_evaluation import HeldOut
 
 _KINDS: tuple[Kind, ...] = ("domains", "genes", "imputation")
+Split = Literal["recovery", "blocks", "sections"]
+_OF_SPLIT: dict[str, Split] = {"ratio": "recovery", "buffer": "blocks", "test": "sections"}
+"""Options that only mean something where that is hidden."""
 _OF_KIND: dict[str, tuple[Kind, ...]] = {
     **dict.fromkeys(("truth", "n_domains"), ("domains",)),
-    **dict.fromkeys(("ratio", "encoder", "image", "quality", "tissue"), ("genes",)),
-    "genes": ("genes", "imputation"),
-    **dict.fromkeys(("reference", "folds"), ("imputation",)),
+    **dict.fromkeys(
+        ("split", "ratio", "buffer", "test", "scored", "encoder", "image", "quality", "tissue"),
+        ("genes",),
+    ),
+    **dict.fromkeys(("genes", "folds"), ("genes", "imputation")),
+    "reference": ("imputation",),
 }
 """Options that only mean something to some kinds of methods."""
 
 
 @dataclass(frozen=True)
 class EvaluateOptions(SlideOptions):
-    """Options of `evaluate`; the section may also be a `Section` object."""
+    """Options of `evaluate`; sections may also be `Section` objects."""
 
-    section: Annotated[Path, Help("A section with spots.", positional=True, takes=SECTION)]
+    sections: Annotated[
+        tuple[Path, ...],
+        Help(
+            "A section with spots; several only where whole sections are left out.",
+            positional=True,
+            takes=SECTION,
+        ),
+    ]
     method: Annotated[str, Help("What is evaluated", choices=partial(method_choices, *_KINDS))] = (
         "stamgc"
     )
@@ -62,7 +77,11 @@ class EvaluateOptions(SlideOptions):
         Help("Single cells to impute from: an .h5ad of raw counts.", takes=("AnnData",)),
     ] = None
     folds: Annotated[
-        int, Help("Into so many the genes are dealt that spots and cells share; each is hidden.")
+        int,
+        Help(
+            "Into so many parts genes that spots and cells share are dealt, or blocks of tissue; "
+            "each is hidden in turn."
+        ),
     ] = 5
     truth: Annotated[
         str,
@@ -73,10 +92,25 @@ class EvaluateOptions(SlideOptions):
         Help("How many domains; by default as many as the truth has, else estimated."),
     ] = None
     split: Annotated[
-        Literal["recovery"],
-        Help("Which spots a method that predicts genes learns from: recovery, a random part."),
+        Split,
+        Help(
+            "What is hidden from a method that predicts genes: recovery, a random part of the "
+            "spots; blocks of tissue of 1 mm; or whole sections, each in turn."
+        ),
     ] = "recovery"
-    ratio: Annotated[float, Help("Share of the spots that it learns from.")] = 0.5
+    ratio: Annotated[float, Help("Of recovery: share of the spots that it learns from.")] = 0.5
+    buffer: Annotated[
+        float,
+        Help("Of blocks: what lies so near to a hidden spot is not learned from.", unit="µm"),
+    ] = 200.0
+    test: Annotated[
+        tuple[Path, ...],
+        Help("Of sections: these are predicted, and all others learned from.", takes=SECTION),
+    ] = ()
+    scored: Annotated[
+        int,
+        Help("So many genes are compared: those that vary most where it learns."),
+    ] = 250
     genes: Genes = ()
     seeds: Annotated[
         str, Help("Once with each of these, which also draws what is hidden: 0, 0-4 or 1234,0-4.")
@@ -116,12 +150,15 @@ class Score:
         Name and value of each measure.
     n_domains : int or None
         How many domains were found.
+    hidden : str
+        What was predicted, where several things were hidden in turn.
     """
 
     seed: int
     what: str
     values: dict[str, float]
     n_domains: int | None = None
+    hidden: str = ""
 
 
 def evaluate(
@@ -143,6 +180,10 @@ def evaluate(
         if entry.kind not in kinds:
             refuse_given(options, field, list(method_choices(*kinds)))
     entry.check(options)
+    whole = entry.kind == "genes" and options.split == "sections"
+    if len(options.sections) != 1 and not whole:
+        msg = f"{len(options.sections)} sections: give one; several are for the split sections."
+        raise InputError(msg, option="sections")
     device, seeds = resolve_device(options.device), _seeds(options.seeds)
     score = {"domains": _domains, "genes": _genes, "imputation": _hidden_genes}[entry.kind]
     return score(options, seeds, device, cache, job)
@@ -155,7 +196,7 @@ def _domains(
     from napari_stenhance.scoring.agreement import agreement, compactness
     from napari_stenhance.tasks.domain_options import make_domain_method, open_spots, spots_slices
 
-    section = open_spots(options.section, options, None, cache, job)
+    section = open_spots(options.sections[0], options, None, cache, job)
     truth = _truth(section, options.truth) if options.truth else None
     number = options.n_domains
     if number is None and truth is not None:
@@ -181,22 +222,17 @@ def _genes(
     from napari_stenhance.features.registry import find_encoder
     from napari_stenhance.features.source import CropLayout, FeatureSettings
     from napari_stenhance.tasks.faults import quality_doubts
-    from napari_stenhance.tasks.recovery import recover
+    from napari_stenhance.tasks.gene_evaluation import score_hidden
     from napari_stenhance.tasks.training import open_training, pitch_between
 
-    if not 0 < options.ratio < 1:
-        msg = f"Ratio {options.ratio:g}: write the share of the spots to learn from, as 0.5."
-        raise InputError(msg, option="ratio")
-    if options.method == "pixel2gene" and options.preset in {"reference", "istar"}:
-        msg = (
-            f"Preset {options.preset}: pixel2gene then predicts counts of superpixels, and here "
-            "log1p CP10k of spots is compared; choose robust, or use compare."
-        )
-        raise InputError(msg, option="preset")
+    _check_split(options)
     methods = [method_entry(options.method).make(options, seed, device) for seed in seeds]
-    section = open_training(options.section, options, options.image, cache, job)
+    sections, tests = (
+        [open_training(one, options, options.image, cache, job) for one in given]
+        for given in (options.sections, options.test)
+    )
     sizes_um = methods[0].crops_um
-    crops = None if sizes_um is None else CropLayout(sizes_um, pitch_between([section]))
+    crops = None if sizes_um is None else CropLayout(sizes_um, pitch_between(sections))
     features = FeatureSettings(
         find_encoder(options.encoder),
         device,
@@ -205,18 +241,65 @@ def _genes(
         quality=options.quality,
         or_cpu=options.device == "auto",
     )
-    quality_doubts([section], features, job)
+    quality_doubts([*sections, *tests], features, job)
+    hidden = [_hidden(options, sections, tests, seed) for seed in seeds]
     scores = []
-    with job.stage(f"Evaluating {options.method}", len(seeds)) as stage:
-        for seed, method in zip(seeds, methods, strict=True):
-            genes = options.genes or method.genes
-            found = recover(section, method, features, genes, options.ratio, seed, job)
-            scores += [
-                Score(seed, options.method if what == "method" else what, values)
-                for what, values in found.items()
-            ]
-            stage.advance()
+    with job.stage(f"Evaluating {options.method}", sum(map(len, hidden))) as stage:
+        for seed, method, parts in zip(seeds, methods, hidden, strict=True):
+            for part in parts:
+                genes = options.genes or method.genes
+                found = score_hidden(part, method, features, genes, options.scored, seed, job)
+                name = part.name if len(parts) > 1 else ""
+                scores += [
+                    Score(seed, options.method if what == "method" else what, values, hidden=name)
+                    for what, values in found.items()
+                ]
+                stage.advance()
     return tuple(scores)
+
+
+def _check_split(options: EvaluateOptions) -> None:
+    """Refuse what cannot be hidden, or compared."""
+    for field in dataclasses.fields(options):
+        split = _OF_SPLIT.get(field.name, options.split)
+        given = getattr(options, field.name)
+        if split != options.split and given != field.default:
+            msg = f"{field.name.capitalize()} is an option of the split {split}; leave it out."
+            raise InputError(msg, option=field.name)
+    if not 0 < options.ratio < 1:
+        msg = f"Ratio {options.ratio:g}: write the share of the spots to learn from, as 0.5."
+        raise InputError(msg, option="ratio")
+    if options.split == "blocks" and options.folds < 2:
+        msg = f"Folds {options.folds}: give 2 or more."
+        raise InputError(msg, option="folds")
+    if not 0 <= options.buffer < math.inf:
+        msg = f"Buffer {options.buffer:g} µm: give 0 or more."
+        raise InputError(msg, option="buffer")
+    if options.scored < 1:
+        msg = f"Scored {options.scored}: give 1 or more."
+        raise InputError(msg, option="scored")
+    if options.split == "sections" and len(options.sections) + len(options.test) < 2:
+        msg = "One section is nothing to leave others out of; give several, or one as test."
+        raise InputError(msg, option="sections")
+    if options.method == "pixel2gene" and options.preset in {"reference", "istar"}:
+        msg = (
+            f"Preset {options.preset}: pixel2gene then predicts counts of superpixels, and here "
+            "log1p CP10k of spots is compared; choose robust, or use compare."
+        )
+        raise InputError(msg, option="preset")
+
+
+def _hidden(
+    options: EvaluateOptions, sections: list[Section], tests: list[Section], seed: int
+) -> list[HeldOut]:
+    """List what is hidden, one after the other."""
+    from napari_stenhance.tasks.gene_evaluation import blocks, left_out, recovery
+
+    if options.split == "recovery":
+        return [recovery(sections[0], options.ratio, seed)]
+    if options.split == "blocks":
+        return list(blocks(sections[0], options.folds, options.buffer, seed))
+    return list(left_out(sections, tests))
 
 
 def _hidden_genes(
@@ -231,7 +314,7 @@ def _hidden_genes(
     if options.reference is None:
         msg = f"{options.method} learns from single cells; name their file."
         raise InputError(msg, option="reference")
-    section = open_spots(options.section, options, None, cache, job)
+    section = open_spots(options.sections[0], options, None, cache, job)
     opened = open_cells(options.reference, section.need_spots(), job=job)
     for said in (opened.report, *opened.doubts):
         job.note(said)

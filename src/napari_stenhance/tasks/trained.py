@@ -70,8 +70,8 @@ class Trained:
         """
         if ResultFolder.is_result(path):
             result = ResultFolder.open(path)
-            opened = field_run(result, run)
-            name, attributes = opened.name, opened.attributes
+            field = field_run(result, run)
+            name, attributes = field.name, field.attributes
             learned = {k: v for k, v in attributes["identity"].items() if k not in _OF_PREDICTION}
             return cls(result.model_folder(name), learned, _provenance(attributes), genes_of(name))
         file = path / _RECORD

@@ -1,0 +1,273 @@
+"""Hide spots, learn from others, and compare what is predicted of them, beside baselines."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from napari_stenhance.errors import InputError
+from napari_stenhance.features.opening import open_features
+from napari_stenhance.features.source import FeatureSettings, FeatureSource
+from napari_stenhance.features.superpixels import TILE
+from napari_stenhance.methods.genes import choose_genes, variance
+from napari_stenhance.methods.protocol import Fitted, FittedCrops, Method, Positions
+from napari_stenhance.methods.training_section import TrainingSection
+from napari_stenhance.running.job import Job
+from napari_stenhance.scoring.baselines import Interpolation, by_depth, by_place, ridge
+from napari_stenhance.scoring.ceiling import noise_ceiling
+from napari_stenhance.scoring.gene_scores import bootstrap, gene_scores, overall
+from napari_stenhance.scoring.recovery import recovered
+from napari_stenhance.scoring.splits import beyond, block_folds, random_part
+from napari_stenhance.section.distinct import DistinctPositions
+from napari_stenhance.section.footprint import Footprints
+from napari_stenhance.section.lattice import array_numbers
+from napari_stenhance.section.section import Section
+from napari_stenhance.section.spots import counts_of, log1p_cp10k
+from napari_stenhance.storage.tiles import tiles_of
+from napari_stenhance.tasks.inference import note_doubts
+from napari_stenhance.tasks.training import take_sample
+
+_BLOCK_UM = 1000.0
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOut:
+    """Spots that are hidden, and what is learned from meanwhile.
+
+    Attributes
+    ----------
+    name : str
+        What is predicted: a section, or a part of it.
+    section : Section
+        Of the spots that are hidden, with all of its spots.
+    hidden : ndarray of bool, shape (spots,)
+        Of that section.
+    learned : tuple of Section
+        Cut to the spots that are learned from.
+    here : ndarray of bool, shape (spots,), or None
+        Spots of that section that are learned from; None if it is another.
+    """
+
+    name: str
+    section: Section
+    hidden: NDArray[np.bool_]
+    learned: tuple[Section, ...]
+    here: NDArray[np.bool_] | None = None
+
+
+def recovery(section: Section, share: float, seed: int) -> HeldOut:
+    """Learn from a random share of the spots of a section, and hide the others."""
+    # Whole places: what is hidden is nowhere learned from.
+    places = DistinctPositions.among(section.spots_um())
+    learned = random_part(len(places.first), share, seed)[places.of]
+    return _within(section.name, section, ~learned, learned)
+
+
+def blocks(section: Section, folds: int, buffer_um: float, seed: int) -> Iterator[HeldOut]:
+    """Hide each of so many sets of blocks of tissue, and what lies near them from learning.
+
+    Raises
+    ------
+    InputError
+        If a buffer leaves nothing to learn from.
+    """
+    xy_um = section.spots_um()
+    fold = block_folds(xy_um, _BLOCK_UM, folds, np.random.default_rng(seed))
+    for number in range(folds):
+        hidden = fold == number
+        learned = beyond(xy_um, hidden, buffer_um)
+        if not hidden.any() or not learned.any():
+            msg = (
+                f"{section.name}: with {folds} folds of blocks and a buffer of {buffer_um:g} µm "
+                "nothing is left to hide, or to learn from; take fewer folds, or a smaller buffer."
+            )
+            raise InputError(msg, option="buffer")
+        yield _within(f"{section.name}, fold {number + 1}", section, hidden, learned)
+
+
+def left_out(sections: Sequence[Section], tests: Sequence[Section]) -> Iterator[HeldOut]:
+    """Predict other sections than are learned from; without any, each in turn from the others."""
+    for test in tests or sections:
+        learned = tuple(section for section in sections if section is not test)
+        yield HeldOut(test.name, test, np.ones(test.need_spots().n_obs, bool), learned)
+
+
+def _within(
+    name: str, section: Section, hidden: NDArray[np.bool_], learned: NDArray[np.bool_]
+) -> HeldOut:
+    part = replace(section, spots=section.need_spots()[learned].copy())
+    return HeldOut(name, section, hidden, (part,), learned)
+
+
+def score_hidden(
+    held_out: HeldOut,
+    method: Method,
+    settings: FeatureSettings,
+    genes: str | Sequence[str],
+    scored: int,
+    seed: int,
+    job: Job,
+) -> dict[str, dict[str, float]]:
+    """Learn, and score what is predicted of the spots that are hidden.
+
+    Genes are chosen on the spots that are learned from, too: those that are modelled, and those
+    of them that vary most, which are scored.
+
+    Returns
+    -------
+    dict
+        Of "method", each baseline and the "noise ceiling", its measures: means over genes as
+        `overall`; "genes", how many; and of a part of a section, those of `recovered`.
+
+    Raises
+    ------
+    InputError
+        If there are too few spots, or genes cannot be chosen.
+    InferenceError
+        If the device fails.
+    """
+    samples = [take_sample(section, settings, method, job) for section in held_out.learned]
+    fitted = method.fit(samples, choose_genes(genes, samples), job)
+    note_doubts(fitted, job)
+    section, hidden = held_out.section, held_out.hidden
+    spots = section.need_spots()
+    names, columns = _most_variable(fitted, samples, spots.var_names, scored)
+    counts = sp.csr_array(spots.X)
+    depth = np.asarray(counts.sum(axis=1), np.float64).ravel()
+    measured = log1p_cp10k(counts_of(spots, names), depth).toarray()
+    by = {"method": predict_spots(section, fitted, settings, job, columns)}
+    by |= _baselines(held_out, samples, fitted, settings, names, depth, seed)
+    xy_um, pitch_um = section.spots_um()[hidden], section.geometry().pitch_um
+    found: dict[str, dict[str, float]] = {}
+    for what, values in by.items():
+        job.check()
+        apart = values[hidden], measured[hidden]
+        scores = gene_scores(*apart, depth[hidden], xy_um, pitch_um)
+        found[what] = {"genes": len(names), **overall(scores, *apart)}
+        if held_out.here is not None:
+            found[what] |= recovered(values, measured, held_out.here)
+        ends = bootstrap(*apart, depth[hidden], seed)
+        for name, (low, high) in ends.items():
+            found[what] |= {f"{name}, from": low, f"{name}, to": high}
+    places = [list(spots.var_names).index(gene) for gene in names]
+    best = noise_ceiling(counts[hidden], np.array(places), seed)
+    nothing = dict.fromkeys(found["method"], float("nan"))
+    found["noise ceiling"] = nothing | {
+        "genes": len(names),
+        "r": float(best.r.mean()),
+        "r given depth": float(best.r_given_depth.mean()),
+    }
+    for measures in found.values():
+        measures["share of ceiling"] = measures["r"] / max(float(best.r.mean()), 1e-9)
+    return found
+
+
+def _most_variable(
+    fitted: Fitted, samples: Sequence[TrainingSection], there: Sequence[str], number: int
+) -> tuple[tuple[str, ...], NDArray[np.intp]]:
+    """Return the modelled genes that vary most where they were learned, and their columns."""
+    genes = fitted.decoder.genes
+    spread = variance([sample.log1p_cp10k(genes) for sample in samples])
+    known = set(there)
+    columns = [n for n in np.argsort(-spread, kind="stable") if genes[n] in known][:number]
+    if not columns:
+        msg = "No gene that was learned is measured in the section that is predicted."
+        raise InputError(msg, option="sections")
+    return tuple(genes[n] for n in columns), np.array(columns)
+
+
+def _baselines(
+    held_out: HeldOut,
+    samples: Sequence[TrainingSection],
+    fitted: Fitted,
+    settings: FeatureSettings,
+    genes: Sequence[str],
+    depth: NDArray[np.float64],
+    seed: int,
+) -> dict[str, NDArray[Any]]:
+    """Predict what a method must beat, each (spots, genes) of the section that is predicted."""
+    section = held_out.section
+    known = np.concatenate([sample.log1p_cp10k(genes).toarray() for sample in samples])
+    library = np.concatenate([sample.library for sample in samples])
+    features = np.concatenate([_spot_features(sample, fitted) for sample in samples])
+    by: dict[str, NDArray[Any]] = {
+        "mean": np.broadcast_to(known.mean(axis=0), (len(depth), len(genes))),
+        "depth alone": by_depth(library, known, depth),
+        "ridge": ridge(features, known, _features_of(section, fitted, settings)),
+    }
+    if held_out.here is not None:
+        (sample,) = samples
+        at = section.spots_um()
+        by["nearest spot"] = Interpolation(sample.xy_um, known, 1)(at)
+        by["inverse distance"] = Interpolation(sample.xy_um, known)(at)
+        by["Gaussian process"] = by_place(sample.xy_um, known, at, seed)
+    return by
+
+
+def _spot_features(sample: TrainingSection, fitted: Fitted) -> NDArray[np.floating]:
+    """Average the features under each spot; where a method sees crops, take those of its middle."""
+    if fitted.crops_um is not None:
+        return sample.features.at(sample.xy_um)
+    under = sample.footprints
+    return under.mean(sample.features.superpixels(under.row, under.column))
+
+
+def _features_of(
+    section: Section, fitted: Fitted, settings: FeatureSettings
+) -> NDArray[np.floating]:
+    features = open_features(section.need_slide(), settings, Job())
+    xy_um = section.spots_um()
+    if fitted.crops_um is not None:
+        return features.at(xy_um)
+    under = Footprints.under(features.grid, xy_um, section.geometry(), features.tissue)
+    under = under.with_nearest(features.grid, xy_um, features.tissue)
+    features.extract(under.mask(features.grid.shape, 0))
+    return under.mean(features.superpixels(under.row, under.column))
+
+
+def predict_spots(
+    section: Section,
+    fitted: Fitted,
+    settings: FeatureSettings,
+    job: Job,
+    genes: NDArray[np.intp] | None = None,
+) -> NDArray[np.float32]:
+    """Predict every spot of a section, (spots, genes), on tissue or not; by default all genes."""
+    xy_um, geometry = section.spots_um(), section.geometry()
+    features = open_features(section.need_slide(), settings, job)
+    grid = features.grid
+    halo = math.ceil(fitted.halo_um / grid.pitch_um)
+    if genes is None:
+        genes = np.arange(len(fitted.decoder.genes))
+    if isinstance(fitted, FittedCrops):
+        anywhere = Footprints.under(grid, xy_um, geometry, np.ones(grid.shape, dtype=bool))
+        features.extract(anywhere.mask(grid.shape, halo))
+        positions = Positions(xy_um, array_numbers(section.need_spots()))
+        latent = fitted.latent_at(features, positions, job)
+        return fitted.decoder.values(latent.mean, genes)
+    mask = features.tissue
+    under = Footprints.under(grid, xy_um, geometry, mask).with_nearest(grid, xy_um, mask)
+    features.extract(under.mask(grid.shape, halo))
+    pairs = _latents(features, fitted, under, halo, job)
+    return fitted.decoder.values(under.mean(pairs).astype(np.float32), genes)
+
+
+def _latents(
+    features: FeatureSource, fitted: Fitted, under: Footprints, halo: int, job: Job
+) -> NDArray[np.float32]:
+    """Predict single superpixels, tile by tile: (pairs, r)."""
+    latents = np.empty((len(under.row), fitted.decoder.channels), np.float32)
+    for tile in tiles_of(features.grid.shape, TILE):
+        row, column = under.row - tile.rows.start, under.column - tile.columns.start
+        here = (row >= 0) & (row < tile.shape[0]) & (column >= 0) & (column < tile.shape[1])
+        if here.any():
+            seen = features.tile(tile.rows, tile.columns, halo, raw=fitted.raw)
+            latents[here] = fitted.latent(seen).mean[row[here], column[here]]
+        job.check()
+    return latents
