@@ -145,7 +145,7 @@ def test_evaluate_compares_on_the_command_line(tmp_path: Path) -> None:
 def test_evaluate_shows_the_leak(preset: str, tmp_path: Path) -> None:
     spots, cells = write_pair(tmp_path)
     options = EvaluateOptions(
-        spots, method="sinca", reference=cells, folds=2, preset=preset, epochs=2,
+        (spots,), method="sinca", reference=cells, folds=2, preset=preset, epochs=2,
         genes="hvg:30", device="cpu",
     )  # fmt: skip
     scores = {score.what: score.values for score in evaluate(options)}

@@ -175,7 +175,7 @@ def test_a_method_is_listed_used_saved_and_loaded(
 
 
 def test_a_method_is_evaluated_and_refuses_options_of_others(small_files: list[Path]) -> None:
-    found = evaluate(EvaluateOptions(small_files[0], method="mean", genes="hvg:5", device="cpu"))
+    found = evaluate(EvaluateOptions((small_files[0],), method="mean", genes="hvg:5", device="cpu"))
     assert found[0].what == "mean"
     assert found[0].values["constant"] == 5
     for options, message in (
@@ -184,7 +184,7 @@ def test_a_method_is_evaluated_and_refuses_options_of_others(small_files: list[P
         ({"reference": Path("cells")}, "Reference: an option of sinca, not of mean"),
     ):
         with pytest.raises(st.InputError, match=message):
-            evaluate(EvaluateOptions(small_files[0], method="mean", **options))
+            evaluate(EvaluateOptions((small_files[0],), method="mean", **options))
 
 
 def test_a_method_at_the_front_door_and_one_that_is_not_there(small_files: list[Path]) -> None:

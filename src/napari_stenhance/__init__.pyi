@@ -281,15 +281,18 @@ def enhance(
 ) -> list[Result]:
     """Learn gene expression from sections, and predict it over their slides, or over others."""
 def evaluate(
-    section: str | Path | Section | AnnData,
+    sections: str | Path | Section | AnnData | Sequence[str | Path | Section | AnnData],
     *,
     method: Literal['histosge', 'pixel2gene', 'sinca', 'spamcaf', 'stamgc'] | str = 'stamgc',
     reference: str | Path | AnnData | None = None,
     folds: int = 5,
     truth: str = '',
     n_domains: int | None = None,
-    split: Literal['recovery'] = 'recovery',
+    split: Literal['recovery', 'blocks', 'sections'] = 'recovery',
     ratio: float = 0.5,
+    buffer: float = 200.0,
+    test: str | Path | Section | AnnData | Sequence[str | Path | Section | AnnData] = (),
+    scored: int = 250,
     genes: str | Sequence[str] = (),
     seeds: str = '0',
     preset: Literal['robust', 'reference', 'blended', 'istar', 'first'] | str = 'robust',
@@ -305,6 +308,7 @@ def evaluate(
     epochs: int | None = None,
     image: str | Path | None = None,
     device: Literal['auto', 'cpu', 'cuda', 'mps'] = 'auto',
+    csv: str | Path | None = None,
     mpp: float | None = None,
     series: str | None = None,
     icc: bool = True,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from typing import Any
 
@@ -12,16 +13,24 @@ from napari_stenhance.cli.command import Verb, print_table
 from napari_stenhance.tasks.evaluate import EvaluateOptions, evaluate
 
 _NOTES = {
-    "constant": "constant: genes that do not vary, measured or predicted, count as PCC 0",
+    "r": "r: 0 for genes that do not vary; given depth: with the spots' total counts held constant",
+    "constant": "constant: genes that do not vary, measured or predicted",
+    "share of ceiling": "ceiling: the best r that the noise of counting leaves to any prediction",
     "Spearman beyond library": "beyond library: with the library size of the spots held constant",
-    "PCC all": "all: of all spots, also learned from, without constant genes, as published",
 }
 
 _PUBLISHED = " (published)"
+_LEFT_TO_CSV = "MSE", "MAE"
+_ENDS = ", from", ", to"
+"""Of intervals, which are left to it too."""
 
 
 def _show(scores: Any) -> None:
-    names = list(scores[0].values)
+    names = [
+        name for name in scores[0].values if name not in _LEFT_TO_CSV and not name.endswith(_ENDS)
+    ]
+    if "constant" in names and not scores[0].values["constant"]:
+        names.remove("constant")
     as_published = [name for name in names if name.endswith(_PUBLISHED)]
     measured = [name for name in names if name not in as_published]
     print_table(_table(scores, measured))
@@ -33,17 +42,23 @@ def _show(scores: Any) -> None:
 def _table(scores: Any, names: list[str]) -> Table:
     kinds = list(dict.fromkeys(score.what for score in scores))
     of_domains = scores[0].n_domains is not None
+    # Where several things were hidden, each by itself is in the table that is written.
+    hidden = list(dict.fromkeys(score.hidden for score in scores))
     notes = [text for name, text in _NOTES.items() if name in names]
+    if len(hidden) > 1:
+        notes.append(f"over {', '.join(hidden)}, and seeds; --csv writes each")
     table = Table(
         box=box.SIMPLE, padding=0, caption="\n".join(notes) or None, caption_justify="left"
     )
-    table.add_column("")
+    table.add_column("", no_wrap=True)
     headings = [name.removesuffix(_PUBLISHED).replace(" ", "\n") for name in names]
     for column in ("seed", *(["domains"] if of_domains else []), *headings):
         table.add_column(column, justify="right", no_wrap=True)
     for kind in kinds:
         measured = [score for score in scores if score.what == kind]
-        for score in measured:
+        if all(math.isnan(score.values[name]) for score in measured for name in names):
+            continue
+        for score in measured if len(hidden) == 1 else ():
             domains = [str(score.n_domains)] if of_domains else []
             values = [
                 _written(v, whole=isinstance(v, int))
@@ -54,12 +69,21 @@ def _table(scores: Any, names: list[str]) -> Table:
             columns = [[score.values[name] for score in measured] for name in names]
             blank = [""] if of_domains else []
             for what, summary in (("median", statistics.median), ("sd", statistics.stdev)):
-                values = [_written(summary(c), whole=isinstance(c[0], int)) for c in columns]
+                values = [
+                    # Of what is not known, nothing is.
+                    _written(
+                        math.nan if any(map(math.isnan, column)) else summary(column),
+                        whole=isinstance(column[0], int),
+                    )
+                    for column in columns
+                ]
                 table.add_row(kind, what, *blank, *values, style="bold")
     return table
 
 
 def _written(value: float, *, whole: bool) -> str:
+    if math.isnan(value):
+        return "–"
     return f"{value:.4g}" if whole else f"{value:.3f}"
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 from sklearn.linear_model import RidgeCV
@@ -95,7 +98,10 @@ def by_place(
     unit = np.maximum(np.ptp(xy_um, axis=0).max(), 1.0)
     kernel = ConstantKernel(0.3) * RBF(0.1, (1e-3, 10.0)) + WhiteKernel(0.7)
     model = GaussianProcessRegressor(kernel, normalize_y=True, random_state=0)
-    fitted = model.fit(xy_um[some] / unit, values[some])
+    with warnings.catch_warnings():
+        # Of genes that are noise alone, or lie smoothly, a bound of the kernel is the answer.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        fitted = model.fit(xy_um[some] / unit, values[some])
     predicted: NDArray[np.float64] = fitted.predict(others_um / unit)
     return predicted.reshape(len(others_um), -1)
 
@@ -116,4 +122,4 @@ def ridge(
     """
     model = make_pipeline(StandardScaler(), RidgeCV(alphas=_PENALTIES))
     predicted: NDArray[np.float64] = model.fit(features, values).predict(others)
-    return predicted
+    return predicted.reshape(len(others), -1)

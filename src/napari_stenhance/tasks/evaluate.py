@@ -18,6 +18,7 @@ from napari_stenhance.methods.registry import (
     refuse_given,
 )
 from napari_stenhance.running.job import Job
+from napari_stenhance.storage.atomic import atomic_path, need_free
 from napari_stenhance.tasks.domain_options import Clustering, Group, Refine, Runs
 from napari_stenhance.tasks.impute import Attended
 from napari_stenhance.tasks.options import (
@@ -135,6 +136,10 @@ class EvaluateOptions(SlideOptions):
     epochs: Epochs = None
     image: Image = None
     device: Device = "auto"
+    csv: Annotated[
+        Path | None,
+        Help("Write every measure of every seed to this table; nothing is overwritten."),
+    ] = None
 
 
 @dataclass(frozen=True)
@@ -166,8 +171,6 @@ def evaluate(
 ) -> tuple[Score, ...]:
     """Score a method on a section: domains, genes of spots, or whole genes, that it did not see.
 
-    Nothing is written.
-
     `napari_stenhance.evaluate` says what comes of it, and what it raises.
     """
     from napari_stenhance.running.device import resolve_device
@@ -185,8 +188,25 @@ def evaluate(
         msg = f"{len(options.sections)} sections: give one; several are for the split sections."
         raise InputError(msg, option="sections")
     device, seeds = resolve_device(options.device), _seeds(options.seeds)
+    if options.csv is not None:
+        need_free(options.csv)
     score = {"domains": _domains, "genes": _genes, "imputation": _hidden_genes}[entry.kind]
-    return score(options, seeds, device, cache, job)
+    scores = score(options, seeds, device, cache, job)
+    if options.csv is not None:
+        _write(scores, options.csv)
+    return scores
+
+
+def _write(scores: tuple[Score, ...], path: Path) -> None:
+    import pandas as pd
+
+    rows = [
+        {"seed": one.seed, "hidden": one.hidden, "what": one.what, "domains": one.n_domains}
+        | one.values
+        for one in scores
+    ]
+    with atomic_path(path) as aside:
+        pd.DataFrame(rows).dropna(axis=1, how="all").to_csv(aside, index=False)
 
 
 def _domains(

@@ -52,6 +52,8 @@ class HeldOut:
         Cut to the spots that are learned from.
     here : ndarray of bool, shape (spots,), or None
         Spots of that section that are learned from; None if it is another.
+    as_published : bool
+        Whether it is what published programs report, of all spots.
     """
 
     name: str
@@ -59,6 +61,7 @@ class HeldOut:
     hidden: NDArray[np.bool_]
     learned: tuple[Section, ...]
     here: NDArray[np.bool_] | None = None
+    as_published: bool = False
 
 
 def recovery(section: Section, share: float, seed: int) -> HeldOut:
@@ -66,7 +69,8 @@ def recovery(section: Section, share: float, seed: int) -> HeldOut:
     # Whole places: what is hidden is nowhere learned from.
     places = DistinctPositions.among(section.spots_um())
     learned = random_part(len(places.first), share, seed)[places.of]
-    return _within(section.name, section, ~learned, learned)
+    hidden = _within(section.name, section, ~learned, learned)
+    return replace(hidden, as_published=True)
 
 
 def blocks(section: Section, folds: int, buffer_um: float, seed: int) -> Iterator[HeldOut]:
@@ -123,7 +127,7 @@ def score_hidden(
     -------
     dict
         Of "method", each baseline and the "noise ceiling", its measures: means over genes as
-        `overall`; "genes", how many; and of a part of a section, those of `recovered`.
+        `overall`; "genes", how many; and those of `recovered` where these are published.
 
     Raises
     ------
@@ -150,8 +154,8 @@ def score_hidden(
         apart = values[hidden], measured[hidden]
         scores = gene_scores(*apart, depth[hidden], xy_um, pitch_um)
         found[what] = {"genes": len(names), **overall(scores, *apart)}
-        if held_out.here is not None:
-            found[what] |= recovered(values, measured, held_out.here)
+        if held_out.as_published:
+            found[what] |= recovered(values, measured, ~hidden)
         ends = bootstrap(*apart, depth[hidden], seed)
         for name, (low, high) in ends.items():
             found[what] |= {f"{name}, from": low, f"{name}, to": high}
