@@ -34,7 +34,7 @@ from napari_stenhance.running.job import Job
 from napari_stenhance.scoring.metrics import pearson
 from napari_stenhance.section.section import Section, open_section
 from napari_stenhance.storage.cache import Cache
-from napari_stenhance.tasks.gene_evaluation import predict_spots, recovery, score_hidden
+from napari_stenhance.tasks.gene_evaluation import hide_share, predict_spots, score_hidden
 from napari_stenhance.tasks.train import TrainOptions
 from napari_stenhance.tasks.training import pitch_between, take_sample
 
@@ -168,7 +168,7 @@ def main() -> None:
             for seed in SPLITS:
                 method = make(seed)
                 settings = settings_of(method, [sections[RECOVERED]])
-                hidden = recovery(sections[RECOVERED], 0.5, seed)
+                hidden = hide_share(sections[RECOVERED], 0.5, seed)
                 found.append(score_hidden(hidden, method, settings, GENES, HVG, seed, Job()))
             if not interpolated:
                 for what in ("nearest spot", "inverse distance"):

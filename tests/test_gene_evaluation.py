@@ -14,10 +14,10 @@ from sklearn.metrics import roc_auc_score
 import napari_stenhance as st
 from napari_stenhance.scoring.baselines import Interpolation, by_depth, by_place, ridge
 from napari_stenhance.scoring.ceiling import noise_ceiling
-from napari_stenhance.scoring.gene_scores import bootstrap, gene_scores, overall
+from napari_stenhance.scoring.gene_scores import bootstrap, overall, score_genes
 from napari_stenhance.scoring.splits import beyond
 from napari_stenhance.tasks.evaluate import EvaluateOptions, evaluate
-from napari_stenhance.tasks.gene_evaluation import blocks, left_out
+from napari_stenhance.tasks.gene_evaluation import hide_blocks, hide_sections
 from test_cli import run
 
 LATTICE = np.argwhere(np.ones((12, 12)))[:, ::-1] * 100.0
@@ -33,7 +33,7 @@ def _pair() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def test_scores_of_a_gene_are_those_of_others_who_compute_them() -> None:
     predicted, measured, depth = _pair()
-    scores = gene_scores(predicted, measured, depth, LATTICE, 100.0)
+    scores = score_genes(predicted, measured, depth, LATTICE, 100.0)
     for gene, row in scores.iterrows():
         p, m = predicted[:, gene], measured[:, gene]
         assert row["r"] == pytest.approx(np.corrcoef(p, m)[0, 1])
@@ -42,14 +42,14 @@ def test_scores_of_a_gene_are_those_of_others_who_compute_them() -> None:
         assert row["AUROC"] == pytest.approx(roc_auc_score(m > 0, p))
         assert row["r with depth"] == pytest.approx(np.corrcoef(p, np.log(depth))[0, 1])
         assert row["predicted I"] > row["measured I"]
-    same = gene_scores(measured, measured, depth, LATTICE, 100.0)
+    same = score_genes(measured, measured, depth, LATTICE, 100.0)
     np.testing.assert_allclose(same[["r", "Spearman", "AUROC", "SSIM"]], 1)
     assert (scores["SSIM"] < 1).all()
     said = overall(same, measured, measured)
     assert (said["I agreement"], said["coexpression agreement"]) == pytest.approx((1, 1))
     # A gene that does not vary has no correlation, and takes its part of the mean from it.
     measured[:, 0] = 1
-    again = gene_scores(predicted, measured, depth, LATTICE, 100.0)
+    again = score_genes(predicted, measured, depth, LATTICE, 100.0)
     assert np.isnan(again.loc[0, ["r", "AUROC"]]).all()
     mean = overall(again, predicted, measured)["r"]
     assert mean == pytest.approx(scores["r"][1:].sum() / 6)
@@ -57,7 +57,7 @@ def test_scores_of_a_gene_are_those_of_others_who_compute_them() -> None:
 
 def test_nine_of_ten_samples_hold_the_mean() -> None:
     predicted, measured, depth = _pair()
-    mean = gene_scores(predicted, measured, depth, LATTICE, 100.0)["r"].mean()
+    mean = score_genes(predicted, measured, depth, LATTICE, 100.0)["r"].mean()
     ends = bootstrap(predicted, measured, depth, 0)
     assert ends == bootstrap(predicted, measured, depth, 0)
     for way in ("over spots", "over genes"):
@@ -104,7 +104,7 @@ def test_baselines_know_what_they_are_given() -> None:
 
 def test_nothing_is_learned_from_beside_what_is_hidden(synthetic: st.Section) -> None:
     xy = synthetic.spots_um()
-    parts = list(blocks(synthetic, 3, 150.0, 0))
+    parts = list(hide_blocks(synthetic, 3, 150.0, 0))
     assert (sum(part.hidden.astype(int) for part in parts) == 1).all()
     for part in parts:
         assert part.here is not None
@@ -115,16 +115,18 @@ def test_nothing_is_learned_from_beside_what_is_hidden(synthetic: st.Section) ->
         np.testing.assert_array_equal(section.spots_um(), learned)
     assert beyond(xy, parts[0].hidden, 0.0).sum() == (~parts[0].hidden).sum()
     with pytest.raises(st.InputError, match="take fewer folds, or a smaller buffer"):
-        list(blocks(synthetic, 3, 1e5, 0))
+        list(hide_blocks(synthetic, 3, 1e5, 0))
 
 
 def test_whole_sections_are_left_out_in_turn_or_as_named(synthetic: st.Section) -> None:
     one, two, three = (
         st.Section(slide=synthetic.slide, spots=synthetic.spots, name=n) for n in "abc"
     )
-    said = [(part.name, [s.name for s in part.learned]) for part in left_out([one, two, three], [])]
+    said = [
+        (part.name, [s.name for s in part.learned]) for part in hide_sections([one, two, three], [])
+    ]
     assert said == [("a", ["b", "c"]), ("b", ["a", "c"]), ("c", ["a", "b"])]
-    (part,) = left_out([one, two], [three])
+    (part,) = hide_sections([one, two], [three])
     assert (part.name, part.learned) == ("c", (one, two))
 
 

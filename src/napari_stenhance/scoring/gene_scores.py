@@ -19,7 +19,7 @@ _REPLICATES = 200
 _INTERVAL = 5, 95
 
 
-def gene_scores(
+def score_genes(
     predicted: NDArray[np.floating],
     measured: NDArray[np.floating],
     depth: NDArray[np.floating],
@@ -76,7 +76,7 @@ def overall(
     Parameters
     ----------
     scores : DataFrame
-        Of `gene_scores`.
+        Of `score_genes`.
     predicted, measured : ndarray, shape (spots, genes)
 
     Returns
@@ -108,7 +108,7 @@ def bootstrap(
     Parameters
     ----------
     predicted, measured, depth : ndarray
-        As of `gene_scores`.
+        As of `score_genes`.
     seed : int
 
     Returns

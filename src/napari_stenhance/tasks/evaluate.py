@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from napari_stenhance.section.section import Section
     from napari_stenhance.storage.cache import Cache
-    from napari_stenhance.tasks.gene_evaluation import HeldOut
+    from napari_stenhance.tasks.gene_evaluation import HiddenSpots
 
 _KINDS: tuple[Kind, ...] = ("domains", "genes", "imputation")
 Split = Literal["recovery", "blocks", "sections"]
@@ -311,15 +311,15 @@ def _check_split(options: EvaluateOptions) -> None:
 
 def _hidden(
     options: EvaluateOptions, sections: list[Section], tests: list[Section], seed: int
-) -> list[HeldOut]:
+) -> list[HiddenSpots]:
     """List what is hidden, one after the other."""
-    from napari_stenhance.tasks.gene_evaluation import blocks, left_out, recovery
+    from napari_stenhance.tasks.gene_evaluation import hide_blocks, hide_sections, hide_share
 
     if options.split == "recovery":
-        return [recovery(sections[0], options.ratio, seed)]
+        return [hide_share(sections[0], options.ratio, seed)]
     if options.split == "blocks":
-        return list(blocks(sections[0], options.folds, options.buffer, seed))
-    return list(left_out(sections, tests))
+        return list(hide_blocks(sections[0], options.folds, options.buffer, seed))
+    return list(hide_sections(sections, tests))
 
 
 def _hidden_genes(

@@ -21,7 +21,7 @@ from napari_stenhance.methods.training_section import TrainingSection
 from napari_stenhance.running.job import Job
 from napari_stenhance.scoring.baselines import Interpolation, by_depth, by_place, ridge
 from napari_stenhance.scoring.ceiling import noise_ceiling
-from napari_stenhance.scoring.gene_scores import bootstrap, gene_scores, overall
+from napari_stenhance.scoring.gene_scores import bootstrap, overall, score_genes
 from napari_stenhance.scoring.recovery import recovered
 from napari_stenhance.scoring.splits import beyond, block_folds, random_part
 from napari_stenhance.section.distinct import DistinctPositions
@@ -37,7 +37,7 @@ _BLOCK_UM = 1000.0
 
 
 @dataclass(frozen=True, eq=False)
-class HeldOut:
+class HiddenSpots:
     """Spots that are hidden, and what is learned from meanwhile.
 
     Attributes
@@ -64,7 +64,7 @@ class HeldOut:
     as_published: bool = False
 
 
-def recovery(section: Section, share: float, seed: int) -> HeldOut:
+def hide_share(section: Section, share: float, seed: int) -> HiddenSpots:
     """Learn from a random share of the spots of a section, and hide the others."""
     # Whole places: what is hidden is nowhere learned from.
     places = DistinctPositions.among(section.spots_um())
@@ -73,7 +73,7 @@ def recovery(section: Section, share: float, seed: int) -> HeldOut:
     return replace(hidden, as_published=True)
 
 
-def blocks(section: Section, folds: int, buffer_um: float, seed: int) -> Iterator[HeldOut]:
+def hide_blocks(section: Section, folds: int, buffer_um: float, seed: int) -> Iterator[HiddenSpots]:
     """Hide each of so many sets of blocks of tissue, and what lies near them from learning.
 
     Raises
@@ -95,22 +95,22 @@ def blocks(section: Section, folds: int, buffer_um: float, seed: int) -> Iterato
         yield _within(f"{section.name}, fold {number + 1}", section, hidden, learned)
 
 
-def left_out(sections: Sequence[Section], tests: Sequence[Section]) -> Iterator[HeldOut]:
+def hide_sections(sections: Sequence[Section], tests: Sequence[Section]) -> Iterator[HiddenSpots]:
     """Predict other sections than are learned from; without any, each in turn from the others."""
     for test in tests or sections:
         learned = tuple(section for section in sections if section is not test)
-        yield HeldOut(test.name, test, np.ones(test.need_spots().n_obs, bool), learned)
+        yield HiddenSpots(test.name, test, np.ones(test.need_spots().n_obs, bool), learned)
 
 
 def _within(
     name: str, section: Section, hidden: NDArray[np.bool_], learned: NDArray[np.bool_]
-) -> HeldOut:
+) -> HiddenSpots:
     part = replace(section, spots=section.need_spots()[learned].copy())
-    return HeldOut(name, section, hidden, (part,), learned)
+    return HiddenSpots(name, section, hidden, (part,), learned)
 
 
 def score_hidden(
-    held_out: HeldOut,
+    held_out: HiddenSpots,
     method: Method,
     settings: FeatureSettings,
     genes: str | Sequence[str],
@@ -152,7 +152,7 @@ def score_hidden(
     for what, values in by.items():
         job.check()
         apart = values[hidden], measured[hidden]
-        scores = gene_scores(*apart, depth[hidden], xy_um, pitch_um)
+        scores = score_genes(*apart, depth[hidden], xy_um, pitch_um)
         found[what] = {"genes": len(names), **overall(scores, *apart)}
         if held_out.as_published:
             found[what] |= recovered(values, measured, ~hidden)
@@ -187,7 +187,7 @@ def _most_variable(
 
 
 def _baselines(
-    held_out: HeldOut,
+    held_out: HiddenSpots,
     samples: Sequence[TrainingSection],
     fitted: Fitted,
     settings: FeatureSettings,
