@@ -26,14 +26,11 @@ from napari_stenhance.running.numbers import counted
 from napari_stenhance.tasks.predict import PredictOptions, predict_runs
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import pandas as pd
-    from napari.layers import Shapes
     from napari.viewer import Viewer
 
-    from napari_stenhance.plugin.layer_info import Place
     from napari_stenhance.plugin.widgets.counting import RegionCounts
+    from napari_stenhance.plugin.widgets.region_files import RegionFiles
     from napari_stenhance.plugin.widgets.region_table import RegionTable
     from napari_stenhance.plugin.widgets.run_bar import RunBar
     from napari_stenhance.running.job import Job
@@ -52,12 +49,10 @@ class RegionList(Protocol):
     table: RegionTable
     counts: RegionCounts
     run_bar: RunBar
+    files: RegionFiles
 
     def chosen_regions(self) -> NamedRegions:
-        """Return the drawn regions that are selected."""
-
-    def write_table(self, path: Path, numbers: pd.DataFrame) -> None:
-        """Write a table, in a thread."""
+        """Return the regions that are selected."""
 
 
 class RegionQuestions(QWidget):
@@ -125,12 +120,12 @@ class RegionQuestions(QWidget):
     def _ask_export(self) -> None:
         path, numbers = ask_where_to_save_table(self), self.genes.genes.numbers
         if path is not None and numbers is not None:
-            self._listed.write_table(path, numbers)
+            self._listed.files.write_table(path, numbers)
 
-    def enable(self, *, some: bool, drawn: bool) -> None:
-        """Let be asked what can be: of drawn regions alone, what is like them."""
+    def enable(self, *, some: bool, regions: bool) -> None:
+        """Let be asked what can be: of regions alone, what is like them."""
         self.top.setEnabled(some)
-        self.similar.setEnabled(some and drawn)
+        self.similar.setEnabled(some and regions)
 
     def list_others(self) -> None:
         """List what the selected region can be compared with."""
@@ -146,7 +141,7 @@ class RegionQuestions(QWidget):
             if section.slide is None or section is self._session.section:
                 continue
             targets.append((f"{section.name}, the whole slide", (section, False)))
-            if any(True for _ in _drawn_in(self._viewer, section)):
+            if _are_regions_on(self._viewer, section):
                 targets.append((f"{section.name}, in its regions", (section, True)))
         if [text for text, _ in targets] == [
             self.where.itemText(n) for n in range(self.where.count())
@@ -157,13 +152,6 @@ class RegionQuestions(QWidget):
         for text, target in targets:
             self.where.addItem(text, target)
         self.where.setCurrentIndex(max(self.where.findText(chosen), 0))
-
-    def _drawn_on(self, section: Section) -> NamedRegions | None:
-        for layer, place in _drawn_in(self._viewer, section):
-            regions, _ = drawn_regions(layer, place)
-            if len(regions):
-                return regions
-        return None
 
     def _field_run(self) -> FieldRun:
         """Return the run that is looked at.
@@ -244,7 +232,7 @@ class RegionQuestions(QWidget):
                 regions = self._listed.chosen_regions()
             else:
                 section, inside = target
-                regions = self._drawn_on(section) if inside else None
+                regions = _regions_on(self._viewer, section) if inside else None
             if section is None or section.slide is None:
                 msg = "Open the slide first: what is predicted is seen on it."
                 raise InputError(msg)
@@ -252,9 +240,9 @@ class RegionQuestions(QWidget):
             self._listed.run_bar.say(error)
             return
         here = target is None
-        region = None if regions is None else regions.united()
 
         def task(job: Job) -> Any:
+            region = None if regions is None else regions.united()
             out = run.result.path if here else suggest_out([section], job)
             options = PredictOptions(
                 result=run.result.path, on=(section,), out=out, run=run.name, region=region
@@ -289,8 +277,20 @@ def _said_of_top(numbers: Any, name: str, of: str) -> str:
     return f"{name} against {of}: {over if row['superpixels'] else ''}measured at {spots}."
 
 
-def _drawn_in(viewer: Viewer, section: Section) -> Iterator[tuple[Shapes, Place]]:
-    """List the layers in which something is drawn on a section."""
+def _are_regions_on(viewer: Viewer, section: Section) -> bool:
+    """Tell whether anything is drawn on a section, or a file of regions is open there."""
+    layers = layers_of(viewer, "region", "outlined regions")
+    return any(info.section is section and len(layer.data) for layer, info in layers)
+
+
+def _regions_on(viewer: Viewer, section: Section) -> NamedRegions | None:
+    """Return what is drawn on a section, or else the regions of a file there; None without any."""
     for layer, info in layers_of(viewer, "region"):
         if info.section is section and info.place is not None and len(layer.data):
-            yield layer, info.place
+            drawn, _ = drawn_regions(layer, info.place)
+            if len(drawn):
+                return drawn
+    for _, info in layers_of(viewer, "outlined regions"):
+        if info.section is section and info.outlined is not None:
+            return info.outlined.regions
+    return None
