@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from napari_stenhance.plugin.bins import BinRaster
     from napari_stenhance.plugin.cells import CellRaster
     from napari_stenhance.plugin.colours import Colours
-    from napari_stenhance.plugin.outlined import OutlinedRegions
+    from napari_stenhance.plugin.outlines import OutlinedRegions
     from napari_stenhance.results.edit_history import EditHistory
     from napari_stenhance.results.field import What
     from napari_stenhance.results.run import Run

@@ -27,12 +27,8 @@ from napari_stenhance.plugin.layer_info import (
 from napari_stenhance.plugin.levels import slide_levels
 from napari_stenhance.plugin.links import LinksIn
 from napari_stenhance.plugin.looks import look_from_json
-from napari_stenhance.plugin.outlined import (
-    FINEST,
-    OUTLINED,
-    OutlinedRegions,
-    outlined_layer,
-)
+from napari_stenhance.plugin.outlined import OUTLINED, outlined_layer
+from napari_stenhance.plugin.outlines import FINEST, OutlinedRegions
 from napari_stenhance.plugin.picture import picture_doubts, picture_layers
 from napari_stenhance.plugin.quality import QUALITY
 from napari_stenhance.plugin.rasters import raster_doubts, raster_of_section

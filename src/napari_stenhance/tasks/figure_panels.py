@@ -22,6 +22,7 @@ from napari_stenhance.results.scale import gene_limits, limits
 from napari_stenhance.running.job import Job
 from napari_stenhance.section.gene_names import aliases_in
 from napari_stenhance.section.grid import Grid
+from napari_stenhance.section.named_regions import NamedRegions
 from napari_stenhance.section.region import Region
 from napari_stenhance.section.section import Section
 from napari_stenhance.section.slide import Box
@@ -183,8 +184,13 @@ class FigureSource:
         box = box_in(options.box) or _whole(result, run, section, grid)
         given, scaled = options.outlines, grid or section
         mpp = None if scaled is None else scaled.mpp
-        outlines = Region.read(given, mpp) if isinstance(given, Path) else given
-        return cls(result, options, kinds, run, found, section, genes, box, unit, outlines)
+        if isinstance(given, Path):
+            of = result.attributes.get("slide")
+            regions = NamedRegions.read(given, mpp, None if of is None else tuple(of["shape"]))
+            for doubt in regions.doubts:
+                job.note(doubt)
+            given = regions.united()
+        return cls(result, options, kinds, run, found, section, genes, box, unit, given)
 
     # Panels
 

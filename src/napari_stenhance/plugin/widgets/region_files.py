@@ -11,12 +11,8 @@ import numpy as np
 from napari_stenhance.errors import InputError
 from napari_stenhance.plugin.cell_means import cells_layer
 from napari_stenhance.plugin.layer_info import KEY, layers_of
-from napari_stenhance.plugin.outlined import (
-    OUTLINED,
-    SHAPES_MOST,
-    OutlinedRegions,
-    outlined_layer,
-)
+from napari_stenhance.plugin.outlined import OUTLINED, SHAPES_MOST, outlined_layer
+from napari_stenhance.plugin.outlines import OutlinedRegions
 from napari_stenhance.plugin.scene import show_layer
 from napari_stenhance.plugin.session import session_of
 from napari_stenhance.plugin.widgets.dialogs import (
@@ -98,7 +94,8 @@ class RegionFiles:
 
         def task(job: Job) -> tuple[NamedRegions, OutlinedRegions | None]:
             with job.stage("Reading regions", 1) as stage:
-                read = NamedRegions.read(path, section.mpp or 1.0)
+                shape = None if section.slide is None else section.slide.shape
+                read = NamedRegions.read(path, section.mpp or 1.0, shape)
                 many = len(read) > SHAPES_MOST
                 outlined = OutlinedRegions.from_regions(read, section.mpp or 1.0) if many else None
                 stage.advance()

@@ -24,12 +24,8 @@ from napari_stenhance.plugin.camera import centre_on
 from napari_stenhance.plugin.cell_means import CellMeans
 from napari_stenhance.plugin.drawn import add_regions, drawn_regions, name_new, set_names
 from napari_stenhance.plugin.layer_info import KEY, layer_info, layers_of
-from napari_stenhance.plugin.outlined import (
-    SHAPES_MOST,
-    OutlinedRegions,
-    choose_outlined,
-    outlined_at,
-)
+from napari_stenhance.plugin.outlined import SHAPES_MOST, choose_outlined, outlined_at
+from napari_stenhance.plugin.outlines import OutlinedRegions
 from napari_stenhance.plugin.regions import begin_drawing, open_region
 from napari_stenhance.plugin.session import session_of
 from napari_stenhance.plugin.widgets.choices import narrow
