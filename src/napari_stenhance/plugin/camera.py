@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from napari.layers import Layer
 
 _MARGIN = 0.95
-_WORKED_ON = ("region", "tissue", "painting")
+_WORKED_ON = ("region", "tissue", "painting", "brush")
 """Layers that the user draws and paints in."""
 _REGIONS = ("region", "outlined regions")
 

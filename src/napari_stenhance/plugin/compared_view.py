@@ -1,4 +1,4 @@
-"""The views of a comparison: layers beside each other under one camera, and nothing else meanwhile."""
+"""Views of a comparison beside each other, under one camera, and nothing else meanwhile."""
 
 from __future__ import annotations
 

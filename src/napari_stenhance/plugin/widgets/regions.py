@@ -20,9 +20,16 @@ from qtpy.QtWidgets import (
 )
 
 from napari_stenhance.errors import InputError
+from napari_stenhance.plugin.brush import begin_brush, brush_layer, brushed, brushed_regions
 from napari_stenhance.plugin.camera import centre_on
 from napari_stenhance.plugin.cell_means import CellMeans
-from napari_stenhance.plugin.drawn import add_regions, drawn_regions, name_new, set_names
+from napari_stenhance.plugin.drawn import (
+    add_regions,
+    drawn_regions,
+    name_new,
+    set_names,
+    write_names,
+)
 from napari_stenhance.plugin.layer_info import KEY, layer_info, layers_of
 from napari_stenhance.plugin.outlined import SHAPES_MOST, choose_outlined, outlined_at
 from napari_stenhance.plugin.outlines import OutlinedRegions
@@ -42,10 +49,12 @@ if TYPE_CHECKING:
     from napari.layers import Labels, Shapes
     from napari.viewer import Viewer
 
+    from napari_stenhance.plugin.layer_info import Place
     from napari_stenhance.section.section import Section
 
 _DRAWN = "Drawn regions"
 _PAUSE_MS = 100
+_BRUSH, _PAINTED = "Brush", "End brush"
 _STILL_PX = 4
 _AT_ONCE = 25
 """Shapes that are added in one turn."""
@@ -72,8 +81,10 @@ class RegionsWidget(QWidget):
         self.files = RegionFiles(napari_viewer, self, self)
         self.draw = self._button("Draw", "Click corners; Esc or a double click closes it.")
         self.draw.clicked.connect(lambda: self._draw("add_polygon"))
-        self.lasso = self._button("Lasso", "Hold the button and draw around it, as with a brush.")
+        self.lasso = self._button("Lasso", "Hold the button and draw around it.")
         self.lasso.clicked.connect(lambda: self._draw("add_polygon_lasso"))
+        self.brush = self._button(_BRUSH, "Paint; what is painted becomes a region in the end.")
+        self.brush.clicked.connect(self._brush)
         self.delete = self._button("Delete", "Delete the selected regions (Delete).")
         self.delete.clicked.connect(self._delete)
         self.edit = self._button("Edit", "Copy the selected regions among the drawn ones.")
@@ -123,7 +134,7 @@ class RegionsWidget(QWidget):
 
     def _lay_out(self) -> None:
         column = QVBoxLayout(self)
-        tools = (self.draw, self.lasso, self.delete, self.edit, self.undo)
+        tools = (self.draw, self.lasso, self.brush, self.delete, self.edit, self.undo)
         column.addLayout(_row(*tools))
         column.addLayout(_row(narrow(self.what), self.open, self.cells))
         column.addWidget(self.title)
@@ -177,6 +188,7 @@ class RegionsWidget(QWidget):
                 name_new(layer, self._known)
             self._known = len(layer.data)
             self._regions, self._shapes = drawn_regions(layer, place)
+            write_names(layer)
         names = _names_of(self._listed)
         if self.table.regions.names != names:
             self.find.clear()
@@ -265,6 +277,8 @@ class RegionsWidget(QWidget):
         self.save.setEnabled(some and self.listed_regions() is not None)
         self.delete.setEnabled(some and self._are_drawn)
         of_file = self._outlined() is not None
+        painting = brushed(self._viewer, self._session.place) is not None
+        self.brush.setText(_PAINTED if painting else _BRUSH)
         self.edit.setVisible(of_file)
         self.delete.setVisible(not of_file)
         self.undo.setEnabled(self._deleted is not None and self._deleted[0] is self._layer)
@@ -324,6 +338,7 @@ class RegionsWidget(QWidget):
             return
         self._busy = True
         set_names(self._layer, [name], [int(self._shapes[row])])
+        write_names(self._layer)
         self._busy = False
         names = list(self._regions.names)
         names[row] = name
@@ -338,6 +353,37 @@ class RegionsWidget(QWidget):
             return
         self.what.setCurrentIndex(0)
         begin_drawing(self._viewer, section, mode)
+
+    def _brush(self) -> None:
+        """Begin to paint, or make regions of what was painted."""
+        section, place = self._session.section, self._session.place
+        layer = brushed(self._viewer, place)
+        if layer is not None and place is not None and section is not None:
+            self._end_brush(layer, place, section)
+        elif place is None or section is None or section.slide is None:
+            self.run_bar.say(InputError("Open the slide to paint on: none is looked at."))
+        else:
+            (layer,) = self._session.add([brush_layer(section.slide, place)], active=False)
+            begin_brush(self._viewer, layer)
+
+    def _end_brush(self, layer: Labels, place: Place, section: Section) -> None:
+        values, pitch = np.asarray(layer.data), float(layer.scale[-1])
+        if not values.any():
+            self._viewer.layers.remove(layer)
+            return
+        y, x = np.subtract(layer.translate, place.origin) - pitch / 2
+        corner = float(y), float(x)
+
+        def done(regions: NamedRegions) -> Iterator[None]:
+            self._viewer.layers.remove(layer)
+            yield
+            yield from self.draw_regions(regions, section)
+
+        self.run_bar.start(
+            "Outlining what is painted",
+            lambda job: brushed_regions(values, pitch, corner, job),
+            on_done=done,
+        )
 
     def _delete(self) -> None:
         rows = self.table.rows()
@@ -384,8 +430,11 @@ class RegionsWidget(QWidget):
     def _add(self, layer: Shapes, regions: NamedRegions) -> None:
         self._busy = True
         try:
+            before = len(layer.data)
             add_regions(layer, regions, float(layer.scale[-1]))
             self._known = len(layer.data)
+            if not all(regions.names):
+                name_new(layer, before)
         finally:
             self._busy = False
 

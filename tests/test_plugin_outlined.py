@@ -1,0 +1,278 @@
+"""Regions of a file that are too many to be shapes: seen, listed, sorted, found, and asked."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import shapely
+from qtpy.QtCore import Qt, QTimer
+
+import napari_stenhance as st
+from napari_stenhance.plugin.layer_info import layer_info, layers_of
+from napari_stenhance.plugin.outlined import SHAPES_MOST
+from napari_stenhance.plugin.outlines import OutlinedRegions
+from napari_stenhance.plugin.session import session_of
+from napari_stenhance.section.named_regions import NamedRegions
+from person import Person
+
+NUMBER = SHAPES_MOST + 40
+
+
+def _glands(number: int, side: float, seed: int = 0) -> NamedRegions:
+    """Rings of some forms, of two classes, on a slide of some µm a side."""
+    rng = np.random.default_rng(seed)
+    apart = side / np.ceil(np.sqrt(number))
+    at = np.indices((int(side / apart),) * 2).reshape(2, -1).T[:number] * apart + apart / 2
+    turn = np.linspace(0, 2 * np.pi, 24, endpoint=False)
+    far = apart * rng.uniform(0.2, 0.45, (len(at), 24))
+    rings = at[:, None] + far[..., None] * np.column_stack([np.cos(turn), np.sin(turn)])
+    areas = shapely.polygons(rings)
+    kinds = tuple(("Tumor", "Stroma")[n % 2] for n in range(len(at)))
+    colours = tuple(("#c80000", "#00a000")[n % 2] for n in range(len(at)))
+    names = tuple(f"Gland {n + 1}" for n in range(len(at)))
+    return NamedRegions(names, areas, kinds, colours)
+
+
+def _texts(person: Person, column: int) -> list[str]:
+    model = person.regions.table.regions
+    return [model.index(row, column).data() for row in range(model.rowCount())]
+
+
+def _done(person: Person) -> None:
+    person.wait(lambda: not person.regions.run_bar.busy)
+    assert not person.regions.run_bar.error.text()
+
+
+def _counted(person: Person) -> pd.DataFrame:
+    person.wait(lambda: person.regions.counts.found is not None)
+    return person.regions.counts.found.numbers
+
+
+def _pixels(layer: Any) -> np.ndarray:
+    return np.asarray(layer.data[0][:])
+
+
+@pytest.fixture
+def many(small: Path, tmp_path: Path) -> Path:
+    shutil.copytree(small / "one.stenhance.zarr", tmp_path / "one.stenhance.zarr")
+    _glands(NUMBER, 480).write(tmp_path / "glands.geojson")
+    return tmp_path
+
+
+def test_outlines_are_drawn_where_the_polygons_run_on_every_level() -> None:
+    regions = _glands(30, 3000)
+    regions = NamedRegions(
+        (*regions.names, "Ring"),
+        np.append(regions.areas, shapely.box(0, 0, 3000, 3000) - shapely.box(200, 200, 2800, 2800)),
+    )
+    outlined = OutlinedRegions.from_regions(regions, 0.5)
+    labels = np.arange(1, 32, dtype=np.uint8)
+    lines = shapely.boundary(regions.areas)
+    for level, image in enumerate(outlined.levels(labels)):
+        pixel = outlined.pixel * 2**level
+        seen = np.asarray(image[:])
+        assert seen.shape == outlined.shapes[level]
+        for row, column in np.argwhere(seen)[:: max(int((seen > 0).sum()) // 300, 1)]:
+            y, x = outlined.corner + (np.array([row, column]) + 0.5) * pixel
+            line = lines[seen[row, column] - 1]
+            assert line.distance(shapely.Point(x, y)) < 2.5 * pixel
+        # Every corner of a region, the hole of the ring too, lies under its line or another's.
+        for line in lines:
+            x, y = shapely.get_coordinates(line).T
+            at = np.floor((np.array([y, x]).T - outlined.corner) / pixel).astype(int)
+            assert seen[tuple(at.T)].all()
+    # Inside the hole of the ring is not in it; a gland is the smallest around its own middle.
+    assert outlined.at((2999.0, 2999.0)).tolist() == [30]
+    y, x = shapely.get_coordinates(shapely.point_on_surface(regions.areas[7]))[0][::-1]
+    assert outlined.at((y, x))[0] == 7
+
+
+def test_very_many_regions_of_a_file_are_seen_and_asked_as_drawn_ones_are(
+    person: Person, many: Path
+) -> None:
+    session = session_of(person.viewer)
+    person.drop(many / "one.stenhance.zarr")
+    regions = person.bench.open("regions")
+    session.look_at(gene="G3")
+    regions.files.open_regions(many / "glands.geojson")
+    _done(person)
+    assert "to change some, select them and press Edit" in regions.run_bar.label.text()
+    layer = person.layer("outlined regions")
+    assert regions.what.currentText() == "Regions of glands.geojson"
+    numbers = _counted(person)
+    expected = st.summarise(
+        many / "one.stenhance.zarr", regions=many / "glands.geojson", genes="G3"
+    )
+    pd.testing.assert_frame_equal(numbers, expected, rtol=1e-9)
+    assert _texts(person, 0) == list(NamedRegions.read(many / "glands.geojson").names)
+    assert not list(layers_of(person.viewer, "region"))
+
+    # Sorted by what is predicted, and by name; found by a part of the name.
+    header = regions.table.horizontalHeader()
+    header.setSortIndicator(1, Qt.SortOrder.DescendingOrder)
+    first = int(np.nanargmax(numbers["mean"]))
+    assert _texts(person, 0)[0] == numbers["region"][first]
+    assert regions.table.regions.order[0] == first
+    header.setSortIndicator(0, Qt.SortOrder.DescendingOrder)
+    assert _texts(person, 0)[:2] == [f"Gland {NUMBER}", f"Gland {NUMBER - 1}"]
+    header.setSortIndicator(-1, Qt.SortOrder.AscendingOrder)
+    person.bot.keyClicks(regions.find, "gland 53")
+    assert _texts(person, 0) == ["Gland 53", *(f"Gland {n}" for n in range(530, 540))]
+
+    # What is selected stands out, is brought into view, and its values are those of the chart.
+    person.viewer.scene.camera.zoom *= 20
+    regions.table.selectRow(1)
+    info = layer_info(layer)
+    person.wait(lambda: layer_info(layer).outlined.chosen == (529,))
+    area = info.outlined.regions.areas[529]
+    y, x = np.array([area.centroid.y, area.centroid.x]) + info.place.origin
+    assert np.hypot(*np.subtract(person.viewer.scene.camera.center[-2:], (y, x))) < 30
+    pixels = _pixels(layer)
+    shown = np.argwhere(pixels == 255)
+    world = np.array([layer.data_to_world(at) for at in shown]) - info.place.origin
+    assert area.boundary.distance(shapely.points(world[:, ::-1])).max() < 1.5
+    # Both classes keep their colours.
+    assert set(np.unique(pixels)) == {0, 1, 2, 255}
+    assert np.allclose(layer.colormap.color_dict[1][:3], np.array([200, 0, 0]) / 255)
+
+    # A click on the slide selects; what is under the mouse is said.
+    other = info.outlined.regions.areas[530]
+    at = np.array([other.centroid.y, other.centroid.x]) + info.place.origin
+    person.click_world(*at)
+    person.wait(lambda: regions.table.rows() == [530])
+    assert layer_info(layer).outlined.chosen == (530,)
+    assert layer.get_status(at, world=True)["value"] == "region: Gland 531, Tumor"
+
+    # They are saved as they are, and some are taken among the drawn ones to be changed.
+    regions.files.save_regions(many / "back.geojson")
+    _done(person)
+    back = NamedRegions.read(many / "back.geojson")
+    read = NamedRegions.read(many / "glands.geojson")
+    for name in ("names", "kinds", "colours"):
+        assert getattr(back, name) == getattr(read, name)
+    assert shapely.equals_exact(back.areas, read.areas).all()
+    assert not regions.delete.isVisible()
+    person.click(regions.questions.similar)
+    _done(person)
+    assert person.layer("similarity").name.startswith("similarity to Gland 531")
+    person.click(regions.edit)
+    _done(person)
+    assert regions.what.currentText() == "Drawn regions"
+    assert _texts(person, 0) == ["Gland 531"]
+    assert person.layer("region").features["class"].tolist() == ["Tumor"]
+    # The same file again is no second layer.
+    regions.files.open_regions(many / "glands.geojson")
+    _done(person)
+    assert len(list(layers_of(person.viewer, "outlined regions"))) == 1
+
+
+def test_outlined_regions_come_back_with_saved_layers(person: Person, many: Path) -> None:
+    session = session_of(person.viewer)
+    person.drop(many / "one.stenhance.zarr")
+    regions = person.bench.open("regions")
+    regions.files.open_regions(many / "glands.geojson")
+    _done(person)
+    layer = person.layer("outlined regions")
+    before, place = _pixels(layer), (layer.name, tuple(layer.scale), tuple(layer.translate))
+    person.bench.open("section")
+    person.section.save_layers(many / "all.zarr")
+    person.wait(lambda: not person.section.run_bar.busy)
+    (many / "glands.geojson").unlink()
+    person.viewer.layers.clear()
+    person.section.open(many / "all.zarr")
+    person.wait(lambda: not person.section.run_bar.busy)
+    layer = person.layer("outlined regions")
+    assert (layer.name, tuple(layer.scale), tuple(layer.translate)) == place
+    np.testing.assert_array_equal(_pixels(layer), before)
+    regions = person.bench.open("regions")
+    regions.list_what("Regions of glands.geojson")
+    assert len(_texts(person, 0)) == NUMBER
+    session.look_at(gene="G5")
+    assert len(_counted(person)) == NUMBER
+
+
+def test_what_is_painted_becomes_a_region_with_its_hole(person: Person, many: Path) -> None:
+    session = session_of(person.viewer)
+    person.drop(many / "one.stenhance.zarr")
+    regions = person.bench.open("regions")
+    person.click(regions.brush)
+    layer = person.layer("brush")
+    assert (layer.mode, regions.brush.text()) == ("paint", "End brush")
+    assert person.viewer.layers.selection.active is layer
+    layer.brush_size = 6
+    person.click_world(200.0, 200.0)
+    person.wait(lambda: np.asarray(layer.data).any())
+    # Around a hole, as the brush would.
+    painted = np.asarray(layer.data).copy()
+    painted[40:50, 40:52] = 1
+    painted[44:46, 44:47] = 0
+    layer.data = painted
+    person.click(regions.brush)
+    _done(person)
+    assert not list(layers_of(person.viewer, "brush"))
+    assert regions.brush.text() == "Brush"
+    assert _texts(person, 0) == ["Region 1"]
+    numbers = _counted(person)
+    (area,) = regions.listed_regions().areas
+    assert sum(len(part.interiors) for part in area.geoms) == 1
+    grid = session.run.grid
+    assert grid.pitch_um == 8.0
+    # It holds what was painted, superpixel for superpixel.
+    np.testing.assert_array_equal(st.Region(area).mask(grid), painted > 0)
+    assert numbers["area_um2"][0] == pytest.approx((painted > 0).sum() * 64)
+    # Nothing painted is no region.
+    person.click(regions.brush)
+    person.click(regions.brush)
+    _done(person)
+    assert _texts(person, 0) == ["Region 1"]
+
+
+@pytest.mark.slow
+def test_ten_thousand_regions_are_opened_and_chosen_without_standing_still(
+    person: Person, many: Path
+) -> None:
+    _glands(10_000, 480).write(many / "very many.geojson")
+    person.drop(many / "one.stenhance.zarr")
+    regions = person.bench.open("regions")
+    # What napari loads and compiles for the first layer of labels is not counted.
+    regions.files.open_regions(many / "glands.geojson")
+    _done(person)
+    _counted(person)
+    gaps, last = [], time.perf_counter()
+
+    def beat() -> None:
+        nonlocal last
+        now = time.perf_counter()
+        gaps.append(now - last)
+        last = now
+
+    timer = QTimer()
+    timer.timeout.connect(beat)
+    timer.start(5)
+    person.bot.wait(200)
+    gaps.clear()
+    regions.files.open_regions(many / "very many.geojson")
+    _done(person)
+    assert len(_counted(person)) == 10_000
+    opening = max(gaps)
+    gaps.clear()
+    for row in (5, 9_000, 400):
+        regions.table.selectRow(row)
+        person.bot.wait(150)
+    choosing = max(gaps)
+    gaps.clear()
+    regions.table.horizontalHeader().setSortIndicator(1, Qt.SortOrder.DescendingOrder)
+    person.bot.keyClicks(regions.find, "77")
+    person.bot.wait(100)
+    sorting = max(gaps)
+    timer.stop()
+    print(f"opening {opening:.3f}, choosing {choosing:.3f}, sorting {sorting:.3f} s")
+    # Shapes took 50 s of standing still.
+    assert opening < 1.0
+    assert max(choosing, sorting) < 0.5
