@@ -56,7 +56,7 @@ _DRAWN = "Drawn regions"
 _PAUSE_MS = 100
 _BRUSH, _PAINTED = "Brush", "End brush"
 _STILL_PX = 4
-_AT_ONCE = 25
+_AT_ONCE = 100
 """Shapes that are added in one turn."""
 _FOUND_BY_EYE = 12
 """Rows from which on a name is typed to be found."""
