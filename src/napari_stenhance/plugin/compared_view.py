@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
     from napari_stenhance.plugin.comparison import ComparedSide
 
-_GAP, _FONT, _FILLED = 0.02, 8, 0.9
+_GAP, _FILLED = 0.02, 0.9
+_FONTS = {1: 8, 2: 8, 3: 7}
+"""Of titles, in points, by the number of views."""
 
 
 def compared_boxes(viewer: ViewerModel, sides: Sequence[ComparedSide]) -> list[NDArray[np.float64]]:
@@ -106,7 +108,7 @@ class ComparedView:
                 with self._quiet():
                     self._viewer.layers.append(layer)
                     if data is view[-1]:
-                        self._title(layer)
+                        self._title(layer, _FONTS[len(views)])
                 yield
         grid.shape, grid.stride, grid.spacing = (1, -1), -number, _GAP
         grid.enabled = True
@@ -141,9 +143,9 @@ class ComparedView:
         camera.zoom = _FILLED * float(np.min(room / np.maximum(largest, 1e-9)))
 
     @staticmethod
-    def _title(layer: Layer) -> None:
+    def _title(layer: Layer, size: int) -> None:
         """Write over a view what it shows, and below it its colours."""
-        layer.name_overlay.font_size, layer.name_overlay.visible = _FONT, True
+        layer.name_overlay.font_size, layer.name_overlay.visible = size, True
         if type(layer).__name__ == "Image":
             layer.colorbar.position, layer.colorbar.visible = "bottom_left", True
 

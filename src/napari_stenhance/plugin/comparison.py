@@ -91,15 +91,17 @@ class ComparedSide:
         keys = [None if one.run is None else one.run.key for one in (self, other)]
         return keys[0] == keys[1]
 
-    def said(self, gene: str, least_r: float) -> str:
-        """Say what is seen."""
+    def said(self, gene: str, least_r: float, place: str = "") -> str:
+        """Say what is seen, and where, if that is to be told."""
         if self.run is None:
-            return f"{_colours(self).said(gene)} · {self.place.name}"
-        reliability = self.run.reliability(gene, least_r)
-        title = gene_title(self.run, gene, "expression", reliability, over=False)
-        # Views are narrow: of two runs that which differs comes early.
+            title, run = _colours(self).said(gene), ""
+        else:
+            reliability = self.run.reliability(gene, least_r)
+            title = gene_title(self.run, gene, "expression", reliability, over=False)
+            run = run_title(self.run)
+        # Views are narrow: that in which they differ comes early.
         what, _, unit = title.partition(", ")
-        return f"{what} · {run_title(self.run)}, {unit} · {self.place.name}"
+        return f"{' · '.join(filter(None, (what, run, place)))}, {unit}"
 
     def scale(self, gene: str) -> tuple[float, float]:
         """Return the scale that it has by itself."""
@@ -349,7 +351,8 @@ def _side_layer(
 ) -> LayerData:
     gene, ends = comparison.gene, comparison.limits
     info = LayerInfo(_SIDE, side.place.name, gene=gene, colours=side.colours, raster=side.raster)
-    title = side.said(gene, least_r)
+    apart = comparison.left.place is not comparison.right.place
+    title = side.said(gene, least_r, side.place.name if apart else "")
     if side.run is not None:
         data, attributes, kind = image_layer(
             side.run.levels(gene), side.run.grid, title, info, "gray", visible=True, limits=ends

@@ -24,7 +24,7 @@ NAME, KIND, COLOUR, NUMBERS = "name", "class", "colour", "measurements"
 _LINES = {"line", "path"}
 _NAMES_MOST = 100
 """Regions up to which names are written on the slide."""
-_NAME_SIZE, _NAME_ABOVE = 9, 0
+_NAME_SIZE = 10
 
 
 def drawn_regions(layer: Shapes, place: Place) -> tuple[NamedRegions, NDArray[np.int64]]:
@@ -115,7 +115,6 @@ def write_names(layer: Shapes) -> None:
         "color": {"array": layer.edge_color, "default": REGION_COLOUR},
         "size": _NAME_SIZE,
         "anchor": "upper_left",
-        "translation": (_NAME_ABOVE, 0),
     }
 
 

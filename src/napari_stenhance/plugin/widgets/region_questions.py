@@ -6,7 +6,15 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QComboBox,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
 
 from napari_stenhance.errors import InputError, StenhanceError
 from napari_stenhance.plugin.drawn import drawn_regions
@@ -39,7 +47,8 @@ if TYPE_CHECKING:
 
 _TOP = 25
 _REST = "the rest of the tissue"
-_HERE = "This slide, in the selected regions"
+_HERE = "the selected regions"
+_OTHERS = "the rest"
 _MOST_LISTED = 1000
 
 
@@ -94,18 +103,11 @@ class RegionQuestions(QWidget):
         self.similar.clicked.connect(self._find_similar)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
-        rows = ("Against", self.against, self.top), ("On", self.where, self.predict)
-        for label, box, button in rows:
-            row = QHBoxLayout()
-            row.addWidget(QLabel(label, self))
-            row.addWidget(narrow(box), 1)
-            row.addWidget(button)
-            column.addLayout(row)
-            if button is self.top:
-                column.addWidget(self.title)
-                column.addWidget(self.genes, 1)
-                column.addWidget(self.export)
-        column.addWidget(self.similar)
+        column.addLayout(_row(self.top, QLabel("against", self), narrow(self.against)))
+        column.addWidget(self.title)
+        column.addWidget(self.genes, 1)
+        column.addLayout(_row(self.similar, self.export))
+        column.addLayout(_row(self.predict, QLabel("on", self), narrow(self.where)))
         self.forget()
 
     def forget(self) -> None:
@@ -116,6 +118,10 @@ class RegionQuestions(QWidget):
         self.genes.show_numbers(numbers)
         self.export.setVisible(numbers is not None)
         self.title.setText(said)
+        self.title.setVisible(bool(said))
+        # Without genes, the room is that of the regions.
+        policy = QSizePolicy.Policy.Maximum if numbers is None else QSizePolicy.Policy.Preferred
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, policy)
 
     def _ask_export(self) -> None:
         path, numbers = ask_where_to_save_table(self), self.genes.genes.numbers
@@ -131,7 +137,7 @@ class RegionQuestions(QWidget):
         """List what the selected region can be compared with."""
         chosen = self.against.currentText()
         self.against.clear()
-        self.against.addItems([_REST, *self._listed.table.regions.names[:_MOST_LISTED]])
+        self.against.addItems([_OTHERS, *self._listed.table.regions.names[:_MOST_LISTED]])
         self.against.setCurrentIndex(max(self.against.findText(chosen), 0))
 
     def list_targets(self) -> None:
@@ -165,7 +171,7 @@ class RegionQuestions(QWidget):
         if not isinstance(run, FieldRun):
             msg = (
                 "Look at genes that were predicted from a slide first: choose the run in Genes, or "
-                "its section in Section; where its model is to predict, say under On."
+                "its section in Section; where its model is to predict, say beside Predict."
             )
             raise InputError(msg)
         return run
@@ -266,6 +272,14 @@ class RegionQuestions(QWidget):
             on_event=self._live.receive,
             on_end=self._live.finish,
         )
+
+
+def _row(*widgets: QWidget) -> QHBoxLayout:
+    """Lay widgets side by side, the last one as wide as it may be."""
+    row = QHBoxLayout()
+    for n, widget in enumerate(widgets, 1):
+        row.addWidget(widget, int(n == len(widgets)))
+    return row
 
 
 def _said_of_top(numbers: Any, name: str, of: str) -> str:

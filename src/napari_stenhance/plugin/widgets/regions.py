@@ -136,10 +136,10 @@ class RegionsWidget(QWidget):
         column = QVBoxLayout(self)
         tools = (self.draw, self.lasso, self.brush, self.delete, self.edit, self.undo)
         column.addLayout(_row(*tools))
-        column.addLayout(_row(narrow(self.what), self.open, self.cells))
+        column.addLayout(_row(self.open, self.cells, self.save, self.export))
+        column.addLayout(_row(narrow(self.what), self.find))
         column.addWidget(self.title)
         column.addWidget(self.table, 2)
-        column.addLayout(_row(self.find, self.save, self.export))
         column.addWidget(self.questions, 3)
         column.addWidget(self.run_bar)
 
