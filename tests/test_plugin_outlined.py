@@ -240,6 +240,24 @@ def test_what_is_painted_becomes_a_region_with_its_hole(person: Person, many: Pa
     assert _texts(person, 0) == ["Region 1"]
 
 
+class Slots:
+    """How long the thread of the interface worked at once, in s of its own time."""
+
+    def __init__(self) -> None:
+        self.most, self._last = 0.0, time.thread_time()
+        self._timer = QTimer()
+        self._timer.timeout.connect(self._beat)
+        self._timer.start(5)
+
+    def _beat(self) -> None:
+        now = time.thread_time()
+        self.most, self._last = max(self.most, now - self._last), now
+
+    def take(self) -> float:
+        most, self.most = self.most, 0.0
+        return most
+
+
 @pytest.mark.slow
 def test_ten_thousand_regions_are_opened_and_chosen_without_standing_still(
     person: Person, many: Path
@@ -251,35 +269,36 @@ def test_ten_thousand_regions_are_opened_and_chosen_without_standing_still(
     regions.files.open_regions(many / "glands.geojson")
     _done(person)
     _counted(person)
-    gaps, last = [], time.perf_counter()
-
-    def beat() -> None:
-        nonlocal last
-        now = time.perf_counter()
-        gaps.append(now - last)
-        last = now
-
-    timer = QTimer()
-    timer.timeout.connect(beat)
-    timer.start(5)
+    slots = Slots()
     person.bot.wait(200)
-    gaps.clear()
+    slots.take()
     regions.files.open_regions(many / "very many.geojson")
     _done(person)
     assert len(_counted(person)) == 10_000
-    opening = max(gaps)
-    gaps.clear()
+    opening = slots.take()
     for row in (5, 9_000, 400):
         regions.table.selectRow(row)
         person.bot.wait(150)
-    choosing = max(gaps)
-    gaps.clear()
+    choosing = slots.take()
     regions.table.horizontalHeader().setSortIndicator(1, Qt.SortOrder.DescendingOrder)
+    person.bot.wait(100)
+    sorting = slots.take()
     person.bot.keyClicks(regions.find, "77")
     person.bot.wait(100)
-    sorting = max(gaps)
-    timer.stop()
-    print(f"opening {opening:.3f}, choosing {choosing:.3f}, sorting {sorting:.3f} s")
-    # Shapes took 50 s of standing still.
-    assert opening < 1.0
-    assert max(choosing, sorting) < 0.5
+    finding = slots.take()
+    # What napari alone needs for a layer of the same pixels.
+    layer = person.viewer.layers["very many.geojson · one"]
+    levels = [np.asarray(level[:]) for level in layer.data]
+    look = {"scale": layer.scale, "translate": layer.translate, "colormap": layer.colormap}
+    slots.take()
+    person.viewer.add_labels(levels, multiscale=True, units=layer.units, **look)
+    person.bot.wait(500)
+    alone = slots.take()
+    person.viewer.layers.remove(layer)
+    person.bot.wait(100)
+    print(
+        f"napari alone {alone:.3f}, opening {opening:.3f}, choosing {choosing:.3f}, "
+        f"sorting {sorting:.3f}, finding {finding:.3f}, removing {slots.take():.3f} s"
+    )
+    assert opening < alone + 0.1
+    assert max(choosing, sorting, finding) < 0.1

@@ -313,7 +313,9 @@ def test_what_lies_nowhere_and_of_which_run_numbers_are_is_said(here: Path) -> N
     assert (len(table), table.columns[0]) == (0, "region")
     assert {"gene", "difference", "q"} <= {*table.columns}
     st.summarise(path, regions="away.geojson", genes="G1", job=job)
-    assert any("1 of 1 region lies where nothing is predicted. Is the file in" in n for n in notes)
+    assert any(
+        "1 of 1 region lies where nothing is predicted. Are its coordinates" in n for n in notes
+    )
     part = st.Region(shapely.box(100, 100, 400, 300))
     st.predict(path, on="one.h5ad", out=path, region=part, device="cpu")
     notes.clear()

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 _TOP = 25
 _REST = "the rest of the tissue"
-_HERE = "the selected regions"
+_HERE = "selected regions"
 _OTHERS = "the rest"
 _MOST_LISTED = 1000
 
