@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 FINEST = 0.5
 """The width of a pixel of the finest level, in pixels of the slide."""
 _TILE = _COARSEST = 512
-_THIN, _THICK = 1, 2
+_FINE, _THIN, _THICK = 0, 1, 2
 """Pixels of a level on either side of a line: of the screen, half to all of these."""
+_SMALL = 16
+"""Pixels of a level: where the usual region is no wider, lines are fine, or all would be lines."""
 _KEPT_BYTES = 2**27
 
 
@@ -45,6 +47,8 @@ class OutlinedRegions:
         The (y, x) of the outer corner of the first pixel.
     pixel : float
         The width of a pixel of the finest level.
+    width : float
+        Of the usual region.
     shapes : tuple of tuple of int
         (rows, columns) of each level, finest first.
     """
@@ -56,6 +60,7 @@ class OutlinedRegions:
     of: NDArray[np.int64]
     corner: NDArray[np.float64]
     pixel: float
+    width: float
     shapes: tuple[tuple[int, int], ...]
     _rings: shapely.STRtree
     _areas: shapely.STRtree
@@ -92,6 +97,7 @@ class OutlinedRegions:
             region[polygon].astype(np.int64),
             low,
             pixel,
+            float(np.sqrt(np.median(shapely.area(regions.areas)))),
             tuple((int(rows), int(columns)) for rows, columns in each),
             shapely.STRtree(rings),
             shapely.STRtree(regions.areas),
@@ -132,7 +138,8 @@ class OutlinedRegions:
         rows, columns = self.shapes[level]
         shape = min(_TILE, rows - i * _TILE), min(_TILE, columns - j * _TILE)
         tile = np.full(shape, -1, np.int32)
-        self._draw_into(tile, level, i, j, self._near(level, i, j), _THIN)
+        half = _FINE if self.width <= _SMALL * self.pixel * 2**level else _THIN
+        self._draw_into(tile, level, i, j, self._near(level, i, j), half)
         return tile
 
     def _draw_into(
