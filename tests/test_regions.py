@@ -126,17 +126,17 @@ def test_a_file_that_does_not_say_its_unit_is_understood_by_the_slide(tmp_path: 
     # On the slide of 1000 × 800 µm, it can only be in pixels.
     pixels = read((1500, 900), (1400, 1900))
     assert pixels.areas[0].bounds == (750, 450, 760, 460)
-    assert pixels.doubts == (
+    assert "\n".join(pixels.doubts) == (
         "r.geojson: it does not say the unit of its coordinates; only as pixels do they lie on the "
-        "slide; at 0.5 µm they are in µm here.",
+        "slide; at 0.5 µm they are in µm here."
     )
     # Where both would do, and where neither does, µm, which is said; also if little is outside.
     for corners in (((100, 90),), ((5000, 90),), ((700, 900), (30, 900), (850, 10))):
         found = read(*corners)
         assert found.areas[0].bounds[:2] == corners[0]
-        assert found.doubts == (
+        assert "\n".join(found.doubts) == (
             "r.geojson: it does not say the unit of its coordinates; they are taken for µm. If "
-            'they are pixels, write "units": ["pixel", "pixel"] into it.',
+            'they are pixels, write "units": ["pixel", "pixel"] into it.'
         )
     # What is said is believed.
     assert read((1500, 900), units=["micrometer"] * 2).areas[0].bounds[0] == 1500
