@@ -18,6 +18,7 @@ from napari_stenhance.plugin.layer_info import layer_info, layers_of
 from napari_stenhance.plugin.outlined import SHAPES_MOST
 from napari_stenhance.plugin.outlines import OutlinedRegions
 from napari_stenhance.plugin.session import session_of
+from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.section.named_regions import NamedRegions
 from person import Person
 
@@ -93,6 +94,7 @@ def test_outlines_are_drawn_where_the_polygons_run_on_every_level() -> None:
     assert outlined.at((y, x))[0] == 7
 
 
+@pytest.mark.slow
 def test_very_many_regions_of_a_file_are_seen_and_asked_as_drawn_ones_are(
     person: Person, many: Path
 ) -> None:
@@ -171,6 +173,11 @@ def test_very_many_regions_of_a_file_are_seen_and_asked_as_drawn_ones_are(
     _done(person)
     name = person.layer("similarity").name
     assert name.startswith("similarity to Gland 251 and Gland 252 and Gland 253 …")
+    person.click(regions.questions.predict)
+    _done(person)
+    made = ResultFolder.open(many / "one.stenhance.zarr")
+    area = shapely.union_all(read.areas[250:290])
+    assert made.region(made.runs[-1]).area.symmetric_difference(area).area < 1e-6
     # The same file again is no second layer.
     regions.files.open_regions(many / "glands.geojson")
     _done(person)

@@ -75,6 +75,8 @@ def test_a_region_that_is_drawn_has_the_numbers_of_summarise_and_can_be_predicte
     model = regions.table.regions
     assert model.setData(model.index(0, 0), "Nest")
     assert drawn.features["name"].tolist() == ["Nest"]
+    assert drawn.text.values.tolist() == ["Nest"]
+    assert drawn.text.visible
     _counted(person, 1)
 
     regions.files.save_regions(tmp_path / "nest.geojson")
@@ -287,6 +289,23 @@ def test_what_cannot_be_done_is_said(person: Person, small: Path, tmp_path: Path
     # Most different first, as Wilcoxon's test has it.
     assert regions.questions.genes.genes.numbers["q"].is_monotonic_increasing
     assert _texts(person, 2)[0] != "–"
+
+
+def test_what_is_refused_is_scrolled_to(person: Person, result: Path, tmp_path: Path) -> None:
+    person.drop(result)
+    regions = person.bench.open("regions")
+    area = np.array([shapely.box(150, 150, 330, 330)], dtype=object)
+    NamedRegions(("Nest",), area).write(tmp_path / "nest.geojson")
+    regions.files.open_regions(tmp_path / "nest.geojson")
+    _done(person)
+    _counted(person, 1)
+    person.bench.setFixedHeight(300)
+    person.bot.wait(50)
+    assert regions.run_bar.error.visibleRegion().isEmpty()
+    regions.files.export_numbers(tmp_path / "nest.geojson")
+    person.wait(lambda: not regions.run_bar.busy)
+    assert "something lies here already" in regions.run_bar.error.text()
+    person.wait(lambda: not regions.run_bar.error.visibleRegion().isEmpty(), 5)
 
 
 def test_ten_thousand_regions_are_listed_without_lag(qtbot) -> None:

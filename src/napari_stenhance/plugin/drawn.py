@@ -104,14 +104,16 @@ def add_regions(layer: Shapes, regions: NamedRegions, mpp: float) -> None:
     layer.features = features
 
 
-def write_names(layer: Shapes) -> None:
-    """Write the names of regions beside them, in their colours; of many none could be read."""
-    names = _texts(layer.features, NAME)
-    if not 0 < len(names) <= _NAMES_MOST:
+def write_names(layer: Shapes, names: Sequence[str], shapes: Sequence[int]) -> None:
+    """Write names beside some shapes, in their colours; of many none could be read."""
+    texts = [""] * len(layer.data)
+    for n, name in zip(shapes, names, strict=True):
+        texts[n] = name
+    if not 0 < len(texts) <= _NAMES_MOST:
         layer.text.visible = False
         return
     layer.text = {
-        "string": {"array": names, "default": ""},
+        "string": {"array": texts, "default": ""},
         "color": {"array": layer.edge_color, "default": REGION_COLOUR},
         "size": _NAME_SIZE,
         "anchor": "upper_left",

@@ -189,7 +189,7 @@ class RegionsWidget(QWidget):
                 name_new(layer, self._known)
             self._known = len(layer.data)
             self._regions, self._shapes = drawn_regions(layer, place)
-            write_names(layer)
+            write_names(layer, self._regions.names, self._shapes)
         names = _names_of(self._listed)
         if self.table.regions.names != names:
             self.find.clear()
@@ -339,10 +339,10 @@ class RegionsWidget(QWidget):
             return
         self._busy = True
         set_names(self._layer, [name], [int(self._shapes[row])])
-        write_names(self._layer)
-        self._busy = False
         names = list(self._regions.names)
         names[row] = name
+        write_names(self._layer, names, self._shapes)
+        self._busy = False
         self._regions = replace(self._regions, names=tuple(names))
         self.questions.list_others()
         self._count()
