@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import shapely
+from napari.layers import Labels
+from napari.utils.colormaps.standardize_color import transform_color
 from qtpy.QtCore import Qt, QTimer
 
 import napari_stenhance as st
 from napari_stenhance.plugin.layer_info import layer_info, layers_of
-from napari_stenhance.plugin.outlined import SHAPES_MOST
+from napari_stenhance.plugin.outlined import SHAPES_MOST, outlined_layer
 from napari_stenhance.plugin.outlines import OutlinedRegions
+from napari_stenhance.plugin.printed import view_as_figure
 from napari_stenhance.plugin.session import session_of
 from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.section.named_regions import NamedRegions
@@ -94,6 +98,21 @@ def test_outlines_are_drawn_where_the_polygons_run_on_every_level() -> None:
     assert outlined.at((y, x))[0] == 7
 
 
+def test_more_colours_than_labels_and_what_is_chosen_have_labels_of_their_own() -> None:
+    colours = tuple(f"#{n:06x}" for n in range(400))
+    regions = NamedRegions(
+        tuple(map(str, range(400))), _glands(400, 4000).areas, colours=(*colours[:399], "")
+    )
+    outlined = replace(OutlinedRegions.from_regions(regions, 1.0), chosen=(5,))
+    data, attributes, kind = outlined_layer("one", 1.0, outlined, "many.geojson")
+    layer = Labels(data, **attributes)
+    assert kind == "labels"
+    for n, expected in ((0, colours[0]), (200, colours[200]), (5, "#ffe800"), (399, "#00c8ff")):
+        x, y = shapely.get_coordinates(regions.areas[n])[3]
+        label = layer.data[0][tuple(np.rint(layer.world_to_data((y, x))).astype(int))]
+        assert np.allclose(layer.colormap.map(label), transform_color(expected)[0], atol=1e-3)
+
+
 @pytest.mark.slow
 def test_very_many_regions_of_a_file_are_seen_and_asked_as_drawn_ones_are(
     person: Person, many: Path
@@ -129,7 +148,9 @@ def test_very_many_regions_of_a_file_are_seen_and_asked_as_drawn_ones_are(
 
     # What is selected stands out, is brought into view, and its values are those of the chart.
     person.viewer.scene.camera.zoom *= 20
+    chart = person.genes.region
     regions.table.selectRow(7)
+    person.wait(lambda: chart.said.startswith("glands.geojson · one, selected: "))
     info = layer_info(layer)
     person.wait(lambda: layer_info(layer).outlined.chosen == (275,))
     area = info.outlined.regions.areas[275]
@@ -178,6 +199,15 @@ def test_very_many_regions_of_a_file_are_seen_and_asked_as_drawn_ones_are(
     made = ResultFolder.open(many / "one.stenhance.zarr")
     area = shapely.union_all(read.areas[250:290])
     assert made.region(made.runs[-1]).area.symmetric_difference(area).area < 1e-6
+    # *Enhance genes* can be kept to them, and a figure has their outlines.
+    person.set_enhance(many / "new.stenhance.zarr")
+    person.enhance.form.fields["region"].value = layer.name
+    every = shapely.union_all(read.areas)
+    assert person.enhance.options().region.area.symmetric_difference(every).area < 1e-6
+    session.look_at(run=session.runs()[0], gene="G3")
+    drawn = view_as_figure(session, many / "f.png").outlines.area
+    # That which is drawn besides is one of them, but for what shapes lose.
+    assert drawn.symmetric_difference(every).area < 0.1
     # The same file again is no second layer.
     regions.files.open_regions(many / "glands.geojson")
     _done(person)

@@ -315,7 +315,11 @@ class RegionsWidget(QWidget):
     def _clicked(self, viewer: Viewer, event: Any) -> Iterator[None]:
         """Select the region of a file that is clicked; drags are napari's."""
         of_file, place = self._outlined(), self._session.place
-        if event.button != 1 or of_file is None or place is None or not self.isVisible():
+        active = viewer.layers.selection.active
+        moving = active is None or str(active.mode) in {"pan_zoom", "transform"}
+        if of_file is None or place is None or not of_file[0].visible:
+            return
+        if event.button != 1 or not moving or not self.isVisible():
             return
         start = np.array(event.pos)
         yield
