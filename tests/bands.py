@@ -112,3 +112,10 @@ def write_field(
             coarsen_all(raster, mean_pool)
         result.complete_run(run_name, Job())
     return ResultFolder.open(out)
+
+
+def find_bands(folder: Path) -> Path:
+    """Write a result with four domains."""
+    out = folder / "bands.stenhance.zarr"
+    find(write_spots(folder, banded()), out=out, n_domains=4)
+    return out

@@ -72,7 +72,9 @@ def test_once_there_is_a_choice_both_sides_differ(person: Person, here: Path) ->
     person.drop(here / "one.h5ad")
     panel = person.bench.open("compare")
     assert not panel.run.isEnabled()
+    assert panel.words.text().startswith("There is only one side: measured.")
     person.drop(here / "one.stenhance.zarr")
+    assert panel.words.text() == ""
     assert panel.run.isEnabled()
     assert (panel.left.currentText(), panel.right.currentText()) == ("measured", "Pixel2Gene")
 
@@ -183,5 +185,10 @@ def test_two_runs_and_two_sections(person: Person, here: Path) -> None:
     panel = _compare(person, "measured · two", "measured · one")
     left, right = _views(person)
     assert "Two sections have no places in common." in panel.words.text()
-    # Both lie where the left section lies, so that one camera sees both.
-    np.testing.assert_allclose(left.translate, right.translate)
+    # Both have one centre, where the left section lies, so that one camera sees both whole.
+    centres = [layer.extent.world.mean(axis=0) for layer in (left, right)]
+    np.testing.assert_allclose(*centres, atol=1e-6)
+    np.testing.assert_allclose(person.viewer.scene.camera.center[-2:], centres[0])
+    place = session.place
+    (spots,) = (one for one, info in layers_of(person.viewer, "spots") if info.place is place)
+    np.testing.assert_allclose(left.translate, spots.translate)

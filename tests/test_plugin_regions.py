@@ -75,9 +75,11 @@ def test_a_region_that_is_drawn_has_the_numbers_of_summarise_and_can_be_predicte
     model = regions.table.regions
     assert model.setData(model.index(0, 0), "Nest")
     assert drawn.features["name"].tolist() == ["Nest"]
+    assert drawn.text.values.tolist() == ["Nest"]
+    assert drawn.text.visible
     _counted(person, 1)
 
-    regions.save_file(tmp_path / "nest.geojson")
+    regions.files.save_regions(tmp_path / "nest.geojson")
     _done(person)
     assert NamedRegions.read(tmp_path / "nest.geojson").names == ("Nest",)
     numbers = st.summarise(result, regions=tmp_path / "nest.geojson", genes="G3")
@@ -96,7 +98,7 @@ def test_a_region_that_is_drawn_has_the_numbers_of_summarise_and_can_be_predicte
     inside = image[mask & np.isfinite(image)]
     assert _texts(person, 1) == [f"{inside.mean():.2f} ± {inside.std(ddof=1):.2f}"]
 
-    regions.export_numbers(tmp_path / "numbers.csv")
+    regions.files.export_numbers(tmp_path / "numbers.csv")
     _done(person)
     assert pd.read_csv(tmp_path / "numbers.csv")["gene"].tolist() == ["G5"]
 
@@ -167,7 +169,7 @@ def test_the_model_that_is_shown_predicts_on_another_slide_in_its_region(
     other = session.section
     area = np.array([shapely.box(150, 150, 330, 330)], dtype=object)
     NamedRegions(("There",), area).write(tmp_path / "there.geojson")
-    regions.open_file(tmp_path / "there.geojson")
+    regions.files.open_regions(tmp_path / "there.geojson")
     _done(person)
     person.bench.open("section")
     person.drop(result)
@@ -196,7 +198,7 @@ def test_regions_of_qupath_are_listed_chosen_deleted_and_brought_back(
     person.drop(result)
     regions = person.bench.open("regions")
     file = write(tmp_path / "q.geojson", qupath())
-    regions.open_file(file)
+    regions.files.open_regions(file)
     _done(person)
     layer = person.layer("region")
     assert _texts(person, 0) == ["Nest 1", "Stroma", "Region 3"]
@@ -215,7 +217,7 @@ def test_regions_of_qupath_are_listed_chosen_deleted_and_brought_back(
     layer.selected_data = {0, 2}
     person.wait(lambda: regions.table.rows() == [0, 2])
 
-    regions.save_file(tmp_path / "back.geojson", for_qupath=True)
+    regions.files.save_regions(tmp_path / "back.geojson", for_qupath=True)
     _done(person)
     back = NamedRegions.read(tmp_path / "back.geojson", session.section.mpp)
     assert (back.names, back.kinds, back.colours) == (read.names, read.kinds, read.colours)
@@ -241,7 +243,7 @@ def test_what_is_like_a_region_is_a_layer_of_its_own(
     regions = person.bench.open("regions")
     area = np.array([shapely.box(150, 150, 330, 330)], dtype=object)
     NamedRegions(("Nest",), area).write(tmp_path / "nest.geojson")
-    regions.open_file(tmp_path / "nest.geojson")
+    regions.files.open_regions(tmp_path / "nest.geojson")
     _done(person)
     person.click(regions.questions.similar)
     _done(person)
@@ -283,20 +285,20 @@ def test_what_cannot_be_done_is_said(person: Person, small: Path, tmp_path: Path
     person.drop(small / "one.h5ad")
     person.bench.open("regions")
     write(tmp_path / "bad.geojson", {"type": "FeatureCollection", "features": []})
-    regions.open_file(tmp_path / "bad.geojson")
+    regions.files.open_regions(tmp_path / "bad.geojson")
     person.wait(lambda: not regions.run_bar.busy)
     assert "it holds no polygon with an area" in regions.run_bar.error.text()
     # Spots alone: what they measured, and nothing predicted.
     area = np.array([shapely.box(100, 100, 400, 400)], dtype=object)
     NamedRegions(("All",), area).write(tmp_path / "all.geojson")
-    regions.open_file(tmp_path / "all.geojson")
+    regions.files.open_regions(tmp_path / "all.geojson")
     _done(person)
     session_of(person.viewer).look_at_measured("G1")
     person.wait(lambda: regions.counts.found is not None and regions.counts.found.gene == "G1")
     assert _texts(person, 1) == ["–"]
     nest = np.array([shapely.box(100, 100, 300, 300)], dtype=object)
     NamedRegions(("Nest",), nest).write(tmp_path / "nest.geojson")
-    regions.open_file(tmp_path / "nest.geojson")
+    regions.files.open_regions(tmp_path / "nest.geojson")
     _done(person)
     regions.table.selectRow(1)
     person.wait(lambda: regions.counts.found is not None)
@@ -307,6 +309,23 @@ def test_what_cannot_be_done_is_said(person: Person, small: Path, tmp_path: Path
     # Most different first, as Wilcoxon's test has it.
     assert regions.questions.genes.genes.numbers["q"].is_monotonic_increasing
     assert _texts(person, 2)[0] != "–"
+
+
+def test_what_is_refused_is_scrolled_to(person: Person, result: Path, tmp_path: Path) -> None:
+    person.drop(result)
+    regions = person.bench.open("regions")
+    area = np.array([shapely.box(150, 150, 330, 330)], dtype=object)
+    NamedRegions(("Nest",), area).write(tmp_path / "nest.geojson")
+    regions.files.open_regions(tmp_path / "nest.geojson")
+    _done(person)
+    _counted(person, 1)
+    person.bench.setFixedHeight(300)
+    person.bot.wait(50)
+    assert regions.run_bar.error.visibleRegion().isEmpty()
+    regions.files.export_numbers(tmp_path / "nest.geojson")
+    person.wait(lambda: not regions.run_bar.busy)
+    assert "something lies here already" in regions.run_bar.error.text()
+    person.wait(lambda: not regions.run_bar.error.visibleRegion().isEmpty(), 5)
 
 
 def test_ten_thousand_regions_are_listed_without_lag(qtbot) -> None:
@@ -360,7 +379,7 @@ def test_cells_of_a_file_are_coloured_and_listed_by_the_gene_that_is_looked_at(
     cells = shapely.buffer(shapely.points(at), rng.uniform(3, 7, 400), quad_segs=4)
     NamedRegions(tuple(f"c{n}" for n in range(400)), cells).write(tmp_path / "cells.geojson")
     session.look_at(gene="G2")
-    regions.open_cells(tmp_path / "cells.geojson")
+    regions.files.open_cells(tmp_path / "cells.geojson")
     _done(person)
     layer = person.layer("cells")
     assert layer.visible

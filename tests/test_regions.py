@@ -111,6 +111,66 @@ def test_what_qupath_exports_goes_through_micrometres_and_back_as_it_was(tmp_pat
         read.write(tmp_path / "ours.geojson")
 
 
+def test_a_file_that_does_not_say_its_unit_is_understood_by_the_slide(tmp_path: Path) -> None:
+    def read(*corners: tuple[float, float], units: Any = None) -> NamedRegions:
+        rings = [[square(*at, 20)] for at in corners]
+        content = {
+            "type": "FeatureCollection",
+            **({"units": units} if units else {}),
+            "features": [
+                {"type": "Feature", "geometry": {"type": "Polygon", "coordinates": one}}
+                for one in rings
+            ],
+        }
+        return NamedRegions.read(write(tmp_path / "r.geojson", content), 0.5, (2000, 1600))
+
+    # On the slide of 1000 × 800 µm, it can only be in pixels.
+    pixels = read((1500, 900), (1400, 1900))
+    assert pixels.areas[0].bounds == (750, 450, 760, 460)
+    assert "\n".join(pixels.doubts) == (
+        "r.geojson: it does not say the unit of its coordinates; only as pixels do they lie on the "
+        "slide; at 0.5 µm they are in µm here."
+    )
+    # Where both would do, and where neither does, µm, which is said; also if little is outside.
+    for corners in (((100, 90),), ((5000, 90),), ((700, 900), (30, 900), (850, 10))):
+        found = read(*corners)
+        assert found.areas[0].bounds[:2] == corners[0]
+        assert "\n".join(found.doubts) == (
+            "r.geojson: it does not say the unit of its coordinates; they are taken for µm. If "
+            'they are pixels, write "units": ["pixel", "pixel"] into it.'
+        )
+    # What is said is believed.
+    assert read((1500, 900), units=["micrometer"] * 2).areas[0].bounds[0] == 1500
+    assert read((100, 90), units=["pixel"] * 2).areas[0].bounds[0] == 50
+
+
+@pytest.mark.parametrize("wrong", ["NaN", "Infinity", "1e12"])
+def test_a_corner_that_is_nowhere_is_said(tmp_path: Path, wrong: str) -> None:
+    text = f'{{"type": "Polygon", "coordinates": [[[0, 0], [9, {wrong}], [9, 9], [0, 0]]]}}'
+    (tmp_path / "r.geojson").write_text(text)
+    with pytest.raises(st.InputError, match=r"a coordinate is not a number below 1e\+09"):
+        NamedRegions.read(tmp_path / "r.geojson")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"features": [{"type": "Feature"} {"type": "Feature"}]}',
+        '{"features": [], "type" 3}',
+        '{"features": []',
+        "{3: []}",
+        '[{"type": "Feature"}',
+        '{"features": []} and more',
+        "[",
+        "",
+    ],
+)
+def test_json_that_is_broken_is_said(tmp_path: Path, text: str) -> None:
+    (tmp_path / "r.geojson").write_text(text)
+    with pytest.raises(st.InputError, match="this GeoJSON cannot be read"):
+        NamedRegions.read(tmp_path / "r.geojson")
+
+
 def test_ten_thousand_regions_are_read_in_a_second_or_two(tmp_path: Path) -> None:
     turn = np.linspace(0, 2 * np.pi, 40)
     ring = np.round(np.column_stack([np.cos(turn), np.sin(turn)]) * 9, 2)
@@ -314,7 +374,9 @@ def test_what_lies_nowhere_and_of_which_run_numbers_are_is_said(here: Path) -> N
     assert (len(table), table.columns[0]) == (0, "region")
     assert {"gene", "difference", "q"} <= {*table.columns}
     st.summarise(path, regions="away.geojson", genes="G1", job=job)
-    assert any("1 of 1 region lies where nothing is predicted. Is the file in" in n for n in notes)
+    assert any(
+        "1 of 1 region lies where nothing is predicted. Are its coordinates" in n for n in notes
+    )
     # One of a region is a part of others, and is taken unasked only where no other is there.
     part = st.Region(shapely.box(100, 100, 400, 300))
     whole = st.Result.open(path)["G1"]

@@ -304,7 +304,8 @@ class Result:
         """
         run = self._of_genes
         if not isinstance(region, Region):
-            region = Region.read(region, run.grid.mpp)
+            of = run.result.attributes.get("slide")
+            region = Region.read(region, run.grid.mpp, None if of is None else tuple(of["shape"]))
         return similarity_image(run, region)
 
     # Domains

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 import numpy as np
+from numpy.typing import NDArray
 
 from napari_stenhance.plugin.layer_info import Place, layer_info, our_layers
 from napari_stenhance.plugin.places import box_of
@@ -16,8 +17,9 @@ if TYPE_CHECKING:
     from napari.layers import Layer
 
 _MARGIN = 0.95
-_WORKED_ON = ("region", "tissue", "painting")
+_WORKED_ON = ("region", "tissue", "painting", "brush")
 """Layers that the user draws and paints in."""
+_REGIONS = ("region", "outlined regions")
 
 
 def move_camera(viewer: ViewerModel, place: Place) -> None:
@@ -26,6 +28,18 @@ def move_camera(viewer: ViewerModel, place: Place) -> None:
     size = np.maximum(box[1] - box[0], 1e-9)
     viewer.scene.camera.center = (0.0, *box.mean(axis=0))
     viewer.scene.camera.zoom = _MARGIN * float(np.min(np.asarray(viewer.canvas.size) / size))
+
+
+def centre_on(viewer: ViewerModel, box: NDArray[np.float64]) -> None:
+    """Bring a box ((top, left), (bottom, right)) of the world into view, if it is not all there."""
+    camera = viewer.scene.camera
+    half = np.asarray(viewer.canvas.size) / camera.zoom / 2
+    off = np.abs(box - np.asarray(camera.center[-2:]))
+    if (off > half).any():
+        camera.center = (0.0, *box.mean(axis=0))
+        # What is larger than the view is seen whole.
+        share = float(np.max((box[1] - box[0]) / (2 * half)))
+        camera.zoom = camera.zoom / max(share / _MARGIN, 1.0)
 
 
 def make_active(viewer: ViewerModel, place: Place | None) -> None:
@@ -37,7 +51,7 @@ def make_active(viewer: ViewerModel, place: Place | None) -> None:
     seen = [
         (layer, info)
         for layer, info in our_layers(viewer)
-        if layer.visible and info.place is place and info.role.name != "region"
+        if layer.visible and info.place is place and info.role.name not in _REGIONS
     ]
     images = [layer for layer, info in seen if info.role.fills]
     viewer.layers.selection.active = [None, *(layer for layer, _ in seen), *images][-1]

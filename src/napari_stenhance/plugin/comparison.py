@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.plugin.colours import Colours
-from napari_stenhance.plugin.genes import gene_title, set_contrast
-from napari_stenhance.plugin.images import image_layer, run_title, set_colormap
+from napari_stenhance.plugin.genes import gene_title
+from napari_stenhance.plugin.images import image_layer, run_title
 from napari_stenhance.plugin.layer_info import (
     LayerData,
     LayerInfo,
@@ -22,8 +22,7 @@ from napari_stenhance.plugin.layer_info import (
     pixel_space,
 )
 from napari_stenhance.plugin.levels import slide_levels
-from napari_stenhance.plugin.looks import SavedCamera
-from napari_stenhance.plugin.places import box_of, open_places
+from napari_stenhance.plugin.places import open_places
 from napari_stenhance.plugin.section_runs import runs_of, section_at
 from napari_stenhance.plugin.spots import points_layer, raster_layer
 from napari_stenhance.results.gene_source import GeneSource
@@ -34,7 +33,6 @@ from napari_stenhance.storage.levels import Levels
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
-    from napari.layers import Layer
     from napari.utils.colormaps import Colormap
 
     from napari_stenhance.plugin.bins import BinRaster
@@ -50,7 +48,7 @@ _DRAWN = 4000
 """Superpixels of two runs that a chart shows."""
 _FAR = 95
 """The percentile of what both are apart by, from which on the difference has its last colour."""
-_ON_SLIDE, _GAP, _FONT, _FILLED = 2, 0.02, 8, 0.9
+_ON_SLIDE = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,15 +91,17 @@ class ComparedSide:
         keys = [None if one.run is None else one.run.key for one in (self, other)]
         return keys[0] == keys[1]
 
-    def said(self, gene: str, least_r: float) -> str:
-        """Say what is seen."""
+    def said(self, gene: str, least_r: float, place: str = "") -> str:
+        """Say what is seen, and where, if that is to be told."""
         if self.run is None:
-            return f"{_colours(self).said(gene)} · {self.place.name}"
-        reliability = self.run.reliability(gene, least_r)
-        title = gene_title(self.run, gene, "expression", reliability, over=False)
-        # Views are narrow: of two runs that which differs comes early.
+            title, run = _colours(self).said(gene), ""
+        else:
+            reliability = self.run.reliability(gene, least_r)
+            title = gene_title(self.run, gene, "expression", reliability, over=False)
+            run = run_title(self.run)
+        # Views are narrow: that in which they differ comes early.
         what, _, unit = title.partition(", ")
-        return f"{what} · {run_title(self.run)}, {unit} · {self.place.name}"
+        return f"{' · '.join(filter(None, (what, run, place)))}, {unit}"
 
     def scale(self, gene: str) -> tuple[float, float]:
         """Return the scale that it has by itself."""
@@ -263,9 +263,25 @@ def _paired_runs(one: GeneSource, other: GeneSource, gene: str) -> Any:
 
 
 def comparison_layers(
-    comparison: Comparison, colormap: Colormap, least_r: float, *, difference: bool
+    comparison: Comparison,
+    colormap: Colormap,
+    least_r: float,
+    *,
+    difference: bool,
+    shift: NDArray[np.float64],
 ) -> tuple[list[list[LayerData]], int]:
     """Make the layers of a comparison.
+
+    Parameters
+    ----------
+    comparison : Comparison
+    colormap : Colormap
+    least_r : float
+        Of a gene that is taken to be reliable.
+    difference : bool
+        Whether there is a view of it, where there is one.
+    shift : ndarray of float64, shape (2,)
+        By which the right lies elsewhere than in its own coordinates.
 
     Returns
     -------
@@ -286,16 +302,37 @@ def comparison_layers(
         # White, where both are the same, would not be told from glass.
         hidden = [_hidden(_slide_layer(sides[0]))] if under else []
         views.append([*hidden, layer])
-    return [[_at_one_place(layer, comparison.left.place) for layer in view] for view in views], (
-        _ON_SLIDE if under else 1
-    )
+    at = np.array(comparison.left.place.origin)
+    laid = [
+        [_laid_at(layer, at + shift * (n == 1)) for layer in view] for n, view in enumerate(views)
+    ]
+    return laid, _ON_SLIDE if under else 1
 
 
-def _at_one_place(layer: LayerData, place: Place) -> LayerData:
+def _laid_at(layer: LayerData, origin: NDArray[np.float64]) -> LayerData:
     """Lay a layer over the left section, whichever it is of: one camera sees all."""
     data, attributes, kind = layer
-    translate = np.add(attributes.get("translate", (0.0, 0.0)), place.origin)
+    translate = np.add(attributes.get("translate", (0.0, 0.0)), origin)
     return data, {**attributes, "translate": tuple(translate), "metadata": {COMPARED: True}}, kind
+
+
+def why_little(viewer: ViewerModel, sides: Sequence[ComparedSide]) -> str:
+    """Say why there is nothing to compare, or of which section little; empty if of none."""
+    if not sides:
+        return "There is nothing to compare: open a section with spots, or a result."
+    if len(sides) == 1:
+        return (
+            f"There is only one side: {sides[0].title}. Predict its genes, or open a result or "
+            "another section, to compare it with."
+        )
+    said = []
+    for place in open_places(viewer):
+        mine = [side for side in sides if side.place is place]
+        if not mine:
+            said.append(f"{place.name}: nothing was measured or predicted there, to be compared.")
+        elif not any(side.run for side in mine) and any(side.run for side in sides):
+            said.append(f"{place.name}: nothing is predicted there, only its spots are compared.")
+    return "\n".join(said)
 
 
 def _hidden(layer: LayerData) -> LayerData:
@@ -314,7 +351,8 @@ def _side_layer(
 ) -> LayerData:
     gene, ends = comparison.gene, comparison.limits
     info = LayerInfo(_SIDE, side.place.name, gene=gene, colours=side.colours, raster=side.raster)
-    title = side.said(gene, least_r)
+    apart = comparison.left.place is not comparison.right.place
+    title = side.said(gene, least_r, side.place.name if apart else "")
     if side.run is not None:
         data, attributes, kind = image_layer(
             side.run.levels(gene), side.run.grid, title, info, "gray", visible=True, limits=ends
@@ -365,131 +403,3 @@ def _difference_layer(comparison: Comparison) -> LayerData:
         info,
         face_color=painted,
     )
-
-
-class ComparedView:
-    """A viewer that shows a comparison, and nothing else meanwhile.
-
-    Parameters
-    ----------
-    viewer : ViewerModel
-    quiet : callable
-        Gives a context in which layers change without being looked at.
-    """
-
-    def __init__(self, viewer: ViewerModel, quiet: Callable[[], Any]) -> None:
-        self._viewer, self._quiet = viewer, quiet
-        self._before: Mapping[Layer, bool] = {}
-        self._camera: SavedCamera | None = None
-        self._place: Place | None = None
-
-    @property
-    def layers(self) -> list[Layer]:
-        """The layers of the comparison."""
-        return [layer for layer in self._viewer.layers if COMPARED in layer.metadata]
-
-    @property
-    def is_on(self) -> bool:
-        """Whether something is compared."""
-        return self._camera is not None
-
-    def show(self, views: list[list[LayerData]], number: int, place: Place) -> Iterator[None]:
-        """Show views beside each other, a layer a turn; what was seen before is hidden.
-
-        Parameters
-        ----------
-        views : list of list of tuple
-            Layers of each, from the bottom up.
-        number : int
-            How many each has.
-        place : Place
-            Where all of them lie.
-        """
-        from napari.layers import Layer as LayerClass
-
-        grid = self._viewer.canvas.grid
-        new = self._camera is None
-        if new:
-            self._camera, self._place = SavedCamera.of(self._viewer, place), place
-        self.hide_others()
-        for _ in self.layers:
-            self.remove_one()
-            yield
-        # The first view is made of the layers on top: so what lies below does not count.
-        for view in reversed(views):
-            for data in view:
-                layer = LayerClass.create(*data)
-                with self._quiet():
-                    self._viewer.layers.append(layer)
-                    if data is view[-1]:
-                        self._title(layer)
-                yield
-        grid.shape, grid.stride, grid.spacing = (1, -1), -number, _GAP
-        grid.enabled = True
-        if new:
-            self._fit(place, len(views))
-
-    def show_another(self, views: list[list[LayerData]]) -> Iterator[None]:
-        """Show another gene in the views that are there: to remove a layer takes napari long."""
-        tops = iter([view[-1] for view in reversed(views)])
-        for layer in self.layers:
-            if not layer.name_overlay.visible:
-                # A slide, which stays.
-                continue
-            data, attributes, kind = next(tops)
-            with self._quiet():
-                layer.name = attributes["name"]
-                if kind == "points":
-                    layer.face_color = attributes["face_color"]
-                else:
-                    layer.data = data
-                    set_contrast(layer, attributes["contrast_limits"])
-                    set_colormap(layer, attributes["colormap"])
-            yield
-
-    def _fit(self, place: Place, views: int) -> None:
-        """Let each view show all spots of the section, or all of it."""
-        spots = [one for one, info in layers_of(self._viewer, "spots") if info.place is place]
-        low, high = spots[0].extent.world if spots else box_of(self._viewer, place)
-        height, width = self._viewer.canvas.size
-        room = np.array((height, width / views - _GAP * width))
-        camera = self._viewer.scene.camera
-        camera.center = (0.0, *((low + high) / 2))
-        camera.zoom = _FILLED * float(np.min(room / np.maximum(high - low, 1e-9)))
-
-    @staticmethod
-    def _title(layer: Layer) -> None:
-        """Write over a view what it shows, and below it its colours."""
-        layer.name_overlay.font_size, layer.name_overlay.visible = _FONT, True
-        if type(layer).__name__ == "Image":
-            layer.colorbar.position, layer.colorbar.visible = "bottom_left", True
-
-    def hide_others(self) -> None:
-        """Hide what is not compared; what was seen of it is shown again in the end."""
-        with self._quiet():
-            for layer in self._viewer.layers:
-                if COMPARED in layer.metadata:
-                    continue
-                if layer not in self._before:
-                    self._before = {**self._before, layer: layer.visible}
-                layer.visible = False
-
-    def end(self) -> None:
-        """Hide the comparison, whose layers may then be removed, and show what was seen before."""
-        grid = self._viewer.canvas.grid
-        with self._quiet():
-            for layer in self.layers:
-                layer.visible = False
-            grid.enabled, grid.stride, grid.shape, grid.spacing = False, 1, (-1, -1), 0
-            for layer, visible in self._before.items():
-                if layer in self._viewer.layers:
-                    layer.visible = visible
-        if self._camera is not None and self._place is not None:
-            self._camera.move(self._viewer, self._place)
-        self._before, self._camera = {}, None
-
-    def remove_one(self) -> None:
-        """Remove one layer of the comparison: after each, others should have their turn."""
-        with self._quiet():
-            for layer in self.layers[:1]:
-                self._viewer.layers.remove(layer)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_stenhance.plugin.brush import hand_brush
 from napari_stenhance.plugin.images import layer_title
 from napari_stenhance.plugin.layer_info import (
     KEY,
@@ -340,9 +341,7 @@ def begin_painting(viewer: ViewerModel, run: Run) -> None:
     for layer, info in layers_of_domains(viewer, run):
         layer.visible = info.role is PAINTING
         if info.role is PAINTING:
-            viewer.layers.selection.active = layer
-            layer.brush_size = _BRUSH
-            layer.mode = "paint"
+            hand_brush(viewer, layer, _BRUSH)
 
 
 def end_painting(viewer: ViewerModel, run: Run) -> None:

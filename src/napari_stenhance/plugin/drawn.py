@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 NAME, KIND, COLOUR, NUMBERS = "name", "class", "colour", "measurements"
 """Columns of a layer's features: what a file says of each region."""
 _LINES = {"line", "path"}
+_NAMES_MOST = 100
+"""Regions up to which names are written on the slide."""
+_NAME_SIZE = 10
 
 
 def drawn_regions(layer: Shapes, place: Place) -> tuple[NamedRegions, NDArray[np.int64]]:
@@ -99,6 +102,22 @@ def add_regions(layer: Shapes, regions: NamedRegions, mpp: float) -> None:
         old = before[column] if column in before else [""] * len(before)
         features[column] = [*old, *values]
     layer.features = features
+
+
+def write_names(layer: Shapes, names: Sequence[str], shapes: Sequence[int]) -> None:
+    """Write names beside some shapes, in their colours; of many none could be read."""
+    texts = [""] * len(layer.data)
+    for n, name in zip(shapes, names, strict=True):
+        texts[n] = name
+    if not 0 < len(texts) <= _NAMES_MOST:
+        layer.text.visible = False
+        return
+    layer.text = {
+        "string": {"array": texts, "default": ""},
+        "color": {"array": layer.edge_color, "default": REGION_COLOUR},
+        "size": _NAME_SIZE,
+        "anchor": "upper_left",
+    }
 
 
 def set_names(layer: Shapes, names: Sequence[str], shapes: Sequence[int]) -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from napari_stenhance.plugin.bins import BinRaster
     from napari_stenhance.plugin.cells import CellRaster
     from napari_stenhance.plugin.colours import Colours
+    from napari_stenhance.plugin.outlines import OutlinedRegions
     from napari_stenhance.results.edit_history import EditHistory
     from napari_stenhance.results.field import What
     from napari_stenhance.results.run import Run
@@ -111,6 +112,8 @@ class LayerInfo:
         Of a layer of spots, or of a lattice.
     raster : BinRaster, CellRaster or None
         Of bins or cells that are an image instead of points.
+    outlined : OutlinedRegions or None
+        Of regions that are an image instead of shapes.
     edits : EditHistory or None
         Of domains: as they are now, saved or not, and as they were before.
     place : Place or None
@@ -133,6 +136,7 @@ class LayerInfo:
     what: What = "expression"
     colours: Colours | None = None
     raster: BinRaster | CellRaster | None = None
+    outlined: OutlinedRegions | None = None
     edits: EditHistory | None = None
     place: Place | None = None
     opacity: float | None = None

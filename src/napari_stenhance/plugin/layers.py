@@ -27,6 +27,8 @@ from napari_stenhance.plugin.layer_info import (
 from napari_stenhance.plugin.levels import slide_levels
 from napari_stenhance.plugin.links import LinksIn
 from napari_stenhance.plugin.looks import look_from_json
+from napari_stenhance.plugin.outlined import OUTLINED, outlined_layer
+from napari_stenhance.plugin.outlines import FINEST, OutlinedRegions
 from napari_stenhance.plugin.picture import picture_doubts, picture_layers
 from napari_stenhance.plugin.quality import QUALITY
 from napari_stenhance.plugin.rasters import raster_doubts, raster_of_section
@@ -304,6 +306,11 @@ def _made_again(
                 found = [(np.array(one.data, np.uint8), attributes, kind)]
         elif run is not None:
             found = run_layers(run)
+    elif role == OUTLINED.name:
+        section, why = links.section(shows["section"]) if "section" in shows else (None, "")
+        mpp = float(one.attributes["scale"][0]) / FINEST if section is None else section.mpp
+        outlined = OutlinedRegions.from_regions(one.data, mpp or 1.0)
+        found = [outlined_layer(shows["name"], mpp, outlined, part, section)]
     elif "section" in shows:
         section, why = links.section(shows["section"])
         if section is None:

@@ -11,6 +11,7 @@ from napari_stenhance.errors import InputError
 from napari_stenhance.plugin.asked_for import is_seen
 from napari_stenhance.plugin.comparison import COMPARED
 from napari_stenhance.plugin.layer_info import Place, layers_of, slide_layer
+from napari_stenhance.plugin.outlined import outlined_at
 from napari_stenhance.plugin.places import box_of
 from napari_stenhance.plugin.regions import polygons_um
 from napari_stenhance.section.region import Region
@@ -114,6 +115,8 @@ def _outlines(session: Session) -> Region | None:
             section = info.section or session.section
             if section is not None and section.slide is not None:
                 polygons += polygons_um(layer, slide_layer(session.viewer, section))
+    for layer, outlined in outlined_at(session.viewer, session.place):
+        polygons += list(outlined.regions.areas) if layer.visible else []
     return Region.from_shapes(polygons) if polygons else None
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_stenhance.plugin.layer_info import Place, layers_of
+from napari_stenhance.plugin.outlined import SHAPES_MOST, outlined_at
 from napari_stenhance.plugin.regions import area_of, outline
 from napari_stenhance.plugin.session import session_of
 from napari_stenhance.plugin.worker import Outcome, Running
@@ -109,6 +110,13 @@ class RegionValues(QObject):
             if chosen not in self._emitters:
                 self._emitters.append(chosen)
                 chosen.connect(self._selected)
+        for layer, outlined in outlined_at(self._viewer, place):
+            if layer.events.data not in self._emitters:
+                self._emitters.append(layer.events.data)
+                layer.events.data.connect(self._selected)
+            if layer.visible and 0 < len(outlined.chosen) <= SHAPES_MOST:
+                chosen = outlined.regions.chosen(outlined.chosen)
+                return f"{layer.name}, selected", chosen.united()
         active = self._viewer.layers.selection.active
         layer = active if active in layers else next(reversed(layers), None)
         if layer is None or place is None:

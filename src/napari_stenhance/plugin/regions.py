@@ -48,6 +48,7 @@ def region_layer(
         "shape_type": "polygon",
         "edge_color": REGION_COLOUR,
         "face_color": "transparent",
+        "opacity": 1.0,
         # In pixels of the slide: about three pixels of the screen when a section fills it.
         "edge_width": 20 / (mpp or 1.0),
         "metadata": LayerInfo(REGION, name, section=section, run=run).metadata(),

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_stenhance.errors import InputError
+from napari_stenhance.section.named_regions import NamedRegions
 from napari_stenhance.storage.reading import reading, zarr_has
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ FORMAT_VERSION = 2
 KEY = "stenhance_layers"
 EACH_POINT = ("size", "symbol", "border_width", "shown")
 """What may differ from point to point beside colours and features."""
+REGIONS_FOLDER = "files/regions"
+"""Where regions lie that are an image of outlines, as GeoJSON."""
 
 
 def is_saved(path: Path) -> bool:
@@ -33,7 +36,7 @@ class SavedLayer:
     Attributes
     ----------
     data : object
-        As napari takes it; None of what is linked and has no picture.
+        As napari takes it; None of what is linked and has no picture; `NamedRegions` of outlines.
     attributes : dict
         What gives it name, place and look.
     kind : str
@@ -112,7 +115,9 @@ def _open(path: Path, group: zarr.Group, entry: Mapping[str, Any]) -> SavedLayer
     if where is None:
         return SavedLayer(None, attributes, kind, shows, is_picture=True)
     with reading(path, f"the layer {entry['name']!r} in {where}", "save it again"):
-        if kind == "points":
+        if where.startswith(f"{REGIONS_FOLDER}/"):
+            data = NamedRegions.read(path / where)
+        elif kind == "points":
             data = _points(group, where, attributes)
         elif kind == "shapes":
             data = _shapes(path / where, attributes)

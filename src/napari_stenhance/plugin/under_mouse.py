@@ -12,6 +12,7 @@ from napari_stenhance.plugin.crops import said_of_attention
 from napari_stenhance.plugin.domains import said_of_domain, said_of_domains
 from napari_stenhance.plugin.genes import said_of_gene
 from napari_stenhance.plugin.layer_info import LayerInfo, layer_info
+from napari_stenhance.plugin.outlined import said_of_outlined
 from napari_stenhance.plugin.quality import said_of_fault
 from napari_stenhance.plugin.similar import said_of_similarity
 from napari_stenhance.plugin.spots import said_of_spots
@@ -42,7 +43,8 @@ _OF_ONE = {
 def say_under_mouse(layer: Layer) -> None:
     """Let napari say what is under the mouse in words, where these are known for the layer."""
     info = layer_info(layer)
-    if info is None or (info.raster is None and info.role.name not in _OF_ONE):
+    several = info is not None and (info.raster is not None or info.outlined is not None)
+    if info is None or not (several or info.role.name in _OF_ONE):
         return
     of = ref(layer)
 
@@ -66,8 +68,10 @@ def _said(layer: Any, position: Any, *, world: bool = False, **how: Any) -> str:
     level, value = found if isinstance(found, tuple) else (0, found)
     if value is None or not np.isfinite(value):
         return ""
+    yx = np.asarray(layer.world_to_data(position) if world else position)[-2:]
+    if info.outlined is not None:
+        return said_of_outlined(info.outlined, info.outlined.under(yx))
     if info.raster is not None:
-        yx = np.asarray(layer.world_to_data(position) if world else position)[-2:]
         seen = info.raster.under(yx, layer.data_level)
         return _OF_SEVERAL[info.role.name](info, seen, value) if len(seen) else ""
     said = _OF_ONE[info.role.name](info, value)

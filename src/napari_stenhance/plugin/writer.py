@@ -20,7 +20,7 @@ from napari_stenhance.plugin.links import LinksOut
 from napari_stenhance.plugin.looks import SavedLook, look_of, look_to_json
 from napari_stenhance.plugin.quality import QUALITY
 from napari_stenhance.plugin.regions import outline
-from napari_stenhance.plugin.saved import EACH_POINT, FORMAT_VERSION, KEY
+from napari_stenhance.plugin.saved import EACH_POINT, FORMAT_VERSION, KEY, REGIONS_FOLDER
 from napari_stenhance.plugin.saved_edits import keep_edits, kept_edits, write_edits
 from napari_stenhance.plugin.tissue import TISSUE
 from napari_stenhance.results.tables import write_table
@@ -150,6 +150,10 @@ def _write(
         if kind == "points":
             parent, key = path.split("/")
             write_table(root.require_group(parent), key, _points_table(data, attributes, look))
+        elif info is not None and info.outlined is not None:
+            entry["path"] = path = f"{_free_path(REGIONS_FOLDER, name, taken)}.geojson"
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            info.outlined.regions.write(folder / path)
         elif kind == "shapes":
             entry["path"] = path = f"{path}.geojson"
             _write_shapes(folder / path, data, attributes, look)
@@ -175,7 +179,7 @@ def _write(
     labels = [
         entry["path"].removeprefix("labels/")
         for entry in entries
-        if entry["type"] == "labels" and entry["path"] is not None
+        if entry["type"] == "labels" and str(entry["path"]).startswith("labels/")
     ]
     if labels:
         root["labels"].attrs["ome"] = {"version": "0.5", "labels": labels}

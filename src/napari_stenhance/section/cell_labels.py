@@ -37,7 +37,7 @@ def cells_of_file(path: Path, shape: tuple[int, int] | None, mpp: float, job: Jo
         If it cannot be read, holds no cell, or labels are not of the whole slide.
     """
     if path.suffix.lower() in _JSON and not path.is_dir():
-        return NamedRegions.read_cells(path, mpp)
+        return NamedRegions.read_cells(path, mpp, shape)
     image = read_labels(path)
     if shape is None:
         msg = f"{path}: labels are laid over a slide, and this result has none; give outlines."

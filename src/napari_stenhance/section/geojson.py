@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,12 +15,17 @@ from shapely.geometry import shape
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.running.numbers import agree, counted
+from napari_stenhance.section.feature_text import read_feature_text
 from napari_stenhance.storage.reading import reading
 
-_FARTHEST_UM = 1e9
+_FARTHEST = 1e9
 _DECIMALS = 9
 """Of a pixel: what is lost on the way to micrometres and back is less."""
 _ADVICE = "save the region again"
+_SAME_UNIT = 0.01
+"""How far a pixel may be from 1 µm, and either unit be meant."""
+_MOST = 0.5
+"""Of what is drawn: where less lies on the slide, it is in another unit."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +46,9 @@ class Features:
     doubts: tuple[str, ...]
 
 
-def read_features(path: Path, mpp: float | None = None) -> Features:
+def read_features(
+    path: Path, mpp: float | None = None, shape: tuple[int, int] | None = None
+) -> Features:
     """Read the polygons of a file.
 
     Parameters
@@ -51,6 +57,9 @@ def read_features(path: Path, mpp: float | None = None) -> Features:
     mpp : float, optional
         Micrometres per pixel of the slide, by which coordinates in pixels are converted. QuPath
         counts pixels from the outer corner of the first, whose centre is 0 µm here.
+    shape : tuple of int, optional
+        Rows and columns of the slide: a file that does not say its unit is in pixels where its
+        polygons lie on the slide as pixels alone, and else in micrometres, which is said.
 
     Raises
     ------
@@ -62,7 +71,7 @@ def read_features(path: Path, mpp: float | None = None) -> Features:
         msg = f"{path}: there is no such region file."
         raise InputError(msg)
     with reading(path, "this GeoJSON", _ADVICE):
-        content = _loaded(path.read_text("utf-8-sig"))
+        content = read_feature_text(path.read_text("utf-8-sig"))
         found = content.get("features", [content]) if isinstance(content, dict) else content
         pixels, of_qupath = _in_pixels(content, found)
         drawn = [one.get("geometry", one) for one in found]
@@ -70,6 +79,8 @@ def read_features(path: Path, mpp: float | None = None) -> Features:
         some = [n for n, one in enumerate(drawn) if one is not None]
         areas = _shapes([drawn[n] for n in some])
     doubts: tuple[str, ...] = ()
+    if not pixels and not (isinstance(content, dict) and "units" in content):
+        pixels, doubts = _guessed(path, areas, mpp, shape)
     if not pixels:
         mpp = None
     elif mpp is None:
@@ -84,8 +95,9 @@ def read_features(path: Path, mpp: float | None = None) -> Features:
         # Ours are counted from the centre of the first pixel.
         corner = 0.5 if of_qupath else 0.0
         areas = shapely.transform(areas, lambda px: (px - corner) * width)
-        by = "QuPath wrote its" if of_qupath else "Its"
-        doubts = (f"{path.name}: {by} coordinates in pixels; at {mpp:g} µm they are in µm here.",)
+        if not doubts:
+            by = "QuPath wrote its coordinates" if of_qupath else "its coordinates are"
+            doubts = (f"{path.name}: {by} in pixels; at {mpp:g} µm they are in µm here.",)
     kept = shapely.area(areas) > 0
     if not kept.any():
         msg = f"{path}: it holds no polygon with an area; draw one and save it again."
@@ -125,17 +137,6 @@ def features_text(
     return json.dumps({"type": "FeatureCollection", **unit, "features": features})
 
 
-def _loaded(text: str) -> Any:
-    """Read JSON; of the millions of lists that corners are none is garbage to be looked for."""
-    was = gc.isenabled()
-    gc.disable()
-    try:
-        return json.loads(text)
-    finally:
-        if was:
-            gc.enable()
-
-
 def _in_pixels(content: Any, features: Sequence[Any]) -> tuple[bool, bool]:
     """Tell whether coordinates are in pixels, as a file tells, and whether they are QuPath's."""
     units = content.get("units", ()) if isinstance(content, dict) else ()
@@ -145,6 +146,27 @@ def _in_pixels(content: Any, features: Sequence[Any]) -> tuple[bool, bool]:
     new = any((one.get("properties") or {}).get("objectType") for one in features)
     old = any(str(one.get("id", "")).startswith("Path") for one in features)
     return new or old, new or old
+
+
+def _guessed(
+    path: Path, areas: NDArray[np.object_], mpp: float | None, shape: tuple[int, int] | None
+) -> tuple[bool, tuple[str, ...]]:
+    """Tell whether coordinates without a unit are pixels, and what is to be said of that."""
+    boxes = shapely.bounds(areas[shapely.area(areas) > 0])
+    if mpp is None or shape is None or abs(mpp - 1) < _SAME_UNIT or not len(boxes):
+        return False, ()
+    x, y = (boxes[:, 0] + boxes[:, 2]) / 2, (boxes[:, 1] + boxes[:, 3]) / 2
+
+    def on_slide(unit: float) -> float:
+        rows, columns = (n * unit for n in shape)
+        return float(((x > -unit) & (y > -unit) & (x < columns) & (y < rows)).mean())
+
+    as_um, as_pixels = on_slide(mpp), on_slide(1.0)
+    if as_pixels == 1.0 and as_um < _MOST:
+        said = f"only as pixels do they lie on the slide; at {mpp:g} µm they are in µm here."
+        return True, (f"{path.name}: it does not say the unit of its coordinates; {said}",)
+    said = 'they are taken for µm. If they are pixels, write "units": ["pixel", "pixel"] into it.'
+    return False, (f"{path.name}: it does not say the unit of its coordinates; {said}",)
 
 
 def _shapes(geometries: Sequence[Mapping[str, Any]]) -> NDArray[np.object_]:
@@ -161,9 +183,7 @@ def _shapes(geometries: Sequence[Mapping[str, Any]]) -> NDArray[np.object_]:
         areas[several] = shapely.multipolygons(polygons, indices=of, out=_empty(len(parts)))
     for n in {*range(len(geometries))} - {*plain, *several}:
         areas[n] = shape(geometries[n])
-    if not (np.abs(shapely.get_coordinates(areas)) < _FARTHEST_UM).all():
-        msg = f"a coordinate is not a number below {_FARTHEST_UM:g} µm"
-        raise ValueError(msg)
+    _check_numbers(shapely.get_coordinates(areas))
     wrong = ~shapely.is_valid(areas)
     areas[wrong] = shapely.make_valid(areas[wrong])
     mixed = ~np.isin(shapely.get_type_id(areas), (_POLYGON, _MULTIPOLYGON))
@@ -191,9 +211,18 @@ def _polygons(coordinates: Sequence[Sequence[Any]]) -> NDArray[np.object_]:
     polygons = np.full(len(coordinates), shapely.Polygon(), dtype=object)
     if rings:
         of_corner = np.repeat(np.arange(len(rings)), [len(ring) for ring in rings])
-        made: Any = shapely.linearrings(np.concatenate(rings), indices=of_corner)
+        corners = np.concatenate(rings)
+        # shapely would say that a ring is open.
+        _check_numbers(corners)
+        made: Any = shapely.linearrings(corners, indices=of_corner)
         shapely.polygons(made, indices=of_ring, out=polygons)
     return polygons
+
+
+def _check_numbers(corners: NDArray[np.float64]) -> None:
+    if not (np.abs(corners) < _FARTHEST).all():
+        msg = f"a coordinate is not a number below {_FARTHEST:g}"
+        raise ValueError(msg)
 
 
 def _has_outer(rings: Sequence[Any]) -> bool:

@@ -61,7 +61,9 @@ class NamedRegions:
         return cls((name,), areas)
 
     @classmethod
-    def read(cls, path: str | Path, mpp: float | None = None) -> Self:
+    def read(
+        cls, path: str | Path, mpp: float | None = None, shape: tuple[int, int] | None = None
+    ) -> Self:
         """Read the features of a GeoJSON file, in micrometres or as QuPath writes them.
 
         What has no name is called as its class, or else by its number.
@@ -71,6 +73,9 @@ class NamedRegions:
         path : str or Path
         mpp : float, optional
             Micrometres per pixel of the slide, which QuPath's pixels need.
+        shape : tuple of int, optional
+            Rows and columns of the slide, by which a file that does not say its unit is understood:
+            pixels, if only as these its polygons lie on the slide, and else micrometres.
 
         Raises
         ------
@@ -78,7 +83,7 @@ class NamedRegions:
             If the file is missing, no GeoJSON, in pixels of an unknown width, or holds no polygon
             with an area.
         """
-        found = read_features(Path(path), mpp)
+        found = read_features(Path(path), mpp, shape)
         kinds = tuple(_kind_of(one) for one in found.said)
         names = tuple(
             _name_of(one) or kind or f"Region {n}"
@@ -94,13 +99,15 @@ class NamedRegions:
         )
 
     @classmethod
-    def read_cells(cls, path: str | Path, mpp: float | None = None) -> Self:
+    def read_cells(
+        cls, path: str | Path, mpp: float | None = None, shape: tuple[int, int] | None = None
+    ) -> Self:
         """Read outlines of cells, as QuPath, StarDist and CellViT write them; see `read`.
 
         A cell that has no name is called by its number. Of a feature with several polygons, which
         CellViT makes of all cells of a class, each is one cell.
         """
-        found = read_features(Path(path), mpp)
+        found = read_features(Path(path), mpp, shape)
         areas, of = shapely.get_parts(found.areas, return_index=True)
         whole = np.bincount(of, minlength=len(found.said)) == 1
         names = tuple(

@@ -24,7 +24,9 @@ class Region:
     area: BaseGeometry
 
     @classmethod
-    def read(cls, path: str | Path, mpp: float | None = None) -> Region:
+    def read(
+        cls, path: str | Path, mpp: float | None = None, shape: tuple[int, int] | None = None
+    ) -> Region:
         """Read the polygons of a GeoJSON file whose coordinates are (x, y) in micrometres.
 
         Parameters
@@ -33,6 +35,9 @@ class Region:
         mpp : float, optional
             Micrometres per pixel of the slide: where it is given, pixels, as QuPath writes them,
             are converted.
+        shape : tuple of int, optional
+            Rows and columns of the slide: pixels that are not said to be such are converted, too,
+            if the polygons lie on the slide only as these.
 
         Raises
         ------
@@ -40,7 +45,7 @@ class Region:
             If the file is missing, no GeoJSON, in pixels of an unknown width, or holds no polygon
             with an area.
         """
-        return cls.from_shapes(list(read_features(Path(path), mpp).areas))
+        return cls.from_shapes(list(read_features(Path(path), mpp, shape).areas))
 
     @classmethod
     def from_shapes(cls, shapes: Sequence[BaseGeometry]) -> Region:

@@ -80,7 +80,7 @@ class TissueMask:
         if isinstance(mask, str | Path):
             path = Path(mask)
             if path.suffix.lower() in {".geojson", ".json"} and path.is_file():
-                values = Region.read(path, grid.mpp).mask(grid)
+                values = Region.read(path, grid.mpp, slide.shape).mask(grid)
                 if not values.any():
                     msg = (
                         f"{path}: no superpixel of {slide.name} has its centre in these polygons; "

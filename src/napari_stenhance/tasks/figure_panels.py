@@ -22,6 +22,7 @@ from napari_stenhance.results.scale import gene_limits, limits
 from napari_stenhance.running.job import Job
 from napari_stenhance.section.gene_names import aliases_in
 from napari_stenhance.section.grid import Grid
+from napari_stenhance.section.named_regions import NamedRegions
 from napari_stenhance.section.region import Region
 from napari_stenhance.section.section import Section
 from napari_stenhance.section.slide import Box
@@ -181,9 +182,8 @@ class FigureSource:
         # Before anything is read.
         limits_in(options.limits, genes)
         box = box_in(options.box) or _whole(result, run, section, grid)
-        given, scaled = options.outlines, grid or section
-        mpp = None if scaled is None else scaled.mpp
-        outlines = Region.read(given, mpp) if isinstance(given, Path) else given
+        scaled = grid or section
+        outlines = _outlines(options.outlines, result, None if scaled is None else scaled.mpp, job)
         return cls(result, options, kinds, run, found, section, genes, box, unit, outlines)
 
     # Panels
@@ -397,6 +397,18 @@ def columns_of(kinds: int, genes: int) -> int:
     if genes > 1 or kinds <= one_row:
         return kinds
     return int(np.ceil(np.sqrt(kinds)))
+
+
+def _outlines(
+    given: Path | Region | None, result: ResultFolder, mpp: float | None, job: Job
+) -> Region | None:
+    if given is None or isinstance(given, Region):
+        return given
+    of = result.attributes.get("slide")
+    regions = NamedRegions.read(given, mpp, None if of is None else tuple(of["shape"]))
+    for doubt in regions.doubts:
+        job.note(doubt)
+    return regions.united()
 
 
 def _usual(run: GeneSource | None, section: Section | None) -> tuple[str, ...]:

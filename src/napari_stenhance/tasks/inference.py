@@ -233,8 +233,14 @@ def region_of(given: Path | Region | None, slides: Sequence[Section], job: Job) 
     """
     if given is None or isinstance(given, Region):
         return given
+    # Of slides that differ, a file in pixels could be of any.
     scales = {section.need_slide().scale() for section in slides}
-    regions = NamedRegions.read(given, scales.pop() if len(scales) == 1 else None)
+    shapes = {section.need_slide().shape for section in slides}
+    regions = NamedRegions.read(
+        given,
+        scales.pop() if len(scales) == 1 else None,
+        shapes.pop() if len(shapes) == 1 else None,
+    )
     for doubt in regions.doubts:
         job.note(doubt)
     return regions.united()

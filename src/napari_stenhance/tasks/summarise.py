@@ -161,7 +161,7 @@ def _note_lost(table: pd.DataFrame, what: str, number: int, job: Job) -> None:
         lie = agree(lost, "lies", "lie")
         note = f"{counted(lost, what, number)} {lie} where nothing is predicted."
         if lost == number:
-            note += " Is the file in pixels? Only µm, and pixels as QuPath writes them, are known."
+            note += " Are its coordinates those of this slide, in µm or in pixels?"
         job.note(note)
 
 
@@ -210,10 +210,11 @@ def _groups(
         given = NamedRegions.from_region(given)
     if not isinstance(given, NamedRegions):
         path, mpp, of = Path(str(given)), run.grid.mpp, run.result.attributes.get("slide")
+        shape = None if of is None else tuple(of["shape"])
         if options.cells is None:
-            given = NamedRegions.read(path, mpp)
+            given = NamedRegions.read(path, mpp, shape)
         else:
-            given = cells_of_file(path, None if of is None else tuple(of["shape"]), mpp, job)
+            given = cells_of_file(path, shape, mpp, job)
     for doubt in given.doubts:
         job.note(doubt)
     what = "region" if options.cells is None else "cell"

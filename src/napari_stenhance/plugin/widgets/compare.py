@@ -20,12 +20,13 @@ from qtpy.QtWidgets import (
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.plugin.caption import show_caption
+from napari_stenhance.plugin.compared_view import ComparedView, compared_boxes
 from napari_stenhance.plugin.comparison import (
     ComparedSide,
-    ComparedView,
     Comparison,
     comparison_layers,
     sides_of,
+    why_little,
 )
 from napari_stenhance.plugin.session import session_of
 from napari_stenhance.plugin.widgets.choices import elide
@@ -104,6 +105,8 @@ class CompareWidget(QWidget):
         place = self._session.place
         sides = sides_of(self._session.viewer, place)
         moved, self._listed_at = place is not self._listed_at, place
+        if not self.comparing:
+            self.words.setText(why_little(self._session.viewer, sides))
         if [s.title for s in sides] == [s.title for s in self._sides] and all(
             one.is_same(other) for one, other in zip(sides, self._sides, strict=True)
         ):
@@ -167,7 +170,13 @@ class CompareWidget(QWidget):
     def _show(self, comparison: Comparison) -> Iterator[None]:
         session = self._session
         wanted = self.difference.isChecked()
-        made = comparison_layers(comparison, session.colormap, session.least_r, difference=wanted)
+        boxes = compared_boxes(session.viewer, (comparison.left, comparison.right))
+        # Two pieces of tissue share no coordinates: each is seen from its own centre.
+        apart = comparison.left.place is not comparison.right.place
+        shift = (boxes[0] - boxes[1]).mean(axis=0) * apart
+        made = comparison_layers(
+            comparison, session.colormap, session.least_r, difference=wanted, shift=shift
+        )
         yield
         before, self._shown = self._shown, comparison
         self._compared_at = session.place
@@ -180,7 +189,7 @@ class CompareWidget(QWidget):
         ):
             yield from self._view.show_another(made[0])
         else:
-            yield from self._view.show(*made, comparison.left.place)
+            yield from self._view.show(*made, comparison.left.place, boxes)
         show_caption(session.viewer, "")
         names = comparison.left.title, comparison.right.title
         r = "" if np.isnan(comparison.r) else f"r = {comparison.r:.2f}"
@@ -197,7 +206,6 @@ class CompareWidget(QWidget):
         self._view.end()
         self._shown = None
         self.chart.hide()
-        self.words.setText("")
         self.end.setEnabled(False)
         self._session.show()
         self._list()

@@ -11,7 +11,13 @@ from napari_stenhance.errors import InputError
 from napari_stenhance.features.masks import TISSUE_KINDS
 from napari_stenhance.methods.genes import common_genes, split_genes
 from napari_stenhance.methods.registry import method_entry, methods
-from napari_stenhance.plugin.layer_info import open_sections, slide_layer
+from napari_stenhance.plugin.layer_info import (
+    layer_info,
+    layers_of,
+    open_sections,
+    slide_layer,
+)
+from napari_stenhance.plugin.outlined import OUTLINED
 from napari_stenhance.plugin.regions import begin_drawing, polygons_um
 from napari_stenhance.plugin.tissue import hide_tissue, with_edited_tissue
 from napari_stenhance.plugin.warming import warm_drawing
@@ -26,7 +32,7 @@ from napari_stenhance.section.region import Region
 from napari_stenhance.tasks.enhance import EnhanceOptions, enhance_runs
 
 if TYPE_CHECKING:
-    from napari.layers import Shapes
+    from napari.layers import Labels, Shapes
     from napari.viewer import Viewer
 
     from napari_stenhance.section.section import Section
@@ -105,7 +111,7 @@ class EnhanceWidget(RunDock):
     def _sections_with_slide(self) -> list[tuple[str, Section]]:
         return named([s for s in open_sections(self._viewer) if s.slide is not None])
 
-    def _regions(self) -> list[tuple[str, Shapes | None]]:
+    def _regions(self) -> list[tuple[str, Shapes | Labels | None]]:
         from napari.layers import Shapes
 
         drawn = [
@@ -113,7 +119,8 @@ class EnhanceWidget(RunDock):
             for layer in self._viewer.layers
             if isinstance(layer, Shapes) and len(layer.data)
         ]
-        return [(_WHOLE, None), *drawn]
+        of_files = [(layer.name, layer) for layer, _ in layers_of(self._viewer, OUTLINED.name)]
+        return [(_WHOLE, None), *drawn, *of_files]
 
     def _refresh(self) -> None:
         self.form.refresh()
@@ -186,7 +193,10 @@ class EnhanceWidget(RunDock):
         used = {name: v for name, v in values.items() if self.form.fields[name].enabled}
         return EnhanceOptions(**used)
 
-    def _region(self, layer: Shapes, section: Section) -> Region:
+    def _region(self, layer: Shapes | Labels, section: Section) -> Region:
+        info = layer_info(layer)
+        if info is not None and info.outlined is not None:
+            return info.outlined.regions.united()
         slide = slide_layer(self._viewer, section)
         region = Region.from_shapes(polygons_um(layer, slide))
         if not region.area.area > 0:

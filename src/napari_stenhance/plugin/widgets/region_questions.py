@@ -6,7 +6,15 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QComboBox,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
 
 from napari_stenhance.errors import InputError, StenhanceError
 from napari_stenhance.plugin.drawn import drawn_regions
@@ -26,14 +34,11 @@ from napari_stenhance.running.numbers import counted
 from napari_stenhance.tasks.predict import PredictOptions, predict_runs
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import pandas as pd
-    from napari.layers import Shapes
     from napari.viewer import Viewer
 
-    from napari_stenhance.plugin.layer_info import Place
     from napari_stenhance.plugin.widgets.counting import RegionCounts
+    from napari_stenhance.plugin.widgets.region_files import RegionFiles
     from napari_stenhance.plugin.widgets.region_table import RegionTable
     from napari_stenhance.plugin.widgets.run_bar import RunBar
     from napari_stenhance.running.job import Job
@@ -42,7 +47,8 @@ if TYPE_CHECKING:
 
 _TOP = 25
 _REST = "the rest of the tissue"
-_HERE = "This slide, in the selected regions"
+_HERE = "selected regions"
+_OTHERS = "the rest"
 _MOST_LISTED = 1000
 
 
@@ -52,12 +58,10 @@ class RegionList(Protocol):
     table: RegionTable
     counts: RegionCounts
     run_bar: RunBar
+    files: RegionFiles
 
     def chosen_regions(self) -> NamedRegions:
-        """Return the drawn regions that are selected."""
-
-    def write_table(self, path: Path, numbers: pd.DataFrame) -> None:
-        """Write a table, in a thread."""
+        """Return the regions that are selected."""
 
 
 class RegionQuestions(QWidget):
@@ -99,22 +103,15 @@ class RegionQuestions(QWidget):
         self.similar.clicked.connect(self._find_similar)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
-        rows = ("Against", self.against, self.top), ("On", self.where, self.predict)
-        for label, box, button in rows:
-            row = QHBoxLayout()
-            row.addWidget(QLabel(label, self))
-            row.addWidget(narrow(box), 1)
-            row.addWidget(button)
-            column.addLayout(row)
-            if button is self.top:
-                column.addWidget(self.title)
-                column.addWidget(self.genes, 1)
-                column.addWidget(self.export)
+        column.addLayout(_row(self.top, QLabel("against", self), narrow(self.against)))
+        column.addWidget(self.title)
+        column.addWidget(self.genes, 1)
+        column.addLayout(_row(self.similar, self.export))
+        column.addLayout(_row(self.predict, QLabel("on", self), narrow(self.where)))
         self.into = QLabel("", self)
         self.into.setWordWrap(True)
         self.where.currentIndexChanged.connect(self._say_into)
         column.addWidget(self.into)
-        column.addWidget(self.similar)
         self._say_into()
         self.forget()
 
@@ -126,22 +123,26 @@ class RegionQuestions(QWidget):
         self.genes.show_numbers(numbers)
         self.export.setVisible(numbers is not None)
         self.title.setText(said)
+        self.title.setVisible(bool(said))
+        # Without genes, the room is that of the regions.
+        policy = QSizePolicy.Policy.Maximum if numbers is None else QSizePolicy.Policy.Preferred
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, policy)
 
     def _ask_export(self) -> None:
         path, numbers = ask_where_to_save_table(self), self.genes.genes.numbers
         if path is not None and numbers is not None:
-            self._listed.write_table(path, numbers)
+            self._listed.files.write_table(path, numbers)
 
-    def enable(self, *, some: bool, drawn: bool) -> None:
-        """Let be asked what can be: of drawn regions alone, what is like them."""
+    def enable(self, *, some: bool, regions: bool) -> None:
+        """Let be asked what can be: of regions alone, what is like them."""
         self.top.setEnabled(some)
-        self.similar.setEnabled(some and drawn)
+        self.similar.setEnabled(some and regions)
 
     def list_others(self) -> None:
         """List what the selected region can be compared with."""
         chosen = self.against.currentText()
         self.against.clear()
-        self.against.addItems([_REST, *self._listed.table.regions.names[:_MOST_LISTED]])
+        self.against.addItems([_OTHERS, *self._listed.table.regions.names[:_MOST_LISTED]])
         self.against.setCurrentIndex(max(self.against.findText(chosen), 0))
 
     def list_targets(self) -> None:
@@ -151,7 +152,7 @@ class RegionQuestions(QWidget):
             if section.slide is None or section is self._session.section:
                 continue
             targets.append((f"{section.name}, the whole slide", (section, False)))
-            if any(True for _ in _drawn_in(self._viewer, section)):
+            if _are_regions_on(self._viewer, section):
                 targets.append((f"{section.name}, in its regions", (section, True)))
         if [text for text, _ in targets] == [
             self.where.itemText(n) for n in range(self.where.count())
@@ -170,13 +171,6 @@ class RegionQuestions(QWidget):
         self.into.setText(said)
         self.into.setVisible(bool(said))
 
-    def _drawn_on(self, section: Section) -> NamedRegions | None:
-        for layer, place in _drawn_in(self._viewer, section):
-            regions, _ = drawn_regions(layer, place)
-            if len(regions):
-                return regions
-        return None
-
     def _field_run(self) -> FieldRun:
         """Return the run that is looked at.
 
@@ -189,7 +183,7 @@ class RegionQuestions(QWidget):
         if not isinstance(run, FieldRun):
             msg = (
                 "Look at genes that were predicted from a slide first: choose the run in Genes, or "
-                "its section in Section; where its model is to predict, say under On."
+                "its section in Section; where its model is to predict, say beside Predict."
             )
             raise InputError(msg)
         return run
@@ -257,7 +251,7 @@ class RegionQuestions(QWidget):
                 _need_more_than(run)
             else:
                 section, inside = target
-                regions = self._drawn_on(section) if inside else None
+                regions = _regions_on(self._viewer, section) if inside else None
             if section is None or section.slide is None:
                 msg = "Open the slide first: what is predicted is seen on it."
                 raise InputError(msg)
@@ -265,9 +259,9 @@ class RegionQuestions(QWidget):
             self._listed.run_bar.say(error)
             return
         here = target is None
-        region = None if regions is None else regions.united()
 
         def task(job: Job) -> Any:
+            region = None if regions is None else regions.united()
             out = run.result.path if here else suggest_out([section], job)
             options = PredictOptions(
                 result=run.result.path, on=(section,), out=out, run=run.name, region=region
@@ -302,6 +296,14 @@ def _need_more_than(run: FieldRun) -> None:
         raise InputError(msg)
 
 
+def _row(*widgets: QWidget) -> QHBoxLayout:
+    """Lay widgets side by side, the last one as wide as it may be."""
+    row = QHBoxLayout()
+    for n, widget in enumerate(widgets, 1):
+        row.addWidget(widget, int(n == len(widgets)))
+    return row
+
+
 def _said_of_top(numbers: Any, name: str, of: str) -> str:
     if not len(numbers):
         return f"No gene is higher in {name} than in {of}."
@@ -311,8 +313,20 @@ def _said_of_top(numbers: Any, name: str, of: str) -> str:
     return f"{name} against {of}: {over if row['superpixels'] else ''}measured at {spots}."
 
 
-def _drawn_in(viewer: Viewer, section: Section) -> Iterator[tuple[Shapes, Place]]:
-    """List the layers in which something is drawn on a section."""
+def _are_regions_on(viewer: Viewer, section: Section) -> bool:
+    """Tell whether anything is drawn on a section, or a file of regions is open there."""
+    layers = layers_of(viewer, "region", "outlined regions")
+    return any(info.section is section and len(layer.data) for layer, info in layers)
+
+
+def _regions_on(viewer: Viewer, section: Section) -> NamedRegions | None:
+    """Return what is drawn on a section, or else the regions of a file there; None without any."""
     for layer, info in layers_of(viewer, "region"):
         if info.section is section and info.place is not None and len(layer.data):
-            yield layer, info.place
+            drawn, _ = drawn_regions(layer, info.place)
+            if len(drawn):
+                return drawn
+    for _, info in layers_of(viewer, "outlined regions"):
+        if info.section is section and info.outlined is not None:
+            return info.outlined.regions
+    return None

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,49 +11,55 @@ from qtpy.QtCore import Qt, QTimer
 from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import (
     QComboBox,
-    QGridLayout,
     QHBoxLayout,
     QLabel,
+    QLineEdit,
     QPushButton,
     QVBoxLayout,
     QWidget,
 )
 
 from napari_stenhance.errors import InputError
-from napari_stenhance.plugin.cell_means import CellMeans, cells_layer
-from napari_stenhance.plugin.drawn import add_regions, drawn_regions, name_new, set_names
+from napari_stenhance.plugin.brush import begin_brush, brush_layer, brushed, brushed_regions
+from napari_stenhance.plugin.camera import centre_on
+from napari_stenhance.plugin.cell_means import CellMeans
+from napari_stenhance.plugin.drawn import (
+    add_regions,
+    drawn_regions,
+    name_new,
+    set_names,
+    write_names,
+)
 from napari_stenhance.plugin.layer_info import KEY, layer_info, layers_of
+from napari_stenhance.plugin.outlined import SHAPES_MOST, choose_outlined, outlined_at
+from napari_stenhance.plugin.outlines import OutlinedRegions
 from napari_stenhance.plugin.regions import begin_drawing, open_region
-from napari_stenhance.plugin.scene import show_layer
 from napari_stenhance.plugin.session import session_of
 from napari_stenhance.plugin.widgets.choices import narrow
 from napari_stenhance.plugin.widgets.counting import Counted, Counts, RegionCounts
-from napari_stenhance.plugin.widgets.dialogs import (
-    ask_for_cells,
-    ask_for_regions,
-    ask_where_to_save_regions,
-    ask_where_to_save_table,
-)
 from napari_stenhance.plugin.widgets.follow import follow_layers, follow_session
+from napari_stenhance.plugin.widgets.region_files import RegionFiles, name_cells, name_outlined
 from napari_stenhance.plugin.widgets.region_questions import RegionQuestions
 from napari_stenhance.plugin.widgets.region_table import RegionTable
 from napari_stenhance.plugin.widgets.run_bar import RunBar
 from napari_stenhance.results.domains import DomainRun
-from napari_stenhance.results.region_numbers import as_measurements
-from napari_stenhance.running.numbers import counted
-from napari_stenhance.section.cell_labels import cells_of_file, cells_of_labels
 from napari_stenhance.section.named_regions import NamedRegions
-from napari_stenhance.storage.atomic import atomic_path
 
 if TYPE_CHECKING:
-    import pandas as pd
     from napari.layers import Labels, Shapes
     from napari.viewer import Viewer
 
-    from napari_stenhance.running.job import Job
+    from napari_stenhance.plugin.layer_info import Place
+    from napari_stenhance.section.section import Section
 
 _DRAWN = "Drawn regions"
-_PAUSE_MS, _AT_ONCE = 100, 1000
+_PAUSE_MS = 100
+_BRUSH, _PAINTED = "Brush", "End brush"
+_STILL_PX = 4
+_AT_ONCE = 100
+"""Shapes that are added in one turn."""
+_FOUND_BY_EYE = 12
+"""Rows from which on a name is typed to be found."""
 
 
 class RegionsWidget(QWidget):
@@ -73,23 +78,28 @@ class RegionsWidget(QWidget):
         self.run_bar = RunBar(self)
         self.counts = RegionCounts(self._session, self)
         self.counts.changed.connect(self._show_counts)
+        self.files = RegionFiles(napari_viewer, self, self)
         self.draw = self._button("Draw", "Click corners; Esc or a double click closes it.")
         self.draw.clicked.connect(lambda: self._draw("add_polygon"))
-        self.lasso = self._button("Lasso", "Hold the button and draw around it, as with a brush.")
+        self.lasso = self._button("Lasso", "Hold the button and draw around it.")
         self.lasso.clicked.connect(lambda: self._draw("add_polygon_lasso"))
+        self.brush = self._button(_BRUSH, "Paint; what is painted becomes a region in the end.")
+        self.brush.clicked.connect(self._brush)
         self.delete = self._button("Delete", "Delete the selected regions (Delete).")
         self.delete.clicked.connect(self._delete)
+        self.edit = self._button("Edit", "Copy the selected regions among the drawn ones.")
+        self.edit.clicked.connect(self._edit)
         self.undo = self._button("Undo", "Bring back the regions that were deleted last.")
         self.undo.clicked.connect(self._undo)
         self.open = self._button("Open …", "GeoJSON: in µm, or as QuPath writes it.")
-        self.open.clicked.connect(self._ask_open)
+        self.open.clicked.connect(self.files.ask_open)
         self.save = self._button("Save …", "GeoJSON: in µm, or for QuPath, with the numbers below.")
-        self.save.clicked.connect(self._ask_save)
+        self.save.clicked.connect(self.files.ask_save)
         self.what = QComboBox(self)
         self.what.setToolTip("What is listed: drawn regions, domains that were found, or cells.")
         self.what.currentIndexChanged.connect(self._list_chosen)
         self.cells = self._button("Cells …", "Outlines (GeoJSON), or labels of the slide.")
-        self.cells.clicked.connect(self._ask_cells)
+        self.cells.clicked.connect(self.files.ask_cells)
         self.title = QLabel("", self)
         self.title.setWordWrap(True)
         self.table = RegionTable(self)
@@ -98,14 +108,21 @@ class RegionsWidget(QWidget):
         delete = QShortcut(QKeySequence(Qt.Key.Key_Delete), self.table)
         delete.setContext(Qt.ShortcutContext.WidgetShortcut)
         delete.activated.connect(self._delete)
-        self.export = self._button("Numbers as CSV …", "Write this table, of every region.")
-        self.export.clicked.connect(self._ask_export)
+        self.export = self._button("CSV …", "Write the numbers of every region as a table.")
+        self.export.clicked.connect(self.files.ask_export)
+        self.find = QLineEdit(self)
+        self.find.setPlaceholderText("Find a name")
+        self.find.setClearButtonEnabled(True)
+        self.find.textChanged.connect(self.table.search)
         self.questions = RegionQuestions(napari_viewer, self, self)
         self._lay_out()
         self._pause = QTimer(self)
         self._pause.setSingleShot(True)
         self._pause.setInterval(_PAUSE_MS)
         self._pause.timeout.connect(self._read)
+        drags = napari_viewer.mouse_drag_callbacks
+        drags.append(self._clicked)
+        self.destroyed.connect(lambda: drags.remove(self._clicked))
         self.destroyed.connect(self._leave)
         follow_layers(self, napari_viewer, self._follow, self._drawn)
         follow_session(self, napari_viewer, self._follow)
@@ -117,18 +134,13 @@ class RegionsWidget(QWidget):
 
     def _lay_out(self) -> None:
         column = QVBoxLayout(self)
-        buttons = QGridLayout()
-        every = (self.draw, self.lasso, self.open, self.delete, self.undo, self.save)
-        for n, button in enumerate(every):
-            buttons.addWidget(button, n // 3, n % 3)
-        column.addLayout(buttons)
-        listed = QHBoxLayout()
-        listed.addWidget(narrow(self.what), 1)
-        listed.addWidget(self.cells)
-        column.addLayout(listed)
+        tools = (self.draw, self.lasso, self.brush, self.delete, self.edit, self.undo)
+        column.addLayout(_row(*tools))
+        column.addLayout(_row(self.open, self.cells, self.save, self.export))
+        column.addWidget(narrow(self.what))
+        column.addWidget(self.find)
         column.addWidget(self.title)
         column.addWidget(self.table, 2)
-        column.addWidget(self.export)
         column.addWidget(self.questions, 3)
         column.addWidget(self.run_bar)
 
@@ -177,9 +189,12 @@ class RegionsWidget(QWidget):
                 name_new(layer, self._known)
             self._known = len(layer.data)
             self._regions, self._shapes = drawn_regions(layer, place)
+            write_names(layer, self._regions.names, self._shapes)
         names = _names_of(self._listed)
         if self.table.regions.names != names:
-            self.table.show_names(names, _what_of(self._listed))
+            self.find.clear()
+            self.table.show_names(names, _what_of(self._listed), fixed=not self._are_drawn)
+            self.find.setVisible(len(names) > _FOUND_BY_EYE)
             self.questions.forget()
             self.questions.list_others()
         self._selected()
@@ -187,14 +202,27 @@ class RegionsWidget(QWidget):
 
     @property
     def _listed(self) -> Counts | None:
-        """What is listed: domains or cells that were chosen, or else what is drawn."""
-        chosen: DomainRun | CellMeans | None = self.what.currentData()
+        """What is listed: what was chosen, or else what is drawn."""
+        chosen: Counts | None = self.what.currentData()
         return self._regions if chosen is None else chosen
 
     @property
     def _are_drawn(self) -> bool:
         """Whether the rows are those of shapes."""
         return self.what.currentData() is None
+
+    def list_what(self, what: str) -> None:
+        """List what is called so, where it is there."""
+        self.what.setCurrentIndex(max(self.what.findText(what), 0))
+
+    def listed_regions(self) -> NamedRegions | None:
+        """Return the regions that are listed; None where domains or cells are."""
+        return self._listed if isinstance(self._listed, NamedRegions) else None
+
+    def _outlined(self) -> tuple[Labels, OutlinedRegions] | None:
+        """Return the layer of the regions of a file that are listed, and these."""
+        found = outlined_at(self._viewer, self._session.place)
+        return next((one for one in found if one[1].regions is self._listed), None)
 
     def _list_chosen(self) -> None:
         """List what was chosen; labels are outlined first."""
@@ -203,7 +231,7 @@ class RegionsWidget(QWidget):
         )
         if layer is not None:
             self.what.setCurrentIndex(0)
-            self.outline_labels(layer)
+            self.files.outline_labels(layer)
         else:
             self._read()
 
@@ -215,7 +243,9 @@ class RegionsWidget(QWidget):
         found += [(f"Domains {run.name}", run) for run in runs]
         for _, info in layers_of(self._viewer, "cells"):
             if info.place is place and isinstance(info.colours, CellMeans):
-                found.append((f"Cells of {info.colours.file}", info.colours))
+                found.append((name_cells(info.colours.file), info.colours))
+        for layer, outlined in outlined_at(self._viewer, place):
+            found.append((name_outlined(layer.metadata[KEY].part), outlined.regions))
         found += [(f"Labels {one.name} …", one) for one in _labels_in(self._viewer)]
         before = [(self.what.itemText(n), self.what.itemData(n)) for n in range(self.what.count())]
         if len(before) == len(found) and all(
@@ -240,13 +270,18 @@ class RegionsWidget(QWidget):
         if found is None and self.counts.error is None and self.table.regions.names:
             self.table.regions.wait()
         else:
-            self.table.regions.show_numbers(None if found is None else found.numbers)
+            self.table.show_numbers(None if found is None else found.numbers)
         self.title.setText(self._title(found))
         some = bool(self.table.regions.names)
         self.export.setEnabled(found is not None)
-        self.questions.enable(some=some, drawn=self._are_drawn)
-        for button in (self.save, self.delete):
-            button.setEnabled(some and self._are_drawn)
+        self.questions.enable(some=some, regions=self.listed_regions() is not None)
+        self.save.setEnabled(some and self.listed_regions() is not None)
+        self.delete.setEnabled(some and self._are_drawn)
+        of_file = self._outlined() is not None
+        painting = brushed(self._viewer, self._session.place) is not None
+        self.brush.setText(_PAINTED if painting else _BRUSH)
+        self.edit.setVisible(of_file)
+        self.delete.setVisible(not of_file)
         self.undo.setEnabled(self._deleted is not None and self._deleted[0] is self._layer)
 
     def _title(self, found: Counted | None) -> str:
@@ -260,6 +295,9 @@ class RegionsWidget(QWidget):
 
     def _chosen(self) -> None:
         """Select on the slide what is selected in the table."""
+        of_file = self._outlined()
+        if of_file is not None:
+            self._choose_outlined(of_file[0], self.table.rows())
         if self._layer is None or not self._are_drawn:
             return
         self._busy = True
@@ -268,6 +306,30 @@ class RegionsWidget(QWidget):
         self._layer.mode = "select"
         self._layer.selected_data = {int(self._shapes[row]) for row in self.table.rows()}
         self._busy = False
+
+    def _choose_outlined(self, layer: Labels, rows: Sequence[int]) -> None:
+        place, outlined = self._session.place, choose_outlined(layer, rows)
+        if rows and place is not None:
+            centre_on(self._viewer, outlined.box() + place.origin)
+
+    def _clicked(self, viewer: Viewer, event: Any) -> Iterator[None]:
+        """Select the region of a file that is clicked; drags are napari's."""
+        of_file, place = self._outlined(), self._session.place
+        active = viewer.layers.selection.active
+        moving = active is None or str(active.mode) in {"pan_zoom", "transform"}
+        if of_file is None or place is None or not of_file[0].visible:
+            return
+        if event.button != 1 or not moving or not self.isVisible():
+            return
+        start = np.array(event.pos)
+        yield
+        while event.type == "mouse_move":
+            if np.abs(np.array(event.pos) - start).max() > _STILL_PX:
+                return
+            yield
+        found = of_file[1].at(np.subtract(event.position[-2:], place.origin))
+        self.table.choose(found[:1].tolist())
+        self._choose_outlined(of_file[0], found[:1].tolist())
 
     def _selected(self, *_items: Any) -> None:
         """Select in the table what is selected on the slide."""
@@ -281,9 +343,10 @@ class RegionsWidget(QWidget):
             return
         self._busy = True
         set_names(self._layer, [name], [int(self._shapes[row])])
-        self._busy = False
         names = list(self._regions.names)
         names[row] = name
+        write_names(self._layer, names, self._shapes)
+        self._busy = False
         self._regions = replace(self._regions, names=tuple(names))
         self.questions.list_others()
         self._count()
@@ -295,6 +358,37 @@ class RegionsWidget(QWidget):
             return
         self.what.setCurrentIndex(0)
         begin_drawing(self._viewer, section, mode)
+
+    def _brush(self) -> None:
+        """Begin to paint, or make regions of what was painted."""
+        section, place = self._session.section, self._session.place
+        layer = brushed(self._viewer, place)
+        if layer is not None and place is not None and section is not None:
+            self._end_brush(layer, place, section)
+        elif place is None or section is None or section.slide is None:
+            self.run_bar.say(InputError("Open the slide to paint on: none is looked at."))
+        else:
+            (layer,) = self._session.add([brush_layer(section.slide, place)], active=False)
+            begin_brush(self._viewer, layer)
+
+    def _end_brush(self, layer: Labels, place: Place, section: Section) -> None:
+        values, pitch = np.asarray(layer.data), float(layer.scale[-1])
+        if not values.any():
+            self._viewer.layers.remove(layer)
+            return
+        y, x = np.subtract(layer.translate, place.origin) - pitch / 2
+        corner = float(y), float(x)
+
+        def done(regions: NamedRegions) -> Iterator[None]:
+            self._viewer.layers.remove(layer)
+            yield
+            yield from self.draw_regions(regions, section)
+
+        self.run_bar.start(
+            "Outlining what is painted",
+            lambda job: brushed_regions(values, pitch, corner, job),
+            on_done=done,
+        )
 
     def _delete(self) -> None:
         rows = self.table.rows()
@@ -311,11 +405,41 @@ class RegionsWidget(QWidget):
             self._deleted = None
             self._read()
 
+    def _edit(self) -> None:
+        """Copy what is selected of a file among the drawn regions, where it can be changed."""
+        rows, section, regions = self.table.rows(), self._session.section, self.listed_regions()
+        if section is None or regions is None or not 0 < len(rows) <= SHAPES_MOST:
+            msg = f"Select the regions to change in the table first, at most {SHAPES_MOST}."
+            self.run_bar.say(InputError(msg))
+            return
+        chosen = regions.chosen(rows)
+        self.run_bar.start(
+            "Editing regions",
+            lambda _job: chosen,
+            on_done=lambda regions: self.draw_regions(regions, section),
+        )
+
+    def draw_regions(self, regions: NamedRegions, section: Section) -> Iterator[None]:
+        """Draw regions among those that are drawn; after some, others have their turn."""
+        layer = open_region(self._viewer, section, to_draw=True)
+        yield
+        self._layer = layer
+        # napari takes its time for each shape: others have their turn between some.
+        for first in range(0, len(regions), _AT_ONCE):
+            self._add(layer, regions.chosen(range(first, min(first + _AT_ONCE, len(regions)))))
+            yield
+        self._regions = None
+        self.what.setCurrentIndex(0)
+        self._follow()
+
     def _add(self, layer: Shapes, regions: NamedRegions) -> None:
         self._busy = True
         try:
+            before = len(layer.data)
             add_regions(layer, regions, float(layer.scale[-1]))
             self._known = len(layer.data)
+            if not all(regions.names):
+                name_new(layer, before)
         finally:
             self._busy = False
 
@@ -327,156 +451,24 @@ class RegionsWidget(QWidget):
         InputError
             If none is.
         """
-        rows = self.table.rows() if self._are_drawn else []
-        if self._regions is not None and len(self._regions) == 1:
-            rows = [0]
-        if self._regions is None or not rows:
-            msg = f"Select one of the {_DRAWN.lower()} in the table first."
-            raise InputError(msg)
-        return self._regions.chosen(rows)
-
-    # Files
-
-    def _ask_open(self) -> None:
-        path = ask_for_regions(self)
-        if path is not None:
-            self.open_file(path)
-
-    def open_file(self, path: Path) -> None:
-        """Draw the regions of a file on the section that is looked at."""
-        section = self._session.section
-        if section is None:
-            self.run_bar.say(InputError("Open the section first: no slide is looked at."))
-            return
-
-        def task(job: Job) -> NamedRegions:
-            with job.stage("Reading regions", 1) as stage:
-                read = NamedRegions.read(path, section.mpp or 1.0)
-                stage.advance()
-            for doubt in read.doubts:
-                job.note(doubt)
-            return read
-
-        def done(read: NamedRegions) -> Iterator[None]:
-            layer = open_region(self._viewer, section, to_draw=True)
-            yield
-            self._layer = layer
-            # napari takes its time for each shape: others have their turn between some.
-            for first in range(0, len(read), _AT_ONCE):
-                self._add(layer, read.chosen(range(first, min(first + _AT_ONCE, len(read)))))
-                yield
-            self._regions = None
-            self.what.setCurrentIndex(0)
-            self._follow()
-            self.run_bar.done = f"{counted(len(read), 'region')} of {path.name}."
-
-        self.run_bar.start(f"Regions of {path.name}", task, on_done=done)
-
-    def _ask_cells(self) -> None:
-        path = ask_for_cells(self)
-        if path is not None:
-            self.open_cells(path)
-
-    def open_cells(self, path: Path) -> None:
-        """Show cells of a file, coloured by the mean of the gene in each."""
-        run = self._session.genes
-        if run is None:
-            msg = "Look at genes of a run first: cells are coloured by what is predicted in them."
-            self.run_bar.say(InputError(msg))
-            return
-
-        def task(job: Job) -> NamedRegions:
-            of = run.result.attributes.get("slide")
-            shape = None if of is None else tuple(of["shape"])
-            read = cells_of_file(path, shape, run.grid.mpp, job)
-            for doubt in read.doubts:
-                job.note(doubt)
-            return read
-
-        self._show_cells(path.name, task)
-
-    def outline_labels(self, layer: Labels) -> None:
-        """Show the cells that a layer of labels holds, as those of a file."""
-        place, run = self._session.place, self._session.genes
-        turned = layer.ndim != 2 or layer.multiscale or np.any(layer.rotate != np.eye(2))
-        if turned or np.any(layer.shear) or place is None or run is None:
-            msg = f"{layer.name}: cells are outlined from one flat layer of labels, not turned, "
-            self.run_bar.say(InputError(msg + "that lies over what was predicted."))
-            return
-        values, sides = np.asarray(layer.data), tuple(map(float, layer.scale))
-        corner = np.subtract(layer.translate, place.origin) - np.divide(layer.scale, 2)
-        at = float(corner[0]), float(corner[1])
-        self._show_cells(
-            layer.name, lambda job: cells_of_labels(values, sides, at, layer.name, job)
-        )
-
-    def _show_cells(self, name: str, read: Callable[[Job], NamedRegions]) -> None:
-        run, gene = self._session.genes, self._session.gene
-        assert run is not None
-
-        def task(job: Job) -> Any:
-            return cells_layer(run, read(job), name, gene, job)
-
-        def done(layer: Any) -> Iterator[None]:
-            for old, info in list(layers_of(self._viewer, "cells", of_run=run.key)):
-                if info.part == name:
-                    self._viewer.layers.remove(old)
-            (added,) = self._session.add([layer])
-            yield
-            self._session.with_spots = True
-            with self._session.quiet():
-                show_layer(added, visible=True)
-            self._session.show()
-            colours = layer[1]["metadata"][KEY].colours
-            self.what.setCurrentIndex(self.what.findText(f"Cells of {name}"))
-            self.run_bar.done = f"{counted(len(colours.cells), 'cell')} of {name}."
-
-        self.run_bar.start(f"Cells of {name}", task, on_done=done)
-
-    def _ask_save(self) -> None:
-        asked = ask_where_to_save_regions(self)
-        if asked is not None:
-            self.save_file(*asked)
-
-    def save_file(self, path: Path, *, for_qupath: bool = False) -> None:
-        """Write the regions, for QuPath with the numbers of the gene that is looked at."""
-        regions, section, found = self._regions, self._session.section, self.counts.found
+        regions, rows = self.listed_regions(), self.table.rows()
         if regions is None:
-            return
-        mpp = (1.0 if section is None else section.mpp or 1.0) if for_qupath else None
-        if for_qupath and found is not None:
-            regions = regions.with_measurements(as_measurements(found.numbers, len(regions)))
-        self._write(path, lambda: regions.write(path, mpp))
+            msg = "Domains and cells are listed: list drawn regions, or those of a file, first."
+            raise InputError(msg)
+        if len(regions) == 1:
+            rows = [0]
+        if not rows:
+            msg = "Select one of the regions in the table first."
+            raise InputError(msg)
+        return regions.chosen(rows)
 
-    def _ask_export(self) -> None:
-        path = ask_where_to_save_table(self)
-        if path is not None:
-            self.export_numbers(path)
 
-    def export_numbers(self, path: Path) -> None:
-        """Write the table of all regions, as `summarise` writes it."""
-        if self.counts.found is not None:
-            self.write_table(path, self.counts.found.numbers)
-
-    def write_table(self, path: Path, numbers: pd.DataFrame) -> None:
-        """Write a table, in a thread."""
-
-        def write() -> None:
-            with atomic_path(path) as aside:
-                numbers.to_csv(aside, index=False)
-
-        self._write(path, write)
-
-    def _write(self, path: Path, write: Callable[[], None]) -> None:
-        def task(job: Job) -> None:
-            with job.stage(f"Writing {path.name}", 1) as stage:
-                write()
-                stage.advance()
-
-        def done(_nothing: None) -> None:
-            self.run_bar.done = f"Written to {path}."
-
-        self.run_bar.start(f"Writing {path.name}", task, on_done=done)
+def _row(*widgets: QWidget) -> QHBoxLayout:
+    """Lay widgets side by side, the first one as wide as it may be."""
+    row = QHBoxLayout()
+    for n, widget in enumerate(widgets):
+        row.addWidget(widget, int(n == 0))
+    return row
 
 
 def _labels_in(viewer: Viewer) -> list[Labels]:

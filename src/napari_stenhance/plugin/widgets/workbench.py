@@ -6,7 +6,7 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QSize, Qt
+from qtpy.QtCore import QSize, Qt, QTimer
 from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import QDockWidget, QMainWindow, QSizePolicy, QToolButton, QVBoxLayout, QWidget
 
@@ -165,6 +165,10 @@ class Workbench(QWidget):
         def made() -> QWidget:
             widget: QWidget = make()
             self.jobs.follow(title, widget.run_bar)
+            # A turn later, when there is room for what is said.
+            widget.run_bar.refused.connect(
+                lambda: QTimer.singleShot(0, lambda: self._area.ensureWidgetVisible(widget.run_bar))
+            )
             return widget
 
         return made
