@@ -250,6 +250,7 @@ class SectionWidget(QWidget):
             series=self.series.currentData(),
             icc=self.icc.isChecked(),
             sample=self.sample.chosen(),
+            registration=None if opened is None else opened.options.registration,
         )
         if self._refused is not None:
             self._start(self._refused, options, named, replaced=None)
