@@ -20,6 +20,7 @@ from napari_stenhance.plugin.registering import LANDMARKS
 from napari_stenhance.plugin.session import session_of
 from napari_stenhance.results.inputs import find_section
 from napari_stenhance.results.result import ResultFolder
+from napari_stenhance.results.runs import every_run
 from person import LEFT, Person, check_truth
 
 HEIGHT, WIDTH = 800 - 1, 670 - 1
@@ -181,14 +182,11 @@ def test_landmarks_are_clicked_fitted_applied_run_with_and_kept(
     person.run()
     assert not person.enhance.run_bar.error.text()
     result = ResultFolder.open(out)
-    first, second = result.runs
-    hashes = [
-        result.field(n).attributes["identity"]["learned_from"][0]["spots_sha256"]
-        for n in result.runs
-    ]
+    runs = every_run(result)
+    hashes = [run.identity["learned_from"][0]["spots_sha256"] for run in runs]
     assert hashes[0] != hashes[1] == section.counts_sha256
     check(find_section(result).section)
-    table = ad.read_h5ad(st.export(out, tmp_path / "s.h5ad", at_spots=section, run=second))
+    table = ad.read_h5ad(st.export(out, tmp_path / "s.h5ad", at_spots=section, run=runs[1].name))
     np.testing.assert_allclose(table.obsm["spatial"], section.spots.obsm["spatial"], atol=1e-6)
     assert "placed by landmarks" in " ".join(st.info(out))
     # Saved, and opened again.

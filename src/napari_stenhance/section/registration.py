@@ -161,7 +161,7 @@ class Registration:
         try:
             matrix = _fit(points, kind)
             made = f"{where} ({kind} fit of {counted(len(points), 'landmark pair')})"
-            return cls.from_array(matrix, made, map(tuple, points))  # type: ignore[arg-type]
+            return cls.from_array(matrix, made, map(tuple, points))
         except InputError as error:
             msg = f"{where}: what fits the landmark pairs cannot be right. {error}"
             raise InputError(msg) from error
