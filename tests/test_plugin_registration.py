@@ -210,6 +210,40 @@ def test_landmarks_are_clicked_fitted_applied_run_with_and_kept(
     assert session_of(viewer).section.registration == section.registration
 
 
+def test_places_that_no_file_holds_are_said_on_closing(
+    person: Person, turned: Path, tmp_path: Path
+) -> None:
+    placing = person.section.placing
+
+    def said() -> list[str]:
+        return person.viewer.window._task_status_manager.get_status()
+
+    def move() -> None:
+        person.click(placing.look)
+        person.click(placing.arrows["→"])
+        assert [s for s in said() if "1 step not applied" in s]
+
+    placing_lost = "turned will be lost"
+    person.drop(turned)
+    move()
+    applied(person)
+    assert [s for s in said() if placing_lost in s and "not applied" not in s]
+    # Applied, it is kept by a save of the layers …
+    person.section.save_layers(tmp_path / "kept.zarr")
+    person.wait(lambda: not person.section.run_bar.busy)
+    assert not said()
+    # … or by a file that is written.
+    move()
+    placing.save_file(tmp_path / "placed.json")
+    applied(person)
+    assert not said()
+    move()
+    applied(person)
+    assert said()
+    person.viewer.layers.clear()
+    assert not said()
+
+
 def test_bad_files_and_places_are_said(person: Person, turned: Path, tmp_path: Path) -> None:
     placing = person.section.placing
     person.drop(turned)

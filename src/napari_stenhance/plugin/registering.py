@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 LANDMARKS = "stenhance_landmarks"
 """In the metadata of a layer of landmarks, which is of nothing that is open."""
 STATED_COLOUR, SLIDE_COLOUR = "#ff9f1c", "#00e5ff"
-_MARK_PX = 14
+_MARK_PX = 11
 _BY_HAND = "hand"
 
 
@@ -213,12 +213,12 @@ def _show_landmarks(session: Session, section: Section, state: PlacingState) -> 
         attributes = {
             "name": f"landmarks of {section.name}",
             "size": _MARK_PX,
-            "symbol": ["cross"] * number + ["ring"] * number,
-            "face_color": colours,
+            "symbol": ["cross"] * number + ["disc"] * number,
+            "face_color": [STATED_COLOUR] * number + ["transparent"] * number,
             "border_color": colours,
-            "border_width": 0.1,
+            "border_width": 0.15,
             "features": {"landmark": labels},
-            "text": {"string": "landmark", "anchor": "upper_right", "color": "white", "size": 10},
+            "text": {"string": "landmark", "anchor": "upper_right", "color": "red", "size": 10},
             # Of the screen, whatever a pixel is.
             "canvas_size_limits": (_MARK_PX, _MARK_PX),
             "metadata": {LANDMARKS: section.name},

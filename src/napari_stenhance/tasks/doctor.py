@@ -65,14 +65,17 @@ class Diagnosis:
     def said(self) -> str:
         """What was found, in a sentence or two."""
         stated, best = self.placement.stated, self.placement.best
+        where, how = "what is stated", "as stated"
+        if self.placed_by is not None:
+            where, how = "where they are placed", "as placed"
         if self.is_well:
             return (
-                f"{self.section}: no other way to place the spots fits clearly better than what is "
-                f"stated ({_evidence(stated)})."
+                f"{self.section}: no other way to place the spots fits clearly better than {where} "
+                f"({_evidence(stated)})."
             )
         return (
             f"{self.section}: the spots fit clearly better {best.way.name} ({_evidence(best)}) "
-            f"than as stated ({_evidence(stated)}). Look at both, and place them so, by "
+            f"than {how} ({_evidence(stated)}). Look at both, and place them so, by "
             f"registration: in pixels, {self._formula(best)}."
         )
 
@@ -99,7 +102,7 @@ class Diagnosis:
         if self.is_well:
             return None
         best = self.placement.best
-        made = f"what the doctor found ({best.way.name}; {_evidence(best)})"
+        made = f"what the doctor found: {best.way.name}, {_evidence(best)}"
         found = Registration.from_array(self.matrix_px(best), made)
         return found if self.placed_by is None else self.placed_by.then(found, made)
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from napari_stenhance.section.registration import Pair
 
-_COLUMNS = ("stated", "on the slide", "off by")
+_COLUMNS = ("stated", "slide", "off")
 _HIGH = 130
 
 
@@ -23,7 +23,9 @@ class LandmarkTable(QTableWidget):
     def __init__(self, parent: QWidget) -> None:
         super().__init__(0, len(_COLUMNS), parent)
         self.setHorizontalHeaderLabels(_COLUMNS)
-        self.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
+        self.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        self.horizontalHeader().setStretchLastSection(True)
+        self.setWordWrap(False)
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setMaximumHeight(_HIGH)

@@ -20,7 +20,6 @@ from qtpy.QtWidgets import (
 )
 
 from napari_stenhance.errors import StenhanceError
-from napari_stenhance.plugin.closing import ClosingNotes
 from napari_stenhance.plugin.layer_info import our_layers
 from napari_stenhance.plugin.registering import (
     PlacedAnew,
@@ -43,7 +42,7 @@ from napari_stenhance.plugin.widgets.dialogs import (
 )
 from napari_stenhance.plugin.widgets.follow import follow_layers, follow_session
 from napari_stenhance.plugin.widgets.landmark_table import LandmarkTable
-from napari_stenhance.running.numbers import counted
+from napari_stenhance.plugin.widgets.lost_places import LostPlaces
 from napari_stenhance.section.registration import FITS, Registration
 
 if TYPE_CHECKING:
@@ -54,13 +53,9 @@ if TYPE_CHECKING:
     from napari_stenhance.plugin.widgets.run_bar import RunBar
     from napari_stenhance.section.section import Section
 
-_STILL_PX, _TEN = 4, 10
+_STILL_PX, _TEN, _NUMBER_WIDTH = 4, 10, 64
 _ARROWS = {"←": ("Left", -1, 0), "↑": ("Up", 0, -1), "↓": ("Down", 0, 1), "→": ("Right", 1, 0)}
-_LANDMARKS, _SPOT, _SLIDE = (
-    "Set landmarks",
-    "Click a landmark where the spots show it.",
-    "Click where on the slide it belongs.",
-)
+_SPOT, _SLIDE = "Click a landmark as the spots show it.", "Click where on the slide it belongs."
 
 
 class PlacingRow(QWidget):
@@ -90,10 +85,9 @@ class PlacingRow(QWidget):
         super().__init__()
         self._viewer, self._session, self._run_bar = viewer, session_of(viewer), run_bar
         self._on_end, self._said, self._aside = on_end, said, aside
-        self._closing = ClosingNotes(viewer)
+        self.lost = LostPlaces(viewer)
         self._history: PlacingHistory | None = None
         self._pending: tuple[float, float] | None = None
-        self._filled: object = None
         self.look = _button(
             self,
             "Place spots …",
@@ -131,7 +125,7 @@ class PlacingRow(QWidget):
         }
         self.drag = self._button("Drag spots", "Move the spots with the mouse.", self._use_drag)
         self.set_pairs = self._button(
-            _LANDMARKS,
+            "Set landmarks",
             "Click a landmark as the spots show it, then where on the slide it belongs; three or "
             "more, far from each other.",
             self._use_pairs,
@@ -173,7 +167,8 @@ class PlacingRow(QWidget):
             shortcut.activated.connect(button.click)
         see = QLabel("Spots' opacity", self.editor)
         for widgets in (
-            (self.across, self.down, self.turn, self.angle),
+            (self.across, self.down),
+            (self.turn, self.angle),
             (*self.arrows.values(), self.step),
             (self.drag, self.set_pairs),
         ):
@@ -192,7 +187,7 @@ class PlacingRow(QWidget):
 
     @property
     def history(self) -> PlacingHistory | None:
-        """What was done to the spots that are being placed; None while none are."""
+        """What was done to spots that are being placed; None while none are."""
         return self._history
 
     def begin(self, registration: Registration | None = None) -> None:
@@ -230,7 +225,7 @@ class PlacingRow(QWidget):
         for tool in (self.drag, self.set_pairs):
             tool.setChecked(False)
         end_placing(self._session, history.section)
-        self._closing.say({})
+        self.lost.edited(None)
         self._turn_editor(on=False)
 
     def _turn_editor(self, *, on: bool) -> None:
@@ -242,10 +237,10 @@ class PlacingRow(QWidget):
     def _follow(self) -> None:
         section = self._session.section
         self.look.setEnabled(section is not None and section.spots is not None)
-        if self._history is not None:
-            sections = [info.section for _, info in our_layers(self._viewer)]
-            if not any(self._history.section is one for one in sections):
-                self.end()
+        sections = [info.section for _, info in our_layers(self._viewer)]
+        self.lost.follow(sections, self._session.runs())
+        if self._history is not None and not any(self._history.section is s for s in sections):
+            self.end()
 
     # Steps
 
@@ -309,6 +304,7 @@ class PlacingRow(QWidget):
         def act() -> None:
             found = Registration.read(path)
             assert self._history is not None
+            self.lost.written(found)
             self._do(PlacingState(found, found.pairs or self._history.now.pairs))
 
         self._try(act)
@@ -321,7 +317,12 @@ class PlacingRow(QWidget):
         """Write where the spots are placed now."""
         history = self._history
         if history is not None:
-            self._try(lambda: history.now.registration.write(path))
+
+            def act() -> None:
+                history.now.registration.write(path)
+                self.lost.written(history.now.registration)
+
+            self._try(act)
 
     def _apply(self) -> None:
         history = self._history
@@ -341,6 +342,7 @@ class PlacingRow(QWidget):
     def _show_applied(self, old: Section, placed: PlacedAnew) -> None:
         self.end()
         stale = show_placed(self._session, old, placed)
+        self.lost.applied(placed.section)
         self._said(placed.section, said_of_runs(stale))
 
     def _try(self, act: Callable[[], object]) -> None:
@@ -360,10 +362,7 @@ class PlacingRow(QWidget):
         show_placing(self._session, section, now)
         self.table.show_landmarks(now.pairs, now.residuals(), section.mpp)
         self.state.setText(self._words(section, now))
-        changes = history.changes
-        lost = f"places of spots of {section.name}: {counted(changes, 'step')} not applied; Apply "
-        lost += "in the panel Section keeps them"
-        self._closing.say({"placing": lost} if changes else {})
+        self.lost.edited(history)
         self._enable()
 
     def _words(self, section: Section, now: PlacingState) -> str:
@@ -479,6 +478,8 @@ def _number(parent: QWidget, value: float, most: float, unit: str, tip: str) -> 
     box.setDecimals(1)
     box.setValue(value)
     box.setSuffix(unit)
+    box.setButtonSymbols(QDoubleSpinBox.ButtonSymbols.NoButtons)
+    box.setMinimumWidth(_NUMBER_WIDTH)
     box.setToolTip(tip)
     return box
 

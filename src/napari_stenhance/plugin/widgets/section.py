@@ -169,7 +169,8 @@ class SectionWidget(QWidget):
             },
         )
         self.tissue = TissueRow(napari_viewer, self.run_bar, self._open_next)
-        aside = (self.drop, self.browse_folder, self.browse_file, self.tissue, self.words)
+        aside = (self.drop, self.browse_folder, self.browse_file, self.check)
+        aside += (self.tissue, self.words)
         self.placing = PlacingRow(
             napari_viewer, self.run_bar, self._open_next, self._show_placed, aside
         )
@@ -480,6 +481,7 @@ class SectionWidget(QWidget):
 
         def saved(_written: list[str]) -> None:
             keep_edits(self._viewer, kept)
+            self.placing.lost.saved()
             self._session.changed.emit()
 
         self.run_bar.start(
