@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -266,14 +266,8 @@ def place_anew(section: Section, registration: Registration, job: Job) -> Placed
     return PlacedAnew(new, spots)
 
 
-def show_placed(session: Session, old: Section, placed: PlacedAnew) -> list[Run]:
-    """Let the layers of a section show it with its spots placed anew.
-
-    Returns
-    -------
-    list of Run
-        Those that are open that learned from the spots where they lay before: they stay.
-    """
+def show_placed(session: Session, old: Section, placed: PlacedAnew) -> Iterator[None]:
+    """Let the layers of a section show it with its spots placed anew; others have turns between."""
     viewer = session.viewer
     end_placing(session, old)
     values, attributes, kind = placed.spots
@@ -287,15 +281,18 @@ def show_placed(session: Session, old: Section, placed: PlacedAnew) -> list[Run]
             metadata = {**attributes["metadata"], KEY: replace(info, place=one.place)}
             looks = {"translate": moved, "metadata": metadata, "opacity": layer.opacity}
             add_layers(viewer, [(values, {**attributes, **looks}, kind)], active=False)
+    yield
+    with session.quiet():
         for layer, _ in before:
-            viewer.layers.remove(layer)
+            if layer in viewer.layers:
+                viewer.layers.remove(layer)
         for layer, one in our_layers(viewer):
             if one.section is old:
                 opened = info.opened if one.opened is not None else None
                 layer.metadata[KEY] = replace(one, section=placed.section, opened=opened)
+    yield
     place = next((i.place for _, i in spots_layers(session, placed.section)), None)
     session.look_at(place)
-    return [run for run in session.runs() if learned_where_they_lay(run, old)]
 
 
 def learned_where_they_lay(run: Run, section: Section) -> bool:
@@ -307,8 +304,9 @@ def learned_where_they_lay(run: Run, section: Section) -> bool:
     return section.counts_sha256 in {one.get("spots_sha256") for one in given}
 
 
-def said_of_runs(runs: Sequence[Run]) -> str:
-    """Say which runs were made of spots where they lay before; empty for none."""
+def said_of_runs(session: Session, old: Section) -> str:
+    """Say which runs that are open were made of spots where they lay before; empty for none."""
+    runs = [run for run in session.runs() if learned_where_they_lay(run, old)]
     if not runs:
         return ""
     names = ", ".join(run.name for run in runs)

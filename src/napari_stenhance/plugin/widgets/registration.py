@@ -339,11 +339,11 @@ class PlacingRow(QWidget):
             on_end=self._on_end,
         )
 
-    def _show_applied(self, old: Section, placed: PlacedAnew) -> None:
+    def _show_applied(self, old: Section, placed: PlacedAnew) -> Iterator[None]:
         self.end()
-        stale = show_placed(self._session, old, placed)
+        yield from show_placed(self._session, old, placed)
         self.lost.applied(placed.section)
-        self._said(placed.section, said_of_runs(stale))
+        self._said(placed.section, said_of_runs(self._session, old))
 
     def _try(self, act: Callable[[], object]) -> None:
         self._run_bar.dismiss()
