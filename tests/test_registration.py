@@ -12,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 import napari_stenhance as st
+from made_sections import MPP
 from napari_stenhance.results.inputs import find_section
 from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.section.registration import STATED
@@ -261,6 +262,10 @@ def test_one_registration_is_of_one_section(turned: Path, half_turn: Path) -> No
         st.enhance(st.read("one.h5ad"), registration=half_turn, **QUICK)
     with pytest.raises(st.InputError, match="without spots"):
         st.read("one_he.jpg", registration=half_turn)
+    with pytest.raises(st.InputError, match="no spots that could be placed"):
+        st.predict("one.stenhance.zarr", "two_he.jpg", mpp=MPP, registration=half_turn)
+    with pytest.raises(st.InputError, match="spots are not read"):
+        st.export("one.h5ad", "o.ome.tif", to="ome-tiff", registration=half_turn)
     with pytest.raises(st.InputError, match="says itself how"):
         st.info("one.stenhance.zarr", registration=half_turn)
 
@@ -293,6 +298,31 @@ def test_a_prediction_is_that_of_the_true_section_and_survives(
     assert files_of(Path("again/turned.stenhance.zarr")) == files_of(made.path)
 
 
+def test_a_damaged_log_says_so(turned: Path) -> None:
+    right = opened(turned, None).registered(st.Registration.turned(180, MIDDLE))
+    said = right.source.to_json()
+    said["registration"]["matrix"][0][0] = None
+    with pytest.raises(ValueError, match="finite"):
+        SectionSource.from_json(said)
+
+
+def test_what_is_written_of_it_lies_where_it_was_placed(turned: Path, half_turn: Path) -> None:
+    right = opened(turned, half_turn)
+    placed = right.spots.obsm["spatial"]
+    st.downsample(right, "thin.h5ad", mean=0.5)
+    right.spots.write_h5ad("whole.h5ad")
+    for name in ("thin.h5ad", "whole.h5ad"):
+        again = st.read(name, image="one_he.jpg")
+        np.testing.assert_allclose(again.spots.obsm["spatial"], placed, atol=1e-6)
+        # Which is what is stated there.
+        half = again.registered(st.Registration.turned(180, MIDDLE))
+        np.testing.assert_allclose(half.spots.obsm[STATED], placed, atol=1e-6)
+    st.convert(right, "prefix")
+    prefixed = st.read("prefix")
+    assert np.abs(prefixed.spots.obsm["spatial"] - placed).max() < 1
+
+
+@pytest.mark.slow
 def test_python_repeats_what_was_placed_by_hand(turned: Path) -> None:
     right = opened(turned, None).registered(st.Registration.turned(180, MIDDLE))
     result = st.domains(right, n_domains=2, runs=1, out="d.stenhance.zarr", **QUICK)

@@ -252,9 +252,12 @@ class Registration:
 
     @classmethod
     def from_json(cls, said: Mapping[str, Any]) -> Registration:
-        """Read it again; raises `InputError`, TypeError, KeyError or ValueError if it is none."""
-        made = said.get("made", "a matrix")
-        return cls.from_array(said["matrix"], str(made), tuple(map(tuple, said.get("pairs", ()))))
+        """Read it again; raises TypeError, KeyError or ValueError if that says no such thing."""
+        made = str(said.get("made", "a matrix"))
+        try:
+            return cls.from_array(said["matrix"], made, map(tuple, said.get("pairs", ())))
+        except InputError as error:
+            raise ValueError(str(error)) from error
 
     @classmethod
     def read(cls, path: str | Path) -> Registration:
@@ -436,11 +439,9 @@ def _from_ours(text: str, path: Path) -> Registration:
         raise InputError(msg)
     try:
         found = Registration.from_json(said)
-    except InputError as error:
-        msg = f"{path}: {error}"
-        raise InputError(msg) from error
     except (TypeError, ValueError, KeyError) as error:
-        msg = f"{path}: its matrix or pairs are damaged; {_ADVICE}."
+        why = error.__cause__ or f"its matrix or pairs are damaged; {_ADVICE}."
+        msg = f"{path}: {why}"
         raise InputError(msg) from error
     made = found.made if found.made.startswith(path.name) else f"{path.name} ({found.made})"
     return Registration(found.matrix, made, found.pairs)

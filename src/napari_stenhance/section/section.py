@@ -35,7 +35,7 @@ from napari_stenhance.section.placing import (
     share_inside,
 )
 from napari_stenhance.section.raw import count_doubts
-from napari_stenhance.section.registration import Registration
+from napari_stenhance.section.registration import STATED, Registration
 from napari_stenhance.section.scale import check_mpp, scale_doubts
 from napari_stenhance.section.slide import Slide
 from napari_stenhance.section.source import SectionSource
@@ -371,6 +371,9 @@ def open_section(
         cannot be right; `SeveralSamples` if it holds several, and none is named.
     """
     placing = None if registration is None else Registration.given(registration)
+    if placing is not None and not spots:
+        msg = f"{path}: its spots are not read, so there are none to be placed."
+        raise InputError(msg, option="registration")
     # Where spots are stated says nothing then.
     anywhere = outside or placing is not None
     found = find_files(path, mpp, image, sample)
@@ -445,6 +448,8 @@ def _assemble(
     if not spots and slide is not None:
         return Section(slide=slide, name=found.name, mpp=scale, doubts=tuple(doubts), source=opened)
     table, more = found.read()
+    # What a section wrote that was placed is stated there.
+    table.obsm.pop(STATED, None)
     table, aside = set_aside(table, str(found.origin))
     table, named = by_symbols(table)
     if placed.factor != 1:

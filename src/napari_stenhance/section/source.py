@@ -64,7 +64,7 @@ class SectionSource:
 
         Raises
         ------
-        ValueError, TypeError, KeyError, InputError
+        ValueError, TypeError, KeyError
             If that says no such thing.
         """
         mpp, series, icc = said.get("mpp"), said.get("series"), said.get("icc", True)
