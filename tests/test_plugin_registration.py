@@ -185,7 +185,10 @@ def test_landmarks_are_clicked_fitted_applied_run_with_and_kept(
     runs = every_run(result)
     hashes = [run.identity["learned_from"][0]["spots_sha256"] for run in runs]
     assert hashes[0] != hashes[1] == section.counts_sha256
-    check(find_section(result).section)
+    found = find_section(result)
+    check(found.section)
+    (said,) = found.said
+    assert said.endswith(f"where they lay otherwise: {runs[0].name}.")
     table = ad.read_h5ad(st.export(out, tmp_path / "s.h5ad", at_spots=section, run=runs[1].name))
     np.testing.assert_allclose(table.obsm["spatial"], section.spots.obsm["spatial"], atol=1e-6)
     assert "placed by landmarks" in " ".join(st.info(out))

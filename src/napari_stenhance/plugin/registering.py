@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from napari_stenhance.plugin.layer_info import (
     pixel_space,
 )
 from napari_stenhance.plugin.scene import add_layers
+from napari_stenhance.results.inputs import made_of
 from napari_stenhance.section.registration import STATED, FitKind, Pair, Registration
 
 if TYPE_CHECKING:
@@ -297,11 +298,7 @@ def show_placed(session: Session, old: Section, placed: PlacedAnew) -> Iterator[
 
 def learned_where_they_lay(run: Run, section: Section) -> bool:
     """Tell whether a run was made of the spots of a section where this has them."""
-    identity: Any = run.identity
-    given = [*identity.get("learned_from", ()), *identity.get("found_in", ())]
-    spots = identity.get("spots")
-    given += [spots] if isinstance(spots, dict) else []
-    return section.counts_sha256 in {one.get("spots_sha256") for one in given}
+    return section.counts_sha256 in {one.get("spots_sha256") for one in made_of(run)}
 
 
 def said_of_runs(session: Session, old: Section) -> str:
