@@ -442,9 +442,9 @@ class PlacingRow(QWidget):
         if moving:
             self._do(state)
         elif still:
-            self._landmark(start)
+            self.set_landmark(start)
 
-    def _landmark(self, at: tuple[float, float]) -> None:
+    def set_landmark(self, at: tuple[float, float]) -> None:
         """Take a click: first where spots show it, then where it belongs."""
         if self._history is None:
             return
