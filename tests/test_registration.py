@@ -19,6 +19,7 @@ from napari_stenhance.section.registration import STATED
 from napari_stenhance.section.source import SectionSource
 from test_cli import files_of, run
 from test_script import repeat
+from xenium_bundles import write_boundaries, write_bundle
 
 QUICK = {"epochs": 2, "device": "cpu"}
 HEIGHT, WIDTH = 800 - 1, 670 - 1
@@ -220,6 +221,18 @@ def test_it_is_edited_and_taken_back(turned: Path, half_turn: Path) -> None:
     assert renamed.counts_sha256 == right.counts_sha256
     source = SectionSource.from_json(json.loads(json.dumps(right.source.to_json())))
     assert source == right.source
+
+
+def test_outlines_of_cells_lie_where_these_are_placed(tmp_path: Path) -> None:
+    cells = write_bundle(tmp_path / "S1", 3)
+    write_boundaries(tmp_path / "S1", cells, 3)
+    section, step = st.read(tmp_path / "S1"), st.Registration.turned(10, (200, 200))
+    for placed in (section.registered(step), st.read(tmp_path / "S1", registration=step)):
+        stated, outlines = section.placed_outlines(), placed.placed_outlines()
+        np.testing.assert_allclose(outlines.xy, step(stated.xy), atol=1e-2)
+        np.testing.assert_allclose(
+            placed.spots.obsm["spatial"], step(section.spots.obsm["spatial"]), atol=1e-9
+        )
 
 
 def test_sizes_follow_a_registration_that_scales(here: Path) -> None:

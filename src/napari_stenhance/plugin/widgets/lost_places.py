@@ -55,11 +55,12 @@ class LostPlaces:
 
     def follow(self, sections: Iterable[Section | None], runs: Iterable[Run]) -> None:
         """Forget sections that are no longer open, and those of which a run keeps the places."""
-        there, runs = list(sections), list(runs)
+        there, runs = [one and one.registration for one in sections], list(runs)
         self._loose = [
             section
             for section in self._loose
-            if any(section is one for one in there)
+            # Opened again at another scale, it is placed as it was.
+            if section.registration in there
             and not any(learned_where_they_lay(run, section) for run in runs)
         ]
         self._say()

@@ -71,6 +71,7 @@ if TYPE_CHECKING:
     from napari_stenhance.plugin.layer_info import Opened, Place
     from napari_stenhance.plugin.widgets.recognised import OpenedPath
     from napari_stenhance.results.result import ResultFolder
+    from napari_stenhance.section.registration import Registration
 
 
 _SLIDE = "the slide"
@@ -92,6 +93,7 @@ class SectionWidget(QWidget):
         self._waiting: list[tuple[Path, SlideOptions, Path | None]] = []
         # What was opened last, if its slide is refused, but others of its images can be chosen.
         self._refused: Path | None = None
+        self._placed_by: Registration | None = None
         self.drop = DropArea(self)
         self.drop.dropped.connect(self.open)
         self.browse_folder = QPushButton("Open folder …", self)
@@ -250,11 +252,12 @@ class SectionWidget(QWidget):
             series=self.series.currentData(),
             icc=self.icc.isChecked(),
             sample=self.sample.chosen(),
-            registration=None if opened is None else opened.options.registration,
+            registration=self._placed_by,
         )
         if self._refused is not None:
             self._start(self._refused, options, named, replaced=None)
         elif opened is not None and self._section is not None:
+            options = replace(options, registration=opened.options.registration)
             self._start(opened.path, options, named, replaced=self._section)
 
     def _named_image(self) -> Path | None:
@@ -284,7 +287,7 @@ class SectionWidget(QWidget):
         if several:
             self.sample.offer(path, error.samples)
         if several or (isinstance(error, SlideRefused) and error.others):
-            self._refused = path
+            self._refused, self._placed_by = path, options.registration
             self._show_image(image)
             self.icc.setChecked(options.icc)
             self.again.setEnabled(True)
