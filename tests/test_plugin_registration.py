@@ -7,7 +7,10 @@ from typing import Any
 
 import anndata as ad
 import numpy as np
+import pandas as pd
 import pytest
+import scipy.sparse as sp
+from napari.components import ViewerModel
 from numpy.typing import NDArray
 from qtpy.QtCore import QEvent, QPoint, QPointF, Qt
 from qtpy.QtGui import QMouseEvent
@@ -16,7 +19,17 @@ from qtpy.QtWidgets import QApplication
 import napari_stenhance as st
 from made_sections import MPP
 from napari_stenhance.plugin.layer_info import layers_of
-from napari_stenhance.plugin.registering import LANDMARKS
+from napari_stenhance.plugin.layers import section_layers
+from napari_stenhance.plugin.places import open_places
+from napari_stenhance.plugin.registering import (
+    LANDMARKS,
+    PlacingHistory,
+    middle_of,
+    place_anew,
+    show_placed,
+    show_placing,
+)
+from napari_stenhance.plugin.scene import add_layers
 from napari_stenhance.plugin.session import session_of
 from napari_stenhance.results.inputs import find_section
 from napari_stenhance.results.result import ResultFolder
@@ -86,18 +99,17 @@ def test_every_step_is_seen_at_once_and_undone(person: Person, turned: Path) -> 
     person.click(placing.look)
     assert placing.editor.isVisible()
     assert not placing.apply.isEnabled()
-    low, high = before.min(axis=0), before.max(axis=0)
+    middle = before.mean(axis=0)
     person.click(placing.across)
-    np.testing.assert_allclose(seen_um(person)[:, 1], (low + high)[1] - before[:, 1], atol=1e-6)
+    np.testing.assert_allclose(seen_um(person)[:, 1], 2 * middle[1] - before[:, 1], atol=1e-6)
     np.testing.assert_allclose(seen_um(person)[:, 0], before[:, 0], atol=1e-6)
-    assert "mirrored left to right" in placing.state.text()
+    assert placing.state.text() == "Spots are mirrored left to right."
     person.click(placing.undo)
     np.testing.assert_allclose(seen_um(person), before, atol=1e-6)
     placing.angle.setValue(90)
     person.click(placing.turn)
     # Clockwise, as it is seen: what was on top is on the right.
     top = np.argmin(before[:, 0])
-    middle = (low + high) / 2
     away = before[top] - middle
     np.testing.assert_allclose(seen_um(person)[top] - middle, (away[1], -away[0]), atol=1e-6)
     person.click(placing.undo)
@@ -132,6 +144,7 @@ def test_every_step_is_seen_at_once_and_undone(person: Person, turned: Path) -> 
     np.testing.assert_allclose(seen_um(person), before, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_landmarks_are_clicked_fitted_applied_run_with_and_kept(
     person: Person, turned: Path, true_um: NDArray[np.float64], tmp_path: Path
 ) -> None:
@@ -213,6 +226,45 @@ def test_landmarks_are_clicked_fitted_applied_run_with_and_kept(
     assert session_of(viewer).section.registration == section.registration
 
 
+def test_bins_that_are_an_image_are_placed_too_and_kept_apart() -> None:
+    """Two sections side by side: only one is placed, and lies where it was seen."""
+    viewer = ViewerModel()
+    session = session_of(viewer)
+    column, row = np.meshgrid(np.arange(110), np.arange(120))
+    xy = np.column_stack([column.ravel(), row.ravel()]) * 16.0
+    sections = []
+    for seed, name in enumerate(("left", "right")):
+        counts = sp.csr_matrix(np.random.default_rng(seed).poisson(1.0, (len(xy), 3)), dtype=float)
+        array = pd.DataFrame({"array_col": column.ravel(), "array_row": row.ravel()})
+        array.index = [f"b{n}" for n in range(len(xy))]
+        bins = ad.AnnData(counts, obs=array, obsm={"spatial": xy})
+        sections.append(st.Section(spots=bins, mpp=0.5, name=name))
+        add_layers(viewer, section_layers(sections[-1]))
+    session.look_at(open_places(viewer)[1])
+    left, section = sections
+    (other,) = (layer for layer, i in layers_of(viewer, "spots") if i.section is left)
+    (layer,) = (layer for layer, i in layers_of(viewer, "spots") if i.section is section)
+    assert type(layer).__name__ == "Image"
+    there, before = np.array(other.extent.world), np.array(layer.extent.world)
+    history = PlacingHistory.of_section(section)
+    middle = middle_of(xy)
+    state = history.now.then(st.Registration.turned(30, middle))
+    history = history.do(state.then(st.Registration.mirrored("y", middle)))
+    show_placing(session, section, history.now)
+    seen, off = np.array(layer.extent.world), np.abs(layer.extent.world - before)
+    assert off.min() > 50
+    np.testing.assert_allclose(seen.mean(axis=0), before.mean(axis=0), atol=0.5)
+    placed = place_anew(section, history.now.registration, st.Job())
+    for _ in show_placed(session, section, placed):
+        pass
+    (layer,) = (layer for layer, i in layers_of(viewer, "spots") if i.section is placed.section)
+    np.testing.assert_allclose(layer.extent.world, seen, atol=0.5)
+    np.testing.assert_array_equal(other.extent.world, there)
+    assert (session.section, len(viewer.layers)) == (placed.section, 2)
+    assert len(open_places(viewer)) == 2
+    np.testing.assert_allclose(placed.section.registered(None).spots.obsm["spatial"], xy)
+
+
 def test_places_that_no_file_holds_are_said_on_closing(
     person: Person, turned: Path, tmp_path: Path
 ) -> None:
@@ -243,8 +295,16 @@ def test_places_that_no_file_holds_are_said_on_closing(
     move()
     applied(person)
     assert said()
+    # What is not applied is not saved as if it were.
+    there = seen_um(person)
+    move()
+    person.section.save_layers(tmp_path / "meanwhile.zarr")
+    person.wait(lambda: not person.section.run_bar.busy)
+    assert [s for s in said() if "1 step not applied" in s]
     person.viewer.layers.clear()
     assert not said()
+    person.drop(tmp_path / "meanwhile.zarr")
+    np.testing.assert_allclose(seen_um(person), there, atol=1e-6)
 
 
 def test_bad_files_and_places_are_said(person: Person, turned: Path, tmp_path: Path) -> None:

@@ -156,7 +156,7 @@ def test_it_is_written_and_nothing_of_others_is_overwritten(tmp_path: Path) -> N
     ],
 )
 def test_it_says_what_it_does(step: st.Registration, said: str) -> None:
-    stated = np.array([(0.0, 0.0), (10.0, 10.0), (10.0, 0.0)])
+    stated = np.array([(0.0, 0.0), (10.0, 10.0), (10.0, 0.0), (0.0, 10.0)])
     assert step.describe(stated, 0.5) == said
     assert step.then(step.inverse()).describe(stated, 0.5) == "left as they are stated"
     # What is said is what happens: of two landmarks, left is left of right.

@@ -147,8 +147,8 @@ def stated_px(section: Section) -> NDArray[np.float64]:
 
 
 def middle_of(xy: NDArray[np.float64]) -> tuple[float, float]:
-    """Return the middle of the box around positions."""
-    x, y = (xy.min(axis=0) + xy.max(axis=0)) / 2
+    """Return the mean of positions: it goes with them, however they are turned."""
+    x, y = xy.mean(axis=0)
     return float(x), float(y)
 
 

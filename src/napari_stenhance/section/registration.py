@@ -227,7 +227,7 @@ class Registration:
             Micrometres per pixel; without it, lengths are in pixels.
         """
         by, unit = (1.0, "px") if mpp is None else (mpp, "µm")
-        middle = (stated.min(axis=0) + stated.max(axis=0)) / 2
+        middle = stated.mean(axis=0)
         dx, dy = (self(middle) - middle) * by
         steps = _steps(np.array(self.matrix)[:, :2])
         if max(abs(dx), abs(dy)) >= 0.05:
