@@ -105,6 +105,11 @@ def test_what_cannot_be_is_refused_with_file_and_row(
     assert str(error.value).startswith(str(file))
 
 
+def test_a_file_that_is_not_there_is_said(tmp_path: Path) -> None:
+    with pytest.raises(st.InputError, match=r"none\.csv: there is no such file"):
+        st.Registration.read(tmp_path / "none.csv")
+
+
 def test_files_of_others_are_read(tmp_path: Path) -> None:
     true = a_registration()
     pairs = pairs_of(true, 5, 0, 2)

@@ -274,6 +274,9 @@ class Registration:
             If it is missing, none of these, or what it says cannot be right.
         """
         path = Path(path)
+        if not path.is_file():
+            msg = f"{path}: there is no such file."
+            raise InputError(msg, option="registration")
         with reading(path, "the registration", _ADVICE):
             with path.open("rb") as file:
                 text = file.read(_BYTES_MOST).decode("utf-8-sig")

@@ -262,7 +262,8 @@ class SlideOptions(Options):
             msg = "One image is the slide of one section; put those of several beside their counts."
             raise InputError(msg, option="image")
         if self.registration is not None:
-            msg = "One registration places the spots of one section; open several one by one."
+            msg = "One registration places the spots of one section; in Python, read each with its "
+            msg += "own."
             raise InputError(msg, option="registration")
 
 
