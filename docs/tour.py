@@ -34,6 +34,8 @@ MOST_BYTES = 190_000
 QUALITIES = (90, 85, 80, 75, 70, 60, 50)
 REGION = ((1050, 500), (1050, 1150), (1700, 1150), (1700, 500))
 """Corners (y, x) of the region that is drawn, in µm."""
+TURNED, LANDMARKS, OFF_PX = 12.0, (3, 130, 250, 330), 8.0
+"""By how many degrees spots are turned, and which of them are landmarks, clicked so far off."""
 
 
 def wait(until: Callable[[], bool] = lambda: False, seconds: float = 1) -> None:
@@ -205,6 +207,24 @@ def _tour(window: Window, phantom: Path) -> None:
         viewer.layers.clear()
 
 
+def _placed(window: Window, phantom: Path) -> None:
+    """Set landmarks of spots that were turned."""
+    window.open(phantom)
+    placing = window.section.placing
+    window.press("Place spots …")
+    placing.angle.setValue(TURNED)
+    window.press("Turn")
+    window.press("Set landmarks")
+    stated = window.session.section.spots.obsm["spatial"]
+    for number in LANDMARKS:
+        placed = placing.history.now.registration([stated[number]])
+        placing.set_landmark(tuple(placed[0]))
+        placing.set_landmark(tuple(stated[number] + OFF_PX))
+    window.shoot("place-spots")
+    window.press("Cancel")
+    window.viewer.layers.clear()
+
+
 def _imputed(window: Window, phantom: Path) -> None:
     """Impute what only single cells measured."""
     viewer, out = window.viewer, phantom.parent / "imputed.stenhance.zarr"
@@ -234,6 +254,7 @@ def main() -> None:
     phantom = write_phantom(given.folder / "C1", SIZE_MM, SEED).folder
     window = Window(given.pictures, (width, height), given.theme)
     _tour(window, phantom)
+    _placed(window, phantom)
     _imputed(window, phantom)
     window.choice(phantom.parent / "C1.stenhance.zarr")
     window.viewer.close()

@@ -109,6 +109,31 @@ def test_the_command_ends_with_what_it_found(true: Path, tmp_path: Path) -> None
     assert "name the image" in alone.output
 
 
+def test_what_it_found_is_saved_and_puts_them_right(true: Path, tmp_path: Path) -> None:
+    twice = displaced(true, tmp_path / "s.h5ad", (2, 0, 0), (0, 2, 0))
+    file = tmp_path / "placed.json"
+    common = [str(twice), "--image", str(true.with_suffix(".jpg")), "--mpp", str(MPP)]
+    ill = CliRunner().invoke(app, ["doctor", *common, "--save", str(file)])
+    assert ill.exit_code == 1, ill.output
+    well = CliRunner().invoke(app, ["doctor", *common, "--registration", str(file)])
+    assert well.exit_code == 0, well.output
+    assert "better than where they are placed" in " ".join(well.stdout.split())
+    section = st.read(twice, image=true.with_suffix(".jpg"), mpp=MPP, registration=file)
+    right = ad.read_h5ad(true).obsm["spatial"]
+    np.testing.assert_allclose(section.spots.obsm["spatial"], right, atol=1e-6)
+    # What another turn would be is told from where the spots are placed now.
+    turned = section.registered(section.registration.then(half_turn()))
+    again = st.doctor(turned).registration
+    np.testing.assert_allclose(again(section.spots.obsm["spatial_stated"]), right, atol=1e-6)
+    # Of what is well, nothing is written.
+    st.doctor(true, mpp=MPP, save=tmp_path / "none.json")
+    assert not (tmp_path / "none.json").exists()
+
+
+def half_turn() -> st.Registration:
+    return st.Registration.turned(180, (WIDTH / 2, HEIGHT / 2))
+
+
 def test_spots_outside_are_refused_but_by_the_doctor(true: Path, tmp_path: Path) -> None:
     twice = displaced(true, tmp_path / "s.h5ad", (2, 0, 0), (0, 2, 0))
     with pytest.raises(st.InputError, match="lie outside"):

@@ -33,6 +33,7 @@ _HOMES = {
     "section.grid": ("Grid",),
     "section.named_regions": ("NamedRegions",),
     "section.region": ("Region",),
+    "section.registration": ("Registration",),
     "section.section": ("Section",),
     "section.slide": ("Slide",),
     "storage.cache": ("Cache",),

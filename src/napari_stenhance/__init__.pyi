@@ -19,6 +19,7 @@ from napari_stenhance.running.job import Job as Job
 from napari_stenhance.section.grid import Grid as Grid
 from napari_stenhance.section.named_regions import NamedRegions as NamedRegions
 from napari_stenhance.section.region import Region as Region
+from napari_stenhance.section.registration import Registration as Registration
 from napari_stenhance.section.section import Section as Section
 from napari_stenhance.section.slide import Slide as Slide
 from napari_stenhance.storage.cache import Cache as Cache
@@ -40,6 +41,7 @@ def compare(
     series: str | None = None,
     icc: bool = True,
     sample: str | None = None,
+    registration: str | Path | Registration | None = None,
     job: Job | None = None,
     cache: Cache | None = None,
 ) -> tuple[Compared, ...]:
@@ -53,6 +55,7 @@ def convert(
     series: str | None = None,
     icc: bool = True,
     sample: str | None = None,
+    registration: str | Path | Registration | None = None,
     job: Job | None = None,
     cache: Cache | None = None,
 ) -> Path:
@@ -71,11 +74,13 @@ def doctor(
     section: str | Path | Section | AnnData,
     *,
     image: str | Path | None = None,
+    save: str | Path | None = None,
     json: bool = False,
     mpp: float | None = None,
     series: str | None = None,
     icc: bool = True,
     sample: str | None = None,
+    registration: str | Path | Registration | None = None,
     job: Job | None = None,
     cache: Cache | None = None,
 ) -> Diagnosis:
@@ -102,6 +107,7 @@ def domains(  # type: ignore[overload-overlap, unused-ignore]
     series: str | None = None,
     icc: bool = True,
     sample: str | None = None,
+    registration: str | Path | Registration | None = None,
     job: Job | None = None,
     cache: Cache | None = None,
 ) -> Result:
@@ -128,6 +134,7 @@ def domains(
     series: str | None = None,
     icc: bool = True,
     sample: str | None = None,
+    registration: str | Path | Registration | None = None,
     job: Job | None = None,
     cache: Cache | None = None,
 ) -> list[Result]:
@@ -143,6 +150,7 @@ def downsample(
     series: str | None = None,
     icc: bool = True,
     sample: str | None = None,
+    registration: str | Path | Registration | None = None,
     job: Job | None = None,
     cache: Cache | None = None,
 ) -> Path:
@@ -186,6 +194,7 @@ def enhance(  # type: ignore[overload-overlap, unused-ignore]
     series: str | None = None,
     icc: bool = True,
     sample: str | None = None,
+    registration: str | Path | Registration | None = None,
     job: Job | None = None,
     cache: Cache | None = None,
 ) -> Result:
@@ -216,6 +225,7 @@ def enhance(
     series: str | None = None,
     icc: bool = True,
     sample: str | None = None,
+    registration: str | Path | Registration | None = None,
     job: Job | None = None,
     cache: Cache | None = None,
 ) -> list[Result]:
@@ -246,6 +256,7 @@ def enhance(  # type: ignore[overload-overlap, unused-ignore]
     series: str | None = None,
     icc: bool = True,
     sample: str | None = None,
+    registration: str | Path | Registration | None = None,
     job: Job | None = None,
     cache: Cache | None = None,
 ) -> Result:
@@ -276,6 +287,7 @@ def enhance(
     series: str | None = None,
     icc: bool = True,
     sample: str | None = None,
+    registration: str | Path | Registration | None = None,
     job: Job | None = None,
     cache: Cache | None = None,
 ) -> list[Result]:
@@ -313,6 +325,7 @@ def evaluate(
     series: str | None = None,
     icc: bool = True,
     sample: str | None = None,
+    registration: str | Path | Registration | None = None,
     job: Job | None = None,
     cache: Cache | None = None,
 ) -> tuple[Score, ...]:
@@ -330,6 +343,7 @@ def export(
     series: str | None = None,
     icc: bool = True,
     sample: str | None = None,
+    registration: str | Path | Registration | None = None,
     job: Job | None = None,
     cache: Cache | None = None,
 ) -> Path:
@@ -373,6 +387,7 @@ def impute(
     series: str | None = None,
     icc: bool = True,
     sample: str | None = None,
+    registration: str | Path | Registration | None = None,
     job: Job | None = None,
     cache: Cache | None = None,
 ) -> Result:
@@ -387,6 +402,7 @@ def info(
     series: str | None = None,
     icc: bool = True,
     sample: str | None = None,
+    registration: str | Path | Registration | None = None,
     job: Job | None = None,
     cache: Cache | None = None,
 ) -> tuple[str, ...]:
@@ -418,6 +434,7 @@ def predict(  # type: ignore[overload-overlap, unused-ignore]
     series: str | None = None,
     icc: bool = True,
     sample: str | None = None,
+    registration: str | Path | Registration | None = None,
     job: Job | None = None,
     cache: Cache | None = None,
 ) -> Result:
@@ -439,6 +456,7 @@ def predict(
     series: str | None = None,
     icc: bool = True,
     sample: str | None = None,
+    registration: str | Path | Registration | None = None,
     job: Job | None = None,
     cache: Cache | None = None,
 ) -> list[Result]:
@@ -469,6 +487,7 @@ def summarise(
     series: str | None = None,
     icc: bool = True,
     sample: str | None = None,
+    registration: str | Path | Registration | None = None,
     job: Job | None = None,
     cache: Cache | None = None,
 ) -> DataFrame:
@@ -493,6 +512,7 @@ def train(
     series: str | None = None,
     icc: bool = True,
     sample: str | None = None,
+    registration: str | Path | Registration | None = None,
     job: Job | None = None,
     cache: Cache | None = None,
 ) -> Model:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from napari_stenhance.api.keywords import check_shared, working
 from napari_stenhance.errors import InputError
 from napari_stenhance.results.result import ResultFolder
+from napari_stenhance.section.registration import Registration
 from napari_stenhance.section.section import Section, open_section
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ def read(
     series: str | None = None,
     icc: bool = True,
     sample: str | None = None,
+    registration: str | Path | Registration | None = None,
     tissue: str | Path | NDArray[Any] | None = None,
     name: str = "",
     job: Job | None = None,
@@ -39,7 +41,8 @@ def read(
     section : str, Path, Section or AnnData
         A folder or file of an assay (docs/formats.md lists them), an image alone, or spots in
         memory: raw counts in `X` (or `layers["counts"]`, `raw`), `obsm["spatial"]` = (x, y) in
-        full-resolution pixels. A `Section` is returned as it is.
+        full-resolution pixels. A `Section` is returned as it is, but for a registration and tissue
+        that are given.
     image : str or Path
         The slide, where it does not lie beside the counts; "hires" or "lowres", the coarse picture
         that an AnnData keeps, which serves without being named if no other slide is there and its
@@ -52,6 +55,10 @@ def read(
         Convert colours to sRGB by the profile that the slide's file holds.
     sample : str
         Which sample of a file or folder that holds several, each on a slide of its own.
+    registration : str, Path or Registration
+        Where spots belong on the slide, if not where the files say: landmark pairs (CSV with the
+        columns x, y, x_slide, y_slide, in full-resolution pixels), a registration that was saved,
+        or a `Registration`.
     tissue : str, Path or ndarray
         A mask that says what of the slide is tissue, for every verb that sees the slide: labels of
         the whole of it at any scale, where 0 is no tissue (an array (y, x), a PNG, a TIFF, a label
@@ -94,6 +101,8 @@ def read(
         if not (all(one is None for one in asked) and icc and not name):
             msg = f"{section.name}: this section is open already; give its path to open it anew."
             raise InputError(msg)
+        if registration is not None:
+            section = section.registered(Registration.given(registration))
         return section if tissue is None else section.with_tissue(tissue)
     if isinstance(section, str | Path) and ResultFolder.is_result(Path(section)):
         msg = f"{section}: this is a result, and not a section; open it with Result.open."
@@ -106,6 +115,7 @@ def read(
             series=series,
             icc=icc,
             sample=sample,
+            registration=registration,
             cache=cache,
             job=running,
         )

@@ -27,9 +27,7 @@ def view(options: ViewOptions, _job: Job) -> ViewOptions:
         if not one.exists():
             msg = f"{one}: there is no such file or folder."
             raise InputError(msg)
-    if options.image is not None and len(options.path) > 1:
-        msg = "One image is the slide of one section; give it with one path."
-        raise InputError(msg, option="image")
+    options.check_alone(options.path, options.image)
     need_display()
     return options
 

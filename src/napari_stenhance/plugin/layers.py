@@ -119,7 +119,11 @@ def _opened(source: SectionSource | None) -> Opened | None:
     if source is None:
         return None
     options = SlideOptions(
-        mpp=source.mpp, series=source.series, icc=source.icc, sample=source.sample
+        mpp=source.mpp,
+        series=source.series,
+        icc=source.icc,
+        sample=source.sample,
+        registration=source.registration,
     )
     return Opened(source.path, options, source.image)
 

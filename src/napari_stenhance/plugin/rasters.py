@@ -26,7 +26,7 @@ def raster_of_spots(
 ) -> BinRaster | CellRaster | None:
     """Lay out spots, whose outlines a section may know; None where they are shown as points."""
     geometry = geometry_of(spots)
-    outlines = None if section is None else section.outlines
+    outlines = None if section is None else section.placed_outlines
     return BinRaster.of_spots(spots, geometry, where) or CellRaster.of_spots(
         spots, geometry, mpp, where, outlines
     )

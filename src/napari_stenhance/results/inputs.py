@@ -13,6 +13,8 @@ from typing import Any
 from napari_stenhance.errors import InputError
 from napari_stenhance.results.domains import CONFIDENCE, EMBEDDING, LABEL, domain_runs
 from napari_stenhance.results.result import ResultFolder
+from napari_stenhance.results.run import Run
+from napari_stenhance.results.runs import every_run
 from napari_stenhance.running.job import Job
 from napari_stenhance.section.section import Section, open_section
 from napari_stenhance.section.slide import Slide
@@ -86,7 +88,32 @@ def find_section(result: ResultFolder, job: Job | None = None) -> FoundSection:
             return FoundSection(kept, (*said, where))
         if not said:
             said = ("Nothing says where its measured spots lie: open the section to see them.",)
-    return FoundSection(section, said)
+    return FoundSection(section, (*said, *_made_otherwise(result, section)))
+
+
+def made_of(run: Run) -> tuple[Mapping[str, Any], ...]:
+    """Return what a run says of each section whose spots it was made of."""
+    identity = run.identity
+    given = [*identity.get("learned_from", ()), *identity.get("found_in", ())]
+    spots = identity.get("spots")
+    return (*given, spots) if isinstance(spots, Mapping) else tuple(given)
+
+
+def _made_otherwise(result: ResultFolder, section: Section | None) -> tuple[str, ...]:
+    """Say which runs learned from spots of this slide that are not those that are found."""
+    if section is None or section.spots is None or not result.has_slide:
+        return ()
+    slide, now, names = result.attributes["slide"]["sha256"], section.counts_sha256, []
+    for run in every_run(result):
+        ones = [one for one in made_of(run) if one.get("slide_sha256") == slide]
+        # What was imputed is kept in the result itself.
+        known = {one.get("spots_sha256") for one in ones if not one.get("imputed", False)}
+        if known and not known & {None, now}:
+            names.append(run.name)
+    if not names:
+        return ()
+    listed = ", ".join(names)
+    return (f"Made of other spots of this slide, or of these where they lay otherwise: {listed}.",)
 
 
 def _from_files(result: ResultFolder, job: Job | None) -> tuple[Section | None, tuple[str, ...]]:

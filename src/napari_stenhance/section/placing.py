@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +18,9 @@ from napari_stenhance.section.images.opening import image_size, open_image
 from napari_stenhance.section.picture import Picture
 from napari_stenhance.storage.atomic import atomic_path
 from napari_stenhance.storage.cache import Cache
+
+if TYPE_CHECKING:
+    from napari_stenhance.section.outlines import CellOutlines
 
 INSIDE_LEAST = 0.9
 """The share of spots that must lie inside their slide."""
@@ -282,3 +287,16 @@ def place_on(
         raise InputError(msg)
     doubt = f"{image.name} may not be the slide: {how}; look whether spots lie on tissue."
     return SlideMatch(image, doubts=(doubt,) if how else ())
+
+
+def positions_on_picture(xy: NDArray[np.float64], factor: float) -> NDArray[np.float64]:
+    """Place positions on a smaller picture: corners lie on each other, not centres of pixels."""
+    return (xy + 0.5) * factor - 0.5
+
+
+def outlines_on_picture(
+    read: Callable[[], CellOutlines], ids: list[str], factor: float
+) -> CellOutlines:
+    """Read the outlines of some cells, on the image that serves as their slide."""
+    found = read().of(ids)
+    return found if factor == 1 else found.moved(lambda xy: positions_on_picture(xy, factor))

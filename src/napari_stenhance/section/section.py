@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from copy import copy
 from dataclasses import asdict, dataclass, replace
@@ -11,21 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
-import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.running.job import Job
-from napari_stenhance.running.numbers import agree, counted
-from napari_stenhance.section.distinct import DistinctPositions
+from napari_stenhance.running.numbers import counted
 from napari_stenhance.section.exchanged import inside_alone, on_tissue
-from napari_stenhance.section.formats.format import (
-    SectionFiles,
-    SlideFile,
-    format_of,
-    section_formats,
-)
-from napari_stenhance.section.formats.h5ad.spots import place_in_memory
+from napari_stenhance.section.facts import SpotFacts, without_facts
+from napari_stenhance.section.finding import find_files
+from napari_stenhance.section.formats.format import SectionFiles
 from napari_stenhance.section.gene_names import by_symbols
 from napari_stenhance.section.observed import Observed, observed_in
 from napari_stenhance.section.picture import Picture, picture_in
@@ -35,11 +28,14 @@ from napari_stenhance.section.placing import (
     choose_image,
     from_um,
     kept_picture,
+    outlines_on_picture,
     picture_as_slide,
     place_on,
+    positions_on_picture,
     share_inside,
 )
 from napari_stenhance.section.raw import count_doubts
+from napari_stenhance.section.registration import STATED, Registration
 from napari_stenhance.section.scale import check_mpp, scale_doubts
 from napari_stenhance.section.slide import Slide
 from napari_stenhance.section.source import SectionSource
@@ -51,17 +47,11 @@ from napari_stenhance.section.spots import (
     geometry_of,
     nearest_distance,
     positions_px,
+    spots_sha256,
 )
-from napari_stenhance.section.stated import (
-    array_doubts,
-    array_put_right,
-    find_geometry,
-    find_mpp,
-    on_picture,
-)
+from napari_stenhance.section.stated import on_picture
 from napari_stenhance.section.tables.features import set_aside
 from napari_stenhance.section.tissue_mask import TissueMask
-from napari_stenhance.section.unread import known_by_name
 from napari_stenhance.storage.cache import Cache
 
 if TYPE_CHECKING:
@@ -74,7 +64,6 @@ _NO_SCALE = (
     "are not known."
 )
 _SCALES_DIFFER = 0.03
-_HASHED_AT_ONCE = 2**20
 
 
 @dataclass(frozen=True)
@@ -103,12 +92,16 @@ class Section:
         How it was opened from disk; None for one that was made in memory.
     outlines : callable or None
         Reads the outlines of the cells that the spots are, in their order, where the files have
-        them; raises `InputError` if they cannot be read.
+        them, as they are stated; raises `InputError` if they cannot be read.
     picture : Picture or None
         A coarse one, to look at where there is no slide; by default that of `uns["spatial"]`.
     outside : bool
         Whether most spots may lie outside the slide, because another way to place them is looked
         for.
+    registration : Registration or None
+        What takes the spots from where they are stated to where they belong on the slide: positions
+        that are given are placed by it, and kept as they were in `obsm["spatial_stated"]`; spots
+        that it placed before stay. None as a rule.
 
     Raises
     ------
@@ -127,6 +120,7 @@ class Section:
     picture: Picture | None = None
     outlines: Callable[[], CellOutlines] | None = None
     outside: bool = False
+    registration: Registration | None = None
 
     def __post_init__(self) -> None:
         """Check the parts, and that they fit together."""
@@ -144,19 +138,18 @@ class Section:
             if self.picture is None and self.slide is None:
                 object.__setattr__(self, "picture", picture_in(self.spots.uns))
             check_counts(self.spots, self.where)
-            xy = positions_px(self.spots, self.where)
-            obs, turned = array_put_right(self.spots.obs, xy)
-            if mpp is None:
-                mpp, source = find_mpp(obs, self.spots.uns, xy, self.where)
-                if mpp is not None and self.slide is not None:
-                    object.__setattr__(self, "slide", self.slide.with_mpp(mpp, source))
-                if source.startswith("inferred"):
-                    doubts = (*doubts, f"The scale, {mpp:.4g} µm per pixel, is {source}.")
+            facts = SpotFacts.of_spots(self.spots, mpp, self.registration, self.where)
+            if mpp is None and facts.mpp is not None:
+                mpp = facts.mpp
+                if self.slide is not None:
+                    object.__setattr__(self, "slide", self.slide.with_mpp(mpp, facts.mpp_source))
             if self.slide is not None and not self.outside:
-                self._check_inside(xy)
-            geometry, more = find_geometry(obs, self.spots.uns, xy, mpp, self.where)
-            doubts = (*doubts, *_shared(xy), *turned, *array_doubts(obs, xy), *more)
-            object.__setattr__(self, "spots", attach(self.spots, geometry, obs))
+                self._check_inside(facts.xy)
+            doubts = (*doubts, *facts.doubts)
+            spots = attach(self.spots, facts.geometry, facts.obs, facts.obsm)
+            object.__setattr__(self, "spots", spots)
+        else:
+            object.__setattr__(self, "registration", None)
         if self.slide is not None and mpp is not None and self.slide.mpp != mpp:
             object.__setattr__(self, "slide", self.slide.with_mpp(mpp, "given"))
         if mpp is None:
@@ -192,6 +185,12 @@ class Section:
                 f"{self.where}: {1 - inside:.0%} of the spots lie outside the slide; their "
                 f"coordinates must be (x, y) in full-resolution pixels of this very image.{hint}"
             )
+            if self.registration is not None:
+                msg = (
+                    f"{self.where}: {1 - inside:.0%} of the spots lie outside the slide, as they "
+                    f"are placed by {self.registration.made}; it must take stated (x, y) to "
+                    "full-resolution pixels of this very image."
+                )
             raise InputError(msg)
 
     def need_slide(self) -> Slide:
@@ -231,6 +230,34 @@ class Section:
         object.__setattr__(masked, "slide", replace(slide, tissue=tissue))
         return masked
 
+    def registered(self, registration: Registration | None) -> Section:
+        """Return the section with its spots placed anew, from where they are stated.
+
+        Parameters
+        ----------
+        registration : Registration or None
+            None places the spots where they are stated.
+
+        Raises
+        ------
+        InputError
+            If the section has no spots, or most lie outside its slide then.
+
+        Examples
+        --------
+        >>> section = st.read("one.h5ad")
+        >>> moved = section.registered(st.Registration.moved(10, 0))
+        >>> float((moved.spots.obsm["spatial"] - section.spots.obsm["spatial"])[0, 0])
+        10.0
+        """
+        spots = self.need_spots()
+        bare, said = without_facts(spots, self.mpp, self.registration, self.where)
+        source = self.source and replace(self.source, registration=registration)
+        doubts = tuple(doubt for doubt in self.doubts if doubt not in said)
+        return replace(
+            self, spots=bare, registration=registration, source=source, doubts=doubts, outside=False
+        )
+
     def need_spots(self) -> ad.AnnData:
         """Return the spots.
 
@@ -259,42 +286,24 @@ class Section:
     @cached_property
     def counts_sha256(self) -> str:
         """The SHA-256 of ids, counts and positions of the spots, which stay as they are."""
-        spots = self.need_spots()
-        counts = sp.csr_array(spots.X)
-        if not counts.has_canonical_format:
-            counts = sp.csr_array(counts, dtype=np.float64, copy=True)
-            counts.sum_duplicates()
-        parts = [counts.data, counts.indices, counts.indptr, np.asarray(spots.obsm["spatial"])]
-        if self.library is not None:
-            parts.append(self.library)
-        digest = hashlib.sha256("\n".join([*spots.obs_names, "", *spots.var_names]).encode())
-        for part in parts:
-            for low in range(0, len(part), _HASHED_AT_ONCE):
-                some = part[low : low + _HASHED_AT_ONCE]
-                digest.update(np.ascontiguousarray(some, dtype=np.float64).data)
-        return digest.hexdigest()
+        return spots_sha256(self.need_spots(), self.library)
 
     def geometry(self) -> SpotGeometry:
         """Return the spots' diameter, shape and pitch."""
         return geometry_of(self.need_spots())
 
+    @property
+    def placed_outlines(self) -> Callable[[], CellOutlines] | None:
+        """What reads the outlines of the cells where they lie on the slide; None without any."""
+        read, moved = self.outlines, self.registration
+        if read is None or moved is None:
+            return read
+        return lambda: read().moved(moved)
+
     @cached_property
     def observed(self) -> Observed:
         """What one of its spots is, in a word."""
         return "cell" if self.outlines is not None else observed_in(self.need_spots(), self.name)
-
-
-def _shared(xy: NDArray[np.float64]) -> tuple[str, ...]:
-    """Say how many observations share a position."""
-    places = DistinctPositions.among(xy)
-    if places.all_differ:
-        return ()
-    again = len(xy) - len(places.first)
-    doubt = (
-        f"{counted(again, 'spot', len(xy))} {agree(again, 'lies', 'lie')} at the very position of "
-        "another: what learns from positions sums their counts; tables keep every spot."
-    )
-    return (doubt,)
 
 
 class _How(TypedDict):
@@ -314,6 +323,7 @@ def open_section(
     series: str | None = None,
     icc: bool = True,
     sample: str | None = None,
+    registration: str | Path | Registration | None = None,
     spots: bool = True,
     outside: bool = False,
     cache: Cache | None = None,
@@ -342,6 +352,9 @@ def open_section(
         Convert colours to sRGB by the profile that the slide's file holds.
     sample : str, optional
         The one to open, where a file or folder holds several samples.
+    registration : str, Path or Registration, optional
+        What takes the spots from where they are stated to where they belong on the slide, or a file
+        of it.
     spots : bool
         False reads only the slide and its scale: counts are not even parsed.
     outside : bool
@@ -357,12 +370,18 @@ def open_section(
         If nothing is there, it is not recognised, its parts do not fit together, or the scale
         cannot be right; `SeveralSamples` if it holds several, and none is named.
     """
-    found = _found(path, mpp, image, sample)
+    placing = None if registration is None else Registration.given(registration)
+    if placing is not None and not spots:
+        msg = f"{path}: its spots are not read, so there are none to be placed."
+        raise InputError(msg, option="registration")
+    # Where spots are stated says nothing then.
+    anywhere = outside or placing is not None
+    found = find_files(path, mpp, image, sample)
     how: _How = {"series": series, "icc": icc, "cache": cache, "job": job}
     source = None
     if isinstance(path, str | Path):
         named = None if image is None else Path(image)
-        source = SectionSource(Path(path), named, mpp, series, icc, sample)
+        source = SectionSource(Path(path), named, mpp, series, icc, sample, placing)
     if isinstance(found, SectionFiles):
         pictured = None if image is None else picture_as_slide(found, Path(image), cache)
         if pictured is not None:
@@ -373,55 +392,23 @@ def open_section(
             found = from_um(found, mpp, None if image is None else Path(image))
         found = inside_alone(found, found.images if image is None else (Path(image),), series)
         if image is not None:
-            placed = place_on(found, Path(image), series, outside=outside)
+            placed = place_on(found, Path(image), series, outside=anywhere)
         else:
-            placed = choose_image(found, series, outside=outside)
+            placed = choose_image(found, series, outside=anywhere)
             if placed.image is None and (kept := kept_picture(found, mpp, cache)) is not None:
                 placed = replace(kept, doubts=(*placed.doubts, *kept.doubts))
-        return _assemble(found, placed, mpp, how, spots=spots, outside=outside, opened=source)
+        return _assemble(
+            found, placed, mpp, how, spots=spots, outside=outside, opened=source, placing=placing
+        )
+    if placing is not None:
+        msg = f"{found.path}: this is an image, without spots that could be placed on it."
+        raise InputError(msg, option="registration")
     if image is not None:
         msg = f"{found.path}: this is an image itself; name a slide only for counts."
         raise InputError(msg, option="image")
     mpp = found.mpp if mpp is None else mpp
     slide = Slide.open(found.path, mpp=mpp, name=found.name, **how)
     return Section(slide=slide, doubts=slide.doubts, source=source)
-
-
-def _found(
-    path: str | Path | ad.AnnData,
-    mpp: float | None,
-    image: str | Path | None,
-    sample: str | None,
-) -> SectionFiles | SlideFile:
-    """Ask the formats what lies at a path; spots in memory are taken as they are."""
-    if not isinstance(path, str | Path):
-        import anndata as ad
-
-        if not isinstance(path, ad.AnnData):
-            msg = f"A section is a path, a Section or an AnnData, and no {type(path).__name__}."
-            raise InputError(msg)
-        return place_in_memory(path, "spots" if image is None else Path(image).stem, sample)
-    path = Path(path)
-    if mpp is not None:
-        check_mpp(mpp, str(path))
-    if (found := format_of(path)) is not None:
-        if sample is None:
-            return found.open(path)
-        if found.open_sample is None:
-            msg = f"{path}: this is one section alone; name no sample of it."
-            raise InputError(msg, option="sample")
-        return found.open_sample(path, sample)
-    if not path.exists():
-        msg = f"{path}: there is no such file or folder."
-        raise InputError(msg)
-    if known := known_by_name(path):
-        raise InputError(known)
-    *names, last = (one.name.partition(" (")[0] for one in section_formats())
-    msg = (
-        f"{path}: this is no section that can be read. Give {', '.join(names)}, or {last}: "
-        "docs/formats.md lists their files."
-    )
-    raise InputError(msg)
 
 
 def _assemble(
@@ -433,6 +420,7 @@ def _assemble(
     spots: bool,
     outside: bool,
     opened: SectionSource | None,
+    placing: Registration | None,
 ) -> Section:
     doubts = [*placed.doubts]
     if mpp is None and found.no_scale:
@@ -460,14 +448,17 @@ def _assemble(
     if not spots and slide is not None:
         return Section(slide=slide, name=found.name, mpp=scale, doubts=tuple(doubts), source=opened)
     table, more = found.read()
+    # What a section wrote that was placed is stated there.
+    table.obsm.pop(STATED, None)
     table, aside = set_aside(table, str(found.origin))
     table, named = by_symbols(table)
     if placed.factor != 1:
-        table.obsm["spatial"] = _on_picture(table.obsm["spatial"], placed.factor)
+        table.obsm["spatial"] = positions_on_picture(table.obsm["spatial"], placed.factor)
         table.uns = on_picture(table.uns, placed.factor, scale)
     outlines = None
     if found.outlines is not None:
-        outlines = partial(_outlines, found.outlines, list(table.obs_names), placed.factor)
+        ids = list(table.obs_names)
+        outlines = partial(outlines_on_picture, found.outlines, ids, placed.factor)
     if found.geometry is not None:
         geometry, doubt = found.geometry(scale)
         table.uns[UNS_KEY] = asdict(geometry)
@@ -483,15 +474,5 @@ def _assemble(
         picture=found.picture,
         outlines=outlines,
         outside=outside,
+        registration=placing,
     )
-
-
-def _on_picture(xy: NDArray[np.float64], factor: float) -> NDArray[np.float64]:
-    """Place positions on a smaller picture: corners lie on each other, not centres of pixels."""
-    return (xy + 0.5) * factor - 0.5
-
-
-def _outlines(read: Callable[[], CellOutlines], ids: list[str], factor: float) -> CellOutlines:
-    """Read the outlines of some cells, on the image that serves as their slide."""
-    found = read().of(ids)
-    return found if factor == 1 else found.moved(lambda xy: _on_picture(xy, factor))

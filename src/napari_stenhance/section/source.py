@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-_KEYS = ("path", "image", "mpp", "series", "icc", "sample")
+from napari_stenhance.section.registration import Registration
+
+_KEYS = ("path", "image", "mpp", "series", "icc", "sample", "registration")
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,8 @@ class SectionSource:
     icc : bool
     sample : str or None
         Which of several samples was chosen.
+    registration : Registration or None
+        What places the spots, if not where they are stated.
     """
 
     path: Path
@@ -34,6 +38,7 @@ class SectionSource:
     series: str | None = None
     icc: bool = True
     sample: str | None = None
+    registration: Registration | None = None
 
     def __post_init__(self) -> None:
         """Name files wherever the process goes; a link stays one, its name may be what counts."""
@@ -47,8 +52,10 @@ class SectionSource:
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON; what is usual is left out."""
-        usual = {"image": None, "mpp": None, "series": None, "icc": True, "sample": None}
-        said = {key: value for key, value in self.arguments().items() if value != usual.get(key)}
+        usual = dict.fromkeys(_KEYS) | {"icc": True}
+        said = {key: value for key, value in self.arguments().items() if value != usual[key]}
+        if self.registration is not None:
+            said["registration"] = self.registration.to_json()
         return {key: str(v) if isinstance(v, Path) else v for key, v in said.items()}
 
     @classmethod
@@ -61,7 +68,7 @@ class SectionSource:
             If that says no such thing.
         """
         mpp, series, icc = said.get("mpp"), said.get("series"), said.get("icc", True)
-        sample = said.get("sample")
+        sample, placing = said.get("sample"), said.get("registration")
         paths = [said["path"], *([said["image"]] if "image" in said else [])]
         if not (isinstance(icc, bool) and isinstance(series, str | None)):
             msg = "no series, or no choice of colours"
@@ -79,4 +86,5 @@ class SectionSource:
             series=series,
             icc=icc,
             sample=sample,
+            registration=None if placing is None else Registration.from_json(placing),
         )

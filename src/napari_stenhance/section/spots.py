@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -32,7 +33,7 @@ ARRAY_COLUMNS = (("array_col", "array_row"), ("array_x", "array_y"))
 """Columns of `obs` that number the array that spots were printed on: Visium's, legacy ST's."""
 Shape = Literal["disc", "square"]
 Unit = Literal["micrometer", "pixel"]
-_AT_ONCE = 2**22
+_AT_ONCE, _HASHED_AT_ONCE = 2**22, 2**20
 # Pixels, or micrometres; the squares of what lies far beyond are no numbers.
 _FARTHEST = 1e9
 # log(1 + 10,000) is 9.2: no logarithm of counts comes near.
@@ -416,22 +417,42 @@ def lie_anyhow(obs: pd.DataFrame, xy: NDArray[np.float64]) -> bool:
 
 
 def attach(
-    spots: ad.AnnData, geometry: SpotGeometry, obs: pd.DataFrame | None = None
+    spots: ad.AnnData,
+    geometry: SpotGeometry,
+    obs: pd.DataFrame | None = None,
+    obsm: Mapping[str, Any] | None = None,
 ) -> ad.AnnData:
-    """Return the spots with `uns["stenhance"]` set, and `obs`; matrices are shared, not copied."""
+    """Return the spots with `uns["stenhance"]` set, `obs` and `obsm`; matrices are not copied."""
     import anndata as ad
 
     return ad.AnnData(
         X=spots.X,
         obs=spots.obs if obs is None else obs,
         var=spots.var,
-        obsm=dict(spots.obsm),
+        obsm=dict(spots.obsm if obsm is None else obsm),
         varm=dict(spots.varm),
         obsp=dict(spots.obsp),
         varp=dict(spots.varp),
         layers=named_layers(spots),
         uns={**spots.uns, UNS_KEY: asdict(geometry)},
     )
+
+
+def spots_sha256(spots: ad.AnnData, library: NDArray[np.float64] | None = None) -> str:
+    """Return the SHA-256 of ids, counts and positions of spots, and of their libraries."""
+    counts = sp.csr_array(spots.X)
+    if not counts.has_canonical_format:
+        counts = sp.csr_array(counts, dtype=np.float64, copy=True)
+        counts.sum_duplicates()
+    parts = [counts.data, counts.indices, counts.indptr, np.asarray(spots.obsm["spatial"])]
+    if library is not None:
+        parts.append(library)
+    digest = hashlib.sha256("\n".join([*spots.obs_names, "", *spots.var_names]).encode())
+    for part in parts:
+        for low in range(0, len(part), _HASHED_AT_ONCE):
+            some = part[low : low + _HASHED_AT_ONCE]
+            digest.update(np.ascontiguousarray(some, dtype=np.float64).data)
+    return digest.hexdigest()
 
 
 def counts_of(spots: ad.AnnData, genes: Sequence[str]) -> sp.csr_array[np.float32]:

@@ -13,6 +13,7 @@ from napari_stenhance.tasks.options import SECTION, Help, Image, SlideOptions
 
 if TYPE_CHECKING:
     from napari_stenhance.scoring.placement import Placement, PlacementFit
+    from napari_stenhance.section.registration import Registration
     from napari_stenhance.storage.cache import Cache
 
 
@@ -24,6 +25,10 @@ class DoctorOptions(SlideOptions):
         Path, Help("The section whose spots are looked at.", positional=True, takes=SECTION)
     ]
     image: Image = None
+    save: Annotated[
+        Path | None,
+        Help("Write where the spots fit, if that is clearly better, as a registration (JSON)."),
+    ] = None
     json: Annotated[bool, Help("Print all ways that were tried, as JSON.")] = False
 
 
@@ -35,6 +40,8 @@ class Diagnosis:
     ----------
     section : str
         Its name.
+    placed_by : Registration or None
+        What places its spots already.
     mpp : float
         Micrometres per full-resolution pixel.
     placement : Placement
@@ -44,6 +51,7 @@ class Diagnosis:
     """
 
     section: str
+    placed_by: Registration | None
     mpp: float
     placement: Placement
     as_json: bool = False
@@ -57,15 +65,18 @@ class Diagnosis:
     def said(self) -> str:
         """What was found, in a sentence or two."""
         stated, best = self.placement.stated, self.placement.best
+        where, how = "what is stated", "as stated"
+        if self.placed_by is not None:
+            where, how = "where they are placed", "as placed"
         if self.is_well:
             return (
-                f"{self.section}: no other way to place the spots fits clearly better than what is "
-                f"stated ({_evidence(stated)})."
+                f"{self.section}: no other way to place the spots fits clearly better than {where} "
+                f"({_evidence(stated)})."
             )
         return (
             f"{self.section}: the spots fit clearly better {best.way.name} ({_evidence(best)}) "
-            f"than as stated ({_evidence(stated)}). Look at both, and write positions as they fit: "
-            f"in pixels, {self._formula(best)}."
+            f"than {how} ({_evidence(stated)}). Look at both, and place them so, by "
+            f"registration: in pixels, {self._formula(best)}."
         )
 
     def _formula(self, fit: PlacementFit) -> str:
@@ -82,6 +93,18 @@ class Diagnosis:
         matrix = fit.way.matrix.copy()
         matrix[:, 2] /= self.mpp
         return [[float(v) for v in row] for row in matrix]
+
+    @property
+    def registration(self) -> Registration | None:
+        """What places the spots as they fit; None if they lie well as they are."""
+        from napari_stenhance.section.registration import Registration
+
+        if self.is_well:
+            return None
+        best = self.placement.best
+        made = f"what the doctor found: {best.way.name}, {_evidence(best)}"
+        found = Registration.from_array(self.matrix_px(best), made)
+        return found if self.placed_by is None else self.placed_by.then(found, made)
 
     def to_json(self) -> str:
         """Return all ways that were tried, as JSON."""
@@ -137,4 +160,9 @@ def doctor(options: DoctorOptions, job: Job | None = None, cache: Cache | None =
         )
         raise InputError(msg, option="image")
     placement = judge_placement(section, cache, job)
-    return Diagnosis(section.name, section.slide.scale(), placement, options.json)
+    scale = section.slide.scale()
+    found = Diagnosis(section.name, section.registration, scale, placement, options.json)
+    if options.save is not None and found.registration is not None:
+        found.registration.write(options.save)
+        job.note(f"{options.save}: written; open the section with it as its registration.")
+    return found

@@ -206,9 +206,7 @@ def open_inputs(options: Any, cache: Cache, job: Job) -> Sequence[DomainInput]:
     if options.superpixel_um is not None:
         msg = "Spots have no superpixels; choose their width for a result of enhance."
         raise InputError(msg, option="superpixel_um")
-    if options.image is not None and len(sections) > 1:
-        msg = "One image is the slide of one section; put those of several beside their counts."
-        raise InputError(msg, option="image")
+    options.check_alone(sections, options.image)
     opened = [open_spots(s, options, options.image, cache, job) for s in sections]
     for section in opened:
         check_storable(section.need_spots(), section.where)

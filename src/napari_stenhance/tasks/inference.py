@@ -101,6 +101,9 @@ def open_for(
         if not spots and not holds_samples(section):
             # What is predicted on need not hold several, as what was learned from does.
             how["sample"] = None
+        if not spots:
+            # Nor are there spots to be placed.
+            how["registration"] = None
         opened = open_section(section, **how, image=image, spots=spots, cache=cache, job=job)
     opened = with_given_tissue(opened, getattr(options, "tissue", None))
     if opened.slide is not None and opened.slide.tissue is not None:
@@ -132,6 +135,9 @@ def _check_open(section: Section, options: SlideOptions) -> None:
     if options.sample not in (None, section.source and section.source.sample):
         msg = f"{section.name}: this section is open already; choose the sample where it is opened."
         raise InputError(msg, option="sample")
+    if options.registration is not None:
+        msg = f"{section.name}: this section is open already; place its spots where it is opened."
+        raise InputError(msg, option="registration")
     if not options.icc and slide is not None and slide.icc:
         msg = (
             f"{section.name}: this section is open already, with its colours converted to sRGB; "

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from napari_stenhance.errors import InputError
 from napari_stenhance.running.job import Job
 from napari_stenhance.running.numbers import agree, counted
-from napari_stenhance.tasks.options import SECTION, Help, Image, SlideOptions
+from napari_stenhance.tasks.options import OPENING, SECTION, Help, Image, SlideOptions
 
 if TYPE_CHECKING:
     from napari_stenhance.features.quality import Quality
@@ -57,7 +57,7 @@ def info(
         if options.quality:
             msg = f"{path}: a result has no pixels; look at the quality of its slide."
             raise InputError(msg, option="quality")
-        for name in ("mpp", "series", "icc", "sample", "image"):
+        for name in (*OPENING, "image"):
             if getattr(options, name) != getattr(InfoOptions, name):
                 msg = f"{path}: a result says itself how its slide was opened; leave this out."
                 raise InputError(msg, option=name)

@@ -140,9 +140,7 @@ def open_lesson(options: Any, job: Job, cache: Cache) -> Lesson:
     if not options.sections:
         msg = "Name at least one section to learn from."
         raise InputError(msg)
-    if options.image is not None and len(options.sections) > 1:
-        msg = "One image is the slide of one section; put those of several beside their counts."
-        raise InputError(msg, option="image")
+    options.check_alone(options.sections, options.image)
     need_one_slide(options.tissue, (*options.sections, *getattr(options, "predict", ())))
     device = resolve_device(options.device)
     method = make_method(options, options.seed, device)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import NoneType, UnionType
@@ -75,6 +75,16 @@ Image = Annotated[
     Help(
         "The slide, where it does not lie beside the counts; hires or lowres, the picture that an "
         "AnnData keeps; for one section."
+    ),
+]
+RegistrationFile = Annotated[
+    Path | None,
+    Help(
+        "Where spots belong on the slide, if not where the files say: landmark pairs (CSV: x, y, "
+        "x_slide, y_slide, in full-resolution pixels) or a registration that was saved; for one "
+        "section.",
+        takes=("Registration",),
+        label="Placed by",
     ),
 ]
 Learned = Annotated[
@@ -220,6 +230,10 @@ class Options:
             object.__setattr__(self, option.name, value)
 
 
+OPENING = ("mpp", "series", "icc", "sample", "registration")
+"""What says how a section is opened, beside its image."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class SlideOptions(Options):
     """Base of the options of what opens slides: how each is opened."""
@@ -228,10 +242,29 @@ class SlideOptions(Options):
     series: Series = None
     icc: Icc = True
     sample: Sample = None
+    registration: RegistrationFile = None
 
     def opening(self) -> dict[str, Any]:
         """Return the keywords of `open_section` that say it."""
-        return {"mpp": self.mpp, "series": self.series, "icc": self.icc, "sample": self.sample}
+        return {name: getattr(self, name) for name in OPENING}
+
+    def check_alone(self, sections: Sequence[Any], image: Path | None = None) -> None:
+        """Refuse to open several sections with what belongs to one.
+
+        Raises
+        ------
+        InputError
+            If an image or a registration is given for several.
+        """
+        if len(sections) < 2:
+            return
+        if image is not None:
+            msg = "One image is the slide of one section; put those of several beside their counts."
+            raise InputError(msg, option="image")
+        if self.registration is not None:
+            msg = "One registration places the spots of one section; in Python, read each with its "
+            msg += "own."
+            raise InputError(msg, option="registration")
 
 
 def check_seed(seed: object, option: str) -> None:

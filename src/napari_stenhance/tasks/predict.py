@@ -91,6 +91,10 @@ def predict_runs(
 
     job, cache = job or Job(), cache or Cache.default()
     need_one_slide(options.tissue, options.on)
+    if options.registration is not None:
+        msg = "Only the image of these slides is used, and no spots that could be placed; leave out"
+        msg += " the registration."
+        raise InputError(msg, option="registration")
     device = resolve_device(options.device)
     trained = Trained.open(options.result, options.run)
     fitted = trained.load(device)

@@ -13,6 +13,7 @@ import numpy as np
 
 from napari_stenhance.results.inputs import logged_events
 from napari_stenhance.results.result import ResultFolder
+from napari_stenhance.section.registration import Registration
 from napari_stenhance.section.section import Section
 from napari_stenhance.tasks.given_tissue import given_mask
 from napari_stenhance.tasks.options import Option, options_of
@@ -106,6 +107,8 @@ def _plain(option: Option, value: Any) -> Any:
             "source": None if value.source is None else value.source.to_json(),
             "tissue_sha256": None if tissue is None else tissue.sha256,
         }
+    if isinstance(value, Registration):
+        return {"registration": value.to_json()}
     if isinstance(value, Path):
         if option.name == "image" and not value.exists():
             # The name of a picture that an AnnData keeps.

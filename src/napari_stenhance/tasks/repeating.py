@@ -14,11 +14,12 @@ from napari_stenhance.results.result import SUFFIX, ResultFolder
 from napari_stenhance.results.run import Run
 from napari_stenhance.results.runs import every_run
 from napari_stenhance.running.job import Job
+from napari_stenhance.section.registration import Registration
 from napari_stenhance.section.section import Section, open_section
 from napari_stenhance.section.source import SectionSource
 from napari_stenhance.section.tissue_mask import mask_name
 from napari_stenhance.storage.cache import Cache
-from napari_stenhance.tasks.options import Option, options_of
+from napari_stenhance.tasks.options import OPENING, Option, options_of
 from napari_stenhance.tasks.recorded import RecordedCommand, recorded_commands
 
 VERBS = {
@@ -33,7 +34,6 @@ VERBS = {
 _LEARNED = {"enhance": "learned_from", "impute": "spots", "domains": "found_in"}
 """Where a run's identity says what the sections were."""
 _SECTIONS = ("sections", "spots")
-_OPENING = ("mpp", "series", "icc", "sample", "image")
 _HASHES = {"spots_sha256": "spots", "slide_sha256": "slide", "mpp": "scale"}
 
 
@@ -214,6 +214,8 @@ class _Reading:
         if value.get("kept") == "tissue":
             shas = {run.identity.get("tissue_sha256") for run in self.runs} - {None}
             return self._kept_tissue(step, next(iter(shas), None))
+        if "registration" in value:
+            return Registration.from_json(value["registration"])
         kind = value.get("made_in_python", "?")
         step.lacking.append(f"{name}: it was made in Python ({kind}), and lies in no file.")
         return f"<{name}>"
@@ -317,9 +319,7 @@ class _Reading:
             how = given.source.arguments()
         elif isinstance(given, Path) and not ResultFolder.is_result(given) and "field" not in then:
             how = {"path": given}
-            how |= {
-                n: values[n] for n in ("mpp", "series", "icc", "sample", "image") if n in values
-            }
+            how |= {name: values[name] for name in (*OPENING, "image") if name in values}
         else:
             return given
         try:

@@ -143,20 +143,22 @@ def _shell_words(option: Option, value: Any) -> Iterator[str]:
 
 def _one_opening(step: Step) -> tuple[dict[str, Any], list[str]]:
     """Say with options how sections were opened, if that is possible; else why it is not."""
+    from napari_stenhance.section.registration import Registration
     from napari_stenhance.tasks.repeating import SectionAgain
 
     every = [one for value in step.values.values() for one in _several(value)]
     again = [one for one in every if isinstance(one, SectionAgain)]
-    if not again:
-        return {}, []
-    opening = dict(again[0].opening)
-    if again[0].tissue is not None:
+    opening = dict(again[0].opening) if again else {}
+    if again and again[0].tissue is not None:
         opening["tissue"] = again[0].tissue
     alike = all(one.opening == again[0].opening and one.tissue == again[0].tissue for one in again)
-    of_one = len(again) == 1 or not {"image", "tissue"} & set(opening)
+    of_one = len(again) == 1 or not {"image", "tissue", "registration"} & set(opening)
     known = set(opening) <= set(step.options)
     lacking = [] if alike and of_one and known else [_ONLY_PYTHON]
     lacking += [f"{one.name}: only Python can name it so." for one in again if one.name]
+    placing = opening.get("registration", step.values.get("registration"))
+    if isinstance(placing, Registration):
+        lacking.append(f"Its spots are placed by {placing.made}: only Python can say where.")
     return opening, lacking
 
 
@@ -187,10 +189,13 @@ def _python_call(step: Step) -> list[str]:
 
 
 def _python_value(value: Any) -> str:
+    from napari_stenhance.section.registration import Registration
     from napari_stenhance.tasks.repeating import SectionAgain
 
     if isinstance(value, SectionAgain):
         return _python_section(value)
+    if isinstance(value, Registration):
+        return f"st.{value!r}"
     return repr(str(value)) if isinstance(value, Path) else repr(value)
 
 

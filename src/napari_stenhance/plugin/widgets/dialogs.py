@@ -43,6 +43,19 @@ def ask_for_regions(parent: QWidget) -> Path | None:
     return _path(QFileDialog.getOpenFileName(parent, "Open regions", "", files)[0])
 
 
+def ask_for_registration(parent: QWidget) -> Path | None:
+    """Ask for landmarks, or a registration that was saved."""
+    files = "Landmarks and registrations (*.csv *.tsv *.json)"
+    return _path(QFileDialog.getOpenFileName(parent, "Place spots as a file says", "", files)[0])
+
+
+def ask_where_to_save_registration(parent: QWidget) -> Path | None:
+    """Ask where a registration is to be saved; one whose name has no suffix is JSON."""
+    title, files = "Save where spots are placed", "Registrations (*.json)"
+    path = _path(QFileDialog.getSaveFileName(parent, title, "", files, options=_NO_QUESTION)[0])
+    return path if path is None or path.suffix else path.with_suffix(".json")
+
+
 def ask_for_cells(parent: QWidget) -> Path | None:
     """Ask for a file of outlines of cells."""
     files = _filter("Cells", ".geojson", ".json", ".png", ".tif", ".tiff")

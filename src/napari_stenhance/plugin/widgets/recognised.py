@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from qtpy.QtWidgets import QPlainTextEdit
+
 from napari_stenhance.errors import StenhanceError
 from napari_stenhance.plugin.genes import read_first
 from napari_stenhance.plugin.layer_info import our_layers
@@ -12,6 +14,7 @@ from napari_stenhance.plugin.layers import open_layers
 from napari_stenhance.plugin.picture import picture_doubts
 from napari_stenhance.plugin.places import hash_slides
 from napari_stenhance.plugin.rasters import raster_doubts
+from napari_stenhance.plugin.widgets.scrolling import LowView
 from napari_stenhance.section.section import Section
 from napari_stenhance.tasks.info import describe_result, describe_section
 
@@ -26,6 +29,10 @@ if TYPE_CHECKING:
     from napari_stenhance.running.job import Job
     from napari_stenhance.storage.tile_cache import TileCache
     from napari_stenhance.tasks.options import SlideOptions
+
+
+class Words(LowView, QPlainTextEdit):
+    """What was recognised, to be read and copied."""
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from napari_stenhance.plugin.widgets.outputs import suggest_out
 from napari_stenhance.plugin.widgets.run_bar import RunBar
 from napari_stenhance.plugin.widgets.scrolling import UpDownArea
 from napari_stenhance.running.job import Job
+from napari_stenhance.tasks.options import OPENING
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 
 _KEPT = "what is finished by then is kept, and the same run goes on from there"
-_OF_SLIDES = ("mpp", "series", "icc", "sample", "image")
+_OF_SLIDES = (*OPENING, "image")
 """What is said where a section is opened."""
 
 

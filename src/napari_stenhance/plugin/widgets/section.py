@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
@@ -16,7 +16,6 @@ from qtpy.QtWidgets import (
     QHBoxLayout,
     QLabel,
     QLineEdit,
-    QPlainTextEdit,
     QPushButton,
     QVBoxLayout,
     QWidget,
@@ -29,7 +28,6 @@ from napari_stenhance.plugin.layer_info import (
     LayerData,
     layers_of,
     open_sections,
-    our_layers,
     viewer_tiles,
 )
 from napari_stenhance.plugin.looks import look_of
@@ -38,7 +36,7 @@ from napari_stenhance.plugin.places import open_places
 from napari_stenhance.plugin.quality import quality_layer, quality_legend_of, remove_quality
 from napari_stenhance.plugin.regions import open_region
 from napari_stenhance.plugin.saved_edits import keep_edits, kept_edits
-from napari_stenhance.plugin.scene import add_layers
+from napari_stenhance.plugin.scene import add_layers, remove_section
 from napari_stenhance.plugin.session import session_of
 from napari_stenhance.plugin.tissue import carried_tissue
 from napari_stenhance.plugin.widgets.choices import elide
@@ -51,10 +49,10 @@ from napari_stenhance.plugin.widgets.dialogs import (
 from napari_stenhance.plugin.widgets.drop_area import DropArea
 from napari_stenhance.plugin.widgets.follow import follow_session
 from napari_stenhance.plugin.widgets.hand_on import HandOnRow
-from napari_stenhance.plugin.widgets.recognised import describe_looked_at, open_described
+from napari_stenhance.plugin.widgets.recognised import Words, describe_looked_at, open_described
+from napari_stenhance.plugin.widgets.registration import PlacingRow
 from napari_stenhance.plugin.widgets.run_bar import RunBar
 from napari_stenhance.plugin.widgets.sample_box import SampleBox
-from napari_stenhance.plugin.widgets.scrolling import LowView
 from napari_stenhance.plugin.widgets.tissue_row import TissueRow
 from napari_stenhance.plugin.writer import as_it_is, write_layers
 from napari_stenhance.section.images.image import SlideRefused
@@ -73,14 +71,11 @@ if TYPE_CHECKING:
     from napari_stenhance.plugin.layer_info import Opened, Place
     from napari_stenhance.plugin.widgets.recognised import OpenedPath
     from napari_stenhance.results.result import ResultFolder
+    from napari_stenhance.section.registration import Registration
 
 
 _SLIDE = "the slide"
 _NUMBER_WIDTH, _BESIDE_LABELS = 100, 2
-
-
-class Words(LowView, QPlainTextEdit):
-    """What was recognised, to be read and copied."""
 
 
 class SectionWidget(QWidget):
@@ -98,6 +93,7 @@ class SectionWidget(QWidget):
         self._waiting: list[tuple[Path, SlideOptions, Path | None]] = []
         # What was opened last, if its slide is refused, but others of its images can be chosen.
         self._refused: Path | None = None
+        self._placed_by: Registration | None = None
         self.drop = DropArea(self)
         self.drop.dropped.connect(self.open)
         self.browse_folder = QPushButton("Open folder …", self)
@@ -175,6 +171,11 @@ class SectionWidget(QWidget):
             },
         )
         self.tissue = TissueRow(napari_viewer, self.run_bar, self._open_next)
+        aside = (self.drop, self.browse_folder, self.browse_file, self.check)
+        aside += (self.tissue, self.words)
+        self.placing = PlacingRow(
+            napari_viewer, self.run_bar, self._open_next, self._show_placed, aside
+        )
         self.save = QPushButton("Save layers …", self)
         self.save.setToolTip(
             "Save all layers, to open them again as they are: links to slides, spots and results, "
@@ -201,6 +202,7 @@ class SectionWidget(QWidget):
         form.addRow(opening)
         form.addRow("Section", self.shown)
         form.addRow(self.tissue)
+        form.addRow(self.placing)
         layout = QVBoxLayout(self)
         layout.addWidget(self.drop)
         layout.addLayout(buttons)
@@ -250,10 +252,12 @@ class SectionWidget(QWidget):
             series=self.series.currentData(),
             icc=self.icc.isChecked(),
             sample=self.sample.chosen(),
+            registration=self._placed_by,
         )
         if self._refused is not None:
             self._start(self._refused, options, named, replaced=None)
         elif opened is not None and self._section is not None:
+            options = replace(options, registration=opened.options.registration)
             self._start(opened.path, options, named, replaced=self._section)
 
     def _named_image(self) -> Path | None:
@@ -283,7 +287,7 @@ class SectionWidget(QWidget):
         if several:
             self.sample.offer(path, error.samples)
         if several or (isinstance(error, SlideRefused) and error.others):
-            self._refused = path
+            self._refused, self._placed_by = path, options.registration
             self._show_image(image)
             self.icc.setChecked(options.icc)
             self.again.setEnabled(True)
@@ -299,7 +303,7 @@ class SectionWidget(QWidget):
     def _show(self, opened: OpenedPath, old: Section | None) -> Iterator[None]:
         what, said = opened.what, opened.said
         tissue = self._carried(old, what)
-        drawn = self._remove(old) if old is not None else []
+        drawn = remove_section(self._viewer, old) if old is not None else []
         self._said = said
         try:
             yield from open_in_turns(self._session, opened.layers, read=opened.read)
@@ -317,6 +321,12 @@ class SectionWidget(QWidget):
         self._follow()
         # What was set is for one section: the next may have another slide and scale.
         self._offer_again()
+
+    def _show_placed(self, section: Section, said: str) -> None:
+        """Describe a section whose spots were placed anew."""
+        described = [*describe_section(section), *filter(None, [said])]
+        self._words[self._session.place] = "\n".join(described)
+        self._follow()
 
     def _follow(self) -> None:
         """Describe the section that is looked at, and offer what can be done with it."""
@@ -428,16 +438,6 @@ class SectionWidget(QWidget):
             return []
         return [] if layer is None else [layer]
 
-    def _remove(self, section: Section) -> list[tuple[Any, str]]:
-        """Remove the layers of a section; return what was drawn, in pixels of the slide."""
-        drawn = []
-        for layer, info in our_layers(self._viewer):
-            if info.section is section:
-                if info.role.name == "region":
-                    drawn = list(zip(layer.data, layer.shape_type, strict=True))
-                self._viewer.layers.remove(layer)
-        return drawn
-
     def _check_quality(self) -> None:
         """Find the faults of the visible section's slide, and show them."""
         section = self._section
@@ -484,6 +484,7 @@ class SectionWidget(QWidget):
 
         def saved(_written: list[str]) -> None:
             keep_edits(self._viewer, kept)
+            self.placing.lost.saved()
             self._session.changed.emit()
 
         self.run_bar.start(
