@@ -26,12 +26,23 @@ _BAND = 256
 
 
 def tissue_mask(slide: Slide, grid: Grid, job: Job) -> NDArray[np.bool_]:
+    """Tell which superpixels of a slide are tissue, as `tissue_in` does."""
+    return tissue_in(thumbnail(slide, grid, f"Finding tissue on {slide.name}", job), grid)
+
+
+def tissue_in(pixels: NDArray[np.uint8], grid: Grid) -> NDArray[np.bool_]:
     """Tell which superpixels are tissue.
 
     Stain density is the mean optical density against the slide's own glass (the 95th percentile of
     each channel), smoothed over 16 µm. Tissue is denser than half of Otsu's threshold: Otsu's own
     value would cut off pale stroma. Painted black background and its rim are not tissue, nor is
     grey dust. Specks and holes below 0.025 mm² are removed.
+
+    Parameters
+    ----------
+    pixels : ndarray of uint8, shape (rows, columns, 3)
+        One for each superpixel.
+    grid : Grid
 
     Returns
     -------
@@ -41,7 +52,6 @@ def tissue_mask(slide: Slide, grid: Grid, job: Job) -> NDArray[np.bool_]:
     ----------
     Otsu, IEEE Trans. Syst. Man Cybern. 9:62-66 (1979).
     """
-    pixels = thumbnail(slide, grid, f"Finding tissue on {slide.name}", job)
     ink = pixels.max(axis=2) < BLACK_BELOW
     if ink.any():
         ink = ndimage.binary_dilation(ink, iterations=2)

@@ -24,6 +24,12 @@ class DoctorOptions(SlideOptions):
         Path, Help("The section whose spots are looked at.", positional=True, takes=SECTION)
     ]
     image: Image = None
+    picture: Annotated[
+        Path | None,
+        Help(
+            "Draw the spots on their slide, as stated and as they fit, as a PNG.", label="Picture"
+        ),
+    ] = None
     json: Annotated[bool, Help("Print all ways that were tried, as JSON.")] = False
 
 
@@ -60,17 +66,20 @@ class Diagnosis:
         if self.is_well:
             return (
                 f"{self.section}: no other way to place the spots fits clearly better than what is "
-                f"stated ({_evidence(stated)})."
+                f"stated ({evidence_of(stated)})."
             )
         return (
-            f"{self.section}: the spots fit clearly better {best.way.name} ({_evidence(best)}) "
-            f"than as stated ({_evidence(stated)}). Look at both, and write positions as they fit: "
-            f"in pixels, {self._formula(best)}."
+            f"{self.section}: the spots fit clearly better {best.way.name} ({evidence_of(best)}) "
+            f"than as stated ({evidence_of(stated)}). Look at both, and write positions as they "
+            f"fit: in pixels, {self.formula}."
         )
 
-    def _formula(self, fit: PlacementFit) -> str:
+    @property
+    def formula(self) -> str:
+        """How positions are to be written as they fit, in full-resolution pixels."""
         said = []
-        for name, (by_x, by_y, more) in zip("xy", self.matrix_px(fit), strict=True):
+        matrix = self.matrix_px(self.placement.best)
+        for name, (by_x, by_y, more) in zip("xy", matrix, strict=True):
             terms = [f"{_factor(by)}{old}" for by, old in ((by_x, "x"), (by_y, "y")) if by]
             if more:
                 terms.append(f"{more:.6g}")
@@ -79,9 +88,7 @@ class Diagnosis:
 
     def matrix_px(self, fit: PlacementFit) -> list[list[float]]:
         """Return new (x, y) of old (x, y, 1), in full-resolution pixels."""
-        matrix = fit.way.matrix.copy()
-        matrix[:, 2] /= self.mpp
-        return [[float(v) for v in row] for row in matrix]
+        return fit.way.in_pixels(self.mpp, self.mpp)
 
     def to_json(self) -> str:
         """Return all ways that were tried, as JSON."""
@@ -108,7 +115,8 @@ def _factor(by: float) -> str:
     return {1.0: "", -1.0: "−"}.get(by, f"{by:.6g} ")
 
 
-def _evidence(fit: PlacementFit) -> str:
+def evidence_of(fit: PlacementFit) -> str:
+    """Say how well one way fits."""
     return f"{fit.on_tissue:.0%} of them on tissue, r {fit.r:.2f}"
 
 
@@ -120,8 +128,11 @@ def doctor(options: DoctorOptions, job: Job | None = None, cache: Cache | None =
     from napari_stenhance.scoring.placement import judge_placement
     from napari_stenhance.section.section import Section, open_section
     from napari_stenhance.storage.cache import Cache
+    from napari_stenhance.tasks.placement_picture import check_picture, write_picture
 
     job, cache = job or Job(), cache or Cache.default()
+    if options.picture is not None:
+        check_picture(options.picture)
     section: Any = options.section
     if not isinstance(section, Section):
         how = options.opening()
@@ -130,11 +141,14 @@ def doctor(options: DoctorOptions, job: Job | None = None, cache: Cache | None =
         )
     for doubt in section.doubts:
         job.note(f"{section.name}: {doubt}")
-    if section.slide is None:
+    if section.slide is None and section.picture is None:
         msg = (
-            f"{section.where}: it has no slide on which its spots could lie; name the image that "
-            "belongs to it."
+            f"{section.where}: it has no slide or picture on which its spots could lie; name the "
+            "image that belongs to it."
         )
         raise InputError(msg, option="image")
     placement = judge_placement(section, cache, job)
-    return Diagnosis(section.name, section.slide.scale(), placement, options.json)
+    found = Diagnosis(section.name, section.mpp or 1.0, placement, options.json)
+    if options.picture is not None:
+        write_picture(found, options.picture)
+    return found
