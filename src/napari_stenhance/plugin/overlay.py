@@ -204,7 +204,7 @@ class OverlaidView(ComparedView):
 
     def lay_another(self, layers: list[LayerData]) -> Iterator[None]:
         """Show another gene in the layers that are there."""
-        left, right = gene_layers(layers)
+        left, right = overlaid_genes(layers)
         return self.show_another([[right], [left]])
 
     def _title(self, layer: Layer) -> None:
@@ -231,7 +231,7 @@ class OverlaidView(ComparedView):
                     layer.visible = was
 
 
-def gene_layers(layers: list[LayerData]) -> list[LayerData]:
+def overlaid_genes(layers: list[LayerData]) -> list[LayerData]:
     """Return which of the layers of an overlay show the gene: left and right."""
     return [data for data in layers if data[2] != "shapes" and not data[1].get("rgb")]
 

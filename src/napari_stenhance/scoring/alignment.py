@@ -248,7 +248,8 @@ def _try_all(fixed: TissueStain, moving: TissueStain, name: str, job: Job) -> li
                     for n, size, whole in zip((row, column), fixed.tissue.shape, shape, strict=True)
                 ]
                 middle = (np.array(at) + (side - 1) / 2)[::-1] * fixed.pitch_um + fixed.corner_um
-                found.append(_Start(mirrored, angle, *map(float, middle), float(score.max())))
+                x, y = (float(v) for v in middle)
+                found.append(_Start(mirrored, angle, x, y, float(score.max())))
                 stage.advance()
     found.sort(key=lambda one: one.score, reverse=True)
     kept: list[_Start] = []

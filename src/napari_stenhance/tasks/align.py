@@ -158,5 +158,7 @@ def align_pair(reference: Section, section: Section, cache: Cache, job: Job) -> 
             job.note(str(error))
         else:
             aligned, as_they_lie = pair.likeness(alignment.best.way), pair.likeness()
-    scales = [one.mpp or 1.0 for one in (section, reference)]
-    return Aligned(section.name, reference.name, *scales, alignment, aligned, as_they_lie)
+    scale, of_reference = section.mpp or 1.0, reference.mpp or 1.0
+    return Aligned(
+        section.name, reference.name, scale, of_reference, alignment, aligned, as_they_lie
+    )

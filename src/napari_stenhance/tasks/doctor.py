@@ -150,5 +150,5 @@ def doctor(options: DoctorOptions, job: Job | None = None, cache: Cache | None =
     placement = judge_placement(section, cache, job)
     found = Diagnosis(section.name, section.mpp or 1.0, placement, options.json)
     if options.picture is not None:
-        write_picture(found, options.picture)
+        write_picture(section.name, placement, options.picture)
     return found

@@ -57,11 +57,11 @@ def _doubt(section: Section, cache: Cache, job: Job) -> str:
                 # Without tissue, say: the run itself refuses that, and says why.
                 return ""
             with cache.building(_KIND, key) as folder:
-                zarr.open_group(folder, mode="w").attrs["doubt"] = said_of(placement)
+                zarr.open_group(folder, mode="w").attrs["doubt"] = doubt_of(placement)
         return str(zarr.open_group(entry, mode="r").attrs["doubt"])
 
 
-def said_of(placement: Placement) -> str:
+def doubt_of(placement: Placement) -> str:
     """Say in which way spots fit clearly better than as stated; empty if in none."""
     stated, best = placement.stated, placement.best
     if best is stated:

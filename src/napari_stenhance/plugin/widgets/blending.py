@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Callable
 
 from qtpy.QtCore import Qt, QTimer
@@ -61,7 +60,7 @@ class BlendRow(QWidget):
     def begin(self, left: str, right: str) -> None:
         """Show it, with the names of the sections that lie over one another."""
         for label, name in zip(self.ends, (left, right), strict=True):
-            label.setText(textwrap.shorten(name, _LETTERS, placeholder="…"))
+            label.setText(name if len(name) <= _LETTERS else f"{name[: _LETTERS - 1]}…")
             label.setToolTip(name)
         self.carry.setText(f"Regions → {self.ends[1].text()}")
         self.show()

@@ -31,7 +31,7 @@ from napari_stenhance.plugin.overlay import (
     OverlaidView,
     Overlay,
     carry_regions,
-    gene_layers,
+    overlaid_genes,
     overlay_layers,
     read_overlay,
 )
@@ -218,7 +218,7 @@ class CompareWidget(QWidget):
             yield from self._turn_to(self._over)
             yield from self._over.lay(layers, comparison.left.place)
         self.blend.begin(comparison.left.place.name, comparison.right.place.name)
-        names = [layer[1]["name"] for layer in gene_layers(layers)]
+        names = [layer[1]["name"] for layer in overlaid_genes(layers)]
         self._say(comparison, [*names, overlay.said, comparison.said])
 
     def _turn_to(self, view: ComparedView) -> Iterator[None]:
