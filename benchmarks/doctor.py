@@ -108,14 +108,14 @@ def sections(folder: Path) -> Iterator[tuple[str, Section, bool]]:
         yield path.name, open_section(path), seed < SEED + DISPLACED
 
 
-def main(folder: Path | None = None) -> None:
+def main() -> None:
     cache = Cache.default()
     with tempfile.TemporaryDirectory() as scratch:
         for moves in (True, False):
             print(f"\n### {'All ways' if moves else 'Turns and scales alone'}\n")
             print("| section | as it is | put elsewhere | moved | turned otherwise or dealt anew |")
             print("|---|---|---|---|---|")
-            for name, section, elsewhere in sections(folder or Path(scratch)):
+            for name, section, elsewhere in sections(Path(scratch)):
                 stated = judge_placement(section, cache, Job(), moves=moves)
                 true = f"{'ALARM' if stated.is_clear else 'well'}, r {stated.stated.r:.2f}"
                 true += f", {stated.stated.on_tissue:.0%} on tissue"
@@ -142,4 +142,4 @@ def _said(counts: Counter[str]) -> str:
 
 
 if __name__ == "__main__":
-    main(*map(Path, sys.argv[1:2]))
+    main()

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 _ON_LEFT, _ON_RIGHT = "left", "right"
 """What `COMPARED` in the metadata of a layer says of it: which section it is of."""
+_FILLED = 0.9
 _FULL = "stenhance_opacity"
 """In the metadata of such a layer: its opacity where its section alone is seen."""
 
@@ -193,19 +194,29 @@ class OverlaidView(ComparedView):
         """
         yield from self.show([layers], len(layers), place)
         with self._quiet():
-            for layer in filter(_shows_gene, self.layers):
+            genes = list(filter(_shows_gene, self.layers))
+            for layer in genes:
                 super()._title(layer)
-                right = layer.metadata[COMPARED] == _ON_RIGHT
-                # Both lie in one view: their titles, one below the other, would not be told apart.
-                layer.name_overlay.position = "top_right" if right else "top_left"
-                if type(layer).__name__ == "Image" and right:
-                    layer.colorbar.position = "bottom_right"
+            bars = [layer for layer in genes if type(layer).__name__ == "Image"]
+            for layer in bars[1:]:
+                # One scale, one bar.
+                layer.colorbar.visible = False
         self.blend(self.share)
 
     def lay_another(self, layers: list[LayerData]) -> Iterator[None]:
         """Show another gene in the layers that are there."""
         left, right = overlaid_genes(layers)
         return self.show_another([[right], [left]])
+
+    def _fit(self, place: Place, views: int) -> None:
+        """Let all that shows the gene be seen, of both sections."""
+        del place, views
+        boxes = [layer.extent.world for layer in self.layers if _shows_gene(layer)]
+        low = np.min([box[0] for box in boxes], axis=0)
+        high = np.max([box[1] for box in boxes], axis=0)
+        camera, room = self._viewer.scene.camera, np.asarray(self._viewer.canvas.size)
+        camera.center = (0.0, *((low + high) / 2))
+        camera.zoom = _FILLED * float(np.min(room / np.maximum(high - low, 1e-9)))
 
     def _title(self, layer: Layer) -> None:
         """Leave the title to `lay`: the layer on top may show regions."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.sparse as sp
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from napari_stenhance.storage.cache import Cache
 
 _PITCH_UM, _SIDE_MOST = 8.0, 1500
-_AROUND_UM = (24.0, 72.0, 168.0)
+_NEAR_SPOT_UM, _AROUND_UM, _COARSE_UM = 24.0, (72.0, 168.0), 32.0
 _SPOTS_MOST, _GENES, _AXES = 4000, 500, 3
 _FOLDS, _RIDGE = 5, 0.3
 _REACH_UM, _STEP_UM, _FINE = 1000.0, 125.0, 4
@@ -250,33 +250,37 @@ class StainLook:
     Attributes
     ----------
     view : CoarseView
-    values : ndarray of float32, shape (rows, columns, channels)
-        Optical densities of red, green and blue: their mean under a spot, and mean and standard
-        deviation around it, of tissue.
+    near, around : ndarray of float32, shape (rows, columns, channels)
+        Optical densities of red, green and blue of tissue: their mean under a spot, and mean and
+        standard deviation close to it; and in wider circles, for squares of pixels.
+    side : int
+        How many pixels such a square is wide.
     """
 
     view: CoarseView
-    values: NDArray[np.float32]
+    near: NDArray[np.float32]
+    around: NDArray[np.float32]
+    side: int
 
     @classmethod
     def of_section(cls, section: Section, cache: Cache, job: Job) -> StainLook:
         """Read the slide of a section, or its picture, coarsely."""
         view = CoarseView.of_section(section, _PITCH_UM, _SIDE_MOST, cache, job)
         pitch, weight = view.grid.pitch_um, view.tissue.astype(np.float32)
-        side = max(round(section.geometry().spot_diameter_um / pitch), 1)
-        values = []
+        spot = max(round(section.geometry().spot_diameter_um / pitch), 1)
+        under = np.maximum(ndimage.uniform_filter(weight, spot), 1e-3)
+        side = max(int(_COARSE_UM / pitch), 1)
+        coarse_weight = _averaged(weight, side)
+        near, around = [], []
         for channel in range(3):
+            job.check()
             density = view.density(channel)
-            under = ndimage.uniform_filter(weight, side)
-            values.append(ndimage.uniform_filter(density, side) / np.maximum(under, 1e-3))
+            near.append(ndimage.uniform_filter(density, spot) / under)
+            near += _mean_and_sd(density, density**2, weight, _NEAR_SPOT_UM / pitch)
+            coarse = _averaged(density, side), _averaged(density**2, side)
             for um in _AROUND_UM:
-                job.check()
-                sigma = um / pitch
-                around = np.maximum(ndimage.gaussian_filter(weight, sigma), 1e-3)
-                mean = ndimage.gaussian_filter(density, sigma) / around
-                squares = ndimage.gaussian_filter(density**2, sigma) / around
-                values += [mean, np.sqrt(np.maximum(squares - mean**2, 0))]
-        return cls(view, np.stack(values, axis=-1))
+                around += _mean_and_sd(*coarse, coarse_weight, um / pitch / side)
+        return cls(view, np.stack(near, axis=-1), np.stack(around, axis=-1), side)
 
     def fit(
         self, way: Displacement, xy_um: NDArray[np.float64], measured: NDArray[np.float64]
@@ -288,11 +292,36 @@ class StainLook:
         inside = ((at >= 0) & (at < grid.shape)).all(axis=1)
         on_tissue = np.zeros(len(at), bool)
         on_tissue[inside] = self.view.tissue[tuple(at[inside].T)]
-        seen: NDArray[Any] = np.zeros((len(at), self.values.shape[2] + 1))
-        seen[on_tissue, :-1] = self.values[tuple(at[on_tissue].T)]
+        there = at[on_tissue]
+        seen = np.zeros((len(at), self.near.shape[2] + self.around.shape[2] + 1))
+        seen[on_tissue, :-1] = np.concatenate(
+            [self.near[tuple(there.T)], self.around[tuple(there.T // self.side)]], axis=1
+        )
         seen[:, -1] = on_tissue
         r = _predicted_r(seen, measured, _folds(xy))
         return PlacementFit(way, float(on_tissue.mean()), r)
+
+
+def _averaged(values: NDArray[np.float32], side: int) -> NDArray[np.float32]:
+    """Average squares of pixels; what lacks at the far edges is glass."""
+    rows, columns = (-(-n // side) for n in values.shape)
+    wide = [(0, n * side - size) for n, size in zip((rows, columns), values.shape, strict=True)]
+    blocks = np.pad(values, wide).reshape(rows, side, columns, side)
+    averaged: NDArray[np.float32] = blocks.mean(axis=(1, 3), dtype=np.float32)
+    return averaged
+
+
+def _mean_and_sd(
+    density: NDArray[np.float32],
+    squares: NDArray[np.float32],
+    weight: NDArray[np.float32],
+    sigma: float,
+) -> list[NDArray[np.float32]]:
+    """Return mean and standard deviation around each pixel, of tissue alone."""
+    around = np.maximum(ndimage.gaussian_filter(weight, sigma), 1e-3)
+    mean = ndimage.gaussian_filter(density, sigma) / around
+    spread = ndimage.gaussian_filter(squares, sigma) / around - mean**2
+    return [mean, np.sqrt(np.maximum(spread, 0))]
 
 
 def _folds(xy: NDArray[np.float64]) -> NDArray[np.int64]:

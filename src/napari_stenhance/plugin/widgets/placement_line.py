@@ -16,13 +16,14 @@ from napari_stenhance.plugin.widgets.follow import follow_session
 from napari_stenhance.plugin.worker import Outcome, Running
 from napari_stenhance.scoring.placement import LEAST_SPOTS, judge_placement
 from napari_stenhance.storage.cache import Cache
-from napari_stenhance.tasks.doctor import Diagnosis, evidence_of
+from napari_stenhance.tasks.doctor import Diagnosis
 from napari_stenhance.tasks.placement_picture import placement_png
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
 
     from napari_stenhance.running.job import Job
+    from napari_stenhance.scoring.placement import PlacementFit
     from napari_stenhance.section.section import Section
 
 _AFTER_MS = 300
@@ -54,20 +55,22 @@ def check_placement(section: Section, cache: Cache, job: Job) -> CheckedPlacemen
     if best is not stated:
         found = Diagnosis(section.name, section.mpp or 1.0, placement)
         return CheckedPlacement(
-            f"Spots fit their slide clearly better {best.way.name} ({evidence_of(best)}) than as "
-            f"stated ({evidence_of(stated)}).",
+            f"Spots fit their slide clearly better {best.way.name} ({_short(best)}) than as stated "
+            f"({_short(stated)}).",
             "Nothing was changed. If the picture on the right is true, positions are to be "
             f"written so, in full-resolution pixels: {found.formula}.",
             placement_png(section.name, placement),
         )
     if placement.is_well:
-        return CheckedPlacement(
-            f"Spots fit their slide ({stated.on_tissue:.0%} on tissue, r {stated.r:.2f})."
-        )
+        return CheckedPlacement(f"Spots fit their slide ({_short(stated)}).")
     return CheckedPlacement(
         "Whether spots fit their slide cannot be told: no turn or scale fits clearly better "
-        f"({stated.on_tissue:.0%} on tissue, r {stated.r:.2f})."
+        f"({_short(stated)})."
     )
+
+
+def _short(fit: PlacementFit) -> str:
+    return f"{fit.on_tissue:.0%} on tissue, r {fit.r:.2f}"
 
 
 class PlacementLine(QWidget):
