@@ -10,6 +10,7 @@ import anndata as ad
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 from scipy import ndimage
 from typer.testing import CliRunner
 
@@ -114,6 +115,33 @@ def test_a_mirrored_section_is_mirrored(block: Path, tmp_path: Path) -> None:
     assert found.sections[0].is_clear
     assert found.sections[0].alignment.best.mirrored
     assert off_um(found, matrix) < 15
+
+
+def test_another_image_is_laid_over_the_slide_at_a_scale_that_is_fitted(
+    block: Path, tmp_path: Path
+) -> None:
+    """Fluorescence, of which no file says the scale."""
+    seen = np.asarray(Image.open(block / "turned_he.jpg").reduce(3)).astype(float)
+    light = np.zeros_like(seen)
+    light[..., 2] = 6 + 200 * -np.log10((seen[..., 0] + 1) / 256)
+    dark = tmp_path / "dapi.png"
+    write_image(dark, np.clip(light, 0, 255).astype(np.uint8))
+    (laid,) = st.align(block / "one.h5ad", dark).sections
+    assert laid.is_clear, laid.said
+    assert laid.mpp == pytest.approx(3 * MPP, rel=0.02)
+    assert "µm per pixel, as it fits" in laid.said
+    corners = np.array([(600, 500), (1200, 500), (600, 1000), (1200, 1000)], float)
+    matrix = np.load(block / "turned.npy")
+    there = (corners @ matrix[:, :2].T + matrix[:, 2] + 0.5) / 3 - 0.5
+    back = np.array(laid.to_dict()["matrix_px"])
+    off = there @ back[:, :2].T + back[:, 2] - corners
+    assert np.hypot(*off.T).max() * MPP < 25
+    # By micrometres of its own scale it comes to the same.
+    matrix_um = np.array(laid.matrix_um)
+    um = there * laid.mpp @ matrix_um[:, :2].T + matrix_um[:, 2]
+    np.testing.assert_allclose(um, (off + corners) * MPP, atol=1e-6)
+    turn = matrix_um[:, :2]
+    np.testing.assert_allclose(turn @ turn.T, np.eye(2), atol=1e-9)
 
 
 def test_what_is_no_neighbour_is_not_believed(block: Path, tmp_path: Path) -> None:

@@ -10,7 +10,14 @@ from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.features.masks import find_tissue
-from napari_stenhance.features.tissue import glass_colour, optical_density, thumbnail, tissue_in
+from napari_stenhance.features.tissue import (
+    glass_colour,
+    glowing_tissue_in,
+    is_fluorescence,
+    optical_density,
+    thumbnail,
+    tissue_in,
+)
 from napari_stenhance.section.grid import Grid
 
 if TYPE_CHECKING:
@@ -30,12 +37,15 @@ class CoarseView:
     tissue : ndarray of bool, shape (rows, columns)
     extent_um : tuple of float
         How far the centres of the outer full-resolution pixels lie apart, along (x, y).
+    glows : bool
+        Whether it is fluorescence, light on a dark ground: the more of it, the more stain.
     """
 
     grid: Grid
     pixels: NDArray[np.uint8]
     tissue: NDArray[np.bool_]
     extent_um: tuple[float, float]
+    glows: bool = False
 
     @classmethod
     def of_section(
@@ -71,11 +81,20 @@ class CoarseView:
         slide = section.need_slide()
         scale, (rows, columns) = slide.scale(), slide.shape
         grid = Grid.over(slide, max(pitch_um, max(rows, columns) * scale / side_most))
-        tissue = find_tissue(slide, grid, "density", cache, job)
+        extent = (columns - 1) * scale, (rows - 1) * scale
         pixels = thumbnail(slide, grid, f"Reading {slide.name}", job)
-        return cls(grid, pixels, tissue, ((columns - 1) * scale, (rows - 1) * scale))
+        if slide.tissue is None and is_fluorescence(pixels):
+            tissue = glowing_tissue_in(pixels, grid)
+            if not tissue.any():
+                msg = f"{slide.path}: no tissue was found on this picture of fluorescence."
+                raise InputError(msg)
+            return cls(grid, pixels, tissue, extent, glows=True)
+        return cls(grid, pixels, find_tissue(slide, grid, "density", cache, job), extent)
 
     def density(self, channel: int) -> NDArray[np.float32]:
-        """Return the optical density of red, green or blue; 0 outside tissue."""
+        """Return the optical density, or the light, of red, green or blue; 0 outside tissue."""
+        if self.glows:
+            light: NDArray[np.float32] = self.pixels[..., channel] / np.float32(255)
+            return light * self.tissue
         glass = glass_colour(self.pixels, np.ones(self.grid.shape, bool))
         return optical_density(self.pixels, glass, channel) * self.tissue

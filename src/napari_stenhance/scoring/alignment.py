@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 _PITCH_UM, _SIDE_MOST, _COARSE_SIDE = 24.0, 512, 96
 _SMOOTH_UM = 60.0
-_STEP_DEG, _REFINED = 4, 4
+_COLOURS, _RED = (0, 1, 2), (0,)
+_STEP_DEG, _STEP_PERCENT, _REFINED = 4, 5, 4
 _APART_DEG, _APART_UM = 20.0, 500.0
 
 # Of serial sections; of other pairs, and of what is dealt anew, the first is never so far ahead
@@ -45,6 +46,8 @@ class RigidFit:
         Share that both have of the area that either covers.
     r : float
         Pearson r of the density of their stain there.
+    scaled : float
+        By how much it was made larger; 1 where the scale of the section is known.
     score : float
         What was sought, from −1 to 1: the mean of twice the shared area over the sum of both
         areas, and of the cosine of both densities, each less its mean, with 0 outside tissue.
@@ -56,6 +59,7 @@ class RigidFit:
     moved_um: tuple[float, float]
     overlap: float
     r: float
+    scaled: float
     score: float
 
 
@@ -65,11 +69,17 @@ class SectionAlignment:
 
     Attributes
     ----------
+    mpp : float
+        Micrometres per full-resolution pixel of the section: where no file says it, as it fits.
+    is_fitted : bool
+        Whether that scale is of the fit.
     fits : tuple of RigidFit
         Ways that are quite other, the best first; a mirrored one only where it is clearly better
         than all that are not.
     """
 
+    mpp: float
+    is_fitted: bool
     fits: tuple[RigidFit, ...]
 
     @property
@@ -106,7 +116,8 @@ def align_sections(
     Parameters
     ----------
     reference, section : Section
-        Each with its scale, and a slide or a picture of the tissue.
+        Each with a slide or a picture of the tissue. The reference has a scale; a slide without
+        one is also scaled, first so that both cover the same area.
     cache : Cache
     job : Job
 
@@ -115,21 +126,42 @@ def align_sections(
     InputError
         If one of these is missing, or no tissue is found.
     """
-    views = [
-        CoarseView.of_section(one, _PITCH_UM, _SIDE_MOST, cache, job)
-        for one in (reference, section)
-    ]
-    pitch = max(view.grid.pitch_um for view in views)
-    fixed, moving = (TissueStain.of_view(view, pitch) for view in views)
+    view = CoarseView.of_section(reference, _PITCH_UM, _SIDE_MOST, cache, job)
+    is_fitted = section.mpp is None and section.slide is not None
+    if is_fitted:
+        section = _as_large(section, view, cache, job)
+    other = CoarseView.of_section(section, _PITCH_UM, _SIDE_MOST, cache, job)
+    pitch = max(view.grid.pitch_um, other.grid.pitch_um)
+    # Nuclei glow, as a rule: of stains in glass, haematoxylin takes away red, and eosin hardly.
+    nuclei = view.glows != other.glows
+    fixed, moving = (
+        TissueStain.of_view(one, pitch, _RED if nuclei and not one.glows else _COLOURS)
+        for one in (view, other)
+    )
     by = max(1, round(max(*fixed.tissue.shape, *moving.tissue.shape) / _COARSE_SIDE))
     found = _try_all(fixed.coarser(by), moving.coarser(by), section.name, job)
     fits = []
     with job.stage(f"Fitting {section.name} to {reference.name}", len(found)) as stage:
         for start in found:
-            fits.append(_refined(fixed, moving, start, by))
+            fits.append(_refined(fixed, moving, start, by, is_fitted=is_fitted))
             stage.advance()
     fits.sort(key=lambda fit: fit.score - _AHEAD * fit.mirrored, reverse=True)
-    return SectionAlignment(tuple(_quite_other(fits)))
+    mpp = (section.mpp or 1.0) * fits[0].scaled
+    return SectionAlignment(mpp, is_fitted, tuple(_quite_other(fits)))
+
+
+def _as_large(section: Section, view: CoarseView, cache: Cache, job: Job) -> Section:
+    """Give a slide without a scale that at which its tissue is as large as that of another."""
+    slide = section.need_slide()
+    area = view.tissue.sum() * view.grid.pitch_um**2
+    for _ in range(2):
+        # How large tissue is found depends somewhat on the scale.
+        at = max(view.extent_um) / max(slide.shape) if section.mpp is None else section.mpp
+        section = replace(section, mpp=at, doubts=())
+        seen = CoarseView.of_section(section, _PITCH_UM, _SIDE_MOST, cache, job)
+        larger = np.sqrt(area / (seen.tissue.sum() * seen.grid.pitch_um**2))
+        section = replace(section, mpp=at * float(larger))
+    return section
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,9 +185,9 @@ class TissueStain:
     pitch_um: float
 
     @classmethod
-    def of_view(cls, view: CoarseView, pitch_um: float) -> TissueStain:
-        """Take it from a coarse view, at a pitch that is no finer than that."""
-        raw = np.mean([view.density(channel) for channel in range(3)], axis=0, dtype=np.float32)
+    def of_view(cls, view: CoarseView, pitch_um: float, channels: Sequence[int]) -> TissueStain:
+        """Take it from some channels of a coarse view, at a pitch that is no finer than that."""
+        raw = np.mean([view.density(channel) for channel in channels], axis=0, dtype=np.float32)
         zoom, own = view.grid.pitch_um / pitch_um, view.grid.pitch_um
         tissue = view.tissue.astype(np.float32)
         sigma = _SMOOTH_UM / own
@@ -290,17 +322,19 @@ def _turned(
         yield ndimage.affine_transform(one, back, offset, (side, side), order=1)
 
 
-def _refined(fixed: TissueStain, moving: TissueStain, start: _Start, coarse: int) -> RigidFit:
-    """Fit one way closely: turn and shift at once, first where the tissue of the other is."""
+def _refined(
+    fixed: TissueStain, moving: TissueStain, start: _Start, coarse: int, *, is_fitted: bool
+) -> RigidFit:
+    """Fit one way closely: turn, shift, and scale where that is fitted, all at once."""
     at = np.argwhere(fixed.tissue > 0)
     xy = at[:, ::-1] * fixed.pitch_um + fixed.corner_um
     tissue, density = (one[tuple(at.T)] for one in (fixed.tissue, fixed.density))
-    areas, power = float(fixed.tissue.sum() + moving.tissue.sum()), _power(fixed, moving)
+    power = _power(fixed, moving)
     middle = moving.middle_um
 
     def seen(found: NDArray[np.float64]) -> list[NDArray[np.float32]]:
         turn = _turn(start.mirrored, found[0])
-        old = (xy - found[1:]) @ turn + middle
+        old = (xy - found[1:3]) @ turn / _scale(found) + middle
         rows = ((old - moving.corner_um) / moving.pitch_um)[:, ::-1].T
         return [
             ndimage.map_coordinates(one, rows, order=1) for one in (moving.tissue, moving.density)
@@ -309,11 +343,14 @@ def _refined(fixed: TissueStain, moving: TissueStain, start: _Start, coarse: int
     def score(found: NDArray[np.float64]) -> float:
         of_tissue, of_density = seen(found)
         shared, like = float(tissue @ of_tissue), float(density @ of_density)
-        return shared / areas + like / (2 * power)
+        larger = _scale(found)
+        whole = float(fixed.tissue.sum()) + larger**2 * float(moving.tissue.sum())
+        return shared / whole + like / (2 * power * larger)
 
     step = coarse * fixed.pitch_um
-    begin = np.array([start.turned_deg, start.x_um, start.y_um])
-    around = begin + np.array([[0, 0, 0], [_STEP_DEG, 0, 0], [0, step, 0], [0, 0, step]])
+    begin = np.array([start.turned_deg, start.x_um, start.y_um, *([0.0] * is_fitted)])
+    steps = [_STEP_DEG, step, step, *([_STEP_PERCENT] * is_fitted)]
+    around = begin + np.vstack([np.zeros(len(begin)), np.diag(steps)])
     fitted = optimize.minimize(
         lambda found: -score(found),
         begin,
@@ -326,16 +363,20 @@ def _refined(fixed: TissueStain, moving: TissueStain, start: _Start, coarse: int
     both = (tissue > 0) & (of_tissue > 0.5)
     varies = both.sum() > 2 and min(np.ptp(density[both]), np.ptp(of_density[both])) > 0
     r = float(np.corrcoef(density[both], of_density[both])[0, 1]) if varies else 0.0
-    turned = float((best[0] + 180) % 360 - 180)
-    turn = _turn(start.mirrored, turned)
-    moved = best[1:] - middle
-    matrix = np.column_stack([turn, best[1:] - turn @ middle])
-    name = _named(start.mirrored, turned, moved)
+    turned, larger = float((best[0] + 180) % 360 - 180), _scale(best)
+    turn = larger * _turn(start.mirrored, turned)
+    (x, y), moved = best[1:3], best[1:3] - middle
+    matrix = np.column_stack([turn, (x, y) - turn @ middle])
+    way = Displacement(_named(start.mirrored, turned, moved), matrix)
+    areas = float(fixed.tissue.sum()) + larger**2 * float(moving.tissue.sum())
+    moved_um = float(moved[0]), float(moved[1])
     overlap = shared / (areas - shared)
-    return RigidFit(
-        Displacement(name, matrix), turned, start.mirrored, (float(moved[0]), float(moved[1])),
-        overlap, r, score(best),
-    )  # fmt: skip
+    return RigidFit(way, turned, start.mirrored, moved_um, overlap, r, larger, score(best))
+
+
+def _scale(found: NDArray[np.float64]) -> float:
+    """Return by how much what is fitted is larger: its last number, where that is fitted."""
+    return float(np.exp(found[3] / 100)) if len(found) > 3 else 1.0
 
 
 def _named(mirrored: bool, turned: float, moved: NDArray[np.float64]) -> str:

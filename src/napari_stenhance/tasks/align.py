@@ -67,6 +67,8 @@ class Aligned:
         """How it lies, in a sentence, and why that is not to be believed if it is not."""
         best = self.alignment.best
         said = f"{self.section} over {self.reference}: {best.way.name}"
+        if self.alignment.is_fitted:
+            said += f"; {self.mpp:.4g} µm per pixel, as it fits, for its file says no scale"
         if self.is_clear:
             return f"{said}."
         return f"{said}; do not trust this: {self.alignment.why_not}. Look at both."
@@ -74,7 +76,8 @@ class Aligned:
     @property
     def matrix_um(self) -> list[list[float]]:
         """New (x, y) of old (x, y, 1), from micrometres of the section to those of the other."""
-        return self.alignment.best.way.in_pixels(1.0, 1.0)
+        scaled, matrix = self.alignment.best.scaled, self.alignment.best.way.matrix
+        return [[float(x) / scaled, float(y) / scaled, float(more)] for x, y, more in matrix]
 
     def to_dict(self) -> dict[str, Any]:
         """Return all of it, to be written as JSON."""
@@ -93,7 +96,9 @@ class Aligned:
             "mirrored": best.mirrored,
             "moved_um": list(best.moved_um),
             "matrix_um": self.matrix_um,
-            "matrix_px": best.way.in_pixels(self.mpp, self.reference_mpp),
+            "matrix_px": best.way.in_pixels(self.mpp / best.scaled, self.reference_mpp),
+            "mpp": self.mpp,
+            "mpp_is_fitted": self.alignment.is_fitted,
             "overlap": best.overlap,
             "stain_r": best.r,
             "ahead": self.alignment.ahead,
@@ -151,14 +156,12 @@ def align_pair(reference: Section, section: Section, cache: Cache, job: Job) -> 
 
     alignment = align_sections(reference, section, cache, job)
     aligned = as_they_lie = None
-    if reference.spots is not None and section.spots is not None:
+    if reference.spots is not None and section.spots is not None and section.mpp is not None:
         try:
             pair = SpotPair(reference, section)
         except InputError as error:
             job.note(str(error))
         else:
             aligned, as_they_lie = pair.likeness(alignment.best.way), pair.likeness()
-    scale, of_reference = section.mpp or 1.0, reference.mpp or 1.0
-    return Aligned(
-        section.name, reference.name, scale, of_reference, alignment, aligned, as_they_lie
-    )
+    scales = alignment.mpp, reference.mpp or 1.0
+    return Aligned(section.name, reference.name, *scales, alignment, aligned, as_they_lie)
