@@ -14,6 +14,7 @@ from made_sections import MPP, make_slide_pixels, make_spots, write_image
 from napari_stenhance.plugin.comparison import COMPARED
 from napari_stenhance.plugin.drawn import add_regions, drawn_regions
 from napari_stenhance.plugin.layer_info import layers_of
+from napari_stenhance.plugin.places import open_places
 from napari_stenhance.plugin.regions import open_region
 from napari_stenhance.plugin.session import session_of
 from napari_stenhance.section.named_regions import NamedRegions
@@ -60,6 +61,8 @@ def test_a_landmark_lies_where_it_belongs_and_regions_are_carried(
         person.drop(marked / f"{name}.h5ad")
     session = session_of(person.viewer)
     person.viewer.window.resize(1280, 800)
+    other = next(one for one in open_places(person.viewer) if one.name == "turned")
+    session.look_at(other)
     session.look_at_measured("G20")
     panel = person.bench.open("compare")
     panel.left.setCurrentText("measured · one")
@@ -72,6 +75,11 @@ def test_a_landmark_lies_where_it_belongs_and_regions_are_carried(
     assert "pairs of nearest spots" in panel.words.text()
     assert not person.viewer.canvas.grid.enabled
 
+    # What is drawn now is drawn on the section that lies where it is.
+    assert (panel.left.currentText(), panel.right.currentText()) == (
+        "measured · one",
+        "measured · turned",
+    )
     # The landmark of either section is seen at the one place, alone and through the other.
     place = session.place
     assert place is not None

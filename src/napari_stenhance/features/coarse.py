@@ -94,7 +94,7 @@ class CoarseView:
     def density(self, channel: int) -> NDArray[np.float32]:
         """Return the optical density, or the light, of red, green or blue; 0 outside tissue."""
         if self.glows:
-            light: NDArray[np.float32] = self.pixels[..., channel] / np.float32(255)
-            return light * self.tissue
+            light: NDArray[np.float32] = np.where(self.tissue, self.pixels[..., channel], 0)
+            return (light / 255).astype(np.float32)
         glass = glass_colour(self.pixels, np.ones(self.grid.shape, bool))
         return optical_density(self.pixels, glass, channel) * self.tissue

@@ -206,6 +206,7 @@ class CompareWidget(QWidget):
     def _lay(self, overlay: Overlay) -> Iterator[None]:
         """Show one section over the other, and say how well that fits."""
         session, comparison = self._session, overlay.comparison
+        self._look_at_left(comparison)
         layers = overlay_layers(session.viewer, overlay, session.colormap, session.least_r)
         yield
         before, self._shown, self._overlay = self._shown, comparison, overlay
@@ -220,6 +221,14 @@ class CompareWidget(QWidget):
         self.blend.begin(comparison.left.place.name, comparison.right.place.name)
         names = [layer[1]["name"] for layer in overlaid_genes(layers)]
         self._say(comparison, [*names, overlay.said, comparison.said])
+
+    def _look_at_left(self, comparison: Comparison) -> None:
+        """Look at the section that lies where it is: what is drawn meanwhile is drawn on it."""
+        if self._session.place is comparison.left.place:
+            return
+        self._session.look_at(comparison.left.place)
+        for box, side in ((self.left, comparison.left), (self.right, comparison.right)):
+            box.setCurrentIndex(next(n for n, s in enumerate(self._sides) if s.is_same(side)))
 
     def _turn_to(self, view: ComparedView) -> Iterator[None]:
         """End what was compared otherwise: what was seen before it is remembered once."""
