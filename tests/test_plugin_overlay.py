@@ -18,12 +18,14 @@ from napari_stenhance.plugin.places import open_places
 from napari_stenhance.plugin.regions import open_region
 from napari_stenhance.plugin.session import session_of
 from napari_stenhance.section.named_regions import NamedRegions
+from napari_stenhance.section.section import Section
 from person import Person
 from test_align import SHAPE, serial, turned_by
 
 BLUE = (20, 20, 250)
 MARK = (900.0, 640.0)
 """A landmark of the tissue, (x, y) in pixels of the first section."""
+ELSEWHERE = (500.0, 700.0)
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +51,15 @@ def seen_at(person: Person, y_um: float, x_um: float) -> Any:
     return shot[row - 1 : row + 2, column - 1 : column + 2].mean(axis=(0, 1))
 
 
+def _draw(person: Person, section: Section, name: str, middle_um: Any) -> Any:
+    """Draw a square of 96 µm on a section."""
+    areas = np.empty(1, dtype=object)
+    areas[0] = shapely.box(*(middle_um - 48), *(middle_um + 48))
+    layer = open_region(person.viewer, section)
+    add_regions(layer, NamedRegions((name,), areas), MPP)
+    return areas[0]
+
+
 def _is_blue(colour: Any) -> bool:
     return bool(colour[2] > 150 and colour[0] < 110)
 
@@ -64,6 +75,10 @@ def test_a_landmark_lies_where_it_belongs_and_regions_are_carried(
     other = next(one for one in open_places(person.viewer) if one.name == "turned")
     session.look_at(other)
     session.look_at_measured("G20")
+    sections = {info.section.name: info.section for _, info in layers_of(person.viewer, "spots")}
+    matrix = turned_by(70, (90, -60))
+    there, elsewhere = ((matrix[:, :2] @ point + matrix[:, 2]) * MPP for point in (MARK, ELSEWHERE))
+    _draw(person, sections["turned"], "Elsewhere", elsewhere)
     panel = person.bench.open("compare")
     panel.left.setCurrentText("measured · one")
     panel.right.setCurrentText("measured · turned")
@@ -98,6 +113,12 @@ def test_a_landmark_lies_where_it_belongs_and_regions_are_carried(
     assert [one.opacity for one in slides] == [1, 1]
     panel.blend.slider.setValue(0)
     assert [one.opacity for one in slides] == [1, 0]
+    # So is a region that was drawn on the section that is laid over.
+    (shapes,) = (one for one in panel._view.layers if type(one).__name__ == "Shapes")
+    middle = np.mean([shapes.data_to_world(corner) for corner in shapes.data[0]], axis=0)
+    off = middle - place.origin - np.multiply(ELSEWHERE[::-1], MPP)
+    assert np.hypot(*off) < 15
+    assert shapes.visible
     # Micrometres stay micrometres: no layer has another unit, nothing is stretched.
     for layer in panel._view.layers:
         assert {str(unit) for unit in layer.units} == {"micrometer"}
@@ -112,24 +133,17 @@ def test_a_landmark_lies_where_it_belongs_and_regions_are_carried(
     assert sum("G1 measured" in layer.name for layer in before) == 2
 
     # A region of the one is drawn on the other, where it lies over it.
-    sections = {info.section.name: info.section for _, info in layers_of(person.viewer, "spots")}
-    box = shapely.box(*(np.subtract(MARK, 60) * MPP), *(np.add(MARK, 60) * MPP))
-    areas = np.empty(1, dtype=object)
-    areas[0] = box
-    layer = open_region(person.viewer, sections["one"])
-    add_regions(layer, NamedRegions(("Mark",), areas), MPP)
+    box = _draw(person, sections["one"], "Mark", np.multiply(MARK, MPP))
     person.click(panel.blend.carry)
     (carried,) = (
         drawn_regions(one, info.place)[0]
         for one, info in layers_of(person.viewer, "region")
         if info.section is sections["turned"]
     )
-    matrix = turned_by(70, (90, -60))
-    there = (matrix[:, :2] @ MARK + matrix[:, 2]) * MPP
-    middle = np.array(carried.areas[0].centroid.coords[0])
-    assert carried.names == ("Mark",)
+    assert carried.names == ("Elsewhere", "Mark")
+    middle = np.array(carried.areas[1].centroid.coords[0])
     assert np.hypot(*(middle - there)) < 15
-    assert carried.areas[0].area == pytest.approx(box.area, rel=1e-6)
+    assert carried.areas[1].area == pytest.approx(box.area, rel=1e-6)
 
     person.click(panel.end)
     person.wait(lambda: not panel._view.layers)

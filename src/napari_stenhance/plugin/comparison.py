@@ -427,7 +427,7 @@ class ComparedView:
                         self._title(layer)
                 yield
         grid.shape, grid.stride, grid.spacing = (1, -1), -number, _GAP
-        grid.enabled = len(views) > 1
+        grid.enabled = True
         if new:
             self._fit(place, len(views))
 
@@ -459,7 +459,8 @@ class ComparedView:
         camera.center = (0.0, *((low + high) / 2))
         camera.zoom = _FILLED * float(np.min(room / np.maximum(high - low, 1e-9)))
 
-    def _title(self, layer: Layer) -> None:
+    @staticmethod
+    def _title(layer: Layer) -> None:
         """Write over a view what it shows, and below it its colours."""
         layer.name_overlay.font_size, layer.name_overlay.visible = _FONT, True
         if type(layer).__name__ == "Image":

@@ -20,6 +20,7 @@ from napari_stenhance.plugin.comparison import (
 )
 from napari_stenhance.plugin.drawn import add_regions, drawn_regions
 from napari_stenhance.plugin.layer_info import LayerData, Place, layer_info, layers_of
+from napari_stenhance.plugin.looks import SavedCamera
 from napari_stenhance.plugin.regions import open_region
 from napari_stenhance.scoring.likeness import SpotPair
 from napari_stenhance.tasks.align import Aligned, align_pair
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
 _ON_LEFT, _ON_RIGHT = "left", "right"
 """What `COMPARED` in the metadata of a layer says of it: which section it is of."""
-_FILLED = 0.9
+_FILLED, _FONT = 0.9, 8
 _FULL = "stenhance_opacity"
 """In the metadata of such a layer: its opacity where its section alone is seen."""
 
@@ -173,8 +174,9 @@ def _regions_of(viewer: ViewerModel, place: Place) -> Iterator[LayerData]:
         if info.place is place and len(layer.data):
             values, attributes, kind = layer.as_layer_data_tuple()
             translate = tuple(np.subtract(layer.translate, place.origin))
-            name = f"{layer.name}, laid over"
-            yield values, {**attributes, "name": name, "translate": translate}, kind
+            # While others are compared it is hidden itself.
+            look = {"name": f"{layer.name}, laid over", "translate": translate, "visible": True}
+            yield values, {**attributes, **look}, kind
 
 
 class OverlaidView(ComparedView):
@@ -192,15 +194,30 @@ class OverlaidView(ComparedView):
         place : Place
             Of the reference.
         """
-        yield from self.show([layers], len(layers), place)
+        from napari.layers import Layer as LayerClass
+
+        new = self._camera is None
+        if new:
+            self._camera, self._place = SavedCamera.of(self._viewer, place), place
+        self.hide_others()
+        for _ in self.layers:
+            self.remove_one()
+            yield
+        for data in layers:
+            layer = LayerClass.create(*data)
+            with self._quiet():
+                self._viewer.layers.append(layer)
+            yield
+        genes = list(filter(_shows_gene, self.layers))
+        bars = [layer for layer in genes if type(layer).__name__ == "Image"]
         with self._quiet():
-            genes = list(filter(_shows_gene, self.layers))
             for layer in genes:
-                super()._title(layer)
-            bars = [layer for layer in genes if type(layer).__name__ == "Image"]
-            for layer in bars[1:]:
+                layer.name_overlay.font_size, layer.name_overlay.visible = _FONT, True
+            for layer in bars[:1]:
                 # One scale, one bar.
-                layer.colorbar.visible = False
+                layer.colorbar.position, layer.colorbar.visible = "bottom_left", True
+        if new:
+            self._fit_genes(genes)
         self.blend(self.share)
 
     def lay_another(self, layers: list[LayerData]) -> Iterator[None]:
@@ -208,18 +225,14 @@ class OverlaidView(ComparedView):
         left, right = overlaid_genes(layers)
         return self.show_another([[right], [left]])
 
-    def _fit(self, place: Place, views: int) -> None:
+    def _fit_genes(self, layers: list[Layer]) -> None:
         """Let all that shows the gene be seen, of both sections."""
-        del place, views
-        boxes = [layer.extent.world for layer in self.layers if _shows_gene(layer)]
+        boxes = [layer.extent.world for layer in layers]
         low = np.min([box[0] for box in boxes], axis=0)
         high = np.max([box[1] for box in boxes], axis=0)
         camera, room = self._viewer.scene.camera, np.asarray(self._viewer.canvas.size)
         camera.center = (0.0, *((low + high) / 2))
         camera.zoom = _FILLED * float(np.min(room / np.maximum(high - low, 1e-9)))
-
-    def _title(self, layer: Layer) -> None:
-        """Leave the title to `lay`: the layer on top may show regions."""
 
     def blend(self, share: float) -> None:
         """Show more of the right section, and so much less of the left."""
