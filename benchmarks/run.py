@@ -16,6 +16,8 @@ ALL = (
     "slides",
     "memory",
     "bins",
+    "doctor",
+    "serial",
     "accuracy",
     "encoders",
     "crops",

@@ -26,6 +26,7 @@ from pandas import DataFrame
 
 """
 _MADE = {
+    "Alignments": "tasks.align",
     "Compared": "tasks.compare",
     "DemoDone": "tasks.demo",
     "Diagnosis": "tasks.doctor",

@@ -6,14 +6,19 @@ import json
 from pathlib import Path
 
 import anndata as ad
+import matplotlib.image as plt
 import numpy as np
 import pytest
+import shapely
 from numpy.typing import NDArray
+from PIL import Image
 from typer.testing import CliRunner
 
 import napari_stenhance as st
 from made_sections import MPP, make_slide_pixels, make_spots, write_image
 from napari_stenhance.cli import app
+from napari_stenhance.tasks import placement_doubt
+from napari_stenhance.tasks.placement_doubt import with_placement_doubt
 
 SHAPE = (2000, 2400)
 HEIGHT, WIDTH = SHAPE[0] - 1, SHAPE[1] - 1
@@ -138,3 +143,80 @@ def test_spots_outside_are_refused_but_by_the_doctor(true: Path, tmp_path: Path)
     twice = displaced(true, tmp_path / "s.h5ad", (2, 0, 0), (0, 2, 0))
     with pytest.raises(st.InputError, match="lie outside"):
         st.read(twice, image=true.with_suffix(".jpg"), mpp=MPP)
+
+
+def test_a_picture_shows_both_and_overwrites_nothing(true: Path, tmp_path: Path) -> None:
+    turned = displaced(true, tmp_path / "s.h5ad", (-1, 0, WIDTH), (0, -1, HEIGHT))
+    drawn = tmp_path / "both.png"
+    found = st.doctor(turned, image=true.with_suffix(".jpg"), mpp=MPP, picture=drawn)
+    both = plt.imread(drawn)
+    alone = tmp_path / "alone.png"
+    st.doctor(true, mpp=MPP, picture=alone)
+    # As stated and as they fit; of spots that are well, as stated alone.
+    assert both.shape[1] > 1.6 * plt.imread(alone).shape[1]
+    assert not found.is_well
+    for path, said in ((drawn, "both.png"), (tmp_path / "p.jpg", "ends in .png")):
+        with pytest.raises(st.InputError, match=said):
+            st.doctor(true, mpp=MPP, picture=path)
+
+
+def test_a_section_without_a_slide_is_judged_on_its_picture(true: Path, tmp_path: Path) -> None:
+    pixels = np.asarray(Image.open(true.with_suffix(".jpg")).resize((200, 167)))
+    spots = ad.read_h5ad(true)
+    spots.uns["spatial"] = {
+        "s": {
+            "images": {"hires": pixels},
+            "scalefactors": {"tissue_hires_scalef": 200 / SHAPE[1], "spot_diameter_fullres": 68.75},
+        }
+    }
+    section = st.Section(spots=spots, mpp=MPP, name="pictured")
+    assert section.slide is None
+    found = st.doctor(section)
+    assert found.is_well
+    assert found.placement.stated.on_tissue > 0.9
+    xy = np.asarray(spots.obsm["spatial"], float)
+    spots.obsm["spatial"] = np.array([WIDTH, HEIGHT]) - xy
+    turned = st.doctor(st.Section(spots=spots, mpp=MPP, name="turned"))
+    assert turned.placement.best.way.name == "turned by 180°"
+
+
+def test_the_doubt_comes_first_and_is_found_once(
+    true: Path, tmp_path: Path, cache: st.Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turned = displaced(true, tmp_path / "turned.h5ad", (-1, 0, WIDTH), (0, -1, HEIGHT))
+    well, ill = (st.read(one, image=true.with_suffix(".jpg"), mpp=MPP) for one in (true, turned))
+    assert with_placement_doubt(well, cache, st.Job()) is well
+    doubted = with_placement_doubt(ill, cache, st.Job())
+    assert "clearly better turned by 180°" in doubted.doubts[0]
+    assert doubted.doubts[1:] == ill.doubts
+    assert doubted.counts_sha256 == ill.counts_sha256
+
+    def never(*_args: object, **_how: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(placement_doubt, "judge_placement", never)
+    assert with_placement_doubt(ill, cache, st.Job()).doubts == doubted.doubts
+    few = st.Section(slide=ill.slide, spots=ill.need_spots()[:40].copy(), mpp=MPP)
+    assert with_placement_doubt(few, cache, st.Job()) is few
+
+
+@pytest.mark.slow
+def test_what_is_learned_from_misplaced_spots_is_doubted_first(true: Path, tmp_path: Path) -> None:
+    turned = displaced(true, tmp_path / "turned.h5ad", (-1, 0, WIDTH), (0, -1, HEIGHT))
+    for spots, ill in ((turned, True), (true, False)):
+        said: list[str] = []
+        job = st.Job(lambda event, said=said: said.append(getattr(event, "text", "")))
+        section = st.read(spots, image=true.with_suffix(".jpg"), mpp=MPP)
+        out = tmp_path / f"{spots.stem}.stenhance.zarr"
+        result = st.enhance(
+            section, out=out, epochs=1, device="cpu", quality=False, region=_corner(), job=job
+        )
+        notes = [text for text in said if text]
+        assert ("clearly better turned by 180°" in " ".join(notes[:1])) == ill
+        assert any("clearly better turned by 180°" in d for d in result.doubts) == ill
+        # What is open stays what it is.
+        assert not any("clearly better" in doubt for doubt in section.doubts)
+
+
+def _corner() -> st.Region:
+    return st.Region(shapely.box(700, 600, 900, 800))

@@ -326,7 +326,7 @@ def test_what_napari_opened_before_there_was_a_dock_is_looked_at(
     assert "Section one" in person.section.words.toPlainText()
     assert "total counts measured" in viewer.canvas.overlays["stenhance_caption"].text
     assert person.section.again.isEnabled()
-    assert person.section.check.isEnabled()
+    assert person.section.quality.check.isEnabled()
     assert person.section.tissue.look.isEnabled()
     # What lay twice is there once.
     assert len(viewer.layers) == 4

@@ -399,27 +399,27 @@ def test_the_dock_checks_a_slide_and_shows_its_faults(
 ) -> None:
     monkeypatch.setenv("STENHANCE_CACHE", str(tmp_path))
     dock = person.section
-    assert not dock.check.isEnabled()
+    assert not dock.quality.check.isEnabled()
     person.drop(marked)
     # Nobody has asked.
     assert list(layers_of(person.viewer, "quality")) == []
     assert "Quality" not in dock.words.toPlainText()
-    person.click(dock.check)
+    person.click(dock.quality.check)
     person.click(dock.run_bar.cancel)
     person.wait(lambda: not dock.run_bar.busy)
     assert list(layers_of(person.viewer, "quality")) == []
     for _ in range(2):
-        person.click(dock.check)
+        person.click(dock.quality.check)
         person.wait(lambda: not dock.run_bar.busy)
     layer = person.layer("quality")
     assert layer.visible
     assert layer.name == "quality of marked"
     assert layer.get_value((250 * MPP, 300 * MPP), world=True) == KINDS.index("pen") + 1
     assert "Quality: of " in dock.words.toPlainText()
-    assert dock.legend.isVisible()
-    assert "marked: " in dock.legend.text()
+    assert dock.quality.legend.isVisible()
+    assert "marked: " in dock.quality.legend.text()
     if picture := os.environ.get("STENHANCE_PICTURE"):
         person.bot.wait(500)
         person.viewer.screenshot(picture, canvas_only=False, flash=False)
     person.viewer.layers.remove(layer)
-    assert not dock.legend.isVisible()
+    assert not dock.quality.legend.isVisible()

@@ -8,6 +8,7 @@ from typing import Any
 
 _HOMES = {
     "api.handling": (
+        "align",
         "compare",
         "convert",
         "demo",

@@ -23,12 +23,27 @@ from napari_stenhance.section.registration import Registration as Registration
 from napari_stenhance.section.section import Section as Section
 from napari_stenhance.section.slide import Slide as Slide
 from napari_stenhance.storage.cache import Cache as Cache
+from napari_stenhance.tasks.align import Alignments
 from napari_stenhance.tasks.compare import Compared
 from napari_stenhance.tasks.demo import DemoDone
 from napari_stenhance.tasks.doctor import Diagnosis
 from napari_stenhance.tasks.evaluate import Score
 from napari_stenhance.tasks.weights import EncoderWeights
 
+def align(
+    reference: str | Path | Section | AnnData,
+    sections: str | Path | Section | AnnData | Sequence[str | Path | Section | AnnData],
+    *,
+    json: bool = False,
+    mpp: float | None = None,
+    series: str | None = None,
+    icc: bool = True,
+    sample: str | None = None,
+    registration: str | Path | Registration | None = None,
+    job: Job | None = None,
+    cache: Cache | None = None,
+) -> Alignments:
+    """Lay serial sections over one another, by the outline of their tissue and by its stain."""
 def compare(
     result: str | Path | Result,
     truth: str | Path | Section | AnnData,
@@ -75,6 +90,7 @@ def doctor(
     *,
     image: str | Path | None = None,
     save: str | Path | None = None,
+    picture: str | Path | None = None,
     json: bool = False,
     mpp: float | None = None,
     series: str | None = None,

@@ -9,6 +9,7 @@ from napari_stenhance.api.result import Result
 from napari_stenhance.phantoms.phantom import Phantom
 from napari_stenhance.running.job import Job
 from napari_stenhance.storage.cache import Cache
+from napari_stenhance.tasks.align import Alignments, AlignOptions
 from napari_stenhance.tasks.compare import Compared, CompareOptions
 from napari_stenhance.tasks.convert import ConvertOptions
 from napari_stenhance.tasks.demo import DemoDone, DemoOptions
@@ -348,5 +349,37 @@ def doctor(options: DoctorOptions, job: Job, cache: Cache) -> Diagnosis:
     'as stated'
     """
     from napari_stenhance.tasks.doctor import doctor as task
+
+    return task(options, job, cache)
+
+
+@keywords(AlignOptions)
+def align(options: AlignOptions, job: Job, cache: Cache) -> Alignments:
+    """Lay serial sections over one another, by the outline of their tissue and by its stain.
+
+    Each is turned and moved, and mirrored where that is clearly better; nothing is stretched. What
+    spots measured is not looked at, so that it can say how good the fit is: how alike spots are
+    that then lie nearest to each other. Nothing is changed.
+
+    Returns
+    -------
+    Alignments
+        For each section, in `sections`, the best way with its evidence, `is_clear`, `said`, and the
+        matrix in micrometres.
+
+    Raises
+    ------
+    InputError
+        If a section has no slide, no scale or no tissue.
+    Cancelled
+        If the job was cancelled.
+
+    Examples
+    --------
+    >>> laid = st.align("one.h5ad", "one.h5ad").sections[0]
+    >>> laid.is_clear, round(laid.alignment.best.overlap, 2)
+    (True, 1.0)
+    """
+    from napari_stenhance.tasks.align import align as task
 
     return task(options, job, cache)

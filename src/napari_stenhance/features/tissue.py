@@ -23,15 +23,27 @@ OPEN_UM = 16.0
 CLOSE_UM = 24.0
 SMALLEST_UM2 = 25_000.0
 _BAND = 256
+_LIT_MOST, _DIM_BELOW = 0.8, 140
 
 
 def tissue_mask(slide: Slide, grid: Grid, job: Job) -> NDArray[np.bool_]:
+    """Tell which superpixels of a slide are tissue, as `tissue_in` does."""
+    return tissue_in(thumbnail(slide, grid, f"Finding tissue on {slide.name}", job), grid)
+
+
+def tissue_in(pixels: NDArray[np.uint8], grid: Grid) -> NDArray[np.bool_]:
     """Tell which superpixels are tissue.
 
     Stain density is the mean optical density against the slide's own glass (the 95th percentile of
     each channel), smoothed over 16 µm. Tissue is denser than half of Otsu's threshold: Otsu's own
     value would cut off pale stroma. Painted black background and its rim are not tissue, nor is
     grey dust. Specks and holes below 0.025 mm² are removed.
+
+    Parameters
+    ----------
+    pixels : ndarray of uint8, shape (rows, columns, 3)
+        One for each superpixel.
+    grid : Grid
 
     Returns
     -------
@@ -41,7 +53,6 @@ def tissue_mask(slide: Slide, grid: Grid, job: Job) -> NDArray[np.bool_]:
     ----------
     Otsu, IEEE Trans. Syst. Man Cybern. 9:62-66 (1979).
     """
-    pixels = thumbnail(slide, grid, f"Finding tissue on {slide.name}", job)
     ink = pixels.max(axis=2) < BLACK_BELOW
     if ink.any():
         ink = ndimage.binary_dilation(ink, iterations=2)
@@ -54,6 +65,38 @@ def tissue_mask(slide: Slide, grid: Grid, job: Job) -> NDArray[np.bool_]:
         return np.zeros(grid.shape, dtype=bool)
     mask = (density > OTSU_SHARE * threshold_otsu(density[lit])) & lit
     del density
+    return _stained(_in_pieces(mask, lit, grid), pixels, glass)
+
+
+def is_fluorescence(pixels: NDArray[np.uint8]) -> bool:
+    """Tell whether a picture is light on a dark ground: not tissue whose ground is painted black.
+
+    Parameters
+    ----------
+    pixels : ndarray of uint8, shape (rows, columns, 3)
+    """
+    light = pixels.max(axis=2)
+    lit = light >= BLACK_BELOW
+    return bool(lit.any() and lit.mean() < _LIT_MOST and np.median(light[lit]) < _DIM_BELOW)
+
+
+def glowing_tissue_in(pixels: NDArray[np.uint8], grid: Grid) -> NDArray[np.bool_]:
+    """Tell which superpixels of a picture of fluorescence are tissue: as `tissue_in`, by light.
+
+    Of the logarithm: nuclei are many times as light as what lies between them.
+    """
+    light = ndimage.gaussian_filter(
+        pixels.mean(axis=2, dtype=np.float32), SMOOTH_UM / grid.pitch_um
+    )
+    light = np.log1p(light)
+    if np.ptp(light) == 0:
+        return np.zeros(grid.shape, dtype=bool)
+    everywhere = np.ones(grid.shape, dtype=bool)
+    return _in_pieces(light > threshold_otsu(light), everywhere, grid)
+
+
+def _in_pieces(mask: NDArray[np.bool_], lit: NDArray[np.bool_], grid: Grid) -> NDArray[np.bool_]:
+    """Close what is frayed, and leave out specks and holes."""
     mask = ndimage.binary_opening(mask, _disk(OPEN_UM, grid))
     # Padded, because closing erodes what touches the edge of the slide.
     reach = _disk(CLOSE_UM, grid)
@@ -62,8 +105,8 @@ def tissue_mask(slide: Slide, grid: Grid, job: Job) -> NDArray[np.bool_]:
     mask = mask[margin:-margin, margin:-margin] & lit
     smallest = max(int(SMALLEST_UM2 / grid.pitch_um**2), 1)
     mask = without_specks(mask, smallest)
-    mask = ~without_specks(~mask, smallest) & lit
-    return _stained(mask, pixels, glass)
+    whole: NDArray[np.bool_] = ~without_specks(~mask, smallest) & lit
+    return whole
 
 
 def glass_colour(pixels: NDArray[np.uint8], lit: NDArray[np.bool_]) -> NDArray[np.float32]:

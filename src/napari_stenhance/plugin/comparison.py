@@ -295,12 +295,12 @@ def comparison_layers(
     under = all(slide is not None for slide in slides)
     views = []
     for side in sides:
-        layer = _side_layer(side, comparison, colormap, least_r)
-        views.append([*([_slide_layer(side)] if under else []), layer])
+        layer = side_layer(side, comparison, colormap, least_r)
+        views.append([*([slide_under(side)] if under else []), layer])
     if difference and comparison.difference is not None:
         layer = _difference_layer(comparison)
         # White, where both are the same, would not be told from glass.
-        hidden = [_hidden(_slide_layer(sides[0]))] if under else []
+        hidden = [_hidden(slide_under(sides[0]))] if under else []
         views.append([*hidden, layer])
     at = np.array(comparison.left.place.origin)
     laid = [
@@ -339,16 +339,18 @@ def _hidden(layer: LayerData) -> LayerData:
     return layer[0], {**layer[1], "visible": False}, layer[2]
 
 
-def _slide_layer(side: ComparedSide) -> LayerData:
+def slide_under(side: ComparedSide) -> LayerData:
+    """Make the layer of the slide that lies under a side, in coordinates of its section."""
     assert side.section is not None
     slide = side.section.need_slide()
     attributes = {"name": side.section.name, "rgb": True, "multiscale": True}
     return slide_levels(slide), {**attributes, **pixel_space(side.section.mpp)}, "image"
 
 
-def _side_layer(
+def side_layer(
     side: ComparedSide, comparison: Comparison, colormap: Colormap, least_r: float
 ) -> LayerData:
+    """Make the layer of the gene on one side, in coordinates of its section."""
     gene, ends = comparison.gene, comparison.limits
     info = LayerInfo(_SIDE, side.place.name, gene=gene, colours=side.colours, raster=side.raster)
     apart = comparison.left.place is not comparison.right.place

@@ -4,28 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from napari_stenhance.features.masks import find_tissue
-from napari_stenhance.features.tissue import glass_colour, optical_density, thumbnail
-from napari_stenhance.section.grid import Grid
-from napari_stenhance.section.spots import geometry_of, log1p_cp10k
+from napari_stenhance.features.coarse import CoarseView
+from napari_stenhance.scoring.displacement import Displacement
+from napari_stenhance.section.spots import log1p_cp10k
 
 if TYPE_CHECKING:
     import anndata as ad
 
     from napari_stenhance.running.job import Job
     from napari_stenhance.section.section import Section
-    from napari_stenhance.section.slide import Slide
     from napari_stenhance.storage.cache import Cache
 
 _PITCH_UM, _SIDE_MOST = 8.0, 1500
-_AROUND_UM = (24.0, 72.0, 168.0)
+_NEAR_SPOT_UM, _AROUND_UM, _COARSE_UM = 24.0, (72.0, 168.0), 32.0
 _SPOTS_MOST, _GENES, _AXES = 4000, 500, 3
 _FOLDS, _RIDGE = 5, 0.3
 _REACH_UM, _STEP_UM, _FINE = 1000.0, 125.0, 4
@@ -36,32 +34,8 @@ _FACTORS = (0.5, 2.0)
 _TISSUE_LEAST, _TISSUE_LOST = 0.85, 0.02
 _R_LEAST, _R_MORE, _R_ALONE = 0.3, 0.08, 0.05
 _NEAR_UM = 300.0
-
-
-@dataclass(frozen=True, eq=False)
-class Displacement:
-    """What may be done to positions, so that they lie where they belong.
-
-    Attributes
-    ----------
-    name : str
-        What is done, as "mirrored left to right".
-    matrix : ndarray of float64, shape (2, 3)
-        New (x, y) of old (x, y, 1), in micrometres.
-    """
-
-    name: str
-    matrix: NDArray[np.float64]
-
-    def __call__(self, xy_um: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Place positions, (n, 2)."""
-        return xy_um @ self.matrix[:, :2].T + self.matrix[:, 2]
-
-    @property
-    def moved_um(self) -> float:
-        """How far it moves, if it does nothing else; else infinite."""
-        alone = np.array_equal(self.matrix[:, :2], np.eye(2))
-        return float(np.hypot(*self.matrix[:, 2])) if alone else np.inf
+LEAST_SPOTS = 50
+"""With fewer, how well the stain predicts what they measured says too little."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,6 +59,24 @@ class PlacementFit:
 
 
 @dataclass(frozen=True, eq=False)
+class PlacedSpots:
+    """Spots that were placed.
+
+    Attributes
+    ----------
+    xy_um : ndarray of float64, shape (spots, 2)
+        As stated.
+    depth : ndarray of float64, shape (spots,)
+        log(1 + total count).
+    diameter_um : float
+    """
+
+    xy_um: NDArray[np.float64]
+    depth: NDArray[np.float64]
+    diameter_um: float
+
+
+@dataclass(frozen=True, eq=False)
 class Placement:
     """How well the spots of a section fit its slide, in each way.
 
@@ -92,9 +84,15 @@ class Placement:
     ----------
     fits : tuple of PlacementFit
         As stated first.
+    view : CoarseView
+        The slide, as it was looked at.
+    spots : PlacedSpots
+        As stated; of very many, 4000 that were drawn.
     """
 
     fits: tuple[PlacementFit, ...]
+    view: CoarseView
+    spots: PlacedSpots
 
     @property
     def stated(self) -> PlacementFit:
@@ -138,6 +136,12 @@ class Placement:
         """Whether another way fits clearly better than what is stated."""
         return self.best is not self.stated
 
+    @property
+    def is_well(self) -> bool:
+        """Whether what is stated fits well by itself: on tissue, and as the stain says."""
+        stated = self.stated
+        return not self.is_clear and stated.on_tissue >= _TISSUE_LEAST and stated.r >= _R_LEAST
+
 
 def _apart_um(one: Displacement, other: Displacement) -> float:
     """Return how far two ways place spots from each other that only move; else infinite."""
@@ -146,7 +150,7 @@ def _apart_um(one: Displacement, other: Displacement) -> float:
     return float(np.hypot(*(one.matrix[:, 2] - other.matrix[:, 2])))
 
 
-def judge_placement(section: Section, cache: Cache, job: Job) -> Placement:
+def judge_placement(section: Section, cache: Cache, job: Job, *, moves: bool = True) -> Placement:
     """Try the flips and turns of the slide, half and twice the scale, and shifts.
 
     Each is judged by how many spots lie on tissue, and by how well the colours of the stain under
@@ -156,33 +160,36 @@ def judge_placement(section: Section, cache: Cache, job: Job) -> Placement:
     Parameters
     ----------
     section : Section
-        With spots, a slide and its scale.
+        With spots, a scale, and a slide or a picture of the tissue.
     cache : Cache
     job : Job
+    moves : bool
+        Whether shifts are tried, which takes most of the time.
 
     Raises
     ------
     InputError
         If one of these is missing, or no tissue is found.
     """
-    spots, slide = section.need_spots(), section.need_slide()
-    scale = slide.scale()
-    look = StainLook.of_slide(slide, geometry_of(spots).spot_diameter_um, cache, job)
+    spots = section.need_spots()
+    look = StainLook.of_section(section, cache, job)
     chosen = _some(spots.n_obs)
     xy, measured = section.positions()[0][chosen], _measured(spots, chosen)
-    height, width = ((n - 1) * scale for n in slide.shape)
-    ways = [*_turns(width, height), *_scales(section), *_moves((0.0, 0.0), _STEP_UM, _REACH_UM)]
+    ways = [*_turns(*look.view.extent_um), *_scales(section)]
+    if moves:
+        ways += _moves((0.0, 0.0), _STEP_UM, _REACH_UM)
     fits = []
     with job.stage(f"Trying ways to place the spots of {section.name}", len(ways)) as stage:
         for way in ways:
             fits.append(look.fit(way, xy, measured))
             stage.advance()
     moved = max((one for one in fits if np.isfinite(one.way.moved_um)), key=lambda one: one.r)
-    if moved.way.moved_um:
+    if moves and moved.way.moved_um:
         step = _STEP_UM / _FINE
         near = _moves(tuple(moved.way.matrix[:, 2]), step, _STEP_UM / 2)
         fits += [look.fit(way, xy, measured) for way in near]
-    return Placement(tuple(fits))
+    placed = PlacedSpots(xy, measured[:, 0], section.geometry().spot_diameter_um)
+    return Placement(tuple(fits), look.view, placed)
 
 
 def _some(number: int) -> NDArray[np.intp]:
@@ -242,54 +249,79 @@ class StainLook:
 
     Attributes
     ----------
-    grid : Grid
-    tissue : ndarray of bool, shape `grid.shape`
-    values : ndarray of float32, shape (rows, columns, channels)
-        Optical densities of red, green and blue: their mean under a spot, and mean and standard
-        deviation around it, of tissue.
+    view : CoarseView
+    near, around : ndarray of float32, shape (rows, columns, channels)
+        Optical densities of red, green and blue of tissue: their mean under a spot, and mean and
+        standard deviation close to it; and in wider circles, for squares of pixels.
+    side : int
+        How many pixels such a square is wide.
     """
 
-    grid: Grid
-    tissue: NDArray[np.bool_]
-    values: NDArray[np.float32]
+    view: CoarseView
+    near: NDArray[np.float32]
+    around: NDArray[np.float32]
+    side: int
 
     @classmethod
-    def of_slide(cls, slide: Slide, spot_um: float, cache: Cache, job: Job) -> StainLook:
-        """Read a slide, coarsely."""
-        extent = max(slide.shape) * slide.scale()
-        grid = Grid.over(slide, max(_PITCH_UM, extent / _SIDE_MOST))
-        tissue = find_tissue(slide, grid, "density", cache, job)
-        pixels = thumbnail(slide, grid, f"Reading {slide.name}", job)
-        glass = glass_colour(pixels, np.ones(grid.shape, bool))
-        weight, side = tissue.astype(np.float32), max(round(spot_um / grid.pitch_um), 1)
-        values = []
+    def of_section(cls, section: Section, cache: Cache, job: Job) -> StainLook:
+        """Read the slide of a section, or its picture, coarsely."""
+        view = CoarseView.of_section(section, _PITCH_UM, _SIDE_MOST, cache, job)
+        pitch, weight = view.grid.pitch_um, view.tissue.astype(np.float32)
+        spot = max(round(section.geometry().spot_diameter_um / pitch), 1)
+        under = np.maximum(ndimage.uniform_filter(weight, spot), 1e-3)
+        side = max(int(_COARSE_UM / pitch), 1)
+        coarse_weight = _averaged(weight, side)
+        near, around = [], []
         for channel in range(3):
-            density = optical_density(pixels, glass, channel) * weight
-            under = ndimage.uniform_filter(weight, side)
-            values.append(ndimage.uniform_filter(density, side) / np.maximum(under, 1e-3))
+            job.check()
+            density = view.density(channel)
+            near.append(ndimage.uniform_filter(density, spot) / under)
+            near += _mean_and_sd(density, density**2, weight, _NEAR_SPOT_UM / pitch)
+            coarse = _averaged(density, side), _averaged(density**2, side)
             for um in _AROUND_UM:
-                job.check()
-                sigma = um / grid.pitch_um
-                around = np.maximum(ndimage.gaussian_filter(weight, sigma), 1e-3)
-                mean = ndimage.gaussian_filter(density, sigma) / around
-                squares = ndimage.gaussian_filter(density**2, sigma) / around
-                values += [mean, np.sqrt(np.maximum(squares - mean**2, 0))]
-        return cls(grid, tissue, np.stack(values, axis=-1))
+                around += _mean_and_sd(*coarse, coarse_weight, um / pitch / side)
+        return cls(view, np.stack(near, axis=-1), np.stack(around, axis=-1), side)
 
     def fit(
         self, way: Displacement, xy_um: NDArray[np.float64], measured: NDArray[np.float64]
     ) -> PlacementFit:
         """Tell how well spots fit in one way."""
         xy = way(xy_um)
-        at = np.rint(self.grid.position(xy)).astype(np.int64)
-        inside = ((at >= 0) & (at < self.grid.shape)).all(axis=1)
+        grid = self.view.grid
+        at = np.rint(grid.position(xy)).astype(np.int64)
+        inside = ((at >= 0) & (at < grid.shape)).all(axis=1)
         on_tissue = np.zeros(len(at), bool)
-        on_tissue[inside] = self.tissue[tuple(at[inside].T)]
-        seen: NDArray[Any] = np.zeros((len(at), self.values.shape[2] + 1))
-        seen[on_tissue, :-1] = self.values[tuple(at[on_tissue].T)]
+        on_tissue[inside] = self.view.tissue[tuple(at[inside].T)]
+        there = at[on_tissue]
+        seen = np.zeros((len(at), self.near.shape[2] + self.around.shape[2] + 1))
+        seen[on_tissue, :-1] = np.concatenate(
+            [self.near[tuple(there.T)], self.around[tuple(there.T // self.side)]], axis=1
+        )
         seen[:, -1] = on_tissue
         r = _predicted_r(seen, measured, _folds(xy))
         return PlacementFit(way, float(on_tissue.mean()), r)
+
+
+def _averaged(values: NDArray[np.float32], side: int) -> NDArray[np.float32]:
+    """Average squares of pixels; what lacks at the far edges is glass."""
+    rows, columns = (-(-n // side) for n in values.shape)
+    wide = [(0, n * side - size) for n, size in zip((rows, columns), values.shape, strict=True)]
+    blocks = np.pad(values, wide).reshape(rows, side, columns, side)
+    averaged: NDArray[np.float32] = blocks.mean(axis=(1, 3), dtype=np.float32)
+    return averaged
+
+
+def _mean_and_sd(
+    density: NDArray[np.float32],
+    squares: NDArray[np.float32],
+    weight: NDArray[np.float32],
+    sigma: float,
+) -> list[NDArray[np.float32]]:
+    """Return mean and standard deviation around each pixel, of tissue alone."""
+    around = np.maximum(ndimage.gaussian_filter(weight, sigma), 1e-3)
+    mean = ndimage.gaussian_filter(density, sigma) / around
+    spread = ndimage.gaussian_filter(squares, sigma) / around - mean**2
+    return [mean, np.sqrt(np.maximum(spread, 0))]
 
 
 def _folds(xy: NDArray[np.float64]) -> NDArray[np.int64]:

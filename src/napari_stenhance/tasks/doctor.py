@@ -29,6 +29,12 @@ class DoctorOptions(SlideOptions):
         Path | None,
         Help("Write where the spots fit, if that is clearly better, as a registration (JSON)."),
     ] = None
+    picture: Annotated[
+        Path | None,
+        Help(
+            "Draw the spots on their slide, as stated and as they fit, as a PNG.", label="Picture"
+        ),
+    ] = None
     json: Annotated[bool, Help("Print all ways that were tried, as JSON.")] = False
 
 
@@ -71,17 +77,20 @@ class Diagnosis:
         if self.is_well:
             return (
                 f"{self.section}: no other way to place the spots fits clearly better than {where} "
-                f"({_evidence(stated)})."
+                f"({evidence_of(stated)})."
             )
         return (
-            f"{self.section}: the spots fit clearly better {best.way.name} ({_evidence(best)}) "
-            f"than {how} ({_evidence(stated)}). Look at both, and place them so, by "
-            f"registration: in pixels, {self._formula(best)}."
+            f"{self.section}: the spots fit clearly better {best.way.name} ({evidence_of(best)}) "
+            f"than {how} ({evidence_of(stated)}). Look at both, and place them so, by "
+            f"registration: in pixels, {self.formula}."
         )
 
-    def _formula(self, fit: PlacementFit) -> str:
+    @property
+    def formula(self) -> str:
+        """How positions are to be written as they fit, in full-resolution pixels."""
         said = []
-        for name, (by_x, by_y, more) in zip("xy", self.matrix_px(fit), strict=True):
+        matrix = self.matrix_px(self.placement.best)
+        for name, (by_x, by_y, more) in zip("xy", matrix, strict=True):
             terms = [f"{_factor(by)}{old}" for by, old in ((by_x, "x"), (by_y, "y")) if by]
             if more:
                 terms.append(f"{more:.6g}")
@@ -90,9 +99,7 @@ class Diagnosis:
 
     def matrix_px(self, fit: PlacementFit) -> list[list[float]]:
         """Return new (x, y) of old (x, y, 1), in full-resolution pixels."""
-        matrix = fit.way.matrix.copy()
-        matrix[:, 2] /= self.mpp
-        return [[float(v) for v in row] for row in matrix]
+        return fit.way.in_pixels(self.mpp, self.mpp)
 
     @property
     def registration(self) -> Registration | None:
@@ -102,7 +109,7 @@ class Diagnosis:
         if self.is_well:
             return None
         best = self.placement.best
-        made = f"what the doctor found: {best.way.name}, {_evidence(best)}"
+        made = f"what the doctor found: {best.way.name}, {evidence_of(best)}"
         found = Registration.from_array(self.matrix_px(best), made)
         return found if self.placed_by is None else self.placed_by.then(found, made)
 
@@ -131,7 +138,8 @@ def _factor(by: float) -> str:
     return {1.0: "", -1.0: "−"}.get(by, f"{by:.6g} ")
 
 
-def _evidence(fit: PlacementFit) -> str:
+def evidence_of(fit: PlacementFit) -> str:
+    """Say how well one way fits."""
     return f"{fit.on_tissue:.0%} of them on tissue, r {fit.r:.2f}"
 
 
@@ -143,8 +151,11 @@ def doctor(options: DoctorOptions, job: Job | None = None, cache: Cache | None =
     from napari_stenhance.scoring.placement import judge_placement
     from napari_stenhance.section.section import Section, open_section
     from napari_stenhance.storage.cache import Cache
+    from napari_stenhance.tasks.placement_picture import check_picture, write_picture
 
     job, cache = job or Job(), cache or Cache.default()
+    if options.picture is not None:
+        check_picture(options.picture)
     section: Any = options.section
     if not isinstance(section, Section):
         how = options.opening()
@@ -153,16 +164,19 @@ def doctor(options: DoctorOptions, job: Job | None = None, cache: Cache | None =
         )
     for doubt in section.doubts:
         job.note(f"{section.name}: {doubt}")
-    if section.slide is None:
+    if section.slide is None and section.picture is None:
         msg = (
-            f"{section.where}: it has no slide on which its spots could lie; name the image that "
-            "belongs to it."
+            f"{section.where}: it has no slide or picture on which its spots could lie; name the "
+            "image that belongs to it."
         )
         raise InputError(msg, option="image")
     placement = judge_placement(section, cache, job)
-    scale = section.slide.scale()
-    found = Diagnosis(section.name, section.registration, scale, placement, options.json)
+    found = Diagnosis(
+        section.name, section.registration, section.mpp or 1.0, placement, options.json
+    )
     if options.save is not None and found.registration is not None:
         found.registration.write(options.save)
         job.note(f"{options.save}: written; open the section with it as its registration.")
+    if options.picture is not None:
+        write_picture(section.name, placement, options.picture)
     return found

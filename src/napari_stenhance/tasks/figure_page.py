@@ -73,7 +73,7 @@ class _Layout:
 
 
 @contextmanager
-def _settings() -> Iterator[None]:
+def drawn_as_ours() -> Iterator[None]:
     """Draw as everywhere, whatever a user's matplotlibrc says."""
     import matplotlib
 
@@ -113,7 +113,7 @@ def draw_page(
         msg = f"{options.dpi} pixels per inch on {options.width_mm:g} mm: the figure would have "
         msg += f"more than {_PIXELS_MOST // 10**6} million pixels; choose less of one of them."
         raise InputError(msg, option="dpi")
-    with _settings():
+    with drawn_as_ours():
         page = Figure(figsize=inches, dpi=options.dpi, facecolor="white")
         for r, row in enumerate(rows):
             for c, panel in enumerate(row):
@@ -128,7 +128,7 @@ def draw_page(
 
 def save_page(page: Figure, path: Path, suffix: str, dpi: int) -> None:
     """Write a page as its suffix says."""
-    with _settings():
+    with drawn_as_ours():
         page.savefig(path, format=suffix[1:], dpi=dpi, metadata=_UNDATED[suffix])
 
 

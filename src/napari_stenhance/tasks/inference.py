@@ -45,6 +45,7 @@ from napari_stenhance.tasks.faults import feature_doubts, quality_doubts
 from napari_stenhance.tasks.given_tissue import with_given_tissue
 from napari_stenhance.tasks.kept_model import KeptModel
 from napari_stenhance.tasks.options import SlideOptions
+from napari_stenhance.tasks.placement_doubt import with_placement_doubt
 from napari_stenhance.tasks.predict_lattice import write_between
 from napari_stenhance.tasks.recorded import Command, log_command
 
@@ -106,6 +107,9 @@ def open_for(
             how["registration"] = None
         opened = open_section(section, **how, image=image, spots=spots, cache=cache, job=job)
     opened = with_given_tissue(opened, getattr(options, "tissue", None))
+    complete = opened.spots is not None and opened.slide is not None and opened.mpp is not None
+    if spots and slide and complete:
+        opened = with_placement_doubt(opened, cache, job)
     if opened.slide is not None and opened.slide.tissue is not None:
         job.note(f"{opened.name}: tissue is what the mask says that was given.")
     for doubt in opened.doubts:

@@ -28,16 +28,28 @@ from napari_stenhance.plugin.comparison import (
     sides_of,
     why_little,
 )
+from napari_stenhance.plugin.overlay import (
+    OverlaidView,
+    Overlay,
+    carry_regions,
+    overlaid_genes,
+    overlay_layers,
+    read_overlay,
+)
 from napari_stenhance.plugin.session import session_of
+from napari_stenhance.plugin.widgets.blending import BlendRow
 from napari_stenhance.plugin.widgets.choices import elide
 from napari_stenhance.plugin.widgets.follow import follow_layers, follow_session
 from napari_stenhance.plugin.widgets.run_bar import RunBar
 from napari_stenhance.plugin.widgets.scatter import ScatterChart
+from napari_stenhance.running.numbers import counted
+from napari_stenhance.storage.cache import Cache
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
 
     from napari_stenhance.plugin.layer_info import Place
+    from napari_stenhance.tasks.align import Aligned
 
 
 class CompareWidget(QWidget):
@@ -48,11 +60,16 @@ class CompareWidget(QWidget):
         self._viewer, self._session = napari_viewer, session_of(napari_viewer)
         self._sides: list[ComparedSide] = []
         self._shown: Comparison | None = None
+        self._overlay: Overlay | None = None
+        # How sections lie over others, which takes seconds to find: with both, who may be gone.
+        self._laid: dict[tuple[Place, Place], Aligned] = {}
         # What was looked at when sides were listed last, and when they were compared.
         self._listed_at: Place | None = None
         self._compared_at: Place | None = None
         self._shown_difference, self._looked = False, ("", "", 0.0)
-        self._view = ComparedView(self._session.viewer, self._session.quiet)
+        self._beside = ComparedView(self._session.viewer, self._session.quiet)
+        self._over = OverlaidView(self._session.viewer, self._session.quiet)
+        self._view: ComparedView = self._beside
         self._turn = QTimer(self)
         self._turn.setSingleShot(True)
         self._turn.timeout.connect(self._clear)
@@ -65,6 +82,13 @@ class CompareWidget(QWidget):
             "A third view: blue where the left is less, red where it is more, white where both are "
             "the same."
         )
+        self.over = QCheckBox("Lay over one another", self)
+        self.over.setToolTip(
+            "Two sections of one block in one view: the right is turned and moved onto the left, "
+            "by the outline of the tissue and by its stain."
+        )
+        self.over.toggled.connect(lambda on: self.difference.setEnabled(not on))
+        self.blend = BlendRow(self, self._over.blend, self._carry)
         self.run = QPushButton("Compare", self)
         self.run.setToolTip("Show both beside each other, on one scale; they move together.")
         self.run.clicked.connect(self.compare)
@@ -82,7 +106,9 @@ class CompareWidget(QWidget):
         row.addWidget(self.end)
         layout.addLayout(form)
         layout.addWidget(self.difference)
+        layout.addWidget(self.over)
         layout.addLayout(row)
+        layout.addWidget(self.blend)
         layout.addWidget(self.words)
         layout.addWidget(self.chart)
         layout.addStretch(1)
@@ -116,6 +142,10 @@ class CompareWidget(QWidget):
         anew = moved or len(self._sides) < 2
         chosen = [None if anew else self._chosen(box) for box in boxes]
         self._sides = sides
+        # Of one section there is nothing to lay over another.
+        several = len({id(side.place) for side in sides}) > 1
+        self.over.setVisible(several)
+        self.over.setChecked(several and self.over.isChecked())
         for n, (box, before) in enumerate(zip(boxes, chosen, strict=True)):
             box.clear()
             box.addItems([side.title for side in sides])
@@ -159,13 +189,70 @@ class CompareWidget(QWidget):
             self.run_bar.say(InputError("Open a section with spots, or a result: nothing is here."))
             return
         self._looked = self._looked_at()
-        gene = self._session.gene
+        gene, cache = self._session.gene, Cache.default()
+        if self.over.isChecked():
+            known = self._laid.get((left.place, right.place))
+            self.run_bar.start(
+                f"Laying {right.place.name} over {left.place.name}",
+                lambda job: read_overlay(left, right, gene, known, cache, job),
+                on_done=self._lay,
+                on_end=self._catch_up,
+            )
+            return
         self.run_bar.start(
             f"Comparing {gene}",
             lambda job: Comparison.read(left, right, gene, job),
             on_done=self._show,
             on_end=self._catch_up,
         )
+
+    def _lay(self, overlay: Overlay) -> Iterator[None]:
+        """Show one section over the other, and say how well that fits."""
+        session, comparison = self._session, overlay.comparison
+        self._look_at_left(comparison)
+        layers = overlay_layers(session.viewer, overlay, session.colormap, session.least_r)
+        yield
+        before, self._shown, self._overlay = self._shown, comparison, overlay
+        self._compared_at = session.place
+        self._laid[comparison.left.place, comparison.right.place] = overlay.aligned
+        again = self._over.is_on and _same_sides(comparison, before)
+        if again:
+            yield from self._over.lay_another(layers)
+        else:
+            yield from self._turn_to(self._over)
+            yield from self._over.lay(layers, comparison.left.place)
+        self.blend.begin(comparison.left.place.name, comparison.right.place.name)
+        names = [layer[1]["name"] for layer in overlaid_genes(layers)]
+        self._say(comparison, [*names, overlay.said, comparison.said])
+
+    def _look_at_left(self, comparison: Comparison) -> None:
+        """Look at the section that lies where it is: what is drawn meanwhile is drawn on it."""
+        if self._session.place is comparison.left.place:
+            return
+        self._session.look_at(comparison.left.place)
+        for box, side in ((self.left, comparison.left), (self.right, comparison.right)):
+            box.setCurrentIndex(next(n for n, s in enumerate(self._sides) if s.is_same(side)))
+
+    def _turn_to(self, view: ComparedView) -> Iterator[None]:
+        """End what was compared otherwise: what was seen before it is remembered once."""
+        if self._view is not view and self._view.is_on:
+            self._view.end()
+            while self._view.layers:
+                self._view.remove_one()
+                yield
+        self._view = view
+
+    def _carry(self) -> None:
+        """Draw the regions of the left section on the right one."""
+        if self._overlay is None:
+            return
+        try:
+            number = carry_regions(self._session.viewer, self._overlay)
+        except InputError as error:
+            self.run_bar.say(error)
+            return
+        where = self._overlay.comparison.right.place.name
+        self.words.setText(f"{self.words.text()}\n{counted(number, 'region')} drawn on {where}.")
 
     def _show(self, comparison: Comparison) -> Iterator[None]:
         session = self._session
@@ -178,33 +265,36 @@ class CompareWidget(QWidget):
             comparison, session.colormap, session.least_r, difference=wanted, shift=shift
         )
         yield
-        before, self._shown = self._shown, comparison
+        before, self._shown, self._overlay = self._shown, comparison, None
         self._compared_at = session.place
-        alike = before is not None and self.comparing and self._shown_difference == wanted
+        alike = self._beside.is_on and self._shown_difference == wanted
         self._shown_difference = wanted
-        if (
-            alike
-            and before.left.is_same(comparison.left)
-            and before.right.is_same(comparison.right)
-        ):
+        if alike and _same_sides(comparison, before):
             yield from self._view.show_another(made[0])
         else:
+            yield from self._turn_to(self._beside)
             yield from self._view.show(*made, comparison.left.place, boxes)
-        show_caption(session.viewer, "")
+        self.blend.end()
+        lacking = wanted and comparison.difference is None
+        said = comparison.of if lacking else comparison.said
+        # Over narrow views not all of it is seen.
+        self._say(comparison, [*(view[-1][1]["name"] for view in made[0]), said])
+
+    def _say(self, comparison: Comparison, said: list[str]) -> None:
+        """Say what is compared, and how alike it is."""
+        show_caption(self._session.viewer, "")
         names = comparison.left.title, comparison.right.title
         r = "" if np.isnan(comparison.r) else f"r = {comparison.r:.2f}"
         self.chart.show_values(comparison.x, comparison.y, names, r)
-        lacking = wanted and comparison.difference is None
-        said = [comparison.of if lacking else comparison.said]
-        # Over narrow views not all of it is seen.
-        self.words.setText("\n".join([*(view[-1][1]["name"] for view in made[0]), *said]))
+        self.words.setText("\n".join(filter(None, said)))
         self.end.setEnabled(True)
         self.run_bar.done = ""
 
     def leave(self) -> None:
         """Show again what was seen before."""
         self._view.end()
-        self._shown = None
+        self._shown = self._overlay = None
+        self.blend.end()
         self.chart.hide()
         self.end.setEnabled(False)
         self._session.show()
@@ -216,3 +306,8 @@ class CompareWidget(QWidget):
         if self._view.layers and not self.comparing and not self.run_bar.busy:
             self._view.remove_one()
             self._turn.start(0)
+
+
+def _same_sides(one: Comparison, other: Comparison | None) -> bool:
+    """Tell whether two comparisons have the same on both sides, of whatever gene."""
+    return other is not None and one.left.is_same(other.left) and one.right.is_same(other.right)

@@ -7,14 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
     QDoubleSpinBox,
     QFormLayout,
     QHBoxLayout,
-    QLabel,
     QLineEdit,
     QPushButton,
     QVBoxLayout,
@@ -22,7 +20,6 @@ from qtpy.QtWidgets import (
 )
 
 from napari_stenhance.errors import InputError
-from napari_stenhance.features.quality import find_quality
 from napari_stenhance.plugin.beside import beside_layer, shown_beside
 from napari_stenhance.plugin.layer_info import (
     LayerData,
@@ -33,7 +30,6 @@ from napari_stenhance.plugin.layer_info import (
 from napari_stenhance.plugin.looks import look_of
 from napari_stenhance.plugin.opening import open_in_turns
 from napari_stenhance.plugin.places import open_places
-from napari_stenhance.plugin.quality import quality_layer, quality_legend_of, remove_quality
 from napari_stenhance.plugin.regions import open_region
 from napari_stenhance.plugin.saved_edits import keep_edits, kept_edits
 from napari_stenhance.plugin.scene import add_layers, remove_section
@@ -49,6 +45,8 @@ from napari_stenhance.plugin.widgets.dialogs import (
 from napari_stenhance.plugin.widgets.drop_area import DropArea
 from napari_stenhance.plugin.widgets.follow import follow_session
 from napari_stenhance.plugin.widgets.hand_on import HandOnRow
+from napari_stenhance.plugin.widgets.placement_line import PlacementLine
+from napari_stenhance.plugin.widgets.quality_row import QualityRow
 from napari_stenhance.plugin.widgets.recognised import Words, describe_looked_at, open_described
 from napari_stenhance.plugin.widgets.registration import PlacingRow
 from napari_stenhance.plugin.widgets.run_bar import RunBar
@@ -58,7 +56,6 @@ from napari_stenhance.plugin.writer import as_it_is, write_layers
 from napari_stenhance.section.images.image import SlideRefused
 from napari_stenhance.section.section import Section
 from napari_stenhance.section.several import SeveralSamples
-from napari_stenhance.storage.cache import Cache
 from napari_stenhance.tasks.info import describe_section
 from napari_stenhance.tasks.options import SlideOptions
 
@@ -146,17 +143,6 @@ class SectionWidget(QWidget):
         self.shown = QComboBox(self)
         self.shown.setToolTip("Which section is looked at; the others lie beside it.")
         self.shown.activated.connect(self._look_at)
-        self.check = QPushButton("Check quality", self)
-        self.check.setToolTip(
-            "Look for pen marks, blur, folds and air bubbles on this section's slide, and show "
-            "them as a layer; reads the whole slide, once."
-        )
-        self.check.clicked.connect(self._check_quality)
-        self.legend = QLabel(self)
-        self.legend.setTextFormat(Qt.TextFormat.RichText)
-        self.legend.setWordWrap(True)
-        self.legend.setToolTip("Faults of the slide, and which share of the tissue they cover")
-        self.legend.hide()
         self.words = Words(self)
         self.words.setReadOnly(True)
         self.words.setPlaceholderText("What was recognised appears here.")
@@ -170,6 +156,8 @@ class SectionWidget(QWidget):
                 "sample": "Sample",
             },
         )
+        self.placement = PlacementLine(napari_viewer)
+        self.quality = QualityRow(napari_viewer, self.run_bar, self._open_next, self._describe)
         self.tissue = TissueRow(napari_viewer, self.run_bar, self._open_next)
         aside = (self.drop, self.browse_folder, self.browse_file, self.check)
         aside += (self.tissue, self.words)
@@ -207,8 +195,8 @@ class SectionWidget(QWidget):
         layout.addWidget(self.drop)
         layout.addLayout(buttons)
         layout.addLayout(form)
-        layout.addWidget(self.check)
-        layout.addWidget(self.legend)
+        layout.addWidget(self.placement)
+        layout.addWidget(self.quality)
         layout.addWidget(self.words, 1)
         self.hand_on = HandOnRow(napari_viewer, self.run_bar, self._open_next, self.save)
         layout.addWidget(self.hand_on)
@@ -341,9 +329,6 @@ class SectionWidget(QWidget):
         if place is not None and place not in self._words:
             self._words[place] = self._said or describe_looked_at(self._session)
         self.words.setPlainText(self._words.get(place, ""))
-        self.check.setEnabled(section is not None and section.slide is not None)
-        self.legend.setText(quality_legend_of(self._viewer, place))
-        self.legend.setVisible(bool(self.legend.text()))
         if section is self._section:
             return
         self._section = section
@@ -438,22 +423,8 @@ class SectionWidget(QWidget):
             return []
         return [] if layer is None else [layer]
 
-    def _check_quality(self) -> None:
-        """Find the faults of the visible section's slide, and show them."""
-        section = self._section
-        if section is None or section.slide is None or self.run_bar.busy:
-            return
-        slide = section.slide
-        self.run_bar.start(
-            f"Checking {section.name}",
-            lambda job: find_quality(slide, "density", Cache.default(), job),
-            on_done=lambda quality: self._show_quality(section, quality),
-            on_end=self._open_next,
-        )
-
-    def _show_quality(self, section: Section, quality: Quality) -> None:
-        remove_quality(self._viewer, section)
-        add_layers(self._viewer, [quality_layer(section, quality)])
+    def _describe(self, section: Section, quality: Quality) -> None:
+        """Describe a section again: its quality is known."""
         if self._session.place is not None and section is self._section:
             self._words[self._session.place] = "\n".join(describe_section(section, quality))
         self._follow()
