@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 import shapely
+from qtpy.QtWidgets import QPushButton
 
+import napari_stenhance as st
 from made_sections import MPP, make_slide_pixels, make_spots, write_image
 from napari_stenhance.plugin.comparison import COMPARED
 from napari_stenhance.plugin.drawn import add_regions, drawn_regions
@@ -172,7 +174,19 @@ def test_the_dock_says_whether_spots_fit(person: Person, marked: Path, tmp_path:
     assert dialog is not None
     assert dialog.isVisible()
     assert f"new x = −x + {last[0]}" in dialog.findChildren(type(line.label))[2].text()
-    dialog.close()
+    # It is offered, and done only when it is asked for.
+    wrong, placing = session_of(person.viewer).section, person.section.placing
+    (button,) = dialog.findChildren(QPushButton)
+    person.click(button)
+    assert not dialog.isVisible()
+    assert placing.history is not None
+    assert session_of(person.viewer).section is wrong
+    person.click(placing.apply)
+    person.wait(lambda: not person.section.run_bar.busy)
+    right = session_of(person.viewer).section
+    assert right is not None
+    np.testing.assert_allclose(right.spots_um(), st.read(marked / "one.h5ad").spots_um(), atol=1e-6)
+    person.wait(lambda: line.label.text().startswith("Spots fit their slide ("))
     # Of the other, what was found is still known.
     person.section.shown.setCurrentIndex(0)
     person.section.shown.activated.emit(0)

@@ -11,9 +11,9 @@ import shapely
 from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
+from napari_stenhance.plugin.compared_view import ComparedView
 from napari_stenhance.plugin.comparison import (
     COMPARED,
-    ComparedView,
     Comparison,
     side_layer,
     slide_under,

@@ -68,20 +68,23 @@ class Diagnosis:
         return not self.placement.is_clear
 
     @property
+    def how(self) -> str:
+        """How the spots lie now."""
+        return "as stated" if self.placed_by is None else "as placed"
+
+    @property
     def said(self) -> str:
         """What was found, in a sentence or two."""
         stated, best = self.placement.stated, self.placement.best
-        where, how = "what is stated", "as stated"
-        if self.placed_by is not None:
-            where, how = "where they are placed", "as placed"
         if self.is_well:
+            where = "what is stated" if self.placed_by is None else "where they are placed"
             return (
                 f"{self.section}: no other way to place the spots fits clearly better than {where} "
                 f"({evidence_of(stated)})."
             )
         return (
             f"{self.section}: the spots fit clearly better {best.way.name} ({evidence_of(best)}) "
-            f"than {how} ({evidence_of(stated)}). Look at both, and place them so, by "
+            f"than {self.how} ({evidence_of(stated)}). Look at both, and place them so, by "
             f"registration: in pixels, {self.formula}."
         )
 

@@ -57,17 +57,19 @@ def _doubt(section: Section, cache: Cache, job: Job) -> str:
                 # Without tissue, say: the run itself refuses that, and says why.
                 return ""
             with cache.building(_KIND, key) as folder:
-                zarr.open_group(folder, mode="w").attrs["doubt"] = doubt_of(placement)
+                zarr.open_group(folder, mode="w").attrs["doubt"] = doubt_of(
+                    placement, "as stated" if section.registration is None else "as placed"
+                )
         return str(zarr.open_group(entry, mode="r").attrs["doubt"])
 
 
-def doubt_of(placement: Placement) -> str:
-    """Say in which way spots fit clearly better than as stated; empty if in none."""
+def doubt_of(placement: Placement, how: str) -> str:
+    """Say in which way spots fit clearly better than as they lie; empty if in none."""
     stated, best = placement.stated, placement.best
     if best is stated:
         return ""
     return (
-        f"The spots fit their slide clearly better {best.way.name} ({evidence_of(best)}) than as "
-        f"stated ({evidence_of(stated)}): if so, what is learned from them is wrong; the doctor "
+        f"The spots fit their slide clearly better {best.way.name} ({evidence_of(best)}) than "
+        f"{how} ({evidence_of(stated)}): if so, what is learned from them is wrong; the doctor "
         "says how to put it right."
     )

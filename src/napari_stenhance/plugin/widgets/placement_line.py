@@ -20,10 +20,13 @@ from napari_stenhance.tasks.doctor import Diagnosis
 from napari_stenhance.tasks.placement_picture import placement_png
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from napari.viewer import Viewer
 
     from napari_stenhance.running.job import Job
     from napari_stenhance.scoring.placement import PlacementFit
+    from napari_stenhance.section.registration import Registration
     from napari_stenhance.section.section import Section
 
 _AFTER_MS = 300
@@ -41,11 +44,14 @@ class CheckedPlacement:
         How positions are to be written, where they fit clearly better otherwise.
     picture : bytes
         A PNG of both ways then; else empty.
+    registration : Registration or None
+        What places them so.
     """
 
     said: str
     more: str = ""
     picture: bytes = b""
+    registration: Registration | None = None
 
 
 def check_placement(section: Section, cache: Cache, job: Job) -> CheckedPlacement:
@@ -53,13 +59,14 @@ def check_placement(section: Section, cache: Cache, job: Job) -> CheckedPlacemen
     placement = judge_placement(section, cache, job, moves=False)
     stated, best = placement.stated, placement.best
     if best is not stated:
-        found = Diagnosis(section.name, section.mpp or 1.0, placement)
+        found = Diagnosis(section.name, section.registration, section.mpp or 1.0, placement)
         return CheckedPlacement(
-            f"Spots fit their slide clearly better {best.way.name} ({_short(best)}) than as stated "
-            f"({_short(stated)}).",
-            "Nothing was changed. If the picture on the right is true, positions are to be "
-            f"written so, in full-resolution pixels: {found.formula}.",
+            f"Spots fit their slide clearly better {best.way.name} ({_short(best)}) than "
+            f"{found.how} ({_short(stated)}).",
+            "Nothing was changed. If the picture on the right is true, place them so; in "
+            f"full-resolution pixels: {found.formula}.",
             placement_png(section.name, placement),
+            found.registration,
         )
     if placement.is_well:
         return CheckedPlacement(f"Spots fit their slide ({_short(stated)}).")
@@ -79,10 +86,13 @@ class PlacementLine(QWidget):
     Parameters
     ----------
     viewer : Viewer
+    place : callable
+        Offers to place the spots of the section that is looked at by a registration.
     """
 
-    def __init__(self, viewer: Viewer) -> None:
+    def __init__(self, viewer: Viewer, place: Callable[[Registration], None]) -> None:
         super().__init__()
+        self._place = place
         self._session = session_of(viewer)
         self._known: list[tuple[Any, CheckedPlacement]] = []
         self._running: Running | None = None
@@ -154,7 +164,7 @@ class PlacementLine(QWidget):
     def _show(self) -> None:
         found, section = self._found(), self._session.section
         if found is not None and section is not None:
-            show_placement(section.name, found, self)
+            show_placement(section.name, found, self._place, self)
 
 
 def _can_tell(section: Section | None) -> bool:
@@ -167,8 +177,10 @@ def _can_tell(section: Section | None) -> bool:
     )
 
 
-def show_placement(name: str, found: CheckedPlacement, parent: QWidget) -> QDialog:
-    """Open a window with the spots on their slide in both ways."""
+def show_placement(
+    name: str, found: CheckedPlacement, place: Callable[[Registration], None], parent: QWidget
+) -> QDialog:
+    """Open a window with the spots on their slide in both ways, which can place them so."""
     dialog = QDialog(parent)
     dialog.setObjectName("stenhance placement")
     dialog.setWindowTitle(f"Spots of {name}")
@@ -182,5 +194,11 @@ def show_placement(name: str, found: CheckedPlacement, parent: QWidget) -> QDial
         text.setWordWrap(True)
         text.setTextInteractionFlags(text.textInteractionFlags().TextSelectableByMouse)
         layout.addWidget(text)
+    registration = found.registration
+    if registration is not None:
+        button = QPushButton("Place them so …", dialog)
+        button.setToolTip("Nothing is changed before Apply.")
+        button.clicked.connect(lambda: (dialog.close(), place(registration)))
+        layout.addWidget(button)
     dialog.show()
     return dialog

@@ -156,14 +156,14 @@ class SectionWidget(QWidget):
                 "sample": "Sample",
             },
         )
-        self.placement = PlacementLine(napari_viewer)
         self.quality = QualityRow(napari_viewer, self.run_bar, self._open_next, self._describe)
         self.tissue = TissueRow(napari_viewer, self.run_bar, self._open_next)
-        aside = (self.drop, self.browse_folder, self.browse_file, self.check)
+        aside = (self.drop, self.browse_folder, self.browse_file, self.quality)
         aside += (self.tissue, self.words)
         self.placing = PlacingRow(
             napari_viewer, self.run_bar, self._open_next, self._show_placed, aside
         )
+        self.placement = PlacementLine(napari_viewer, self.placing.begin)
         self.save = QPushButton("Save layers …", self)
         self.save.setToolTip(
             "Save all layers, to open them again as they are: links to slides, spots and results, "
