@@ -23,6 +23,7 @@ from napari_stenhance.errors import InputError
 from napari_stenhance.plugin.brush import begin_brush, brush_layer, brushed, brushed_regions
 from napari_stenhance.plugin.camera import centre_on
 from napari_stenhance.plugin.cell_means import CellMeans
+from napari_stenhance.plugin.clicks import is_click
 from napari_stenhance.plugin.drawn import (
     add_regions,
     drawn_regions,
@@ -55,7 +56,6 @@ if TYPE_CHECKING:
 _DRAWN = "Drawn regions"
 _PAUSE_MS = 100
 _BRUSH, _PAINTED = "Brush", "End brush"
-_STILL_PX = 4
 _AT_ONCE = 100
 """Shapes that are added in one turn."""
 _FOUND_BY_EYE = 12
@@ -315,18 +315,10 @@ class RegionsWidget(QWidget):
     def _clicked(self, viewer: Viewer, event: Any) -> Iterator[None]:
         """Select the region of a file that is clicked; drags are napari's."""
         of_file, place = self._outlined(), self._session.place
-        active = viewer.layers.selection.active
-        moving = active is None or str(active.mode) in {"pan_zoom", "transform"}
-        if of_file is None or place is None or not of_file[0].visible:
+        if of_file is None or place is None or not (of_file[0].visible and self.isVisible()):
             return
-        if event.button != 1 or not moving or not self.isVisible():
+        if not (yield from is_click(viewer, event)):
             return
-        start = np.array(event.pos)
-        yield
-        while event.type == "mouse_move":
-            if np.abs(np.array(event.pos) - start).max() > _STILL_PX:
-                return
-            yield
         found = of_file[1].at(np.subtract(event.position[-2:], place.origin))
         self.table.choose(found[:1].tolist())
         self._choose_outlined(of_file[0], found[:1].tolist())
