@@ -19,7 +19,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_stenhance.errors import InputError
+from napari_stenhance.errors import InputError, StenhanceError
 from napari_stenhance.plugin.brush import begin_brush, brush_layer, brushed, brushed_regions
 from napari_stenhance.plugin.camera import centre_on
 from napari_stenhance.plugin.cell_means import CellMeans
@@ -319,9 +319,11 @@ class RegionsWidget(QWidget):
             return
         if not (yield from is_click(viewer, event)):
             return
-        found = of_file[1].at(np.subtract(event.position[-2:], place.origin))
-        self.table.choose(found[:1].tolist())
-        self._choose_outlined(of_file[0], found[:1].tolist())
+        found = of_file[1].at(np.subtract(event.position[-2:], place.origin))[:1].tolist()
+        if not np.isin(found, self.table.regions.order).all():
+            self.find.clear()
+        self.table.choose(found)
+        self._choose_outlined(of_file[0], found)
 
     def _selected(self, *_items: Any) -> None:
         """Select in the table what is selected on the slide."""
@@ -355,13 +357,18 @@ class RegionsWidget(QWidget):
         """Begin to paint, or make regions of what was painted."""
         section, place = self._session.section, self._session.place
         layer = brushed(self._viewer, place)
-        if layer is not None and place is not None and section is not None:
-            self._end_brush(layer, place, section)
-        elif place is None or section is None or section.slide is None:
-            self.run_bar.say(InputError("Open the slide to paint on: none is looked at."))
-        else:
-            (layer,) = self._session.add([brush_layer(section.slide, place)], active=False)
-            begin_brush(self._viewer, layer)
+        try:
+            if layer is not None and place is not None and section is not None:
+                self._end_brush(layer, place, section)
+            elif place is None or section is None or section.slide is None:
+                msg = "Open the slide to paint on: none is looked at."
+                raise InputError(msg)
+            else:
+                made = brush_layer(section.slide, place)
+                (layer,) = self._session.add([made], active=False)
+                begin_brush(self._viewer, layer)
+        except StenhanceError as error:
+            self.run_bar.say(error)
 
     def _end_brush(self, layer: Labels, place: Place, section: Section) -> None:
         values, pitch = np.asarray(layer.data), float(layer.scale[-1])
