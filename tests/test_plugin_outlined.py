@@ -255,6 +255,8 @@ def test_what_is_painted_becomes_a_region_with_its_hole(person: Person, many: Pa
     person.click(regions.brush)
     layer = person.layer("brush")
     assert (layer.mode, regions.brush.text()) == ("paint", "End brush")
+    assert regions.title.text().startswith("Paint on the slide; End brush makes a region")
+    assert not regions.find.isVisible()
     assert person.viewer.layers.selection.active is layer
     layer.brush_size = 6
     # napari's brush snaps to superpixels: here by less than what the mouse may be off.

@@ -109,6 +109,7 @@ class RegionQuestions(QWidget):
         column.addLayout(_row(self.similar, self.export))
         column.addLayout(_row(self.predict, QLabel("on", self), narrow(self.where)))
         self.forget()
+        self.list_others()
 
     def forget(self) -> None:
         """Show no genes: other regions are listed."""

@@ -114,6 +114,7 @@ class RegionsWidget(QWidget):
         self.find.setPlaceholderText("Find a name")
         self.find.setClearButtonEnabled(True)
         self.find.textChanged.connect(self.table.search)
+        self.find.hide()
         self.questions = RegionQuestions(napari_viewer, self, self)
         self._lay_out()
         self._pause = QTimer(self)
@@ -285,6 +286,8 @@ class RegionsWidget(QWidget):
         self.undo.setEnabled(self._deleted is not None and self._deleted[0] is self._layer)
 
     def _title(self, found: Counted | None) -> str:
+        if brushed(self._viewer, self._session.place) is not None:
+            return f"Paint on the slide; {_PAINTED} makes a region of what is painted."
         if not self.table.regions.names:
             return "Draw a region on the slide, or open a file of regions."
         if self.counts.error is not None:
