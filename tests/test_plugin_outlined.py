@@ -172,6 +172,15 @@ def test_very_many_regions_of_a_file_are_seen_and_asked_as_drawn_ones_are(
     assert layer_info(layer).outlined.chosen == (276,)
     assert layer.get_status(at, world=True)["value"] == "region: Gland 277, Tumor"
 
+    # One that is not among those found is found again.
+    away = info.outlined.regions.areas[400].centroid
+    person.viewer.scene.camera.center = (0, *np.add((away.y, away.x), info.place.origin))
+    person.click_world(*np.add((away.y, away.x), info.place.origin))
+    person.wait(lambda: regions.table.rows() == [400])
+    assert not regions.find.text()
+    person.click_world(*at)
+    person.wait(lambda: regions.table.rows() == [276])
+
     # They are saved as they are, and some are taken among the drawn ones to be changed.
     regions.files.save_regions(many / "back.geojson")
     _done(person)
@@ -246,6 +255,8 @@ def test_what_is_painted_becomes_a_region_with_its_hole(person: Person, many: Pa
     person.click(regions.brush)
     layer = person.layer("brush")
     assert (layer.mode, regions.brush.text()) == ("paint", "End brush")
+    assert regions.title.text().startswith("Paint on the slide; End brush makes a region")
+    assert not regions.find.isVisible()
     assert person.viewer.layers.selection.active is layer
     layer.brush_size = 6
     # napari's brush snaps to superpixels: here by less than what the mouse may be off.

@@ -279,6 +279,8 @@ def test_what_cannot_be_done_is_said(person: Person, small: Path, tmp_path: Path
     regions = person.bench.open("regions")
     person.click(regions.draw)
     assert "Open the section to draw on" in regions.run_bar.error.text()
+    person.click(regions.brush)
+    assert "Open the slide to paint on" in regions.run_bar.error.text()
     person.click(regions.questions.predict)
     assert "Look at genes that were predicted" in regions.run_bar.error.text()
     person.bench.open("section")

@@ -159,6 +159,8 @@ def test_landmarks_are_clicked_fitted_applied_run_with_and_kept(
     for number, spot in enumerate((0, len(stated) // 2, -1, 5)):
         person.click_world(*stated[spot])
         assert "where on the slide" in placing.state.text()
+        (marks,) = (layer for layer in viewer.layers if LANDMARKS in layer.metadata)
+        assert len(marks.data) == 2 * number + 1
         person.click_world(*true_um[spot])
         assert placing.table.rowCount() == number + 1
     person.click(placing.undo)

@@ -163,10 +163,24 @@ def to_px(section: Section, place: Place, world: Sequence[float]) -> NDArray[np.
     return np.asarray(at[::-1] / (section.mpp or 1.0))
 
 
-def show_placing(session: Session, section: Section, state: PlacingState) -> None:
+def show_placing(
+    session: Session,
+    section: Section,
+    state: PlacingState,
+    pending: tuple[float, float] | None = None,
+) -> None:
     """Show the spots of a section where they are placed now, and its landmarks.
 
     What is drawn stays as it is: the layer is moved as a whole, at once however many spots it has.
+
+    Parameters
+    ----------
+    session : Session
+    section : Section
+        As it is open.
+    state : PlacingState
+    pending : tuple of float, optional
+        Where a landmark is stated, (x, y) in pixels, whose place on the slide is yet to be said.
     """
     before = section.registration or Registration.identity()
     step = before.inverse().then(state.registration)
@@ -180,7 +194,7 @@ def show_placing(session: Session, section: Section, state: PlacingState) -> Non
         affine[:2, 2] = move + origin - turn @ origin
         if not np.array_equal(np.asarray(layer.affine.affine_matrix)[-3:, -3:], affine):
             layer.affine = affine
-    _show_landmarks(session, section, state)
+    _show_landmarks(session, section, state, [] if pending is None else [pending])
 
 
 def end_placing(session: Session, section: Section) -> None:
@@ -189,19 +203,22 @@ def end_placing(session: Session, section: Section) -> None:
     show_placing(session, section, now)
 
 
-def _show_landmarks(session: Session, section: Section, state: PlacingState) -> None:
+def _show_landmarks(
+    session: Session, section: Section, state: PlacingState, pending: list[tuple[float, float]]
+) -> None:
     """Show each landmark twice: where it is placed, and where on the slide it belongs."""
     viewer = session.viewer
     there = [layer for layer in viewer.layers if LANDMARKS in layer.metadata]
-    if not state.pairs:
+    if not state.pairs and not pending:
         for layer in there:
             viewer.layers.remove(layer)
         return
-    points = np.array(state.pairs)
-    xy = np.concatenate([state.registration(points[:, :2]), points[:, 2:]])
-    number = len(points)
-    labels = [str(n + 1) for n in range(number)] * 2
-    colours = [STATED_COLOUR] * number + [SLIDE_COLOUR] * number
+    points = np.array(state.pairs, dtype=np.float64).reshape(-1, 4)
+    stated = np.array([*points[:, :2], *pending])
+    xy = np.concatenate([state.registration(stated), points[:, 2:]])
+    first, then = len(stated), len(points)
+    labels = [str(n + 1) for n in (*range(first), *range(then))]
+    colours = [STATED_COLOUR] * first + [SLIDE_COLOUR] * then
     if there and len(there[0].data) == len(xy):
         there[0].data = xy[:, ::-1]
         return
@@ -214,8 +231,8 @@ def _show_landmarks(session: Session, section: Section, state: PlacingState) -> 
         attributes = {
             "name": f"landmarks of {section.name}",
             "size": _MARK_PX,
-            "symbol": ["cross"] * number + ["disc"] * number,
-            "face_color": [STATED_COLOUR] * number + ["transparent"] * number,
+            "symbol": ["cross"] * first + ["disc"] * then,
+            "face_color": [STATED_COLOUR] * first + ["transparent"] * then,
             "border_color": colours,
             "border_width": 0.15,
             "features": {"landmark": labels},

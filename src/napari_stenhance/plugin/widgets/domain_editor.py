@@ -11,6 +11,7 @@ from qtpy.QtGui import QHideEvent, QKeySequence, QShortcut
 from qtpy.QtWidgets import QComboBox, QGridLayout, QPushButton, QVBoxLayout, QWidget
 
 from napari_stenhance.errors import InputError, StenhanceError
+from napari_stenhance.plugin.clicks import is_click
 from napari_stenhance.plugin.closing import ClosingNotes
 from napari_stenhance.plugin.domains import (
     begin_painting,
@@ -46,7 +47,6 @@ if TYPE_CHECKING:
     from napari_stenhance.results.run import Run
 
 _SETTLED_MS = 100
-_STILL_PX = 4
 _COLUMNS = 6
 _PAINT, _PAINTED = "Repaint", "End painting"
 
@@ -309,16 +309,8 @@ class DomainEditor(QWidget):
 
     def _clicked(self, viewer: Viewer, event: Any) -> Iterator[None]:
         """Select the row of a domain that is clicked; drags are napari's."""
-        active = viewer.layers.selection.active
-        moving = active is None or str(active.mode) in {"pan_zoom", "transform"}
-        if event.button != 1 or not moving or not self.isVisible():
+        if not self.isVisible() or not (yield from is_click(viewer, event)):
             return
-        start = np.array(event.pos)
-        yield
-        while event.type == "mouse_move":
-            if np.abs(np.array(event.pos) - start).max() > _STILL_PX:
-                return
-            yield
         found = domain_at(viewer, event.position, event.view_direction, event.dims_displayed)
         if found is None:
             self.table.choose(())

@@ -114,6 +114,7 @@ class RegionQuestions(QWidget):
         column.addWidget(self.into)
         self._say_into()
         self.forget()
+        self.list_others()
 
     def forget(self) -> None:
         """Show no genes: other regions are listed."""

@@ -19,10 +19,11 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_stenhance.errors import InputError
+from napari_stenhance.errors import InputError, StenhanceError
 from napari_stenhance.plugin.brush import begin_brush, brush_layer, brushed, brushed_regions
 from napari_stenhance.plugin.camera import centre_on
 from napari_stenhance.plugin.cell_means import CellMeans
+from napari_stenhance.plugin.clicks import is_click
 from napari_stenhance.plugin.drawn import (
     add_regions,
     drawn_regions,
@@ -55,7 +56,6 @@ if TYPE_CHECKING:
 _DRAWN = "Drawn regions"
 _PAUSE_MS = 100
 _BRUSH, _PAINTED = "Brush", "End brush"
-_STILL_PX = 4
 _AT_ONCE = 100
 """Shapes that are added in one turn."""
 _FOUND_BY_EYE = 12
@@ -114,6 +114,7 @@ class RegionsWidget(QWidget):
         self.find.setPlaceholderText("Find a name")
         self.find.setClearButtonEnabled(True)
         self.find.textChanged.connect(self.table.search)
+        self.find.hide()
         self.questions = RegionQuestions(napari_viewer, self, self)
         self._lay_out()
         self._pause = QTimer(self)
@@ -285,6 +286,8 @@ class RegionsWidget(QWidget):
         self.undo.setEnabled(self._deleted is not None and self._deleted[0] is self._layer)
 
     def _title(self, found: Counted | None) -> str:
+        if brushed(self._viewer, self._session.place) is not None:
+            return f"Paint on the slide; {_PAINTED} makes a region of what is painted."
         if not self.table.regions.names:
             return "Draw a region on the slide, or open a file of regions."
         if self.counts.error is not None:
@@ -315,21 +318,15 @@ class RegionsWidget(QWidget):
     def _clicked(self, viewer: Viewer, event: Any) -> Iterator[None]:
         """Select the region of a file that is clicked; drags are napari's."""
         of_file, place = self._outlined(), self._session.place
-        active = viewer.layers.selection.active
-        moving = active is None or str(active.mode) in {"pan_zoom", "transform"}
-        if of_file is None or place is None or not of_file[0].visible:
+        if of_file is None or place is None or not (of_file[0].visible and self.isVisible()):
             return
-        if event.button != 1 or not moving or not self.isVisible():
+        if not (yield from is_click(viewer, event)):
             return
-        start = np.array(event.pos)
-        yield
-        while event.type == "mouse_move":
-            if np.abs(np.array(event.pos) - start).max() > _STILL_PX:
-                return
-            yield
-        found = of_file[1].at(np.subtract(event.position[-2:], place.origin))
-        self.table.choose(found[:1].tolist())
-        self._choose_outlined(of_file[0], found[:1].tolist())
+        found = of_file[1].at(np.subtract(event.position[-2:], place.origin))[:1].tolist()
+        if not np.isin(found, self.table.regions.order).all():
+            self.find.clear()
+        self.table.choose(found)
+        self._choose_outlined(of_file[0], found)
 
     def _selected(self, *_items: Any) -> None:
         """Select in the table what is selected on the slide."""
@@ -363,13 +360,18 @@ class RegionsWidget(QWidget):
         """Begin to paint, or make regions of what was painted."""
         section, place = self._session.section, self._session.place
         layer = brushed(self._viewer, place)
-        if layer is not None and place is not None and section is not None:
-            self._end_brush(layer, place, section)
-        elif place is None or section is None or section.slide is None:
-            self.run_bar.say(InputError("Open the slide to paint on: none is looked at."))
-        else:
-            (layer,) = self._session.add([brush_layer(section.slide, place)], active=False)
-            begin_brush(self._viewer, layer)
+        try:
+            if layer is not None and place is not None and section is not None:
+                self._end_brush(layer, place, section)
+            elif place is None or section is None or section.slide is None:
+                msg = "Open the slide to paint on: none is looked at."
+                raise InputError(msg)
+            else:
+                made = brush_layer(section.slide, place)
+                (layer,) = self._session.add([made], active=False)
+                begin_brush(self._viewer, layer)
+        except StenhanceError as error:
+            self.run_bar.say(error)
 
     def _end_brush(self, layer: Labels, place: Place, section: Section) -> None:
         values, pitch = np.asarray(layer.data), float(layer.scale[-1])

@@ -208,6 +208,7 @@ class PlacingRow(QWidget):
                 layer.visible = True
             if layers:
                 self.opacity.setValue(round(100 * layers[0][0].opacity))
+            self.step.setSuffix(" px" if section.mpp is None else " µm")
             self._take_keys()
             self._turn_editor(on=True)
         self._show()
@@ -359,7 +360,7 @@ class PlacingRow(QWidget):
         if history is None:
             return
         section, now = history.section, history.now
-        show_placing(self._session, section, now)
+        show_placing(self._session, section, now, self._pending)
         self.table.show_landmarks(now.pairs, now.residuals(), section.mpp)
         self.state.setText(self._words(section, now))
         self.lost.edited(history)

@@ -166,9 +166,11 @@ class Workbench(QWidget):
             widget: QWidget = make()
             self.jobs.follow(title, widget.run_bar)
             # A turn later, when there is room for what is said.
-            widget.run_bar.refused.connect(
-                lambda: QTimer.singleShot(0, lambda: self._area.ensureWidgetVisible(widget.run_bar))
-            )
+            turn = QTimer(widget)
+            turn.setSingleShot(True)
+            turn.setInterval(0)
+            turn.timeout.connect(lambda: self._area.ensureWidgetVisible(widget.run_bar))
+            widget.run_bar.refused.connect(turn.start)
             return widget
 
         return made

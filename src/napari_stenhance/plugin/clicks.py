@@ -1,0 +1,36 @@
+"""Clicks on the canvas that choose something: drags, and what one draws with, are napari's."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+
+_STILL_PX = 4
+"""How far the mouse may move in a click."""
+
+
+def is_click(viewer: ViewerModel, event: Any) -> Generator[None, None, bool]:
+    """Follow the mouse until it is let go, and tell whether it chose what lay under it.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+    event : Event
+        Of a callback of `mouse_drag_callbacks`, which yields wherever this does.
+    """
+    active = viewer.layers.selection.active
+    moving = active is None or str(active.mode) in {"pan_zoom", "transform"}
+    if event.button != 1 or not moving:
+        return False
+    start = np.array(event.pos)
+    yield
+    while event.type == "mouse_move":
+        if np.abs(np.array(event.pos) - start).max() > _STILL_PX:
+            return False
+        yield
+    return True
