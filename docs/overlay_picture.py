@@ -1,4 +1,4 @@
-"""Lay two sections of a synthetic block over one another in the panel Compare: a picture of it.
+"""Two sections of a synthetic block over one another in Compare, and what the doctor draws.
 
 python docs/overlay_picture.py PICTURES [--size 1280x800]
 """
@@ -62,11 +62,24 @@ def write_neighbour(folder: Path, to: Path) -> None:
     table.write_h5ad(to)
 
 
+def write_doctor(folder: Path, scratch: Path, to: Path) -> None:
+    """Turn the spots by 180°, and draw what the doctor finds."""
+    section = st.read(folder)
+    spots = section.need_spots().copy()
+    height, width = section.need_slide().shape
+    spots.obsm["spatial"] = (width - 1, height - 1) - np.asarray(spots.obsm["spatial"])
+    turned = st.Section(slide=section.slide, spots=spots, name=section.name)
+    print(st.doctor(turned, picture=scratch).said)
+    drawn = pyvips.Image.new_from_file(str(scratch))
+    drawn.flatten(background=255).write_to_file(str(to), Q=80)
+
+
 def main(out: Path, size: tuple[int, int]) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         first, second = Path(scratch) / "B1", Path(scratch) / "B2.h5ad"
         write_phantom(first, SIZE_MM, SEED)
         write_neighbour(first, second)
+        write_doctor(first, Path(scratch) / "both.png", out / "placement.jpg")
         window = Window(out, size, "dark")
         window.open(second)
         window.open(first)

@@ -145,13 +145,12 @@ def test_another_image_is_laid_over_the_slide_at_a_scale_that_is_fitted(
 
 
 def test_what_is_no_neighbour_is_not_believed(block: Path, tmp_path: Path) -> None:
-    for seed in (2, 3):
-        pixels, amounts = make_slide_pixels(SHAPE, seed)
-        write_image(tmp_path / f"{seed}_he.jpg[Q=90]", pixels)
-        make_spots(amounts, seed).write_h5ad(tmp_path / f"{seed}.h5ad")
-        (laid,) = st.align(block / "one.h5ad", tmp_path / f"{seed}.h5ad").sections
-        assert not laid.is_clear, laid.said
-        assert "do not trust this" in laid.said
+    pixels, amounts = make_slide_pixels(SHAPE, 2)
+    write_image(tmp_path / "two_he.jpg[Q=90]", pixels)
+    make_spots(amounts, 2).write_h5ad(tmp_path / "two.h5ad")
+    (laid,) = st.align(block / "one.h5ad", tmp_path / "two.h5ad").sections
+    assert not laid.is_clear, laid.said
+    assert "do not trust this" in laid.said
 
 
 def test_the_command_says_it(block: Path) -> None:

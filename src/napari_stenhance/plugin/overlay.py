@@ -102,6 +102,9 @@ def read_overlay(
         if side.section is None:
             msg = f"{side.place.name}: open its slide, to see how it lies over another."
             raise InputError(msg)
+        if side.section.mpp is None:
+            msg = f"{side.place.name}: its scale is not known; give it, to lay it over another."
+            raise InputError(msg, option="mpp")
     comparison = Comparison.read(left, right, gene, job)
     aligned = known or align_pair(_section(left), _section(right), cache, job)
     if left.colours is None or right.colours is None:
