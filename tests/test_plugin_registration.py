@@ -91,7 +91,9 @@ def applied(person: Person) -> st.Section:
     return section
 
 
-def test_every_step_is_seen_at_once_and_undone(person: Person, turned: Path) -> None:
+def test_every_step_is_seen_at_once_and_undone(
+    person: Person, turned: Path, true_um: NDArray[np.float64]
+) -> None:
     placing, viewer = person.section.placing, person.viewer
     assert not placing.look.isEnabled()
     person.drop(turned)
@@ -141,6 +143,11 @@ def test_every_step_is_seen_at_once_and_undone(person: Person, turned: Path) -> 
     assert session_of(viewer).section is section
     assert not any("not applied" in s for s in viewer.window._task_status_manager.get_status())
     person.bot.keyClick(native, Qt.Key.Key_Down)
+    np.testing.assert_allclose(seen_um(person), before, atol=1e-6)
+    # What the doctor found is a step like others.
+    placing.begin(HALF)
+    np.testing.assert_allclose(seen_um(person), true_um, atol=1e-6)
+    person.click(placing.undo)
     np.testing.assert_allclose(seen_um(person), before, atol=1e-6)
 
 
