@@ -154,6 +154,48 @@ def test_a_landmark_lies_where_it_belongs_and_regions_are_carried(
 
 
 @pytest.mark.slow
+def test_regions_of_a_file_are_laid_over_too(person: Person, marked: Path, tmp_path: Path) -> None:
+    for name in ("turned", "one"):
+        person.drop(marked / f"{name}.h5ad")
+    session = session_of(person.viewer)
+    session.look_at(next(one for one in open_places(person.viewer) if one.name == "turned"))
+    corners = [(100 + 12 * (n % 30), 100 + 12 * (n // 30)) for n in range(600)]
+    boxes = np.array([shapely.box(x, y, x + 8, y + 8) for x, y in corners], dtype=object)
+    NamedRegions(tuple(map(str, range(600))), boxes).write(tmp_path / "many.geojson")
+    regions = person.bench.open("regions")
+    regions.files.open_regions(tmp_path / "many.geojson")
+    person.wait(lambda: not regions.run_bar.busy)
+    (outlined,) = (layer for layer, _ in layers_of(person.viewer, "outlined regions"))
+    session.look_at_measured("G20")
+    panel = person.bench.open("compare")
+    panel.left.setCurrentText("measured · one")
+    panel.right.setCurrentText("measured · turned")
+    panel.over.setChecked(True)
+    person.click(panel.run)
+    person.wait(lambda: not panel.run_bar.busy)
+    assert not panel.run_bar.error.text()
+    (laid,) = (one for one in panel._view.layers if type(one).__name__ == "Labels")
+    # The middle of a region: where the transform takes it.
+    matrix = turned_by(70, (90, -60))
+    box = boxes[17].centroid
+    there = (box.x / MPP, box.y / MPP)
+    linear, by = matrix[:, :2], matrix[:, 2]
+    here = np.linalg.solve(linear, np.subtract(there, by)) * MPP
+    one = next(place for place in open_places(person.viewer) if place.name == "one")
+    place = next(place for place in open_places(person.viewer) if place.name == "turned")
+    at = np.subtract(outlined.world_to_data((box.y + place.origin[0], box.x + place.origin[1])), 0)
+    seen = np.asarray(laid.data_to_world(at)) - one.origin
+    assert np.hypot(*(seen[::-1] - here)) < 15
+    # They are too many to be drawn on the other.
+    panel.right.setCurrentText("measured · one")
+    panel.left.setCurrentText("measured · turned")
+    person.click(panel.run)
+    person.wait(lambda: not panel.run_bar.busy)
+    person.click(panel.blend.carry)
+    assert "of a file, too many to be drawn" in panel.run_bar.error.text()
+
+
+@pytest.mark.slow
 def test_the_dock_says_whether_spots_fit(person: Person, marked: Path, tmp_path: Path) -> None:
     person.drop(marked / "one.h5ad")
     line = person.section.placement

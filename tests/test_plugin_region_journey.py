@@ -63,7 +63,7 @@ def _journey(person: Person, first: Path, second: Path, folder: Path, genes: lis
     person.bot.keyClick(viewer.window._qt_viewer.canvas.native, Qt.Key.Key_Escape)
     person.wait(lambda: regions.counts.found is not None and len(regions.counts.found.numbers) == 2)
     kept = folder / "regions.geojson"
-    regions.save_file(kept)
+    regions.files.save_regions(kept)
     _idle(person, regions)
     numbers = regions.counts.found.numbers
     pd.testing.assert_frame_equal(

@@ -136,7 +136,7 @@ def test_a_model_that_predicted_one_region_predicts_another(
     person.drop(made.path)
     regions = person.bench.open("regions")
     NamedRegions(("There",), areas[1:]).write(tmp_path / "there.geojson")
-    regions.open_file(tmp_path / "there.geojson")
+    regions.files.open_regions(tmp_path / "there.geojson")
     _done(person)
     gene = session.gene
     person.click(regions.questions.predict)

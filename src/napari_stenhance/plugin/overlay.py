@@ -21,6 +21,7 @@ from napari_stenhance.plugin.comparison import (
 from napari_stenhance.plugin.drawn import add_regions, drawn_regions
 from napari_stenhance.plugin.layer_info import LayerData, Place, layer_info, layers_of
 from napari_stenhance.plugin.looks import SavedCamera
+from napari_stenhance.plugin.outlined import outlined_at
 from napari_stenhance.plugin.regions import open_region
 from napari_stenhance.scoring.likeness import SpotPair
 from napari_stenhance.tasks.align import Aligned, align_pair
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 _ON_LEFT, _ON_RIGHT = "left", "right"
 """What `COMPARED` in the metadata of a layer says of it: which section it is of."""
 _FILLED, _FONT = 0.9, 8
+_REGIONS = "region", "outlined regions"
 _FULL = "stenhance_opacity"
 """In the metadata of such a layer: its opacity where its section alone is seen."""
 
@@ -172,8 +174,8 @@ def _laid(layer: LayerData, affine: NDArray[np.float64]) -> LayerData:
 
 
 def _regions_of(viewer: ViewerModel, place: Place) -> Iterator[LayerData]:
-    """Copy the regions that were drawn on a section, to be seen, in its own coordinates."""
-    for layer, info in layers_of(viewer, "region"):
+    """Copy the regions of a section, drawn or of a file, to be seen in its own coordinates."""
+    for layer, info in layers_of(viewer, *_REGIONS):
         if info.place is place and len(layer.data):
             values, attributes, kind = layer.as_layer_data_tuple()
             translate = tuple(np.subtract(layer.translate, place.origin))
@@ -244,7 +246,9 @@ class OverlaidView(ComparedView):
             for layer in self.layers:
                 right = layer.metadata[COMPARED] == _ON_RIGHT
                 # The left slide lies below, and regions are seen of both.
-                if (right and type(layer).__name__ != "Shapes") or _shows_gene(layer):
+                if (right and type(layer).__name__ not in {"Shapes", "Labels"}) or _shows_gene(
+                    layer
+                ):
                     layer.opacity = layer.metadata[_FULL] * (share if right else 1 - share)
 
     def hide_others(self) -> None:
@@ -253,14 +257,14 @@ class OverlaidView(ComparedView):
         with self._quiet():
             for layer, was in self._before.items():
                 info = layer_info(layer)
-                regions = info is not None and info.role.name == "region"
+                regions = info is not None and info.role.name in _REGIONS
                 if regions and info.place is self._place and layer in self._viewer.layers:
                     layer.visible = was
 
 
 def overlaid_genes(layers: list[LayerData]) -> list[LayerData]:
     """Return which of the layers of an overlay show the gene: left and right."""
-    return [data for data in layers if data[2] != "shapes" and not data[1].get("rgb")]
+    return [data for data in layers if data[2] in {"points", "image"} and not data[1].get("rgb")]
 
 
 def _shows_gene(layer: Layer) -> bool:
@@ -287,7 +291,12 @@ def carry_regions(viewer: ViewerModel, overlay: Overlay) -> int:
     )
     regions = None if drawn is None else drawn_regions(drawn, left.place)[0]
     if regions is None or not len(regions.areas):
-        msg = f"{left.place.name}: there are no regions on it; draw some in the panel Regions."
+        msg = f"{left.place.name}: no regions are drawn on it; draw some in the panel Regions."
+        if any(True for _ in outlined_at(viewer, left.place)):
+            msg = (
+                f"{left.place.name}: its regions are of a file, too many to be drawn; save those "
+                "that are wanted, and open them there again."
+            )
         raise InputError(msg)
     matrix = np.vstack([overlay.aligned.matrix_um, [0, 0, 1]])
     back = np.linalg.inv(matrix)[:2]
