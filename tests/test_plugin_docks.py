@@ -8,14 +8,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import shapely
 import tifffile
 from napari.layers import Layer
 from napari.utils import progress
 from qtpy.QtCore import Qt, QTimer
 
 import slide_files
+from napari_stenhance.plugin.drawn import add_regions, drawn_regions
 from napari_stenhance.plugin.layer_info import layers_of, open_sections, our_layers
+from napari_stenhance.plugin.session import session_of
 from napari_stenhance.results.result import ResultFolder
+from napari_stenhance.section.named_regions import NamedRegions
 from napari_stenhance.tasks.enhance import EnhanceOptions, enhance
 from person import Person, check_truth
 from test_samples import lattice, two
@@ -217,12 +221,23 @@ def test_a_region_layer_that_was_deleted_comes_back_to_be_drawn_in(
 
 @pytest.mark.slow
 def test_a_scale_that_was_set_moves_the_section_and_keeps_what_was_drawn(
-    person: Person, small_files: list[Path]
+    person: Person, small_files: list[Path], tmp_path: Path
 ) -> None:
     person.drop(small_files[0])
     person.click(person.enhance.draw)
     region = person.layer("region")
+    nest = np.array([shapely.Polygon([(80, 80), (240, 80), (240, 240)])], dtype=object)
+    add_regions(region, NamedRegions(("Nest",), nest, ("Tumour",), ("#112233",)), 0.8)
     region.add(np.array([(100, 100), (100, 300), (300, 300)]), shape_type="polygon")
+    corners = [(40 + 12 * (n % 30), 40 + 12 * (n // 30)) for n in range(600)]
+    boxes = np.array([shapely.box(x, y, x + 8, y + 8) for x, y in corners], dtype=object)
+    NamedRegions(tuple(map(str, range(600))), boxes).write(tmp_path / "many.geojson")
+    regions = person.bench.open("regions")
+    regions.files.open_regions(tmp_path / "many.geojson")
+    person.wait(lambda: not regions.run_bar.busy)
+    ((outlined, _),) = layers_of(person.viewer, "outlined regions")
+    at = outlined.world_to_data((44.0, 44.0))
+    person.bench.open("section")
     person.section.mpp.setValue(1.6)
     person.click(person.section.again)
     person.wait(lambda: not person.section.run_bar.busy)
@@ -231,7 +246,18 @@ def test_a_scale_that_was_set_moves_the_section_and_keeps_what_was_drawn(
     assert "1.6 µm per pixel (given)" in person.section.words.toPlainText()
     region = person.layer("region")
     np.testing.assert_allclose(region.scale, 1.6)
-    np.testing.assert_allclose(region.data[0], [(100, 100), (100, 300), (300, 300)])
+    np.testing.assert_allclose(region.data[1], [(100, 100), (100, 300), (300, 300)])
+    np.testing.assert_allclose(region.edge_color[0][:3], np.array((0x11, 0x22, 0x33)) / 255)
+    place = session_of(person.viewer).place
+    assert place is not None
+    drawn, _ = drawn_regions(region, place)
+    assert (drawn.names[0], drawn.kinds[0]) == ("Nest", "Tumour")
+    assert drawn.areas[0].area == pytest.approx(4 * nest[0].area)
+    ((outlined, info),) = layers_of(person.viewer, "outlined regions")
+    assert len(info.outlined.regions) == 600
+    assert info.outlined.regions.areas[0].centroid.coords[0] == pytest.approx((88, 88))
+    # The same pixel, twice as far from the corner.
+    np.testing.assert_allclose(outlined.data_to_world(at), (88, 88), atol=2.5)
     # The field shows what was given, and the next change keeps it.
     assert person.section.mpp.value() == 1.6
     person.section.icc.setChecked(False)

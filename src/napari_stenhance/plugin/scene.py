@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,8 +22,6 @@ from napari_stenhance.plugin.places import settle, settle_layer
 if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Layer
-
-    from napari_stenhance.section.section import Section
 
 
 def add_layers(
@@ -116,17 +114,6 @@ def show_bar(layer: Layer, *, visible: bool) -> None:
     """Show or hide the colour bar of a layer, where it is not so yet."""
     if layer.colorbar.visible != visible:
         layer.colorbar.visible = visible
-
-
-def remove_section(viewer: ViewerModel, section: Section) -> list[tuple[Any, str]]:
-    """Remove the layers of a section; return what was drawn, in pixels of the slide."""
-    drawn = []
-    for layer, info in our_layers(viewer):
-        if info.section is section:
-            if info.role.name == "region":
-                drawn = list(zip(layer.data, layer.shape_type, strict=True))
-            viewer.layers.remove(layer)
-    return drawn
 
 
 def _position(viewer: ViewerModel, layer: Layer) -> int:

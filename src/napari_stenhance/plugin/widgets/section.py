@@ -21,6 +21,7 @@ from qtpy.QtWidgets import (
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.plugin.beside import beside_layer, shown_beside
+from napari_stenhance.plugin.carried import carry_over, remove_section
 from napari_stenhance.plugin.layer_info import (
     LayerData,
     layers_of,
@@ -30,9 +31,8 @@ from napari_stenhance.plugin.layer_info import (
 from napari_stenhance.plugin.looks import look_of
 from napari_stenhance.plugin.opening import open_in_turns
 from napari_stenhance.plugin.places import open_places
-from napari_stenhance.plugin.regions import open_region
 from napari_stenhance.plugin.saved_edits import keep_edits, kept_edits
-from napari_stenhance.plugin.scene import add_layers, remove_section
+from napari_stenhance.plugin.scene import add_layers
 from napari_stenhance.plugin.session import session_of
 from napari_stenhance.plugin.tissue import carried_tissue
 from napari_stenhance.plugin.widgets.choices import elide
@@ -291,15 +291,14 @@ class SectionWidget(QWidget):
     def _show(self, opened: OpenedPath, old: Section | None) -> Iterator[None]:
         what, said = opened.what, opened.said
         tissue = self._carried(old, what)
-        drawn = remove_section(self._viewer, old) if old is not None else []
+        carried = None if old is None else remove_section(self._viewer, old)
         self._said = said
         try:
             yield from open_in_turns(self._session, opened.layers, read=opened.read)
         finally:
             self._said = None
-        if drawn and isinstance(what, Section):
-            region = open_region(self._viewer, what)
-            region.add([data for data, _ in drawn], shape_type=[kind for _, kind in drawn])
+        if carried is not None and isinstance(what, Section):
+            carry_over(self._viewer, what, carried)
         add_layers(self._viewer, tissue)
         place = self._session.place
         if isinstance(what, Section) or self._section is None:
