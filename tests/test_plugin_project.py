@@ -7,11 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import shapely
 from qtpy.QtWidgets import QApplication
 
+from napari_stenhance.plugin.drawn import add_regions, write_names
 from napari_stenhance.plugin.layer_info import layers_of
 from napari_stenhance.plugin.regions import open_region
 from napari_stenhance.plugin.session import session_of
+from napari_stenhance.section.named_regions import NamedRegions
 from person import Person, check_truth
 
 
@@ -45,6 +48,7 @@ def state_of(person: Person) -> dict[str, Any]:
         ).tolist(),
         "panels": [name for name, panel in person.bench.panels.items() if panel.is_open],
         "layers": [(layer.name, layer.visible) for layer in viewer.layers],
+        "names": [list(map(str, layer.text.values)) for layer, _ in layers_of(viewer, "region")],
         "drawn": [
             [np.round(shape, 6).tolist() for shape in layer.data]
             for layer, _ in layers_of(viewer, "region")
@@ -76,7 +80,9 @@ def test_a_project_comes_back_as_it_was(person: Person, here: Path) -> None:
     session.keep_limits((1.0, 3.0))
     assert session.section is not None
     region = open_region(viewer, session.section)
-    region.add([np.array([[200, 200], [200, 500], [450, 350]])], shape_type=["polygon"])
+    area = np.array([shapely.Polygon([(160, 160), (400, 160), (280, 360)])], dtype=object)
+    add_regions(region, NamedRegions(("Nest",), area), session.section.mpp)
+    write_names(region, ["Nest"], [0])
     viewer.layers.selection.active = person.layer("browse")
     camera = viewer.scene.camera
     camera.zoom *= 1.7

@@ -109,12 +109,31 @@ def write_names(layer: Shapes, names: Sequence[str], shapes: Sequence[int]) -> N
     texts = [""] * len(layer.data)
     for n, name in zip(shapes, names, strict=True):
         texts[n] = name
-    if not 0 < len(texts) <= _NAMES_MOST:
+    if text := _written(texts, layer.edge_color):
+        layer.text = text
+    else:
         layer.text.visible = False
-        return
-    layer.text = {
+
+
+def written_names(features: pd.DataFrame, colours: Any) -> dict[str, Any]:
+    """Return what napari writes beside shapes that have names; nothing of very many.
+
+    Parameters
+    ----------
+    features : DataFrame
+        Of the shapes.
+    colours : array
+        Of each.
+    """
+    return _written(_texts(features, NAME), colours)
+
+
+def _written(texts: list[str], colours: Any) -> dict[str, Any]:
+    if not 0 < len(texts) <= _NAMES_MOST:
+        return {}
+    return {
         "string": {"array": texts, "default": ""},
-        "color": {"array": layer.edge_color, "default": REGION_COLOUR},
+        "color": {"array": colours, "default": REGION_COLOUR},
         "size": _NAME_SIZE,
         "anchor": "upper_left",
     }

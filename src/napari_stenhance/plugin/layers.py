@@ -14,6 +14,7 @@ from napari_stenhance.plugin.channels import CHANNEL, channel_layer
 from napari_stenhance.plugin.colours import PREFERRED, TOTAL, SpotColours
 from napari_stenhance.plugin.crops import crop_layers
 from napari_stenhance.plugin.domains import PAINTING, domain_layers, painting_layer
+from napari_stenhance.plugin.drawn import written_names
 from napari_stenhance.plugin.genes import BROWSE, browse_layer, gene_layers
 from napari_stenhance.plugin.layer_info import (
     KEY,
@@ -367,6 +368,8 @@ def _looking_as(one: SavedLayer, made: LayerData) -> LayerData:
     if kind == "shapes":
         data = one.data
         look["ndim"] = 2
+        if "features" in look and (text := written_names(look["features"], look["edge_color"])):
+            look["text"] = text
     elif kind == "points" and len(one.data) != len(data):
         look = {"visible": look["visible"], "opacity": look["opacity"]}
     info = replace(info, gene=one.shows["gene"] if one.shows else info.gene)
