@@ -103,7 +103,7 @@ def test_every_step_is_seen_at_once_and_undone(person: Person, turned: Path) -> 
     person.click(placing.across)
     np.testing.assert_allclose(seen_um(person)[:, 1], 2 * middle[1] - before[:, 1], atol=1e-6)
     np.testing.assert_allclose(seen_um(person)[:, 0], before[:, 0], atol=1e-6)
-    assert placing.state.text() == "Spots are mirrored left to right."
+    assert placing.state.text() == "Spots of turned are mirrored left to right."
     person.click(placing.undo)
     np.testing.assert_allclose(seen_um(person), before, atol=1e-6)
     placing.angle.setValue(90)
@@ -327,3 +327,57 @@ def test_bad_files_and_places_are_said(person: Person, turned: Path, tmp_path: P
     person.viewer.layers.remove(person.layer("spots"))
     person.viewer.layers.clear()
     assert not placing.editor.isVisible()
+
+
+def test_landmarks_that_were_not_fitted_are_not_lost(
+    person: Person, turned: Path, tmp_path: Path
+) -> None:
+    placing, bar = person.section.placing, person.section.run_bar
+    person.drop(turned)
+    person.click(placing.look)
+    for x, y in ((100, 100), (500, 120), (200, 600)):
+        placing.set_landmark((x, y))
+        placing.set_landmark((x + 30, y - 10))
+    person.click(placing.apply)
+    assert "Landmarks place no spots before Fit" in bar.error.text()
+    assert placing.editor.isVisible()
+    assert placing.table.rowCount() == 3
+    placing.save_file(tmp_path / "marks.json")
+    kept = st.Registration.read(tmp_path / "marks.json")
+    assert len(kept.pairs) == 3
+    np.testing.assert_array_equal(kept.matrix, st.Registration.identity().matrix)
+    # Moved by hand, they stay with the section, and are those that are edited again.
+    person.click(placing.arrows["→"])
+    section = applied(person)
+    assert len(section.registration.pairs) == 3
+    person.click(placing.look)
+    assert placing.table.rowCount() == 3
+    person.click(placing.fit)
+    np.testing.assert_allclose(placing.history.now.registration([[0, 0]]), [[30, -10]], atol=1e-6)
+
+
+def test_what_is_offered_for_a_section_is_done_to_no_other(
+    person: Person, turned: Path, small: Path
+) -> None:
+    placing, bar, session = person.section.placing, person.section.run_bar, None
+    person.drop(turned)
+    session = session_of(person.viewer)
+    first = session.section
+    person.drop(small / "two.h5ad")
+    second = session.section
+    assert first is not second
+    placing.offer(first, HALF)
+    assert session.section is first
+    assert placing.history.section is first
+    assert placing.state.text().startswith("Spots of turned are turned by 180°")
+    # Nor while those of another are being placed; what is said of spots where they lay is not seen.
+    assert not person.section.placement.isVisible()
+    placing.offer(second, HALF)
+    assert "spots of turned are being placed" in bar.error.text()
+    assert placing.history.section is first
+    person.click(placing.apply)
+    person.wait(lambda: not bar.busy)
+    assert person.section.placement.isVisible()
+    placing.offer(first, HALF)
+    assert "placed anew or closed" in bar.error.text()
+    assert placing.history is None

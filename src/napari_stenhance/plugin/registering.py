@@ -53,6 +53,11 @@ class PlacingState:
     registration: Registration
     pairs: tuple[Pair, ...] = ()
 
+    @property
+    def kept(self) -> Registration:
+        """Where spots are placed, with all landmarks, also those that it was not fitted to."""
+        return replace(self.registration, pairs=self.pairs)
+
     def then(self, step: Registration) -> PlacingState:
         """Go on by hand."""
         before = self.registration.made
@@ -76,7 +81,7 @@ class PlacingState:
 
     def residuals(self) -> NDArray[np.float64]:
         """Return how far each landmark lies from where it belongs, in pixels."""
-        return replace(self.registration, pairs=self.pairs).residuals()
+        return self.kept.residuals()
 
 
 @dataclass(frozen=True)

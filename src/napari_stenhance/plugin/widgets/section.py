@@ -158,12 +158,12 @@ class SectionWidget(QWidget):
         )
         self.quality = QualityRow(napari_viewer, self.run_bar, self._open_next, self._describe)
         self.tissue = TissueRow(napari_viewer, self.run_bar, self._open_next)
+        self.placement = PlacementLine(napari_viewer, self._offer_places)
         aside = (self.drop, self.browse_folder, self.browse_file, self.quality)
-        aside += (self.tissue, self.words)
+        aside += (self.tissue, self.words, self.placement)
         self.placing = PlacingRow(
             napari_viewer, self.run_bar, self._open_next, self._show_placed, aside
         )
-        self.placement = PlacementLine(napari_viewer, self.placing.begin)
         self.save = QPushButton("Save layers …", self)
         self.save.setToolTip(
             "Save all layers, to open them again as they are: links to slides, spots and results, "
@@ -309,6 +309,9 @@ class SectionWidget(QWidget):
         self._follow()
         # What was set is for one section: the next may have another slide and scale.
         self._offer_again()
+
+    def _offer_places(self, section: Section, registration: Registration) -> None:
+        self.placing.offer(section, registration)
 
     def _show_placed(self, section: Section, said: str) -> None:
         """Describe a section whose spots were placed anew."""
