@@ -18,7 +18,7 @@ from qtpy.QtWidgets import QApplication
 
 import napari_stenhance as st
 from made_sections import MPP
-from napari_stenhance.plugin.layer_info import layers_of
+from napari_stenhance.plugin.layer_info import layers_of, open_sections
 from napari_stenhance.plugin.layers import section_layers
 from napari_stenhance.plugin.places import open_places
 from napari_stenhance.plugin.registering import (
@@ -381,3 +381,49 @@ def test_what_is_offered_for_a_section_is_done_to_no_other(
     placing.offer(first, HALF)
     assert "placed anew or closed" in bar.error.text()
     assert placing.history is None
+
+
+def test_a_section_is_open_once_however_its_spots_are_placed(
+    person: Person, turned: Path, tmp_path: Path, notifications: list[Any]
+) -> None:
+    """Two of it on one slide: runs would learn from one, and words would be of the other."""
+    placing, viewer = person.section.placing, person.viewer
+    person.drop(turned)
+    person.click(placing.look)
+    person.click(placing.across)
+    for x, y in ((100, 100), (130, 90)):
+        placing.set_landmark((x, y))
+    person.section.save_layers(tmp_path / "meanwhile.zarr")
+    person.wait(lambda: not person.section.run_bar.busy)
+    placed, there = applied(person), seen_um(person)
+    person.section.save_layers(tmp_path / "kept.zarr")
+    person.wait(lambda: not person.section.run_bar.busy)
+
+    def check(section: st.Section, number: int) -> None:
+        assert session_of(viewer).section is section
+        assert open_sections(viewer) == [section]
+        assert len(list(layers_of(viewer, "spots"))) == 1
+        assert len(notifications) == number
+        words = person.section.words.toPlainText()
+        assert ("Spots are placed by hand" in words) == (section.registration is not None)
+
+    # Opened as its files state it, it stays as it was placed, which no file holds.
+    person.drop(turned)
+    check(placed, 1)
+    said = "turned is open with its spots placed by hand, and stays so; to see them as its files"
+    assert said in notifications[0].message
+    np.testing.assert_allclose(seen_um(person), there, atol=1e-6)
+    # And placed anew, there is one still.
+    person.click(placing.look)
+    person.click(placing.down)
+    check(applied(person), 1)
+    viewer.layers.clear()
+    person.drop(turned)
+    stated = session_of(viewer).section
+    person.drop(tmp_path / "kept.zarr")
+    check(stated, 2)
+    viewer.layers.clear()
+    # What was not applied is not in a save: neither places nor landmarks.
+    person.drop(tmp_path / "meanwhile.zarr")
+    assert session_of(viewer).section.registration is None
+    assert not [layer for layer in viewer.layers if "landmarks" in layer.name]

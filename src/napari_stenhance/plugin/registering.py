@@ -298,6 +298,9 @@ def show_placed(session: Session, old: Section, placed: PlacedAnew) -> Iterator[
     before = spots_layers(session, old)
     assert info is not None
     with session.quiet():
+        for layer, _ in before:
+            # They are of what is shown no more: else those below would be theirs.
+            layer.metadata.pop(KEY)
         for layer, one in before[:1]:
             origin = (0.0, 0.0) if one.place is None else one.place.origin
             moved = tuple(np.add(attributes.get("translate", (0.0, 0.0)), origin))

@@ -302,7 +302,10 @@ class SectionWidget(QWidget):
             region.add([data for data, _ in drawn], shape_type=[kind for _, kind in drawn])
         add_layers(self._viewer, tissue)
         place = self._session.place
-        if isinstance(what, Section) or self._section is None:
+        if isinstance(what, Section) and self._session.section is not what:
+            # It was open already, perhaps with its spots placed otherwise.
+            self._words[place] = describe_looked_at(self._session)
+        elif isinstance(what, Section) or self._section is None:
             self._words[place] = said
         else:
             self._words[place] = "\n".join([*describe_section(self._section), "", said])
