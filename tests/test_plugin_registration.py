@@ -357,7 +357,7 @@ def test_landmarks_that_were_not_fitted_are_not_lost(
 
 
 def test_what_is_offered_for_a_section_is_done_to_no_other(
-    person: Person, turned: Path, small: Path
+    person: Person, turned: Path, small: Path, tmp_path: Path
 ) -> None:
     placing, bar, session = person.section.placing, person.section.run_bar, None
     person.drop(turned)
@@ -378,6 +378,15 @@ def test_what_is_offered_for_a_section_is_done_to_no_other(
     person.click(placing.apply)
     person.wait(lambda: not bar.busy)
     assert person.section.placement.isVisible()
+    # Of two of one name, the number is said.
+    copied = tmp_path / "again" / "two.h5ad"
+    copied.parent.mkdir()
+    copied.write_bytes((small / "one.h5ad").read_bytes())
+    copied.with_name("two_he.jpg").write_bytes((small / "one_he.jpg").read_bytes())
+    person.drop(copied)
+    person.click(placing.look)
+    assert placing.state.text().startswith("Spots of two (2) are left as")
+    person.click(placing.cancel)
     placing.offer(first, HALF)
     assert "placed anew or closed" in bar.error.text()
     assert placing.history is None
@@ -427,3 +436,29 @@ def test_a_section_is_open_once_however_its_spots_are_placed(
     person.drop(tmp_path / "meanwhile.zarr")
     assert session_of(viewer).section.registration is None
     assert not [layer for layer in viewer.layers if "landmarks" in layer.name]
+
+
+@pytest.mark.slow
+def test_a_run_that_ends_after_spots_were_placed_anew_is_named(
+    person: Person, turned: Path, tmp_path: Path
+) -> None:
+    placing, enhance, words = person.section.placing, person.enhance, person.section.words
+    person.drop(turned)
+    person.set_enhance(tmp_path / "turned.stenhance.zarr", epochs=1)
+    person.click(enhance.run)
+    person.click(placing.look)
+    person.click(placing.across)
+    section = applied(person)
+    assert enhance.run_bar.busy
+    assert "Made of the spots where they lay before" not in words.toPlainText()
+    person.wait(lambda: not enhance.run_bar.busy)
+    assert session_of(person.viewer).section is section
+    assert "where they lay before, and left as made: pixel2gene-stain" in words.toPlainText()
+    # A run that learned where they lie now is not named.
+    person.run()
+    assert words.toPlainText().count("pixel2gene-stain-robust") == 1
+    # Where they are put back, it is the other.
+    person.click(placing.look)
+    person.click(placing.across)
+    applied(person)
+    assert "left as made: pixel2gene-stain-robust-2." in words.toPlainText()

@@ -117,8 +117,9 @@ def said_of_places(viewer: ViewerModel, layers: Sequence[LayerData]) -> list[str
         for _, other in [] if info is None else layers_of(viewer, "spots"):
             if info.role.name == "spots" and _placed_otherwise(info.section, other.section):
                 there, here = (_how_placed(one.section) for one in (other, info))
-                said[other.name] = (
-                    f"{other.name} is open with its spots {there}, and stays so; to see them "
+                name = other.name if other.place is None else other.place.name
+                said[name] = (
+                    f"{name} is open with its spots {there}, and stays so; to see them "
                     f"{here}, remove their layer first."
                 )
     return list(said.values())

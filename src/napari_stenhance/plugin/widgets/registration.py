@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
+from weakref import ref
 
 import numpy as np
 from qtpy.QtCore import Qt
@@ -27,6 +28,7 @@ from napari_stenhance.plugin.registering import (
     PlacingState,
     end_placing,
     middle_of,
+    name_seen,
     place_anew,
     said_of_runs,
     show_placed,
@@ -69,7 +71,7 @@ class PlacingRow(QWidget):
     on_end : callable
         Called when that has ended.
     said : callable
-        Told the section that was made, and what is to be said of it.
+        Told the section that was made.
     aside : sequence of QWidget
         What is hidden meanwhile.
     """
@@ -79,7 +81,7 @@ class PlacingRow(QWidget):
         viewer: Viewer,
         run_bar: RunBar,
         on_end: Callable[[], None],
-        said: Callable[[Section, str], None],
+        said: Callable[[Section], None],
         aside: Sequence[QWidget] = (),
     ) -> None:
         super().__init__()
@@ -88,6 +90,8 @@ class PlacingRow(QWidget):
         self.lost = LostPlaces(viewer)
         self._history: PlacingHistory | None = None
         self._pending: tuple[float, float] | None = None
+        # Of sections that were placed anew, `counts_sha256` each time before.
+        self._before: list[tuple[Any, set[str]]] = []
         self.look = _button(
             self,
             "Place spots …",
@@ -224,7 +228,8 @@ class PlacingRow(QWidget):
             raise InputError(msg)
         other = self._history and self._history.section
         if other is not None and other is not section:
-            msg = f"The spots of {other.name} are being placed; Apply or Cancel that first."
+            name = name_seen(self._session, other)
+            msg = f"The spots of {name} are being placed; Apply or Cancel that first."
             raise InputError(msg)
         if self._session.section is not section:
             self._session.look_at(layers[0][1].place)
@@ -369,7 +374,20 @@ class PlacingRow(QWidget):
         self.end()
         yield from show_placed(self._session, old, placed)
         self.lost.applied(placed.section)
-        self._said(placed.section, said_of_runs(self._session, old))
+        before = self._placed_before(old) | {old.counts_sha256}
+        self._before = [(of, shas) for of, shas in self._before if of() is not None]
+        self._before.append((ref(placed.section), before - {placed.section.counts_sha256}))
+        self._said(placed.section)
+
+    def said_of_runs(self) -> str:
+        """Say which runs of the current section were made where its spots lay before.
+
+        A run may have begun before they were placed anew, and end after it.
+        """
+        return said_of_runs(self._session, self._placed_before(self._session.section))
+
+    def _placed_before(self, section: Section | None) -> set[str]:
+        return next((shas for of, shas in self._before if of() is section), set())
 
     def _try(self, act: Callable[[], object]) -> None:
         self._run_bar.dismiss()
@@ -394,7 +412,7 @@ class PlacingRow(QWidget):
     def _words(self, section: Section, now: PlacingState) -> str:
         unit = "px" if section.mpp is None else "µm"
         where = now.registration.describe(stated_px(section), section.mpp)
-        said = f"Spots of {section.name} are {where}."
+        said = f"Spots of {name_seen(self._session, section)} are {where}."
         if now.pairs:
             off = said_of_landmarks(now.residuals() * (section.mpp or 1.0), unit)
             said += f" {off[0].upper()}{off[1:]}."

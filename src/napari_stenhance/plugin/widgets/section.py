@@ -316,10 +316,9 @@ class SectionWidget(QWidget):
     def _offer_places(self, section: Section, registration: Registration) -> None:
         self.placing.offer(section, registration)
 
-    def _show_placed(self, section: Section, said: str) -> None:
+    def _show_placed(self, section: Section) -> None:
         """Describe a section whose spots were placed anew."""
-        described = [*describe_section(section), *filter(None, [said])]
-        self._words[self._session.place] = "\n".join(described)
+        self._words[self._session.place] = "\n".join(describe_section(section))
         self._follow()
 
     def _follow(self) -> None:
@@ -334,7 +333,8 @@ class SectionWidget(QWidget):
         self._words = {one: said for one, said in self._words.items() if one in stays}
         if place is not None and place not in self._words:
             self._words[place] = self._said or describe_looked_at(self._session)
-        self.words.setPlainText(self._words.get(place, ""))
+        said = self._words.get(place, ""), self.placing.said_of_runs()
+        self.words.setPlainText("\n".join(filter(None, said)))
         if section is self._section:
             return
         self._section = section
