@@ -168,3 +168,10 @@ def test_the_command_says_it(block: Path) -> None:
     assert np.hypot(*(laid - known).T).max() < 15
     alone = CliRunner().invoke(app, ["align", one])
     assert alone.exit_code == 2
+
+
+def test_a_registration_of_one_section_is_not_taken_for_all(block: Path, tmp_path: Path) -> None:
+    st.Registration.moved(40, 0).write(tmp_path / "moved.json")
+    sections = block / "one.h5ad", block / "turned.h5ad"
+    with pytest.raises(st.InputError, match="places the spots of one section"):
+        st.align(*sections, registration=tmp_path / "moved.json")

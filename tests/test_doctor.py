@@ -123,16 +123,26 @@ def test_what_it_found_is_saved_and_puts_them_right(true: Path, tmp_path: Path) 
     well = CliRunner().invoke(app, ["doctor", *common, "--registration", str(file)])
     assert well.exit_code == 0, well.output
     assert "better than where they are placed" in " ".join(well.stdout.split())
+    # Nothing that is said of placed spots is said of where they are stated.
+    assert "as placed" in well.stdout
+    assert "as stated" not in well.stdout
     section = st.read(twice, image=true.with_suffix(".jpg"), mpp=MPP, registration=file)
     right = ad.read_h5ad(true).obsm["spatial"]
     np.testing.assert_allclose(section.spots.obsm["spatial"], right, atol=1e-6)
     # What another turn would be is told from where the spots are placed now.
     turned = section.registered(section.registration.then(half_turn()))
-    again = st.doctor(turned).registration
+    found = st.doctor(turned)
+    again = found.registration
+    said = json.loads(found.to_json())
+    assert said["ways"][0]["name"] == "as placed"
+    assert said["registration"]["matrix"] == [list(row) for row in turned.registration.matrix]
     np.testing.assert_allclose(again(section.spots.obsm["spatial_stated"]), right, atol=1e-6)
     # Of what is well, nothing is written.
-    st.doctor(true, mpp=MPP, save=tmp_path / "none.json")
+    notes: list[str] = []
+    job = st.Job(lambda event: notes.append(getattr(event, "text", "")))
+    st.doctor(true, mpp=MPP, save=tmp_path / "none.json", job=job)
     assert not (tmp_path / "none.json").exists()
+    assert [note for note in notes if "none.json: not written" in note]
 
 
 def half_turn() -> st.Registration:
@@ -190,6 +200,11 @@ def test_the_doubt_comes_first_and_is_found_once(
     assert "clearly better turned by 180°" in doubted.doubts[0]
     assert doubted.doubts[1:] == ill.doubts
     assert doubted.counts_sha256 == ill.counts_sha256
+    # The same spots on the same slide, but placed there: not said to be stated so.
+    half = st.Registration.turned(180, (WIDTH / 2, HEIGHT / 2))
+    placed = with_placement_doubt(well.registered(half), cache, st.Job())
+    assert "than as placed (" in placed.doubts[0]
+    assert "than as stated (" in doubted.doubts[0]
 
     def never(*_args: object, **_how: object) -> None:
         raise AssertionError

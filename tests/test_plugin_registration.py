@@ -18,7 +18,7 @@ from qtpy.QtWidgets import QApplication
 
 import napari_stenhance as st
 from made_sections import MPP
-from napari_stenhance.plugin.layer_info import layers_of
+from napari_stenhance.plugin.layer_info import layers_of, open_sections
 from napari_stenhance.plugin.layers import section_layers
 from napari_stenhance.plugin.places import open_places
 from napari_stenhance.plugin.registering import (
@@ -105,7 +105,7 @@ def test_every_step_is_seen_at_once_and_undone(
     person.click(placing.across)
     np.testing.assert_allclose(seen_um(person)[:, 1], 2 * middle[1] - before[:, 1], atol=1e-6)
     np.testing.assert_allclose(seen_um(person)[:, 0], before[:, 0], atol=1e-6)
-    assert placing.state.text() == "Spots are mirrored left to right."
+    assert placing.state.text() == "Spots of turned are mirrored left to right."
     person.click(placing.undo)
     np.testing.assert_allclose(seen_um(person), before, atol=1e-6)
     placing.angle.setValue(90)
@@ -334,3 +334,138 @@ def test_bad_files_and_places_are_said(person: Person, turned: Path, tmp_path: P
     person.viewer.layers.remove(person.layer("spots"))
     person.viewer.layers.clear()
     assert not placing.editor.isVisible()
+
+
+def test_landmarks_that_were_not_fitted_are_not_lost(
+    person: Person, turned: Path, tmp_path: Path
+) -> None:
+    placing, bar = person.section.placing, person.section.run_bar
+    person.drop(turned)
+    person.click(placing.look)
+    for x, y in ((100, 100), (500, 120), (200, 600)):
+        placing.set_landmark((x, y))
+        placing.set_landmark((x + 30, y - 10))
+    person.click(placing.apply)
+    assert "Landmarks place no spots before Fit" in bar.error.text()
+    assert placing.editor.isVisible()
+    assert placing.table.rowCount() == 3
+    placing.save_file(tmp_path / "marks.json")
+    kept = st.Registration.read(tmp_path / "marks.json")
+    assert len(kept.pairs) == 3
+    np.testing.assert_array_equal(kept.matrix, st.Registration.identity().matrix)
+    # Moved by hand, they stay with the section, and are those that are edited again.
+    person.click(placing.arrows["→"])
+    section = applied(person)
+    assert len(section.registration.pairs) == 3
+    person.click(placing.look)
+    assert placing.table.rowCount() == 3
+    person.click(placing.fit)
+    np.testing.assert_allclose(placing.history.now.registration([[0, 0]]), [[30, -10]], atol=1e-6)
+
+
+def test_what_is_offered_for_a_section_is_done_to_no_other(
+    person: Person, turned: Path, small: Path, tmp_path: Path
+) -> None:
+    placing, bar, session = person.section.placing, person.section.run_bar, None
+    person.drop(turned)
+    session = session_of(person.viewer)
+    first = session.section
+    person.drop(small / "two.h5ad")
+    second = session.section
+    assert first is not second
+    placing.offer(first, HALF)
+    assert session.section is first
+    assert placing.history.section is first
+    assert placing.state.text().startswith("Spots of turned are turned by 180°")
+    # Nor while those of another are being placed; what is said of spots where they lay is not seen.
+    assert not person.section.placement.isVisible()
+    placing.offer(second, HALF)
+    assert "spots of turned are being placed" in bar.error.text()
+    assert placing.history.section is first
+    person.click(placing.apply)
+    person.wait(lambda: not bar.busy)
+    assert person.section.placement.isVisible()
+    # Of two of one name, the number is said.
+    copied = tmp_path / "again" / "two.h5ad"
+    copied.parent.mkdir()
+    copied.write_bytes((small / "one.h5ad").read_bytes())
+    copied.with_name("two_he.jpg").write_bytes((small / "one_he.jpg").read_bytes())
+    person.drop(copied)
+    person.click(placing.look)
+    assert placing.state.text().startswith("Spots of two (2) are left as")
+    person.click(placing.cancel)
+    placing.offer(first, HALF)
+    assert "placed anew or closed" in bar.error.text()
+    assert placing.history is None
+
+
+def test_a_section_is_open_once_however_its_spots_are_placed(
+    person: Person, turned: Path, tmp_path: Path, notifications: list[Any]
+) -> None:
+    """Two of it on one slide: runs would learn from one, and words would be of the other."""
+    placing, viewer = person.section.placing, person.viewer
+    person.drop(turned)
+    person.click(placing.look)
+    person.click(placing.across)
+    for x, y in ((100, 100), (130, 90)):
+        placing.set_landmark((x, y))
+    person.section.save_layers(tmp_path / "meanwhile.zarr")
+    person.wait(lambda: not person.section.run_bar.busy)
+    placed, there = applied(person), seen_um(person)
+    person.section.save_layers(tmp_path / "kept.zarr")
+    person.wait(lambda: not person.section.run_bar.busy)
+
+    def check(section: st.Section, number: int) -> None:
+        assert session_of(viewer).section is section
+        assert open_sections(viewer) == [section]
+        assert len(list(layers_of(viewer, "spots"))) == 1
+        assert len(notifications) == number
+        words = person.section.words.toPlainText()
+        assert ("Spots are placed by hand" in words) == (section.registration is not None)
+
+    # Opened as its files state it, it stays as it was placed, which no file holds.
+    person.drop(turned)
+    check(placed, 1)
+    said = "turned is open with its spots placed by hand, and stays so; to see them as its files"
+    assert said in notifications[0].message
+    np.testing.assert_allclose(seen_um(person), there, atol=1e-6)
+    # And placed anew, there is one still.
+    person.click(placing.look)
+    person.click(placing.down)
+    check(applied(person), 1)
+    viewer.layers.clear()
+    person.drop(turned)
+    stated = session_of(viewer).section
+    person.drop(tmp_path / "kept.zarr")
+    check(stated, 2)
+    viewer.layers.clear()
+    # What was not applied is not in a save: neither places nor landmarks.
+    person.drop(tmp_path / "meanwhile.zarr")
+    assert session_of(viewer).section.registration is None
+    assert not [layer for layer in viewer.layers if "landmarks" in layer.name]
+
+
+@pytest.mark.slow
+def test_a_run_that_ends_after_spots_were_placed_anew_is_named(
+    person: Person, turned: Path, tmp_path: Path
+) -> None:
+    placing, enhance, words = person.section.placing, person.enhance, person.section.words
+    person.drop(turned)
+    person.set_enhance(tmp_path / "turned.stenhance.zarr", epochs=1)
+    person.click(enhance.run)
+    person.click(placing.look)
+    person.click(placing.across)
+    section = applied(person)
+    assert enhance.run_bar.busy
+    assert "Made of the spots where they lay before" not in words.toPlainText()
+    person.wait(lambda: not enhance.run_bar.busy)
+    assert session_of(person.viewer).section is section
+    assert "where they lay before, and left as made: pixel2gene-stain" in words.toPlainText()
+    # A run that learned where they lie now is not named.
+    person.run()
+    assert words.toPlainText().count("pixel2gene-stain-robust") == 1
+    # Where they are put back, it is the other.
+    person.click(placing.look)
+    person.click(placing.across)
+    applied(person)
+    assert "left as made: pixel2gene-stain-robust-2." in words.toPlainText()

@@ -110,6 +110,26 @@ def test_a_file_that_is_not_there_is_said(tmp_path: Path) -> None:
         st.Registration.read(tmp_path / "none.csv")
 
 
+def test_a_file_of_which_only_a_part_would_be_read_is_refused(tmp_path: Path) -> None:
+    """The part that is read would be another fit than the whole."""
+    rows = "".join(f"{x},{x % 7},{x},{x % 7}\n" for x in range(1, 1000))
+    for name, text in (
+        ("pairs.csv", "x,y,x_slide,y_slide\n" + rows * 600),
+        ("m.json", "{" * 2**23),
+    ):
+        (tmp_path / name).write_text(text)
+        with pytest.raises(st.InputError, match=f"{name}: this is larger than 4 MB"):
+            st.Registration.read(tmp_path / name)
+    with pytest.raises(st.InputError, match="this is a folder"):
+        st.Registration.read(tmp_path)
+
+
+def test_landmarks_that_are_met_are_said_to_be() -> None:
+    pairs = [(0, 0, 6000.1, 6000.3), (1000, 0, 7000.1, 6000.3), (0, 990, 6000.1, 6990.3)]
+    said = st.Registration.from_pairs(pairs).doubt(np.array([[5.0, 7.0]]), 0.5)
+    assert said.endswith("landmarks are off by 0 µm (RMS), 0 µm at most.")
+
+
 def test_files_of_others_are_read(tmp_path: Path) -> None:
     true = a_registration()
     pairs = pairs_of(true, 5, 0, 2)

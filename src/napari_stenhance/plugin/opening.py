@@ -11,7 +11,7 @@ from napari_stenhance.plugin.asked_for import OF_GENES
 from napari_stenhance.plugin.domains import layers_of_domains, show_edits
 from napari_stenhance.plugin.layer_info import LayerData, info_of, layer_info
 from napari_stenhance.plugin.looks import look_as
-from napari_stenhance.plugin.scene import show_bar, show_layer
+from napari_stenhance.plugin.scene import said_of_places, show_bar, show_layer
 from napari_stenhance.plugin.section_runs import place_of
 
 if TYPE_CHECKING:
@@ -50,6 +50,8 @@ def open_in_turns(
         Its gene, if a thread has read it.
     """
     take_over_edits(session.viewer, layers)
+    for said in said_of_places(session.viewer, layers):
+        show_warning(said)
     seen = [i.run for d in layers if d[1].get("visible", True) and (i := info_of(d))]
     added: list[tuple[Layer, bool]] = []
     active = session.viewer.layers.selection.active

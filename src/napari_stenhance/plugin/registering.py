@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,8 @@ LANDMARKS = "stenhance_landmarks"
 """In the metadata of a layer of landmarks, which is of nothing that is open."""
 STATED_COLOUR, SLIDE_COLOUR = "#ff9f1c", "#00e5ff"
 _MARK_PX = 11
+_DIGITS = (12, 12, 9)
+"""After the comma, of a matrix in pixels: less than a millionth of a pixel on any slide."""
 _BY_HAND = "hand"
 
 
@@ -53,13 +55,22 @@ class PlacingState:
     registration: Registration
     pairs: tuple[Pair, ...] = ()
 
+    @property
+    def kept(self) -> Registration:
+        """Where spots are placed, with all landmarks, also those that it was not fitted to."""
+        return replace(self.registration, pairs=self.pairs)
+
     def then(self, step: Registration) -> PlacingState:
         """Go on by hand."""
         before = self.registration.made
         kept = before in {_BY_HAND, "a matrix"} or before.endswith(f", and {_BY_HAND}")
         made = (_BY_HAND if self.registration.is_identity else before) if kept else ""
         made = made or f"{before}, and {_BY_HAND}"
-        return replace(self, registration=self.registration.then(step, made))
+        after = self.registration.then(step, made)
+        # Steps there and back end exactly where they began: runs are known by it.
+        columns = zip(np.array(after.matrix).T, _DIGITS, strict=True)
+        matrix = np.column_stack([column.round(digits) for column, digits in columns])
+        return replace(self, registration=Registration.from_array(matrix, made, after.pairs))
 
     def with_pair(self, pair: Pair) -> PlacingState:
         """Add a landmark."""
@@ -76,7 +87,7 @@ class PlacingState:
 
     def residuals(self) -> NDArray[np.float64]:
         """Return how far each landmark lies from where it belongs, in pixels."""
-        return replace(self.registration, pairs=self.pairs).residuals()
+        return self.kept.residuals()
 
 
 @dataclass(frozen=True)
@@ -155,6 +166,12 @@ def middle_of(xy: NDArray[np.float64]) -> tuple[float, float]:
 def spots_layers(session: Session, section: Section) -> list[tuple[Layer, LayerInfo]]:
     """List the layers that show the spots of a section."""
     return [(one, i) for one, i in layers_of(session.viewer, "spots") if i.section is section]
+
+
+def name_seen(session: Session, section: Section) -> str:
+    """Return the name of a section, with a number where others that are open have it too."""
+    places = [info.place for _, info in our_layers(session.viewer) if info.section is section]
+    return next((place.name for place in places if place is not None), section.name)
 
 
 def to_px(section: Section, place: Place, world: Sequence[float]) -> NDArray[np.float64]:
@@ -278,6 +295,7 @@ def place_anew(section: Section, registration: Registration, job: Job) -> Placed
     job.check()
     # What tells it from where the spots lay before is known where runs ask for it.
     new.counts_sha256  # noqa: B018
+    section.counts_sha256  # noqa: B018
     (spots,) = (
         data for data in section_layers(new) if (i := info_of(data)) and i.role.name == "spots"
     )
@@ -293,6 +311,9 @@ def show_placed(session: Session, old: Section, placed: PlacedAnew) -> Iterator[
     before = spots_layers(session, old)
     assert info is not None
     with session.quiet():
+        for layer, _ in before:
+            # They are of what is shown no more: else those below would be theirs.
+            layer.metadata.pop(KEY)
         for layer, one in before[:1]:
             origin = (0.0, 0.0) if one.place is None else one.place.origin
             moved = tuple(np.add(attributes.get("translate", (0.0, 0.0)), origin))
@@ -315,12 +336,23 @@ def show_placed(session: Session, old: Section, placed: PlacedAnew) -> Iterator[
 
 def learned_where_they_lay(run: Run, section: Section) -> bool:
     """Tell whether a run was made of the spots of a section where this has them."""
-    return section.counts_sha256 in {one.get("spots_sha256") for one in made_of(run)}
+    return section.counts_sha256 in _spots_of(run)
 
 
-def said_of_runs(session: Session, old: Section) -> str:
-    """Say which runs that are open were made of spots where they lay before; empty for none."""
-    runs = [run for run in session.runs() if learned_where_they_lay(run, old)]
+def _spots_of(run: Run) -> set[Any]:
+    return {one.get("spots_sha256") for one in made_of(run)}
+
+
+def said_of_runs(session: Session, before: Set[str]) -> str:
+    """Say which runs that are open were made of spots where they lay before; empty for none.
+
+    Parameters
+    ----------
+    session : Session
+    before : set of str
+        `counts_sha256` of the current section, each time before its spots were placed anew.
+    """
+    runs = [run for run in session.runs() if before & _spots_of(run)]
     if not runs:
         return ""
     names = ", ".join(run.name for run in runs)

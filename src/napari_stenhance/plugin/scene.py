@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from napari.utils.notifications import show_warning
 
 from napari_stenhance.plugin.colours import SpotColours
 from napari_stenhance.plugin.layer_info import (
@@ -30,7 +31,7 @@ def add_layers(
     """Add layers, slides under gene images under spots, each where its section lies.
 
     A slide that is open already, because a result brought it or because it was opened before the
-    result, is not added again; nor are its spots.
+    result, is not added again; nor are its spots, wherever they are placed.
 
     Parameters
     ----------
@@ -95,6 +96,8 @@ def not_open_yet(layers: Sequence[LayerData]) -> list[LayerData]:
     viewer = current_viewer()
     if viewer is None:
         return list(layers)
+    for said in said_of_places(viewer, layers):
+        show_warning(said)
     there = [info for _, info in our_layers(viewer)]
     infos = map(info_of, layers)
     return [
@@ -102,6 +105,22 @@ def not_open_yet(layers: Sequence[LayerData]) -> list[LayerData]:
         for data, info in zip(layers, infos, strict=True)
         if info is None or not any(_is_twin(info, other) for other in there)
     ]
+
+
+def said_of_places(viewer: ViewerModel, layers: Sequence[LayerData]) -> list[str]:
+    """Say of which sections the spots are open already, but placed otherwise: these stay."""
+    said = {}
+    for data in layers:
+        info = info_of(data)
+        for _, other in [] if info is None else layers_of(viewer, "spots"):
+            if info.role.name == "spots" and _placed_otherwise(info.section, other.section):
+                there, here = (_how_placed(one.section) for one in (other, info))
+                name = other.name if other.place is None else other.place.name
+                said[name] = (
+                    f"{name} is open with its spots {there}, and stays so; to see them "
+                    f"{here}, remove their layer first."
+                )
+    return list(said.values())
 
 
 def show_layer(layer: Layer, *, visible: bool) -> None:
@@ -136,6 +155,9 @@ def _same_spots(one: LayerInfo, other: LayerInfo) -> bool:
     first, second = one.section, other.section
     if first is None or second is None or first.mpp != second.mpp:
         return False
+    if _placed_otherwise(first, second):
+        # Two of one section on one slide: nobody could tell which are learned from.
+        return True
     if not (isinstance(one.colours, SpotColours) and isinstance(other.colours, SpotColours)):
         return False
     places = (section.need_spots().obsm["spatial"] for section in (first, second))
@@ -144,6 +166,21 @@ def _same_spots(one: LayerInfo, other: LayerInfo) -> bool:
         and np.array_equal(one.colours.library, other.colours.library)
         and np.array_equal(*places)
     )
+
+
+def _placed_otherwise(one: Section | None, other: Section | None) -> bool:
+    """Tell whether two sections are of the same spots, which registrations place differently."""
+    if one is None or other is None or one.source is None or other.source is None:
+        return False
+    if one.mpp != other.mpp or one.registration == other.registration:
+        return False
+    first, second = one.source, other.source
+    return (first.path, first.sample) == (second.path, second.sample)
+
+
+def _how_placed(section: Section | None) -> str:
+    placing = section and section.registration
+    return "as its files state them" if placing is None else f"placed by {placing.made}"
 
 
 def _same_pictures(one: LayerInfo, other: LayerInfo) -> bool:

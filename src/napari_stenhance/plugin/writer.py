@@ -20,6 +20,7 @@ from napari_stenhance.plugin.links import LinksOut
 from napari_stenhance.plugin.looks import SavedLook, look_of, look_to_json
 from napari_stenhance.plugin.quality import QUALITY
 from napari_stenhance.plugin.regions import outline
+from napari_stenhance.plugin.registering import LANDMARKS
 from napari_stenhance.plugin.saved import EACH_POINT, FORMAT_VERSION, KEY, REGIONS_FOLDER
 from napari_stenhance.plugin.saved_edits import keep_edits, kept_edits, write_edits
 from napari_stenhance.plugin.tissue import TISSUE
@@ -98,6 +99,8 @@ def write_layers(
         If something lies at `path`, a layer is not flat, or the disk is full or not writable.
         Nothing is left at `path` then.
     """
+    # Of steps that were not applied: opened again, these would be of nothing.
+    layers = [one for one in layers if LANDMARKS not in one[1].get("metadata", {})]
     for _, attributes, kind in layers:
         _check_kind(attributes, kind)
     with atomic_path(Path(path), folder=True) as aside:

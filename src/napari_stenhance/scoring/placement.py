@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -83,7 +83,7 @@ class Placement:
     Attributes
     ----------
     fits : tuple of PlacementFit
-        As stated first.
+        How the spots lie now first: as stated, or as a registration places them.
     view : CoarseView
         The slide, as it was looked at.
     spots : PlacedSpots
@@ -176,6 +176,8 @@ def judge_placement(section: Section, cache: Cache, job: Job, *, moves: bool = T
     chosen = _some(spots.n_obs)
     xy, measured = section.positions()[0][chosen], _measured(spots, chosen)
     ways = [*_turns(*look.view.extent_um), *_scales(section)]
+    if section.registration is not None:
+        ways[0] = replace(ways[0], name="as placed")
     if moves:
         ways += _moves((0.0, 0.0), _STEP_UM, _REACH_UM)
     fits = []

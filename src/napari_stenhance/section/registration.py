@@ -33,6 +33,7 @@ _BYTES_MOST = 2**22
 _SPREAD_LEAST = 0.01
 _SCALE_MOST, _STRETCH_MOST, _FARTHEST = 200.0, 2.0, 1e9
 _SAME_PX = 1e-6
+_ROUNDING = 1e-3
 _NAMED = {"rigid": "euclidean", "similarity": "similarity"}
 
 Pair = tuple[float, float, float, float]
@@ -242,8 +243,7 @@ class Registration:
             return f"{said}."
         by, unit = (1.0, "px") if mpp is None else (mpp, "µm")
         off = self.residuals() * by
-        mean, most = np.sqrt((off**2).mean()), off.max()
-        return f"{said}; landmarks are off by {mean:.3g} {unit} (RMS), {most:.3g} {unit} at most."
+        return f"{said}; {said_of_landmarks(off, unit)}."
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON."""
@@ -275,11 +275,20 @@ class Registration:
         """
         path = Path(path)
         if not path.is_file():
-            msg = f"{path}: there is no such file."
+            what = "this is a folder, and no file" if path.is_dir() else "there is no such file"
+            msg = f"{path}: {what}."
+            raise InputError(msg, option="registration")
+        with reading(path, "the registration", _ADVICE), path.open("rb") as file:
+            said = file.read(_BYTES_MOST + 1)
+        if len(said) > _BYTES_MOST:
+            # Part of it would be another fit.
+            msg = (
+                f"{path}: this is larger than {_BYTES_MOST >> 20} MB, and no registration; give "
+                "landmark pairs, or what was saved as one."
+            )
             raise InputError(msg, option="registration")
         with reading(path, "the registration", _ADVICE):
-            with path.open("rb") as file:
-                text = file.read(_BYTES_MOST).decode("utf-8-sig")
+            text = said.decode("utf-8-sig")
         if text.lstrip().startswith("{"):
             return _from_ours(text, path)
         numbered = [
@@ -331,6 +340,17 @@ class Registration:
         with atomic_path(path, replace=ours) as aside:
             aside.write_text(json.dumps(said, indent=1, ensure_ascii=False) + "\n", "utf-8")
         return path
+
+
+def said_of_landmarks(off: NDArray[np.float64], unit: str) -> str:
+    """Say how far landmarks lie from where they belong."""
+    mean, most = distance_in_digits(np.sqrt((off**2).mean())), distance_in_digits(off.max())
+    return f"landmarks are off by {mean} {unit} (RMS), {most} {unit} at most"
+
+
+def distance_in_digits(distance: float) -> str:
+    """Write a distance in three digits; what is nothing but rounding is 0."""
+    return f"{distance:.3g}" if distance >= _ROUNDING else "0"
 
 
 def _fit(points: NDArray[np.float64], kind: FitKind) -> NDArray[np.float64]:

@@ -137,6 +137,7 @@ def align(options: AlignOptions, job: Job | None = None, cache: Cache | None = N
     if not options.sections:
         msg = "Name at least one section to lay over the first."
         raise InputError(msg)
+    options.check_alone((options.reference, *options.sections))
     opened: list[Section] = []
     for given in (options.reference, *options.sections):
         section: Any = given

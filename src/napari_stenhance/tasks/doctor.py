@@ -69,8 +69,8 @@ class Diagnosis:
 
     @property
     def how(self) -> str:
-        """How the spots lie now."""
-        return "as stated" if self.placed_by is None else "as placed"
+        """How the spots lie now: as stated, or as placed."""
+        return self.placement.stated.way.name
 
     @property
     def said(self) -> str:
@@ -101,7 +101,7 @@ class Diagnosis:
         return ", ".join(said)
 
     def matrix_px(self, fit: PlacementFit) -> list[list[float]]:
-        """Return new (x, y) of old (x, y, 1), in full-resolution pixels."""
+        """Return new (x, y) of where spots lie now, (x, y, 1), in full-resolution pixels."""
         return fit.way.in_pixels(self.mpp, self.mpp)
 
     @property
@@ -130,6 +130,8 @@ class Diagnosis:
         ]
         said: dict[str, Any] = {
             "section": self.section,
+            # Matrices go on from where it places spots, if it is there.
+            "registration": None if self.placed_by is None else self.placed_by.to_json(),
             "fits_as_stated": self.is_well,
             "best": best.way.name,
             "ways": ways,
@@ -177,7 +179,9 @@ def doctor(options: DoctorOptions, job: Job | None = None, cache: Cache | None =
     found = Diagnosis(
         section.name, section.registration, section.mpp or 1.0, placement, options.json
     )
-    if options.save is not None and found.registration is not None:
+    if options.save is not None and found.registration is None:
+        job.note(f"{options.save}: not written, as no other way fits clearly better.")
+    elif options.save is not None and found.registration is not None:
         found.registration.write(options.save)
         job.note(f"{options.save}: written; open the section with it as its registration.")
     if options.picture is not None:

@@ -47,7 +47,8 @@ def _doubt(section: Section, cache: Cache, job: Job) -> str:
     if section.need_spots().n_obs < LEAST_SPOTS:
         return ""
     of_slide = f"{slide.key}-{mask_version(slide, 'density')}-{slide.scale():.17g}"
-    key = f"{of_slide}-{section.counts_sha256[:32]}-{_VERSION}"
+    how = "stated" if section.registration is None else "placed"
+    key = f"{of_slide}-{section.counts_sha256[:32]}-{how}-{_VERSION}"
     entry = cache.entry(_KIND, key)
     with cache.lock(entry, job):
         if not cache.has(_KIND, key):
@@ -57,19 +58,17 @@ def _doubt(section: Section, cache: Cache, job: Job) -> str:
                 # Without tissue, say: the run itself refuses that, and says why.
                 return ""
             with cache.building(_KIND, key) as folder:
-                zarr.open_group(folder, mode="w").attrs["doubt"] = doubt_of(
-                    placement, "as stated" if section.registration is None else "as placed"
-                )
+                zarr.open_group(folder, mode="w").attrs["doubt"] = doubt_of(placement)
         return str(zarr.open_group(entry, mode="r").attrs["doubt"])
 
 
-def doubt_of(placement: Placement, how: str) -> str:
+def doubt_of(placement: Placement) -> str:
     """Say in which way spots fit clearly better than as they lie; empty if in none."""
     stated, best = placement.stated, placement.best
     if best is stated:
         return ""
     return (
         f"The spots fit their slide clearly better {best.way.name} ({evidence_of(best)}) than "
-        f"{how} ({evidence_of(stated)}): if so, what is learned from them is wrong; the doctor "
-        "says how to put it right."
+        f"{stated.way.name} ({evidence_of(stated)}): if so, what is learned from them is wrong; "
+        "the doctor says how to put it right."
     )

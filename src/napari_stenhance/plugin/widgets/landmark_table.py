@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableWidgetItem, QWidget
 
+from napari_stenhance.section.registration import distance_in_digits
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -43,7 +45,7 @@ class LandmarkTable(QTableWidget):
         for row, (pair, distance) in enumerate(zip(pairs, off, strict=True)):
             x, y, x_slide, y_slide = (value * by for value in pair)
             texts = (f"{x:.0f}, {y:.0f}", f"{x_slide:.0f}, {y_slide:.0f}")
-            for column, text in enumerate((*texts, f"{distance * by:.3g}")):
+            for column, text in enumerate((*texts, distance_in_digits(distance * by))):
                 self.setItem(row, column, QTableWidgetItem(text))
 
     def chosen(self) -> tuple[int, ...]:

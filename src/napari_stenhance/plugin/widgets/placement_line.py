@@ -87,10 +87,10 @@ class PlacementLine(QWidget):
     ----------
     viewer : Viewer
     place : callable
-        Offers to place the spots of the section that is looked at by a registration.
+        Offers to place the spots of a section by a registration.
     """
 
-    def __init__(self, viewer: Viewer, place: Callable[[Registration], None]) -> None:
+    def __init__(self, viewer: Viewer, place: Callable[[Section, Registration], None]) -> None:
         super().__init__()
         self._place = place
         self._session = session_of(viewer)
@@ -130,8 +130,8 @@ class PlacementLine(QWidget):
         """Say what is known of the section that is looked at; else find out in a moment."""
         found, can = self._found(), _can_tell(self._session.section)
         self.label.setText(found.said if found is not None and can else "")
+        self.label.setVisible(bool(self.label.text()))
         self.look.setVisible(can and found is not None and bool(found.picture))
-        self.setVisible(can and found is not None and bool(found.said))
         if can and found is None and self._running is None:
             self._later.start()
 
@@ -164,7 +164,7 @@ class PlacementLine(QWidget):
     def _show(self) -> None:
         found, section = self._found(), self._session.section
         if found is not None and section is not None:
-            show_placement(section.name, found, self._place, self)
+            show_placement(section, found, self._place, self)
 
 
 def _can_tell(section: Section | None) -> bool:
@@ -178,12 +178,15 @@ def _can_tell(section: Section | None) -> bool:
 
 
 def show_placement(
-    name: str, found: CheckedPlacement, place: Callable[[Registration], None], parent: QWidget
+    section: Section,
+    found: CheckedPlacement,
+    place: Callable[[Section, Registration], None],
+    parent: QWidget,
 ) -> QDialog:
     """Open a window with the spots on their slide in both ways, which can place them so."""
     dialog = QDialog(parent)
     dialog.setObjectName("stenhance placement")
-    dialog.setWindowTitle(f"Spots of {name}")
+    dialog.setWindowTitle(f"Spots of {section.name}")
     picture, said, more = QLabel(dialog), QLabel(found.said, dialog), QLabel(found.more, dialog)
     pixels = QPixmap()
     pixels.loadFromData(found.picture)
@@ -198,7 +201,8 @@ def show_placement(
     if registration is not None:
         button = QPushButton("Place them so …", dialog)
         button.setToolTip("Nothing is changed before Apply.")
-        button.clicked.connect(lambda: (dialog.close(), place(registration)))
+        # Another section may be looked at by then.
+        button.clicked.connect(lambda: (dialog.close(), place(section, registration)))
         layout.addWidget(button)
     dialog.show()
     return dialog

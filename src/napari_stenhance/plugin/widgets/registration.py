@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
+from weakref import ref
 
 import numpy as np
 from qtpy.QtCore import Qt
@@ -19,7 +20,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_stenhance.errors import StenhanceError
+from napari_stenhance.errors import InputError, StenhanceError
 from napari_stenhance.plugin.layer_info import our_layers
 from napari_stenhance.plugin.registering import (
     PlacedAnew,
@@ -27,6 +28,7 @@ from napari_stenhance.plugin.registering import (
     PlacingState,
     end_placing,
     middle_of,
+    name_seen,
     place_anew,
     said_of_runs,
     show_placed,
@@ -43,7 +45,7 @@ from napari_stenhance.plugin.widgets.dialogs import (
 from napari_stenhance.plugin.widgets.follow import follow_layers, follow_session
 from napari_stenhance.plugin.widgets.landmark_table import LandmarkTable
 from napari_stenhance.plugin.widgets.lost_places import LostPlaces
-from napari_stenhance.section.registration import FITS, Registration
+from napari_stenhance.section.registration import FITS, Registration, said_of_landmarks
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -69,7 +71,7 @@ class PlacingRow(QWidget):
     on_end : callable
         Called when that has ended.
     said : callable
-        Told the section that was made, and what is to be said of it.
+        Told the section that was made.
     aside : sequence of QWidget
         What is hidden meanwhile.
     """
@@ -79,7 +81,7 @@ class PlacingRow(QWidget):
         viewer: Viewer,
         run_bar: RunBar,
         on_end: Callable[[], None],
-        said: Callable[[Section, str], None],
+        said: Callable[[Section], None],
         aside: Sequence[QWidget] = (),
     ) -> None:
         super().__init__()
@@ -88,6 +90,8 @@ class PlacingRow(QWidget):
         self.lost = LostPlaces(viewer)
         self._history: PlacingHistory | None = None
         self._pending: tuple[float, float] | None = None
+        # Of sections that were placed anew, `counts_sha256` each time before.
+        self._before: list[tuple[Any, set[str]]] = []
         self.look = _button(
             self,
             "Place spots …",
@@ -190,14 +194,8 @@ class PlacingRow(QWidget):
         """What was done to spots that are being placed; None while none are."""
         return self._history
 
-    def begin(self, registration: Registration | None = None) -> None:
-        """Begin to place the spots of the section that is looked at.
-
-        Parameters
-        ----------
-        registration : Registration, optional
-            What is offered at first, as of the doctor.
-        """
+    def begin(self) -> None:
+        """Begin to place the spots of the section that is looked at."""
         section = self._session.section
         if section is None or section.spots is None or self._run_bar.busy:
             return
@@ -212,7 +210,31 @@ class PlacingRow(QWidget):
             self._take_keys()
             self._turn_editor(on=True)
         self._show()
-        if registration is not None:
+
+    def offer(self, section: Section, registration: Registration) -> None:
+        """Begin to place the spots of a section as is offered for it, as by the doctor."""
+        self._try(lambda: self._offer(section, registration))
+
+    def _offer(self, section: Section, registration: Registration) -> None:
+        layers = spots_layers(self._session, section)
+        if not layers:
+            msg = (
+                f"{section.name}: these spots were placed anew or closed since this was found; "
+                "see what is said of them now."
+            )
+            raise InputError(msg)
+        if self._run_bar.busy:
+            msg = f"{section.name}: wait until what is being done has ended, and offer it again."
+            raise InputError(msg)
+        other = self._history and self._history.section
+        if other is not None and other is not section:
+            name = name_seen(self._session, other)
+            msg = f"The spots of {name} are being placed; Apply or Cancel that first."
+            raise InputError(msg)
+        if self._session.section is not section:
+            self._session.look_at(layers[0][1].place)
+        self.begin()
+        if self._history is not None:
             now = self._history.now
             self._do(PlacingState(registration, registration.pairs or now.pairs))
 
@@ -320,8 +342,8 @@ class PlacingRow(QWidget):
         if history is not None:
 
             def act() -> None:
-                history.now.registration.write(path)
-                self.lost.written(history.now.registration)
+                history.now.kept.write(path)
+                self.lost.written(history.now.kept)
 
             self._try(act)
 
@@ -329,9 +351,17 @@ class PlacingRow(QWidget):
         history = self._history
         if history is None or self._run_bar.busy:
             return
-        section, chosen = history.section, history.now.registration
-        if not history.changes or chosen.matrix == history.states[0].registration.matrix:
+        section, chosen = history.section, history.now.kept
+        self._run_bar.dismiss()
+        if not history.changes:
             self.end()
+            return
+        if chosen.matrix == history.states[0].registration.matrix:
+            msg = (
+                "Landmarks place no spots before Fit is pressed: do so, or keep them with Save …, "
+                "or Cancel."
+            )
+            self._run_bar.say(InputError(msg))
             return
         self._run_bar.start(
             f"Placing the spots of {section.name}",
@@ -344,7 +374,20 @@ class PlacingRow(QWidget):
         self.end()
         yield from show_placed(self._session, old, placed)
         self.lost.applied(placed.section)
-        self._said(placed.section, said_of_runs(self._session, old))
+        before = self._placed_before(old) | {old.counts_sha256}
+        self._before = [(of, shas) for of, shas in self._before if of() is not None]
+        self._before.append((ref(placed.section), before - {placed.section.counts_sha256}))
+        self._said(placed.section)
+
+    def said_of_runs(self) -> str:
+        """Say which runs of the current section were made where its spots lay before.
+
+        A run may have begun before they were placed anew, and end after it.
+        """
+        return said_of_runs(self._session, self._placed_before(self._session.section))
+
+    def _placed_before(self, section: Section | None) -> set[str]:
+        return next((shas for of, shas in self._before if of() is section), set())
 
     def _try(self, act: Callable[[], object]) -> None:
         self._run_bar.dismiss()
@@ -368,11 +411,11 @@ class PlacingRow(QWidget):
 
     def _words(self, section: Section, now: PlacingState) -> str:
         unit = "px" if section.mpp is None else "µm"
-        said = f"Spots are {now.registration.describe(stated_px(section), section.mpp)}."
+        where = now.registration.describe(stated_px(section), section.mpp)
+        said = f"Spots of {name_seen(self._session, section)} are {where}."
         if now.pairs:
-            off = now.residuals() * (section.mpp or 1.0)
-            rms = float(np.sqrt((off**2).mean()))
-            said += f" Landmarks are off by {rms:.3g} {unit} (RMS), {off.max():.3g} at most."
+            off = said_of_landmarks(now.residuals() * (section.mpp or 1.0), unit)
+            said += f" {off[0].upper()}{off[1:]}."
         if self.set_pairs.isChecked():
             said += f" {_SPOT if self._pending is None else _SLIDE}"
         return said

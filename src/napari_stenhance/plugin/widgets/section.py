@@ -158,12 +158,12 @@ class SectionWidget(QWidget):
         )
         self.quality = QualityRow(napari_viewer, self.run_bar, self._open_next, self._describe)
         self.tissue = TissueRow(napari_viewer, self.run_bar, self._open_next)
+        self.placement = PlacementLine(napari_viewer, self._offer_places)
         aside = (self.drop, self.browse_folder, self.browse_file, self.quality)
-        aside += (self.tissue, self.words)
+        aside += (self.tissue, self.words, self.placement)
         self.placing = PlacingRow(
             napari_viewer, self.run_bar, self._open_next, self._show_placed, aside
         )
-        self.placement = PlacementLine(napari_viewer, self.placing.begin)
         self.save = QPushButton("Save layers …", self)
         self.save.setToolTip(
             "Save all layers, to open them again as they are: links to slides, spots and results, "
@@ -301,7 +301,10 @@ class SectionWidget(QWidget):
             carry_over(self._viewer, what, carried)
         add_layers(self._viewer, tissue)
         place = self._session.place
-        if isinstance(what, Section) or self._section is None:
+        if isinstance(what, Section) and self._session.section is not what:
+            # It was open already, perhaps with its spots placed otherwise.
+            self._words[place] = describe_looked_at(self._session)
+        elif isinstance(what, Section) or self._section is None:
             self._words[place] = said
         else:
             self._words[place] = "\n".join([*describe_section(self._section), "", said])
@@ -309,10 +312,12 @@ class SectionWidget(QWidget):
         # What was set is for one section: the next may have another slide and scale.
         self._offer_again()
 
-    def _show_placed(self, section: Section, said: str) -> None:
+    def _offer_places(self, section: Section, registration: Registration) -> None:
+        self.placing.offer(section, registration)
+
+    def _show_placed(self, section: Section) -> None:
         """Describe a section whose spots were placed anew."""
-        described = [*describe_section(section), *filter(None, [said])]
-        self._words[self._session.place] = "\n".join(described)
+        self._words[self._session.place] = "\n".join(describe_section(section))
         self._follow()
 
     def _follow(self) -> None:
@@ -327,7 +332,8 @@ class SectionWidget(QWidget):
         self._words = {one: said for one, said in self._words.items() if one in stays}
         if place is not None and place not in self._words:
             self._words[place] = self._said or describe_looked_at(self._session)
-        self.words.setPlainText(self._words.get(place, ""))
+        said = self._words.get(place, ""), self.placing.said_of_runs()
+        self.words.setPlainText("\n".join(filter(None, said)))
         if section is self._section:
             return
         self._section = section
