@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Layer
 
+    from napari_stenhance.section.section import Section
+
 
 def add_layers(
     viewer: ViewerModel, layers: Sequence[LayerData], *, active: bool = True
