@@ -145,7 +145,7 @@ def test_every_step_is_seen_at_once_and_undone(
     person.bot.keyClick(native, Qt.Key.Key_Down)
     np.testing.assert_allclose(seen_um(person), before, atol=1e-6)
     # What the doctor found is a step like others.
-    placing.begin(HALF)
+    placing.offer(section, HALF)
     np.testing.assert_allclose(seen_um(person), true_um, atol=1e-6)
     person.click(placing.undo)
     np.testing.assert_allclose(seen_um(person), before, atol=1e-6)
