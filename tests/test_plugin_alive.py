@@ -13,7 +13,10 @@ import pytest
 import zarr
 from napari.components import ViewerModel
 from napari.utils.colormaps import ensure_colormap
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QApplication, QPushButton
 
+from napari_stenhance.errors import Cancelled
 from napari_stenhance.plugin.genes import show_gene
 from napari_stenhance.plugin.layer_info import layers_of, open_sections
 from napari_stenhance.plugin.layers import open_layers
@@ -300,6 +303,40 @@ def test_save_layers_saves_in_a_thread(person: Person, folder: Path, tmp_path: P
     person.section.save_layers(tmp_path / "all.zarr")
     person.wait(lambda: not person.section.run_bar.busy)
     assert "lies here already" in person.section.run_bar.error.text()
+
+
+@pytest.mark.slow
+def test_the_menu_saves_in_a_thread_too_and_can_be_cancelled(
+    person: Person, tmp_path: Path
+) -> None:
+    noise = np.random.default_rng(0).integers(0, 2**15, (6000, 6000), np.uint16)
+    person.viewer.add_image(noise, name="noise", units=("micrometer",) * 2)
+    beats: list[str] = []
+
+    def beat() -> None:
+        for window in QApplication.topLevelWidgets():
+            if window.objectName() == "stenhance waiting" and window.isVisible():
+                beats.append(window.labelText())
+                if len(beats) > 2 and cancels:
+                    window.findChild(QPushButton).click()
+
+    timer = QTimer()
+    timer.timeout.connect(beat)
+    timer.start(20)
+    cancels = True
+    with pytest.raises(Cancelled):
+        person.viewer.layers.save(str(tmp_path / "no.zarr"), plugin="napari-stenhance")
+    assert list(tmp_path.iterdir()) == []
+    cancels = False
+    beats.clear()
+    path = tmp_path / "all.zarr"
+    assert person.viewer.layers.save(str(path), plugin="napari-stenhance") == [str(path)]
+    timer.stop()
+    assert len(beats) > 5
+    assert beats[0].startswith("Saving all.zarr")
+    person.viewer.layers.clear()
+    person.drop(path)
+    np.testing.assert_array_equal(person.viewer.layers["noise"].data, noise)
 
 
 @pytest.mark.slow

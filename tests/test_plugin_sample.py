@@ -23,7 +23,7 @@ def _dialog() -> QProgressDialog | None:
         (
             w
             for w in QApplication.topLevelWidgets()
-            if w.objectName() == "stenhance sample" and w.isVisible()
+            if w.objectName() == "stenhance waiting" and w.isVisible()
         ),
         None,
     )

@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import napari
-from qtpy.QtCore import QEventLoop, Qt, QTimer
-from qtpy.QtWidgets import QProgressDialog
+from qtpy.QtCore import QEventLoop, QTimer
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.plugin.preferences import use_cache_folder
-from napari_stenhance.plugin.worker import Outcome, Running
-from napari_stenhance.running.job import Event, Job, Progress
+from napari_stenhance.plugin.waiting import waited_for
+from napari_stenhance.running.job import Job
 
 if TYPE_CHECKING:
     from napari_stenhance.plugin.layer_info import LayerData
@@ -41,52 +40,21 @@ def sample_phantom() -> list[LayerData]:
     viewer = napari.current_viewer()
     if viewer is None:
         return _layers(Job())
-    running = Running(_TITLE, _layers)
-    dialog = QProgressDialog(f"{_TITLE}: {_FIRST}", "Cancel", 0, 0, viewer.window._qt_window)
-    dialog.setObjectName("stenhance sample")
-    dialog.setWindowModality(Qt.WindowModality.WindowModal)
-    dialog.setMinimumDuration(300)
-    dialog.setAutoReset(False)
-    loop = QEventLoop()
-    outcomes: list[Outcome] = []
-
-    def tell(event: Event) -> None:
-        if isinstance(event, Progress):
-            dialog.setLabelText(f"{_TITLE}: {event.stage.lower()}")
-            dialog.setMaximum(event.total)
-            dialog.setValue(event.done)
-
-    def end(outcome: Outcome) -> None:
-        outcomes.append(outcome)
-        loop.quit()
-
-    running.event.connect(tell)
-    running.ended.connect(end)
-    dialog.canceled.connect(running.cancel)
-    running.start()
-    if not outcomes:
-        loop.exec()
-    dialog.canceled.disconnect(running.cancel)
-    try:
-        (outcome,) = outcomes
-        if outcome.error is not None:
-            raise outcome.error
+    with waited_for(viewer, _TITLE, _layers, _FIRST) as made:
         from napari_stenhance.plugin.opening import open_in_turns
         from napari_stenhance.plugin.scene import not_open_yet
         from napari_stenhance.plugin.session import session_of
 
         viewer.canvas.overlays.scale_bar.visible = True
-        new = not_open_yet(outcome.value)
+        new = not_open_yet(made)
         if not new:
             # napari takes no sample of no layers.
             msg = "The sample is open already: choose it in the panel Section."
             raise InputError(msg)
+        loop = QEventLoop()
         for _ in open_in_turns(session_of(viewer), new[:-1]):
             QTimer.singleShot(0, loop.quit)
             loop.exec()
-    finally:
-        dialog.close()
-        dialog.deleteLater()
     return new[-1:]
 
 

@@ -43,22 +43,33 @@ _FOLDERS = {"image": "images", "labels": "labels", "points": "tables", "shapes":
 def write_viewer(path: str, layers: list[Layer]) -> list[str]:
     """Save layers of the current viewer, and what is looked at, for napari's *File* menu.
 
+    A thread does, behind a window that shows its progress and can cancel.
+
     Raises
     ------
+    Cancelled
+        If the user did not want to wait: then nothing is written.
     InputError
         As `write_layers`.
     """
     from napari import current_viewer
 
     from napari_stenhance.plugin.session import session_of
+    from napari_stenhance.plugin.waiting import waited_for
 
     viewer = current_viewer()
     if viewer is None:
         return write_layers(path, layers)
     session = session_of(viewer)
-    written = write_layers(path, layers, look=look_of(session))
-    keep_edits(session.viewer, kept_edits(layers))
-    session.changed.emit()
+    look, kept = look_of(session), kept_edits(layers)
+
+    def task(job: Job) -> list[str]:
+        return write_layers(path, layers, job, look)
+
+    # napari wants to know at once what was written.
+    with waited_for(viewer, f"Saving {Path(path).name}", task) as written:
+        keep_edits(session.viewer, kept)
+        session.changed.emit()
     return written
 
 

@@ -450,7 +450,7 @@ class SectionWidget(QWidget):
             self.save_layers(path)
 
     def save_layers(self, path: Path) -> None:
-        """Save all layers in a thread, with progress; as *File → Save All Layers* does at once.
+        """Save all layers in a thread; *File → Save All Layers* does, too, and napari waits for it.
 
         They are those that are there now, also if something else is to end first.
         """
