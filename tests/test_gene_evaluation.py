@@ -119,8 +119,11 @@ def test_nothing_is_learned_from_beside_what_is_hidden(synthetic: st.Section) ->
 
 
 def test_whole_sections_are_left_out_in_turn_or_as_named(synthetic: st.Section) -> None:
+    spots = synthetic.need_spots()
+    # Not the same spots: what is hidden is not learned from.
     one, two, three = (
-        st.Section(slide=synthetic.slide, spots=synthetic.spots, name=n) for n in "abc"
+        st.Section(slide=synthetic.slide, spots=spots[n:].copy(), name=name)
+        for n, name in enumerate("abc")
     )
     said = [
         (part.name, [s.name for s in part.learned]) for part in hide_sections([one, two, three], [])
@@ -128,6 +131,13 @@ def test_whole_sections_are_left_out_in_turn_or_as_named(synthetic: st.Section) 
     assert said == [("a", ["b", "c"]), ("b", ["a", "c"]), ("c", ["a", "b"])]
     (part,) = hide_sections([one, two], [three])
     assert (part.name, part.learned) == ("c", (one, two))
+    again = st.Section(slide=synthetic.slide, spots=spots[0:].copy(), name="a once more")
+    (part,) = hide_sections([one, two], [again])
+    assert (part.name, part.learned) == ("a once more", (two,))
+    with pytest.raises(st.InputError, match="the same spots, and would be predicted from them"):
+        list(hide_sections([one, again], []))
+    with pytest.raises(st.InputError, match="none is left to learn from"):
+        list(hide_sections([one], [again]))
 
 
 def test_each_way_to_hide_is_scored_beside_its_baselines(

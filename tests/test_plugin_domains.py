@@ -13,15 +13,16 @@ from bands import banded, write_spots
 from napari_stenhance.plugin.domains import painting
 from napari_stenhance.plugin.layer_info import layers_of
 from napari_stenhance.plugin.layers import open_layers
+from napari_stenhance.plugin.session import session_of
 from napari_stenhance.plugin.widgets import domains as domains_module
 from napari_stenhance.plugin.widgets.domain_table import (
     NAME,
     DomainTable,
 )
-from napari_stenhance.results.domains import domain_run, domain_runs
+from napari_stenhance.results.domains import DomainRun, domain_run, domain_runs
 from napari_stenhance.results.palette import COLOURS, rgba
 from napari_stenhance.results.result import ResultFolder
-from person import Person
+from person import Person, check_truth
 
 # PySide6 has no newer way to make such an event.
 pytestmark = pytest.mark.filterwarnings("ignore:Function. .QDragEnterEvent:DeprecationWarning")
@@ -177,3 +178,18 @@ def test_labels_are_words(person: Person) -> None:
         labels = list(dock.form.labels.values())
         assert len(set(labels)) == len(labels)
         assert not [label for label in labels if "_" in label or " um" in label]
+
+
+def test_a_gene_that_is_typed_while_domains_are_looked_at_is_seen(
+    person: Person, here: Path
+) -> None:
+    person.drop(here / "one.h5ad")
+    find(person, here / "new.stenhance.zarr", 3)
+    session = session_of(person.viewer)
+    assert isinstance(session.run, DomainRun)
+    person.bench.open("genes")
+    assert person.genes.source.currentText() == "measured spots"
+    person.type_gene("G3")
+    spots = person.layer("spots")
+    assert (session.gene, spots.visible, spots.name.split()[0]) == ("G3", True, "G3")
+    check_truth(person.viewer)

@@ -351,6 +351,40 @@ def test_ten_thousand_regions_are_listed_without_lag(qtbot) -> None:
     assert table.regions.index(9_000, 2).data() == "9000.00"
 
 
+def test_what_is_too_small_for_a_shape_is_no_region_and_the_panel_goes_on(
+    person: Person, result: Path, tmp_path: Path
+) -> None:
+    person.drop(result)
+    regions = person.bench.open("regions")
+    areas = np.array(
+        [shapely.box(200, 200, 200 + 1e-9, 200 + 1e-9), shapely.box(150, 150, 300, 300)]
+    )
+    tiny = NamedRegions(("speck", "nest"), areas)
+    tiny.write(tmp_path / "tiny.geojson")
+    regions.files.open_regions(tmp_path / "tiny.geojson")
+    _done(person)
+    _counted(person, 1)
+    assert _texts(person, 0) == ["nest"]
+
+
+def test_what_is_compared_with_stays_the_same_region_whatever_it_is_called(
+    person: Person, result: Path, tmp_path: Path
+) -> None:
+    person.drop(result)
+    regions = person.bench.open("regions")
+    areas = np.array([shapely.box(150 + n, 150, 300 + n, 300) for n in (0, 20, 40)])
+    NamedRegions(("A", "A", "B"), areas).write(tmp_path / "same.geojson")
+    regions.files.open_regions(tmp_path / "same.geojson")
+    _done(person)
+    _counted(person, 3)
+    against, model = regions.questions.against, regions.table.regions
+    against.setCurrentIndex(2)
+    assert model.setData(model.index(2, 0), "C")
+    assert against.currentIndex() == 2
+    assert model.setData(model.index(1, 0), "Nest")
+    assert against.currentText() == "Nest"
+
+
 def test_shapes_keep_holes_and_parts() -> None:
     from napari.layers import Image, Shapes
 
@@ -457,6 +491,15 @@ def test_domains_are_listed_as_regions_are(person: Person, tiny: Path) -> None:
     assert regions.counts.found.run.key == run.key
     numbers = regions.counts.found.numbers
     np.testing.assert_array_equal(numbers["superpixels"], expected["superpixels"])
+    # A gene of the list that is clicked meanwhile is seen.
+    regions.table.selectRow(0)
+    person.click(regions.questions.top)
+    _done(person)
+    person.wait(lambda: regions.questions.genes.genes.numbers is not None)
+    first = regions.questions.genes.genes.numbers["gene"][0]
+    regions.questions.genes.chosen.emit(first)
+    assert (session.run.key, session.gene) == (run.key, first)
+    check_truth(person.viewer)
 
 
 @pytest.mark.slow

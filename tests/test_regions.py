@@ -142,6 +142,11 @@ def test_a_file_that_does_not_say_its_unit_is_understood_by_the_slide(tmp_path: 
     # What is said is believed.
     assert read((1500, 900), units=["micrometer"] * 2).areas[0].bounds[0] == 1500
     assert read((100, 90), units=["pixel"] * 2).areas[0].bounds[0] == 50
+    assert read((1500, 900), units=["µm"] * 2).areas[0].bounds[0] == 1500
+    assert read((100, 90), units="px").areas[0].bounds[0] == 50
+    for units, said in ((["millimeter"] * 2, "millimeter"), (["pixel", "um"], "pixel and um")):
+        with pytest.raises(st.InputError, match=f"its unit is {said}; only micrometer and pixel"):
+            read((1, 2), units=units)
 
 
 @pytest.mark.parametrize("wrong", ["NaN", "Infinity", "1e12"])
@@ -338,6 +343,9 @@ def test_a_region_is_compared_with_the_rest_and_with_another(regions: Path) -> N
         assert row["measured_difference"] == pytest.approx(difference, rel=1e-4)
     with pytest.raises(st.InputError, match=r"'nst': no region is called so; there are: nest,"):
         st.summarise("one.stenhance.zarr", regions=regions, genes="G1", against="nst")
+    NamedRegions.from_region(st.Region(shapely.box(0, 0, 90, 90)), "rest").write(Path("rest.json"))
+    with pytest.raises(st.InputError, match="A region is called rest, too"):
+        st.summarise("one.stenhance.zarr", regions="rest.json", genes="G1", against="rest")
 
 
 def test_top_genes_are_those_that_differ_most(regions: Path) -> None:
@@ -373,6 +381,7 @@ def test_what_lies_nowhere_and_of_which_run_numbers_are_is_said(here: Path) -> N
     # Columns are there where no gene is.
     assert (len(table), table.columns[0]) == (0, "region")
     assert {"gene", "difference", "q"} <= {*table.columns}
+    assert any("1 of 1 region has no row: no gene is predicted higher there" in n for n in notes)
     st.summarise(path, regions="away.geojson", genes="G1", job=job)
     assert any(
         "1 of 1 region lies where nothing is predicted. Are its coordinates" in n for n in notes
@@ -477,6 +486,23 @@ def test_without_its_section_a_result_gives_what_is_predicted(regions: Path) -> 
     assert table["mean"].notna().any()
     assert table[["spots", "measured_mean", "measured_sd"]].isna().all().all()
     assert any("only predicted numbers are given" in note for note in notes)
+
+
+def test_spots_of_another_section_are_not_those_of_the_result(regions: Path) -> None:
+    # Without an image, too: their own are known again, and where they lie is of no other slide.
+    for name in ("one", "two"):
+        shutil.copy(Path(f"{name}.h5ad").resolve(), f"{name}_alone.h5ad")
+    asked = {"regions": regions, "genes": "G1"}
+    mpp = st.read("one.h5ad").mpp
+    kept = st.summarise("one.stenhance.zarr", **asked)
+    again = st.summarise("one.stenhance.zarr", section="one_alone.h5ad", mpp=mpp, **asked)
+    pd.testing.assert_frame_equal(again, kept)
+    with pytest.raises(st.InputError, match="two_alone: it is not that of this result"):
+        st.summarise("one.stenhance.zarr", section="two_alone.h5ad", mpp=mpp, **asked)
+    # What says how a section is opened is not left unheard.
+    for more in ({"mpp": 1.0}, {"registration": "placed.json"}):
+        with pytest.raises(st.InputError, match="how a section is opened, and none is named"):
+            st.summarise("one.stenhance.zarr", **asked, **more)
 
 
 def test_domains_have_numbers_too(tiny: Path) -> None:

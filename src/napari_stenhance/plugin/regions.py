@@ -138,7 +138,8 @@ def _rings(xy: NDArray[np.float64]) -> list[NDArray[np.float64]]:
     home = np.flatnonzero((xy == xy[0]).all(axis=1))
     parts = [xy[begin:end] for begin, end in zip(home, [*home[1:], len(xy)], strict=True)]
     rings = [part for part in parts if len(part) > 2]
-    if len(home) < 3 or not all(_is_closed(part[1:]) for part in rings[1:]):
+    # Where all corners are in one place there is no ring at all.
+    if len(home) < 3 or not rings or not all(_is_closed(part[1:]) for part in rings[1:]):
         return [xy]
     return [rings[0], *(part[1:] for part in rings[1:])]
 

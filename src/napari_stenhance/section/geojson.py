@@ -22,6 +22,9 @@ _FARTHEST = 1e9
 _DECIMALS = 9
 """Of a pixel: what is lost on the way to micrometres and back is less."""
 _ADVICE = "save the region again"
+_PIXELS = {"pixel", "pixels", "px"}
+_MICROMETRES = {"micrometer", "micrometers", "micrometre", "micrometres", "micron", "microns"}
+_MICROMETRES |= {"um", "\N{MICRO SIGN}m", "\N{GREEK SMALL LETTER MU}m"}
 _SAME_UNIT = 0.01
 """How far a pixel may be from 1 µm, and either unit be meant."""
 _MOST = 0.5
@@ -79,7 +82,7 @@ def read_features(
         some = [n for n, one in enumerate(drawn) if one is not None]
         areas = _shapes([drawn[n] for n in some])
     doubts: tuple[str, ...] = ()
-    if not pixels and not (isinstance(content, dict) and "units" in content):
+    if not pixels and not _units(content):
         pixels, doubts = _guessed(path, areas, mpp, shape)
     if not pixels:
         mpp = None
@@ -139,13 +142,22 @@ def features_text(
 
 def _in_pixels(content: Any, features: Sequence[Any]) -> tuple[bool, bool]:
     """Tell whether coordinates are in pixels, as a file tells, and whether they are QuPath's."""
-    units = content.get("units", ()) if isinstance(content, dict) else ()
-    if "pixel" in units:
+    units = _units(content)
+    if units and units <= _PIXELS:
         return True, False
+    if not units <= _MICROMETRES:
+        msg = f"its unit is {' and '.join(sorted(units))}; only micrometer and pixel are known"
+        raise ValueError(msg)
     # QuPath knows the scale, and writes pixels all the same.
     new = any((one.get("properties") or {}).get("objectType") for one in features)
     old = any(str(one.get("id", "")).startswith("Path") for one in features)
     return new or old, new or old
+
+
+def _units(content: Any) -> set[str]:
+    """Return the units that a file says, of x and y; none where it says none."""
+    said = content.get("units") if isinstance(content, dict) else None
+    return set(map(str, said if isinstance(said, list) else [said])) if said else set()
 
 
 def _guessed(

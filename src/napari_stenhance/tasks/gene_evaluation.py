@@ -96,9 +96,24 @@ def hide_blocks(section: Section, folds: int, buffer_um: float, seed: int) -> It
 
 
 def hide_sections(sections: Sequence[Section], tests: Sequence[Section]) -> Iterator[HiddenSpots]:
-    """Predict other sections than are learned from; without any, each in turn from the others."""
+    """Predict other sections than are learned from; without any, each in turn from the others.
+
+    Raises
+    ------
+    InputError
+        If nothing is left to learn from, or one section would be predicted from itself.
+    """
+    hidden = {test.counts_sha256 for test in tests}
+    if len({one.counts_sha256 for one in sections}) < len(sections):
+        names = ", ".join(section.name for section in sections)
+        msg = f"{names}: two of them have the same spots, and would be predicted from themselves; "
+        raise InputError(msg + "give each section once.", option="sections")
+    others = tuple(one for one in sections if one.counts_sha256 not in hidden)
+    if not others:
+        msg = "All sections are to be predicted, and none is left to learn from; give others."
+        raise InputError(msg, option="test")
     for test in tests or sections:
-        learned = tuple(section for section in sections if section is not test)
+        learned = tuple(section for section in others if section is not test)
         yield HiddenSpots(test.name, test, np.ones(test.need_spots().n_obs, bool), learned)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from napari_stenhance.errors import InputError
 from napari_stenhance.running.job import Job
 from napari_stenhance.running.numbers import agree, counted
-from napari_stenhance.tasks.options import SECTION, Help, SlideOptions
+from napari_stenhance.tasks.options import OPENING, SECTION, Help, SlideOptions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -109,9 +109,15 @@ def summarise(
         table = group_numbers(run, groups, genes, measured, job)
     else:
         against = None
+        if options.against == REST and REST in groups.names:
+            msg = f"A {groups.what} is called {REST}, too: name it otherwise, so that it is clear "
+            msg += "what is compared with."
+            raise InputError(msg, option="against")
         if options.against not in ("", REST):
             against = groups.number_of(options.against)
         chosen = _chosen(options, run, groups, against, genes, job)
+        if options.top:
+            _note_unlisted([genes for _, genes in chosen], groups.what, options.against, job)
         table = compared_numbers(run, groups, chosen, against, measured, job)
     if options.top and len(table):
         # Found by what is not clipped at 0, listed by what is shown.
@@ -149,9 +155,24 @@ def _check(options: SummariseOptions) -> None:
     if options.top < 0:
         msg = f"There can be no {options.top} genes; say how many."
         raise InputError(msg, option="top")
+    if options.section is None:
+        for name in OPENING:
+            if getattr(options, name) != getattr(SlideOptions, name):
+                msg = "That says how a section is opened, and none is named; the result keeps how "
+                msg += "its own was."
+                raise InputError(msg, option=name)
     if options.qupath is not None and options.domains:
         msg = "Domains are no outlines; only regions and cells are written for QuPath."
         raise InputError(msg, option="qupath")
+
+
+def _spots_of(result: ResultFolder) -> set[str]:
+    """Return the hashes of the spots that runs of a result are made of."""
+    from napari_stenhance.results.inputs import made_of
+    from napari_stenhance.results.runs import every_run
+
+    ones = (one for run in every_run(result) for one in made_of(run))
+    return {str(one.get("spots_sha256")) for one in ones}
 
 
 def _note_lost(table: pd.DataFrame, what: str, number: int, job: Job) -> None:
@@ -163,6 +184,15 @@ def _note_lost(table: pd.DataFrame, what: str, number: int, job: Job) -> None:
         if lost == number:
             note += " Are its coordinates those of this slide, in µm or in pixels?"
         job.note(note)
+
+
+def _note_unlisted(found: list[tuple[str, ...]], what: str, against: str, job: Job) -> None:
+    """Say how many have no row, as no gene is predicted higher in them."""
+    lost = sum(not genes for genes in found)
+    if lost:
+        has, lie = agree(lost, "has", "have"), agree(lost, "it lies", "they lie")
+        note = f"{counted(lost, what, len(found))} {has} no row: no gene is predicted higher there "
+        job.note(f"{note}than in {against or 'the rest'}, or {lie} where nothing is predicted.")
 
 
 def _measured(
@@ -181,9 +211,12 @@ def _measured(
 
     if options.section is not None:
         section = open_for(options.section, options, spots=True, slide=False, cache=cache, job=job)
-        if section.slide is not None and not is_of(section, result.attributes, job):
-            msg = f"{section.name}: its slide is not the one of this result ({result.name})."
-            raise InputError(msg, option="section")
+        if not is_of(section, result.attributes, job):
+            what = "its slide is not the one" if section.slide is not None else "it is not that"
+            msg = f"{section.name}: {what} of this result ({result.name})."
+            # Where its image was left behind, its spots tell.
+            if section.slide is not None or section.counts_sha256 not in _spots_of(result):
+                raise InputError(msg, option="section")
         return MeasuredSpots(section)
     found = find_section(result, job)
     for said in found.said:

@@ -385,7 +385,11 @@ class GenesWidget(QWidget):
     def show_gene(self, gene: str) -> None:
         """Show a gene: its image, if a run is chosen, and the spots' colours."""
         self.error.say("")
-        self.reader.look_at(gene=gene)
+        if self.run is None and self._session.run is not None:
+            # Domains are looked at, under which no spots are seen.
+            self._session.look_at_measured(gene)
+        else:
+            self.reader.look_at(gene=gene)
 
     def _show_score(self, score: str) -> None:
         """Show the score of the list, or say why that cannot be."""

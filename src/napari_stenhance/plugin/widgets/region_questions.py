@@ -28,6 +28,7 @@ from napari_stenhance.plugin.widgets.gene_reader import GeneReader
 from napari_stenhance.plugin.widgets.outputs import suggest_out
 from napari_stenhance.plugin.widgets.region_genes import RegionGenes
 from napari_stenhance.plugin.widgets.run_dock import said_of_end
+from napari_stenhance.results.domains import DomainRun
 from napari_stenhance.results.region_top import top_numbers
 from napari_stenhance.results.runs import FieldRun
 from napari_stenhance.running.numbers import counted
@@ -141,10 +142,14 @@ class RegionQuestions(QWidget):
 
     def list_others(self) -> None:
         """List what the selected region can be compared with."""
-        chosen = self.against.currentText()
+        chosen, at = self.against.currentText(), self.against.currentIndex()
+        before = [self.against.itemText(n) for n in range(self.against.count())]
+        names = [_OTHERS, *self._listed.table.regions.names[:_MOST_LISTED]]
         self.against.clear()
-        self.against.addItems([_OTHERS, *self._listed.table.regions.names[:_MOST_LISTED]])
-        self.against.setCurrentIndex(max(self.against.findText(chosen), 0))
+        self.against.addItems(names)
+        # Several may be called the same, and one may have been renamed.
+        renamed = sum(map(str.__ne__, before, names)) < 2 and len(before) == len(names)
+        self.against.setCurrentIndex(at if renamed else max(self.against.findText(chosen), 0))
 
     def list_targets(self) -> None:
         """List slides to predict on."""
@@ -173,14 +178,17 @@ class RegionQuestions(QWidget):
         self.into.setVisible(bool(said))
 
     def _field_run(self) -> FieldRun:
-        """Return the run that is looked at.
+        """Return the run that is looked at, or else that which the numbers of the table are of.
 
         Raises
         ------
         InputError
             If it predicts nothing from a slide.
         """
-        run = self._session.run
+        run, found = self._session.run, self._listed.counts.found
+        if isinstance(run, DomainRun) and found is not None:
+            # Domains lie over what is predicted.
+            run = found.run
         if not isinstance(run, FieldRun):
             msg = (
                 "Look at genes that were predicted from a slide first: choose the run in Genes, or "
@@ -190,6 +198,14 @@ class RegionQuestions(QWidget):
         return run
 
     def _look_at(self, gene: str) -> None:
+        found = self._listed.counts.found
+        if isinstance(self._session.run, DomainRun) and found is not None:
+            # Under domains a gene is not seen: that of the table is.
+            if found.run is None:
+                self._session.look_at_measured(gene)
+            else:
+                self._session.look_at(run=found.run, gene=gene)
+            return
         self.reader.look_at(gene=gene)
 
     def _find_top(self) -> None:
