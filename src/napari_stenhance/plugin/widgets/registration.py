@@ -21,6 +21,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_stenhance.errors import InputError, StenhanceError
+from napari_stenhance.plugin.comparison import COMPARED
 from napari_stenhance.plugin.layer_info import our_layers
 from napari_stenhance.plugin.registering import (
     PlacedAnew,
@@ -198,6 +199,10 @@ class PlacingRow(QWidget):
         """Begin to place the spots of the section that is looked at."""
         section = self._session.section
         if section is None or section.spots is None or self._run_bar.busy:
+            return
+        if any(COMPARED in layer.metadata for layer in self._viewer.layers):
+            msg = "What is compared hides the spots: press End in the panel Compare, then place."
+            self._run_bar.say(InputError(msg))
             return
         if self._history is None:
             self._history = PlacingHistory.of_section(section)
