@@ -175,3 +175,8 @@ def test_a_registration_of_one_section_is_not_taken_for_all(block: Path, tmp_pat
     sections = block / "one.h5ad", block / "turned.h5ad"
     with pytest.raises(st.InputError, match="places the spots of one section"):
         st.align(*sections, registration=tmp_path / "moved.json")
+
+
+def test_a_section_over_itself_is_not_said_to_turn(block: Path) -> None:
+    (laid,) = st.align(block / "one.h5ad", block / "one.h5ad").sections
+    assert laid.said.endswith(": its middle moved by +0 µm in x and +0 µm in y.")

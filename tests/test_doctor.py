@@ -55,6 +55,7 @@ def test_spots_that_lie_where_they_belong_are_well(true: Path) -> None:
     assert found.placement.best is found.placement.stated
     assert found.placement.stated.on_tissue > 0.9
     assert "no other way" in found.said
+    assert "cannot be told" not in found.said
 
 
 @pytest.mark.parametrize(
@@ -93,7 +94,10 @@ def test_counts_that_the_stain_does_not_tell_are_no_reason(true: Path, tmp_path:
         dealt = spots[np.random.default_rng(seed).permutation(spots.n_obs)].copy()
         dealt.obsm["spatial"] = xy
         dealt.write_h5ad(tmp_path / f"{seed}.h5ad")
-        assert diagnose(true, tmp_path / f"{seed}.h5ad").is_well
+        found = diagnose(true, tmp_path / f"{seed}.h5ad")
+        assert found.is_well
+        # Nor is it said that they lie well.
+        assert "whether they lie well cannot be told" in found.said
 
 
 def test_the_command_ends_with_what_it_found(true: Path, tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def test_what_is_read_of_two_sides_and_what_cannot_be(here: Path) -> None:
     for left, right, gene, said in (
         (measured, measured, "G1", "it is on both sides"),
         (measured, predicted, "NONE", "NONE: not to be had of measured"),
-        (measured, predicted, "", "Total counts: not to be had of measured"),
+        (measured, predicted, "", "Total counts are not compared; choose a gene"),
     ):
         with pytest.raises(st.InputError, match=said):
             Comparison.read(left, right, gene, st.Job())

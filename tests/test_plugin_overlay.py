@@ -196,6 +196,52 @@ def test_regions_of_a_file_are_laid_over_too(person: Person, marked: Path, tmp_p
 
 
 @pytest.mark.slow
+def test_what_is_said_of_an_overlay_is_of_spots_where_they_are_placed(
+    person: Person, marked: Path
+) -> None:
+    for name in ("turned", "one"):
+        person.drop(marked / f"{name}.h5ad")
+    session, placing = session_of(person.viewer), person.section.placing
+    session.look_at_measured("G20")
+    panel = person.bench.open("compare")
+
+    def lay() -> float:
+        panel.left.setCurrentText("measured · one")
+        panel.right.setCurrentText("measured · turned")
+        panel.over.setChecked(True)
+        person.click(panel.run)
+        person.wait(lambda: not panel.run_bar.busy)
+        assert not panel.run_bar.error.text()
+        found = re.search(r"expression of nearest spots (-?\d\.\d+)", panel.words.text())
+        assert found is not None, panel.words.text()
+        return float(found[1])
+
+    before = lay()
+    person.bench.open("section")
+    person.click(placing.look)
+    # Nobody would see them go.
+    assert "press End in the panel Compare" in person.section.run_bar.error.text()
+    assert placing.history is None
+    person.bench.open("compare")
+    person.click(panel.end)
+    person.wait(lambda: not panel._view.layers)
+    person.bench.open("section")
+    person.click(placing.look)
+    placing.across.click()
+    assert placing.history.changes == 1
+    person.bench.open("compare")
+    assert lay() == before
+    person.bench.open("section")
+    placing.apply.click()
+    person.wait(lambda: not person.section.run_bar.busy)
+    # What was shown is no more: spots lay elsewhere.
+    person.wait(lambda: not panel.comparing)
+    person.wait(lambda: not panel._view.layers)
+    person.bench.open("compare")
+    assert lay() < before - 0.05
+
+
+@pytest.mark.slow
 def test_the_dock_says_whether_spots_fit(person: Person, marked: Path, tmp_path: Path) -> None:
     person.drop(marked / "one.h5ad")
     line = person.section.placement

@@ -121,6 +121,12 @@ def test_every_step_is_seen_at_once_and_undone(
     person.bot.keyClick(native, Qt.Key.Key_Down)
     person.bot.keyClick(native, Qt.Key.Key_Up, Qt.KeyboardModifier.ShiftModifier)
     np.testing.assert_allclose(seen_um(person) - before, [(-180, 20)] * len(before), atol=1e-6)
+    # Over the slide, too, where the mouse has just been.
+    control, shift = Qt.KeyboardModifier.ControlModifier, Qt.KeyboardModifier.ShiftModifier
+    person.bot.keyClick(native, Qt.Key.Key_Z, control)
+    np.testing.assert_allclose(seen_um(person) - before, [(20, 20)] * len(before), atol=1e-6)
+    person.bot.keyClick(native, Qt.Key.Key_Z, control | shift)
+    np.testing.assert_allclose(seen_um(person) - before, [(-180, 20)] * len(before), atol=1e-6)
     person.click(placing.undo)
     np.testing.assert_allclose(seen_um(person) - before, [(20, 20)] * len(before), atol=1e-6)
     person.click(placing.redo)

@@ -168,6 +168,7 @@ def test_it_is_written_and_nothing_of_others_is_overwritten(tmp_path: Path) -> N
     [
         (st.Registration.identity(), "left as they are stated"),
         (st.Registration.moved(3, -4), "moved by +1.5 µm in x and -2 µm in y"),
+        (st.Registration.moved(3, -1e-9), "moved by +1.5 µm in x and +0 µm in y"),
         (st.Registration.turned(90, (5, 5)), "turned by 90° clockwise"),
         (st.Registration.turned(180, (5, 5)), "turned by 180°"),
         (st.Registration.turned(-30, (5, 5)), "turned by 30° counter-clockwise"),

@@ -34,8 +34,9 @@ def _show(found: Any) -> None:
         table.add_row(
             one.section,
             "yes" if best.mirrored else "no",
-            f"{best.turned_deg:+.1f}",
-            *(f"{by:+.0f}" for by in best.moved_um),
+            # A zero has no sign.
+            f"{round(best.turned_deg, 1) + 0.0:+.1f}",
+            *(f"{round(by) + 0.0:+.0f}" for by in best.moved_um),
             f"{best.overlap:.0%}",
             f"{best.r:.2f}",
             *(_r(likeness) for likeness in (one.aligned, one.as_they_lie)),

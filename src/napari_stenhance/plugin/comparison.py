@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
-from napari_stenhance.plugin.colours import Colours
+from napari_stenhance.plugin.colours import TOTAL, Colours
 from napari_stenhance.plugin.genes import gene_title
 from napari_stenhance.plugin.images import image_layer, run_title
 from napari_stenhance.plugin.layer_info import (
@@ -206,7 +206,9 @@ def _check(left: ComparedSide, right: ComparedSide, gene: str) -> None:
         raise InputError(msg)
     for side in (left, right):
         if not side.has(gene):
-            msg = f"{gene or 'Total counts'}: not to be had of {side.title}; choose another gene."
+            msg = f"{gene}: not to be had of {side.title}; choose another gene."
+            if gene == TOTAL:
+                msg = "Total counts are not compared; choose a gene in the panel Genes."
             raise InputError(msg)
     if left.unit != right.unit:
         msg = (

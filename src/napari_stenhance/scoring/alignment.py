@@ -382,8 +382,9 @@ def _scale(found: NDArray[np.float64]) -> float:
 def _named(mirrored: bool, turned: float, moved: NDArray[np.float64]) -> str:
     parts = ["mirrored left to right"] * mirrored
     way = "clockwise" if turned >= 0 else "counter-clockwise"
-    parts.append(f"turned by {abs(turned):.1f}° {way}")
-    x, y = moved
+    parts += [f"turned by {abs(turned):.1f}° {way}"] * (round(abs(turned), 1) > 0)
+    # A zero has no sign.
+    x, y = np.round(moved) + 0.0
     parts.append(f"its middle moved by {x:+.0f} µm in x and {y:+.0f} µm in y")
     return ", ".join(parts)
 

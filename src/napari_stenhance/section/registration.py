@@ -229,7 +229,8 @@ class Registration:
         """
         by, unit = (1.0, "px") if mpp is None else (mpp, "µm")
         middle = stated.mean(axis=0)
-        dx, dy = (self(middle) - middle) * by
+        # What is nothing but rounding is 0, without a sign.
+        dx, dy = np.round((self(middle) - middle) * by, 2) + 0.0
         steps = _steps(np.array(self.matrix)[:, :2])
         if max(abs(dx), abs(dy)) >= 0.05:
             what = "their middle moved" if steps else "moved"

@@ -78,10 +78,13 @@ class Diagnosis:
         stated, best = self.placement.stated, self.placement.best
         if self.is_well:
             where = "what is stated" if self.placed_by is None else "where they are placed"
-            return (
+            said = (
                 f"{self.section}: no other way to place the spots fits clearly better than {where} "
                 f"({evidence_of(stated)})."
             )
+            if not self.placement.is_well:
+                said += " Yet that fits little, too: whether they lie well cannot be told by this."
+            return said
         return (
             f"{self.section}: the spots fit clearly better {best.way.name} ({evidence_of(best)}) "
             f"than {self.how} ({evidence_of(stated)}). Look at both, and place them so, by "

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from weakref import ref
 
 import numpy as np
 from qtpy.QtCore import QTimer
@@ -36,6 +37,7 @@ from napari_stenhance.plugin.overlay import (
     overlay_layers,
     read_overlay,
 )
+from napari_stenhance.plugin.section_runs import section_at
 from napari_stenhance.plugin.session import session_of
 from napari_stenhance.plugin.widgets.blending import BlendRow
 from napari_stenhance.plugin.widgets.choices import elide
@@ -61,8 +63,9 @@ class CompareWidget(QWidget):
         self._sides: list[ComparedSide] = []
         self._shown: Comparison | None = None
         self._overlay: Overlay | None = None
-        # How sections lie over others, which takes seconds to find: with both, who may be gone.
-        self._laid: dict[tuple[Place, Place], Aligned] = {}
+        # How sections lie over others, which takes seconds to find: of both, which may be gone, or
+        # opened anew there with their spots placed otherwise.
+        self._laid: dict[tuple[Place, Place], tuple[Any, Any, Aligned]] = {}
         # What was looked at when sides were listed last, and when they were compared.
         self._listed_at: Place | None = None
         self._compared_at: Place | None = None
@@ -124,8 +127,8 @@ class CompareWidget(QWidget):
 
     def _list(self) -> None:
         """List what can be compared; what was chosen of this section stays, if it is there."""
-        if self.comparing and not self._view.layers and not self.run_bar.busy:
-            # The user has removed its layers.
+        if self.comparing and not self.run_bar.busy and not (self._view.layers and self._is_true()):
+            # The user has removed its layers, or what is open is no longer what they show.
             self.leave()
             return
         place = self._session.place
@@ -136,6 +139,8 @@ class CompareWidget(QWidget):
         if [s.title for s in sides] == [s.title for s in self._sides] and all(
             one.is_same(other) for one, other in zip(sides, self._sides, strict=True)
         ):
+            # Their spots may be placed anew.
+            self._sides = sides
             return
         boxes = self.left, self.right
         # Of another section, and where there was no choice before, what is listed first.
@@ -152,6 +157,19 @@ class CompareWidget(QWidget):
             same = next((i for i, side in enumerate(sides) if side.is_same(before)), None)
             box.setCurrentIndex(min(n, len(sides) - 1) if same is None else same)
         self.run.setEnabled(len(sides) > 1)
+
+    def _is_true(self) -> bool:
+        """Tell whether the sections are open that are compared, with their spots where they lay."""
+        shown, viewer = self._shown, self._session.viewer
+        return shown is None or all(
+            section_at(viewer, side.place) is side.section for side in (shown.left, shown.right)
+        )
+
+    def _known(self, left: ComparedSide, right: ComparedSide) -> Aligned | None:
+        """Return how one section lies over the other, where that was found of these very two."""
+        first, second, aligned = self._laid.get((left.place, right.place), (None, None, None))
+        same = first is not None and first() is left.section and second() is right.section
+        return aligned if same else None
 
     def _chosen(self, box: QComboBox) -> ComparedSide | None:
         at = box.currentIndex()
@@ -172,7 +190,9 @@ class CompareWidget(QWidget):
 
     def _catch_up(self) -> None:
         """Compare once more where something else is looked at than what was compared."""
-        if self.comparing and self._looked_at() != self._looked:
+        if self.comparing and not self._is_true():
+            self.leave()
+        elif self.comparing and self._looked_at() != self._looked:
             self.compare()
 
     def _looked_at(self) -> tuple[str, str, float]:
@@ -191,7 +211,7 @@ class CompareWidget(QWidget):
         self._looked = self._looked_at()
         gene, cache = self._session.gene, Cache.default()
         if self.over.isChecked():
-            known = self._laid.get((left.place, right.place))
+            known = self._known(left, right)
             self.run_bar.start(
                 f"Laying {right.place.name} over {left.place.name}",
                 lambda job: read_overlay(left, right, gene, known, cache, job),
@@ -214,7 +234,9 @@ class CompareWidget(QWidget):
         yield
         before, self._shown, self._overlay = self._shown, comparison, overlay
         self._compared_at = session.place
-        self._laid[comparison.left.place, comparison.right.place] = overlay.aligned
+        left, right = comparison.left, comparison.right
+        found = ref(left.section), ref(right.section), overlay.aligned
+        self._laid[left.place, right.place] = found
         again = self._over.is_on and _same_sides(comparison, before)
         if again:
             yield from self._over.lay_another(layers)

@@ -21,6 +21,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_stenhance.errors import InputError, StenhanceError
+from napari_stenhance.plugin.comparison import COMPARED
 from napari_stenhance.plugin.layer_info import our_layers
 from napari_stenhance.plugin.registering import (
     PlacedAnew,
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
 
 _STILL_PX, _TEN, _NUMBER_WIDTH = 4, 10, 64
 _ARROWS = {"←": ("Left", -1, 0), "↑": ("Up", 0, -1), "↓": ("Down", 0, 1), "→": ("Right", 1, 0)}
+_UNDO, _REDO = "Control-Z", "Control-Shift-Z"
 _SPOT, _SLIDE = "Click a landmark as the spots show it.", "Click where on the slide it belongs."
 
 
@@ -198,6 +200,10 @@ class PlacingRow(QWidget):
         """Begin to place the spots of the section that is looked at."""
         section = self._session.section
         if section is None or section.spots is None or self._run_bar.busy:
+            return
+        if any(COMPARED in layer.metadata for layer in self._viewer.layers):
+            msg = "What is compared hides the spots: press End in the panel Compare, then place."
+            self._run_bar.say(InputError(msg))
             return
         if self._history is None:
             self._history = PlacingHistory.of_section(section)
@@ -509,11 +515,16 @@ class PlacingRow(QWidget):
                     lambda _viewer, dx=dx, dy=dy, times=times: self.move(dx, dy, times),
                     overwrite=True,
                 )
+        # Qt's own shortcuts are heard in the panel alone.
+        for name, act in ((_UNDO, self._undo), (_REDO, self._redo)):
+            self._viewer.bind_key(name, lambda _viewer, act=act: act(), overwrite=True)
 
     def _leave_keys(self) -> None:
         for key, _, _ in _ARROWS.values():
             for name in (key, f"Shift-{key}"):
                 self._viewer.bind_key(name, None)
+        for name in (_UNDO, _REDO):
+            self._viewer.bind_key(name, None)
 
 
 def _number(parent: QWidget, value: float, most: float, unit: str, tip: str) -> QDoubleSpinBox:
