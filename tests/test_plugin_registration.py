@@ -475,3 +475,16 @@ def test_a_run_that_ends_after_spots_were_placed_anew_is_named(
     person.click(placing.across)
     applied(person)
     assert "left as made: pixel2gene-stain-robust-2." in words.toPlainText()
+    # Of a result that is opened, it may be none of its runs; and these stay described.
+    person.viewer.layers.clear()
+    person.drop(tmp_path / "turned.stenhance.zarr")
+    person.click(placing.look)
+    person.click(placing.arrows["→"])
+    # Opened anew, what was done would be lost.
+    person.click(person.section.again)
+    assert "Apply or Cancel, then Set" in person.section.run_bar.error.text()
+    assert placing.history.changes == 1
+    applied(person)
+    said = words.toPlainText()
+    assert "left as made: pixel2gene-stain-robust, pixel2gene-stain-robust-2." in said
+    assert "Run pixel2gene-stain-robust-2 (complete)" in said

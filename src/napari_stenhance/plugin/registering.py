@@ -344,7 +344,7 @@ def _spots_of(run: Run) -> set[Any]:
 
 
 def said_of_runs(session: Session, before: Set[str]) -> str:
-    """Say which runs that are open were made of spots where they lay before; empty for none.
+    """Say which runs that are open were made of spots where they lay otherwise; empty for none.
 
     Parameters
     ----------
@@ -352,7 +352,17 @@ def said_of_runs(session: Session, before: Set[str]) -> str:
     before : set of str
         `counts_sha256` of the current section, each time before its spots were placed anew.
     """
-    runs = [run for run in session.runs() if before & _spots_of(run)]
+    section = session.section
+    if section is None or not before:
+        return ""
+    # A result that was opened may hold runs of more places than these.
+    slide = None if section.slide is None else section.slide.state.known_sha256
+    runs = []
+    for run in session.runs():
+        own = slide is not None and slide in {one.get("slide_sha256") for one in made_of(run)}
+        made = _spots_of(run) - {None}
+        if made and section.counts_sha256 not in made and (own or before & made):
+            runs.append(run)
     if not runs:
         return ""
     names = ", ".join(run.name for run in runs)

@@ -73,7 +73,7 @@ class PlacingRow(QWidget):
     on_end : callable
         Called when that has ended.
     said : callable
-        Told the section that was made.
+        Called when a section was made, to describe it.
     aside : sequence of QWidget
         What is hidden meanwhile.
     """
@@ -83,7 +83,7 @@ class PlacingRow(QWidget):
         viewer: Viewer,
         run_bar: RunBar,
         on_end: Callable[[], None],
-        said: Callable[[Section], None],
+        said: Callable[[], None],
         aside: Sequence[QWidget] = (),
     ) -> None:
         super().__init__()
@@ -383,7 +383,7 @@ class PlacingRow(QWidget):
         before = self._placed_before(old) | {old.counts_sha256}
         self._before = [(of, shas) for of, shas in self._before if of() is not None]
         self._before.append((ref(placed.section), before - {placed.section.counts_sha256}))
-        self._said(placed.section)
+        self._said()
 
     def said_of_runs(self) -> str:
         """Say which runs of the current section were made where its spots lay before.

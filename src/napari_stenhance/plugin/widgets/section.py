@@ -235,6 +235,11 @@ class SectionWidget(QWidget):
         opened, named = self._opened(), self._named_image()
         if self.run_bar.busy:
             return
+        placing = self.placing.history
+        if placing is not None and placing.changes and placing.section is self._section:
+            msg = "Steps that place its spots are not applied yet; Apply or Cancel, then Set."
+            self.run_bar.say(InputError(msg))
+            return
         options = SlideOptions(
             mpp=self.mpp.value() or None,
             series=self.series.currentData(),
@@ -315,9 +320,9 @@ class SectionWidget(QWidget):
     def _offer_places(self, section: Section, registration: Registration) -> None:
         self.placing.offer(section, registration)
 
-    def _show_placed(self, section: Section) -> None:
+    def _show_placed(self) -> None:
         """Describe a section whose spots were placed anew."""
-        self._words[self._session.place] = "\n".join(describe_section(section))
+        self._words[self._session.place] = describe_looked_at(self._session)
         self._follow()
 
     def _follow(self) -> None:
