@@ -48,7 +48,9 @@ def state_of(person: Person) -> dict[str, Any]:
         ).tolist(),
         "panels": [name for name, panel in person.bench.panels.items() if panel.is_open],
         "layers": [(layer.name, layer.visible) for layer in viewer.layers],
-        "names": [list(map(str, layer.text.values)) for layer, _ in layers_of(viewer, "region")],
+        "names": [
+            list(map(str, np.ravel(layer.text.values))) for layer, _ in layers_of(viewer, "region")
+        ],
         "drawn": [
             [np.round(shape, 6).tolist() for shape in layer.data]
             for layer, _ in layers_of(viewer, "region")

@@ -15,9 +15,18 @@ import anndata as ad
 import numpy as np
 import pytest
 import shapely
+import torch
 
 import napari_stenhance as st
 from test_cli import files_of, run
+
+
+@pytest.fixture(autouse=True)
+def _threads_as_asked() -> None:
+    """Where labels were drawn, napari let numba take threads for whatever the process does."""
+    if asked := os.environ.get("OMP_NUM_THREADS"):
+        torch.set_num_threads(int(asked))
+
 
 QUICK = {"epochs": 2, "device": "cpu"}
 

@@ -115,17 +115,25 @@ def write_names(layer: Shapes, names: Sequence[str], shapes: Sequence[int]) -> N
         layer.text.visible = False
 
 
-def written_names(features: pd.DataFrame, colours: Any) -> dict[str, Any]:
-    """Return what napari writes beside shapes that have names; nothing of very many.
+def written_names(features: pd.DataFrame, kinds: Sequence[str], colours: Any) -> dict[str, Any]:
+    """Return what napari writes beside shapes that are regions; nothing of very many.
 
     Parameters
     ----------
     features : DataFrame
         Of the shapes.
+    kinds : sequence of str
+        As napari calls shapes.
     colours : array
         Of each.
     """
-    return _written(_texts(features, NAME), colours)
+    names = enumerate(zip(_texts(features, NAME), kinds, strict=True))
+    texts = ["" if kind in _LINES else name or _unnamed(n) for n, (name, kind) in names]
+    return _written(texts, colours)
+
+
+def _unnamed(n: int) -> str:
+    return f"Region {n + 1}"
 
 
 def _written(texts: list[str], colours: Any) -> dict[str, Any]:
@@ -172,7 +180,7 @@ def _said(features: pd.DataFrame, shapes: NDArray[np.int64]) -> dict[str, Any]:
     every = (_texts(features, column) for column in (NAME, KIND, COLOUR, NUMBERS))
     names, kinds, colours, numbers = ([texts[n] for n in shapes] for texts in every)
     return {
-        "names": tuple(name or f"Region {n + 1}" for name, n in zip(names, shapes, strict=True)),
+        "names": tuple(name or _unnamed(n) for name, n in zip(names, shapes, strict=True)),
         "kinds": tuple(kinds),
         "colours": tuple(colours),
         "measurements": tuple(json.loads(text) if text else {} for text in numbers),

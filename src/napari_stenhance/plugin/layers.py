@@ -368,7 +368,12 @@ def _looking_as(one: SavedLayer, made: LayerData) -> LayerData:
     if kind == "shapes":
         data = one.data
         look["ndim"] = 2
-        if "features" in look and (text := written_names(look["features"], look["edge_color"])):
+        # Of a run, its layer is named.
+        if (
+            "features" in look
+            and info.run is None
+            and (text := written_names(look["features"], look["shape_type"], look["edge_color"]))
+        ):
             look["text"] = text
     elif kind == "points" and len(one.data) != len(data):
         look = {"visible": look["visible"], "opacity": look["opacity"]}
