@@ -62,6 +62,17 @@ def _draw(person: Person, section: Section, name: str, middle_um: Any) -> Any:
     return areas[0]
 
 
+def _lay_over(person: Person) -> None:
+    """Lay what was measured on the turned section over the other, in the panel that is open."""
+    panel = person.bench.widget("compare")
+    panel.left.setCurrentText("measured · one")
+    panel.right.setCurrentText("measured · turned")
+    panel.over.setChecked(True)
+    person.click(panel.run)
+    person.wait(lambda: not panel.run_bar.busy)
+    assert not panel.run_bar.error.text()
+
+
 def _is_blue(colour: Any) -> bool:
     return bool(colour[2] > 150 and colour[0] < 110)
 
@@ -82,12 +93,7 @@ def test_a_landmark_lies_where_it_belongs_and_regions_are_carried(
     there, elsewhere = ((matrix[:, :2] @ point + matrix[:, 2]) * MPP for point in (MARK, ELSEWHERE))
     _draw(person, sections["turned"], "Elsewhere", elsewhere)
     panel = person.bench.open("compare")
-    panel.left.setCurrentText("measured · one")
-    panel.right.setCurrentText("measured · turned")
-    panel.over.setChecked(True)
-    person.click(panel.run)
-    person.wait(lambda: not panel.run_bar.busy)
-    assert not panel.run_bar.error.text()
+    _lay_over(person)
     assert re.search(r"turned by (69|70)\.\d° counter-clockwise", panel.words.text())
     assert "pairs of nearest spots" in panel.words.text()
     assert not person.viewer.canvas.grid.enabled
@@ -168,12 +174,7 @@ def test_regions_of_a_file_are_laid_over_too(person: Person, marked: Path, tmp_p
     (outlined,) = (layer for layer, _ in layers_of(person.viewer, "outlined regions"))
     session.look_at_measured("G20")
     panel = person.bench.open("compare")
-    panel.left.setCurrentText("measured · one")
-    panel.right.setCurrentText("measured · turned")
-    panel.over.setChecked(True)
-    person.click(panel.run)
-    person.wait(lambda: not panel.run_bar.busy)
-    assert not panel.run_bar.error.text()
+    _lay_over(person)
     (laid,) = (one for one in panel._view.layers if type(one).__name__ == "Labels")
     # The middle of a region: where the transform takes it.
     matrix = turned_by(70, (90, -60))
@@ -206,12 +207,7 @@ def test_what_is_said_of_an_overlay_is_of_spots_where_they_are_placed(
     panel = person.bench.open("compare")
 
     def lay() -> float:
-        panel.left.setCurrentText("measured · one")
-        panel.right.setCurrentText("measured · turned")
-        panel.over.setChecked(True)
-        person.click(panel.run)
-        person.wait(lambda: not panel.run_bar.busy)
-        assert not panel.run_bar.error.text()
+        _lay_over(person)
         found = re.search(r"expression of nearest spots (-?\d\.\d+)", panel.words.text())
         assert found is not None, panel.words.text()
         return float(found[1])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ from napari_stenhance.plugin.layer_info import (
     pixel_space,
 )
 from napari_stenhance.plugin.scene import add_layers
-from napari_stenhance.results.inputs import made_of
+from napari_stenhance.results.inputs import made_of, spots_made_of
 from napari_stenhance.section.registration import STATED, FitKind, Pair, Registration
 
 if TYPE_CHECKING:
@@ -336,11 +336,7 @@ def show_placed(session: Session, old: Section, placed: PlacedAnew) -> Iterator[
 
 def learned_where_they_lay(run: Run, section: Section) -> bool:
     """Tell whether a run was made of the spots of a section where this has them."""
-    return section.counts_sha256 in _spots_of(run)
-
-
-def _spots_of(run: Run) -> set[Any]:
-    return {one.get("spots_sha256") for one in made_of(run)}
+    return section.counts_sha256 in spots_made_of(run)
 
 
 def said_of_runs(session: Session, before: Set[str]) -> str:
@@ -360,7 +356,7 @@ def said_of_runs(session: Session, before: Set[str]) -> str:
     runs = []
     for run in session.runs():
         own = slide is not None and slide in {one.get("slide_sha256") for one in made_of(run)}
-        made = _spots_of(run) - {None}
+        made = spots_made_of(run) - {None}
         if made and section.counts_sha256 not in made and (own or before & made):
             runs.append(run)
     if not runs:

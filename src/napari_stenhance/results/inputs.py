@@ -99,6 +99,11 @@ def made_of(run: Run) -> tuple[Mapping[str, Any], ...]:
     return (*given, spots) if isinstance(spots, Mapping) else tuple(given)
 
 
+def spots_made_of(run: Run) -> set[Any]:
+    """Return the SHA-256 of the spots that a run was made of; None of a section that has none."""
+    return {one.get("spots_sha256") for one in made_of(run)}
+
+
 def _made_otherwise(result: ResultFolder, section: Section | None) -> tuple[str, ...]:
     """Say which runs learned from spots of this slide that are not those that are found."""
     if section is None or section.spots is None or not result.has_slide:

@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
 from napari_stenhance.errors import InputError
+from napari_stenhance.scoring.placement import some_spots
 from napari_stenhance.section.spots import log1p_cp10k
 
 if TYPE_CHECKING:
     from napari_stenhance.scoring.displacement import Displacement
     from napari_stenhance.section.section import Section
 
-_GENES, _NEAREST, _SPOTS_MOST, _REACH = 500, 4, 4000, 1.5
+_GENES, _NEAREST, _REACH = 500, 4, 1.5
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class SpotPair:
         seen = sum(_seen(one.X)[some] for one, some in zip(spots, genes, strict=True))
         often = np.argsort(-seen, kind="stable")[:_GENES]
         self._sections, self._genes = (reference, section), [some[often] for some in genes]
-        self._chosen = [_some(one.n_obs) for one in spots]
+        self._chosen = [some_spots(one.n_obs) for one in spots]
         self._means = [self._log(n, self._chosen[n]).mean(axis=0) for n in range(2)]
         self._reach = _REACH * max(one.positions()[1] for one in self._sections)
 
@@ -124,10 +125,6 @@ class SpotPair:
             log1p_cp10k(some, np.asarray(total).ravel()).toarray().astype(np.float64)
         )
         return values
-
-
-def _some(number: int) -> NDArray[np.intp]:
-    return np.sort(np.random.default_rng(0).permutation(number)[:_SPOTS_MOST])
 
 
 def _seen(counts: Any) -> NDArray[np.int64]:

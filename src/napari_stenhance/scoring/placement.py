@@ -173,7 +173,7 @@ def judge_placement(section: Section, cache: Cache, job: Job, *, moves: bool = T
     """
     spots = section.need_spots()
     look = StainLook.of_section(section, cache, job)
-    chosen = _some(spots.n_obs)
+    chosen = some_spots(spots.n_obs)
     xy, measured = section.positions()[0][chosen], _measured(spots, chosen)
     ways = [*_turns(*look.view.extent_um), *_scales(section)]
     if section.registration is not None:
@@ -194,7 +194,7 @@ def judge_placement(section: Section, cache: Cache, job: Job, *, moves: bool = T
     return Placement(tuple(fits), look.view, placed)
 
 
-def _some(number: int) -> NDArray[np.intp]:
+def some_spots(number: int) -> NDArray[np.intp]:
     """Draw so many spots that all ways are tried within seconds."""
     drawn = np.random.default_rng(0).permutation(number)[:_SPOTS_MOST]
     return np.sort(drawn)

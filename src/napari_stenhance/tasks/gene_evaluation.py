@@ -161,7 +161,7 @@ def score_hidden(
     depth = np.asarray(counts.sum(axis=1), np.float64).ravel()
     measured = log1p_cp10k(counts_of(spots, names), depth).toarray()
     by = {"method": predict_spots(section, fitted, settings, job, columns)}
-    by |= _baselines(held_out, samples, fitted, settings, names, depth, seed)
+    by |= _baselines(held_out, samples, fitted, settings, names, depth, seed, job)
     xy_um, pitch_um = section.spots_um()[hidden], section.geometry().pitch_um
     found: dict[str, dict[str, float]] = {}
     for what, values in by.items():
@@ -174,8 +174,7 @@ def score_hidden(
         ends = bootstrap(*apart, depth[hidden], seed)
         for name, (low, high) in ends.items():
             found[what] |= {f"{name}, from": low, f"{name}, to": high}
-    places = [list(spots.var_names).index(gene) for gene in names]
-    best = noise_ceiling(counts[hidden], np.array(places), seed)
+    best = noise_ceiling(counts[hidden], spots.var_names.get_indexer(list(names)), seed)
     nothing = dict.fromkeys(found["method"], float("nan"))
     found["noise ceiling"] = nothing | {
         "genes": len(names),
@@ -209,6 +208,7 @@ def _baselines(
     genes: Sequence[str],
     depth: NDArray[np.float64],
     seed: int,
+    job: Job,
 ) -> dict[str, NDArray[Any]]:
     """Predict what a method must beat, each (spots, genes) of the section that is predicted."""
     section = held_out.section
@@ -218,7 +218,7 @@ def _baselines(
     by: dict[str, NDArray[Any]] = {
         "mean": np.broadcast_to(known.mean(axis=0), (len(depth), len(genes))),
         "depth alone": by_depth(library, known, depth),
-        "ridge": ridge(features, known, _features_of(section, fitted, settings)),
+        "ridge": ridge(features, known, _features_of(section, fitted, settings, job)),
     }
     if held_out.here is not None:
         (sample,) = samples
@@ -238,16 +238,21 @@ def _spot_features(sample: TrainingSection, fitted: Fitted) -> NDArray[np.floati
 
 
 def _features_of(
-    section: Section, fitted: Fitted, settings: FeatureSettings
+    section: Section, fitted: Fitted, settings: FeatureSettings, job: Job
 ) -> NDArray[np.floating]:
-    features = open_features(section.need_slide(), settings, Job())
-    xy_um = section.spots_um()
+    features = open_features(section.need_slide(), settings, job)
     if fitted.crops_um is not None:
-        return features.at(xy_um)
-    under = Footprints.under(features.grid, xy_um, section.geometry(), features.tissue)
-    under = under.with_nearest(features.grid, xy_um, features.tissue)
+        return features.at(section.spots_um())
+    under = _under_spots(section, features)
     features.extract(under.mask(features.grid.shape, 0))
     return under.mean(features.superpixels(under.row, under.column))
+
+
+def _under_spots(section: Section, features: FeatureSource) -> Footprints:
+    """Return the superpixels under each spot; of one off the tissue, the nearest that is tissue."""
+    grid, tissue, xy_um = features.grid, features.tissue, section.spots_um()
+    under = Footprints.under(grid, xy_um, section.geometry(), tissue)
+    return under.with_nearest(grid, xy_um, tissue)
 
 
 def predict_spots(
@@ -258,20 +263,19 @@ def predict_spots(
     genes: NDArray[np.intp] | None = None,
 ) -> NDArray[np.float32]:
     """Predict every spot of a section, (spots, genes), on tissue or not; by default all genes."""
-    xy_um, geometry = section.spots_um(), section.geometry()
     features = open_features(section.need_slide(), settings, job)
     grid = features.grid
     halo = math.ceil(fitted.halo_um / grid.pitch_um)
     if genes is None:
         genes = np.arange(len(fitted.decoder.genes))
     if isinstance(fitted, FittedCrops):
-        anywhere = Footprints.under(grid, xy_um, geometry, np.ones(grid.shape, dtype=bool))
+        xy_um, everywhere = section.spots_um(), np.ones(grid.shape, dtype=bool)
+        anywhere = Footprints.under(grid, xy_um, section.geometry(), everywhere)
         features.extract(anywhere.mask(grid.shape, halo))
         positions = Positions(xy_um, array_numbers(section.need_spots()))
         latent = fitted.latent_at(features, positions, job)
         return fitted.decoder.values(latent.mean, genes)
-    mask = features.tissue
-    under = Footprints.under(grid, xy_um, geometry, mask).with_nearest(grid, xy_um, mask)
+    under = _under_spots(section, features)
     features.extract(under.mask(grid.shape, halo))
     pairs = _latents(features, fitted, under, halo, job)
     return fitted.decoder.values(under.mean(pairs).astype(np.float32), genes)

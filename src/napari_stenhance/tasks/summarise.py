@@ -166,15 +166,6 @@ def _check(options: SummariseOptions) -> None:
         raise InputError(msg, option="qupath")
 
 
-def _spots_of(result: ResultFolder) -> set[str]:
-    """Return the hashes of the spots that runs of a result are made of."""
-    from napari_stenhance.results.inputs import made_of
-    from napari_stenhance.results.runs import every_run
-
-    ones = (one for run in every_run(result) for one in made_of(run))
-    return {str(one.get("spots_sha256")) for one in ones}
-
-
 def _note_lost(table: pd.DataFrame, what: str, number: int, job: Job) -> None:
     """Say how many lie where nothing is predicted: their numbers are empty, which looks like 0."""
     lost = int((table.groupby("number")["superpixels"].max() == 0).sum())
@@ -205,8 +196,9 @@ def _measured(
     InputError
         If a section is named that is another.
     """
-    from napari_stenhance.results.inputs import find_section, is_of
+    from napari_stenhance.results.inputs import find_section, is_of, spots_made_of
     from napari_stenhance.results.region_numbers import MeasuredSpots
+    from napari_stenhance.results.runs import every_run
     from napari_stenhance.tasks.inference import open_for
 
     if options.section is not None:
@@ -215,7 +207,8 @@ def _measured(
             what = "its slide is not the one" if section.slide is not None else "it is not that"
             msg = f"{section.name}: {what} of this result ({result.name})."
             # Where its image was left behind, its spots tell.
-            if section.slide is not None or section.counts_sha256 not in _spots_of(result):
+            known = {sha for run in every_run(result) for sha in spots_made_of(run)}
+            if section.slide is not None or section.counts_sha256 not in known:
                 raise InputError(msg, option="section")
         return MeasuredSpots(section)
     found = find_section(result, job)

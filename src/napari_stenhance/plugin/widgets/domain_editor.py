@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtGui import QHideEvent, QKeySequence, QShortcut
-from qtpy.QtWidgets import QComboBox, QGridLayout, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QGridLayout, QVBoxLayout, QWidget
 
 from napari_stenhance.errors import InputError, StenhanceError
 from napari_stenhance.plugin.clicks import is_click
@@ -29,6 +29,7 @@ from napari_stenhance.plugin.layer_info import layer_info, layers_of, open_runs
 from napari_stenhance.plugin.opening import open_at_once
 from napari_stenhance.plugin.scene import add_layers
 from napari_stenhance.plugin.session import session_of
+from napari_stenhance.plugin.widgets.buttons import push_button
 from napari_stenhance.plugin.widgets.chart import CriterionChart
 from napari_stenhance.plugin.widgets.choices import elide, listed_name, relist
 from napari_stenhance.plugin.widgets.domain_counts import DomainCounts
@@ -91,17 +92,17 @@ class DomainEditor(QWidget):
         self._counts = DomainCounts(self)
         self._counts.counted.connect(self._show_table)
         self._counts.failed.connect(run_bar.say)
-        self.merge = _button(
+        self.merge = push_button(
             self, "Merge", "Make one domain of the selected rows: the first remains.", self._merge
         )
-        self.paint = _button(
+        self.paint = push_button(
             self, _PAINT, "Paint with napari's tools, on a copy of the domains.", self._paint
         )
-        self.undo = _button(
+        self.undo = push_button(
             self, "Undo", "Take the last change back, the last stroke while painting.", self._undo
         )
-        self.redo = _button(self, "Redo", "Do again what was undone.", self._redo)
-        self.save = _button(
+        self.redo = push_button(self, "Redo", "Do again what was undone.", self._redo)
+        self.save = push_button(
             self, "Save", "Write the changes beside the computed domains.", self._save
         )
         for keys, button in (("Ctrl+Z", self.undo), ("Ctrl+Shift+Z", self.redo)):
@@ -461,10 +462,3 @@ def _merged(edit: DomainEdit, values: list[int]) -> DomainEdit:
     for value in values[1:]:
         edit = edit.merge(value, values[0])
     return edit
-
-
-def _button(parent: QWidget, text: str, tip: str, clicked: Callable[[], None]) -> QPushButton:
-    button = QPushButton(text, parent)
-    button.setToolTip(tip)
-    button.clicked.connect(lambda _on=False: clicked())
-    return button

@@ -6,13 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
-import numpy as np
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import (
     QComboBox,
-    QDoubleSpinBox,
-    QHBoxLayout,
     QLabel,
     QPushButton,
     QSlider,
@@ -21,6 +18,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_stenhance.errors import InputError, StenhanceError
+from napari_stenhance.plugin.clicks import follow_drag
 from napari_stenhance.plugin.comparison import COMPARED
 from napari_stenhance.plugin.layer_info import our_layers
 from napari_stenhance.plugin.registering import (
@@ -39,6 +37,7 @@ from napari_stenhance.plugin.registering import (
     to_px,
 )
 from napari_stenhance.plugin.session import session_of
+from napari_stenhance.plugin.widgets.buttons import number_box, push_button, row_of
 from napari_stenhance.plugin.widgets.dialogs import (
     ask_for_registration,
     ask_where_to_save_registration,
@@ -46,6 +45,7 @@ from napari_stenhance.plugin.widgets.dialogs import (
 from napari_stenhance.plugin.widgets.follow import follow_layers, follow_session
 from napari_stenhance.plugin.widgets.landmark_table import LandmarkTable
 from napari_stenhance.plugin.widgets.lost_places import LostPlaces
+from napari_stenhance.plugin.widgets.placing_keys import ARROWS, PlacingKeys
 from napari_stenhance.section.registration import FITS, Registration, said_of_landmarks
 
 if TYPE_CHECKING:
@@ -56,9 +56,6 @@ if TYPE_CHECKING:
     from napari_stenhance.plugin.widgets.run_bar import RunBar
     from napari_stenhance.section.section import Section
 
-_STILL_PX, _TEN, _NUMBER_WIDTH = 4, 10, 64
-_ARROWS = {"←": ("Left", -1, 0), "↑": ("Up", 0, -1), "↓": ("Down", 0, 1), "→": ("Right", 1, 0)}
-_UNDO, _REDO = "Control-Z", "Control-Shift-Z"
 _SPOT, _SLIDE = "Click a landmark as the spots show it.", "Click where on the slide it belongs."
 
 
@@ -94,12 +91,13 @@ class PlacingRow(QWidget):
         self._pending: tuple[float, float] | None = None
         # Of sections that were placed anew, `counts_sha256` each time before.
         self._before: list[tuple[Any, set[str]]] = []
-        self.look = _button(
+        self.look = push_button(
             self,
             "Place spots …",
             "Move, turn or mirror the spots on their slide, or say by landmarks where they belong.",
             self.begin,
         )
+        self._keys = PlacingKeys(viewer, self.move, self._undo, self._redo)
         self.editor = QWidget(self)
         self.editor.hide()
         self._make_editor()
@@ -118,16 +116,16 @@ class PlacingRow(QWidget):
         column.setContentsMargins(0, 0, 0, 0)
         self.across = self._button("Mirror ↔", "Mirror left to right.", self._mirror("x"))
         self.down = self._button("Mirror ↕", "Mirror top to bottom.", self._mirror("y"))
-        self.angle = _number(self.editor, 90.0, 360.0, "°", "By how much Turn turns; clockwise.")
+        self.angle = number_box(self.editor, 90.0, 360.0, "°", "By how much Turn turns; clockwise.")
         self.turn = self._button("Turn", "Turn about the middle of the spots.", self._turn)
-        self.step = _number(self.editor, 50.0, 1e5, " µm", "How far an arrow moves the spots.")
+        self.step = number_box(self.editor, 50.0, 1e5, " µm", "How far an arrow moves the spots.")
         self.arrows = {
             text: self._button(
                 text,
                 f"Move the spots; so does {key} over the slide, with Shift ten times as far.",
                 lambda dx=dx, dy=dy: self.move(dx, dy),
             )
-            for text, (key, dx, dy) in _ARROWS.items()
+            for text, (key, dx, dy) in ARROWS.items()
         }
         self.drag = self._button("Drag spots", "Move the spots with the mouse.", self._use_drag)
         self.set_pairs = self._button(
@@ -178,16 +176,16 @@ class PlacingRow(QWidget):
             (*self.arrows.values(), self.step),
             (self.drag, self.set_pairs),
         ):
-            column.addLayout(_row(widgets))
+            column.addLayout(row_of(widgets))
         column.addWidget(self.table)
-        column.addLayout(_row((self.fit, self.kind, self.remove)))
-        column.addLayout(_row((see, self.opacity)))
-        column.addLayout(_row((self.undo, self.redo, self.load, self.save)))
+        column.addLayout(row_of((self.fit, self.kind, self.remove)))
+        column.addLayout(row_of((see, self.opacity)))
+        column.addLayout(row_of((self.undo, self.redo, self.load, self.save)))
         column.addWidget(self.state)
-        column.addLayout(_row((self.apply, self.cancel)))
+        column.addLayout(row_of((self.apply, self.cancel)))
 
     def _button(self, text: str, tip: str, clicked: Callable[[], None]) -> QPushButton:
-        return _button(self.editor, text, tip, clicked)
+        return push_button(self.editor, text, tip, clicked)
 
     # Begin and end
 
@@ -213,7 +211,7 @@ class PlacingRow(QWidget):
             if layers:
                 self.opacity.setValue(round(100 * layers[0][0].opacity))
             self.step.setSuffix(" px" if section.mpp is None else " µm")
-            self._take_keys()
+            self._keys.take()
             self._turn_editor(on=True)
         self._show()
 
@@ -250,7 +248,7 @@ class PlacingRow(QWidget):
         if history is None:
             return
         self._history = self._pending = None
-        self._leave_keys()
+        self._keys.leave()
         for tool in (self.drag, self.set_pairs):
             tool.setChecked(False)
         end_placing(self._session, history.section)
@@ -472,23 +470,16 @@ class PlacingRow(QWidget):
         moving = self.drag.isChecked()
         if self._history is None or event.button != 1 or not (moving or self.set_pairs.isChecked()):
             return
-        start, at = self._px(event), np.array(event.pos)
-        begun, camera = self._history.now, viewer.scene.camera
-        still, state = True, begun
-        before = camera.mouse_pan
-        if moving:
-            camera.mouse_pan = False
-        try:
-            yield
-            while event.type == "mouse_move":
-                still &= bool(np.abs(np.array(event.pos) - at).max() <= _STILL_PX)
-                if moving and not still and self._history is not None:
-                    x, y = self._px(event)
-                    state = begun.then(Registration.moved(x - start[0], y - start[1]))
-                    show_placing(self._session, self._history.section, state)
-                yield
-        finally:
-            camera.mouse_pan = before
+        start, begun = self._px(event), self._history.now
+        state = begun
+
+        def moved(dx: float, dy: float) -> None:
+            nonlocal state
+            if self._history is not None:
+                state = begun.then(Registration.moved(dx, dy))
+                show_placing(self._session, self._history.section, state)
+
+        still = yield from follow_drag(viewer, event, self._px, moved if moving else None)
         if moving:
             self._do(state)
         elif still:
@@ -506,48 +497,3 @@ class PlacingRow(QWidget):
             return
         pending, self._pending = self._pending, None
         self._do(now.with_pair((*pending, *at)))
-
-    def _take_keys(self) -> None:
-        for key, dx, dy in _ARROWS.values():
-            for name, times in ((key, 1), (f"Shift-{key}", _TEN)):
-                self._viewer.bind_key(
-                    name,
-                    lambda _viewer, dx=dx, dy=dy, times=times: self.move(dx, dy, times),
-                    overwrite=True,
-                )
-        # Qt's own shortcuts are heard in the panel alone.
-        for name, act in ((_UNDO, self._undo), (_REDO, self._redo)):
-            self._viewer.bind_key(name, lambda _viewer, act=act: act(), overwrite=True)
-
-    def _leave_keys(self) -> None:
-        for key, _, _ in _ARROWS.values():
-            for name in (key, f"Shift-{key}"):
-                self._viewer.bind_key(name, None)
-        for name in (_UNDO, _REDO):
-            self._viewer.bind_key(name, None)
-
-
-def _number(parent: QWidget, value: float, most: float, unit: str, tip: str) -> QDoubleSpinBox:
-    box = QDoubleSpinBox(parent)
-    box.setRange(-most if unit == "°" else 0.1, most)
-    box.setDecimals(1)
-    box.setValue(value)
-    box.setSuffix(unit)
-    box.setButtonSymbols(QDoubleSpinBox.ButtonSymbols.NoButtons)
-    box.setMinimumWidth(_NUMBER_WIDTH)
-    box.setToolTip(tip)
-    return box
-
-
-def _row(widgets: Sequence[QWidget]) -> QHBoxLayout:
-    row = QHBoxLayout()
-    for widget in widgets:
-        row.addWidget(widget)
-    return row
-
-
-def _button(parent: QWidget, text: str, tip: str, clicked: Callable[[], None]) -> QPushButton:
-    button = QPushButton(text, parent)
-    button.setToolTip(tip)
-    button.clicked.connect(lambda _on=False: clicked())
-    return button
