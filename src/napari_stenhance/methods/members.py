@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from napari_stenhance.errors import InputError
 from napari_stenhance.methods.basis import GeneBasis, fit_basis
 from napari_stenhance.methods.decoder import Decoder
+from napari_stenhance.methods.residuals import DepthFree
 from napari_stenhance.methods.rank import CHOICES, choose_rank
 from napari_stenhance.methods.squares import Squares
 from napari_stenhance.methods.training_section import TrainingSection
@@ -52,10 +53,13 @@ class Targets:
         With as many axes as features can predict.
     whole : GeneBasis
         With all axes that were looked at.
-    outputs : ndarray of float32, shape (spots of all sections, r)
-        Scores of unit mean square length: learning rates then suit any data.
+    outputs : ndarray of float32, shape (spots of all sections, channels)
+        Scores of unit mean square length: learning rates then suit any data. Where depth is
+        learned apart, it is the last channel, as large as an axis on average.
     scale : float
-        What outputs are multiplied with to be scores.
+        What outputs are multiplied with to be latents: scores, and depth.
+    weights : ndarray of float32, shape (channels, genes)
+        What latents are multiplied with to be genes.
     doubts : tuple of str
         What held-out blocks say against trusting what is predicted.
     """
@@ -64,6 +68,7 @@ class Targets:
     whole: GeneBasis
     outputs: NDArray[np.float32]
     scale: float
+    weights: NDArray[np.float32]
     doubts: tuple[str, ...]
 
     @classmethod
@@ -74,6 +79,7 @@ class Targets:
         fold: NDArray[np.int64],
         seed: int,
         squares: Squares | None = None,
+        free: DepthFree | None = None,
     ) -> Targets:
         """Fit the basis of expression, and choose its rank by the standardised mean inputs.
 
@@ -87,9 +93,17 @@ class Targets:
         squares : Squares, optional
             Of shallow spots, whose expressions are proportions: a spot counts for as much as was
             counted in it, and the rank is chosen over squares.
+        free : DepthFree, optional
+            What is learned of these expressions beside depth; by default they are learned.
         """
         precision = None if squares is None else squares.precision
-        basis, scores = fit_basis(expressions, CHOICES[-1], seed, precision)
+        if free is None:
+            basis, scores = fit_basis(expressions, CHOICES[-1], seed, precision)
+        else:
+            basis, scores = fit_basis(free.expressions, CHOICES[-1], seed, trends=free.trends)
+            spots = sum(e.shape[0] for e in expressions)
+            mean = sum(e.sum(axis=0, dtype=np.float64) for e in expressions) / spots
+            basis = replace(basis, mean=np.asarray(mean).ravel().astype(np.float32))
         if squares is None:
             rank = choose_rank(means, scores, basis, expressions, fold, seed)
         else:
@@ -104,7 +118,13 @@ class Targets:
         whole, basis = basis, replace(basis, axes=basis.axes[: rank.axes])
         scores = scores[:, : rank.axes]
         scale = float(np.sqrt(np.square(scores, dtype=np.float64).sum(axis=1).mean())) or 1.0
-        return cls(basis, whole, scores / np.float32(scale), scale, rank.doubts)
+        outputs, weights = scores / np.float32(scale), basis.axes
+        if free is not None:
+            spread = float(free.depth.std()) or 1.0
+            gain = np.float32(1 / (spread * np.sqrt(rank.axes)))
+            outputs = np.column_stack([outputs, free.depth * gain])
+            weights = np.vstack([weights, free.depth_weights / (gain * np.float32(scale))])
+        return cls(basis, whole, outputs, scale, weights, rank.doubts)
 
     def decoder(
         self,
@@ -124,10 +144,10 @@ class Targets:
         depths : sequence of ndarray of float64, each (spots,)
             Total count of each spot, over all genes that were measured.
         """
-        accuracy = held_out_accuracy(predicted, self.basis, expressions, depths)
+        accuracy = held_out_accuracy(predicted, self.weights, expressions, depths)
         return Decoder(
             genes=tuple(genes),
-            weights=self.basis.axes,
+            weights=self.weights,
             bias=self.basis.mean,
             unit="log1p CP10k",
             held_out_r=accuracy.r.astype(np.float32),
@@ -165,7 +185,7 @@ def fold_of(held_out: Sequence[NDArray[np.int64]], spots: int) -> NDArray[np.int
 
 def held_out_accuracy(
     predicted: NDArray[np.float32],
-    basis: GeneBasis,
+    weights: NDArray[np.float32],
     expressions: Sequence[sp.csr_array[np.float32]],
     depths: Sequence[NDArray[np.float64]],
 ) -> GeneAccuracy:
@@ -173,9 +193,10 @@ def held_out_accuracy(
 
     Parameters
     ----------
-    predicted : ndarray of float32, shape (spots of all sections, r)
-        Scores; NaN where no member held a spot out.
-    basis : GeneBasis
+    predicted : ndarray of float32, shape (spots of all sections, channels)
+        NaN where no member held a spot out.
+    weights : ndarray of float32, shape (channels, genes)
+        What these are multiplied with to be genes.
     expressions : sequence of csr_array, each (spots, genes)
         log1p CP10k of each section.
     depths : sequence of ndarray of float64, each (spots,)
@@ -185,8 +206,7 @@ def held_out_accuracy(
     GeneAccuracy
         Each gene's mean over the sections where it varies.
     """
-    genes = basis.axes.shape[1]
-    weights = basis.axes[: predicted.shape[1]]
+    genes = weights.shape[1]
     sections = []
     offset = 0
     for expression, depth in zip(expressions, depths, strict=True):

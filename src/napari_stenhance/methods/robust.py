@@ -21,6 +21,7 @@ from napari_stenhance.methods.members import (
     require_spots,
     spread_scales,
 )
+from napari_stenhance.methods.residuals import DepthFree
 from napari_stenhance.methods.saved import GeneModel, learned_through
 from napari_stenhance.methods.shallow import Proportions
 from napari_stenhance.methods.squares import Squares
@@ -193,7 +194,8 @@ class RobustEnsemble(ABC, Generic[M]):
         fold = fold_of(held_out[: recipe.folds], spots)
         squares = None if proportions is None else Squares.of(samples, fold)
         precision = None if squares is None else np.concatenate(squares.precision)
-        targets = Targets.of(expressions, seen.means, fold, self.seed, squares)
+        free = DepthFree.of(samples, genes) if proportions is None else None
+        targets = Targets.of(expressions, seen.means, fold, self.seed, squares, free)
         with inference_errors("Training"), seeded(self.seed, self.device):
             learner = seen.learner(torch.tensor(targets.outputs).to(self.device))
             predicted = train_ensemble(learner, held_out, seen.schedule, rng, job, precision)
