@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from napari_stenhance.errors import InputError
 from napari_stenhance.methods.basis import GeneBasis, fit_basis
 from napari_stenhance.methods.decoder import Decoder
-from napari_stenhance.methods.residuals import DepthFree
 from napari_stenhance.methods.rank import CHOICES, choose_rank
+from napari_stenhance.methods.residuals import DepthFree
 from napari_stenhance.methods.squares import Squares
 from napari_stenhance.methods.training_section import TrainingSection
 from napari_stenhance.running.numbers import agree, counted

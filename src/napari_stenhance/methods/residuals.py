@@ -2,8 +2,9 @@
 
 log1p CP10k of a gene that is counted a few times grows with what a spot counts in all, and rare
 genes follow little else: what learns it learns a map of depth. Pearson residuals of a Poisson model
-with the depth as its offset do not follow depth, but say less of frequent genes. So members learn
-half of both, in one unit; and the depth, as the image shows it, gives log1p CP10k back its own half.
+whose offset is depth do not follow it, but say less of frequent genes. So members learn half of
+both, in one unit, and beside them depth, as the image shows it: by what counting alone adds to it,
+log1p CP10k of the genes gets back the half that residuals lack.
 """
 
 from __future__ import annotations

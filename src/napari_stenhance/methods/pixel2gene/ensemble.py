@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from napari_stenhance.methods.drawing import LEARNED_MOST
 from napari_stenhance.methods.ensemble import Ensemble
 from napari_stenhance.methods.members import standardise
-from napari_stenhance.methods.pixel2gene.inputs import FAR_UM, training_inputs
+from napari_stenhance.methods.pixel2gene.inputs import WIDE_UM, training_inputs
 from napari_stenhance.methods.pixel2gene.learner import SpotLearner, SpotSchedule
 from napari_stenhance.methods.pixel2gene.model import Pixel2GeneModel
 from napari_stenhance.methods.robust import RobustEnsemble, RobustRecipe, SeenSpots
@@ -63,7 +63,7 @@ class Pixel2GeneEnsemble(RobustEnsemble[Pixel2GeneModel]):
     @property
     def halo_um(self) -> float:
         """How far around a spot's superpixels features are needed, in micrometres."""
-        return FAR_UM / 2
+        return WIDE_UM / 2
 
     @property
     def most_spots(self) -> int:

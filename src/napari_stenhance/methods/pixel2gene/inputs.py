@@ -15,6 +15,7 @@ from napari_stenhance.storage.tiles import Tile, tiles_of
 
 NEAR_UM = 88.0
 FAR_UM = 480.0
+WIDE_UM = 1000.0
 _TILE = 256
 # Of vectors so long that a tile of them would take a gigabyte and more, a quarter of one.
 _LONG = 512
@@ -38,19 +39,19 @@ def inputs_of(tile: FeatureTile, pitch_um: float) -> NDArray[np.float32]:
     """Return the inputs of the tissue superpixels in the core of a tile.
 
     Features; their mean and standard deviation over the tissue within 88 µm; their mean over the
-    tissue within 480 µm.
+    tissue within 480 µm, and within 1 mm.
 
     Returns
     -------
-    ndarray of float32, shape (tissue superpixels of the core, 4 · dim)
+    ndarray of float32, shape (tissue superpixels of the core, 5 · dim)
         In row-major order.
     """
     rows, columns = tile.core
     tissue = tile.tissue[rows, columns]
     dim = tile.values.shape[2]
-    inputs = np.empty((int(tissue.sum()), 4 * dim), np.float32)
+    inputs = np.empty((int(tissue.sum()), 5 * dim), np.float32)
     inputs[:, :dim] = tile.values[rows, columns][tissue]
-    for width_um, mean_at, spread_at in ((NEAR_UM, 1, 2), (FAR_UM, 3, None)):
+    for width_um, mean_at, spread_at in ((NEAR_UM, 1, 2), (FAR_UM, 3, None), (WIDE_UM, 4, None)):
         half = half_width(width_um, pitch_um)
         window = (
             slice(rows.start - half, rows.stop + half),
@@ -79,7 +80,7 @@ def training_inputs(
 
     Returns
     -------
-    inputs : ndarray of float32, shape (pairs, 4 · dim)
+    inputs : ndarray of float32, shape (pairs, 5 · dim)
         Ordered by spot.
     spot : ndarray of int64, shape (pairs,)
         Numbered through all samples.
@@ -106,8 +107,8 @@ def _inputs_under(
 ) -> NDArray[np.float32]:
     """Return the inputs of single tissue superpixels, (n, channels), tile by tile."""
     grid = sample.features.grid
-    inputs = np.empty((len(row), 4 * sample.features.dim), np.float32)
-    halo = round(FAR_UM / 2 / grid.pitch_um)
+    inputs = np.empty((len(row), 5 * sample.features.dim), np.float32)
+    halo = round(WIDE_UM / 2 / grid.pitch_um)
     tiles: list[tuple[Tile, NDArray[np.intp]]] = []
     side = _TILE if sample.features.dim <= _LONG else _TILE // 2
     for tile in tiles_of(grid.shape, side):

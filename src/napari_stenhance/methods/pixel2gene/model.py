@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from napari_stenhance.features.encoder import FeatureTile
 from napari_stenhance.methods.ensemble import Ensemble
 from napari_stenhance.methods.members import standardise
-from napari_stenhance.methods.pixel2gene.inputs import FAR_UM, inputs_of
+from napari_stenhance.methods.pixel2gene.inputs import WIDE_UM, inputs_of
 from napari_stenhance.methods.protocol import Latent
 from napari_stenhance.methods.saved import GeneModel, Tensors, load_model, shared_parts
 from napari_stenhance.running.device import inference_errors
@@ -49,7 +49,7 @@ class Pixel2GeneModel(GeneModel):
     @property
     def halo_um(self) -> float:
         """Half of the widest context window, in micrometres."""
-        return FAR_UM / 2
+        return WIDE_UM / 2
 
     @property
     def raw(self) -> bool:

@@ -284,7 +284,7 @@ class _Blend:
         measured = [proportions.of_section(hidden, old.genes)]
         squares = Squares.of([hidden], np.zeros(len(latent), np.int64))
         accuracy = held_out_accuracy(
-            squares.mean_of(latent), self.basis, squares.of_sections(measured), squares.depths
+            squares.mean_of(latent), self.basis.axes, squares.of_sections(measured), squares.depths
         )
         decoder = Decoder(
             genes=old.genes,
