@@ -94,7 +94,18 @@ def without_specks(mask: NDArray[np.bool_], largest: int) -> NDArray[np.bool_]:
         np.add.at(size, *np.unique(label[band.rows], return_counts=True))
     kept = size > largest
     kept[0] = False
-    found = np.empty(mask.shape, bool)
-    for band in bands(len(mask)):
+    return by_label(kept, label)
+
+
+def by_label(kept: NDArray[np.bool_], label: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """Tell of each place of a raster whether its label is kept.
+
+    Parameters
+    ----------
+    kept : ndarray of bool, shape (labels,)
+    label : ndarray of int32, shape (rows, columns)
+    """
+    found = np.empty(label.shape, bool)
+    for band in bands(len(label)):
         found[band.rows] = kept[label[band.rows]]
     return found

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from skimage import measure, morphology
 
-from napari_stenhance.features.bands import bands, gaussian_reach, without_specks
+from napari_stenhance.features.bands import Band, bands, by_label, gaussian_reach, without_specks
 from napari_stenhance.features.tissue import BLACK_BELOW, optical_density
 
 _SMOOTH_UM = 8.0
@@ -75,9 +75,9 @@ def pen_marks(
     ndarray of bool, shape (rows, columns)
     """
     ink, painted = np.zeros(pixels.shape[:2], bool), _painted_black(pixels)
-    for rows, smooth in _smooth_densities(pixels, glass, _SMOOTH_UM / pitch_um):
+    for band, smooth in _smooth_densities(pixels, glass, _SMOOTH_UM / pitch_um):
         coloured, grey = _ink_coloured(smooth)
-        ink[rows] = coloured | (grey & ~painted[rows])
+        ink[band.rows] = coloured | (grey & ~painted[band.rows])
     ink = morphology.opening(ink, _disk(_STROKE_UM / 2, pitch_um))
     ink = without_specks(ink, _number(_SMALLEST_MM2, pitch_um))
     return _grown(ink, _SOFT_EDGE_UM, pitch_um)
@@ -115,12 +115,16 @@ def _painted_black(pixels: NDArray[np.uint8]) -> NDArray[np.bool_]:
     black = pixels.max(axis=2) < BLACK_BELOW
     if not black.any():
         return black
-    label, _ = ndimage.label(black)
-    still = (pixels == np.roll(pixels, 1, axis=1)).all(axis=2)
-    size = np.bincount(label.ravel())
-    share = np.bincount(label.ravel(), still.ravel()) / np.maximum(size, 1)
+    label = np.empty(black.shape, np.int32)
+    size, same = np.zeros((2, ndimage.label(black, output=label) + 1), np.int64)
+    for band in bands(len(black)):
+        here = pixels[band.rows]
+        still = (here == np.roll(here, 1, axis=1)).all(axis=2)
+        size += np.bincount(label[band.rows].ravel(), minlength=len(size))
+        same += np.bincount(label[band.rows][still], minlength=len(size))
+    share = same / np.maximum(size, 1)
     share[0] = 0
-    painted: NDArray[np.bool_] = (share > _PAINTED)[label]
+    painted = by_label(share > _PAINTED, label)
     # The tissue's rim is mixed with it.
     return ndimage.binary_dilation(painted, iterations=2) if painted.any() else painted
 
@@ -150,24 +154,27 @@ def folds(
     ndarray of bool, shape (rows, columns)
     """
     # numba is heavy: loaded where it is used.
-    from napari_stenhance.features.ridges import ridge_factor
+    from napari_stenhance.features.ridges import ridge_factor, ridge_reach
 
     if not tissue.any():
         return np.zeros(tissue.shape, bool)
-    smooth = np.empty(pixels.shape, np.float32)
-    for rows, found in _smooth_densities(pixels, glass, _SMOOTH_UM / pitch_um):
-        smooth[rows] = found
-    total = smooth.mean(axis=-1)
-    usual = float(np.median(total[tissue]))
+    sigma = _SMOOTH_UM / pitch_um
+    total = np.empty(tissue.shape, np.float32)
+    for band, smooth in _smooth_densities(pixels, glass, sigma):
+        total[band.rows] = smooth.mean(axis=-1)
+    usual = float(np.median(total[tissue], overwrite_input=True))
     dense = tissue & (total > _FOLD_DENSITY * usual)
     halves = tuple(um / pitch_um for um in _FOLD_HALVES_UM)
-    factor = ridge_factor(smooth, tissue, dense, halves)
-    del smooth
+    factor = np.empty(tissue.shape, np.float32)
+    for band, smooth in _smooth_densities(pixels, glass, sigma, ridge_reach(halves)):
+        factor[band.rows] = ridge_factor(smooth, band, tissue, dense, halves)
     # What belongs to a ridge rises less at its borders than on its crest.
     label = measure.label(factor > _FOLD_BORDER, connectivity=2)
     folded, reach = np.zeros(tissue.shape, bool), round(_FOLD_HALVES_UM[0] / pitch_um)
     flat = total[tissue & (factor <= _FOLD_BORDER)]
-    darkest = max(_FOLD_DARK * usual, float(np.quantile(flat, _FOLD_RANK)) if flat.size else 0)
+    rank = float(np.quantile(flat, _FOLD_RANK, overwrite_input=True)) if flat.size else 0
+    del flat
+    darkest = max(_FOLD_DARK * usual, rank)
     for ridge in measure.regionprops(label):
         values = np.stack([factor[ridge.slice], total[ridge.slice]], axis=-1)[ridge.image]
         steepest, darkness = float(values[:, 0].max()), values.mean(axis=0)[1]
@@ -233,13 +240,16 @@ def _densities(pixels: NDArray[np.uint8], glass: NDArray[np.float32]) -> NDArray
 
 
 def _smooth_densities(
-    pixels: NDArray[np.uint8], glass: NDArray[np.float32], sigma: float
-) -> Iterator[tuple[slice, NDArray[np.float32]]]:
-    """Yield rows, and their optical densities after a Gaussian, (rows, columns, 3)."""
-    for band in bands(len(pixels), gaussian_reach(sigma)):
-        density = _densities(pixels[band.around], glass)
+    pixels: NDArray[np.uint8], glass: NDArray[np.float32], sigma: float, halo: int = 0
+) -> Iterator[tuple[Band, NDArray[np.float32]]]:
+    """Yield bands, and the optical densities around them after a Gaussian, (rows, columns, 3)."""
+    reach = gaussian_reach(sigma)
+    for band in bands(len(pixels), halo):
+        first, stop = band.around.start, band.around.stop
+        wider = slice(max(first - reach, 0), stop + reach)
+        density = _densities(pixels[wider], glass)
         smooth: NDArray[np.float32] = ndimage.gaussian_filter(density, (sigma, sigma, 0))
-        yield band.rows, smooth[band.inner]
+        yield band, smooth[first - wider.start :][: stop - first]
 
 
 def _disk(radius_um: float, pitch_um: float) -> NDArray[np.uint8]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,6 +35,8 @@ _WEIGHT = 0.1
 _SMALLEST_MM2 = 0.02
 _TILE = 128
 _THREADS = 2
+
+_Smoothed = tuple[slice, NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,29 +73,10 @@ def focus_of(slide: Slide, grid: Grid, tissue: NDArray[np.bool_], job: Job) -> F
     """
     if slide.scale() > COARSEST_UM or not tissue.any():
         return None
-    fine, coarse = _detail(slide, grid, tissue, job)
-    glass = farther_than(_FAR_UM, tissue, grid.pitch_um) & (fine >= 0)
-    noise = [_median(each[glass]) if glass.any() else 0.0 for each in (fine, coarse)]
-    raw = fine, coarse
-    # Its outline against glass is detail of its own.
-    inner = farther_than(_RIM_UM, ~tissue, grid.pitch_um)
-    fine, coarse, known = _smoothed_detail(raw, inner, noise, _POOLED_UM / grid.pitch_um)
-    judged = tissue & known
-    if not judged.any():
+    judged = _judged(*_detail(slide, grid, tissue, job), tissue, grid.pitch_um)
+    if judged is None:
         return Focus(np.zeros(grid.shape, bool))
-    seen = judged & (coarse > _SEEN * np.float32(_median(coarse[judged])))
-    if not seen.any():
-        return Focus(np.zeros(grid.shape, bool))
-    ratio = fine[seen]
-    ratio /= coarse[seen]
-    usual = _median(ratio)
-    soft, low = np.empty((2, *grid.shape), bool)
-    for rows in (band.rows for band in bands(len(tissue))):
-        judged = seen[rows] & (usual * coarse[rows] > _ABOVE_NOISE * noise[0])
-        soft[rows] = judged & (fine[rows] < _BLURRED * usual * coarse[rows])
-        here = [np.maximum(each[rows] - of, 0) for each, of in zip(raw, noise, strict=True)]
-        low[rows] = here[0] < _BLURRED * usual * np.maximum(here[1], 1e-3)
-    del fine, coarse, raw
+    soft, low, usual = judged
     smallest = max(int(_SMALLEST_MM2 * 1e6 / grid.pitch_um**2), 1)
     soft = morphology.opening(soft, morphology.disk(round(_POOLED_UM / grid.pitch_um)))
     soft = without_specks(soft, smallest)
@@ -103,23 +87,78 @@ def focus_of(slide: Slide, grid: Grid, tissue: NDArray[np.bool_], job: Job) -> F
     return Focus(found, everywhere=slide.scale() <= _KNOWN_UM and usual < _SHARP_LEAST)
 
 
+def _judged(
+    fine: NDArray[np.float32],
+    coarse: NDArray[np.float32],
+    tissue: NDArray[np.bool_],
+    pitch_um: float,
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_], float] | None:
+    """Tell what is blurred when pooled, what is by itself, and the quotient that is usual.
+
+    None where no tissue has enough detail to tell.
+    """
+    glass = farther_than(_FAR_UM, tissue, pitch_um) & (fine >= 0)
+    noise = [_median(each[glass]) if glass.any() else 0.0 for each in (fine, coarse)]
+    # Its outline against glass is detail of its own.
+    inner = farther_than(_RIM_UM, ~tissue, pitch_um)
+
+    def smoothed() -> Iterator[_Smoothed]:
+        # Once more whenever it is needed: of a large slide it would be the most that is held.
+        return _smoothed_detail(fine, coarse, inner, noise, _POOLED_UM / pitch_um)
+
+    seen, some = np.zeros(tissue.shape, bool), np.empty(int(tissue.sum()), np.float32)
+    filled = 0
+    for rows, _, wide, known in smoothed():
+        seen[rows] = tissue[rows] & known
+        filled = _append(some, filled, wide[seen[rows]])
+    if not filled:
+        return None
+    least = _SEEN * np.float32(_median(some[:filled]))
+    filled = 0
+    for rows, narrow, wide, _ in smoothed():
+        seen[rows] &= wide > least
+        filled = _append(some, filled, narrow[seen[rows]] / wide[seen[rows]])
+    if not filled:
+        return None
+    usual = _median(some[:filled])
+    soft, low = np.empty((2, *tissue.shape), bool)
+    for rows, narrow, wide, _ in smoothed():
+        shown = seen[rows] & (usual * wide > _ABOVE_NOISE * noise[0])
+        soft[rows] = shown & (narrow < _BLURRED * usual * wide)
+        here = [
+            np.maximum(each[rows] - of, 0) for each, of in zip((fine, coarse), noise, strict=True)
+        ]
+        low[rows] = here[0] < _BLURRED * usual * np.maximum(here[1], 1e-3)
+    return soft, low, usual
+
+
 def _smoothed_detail(
-    raw: tuple[NDArray[np.float32], NDArray[np.float32]],
+    fine: NDArray[np.float32],
+    coarse: NDArray[np.float32],
     inner: NDArray[np.bool_],
     noise: list[float],
     sigma: float,
-) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]:
-    """Average fine and coarse detail over inner tissue, without noise; and tell where it is."""
-    fine, coarse = (np.empty(inner.shape, np.float32) for _ in range(2))
-    known = np.empty(inner.shape, bool)
+) -> Iterator[_Smoothed]:
+    """Average fine and coarse detail over inner tissue, without noise, and tell where it is.
+
+    Yields the rows of a band, and all three in them.
+    """
     for band in bands(len(inner), gaussian_reach(sigma)):
         here = inner[band.around]
         share = np.maximum(ndimage.gaussian_filter(here.astype(np.float32), sigma), 1e-3)
-        known[band.rows] = share[band.inner] > _WEIGHT
-        for each, smooth, of_camera in zip(raw, (fine, coarse), noise, strict=True):
-            found = ndimage.gaussian_filter(each[band.around] * here, sigma) / share
-            smooth[band.rows] = np.maximum(found - of_camera, 0)[band.inner]
-    return fine, coarse, known
+        narrow, wide = (
+            np.maximum(
+                ndimage.gaussian_filter(each[band.around] * here, sigma) / share - of_camera, 0
+            )[band.inner]
+            for each, of_camera in zip((fine, coarse), noise, strict=True)
+        )
+        yield band.rows, narrow, wide, share[band.inner] > _WEIGHT
+
+
+def _append(values: NDArray[np.float32], filled: int, more: NDArray[np.float32]) -> int:
+    """Write more values behind those that are there; return how many are."""
+    values[filled : filled + len(more)] = more
+    return filled + len(more)
 
 
 def _median(values: NDArray[np.float32]) -> float:

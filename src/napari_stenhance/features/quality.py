@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from napari_stenhance.features.bands import by_label
 from napari_stenhance.features.faults import bubbles, folds, pen_marks
 from napari_stenhance.features.focus import COARSEST_UM, focus_of
 from napari_stenhance.features.masks import (
@@ -210,7 +211,8 @@ def _look(
     # Black ink is no tissue to a mask: what touches tissue hides some.
     if not ink.any():
         return labels, tissue, focus is not None and focus.everywhere
-    label, _ = ndimage.label(ink & ~tissue)
-    beside = np.unique(label[ndimage.binary_dilation(tissue, iterations=2)])
-    hidden = np.isin(label, beside[beside > 0])
-    return labels, tissue | hidden, focus is not None and focus.everywhere
+    label = np.empty(grid.shape, np.int32)
+    hides = np.zeros(ndimage.label(ink & ~tissue, output=label) + 1, bool)
+    hides[np.unique(label[ndimage.binary_dilation(tissue, iterations=2)])] = True
+    hides[0] = False
+    return labels, tissue | by_label(hides, label), focus is not None and focus.everywhere

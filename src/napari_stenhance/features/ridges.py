@@ -5,20 +5,23 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_stenhance.features.bands import Band
 from napari_stenhance.running.compiled import compiled
 
 DIRECTIONS = 12
 EVEN = 0.65
+_PARTS, _STEPS = 5, 6
 _ANGLE = np.arange(DIRECTIONS) * np.pi / DIRECTIONS
 
 
 def ridge_factor(
     density: NDArray[np.float32],
+    band: Band,
     tissue: NDArray[np.bool_],
     candidates: NDArray[np.bool_],
     halves: tuple[float, ...],
 ) -> NDArray[np.float32]:
-    """Tell by what factor density rises along the best line through each candidate.
+    """Tell by what factor density rises along the best line through each candidate of a band.
 
     A line is 30 superpixels long, in five parts, and on each side of it, at one of a few distances,
     run two others. The factor is that between the line and the denser side, in the channel where
@@ -26,26 +29,38 @@ def ridge_factor(
 
     Parameters
     ----------
-    density : ndarray of float32, shape (rows, columns, 3)
+    density : ndarray of float32, shape (rows around the band, columns, 3)
+    band : Band
+        With a halo of at least `ridge_reach`.
     tissue, candidates : ndarray of bool, shape (rows, columns)
+        Of the whole slide.
     halves : tuple of float
         Distances of the sides, in superpixels.
 
     Returns
     -------
-    ndarray of float32, shape (rows, columns)
+    ndarray of float32, shape (rows of the band, columns)
         0 where there is no such line.
     """
-    factor = np.zeros(tissue.shape, np.float32)
-    row, column = np.nonzero(candidates)
+    here = candidates[band.rows]
+    factor = np.zeros(here.shape, np.float32)
+    row, column = np.nonzero(here)
     along = np.stack([np.sin(_ANGLE), np.cos(_ANGLE)], axis=1)
-    factor[row, column] = _factors(density, tissue, row, column, along, np.array(halves))
+    # Rows are counted from the slide's first: halves are rounded alike in every band.
+    factor[row, column] = _factors(
+        density, band.around.start, tissue, row + band.rows.start, column, along, np.array(halves)
+    )
     return factor
 
 
+def ridge_reach(halves: tuple[float, ...]) -> int:
+    """Return how many superpixels away from a candidate its lines may lie."""
+    return int(np.hypot(_PARTS * _STEPS / 2, max(halves) + 1)) + 1
+
+
 @compiled
-def _factors(density, tissue, rows, columns, along, halves):  # type: ignore[no-untyped-def]
-    parts, steps, slack, even = 5, 6, 1.25, EVEN
+def _factors(density, top, tissue, rows, columns, along, halves):  # type: ignore[no-untyped-def]
+    parts, steps, slack, even = _PARTS, _STEPS, 1.25, EVEN
     height, width = tissue.shape
     best = np.zeros(len(rows), np.float32)
     sums = np.zeros((3, 3))
@@ -74,7 +89,7 @@ def _factors(density, tissue, rows, columns, along, halves):  # type: ignore[no-
                                 break
                             share = 1.0 if line == 0 else 0.5
                             for channel in range(3):
-                                sums[side, channel] += share * density[y, x, channel]
+                                sums[side, channel] += share * density[y - top, x, channel]
                         if not inside:
                             break
                     if not inside:

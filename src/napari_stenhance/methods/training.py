@@ -120,6 +120,7 @@ def train_ensemble(
         lr=schedule.learning_rate,
     )
     parameters = [*learner.decayed, *learner.plain]
+    judging = _HeldOut.on(device, drawn, precision)
     best = [p.detach().clone() for p in parameters]
     best_loss = torch.full((len(drawn),), torch.inf, device=device)
     since_better = 0
@@ -139,11 +140,14 @@ def train_ensemble(
                 loss.backward()
                 optimiser.step()
                 job.check()
-            loss_now = _held_out_loss(learner, drawn, precision)
+            loss_now = _held_out_loss(learner, judging)
             better = loss_now < best_loss
             best_loss = torch.where(better, loss_now, best_loss)
-            for kept, parameter in zip(best, parameters, strict=True):
-                kept[better] = parameter.detach()[better]
+            # Not `kept[better]`: for the length of that a device is waited for.
+            best = [
+                torch.where(better.view(-1, *[1] * (p.ndim - 1)), p.detach(), kept)
+                for kept, p in zip(best, parameters, strict=True)
+            ]
             since_better = 0 if bool(better.any()) else since_better + 1
             if since_better >= schedule.patience:
                 stage.skip(schedule.epochs - epoch)
@@ -153,7 +157,8 @@ def train_ensemble(
         for kept, parameter in zip(best, parameters, strict=True):
             parameter.copy_(kept)
     learner.train(False)
-    return _held_out_predictions(learner, drawn if precision is None else held_out)
+    all_held_out = judging if precision is None else _HeldOut.on(device, held_out, precision)
+    return _held_out_predictions(learner, all_held_out)
 
 
 def _ordered(
@@ -173,41 +178,61 @@ def _ordered(
     return np.concatenate([rng.permutation(spots) for _ in range(rounds)])[:length]
 
 
+@dataclass(frozen=True)
+class _HeldOut:
+    """Spots that members hold out, on the device that trains them: copied once.
+
+    Attributes
+    ----------
+    spots : Tensor of int64, shape (members, n)
+        Filled up with spots of the same member, where others hold out more.
+    real : Tensor of bool, shape (members, n)
+        Which are not filled up.
+    weight : Tensor, shape (members, n)
+        What each counts for.
+    """
+
+    spots: Tensor
+    real: Tensor
+    weight: Tensor
+
+    @classmethod
+    def on(
+        cls,
+        device: torch.device,
+        held_out: list[NDArray[np.int64]],
+        precision: NDArray[np.float64] | None,
+    ) -> _HeldOut:
+        longest = max(len(held) for held in held_out)
+        spots = torch.from_numpy(np.stack([np.resize(held, longest) for held in held_out]))
+        real = torch.stack([torch.arange(longest) < len(held) for held in held_out])
+        weight = real
+        if precision is not None:
+            weight = torch.from_numpy(precision.astype(np.float32))[spots] * real
+        return cls(spots.to(device), real.to(device), weight.to(device))
+
+
 @torch.inference_mode()
-def _predict_held_out(
-    learner: Learner, held_out: list[NDArray[np.int64]]
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Predict each member's held-out spots: outputs, spots, and which of them are padding."""
+def _predict_held_out(learner: Learner, held_out: _HeldOut) -> Tensor:
+    """Predict each member's held-out spots, (members, n, outputs)."""
     learner.train(False)
-    device = learner.target.device
-    longest = max(len(held) for held in held_out)
-    padded = torch.from_numpy(np.stack([np.resize(held, longest) for held in held_out]))
-    real = torch.stack([torch.arange(longest) < len(held) for held in held_out])
-    padded = padded.to(device)
-    parts = [learner.outputs(some) for some in padded.split(_SPOTS_AT_ONCE, dim=1)]
-    return torch.cat(parts, dim=1), padded, real.to(device)
+    parts = [learner.outputs(some) for some in held_out.spots.split(_SPOTS_AT_ONCE, dim=1)]
+    return torch.cat(parts, dim=1)
 
 
-def _held_out_loss(
-    learner: Learner, held_out: list[NDArray[np.int64]], precision: NDArray[np.float64] | None
-) -> Tensor:
-    outputs, spots, real = _predict_held_out(learner, held_out)
-    error = (outputs - learner.target[spots]).square().sum(dim=2)
-    if precision is not None:
-        weight = torch.from_numpy(precision.astype(np.float32)).to(spots.device)[spots] * real
-        return (error * weight).sum(dim=1) / weight.sum(dim=1)
-    return (error * real).sum(dim=1) / real.sum(dim=1)
+def _held_out_loss(learner: Learner, held_out: _HeldOut) -> Tensor:
+    outputs, weight = _predict_held_out(learner, held_out), held_out.weight
+    error = (outputs - learner.target[held_out.spots]).square().sum(dim=2)
+    return (error * weight).sum(dim=1) / weight.sum(dim=1)
 
 
-def _held_out_predictions(
-    learner: Learner, held_out: list[NDArray[np.int64]]
-) -> NDArray[np.float32]:
-    outputs, spots, real = _predict_held_out(learner, held_out)
+def _held_out_predictions(learner: Learner, held_out: _HeldOut) -> NDArray[np.float32]:
+    outputs = _predict_held_out(learner, held_out).cpu().numpy()
     total = np.zeros(tuple(learner.target.shape), np.float64)
     times = np.zeros(len(total))
-    keep = real.cpu().numpy()
-    where = spots.cpu().numpy()[keep]
-    np.add.at(total, where, outputs.cpu().numpy()[keep])
+    keep = held_out.real.cpu().numpy()
+    where = held_out.spots.cpu().numpy()[keep]
+    np.add.at(total, where, outputs[keep])
     np.add.at(times, where, 1)
     with np.errstate(invalid="ignore"):
         mean: NDArray[np.float32] = (total / times[:, None]).astype(np.float32)
