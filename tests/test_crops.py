@@ -350,7 +350,7 @@ def test_evaluate_hides_spots_and_says_what_must_be_beaten(
         "nearest spot",
         "inverse distance",
         "constant",
-        "median",
+        "mean",
         "The published program's figures",
     ):
         assert what in ran.stdout
