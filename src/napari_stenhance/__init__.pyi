@@ -27,7 +27,8 @@ from napari_stenhance.tasks.align import Alignments
 from napari_stenhance.tasks.compare import Compared
 from napari_stenhance.tasks.demo import DemoDone
 from napari_stenhance.tasks.doctor import Diagnosis
-from napari_stenhance.tasks.evaluate import Score
+from napari_stenhance.tasks.evaluation import Evaluation
+from napari_stenhance.tasks.evaluation import Score
 from napari_stenhance.tasks.weights import EncoderWeights
 
 def align(

@@ -78,8 +78,8 @@ def _known(values: Mapping[str, float]) -> dict[str, float | None]:
 
 
 def _columns(index: str, table: pd.DataFrame) -> dict[str, Any]:
-    columns = {
-        name: [value if math.isfinite(value) else None for value in table[name].tolist()]
+    columns: dict[str, Any] = {
+        str(name): [value if math.isfinite(value) else None for value in table[name].tolist()]
         for name in table
     }
     return {index: [str(name) for name in table.index], **columns}
