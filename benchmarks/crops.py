@@ -34,7 +34,12 @@ from napari_stenhance.running.job import Job
 from napari_stenhance.scoring.metrics import pearson
 from napari_stenhance.section.section import Section, open_section
 from napari_stenhance.storage.cache import Cache
-from napari_stenhance.tasks.gene_evaluation import hide_share, predict_spots, score_hidden
+from napari_stenhance.tasks.gene_evaluation import (
+    hide_share,
+    predict_spots,
+    score_baselines,
+    score_hidden,
+)
 from napari_stenhance.tasks.train import TrainOptions
 from napari_stenhance.tasks.training import pitch_between, take_sample
 
@@ -169,7 +174,12 @@ def main() -> None:
                 method = make(seed)
                 settings = settings_of(method, [sections[RECOVERED]])
                 hidden = hide_share(sections[RECOVERED], 0.5, seed)
-                found.append(score_hidden(hidden, method, settings, GENES, HVG, seed, Job()))
+                own = score_hidden(hidden, method, settings, GENES, HVG, seed, Job())
+                values = own.values
+                if not interpolated:
+                    genes = own.maps.genes
+                    values |= score_baselines(hidden, method, settings, genes, Job()).values
+                found.append(values)
             if not interpolated:
                 for what in ("nearest spot", "inverse distance"):
                     print(recovery_row(what, [f[what] for f in found]), flush=True)

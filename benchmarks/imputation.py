@@ -51,7 +51,7 @@ def scores_of(pair: str, seed: int, published: bool) -> dict[str, dict[str, floa
     ]
     as_coded = partial(predict_held_out, recipe=SincaReferenceRecipe())
     methods = [as_published(as_coded, _CPU, (False,))] if published else [*own, baselines]
-    return gene_scores(spots, cells, methods, _FOLDS, seed, Job())
+    return gene_scores(spots, cells, methods, _FOLDS, seed, Job()).values
 
 
 def main(

@@ -1,4 +1,7 @@
-"""Run benchmarks: `python benchmarks/run.py [NAME …]`, of `ALL`; by default all."""
+"""Run benchmarks: `python benchmarks/run.py [NAME …]`, of `ALL`; by default all.
+
+`evidence` takes what follows it: `python benchmarks/run.py evidence image --seeds 0`.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,7 @@ ALL = (
     "bins",
     "doctor",
     "serial",
+    "evidence",
     "accuracy",
     "encoders",
     "crops",
@@ -32,6 +36,9 @@ ALL = (
 
 
 def main() -> None:
+    if sys.argv[1:2] == ["evidence"]:
+        importlib.import_module("evidence").main(sys.argv[2:])
+        return
     for name in sys.argv[1:] or ALL:
         module = importlib.import_module(name)
         print(f"\n## {(module.__doc__ or '').strip()}\n", flush=True)

@@ -31,7 +31,8 @@ _MADE = {
     "DemoDone": "tasks.demo",
     "Diagnosis": "tasks.doctor",
     "EncoderWeights": "tasks.weights",
-    "Score": "tasks.evaluate",
+    "Evaluation": "tasks.evaluation",
+    "Score": "tasks.evaluation",
 }
 
 

@@ -27,7 +27,8 @@ from napari_stenhance.tasks.align import Alignments
 from napari_stenhance.tasks.compare import Compared
 from napari_stenhance.tasks.demo import DemoDone
 from napari_stenhance.tasks.doctor import Diagnosis
-from napari_stenhance.tasks.evaluate import Score
+from napari_stenhance.tasks.evaluation import Evaluation
+from napari_stenhance.tasks.evaluation import Score
 from napari_stenhance.tasks.weights import EncoderWeights
 
 def align(
@@ -316,11 +317,12 @@ def evaluate(
     folds: int = 5,
     truth: str = '',
     n_domains: int | None = None,
-    split: Literal['recovery', 'blocks', 'sections'] = 'recovery',
+    split: Literal['recovery', 'blocks', 'sections', 'genes'] | None = None,
     ratio: float = 0.5,
     buffer: float = 200.0,
     test: str | Path | Section | AnnData | Sequence[str | Path | Section | AnnData] = (),
     scored: int = 250,
+    normalise: Literal['log1p-cp10k', 'log1p-cpm-panel', 'pearson-residuals'] = 'log1p-cp10k',
     genes: str | Sequence[str] = (),
     seeds: str = '0',
     preset: Literal['robust', 'reference', 'blended', 'istar', 'first'] | str = 'robust',
@@ -337,6 +339,8 @@ def evaluate(
     image: str | Path | None = None,
     device: Literal['auto', 'cpu', 'cuda', 'mps'] = 'auto',
     csv: str | Path | None = None,
+    json: str | Path | None = None,
+    report: str | Path | None = None,
     mpp: float | None = None,
     series: str | None = None,
     icc: bool = True,
@@ -344,7 +348,7 @@ def evaluate(
     registration: str | Path | Registration | None = None,
     job: Job | None = None,
     cache: Cache | None = None,
-) -> tuple[Score, ...]:
+) -> Evaluation:
     """Score a method on a section: domains, genes of spots, or whole genes, that it did not see."""
 def export(
     result: str | Path | Result | Section | AnnData,

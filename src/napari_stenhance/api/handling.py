@@ -16,7 +16,8 @@ from napari_stenhance.tasks.demo import DemoDone, DemoOptions
 from napari_stenhance.tasks.doctor import Diagnosis, DoctorOptions
 from napari_stenhance.tasks.downsample import DownsampleOptions
 from napari_stenhance.tasks.edit_domains import EditDomainsOptions
-from napari_stenhance.tasks.evaluate import EvaluateOptions, Score
+from napari_stenhance.tasks.evaluate import EvaluateOptions
+from napari_stenhance.tasks.evaluation import Evaluation
 from napari_stenhance.tasks.export import ExportOptions
 from napari_stenhance.tasks.info import InfoOptions
 from napari_stenhance.tasks.phantom import PhantomOptions
@@ -184,14 +185,16 @@ def compare(options: CompareOptions, job: Job, cache: Cache) -> tuple[Compared, 
 
 
 @keywords(EvaluateOptions)
-def evaluate(options: EvaluateOptions, job: Job, cache: Cache) -> tuple[Score, ...]:
+def evaluate(options: EvaluateOptions, job: Job, cache: Cache) -> Evaluation:
     """Score a method on a section: domains, genes of spots, or whole genes, that it did not see.
 
     Returns
     -------
-    tuple of Score
-        For each seed, of the method and of what it must beat; `values` holds name and value of each
-        measure.
+    Evaluation
+        A sequence of `Score`: for each seed, of the method and of what it must beat; `values` holds
+        name and value of each measure, `of_genes` and `of_spots` those of each gene and hidden
+        spot. `protocol` says how they came to be, `summaries` has means and spread over seeds.
+        Parts that were finished are kept in the cache: the same call goes on after them.
 
     Raises
     ------

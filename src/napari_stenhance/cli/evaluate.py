@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-import statistics
-from typing import Any
+from collections.abc import Mapping
 
 from rich import box
 from rich.table import Table
 
 from napari_stenhance.cli.command import Verb, print_table
 from napari_stenhance.tasks.evaluate import EvaluateOptions, evaluate
+from napari_stenhance.tasks.evaluation import SEEDS_LEAST, Evaluation
 
 _NOTES = {
     "r": "r: 0 for genes that do not vary; given depth: with the spots' total counts held constant",
@@ -21,32 +21,37 @@ _NOTES = {
 
 _PUBLISHED = " (published)"
 _LEFT_TO_CSV = "MSE", "MAE"
+_WHOLE = "genes", "constant"
 _ENDS = ", from", ", to"
 """Of intervals, which are left to it too."""
 
 
-def _show(scores: Any) -> None:
-    names = [
-        name for name in scores[0].values if name not in _LEFT_TO_CSV and not name.endswith(_ENDS)
-    ]
-    if "constant" in names and not scores[0].values["constant"]:
-        names.remove("constant")
+def _show(found: Evaluation) -> None:
+    left = {name for name in found.measures if name in _LEFT_TO_CSV or name.endswith(_ENDS)}
+    if not any(score.values.get("constant", 0) > 0 for score in found):
+        left.add("constant")
+    names = [name for name in found.measures if name not in left]
     as_published = [name for name in names if name.endswith(_PUBLISHED)]
     measured = [name for name in names if name not in as_published]
-    print_table(_table(scores, measured))
+    print_table(_table(found, measured))
     if as_published:
         said = "The published program's figures, by what they are:"
-        print_table(said, _table(scores, as_published))
+        print_table(said, _table(found, as_published))
 
 
-def _table(scores: Any, names: list[str]) -> Table:
-    kinds = list(dict.fromkeys(score.what for score in scores))
-    of_domains = scores[0].n_domains is not None
+def _table(found: Evaluation, names: list[str]) -> Table:
+    of_domains = found[0].n_domains is not None
     # Where several things were hidden, each by itself is in the table that is written.
-    hidden = list(dict.fromkeys(score.hidden for score in scores))
+    apart = len(found.hidden) == 1
+    summaries = found.summaries
     notes = [text for name, text in _NOTES.items() if name in names]
-    if len(hidden) > 1:
-        notes.append(f"over {', '.join(hidden)}, and seeds; --csv writes each")
+    unit = found.protocol["normalisation"]["unit"]
+    if unit:
+        notes.insert(0, f"of {unit} ({found.protocol['normalisation']['name']})")
+    if not apart:
+        notes.append(f"means over {', '.join(found.hidden)}; --csv writes each")
+    if 1 < max(one.seeds for one in summaries) < SEEDS_LEAST:
+        notes.append(f"sd: over seeds; a 5th percentile takes {SEEDS_LEAST} of them")
     table = Table(
         box=box.SIMPLE, padding=0, caption="\n".join(notes) or None, caption_justify="left"
     )
@@ -54,30 +59,24 @@ def _table(scores: Any, names: list[str]) -> Table:
     headings = [name.removesuffix(_PUBLISHED).replace(" ", "\n") for name in names]
     for column in ("seed", *(["domains"] if of_domains else []), *headings):
         table.add_column(column, justify="right", no_wrap=True)
-    for kind in kinds:
-        measured = [score for score in scores if score.what == kind]
-        if all(math.isnan(score.values[name]) for score in measured for name in names):
+
+    def add(what: str, which: str, domains: str, values: Mapping[str, float], style: str) -> None:
+        cells = [_written(values.get(n, math.nan), whole=n in _WHOLE) for n in names]
+        table.add_row(what, which, *([domains] if of_domains else []), *cells, style=style)
+
+    for one in summaries:
+        if all(math.isnan(one.mean.get(name, math.nan)) for name in names):
             continue
-        for score in measured if len(hidden) == 1 else ():
-            domains = [str(score.n_domains)] if of_domains else []
-            values = [
-                _written(v, whole=isinstance(v, int))
-                for v in (score.values[name] for name in names)
-            ]
-            table.add_row(kind, str(score.seed), *domains, *values)
-        if len(measured) > 1:
-            columns = [[score.values[name] for score in measured] for name in names]
-            blank = [""] if of_domains else []
-            for what, summary in (("median", statistics.median), ("sd", statistics.stdev)):
-                values = [
-                    # Of what is not known, nothing is.
-                    _written(
-                        math.nan if any(map(math.isnan, column)) else summary(column),
-                        whole=isinstance(column[0], int),
-                    )
-                    for column in columns
-                ]
-                table.add_row(kind, what, *blank, *values, style="bold")
+        scores = [score for score in found if score.what == one.what]
+        for score in scores if apart else ():
+            seed = "" if score.seed is None else str(score.seed)
+            add(one.what, seed, str(score.n_domains), score.values, "")
+        if len(scores) > 1:
+            add(one.what, "mean", "", one.mean, "bold")
+        if one.seeds > 1:
+            add(one.what, "sd", "", one.sd, "bold")
+        if one.seeds >= SEEDS_LEAST:
+            add(one.what, "5 %", "", one.low, "bold")
     return table
 
 

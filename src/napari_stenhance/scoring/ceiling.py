@@ -7,15 +7,19 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from napari_stenhance.scoring.metrics import GeneAccuracy, partial, pearson
-from napari_stenhance.section.spots import log1p_cp10k
+from napari_stenhance.scoring.normalisation import normalised
+from napari_stenhance.scoring.scales import Normalisation
 
 _TIMES = 5
 
 
 def noise_ceiling(
-    counts: sp.csr_array[np.float32], genes: NDArray[np.integer], seed: int
+    counts: sp.csr_array[np.float32],
+    genes: NDArray[np.integer],
+    seed: int,
+    normalise: Normalisation = "log1p-cp10k",
 ) -> GeneAccuracy:
-    """Return the best r, and r given depth, that any prediction of log1p CP10k can reach.
+    """Return the best r, and r given depth, that any prediction can reach.
 
     Counts of each spot are dealt to two halves at random, five times. What the halves have in
     common, Spearman's and Brown's formula takes to the depth that was measured: the reliability of
@@ -28,6 +32,8 @@ def noise_ceiling(
     genes : ndarray of int, shape (genes,)
         Columns of those that are looked at.
     seed : int
+    normalise : str
+        The scale in which it is compared: see `normalised`.
 
     Returns
     -------
@@ -47,17 +53,11 @@ def noise_ceiling(
     for _ in range(_TIMES):
         half = whole.copy()
         half.data = rng.binomial(np.rint(whole.data).astype(np.int64), 0.5).astype(np.float64)
-        one, other = (_expression(part, genes) for part in (half, sp.csr_array(whole - half)))
+        halves = half, sp.csr_array(whole - half)
+        one, other = (normalised(part, genes, normalise) for part in halves)
         r = pearson(one, other)
         found[0] += np.nan_to_num(r)
         left = partial(np.nan_to_num(r), pearson(one, log_depth), pearson(other, log_depth))
         found[1] += np.nan_to_num(left)
     common = np.maximum(found / _TIMES, 0)
     return GeneAccuracy(*np.sqrt(2 * common / (1 + common)))
-
-
-def _expression(
-    counts: sp.csr_array[np.float64], genes: NDArray[np.integer]
-) -> NDArray[np.float64]:
-    library = np.asarray(counts.sum(axis=1)).ravel()
-    return log1p_cp10k(sp.csr_array(counts[:, genes]), library).toarray().astype(np.float64)

@@ -25,6 +25,7 @@ def score_genes(
     depth: NDArray[np.floating],
     xy_um: NDArray[np.float64],
     pitch_um: float,
+    counted: NDArray[np.bool_] | None = None,
 ) -> pd.DataFrame:
     """Compare each gene in spots that were not learned from.
 
@@ -36,13 +37,16 @@ def score_genes(
         Total count of each spot, over all genes that were measured.
     xy_um : ndarray of float64, shape (spots, 2)
     pitch_um : float
+    counted : ndarray of bool, shape (spots, genes), optional
+        Whether the gene was counted in the spot; by default where it was measured above 0.
 
     Returns
     -------
     DataFrame
-        A row for each gene. `r` and `r given depth` as `gene_accuracy`; `r with depth` of the
-        prediction; `Spearman`; `RMSE`; `AUROC`, of whether the gene was counted in a spot; `SSIM`
-        of both maps over their largest value, where spots lie on a square lattice; Moran's I of the
+        A row for each gene. `mean` of what was measured. `r` and `r given depth` as
+        `gene_accuracy`; `r with depth` of the prediction; `Spearman`; `RMSE`; `AUROC`, of whether
+        the gene was counted in a spot; `SSIM` of both maps over their largest value, where spots
+        lie on a square lattice and nothing that was measured is negative; Moran's I of the
         `measured I` and of the `predicted I`. NaN where one is not defined.
     """
     import pandas as pd
@@ -51,14 +55,17 @@ def score_genes(
     accuracy = gene_accuracy(predicted, measured, depth)
     ranks = rankdata(predicted, axis=0)
     links, lattice = spot_links(xy_um), square_lattice(xy_um, pitch_um)
+    if measured.size and measured.min() < 0:
+        lattice = None
     maps = np.maximum(np.stack([predicted, measured]), 0)
     found = {
+        "mean": measured.mean(axis=0),
         "r": accuracy.r,
         "r given depth": accuracy.r_given_depth,
         "r with depth": pearson(predicted, np.log(np.maximum(depth, 1.0))[:, None]),
         "Spearman": pearson(ranks, rankdata(measured, axis=0)),
         "RMSE": np.sqrt(np.square(predicted - measured).mean(axis=0)),
-        "AUROC": _auroc(ranks, measured > 0),
+        "AUROC": _auroc(ranks, measured > 0 if counted is None else counted),
         "SSIM": np.array(
             [np.nan if lattice is None else ssim(both, lattice) for both in np.moveaxis(maps, 2, 0)]
         ),
@@ -66,6 +73,27 @@ def score_genes(
         "predicted I": morans_i(predicted, links),
     }
     return pd.DataFrame(found)
+
+
+def score_spots(predicted: NDArray[np.floating], measured: NDArray[np.floating]) -> pd.DataFrame:
+    """Compare each spot over genes.
+
+    Parameters
+    ----------
+    predicted, measured : ndarray, shape (spots, genes)
+        In one unit.
+
+    Returns
+    -------
+    DataFrame
+        A row for each spot. `r` over genes, NaN where one does not vary: what genes have in the
+        mean makes much of it, so it says something beside that of the mean. `RMSE` over genes.
+    """
+    import pandas as pd
+
+    p, m = (np.asarray(v, np.float64) for v in (predicted, measured))
+    error = np.sqrt(np.square(p - m).mean(axis=1))
+    return pd.DataFrame({"r": pearson(p.T, m.T), "RMSE": error})
 
 
 def overall(

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.methods.registry import (
     Kind,
+    MethodEntry,
     method_choices,
     method_entry,
     preset_choices,
     refuse_given,
 )
-from napari_stenhance.running.job import Job
-from napari_stenhance.storage.atomic import atomic_path, need_free
+from napari_stenhance.running.job import Event, Job, Note
+from napari_stenhance.scoring.scales import UNITS, Normalisation
+from napari_stenhance.storage.atomic import need_free
 from napari_stenhance.tasks.domain_options import Clustering, Group, Refine, Runs
+from napari_stenhance.tasks.evaluation import Evaluation, Score
 from napari_stenhance.tasks.impute import Attended
 from napari_stenhance.tasks.options import (
     SECTION,
@@ -38,24 +43,28 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
+    from napari_stenhance.features.source import FeatureSettings
+    from napari_stenhance.methods.protocol import Method
     from napari_stenhance.section.section import Section
     from napari_stenhance.storage.cache import Cache
     from napari_stenhance.tasks.gene_evaluation import HiddenSpots
 
 _KINDS: tuple[Kind, ...] = ("domains", "genes", "imputation")
-Split = Literal["recovery", "blocks", "sections"]
+Split = Literal["recovery", "blocks", "sections", "genes"]
 _OF_SPLIT: dict[str, Split] = {"ratio": "recovery", "buffer": "blocks", "test": "sections"}
 """Options that only mean something where that is hidden."""
 _OF_KIND: dict[str, tuple[Kind, ...]] = {
     **dict.fromkeys(("truth", "n_domains"), ("domains",)),
     **dict.fromkeys(
-        ("split", "ratio", "buffer", "test", "scored", "encoder", "image", "quality", "tissue"),
+        ("ratio", "buffer", "test", "scored", "normalise", "encoder", "image", "quality", "tissue"),
         ("genes",),
     ),
-    **dict.fromkeys(("genes", "folds"), ("genes", "imputation")),
+    **dict.fromkeys(("genes", "folds", "split"), ("genes", "imputation")),
     "reference": ("imputation",),
 }
 """Options that only mean something to some kinds of methods."""
+_SPLIT_OF: dict[Kind, str] = {"genes": "recovery", "imputation": "genes", "domains": "nothing"}
+"""What is hidden, where nothing else is said."""
 
 
 @dataclass(frozen=True)
@@ -93,12 +102,12 @@ class EvaluateOptions(SlideOptions):
         Help("How many domains; by default as many as the truth has, else estimated."),
     ] = None
     split: Annotated[
-        Split,
+        Split | None,
         Help(
-            "What is hidden from a method that predicts genes: recovery, a random part of the "
-            "spots; blocks of tissue of 1 mm; or whole sections, each in turn."
+            "What is hidden: recovery, a random part of the spots, as by default; blocks of tissue "
+            "of 1 mm; whole sections, each in turn; or genes, as always from an imputation."
         ),
-    ] = "recovery"
+    ] = None
     ratio: Annotated[float, Help("Of recovery: share of the spots that it learns from.")] = 0.5
     buffer: Annotated[
         float,
@@ -112,6 +121,13 @@ class EvaluateOptions(SlideOptions):
         int,
         Help("So many genes are compared: those that vary most where it learns."),
     ] = 250
+    normalise: Annotated[
+        Normalisation,
+        Help(
+            "The scale in which predicted and measured are compared: log1p CP10k, as methods learn "
+            "it; log1p CPM of the scored genes alone; or Pearson residuals."
+        ),
+    ] = "log1p-cp10k"
     genes: Genes = ()
     seeds: Annotated[
         str, Help("Once with each of these, which also draws what is hidden: 0, 0-4 or 1234,0-4.")
@@ -140,41 +156,28 @@ class EvaluateOptions(SlideOptions):
         Path | None,
         Help("Write every measure of every seed to this table; nothing is overwritten."),
     ] = None
-
-
-@dataclass(frozen=True)
-class Score:
-    """How well one run of a method did, or what it must beat.
-
-    Attributes
-    ----------
-    seed : int
-    what : str
-        The method, a way to read it, or the name of a baseline.
-    values : dict
-        Name and value of each measure.
-    n_domains : int or None
-        How many domains were found.
-    hidden : str
-        What was predicted, where several things were hidden in turn.
-    """
-
-    seed: int
-    what: str
-    values: dict[str, float]
-    n_domains: int | None = None
-    hidden: str = ""
+    json: Annotated[
+        Path | None,
+        Help("Write all of it, each gene and spot too, with the protocol, to this .json file."),
+    ] = None
+    report: Annotated[
+        Path | None,
+        Help("Write a page to read: tables, maps, scatter, calibration; one .html file."),
+    ] = None
 
 
 def evaluate(
     options: EvaluateOptions, job: Job | None = None, cache: Cache | None = None
-) -> tuple[Score, ...]:
+) -> Evaluation:
     """Score a method on a section: domains, genes of spots, or whole genes, that it did not see.
+
+    Parts that were finished are kept in the cache: the same options go on after them.
 
     `napari_stenhance.evaluate` says what comes of it, and what it raises.
     """
     from napari_stenhance.running.device import resolve_device
     from napari_stenhance.storage.cache import Cache
+    from napari_stenhance.tasks.evaluation_files import write_scores_csv, write_scores_json
 
     job, cache = job or Job(), cache or Cache.default()
     entry = method_entry(options.method)
@@ -183,38 +186,82 @@ def evaluate(
         if entry.kind not in kinds:
             refuse_given(options, field, list(method_choices(*kinds)))
     entry.check(options)
-    whole = entry.kind == "genes" and options.split == "sections"
-    if len(options.sections) != 1 and not whole:
+    split = options.split or _SPLIT_OF[entry.kind]
+    _check_kind(options, entry, split)
+    device, seeds = resolve_device(options.device), _seeds(options.seeds)
+    for path in (options.csv, options.json, options.report):
+        if path is not None:
+            need_free(path)
+    score = {"domains": _domains, "genes": _genes, "imputation": _hidden_genes}[entry.kind]
+    noted: dict[str, None] = {}
+
+    def hear(event: Event) -> None:
+        if isinstance(event, Note):
+            noted[event.text] = None
+        job.emit(event)
+
+    heard = dataclasses.replace(job, listener=hear, _noted=set())
+    found = score(options, seeds, device, cache, heard)
+    found = dataclasses.replace(found, doubts=tuple(noted))
+    if options.csv is not None:
+        write_scores_csv(found, options.csv)
+    if options.json is not None:
+        write_scores_json(found, options.json)
+    if options.report is not None:
+        from napari_stenhance.tasks.evaluation_report import write_report
+
+        write_report(found, options.report)
+    return found
+
+
+def _check_kind(options: EvaluateOptions, entry: MethodEntry, split: str) -> None:
+    """Refuse to hide what the method sees nothing of, and more sections than are looked at."""
+    if (split == "genes") != (entry.kind == "imputation") and entry.kind != "domains":
+        hides = "genes alone" if entry.kind == "imputation" else "recovery, blocks or sections"
+        msg = f"Split {split}: from {options.method} {hides} can be hidden; choose that."
+        raise InputError(msg, option="split")
+    if len(options.sections) != 1 and split != "sections":
         msg = f"{len(options.sections)} sections: give one; several are for the split sections."
         raise InputError(msg, option="sections")
-    device, seeds = resolve_device(options.device), _seeds(options.seeds)
-    if options.csv is not None:
-        need_free(options.csv)
-    score = {"domains": _domains, "genes": _genes, "imputation": _hidden_genes}[entry.kind]
-    scores = score(options, seeds, device, cache, job)
-    if options.csv is not None:
-        _write(scores, options.csv)
-    return scores
 
 
-def _write(scores: tuple[Score, ...], path: Path) -> None:
-    import pandas as pd
+def _protocol(
+    options: EvaluateOptions,
+    seeds: Sequence[int],
+    sections: Sequence[Section],
+    scale: tuple[str, str],
+    recipe: Any,
+    **more: Any,
+) -> dict[str, Any]:
+    """Say how scores come to be, as it is written with them."""
+    from napari_stenhance.methods.training_section import input_identity
+    from napari_stenhance.tasks.inference import versions
+    from napari_stenhance.tasks.scored_part import code_sha256
 
-    rows = [
-        {"seed": one.seed, "hidden": one.hidden, "what": one.what, "domains": one.n_domains}
-        | one.values
-        for one in scores
-    ]
-    with atomic_path(path) as aside:
-        pd.DataFrame(rows).dropna(axis=1, how="all").to_csv(aside, index=False)
+    entry = method_entry(options.method)
+    return {
+        "kind": entry.kind,
+        "method": options.method,
+        "preset": options.preset,
+        "recipe": recipe,
+        "split": options.split or _SPLIT_OF[entry.kind],
+        "seeds": list(seeds),
+        "normalisation": dict(zip(("name", "unit"), scale, strict=True)),
+        **more,
+        "sections": [{**input_identity(s), "spots": s.need_spots().n_obs} for s in sections],
+        "device": options.device,
+        "versions": versions(),
+        "code_sha256": code_sha256(),
+    }
 
 
 def _domains(
     options: EvaluateOptions, seeds: tuple[int, ...], device: torch.device, cache: Cache, job: Job
-) -> tuple[Score, ...]:
+) -> Evaluation:
     from napari_stenhance.running.device import inference_errors
     from napari_stenhance.scoring.agreement import agreement, compactness
     from napari_stenhance.tasks.domain_options import make_domain_method, open_spots, spots_slices
+    from napari_stenhance.tasks.scored_part import ScoredPart, kept_part
 
     section = open_spots(options.sections[0], options, None, cache, job)
     truth = _truth(section, options.truth) if options.truth else None
@@ -222,27 +269,45 @@ def _domains(
     if number is None and truth is not None:
         number = len({label for label in truth if label is not None})
     (seen,) = spots_slices([section], job)
+
+    def score(seed: int, job: Job) -> ScoredPart:
+        method = make_domain_method(options, seed, device)
+        with inference_errors("Finding domains"):
+            found = method.find([seen], number, job)
+        labels = seen.of_observations(found.labels[0])
+        values = {} if truth is None else agreement(labels, truth)
+        values |= compactness(found.embedding[0], found.labels[0], seed)
+        return ScoredPart({options.method: values}, n_domains=found.n_domains)
+
+    recipe = make_domain_method(options, seeds[0], device).describe()
+    protocol = _protocol(options, seeds, [section], ("", ""), recipe, truth=options.truth)
+    protocol |= {"split": "nothing", "n_domains": number}
+    known = None if truth is None else hashlib.sha256(repr(list(truth)).encode()).hexdigest()
+    identity = _part_of(protocol) | {"truth_sha256": known, "device": device.type}
     scores = []
     with job.stage(f"Evaluating {options.method}", len(seeds)) as stage:
         for seed in seeds:
-            method = make_domain_method(options, seed, device)
-            with inference_errors("Finding domains"):
-                found = method.find([seen], number, job)
-            labels = seen.of_observations(found.labels[0])
-            values = {} if truth is None else agreement(labels, truth)
-            values |= compactness(found.embedding[0], found.labels[0], seed)
-            scores.append(Score(seed, options.method, values, found.n_domains))
+            part = kept_part({**identity, "seed": seed}, cache, job, partial(score, seed))
+            (values,) = part.values.values()
+            scores.append(Score(seed, options.method, values, part.n_domains))
             stage.advance()
-    return tuple(scores)
+    return Evaluation(tuple(scores), protocol)
+
+
+def _part_of(protocol: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what of a protocol decides the numbers of any seed."""
+    return {name: value for name, value in protocol.items() if name != "seeds"}
 
 
 def _genes(
     options: EvaluateOptions, seeds: tuple[int, ...], device: torch.device, cache: Cache, job: Job
-) -> tuple[Score, ...]:
+) -> Evaluation:
     from napari_stenhance.features.registry import find_encoder
     from napari_stenhance.features.source import CropLayout, FeatureSettings
+    from napari_stenhance.methods.genes import rule_of
     from napari_stenhance.tasks.faults import quality_doubts
-    from napari_stenhance.tasks.gene_evaluation import score_hidden
+    from napari_stenhance.tasks.gene_evaluation import CEILING, score_baselines, score_hidden
+    from napari_stenhance.tasks.scored_part import kept_part
     from napari_stenhance.tasks.training import open_training, pitch_between
 
     _check_split(options)
@@ -263,27 +328,110 @@ def _genes(
     )
     quality_doubts([*sections, *tests], features, job)
     hidden = [_hidden(options, sections, tests, seed) for seed in seeds]
-    scores = []
+    genes = options.genes or methods[0].genes
+    tested = [section.name for section in tests or sections]
+    protocol = _protocol(
+        options,
+        seeds,
+        [*sections, *tests],
+        (options.normalise, UNITS[options.normalise]),
+        methods[0].describe(),
+        encoder=options.encoder,
+        genes=rule_of(genes) or list(genes),
+        scored=options.scored,
+        hidden_share=1 - options.ratio,
+        folds=options.folds,
+        buffer=options.buffer,
+        tested=", ".join(tested),
+        learned=_named([s.name for s in sections], others=not tests),
+        parts=[
+            {
+                "name": part.name,
+                "hidden_spots": int(part.hidden.sum()),
+                "learned_spots": sum(s.need_spots().n_obs for s in part.learned),
+            }
+            for part in hidden[0]
+        ],
+    )
+    scale = options.normalise
+    scores, maps, said = [], [], set()
     with job.stage(f"Evaluating {options.method}", sum(map(len, hidden))) as stage:
         for seed, method, parts in zip(seeds, methods, hidden, strict=True):
             for part in parts:
-                genes = options.genes or method.genes
-                found = score_hidden(part, method, features, genes, options.scored, seed, job)
+                of_part = part.identity() | _seen(options, features, method)
+                ours = {"recipe": method.describe(), "genes": protocol["genes"], "seed": seed}
+                ours |= {"method": options.method, "preset": options.preset}
+                own = kept_part(
+                    {**of_part, **ours, "scored": options.scored},
+                    cache,
+                    job,
+                    lambda job, part=part, method=method, seed=seed: score_hidden(  # type: ignore[misc]
+                        part, method, features, genes, options.scored, seed, job, scale
+                    ),
+                )
+                assert own.maps is not None
+                names = own.maps.genes
+                best = kept_part(
+                    {**of_part, "baselines of": list(names)},
+                    cache,
+                    job,
+                    lambda job, part=part, method=method, names=names: score_baselines(  # type: ignore[misc]
+                        part, method, features, names, job, scale
+                    ),
+                )
+                if seed == seeds[0]:
+                    maps.append(own.maps)
                 name = part.name if len(parts) > 1 else ""
-                scores += [
-                    Score(seed, options.method if what == "method" else what, values, hidden=name)
-                    for what, values in found.items()
-                ]
+                most = max(best.values[CEILING]["r"], 1e-9)
+                # With other seeds the same is left out, and what has no seed is the same again.
+                once = options.split == "sections"
+                for found, its_seed in ((own, seed), (best, None if once else seed)):
+                    for what, values in found.values.items():
+                        called = options.method if what == "method" else what
+                        if its_seed is None and (name, called, names) in said:
+                            continue
+                        said.add((name, called, names))
+                        scores.append(
+                            Score(
+                                its_seed,
+                                called,
+                                values | {"share of ceiling": values["r"] / most},
+                                hidden=name,
+                                of_genes=found.of_genes.get(what),
+                                of_spots=found.of_spots.get(what),
+                            )
+                        )
                 stage.advance()
-    return tuple(scores)
+    return Evaluation(tuple(scores), protocol, maps=tuple(maps))
+
+
+def _seen(options: EvaluateOptions, features: FeatureSettings, method: Method) -> dict[str, Any]:
+    """Return what decides what is seen of slides and learned from, and how it is compared."""
+    from napari_stenhance.features.quality import VERSION
+
+    crops = features.crops
+    return {
+        "encoder": features.encoder.identity(),
+        "quality": VERSION if options.quality else None,
+        "crops": None if crops is None else [list(crops.sizes_um), crops.pitch_um],
+        "least_share": method.least_share,
+        "most_spots": method.most_spots,
+        "normalise": options.normalise,
+        "device": features.device.type,
+    }
+
+
+def _named(names: Sequence[str], *, others: bool) -> str:
+    return "the others" if others else ", ".join(names)
 
 
 def _check_split(options: EvaluateOptions) -> None:
     """Refuse what cannot be hidden, or compared."""
     for field in dataclasses.fields(options):
-        split = _OF_SPLIT.get(field.name, options.split)
+        hides = options.split or _SPLIT_OF["genes"]
+        split = _OF_SPLIT.get(field.name, hides)
         given = getattr(options, field.name)
-        if split != options.split and given != field.default:
+        if split != hides and given != field.default:
             msg = f"{field.name.capitalize()} is an option of the split {split}; leave it out."
             raise InputError(msg, option=field.name)
     if not 0 < options.ratio < 1:
@@ -297,6 +445,9 @@ def _check_split(options: EvaluateOptions) -> None:
         raise InputError(msg, option="buffer")
     if options.scored < 1:
         msg = f"Scored {options.scored}: give 1 or more."
+        raise InputError(msg, option="scored")
+    if options.normalise == "log1p-cpm-panel" and options.scored < 2:
+        msg = "One scored gene is all of its panel, and never varies there; score 2 or more."
         raise InputError(msg, option="scored")
     if options.split == "sections" and len(options.sections) + len(options.test) < 2:
         msg = "One section is nothing to leave others out of; give several, or one as test."
@@ -315,7 +466,7 @@ def _hidden(
     """List what is hidden, one after the other."""
     from napari_stenhance.tasks.gene_evaluation import hide_blocks, hide_sections, hide_share
 
-    if options.split == "recovery":
+    if options.split in {None, "recovery"}:
         return [hide_share(sections[0], options.ratio, seed)]
     if options.split == "blocks":
         return list(hide_blocks(sections[0], options.folds, options.buffer, seed))
@@ -324,12 +475,14 @@ def _hidden(
 
 def _hidden_genes(
     options: EvaluateOptions, seeds: tuple[int, ...], device: torch.device, cache: Cache, job: Job
-) -> tuple[Score, ...]:
+) -> Evaluation:
+    from napari_stenhance.methods.genes import ALL, rule_of
     from napari_stenhance.section.cells import open_cells
     from napari_stenhance.tasks.domain_options import open_spots
     from napari_stenhance.tasks.gene_folds import gene_scores, keep_genes
     from napari_stenhance.tasks.gene_methods import baselines, imputing
     from napari_stenhance.tasks.impute import see_shared
+    from napari_stenhance.tasks.scored_part import kept_part
 
     if options.reference is None:
         msg = f"{options.method} learns from single cells; name their file."
@@ -340,16 +493,42 @@ def _hidden_genes(
         job.note(said)
     cells = opened.cells
     spots = keep_genes(see_shared(section, cells), cells, options.genes)
-    scores, entry = [], method_entry(options.method)
-    for seed in seeds:
+    entry = method_entry(options.method)
+    ours = entry.published is None or options.preset == entry.presets[0]
+    made = [entry.make(options, seed, device) if ours else None for seed in seeds]
+    protocol = _protocol(
+        options,
+        seeds,
+        [section],
+        ("log1p-cp10k", "log1p CP10k of the library without the hidden genes"),
+        made[0].describe() if made[0] is not None else {"epochs": options.epochs},
+        genes=rule_of(options.genes or ALL) or list(options.genes),
+        folds=options.folds,
+        cells_sha256=cells.sha256(),
+    )
+    either = {name: protocol[name] for name in ("sections", "genes", "folds", "cells_sha256")}
+    scores = []
+    for seed, made_one in zip(seeds, made, strict=True):
         method = (
-            imputing(entry.name, entry.make(options, seed, device))
-            if entry.published is None or options.preset == entry.presets[0]
-            else entry.published(options, device)
+            imputing(entry.name, made_one)
+            if made_one is not None
+            else entry.published(options, device)  # type: ignore[misc]
         )
-        found = gene_scores(spots, cells, (method, baselines), options.folds, seed, job)
-        scores += [Score(seed, what, values) for what, values in found.items()]
-    return tuple(scores)
+        own = _part_of(protocol) | {"device": device.type}
+        for identity, predict in ((own, method), (either | {"what": "baselines"}, baselines)):
+            part = kept_part(
+                {**identity, "seed": seed},
+                cache,
+                job,
+                lambda job, predict=predict, seed=seed: gene_scores(  # type: ignore[misc]
+                    spots, cells, (predict,), options.folds, seed, job
+                ),
+            )
+            scores += [
+                Score(seed, what, values, of_genes=part.of_genes.get(what))
+                for what, values in part.values.items()
+            ]
+    return Evaluation(tuple(scores), protocol)
 
 
 def _seeds(spec: str) -> tuple[int, ...]:

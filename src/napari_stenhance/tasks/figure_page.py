@@ -294,24 +294,25 @@ def _draw_scale_bar(
 ) -> None:
     """Draw a bar of a round length below the panel, about a quarter of it long."""
     x0, _, x1, _ = source.box
-    length = _round_length((x1 - x0) / 4)
+    length = round_length((x1 - x0) / 4)
     x, y = corner
     mm = length / (x1 - x0) * layout.panel[0]
     axes = page.add_axes(layout.inside(x, y - 2.0, mm, 0.6))
     axes.set(xticks=(), yticks=(), facecolor="black")
     page.text(
-        (x + mm + 1) / layout.width, (y - 2.0 - 0.5) / layout.height, _said(length, source.unit),
-        fontsize=_SMALL_PT,
+        (x + mm + 1) / layout.width, (y - 2.0 - 0.5) / layout.height,
+        said_length(length, source.unit), fontsize=_SMALL_PT,
     )  # fmt: skip
 
 
-def _round_length(most: float) -> float:
+def round_length(most: float) -> float:
     """Return the largest of 1, 2, 5, 10, 20 … that is no longer."""
     power = 10.0 ** np.floor(np.log10(most))
     return float(max(step * power for step in (1, 2, 5) if step * power <= most))
 
 
-def _said(length: float, unit: str) -> str:
+def said_length(length: float, unit: str) -> str:
+    """Write a length as the label of a scale bar, in µm, mm, or pixels."""
     if unit == "pixel":
         return f"{length:g} px"
     thousand = 1000

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
@@ -17,21 +20,26 @@ from napari_stenhance.features.source import FeatureSettings, FeatureSource
 from napari_stenhance.features.superpixels import TILE
 from napari_stenhance.methods.genes import choose_genes, variance
 from napari_stenhance.methods.protocol import Fitted, FittedCrops, Method, Positions
-from napari_stenhance.methods.training_section import TrainingSection
+from napari_stenhance.methods.training_section import TrainingSection, input_identity
 from napari_stenhance.running.job import Job
 from napari_stenhance.scoring.baselines import Interpolation, by_depth, by_place, ridge
 from napari_stenhance.scoring.ceiling import noise_ceiling
-from napari_stenhance.scoring.gene_scores import bootstrap, overall, score_genes
+from napari_stenhance.scoring.gene_scores import bootstrap, overall, score_genes, score_spots
+from napari_stenhance.scoring.normalisation import as_normalised, normalised
 from napari_stenhance.scoring.recovery import recovered
+from napari_stenhance.scoring.scales import Normalisation
 from napari_stenhance.scoring.splits import beyond, block_folds, random_part
 from napari_stenhance.section.distinct import DistinctPositions
 from napari_stenhance.section.footprint import Footprints
 from napari_stenhance.section.lattice import array_numbers
 from napari_stenhance.section.section import Section
-from napari_stenhance.section.spots import counts_of, log1p_cp10k
 from napari_stenhance.storage.tiles import tiles_of
 from napari_stenhance.tasks.inference import note_doubts
+from napari_stenhance.tasks.scored_part import ScoredPart, SpotMaps
 from napari_stenhance.tasks.training import take_sample
+
+CEILING = "noise ceiling"
+"""What no prediction can beat."""
 
 _BLOCK_UM = 1000.0
 
@@ -62,6 +70,15 @@ class HiddenSpots:
     learned: tuple[Section, ...]
     here: NDArray[np.bool_] | None = None
     as_published: bool = False
+
+    def identity(self) -> dict[str, Any]:
+        """Return what decides it: the spots, hidden and learned from, and the slides."""
+        return {
+            "section": input_identity(self.section),
+            "hidden": hashlib.sha256(np.packbits(self.hidden).data).hexdigest(),
+            "learned": [input_identity(section) for section in self.learned],
+            "as_published": self.as_published,
+        }
 
 
 def hide_share(section: Section, share: float, seed: int) -> HiddenSpots:
@@ -132,7 +149,8 @@ def score_hidden(
     scored: int,
     seed: int,
     job: Job,
-) -> dict[str, dict[str, float]]:
+    normalise: Normalisation = "log1p-cp10k",
+) -> ScoredPart:
     """Learn, and score what is predicted of the spots that are hidden.
 
     Genes are chosen on the spots that are learned from, too: those that are modelled, and those
@@ -140,9 +158,10 @@ def score_hidden(
 
     Returns
     -------
-    dict
-        Of "method", each baseline and the "noise ceiling", its measures: means over genes as
-        `overall`; "genes", how many; and those of `recovered` where these are published.
+    ScoredPart
+        Of "method", its measures: means over genes as `overall`, between which ends two of them
+        lie, "genes", how many, and those of `recovered` where these are published; of each gene and
+        of each hidden spot; and what was predicted.
 
     Raises
     ------
@@ -154,36 +173,124 @@ def score_hidden(
     samples = [take_sample(section, settings, method, job) for section in held_out.learned]
     fitted = method.fit(samples, choose_genes(genes, samples), job)
     note_doubts(fitted, job)
-    section, hidden = held_out.section, held_out.hidden
-    spots = section.need_spots()
+    spots = held_out.section.need_spots()
     names, columns = _most_variable(fitted, samples, spots.var_names, scored)
-    counts = sp.csr_array(spots.X)
-    depth = np.asarray(counts.sum(axis=1), np.float64).ravel()
-    measured = log1p_cp10k(counts_of(spots, names), depth).toarray()
-    by = {"method": predict_spots(section, fitted, settings, job, columns)}
-    by |= _baselines(held_out, samples, fitted, settings, names, depth, seed, job)
-    xy_um, pitch_um = section.spots_um()[hidden], section.geometry().pitch_um
-    found: dict[str, dict[str, float]] = {}
-    for what, values in by.items():
-        job.check()
-        apart = values[hidden], measured[hidden]
-        scores = score_genes(*apart, depth[hidden], xy_um, pitch_um)
-        found[what] = {"genes": len(names), **overall(scores, *apart)}
-        if held_out.as_published:
-            found[what] |= recovered(values, measured, ~hidden)
-        ends = bootstrap(*apart, depth[hidden], seed)
-        for name, (low, high) in ends.items():
-            found[what] |= {f"{name}, from": low, f"{name}, to": high}
-    best = noise_ceiling(counts[hidden], spots.var_names.get_indexer(list(names)), seed)
-    nothing = dict.fromkeys(found["method"], float("nan"))
-    found["noise ceiling"] = nothing | {
-        "genes": len(names),
-        "r": float(best.r.mean()),
-        "r given depth": float(best.r_given_depth.mean()),
+    compared = _Compared.of_genes(held_out, names, normalise)
+    predicted = predict_spots(held_out.section, fitted, settings, job, columns)
+    found = compared.score({"method": predicted}, seed, job)
+    return replace(found, maps=compared.maps(predicted))
+
+
+def score_baselines(
+    held_out: HiddenSpots,
+    method: Method,
+    settings: FeatureSettings,
+    genes: Sequence[str],
+    job: Job,
+    normalise: Normalisation = "log1p-cp10k",
+) -> ScoredPart:
+    """Score what a method must beat, and cannot: these have no seed.
+
+    Parameters
+    ----------
+    held_out : HiddenSpots
+    method : Method
+        It says what is seen of the slide.
+    settings : FeatureSettings
+    genes : sequence of str
+        That are scored.
+    job : Job
+    normalise : str
+
+    Returns
+    -------
+    ScoredPart
+        As `score_hidden`, of each baseline; of the "noise ceiling" `r` and `r given depth`.
+    """
+    samples = [take_sample(section, settings, method, job) for section in held_out.learned]
+    compared = _Compared.of_genes(held_out, genes, normalise)
+    found = compared.score(_baselines(held_out, samples, method, settings, genes, job), 0, job)
+    best = noise_ceiling(compared.counts, compared.columns, 0, normalise)
+    of_genes = {"r": best.r, "r given depth": best.r_given_depth}
+    found.values[CEILING] = {
+        "genes": len(genes),
+        **{name: float(r.mean()) for name, r in of_genes.items()},
     }
-    for measures in found.values():
-        measures["share of ceiling"] = measures["r"] / max(float(best.r.mean()), 1e-9)
+    found.of_genes[CEILING] = pd.DataFrame(of_genes, index=list(genes))
     return found
+
+
+@dataclass(frozen=True, eq=False)
+class _Compared:
+    """What predictions are compared with: some genes of a section."""
+
+    held_out: HiddenSpots
+    names: tuple[str, ...]
+    columns: NDArray[np.intp]
+    every: sp.csr_array[np.float32]
+    """Counts of all spots and genes of the section."""
+    normalise: Normalisation
+
+    @classmethod
+    def of_genes(
+        cls, held_out: HiddenSpots, genes: Sequence[str], normalise: Normalisation
+    ) -> _Compared:
+        spots = held_out.section.need_spots()
+        columns = spots.var_names.get_indexer(list(genes))
+        return cls(held_out, tuple(genes), columns, sp.csr_array(spots.X), normalise)
+
+    @cached_property
+    def counts(self) -> sp.csr_array[np.float32]:
+        """Those of the hidden spots."""
+        return sp.csr_array(self.every[self.held_out.hidden])
+
+    def maps(self, predicted: NDArray[np.floating]) -> SpotMaps:
+        section, hidden = self.held_out.section, self.held_out.hidden
+        both = (
+            as_normalised(predicted[hidden], self.counts, self.columns, self.normalise),
+            normalised(self.counts, self.columns, self.normalise),
+        )
+        xy_um, geometry = section.spots_um(), section.geometry()
+        return SpotMaps(
+            section.name,
+            xy_um[hidden],
+            geometry,
+            xy_um[~hidden],
+            self.names,
+            *(values.astype(np.float32) for values in both),
+        )
+
+    def score(self, by: dict[str, NDArray[Any]], seed: int, job: Job) -> ScoredPart:
+        """Score predictions of all spots of the section, (spots, genes) of log1p CP10k."""
+        section, hidden = self.held_out.section, self.held_out.hidden
+        names = section.need_spots().obs_names[hidden]
+        depth = np.asarray(self.counts.sum(axis=1), np.float64).ravel()
+        measured = normalised(self.counts, self.columns, self.normalise)
+        counted = sp.csr_array(self.counts[:, self.columns]).toarray() > 0
+        xy_um, pitch_um = section.spots_um()[hidden], section.geometry().pitch_um
+        found = ScoredPart({})
+        for what, values in by.items():
+            job.check()
+            apart = (
+                as_normalised(values[hidden], self.counts, self.columns, self.normalise),
+                measured,
+            )
+            scores = score_genes(*apart, depth, xy_um, pitch_um, counted)
+            found.values[what] = {"genes": len(self.names), **overall(scores, *apart)}
+            if self.held_out.as_published:
+                found.values[what] |= self._recovered(values)
+            ends = bootstrap(*apart, depth, seed)
+            for name, (low, high) in ends.items():
+                found.values[what] |= {f"{name}, from": low, f"{name}, to": high}
+            found.of_genes[what] = scores.set_index(pd.Index(self.names))
+            found.of_spots[what] = score_spots(*apart).set_index(names)
+        return found
+
+    def _recovered(self, values: NDArray[Any]) -> dict[str, float]:
+        """Compare as is published: on all spots."""
+        predicted = as_normalised(values, self.every, self.columns, self.normalise)
+        measured = normalised(self.every, self.columns, self.normalise)
+        return recovered(predicted, measured, ~self.held_out.hidden)
 
 
 def _most_variable(
@@ -203,45 +310,44 @@ def _most_variable(
 def _baselines(
     held_out: HiddenSpots,
     samples: Sequence[TrainingSection],
-    fitted: Fitted,
+    method: Method,
     settings: FeatureSettings,
     genes: Sequence[str],
-    depth: NDArray[np.float64],
-    seed: int,
     job: Job,
 ) -> dict[str, NDArray[Any]]:
     """Predict what a method must beat, each (spots, genes) of the section that is predicted."""
     section = held_out.section
+    depth = np.asarray(sp.csr_array(section.need_spots().X).sum(axis=1), np.float64).ravel()
     known = np.concatenate([sample.log1p_cp10k(genes).toarray() for sample in samples])
     library = np.concatenate([sample.library for sample in samples])
-    features = np.concatenate([_spot_features(sample, fitted) for sample in samples])
+    features = np.concatenate([_spot_features(sample, method) for sample in samples])
     by: dict[str, NDArray[Any]] = {
         "mean": np.broadcast_to(known.mean(axis=0), (len(depth), len(genes))),
         "depth alone": by_depth(library, known, depth),
-        "ridge": ridge(features, known, _features_of(section, fitted, settings, job)),
+        "ridge": ridge(features, known, _features_of(section, method, settings, job)),
     }
     if held_out.here is not None:
         (sample,) = samples
         at = section.spots_um()
         by["nearest spot"] = Interpolation(sample.xy_um, known, 1)(at)
         by["inverse distance"] = Interpolation(sample.xy_um, known)(at)
-        by["Gaussian process"] = by_place(sample.xy_um, known, at, seed)
+        by["Gaussian process"] = by_place(sample.xy_um, known, at, 0)
     return by
 
 
-def _spot_features(sample: TrainingSection, fitted: Fitted) -> NDArray[np.floating]:
+def _spot_features(sample: TrainingSection, method: Method) -> NDArray[np.floating]:
     """Average the features under each spot; where a method sees crops, take those of its middle."""
-    if fitted.crops_um is not None:
+    if method.crops_um is not None:
         return sample.features.at(sample.xy_um)
     under = sample.footprints
     return under.mean(sample.features.superpixels(under.row, under.column))
 
 
 def _features_of(
-    section: Section, fitted: Fitted, settings: FeatureSettings, job: Job
+    section: Section, method: Method, settings: FeatureSettings, job: Job
 ) -> NDArray[np.floating]:
     features = open_features(section.need_slide(), settings, job)
-    if fitted.crops_um is not None:
+    if method.crops_um is not None:
         return features.at(section.spots_um())
     under = _under_spots(section, features)
     features.extract(under.mask(features.grid.shape, 0))

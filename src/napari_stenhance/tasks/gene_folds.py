@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import scipy.sparse as sp
 from numpy.typing import NDArray
 from sklearn.model_selection import KFold
@@ -23,6 +24,7 @@ from napari_stenhance.scoring.imputation import (
 )
 from napari_stenhance.section.cells import CellReference
 from napari_stenhance.section.spots import log1p_cp10k
+from napari_stenhance.tasks.scored_part import ScoredPart
 
 BEYOND = "Spearman beyond library"
 
@@ -34,7 +36,7 @@ def gene_scores(
     folds: int,
     seed: int,
     job: Job,
-) -> dict[str, dict[str, float]]:
+) -> ScoredPart:
     """Hide each shared gene once, and score all predictions together.
 
     Measured and predicted are log1p of counts per 10,000, of the library without the hidden genes.
@@ -52,10 +54,11 @@ def gene_scores(
 
     Returns
     -------
-    dict
+    ScoredPart
         Of each prediction: medians over all genes of `MEASURES` and of `BEYOND`, how many genes
         there are and how many of them do not vary, measured or predicted; then the published
-        program's figures by what they are, means over folds.
+        program's figures by what they are, means over folds. Of each gene, `MEASURES`, `BEYOND` and
+        "mean", of what was measured.
     """
     number = len(spots.columns)
     if not 2 <= folds <= number:
@@ -64,6 +67,7 @@ def gene_scores(
     raster = raster_of(spots.xy, spots.pitch)
     of_genes: dict[str, list[dict[str, NDArray[np.float64]]]] = {}
     of_folds: dict[str, list[dict[str, float]]] = {}
+    names: list[str] = []
     dealt = KFold(folds, shuffle=True, random_state=seed).split(np.empty((number, 1)))
     with job.stage("Hiding genes", folds) as stage:
         for seen, hidden in dealt:
@@ -74,22 +78,30 @@ def gene_scores(
                 pair for predict in methods for pair in predict(fold, seed, job).items()
             ):
                 scores = imputation_scores(predicted, measured, raster)
+                scores["mean"] = measured.mean(axis=0, dtype=np.float64)
                 scores[BEYOND] = rank_correlation_beyond(predicted, measured, library)
                 of_genes.setdefault(name, []).append(scores)
                 of_folds.setdefault(name, []).append(published(predicted, measured))
+            names += [cells.genes[column] for column in fold.hidden.columns]
             stage.advance()
-    return {name: _summary(genes, of_folds[name]) for name, genes in of_genes.items()}
+    every = {
+        what: pd.DataFrame(
+            {name: np.concatenate([fold[name] for fold in genes]) for name in genes[0]}, index=names
+        )
+        for what, genes in of_genes.items()
+    }
+    return ScoredPart(
+        {what: _summary(table, of_folds[what]) for what, table in every.items()},
+        {what: table.drop(columns="constant") for what, table in every.items()},
+    )
 
 
-def _summary(
-    genes: list[dict[str, NDArray[np.float64]]], folds: list[dict[str, float]]
-) -> dict[str, float]:
+def _summary(genes: pd.DataFrame, folds: list[dict[str, float]]) -> dict[str, float]:
     """Put the folds together: medians over all genes, and means of the published figures."""
-    every = {measure: np.concatenate([fold[measure] for fold in genes]) for measure in genes[0]}
     return {
-        **{measure: float(np.median(every[measure])) for measure in (*MEASURES, BEYOND)},
-        "constant": int(every["constant"].sum()),
-        "genes": len(every["constant"]),
+        **{measure: float(np.median(genes[measure])) for measure in (*MEASURES, BEYOND)},
+        "constant": int(genes["constant"].sum()),
+        "genes": len(genes),
         **{
             f"{figure} (published)": float(np.mean([fold[figure] for fold in folds]))
             for figure in folds[0]
