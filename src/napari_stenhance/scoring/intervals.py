@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,7 +63,7 @@ class SpotIntervals:
         starts = np.linspace(0, spots, classes + 1).astype(int)
         edges = (ascending[starts[1:-1] - 1] + ascending[starts[1:-1]]) / 2
         below, above = (np.empty((classes, genes), np.float32) for _ in range(2))
-        for one, (first, end) in enumerate(zip(starts[:-1], starts[1:], strict=True)):
+        for one, (first, end) in enumerate(pairwise(starts)):
             some = np.sort(away[first:end], axis=0)
             # The new spot is one more, that may lie anywhere among them.
             rank = int(np.floor((len(some) + 1) * (1 - level) / 2))
@@ -70,7 +71,9 @@ class SpotIntervals:
             above[one] = some[len(some) - rank] if rank else np.inf
         return cls(edges.astype(np.float32), below, above)
 
-    def of(self, predicted: NDArray[np.floating]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def of(
+        self, predicted: NDArray[np.floating]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return the ends for predictions, (…, genes), each of that shape; none is below 0."""
         values = np.asarray(predicted, np.float32)
         low, high = np.full_like(values, np.nan), np.full_like(values, np.nan)
