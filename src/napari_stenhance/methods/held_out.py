@@ -94,7 +94,7 @@ class HeldOutSpots:
         """
         found = self._read()
         spots = len(found["depth"])
-        fits = len(found["latents"]) == len(found["xy_um"]) == len(found["section"]) == spots
+        fits: Any = len(found["latents"]) == len(found["xy_um"]) == len(found["section"]) == spots
         starts, rows = found["starts"], found["spots"]
         fits = fits and len(starts) > 0 and starts[0] == 0 and (np.diff(starts) >= 0).all()
         fits = fits and starts[-1] == len(rows) == len(found["counts"])
