@@ -121,23 +121,23 @@ def _result(path: Path, *, held_out: bool) -> Result:
         bias=np.array([1.4, 1.4, 0], "f4"),
         held_out=_kept() if held_out else None,
     )
-    grid = Grid.from_slide((400, 400), 1.0, 8.0)
+    grid = Grid(8.0, (50, 50), 1.0)
     Image.fromarray(np.full((400, 400, 3), 200, "u1")).save(path / "one.png")
-    with Slide.open(path / "one.png", mpp=1.0) as slide:
-        folder = path / "one.stenhance.zarr"
-        identity = {"method": "pixel2gene", "recipe": {"folds": 5}, "learned_from": []}
-        provenance = {"seed": 0, "versions": {}, "doubts": []}
-        with ResultFolder.writing(folder, slide, "run") as result:
-            run = result.start_run("run", identity, provenance, grid)
-            result.write_tissue(np.ones(grid.shape, bool), grid)
-            field = result.create_field(run, decoder, grid)
-            rng = np.random.default_rng(1)
-            for raster in (field.spread, field.latent):
-                for tile in missing_tiles(raster[0]):
-                    values = np.abs(rng.standard_normal((*tile.shape, 2)))
-                    write_tile(raster[0], tile, values.astype("f4"))
-                coarsen_all(raster, mean_pool)
-            result.complete_run(run, Job())
+    slide = Slide.open(path / "one.png", mpp=1.0)
+    folder = path / "one.stenhance.zarr"
+    identity = {"method": "pixel2gene", "recipe": {"folds": 5}, "learned_from": []}
+    provenance = {"seed": 0, "versions": {}, "doubts": []}
+    with ResultFolder.writing(folder, slide, "run") as result:
+        run = result.start_run("run", identity, provenance, grid)
+        result.write_tissue(np.ones(grid.shape, bool), grid)
+        field = result.create_field(run, decoder, grid)
+        rng = np.random.default_rng(1)
+        for raster in (field.spread, field.latent):
+            for tile in missing_tiles(raster[0]):
+                values = np.abs(rng.standard_normal((*tile.shape, 2)))
+                write_tile(raster[0], tile, values.astype("f4"))
+            coarsen_all(raster, mean_pool)
+        result.complete_run(run, Job())
     return Result.open(folder)
 
 
