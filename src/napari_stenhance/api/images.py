@@ -35,7 +35,7 @@ def gene_image(run: GeneSource, gene: str, what: What = "expression") -> xr.Data
     values, origin = run.levels(gene, what).part(), run.origin(gene)
     found = run.names.find(gene)
     gene, accuracy = found.text, _accuracy(run, found)
-    return _image(
+    return as_image(
         values,
         run.grid,
         gene if what == "expression" else f"{gene} {what}",
@@ -55,7 +55,7 @@ def similarity_image(run: GeneSource, region: Region) -> xr.DataArray:
     """Show how like a region each superpixel of a run is predicted to be."""
     values = similarity_levels(run, region, Job()).part()
     said = {"run": run.name, "unit": "cosine", "doubts": list(run.doubts)}
-    return _image(values, run.grid, "similarity", said)
+    return as_image(values, run.grid, "similarity", said)
 
 
 def _accuracy(run: GeneSource, found: GeneSum) -> dict[str, Any]:
@@ -75,7 +75,7 @@ def _accuracy(run: GeneSource, found: GeneSum) -> dict[str, Any]:
 
 def label_image(run: DomainRun) -> xr.DataArray:
     """Return the label image of a domain run."""
-    return _image(
+    return as_image(
         np.asarray(run.levels[0][...]),
         run.grid,
         "domain",
@@ -88,7 +88,8 @@ def label_image(run: DomainRun) -> xr.DataArray:
     )
 
 
-def _image(values: NDArray[Any], grid: Grid, name: str, attrs: dict[str, Any]) -> xr.DataArray:
+def as_image(values: NDArray[Any], grid: Grid, name: str, attrs: dict[str, Any]) -> xr.DataArray:
+    """Return values of superpixels with the centres of these, in the unit of their grid."""
     import xarray as xr
 
     corner, pitch = grid.translate_um(), grid.scale_um()

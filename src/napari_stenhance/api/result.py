@@ -8,6 +8,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_stenhance.api.believing import gene_above, gene_interval
 from napari_stenhance.api.images import gene_image, label_image, similarity_image
 from napari_stenhance.api.keywords import as_method
 from napari_stenhance.api.showing import figure, script
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
+    from napari_stenhance.scoring.discoveries import Scale
     from napari_stenhance.section.section import Section
 
 _SHOWN = 5
@@ -209,6 +211,66 @@ class Result:
         """
         _one(gene)
         return gene_image(self._of_genes, gene, "spread")
+
+    def interval(self, gene: str) -> xr.DataArray:
+        """Return between which values nine in ten spots would be measured.
+
+        Of a spot that lay around each superpixel, and not of the superpixel: of so small a piece of
+        tissue nothing was measured that could say it. Calibrated for each gene, and for like
+        predictions of it, with spots of the training sections that were held out; on other slides
+        it holds as far as these are like them. `spread` is something else: how far the members of
+        the ensemble disagree.
+
+        Parameters
+        ----------
+        gene : str
+            One gene of a run with preset robust.
+
+        Returns
+        -------
+        DataArray of float32, dims (end, y, x)
+            `end` is "low" and "high"; in the gene's unit. NaN where nothing was predicted.
+
+        Raises
+        ------
+        InputError
+            If there is no such gene, or the run keeps no held-out spots.
+        """
+        _one(gene)
+        return gene_interval(self._of_genes, gene)
+
+    def above(self, gene: str, value: float, scale: Scale = "spot") -> xr.DataArray:
+        """Mark where a gene is above a value, so that at most one in ten of the marked is wrong.
+
+        The cut is chosen with spots that were held out: at a confidence of nine in ten, no more
+        than one in ten of the places from it on was measured at the value or below. Where no cut
+        can promise that, nothing is marked, and `attrs["said"]` says so.
+
+        Parameters
+        ----------
+        gene : str
+            One gene of a run with preset robust.
+        value : float
+            In the gene's unit.
+        scale : {"spot", "8 spots", "region"}
+            What is above it: a spot, the mean of the 8 nearest spots, or that of all spots within
+            half a millimetre. Around each superpixel predictions are averaged alike.
+
+        Returns
+        -------
+        DataArray of float32, dims (y, x)
+            1 where it is marked, 0 elsewhere, NaN where nothing was predicted. Attributes: value,
+            scale, cut (infinite if there is none), marked, wrong and places, of held-out places,
+            and said.
+
+        Raises
+        ------
+        InputError
+            If there is no such gene or scale, the run keeps no held-out spots, or the value is no
+            number.
+        """
+        _one(gene)
+        return gene_above(self._of_genes, gene, value, scale)
 
     def to_anndata(
         self,

@@ -12,6 +12,7 @@ import zarr
 from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
+from napari_stenhance.methods.held_out import HeldOutSpots
 from napari_stenhance.section.gene_names import aliases_of
 from napari_stenhance.storage.checked import has_node, open_node, read_whole
 from napari_stenhance.storage.tiles import create_array
@@ -45,6 +46,8 @@ class Decoder:
         deviation on held-out blocks.
     other_names : tuple of str
         What else each gene is called, as its id; nothing where that is not known.
+    held_out : HeldOutSpots or None
+        What intervals and cuts come from; None where spots were not held out, or not kept.
     doubts : tuple of str
         What held-out blocks say against trusting any of it.
     """
@@ -58,6 +61,7 @@ class Decoder:
     spread_scale: NDArray[np.float32]
     doubts: tuple[str, ...] = ()
     other_names: tuple[str, ...] = ()
+    held_out: HeldOutSpots | None = None
 
     @property
     def aliases(self) -> dict[str, str]:
@@ -147,6 +151,8 @@ class Decoder:
             )
             array[...] = values
         group.attrs.update({"unit": self.unit, "doubts": list(self.doubts)})
+        if self.held_out is not None:
+            self.held_out.write(group)
 
     @classmethod
     def read(cls, group: zarr.Group) -> Decoder:
@@ -187,6 +193,7 @@ class Decoder:
             spread_scale=arrays["spread_scale"],
             doubts=tuple(group.attrs.get("doubts", ())),  # type: ignore[arg-type]
             other_names=tuple(name.decode() for name in others),
+            held_out=HeldOutSpots.find(group),
         )
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from napari_stenhance.methods.basis import GeneBasis
 from napari_stenhance.methods.drawing import of_each, some_of
 from napari_stenhance.methods.genes import ALL
+from napari_stenhance.methods.held_out import HeldOutSpots
 from napari_stenhance.methods.members import (
     Targets,
     draw_held_out,
@@ -202,6 +203,8 @@ class RobustEnsemble(ABC, Generic[M]):
         if proportions is None:
             depths = [s.library for s in samples]
             decoder = targets.decoder(genes, predicted, expressions, depths)
+            scores = predicted * np.float32(targets.scale)
+            decoder = replace(decoder, held_out=HeldOutSpots.of(scores, samples, genes))
         else:
             known = np.all(np.isfinite(predicted), axis=1)
             held = Squares.of(samples, fold, known)

@@ -15,6 +15,7 @@ from safetensors.numpy import load_file, save
 
 from napari_stenhance.features.registry import find_encoder
 from napari_stenhance.methods.decoder import Decoder
+from napari_stenhance.methods.held_out import HeldOutSpots
 from napari_stenhance.running.random import seeded
 from napari_stenhance.storage.reading import reading
 from napari_stenhance.storage.seal import file_crc32, json_crc32
@@ -24,6 +25,7 @@ T = TypeVar("T")
 WEIGHTS, CONFIG = "weights.safetensors", "config.json"
 ADVICE = "copy it again, or train it again with enhance"
 _SEAL = "crc32"
+_HELD_OUT = "held_out_spots."
 _SHARED = ("pitch_um", "encoder", "encoder_identity")
 
 
@@ -128,6 +130,9 @@ def _decoder_parts(decoder: Decoder) -> tuple[Tensors, dict[str, Any]]:
     }
     if decoder.weights is not None:
         tensors["decoder_weights"] = decoder.weights
+    if decoder.held_out is not None:
+        kept = decoder.held_out.arrays
+        tensors |= {f"{_HELD_OUT}{name}": values for name, values in kept.items()}
     return tensors, {
         "unit": decoder.unit,
         "genes": list(decoder.genes),
@@ -139,6 +144,7 @@ def _decoder_parts(decoder: Decoder) -> tuple[Tensors, dict[str, Any]]:
 def _decoder_of(tensors: Tensors, config: dict[str, Any]) -> Decoder:
     # Models that were saved before these were kept do not have them.
     unknown = np.full(len(config["genes"]), np.nan, np.float32)
+    kept = {n.removeprefix(_HELD_OUT): v for n, v in tensors.items() if n.startswith(_HELD_OUT)}
     return Decoder(
         genes=tuple(config["genes"]),
         weights=tensors.get("decoder_weights"),
@@ -149,4 +155,5 @@ def _decoder_of(tensors: Tensors, config: dict[str, Any]) -> Decoder:
         spread_scale=tensors["spread_scale"],
         doubts=tuple(config.get("doubts", ())),
         other_names=tuple(config.get("other_names", ())),
+        held_out=HeldOutSpots.from_arrays(kept),
     )

@@ -1,0 +1,80 @@
+"""Prediction intervals, and where a gene is above a value, as xarray images in micrometres."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, get_args
+
+import numpy as np
+
+from napari_stenhance.api.images import as_image
+from napari_stenhance.errors import InputError
+from napari_stenhance.results.belief import interval_image, mark_above, said_of_cut
+from napari_stenhance.results.runs import FieldRun
+from napari_stenhance.scoring.discoveries import Scale
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from napari_stenhance.results.gene_source import GeneSource
+
+
+def gene_interval(run: GeneSource, gene: str) -> xr.DataArray:
+    """Return the ends of the interval of a spot around each superpixel."""
+    import xarray as xr
+
+    field, gene = _of_field(run, gene)
+    said = {
+        "gene": gene,
+        "unit": run.unit,
+        "run": run.name,
+        "level": 0.9,
+        "of": "a spot",
+        "doubts": list(run.doubts),
+    }
+    ends = [
+        as_image(end, run.grid, f"{gene} interval", said) for end in interval_image(field, gene)
+    ]
+    return xr.concat(ends, xr.Variable("end", np.array(["low", "high"])), combine_attrs="override")
+
+
+def gene_above(run: GeneSource, gene: str, value: float, scale: Scale) -> xr.DataArray:
+    """Mark where a gene is above a value."""
+    if scale not in get_args(Scale):
+        msg = f"Scale {scale!r}: choose one of {', '.join(get_args(Scale))}."
+        raise InputError(msg)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        msg = f"Above {value!r}: give a number, in {run.unit}."
+        raise InputError(msg)
+    field, gene = _of_field(run, gene)
+    places, cut = mark_above(field, gene, value, scale)
+    said = {
+        "gene": gene,
+        "unit": f"1 where above {value:g} {run.unit}",
+        "run": run.name,
+        "value": float(value),
+        "scale": scale,
+        "cut": cut.at,
+        "marked": cut.marked,
+        "wrong": cut.wrong,
+        "places": cut.places,
+        "said": said_of_cut(cut, gene, value, run.unit, scale),
+        "doubts": list(run.doubts),
+    }
+    return as_image(places, run.grid, f"{gene} above {value:g}", said)
+
+
+def _of_field(run: GeneSource, gene: str) -> tuple[FieldRun, str]:
+    """Take a run that predicted a gene field, and the name that it has for the gene.
+
+    Raises
+    ------
+    InputError
+        If it is another, or it has no such gene.
+    """
+    if not isinstance(run, FieldRun):
+        msg = f"{run.result.path}: the run {run.name} is no gene field; only these have intervals."
+        raise InputError(msg)
+    name = run.names.meant(gene)
+    run.field.decoder.index_of(name)
+    return run, name

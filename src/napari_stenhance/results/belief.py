@@ -1,0 +1,158 @@
+"""How far a gene field can be believed, from the spots that were held out and are kept with it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.signal import fftconvolve
+
+from napari_stenhance.errors import InputError
+from napari_stenhance.methods.decoder import Decoder
+from napari_stenhance.methods.held_out import HeldOutSpots
+from napari_stenhance.results.runs import FieldRun
+from napari_stenhance.scoring.discoveries import Cut, Scale, averaged, find_cut, radius_um
+from napari_stenhance.scoring.intervals import SpotIntervals
+from napari_stenhance.section.region import Region
+
+
+class Marked(NamedTuple):
+    """Where a gene is predicted above a value, and what that rests on.
+
+    Attributes
+    ----------
+    places : ndarray of float32, shape (rows, columns)
+        1 where it is marked, 0 where not; NaN where nothing was predicted.
+    cut : Cut
+    """
+
+    places: NDArray[np.float32]
+    cut: Cut
+
+
+def kept_spots(run: FieldRun) -> HeldOutSpots:
+    """Return the held-out spots of a run.
+
+    Raises
+    ------
+    InputError
+        If it keeps none.
+    """
+    kept = run.field.decoder.held_out
+    if kept is None:
+        msg = (
+            f"{run.result.path}: the run {run.name} keeps no held-out spots, so it has no "
+            "prediction intervals. Presets that hold spots out keep them, but not of bins with "
+            "few counts, nor runs of older versions; run the same command into a new result."
+        )
+        raise InputError(msg)
+    return kept
+
+
+def held_out_values(
+    decoder: Decoder, kept: HeldOutSpots, gene: str
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return what was predicted and measured of a gene at held-out spots, each (spots, 1)."""
+    column = np.array([decoder.index_of(gene)])
+    return decoder.values(kept.latents, column), kept.measured(column)
+
+
+def spot_intervals(run: FieldRun, gene: str) -> SpotIntervals:
+    """Calibrate the prediction interval of a spot, of one gene.
+
+    Raises
+    ------
+    InputError
+        If the run keeps no held-out spots, or there is no such gene.
+    """
+    kept = kept_spots(run)
+    return SpotIntervals.from_held_out(*held_out_values(run.field.decoder, kept, gene))
+
+
+def interval_image(run: FieldRun, gene: str) -> NDArray[np.float32]:
+    """Return between which values a spot would be measured if it lay around each superpixel.
+
+    Returns
+    -------
+    ndarray of float32, shape (2, rows, columns)
+        The low and the high end, in the unit of the run; NaN where nothing was predicted.
+
+    Raises
+    ------
+    InputError
+        If the run keeps no held-out spots, or there is no such gene.
+    """
+    intervals, kept = spot_intervals(run, gene), kept_spots(run)
+    values = disc_means(run.field.image(gene), kept.diameter_um / 2 / run.grid.pitch_um)
+    return np.stack([end[..., 0] for end in intervals.of(values[..., None])])
+
+
+def cut_above(run: FieldRun, gene: str, above: float, scale: Scale = "spot") -> Cut:
+    """Find from which prediction on at most one in ten held-out places is not above a value.
+
+    Raises
+    ------
+    InputError
+        If the run keeps no held-out spots, or there is no such gene.
+    """
+    kept = kept_spots(run)
+    predicted, measured = (
+        averaged(values, kept.xy_um, kept.section, scale)[:, 0]
+        for values in held_out_values(run.field.decoder, kept, gene)
+    )
+    return find_cut(predicted, measured, above)
+
+
+def mark_above(
+    run: FieldRun, gene: str, above: float, scale: Scale = "spot", region: Region | None = None
+) -> Marked:
+    """Mark where a gene is above a value, so that at most one in ten of the marked is wrong.
+
+    Raises
+    ------
+    InputError
+        If the run keeps no held-out spots, or there is no such gene.
+    """
+    cut, kept = cut_above(run, gene, above, scale), kept_spots(run)
+    radius = radius_um(kept.xy_um, kept.section, kept.diameter_um, scale)
+    values = disc_means(run.field.image(gene), radius / run.grid.pitch_um)
+    if region is not None:
+        values[~region.mask(run.grid)] = np.nan
+    places = np.where(np.isfinite(values), values >= cut.at, np.nan).astype(np.float32)
+    return Marked(places, cut)
+
+
+def said_of_cut(cut: Cut, gene: str, above: float, unit: str, scale: Scale) -> str:
+    """Say what a cut promises, or that there is none."""
+    what = {"spot": "spots", "8 spots": "means of 8 spots", "region": "regions of 1 mm"}[scale]
+    if not cut.found:
+        return (
+            f"{gene} above {above:g} {unit}: nothing is marked, for no cut keeps the wrong ones "
+            f"among {cut.places} held-out {what} at 1 in 10."
+        )
+    return (
+        f"{gene} above {above:g} {unit}: marked where {cut.at:.2f} and more is predicted; at most "
+        f"1 in 10 {what} wrong (of {cut.marked} that were held out, {cut.wrong} were)."
+    )
+
+
+def disc_means(values: NDArray[np.float32], radius: float) -> NDArray[np.float32]:
+    """Average values over the disc around each, of so many pixels; NaN stays, and counts nowhere.
+
+    Parameters
+    ----------
+    values : ndarray of float32, shape (rows, columns)
+    radius : float
+        In pixels; of less than 1, values stay what they are.
+    """
+    reach = int(radius)
+    if reach < 1:
+        return values.copy()
+    y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
+    disc = (x * x + y * y <= radius * radius).astype(np.float64)
+    known = np.isfinite(values)
+    total = fftconvolve(np.where(known, values, 0).astype(np.float64), disc, mode="same")
+    number = np.rint(fftconvolve(known.astype(np.float64), disc, mode="same"))
+    means = np.where(known, np.maximum(total, 0) / np.maximum(number, 1), np.nan)
+    return means.astype(np.float32)

@@ -1,0 +1,194 @@
+"""Intervals and cuts: what they promise holds on data they were not made of."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from PIL import Image
+
+from napari_stenhance.api.result import Result
+from napari_stenhance.errors import InputError
+from napari_stenhance.methods.held_out import HeldOutSpots
+from napari_stenhance.results.belief import disc_means
+from napari_stenhance.results.result import ResultFolder
+from napari_stenhance.running.job import Job
+from napari_stenhance.scoring.discoveries import averaged, find_cut
+from napari_stenhance.scoring.intervals import SpotIntervals
+from napari_stenhance.section.grid import Grid
+from napari_stenhance.section.slide import Slide
+from napari_stenhance.storage.pyramid import coarsen_all, mean_pool
+from napari_stenhance.storage.tiles import missing_tiles, write_tile
+from tiny_result import make_decoder
+
+
+def _counted(spots: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Make predictions, and counts of a gene that is often not counted, as log1p."""
+    rng = np.random.default_rng(seed)
+    rate = rng.gamma(0.5, 4.0, spots)
+    measured = np.log1p(rng.poisson(rate * rng.gamma(5, 1 / 5, spots)) * 3.0)
+    return np.log1p(rate * 3.0)[:, None].astype("f4"), measured[:, None].astype("f4")
+
+
+def test_intervals_cover_nine_in_ten_also_of_like_predictions() -> None:
+    intervals = SpotIntervals.from_held_out(*_counted(2000, 1))
+    predicted, measured = _counted(20_000, 2)
+    low, high = intervals.of(predicted)
+    inside = (low <= measured) & (measured <= high)
+    assert (low >= 0).all()
+    # Zeros weigh as a whole, so more than 0.9 are covered where most are zero.
+    assert 0.87 < inside.mean() < 0.96
+    quartile = np.searchsorted(np.quantile(predicted, [0.25, 0.5, 0.75]), predicted)
+    assert [inside[quartile == n].mean() > 0.87 for n in range(4)] == [True] * 4
+    assert (high - low)[quartile == 0].mean() < (high - low)[quartile == 3].mean()
+
+
+def test_too_few_spots_have_no_end() -> None:
+    low, high = SpotIntervals.from_held_out(*_counted(18, 1)).of(np.ones((3, 1), "f4"))
+    assert (low == 0).all()
+    assert np.isinf(high).all()
+
+
+def test_what_is_not_predicted_has_no_interval() -> None:
+    low, high = SpotIntervals.from_held_out(*_counted(100, 1)).of(np.full((2, 1), np.nan, "f4"))
+    assert np.isnan(low).all()
+    assert np.isnan(high).all()
+
+
+def test_a_cut_marks_few_wrong_places_of_new_data() -> None:
+    shares = []
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        known, new = rng.normal(size=(2, 400, 2))
+        cut = find_cut(known[:, 0] + known[:, 1], known[:, 0], 0.0)
+        marked = new.sum(axis=1) >= cut.at
+        shares.append((marked & (new[:, 0] <= 0)).sum() / max(marked.sum(), 1))
+    assert np.mean(shares) < 0.1
+    # More often than promised a cut would be none at all.
+    assert np.mean(np.array(shares) > 0.1) < 0.3
+
+
+def test_a_prediction_that_says_nothing_has_no_cut() -> None:
+    rng = np.random.default_rng(0)
+    cut = find_cut(rng.random(500), rng.random(500), 0.5)
+    assert not cut.found
+    assert cut.marked == 0
+
+
+def test_equal_predictions_are_marked_together() -> None:
+    measured = np.r_[np.ones(50), np.zeros(50)]
+    assert not find_cut(np.ones(100), measured, 0.5).found
+    assert find_cut(np.ones(100), np.ones(100), 0.5).marked == 100
+
+
+@pytest.mark.parametrize("scale", ["8 spots", "region"])
+def test_spots_of_another_section_are_not_near(scale: str) -> None:
+    xy = np.tile(np.stack(np.meshgrid(np.arange(3), np.arange(3)), -1).reshape(-1, 2) * 1.0, (2, 1))
+    section = np.repeat([0, 1], 9)
+    values = section.astype("f4")[:, None]
+    np.testing.assert_array_equal(averaged(values, xy, section, scale), values)
+
+
+def _kept(spots: int = 400) -> HeldOutSpots:
+    """Keep spots of three genes: one that latents tell, one that they do not, one not counted."""
+    rng = np.random.default_rng(5)
+    latents = rng.standard_normal((spots, 2)).astype("f4")
+    rate = np.exp(1 + latents[:, 0])
+    counts = np.stack([rng.poisson(rate), rng.poisson(3, spots), np.zeros(spots)], 1)
+    whole = sp.csc_array(counts.astype("f4"))
+    side = int(spots**0.5)
+    arrays = {
+        "latents": latents,
+        "counts": whole.data,
+        "spots": whole.indices.astype("i4"),
+        "starts": whole.indptr.astype("i8"),
+        "depth": np.full(spots, 1e4),
+        "xy_um": np.stack([np.arange(spots) % side, np.arange(spots) // side], 1) * 200.0,
+        "section": np.zeros(spots, "i4"),
+        "diameter_um": np.array([100.0]),
+    }
+    return HeldOutSpots(lambda: arrays)
+
+
+def _result(path: Path, *, held_out: bool) -> Result:
+    weights = np.array([[0.9, 0, 0], [0, 0.1, 0]], "f4")
+    decoder = replace(
+        make_decoder(),
+        weights=weights,
+        bias=np.array([1.4, 1.4, 0], "f4"),
+        held_out=_kept() if held_out else None,
+    )
+    grid = Grid(8.0, (50, 50), 1.0)
+    Image.fromarray(np.full((400, 400, 3), 200, "u1")).save(path / "one.png")
+    slide = Slide.open(path / "one.png", mpp=1.0)
+    folder = path / "one.stenhance.zarr"
+    identity = {"method": "pixel2gene", "recipe": {"folds": 5}, "learned_from": []}
+    provenance = {"seed": 0, "versions": {}, "doubts": []}
+    with ResultFolder.writing(folder, slide, "run") as result:
+        run = result.start_run("run", identity, provenance, grid)
+        result.write_tissue(np.ones(grid.shape, bool), grid)
+        field = result.create_field(run, decoder, grid)
+        rng = np.random.default_rng(1)
+        for raster in (field.spread, field.latent):
+            for tile in missing_tiles(raster[0]):
+                values = np.abs(rng.standard_normal((*tile.shape, 2)))
+                write_tile(raster[0], tile, values.astype("f4"))
+            coarsen_all(raster, mean_pool)
+        result.complete_run(run, Job())
+    return Result.open(folder)
+
+
+def test_a_result_says_where_a_spot_would_be_measured(tmp_path: Path) -> None:
+    result = _result(tmp_path, held_out=True)
+    first = result.genes[0]
+    ends = result.interval(first)
+    assert ends.dims == ("end", "y", "x")
+    low, high = ends.sel(end="low"), ends.sel(end="high")
+    assert (low < high).all()
+    shown = result.above(first, 0.5)
+    assert shown.attrs["wrong"] / shown.attrs["marked"] < 0.1
+    assert set(np.unique(shown)) <= {0.0, 1.0}
+    assert shown.mean() > 0.5
+    # Of a gene that is nowhere counted nothing is above.
+    nothing = result.above(result.genes[2], 0.5, "region")
+    assert not nothing.any()
+    assert "nothing is marked" in nothing.attrs["said"]
+    assert np.isinf(nothing.attrs["cut"])
+    with pytest.raises(InputError, match="choose one of"):
+        result.above(first, 0.5, "slide")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="give a number"):
+        result.above(first, float("nan"))
+
+
+def test_an_older_result_says_that_it_has_no_intervals(tmp_path: Path) -> None:
+    result = _result(tmp_path, held_out=False)
+    assert result[result.genes[0]].notnull().all()
+    with pytest.raises(InputError, match="keeps no held-out spots"):
+        result.interval(result.genes[0])
+    with pytest.raises(InputError, match="keeps no held-out spots"):
+        result.above(result.genes[0], 1.0)
+
+
+def test_held_out_spots_come_back_as_they_were_kept(tmp_path: Path) -> None:
+    kept = _kept()
+    again = _result(tmp_path, held_out=True)._of_genes.field.decoder.held_out
+    for name, values in kept.arrays.items():
+        np.testing.assert_array_equal(again.arrays[name], values)
+    measured = again.measured(np.array([0, 2]))
+    assert measured.shape == (400, 2)
+    assert measured[:, 0].max() > 0
+    assert not measured[:, 1].any()
+
+
+def test_a_disc_mean_is_that_of_what_is_known() -> None:
+    values = np.full((21, 21), np.nan, "f4")
+    values[:, :11] = np.arange(11)
+    means = disc_means(values, 3.2)
+    assert np.isnan(means[:, 11:]).all()
+    y, x = np.mgrid[:21, :21]
+    near = (y - 10) ** 2 + (x - 10) ** 2 <= 3.2**2
+    np.testing.assert_allclose(means[10, 10], np.nanmean(values[near]), rtol=1e-5)
+    np.testing.assert_array_equal(disc_means(values, 0.5), values)
