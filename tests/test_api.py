@@ -292,6 +292,11 @@ def test_a_result_holds_runs_of_every_kind(here: Path) -> None:
     assert np.isnan(filled.spread("G1")).all()
     assert (filled.spread("NEW0").max() > 0).item()
     assert (result.spread("G1").max() > 0).item()
+    depth = result.depth()
+    np.testing.assert_array_equal(np.isnan(depth), np.isnan(result["G1"]))
+    assert (depth.attrs["unit"], float(depth.min()) > 0) == ("counts per spot", True)
+    with pytest.raises(st.InputError, match="imputes spots, and predicts no depth"):
+        filled.depth()
     with pytest.raises(
         st.InputError, match=r"not among these 40 .* or not chosen\. The table of genes lists"
     ):

@@ -23,7 +23,7 @@ from napari_stenhance.methods.ensemble import Ensemble
 from napari_stenhance.methods.genes import choose_genes, variance
 from napari_stenhance.methods.members import Targets, held_out_accuracy, spread_scales
 from napari_stenhance.methods.pixel2gene.ensemble import Pixel2GeneEnsemble, Pixel2GeneRecipe
-from napari_stenhance.methods.pixel2gene.inputs import half_width, inputs_of
+from napari_stenhance.methods.pixel2gene.inputs import half_width, inputs_of, training_inputs
 from napari_stenhance.methods.pixel2gene.learner import SpotSchedule
 from napari_stenhance.methods.pixel2gene.model import Pixel2GeneModel
 from napari_stenhance.methods.rank import CHOICES, NO_SIGNAL
@@ -245,6 +245,28 @@ def test_training_is_reproducible_and_seeds_differ(sample: TrainingSection) -> N
         assert torch.equal(a, b)
         assert not torch.equal(a, c)
     np.testing.assert_array_equal(fitted.decoder.spread_scale, again.decoder.spread_scale)
+
+
+def test_depth_is_learned_beside_genes(sample: TrainingSection, tmp_path: Path) -> None:
+    inputs, spot = training_inputs([sample], 16, np.random.default_rng(0), Job())
+    seen = np.bincount(spot, inputs[:, 0]) / np.bincount(spot)
+    kept = np.clip(0.5 + 0.2 * (seen - seen.mean()) / seen.std(), 0.1, 0.9)
+    counts = sample.counts.copy()
+    share = np.repeat(kept, np.diff(counts.indptr))
+    counts.data = np.random.default_rng(0).binomial(counts.data.astype(int), share).astype("f4")
+    thinned = replace(sample, counts=counts)
+    fitted = Pixel2GeneEnsemble("stain", 0, CPU, QUICK).fit([thinned], sample.genes, Job())
+    fitted.save(tmp_path)
+    loaded = load_fitted(tmp_path, CPU)
+    assert loaded.decoder.depth == fitted.decoder.depth
+    inputs, spot = training_inputs([sample], 10**6, np.random.default_rng(0), Job())
+    latents = fitted.scores(inputs).mean(axis=0)
+    latents = np.stack([np.bincount(spot, column) for column in latents.T], axis=1)
+    total = loaded.decoder.total(latents / np.bincount(spot)[:, None])
+    assert pearson(np.log(total)[:, None], np.log(thinned.library)[:, None])[0] > 0.5
+    assert np.median(total) == pytest.approx(np.median(thinned.library), rel=0.1)
+    with pytest.raises(InputError, match="says nothing of how much a spot counts"):
+        replace(loaded.decoder, depth=None).total(latents)
 
 
 def test_a_single_gene_can_be_learned(sample: TrainingSection) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_stenhance.api.believing import gene_above, gene_interval
-from napari_stenhance.api.images import gene_image, label_image, similarity_image
+from napari_stenhance.api.images import depth_image, gene_image, label_image, similarity_image
 from napari_stenhance.api.keywords import as_method
 from napari_stenhance.api.showing import figure, script
 from napari_stenhance.api.summarising import summarise
@@ -211,6 +211,32 @@ class Result:
         """
         _one(gene)
         return gene_image(self._of_genes, gene, "spread")
+
+    def depth(self) -> xr.DataArray:
+        """Return how much a spot around each superpixel would count in all, as the image shows it.
+
+        Much is counted where cells lie densely, and where they are active: it is a picture of
+        cellularity, in the unit of the sections that were learned from. Genes of a run with preset
+        robust are learned beside it.
+
+        Returns
+        -------
+        DataArray of float32, dims (y, x)
+            Total counts of a spot (of the size that was learned from). NaN where nothing was
+            predicted.
+
+        Raises
+        ------
+        InputError
+            If the run did not learn depth: published presets, bins with few counts, imputations,
+            and runs of older versions.
+
+        Examples
+        --------
+        >>> st.Result.open("one.stenhance.zarr").depth().attrs["unit"]
+        'counts per spot'
+        """
+        return depth_image(self._of_genes)
 
     def interval(self, gene: str) -> xr.DataArray:
         """Return between which values nine in ten spots would be measured.

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import zarr
@@ -20,6 +21,21 @@ from napari_stenhance.storage.tiles import create_array
 Unit = Literal["log1p CP10k", "counts per superpixel"]
 _NEAREST, _NEAR = 3, 0.7
 """How many names are offered for one that is not there, and how much alike they must be."""
+
+
+class DepthChannel(NamedTuple):
+    """How the last channel of a latent is read as depth.
+
+    Attributes
+    ----------
+    mean : float
+        Log of the total count of a spot, where the channel is 0.
+    unit : float
+        What one of the channel adds to it.
+    """
+
+    mean: float
+    unit: float
 
 
 @dataclass(frozen=True)
@@ -48,6 +64,8 @@ class Decoder:
         What else each gene is called, as its id; nothing where that is not known.
     held_out : HeldOutSpots or None
         What intervals and cuts come from; None where spots were not held out, or not kept.
+    depth : DepthChannel or None
+        None where depth was not learned apart.
     doubts : tuple of str
         What held-out blocks say against trusting any of it.
     """
@@ -62,6 +80,7 @@ class Decoder:
     doubts: tuple[str, ...] = ()
     other_names: tuple[str, ...] = ()
     held_out: HeldOutSpots | None = None
+    depth: DepthChannel | None = None
 
     @property
     def aliases(self) -> dict[str, str]:
@@ -95,6 +114,24 @@ class Decoder:
         decoded = np.asarray(latent, np.float32) @ self.weights[:, genes] + self.bias[genes]
         # np.maximum keeps NaN, the mark of what was not predicted.
         return np.maximum(decoded, np.float32(0), out=decoded)
+
+    def total(self, latent: NDArray[Any]) -> NDArray[np.float32]:
+        """Return how much a spot would count in all, of latents (…, r).
+
+        Raises
+        ------
+        InputError
+            If depth was not learned apart.
+        """
+        if self.depth is None:
+            msg = (
+                "This run says nothing of how much a spot counts in all: preset robust does, but "
+                "not of bins with few counts, nor in runs of older versions."
+            )
+            raise InputError(msg)
+        log = np.asarray(latent[..., -1], np.float32) * np.float32(self.depth.unit)
+        total: NDArray[np.float32] = np.exp(log + np.float32(self.depth.mean))
+        return total
 
     def spread(self, variance: NDArray[Any], gene: int) -> NDArray[np.float32]:
         """Return the members' standard deviation of one gene from variances along the axes."""
@@ -150,7 +187,9 @@ class Decoder:
                 dimension_names=axes,
             )
             array[...] = values
-        group.attrs.update({"unit": self.unit, "doubts": list(self.doubts)})
+        said = {"unit": self.unit, "doubts": list(self.doubts)}
+        depth = {} if self.depth is None else {"depth": list(self.depth)}
+        group.attrs.update({**said, **depth})
         if self.held_out is not None:
             self.held_out.write(group)
 
@@ -194,7 +233,25 @@ class Decoder:
             doubts=tuple(group.attrs.get("doubts", ())),  # type: ignore[arg-type]
             other_names=tuple(name.decode() for name in others),
             held_out=HeldOutSpots.find(group),
+            depth=depth_channel(group.attrs.get("depth")),
         )
+
+
+def depth_channel(kept: Any) -> DepthChannel | None:
+    """Read what was kept of a depth channel; None where nothing was.
+
+    Raises
+    ------
+    ValueError
+        If it is not two finite numbers.
+    """
+    if kept is None:
+        return None
+    mean, unit = (float(number) for number in kept)
+    if not (math.isfinite(mean) and math.isfinite(unit)):
+        msg = "its depth is no number"
+        raise ValueError(msg)
+    return DepthChannel(mean, unit)
 
 
 def _letters(names: Sequence[str]) -> NDArray[np.uint8]:

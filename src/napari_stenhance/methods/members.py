@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.methods.basis import GeneBasis, fit_basis
-from napari_stenhance.methods.decoder import Decoder
+from napari_stenhance.methods.decoder import Decoder, DepthChannel
 from napari_stenhance.methods.rank import CHOICES, choose_rank
 from napari_stenhance.methods.residuals import DepthFree
 from napari_stenhance.methods.squares import Squares
@@ -62,6 +62,8 @@ class Targets:
         What latents are multiplied with to be genes.
     doubts : tuple of str
         What held-out blocks say against trusting what is predicted.
+    depth : DepthChannel or None
+        How the last channel is read, where depth is learned apart.
     """
 
     basis: GeneBasis
@@ -70,6 +72,7 @@ class Targets:
     scale: float
     weights: NDArray[np.float32]
     doubts: tuple[str, ...]
+    depth: DepthChannel | None = None
 
     @classmethod
     def of(
@@ -118,13 +121,14 @@ class Targets:
         whole, basis = basis, replace(basis, axes=basis.axes[: rank.axes])
         scores = scores[:, : rank.axes]
         scale = float(np.sqrt(np.square(scores, dtype=np.float64).sum(axis=1).mean())) or 1.0
-        outputs, weights = scores / np.float32(scale), basis.axes
+        outputs, weights, depth = scores / np.float32(scale), basis.axes, None
         if free is not None:
             spread = float(free.depth.std()) or 1.0
             gain = np.float32(1 / (spread * np.sqrt(rank.axes)))
+            depth = DepthChannel(free.mean_log_depth, float(1 / (gain * np.float32(scale))))
             outputs = np.column_stack([outputs, free.depth * gain])
-            weights = np.vstack([weights, free.depth_weights / (gain * np.float32(scale))])
-        return cls(basis, whole, outputs, scale, weights, rank.doubts)
+            weights = np.vstack([weights, free.depth_weights * np.float32(depth.unit)])
+        return cls(basis, whole, outputs, scale, weights, rank.doubts, depth)
 
     def decoder(
         self,
@@ -154,6 +158,7 @@ class Targets:
             held_out_r_given_depth=accuracy.r_given_depth.astype(np.float32),
             spread_scale=np.ones(len(genes), np.float32),
             doubts=self.doubts,
+            depth=self.depth,
         )
 
 

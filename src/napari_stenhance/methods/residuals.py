@@ -40,6 +40,8 @@ class DepthFree:
         Log of each spot's total count, less its section's mean.
     depth_weights : ndarray of float32, shape (genes,)
         What a unit of that depth adds to each gene.
+    mean_log_depth : float
+        Of the spots of all sections.
 
     References
     ----------
@@ -51,6 +53,7 @@ class DepthFree:
     trends: tuple[Trend, ...]
     depth: NDArray[np.float32]
     depth_weights: NDArray[np.float32]
+    mean_log_depth: float
 
     @classmethod
     def of(cls, samples: Sequence[TrainingSection], genes: Sequence[str]) -> DepthFree:
@@ -82,6 +85,7 @@ class DepthFree:
             tuple(trends),
             centred.astype(np.float32),
             (SHARE * depth_slope).astype(np.float32),
+            float(np.log(mean_depth)),
         )
 
 

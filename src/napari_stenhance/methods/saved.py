@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file, save
 
 from napari_stenhance.features.registry import find_encoder
-from napari_stenhance.methods.decoder import Decoder
+from napari_stenhance.methods.decoder import Decoder, depth_channel
 from napari_stenhance.methods.held_out import HeldOutSpots
 from napari_stenhance.running.random import seeded
 from napari_stenhance.storage.reading import reading
@@ -137,6 +137,7 @@ def _decoder_parts(decoder: Decoder) -> tuple[Tensors, dict[str, Any]]:
         "unit": decoder.unit,
         "genes": list(decoder.genes),
         "doubts": list(decoder.doubts),
+        **({} if decoder.depth is None else {"depth": list(decoder.depth)}),
         **({"other_names": list(decoder.other_names)} if decoder.other_names else {}),
     }
 
@@ -156,4 +157,5 @@ def _decoder_of(tensors: Tensors, config: dict[str, Any]) -> Decoder:
         doubts=tuple(config.get("doubts", ())),
         other_names=tuple(config.get("other_names", ())),
         held_out=HeldOutSpots.from_arrays(kept),
+        depth=depth_channel(config.get("depth")),
     )

@@ -115,6 +115,22 @@ class GeneField:
 
         return Levels(shapes_of(self.latent), tile_size(self.latent[0]), read)
 
+    def total_levels(self) -> Levels:
+        """Return how much a spot around each superpixel would count in all.
+
+        Raises
+        ------
+        InputError
+            If depth was not learned apart.
+        """
+        last = self.decoder.channels - 1
+        self.decoder.total(np.zeros(self.decoder.channels))
+
+        def read(level: int, i: int, j: int) -> NDArray[np.float32]:
+            return self.decoder.total(self.tile("latent", level, i, j, last))
+
+        return Levels(shapes_of(self.latent), tile_size(self.latent[0]), read)
+
     def image(
         self,
         gene: str,
