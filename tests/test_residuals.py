@@ -10,9 +10,10 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from napari_stenhance.methods.basis import fit_basis
-from napari_stenhance.methods.residuals import SHARE, DepthFree
+from napari_stenhance.methods.residuals import DepthFree
 from napari_stenhance.section.spots import log1p_cp10k
 
+SHARE = 0.5
 GENES = tuple(f"G{n}" for n in range(30))
 
 
@@ -54,7 +55,7 @@ def test_half_is_log1p_and_half_are_pearson_residuals_in_its_unit() -> None:
     counts, depth = section.counts.toarray().astype(float), section.library
     expected = np.outer(depth, counts.sum(axis=0) / depth.sum())
     residual = (counts - expected) / np.sqrt(expected)
-    (found,) = _dense(DepthFree.of([section], GENES))
+    (found,) = _dense(DepthFree.of([section], GENES, SHARE))
     left = (found - (1 - SHARE) * section.log1p_cp10k(GENES).toarray()) / SHARE
     kept = residual < np.sqrt(50)
     assert kept.all()
@@ -71,7 +72,7 @@ def test_residuals_do_not_follow_depth_where_log1p_does() -> None:
     section = _section(np.random.default_rng(1), 4000)
     log_depth = np.log(section.library)
     log = section.log1p_cp10k(GENES).toarray()
-    (found,) = _dense(DepthFree.of([section], GENES))
+    (found,) = _dense(DepthFree.of([section], GENES, SHARE))
     residual = found - (1 - SHARE) * log
 
     def follows(values: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -84,7 +85,7 @@ def test_residuals_do_not_follow_depth_where_log1p_does() -> None:
 
 def test_depth_gives_back_what_counting_adds_to_log1p() -> None:
     section = _section(np.random.default_rng(2), 60_000, sd=0.25)
-    free = DepthFree.of([section], GENES)
+    free = DepthFree.of([section], GENES, SHARE)
     log = section.log1p_cp10k(GENES).toarray()
     about = free.depth - free.depth.mean()
     slope = about @ (log - log.mean(axis=0)) / (about @ about)
@@ -97,7 +98,7 @@ def test_depth_gives_back_what_counting_adds_to_log1p() -> None:
 
 def test_depth_of_each_section_is_its_own() -> None:
     rng = np.random.default_rng(3)
-    free = DepthFree.of([_section(rng, 40), _section(rng, 30, depth=9000.0)], GENES)
+    free = DepthFree.of([_section(rng, 40), _section(rng, 30, depth=9000.0)], GENES, SHARE)
     assert free.depth[:40].mean() == pytest.approx(0, abs=1e-5)
     assert free.depth[40:].mean() == pytest.approx(0, abs=1e-5)
 
@@ -107,7 +108,7 @@ def test_a_count_beyond_all_others_is_cut_off() -> None:
     section = _section(rng, 100, sd=0.3)
     counts = section.counts.toarray()
     counts[7, 2] = 500
-    free = DepthFree.of([Spots(sp.csr_array(counts))], GENES)
+    free = DepthFree.of([Spots(sp.csr_array(counts))], GENES, SHARE)
     one = (
         _dense(free)[0][:, 2]
         - (1 - SHARE) * Spots(sp.csr_array(counts)).log1p_cp10k(GENES).toarray()[:, 2]
@@ -124,7 +125,7 @@ def test_a_gene_that_is_nowhere_is_nothing() -> None:
     section = _section(np.random.default_rng(5), 40)
     counts = section.counts.toarray()
     counts[:, 4] = 0
-    free = DepthFree.of([Spots(sp.csr_array(counts))], GENES)
+    free = DepthFree.of([Spots(sp.csr_array(counts))], GENES, SHARE)
     assert not _dense(free)[0][:, 4].any()
     assert free.depth_weights[4] == 0
 
@@ -132,7 +133,7 @@ def test_a_gene_that_is_nowhere_is_nothing() -> None:
 @pytest.mark.parametrize("many", [False, True])
 def test_the_basis_is_that_of_what_is_left(many: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(6)
-    free = DepthFree.of([_section(rng, 60), _section(rng, 45)], GENES)
+    free = DepthFree.of([_section(rng, 60), _section(rng, 45)], GENES, SHARE)
     if many:
         monkeypatch.setattr("napari_stenhance.methods.basis._MANY", 50)
     basis, scores = fit_basis(free.expressions, 4, 0, trends=free.trends)

@@ -20,8 +20,6 @@ from scipy.stats import poisson
 from napari_stenhance.methods.basis import Trend
 from napari_stenhance.methods.training_section import TrainingSection
 
-SHARE = 0.5
-"""Of residuals in what is learned."""
 _OFTEN = 100.0
 _MOST = 200
 
@@ -33,7 +31,7 @@ class DepthFree:
     Attributes
     ----------
     expressions : tuple of csr_array of float32, each (spots, genes)
-        Of each section: half log1p CP10k, half residuals in its unit, but for the trend.
+        Of each section: log1p CP10k, and residuals in its unit, but for the trend.
     trends : tuple of Trend
         What is to be taken from them.
     depth : ndarray of float32, shape (spots of all sections,)
@@ -56,10 +54,13 @@ class DepthFree:
     mean_log_depth: float
 
     @classmethod
-    def of(cls, samples: Sequence[TrainingSection], genes: Sequence[str]) -> DepthFree:
+    def of(
+        cls, samples: Sequence[TrainingSection], genes: Sequence[str], share: float
+    ) -> DepthFree:
         """Measure genes and depth of the spots that are learned from.
 
-        Residuals are cut off at the root of the number of a section's spots.
+        Residuals have that share in what is learned, log1p CP10k has the rest. They are cut off at
+        the root of the number of a section's spots.
         """
         depths = [np.maximum(s.library, 1) for s in samples]
         counted = [_counted(s, genes) for s in samples]
@@ -76,15 +77,15 @@ class DepthFree:
             gene, row = counts.indices, np.repeat(root, np.diff(counts.indptr))
             most = np.sqrt(expected * counts.shape[0])[gene] + row * expected[gene]
             residual = unit[gene] * np.minimum(counts.data / row, most)
-            data = ((1 - SHARE) * log.data + SHARE * residual).astype(np.float32)
+            data = ((1 - share) * log.data + share * residual).astype(np.float32)
             parts.append(sp.csr_array((data, log.indices, log.indptr), shape=log.shape))
-            trends.append(Trend(root, SHARE * unit * total / depth.sum() * mean_depth))
+            trends.append(Trend(root, share * unit * total / depth.sum() * mean_depth))
         centred = np.concatenate([log - log.mean() for log in logs])
         return cls(
             tuple(parts),
             tuple(trends),
             centred.astype(np.float32),
-            (SHARE * depth_slope).astype(np.float32),
+            (share * depth_slope).astype(np.float32),
             float(np.log(mean_depth)),
         )
 

@@ -50,6 +50,8 @@ class RobustRecipe:
         Side of the spatial blocks that are held out.
     clip : float
         Standardised inputs beyond this many standard deviations are cut to it.
+    residual_share : float
+        Of Pearson residuals in what is learned of a gene; the rest is log1p CP10k.
     schedule : Schedule
     """
 
@@ -57,6 +59,7 @@ class RobustRecipe:
     folds: int = 5
     block_um: float = 1000.0
     clip: float = 5.0
+    residual_share: float = 0.5
     schedule: Schedule = field(default_factory=Schedule)
 
 
@@ -195,7 +198,9 @@ class RobustEnsemble(ABC, Generic[M]):
         fold = fold_of(held_out[: recipe.folds], spots)
         squares = None if proportions is None else Squares.of(samples, fold)
         precision = None if squares is None else np.concatenate(squares.precision)
-        free = DepthFree.of(samples, genes) if proportions is None else None
+        free = None
+        if proportions is None:
+            free = DepthFree.of(samples, genes, recipe.residual_share)
         targets = Targets.of(expressions, seen.means, fold, self.seed, squares, free)
         with inference_errors("Training"), seeded(self.seed, self.device):
             learner = seen.learner(torch.tensor(targets.outputs).to(self.device))
