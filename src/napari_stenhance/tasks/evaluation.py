@@ -156,7 +156,8 @@ class Evaluation(Sequence[Score]):
 def in_words(protocol: Mapping[str, Any]) -> list[str]:
     """Say in sentences how scores came to be."""
     of, seeds = protocol, ", ".join(map(str, protocol["seeds"]))
-    said = [f"{of['method']}, preset {of['preset']}; seeds {seeds}."]
+    word = "seed" if len(of["seeds"]) == 1 else "seeds"
+    said = [f"{of['method']}, preset {of['preset']}; {word} {seeds}."]
     if of.get("encoder"):
         said.append(f"It sees the slide through the encoder {of['encoder']}.")
     said.append(_HIDDEN[of["split"]].format(**of))

@@ -35,6 +35,7 @@ body { font: 15px/1.5 system-ui, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; 
   background: #fff; max-width: 1120px; margin: 2rem auto; padding: 0 1.5rem; }
 h1 { font-size: 1.6rem; margin: 0 0 .2rem; }
 h2 { font-size: 1.15rem; margin: 2.2rem 0 .5rem; border-bottom: 1px solid #e2e8f0; }
+h3 { font-size: 1rem; margin: 1.2rem 0 .3rem; }
 p, li { max-width: 80ch; } p.note, caption { color: #4a5568; font-size: .87rem; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .87rem; font-variant-numeric: tabular-nums; }
@@ -66,7 +67,8 @@ def write_report(found: Evaluation, path: Path) -> None:
 
 def _page(found: Evaluation) -> Iterator[str]:
     of = found.protocol
-    title = f"{of['method']} {of['preset']}: " + ", ".join(one["name"] for one in of["sections"])
+    on = of.get("tested") if of["split"] == "sections" else of["sections"][0]["name"]
+    title = f"{of['method']} ({of['preset']}) on {on}"
     yield f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}'
     yield '</title><meta name="viewport" content="width=device-width, initial-scale=1">'
     # Whatever a name holds, the page asks for nothing from elsewhere.
@@ -148,14 +150,18 @@ def _intervals(scores: Sequence[Score]) -> Iterator[str]:
         (
             one.what,
             [
-                "–".join(f"{one.values[f'{column}{end}']:.3f}" for end in _ENDS)
+                " to ".join(f"{one.values[f'{column}{end}']:.3f}" for end in _ENDS)
                 for column in columns
             ],
         )
         for one in scores
         if f"{columns[0]}{_ENDS[0]}" in one.values
     ]
-    said = "Nine of ten bootstrap samples (200, of spots or of genes) have their mean in between."
+    said = (
+        "5th and 95th percentile of the mean over genes in 200 bootstrap samples: of the hidden "
+        "spots, with the same genes; and of the genes, with the same spots."
+    )
+    yield "<h3>Bootstrap intervals</h3>"
     yield from _table(columns, rows, scores[0].what, said)
 
 
@@ -203,7 +209,9 @@ def _said(found: Evaluation) -> str:
         said += (
             "Noise ceiling: the best that the noise of counting leaves to any prediction; share of "
             "ceiling: r over that. r given depth: with the log of total counts held constant; r "
-            "with depth: of the prediction with that log. A gene that does not vary counts as 0."
+            "with depth: of the prediction with that log. A gene that does not vary counts as 0. "
+            "I agreement: r over genes of measured with predicted Moran's I; coexpression "
+            "agreement: the same of correlations, over pairs of genes."
         )
     return said
 

@@ -31,8 +31,10 @@ from napari_stenhance.scoring.scales import Normalisation
 from napari_stenhance.scoring.splits import beyond, block_folds, random_part
 from napari_stenhance.section.distinct import DistinctPositions
 from napari_stenhance.section.footprint import Footprints
+from napari_stenhance.section.grid import Grid
 from napari_stenhance.section.lattice import array_numbers
 from napari_stenhance.section.section import Section
+from napari_stenhance.section.slide import Box
 from napari_stenhance.storage.tiles import tiles_of
 from napari_stenhance.tasks.inference import note_doubts
 from napari_stenhance.tasks.scored_part import ScoredPart, SpotMaps
@@ -42,6 +44,7 @@ CEILING = "noise ceiling"
 """What no prediction can beat."""
 
 _BLOCK_UM = 1000.0
+_SHAPE_MOST = 400
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,7 +181,8 @@ def score_hidden(
     compared = _Compared.of_genes(held_out, names, normalise)
     predicted = predict_spots(held_out.section, fitted, settings, job, columns)
     found = compared.score({"method": predicted}, seed, job)
-    return replace(found, maps=compared.maps(predicted))
+    features = open_features(held_out.section.need_slide(), settings, job)
+    return replace(found, maps=compared.maps(predicted, features))
 
 
 def score_baselines(
@@ -244,7 +248,7 @@ class _Compared:
         """Those of the hidden spots."""
         return sp.csr_array(self.every[self.held_out.hidden])
 
-    def maps(self, predicted: NDArray[np.floating]) -> SpotMaps:
+    def maps(self, predicted: NDArray[np.floating], features: FeatureSource) -> SpotMaps:
         section, hidden = self.held_out.section, self.held_out.hidden
         both = (
             as_normalised(predicted[hidden], self.counts, self.columns, self.normalise),
@@ -258,6 +262,7 @@ class _Compared:
             xy_um[~hidden],
             self.names,
             *(values.astype(np.float32) for values in both),
+            *_coarsely(features.tissue, features.grid),
         )
 
     def score(self, by: dict[str, NDArray[Any]], seed: int, job: Job) -> ScoredPart:
@@ -291,6 +296,16 @@ class _Compared:
         predicted = as_normalised(values, self.every, self.columns, self.normalise)
         measured = normalised(self.every, self.columns, self.normalise)
         return recovered(predicted, measured, ~self.held_out.hidden)
+
+
+def _coarsely(tissue: NDArray[np.bool_], grid: Grid) -> tuple[NDArray[np.bool_], Box]:
+    """Return where at least half of so many superpixels is tissue, and its outer corners."""
+    step = math.ceil(max(tissue.shape) / _SHAPE_MOST)
+    rows, columns = (math.ceil(n / step) for n in tissue.shape)
+    whole = np.zeros((rows * step, columns * step), bool)
+    whole[: tissue.shape[0], : tissue.shape[1]] = tissue
+    share = whole.reshape(rows, step, columns, step).mean(axis=(1, 3))
+    return share >= 0.5, grid.box_um(slice(0, rows * step), slice(0, columns * step))
 
 
 def _most_variable(
