@@ -24,7 +24,8 @@ from napari_stenhance.scoring.normalisation import as_normalised, normalised
 from napari_stenhance.scoring.scales import UNITS
 from napari_stenhance.storage.cache import Cache
 from napari_stenhance.tasks import gene_evaluation
-from napari_stenhance.tasks.evaluate import EvaluateOptions, evaluate
+from napari_stenhance.tasks.evaluate import evaluate
+from napari_stenhance.tasks.evaluate_options import EvaluateOptions
 from napari_stenhance.tasks.evaluation import Evaluation, Score
 from test_cli import run
 

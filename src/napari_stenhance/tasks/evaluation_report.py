@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_stenhance.storage.atomic import atomic_path
-from napari_stenhance.tasks.evaluation import SEEDS_LEAST, in_words
+from napari_stenhance.tasks.evaluation import SEEDS_LEAST
 from napari_stenhance.tasks.evaluation_pictures import (
     by_section,
     draw_calibration,
@@ -18,6 +18,7 @@ from napari_stenhance.tasks.evaluation_pictures import (
     draw_maps,
     draw_seeds,
 )
+from napari_stenhance.tasks.protocol import in_words
 
 if TYPE_CHECKING:
     from napari_stenhance.tasks.evaluation import Evaluation, Score

@@ -83,6 +83,12 @@ class HiddenSpots:
             "as_published": self.as_published,
         }
 
+    def sizes(self) -> dict[str, Any]:
+        """Say how many spots are hidden, and learned from."""
+        learned = sum(section.need_spots().n_obs for section in self.learned)
+        hidden = int(self.hidden.sum())
+        return {"name": self.name, "hidden_spots": hidden, "learned_spots": learned}
+
 
 def hide_share(section: Section, share: float, seed: int) -> HiddenSpots:
     """Learn from a random share of the spots of a section, and hide the others."""
@@ -250,19 +256,18 @@ class _Compared:
 
     def maps(self, predicted: NDArray[np.floating], features: FeatureSource) -> SpotMaps:
         section, hidden = self.held_out.section, self.held_out.hidden
-        both = (
-            as_normalised(predicted[hidden], self.counts, self.columns, self.normalise),
-            normalised(self.counts, self.columns, self.normalise),
-        )
-        xy_um, geometry = section.spots_um(), section.geometry()
+        scale = self.columns, self.normalise
+        tissue, tissue_box = _coarsely(features.tissue, features.grid)
         return SpotMaps(
-            section.name,
-            xy_um[hidden],
-            geometry,
-            xy_um[~hidden],
-            self.names,
-            *(values.astype(np.float32) for values in both),
-            *_coarsely(features.tissue, features.grid),
+            section=section.name,
+            xy_um=section.spots_um()[hidden],
+            geometry=section.geometry(),
+            others_um=section.spots_um()[~hidden],
+            genes=self.names,
+            predicted=as_normalised(predicted[hidden], self.counts, *scale).astype(np.float32),
+            measured=normalised(self.counts, *scale).astype(np.float32),
+            tissue=tissue,
+            tissue_box=tissue_box,
         )
 
     def score(self, by: dict[str, NDArray[Any]], seed: int, job: Job) -> ScoredPart:

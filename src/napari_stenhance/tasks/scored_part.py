@@ -193,7 +193,7 @@ def _read(folder: Path) -> ScoredPart:
     maps = None
     if "maps" in said:
         of = said["maps"]
-        arrays = {name: np.asarray(root[name]) for name in _ARRAYS}
+        arrays: Any = {name: np.asarray(root[name]) for name in _ARRAYS}
         geometry = SpotGeometry(**of["geometry"])
         maps = SpotMaps(
             section=of["section"], geometry=geometry, genes=tuple(of["genes"]), **arrays
