@@ -84,11 +84,15 @@ def _page(found: Evaluation) -> Iterator[str]:
     yield "<h2>Protocol</h2><ul>"
     yield from (f"<li>{escape(said)}</li>" for said in in_words(of))
     yield "</ul>"
-    yield from _tables(found)
+    yield from _summary(found)
+    if len(found.hidden) == 1:
+        yield from _each(found)
     if of["kind"] == "genes":
         yield from _of_genes(found)
     elif _FIRST[of["kind"]] in found.measures:
         yield "<h2>Spread</h2>" + _image(draw_seeds(found, _FIRST[of["kind"]]), "Spread over seeds")
+    if len(found.hidden) > 1:
+        yield from _each(found)
     yield "<h2>Doubts</h2>"
     if found.doubts:
         yield "<ul>" + "".join(f"<li>{escape(doubt)}</li>" for doubt in found.doubts) + "</ul>"
@@ -97,9 +101,13 @@ def _page(found: Evaluation) -> Iterator[str]:
     yield "</body></html>"
 
 
-def _tables(found: Evaluation) -> Iterator[str]:
-    """Write the scores: all in the mean where there are several, and each by itself."""
-    names = [name for name in found.measures if not name.endswith(_ENDS)]
+def _measures(found: Evaluation) -> list[str]:
+    return [name for name in found.measures if not name.endswith(_ENDS)]
+
+
+def _summary(found: Evaluation) -> Iterator[str]:
+    """Write means, where there are several seeds or parts."""
+    names = _measures(found)
     summaries = found.summaries
     own = summaries[0].what
     if len(found.hidden) > 1 or max(one.seeds for one in summaries) > 1:
@@ -120,6 +128,11 @@ def _tables(found: Evaluation) -> Iterator[str]:
         if 1 < seeds < SEEDS_LEAST:
             over += f"A 5th percentile would take {SEEDS_LEAST} seeds. "
         yield from _table(names, rows, own, parts + over + _said(found))
+
+
+def _each(found: Evaluation) -> Iterator[str]:
+    """Write the scores of each part with the first seed; of domains, of each seed."""
+    names, own = _measures(found), found[0].what
     if found.protocol["kind"] == "domains":
         rows = [
             (f"seed {one.seed}", [str(one.n_domains), *_cells(one.values, names)]) for one in found

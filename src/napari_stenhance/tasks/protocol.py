@@ -74,6 +74,10 @@ def in_words(protocol: Mapping[str, Any]) -> list[str]:
             f"Compared are the {of['scored']} genes at most that vary most where it learns, of "
             f"those that it models ({of['genes']}); both choices see nothing of the hidden spots."
         )
+    if of["kind"] == "domains":
+        number = of["n_domains"] or "a number that it finds by itself"
+        truth = f"They are compared with the column {of['truth']}. " if of["truth"] else ""
+        said.append(f"{truth}Domains: {number}.")
     if of["normalisation"]["unit"]:
         said.append(
             f"Predicted and measured are compared in {of['normalisation']['unit']} "

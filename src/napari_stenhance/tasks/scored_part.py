@@ -194,10 +194,9 @@ def _read(folder: Path) -> ScoredPart:
     if "maps" in said:
         of = said["maps"]
         arrays: Any = {name: np.asarray(root[name]) for name in _ARRAYS}
-        geometry = SpotGeometry(**of["geometry"])
-        maps = SpotMaps(
-            section=of["section"], geometry=geometry, genes=tuple(of["genes"]), **arrays
-        )
+        of |= {name: tuple(of[name]) for name in ("genes", "tissue_box")}
+        of["geometry"] = SpotGeometry(**of["geometry"])
+        maps = SpotMaps(**of, **arrays)
     values = {
         what: {name: math.nan if v is None else v for name, v in measures.items()}
         for what, measures in said["values"].items()
