@@ -34,7 +34,8 @@ from napari_stenhance.methods.stamgc.expression import principal_scores
 from napari_stenhance.methods.stamgc.protocol import Domains
 from napari_stenhance.running.job import Job
 from napari_stenhance.tasks import evaluate as evaluate_module
-from napari_stenhance.tasks.evaluate import EvaluateOptions, evaluate
+from napari_stenhance.tasks.evaluate import evaluate
+from napari_stenhance.tasks.evaluate_options import EvaluateOptions
 from napari_stenhance.tasks.evaluation import SEEDS_LEAST, Evaluation, Summary
 
 SEEDS = {"image": "0-4", "domains": "0-19", "imputation": "0-4"}

@@ -38,7 +38,8 @@ from napari_stenhance.section.section import open_section
 from napari_stenhance.section.sums import running_sums
 from napari_stenhance.storage.cache import Cache
 from napari_stenhance.tasks.enhance import EnhanceOptions, enhance
-from napari_stenhance.tasks.evaluate import EvaluateOptions, evaluate
+from napari_stenhance.tasks.evaluate import evaluate
+from napari_stenhance.tasks.evaluate_options import EvaluateOptions
 from napari_stenhance.tasks.gene_evaluation import predict_spots
 from napari_stenhance.tasks.train import TrainOptions
 from napari_stenhance.tasks.training import take_sample

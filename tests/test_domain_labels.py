@@ -18,7 +18,8 @@ from napari_stenhance.section.grid import Grid
 from napari_stenhance.section.section import open_section
 from napari_stenhance.storage.pyramid import majority_pool
 from napari_stenhance.storage.tiles import Tile
-from napari_stenhance.tasks.evaluate import EvaluateOptions, evaluate
+from napari_stenhance.tasks.evaluate import evaluate
+from napari_stenhance.tasks.evaluate_options import EvaluateOptions
 from test_cli import run
 
 

@@ -16,7 +16,8 @@ from napari_stenhance.scoring.baselines import Interpolation, by_depth, by_place
 from napari_stenhance.scoring.ceiling import noise_ceiling
 from napari_stenhance.scoring.gene_scores import bootstrap, overall, score_genes
 from napari_stenhance.scoring.splits import beyond
-from napari_stenhance.tasks.evaluate import EvaluateOptions, evaluate
+from napari_stenhance.tasks.evaluate import evaluate
+from napari_stenhance.tasks.evaluate_options import EvaluateOptions
 from napari_stenhance.tasks.gene_evaluation import hide_blocks, hide_sections
 from test_cli import run
 

@@ -16,7 +16,8 @@ from napari_stenhance.scoring.imputation import rank_correlation_beyond
 from napari_stenhance.section.cells import CellReference
 from napari_stenhance.section.section import Section
 from napari_stenhance.section.spots import log1p_cp10k
-from napari_stenhance.tasks.evaluate import EvaluateOptions, evaluate
+from napari_stenhance.tasks.evaluate import evaluate
+from napari_stenhance.tasks.evaluate_options import EvaluateOptions
 from napari_stenhance.tasks.gene_folds import BEYOND, Fold, gene_scores, keep_genes
 from napari_stenhance.tasks.gene_methods import baselines
 from napari_stenhance.tasks.impute import see_shared

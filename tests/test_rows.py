@@ -29,7 +29,8 @@ from napari_stenhance.section.spots import nearest_distance
 from napari_stenhance.storage.cache import Cache
 from napari_stenhance.storage.tiles import Tile
 from napari_stenhance.tasks.edit_domains import EditDomainsOptions, edit_domains
-from napari_stenhance.tasks.evaluate import EvaluateOptions, evaluate
+from napari_stenhance.tasks.evaluate import evaluate
+from napari_stenhance.tasks.evaluate_options import EvaluateOptions
 from napari_stenhance.tasks.export import ExportOptions, export
 from test_cells import make_cells
 from test_cells import make_spots as make_quarters

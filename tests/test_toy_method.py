@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 
 import napari_stenhance as st
 from napari_stenhance.running.extensions import extensions
-from napari_stenhance.tasks.evaluate import EvaluateOptions, evaluate
+from napari_stenhance.tasks.evaluate import evaluate
+from napari_stenhance.tasks.evaluate_options import EvaluateOptions
 
 METHOD = '''
 """Each gene's mean everywhere: a method of another package."""

@@ -16,7 +16,7 @@ from napari_stenhance.tasks.demo import DemoDone, DemoOptions
 from napari_stenhance.tasks.doctor import Diagnosis, DoctorOptions
 from napari_stenhance.tasks.downsample import DownsampleOptions
 from napari_stenhance.tasks.edit_domains import EditDomainsOptions
-from napari_stenhance.tasks.evaluate import EvaluateOptions
+from napari_stenhance.tasks.evaluate_options import EvaluateOptions
 from napari_stenhance.tasks.evaluation import Evaluation
 from napari_stenhance.tasks.export import ExportOptions
 from napari_stenhance.tasks.info import InfoOptions

@@ -9,7 +9,8 @@ from rich import box
 from rich.table import Table
 
 from napari_stenhance.cli.command import Verb, print_table
-from napari_stenhance.tasks.evaluate import EvaluateOptions, evaluate
+from napari_stenhance.tasks.evaluate import evaluate
+from napari_stenhance.tasks.evaluate_options import EvaluateOptions
 from napari_stenhance.tasks.evaluation import SEEDS_LEAST, Evaluation
 
 _NOTES = {

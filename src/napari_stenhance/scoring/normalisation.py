@@ -1,11 +1,14 @@
 """Scales in which predicted and measured expression are compared, by name.
 
 Methods predict log1p CP10k. In another scale a prediction stands for the share of a spot's counts
-that it gives a gene, as nearly as the exponential of a mean logarithm does; the spot's own depth,
-which was measured, turns shares to counts where the scale needs them.
+that it gives a gene. As the exponential of a mean logarithm is less than the mean, each gene's
+shares are brought to the mean that it has in the spots that were learned from. The spot's own
+depth, which was measured, turns shares to counts where the scale needs them.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import scipy.sparse as sp
@@ -60,6 +63,7 @@ def as_normalised(
     counts: sp.csr_array[np.float32],
     columns: NDArray[np.integer],
     how: Normalisation,
+    learned: NDArray[np.floating],
 ) -> _Values:
     """Bring predictions, in log1p CP10k, to the scale of what was measured of the same spots.
 
@@ -73,6 +77,8 @@ def as_normalised(
         The panel's library is the sum of the shares that are predicted of it. Of Pearson residuals,
         the expected count is the predicted share of the spot's measured depth; what is expected
         else is as of the measured counts.
+    learned : ndarray, shape (genes,)
+        Their means in the spots that were learned from: of `mean_cp10k`.
 
     Returns
     -------
@@ -81,10 +87,31 @@ def as_normalised(
     values = np.asarray(predicted, np.float64)
     if how == "log1p-cp10k":
         return values
-    share = np.expm1(np.maximum(values, 0)) / _PER
+    per_10k = np.expm1(np.maximum(values, 0))
+    mean = per_10k.mean(axis=0)
+    share = per_10k * np.where(mean > 0, learned / np.where(mean > 0, mean, 1), 1) / _PER
     if how == "log1p-cpm-panel":
         return _per_million(share)
     return _residuals(share * _total(counts)[:, None], *_expected(counts, columns))
+
+
+def mean_cp10k(
+    counts: Sequence[sp.csr_array[np.float32]], columns: Sequence[NDArray[np.integer]]
+) -> _Values:
+    """Return the mean counts per 10,000 of some genes over the spots of several sections.
+
+    Parameters
+    ----------
+    counts : sequence of sparse array, each of shape (spots, all genes)
+    columns : sequence of ndarray of int, each of shape (genes,)
+        Of the same genes, in each.
+    """
+    every = [
+        sp.csr_array(one[:, at]).toarray() / np.maximum(_total(one), 1)[:, None]
+        for one, at in zip(counts, columns, strict=True)
+    ]
+    mean: _Values = np.concatenate(every).mean(axis=0, dtype=np.float64) * _PER
+    return mean
 
 
 def _total(counts: sp.csr_array[np.float32]) -> _Values:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, overload
 
@@ -151,44 +151,3 @@ class Evaluation(Sequence[Score]):
             len({score.hidden for score in scores}),
             *(dict(zip(names, map(float, column), strict=True)) for column in columns),
         )
-
-
-def in_words(protocol: Mapping[str, Any]) -> list[str]:
-    """Say in sentences how scores came to be."""
-    of, seeds = protocol, ", ".join(map(str, protocol["seeds"]))
-    said = [f"{of['method']}, preset {of['preset']}; seeds {seeds}."]
-    if of.get("encoder"):
-        said.append(f"It sees the slide through the encoder {of['encoder']}.")
-    said.append(_HIDDEN[of["split"]].format(**of))
-    if of["kind"] == "genes":
-        said.append(
-            f"Compared are the {of['scored']} genes at most that vary most where it learns, of "
-            f"those that it models ({of['genes']}); both choices see nothing of the hidden spots."
-        )
-    if of["normalisation"]["unit"]:
-        said.append(
-            f"Predicted and measured are compared in {of['normalisation']['unit']} "
-            f"({of['normalisation']['name']})."
-        )
-    names = ", ".join(
-        f"{one['name']} ({one['spots']:,} spots, SHA-256 {one['spots_sha256'][:12]}…)"
-        for one in of["sections"]
-    )
-    said.append(f"Sections: {names}.")
-    said.append(", ".join(f"{name} {number}" for name, number in of["versions"].items()) + ".")
-    return said
-
-
-_HIDDEN = {
-    "recovery": "Hidden were {hidden_share:.0%} of the spots of the section, drawn with each seed.",
-    "blocks": (
-        "Hidden were blocks of tissue of 1 mm, dealt with each seed to {folds} folds, one after "
-        "the other; spots within {buffer:g} µm of a hidden one were not learned from."
-    ),
-    "sections": ("Hidden were whole sections: {tested}, each learned from {learned}."),
-    "genes": (
-        "Hidden were genes that spots and cells share, dealt with each seed to {folds} folds, one "
-        "after the other."
-    ),
-    "nothing": "Nothing was hidden: domains are found without labels.",
-}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,13 +21,14 @@ if TYPE_CHECKING:
 
     from napari_stenhance.tasks.evaluation import Evaluation
 
-_INCH = 2.9
+_INCH = 5.3
 _BINS = 20
 _LEAST_IN_BIN = 10
 _MANY = 5000
 """Spots beyond which they are drawn as pixels: a page of vectors would be slow to open."""
-_BLUE, _GREY, _PALE = "#2b6cb0", "0.45", "0.88"
-_DEPTH = 100
+_BLUE, _GREY, _PALE, _TISSUE = "#2b6cb0", "0.45", "0.78", "#f5eaf0"
+_TEXT_PT = 9.0
+_DPI = 100
 
 
 def by_section(maps: Sequence[SpotMaps]) -> list[SpotMaps]:
@@ -45,7 +47,14 @@ def by_section(maps: Sequence[SpotMaps]) -> list[SpotMaps]:
         ]
         xy_um = np.concatenate([part.xy_um for part in parts])
         # Each was hidden once, and none is left.
-        joined.append(SpotMaps(name, xy_um, parts[0].geometry, np.empty((0, 2)), genes, *values))
+        none = np.empty((0, 2))
+        predicted, measured = values
+        joined.append(
+            replace(
+                parts[0], xy_um=xy_um, others_um=none, genes=genes, predicted=predicted,
+                measured=measured,
+            )
+        )  # fmt: skip
     return joined
 
 
@@ -62,20 +71,20 @@ def draw_maps(maps: SpotMaps, unit: str) -> str:
     r = np.nan_to_num(pearson(maps.predicted, maps.measured))
     order = np.argsort(-r, kind="stable")
     chosen = dict.fromkeys((order[0], order[len(order) // 2], order[-1]))
-    words = ("best", "median", "worst")[: len(chosen)]
-    every = np.concatenate([maps.xy_um, maps.others_um])
-    margin = maps.geometry.pitch_um
-    (x0, y0), (x1, y1) = every.min(axis=0) - margin, every.max(axis=0) + margin
+    words = ("best", "worst") if len(chosen) == 2 else ("best", "median", "worst")
+    (x0, y0), (x1, y1) = _around(maps)
     height = _INCH * (y1 - y0) / (x1 - x0)
     with drawn_as_ours():
         page, axes = _page(len(chosen), 2, (_INCH, height + 0.35))
-        for row, (gene, word) in enumerate(zip(chosen, words, strict=True)):
+        for row, (gene, word) in enumerate(zip(chosen, words, strict=False)):
             both = maps.measured[:, gene], maps.predicted[:, gene]
-            # One scale for both: 2nd to 98th percentile of what was measured.
+            # One scale for both.
             low, high = np.percentile(np.concatenate(both), (1, 99))
             norm = Normalize(low, high if high > low else low + 1)
             for ax, values, what in zip(axes[row], both, ("measured", "predicted"), strict=True):
                 ax.set(xlim=(x0, x1), ylim=(y1, y0), xticks=(), yticks=(), aspect="equal")
+                ax.spines[:].set_visible(False)
+                _draw_tissue(ax, maps)
                 _draw_discs(ax, maps, maps.others_um, _PALE)
                 _draw_discs(ax, maps, maps.xy_um, norm(values))
                 title = f"{maps.genes[gene]}, {what}"
@@ -88,6 +97,32 @@ def draw_maps(maps: SpotMaps, unit: str) -> str:
             bar.set_label(unit)
             _scale_bar(axes[row][0], maps, (x0, y0, x1, y1))
         return _svg(page)
+
+
+def _around(maps: SpotMaps) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the corners of what is drawn: spots and tissue, a pitch around."""
+    places = [maps.xy_um, maps.others_um]
+    rows, columns = maps.tissue.nonzero()
+    if len(rows):
+        corner, end = np.reshape(maps.tissue_box, (2, 2))
+        steps = (end - corner) / maps.tissue.shape[::-1]
+        places.append(corner + (np.column_stack([columns, rows]) + 0.5) * steps)
+    every = np.concatenate(places)
+    margin = maps.geometry.pitch_um
+    return every.min(axis=0) - margin, every.max(axis=0) + margin
+
+
+def _draw_tissue(ax: Axes, maps: SpotMaps) -> None:
+    """Draw the shape of the section."""
+    from matplotlib.colors import ListedColormap
+
+    left, top, right, bottom = maps.tissue_box
+    shape = np.ma.masked_where(~maps.tissue, maps.tissue)
+    limits = ax.axis()
+    ax.imshow(
+        shape, extent=(left, right, bottom, top), cmap=ListedColormap([_TISSUE]), aspect="equal"
+    )
+    ax.axis(limits)
 
 
 def _draw_discs(ax: Axes, maps: SpotMaps, xy_um: NDArray[np.float64], colour: Any) -> None:
@@ -129,20 +164,20 @@ def _scale_bar(ax: Axes, maps: SpotMaps, box: tuple[float, float, float, float])
 def draw_genes(of_genes: pd.DataFrame, ceiling: pd.DataFrame | None, unit: str) -> str:
     """Draw r of each gene against r given depth, and against mean expression."""
     with drawn_as_ours():
-        page, (axes,) = _page(1, 2, (_INCH + 0.5, _INCH + 0.3))
+        page, (axes,) = _page(1, 2, (_INCH, 0.85 * _INCH))
         r, mean = (of_genes[name].to_numpy(np.float64) for name in ("r", "mean"))
         left, right = axes
         given = of_genes["r given depth"].to_numpy(np.float64)
         left.axline((0, 0), slope=1, color=_GREY, linewidth=0.8, linestyle="--")
-        left.scatter(r, given, s=7, color=_BLUE, alpha=0.6, linewidths=0)
+        left.scatter(r, given, s=12, color=_BLUE, alpha=0.6, linewidths=0)
         left.set(xlabel="r over hidden spots (no unit)", ylabel="r given depth (no unit)")
         left.set_title(f"{len(r)} genes; dashed: as if depth made no difference", loc="left")
         for ax in axes:
             ax.axhline(0, color=_GREY, linewidth=0.6)
         if ceiling is not None:
             best = ceiling["r"].reindex(of_genes.index)
-            right.scatter(mean, best, s=7, color="0.7", linewidths=0, label="noise ceiling")
-        right.scatter(mean, r, s=7, color=_BLUE, alpha=0.6, linewidths=0, label="predicted")
+            right.scatter(mean, best, s=12, color="0.7", linewidths=0, label="noise ceiling")
+        right.scatter(mean, r, s=12, color=_BLUE, alpha=0.6, linewidths=0, label="predicted")
         right.legend(frameon=False, loc="lower right")
         right.set(xlabel=f"mean that was measured [{unit}]", ylabel="r over hidden spots (no unit)")
         right.set_title("r against expression", loc="left")
@@ -152,7 +187,7 @@ def draw_genes(of_genes: pd.DataFrame, ceiling: pd.DataFrame | None, unit: str) 
 def draw_calibration(maps: Sequence[SpotMaps], unit: str) -> str:
     """Draw what was measured in bins of what was predicted, of all genes, and about their means."""
     with drawn_as_ours():
-        page, (axes,) = _page(1, 2, (_INCH + 0.5, _INCH + 0.3))
+        page, (axes,) = _page(1, 2, (_INCH, 0.8 * _INCH))
         pairs = [
             (one.predicted.astype(np.float64), one.measured.astype(np.float64)) for one in maps
         ]
@@ -200,10 +235,12 @@ def draw_seeds(found: Evaluation, measure: str) -> str:
 
 
 def _page(rows: int, columns: int, inches: tuple[float, float]) -> tuple[Figure, Any]:
+    import matplotlib
     from matplotlib.figure import Figure
 
+    matplotlib.rcParams["font.size"] = _TEXT_PT
     page = Figure(
-        figsize=(columns * inches[0] + 0.4, rows * inches[1]), facecolor="white", dpi=_DEPTH,
+        figsize=(columns * inches[0] + 0.4, rows * inches[1]), facecolor="white", dpi=_DPI,
         layout="constrained",
     )  # fmt: skip
     axes = page.subplots(rows, columns, squeeze=False)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_stenhance.storage.atomic import atomic_path
-from napari_stenhance.tasks.evaluation import SEEDS_LEAST, in_words
+from napari_stenhance.tasks.evaluation import SEEDS_LEAST
 from napari_stenhance.tasks.evaluation_pictures import (
     by_section,
     draw_calibration,
@@ -18,6 +18,7 @@ from napari_stenhance.tasks.evaluation_pictures import (
     draw_maps,
     draw_seeds,
 )
+from napari_stenhance.tasks.protocol import in_words
 
 if TYPE_CHECKING:
     from napari_stenhance.tasks.evaluation import Evaluation, Score
@@ -35,6 +36,7 @@ body { font: 15px/1.5 system-ui, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; 
   background: #fff; max-width: 1120px; margin: 2rem auto; padding: 0 1.5rem; }
 h1 { font-size: 1.6rem; margin: 0 0 .2rem; }
 h2 { font-size: 1.15rem; margin: 2.2rem 0 .5rem; border-bottom: 1px solid #e2e8f0; }
+h3 { font-size: 1rem; margin: 1.2rem 0 .3rem; }
 p, li { max-width: 80ch; } p.note, caption { color: #4a5568; font-size: .87rem; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .87rem; font-variant-numeric: tabular-nums; }
@@ -66,7 +68,8 @@ def write_report(found: Evaluation, path: Path) -> None:
 
 def _page(found: Evaluation) -> Iterator[str]:
     of = found.protocol
-    title = f"{of['method']} {of['preset']}: " + ", ".join(one["name"] for one in of["sections"])
+    on = of.get("tested") if of["split"] == "sections" else of["sections"][0]["name"]
+    title = f"{of['method']} ({of['preset']}) on {on}"
     yield f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}'
     yield '</title><meta name="viewport" content="width=device-width, initial-scale=1">'
     # Whatever a name holds, the page asks for nothing from elsewhere.
@@ -81,11 +84,15 @@ def _page(found: Evaluation) -> Iterator[str]:
     yield "<h2>Protocol</h2><ul>"
     yield from (f"<li>{escape(said)}</li>" for said in in_words(of))
     yield "</ul>"
-    yield from _tables(found)
+    yield from _summary(found)
+    if len(found.hidden) == 1:
+        yield from _each(found)
     if of["kind"] == "genes":
         yield from _of_genes(found)
     elif _FIRST[of["kind"]] in found.measures:
         yield "<h2>Spread</h2>" + _image(draw_seeds(found, _FIRST[of["kind"]]), "Spread over seeds")
+    if len(found.hidden) > 1:
+        yield from _each(found)
     yield "<h2>Doubts</h2>"
     if found.doubts:
         yield "<ul>" + "".join(f"<li>{escape(doubt)}</li>" for doubt in found.doubts) + "</ul>"
@@ -94,9 +101,13 @@ def _page(found: Evaluation) -> Iterator[str]:
     yield "</body></html>"
 
 
-def _tables(found: Evaluation) -> Iterator[str]:
-    """Write the scores: all in the mean where there are several, and each by itself."""
-    names = [name for name in found.measures if not name.endswith(_ENDS)]
+def _measures(found: Evaluation) -> list[str]:
+    return [name for name in found.measures if not name.endswith(_ENDS)]
+
+
+def _summary(found: Evaluation) -> Iterator[str]:
+    """Write means, where there are several seeds or parts."""
+    names = _measures(found)
     summaries = found.summaries
     own = summaries[0].what
     if len(found.hidden) > 1 or max(one.seeds for one in summaries) > 1:
@@ -117,6 +128,11 @@ def _tables(found: Evaluation) -> Iterator[str]:
         if 1 < seeds < SEEDS_LEAST:
             over += f"A 5th percentile would take {SEEDS_LEAST} seeds. "
         yield from _table(names, rows, own, parts + over + _said(found))
+
+
+def _each(found: Evaluation) -> Iterator[str]:
+    """Write the scores of each part with the first seed; of domains, of each seed."""
+    names, own = _measures(found), found[0].what
     if found.protocol["kind"] == "domains":
         rows = [
             (f"seed {one.seed}", [str(one.n_domains), *_cells(one.values, names)]) for one in found
@@ -148,14 +164,18 @@ def _intervals(scores: Sequence[Score]) -> Iterator[str]:
         (
             one.what,
             [
-                "–".join(f"{one.values[f'{column}{end}']:.3f}" for end in _ENDS)
+                " to ".join(f"{one.values[f'{column}{end}']:.3f}" for end in _ENDS)
                 for column in columns
             ],
         )
         for one in scores
         if f"{columns[0]}{_ENDS[0]}" in one.values
     ]
-    said = "Nine of ten bootstrap samples (200, of spots or of genes) have their mean in between."
+    said = (
+        "5th and 95th percentile of the mean over genes in 200 bootstrap samples: of the hidden "
+        "spots, with the same genes; and of the genes, with the same spots."
+    )
+    yield "<h3>Bootstrap intervals</h3>"
     yield from _table(columns, rows, scores[0].what, said)
 
 
@@ -203,7 +223,9 @@ def _said(found: Evaluation) -> str:
         said += (
             "Noise ceiling: the best that the noise of counting leaves to any prediction; share of "
             "ceiling: r over that. r given depth: with the log of total counts held constant; r "
-            "with depth: of the prediction with that log. A gene that does not vary counts as 0."
+            "with depth: of the prediction with that log. A gene that does not vary counts as 0. "
+            "I agreement: r over genes of measured with predicted Moran's I; coexpression "
+            "agreement: the same of correlations, over pairs of genes."
         )
     return said
 

@@ -25,14 +25,16 @@ from napari_stenhance.running.job import Job
 from napari_stenhance.scoring.baselines import Interpolation, by_depth, by_place, ridge
 from napari_stenhance.scoring.ceiling import noise_ceiling
 from napari_stenhance.scoring.gene_scores import bootstrap, overall, score_genes, score_spots
-from napari_stenhance.scoring.normalisation import as_normalised, normalised
+from napari_stenhance.scoring.normalisation import as_normalised, mean_cp10k, normalised
 from napari_stenhance.scoring.recovery import recovered
 from napari_stenhance.scoring.scales import Normalisation
 from napari_stenhance.scoring.splits import beyond, block_folds, random_part
 from napari_stenhance.section.distinct import DistinctPositions
 from napari_stenhance.section.footprint import Footprints
+from napari_stenhance.section.grid import Grid
 from napari_stenhance.section.lattice import array_numbers
 from napari_stenhance.section.section import Section
+from napari_stenhance.section.slide import Box
 from napari_stenhance.storage.tiles import tiles_of
 from napari_stenhance.tasks.inference import note_doubts
 from napari_stenhance.tasks.scored_part import ScoredPart, SpotMaps
@@ -42,6 +44,7 @@ CEILING = "noise ceiling"
 """What no prediction can beat."""
 
 _BLOCK_UM = 1000.0
+_SHAPE_MOST = 400
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +82,12 @@ class HiddenSpots:
             "learned": [input_identity(section) for section in self.learned],
             "as_published": self.as_published,
         }
+
+    def sizes(self) -> dict[str, Any]:
+        """Say how many spots are hidden, and learned from."""
+        learned = sum(section.need_spots().n_obs for section in self.learned)
+        hidden = int(self.hidden.sum())
+        return {"name": self.name, "hidden_spots": hidden, "learned_spots": learned}
 
 
 def hide_share(section: Section, share: float, seed: int) -> HiddenSpots:
@@ -178,7 +187,8 @@ def score_hidden(
     compared = _Compared.of_genes(held_out, names, normalise)
     predicted = predict_spots(held_out.section, fitted, settings, job, columns)
     found = compared.score({"method": predicted}, seed, job)
-    return replace(found, maps=compared.maps(predicted))
+    features = open_features(held_out.section.need_slide(), settings, job)
+    return replace(found, maps=compared.maps(predicted, features))
 
 
 def score_baselines(
@@ -244,20 +254,32 @@ class _Compared:
         """Those of the hidden spots."""
         return sp.csr_array(self.every[self.held_out.hidden])
 
-    def maps(self, predicted: NDArray[np.floating]) -> SpotMaps:
+    @cached_property
+    def _learned(self) -> NDArray[np.float64]:
+        tables = [section.need_spots() for section in self.held_out.learned]
+        columns = [table.var_names.get_indexer(list(self.names)) for table in tables]
+        return mean_cp10k([sp.csr_array(table.X) for table in tables], columns)
+
+    def scaled(
+        self, predicted: NDArray[np.floating], counts: sp.csr_array[np.float32]
+    ) -> NDArray[np.float64]:
+        """Bring predictions of spots to the scale of comparison, given their counts."""
+        return as_normalised(predicted, counts, self.columns, self.normalise, self._learned)
+
+    def maps(self, predicted: NDArray[np.floating], features: FeatureSource) -> SpotMaps:
         section, hidden = self.held_out.section, self.held_out.hidden
-        both = (
-            as_normalised(predicted[hidden], self.counts, self.columns, self.normalise),
-            normalised(self.counts, self.columns, self.normalise),
-        )
-        xy_um, geometry = section.spots_um(), section.geometry()
+        scale = self.columns, self.normalise
+        tissue, tissue_box = _coarsely(features.tissue, features.grid)
         return SpotMaps(
-            section.name,
-            xy_um[hidden],
-            geometry,
-            xy_um[~hidden],
-            self.names,
-            *(values.astype(np.float32) for values in both),
+            section=section.name,
+            xy_um=section.spots_um()[hidden],
+            geometry=section.geometry(),
+            others_um=section.spots_um()[~hidden],
+            genes=self.names,
+            predicted=self.scaled(predicted[hidden], self.counts).astype(np.float32),
+            measured=normalised(self.counts, *scale).astype(np.float32),
+            tissue=tissue,
+            tissue_box=tissue_box,
         )
 
     def score(self, by: dict[str, NDArray[Any]], seed: int, job: Job) -> ScoredPart:
@@ -272,7 +294,7 @@ class _Compared:
         for what, values in by.items():
             job.check()
             apart = (
-                as_normalised(values[hidden], self.counts, self.columns, self.normalise),
+                self.scaled(values[hidden], self.counts),
                 measured,
             )
             scores = score_genes(*apart, depth, xy_um, pitch_um, counted)
@@ -288,9 +310,19 @@ class _Compared:
 
     def _recovered(self, values: NDArray[Any]) -> dict[str, float]:
         """Compare as is published: on all spots."""
-        predicted = as_normalised(values, self.every, self.columns, self.normalise)
+        predicted = self.scaled(values, self.every)
         measured = normalised(self.every, self.columns, self.normalise)
         return recovered(predicted, measured, ~self.held_out.hidden)
+
+
+def _coarsely(tissue: NDArray[np.bool_], grid: Grid) -> tuple[NDArray[np.bool_], Box]:
+    """Return where at least half of so many superpixels is tissue, and its outer corners."""
+    step = math.ceil(max(tissue.shape) / _SHAPE_MOST)
+    rows, columns = (math.ceil(n / step) for n in tissue.shape)
+    whole = np.zeros((rows * step, columns * step), bool)
+    whole[: tissue.shape[0], : tissue.shape[1]] = tissue
+    share = whole.reshape(rows, step, columns, step).mean(axis=(1, 3))
+    return share >= 0.5, grid.box_um(slice(0, rows * step), slice(0, columns * step))
 
 
 def _most_variable(

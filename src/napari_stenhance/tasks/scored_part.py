@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 import napari_stenhance
 from napari_stenhance.running.job import Event, Job, Note
+from napari_stenhance.section.slide import Box
 from napari_stenhance.section.spots import SpotGeometry
 
 if TYPE_CHECKING:
@@ -25,7 +26,15 @@ if TYPE_CHECKING:
     from napari_stenhance.storage.cache import Cache
 
 _KIND = "evaluations"
-_TASKS = ("gene_evaluation", "gene_folds", "gene_methods", "domain_options", "training")
+_ARRAYS = ("xy_um", "others_um", "predicted", "measured", "tissue")
+_TASKS = (
+    "gene_evaluation",
+    "gene_folds",
+    "gene_methods",
+    "domain_options",
+    "training",
+    "scored_part",
+)
 _CODE = ("features", "methods", "scoring", "section", *(f"tasks/{name}.py" for name in _TASKS))
 """What decides the numbers: where it changes, they are computed again."""
 
@@ -44,6 +53,10 @@ class SpotMaps:
     genes : tuple of str
     predicted, measured : ndarray of float32, shape (spots, genes)
         In one unit.
+    tissue : ndarray of bool, shape (rows, columns)
+        Where the slide shows tissue, coarsely.
+    tissue_box : tuple of float
+        (x0, y0, x1, y1): its outer corners in micrometres.
     """
 
     section: str
@@ -53,6 +66,8 @@ class SpotMaps:
     genes: tuple[str, ...]
     predicted: NDArray[np.float32]
     measured: NDArray[np.float32]
+    tissue: NDArray[np.bool_]
+    tissue_box: Box
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,12 +169,13 @@ def _write_part(part: ScoredPart, folder: Path) -> None:
             attributes["tables"].append({"name": name, "of": kind, "what": what, **said})
     if part.maps is not None:
         maps = part.maps
-        for name in ("xy_um", "others_um", "predicted", "measured"):
+        for name in _ARRAYS:
             root.create_array(name, data=getattr(maps, name))
         attributes["maps"] = {
             "section": maps.section,
             "geometry": asdict(maps.geometry),
             "genes": list(maps.genes),
+            "tissue_box": list(maps.tissue_box),
         }
     root.attrs.update(attributes)
 
@@ -177,11 +193,10 @@ def _read(folder: Path) -> ScoredPart:
     maps = None
     if "maps" in said:
         of = said["maps"]
-        arrays = {n: np.asarray(root[n]) for n in ("xy_um", "others_um", "predicted", "measured")}
-        geometry = SpotGeometry(**of["geometry"])
-        maps = SpotMaps(
-            section=of["section"], geometry=geometry, genes=tuple(of["genes"]), **arrays
-        )
+        arrays: Any = {name: np.asarray(root[name]) for name in _ARRAYS}
+        of |= {name: tuple(of[name]) for name in ("genes", "tissue_box")}
+        of["geometry"] = SpotGeometry(**of["geometry"])
+        maps = SpotMaps(**of, **arrays)
     values = {
         what: {name: math.nan if v is None else v for name, v in measures.items()}
         for what, measures in said["values"].items()
