@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from copy import copy
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -127,6 +128,14 @@ def image_rows() -> Iterator[Row]:
             ("SpaMCAF", "spamcaf"),
         ):
             yield Row(f"{title} `robust`, `{encoder}`", method, {"encoder": encoder})
+    yield Row(
+        "Pixel2Gene `robust`, log1p CP10k alone", "pixel2gene", {},
+        lambda method, _seed: replace(method, recipe=replace(method.recipe, residual_share=0.0)),
+    )  # fmt: skip
+    yield Row(
+        "Pixel2Gene `robust`, within 480 µm", "pixel2gene", {},
+        lambda method, _seed: method, partial(accuracy.without_context, 4),
+    )  # fmt: skip
     yield Row(
         "Pixel2Gene `robust`, without context", "pixel2gene", {},
         lambda method, _seed: method, accuracy.without_context,
