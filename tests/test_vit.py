@@ -330,8 +330,8 @@ def damaged(path: Path, kind: str) -> str:
         case "code in a zip":
             torch.save({"state_dict": weights, "danger": Danger(path)}, path)
             return "not safe to load, as it wants to run .*eval.*convert it to safetensors"
-        case "code":
-            path.write_bytes(pickle.dumps(Danger(path), protocol=2))
+        case "code" | "code in a newer pickle":
+            path.write_bytes(pickle.dumps(Danger(path), protocol=2 if kind == "code" else 4))
             return "holds more than tensors .*convert it to safetensors"
     raise AssertionError(kind)
 
@@ -358,10 +358,13 @@ class Danger:
             "spoilt zip",
             "code in a zip",
             "code",
+            "code in a newer pickle",
         ),
     ],
 )
-def test_files_that_are_no_such_weights_are_refused(tmp_path: Path, kind: str) -> None:
+def test_files_that_are_no_such_weights_are_refused(
+    tmp_path: Path, kind: str, recwarn: pytest.WarningsRecorder
+) -> None:
     path = tmp_path / "weights.file"
     sentence = damaged(path, kind)
     with pytest.raises(InputError, match=sentence) as error:
@@ -369,6 +372,7 @@ def test_files_that_are_no_such_weights_are_refused(tmp_path: Path, kind: str) -
     assert str(path) in str(error.value)
     assert "\n" not in str(error.value)
     assert not (tmp_path / "weights.file.ran").exists()
+    assert [str(warning.message) for warning in recwarn] == []
 
 
 def test_weights_that_were_never_trained_are_refused(tmp_path: Path) -> None:

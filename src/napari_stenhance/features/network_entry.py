@@ -87,6 +87,10 @@ def find_network(name: str) -> EncoderNetwork:
             if network.name == name:
                 found: EncoderNetwork = network
                 return found
+    if "+" in name or "?" in name:
+        parts = ", ".join(part.partition("?")[0] for part in name.split("+"))
+        msg = f"{name}: weights are those of one encoder; name one by itself, of {parts}."
+        raise InputError(msg, option="name")
     listed = ", ".join(entry.name for entry in entries)
     msg = f"{name}: there is no such encoder with weights; choose one of {listed}."
     raise InputError(msg, option="name")

@@ -7,6 +7,7 @@ to the last key, since a network with some random weights predicts without a com
 from __future__ import annotations
 
 import argparse
+import warnings
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -202,7 +203,9 @@ def _read_torch(path: Path, fewest_bytes: int, *, zipped: bool) -> Any:
 
     try:
         # Training scripts of vision transformers save their options, which can do no harm.
-        with torch.serialization.safe_globals([argparse.Namespace]):
+        # Whatever torch says of a damaged pickle, one sentence follows.
+        with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
     except Exception as error:  # a damaged pickle raises whatever its bytes happen to say
         unsafe = _unsafe(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +11,8 @@ from pathlib import Path
 from napari_stenhance.errors import InputError, StenhanceError
 
 _LONGEST = 200
+_ERRNO = re.compile(r"^\[Errno -?\d+\] (?=.)")
+"""What the system calls an error, before its words."""
 
 
 @contextmanager
@@ -49,7 +52,7 @@ def reason_of(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    short = lines[0] if lines else type(error).__name__
+    short = _ERRNO.sub("", lines[0]) if lines else type(error).__name__
     short = f"there is no {short}" if isinstance(error, KeyError) else short
     return short if len(short) <= _LONGEST else f"{short[: _LONGEST - 2]} …"
 
