@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from napari_stenhance.errors import Cancelled
 from napari_stenhance.running.job import Event, Job, Progress
 from napari_stenhance.scoring.ceiling import noise_ceiling
 from napari_stenhance.scoring.gene_scores import score_spots
-from napari_stenhance.scoring.normalisation import as_normalised, mean_cp10k, normalised
+from napari_stenhance.scoring.normalisation import as_normalised, normalised
 from napari_stenhance.scoring.scales import UNITS
 from napari_stenhance.storage.cache import Cache
 from napari_stenhance.tasks import gene_evaluation
@@ -28,6 +29,7 @@ from napari_stenhance.tasks.evaluate import evaluate
 from napari_stenhance.tasks.evaluate_options import EvaluateOptions
 from napari_stenhance.tasks.evaluation import Evaluation, Score
 from test_cli import run
+from test_impute import write_pair
 
 DOCS = Path(__file__).parents[1] / "docs"
 QUICK: dict[str, Any] = {
@@ -65,21 +67,18 @@ def test_scales_are_what_their_names_say(counts: sp.csr_array) -> None:
 def test_a_perfect_prediction_is_perfect_on_every_scale(counts: sp.csr_array, how: Any) -> None:
     columns = np.arange(12)
     measured = normalised(counts, columns, "log1p-cp10k")
-    learned = mean_cp10k([counts], [columns])
-    brought = as_normalised(measured, counts, columns, how, learned)
+    brought = as_normalised(measured, counts, columns, how)
     np.testing.assert_allclose(brought, normalised(counts, columns, how), atol=2e-4)
     best = noise_ceiling(counts, columns, 0, how)
     assert 0 < best.r.mean() < 1
 
 
 def test_a_flat_prediction_says_nothing_as_residuals(counts: sp.csr_array) -> None:
-    """The exponential of a mean logarithm is too little, and would follow depth."""
+    """With the expectation of measured counts, it would follow depth."""
     columns = np.arange(12)
     flat = np.broadcast_to(normalised(counts, columns, "log1p-cp10k").mean(axis=0), (60, 12))
-    how: Any = "pearson-residuals"
-    measured = normalised(counts, columns, how)
-    brought = as_normalised(flat, counts, columns, how, mean_cp10k([counts], [columns]))
-    assert abs(brought).mean() < 0.1 * abs(measured).mean()
+    brought = as_normalised(flat, counts, columns, "pearson-residuals")
+    np.testing.assert_array_equal(brought, 0)
 
 
 def test_a_spot_is_scored_over_genes() -> None:
@@ -158,6 +157,35 @@ def test_all_is_written_with_its_protocol(small_files: list[Path], tmp_path: Pat
         st.evaluate(small_files, split="sections", report=names["html"], **QUICK)
 
 
+@pytest.mark.parametrize("kind", ["domains", "imputation"])
+def test_other_kinds_are_written_too(kind: str, small_files: list[Path], tmp_path: Path) -> None:
+    names = {"json": tmp_path / "scores.json", "report": tmp_path / "scores.html"}
+    quick: dict[str, Any] = {"device": "cpu", "seeds": "0-1", **names}
+    if kind == "domains":
+        found = st.evaluate(small_files[0], n_domains=2, runs=1, epochs=2, **quick)
+        again = st.evaluate(small_files[0], n_domains=2, runs=1, epochs=2, device="cpu")
+        told = "Nothing was hidden"
+    else:
+        spots, cells = write_pair(tmp_path / "pair")
+        given: dict[str, Any] = {"method": "sinca", "reference": cells, "folds": 2, "epochs": 1}
+        found = st.evaluate(spots, split="genes", genes="hvg:20", **given, **quick)
+        again = st.evaluate(spots, genes="hvg:20", **given, device="cpu")
+        told = "Hidden were genes that spots and cells share, dealt with each seed to 2 folds"
+        own = found[0].of_genes
+        assert own is not None
+        assert np.median(own["Spearman"]) == pytest.approx(found[0].values["Spearman"])
+        assert own.index.is_unique
+        assert len(own) == found[0].values["genes"] == 20
+    assert again[0] == found[0]
+    content = json.loads(names["json"].read_text("utf-8"))
+    jsonschema.validate(content, json.loads((DOCS / "evaluation.schema.json").read_text("utf-8")))
+    assert {one["seeds"] for one in content["summary"]} == {2}
+    page = _Asked()
+    page.feed(names["report"].read_text("utf-8"))
+    assert told in page.said
+    assert all(one.startswith("data:") for one in page.asked)
+
+
 def test_who_was_stopped_goes_on_with_the_same_numbers(
     small_files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -166,7 +194,7 @@ def test_who_was_stopped_goes_on_with_the_same_numbers(
     monkeypatch.setattr(
         gene_evaluation, "predict_spots", lambda *a, **k: (fitted.append(1), real(*a, **k))[1]
     )
-    options = EvaluateOptions(tuple(small_files), split="sections", seeds="0-1", **QUICK)
+    options = EvaluateOptions((small_files[0],), seeds="0-1", **QUICK)
     cache = Cache(tmp_path / "cache")
 
     def stop(event: Event) -> None:
@@ -179,17 +207,22 @@ def test_who_was_stopped_goes_on_with_the_same_numbers(
     assert len(fitted) == 1
     notes: list[Event] = []
     found = evaluate(options, Job(notes.append), cache)
-    assert len(fitted) == 4, "one of four parts was there"
+    assert len(fitted) == 2, "one of two parts was there"
     again = evaluate(options, Job(), cache)
-    assert len(fitted) == 4
+    assert len(fitted) == 2
     assert repr(again) == repr(found)
+    for kept, one in zip(again.maps, found.maps, strict=True):
+        np.testing.assert_array_equal(kept.predicted, one.predicted)
+        np.testing.assert_array_equal(kept.tissue, one.tissue)
+        assert (kept.genes, kept.tissue_box, kept.geometry) == (
+            one.genes, one.tissue_box, one.geometry,
+        )  # fmt: skip
     assert again.doubts == found.doubts != ()
     whole = evaluate(options, Job(), Cache(tmp_path / "other"))
     assert repr(whole) == repr(found)
-    # More seeds need only these; another scale, all.
-    more = EvaluateOptions(tuple(small_files), split="sections", seeds="0-2", **QUICK)
-    evaluate(more, Job(), cache)
-    assert len(fitted) == 4 + 4 + 2
+    # More seeds need only these.
+    evaluate(replace(options, seeds="0-2"), Job(), cache)
+    assert len(fitted) == 2 + 2 + 1
 
 
 def test_a_percentile_takes_twenty_seeds() -> None:

@@ -1,14 +1,12 @@
 """Scales in which predicted and measured expression are compared, by name.
 
 Methods predict log1p CP10k. In another scale a prediction stands for the share of a spot's counts
-that it gives a gene. As the exponential of a mean logarithm is less than the mean, each gene's
-shares are brought to the mean that it has in the spots that were learned from. The spot's own
-depth, which was measured, turns shares to counts where the scale needs them.
+that it gives a gene, as nearly as the exponential of a mean logarithm does, and shares are brought
+to the scale as counts are. Where it needs counts, the spot's own depth, which was measured, makes
+them.
 """
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import numpy as np
 import scipy.sparse as sp
@@ -19,6 +17,7 @@ from napari_stenhance.section.spots import log1p_cp10k
 
 _PER, _MILLION = 1e4, 1e6
 _THETA = 100.0
+_ROUNDING = 1e-9
 
 _Values = NDArray[np.float64]
 
@@ -55,7 +54,7 @@ def normalised(
     dense = own.toarray().astype(np.float64)
     if how == "log1p-cpm-panel":
         return _per_million(dense)
-    return _residuals(dense, *_expected(counts, columns))
+    return _residuals(dense, _total(counts))
 
 
 def as_normalised(
@@ -63,7 +62,6 @@ def as_normalised(
     counts: sp.csr_array[np.float32],
     columns: NDArray[np.integer],
     how: Normalisation,
-    learned: NDArray[np.floating],
 ) -> _Values:
     """Bring predictions, in log1p CP10k, to the scale of what was measured of the same spots.
 
@@ -75,10 +73,8 @@ def as_normalised(
     columns : ndarray of int, shape (genes,)
     how : str
         The panel's library is the sum of the shares that are predicted of it. Of Pearson residuals,
-        the expected count is the predicted share of the spot's measured depth; what is expected
-        else is as of the measured counts.
-    learned : ndarray, shape (genes,)
-        Their means in the spots that were learned from: of `mean_cp10k`.
+        the count is the predicted share of the spot's measured depth, and what is expected comes
+        from such counts of all these spots: a share that is the same everywhere is 0 everywhere.
 
     Returns
     -------
@@ -87,31 +83,11 @@ def as_normalised(
     values = np.asarray(predicted, np.float64)
     if how == "log1p-cp10k":
         return values
-    per_10k = np.expm1(np.maximum(values, 0))
-    mean = per_10k.mean(axis=0)
-    share = per_10k * np.where(mean > 0, learned / np.where(mean > 0, mean, 1), 1) / _PER
+    share = np.expm1(np.maximum(values, 0)) / _PER
     if how == "log1p-cpm-panel":
         return _per_million(share)
-    return _residuals(share * _total(counts)[:, None], *_expected(counts, columns))
-
-
-def mean_cp10k(
-    counts: Sequence[sp.csr_array[np.float32]], columns: Sequence[NDArray[np.integer]]
-) -> _Values:
-    """Return the mean counts per 10,000 of some genes over the spots of several sections.
-
-    Parameters
-    ----------
-    counts : sequence of sparse array, each of shape (spots, all genes)
-    columns : sequence of ndarray of int, each of shape (genes,)
-        Of the same genes, in each.
-    """
-    every = [
-        sp.csr_array(one[:, at]).toarray() / np.maximum(_total(one), 1)[:, None]
-        for one, at in zip(counts, columns, strict=True)
-    ]
-    mean: _Values = np.concatenate(every).mean(axis=0, dtype=np.float64) * _PER
-    return mean
+    total = _total(counts)
+    return _residuals(share * total[:, None], total)
 
 
 def _total(counts: sp.csr_array[np.float32]) -> _Values:
@@ -123,16 +99,11 @@ def _per_million(values: _Values) -> _Values:
     return np.log1p(values / np.where(library > 0, library, 1) * _MILLION)
 
 
-def _expected(
-    counts: sp.csr_array[np.float32], columns: NDArray[np.integer]
-) -> tuple[_Values, int]:
-    """Return what depth lets expect of each gene in each spot, and how many spots there are."""
-    total = _total(counts)
-    of_genes = np.asarray(counts.sum(axis=0), np.float64).ravel()[columns]
-    return np.outer(total, of_genes / max(float(total.sum()), 1.0)), len(total)
-
-
-def _residuals(values: _Values, expected: _Values, spots: int) -> _Values:
+def _residuals(values: _Values, total: _Values) -> _Values:
+    """Return Pearson residuals of counts (spots, genes), given the total count of each spot."""
+    expected = np.outer(total, values.sum(axis=0) / max(float(total.sum()), 1.0))
     sd = np.sqrt(expected + expected**2 / _THETA)
     found = (values - expected) / np.where(sd > 0, sd, 1)
-    return np.clip(found, -np.sqrt(spots), np.sqrt(spots))
+    most = np.sqrt(len(total))
+    # What rounding leaves of a gene that is predicted alike everywhere would have correlations.
+    return np.where(np.abs(found) < _ROUNDING, 0, np.clip(found, -most, most))

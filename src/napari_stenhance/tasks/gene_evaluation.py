@@ -25,7 +25,7 @@ from napari_stenhance.running.job import Job
 from napari_stenhance.scoring.baselines import Interpolation, by_depth, by_place, ridge
 from napari_stenhance.scoring.ceiling import noise_ceiling
 from napari_stenhance.scoring.gene_scores import bootstrap, overall, score_genes, score_spots
-from napari_stenhance.scoring.normalisation import as_normalised, mean_cp10k, normalised
+from napari_stenhance.scoring.normalisation import as_normalised, normalised
 from napari_stenhance.scoring.recovery import recovered
 from napari_stenhance.scoring.scales import Normalisation
 from napari_stenhance.scoring.splits import beyond, block_folds, random_part
@@ -254,17 +254,11 @@ class _Compared:
         """Those of the hidden spots."""
         return sp.csr_array(self.every[self.held_out.hidden])
 
-    @cached_property
-    def _learned(self) -> NDArray[np.float64]:
-        tables = [section.need_spots() for section in self.held_out.learned]
-        columns = [table.var_names.get_indexer(list(self.names)) for table in tables]
-        return mean_cp10k([sp.csr_array(table.X) for table in tables], columns)
-
     def scaled(
         self, predicted: NDArray[np.floating], counts: sp.csr_array[np.float32]
     ) -> NDArray[np.float64]:
         """Bring predictions of spots to the scale of comparison, given their counts."""
-        return as_normalised(predicted, counts, self.columns, self.normalise, self._learned)
+        return as_normalised(predicted, counts, self.columns, self.normalise)
 
     def maps(self, predicted: NDArray[np.floating], features: FeatureSource) -> SpotMaps:
         section, hidden = self.held_out.section, self.held_out.hidden
