@@ -19,6 +19,7 @@ ALL = (
     "doctor",
     "serial",
     "accuracy",
+    "belief",
     "encoders",
     "crops",
     "domains",

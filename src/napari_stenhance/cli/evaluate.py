@@ -21,13 +21,13 @@ _NOTES = {
 
 _PUBLISHED = " (published)"
 _LEFT_TO_CSV = "MSE", "MAE"
-_ENDS = ", from", ", to"
-"""Of intervals, which are left to it too."""
+_OF_A_PART = ", "
+"""In names of ends of intervals, and of quartiles and cuts, which are left to it too."""
 
 
 def _show(scores: Any) -> None:
     names = [
-        name for name in scores[0].values if name not in _LEFT_TO_CSV and not name.endswith(_ENDS)
+        name for name in scores[0].values if name not in _LEFT_TO_CSV and _OF_A_PART not in name
     ]
     if "constant" in names and not scores[0].values["constant"]:
         names.remove("constant")

@@ -30,6 +30,7 @@ from napari_stenhance.section.lattice import array_numbers
 from napari_stenhance.section.section import Section
 from napari_stenhance.section.spots import counts_of, log1p_cp10k
 from napari_stenhance.storage.tiles import tiles_of
+from napari_stenhance.tasks.believed import believed
 from napari_stenhance.tasks.inference import note_doubts
 from napari_stenhance.tasks.training import take_sample
 
@@ -142,7 +143,7 @@ def score_hidden(
     -------
     dict
         Of "method", each baseline and the "noise ceiling", its measures: means over genes as
-        `overall`; "genes", how many; and those of `recovered` where these are published.
+        `overall`; "genes", how many; of the method what `believed` says; and those of `recovered` where these are published.
 
     Raises
     ------
@@ -174,6 +175,10 @@ def score_hidden(
         ends = bootstrap(*apart, depth[hidden], seed)
         for name, (low, high) in ends.items():
             found[what] |= {f"{name}, from": low, f"{name}, to": high}
+    apart = by["method"][hidden], measured[hidden]
+    kept = believed(fitted.decoder, columns, *apart, xy_um)
+    for what, measures in found.items():
+        measures |= kept if what == "method" else dict.fromkeys(kept, float("nan"))
     best = noise_ceiling(counts[hidden], spots.var_names.get_indexer(list(names)), seed)
     nothing = dict.fromkeys(found["method"], float("nan"))
     found["noise ceiling"] = nothing | {
