@@ -1,8 +1,8 @@
 """What can be believed: coverage of prediction intervals, and how many of the marked are wrong.
 
-Inside C4 (five folds of blocks of 1 mm that were never used, with a buffer of 200 µm), on C4 learned
+Inside C4 (five folds of blocks of 1 mm, never used, with a buffer of 200 µm), on C4 learned
 from C2 and C3, and inside a phantom, whose truth is known: there, too, whether errors grow with the
-*expression sd*. Pixel2Gene `robust`, `stain`, the 250 genes that vary most where it learned (all 200
+*expression sd*. Pixel2Gene `robust`, `stain`, the 250 genes that vary most where it learned (200
 of the phantom). `STENHANCE_SEEDS`, by default 1, says how many seeds, from 0 on.
 """
 

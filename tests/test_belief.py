@@ -14,6 +14,7 @@ from napari_stenhance.api.result import Result
 from napari_stenhance.errors import InputError
 from napari_stenhance.methods.held_out import HeldOutSpots
 from napari_stenhance.results.belief import disc_means
+from napari_stenhance.results.predictions import at_superpixels
 from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.running.job import Job
 from napari_stenhance.scoring.discoveries import averaged, find_cut
@@ -22,6 +23,7 @@ from napari_stenhance.section.grid import Grid
 from napari_stenhance.section.slide import Slide
 from napari_stenhance.storage.pyramid import coarsen_all, mean_pool
 from napari_stenhance.storage.tiles import missing_tiles, write_tile
+from napari_stenhance.tasks.believed import believed
 from tiny_result import make_decoder
 
 
@@ -192,3 +194,47 @@ def test_a_disc_mean_is_that_of_what_is_known() -> None:
     near = (y - 10) ** 2 + (x - 10) ** 2 <= 3.2**2
     np.testing.assert_allclose(means[10, 10], np.nanmean(values[near]), rtol=1e-5)
     np.testing.assert_array_equal(disc_means(values, 0.5), values)
+
+
+def test_intervals_and_depth_travel_with_a_run(tmp_path: Path) -> None:
+    result = _result(tmp_path, held_out=True)
+    run = result._of_genes
+    assert "9 in 10 are measured between" in run.trust("A")
+    # r given depth is 0.25 and 0.125 of 400 spots; of C/c it is not known.
+    assert "cannot be told from depth" not in run.trust("A")
+    assert "cannot be told from depth" in run.trust("C/c")
+    said = "\n".join(run.describe())
+    assert "of 400 held-out spots" in said
+    assert "1 gene of 3 cannot be told from depth" in said
+    at = at_superpixels(result.folder, run.name, result.genes, Job())
+    assert at.var["told_from_depth"].tolist() == [True, True, False]
+
+
+def test_an_older_run_says_that_it_has_no_intervals(tmp_path: Path) -> None:
+    result = _result(tmp_path, held_out=False)
+    run = result._of_genes
+    assert "9 in 10" not in run.trust("A")
+    assert any("No prediction intervals" in line for line in run.describe())
+    at = at_superpixels(result.folder, run.name, result.genes, Job())
+    assert "told_from_depth" not in at.var
+
+
+def test_hidden_spots_are_compared_with_intervals_and_cuts_made_without_them() -> None:
+    kept, new = _kept(), _kept()
+    weights = np.array([[0.9, 0, 0], [0, 0.1, 0]], "f4")
+    decoder = replace(
+        make_decoder(), weights=weights, bias=np.array([1.4, 1.4, 0], "f4"), held_out=kept
+    )
+    columns = np.arange(3)
+    measured = new.measured(columns)
+    predicted = decoder.values(new.latents, columns)
+    found = believed(decoder, columns, predicted, measured, new.xy_um)
+    assert 0.88 < found["coverage"] < 1
+    assert found["coverage, genes lowest"] == 1
+    assert found["wrong, above median, spot"] < 0.1
+    assert found["cut, above median, spot"] >= 1 / 3
+    # What is predicted is turned round: now much is wrong, and it is said.
+    turned = believed(decoder, columns, predicted[::-1], measured, new.xy_um)
+    assert turned["coverage"] < found["coverage"]
+    assert turned["wrong if marked, above median, spot"] > 0.3
+    assert believed(replace(decoder, held_out=None), columns, predicted, measured, new.xy_um) == {}

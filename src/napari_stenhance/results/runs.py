@@ -148,18 +148,18 @@ class FieldRun(GeneSource):
 
     @property
     def how_far(self) -> list[str]:
-        """Say how many spots prediction intervals cover, and how many genes are no more than depth."""
+        """Say how many spots intervals cover, and how many genes are no more than depth."""
         decoder = self.field.decoder
         told = told_from_depth(decoder)
         if decoder.held_out is None or told is None:
             return ["No prediction intervals: no held-out spots are kept with this run"]
         share = covered_of_variable(decoder, decoder.held_out)
-        lost = counted(int((~told).sum()), "gene")
-        return [
-            f"Prediction intervals of spots, for 9 in 10: {share:.0%} of "
-            f"{counted(len(decoder.held_out), 'held-out spot')} lie in those of other blocks",
-            f"{lost} of {len(told)} cannot be told from depth (r given depth not above 0 by its error)",
-        ]
+        spots = counted(len(decoder.held_out), "held-out spot")
+        said = (
+            f"Prediction intervals of spots, for 9 in 10: those of other blocks hold {share:.0%} "
+        )
+        lost = f"{counted(int((~told).sum()), 'gene')} of {len(told)} cannot be told from depth"
+        return [f"{said}of {spots}", f"{lost} (r given depth not above 0 by its error)"]
 
 
 def said_of_held_out(decoder: Decoder, gene: str, *, held_out: bool) -> str:

@@ -1,4 +1,4 @@
-"""Check what is promised of spots that were hidden: intervals that cover, cuts that mark few wrong."""
+"""Check what is promised of hidden spots: intervals that cover, cuts that mark few wrong."""
 
 from __future__ import annotations
 
@@ -61,7 +61,8 @@ def believed(
         ("measured", _quarter(measured)),
     ):
         for number, quartile in enumerate(_QUARTILES):
-            found[f"coverage, {name} {quartile}"] = inside[quarter == number].mean()
+            some = inside[quarter == number]
+            found[f"coverage, {name} {quartile}"] = some.mean() if some.size else np.nan
     one = np.zeros(len(xy_um), np.int64)
     values = {
         "0": np.zeros(len(columns)),

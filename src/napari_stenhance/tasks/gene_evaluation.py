@@ -143,7 +143,8 @@ def score_hidden(
     -------
     dict
         Of "method", each baseline and the "noise ceiling", its measures: means over genes as
-        `overall`; "genes", how many; of the method what `believed` says; and those of `recovered` where these are published.
+        `overall`; "genes", how many; of the method what `believed` says; and those of
+        `recovered` where these are published.
 
     Raises
     ------
