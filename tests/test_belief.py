@@ -7,22 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import scipy.sparse as sp
-from PIL import Image
 
+from believed_result import keep_spots, make_believed
 from napari_stenhance.api.result import Result
 from napari_stenhance.errors import InputError
-from napari_stenhance.methods.held_out import HeldOutSpots
 from napari_stenhance.results.belief import disc_means
 from napari_stenhance.results.predictions import at_superpixels
-from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.running.job import Job
 from napari_stenhance.scoring.discoveries import averaged, find_cut
 from napari_stenhance.scoring.intervals import SpotIntervals
-from napari_stenhance.section.grid import Grid
-from napari_stenhance.section.slide import Slide
-from napari_stenhance.storage.pyramid import coarsen_all, mean_pool
-from napari_stenhance.storage.tiles import missing_tiles, write_tile
 from napari_stenhance.tasks.believed import believed
 from tiny_result import make_decoder
 
@@ -94,57 +87,8 @@ def test_spots_of_another_section_are_not_near(scale: str) -> None:
     np.testing.assert_array_equal(averaged(values, xy, section, scale), values)
 
 
-def _kept(spots: int = 400) -> HeldOutSpots:
-    """Keep spots of three genes: one that latents tell, one that they do not, one not counted."""
-    rng = np.random.default_rng(5)
-    latents = rng.standard_normal((spots, 2)).astype("f4")
-    rate = np.exp(1 + latents[:, 0])
-    counts = np.stack([rng.poisson(rate), rng.poisson(3, spots), np.zeros(spots)], 1)
-    whole = sp.csc_array(counts.astype("f4"))
-    side = int(spots**0.5)
-    arrays = {
-        "latents": latents,
-        "counts": whole.data,
-        "spots": whole.indices.astype("i4"),
-        "starts": whole.indptr.astype("i8"),
-        "depth": np.full(spots, 1e4),
-        "xy_um": np.stack([np.arange(spots) % side, np.arange(spots) // side], 1) * 200.0,
-        "section": np.zeros(spots, "i4"),
-        "diameter_um": np.array([100.0]),
-    }
-    return HeldOutSpots(lambda: arrays)
-
-
-def _result(path: Path, *, held_out: bool) -> Result:
-    weights = np.array([[0.9, 0, 0], [0, 0.1, 0]], "f4")
-    decoder = replace(
-        make_decoder(),
-        weights=weights,
-        bias=np.array([1.4, 1.4, 0], "f4"),
-        held_out=_kept() if held_out else None,
-    )
-    grid = Grid(8.0, (50, 50), 1.0)
-    Image.fromarray(np.full((400, 400, 3), 200, "u1")).save(path / "one.png")
-    slide = Slide.open(path / "one.png", mpp=1.0)
-    folder = path / "one.stenhance.zarr"
-    identity = {"method": "pixel2gene", "recipe": {"folds": 5}, "learned_from": []}
-    provenance = {"seed": 0, "versions": {}, "doubts": []}
-    with ResultFolder.writing(folder, slide, "run") as result:
-        run = result.start_run("run", identity, provenance, grid)
-        result.write_tissue(np.ones(grid.shape, bool), grid)
-        field = result.create_field(run, decoder, grid)
-        rng = np.random.default_rng(1)
-        for raster in (field.spread, field.latent):
-            for tile in missing_tiles(raster[0]):
-                values = np.abs(rng.standard_normal((*tile.shape, 2)))
-                write_tile(raster[0], tile, values.astype("f4"))
-            coarsen_all(raster, mean_pool)
-        result.complete_run(run, Job())
-    return Result.open(folder)
-
-
 def test_a_result_says_where_a_spot_would_be_measured(tmp_path: Path) -> None:
-    result = _result(tmp_path, held_out=True)
+    result = Result.open(make_believed(tmp_path, held_out=True))
     first = result.genes[0]
     ends = result.interval(first)
     assert ends.dims == ("end", "y", "x")
@@ -166,7 +110,7 @@ def test_a_result_says_where_a_spot_would_be_measured(tmp_path: Path) -> None:
 
 
 def test_an_older_result_says_that_it_has_no_intervals(tmp_path: Path) -> None:
-    result = _result(tmp_path, held_out=False)
+    result = Result.open(make_believed(tmp_path, held_out=False))
     assert result[result.genes[0]].notnull().all()
     with pytest.raises(InputError, match="keeps no held-out spots"):
         result.interval(result.genes[0])
@@ -175,8 +119,8 @@ def test_an_older_result_says_that_it_has_no_intervals(tmp_path: Path) -> None:
 
 
 def test_held_out_spots_come_back_as_they_were_kept(tmp_path: Path) -> None:
-    kept = _kept()
-    again = _result(tmp_path, held_out=True)._of_genes.field.decoder.held_out
+    kept = keep_spots()
+    again = Result.open(make_believed(tmp_path, held_out=True))._of_genes.field.decoder.held_out
     for name, values in kept.arrays.items():
         np.testing.assert_array_equal(again.arrays[name], values)
     measured = again.measured(np.array([0, 2]))
@@ -197,7 +141,7 @@ def test_a_disc_mean_is_that_of_what_is_known() -> None:
 
 
 def test_intervals_and_depth_travel_with_a_run(tmp_path: Path) -> None:
-    result = _result(tmp_path, held_out=True)
+    result = Result.open(make_believed(tmp_path, held_out=True))
     run = result._of_genes
     assert "9 in 10 are measured between" in run.trust("A")
     # r given depth is 0.25 and 0.125 of 400 spots; of C/c it is not known.
@@ -211,7 +155,7 @@ def test_intervals_and_depth_travel_with_a_run(tmp_path: Path) -> None:
 
 
 def test_an_older_run_says_that_it_has_no_intervals(tmp_path: Path) -> None:
-    result = _result(tmp_path, held_out=False)
+    result = Result.open(make_believed(tmp_path, held_out=False))
     run = result._of_genes
     assert "9 in 10" not in run.trust("A")
     assert any("No prediction intervals" in line for line in run.describe())
@@ -220,7 +164,7 @@ def test_an_older_run_says_that_it_has_no_intervals(tmp_path: Path) -> None:
 
 
 def test_hidden_spots_are_compared_with_intervals_and_cuts_made_without_them() -> None:
-    kept, new = _kept(), _kept()
+    kept, new = keep_spots(), keep_spots()
     weights = np.array([[0.9, 0, 0], [0, 0.1, 0]], "f4")
     decoder = replace(
         make_decoder(), weights=weights, bias=np.array([1.4, 1.4, 0], "f4"), held_out=kept
