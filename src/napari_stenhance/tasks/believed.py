@@ -64,7 +64,7 @@ def believed(
             some = inside[quarter == number]
             found[f"coverage, {name} {quartile}"] = some.mean() if some.size else np.nan
     one = np.zeros(len(xy_um), np.int64)
-    values = {
+    values: dict[str, NDArray[Any]] = {
         "0": np.zeros(len(columns)),
         "lower quartile": np.quantile(truth, 0.25, axis=0),
         "median": np.median(truth, axis=0),
