@@ -102,6 +102,9 @@ def test_a_result_says_where_a_spot_would_be_measured(tmp_path: Path) -> None:
     nothing = result.above(result.genes[2], 0.5, "region")
     assert not nothing.any()
     assert "nothing is marked" in nothing.attrs["said"]
+    # 400 spots at 200 µm: about 20 in a region.
+    assert "are needed" in nothing.attrs["said"]
+    assert "no cut keeps" in result.above(result.genes[2], 0.5).attrs["said"]
     assert np.isinf(nothing.attrs["cut"])
     with pytest.raises(InputError, match="choose one of"):
         result.above(first, 0.5, "slide")  # type: ignore[arg-type]
@@ -182,3 +185,13 @@ def test_hidden_spots_are_compared_with_intervals_and_cuts_made_without_them() -
     assert turned["coverage"] < found["coverage"]
     assert turned["wrong if marked, above median, spot"] > 0.3
     assert believed(replace(decoder, held_out=None), columns, predicted, measured, new.xy_um) == {}
+
+
+def test_means_that_share_spots_do_not_count_as_many() -> None:
+    rng = np.random.default_rng(3)
+    values = np.sort(rng.random(100))
+    assert find_cut(values, values, 0.2).marked >= 75
+    # A hundred means of eight spots are twelve places.
+    cut = find_cut(values, values, 0.2, 8.0)
+    assert not cut.found
+    assert cut.apart == 12

@@ -12,7 +12,15 @@ from napari_stenhance.errors import InputError
 from napari_stenhance.methods.calibration import held_out_values
 from napari_stenhance.methods.held_out import HeldOutSpots
 from napari_stenhance.results.runs import FieldRun
-from napari_stenhance.scoring.discoveries import Cut, Scale, averaged, find_cut, radius_um
+from napari_stenhance.scoring.discoveries import (
+    LEAST,
+    Cut,
+    Scale,
+    averaged,
+    find_cut,
+    overlap_of,
+    radius_um,
+)
 from napari_stenhance.scoring.intervals import SpotIntervals
 
 
@@ -94,7 +102,7 @@ def cut_above(run: FieldRun, gene: str, above: float, scale: Scale = "spot") -> 
         averaged(values, kept.xy_um, kept.section, scale)[:, 0]
         for values in held_out_values(decoder, kept, column)
     )
-    return find_cut(predicted, measured, above)
+    return find_cut(predicted, measured, above, overlap_of(kept.xy_um, kept.section, scale))
 
 
 def mark_above(run: FieldRun, gene: str, above: float, scale: Scale = "spot") -> Marked:
@@ -115,6 +123,11 @@ def mark_above(run: FieldRun, gene: str, above: float, scale: Scale = "spot") ->
 def said_of_cut(cut: Cut, gene: str, above: float, unit: str, scale: Scale) -> str:
     """Say what a cut promises, or that there is none."""
     what = {"spot": "spots", "8 spots": "means of 8 spots", "region": "regions of 1 mm"}[scale]
+    if cut.apart < LEAST:
+        return (
+            f"{gene} above {above:g} {unit}: nothing is marked, for {cut.places} held-out spots are "
+            f"too few: they make {cut.apart} {what} that share none, and {LEAST} are needed."
+        )
     if not cut.found:
         return (
             f"{gene} above {above:g} {unit}: nothing is marked, for no cut keeps the wrong ones "

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from napari_stenhance.methods.calibration import held_out_values
 from napari_stenhance.methods.decoder import Decoder
-from napari_stenhance.scoring.discoveries import Scale, averaged, find_cut
+from napari_stenhance.scoring.discoveries import Scale, averaged, find_cut, overlap_of
 from napari_stenhance.scoring.intervals import SpotIntervals, is_inside
 
 _QUARTILES = "lowest", "second", "third", "highest"
@@ -72,9 +72,10 @@ def believed(
     for scale in get_args(Scale):
         parts = [averaged(v, kept.xy_um, kept.section, scale) for v in (known, truth)]
         parts += [averaged(v, xy_um, one, scale) for v in (predicted, measured)]
+        overlap = overlap_of(kept.xy_um, kept.section, scale)
         for name, above in values.items():
             where = f"above {name}, {scale}"
-            found |= {f"{what}, {where}": v for what, v in _of_cuts(parts, above).items()}
+            found |= {f"{what}, {where}": v for what, v in _of_cuts(parts, above, overlap).items()}
     return {name: float(value) for name, value in found.items()}
 
 
@@ -85,11 +86,13 @@ def _quarter(values: NDArray[np.floating]) -> NDArray[np.int64]:
     return quarter
 
 
-def _of_cuts(parts: list[NDArray[Any]], above: NDArray[np.floating]) -> dict[str, float]:
+def _of_cuts(
+    parts: list[NDArray[Any]], above: NDArray[np.floating], overlap: float
+) -> dict[str, float]:
     known, truth, predicted, measured = parts
     shares, marks, right, high, cuts = [], 0, 0, 0, 0
     for gene, value in enumerate(above):
-        cut = find_cut(known[:, gene], truth[:, gene], float(value))
+        cut = find_cut(known[:, gene], truth[:, gene], float(value), overlap)
         marked, is_above = predicted[:, gene] >= cut.at, measured[:, gene] > value
         marks += int(marked.any())
         cuts += int(cut.found)
