@@ -125,8 +125,8 @@ def said_of_cut(cut: Cut, gene: str, above: float, unit: str, scale: Scale) -> s
     what = {"spot": "spots", "8 spots": "means of 8 spots", "region": "regions of 1 mm"}[scale]
     if cut.apart < LEAST:
         return (
-            f"{gene} above {above:g} {unit}: nothing is marked, for {cut.places} held-out spots are "
-            f"too few: they make {cut.apart} {what} that share none, and {LEAST} are needed."
+            f"{gene} above {above:g} {unit}: nothing is marked, for {cut.places} held-out spots "
+            f"are too few: they make {cut.apart} {what} that share none, and {LEAST} are needed."
         )
     if not cut.found:
         return (
