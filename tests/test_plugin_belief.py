@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from believed_result import make_believed
+from napari_stenhance.api.result import Result
 from napari_stenhance.plugin.layer_info import layers_of
 from napari_stenhance.plugin.session import session_of
 from person import Person
@@ -25,7 +26,10 @@ def test_the_dock_marks_where_a_gene_is_above_a_value(person: Person, tmp_path: 
     ((layer, info),) = layers_of(person.viewer, "marked")
     assert layer.visible
     assert info.part == "A above 0.5 (spot)"
-    assert set(np.unique(np.asarray(layer.data[0]))) <= {0.0, 1.0}
+    values = np.asarray(layer.data[0])
+    assert (values[np.isfinite(values)] == 1).all()
+    expected = Result.open(tmp_path / "one.stenhance.zarr").above("A", 0.5)
+    np.testing.assert_array_equal(values == 1, expected == 1)
     assert [str(unit) for unit in layer.units] == ["micrometer"] * 2
     assert "at most 1 in 10 spots wrong" in dock.run_bar.label.text()
 

@@ -43,10 +43,12 @@ def marked_layer(
         return None, said
     part = f"{gene} above {above:g} ({scale})"
     info = LayerInfo(MARKED, run.result.name, run=run, part=part)
+    # Elsewhere the slide is seen.
+    shown = np.where(places > 0, np.float32(1), np.float32(np.nan))
     latent, size = run.field.latent, tile_size(run.field.latent[0])
 
     def read(level: int, i: int, j: int) -> NDArray[np.float32]:
-        coarse = places[:: 2**level, :: 2**level]
+        coarse = shown[:: 2**level, :: 2**level]
         return coarse[i * size : (i + 1) * size, j * size : (j + 1) * size]
 
     levels = Levels(shapes_of(latent), size, read)
@@ -57,5 +59,5 @@ def marked_layer(
 
 
 def said_of_marked(info: LayerInfo, value: float) -> str:
-    """Say whether it is marked, as is seen."""
-    return f"{info.part}, predicted: {'marked' if value >= 0.5 else 'not marked'}"
+    """Say that it is marked, as is seen."""
+    return f"{info.part}, predicted: marked" if value > 0 else ""
