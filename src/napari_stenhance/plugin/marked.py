@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from napari_stenhance.results.runs import FieldRun
     from napari_stenhance.scoring.discoveries import Scale
 
-MARKED = Role("marked", 3, fills=True)
+MARKED = Role("marked", 3)
 _COLOURS = "bop orange"
 
 
