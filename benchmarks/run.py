@@ -23,6 +23,7 @@ ALL = (
     "serial",
     "evidence",
     "accuracy",
+    "belief",
     "encoders",
     "crops",
     "domains",

@@ -7,21 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import scipy.sparse as sp
-from PIL import Image
 
+from believed_result import keep_spots, make_believed
 from napari_stenhance.api.result import Result
 from napari_stenhance.errors import InputError
-from napari_stenhance.methods.held_out import HeldOutSpots
 from napari_stenhance.results.belief import disc_means
-from napari_stenhance.results.result import ResultFolder
+from napari_stenhance.results.predictions import at_superpixels
 from napari_stenhance.running.job import Job
 from napari_stenhance.scoring.discoveries import averaged, find_cut
 from napari_stenhance.scoring.intervals import SpotIntervals
-from napari_stenhance.section.grid import Grid
-from napari_stenhance.section.slide import Slide
-from napari_stenhance.storage.pyramid import coarsen_all, mean_pool
-from napari_stenhance.storage.tiles import missing_tiles, write_tile
+from napari_stenhance.tasks.believed import believed
 from tiny_result import make_decoder
 
 
@@ -92,57 +87,8 @@ def test_spots_of_another_section_are_not_near(scale: str) -> None:
     np.testing.assert_array_equal(averaged(values, xy, section, scale), values)
 
 
-def _kept(spots: int = 400) -> HeldOutSpots:
-    """Keep spots of three genes: one that latents tell, one that they do not, one not counted."""
-    rng = np.random.default_rng(5)
-    latents = rng.standard_normal((spots, 2)).astype("f4")
-    rate = np.exp(1 + latents[:, 0])
-    counts = np.stack([rng.poisson(rate), rng.poisson(3, spots), np.zeros(spots)], 1)
-    whole = sp.csc_array(counts.astype("f4"))
-    side = int(spots**0.5)
-    arrays = {
-        "latents": latents,
-        "counts": whole.data,
-        "spots": whole.indices.astype("i4"),
-        "starts": whole.indptr.astype("i8"),
-        "depth": np.full(spots, 1e4),
-        "xy_um": np.stack([np.arange(spots) % side, np.arange(spots) // side], 1) * 200.0,
-        "section": np.zeros(spots, "i4"),
-        "diameter_um": np.array([100.0]),
-    }
-    return HeldOutSpots(lambda: arrays)
-
-
-def _result(path: Path, *, held_out: bool) -> Result:
-    weights = np.array([[0.9, 0, 0], [0, 0.1, 0]], "f4")
-    decoder = replace(
-        make_decoder(),
-        weights=weights,
-        bias=np.array([1.4, 1.4, 0], "f4"),
-        held_out=_kept() if held_out else None,
-    )
-    grid = Grid(8.0, (50, 50), 1.0)
-    Image.fromarray(np.full((400, 400, 3), 200, "u1")).save(path / "one.png")
-    slide = Slide.open(path / "one.png", mpp=1.0)
-    folder = path / "one.stenhance.zarr"
-    identity = {"method": "pixel2gene", "recipe": {"folds": 5}, "learned_from": []}
-    provenance = {"seed": 0, "versions": {}, "doubts": []}
-    with ResultFolder.writing(folder, slide, "run") as result:
-        run = result.start_run("run", identity, provenance, grid)
-        result.write_tissue(np.ones(grid.shape, bool), grid)
-        field = result.create_field(run, decoder, grid)
-        rng = np.random.default_rng(1)
-        for raster in (field.spread, field.latent):
-            for tile in missing_tiles(raster[0]):
-                values = np.abs(rng.standard_normal((*tile.shape, 2)))
-                write_tile(raster[0], tile, values.astype("f4"))
-            coarsen_all(raster, mean_pool)
-        result.complete_run(run, Job())
-    return Result.open(folder)
-
-
 def test_a_result_says_where_a_spot_would_be_measured(tmp_path: Path) -> None:
-    result = _result(tmp_path, held_out=True)
+    result = Result.open(make_believed(tmp_path, held_out=True))
     first = result.genes[0]
     ends = result.interval(first)
     assert ends.dims == ("end", "y", "x")
@@ -156,6 +102,9 @@ def test_a_result_says_where_a_spot_would_be_measured(tmp_path: Path) -> None:
     nothing = result.above(result.genes[2], 0.5, "region")
     assert not nothing.any()
     assert "nothing is marked" in nothing.attrs["said"]
+    # 400 spots at 200 µm: about 20 in a region.
+    assert "are needed" in nothing.attrs["said"]
+    assert "no cut keeps" in result.above(result.genes[2], 0.5).attrs["said"]
     assert np.isinf(nothing.attrs["cut"])
     with pytest.raises(InputError, match="choose one of"):
         result.above(first, 0.5, "slide")  # type: ignore[arg-type]
@@ -164,7 +113,7 @@ def test_a_result_says_where_a_spot_would_be_measured(tmp_path: Path) -> None:
 
 
 def test_an_older_result_says_that_it_has_no_intervals(tmp_path: Path) -> None:
-    result = _result(tmp_path, held_out=False)
+    result = Result.open(make_believed(tmp_path, held_out=False))
     assert result[result.genes[0]].notnull().all()
     with pytest.raises(InputError, match="keeps no held-out spots"):
         result.interval(result.genes[0])
@@ -173,8 +122,8 @@ def test_an_older_result_says_that_it_has_no_intervals(tmp_path: Path) -> None:
 
 
 def test_held_out_spots_come_back_as_they_were_kept(tmp_path: Path) -> None:
-    kept = _kept()
-    again = _result(tmp_path, held_out=True)._of_genes.field.decoder.held_out
+    kept = keep_spots()
+    again = Result.open(make_believed(tmp_path, held_out=True))._of_genes.field.decoder.held_out
     for name, values in kept.arrays.items():
         np.testing.assert_array_equal(again.arrays[name], values)
     measured = again.measured(np.array([0, 2]))
@@ -192,3 +141,57 @@ def test_a_disc_mean_is_that_of_what_is_known() -> None:
     near = (y - 10) ** 2 + (x - 10) ** 2 <= 3.2**2
     np.testing.assert_allclose(means[10, 10], np.nanmean(values[near]), rtol=1e-5)
     np.testing.assert_array_equal(disc_means(values, 0.5), values)
+
+
+def test_intervals_and_depth_travel_with_a_run(tmp_path: Path) -> None:
+    result = Result.open(make_believed(tmp_path, held_out=True))
+    run = result._of_genes
+    assert "9 in 10 are measured between" in run.trust("A")
+    # r given depth is 0.25 and 0.125 of 400 spots; of C/c it is not known.
+    assert "cannot be told from depth" not in run.trust("A")
+    assert "cannot be told from depth" in run.trust("C/c")
+    said = "\n".join(run.describe())
+    assert "of 400 held-out spots" in said
+    assert "1 gene of 3 cannot be told from depth" in said
+    at = at_superpixels(result.folder, run.name, result.genes, Job())
+    assert at.var["told_from_depth"].tolist() == [True, True, False]
+
+
+def test_an_older_run_says_that_it_has_no_intervals(tmp_path: Path) -> None:
+    result = Result.open(make_believed(tmp_path, held_out=False))
+    run = result._of_genes
+    assert "9 in 10" not in run.trust("A")
+    assert any("No prediction intervals" in line for line in run.describe())
+    at = at_superpixels(result.folder, run.name, result.genes, Job())
+    assert "told_from_depth" not in at.var
+
+
+def test_hidden_spots_are_compared_with_intervals_and_cuts_made_without_them() -> None:
+    kept, new = keep_spots(), keep_spots()
+    weights = np.array([[0.9, 0, 0], [0, 0.1, 0]], "f4")
+    decoder = replace(
+        make_decoder(), weights=weights, bias=np.array([1.4, 1.4, 0], "f4"), held_out=kept
+    )
+    columns = np.arange(3)
+    measured = new.measured(columns)
+    predicted = decoder.values(new.latents, columns)
+    found = believed(decoder, columns, predicted, measured, new.xy_um)
+    assert 0.88 < found["coverage"] < 1
+    assert found["coverage, genes lowest"] == 1
+    assert found["wrong, above median, spot"] < 0.1
+    assert found["cut, above median, spot"] >= 1 / 3
+    # What is predicted is turned round: now much is wrong, and it is said.
+    turned = believed(decoder, columns, predicted[::-1], measured, new.xy_um)
+    assert turned["coverage"] < found["coverage"]
+    assert turned["wrong if marked, above median, spot"] > 0.3
+    assert believed(replace(decoder, held_out=None), columns, predicted, measured, new.xy_um) == {}
+
+
+def test_means_that_share_spots_do_not_count_as_many() -> None:
+    rng = np.random.default_rng(3)
+    values = np.sort(rng.random(100))
+    assert find_cut(values, values, 0.2).marked >= 75
+    # A hundred means of eight spots are twelve places.
+    cut = find_cut(values, values, 0.2, 8.0)
+    assert not cut.found
+    assert cut.apart == 12

@@ -43,8 +43,9 @@ def gene_above(run: GeneSource, gene: str, value: float, scale: Scale) -> xr.Dat
     if scale not in get_args(Scale):
         msg = f"Scale {scale!r}: choose one of {', '.join(get_args(Scale))}."
         raise InputError(msg)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        msg = f"Above {value!r}: give a number, in {run.unit}."
+    given: object = value
+    if not isinstance(given, int | float) or not math.isfinite(given):
+        msg = f"Above {given!r}: give a number, in {run.unit}."
         raise InputError(msg)
     field, gene = _of_field(run, gene)
     places, cut = mark_above(field, gene, value, scale)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from napari_stenhance.plugin.channels import is_shown
-from napari_stenhance.plugin.layer_info import layers_of
+from napari_stenhance.plugin.layer_info import ALONE, layers_of
 from napari_stenhance.plugin.section_runs import runs_seen
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def is_asked_for(look: LookedAt, layer: Layer, info: LayerInfo) -> bool:
             one.key for one in runs_seen(look.viewer, look.place, run)
         ]
         return shown and layer.visible and (info.gene, info.what) == (look.gene, look.what)
-    if name == "similarity":
+    if name in ALONE:
         # It is looked at by itself: over a gene neither could be read.
         return False
     if info.run is not None:

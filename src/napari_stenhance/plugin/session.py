@@ -21,6 +21,7 @@ from napari_stenhance.plugin.colours import TOTAL, colormap_of, kind_of
 from napari_stenhance.plugin.genes import GeneImage, show_gene
 from napari_stenhance.plugin.images import wash_out
 from napari_stenhance.plugin.layer_info import (
+    ALONE,
     LayerData,
     LayerInfo,
     Place,
@@ -398,7 +399,7 @@ class Session:
         if info.role.name == "channel":
             self._toggled(info, layer.visible)
         if not layer.visible:
-            if info.place is self.place and info.role.name in {*OF_GENES, "similarity"}:
+            if info.place is self.place and info.role.name in {*OF_GENES, *ALONE}:
                 # No more is said of what the user has hidden.
                 self.with_spots &= self.run is None or info.role.name != "spots"
                 self._say()
@@ -408,7 +409,7 @@ class Session:
         if info.role.name in {"gene", "browse"}:
             self.look_at(run=info.run, gene=info.gene, what=info.what)
             return
-        if info.role.name == "similarity":
+        if info.role.name in ALONE:
             self.look_at_slide(layer)
             return
         self.with_spots = self.with_spots or info.role.name in OF_SPOTS

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 from napari_stenhance.plugin.asked_for import LookedAt
 from napari_stenhance.plugin.channels import channels_caption
 from napari_stenhance.plugin.genes import gene_title
-from napari_stenhance.plugin.layer_info import layers_of
+from napari_stenhance.plugin.layer_info import ALONE, layers_of
 from napari_stenhance.results.scale import said_ends
 
 if TYPE_CHECKING:
@@ -63,8 +63,10 @@ def caption_of(shown: Shown) -> str:
 
     What is not reliable says so on a line of its own: the title is as wide as the canvas.
     """
-    for layer, info in layers_of(shown.viewer, "similarity"):
+    for layer, info in layers_of(shown.viewer, *ALONE):
         if layer.visible and info.place is shown.place:
+            if info.role.name == "marked":
+                return f"{info.part}, predicted\nat most 1 in 10 of the marked wrong"
             return f"similarity to {info.part}, predicted\n1 alike, 0 unlike, -1 opposite"
     if shown.channels and shown.genes is not None:
         return channels_caption(shown.channels, shown.genes)

@@ -12,6 +12,7 @@ from napari_stenhance.plugin.crops import said_of_attention
 from napari_stenhance.plugin.domains import said_of_domain, said_of_domains
 from napari_stenhance.plugin.genes import said_of_gene
 from napari_stenhance.plugin.layer_info import LayerInfo, layer_info
+from napari_stenhance.plugin.marked import said_of_marked
 from napari_stenhance.plugin.outlined import said_of_outlined
 from napari_stenhance.plugin.quality import said_of_fault
 from napari_stenhance.plugin.similar import said_of_similarity
@@ -35,6 +36,7 @@ _OF_ONE = {
     "painting": said_of_domain,
     "quality": said_of_fault,
     "similarity": said_of_similarity,
+    "marked": said_of_marked,
     "tissue": lambda _info, value: "tissue" if value else "",
 }
 """Says it of a value; where napari alone says the level of a pyramid, and a value that is none."""

@@ -9,12 +9,19 @@ from numpy.typing import NDArray
 from scipy.signal import fftconvolve
 
 from napari_stenhance.errors import InputError
-from napari_stenhance.methods.decoder import Decoder
+from napari_stenhance.methods.calibration import held_out_values
 from napari_stenhance.methods.held_out import HeldOutSpots
 from napari_stenhance.results.runs import FieldRun
-from napari_stenhance.scoring.discoveries import Cut, Scale, averaged, find_cut, radius_um
+from napari_stenhance.scoring.discoveries import (
+    LEAST,
+    Cut,
+    Scale,
+    averaged,
+    find_cut,
+    overlap_of,
+    radius_um,
+)
 from napari_stenhance.scoring.intervals import SpotIntervals
-from napari_stenhance.section.region import Region
 
 
 class Marked(NamedTuple):
@@ -50,14 +57,6 @@ def kept_spots(run: FieldRun) -> HeldOutSpots:
     return kept
 
 
-def held_out_values(
-    decoder: Decoder, kept: HeldOutSpots, gene: str
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return what was predicted and measured of a gene at held-out spots, each (spots, 1)."""
-    column = np.array([decoder.index_of(gene)])
-    return decoder.values(kept.latents, column), kept.measured(column)
-
-
 def spot_intervals(run: FieldRun, gene: str) -> SpotIntervals:
     """Calibrate the prediction interval of a spot, of one gene.
 
@@ -66,8 +65,9 @@ def spot_intervals(run: FieldRun, gene: str) -> SpotIntervals:
     InputError
         If the run keeps no held-out spots, or there is no such gene.
     """
-    kept = kept_spots(run)
-    return SpotIntervals.from_held_out(*held_out_values(run.field.decoder, kept, gene))
+    decoder, kept = run.field.decoder, kept_spots(run)
+    column = np.array([decoder.index_of(gene)])
+    return SpotIntervals.from_held_out(*held_out_values(decoder, kept, column))
 
 
 def interval_image(run: FieldRun, gene: str) -> NDArray[np.float32]:
@@ -96,17 +96,16 @@ def cut_above(run: FieldRun, gene: str, above: float, scale: Scale = "spot") -> 
     InputError
         If the run keeps no held-out spots, or there is no such gene.
     """
-    kept = kept_spots(run)
+    decoder, kept = run.field.decoder, kept_spots(run)
+    column = np.array([decoder.index_of(gene)])
     predicted, measured = (
         averaged(values, kept.xy_um, kept.section, scale)[:, 0]
-        for values in held_out_values(run.field.decoder, kept, gene)
+        for values in held_out_values(decoder, kept, column)
     )
-    return find_cut(predicted, measured, above)
+    return find_cut(predicted, measured, above, overlap_of(kept.xy_um, kept.section, scale))
 
 
-def mark_above(
-    run: FieldRun, gene: str, above: float, scale: Scale = "spot", region: Region | None = None
-) -> Marked:
+def mark_above(run: FieldRun, gene: str, above: float, scale: Scale = "spot") -> Marked:
     """Mark where a gene is above a value, so that at most one in ten of the marked is wrong.
 
     Raises
@@ -117,8 +116,6 @@ def mark_above(
     cut, kept = cut_above(run, gene, above, scale), kept_spots(run)
     radius = radius_um(kept.xy_um, kept.section, kept.diameter_um, scale)
     values = disc_means(run.field.image(gene), radius / run.grid.pitch_um)
-    if region is not None:
-        values[~region.mask(run.grid)] = np.nan
     places = np.where(np.isfinite(values), values >= cut.at, np.nan).astype(np.float32)
     return Marked(places, cut)
 
@@ -126,6 +123,11 @@ def mark_above(
 def said_of_cut(cut: Cut, gene: str, above: float, unit: str, scale: Scale) -> str:
     """Say what a cut promises, or that there is none."""
     what = {"spot": "spots", "8 spots": "means of 8 spots", "region": "regions of 1 mm"}[scale]
+    if cut.apart < LEAST:
+        return (
+            f"{gene} above {above:g} {unit}: nothing is marked, for {cut.places} held-out spots "
+            f"are too few: they make {cut.apart} {what} that share none, and {LEAST} are needed."
+        )
     if not cut.found:
         return (
             f"{gene} above {above:g} {unit}: nothing is marked, for no cut keeps the wrong ones "

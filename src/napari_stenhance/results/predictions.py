@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
+from napari_stenhance.methods.calibration import told_from_depth
 from napari_stenhance.methods.decoder import Decoder
 from napari_stenhance.results.field import GeneField
 from napari_stenhance.results.result import ResultFolder
@@ -30,10 +31,13 @@ def genes_table(decoder: Decoder, chosen: NDArray[np.intp]) -> pd.DataFrame:
     import pandas as pd
 
     names = [decoder.genes[n] for n in chosen]
-    held_out = {
+    held_out: dict[str, NDArray[Any]] = {
         "held_out_r": decoder.held_out_r[chosen],
         "held_out_r_given_depth": decoder.held_out_r_given_depth[chosen],
     }
+    told = told_from_depth(decoder)
+    if told is not None:
+        held_out["told_from_depth"] = told[chosen]
     return pd.DataFrame(held_out, index=pd.Index(names))
 
 

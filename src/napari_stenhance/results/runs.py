@@ -8,6 +8,11 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_stenhance.methods.calibration import (
+    covered_of_variable,
+    said_of_interval,
+    told_from_depth,
+)
 from napari_stenhance.methods.decoder import Decoder, Unit
 from napari_stenhance.results.domains import domain_runs
 from napari_stenhance.results.field import GeneField, What
@@ -99,7 +104,14 @@ class FieldRun(GeneSource):
         held_out = self.identity["recipe"].get("folds", 0) > 0
         said = said_of_held_out(self.field.decoder, gene, held_out=held_out)
         against = " (of an imputed gene: with what was imputed)" if self.learned_imputed else ""
-        return f"{gene} on what was held out: {said}{against}"
+        lines = [f"{gene} on what was held out: {said}{against}"]
+        told = told_from_depth(self.field.decoder)
+        if told is not None and not told[self.field.decoder.index_of(gene)]:
+            lines.append(
+                "it cannot be told from depth: its r given depth is not above 0 by its error"
+            )
+        interval = said_of_interval(self.field.decoder, gene)
+        return "; ".join([*lines, *[interval] * bool(interval)])
 
     def describe(self) -> list[str]:
         """Say what it learned from, and what was predicted how well."""
@@ -117,6 +129,7 @@ class FieldRun(GeneSource):
             )
             lines.append(f"{said}{len(written_genes(self))} written as images")
             lines += [f"  {self.how_well}"] * bool(self.how_well)
+            lines += [f"  {line}" for line in self.how_far]
         if "tissue_sha256" in self.identity:
             kept = self.result.tissue_names(self.name)[-1]
             lines.append(f"  Tissue as given: {kept} ({self.result.tissue_kind(self.name)})")
@@ -132,6 +145,21 @@ class FieldRun(GeneSource):
         beyond = f", with depth held constant {np.median(given):.2f}" if len(given) else ""
         genes = counted(len(r), "gene")
         return f"On what was held out, of {genes}: median r {np.median(r):.2f}{beyond}"
+
+    @property
+    def how_far(self) -> list[str]:
+        """Say how many spots intervals cover, and how many genes are no more than depth."""
+        decoder = self.field.decoder
+        told = told_from_depth(decoder)
+        if decoder.held_out is None or told is None:
+            return ["No prediction intervals: no held-out spots are kept with this run"]
+        share = covered_of_variable(decoder, decoder.held_out)
+        spots = counted(len(decoder.held_out), "held-out spot")
+        said = (
+            f"Prediction intervals of spots, for 9 in 10: those of other blocks hold {share:.0%} "
+        )
+        lost = f"{counted(int((~told).sum()), 'gene')} of {len(told)} cannot be told from depth"
+        return [f"{said}of {spots}", f"{lost} (r given depth not above 0 by its error)"]
 
 
 def said_of_held_out(decoder: Decoder, gene: str, *, held_out: bool) -> str:

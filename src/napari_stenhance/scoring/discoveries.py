@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,6 +18,8 @@ _RISK = 0.1
 REGION_UM = 1000.0
 """Across a region, in micrometres."""
 _NEAREST = 8
+LEAST = math.ceil(math.log(_RISK) / math.log(1 - WRONG))
+"""Places that share no spots, of which at least as many must be marked to promise anything."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,8 @@ class Cut:
         Held-out places in all.
     above : int
         Those of them where more than the value was measured.
+    apart : int
+        How many places it is that share no spots.
     """
 
     at: float
@@ -40,6 +45,7 @@ class Cut:
     wrong: int
     places: int
     above: int
+    apart: int
 
     @property
     def found(self) -> bool:
@@ -47,12 +53,17 @@ class Cut:
         return bool(np.isfinite(self.at))
 
 
-def find_cut(predicted: NDArray[np.floating], measured: NDArray[np.floating], above: float) -> Cut:
+def find_cut(
+    predicted: NDArray[np.floating],
+    measured: NDArray[np.floating],
+    above: float,
+    overlap: float = 1.0,
+) -> Cut:
     """Find the lowest cut at which at most one in ten of the marked places is wrong.
 
     Cuts are tested from the highest prediction down, each with an exact binomial test that more
     than one in ten is wrong, until one is not refused at the level of one in ten: Learn then Test,
-    with a fixed sequence. It takes places to be independent; those that lie near are not quite.
+    with a fixed sequence. It takes spots to be independent; those that lie near are not quite.
 
     Parameters
     ----------
@@ -60,6 +71,9 @@ def find_cut(predicted: NDArray[np.floating], measured: NDArray[np.floating], ab
         Of held-out places, in one unit.
     above : float
         A marked place is right where more was measured.
+    overlap : float
+        In how many places each spot has a part: so many count as one, or the means of spots around
+        spots, which share most of these, would be taken for many.
 
     References
     ----------
@@ -72,15 +86,16 @@ def find_cut(predicted: NDArray[np.floating], measured: NDArray[np.floating], ab
     # Of equal predictions all are marked, or none.
     last = np.append(ranked[1:] != ranked[:-1], True)
     # Of fewer, even if all are right, nothing can be said.
-    enough = marked >= np.ceil(np.log(_RISK) / np.log(1 - WRONG))
-    tested = np.flatnonzero(last & enough)
-    refused = binom.cdf(wrong[tested], marked[tested], WRONG) <= _RISK
+    tested = np.flatnonzero(last & (marked // overlap >= LEAST))
+    counted = np.ceil(wrong[tested] / overlap), marked[tested] // overlap
+    refused = binom.cdf(*counted, WRONG) <= _RISK
     number = len(refused) if refused.all() else int(refused.argmin())
     high = int((measured > above).sum())
     if not number:
-        return Cut(float("inf"), 0, 0, len(order), high)
+        return Cut(float("inf"), 0, 0, len(order), high, int(len(order) // overlap))
     at = tested[number - 1]
-    return Cut(float(ranked[at]), int(marked[at]), int(wrong[at]), len(order), high)
+    rest = len(order), high, int(len(order) // overlap)
+    return Cut(float(ranked[at]), int(marked[at]), int(wrong[at]), *rest)
 
 
 def averaged(
@@ -112,6 +127,21 @@ def averaged(
         for spot, others in zip(here, near, strict=True):
             means[spot] = values[here[others]].mean(axis=0)
     return means
+
+
+def overlap_of(xy_um: NDArray[np.float64], section: NDArray[np.integer], scale: Scale) -> float:
+    """Return how many spots `averaged` takes together, in the mean."""
+    if scale == "spot":
+        return 1.0
+    sizes = []
+    for one in np.unique(section):
+        here = xy_um[section == one]
+        if scale == "region":
+            near = cKDTree(here).query_ball_point(here, REGION_UM / 2, return_length=True)
+        else:
+            near = np.full(len(here), min(_NEAREST, len(here)))
+        sizes.append(near)
+    return float(np.concatenate(sizes).mean())
 
 
 def radius_um(

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 LEVEL = 0.9
 """How many of the spots are to lie between the ends."""
+_ROUNDING = 1e-5
 _EACH, _MOST = 40, 8
 """Held-out spots of a class of like predictions, at least, and how many classes, at most."""
 
@@ -85,3 +86,12 @@ class SpotIntervals:
             low[..., gene][known] = np.maximum(here + self.below[at, gene], 0)
             high[..., gene][known] = np.maximum(here + self.above[at, gene], 0)
         return low, high
+
+
+def is_inside(
+    measured: NDArray[np.floating], ends: tuple[NDArray[np.float32], NDArray[np.float32]]
+) -> NDArray[np.bool_]:
+    """Tell which measured values lie between the ends, or on them, but for rounding."""
+    low, high = ends
+    inside: NDArray[np.bool_] = (measured >= low - _ROUNDING) & (measured <= high + _ROUNDING)
+    return inside

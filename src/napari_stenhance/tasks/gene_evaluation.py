@@ -18,6 +18,7 @@ from napari_stenhance.errors import InputError
 from napari_stenhance.features.opening import open_features
 from napari_stenhance.features.source import FeatureSettings, FeatureSource
 from napari_stenhance.features.superpixels import TILE
+from napari_stenhance.methods.decoder import Decoder
 from napari_stenhance.methods.genes import choose_genes, variance
 from napari_stenhance.methods.protocol import Fitted, FittedCrops, Method, Positions
 from napari_stenhance.methods.training_section import TrainingSection, input_identity
@@ -36,6 +37,7 @@ from napari_stenhance.section.lattice import array_numbers
 from napari_stenhance.section.section import Section
 from napari_stenhance.section.slide import Box
 from napari_stenhance.storage.tiles import tiles_of
+from napari_stenhance.tasks.believed import believed
 from napari_stenhance.tasks.inference import note_doubts
 from napari_stenhance.tasks.scored_part import ScoredPart, SpotMaps
 from napari_stenhance.tasks.training import take_sample
@@ -169,8 +171,8 @@ def score_hidden(
     -------
     ScoredPart
         Of "method", its measures: means over genes as `overall`, between which ends two of them
-        lie, "genes", how many, and those of `recovered` where these are published; of each gene and
-        of each hidden spot; and what was predicted.
+        lie, "genes", how many, what `believed` says, and those of `recovered` where these are
+        published; of each gene and of each hidden spot; and what was predicted.
 
     Raises
     ------
@@ -187,6 +189,9 @@ def score_hidden(
     compared = _Compared.of_genes(held_out, names, normalise)
     predicted = predict_spots(held_out.section, fitted, settings, job, columns)
     found = compared.score({"method": predicted}, seed, job)
+    if normalise == "log1p-cp10k":
+        # Intervals and cuts are of that.
+        found.values["method"] |= compared.believed(fitted.decoder, columns, predicted)
     features = open_features(held_out.section.need_slide(), settings, job)
     return replace(found, maps=compared.maps(predicted, features))
 
@@ -301,6 +306,14 @@ class _Compared:
             found.of_genes[what] = scores.set_index(pd.Index(self.names))
             found.of_spots[what] = score_spots(*apart).set_index(names)
         return found
+
+    def believed(
+        self, decoder: Decoder, columns: NDArray[np.intp], predicted: NDArray[np.floating]
+    ) -> dict[str, float]:
+        """Compare with what a model promises of hidden spots; its columns are of its own genes."""
+        section, hidden = self.held_out.section, self.held_out.hidden
+        measured = normalised(self.counts, self.columns, self.normalise)
+        return believed(decoder, columns, predicted[hidden], measured, section.spots_um()[hidden])
 
     def _recovered(self, values: NDArray[Any]) -> dict[str, float]:
         """Compare as is published: on all spots."""

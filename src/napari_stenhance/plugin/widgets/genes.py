@@ -30,6 +30,7 @@ from napari_stenhance.plugin.colours import SpotColours
 from napari_stenhance.plugin.genes import pinned_layer
 from napari_stenhance.plugin.region_values import RegionValues
 from napari_stenhance.plugin.session import session_of
+from napari_stenhance.plugin.widgets.above_row import AboveRow
 from napari_stenhance.plugin.widgets.channel_legend import ChannelLegend
 from napari_stenhance.plugin.widgets.choices import elide, relist
 from napari_stenhance.plugin.widgets.error_text import ErrorText
@@ -137,7 +138,8 @@ class GenesWidget(QWidget):
         self.statistics.clicked.connect(self._compute)
         self.uncertainty = QCheckBox("Show its uncertainty", self)
         self.uncertainty.setToolTip(
-            "Standard deviation over the ensemble: it ranks places, it is no interval."
+            "Expression sd, how far the members of the ensemble disagree: it ranks places. Where a "
+            "spot would be measured is its prediction interval, above."
         )
         self.uncertainty.toggled.connect(self._show_what)
         self.spots = QCheckBox("Show measured spots", self)
@@ -163,6 +165,7 @@ class GenesWidget(QWidget):
         self.pin.setToolTip("Write this gene into the result, as an image and a layer of its own")
         self.pin.clicked.connect(self._pin)
         self.run_bar = RunBar(self)
+        self.above = AboveRow(napari_viewer, self.run_bar, self)
         self._lay_out()
         follow_session(self, napari_viewer, self._refresh)
         follow_layers(self, napari_viewer, self.region.follow, self.region.follow)
@@ -187,6 +190,7 @@ class GenesWidget(QWidget):
         layout.addWidget(self.table, 1)
         layout.addWidget(self.accuracy)
         layout.addWidget(self.uncertainty)
+        layout.addWidget(self.above)
         layout.addWidget(self.spots)
         layout.addWidget(self.legend)
         layout.addWidget(self.channels)
@@ -203,6 +207,7 @@ class GenesWidget(QWidget):
             self.list.sets,
         )
         walk += (self.reliable, self.least, self.statistics, self.table, self.uncertainty)
+        walk += (self.above.value, self.above.scale, self.above.mark)
         for one, other in pairwise((*walk, self.spots)):
             self.setTabOrder(one, other)
 
@@ -241,6 +246,8 @@ class GenesWidget(QWidget):
             # Several genes have neither; their legend takes the room.
             widget.setVisible(not session.channels)
         self.statistics.setEnabled(bool(self._rows.genes))
+        self.above.follow()
+        self.above.setVisible(not session.channels)
         self.legend.show_session(session)
         self.channels.show_session(session)
         self.region.follow()

@@ -1,0 +1,85 @@
+"""What held-out spots say of a decoder: intervals, how many they cover, and depth alone."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_stenhance.methods.decoder import Decoder
+from napari_stenhance.methods.held_out import HeldOutSpots
+from napari_stenhance.scoring.intervals import SpotIntervals, is_inside
+from napari_stenhance.scoring.splits import block_folds
+
+_BLOCK_UM, _FOLDS = 1000.0, 5
+_GENES = 250
+_SURE = 1.645
+"""Standard errors between which and 0 a correlation may be chance, of one side, in 1 of 20."""
+
+
+def held_out_values(
+    decoder: Decoder, kept: HeldOutSpots, columns: NDArray[np.intp]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return what was predicted and measured at held-out spots, each (spots, genes)."""
+    return decoder.values(kept.latents, columns), kept.measured(columns)
+
+
+def covered(decoder: Decoder, kept: HeldOutSpots, columns: NDArray[np.intp]) -> float:
+    """Return the share of held-out spots within intervals that other blocks of tissue gave.
+
+    Of all genes that are named together; each fifth of the blocks is left out in turn.
+    """
+    predicted, measured = held_out_values(decoder, kept, columns)
+    fold, rng = np.empty(len(kept), np.int64), np.random.default_rng(0)
+    for one in np.unique(kept.section):
+        here = kept.section == one
+        fold[here] = block_folds(kept.xy_um[here], _BLOCK_UM, _FOLDS, rng)
+    inside = np.zeros(measured.shape, bool)
+    for one in np.unique(fold):
+        out = fold == one
+        intervals = SpotIntervals.from_held_out(predicted[~out], measured[~out])
+        inside[out] = is_inside(measured[out], intervals.of(predicted[out]))
+    return float(inside.mean())
+
+
+def covered_of_variable(decoder: Decoder, kept: HeldOutSpots) -> float:
+    """Return the same of the 250 genes whose predictions vary most."""
+    predicted = kept.latents
+    if decoder.weights is None:
+        spread = predicted.var(axis=0)
+    else:
+        covariance = np.atleast_2d(np.cov(predicted.T))
+        spread = np.einsum("rg,rs,sg->g", decoder.weights, covariance, decoder.weights)
+    return covered(decoder, kept, np.sort(np.argsort(-spread, kind="stable")[:_GENES]))
+
+
+def told_from_depth(decoder: Decoder) -> NDArray[np.bool_] | None:
+    """Tell of each gene whether its r given depth is above 0 by its error.
+
+    The error is that of a correlation over so many independent spots; those that lie near each
+    other are not quite independent. Of a gene whose r is not known it is False. None where no
+    held-out spots are kept, so that it is not known how many there were.
+    """
+    if decoder.held_out is None:
+        return None
+    r = np.nan_to_num(decoder.held_out_r_given_depth.astype(np.float64))
+    error = (1 - r**2) / np.sqrt(max(len(decoder.held_out) - 3, 1))
+    told: NDArray[np.bool_] = r > _SURE * error
+    return told
+
+
+def said_of_interval(decoder: Decoder, gene: str) -> str:
+    """Say between which values spots were measured whose prediction is in the middle."""
+    kept = decoder.held_out
+    if kept is None:
+        return ""
+    column = np.array([decoder.index_of(gene)])
+    predicted, measured = held_out_values(decoder, kept, column)
+    middle = np.median(predicted, axis=0, keepdims=True)
+    low, high = SpotIntervals.from_held_out(predicted, measured).of(middle)
+    if not np.isfinite(high).all():
+        return "too few spots were held out for a prediction interval"
+    return (
+        f"prediction interval of a spot: where {middle[0, 0]:.2f} is predicted, 9 in 10 are "
+        f"measured between {low[0, 0]:.2f} and {high[0, 0]:.2f} {decoder.unit} (checked on other "
+        f"blocks: {covered(decoder, kept, column):.0%})"
+    )

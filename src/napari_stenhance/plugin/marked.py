@@ -1,0 +1,63 @@
+"""Where a gene is above a value, so that few of the marked places are wrong, as a layer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_stenhance.plugin.images import image_layer, layer_title
+from napari_stenhance.plugin.layer_info import LayerData, LayerInfo, Role
+from napari_stenhance.results.belief import mark_above, said_of_cut
+from napari_stenhance.storage.levels import Levels, shapes_of
+from napari_stenhance.storage.tiles import tile_size
+
+if TYPE_CHECKING:
+    from napari_stenhance.results.runs import FieldRun
+    from napari_stenhance.scoring.discoveries import Scale
+
+MARKED = Role("marked", 3)
+_COLOURS = "bop orange"
+
+
+def marked_layer(
+    run: FieldRun, gene: str, above: float, scale: Scale
+) -> tuple[LayerData | None, str]:
+    """Make the layer of where a gene is above a value, and say what it promises.
+
+    Returns
+    -------
+    layer : tuple or None
+        None where no cut can promise that few of the marked are wrong.
+    said : str
+
+    Raises
+    ------
+    InputError
+        If the run keeps no held-out spots, or there is no such gene.
+    """
+    places, cut = mark_above(run, gene, above, scale)
+    said = said_of_cut(cut, gene, above, run.unit, scale)
+    if not cut.found:
+        return None, said
+    part = f"{gene} above {above:g} ({scale})"
+    info = LayerInfo(MARKED, run.result.name, run=run, part=part)
+    # Elsewhere the slide is seen.
+    shown = np.where(places > 0, np.float32(1), np.float32(np.nan))
+    latent, size = run.field.latent, tile_size(run.field.latent[0])
+
+    def read(level: int, i: int, j: int) -> NDArray[np.float32]:
+        coarse = shown[:: 2**level, :: 2**level]
+        return coarse[i * size : (i + 1) * size, j * size : (j + 1) * size]
+
+    levels = Levels(shapes_of(latent), size, read)
+    title = layer_title(part, run)
+    return image_layer(levels, run.grid, title, info, _COLOURS, visible=True, limits=(0.0, 1.0)), (
+        said
+    )
+
+
+def said_of_marked(info: LayerInfo, value: float) -> str:
+    """Say that it is marked, as is seen."""
+    return f"{info.part}, predicted: marked" if value > 0 else ""

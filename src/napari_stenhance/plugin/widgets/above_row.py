@@ -1,0 +1,84 @@
+"""Asks where the gene that is looked at is above a value, and marks it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, get_args
+
+from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QHBoxLayout, QPushButton, QWidget
+
+from napari_stenhance.plugin.layer_info import layers_of
+from napari_stenhance.plugin.marked import marked_layer
+from napari_stenhance.plugin.session import session_of
+from napari_stenhance.results.runs import FieldRun
+from napari_stenhance.scoring.discoveries import Scale
+
+if TYPE_CHECKING:
+    from napari.viewer import Viewer
+
+    from napari_stenhance.plugin.widgets.run_bar import RunBar
+
+
+class AboveRow(QWidget):
+    """A value, of what it is, and the button that marks.
+
+    Parameters
+    ----------
+    viewer : Viewer
+    run_bar : RunBar
+        Runs it, and says what came of it.
+    parent : QWidget
+    """
+
+    def __init__(self, viewer: Viewer, run_bar: RunBar, parent: QWidget) -> None:
+        super().__init__(parent)
+        self._viewer, self._session, self._run_bar = viewer, session_of(viewer), run_bar
+        self.value = QDoubleSpinBox(self)
+        self.value.setRange(0, 1000)
+        self.value.setSingleStep(0.25)
+        self.value.setPrefix("> ")
+        self.value.setToolTip("In the unit of the gene: log1p CP10k")
+        self.scale = QComboBox(self)
+        self.scale.addItems(get_args(Scale))
+        self.scale.setToolTip(
+            "What is above it: a spot, the mean of the 8 nearest spots, or that of all spots "
+            "within half a millimetre"
+        )
+        self.mark = QPushButton("Mark", self)
+        self.mark.setToolTip(
+            "Mark where the gene is above the value, so that at most 1 in 10 of the marked is "
+            "wrong, by spots that were held out. Where no cut can promise that, nothing is marked."
+        )
+        self.mark.clicked.connect(self._mark)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.addWidget(self.value, 1)
+        row.addWidget(self.scale, 1)
+        row.addWidget(self.mark)
+
+    def follow(self) -> None:
+        """Offer it where a gene of a run that keeps held-out spots is looked at."""
+        run, gene = self._session.genes, self._session.gene
+        kept = isinstance(run, FieldRun) and run.field.decoder.held_out is not None
+        self.setEnabled(kept and not self._session.channels and gene in run.names.known)
+
+    def _mark(self) -> None:
+        run, gene = self._session.genes, self._session.gene
+        if not isinstance(run, FieldRun):
+            return
+        value, scale = self.value.value(), self.scale.currentText()
+
+        def done(found: Any) -> None:
+            layer, said = found
+            for old, _ in list(layers_of(self._viewer, "marked", of_run=run.key)):
+                self._viewer.layers.remove(old)
+            if layer is not None:
+                (added,) = self._session.add([layer])
+                self._session.look_at_slide(added)
+                self._viewer.layers.selection.active = added
+            self._run_bar.done = said
+
+        self._run_bar.start(
+            f"{gene} above {value:g}",
+            lambda _job: marked_layer(run, gene, value, scale),
+            on_done=done,
+        )

@@ -1,0 +1,50 @@
+"""The dock 'Genes' marks where a gene is above a value, and says what that promises."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from believed_result import make_believed
+from napari_stenhance.api.result import Result
+from napari_stenhance.plugin.layer_info import layers_of
+from napari_stenhance.plugin.session import session_of
+from person import Person
+
+
+def test_the_dock_marks_where_a_gene_is_above_a_value(person: Person, tmp_path: Path) -> None:
+    person.drop(make_believed(tmp_path, held_out=True))
+    dock = person.bench.open("genes")
+    dock.show_gene("A")
+    person.wait(lambda: session_of(person.viewer).gene == "A")
+    assert "9 in 10 are measured between" in dock.accuracy.text()
+    assert dock.above.isEnabled()
+    dock.above.value.setValue(0.5)
+    dock.above.mark.click()
+    person.wait(lambda: bool(list(layers_of(person.viewer, "marked"))))
+    ((layer, info),) = layers_of(person.viewer, "marked")
+    assert layer.visible
+    assert info.part == "A above 0.5 (spot)"
+    values = np.asarray(layer.data[0])
+    assert (values[np.isfinite(values)] == 1).all()
+    expected = Result.open(tmp_path / "one.stenhance.zarr").above("A", 0.5)
+    np.testing.assert_array_equal(values == 1, expected == 1)
+    assert [str(unit) for unit in layer.units] == ["micrometer"] * 2
+    assert "at most 1 in 10 spots wrong" in dock.run_bar.label.text()
+
+    # Of what is nowhere counted nothing is marked, and what was marked before is gone.
+    dock.show_gene("C/c")
+    person.wait(lambda: session_of(person.viewer).gene == "C/c")
+    dock.above.mark.click()
+    person.wait(lambda: not list(layers_of(person.viewer, "marked")))
+    assert "nothing is marked" in dock.run_bar.label.text()
+
+
+def test_a_run_without_held_out_spots_marks_nothing(person: Person, tmp_path: Path) -> None:
+    person.drop(make_believed(tmp_path, held_out=False))
+    dock = person.bench.open("genes")
+    dock.show_gene("A")
+    person.wait(lambda: session_of(person.viewer).gene == "A")
+    assert not dock.above.isEnabled()
+    assert "9 in 10" not in dock.accuracy.text()
