@@ -67,6 +67,9 @@ def caption_of(shown: Shown) -> str:
         if layer.visible and info.place is shown.place:
             if info.role.name == "marked":
                 return f"{info.part}, predicted\nat most 1 in 10 of the marked wrong"
+            if info.role.name == "depth":
+                low, high = said_ends(layer.contrast_limits)
+                return f"total counts of a spot, predicted\n{low} – {high}"
             return f"similarity to {info.part}, predicted\n1 alike, 0 unlike, -1 opposite"
     if shown.channels and shown.genes is not None:
         return channels_caption(shown.channels, shown.genes)

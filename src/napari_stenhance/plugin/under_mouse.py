@@ -9,6 +9,7 @@ import numpy as np
 
 from napari_stenhance.plugin.cell_means import said_of_cells
 from napari_stenhance.plugin.crops import said_of_attention
+from napari_stenhance.plugin.depth import said_of_depth
 from napari_stenhance.plugin.domains import said_of_domain, said_of_domains
 from napari_stenhance.plugin.genes import said_of_gene
 from napari_stenhance.plugin.layer_info import LayerInfo, layer_info
@@ -37,6 +38,7 @@ _OF_ONE = {
     "quality": said_of_fault,
     "similarity": said_of_similarity,
     "marked": said_of_marked,
+    "depth": said_of_depth,
     "tissue": lambda _info, value: "tissue" if value else "",
 }
 """Says it of a value; where napari alone says the level of a pyramid, and a value that is none."""

@@ -27,10 +27,13 @@ from qtpy.QtWidgets import (
 from napari_stenhance.errors import InputError
 from napari_stenhance.plugin.asked_for import are_spots_seen, why_no_spots
 from napari_stenhance.plugin.colours import SpotColours
+from napari_stenhance.plugin.depth import depth_layer
 from napari_stenhance.plugin.genes import pinned_layer
+from napari_stenhance.plugin.layer_info import layers_of
 from napari_stenhance.plugin.region_values import RegionValues
 from napari_stenhance.plugin.session import session_of
 from napari_stenhance.plugin.widgets.above_row import AboveRow
+from napari_stenhance.plugin.widgets.buttons import push_button, row_of
 from napari_stenhance.plugin.widgets.channel_legend import ChannelLegend
 from napari_stenhance.plugin.widgets.choices import elide, relist
 from napari_stenhance.plugin.widgets.error_text import ErrorText
@@ -47,7 +50,7 @@ from napari_stenhance.results.gene_source import GeneSource
 from napari_stenhance.results.gene_statistics import GeneStatistics, count_statistics
 from napari_stenhance.results.gene_sums import is_formula
 from napari_stenhance.results.result import ResultFolder
-from napari_stenhance.results.runs import gene_run
+from napari_stenhance.results.runs import FieldRun, gene_run
 from napari_stenhance.tasks.write import WriteOptions, write
 
 if TYPE_CHECKING:
@@ -136,6 +139,13 @@ class GenesWidget(QWidget):
             "of them it is expressed most."
         )
         self.statistics.clicked.connect(self._compute)
+        self.depth = push_button(
+            self,
+            "Total counts",
+            "Show how much a spot would count in all, as the image shows it: much where cells lie "
+            "densely. Genes are learned beside it.",
+            self._show_depth,
+        )
         self.uncertainty = QCheckBox("Show its uncertainty", self)
         self.uncertainty.setToolTip(
             "Expression sd, how far the members of the ensemble disagree: it ranks places. Where a "
@@ -186,7 +196,7 @@ class GenesWidget(QWidget):
         form.addRow(reliable)
         layout = QVBoxLayout(self)
         layout.addLayout(form)
-        layout.addWidget(self.statistics)
+        layout.addLayout(row_of((self.statistics, self.depth)))
         layout.addWidget(self.table, 1)
         layout.addWidget(self.accuracy)
         layout.addWidget(self.uncertainty)
@@ -206,7 +216,8 @@ class GenesWidget(QWidget):
             self.list.score,
             self.list.sets,
         )
-        walk += (self.reliable, self.least, self.statistics, self.table, self.uncertainty)
+        walk += (self.reliable, self.least, self.statistics, self.depth, self.table)
+        walk += (self.uncertainty,)
         walk += (self.above.value, self.above.scale, self.above.mark)
         for one, other in pairwise((*walk, self.spots)):
             self.setTabOrder(one, other)
@@ -246,6 +257,8 @@ class GenesWidget(QWidget):
             # Several genes have neither; their legend takes the room.
             widget.setVisible(not session.channels)
         self.statistics.setEnabled(bool(self._rows.genes))
+        learned = isinstance(run, FieldRun) and run.field.decoder.depth is not None
+        self.depth.setEnabled(learned)
         self.above.follow()
         self.above.setVisible(not session.channels)
         self.legend.show_session(session)
@@ -420,6 +433,16 @@ class GenesWidget(QWidget):
 
     def _show_what(self, spread: bool) -> None:
         self.reader.look_at(what="spread" if spread else "expression")
+
+    def _show_depth(self) -> None:
+        run = self.run
+        if not isinstance(run, FieldRun):
+            return
+        shown = [layer for layer, _ in layers_of(self._viewer, "depth", of_run=run.key)]
+        if not shown:
+            shown = self._session.add([depth_layer(run)])
+        self._session.look_at_slide(shown[0])
+        self._viewer.layers.selection.active = shown[0]
 
     def _show_spots(self, on: bool) -> None:
         self._session.with_spots = on
