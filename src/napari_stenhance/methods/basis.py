@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
@@ -33,25 +32,11 @@ class GeneBasis:
     mean: NDArray[np.float32]
 
 
-class Trend(NamedTuple):
-    """What is taken from the expression of a section: the outer product of both.
-
-    Attributes
-    ----------
-    spots : ndarray of float64, shape (spots,)
-    genes : ndarray of float64, shape (genes,)
-    """
-
-    spots: NDArray[np.float64]
-    genes: NDArray[np.float64]
-
-
 def fit_basis(
     expressions: Sequence[sp.csr_array[np.float32]],
     most: int,
     seed: int,
     precision: Sequence[NDArray[np.float64]] | None = None,
-    trends: Sequence[Trend] | None = None,
 ) -> tuple[GeneBasis, NDArray[np.float32]]:
     """Fit the truncated SVD of several sections, each centred on its own mean.
 
@@ -68,8 +53,6 @@ def fit_basis(
     seed : int
     precision : sequence of ndarray of float64, each (spots,), optional
         What each spot counts for, 1 on average: over its variance. By default all count the same.
-    trends : sequence of Trend, optional
-        Of each section, what is taken from its expression.
 
     Returns
     -------
@@ -89,10 +72,6 @@ def fit_basis(
         weight = np.concatenate(precision)
         each = [p @ e / p.sum() for e, p in zip(expressions, precision, strict=True)]
         mean = weight @ stacked / weight.sum()
-    if trends is not None:
-        weights = np.split(weight, np.cumsum([e.shape[0] for e in expressions])[:-1])
-        for centre, trend, by in zip(each, trends, weights, strict=True):
-            centre -= (by @ trend.spots / by.sum()) * trend.genes
     means: NDArray[np.floating] = np.stack(each).astype(kind)
     root: NDArray[np.floating] = np.sqrt(weight).astype(kind)
     section = np.repeat(np.arange(len(expressions)), [e.shape[0] for e in expressions])
@@ -103,11 +82,7 @@ def fit_basis(
     def scored(vectors: NDArray[np.floating]) -> NDArray[np.floating]:
         found: NDArray[np.floating] = stacked @ vectors
         for number, centre in enumerate(means @ vectors):
-            here = slice(*np.searchsorted(section, (number, number + 1)))
-            found[here] -= centre
-            if trends is not None:
-                trend = trends[number]
-                found[here] -= np.multiply.outer(trend.spots, trend.genes @ vectors)
+            found[slice(*np.searchsorted(section, (number, number + 1)))] -= centre
         return found
 
     def weighed(vectors: NDArray[np.floating]) -> NDArray[np.floating]:
@@ -122,9 +97,6 @@ def fit_basis(
         vectors = weighed(vectors)
         found: NDArray[np.floating] = stacked.T @ vectors
         found -= means.T @ (chosen.T @ vectors)
-        for number, trend in enumerate(trends or ()):
-            here = slice(*np.searchsorted(section, (number, number + 1)))
-            found -= np.multiply.outer(trend.genes, trend.spots @ vectors[here])
         return found
 
     centred = LinearOperator(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -13,7 +14,6 @@ from napari_stenhance.errors import InputError
 from napari_stenhance.methods.basis import GeneBasis, fit_basis
 from napari_stenhance.methods.decoder import Decoder, DepthChannel
 from napari_stenhance.methods.rank import CHOICES, choose_rank
-from napari_stenhance.methods.residuals import DepthFree
 from napari_stenhance.methods.squares import Squares
 from napari_stenhance.methods.training_section import TrainingSection
 from napari_stenhance.running.numbers import agree, counted
@@ -82,7 +82,8 @@ class Targets:
         fold: NDArray[np.int64],
         seed: int,
         squares: Squares | None = None,
-        free: DepthFree | None = None,
+        precision: Sequence[NDArray[np.float64]] | None = None,
+        depths: Sequence[NDArray[np.float64]] | None = None,
     ) -> Targets:
         """Fit the basis of expression, and choose its rank by the standardised mean inputs.
 
@@ -94,19 +95,13 @@ class Targets:
             Which spatial fold each spot belongs to.
         seed : int
         squares : Squares, optional
-            Of shallow spots, whose expressions are proportions: a spot counts for as much as was
-            counted in it, and the rank is chosen over squares.
-        free : DepthFree, optional
-            What is learned of these expressions beside depth; by default they are learned.
+            Of shallow spots, whose expressions are proportions: the rank is chosen over squares.
+        precision : sequence of ndarray of float64, each (spots,), optional
+            What each spot counts for, 1 on average.
+        depths : sequence of ndarray of float64, each (spots,), optional
+            Total count of each spot, to be learned beside genes.
         """
-        precision = None if squares is None else squares.precision
-        if free is None:
-            basis, scores = fit_basis(expressions, CHOICES[-1], seed, precision)
-        else:
-            basis, scores = fit_basis(free.expressions, CHOICES[-1], seed, trends=free.trends)
-            spots = sum(e.shape[0] for e in expressions)
-            mean = sum(e.sum(axis=0, dtype=np.float64) for e in expressions) / spots
-            basis = replace(basis, mean=np.asarray(mean).ravel().astype(np.float32))
+        basis, scores = fit_basis(expressions, CHOICES[-1], seed, precision)
         if squares is None:
             rank = choose_rank(means, scores, basis, expressions, fold, seed)
         else:
@@ -122,12 +117,14 @@ class Targets:
         scores = scores[:, : rank.axes]
         scale = float(np.sqrt(np.square(scores, dtype=np.float64).sum(axis=1).mean())) or 1.0
         outputs, weights, depth = scores / np.float32(scale), basis.axes, None
-        if free is not None:
-            spread = float(free.depth.std()) or 1.0
-            gain = np.float32(1 / (spread * np.sqrt(rank.axes)))
-            depth = DepthChannel(free.mean_log_depth, float(1 / (gain * np.float32(scale))))
-            outputs = np.column_stack([outputs, free.depth * gain])
-            weights = np.vstack([weights, free.depth_weights * np.float32(depth.unit)])
+        if depths is not None:
+            logs = [np.log(np.maximum(each, 1)) for each in depths]
+            log_depth = np.concatenate([log - log.mean() for log in logs])
+            # As large as an axis is on average.
+            unit = float(log_depth.std()) * math.sqrt(rank.axes) or 1.0
+            outputs = np.column_stack([outputs, (log_depth / unit).astype(np.float32)])
+            weights = np.vstack([weights, np.zeros_like(weights[:1])])
+            depth = DepthChannel(float(np.concatenate(logs).mean()), unit / scale)
         return cls(basis, whole, outputs, scale, weights, rank.doubts, depth)
 
     def decoder(

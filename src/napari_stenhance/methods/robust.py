@@ -22,7 +22,6 @@ from napari_stenhance.methods.members import (
     require_spots,
     spread_scales,
 )
-from napari_stenhance.methods.residuals import DepthFree
 from napari_stenhance.methods.saved import GeneModel, learned_through
 from napari_stenhance.methods.shallow import Proportions
 from napari_stenhance.methods.squares import Squares
@@ -50,8 +49,9 @@ class RobustRecipe:
         Side of the spatial blocks that are held out.
     clip : float
         Standardised inputs beyond this many standard deviations are cut to it.
-    residual_share : float
-        Of Pearson residuals in what is learned of a gene; the rest is log1p CP10k.
+    depth_power : float
+        A spot counts for this power of its total count: log1p of few counts is mostly noise. Of
+        shallow spots it is 1.
     schedule : Schedule
     """
 
@@ -59,7 +59,7 @@ class RobustRecipe:
     folds: int = 5
     block_um: float = 1000.0
     clip: float = 5.0
-    residual_share: float = 0.5
+    depth_power: float = 0.5
     schedule: Schedule = field(default_factory=Schedule)
 
 
@@ -197,20 +197,19 @@ class RobustEnsemble(ABC, Generic[M]):
         held_out = draw_held_out(samples, recipe.members, recipe.folds, recipe.block_um, rng)
         fold = fold_of(held_out[: recipe.folds], spots)
         squares = None if proportions is None else Squares.of(samples, fold)
-        precision = None if squares is None else np.concatenate(squares.precision)
-        free = None
-        if proportions is None:
-            free = DepthFree.of(samples, genes, recipe.residual_share)
-        targets = Targets.of(expressions, seen.means, fold, self.seed, squares, free)
+        depths = [s.library for s in samples] if squares is None else None
+        each = _precision(samples, recipe.depth_power) if squares is None else squares.precision
+        precision = np.concatenate(each)
+        targets = Targets.of(expressions, seen.means, fold, self.seed, squares, each, depths)
         with inference_errors("Training"), seeded(self.seed, self.device):
             learner = seen.learner(torch.tensor(targets.outputs).to(self.device))
             predicted = train_ensemble(learner, held_out, seen.schedule, rng, job, precision)
-        if proportions is None:
-            depths = [s.library for s in samples]
+        if depths is not None:
             decoder = targets.decoder(genes, predicted, expressions, depths)
             scores = predicted * np.float32(targets.scale)
             decoder = replace(decoder, held_out=HeldOutSpots.of(scores, samples, genes))
         else:
+            assert proportions is not None
             known = np.all(np.isfinite(predicted), axis=1)
             held = Squares.of(samples, fold, known)
             judged = held.mean_of(predicted), held.of_sections(expressions), held.depths
@@ -230,6 +229,13 @@ class RobustEnsemble(ABC, Generic[M]):
             float(np.concatenate([s.library for s in samples]).mean()),
             proportions,
         )
+
+
+def _precision(samples: Sequence[TrainingSection], power: float) -> list[NDArray[np.float64]]:
+    """Return what each spot of each section counts for, 1 on average over all."""
+    counted = [np.maximum(s.library, 1.0) ** power for s in samples]
+    mean = np.concatenate(counted).mean()
+    return [each / mean for each in counted]
 
 
 def _drawn(
