@@ -23,12 +23,12 @@ _NOTES = {
 _PUBLISHED = " (published)"
 _LEFT_TO_CSV = "MSE", "MAE"
 _WHOLE = "genes", "constant"
-_ENDS = ", from", ", to"
-"""Of intervals, which are left to it too."""
+_OF_A_PART = ", "
+"""In names of ends of intervals, and of quartiles and cuts, which are left to it too."""
 
 
 def _show(found: Evaluation) -> None:
-    left = {name for name in found.measures if name in _LEFT_TO_CSV or name.endswith(_ENDS)}
+    left = {name for name in found.measures if name in _LEFT_TO_CSV or _OF_A_PART in name}
     if not any(score.values.get("constant", 0) > 0 for score in found):
         left.add("constant")
     names = [name for name in found.measures if name not in left]
