@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from napari_stenhance.tasks.evaluation import Evaluation, Score
 
 _CEILING = "noise ceiling"
+_OF_A_PART = ", "
 _ENDS = ", from", ", to"
 _WAYS = "over spots", "over genes"
 _WHOLE = "genes", "constant"
@@ -102,7 +103,8 @@ def _page(found: Evaluation) -> Iterator[str]:
 
 
 def _measures(found: Evaluation) -> list[str]:
-    return [name for name in found.measures if not name.endswith(_ENDS)]
+    """Return the names of measures that are of all that was scored, not of a part of it."""
+    return [name for name in found.measures if _OF_A_PART not in name]
 
 
 def _summary(found: Evaluation) -> Iterator[str]:
@@ -148,6 +150,19 @@ def _each(found: Evaluation) -> Iterator[str]:
         rows = [(one.what, _cells(one.values, names)) for one in scores]
         yield from _table(names, rows, own, _said(found))
         yield from _intervals(scores)
+        yield from _parts(scores[0])
+
+
+def _parts(own: Score) -> Iterator[str]:
+    """Write what is known of parts of the predictions of the method, such as quartiles."""
+    rows = [
+        (name, [_written(name, value)])
+        for name, value in own.values.items()
+        if _OF_A_PART in name and not name.endswith(_ENDS) and not math.isnan(value)
+    ]
+    if rows:
+        yield "<h3>In parts</h3>"
+        yield from _table([own.what], rows, "", "")
 
 
 def _intervals(scores: Sequence[Score]) -> Iterator[str]:
