@@ -168,4 +168,4 @@ def _fit(found: Arrays) -> bool:
     fits = fits and found["xy_um"].shape[1] == 2 and len(found["diameter_um"]) == 1
     fits = fits and len(starts) > 0 and starts[0] == 0 and bool((np.diff(starts) >= 0).all())
     fits = fits and starts[-1] == len(rows) == len(found["counts"])
-    return bool(fits and (not len(rows) or (0 <= rows.min() and rows.max() < spots)))
+    return bool(fits and (not len(rows) or (rows.min() >= 0 and rows.max() < spots)))
