@@ -9,6 +9,7 @@ of the phantom). `STENHANCE_SEEDS`, by default 1, says how many seeds, from 0 on
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -117,6 +118,8 @@ def main() -> None:
             for name, part in cases(data, phantom, seed):
                 found = judged(part, settings, seed) | {"spots": float(part.hidden.sum())}
                 rows.setdefault(name, []).append(found)
+                said = f"{name}, seed {seed}: {found['coverage']:.3f} covered"
+                print(said, file=sys.stderr, flush=True)
         grown = np.mean([errors_by_sd(phantom, settings, seed) for seed in seeds], axis=0)
     print_tables(rows)
     print(f"\nSeeds: {len(seeds)}. Phantom: |error| by fifth of the expression sd, lowest first: ")

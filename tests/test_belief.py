@@ -7,17 +7,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from believed_result import keep_spots, make_believed
 from napari_stenhance.api.result import Result
 from napari_stenhance.errors import InputError
+from napari_stenhance.methods.held_out import HeldOutSpots
+from napari_stenhance.methods.registry import load_fitted
 from napari_stenhance.results.belief import disc_means
 from napari_stenhance.results.predictions import at_superpixels
 from napari_stenhance.running.job import Job
 from napari_stenhance.scoring.discoveries import averaged, find_cut
 from napari_stenhance.scoring.intervals import SpotIntervals
 from napari_stenhance.tasks.believed import believed
-from tiny_result import make_decoder
+from tiny_result import make_decoder, make_model
 
 
 def _counted(spots: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -195,3 +198,25 @@ def test_means_that_share_spots_do_not_count_as_many() -> None:
     cut = find_cut(values, values, 0.2, 8.0)
     assert not cut.found
     assert cut.apart == 12
+
+
+def test_a_saved_model_keeps_its_held_out_spots(tmp_path: Path) -> None:
+    kept = keep_spots()
+    for name, held_out in (("new", kept), ("old", None)):
+        (tmp_path / name).mkdir()
+        make_model(replace(make_decoder(), held_out=held_out)).save(tmp_path / name)
+    again = load_fitted(tmp_path / "new", torch.device("cpu")).decoder.held_out
+    assert again is not None
+    for name, values in kept.arrays.items():
+        np.testing.assert_array_equal(again.arrays[name], values)
+    assert load_fitted(tmp_path / "old", torch.device("cpu")).decoder.held_out is None
+
+
+def test_held_out_arrays_that_do_not_fit_are_refused() -> None:
+    arrays = dict(keep_spots().arrays)
+    arrays["spots"] = arrays["spots"] + len(arrays["depth"])
+    with pytest.raises(InputError, match="not fit together"):
+        HeldOutSpots(lambda: arrays).measured(np.array([0]))
+    del arrays["depth"]
+    with pytest.raises(InputError, match="not fit together"):
+        len(HeldOutSpots(lambda: arrays))

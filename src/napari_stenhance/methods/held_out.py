@@ -11,6 +11,7 @@ import scipy.sparse as sp
 import zarr
 from numpy.typing import NDArray
 
+from napari_stenhance.errors import InputError
 from napari_stenhance.methods.drawing import some_of
 from napari_stenhance.methods.training_section import TrainingSection
 from napari_stenhance.section.spots import log1p_cp10k
@@ -89,18 +90,16 @@ class HeldOutSpots:
 
         Raises
         ------
-        ValueError
+        InputError
             If they do not.
         """
         found = self._read()
-        spots = len(found["depth"])
-        fits: Any = len(found["latents"]) == len(found["xy_um"]) == len(found["section"]) == spots
-        starts, rows = found["starts"], found["spots"]
-        fits = fits and len(starts) > 0 and starts[0] == 0 and (np.diff(starts) >= 0).all()
-        fits = fits and starts[-1] == len(rows) == len(found["counts"])
-        if not fits or (len(rows) and not (rows.min() >= 0 and rows.max() < spots)):
-            msg = "the arrays of held-out spots do not fit together"
-            raise ValueError(msg)
+        if not _fit(found):
+            msg = (
+                "The held-out spots that this run, or model, keeps are damaged: their arrays do "
+                "not fit together. Copy it again, or learn again into a new result."
+            )
+            raise InputError(msg)
         return found
 
     def __len__(self) -> int:
@@ -157,3 +156,16 @@ class HeldOutSpots:
             return None
         inside = open_node(group, GROUP, zarr.Group)
         return cls(lambda: {n: read_whole(open_node(inside, n, zarr.Array)) for n in _AXES})
+
+
+def _fit(found: Arrays) -> bool:
+    """Tell whether arrays are all there, and agree in their lengths and what they point at."""
+    ranks = {"latents": 2, "xy_um": 2}
+    if any(n not in found or found[n].ndim != ranks.get(n, 1) for n in _AXES):
+        return False
+    spots, starts, rows = len(found["depth"]), found["starts"], found["spots"]
+    fits = all(len(found[name]) == spots for name in ("latents", "xy_um", "section"))
+    fits = fits and found["xy_um"].shape[1] == 2 and len(found["diameter_um"]) == 1
+    fits = fits and len(starts) > 0 and starts[0] == 0 and bool((np.diff(starts) >= 0).all())
+    fits = fits and starts[-1] == len(rows) == len(found["counts"])
+    return bool(fits and (not len(rows) or (rows.min() >= 0 and rows.max() < spots)))
