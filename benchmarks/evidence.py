@@ -129,8 +129,8 @@ def image_rows() -> Iterator[Row]:
         ):
             yield Row(f"{title} `robust`, `{encoder}`", method, {"encoder": encoder})
     yield Row(
-        "Pixel2Gene `robust`, log1p CP10k alone", "pixel2gene", {},
-        lambda method, _seed: replace(method, recipe=replace(method.recipe, residual_share=0.0)),
+        "Pixel2Gene `robust`, spots count alike", "pixel2gene", {},
+        lambda method, _seed: replace(method, recipe=replace(method.recipe, depth_power=0.0)),
     )  # fmt: skip
     yield Row(
         "Pixel2Gene `robust`, within 480 µm", "pixel2gene", {},

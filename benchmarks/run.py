@@ -22,6 +22,7 @@ ALL = (
     "doctor",
     "serial",
     "evidence",
+    "depth",
     "accuracy",
     "belief",
     "encoders",

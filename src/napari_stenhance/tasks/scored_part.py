@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _KIND = "evaluations"
 _ARRAYS = ("xy_um", "others_um", "predicted", "measured", "tissue")
 _TASKS = (
+    "believed",
     "gene_evaluation",
     "gene_folds",
     "gene_methods",
