@@ -8,9 +8,10 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import dropout, leaky_relu
+from torch.nn.functional import dropout, leaky_relu, pad
 
 SLOPE = 0.1
+_WIDTHS = 8
 
 
 class Ensemble(nn.Module):
@@ -50,7 +51,10 @@ class Ensemble(nn.Module):
 
     def output(self, hidden: Tensor) -> Tensor:
         """Apply the last, linear layer; the mean of outputs is the output of the mean."""
-        return torch.baddbmm(self.biases[-1], hidden, self.weights[-1])
+        weight, bias = self.weights[-1], self.biases[-1]
+        # Products of other widths differ in the last bit from row to row.
+        beyond = 0, -weight.shape[2] % _WIDTHS
+        return torch.baddbmm(pad(bias, beyond), hidden, pad(weight, beyond))[..., : weight.shape[2]]
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return (members, n, outputs)."""

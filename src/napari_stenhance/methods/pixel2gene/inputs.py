@@ -20,6 +20,8 @@ _TILE = 256
 # Of vectors so long that a tile of them would take a gigabyte and more, a quarter of one.
 _LONG = 512
 _SLICE = 24
+# Multiples of these sum up without rounding, so that sums do not depend on where a tile begins.
+_STEP, _STEP_OF_SQUARES = 2.0**-24, 2.0**-20
 
 
 def half_width(width_um: float, pitch_um: float) -> int:
@@ -27,12 +29,20 @@ def half_width(width_um: float, pitch_um: float) -> int:
     return round((width_um / pitch_um - 1) / 2)
 
 
-def _window_sums(values: NDArray[np.float32], half: int) -> NDArray[np.float64]:
+def _window_sums(values: NDArray[np.floating], half: int) -> NDArray[np.float64]:
     """Sum over windows of 2 half + 1 along both axes of (y, x, …); the border is cut off."""
     width = 2 * half + 1
     total = running_sums(values, 0)
     total = running_sums(total[width:] - total[:-width], 1)
     return total[:, width:] - total[:, :-width]
+
+
+def _in_steps(values: NDArray[np.float32], step: float) -> NDArray[np.float64]:
+    """Round to multiples of a step."""
+    steps = np.multiply(values, 1 / step, dtype=np.float64)
+    np.rint(steps, out=steps)
+    steps *= step
+    return steps
 
 
 def inputs_of(tile: FeatureTile, pitch_um: float) -> NDArray[np.float32]:
@@ -61,10 +71,11 @@ def inputs_of(tile: FeatureTile, pitch_um: float) -> NDArray[np.float32]:
         for low in range(0, dim, _SLICE):
             part = tile.values[window][..., low : low + _SLICE]
             width = part.shape[2]
-            mean = _window_sums(part, half)[tissue] / count
+            mean = _window_sums(_in_steps(part, _STEP), half)[tissue] / count
             inputs[:, mean_at * dim + low : mean_at * dim + low + width] = mean
             if spread_at is not None:
-                square = _window_sums(part * part, half)[tissue] / count
+                squares = _in_steps(part * part, _STEP_OF_SQUARES)
+                square = _window_sums(squares, half)[tissue] / count
                 spread = np.sqrt(np.maximum(square - mean * mean, 0))
                 inputs[:, spread_at * dim + low : spread_at * dim + low + width] = spread
     return inputs
