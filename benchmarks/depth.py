@@ -169,10 +169,9 @@ def ways(one: LeftOut) -> Iterator[tuple[str, Array]]:
             f"log1p CP10k, {part:g} of its slope on log depth taken",
             one.through_axes(log - part * np.outer(depth, slope)),
         )
-    yield (
-        "log1p CP10k, spots weighed by the root of depth",
-        one.through_axes(log, weight=np.exp(depth / 2)),
-    )
+    for by, power in (("the root of depth", 0.5), ("depth", 1.0)):
+        weight = np.exp(power * depth)
+        yield f"log1p CP10k, spots weighed by {by}", one.through_axes(log, weight=weight)
     yield (
         "log1p CP10k, genes of equal variance in the basis",
         one.through_axes(log, by=1 / (log.std(axis=0) + 1e-3)),
