@@ -11,12 +11,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from napari_stenhance.errors import InputError
 from napari_stenhance.features.encoder import FeatureTile
 from napari_stenhance.methods.ensemble import Ensemble
 from napari_stenhance.methods.members import standardise
 from napari_stenhance.methods.pixel2gene.inputs import WIDE_UM, inputs_of
 from napari_stenhance.methods.protocol import Latent
-from napari_stenhance.methods.saved import GeneModel, Tensors, load_model, shared_parts
+from napari_stenhance.methods.saved import ADVICE, GeneModel, Tensors, load_model, shared_parts
 from napari_stenhance.running.device import inference_errors
 
 _SLICE_BYTES = 64 * 1024**2
@@ -63,6 +64,8 @@ class Pixel2GeneModel(GeneModel):
         ------
         InferenceError
             If the device fails.
+        InputError
+            If the model saw less around a superpixel than is seen now.
         """
         rows, columns = tile.core
         tissue = tile.tissue[rows, columns]
@@ -70,6 +73,12 @@ class Pixel2GeneModel(GeneModel):
         mean, variance = (np.full(shape, np.nan, np.float32) for _ in range(2))
         if tissue.any():
             inputs = inputs_of(tile, self.pitch_um)
+            if inputs.shape[1] != len(self.shift):
+                msg = (
+                    f"This model has {len(self.shift)} inputs where {inputs.shape[1]} are seen now: "
+                    f"a version before this one trained it; {ADVICE}."
+                )
+                raise InputError(msg)
             standard = standardise(inputs, self.shift, self.scale, self.clip, out=inputs)
             # Of a large tile, all members' scores are the most that is ever held.
             moments = [(p.mean(axis=0), p.var(axis=0, ddof=1)) for p in self._slices(standard)]
