@@ -9,6 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 from PIL import Image
 
+from napari_stenhance.methods.decoder import DepthChannel
 from napari_stenhance.methods.held_out import HeldOutSpots
 from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.running.job import Job
@@ -48,6 +49,7 @@ def make_believed(path: Path, *, held_out: bool) -> Path:
         weights=weights,
         bias=np.array([1.4, 1.4, 0], "f4"),
         held_out=keep_spots() if held_out else None,
+        depth=DepthChannel(7.0, 0.5),
     )
     grid = Grid(8.0, (50, 50), 1.0)
     Image.fromarray(np.full((400, 400, 3), 200, "u1")).save(path / "one.png")

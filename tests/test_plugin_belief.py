@@ -31,7 +31,7 @@ def test_the_dock_marks_where_a_gene_is_above_a_value(person: Person, tmp_path: 
     expected = Result.open(tmp_path / "one.stenhance.zarr").above("A", 0.5)
     np.testing.assert_array_equal(values == 1, expected == 1)
     assert [str(unit) for unit in layer.units] == ["micrometer"] * 2
-    assert "at most 1 in 10 spots wrong" in dock.run_bar.label.text()
+    assert "at most 1 in 10, at a confidence of 9 in 10" in dock.run_bar.label.text()
 
     # Of what is nowhere counted nothing is marked, and what was marked before is gone.
     dock.show_gene("C/c")
@@ -39,6 +39,26 @@ def test_the_dock_marks_where_a_gene_is_above_a_value(person: Person, tmp_path: 
     dock.above.mark.click()
     person.wait(lambda: not list(layers_of(person.viewer, "marked")))
     assert "nothing is marked" in dock.run_bar.label.text()
+
+
+def test_total_counts_are_shown_as_a_layer(person: Person, tmp_path: Path) -> None:
+    person.drop(make_believed(tmp_path, held_out=True))
+    dock = person.bench.open("genes")
+    person.wait(dock.depth.isEnabled)
+    dock.depth.click()
+    person.wait(lambda: bool(list(layers_of(person.viewer, "depth"))))
+    ((layer, _),) = layers_of(person.viewer, "depth")
+    expected = Result.open(tmp_path / "one.stenhance.zarr").depth()
+    np.testing.assert_allclose(np.asarray(layer.data[0]), expected)
+    assert layer.visible
+    said = person.viewer.canvas.overlays["stenhance_caption"].text
+    assert "total counts of a spot, predicted" in said
+    # A gene takes its place, and it comes back as it was.
+    dock.show_gene("A")
+    person.wait(lambda: session_of(person.viewer).gene == "A" and not layer.visible)
+    dock.depth.click()
+    person.wait(lambda: layer.visible)
+    assert len(list(layers_of(person.viewer, "depth"))) == 1
 
 
 def test_a_run_without_held_out_spots_marks_nothing(person: Person, tmp_path: Path) -> None:

@@ -66,10 +66,10 @@ def caption_of(shown: Shown) -> str:
     for layer, info in layers_of(shown.viewer, *ALONE):
         if layer.visible and info.place is shown.place:
             if info.role.name == "marked":
-                return f"{info.part}, predicted\nat most 1 in 10 of the marked wrong"
+                return f"{info.part}, predicted\nin tissue like the held-out, at most 1 in 10 wrong"
             if info.role.name == "depth":
-                low, high = said_ends(layer.contrast_limits)
-                return f"total counts of a spot, predicted\n{low} – {high}"
+                low, high = layer.contrast_limits
+                return f"total counts of a spot, predicted\n{low:,.0f} – {high:,.0f}"
             return f"similarity to {info.part}, predicted\n1 alike, 0 unlike, -1 opposite"
     if shown.channels and shown.genes is not None:
         return channels_caption(shown.channels, shown.genes)

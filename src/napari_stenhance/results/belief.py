@@ -134,8 +134,9 @@ def said_of_cut(cut: Cut, gene: str, above: float, unit: str, scale: Scale) -> s
             f"among {cut.places} held-out {what} at 1 in 10."
         )
     return (
-        f"{gene} above {above:g} {unit}: marked where {cut.at:.2f} and more is predicted; at most "
-        f"1 in 10 {what} wrong (of {cut.marked} that were held out, {cut.wrong} were)."
+        f"{gene} above {above:g} {unit}: marked where {cut.at:.2f} and more is predicted; of "
+        f"{cut.marked} {what} held out there, {cut.wrong} were wrong: in tissue like theirs at "
+        "most 1 in 10, at a confidence of 9 in 10."
     )
 
 

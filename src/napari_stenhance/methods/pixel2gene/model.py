@@ -17,7 +17,7 @@ from napari_stenhance.methods.ensemble import Ensemble
 from napari_stenhance.methods.members import standardise
 from napari_stenhance.methods.pixel2gene.inputs import WIDE_UM, inputs_of
 from napari_stenhance.methods.protocol import Latent
-from napari_stenhance.methods.saved import ADVICE, GeneModel, Tensors, load_model, shared_parts
+from napari_stenhance.methods.saved import GeneModel, Tensors, load_model, shared_parts
 from napari_stenhance.running.device import inference_errors
 
 _SLICE_BYTES = 64 * 1024**2
@@ -75,8 +75,8 @@ class Pixel2GeneModel(GeneModel):
             inputs = inputs_of(tile, self.pitch_um)
             if inputs.shape[1] != len(self.shift):
                 msg = (
-                    f"This model has {len(self.shift)} inputs where {inputs.shape[1]} are seen now: "
-                    f"a version before this one trained it; {ADVICE}."
+                    f"This model has {len(self.shift)} inputs where {inputs.shape[1]} are seen "
+                    "now: a version before this one trained it; train it again with enhance."
                 )
                 raise InputError(msg)
             standard = standardise(inputs, self.shift, self.scale, self.clip, out=inputs)
