@@ -441,6 +441,7 @@ class GenesWidget(QWidget):
         shown = [layer for layer, _ in layers_of(self._viewer, "depth", of_run=run.key)]
         if not shown:
             shown = self._session.add([depth_layer(run)])
+        shown[0].visible = True
         self._session.look_at_slide(shown[0])
         self._viewer.layers.selection.active = shown[0]
 
