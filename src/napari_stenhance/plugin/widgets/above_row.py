@@ -36,6 +36,7 @@ class AboveRow(QWidget):
         self.value.setRange(0, 1000)
         self.value.setSingleStep(0.25)
         self.value.setPrefix("> ")
+        self.value.setButtonSymbols(QDoubleSpinBox.ButtonSymbols.NoButtons)
         self.value.setToolTip("In the unit of the gene: log1p CP10k")
         self.scale = QComboBox(self)
         self.scale.addItems(get_args(Scale))
