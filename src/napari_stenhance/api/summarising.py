@@ -47,9 +47,10 @@ def summarise(options: SummariseOptions, job: Job, cache: Cache) -> DataFrame:
 
     Examples
     --------
+    >>> from pathlib import Path
     >>> square = '{"type": "Polygon", "coordinates": [[[9, 9], [300, 9], [300, 300], [9, 9]]]}'
     >>> Path("square.geojson").write_text(square)
-    79
+    76
     >>> numbers = st.summarise("one.stenhance.zarr", regions="square.geojson", genes="G1")
     >>> numbers.loc[0, ["region", "gene", "origin", "unit"]].tolist()
     ['Region 1', 'G1', 'predicted', 'log1p CP10k']
