@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 
-from napari_stenhance.api.images import as_image
+from napari_stenhance.api.images import as_image, need_one_gene
 from napari_stenhance.errors import InputError
 from napari_stenhance.results.belief import interval_image, mark_above, said_of_cut
 from napari_stenhance.results.runs import FieldRun
@@ -23,6 +23,7 @@ def gene_interval(run: GeneSource, gene: str) -> xr.DataArray:
     """Return the ends of the interval of a spot around each superpixel."""
     import xarray as xr
 
+    need_one_gene(gene)
     field, gene = _of_field(run, gene)
     said = {
         "gene": gene,
@@ -40,6 +41,7 @@ def gene_interval(run: GeneSource, gene: str) -> xr.DataArray:
 
 def gene_above(run: GeneSource, gene: str, value: float, scale: Scale) -> xr.DataArray:
     """Mark where a gene is above a value."""
+    need_one_gene(gene)
     if scale not in get_args(Scale):
         msg = f"Scale {scale!r}: choose one of {', '.join(get_args(Scale))}."
         raise InputError(msg)

@@ -26,6 +26,19 @@ _OF_DOMAINS = ("method", "edited_from")
 """What a domain run says of how it was made: by a method, or by hand from another run."""
 
 
+def need_one_gene(gene: object) -> None:
+    """Refuse what is not the name of one gene.
+
+    Raises
+    ------
+    InputError
+        If it is a list, a number or anything else.
+    """
+    if not isinstance(gene, str):
+        msg = f"{gene!r:.80}: name one gene, as result['ERBB2']; of several, ask for one at a time."
+        raise InputError(msg)
+
+
 def gene_image(run: GeneSource, gene: str, what: What = "expression") -> xr.DataArray:
     """Show one gene of a run, or a sum of genes, or the spread of one.
 
@@ -34,6 +47,7 @@ def gene_image(run: GeneSource, gene: str, what: What = "expression") -> xr.Data
     InputError
         If there is no such gene.
     """
+    need_one_gene(gene)
     values, origin = run.levels(gene, what).part(), run.origin(gene)
     found = run.names.find(gene)
     gene, accuracy = found.text, _accuracy(run, found)

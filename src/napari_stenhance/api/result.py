@@ -192,7 +192,6 @@ class Result:
         InputError
             If there is no such gene.
         """
-        _one(gene)
         return gene_image(self._of_genes, gene)
 
     def spread(self, gene: str) -> xr.DataArray:
@@ -209,7 +208,6 @@ class Result:
         InputError
             If there is no such gene.
         """
-        _one(gene)
         return gene_image(self._of_genes, gene, "spread")
 
     def depth(self) -> xr.DataArray:
@@ -262,7 +260,6 @@ class Result:
         InputError
             If there is no such gene, or the run keeps no held-out spots.
         """
-        _one(gene)
         return gene_interval(self._of_genes, gene)
 
     def above(self, gene: str, value: float, scale: Scale = "spot") -> xr.DataArray:
@@ -295,7 +292,6 @@ class Result:
             If there is no such gene or scale, the run keeps no held-out spots, or the value is no
             number.
         """
-        _one(gene)
         return gene_above(self._of_genes, gene, value, scale)
 
     def to_anndata(
@@ -490,19 +486,6 @@ class Result:
             run = self._of_domains
             said.append(f"{counted(len(run.domains), 'domain')} of {run.name}")
         return said or ["nothing is complete"]
-
-
-def _one(gene: object) -> None:
-    """Refuse what is not the name of one gene.
-
-    Raises
-    ------
-    InputError
-        If it is a list, a number or anything else.
-    """
-    if not isinstance(gene, str):
-        msg = f"{gene!r:.80}: name one gene, as result['ERBB2']; of several, ask for one at a time."
-        raise InputError(msg)
 
 
 def _opened(path: Path, run_name: str) -> Result:

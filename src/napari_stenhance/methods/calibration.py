@@ -72,7 +72,7 @@ def said_of_interval(decoder: Decoder, gene: str) -> str:
     kept = decoder.held_out
     if kept is None:
         return ""
-    column = np.array([decoder.index_of(gene)])
+    column = decoder.indices_of([gene])
     predicted, measured = held_out_values(decoder, kept, column)
     middle = np.median(predicted, axis=0, keepdims=True)
     low, high = SpotIntervals.from_held_out(predicted, measured).of(middle)

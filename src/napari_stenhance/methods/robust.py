@@ -197,19 +197,19 @@ class RobustEnsemble(ABC, Generic[M]):
         held_out = draw_held_out(samples, recipe.members, recipe.folds, recipe.block_um, rng)
         fold = fold_of(held_out[: recipe.folds], spots)
         squares = None if proportions is None else Squares.of(samples, fold)
-        depths = [s.library for s in samples] if squares is None else None
-        each = _precision(samples, recipe.depth_power) if squares is None else squares.precision
-        precision = np.concatenate(each)
-        targets = Targets.of(expressions, seen.means, fold, self.seed, squares, each, depths)
+        depths = [s.library for s in samples]
+        weights = _precision(samples, recipe.depth_power if proportions is None else 1.0)
+        learned = depths if proportions is None else None
+        targets = Targets.of(expressions, seen.means, fold, self.seed, squares, weights, learned)
         with inference_errors("Training"), seeded(self.seed, self.device):
             learner = seen.learner(torch.tensor(targets.outputs).to(self.device))
+            precision = np.concatenate(weights)
             predicted = train_ensemble(learner, held_out, seen.schedule, rng, job, precision)
-        if depths is not None:
+        if proportions is None:
             decoder = targets.decoder(genes, predicted, expressions, depths)
             scores = predicted * np.float32(targets.scale)
             decoder = replace(decoder, held_out=HeldOutSpots.of(scores, samples, genes))
         else:
-            assert proportions is not None
             known = np.all(np.isfinite(predicted), axis=1)
             held = Squares.of(samples, fold, known)
             judged = held.mean_of(predicted), held.of_sections(expressions), held.depths
@@ -226,15 +226,15 @@ class RobustEnsemble(ABC, Generic[M]):
             targets.basis,
             targets.whole,
             predicted * np.float32(targets.scale),
-            float(np.concatenate([s.library for s in samples]).mean()),
+            float(np.concatenate(depths).mean()),
             proportions,
         )
 
 
 def _precision(samples: Sequence[TrainingSection], power: float) -> list[NDArray[np.float64]]:
     """Return what each spot of each section counts for, 1 on average over all."""
-    counted = [np.maximum(s.library, 1.0) ** power for s in samples]
-    mean = np.concatenate(counted).mean()
+    counted = [s.library**power for s in samples]
+    mean = float(np.concatenate(counted).mean())
     return [each / mean for each in counted]
 
 

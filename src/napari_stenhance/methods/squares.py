@@ -27,15 +27,11 @@ class Squares:
         What was counted in all spots of a square.
     apart : ndarray of int64, shape (squares of all sections,)
         The number that all spots of a square have, of those that tell apart what lies in one.
-    precision : tuple of ndarray of float64, each (spots,)
-        What was counted in each spot, relative to the average of all sections: a proportion varies
-        by chance with one over that.
     """
 
     shares: tuple[sp.csr_array[np.float32], ...]
     depths: tuple[NDArray[np.float64], ...]
     apart: NDArray[np.int64]
-    precision: tuple[NDArray[np.float64], ...]
 
     @classmethod
     def of(
@@ -56,7 +52,6 @@ class Squares:
         """
         cuts = np.cumsum([len(s.xy_um) for s in samples])[:-1]
         kept = np.ones(len(apart), bool) if kept is None else kept
-        mean = float(np.concatenate([s.library for s in samples]).mean())
         shares, depths, numbers = [], [], []
         for sample, number, wanted in zip(
             samples, np.split(apart, cuts), np.split(kept, cuts), strict=True
@@ -72,8 +67,7 @@ class Squares:
             shares.append(sp.csr_array((share, (square, seen)), shape=shape))
             depths.append(depth)
             numbers.append(found[:, 2])
-        precision = tuple(s.library / mean for s in samples)
-        return cls(tuple(shares), tuple(depths), np.concatenate(numbers), precision)
+        return cls(tuple(shares), tuple(depths), np.concatenate(numbers))
 
     def mean_of(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return means over the squares of what spots of all sections have, (spots, c)."""

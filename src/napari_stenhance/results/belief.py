@@ -57,6 +57,14 @@ def kept_spots(run: FieldRun) -> HeldOutSpots:
     return kept
 
 
+def _at_held_out(
+    run: FieldRun, gene: str
+) -> tuple[HeldOutSpots, NDArray[np.float32], NDArray[np.float32]]:
+    """Return the held-out spots of a run, and what a gene was predicted and measured there."""
+    decoder, kept = run.field.decoder, kept_spots(run)
+    return kept, *held_out_values(decoder, kept, decoder.indices_of([gene]))
+
+
 def spot_intervals(run: FieldRun, gene: str) -> SpotIntervals:
     """Calibrate the prediction interval of a spot, of one gene.
 
@@ -65,9 +73,8 @@ def spot_intervals(run: FieldRun, gene: str) -> SpotIntervals:
     InputError
         If the run keeps no held-out spots, or there is no such gene.
     """
-    decoder, kept = run.field.decoder, kept_spots(run)
-    column = np.array([decoder.index_of(gene)])
-    return SpotIntervals.from_held_out(*held_out_values(decoder, kept, column))
+    _, predicted, measured = _at_held_out(run, gene)
+    return SpotIntervals.from_held_out(predicted, measured)
 
 
 def interval_image(run: FieldRun, gene: str) -> NDArray[np.float32]:
@@ -96,11 +103,9 @@ def cut_above(run: FieldRun, gene: str, above: float, scale: Scale = "spot") -> 
     InputError
         If the run keeps no held-out spots, or there is no such gene.
     """
-    decoder, kept = run.field.decoder, kept_spots(run)
-    column = np.array([decoder.index_of(gene)])
+    kept, *both = _at_held_out(run, gene)
     predicted, measured = (
-        averaged(values, kept.xy_um, kept.section, scale)[:, 0]
-        for values in held_out_values(decoder, kept, column)
+        averaged(values, kept.xy_um, kept.section, scale)[:, 0] for values in both
     )
     return find_cut(predicted, measured, above, overlap_of(kept.xy_um, kept.section, scale))
 

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import psutil
@@ -146,6 +146,20 @@ class Job:
         if text not in self._noted:
             self._noted.add(text)
             self.emit(Note(text))
+
+    def overheard(self) -> tuple[Job, list[str]]:
+        """Return a job that passes all on to this one, and what is noted in it, as it comes."""
+        notes: list[str] = []
+
+        def hear(event: Event) -> None:
+            if isinstance(event, Note):
+                notes.append(event.text)
+                self.note(event.text)
+            else:
+                self.emit(event)
+
+        # Of its own is only what was noted: a cancel is that of this job.
+        return replace(self, listener=hear, _noted=set()), notes
 
     @contextmanager
     def stage(self, name: str, total: int) -> Iterator[Stage]:

@@ -91,10 +91,10 @@ def find_cut(
     refused = binom.cdf(*counted, WRONG) <= _RISK
     number = len(refused) if refused.all() else int(refused.argmin())
     high = int((measured > above).sum())
-    if not number:
-        return Cut(float("inf"), 0, 0, len(order), high, int(len(order) // overlap))
-    at = tested[number - 1]
     rest = len(order), high, int(len(order) // overlap)
+    if not number:
+        return Cut(float("inf"), 0, 0, *rest)
+    at = tested[number - 1]
     return Cut(float(ranked[at]), int(marked[at]), int(wrong[at]), *rest)
 
 

@@ -16,7 +16,7 @@ from napari_stenhance.methods.registry import (
     method_entry,
     refuse_given,
 )
-from napari_stenhance.running.job import Event, Job, Note
+from napari_stenhance.running.job import Job
 from napari_stenhance.storage.atomic import need_free
 from napari_stenhance.tasks.evaluate_options import KINDS, OF_KIND, SPLIT_OF, EvaluateOptions
 from napari_stenhance.tasks.evaluation import Evaluation, Score
@@ -59,16 +59,9 @@ def evaluate(
         if path is not None:
             need_free(path)
     score = _scorer(entry.kind)
-    noted: dict[str, None] = {}
-
-    def hear(event: Event) -> None:
-        if isinstance(event, Note):
-            noted[event.text] = None
-        job.emit(event)
-
-    heard = dataclasses.replace(job, listener=hear, _noted=set())
+    heard, notes = job.overheard()
     found = score(options, entry, seeds, device, cache, heard)
-    found = dataclasses.replace(found, doubts=tuple(noted))
+    found = dataclasses.replace(found, doubts=tuple(notes))
     if options.csv is not None:
         write_scores_csv(found, options.csv)
     if options.json is not None:

@@ -259,6 +259,11 @@ class _Compared:
         """Those of the hidden spots."""
         return sp.csr_array(self.every[self.held_out.hidden])
 
+    @cached_property
+    def measured(self) -> NDArray[np.float64]:
+        """What was measured in those, on the scale of comparison."""
+        return normalised(self.counts, self.columns, self.normalise)
+
     def scaled(
         self, predicted: NDArray[np.floating], counts: sp.csr_array[np.float32]
     ) -> NDArray[np.float64]:
@@ -267,7 +272,6 @@ class _Compared:
 
     def maps(self, predicted: NDArray[np.floating], features: FeatureSource) -> SpotMaps:
         section, hidden = self.held_out.section, self.held_out.hidden
-        scale = self.columns, self.normalise
         tissue, tissue_box = _coarsely(features.tissue, features.grid)
         return SpotMaps(
             section=section.name,
@@ -276,7 +280,7 @@ class _Compared:
             others_um=section.spots_um()[~hidden],
             genes=self.names,
             predicted=self.scaled(predicted[hidden], self.counts).astype(np.float32),
-            measured=normalised(self.counts, *scale).astype(np.float32),
+            measured=self.measured.astype(np.float32),
             tissue=tissue,
             tissue_box=tissue_box,
         )
@@ -286,16 +290,12 @@ class _Compared:
         section, hidden = self.held_out.section, self.held_out.hidden
         names = section.need_spots().obs_names[hidden]
         depth = np.asarray(self.counts.sum(axis=1), np.float64).ravel()
-        measured = normalised(self.counts, self.columns, self.normalise)
         counted = sp.csr_array(self.counts[:, self.columns]).toarray() > 0
         xy_um, pitch_um = section.spots_um()[hidden], section.geometry().pitch_um
         found = ScoredPart({})
         for what, values in by.items():
             job.check()
-            apart = (
-                self.scaled(values[hidden], self.counts),
-                measured,
-            )
+            apart = self.scaled(values[hidden], self.counts), self.measured
             scores = score_genes(*apart, depth, xy_um, pitch_um, counted)
             found.values[what] = {"genes": len(self.names), **overall(scores, *apart)}
             if self.held_out.as_published:
@@ -312,8 +312,8 @@ class _Compared:
     ) -> dict[str, float]:
         """Compare with what a model promises of hidden spots; its columns are of its own genes."""
         section, hidden = self.held_out.section, self.held_out.hidden
-        measured = normalised(self.counts, self.columns, self.normalise)
-        return believed(decoder, columns, predicted[hidden], measured, section.spots_um()[hidden])
+        xy_um = section.spots_um()[hidden]
+        return believed(decoder, columns, predicted[hidden], self.measured, xy_um)
 
     def _recovered(self, values: NDArray[Any]) -> dict[str, float]:
         """Compare as is published: on all spots."""

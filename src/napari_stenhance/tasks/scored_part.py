@@ -16,7 +16,7 @@ import zarr
 from numpy.typing import NDArray
 
 import napari_stenhance
-from napari_stenhance.running.job import Event, Job, Note
+from napari_stenhance.running.job import Job
 from napari_stenhance.section.slide import Box
 from napari_stenhance.section.spots import SpotGeometry
 
@@ -123,18 +123,8 @@ def kept_part(
             for note in found.notes:
                 job.note(note)
             return found
-        notes: list[str] = []
-
-        def hear(event: Event) -> None:
-            if isinstance(event, Note):
-                notes.append(event.text)
-                job.note(event.text)
-            else:
-                job.emit(event)
-
-        # Of its own is only what was said: a cancel is that of the job.
-        found = score(replace(job, listener=hear, _noted=set()))
-        found = replace(found, notes=tuple(notes))
+        heard, notes = job.overheard()
+        found = replace(score(heard), notes=tuple(notes))
         with cache.building(_KIND, key) as folder:
             _write_part(found, folder)
         return found

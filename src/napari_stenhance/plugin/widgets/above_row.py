@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QHBoxLayout, QPushButton, QWidget
 
+from napari_stenhance.plugin.alone import look_alone
 from napari_stenhance.plugin.layer_info import layers_of
 from napari_stenhance.plugin.marked import marked_layer
 from napari_stenhance.plugin.session import session_of
@@ -75,8 +76,7 @@ class AboveRow(QWidget):
                 self._viewer.layers.remove(old)
             if layer is not None:
                 (added,) = self._session.add([layer])
-                self._session.look_at_slide(added)
-                self._viewer.layers.selection.active = added
+                look_alone(self._session, added)
             self._run_bar.done = said
 
         self._run_bar.start(

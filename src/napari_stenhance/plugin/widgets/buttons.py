@@ -37,9 +37,9 @@ def number_box(parent: QWidget, value: float, most: float, unit: str, tip: str) 
     return box
 
 
-def row_of(widgets: Sequence[QWidget]) -> QHBoxLayout:
-    """Lay widgets side by side."""
+def row_of(widgets: Sequence[QWidget], wide: QWidget | None = None) -> QHBoxLayout:
+    """Lay widgets side by side; one may be as wide as it can."""
     row = QHBoxLayout()
     for widget in widgets:
-        row.addWidget(widget)
+        row.addWidget(widget, int(widget is wide))
     return row

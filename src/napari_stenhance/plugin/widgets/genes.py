@@ -25,6 +25,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_stenhance.errors import InputError
+from napari_stenhance.plugin.alone import look_alone
 from napari_stenhance.plugin.asked_for import are_spots_seen, why_no_spots
 from napari_stenhance.plugin.colours import SpotColours
 from napari_stenhance.plugin.depth import depth_layer
@@ -441,9 +442,7 @@ class GenesWidget(QWidget):
         shown = [layer for layer, _ in layers_of(self._viewer, "depth", of_run=run.key)]
         if not shown:
             shown = self._session.add([depth_layer(run)])
-        shown[0].visible = True
-        self._session.look_at_slide(shown[0])
-        self._viewer.layers.selection.active = shown[0]
+        look_alone(self._session, shown[0])
 
     def _show_spots(self, on: bool) -> None:
         self._session.with_spots = on

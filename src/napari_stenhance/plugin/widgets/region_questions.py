@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from qtpy.QtWidgets import (
     QComboBox,
-    QHBoxLayout,
     QLabel,
     QPushButton,
     QSizePolicy,
@@ -17,11 +16,13 @@ from qtpy.QtWidgets import (
 )
 
 from napari_stenhance.errors import InputError, StenhanceError
+from napari_stenhance.plugin.alone import look_alone
 from napari_stenhance.plugin.drawn import drawn_regions
 from napari_stenhance.plugin.layer_info import layers_of, open_sections
 from napari_stenhance.plugin.live import LiveLayers
 from napari_stenhance.plugin.session import session_of
 from napari_stenhance.plugin.similar import similarity_layer
+from napari_stenhance.plugin.widgets.buttons import row_of
 from napari_stenhance.plugin.widgets.choices import narrow
 from napari_stenhance.plugin.widgets.dialogs import ask_where_to_save_table
 from napari_stenhance.plugin.widgets.gene_reader import GeneReader
@@ -104,11 +105,13 @@ class RegionQuestions(QWidget):
         self.similar.clicked.connect(self._find_similar)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
-        column.addLayout(_row(self.top, QLabel("against", self), narrow(self.against)))
+        against = self.top, QLabel("against", self), narrow(self.against)
+        column.addLayout(row_of(against, self.against))
         column.addWidget(self.title)
         column.addWidget(self.genes, 1)
-        column.addLayout(_row(self.similar, self.export))
-        column.addLayout(_row(self.predict, QLabel("on", self), narrow(self.where)))
+        column.addLayout(row_of((self.similar, self.export), self.export))
+        on = self.predict, QLabel("on", self), narrow(self.where)
+        column.addLayout(row_of(on, self.where))
         self.into = QLabel("", self)
         self.into.setWordWrap(True)
         self.where.currentIndexChanged.connect(self._say_into)
@@ -243,8 +246,7 @@ class RegionQuestions(QWidget):
         def done(layer: Any) -> None:
             self._forget_similar(run, name)
             (added,) = self._session.add([layer])
-            self._session.look_at_slide(added)
-            self._viewer.layers.selection.active = added
+            look_alone(self._session, added)
             said = f"Green is predicted like {name}, pink is its opposite. "
             self._listed.run_bar.done = f"{said}Look at a gene to see it again."
 
@@ -311,14 +313,6 @@ def _need_more_than(run: FieldRun) -> None:
             "else would come of it. Choose another slide under On."
         )
         raise InputError(msg)
-
-
-def _row(*widgets: QWidget) -> QHBoxLayout:
-    """Lay widgets side by side, the last one as wide as it may be."""
-    row = QHBoxLayout()
-    for n, widget in enumerate(widgets, 1):
-        row.addWidget(widget, int(n == len(widgets)))
-    return row
 
 
 def _said_of_top(numbers: Any, name: str, of: str) -> str:

@@ -11,7 +11,6 @@ from qtpy.QtCore import Qt, QTimer
 from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import (
     QComboBox,
-    QHBoxLayout,
     QLabel,
     QLineEdit,
     QPushButton,
@@ -36,6 +35,7 @@ from napari_stenhance.plugin.outlined import SHAPES_MOST, choose_outlined, outli
 from napari_stenhance.plugin.outlines import OutlinedRegions
 from napari_stenhance.plugin.regions import begin_drawing, open_region
 from napari_stenhance.plugin.session import session_of
+from napari_stenhance.plugin.widgets.buttons import row_of
 from napari_stenhance.plugin.widgets.choices import narrow
 from napari_stenhance.plugin.widgets.counting import Counted, Counts, RegionCounts
 from napari_stenhance.plugin.widgets.follow import follow_layers, follow_session
@@ -136,8 +136,9 @@ class RegionsWidget(QWidget):
     def _lay_out(self) -> None:
         column = QVBoxLayout(self)
         tools = (self.draw, self.lasso, self.brush, self.delete, self.edit, self.undo)
-        column.addLayout(_row(*tools))
-        column.addLayout(_row(self.open, self.cells, self.save, self.export))
+        column.addLayout(row_of(tools, tools[0]))
+        files = self.open, self.cells, self.save, self.export
+        column.addLayout(row_of(files, self.open))
         column.addWidget(narrow(self.what))
         column.addWidget(self.find)
         column.addWidget(self.title)
@@ -463,14 +464,6 @@ class RegionsWidget(QWidget):
             msg = "Select one of the regions in the table first."
             raise InputError(msg)
         return regions.chosen(rows)
-
-
-def _row(*widgets: QWidget) -> QHBoxLayout:
-    """Lay widgets side by side, the first one as wide as it may be."""
-    row = QHBoxLayout()
-    for n, widget in enumerate(widgets):
-        row.addWidget(widget, int(n == 0))
-    return row
 
 
 def _labels_in(viewer: Viewer) -> list[Labels]:
