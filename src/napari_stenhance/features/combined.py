@@ -73,6 +73,11 @@ class CombinedFeatures(FeatureSource):
         """Length of a feature vector."""
         return sum(part.dim for part in self.parts)
 
+    @property
+    def groups(self) -> tuple[int, ...]:
+        """Those of all of them."""
+        return tuple(size for part in self.parts for size in part.groups)
+
     def extract(self, needed: NDArray[np.bool_] | None = None) -> None:
         """Extract the features of each encoder."""
         _ = self.grid  # said before anything is computed

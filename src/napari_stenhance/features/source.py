@@ -178,6 +178,11 @@ class FeatureSource(ABC):
     def dim(self) -> int:
         """Length of a feature vector."""
 
+    @property
+    def groups(self) -> tuple[int, ...]:
+        """How many channels each kind of feature has, side by side in the vector of a superpixel."""
+        return self.settings.encoder.groups or (self.dim,)
+
     @abstractmethod
     def extract(self, needed: NDArray[np.bool_] | None = None) -> None:
         """Extract the features of some superpixels of the grid, by default of all on tissue.
