@@ -65,6 +65,7 @@ def test_vectors_are_joined_each_standardised_by_itself(
     stain, vit, both = opened("stain"), opened(VIT), opened(f"stain+{VIT}")
     assert both.grid == stain.grid == vit.grid
     assert both.dim == stain.dim + vit.dim
+    assert both.groups == (144, 18, vit.dim)
     assert both.key == f"{stain.key}+{vit.key}"
     assert both.doubts == (*stain.doubts, *vit.doubts) != ()
     row, column = (n[::7] for n in np.nonzero(both.tissue))

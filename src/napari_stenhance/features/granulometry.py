@@ -74,7 +74,7 @@ def _changes(amount: NDArray[np.uint8], first: Pick, then: Pick) -> NDArray[np.i
 def _over_octagon(
     values: NDArray[np.uint8], square: int, diamond: int, pick: Pick
 ) -> NDArray[np.uint8]:
-    """Pick the least or greatest value within a square, and then a diamond, of these half widths."""
+    """Pick the least or greatest value in a square, then in a diamond, of these half widths."""
     values = _along(_along(values, 2 * square + 1, pick).T, 2 * square + 1, pick).T
     for _ in range(diamond):
         across = pick(values[1:-1, :-2], values[1:-1, 2:])

@@ -180,7 +180,7 @@ class FeatureSource(ABC):
 
     @property
     def groups(self) -> tuple[int, ...]:
-        """How many channels each kind of feature has, side by side in the vector of a superpixel."""
+        """How many channels each kind of feature has, side by side in a vector."""
         return self.settings.encoder.groups or (self.dim,)
 
     @abstractmethod

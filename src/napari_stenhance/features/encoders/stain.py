@@ -113,9 +113,7 @@ class StainEncoder:
         return encoded
 
 
-def _haematoxylin(
-    pixels: NDArray[np.uint8], density_of: NDArray[np.float32]
-) -> NDArray[np.uint8]:
+def _haematoxylin(pixels: NDArray[np.uint8], density_of: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Unmix haematoxylin, value by value, so that it is the same in any tile."""
     shares = (_LEVELS_OF_ONE * np.outer(stain_matrix()[:, 0], density_of)).astype(np.float32)
     amount = shares[0][pixels[..., 0]]
