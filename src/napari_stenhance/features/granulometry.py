@@ -68,7 +68,9 @@ def _changes(amount: NDArray[np.uint8], first: Pick, then: Pick) -> NDArray[np.i
         cut = REACH_PX - 2 * half
         near = shrunk[cut : len(shrunk) - cut, cut : shrunk.shape[1] - cut]
         maps.append(_superpixel_sums(_over_octagon(near, square, diamond, then)))
-    return np.diff(np.stack(maps, axis=2), axis=2)
+    stacked = np.stack(maps, axis=2)
+    changes: NDArray[np.int32] = stacked[..., 1:] - stacked[..., :-1]
+    return changes
 
 
 def _over_octagon(
