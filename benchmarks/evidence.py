@@ -23,8 +23,11 @@ import crops
 import domains
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from sinca_data import PAIRS
 
+from napari_stenhance.features.encoders import stain
+from napari_stenhance.features.encoders.stain import StainEncoder
 from napari_stenhance.methods import registry
 from napari_stenhance.methods.histosge.network import HISTOSGE
 from napari_stenhance.methods.registry import method_entry
@@ -33,6 +36,7 @@ from napari_stenhance.methods.sinca.training import SincaSchedule
 from napari_stenhance.methods.spamcaf.network import SPAMCAF
 from napari_stenhance.methods.stamgc.expression import principal_scores
 from napari_stenhance.methods.stamgc.protocol import Domains
+from napari_stenhance.running.extensions import extensions
 from napari_stenhance.running.job import Job
 from napari_stenhance.tasks import evaluate as evaluate_module
 from napari_stenhance.tasks.evaluate import evaluate
@@ -120,6 +124,32 @@ def chosen(rows: Iterable[Row], only: str) -> list[Row]:
 # Methods that see the slide: whole sections left out, each in turn
 
 
+class Statistics(StainEncoder):
+    """`stain` without its grains."""
+
+    dim = 144
+
+    def fingerprint(self) -> str:
+        return f"{super().fingerprint()}-statistics"
+
+    def encode(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return super().encode(pixels)[..., : self.dim]
+
+
+@contextmanager
+def without_grains() -> Iterator[None]:
+    encoder = replace(
+        stain.ENCODER,
+        identity=lambda: f"{stain.ENCODER.identity()}-statistics",
+        superpixels=lambda _device: lambda slide: Statistics(slide.scale(), dim=Statistics.dim),
+        groups=(),
+    )
+    with mock.patch.object(stain, "ENCODER", encoder):
+        extensions.cache_clear()
+        yield
+    extensions.cache_clear()
+
+
 def image_rows() -> Iterator[Row]:
     for encoder in ENCODERS:
         for title, method in (
@@ -128,6 +158,11 @@ def image_rows() -> Iterator[Row]:
             ("SpaMCAF", "spamcaf"),
         ):
             yield Row(f"{title} `robust`, `{encoder}`", method, {"encoder": encoder})
+    for title, method in (("Pixel2Gene", "pixel2gene"), ("HisToSGE", "histosge")):
+        yield Row(
+            f"{title} `robust`, without grains", method, {}, lambda made, _seed: made,
+            without_grains,
+        )  # fmt: skip
     yield Row(
         "Pixel2Gene `robust`, spots count alike", "pixel2gene", {},
         lambda method, _seed: replace(method, recipe=replace(method.recipe, depth_power=0.0)),
