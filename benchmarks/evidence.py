@@ -140,7 +140,7 @@ class Statistics(StainEncoder):
 def without_grains() -> Iterator[None]:
     encoder = replace(
         stain.ENCODER,
-        identity=lambda: f"{stain.ENCODER.identity()}-statistics",
+        identity=lambda: f"stain{stain.VERSION}-statistics",
         superpixels=lambda _device: lambda slide: Statistics(slide.scale(), dim=Statistics.dim),
         groups=(),
     )
