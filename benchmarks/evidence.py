@@ -133,7 +133,7 @@ class Statistics(StainEncoder):
         return f"{super().fingerprint()}-statistics"
 
     def encode(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        return super().encode(pixels)[..., : self.dim]
+        return StainEncoder(self.slide_mpp).encode(pixels)[..., : self.dim]
 
 
 @contextmanager

@@ -78,10 +78,17 @@ def _over_octagon(
 ) -> NDArray[np.uint8]:
     """Pick the least or greatest value in a square, then in a diamond, of these half widths."""
     values = _along(_along(values, 2 * square + 1, pick).T, 2 * square + 1, pick).T
-    for _ in range(diamond):
-        across = pick(values[1:-1, :-2], values[1:-1, 2:])
-        down = pick(values[:-2, 1:-1], values[2:, 1:-1])
-        values = pick(pick(across, down), values[1:-1, 1:-1])
+    reached = 0
+    while reached < diamond:
+        # Four diamonds, moved by no more than their own half width, cover the one that holds them.
+        step = min(max(reached, 1), diamond - reached)
+        rows, columns = slice(step, -step), slice(step, -step)
+        wider = pick(values[rows, : -2 * step], values[rows, 2 * step :])
+        wider = pick(wider, values[: -2 * step, columns])
+        wider = pick(wider, values[2 * step :, columns])
+        # Those of a single pixel leave out the one between them.
+        values = wider if reached else pick(wider, values[rows, columns])
+        reached += step
     return values
 
 
