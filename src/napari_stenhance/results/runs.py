@@ -130,6 +130,7 @@ class FieldRun(GeneSource):
             lines.append(f"{said}{len(written_genes(self))} written as images")
             lines += [f"  {self.how_well}"] * bool(self.how_well)
             lines += [f"  {line}" for line in self.how_far]
+            lines += [f"  {self.how_unfamiliar}"] * bool(self.how_unfamiliar)
         if "tissue_sha256" in self.identity:
             kept = self.result.tissue_names(self.name)[-1]
             lines.append(f"  Tissue as given: {kept} ({self.result.tissue_kind(self.name)})")
@@ -160,6 +161,14 @@ class FieldRun(GeneSource):
         )
         lost = f"{counted(int((~told).sum()), 'gene')} of {len(told)} cannot be told from depth"
         return [f"{said}of {spots}", f"{lost} (r given depth not above 0 by its error)"]
+
+    @property
+    def how_unfamiliar(self) -> str:
+        """How much of the tissue is unlike what was learned from, in words."""
+        share = self.attributes.get("unfamiliar")
+        if share is None:
+            return ""
+        return f"{share:.0%} of the tissue lies beyond what 95% of the training tissue stays within"
 
 
 def said_of_held_out(decoder: Decoder, gene: str, *, held_out: bool) -> str:

@@ -108,7 +108,7 @@ class Pixel2GeneEnsemble(RobustEnsemble[Pixel2GeneModel]):
 
         # Bins of one superpixel are their own means.
         means = standard if (count == 1).all() else _spot_means(standard, spot)
-        return SeenSpots(means, learner, model, scores, schedule)
+        return SeenSpots(means, learner, model, scores, schedule, (standard, spot))
 
 
 def _spot_means(inputs: NDArray[np.float32], spot: NDArray[np.int64]) -> NDArray[np.float32]:
