@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from believed_result import make_believed
 from napari_stenhance.api.result import Result
 from napari_stenhance.plugin.layer_info import layers_of
 from napari_stenhance.plugin.session import session_of
@@ -38,8 +39,8 @@ def test_unfamiliar_tissue_is_shown_as_a_layer(person: Person, small: Path) -> N
     assert len(list(layers_of(person.viewer, "unfamiliar"))) == 1
 
 
-def test_a_run_that_does_not_know_offers_nothing(person: Person, tiny: Path) -> None:
-    person.drop(tiny)
+def test_a_run_that_does_not_know_offers_nothing(person: Person, tmp_path: Path) -> None:
+    person.drop(make_believed(tmp_path, held_out=True))
     dock = person.bench.open("genes")
     dock.show_gene("A")
     person.wait(lambda: session_of(person.viewer).gene == "A")
