@@ -10,12 +10,12 @@ import torch
 
 import napari_stenhance as st
 from made_sections import MPP, make_slide_pixels, stain_features, write_image
-from napari_stenhance.methods.familiar import FamiliarTissue
+from napari_stenhance.methods.familiar import FamiliarTissue, unfamiliar_doubts
 from napari_stenhance.methods.pixel2gene.ensemble import Pixel2GeneEnsemble, Pixel2GeneRecipe
 from napari_stenhance.methods.pixel2gene.learner import SpotSchedule
 from napari_stenhance.methods.pixel2gene.model import Pixel2GeneModel
 from napari_stenhance.methods.training_section import TrainingSection
-from napari_stenhance.results.unfamiliar import unfamiliar_doubts
+from napari_stenhance.results.predictions import at_superpixels
 from napari_stenhance.running.job import Job
 from napari_stenhance.section.footprint import Footprints
 from napari_stenhance.section.section import Section
@@ -142,6 +142,11 @@ def test_a_run_says_how_far_its_tissue_lies(
     assert not any("looks unlike" in doubt for doubt in alike.doubts)
     (said,) = (line for line in alike._of_genes.describe() if "training tissue" in line)
     assert said.strip().startswith(f"{far.attrs['share']:.0%} of the tissue lies beyond")
+    table = at_superpixels(alike.folder, alike._of_genes.name, ["G1"], st.Job())
+    at = far.values[table.obs["row"], table.obs["column"]]
+    np.testing.assert_array_equal(table.obs["unfamiliar"], at)
+    spots = alike.to_anndata(at=small / "one.h5ad")
+    assert 0.2 < spots.obs["unfamiliar"].median() < 1
 
     # Tissue whose colours are exchanged is nothing that was learned from.
     monkeypatch.chdir(tmp_path)
@@ -154,6 +159,7 @@ def test_a_run_says_how_far_its_tissue_lies(
     (doubt,) = (one for one in green.doubts if "looks unlike" in one)
     assert "(one)" in doubt
     assert st.Result.open(green.path).doubts == green.doubts
+    assert doubt in green._of_genes.trust("G1")
 
 
 def test_a_run_that_does_not_know_says_so(tiny: Path) -> None:

@@ -26,7 +26,7 @@ def test_unfamiliar_tissue_is_shown_as_a_layer(person: Person, small: Path) -> N
     np.testing.assert_array_equal(np.asarray(layer.data[0])[:rows, :columns], expected)
     assert tuple(layer.contrast_limits) == (0, 2)
     person.wait(lambda: "of the tissue lies beyond" in dock.run_bar.label.text())
-    assert "1 its edge" in person.viewer.canvas.overlays["stenhance_caption"].text
+    assert "1 is the edge" in person.viewer.canvas.overlays["stenhance_caption"].text
     at = np.argwhere(np.isfinite(np.asarray(expected)))[0]
     said = layer.get_status(layer.data_to_world(at), world=True)["value"]
     where = "unlike" if expected.values[tuple(at)] > 1 else "like"

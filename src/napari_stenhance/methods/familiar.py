@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -16,6 +17,9 @@ _WITHIN = 0.95
 _STEP, _STEP_OF_AXES = 2.0**-10, 2.0**-14
 """Sums of products of multiples of these are exact: they do not depend on where a tile begins."""
 _AT_ONCE = 32 * 1024**2
+_DOUBTED = 0.15
+"""Three times what is expected. Serial sections of a tumour came to .05 to .11, other organs and
+phantoms to .21 and more (docs/reliability.md)."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +116,15 @@ class FamiliarTissue:
     def from_arrays(cls, arrays: dict[str, NDArray[np.float32]]) -> FamiliarTissue | None:
         """Take them as `arrays` gave them; None where a model has none."""
         return cls(**arrays) if arrays else None
+
+
+def unfamiliar_doubts(share: float | None, learned_from: Sequence[str]) -> list[str]:
+    """Say that much of the tissue is unlike what was learned from; nothing where little is."""
+    if share is None or share <= _DOUBTED:
+        return []
+    of = ", ".join(learned_from)
+    said = f"{share:.0%} of the tissue looks unlike what was learned from ({of}), where 5% would "
+    return [f"{said}if it were alike: what is predicted there is a guess."]
 
 
 def _fitted(rows: NDArray[np.float32]) -> FamiliarTissue:

@@ -14,6 +14,7 @@ from napari_stenhance.methods.calibration import (
     told_from_depth,
 )
 from napari_stenhance.methods.decoder import Decoder, Unit
+from napari_stenhance.methods.familiar import unfamiliar_doubts
 from napari_stenhance.results.domains import domain_runs
 from napari_stenhance.results.field import GeneField, What
 from napari_stenhance.results.gene_source import GeneSource, Origin
@@ -111,7 +112,7 @@ class FieldRun(GeneSource):
                 "it cannot be told from depth: its r given depth is not above 0 by its error"
             )
         interval = said_of_interval(self.field.decoder, gene)
-        return "; ".join([*lines, *[interval] * bool(interval)])
+        return "; ".join([*lines, *[interval] * bool(interval), *self._unfamiliar_doubts])
 
     def describe(self) -> list[str]:
         """Say what it learned from, and what was predicted how well."""
@@ -161,6 +162,11 @@ class FieldRun(GeneSource):
         )
         lost = f"{counted(int((~told).sum()), 'gene')} of {len(told)} cannot be told from depth"
         return [f"{said}of {spots}", f"{lost} (r given depth not above 0 by its error)"]
+
+    @property
+    def _unfamiliar_doubts(self) -> list[str]:
+        learned = [one["name"] for one in self.identity["learned_from"]]
+        return unfamiliar_doubts(self.attributes.get("unfamiliar"), learned)
 
     @property
     def how_unfamiliar(self) -> str:

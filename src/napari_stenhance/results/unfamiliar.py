@@ -13,7 +13,7 @@ from napari_stenhance.errors import InputError
 from napari_stenhance.results.field import GeneField
 from napari_stenhance.results.genes import create_image
 from napari_stenhance.results.result import ResultFolder
-from napari_stenhance.results.runs import FieldRun
+from napari_stenhance.results.run import Run
 from napari_stenhance.storage.checked import has_node, open_node
 from napari_stenhance.storage.levels import Levels
 from napari_stenhance.storage.pyramid import mean_pool, open_levels, read_tile
@@ -21,9 +21,6 @@ from napari_stenhance.storage.tiles import Tile, tile_size, tiles_of, write_tile
 
 _FOLDER = "unfamiliar"
 UNIT = "1 where 95 % of the training tissue ends"
-_DOUBTED = 0.15
-"""Three times what is expected. Serial sections of a tumour came to .05 to .11, other organs and
-phantoms to .21 and more (docs/reliability.md)."""
 
 
 def write_distance_tile(
@@ -41,7 +38,7 @@ def written_distance(result: ResultFolder, run: str) -> list[zarr.Array[Any]]:
     return open_levels(open_node(group, _FOLDER, zarr.Group)) if has_node(group, _FOLDER) else []
 
 
-def distance_levels(run: FieldRun) -> Levels:
+def distance_levels(run: Run) -> Levels:
     """Show how far each superpixel of a run lies from the training tissue.
 
     Raises
@@ -60,6 +57,23 @@ def distance_levels(run: FieldRun) -> Levels:
     return Levels.from_arrays(arrays, mean_pool)
 
 
+def distance_at(
+    result: ResultFolder, run: str, row: NDArray[np.int64], column: NDArray[np.int64]
+) -> NDArray[np.float32] | None:
+    """Return the distances of single superpixels, (n,); None where the run does not know."""
+    arrays = written_distance(result, run)
+    if not arrays:
+        return None
+    size = tile_size(arrays[0])
+    found = np.empty(len(row), np.float32)
+    tile_of = np.column_stack([row // size, column // size])
+    for i, j in np.unique(tile_of, axis=0):
+        here = (tile_of == (i, j)).all(axis=1)
+        tile = read_tile(arrays, 0, (int(i), int(j)), mean_pool)
+        found[here] = tile[row[here] - i * size, column[here] - j * size]
+    return found
+
+
 def share_unfamiliar(levels: Sequence[zarr.Array[Any]]) -> float | None:
     """Return which share of the predicted tissue lies beyond 1; None where that is not known."""
     far = known = 0
@@ -68,12 +82,3 @@ def share_unfamiliar(levels: Sequence[zarr.Array[Any]]) -> float | None:
         far += int((values > 1).sum())
         known += int(np.isfinite(values).sum())
     return far / known if known else None
-
-
-def unfamiliar_doubts(share: float | None, learned_from: Sequence[str]) -> list[str]:
-    """Say that much of the tissue is unlike what was learned from; nothing where little is."""
-    if share is None or share <= _DOUBTED:
-        return []
-    of = ", ".join(learned_from)
-    said = f"{share:.0%} of the tissue looks unlike what was learned from ({of}), where 5% would "
-    return [f"{said}if it were alike: what is predicted there is a guess."]

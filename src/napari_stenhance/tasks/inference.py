@@ -19,6 +19,7 @@ from scipy import ndimage
 from napari_stenhance.errors import InputError
 from napari_stenhance.features.opening import open_features
 from napari_stenhance.features.source import FeatureSettings, FeatureSource
+from napari_stenhance.methods.familiar import unfamiliar_doubts
 from napari_stenhance.methods.protocol import Fitted, FittedHere
 from napari_stenhance.methods.registry import load_fitted
 from napari_stenhance.results.attention import write_attention_tile, written_attention
@@ -34,7 +35,6 @@ from napari_stenhance.results.result import SUFFIX, ResultFolder
 from napari_stenhance.results.runs import FieldRun
 from napari_stenhance.results.unfamiliar import (
     share_unfamiliar,
-    unfamiliar_doubts,
     write_distance_tile,
     written_distance,
 )
@@ -434,8 +434,8 @@ def _familiarity(
     share, attributes = share_unfamiliar(distance), result.run_attributes(run)
     if share is None:
         return {}
-    learned = [one["name"] for one in attributes["identity"]["learned_from"]]
-    doubts = unfamiliar_doubts(share, learned)
+    learned = attributes["identity"]["learned_from"]
+    doubts = unfamiliar_doubts(share, [one["name"] for one in learned])
     for doubt in doubts:
         job.note(doubt)
     both = [*attributes["doubts"], *doubts]
