@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from napari_stenhance.api.believing import gene_above, gene_interval, unfamiliar_image
 from napari_stenhance.api.images import depth_image, gene_image, label_image, similarity_image
 from napari_stenhance.api.keywords import as_method
-from napari_stenhance.api.saying import as_html, from_here, has_kind, said_in_short
+from napari_stenhance.api.saying import as_html, from_here, said_in_short
 from napari_stenhance.api.showing import figure, script
 from napari_stenhance.api.summarising import summarise
 from napari_stenhance.api.tables import by_gene, table_of
@@ -489,9 +489,7 @@ class Result:
     def _said(self) -> list[str]:
         """Say in a few words what can be looked at, or why nothing can: to look raises nothing."""
         try:
-            genes = self._of_genes if has_kind(self._runs, GeneSource) else None
-            domains = self._of_domains if has_kind(self._runs, DomainRun) else None
-            return said_in_short(genes, domains)
+            return said_in_short(self._runs, lambda: self._of_genes, lambda: self._of_domains)
         except InputError as error:
             return [str(error)]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from html import escape
 from pathlib import Path
 
@@ -12,12 +12,16 @@ from napari_stenhance.results.run import Run
 from napari_stenhance.running.numbers import counted
 
 
-def said_in_short(genes: GeneSource | None, domains: DomainRun | None) -> list[str]:
-    """Say what can be looked at."""
+def said_in_short(
+    runs: Sequence[Run], of_genes: Callable[[], GeneSource], of_domains: Callable[[], DomainRun]
+) -> list[str]:
+    """Say what can be looked at, where some of the runs have it."""
     said = []
-    if genes is not None:
+    if any(isinstance(run, GeneSource) for run in runs):
+        genes = of_genes()
         said.append(f"{counted(len(genes.genes), 'gene')} of {genes.name}")
-    if domains is not None:
+    if any(isinstance(run, DomainRun) for run in runs):
+        domains = of_domains()
         said.append(f"{counted(len(domains.domains), 'domain')} of {domains.name}")
     return said or ["nothing is complete"]
 
@@ -26,11 +30,6 @@ def as_html(name: str, where: str, said: Sequence[str]) -> str:
     """Write the same for a notebook."""
     lines = "".join(f"<li>{escape(line)}</li>" for line in said)
     return f"<b>{escape(name)}</b> <code>{escape(where)}</code><ul>{lines}</ul>"
-
-
-def has_kind(runs: Sequence[Run], kind: type[Run]) -> bool:
-    """Tell whether some of the runs are of a kind."""
-    return any(isinstance(run, kind) for run in runs)
 
 
 def from_here(path: Path) -> str:

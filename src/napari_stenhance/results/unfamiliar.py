@@ -77,7 +77,10 @@ def distance_at(
 def share_unfamiliar(levels: Sequence[zarr.Array[Any]]) -> float | None:
     """Return which share of the predicted tissue lies beyond 1; None where that is not known."""
     far = known = 0
-    for tile in tiles_of(levels[0].shape[:2], tile_size(levels[0])) if levels else ():
+    if not levels:
+        return None
+    rows, columns = levels[0].shape
+    for tile in tiles_of((rows, columns), tile_size(levels[0])):
         values = read_tile(levels, 0, tile.index, mean_pool)
         far += int((values > 1).sum())
         known += int(np.isfinite(values).sum())
