@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from napari_stenhance.methods.drawing import some_of
 
 _DRAWN = 4096
-_AXES = 50
+_AXES, _HELD = 50, 0.98
+"""At most so many axes, and no more than hold this share of the variance: what lies off those is
+seen best, but beyond them the few spots that crops are learned at differ by chance."""
 _ROWS_FOR_AXIS = 4
 _WITHIN = 0.95
 _STEP, _STEP_OF_AXES = 2.0**-10, 2.0**-14
@@ -133,13 +135,17 @@ def _fitted(rows: NDArray[np.float32]) -> FamiliarTissue:
 
     few = min(len(rows) // _ROWS_FOR_AXIS, rows.shape[1] // 2)
     found = PCA(max(min(_AXES, few), 1), svd_solver="randomized", random_state=0).fit(rows)
-    variance = np.maximum(found.explained_variance_, _STEP**2)
+    held = np.cumsum(found.explained_variance_ratio_)
+    axes = min(int(np.searchsorted(held, _HELD)) + 1, len(held))
+    variance = np.maximum(found.explained_variance_[:axes], _STEP**2)
     rest = rows.var(axis=0, ddof=1, dtype=np.float64).sum() - variance.sum(dtype=np.float64)
     # Inputs that the axes hold whole leave rounding alone off them.
     least = max(float(rest), _STEP**2 * rows.shape[1])
     return FamiliarTissue(
         mean=found.mean_.astype(np.float32),
-        axes=(np.rint(found.components_.T / _STEP_OF_AXES) * _STEP_OF_AXES).astype(np.float32),
+        axes=(np.rint(found.components_[:axes].T / _STEP_OF_AXES) * _STEP_OF_AXES).astype(
+            np.float32
+        ),
         variance=variance.astype(np.float32),
         rest=np.array([least], np.float32),
         edge=np.ones(1, np.float32),
