@@ -164,6 +164,8 @@ def test_a_run_says_how_far_its_tissue_lies(
 
 def test_a_run_that_does_not_know_says_so(tiny: Path) -> None:
     result = st.Result.open(tiny)
+    lines = result.run("pixel2gene-stain-robust")._of_genes.describe()
+    assert "  Unfamiliar tissue is not known of this run" in lines
     with pytest.raises(st.InputError, match="does not say how far tissue lies"):
         result.run("pixel2gene-stain-robust").unfamiliar()
     with pytest.raises(st.InputError, match="looks at no tissue"):

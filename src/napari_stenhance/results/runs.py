@@ -131,7 +131,8 @@ class FieldRun(GeneSource):
             lines.append(f"{said}{len(written_genes(self))} written as images")
             lines += [f"  {self.how_well}"] * bool(self.how_well)
             lines += [f"  {line}" for line in self.how_far]
-            lines += [f"  {self.how_unfamiliar}"] * bool(self.how_unfamiliar)
+            unknown = "Unfamiliar tissue is not known of this run"
+            lines += [f"  {self.how_unfamiliar or unknown}"] * self.complete
         if "tissue_sha256" in self.identity:
             kept = self.result.tissue_names(self.name)[-1]
             lines.append(f"  Tissue as given: {kept} ({self.result.tissue_kind(self.name)})")
