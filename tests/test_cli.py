@@ -22,7 +22,8 @@ from napari_stenhance.tasks.enhance import EnhanceOptions
 from napari_stenhance.tasks.enhance import enhance as run_enhance
 from test_section import edit_counts, write_legacy
 
-QUICK = ("--device", "cpu", "--epochs", "6")
+EPOCHS = 12
+QUICK = ("--device", "cpu", "--epochs", EPOCHS)
 
 
 def run(*arguments: object, code: int = 0) -> Ran:
@@ -180,7 +181,7 @@ def test_the_same_command_gives_the_same_bytes(
             out=str(tmp_path / "again"),
             write="G1,G20",
             device="cpu",
-            epochs=6,
+            epochs=EPOCHS,
         )
     )
     first, second = files_of(result), files_of(again[0].path)

@@ -69,6 +69,7 @@ def test_vectors_are_joined_each_standardised_by_itself(
     assert both.doubts == (*stain.doubts, *vit.doubts) != ()
     row, column = (n[::7] for n in np.nonzero(both.tissue))
     sizes = 1 if crops is None else 2
+    assert both.groups == (144, 18, vit.dim // sizes) * sizes
 
     def split(values: Any) -> list[Any]:
         """Part the vectors of each size, and of each size those of each encoder."""

@@ -41,8 +41,8 @@ def test_stain_matrix_separates_the_pure_stains() -> None:
 def test_stain_features_match_scipy(scale: int) -> None:
     pixels, _ = make_slide_pixels((8 * 6 + 232, 8 * 5 + 232), 5)
     features = StainEncoder(0.5).encode(pixels)
-    assert features.shape == (6, 5, 144)
-    order = features.reshape(6, 5, 4, 3, 4, 3)[:, :, scale]  # σ, filter, stain, pooling
+    assert features.shape == (6, 5, 162)
+    order = features[..., :144].reshape(6, 5, 4, 3, 4, 3)[:, :, scale]  # σ, filter, stain, pooling
     sigma_um, px_um = ((1, 1), (2, 1), (4, 2), (8, 4))[scale]
     sigma, side = sigma_um / px_um, 8 // px_um
     density = -np.log10((pixels.astype(float) + 1) / 256) @ stain_matrix()
@@ -66,8 +66,12 @@ def test_stain_features_match_scipy(scale: int) -> None:
 
 def test_a_coarse_slide_repeats_its_finest_scale() -> None:
     pixels, _ = make_slide_pixels((8 * 3 + 232, 8 * 3 + 232), 5)
-    fine, coarse = (StainEncoder(mpp).encode(pixels).reshape(3, 3, 4, 36) for mpp in (0.5, 3.2))
-    np.testing.assert_array_equal(coarse, fine[:, :, [2, 2, 2, 3]])
+    fine, coarse = (StainEncoder(mpp).encode(pixels) for mpp in (0.5, 3.2))
+    by_scale = fine[..., :144].reshape(3, 3, 4, 36)[:, :, [2, 2, 2, 3]]
+    np.testing.assert_array_equal(coarse[..., :144].reshape(3, 3, 4, 36), by_scale)
+    np.testing.assert_array_equal(coarse[..., 144:], fine[..., 144:])
+    assert "grains of 5 µm and less are not seen" in StainEncoder(3.2).doubts()[0]
+    assert "grains" not in StainEncoder(1.5).doubts()[0]
 
 
 def test_a_stain_feature_depends_on_nothing_outside_window_and_halo() -> None:
@@ -234,7 +238,7 @@ def test_tiles_are_standardised_and_padded_beyond_the_grid(
     features = _features(slide, cache)
     rows, columns = (slice(0, n) for n in features.grid.shape)
     tile = features.tile(rows, columns, halo=3)
-    assert tile.values.shape == (features.grid.shape[0] + 6, features.grid.shape[1] + 6, 144)
+    assert tile.values.shape == (features.grid.shape[0] + 6, features.grid.shape[1] + 6, 162)
     assert not tile.values[~tile.tissue].any()
     assert not tile.tissue[:3].any()
     np.testing.assert_array_equal(tile.tissue[tile.core], features.tissue)

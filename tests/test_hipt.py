@@ -195,7 +195,7 @@ def test_names_options_and_weights(tmp_path: Path, make_slide: MakeSlide) -> Non
     assert trial.title == "hipt"
     assert trial.identity() == "hipt-v1-random0-4"
     legacy = find_encoder("stain+hipt?pretrained=false&legacy_edges=true")
-    assert legacy.identity() == "stain2+hipt-v1-random0-16-legacy"
+    assert legacy.identity() == "stain3+hipt-v1-random0-16-legacy"
     smooth = find_encoder("hipt?smooth=true&pretrained=false")
     assert smooth.identity() == "hipt-v1-random0-16-smooth"
     with pytest.raises(InputError, match=r"fetch vit256_small_dino.pth and vit4k_xs_dino.pth from"):

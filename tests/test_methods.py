@@ -317,9 +317,9 @@ def test_two_tile_sizes_give_the_same_field(
 
 
 def test_a_model_that_saw_less_is_refused(fitted: Pixel2GeneModel, sample: TrainingSection) -> None:
-    older = replace(fitted, shift=fitted.shift[:576], scale=fitted.scale[:576])
+    older = replace(fitted, shift=fitted.shift[:648], scale=fitted.scale[:648])
     tile = sample.features.tile(slice(100, 140), slice(80, 120), 62)
-    with pytest.raises(InputError, match="has 576 inputs where 720 are seen now: a version before"):
+    with pytest.raises(InputError, match="has 648 inputs where 810 are seen now: a version before"):
         older.latent(tile)
 
 

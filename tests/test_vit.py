@@ -130,7 +130,7 @@ def test_names_for_runs_and_models(tmp_path: Path) -> None:
     assert find_encoder(RANDOM_CNN).name == RANDOM_CNN
     titles = [find_encoder(s).title for s in ("stain", "uni", given)]
     assert titles == ["stain", "uni", "timm-test_vit"]
-    assert identity("stain") == "stain2"
+    assert identity("stain") == "stain3"
     content = file_hash(tmp_path / "w.safetensors")[:16]
     assert identity(given) == f"{VIT}-v2-{content}-bgr"
     assert identity("timm:test_vit?pretrained=false") == f"{VIT}-v2-random0"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -73,6 +74,12 @@ class CombinedFeatures(FeatureSource):
         """Length of a feature vector."""
         return sum(part.dim for part in self.parts)
 
+    @property
+    def groups(self) -> tuple[int, ...]:
+        """Those of all of them, for one size of crop after the other."""
+        of_one = (part.groups[: len(part.groups) // self.sizes] for part in self.parts)
+        return tuple(itertools.chain.from_iterable(of_one)) * self.sizes
+
     def extract(self, needed: NDArray[np.bool_] | None = None) -> None:
         """Extract the features of each encoder."""
         _ = self.grid  # said before anything is computed
@@ -90,7 +97,5 @@ class CombinedFeatures(FeatureSource):
         return self._joined([part.at(xy_um, raw=raw) for part in self.parts])
 
     def _joined(self, values: list[NDArray[np.float32]]) -> NDArray[np.float32]:
-        crops = self.settings.crops
-        shape = len(values[0]), 1 if crops is None else len(crops.sizes_um)
-        by_size = [v.reshape(*shape, v.shape[1] // shape[1]) for v in values]
-        return np.concatenate(by_size, axis=2).reshape(shape[0], self.dim)
+        by_size = [v.reshape(len(v), self.sizes, v.shape[1] // self.sizes) for v in values]
+        return np.concatenate(by_size, axis=2).reshape(len(values[0]), self.dim)

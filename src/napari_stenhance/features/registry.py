@@ -42,6 +42,9 @@ class Encoder:
         Does, as a stage of a job, what the first tile of a process would else wait for.
     parts : tuple of Encoder
         Those that it is made of, whose vectors are joined; it then makes none itself.
+    groups : tuple of int
+        How many channels each kind has that lies side by side in its vectors; none if all are of
+        one. Methods let kinds count alike, however many channels each has.
     """
 
     name: str
@@ -50,6 +53,7 @@ class Encoder:
     crops: Callable[[torch.device], CropEncoder] | None = None
     prepare: Callable[[Job], None] | None = None
     parts: tuple[Encoder, ...] = ()
+    groups: tuple[int, ...] = ()
 
     @property
     def title(self) -> str:

@@ -178,6 +178,16 @@ class FeatureSource(ABC):
     def dim(self) -> int:
         """Length of a feature vector."""
 
+    @property
+    def groups(self) -> tuple[int, ...]:
+        """How many channels each kind of feature has, side by side in a vector."""
+        return (self.settings.encoder.groups or (self.dim // self.sizes,)) * self.sizes
+
+    @property
+    def sizes(self) -> int:
+        """Of crops, whose vectors lie side by side; 1 of superpixels."""
+        return 1 if self.settings.crops is None else len(self.settings.crops.sizes_um)
+
     @abstractmethod
     def extract(self, needed: NDArray[np.bool_] | None = None) -> None:
         """Extract the features of some superpixels of the grid, by default of all on tissue.

@@ -9,14 +9,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_stenhance.features.granulometry import REACH_PX, WIDTHS_UM, pattern_spectrum
 from napari_stenhance.features.registry import Encoder
 
 if TYPE_CHECKING:
     from napari_stenhance.running.job import Job
 
 SIGMAS_UM = (1.0, 2.0, 4.0, 8.0)
-VERSION = 2
+VERSION = 3
 _FINEST_SIGMA_PX = 0.7
+_STATISTICS = 144
+_GRAINS = 2 * len(WIDTHS_UM)
+_HALO_PX = 116
+# Haematoxylin as whole numbers, to an optical density of 1.5.
+_LEVELS_OF_ONE = 160
 
 
 def stain_matrix() -> NDArray[np.float64]:
@@ -37,26 +43,28 @@ def stain_matrix() -> NDArray[np.float64]:
 
 @dataclass(frozen=True)
 class StainEncoder:
-    """Smoothed value, gradient and |Laplacian| of four stain channels at four scales, pooled.
+    """Smoothed value, gradient and |Laplacian| of four stain channels at four scales; grains.
 
     Channel order: for each σ (1, 2, 4, 8 µm), for each filter (Gaussian, gradient magnitude,
     |Laplacian of Gaussian|, scale-normalised), for each stain (haematoxylin, eosin, residual,
-    total): mean over the superpixel, standard deviation over 72 µm, mean over 168 µm.
+    total): mean over the superpixel, standard deviation over 72 µm, mean over 168 µm. Then the
+    granulometry of haematoxylin: for each width (3 to 49 µm) what openings take and closings add
+    (`pattern_spectrum`), mean over the superpixel.
 
     Attributes
     ----------
     slide_mpp : float
         Micrometres per pixel of the slide; a σ below 0.7 of its pixels is replaced by the finest
-        one that is not.
+        one that is not. Grains narrower than two of its pixels are not seen.
     """
 
     slide_mpp: float
     name: str = "stain"
-    dim: int = 144
+    dim: int = _STATISTICS + _GRAINS
     pitch_um: float = 8.0
     mpp: float = 1.0
     window_px: int = 8
-    halo_px: int = 116
+    halo_px: int = _HALO_PX
     at_once: None = None
 
     @cached_property
@@ -76,10 +84,13 @@ class StainEncoder:
             return ()
         finest = f"{self.sigmas_um[0]:g} µm"
         doubt = f"Stain features finer than {finest} were replaced by those of {finest}"
+        unseen = [width for width in WIDTHS_UM if width < 2 * self.slide_mpp]
+        if unseen:
+            doubt += f", and grains of {unseen[-1]} µm and less are not seen"
         return (f"{doubt}: the slide has only {self.slide_mpp:.3g} µm per pixel.",)
 
     def encode(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Encode pixels of 1 µm, (y, x, 3), with 116 of them around: (rows, columns, 144)."""
+        """Encode pixels of 1 µm, (y, x, 3), with 116 of them around: (rows, columns, 162)."""
         # Here, because numba takes a third of a second to load.
         from napari_stenhance.features.moments import superpixel_moments
         from napari_stenhance.features.windows import pool_windows
@@ -92,7 +103,23 @@ class StainEncoder:
         by_scale = pooled.reshape(rows, columns, len(scales), -1)
         if len(scales) < len(self.sigmas_um):
             by_scale = by_scale[:, :, [scales.index(sigma) for sigma in self.sigmas_um]]
-        return by_scale.reshape(rows, columns, self.dim)
+        inside = slice(_HALO_PX - REACH_PX, REACH_PX - _HALO_PX)
+        grains = pattern_spectrum(_haematoxylin(pixels[inside, inside], density_of))
+        encoded = np.empty((rows, columns, self.dim), np.float32)
+        encoded[..., :_STATISTICS] = by_scale.reshape(rows, columns, _STATISTICS)
+        encoded[..., _STATISTICS:] = grains.reshape(rows, columns, _GRAINS)
+        # Of a superpixel of 8 × 8 pixels.
+        encoded[..., _STATISTICS:] /= np.float32(64 * _LEVELS_OF_ONE)
+        return encoded
+
+
+def _haematoxylin(pixels: NDArray[np.uint8], density_of: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Unmix haematoxylin, value by value, so that it is the same in any tile."""
+    shares = (_LEVELS_OF_ONE * np.outer(stain_matrix()[:, 0], density_of)).astype(np.float32)
+    amount = shares[0][pixels[..., 0]]
+    amount += shares[1][pixels[..., 1]]
+    amount += shares[2][pixels[..., 2]]
+    return np.clip(amount, 0, 1.5 * _LEVELS_OF_ONE, out=amount).astype(np.uint8)
 
 
 def _prepare(job: Job) -> None:
@@ -112,4 +139,5 @@ ENCODER = Encoder(
     lambda: f"stain{VERSION}",
     superpixels=lambda _device: lambda slide: StainEncoder(slide.scale()),
     prepare=_prepare,
+    groups=(_STATISTICS, _GRAINS),
 )

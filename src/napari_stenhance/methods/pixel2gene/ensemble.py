@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from napari_stenhance.methods.drawing import LEARNED_MOST
 from napari_stenhance.methods.ensemble import Ensemble
 from napari_stenhance.methods.members import standardise
-from napari_stenhance.methods.pixel2gene.inputs import WIDE_UM, training_inputs
+from napari_stenhance.methods.pixel2gene.inputs import VIEWS, WIDE_UM, training_inputs
 from napari_stenhance.methods.pixel2gene.learner import SpotLearner, SpotSchedule
 from napari_stenhance.methods.pixel2gene.model import Pixel2GeneModel
 from napari_stenhance.methods.robust import RobustEnsemble, RobustRecipe, SeenSpots
@@ -79,6 +79,8 @@ class Pixel2GeneEnsemble(RobustEnsemble[Pixel2GeneModel]):
         inputs, spot = training_inputs(samples, most_each, rng, job)
         shift, scale = _moments(inputs, samples[0].features.dim)
         standard = standardise(inputs, shift, scale, recipe.clip, out=inputs)
+        share = np.tile(_equal_shares(samples[0].features.groups), VIEWS)
+        standard *= share
         count = np.bincount(spot, minlength=spots)
         schedule = recipe.schedule.on_spots_of(int(count.max()))
         held_out = _HELD_OUT_PIXELS if schedule is recipe.schedule else int(count.max())
@@ -98,17 +100,27 @@ class Pixel2GeneEnsemble(RobustEnsemble[Pixel2GeneModel]):
             )
 
         def model(learned: SpotLearner, **shared: Any) -> Pixel2GeneModel:
+            with torch.no_grad():
+                # From here on the network is given inputs as they are when standardised.
+                learned.network.weights[0] *= torch.from_numpy(share).to(self.device)[:, None]
             return Pixel2GeneModel(
                 network=learned.network, shift=shift, scale=scale, clip=recipe.clip, **shared
             )
 
         def scores(fitted: Pixel2GeneModel) -> NDArray[np.float32]:
             some = rng.choice(len(standard), min(_CALIBRATED_ON, len(standard)), replace=False)
-            return fitted.scores_of(standard[np.sort(some)])
+            return fitted.scores_of(standard[np.sort(some)] / share)
 
         # Bins of one superpixel are their own means.
         means = standard if (count == 1).all() else _spot_means(standard, spot)
         return SeenSpots(means, learner, model, scores, schedule, (standard, spot))
+
+
+def _equal_shares(groups: tuple[int, ...]) -> NDArray[np.float32]:
+    """Weigh channels so that each kind counts alike, however many it has; 1 in the mean square."""
+    sizes = np.array(groups)
+    weights = np.sqrt(sizes.sum() / (len(sizes) * sizes))
+    return np.repeat(weights, sizes).astype(np.float32)
 
 
 def _spot_means(inputs: NDArray[np.float32], spot: NDArray[np.int64]) -> NDArray[np.float32]:

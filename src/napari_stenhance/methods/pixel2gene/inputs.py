@@ -16,6 +16,8 @@ from napari_stenhance.storage.tiles import Tile, tiles_of
 NEAR_UM = 88.0
 FAR_UM = 480.0
 WIDE_UM = 1000.0
+# Of the features of a superpixel: own, near mean, near spread, far mean, wide mean.
+VIEWS = 5
 _TILE = 256
 # Of vectors so long that a tile of them would take a gigabyte and more, a quarter of one.
 _LONG = 512
@@ -59,7 +61,7 @@ def inputs_of(tile: FeatureTile, pitch_um: float) -> NDArray[np.float32]:
     rows, columns = tile.core
     tissue = tile.tissue[rows, columns]
     dim = tile.values.shape[2]
-    inputs = np.empty((int(tissue.sum()), 5 * dim), np.float32)
+    inputs = np.empty((int(tissue.sum()), VIEWS * dim), np.float32)
     inputs[:, :dim] = tile.values[rows, columns][tissue]
     for width_um, mean_at, spread_at in ((NEAR_UM, 1, 2), (FAR_UM, 3, None), (WIDE_UM, 4, None)):
         half = half_width(width_um, pitch_um)
@@ -118,7 +120,7 @@ def _inputs_under(
 ) -> NDArray[np.float32]:
     """Return the inputs of single tissue superpixels, (n, channels), tile by tile."""
     grid = sample.features.grid
-    inputs = np.empty((len(row), 5 * sample.features.dim), np.float32)
+    inputs = np.empty((len(row), VIEWS * sample.features.dim), np.float32)
     halo = round(WIDE_UM / 2 / grid.pitch_um)
     tiles: list[tuple[Tile, NDArray[np.intp]]] = []
     side = _TILE if sample.features.dim <= _LONG else _TILE // 2
