@@ -11,7 +11,9 @@ import torch
 import napari_stenhance as st
 from made_sections import MPP, make_slide_pixels, stain_features, write_image
 from napari_stenhance.methods.familiar import FamiliarTissue, unfamiliar_doubts
+from napari_stenhance.methods.members import standardise
 from napari_stenhance.methods.pixel2gene.ensemble import Pixel2GeneEnsemble, Pixel2GeneRecipe
+from napari_stenhance.methods.pixel2gene.inputs import training_inputs
 from napari_stenhance.methods.pixel2gene.learner import SpotSchedule
 from napari_stenhance.methods.pixel2gene.model import Pixel2GeneModel
 from napari_stenhance.methods.training_section import TrainingSection
@@ -105,6 +107,13 @@ def test_a_model_knows_its_tissue_and_predicts_as_without(
     assert 0.2 < np.nanmedian(whole) < 1
     assert (whole > 1).mean() < 0.05
     np.testing.assert_array_equal(_distances(fitted, sample, 48), whole)
+
+    # What it knows is what it is given to predict, however inputs are weighed to learn.
+    inputs, _ = training_inputs([sample], 10**6, np.random.default_rng(0), Job())
+    given = standardise(inputs, fitted.shift, fitted.scale, fitted.clip)
+    assert fitted.familiar is not None
+    along = (given @ fitted.familiar.axes).var(axis=0)
+    np.testing.assert_allclose(along[:8], fitted.familiar.variance[:8], rtol=0.25)
 
     fitted.save(tmp_path)
     loaded = Pixel2GeneModel.load(tmp_path, CPU)

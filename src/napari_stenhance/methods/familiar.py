@@ -56,7 +56,7 @@ class FamiliarTissue:
     def of(cls, inputs: NDArray[np.float32], fold: NDArray[np.int64]) -> FamiliarTissue | None:
         """Fit what inputs are spread like, and calibrate it on folds left out in turn.
 
-        At most 4,096 are drawn, with a fixed seed.
+        Of many, `drawn_rows` do.
 
         Parameters
         ----------
@@ -70,18 +70,16 @@ class FamiliarTissue:
         FamiliarTissue or None
             None where too few are held out to say what 95 % stay within, or none vary.
         """
-        drawn = some_of(len(inputs), _DRAWN, np.random.default_rng(0))
-        rows, of = np.asarray(inputs[drawn]), fold[drawn]
         held_out = []
-        for one in np.unique(of):
-            seen = rows[of != one]
+        for one in np.unique(fold):
+            seen = inputs[fold != one]
             if len(seen) >= _ROWS_FOR_AXIS and np.ptp(seen, axis=0).any():
-                held_out.append(_fitted(seen).distance(rows[of == one]))
+                held_out.append(_fitted(seen).distance(inputs[fold == one]))
         pooled = np.sort(np.concatenate(held_out)) if held_out else np.empty(0, np.float32)
         at = int(np.ceil((len(pooled) + 1) * _WITHIN)) - 1
         if not 0 <= at < len(pooled) or not pooled[at] > 0:
             return None
-        whole = _fitted(rows)
+        whole = _fitted(inputs)
         return cls(whole.mean, whole.axes, whole.variance, whole.rest, pooled[at : at + 1])
 
     def distance(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -118,6 +116,11 @@ class FamiliarTissue:
     def from_arrays(cls, arrays: dict[str, NDArray[np.float32]]) -> FamiliarTissue | None:
         """Take them as `arrays` gave them; None where a model has none."""
         return cls(**arrays) if arrays else None
+
+
+def drawn_rows(number: int) -> NDArray[np.int64]:
+    """Draw at most 4,096 of so many rows with a fixed seed, ascending."""
+    return some_of(number, _DRAWN, np.random.default_rng(0))
 
 
 def unfamiliar_doubts(share: float | None, learned_from: Sequence[str]) -> list[str]:

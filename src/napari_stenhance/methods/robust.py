@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from napari_stenhance.methods.basis import GeneBasis
 from napari_stenhance.methods.drawing import of_each, some_of
-from napari_stenhance.methods.familiar import FamiliarTissue
+from napari_stenhance.methods.familiar import FamiliarTissue, drawn_rows
 from napari_stenhance.methods.genes import ALL
 from napari_stenhance.methods.held_out import HeldOutSpots
 from napari_stenhance.methods.members import (
@@ -82,8 +82,8 @@ class SeenSpots(Generic[L, M]):
     schedule : Schedule
         How they are trained on these.
     superpixels : tuple of ndarray, or None
-        Standardised inputs of single superpixels, (n, channels), and the spot of each, (n,); None
-        where a position is seen as a spot is.
+        Standardised inputs of some single superpixels, (n, channels), as the model is given them
+        to predict, and the spot of each, (n,); None where a position is seen as a spot is.
     """
 
     means: NDArray[np.float32]
@@ -219,7 +219,8 @@ class RobustEnsemble(ABC, Generic[M]):
             held = Squares.of(samples, fold, known)
             judged = held.mean_of(predicted), held.of_sections(expressions), held.depths
             decoder = proportions.decoded(targets.decoder(genes, *judged))
-        inputs, spot = seen.superpixels or (seen.means, np.arange(spots))
+        drawn = drawn_rows(spots)
+        inputs, spot = seen.superpixels or (seen.means[drawn], drawn)
         fitted = seen.model(
             learner,
             decoder=decoder,
