@@ -61,7 +61,7 @@ class FamiliarTissue:
         Parameters
         ----------
         inputs : ndarray of float32, shape (n, inputs)
-            Standardised, as networks see them.
+            Standardised, as a model is given them.
         fold : ndarray of int64, shape (n,)
             Which fold of spatial blocks each belongs to.
 
@@ -88,7 +88,7 @@ class FamiliarTissue:
         Parameters
         ----------
         inputs : ndarray of float32, shape (n, inputs)
-            Standardised, as networks see them.
+            Standardised, as a model is given them.
 
         Returns
         -------
