@@ -25,6 +25,7 @@ ALL = (
     "depth",
     "accuracy",
     "belief",
+    "familiar",
     "encoders",
     "crops",
     "domains",

@@ -1,4 +1,4 @@
-"""Prediction intervals, and where a gene is above a value, as xarray images in micrometres."""
+"""Intervals, where a gene is above a value, and unfamiliar tissue, as xarray images in µm."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from napari_stenhance.api.images import as_image, need_one_gene
 from napari_stenhance.errors import InputError
 from napari_stenhance.results.belief import interval_image, mark_above, said_of_cut
 from napari_stenhance.results.runs import FieldRun
+from napari_stenhance.results.unfamiliar import UNIT, distance_levels
 from napari_stenhance.scoring.discoveries import Scale
 
 if TYPE_CHECKING:
@@ -65,6 +66,21 @@ def gene_above(run: GeneSource, gene: str, value: float, scale: Scale) -> xr.Dat
         "doubts": list(run.doubts),
     }
     return as_image(places, run.grid, f"{gene} above {value:g}", said)
+
+
+def unfamiliar_image(run: GeneSource) -> xr.DataArray:
+    """Show how far each superpixel of a run lies from the training tissue."""
+    if not isinstance(run, FieldRun):
+        msg = f"{run.result.path}: the run {run.name} imputes spots, and looks at no tissue."
+        raise InputError(msg)
+    values = distance_levels(run).part()
+    said = {
+        "run": run.name,
+        "unit": UNIT,
+        "share": run.attributes["unfamiliar"],
+        "doubts": list(run.doubts),
+    }
+    return as_image(values, run.grid, "unfamiliar", said)
 
 
 def _of_field(run: GeneSource, gene: str) -> tuple[FieldRun, str]:

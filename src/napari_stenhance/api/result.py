@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_stenhance.api.believing import gene_above, gene_interval
+from napari_stenhance.api.believing import gene_above, gene_interval, unfamiliar_image
 from napari_stenhance.api.images import depth_image, gene_image, label_image, similarity_image
 from napari_stenhance.api.keywords import as_method
+from napari_stenhance.api.saying import as_html, from_here, said_in_short
 from napari_stenhance.api.showing import figure, script
 from napari_stenhance.api.summarising import summarise
 from napari_stenhance.api.tables import by_gene, table_of
@@ -21,7 +21,6 @@ from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.results.run import Run
 from napari_stenhance.results.runs import every_run, gene_run
 from napari_stenhance.results.tables import read_table
-from napari_stenhance.running.numbers import counted
 from napari_stenhance.section.region import Region
 
 if TYPE_CHECKING:
@@ -235,6 +234,30 @@ class Result:
         'counts per spot'
         """
         return depth_image(self._of_genes)
+
+    def unfamiliar(self) -> xr.DataArray:
+        """Return how far the tissue of each superpixel lies from what was learned from.
+
+        1 is what 95 % of the training tissue stays within, on blocks that were left out. Beyond
+        it, what is predicted is a guess; within it nothing is promised (see `interval`).
+
+        Returns
+        -------
+        DataArray of float32, dims (y, x)
+            NaN where nothing was predicted; `attrs["share"]` is how much lies beyond 1.
+
+        Raises
+        ------
+        InputError
+            If the run does not know: preset reference, imputations, runs of older versions.
+
+        Examples
+        --------
+        >>> far = st.Result.open("one.stenhance.zarr").unfamiliar()
+        >>> float((far > 1).sum() / far.notnull().sum()) < 0.2
+        True
+        """
+        return unfamiliar_image(self._of_genes)
 
     def interval(self, gene: str) -> xr.DataArray:
         """Return between which values nine in ten spots would be measured.
@@ -452,7 +475,7 @@ class Result:
         look([self.path])
 
     def __repr__(self) -> str:
-        return f"<Result {self._where!r}: {'; '.join(self._said())}>"
+        return f"<Result {from_here(self.path)!r}: {'; '.join(self._said())}>"
 
     def _repr_html_(self) -> str:
         said = self._said()
@@ -461,31 +484,14 @@ class Result:
         except InputError:
             # What is damaged was said.
             name, doubts = self.path.name, ()
-        lines = "".join(f"<li>{escape(line)}</li>" for line in (*said, *doubts))
-        return f"<b>{escape(name)}</b> <code>{escape(self._where)}</code><ul>{lines}</ul>"
-
-    @property
-    def _where(self) -> str:
-        """Its path, from the working folder if it lies below."""
-        here = Path.cwd()
-        below = self.path.is_relative_to(here) and self.path != here
-        return str(self.path.relative_to(here) if below else self.path)
+        return as_html(name, from_here(self.path), (*said, *doubts))
 
     def _said(self) -> list[str]:
         """Say in a few words what can be looked at, or why nothing can: to look raises nothing."""
         try:
-            return self._summary()
+            return said_in_short(self._runs, lambda: self._of_genes, lambda: self._of_domains)
         except InputError as error:
             return [str(error)]
-
-    def _summary(self) -> list[str]:
-        said = []
-        if any(isinstance(run, GeneSource) for run in self._runs):
-            said.append(f"{counted(len(self.genes), 'gene')} of {self._of_genes.name}")
-        if any(isinstance(run, DomainRun) for run in self._runs):
-            run = self._of_domains
-            said.append(f"{counted(len(run.domains), 'domain')} of {run.name}")
-        return said or ["nothing is complete"]
 
 
 def _opened(path: Path, run_name: str) -> Result:

@@ -21,12 +21,15 @@ class Latent(NamedTuple):
     """A prediction for the core of a tile, each (rows, columns, r); NaN off the tissue.
 
     For positions instead of a tile, each is (n, r). `attention` is what a method says of the sizes
-    of crops, (…, sizes), which sum to 1; None where it says nothing.
+    of crops, (…, sizes), which sum to 1; None where it says nothing. `distance` is how far tissue
+    lies from what was learned from, (rows, columns), as `FamiliarTissue` measures it; None where
+    that is not known, and for positions.
     """
 
     mean: NDArray[np.float32]
     variance: NDArray[np.float32]
     attention: NDArray[np.float32] | None = None
+    distance: NDArray[np.float32] | None = None
 
     def at_rows(self, rows: NDArray[np.int64]) -> Latent:
         """Return predictions of positions by their rows, NaN where a row is −1."""

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from napari_stenhance.methods.basis import GeneBasis
 from napari_stenhance.methods.drawing import of_each, some_of
+from napari_stenhance.methods.familiar import FamiliarTissue, drawn_rows
 from napari_stenhance.methods.genes import ALL
 from napari_stenhance.methods.held_out import HeldOutSpots
 from napari_stenhance.methods.members import (
@@ -80,6 +81,9 @@ class SeenSpots(Generic[L, M]):
         Returns what each member of a model says of some inputs, (members, n, r).
     schedule : Schedule
         How they are trained on these.
+    superpixels : tuple of ndarray, or None
+        Standardised inputs of some single superpixels, (n, channels), as the model is given them
+        to predict, and the spot of each, (n,); None where a position is seen as a spot is.
     """
 
     means: NDArray[np.float32]
@@ -87,6 +91,7 @@ class SeenSpots(Generic[L, M]):
     model: Callable[..., M]
     scores: Callable[[M], NDArray[np.float32]]
     schedule: Schedule
+    superpixels: tuple[NDArray[np.float32], NDArray[np.int64]] | None = None
 
 
 @dataclass(frozen=True)
@@ -214,10 +219,13 @@ class RobustEnsemble(ABC, Generic[M]):
             held = Squares.of(samples, fold, known)
             judged = held.mean_of(predicted), held.of_sections(expressions), held.depths
             decoder = proportions.decoded(targets.decoder(genes, *judged))
+        drawn = drawn_rows(spots)
+        inputs, spot = seen.superpixels or (seen.means[drawn], drawn)
         fitted = seen.model(
             learner,
             decoder=decoder,
             score_scale=targets.scale,
+            familiar=FamiliarTissue.of(inputs, fold[spot]),
             **learned_through(self.encoder, samples[0].features.grid.pitch_um),
         )
         spread_scale = spread_scales(seen.scores(fitted), decoder)

@@ -15,6 +15,7 @@ from safetensors.numpy import load_file, save
 
 from napari_stenhance.features.registry import find_encoder
 from napari_stenhance.methods.decoder import Decoder, depth_channel
+from napari_stenhance.methods.familiar import FamiliarTissue
 from napari_stenhance.methods.held_out import HeldOutSpots
 from napari_stenhance.running.random import seeded
 from napari_stenhance.storage.reading import reading
@@ -26,6 +27,7 @@ WEIGHTS, CONFIG = "weights.safetensors", "config.json"
 ADVICE = "copy it again, or train it again with enhance"
 _SEAL = "crc32"
 _HELD_OUT = "held_out_spots."
+_FAMILIAR = "familiar_tissue."
 _SHARED = ("pitch_um", "encoder", "encoder_identity")
 
 
@@ -91,22 +93,49 @@ class GeneModel(ABC):
         Name of the encoder whose features it learned from.
     encoder_identity : str
         Weights and version of that encoder.
+    familiar : FamiliarTissue or None
+        What it learned from looks like; None in an older model, or where it is not known.
     """
 
     decoder: Decoder
     pitch_um: float
     encoder: str
     encoder_identity: str
+    familiar: FamiliarTissue | None = None
 
     @abstractmethod
     def parts(self) -> tuple[Tensors, dict[str, Any]]:
         """Return what else is saved: tensors, and entries of config.json, the method among them."""
+
+    def distance_over(
+        self, tissue: NDArray[np.bool_], inputs: NDArray[np.float32]
+    ) -> NDArray[np.float32] | None:
+        """Return how far superpixels lie from what was learned from; None where it is not known.
+
+        Parameters
+        ----------
+        tissue : ndarray of bool, shape (rows, columns)
+        inputs : ndarray of float32, shape (superpixels of tissue, channels)
+            Standardised, in row-major order.
+
+        Returns
+        -------
+        ndarray of float32, shape (rows, columns), or None
+            NaN off the tissue.
+        """
+        if self.familiar is None:
+            return None
+        distance = np.full(tissue.shape, np.nan, np.float32)
+        distance[tissue] = self.familiar.distance(inputs)
+        return distance
 
     def save(self, folder: Path) -> None:
         """Write weights.safetensors and config.json."""
         tensors, config = self.parts()
         of_decoder, told = _decoder_parts(self.decoder)
         config |= {name: getattr(self, name) for name in _SHARED}
+        if self.familiar is not None:
+            tensors |= {f"{_FAMILIAR}{n}": values for n, values in self.familiar.arrays().items()}
         save_model(folder, {**tensors, **of_decoder}, {**config, **told})
 
 
@@ -118,7 +147,17 @@ def learned_through(encoder: str, pitch_um: float) -> dict[str, Any]:
 
 def shared_parts(tensors: Tensors, config: dict[str, Any]) -> dict[str, Any]:
     """Return the attributes of `GeneModel` as they were saved."""
-    return {"decoder": _decoder_of(tensors, config), **{name: config[name] for name in _SHARED}}
+    of_tissue = _named(tensors, _FAMILIAR)
+    return {
+        "decoder": _decoder_of(tensors, config),
+        "familiar": FamiliarTissue.from_arrays(of_tissue),
+        **{name: config[name] for name in _SHARED},
+    }
+
+
+def _named(tensors: Tensors, prefix: str) -> Tensors:
+    """Return the tensors whose names begin so, by the rest of their names."""
+    return {n.removeprefix(prefix): v for n, v in tensors.items() if n.startswith(prefix)}
 
 
 def _decoder_parts(decoder: Decoder) -> tuple[Tensors, dict[str, Any]]:
@@ -145,7 +184,6 @@ def _decoder_parts(decoder: Decoder) -> tuple[Tensors, dict[str, Any]]:
 def _decoder_of(tensors: Tensors, config: dict[str, Any]) -> Decoder:
     # Models that were saved before these were kept do not have them.
     unknown = np.full(len(config["genes"]), np.nan, np.float32)
-    kept = {n.removeprefix(_HELD_OUT): v for n, v in tensors.items() if n.startswith(_HELD_OUT)}
     return Decoder(
         genes=tuple(config["genes"]),
         weights=tensors.get("decoder_weights"),
@@ -156,6 +194,6 @@ def _decoder_of(tensors: Tensors, config: dict[str, Any]) -> Decoder:
         spread_scale=tensors["spread_scale"],
         doubts=tuple(config.get("doubts", ())),
         other_names=tuple(config.get("other_names", ())),
-        held_out=HeldOutSpots.from_arrays(kept),
+        held_out=HeldOutSpots.from_arrays(_named(tensors, _HELD_OUT)),
         depth=depth_channel(config.get("depth")),
     )

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 KEY = "stenhance"
 LayerData = tuple[Any, dict[str, Any], str]
 """(data, attributes, layer type), as npe2 readers return them."""
-ALONE = "similarity", "marked", "depth"
+ALONE = "similarity", "marked", "depth", "unfamiliar"
 """Roles of layers that are looked at by themselves, and not over a gene."""
 
 

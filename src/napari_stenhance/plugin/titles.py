@@ -70,6 +70,8 @@ def caption_of(shown: Shown) -> str:
             if info.role.name == "depth":
                 low, high = layer.contrast_limits
                 return f"total counts of a spot, predicted\n{low:,.0f} – {high:,.0f}"
+            if info.role.name == "unfamiliar":
+                return "unfamiliar tissue\n1 is the edge of what was learned"
             return f"similarity to {info.part}, predicted\n1 alike, 0 unlike, -1 opposite"
     if shown.channels and shown.genes is not None:
         return channels_caption(shown.channels, shown.genes)

@@ -18,6 +18,7 @@ from napari_stenhance.plugin.outlined import said_of_outlined
 from napari_stenhance.plugin.quality import said_of_fault
 from napari_stenhance.plugin.similar import said_of_similarity
 from napari_stenhance.plugin.spots import said_of_spots
+from napari_stenhance.plugin.unfamiliar import said_of_unfamiliar
 
 if TYPE_CHECKING:
     from napari.layers import Layer
@@ -39,6 +40,7 @@ _OF_ONE = {
     "similarity": said_of_similarity,
     "marked": said_of_marked,
     "depth": said_of_depth,
+    "unfamiliar": said_of_unfamiliar,
     "tissue": lambda _info, value: "tissue" if value else "",
 }
 """Says it of a value; where napari alone says the level of a pyramid, and a value that is none."""

@@ -15,6 +15,7 @@ from napari_stenhance.methods.decoder import Decoder
 from napari_stenhance.results.field import GeneField
 from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.results.tables import check_size
+from napari_stenhance.results.unfamiliar import distance_at
 from napari_stenhance.running.job import Job
 from napari_stenhance.section.footprint import Footprints
 from napari_stenhance.section.section import Section
@@ -73,7 +74,8 @@ def at_spots(
     AnnData
         `X` (spots, genes) float32 in the run's unit; `obs` as the spots have it, and
         `obs["superpixels"]`, how many were averaged: where it is 0 the spot lies off the tissue
-        mask and has the nearest prediction.
+        mask and has the nearest prediction. `obs["unfamiliar"]`, if the run knows, is how
+        far their tissue lies from what was learned from: beyond 1 only 5 % of that does.
 
     Raises
     ------
@@ -100,9 +102,13 @@ def at_spots(
         msg = f"{result.path}: the run {run} predicted nothing under the spots of {section.name}."
         raise InputError(msg)
     chosen = _chosen(field, genes)
+    obs = spots.obs.assign(superpixels=averaged)
+    distance = distance_at(result, run, under.row, under.column)
+    if distance is not None:
+        obs["unfamiliar"] = under.mean(distance[:, None])[:, 0]
     return ad.AnnData(
         X=field.decoder.values(under.mean(latents), chosen),
-        obs=spots.obs.assign(superpixels=averaged),
+        obs=obs,
         var=genes_table(field.decoder, chosen),
         obsm={"spatial": xy_um / slide["mpp"]},
         uns=about_prediction(result, run, asdict(geometry), field.unit),
@@ -116,6 +122,7 @@ def at_superpixels(result: ResultFolder, run: str, genes: Sequence[str], job: Jo
     -------
     AnnData
         `X` (superpixels, genes) float32 in the run's unit; ids are `r<row>c<column>`.
+        `obs["unfamiliar"]` as of `at_spots`.
 
     Raises
     ------
@@ -141,12 +148,14 @@ def at_superpixels(result: ResultFolder, run: str, genes: Sequence[str], job: Jo
             parts.append(field.decoder.values(latent[shown], chosen))
             stage.advance()
     row, column = np.concatenate(rows), np.concatenate(columns)
+    distance = distance_at(result, run, row, column)
+    far = {} if distance is None else {"unfamiliar": distance}
     pitch = field.grid.pitch_um
     geometry = SpotGeometry(pitch, "square", pitch, "micrometer")
     return ad.AnnData(
         X=np.concatenate(parts),
         obs=pd.DataFrame(
-            {"row": row, "column": column},
+            {"row": row, "column": column, **far},
             index=pd.Index([f"r{r}c{c}" for r, c in zip(row, column, strict=True)]),
         ),
         var=genes_table(field.decoder, chosen),

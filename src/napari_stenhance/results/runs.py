@@ -14,6 +14,7 @@ from napari_stenhance.methods.calibration import (
     told_from_depth,
 )
 from napari_stenhance.methods.decoder import Decoder, Unit
+from napari_stenhance.methods.familiar import unfamiliar_doubts
 from napari_stenhance.results.domains import domain_runs
 from napari_stenhance.results.field import GeneField, What
 from napari_stenhance.results.gene_source import GeneSource, Origin
@@ -111,7 +112,7 @@ class FieldRun(GeneSource):
                 "it cannot be told from depth: its r given depth is not above 0 by its error"
             )
         interval = said_of_interval(self.field.decoder, gene)
-        return "; ".join([*lines, *[interval] * bool(interval)])
+        return "; ".join([*lines, *[interval] * bool(interval), *self._unfamiliar_doubts])
 
     def describe(self) -> list[str]:
         """Say what it learned from, and what was predicted how well."""
@@ -130,6 +131,8 @@ class FieldRun(GeneSource):
             lines.append(f"{said}{len(written_genes(self))} written as images")
             lines += [f"  {self.how_well}"] * bool(self.how_well)
             lines += [f"  {line}" for line in self.how_far]
+            unknown = "Unfamiliar tissue is not known of this run"
+            lines += [f"  {self.how_unfamiliar or unknown}"] * self.complete
         if "tissue_sha256" in self.identity:
             kept = self.result.tissue_names(self.name)[-1]
             lines.append(f"  Tissue as given: {kept} ({self.result.tissue_kind(self.name)})")
@@ -160,6 +163,19 @@ class FieldRun(GeneSource):
         )
         lost = f"{counted(int((~told).sum()), 'gene')} of {len(told)} cannot be told from depth"
         return [f"{said}of {spots}", f"{lost} (r given depth not above 0 by its error)"]
+
+    @property
+    def _unfamiliar_doubts(self) -> list[str]:
+        learned = [one["name"] for one in self.identity["learned_from"]]
+        return unfamiliar_doubts(self.attributes.get("unfamiliar"), learned)
+
+    @property
+    def how_unfamiliar(self) -> str:
+        """How much of the tissue is unlike what was learned from, in words."""
+        share = self.attributes.get("unfamiliar")
+        if share is None:
+            return ""
+        return f"{share:.0%} of the tissue lies beyond what 95% of the training tissue stays within"
 
 
 def said_of_held_out(decoder: Decoder, gene: str, *, held_out: bool) -> str:

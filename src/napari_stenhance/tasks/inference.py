@@ -19,6 +19,7 @@ from scipy import ndimage
 from napari_stenhance.errors import InputError
 from napari_stenhance.features.opening import open_features
 from napari_stenhance.features.source import FeatureSettings, FeatureSource
+from napari_stenhance.methods.familiar import unfamiliar_doubts
 from napari_stenhance.methods.protocol import Fitted, FittedHere
 from napari_stenhance.methods.registry import load_fitted
 from napari_stenhance.results.attention import write_attention_tile, written_attention
@@ -32,6 +33,11 @@ from napari_stenhance.results.inputs import log_section
 from napari_stenhance.results.lattice import lattices
 from napari_stenhance.results.result import SUFFIX, ResultFolder
 from napari_stenhance.results.runs import FieldRun
+from napari_stenhance.results.unfamiliar import (
+    share_unfamiliar,
+    write_distance_tile,
+    written_distance,
+)
 from napari_stenhance.running.device import describe_device
 from napari_stenhance.running.job import Job, Partial
 from napari_stenhance.section.formats.format import holds_samples
@@ -51,6 +57,7 @@ from napari_stenhance.tasks.recorded import Command, log_command
 
 if TYPE_CHECKING:
     import torch
+    import zarr
     from numpy.typing import NDArray
 
     from napari_stenhance.results.field import GeneField
@@ -409,11 +416,30 @@ def _fill(
             result.write_tissue(tissue.values, tissue.grid, tissue.name)
         field = result.create_field(run, fitted.decoder, grid, features.dim)
         _fill_tiles(result, run, field, fitted, features, wanted, halo, plan.write, job)
+        distance = written_distance(result, run)
         for raster in (field.latent, field.spread, *written_attention(result, run).values()):
             coarsen_all(raster, mean_pool)
-        result.complete_run(run, job, feature_key=features.key)
+        coarsen_all(distance, mean_pool)
+        result.complete_run(
+            run, job, feature_key=features.key, **_familiarity(result, run, distance, job)
+        )
     if plan.lattice is not None:
         write_between(result, run, section, plan.lattice, fitted, features, wanted, job)
+
+
+def _familiarity(
+    result: ResultFolder, run: str, distance: Sequence[zarr.Array[Any]], job: Job
+) -> dict[str, Any]:
+    """Return what a run says of how much tissue is unlike what was learned from, and note it."""
+    share, attributes = share_unfamiliar(distance), result.run_attributes(run)
+    if share is None:
+        return {}
+    learned = attributes["identity"]["learned_from"]
+    doubts = unfamiliar_doubts(share, [one["name"] for one in learned])
+    for doubt in doubts:
+        job.note(doubt)
+    both = [*attributes["doubts"], *doubts]
+    return {"unfamiliar": round(share, 4), "doubts": list(dict.fromkeys(both))}
 
 
 def _fill_tiles(
@@ -444,6 +470,9 @@ def _fill_tiles(
                 if predicted.attention is not None and crops is not None:
                     attention = np.where(here[..., None], predicted.attention, np.nan)
                     write_attention_tile(result, run, field, crops.sizes_um, tile, attention)
+                if predicted.distance is not None:
+                    distance = np.where(here, predicted.distance, np.nan)
+                    write_distance_tile(result, run, field, tile, distance)
             write_tile(spread, tile, variance)
             write_tile(latent, tile, values)
             for gene, levels in images.items():

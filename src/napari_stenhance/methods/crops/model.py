@@ -72,17 +72,17 @@ class CropModel(GeneModel):
         """
         rows, columns = tile.core
         tissue = tile.tissue[rows, columns]
-        mean, variance, attention = self._predict(
-            Neighbourhood.within(tile, self.pitch_um, self.design.offsets_um)
-        )
+        seen = Neighbourhood.within(tile, self.pitch_um, self.design.offsets_um)
+        said = self._predict(seen)
 
         def placed(values: NDArray[np.float32]) -> NDArray[np.float32]:
             raster = np.full((*tissue.shape, values.shape[1]), np.nan, np.float32)
             raster[tissue] = values
             return raster
 
-        over_sizes = None if attention is None else placed(attention)
-        return Latent(placed(mean), placed(variance), over_sizes)
+        over_sizes = None if said.attention is None else placed(said.attention)
+        distance = self.distance_over(tissue, self.standard(torch.tensor(seen.own)).numpy())
+        return Latent(placed(said.mean), placed(said.variance), over_sizes, distance)
 
     def latent_at(self, features: FeatureSource, positions: Positions, job: Job) -> Latent:
         """Predict positions, whether or not they lie on tissue.
@@ -98,7 +98,7 @@ class CropModel(GeneModel):
             some = xy_um[low : low + _AT_ONCE]
             parts.append(self._predict(Neighbourhood.at(features, some, offsets)))
             job.check()
-        mean, variance, attention = zip(*parts, strict=True)
+        mean, variance, attention, _ = zip(*parts, strict=True)
         over_sizes = None if attention[0] is None else np.concatenate(attention)
         return Latent(np.concatenate(mean), np.concatenate(variance), over_sizes)
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from napari_stenhance.methods.drawing import LEARNED_MOST
 from napari_stenhance.methods.ensemble import Ensemble
+from napari_stenhance.methods.familiar import drawn_rows
 from napari_stenhance.methods.members import standardise
 from napari_stenhance.methods.pixel2gene.inputs import VIEWS, WIDE_UM, training_inputs
 from napari_stenhance.methods.pixel2gene.learner import SpotLearner, SpotSchedule
@@ -79,6 +80,8 @@ class Pixel2GeneEnsemble(RobustEnsemble[Pixel2GeneModel]):
         inputs, spot = training_inputs(samples, most_each, rng, job)
         shift, scale = _moments(inputs, samples[0].features.dim)
         standard = standardise(inputs, shift, scale, recipe.clip, out=inputs)
+        drawn = drawn_rows(len(standard))
+        superpixels = standard[drawn], spot[drawn]
         share = np.tile(_equal_shares(samples[0].features.groups), VIEWS)
         standard *= share
         count = np.bincount(spot, minlength=spots)
@@ -113,7 +116,7 @@ class Pixel2GeneEnsemble(RobustEnsemble[Pixel2GeneModel]):
 
         # Bins of one superpixel are their own means.
         means = standard if (count == 1).all() else _spot_means(standard, spot)
-        return SeenSpots(means, learner, model, scores, schedule)
+        return SeenSpots(means, learner, model, scores, schedule, superpixels)
 
 
 def _equal_shares(groups: tuple[int, ...]) -> NDArray[np.float32]:

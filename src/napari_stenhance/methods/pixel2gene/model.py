@@ -71,6 +71,7 @@ class Pixel2GeneModel(GeneModel):
         tissue = tile.tissue[rows, columns]
         shape = (*tissue.shape, self.decoder.channels)
         mean, variance = (np.full(shape, np.nan, np.float32) for _ in range(2))
+        distance = None
         if tissue.any():
             inputs = inputs_of(tile, self.pitch_um)
             if inputs.shape[1] != len(self.shift):
@@ -83,7 +84,8 @@ class Pixel2GeneModel(GeneModel):
             # Of a large tile, all members' scores are the most that is ever held.
             moments = [(p.mean(axis=0), p.var(axis=0, ddof=1)) for p in self._slices(standard)]
             mean[tissue], variance[tissue] = map(np.concatenate, zip(*moments, strict=True))
-        return Latent(mean, variance)
+            distance = self.distance_over(tissue, standard)
+        return Latent(mean, variance, distance=distance)
 
     def scores(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return each member's scores, (members, n, r), of raw inputs (n, channels)."""

@@ -46,6 +46,7 @@ from napari_stenhance.plugin.widgets.gene_table import GeneTable
 from napari_stenhance.plugin.widgets.histogram import GeneHistogram
 from napari_stenhance.plugin.widgets.legend import GeneLegend
 from napari_stenhance.plugin.widgets.run_bar import RunBar
+from napari_stenhance.plugin.widgets.unfamiliar_button import UnfamiliarButton
 from napari_stenhance.results.domains import DomainRun
 from napari_stenhance.results.gene_source import GeneSource
 from napari_stenhance.results.gene_statistics import GeneStatistics, count_statistics
@@ -177,6 +178,7 @@ class GenesWidget(QWidget):
         self.pin.clicked.connect(self._pin)
         self.run_bar = RunBar(self)
         self.above = AboveRow(napari_viewer, self.run_bar, self)
+        self.unfamiliar = UnfamiliarButton(napari_viewer, self.run_bar, self)
         self._lay_out()
         follow_session(self, napari_viewer, self._refresh)
         follow_layers(self, napari_viewer, self.region.follow, self.region.follow)
@@ -197,7 +199,7 @@ class GenesWidget(QWidget):
         form.addRow(reliable)
         layout = QVBoxLayout(self)
         layout.addLayout(form)
-        layout.addLayout(row_of((self.statistics, self.depth)))
+        layout.addLayout(row_of((self.statistics, self.depth, self.unfamiliar)))
         layout.addWidget(self.table, 1)
         layout.addWidget(self.accuracy)
         layout.addWidget(self.uncertainty)
@@ -217,8 +219,8 @@ class GenesWidget(QWidget):
             self.list.score,
             self.list.sets,
         )
-        walk += (self.reliable, self.least, self.statistics, self.depth, self.table)
-        walk += (self.uncertainty,)
+        walk += (self.reliable, self.least, self.statistics, self.depth, self.unfamiliar)
+        walk += (self.table, self.uncertainty)
         walk += (self.above.value, self.above.scale, self.above.mark)
         for one, other in pairwise((*walk, self.spots)):
             self.setTabOrder(one, other)
@@ -261,6 +263,7 @@ class GenesWidget(QWidget):
         learned = isinstance(run, FieldRun) and run.field.decoder.depth is not None
         self.depth.setEnabled(learned)
         self.above.follow()
+        self.unfamiliar.follow()
         self.above.setVisible(not session.channels)
         self.legend.show_session(session)
         self.channels.show_session(session)

@@ -172,6 +172,7 @@ def _blend(
         slide=sample.features.slide.identity(),
         mpp=grid.mpp,
         decoder=decoder,
+        familiar=learned.model.familiar,
         pitch_um=learned.model.pitch_um,
         encoder=learned.model.encoder,
         encoder_identity=learned.model.encoder_identity,

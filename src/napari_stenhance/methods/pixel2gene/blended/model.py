@@ -76,6 +76,7 @@ class BlendedModel(GeneModel):
         return Latent(
             np.concatenate([said.mean, counted[0]], axis=2),
             np.concatenate([said.variance, counted[1]], axis=2),
+            distance=said.distance,
         )
 
     def parts(self) -> tuple[Tensors, dict[str, Any]]:

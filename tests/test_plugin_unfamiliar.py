@@ -1,0 +1,48 @@
+"""The dock 'Genes' shows how far the tissue lies from what was learned from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from believed_result import make_believed
+from napari_stenhance.api.result import Result
+from napari_stenhance.plugin.layer_info import layers_of
+from napari_stenhance.plugin.session import session_of
+from person import Person
+
+
+def test_unfamiliar_tissue_is_shown_as_a_layer(person: Person, small: Path) -> None:
+    path = small / "one.stenhance.zarr"
+    person.drop(path)
+    dock = person.bench.open("genes")
+    person.wait(dock.unfamiliar.isEnabled)
+    dock.unfamiliar.click()
+    person.wait(lambda: bool(list(layers_of(person.viewer, "unfamiliar"))))
+    ((layer, _),) = layers_of(person.viewer, "unfamiliar")
+    expected = Result.open(path).unfamiliar()
+    rows, columns = expected.shape
+    np.testing.assert_array_equal(np.asarray(layer.data[0])[:rows, :columns], expected)
+    assert tuple(layer.contrast_limits) == (0, 2)
+    person.wait(lambda: "of the tissue lies beyond" in dock.run_bar.label.text())
+    assert "1 is the edge" in person.viewer.canvas.overlays["stenhance_caption"].text
+    at = np.argwhere(np.isfinite(np.asarray(expected)))[0]
+    said = layer.get_status(layer.data_to_world(at), world=True)["value"]
+    where = "unlike" if expected.values[tuple(at)] > 1 else "like"
+    assert f": {where} what was learned from" in said
+    # A gene takes its place, and it comes back.
+    dock.show_gene("G1")
+    person.wait(lambda: session_of(person.viewer).gene == "G1" and not layer.visible)
+    dock.unfamiliar.click()
+    person.wait(lambda: layer.visible)
+    assert len(list(layers_of(person.viewer, "unfamiliar"))) == 1
+
+
+def test_a_run_that_does_not_know_offers_nothing(person: Person, tmp_path: Path) -> None:
+    person.drop(make_believed(tmp_path, held_out=True))
+    dock = person.bench.open("genes")
+    dock.show_gene("A")
+    person.wait(lambda: session_of(person.viewer).gene == "A")
+    assert not dock.unfamiliar.isEnabled()
+    assert "Not known of this run" in dock.unfamiliar.toolTip()
