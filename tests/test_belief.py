@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
-from believed_result import keep_spots, make_believed
+from believed_result import believed_decoder, keep_spots, make_believed
 from napari_stenhance.api.result import Result
 from napari_stenhance.errors import InputError
+from napari_stenhance.methods.calibration import coverage_of, held_out_values, with_held_out
 from napari_stenhance.methods.held_out import HeldOutSpots
 from napari_stenhance.methods.registry import load_fitted
 from napari_stenhance.results.belief import disc_means
+from napari_stenhance.results.gene_source import judge
 from napari_stenhance.results.predictions import at_superpixels
 from napari_stenhance.running.job import Job
 from napari_stenhance.scoring.discoveries import averaged, find_cut
-from napari_stenhance.scoring.intervals import SpotIntervals
+from napari_stenhance.scoring.intervals import SpotIntervals, is_inside
+from napari_stenhance.scoring.splits import block_folds
 from napari_stenhance.tasks.believed import believed
 from tiny_result import make_decoder, make_model
 
@@ -150,14 +155,56 @@ def test_intervals_and_depth_travel_with_a_run(tmp_path: Path) -> None:
     result = Result.open(make_believed(tmp_path, held_out=True))
     run = result._of_genes
     assert "9 in 10 are measured between" in run.trust("A")
-    # r given depth is 0.25 and 0.125 of 400 spots; of C/c it is not known.
+    # r given depth is 0.25 and 0.05 of 400 spots; of C/c it is not known.
     assert "cannot be told from depth" not in run.trust("A")
-    assert "cannot be told from depth" in run.trust("C/c")
+    assert run.trust(result.genes[1]).count("given depth is not above 0 by its error") == 1
+    assert "cannot be told from depth: its r given depth is not known" in run.trust("C/c")
     said = "\n".join(run.describe())
-    assert "of 400 held-out spots" in said
-    assert "1 gene of 3 cannot be told from depth" in said
+    assert re.search(r"they hold 9\d% of 400 held-out spots of the sections learned from", said)
+    assert "2 genes of 3 cannot be told from depth" in said
     at = at_superpixels(result.folder, run.name, result.genes, Job())
-    assert at.var["told_from_depth"].tolist() == [True, True, False]
+    assert at.var["told_from_depth"].tolist() == [True, False, False]
+    pd.testing.assert_frame_equal(at.var, result.held_out)
+    prediction = at.uns["stenhance_prediction"]
+    assert prediction["intervals"]["level"] == 0.9
+    assert prediction["intervals"]["held_out_spots"] == 400
+    assert prediction["intervals"]["coverage"] == pytest.approx(at.var["interval_coverage"].mean())
+
+
+def test_coverage_is_that_of_blocks_that_calibrated_nothing(tmp_path: Path) -> None:
+    kept = keep_spots()
+    decoder = with_held_out(believed_decoder(), kept)
+    columns = np.arange(3)
+    # The same, spot by spot: each is compared with intervals of what lies in no block of its fold.
+    predicted, measured = held_out_values(decoder, kept, columns)
+    fold = block_folds(kept.xy_um, 1000.0, 5, np.random.default_rng(0))
+    inside = []
+    for here, of_spot, where in zip(predicted, measured, fold, strict=True):
+        others = fold != where
+        intervals = SpotIntervals.from_held_out(predicted[others], measured[others])
+        inside.append(is_inside(of_spot, intervals.of(here)))
+    np.testing.assert_allclose(decoder.coverage, np.mean(inside, axis=0), atol=1e-6)
+    assert 0.87 < decoder.coverage[:2].mean() < 0.94
+    # It is not that of the spots that made the intervals, which is higher.
+    own = is_inside(measured, SpotIntervals.from_held_out(predicted, measured).of(predicted))
+    assert own[:, :2].mean() > decoder.coverage[:2].mean()
+    # It is kept as it was: with a result, and with a model; where it is not, it is computed.
+    result = Result.open(make_believed(tmp_path, held_out=True))
+    again = result._of_genes.field.decoder.coverage
+    np.testing.assert_array_equal(again, decoder.coverage)
+    make_model(decoder).save(tmp_path)
+    model = load_fitted(tmp_path, torch.device("cpu")).decoder
+    np.testing.assert_array_equal(model.coverage, decoder.coverage)
+    older = replace(decoder, coverage=None)
+    np.testing.assert_array_equal(coverage_of(older, columns), decoder.coverage)
+    assert np.isnan(coverage_of(replace(older, held_out=None), columns)).all()
+
+
+def test_what_cannot_be_told_from_depth_is_not_reliable() -> None:
+    given, told = np.array([0.12, 0.12, np.nan]), np.array([True, False, False])
+    measured = np.zeros(3, bool)
+    assert list(judge(given, measured, 0.1, told)) == ["reliable", "not reliable", "not known"]
+    assert list(judge(given, measured, -1, told)) == ["reliable", "reliable", "not known"]
 
 
 def test_an_older_run_says_that_it_has_no_intervals(tmp_path: Path) -> None:
@@ -166,7 +213,8 @@ def test_an_older_run_says_that_it_has_no_intervals(tmp_path: Path) -> None:
     assert "9 in 10" not in run.trust("A")
     assert any("No prediction intervals" in line for line in run.describe())
     at = at_superpixels(result.folder, run.name, result.genes, Job())
-    assert "told_from_depth" not in at.var
+    assert list(at.var) == ["held_out_r", "held_out_r_given_depth"] == list(result.held_out)
+    assert "intervals" not in at.uns["stenhance_prediction"]
 
 
 def test_hidden_spots_are_compared_with_intervals_and_cuts_made_without_them() -> None:

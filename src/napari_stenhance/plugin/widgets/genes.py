@@ -131,7 +131,8 @@ class GenesWidget(QWidget):
         self.least.setValue(self._session.least_r)
         self.least.setToolTip(
             "r | depth, Pearson's r on what was held out, with depth held constant: below it a "
-            "gene is not reliable, and its image is washed out."
+            "gene is not reliable, and its image is washed out; so, above 0, is one that cannot be "
+            "told from depth (n.s. in the table)."
         )
         self.least.valueChanged.connect(self._set_least)
         self.statistics = QPushButton("Statistics", self)
