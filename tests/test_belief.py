@@ -5,12 +5,17 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
 import pytest
+import tifffile
 import torch
+from numpy.typing import NDArray
 
+import napari_stenhance as st
 from believed_result import believed_decoder, keep_spots, make_believed
 from napari_stenhance.api.result import Result
 from napari_stenhance.errors import InputError
@@ -26,6 +31,17 @@ from napari_stenhance.scoring.intervals import SpotIntervals, is_inside
 from napari_stenhance.scoring.splits import block_folds
 from napari_stenhance.tasks.believed import believed
 from tiny_result import make_decoder, make_model
+
+
+class _Noted(Job):
+    """A job that remembers what it was told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: list[str] = []
+
+    def note(self, message: str) -> None:
+        self.said.append(message)
 
 
 def _counted(spots: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -268,3 +284,69 @@ def test_held_out_arrays_that_do_not_fit_are_refused() -> None:
     del arrays["depth"]
     with pytest.raises(InputError, match="not fit together"):
         len(HeldOutSpots(lambda: arrays))
+
+
+def test_what_is_believed_leaves_as_images_and_tables(tmp_path: Path) -> None:
+    path = make_believed(tmp_path, held_out=True)
+    result, job = Result.open(path), _Noted()
+
+    def exported(name: str, **options: Any) -> tuple[NDArray[np.float32], list[str], str]:
+        out = st.export(path, tmp_path / f"{name}.ome.tif", to="ome-tiff", job=job, **options)
+        with tifffile.TiffFile(out) as tif:
+            xml = ElementTree.fromstring(tif.ome_metadata)
+            levels = [level.asarray() for level in tif.series[0].levels]
+        assert all(coarse.ndim == levels[0].ndim for coarse in levels)
+        names = [one.get("Name") for one in xml.iter() if one.tag.endswith("}Channel")]
+        (about,) = (one.text for one in xml.iter() if one.tag.endswith("}Description"))
+        return np.atleast_3d(levels[0].T).T, names, about
+
+    images, names, about = exported("depth", what="depth")
+    assert (names, "total counts of a spot" in about) == (["total counts"], True)
+    np.testing.assert_array_equal(images[0], result.depth())
+    images, names, about = exported("interval", what="interval", genes=["A"])
+    assert (names, "of a spot of 100 µm" in about) == (["A low", "A high"], True)
+    np.testing.assert_array_equal(images, result.interval("A"))
+    images, names, about = exported("spread", what="spread", genes=["A"])
+    assert (names, "is no interval" in about) == (["A sd"], True)
+    np.testing.assert_array_equal(images[0], result.spread("A"))
+    images, names, about = exported("above", above=0.5, genes=["A", "C/c"])
+    assert names == ["A above 0.5", "C/c above 0.5"]
+    marks = result.above("A", 0.5)
+    np.testing.assert_array_equal(images[0], marks)
+    assert not images[1].any()
+    # What is promised, or not, is said, and written beside.
+    assert [marks.attrs["said"] in about, marks.attrs["said"] in job.said] == [True, True]
+    assert [sum("nothing is marked" in line for line in job.said), "nothing" in about] == [1, True]
+
+    table = at_superpixels(result.folder, "run", ["A"], Job())
+    shown = result.depth().values[table.obs["row"], table.obs["column"]]
+    np.testing.assert_allclose(table.obs["predicted_total_counts"], shown, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"to": "h5ad", "above": 1.0, "genes": ["A"]}, "holds a table; this is an image"),
+        ({"to": "h5ad", "what": "depth"}, "Tables have total counts in obs"),
+        ({"what": "depth", "genes": ["A"]}, "Depth is of no gene"),
+        ({"what": "interval"}, "needs genes"),
+        ({"what": "spread", "above": 1.0, "genes": ["A"]}, "leave one out"),
+        ({"scale": "region", "genes": ["A"]}, "no value is named"),
+        ({"above": float("inf"), "genes": ["A"]}, "give a number"),
+        ({"what": "interval", "genes": ["NOPE"]}, "NOPE: not among the genes"),
+    ],
+)
+def test_what_cannot_leave_is_said(tmp_path: Path, options: dict[str, Any], said: str) -> None:
+    path = make_believed(tmp_path, held_out=True)
+    kind = {"to": "ome-tiff", **options}
+    out = tmp_path / ("x.ome.tif" if kind["to"] == "ome-tiff" else "x.h5ad")
+    with pytest.raises(InputError, match=said):
+        st.export(path, out, **kind)
+    assert not out.exists()
+
+
+def test_a_run_without_held_out_spots_exports_no_marks(tmp_path: Path) -> None:
+    path, out = make_believed(tmp_path, held_out=False), tmp_path / "x.ome.tif"
+    for options in ({"above": 1.0}, {"what": "interval"}):
+        with pytest.raises(InputError, match="keeps no held-out spots"):
+            st.export(path, out, to="ome-tiff", genes="A", **options)

@@ -98,7 +98,8 @@ def at_spots(
     AnnData
         `X` (spots, genes) float32 in the run's unit; `obs` as the spots have it, and
         `obs["superpixels"]`, how many were averaged: where it is 0 the spot lies off the tissue
-        mask and has the nearest prediction.
+        mask and has the nearest prediction. `obs["predicted_total_counts"]` where the run learned
+        depth, as the image shows it: no sum over genes.
 
     Raises
     ------
@@ -124,10 +125,10 @@ def at_spots(
     if not np.isfinite(latents).any():
         msg = f"{result.path}: the run {run} predicted nothing under the spots of {section.name}."
         raise InputError(msg)
-    chosen = _chosen(field, genes)
+    chosen, means = _chosen(field, genes), under.mean(latents)
     return ad.AnnData(
-        X=field.decoder.values(under.mean(latents), chosen),
-        obs=spots.obs.assign(superpixels=averaged),
+        X=field.decoder.values(means, chosen),
+        obs=spots.obs.assign(superpixels=averaged, **_depth(field.decoder, means)),
         var=genes_table(field.decoder, chosen),
         obsm={"spatial": xy_um / slide["mpp"]},
         uns=about_prediction(result, run, asdict(geometry), field.decoder),
@@ -140,7 +141,8 @@ def at_superpixels(result: ResultFolder, run: str, genes: Sequence[str], job: Jo
     Returns
     -------
     AnnData
-        `X` (superpixels, genes) float32 in the run's unit; ids are `r<row>c<column>`.
+        `X` (superpixels, genes) float32 in the run's unit; ids are `r<row>c<column>`; `obs` as
+        `at_spots` says.
 
     Raises
     ------
@@ -154,7 +156,7 @@ def at_superpixels(result: ResultFolder, run: str, genes: Sequence[str], job: Jo
     chosen = _chosen(field, genes)
     tissue = result.tissue(run)
     check_size(int(tissue.sum()), len(chosen), job, "superpixels")
-    rows, columns, parts = [], [], []
+    rows, columns, parts, depths = [], [], [], []
     tiles = list(tiles_of(field.grid.shape, field.latent[0].chunks[0]))
     with job.stage("Exporting superpixels", len(tiles)) as stage:
         for tile in tiles:
@@ -164,6 +166,7 @@ def at_superpixels(result: ResultFolder, run: str, genes: Sequence[str], job: Jo
             rows.append(row + tile.rows.start)
             columns.append(column + tile.columns.start)
             parts.append(field.decoder.values(latent[shown], chosen))
+            depths.append(_depth(field.decoder, latent[shown]))
             stage.advance()
     row, column = np.concatenate(rows), np.concatenate(columns)
     pitch = field.grid.pitch_um
@@ -171,13 +174,22 @@ def at_superpixels(result: ResultFolder, run: str, genes: Sequence[str], job: Jo
     return ad.AnnData(
         X=np.concatenate(parts),
         obs=pd.DataFrame(
-            {"row": row, "column": column},
+            {
+                "row": row,
+                "column": column,
+                **{name: np.concatenate([part[name] for part in depths]) for name in depths[0]},
+            },
             index=pd.Index([f"r{r}c{c}" for r, c in zip(row, column, strict=True)]),
         ),
         var=genes_table(field.decoder, chosen),
         obsm={"spatial": field.grid.centres_um(row, column) / field.grid.mpp},
         uns=about_prediction(result, run, vars(geometry).copy(), field.decoder),
     )
+
+
+def _depth(decoder: Decoder, latent: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+    """Return total counts of latents, as a column of `obs`; nothing where depth was not learned."""
+    return {} if decoder.depth is None else {"predicted_total_counts": decoder.total(latent)}
 
 
 def _chosen(field: GeneField, genes: Sequence[str] | None) -> NDArray[np.intp]:
