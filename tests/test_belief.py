@@ -19,9 +19,15 @@ import napari_stenhance as st
 from believed_result import believed_decoder, keep_spots, make_believed
 from napari_stenhance.api.result import Result
 from napari_stenhance.errors import InputError
-from napari_stenhance.methods.calibration import coverage_of, held_out_values, with_held_out
+from napari_stenhance.methods.calibration import (
+    coverage_of,
+    held_out_values,
+    why_no_intervals,
+    with_held_out,
+)
 from napari_stenhance.methods.held_out import HeldOutSpots
 from napari_stenhance.methods.registry import load_fitted
+from napari_stenhance.methods.shallow import SAID
 from napari_stenhance.results.belief import disc_means
 from napari_stenhance.results.gene_source import judge
 from napari_stenhance.results.predictions import at_superpixels
@@ -31,6 +37,8 @@ from napari_stenhance.scoring.intervals import SpotIntervals, is_inside
 from napari_stenhance.scoring.splits import block_folds
 from napari_stenhance.tasks.believed import believed
 from tiny_result import make_decoder, make_model
+
+_NONE = "has no prediction intervals, and no marks: no held-out spots are kept with it"
 
 
 class _Noted(Job):
@@ -139,9 +147,9 @@ def test_a_result_says_where_a_spot_would_be_measured(tmp_path: Path) -> None:
 def test_an_older_result_says_that_it_has_no_intervals(tmp_path: Path) -> None:
     result = Result.open(make_believed(tmp_path, held_out=False))
     assert result[result.genes[0]].notnull().all()
-    with pytest.raises(InputError, match="keeps no held-out spots"):
+    with pytest.raises(InputError, match=_NONE):
         result.interval(result.genes[0])
-    with pytest.raises(InputError, match="keeps no held-out spots"):
+    with pytest.raises(InputError, match=_NONE):
         result.above(result.genes[0], 1.0)
 
 
@@ -231,6 +239,25 @@ def test_an_older_run_says_that_it_has_no_intervals(tmp_path: Path) -> None:
     at = at_superpixels(result.folder, run.name, result.genes, Job())
     assert list(at.var) == ["held_out_r", "held_out_r_given_depth"] == list(result.held_out)
     assert "intervals" not in at.uns["stenhance_prediction"]
+    assert "no held-out spots are kept" in at.uns["stenhance_prediction"]["no_intervals"]
+
+
+@pytest.mark.parametrize(
+    ("preset", "folds", "doubts", "said"),
+    [
+        ("reference", 0, (), "the preset reference holds no spots out"),
+        ("blended", 5, (), "the preset blended hides transcripts, and holds no spots out"),
+        ("robust", 5, (SAID,), "a single bin counts too few genes"),
+        ("robust", 5, (), "no held-out spots are kept with it, as with no run of older versions"),
+    ],
+)
+def test_what_has_no_intervals_says_why(
+    preset: str, folds: int, doubts: tuple[str, ...], said: str
+) -> None:
+    decoder = replace(believed_decoder(), doubts=doubts)
+    identity = {"preset": preset, "recipe": {"folds": folds}}
+    assert why_no_intervals(decoder, identity).startswith(said)
+    assert why_no_intervals(replace(decoder, held_out=keep_spots()), identity) == ""
 
 
 def test_hidden_spots_are_compared_with_intervals_and_cuts_made_without_them() -> None:
@@ -348,5 +375,5 @@ def test_what_cannot_leave_is_said(tmp_path: Path, options: dict[str, Any], said
 def test_a_run_without_held_out_spots_exports_no_marks(tmp_path: Path) -> None:
     path, out = make_believed(tmp_path, held_out=False), tmp_path / "x.ome.tif"
     for options in ({"above": 1.0}, {"what": "interval"}):
-        with pytest.raises(InputError, match="keeps no held-out spots"):
+        with pytest.raises(InputError, match=_NONE):
             st.export(path, out, to="ome-tiff", genes="A", **options)

@@ -85,3 +85,6 @@ def test_a_run_without_held_out_spots_marks_nothing(person: Person, tmp_path: Pa
     person.wait(lambda: session_of(person.viewer).gene == "A")
     assert not dock.above.isEnabled()
     assert "9 in 10" not in dock.accuracy.text()
+    why = "no held-out spots are kept with it, as with no run of older versions"
+    assert f"no prediction interval: {why}" in dock.accuracy.text()
+    assert dock.above.mark.toolTip() == f"Nothing can be marked: {why}."

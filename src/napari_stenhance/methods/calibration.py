@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_stenhance.methods.decoder import Decoder
 from napari_stenhance.methods.held_out import HeldOutSpots
+from napari_stenhance.methods.shallow import SAID
 from napari_stenhance.scoring.intervals import SpotIntervals, is_inside
 from napari_stenhance.scoring.splits import block_folds
 
@@ -88,6 +91,27 @@ def covered_of_variable(decoder: Decoder, kept: HeldOutSpots) -> float:
     return float(coverage_of(decoder, variable).mean(dtype=np.float64))
 
 
+def why_no_intervals(decoder: Decoder, identity: Mapping[str, Any]) -> str:
+    """Say why a run has no prediction intervals, and no cuts; nothing where it has.
+
+    Parameters
+    ----------
+    decoder : Decoder
+    identity : mapping
+        Options and inputs of the run.
+    """
+    if decoder.held_out is not None:
+        return ""
+    preset = identity.get("preset")
+    if preset == "blended":
+        return "the preset blended hides transcripts, and holds no spots out"
+    if not identity["recipe"].get("folds", 0):
+        return f"the preset {preset} holds no spots out"
+    if SAID in decoder.doubts:
+        return "a single bin counts too few genes to be compared with what is predicted of it"
+    return "no held-out spots are kept with it, as with no run of older versions"
+
+
 def told_from_depth(decoder: Decoder) -> NDArray[np.bool_] | None:
     """Tell of each gene whether its r given depth is above 0 by its error.
 
@@ -104,10 +128,9 @@ def told_from_depth(decoder: Decoder) -> NDArray[np.bool_] | None:
 
 
 def said_of_interval(decoder: Decoder, gene: str) -> str:
-    """Say between which values spots were measured whose prediction is in the middle."""
+    """Say between which values held-out spots were measured whose prediction is in the middle."""
     kept = decoder.held_out
-    if kept is None:
-        return ""
+    assert kept is not None
     column = decoder.indices_of([gene])
     predicted, measured = held_out_values(decoder, kept, column)
     middle = np.median(predicted, axis=0, keepdims=True)

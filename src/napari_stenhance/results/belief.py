@@ -70,9 +70,9 @@ def kept_spots(run: FieldRun) -> HeldOutSpots:
     kept = run.field.decoder.held_out
     if kept is None:
         msg = (
-            f"{run.result.path}: the run {run.name} keeps no held-out spots, so it has no "
-            "prediction intervals. Presets that hold spots out keep them, but not of bins with "
-            "few counts, nor runs of older versions; run the same command into a new result."
+            f"{run.result.path}: the run {run.name} has no prediction intervals, and no marks: "
+            f"{run.why_no_intervals}. Runs of the preset robust have both, of spots and of bins "
+            "that count enough."
         )
         raise InputError(msg)
     return kept

@@ -15,6 +15,7 @@ from napari_stenhance.methods.calibration import (
     coverage_of,
     covered_of_variable,
     told_from_depth,
+    why_no_intervals,
 )
 from napari_stenhance.methods.decoder import Decoder
 from napari_stenhance.results.field import GeneField
@@ -56,16 +57,18 @@ def about_prediction(
     result: ResultFolder, run: str, geometry: dict[str, Any], decoder: Decoder
 ) -> dict[str, Any]:
     """Return `uns`: what identifies the prediction and how far it goes, and positions' geometry."""
-    slide = result.attributes["slide"]
+    slide, attributes = result.attributes["slide"], result.run_attributes(run)
     prediction: dict[str, Any] = {
         "unit": decoder.unit,
         "run": run,
         "slide": slide["name"],
         "slide_sha256": slide["sha256"],
-        "doubts": np.array(result.run_attributes(run)["doubts"], dtype=object),
+        "doubts": np.array(attributes["doubts"], dtype=object),
     }
     kept = decoder.held_out
-    if kept is not None:
+    if kept is None:
+        prediction["no_intervals"] = why_no_intervals(decoder, attributes["identity"])
+    else:
         prediction["intervals"] = {
             "level": LEVEL,
             "coverage": covered_of_variable(decoder, kept),
@@ -187,7 +190,7 @@ def at_superpixels(result: ResultFolder, run: str, genes: Sequence[str], job: Jo
     )
 
 
-def _depth(decoder: Decoder, latent: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+def _depth(decoder: Decoder, latent: NDArray[Any]) -> dict[str, NDArray[np.float32]]:
     """Return total counts of latents, as a column of `obs`; nothing where depth was not learned."""
     return {} if decoder.depth is None else {"predicted_total_counts": decoder.total(latent)}
 

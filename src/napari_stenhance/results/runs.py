@@ -12,6 +12,7 @@ from napari_stenhance.methods.calibration import (
     covered_of_variable,
     said_of_interval,
     told_from_depth,
+    why_no_intervals,
 )
 from napari_stenhance.methods.decoder import Decoder, Unit
 from napari_stenhance.results.domains import domain_runs
@@ -104,6 +105,11 @@ class FieldRun(GeneSource):
         """Whether what it learned, and was held out from it, was imputed, not measured."""
         return any(one.get("imputed", False) for one in self.identity["learned_from"])
 
+    @property
+    def why_no_intervals(self) -> str:
+        """Why spots have no prediction intervals, in words; empty where they have."""
+        return why_no_intervals(self.field.decoder, self.identity)
+
     def gene_trust(self, gene: str) -> str:
         """Say how well a gene was predicted on held-out spots."""
         held_out = self.identity["recipe"].get("folds", 0) > 0
@@ -115,8 +121,9 @@ class FieldRun(GeneSource):
             known = np.isfinite(self.held_out_r_given_depth[self.field.decoder.index_of(gene)])
             why = "not above 0 by its error" if known else "not known"
             lines.append(f"it cannot be told from depth: its r given depth is {why}")
-        interval = said_of_interval(self.field.decoder, gene)
-        return "; ".join([*lines, *[interval] * bool(interval)])
+        why = self.why_no_intervals
+        interval = f"no prediction interval: {why}" if why else ""
+        return "; ".join([*lines, interval or said_of_interval(self.field.decoder, gene)])
 
     def describe(self) -> list[str]:
         """Say what it learned from, and what was predicted how well."""
@@ -156,7 +163,7 @@ class FieldRun(GeneSource):
         """Say how many spots intervals cover, and how many genes are no more than depth."""
         decoder, told = self.field.decoder, self.told_from_depth
         if decoder.held_out is None or told is None:
-            return ["No prediction intervals: no held-out spots are kept with this run"]
+            return [f"No prediction intervals: {self.why_no_intervals}"]
         share = covered_of_variable(decoder, decoder.held_out)
         spots = counted(len(decoder.held_out), "held-out spot")
         said = (

@@ -61,6 +61,14 @@ if TYPE_CHECKING:
     from napari_stenhance.plugin.layer_info import Place
     from napari_stenhance.running.job import Job
 _OF_SPOTS = "Spots, in the same colours: what was measured of this gene"
+_OF_DEPTH = (
+    "Show how much a spot would count in all, as the image shows it: much where cells lie densely. "
+    "Genes are learned beside it."
+)
+_NO_DEPTH = (
+    "Total counts are predicted with the preset robust alone, of spots and of bins that count "
+    "enough: not by this run."
+)
 _LAST = re.compile(r"[+*/(,]\s*|(?:^|\s)-\s*")
 
 
@@ -144,8 +152,7 @@ class GenesWidget(QWidget):
         self.depth = push_button(
             self,
             "Total counts",
-            "Show how much a spot would count in all, as the image shows it: much where cells lie "
-            "densely. Genes are learned beside it.",
+            _OF_DEPTH,
             self._show_depth,
         )
         self.uncertainty = QCheckBox("Show its uncertainty", self)
@@ -261,6 +268,7 @@ class GenesWidget(QWidget):
         self.statistics.setEnabled(bool(self._rows.genes))
         learned = isinstance(run, FieldRun) and run.field.decoder.depth is not None
         self.depth.setEnabled(learned)
+        self.depth.setToolTip(_OF_DEPTH if learned else _NO_DEPTH)
         self.above.follow()
         self.above.setVisible(not session.channels)
         self.legend.show_session(session)
