@@ -17,6 +17,7 @@ from napari_stenhance.tasks.scored_part import SpotMaps
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
+    from matplotlib.colors import Normalize
     from matplotlib.figure import Figure
 
     from napari_stenhance.tasks.evaluation import Evaluation
@@ -92,11 +93,19 @@ def draw_maps(maps: SpotMaps, unit: str) -> str:
                     title += f" ({word} of {len(r)}: r {r[gene]:.2f})"
                 ax.set_title(title, loc="left")
             bar = page.colorbar(
-                ScalarMappable(norm, "viridis"), ax=list(axes[row]), extend="both", pad=0.02
-            )
+                ScalarMappable(norm, "viridis"), ax=list(axes[row]), extend=_beyond(norm, both),
+                pad=0.02,
+            )  # fmt: skip
             bar.set_label(unit)
             _scale_bar(axes[row][0], maps, (x0, y0, x1, y1))
         return _svg(page)
+
+
+def _beyond(norm: Normalize, values: Sequence[NDArray[np.float32]]) -> str:
+    """Say at which ends of a scale values lie beyond it: only there the bar has an arrow."""
+    below = min(float(one.min()) for one in values) < norm.vmin
+    above = max(float(one.max()) for one in values) > norm.vmax
+    return {(0, 0): "neither", (1, 0): "min", (0, 1): "max", (1, 1): "both"}[below, above]
 
 
 def _around(maps: SpotMaps) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
