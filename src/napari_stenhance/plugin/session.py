@@ -26,6 +26,7 @@ from napari_stenhance.plugin.layer_info import (
     LayerInfo,
     Place,
     info_of,
+    is_picture,
     layer_info,
     layers_of,
     our_layers,
@@ -362,6 +363,9 @@ class Session:
         for layer in layers:
             info = layer_info(layer)
             if info is None:
+                if is_picture(layer):
+                    layer.events.visible.connect(self._say)
+                    self._say()
                 continue
             say_under_mouse(layer)
             if info.place is None:
