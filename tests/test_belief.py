@@ -36,7 +36,7 @@ from napari_stenhance.scoring.discoveries import averaged, find_cut
 from napari_stenhance.scoring.intervals import SpotIntervals, is_inside
 from napari_stenhance.scoring.splits import block_folds
 from napari_stenhance.tasks.believed import believed
-from tiny_result import make_decoder, make_model
+from tiny_result import IMPUTED, make_decoder, make_model
 
 _NONE = "has no prediction intervals, and no marks: no held-out spots are kept with it"
 
@@ -370,6 +370,18 @@ def test_what_cannot_leave_is_said(tmp_path: Path, options: dict[str, Any], said
     with pytest.raises(InputError, match=said):
         st.export(path, out, **kind)
     assert not out.exists()
+
+
+def test_an_imputation_has_neither_depth_nor_intervals(tiny: Path, tmp_path: Path) -> None:
+    result = Result.open(tiny).run(IMPUTED)
+    assert list(result.held_out) == ["held_out_r", "held_out_r_given_depth"]
+    for ask in (result.depth, lambda: result.interval("A"), lambda: result.above("A", 1.0)):
+        with pytest.raises(InputError, match="predicts no depth and no intervals; runs of enhance"):
+            ask()
+    for options in ({"what": "depth"}, {"above": 1.0, "genes": "A"}):
+        with pytest.raises(InputError, match="predicts no depth and no intervals"):
+            st.export(result, tmp_path / "x.ome.tif", to="ome-tiff", **options)
+    assert "No prediction intervals: of imputed genes" in "\n".join(st.info(tiny))
 
 
 def test_a_run_without_held_out_spots_exports_no_marks(tmp_path: Path) -> None:

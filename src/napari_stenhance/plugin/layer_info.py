@@ -172,7 +172,7 @@ def as_picture(attributes: dict[str, Any]) -> None:
     attributes["metadata"] = {**attributes.get("metadata", {}), _PICTURE: True}
 
 
-def is_picture(layer: Layer) -> bool:
+def is_of_what_is_gone(layer: Layer) -> bool:
     """Tell whether a layer is but a picture of what is gone."""
     return bool(layer.metadata.get(_PICTURE))
 

@@ -26,7 +26,7 @@ from napari_stenhance.plugin.layer_info import (
     LayerInfo,
     Place,
     info_of,
-    is_picture,
+    is_of_what_is_gone,
     layer_info,
     layers_of,
     our_layers,
@@ -363,7 +363,7 @@ class Session:
         for layer in layers:
             info = layer_info(layer)
             if info is None:
-                if is_picture(layer):
+                if is_of_what_is_gone(layer):
                     layer.events.visible.connect(self._say)
                     self._say()
                 continue

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 from napari_stenhance.plugin.asked_for import LookedAt
 from napari_stenhance.plugin.channels import channels_caption
 from napari_stenhance.plugin.genes import gene_title
-from napari_stenhance.plugin.layer_info import ALONE, is_picture, layers_of
+from napari_stenhance.plugin.layer_info import ALONE, is_of_what_is_gone, layers_of
 from napari_stenhance.results.scale import said_ends
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def caption_of(shown: Shown) -> str:
         said = f"{said}: {' – '.join(said_ends(shown.limits))}"
     else:
         said = said.replace(" – ", "\n")
-    pictures = [_said_of_picture(one) for one in shown.viewer.layers if is_picture(one)]
+    pictures = [_said_of_picture(one) for one in shown.viewer.layers if is_of_what_is_gone(one)]
     if any(pictures) and said:
         said = f"spots: {said}"
     return "\n".join(filter(None, (said, other_title_of(shown), *pictures)))

@@ -52,8 +52,8 @@ def need_field(run: GeneSource) -> FieldRun:
     """
     if not isinstance(run, FieldRun):
         msg = (
-            f"{run.result.path}: the run {run.name} imputes spots: it has no prediction intervals, "
-            "and predicts no depth. Runs of enhance and predict do."
+            f"{run.result.path}: the run {run.name} imputes spots, and predicts no depth and no "
+            "intervals; runs of enhance and predict do."
         )
         raise InputError(msg)
     return run

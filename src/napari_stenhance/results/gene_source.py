@@ -186,8 +186,7 @@ class GeneSource(Run):
     def reliability(self, gene: str, least: float = RELIABLE_R) -> Reliability:
         """Tell whether what is shown of a gene is reliable; see `judge`.
 
-        Of a sum, that of its least reliable gene: what was predicted of held-out spots is not
-        kept, from which more could be said.
+        Of a sum, that of its least reliable gene: how well it is predicted itself is not computed.
         """
         given, told, found = self.held_out_r_given_depth, self.told_from_depth, set()
         for one in self.names.find(gene).genes:
