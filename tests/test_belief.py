@@ -224,6 +224,15 @@ def test_coverage_is_that_of_blocks_that_calibrated_nothing(tmp_path: Path) -> N
     assert np.isnan(coverage_of(replace(older, held_out=None), columns)).all()
 
 
+def test_what_is_learned_keeps_its_coverage(small: Path) -> None:
+    decoder = Result.open(small / "one.stenhance.zarr")._of_genes.field.decoder
+    assert decoder.coverage is not None
+    again = coverage_of(replace(decoder, coverage=None), np.arange(len(decoder.genes)))
+    np.testing.assert_array_equal(decoder.coverage, again)
+    said = "\n".join(st.info(small / "one.stenhance.zarr"))
+    assert f"of {len(decoder.held_out)} held-out spots of the sections learned from" in said
+
+
 def test_what_cannot_be_told_from_depth_is_not_reliable() -> None:
     given, told = np.array([0.12, 0.12, np.nan]), np.array([True, False, False])
     measured = np.zeros(3, bool)

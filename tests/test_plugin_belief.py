@@ -42,6 +42,19 @@ def test_the_dock_marks_where_a_gene_is_above_a_value(person: Person, tmp_path: 
     assert "nothing is marked" in dock.run_bar.label.text()
 
 
+def test_what_is_answered_is_scrolled_to(person: Person, tmp_path: Path) -> None:
+    person.drop(make_believed(tmp_path, held_out=True))
+    dock = person.bench.open("genes")
+    dock.show_gene("C/c")
+    person.wait(lambda: session_of(person.viewer).gene == "C/c")
+    person.bench.setFixedHeight(300)
+    person.bot.wait(50)
+    assert dock.run_bar.label.visibleRegion().isEmpty()
+    dock.above.mark.click()
+    person.wait(lambda: "nothing is marked" in dock.run_bar.label.text())
+    person.wait(lambda: not dock.run_bar.label.visibleRegion().isEmpty(), 5)
+
+
 def test_the_table_marks_what_cannot_be_told_from_depth(person: Person, tmp_path: Path) -> None:
     person.drop(make_believed(tmp_path, held_out=True))
     dock = person.bench.open("genes")

@@ -94,6 +94,7 @@ class AboveRow(QWidget):
                 (added,) = self._session.add([layer])
                 look_alone(self._session, added)
             self._run_bar.done = said
+            self._run_bar.answered.emit()
 
         self._run_bar.start(
             f"{gene} above {value:g}",
