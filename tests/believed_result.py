@@ -55,7 +55,7 @@ def believed_decoder() -> Decoder:
 
 def make_believed(path: Path, *, held_out: bool) -> Path:
     """Make a result of those genes, and return where it lies."""
-    decoder = with_held_out(believed_decoder(), keep_spots() if held_out else None)
+    decoder = with_held_out(believed_decoder(), keep_spots() if held_out else None, Job())
     grid = Grid(8.0, (50, 50), 1.0)
     Image.fromarray(np.full((400, 400, 3), 200, "u1")).save(path / "one.png")
     slide = Slide.open(path / "one.png", mpp=1.0)

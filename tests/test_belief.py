@@ -197,7 +197,7 @@ def test_intervals_and_depth_travel_with_a_run(tmp_path: Path) -> None:
 
 def test_coverage_is_that_of_blocks_that_calibrated_nothing(tmp_path: Path) -> None:
     kept = keep_spots()
-    decoder = with_held_out(believed_decoder(), kept)
+    decoder = with_held_out(believed_decoder(), kept, Job())
     columns = np.arange(3)
     # The same, spot by spot: each is compared with intervals of what lies in no block of its fold.
     predicted, measured = held_out_values(decoder, kept, columns)

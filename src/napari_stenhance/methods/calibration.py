@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from napari_stenhance.methods.decoder import Decoder
 from napari_stenhance.methods.held_out import HeldOutSpots
 from napari_stenhance.methods.shallow import SAID
+from napari_stenhance.running.job import Job
 from napari_stenhance.scoring.intervals import SpotIntervals, is_inside
 from napari_stenhance.scoring.splits import block_folds
 
 _BLOCK_UM, _FOLDS = 1000.0, 5
-_GENES, _TOGETHER = 250, 1000
+_GENES, _TOGETHER = 250, 200
 COVERAGE_OF = (
     "held-out spots of the sections that were learned from, with intervals calibrated on other "
     "blocks of 1 mm, over the 250 genes whose predictions vary most"
@@ -33,14 +34,19 @@ def held_out_values(
     return decoder.values(kept.latents, columns), kept.measured(columns)
 
 
-def with_held_out(decoder: Decoder, kept: HeldOutSpots | None) -> Decoder:
+def with_held_out(decoder: Decoder, kept: HeldOutSpots | None, job: Job) -> Decoder:
     """Keep held-out spots with a decoder, and how many of them intervals cover, gene by gene."""
     decoder = replace(decoder, held_out=kept)
     if kept is None:
         return decoder
     every = np.arange(len(decoder.genes))
     parts = [every[n : n + _TOGETHER] for n in range(0, len(every), _TOGETHER)]
-    return replace(decoder, coverage=np.concatenate([_covered(decoder, kept, p) for p in parts]))
+    coverage = np.empty(len(every), np.float32)
+    with job.stage("Checking intervals", len(parts)) as stage:
+        for part in parts:
+            coverage[part] = _covered(decoder, kept, part)
+            stage.advance()
+    return replace(decoder, coverage=coverage)
 
 
 def coverage_of(decoder: Decoder, columns: NDArray[np.intp]) -> NDArray[np.float32]:

@@ -209,7 +209,7 @@ class RobustEnsemble(ABC, Generic[M]):
         if proportions is None:
             decoder = targets.decoder(genes, predicted, expressions, depths)
             scores = predicted * np.float32(targets.scale)
-            decoder = with_held_out(decoder, HeldOutSpots.of(scores, samples, genes))
+            decoder = with_held_out(decoder, HeldOutSpots.of(scores, samples, genes), job)
         else:
             known = np.all(np.isfinite(predicted), axis=1)
             held = Squares.of(samples, fold, known)
