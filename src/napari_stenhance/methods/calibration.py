@@ -20,7 +20,7 @@ _BLOCK_UM, _FOLDS = 1000.0, 5
 _GENES, _TOGETHER = 250, 200
 COVERAGE_OF = (
     "held-out spots of the sections that were learned from, with intervals calibrated on other "
-    "blocks of 1 mm, over the 250 genes whose predictions vary most"
+    "blocks of at most 1 mm, over the 250 genes whose predictions vary most"
 )
 """What `covered_of_variable` is measured on, in words."""
 _SURE = 1.645
@@ -52,7 +52,7 @@ def with_held_out(decoder: Decoder, kept: HeldOutSpots | None, job: Job) -> Deco
 def coverage_of(decoder: Decoder, columns: NDArray[np.intp]) -> NDArray[np.float32]:
     """Return, of some genes, the share of held-out spots within intervals of other blocks.
 
-    Each fifth of the blocks of tissue, of 1 mm, is left out in turn: what it holds calibrated
+    Each fifth of the blocks of tissue, of at most 1 mm, is left out in turn: what it holds calibrated
     neither its intervals nor, as all held-out spots, the members that predicted it. As it was kept,
     or computed of models that kept their spots alone.
 
