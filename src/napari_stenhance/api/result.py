@@ -166,8 +166,8 @@ class Result:
         """Both, by gene; of runs that keep held-out spots also what follows from these.
 
         `told_from_depth`: r given depth is above 0 by its error (1.645 standard errors).
-        `interval_coverage`: the share of spots within `interval`, calibrated on other blocks (at most 1 mm)
-        of the sections that were learned from; on other slides as far as they are like these.
+        `interval_coverage`: share of spots within `interval`, calibrated on other blocks (at most
+        1 mm) of the sections learned from; on other slides as far as they are like these.
         """
         return held_out_table(self._of_genes)
 

@@ -52,9 +52,9 @@ def with_held_out(decoder: Decoder, kept: HeldOutSpots | None, job: Job) -> Deco
 def coverage_of(decoder: Decoder, columns: NDArray[np.intp]) -> NDArray[np.float32]:
     """Return, of some genes, the share of held-out spots within intervals of other blocks.
 
-    Each fifth of the blocks of tissue, of at most 1 mm, is left out in turn: what it holds calibrated
-    neither its intervals nor, as all held-out spots, the members that predicted it. As it was kept,
-    or computed of models that kept their spots alone.
+    Each fifth of the blocks of tissue, of at most 1 mm, is left out in turn: what it holds
+    calibrated neither its intervals nor, as all held-out spots, the members that predicted it. As
+    it was kept, or computed of models that kept their spots alone.
 
     Returns
     -------

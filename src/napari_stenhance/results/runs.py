@@ -167,8 +167,8 @@ class FieldRun(GeneSource):
         share = covered_of_variable(decoder, decoder.held_out)
         spots = counted(len(decoder.held_out), "held-out spot")
         said = (
-            "Prediction intervals of spots, for 9 in 10: calibrated on other blocks of at most 1 mm, they "
-            f"hold {share:.0%} "
+            "Prediction intervals of spots, for 9 in 10: calibrated on other blocks of at most "
+            f"1 mm, they hold {share:.0%} "
         )
         lost = f"{counted(int((~told).sum()), 'gene')} of {len(told)} cannot be told from depth"
         return [
