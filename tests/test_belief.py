@@ -254,7 +254,7 @@ def test_an_older_run_says_that_it_has_no_intervals(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("preset", "folds", "doubts", "said"),
     [
-        ("reference", 0, (), "the preset reference holds no spots out"),
+        ("reference", 5, (), "the preset reference keeps no held-out spots"),
         ("blended", 5, (), "the preset blended hides transcripts, and holds no spots out"),
         ("robust", 5, (SAID,), "a single bin counts too few genes"),
         ("robust", 5, (), "no held-out spots are kept with it, as with no run of older versions"),

@@ -293,7 +293,7 @@ class Result:
         -------
         DataArray of float32, dims (y, x)
             1 where it is marked, 0 elsewhere, NaN where nothing was predicted. Attributes: value,
-            scale, cut (infinite if none), marked, wrong and places, of held-out ones, and said.
+            scale, cut (infinite if none), marked, wrong and places, of held-out ones; said.
 
         Raises
         ------

@@ -111,8 +111,8 @@ def why_no_intervals(decoder: Decoder, identity: Mapping[str, Any]) -> str:
     preset = identity.get("preset")
     if preset == "blended":
         return "the preset blended hides transcripts, and holds no spots out"
-    if not identity["recipe"].get("folds", 0):
-        return f"the preset {preset} holds no spots out"
+    if preset not in (None, "robust"):
+        return f"the preset {preset} keeps no held-out spots"
     if SAID in decoder.doubts:
         return "a single bin counts too few genes to be compared with what is predicted of it"
     return "no held-out spots are kept with it, as with no run of older versions"
