@@ -298,8 +298,7 @@ class Result:
         Raises
         ------
         InputError
-            If there is no such gene or scale, the run keeps no held-out spots, or the value is no
-            number.
+            If there is no such gene or scale, no held-out spots, or the value is no number.
         """
         return gene_above(self._of_genes, gene, value, scale)
 
