@@ -9,7 +9,8 @@ import numpy as np
 import scipy.sparse as sp
 from PIL import Image
 
-from napari_stenhance.methods.decoder import DepthChannel
+from napari_stenhance.methods.calibration import with_held_out
+from napari_stenhance.methods.decoder import Decoder, DepthChannel
 from napari_stenhance.methods.held_out import HeldOutSpots
 from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.running.job import Job
@@ -41,16 +42,20 @@ def keep_spots(spots: int = 400) -> HeldOutSpots:
     return HeldOutSpots(lambda: arrays)
 
 
-def make_believed(path: Path, *, held_out: bool) -> Path:
-    """Make a result of those genes, and return where it lies."""
-    weights = np.array([[0.9, 0, 0], [0, 0.1, 0]], "f4")
-    decoder = replace(
+def believed_decoder() -> Decoder:
+    """Make a decoder of those genes, of which the first can be told from depth by 400 spots."""
+    return replace(
         make_decoder(),
-        weights=weights,
+        weights=np.array([[0.9, 0, 0], [0, 0.1, 0]], "f4"),
         bias=np.array([1.4, 1.4, 0], "f4"),
-        held_out=keep_spots() if held_out else None,
+        held_out_r_given_depth=np.array([0.25, 0.05, np.nan], "f4"),
         depth=DepthChannel(7.0, 0.5),
     )
+
+
+def make_believed(path: Path, *, held_out: bool) -> Path:
+    """Make a result of those genes, and return where it lies."""
+    decoder = with_held_out(believed_decoder(), keep_spots() if held_out else None, Job())
     grid = Grid(8.0, (50, 50), 1.0)
     Image.fromarray(np.full((400, 400, 3), 200, "u1")).save(path / "one.png")
     slide = Slide.open(path / "one.png", mpp=1.0)

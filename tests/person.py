@@ -96,6 +96,21 @@ class Person:
         self.bot.keyClick(line, Qt.Key.Key_Return)
         self.wait(lambda: not self.genes.reader.busy)
 
+    def region_texts(self, column: int) -> list[str]:
+        """What a column of the table of regions says."""
+        model = self.regions.table.regions
+        return [model.index(row, column).data() for row in range(model.rowCount())]
+
+    def wait_for_counts(self, number: int) -> None:
+        """Wait until so many regions have numbers."""
+        counts = self.regions.counts
+        self.wait(lambda: counts.found is not None and len(counts.found.numbers) == number)
+
+    def wait_for_regions(self) -> None:
+        """Wait until the panel of regions is done, without an error."""
+        self.wait(lambda: not self.regions.run_bar.busy)
+        assert not self.regions.run_bar.error.text()
+
     def layer(self, *roles: Any, gene: str | None = None) -> Layer:
         (found,) = (
             layer

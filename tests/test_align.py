@@ -180,3 +180,12 @@ def test_a_registration_of_one_section_is_not_taken_for_all(block: Path, tmp_pat
 def test_a_section_over_itself_is_not_said_to_turn(block: Path) -> None:
     (laid,) = st.align(block / "one.h5ad", block / "one.h5ad").sections
     assert laid.said.endswith(": its middle moved by +0 µm in x and +0 µm in y.")
+
+
+def test_a_section_over_itself_shares_all_also_where_tissue_reaches_the_edge(
+    small_files: list[Path],
+) -> None:
+    # At 24 µm a row at the edge of the slide is a twentieth of this tissue.
+    (laid,) = st.align(small_files[0], small_files[0]).sections
+    assert laid.alignment.best.overlap == pytest.approx(1, abs=1e-3)
+    assert laid.alignment.best.r == pytest.approx(1, abs=1e-3)

@@ -60,8 +60,9 @@ def session(
     assert float(image.y[1] - image.y[0]) == grid.pitch_um == 8
     assert image.x.attrs["units"] == "micrometer"
     adata = result.to_anndata(at=section)
-    obs = adata.obs.drop(columns=["superpixels", "unfamiliar"])
-    pd.testing.assert_frame_equal(obs, section.need_spots().obs)
+    pd.testing.assert_frame_equal(
+        adata.obs[list(section.need_spots().obs)], section.need_spots().obs
+    )
     on = adata[adata.obs["superpixels"] == adata.obs["superpixels"].max()].obs_names[0]
     x, y = adata[on].obsm["spatial"][0] * section.mpp
     assert float(image.sel(x=x, y=y, method="nearest")) == pytest.approx(

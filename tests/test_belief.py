@@ -2,25 +2,54 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
+import pandas as pd
 import pytest
+import tifffile
 import torch
+from numpy.typing import NDArray
 
-from believed_result import keep_spots, make_believed
+import napari_stenhance as st
+from believed_result import believed_decoder, keep_spots, make_believed
 from napari_stenhance.api.result import Result
 from napari_stenhance.errors import InputError
+from napari_stenhance.methods.calibration import (
+    coverage_of,
+    held_out_values,
+    why_no_intervals,
+    with_held_out,
+)
 from napari_stenhance.methods.held_out import HeldOutSpots
 from napari_stenhance.methods.registry import load_fitted
+from napari_stenhance.methods.shallow import SAID
 from napari_stenhance.results.belief import disc_means
+from napari_stenhance.results.gene_source import judge
 from napari_stenhance.results.predictions import at_superpixels
 from napari_stenhance.running.job import Job
 from napari_stenhance.scoring.discoveries import averaged, find_cut
-from napari_stenhance.scoring.intervals import SpotIntervals
+from napari_stenhance.scoring.intervals import SpotIntervals, is_inside
+from napari_stenhance.scoring.splits import block_folds
 from napari_stenhance.tasks.believed import believed
-from tiny_result import make_decoder, make_model
+from tiny_result import IMPUTED, make_decoder, make_model
+
+_NONE = "has no prediction intervals, and no marks: no held-out spots are kept with it"
+
+
+class _Noted(Job):
+    """A job that remembers what it was told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: list[str] = []
+
+    def note(self, message: str) -> None:
+        self.said.append(message)
 
 
 def _counted(spots: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -118,9 +147,9 @@ def test_a_result_says_where_a_spot_would_be_measured(tmp_path: Path) -> None:
 def test_an_older_result_says_that_it_has_no_intervals(tmp_path: Path) -> None:
     result = Result.open(make_believed(tmp_path, held_out=False))
     assert result[result.genes[0]].notnull().all()
-    with pytest.raises(InputError, match="keeps no held-out spots"):
+    with pytest.raises(InputError, match=_NONE):
         result.interval(result.genes[0])
-    with pytest.raises(InputError, match="keeps no held-out spots"):
+    with pytest.raises(InputError, match=_NONE):
         result.above(result.genes[0], 1.0)
 
 
@@ -150,14 +179,65 @@ def test_intervals_and_depth_travel_with_a_run(tmp_path: Path) -> None:
     result = Result.open(make_believed(tmp_path, held_out=True))
     run = result._of_genes
     assert "9 in 10 are measured between" in run.trust("A")
-    # r given depth is 0.25 and 0.125 of 400 spots; of C/c it is not known.
+    # r given depth is 0.25 and 0.05 of 400 spots; of C/c it is not known.
     assert "cannot be told from depth" not in run.trust("A")
-    assert "cannot be told from depth" in run.trust("C/c")
+    assert run.trust(result.genes[1]).count("given depth is not above 0 by its error") == 1
+    assert "cannot be told from depth: its r given depth is not known" in run.trust("C/c")
     said = "\n".join(run.describe())
-    assert "of 400 held-out spots" in said
-    assert "1 gene of 3 cannot be told from depth" in said
+    assert re.search(r"they hold 9\d% of 400 held-out spots of the sections learned from", said)
+    assert "2 genes of 3 cannot be told from depth" in said
     at = at_superpixels(result.folder, run.name, result.genes, Job())
-    assert at.var["told_from_depth"].tolist() == [True, True, False]
+    assert at.var["told_from_depth"].tolist() == [True, False, False]
+    pd.testing.assert_frame_equal(at.var, result.held_out)
+    prediction = at.uns["stenhance_prediction"]
+    assert prediction["intervals"]["level"] == 0.9
+    assert prediction["intervals"]["held_out_spots"] == 400
+    assert prediction["intervals"]["coverage"] == pytest.approx(at.var["interval_coverage"].mean())
+
+
+def test_coverage_is_that_of_blocks_that_calibrated_nothing(tmp_path: Path) -> None:
+    kept = keep_spots()
+    decoder = with_held_out(believed_decoder(), kept, Job())
+    columns = np.arange(3)
+    # The same, spot by spot: each is compared with intervals of what lies in no block of its fold.
+    predicted, measured = held_out_values(decoder, kept, columns)
+    fold = block_folds(kept.xy_um, 1000.0, 5, np.random.default_rng(0))
+    inside = []
+    for here, of_spot, where in zip(predicted, measured, fold, strict=True):
+        others = fold != where
+        intervals = SpotIntervals.from_held_out(predicted[others], measured[others])
+        inside.append(is_inside(of_spot, intervals.of(here)))
+    np.testing.assert_allclose(decoder.coverage, np.mean(inside, axis=0), atol=1e-6)
+    assert 0.87 < decoder.coverage[:2].mean() < 0.94
+    # It is not that of the spots that made the intervals, which is higher.
+    own = is_inside(measured, SpotIntervals.from_held_out(predicted, measured).of(predicted))
+    assert own[:, :2].mean() > decoder.coverage[:2].mean()
+    # It is kept as it was: with a result, and with a model; where it is not, it is computed.
+    result = Result.open(make_believed(tmp_path, held_out=True))
+    again = result._of_genes.field.decoder.coverage
+    np.testing.assert_array_equal(again, decoder.coverage)
+    make_model(decoder).save(tmp_path)
+    model = load_fitted(tmp_path, torch.device("cpu")).decoder
+    np.testing.assert_array_equal(model.coverage, decoder.coverage)
+    older = replace(decoder, coverage=None)
+    np.testing.assert_array_equal(coverage_of(older, columns), decoder.coverage)
+    assert np.isnan(coverage_of(replace(older, held_out=None), columns)).all()
+
+
+def test_what_is_learned_keeps_its_coverage(small: Path) -> None:
+    decoder = Result.open(small / "one.stenhance.zarr")._of_genes.field.decoder
+    assert decoder.coverage is not None
+    again = coverage_of(replace(decoder, coverage=None), np.arange(len(decoder.genes)))
+    np.testing.assert_array_equal(decoder.coverage, again)
+    said = "\n".join(st.info(small / "one.stenhance.zarr"))
+    assert f"of {len(decoder.held_out)} held-out spots of the sections learned from" in said
+
+
+def test_what_cannot_be_told_from_depth_is_not_reliable() -> None:
+    given, told = np.array([0.12, 0.12, np.nan]), np.array([True, False, False])
+    measured = np.zeros(3, bool)
+    assert list(judge(given, measured, 0.1, told)) == ["reliable", "not reliable", "not known"]
+    assert list(judge(given, measured, -1, told)) == ["reliable", "reliable", "not known"]
 
 
 def test_an_older_run_says_that_it_has_no_intervals(tmp_path: Path) -> None:
@@ -166,7 +246,27 @@ def test_an_older_run_says_that_it_has_no_intervals(tmp_path: Path) -> None:
     assert "9 in 10" not in run.trust("A")
     assert any("No prediction intervals" in line for line in run.describe())
     at = at_superpixels(result.folder, run.name, result.genes, Job())
-    assert "told_from_depth" not in at.var
+    assert list(at.var) == ["held_out_r", "held_out_r_given_depth"] == list(result.held_out)
+    assert "intervals" not in at.uns["stenhance_prediction"]
+    assert "no held-out spots are kept" in at.uns["stenhance_prediction"]["no_intervals"]
+
+
+@pytest.mark.parametrize(
+    ("preset", "folds", "doubts", "said"),
+    [
+        ("reference", 5, (), "the preset reference keeps no held-out spots"),
+        ("blended", 5, (), "the preset blended hides transcripts, and holds no spots out"),
+        ("robust", 5, (SAID,), "a single bin counts too few genes"),
+        ("robust", 5, (), "no held-out spots are kept with it, as with no run of older versions"),
+    ],
+)
+def test_what_has_no_intervals_says_why(
+    preset: str, folds: int, doubts: tuple[str, ...], said: str
+) -> None:
+    decoder = replace(believed_decoder(), doubts=doubts)
+    identity = {"preset": preset, "recipe": {"folds": folds}}
+    assert why_no_intervals(decoder, identity).startswith(said)
+    assert why_no_intervals(replace(decoder, held_out=keep_spots()), identity) == ""
 
 
 def test_hidden_spots_are_compared_with_intervals_and_cuts_made_without_them() -> None:
@@ -220,3 +320,81 @@ def test_held_out_arrays_that_do_not_fit_are_refused() -> None:
     del arrays["depth"]
     with pytest.raises(InputError, match="not fit together"):
         len(HeldOutSpots(lambda: arrays))
+
+
+def test_what_is_believed_leaves_as_images_and_tables(tmp_path: Path) -> None:
+    path = make_believed(tmp_path, held_out=True)
+    result, job = Result.open(path), _Noted()
+
+    def exported(name: str, **options: Any) -> tuple[NDArray[np.float32], list[str], str]:
+        out = st.export(path, tmp_path / f"{name}.ome.tif", to="ome-tiff", job=job, **options)
+        with tifffile.TiffFile(out) as tif:
+            xml = ElementTree.fromstring(tif.ome_metadata)
+            levels = [level.asarray() for level in tif.series[0].levels]
+        assert all(coarse.ndim == levels[0].ndim for coarse in levels)
+        names = [one.get("Name") for one in xml.iter() if one.tag.endswith("}Channel")]
+        (about,) = (one.text for one in xml.iter() if one.tag.endswith("}Description"))
+        return np.atleast_3d(levels[0].T).T, names, about
+
+    images, names, about = exported("depth", what="depth")
+    assert (names, "total counts of a spot" in about) == (["total counts"], True)
+    np.testing.assert_array_equal(images[0], result.depth())
+    images, names, about = exported("interval", what="interval", genes=["A"])
+    assert (names, "of a spot of 100 µm" in about) == (["A low", "A high"], True)
+    np.testing.assert_array_equal(images, result.interval("A"))
+    images, names, about = exported("spread", what="spread", genes=["A"])
+    assert (names, "is no interval" in about) == (["A sd"], True)
+    np.testing.assert_array_equal(images[0], result.spread("A"))
+    images, names, about = exported("above", above=0.5, genes=["A", "C/c"])
+    assert names == ["A above 0.5", "C/c above 0.5"]
+    marks = result.above("A", 0.5)
+    np.testing.assert_array_equal(images[0], marks)
+    assert not images[1].any()
+    # What is promised, or not, is said, and written beside.
+    assert [marks.attrs["said"] in about, marks.attrs["said"] in job.said] == [True, True]
+    assert [sum("nothing is marked" in line for line in job.said), "nothing" in about] == [1, True]
+
+    table = at_superpixels(result.folder, "run", ["A"], Job())
+    shown = result.depth().values[table.obs["row"], table.obs["column"]]
+    np.testing.assert_allclose(table.obs["predicted_total_counts"], shown, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"to": "h5ad", "above": 1.0, "genes": ["A"]}, "holds a table; this is an image"),
+        ({"to": "h5ad", "what": "depth"}, "Tables have total counts in obs"),
+        ({"what": "depth", "genes": ["A"]}, "Depth is of no gene"),
+        ({"what": "interval"}, "needs genes"),
+        ({"what": "spread", "above": 1.0, "genes": ["A"]}, "leave one out"),
+        ({"scale": "region", "genes": ["A"]}, "no value is named"),
+        ({"above": float("inf"), "genes": ["A"]}, "give a number"),
+        ({"what": "interval", "genes": ["NOPE"]}, "NOPE: not among the genes"),
+    ],
+)
+def test_what_cannot_leave_is_said(tmp_path: Path, options: dict[str, Any], said: str) -> None:
+    path = make_believed(tmp_path, held_out=True)
+    kind = {"to": "ome-tiff", **options}
+    out = tmp_path / ("x.ome.tif" if kind["to"] == "ome-tiff" else "x.h5ad")
+    with pytest.raises(InputError, match=said):
+        st.export(path, out, **kind)
+    assert not out.exists()
+
+
+def test_an_imputation_has_neither_depth_nor_intervals(tiny: Path, tmp_path: Path) -> None:
+    result = Result.open(tiny).run(IMPUTED)
+    assert list(result.held_out) == ["held_out_r", "held_out_r_given_depth"]
+    for ask in (result.depth, lambda: result.interval("A"), lambda: result.above("A", 1.0)):
+        with pytest.raises(InputError, match="predicts no depth and no intervals; runs of enhance"):
+            ask()
+    for options in ({"what": "depth"}, {"above": 1.0, "genes": "A"}):
+        with pytest.raises(InputError, match="predicts no depth and no intervals"):
+            st.export(result, tmp_path / "x.ome.tif", to="ome-tiff", **options)
+    assert "No prediction intervals: of imputed genes" in "\n".join(st.info(tiny))
+
+
+def test_a_run_without_held_out_spots_exports_no_marks(tmp_path: Path) -> None:
+    path, out = make_believed(tmp_path, held_out=False), tmp_path / "x.ome.tif"
+    for options in ({"above": 1.0}, {"what": "interval"}):
+        with pytest.raises(InputError, match=_NONE):
+            st.export(path, out, to="ome-tiff", genes="A", **options)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from qtpy.QtCore import Qt
 
 from believed_result import make_believed
 from napari_stenhance.api.result import Result
@@ -41,6 +42,35 @@ def test_the_dock_marks_where_a_gene_is_above_a_value(person: Person, tmp_path: 
     assert "nothing is marked" in dock.run_bar.label.text()
 
 
+def test_what_is_answered_is_scrolled_to(person: Person, tmp_path: Path) -> None:
+    person.drop(make_believed(tmp_path, held_out=True))
+    dock = person.bench.open("genes")
+    dock.show_gene("C/c")
+    person.wait(lambda: session_of(person.viewer).gene == "C/c")
+    person.bench.setFixedHeight(300)
+    person.bot.wait(50)
+    assert dock.run_bar.label.visibleRegion().isEmpty()
+    dock.above.mark.click()
+    person.wait(lambda: "nothing is marked" in dock.run_bar.label.text())
+    person.wait(lambda: not dock.run_bar.label.visibleRegion().isEmpty(), 5)
+
+
+def test_the_table_marks_what_cannot_be_told_from_depth(person: Person, tmp_path: Path) -> None:
+    person.drop(make_believed(tmp_path, held_out=True))
+    dock = person.bench.open("genes")
+    model = dock.table.genes
+    tips = Qt.ItemDataRole.ToolTipRole
+    told, not_told, unknown = (model.index(row, 2) for row in range(3))
+    assert [at.data() for at in (told, not_told, unknown)] == ["0.25", "n.s. 0.05", "–"]
+    assert "cannot be told from depth" in not_told.data(tips)
+    assert "cannot be told from depth" not in told.data(tips) + unknown.data(tips)
+    assert "n.s." in model.headerData(2, Qt.Orientation.Horizontal, tips)
+    # However low the least is that is asked for, as long as it is one.
+    dock.least.setValue(0.01)
+    dock.reliable.setChecked(True)
+    assert [model.index(row, 0).data() for row in range(model.rowCount())] == ["A"]
+
+
 def test_total_counts_are_shown_as_a_layer(person: Person, tmp_path: Path) -> None:
     person.drop(make_believed(tmp_path, held_out=True))
     dock = person.bench.open("genes")
@@ -68,3 +98,6 @@ def test_a_run_without_held_out_spots_marks_nothing(person: Person, tmp_path: Pa
     person.wait(lambda: session_of(person.viewer).gene == "A")
     assert not dock.above.isEnabled()
     assert "9 in 10" not in dock.accuracy.text()
+    why = "no held-out spots are kept with it, as with no run of older versions"
+    assert f"no prediction interval: {why}" in dock.accuracy.text()
+    assert dock.above.mark.toolTip() == f"Nothing can be marked: {why}."

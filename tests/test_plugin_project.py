@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -129,3 +130,33 @@ def test_a_save_without_camera_and_panels_opens_too(person: Person, here: Path) 
     person.wait(lambda: not person.section.run_bar.busy)
     assert person.section.run_bar.error.text() == ""
     assert state_of(person)["looked at"] == before
+
+
+def test_the_caption_says_what_is_but_a_picture(person: Person, here: Path) -> None:
+    viewer = person.viewer
+    person.drop(here / "one.h5ad")
+    gone = shutil.copytree(here / "one.stenhance.zarr", here / "gone.stenhance.zarr")
+    person.drop(gone)
+    person.type_gene("G20")
+    person.section.save_layers(here / "mine.zarr")
+    person.wait(lambda: not person.section.run_bar.busy)
+    viewer.layers.clear()
+    shutil.rmtree(gone)
+    person.section.open(here / "mine.zarr")
+    person.wait(lambda: not person.section.run_bar.busy)
+
+    def caption() -> str:
+        text: str = viewer.canvas.overlays["stenhance_caption"].text
+        return " ".join(text.split())
+
+    # Of the gene that was looked at, what was measured is still there: it is said of which.
+    assert session_of(viewer).gene == "G20"
+    (picture,) = (one for one in viewer.layers if "only a picture" in one.name)
+    low, high = picture.contrast_limits
+    assert caption().startswith("spots: G20 measured, log1p CP10k: ")
+    assert caption().endswith(f"over it: {picture.name}: {low:.2f} – {high:.2f}")
+    picture.visible = False
+    assert caption().startswith("G20 measured, log1p CP10k: ")
+    assert "picture" not in caption()
+    viewer.layers.remove(picture)
+    assert "picture" not in caption()

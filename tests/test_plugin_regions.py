@@ -13,6 +13,7 @@ import shapely
 from qtpy.QtCore import Qt
 
 import napari_stenhance as st
+from made_regions import qupath, write
 from napari_stenhance.plugin.drawn import add_regions, drawn_regions
 from napari_stenhance.plugin.layer_info import Place, layer_info, layers_of
 from napari_stenhance.plugin.regions import polygons_um, region_layer
@@ -22,29 +23,9 @@ from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.results.runs import gene_run
 from napari_stenhance.section.named_regions import NamedRegions
 from person import Person, check_truth
-from test_regions import qupath, write
 
 NESTS = ((150, 160), (150, 330), (330, 330), (330, 160))
 """Corners (y, x) in µm."""
-
-
-def _texts(person: Person, column: int) -> list[str]:
-    model = person.regions.table.regions
-    return [model.index(row, column).data() for row in range(model.rowCount())]
-
-
-def _counted(person: Person, number: int) -> None:
-    person.wait(
-        lambda: (
-            person.regions.counts.found is not None
-            and len(person.regions.counts.found.numbers) == number
-        )
-    )
-
-
-def _done(person: Person) -> None:
-    person.wait(lambda: not person.regions.run_bar.busy)
-    assert not person.regions.run_bar.error.text()
 
 
 @pytest.fixture
@@ -69,26 +50,26 @@ def test_a_region_that_is_drawn_has_the_numbers_of_summarise_and_can_be_predicte
         person.click_world(*corner)
         person.wait(lambda before=before: sum(map(len, drawn.data)) > before)
     person.bot.keyClick(person.viewer.window._qt_viewer.canvas.native, Qt.Key.Key_Escape)
-    person.wait(lambda: _texts(person, 0) == ["Region 1"])
-    _counted(person, 1)
+    person.wait(lambda: person.region_texts(0) == ["Region 1"])
+    person.wait_for_counts(1)
     # Renamed in the table, and it is so on the slide.
     model = regions.table.regions
     assert model.setData(model.index(0, 0), "Nest")
     assert drawn.features["name"].tolist() == ["Nest"]
     assert drawn.text.values.tolist() == ["Nest"]
     assert drawn.text.visible
-    _counted(person, 1)
+    person.wait_for_counts(1)
 
     regions.files.save_regions(tmp_path / "nest.geojson")
-    _done(person)
+    person.wait_for_regions()
     assert NamedRegions.read(tmp_path / "nest.geojson").names == ("Nest",)
     numbers = st.summarise(result, regions=tmp_path / "nest.geojson", genes="G3")
     pd.testing.assert_frame_equal(regions.counts.found.numbers, numbers, rtol=1e-9)
     row = numbers.iloc[0]
     assert row["superpixels"] > 50
-    assert _texts(person, 1) == [f"{row['mean']:.2f} ± {row['sd']:.2f}"]
-    assert _texts(person, 3) == [str(row["spots"])]
-    assert _texts(person, 5) == [str(row["superpixels"])]
+    assert person.region_texts(1) == [f"{row['mean']:.2f} ± {row['sd']:.2f}"]
+    assert person.region_texts(3) == [str(row["spots"])]
+    assert person.region_texts(5) == [str(row["superpixels"])]
     assert regions.title.text() == "G3, mean ± SD, log1p CP10k."
     # Another gene, another number; of total counts, none.
     session.look_at(gene="G5")
@@ -96,15 +77,15 @@ def test_a_region_that_is_drawn_has_the_numbers_of_summarise_and_can_be_predicte
     image = gene_run(ResultFolder.open(result)).levels("G5").part()
     mask = st.Region.read(tmp_path / "nest.geojson").mask(session.run.grid)
     inside = image[mask & np.isfinite(image)]
-    assert _texts(person, 1) == [f"{inside.mean():.2f} ± {inside.std(ddof=1):.2f}"]
+    assert person.region_texts(1) == [f"{inside.mean():.2f} ± {inside.std(ddof=1):.2f}"]
 
     regions.files.export_numbers(tmp_path / "numbers.csv")
-    _done(person)
+    person.wait_for_regions()
     assert pd.read_csv(tmp_path / "numbers.csv")["gene"].tolist() == ["G5"]
 
     # Top genes: those of summarise, and a click looks at one.
     person.click(regions.questions.top)
-    _done(person)
+    person.wait_for_regions()
     top = st.summarise(result, regions=tmp_path / "nest.geojson", top=25)
     pd.testing.assert_frame_equal(regions.questions.genes.genes.numbers, top, rtol=1e-9)
     assert "(no measurements)" in regions.questions.title.text()
@@ -113,7 +94,7 @@ def test_a_region_that_is_drawn_has_the_numbers_of_summarise_and_can_be_predicte
         lambda _parent: tmp_path / "top.csv",
     )
     person.click(regions.questions.export)
-    _done(person)
+    person.wait_for_regions()
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "top.csv"), top, check_dtype=False)
     regions.questions.genes.setCurrentIndex(regions.questions.genes.genes.index(2, 0))
     person.wait(lambda: session.gene == top["gene"][2])
@@ -137,10 +118,10 @@ def test_a_model_that_predicted_one_region_predicts_another(
     regions = person.bench.open("regions")
     NamedRegions(("There",), areas[1:]).write(tmp_path / "there.geojson")
     regions.files.open_regions(tmp_path / "there.geojson")
-    _done(person)
+    person.wait_for_regions()
     gene = session.gene
     person.click(regions.questions.predict)
-    _done(person)
+    person.wait_for_regions()
     runs = ResultFolder.open(made.path).runs
     assert len(runs) == 2
     part = gene_run(ResultFolder.open(made.path))
@@ -170,7 +151,7 @@ def test_the_model_that_is_shown_predicts_on_another_slide_in_its_region(
     area = np.array([shapely.box(150, 150, 330, 330)], dtype=object)
     NamedRegions(("There",), area).write(tmp_path / "there.geojson")
     regions.files.open_regions(tmp_path / "there.geojson")
-    _done(person)
+    person.wait_for_regions()
     person.bench.open("section")
     person.drop(result)
     person.bench.open("regions")
@@ -180,7 +161,7 @@ def test_the_model_that_is_shown_predicts_on_another_slide_in_its_region(
     into = tmp_path / f"{other.name}.stenhance.zarr"
     assert regions.questions.into.text() == f"Written to {into}"
     person.click(regions.questions.predict)
-    _done(person)
+    person.wait_for_regions()
     made = ResultFolder.open(tmp_path / f"{other.name}.stenhance.zarr")
     (run,) = made.runs
     assert made.region(run).area.equals(area[0])
@@ -199,9 +180,9 @@ def test_regions_of_qupath_are_listed_chosen_deleted_and_brought_back(
     regions = person.bench.open("regions")
     file = write(tmp_path / "q.geojson", qupath())
     regions.files.open_regions(file)
-    _done(person)
+    person.wait_for_regions()
     layer = person.layer("region")
-    assert _texts(person, 0) == ["Nest 1", "Stroma", "Region 3"]
+    assert person.region_texts(0) == ["Nest 1", "Stroma", "Region 3"]
     read = NamedRegions.read(file, session.section.mpp)
     shown, _ = drawn_regions(layer, layer_info(layer).place)
     for name in ("names", "kinds", "colours", "measurements"):
@@ -209,7 +190,7 @@ def test_regions_of_qupath_are_listed_chosen_deleted_and_brought_back(
     # Holes and parts, too.
     for one, other in zip(shown.areas, read.areas, strict=True):
         assert one.symmetric_difference(other).area < 1e-6
-    _counted(person, 3)
+    person.wait_for_counts(3)
 
     # Row and shape: the one selects the other.
     regions.table.selectRow(1)
@@ -218,7 +199,7 @@ def test_regions_of_qupath_are_listed_chosen_deleted_and_brought_back(
     person.wait(lambda: regions.table.rows() == [0, 2])
 
     regions.files.save_regions(tmp_path / "back.geojson", for_qupath=True)
-    _done(person)
+    person.wait_for_regions()
     back = NamedRegions.read(tmp_path / "back.geojson", session.section.mpp)
     assert (back.names, back.kinds, back.colours) == (read.names, read.kinds, read.colours)
     assert back.measurements[1]["Num Detections"] == 12
@@ -227,10 +208,10 @@ def test_regions_of_qupath_are_listed_chosen_deleted_and_brought_back(
     assert back.measurements[0][said] == pytest.approx(numbers["mean"][0])
 
     person.click(regions.delete)
-    assert _texts(person, 0) == ["Stroma"]
+    assert person.region_texts(0) == ["Stroma"]
     person.click(regions.undo)
-    assert _texts(person, 0) == ["Stroma", "Nest 1", "Region 3"]
-    _counted(person, 3)
+    assert person.region_texts(0) == ["Stroma", "Nest 1", "Region 3"]
+    person.wait_for_counts(3)
     again, _ = drawn_regions(layer, layer_info(layer).place)
     assert again.areas[1].symmetric_difference(read.areas[0]).area < 1e-6
 
@@ -244,9 +225,9 @@ def test_what_is_like_a_region_is_a_layer_of_its_own(
     area = np.array([shapely.box(150, 150, 330, 330)], dtype=object)
     NamedRegions(("Nest",), area).write(tmp_path / "nest.geojson")
     regions.files.open_regions(tmp_path / "nest.geojson")
-    _done(person)
+    person.wait_for_regions()
     person.click(regions.questions.similar)
-    _done(person)
+    person.wait_for_regions()
     layer = person.layer("similarity")
     assert layer.visible
     assert layer.name.startswith("similarity to Nest · ")
@@ -271,7 +252,7 @@ def test_what_is_like_a_region_is_a_layer_of_its_own(
     assert layer.visible
     # The same region again replaces it.
     person.click(regions.questions.similar)
-    _done(person)
+    person.wait_for_regions()
     assert len(list(layers_of(person.viewer, "similarity"))) == 1
 
 
@@ -294,23 +275,23 @@ def test_what_cannot_be_done_is_said(person: Person, small: Path, tmp_path: Path
     area = np.array([shapely.box(100, 100, 400, 400)], dtype=object)
     NamedRegions(("All",), area).write(tmp_path / "all.geojson")
     regions.files.open_regions(tmp_path / "all.geojson")
-    _done(person)
+    person.wait_for_regions()
     session_of(person.viewer).look_at_measured("G1")
     person.wait(lambda: regions.counts.found is not None and regions.counts.found.gene == "G1")
-    assert _texts(person, 1) == ["–"]
+    assert person.region_texts(1) == ["–"]
     nest = np.array([shapely.box(100, 100, 300, 300)], dtype=object)
     NamedRegions(("Nest",), nest).write(tmp_path / "nest.geojson")
     regions.files.open_regions(tmp_path / "nest.geojson")
-    _done(person)
+    person.wait_for_regions()
     regions.table.selectRow(1)
     person.wait(lambda: regions.counts.found is not None)
     person.click(regions.questions.top)
-    _done(person)
+    person.wait_for_regions()
     said = regions.questions.title.text()
     assert said.startswith("Nest against the rest of the tissue: measured at ")
     # Most different first, as Wilcoxon's test has it.
     assert regions.questions.genes.genes.numbers["q"].is_monotonic_increasing
-    assert _texts(person, 2)[0] != "–"
+    assert person.region_texts(2)[0] != "–"
 
 
 def test_what_is_refused_is_scrolled_to(person: Person, result: Path, tmp_path: Path) -> None:
@@ -319,8 +300,8 @@ def test_what_is_refused_is_scrolled_to(person: Person, result: Path, tmp_path: 
     area = np.array([shapely.box(150, 150, 330, 330)], dtype=object)
     NamedRegions(("Nest",), area).write(tmp_path / "nest.geojson")
     regions.files.open_regions(tmp_path / "nest.geojson")
-    _done(person)
-    _counted(person, 1)
+    person.wait_for_regions()
+    person.wait_for_counts(1)
     person.bench.setFixedHeight(300)
     person.bot.wait(50)
     assert regions.run_bar.error.visibleRegion().isEmpty()
@@ -362,9 +343,9 @@ def test_what_is_too_small_for_a_shape_is_no_region_and_the_panel_goes_on(
     tiny = NamedRegions(("speck", "nest"), areas)
     tiny.write(tmp_path / "tiny.geojson")
     regions.files.open_regions(tmp_path / "tiny.geojson")
-    _done(person)
-    _counted(person, 1)
-    assert _texts(person, 0) == ["nest"]
+    person.wait_for_regions()
+    person.wait_for_counts(1)
+    assert person.region_texts(0) == ["nest"]
 
 
 def test_what_is_compared_with_stays_the_same_region_whatever_it_is_called(
@@ -375,8 +356,8 @@ def test_what_is_compared_with_stays_the_same_region_whatever_it_is_called(
     areas = np.array([shapely.box(150 + n, 150, 300 + n, 300) for n in (0, 20, 40)])
     NamedRegions(("A", "A", "B"), areas).write(tmp_path / "same.geojson")
     regions.files.open_regions(tmp_path / "same.geojson")
-    _done(person)
-    _counted(person, 3)
+    person.wait_for_regions()
+    person.wait_for_counts(3)
     against, model = regions.questions.against, regions.table.regions
     against.setCurrentIndex(2)
     assert model.setData(model.index(2, 0), "C")
@@ -402,121 +383,3 @@ def test_shapes_keep_holes_and_parts() -> None:
     # The same for whoever predicts in them.
     slide = Image(np.zeros((9, 9)), scale=(0.5, 0.5))
     assert shapely.equals(polygons_um(layer, slide), areas).all()
-
-
-def test_cells_of_a_file_are_coloured_and_listed_by_the_gene_that_is_looked_at(
-    person: Person, result: Path, tmp_path: Path
-) -> None:
-    session = session_of(person.viewer)
-    person.drop(result)
-    regions = person.bench.open("regions")
-    rng = np.random.default_rng(0)
-    at = rng.uniform(150, 400, (400, 2))
-    cells = shapely.buffer(shapely.points(at), rng.uniform(3, 7, 400), quad_segs=4)
-    NamedRegions(tuple(f"c{n}" for n in range(400)), cells).write(tmp_path / "cells.geojson")
-    session.look_at(gene="G2")
-    regions.files.open_cells(tmp_path / "cells.geojson")
-    _done(person)
-    layer = person.layer("cells")
-    assert layer.visible
-    assert layer.name == f"G2 · cells of cells.geojson · {session.run.result.name}"
-    assert regions.what.currentText() == "Cells of cells.geojson"
-    _counted(person, 400)
-    expected = st.summarise(result, cells=tmp_path / "cells.geojson", genes="G2")
-    numbers = regions.counts.found.numbers
-    np.testing.assert_allclose(numbers["mean"], expected["mean"], rtol=1e-6)
-    assert _texts(person, 0)[:2] == ["c0", "c1"]
-    # What is seen of a cell is its mean, also of the next gene.
-    for gene in ("G2", "G5"):
-        session.look_at(gene=gene)
-        assert layer.name.startswith(f"{gene} · cells")
-        means = st.summarise(result, cells=tmp_path / "cells.geojson", genes=gene)["mean"]
-        info = layer_info(layer)
-        np.testing.assert_allclose(info.colours.values(gene), means, rtol=1e-5)
-        y, x = at[7, ::-1] + info.place.origin
-        row, column = np.rint(layer.world_to_data((y, x))).astype(int)
-        seen = float(np.asarray(layer.data[0][row, column]))
-        assert np.isclose(seen, means, rtol=1e-5).any()
-        assert tuple(layer.contrast_limits) == session.limits
-    layer.data_level = 0
-    layer.corner_pixels = np.array([[0, 0], layer.data[0].shape])
-    layer.refresh()
-    said = layer.get_status(np.array([y, x]), world=True)["value"]
-    assert "G5 predicted, mean in each cell, log1p CP10k: " in said
-    assert not regions.delete.isEnabled()
-    regions.what.setCurrentIndex(0)
-    assert _texts(person, 0) == []
-
-
-def test_a_layer_of_labels_is_outlined_as_cells(person: Person, result: Path) -> None:
-    session = session_of(person.viewer)
-    person.drop(result)
-    regions = person.bench.open("regions")
-    labels = np.zeros((60, 60), np.int32)
-    labels[10:20, 10:30], labels[40:45, 40:45] = 4, 9
-    where = {"scale": (6.0, 6.0), "translate": (60.0, 90.0), "units": ("micrometer",) * 2}
-    person.viewer.add_labels(labels, name="stardist", **where)
-    at = regions.what.findText("Labels stardist …")
-    regions.what.setCurrentIndex(at)
-    _done(person)
-    _counted(person, 2)
-    assert _texts(person, 0) == ["Cell 4", "Cell 9"]
-    # The centre of the first pixel lies at its translation.
-    area = shapely.box(87 + 60, 57 + 60, 87 + 180, 57 + 120)
-    assert regions.what.currentData().cells.areas[0].equals(area)
-    inside = st.Region(area).mask(session.run.grid)
-    image = gene_run(ResultFolder.open(result)).levels(session.gene).part()
-    mean = image[inside & np.isfinite(image)].mean()
-    assert regions.counts.found.numbers["mean"][0] == pytest.approx(mean, rel=1e-5)
-
-
-def test_domains_are_listed_as_regions_are(person: Person, tiny: Path) -> None:
-    person.drop(tiny)
-    regions = person.bench.open("regions")
-    session = session_of(person.viewer)
-    run = next(run for run in session.runs() if run.kind == "fields")
-    session.look_at(run=run, gene="A")
-    said = [regions.what.itemText(n) for n in range(regions.what.count())]
-    at = next(n for n, text in enumerate(said) if text.startswith("Domains "))
-    regions.what.setCurrentIndex(at)
-    domains = regions.what.currentData()
-    _counted(person, len(domains.domains))
-    expected = st.summarise(tiny, domains=domains.name, genes="A", run=run.name)
-    np.testing.assert_allclose(regions.counts.found.numbers["mean"], expected["mean"])
-    assert _texts(person, 0) == [one.name for one in domains.domains]
-    # While domains are looked at, which have no genes, what is predicted is there as well.
-    session.look_at(run=domains)
-    assert session.genes is None
-    person.wait(lambda: regions.counts.found is not None)
-    assert regions.counts.found.run.key == run.key
-    numbers = regions.counts.found.numbers
-    np.testing.assert_array_equal(numbers["superpixels"], expected["superpixels"])
-    # A gene of the list that is clicked meanwhile is seen.
-    regions.table.selectRow(0)
-    person.click(regions.questions.top)
-    _done(person)
-    person.wait(lambda: regions.questions.genes.genes.numbers is not None)
-    first = regions.questions.genes.genes.numbers["gene"][0]
-    regions.questions.genes.chosen.emit(first)
-    assert (session.run.key, session.gene) == (run.key, first)
-    check_truth(person.viewer)
-
-
-@pytest.mark.slow
-def test_half_a_million_cells_take_another_gene_s_colours_in_a_tenth_of_a_second(
-    small: Path,
-) -> None:
-    from napari_stenhance.plugin.cell_means import cells_layer
-
-    run = gene_run(ResultFolder.open(small / "one.stenhance.zarr"))
-    rng = np.random.default_rng(0)
-    xy = rng.uniform(0, 500, (500_000, 2))
-    cells = shapely.buffer(shapely.points(xy), 0.3, quad_segs=2)
-    regions = NamedRegions(tuple(map(str, range(len(xy)))), cells)
-    _, attributes, _ = cells_layer(run, regions, "many", "G1", st.Job())
-    info = attributes["metadata"]["stenhance"]
-    began = time.perf_counter()
-    values = info.colours.values("G2")
-    image = info.raster.image(values)
-    _ = np.asarray(image[-1])
-    assert time.perf_counter() - began < 0.3

@@ -304,7 +304,7 @@ def damaged(path: Path, kind: str) -> str:
             return "neither a safetensors file nor one that torch.save wrote"
         case "nothing":
             path.touch()
-            return "neither a safetensors file"
+            return "this file is empty; fetch it again"
         case "cut safetensors":
             save_file(weights, path)
             path.write_bytes(path.read_bytes()[:-1000])
@@ -316,17 +316,17 @@ def damaged(path: Path, kind: str) -> str:
         case "cut zip":
             torch.save(weights, path)
             path.write_bytes(path.read_bytes()[:-1000])
-            return "this file is damaged"
+            return r"damaged or cut off \(it ends after [\d,]+ bytes, and its archive does not\); f"
         case "cut pickle":
             torch.save(weights, path, _use_new_zipfile_serialization=False)
             path.write_bytes(path.read_bytes()[:-1000])
-            return "this file is damaged"
+            return r"cut off \(it ends after [\d,]+ bytes, in the middle of a tensor\); fetch it"
         case "spoilt zip":
             torch.save(weights, path)
             content = path.read_bytes()
             at = content.index(b"data.pkl") + 40
             path.write_bytes(content[:at] + bytes(20) + content[at + 20 :])
-            return "this file is damaged"
+            return "damaged or cut off .*the checksum of .*data.pkl in it is wrong"
         case "code in a zip":
             torch.save({"state_dict": weights, "danger": Danger(path)}, path)
             return "not safe to load, as it wants to run .*eval.*convert it to safetensors"

@@ -9,7 +9,7 @@ import numpy as np
 
 from napari_stenhance.api.images import as_image, need_one_gene
 from napari_stenhance.errors import InputError
-from napari_stenhance.results.belief import interval_image, mark_above, said_of_cut
+from napari_stenhance.results.belief import interval_image, mark_above, need_field, said_of_cut
 from napari_stenhance.results.runs import FieldRun
 from napari_stenhance.results.unfamiliar import UNIT, distance_levels
 from napari_stenhance.scoring.discoveries import Scale
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from napari_stenhance.results.gene_source import GeneSource
+    from napari_stenhance.results.runs import FieldRun
 
 
 def gene_interval(run: GeneSource, gene: str) -> xr.DataArray:
@@ -91,9 +92,7 @@ def _of_field(run: GeneSource, gene: str) -> tuple[FieldRun, str]:
     InputError
         If it is another, or it has no such gene.
     """
-    if not isinstance(run, FieldRun):
-        msg = f"{run.result.path}: the run {run.name} is no gene field; only these have intervals."
-        raise InputError(msg)
-    name = run.names.meant(gene)
-    run.field.decoder.index_of(name)
-    return run, name
+    field = need_field(run)
+    name = field.names.meant(gene)
+    field.field.decoder.index_of(name)
+    return field, name

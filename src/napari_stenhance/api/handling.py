@@ -381,7 +381,7 @@ def align(options: AlignOptions, job: Job, cache: Cache) -> Alignments:
     --------
     >>> laid = st.align("one.h5ad", "one.h5ad").sections[0]
     >>> laid.is_clear, round(laid.alignment.best.overlap, 2)
-    (True, 0.93)
+    (True, 1.0)
     """
     from napari_stenhance.tasks.align import align as task
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_stenhance.errors import InputError
+from napari_stenhance.results.belief import need_field
 from napari_stenhance.results.region_genes import similarity_levels
-from napari_stenhance.results.runs import FieldRun
 from napari_stenhance.running.job import Job
 
 if TYPE_CHECKING:
@@ -69,10 +69,7 @@ def gene_image(run: GeneSource, gene: str, what: What = "expression") -> xr.Data
 
 def depth_image(run: GeneSource) -> xr.DataArray:
     """Show how much a spot around each superpixel of a run is predicted to count in all."""
-    if not isinstance(run, FieldRun):
-        msg = f"{run.result.path}: the run {run.name} imputes spots, and predicts no depth."
-        raise InputError(msg)
-    values = run.field.total_levels().part()
+    values = need_field(run).field.total_levels().part()
     said = {"run": run.name, "unit": "counts per spot", "doubts": list(run.doubts)}
     return as_image(values, run.grid, "depth", said)
 

@@ -13,7 +13,7 @@ from napari_stenhance.api.keywords import as_method
 from napari_stenhance.api.saying import as_html, from_here, said_in_short
 from napari_stenhance.api.showing import figure, script
 from napari_stenhance.api.summarising import summarise
-from napari_stenhance.api.tables import by_gene, table_of
+from napari_stenhance.api.tables import by_gene, held_out_table, table_of
 from napari_stenhance.errors import InputError
 from napari_stenhance.results.domains import CONFIDENCE, LABEL, DomainRun, domain_run
 from napari_stenhance.results.gene_source import GeneSource
@@ -160,6 +160,16 @@ class Result:
         """The same with the log total count of the spots held constant."""
         return by_gene(self._of_genes, "held_out_r_given_depth")
 
+    @property
+    def held_out(self) -> pd.DataFrame:
+        """Both, by gene; of runs that keep held-out spots also what follows from these.
+
+        `told_from_depth`: r given depth is above 0 by its error (1.645 standard errors).
+        `interval_coverage`: share of spots within `interval`, calibrated on other blocks (at most
+        1 mm) of the sections learned from; on other slides as far as they are like these.
+        """
+        return held_out_table(self._of_genes)
+
     def __iter__(self) -> Iterator[str]:
         return iter(self.genes)
 
@@ -288,9 +298,9 @@ class Result:
     def above(self, gene: str, value: float, scale: Scale = "spot") -> xr.DataArray:
         """Mark where a gene is above a value, so that at most one in ten of the marked is wrong.
 
-        The cut is chosen with spots that were held out: at a confidence of nine in ten, no more
-        than one in ten of the places from it on was measured at the value or below. Where no cut
-        can promise that, nothing is marked, and `attrs["said"]` says so.
+        The cut is chosen with held-out spots: at a confidence of nine in ten, at most one in ten of
+        the places from it on was measured at the value or below. Where no cut can promise that,
+        nothing is marked, and `attrs["said"]` says so.
 
         Parameters
         ----------
@@ -306,14 +316,12 @@ class Result:
         -------
         DataArray of float32, dims (y, x)
             1 where it is marked, 0 elsewhere, NaN where nothing was predicted. Attributes: value,
-            scale, cut (infinite if there is none), marked, wrong and places, of held-out places,
-            and said.
+            scale, cut (infinite if none), marked, wrong and places, of held-out ones; said.
 
         Raises
         ------
         InputError
-            If there is no such gene or scale, the run keeps no held-out spots, or the value is no
-            number.
+            If there is no such gene or scale, no held-out spots, or the value is no number.
         """
         return gene_above(self._of_genes, gene, value, scale)
 

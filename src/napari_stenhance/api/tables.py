@@ -30,6 +30,20 @@ def by_gene(
     return pd.Series(getattr(source, name), index=pd.Index(source.genes), name=name)
 
 
+def held_out_table(run: GeneSource) -> pd.DataFrame:
+    """Return all that is known of each gene where it was hidden; see `Result.held_out`."""
+    import numpy as np
+    import pandas as pd
+
+    from napari_stenhance.results.predictions import genes_table
+    from napari_stenhance.results.runs import FieldRun
+
+    if isinstance(run, FieldRun):
+        return genes_table(run.field.decoder, np.arange(len(run.genes)))
+    names = "held_out_r", "held_out_r_given_depth"
+    return pd.DataFrame({name: getattr(run, name) for name in names}, index=pd.Index(run.genes))
+
+
 def table_of(run: Run, at: Any, genes: Sequence[str] | None) -> ad.AnnData:
     """Return what a run says of spots; see `Result.to_anndata`.
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import warnings
+import zipfile
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
     State = dict[str, torch.Tensor]
 
+_CUT = "truncated", "unexpected EOF"
+"""What pickle and torch say where a file ends too early."""
 _POINTER = b"version https://git-lfs.github.com/spec/v1"
 _WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model", "teacher")
 _SHOWN = 5
@@ -168,6 +171,9 @@ def _read(path: Path, fewest_bytes: int) -> Any:
             "file itself, with `git lfs pull` or from its web page."
         )
         raise InputError(msg)
+    if not start:
+        msg = f"{path}: this file is empty; fetch it again, whole."
+        raise InputError(msg)
     # The first eight bytes are a length, and may look like anything.
     if start[8:9] == b"{":
         return _read_safetensors(path, fewest_bytes)
@@ -209,15 +215,32 @@ def _read_torch(path: Path, fewest_bytes: int, *, zipped: bool) -> Any:
             return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
     except Exception as error:  # a damaged pickle raises whatever its bytes happen to say
         unsafe = _unsafe(path)
+        few, damage = _too_few(path, fewest_bytes), _damage(path, error, zipped=zipped)
+        if damage and not unsafe:
+            msg = f"{path}: this file is damaged or cut off ({few or damage}); fetch it again."
+            raise InputError(msg) from error
         wrong = f"is not safe to load, as it wants to run {_some(unsafe)}"
         if not unsafe:
-            cut = _too_few(path, fewest_bytes)
-            wrong = f"is damaged, or holds more than tensors ({cut or type(error).__name__})"
+            wrong = f"is damaged, or holds more than tensors ({few or type(error).__name__})"
         msg = (
             f"{path}: this file {wrong}; fetch it again, or convert it to safetensors where you "
             "trust it."
         )
         raise InputError(msg) from error
+
+
+def _damage(path: Path, error: Exception, *, zipped: bool) -> str:
+    """Say what is missing or wrong of what torch.save wrote; nothing where that cannot be told."""
+    ends = f"it ends after {path.stat().st_size:,} bytes"
+    if not zipped:
+        cut = isinstance(error, EOFError) or any(w in str(error) for w in _CUT)
+        return f"{ends}, in the middle of a tensor" if cut else ""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            wrong = archive.testzip()
+    except (zipfile.BadZipFile, OSError, EOFError, ValueError):
+        return f"{ends}, and its archive does not"
+    return f"the checksum of {wrong} in it is wrong" if wrong else ""
 
 
 def _too_few(path: Path, fewest_bytes: int) -> str:

@@ -64,6 +64,9 @@ class Decoder:
         What else each gene is called, as its id; nothing where that is not known.
     held_out : HeldOutSpots or None
         What intervals and cuts come from; None where spots were not held out, or not kept.
+    coverage : ndarray of float32, shape (genes,), or None
+        Share of the held-out spots that lie within prediction intervals of nine in ten which other
+        blocks of tissue gave; None without `held_out`, and in what was written before it was kept.
     depth : DepthChannel or None
         None where depth was not learned apart.
     doubts : tuple of str
@@ -80,6 +83,7 @@ class Decoder:
     doubts: tuple[str, ...] = ()
     other_names: tuple[str, ...] = ()
     held_out: HeldOutSpots | None = None
+    coverage: NDArray[np.float32] | None = None
     depth: DepthChannel | None = None
 
     @property
@@ -176,6 +180,7 @@ class Decoder:
             ("spread_scale", self.spread_scale, ("gene",)),
             ("genes", _letters(self.genes), ("gene", "utf8")),
             *(others if self.other_names else []),
+            *([] if self.coverage is None else [("coverage", self.coverage, ("gene",))]),
         )
         for name, values, axes in arrays:
             array = create_array(
@@ -206,7 +211,7 @@ class Decoder:
         """
         kept = ("b", "held_out_r", "spread_scale", "genes")
         # Those that not every result has.
-        optional = ("w", "held_out_r_given_depth", "other_names")
+        optional = ("w", "held_out_r_given_depth", "other_names", "coverage")
         more = [name for name in optional if has_node(group, name)]
         arrays = {name: _read(group, name) for name in (*kept, *more)}
         weights = arrays.pop("w", None)
@@ -233,6 +238,7 @@ class Decoder:
             doubts=tuple(group.attrs.get("doubts", ())),  # type: ignore[arg-type]
             other_names=tuple(name.decode() for name in others),
             held_out=HeldOutSpots.find(group),
+            coverage=arrays.get("coverage"),
             depth=depth_channel(group.attrs.get("depth")),
         )
 

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from napari_stenhance.methods.basis import GeneBasis
+from napari_stenhance.methods.calibration import with_held_out
 from napari_stenhance.methods.drawing import of_each, some_of
 from napari_stenhance.methods.familiar import FamiliarTissue, drawn_rows
 from napari_stenhance.methods.genes import ALL
@@ -213,7 +214,7 @@ class RobustEnsemble(ABC, Generic[M]):
         if proportions is None:
             decoder = targets.decoder(genes, predicted, expressions, depths)
             scores = predicted * np.float32(targets.scale)
-            decoder = replace(decoder, held_out=HeldOutSpots.of(scores, samples, genes))
+            decoder = with_held_out(decoder, HeldOutSpots.of(scores, samples, genes), job)
         else:
             known = np.all(np.isfinite(predicted), axis=1)
             held = Squares.of(samples, fold, known)

@@ -169,6 +169,8 @@ def _decoder_parts(decoder: Decoder) -> tuple[Tensors, dict[str, Any]]:
     }
     if decoder.weights is not None:
         tensors["decoder_weights"] = decoder.weights
+    if decoder.coverage is not None:
+        tensors["coverage"] = decoder.coverage
     if decoder.held_out is not None:
         kept = decoder.held_out.arrays
         tensors |= {f"{_HELD_OUT}{name}": values for name, values in kept.items()}
@@ -195,5 +197,6 @@ def _decoder_of(tensors: Tensors, config: dict[str, Any]) -> Decoder:
         doubts=tuple(config.get("doubts", ())),
         other_names=tuple(config.get("other_names", ())),
         held_out=HeldOutSpots.from_arrays(_named(tensors, _HELD_OUT)),
+        coverage=tensors.get("coverage"),
         depth=depth_channel(config.get("depth")),
     )

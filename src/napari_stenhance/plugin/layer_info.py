@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from napari_stenhance.tasks.options import SlideOptions
 
 KEY = "stenhance"
+_PICTURE = "stenhance_picture"
 LayerData = tuple[Any, dict[str, Any], str]
 """(data, attributes, layer type), as npe2 readers return them."""
 ALONE = "similarity", "marked", "depth", "unfamiliar"
@@ -164,6 +165,16 @@ def layer_info(layer: Layer) -> LayerInfo | None:
     """Tell what a layer shows; None if it is not ours."""
     found = layer.metadata.get(KEY)
     return found if isinstance(found, LayerInfo) else None
+
+
+def as_picture(attributes: dict[str, Any]) -> None:
+    """Mark what is to be a layer as a mere picture of what is gone: it is of no run any more."""
+    attributes["metadata"] = {**attributes.get("metadata", {}), _PICTURE: True}
+
+
+def is_of_what_is_gone(layer: Layer) -> bool:
+    """Tell whether a layer is but a picture of what is gone."""
+    return bool(layer.metadata.get(_PICTURE))
 
 
 def info_of(data: LayerData) -> LayerInfo | None:

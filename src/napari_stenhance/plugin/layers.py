@@ -22,6 +22,7 @@ from napari_stenhance.plugin.layer_info import (
     LayerInfo,
     Opened,
     Role,
+    as_picture,
     info_of,
     pixel_space,
 )
@@ -231,6 +232,8 @@ def _saved_layers(
             elif one.data is not None:
                 if _lay_over(one, saved):
                     one.attributes["visible"] = False
+                if why and one.is_picture:
+                    as_picture(one.attributes)
                 layers.append((one.data, one.attributes, one.kind))
                 if why:
                     one.attributes["name"] += _PICTURE if one.is_picture else _AS_SAVED

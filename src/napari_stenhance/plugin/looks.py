@@ -190,7 +190,9 @@ def look_to_json(
 
 
 def look_from_json(said: Mapping[str, Any], links: LinksIn) -> SavedLook | None:
-    """Read it; None where what it looked at is gone.
+    """Read it; None where the section that it looked at is gone.
+
+    Where only its run is, it looks at what was measured of the same gene.
 
     Raises
     ------
@@ -202,13 +204,14 @@ def look_from_json(said: Mapping[str, Any], links: LinksIn) -> SavedLook | None:
     if "section" in of:
         section = links.section(int(of["section"]))[0]
     shown = links.run(int(of["run"]))[0] if "run" in of else None
-    if (section is None and shown is None) or (said["run"] is not None and run is None):
+    gone = said["run"] is not None and run is None
+    if section is None and (shown is None or gone):
         return None
     if said["what"] not in get_args(What):
         msg = f"{said['what']!r} cannot be shown of a gene"
         raise ValueError(msg)
     channels = []
-    for one in said["channels"]:
+    for one in [] if gone else said["channels"]:
         if one["colour"] not in COLOURS:
             msg = f"{one['colour']!r} is the colour of no channel"
             raise ValueError(msg)
@@ -220,10 +223,10 @@ def look_from_json(said: Mapping[str, Any], links: LinksIn) -> SavedLook | None:
         LayerInfo(_ROLE, "", section=section, run=shown),
         run,
         str(said["gene"]),
-        said["what"],
+        "expression" if gone else said["what"],
         tuple(channels),
-        bool(said["with_spots"]),
-        None if said["limits"] is None else _limits(said["limits"]),
+        bool(said["with_spots"]) or gone,
+        None if said["limits"] is None or gone else _limits(said["limits"]),
         # Before, none was kept.
         {kind: _colormap(kind, one) for kind, one in said.get("colormaps", {}).items()},
         float(said.get("least_r", RELIABLE_R)),

@@ -5,13 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from napari_stenhance.plugin.images import image_layer, layer_title
 from napari_stenhance.plugin.layer_info import LayerData, LayerInfo, Role
-from napari_stenhance.results.belief import mark_above, said_of_cut
-from napari_stenhance.storage.levels import Levels, shapes_of
-from napari_stenhance.storage.tiles import tile_size
+from napari_stenhance.results.belief import mark_above, said_of_cut, sampled_levels
 
 if TYPE_CHECKING:
     from napari_stenhance.results.runs import FieldRun
@@ -45,13 +42,7 @@ def marked_layer(
     info = LayerInfo(MARKED, run.result.name, run=run, part=part)
     # Elsewhere the slide is seen.
     shown = np.where(places > 0, np.float32(1), np.float32(np.nan))
-    latent, size = run.field.latent, tile_size(run.field.latent[0])
-
-    def read(level: int, i: int, j: int) -> NDArray[np.float32]:
-        coarse = shown[:: 2**level, :: 2**level]
-        return coarse[i * size : (i + 1) * size, j * size : (j + 1) * size]
-
-    levels = Levels(shapes_of(latent), size, read)
+    levels = sampled_levels(run, lambda: shown)
     title = layer_title(part, run)
     return image_layer(levels, run.grid, title, info, _COLOURS, visible=True, limits=(0.0, 1.0)), (
         said

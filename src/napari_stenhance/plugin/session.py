@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from psygnal import Signal
 
 from napari_stenhance.errors import InputError, StenhanceError
-from napari_stenhance.plugin.asked_for import OF_GENES, OF_SPOTS, is_asked_for, under_hidden
+from napari_stenhance.plugin.asked_for import OF_SPOTS, is_asked_for
 from napari_stenhance.plugin.camera import SeenLayers, make_active, move_camera, say_value
 from napari_stenhance.plugin.caption import show_caption
 from napari_stenhance.plugin.channels import is_shown, show_channels
@@ -21,15 +21,16 @@ from napari_stenhance.plugin.colours import TOTAL, colormap_of, kind_of
 from napari_stenhance.plugin.genes import GeneImage, show_gene
 from napari_stenhance.plugin.images import wash_out
 from napari_stenhance.plugin.layer_info import (
-    ALONE,
     LayerData,
     LayerInfo,
     Place,
     info_of,
+    is_of_what_is_gone,
     layer_info,
     layers_of,
     our_layers,
 )
+from napari_stenhance.plugin.layer_user import LayerUser
 from napari_stenhance.plugin.looks import look_as
 from napari_stenhance.plugin.places import open_places
 from napari_stenhance.plugin.preferences import use_cache_folder
@@ -46,7 +47,7 @@ from napari_stenhance.plugin.section_runs import (
 from napari_stenhance.plugin.spots import colour_spots
 from napari_stenhance.plugin.titles import caption_of, label_of, title_of
 from napari_stenhance.plugin.under_mouse import say_under_mouse
-from napari_stenhance.results.channels import Channel, choose_channels, with_limits
+from napari_stenhance.results.channels import Channel, choose_channels
 from napari_stenhance.results.gene_source import GeneSource, Reliability
 from napari_stenhance.scoring.metrics import RELIABLE_R
 
@@ -127,7 +128,8 @@ class Session:
         self.panels: tuple[str, ...] = ()
         self.colormaps: dict[str, Colormap] = {}
         self._image: GeneImage | None = None
-        self._busy = self.limits_chosen = False
+        self.is_quiet = self.limits_chosen = False
+        self._user = LayerUser(self)
         self._active = SeenLayers(viewer, lambda: self.place)
         viewer.layers.events.inserted.connect(self._inserted)
         viewer.layers.events.removed.connect(self._removed)
@@ -271,7 +273,7 @@ class Session:
         """Hide the images of runs, so that the slide is seen; for a layer over it, spots too."""
         self.channels, over = (), () if under is None else OF_SPOTS
         self._hide(lambda one, i: one is not under and (i.role.fills or i.role.name in over))
-        self._say()
+        self.say()
 
     def _hide(self, which: Callable[[Layer, LayerInfo], bool]) -> None:
         with self.quiet():
@@ -294,9 +296,9 @@ class Session:
             self._show_genes(most)
             self._hide(lambda one, i: i.role.covers and not is_asked_for(self, one, i))
             make_active(self.viewer, self.place)
-        self._say()
+        self.say()
 
-    def _say(self) -> None:
+    def say(self) -> None:
         """Say what is seen."""
         show_caption(self.viewer, caption_of(self))
         say_value(self.viewer)
@@ -352,7 +354,7 @@ class Session:
 
     def _inserted(self, event: Any) -> None:
         self._take_in([event.value])
-        ours = not self._busy and layer_info(event.value) is not None
+        ours = not self.is_quiet and layer_info(event.value) is not None
         self._active.added = event.value if ours else None
 
     def _take_in(self, layers: Sequence[Layer]) -> None:
@@ -362,6 +364,9 @@ class Session:
         for layer in layers:
             info = layer_info(layer)
             if info is None:
+                if is_of_what_is_gone(layer):
+                    layer.events.visible.connect(self.say)
+                    self.say()
                 continue
             say_under_mouse(layer)
             if info.place is None:
@@ -370,10 +375,7 @@ class Session:
                     take_in(self.viewer, layer)
                 seen += [layer] * layer.visible
             if info.role.covers:
-                layer.events.visible.connect(self._seen)
-                if hasattr(layer, "contrast_limits"):
-                    layer.events.contrast_limits.connect(self._limits_set)
-                    layer.events.colormap.connect(self._colours_set)
+                self._user.watch(layer)
         if look is not None and look_as(self, look):
             return
         if seen:
@@ -390,75 +392,6 @@ class Session:
             self.run, self.limits = None, None
             self.changed.emit()
 
-    def _seen(self, event: Any) -> None:
-        """Look at what the user made visible: nothing is seen that is not on the scale shown."""
-        layer = event.source
-        info = layer_info(layer)
-        if self._busy or info is None:
-            return
-        if info.role.name == "channel":
-            self._toggled(info, layer.visible)
-        if not layer.visible:
-            if info.place is self.place and info.role.name in {*OF_GENES, *ALONE}:
-                # No more is said of what the user has hidden.
-                self.with_spots &= self.run is None or info.role.name != "spots"
-                self._say()
-                if (under := under_hidden(self, info)) is not None:
-                    self.look_at(run=under)
-            return
-        if info.role.name in {"gene", "browse"}:
-            self.look_at(run=info.run, gene=info.gene, what=info.what)
-            return
-        if info.role.name in ALONE:
-            self.look_at_slide(layer)
-            return
-        self.with_spots = self.with_spots or info.role.name in OF_SPOTS
-        if info.run is not None and info.role.name != "channel":
-            self.look_at(run=info.run)
-        elif info.place is not self.place:
-            self.look_at(info.place)
-        elif info.role.name == "spots":
-            self.show()
-        elif info.role.name == "tissue":
-            self.look_at_slide()
-
-    def _toggled(self, info: LayerInfo, visible: bool) -> None:
-        """Show a channel beside those that are seen, or leave it out."""
-        mine = self.run is not None and self.run.key == info.of_run
-        others = tuple(one for one in self.channels if mine and one.colour != info.part)
-        if visible:
-            channels = (*others, Channel(info.gene, info.part))
-            self.look_at(run=info.run, gene=info.gene, what="expression", channels=channels)
-        elif is_shown(info, self.genes, self.channels):
-            self.look_at(channels=others)
-
-    def _limits_set(self, event: Any) -> None:
-        """Follow the user's limits in all that shows the gene."""
-        layer = event.source
-        info = layer_info(layer)
-        if not self._busy and info is not None and is_shown(info, self.genes, self.channels):
-            self.channels = with_limits(self.channels, info.gene, tuple(layer.contrast_limits))
-            self.show()
-            return
-        if self._busy or info is None or info.gene != self.gene or not layer.visible:
-            return
-        if info.role.name == "spots" and self.other_limits is not None:
-            # The limits are those of the image of a run, in another unit.
-            self.show()
-        elif info.role.name in OF_GENES and info.what == self.what:
-            self.keep_limits(tuple(layer.contrast_limits))
-
-    def _colours_set(self, event: Any) -> None:
-        """Follow the user's colours in all that shows the like; a channel keeps its own."""
-        layer = event.source
-        info = layer_info(layer)
-        if self._busy or info is None:
-            return
-        if info.role.name in OF_GENES:
-            self.colormaps[kind_of(info.gene, info.what)] = layer.colormap
-        if info.role.name in {*OF_GENES, "channel"}:
-            self.show()
-
     def keep_limits(self, limits: tuple[float, float]) -> None:
         """Keep the user's limits, until something else is looked at."""
         self.limits, self.limits_chosen = limits, True
@@ -466,7 +399,7 @@ class Session:
 
     def _removed(self, event: Any) -> None:
         """Look at something else where what was looked at was removed."""
-        if self._busy:
+        if self.is_quiet:
             return
         layers, places = self.viewer.layers, open_places(self.viewer)
         self._active.below = layers[max(0, event.index - 1)] if len(layers) else None
@@ -490,11 +423,11 @@ class Session:
     @contextmanager
     def quiet(self) -> Iterator[None]:
         """Change layers without looking at what is changed."""
-        before, self._busy = self._busy, True
+        before, self.is_quiet = self.is_quiet, True
         try:
             yield
         finally:
-            self._busy = before
+            self.is_quiet = before
 
     def runs(self) -> list[Run]:
         """List the runs of the current section that are open, oldest first."""

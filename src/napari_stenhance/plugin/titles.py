@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Protocol
 from napari_stenhance.plugin.asked_for import LookedAt
 from napari_stenhance.plugin.channels import channels_caption
 from napari_stenhance.plugin.genes import gene_title
-from napari_stenhance.plugin.layer_info import ALONE, layers_of
+from napari_stenhance.plugin.layer_info import ALONE, is_of_what_is_gone, layers_of
 from napari_stenhance.results.scale import said_ends
 
 if TYPE_CHECKING:
+    from napari.layers import Layer
+
     from napari_stenhance.plugin.colours import Colours
     from napari_stenhance.results.gene_source import Reliability
 
@@ -80,7 +82,18 @@ def caption_of(shown: Shown) -> str:
         said = f"{said}: {' – '.join(said_ends(shown.limits))}"
     else:
         said = said.replace(" – ", "\n")
-    return "\n".join(filter(None, (said, other_title_of(shown))))
+    pictures = [_said_of_picture(one) for one in shown.viewer.layers if is_of_what_is_gone(one)]
+    if any(pictures) and said:
+        said = f"spots: {said}"
+    return "\n".join(filter(None, (said, other_title_of(shown), *pictures)))
+
+
+def _said_of_picture(layer: Layer) -> str:
+    """Say what a picture of what is gone shows; nothing while it is hidden."""
+    if not layer.visible:
+        return ""
+    limits = getattr(layer, "contrast_limits", None)
+    return f"over it: {layer.name}{'' if limits is None else ': ' + ' – '.join(said_ends(limits))}"
 
 
 def _seen(shown: Shown, *roles: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +12,7 @@ from scipy.signal import fftconvolve
 from napari_stenhance.errors import InputError
 from napari_stenhance.methods.calibration import held_out_values
 from napari_stenhance.methods.held_out import HeldOutSpots
+from napari_stenhance.results.gene_source import GeneSource
 from napari_stenhance.results.runs import FieldRun
 from napari_stenhance.scoring.discoveries import (
     LEAST,
@@ -22,6 +24,8 @@ from napari_stenhance.scoring.discoveries import (
     radius_um,
 )
 from napari_stenhance.scoring.intervals import SpotIntervals
+from napari_stenhance.storage.levels import Levels, shapes_of
+from napari_stenhance.storage.tiles import tile_size
 
 
 class Marked(NamedTuple):
@@ -38,6 +42,23 @@ class Marked(NamedTuple):
     cut: Cut
 
 
+def need_field(run: GeneSource) -> FieldRun:
+    """Take a run that predicted a gene field.
+
+    Raises
+    ------
+    InputError
+        If it is another.
+    """
+    if not isinstance(run, FieldRun):
+        msg = (
+            f"{run.result.path}: the run {run.name} imputes spots, and predicts no depth and no "
+            "intervals; runs of enhance and predict do."
+        )
+        raise InputError(msg)
+    return run
+
+
 def kept_spots(run: FieldRun) -> HeldOutSpots:
     """Return the held-out spots of a run.
 
@@ -49,9 +70,9 @@ def kept_spots(run: FieldRun) -> HeldOutSpots:
     kept = run.field.decoder.held_out
     if kept is None:
         msg = (
-            f"{run.result.path}: the run {run.name} keeps no held-out spots, so it has no "
-            "prediction intervals. Presets that hold spots out keep them, but not of bins with "
-            "few counts, nor runs of older versions; run the same command into a new result."
+            f"{run.result.path}: the run {run.name} has no prediction intervals, and no marks: "
+            f"{run.why_no_intervals}. Runs of the preset robust have both, of spots and of bins "
+            "that count enough."
         )
         raise InputError(msg)
     return kept
@@ -123,6 +144,24 @@ def mark_above(run: FieldRun, gene: str, above: float, scale: Scale = "spot") ->
     values = disc_means(run.field.image(gene), radius / run.grid.pitch_um)
     places = np.where(np.isfinite(values), values >= cut.at, np.nan).astype(np.float32)
     return Marked(places, cut)
+
+
+def sampled_levels(run: FieldRun, image: Callable[[], NDArray[np.float32]]) -> Levels:
+    """Show an image of a run's grid, of whose coarser levels each takes every second superpixel.
+
+    Parameters
+    ----------
+    run : FieldRun
+    image : callable
+        Returns the image, (rows, columns), whenever a tile is looked at.
+    """
+    latent, size = run.field.latent, tile_size(run.field.latent[0])
+
+    def read(level: int, i: int, j: int) -> NDArray[np.float32]:
+        coarse = image()[:: 2**level, :: 2**level]
+        return coarse[i * size : (i + 1) * size, j * size : (j + 1) * size]
+
+    return Levels(shapes_of(latent), size, read)
 
 
 def said_of_cut(cut: Cut, gene: str, above: float, unit: str, scale: Scale) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from napari_stenhance.results.gene_source import GeneSource
     from napari_stenhance.section.slide import Slide
+    from napari_stenhance.storage.levels import Levels
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class ExportImage:
     about : str
         What the values are, in a sentence.
     channels : tuple of str
-        Genes; empty if it is in colours.
+        Genes, or what else each shows; empty if it is in colours.
     shapes : tuple of tuple of int
         (rows, columns) of each level, from full resolution down.
     read : callable
@@ -69,17 +70,21 @@ class ExportImage:
         InputError
             If one is not there.
         """
-        levels = [run.levels(gene) for gene in genes]
-        grid = run.grid
+        about = f"{run.unit} of the run {run.name}; NaN where there is nothing"
+        return cls.from_levels(run, {gene: run.levels(gene) for gene in genes}, about)
+
+    @classmethod
+    def from_levels(cls, run: GeneSource, levels: Mapping[str, Levels], about: str) -> ExportImage:
+        """Take images on the grid of a run, each by the name of its channel."""
+        grid, channels = run.grid, tuple(levels.values())
         um = grid.pitch_um if grid.unit == "micrometer" else None
         origin = grid.origin_um if um is not None else (0.0, 0.0)
-        about = f"{run.unit} of the run {run.name}; NaN where there is nothing"
 
         def read(level: int, channel: int, rows: slice, columns: slice) -> NDArray[Any]:
-            return levels[channel].part(level, rows, columns)
+            return channels[channel].part(level, rows, columns)
 
         name = f"{run.result.name} {run.name}"
-        return cls(name, about, tuple(genes), levels[0].shapes, read, um, origin)
+        return cls(name, about, tuple(levels), channels[0].shapes, read, um, origin)
 
 
 WholeSaver = Callable[["ExportImage | None", "ad.AnnData | None", "float | None", Path, Job], None]

@@ -24,7 +24,10 @@ Reliability = Literal["reliable", "not reliable", "not known", "measured"]
 
 
 def judge(
-    given_depth: NDArray[np.floating], measured: NDArray[np.bool_], least: float = RELIABLE_R
+    given_depth: NDArray[np.floating],
+    measured: NDArray[np.bool_],
+    least: float = RELIABLE_R,
+    told: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.object_]:
     """Tell of genes whether what is shown of them is reliable.
 
@@ -36,6 +39,9 @@ def judge(
         Whether what was measured is shown.
     least : float
         The least r of a reliable one.
+    told : ndarray of bool, shape (genes,), optional
+        Whether a gene can be told from depth; what cannot is not reliable, but where the least is
+        0 or below: who asks for that asks for nothing beyond depth.
 
     Returns
     -------
@@ -43,8 +49,9 @@ def judge(
         As `Reliability`. What is not known is not unreliable.
     """
     found = np.full(np.shape(given_depth), "not known", dtype=object)
-    found[given_depth >= least] = "reliable"
-    found[given_depth < least] = "not reliable"
+    beyond = given_depth >= least
+    found[beyond if told is None or least <= 0 else beyond & told] = "reliable"
+    found[np.isfinite(given_depth) & (found != "reliable")] = "not reliable"
     found[measured] = "measured"
     return found
 
@@ -87,6 +94,14 @@ class GeneSource(Run):
     @abstractmethod
     def held_out_r_given_depth(self) -> NDArray[np.float32]:
         """The same with the log total count of the spots held constant."""
+
+    @property
+    def told_from_depth(self) -> NDArray[np.bool_] | None:
+        """Whether each gene's r given depth is above 0 by its error; None where that is not known.
+
+        Of how many spots that r is, must be known for it.
+        """
+        return None
 
     @cached_property
     def statistics(self) -> GeneStatistics:
@@ -171,13 +186,13 @@ class GeneSource(Run):
     def reliability(self, gene: str, least: float = RELIABLE_R) -> Reliability:
         """Tell whether what is shown of a gene is reliable; see `judge`.
 
-        Of a sum, that of its least reliable gene: what was predicted of held-out spots is not
-        kept, from which more could be said.
+        Of a sum, that of its least reliable gene: how well it is predicted itself is not computed.
         """
-        given, found = self.held_out_r_given_depth, set()
+        given, told, found = self.held_out_r_given_depth, self.told_from_depth, set()
         for one in self.names.find(gene).genes:
             at, measured = self.names.known[one], self.gene_origin(one) == "measured"
-            found.add(judge(given[at : at + 1], np.array([measured]), least)[0])
+            one_told = None if told is None else told[at : at + 1]
+            found.add(judge(given[at : at + 1], np.array([measured]), least, one_told)[0])
         return next(one for one in _WORST_FIRST if one in found)
 
     def trust(self, gene: str) -> str:

@@ -220,7 +220,8 @@ class ImputedRun(GeneSource):
         said += f"{len(self.genes) - number} as measured, of "
         said += counted(self.attributes["spots"], "spot")
         said += f"{known and ';'}{known}; {len(written_genes(self))} written as images"
-        return [said, f"  {self.attributes['matched']}"]
+        no_ends = "No prediction intervals: of imputed genes no spots were held out"
+        return [said, f"  {self.attributes['matched']}", f"  {no_ends}"]
 
 
 def imputed_runs(result: ResultFolder) -> tuple[ImputedRun, ...]:

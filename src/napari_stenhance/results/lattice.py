@@ -78,7 +78,7 @@ def lattice_table(
         var=genes_table(decoder, genes),
         obsm=obsm,
         uns={
-            **about_prediction(result, run, vars(geometry).copy(), decoder.unit),
+            **about_prediction(result, run, vars(geometry).copy(), decoder),
             "lattice": s,
         },
     )

@@ -10,13 +10,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_stenhance.errors import InputError
-from napari_stenhance.methods.calibration import told_from_depth
+from napari_stenhance.methods.calibration import (
+    COVERAGE_OF,
+    coverage_of,
+    covered_of_variable,
+    told_from_depth,
+    why_no_intervals,
+)
 from napari_stenhance.methods.decoder import Decoder
 from napari_stenhance.results.field import GeneField
 from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.results.tables import check_size
 from napari_stenhance.results.unfamiliar import distance_at
 from napari_stenhance.running.job import Job
+from napari_stenhance.scoring.intervals import LEVEL
 from napari_stenhance.section.footprint import Footprints
 from napari_stenhance.section.section import Section
 from napari_stenhance.section.spots import SpotGeometry, positions_px
@@ -28,7 +35,11 @@ if TYPE_CHECKING:
 
 
 def genes_table(decoder: Decoder, chosen: NDArray[np.intp]) -> pd.DataFrame:
-    """Return `var` of some genes of a decoder: how well each was predicted on held-out spots."""
+    """Return `var` of some genes of a decoder: how well each was predicted on held-out spots.
+
+    Where these are kept, also whether a gene can be told from depth, and how many of them lie
+    within prediction intervals of nine in ten that other blocks of tissue gave.
+    """
     import pandas as pd
 
     names = [decoder.genes[n] for n in chosen]
@@ -39,15 +50,32 @@ def genes_table(decoder: Decoder, chosen: NDArray[np.intp]) -> pd.DataFrame:
     told = told_from_depth(decoder)
     if told is not None:
         held_out["told_from_depth"] = told[chosen]
+        held_out["interval_coverage"] = coverage_of(decoder, chosen)
     return pd.DataFrame(held_out, index=pd.Index(names))
 
 
 def about_prediction(
-    result: ResultFolder, run: str, geometry: dict[str, Any], unit: str
+    result: ResultFolder, run: str, geometry: dict[str, Any], decoder: Decoder
 ) -> dict[str, Any]:
-    """Return `uns`: what identifies the prediction, beside the geometry of positions."""
-    slide = result.attributes["slide"]
-    prediction = {"unit": unit, "run": run, "slide": slide["name"], "slide_sha256": slide["sha256"]}
+    """Return `uns`: what identifies the prediction and how far it goes, and positions' geometry."""
+    slide, attributes = result.attributes["slide"], result.run_attributes(run)
+    prediction: dict[str, Any] = {
+        "unit": decoder.unit,
+        "run": run,
+        "slide": slide["name"],
+        "slide_sha256": slide["sha256"],
+        "doubts": np.array(attributes["doubts"], dtype=object),
+    }
+    kept = decoder.held_out
+    if kept is None:
+        prediction["no_intervals"] = why_no_intervals(decoder, attributes["identity"])
+    else:
+        prediction["intervals"] = {
+            "level": LEVEL,
+            "coverage": covered_of_variable(decoder, kept),
+            "coverage_of": COVERAGE_OF,
+            "held_out_spots": len(kept),
+        }
     return {
         "stenhance": geometry,
         "stenhance_prediction": prediction,
@@ -74,7 +102,8 @@ def at_spots(
     AnnData
         `X` (spots, genes) float32 in the run's unit; `obs` as the spots have it, and
         `obs["superpixels"]`, how many were averaged: where it is 0 the spot lies off the tissue
-        mask and has the nearest prediction. `obs["unfamiliar"]`, if the run knows, is how
+        mask and has the nearest prediction. `obs["predicted_total_counts"]` where the run learned
+        depth, as the image shows it: no sum over genes. `obs["unfamiliar"]` where the run knows how
         far their tissue lies from what was learned from: beyond 1 only 5 % of that does.
 
     Raises
@@ -101,17 +130,17 @@ def at_spots(
     if not np.isfinite(latents).any():
         msg = f"{result.path}: the run {run} predicted nothing under the spots of {section.name}."
         raise InputError(msg)
-    chosen = _chosen(field, genes)
-    obs = spots.obs.assign(superpixels=averaged)
+    chosen, means = _chosen(field, genes), under.mean(latents)
+    obs = spots.obs.assign(superpixels=averaged, **_depth(field.decoder, means))
     distance = distance_at(result, run, under.row, under.column)
     if distance is not None:
         obs["unfamiliar"] = under.mean(distance[:, None])[:, 0]
     return ad.AnnData(
-        X=field.decoder.values(under.mean(latents), chosen),
+        X=field.decoder.values(means, chosen),
         obs=obs,
         var=genes_table(field.decoder, chosen),
         obsm={"spatial": xy_um / slide["mpp"]},
-        uns=about_prediction(result, run, asdict(geometry), field.unit),
+        uns=about_prediction(result, run, asdict(geometry), field.decoder),
     )
 
 
@@ -121,8 +150,8 @@ def at_superpixels(result: ResultFolder, run: str, genes: Sequence[str], job: Jo
     Returns
     -------
     AnnData
-        `X` (superpixels, genes) float32 in the run's unit; ids are `r<row>c<column>`.
-        `obs["unfamiliar"]` as of `at_spots`.
+        `X` (superpixels, genes) float32 in the run's unit; ids are `r<row>c<column>`; `obs` as
+        `at_spots` says.
 
     Raises
     ------
@@ -136,7 +165,7 @@ def at_superpixels(result: ResultFolder, run: str, genes: Sequence[str], job: Jo
     chosen = _chosen(field, genes)
     tissue = result.tissue(run)
     check_size(int(tissue.sum()), len(chosen), job, "superpixels")
-    rows, columns, parts = [], [], []
+    rows, columns, parts, depths = [], [], [], []
     tiles = list(tiles_of(field.grid.shape, field.latent[0].chunks[0]))
     with job.stage("Exporting superpixels", len(tiles)) as stage:
         for tile in tiles:
@@ -146,6 +175,7 @@ def at_superpixels(result: ResultFolder, run: str, genes: Sequence[str], job: Jo
             rows.append(row + tile.rows.start)
             columns.append(column + tile.columns.start)
             parts.append(field.decoder.values(latent[shown], chosen))
+            depths.append(_depth(field.decoder, latent[shown]))
             stage.advance()
     row, column = np.concatenate(rows), np.concatenate(columns)
     distance = distance_at(result, run, row, column)
@@ -155,13 +185,23 @@ def at_superpixels(result: ResultFolder, run: str, genes: Sequence[str], job: Jo
     return ad.AnnData(
         X=np.concatenate(parts),
         obs=pd.DataFrame(
-            {"row": row, "column": column, **far},
+            {
+                "row": row,
+                "column": column,
+                **{name: np.concatenate([part[name] for part in depths]) for name in depths[0]},
+                **far,
+            },
             index=pd.Index([f"r{r}c{c}" for r, c in zip(row, column, strict=True)]),
         ),
         var=genes_table(field.decoder, chosen),
         obsm={"spatial": field.grid.centres_um(row, column) / field.grid.mpp},
-        uns=about_prediction(result, run, vars(geometry).copy(), field.unit),
+        uns=about_prediction(result, run, vars(geometry).copy(), field.decoder),
     )
+
+
+def _depth(decoder: Decoder, latent: NDArray[Any]) -> dict[str, NDArray[np.float32]]:
+    """Return total counts of latents, as a column of `obs`; nothing where depth was not learned."""
+    return {} if decoder.depth is None else {"predicted_total_counts": decoder.total(latent)}
 
 
 def _chosen(field: GeneField, genes: Sequence[str] | None) -> NDArray[np.intp]:

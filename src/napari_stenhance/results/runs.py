@@ -12,6 +12,7 @@ from napari_stenhance.methods.calibration import (
     covered_of_variable,
     said_of_interval,
     told_from_depth,
+    why_no_intervals,
 )
 from napari_stenhance.methods.decoder import Decoder, Unit
 from napari_stenhance.methods.familiar import unfamiliar_doubts
@@ -81,6 +82,11 @@ class FieldRun(GeneSource):
         """The same with the log total count of the spots held constant."""
         return self.field.decoder.held_out_r_given_depth
 
+    @cached_property
+    def told_from_depth(self) -> NDArray[np.bool_] | None:
+        """Whether each gene is more than depth; None where no held-out spots are kept."""
+        return told_from_depth(self.field.decoder)
+
     @property
     def shown_first(self) -> str:
         """The gene that was predicted best on held-out spots."""
@@ -100,19 +106,26 @@ class FieldRun(GeneSource):
         """Whether what it learned, and was held out from it, was imputed, not measured."""
         return any(one.get("imputed", False) for one in self.identity["learned_from"])
 
+    @property
+    def why_no_intervals(self) -> str:
+        """Why spots have no prediction intervals, in words; empty where they have."""
+        return why_no_intervals(self.field.decoder, self.identity)
+
     def gene_trust(self, gene: str) -> str:
         """Say how well a gene was predicted on held-out spots."""
         held_out = self.identity["recipe"].get("folds", 0) > 0
         said = said_of_held_out(self.field.decoder, gene, held_out=held_out)
         against = " (of an imputed gene: with what was imputed)" if self.learned_imputed else ""
         lines = [f"{gene} on what was held out: {said}{against}"]
-        told = told_from_depth(self.field.decoder)
+        told = self.told_from_depth
         if told is not None and not told[self.field.decoder.index_of(gene)]:
-            lines.append(
-                "it cannot be told from depth: its r given depth is not above 0 by its error"
-            )
-        interval = said_of_interval(self.field.decoder, gene)
-        return "; ".join([*lines, *[interval] * bool(interval), *self._unfamiliar_doubts])
+            known = np.isfinite(self.held_out_r_given_depth[self.field.decoder.index_of(gene)])
+            why = "not above 0 by its error" if known else "not known"
+            lines.append(f"it cannot be told from depth: its r given depth is {why}")
+        why = self.why_no_intervals
+        interval = f"no prediction interval: {why}" if why else ""
+        interval = interval or said_of_interval(self.field.decoder, gene)
+        return "; ".join([*lines, interval, *self._unfamiliar_doubts])
 
     def describe(self) -> list[str]:
         """Say what it learned from, and what was predicted how well."""
@@ -152,17 +165,20 @@ class FieldRun(GeneSource):
     @property
     def how_far(self) -> list[str]:
         """Say how many spots intervals cover, and how many genes are no more than depth."""
-        decoder = self.field.decoder
-        told = told_from_depth(decoder)
+        decoder, told = self.field.decoder, self.told_from_depth
         if decoder.held_out is None or told is None:
-            return ["No prediction intervals: no held-out spots are kept with this run"]
+            return [f"No prediction intervals: {self.why_no_intervals}"]
         share = covered_of_variable(decoder, decoder.held_out)
         spots = counted(len(decoder.held_out), "held-out spot")
         said = (
-            f"Prediction intervals of spots, for 9 in 10: those of other blocks hold {share:.0%} "
+            "Prediction intervals of spots, for 9 in 10: calibrated on other blocks of at most "
+            f"1 mm, they hold {share:.0%} "
         )
         lost = f"{counted(int((~told).sum()), 'gene')} of {len(told)} cannot be told from depth"
-        return [f"{said}of {spots}", f"{lost} (r given depth not above 0 by its error)"]
+        return [
+            f"{said}of {spots} of the sections learned from",
+            f"{lost} (r given depth not above 0 by its error)",
+        ]
 
     @property
     def _unfamiliar_doubts(self) -> list[str]:

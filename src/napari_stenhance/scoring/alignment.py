@@ -319,7 +319,9 @@ def _turned(
     back = np.linalg.inv(turn)[::-1, ::-1]
     offset = moving.middle - back @ np.full(2, (side - 1) / 2)
     for one in (moving.tissue, moving.density):
-        yield ndimage.affine_transform(one, back, offset, (side, side), order=1)
+        yield ndimage.affine_transform(
+            one, back, offset, (side, side), order=1, mode="grid-constant"
+        )
 
 
 def _refined(
@@ -336,8 +338,10 @@ def _refined(
         turn = _turn(start.mirrored, found[0])
         old = (xy - found[1:3]) @ turn / _scale(found) + middle
         rows = ((old - moving.corner_um) / moving.pitch_um)[:, ::-1].T
+        # Tissue may reach to the edge of its slide: a hair beyond, it is still nearly all there.
         return [
-            ndimage.map_coordinates(one, rows, order=1) for one in (moving.tissue, moving.density)
+            ndimage.map_coordinates(one, rows, order=1, mode="grid-constant")
+            for one in (moving.tissue, moving.density)
         ]
 
     def score(found: NDArray[np.float64]) -> float:

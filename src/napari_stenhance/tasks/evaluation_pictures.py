@@ -80,7 +80,8 @@ def draw_maps(maps: SpotMaps, unit: str) -> str:
             both = maps.measured[:, gene], maps.predicted[:, gene]
             # One scale for both.
             low, high = np.percentile(np.concatenate(both), (1, 99))
-            norm = Normalize(low, high if high > low else low + 1)
+            ends = (low, high if high > low else low + 1)
+            norm = Normalize(*ends)
             for ax, values, what in zip(axes[row], both, ("measured", "predicted"), strict=True):
                 ax.set(xlim=(x0, x1), ylim=(y1, y0), xticks=(), yticks=(), aspect="equal")
                 ax.spines[:].set_visible(False)
@@ -92,11 +93,21 @@ def draw_maps(maps: SpotMaps, unit: str) -> str:
                     title += f" ({word} of {len(r)}: r {r[gene]:.2f})"
                 ax.set_title(title, loc="left")
             bar = page.colorbar(
-                ScalarMappable(norm, "viridis"), ax=list(axes[row]), extend="both", pad=0.02
-            )
+                ScalarMappable(norm, "viridis"), ax=list(axes[row]), extend=_beyond(ends, both),
+                pad=0.02,
+            )  # fmt: skip
             bar.set_label(unit)
             _scale_bar(axes[row][0], maps, (x0, y0, x1, y1))
         return _svg(page)
+
+
+def _beyond(ends: tuple[float, float], values: Sequence[NDArray[np.float32]]) -> str:
+    """Say at which ends of a scale values lie beyond it: only there the bar has an arrow."""
+    below = min(float(one.min()) for one in values) < ends[0]
+    above = max(float(one.max()) for one in values) > ends[1]
+    return {(False, False): "neither", (True, False): "min", (False, True): "max"}.get(
+        (below, above), "both"
+    )
 
 
 def _around(maps: SpotMaps) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -23,26 +23,39 @@ from napari_stenhance.tasks.protocol import in_words
 if TYPE_CHECKING:
     from napari_stenhance.tasks.evaluation import Evaluation, Score
 
-_CEILING = "noise ceiling"
+_CEILING, _SHARE = "noise ceiling", "share of ceiling"
 _OF_A_PART = ", "
 _ENDS = ", from", ", to"
 _WAYS = "over spots", "over genes"
 _WHOLE = "genes", "constant"
+_QUARTERS = "lowest", "second", "third", "highest"
+_QUARTERED = {
+    "genes": "genes, by their mean in the learned tissue",
+    "predicted": "spots, by what is predicted of the gene",
+    "measured": "spots, by what was measured of the gene",
+}
+"""By what coverage is quartered, and what that is called."""
+_MARKED = {
+    "cut": "genes that have a cut",
+    "wrong": "wrong of the marked, over all genes",
+    "wrong if marked": "over genes with marks",
+    "found": "found",
+}
 _FIRST = {"genes": "r", "imputation": "Spearman", "domains": "ARI"}
 """The measure whose spread is drawn."""
 
 _STYLE = """
 :root { color-scheme: light; }
 body { font: 15px/1.5 system-ui, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; color: #1a202c;
-  background: #fff; max-width: 1120px; margin: 2rem auto; padding: 0 1.5rem; }
+  background: #fff; max-width: 1180px; margin: 2rem auto; padding: 0 1.5rem; }
 h1 { font-size: 1.6rem; margin: 0 0 .2rem; }
 h2 { font-size: 1.15rem; margin: 2.2rem 0 .5rem; border-bottom: 1px solid #e2e8f0; }
 h3 { font-size: 1rem; margin: 1.2rem 0 .3rem; }
 p, li { max-width: 80ch; } p.note, caption { color: #4a5568; font-size: .87rem; }
 .wide { overflow-x: auto; }
-table { border-collapse: collapse; font-size: .87rem; font-variant-numeric: tabular-nums; }
+table { border-collapse: collapse; font-size: .84rem; font-variant-numeric: tabular-nums; }
 caption { caption-side: bottom; text-align: left; padding-top: .4rem; }
-th, td { padding: .25rem .6rem; text-align: right; white-space: nowrap; }
+th, td { padding: .25rem .45rem; text-align: right; white-space: nowrap; }
 thead th { white-space: normal; vertical-align: bottom; border-bottom: 1.5px solid #2d3748; }
 th:first-child, td:first-child { text-align: left; }
 tbody tr:nth-child(even) { background: #f7fafc; } tr.own { font-weight: 600; }
@@ -104,7 +117,9 @@ def _page(found: Evaluation) -> Iterator[str]:
 
 def _measures(found: Evaluation) -> list[str]:
     """Return the names of measures that are of all that was scored, not of a part of it."""
-    return [name for name in found.measures if _OF_A_PART not in name]
+    names = [name for name in found.measures if _OF_A_PART not in name]
+    # Beside what it is a share of.
+    return sorted(names, key=lambda n: names.index("r") + 0.5 if n == _SHARE else names.index(n))
 
 
 def _summary(found: Evaluation) -> Iterator[str]:
@@ -120,7 +135,7 @@ def _summary(found: Evaluation) -> Iterator[str]:
             for name in names:
                 mean, sd = one.mean.get(name, math.nan), one.sd.get(name, math.nan)
                 low = one.low.get(name, math.nan)
-                more = "" if math.isnan(sd) else f" <small>± {_written(name, sd)}</small>"
+                more = "" if math.isnan(sd) else f"<br><small>± {_written(name, sd)}</small>"
                 more += "" if math.isnan(low) else f"<br><small>5 %: {_written(name, low)}</small>"
                 cells.append(_written(name, mean) + more)
             rows.append((one.what, cells))
@@ -150,15 +165,60 @@ def _each(found: Evaluation) -> Iterator[str]:
         rows = [(one.what, _cells(one.values, names)) for one in scores]
         yield from _table(names, rows, own, _said(found))
         yield from _intervals(scores)
+        yield from _coverage(scores[0], found.protocol["normalisation"]["unit"])
+        yield from _marks(scores[0])
         yield from _parts(scores[0])
 
 
+def _coverage(own: Score, unit: str) -> Iterator[str]:
+    """Write how many hidden spots lie within prediction intervals, in quarters."""
+    if "coverage" not in own.values:
+        return
+    rows = [
+        (what, _cells(own.values, [f"coverage, {by} {quarter}" for quarter in _QUARTERS]))
+        for by, what in _QUARTERED.items()
+    ]
+    said = (
+        "Share of what was measured at hidden spots that lies within intervals meant to hold nine "
+        f"in ten: {own.values['coverage']:.3f} of all. Their mean width is "
+        f"{own.values['interval width']:.3f} {unit}. They were calibrated with spots of the "
+        "learned tissue, which were held out in turn there; the hidden spots calibrated nothing. "
+        "By what was measured, no interval that knows predictions alone can cover alike."
+    )
+    yield "<h3>Prediction intervals of spots</h3>"
+    yield from _table(_QUARTERS, rows, "", said)
+
+
+def _marks(own: Score) -> Iterator[str]:
+    """Write how much is wrong of what is marked as above a value."""
+    wheres = [n.removeprefix("cut, ") for n in own.values if n.startswith("cut, ")]
+    if not wheres:
+        return
+    rows = []
+    for where in wheres:
+        cells = _cells(own.values, [f"{what}, {where}" for what in _MARKED])
+        # Where nothing is marked, nothing is wrong: that says nothing.
+        some = own.values[f"cut, {where}"] > 0
+        rows.append((where, cells if some else [cells[0], *[_UNKNOWN] * (len(_MARKED) - 1)]))
+    said = (
+        "Where genes are above 0, or above their lower quartile or median in the learned tissue, "
+        "marked so that at most 1 in 10 is wrong: the cuts were made with held-out spots of that "
+        "tissue, and are counted here at hidden spots, means of the 8 nearest, and regions of "
+        "1 mm. Of a gene that has no cut, nothing is marked. Found: the share of what is above "
+        "that is marked."
+    )
+    yield "<h3>Marks of where genes are above a value</h3>"
+    yield from _table(list(_MARKED.values()), rows, "", said)
+
+
 def _parts(own: Score) -> Iterator[str]:
-    """Write what is known of parts of the predictions of the method, such as quartiles."""
+    """Write what else is known of parts of the predictions of the method."""
+    written = (*_MARKED, "coverage")
     rows = [
         (name, [_written(name, value)])
         for name, value in own.values.items()
         if _OF_A_PART in name and not name.endswith(_ENDS) and not math.isnan(value)
+        if name.split(_OF_A_PART)[0] not in written
     ]
     if rows:
         yield "<h3>In parts</h3>"
@@ -198,11 +258,13 @@ def _of_genes(found: Evaluation) -> Iterator[str]:
     unit = found.protocol["normalisation"]["unit"]
     first = found[0]
     yield "<h2>Maps: the best, the median and the worst gene</h2>"
+    joined = by_section(found.maps)
+    others = any(len(maps.others_um) for maps in joined)
+    shown = "pale spots were not hidden, and count in no r" if others else "all spots were hidden"
     yield (
         '<p class="note">Each gene on one scale, measured beside predicted, by the method with '
-        f"seed {first.seed}; pale spots were not hidden. Hidden spots alone make up r.</p>"
+        f"seed {first.seed}; {shown}. Pale red is tissue.</p>"
     )
-    joined = by_section(found.maps)
     for maps in joined:
         yield f"<h3>{escape(maps.section)}</h3>"
         yield _image(draw_maps(maps, unit), f"Maps of three genes of {maps.section}")
@@ -234,13 +296,17 @@ def _of(first: Score) -> set[int | None]:
 def _said(found: Evaluation) -> str:
     scale = found.protocol["normalisation"]
     said = f"In {scale['unit']} ({scale['name']}). " if scale["unit"] else ""
-    if "share of ceiling" in found.measures:
+    if _SHARE in found.measures:
         said += (
-            "Noise ceiling: the best that the noise of counting leaves to any prediction; share of "
-            "ceiling: r over that. r given depth: with the log of total counts held constant; r "
-            "with depth: of the prediction with that log. A gene that does not vary counts as 0. "
-            "I agreement: r over genes of measured with predicted Moran's I; coexpression "
-            "agreement: the same of correlations, over pairs of genes."
+            "Means over genes; a – is not defined, or not asked of a baseline. Noise ceiling: the "
+            "best r that the noise of counting leaves to any prediction, from counts dealt to two "
+            "halves (Spearman, Brown); share of ceiling: r over that. r given depth: with the log "
+            "of total counts held constant; r with depth: of the prediction with that log. A gene "
+            "that does not vary counts as 0. I agreement: r over genes of measured with predicted "
+            "Moran's I; coexpression agreement: the same of correlations, over pairs of genes. "
+            "RMSE and interval width are in the unit above; AUROC: of whether the gene was counted "
+            "in a spot; SSIM: of the maps; "
+            "coverage: of prediction intervals of nine in ten."
         )
     return said
 

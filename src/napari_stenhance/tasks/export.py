@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from napari_stenhance.errors import InputError
 from napari_stenhance.results.export_format import (
@@ -24,6 +25,7 @@ from napari_stenhance.tasks.options import SECTION, Help, SlideOptions
 if TYPE_CHECKING:
     import anndata as ad
 
+    from napari_stenhance.results.gene_source import GeneSource
     from napari_stenhance.results.result import ResultFolder
     from napari_stenhance.storage.cache import Cache
 
@@ -62,6 +64,26 @@ class ExportOptions(SlideOptions):
         ),
     ] = ()
     run: Annotated[str, Help("Which run; by default the newest of the whole slide.")] = ""
+    what: Annotated[
+        Literal["expression", "spread", "interval", "depth"],
+        Help(
+            "What the images show of each gene: its expression; its spread, the sd over the "
+            "ensemble; its interval, between which two values 9 in 10 spots would be measured; or "
+            "depth, the total counts of a spot, which are of no gene."
+        ),
+    ] = "expression"
+    above: Annotated[
+        float | None,
+        Help(
+            "Images of where each gene is above this value instead, cut so that at most 1 in 10 of "
+            "what is marked is wrong, or nothing is marked.",
+            unit="log1p CP10k",
+        ),
+    ] = None
+    scale: Annotated[
+        Literal["spot", "8 spots", "region"],
+        Help("What is above it: a spot, the mean of the 8 nearest spots, or a region of 1 mm."),
+    ] = "spot"
 
 
 def export(options: ExportOptions, job: Job | None = None, cache: Cache | None = None) -> Path:
@@ -80,6 +102,7 @@ def export(options: ExportOptions, job: Job | None = None, cache: Cache | None =
     need_free(options.out)
     images = holds_images(options.to)
     need_own_name(options.out, options.to)
+    _check_what(options, images=images)
     if images:
         export_image(_image(options, job, cache), options.out, options.to, job)
         return options.out
@@ -120,11 +143,13 @@ def _image(options: ExportOptions, job: Job, cache: Cache) -> ExportImage:
         raise InputError(msg, option="at_spots" if options.at_spots is not None else "table")
     if isinstance(result, Path) and ResultFolder.is_result(result):
         run = gene_run(ResultFolder.open(result), options.run)
-        if not options.genes:
+        if not options.genes and options.what != "depth":
             msg = f"{options.to} of a result needs genes, whose images are written."
             raise InputError(msg, option="genes")
-        genes = run.named(options.genes)
-        return ExportImage.from_genes(run, genes)
+        return _of_genes(options, run, job)
+    if options.what != "expression" or options.above is not None:
+        msg = "That is of a result; of a section, the slide is written: leave it out."
+        raise InputError(msg, option="what" if options.above is None else "above")
     if options.genes or options.run:
         msg = "Genes and runs are of a result; of a section, the slide is written: leave them out."
         raise InputError(msg, option="genes" if options.genes else "run")
@@ -155,7 +180,8 @@ def _whole(
 
     given: object = options.result
     if not isinstance(given, Path) or not ResultFolder.is_result(given):
-        if options.genes or options.run or options.table or options.at_spots is not None:
+        of_result = options.genes or options.run or options.table or options.at_spots is not None
+        if of_result or options.what != "expression" or options.above is not None:
             msg = (
                 "Genes, runs, tables and their spots are of a result; of a section all is written."
             )
@@ -172,8 +198,8 @@ def _whole(
     run = gene_run(result, options.run)
     imputed = isinstance(run, ImputedRun)
     image = None
-    if options.genes:
-        image = ExportImage.from_genes(run, run.named(options.genes))
+    if options.genes or options.what == "depth":
+        image = _of_genes(options, run, job)
     if options.at_spots is None and not imputed:
         if image is None:
             msg = f"{options.to} of a run needs genes, whose images are written, or spots."
@@ -182,6 +208,47 @@ def _whole(
     table = _of_run(options, result, job, cache)
     of = result.attributes.get("slide") or result.attributes["spots"]
     return image, table, of["mpp"]
+
+
+def _check_what(options: ExportOptions, *, images: bool) -> None:
+    """Refuse what does not say which images, or says it of a table.
+
+    Raises
+    ------
+    InputError
+        Names the option.
+    """
+    marks = options.above is not None
+    if options.scale != "spot" and not marks:
+        msg = f"{options.scale} says what is above a value, and no value is named."
+        raise InputError(msg, option="scale")
+    if marks and not math.isfinite(options.above or 0):
+        msg = f"Above {options.above}: give a number."
+        raise InputError(msg, option="above")
+    if marks and options.what != "expression":
+        msg = f"Either where genes are above a value, or their {options.what}: leave one out."
+        raise InputError(msg, option="what")
+    if (marks or options.what != "expression") and not (images or holds_both(options.to)):
+        msg = f"{options.to} holds a table; this is an image, which ome-tiff and spatialdata hold."
+        if options.what == "depth":
+            msg += " Tables have total counts in obs, where the run learned depth."
+        raise InputError(msg, option="to")
+    if options.what == "depth" and options.genes:
+        msg = "Depth is of no gene: leave the genes out."
+        raise InputError(msg, option="genes")
+
+
+def _of_genes(options: ExportOptions, run: GeneSource, job: Job) -> ExportImage:
+    """Make the images that are asked for, and say what they promise."""
+    from napari_stenhance.results.exported import exported_image, exported_marks
+
+    genes = run.named(options.genes) if options.genes else ()
+    if options.above is None:
+        return exported_image(run, genes, options.what)
+    image, said = exported_marks(run, genes, options.above, options.scale)
+    for line in said:
+        job.note(line)
+    return image
 
 
 def _of_run(options: ExportOptions, result: ResultFolder, job: Job, cache: Cache) -> ad.AnnData:

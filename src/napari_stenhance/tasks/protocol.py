@@ -88,7 +88,8 @@ def in_words(protocol: Mapping[str, Any]) -> list[str]:
         for one in of["sections"]
     )
     said.append(f"Sections: {names}.")
-    said.append(", ".join(f"{name} {number}" for name, number in of["versions"].items()) + ".")
+    versions = ", ".join(f"{name} {number}" for name, number in of["versions"].items())
+    said.append(f"Versions: {versions}.")
     return said
 
 
@@ -98,7 +99,7 @@ _HIDDEN = {
         "Hidden were blocks of tissue of 1 mm, dealt with each seed to {folds} folds, one after "
         "the other; spots within {buffer:g} µm of a hidden one were not learned from."
     ),
-    "sections": ("Hidden were whole sections: {tested}, each learned from {learned}."),
+    "sections": "Hidden were whole sections: {tested}. Each was predicted from {learned}.",
     "genes": (
         "Hidden were genes that spots and cells share, dealt with each seed to {folds} folds, one "
         "after the other."

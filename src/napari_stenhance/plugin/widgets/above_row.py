@@ -52,6 +52,7 @@ class AboveRow(QWidget):
             "no cut can promise that, nothing is marked."
         )
         self.mark.clicked.connect(self._mark)
+        self._tips = {one: one.toolTip() for one in (self.value, self.scale, self.mark)}
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         row.addWidget(self.value, 1)
@@ -60,9 +61,24 @@ class AboveRow(QWidget):
 
     def follow(self) -> None:
         """Offer it where a gene of a run that keeps held-out spots is looked at."""
+        why = self._why_not()
+        self.setEnabled(not why)
+        for widget, tip in self._tips.items():
+            widget.setToolTip(why or tip)
+
+    def _why_not(self) -> str:
+        """Say why nothing can be marked; nothing where it can."""
         run, gene = self._session.genes, self._session.gene
-        kept = isinstance(run, FieldRun) and run.field.decoder.held_out is not None
-        self.setEnabled(kept and not self._session.channels and gene in run.names.known)
+        if not isinstance(run, FieldRun):
+            kind = "measured" if run is None else "imputed"
+            return (
+                f"Nothing is marked of what was {kind}: cuts are made on predictions from a slide."
+            )
+        if run.why_no_intervals:
+            return f"Nothing can be marked: {run.why_no_intervals}."
+        if self._session.channels or gene not in run.names.known:
+            return "Choose one gene: of a sum, and of several, there are no cuts."
+        return ""
 
     def _mark(self) -> None:
         run, gene = self._session.genes, self._session.gene
@@ -78,6 +94,7 @@ class AboveRow(QWidget):
                 (added,) = self._session.add([layer])
                 look_alone(self._session, added)
             self._run_bar.done = said
+            self._run_bar.answered.emit()
 
         self._run_bar.start(
             f"{gene} above {value:g}",

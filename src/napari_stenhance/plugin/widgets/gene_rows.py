@@ -25,6 +25,9 @@ class GeneRows:
         As `Reliability`.
     numbers : mapping of str to ndarray of float, shape (genes,)
         Columns; NaN where a number is not known. A column that is not there is known of no gene.
+    only_depth : ndarray of bool, shape (genes,), or None
+        Which cannot be told from depth though their r given depth is known; None where nothing
+        says it.
     domains : ndarray of str, shape (genes,), or None
         Where each is expressed most.
     aliases : mapping of str to str
@@ -34,6 +37,7 @@ class GeneRows:
     genes: tuple[str, ...]
     reliability: NDArray[Any]
     numbers: dict[str, NDArray[np.floating]]
+    only_depth: NDArray[np.bool_] | None = None
     domains: NDArray[Any] | None = None
     aliases: Mapping[str, str] = field(default_factory=dict)
 
@@ -42,11 +46,12 @@ class GeneRows:
         """List the genes of a run, those first that were not measured."""
         measured = np.array([run.origin(gene) == "measured" for gene in run.genes], bool)
         order = np.argsort(measured, kind="stable")
-        given = run.held_out_r_given_depth
+        given, told = run.held_out_r_given_depth, run.told_from_depth
         return cls(
             tuple(run.genes[n] for n in order),
-            judge(given, measured, least)[order],
+            judge(given, measured, least, told)[order],
             {"r": run.held_out_r[order], "given": given[order]},
+            only_depth=None if told is None else (np.isfinite(given) & ~told)[order],
             aliases=run.aliases,
         )
 

@@ -42,7 +42,8 @@ _COLUMNS = {
         "r | depth",
         (
             "The same r with the log total count of the spots held constant: what is left of it is "
-            "no mere density of cells. – is not known."
+            "no mere density of cells. – is not known; n.s. is not above 0 by its error "
+            "(1.645 standard errors over the held-out spots): it cannot be told from depth."
         ),
     ),
     "mean": ("Mean", ""),
@@ -51,10 +52,11 @@ _COLUMNS = {
 }
 _NAMES = tuple(_COLUMNS)
 _BARS = ("r", "given")
-_WIDTHS = {"gene": 92, "r": 44, "given": 58, "mean": 50, "moran": 62, "domain": 80}
+_WIDTHS = {"gene": 92, "r": 44, "given": 66, "mean": 50, "moran": 62, "domain": 80}
 _SWATCH = 12
 _PAUSE_MS = 20
 _TOGETHER = "Ctrl+click others, up to four in all, to see them at once, each in a colour."
+_NOT_TOLD = ", for it cannot be told from depth (its r given depth is not above 0 by its error)"
 _GREY = QColor(145, 145, 145)
 """On light and on dark."""
 
@@ -121,7 +123,9 @@ class GeneTableModel(QAbstractTableModel):
             return self._text(index, name, int(row))
         doubtful = self.rows.reliability[row] == "not reliable"
         if role == Qt.ItemDataRole.ToolTipRole:
-            return f"{self.rows.genes[row]}: {self.rows.reliability[row]}. {_TOGETHER}"
+            only_depth = self.rows.only_depth is not None and bool(self.rows.only_depth[row])
+            said = f"{self.rows.genes[row]}: {self.rows.reliability[row]}"
+            return f"{said}{_NOT_TOLD if only_depth else ''}. {_TOGETHER}"
         if role == Qt.ItemDataRole.TextAlignmentRole and name not in {"gene", "domain"}:
             return Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
         if doubtful and role == Qt.ItemDataRole.ForegroundRole:
@@ -138,8 +142,12 @@ class GeneTableModel(QAbstractTableModel):
         if name == "domain":
             return "" if self.rows.domains is None else str(self.rows.domains[row])
         number = round(self.number(index), 2)
+        if np.isnan(number):
+            return "–"
         # No figure is "-0.00".
-        return "–" if np.isnan(number) else f"{number + 0.0:.2f}"
+        text = f"{number + 0.0:.2f}"
+        only_depth = name == "given" and self.rows.only_depth is not None
+        return f"n.s. {text}" if only_depth and self.rows.only_depth[row] else text
 
 
 class _Bars(QStyledItemDelegate):

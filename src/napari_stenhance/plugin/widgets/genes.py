@@ -62,6 +62,14 @@ if TYPE_CHECKING:
     from napari_stenhance.plugin.layer_info import Place
     from napari_stenhance.running.job import Job
 _OF_SPOTS = "Spots, in the same colours: what was measured of this gene"
+_OF_DEPTH = (
+    "Show how much a spot would count in all, as the image shows it: much where cells lie densely. "
+    "Genes are learned beside it."
+)
+_NO_DEPTH = (
+    "Total counts are predicted with the preset robust alone, of spots and of bins that count "
+    "enough: not by this run."
+)
 _LAST = re.compile(r"[+*/(,]\s*|(?:^|\s)-\s*")
 
 
@@ -132,7 +140,8 @@ class GenesWidget(QWidget):
         self.least.setValue(self._session.least_r)
         self.least.setToolTip(
             "r | depth, Pearson's r on what was held out, with depth held constant: below it a "
-            "gene is not reliable, and its image is washed out."
+            "gene is not reliable, and its image is washed out; so, above 0, is one that cannot be "
+            "told from depth (n.s. in the table)."
         )
         self.least.valueChanged.connect(self._set_least)
         self.statistics = QPushButton("Statistics", self)
@@ -144,8 +153,7 @@ class GenesWidget(QWidget):
         self.depth = push_button(
             self,
             "Total counts",
-            "Show how much a spot would count in all, as the image shows it: much where cells lie "
-            "densely. Genes are learned beside it.",
+            _OF_DEPTH,
             self._show_depth,
         )
         self.uncertainty = QCheckBox("Show its uncertainty", self)
@@ -262,6 +270,7 @@ class GenesWidget(QWidget):
         self.statistics.setEnabled(bool(self._rows.genes))
         learned = isinstance(run, FieldRun) and run.field.decoder.depth is not None
         self.depth.setEnabled(learned)
+        self.depth.setToolTip(_OF_DEPTH if learned else _NO_DEPTH)
         self.above.follow()
         self.unfamiliar.follow()
         self.above.setVisible(not session.channels)

@@ -59,12 +59,12 @@ class RunBar(QWidget):
         What is said of the task that runs once it has ended well.
     changed : Signal
         Emitted when something else runs or waits, or when it is said how far it is.
-    refused : Signal
-        Emitted when an error is said.
+    answered : Signal
+        Emitted when something is said that must be read: an error, or what a mark promises.
     """
 
     changed = Signal()
-    refused = Signal()
+    answered = Signal()
 
     def __init__(self, parent: QWidget, labels: Mapping[str, str] | None = None) -> None:
         super().__init__(parent)
@@ -250,7 +250,7 @@ class RunBar(QWidget):
             log_error(named, details)
         else:
             notify_error(named, details)
-        self.refused.emit()
+        self.answered.emit()
 
     def dismiss(self) -> None:
         """Take back what was said: something else is being done."""

@@ -170,7 +170,7 @@ class Workbench(QWidget):
             turn.setSingleShot(True)
             turn.setInterval(0)
             turn.timeout.connect(lambda: self._area.ensureWidgetVisible(widget.run_bar))
-            widget.run_bar.refused.connect(turn.start)
+            widget.run_bar.answered.connect(turn.start)
             return widget
 
         return made
