@@ -229,8 +229,10 @@ def test_what_is_learned_keeps_its_coverage(small: Path) -> None:
     assert decoder.coverage is not None
     again = coverage_of(replace(decoder, coverage=None), np.arange(len(decoder.genes)))
     np.testing.assert_array_equal(decoder.coverage, again)
+    # An interval without an end holds everything: of so few spots nothing is claimed.
     said = "\n".join(st.info(small / "one.stenhance.zarr"))
-    assert f"of {len(decoder.held_out)} held-out spots of the sections learned from" in said
+    assert np.isnan(decoder.coverage).all()
+    assert f"{len(decoder.held_out)} held-out spots, too few to check any" in said
 
 
 def test_what_cannot_be_told_from_depth_is_not_reliable() -> None:

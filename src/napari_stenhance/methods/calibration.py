@@ -59,7 +59,7 @@ def coverage_of(decoder: Decoder, columns: NDArray[np.intp]) -> NDArray[np.float
     Returns
     -------
     ndarray of float32, shape (genes,)
-        NaN where no held-out spots are kept.
+        NaN where no held-out spots are kept, or too few for intervals that have ends.
     """
     if decoder.coverage is not None:
         return decoder.coverage[columns]
@@ -80,7 +80,11 @@ def _covered(
     for one in np.unique(fold):
         out = fold == one
         intervals = SpotIntervals.from_held_out(predicted[~out], measured[~out])
-        inside[out] = is_inside(measured[out], intervals.of(predicted[out]))
+        ends = intervals.of(predicted[out])
+        if not np.isfinite(ends[1]).all():
+            # What has no end holds everything: that says nothing.
+            return np.full(len(columns), np.nan, np.float32)
+        inside[out] = is_inside(measured[out], ends)
     share: NDArray[np.float32] = inside.mean(axis=0, dtype=np.float64).astype(np.float32)
     return share
 
@@ -143,8 +147,10 @@ def said_of_interval(decoder: Decoder, gene: str) -> str:
     low, high = SpotIntervals.from_held_out(predicted, measured).of(middle)
     if not np.isfinite(high).all():
         return "too few spots were held out for a prediction interval"
+    share = coverage_of(decoder, column)[0]
+    checked = f"checked on other blocks: {share:.0%}" if np.isfinite(share) else "not checked"
     return (
         f"prediction interval of a spot: where {middle[0, 0]:.2f} is predicted, 9 in 10 are "
-        f"measured between {low[0, 0]:.2f} and {high[0, 0]:.2f} {decoder.unit} (checked on other "
-        f"blocks: {coverage_of(decoder, column)[0]:.0%})"
+        f"measured between {low[0, 0]:.2f} and {high[0, 0]:.2f} {decoder.unit} "
+        f"({checked})"
     )

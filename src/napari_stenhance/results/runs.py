@@ -172,13 +172,12 @@ class FieldRun(GeneSource):
         spots = counted(len(decoder.held_out), "held-out spot")
         said = (
             "Prediction intervals of spots, for 9 in 10: calibrated on other blocks of at most "
-            f"1 mm, they hold {share:.0%} "
+            f"1 mm, they hold {share:.0%} of {spots} of the sections learned from"
         )
+        if np.isnan(share):
+            said = f"Prediction intervals of spots: {spots}, too few to check any"
         lost = f"{counted(int((~told).sum()), 'gene')} of {len(told)} cannot be told from depth"
-        return [
-            f"{said}of {spots} of the sections learned from",
-            f"{lost} (r given depth not above 0 by its error)",
-        ]
+        return [said, f"{lost} (r given depth not above 0 by its error)"]
 
     @property
     def _unfamiliar_doubts(self) -> list[str]:

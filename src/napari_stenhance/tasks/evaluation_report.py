@@ -135,7 +135,8 @@ def _summary(found: Evaluation) -> Iterator[str]:
             for name in names:
                 mean, sd = one.mean.get(name, math.nan), one.sd.get(name, math.nan)
                 low = one.low.get(name, math.nan)
-                more = "" if math.isnan(sd) else f"<br><small>± {_written(name, sd)}</small>"
+                no_sd = math.isnan(sd) or name in _WHOLE
+                more = "" if no_sd else f"<br><small>± {_written(name, sd)}</small>"
                 more += "" if math.isnan(low) else f"<br><small>5 %: {_written(name, low)}</small>"
                 cells.append(_written(name, mean) + more)
             rows.append((one.what, cells))
@@ -178,12 +179,15 @@ def _coverage(own: Score, unit: str) -> Iterator[str]:
         (what, _cells(own.values, [f"coverage, {by} {quarter}" for quarter in _QUARTERS]))
         for by, what in _QUARTERED.items()
     ]
+    width = own.values["interval width"]
+    wide = f"Their mean width is {width:.3f} {unit}"
+    if math.isinf(width):
+        wide = "Some have no end, for too few spots were held out, and so hold all that is measured"
     said = (
         "Share of what was measured at hidden spots that lies within intervals meant to hold nine "
-        f"in ten: {own.values['coverage']:.3f} of all. Their mean width is "
-        f"{own.values['interval width']:.3f} {unit}. They were calibrated with spots of the "
-        "learned tissue, which were held out in turn there; the hidden spots calibrated nothing. "
-        "By what was measured, no interval that knows predictions alone can cover alike."
+        f"in ten: {own.values['coverage']:.3f} of all. {wide}. They were calibrated with spots of "
+        "the learned tissue, which were held out in turn there; the hidden spots calibrated "
+        "nothing. By what was measured, no interval that knows predictions alone can cover alike."
     )
     yield "<h3>Prediction intervals of spots</h3>"
     yield from _table(_QUARTERS, rows, "", said)
@@ -335,8 +339,8 @@ def _cells(values: Mapping[str, float], names: Sequence[str]) -> list[str]:
 
 
 def _written(name: str, value: float) -> str:
-    if math.isnan(value):
-        return _UNKNOWN
+    if not math.isfinite(value):
+        return _UNKNOWN if math.isnan(value) else "∞"
     return f"{value:.4g}" if name in _WHOLE else f"{value:.3f}"
 
 

@@ -96,8 +96,8 @@ def in_words(protocol: Mapping[str, Any]) -> list[str]:
 _HIDDEN = {
     "recovery": "Hidden were {hidden_share:.0%} of the spots of the section, drawn with each seed.",
     "blocks": (
-        "Hidden were blocks of tissue of 1 mm, dealt with each seed to {folds} folds, one after "
-        "the other; spots within {buffer:g} µm of a hidden one were not learned from."
+        "Hidden were blocks of tissue of at most 1 mm, dealt with each seed to {folds} folds, one "
+        "after the other; spots within {buffer:g} µm of a hidden one were not learned from."
     ),
     "sections": "Hidden were whole sections: {tested}. Each was predicted from {learned}.",
     "genes": (
