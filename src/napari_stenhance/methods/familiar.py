@@ -20,8 +20,8 @@ _STEP, _STEP_OF_AXES = 2.0**-10, 2.0**-14
 """Sums of products of multiples of these are exact: they do not depend on where a tile begins."""
 _AT_ONCE = 32 * 1024**2
 _DOUBTED = 0.15
-"""Three times what is expected. Serial sections of a tumour came to .05 to .13; of Pixel2Gene
-another organ and a phantom came to .33 and more (docs/reliability.md)."""
+"""Three times what is expected. Serial sections of a tumour come to .10, once to .17; another organ
+and a phantom to .27 and more (docs/reliability.md)."""
 
 
 @dataclass(frozen=True)
