@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 from qtpy.QtCore import Qt
 
 from believed_result import make_believed
 from napari_stenhance.api.result import Result
+from napari_stenhance.errors import InputError
 from napari_stenhance.plugin.layer_info import layers_of
+from napari_stenhance.plugin.marked import read_mark
 from napari_stenhance.plugin.session import session_of
 from person import Person
 
@@ -116,3 +119,17 @@ def test_a_run_without_held_out_spots_marks_nothing(person: Person, tmp_path: Pa
     why = "no held-out spots are kept with it, as with no run of older versions"
     assert f"no prediction interval: {why}" in dock.accuracy.text()
     assert dock.above.mark.toolTip() == f"Nothing can be marked: {why}."
+
+
+@pytest.mark.parametrize("part", ["A above 0.5 (spot)", "C/c above 2 above 0 (8 spots)"])
+def test_marks_are_read_as_they_are_named(part: str) -> None:
+    gene, value, scale = read_mark(part)
+    assert f"{gene} above {value:g} ({scale})" == part
+
+
+@pytest.mark.parametrize(
+    "part", ["", "A", "A above x (spot)", "A above 1 (slide)", "A above -1 (spot)"]
+)
+def test_what_names_no_mark_is_refused(part: str) -> None:
+    with pytest.raises(InputError):
+        read_mark(part)

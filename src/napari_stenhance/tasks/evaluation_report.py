@@ -51,10 +51,9 @@ body { font: 15px/1.5 system-ui, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; 
 h1 { font-size: 1.6rem; margin: 0 0 .2rem; }
 h2 { font-size: 1.15rem; margin: 2.2rem 0 .5rem; border-bottom: 1px solid #e2e8f0; }
 h3 { font-size: 1rem; margin: 1.2rem 0 .3rem; }
-p, li { max-width: 80ch; } p.note, caption { color: #4a5568; font-size: .87rem; }
+p, li { max-width: 80ch; } p.note { color: #4a5568; font-size: .87rem; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .84rem; font-variant-numeric: tabular-nums; }
-caption { caption-side: bottom; text-align: left; padding-top: .4rem; }
 th, td { padding: .25rem .45rem; text-align: right; white-space: nowrap; }
 thead th { white-space: normal; vertical-align: bottom; border-bottom: 1.5px solid #2d3748; }
 th:first-child, td:first-child { text-align: left; }
@@ -317,7 +316,6 @@ def _table(
     """Write a table without the columns of which nothing is known."""
     kept = [n for n in range(len(names)) if any(cells[n] != _UNKNOWN for _, cells in rows)]
     yield '<div class="wide"><table>'
-    yield f"<caption>{escape(said)}</caption>" if said else ""
     heads = "".join(f'<th scope="col">{escape(names[n])}</th>' for n in kept)
     yield f"<thead><tr><th></th>{heads}</tr></thead><tbody>"
     for what, cells in rows:
@@ -325,6 +323,8 @@ def _table(
         row = "".join(f"<td>{cells[n]}</td>" for n in kept)
         yield f'<tr{style}><th scope="row">{escape(what)}</th>{row}</tr>'
     yield "</tbody></table></div>"
+    # Outside, where it is not as wide as the table.
+    yield f'<p class="note">{escape(said)}</p>' if said else ""
 
 
 _UNKNOWN = "–"
