@@ -88,7 +88,7 @@ def need_value(above: object) -> float:
         If it is no number, not finite, or below 0, where no gene is.
     """
     given = above.item() if getattr(above, "size", None) == 1 else above  # type: ignore[attr-defined]
-    if not isinstance(given, Real) or isinstance(given, bool) or not math.isfinite(given):
+    if isinstance(given, bool) or not isinstance(given, Real) or not math.isfinite(given):
         msg = f"Above {given!r:.80}: give a number, in log1p CP10k."
         raise InputError(msg, option="above")
     if given < 0:
@@ -184,6 +184,23 @@ def mark_above(run: FieldRun, gene: str, above: float, scale: Scale = "spot") ->
     values = disc_means(run.field.image(gene), radius / run.grid.pitch_um)
     places = np.where(np.isfinite(values), values >= cut.at, np.nan).astype(np.float32)
     return Marked(places, cut)
+
+
+def depth_levels(run: FieldRun) -> Levels:
+    """Show how much a spot around each superpixel would count in all.
+
+    Raises
+    ------
+    InputError
+        If the run did not learn depth.
+    """
+    if run.field.decoder.depth is None:
+        msg = (
+            f"{run.result.path}: the run {run.name} says nothing of how much a spot counts in all: "
+            "preset robust does, but not of bins with few counts, nor in runs of older versions."
+        )
+        raise InputError(msg)
+    return run.field.total_levels()
 
 
 def sampled_levels(run: FieldRun, image: Callable[[], NDArray[np.float32]]) -> Levels:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from napari_stenhance.results.belief import (
     cut_above,
+    depth_levels,
     field_gene,
     interval_image,
     kept_spots,
@@ -49,7 +50,7 @@ def exported_image(run: GeneSource, genes: Sequence[str], what: Exported) -> Exp
     field = need_field(run)
     if what == "depth":
         about = f"total counts of a spot, predicted by the run {run.name}; NaN where there is none"
-        return ExportImage.from_levels(run, {"total counts": field.field.total_levels()}, about)
+        return ExportImage.from_levels(run, {"total counts": depth_levels(field)}, about)
     if what == "unfamiliar":
         about = "distance from the training tissue, within 1 of which 95 % of that stays; of the "
         about += f"run {run.name}; NaN where there is none"

@@ -117,6 +117,9 @@ def _page(found: Evaluation) -> Iterator[str]:
 def _measures(found: Evaluation) -> list[str]:
     """Return the names of measures that are of all that was scored, not of a part of it."""
     names = [name for name in found.measures if _OF_A_PART not in name]
+    if "RMSE" in names:
+        # In the files of scores alone, beside its square.
+        names = [name for name in names if name not in ("MSE", "MAE")]
     # Beside what it is a share of.
     return sorted(names, key=lambda n: names.index("r") + 0.5 if n == _SHARE else names.index(n))
 
@@ -161,8 +164,16 @@ def _each(found: Evaluation) -> Iterator[str]:
         scores = [s for s in found if s.hidden == hidden and s.seed in _of(found[0])]
         what = hidden or found.protocol["parts"][0]["name"] if "parts" in found.protocol else ""
         yield f"<h2>{escape(what or 'Scores')}, seed {first}</h2>"
-        rows = [(one.what, _cells(one.values, names)) for one in scores]
-        yield from _table(names, rows, own, _said(found))
+        # As published, they would make the table wider than a page.
+        main = [name for name in names if not name.endswith(_PUBLISHED)]
+        rows = [(one.what, _cells(one.values, main)) for one in scores]
+        yield from _table(main, rows, own, _said(found))
+        published = [name for name in names if name not in main]
+        if published and main:
+            yield "<h3>The published program's figures</h3>"
+            rows = [(one.what, _cells(one.values, published)) for one in scores]
+            rows = [row for row in rows if any(cell != _UNKNOWN for cell in row[1])]
+            yield from _table(published, rows, own, "")
         yield from _intervals(scores)
         yield from _coverage(scores[0], found.protocol["normalisation"]["unit"])
         yield from _marks(scores[0])
@@ -328,6 +339,7 @@ def _table(
 
 
 _UNKNOWN = "–"
+_PUBLISHED = " (published)"
 
 
 def _cells(values: Mapping[str, float], names: Sequence[str]) -> list[str]:
