@@ -140,8 +140,40 @@ def test_a_result_says_where_a_spot_would_be_measured(tmp_path: Path) -> None:
     assert np.isinf(nothing.attrs["cut"])
     with pytest.raises(InputError, match="choose one of"):
         result.above(first, 0.5, "slide")  # type: ignore[arg-type]
-    with pytest.raises(InputError, match="give a number"):
-        result.above(first, float("nan"))
+    for one in (float("nan"), np.inf, True, "2", None):
+        with pytest.raises(InputError, match="give a number"):
+            result.above(first, one)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="Above -1: no gene is below 0"):
+        result.above(first, -1)
+
+
+def test_a_value_is_any_number(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+    result = Result.open(make_believed(tmp_path, held_out=True))
+    expected = result.above("A", 1.0)
+    for value in (1, np.float32(1), np.int64(1), np.array(1.0), result.interval("A").min() * 0 + 1):
+        shown = result.above("A", value)
+        assert shown.identical(expected)
+    # More than single precision holds, in which spots are measured.
+    assert "no cut keeps" in result.above("A", 1e308).attrs["said"]
+    assert not [one for one in recwarn if one.category is RuntimeWarning]
+
+
+def test_a_sum_of_genes_has_no_intervals_and_says_so(tmp_path: Path) -> None:
+    path = make_believed(tmp_path, held_out=True)
+    result = Result.open(path)
+    asked = [
+        lambda: result.interval("A + C/c"),
+        lambda: result.above("A - C/c", 1),
+        *(
+            lambda o=options: st.export(
+                path, tmp_path / "x.tif", to="ome-tiff", genes="A + C/c", **o
+            )
+            for options in ({"what": "interval"}, {"above": 1.0})
+        ),
+    ]
+    for ask in asked:
+        with pytest.raises(InputError, match="of a sum of genes there are no intervals"):
+            ask()
 
 
 def test_an_older_result_says_that_it_has_no_intervals(tmp_path: Path) -> None:
@@ -365,8 +397,11 @@ def test_what_is_believed_leaves_as_images_and_tables(tmp_path: Path) -> None:
     ("options", "said"),
     [
         ({"to": "h5ad", "above": 1.0, "genes": ["A"]}, "holds a table; this is an image"),
-        ({"to": "h5ad", "what": "depth"}, "Tables have total counts in obs"),
+        ({"to": "h5ad", "what": "depth"}, "Tables have it in obs"),
         ({"what": "depth", "genes": ["A"]}, "Depth is of no gene"),
+        ({"what": "unfamiliar", "genes": ["A"]}, "Unfamiliar is of no gene"),
+        ({"what": "unfamiliar"}, "does not say how far tissue lies"),
+        ({"above": -1.0, "genes": ["A"]}, "no gene is below 0"),
         ({"what": "interval"}, "needs genes"),
         ({"what": "spread", "above": 1.0, "genes": ["A"]}, "leave one out"),
         ({"scale": "region", "genes": ["A"]}, "no value is named"),

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 
 import napari_stenhance as st
@@ -154,6 +155,10 @@ def test_a_run_says_how_far_its_tissue_lies(
     table = at_superpixels(alike.folder, alike._of_genes.name, ["G1"], st.Job())
     at = far.values[table.obs["row"], table.obs["column"]]
     np.testing.assert_array_equal(table.obs["unfamiliar"], at)
+    written = st.export(alike, tmp_path / "far.ome.tif", to="ome-tiff", what="unfamiliar")
+    with tifffile.TiffFile(written) as tif:
+        np.testing.assert_array_equal(tif.asarray(), far)
+        assert "distance from the training tissue" in tif.ome_metadata
     spots = alike.to_anndata(at=small / "one.h5ad")
     assert 0.2 < spots.obs["unfamiliar"].median() < 1
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 from qtpy.QtCore import Qt
 
 from believed_result import make_believed
 from napari_stenhance.api.result import Result
+from napari_stenhance.errors import InputError
 from napari_stenhance.plugin.layer_info import layers_of
+from napari_stenhance.plugin.marked import read_mark
 from napari_stenhance.plugin.session import session_of
 from person import Person
 
@@ -33,6 +36,8 @@ def test_the_dock_marks_where_a_gene_is_above_a_value(person: Person, tmp_path: 
     np.testing.assert_array_equal(values == 1, expected == 1)
     assert [str(unit) for unit in layer.units] == ["micrometer"] * 2
     assert "at most 1 in 10, at a confidence of 9 in 10" in dock.run_bar.label.text()
+    # Of whom it is said, though another run is looked at by then.
+    assert dock.run_bar.label.text().startswith("Pixel2Gene · one: A above 0.5")
 
     # Of what is nowhere counted nothing is marked, and what was marked before is gone.
     dock.show_gene("C/c")
@@ -40,6 +45,19 @@ def test_the_dock_marks_where_a_gene_is_above_a_value(person: Person, tmp_path: 
     dock.above.mark.click()
     person.wait(lambda: not list(layers_of(person.viewer, "marked")))
     assert "nothing is marked" in dock.run_bar.label.text()
+
+
+def test_nothing_is_marked_on_what_was_closed_meanwhile(person: Person, tmp_path: Path) -> None:
+    person.drop(make_believed(tmp_path, held_out=True))
+    dock = person.bench.open("genes")
+    dock.show_gene("A")
+    person.wait(lambda: session_of(person.viewer).gene == "A")
+    dock.above.value.setValue(0.5)
+    dock.above.mark.click()
+    person.viewer.layers.clear()
+    person.wait(lambda: not dock.run_bar.busy)
+    assert not len(person.viewer.layers)
+    assert "one was closed meanwhile: open it again" in dock.run_bar.error.text()
 
 
 def test_what_is_answered_is_scrolled_to(person: Person, tmp_path: Path) -> None:
@@ -101,3 +119,17 @@ def test_a_run_without_held_out_spots_marks_nothing(person: Person, tmp_path: Pa
     why = "no held-out spots are kept with it, as with no run of older versions"
     assert f"no prediction interval: {why}" in dock.accuracy.text()
     assert dock.above.mark.toolTip() == f"Nothing can be marked: {why}."
+
+
+@pytest.mark.parametrize("part", ["A above 0.5 (spot)", "C/c above 2 above 0 (8 spots)"])
+def test_marks_are_read_as_they_are_named(part: str) -> None:
+    gene, value, scale = read_mark(part)
+    assert f"{gene} above {value:g} ({scale})" == part
+
+
+@pytest.mark.parametrize(
+    "part", ["", "A", "A above x (spot)", "A above 1 (slide)", "A above -1 (spot)"]
+)
+def test_what_names_no_mark_is_refused(part: str) -> None:
+    with pytest.raises(InputError):
+        read_mark(part)

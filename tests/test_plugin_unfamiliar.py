@@ -46,3 +46,32 @@ def test_a_run_that_does_not_know_offers_nothing(person: Person, tmp_path: Path)
     person.wait(lambda: session_of(person.viewer).gene == "A")
     assert not dock.unfamiliar.isEnabled()
     assert "Not known of this run" in dock.unfamiliar.toolTip()
+
+
+def test_what_is_believed_comes_back_with_saved_layers(
+    person: Person, small: Path, tmp_path: Path
+) -> None:
+    viewer = person.viewer
+    person.drop(small / "one.stenhance.zarr")
+    dock = person.bench.open("genes")
+    dock.show_gene("G1")
+    person.wait(lambda: session_of(viewer).gene == "G1" and dock.above.isEnabled())
+    dock.depth.click()
+    dock.unfamiliar.click()
+    person.wait(lambda: bool(list(layers_of(viewer, "unfamiliar"))) and not dock.run_bar.busy)
+    dock.above.mark.click()
+    person.wait(lambda: not dock.run_bar.busy)
+    roles = ("depth", "unfamiliar", "marked")
+    before = {info.part or info.role.name: layer for layer, info in layers_of(viewer, *roles)}
+    assert {"depth", "unfamiliar"} <= set(before)
+    values = {name: np.asarray(layer.data[0]) for name, layer in before.items()}
+    names = {name: layer.name for name, layer in before.items()}
+    saved = tmp_path / "saved.zarr"
+    viewer.layers.save(str(saved), plugin="napari-stenhance")
+    viewer.layers.clear()
+    viewer.open(saved, plugin="napari-stenhance")
+    person.wait(lambda: len(list(layers_of(viewer, *roles))) == len(before))
+    for layer, info in layers_of(viewer, *roles):
+        name = info.part or info.role.name
+        assert layer.name == names[name]
+        np.testing.assert_array_equal(np.asarray(layer.data[0]), values[name])

@@ -359,7 +359,7 @@ def export(
     table: str = '',
     genes: str | Sequence[str] = (),
     run: str = '',
-    what: Literal['expression', 'spread', 'interval', 'depth'] = 'expression',
+    what: Literal['expression', 'spread', 'interval', 'depth', 'unfamiliar'] = 'expression',
     above: float | None = None,
     scale: Literal['spot', '8 spots', 'region'] = 'spot',
     mpp: float | None = None,

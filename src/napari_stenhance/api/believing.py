@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 
 from napari_stenhance.api.images import as_image, need_one_gene
 from napari_stenhance.errors import InputError
-from napari_stenhance.results.belief import interval_image, mark_above, need_field, said_of_cut
+from napari_stenhance.results.belief import (
+    field_gene,
+    interval_image,
+    mark_above,
+    need_value,
+    said_of_cut,
+)
 from napari_stenhance.results.runs import FieldRun
 from napari_stenhance.results.unfamiliar import UNIT, distance_levels
 from napari_stenhance.scoring.discoveries import Scale
@@ -26,7 +31,7 @@ def gene_interval(run: GeneSource, gene: str) -> xr.DataArray:
     import xarray as xr
 
     need_one_gene(gene)
-    field, gene = _of_field(run, gene)
+    field, gene = field_gene(run, gene)
     said = {
         "gene": gene,
         "unit": run.unit,
@@ -47,17 +52,14 @@ def gene_above(run: GeneSource, gene: str, value: float, scale: Scale) -> xr.Dat
     if scale not in get_args(Scale):
         msg = f"Scale {scale!r}: choose one of {', '.join(get_args(Scale))}."
         raise InputError(msg)
-    given: object = value
-    if not isinstance(given, int | float) or not math.isfinite(given):
-        msg = f"Above {given!r}: give a number, in {run.unit}."
-        raise InputError(msg)
-    field, gene = _of_field(run, gene)
+    value = need_value(value)
+    field, gene = field_gene(run, gene)
     places, cut = mark_above(field, gene, value, scale)
     said = {
         "gene": gene,
         "unit": f"1 where above {value:g} {run.unit}",
         "run": run.name,
-        "value": float(value),
+        "value": value,
         "scale": scale,
         "cut": cut.at,
         "marked": cut.marked,
@@ -82,17 +84,3 @@ def unfamiliar_image(run: GeneSource) -> xr.DataArray:
         "doubts": list(run.doubts),
     }
     return as_image(values, run.grid, "unfamiliar", said)
-
-
-def _of_field(run: GeneSource, gene: str) -> tuple[FieldRun, str]:
-    """Take a run that predicted a gene field, and the name that it has for the gene.
-
-    Raises
-    ------
-    InputError
-        If it is another, or it has no such gene.
-    """
-    field = need_field(run)
-    name = field.names.meant(gene)
-    field.field.decoder.index_of(name)
-    return field, name

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_stenhance.errors import InputError
-from napari_stenhance.results.belief import need_field
+from napari_stenhance.results.belief import depth_levels, need_field
 from napari_stenhance.results.region_genes import similarity_levels
 from napari_stenhance.running.job import Job
 
@@ -69,7 +69,7 @@ def gene_image(run: GeneSource, gene: str, what: What = "expression") -> xr.Data
 
 def depth_image(run: GeneSource) -> xr.DataArray:
     """Show how much a spot around each superpixel of a run is predicted to count in all."""
-    values = need_field(run).field.total_levels().part()
+    values = depth_levels(need_field(run)).part()
     said = {"run": run.name, "unit": "counts per spot", "doubts": list(run.doubts)}
     return as_image(values, run.grid, "depth", said)
 

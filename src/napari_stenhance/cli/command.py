@@ -33,7 +33,7 @@ _VIEW = inspect.Parameter(
 )
 
 console = stderr_console()
-_WIDE = 120
+_WIDE, _WIDEST = 120, 10_000
 
 
 def show_paths(done: Any) -> None:
@@ -43,12 +43,15 @@ def show_paths(done: Any) -> None:
 
 
 def print_table(*parts: Any) -> None:
-    """Print tables and texts; where nobody's terminal folds lines, they are as long as they are."""
+    """Print tables and texts; where nobody's terminal folds lines, they are as long as they are.
+
+    In a terminal that is narrower than a table can be, it folds them: no number is cut short.
+    """
     out = Console(highlight=False)
-    if not out.is_terminal:
-        out = Console(highlight=False, width=_WIDE)
     for part in parts:
-        out.print(part)
+        least, whole = Console(width=_WIDEST).measure(part)
+        wide = max(out.width, least) if out.is_terminal else max(_WIDE, whole)
+        Console(highlight=False, width=wide).print(part)
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ _NOTES = {
 }
 
 _PUBLISHED = " (published)"
+_DIGITS = 6
 _LEFT_TO_CSV = "MSE", "MAE"
 _WHOLE = "genes", "constant"
 _OF_A_PART = ", "
@@ -59,7 +60,8 @@ def _table(found: Evaluation, names: list[str]) -> Table:
     table.add_column("", no_wrap=True)
     headings = [name.removesuffix(_PUBLISHED).replace(" ", "\n") for name in names]
     for column in ("seed", *(["domains"] if of_domains else []), *headings):
-        table.add_column(column, justify="right", no_wrap=True)
+        # Rather a heading in pieces than a number cut short.
+        table.add_column(column, justify="right", overflow="fold", min_width=_DIGITS)
 
     def add(what: str, which: str, domains: str, values: Mapping[str, float], style: str) -> None:
         cells = [_written(values.get(n, math.nan), whole=n in _WHOLE) for n in names]

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from napari_stenhance.errors import InputError
+from napari_stenhance.plugin.layer_info import our_layers
+
 if TYPE_CHECKING:
     from napari.layers import Layer
 
     from napari_stenhance.plugin.session import Session
+    from napari_stenhance.results.runs import FieldRun
 
 
 def look_alone(session: Session, layer: Layer) -> None:
@@ -15,3 +19,16 @@ def look_alone(session: Session, layer: Layer) -> None:
     layer.visible = True
     session.look_at_slide(layer)
     session.viewer.layers.selection.active = layer
+
+
+def need_open(session: Session, run: FieldRun) -> None:
+    """Refuse to show more of a run whose layers were all closed meanwhile.
+
+    Raises
+    ------
+    InputError
+        If they were.
+    """
+    if run.key not in {info.of_run for _, info in our_layers(session.viewer)}:
+        msg = f"{run.result.name} was closed meanwhile: open it again, to show more of it."
+        raise InputError(msg)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from napari_stenhance.plugin.images import image_layer, layer_title
 from napari_stenhance.plugin.layer_info import LayerData, LayerInfo, Role
+from napari_stenhance.results.belief import depth_levels
 
 if TYPE_CHECKING:
     from napari_stenhance.results.runs import FieldRun
@@ -23,7 +24,7 @@ def depth_layer(run: FieldRun) -> LayerData:
         If the run did not learn depth.
     """
     info = LayerInfo(DEPTH, run.result.name, run=run)
-    levels, title = run.field.total_levels(), layer_title("total counts", run)
+    levels, title = depth_levels(run), layer_title("total counts", run)
     return image_layer(levels, run.grid, title, info, _COLOURS, visible=True)
 
 

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_stenhance.errors import InputError
 from napari_stenhance.plugin.beside import BESIDE, beside_layer
 from napari_stenhance.plugin.channels import CHANNEL, channel_layer
 from napari_stenhance.plugin.colours import PREFERRED, TOTAL, SpotColours
 from napari_stenhance.plugin.crops import crop_layers
+from napari_stenhance.plugin.depth import DEPTH, depth_layer
 from napari_stenhance.plugin.domains import PAINTING, domain_layers, painting_layer
 from napari_stenhance.plugin.drawn import written_names
 from napari_stenhance.plugin.genes import BROWSE, browse_layer, gene_layers
@@ -29,6 +31,7 @@ from napari_stenhance.plugin.layer_info import (
 from napari_stenhance.plugin.levels import slide_levels
 from napari_stenhance.plugin.links import LinksIn
 from napari_stenhance.plugin.looks import look_from_json
+from napari_stenhance.plugin.marked import MARKED, marked_layer, read_mark
 from napari_stenhance.plugin.outlined import OUTLINED, outlined_layer
 from napari_stenhance.plugin.outlines import FINEST, OutlinedRegions
 from napari_stenhance.plugin.picture import picture_doubts, picture_layers
@@ -39,8 +42,10 @@ from napari_stenhance.plugin.saved import Saved, SavedLayer, is_saved, open_save
 from napari_stenhance.plugin.saved_edits import RunKey, kept_edits, read_edits
 from napari_stenhance.plugin.spots import SPOTS, points_layer, raster_layer
 from napari_stenhance.plugin.tissue import TISSUE, kept_tissue
+from napari_stenhance.plugin.unfamiliar import UNFAMILIAR, unfamiliar_layer
 from napari_stenhance.results.channels import COLOURS, Channel
 from napari_stenhance.results.gene_source import GeneSource
+from napari_stenhance.results.runs import FieldRun
 from napari_stenhance.storage.reading import reading
 
 if TYPE_CHECKING:
@@ -68,6 +73,7 @@ _LOOK = {
 _KEY_OF_RUN = ("path", "kind", "name")
 _PICTURE, _AS_SAVED = " (only a picture of it)", " (as saved)"
 SLIDE = Role("slide", 0, covers=False)
+_OF_BELIEF = (DEPTH.name, UNFAMILIAR.name, MARKED.name)
 _OF_RUNS = (gene_layers, crop_layers, drawn_layers, domain_layers)
 """What makes the layers of a run; what a run does not have, it makes none of."""
 
@@ -307,6 +313,8 @@ def _made_again(
         elif run is not None and role == CHANNEL.name and isinstance(run, GeneSource):
             known = gene in run.names and part in COLOURS
             found = [channel_layer(run, Channel(gene, part))] if known else []
+        elif isinstance(run, FieldRun) and role in _OF_BELIEF:
+            found = _believed(run, role, part)
         elif run is not None and shows["run"] in edits:
             found = domain_layers(run, visible=True, edits=edits[shows["run"]])
             if role == PAINTING.name:
@@ -345,6 +353,19 @@ def _made_again(
             return layer, why
     gone = f"{one.attributes['name']}: what it showed is not there any more."
     return None, why or gone * (bool(found) or "run" in shows)
+
+
+def _believed(run: FieldRun, role: str, part: str) -> list[LayerData]:
+    """Make a layer of what can be believed of a run again; none where the run does not know it."""
+    try:
+        if role == DEPTH.name:
+            return [depth_layer(run)]
+        if role == UNFAMILIAR.name:
+            return [unfamiliar_layer(run)]
+        marked, _ = marked_layer(run, *read_mark(part))
+    except InputError:
+        return []
+    return [] if marked is None else [marked]
 
 
 def _unplaced(one: SavedLayer) -> dict[str, Any]:

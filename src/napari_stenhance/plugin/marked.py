@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 
+from napari_stenhance.errors import InputError
 from napari_stenhance.plugin.images import image_layer, layer_title
 from napari_stenhance.plugin.layer_info import LayerData, LayerInfo, Role
-from napari_stenhance.results.belief import mark_above, said_of_cut, sampled_levels
+from napari_stenhance.results.belief import mark_above, need_value, said_of_cut, sampled_levels
+from napari_stenhance.scoring.discoveries import Scale
 
 if TYPE_CHECKING:
     from napari_stenhance.results.runs import FieldRun
-    from napari_stenhance.scoring.discoveries import Scale
 
 MARKED = Role("marked", 3)
 _COLOURS = "bop orange"
+_ABOVE = " above "
 
 
 def marked_layer(
@@ -38,7 +40,7 @@ def marked_layer(
     said = said_of_cut(cut, gene, above, run.unit, scale)
     if not cut.found:
         return None, said
-    part = f"{gene} above {above:g} ({scale})"
+    part = f"{gene}{_ABOVE}{above:g} ({scale})"
     info = LayerInfo(MARKED, run.result.name, run=run, part=part)
     # Elsewhere the slide is seen.
     shown = np.where(places > 0, np.float32(1), np.float32(np.nan))
@@ -47,6 +49,26 @@ def marked_layer(
     return image_layer(levels, run.grid, title, info, _COLOURS, visible=True, limits=(0.0, 1.0)), (
         said
     )
+
+
+def read_mark(part: str) -> tuple[str, float, Scale]:
+    """Read of which gene, value and scale a layer of marks is, as its part says.
+
+    Raises
+    ------
+    InputError
+        If it says none.
+    """
+    gene, _, rest = part.rpartition(_ABOVE)
+    value, _, scale = rest.removesuffix(")").partition(" (")
+    for one in get_args(Scale):
+        if scale == one:
+            try:
+                return gene, need_value(float(value)), one
+            except ValueError:
+                break
+    msg = f"{part}: this says no gene, value and scale of marks; mark it again."
+    raise InputError(msg)
 
 
 def said_of_marked(info: LayerInfo, value: float) -> str:

@@ -68,7 +68,7 @@ def caption_of(shown: Shown) -> str:
     for layer, info in layers_of(shown.viewer, *ALONE):
         if layer.visible and info.place is shown.place:
             if info.role.name == "marked":
-                return f"{info.part}, predicted\nin tissue like the held-out, at most 1 in 10 wrong"
+                return f"{info.part}, predicted\nat most 1 in 10 wrong in tissue like held-out"
             if info.role.name == "depth":
                 low, high = layer.contrast_limits
                 return f"total counts of a spot, predicted\n{low:,.0f} – {high:,.0f}"
@@ -85,6 +85,7 @@ def caption_of(shown: Shown) -> str:
     pictures = [_said_of_picture(one) for one in shown.viewer.layers if is_of_what_is_gone(one)]
     if any(pictures) and said:
         said = f"spots: {said}"
+        pictures = [f"over it: {one}" for one in pictures if one]
     return "\n".join(filter(None, (said, other_title_of(shown), *pictures)))
 
 
@@ -93,7 +94,7 @@ def _said_of_picture(layer: Layer) -> str:
     if not layer.visible:
         return ""
     limits = getattr(layer, "contrast_limits", None)
-    return f"over it: {layer.name}{'' if limits is None else ': ' + ' – '.join(said_ends(limits))}"
+    return f"{layer.name}{'' if limits is None else ': ' + ' – '.join(said_ends(limits))}"
 
 
 def _seen(shown: Shown, *roles: str) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from numbers import Real
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +15,7 @@ from napari_stenhance.errors import InputError
 from napari_stenhance.methods.calibration import held_out_values
 from napari_stenhance.methods.held_out import HeldOutSpots
 from napari_stenhance.results.gene_source import GeneSource
+from napari_stenhance.results.gene_sums import is_formula
 from napari_stenhance.results.runs import FieldRun
 from napari_stenhance.scoring.discoveries import (
     LEAST,
@@ -57,6 +60,41 @@ def need_field(run: GeneSource) -> FieldRun:
         )
         raise InputError(msg)
     return run
+
+
+def field_gene(run: GeneSource, gene: str) -> tuple[FieldRun, str]:
+    """Take a run that predicted a gene field, and the name that it has for the gene.
+
+    Raises
+    ------
+    InputError
+        If it is another run, it has no such gene, or a sum of genes is named.
+    """
+    field = need_field(run)
+    name = field.names.meant(gene)
+    if name not in field.names.known and is_formula(name):
+        msg = f"{gene}: of a sum of genes there are no intervals and no marks; name one gene."
+        raise InputError(msg, option="genes")
+    field.field.decoder.index_of(name)
+    return field, name
+
+
+def need_value(above: object) -> float:
+    """Take what a gene is to be above: numbers of Python and NumPy, and arrays that hold one.
+
+    Raises
+    ------
+    InputError
+        If it is no number, not finite, or below 0, where no gene is.
+    """
+    given = above.item() if getattr(above, "size", None) == 1 else above  # type: ignore[attr-defined]
+    if isinstance(given, bool) or not isinstance(given, Real) or not math.isfinite(given):
+        msg = f"Above {given!r:.80}: give a number, in log1p CP10k."
+        raise InputError(msg, option="above")
+    if given < 0:
+        msg = f"Above {given:g}: no gene is below 0; give 0 or more, in log1p CP10k."
+        raise InputError(msg, option="above")
+    return float(given)
 
 
 def kept_spots(run: FieldRun) -> HeldOutSpots:
@@ -128,7 +166,9 @@ def cut_above(run: FieldRun, gene: str, above: float, scale: Scale = "spot") -> 
     predicted, measured = (
         averaged(values, kept.xy_um, kept.section, scale)[:, 0] for values in both
     )
-    return find_cut(predicted, measured, above, overlap_of(kept.xy_um, kept.section, scale))
+    # Of single precision, a large value would overflow.
+    value, overlap = np.float64(above), overlap_of(kept.xy_um, kept.section, scale)
+    return find_cut(predicted, measured, value, overlap)
 
 
 def mark_above(run: FieldRun, gene: str, above: float, scale: Scale = "spot") -> Marked:
@@ -144,6 +184,23 @@ def mark_above(run: FieldRun, gene: str, above: float, scale: Scale = "spot") ->
     values = disc_means(run.field.image(gene), radius / run.grid.pitch_um)
     places = np.where(np.isfinite(values), values >= cut.at, np.nan).astype(np.float32)
     return Marked(places, cut)
+
+
+def depth_levels(run: FieldRun) -> Levels:
+    """Show how much a spot around each superpixel would count in all.
+
+    Raises
+    ------
+    InputError
+        If the run did not learn depth.
+    """
+    if run.field.decoder.depth is None:
+        msg = (
+            f"{run.result.path}: the run {run.name} says nothing of how much a spot counts in all: "
+            "preset robust does, but not of bins with few counts, nor in runs of older versions."
+        )
+        raise InputError(msg)
+    return run.field.total_levels()
 
 
 def sampled_levels(run: FieldRun, image: Callable[[], NDArray[np.float32]]) -> Levels:

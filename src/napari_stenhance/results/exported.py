@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from napari_stenhance.results.belief import (
     cut_above,
+    depth_levels,
+    field_gene,
     interval_image,
     kept_spots,
     mark_above,
@@ -20,16 +22,17 @@ from napari_stenhance.results.belief import (
 )
 from napari_stenhance.results.export_format import ExportImage
 from napari_stenhance.results.gene_source import GeneSource
+from napari_stenhance.results.unfamiliar import distance_levels
 from napari_stenhance.scoring.discoveries import Scale
 from napari_stenhance.storage.levels import Levels
 
-Exported = Literal["expression", "spread", "interval", "depth"]
+Exported = Literal["expression", "spread", "interval", "depth", "unfamiliar"]
 _HELD = 2
 """How many genes' images are held at once."""
 
 
 def exported_image(run: GeneSource, genes: Sequence[str], what: Exported) -> ExportImage:
-    """Take what is known of genes of a run; of depth, which is of none, one channel.
+    """Take what is known of genes of a run; one channel of depth and unfamiliar tissue.
 
     Raises
     ------
@@ -47,7 +50,11 @@ def exported_image(run: GeneSource, genes: Sequence[str], what: Exported) -> Exp
     field = need_field(run)
     if what == "depth":
         about = f"total counts of a spot, predicted by the run {run.name}; NaN where there is none"
-        return ExportImage.from_levels(run, {"total counts": field.field.total_levels()}, about)
+        return ExportImage.from_levels(run, {"total counts": depth_levels(field)}, about)
+    if what == "unfamiliar":
+        about = "distance from the training tissue, within 1 of which 95 % of that stays; of the "
+        about += f"run {run.name}; NaN where there is none"
+        return ExportImage.from_levels(run, {"unfamiliar tissue": distance_levels(field)}, about)
     spots = kept_spots(field)
 
     @lru_cache(_HELD)
@@ -57,9 +64,7 @@ def exported_image(run: GeneSource, genes: Sequence[str], what: Exported) -> Exp
     def end_of(gene: str, end: int) -> Levels:
         return sampled_levels(field, lambda: ends(gene)[end])
 
-    names = [field.names.meant(gene) for gene in genes]
-    for name in names:
-        field.field.decoder.index_of(name)
+    names = [field_gene(run, gene)[1] for gene in genes]
     about = (
         f"prediction interval of a spot of {spots.diameter_um:g} µm: between low and high, "
         f"{run.unit}, 9 in 10 would be measured if they lay there; of the run {run.name}; NaN "
@@ -82,7 +87,7 @@ def exported_marks(
         If a gene is not there, or the run keeps no held-out spots.
     """
     field = need_field(run)
-    names = [field.names.meant(gene) for gene in genes]
+    names = [field_gene(run, gene)[1] for gene in genes]
     said = tuple(
         said_of_cut(cut_above(field, name, above, scale), name, above, run.unit, scale)
         for name in names

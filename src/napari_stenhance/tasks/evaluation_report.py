@@ -51,10 +51,9 @@ body { font: 15px/1.5 system-ui, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; 
 h1 { font-size: 1.6rem; margin: 0 0 .2rem; }
 h2 { font-size: 1.15rem; margin: 2.2rem 0 .5rem; border-bottom: 1px solid #e2e8f0; }
 h3 { font-size: 1rem; margin: 1.2rem 0 .3rem; }
-p, li { max-width: 80ch; } p.note, caption { color: #4a5568; font-size: .87rem; }
+p, li { max-width: 80ch; } p.note { color: #4a5568; font-size: .87rem; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .84rem; font-variant-numeric: tabular-nums; }
-caption { caption-side: bottom; text-align: left; padding-top: .4rem; }
 th, td { padding: .25rem .45rem; text-align: right; white-space: nowrap; }
 thead th { white-space: normal; vertical-align: bottom; border-bottom: 1.5px solid #2d3748; }
 th:first-child, td:first-child { text-align: left; }
@@ -118,6 +117,9 @@ def _page(found: Evaluation) -> Iterator[str]:
 def _measures(found: Evaluation) -> list[str]:
     """Return the names of measures that are of all that was scored, not of a part of it."""
     names = [name for name in found.measures if _OF_A_PART not in name]
+    if "RMSE" in names:
+        # In the files of scores alone, beside its square.
+        names = [name for name in names if name not in ("MSE", "MAE")]
     # Beside what it is a share of.
     return sorted(names, key=lambda n: names.index("r") + 0.5 if n == _SHARE else names.index(n))
 
@@ -163,8 +165,16 @@ def _each(found: Evaluation) -> Iterator[str]:
         scores = [s for s in found if s.hidden == hidden and s.seed in _of(found[0])]
         what = hidden or found.protocol["parts"][0]["name"] if "parts" in found.protocol else ""
         yield f"<h2>{escape(what or 'Scores')}, seed {first}</h2>"
-        rows = [(one.what, _cells(one.values, names)) for one in scores]
-        yield from _table(names, rows, own, _said(found))
+        # As published, they would make the table wider than a page.
+        main = [name for name in names if not name.endswith(_PUBLISHED)]
+        rows = [(one.what, _cells(one.values, main)) for one in scores]
+        yield from _table(main, rows, own, _said(found))
+        published = [name for name in names if name not in main]
+        if published and main:
+            yield "<h3>The published program's figures</h3>"
+            rows = [(one.what, _cells(one.values, published)) for one in scores]
+            rows = [row for row in rows if any(cell != _UNKNOWN for cell in row[1])]
+            yield from _table(published, rows, own, "")
         yield from _intervals(scores)
         yield from _coverage(scores[0], found.protocol["normalisation"]["unit"])
         yield from _marks(scores[0])
@@ -321,7 +331,6 @@ def _table(
     """Write a table without the columns of which nothing is known."""
     kept = [n for n in range(len(names)) if any(cells[n] != _UNKNOWN for _, cells in rows)]
     yield '<div class="wide"><table>'
-    yield f"<caption>{escape(said)}</caption>" if said else ""
     heads = "".join(f'<th scope="col">{escape(names[n])}</th>' for n in kept)
     yield f"<thead><tr><th></th>{heads}</tr></thead><tbody>"
     for what, cells in rows:
@@ -329,9 +338,12 @@ def _table(
         row = "".join(f"<td>{cells[n]}</td>" for n in kept)
         yield f'<tr{style}><th scope="row">{escape(what)}</th>{row}</tr>'
     yield "</tbody></table></div>"
+    # Outside, where it is not as wide as the table.
+    yield f'<p class="note">{escape(said)}</p>' if said else ""
 
 
 _UNKNOWN = "–"
+_PUBLISHED = " (published)"
 
 
 def _cells(values: Mapping[str, float], names: Sequence[str]) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -28,6 +27,8 @@ if TYPE_CHECKING:
     from napari_stenhance.results.gene_source import GeneSource
     from napari_stenhance.results.result import ResultFolder
     from napari_stenhance.storage.cache import Cache
+
+_OF_NO_GENE = ("depth", "unfamiliar")
 
 
 @dataclass(frozen=True)
@@ -65,11 +66,12 @@ class ExportOptions(SlideOptions):
     ] = ()
     run: Annotated[str, Help("Which run; by default the newest of the whole slide.")] = ""
     what: Annotated[
-        Literal["expression", "spread", "interval", "depth"],
+        Literal["expression", "spread", "interval", "depth", "unfamiliar"],
         Help(
             "What the images show of each gene: its expression; its spread, the sd over the "
-            "ensemble; its interval, between which two values 9 in 10 spots would be measured; or "
-            "depth, the total counts of a spot, which are of no gene."
+            "ensemble; its interval, between which two values 9 in 10 spots would be measured; of "
+            "no gene: depth, the total counts of a spot; unfamiliar, how far the tissue lies from "
+            "the training sections."
         ),
     ] = "expression"
     above: Annotated[
@@ -143,7 +145,7 @@ def _image(options: ExportOptions, job: Job, cache: Cache) -> ExportImage:
         raise InputError(msg, option="at_spots" if options.at_spots is not None else "table")
     if isinstance(result, Path) and ResultFolder.is_result(result):
         run = gene_run(ResultFolder.open(result), options.run)
-        if not options.genes and options.what != "depth":
+        if not options.genes and options.what not in _OF_NO_GENE:
             msg = f"{options.to} of a result needs genes, whose images are written."
             raise InputError(msg, option="genes")
         return _of_genes(options, run, job)
@@ -198,7 +200,7 @@ def _whole(
     run = gene_run(result, options.run)
     imputed = isinstance(run, ImputedRun)
     image = None
-    if options.genes or options.what == "depth":
+    if options.genes or options.what in _OF_NO_GENE:
         image = _of_genes(options, run, job)
     if options.at_spots is None and not imputed:
         if image is None:
@@ -218,23 +220,24 @@ def _check_what(options: ExportOptions, *, images: bool) -> None:
     InputError
         Names the option.
     """
+    from napari_stenhance.results.belief import need_value
+
     marks = options.above is not None
     if options.scale != "spot" and not marks:
         msg = f"{options.scale} says what is above a value, and no value is named."
         raise InputError(msg, option="scale")
-    if marks and not math.isfinite(options.above or 0):
-        msg = f"Above {options.above}: give a number."
-        raise InputError(msg, option="above")
+    if marks:
+        need_value(options.above)
     if marks and options.what != "expression":
         msg = f"Either where genes are above a value, or their {options.what}: leave one out."
         raise InputError(msg, option="what")
     if (marks or options.what != "expression") and not (images or holds_both(options.to)):
         msg = f"{options.to} holds a table; this is an image, which ome-tiff and spatialdata hold."
-        if options.what == "depth":
-            msg += " Tables have total counts in obs, where the run learned depth."
+        if options.what in _OF_NO_GENE:
+            msg += " Tables have it in obs, where the run knows it."
         raise InputError(msg, option="to")
-    if options.what == "depth" and options.genes:
-        msg = "Depth is of no gene: leave the genes out."
+    if options.what in _OF_NO_GENE and options.genes:
+        msg = f"{options.what.capitalize()} is of no gene: leave the genes out."
         raise InputError(msg, option="genes")
 
 

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QHBoxLayout, QPushButton, QWidget
 
-from napari_stenhance.plugin.alone import look_alone
+from napari_stenhance.plugin.alone import look_alone, need_open
 from napari_stenhance.plugin.layer_info import layers_of
 from napari_stenhance.plugin.marked import marked_layer
 from napari_stenhance.plugin.session import session_of
+from napari_stenhance.plugin.widgets.choices import listed_name
 from napari_stenhance.results.runs import FieldRun
 from napari_stenhance.scoring.discoveries import Scale
 
@@ -88,12 +89,13 @@ class AboveRow(QWidget):
 
         def done(found: Any) -> None:
             layer, said = found
+            need_open(self._session, run)
             for old, _ in list(layers_of(self._viewer, "marked", of_run=run.key)):
                 self._viewer.layers.remove(old)
             if layer is not None:
                 (added,) = self._session.add([layer])
                 look_alone(self._session, added)
-            self._run_bar.done = said
+            self._run_bar.done = f"{listed_name(run)}: {said}"
             self._run_bar.answered.emit()
 
         self._run_bar.start(
