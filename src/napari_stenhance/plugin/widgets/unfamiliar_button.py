@@ -41,7 +41,7 @@ class UnfamiliarButton(QPushButton):
     """
 
     def __init__(self, viewer: Viewer, run_bar: RunBar, parent: QWidget) -> None:
-        super().__init__("Unfamiliar tissue", parent)
+        super().__init__("Unfamiliar", parent)
         self._viewer, self._session, self._run_bar = viewer, session_of(viewer), run_bar
         self.clicked.connect(self._show)
 
