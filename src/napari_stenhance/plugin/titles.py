@@ -68,7 +68,8 @@ def caption_of(shown: Shown) -> str:
     for layer, info in layers_of(shown.viewer, *ALONE):
         if layer.visible and info.place is shown.place:
             if info.role.name == "marked":
-                return f"{info.part}, predicted\nat most 1 in 10 wrong in tissue like held-out"
+                unit = "" if info.run is None else f"{info.run.unit}; "
+                return f"{info.part}, predicted\n{unit}at most 1 in 10 wrong on held-out"
             if info.role.name == "depth":
                 low, high = layer.contrast_limits
                 return f"total counts of a spot, predicted\n{low:,.0f} – {high:,.0f}"
