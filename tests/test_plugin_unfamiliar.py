@@ -9,7 +9,11 @@ import numpy as np
 from believed_result import make_believed
 from napari_stenhance.api.result import Result
 from napari_stenhance.plugin.layer_info import layers_of
+from napari_stenhance.plugin.live import LiveLayers
 from napari_stenhance.plugin.session import session_of
+from napari_stenhance.running.job import Event, Job, Partial
+from napari_stenhance.storage.cache import Cache
+from napari_stenhance.tasks.enhance import EnhanceOptions, enhance
 from person import Person
 
 
@@ -75,3 +79,26 @@ def test_what_is_believed_comes_back_with_saved_layers(
         name = info.part or info.role.name
         assert layer.name == names[name]
         np.testing.assert_array_equal(np.asarray(layer.data[0]), values[name])
+
+
+def test_what_a_run_says_as_it_ends_is_known_of_one_that_was_seen_to_come(
+    person: Person, small_files: list[Path], session_cache: Cache, tmp_path: Path
+) -> None:
+    person.drop(small_files[0])
+    live, genes = LiveLayers(person.viewer, person.bench), person.bench.open("genes")
+    states = []
+
+    def listen(event: Event) -> None:
+        live.receive(event)
+        if isinstance(event, Partial) and not states:
+            live.finish()
+            states.append((genes.run.complete, genes.unfamiliar.isEnabled()))
+            live.receive(event)
+
+    options = EnhanceOptions(
+        sections=(small_files[0],), out=tmp_path / "one.stenhance.zarr", device="cpu", epochs=2
+    )
+    enhance(options, Job(listener=listen), cache=session_cache)
+    live.finish()
+    states.append((genes.run.complete, genes.unfamiliar.isEnabled()))
+    assert states == [(False, False), (True, True)]

@@ -234,6 +234,10 @@ class LiveLayers(QObject):
         self, read: GeneImage | None = None, *, whole: bool = True
     ) -> Iterator[None]:
         waiting, self._waiting = self._waiting, set()
+        if whole:
+            for run in [self._session.run, *(info.run for _, info in our_layers(self._viewer))]:
+                if run is not None and (run.result.path, run.name) in waiting:
+                    run.read_again()
         if waiting:
             self._session.read_again(read)
         for layer, info in our_layers(self._viewer):

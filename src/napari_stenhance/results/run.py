@@ -67,6 +67,11 @@ class Run(ABC):
             self._check(attributes)
         return attributes
 
+    def read_again(self) -> None:
+        """Forget what the run said of itself when it was not complete: doubts come last."""
+        for name in ("group", "attributes"):
+            vars(self).pop(name, None)
+
     def _check(self, attributes: Mapping[str, Any]) -> None:  # noqa: B027 - most have no more
         """Check what is used of them beside that, which format 1 does not prove; raise if wrong."""
 
