@@ -124,10 +124,11 @@ def chosen(rows: Iterable[Row], only: str) -> list[Row]:
 # Methods that see the slide: whole sections left out, each in turn
 
 
+@dataclass(frozen=True)
 class Statistics(StainEncoder):
     """`stain` without its grains."""
 
-    dim = 144
+    dim: int = 144
 
     def fingerprint(self) -> str:
         return f"{super().fingerprint()}-statistics"
@@ -141,7 +142,7 @@ def without_grains() -> Iterator[None]:
     encoder = replace(
         stain.ENCODER,
         identity=lambda: f"stain{stain.VERSION}-statistics",
-        superpixels=lambda _device: lambda slide: Statistics(slide.scale(), dim=Statistics.dim),
+        superpixels=lambda _device: lambda slide: Statistics(slide.scale()),
         groups=(),
     )
     with mock.patch.object(stain, "ENCODER", encoder):

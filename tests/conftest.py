@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from napari_stenhance.methods.training_section import TrainingSection
     from napari_stenhance.section.section import Section
     from napari_stenhance.section.slide import Slide
     from napari_stenhance.storage.cache import Cache
@@ -117,6 +119,14 @@ def small_files(small: Path) -> list[Path]:
     return [small / "one.h5ad", small / "two.h5ad"]
 
 
+@pytest.fixture
+def result(small: Path, tmp_path: Path) -> Path:
+    """A copy of the result that `small` holds, to be changed."""
+    copy = tmp_path / "one.stenhance.zarr"
+    shutil.copytree(small / copy.name, copy)
+    return copy
+
+
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory, session_cache: Cache) -> Path:
     """A tiny result with everything that results hold."""
@@ -176,6 +186,20 @@ def synthetic(section_files: list[Path], session_cache: Cache) -> Section:
     from napari_stenhance.section.section import open_section
 
     return open_section(section_files[0], cache=session_cache)
+
+
+@pytest.fixture(scope="session")
+def sample(synthetic: Section, session_cache: Cache) -> TrainingSection:
+    """The same section as methods learn from it."""
+    from made_sections import stain_features
+    from napari_stenhance.methods.training_section import TrainingSection
+    from napari_stenhance.section.footprint import Footprints
+
+    features = stain_features(synthetic.need_slide(), session_cache)
+    under = Footprints.under(
+        features.grid, synthetic.spots_um(), synthetic.geometry(), features.tissue
+    )
+    return TrainingSection.from_section(synthetic, features, under, 0.05)
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ import numpy as np
 from napari.layers import Layer
 from qtpy.QtCore import QEvent, QMimeData, QPoint, QPointF, Qt, QThreadPool, QUrl
 from qtpy.QtGui import QDragEnterEvent, QDropEvent, QMouseEvent
-from qtpy.QtWidgets import QApplication, QWidget
+from qtpy.QtWidgets import QApplication, QPushButton, QWidget
 
 from napari_stenhance.plugin.layer_info import layers_of, our_layers
 from napari_stenhance.plugin.session import session_of
@@ -110,6 +110,15 @@ class Person:
         """Wait until the panel of regions is done, without an error."""
         self.wait(lambda: not self.regions.run_bar.busy)
         assert not self.regions.run_bar.error.text()
+
+    def check_layer_comes_back(self, role: str, button: QPushButton, gene: str) -> None:
+        """A gene takes the place of a layer that is seen by itself, and it comes back as it was."""
+        layer = self.layer(role)
+        self.genes.show_gene(gene)
+        self.wait(lambda: session_of(self.viewer).gene == gene and not layer.visible)
+        button.click()
+        self.wait(lambda: layer.visible)
+        assert [one for one, _ in layers_of(self.viewer, role)] == [layer]
 
     def layer(self, *roles: Any, gene: str | None = None) -> Layer:
         (found,) = (

@@ -10,7 +10,7 @@ import tifffile
 import torch
 
 import napari_stenhance as st
-from made_sections import MPP, make_slide_pixels, stain_features, write_image
+from made_sections import MPP, make_slide_pixels, write_image
 from napari_stenhance.methods.familiar import FamiliarTissue, unfamiliar_doubts
 from napari_stenhance.methods.members import standardise
 from napari_stenhance.methods.pixel2gene.ensemble import Pixel2GeneEnsemble, Pixel2GeneRecipe
@@ -20,9 +20,6 @@ from napari_stenhance.methods.pixel2gene.model import Pixel2GeneModel
 from napari_stenhance.methods.training_section import TrainingSection
 from napari_stenhance.results.predictions import at_superpixels
 from napari_stenhance.running.job import Job
-from napari_stenhance.section.footprint import Footprints
-from napari_stenhance.section.section import Section
-from napari_stenhance.storage.cache import Cache
 from napari_stenhance.storage.tiles import tiles_of
 
 CPU = torch.device("cpu")
@@ -72,15 +69,6 @@ def test_of_few_spots_or_of_what_does_not_vary_it_is_not_known() -> None:
     assert FamiliarTissue.of(inputs[:20], np.arange(20) % 5) is not None
     assert FamiliarTissue.of(np.ones((100, 7), "f4"), np.arange(100) % 5) is None
     assert FamiliarTissue.of(inputs, np.zeros(len(inputs), int)) is None
-
-
-@pytest.fixture(scope="module")
-def sample(synthetic: Section, session_cache: Cache) -> TrainingSection:
-    features = stain_features(synthetic.need_slide(), session_cache)
-    under = Footprints.under(
-        features.grid, synthetic.spots_um(), synthetic.geometry(), features.tissue
-    )
-    return TrainingSection.from_section(synthetic, features, under, 0.05)
 
 
 def _learn(sample: TrainingSection) -> Pixel2GeneModel:

@@ -13,7 +13,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
-from made_sections import stain_features
 from napari_stenhance.errors import InputError
 from napari_stenhance.features.encoder import FeatureTile
 from napari_stenhance.features.source import FeatureSource
@@ -35,21 +34,11 @@ from napari_stenhance.scoring.splits import block_folds
 from napari_stenhance.section.footprint import Footprints
 from napari_stenhance.section.section import Section
 from napari_stenhance.section.spots import log1p_cp10k
-from napari_stenhance.storage.cache import Cache
 from napari_stenhance.storage.tiles import tiles_of
 from napari_stenhance.tasks.train import TrainOptions
 
 QUICK = Pixel2GeneRecipe(members=5, hidden=(32, 32), schedule=SpotSchedule(epochs=30))
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(scope="module")
-def sample(synthetic: Section, session_cache: Cache) -> TrainingSection:
-    features = stain_features(synthetic.need_slide(), session_cache)
-    under = Footprints.under(
-        features.grid, synthetic.spots_um(), synthetic.geometry(), features.tissue
-    )
-    return TrainingSection.from_section(synthetic, features, under, 0.05)
 
 
 @pytest.fixture(scope="module")

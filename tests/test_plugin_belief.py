@@ -106,12 +106,7 @@ def test_total_counts_are_shown_as_a_layer(person: Person, tmp_path: Path) -> No
     assert layer.visible
     said = person.viewer.canvas.overlays["stenhance_caption"].text
     assert "total counts of a spot, predicted" in said
-    # A gene takes its place, and it comes back as it was.
-    dock.show_gene("A")
-    person.wait(lambda: session_of(person.viewer).gene == "A" and not layer.visible)
-    dock.depth.click()
-    person.wait(lambda: layer.visible)
-    assert len(list(layers_of(person.viewer, "depth"))) == 1
+    person.check_layer_comes_back("depth", dock.depth, "A")
 
 
 def test_a_run_without_held_out_spots_marks_nothing(person: Person, tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from pathlib import Path
 
@@ -17,12 +16,6 @@ from napari_stenhance.results.result import ResultFolder
 from napari_stenhance.results.runs import gene_run
 from napari_stenhance.section.named_regions import NamedRegions
 from person import Person, check_truth
-
-
-@pytest.fixture
-def result(small: Path, tmp_path: Path) -> Path:
-    shutil.copytree(small / "one.stenhance.zarr", tmp_path / "one.stenhance.zarr")
-    return tmp_path / "one.stenhance.zarr"
 
 
 def test_cells_of_a_file_are_coloured_and_listed_by_the_gene_that_is_looked_at(

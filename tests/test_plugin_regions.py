@@ -28,12 +28,6 @@ NESTS = ((150, 160), (150, 330), (330, 330), (330, 160))
 """Corners (y, x) in µm."""
 
 
-@pytest.fixture
-def result(small: Path, tmp_path: Path) -> Path:
-    shutil.copytree(small / "one.stenhance.zarr", tmp_path / "one.stenhance.zarr")
-    return tmp_path / "one.stenhance.zarr"
-
-
 def test_a_region_that_is_drawn_has_the_numbers_of_summarise_and_can_be_predicted(
     person: Person, result: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

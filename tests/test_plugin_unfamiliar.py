@@ -35,12 +35,7 @@ def test_unfamiliar_tissue_is_shown_as_a_layer(person: Person, small: Path) -> N
     said = layer.get_status(layer.data_to_world(at), world=True)["value"]
     where = "unlike" if expected.values[tuple(at)] > 1 else "like"
     assert f": {where} what was learned from" in said
-    # A gene takes its place, and it comes back.
-    dock.show_gene("G1")
-    person.wait(lambda: session_of(person.viewer).gene == "G1" and not layer.visible)
-    dock.unfamiliar.click()
-    person.wait(lambda: layer.visible)
-    assert len(list(layers_of(person.viewer, "unfamiliar"))) == 1
+    person.check_layer_comes_back("unfamiliar", dock.unfamiliar, "G1")
 
 
 def test_a_run_that_does_not_know_offers_nothing(person: Person, tmp_path: Path) -> None:

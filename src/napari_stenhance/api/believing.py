@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from napari_stenhance.results.gene_source import GeneSource
-    from napari_stenhance.results.runs import FieldRun
 
 
 def gene_interval(run: GeneSource, gene: str) -> xr.DataArray:

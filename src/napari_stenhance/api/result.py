@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from napari_stenhance.scoring.discoveries import Scale
     from napari_stenhance.section.section import Section
 
-_SHOWN = 5
-
 
 class Result:
     """A result folder, as it is looked at.
@@ -486,20 +484,11 @@ class Result:
         return f"<Result {from_here(self.path)!r}: {'; '.join(self._said())}>"
 
     def _repr_html_(self) -> str:
-        said = self._said()
-        try:
-            name, doubts = self.name, self.doubts[:_SHOWN]
-        except InputError:
-            # What is damaged was said.
-            name, doubts = self.path.name, ()
-        return as_html(name, from_here(self.path), (*said, *doubts))
+        return as_html(self.path, self._said(), lambda: (self.name, self.doubts))
 
     def _said(self) -> list[str]:
-        """Say in a few words what can be looked at, or why nothing can: to look raises nothing."""
-        try:
-            return said_in_short(self._runs, lambda: self._of_genes, lambda: self._of_domains)
-        except InputError as error:
-            return [str(error)]
+        """Say in a few words what can be looked at."""
+        return said_in_short(lambda: self._runs, lambda: self._of_genes, lambda: self._of_domains)
 
 
 def _opened(path: Path, run_name: str) -> Result:

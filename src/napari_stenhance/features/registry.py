@@ -44,7 +44,7 @@ class Encoder:
         Those that it is made of, whose vectors are joined; it then makes none itself.
     groups : tuple of int
         How many channels each kind has that lies side by side in its vectors; none if all are of
-        one. Methods let kinds count alike, however many channels each has.
+        one. So a method can let kinds count alike, however many channels each has.
     """
 
     name: str

@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from napari_stenhance.errors import InputError
-from napari_stenhance.plugin.layer_info import our_layers
+from napari_stenhance.plugin.layer_info import layers_of, our_layers
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from napari.layers import Layer
 
+    from napari_stenhance.plugin.layer_info import LayerData
     from napari_stenhance.plugin.session import Session
     from napari_stenhance.results.runs import FieldRun
 
@@ -19,6 +22,14 @@ def look_alone(session: Session, layer: Layer) -> None:
     layer.visible = True
     session.look_at_slide(layer)
     session.viewer.layers.selection.active = layer
+
+
+def look_alone_at(
+    session: Session, role: str, run: FieldRun, make: Callable[[], LayerData]
+) -> None:
+    """Look at a run's layer of a role by itself; it is made where it is not there."""
+    shown = [layer for layer, _ in layers_of(session.viewer, role, of_run=run.key)]
+    look_alone(session, (shown or session.add([make()]))[0])
 
 
 def need_open(session: Session, run: FieldRun) -> None:

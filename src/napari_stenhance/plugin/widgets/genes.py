@@ -25,12 +25,11 @@ from qtpy.QtWidgets import (
 )
 
 from napari_stenhance.errors import InputError
-from napari_stenhance.plugin.alone import look_alone
+from napari_stenhance.plugin.alone import look_alone_at
 from napari_stenhance.plugin.asked_for import are_spots_seen, why_no_spots
 from napari_stenhance.plugin.colours import SpotColours
 from napari_stenhance.plugin.depth import depth_layer
 from napari_stenhance.plugin.genes import pinned_layer
-from napari_stenhance.plugin.layer_info import layers_of
 from napari_stenhance.plugin.region_values import RegionValues
 from napari_stenhance.plugin.session import session_of
 from napari_stenhance.plugin.widgets.above_row import AboveRow
@@ -449,12 +448,8 @@ class GenesWidget(QWidget):
 
     def _show_depth(self) -> None:
         run = self.run
-        if not isinstance(run, FieldRun):
-            return
-        shown = [layer for layer, _ in layers_of(self._viewer, "depth", of_run=run.key)]
-        if not shown:
-            shown = self._session.add([depth_layer(run)])
-        look_alone(self._session, shown[0])
+        if isinstance(run, FieldRun):
+            look_alone_at(self._session, "depth", run, lambda: depth_layer(run))
 
     def _show_spots(self, on: bool) -> None:
         self._session.with_spots = on

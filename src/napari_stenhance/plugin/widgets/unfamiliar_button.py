@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QPushButton, QWidget
 
-from napari_stenhance.plugin.alone import look_alone, need_open
-from napari_stenhance.plugin.layer_info import layers_of
+from napari_stenhance.plugin.alone import look_alone_at, need_open
 from napari_stenhance.plugin.session import session_of
 from napari_stenhance.plugin.unfamiliar import unfamiliar_layer
 from napari_stenhance.plugin.widgets.choices import listed_name
@@ -59,8 +58,7 @@ class UnfamiliarButton(QPushButton):
 
         def done(made: LayerData) -> None:
             need_open(self._session, run)
-            shown = [layer for layer, _ in layers_of(self._viewer, "unfamiliar", of_run=run.key)]
-            look_alone(self._session, (shown or self._session.add([made]))[0])
+            look_alone_at(self._session, "unfamiliar", run, lambda: made)
             self._run_bar.done = f"{listed_name(run)}: {run.how_unfamiliar}."
 
         self._run_bar.start("Unfamiliar tissue", lambda _job: unfamiliar_layer(run), on_done=done)
